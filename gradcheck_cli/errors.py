@@ -1,0 +1,51 @@
+"""One tree of errors. An `InputError` is the user's to mend: one clear line, the text, a caret under the culprit."""
+
+from __future__ import annotations
+
+_WINDOW = 72
+
+
+class GradcheckToolError(Exception):
+    """The root of every error that this package raises on purpose."""
+
+
+class InputError(GradcheckToolError):
+    """Bad input (exit code 2).
+
+    `message` is one line. `text` is what the user typed and `position` the index in it at which the trouble begins; the
+    readable form quotes the text, cut to a window around the culprit if it is long, and puts a caret under it.
+    """
+
+    def __init__(self, message: str, text: str | None = None, position: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.text = text
+        self.position = position
+
+    def __str__(self) -> str:
+        if self.text is None:
+            return self.message
+        line, caret = quote(self.text, self.position)
+        return f"{self.message}\n  {line}" + (f"\n  {caret}" if caret else "")
+
+
+class VerdictError(GradcheckToolError, AssertionError):
+    """Raised by `Report.raise_for_verdict()` only: the report is the message."""
+
+
+def quote(text: str, position: int | None) -> tuple[str, str]:
+    """The line of `text` that holds `position`, cut to a window, and the line with the caret (empty without position)."""
+    if position is None:
+        line = text.splitlines()[0] if text.splitlines() else ""
+        return (line if len(line) <= _WINDOW else line[: _WINDOW - 3] + "..."), ""
+    position = max(0, min(position, len(text)))
+    start = text.rfind("\n", 0, position) + 1
+    end = text.find("\n", position)
+    line, column = text[start : len(text) if end < 0 else end], position - start
+    if len(line) > _WINDOW:
+        left = max(0, min(column - _WINDOW // 2, len(line) - _WINDOW))
+        cut = line[left : left + _WINDOW]
+        prefix = "..." if left else ""
+        line, column = prefix + cut + ("..." if left + _WINDOW < len(line) else ""), column - left + len(prefix)
+    printable = "".join(c if c.isprintable() else " " for c in line)
+    return printable, " " * column + "^"

@@ -1,0 +1,89 @@
+"""Floating-point formats: unit roundoff, range and the distance in ulps.
+
+The values of every supported format are doubles too, so all arithmetic on them here is done on float64 arrays.
+
+*ulp distance*: `|value - exact| / ulp(exact)`, where `ulp(exact)` is the gap between the two neighbouring floats of the
+format that enclose `exact` (below the smallest normal number: the smallest subnormal). A correctly rounded result is
+at most 1/2 away. (Muller et al., Handbook of Floating-Point Arithmetic, 2nd ed., section 2.3.2, Goldberg's definition.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A binary floating-point format: `bits` of significand (the hidden one included) and the exponent range.
+
+    Sources: IEEE 754-2019 table 3.5 (binary16, 32, 64); bfloat16: Intel, BFLOAT16 Hardware Numerics Definition, 2018.
+    """
+
+    name: str
+    bits: int
+    minimum_exponent: int  # of the smallest normal number, 2**minimum_exponent
+    maximum_exponent: int  # the largest number is (2 - 2**(1 - bits)) * 2**maximum_exponent
+
+    @property
+    def unit_roundoff(self) -> float:
+        """u = 2**-bits: half the gap after 1."""
+        return 2.0**-self.bits
+
+    @property
+    def smallest_normal(self) -> float:
+        return 2.0**self.minimum_exponent
+
+    @property
+    def smallest_subnormal(self) -> float:
+        return 2.0 ** (self.minimum_exponent - self.bits + 1)
+
+    @property
+    def largest(self) -> float:
+        return (2.0 - 2.0 ** (1 - self.bits)) * 2.0**self.maximum_exponent
+
+    def ulp(self, values: npt.ArrayLike) -> Floats:
+        """The gap at each value; nan for values that are not finite."""
+        x = np.abs(np.asarray(values, dtype=np.float64))
+        _, exponent = np.frexp(x)
+        exponent = np.maximum(exponent - 1, self.minimum_exponent)
+        gap = np.ldexp(1.0, exponent - (self.bits - 1))
+        return np.where(np.isfinite(x), gap, np.nan)
+
+    def round(self, values: npt.ArrayLike) -> Floats:
+        """The nearest floats of this format (ties to even); beyond the largest, an infinity."""
+        x = np.asarray(values, dtype=np.float64)
+        if self.bits == 53:
+            return x
+        with np.errstate(invalid="ignore", over="ignore"):
+            gap = np.where(np.isfinite(x), self.ulp(x), 1.0)
+            nearest = np.rint(x / gap) * gap
+            nearest = np.where(np.isfinite(x), nearest, x)
+            return np.where(np.abs(nearest) > self.largest, np.copysign(np.inf, x), nearest)
+
+    def every_float(self) -> Floats:
+        """Every finite float of a 16-bit format, from the most negative to the largest; both zeros."""
+        if self.bits not in (8, 11):
+            raise ValueError(f"{self.name} has too many floats to list")
+        patterns = np.arange(1 << 16, dtype=np.uint32)
+        if self.name == "float16":
+            values = patterns.astype(np.uint16).view(np.float16).astype(np.float64)
+        else:
+            values = (patterns << np.uint32(16)).view(np.float32).astype(np.float64)
+        finite = values[np.isfinite(values)]
+        return finite[np.argsort(finite, kind="stable")]
+
+
+FORMATS: dict[str, Format] = {
+    f.name: f
+    for f in (
+        Format("float64", 53, -1022, 1023),
+        Format("float32", 24, -126, 127),
+        Format("float16", 11, -14, 15),
+        Format("bfloat16", 8, -126, 127),
+    )
+}

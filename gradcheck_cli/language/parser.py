@@ -1,0 +1,389 @@
+"""Text to tree. The text is parsed by Python's `ast` and translated node by node; nothing in it is ever executed.
+
+`parse` accepts one expression, `parse_stage` an expression or `name = expression`. Bounds: a stage has at most
+MAX_LENGTH characters, MAX_NODES nodes and MAX_DEPTH levels; whatever is beyond is an `InputError`, in time
+proportional to the length.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import math
+import warnings
+from functools import cache
+
+from gradcheck_cli.errors import InputError
+from gradcheck_cli.language.functions import NAMES, TABLE, VARIADIC, VARIANTS, Function
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable
+
+MAX_LENGTH = 20_000
+MAX_NODES = 5_000
+MAX_DEPTH = 150
+
+MODULES = frozenset(
+    "torch torch.special torch.nn.functional torch.nn F nn nn.functional math np numpy scipy.special special sp sympy jnp jax.numpy".split()
+)
+"""Prefixes that pasted code carries: `torch.sin(x)` is `sin(x)`."""
+
+_OPERATORS: dict[type[ast.AST], str] = {
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Pow: "pow", ast.Mod: "remainder",
+    ast.FloorDiv: "floor_divide", ast.BitAnd: "logical_and", ast.And: "logical_and", ast.Or: "logical_or",
+    ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
+}  # fmt: skip
+
+_REFUSED: dict[type[ast.AST], str] = {
+    ast.Lambda: "a lambda", ast.JoinedStr: "an f-string", ast.ListComp: "a comprehension", ast.SetComp: "a comprehension",
+    ast.DictComp: "a comprehension", ast.GeneratorExp: "a comprehension", ast.Await: "await", ast.Yield: "yield",
+    ast.YieldFrom: "yield", ast.NamedExpr: "an assignment", ast.IfExp: "an if-else (use where(condition, a, b))",
+    ast.Subscript: "an index: only scalar variables are known here", ast.List: "a list: a number is needed here",
+    ast.Tuple: "a tuple: a number is needed here", ast.Dict: "a dict", ast.Set: "a set", ast.Starred: "a starred argument",
+    ast.Attribute: "an attribute that is not called", ast.MatMult: "a matrix product: only scalars are known here",
+}  # fmt: skip
+
+RESULTS = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical_or", "logical_not"})
+"""Rows whose value is a truth value."""
+
+
+def parse(text: str) -> Node:
+    """The tree of one expression.
+
+    Raises InputError, which quotes the text with a caret, for anything that is not in the language.
+    """
+    return _Translation(text, 0, text).expression()
+
+
+def parse_stage(text: str, whole: str | None = None, offset: int = 0) -> tuple[str | None, Node]:
+    """`name = expression` or `expression`: the name (or None) and the tree.
+
+    `whole` and `offset` place the stage in a longer text, so that the caret of an error points into that.
+    """
+    whole = text if whole is None else whole
+    name, body = None, text
+    at = _assignment(text)
+    if at is not None:
+        name, body = text[:at].strip(), text[at + 1 :]
+        if not name.isidentifier():
+            raise InputError(f"{name!r} is not a name for a stage", whole, offset)
+        if name in NAMES and not TABLE[NAMES[name]].signature:
+            raise InputError(f"{name!r} is a constant and can't name a stage", whole, offset)
+        offset += at + 1
+    return name, _Translation(body, offset, whole).expression()
+
+
+def _assignment(text: str) -> int | None:
+    """Where a single `=` stands outside of parentheses."""
+    depth = 0
+    for i, c in enumerate(text):
+        depth += (c in "([{") - (c in ")]}")
+        if c == "=" and depth == 0:
+            if text[i + 1 : i + 2] == "=" or (i and text[i - 1] in "=<>!"):
+                continue
+            return i
+    return None
+
+
+@cache
+def definition(name: str) -> Node:
+    """The tree of a defined row, in terms of its parameter names."""
+    return parse(TABLE[name].definition)
+
+
+@cache
+def composition(name: str) -> Node:
+    """The tree of what torch composes for a row without a torch operation of its own."""
+    return parse(TABLE[name].composed)
+
+
+class _Translation:
+    """One run of the parser over one text."""
+
+    def __init__(self, text: str, offset: int, whole: str) -> None:
+        self.text, self.offset, self.whole = text, offset, whole
+        self.nodes = 0
+
+    def error(self, message: str, node: ast.AST | int | None = None) -> InputError:
+        return InputError(message, self.whole, self.position(node))
+
+    def position(self, node: ast.AST | int | None) -> int:
+        """The index of an ast node in the whole text: ast counts columns in UTF-8 bytes, from the line's start."""
+        if isinstance(node, int):
+            return self.offset + self.lead + node
+        column = getattr(node, "col_offset", None)
+        if column is None:
+            return self.offset
+        prefix = self.source.encode()[:column].decode(errors="ignore")
+        return self.offset + self.lead + len(prefix)
+
+    def expression(self) -> Node:
+        stripped = self.text.strip()
+        self.lead = len(self.text) - len(self.text.lstrip())
+        # Newlines inside parentheses are legal Python; as spaces they keep every column.
+        self.source = stripped.replace("\n", " ").replace("\r", " ").replace("\t", " ").replace("\f", " ")
+        if not stripped:
+            raise self.error("an expression is missing here", 0)
+        if len(stripped) > MAX_LENGTH:
+            raise self.error(f"the expression has {len(stripped):,} characters; at most {MAX_LENGTH:,} are read", 0)
+        if "^" in stripped:
+            raise self.error("'^' is not a power here: write '**'", stripped.index("^"))
+        if "\0" in stripped:
+            raise self.error("a null character", stripped.index("\0"))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # SyntaxWarning: "0.5x" and the like; the tree decides
+                body = ast.parse(self.source, mode="eval").body
+        except SyntaxError as problem:
+            raise self.syntax(problem) from None
+        except (RecursionError, MemoryError):
+            raise self.error("the expression is nested too deeply", 0) from None
+        except ValueError as problem:  # an int literal of thousands of digits
+            raise self.error(str(problem).split(";")[0], 0) from None
+        try:
+            return self.translate(body, 0)
+        except RecursionError:
+            raise self.error("the expression is nested too deeply", 0) from None
+
+    def syntax(self, problem: SyntaxError) -> InputError:
+        column = max((problem.offset or 1) - 1, 0)
+        message = (problem.msg or "invalid syntax").split(". ")[0].split(" (<")[0]
+        if "digits" in message and "limit" in message:
+            message = "a number of thousands of digits"
+        if message.startswith(("invalid syntax", "unexpected EOF", "invalid decimal")):
+            rest = self.source[column:]
+            if message.startswith("invalid decimal") and column + 1 < len(self.source):
+                message = "a number runs into a name: is a '*' missing?"
+            elif not rest.strip():
+                message = "the expression ends too early"
+            else:
+                message = "this is not an expression"
+        return self.error(f"syntax error: {message}", column)
+
+    def translate(self, node: ast.AST, depth: int) -> Node:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise self.error(f"the expression has more than {MAX_NODES:,} operations", node)
+        if depth > MAX_DEPTH:
+            raise self.error(f"the expression is nested more than {MAX_DEPTH} levels deep", node)
+        depth += 1
+        at = self.position(node)
+        match node:
+            case ast.Constant(value=value):
+                return self.number(value, node)
+            case ast.Name(id=name):
+                row = TABLE.get(NAMES.get(name, ""))
+                return Call(row.name, (), at) if row is not None and not row.signature else Variable(name, at)
+            case ast.BinOp(left=left, op=op, right=right):
+                return self.binary(node, left, op, right, depth)
+            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+                return self.translate(operand, depth)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                inner = self.translate(operand, depth)
+                if isinstance(inner, Constant) and not isinstance(inner.value, bool):
+                    return Constant(-inner.value, at)
+                return Call("neg", (self.real(inner, operand),), at)
+            case ast.UnaryOp(op=ast.Not() | ast.Invert(), operand=operand):
+                return Call("logical_not", (self.truth(self.translate(operand, depth), operand),), at)
+            case ast.BoolOp(op=op, values=values):
+                terms = [self.truth(self.translate(v, depth), v) for v in values]
+                return self.fold(_OPERATORS[type(op)], terms, at)
+            case ast.Compare(left=left, ops=ops, comparators=comparators):
+                return self.comparison(node, left, ops, comparators, depth)
+            case ast.Call():
+                return self.call(node, depth)
+            case _:
+                what = _REFUSED.get(type(node), "something that is not a formula")
+                raise self.error(f"syntax error: {what} is not part of the language", node)
+
+    def number(self, value: object, node: ast.AST) -> Node:
+        at = self.position(node)
+        if isinstance(value, bool):
+            return Constant(value, at)
+        if isinstance(value, int):
+            if abs(value) >= 1 << 1024:
+                raise self.error("this number is larger than any float", node)
+            return Constant(value, at)
+        if isinstance(value, float):
+            if math.isinf(value):
+                raise self.error("this number is larger than any float", node)
+            return Constant(value, at)
+        if isinstance(value, complex):
+            raise self.error("complex numbers are not supported: functions here are real", node)
+        raise self.error(f"syntax error: {type(value).__name__} constants are not part of the language", node)
+
+    def binary(self, node: ast.AST, left: ast.AST, op: ast.operator, right: ast.AST, depth: int) -> Node:
+        # A sum of many terms is a long left spine: it is walked in a loop, so that it costs no recursion.
+        spine: list[tuple[ast.AST, ast.operator, ast.AST]] = [(node, op, right)]
+        while isinstance(left, ast.BinOp):
+            spine.append((left, left.op, left.right))
+            left = left.left
+        tree = self.translate(left, depth)
+        first = left
+        for outer, operator, operand in reversed(spine):
+            self.nodes += 1
+            if self.nodes > MAX_NODES:
+                raise self.error(f"the expression has more than {MAX_NODES:,} operations", outer)
+            name = _OPERATORS.get(type(operator))
+            if name is None:
+                what = _REFUSED.get(type(operator), "this operator")
+                raise self.error(f"syntax error: {what} is not part of the language", operand)
+            y = self.translate(operand, depth)
+            if name == "logical_and":
+                pair = (self.truth(tree, first), self.truth(y, operand))
+            else:
+                pair = (self.real(tree, first), self.real(y, operand))
+            tree = Call(name, pair, self.position(outer))
+        return tree
+
+    def comparison(
+        self, node: ast.AST, left: ast.AST, ops: list[ast.cmpop], comparators: list[ast.expr], depth: int
+    ) -> Node:
+        terms: list[Node] = []
+        x = self.real(self.translate(left, depth), left)
+        for op, right in zip(ops, comparators, strict=True):
+            name = _OPERATORS.get(type(op))
+            if name is None:
+                raise self.error("syntax error: this comparison is not part of the language", right)
+            y = self.real(self.translate(right, depth), right)
+            terms.append(Call(name, (x, y), self.position(node)))
+            x = y
+        return self.fold("logical_and", terms, self.position(node))
+
+    def fold(self, name: str, terms: list[Node], at: int) -> Node:
+        tree = terms[0]
+        for term in terms[1:]:
+            tree = Call(name, (tree, term), at)
+        return tree
+
+    def call(self, node: ast.Call, depth: int) -> Node:
+        positional: list[ast.expr] = list(node.args)
+        match node.func:
+            case ast.Name(id=name):
+                pass
+            case ast.Attribute(value=value, attr=name):
+                prefix = _dotted(value)
+                if prefix not in MODULES:
+                    if prefix is not None and "." in prefix or name.startswith("_"):
+                        raise self.error("syntax error: attributes are not part of the language", node.func)
+                    positional.insert(0, value)  # x.sin() is sin(x)
+            case _:
+                raise self.error("syntax error: only named functions can be called", node.func)
+        if name == "Piecewise":
+            return self.piecewise(node, positional, depth)
+        keywords = {k.arg: k.value for k in node.keywords}
+        for key, value in list(keywords.items()):
+            if key is None:
+                raise self.error("syntax error: ** arguments are not part of the language", value)
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                variant = VARIANTS.get((name, key, value.value))
+                if variant is None:
+                    raise self.error(f"{name} has no {key}={value.value!r}", value)
+                name = variant
+                del keywords[key]
+        if name not in NAMES:
+            raise self.error(f"unknown function {name!r}{_nearest(name)}", node.func)
+        return self.build(TABLE[NAMES[name]], name, node, positional, keywords, depth)  # type: ignore[arg-type]
+
+    def build(
+        self, row: Function, name: str, node: ast.AST, positional: list[ast.expr], keywords: dict[str, ast.expr], depth: int
+    ) -> Node:
+        at = self.position(node)
+        if row.name in VARIADIC and len(positional) > 2 and not keywords:
+            terms = [self.argument(row, 0, p, depth) for p in positional]
+            return self.fold(row.name, terms, at)
+        usage = f"{name}({', '.join(_usage(p.name, p.default) for p in row.parameters)})"
+        if len(positional) > len(row.parameters):
+            raise self.error(f"too many arguments: {usage}", positional[len(row.parameters)])
+        chosen: dict[str, ast.expr] = {p.name: a for p, a in zip(row.parameters, positional, strict=False)}
+        names = {p.name for p in row.parameters}
+        for key, value in keywords.items():
+            key = "x" if key in ("input", "self") and "x" in names else key
+            if key not in names or key in chosen:
+                raise self.error(f"{'repeated' if key in chosen else 'unknown'} argument {key!r}: {usage}", value)
+            chosen[key] = value
+        arguments: list[Node] = []
+        for i, parameter in enumerate(row.parameters):
+            if parameter.name in chosen:
+                arguments.append(self.argument(row, i, chosen[parameter.name], depth))
+            elif parameter.default is not None:
+                infinite = isinstance(parameter.default, float) and math.isinf(parameter.default)
+                default: Node = Call("inf", (), at) if infinite else Constant(parameter.default, at)
+                arguments.append(Call("neg", (default,), at) if infinite and parameter.default < 0 else default)
+            else:
+                raise self.error(f"argument {parameter.name!r} is missing: {usage}", node)
+        return Call(row.name, tuple(arguments), at)
+
+    def argument(self, row: Function, index: int, node: ast.expr, depth: int) -> Node:
+        tree = self.translate(node, depth)
+        parameter = row.parameters[index]
+        logical = row.name.startswith("logical_") or parameter.name == "condition"
+        tree = self.truth(tree, node) if logical else self.real(tree, node)
+        if parameter.kind == "integer" and not (isinstance(tree, Constant) and isinstance(tree.value, int)):
+            if not (isinstance(tree, Constant) and float(tree.value).is_integer()):
+                raise self.error(f"{row.name} needs a whole number for {parameter.name!r}", node)
+            tree = Constant(int(tree.value), tree.position)
+        if parameter.kind == "integer" and isinstance(tree, Constant) and not 0 <= tree.value <= 1000:
+            raise self.error(f"{row.name} takes {parameter.name!r} from 0 to 1000", node)
+        if parameter.kind == "number" and not is_constant(tree):
+            raise self.error(f"{row.name} needs a number for {parameter.name!r}, not a variable", node)
+        return tree
+
+    def piecewise(self, node: ast.Call, pairs: list[ast.expr], depth: int) -> Node:
+        branches: list[tuple[Node, Node]] = []
+        for pair in pairs:
+            if not (isinstance(pair, ast.Tuple) and len(pair.elts) == 2):
+                raise self.error("Piecewise takes pairs: Piecewise((value, condition), ..., (value, True))", pair)
+            value, condition = pair.elts
+            branches.append(
+                (self.real(self.translate(value, depth), value), self.truth(self.translate(condition, depth), condition))
+            )
+        if not branches or branches[-1][1] != Constant(True):
+            raise self.error("Piecewise needs a last pair (value, True)", node)
+        tree = branches[-1][0]
+        for value_tree, condition_tree in reversed(branches[:-1]):
+            tree = Call("where", (condition_tree, value_tree, tree), self.position(node))
+        return tree
+
+    def truth(self, tree: Node, node: ast.AST) -> Node:
+        if is_truth(tree):
+            return tree
+        raise self.error("a condition is needed here, such as x > 0", node)
+
+    def real(self, tree: Node, node: ast.AST) -> Node:
+        if is_truth(tree):
+            raise self.error("a number is needed here, not a condition", node)
+        return tree
+
+
+def is_truth(node: Node) -> bool:
+    """True where the value is a truth value."""
+    return isinstance(node, Call) and node.function in RESULTS or isinstance(node, Constant) and isinstance(node.value, bool)
+
+
+def is_constant(node: Node) -> bool:
+    """True where no variable occurs."""
+    stack = [node]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Variable):
+            return False
+        if isinstance(item, Call):
+            stack.extend(item.arguments)
+    return True
+
+
+def _dotted(node: ast.AST) -> str | None:
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else None
+
+
+def _nearest(name: str) -> str:
+    folded = {n.lower(): n for n in NAMES}
+    near = [folded[m] for m in difflib.get_close_matches(name.lower()[:60], folded, n=3, cutoff=0.6)]
+    return f"; nearest: {', '.join(near)}" if near else "; `gradcheck functions` lists the known ones"
+
+
+def _usage(name: str, default: int | float | None) -> str:
+    return name if default is None else f"{name}={default}"

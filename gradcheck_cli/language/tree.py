@@ -1,0 +1,96 @@
+"""The formula as it was written: three kinds of node. Operators are functions too, so that one walk serves all.
+
+Nodes are immutable and hashable; equal subtrees compare equal, which is what lets `algebra.program` share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A number as Python reads it: an int, the double of a decimal literal, or a truth value."""
+
+    value: int | float | bool
+    position: int = field(default=0, compare=False)
+
+    def __hash__(self) -> int:
+        return hash((type(self.value), self.value))
+
+    def __eq__(self, other: object) -> bool:
+        # 1, 1.0 and True are equal in Python; they are different constants here.
+        return isinstance(other, Constant) and type(other.value) is type(self.value) and other.value == self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A free name: an input, or an earlier stage of a chain."""
+
+    name: str
+    position: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`function` is the name of a row of `language.functions.TABLE`; operators, comparisons and `pi` are rows too."""
+
+    function: str
+    arguments: tuple[Node, ...]
+    position: int = field(default=0, compare=False)
+    _hash: int = field(default=0, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.function, self.arguments)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return (
+            isinstance(other, Call)
+            and self._hash == other._hash
+            and self.function == other.function
+            and self.arguments == other.arguments
+        )
+
+
+Node = Constant | Variable | Call
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """Every distinct subtree once, arguments before the call that uses them."""
+    seen: set[Node] = set()
+    stack: list[tuple[Node, bool]] = [(node, False)]
+    while stack:
+        item, expanded = stack.pop()
+        if item in seen:
+            continue
+        if isinstance(item, Call) and not expanded:
+            stack.append((item, True))
+            stack.extend((argument, False) for argument in reversed(item.arguments))
+            continue
+        seen.add(item)
+        yield item
+
+
+def variables(node: Node) -> tuple[str, ...]:
+    """The free names in order of first appearance."""
+    return tuple(dict.fromkeys(n.name for n in walk(node) if isinstance(n, Variable)))
+
+
+def substitute(node: Node, values: Mapping[str, Node]) -> Node:
+    """`node` with every variable in `values` replaced; shared subtrees stay shared."""
+    done: dict[Node, Node] = {}
+    for item in walk(node):
+        match item:
+            case Variable(name=name):
+                done[item] = values.get(name, item)
+            case Call(function=function, arguments=arguments):
+                done[item] = Call(function, tuple(done[a] for a in arguments), item.position)
+            case _:
+                done[item] = item
+    return done[node]
