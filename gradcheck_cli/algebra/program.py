@@ -1,0 +1,128 @@
+"""Trees compiled to straight-line Python over any algebra: each distinct subtree is computed once.
+
+An algebra says what a constant is and what each row of the function table does; a row that it doesn't know is replaced
+by the row's definition. Floats (`tensors`), balls (`balls`), power series (`series`) and symbols (`symbols`) all are
+such algebras, so one definition has one meaning.
+
+The generated source contains only names made here (`v0`, `v1`, ...), never text of the user; values and functions are
+bound by reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from gradcheck_cli.language.functions import TABLE, Function
+from gradcheck_cli.language.parser import definition
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, walk
+
+
+class Algebra(Protocol):
+    """One kind of number."""
+
+    operators: Mapping[str, str]
+    """Rows that Python's own syntax computes: row name -> a template such as "{0} + {1}"."""
+
+    def constant(self, value: int | float | bool) -> Any:
+        """The number of a literal."""
+
+    def function(self, row: Function) -> Callable[..., Any] | None:
+        """What computes the row (its arguments in order; `integer` settings come as ints), or None: use the definition."""
+
+
+def expand(node: Node, algebra: Algebra, composed: Callable[[Function], Node | None] | None = None) -> Node:
+    """`node` with every row that the algebra doesn't know replaced by its definition, all the way down."""
+    done: dict[Node, Node] = {}
+    for item in walk(node):
+        if not isinstance(item, Call):
+            done[item] = item
+            continue
+        arguments = tuple(done[a] for a in item.arguments)
+        row = TABLE[item.function]
+        if item.function in algebra.operators or algebra.function(row) is not None:
+            done[item] = Call(item.function, arguments, item.position)
+            continue
+        body = definition(row.name) if composed is None else composed(row)
+        if body is None:
+            raise LookupError(f"{row.name} has neither an operation nor a definition here")
+        bound = {p.name: a for p, a in zip(row.parameters, arguments, strict=True)}
+        done[item] = expand(substitute(body, bound), algebra, composed)
+    return done[node]
+
+
+class Program:
+    """`outputs` as one function of `inputs` (positional, in that order), returning a tuple.
+
+    Subtrees without a variable are computed once for each value of `key()` (for balls: the working precision).
+    """
+
+    def __init__(
+        self, outputs: Sequence[Node], inputs: Sequence[str], algebra: Algebra, key: Callable[[], object] = lambda: None
+    ) -> None:
+        expanded = [expand(o, algebra) for o in outputs]
+        names: dict[Node, str] = {Variable(n): f"x{i}" for i, n in enumerate(inputs)}
+        scope: dict[str, Any] = {}
+        prelude: list[str] = []
+        fixed: list[str] = []  # names computed in the prelude and used in the body
+        body: list[str] = []
+        varying: set[Node] = set(names)
+        for output in expanded:
+            for item in walk(output):
+                if item in names:
+                    continue
+                name = names[item] = f"v{len(names)}"
+                match item:
+                    case Constant(value=value):
+                        scope[name] = algebra.constant(value)
+                    case Variable(name=unknown):
+                        raise LookupError(f"no input is called {unknown}")
+                    case Call(function=function, arguments=arguments):
+                        depends = any(a in varying for a in arguments)
+                        line = f"{name} = {self._operation(item, algebra, names, scope)}"
+                        if depends:
+                            varying.add(item)
+                            body.append(line)
+                        else:
+                            prelude.append(line)
+                            fixed.append(name)
+        results = ", ".join(names[o] for o in expanded)
+        parameters = ", ".join(f"x{i}" for i in range(len(inputs)))
+        self.length = len(body)
+        self._key, self._tables = key, {}
+        self._scope = scope
+        unpack = [f"{', '.join(fixed)}, = fixed"] if fixed else []
+        lines = [f"def run(fixed, {parameters}):", *unpack, *body, f"return ({results},)"]
+        source = "\n ".join(lines) + "\n"
+        source += "\n ".join(["def prelude():", *prelude, f"return ({', '.join(fixed)},)" if fixed else "return ()"])
+        exec(compile(source, "<program>", "exec"), scope)  # noqa: S102 - our own straight-line code, see above
+        self._run, self._prelude = scope["run"], scope["prelude"]
+
+    @staticmethod
+    def _operation(item: Call, algebra: Algebra, names: Mapping[Node, str], scope: dict[str, Any]) -> str:
+        row = TABLE[item.function]
+        template = algebra.operators.get(row.name)
+        terms: list[str] = []
+        for parameter, argument in zip(row.parameters, item.arguments, strict=True):
+            if parameter.kind == "integer" and isinstance(argument, Constant):
+                terms.append(repr(int(argument.value)))
+            else:
+                terms.append(names[argument])
+        if template is not None:
+            return template.format(*terms)
+        function = algebra.function(row)
+        assert function is not None
+        bound = f"f_{row.name}"
+        scope[bound] = function
+        return f"{bound}({', '.join(terms)})"
+
+    def bind(self) -> Callable[..., tuple[Any, ...]]:
+        """The function of the inputs at the present key (precision)."""
+        key = self._key()
+        if key not in self._tables:
+            self._tables[key] = self._prelude()
+        fixed, run = self._tables[key], self._run
+        return lambda *values: run(fixed, *values)
+
+    def __call__(self, *values: Any) -> tuple[Any, ...]:
+        return self.bind()(*values)

@@ -1,0 +1,294 @@
+"""What a run found, as plain data: a Report holds columns (one quantity at all points), a Check is one entry of a column.
+
+Columns keep a hundred thousand points in arrays; a Check is made when somebody looks at it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gradcheck_cli.errors import VerdictError
+from gradcheck_cli.floats import Floats
+from gradcheck_cli.verdict import Cause, Verdict
+
+SCHEMA = 1
+VERDICTS = tuple(Verdict)
+DIGITS = 20
+"""Significant digits of an exact value in JSON, if the enclosure has as many."""
+
+
+@dataclass(slots=True)
+class Detail:
+    """What is known beyond the numbers about one entry; absent for a plain match."""
+
+    cause: Cause | None = None
+    stage: str | None = None
+    operation: str | None = None
+    text: str | None = None
+    left: str | None = None
+    right: str | None = None
+    shadow: str | None = None
+    autograd_formula: str | None = None
+    formula_error: float | None = None
+    rounding_error: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One derivative at one point. Field names and meanings are those of the JSON (DESIGN, section 7).
+
+    `exact`, `left`, `right`, `shadow`: decimal strings, correct in every digit shown; `error_ulps` in ulps of the dtype;
+    `formula_error` and `rounding_error` relative to the exact value. `value`: torch's value of the variable differentiated
+    by; `inputs`: of a local check, the floats that the stage received. `claim`: the text under test where it is a claim.
+    """
+
+    point: dict[str, float]
+    quantity: str
+    kind: str
+    of: str
+    wrt: tuple[str, ...]
+    mode: str
+    dtype: str
+    value: float | None
+    inputs: dict[str, float] | None
+    formula: str | None
+    exact: str | None
+    left: str | None
+    right: str | None
+    autograd: float | None
+    shadow: str | None
+    autograd_formula: str | None
+    error_ulps: float | None
+    formula_error: float | None
+    rounding_error: float | None
+    verdict: Verdict
+    cause: Cause | None
+    stage: str | None
+    operation: str | None
+    detail: str | None
+    claim: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; floats that are not finite become the strings "nan", "inf" and "-inf"."""
+        plain = {name: jsonable(getattr(self, name)) for name in self.__slots__}
+        for optional in ("value", "inputs", "claim"):
+            if plain[optional] is None:
+                del plain[optional]
+        return plain
+
+
+@dataclass(slots=True)
+class Column:
+    """One quantity at all points of one run (one mode, one dtype).
+
+    `points` maps each name of the problem to an array; `autograd` is nan where torch returned no tensor (then the detail's
+    cause is no_gradient). `exact` holds flint balls, or None where no derivative is known or exists.
+    """
+
+    quantity: str
+    kind: str
+    of: str
+    wrt: tuple[str, ...]
+    mode: str
+    dtype: str
+    formula: str | None
+    points: Mapping[str, Floats]
+    autograd: Floats
+    exact: list[Any]
+    error_ulps: Floats
+    verdicts: npt.NDArray[np.uint8]
+    details: dict[int, Detail] = field(default_factory=dict)
+    values: Floats | None = None
+    inputs: Mapping[str, Floats] | None = None
+    claim: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.autograd)
+
+    def verdict(self, index: int) -> Verdict:
+        return VERDICTS[self.verdicts[index]]
+
+    def counts(self) -> Counter[Verdict]:
+        return Counter({VERDICTS[code]: int(n) for code, n in zip(*np.unique(self.verdicts, return_counts=True), strict=True)})
+
+    def worst(self) -> int:
+        """The index of the entry to look at first: the most severe verdict, then the largest error."""
+        severity = self.verdicts.astype(np.int64)
+        candidates = np.flatnonzero(severity == severity.max())
+        errors = np.nan_to_num(self.error_ulps[candidates], nan=-1.0, posinf=np.inf)
+        return int(candidates[int(np.argmax(errors))])
+
+    def check(self, index: int) -> Check:
+        detail = self.details.get(index, _NOTHING)
+        error = float(self.error_ulps[index])
+        return Check(
+            point={name: float(values[index]) for name, values in self.points.items()},
+            quantity=self.quantity,
+            kind=self.kind,
+            of=self.of,
+            wrt=self.wrt,
+            mode=self.mode,
+            dtype=self.dtype,
+            value=None if self.values is None else float(self.values[index]),
+            inputs=None if self.inputs is None else {n: float(v[index]) for n, v in self.inputs.items()},
+            formula=self.formula,
+            exact=decimal(self.exact[index]),
+            left=detail.left,
+            right=detail.right,
+            autograd=None if detail.cause is Cause.NO_GRADIENT and math.isnan(self.autograd[index]) else float(self.autograd[index]),
+            shadow=detail.shadow,
+            autograd_formula=detail.autograd_formula,
+            error_ulps=None if math.isnan(error) else error,
+            formula_error=detail.formula_error,
+            rounding_error=detail.rounding_error,
+            verdict=self.verdict(index),
+            cause=detail.cause,
+            stage=detail.stage,
+            operation=detail.operation,
+            detail=detail.text,
+            claim=self.claim,
+        )
+
+
+_NOTHING = Detail()
+
+
+class Checks(Sequence[Check]):
+    """All entries of some columns, made on demand: column by column, point by point."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns = columns
+        self._ends = np.cumsum([len(c) for c in columns]) if columns else np.zeros(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = index + len(self) if index < 0 else index
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        which = int(np.searchsorted(self._ends, index, side="right"))
+        start = int(self._ends[which - 1]) if which else 0
+        return self._columns[which].check(index - start)
+
+    def __iter__(self) -> Iterator[Check]:
+        for column in self._columns:
+            for index in range(len(column)):
+                yield column.check(index)
+
+
+@dataclass
+class Report:
+    """The outcome of one command. `problem` describes what was asked (JSON's `problem`), `notes` are lines for the reader."""
+
+    command: str
+    problem: dict[str, Any]
+    columns: list[Column]
+    versions: dict[str, str]
+    strict: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def checks(self) -> Checks:
+        return Checks(self.columns)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of checks by verdict, worst first; verdicts that don't occur are left out."""
+        total: Counter[Verdict] = Counter()
+        for column in self.columns:
+            total.update(column.counts())
+        return {v.value: total[v] for v in reversed(VERDICTS) if total[v]}
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict; outside_domain only where nothing else was found, undecided where nothing was checked at all."""
+        found = {Verdict(v) for v in self.counts}
+        judged = found - {Verdict.OUTSIDE_DOMAIN}
+        if judged:
+            return max(judged, key=lambda v: v.severity)
+        return Verdict.OUTSIDE_DOMAIN if found else Verdict.UNDECIDED
+
+    @property
+    def exit_code(self) -> int:
+        """0 all passed, 1 a mismatch (or imprecise under strict), 3 something undecided or nothing checked."""
+        verdict = self.verdict
+        if verdict is Verdict.MISMATCH or (self.strict and Verdict.IMPRECISE in self.counts):
+            return 1
+        return 0 if verdict.passes else 3
+
+    @property
+    def ok(self) -> bool:
+        return self.exit_code == 0
+
+    def raise_for_verdict(self) -> None:
+        """Raise VerdictError, with the report as its message, unless everything passed."""
+        if not self.ok:
+            raise VerdictError(str(self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of DESIGN, section 7, as plain Python values."""
+        return {
+            "schema": SCHEMA,
+            "command": self.command,
+            "verdict": self.verdict.value,
+            "exit_code": self.exit_code,
+            "problem": jsonable(self.problem),
+            "checks": [check.to_dict() for check in self.checks],
+            "counts": self.counts,
+            "notes": list(self.notes),
+            "versions": dict(self.versions),
+        }
+
+    def __str__(self) -> str:
+        from gradcheck_cli.output.text import render
+
+        return render(self)
+
+
+def jsonable(value: Any) -> Any:
+    """`value` with every float that JSON lacks as a string, tuples as lists, keys as strings."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, Sequence):
+        return [jsonable(v) for v in value]
+    return value
+
+
+def decimal(ball: Any, digits: int = DIGITS) -> str | None:
+    """The midpoint of a flint ball in decimal, with at most `digits` digits, correct in every digit shown; None for None.
+
+    A ball that holds 0 and is not exactly 0 shows as "0": the derivative is certified to be that or to underflow.
+    """
+    if ball is None:
+        return None
+    from flint import ctx
+
+    if not ball.is_finite():
+        if ball.is_nan():
+            return None
+        return "inf" if ball > 0 else "-inf" if ball < 0 else None
+    with ctx.workprec(max(ctx.prec, 128)):
+        text = str(ball.str(digits, radius=False))
+    if text.startswith("[") or "e" not in text and "." not in text:
+        return "0" if text.startswith("[") else text
+    mantissa, e, exponent = text.partition("e")
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".")
+    if e and -5 <= int(exponent) < 0:
+        sign, bare = ("-", mantissa[1:]) if mantissa.startswith("-") else ("", mantissa)
+        return sign + "0." + "0" * (-int(exponent) - 1) + bare.replace(".", "")
+    return mantissa + (f"e{int(exponent)}" if e else "")
