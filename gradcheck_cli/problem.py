@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import chain as chain_of
+from itertools import count
 from types import MappingProxyType
 from typing import Any
 
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.language.functions import NAMES, TABLE
 from gradcheck_cli.language.parser import parse_stage
 from gradcheck_cli.language.points import PointSpec
-from gradcheck_cli.language.tree import Node, Variable, substitute, variables
+from gradcheck_cli.language.tree import Node, Variable, substitute, variables, walk
 
 MODES = ("reverse", "grad", "forward", "func")
 MAX_STAGES = 20_000
@@ -97,86 +98,124 @@ class Problem:
 def link(texts: Sequence[str]) -> Chain:
     """The chain that the stage texts mean; each text may hold several stages separated by `|`.
 
-    A stage that names no earlier stage binds its one unknown name (or its only name) to the stage before. Raises
-    InputError, listing the candidates, where that is ambiguous.
+    Every stage but the last is used by a later one. A stage calls the stage before by its name; where that has none, or
+    isn't mentioned by a stage without a name, one name *binds* to it: the only name there is, or the only one that is
+    neither an input nor an earlier stage. Raises InputError, listing the candidates, where more than one name could be meant.
     """
-    pieces = [piece for text in texts for piece in _split(text)]
-    if not pieces:
+    parsed = [_parse(piece) for text in texts for piece in _split(text)]
+    if not parsed:
         raise InputError("the chain is empty: give at least one expression")
-    if len(pieces) > MAX_STAGES:
-        raise InputError(f"the chain has {len(pieces):,} stages; at most {MAX_STAGES:,} are checked")
-    parsed = [(*parse_stage(text, whole, offset), text.strip(), whole, offset) for text, whole, offset in pieces]
-    explicit = {name for name, *_ in parsed if name is not None}
+    if len(parsed) > MAX_STAGES:
+        raise InputError(f"the chain has {len(parsed):,} stages; at most {MAX_STAGES:,} are checked")
     inputs: dict[str, None] = {}
-    stages: list[Stage] = []
-    known: dict[str, str] = {}  # what the user may call a stage -> the stage's name
-    bound: list[str | None] = []  # the name by which stage i + 1 calls stage i
-    trees: list[Node] = []
-    taken = set(explicit)
-    for index, (name, tree, _text, whole, offset) in enumerate(parsed):
-        free = variables(tree)
-        binding = None
-        if index:
-            previous = parsed[index - 1][0]
-            unknown = [n for n in free if n not in inputs and n not in known]
-            if previous is not None and previous in free:
-                pass
-            elif len(free) == 1 and not (free[0] in known and free[0] in explicit):
-                binding = free[0]
-            elif len(unknown) == 1:
-                binding = unknown[0]
-            elif unknown or not any(n in known for n in free):
-                names = ", ".join(unknown or free) or "no name at all"
-                raise InputError(
-                    f"stage {index + 1} is ambiguous: which of {names} is the stage before? "
-                    "Name the stages: \"z = ...\" \"y = ...\"",
-                    whole, _first(tree, unknown or list(free), offset),
-                )  # fmt: skip
-            elif previous is None:
-                raise InputError(
-                    f"stage {index + 1} doesn't use the stage before; name the stages: \"z = ...\" \"y = ...\"", whole, offset
-                )
+    bound: list[str | None] = []  # the name by which stage i calls stage i - 1, where it isn't its own
+    labels: set[str] = set()  # all of these
+    places = {p.name: i for i, p in enumerate(parsed) if p.name is not None}
+    known: set[str] = set()  # names of earlier stages
+    used: set[int] = set()
+    for index, stage in enumerate(parsed):
+        binding = _binding(parsed, index, inputs, known, labels) if index else None
         bound.append(binding)
-        if name is not None:
-            if name in known or name in inputs or name in free:
-                raise InputError(f"the name {name!r} is taken: an input or an earlier stage is called so", whole, offset)
-            known[name] = name
-        for n in free:
-            if n != binding and n not in known:
-                if n in explicit:
-                    raise InputError(f"{n!r} is used before its stage", whole, _first(tree, [n], offset))
-                inputs.setdefault(n)
-        trees.append(tree)
-    taken |= set(inputs)
-    names: list[str] = []
-    for index, (name, *_rest) in enumerate(parsed):
-        if name is None:
-            last = index == len(parsed) - 1
-            wish = ["y", "f", "out"] if last else [b for b in (bound[index + 1],) if b]
-            name = next((w for w in wish if w not in taken and w not in _CONSTANTS), None)
-            number = index + 1
-            while name is None or name in taken:
-                name, number = f"s{number}", number + len(parsed)
-        names.append(name)
-        taken.add(name)
-    for index, (_name, _tree, text, _whole, _offset) in enumerate(parsed):
-        tree, binding = trees[index], bound[index]
-        if binding is not None:
-            tree = substitute(tree, {binding: Variable(names[index - 1])})
-        expression = text.partition("=")[2].strip() if parsed[index][0] is not None else text
-        stages.append(Stage(names[index], expression, tree, variables(tree)))
+        for name in stage.free:
+            if name == binding:
+                if name in places:
+                    raise stage.error(f"{name!r} is the stage before here, and the name of a later stage", name)
+                labels.add(name)
+                used.add(index - 1)
+            elif name == stage.name:
+                raise stage.error(f"stage {name!r} uses itself", name)
+            elif name in known:
+                used.add(places[name])
+            elif name in places:
+                raise stage.error(f"{name!r} is used before its stage", name)
+            elif name in labels and name not in inputs:
+                raise stage.error(f"{name!r} is ambiguous: a stage above calls the stage before it so. {_NAME_THEM}", name)
+            else:
+                inputs.setdefault(name)
+        if stage.name is not None:
+            if stage.name in known or stage.name in inputs:
+                taken = "an earlier stage" if stage.name in known else "an input"
+                raise stage.error(f"a stage can't be called {stage.name!r}: {taken} is called so")
+            known.add(stage.name)
+    idle = next((i for i in range(len(parsed) - 1) if i not in used), None)
+    if idle is not None:
+        called = parsed[idle].name or f"{idle + 1}"
+        raise parsed[idle].error(f"no later stage uses stage {called}, so the output doesn't depend on it")
     if not inputs:
         raise InputError("there is no variable to differentiate by", texts[0], 0)
+    names = _stage_names(parsed, bound, set(inputs) | known)
+    stages = []
+    for index, (stage, binding) in enumerate(zip(parsed, bound, strict=True)):
+        tree = stage.tree if binding is None else substitute(stage.tree, {binding: Variable(names[index - 1])})
+        stages.append(Stage(names[index], stage.expression, tree, variables(tree)))
     return Chain(tuple(inputs), tuple(stages))
 
 
-_CONSTANTS = frozenset(n for n in NAMES if not TABLE[NAMES[n]].signature)
+_NAME_THEM = 'Name the stages: "z = ..." "y = ...z..."'
 
 
-def _first(tree: Node, names: Sequence[str], offset: int) -> int:
-    from gradcheck_cli.language.tree import walk
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """One stage as typed: `whole` is the text it stands in, from `offset` on."""
 
-    return min((n.position for n in walk(tree) if isinstance(n, Variable) and n.name in names), default=offset)
+    name: str | None
+    tree: Node
+    expression: str
+    free: tuple[str, ...]
+    whole: str
+    offset: int
+
+    def error(self, message: str, *names: str) -> InputError:
+        """Points at the first of the names in the stage, or at the stage."""
+        places = [n.position for n in walk(self.tree) if isinstance(n, Variable) and n.name in names]
+        return InputError(message, self.whole, min(places, default=self.offset))
+
+
+def _parse(piece: tuple[str, str, int]) -> _Parsed:
+    text, whole, offset = piece
+    name, tree = parse_stage(text, whole, offset)
+    expression = text if name is None else text.partition("=")[2]
+    return _Parsed(name, tree, expression.strip(), variables(tree), whole, offset + len(text) - len(text.lstrip()))
+
+
+def _binding(
+    parsed: Sequence[_Parsed], index: int, inputs: Mapping[str, None], known: Set[str], labels: Set[str]
+) -> str | None:
+    """The name by which a stage calls the stage before; None where it uses that one's own name, or names only others."""
+    stage, previous = parsed[index], parsed[index - 1].name
+    free = stage.free
+    if previous is not None and (previous in free or stage.name is not None):
+        return None
+    if len(free) == 1 and free[0] not in known:
+        return free[0]
+    candidates = [n for n in free if n not in inputs and n not in known]
+    if len(free) > 1 and len(candidates) == 1 and candidates[0] not in labels:
+        return candidates[0]
+    if previous is not None and not candidates and len(free) > 1:
+        return None
+    which = " or ".join(candidates or free)
+    if not free:
+        message = f"stage {index + 1} doesn't use the stage before"
+    elif len(candidates) == 1 or len(free) == 1:
+        message = f"stage {index + 1} is ambiguous: {which} may be the stage before or an earlier one"
+    else:
+        message = f"stage {index + 1} is ambiguous: the stage before may be {which}"
+    raise stage.error(f"{message}. {_NAME_THEM}", *(candidates or free))
+
+
+def _stage_names(parsed: Sequence[_Parsed], bound: Sequence[str | None], taken: set[str]) -> list[str]:
+    """A name for every stage: its own, else what the next stage calls it; y, f or out for the output; else a number."""
+    names: list[str] = []
+    for index, stage in enumerate(parsed):
+        name = stage.name
+        if name is None:
+            following = bound[index + 1 : index + 2]
+            wishes = [b for b in following if b] if following else ["y", "f", "out"]
+            numbered = (f"s{number}" for number in count(index + 1, len(parsed)))
+            name = next(wish for wish in chain_of(wishes, numbered) if wish not in taken)
+        names.append(name)
+        taken.add(name)
+    return names
 
 
 def _split(text: str) -> list[tuple[str, str, int]]:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from gradcheck_cli.language.functions import TABLE, Function
-from gradcheck_cli.language.parser import definition
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, walk
 
 
@@ -28,11 +27,14 @@ class Algebra(Protocol):
         """The number of a literal."""
 
     def function(self, row: Function) -> Callable[..., Any] | None:
-        """What computes the row (its arguments in order; `integer` settings come as ints), or None: use the definition."""
+        """What computes the row (its arguments in order; `integer` settings come as ints), or None: use `body`."""
+
+    def body(self, row: Function) -> Node:
+        """The tree, in the row's parameters, that stands for a row without a function here."""
 
 
-def expand(node: Node, algebra: Algebra, composed: Callable[[Function], Node | None] | None = None) -> Node:
-    """`node` with every row that the algebra doesn't know replaced by its definition, all the way down."""
+def expand(node: Node, algebra: Algebra) -> Node:
+    """`node` with every row that the algebra doesn't know replaced by its body, all the way down."""
     done: dict[Node, Node] = {}
     for item in walk(node):
         if not isinstance(item, Call):
@@ -43,11 +45,8 @@ def expand(node: Node, algebra: Algebra, composed: Callable[[Function], Node | N
         if item.function in algebra.operators or algebra.function(row) is not None:
             done[item] = Call(item.function, arguments, item.position)
             continue
-        body = definition(row.name) if composed is None else composed(row)
-        if body is None:
-            raise LookupError(f"{row.name} has neither an operation nor a definition here")
         bound = {p.name: a for p, a in zip(row.parameters, arguments, strict=True)}
-        done[item] = expand(substitute(body, bound), algebra, composed)
+        done[item] = expand(substitute(algebra.body(row), bound), algebra)
     return done[node]
 
 

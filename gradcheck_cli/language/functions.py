@@ -224,7 +224,7 @@ ROWS: tuple[Function, ...] = (
     _row("polygamma", "n: integer, x", sympy="polygamma", ball="polygamma", domain="x > 0 or x != floor(x)",
          kinks="x <= 0 and x == floor(x)", ulps=64, absolute=1.0, stalls="n + order >= 2 and x < -1e6"),
     _row("beta", "x, y", "gamma(x)*gamma(y)/gamma(x + y)", torch="= exp(lgamma(x) + lgamma(y) - lgamma(x + y))",
-         domain="x > 0 and y > 0", kinks="x <= 0 or y <= 0", ulps=64, source=f"{_DLMF}5.12.E1"),
+         ball="beta", domain="x > 0 and y > 0", kinks="x <= 0 or y <= 0", ulps=64, source=f"{_DLMF}5.12.E1"),
     _row("zeta", "x, q = 1", torch="special.zeta", sympy="zeta", ball="zeta", domain="x > 1 and (q > 0 or q != floor(q))",
          kinks="q <= 0 and q == floor(q) or x <= 1", ulps=64, stalls="q < -1e6",
          source="Hurwitz; torch computes the half plane x > 1 only"),

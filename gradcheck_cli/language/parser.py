@@ -12,6 +12,7 @@ import difflib
 import math
 import warnings
 from functools import cache
+from keyword import iskeyword
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.functions import NAMES, TABLE, VARIADIC, VARIANTS, Function
@@ -35,7 +36,7 @@ _OPERATORS: dict[type[ast.AST], str] = {
 _REFUSED: dict[type[ast.AST], str] = {
     ast.Lambda: "a lambda", ast.JoinedStr: "an f-string", ast.ListComp: "a comprehension", ast.SetComp: "a comprehension",
     ast.DictComp: "a comprehension", ast.GeneratorExp: "a comprehension", ast.Await: "await", ast.Yield: "yield",
-    ast.YieldFrom: "yield", ast.NamedExpr: "an assignment", ast.IfExp: "an if-else (use where(condition, a, b))",
+    ast.YieldFrom: "yield", ast.NamedExpr: "an assignment", ast.IfExp: "an if-else: use where(condition, a, b)",
     ast.Subscript: "an index: only scalar variables are known here", ast.List: "a list: a number is needed here",
     ast.Tuple: "a tuple: a number is needed here", ast.Dict: "a dict", ast.Set: "a set", ast.Starred: "a starred argument",
     ast.Attribute: "an attribute that is not called", ast.MatMult: "a matrix product: only scalars are known here",
@@ -45,12 +46,14 @@ RESULTS = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical
 """Rows whose value is a truth value."""
 
 
-def parse(text: str) -> Node:
+def parse(text: str, whole: str | None = None, offset: int = 0, truths: frozenset[str] = frozenset()) -> Node:
     """The tree of one expression.
 
-    Raises InputError, which quotes the text with a caret, for anything that is not in the language.
+    Raises InputError, which quotes the text with a caret, for anything that is not in the language. `whole` and `offset`
+    place the expression in a longer text, so that the caret points into that. `truths` names variables that may hold a
+    truth value (masks, in the table of ATen operations).
     """
-    return _Translation(text, 0, text).expression()
+    return _Translation(text, offset, text if whole is None else whole, truths).expression()
 
 
 def parse_stage(text: str, whole: str | None = None, offset: int = 0) -> tuple[str | None, Node]:
@@ -63,12 +66,16 @@ def parse_stage(text: str, whole: str | None = None, offset: int = 0) -> tuple[s
     at = _assignment(text)
     if at is not None:
         name, body = text[:at].strip(), text[at + 1 :]
-        if not name.isidentifier():
-            raise InputError(f"{name!r} is not a name for a stage", whole, offset)
+        start = offset + len(text) - len(text.lstrip())
+        if not name.isidentifier() or iskeyword(name):
+            raise InputError(f"{name!r} is not a name for a stage" if name else "a name is missing before '='", whole, start)
         if name in NAMES and not TABLE[NAMES[name]].signature:
-            raise InputError(f"{name!r} is a constant and can't name a stage", whole, offset)
+            raise InputError(f"{name!r} is a constant and can't name a stage", whole, start)
         offset += at + 1
-    return name, _Translation(body, offset, whole).expression()
+    tree = _Translation(body, offset, whole).expression()
+    if is_truth(tree):
+        raise InputError("a stage is a number, not a condition: write where(condition, a, b)", whole, tree.position)
+    return name, tree
 
 
 def _assignment(text: str) -> int | None:
@@ -77,7 +84,7 @@ def _assignment(text: str) -> int | None:
     for i, c in enumerate(text):
         depth += (c in "([{") - (c in ")]}")
         if c == "=" and depth == 0:
-            if text[i + 1 : i + 2] == "=" or (i and text[i - 1] in "=<>!"):
+            if text[i + 1 : i + 2] == "=" or (i and text[i - 1] in "=<>!:"):
                 continue
             return i
     return None
@@ -98,8 +105,8 @@ def composition(name: str) -> Node:
 class _Translation:
     """One run of the parser over one text."""
 
-    def __init__(self, text: str, offset: int, whole: str) -> None:
-        self.text, self.offset, self.whole = text, offset, whole
+    def __init__(self, text: str, offset: int, whole: str, truths: frozenset[str] = frozenset()) -> None:
+        self.text, self.offset, self.whole, self.truths = text, offset, whole, truths
         self.nodes = 0
 
     def error(self, message: str, node: ast.AST | int | None = None) -> InputError:
@@ -144,19 +151,23 @@ class _Translation:
             raise self.error("the expression is nested too deeply", 0) from None
 
     def syntax(self, problem: SyntaxError) -> InputError:
-        column = max((problem.offset or 1) - 1, 0)
-        message = (problem.msg or "invalid syntax").split(". ")[0].split(" (<")[0]
+        column = problem.offset - 1 if problem.offset else len(self.source)  # 0: the end
+        message = (problem.msg or "invalid syntax").split(". ")[0].split(" (")[0]
         if "digits" in message and "limit" in message:
             message = "a number of thousands of digits"
         if message.startswith(("invalid syntax", "unexpected EOF", "invalid decimal")):
             rest = self.source[column:]
             if message.startswith("invalid decimal") and column + 1 < len(self.source):
                 message = "a number runs into a name: is a '*' missing?"
-            elif not rest.strip():
+            elif not rest.strip("+-*/%<>=&,( "):
                 message = "the expression ends too early"
             else:
                 message = "this is not an expression"
         return self.error(f"syntax error: {message}", column)
+
+    def refused(self, kind: ast.AST, node: ast.AST) -> InputError:
+        what, colon, hint = _REFUSED.get(type(kind), "this operator" if isinstance(kind, ast.operator) else "this").partition(": ")
+        return self.error(f"syntax error: {what} is not part of the language{colon}{hint}", node)
 
     def translate(self, node: ast.AST, depth: int) -> Node:
         self.nodes += 1
@@ -191,8 +202,7 @@ class _Translation:
             case ast.Call():
                 return self.call(node, depth)
             case _:
-                what = _REFUSED.get(type(node), "something that is not a formula")
-                raise self.error(f"syntax error: {what} is not part of the language", node)
+                raise self.refused(node, node)
 
     def number(self, value: object, node: ast.AST) -> Node:
         at = self.position(node)
@@ -208,7 +218,8 @@ class _Translation:
             return Constant(value, at)
         if isinstance(value, complex):
             raise self.error("complex numbers are not supported: functions here are real", node)
-        raise self.error(f"syntax error: {type(value).__name__} constants are not part of the language", node)
+        what = {str: "a string", bytes: "a string", type(None): "None"}.get(type(value), "'...'")
+        raise self.error(f"syntax error: {what} is not part of the language: a number is needed here", node)
 
     def binary(self, node: ast.AST, left: ast.AST, op: ast.operator, right: ast.AST, depth: int) -> Node:
         # A sum of many terms is a long left spine: it is walked in a loop, so that it costs no recursion.
@@ -224,8 +235,7 @@ class _Translation:
                 raise self.error(f"the expression has more than {MAX_NODES:,} operations", outer)
             name = _OPERATORS.get(type(operator))
             if name is None:
-                what = _REFUSED.get(type(operator), "this operator")
-                raise self.error(f"syntax error: {what} is not part of the language", operand)
+                raise self.refused(operator, operand)
             y = self.translate(operand, depth)
             if name == "logical_and":
                 pair = (self.truth(tree, first), self.truth(y, operand))
@@ -344,7 +354,7 @@ class _Translation:
         return tree
 
     def truth(self, tree: Node, node: ast.AST) -> Node:
-        if is_truth(tree):
+        if is_truth(tree) or (isinstance(tree, Variable) and tree.name in self.truths):
             return tree
         raise self.error("a condition is needed here, such as x > 0", node)
 

@@ -1,0 +1,28 @@
+# make demo: install into .venv and check a first chain. make test: lint, types and tests.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.PHONY: demo test clean
+
+demo: .venv/installed
+	$(BIN)/gradcheck chain "2*x" "z**2+2*z+2" --at x=1
+
+test: .venv/installed-test
+	$(BIN)/ruff check
+	$(BIN)/mypy --strict gradcheck_cli
+	$(BIN)/pytest -n 2
+
+.venv/installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $@
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+clean:
+	rm -rf .venv

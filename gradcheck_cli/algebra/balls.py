@@ -1,0 +1,506 @@
+"""Certified real functions: every result is a ball (midpoint and radius, `flint.arb`) that contains the true value.
+
+Two algebras share the functions of this module:
+
+`PLAIN`   encloses the value of the function at every point of the argument balls. Outside of the domain, and where
+          the precision doesn't decide whether the argument lies in it, the result is a nan ball.
+`SMOOTH`  the same, and finite only where the function is certified to be analytic on the whole argument ball. So a tree
+          that is finite in SMOOTH is differentiable, to any order, at the point where it was evaluated.
+
+No function raises for an argument in balls, runs for long, or builds a number of unbounded size. A truth value is True, False
+or None (not decided). Precision is flint's: set it with `flint.ctx.workprec`. Intermediate results use more of it where
+the size of an argument (not its position) would eat the accuracy: `exp(1e300)` is right to the last bit.
+
+The `ball` column of the function table names the functions here, or methods of `flint.arb`.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+from flint import acb, arb, arb_series, ctx
+
+from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.language.functions import TABLE, Function
+from gradcheck_cli.language.parser import definition
+from gradcheck_cli.language.tree import Node
+
+Ball = Any
+"""A `flint.arb`; python-flint carries no types."""
+Truth = bool | None
+"""True, False, or None where the balls don't decide."""
+
+NAN, ZERO, HALF, ONE, TWO = arb.nan(), arb(0), arb(1) / 2, arb(1), arb(2)
+
+LIMIT = 2200
+"""Arguments of exponential growth are followed up to 2**LIMIT: the square of any double. Beyond, an exponential is a ball
+that is infinite or touches 0."""
+
+EASY = 2.0**20
+"""Exponents up to this size are handed to arb, which multiplies for integers."""
+
+_GOOD = 24  # bits of relative accuracy that show that the size of the argument did no harm
+
+
+def constant(value: int | float | bool) -> Any:
+    """The number itself, exactly: a truth value stays one, an int or a double becomes a ball of radius 0."""
+    return value if isinstance(value, bool) else arb(value)
+
+
+def hull(x: Ball, y: Ball) -> Ball:
+    """The smallest ball that contains both (nan where one is)."""
+    return x.union(y)
+
+
+# -- precision --------------------------------------------------------------------------------------------------------
+
+
+def _bits(x: Ball) -> int:
+    """The binary exponent of the largest number in a finite ball: |x| < 2**bits."""
+    mantissa, exponent = x.abs_upper().man_exp()
+    return int(exponent) + int(mantissa).bit_length()
+
+
+def _again(function: Callable[..., Ball], result: Ball, *arguments: Ball) -> Ball:
+    """`function(*arguments)` with as many more bits as the largest argument has before its point; `result` if that is no help."""
+    if not all(a.is_finite() for a in arguments):
+        return NAN
+    extra = max(_bits(a) for a in arguments)
+    if not 8 < extra <= LIMIT:
+        return result
+    with ctx.workprec(ctx.prec + extra + 64):
+        result = function(*arguments)
+    return +result
+
+
+def _sized(function: Callable[[Ball], Ball]) -> Callable[[Ball], Ball]:
+    """`function` made accurate for arguments of any size, at the cost of one question where it was accurate already."""
+
+    def sized(x: Ball) -> Ball:
+        y = function(x)
+        return y if y.rel_accuracy_bits() > _GOOD else _again(function, y, x)
+
+    return sized
+
+
+def _finite(function: Callable[..., Ball]) -> Callable[..., Ball]:
+    """`function`, nan where an argument is not finite (arb has limits at infinity)."""
+
+    def finite(*arguments: Any) -> Ball:
+        for a in arguments:
+            if not isinstance(a, int) and not a.is_finite():
+                return NAN
+        return function(*arguments)
+
+    return finite
+
+
+# -- operators and conditions -----------------------------------------------------------------------------------------
+
+add, sub, mul, div, neg = operator.add, operator.sub, operator.mul, operator.truediv, operator.neg
+
+
+def lt(x: Ball, y: Ball) -> Truth:
+    """x < y."""
+    return True if x < y else False if x >= y else None
+
+
+def le(x: Ball, y: Ball) -> Truth:
+    """x <= y."""
+    return True if x <= y else False if x > y else None
+
+
+def gt(x: Ball, y: Ball) -> Truth:
+    """x > y."""
+    return lt(y, x)
+
+
+def ge(x: Ball, y: Ball) -> Truth:
+    """x >= y."""
+    return le(y, x)
+
+
+def eq(x: Ball, y: Ball) -> Truth:
+    """x == y: True for two equal exact balls only."""
+    return True if x == y else False if x != y else None
+
+
+def ne(x: Ball, y: Ball) -> Truth:
+    """x != y."""
+    return logical_not(eq(x, y))
+
+
+def logical_and(x: Truth, y: Truth) -> Truth:
+    """Kleene's and: False as soon as one is False."""
+    return False if x is False or y is False else None if x is None or y is None else True
+
+
+def logical_or(x: Truth, y: Truth) -> Truth:
+    """Kleene's or: True as soon as one is True."""
+    return True if x is True or y is True else None if x is None or y is None else False
+
+
+def logical_not(x: Truth) -> Truth:
+    """Kleene's not."""
+    return None if x is None else not x
+
+
+def where(condition: Truth, x: Ball, y: Ball) -> Ball:
+    """The selected branch, whatever the other one is; nan where the condition is not decided."""
+    return NAN if condition is None else x if condition else y
+
+
+# -- steps and roots --------------------------------------------------------------------------------------------------
+
+
+def abs(x: Ball) -> Ball:
+    """|x|."""
+    return operator.abs(x)
+
+
+def sign(x: Ball) -> Ball:
+    """-1, 0 or 1; the hull of those that are possible."""
+    return x.sgn() if x.is_finite() else NAN
+
+
+def floor(x: Ball) -> Ball:
+    """The largest integer <= x; the hull of those that are possible."""
+    return x.floor()
+
+
+def cbrt(x: Ball) -> Ball:
+    """The real cube root, odd."""
+    if x > ZERO:
+        return x.root(3)
+    if x < ZERO:
+        return -(-x).root(3)
+    if not x.is_finite() or x.is_zero():
+        return x
+    size = x.abs_upper().root(3)
+    return hull(-size, size)
+
+
+def pow(x: Ball, y: Ball) -> Ball:
+    """The real power: x > 0, or y an exact integer (then any x, and 0**0 == 1), or x >= 0 and y > 0."""
+    if -EASY < float(y) < EASY:
+        z = x**y
+        return z if z.rel_accuracy_bits() > _GOOD and x.is_finite() else _power(x, y, z)
+    return _power(x, y, NAN)
+
+
+def _power(x: Ball, y: Ball, easy: Ball) -> Ball:
+    """The power where arb's own is not accurate, not defined (the base touches 0), or not safe (the exponent is huge)."""
+    if not (x.is_finite() and y.is_finite()):
+        return NAN
+    if x > ZERO:
+        return _positive_power(x, y, easy)
+    if easy.is_finite():
+        return easy
+    if y.is_integer():
+        if x < ZERO:
+            z = _positive_power(-x, y)
+            return z if (y * HALF).is_integer() else -z
+        if y == ZERO:
+            return ONE
+        if not y > ZERO:
+            return NAN
+        z = ZERO if x.is_zero() else _positive_power(x.abs_upper(), y)
+        return hull(-z, z)
+    if x >= ZERO and y > ZERO:
+        return ZERO if x.is_zero() else hull(ZERO, _positive_power(x.upper(), y))
+    return NAN
+
+
+def _positive_power(x: Ball, y: Ball, easy: Ball = NAN) -> Ball:
+    """exp(y*log(x)), with the precision for the size of the product; `easy` where that is small."""
+    t = y * x.log()
+    if not t.is_finite():
+        return NAN
+    extra = _bits(t)
+    if extra <= 8 or extra > LIMIT:
+        return easy if easy.is_finite() else t.exp()
+    with ctx.workprec(ctx.prec + extra + 64):
+        z = (y * x.log()).exp()
+    return +z
+
+
+# -- exponentials, hyperbolic and trigonometric functions -------------------------------------------------------------
+
+exp = _sized(arb.exp)
+expm1 = _sized(arb.expm1)
+sinh = _sized(arb.sinh)
+cosh = _sized(arb.cosh)
+tan = _sized(arb.tan)
+erfc = _sized(arb.erfc)
+
+
+def sigmoid(x: Ball) -> Ball:
+    """1/(1 + exp(-x))."""
+    z = exp(-x)
+    # where exp(-x) is beyond all bounds, exp(x) is a ball around 0 that contains sigmoid(x), which lies between 0 and exp(x)
+    return ONE / (ONE + z) if z.is_finite() else exp(x) if x < ZERO else NAN
+
+
+def logsigmoid(x: Ball) -> Ball:
+    """-log(1 + exp(-x))."""
+    z = exp(-x)
+    return -z.log1p() if z.is_finite() else x - exp(x) if x < ZERO else NAN
+
+
+def logaddexp(x: Ball, y: Ball) -> Ball:
+    """log(exp(x) + exp(y))."""
+    if x.mid() < y.mid():
+        x, y = y, x
+    return x + exp(y - x).log1p()
+
+
+def atan2(y: Ball, x: Ball) -> Ball:
+    """The angle of the point (x, y) in (-pi, pi]; nan where it may be the origin."""
+    if not (y.is_finite() and x.is_finite()) or (y.contains(ZERO) and x.contains(ZERO)):
+        return NAN
+    return arb.atan2(y, x)
+
+
+def sinc(x: Ball) -> Ball:
+    """sin(pi*x)/(pi*x), 1 at 0."""
+    return x.sinc_pi() if x.is_finite() else NAN
+
+
+# -- the error function and the normal distribution -------------------------------------------------------------------
+
+
+def erfcx(x: Ball) -> Ball:
+    """exp(x**2)*erfc(x), without overflow."""
+    if x > ONE:
+        return (x * x).hypgeom_u(HALF, HALF) / arb.pi().sqrt()
+    return _erfcx(x)
+
+
+_erfcx = _sized(lambda x: exp(x * x) * x.erfc())
+
+
+def gelu(x: Ball) -> Ball:
+    """x*Phi(x), Phi the normal distribution function."""
+    return x * erfc(-x / TWO.sqrt()) / TWO
+
+
+def ndtri(x: Ball) -> Ball:
+    """The inverse of the normal distribution function."""
+    return -TWO.sqrt() * (TWO * x).erfcinv()
+
+
+def log_ndtr(x: Ball) -> Ball:
+    """The logarithm of the normal distribution function."""
+    z = -x / TWO.sqrt()
+    if z > ONE:
+        return (erfcx(z) / TWO).log() - x * x / TWO
+    half = erfc(z) / TWO
+    return (-(erfc(-z) / TWO)).log1p() if x > ZERO else half.log()
+
+
+# -- gamma and zeta ---------------------------------------------------------------------------------------------------
+
+
+def lgamma(x: Ball) -> Ball:
+    """log(|gamma(x)|)."""
+    if x > ZERO:
+        return x.lgamma()
+    return NAN if x.contains_integer() else acb(x).lgamma().real
+
+
+def polygamma(n: int, x: Ball) -> Ball:
+    """The derivative of order n of digamma."""
+    if not x.is_finite():
+        return NAN
+    if n == 0:
+        return x.digamma()
+    if x > ZERO:
+        value = arb(n).fac() * arb(n + 1).zeta(x)
+        return value if n % 2 else -value
+    if x.contains_integer():
+        return NAN
+    # reflection: (-1)**n polygamma(n, 1 - x) - polygamma(n, x) is the derivative of pi*cot(pi*x) of order n
+    cap, ctx.cap = ctx.cap, n + 1
+    try:
+        cotangent = arb_series([x, 1], n + 1).cot_pi()[n]
+    finally:
+        ctx.cap = cap
+    mirrored = polygamma(n, ONE - x)
+    return (-mirrored if n % 2 else mirrored) - arb.pi() * arb(n).fac() * cotangent
+
+
+def beta(x: Ball, y: Ball) -> Ball:
+    """gamma(x)*gamma(y)/gamma(x + y) for positive x and y."""
+    if not (x > ZERO and y > ZERO):
+        return NAN
+    z = x.gamma() * y.gamma() * (x + y).rgamma()
+    return z if z.rel_accuracy_bits() > _GOOD else _again(lambda x, y: x.gamma() * y.gamma() * (x + y).rgamma(), z, x, y)
+
+
+def zeta(x: Ball, q: Ball) -> Ball:
+    """Hurwitz' sum of (q + k)**-x over k >= 0, for 1 < x < 2**32; for q < 0 only where x is an integer, at most 1001."""
+    if not (ONE < x < 2**32 and q.is_finite()):
+        return NAN
+    if q > ZERO:
+        return x.zeta(q)
+    if not (q < ZERO and x.is_integer() and x < 1002):
+        return NAN
+    n = int(float(x)) - 1
+    z = polygamma(n, q) / arb(n).fac()
+    return z if n % 2 else -z
+
+
+# -- Bessel -----------------------------------------------------------------------------------------------------------
+
+
+def besselj(n: int, x: Ball) -> Ball:
+    """The Bessel function of the first kind of integer order."""
+    return _bessel(lambda x: x.bessel_j(arb(n)), x)
+
+
+def bessely(n: int, x: Ball) -> Ball:
+    """The Bessel function of the second kind of integer order, for x > 0."""
+    return _bessel(lambda x: x.bessel_y(arb(n)), x) if x > ZERO else NAN
+
+
+def besselk(n: int, x: Ball) -> Ball:
+    """The modified Bessel function of the second kind of integer order, for x > 0."""
+    if not x > ZERO:
+        return NAN
+    with ctx.workprec(2 * ctx.prec):  # arb loses up to that many bits where |x| is about the precision
+        y = _bessel(lambda x: x.bessel_k(arb(n)), x)
+    return +y
+
+
+def besseli(n: int, x: Ball) -> Ball:
+    """The modified Bessel function of the first kind of integer order."""
+    y = _bessel(lambda x: x.bessel_i(arb(n)), x)
+    return y if y.is_finite() else _scaled(n, x) * exp(abs(x))
+
+
+def i0e(x: Ball) -> Ball:
+    """exp(-|x|)*besseli(0, x)."""
+    return _scaled(0, x)
+
+
+def i1e(x: Ball) -> Ball:
+    """exp(-|x|)*besseli(1, x)."""
+    return _scaled(1, x)
+
+
+def _scaled(n: int, x: Ball) -> Ball:
+    """exp(-|x|)*besseli(n, x)."""
+    if x < ZERO:
+        y = _scaled(n, -x)
+        return -y if n % 2 else y
+    if x > ONE:
+        return _bessel(lambda x: x.bessel_i(arb(n), scaled=True), x)
+    return exp(-abs(x)) * x.bessel_i(arb(n))
+
+
+def _bessel(function: Callable[[Ball], Ball], x: Ball) -> Ball:
+    return _sized(function)(x) if x.is_finite() else NAN
+
+
+# -- the same, finite only where the function is analytic -------------------------------------------------------------
+
+
+def _analytic(function: Callable[..., Ball], holds: Callable[..., Any]) -> Callable[..., Ball]:
+    """`function`, nan unless `holds` of the arguments certifies that it is analytic there."""
+
+    def guarded(*arguments: Any) -> Ball:
+        return function(*arguments) if holds(*arguments) else NAN
+
+    return guarded
+
+
+def _apart(when_less: bool, when_greater: bool) -> Callable[[Ball, Ball], Truth]:
+    """A comparison that is decided only where the two balls are disjoint: nearby arguments give the same answer."""
+
+    def compare(x: Ball, y: Ball) -> Truth:
+        return when_less if x < y else when_greater if x > y else None
+
+    return compare
+
+
+def _nonzero(x: Ball) -> bool:
+    return bool(x > ZERO or x < ZERO)
+
+
+def _inside(x: Ball) -> bool:
+    return bool(-ONE < x < ONE)
+
+
+GUARDED: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        "abs": _analytic(abs, _nonzero),
+        "sign": _analytic(sign, _nonzero),
+        "cbrt": _analytic(cbrt, _nonzero),
+        "i0e": _analytic(i0e, _nonzero),
+        "i1e": _analytic(i1e, _nonzero),
+        "floor": _analytic(floor, lambda x: not x.contains_integer()),
+        "sqrt": _analytic(arb.sqrt, lambda x: x > ZERO),
+        "pow": _analytic(pow, lambda x, y: x > ZERO or y.is_integer()),
+        "asin": _analytic(arb.asin, _inside),
+        "acos": _analytic(arb.acos, _inside),
+        "acosh": _analytic(arb.acosh, lambda x: x > ONE),
+        "atan2": _analytic(atan2, lambda y, x: x > ZERO or _nonzero(y)),
+        "lt": _apart(True, False),
+        "le": _apart(True, False),
+        "gt": _apart(False, True),
+        "ge": _apart(False, True),
+        "eq": _apart(False, False),
+        "ne": _apart(True, True),
+        **{name: _finite(getattr(arb, name)) for name in ("sin", "cos", "tanh", "atan", "erf")},
+    }
+)
+"""What SMOOTH puts in place of the functions above and of arb's."""
+
+
+class BallAlgebra:
+    """An `algebra.program.Algebra` on balls: the table's `ball` column, looked up in `overrides`, this module, `flint.arb`."""
+
+    operators: Mapping[str, str] = MappingProxyType(
+        {"add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0} * {1}", "div": "{0} / {1}", "neg": "-{0}"}
+    )
+
+    def __init__(self, overrides: Mapping[str, Callable[..., Any]]) -> None:
+        self._overrides = overrides
+        self._found: dict[str, Callable[..., Any] | None] = {}
+
+    def constant(self, value: int | float | bool) -> Any:
+        """The number of a literal, exactly."""
+        return constant(value)
+
+    def function(self, row: Function) -> Callable[..., Any] | None:
+        """What computes the row, or None where its definition does."""
+        try:
+            return self._found[row.name]
+        except KeyError:
+            name = row.ball
+            found = (self._overrides.get(name) or globals().get(name) or getattr(arb, name)) if name else None
+            self._found[row.name] = found
+            return found
+
+    def body(self, row: Function) -> Node:
+        """The definition."""
+        return definition(row.name)
+
+
+PLAIN = BallAlgebra({})
+SMOOTH = BallAlgebra(GUARDED)
+
+
+@cache
+def evaluate(name: str) -> Callable[..., Any]:
+    """The row `name` as a plain function of balls (`integer` settings as ints), by its ball cell or its definition."""
+    row = TABLE[name]
+    found = PLAIN.function(row)
+    if found is not None:
+        return found
+    program = Program((definition(name),), [p.name for p in row.parameters], PLAIN, key=lambda: ctx.prec)
+    return lambda *arguments: program(*arguments)[0]

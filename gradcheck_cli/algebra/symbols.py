@@ -1,0 +1,328 @@
+"""Symbols: formulas as SymPy expressions, the way there and the way back to a tree.
+
+SymPy is used to differentiate and to tidy, never to run anything: torch always evaluates the tree as it was written.
+Numbers that SymPy could blow up (`9**9**9`, `gamma(10**9)`) or that it would print as fractions of twenty digits
+(0.1) enter as symbols of their own that remember the tree they stand for.
+
+A formula in symbols is valid where the function is smooth. Steps therefore have the derivative 0, and `where` is
+differentiated branch by branch; `exact` certifies smoothness before it uses either.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+import sympy
+from sympy.core.function import ArgumentIndexError
+
+from gradcheck_cli.algebra.program import expand
+from gradcheck_cli.language.functions import ROWS, TABLE, Function
+from gradcheck_cli.language.parser import definition
+from gradcheck_cli.language.printer import show
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
+
+Expression = Any  # sympy ships no types
+
+_SIMPLE = 10_000
+"""Integers, and numerators and denominators of dyadic fractions, up to this size are numbers to SymPy."""
+
+
+class floor(sympy.Function):  # noqa: N801 - printed under this name
+    """The step function, without SymPy's rewriting; its derivative is 0 wherever it has one."""
+
+    nargs = 1
+    is_real = True
+
+    def fdiff(self, argindex: int = 1) -> Expression:
+        return sympy.Integer(0)
+
+
+class lgamma(sympy.Function):  # noqa: N801
+    """log(abs(gamma(x))); SymPy's loggamma is complex for negative arguments."""
+
+    nargs = 1
+    is_real = True
+
+    def fdiff(self, argindex: int = 1) -> Expression:
+        if argindex != 1:
+            raise ArgumentIndexError(self, argindex)
+        return sympy.polygamma(0, self.args[0])
+
+
+class where(sympy.Function):  # noqa: N801
+    """A choice that SymPy doesn't try to understand: `where(condition, x, y)`."""
+
+    nargs = 3
+    is_real = True
+
+    @classmethod
+    def eval(cls, condition: Expression, x: Expression, y: Expression) -> Expression | None:
+        if x == y or condition is sympy.true:
+            return x
+        return y if condition is sympy.false else None
+
+    def _eval_derivative(self, symbol: Expression) -> Expression:
+        condition, x, y = self.args
+        return where(condition, x.diff(symbol), y.diff(symbol))
+
+
+def sub(x: Expression, y: Expression) -> Expression:
+    return x - y
+
+
+def neg(x: Expression) -> Expression:
+    return -x
+
+
+def div(x: Expression, y: Expression) -> Expression:
+    return x / y if y != 0 else opaque(Call("div", (to_tree(x), to_tree(y))))
+
+
+def sqrt(x: Expression) -> Expression:
+    return sympy.sqrt(x)
+
+
+def Pow(x: Expression, y: Expression) -> Expression:  # noqa: N802 - the table's name for it
+    """A power, kept as a symbol where SymPy would compute a huge number or divide by zero."""
+    if x.is_Number and y.is_Number:
+        size = math.log2(max(abs(x.p), x.q, 2)) * float(max(abs(y.p), 1)) if x.is_Rational and y.is_Rational else math.inf
+        if size > 256 or (x == 0 and y < 0):
+            return opaque(Call("pow", (to_tree(x), to_tree(y))))
+    return sympy.Pow(x, y)
+
+
+def _relation(kind: Any) -> Callable[..., Expression]:
+    # Unevaluated: deciding `x**2 + 1 > 0` by assumptions costs more than it brings.
+    return lambda x, y: kind(x, y, evaluate=False)
+
+
+StrictLessThan = _relation(sympy.StrictLessThan)
+LessThan = _relation(sympy.LessThan)
+StrictGreaterThan = _relation(sympy.StrictGreaterThan)
+GreaterThan = _relation(sympy.GreaterThan)
+Equality = _relation(sympy.Equality)
+Unequality = _relation(sympy.Unequality)
+
+_opaque: dict[Expression, Node] = {}
+
+
+def opaque(node: Node) -> Expression:
+    """A real symbol that stands for a constant tree and prints as its text."""
+    negative = isinstance(node, Constant) and node.value < 0
+    if negative:
+        assert isinstance(node, Constant)
+        return -opaque(Constant(-node.value))
+    sign = {"positive": True} if isinstance(node, Constant) else {"real": True}
+    symbol = sympy.Symbol(f"({show(node)})", **sign)
+    _opaque[symbol] = node
+    return symbol
+
+
+class SymbolAlgebra:
+    """The algebra of SymPy expressions (see `algebra.program.Algebra`)."""
+
+    operators: Mapping[str, str] = MappingProxyType({})
+
+    def constant(self, value: int | float | bool) -> Expression:
+        if isinstance(value, bool):
+            return sympy.true if value else sympy.false
+        if isinstance(value, float) and not math.isfinite(value):
+            return sympy.nan if math.isnan(value) else sympy.oo if value > 0 else -sympy.oo
+        numerator, denominator = value.as_integer_ratio()
+        if abs(numerator) <= _SIMPLE and denominator <= _SIMPLE:
+            return sympy.Rational(numerator, denominator)
+        return opaque(Constant(value))
+
+    def function(self, row: Function) -> Callable[..., Expression] | None:
+        return _function(row.name)
+
+    def body(self, row: Function) -> Node:
+        return definition(row.name)
+
+
+SYMBOLS = SymbolAlgebra()
+
+
+@cache
+def _function(name: str) -> Callable[..., Expression] | None:
+    row = TABLE[name]
+    if not row.sympy:
+        return None
+    found = globals().get(row.sympy) or getattr(sympy, row.sympy)
+    return found if row.parameters else lambda: found
+
+
+def to_symbols(node: Node) -> Expression:
+    """The SymPy expression of a tree; variables become real symbols of the same name."""
+    done: dict[Node, Expression] = {}
+    for item in walk(expand(node, SYMBOLS)):
+        match item:
+            case Constant(value=value):
+                done[item] = SYMBOLS.constant(value)
+            case Variable(name=name):
+                done[item] = sympy.Symbol(name, real=True)
+            case Call(function=function, arguments=arguments):
+                terms = [done[a] for a in arguments]
+                operation = _function(function)
+                assert operation is not None
+                if terms and function not in _CHEAP and all(getattr(t, "is_number", False) for t in terms):
+                    done[item] = operation(*terms) if all(_small(t) for t in terms) else opaque(item)
+                else:
+                    done[item] = operation(*terms)
+    return done[node] if node in done else done[expand(node, SYMBOLS)]
+
+
+_CHEAP = frozenset({"add", "sub", "mul", "neg", "div", "pow", "where", "lt", "le", "gt", "ge", "eq", "ne"})
+
+
+def _small(value: Expression) -> bool:
+    return bool(value.is_Rational and abs(value.p) <= 100 and value.q <= 100) or value in (sympy.pi, sympy.E)
+
+
+# -- the way back ---------------------------------------------------------------------------------------------------
+
+_RELATIONS = {
+    sympy.StrictLessThan: "lt", sympy.LessThan: "le", sympy.StrictGreaterThan: "gt", sympy.GreaterThan: "ge",
+    sympy.Equality: "eq", sympy.Unequality: "ne",
+}  # fmt: skip
+_CLASSES: dict[str, str] = {row.sympy: row.name for row in reversed(ROWS) if row.sympy} | {"ceiling": "ceil"}
+_CONSTANTS = {sympy.pi: "pi", sympy.E: "e", sympy.oo: "inf"}
+
+
+def to_tree(expression: Expression) -> Node:
+    """The tree of a SymPy expression.
+
+    Raises LookupError for what the language can't say (an unevaluated Derivative, say).
+    """
+    done: dict[Expression, Node] = {}
+    stack: list[tuple[Expression, bool]] = [(expression, False)]
+    while stack:
+        item, ready = stack.pop()
+        if item in done:
+            continue
+        if not ready and item.args and not item.is_Rational:
+            stack.append((item, True))
+            stack.extend((a, False) for a in item.args)
+            continue
+        done[item] = _tree(item, done)
+    return done[expression]
+
+
+def _tree(e: Expression, done: Mapping[Expression, Node]) -> Node:
+    if e in _opaque:
+        return _opaque[e]
+    if e.is_Symbol:
+        return Variable(str(e.name))
+    if e in _CONSTANTS:
+        return Call(_CONSTANTS[e], ())
+    if e is sympy.nan:
+        return Call("sub", (Call("inf", ()), Call("inf", ())))
+    if e.is_Integer:
+        return Constant(int(e))
+    if e.is_Rational:
+        return _ratio(e)
+    if e.is_Float:
+        return Constant(float(e))
+    if e in (sympy.true, sympy.false):
+        return Constant(bool(e))
+    if e.is_Add:
+        return _sum(e, done)
+    if e.is_Mul:
+        return _product(e, done)
+    if e.is_Pow or isinstance(e, sympy.exp):
+        return _power(e, done)
+    if isinstance(e, sympy.core.relational.Relational):
+        return Call(_RELATIONS[type(e)], (done[e.args[0]], done[e.args[1]]))
+    if isinstance(e, (sympy.And, sympy.Or)):
+        name = "logical_and" if isinstance(e, sympy.And) else "logical_or"
+        tree = done[e.args[0]]
+        for argument in e.args[1:]:
+            tree = Call(name, (tree, done[argument]))
+        return tree
+    if isinstance(e, sympy.DiracDelta):
+        return Constant(0)  # the derivative of a step, where the step is certified not to be
+    name = type(e).__name__
+    if name not in _CLASSES:
+        raise LookupError(f"no function of the table is SymPy's {name}")
+    row = TABLE[_CLASSES[name]]
+    arguments = [done[a] for a in e.args]
+    if row.name == "zeta" and len(arguments) == 1:
+        arguments.append(Constant(1))
+    if len(arguments) != len(row.parameters):
+        raise LookupError(f"{name} with {len(arguments)} arguments")
+    for parameter, argument in zip(row.parameters, arguments, strict=True):
+        if parameter.kind == "integer" and not (isinstance(argument, Constant) and isinstance(argument.value, int)):
+            raise LookupError(f"{name} of an order that is not a number")
+    return Call(row.name, tuple(arguments))
+
+
+def _ratio(e: Expression) -> Node:
+    p, q = int(e.p), int(e.q)
+    if q & (q - 1) == 0 and q <= 1024 and abs(p) <= _SIMPLE and p > 0 and len(repr(p / q)) <= 6:
+        return Constant(p / q)
+    return Call("div", (Constant(p), Constant(q)))
+
+
+def _sum(e: Expression, done: Mapping[Expression, Node]) -> Node:
+    terms = e.as_ordered_terms()
+    tree: Node | None = None
+    for term in terms:
+        if tree is None:
+            tree = done[term]
+        elif term.could_extract_minus_sign():
+            positive = -term
+            tree = Call("sub", (tree, done.get(positive) or to_tree(positive)))
+        else:
+            tree = Call("add", (tree, done[term]))
+    assert tree is not None
+    return tree
+
+
+def _product(e: Expression, done: Mapping[Expression, Node]) -> Node:
+    coefficient, _ = e.as_coeff_Mul()
+    if coefficient.is_Rational and coefficient < 0 and (coefficient.p == -1 or coefficient.q != 1):
+        positive = -e
+        return Call("neg", (done.get(positive) or to_tree(positive),))
+    upper: list[Node] = []
+    lower: list[Node] = []
+    for factor in e.as_ordered_factors():
+        if factor.is_Rational:
+            if factor.p != 1:
+                upper.append(Constant(int(factor.p)))
+            if factor.q != 1:
+                lower.append(Constant(int(factor.q)))
+        elif factor.is_Pow and factor.exp.is_Rational and factor.exp < 0:
+            lower.append(_base_power(done[factor.base], -factor.exp))
+        else:
+            upper.append(done[factor])
+    tree = _chain("mul", upper) if upper else Constant(1)
+    return Call("div", (tree, _chain("mul", lower))) if lower else tree
+
+
+def _chain(name: str, parts: list[Node]) -> Node:
+    tree = parts[0]
+    for part in parts[1:]:
+        tree = Call(name, (tree, part))
+    return tree
+
+
+def _power(e: Expression, done: Mapping[Expression, Node]) -> Node:
+    if isinstance(e, sympy.exp) or e.base is sympy.E:
+        return Call("exp", (done[e.args[0] if isinstance(e, sympy.exp) else e.exp],))
+    if e.exp.is_Rational and e.exp < 0:
+        return Call("div", (Constant(1), _base_power(done[e.base], -e.exp)))
+    if e.exp.is_Rational:
+        return _base_power(done[e.base], e.exp)
+    return Call("pow", (done[e.base], done[e.exp]))
+
+
+def _base_power(base: Node, exponent: Expression) -> Node:
+    if exponent == 1:
+        return base
+    if exponent == sympy.Rational(1, 2):
+        return Call("sqrt", (base,))
+    return Call("pow", (base, Constant(int(exponent)) if exponent.is_Integer else _ratio(exponent)))

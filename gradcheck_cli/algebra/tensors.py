@@ -1,0 +1,140 @@
+"""Floats: the formula in torch, as it was written.
+
+Operators run as Python's operators on tensors; functions as torch's own operation; subexpressions without a variable are
+Python numbers, as they would be in a user's code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from gradcheck_cli.errors import InputError
+from gradcheck_cli.language.functions import TABLE, Function
+from gradcheck_cli.language.parser import composition
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
+
+OPERATORS = MappingProxyType(
+    {
+        "add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0}*{1}", "div": "{0}/{1}", "pow": "{0}**{1}", "neg": "-{0}",
+        "remainder": "{0} % {1}",
+        "lt": "{0} < {1}", "le": "{0} <= {1}", "gt": "{0} > {1}", "ge": "{0} >= {1}", "eq": "{0} == {1}", "ne": "{0} != {1}",
+    }
+)  # fmt: skip
+
+
+def gelu_tanh(x: torch.Tensor) -> torch.Tensor:
+    """torch's other gelu; a string argument has no place in a formula."""
+    return torch.nn.functional.gelu(x, approximate="tanh")
+
+
+class TensorAlgebra:
+    """The algebra of torch tensors of one dtype (see `algebra.program.Algebra`).
+
+    `callables` replaces torch's operation for some rows. `cut` collects the rows whose operation returned a tensor that is
+    detached although an argument required a gradient: torch does so, without an error, where it has no derivative.
+    """
+
+    def __init__(self, dtype: torch.dtype, device: str, callables: Mapping[str, Callable[..., Any]]) -> None:
+        self.dtype, self.device, self.callables = dtype, device, callables
+        self.operators: Mapping[str, str] = {n: t for n, t in OPERATORS.items() if n not in callables}
+        self.cut: dict[str, None] = {}
+
+    def constant(self, value: int | float | bool) -> Any:
+        return value
+
+    def body(self, row: Function) -> Node:
+        return composition(row.name)
+
+    def function(self, row: Function) -> Callable[..., Any] | None:
+        if row.name not in self.callables and row.composed:
+            return None
+        if not row.parameters:
+            return lambda: getattr(torch, row.torch)
+        kinds = [p.kind for p in row.parameters]
+        replaced = self.callables.get(row.name)
+
+        def run(*arguments: Any) -> torch.Tensor:
+            mixed = any(k == "scalar" and isinstance(a, torch.Tensor) for k, a in zip(kinds[1:], arguments[1:], strict=True))
+            values = [
+                self.tensor(a) if kind == "tensor" or (kind == "scalar" and mixed and row.name == "clamp") else a
+                for kind, a in zip(kinds, arguments, strict=True)
+            ]
+            if not any(isinstance(v, torch.Tensor) for v in values):
+                values = [self.tensor(v) if kind == "scalar" else v for kind, v in zip(kinds, values, strict=True)]
+            result: torch.Tensor = (replaced or operation(row.name, *_settings(kinds, values)))(*_tensors(row, values))
+            if (
+                isinstance(result, torch.Tensor)
+                and result.is_floating_point()
+                and not result.requires_grad
+                and any(isinstance(v, torch.Tensor) and v.requires_grad for v in values)
+            ):
+                self.cut[row.name] = None
+            return result
+
+        return run
+
+    def tensor(self, value: Any) -> torch.Tensor:
+        """A Python number as a tensor of this dtype (a truth value as a bool tensor); tensors pass."""
+        if isinstance(value, torch.Tensor):
+            return value
+        return torch.tensor(value, dtype=torch.bool if isinstance(value, bool) else self.dtype, device=self.device)
+
+
+def _settings(kinds: list[str], values: list[Any]) -> tuple[int, ...]:
+    return tuple(v for k, v in zip(kinds, values, strict=True) if k == "integer")
+
+
+def _tensors(row: Function, values: list[Any]) -> list[Any]:
+    """What the operation is called with: an integer setting that is part of its name is no argument."""
+    if "{n}" in row.torch:
+        return [v for p, v in zip(row.parameters, values, strict=True) if p.kind != "integer"]
+    return values
+
+
+@cache
+def operation(name: str, *settings: int) -> Callable[..., Any]:
+    """The torch callable of a row.
+
+    Raises InputError where torch has none for this setting (a Bessel function of order 2).
+    """
+    row = TABLE[name]
+    dotted = row.torch or row.name
+    if "{n}" in dotted:
+        dotted = dotted.format(n=settings[0])
+    if dotted in globals():
+        found: Callable[..., Any] = globals()[dotted]
+        return found
+    target: Any = torch
+    for part in dotted.split("."):
+        target = getattr(target, part, None)
+    if target is None:
+        raise InputError(f"torch has no {name} with n = {settings[0]}" if settings else f"torch has no {name}")
+    return target  # type: ignore[no-any-return]
+
+
+def fold(tree: Node) -> Node:
+    """`tree` with every subexpression without a variable replaced by the double nearest to its value."""
+    from gradcheck_cli.algebra.balls import PLAIN
+    from gradcheck_cli.algebra.program import Program
+
+    varying: set[Node] = set()
+    done: dict[Node, Node] = {}
+    for item in walk(tree):
+        done[item] = item
+        if isinstance(item, Variable):
+            varying.add(item)
+        elif isinstance(item, Call):
+            if any(a in varying for a in item.arguments):
+                varying.add(item)
+                done[item] = Call(item.function, tuple(done[a] for a in item.arguments), item.position)
+            elif TABLE[item.function].parameters or item.function != "inf":
+                (value,) = Program([item], [], PLAIN)()
+                done[item] = Constant(value if isinstance(value, bool) or value is None else float(value), item.position)
+            else:
+                done[item] = Constant(float("inf"), item.position)
+    return done[tree]

@@ -1,0 +1,60 @@
+"""Derivatives of trees, as trees: SymPy differentiates, nothing is composed first.
+
+The result is valid where the function is smooth (see `algebra.symbols`); `exact.enclosure` certifies that.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import sympy
+
+from gradcheck_cli.algebra.symbols import Expression, to_symbols, to_tree
+from gradcheck_cli.language.printer import show
+from gradcheck_cli.language.tree import Node
+
+TIDY = 400
+"""Operations up to which a formula is tidied for display (expanding a longer one takes noticeable time)."""
+
+
+@lru_cache(maxsize=4096)
+def _symbolic(tree: Node, wrt: tuple[str, ...]) -> Expression:
+    if not wrt:
+        return to_symbols(tree)
+    return _symbolic(tree, wrt[:-1]).diff(sympy.Symbol(wrt[-1], real=True))
+
+
+@lru_cache(maxsize=4096)
+def differentiate(tree: Node, wrt: tuple[str, ...]) -> Node | None:
+    """The derivative of `tree` by each name of `wrt` in turn; None where SymPy knows none."""
+    try:
+        return to_tree(_symbolic(tree, wrt))
+    except (LookupError, NotImplementedError, sympy.core.function.ArgumentIndexError):
+        return None
+
+
+@lru_cache(maxsize=4096)
+def formula(tree: Node, wrt: tuple[str, ...], limit: int = 2000) -> str | None:
+    """The derivative for a reader: the shortest of a few equal forms; None if it is longer than `limit` characters."""
+    derivative = differentiate(tree, wrt)
+    if derivative is None:
+        return None
+    plain = show(derivative, limit)
+    expression = _symbolic(tree, wrt)
+    if plain is None or expression.count_ops() > TIDY:
+        return plain
+    return min((t for t in (plain, tidy(expression, limit)) if t is not None), key=len)
+
+
+def tidy(expression: Expression, limit: int = 2000) -> str | None:
+    """The text of a SymPy expression in the language, expanded where that is shorter; None if it is too long."""
+    forms = [expression]
+    if expression.count_ops() <= TIDY:
+        forms += [sympy.expand(expression, power_exp=False, log=False, power_base=False), sympy.factor_terms(expression)]
+    texts = []
+    for form in forms:
+        try:
+            texts.append(show(to_tree(form), limit))
+        except LookupError:
+            continue
+    return min((t for t in texts if t is not None), key=len, default=None)

@@ -1,0 +1,247 @@
+"""The exact derivative at points: certified balls, at a precision that rises until they are tight.
+
+Stage by stage: SymPy's derivative of each stage is evaluated in balls under the SMOOTH algebra, whose results are finite
+only where the function is certified to be analytic; the chain is accumulated in reverse, in balls. A stage's value at an
+inexact argument is enclosed by the mean value theorem, f(mid) + f'(ball)*(ball - mid), so that a long chain loses no
+more precision than its derivative does. Where smoothness can't be certified, `exact.kinks` looks at both sides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+
+from flint import arb, ctx
+
+from gradcheck_cli.algebra.balls import PLAIN, SMOOTH
+from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.exact.derivative import differentiate
+from gradcheck_cli.floats import Format
+from gradcheck_cli.language.tree import Node, Variable, substitute
+from gradcheck_cli.problem import Chain, Stage
+
+Ball = Any
+Wrt = tuple[str, ...]
+
+PRECISIONS = (128, 256, 512, 1024, 2048, 4096)
+"""Bits of working precision, tried in turn. 128 leaves 60 bits for cancellation in float64."""
+
+GUARD_BITS = 8
+"""A ball is tight when it is this many bits more accurate than the float format."""
+
+
+class Kind(Enum):
+    """What is known of the derivative at a point."""
+
+    REGULAR = "the derivative exists and is enclosed"
+    NONDIFFERENTIABLE = "it doesn't exist; left and right may be known"
+    OUTSIDE = "the function has no real value"
+    UNKNOWN = "not certified within the limits"
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The exact side of one entry. `ball` is None unless REGULAR; `left` and `right` are one-sided derivatives as balls
+    (an infinity where the slope is infinite), None where that side is outside the domain. `singular`: found by limits
+    from both sides, not by a formula. `jump`: the function is discontinuous."""
+
+    kind: Kind
+    ball: Ball = None
+    left: Ball = None
+    right: Ball = None
+    singular: bool = False
+    jump: bool = False
+    text: str | None = None
+
+
+def regular(ball: Ball) -> Truth:
+    return Truth(Kind.REGULAR, ball)
+
+
+def tight(ball: Ball, form: Format) -> bool:
+    """True where the ball settles the derivative for this format: accurate, or certified to underflow or overflow."""
+    if ball.rel_accuracy_bits() >= form.bits + GUARD_BITS:
+        return True
+    if not ball.is_finite():
+        return False
+    return bool(ball.abs_upper() < form.smallest_subnormal / 8) or bool(ball.abs_lower() > form.largest * 2)
+
+
+def _precision() -> int:
+    return int(ctx.prec)
+
+
+def _canonical(tree: Node, inputs: Sequence[str]) -> Node:
+    """The tree with its inputs numbered, so that equal stages of a chain are derived and compiled once."""
+    return substitute(tree, {name: Variable(f"_{i}") for i, name in enumerate(inputs)})
+
+
+@lru_cache(maxsize=1024)
+def _stage_program(tree: Node, count: int) -> Program | None:
+    """(value, partial derivatives...) in the SMOOTH algebra; None where SymPy has no derivative."""
+    names = [f"_{i}" for i in range(count)]
+    partials = [differentiate(tree, (name,)) for name in names]
+    if any(p is None for p in partials):
+        return None
+    return Program([tree, *(p for p in partials if p is not None)], names, SMOOTH, _precision)
+
+
+@lru_cache(maxsize=1024)
+def _value_program(tree: Node, count: int) -> Program:
+    return Program([tree], [f"_{i}" for i in range(count)], PLAIN, _precision)
+
+
+class Values:
+    """The chain's stages as plain balls, with any name moved by an offset: what limits and quotients are made of."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._steps: list[tuple[Stage, Program]] = [
+            (stage, _value_program(_canonical(stage.tree, stage.inputs), len(stage.inputs))) for stage in chain.stages
+        ]
+
+    def __call__(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> Ball:
+        """The output's ball at `point` (name -> ball) at the present precision; a nan ball outside the domain."""
+        return self.every(point, offsets)[self._chain.output]
+
+    def every(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> dict[str, Ball]:
+        """The ball of every input and stage."""
+        values = {name: ball + offsets[name] if name in offsets else ball for name, ball in point.items()}
+        for stage, program in self._steps:
+            (value,) = program(*(values[name] for name in stage.inputs))
+            values[stage.name] = value + offsets[stage.name] if stage.name in offsets else value
+        return values
+
+
+class Enclosure:
+    """Exact derivatives of a chain's output: `derivatives` are tuples of names, applied from left to right.
+
+    First derivatives may be by any input or stage; higher ones by inputs only.
+    """
+
+    def __init__(self, chain: Chain, derivatives: Sequence[Wrt], form: Format) -> None:
+        self.chain, self.derivatives, self.form = chain, list(derivatives), form
+        self.values = Values(chain)
+        higher = any(len(wrt) > 1 for wrt in derivatives)
+        self._direct = self._direct_program() if higher or len(chain.stages) == 1 else None
+        self._steps: list[tuple[Stage, Program | None]] = []
+        if self._direct is None and not higher:
+            self._steps = [
+                (stage, _stage_program(_canonical(stage.tree, stage.inputs), len(stage.inputs))) for stage in chain.stages
+            ]
+        self._evaluate: Callable[[Sequence[Ball]], list[Ball] | None] = (
+            self._by_formula if self._direct is not None else self._by_stages
+        )
+
+    def _direct_program(self) -> Program | None:
+        """(value, derivatives...) of the composed tree; a derivative by the output itself is 1."""
+        from gradcheck_cli.language.tree import Constant
+
+        tree = self.chain.composed()
+        trees: list[Node] = [tree]
+        for wrt in self.derivatives:
+            derivative = Constant(1) if wrt == (self.chain.output,) else differentiate(tree, wrt)
+            if derivative is None:
+                return None
+            trees.append(derivative)
+        return Program(trees, self.chain.inputs, SMOOTH, _precision)
+
+    def at(self, columns: Mapping[str, Sequence[float]]) -> tuple[list[list[Truth | Ball]], list[Ball | None]]:
+        """For each derivative a list with one entry a point (a ball where regular, else a Truth), and the values' balls.
+
+        `columns` maps every input to its floats.
+        """
+        points = list(zip(*(columns[name] for name in self.chain.inputs), strict=True))
+        results: list[list[Truth | Ball]] = [[None] * len(points) for _ in self.derivatives]
+        values: list[Ball | None] = [None] * len(points)
+        hard: list[int] = []
+        if self._direct is not None:
+            # The hot loop: one call of straight-line code a point, and one accuracy test a ball.
+            enough = self.form.bits + GUARD_BITS
+            with ctx.workprec(PRECISIONS[0]):
+                run = self._direct.bind()
+                for index, point in enumerate(points):
+                    value, *balls = run(*map(arb, point))
+                    if value.is_finite() and all([ball.rel_accuracy_bits() >= enough for ball in balls]):
+                        values[index] = value
+                        for result, ball in zip(results, balls, strict=True):
+                            result[index] = ball
+                    else:
+                        hard.append(index)
+        else:
+            hard = list(range(len(points)))
+        for index in hard:
+            truths, values[index] = self._settle(points[index])
+            for result, truth in zip(results, truths, strict=True):
+                result[index] = truth
+        return results, values
+
+    def _settle(self, point: tuple[float, ...]) -> tuple[list[Truth | Ball], Ball | None]:
+        """One point: raise the precision until every ball is tight; hand what stays singular to `kinks`."""
+        from gradcheck_cli.exact.kinks import limits
+
+        found: list[Truth | Ball | None] = [None] * len(self.derivatives)
+        value: Ball | None = None
+        if all(math.isfinite(x) for x in point):
+            stuck = 0
+            for precision in PRECISIONS:
+                with ctx.workprec(precision):
+                    balls = self._evaluate([arb(x) for x in point])
+                if balls is not None:
+                    value = balls[0] if balls[0].is_finite() else value
+                    for i, ball in enumerate(balls[1:]):
+                        if found[i] is None and balls[0].is_finite() and tight(ball, self.form):
+                            found[i] = ball
+                if all(f is not None for f in found):
+                    break
+                # A certified singularity stays one at any precision: two tries are enough to tell it from a wide ball.
+                waiting = [b for f, b in zip(found, (balls or [None])[1:], strict=False) if f is None]
+                if balls is None or not balls[0].is_finite() or not any(b.is_finite() for b in waiting):
+                    stuck += 1
+                    if stuck == 2:
+                        break
+        named = dict(zip(self.chain.inputs, point, strict=True))
+        for i, wrt in enumerate(self.derivatives):
+            if found[i] is None:
+                found[i] = regular(arb(1)).ball if wrt == (self.chain.output,) and value is not None else limits(self.values, named, wrt)
+        return [f for f in found if f is not None], value
+
+    def _by_formula(self, point: Sequence[Ball]) -> list[Ball] | None:
+        assert self._direct is not None
+        return list(self._direct(*point))
+
+    def _by_stages(self, point: Sequence[Ball]) -> list[Ball] | None:
+        """(value, totals...) by accumulation in reverse; None where a stage isn't certified smooth."""
+        if not self._steps:
+            return None
+        values: dict[str, Ball] = dict(zip(self.chain.inputs, point, strict=True))
+        partials: list[Sequence[Ball]] = []
+        for stage, program in self._steps:
+            if program is None:
+                return None
+            arguments = [values[name] for name in stage.inputs]
+            value, *slopes = program(*arguments)
+            if not value.is_finite():
+                return None
+            if not all(a.is_exact() for a in arguments):
+                middles = [a.mid() for a in arguments]
+                centred = program(*middles)[0]
+                for slope, argument, middle in zip(slopes, arguments, middles, strict=True):
+                    centred += slope * (argument - middle)
+                if centred.is_finite() and centred.rad() < value.rad():
+                    value = centred
+            values[stage.name] = value
+            partials.append(slopes)
+        totals: dict[str, Ball] = {self.chain.output: arb(1)}
+        for (stage, _), slopes in zip(reversed(self._steps), reversed(partials), strict=True):
+            cotangent = totals.get(stage.name)
+            if cotangent is None:
+                continue
+            for name, slope in zip(stage.inputs, slopes, strict=True):
+                term = cotangent * slope
+                totals[name] = totals[name] + term if name in totals else term
+        return [values[self.chain.output], *(totals.get(wrt[0], arb(0)) for wrt in self.derivatives)]

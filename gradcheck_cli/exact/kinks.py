@@ -1,0 +1,143 @@
+"""Derivatives where no formula holds: limits of one-sided difference quotients at several thousand bits.
+
+At a kink, a removable point, the end of the domain or an infinite slope, the function itself is asked, in balls, at
+points so close that the quotient's own error is below 2**-400: x + h, x + 2h, ... with h = 2**-1200, 2**-1600 and 2**-2400.
+Three quotients that settle are a limit, three that grow are an infinite slope; anything else stays unknown. The
+step lies below the smallest subnormal double (2**-1074), so that no constant of a formula can lie between.
+The point itself is never used in a quotient: a formula may be undefined there and its limit exist.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from flint import arb, ctx
+
+from gradcheck_cli.exact.enclosure import Ball, Kind, Truth, Values, Wrt
+
+EXPONENTS = (1200, 1600, 2400)
+MAX_NAMES = 2
+"""Mixed partials at singular points are settled for up to this many different names (4 quadrants)."""
+
+
+class _Unsettled:
+    """The quotients on one side neither settle nor grow."""
+
+
+UNSETTLED = _Unsettled()
+Side = Any  # a ball (an infinity for an infinite slope), None outside the domain, UNSETTLED
+
+
+def precision(order: int) -> int:
+    """Working bits for an order: every difference cancels h's exponent once, and 1,500 bits stay."""
+    return order * EXPONENTS[-1] + 1500
+
+
+def limits(values: Values, point: Mapping[str, float], wrt: Wrt) -> Truth:
+    """The derivative at `point` from both sides of every name in `wrt`, judged: see `Truth`.
+
+    An order above 1 exists only where the lower ones do.
+    """
+    if not all(math.isfinite(x) for x in point.values()):
+        return Truth(Kind.UNKNOWN, text="limits at an infinite point are not taken")
+    names = tuple(dict.fromkeys(wrt))
+    if len(names) > MAX_NAMES:
+        return Truth(Kind.UNKNOWN, text="a mixed partial of more than two names at a singular point")
+    with ctx.workprec(precision(len(wrt))):
+        exact = {name: arb(x) for name, x in point.items()}
+        scales = {name: _scale(values, exact, name) for name in names}
+        if any(s is None for s in scales.values()):
+            return Truth(Kind.OUTSIDE, singular=True)
+        here = values(exact, {})
+        sides = [_side(values, exact, wrt, names, signs, scales) for signs in product((-1, 1), repeat=len(names))]
+        known = [s for s in sides if s is not None]
+        if not here.is_finite() and (not known or any(s is None for s in sides)):
+            return Truth(Kind.OUTSIDE, singular=True)
+        if any(s is UNSETTLED for s in known):
+            return Truth(Kind.UNKNOWN, singular=True, text="the difference quotients don't settle")
+        jump = here.is_finite() and _jumps(values, exact, names, scales, here)
+        left, right = sides[0], sides[-1]
+        finite = all(s is not None and s.is_finite() for s in sides)
+        if finite and not jump and all(_same(s, left) for s in sides) and _lower_exist(values, point, wrt):
+            ball = left
+            for side in sides[1:]:
+                ball = ball.union(side)
+            return Truth(Kind.REGULAR, ball, singular=True, text=None if here.is_finite() else UNDEFINED)
+        return Truth(Kind.NONDIFFERENTIABLE, left=left, right=right, singular=True, jump=jump)
+
+
+UNDEFINED = "the formula has no value at the point itself; this is the limit from both sides"
+
+
+def _lower_exist(values: Values, point: Mapping[str, float], wrt: Wrt) -> bool:
+    return len(wrt) == 1 or limits(values, point, wrt[:-1]).kind is Kind.REGULAR
+
+
+def _scale(values: Values, exact: Mapping[str, Ball], name: str) -> Ball | None:
+    """A power of two of the size of the name's value, at least 1; None where an earlier stage has no value."""
+    value = exact[name] if name in exact else values.every(exact, {})[name]
+    if not value.is_finite():
+        return None
+    size = float(abs(value.mid()))
+    return arb(2) ** max(0, math.frexp(size)[1]) if math.isfinite(size) else arb(2) ** 1024
+
+
+def _side(
+    values: Values, exact: Mapping[str, Ball], wrt: Wrt, names: Sequence[str], signs: Sequence[int], scales: Mapping[str, Ball]
+) -> Side:
+    """The limit of the quotient in the quadrant given by `signs`."""
+    quotients = []
+    for exponent in EXPONENTS:
+        steps = {name: sign * scales[name] * arb(2) ** -exponent for name, sign in zip(names, signs, strict=True)}
+        quotient, size = _quotient(values, exact, wrt, names, steps)
+        if not quotient.is_finite():
+            return None
+        quotients.append(quotient)
+    first, second, third = quotients
+    before, after = abs(second - first).abs_upper(), abs(third - second).abs_upper()
+    floor = size * arb(2) ** -1000 + abs(third).abs_upper() * arb(2) ** -150
+    if after <= before * arb(2) ** -100 or after <= floor:
+        return third + arb(0, after)
+    if abs(first) < abs(second) < abs(third) and (first > 0) == (second > 0) == (third > 0) and after > before / 2:
+        return arb.pos_inf() if third > 0 else arb.neg_inf()
+    return UNSETTLED
+
+
+def _quotient(
+    values: Values, exact: Mapping[str, Ball], wrt: Wrt, names: Sequence[str], steps: Mapping[str, Ball]
+) -> tuple[Ball, Ball]:
+    """The forward difference quotient on the nodes x + h, x + 2h, ..., and the size of the values in it."""
+    orders = [wrt.count(name) for name in names]
+    total, size = arb(0), arb(0)
+    for counts in product(*(range(n + 1) for n in orders)):
+        offsets = {name: steps[name] * (1 + c) for name, c in zip(names, counts, strict=True)}
+        weight = math.prod((-1) ** (n - c) * math.comb(n, c) for n, c in zip(orders, counts, strict=True))
+        value = values(exact, offsets)
+        total += weight * value
+        size = size.max(abs(value))
+    for name in wrt:
+        total /= steps[name]
+    return total, size.abs_upper() if size.is_finite() else arb(0)
+
+
+def _jumps(
+    values: Values, exact: Mapping[str, Ball], names: Sequence[str], scales: Mapping[str, Ball], here: Ball
+) -> bool:
+    """True where the function's limit on some side is not its value."""
+    for signs in product((-1, 1), repeat=len(names)):
+        gaps = []
+        for exponent in (EXPONENTS[0], EXPONENTS[-1]):
+            offsets = {n: sign * scales[n] * arb(2) ** -exponent for n, sign in zip(names, signs, strict=True)}
+            gaps.append(abs(values(exact, offsets) - here))
+        if all(g.is_finite() for g in gaps) and gaps[1].abs_lower() > gaps[0].abs_upper() * 0.9 and gaps[1] > arb(2) ** -600 * (
+            abs(here) + arb(2) ** -300
+        ):
+            return True
+    return False
+
+
+def _same(x: Ball, y: Ball) -> bool:
+    return bool(x.overlaps(y)) or bool(abs(x - y) < abs(x) * arb(2) ** -100)

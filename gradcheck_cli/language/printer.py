@@ -1,0 +1,66 @@
+"""Tree to text, in the language itself: what is printed can be pasted back."""
+
+from __future__ import annotations
+
+from gradcheck_cli.language.functions import TABLE
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
+
+_OR, _AND, _NOT, _COMPARE, _SUM, _PRODUCT, _UNARY, _POWER, _ATOM = range(1, 10)
+
+_INFIX: dict[str, tuple[str, int, int, int]] = {  # text, own level, least level of the left and of the right operand
+    "logical_or": (" or ", _OR, _OR, _AND),
+    "logical_and": (" and ", _AND, _AND, _NOT),
+    "lt": (" < ", _COMPARE, _SUM, _SUM),
+    "le": (" <= ", _COMPARE, _SUM, _SUM),
+    "gt": (" > ", _COMPARE, _SUM, _SUM),
+    "ge": (" >= ", _COMPARE, _SUM, _SUM),
+    "eq": (" == ", _COMPARE, _SUM, _SUM),
+    "ne": (" != ", _COMPARE, _SUM, _SUM),
+    "add": (" + ", _SUM, _SUM, _PRODUCT),
+    "sub": (" - ", _SUM, _SUM, _PRODUCT),
+    "mul": ("*", _PRODUCT, _PRODUCT, _UNARY),
+    "div": ("/", _PRODUCT, _PRODUCT, _POWER),
+    "pow": ("**", _POWER, _ATOM, _UNARY),
+}
+
+
+def show(node: Node, limit: int | None = None) -> str | None:
+    """The text of a tree, with no parentheses that aren't needed; None if it were longer than `limit` characters."""
+    done: dict[Node, tuple[str, int]] = {}
+    for item in walk(node):
+        done[item] = _show(item, done)
+        if limit is not None and len(done[item][0]) > limit:
+            return None
+    return done[node][0]
+
+
+def _show(item: Node, done: dict[Node, tuple[str, int]]) -> tuple[str, int]:
+    match item:
+        case Constant(value=value):
+            return repr(value), _UNARY if not isinstance(value, bool) and value < 0 else _ATOM
+        case Variable(name=name):
+            return name, _ATOM
+        case Call(function=function, arguments=arguments):
+            if function in _INFIX:
+                symbol, level, left, right = _INFIX[function]
+                x, y = (done[a] for a in arguments)
+                return _wrap(x, left) + symbol + _wrap(y, right), level
+            if function == "neg":
+                return "-" + _wrap(done[arguments[0]], _PRODUCT), _UNARY
+            if function == "logical_not":
+                return "not " + _wrap(done[arguments[0]], _NOT), _NOT
+            row = TABLE[function]
+            if not row.parameters:
+                return function, _ATOM
+            shown = [done[a][0] for a in arguments]
+            while shown and row.parameters[len(shown) - 1].default is not None:
+                default = row.parameters[len(shown) - 1].default
+                argument = arguments[len(shown) - 1]
+                if not (isinstance(argument, Constant) and argument.value == default):
+                    break
+                shown.pop()
+            return f"{function}({', '.join(shown)})", _ATOM
+
+
+def _wrap(part: tuple[str, int], least: int) -> str:
+    return part[0] if part[1] >= least else f"({part[0]})"
