@@ -13,12 +13,11 @@ from itertools import permutations as orders_of
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.functions import NAMES
 from gradcheck_cli.language.parser import parse_stage
 from gradcheck_cli.language.points import parse_points
 from gradcheck_cli.language.tree import Node, Variable, walk
-from gradcheck_cli.problem import MAX_ORDER, MODES, Chain, Claim, Problem, Tolerance, derivative_name, link
+from gradcheck_cli.problem import MAX_ORDER, MODES, Chain, Claim, Limits, Problem, derivative_name, link
 
 if TYPE_CHECKING:
     from gradcheck_cli.report import Report
@@ -87,7 +86,7 @@ def check_mixed(
 ) -> Report:
     """The mixed partial derivative with respect to `wrt` ("x,y" or ["x", "y"]), in that order, and every prefix of it.
 
-    `permutations`: check every other order of differentiation too (by default, where there are just two, different names).
+    `permutations`: check every other order of differentiation too (by default, where there are just two names).
     """
     chain = _chain(expression)
     order = _names(wrt, chain)
@@ -135,8 +134,10 @@ def _run(
     progress: Progress | None = None,
 ) -> Report:
     """Check every option, build the Problem and hand it to the engine."""
-    formats = _choices(dtype or "float64", tuple(FORMATS), "dtype")
     points = parse_points(at, chain.inputs, sample=sample, domain=domain, seed=seed, evaluate=_nearest_double)
+    from gradcheck_cli.floats import FORMATS  # NumPy, which an error above does without
+
+    formats = _choices(dtype or "float64", tuple(FORMATS), "dtype")
     for name in formats:
         points.count(FORMATS[name])
     problem = Problem(
@@ -149,7 +150,7 @@ def _run(
         modes=_choices(mode or default_mode, MODES, "mode"),
         device=device,
         claim=None if claim is None else _claim(claim, chain, claimable),
-        tolerance=Tolerance(_limit("rtol", rtol), _limit("atol", atol), _limit("ulps", ulps)),
+        limits=Limits(_limit("rtol", rtol), _limit("atol", atol), _limit("ulps", ulps)),
         strict=strict,
         timeout=_limit("timeout", timeout) or 600.0,
         verbose=verbose,

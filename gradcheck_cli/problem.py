@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from itertools import chain as chain_of
 from itertools import count
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.parser import parse_stage
-from gradcheck_cli.language.points import PointSpec
 from gradcheck_cli.language.tree import Node, Variable, substitute, variables, walk
+
+if TYPE_CHECKING:
+    from gradcheck_cli.language.points import PointSpec
 
 MODES = ("reverse", "grad", "forward", "func")
 MAX_STAGES = 20_000
@@ -21,7 +23,7 @@ MAX_ORDER = 6
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One step of a chain. `inputs` are names of problem inputs or of earlier stages; `expression` is the text as typed."""
+    """One step of a chain. `inputs`: names of problem inputs or of earlier stages; `expression`: the text as typed."""
 
     name: str
     expression: str
@@ -58,8 +60,8 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Tolerance:
-    """The user's own limits: allclose's `rtol` and `atol`, or `ulps`. They replace the built-in judgement."""
+class Limits:
+    """The user's own limits, which replace the built-in judgement; None where not given."""
 
     rtol: float | None = None
     atol: float | None = None
@@ -68,6 +70,14 @@ class Tolerance:
     @property
     def given(self) -> bool:
         return not (self.rtol is None and self.atol is None and self.ulps is None)
+
+    def allow(self, difference: float, exact: float, error_ulps: float) -> bool:
+        """`|autograd - exact| <= atol + rtol*|exact|`, or at most `ulps` ulps; whichever was given."""
+        if self.ulps is not None and error_ulps <= self.ulps:
+            return True
+        if self.rtol is None and self.atol is None:
+            return False
+        return difference <= (self.atol or 0.0) + (self.rtol or 0.0) * abs(exact)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +98,7 @@ class Problem:
     modes: tuple[str, ...] = ("reverse",)
     device: str = "cpu"
     claim: Claim | None = None
-    tolerance: Tolerance = Tolerance()
+    limits: Limits = Limits()
     strict: bool = False
     timeout: float = 600.0
     verbose: bool = False
@@ -100,7 +110,7 @@ def link(texts: Sequence[str]) -> Chain:
 
     Every stage but the last is used by a later one. A stage calls the stage before by its name; where that has none, or
     isn't mentioned by a stage without a name, one name *binds* to it: the only name there is, or the only one that is
-    neither an input nor an earlier stage. Raises InputError, listing the candidates, where more than one name could be meant.
+    neither an input nor an earlier stage. InputError, with a list of the candidates, where more than one may be meant.
     """
     parsed = [_parse(piece) for text in texts for piece in _split(text)]
     if not parsed:
@@ -129,7 +139,9 @@ def link(texts: Sequence[str]) -> Chain:
             elif name in places:
                 raise stage.error(f"{name!r} is used before its stage", name)
             elif name in labels and name not in inputs:
-                raise stage.error(f"{name!r} is ambiguous: a stage above calls the stage before it so. {_NAME_THEM}", name)
+                raise stage.error(
+                    f"{name!r} is ambiguous: a stage above calls the one before it so. {_NAME_THEM}", name
+                )
             else:
                 inputs.setdefault(name)
         if stage.name is not None:
@@ -181,7 +193,7 @@ def _parse(piece: tuple[str, str, int]) -> _Parsed:
 def _binding(
     parsed: Sequence[_Parsed], index: int, inputs: Mapping[str, None], known: Set[str], labels: Set[str]
 ) -> str | None:
-    """The name by which a stage calls the stage before; None where it uses that one's own name, or names only others."""
+    """The name by which a stage calls the stage before; None where it uses its own name, or only others."""
     stage, previous = parsed[index], parsed[index - 1].name
     free = stage.free
     if previous is not None and (previous in free or stage.name is not None):

@@ -19,6 +19,7 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.verdict import Cause, Verdict
 
 SCHEMA = 1
+_EXPONENT_DIGITS = 9  # a number with a longer exponent is beyond every format, and nobody reads it
 VERDICTS = tuple(Verdict)
 DIGITS = 20
 """Significant digits of an exact value in JSON, if the enclosure has as many."""
@@ -277,6 +278,8 @@ def decimal(ball: Any, digits: int = DIGITS) -> str | None:
         return None
     from flint import ctx
 
+    if ball.contains(0):
+        return "0"
     if not ball.is_finite():
         if ball.is_nan():
             return None
@@ -286,6 +289,8 @@ def decimal(ball: Any, digits: int = DIGITS) -> str | None:
     if text.startswith("[") or "e" not in text and "." not in text:
         return "0" if text.startswith("[") else text
     mantissa, e, exponent = text.partition("e")
+    if len(exponent) > _EXPONENT_DIGITS:
+        return "0" if exponent.startswith("-") else "-inf" if mantissa.startswith("-") else "inf"
     if "." in mantissa:
         mantissa = mantissa.rstrip("0").rstrip(".")
     if e and -5 <= int(exponent) < 0:

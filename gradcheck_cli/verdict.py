@@ -1,8 +1,17 @@
-"""The closed set of outcomes, each with the sentence that a person reads. `engine` decides which one holds."""
+"""Three numbers in, a verdict with its cause out: the closed set of outcomes, each with the sentence that a person reads, and
+`judge`, which decides which one holds.
+"""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+from gradcheck_cli.exact.truth import Ball, Kind, Truth
+from gradcheck_cli.floats import Format
+from gradcheck_cli.problem import Limits
 
 
 class Verdict(StrEnum):
@@ -95,3 +104,205 @@ _CAUSE_SENTENCES = {
     Cause.VALUE: "The value of the forward pass is already wrong.",
     Cause.TOLERANCE: "The difference exceeds the tolerance that was asked for.",
 }
+
+
+# -- judging ------------------------------------------------------------------------------------------------------------
+
+QUICK = 4.0
+"""Ulps within which autograd matches without looking at its operations: a few roundings."""
+
+MARGIN = 4.0
+"""How far beyond the modelled rounding a kernel must be before it is blamed: promises of kernels are not proofs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shade:
+    """What the shadow saw of one entry. `exact`: autograd's operations in exact arithmetic; `rounded`: all that rounding may
+    make of them. `infinite`, `tiny`: the first operation whose float left the range upwards or downwards, with its stage;
+    `overflow`: the exact result of the first was finite. `trap`: nan came of a factor that is exactly 0."""
+
+    exact: Ball
+    rounded: Ball
+    infinite: tuple[str, str | None] | None = None
+    overflow: bool = False
+    tiny: tuple[str, str | None] | None = None
+    trap: bool = False
+    opaque: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The outcome for one entry. `operation` and `stage`: where a range was left. `formula_error`, `rounding_error`: relative."""
+
+    verdict: Verdict
+    cause: Cause | None = None
+    operation: str | None = None
+    stage: str | None = None
+    text: str | None = None
+    formula_error: float | None = None
+    rounding_error: float | None = None
+
+
+def distance(value: float, ball: Ball, form: Format) -> float:
+    """The error in ulps of the format (see `floats`): of a value against the midpoint of a tight ball.
+
+    An infinity is right, at distance 0, where the exact value lies beyond the largest float.
+    """
+    if math.isnan(value):
+        return math.nan
+    middle = float(ball.mid())
+    if math.isinf(value):
+        return 0.0 if float(form.round(middle)) == value else math.inf
+    gap = float(form.ulp(middle if math.isfinite(middle) else form.largest))
+    return float(abs(ball.mid() - value) / gap)
+
+
+def relative(value: Ball, ball: Ball) -> float | None:
+    """The distance of two balls relative to the exact one; None where that is 0 or not finite."""
+    if not value.is_finite() or ball.is_zero():
+        return None
+    return float((abs(value.mid() - ball.mid()) / abs(ball.mid())).mid())
+
+
+def judge_plainly(autograd: float | None, truth: Truth, form: Format, limits: Limits) -> Judgement | None:
+    """The judgement that the first two numbers allow; None where the shadow has to speak."""
+    match truth.kind:
+        case Kind.OUTSIDE:
+            return Judgement(Verdict.OUTSIDE_DOMAIN)
+        case Kind.UNKNOWN:
+            return Judgement(Verdict.UNDECIDED, text=truth.text)
+        case Kind.NONDIFFERENTIABLE:
+            return _at_kink(autograd, truth, form)
+    if autograd is None:
+        if truth.ball.contains(0):
+            return Judgement(Verdict.MATCH)
+        return Judgement(Verdict.MISMATCH, Cause.NO_GRADIENT)
+    error = distance(autograd, truth.ball, form)
+    if limits.given:
+        exact = float(truth.ball.mid())
+        return Judgement(Verdict.MATCH) if limits.allow(abs(autograd - exact), exact, error) else None
+    return Judgement(Verdict.MATCH) if error <= QUICK else None
+
+
+def _at_kink(autograd: float | None, truth: Truth, form: Format) -> Judgement | None:
+    """Where no derivative exists: the hull of the one-sided slopes is admissible, and nan, which claims nothing."""
+    if autograd is None or math.isnan(autograd):
+        text = "autograd's nan claims nothing" if autograd is not None else "autograd has no gradient here, which claims nothing"
+        return Judgement(Verdict.NONDIFFERENTIABLE, text=text)
+    slopes = [float(s.mid()) if s.is_finite() else math.inf if s > 0 else -math.inf for s in (truth.left, truth.right) if s is not None]
+    if truth.jump:
+        # The function itself jumps: its slope there is infinite, the slopes beside it are what kernels return.
+        return Judgement(Verdict.NONDIFFERENTIABLE, text="the function jumps here") if math.isfinite(autograd) or not slopes else None
+    if not slopes:
+        return Judgement(Verdict.NONDIFFERENTIABLE, text="the function has a value here, but none beside it")
+    slack = QUICK * float(form.ulp(max((abs(s) for s in slopes if math.isfinite(s)), default=1.0)))
+    low, high = (float(form.round(s)) for s in (min(slopes), max(slopes)))
+    if low - slack <= autograd <= high + slack or autograd in (low, high):
+        return Judgement(Verdict.NONDIFFERENTIABLE)
+    return None
+
+
+def judge(
+    autograd: float | None,
+    truth: Truth,
+    form: Format,
+    shade: Shade | None,
+    limits: Limits,
+    cut: tuple[str, ...] = (),
+    refusal: str | None = None,
+) -> Judgement:
+    """The judgement of one entry, with all that is known of it. `cut`: operations that returned a detached tensor."""
+    plain = judge_plainly(autograd, truth, form, limits)
+    if plain is not None and plain.cause is not Cause.NO_GRADIENT:
+        return plain
+    if autograd is None or refusal:
+        text = f"torch: {refusal}" if refusal else "torch returned no gradient (None)"
+        return Judgement(Verdict.MISMATCH, Cause.NO_GRADIENT, operation=cut[0] if cut else None, text=text)
+    if shade is None:
+        return Judgement(Verdict.UNDECIDED, text="the operations of this run could not be followed")
+    if truth.kind is Kind.NONDIFFERENTIABLE:
+        return _beyond_kink(autograd, truth, shade)
+    return _apart(autograd, truth, form, shade, limits, cut)
+
+
+def _beyond_kink(autograd: float, truth: Truth, shade: Shade) -> Judgement:
+    sides = [s for s in (truth.left, truth.right) if s is not None and s.is_finite()]
+    if sides and shade.rounded.is_finite():
+        hull = sides[0].union(sides[-1])
+        if hull.overlaps(shade.rounded) and hull.overlaps(shade.exact):
+            return Judgement(Verdict.NONDIFFERENTIABLE, text="autograd is admissible to within rounding")
+    return Judgement(Verdict.MISMATCH, Cause.KINK, text="autograd's value lies outside of the one-sided derivatives")
+
+
+def _apart(
+    autograd: float, truth: Truth, form: Format, shade: Shade, limits: Limits, cut: tuple[str, ...]
+) -> Judgement:
+    """The derivative exists and autograd is more than a few ulps off: is it the formula, the rounding, or the range?"""
+    ball = truth.ball
+    formula_error = relative(shade.exact, ball)
+    total = _relative_float(autograd, ball)
+    errors = {
+        "formula_error": 0.0 if formula_error is not None and shade.exact.overlaps(ball) else formula_error,
+        "rounding_error": _relative_between(autograd, shade.exact, ball),
+    }
+    lost = total is None or total > math.sqrt(form.unit_roundoff)
+    subnormal = bool(abs(ball).abs_upper() < form.smallest_normal)
+    right_formula = shade.exact.is_finite() and shade.exact.overlaps(ball)
+    explained = shade.rounded.is_finite() and _contains(shade.rounded, autograd)
+    finite = math.isfinite(autograd)
+
+    def mismatch(cause: Cause, where: tuple[str, str | None] | None = None, text: str | None = None) -> Judgement:
+        operation, stage = where or (None, None)
+        return Judgement(Verdict.MISMATCH, cause, operation, stage, text, **errors)
+
+    if shade.opaque:
+        if not lost or subnormal:
+            return Judgement(Verdict.MATCH, text=_opaque(shade), **errors)
+        return Judgement(Verdict.UNDECIDED, text=_opaque(shade), **errors)
+    if shade.exact.is_finite() and not right_formula:
+        if cut:
+            return mismatch(Cause.NO_GRADIENT, (cut[0], None), f"{cut[0]} returned a tensor without a graph, and no error")
+        if truth.singular:
+            return mismatch(Cause.KINK)
+        return mismatch(Cause.FORMULA)
+    if limits.given:
+        return mismatch(Cause.TOLERANCE)
+    if right_formula and explained:
+        if not lost or subnormal:
+            return Judgement(Verdict.MATCH, **errors)
+        return Judgement(Verdict.IMPRECISE, **errors)
+    if shade.infinite is not None and (not finite or shade.overflow):
+        if math.isnan(autograd) and (shade.trap or not shade.overflow or not shade.exact.is_finite()):
+            return mismatch(Cause.NAN_TRAP, shade.infinite)
+        return mismatch(Cause.RANGE, shade.infinite)
+    if shade.tiny is not None and (lost or not finite):
+        return mismatch(Cause.RANGE, shade.tiny)
+    if not finite:
+        return mismatch(Cause.NAN_TRAP if math.isnan(autograd) else Cause.RANGE, shade.infinite)
+    if not shade.exact.is_finite():
+        return mismatch(Cause.KINK if truth.singular else Cause.KERNEL, None, "autograd's operations have no value in exact arithmetic")
+    if not shade.rounded.is_finite():
+        # Rounding alone may have led anywhere (a division by what cancels to 0).
+        return Judgement(Verdict.IMPRECISE if lost and not subnormal else Verdict.MATCH, **errors)
+    return mismatch(Cause.KERNEL)
+
+
+def _contains(rounded: Ball, value: float) -> bool:
+    """The ball, `MARGIN` times as wide, contains the float."""
+    return bool(abs(rounded.mid() - value) <= rounded.rad() * MARGIN)
+
+
+def _opaque(shade: Shade) -> str:
+    return f"opaque: {', '.join(shade.opaque)} can't be followed"
+
+
+def _relative_float(value: float, ball: Ball) -> float | None:
+    if not math.isfinite(value) or ball.contains(0):
+        return None
+    return float((abs(ball.mid() - value) / abs(ball.mid())).mid())
+
+
+def _relative_between(value: float, shadow: Any, ball: Ball) -> float | None:
+    if not math.isfinite(value) or not shadow.is_finite() or ball.contains(0):
+        return None
+    return float((abs(shadow.mid() - value) / abs(ball.mid())).mid())

@@ -7,9 +7,9 @@ Two algebras share the functions of this module:
 `SMOOTH`  the same, and finite only where the function is certified to be analytic on the whole argument ball. So a tree
           that is finite in SMOOTH is differentiable, to any order, at the point where it was evaluated.
 
-No function raises for an argument in balls, runs for long, or builds a number of unbounded size. A truth value is True, False
-or None (not decided). Precision is flint's: set it with `flint.ctx.workprec`. Intermediate results use more of it where
-the size of an argument (not its position) would eat the accuracy: `exp(1e300)` is right to the last bit.
+No function raises for an argument in balls, runs for long, or builds a number of unbounded size. A truth value is True,
+False or None (not decided). Precision is flint's: set it with `flint.ctx.workprec`. Intermediate results use more of it
+where the size of an argument (not its position) would eat the accuracy: `exp(1e300)` is right to the last bit.
 
 The `ball` column of the function table names the functions here, or methods of `flint.arb`.
 """
@@ -37,8 +37,8 @@ Truth = bool | None
 NAN, ZERO, HALF, ONE, TWO = arb.nan(), arb(0), arb(1) / 2, arb(1), arb(2)
 
 LIMIT = 2200
-"""Arguments of exponential growth are followed up to 2**LIMIT: the square of any double. Beyond, an exponential is a ball
-that is infinite or touches 0."""
+"""Arguments of exponential growth are followed up to 2**LIMIT: the square of any double. Beyond, an exponential is a
+ball that is infinite or contains 0."""
 
 EASY = 2.0**20
 """Exponents up to this size are handed to arb, which multiplies for integers."""
@@ -66,7 +66,7 @@ def _bits(x: Ball) -> int:
 
 
 def _again(function: Callable[..., Ball], result: Ball, *arguments: Ball) -> Ball:
-    """`function(*arguments)` with as many more bits as the largest argument has before its point; `result` if that is no help."""
+    """`function(*arguments)` with as many more bits as the largest argument has before its point, or `result`."""
     if not all(a.is_finite() for a in arguments):
         return NAN
     extra = max(_bits(a) for a in arguments)
@@ -193,7 +193,7 @@ def pow(x: Ball, y: Ball) -> Ball:
 
 
 def _power(x: Ball, y: Ball, easy: Ball) -> Ball:
-    """The power where arb's own is not accurate, not defined (the base touches 0), or not safe (the exponent is huge)."""
+    """The power where arb's own is not accurate, not defined (the base touches 0), or not safe (a huge exponent)."""
     if not (x.is_finite() and y.is_finite()):
         return NAN
     if x > ZERO:
@@ -241,7 +241,7 @@ erfc = _sized(arb.erfc)
 def sigmoid(x: Ball) -> Ball:
     """1/(1 + exp(-x))."""
     z = exp(-x)
-    # where exp(-x) is beyond all bounds, exp(x) is a ball around 0 that contains sigmoid(x), which lies between 0 and exp(x)
+    # where exp(-x) is beyond all bounds, exp(x) is a ball around 0; it contains sigmoid(x), which is less than exp(x)
     return ONE / (ONE + z) if z.is_finite() else exp(x) if x < ZERO else NAN
 
 
@@ -337,12 +337,16 @@ def beta(x: Ball, y: Ball) -> Ball:
     """gamma(x)*gamma(y)/gamma(x + y) for positive x and y."""
     if not (x > ZERO and y > ZERO):
         return NAN
-    z = x.gamma() * y.gamma() * (x + y).rgamma()
-    return z if z.rel_accuracy_bits() > _GOOD else _again(lambda x, y: x.gamma() * y.gamma() * (x + y).rgamma(), z, x, y)
+    z = _beta(x, y)
+    return z if z.rel_accuracy_bits() > _GOOD else _again(_beta, z, x, y)
+
+
+def _beta(x: Ball, y: Ball) -> Ball:
+    return x.gamma() * y.gamma() * (x + y).rgamma()
 
 
 def zeta(x: Ball, q: Ball) -> Ball:
-    """Hurwitz' sum of (q + k)**-x over k >= 0, for 1 < x < 2**32; for q < 0 only where x is an integer, at most 1001."""
+    """Hurwitz' sum of (q + k)**-x over k >= 0, for 1 < x < 2**32; for q < 0 only where x is whole, up to 1001."""
     if not (ONE < x < 2**32 and q.is_finite()):
         return NAN
     if q > ZERO:
@@ -462,7 +466,7 @@ GUARDED: Mapping[str, Callable[..., Any]] = MappingProxyType(
 
 
 class BallAlgebra:
-    """An `algebra.program.Algebra` on balls: the table's `ball` column, looked up in `overrides`, this module, `flint.arb`."""
+    """An `algebra.program.Algebra` on balls: the `ball` column, found in `overrides`, this module or `flint.arb`."""
 
     operators: Mapping[str, str] = MappingProxyType(
         {"add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0} * {1}", "div": "{0} / {1}", "neg": "-{0}"}

@@ -243,8 +243,6 @@ def _tree(e: Expression, done: Mapping[Expression, Node]) -> Node:
         for argument in e.args[1:]:
             tree = Call(name, (tree, done[argument]))
         return tree
-    if isinstance(e, sympy.DiracDelta):
-        return Constant(0)  # the derivative of a step, where the step is certified not to be
     name = type(e).__name__
     if name not in _CLASSES:
         raise LookupError(f"no function of the table is SymPy's {name}")

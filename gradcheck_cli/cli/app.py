@@ -1,2 +1,148 @@
-"""gradcheck's main()"""
-def main() -> None: ...
+"""The Typer app and `main`, which turns every outcome into an exit code.
+
+0 all passed, 1 a mismatch, 2 bad input, 3 nothing failed but something is undecided or nothing was checked,
+70 an internal error, 130 interrupted. A crash never looks like a verdict.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from gradcheck_cli.cli import chain, functions, grad, mixed
+from gradcheck_cli.cli.options import CONTEXT, Outcome, write
+from gradcheck_cli.errors import InputError
+
+BAD_INPUT, INTERNAL_ERROR, INTERRUPTED = 2, 70, 130
+
+app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, context_settings=CONTEXT,
+    epilog="\b\nExit codes: 0 all passed, 1 a mismatch, 2 bad input, 3 nothing failed but something is undecided\n"
+    "or nothing was checked, 70 internal error.",
+)  # fmt: skip
+for module in (chain, mixed, grad, functions):
+    module.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib import metadata
+
+    from gradcheck_cli import __version__
+
+    print(f"gradcheck {__version__}")
+    for package in ("torch", "sympy", "python-flint"):
+        try:
+            print(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            print(f"{package} is not installed")
+    raise typer.Exit()
+
+
+@app.callback()
+def gradcheck(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the versions and exit.")
+    ] = False,
+) -> None:
+    """
+    Is the gradient that PyTorch's autograd returns the derivative, and if not, why?
+
+    Every derivative is compared with its exact, certified value; an error is taken apart into rounding and a wrong
+    formula.
+    """
+
+
+def main() -> NoReturn:
+    """The entry point of the `gradcheck` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; nothing is raised."""
+    code = 0
+    try:
+        outcome = app(shield(arguments), prog_name="gradcheck", standalone_mode=False)
+        if isinstance(outcome, Outcome):
+            code = outcome.code
+            write(outcome.text, outcome.output)
+        else:
+            code = outcome or 0
+            sys.stdout.flush()
+    except InputError as problem:
+        return _fail(str(problem), BAD_INPUT)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except (BrokenPipeError, SystemExit):  # Typer exits where the reader of its help has gone
+        # The reader has gone: that is no error. Python must not flush what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as problem:
+        if hasattr(problem, "format_message"):
+            return _fail(_usage(problem), BAD_INPUT)
+        return _internal(problem)
+    return code
+
+
+def shield(arguments: list[str]) -> list[str]:
+    """The arguments with a blank before every expression that starts with a dash, so that it isn't taken for an option.
+
+    A word that looks like an option with a slip (-strict, --stict) is left alone, or refused.
+    """
+    if "--" in arguments:
+        end = arguments.index("--")
+        return [*shield(arguments[:end]), *arguments[end:]]
+    return [f" {a}" if _is_expression(a) else a for a in arguments]
+
+
+_SHORT = frozenset("hoqv")
+_LONG = (
+    "at", "sample", "domain", "seed", "mode", "dtype", "device", "claim", "rtol", "atol", "ulps", "strict", "timeout",
+    "format", "output", "quiet", "verbose", "wrt", "permutations", "order", "version", "help",
+)  # fmt: skip
+
+
+def _is_expression(argument: str) -> bool:
+    if not argument.startswith("-") or argument == "-" or re.fullmatch(r"--[A-Za-z][\w-]*(=.*)?", argument, re.DOTALL):
+        return False
+    word = argument[1:]
+    if set(word) <= _SHORT:
+        return False
+    name = word.partition("=")[0]
+    near = difflib.get_close_matches(name, _LONG, n=1, cutoff=0.75) if name.isalpha() and len(name) > 1 else []
+    if near:
+        raise InputError(
+            f"no such option: did you mean --{near[0]} (an expression is written '(-{word})')", argument, 0
+        )
+    return True
+
+
+def _usage(problem: Exception) -> str:
+    """Typer's usage error as one line."""
+    possible = getattr(problem, "possibilities", None)
+    if possible:
+        message = f"no such option: {getattr(problem, 'option_name', '')}; did you mean {' or '.join(sorted(possible))}"
+    else:
+        message = " ".join(str(problem.format_message()).split()).rstrip(".?")  # type: ignore[attr-defined]
+        message = (message[:1].lower() + message[1:]).replace(". Did you", "; did you")
+    context = getattr(problem, "ctx", None)
+    return f"{message} (see {context.command_path if context else 'gradcheck'} --help)"
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"gradcheck: error: {message}" if code == BAD_INPUT else f"gradcheck: {message}", file=sys.stderr)
+    return code
+
+
+def _internal(problem: Exception) -> int:
+    if os.environ.get("GRADCHECK_TRACEBACK"):
+        import traceback
+
+        traceback.print_exception(problem)
+    text = " ".join(f"{type(problem).__name__}: {problem}".split())
+    return _fail(f"internal error: {text[:300]} (GRADCHECK_TRACEBACK=1 shows the traceback)", INTERNAL_ERROR)

@@ -11,17 +11,22 @@ import sympy
 
 from gradcheck_cli.algebra.symbols import Expression, to_symbols, to_tree
 from gradcheck_cli.language.printer import show
-from gradcheck_cli.language.tree import Node
+from gradcheck_cli.language.tree import Node, written_size
 
 TIDY = 400
 """Operations up to which a formula is tidied for display (expanding a longer one takes noticeable time)."""
+
+SHORT = 120
+"""Nodes up to which a composed formula is differentiated for display: SymPy's time grows with a power of them."""
 
 
 @lru_cache(maxsize=4096)
 def _symbolic(tree: Node, wrt: tuple[str, ...]) -> Expression:
     if not wrt:
         return to_symbols(tree)
-    return _symbolic(tree, wrt[:-1]).diff(sympy.Symbol(wrt[-1], real=True))
+    found = _symbolic(tree, wrt[:-1]).diff(sympy.Symbol(wrt[-1], real=True))
+    # The derivative of a step, where the step is certified not to be, is 0.
+    return found.replace(sympy.DiracDelta, lambda *_: sympy.Integer(0)) if found.has(sympy.DiracDelta) else found
 
 
 @lru_cache(maxsize=4096)
@@ -35,7 +40,12 @@ def differentiate(tree: Node, wrt: tuple[str, ...]) -> Node | None:
 
 @lru_cache(maxsize=4096)
 def formula(tree: Node, wrt: tuple[str, ...], limit: int = 2000) -> str | None:
-    """The derivative for a reader: the shortest of a few equal forms; None if it is longer than `limit` characters."""
+    """The derivative for a reader: the shortest of a few equal forms; None if it is longer than `limit` characters.
+
+    A tree of more than SHORT nodes (written out) has no formula for display.
+    """
+    if written_size(tree) > SHORT:
+        return None
     derivative = differentiate(tree, wrt)
     if derivative is None:
         return None

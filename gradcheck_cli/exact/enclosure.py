@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from functools import lru_cache
-from typing import Any
 
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.balls import PLAIN, SMOOTH
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.exact.derivative import differentiate
+from gradcheck_cli.exact.truth import Ball, Truth
 from gradcheck_cli.floats import Format
-from gradcheck_cli.language.tree import Node, Variable, substitute
+from gradcheck_cli.language.tree import Constant, Node, Variable, substitute
 from gradcheck_cli.problem import Chain, Stage
 
-Ball = Any
 Wrt = tuple[str, ...]
 
 PRECISIONS = (128, 256, 512, 1024, 2048, 4096)
@@ -32,34 +29,6 @@ PRECISIONS = (128, 256, 512, 1024, 2048, 4096)
 
 GUARD_BITS = 8
 """A ball is tight when it is this many bits more accurate than the float format."""
-
-
-class Kind(Enum):
-    """What is known of the derivative at a point."""
-
-    REGULAR = "the derivative exists and is enclosed"
-    NONDIFFERENTIABLE = "it doesn't exist; left and right may be known"
-    OUTSIDE = "the function has no real value"
-    UNKNOWN = "not certified within the limits"
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """The exact side of one entry. `ball` is None unless REGULAR; `left` and `right` are one-sided derivatives as balls
-    (an infinity where the slope is infinite), None where that side is outside the domain. `singular`: found by limits
-    from both sides, not by a formula. `jump`: the function is discontinuous."""
-
-    kind: Kind
-    ball: Ball = None
-    left: Ball = None
-    right: Ball = None
-    singular: bool = False
-    jump: bool = False
-    text: str | None = None
-
-
-def regular(ball: Ball) -> Truth:
-    return Truth(Kind.REGULAR, ball)
 
 
 def tight(ball: Ball, form: Format) -> bool:
@@ -75,7 +44,7 @@ def _precision() -> int:
     return int(ctx.prec)
 
 
-def _canonical(tree: Node, inputs: Sequence[str]) -> Node:
+def canonical(tree: Node, inputs: Sequence[str]) -> Node:
     """The tree with its inputs numbered, so that equal stages of a chain are derived and compiled once."""
     return substitute(tree, {name: Variable(f"_{i}") for i, name in enumerate(inputs)})
 
@@ -101,7 +70,7 @@ class Values:
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
         self._steps: list[tuple[Stage, Program]] = [
-            (stage, _value_program(_canonical(stage.tree, stage.inputs), len(stage.inputs))) for stage in chain.stages
+            (stage, _value_program(canonical(stage.tree, stage.inputs), len(stage.inputs))) for stage in chain.stages
         ]
 
     def __call__(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> Ball:
@@ -131,7 +100,7 @@ class Enclosure:
         self._steps: list[tuple[Stage, Program | None]] = []
         if self._direct is None and not higher:
             self._steps = [
-                (stage, _stage_program(_canonical(stage.tree, stage.inputs), len(stage.inputs))) for stage in chain.stages
+                (stage, _stage_program(canonical(stage.tree, stage.inputs), len(stage.inputs))) for stage in chain.stages
             ]
         self._evaluate: Callable[[Sequence[Ball]], list[Ball] | None] = (
             self._by_formula if self._direct is not None else self._by_stages
@@ -139,8 +108,6 @@ class Enclosure:
 
     def _direct_program(self) -> Program | None:
         """(value, derivatives...) of the composed tree; a derivative by the output itself is 1."""
-        from gradcheck_cli.language.tree import Constant
-
         tree = self.chain.composed()
         trees: list[Node] = [tree]
         for wrt in self.derivatives:
@@ -207,7 +174,7 @@ class Enclosure:
         named = dict(zip(self.chain.inputs, point, strict=True))
         for i, wrt in enumerate(self.derivatives):
             if found[i] is None:
-                found[i] = regular(arb(1)).ball if wrt == (self.chain.output,) and value is not None else limits(self.values, named, wrt)
+                found[i] = limits(self.values, named, wrt)
         return [f for f in found if f is not None], value
 
     def _by_formula(self, point: Sequence[Ball]) -> list[Ball] | None:

@@ -16,7 +16,8 @@ from typing import Any
 
 from flint import arb, ctx
 
-from gradcheck_cli.exact.enclosure import Ball, Kind, Truth, Values, Wrt
+from gradcheck_cli.exact.enclosure import Values, Wrt
+from gradcheck_cli.exact.truth import Ball, Kind, Truth
 
 EXPONENTS = (1200, 1600, 2400)
 MAX_NAMES = 2
@@ -58,6 +59,8 @@ def limits(values: Values, point: Mapping[str, float], wrt: Wrt) -> Truth:
             return Truth(Kind.OUTSIDE, singular=True)
         if any(s is UNSETTLED for s in known):
             return Truth(Kind.UNKNOWN, singular=True, text="the difference quotients don't settle")
+        if not here.is_finite() and not _meet(values, exact, names, scales):
+            return Truth(Kind.OUTSIDE, singular=True)
         jump = here.is_finite() and _jumps(values, exact, names, scales, here)
         left, right = sides[0], sides[-1]
         finite = all(s is not None and s.is_finite() for s in sides)
@@ -121,6 +124,15 @@ def _quotient(
     for name in wrt:
         total /= steps[name]
     return total, size.abs_upper() if size.is_finite() else arb(0)
+
+
+def _meet(values: Values, exact: Mapping[str, Ball], names: Sequence[str], scales: Mapping[str, Ball]) -> bool:
+    """True where the function has one limit from all sides of a point at which its formula has no value."""
+    around = []
+    for signs in product((-1, 1), repeat=len(names)):
+        step = {n: sign * scales[n] * arb(2) ** -EXPONENTS[-1] for n, sign in zip(names, signs, strict=True)}
+        around.append(values(exact, step))
+    return all(abs(a - around[0]) < (abs(a) + 1) * arb(2) ** -300 for a in around)
 
 
 def _jumps(

@@ -109,7 +109,7 @@ ROWS: tuple[Function, ...] = (
     _row(
         "pow", "x: scalar, y: scalar", "", "power", "float_power", sympy="Pow", ball="pow",
         domain="x > 0 or (y == floor(y) and (x != 0 or y >= 0)) or (x == 0 and y > 0)",
-        kinks="x <= 0 and not (y == floor(y) and y >= 0)",
+        kinks="x == 0 and not (y == floor(y) and y >= 0) or x < 0 and y != floor(y)",
     ),
     _row("lt", "x: scalar, y: scalar", sympy="StrictLessThan", ball="lt", kinks="x == y", ulps=1),
     _row("le", "x: scalar, y: scalar", sympy="LessThan", ball="le", kinks="x == y", ulps=1),
@@ -138,7 +138,7 @@ ROWS: tuple[Function, ...] = (
     _row("fmin", "x, y", "where(x <= y, x, y)", kinks="x == y", ulps=1),
     _row(
         "clamp", "x, min: scalar = -inf, max: scalar = inf", "minimum(maximum(x, min), max)", "clip",
-        kinks="x == min or x == max", ulps=1,
+        kinks="min <= max and (x == min or x == max)", ulps=1,
     ),
     _row("clamp_min", "x, min: scalar", "maximum(x, min)", kinks="x == min", ulps=1),
     _row("clamp_max", "x, max: scalar", "minimum(x, max)", kinks="x == max", ulps=1),
@@ -225,7 +225,7 @@ ROWS: tuple[Function, ...] = (
          kinks="x <= 0 and x == floor(x)", ulps=64, absolute=1.0, stalls="n + order >= 2 and x < -1e6"),
     _row("beta", "x, y", "gamma(x)*gamma(y)/gamma(x + y)", torch="= exp(lgamma(x) + lgamma(y) - lgamma(x + y))",
          ball="beta", domain="x > 0 and y > 0", kinks="x <= 0 or y <= 0", ulps=64, source=f"{_DLMF}5.12.E1"),
-    _row("zeta", "x, q = 1", torch="special.zeta", sympy="zeta", ball="zeta", domain="x > 1 and (q > 0 or q != floor(q))",
+    _row("zeta", "x, q = 1", torch="special.zeta", sympy="zeta", ball="zeta", domain="x > 1 and (q > 0 or (q != floor(q) and x == floor(x)))",
          kinks="q <= 0 and q == floor(q) or x <= 1", ulps=64, stalls="q < -1e6",
          source="Hurwitz; torch computes the half plane x > 1 only"),
     _row("besselj", "n: integer, x", torch="special.bessel_j{n}", sympy="besselj", ball="besselj", ulps=64, absolute=1.0),

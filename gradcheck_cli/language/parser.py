@@ -22,9 +22,10 @@ MAX_LENGTH = 20_000
 MAX_NODES = 5_000
 MAX_DEPTH = 150
 
-MODULES = frozenset(
-    "torch torch.special torch.nn.functional torch.nn F nn nn.functional math np numpy scipy.special special sp sympy jnp jax.numpy".split()
-)
+MODULES = frozenset({
+    "torch", "torch.special", "torch.nn.functional", "torch.nn", "F", "nn", "nn.functional", "math", "np", "numpy",
+    "scipy.special", "special", "sp", "sympy", "jnp", "jax.numpy",
+})  # fmt: skip
 """Prefixes that pasted code carries: `torch.sin(x)` is `sin(x)`."""
 
 _OPERATORS: dict[type[ast.AST], str] = {
@@ -34,12 +35,14 @@ _OPERATORS: dict[type[ast.AST], str] = {
 }  # fmt: skip
 
 _REFUSED: dict[type[ast.AST], str] = {
-    ast.Lambda: "a lambda", ast.JoinedStr: "an f-string", ast.ListComp: "a comprehension", ast.SetComp: "a comprehension",
-    ast.DictComp: "a comprehension", ast.GeneratorExp: "a comprehension", ast.Await: "await", ast.Yield: "yield",
-    ast.YieldFrom: "yield", ast.NamedExpr: "an assignment", ast.IfExp: "an if-else: use where(condition, a, b)",
+    ast.Lambda: "a lambda", ast.JoinedStr: "an f-string", ast.ListComp: "a comprehension",
+    ast.SetComp: "a comprehension", ast.DictComp: "a comprehension", ast.GeneratorExp: "a comprehension",
+    ast.Await: "await", ast.Yield: "yield", ast.YieldFrom: "yield",
+    ast.NamedExpr: "an assignment", ast.IfExp: "an if-else: use where(condition, a, b)",
     ast.Subscript: "an index: only scalar variables are known here", ast.List: "a list: a number is needed here",
-    ast.Tuple: "a tuple: a number is needed here", ast.Dict: "a dict", ast.Set: "a set", ast.Starred: "a starred argument",
-    ast.Attribute: "an attribute that is not called", ast.MatMult: "a matrix product: only scalars are known here",
+    ast.Tuple: "a tuple: a number is needed here", ast.Dict: "a dict", ast.Set: "a set",
+    ast.Starred: "a starred argument", ast.Attribute: "an attribute that is not called",
+    ast.MatMult: "a matrix product: only scalars are known here",
 }  # fmt: skip
 
 RESULTS = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical_or", "logical_not"})
@@ -49,9 +52,9 @@ RESULTS = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical
 def parse(text: str, whole: str | None = None, offset: int = 0, truths: frozenset[str] = frozenset()) -> Node:
     """The tree of one expression.
 
-    Raises InputError, which quotes the text with a caret, for anything that is not in the language. `whole` and `offset`
-    place the expression in a longer text, so that the caret points into that. `truths` names variables that may hold a
-    truth value (masks, in the table of ATen operations).
+    Raises InputError, which quotes the text with a caret, for anything that is not in the language. `whole` and
+    `offset` place the expression in a longer text, so that the caret points into that. `truths` names variables that
+    may hold a truth value (masks, in the table of ATen operations).
     """
     return _Translation(text, offset, text if whole is None else whole, truths).expression()
 
@@ -67,9 +70,11 @@ def parse_stage(text: str, whole: str | None = None, offset: int = 0) -> tuple[s
     if at is not None:
         name, body = text[:at].strip(), text[at + 1 :]
         start = offset + len(text) - len(text.lstrip())
+        if not name:
+            raise InputError("a name is missing before '='", whole, start)
         if not name.isidentifier() or iskeyword(name):
-            raise InputError(f"{name!r} is not a name for a stage" if name else "a name is missing before '='", whole, start)
-        if name in NAMES and not TABLE[NAMES[name]].signature:
+            raise InputError(f"{name!r} is not a name for a stage", whole, start)
+        if _constant(name):
             raise InputError(f"{name!r} is a constant and can't name a stage", whole, start)
         offset += at + 1
     tree = _Translation(body, offset, whole).expression()
@@ -166,7 +171,8 @@ class _Translation:
         return self.error(f"syntax error: {message}", column)
 
     def refused(self, kind: ast.AST, node: ast.AST) -> InputError:
-        what, colon, hint = _REFUSED.get(type(kind), "this operator" if isinstance(kind, ast.operator) else "this").partition(": ")
+        default = "this operator" if isinstance(kind, ast.operator) else "this"
+        what, colon, hint = _REFUSED.get(type(kind), default).partition(": ")
         return self.error(f"syntax error: {what} is not part of the language{colon}{hint}", node)
 
     def translate(self, node: ast.AST, depth: int) -> Node:
@@ -181,8 +187,10 @@ class _Translation:
             case ast.Constant(value=value):
                 return self.number(value, node)
             case ast.Name(id=name):
-                row = TABLE.get(NAMES.get(name, ""))
-                return Call(row.name, (), at) if row is not None and not row.signature else Variable(name, at)
+                constant = _constant(name)
+                return Variable(name, at) if constant is None else Call(constant, (), at)
+            case ast.Attribute(value=value, attr=name) if _constant(name) and _dotted(value) in MODULES:
+                return Call(NAMES[name], (), at)
             case ast.BinOp(left=left, op=op, right=right):
                 return self.binary(node, left, op, right, depth)
             case ast.UnaryOp(op=ast.UAdd(), operand=operand):
@@ -294,7 +302,13 @@ class _Translation:
         return self.build(TABLE[NAMES[name]], name, node, positional, keywords, depth)  # type: ignore[arg-type]
 
     def build(
-        self, row: Function, name: str, node: ast.AST, positional: list[ast.expr], keywords: dict[str, ast.expr], depth: int
+        self,
+        row: Function,
+        name: str,
+        node: ast.AST,
+        positional: list[ast.expr],
+        keywords: dict[str, ast.expr],
+        depth: int,
     ) -> Node:
         at = self.position(node)
         if row.name in VARIADIC and len(positional) > 2 and not keywords:
@@ -343,9 +357,8 @@ class _Translation:
             if not (isinstance(pair, ast.Tuple) and len(pair.elts) == 2):
                 raise self.error("Piecewise takes pairs: Piecewise((value, condition), ..., (value, True))", pair)
             value, condition = pair.elts
-            branches.append(
-                (self.real(self.translate(value, depth), value), self.truth(self.translate(condition, depth), condition))
-            )
+            value_tree = self.real(self.translate(value, depth), value)
+            branches.append((value_tree, self.truth(self.translate(condition, depth), condition)))
         if not branches or branches[-1][1] != Constant(True):
             raise self.error("Piecewise needs a last pair (value, True)", node)
         tree = branches[-1][0]
@@ -366,7 +379,9 @@ class _Translation:
 
 def is_truth(node: Node) -> bool:
     """True where the value is a truth value."""
-    return isinstance(node, Call) and node.function in RESULTS or isinstance(node, Constant) and isinstance(node.value, bool)
+    if isinstance(node, Call):
+        return node.function in RESULTS
+    return isinstance(node, Constant) and isinstance(node.value, bool)
 
 
 def is_constant(node: Node) -> bool:
@@ -379,6 +394,12 @@ def is_constant(node: Node) -> bool:
         if isinstance(item, Call):
             stack.extend(item.arguments)
     return True
+
+
+def _constant(name: str) -> str | None:
+    """The row of a function without parameters (pi, e, inf), or None."""
+    row = TABLE.get(NAMES.get(name, ""))
+    return row.name if row is not None and not row.signature else None
 
 
 def _dotted(node: ast.AST) -> str | None:

@@ -94,3 +94,11 @@ def substitute(node: Node, values: Mapping[str, Node]) -> Node:
             case _:
                 done[item] = item
     return done[node]
+
+
+def written_size(node: Node) -> int:
+    """The number of nodes if nothing were shared: the length of the formula as text."""
+    sizes: dict[Node, int] = {}
+    for item in walk(node):
+        sizes[item] = 1 + sum(sizes[a] for a in item.arguments) if isinstance(item, Call) else 1
+    return sizes[node]

@@ -1,95 +1,124 @@
 """The table of ATen operations: what each computes, in the language of formulas, with ATen's own argument names.
 
-An operation whose name and arguments are those of a row of the function table needs no row here. Views need none either:
-the shadow's memory sees through them. What remains are backward formulas, constructors and copies.
+An operation whose arguments are those of a row of the function table, in that order, needs no row here. Views need none
+either: the shadow's memory sees through them. What remains are backward formulas, constructors and copies.
 
-The text says what the kernel computes in exact arithmetic, including its conventions (`threshold_backward` is 0 at the
-threshold). Source: aten/src/ATen/native/native_functions.yaml for the arguments, tools/autograd/derivatives.yaml and the
-kernels under aten/src/ATen/native/cpu for the formulas (pytorch/pytorch, v2.13).
+Columns
+-------
+name    ATen's name, without overload and without the underscore of in-place operations.
+texts   what the kernel computes in exact arithmetic, a formula for each output, including its conventions at ties
+        (`threshold_backward` is 0 at the threshold).
+steps   the same, as the kernel computes it, where that rounds differently (`1 + erf(...)` cancels, `erfc` doesn't).
+when    arguments that must have this value for the row to apply: a string or number, a truth value, None, or "bool" for a
+        tensor of truth values. A row also is passed over where an argument that it uses is None. The first that fits is taken.
+view    the result is a view or holds no values: nothing to do.
+special what isn't a formula for each entry: the name of a function of this module.
+
+Source: aten/src/ATen/native/native_functions.yaml for the arguments, tools/autograd/derivatives.yaml and the kernels under
+aten/src/ATen/native/cpu for the formulas (pytorch/pytorch, v2.13).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 from flint import ctx
 
 from gradcheck_cli.algebra.program import Program
-from gradcheck_cli.language.functions import ROWS, TABLE
-from gradcheck_cli.language.parser import parse
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, variables
+from gradcheck_cli.language.functions import ROWS, Function
+from gradcheck_cli.language.parser import RESULTS, parse
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, variables, walk
+
+Cell = Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Operation:
-    """One row. `texts`: a formula for each output. `when`: string or other settings that select this row. `view`: the result is
-    a view or holds no values, nothing to do. `converts`: a copy that may change the dtype."""
+    """One row; the columns are explained at the top of this file. `integers`: arguments that select a function (the order of
+    polygamma), handed over as ints."""
 
     name: str
     texts: tuple[str, ...] = ()
-    when: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    steps: tuple[str, ...] = ()
+    when: Mapping[str, Any] = field(default_factory=dict)
     view: bool = False
-    converts: bool = False
-    row: str = ""
+    special: str = ""
     integers: frozenset[str] = frozenset()
+    formula: Node | None = None
 
-    @property
+    @cached_property
     def trees(self) -> tuple[Node, ...]:
-        return _trees(self.texts)
+        """One for each output."""
+        return (self.formula,) if self.formula is not None else tuple(_parsed(t) for t in self.texts)
 
-    def arguments(self, bound: Mapping[str, Any]) -> list[str]:
-        """Which of ATen's arguments the formula uses, in order."""
-        if self.row:
-            return [n for n, v in bound.items() if v is not None][: len(TABLE[self.row].parameters)]
-        names = dict.fromkeys(n for tree in self.trees for n in variables(tree))
-        return list(names)
+    @cached_property
+    def stepwise(self) -> tuple[Node, ...]:
+        """One for each output, as the kernel computes it."""
+        return tuple(_parsed(t) for t in self.steps) or self.trees
 
-    def apply(self, layer: Any, arguments: Sequence[Any], shape: tuple[int, ...]) -> list[Any]:
-        """The outputs' cells, each broadcast against the others; `arguments` in the order of `arguments()`."""
-        function, count = _compiled(self, layer, tuple(a for a in arguments if isinstance(a, int) and not isinstance(a, bool)) if self.integers else ())
-        given = [a for a in arguments if not (self.integers and isinstance(a, int) and not isinstance(a, bool))]
-        if not given:
-            return list(function())
-        result = np.frompyfunc(function, len(given), 1)(*given)
-        if count == 1:
-            return [np.frompyfunc(lambda t: t[0], 1, 1)(result) if isinstance(result, np.ndarray) else result[0]]
-        if not isinstance(result, np.ndarray):
-            return list(result)
-        return [np.frompyfunc(lambda t, i=i: t[i], 1, 1)(result) for i in range(count)]
+    @cached_property
+    def arguments(self) -> tuple[str, ...]:
+        """Which of ATen's arguments the formulas use."""
+        return tuple(dict.fromkeys(n for tree in (*self.trees, *self.stepwise) for n in variables(tree)))
+
+    @cached_property
+    def entries(self) -> tuple[str, ...]:
+        """`arguments` without `integers`: the inputs of the compiled formula."""
+        return tuple(n for n in self.arguments if n not in self.integers)
+
+    @cached_property
+    def truths(self) -> frozenset[str]:
+        """Arguments used as truth values."""
+        return frozenset(n for tree in self.trees for n in _used(tree, True))
+
+    @cached_property
+    def numbers(self) -> frozenset[str]:
+        """Arguments used as numbers (an argument that is only copied is neither)."""
+        return frozenset(n for tree in self.trees for n in _used(tree, False))
+
+    def program(self, layer: Any, settings: tuple[int, ...]) -> Callable[..., tuple[Cell, ...]]:
+        """The outputs' cells as a function of the entries' cells, at the present precision."""
+        key = (self, settings)
+        if key not in layer.programs:
+            values = {n: Constant(v) for n, v in zip(sorted(self.integers), settings, strict=True)}
+            trees = [substitute(t, values) if values else t for t in (self.stepwise if layer.stepwise else self.trees)]
+            layer.programs[key] = Program(trees, self.entries, layer, lambda: ctx.prec)
+        program: Program = layer.programs[key]
+        return program.bind()
 
 
-MASKS = frozenset({"mask", "condition", "self", "other"})
-"""Arguments of ATen that may be bool tensors."""
+MASKS = frozenset({"mask", "condition", "self", "other", "pred"})
+"""Arguments of ATen that may be truth values."""
 
 
 @cache
-def _trees(texts: tuple[str, ...]) -> tuple[Node, ...]:
-    return tuple(parse(t, truths=MASKS) for t in texts)
+def _parsed(text: str) -> Node:
+    return parse(text, truths=MASKS)
 
 
-_programs: dict[Any, tuple[Callable[..., tuple[Any, ...]], int]] = {}
+def _used(tree: Node, truth: bool) -> set[str]:
+    """The variables that are an argument of something that takes truth values (numbers)."""
+    found = set()
+    for item in walk(tree):
+        if isinstance(item, Call):
+            logical = item.function.startswith("logical_")
+            if item.function == "where":
+                terms: Sequence[Node] = item.arguments[:1] if truth else ()
+            else:
+                terms = item.arguments if logical == truth else ()
+            found.update(t.name for t in terms if isinstance(t, Variable))
+    return found
 
 
-def _compiled(operation: Operation, layer: Any, settings: tuple[int, ...]) -> tuple[Callable[..., tuple[Any, ...]], int]:
-    key = (operation.name, operation.row, operation.texts, id(layer), settings, ctx.prec)
-    if key not in _programs:
-        if operation.row:
-            row = TABLE[operation.row]
-            values = iter(settings)
-            names = [p.name for p in row.parameters if p.kind != "integer"]
-            terms = tuple(Constant(next(values)) if p.kind == "integer" else Variable(p.name) for p in row.parameters)
-            program = Program([Call(row.name, terms)], names, layer)
-        else:
-            trees = operation.trees
-            names = list(dict.fromkeys(n for tree in trees for n in variables(tree)))
-            program = Program(trees, names, layer)
-        _programs[key] = (program.bind(), max(len(operation.texts), 1))
-    return _programs[key]
+def results(tree: Node) -> str:
+    """What a formula gives: "truth", "number", or "either" where it hands its arguments on."""
+    if isinstance(tree, Call) and tree.function != "where":
+        return "truth" if tree.function in RESULTS else "number"
+    return "either"
 
 
 def _op(name: str, *texts: str, **columns: Any) -> Operation:
@@ -97,75 +126,204 @@ def _op(name: str, *texts: str, **columns: Any) -> Operation:
 
 
 _VIEWS = (
-    "alias detach view _unsafe_view reshape expand expand_as permute transpose t squeeze unsqueeze select slice diagonal unfold "
-    "as_strided narrow view_as split chunk unbind lift_fresh lift is_same_size _has_same_storage_numel empty empty_like new_empty "
-    "empty_strided _efficientzerotensor resolve_conj resolve_neg broadcast_to _local_scalar_dense equal is_nonzero"
+    "alias detach view _unsafe_view reshape _reshape_alias expand expand_as permute transpose t squeeze unsqueeze select slice "
+    "diagonal unfold as_strided narrow view_as split chunk unbind lift_fresh lift is_same_size _has_same_storage_numel "
+    "empty empty_like empty_strided new_empty new_empty_strided _efficientzerotensor resolve_conj resolve_neg broadcast_to "
+    "broadcast_in_dim view_of _local_scalar_dense item equal is_nonzero set_ resize_ record_stream"
 ).split()
+
+_ZEROS = "zeros zeros_like new_zeros zero _new_zeros_with_same_feature_meta".split()
 
 OPERATIONS: tuple[Operation, ...] = (
     *(_op(name, view=True) for name in _VIEWS),
     # -- constructors and copies ------------------------------------------------------------------------------------
-    *(_op(name, "0") for name in ("zeros", "zeros_like", "new_zeros", "zero", "zeros_like_")),
+    *(_op(name, "0") for name in _ZEROS),
     *(_op(name, "1") for name in ("ones", "ones_like", "new_ones")),
     *(_op(name, "fill_value") for name in ("full", "full_like", "new_full")),
     _op("fill", "value"),
     _op("scalar_tensor", "s"),
-    *(_op(name, "self", converts=True) for name in ("clone", "_to_copy", "to", "contiguous")),
-    _op("copy", "src", converts=True),
-    # -- arithmetic -------------------------------------------------------------------------------------------------
-    _op("add", "self + alpha*other"),
-    _op("sub", "self - alpha*other"),
-    _op("rsub", "other - alpha*self"),
-    _op("addcmul", "self + value*tensor1*tensor2"),
-    _op("addcdiv", "self + value*tensor1/tensor2"),
-    _op("pow", "self**exponent"),
+    *(_op(name, "self") for name in ("clone", "_to_copy", "to", "contiguous", "positive")),
+    _op("convert_element_type", "a"),
+    _op("copy", "src"),
     _op("masked_fill", "where(mask, value, self)"),
-    _op("bitwise_and", "self and other"),
-    _op("bitwise_or", "self or other"),
-    _op("bitwise_not", "not self"),
+    _op("where", "where(pred, a, b)"),
+    # -- truth values -----------------------------------------------------------------------------------------------
+    _op("bitwise_and", "self and other", when={"self": "bool", "other": "bool"}),
+    _op("bitwise_or", "self or other", when={"self": "bool", "other": "bool"}),
+    _op("bitwise_not", "not self", when={"self": "bool"}),
+    # -- arithmetic -------------------------------------------------------------------------------------------------
+    _op("add", "self + other", when={"alpha": 1}),
+    _op("add", "self + alpha*other"),
+    _op("sub", "self - other", when={"alpha": 1}),
+    _op("sub", "self - alpha*other"),
+    _op("rsub", "other - self", when={"alpha": 1}),
+    _op("rsub", "other - alpha*self"),
+    _op("addcmul", "self + tensor1*tensor2", when={"value": 1}),
+    _op("addcmul", "self + value*tensor1*tensor2"),
+    _op("addcdiv", "self + tensor1/tensor2", when={"value": 1}),
+    _op("addcdiv", "self + value*tensor1/tensor2"),
+    _op("div", "self/other", when={"rounding_mode": None}),
+    _op("div", "floor(self/other)", when={"rounding_mode": "floor"}),
+    _op("div", "trunc(self/other)", when={"rounding_mode": "trunc"}),
     _op("sgn", "sign(self)"),
+    _op("signbit", "self < 0"),
+    _op("clamp", "minimum(maximum(self, min), max)"),
+    _op("clamp", "maximum(self, min)", when={"max": None}),
+    _op("clamp", "minimum(self, max)", when={"min": None}),
+    _op(
+        "lerp", "self + weight*(end - self)",
+        steps=("where(abs(weight) < 0.5, self + weight*(end - self), end - (end - self)*(1 - weight))",),
+    ),
+    _op("ldexp", "self*2**other"),
+    _op("sum", special="total", when={"dtype": None}),
+    _op("mean", special="mean", when={"dtype": None}),
+    # -- functions whose kernel takes more settings than the function table, or rounds in its own way ------------------
+    _op("gelu", "gelu(self)", steps=("self*0.5*(1 + erf(self/sqrt(2)))",), when={"approximate": "none"}),
+    _op(
+        "gelu", "gelu_tanh(self)", when={"approximate": "tanh"},
+        steps=("0.5*self*(1 + tanh(sqrt(2/pi)*(self + 0.044715*(self*self*self))))",),
+    ),
+    _op("elu", "where(self > 0, scale*self, scale*alpha*expm1(input_scale*self))"),
+    _op("softplus", "where(self*beta > threshold, self, log1p(exp(self*beta))/beta)"),
+    _op("log_sigmoid_forward", "logsigmoid(self)", "exp(-abs(self))"),
+    _op("logit", "logit(self)", when={"eps": None}),
+    _op("logit", "logit(minimum(maximum(self, eps), 1 - eps))"),
+    _op("erf_inv", "erfinv(self)"),
     # -- backward formulas ------------------------------------------------------------------------------------------
     _op("sigmoid_backward", "grad_output*(1 - output)*output"),
     _op("tanh_backward", "grad_output*(1 - output**2)"),
     _op("threshold_backward", "where(self <= threshold, 0, grad_output)"),
-)
+    _op("logit_backward", "grad_output/(self*(1 - self))", when={"eps": None}),
+    _op("logit_backward", "where(self < eps or self > 1 - eps, 0, grad_output/(self*(1 - self)))"),
+    _op(
+        "log_sigmoid_backward", "grad_output*sigmoid(-self)",
+        # the kernel takes exp(-abs(self)) from a buffer
+        steps=("grad_output*(where(self < 0, 1, 0) - where(self < 0, 1, -1)*(exp(-abs(self))/(1 + exp(-abs(self)))))",),
+    ),
+    _op(
+        "softplus_backward",
+        "where(self*beta > threshold, grad_output, grad_output*exp(self*beta)/(exp(self*beta) + 1))",
+    ),
+    _op("leaky_relu_backward", "where(self > 0, grad_output, grad_output*negative_slope)"),
+    _op("hardtanh_backward", "where(self <= min_val or self >= max_val, 0, grad_output)"),
+    _op("hardsigmoid_backward", "where(self > -3 and self < 3, grad_output/6, 0)"),
+    _op("hardswish_backward", "where(self <= -3, 0, where(self < 3, grad_output*(self/3 + 0.5), grad_output))"),
+    _op("hardshrink_backward", "where(self >= -lambd and self <= lambd, 0, grad_out)"),
+    _op("softshrink_backward", "where(self >= -lambd and self <= lambd, 0, grad_output)"),
+    _op(
+        "elu_backward", "where(self_or_result <= 0, grad_output*input_scale*(self_or_result + alpha*scale), grad_output*scale)",
+        when={"is_result": True},
+    ),
+    _op(
+        "elu_backward",
+        "where(self_or_result <= 0, grad_output*input_scale*alpha*scale*exp(self_or_result*input_scale), grad_output*scale)",
+        when={"is_result": False},
+    ),
+    _op(
+        "gelu_backward", "grad_output*(ndtr(self) + self*exp(-self**2/2)/sqrt(2*pi))", when={"approximate": "none"},
+        steps=("grad_output*(0.5*(1 + erf(self/sqrt(2))) + self*(exp(self*self*-0.5)/sqrt(2*pi)))",),
+    ),
+    _op(
+        "gelu_backward",
+        "grad_output*((1 + tanh(sqrt(2/pi)*(self + 0.044715*self**3)))/2 + self/2*"
+        "(1 - tanh(sqrt(2/pi)*(self + 0.044715*self**3))**2)*sqrt(2/pi)*(1 + 3*0.044715*self**2))",
+        when={"approximate": "tanh"},
+    ),
+    _op("silu_backward", "grad_output*sigmoid(self)*(1 + self*(1 - sigmoid(self)))"),
+    _op("mish_backward", "grad_output*(tanh(log1p(exp(self))) + self*sigmoid(self)*(1 - tanh(log1p(exp(self)))**2))"),
+)  # fmt: skip
 
 TABLE_OF_OPERATIONS: MappingProxyType[str, tuple[Operation, ...]] = MappingProxyType(
     {name: tuple(o for o in OPERATIONS if o.name == name) for name in dict.fromkeys(o.name for o in OPERATIONS)}
 )
 
 
-def _from_functions() -> dict[str, Operation]:
+def _from_functions() -> dict[str, Function]:
     """ATen operations that are rows of the function table: the last part of torch's name, `special_` before it."""
-    found: dict[str, Operation] = {}
+    found: dict[str, Function] = {}
     for row in ROWS:
-        if row.composed or not row.parameters:
-            continue
-        dotted = row.torch or row.name
-        integers = frozenset(p.name for p in row.parameters if p.kind == "integer")
-        base = dotted.rpartition(".")[2]
-        if "{n}" in base:
-            continue
-        names = (f"special_{base}", base) if dotted.startswith("special.") else (base, f"special_{base}")
-        for name in names:
-            found.setdefault(name, Operation(name, row=row.name, integers=integers))
+        base = (row.torch or row.name).rpartition(".")[2]
+        if row.parameters and not row.composed and "{n}" not in base:
+            for name in (base, f"special_{base}", f"bessel_{base}"):  # the last is how `prims` calls i0
+                found.setdefault(name, row)
     return found
 
 
 FROM_FUNCTIONS = MappingProxyType(_from_functions())
 
+INDIFFERENT = frozenset(
+    "dtype layout device pin_memory memory_format non_blocking copy generator implicit out size stride self_num_batch_dims "
+    "buffer self_is_result dim keepdim".split()
+)
+"""Arguments that don't change what an entry is, or whose meaning a row has in its formula."""
+
+_MISSING = object()
+
+
+class Overload:
+    """One overload of an operation: its arguments, and the rows that may describe it."""
+
+    def __init__(self, func: Any) -> None:
+        schema = func._schema
+        self.name = str(schema.name).partition("::")[2]
+        self.arguments = tuple(a.name for a in schema.arguments)
+        self.defaults = tuple(a.default_value if a.has_default_value() else _MISSING for a in schema.arguments)
+        self.writes = any(a.alias_info is not None and a.alias_info.is_write for a in schema.arguments)
+        self.candidates = self._candidates()
+        self.view = bool(self.candidates) and self.candidates[0].view
+
+    def _candidates(self) -> tuple[Operation, ...]:
+        found: list[Operation] = []
+        for name in dict.fromkeys((self.name, self.name.removesuffix("_"), self.name.removeprefix("special_"))):
+            found += TABLE_OF_OPERATIONS.get(name, ())
+        for name in dict.fromkeys((self.name, self.name.removesuffix("_"))):
+            row = FROM_FUNCTIONS.get(name)
+            if row is not None and len(self.arguments) >= len(row.parameters):
+                names = self.arguments[: len(row.parameters)]
+                found.append(
+                    Operation(
+                        self.name,
+                        formula=Call(row.name, tuple(Variable(n) for n in names)),
+                        integers=frozenset(n for n, p in zip(names, row.parameters, strict=True) if p.kind == "integer"),
+                    )
+                )
+        return tuple(found)
+
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments by name, defaults filled in."""
+        bound = dict(zip(self.arguments, self.defaults, strict=True))
+        bound.update(zip(self.arguments, args, strict=False))
+        bound.update(kwargs)
+        return bound
+
+    def choose(self, bound: Mapping[str, Any]) -> Operation | None:
+        """The first row that describes this call; None: the operation is opaque."""
+        return next((o for o in self.candidates if self._fits(o, bound)), None)
+
+    def _fits(self, operation: Operation, bound: Mapping[str, Any]) -> bool:
+        if any(bound.get(name) is None for name in operation.arguments):
+            return False
+        for name, wanted in operation.when.items():
+            if not _same(bound.get(name), wanted):
+                return False
+        for name, default in zip(self.arguments, self.defaults, strict=True):
+            # an argument that the row doesn't know must have its default value
+            if default is not _MISSING and name not in INDIFFERENT and name not in operation.arguments:
+                value = bound[name]
+                if name not in operation.when and not (value is default or _same(value, default)):
+                    return False
+        return True
+
+
+def _same(value: Any, wanted: Any) -> bool:
+    if wanted == "bool":
+        return isinstance(value, bool) or str(getattr(value, "dtype", "")) == "torch.bool"
+    if wanted is None or value is None:
+        return value is wanted
+    return not hasattr(value, "dtype") and bool(value == wanted)
+
 
 @cache
-def _candidates(name: str) -> tuple[Operation, ...]:
-    for spelling in (name, name.removesuffix("_"), name.removeprefix("special_"), f"special_{name}"):
-        if spelling in TABLE_OF_OPERATIONS:
-            return TABLE_OF_OPERATIONS[spelling]
-        if spelling in FROM_FUNCTIONS:
-            return (FROM_FUNCTIONS[spelling],)
-    return ()
-
-
-def find(func: Any) -> Operation | None:
-    """The row of an ATen (or prims) operation, or None: the operation is opaque, or a view that needs no row."""
-    candidates = _candidates(str(func._schema.name).partition("::")[2])
-    return candidates[0] if candidates else None
+def overload(func: Any) -> Overload:
+    """What the table knows of an ATen (or prims) operation."""
+    return Overload(func)

@@ -5,23 +5,28 @@ Each layer is an algebra over the same definitions, plus how a float that the sh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Protocol
 
+import sympy
 from flint import arb, ctx
 
-from gradcheck_cli.algebra import balls
 from gradcheck_cli.algebra.balls import BallAlgebra, hull
 from gradcheck_cli.algebra.program import Program
-from gradcheck_cli.algebra.symbols import SYMBOLS, Expression, opaque
+from gradcheck_cli.algebra.symbols import SYMBOLS, Expression, opaque, to_symbols
 from gradcheck_cli.floats import FORMATS, Format
 from gradcheck_cli.language.functions import TABLE, Function
-from gradcheck_cli.language.parser import definition
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable
+from gradcheck_cli.language.parser import definition, parse
+from gradcheck_cli.language.tree import Call, Node, Variable
 
 Cell = Any
+
+CONSTANT_ULPS = 2
+"""What a constant computed in floating point may be off by: sqrt(2/pi) is three roundings."""
+"""A ball or an expression; in a tensor of truth values True, False, None (undecided) or a SymPy condition."""
 
 DOUBLE = FORMATS["float64"]
 
@@ -30,12 +35,28 @@ class Layer(Protocol):
     """One kind of shadow: an algebra and the way in for floats."""
 
     operators: Mapping[str, str]
+    stepwise: bool
+    """Evaluate the formulas as the kernel computes them (see `aten`, column `steps`)."""
+    programs: dict[Any, Program]
+    """Formulas compiled for this layer."""
 
     def constant(self, value: int | float | bool) -> Any: ...
     def function(self, row: Function) -> Callable[..., Any] | None: ...
     def body(self, row: Function) -> Node: ...
     def number(self, value: float | bool, form: Format) -> Cell:
         """The cell of a float of format `form` that no operation of the shadow has made."""
+
+    def scalar(self, value: float | bool) -> Cell:
+        """The cell of a Python number that is an argument of an operation."""
+
+    def convert(self, cell: Cell, form: Format) -> Cell:
+        """The cell of a float that is converted to the shorter format `form`."""
+
+    def truth(self, cell: Cell) -> Cell:
+        """A number as a truth value: whether it isn't 0. A truth value stays one."""
+
+    def real(self, cell: Cell) -> Cell:
+        """A truth value as a number, 1 or 0. A number stays one."""
 
 
 def _where(condition: bool | None, x: Cell, y: Cell) -> Cell:
@@ -44,6 +65,9 @@ def _where(condition: bool | None, x: Cell, y: Cell) -> Cell:
 
 
 HULL = BallAlgebra(MappingProxyType({"where": _where}))
+
+_ZERO, _ONE = arb(0), arb(1)
+_EITHER = hull(_ZERO, _ONE)
 
 
 @cache
@@ -64,21 +88,39 @@ class Exact:
     """Balls without rounding: what the operations return in exact arithmetic.
 
     A constant that isn't a short binary fraction (0.1, 0.7978845608028654) stands for the number that its author meant,
-    which lies within half an ulp: its ball has that radius, so that no formula is called wrong for a rounded constant.
+    which lies within CONSTANT_ULPS: its ball has that radius, so that no formula is called wrong for a rounded constant.
     """
 
-    operators: Mapping[str, str] = MappingProxyType({})
+    operators: Mapping[str, str] = HULL.operators
+    stepwise = False
+
+    def __init__(self) -> None:
+        self.programs: dict[Any, Program] = {}
 
     def constant(self, value: int | float | bool) -> Cell:
         return self.number(value, DOUBLE)
 
+    def scalar(self, value: float | bool) -> Cell:
+        return self.number(value, DOUBLE)
+
     def number(self, value: float | bool, form: Format) -> Cell:
-        if isinstance(value, bool) or value != value or value in (float("inf"), float("-inf")):
-            return value if isinstance(value, bool) else arb(value)
-        numerator, denominator = value.as_integer_ratio()
-        if denominator <= 1 << 20 and abs(numerator) <= 1 << 30 or denominator == 1:
+        if isinstance(value, bool):
+            return value
+        if not math.isfinite(value):
             return arb(value)
-        return arb(value) + arb(0, float(form.ulp(value)) / 2)
+        numerator, denominator = value.as_integer_ratio()
+        if (denominator <= 1 << 20 and abs(numerator) <= 1 << 30) or denominator == 1:
+            return arb(value)
+        return arb(value) + arb(0, float(form.ulp(value)) * CONSTANT_ULPS)
+
+    def convert(self, cell: Cell, form: Format) -> Cell:
+        return cell
+
+    def truth(self, cell: Cell) -> Cell:
+        return _row("ne")(cell, _ZERO) if isinstance(cell, arb) else cell
+
+    def real(self, cell: Cell) -> Cell:
+        return cell if isinstance(cell, arb) else _EITHER if cell is None else _ONE if cell else _ZERO
 
     def function(self, row: Function) -> Callable[..., Cell] | None:
         return _row(row.name)
@@ -93,9 +135,19 @@ class Rounded(Exact):
     Stability of Numerical Algorithms, 2nd ed., section 2.2 and (2.8)).
     """
 
+    operators: Mapping[str, str] = MappingProxyType({"neg": "-{0}"})
+    stepwise = True
+
     def __init__(self, form: Format) -> None:
+        super().__init__()
         self.form = form
         self._functions: dict[str, Callable[..., Cell]] = {}
+
+    def scalar(self, value: float | bool) -> Cell:
+        """Kernels round an argument to their format."""
+        return self.convert(self.number(value, DOUBLE), self.form)
+
+    constant = scalar
 
     def function(self, row: Function) -> Callable[..., Cell]:
         if row.name not in self._functions:
@@ -107,28 +159,28 @@ class Rounded(Exact):
         if row.name in _SELECT:
             return exact
         # Correct rounding errs by u relative; a kernel good to n ulps by 2*n*u (an ulp is up to 2*u of the result).
-        relative = arb(self.form.unit_roundoff * (1 if row.ulps == 1 else 2 * row.ulps))
-        absolute = arb(self.form.smallest_subnormal * row.ulps + 2 * self.form.unit_roundoff * row.ulps * row.absolute)
+        relative = self.form.unit_roundoff * (1 if row.ulps == 1 else 2 * row.ulps)
+        absolute = self.form.smallest_subnormal * row.ulps + 2 * self.form.unit_roundoff * row.ulps * row.absolute
+        factor, offset = arb(1, relative), arb(0, absolute)
 
         def rounded(*cells: Cell) -> Cell:
             result = exact(*cells)
-            if not isinstance(result, arb) or (result.is_exact() and result.is_zero()):
-                return result
-            return result + arb(0, (result.abs_upper() * relative + absolute).upper()) if result.is_finite() else result
+            return result if result.is_zero() else result * factor + offset
 
         return rounded
 
-    def round(self, cell: Cell) -> Cell:
-        """The cell of a conversion to this format."""
-        if not isinstance(cell, arb) or not cell.is_finite() or (cell.is_exact() and cell.is_zero()):
+    def convert(self, cell: Cell, form: Format) -> Cell:
+        if not isinstance(cell, arb) or cell.is_zero():
             return cell
-        return cell + arb(0, (cell.abs_upper() * self.form.unit_roundoff + self.form.smallest_subnormal).upper())
+        if cell.is_exact() and form.bits == self.form.bits and cell.man_exp()[0].bit_length() <= form.bits:
+            return cell  # unless it overflows, which no layer models
+        return cell * arb(1, form.unit_roundoff) + arb(0, form.smallest_subnormal)
 
 
 _SELECT = frozenset({
     "lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical_or", "logical_not", "where", "neg", "abs", "sign", "floor",
     "ceil", "trunc", "round", "maximum", "minimum", "fmax", "fmin", "relu", "clamp", "clamp_min", "clamp_max", "copysign",
-    "heaviside", "relu6", "hardtanh", "threshold", "hardshrink",
+    "heaviside", "relu6", "hardtanh", "threshold", "hardshrink", "inf",
 })  # fmt: skip
 """Rows that only choose among floats, or change a sign: they don't round."""
 
@@ -137,20 +189,63 @@ class Symbolic:
     """SymPy expressions: the formula that the operations apply."""
 
     operators: Mapping[str, str] = SYMBOLS.operators
+    stepwise = False
+
+    def __init__(self) -> None:
+        self.programs: dict[Any, Program] = {}
 
     def constant(self, value: int | float | bool) -> Expression:
         return SYMBOLS.constant(value)
 
+    def scalar(self, value: float | bool) -> Expression:
+        return self.number(value, DOUBLE)
+
     def number(self, value: float | bool, form: Format) -> Expression:
-        if value != value or value in (float("inf"), float("-inf")):
-            return opaque(Call("inf", ()) if value == value else Call("sub", (Call("inf", ()), Call("inf", ()))))
+        if not math.isfinite(value):
+            infinite = Call("inf", ())
+            return opaque(Call("sub", (infinite, infinite))) if math.isnan(value) else opaque(infinite) * (1 if value > 0 else -1)
+        if value in _KNOWN:
+            return to_symbols(parse(_KNOWN[value]))
         return SYMBOLS.constant(value if isinstance(value, bool) or not float(value).is_integer() else int(value))
+
+    def convert(self, cell: Expression, form: Format) -> Expression:
+        return cell
+
+    def truth(self, cell: Expression) -> Expression:
+        return cell if _condition(cell) else sympy.Ne(cell, 0, evaluate=cell.is_number)
+
+    def real(self, cell: Expression) -> Expression:
+        return _indicator(cell, sympy.Integer(1), sympy.Integer(0)) if _condition(cell) else cell
 
     def function(self, row: Function) -> Callable[..., Expression] | None:
         return SYMBOLS.function(row)
 
     def body(self, row: Function) -> Node:
-        return SYMBOLS.body(row)
+        return parse("(1 + erf(x/sqrt(2)))/2") if row.name == "ndtr" else SYMBOLS.body(row)
 
 
-__all__ = ["Cell", "Constant", "Exact", "Layer", "Rounded", "Symbolic", "balls"]
+_indicator = SYMBOLS.function(TABLE["where"])
+assert _indicator is not None
+
+
+def _condition(cell: Expression) -> bool:
+    return isinstance(cell, (bool, sympy.logic.boolalg.Boolean)) and not isinstance(cell, sympy.Symbol)
+
+
+_KNOWN = {
+    math.pi: "pi",
+    math.e: "e",
+    math.pi / 2: "pi/2",
+    math.log(2): "log(2)",
+    math.log(10): "log(10)",
+    1 / math.log(2): "1/log(2)",
+    1 / math.log(10): "1/log(10)",
+    math.sqrt(2): "sqrt(2)",
+    math.sqrt(0.5): "1/sqrt(2)",
+    2 / math.sqrt(math.pi): "2/sqrt(pi)",
+    math.sqrt(math.pi) / 2: "sqrt(pi)/2",
+    math.sqrt(2 * math.pi): "sqrt(2*pi)",
+}
+"""Doubles that stand for a constant in torch's formulas, by what to show for them."""
+
+__all__ = ["Cell", "Exact", "Layer", "Rounded", "Symbolic"]

@@ -1,4 +1,4 @@
-"""Balls contain the truth, are tight, and SMOOTH is finite only where a function is analytic: for every row of the table.
+"""Balls contain the truth, are tight, and SMOOTH is finite only where a function is analytic: every row of the table.
 
 The oracle is mpmath, which shares no code with FLINT. A new row is tested by being in the table.
 """
@@ -39,7 +39,7 @@ def _precision() -> Any:
         yield
 
 
-# -- the oracle: mpmath's own function for every row that is computed without a definition -------------------------------
+# -- the oracle: mpmath's own function for every row that is computed without a definition ----------------------------
 
 
 def _shallow(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,7 +52,9 @@ def _shallow(function: Callable[..., Any]) -> Callable[..., Any]:
     return shallow
 
 
-def _inverse(function: Callable[[Any], Any], slope: Callable[[Any], Any], start: Callable[[float], float]) -> Callable[[Any], Any]:
+def _inverse(
+    function: Callable[[Any], Any], slope: Callable[[Any], Any], start: Callable[[float], float]
+) -> Callable[[Any], Any]:
     """The inverse by Newton's method from a start in double precision."""
 
     def inverse(y: Any) -> Any:
@@ -107,7 +109,8 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv, "neg": operator.neg,
     "pow": lambda x, y: mp.mpf(x) ** (int(y) if y == int(y) and abs(y) < 2**80 else y),
     "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge, "eq": operator.eq, "ne": operator.ne,
-    "logical_and": lambda x, y: x and y, "logical_or": lambda x, y: x or y, "logical_not": operator.not_, "where": _where,
+    "logical_and": lambda x, y: x and y, "logical_or": lambda x, y: x or y, "logical_not": operator.not_,
+    "where": _where,
     "abs": abs, "sign": mp.sign, "floor": mp.floor, "cbrt": lambda x: mp.sign(x) * mp.cbrt(abs(x)),
     "exp": mp.exp, "expm1": lambda x: mp.exp(x) - 1, "log": mp.log, "log1p": lambda x: mp.log(1 + x), "sqrt": mp.sqrt,
     "logaddexp": lambda x, y: max(x, y) + mp.log(1 + mp.exp(-abs(x - y))),
@@ -121,17 +124,18 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "besselj": _shallow(mp.besselj), "bessely": _shallow(mp.bessely), "besseli": _shallow(mp.besseli),
     "besselk": _shallow(mp.besselk), "i0e": lambda x: _shallow(mp.besseli)(0, x) * mp.exp(-abs(x)),
     "i1e": lambda x: _shallow(mp.besseli)(1, x) * mp.exp(-abs(x)),
-    "sigmoid": lambda x: 1 / (1 + mp.exp(-x)), "logsigmoid": lambda x: -mp.log1p(mp.exp(-x)) if x > -50 else x - mp.log1p(mp.exp(x)),
+    "sigmoid": lambda x: 1 / (1 + mp.exp(-x)),
+    "logsigmoid": lambda x: -mp.log1p(mp.exp(-x)) if x > -50 else x - mp.log1p(mp.exp(x)),
     "gelu": lambda x: x * _shallow(mp.erfc)(-x / mp.sqrt(2)) / 2,
 }  # fmt: skip
 
 # Arguments beyond these sizes are too much for mpmath (it overflows, loops, or needs as many digits as the argument).
 LARGEST = {
-    "exp": 1e17, "expm1": 1e17, "sinh": 1e17, "cosh": 1e17, "erfc": 1e8, "erfcx": 1e6, "log_ndtr": 40.0, "gelu": 1e8, "ndtr": 1e8,
-    "gamma": 1e8, "factorial": 1e8, "lgamma": 1e300, "digamma": 700.0, "polygamma": 700.0, "beta": 1e5, "zeta": 30.0, "logaddexp": 1e17,
-    "pow": 1e300, "sigmoid": 1e17, "logsigmoid": 1e17, "erf": 1e8, "silu": 1e8, "mish": 1e8,
-    "sech": 1e17, "csch": 1e17, "coth": 1e17, "tanh": 1e17, "tanhshrink": 1e17, "gelu_tanh": 700.0, "exp2": 1e17, "ldexp": 1e17, "logaddexp2": 1e17,
-    "softplus": 1e17, "elu": 1e17, "selu": 1e17, "celu": 1e17,
+    "exp": 1e17, "expm1": 1e17, "sinh": 1e17, "cosh": 1e17, "erfc": 1e8, "erfcx": 1e6, "log_ndtr": 40.0, "gelu": 1e8,
+    "ndtr": 1e8, "gamma": 1e8, "factorial": 1e8, "lgamma": 1e300, "digamma": 700.0, "polygamma": 700.0, "beta": 1e5,
+    "zeta": 30.0, "logaddexp": 1e17, "pow": 1e300, "sigmoid": 1e17, "logsigmoid": 1e17, "erf": 1e8, "silu": 1e8,
+    "mish": 1e8, "sech": 1e17, "csch": 1e17, "coth": 1e17, "tanh": 1e17, "tanhshrink": 1e17, "gelu_tanh": 700.0,
+    "exp2": 1e17, "ldexp": 1e17, "logaddexp2": 1e17, "softplus": 1e17, "elu": 1e17, "selu": 1e17, "celu": 1e17,
 }  # fmt: skip
 BESSEL = 700.0
 
@@ -151,9 +155,30 @@ class _Mpmath:
         return definition(row.name)
 
 
-# -- every row at many points --------------------------------------------------------------------------------------------
+# -- every row at many points -----------------------------------------------------------------------------------------
 
-UNARY = (0.3, 1.7, -0.6, 25.0, 1e-8, -1e-8, 1e-300, -1e-300, 1e8, -1e8 - 0.5, 700.0, -700.0, 1e300, -1e300, 0.0, 1.0, -2.5, 3.0, 1 - 2.0**-53)
+UNARY = (
+    0.3,
+    0.875,
+    1.7,
+    -0.6,
+    25.0,
+    1e-8,
+    -1e-8,
+    1e-300,
+    -1e-300,
+    1e8,
+    -1e8 - 0.5,
+    700.0,
+    -700.0,
+    1e300,
+    -1e300,
+    0.0,
+    1.0,
+    -2.5,
+    3.0,
+    1 - 2.0**-53,
+)
 BINARY = (0.3, 1.7, -0.6, 25.0, 1e-8, 1e-300, 1e8, -700.0, 1e300, 0.0, 1.0, 3.0, -2.0)
 TERNARY = (0.3, -1.7, 25.0, 1.0)
 SPECIAL = (0.0, 1.0, -1.0, 0.5, -0.5, 2.0, 3.0, -3.0, 6.0, -2.0, 20.0, 0.3, -7.3)
@@ -162,7 +187,7 @@ Point = tuple[Any, ...]
 
 
 def points(row: Function, values: tuple[float, ...] | None = None) -> list[Point]:
-    """Arguments for the row: truth values where it takes conditions, its defaults (or 1/4) for numbers, small whole numbers."""
+    """Arguments for the row: truth values for conditions, the defaults (or 1/4) for numbers, small whole numbers."""
     tensors = [p for p in row.parameters if p.kind in ("tensor", "scalar") and p.name != "condition"]
     values = values or {0: (), 1: UNARY, 2: BINARY}.get(len(tensors), TERNARY)
     choices: list[tuple[Any, ...]] = []
@@ -182,18 +207,17 @@ def points(row: Function, values: tuple[float, ...] | None = None) -> list[Point
 def compiled(row: Function, algebra: Any, setting: int | None = None, text: str = "") -> Program:
     """The row (or a condition on its parameters) over an algebra, its whole setting filled in."""
     values: dict[str, Node] = {
-        p.name: Constant(setting) if p.kind == "integer" and setting is not None else Variable(p.name) for p in row.parameters
+        p.name: Constant(setting) if p.kind == "integer" and setting is not None else Variable(p.name)
+        for p in row.parameters
     }
     tree = parse(text) if text else Call(row.name, tuple(values.values()))
     return Program((tree,), [p.name for p in row.parameters], algebra, key=lambda: (ctx.prec, mp.prec))
 
 
-def run(row: Function, algebra: Algebra, point: Point, text: str = "") -> Any:
+def run(row: Function, algebra: Any, point: Point, text: str = "") -> Any:
     """The row, or a condition on its parameters, at a point (or in a box: balls stay balls)."""
     setting = next((a for p, a in zip(row.parameters, point, strict=True) if p.kind == "integer"), None)
-    numbers = [
-        a if isinstance(a, (bool, arb)) else algebra.constant(a) for a in point
-    ]
+    numbers = [a if isinstance(a, (bool, arb)) else algebra.constant(a) for a in point]
     return compiled(row, algebra, setting, text)(*numbers)[0]
 
 
@@ -217,6 +241,7 @@ def reach(row: Function) -> float:
 
 def rational(ball: Any) -> tuple[Any, Any]:
     """Midpoint and radius as exact mpmath numbers."""
+
     def number(x: Any) -> Any:
         mantissa, exponent = x.man_exp()
         return mp.ldexp(mp.mpf(int(mantissa)), int(exponent))
@@ -239,15 +264,15 @@ def test_every_ball_cell_resolves_and_has_an_oracle() -> None:
     """A row that is computed without its definition names an existing function and is compared with mpmath's."""
     for row in ROWS:
         if row.ball or row.primitive:
-            assert callable(PLAIN.function(row)) and callable(SMOOTH.function(row)), row.name
+            assert all(callable(a.function(row)) for a in (PLAIN, SMOOTH)), row.name
             assert row.name in ORACLES, row.name
         else:
-            assert PLAIN.function(row) is None and SMOOTH.function(row) is None, row.name
+            assert all(a.function(row) is None for a in (PLAIN, SMOOTH)), row.name
 
 
 @by_row
 def test_the_ball_contains_the_value_of_mpmath(row: Function) -> None:
-    """At ordinary and extreme points of the domain the ball contains mpmath's value; at ordinary ones it has 60 bits and more."""
+    """At ordinary and extreme points of the domain the ball contains mpmath's value; at ordinary ones to 60 bits."""
     compared = 0
     for point in points(row):
         if not inside(row, point) or max((abs(a) for a in point), default=0) > reach(row):
@@ -262,19 +287,19 @@ def test_the_ball_contains_the_value_of_mpmath(row: Function) -> None:
         else:
             assert finite(ball), point
             assert contains(ball, value), (point, str(ball), mp.nstr(value, 45))
-            if all(1e-8 <= abs(a) <= 25 for a in point if not isinstance(a, bool) and a != 0) and (row.ball or row.primitive):
+            if all(1e-8 <= abs(a) <= 25 for a in point if not isinstance(a, bool) and a != 0) and (
+                row.ball or row.primitive
+            ):
                 assert ball.rel_accuracy_bits() > 60, (point, str(ball))
         compared += 1
     assert compared >= min(5, len(points(row))), "too few points lie in the domain"
 
 
-@by_row
+@pytest.mark.parametrize("row", [r for r in ROWS if r.domain], ids=lambda r: r.name)
 def test_no_value_outside_of_the_domain(row: Function) -> None:
     """Where the domain's condition is False the ball is not finite, in both algebras."""
-    if not row.domain:
-        pytest.skip("defined everywhere")
     outside = [p for p in points(row) + points(row, SPECIAL) if inside(row, p) is False]
-    assert outside
+    assert outside or "cos(x)" in row.domain  # no double is a zero of the cosine
     for point in outside:
         assert not finite(run(row, PLAIN, point)), point
         assert not finite(run(row, SMOOTH, point)), point
@@ -282,34 +307,45 @@ def test_no_value_outside_of_the_domain(row: Function) -> None:
 
 @by_row
 def test_smooth_is_not_finite_at_a_kink(row: Function) -> None:
-    """Where the row's `kinks` hold SMOOTH gives nothing, nor on a ball around the point; elsewhere it agrees with PLAIN."""
+    """Where the row's `kinks` hold SMOOTH gives nothing, nor on a ball around; elsewhere it agrees with PLAIN."""
     for point in points(row, SPECIAL):
         value = run(row, SMOOTH, point)
         if row.kinks and run(row, PLAIN, point, row.kinks):
             if row.name == "pow" and point[0] < 0 and point[1] == math.floor(point[1]):
                 continue  # x**-1 is smooth at -2: the row's kinks say more than they should
+            if row.name == "clamp" and point[1] > point[2]:
+                continue  # constant
             assert not finite(value), point
-            ball = tuple(a if isinstance(a, (bool, int)) or row.name == "pow" and i else arb(a, 0.01) for i, a in enumerate(point))
+            ball = tuple(
+                a if isinstance(a, (bool, int)) or (row.name == "pow" and i) else arb(a, 0.01)
+                for i, a in enumerate(point)
+            )
             assert not finite(run(row, SMOOTH, ball)), ball
         elif finite(value):
             plain = run(row, PLAIN, point)
             assert value is plain if isinstance(value, bool) else value.overlaps(plain), point
 
 
-@by_row
+@pytest.mark.parametrize(
+    "row", [r for r in ROWS if r.name != "where" and "logical" not in r.name], ids=lambda r: r.name
+)
 def test_nan_goes_through_everything(row: Function) -> None:
     """One nan argument makes the result not finite (not decided), in both algebras; an infinite one in SMOOTH."""
-    if row.name == "where" or row.name.startswith("logical_"):
-        pytest.skip("selects")
     for point in points(row, (1.5, 0.0)):
         for i, parameter in enumerate(row.parameters):
             if parameter.kind in ("integer", "number"):
                 continue
             for algebra in (PLAIN, SMOOTH):
                 bad = (*point[:i], arb.nan(), *point[i + 1 :])
-                if row.name in ("clamp", "clamp_min", "clamp_max", "copysign", "heaviside", "xlogy", "xlog1py") and finite(
-                    run(row, algebra, bad)
-                ):
+                if row.name in (
+                    "clamp",
+                    "clamp_min",
+                    "clamp_max",
+                    "copysign",
+                    "heaviside",
+                    "xlogy",
+                    "xlog1py",
+                ) and finite(run(row, algebra, bad)):
                     continue  # nan in the branch that isn't selected does not matter
                 assert not finite(run(row, algebra, bad)), (algebra is SMOOTH, bad)
             unknown = (*point[:i], arb(0, arb.pos_inf()), *point[i + 1 :])
@@ -317,7 +353,9 @@ def test_nan_goes_through_everything(row: Function) -> None:
                 assert not finite(run(row, SMOOTH, unknown)), unknown
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if r.ball and r.name not in RESULTS and r.name != "where"], ids=lambda r: r.name)
+@pytest.mark.parametrize(
+    "row", [r for r in ROWS if r.ball and r.name not in RESULTS and r.name != "where"], ids=lambda r: r.name
+)
 def test_a_wide_ball_contains_the_values_at_its_points(row: Function) -> None:
     """Fed a wide ball, every function gives a ball that contains its values at the points inside, or nothing."""
     values = (0.3, 2.0, -0.6, 1.0, 0.0, -2.5, 30.0)
@@ -328,7 +366,8 @@ def test_a_wide_ball_contains_the_values_at_its_points(row: Function) -> None:
             continue
         for share in (-1, -0.5, 0.1, 1):
             sample = tuple(
-                a if p.kind == "integer" else arb(a) + arb(radius) * arb(share) for p, a in zip(row.parameters, point, strict=True)
+                a if p.kind == "integer" else arb(a) + arb(radius) * arb(share)
+                for p, a in zip(row.parameters, point, strict=True)
             )
             value = run(row, PLAIN, sample)
             assert inside(row, sample) is not False, (box, str(wide))
@@ -340,7 +379,20 @@ def test_hostile_arguments_are_answered_at_once(row: Function) -> None:
     """Whatever the arguments, the answer takes less than 0.2 s and no exception, at 128 and at 1024 bits."""
     with ctx.workprec(1500):
         huge = arb(1e300).exp()
-    hostile = (1e300, -1e300, 5e-324, math.nan, math.inf, -1e15 - 0.5, huge, -huge, 1 / huge, huge.exp(), arb(0, 1e300), arb(1e300, 1e290))
+    hostile: tuple[Any, ...] = (
+        1e300,
+        -1e300,
+        5e-324,
+        math.nan,
+        math.inf,
+        -1e15 - 0.5,
+        huge,
+        -huge,
+        1 / huge,
+        huge.exp(),
+        arb(0, 1e300),
+        arb(1e300, 1e290),
+    )
     if sum(p.kind in ("tensor", "scalar") for p in row.parameters) > 1:
         hostile = hostile[:7] + (arb(0, 1e300),)
     for precision in (128, 1024):
@@ -354,15 +406,18 @@ def test_hostile_arguments_are_answered_at_once(row: Function) -> None:
                 assert time.perf_counter() - start < 0.4, point
 
 
-# -- single claims -------------------------------------------------------------------------------------------------------
+# -- single claims ----------------------------------------------------------------------------------------------------
 
 
 def test_sizes_do_not_eat_the_accuracy() -> None:
     """Functions of exponential growth are accurate for doubles of any size, at 128 bits."""
     for text, x in [
-        ("exp", 1e300), ("exp", -1e300), ("sinh", -1e300), ("cosh", 1e300), ("erfc", 1e300), ("erfc", 30.0), ("erfc", 1e8),
-        ("erfcx", 1e300), ("erfcx", -1e300), ("log_ndtr", -1e300), ("sigmoid", -1e300), ("logsigmoid", 1e300), ("exp2", 1e300),
-        ("i0e", -1e300), ("i0", 1e300), ("bessel_j0", 1e300), ("bessel_y1", 1e300), ("k0", 1e300), ("sin", 1e300), ("gamma", 1e300),
+        ("exp", 1e300), ("exp", -1e300), ("sinh", -1e300), ("cosh", 1e300), ("erfc", 1e300),
+        ("erfc", 30.0), ("erfc", 1e8),
+        ("erfcx", 1e300), ("erfcx", -1e300), ("log_ndtr", -1e300), ("sigmoid", -1e300), ("logsigmoid", 1e300),
+        ("exp2", 1e300),
+        ("i0e", -1e300), ("i0", 1e300), ("bessel_j0", 1e300), ("bessel_y1", 1e300), ("k0", 1e300), ("sin", 1e300),
+        ("gamma", 1e300),
         ("lgamma", -1e15 - 0.5), ("tanh", 1e-300), ("ndtri", 1e-300), ("polygamma(3)", -1e15 - 0.5),
     ]:  # fmt: skip
         name, _, setting = text.partition("(")
@@ -386,35 +441,56 @@ def test_towers_end_as_infinite_or_touching_zero() -> None:
     x = balls.pow(arb(3.3), arb(30))
     assert not balls.pow(arb(2.5), balls.pow(arb(2.5), balls.exp(balls.exp(x)))).is_finite()
     tiny = balls.exp(-balls.exp(arb(1e300)))
-    assert tiny.contains(0) and tiny.is_finite() and tiny.abs_upper() < arb(2) ** -(2**40)
+    assert tiny.contains(0)
+    assert tiny.is_finite()
+    assert tiny.abs_upper() < arb(2) ** -(2**40)
     assert balls.pow(arb(1e300), arb(-1e300)).abs_upper() < arb(2) ** -(2**40)
 
 
 def test_powers_are_real_powers() -> None:
     """Whole exponents take any base; 0**0 is 1; the rest needs a base that isn't negative."""
     power = balls.pow
-    assert power(arb(-2), arb(3)) == -8 and power(arb(-2), arb(-3)) == arb(-0.125) and power(arb(0), arb(0)) == 1
-    assert power(arb(0, 1), arb(2)).contains(1) and power(arb(0, 1), arb(2)).contains(0) and power(arb(0, 1), arb(2)).is_finite()
-    assert power(arb(0), arb(0.5)) == 0 and not power(arb(0), arb(-1)).is_finite() and not power(arb(-2), arb(0.5)).is_finite()
+    assert power(arb(-2), arb(3)) == -8
+    assert power(arb(-2), arb(-3)) == arb(-0.125)
+    assert power(arb(0), arb(0)) == 1
+    assert power(arb(0, 1), arb(2)).contains(1)
+    assert power(arb(0, 1), arb(2)).contains(0)
+    assert power(arb(0, 1), arb(2)).is_finite()
+    assert power(arb(0), arb(0.5)) == 0
+    assert not power(arb(0), arb(-1)).is_finite()
+    assert not power(arb(-2), arb(0.5)).is_finite()
     assert not power(arb(-2), arb(3, 1e-30)).is_finite()
-    assert power(arb(-3), arb(1e300)) > 0 and power(arb(-3), arb(2.0**52 + 1)) < 0
+    assert power(arb(-3), arb(1e300)) > 0
+    assert power(arb(-3), arb(2.0**52 + 1)) < 0
     smooth = SMOOTH.function(TABLE["pow"])
     assert smooth is not None
-    assert smooth(arb(-2), arb(-1)) == arb(-0.5) and smooth(arb(0), arb(3)) == 0 and smooth(arb(0), arb(0)) == 1
-    assert not smooth(arb(0), arb(0.5)).is_finite() and not smooth(arb(0), arb(-1)).is_finite()
+    assert smooth(arb(-2), arb(-1)) == arb(-0.5)
+    assert smooth(arb(0), arb(3)) == 0
+    assert smooth(arb(0), arb(0)) == 1
+    assert not smooth(arb(0), arb(0.5)).is_finite()
+    assert not smooth(arb(0), arb(-1)).is_finite()
 
 
 def test_comparisons_have_three_answers() -> None:
     """PLAIN decides between exact balls, SMOOTH only between disjoint ones; the connectives are Kleene's."""
     one, near = arb(1), arb(1, 0.5)
-    assert balls.eq(one, one) is True and balls.le(one, one) is True and balls.lt(one, one) is False and balls.ne(one, one) is False
-    assert balls.lt(near, one) is None and balls.eq(near, one) is None and balls.ge(near, arb(0)) is True
-    assert balls.eq(arb.nan(), arb.nan()) is None and balls.lt(arb.nan(), one) is None
+    assert balls.eq(one, one) is True
+    assert balls.le(one, one) is True
+    assert balls.lt(one, one) is False
+    assert balls.ne(one, one) is False
+    assert balls.lt(near, one) is None
+    assert balls.eq(near, one) is None
+    assert balls.ge(near, arb(0)) is True
+    assert balls.eq(arb.nan(), arb.nan()) is None
+    assert balls.lt(arb.nan(), one) is None
     for name in ("lt", "le", "gt", "ge", "eq", "ne"):
         compare = SMOOTH.function(TABLE[name])
         assert compare is not None
-        assert compare(one, one) is None and compare(near, one) is None and compare(arb.nan(), one) is None
-        assert compare(one, arb(2)) is (name in ("lt", "le", "ne")) and compare(arb(2), one) is (name in ("gt", "ge", "ne"))
+        assert compare(one, one) is None
+        assert compare(near, one) is None
+        assert compare(arb.nan(), one) is None
+        assert compare(one, arb(2)) is (name in ("lt", "le", "ne"))
+        assert compare(arb(2), one) is (name in ("gt", "ge", "ne"))
     truths = (True, None, False)
     order = {False: 0, None: 1, True: 2}
     for x, y in itertools.product(truths, truths):
@@ -425,15 +501,18 @@ def test_comparisons_have_three_answers() -> None:
 
 def test_where_ignores_the_other_branch() -> None:
     """where gives the selected branch alone, and nan where nothing is selected."""
-    assert balls.where(True, arb(2), arb.nan()) == 2 and balls.where(False, arb.nan(), arb(3)) == 3
+    assert balls.where(True, arb(2), arb.nan()) == 2
+    assert balls.where(False, arb.nan(), arb(3)) == 3
     assert balls.where(None, arb(2), arb(2)).is_nan()
 
 
 def test_constants_are_exact() -> None:
     """A literal is the number that Python reads: no rounding at any precision, truth values stay."""
     with ctx.workprec(10):
-        assert balls.constant(2**100 + 1).is_exact() and balls.constant(2**100 + 1) == arb(2**100 + 1)
-        assert balls.constant(0.1).is_exact() and float(balls.constant(0.1)) == 0.1
+        assert balls.constant(2**100 + 1).is_exact()
+        assert balls.constant(2**100 + 1) == arb(2**100 + 1)
+        assert balls.constant(0.1).is_exact()
+        assert float(balls.constant(0.1)) == 0.1
         assert balls.constant(True) is True
     assert balls.constant(5e-324) > 0
 
@@ -450,4 +529,5 @@ def test_evaluate_follows_the_precision() -> None:
 def test_hull_contains_both(x: float, y: float, radius: float) -> None:
     """The hull of two balls contains each of them."""
     a, b = arb(x, radius), arb(y)
-    assert hull(a, b).contains(a) and hull(a, b).contains(b)
+    assert hull(a, b).contains(a)
+    assert hull(a, b).contains(b)

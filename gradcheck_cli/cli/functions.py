@@ -1,0 +1,73 @@
+"""`gradcheck functions`: the table of functions that the language knows."""
+
+from __future__ import annotations
+
+import difflib
+import io
+from typing import Annotated, Any
+
+import typer
+
+from gradcheck_cli.cli.options import Format, Outcome, Output, add, check_output
+from gradcheck_cli.errors import InputError
+from gradcheck_cli.language.functions import NAMES, ROWS, Function
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    add(
+        app, "functions", "List the functions of the language.",
+        "functions", "functions silu", "functions bessel", "functions --format json",
+    )(functions)  # fmt: skip
+
+
+def functions(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Only the functions whose name (or other name) contains this."),
+    ] = None,
+    format: Format = "text",
+    output: Output = "-",
+) -> Outcome:
+    """The rows that match, as text or JSON."""
+    check_output(format, output)
+    rows = [r for r in ROWS if not name or any(name.lower() in n.lower() for n in (r.name, *r.aliases))]
+    if not rows:
+        near = difflib.get_close_matches(name or "", NAMES, n=3)
+        hint = f"; nearest: {', '.join(near)}" if near else ""
+        raise InputError(f"no function is called {name!r}{hint}", name, 0)
+    described = [describe(row) for row in rows]
+    if format == "json":
+        import json
+
+        return Outcome(json.dumps(described, indent=1, ensure_ascii=False), output=output)
+    return Outcome(_text(described), output=output)
+
+
+def describe(row: Function) -> dict[str, Any]:
+    """One row for the reader; `torch` begins with "=" where torch has no such operation and composes it."""
+    return {
+        "name": row.name,
+        "aliases": list(row.aliases),
+        "signature": row.signature,
+        "definition": row.definition,
+        "torch": row.torch if row.composed else f"torch.{row.torch or row.name}",
+        "domain": row.domain,
+        "kinks": row.kinks,
+    }
+
+
+def _text(rows: list[dict[str, Any]]) -> str:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="")
+    for heading in ("name", "definition", "torch", "domain", "kinks"):
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        names = ", ".join([f"{row['name']}({row['signature']})" if row["signature"] else row["name"], *row["aliases"]])
+        table.add_row(names, row["definition"] or "primitive", row["torch"], row["domain"] or "-", row["kinks"] or "-")
+    buffer = io.StringIO()
+    Console(file=buffer, width=10_000, highlight=False, emoji=False).print(table, markup=False)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())

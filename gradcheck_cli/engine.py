@@ -1,0 +1,601 @@
+"""Problem in, Report out: the only module that knows the exact side, autograd, the shadow and the verdict.
+
+For each format and mode: all points go through torch in one batch, the exact side encloses each derivative once for the
+format, entries within a few ulps match at once, and only the rest is followed by the shadow. The work runs in a thread of its
+own, so that a call of torch that never returns costs its entries a verdict (`undecided`), not the user the report.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import torch
+from flint import arb, ctx
+
+from gradcheck_cli.autograd.modes import Outcome, TorchChain, Wrt
+from gradcheck_cli.exact import derivative
+from gradcheck_cli.exact.enclosure import Enclosure, canonical
+from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
+from gradcheck_cli.exact.witness import Witness
+from gradcheck_cli.floats import FORMATS, Floats, Format
+from gradcheck_cli.language.tree import Variable, variables
+from gradcheck_cli.problem import Chain, Problem, Stage, derivative_name
+from gradcheck_cli.report import VERDICTS, Column, Detail, Report, decimal
+from gradcheck_cli.verdict import QUICK, Cause, Judgement, Shade, Verdict, distance, judge, judge_plainly
+
+CHUNK = 65_536
+"""Points that go through torch at once: bounds the memory of intermediate results."""
+
+SHADOW_CHUNK = 4_096
+"""Points that the shadow follows at once; a point costs a few balls for each operation."""
+
+SHADOW_PRECISIONS = (256, 1024, 4096)
+
+DISPLAY = 8
+"""Stages up to which composed formulas are derived for display."""
+
+Progress = Callable[[int, int, str], None]
+
+_CODES = {verdict: code for code, verdict in enumerate(VERDICTS)}
+
+
+def run(problem: Problem, progress: Progress | None = None) -> Report:
+    """Check the problem. Never raises for what it finds; InputError for what torch can't do at all (a device, a row).
+
+    After `problem.timeout` seconds what isn't finished is undecided, and the report says so.
+    """
+    work = _Work(problem, progress)
+    thread = threading.Thread(target=work.run, name=WORKER, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + problem.timeout
+    while thread.is_alive() and time.monotonic() < deadline:
+        thread.join(min(0.2, max(deadline - time.monotonic(), 0.0)))
+        work.report_progress()
+    work.stop = True
+    thread.join(0.5)
+    return work.report(finished=not thread.is_alive())
+
+
+WORKER = "gradcheck-work"
+"""The thread's name: a process that finds it alive after a report may leave without waiting for it."""
+
+
+@dataclass
+class _Run:
+    """One computation in one format and mode: a chain at points, and what is asked of its output."""
+
+    chain: Chain
+    derivatives: Sequence[Wrt]
+    points: Mapping[str, Floats]
+    form: Format
+    mode: str
+    kind: str
+    columns: list[Column] = field(default_factory=list)
+
+
+class _Work:
+    """The state of one run of the engine."""
+
+    def __init__(self, problem: Problem, progress: Progress | None) -> None:
+        self.problem, self.progress = problem, progress
+        self.stop = False
+        self.notes: list[str] = []
+        self.failure: BaseException | None = None
+        self.done, self.total, self.doing = 0, 0, ""
+        self._compiled: dict[Any, TorchChain] = {}
+        self._plan()
+
+    def _plan(self) -> None:
+        """Every column of the report, undecided until its work is done."""
+        problem = self.problem
+        self.runs: list[_Run] = []
+        self.locals: dict[int, list[Column]] = {}
+        self.claims: list[Column] = []
+        for name in problem.formats:
+            form = FORMATS[name]
+            points = problem.points.values(form)
+            for mode in problem.modes:
+                self.runs.append(_Run(problem.chain, problem.derivatives, points, form, mode, "total"))
+        for run_ in self.runs:
+            count = len(next(iter(run_.points.values())))
+            run_.columns = [_blank(run_, problem.chain.output, wrt, count) for wrt in run_.derivatives]
+            self.total += count
+
+    def report_progress(self) -> None:
+        if self.progress is not None:
+            self.progress(min(self.done, self.total), self.total, self.doing)
+
+    # -- the thread -------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        try:
+            for index, run_ in enumerate(self.runs):
+                if self.stop:
+                    return
+                self.doing = f"{run_.form.name}, {run_.mode}"
+                values = self._check(run_, run_.columns)
+                if self.problem.local and len(self.problem.chain.stages) > 1:
+                    self.locals[index] = self._check_stages(run_, values)
+                    _blame(run_, self.locals[index], self.problem.chain)
+                if self.problem.claim is not None and (index == 0 or run_.form is not self.runs[index - 1].form):
+                    self.claims.append(self._check_claim(run_))
+        except BaseException as failure:
+            self.failure = failure
+
+    def report(self, finished: bool) -> Report:
+        if self.failure is not None:
+            raise self.failure
+        if not finished:
+            self.notes.append(f"stopped after {self.problem.timeout:g} s (--timeout): what was not finished is undecided")
+        columns: list[Column] = []
+        for index, run_ in enumerate(self.runs):
+            columns += run_.columns + self.locals.get(index, [])
+        return Report(
+            self.problem.command, _describe(self.problem), columns + self.claims, _versions(), self.problem.strict, self.notes
+        )
+
+    # -- one computation --------------------------------------------------------------------------------------------
+
+    def _check(self, run_: _Run, columns: Sequence[Column]) -> dict[str, Floats]:
+        """Fill the columns; return torch's values of every name at every point."""
+        exact = self._exact(run_)
+        show = len(run_.chain.stages) <= DISPLAY
+        tree = run_.chain.composed() if show else None
+        for column in columns:
+            if tree is not None and all(name in run_.chain.inputs for name in column.wrt):
+                column.formula = derivative.formula(tree, column.wrt, 500)
+            elif tree is not None and column.wrt[0] in [s.name for s in run_.chain.stages]:
+                column.formula = _tail_formula(run_.chain, column.wrt[0])
+        count = len(columns[0]) if columns else 0
+        values: dict[str, Floats] = {n: np.empty(count) for n in (*run_.chain.inputs, *(s.name for s in run_.chain.stages))}
+        for start in range(0, count, CHUNK):
+            if self.stop:
+                return values
+            part = slice(start, min(start + CHUNK, count))
+            self._check_part(run_, columns, exact, part, values)
+            self.done += (part.stop - part.start) if run_.kind == "total" else 0
+        for column in columns:
+            column.values = values.get(column.wrt[-1])
+        return values
+
+    def _exact(self, run_: _Run) -> Enclosure:
+        return Enclosure(run_.chain, run_.derivatives, run_.form)
+
+    def _torch(self, run_: _Run) -> TorchChain:
+        key = (run_.chain, run_.form.name)
+        if key not in self._compiled:
+            dtype = getattr(torch, run_.form.name)
+            self._compiled[key] = TorchChain(run_.chain, dtype, self.problem.device, self.problem.callables)
+        return self._compiled[key]
+
+    def _check_part(
+        self, run_: _Run, columns: Sequence[Column], exact: Enclosure, part: slice, values: dict[str, Floats]
+    ) -> None:
+        points = {name: column[part] for name, column in run_.points.items()}
+        outcome = self._torch(run_).differentiate(run_.mode, self._tensors(run_, points), run_.derivatives)
+        for name, tensor in outcome.values.items():
+            values[name][part] = _numpy(tensor)
+        truths, _ = exact.at({name: column.tolist() for name, column in points.items()})
+        waiting: dict[int, list[int]] = {}  # index in the part -> which derivatives need the shadow
+        for k, (column, wrt) in enumerate(zip(columns, run_.derivatives, strict=True)):
+            gradient = outcome.gradients[wrt]
+            found = np.full(part.stop - part.start, np.nan) if gradient is None else _numpy(gradient)
+            column.autograd[part] = found
+            balls = [t if not isinstance(t, Truth) else t.ball for t in truths[k]]
+            column.exact[part] = balls
+            middles = np.array([_middle(b) for b in balls])
+            with np.errstate(all="ignore"):
+                errors = np.abs(found - middles) / run_.form.ulp(middles)
+            column.error_ulps[part] = errors
+            errors = column.error_ulps[part]  # a view: what follows is written through
+            plain = np.array([not isinstance(t, Truth) for t in truths[k]])
+            quick = plain & (errors <= QUICK) & (not self.problem.limits.given)
+            codes = column.verdicts[part]
+            codes[quick] = _CODES[Verdict.MATCH]
+            for index in np.flatnonzero(~quick).tolist():
+                if self.stop:
+                    return
+                truth = truths[k][index] if isinstance(truths[k][index], Truth) else regular(truths[k][index])
+                number = None if gradient is None else float(found[index])
+                if _undefined_limit(truth, values[run_.chain.output][part][index]):
+                    truth = Truth(Kind.OUTSIDE, singular=True)
+                truths[k][index] = truth
+                if truth.kind is Kind.REGULAR and number is not None:
+                    errors[index] = distance(number, truth.ball, run_.form)
+                judgement = judge_plainly(number, truth, run_.form, self.problem.limits)
+                if judgement is None or judgement.cause is Cause.NO_GRADIENT:
+                    waiting.setdefault(index, []).append(k)
+                else:
+                    self._enter(run_, column, part.start + index, judgement, truth, None)
+        indices = sorted(waiting)
+        for start in range(0, len(indices), SHADOW_CHUNK):
+            self._follow(run_, columns, part, outcome, truths, waiting, indices[start : start + SHADOW_CHUNK])
+        if self.problem.verbose and part.start == 0:
+            for column, wrt in zip(columns, run_.derivatives, strict=True):
+                detail = column.details.setdefault(0, Detail())
+                detail.autograd_formula = detail.autograd_formula or self._formula(run_, points, wrt, 0)
+
+    def _follow(
+        self,
+        run_: _Run,
+        columns: Sequence[Column],
+        part: slice,
+        outcome: Outcome,
+        truths: list[list[Any]],
+        waiting: Mapping[int, list[int]],
+        indices: list[int],
+    ) -> None:
+        """Run the shadow over some entries and judge them."""
+        points = {name: column[part][indices] for name, column in run_.points.items()}
+        wanted = {(i, k) for i in indices for k in waiting[i]}
+        shades: dict[tuple[int, int], Shade] = {}
+        rest = list(indices)
+        cut: tuple[str, ...] = outcome.cut
+        for precision in SHADOW_PRECISIONS:
+            if self.stop or not rest:
+                break
+            with ctx.workprec(precision):
+                found, cut = self._shade(run_, {n: c[[indices.index(i) for i in rest]] for n, c in points.items()})
+            again = []
+            for position, i in enumerate(rest):
+                for k in waiting[i]:
+                    shade = found[run_.derivatives[k]][position] if found else None
+                    if shade is not None:
+                        shades[i, k] = shade
+                    truth = truths[k][i]
+                    if shade is not None and truth.kind is Kind.REGULAR and _blurred(shade.exact, truth.ball, run_.form):
+                        again.append(i)
+            rest = list(dict.fromkeys(again))
+        witness = Witness(run_.chain)
+        formulas: dict[tuple[int, Any], str | None] = {}
+        for i, k in sorted(wanted, key=lambda pair: (pair[1], pair[0])):
+            if self.stop:
+                return
+            column, truth, wrt = columns[k], truths[k][i], run_.derivatives[k]
+            number = None if outcome.gradients[wrt] is None else float(column.autograd[part][i])
+            shade = shades.get((i, k))
+            judgement = judge(
+                number, truth, run_.form, shade, self.problem.limits, cut or outcome.cut, outcome.refusals.get(wrt)
+            )
+            if judgement.verdict is Verdict.MISMATCH and truth.kind is Kind.REGULAR and not truth.singular:
+                point = {name: float(values[i]) for name, values in ((n, c[part]) for n, c in run_.points.items())}
+                if not witness.confirms(point, wrt, truth.ball):
+                    judgement = Judgement(
+                        Verdict.UNDECIDED, text="the two witnesses of the exact derivative disagree: the symbolic side is in doubt"
+                    )
+            self._enter(run_, column, part.start + i, judgement, truth, shade)
+            if judgement.verdict is Verdict.MISMATCH and judgement.cause in (Cause.FORMULA, Cause.NO_GRADIENT, Cause.KINK):
+                if (k, judgement.cause) not in formulas:
+                    selected = {name: c[part] for name, c in run_.points.items()}
+                    formulas[k, judgement.cause] = self._formula(run_, selected, wrt, i)
+                column.details[part.start + i].autograd_formula = formulas[k, judgement.cause]
+
+    def _enter(self, run_: _Run, column: Column, index: int, judgement: Judgement, truth: Truth, shade: Shade | None) -> None:
+        """Write one judgement into its column."""
+        column.verdicts[index] = _CODES[judgement.verdict]
+        if truth.kind is not Kind.REGULAR:
+            column.error_ulps[index] = np.nan
+        if column.verdict(index) is Verdict.MATCH and np.isnan(column.autograd[index]):
+            column.autograd[index] = 0.0  # torch's None for a derivative that is identically 0
+            column.error_ulps[index] = 0.0
+        detail = Detail(
+            cause=judgement.cause,
+            stage=judgement.stage or (run_.chain.output if judgement.cause and len(run_.chain.stages) == 1 else None),
+            operation=judgement.operation,
+            text=judgement.text or (truth.text if judgement.verdict is not Verdict.MATCH else None),
+            left=decimal(truth.left),
+            right=decimal(truth.right),
+            shadow=None if shade is None else decimal(shade.exact),
+            formula_error=judgement.formula_error,
+            rounding_error=judgement.rounding_error,
+        )
+        if detail != _PLAIN:
+            column.details[index] = detail
+
+    # -- the shadow -------------------------------------------------------------------------------------------------
+
+    def _tensors(self, run_: _Run, points: Mapping[str, Floats]) -> dict[str, torch.Tensor]:
+        """The points as tensors of the format; a single point is a tensor without dimensions, as a user would write it."""
+        dtype = getattr(torch, run_.form.name)
+        tensors = {}
+        for name, column in points.items():
+            array = column[0] if len(column) == 1 and len(run_.columns and run_.columns[0]) == 1 else column
+            tensors[name] = torch.tensor(array, dtype=torch.float64).to(dtype).to(self.problem.device)
+        return tensors
+
+    def _shade(self, run_: _Run, points: Mapping[str, Floats]) -> tuple[dict[Wrt, list[Shade | None]], tuple[str, ...]]:
+        """Follow the run at some points with exact and with rounded balls, at flint's present precision."""
+        from gradcheck_cli.shadow.layers import Exact, Rounded
+        from gradcheck_cli.shadow.mode import Shadow
+
+        count = len(next(iter(points.values())))
+        shadow = Shadow([Exact(), Rounded(run_.form)], count)
+        tensors = self._tensors(run_, points)
+        for name, tensor in tensors.items():
+            cells = [arb(x) for x in points[name].tolist()]
+            shadow.seed(tensor, [cells, cells])
+        chain = self._torch(run_)
+        chain.mark = shadow.mark
+        try:
+            with shadow:
+                outcome = chain.differentiate(run_.mode, tensors, run_.derivatives)
+        finally:
+            chain.mark = lambda stage: None
+        shades: dict[Wrt, list[Shade | None]] = {}
+        trace, opaque = shadow.trace, tuple(shadow.opaque)
+        for wrt in run_.derivatives:
+            gradient = outcome.gradients[wrt]
+            if gradient is None:
+                shades[wrt] = [None] * count
+                continue
+            exact, rounded = shadow.cells(gradient, 0), shadow.cells(gradient, 1)
+            shades[wrt] = [
+                Shade(
+                    exact[i],
+                    rounded[i],
+                    _where(trace.infinite.get(i)),
+                    i in trace.infinite and trace.infinite[i].kind == "overflow",
+                    _where(trace.tiny.get(i)),
+                    trace.trap.get(i, False),
+                    opaque,
+                )
+                for i in range(count)
+            ]
+        return shades, outcome.cut
+
+    def _formula(self, run_: _Run, points: Mapping[str, Floats], wrt: Wrt, index: int) -> str | None:
+        """The formula that autograd applies, from the shadow in symbols, at one point (its conditions stay symbolic)."""
+        import sympy
+
+        from gradcheck_cli.shadow.layers import Symbolic
+        from gradcheck_cli.shadow.mode import Shadow
+
+        if len(run_.chain.stages) > DISPLAY:
+            return None
+        tensors = self._tensors(run_, {name: column[[index]] for name, column in points.items()})
+        shadow = Shadow([Symbolic()], 1)
+        for name, tensor in tensors.items():
+            shadow.seed(tensor, [[sympy.Symbol(name, real=True)]])
+        try:
+            with shadow:
+                outcome = self._torch(run_).differentiate(run_.mode, tensors, [wrt])
+            gradient = outcome.gradients[wrt]
+            return None if gradient is None or shadow.opaque else derivative.tidy(shadow.cells(gradient, 0)[0], 500)
+        except (LookupError, RecursionError, TypeError, ValueError):
+            return None  # a formula is a courtesy: the verdict stands without it
+
+    # -- stages and claims ------------------------------------------------------------------------------------------
+
+    def _check_stages(self, run_: _Run, values: Mapping[str, Floats]) -> list[Column]:
+        """Every stage's own derivatives, at the floats that torch gave it. Equal stages are checked in one batch."""
+        groups: dict[Any, list[Stage]] = {}
+        for stage in run_.chain.stages:
+            groups.setdefault(canonical(stage.tree, stage.inputs), []).append(stage)
+        columns: dict[str, list[Column]] = {}
+        for stages in groups.values():
+            first, count = stages[0], len(next(iter(run_.points.values())))
+            derivatives = [(name,) for name in first.inputs]
+            if not derivatives:
+                continue
+            inputs = {
+                name: np.concatenate([values[stage.inputs[i]] for stage in stages]) for i, name in enumerate(first.inputs)
+            }
+            usable = np.all([np.isfinite(column) for column in inputs.values()], axis=0)
+            kept = {name: column[usable] for name, column in inputs.items()}
+            part = _Run(Chain(first.inputs, (first,)), derivatives, kept, run_.form, run_.mode, "local")
+            part.columns = [_blank(part, first.name, wrt, int(usable.sum())) for wrt in derivatives]
+            if usable.any():
+                self._check(part, part.columns)
+            where = np.cumsum(usable) - 1
+            for position, stage in enumerate(stages):
+                mine = np.arange(position * count, (position + 1) * count)
+                columns[stage.name] = [
+                    _extract(column, stage, run_, inputs, usable, where, mine, i) for i, column in enumerate(part.columns)
+                ]
+        return [column for stage in reversed(run_.chain.stages) for column in columns.get(stage.name, [])]
+
+    def _check_claim(self, run_: _Run) -> Column:
+        """The user's formula against the exact derivative, in balls, at every point; and symbolically where SymPy can."""
+        claim = self.problem.claim
+        assert claim is not None
+        from gradcheck_cli.algebra.balls import PLAIN
+        from gradcheck_cli.algebra.program import Program
+
+        count = len(next(iter(run_.points.values())))
+        column = _blank(run_, self.problem.chain.output, claim.wrt, count)
+        column.mode, column.claim = "claim", claim.text
+        sharp = Format("claim", CLAIM_BITS, -(1 << 20), 1 << 20)
+        enclosure = Enclosure(run_.chain, [claim.wrt], sharp)
+        (truths,), _ = enclosure.at({name: values.tolist() for name, values in run_.points.items()})
+        names = variables(claim.tree)
+        program = Program([claim.tree], names, PLAIN, lambda: ctx.prec)
+        same = _same_formula(run_.chain, claim)
+        shared = [c for c in run_.columns if c.wrt == claim.wrt]
+        column.formula = shared[0].formula if shared else None
+        for index in range(count):
+            truth = truths[index] if isinstance(truths[index], Truth) else regular(truths[index])
+            point = {name: arb(float(values[index])) for name, values in run_.points.items()}
+            with ctx.workprec(8 * CLAIM_BITS):
+                everything = enclosure.values.every(point, {})
+                (value,) = program(*(everything[name] for name in names))
+            column.exact[index] = truth.ball
+            number = float(value.mid()) if value.is_finite() else float("nan")
+            column.autograd[index] = number
+            column.verdicts[index] = _CODES[_claim_verdict(truth, value)]
+            if truth.kind is Kind.REGULAR:
+                column.error_ulps[index] = distance(number, truth.ball, run_.form)
+            if column.verdict(index) is Verdict.MISMATCH:
+                column.details[index] = Detail(cause=Cause.CLAIM, autograd_formula=claim.text.partition("=")[2].strip() or claim.text)
+        wrong = np.flatnonzero(column.verdicts == _CODES[Verdict.MISMATCH])
+        if len(wrong):
+            simplest = min(wrong.tolist(), key=lambda i: (sum(len(repr(float(v[i]))) for v in run_.points.values()), i))
+            where = ", ".join(f"{n}={float(v[simplest]):g}" for n, v in run_.points.items())
+            self.notes.append(
+                f"the claim is refuted at {where}: exact {decimal(column.exact[simplest])}, claimed {float(column.autograd[simplest])!r}"
+            )
+        elif same:
+            self.notes.append("the claim is the derivative, by symbols too")
+        return column
+
+
+CLAIM_BITS = 200
+"""Bits to which a claim must agree: no slip is smaller, and any two equal formulas agree so far."""
+
+_PLAIN = Detail()
+
+
+def _claim_verdict(truth: Truth, value: Any) -> Verdict:
+    if truth.kind is Kind.OUTSIDE:
+        return Verdict.OUTSIDE_DOMAIN
+    if truth.kind is Kind.NONDIFFERENTIABLE:
+        return Verdict.NONDIFFERENTIABLE
+    if truth.kind is Kind.UNKNOWN:
+        return Verdict.UNDECIDED
+    if not value.is_finite():
+        return Verdict.UNDECIDED if not value.is_nan() else Verdict.MISMATCH
+    return Verdict.MATCH if value.overlaps(truth.ball) else Verdict.MISMATCH
+
+
+def _same_formula(chain: Chain, claim: Any) -> bool:
+    """True where SymPy shows that claim and derivative are one formula."""
+    import sympy
+
+    from gradcheck_cli.algebra.symbols import to_symbols
+    from gradcheck_cli.language.tree import substitute
+
+    if len(chain.stages) > DISPLAY or not all(name in chain.inputs for name in claim.wrt):
+        return False
+    if derivative.formula(chain.composed(), claim.wrt) is None:
+        return False
+    trees: dict[str, Any] = {}
+    for stage in chain.stages:
+        trees[stage.name] = substitute(stage.tree, trees)
+    found = derivative.differentiate(chain.composed(), claim.wrt)
+    if found is None:
+        return False
+    difference = to_symbols(found) - to_symbols(substitute(claim.tree, trees))
+    if difference.count_ops() > derivative.TIDY:
+        return False
+    return bool(sympy.expand(difference) == 0)
+
+
+def _tail_formula(chain: Chain, name: str) -> str | None:
+    """The derivative of the output by a stage: in terms of that stage and the inputs."""
+    from gradcheck_cli.language.tree import substitute
+
+    trees: dict[str, Any] = {}
+    for stage in chain.stages:
+        trees[stage.name] = Variable(name) if stage.name == name else substitute(stage.tree, trees)
+    return derivative.formula(trees[chain.output], (name,), 500)
+
+
+def _blame(run_: _Run, local: Sequence[Column], chain: Chain) -> None:
+    """Name, at each mismatch of a total, the first stage whose own derivative is wrong there."""
+    wrong: dict[str, Any] = {}
+    code = _CODES[Verdict.MISMATCH]
+    for column in local:
+        hits = column.verdicts == code
+        wrong[column.of] = wrong.get(column.of, False) | hits
+    for column in run_.columns:
+        for index in np.flatnonzero(column.verdicts == code).tolist():
+            named = next((s.name for s in chain.stages if np.any(wrong.get(s.name, False)) and wrong[s.name][index]), None)
+            detail = column.details.setdefault(index, Detail())
+            detail.stage = named or detail.stage
+
+
+def _blank(run_: _Run, of: str, wrt: Wrt, count: int) -> Column:
+    """A column of undecided entries."""
+    return Column(
+        quantity=derivative_name(of, wrt),
+        kind=run_.kind,
+        of=of,
+        wrt=wrt,
+        mode=run_.mode,
+        dtype=run_.form.name,
+        formula=None,
+        points=run_.points,
+        autograd=np.full(count, np.nan),
+        exact=[None] * count,
+        error_ulps=np.full(count, np.nan),
+        verdicts=np.full(count, _CODES[Verdict.UNDECIDED], dtype=np.uint8),
+    )
+
+
+def _extract(
+    column: Column, stage: Stage, run_: _Run, inputs: Mapping[str, Floats], usable: Any, where: Any, mine: Any, i: int
+) -> Column:
+    """One stage's own column, out of the batch of equal stages; where the stage received inf or nan, nothing is checked."""
+    part = _Run(run_.chain, [], run_.points, run_.form, run_.mode, "local")
+    own = _blank(part, stage.name, (stage.inputs[i],), len(mine))
+    own.inputs = {name: inputs[first][mine] for name, first in zip(stage.inputs, inputs, strict=True)}
+    own.values = own.inputs[stage.inputs[i]]
+    own.formula = column.formula if column.wrt == own.wrt else derivative.formula(stage.tree, own.wrt, 500)
+    for index, position in enumerate(mine.tolist()):
+        if not usable[position]:
+            own.verdicts[index] = _CODES[Verdict.OUTSIDE_DOMAIN]
+            own.details[index] = Detail(text="the stage received a value that is not finite")
+            continue
+        source = int(where[position])
+        own.autograd[index] = column.autograd[source]
+        own.exact[index] = column.exact[source]
+        own.error_ulps[index] = column.error_ulps[source]
+        own.verdicts[index] = column.verdicts[source]
+        if source in column.details:
+            detail = column.details[source]
+            detail.stage = stage.name if detail.cause else detail.stage
+            own.details[index] = detail
+    return own
+
+
+def _blurred(shadow: Ball, ball: Ball, form: Format) -> bool:
+    """True where the shadow overlaps the exact value only because it is wide."""
+    if not shadow.is_finite():
+        return bool(shadow.is_nan()) is False
+    if not shadow.overlaps(ball):
+        return False
+    return bool(shadow.rad() > abs(ball).abs_upper() * form.unit_roundoff / 16)
+
+
+def _undefined_limit(truth: Truth, value: float) -> bool:
+    """A limit at a point where the formula has no certified value, and torch has none either: outside of the domain."""
+    return truth.kind is Kind.REGULAR and truth.text is not None and not np.isfinite(value)
+
+
+def _middle(ball: Ball | None) -> float:
+    return float("nan") if ball is None else float(ball)
+
+
+def _where(event: Any) -> tuple[str, str | None] | None:
+    return None if event is None else (event.operation, event.stage)
+
+
+def _numpy(tensor: torch.Tensor) -> Floats:
+    return tensor.detach().to("cpu", torch.float64).numpy().reshape(-1)  # type: ignore[no-any-return]
+
+
+def _describe(problem: Problem) -> dict[str, Any]:
+    return {
+        "stages": [{"name": s.name, "expression": s.expression, "inputs": list(s.inputs)} for s in problem.chain.stages],
+        "dtype": list(problem.formats),
+        "modes": list(problem.modes),
+        "seed": None if problem.points.explicit else problem.points.seed,
+    }
+
+
+def _versions() -> dict[str, str]:
+    from gradcheck_cli import __version__
+
+    found = {"gradcheck": __version__}
+    for name in ("torch", "sympy", "python-flint", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+

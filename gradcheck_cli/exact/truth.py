@@ -1,0 +1,39 @@
+"""What the exact side says of one derivative at one point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+Ball = Any
+"""A `flint.arb`; python-flint carries no types."""
+
+
+class Kind(Enum):
+    """What is known of the derivative at a point."""
+
+    REGULAR = "the derivative exists and is enclosed"
+    NONDIFFERENTIABLE = "it doesn't exist; left and right may be known"
+    OUTSIDE = "the function has no real value"
+    UNKNOWN = "not certified within the limits"
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The exact side of one entry. `ball` is None unless REGULAR; `left` and `right` are one-sided derivatives as balls
+    (an infinity where the slope is infinite), None where that side is outside the domain. `singular`: found by limits
+    from both sides, not by a formula. `jump`: the function is discontinuous."""
+
+    kind: Kind
+    ball: Ball = None
+    left: Ball = None
+    right: Ball = None
+    singular: bool = False
+    jump: bool = False
+    text: str | None = None
+
+
+def regular(ball: Ball) -> Truth:
+    """The truth where a formula holds."""
+    return Truth(Kind.REGULAR, ball)

@@ -1,0 +1,85 @@
+"""The second witness: derivatives without SymPy, from truncated power series with ball coefficients (`flint.arb_series`).
+
+A direction's n-th derivative is n! times a Taylor coefficient of f(x + t*d); mixed partials follow by polarisation,
+
+    d^n f / dv1...dvn = sum over nonempty S of (-1)**(n - |S|) * [t**n] f(x + t * sum of S)
+
+(the n! of the coefficient cancels the 1/n! of the identity; see Griewank, Utke, Walther, Math. Comp. 69, 2000). Where a
+function has no series here, limits of difference quotients (`exact.kinks`) take its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from itertools import combinations
+from typing import Any
+
+from flint import arb, arb_series, ctx
+
+from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.algebra.series import SERIES, coefficient, terms
+from gradcheck_cli.exact.enclosure import Values, Wrt, canonical
+from gradcheck_cli.exact.kinks import limits
+from gradcheck_cli.exact.truth import Ball, Kind
+from gradcheck_cli.language.tree import Node
+from gradcheck_cli.problem import Chain
+
+PRECISIONS = (192, 768, 3072)
+
+
+class Witness:
+    """Confirms derivatives of one chain's output."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._steps = [(s, _program(canonical(s.tree, s.inputs), len(s.inputs))) for s in chain.stages]
+        self._values = Values(chain)
+
+    def confirms(self, point: Mapping[str, float], wrt: Wrt, ball: Ball) -> bool:
+        """True where a derivative found without SymPy overlaps `ball`, at a precision that would show a difference."""
+        goal = 64
+        for precision in PRECISIONS:
+            with ctx.workprec(precision):
+                found = self.derivative(point, wrt)
+            if found is None or not found.is_finite():
+                continue
+            if not found.overlaps(ball):
+                return False
+            if found.rel_accuracy_bits() >= goal or found.rad() <= ball.rad() + abs(ball).abs_upper() * arb(2) ** -goal:
+                return True
+        settled = limits(self._values, point, wrt)
+        return settled.kind is Kind.REGULAR and bool(settled.ball.overlaps(ball))
+
+    def derivative(self, point: Mapping[str, float], wrt: Wrt) -> Ball | None:
+        """The derivative at the present precision; None where the series has no value."""
+        order = len(wrt)
+        total = arb(0)
+        with terms(order + 1):
+            for size in range(1, order + 1):
+                for chosen in combinations(range(order), size):
+                    direction = {name: sum(1 for i in chosen if wrt[i] == name) for name in wrt}
+                    term = self._coefficient(point, direction, order)
+                    if term is None:
+                        return None
+                    total += (-1) ** (order - size) * term
+        return total
+
+    def _coefficient(self, point: Mapping[str, float], direction: Mapping[str, int], order: int) -> Ball | None:
+        values: dict[str, Any] = {
+            name: arb_series([arb(x), arb(direction.get(name, 0))], prec=order + 1) for name, x in point.items()
+        }
+        for stage, program in self._steps:
+            (value,) = program(*(values[name] for name in stage.inputs))
+            if direction.get(stage.name):
+                value = value + arb_series([arb(0), arb(direction[stage.name])], prec=order + 1)
+            values[stage.name] = value
+        result = values[self._chain.output]
+        found = coefficient(result, order) if isinstance(result, arb_series) else arb(0)
+        return found if found.is_finite() else None
+
+
+@lru_cache(maxsize=1024)
+def _program(tree: Node, count: int) -> Program:
+    return Program([tree], [f"_{i}" for i in range(count)], SERIES, lambda: (ctx.prec, ctx.cap))
+

@@ -1,0 +1,291 @@
+"""Points: what is accepted, the arrays that come out, and the whole message for what is refused."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gradcheck_cli.api import _nearest_double
+from gradcheck_cli.errors import InputError
+from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.language.parser import parse
+from gradcheck_cli.language.points import MAX_POINTS, PointSpec, exact_constant, parse_points
+from gradcheck_cli.language.sampling import _from_ordinals, _ordinals, linspace
+
+F64, F32, F16, BF16 = FORMATS.values()
+
+
+def read(at: Any, *names: str, **options: Any) -> PointSpec:
+    return parse_points(at, names or ("x",), evaluate=_nearest_double, **options)
+
+
+def arrays(at: Any, *names: str, **options: Any) -> dict[str, list[float]]:
+    return {name: values.tolist() for name, values in read(at, *names, **options).values(F64).items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1", 1.0), ("0.1", 0.1), ("-1e-3", -1e-3), ("1/3", 1 / 3), ("-(1/4)", -0.25), ("2*3+1", 7.0),
+        ("inf", math.inf), ("-inf", -math.inf), ("-0.0", -0.0), ("pi/4", math.pi / 4), ("sqrt(2)", math.sqrt(2)), ("2**-3", 0.125),
+        ("exp(1)", math.e), ("e", math.e), ("sin(pi)", 0.0), ("log(8)/log(2)", 3.0), ("1e-400", 0.0), (" 2 ", 2.0),
+        ("torch.pi", math.pi), ("0.1+0.2", 0.1 + 0.2), ("5e-324/2", 0.0),
+    ],
+)  # fmt: skip
+def test_a_value_is_the_nearest_double(text: str, value: float) -> None:
+    """A literal is the double that Python reads, a constant expression the double nearest to its exact value."""
+    (result,) = arrays(f"x={text}")["x"]
+    assert result == value
+    assert math.copysign(1, result) == math.copysign(1, value)
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        ("x=1,y=2", {"x": [1], "y": [2]}),
+        ("y=2 , x=1", {"x": [1], "y": [2]}),
+        (["x=1,y=2", "x=1,y=2"], {"x": [1, 1], "y": [2, 2]}),
+        ("x=linspace(0,1,3),y=max(1,2)", {"x": [0, 0.5, 1], "y": [2, 2, 2]}),
+        ("x=linspace(0,1,2),y=linspace(5,7,3)", {"x": [0, 0, 0, 1, 1, 1], "y": [5, 6, 7, 5, 6, 7]}),
+        ("x=logspace(1,100,3),y=0", {"x": [1, 10, 100], "y": [0, 0, 0]}),
+        ("x=logspace(-1,-100,3),y=0", {"x": [-1, -10, -100], "y": [0, 0, 0]}),
+        ({"x": 1, "y": 2.5}, {"x": [1], "y": [2.5]}),
+        ({"x": [1, 2], "y": 3}, {"x": [1, 2], "y": [3, 3]}),
+        ({"x": np.array([1, 2]), "y": (3, 4)}, {"x": [1, 2], "y": [3, 4]}),
+        ({"x": "1/2", "y": np.float32(3)}, {"x": [0.5], "y": [3]}),
+        ([{"x": 1, "y": 2}, "x=3,y=4"], {"x": [1, 3], "y": [2, 4]}),
+    ],
+)
+def test_points(at: Any, expected: dict[str, list[float]]) -> None:
+    """Texts make grids, Python sequences run side by side, several points follow each other; duplicates stay."""
+    assert arrays(at, "x", "y") == expected
+    assert read(at, "x", "y").explicit
+    assert read(at, "x", "y").count(F64) == len(expected["x"])
+
+
+def test_points_are_rounded_to_the_format() -> None:
+    """The float that torch sees is the point."""
+    assert read("x=0.1").values(F32)["x"].tolist() == [float(np.float32(0.1))]
+    assert read("x=1e39").values(F32)["x"].tolist() == [math.inf]
+
+
+@pytest.mark.parametrize("form", [F16, BF16], ids=lambda f: f.name)
+def test_all_is_every_finite_float(form: Any) -> None:
+    """`all` has every finite pattern once, in a grid with other names too."""
+    spec = read("x=all,y=1", "x", "y")
+    values = spec.values(form)
+    assert len(values["x"]) == {"float16": 63_488, "bfloat16": 65_280}[form.name]
+    assert np.isfinite(values["x"]).all()
+    assert len(np.unique(values["x"])) == len(values["x"]) - 1  # both zeros
+    assert set(values["y"]) == {1.0}
+
+
+ERRORS: list[tuple[Any, str]] = [
+    ("x=1", "the point gives no value for y\n  x=1\n     ^"),
+    ("z=1,y=2", "'z' is not an input (the inputs are x, y)\n  z=1,y=2\n  ^"),
+    ("x=1,y=2,x=3", "'x' is given twice\n  x=1,y=2,x=3\n          ^"),
+    ("x=foo,y=1", "a number is needed here, not a variable\n  x=foo,y=1\n    ^"),
+    ("x=2*y,y=1", "a number is needed here, not a variable\n  x=2*y,y=1\n      ^"),
+    ("x=1j,y=1", "complex numbers are not supported: functions here are real\n  x=1j,y=1\n    ^"),
+    (
+        "x=[2,4],y=1",
+        "the inputs are scalars here: give one number, several --at, or linspace(a, b, n)\n  x=[2,4],y=1\n    ^",
+    ),
+    ("x=,y=1", "a value is missing: a point is written name=value, such as x=1\n  x=,y=1\n    ^"),
+    ("x", "a point is written name=value, such as x=1\n  x\n  ^"),
+    ("", "a point is written name=value, such as x=1\n  \n  ^"),
+    ("x=1,", "a point is written name=value, such as x=1\n  x=1,\n      ^"),
+    ("x=1,y==2", "syntax error: this is not an expression\n  x=1,y==2\n        ^"),
+    ("x=nan,y=1", "nan is not a point\n  x=nan,y=1\n    ^"),
+    ("x=0/0,y=1", "this has no real value, or none that can be computed\n  x=0/0,y=1\n    ^"),
+    ("x=sqrt(-1),y=1", "this has no real value, or none that can be computed\n  x=sqrt(-1),y=1\n    ^"),
+    ("x=1e999,y=1", "this number is larger than any float\n  x=1e999,y=1\n    ^"),
+    ("x=exp(1000),y=1", "this number is larger than any float\n  x=exp(1000),y=1\n    ^"),
+    ("x=1<2,y=1", "a number is needed here, not a condition\n  x=1<2,y=1\n    ^"),
+    ("x=1^2,y=1", "'^' is not a power here: write '**'\n  x=1^2,y=1\n     ^"),
+    (
+        "x=linspace(1,2),y=1",
+        "linspace takes three numbers: linspace(first, last, how many)\n  x=linspace(1,2),y=1\n             ^",
+    ),
+    (
+        "x=linspace(1,2,0.5),y=1",
+        "linspace needs a whole number of points, at least 1\n  x=linspace(1,2,0.5),y=1\n                 ^",
+    ),
+    ("x=linspace(1,inf,3),y=1", "linspace needs finite ends\n  x=linspace(1,inf,3),y=1\n               ^"),
+    (
+        "x=logspace(0,2,3),y=1",
+        "logspace needs two ends of one sign, neither 0\n  x=logspace(0,2,3),y=1\n             ^",
+    ),
+    (
+        "x=linspace(0,1,1e7),y=1",
+        "10,000,000 points are too many: at most 5,000,000 are checked\n  x=linspace(0,1,1e7),y=1\n                 ^",
+    ),
+    (
+        "x=linspace(0,1,3000),y=linspace(0,1,3000)",
+        "9,000,000 points are too many: at most 5,000,000 are checked\n"
+        "  x=linspace(0,1,3000),y=linspace(0,1,3000)\n  ^",
+    ),
+    (
+        "x=all,y=linspace(0,1,100)",
+        "6,553,600 points are too many: at most 5,000,000 are checked\n  x=all,y=linspace(0,1,100)\n  ^",
+    ),
+    (
+        "x=__import__('os'),y=1",
+        "unknown function '__import__'; `gradcheck functions` lists the known ones\n  x=__import__('os'),y=1\n    ^",
+    ),
+    ({"x": 1}, "the point gives no value for y"),
+    ({"x": 1j, "y": 1}, "the value of 'x' is complex; functions here are real"),
+    ({"x": None, "y": 1}, "the value of 'x' is not a number: 'None'"),
+    ({"x": ["a"], "y": 1}, "the value of 'x' is not a number: 'a'"),
+    ({"x": float("nan"), "y": 1}, "the value of 'x' is not a number: 'nan'"),
+    ({"x": 10**400, "y": 1}, "the value of 'x' is larger than any float"),
+    ({"x": [[1]], "y": 1}, "the inputs are scalars here: the value of 'x' has more than one dimension"),
+    ({"x": [1, 2], "y": [1, 2, 3]}, "sequences of different lengths run side by side: 2, 3"),
+    ({"x": [], "y": 1}, "a point needs a value for every name: an empty sequence has none"),
+    ([1], "a point is a mapping from name to number, or a text such as 'x=1': 1"),
+]
+
+
+@pytest.mark.parametrize(("at", "message"), ERRORS, ids=lambda value: str(value)[:30])
+def test_bad_points(at: Any, message: str) -> None:
+    """Every refusal is one line, the text and a caret under the culprit."""
+    with pytest.raises(InputError) as caught:
+        read(at, "x", "y")
+    assert str(caught.value) == message
+
+
+def test_the_nearest_name_is_proposed() -> None:
+    """A misspelt input is answered with the one that is meant."""
+    with pytest.raises(InputError, match=r"'betta' is not an input; did you mean 'beta'\? \(the only input is beta\)"):
+        read("betta=1", "beta")
+
+
+def test_all_is_for_16_bits() -> None:
+    """float32 has too many floats to list."""
+    with pytest.raises(InputError) as caught:
+        read("x=all").values(F32)
+    assert str(caught.value) == (
+        "'all' means every float of a 16-bit dtype; float32 has too many: use linspace or --sample\n  x=all\n    ^"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": -1}, "the seed must not be negative: -1"),
+        ({"sample": 0}, "the number of samples must be at least 1: 0"),
+        ({"domain": "x=5:0"}, "the domain 5.0:0.0 is empty: the first end must be less than the last\n  x=5:0\n    ^"),
+        ({"domain": "x=1:1"}, "the domain 1.0:1.0 is empty: the first end must be less than the last\n  x=1:1\n    ^"),
+        ({"domain": "x=5"}, "a domain is written name=a:b, such as x=0:5\n  x=5\n    ^"),
+        ({"domain": "x=0:1:2"}, "a domain is written name=a:b, such as x=0:5\n  x=0:1:2\n    ^"),
+        ({"domain": "y=0:1"}, "'y' is not an input (the only input is x)\n  y=0:1\n  ^"),
+        ({"domain": "x=a:1"}, "a number is needed here, not a variable\n  x=a:1\n    ^"),
+        ({"domain": {"x": 3}}, "the domain of 'x' is a pair of numbers (a, b): 3"),
+        (
+            {"domain": "x=0:1", "at": "x=1"},
+            "a domain says where to sample, but the points are given: add --sample, or leave one out",
+        ),
+    ],
+)
+def test_bad_options(options: dict[str, Any], message: str) -> None:
+    """Seeds, counts and domains are checked before anything is drawn."""
+    at = options.pop("at", None)
+    with pytest.raises(InputError) as caught:
+        read(at, **options)
+    assert str(caught.value) == message
+
+
+def test_a_domain_without_a_float() -> None:
+    """A domain between two floats of the format is refused when the format is known."""
+    with pytest.raises(InputError, match=r"no bfloat16 number lies in the domain of 'x', 0\.1:0\.1000001"):
+        read(None, domain="x=0.1:0.1000001").values(BF16)
+
+
+@pytest.mark.parametrize("form", FORMATS.values(), ids=lambda f: f.name)
+@pytest.mark.parametrize("domain", [None, "x=0:5", "x=1e-3:1e6", "x=-1:1,y=0:", "x=:-2", "x=-inf:inf", "x=0.1:0.3"])
+def test_samples(form: Any, domain: str | None) -> None:
+    """As many as asked for, floats of the format inside of the domain, the same for the same seed only."""
+    spec = read(None, "x", "y", sample=200, domain=domain, seed=3)
+    values = spec.values(form)
+    again = read(None, "x", "y", sample=200, domain=domain, seed=3).values(form)
+    other = read(None, "x", "y", sample=200, domain=domain, seed=4).values(form)
+    for name in ("x", "y"):
+        assert len(values[name]) == 200
+        assert np.isfinite(values[name]).all()
+        assert (form.round(values[name]) == values[name]).all()
+        low, high = spec.domain.get(name, (-math.inf, math.inf))
+        assert ((low <= values[name]) & (values[name] <= high)).all()
+        assert (values[name] == again[name]).all()
+        assert (values[name] != other[name]).any()
+    assert len(np.unique(values["x"])) > 80
+
+
+def test_the_simplest_samples_come_first() -> None:
+    """Special values, then short decimals, and the float's bit patterns last: huge and tiny ones."""
+    values = read(None).values(F64)["x"]
+    assert values.shape == (20,)
+    assert values[:3].tolist() == [0.0, 1.0, -1.0]
+    assert all(len(repr(v)) <= 5 for v in values[:7].tolist())
+    assert (np.abs(np.log10(np.abs(values[-4:]))) > 10).any()
+    assert (np.abs(values[3:-4]) < 1e4).all()
+
+
+def test_ends_of_the_domain_are_samples() -> None:
+    """Both ends of a closed domain are checked, at the nearest float inside."""
+    assert {0.0, 5.0} <= set(read(None, domain="x=0:5").values(F64)["x"])
+    inside = read(None, domain="x=0.1:0.3").values(F16)["x"]
+    assert 0.1 <= inside.min() < 0.1001
+    assert 0.2995 < inside.max() <= 0.3
+
+
+def test_points_and_samples_together() -> None:
+    """With --sample the named points come first."""
+    values = read("x=7", sample=3).values(F64)["x"]
+    assert len(values) == 4
+    assert values[0] == 7
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(sorted(FORMATS)))
+def test_ordinals_are_the_order_of_the_floats(x: float, name: str) -> None:
+    """A float's number leads back to it, and the next number to the next float."""
+    form = FORMATS[name]
+    value = np.clip(form.round(np.array([x])), -form.largest, form.largest)
+    (ordinal,) = _ordinals(form, value)
+    here, above = _from_ordinals(form, np.array([ordinal, ordinal + 1]))
+    assert here == value[0]
+    if here < form.largest:
+        middle = form.round((here + above) / 2)
+        assert here < above
+        assert middle in (here, above)
+
+
+@given(st.integers(-1000, 1000), st.integers(-1000, 1000), st.integers(1, 100))
+def test_linspace_between_whole_numbers_is_exact(a: int, b: int, steps: int) -> None:
+    """Equal whole steps give whole numbers."""
+    values = linspace(float(a), float(a + b * steps), steps + 1)
+    assert values.tolist() == [a + b * i for i in range(steps + 1)]
+
+
+@settings(max_examples=300)
+@given(st.text(max_size=40) | st.text(alphabet="xy=,:()[]0123456789.-+*/lipnsaceof ", max_size=60))
+def test_any_text_is_a_point_or_an_input_error(text: str) -> None:
+    """Nothing but InputError comes out, whatever is typed."""
+    for option in ("at", "domain"):
+        try:
+            at, domain = (text, None) if option == "at" else (None, text)
+            spec = parse_points(at, ("x", "y"), domain=domain)
+            assert spec.count(F64) <= MAX_POINTS
+        except InputError as problem:
+            assert problem.message  # noqa: PT017
+
+
+def test_exact_constants_stay_small() -> None:
+    """Products of many literals leave the fast path instead of growing without bound."""
+    assert exact_constant(parse("1/3 + 1/6")) == 0.5
+    assert exact_constant(parse("*".join(["1e300"] * 50))) is None
+    assert exact_constant(parse("pi")) is None
