@@ -20,13 +20,14 @@ from flint import arb, ctx
 
 from gradcheck_cli.autograd.modes import Outcome, TorchChain, Wrt
 from gradcheck_cli.exact import derivative
-from gradcheck_cli.exact.enclosure import Enclosure, canonical
+from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
+from gradcheck_cli.exact.values import canonical
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.language.tree import Variable, variables
 from gradcheck_cli.problem import Chain, Problem, Stage, derivative_name
-from gradcheck_cli.report import VERDICTS, Column, Detail, Report, decimal
+from gradcheck_cli.report import VERDICTS, Column, Detail, Report, decimal, interval
 from gradcheck_cli.verdict import QUICK, Cause, Judgement, Shade, Verdict, distance, judge, judge_plainly
 
 CHUNK = 65_536
@@ -215,7 +216,7 @@ class _Work:
                     self._enter(run_, column, part.start + index, judgement, truth, None)
         indices = sorted(waiting)
         for start in range(0, len(indices), SHADOW_CHUNK):
-            self._follow(run_, columns, part, outcome, truths, waiting, indices[start : start + SHADOW_CHUNK])
+            self._follow(run_, columns, exact, part, outcome, truths, waiting, indices[start : start + SHADOW_CHUNK])
         if self.problem.verbose and part.start == 0:
             for column, wrt in zip(columns, run_.derivatives, strict=True):
                 detail = column.details.setdefault(0, Detail())
@@ -225,6 +226,7 @@ class _Work:
         self,
         run_: _Run,
         columns: Sequence[Column],
+        exact: Enclosure,
         part: slice,
         outcome: Outcome,
         truths: list[list[Any]],
@@ -265,7 +267,7 @@ class _Work:
             )
             if judgement.verdict is Verdict.MISMATCH and truth.kind is Kind.REGULAR and not truth.singular:
                 point = {name: float(values[i]) for name, values in ((n, c[part]) for n, c in run_.points.items())}
-                if not witness.confirms(point, wrt, truth.ball):
+                if not witness.confirms(point, wrt, truth.ball, series=not exact.by_series):
                     judgement = Judgement(
                         Verdict.UNDECIDED, text="the two witnesses of the exact derivative disagree: the symbolic side is in doubt"
                     )
@@ -291,7 +293,7 @@ class _Work:
             text=judgement.text or (truth.text if judgement.verdict is not Verdict.MATCH else None),
             left=decimal(truth.left),
             right=decimal(truth.right),
-            shadow=None if shade is None else decimal(shade.exact),
+            shadow=None if shade is None else interval(shade.exact),
             formula_error=judgement.formula_error,
             rounding_error=judgement.rounding_error,
         )
@@ -554,9 +556,9 @@ def _extract(
 
 
 def _blurred(shadow: Ball, ball: Ball, form: Format) -> bool:
-    """True where the shadow overlaps the exact value only because it is wide."""
+    """True where more precision may tell: the shadow is not finite, or overlaps the exact value only because it is wide."""
     if not shadow.is_finite():
-        return bool(shadow.is_nan()) is False
+        return True
     if not shadow.overlaps(ball):
         return False
     return bool(shadow.rad() > abs(ball).abs_upper() * form.unit_roundoff / 16)

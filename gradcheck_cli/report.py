@@ -297,3 +297,12 @@ def decimal(ball: Any, digits: int = DIGITS) -> str | None:
         sign, bare = ("-", mantissa[1:]) if mantissa.startswith("-") else ("", mantissa)
         return sign + "0." + "0" * (-int(exponent) - 1) + bare.replace(".", "")
     return mantissa + (f"e{int(exponent)}" if e else "")
+
+
+def interval(ball: Any) -> str | None:
+    """A ball as text: decimal where it has digits, else flint's `[+/- radius]`; None where it isn't finite."""
+    if not ball.is_finite():
+        return None
+    if ball.contains(0) and not ball.is_zero():
+        return str(ball.str(3))
+    return decimal(ball)

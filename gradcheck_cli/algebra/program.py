@@ -63,7 +63,6 @@ class Program:
         names: dict[Node, str] = {Variable(n): f"x{i}" for i, n in enumerate(inputs)}
         scope: dict[str, Any] = {}
         prelude: list[str] = []
-        fixed: list[str] = []  # names computed in the prelude and used in the body
         body: list[str] = []
         varying: set[Node] = set(names)
         for output in expanded:
@@ -84,18 +83,15 @@ class Program:
                             body.append(line)
                         else:
                             prelude.append(line)
-                            fixed.append(name)
-        results = ", ".join(names[o] for o in expanded)
+        results = "".join(f"{names[o]}, " for o in expanded)
         parameters = ", ".join(f"x{i}" for i in range(len(inputs)))
         self.length = len(body)
-        self._key, self._tables = key, {}
-        self._scope = scope
-        unpack = [f"{', '.join(fixed)}, = fixed"] if fixed else []
-        lines = [f"def run(fixed, {parameters}):", *unpack, *body, f"return ({results},)"]
-        source = "\n ".join(lines) + "\n"
-        source += "\n ".join(["def prelude():", *prelude, f"return ({', '.join(fixed)},)" if fixed else "return ()"])
-        exec(compile(source, "<program>", "exec"), scope)  # noqa: S102 - our own straight-line code, see above
-        self._run, self._prelude = scope["run"], scope["prelude"]
+        self._key, self._bound = key, {}
+        # What doesn't vary is computed by `bind` and reaches `run` as a closure: a call costs nothing for it.
+        lines = ["def bind():", *(f" {line}" for line in prelude), f" def run({parameters}):"]
+        lines += [*(f"  {line}" for line in body), f"  return ({results})", " return run"]
+        exec(compile("\n".join(lines), "<program>", "exec"), scope)  # noqa: S102 - our own straight-line code, see above
+        self._bind = scope["bind"]
 
     @staticmethod
     def _operation(item: Call, algebra: Algebra, names: Mapping[Node, str], scope: dict[str, Any]) -> str:
@@ -118,10 +114,10 @@ class Program:
     def bind(self) -> Callable[..., tuple[Any, ...]]:
         """The function of the inputs at the present key (precision)."""
         key = self._key()
-        if key not in self._tables:
-            self._tables[key] = self._prelude()
-        fixed, run = self._tables[key], self._run
-        return lambda *values: run(fixed, *values)
+        run = self._bound.get(key)
+        if run is None:
+            run = self._bound[key] = self._bind()
+        return run
 
     def __call__(self, *values: Any) -> tuple[Any, ...]:
         return self.bind()(*values)

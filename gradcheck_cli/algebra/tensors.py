@@ -12,7 +12,10 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from flint import ctx
 
+from gradcheck_cli.algebra.balls import PLAIN
+from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.functions import TABLE, Function
 from gradcheck_cli.language.parser import composition
@@ -117,11 +120,12 @@ def operation(name: str, *settings: int) -> Callable[..., Any]:
     return target  # type: ignore[no-any-return]
 
 
+_FOLDING = 2500
+"""Bits at which constants are computed: twice a double's exponent range, so that the double is the nearest."""
+
+
 def fold(tree: Node) -> Node:
     """`tree` with every subexpression without a variable replaced by the double nearest to its value."""
-    from gradcheck_cli.algebra.balls import PLAIN
-    from gradcheck_cli.algebra.program import Program
-
     varying: set[Node] = set()
     done: dict[Node, Node] = {}
     for item in walk(tree):
@@ -133,7 +137,8 @@ def fold(tree: Node) -> Node:
                 varying.add(item)
                 done[item] = Call(item.function, tuple(done[a] for a in item.arguments), item.position)
             elif TABLE[item.function].parameters or item.function != "inf":
-                (value,) = Program([item], [], PLAIN)()
+                with ctx.workprec(_FOLDING):
+                    (value,) = Program([item], [], PLAIN)()
                 done[item] = Constant(value if isinstance(value, bool) or value is None else float(value), item.position)
             else:
                 done[item] = Constant(float("inf"), item.position)

@@ -3,7 +3,8 @@
 Stage by stage: SymPy's derivative of each stage is evaluated in balls under the SMOOTH algebra, whose results are finite
 only where the function is certified to be analytic; the chain is accumulated in reverse, in balls. A stage's value at an
 inexact argument is enclosed by the mean value theorem, f(mid) + f'(ball)*(ball - mid), so that a long chain loses no
-more precision than its derivative does. Where smoothness can't be certified, `exact.kinks` looks at both sides.
+more precision than its derivative does. Where SymPy has no derivative, power series take its place; where smoothness can't be
+certified, `exact.kinks` looks at both sides.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from functools import lru_cache
 
 from flint import arb, ctx
 
-from gradcheck_cli.algebra.balls import PLAIN, SMOOTH
+from gradcheck_cli.algebra.balls import NAN, SMOOTH
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.exact.derivative import differentiate
+from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.exact.truth import Ball, Truth
+from gradcheck_cli.exact.values import Values, Wrt, canonical, working_precision
+from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Format
-from gradcheck_cli.language.tree import Constant, Node, Variable, substitute
+from gradcheck_cli.language.tree import Constant, Node
 from gradcheck_cli.problem import Chain, Stage
-
-Wrt = tuple[str, ...]
 
 PRECISIONS = (128, 256, 512, 1024, 2048, 4096)
 """Bits of working precision, tried in turn. 128 leaves 60 bits for cancellation in float64."""
@@ -40,15 +42,6 @@ def tight(ball: Ball, form: Format) -> bool:
     return bool(ball.abs_upper() < form.smallest_subnormal / 8) or bool(ball.abs_lower() > form.largest * 2)
 
 
-def _precision() -> int:
-    return int(ctx.prec)
-
-
-def canonical(tree: Node, inputs: Sequence[str]) -> Node:
-    """The tree with its inputs numbered, so that equal stages of a chain are derived and compiled once."""
-    return substitute(tree, {name: Variable(f"_{i}") for i, name in enumerate(inputs)})
-
-
 @lru_cache(maxsize=1024)
 def _stage_program(tree: Node, count: int) -> Program | None:
     """(value, partial derivatives...) in the SMOOTH algebra; None where SymPy has no derivative."""
@@ -56,34 +49,7 @@ def _stage_program(tree: Node, count: int) -> Program | None:
     partials = [differentiate(tree, (name,)) for name in names]
     if any(p is None for p in partials):
         return None
-    return Program([tree, *(p for p in partials if p is not None)], names, SMOOTH, _precision)
-
-
-@lru_cache(maxsize=1024)
-def _value_program(tree: Node, count: int) -> Program:
-    return Program([tree], [f"_{i}" for i in range(count)], PLAIN, _precision)
-
-
-class Values:
-    """The chain's stages as plain balls, with any name moved by an offset: what limits and quotients are made of."""
-
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
-        self._steps: list[tuple[Stage, Program]] = [
-            (stage, _value_program(canonical(stage.tree, stage.inputs), len(stage.inputs))) for stage in chain.stages
-        ]
-
-    def __call__(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> Ball:
-        """The output's ball at `point` (name -> ball) at the present precision; a nan ball outside the domain."""
-        return self.every(point, offsets)[self._chain.output]
-
-    def every(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> dict[str, Ball]:
-        """The ball of every input and stage."""
-        values = {name: ball + offsets[name] if name in offsets else ball for name, ball in point.items()}
-        for stage, program in self._steps:
-            (value,) = program(*(values[name] for name in stage.inputs))
-            values[stage.name] = value + offsets[stage.name] if stage.name in offsets else value
-        return values
+    return Program([tree, *(p for p in partials if p is not None)], names, SMOOTH, working_precision)
 
 
 class Enclosure:
@@ -97,14 +63,21 @@ class Enclosure:
         self.values = Values(chain)
         higher = any(len(wrt) > 1 for wrt in derivatives)
         self._direct = self._direct_program() if higher or len(chain.stages) == 1 else None
-        self._steps: list[tuple[Stage, Program | None]] = []
-        if self._direct is None and not higher:
-            self._steps = [
-                (stage, _stage_program(canonical(stage.tree, stage.inputs), len(stage.inputs))) for stage in chain.stages
-            ]
+        self._steps: list[tuple[Stage, Program]] = []
+        self.by_series = self._direct is None and not self._compile_stages(higher)
         self._evaluate: Callable[[Sequence[Ball]], list[Ball] | None] = (
-            self._by_formula if self._direct is not None else self._by_stages
+            self._by_series if self.by_series else self._by_stages if self._direct is None else self._by_formula
         )
+        self._witness = Witness(chain)
+
+    def _compile_stages(self, higher: bool) -> bool:
+        """Whether every stage has a derivative by formula (and only first derivatives are asked)."""
+        for stage in () if higher else self.chain.stages:
+            program = _stage_program(canonical(stage.tree, stage.inputs), len(stage.inputs))
+            if program is None:
+                return False
+            self._steps.append((stage, program))
+        return not higher
 
     def _direct_program(self) -> Program | None:
         """(value, derivatives...) of the composed tree; a derivative by the output itself is 1."""
@@ -115,7 +88,7 @@ class Enclosure:
             if derivative is None:
                 return None
             trees.append(derivative)
-        return Program(trees, self.chain.inputs, SMOOTH, _precision)
+        return Program(trees, self.chain.inputs, SMOOTH, working_precision)
 
     def at(self, columns: Mapping[str, Sequence[float]]) -> tuple[list[list[Truth | Ball]], list[Ball | None]]:
         """For each derivative a list with one entry a point (a ball where regular, else a Truth), and the values' balls.
@@ -149,13 +122,13 @@ class Enclosure:
 
     def _settle(self, point: tuple[float, ...]) -> tuple[list[Truth | Ball], Ball | None]:
         """One point: raise the precision until every ball is tight; hand what stays singular to `kinks`."""
-        from gradcheck_cli.exact.kinks import limits
-
         found: list[Truth | Ball | None] = [None] * len(self.derivatives)
         value: Ball | None = None
         if all(math.isfinite(x) for x in point):
-            stuck = 0
+            hopeless = False
             for precision in PRECISIONS:
+                if hopeless and precision != PRECISIONS[-1]:
+                    continue
                 with ctx.workprec(precision):
                     balls = self._evaluate([arb(x) for x in point])
                 if balls is not None:
@@ -165,12 +138,9 @@ class Enclosure:
                             found[i] = ball
                 if all(f is not None for f in found):
                     break
-                # A certified singularity stays one at any precision: two tries are enough to tell it from a wide ball.
+                # A singularity stays one at any precision: what isn't finite at all is tried at the highest only.
                 waiting = [b for f, b in zip(found, (balls or [None])[1:], strict=False) if f is None]
-                if balls is None or not balls[0].is_finite() or not any(b.is_finite() for b in waiting):
-                    stuck += 1
-                    if stuck == 2:
-                        break
+                hopeless = balls is None or not balls[0].is_finite() or not any(b.is_finite() for b in waiting)
         named = dict(zip(self.chain.inputs, point, strict=True))
         for i, wrt in enumerate(self.derivatives):
             if found[i] is None:
@@ -181,15 +151,17 @@ class Enclosure:
         assert self._direct is not None
         return list(self._direct(*point))
 
+    def _by_series(self, point: Sequence[Ball]) -> list[Ball] | None:
+        """(value, derivatives...) where SymPy has no formula: by power series, which are certified just as well."""
+        named = dict(zip(self.chain.inputs, point, strict=True))
+        found = [self._witness.derivative(named, wrt) for wrt in self.derivatives]
+        return [self.values(named, {}), *(NAN if ball is None else ball for ball in found)]
+
     def _by_stages(self, point: Sequence[Ball]) -> list[Ball] | None:
         """(value, totals...) by accumulation in reverse; None where a stage isn't certified smooth."""
-        if not self._steps:
-            return None
         values: dict[str, Ball] = dict(zip(self.chain.inputs, point, strict=True))
         partials: list[Sequence[Ball]] = []
         for stage, program in self._steps:
-            if program is None:
-                return None
             arguments = [values[name] for name in stage.inputs]
             value, *slopes = program(*arguments)
             if not value.is_finite():

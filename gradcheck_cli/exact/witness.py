@@ -1,4 +1,4 @@
-"""The second witness: derivatives without SymPy, from truncated power series with ball coefficients (`flint.arb_series`).
+"""The second witness: derivatives without SymPy, from power series with ball coefficients (`flint.arb_series`).
 
 A direction's n-th derivative is n! times a Taylor coefficient of f(x + t*d); mixed partials follow by polarisation,
 
@@ -19,9 +19,9 @@ from flint import arb, arb_series, ctx
 
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.series import SERIES, coefficient, terms
-from gradcheck_cli.exact.enclosure import Values, Wrt, canonical
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.exact.truth import Ball, Kind
+from gradcheck_cli.exact.values import Values, Wrt, canonical
 from gradcheck_cli.language.tree import Node
 from gradcheck_cli.problem import Chain
 
@@ -36,12 +36,15 @@ class Witness:
         self._steps = [(s, _program(canonical(s.tree, s.inputs), len(s.inputs))) for s in chain.stages]
         self._values = Values(chain)
 
-    def confirms(self, point: Mapping[str, float], wrt: Wrt, ball: Ball) -> bool:
-        """True where a derivative found without SymPy overlaps `ball`, at a precision that would show a difference."""
+    def confirms(self, point: Mapping[str, float], wrt: Wrt, ball: Ball, series: bool = True) -> bool:
+        """True where a derivative found without SymPy overlaps `ball`, at a precision that would show a difference.
+
+        `series=False` leaves the series out: where `ball` comes from them, they are no second witness.
+        """
         goal = 64
-        for precision in PRECISIONS:
+        for precision in PRECISIONS if series else ():
             with ctx.workprec(precision):
-                found = self.derivative(point, wrt)
+                found = self.derivative({name: arb(x) for name, x in point.items()}, wrt)
             if found is None or not found.is_finite():
                 continue
             if not found.overlaps(ball):
@@ -51,7 +54,7 @@ class Witness:
         settled = limits(self._values, point, wrt)
         return settled.kind is Kind.REGULAR and bool(settled.ball.overlaps(ball))
 
-    def derivative(self, point: Mapping[str, float], wrt: Wrt) -> Ball | None:
+    def derivative(self, point: Mapping[str, Ball], wrt: Wrt) -> Ball | None:
         """The derivative at the present precision; None where the series has no value."""
         order = len(wrt)
         total = arb(0)
@@ -65,9 +68,9 @@ class Witness:
                     total += (-1) ** (order - size) * term
         return total
 
-    def _coefficient(self, point: Mapping[str, float], direction: Mapping[str, int], order: int) -> Ball | None:
+    def _coefficient(self, point: Mapping[str, Ball], direction: Mapping[str, int], order: int) -> Ball | None:
         values: dict[str, Any] = {
-            name: arb_series([arb(x), arb(direction.get(name, 0))], prec=order + 1) for name, x in point.items()
+            name: arb_series([x, arb(direction.get(name, 0))], prec=order + 1) for name, x in point.items()
         }
         for stage, program in self._steps:
             (value,) = program(*(values[name] for name in stage.inputs))

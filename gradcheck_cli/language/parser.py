@@ -158,7 +158,7 @@ class _Translation:
     def syntax(self, problem: SyntaxError) -> InputError:
         column = problem.offset - 1 if problem.offset else len(self.source)  # 0: the end
         message = (problem.msg or "invalid syntax").split(". ")[0].split(" (")[0]
-        if "digits" in message and "limit" in message:
+        if "digits" in (problem.msg or ""):
             message = "a number of thousands of digits"
         if message.startswith(("invalid syntax", "unexpected EOF", "invalid decimal")):
             rest = self.source[column:]

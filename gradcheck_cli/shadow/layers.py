@@ -144,8 +144,11 @@ class Rounded(Exact):
         self._functions: dict[str, Callable[..., Cell]] = {}
 
     def scalar(self, value: float | bool) -> Cell:
-        """Kernels round an argument to their format."""
-        return self.convert(self.number(value, DOUBLE), self.form)
+        """The float itself: kernels use it as it is, or rounded to their format."""
+        if isinstance(value, bool):
+            return value
+        cell = arb(value)
+        return cell if _significant(value) <= self.form.bits else self.convert(cell, self.form)
 
     constant = scalar
 
@@ -172,8 +175,6 @@ class Rounded(Exact):
     def convert(self, cell: Cell, form: Format) -> Cell:
         if not isinstance(cell, arb) or cell.is_zero():
             return cell
-        if cell.is_exact() and form.bits == self.form.bits and cell.man_exp()[0].bit_length() <= form.bits:
-            return cell  # unless it overflows, which no layer models
         return cell * arb(1, form.unit_roundoff) + arb(0, form.smallest_subnormal)
 
 
@@ -183,6 +184,14 @@ _SELECT = frozenset({
     "heaviside", "relu6", "hardtanh", "threshold", "hardshrink", "inf",
 })  # fmt: skip
 """Rows that only choose among floats, or change a sign: they don't round."""
+
+
+def _significant(value: float) -> int:
+    """How many bits of significand a number needs (0 for infinities and nan)."""
+    if not math.isfinite(value):
+        return 0
+    numerator = abs(value.as_integer_ratio()[0])
+    return (numerator // (numerator & -numerator)).bit_length() if numerator else 0
 
 
 class Symbolic:
