@@ -16,19 +16,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from flint import arb, ctx
+from flint import ctx
 
 from gradcheck_cli.autograd.modes import Outcome, TorchChain, Wrt
+from gradcheck_cli.claims import check_claim
 from gradcheck_cli.exact import derivative
 from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
 from gradcheck_cli.exact.values import canonical
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import FORMATS, Floats, Format
-from gradcheck_cli.language.tree import Variable, variables
 from gradcheck_cli.problem import Chain, Problem, Stage, derivative_name
 from gradcheck_cli.report import VERDICTS, Column, Detail, Report, decimal, interval
-from gradcheck_cli.verdict import QUICK, Cause, Judgement, Shade, Verdict, distance, judge, judge_plainly
+from gradcheck_cli.shadow.follow import formula, shades
+from gradcheck_cli.shadow.shade import Shade
+from gradcheck_cli.verdict import QUICK, Cause, Judgement, Verdict, distance, judge, judge_plainly
 
 CHUNK = 65_536
 """Points that go through torch at once: bounds the memory of intermediate results."""
@@ -37,9 +39,6 @@ SHADOW_CHUNK = 4_096
 """Points that the shadow follows at once; a point costs a few balls for each operation."""
 
 SHADOW_PRECISIONS = (256, 1024, 4096)
-
-DISPLAY = 8
-"""Stages up to which composed formulas are derived for display."""
 
 Progress = Callable[[int, int, str], None]
 
@@ -125,7 +124,8 @@ class _Work:
                     self.locals[index] = self._check_stages(run_, values)
                     _blame(run_, self.locals[index], self.problem.chain)
                 if self.problem.claim is not None and (index == 0 or run_.form is not self.runs[index - 1].form):
-                    self.claims.append(self._check_claim(run_))
+                    blank = _blank(run_, run_.chain.output, self.problem.claim.wrt, len(run_.columns[0]))
+                    self.claims.append(check_claim(self.problem.claim, run_.chain, blank, run_.form, self.notes))
         except BaseException as failure:
             self.failure = failure
 
@@ -146,13 +146,8 @@ class _Work:
     def _check(self, run_: _Run, columns: Sequence[Column]) -> dict[str, Floats]:
         """Fill the columns; return torch's values of every name at every point."""
         exact = self._exact(run_)
-        show = len(run_.chain.stages) <= DISPLAY
-        tree = run_.chain.composed() if show else None
         for column in columns:
-            if tree is not None and all(name in run_.chain.inputs for name in column.wrt):
-                column.formula = derivative.formula(tree, column.wrt, 500)
-            elif tree is not None and column.wrt[0] in [s.name for s in run_.chain.stages]:
-                column.formula = _tail_formula(run_.chain, column.wrt[0])
+            column.formula = derivative.chain_formula(run_.chain, column.wrt)
         count = len(columns[0]) if columns else 0
         values: dict[str, Floats] = {n: np.empty(count) for n in (*run_.chain.inputs, *(s.name for s in run_.chain.stages))}
         for start in range(0, count, CHUNK):
@@ -214,6 +209,8 @@ class _Work:
                     waiting.setdefault(index, []).append(k)
                 else:
                     self._enter(run_, column, part.start + index, judgement, truth, None)
+        if self.problem.callables and len(run_.chain.stages) == 1 and run_.mode != "forward":
+            self._probe_upstream(run_, columns, part, points, outcome)
         indices = sorted(waiting)
         for start in range(0, len(indices), SHADOW_CHUNK):
             self._follow(run_, columns, exact, part, outcome, truths, waiting, indices[start : start + SHADOW_CHUNK])
@@ -236,20 +233,21 @@ class _Work:
         """Run the shadow over some entries and judge them."""
         points = {name: column[part][indices] for name, column in run_.points.items()}
         wanted = {(i, k) for i in indices for k in waiting[i]}
-        shades: dict[tuple[int, int], Shade] = {}
+        seen: dict[tuple[int, int], Shade] = {}
         rest = list(indices)
         cut: tuple[str, ...] = outcome.cut
         for precision in SHADOW_PRECISIONS:
             if self.stop or not rest:
                 break
             with ctx.workprec(precision):
-                found, cut = self._shade(run_, {n: c[[indices.index(i) for i in rest]] for n, c in points.items()})
+                here = {n: c[[indices.index(i) for i in rest]] for n, c in points.items()}
+                found, cut = shades(self._torch(run_), run_.mode, run_.form, self._tensors(run_, here), here, run_.derivatives)
             again = []
             for position, i in enumerate(rest):
                 for k in waiting[i]:
                     shade = found[run_.derivatives[k]][position] if found else None
                     if shade is not None:
-                        shades[i, k] = shade
+                        seen[i, k] = shade
                     truth = truths[k][i]
                     if shade is not None and truth.kind is Kind.REGULAR and _blurred(shade.exact, truth.ball, run_.form):
                         again.append(i)
@@ -261,7 +259,7 @@ class _Work:
                 return
             column, truth, wrt = columns[k], truths[k][i], run_.derivatives[k]
             number = None if outcome.gradients[wrt] is None else float(column.autograd[part][i])
-            shade = shades.get((i, k))
+            shade = seen.get((i, k))
             judgement = judge(
                 number, truth, run_.form, shade, self.problem.limits, cut or outcome.cut, outcome.refusals.get(wrt)
             )
@@ -300,7 +298,31 @@ class _Work:
         if detail != _PLAIN:
             column.details[index] = detail
 
-    # -- the shadow -------------------------------------------------------------------------------------------------
+    def _probe_upstream(
+        self, run_: _Run, columns: Sequence[Column], part: slice, points: Mapping[str, Floats], outcome: Outcome
+    ) -> None:
+        """A backward is linear in the upstream gradient: twice the cotangent gives twice the result, exactly. A custom one
+        that drops or misuses it is right for the cotangent 1, and is refuted here."""
+        first = [wrt for wrt in run_.derivatives if len(wrt) == 1]
+        doubled = self._torch(run_).differentiate(run_.mode, self._tensors(run_, points), first, cotangent=2.0)
+        for column, wrt in zip(columns, run_.derivatives, strict=True):
+            once, twice = outcome.gradients[wrt], doubled.gradients.get(wrt)
+            if once is None or twice is None:
+                continue
+            with np.errstate(all="ignore"):
+                expected, found = 2 * _numpy(once), _numpy(twice)
+                off = np.abs(found - expected) > np.sqrt(run_.form.unit_roundoff) * np.abs(expected)
+            passed = column.verdicts[part] == _CODES[Verdict.MATCH]
+            for index in np.flatnonzero(off & passed & np.isfinite(found)).tolist():
+                column.verdicts[part.start + index] = _CODES[Verdict.MISMATCH]
+                column.details[part.start + index] = Detail(
+                    cause=Cause.FORMULA,
+                    stage=run_.chain.output,
+                    text=f"with the upstream gradient 2 autograd returns {found[index]:.6g} instead of {expected[index]:.6g}: "
+                    "the backward drops or misuses the upstream gradient",
+                )
+
+    # -- torch ------------------------------------------------------------------------------------------------------
 
     def _tensors(self, run_: _Run, points: Mapping[str, Floats]) -> dict[str, torch.Tensor]:
         """The points as tensors of the format; a single point is a tensor without dimensions, as a user would write it."""
@@ -311,68 +333,14 @@ class _Work:
             tensors[name] = torch.tensor(array, dtype=torch.float64).to(dtype).to(self.problem.device)
         return tensors
 
-    def _shade(self, run_: _Run, points: Mapping[str, Floats]) -> tuple[dict[Wrt, list[Shade | None]], tuple[str, ...]]:
-        """Follow the run at some points with exact and with rounded balls, at flint's present precision."""
-        from gradcheck_cli.shadow.layers import Exact, Rounded
-        from gradcheck_cli.shadow.mode import Shadow
-
-        count = len(next(iter(points.values())))
-        shadow = Shadow([Exact(), Rounded(run_.form)], count)
-        tensors = self._tensors(run_, points)
-        for name, tensor in tensors.items():
-            cells = [arb(x) for x in points[name].tolist()]
-            shadow.seed(tensor, [cells, cells])
-        chain = self._torch(run_)
-        chain.mark = shadow.mark
-        try:
-            with shadow:
-                outcome = chain.differentiate(run_.mode, tensors, run_.derivatives)
-        finally:
-            chain.mark = lambda stage: None
-        shades: dict[Wrt, list[Shade | None]] = {}
-        trace, opaque = shadow.trace, tuple(shadow.opaque)
-        for wrt in run_.derivatives:
-            gradient = outcome.gradients[wrt]
-            if gradient is None:
-                shades[wrt] = [None] * count
-                continue
-            exact, rounded = shadow.cells(gradient, 0), shadow.cells(gradient, 1)
-            shades[wrt] = [
-                Shade(
-                    exact[i],
-                    rounded[i],
-                    _where(trace.infinite.get(i)),
-                    i in trace.infinite and trace.infinite[i].kind == "overflow",
-                    _where(trace.tiny.get(i)),
-                    trace.trap.get(i, False),
-                    opaque,
-                )
-                for i in range(count)
-            ]
-        return shades, outcome.cut
-
     def _formula(self, run_: _Run, points: Mapping[str, Floats], wrt: Wrt, index: int) -> str | None:
-        """The formula that autograd applies, from the shadow in symbols, at one point (its conditions stay symbolic)."""
-        import sympy
-
-        from gradcheck_cli.shadow.layers import Symbolic
-        from gradcheck_cli.shadow.mode import Shadow
-
-        if len(run_.chain.stages) > DISPLAY:
+        """The formula that autograd applies at one of the points."""
+        if len(run_.chain.stages) > derivative.LONGEST_CHAIN:
             return None
         tensors = self._tensors(run_, {name: column[[index]] for name, column in points.items()})
-        shadow = Shadow([Symbolic()], 1)
-        for name, tensor in tensors.items():
-            shadow.seed(tensor, [[sympy.Symbol(name, real=True)]])
-        try:
-            with shadow:
-                outcome = self._torch(run_).differentiate(run_.mode, tensors, [wrt])
-            gradient = outcome.gradients[wrt]
-            return None if gradient is None or shadow.opaque else derivative.tidy(shadow.cells(gradient, 0)[0], 500)
-        except (LookupError, RecursionError, TypeError, ValueError):
-            return None  # a formula is a courtesy: the verdict stands without it
+        return formula(self._torch(run_), run_.mode, tensors, wrt)
 
-    # -- stages and claims ------------------------------------------------------------------------------------------
+    # -- stages -----------------------------------------------------------------------------------------------------
 
     def _check_stages(self, run_: _Run, values: Mapping[str, Floats]) -> list[Column]:
         """Every stage's own derivatives, at the floats that torch gave it. Equal stages are checked in one batch."""
@@ -402,99 +370,8 @@ class _Work:
                 ]
         return [column for stage in reversed(run_.chain.stages) for column in columns.get(stage.name, [])]
 
-    def _check_claim(self, run_: _Run) -> Column:
-        """The user's formula against the exact derivative, in balls, at every point; and symbolically where SymPy can."""
-        claim = self.problem.claim
-        assert claim is not None
-        from gradcheck_cli.algebra.balls import PLAIN
-        from gradcheck_cli.algebra.program import Program
-
-        count = len(next(iter(run_.points.values())))
-        column = _blank(run_, self.problem.chain.output, claim.wrt, count)
-        column.mode, column.claim = "claim", claim.text
-        sharp = Format("claim", CLAIM_BITS, -(1 << 20), 1 << 20)
-        enclosure = Enclosure(run_.chain, [claim.wrt], sharp)
-        (truths,), _ = enclosure.at({name: values.tolist() for name, values in run_.points.items()})
-        names = variables(claim.tree)
-        program = Program([claim.tree], names, PLAIN, lambda: ctx.prec)
-        same = _same_formula(run_.chain, claim)
-        shared = [c for c in run_.columns if c.wrt == claim.wrt]
-        column.formula = shared[0].formula if shared else None
-        for index in range(count):
-            truth = truths[index] if isinstance(truths[index], Truth) else regular(truths[index])
-            point = {name: arb(float(values[index])) for name, values in run_.points.items()}
-            with ctx.workprec(8 * CLAIM_BITS):
-                everything = enclosure.values.every(point, {})
-                (value,) = program(*(everything[name] for name in names))
-            column.exact[index] = truth.ball
-            number = float(value.mid()) if value.is_finite() else float("nan")
-            column.autograd[index] = number
-            column.verdicts[index] = _CODES[_claim_verdict(truth, value)]
-            if truth.kind is Kind.REGULAR:
-                column.error_ulps[index] = distance(number, truth.ball, run_.form)
-            if column.verdict(index) is Verdict.MISMATCH:
-                column.details[index] = Detail(cause=Cause.CLAIM, autograd_formula=claim.text.partition("=")[2].strip() or claim.text)
-        wrong = np.flatnonzero(column.verdicts == _CODES[Verdict.MISMATCH])
-        if len(wrong):
-            simplest = min(wrong.tolist(), key=lambda i: (sum(len(repr(float(v[i]))) for v in run_.points.values()), i))
-            where = ", ".join(f"{n}={float(v[simplest]):g}" for n, v in run_.points.items())
-            self.notes.append(
-                f"the claim is refuted at {where}: exact {decimal(column.exact[simplest])}, claimed {float(column.autograd[simplest])!r}"
-            )
-        elif same:
-            self.notes.append("the claim is the derivative, by symbols too")
-        return column
-
-
-CLAIM_BITS = 200
-"""Bits to which a claim must agree: no slip is smaller, and any two equal formulas agree so far."""
 
 _PLAIN = Detail()
-
-
-def _claim_verdict(truth: Truth, value: Any) -> Verdict:
-    if truth.kind is Kind.OUTSIDE:
-        return Verdict.OUTSIDE_DOMAIN
-    if truth.kind is Kind.NONDIFFERENTIABLE:
-        return Verdict.NONDIFFERENTIABLE
-    if truth.kind is Kind.UNKNOWN:
-        return Verdict.UNDECIDED
-    if not value.is_finite():
-        return Verdict.UNDECIDED if not value.is_nan() else Verdict.MISMATCH
-    return Verdict.MATCH if value.overlaps(truth.ball) else Verdict.MISMATCH
-
-
-def _same_formula(chain: Chain, claim: Any) -> bool:
-    """True where SymPy shows that claim and derivative are one formula."""
-    import sympy
-
-    from gradcheck_cli.algebra.symbols import to_symbols
-    from gradcheck_cli.language.tree import substitute
-
-    if len(chain.stages) > DISPLAY or not all(name in chain.inputs for name in claim.wrt):
-        return False
-    if derivative.formula(chain.composed(), claim.wrt) is None:
-        return False
-    trees: dict[str, Any] = {}
-    for stage in chain.stages:
-        trees[stage.name] = substitute(stage.tree, trees)
-    found = derivative.differentiate(chain.composed(), claim.wrt)
-    if found is None:
-        return False
-    difference = to_symbols(found) - to_symbols(substitute(claim.tree, trees))
-    if difference.count_ops() > derivative.TIDY:
-        return False
-    return bool(sympy.expand(difference) == 0)
-
-
-def _tail_formula(chain: Chain, name: str) -> str | None:
-    """The derivative of the output by a stage: in terms of that stage and the inputs."""
-    from gradcheck_cli.language.tree import substitute
-
-    trees: dict[str, Any] = {}
-    for stage in chain.stages:
-        trees[stage.name] = Variable(name) if stage.name == name else substitute(stage.tree, trees)
-    return derivative.formula(trees[chain.output], (name,), 500)
 
 
 def _blame(run_: _Run, local: Sequence[Column], chain: Chain) -> None:
@@ -573,12 +450,8 @@ def _middle(ball: Ball | None) -> float:
     return float("nan") if ball is None else float(ball)
 
 
-def _where(event: Any) -> tuple[str, str | None] | None:
-    return None if event is None else (event.operation, event.stage)
-
-
 def _numpy(tensor: torch.Tensor) -> Floats:
-    return tensor.detach().to("cpu", torch.float64).numpy().reshape(-1)  # type: ignore[no-any-return]
+    return tensor.detach().to("cpu", torch.float64).numpy().reshape(-1)
 
 
 def _describe(problem: Problem) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from gradcheck_cli.verdict import Cause, Verdict
 
 SCHEMA = 1
 _EXPONENT_DIGITS = 9  # a number with a longer exponent is beyond every format, and nobody reads it
-VERDICTS = tuple(Verdict)
+VERDICTS: tuple[Verdict, ...] = tuple(Verdict)
 DIGITS = 20
 """Significant digits of an exact value in JSON, if the enclosure has as many."""
 
@@ -114,7 +114,7 @@ class Column:
         return len(self.autograd)
 
     def verdict(self, index: int) -> Verdict:
-        return VERDICTS[self.verdicts[index]]
+        return VERDICTS[int(self.verdicts[index])]
 
     def counts(self) -> Counter[Verdict]:
         return Counter({VERDICTS[code]: int(n) for code, n in zip(*np.unique(self.verdicts, return_counts=True), strict=True)})

@@ -12,6 +12,7 @@ from typing import Any
 from gradcheck_cli.exact.truth import Ball, Kind, Truth
 from gradcheck_cli.floats import Format
 from gradcheck_cli.problem import Limits
+from gradcheck_cli.shadow.shade import Shade
 
 
 class Verdict(StrEnum):
@@ -108,26 +109,14 @@ _CAUSE_SENTENCES = {
 
 # -- judging ------------------------------------------------------------------------------------------------------------
 
+Place = tuple[str, str | None]
+"""An operation and the stage it belongs to."""
+
 QUICK = 4.0
 """Ulps within which autograd matches without looking at its operations: a few roundings."""
 
 MARGIN = 4.0
 """How far beyond the modelled rounding a kernel must be before it is blamed: promises of kernels are not proofs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shade:
-    """What the shadow saw of one entry. `exact`: autograd's operations in exact arithmetic; `rounded`: all that rounding may
-    make of them. `infinite`, `tiny`: the first operation whose float left the range upwards or downwards, with its stage;
-    `overflow`: the exact result of the first was finite. `trap`: nan came of a factor that is exactly 0."""
-
-    exact: Ball
-    rounded: Ball
-    infinite: tuple[str, str | None] | None = None
-    overflow: bool = False
-    tiny: tuple[str, str | None] | None = None
-    trap: bool = False
-    opaque: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,24 +230,27 @@ def _apart(
     ball = truth.ball
     formula_error = relative(shade.exact, ball)
     total = _relative_float(autograd, ball)
-    errors = {
-        "formula_error": 0.0 if formula_error is not None and shade.exact.overlaps(ball) else formula_error,
-        "rounding_error": _relative_between(autograd, shade.exact, ball),
-    }
+    if formula_error is not None and shade.exact.overlaps(ball):
+        formula_error = 0.0
+    rounding_error = _relative_between(autograd, shade.exact, ball)
     lost = total is None or total > math.sqrt(form.unit_roundoff)
     subnormal = bool(abs(ball).abs_upper() < form.smallest_normal)
     right_formula = shade.exact.is_finite() and shade.exact.overlaps(ball)
     explained = shade.rounded.is_finite() and _contains(shade.rounded, autograd)
     finite = math.isfinite(autograd)
 
-    def mismatch(cause: Cause, where: tuple[str, str | None] | None = None, text: str | None = None) -> Judgement:
+    def found(verdict: Verdict, cause: Cause | None = None, text: str | None = None, where: Place | None = None) -> Judgement:
         operation, stage = where or (None, None)
-        return Judgement(Verdict.MISMATCH, cause, operation, stage, text, **errors)
+        return Judgement(verdict, cause, operation, stage, text, formula_error, rounding_error)
+
+    def mismatch(cause: Cause, where: Place | None = None, text: str | None = None) -> Judgement:
+        return found(Verdict.MISMATCH, cause, text, where)
+
+    def passed() -> Judgement:
+        return found(Verdict.IMPRECISE if lost and not subnormal else Verdict.MATCH)
 
     if shade.opaque:
-        if not lost or subnormal:
-            return Judgement(Verdict.MATCH, text=_opaque(shade), **errors)
-        return Judgement(Verdict.UNDECIDED, text=_opaque(shade), **errors)
+        return found(Verdict.UNDECIDED if lost and not subnormal else Verdict.MATCH, text=_opaque(shade))
     if shade.exact.is_finite() and not right_formula:
         if cut:
             return mismatch(Cause.NO_GRADIENT, (cut[0], None), f"{cut[0]} returned a tensor without a graph, and no error")
@@ -268,9 +260,7 @@ def _apart(
     if limits.given:
         return mismatch(Cause.TOLERANCE)
     if right_formula and explained:
-        if not lost or subnormal:
-            return Judgement(Verdict.MATCH, **errors)
-        return Judgement(Verdict.IMPRECISE, **errors)
+        return passed()
     if shade.infinite is not None and (not finite or shade.overflow):
         if math.isnan(autograd) and (shade.trap or not shade.overflow or not shade.exact.is_finite()):
             return mismatch(Cause.NAN_TRAP, shade.infinite)
@@ -283,7 +273,7 @@ def _apart(
         return mismatch(Cause.KINK if truth.singular else Cause.KERNEL, None, "autograd's operations have no value in exact arithmetic")
     if not shade.rounded.is_finite():
         # Rounding alone may have led anywhere (a division by what cancels to 0).
-        return Judgement(Verdict.IMPRECISE if lost and not subnormal else Verdict.MATCH, **errors)
+        return passed()
     return mismatch(Cause.KERNEL)
 
 

@@ -50,6 +50,57 @@ def expand(node: Node, algebra: Algebra) -> Node:
     return done[node]
 
 
+LARGEST_PRODUCT = 64
+"""Whole powers up to this one become products."""
+
+
+def economical(trees: Sequence[Node], algebra: Algebra) -> list[Node]:
+    """Equal formulas that take fewer and cheaper operations, and share more of them: whole powers are products, signs move
+    outwards, the arguments of sums and products stand in one order.
+
+    For an algebra that rounds nothing away, such as balls: the identities hold in real arithmetic only.
+    """
+    order: dict[Node, int] = {}
+
+    def call(function: str, *arguments: Node) -> Node:
+        node = _simpler(function, arguments, call)
+        if isinstance(node, Call) and node.function in ("add", "mul"):
+            x, y = node.arguments
+            node = node if order[x] <= order[y] else Call(node.function, (y, x))
+        order.setdefault(node, len(order))
+        return node
+
+    done: dict[Node, Node] = {}
+    expanded = [expand(tree, algebra) for tree in trees]
+    for tree in expanded:
+        for item in walk(tree):
+            if item not in done:
+                known = isinstance(item, Call)
+                done[item] = call(item.function, *(done[a] for a in item.arguments)) if known else item
+                order.setdefault(done[item], len(order))
+    return [done[tree] for tree in expanded]
+
+
+def _simpler(function: str, arguments: tuple[Node, ...], call: Callable[..., Node]) -> Node:
+    """`function(*arguments)` by one of the identities of `economical`."""
+    match function, arguments:
+        case "pow", (x, Constant(value=int(n))) if 2 <= n <= LARGEST_PRODUCT:
+            half = call("pow", x, Constant(n // 2)) if n > 3 else x
+            square = call("mul", half, half)
+            return call("mul", square, x) if n % 2 else square
+        case "neg", (Call(function="neg", arguments=(x,)),):
+            return x
+        case "mul" | "div", (Call(function="neg", arguments=(x,)), y):
+            return call("neg", call(function, x, y))
+        case "mul" | "div", (x, Call(function="neg", arguments=(y,))):
+            return call("neg", call(function, x, y))
+        case "add" | "sub", (x, Call(function="neg", arguments=(y,))):
+            return call("sub" if function == "add" else "add", x, y)
+        case "add", (Call(function="neg", arguments=(x,)), y):
+            return call("sub", y, x)
+    return Call(function, arguments)
+
+
 class Program:
     """`outputs` as one function of `inputs` (positional, in that order), returning a tuple.
 

@@ -31,7 +31,7 @@ _SIMPLE = 10_000
 """Integers, and numerators and denominators of dyadic fractions, up to this size are numbers to SymPy."""
 
 
-class floor(sympy.Function):  # noqa: N801 - printed under this name
+class floor(sympy.Function):
     """The step function, without SymPy's rewriting; its derivative is 0 wherever it has one."""
 
     nargs = 1
@@ -41,7 +41,7 @@ class floor(sympy.Function):  # noqa: N801 - printed under this name
         return sympy.Integer(0)
 
 
-class lgamma(sympy.Function):  # noqa: N801
+class lgamma(sympy.Function):
     """log(abs(gamma(x))); SymPy's loggamma is complex for negative arguments."""
 
     nargs = 1
@@ -53,7 +53,7 @@ class lgamma(sympy.Function):  # noqa: N801
         return sympy.polygamma(0, self.args[0])
 
 
-class where(sympy.Function):  # noqa: N801
+class where(sympy.Function):
     """A choice that SymPy doesn't try to understand: `where(condition, x, y)`."""
 
     nargs = 3
@@ -86,7 +86,7 @@ def sqrt(x: Expression) -> Expression:
     return sympy.sqrt(x)
 
 
-def Pow(x: Expression, y: Expression) -> Expression:  # noqa: N802 - the table's name for it
+def Pow(x: Expression, y: Expression) -> Expression:
     """A power, kept as a symbol where SymPy would compute a huge number or divide by zero."""
     if x.is_Number and y.is_Number:
         size = math.log2(max(abs(x.p), x.q, 2)) * float(max(abs(y.p), 1)) if x.is_Rational and y.is_Rational else math.inf

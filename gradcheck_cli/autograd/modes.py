@@ -41,6 +41,7 @@ class TorchChain:
         self.chain = chain
         self.algebra = TensorAlgebra(dtype, device, callables)
         self.mark: Mark = lambda stage: None
+        self._cotangent = 1.0
         compiled: dict[Any, Program] = {}
         self._steps = []
         for stage in chain.stages:
@@ -63,9 +64,15 @@ class TorchChain:
             values[stage.name] = seen(stage.name, value)
         return values
 
-    def differentiate(self, mode: str, inputs: Mapping[str, Tensor], derivatives: Sequence[Wrt]) -> Outcome:
-        """The derivatives of the output, in `mode`, at `inputs` (detached tensors of one shape)."""
+    def differentiate(
+        self, mode: str, inputs: Mapping[str, Tensor], derivatives: Sequence[Wrt], cotangent: float = 1.0
+    ) -> Outcome:
+        """The derivatives of the output, in `mode`, at `inputs` (detached tensors of one shape).
+
+        `cotangent` multiplies first derivatives of the modes that run backwards (reverse, grad, func).
+        """
         self.algebra.cut.clear()
+        self._cotangent = cotangent
         first = [wrt for wrt in derivatives if len(wrt) == 1]
         higher = [wrt for wrt in derivatives if len(wrt) > 1]
         outcome = Outcome()
@@ -83,6 +90,9 @@ class TorchChain:
                 outcome.refusals[wrt] = _words(refusal)
         outcome.cut = tuple(self.algebra.cut)
         return outcome
+
+    def _ones(self, like: Tensor) -> Tensor:
+        return torch.ones_like(like) if self._cotangent == 1.0 else torch.full_like(like, self._cotangent)
 
     # -- first derivatives ------------------------------------------------------------------------------------------
 
@@ -110,7 +120,7 @@ class TorchChain:
         refusal = _cut(output)
         if refusal is None:
             try:
-                output.backward(torch.ones_like(output))
+                output.backward(self._ones(output))
             except (RuntimeError, NotImplementedError) as problem:
                 refusal = _words(problem)
         for wrt in derivatives:
@@ -132,7 +142,7 @@ class TorchChain:
         if refusal is None and targets:
             try:
                 found = torch.autograd.grad(
-                    output, [values[wrt[0]] for wrt in targets], torch.ones_like(output), allow_unused=True
+                    output, [values[wrt[0]] for wrt in targets], self._ones(output), allow_unused=True
                 )
                 outcome.gradients.update(zip(targets, found, strict=True))
             except (RuntimeError, NotImplementedError) as problem:
@@ -171,10 +181,10 @@ class TorchChain:
             return values[self.chain.output], values
 
         try:
-            result, pullback, values = torch.func.vjp(output, dict(inputs), zeros, has_aux=True)
-            by_input, by_stage = pullback(torch.ones_like(result))
+            result, pullback, values = torch.func.vjp(output, dict(inputs), zeros, has_aux=True)  # type: ignore[misc]
+            by_input, by_stage = pullback(self._ones(result))
             outcome.values = {n: v.detach() for n, v in values.items()}
-            found = {**by_input, **by_stage, self.chain.output: torch.ones_like(result)}
+            found = {**by_input, **by_stage, self.chain.output: self._ones(result)}
             outcome.gradients.update({wrt: found[wrt[0]] for wrt in derivatives})
         except (RuntimeError, NotImplementedError) as problem:
             outcome.gradients.update({wrt: None for wrt in derivatives})
@@ -220,7 +230,7 @@ class TorchChain:
 
         def derivative(function: Callable[[dict[str, Tensor]], Tensor], name: str) -> Callable[[dict[str, Tensor]], Tensor]:
             def by_vjp(leaves: dict[str, Tensor]) -> Tensor:
-                result, pullback = torch.func.vjp(lambda x: function({**leaves, name: x}), leaves[name])
+                result, pullback = torch.func.vjp(lambda x: function({**leaves, name: x}), leaves[name])  # type: ignore[misc]
                 return pullback(torch.ones_like(result))[0]  # type: ignore[no-any-return]
 
             def by_jvp(leaves: dict[str, Tensor]) -> Tensor:

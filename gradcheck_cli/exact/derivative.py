@@ -11,10 +11,17 @@ import sympy
 
 from gradcheck_cli.algebra.symbols import Expression, to_symbols, to_tree
 from gradcheck_cli.language.printer import show
-from gradcheck_cli.language.tree import Node, written_size
+from gradcheck_cli.language.tree import Node, Variable, substitute, written_size
+from gradcheck_cli.problem import Chain
 
 TIDY = 400
 """Operations up to which a formula is tidied for display (expanding a longer one takes noticeable time)."""
+
+LONGEST_CHAIN = 8
+"""Stages up to which a composed formula is derived for display."""
+
+DISPLAYED = 500
+"""Characters up to which a formula is displayed."""
 
 SHORT = 120
 """Nodes up to which a composed formula is differentiated for display: SymPy's time grows with a power of them."""
@@ -54,6 +61,17 @@ def formula(tree: Node, wrt: tuple[str, ...], limit: int = 2000) -> str | None:
     if plain is None or expression.count_ops() > TIDY:
         return plain
     return min((t for t in (plain, tidy(expression, limit)) if t is not None), key=len)
+
+
+def chain_formula(chain: Chain, wrt: tuple[str, ...]) -> str | None:
+    """The derivative of a chain's output for a reader: by inputs, or by one stage (in terms of it, the inputs and the stages
+    before); None where it would be long."""
+    if len(chain.stages) > LONGEST_CHAIN:
+        return None
+    trees: dict[str, Node] = {}
+    for stage in chain.stages:
+        trees[stage.name] = Variable(stage.name) if stage.name in wrt else substitute(stage.tree, trees)
+    return formula(trees[chain.output], wrt, DISPLAYED)
 
 
 def tidy(expression: Expression, limit: int = 2000) -> str | None:

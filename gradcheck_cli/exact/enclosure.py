@@ -16,7 +16,7 @@ from functools import lru_cache
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.balls import NAN, SMOOTH
-from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.algebra.program import Program, economical
 from gradcheck_cli.exact.derivative import differentiate
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.exact.truth import Ball, Truth
@@ -49,7 +49,8 @@ def _stage_program(tree: Node, count: int) -> Program | None:
     partials = [differentiate(tree, (name,)) for name in names]
     if any(p is None for p in partials):
         return None
-    return Program([tree, *(p for p in partials if p is not None)], names, SMOOTH, working_precision)
+    trees = economical([tree, *(p for p in partials if p is not None)], SMOOTH)
+    return Program(trees, names, SMOOTH, working_precision)
 
 
 class Enclosure:
@@ -88,7 +89,7 @@ class Enclosure:
             if derivative is None:
                 return None
             trees.append(derivative)
-        return Program(trees, self.chain.inputs, SMOOTH, working_precision)
+        return Program(economical(trees, SMOOTH), self.chain.inputs, SMOOTH, working_precision)
 
     def at(self, columns: Mapping[str, Sequence[float]]) -> tuple[list[list[Truth | Ball]], list[Ball | None]]:
         """For each derivative a list with one entry a point (a ball where regular, else a Truth), and the values' balls.

@@ -374,7 +374,7 @@ def _split(text: str, offset: int, separator: str = ",") -> list[tuple[str, int]
 
 def _numbers(name: str, value: object) -> tuple[float, ...]:
     """A number or a flat sequence of numbers from Python: lists, arrays, tensors."""
-    plain = value.tolist() if hasattr(value, "tolist") else value
+    plain: Any = value.tolist() if hasattr(value, "tolist") else value
     flat = isinstance(plain, Iterable) and not isinstance(plain, str | bytes | Mapping)
     items: list[Any] = list(plain) if flat else [plain]
     numbers = []

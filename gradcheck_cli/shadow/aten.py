@@ -125,14 +125,9 @@ def _op(name: str, *texts: str, **columns: Any) -> Operation:
     return Operation(name, texts, **columns)
 
 
-_VIEWS = (
-    "alias detach view _unsafe_view reshape _reshape_alias expand expand_as permute transpose t squeeze unsqueeze select slice "
-    "diagonal unfold as_strided narrow view_as split chunk unbind lift_fresh lift is_same_size _has_same_storage_numel "
-    "empty empty_like empty_strided new_empty new_empty_strided _efficientzerotensor resolve_conj resolve_neg broadcast_to "
-    "broadcast_in_dim view_of _local_scalar_dense item equal is_nonzero set_ resize_ record_stream"
-).split()
+_VIEWS = ["alias", "detach", "view", "_unsafe_view", "reshape", "_reshape_alias", "expand", "expand_as", "permute", "transpose", "t", "squeeze", "unsqueeze", "select", "slice", "diagonal", "unfold", "as_strided", "narrow", "view_as", "split", "chunk", "unbind", "lift_fresh", "lift", "is_same_size", "_has_same_storage_numel", "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "_efficientzerotensor", "resolve_conj", "resolve_neg", "broadcast_to", "broadcast_in_dim", "view_of", "_local_scalar_dense", "item", "equal", "is_nonzero", "set_", "resize_", "record_stream"]
 
-_ZEROS = "zeros zeros_like new_zeros zero _new_zeros_with_same_feature_meta".split()
+_ZEROS = ["zeros", "zeros_like", "new_zeros", "zero", "_new_zeros_with_same_feature_meta"]
 
 OPERATIONS: tuple[Operation, ...] = (
     *(_op(name, view=True) for name in _VIEWS),
@@ -252,8 +247,7 @@ def _from_functions() -> dict[str, Function]:
 FROM_FUNCTIONS = MappingProxyType(_from_functions())
 
 INDIFFERENT = frozenset(
-    "dtype layout device pin_memory memory_format non_blocking copy generator implicit out size stride self_num_batch_dims "
-    "buffer self_is_result dim keepdim".split()
+    ["dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "copy", "generator", "implicit", "out", "size", "stride", "self_num_batch_dims", "buffer", "self_is_result", "dim", "keepdim"]
 )
 """Arguments that don't change what an entry is, or whose meaning a row has in its formula."""
 

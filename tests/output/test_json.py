@@ -13,8 +13,9 @@ from gradcheck_cli.report import Column, Detail, Report
 from gradcheck_cli.verdict import Cause, Verdict
 
 FIELDS = [
-    "point", "quantity", "kind", "of", "wrt", "mode", "dtype", "formula", "exact", "left", "right", "autograd", "shadow",
-    "autograd_formula", "error_ulps", "formula_error", "rounding_error", "verdict", "cause", "stage", "operation", "detail",
+    "point", "quantity", "kind", "of", "wrt", "mode", "dtype", "formula", "exact", "left", "right", "autograd",
+    "shadow", "autograd_formula", "error_ulps", "formula_error", "rounding_error", "verdict", "cause", "stage",
+    "operation", "detail",
 ]  # fmt: skip
 
 

@@ -248,8 +248,8 @@ def test_many_points_cost_little() -> None:
     """65,536 points that match are summed up without looking at each."""
     n = 65_536
     big = Column(
-        "dy/dx", "total", "y", ("x",), "reverse", "bfloat16", "1", {"x": np.arange(n, dtype=float)}, np.ones(n), [arb(1)] * n,
-        np.zeros(n), np.zeros(n, dtype=np.uint8),
+        "dy/dx", "total", "y", ("x",), "reverse", "bfloat16", "1", {"x": np.arange(n, dtype=float)}, np.ones(n),
+        [arb(1)] * n, np.zeros(n), np.zeros(n, dtype=np.uint8),
     )  # fmt: skip
     render(report(big))
     start = time.perf_counter()
@@ -260,7 +260,8 @@ def test_many_points_cost_little() -> None:
 @pytest.mark.parametrize(
     ("value", "dtype", "text"),
     [
-        (1.0, "float64", "1.0"), (0.1, "float64", "0.1"), (float(np.float32(0.1)), "float32", "0.1"), (1e20, "float32", "1e+20"),
+        (1.0, "float64", "1.0"), (0.1, "float64", "0.1"), (float(np.float32(0.1)), "float32", "0.1"),
+        (1e20, "float32", "1e+20"),
         (float(np.float16(0.1)), "float16", "0.1"), (0.10009765625, "bfloat16", "0.1"), (math.nan, "float32", "nan"),
         (-math.inf, "float16", "-inf"), (None, "float64", "-"), (-0.0, "float64", "-0.0"), (-0.0, "bfloat16", "-0.0"),
     ],

@@ -1,0 +1,86 @@
+"""The fourth party: a derivative that the user derived by hand, judged in balls at every point, and by symbols where SymPy can."""
+
+from __future__ import annotations
+
+import sympy
+from flint import arb, ctx
+
+from gradcheck_cli.algebra.balls import PLAIN
+from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.algebra.symbols import to_symbols
+from gradcheck_cli.exact.derivative import TIDY, chain_formula, differentiate
+from gradcheck_cli.exact.enclosure import Enclosure
+from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
+from gradcheck_cli.exact.values import working_precision
+from gradcheck_cli.floats import Format
+from gradcheck_cli.language.tree import Node, substitute, variables
+from gradcheck_cli.problem import Chain, Claim
+from gradcheck_cli.report import VERDICTS, Column, Detail, decimal
+from gradcheck_cli.verdict import Cause, Verdict, distance
+
+SHARP = Format("claim", 200, -(1 << 20), 1 << 20)
+"""Claims must agree to 200 bits: no slip is smaller, and two equal formulas agree so far."""
+
+
+def check_claim(claim: Claim, chain: Chain, column: Column, form: Format, notes: list[str]) -> Column:
+    """Fill a blank column with the claim's verdict at each of its points; say in `notes` where it fails, at the simplest one."""
+    column.mode, column.claim = "claim", claim.text
+    column.formula = chain_formula(chain, claim.wrt)
+    enclosure = Enclosure(chain, [claim.wrt], SHARP)
+    (truths,), _ = enclosure.at({name: values.tolist() for name, values in column.points.items()})
+    names = variables(claim.tree)
+    program = Program([claim.tree], names, PLAIN, working_precision)
+    for index, found in enumerate(truths):
+        truth = found if isinstance(found, Truth) else regular(found)
+        point = {name: arb(float(values[index])) for name, values in column.points.items()}
+        with ctx.workprec(8 * SHARP.bits):
+            everything = enclosure.values.every(point, {})
+            (value,) = program(*(everything[name] for name in names))
+        column.exact[index] = truth.ball
+        column.autograd[index] = float(value.mid()) if value.is_finite() else float("nan")
+        verdict = _verdict(truth, value)
+        column.verdicts[index] = VERDICTS.index(verdict)
+        if truth.kind is Kind.REGULAR:
+            column.error_ulps[index] = distance(float(column.autograd[index]), truth.ball, form)
+        if verdict is Verdict.MISMATCH:
+            text = claim.text.partition("=")[2].strip() or claim.text.strip()
+            column.details[index] = Detail(cause=Cause.CLAIM, autograd_formula=text)
+    _summarise(claim, chain, column, notes)
+    return column
+
+
+def _verdict(truth: Truth, value: Ball) -> Verdict:
+    match truth.kind:
+        case Kind.OUTSIDE:
+            return Verdict.OUTSIDE_DOMAIN
+        case Kind.NONDIFFERENTIABLE:
+            return Verdict.NONDIFFERENTIABLE
+        case Kind.UNKNOWN:
+            return Verdict.UNDECIDED
+    if not value.is_finite():
+        return Verdict.MISMATCH if value.is_nan() and not truth.singular else Verdict.UNDECIDED
+    return Verdict.MATCH if value.overlaps(truth.ball) else Verdict.MISMATCH
+
+
+def _summarise(claim: Claim, chain: Chain, column: Column, notes: list[str]) -> None:
+    wrong = [i for i in range(len(column)) if column.verdict(i) is Verdict.MISMATCH]
+    if wrong:
+        simplest = min(wrong, key=lambda i: (sum(len(repr(float(v[i]))) for v in column.points.values()), i))
+        where = ", ".join(f"{name}={float(values[simplest])!r}" for name, values in column.points.items())
+        exact, claimed = decimal(column.exact[simplest]), float(column.autograd[simplest])
+        notes.append(f"the claim is refuted at {where}: exact {exact}, claimed {claimed!r}")
+    elif _same(claim, chain):
+        notes.append("the claim is the derivative: symbols say so too")
+
+
+def _same(claim: Claim, chain: Chain) -> bool:
+    """True where SymPy shows that claim and derivative are one formula."""
+    if chain_formula(chain, claim.wrt) is None or not all(name in chain.inputs for name in claim.wrt):
+        return False
+    trees: dict[str, Node] = {}
+    for stage in chain.stages:
+        trees[stage.name] = substitute(stage.tree, trees)
+    derivative = differentiate(chain.composed(), claim.wrt)
+    assert derivative is not None
+    difference = to_symbols(derivative) - to_symbols(substitute(claim.tree, trees))
+    return difference.count_ops() <= TIDY and bool(sympy.expand(difference) == 0)

@@ -1,0 +1,76 @@
+"""Run a compiled chain under the shadow: in balls for the verdict, in symbols for the reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import sympy
+import torch
+from flint import arb
+
+from gradcheck_cli.autograd.modes import TorchChain, Wrt
+from gradcheck_cli.exact.derivative import DISPLAYED, tidy
+from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.shadow.layers import Exact, Rounded, Symbolic
+from gradcheck_cli.shadow.mode import Event, Shadow
+from gradcheck_cli.shadow.shade import Shade
+
+Tensors = Mapping[str, torch.Tensor]
+
+def shades(
+    chain: TorchChain, mode: str, form: Format, tensors: Tensors, points: Mapping[str, Floats], derivatives: Sequence[Wrt]
+) -> tuple[dict[Wrt, list[Shade | None]], tuple[str, ...]]:
+    """For each derivative one Shade a point (None where torch has no gradient), at flint's present precision; and the rows
+    whose operation cut the graph. `tensors` hold the floats of `points`."""
+    count = len(next(iter(points.values())))
+    shadow = Shadow([Exact(), Rounded(form)], count)
+    for name, tensor in tensors.items():
+        cells = [arb(x) for x in points[name].tolist()]
+        shadow.seed(tensor, [cells, cells])
+    chain.mark = shadow.mark
+    try:
+        with shadow:
+            outcome = chain.differentiate(mode, tensors, derivatives)
+    finally:
+        chain.mark = lambda stage: None
+    found: dict[Wrt, list[Shade | None]] = {}
+    trace, opaque = shadow.trace, tuple(shadow.opaque)
+    for wrt in derivatives:
+        gradient = outcome.gradients[wrt]
+        if gradient is None:
+            found[wrt] = [None] * count
+            continue
+        balls = zip(shadow.cells(gradient, 0), shadow.cells(gradient, 1), strict=True)
+        found[wrt] = [
+            Shade(
+                exact,
+                rounded,
+                _where(trace.infinite.get(i)),
+                i in trace.infinite and trace.infinite[i].kind == "overflow",
+                _where(trace.tiny.get(i)),
+                trace.trap.get(i, False),
+                opaque,
+            )
+            for i, (exact, rounded) in enumerate(balls)
+        ]
+    return found, outcome.cut
+
+
+def formula(chain: TorchChain, mode: str, tensors: Tensors, wrt: Wrt) -> str | None:
+    """The formula that autograd applies at one point, decompiled; None where it is too long or an operation is opaque.
+
+    Its conditions stay symbolic, so that it holds at other points too, as long as torch runs the same operations there.
+    """
+    shadow = Shadow([Symbolic()], 1)
+    for name, tensor in tensors.items():
+        shadow.seed(tensor, [[sympy.Symbol(name, real=True)]])
+    try:
+        with shadow:
+            gradient = chain.differentiate(mode, tensors, [wrt]).gradients[wrt]
+        return None if gradient is None or shadow.opaque else tidy(shadow.cells(gradient, 0)[0], DISPLAYED)
+    except (LookupError, RecursionError, TypeError, ValueError):
+        return None  # a formula is a courtesy: the verdict stands without it
+
+
+def _where(event: Event | None) -> tuple[str, str | None] | None:
+    return None if event is None else (event.operation, event.stage)

@@ -1,0 +1,25 @@
+"""What the shadow saw of one derivative at one point: plain data, for the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gradcheck_cli.exact.truth import Ball
+
+
+@dataclass(frozen=True, slots=True)
+class Shade:
+    """`exact`: autograd's operations in exact arithmetic; `rounded`: all that rounding may make of them.
+
+    `infinite`, `tiny`: the first operation whose float left the range upwards or downwards, with its stage; `overflow`: the
+    exact result of the first was finite. `trap`: nan came of a factor that is exactly 0. `opaque`: operations that couldn't
+    be followed.
+    """
+
+    exact: Ball
+    rounded: Ball
+    infinite: tuple[str, str | None] | None = None
+    overflow: bool = False
+    tiny: tuple[str, str | None] | None = None
+    trap: bool = False
+    opaque: tuple[str, ...] = ()
