@@ -88,7 +88,7 @@ def check_mixed(
 
     `permutations`: check every other order of differentiation too (by default, where there are just two names).
     """
-    chain = _chain(expression)
+    chain = _chain(expression, "f")
     order = _names(wrt, chain)
     derivatives = [order[: i + 1] for i in range(len(order))]
     if permutations or (permutations is None and len(order) == 2):
@@ -98,7 +98,7 @@ def check_mixed(
 
 def check_grad(expression: str, *, order: int = 1, **options: Unpack[Options]) -> Report:
     """All partial derivatives up to `order`: 1 the gradient, 2 the Hessian too, at most 6."""
-    chain = _chain(expression)
+    chain = _chain(expression, "f")
     if not 1 <= order <= MAX_ORDER:
         raise InputError(f"the order must be from 1 to {MAX_ORDER}: {order}")
     count = math.comb(len(chain.inputs) + order, order) - 1
@@ -161,8 +161,8 @@ def _run(
     return engine.run(problem, progress=progress)
 
 
-def _chain(expressions: str | Sequence[str]) -> Chain:
-    return link([expressions] if isinstance(expressions, str) else expressions)
+def _chain(expressions: str | Sequence[str], output: str = "y") -> Chain:
+    return link([expressions] if isinstance(expressions, str) else expressions, output)
 
 
 def _choices(given: str | Sequence[str], known: Sequence[str], what: str) -> tuple[str, ...]:

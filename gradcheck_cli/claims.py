@@ -18,7 +18,7 @@ from gradcheck_cli.problem import Chain, Claim
 from gradcheck_cli.report import VERDICTS, Column, Detail, decimal
 from gradcheck_cli.verdict import Cause, Verdict, distance
 
-SHARP = Format("claim", 200, -(1 << 20), 1 << 20)
+SHARP = Format("claim", 200, -1022, 1023)
 """Claims must agree to 200 bits: no slip is smaller, and two equal formulas agree so far."""
 
 

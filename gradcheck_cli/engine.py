@@ -20,6 +20,7 @@ from flint import ctx
 
 from gradcheck_cli.autograd.modes import Outcome, TorchChain, Wrt
 from gradcheck_cli.claims import check_claim
+from gradcheck_cli.errors import InputError
 from gradcheck_cli.exact import derivative
 from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
@@ -40,6 +41,9 @@ SHADOW_CHUNK = 4_096
 
 SHADOW_PRECISIONS = (256, 1024, 4096)
 
+SHADOW_PATIENCE = 2.0
+"""Seconds after which the shadow isn't repeated at a higher precision."""
+
 Progress = Callable[[int, int, str], None]
 
 _CODES = {verdict: code for code, verdict in enumerate(VERDICTS)}
@@ -50,6 +54,10 @@ def run(problem: Problem, progress: Progress | None = None) -> Report:
 
     After `problem.timeout` seconds what isn't finished is undecided, and the report says so.
     """
+    try:
+        torch.empty(0, device=problem.device)
+    except (RuntimeError, AssertionError) as refusal:
+        raise InputError(f"torch can't use the device {problem.device!r}: {str(refusal).splitlines()[0]}") from None
     work = _Work(problem, progress)
     thread = threading.Thread(target=work.run, name=WORKER, daemon=True)
     thread.start()
@@ -236,8 +244,9 @@ class _Work:
         seen: dict[tuple[int, int], Shade] = {}
         rest = list(indices)
         cut: tuple[str, ...] = outcome.cut
+        began = time.monotonic()
         for precision in SHADOW_PRECISIONS:
-            if self.stop or not rest:
+            if self.stop or not rest or time.monotonic() - began > SHADOW_PATIENCE:
                 break
             with ctx.workprec(precision):
                 here = {n: c[[indices.index(i) for i in rest]] for n, c in points.items()}

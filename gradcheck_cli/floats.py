@@ -50,7 +50,7 @@ class Format:
         """The gap at each value; nan for values that are not finite."""
         x = np.abs(np.asarray(values, dtype=np.float64))
         _, exponent = np.frexp(x)
-        exponent = np.maximum(exponent - 1, self.minimum_exponent)
+        exponent = np.where(x == 0, self.minimum_exponent, np.maximum(exponent - 1, self.minimum_exponent))
         gap = np.ldexp(1.0, exponent - (self.bits - 1))
         return np.where(np.isfinite(x), gap, np.nan)
 
@@ -73,7 +73,8 @@ class Format:
         if self.name == "float16":
             values = patterns.astype(np.uint16).view(np.float16).astype(np.float64)
         else:
-            values = (patterns << np.uint32(16)).view(np.float32).astype(np.float64)
+            with np.errstate(invalid="ignore"):  # signalling nans, which are dropped
+                values = (patterns << np.uint32(16)).view(np.float32).astype(np.float64)
         finite = values[np.isfinite(values)]
         return finite[np.argsort(finite, kind="stable")]
 

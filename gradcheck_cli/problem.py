@@ -105,12 +105,13 @@ class Problem:
     callables: Mapping[str, Callable[..., Any]] = field(default_factory=lambda: MappingProxyType({}))
 
 
-def link(texts: Sequence[str]) -> Chain:
+def link(texts: Sequence[str], output: str = "y") -> Chain:
     """The chain that the stage texts mean; each text may hold several stages separated by `|`.
 
     Every stage but the last is used by a later one. A stage calls the stage before by its name; where that has none, or
     isn't mentioned by a stage without a name, one name *binds* to it: the only name there is, or the only one that is
-    neither an input nor an earlier stage. InputError, with a list of the candidates, where more than one may be meant.
+    neither an input nor an earlier stage. `output` is the last stage's name, if it has none and that is free.
+    InputError, with a list of the candidates, where more than one may be meant.
     """
     parsed = [_parse(piece) for text in texts for piece in _split(text)]
     if not parsed:
@@ -155,7 +156,7 @@ def link(texts: Sequence[str]) -> Chain:
         raise parsed[idle].error(f"no later stage uses stage {called}, so the output doesn't depend on it")
     if not inputs:
         raise InputError("there is no variable to differentiate by", texts[0], 0)
-    names = _stage_names(parsed, bound, set(inputs) | known)
+    names = _stage_names(parsed, bound, set(inputs) | known, output)
     stages = []
     for index, (stage, binding) in enumerate(zip(parsed, bound, strict=True)):
         tree = stage.tree if binding is None else substitute(stage.tree, {binding: Variable(names[index - 1])})
@@ -215,14 +216,16 @@ def _binding(
     raise stage.error(f"{message}. {_NAME_THEM}", *(candidates or free))
 
 
-def _stage_names(parsed: Sequence[_Parsed], bound: Sequence[str | None], taken: set[str]) -> list[str]:
-    """A name for every stage: its own, else what the next stage calls it; y, f or out for the output; else a number."""
+def _stage_names(
+    parsed: Sequence[_Parsed], bound: Sequence[str | None], taken: set[str], output: str
+) -> list[str]:
+    """A name for every stage: its own, else what the next stage calls it; `output`, y, f or out for the last; else a number."""
     names: list[str] = []
     for index, stage in enumerate(parsed):
         name = stage.name
         if name is None:
             following = bound[index + 1 : index + 2]
-            wishes = [b for b in following if b] if following else ["y", "f", "out"]
+            wishes = [b for b in following if b] if following else [output, "y", "f", "out"]
             numbered = (f"s{number}" for number in count(index + 1, len(parsed)))
             name = next(wish for wish in chain_of(wishes, numbered) if wish not in taken)
         names.append(name)

@@ -117,7 +117,8 @@ class Column:
         return VERDICTS[int(self.verdicts[index])]
 
     def counts(self) -> Counter[Verdict]:
-        return Counter({VERDICTS[code]: int(n) for code, n in zip(*np.unique(self.verdicts, return_counts=True), strict=True)})
+        tally = np.bincount(self.verdicts, minlength=len(VERDICTS)).tolist()
+        return Counter({verdict: n for verdict, n in zip(VERDICTS, tally, strict=True) if n})
 
     def worst(self) -> int:
         """The index of the entry to look at first: the most severe verdict, then the largest error."""

@@ -288,9 +288,14 @@ def gelu(x: Ball) -> Ball:
     return x * erfc(-x / TWO.sqrt()) / TWO
 
 
+def erfinv(x: Ball) -> Ball:
+    """The inverse of erf, on the open interval from -1 to 1."""
+    return x.erfinv() if abs(x) < ONE else NAN
+
+
 def ndtri(x: Ball) -> Ball:
-    """The inverse of the normal distribution function."""
-    return -TWO.sqrt() * (TWO * x).erfcinv()
+    """The inverse of the normal distribution function, on the open interval from 0 to 1."""
+    return -TWO.sqrt() * (TWO * x).erfcinv() if x > ZERO and x < ONE else NAN
 
 
 def log_ndtr(x: Ball) -> Ball:

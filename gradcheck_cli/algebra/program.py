@@ -65,8 +65,7 @@ def economical(trees: Sequence[Node], algebra: Algebra) -> list[Node]:
     def call(function: str, *arguments: Node) -> Node:
         node = _simpler(function, arguments, call)
         if isinstance(node, Call) and node.function in ("add", "mul"):
-            x, y = node.arguments
-            node = node if order[x] <= order[y] else Call(node.function, (y, x))
+            node = Call(node.function, tuple(sorted(node.arguments, key=order.__getitem__)))
         order.setdefault(node, len(order))
         return node
 
@@ -74,10 +73,10 @@ def economical(trees: Sequence[Node], algebra: Algebra) -> list[Node]:
     expanded = [expand(tree, algebra) for tree in trees]
     for tree in expanded:
         for item in walk(tree):
-            if item not in done:
-                known = isinstance(item, Call)
-                done[item] = call(item.function, *(done[a] for a in item.arguments)) if known else item
-                order.setdefault(done[item], len(order))
+            if item in done:
+                continue
+            done[item] = call(item.function, *(done[a] for a in item.arguments)) if isinstance(item, Call) else item
+            order.setdefault(done[item], len(order))
     return [done[tree] for tree in expanded]
 
 
@@ -126,7 +125,7 @@ class Program:
                         scope[name] = algebra.constant(value)
                     case Variable(name=unknown):
                         raise LookupError(f"no input is called {unknown}")
-                    case Call(function=function, arguments=arguments):
+                    case Call(arguments=arguments):
                         depends = any(a in varying for a in arguments)
                         line = f"{name} = {self._operation(item, algebra, names, scope)}"
                         if depends:
@@ -137,12 +136,13 @@ class Program:
         results = "".join(f"{names[o]}, " for o in expanded)
         parameters = ", ".join(f"x{i}" for i in range(len(inputs)))
         self.length = len(body)
-        self._key, self._bound = key, {}
+        self._key = key
+        self._bound: dict[object, Callable[..., tuple[Any, ...]]] = {}
         # What doesn't vary is computed by `bind` and reaches `run` as a closure: a call costs nothing for it.
         lines = ["def bind():", *(f" {line}" for line in prelude), f" def run({parameters}):"]
         lines += [*(f"  {line}" for line in body), f"  return ({results})", " return run"]
-        exec(compile("\n".join(lines), "<program>", "exec"), scope)  # noqa: S102 - our own straight-line code, see above
-        self._bind = scope["bind"]
+        exec(compile("\n".join(lines), "<program>", "exec"), scope)  # our own straight-line code, see above
+        self._bind: Callable[[], Callable[..., tuple[Any, ...]]] = scope["bind"]
 
     @staticmethod
     def _operation(item: Call, algebra: Algebra, names: Mapping[Node, str], scope: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ Python numbers, as they would be in a user's code.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType
@@ -69,7 +70,11 @@ class TensorAlgebra:
             ]
             if not any(isinstance(v, torch.Tensor) for v in values):
                 values = [self.tensor(v) if kind == "scalar" else v for kind, v in zip(kinds, values, strict=True)]
-            result: torch.Tensor = (replaced or operation(row.name, *_settings(kinds, values)))(*_tensors(row, values))
+            call = replaced or operation(row.name, *_settings(kinds, values))
+            try:
+                result: torch.Tensor = call(*_tensors(row, values))
+            except (ValueError, TypeError) as problem:  # torch checks settings late: hardtanh with min_val > max_val
+                raise InputError(f"{row.name}: {str(problem).splitlines()[0]}") from None
             if (
                 isinstance(result, torch.Tensor)
                 and result.is_floating_point()
@@ -120,6 +125,11 @@ def operation(name: str, *settings: int) -> Callable[..., Any]:
     return target  # type: ignore[no-any-return]
 
 
+def _double(value: Any) -> float:
+    """The nearest double; nan where a constant has no value, or a condition on constants is undecided."""
+    return math.nan if value is None else float(value)
+
+
 _FOLDING = 2500
 """Bits at which constants are computed: twice a double's exponent range, so that the double is the nearest."""
 
@@ -139,7 +149,7 @@ def fold(tree: Node) -> Node:
             elif TABLE[item.function].parameters or item.function != "inf":
                 with ctx.workprec(_FOLDING):
                     (value,) = Program([item], [], PLAIN)()
-                done[item] = Constant(value if isinstance(value, bool) or value is None else float(value), item.position)
+                done[item] = Constant(value if isinstance(value, bool) else _double(value), item.position)
             else:
                 done[item] = Constant(float("inf"), item.position)
     return done[tree]

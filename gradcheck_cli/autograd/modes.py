@@ -6,6 +6,7 @@ batch: all operations of the language work entry by entry, so the cotangent of o
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -214,7 +215,9 @@ class TorchChain:
             if not result.requires_grad:
                 return None
             leaves[name].grad = None
-            torch.autograd.backward(result, torch.ones_like(result), create_graph=True, inputs=[leaves[name]])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a reference cycle, which the last line of the loop breaks
+                torch.autograd.backward(result, torch.ones_like(result), create_graph=True, inputs=[leaves[name]])
             found = leaves[name].grad
             leaves[name].grad = None
             if found is None:

@@ -116,9 +116,7 @@ def _is_expression(argument: str) -> bool:
     name = word.partition("=")[0]
     near = difflib.get_close_matches(name, _LONG, n=1, cutoff=0.75) if name.isalpha() and len(name) > 1 else []
     if near:
-        raise InputError(
-            f"no such option: did you mean --{near[0]} (an expression is written '(-{word})')", argument, 0
-        )
+        raise InputError(f"no such option: did you mean --{near[0]} (an expression is written '(-{word})')", argument, 0)
     return True
 
 

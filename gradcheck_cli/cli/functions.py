@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import io
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +10,7 @@ import typer
 from gradcheck_cli.cli.options import Format, Outcome, Output, add, check_output
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.functions import NAMES, ROWS, Function
+from gradcheck_cli.output.table import table
 
 
 def register(app: typer.Typer) -> None:
@@ -58,16 +58,9 @@ def describe(row: Function) -> dict[str, Any]:
 
 
 def _text(rows: list[dict[str, Any]]) -> str:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="")
-    for heading in ("name", "definition", "torch", "domain", "kinks"):
-        table.add_column(heading, no_wrap=True)
+    cells = []
     for row in rows:
-        names = ", ".join([f"{row['name']}({row['signature']})" if row["signature"] else row["name"], *row["aliases"]])
-        table.add_row(names, row["definition"] or "primitive", row["torch"], row["domain"] or "-", row["kinks"] or "-")
-    buffer = io.StringIO()
-    Console(file=buffer, width=10_000, highlight=False, emoji=False).print(table, markup=False)
-    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
+        names = [f"{row['name']}({row['signature']})" if row["signature"] else row["name"], *row["aliases"]]
+        definition, domain, kinks = row["definition"] or "primitive", row["domain"] or "-", row["kinks"] or "-"
+        cells.append((", ".join(names), definition, row["torch"], domain, kinks))
+    return "\n".join(table(("name", "definition", "torch", "domain", "kinks"), cells))

@@ -23,9 +23,7 @@ def register(app: typer.Typer) -> None:
     )
     def grad(
         expression: Annotated[str, typer.Argument(metavar="EXPRESSION", help="The function; | separates stages.")],
-        order: Annotated[
-            int, typer.Option(metavar="N", help="1: the gradient, 2: the Hessian too, and so on to 6.")
-        ] = 1,
+        order: Annotated[int, typer.Option(metavar="N", help="1: the gradient, 2: the Hessian too, and so on to 6.")] = 1,
         **options: Any,
     ) -> Report:
         """

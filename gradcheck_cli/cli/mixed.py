@@ -25,9 +25,7 @@ def register(app: typer.Typer) -> None:
         expression: Annotated[str, typer.Argument(metavar="EXPRESSION", help="The function; | separates stages.")],
         wrt: Annotated[
             str,
-            typer.Option(
-                metavar="NAMES", help="What to differentiate by, in this order: x,y is first by x, then by y."
-            ),
+            typer.Option(metavar="NAMES", help="What to differentiate by, in this order: x,y is first by x, then by y."),
         ],
         permutations: Annotated[
             bool | None,

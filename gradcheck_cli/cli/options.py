@@ -67,28 +67,20 @@ def shared(
     ] = None,
     dtype: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="DTYPE", help="float64, float32, float16, bfloat16; several with commas, or all. [float64]"
-        ),
+        typer.Option(metavar="DTYPE", help="float64, float32, float16, bfloat16; several with commas, or all. [float64]"),
     ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="Torch's name of the device.")] = "cpu",
     claim: Annotated[
         str | None,
-        typer.Option(
-            metavar="FORMULA", help="Your own derivative: x=8*x+4, or the formula alone where only one is asked for."
-        ),
+        typer.Option(metavar="FORMULA", help="Your own derivative: x=8*x+4, or the formula alone where only one is asked for."),
     ] = None,
     rtol: Annotated[
         float | None, typer.Option(metavar="R", help="Accept an error of up to R times |exact|, plus --atol.")
     ] = None,
     atol: Annotated[float | None, typer.Option(metavar="A", help="Accept an error of up to A, plus --rtol's.")] = None,
-    ulps: Annotated[
-        float | None, typer.Option(metavar="N", help="Accept an error of up to N ulps of the dtype.")
-    ] = None,
+    ulps: Annotated[float | None, typer.Option(metavar="N", help="Accept an error of up to N ulps of the dtype.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="An imprecise derivative fails too.")] = False,
-    timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="For the whole run; what is left is undecided.")
-    ] = 600.0,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="For the whole run; what is left is undecided.")] = 600.0,
     format: Format = "text",
     output: Output = "-",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the last line.")] = False,
@@ -170,9 +162,7 @@ def write(text: str, output: str) -> None:
         if _special(path):  # /dev/stderr, a pipe: it must not be replaced by a file
             path.write_text(text + "\n", encoding="utf-8")
             return
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", delete=False
-        ) as file:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", delete=False) as file:
             try:
                 file.write(text + "\n")
                 file.close()

@@ -10,6 +10,7 @@ certified, `exact.kinks` looks at both sides.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
@@ -29,6 +30,10 @@ from gradcheck_cli.problem import Chain, Stage
 PRECISIONS = (128, 256, 512, 1024, 2048, 4096)
 """Bits of working precision, tried in turn. 128 leaves 60 bits for cancellation in float64."""
 
+PATIENCE = 2.0
+"""Seconds for one point; what isn't certified by then is unknown. One evaluation of a special function at thousands of bits
+may take a large part of it."""
+
 GUARD_BITS = 8
 """A ball is tight when it is this many bits more accurate than the float format."""
 
@@ -39,7 +44,7 @@ def tight(ball: Ball, form: Format) -> bool:
         return True
     if not ball.is_finite():
         return False
-    return bool(ball.abs_upper() < form.smallest_subnormal / 8) or bool(ball.abs_lower() > form.largest * 2)
+    return bool(ball.abs_upper() < arb(form.smallest_subnormal) / 8) or bool(ball.abs_lower() > arb(form.largest) * 2)
 
 
 @lru_cache(maxsize=1024)
@@ -125,10 +130,11 @@ class Enclosure:
         """One point: raise the precision until every ball is tight; hand what stays singular to `kinks`."""
         found: list[Truth | Ball | None] = [None] * len(self.derivatives)
         value: Ball | None = None
+        deadline = time.monotonic() + PATIENCE
         if all(math.isfinite(x) for x in point):
             hopeless = False
             for precision in PRECISIONS:
-                if hopeless and precision != PRECISIONS[-1]:
+                if (hopeless and precision != PRECISIONS[-1]) or time.monotonic() > deadline:
                     continue
                 with ctx.workprec(precision):
                     balls = self._evaluate([arb(x) for x in point])
@@ -145,7 +151,7 @@ class Enclosure:
         named = dict(zip(self.chain.inputs, point, strict=True))
         for i, wrt in enumerate(self.derivatives):
             if found[i] is None:
-                found[i] = limits(self.values, named, wrt)
+                found[i] = limits(self.values, named, wrt, deadline)
         return [f for f in found if f is not None], value
 
     def _by_formula(self, point: Sequence[Ball]) -> list[Ball] | None:

@@ -10,6 +10,7 @@ The point itself is never used in a quotient: a formula may be undefined there a
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -36,22 +37,41 @@ UNSETTLED = _Unsettled()
 Side = Any  # a ball (an infinity for an infinite slope), None outside the domain, UNSETTLED
 
 
+_FIRST_LOOK = 256
+"""Bits at which most points outside of the domain are known already."""
+
+
 def precision(order: int, size: int) -> int:
     """Working bits for an order, at a point below 2**size: every difference cancels the exponents of h and of the point
     once, an argument may move by h**2 only (acos near 1), and 1,500 bits stay."""
     return (order + 1) * (EXPONENTS[-1] + size) + 1500
 
 
-def limits(values: Values, point: Mapping[str, float], wrt: Wrt) -> Truth:
+class _Late(Exception):
+    """The deadline has passed."""
+
+
+def limits(values: Values, point: Mapping[str, float], wrt: Wrt, deadline: float = math.inf) -> Truth:
     """The derivative at `point` from both sides of every name in `wrt`, judged: see `Truth`.
 
-    An order above 1 exists only where the lower ones do.
+    An order above 1 exists only where the lower ones do. Past the `deadline` (of time.monotonic) the answer is UNKNOWN.
     """
+    try:
+        return _limits(values, point, wrt, deadline)
+    except _Late:
+        return Truth(Kind.UNKNOWN, text="the limits from both sides take too long to certify")
+
+
+def _limits(values: Values, point: Mapping[str, float], wrt: Wrt, deadline: float) -> Truth:
     if not all(math.isfinite(x) for x in point.values()):
         return Truth(Kind.UNKNOWN, text="limits at an infinite point are not taken")
     names = tuple(dict.fromkeys(wrt))
     if len(names) > MAX_NAMES:
         return Truth(Kind.UNKNOWN, text="a mixed partial of more than two names at a singular point")
+    with ctx.workprec(_FIRST_LOOK):
+        exact = {name: arb(x) for name, x in point.items()}
+        if values(exact, {}).is_nan() and _undefined(values, exact):
+            return Truth(Kind.OUTSIDE, singular=True)
     size = max(0, *(math.frexp(x)[1] for x in point.values()))
     with ctx.workprec(precision(len(wrt), size)):
         exact = {name: arb(x) for name, x in point.items()}
@@ -60,7 +80,7 @@ def limits(values: Values, point: Mapping[str, float], wrt: Wrt) -> Truth:
             return Truth(Kind.UNKNOWN, text="the value is beyond every size that is followed")
         if here.is_nan() and _undefined(values, exact):
             return Truth(Kind.OUTSIDE, singular=True)
-        sides = [_side(values, exact, wrt, names, signs, size) for signs in product((-1, 1), repeat=len(names))]
+        sides = [_side(values, exact, wrt, names, signs, size, deadline) for signs in product((-1, 1), repeat=len(names))]
         known = [s for s in sides if s is not None]
         if not here.is_finite() and (not known or any(s is None for s in sides)):
             return Truth(Kind.OUTSIDE, singular=True)
@@ -71,7 +91,7 @@ def limits(values: Values, point: Mapping[str, float], wrt: Wrt) -> Truth:
         jump = here.is_finite() and _jumps(values, exact, names, here)
         left, right = sides[0], sides[-1]
         finite = all(s is not None and s.is_finite() for s in sides)
-        if finite and not jump and all(_same(s, left) for s in sides) and _lower_exist(values, point, wrt):
+        if finite and not jump and all(_same(s, left) for s in sides) and _lower_exist(values, point, wrt, deadline):
             ball = left
             for side in sides[1:]:
                 ball = ball.union(side)
@@ -82,16 +102,19 @@ def limits(values: Values, point: Mapping[str, float], wrt: Wrt) -> Truth:
 UNDEFINED = "the formula has no value at the point itself; this is the limit from both sides"
 
 
-def _lower_exist(values: Values, point: Mapping[str, float], wrt: Wrt) -> bool:
-    return len(wrt) == 1 or limits(values, point, wrt[:-1]).kind is Kind.REGULAR
+def _lower_exist(values: Values, point: Mapping[str, float], wrt: Wrt, deadline: float) -> bool:
+    return len(wrt) == 1 or _limits(values, point, wrt[:-1], deadline).kind is Kind.REGULAR
 
 
 def _side(
-    values: Values, exact: Mapping[str, Ball], wrt: Wrt, names: Sequence[str], signs: Sequence[int], size: int
+    values: Values, exact: Mapping[str, Ball], wrt: Wrt, names: Sequence[str], signs: Sequence[int], size: int,
+    deadline: float,
 ) -> Side:
     """The limit of the quotient in the quadrant given by `signs`."""
     quotients = []
     for exponent in EXPONENTS:
+        if time.monotonic() > deadline:
+            raise _Late
         steps = _steps(names, signs, exponent)
         quotient, height = _quotient(values, exact, wrt, names, steps)
         if not quotient.is_finite():

@@ -10,6 +10,7 @@ function has no series here, limits of difference quotients (`exact.kinks`) take
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import combinations
@@ -27,6 +28,9 @@ from gradcheck_cli.problem import Chain
 
 PRECISIONS = (192, 768, 3072)
 
+PATIENCE = 4.0
+"""Seconds for one confirmation."""
+
 
 class Witness:
     """Confirms derivatives of one chain's output."""
@@ -41,8 +45,10 @@ class Witness:
 
         `series=False` leaves the series out: where `ball` comes from them, they are no second witness.
         """
-        goal = 64
+        goal, deadline = 64, time.monotonic() + PATIENCE
         for precision in PRECISIONS if series else ():
+            if time.monotonic() > deadline:
+                break
             with ctx.workprec(precision):
                 found = self.derivative({name: arb(x) for name, x in point.items()}, wrt)
             if found is None or not found.is_finite():
@@ -51,7 +57,7 @@ class Witness:
                 return False
             if found.rel_accuracy_bits() >= goal or found.rad() <= ball.rad() + abs(ball).abs_upper() * arb(2) ** -goal:
                 return True
-        settled = limits(self._values, point, wrt)
+        settled = limits(self._values, point, wrt, deadline)
         return settled.kind is Kind.REGULAR and bool(settled.ball.overlaps(ball))
 
     def derivative(self, point: Mapping[str, Ball], wrt: Wrt) -> Ball | None:

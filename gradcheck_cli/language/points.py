@@ -249,13 +249,9 @@ class _Reader:
         start = offset + len(value) - len(value.lstrip())
         match = _SPACES.fullmatch(value)
         if match:
-            return self.space(
-                "linspace" if match[1] == "linspace" else "logspace", match[2], whole, offset + match.start(2)
-            )
+            return self.space("linspace" if match[1] == "linspace" else "logspace", match[2], whole, offset + match.start(2))
         if value.lstrip().startswith(("[", "(")) and "," in value:
-            raise InputError(
-                "the inputs are scalars here: give one number, several --at, or linspace(a, b, n)", whole, start
-            )
+            raise InputError("the inputs are scalars here: give one number, several --at, or linspace(a, b, n)", whole, start)
         return (self.number(value, whole, offset),)
 
     def space(self, kind: Literal["linspace", "logspace"], arguments: str, whole: str, offset: int) -> Space:

@@ -35,9 +35,7 @@ class Sampler:
     the others are of ordinary size. Special and ordinary ones differ between formats by rounding only.
     """
 
-    def __init__(
-        self, names: Sequence[str], domain: Mapping[str, tuple[float, float]], seed: int, format: Format
-    ) -> None:
+    def __init__(self, names: Sequence[str], domain: Mapping[str, tuple[float, float]], seed: int, format: Format) -> None:
         """Raises InputError where the domain of a name holds no number of the format."""
         self.names, self.domain, self.format = names, domain, format
         self.rng = np.random.default_rng(seed)

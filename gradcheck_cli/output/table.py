@@ -14,8 +14,8 @@ _ESCAPES = re.compile("\x1b\\[[0-9;]*m")
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], width: int | None = None) -> list[str]:
     """The lines of a table with a rule under its headings.
 
-    A heading that begins with `>` is of a column of numbers, set to the right; one that begins with `~` is of a column that
-    is folded where the table would be wider than `width`.
+    A heading that begins with `>` is of a column of numbers, set to the right; one that begins with `~` is of a column
+    that is folded where the table would be wider than `width`.
     """
     cells = [[h.lstrip(">~") for h in headings], *rows]
     widths = [max(length(row[i]) for row in cells) for i in range(len(headings))]

@@ -2,57 +2,43 @@
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradcheck_cli.floats import FORMATS, Floats
+from gradcheck_cli.output.table import table
 from gradcheck_cli.report import Check, Column, Report, decimal
 from gradcheck_cli.verdict import Cause, Verdict
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
 FORMULA_WIDTH = 60
+PROSE_WIDTH = 100
+ROWS = 40
+"""Rows of a table that are shown without --verbose, besides those that are no match."""
 FINDINGS = 5
 """Findings shown without --verbose."""
-PROSE_WIDTH = 100
-_ENDLESS = 100_000
-_NARROWEST = 16
 
 _COLORS = {
-    Verdict.MATCH: "green",
-    Verdict.IMPRECISE: "yellow",
-    Verdict.NONDIFFERENTIABLE: "yellow",
-    Verdict.OUTSIDE_DOMAIN: "dim",
-    Verdict.UNDECIDED: "magenta",
-    Verdict.MISMATCH: "bold red",
+    Verdict.MATCH: "32",
+    Verdict.IMPRECISE: "33",
+    Verdict.NONDIFFERENTIABLE: "33",
+    Verdict.OUTSIDE_DOMAIN: "2",
+    Verdict.UNDECIDED: "35",
+    Verdict.MISMATCH: "1;31",
 }
 
 
-def render(
-    report: Report, *, verbose: bool = False, quiet: bool = False, color: bool = False, width: int | None = None
-) -> str:
+def render(report: Report, *, verbose: bool = False, quiet: bool = False, color: bool = False, width: int | None = None) -> str:
     """The whole report as text, without a last newline.
 
     `width` in characters (None: as wide as it gets); `quiet` leaves only the last line, the summary; `verbose` shows
     every entry and every formula in full. Without `verbose` the cost doesn't grow with the entries that match.
     """
-    if quiet:
-        return _print([_summary(report)], color, width)
-    parts: list[Any] = [_title(report)]
-    for column_group in _groups(report.columns):
-        parts += _tables(column_group, verbose)
-    parts += _findings(report, verbose, min(PROSE_WIDTH, (width or PROSE_WIDTH + 2) - 2))
-    parts += [f"note: {note}" for note in report.notes]
-    parts.append(_summary(report))
-    return _print(parts, color, width)
+    page = _Page(report, verbose, color, width)
+    return page.summary() if quiet else "\n".join(page.lines())
 
 
 def number(value: float | None, dtype: str = "float64") -> str:
@@ -80,36 +66,218 @@ def point(values: Mapping[str, float], dtype: str) -> str:
     return ", ".join(f"{name} = {number(value, dtype).removesuffix('.0')}" for name, value in values.items())
 
 
-def _print(parts: Iterable[Any], color: bool, width: int | None) -> str:
-    from rich.console import Console
-    from rich.table import Table
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One entry of a column, as the page shows it. `count`: how many entries it stands for."""
 
-    buffer = io.StringIO()
-    console = Console(
-        file=buffer, width=_ENDLESS, force_terminal=color, color_system="standard" if color else None,
-        highlight=False, emoji=False, legacy_windows=False,
-    )  # fmt: skip
-    for part in parts:
-        if width is not None and isinstance(part, Table):
-            _fit(part, console, width)
-        console.print(part, soft_wrap=isinstance(part, str), markup=False)
-    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
+    column: Column
+    index: int
+    check: Check
+    count: int = 1
+
+    @classmethod
+    def of(cls, column: Column, index: int, count: int = 1) -> _Entry:
+        return cls(column, index, column.check(index), count)
+
+    @property
+    def where(self) -> str:
+        return point(self.check.inputs or self.check.point, self.check.dtype)
+
+    @property
+    def exact(self) -> str:
+        """The exact value with two digits more than the dtype holds; where there is none, the one-sided ones."""
+        value = decimal(self.column.exact[self.index], math.ceil(FORMATS[self.check.dtype].bits * math.log10(2)) + 2)
+        if value is not None:
+            return value
+        if self.check.verdict is Verdict.OUTSIDE_DOMAIN:
+            return "undefined"
+        sides = sorted({side for side in (self.check.left, self.check.right) if side is not None}, key=float)
+        return f"[{', '.join(sides)}]" if len(sides) > 1 else "".join(sides) or "-"
+
+    @property
+    def judged(self) -> str:
+        """Autograd's value, or the claim's."""
+        return "none" if self.check.autograd is None else number(self.check.autograd, self.check.dtype)
+
+    @property
+    def numbers(self) -> tuple[str, str, str]:
+        return self.exact, self.judged, ulps(self.check.error_ulps)
+
+    @property
+    def verdict(self) -> str:
+        return self.check.verdict.value + (f" ({self.check.cause.value})" if self.check.cause else "")
+
+    @property
+    def weight(self) -> tuple[int, float]:
+        """What comes first: the more severe, then the larger error."""
+        error = self.check.error_ulps
+        return self.check.verdict.severity, math.inf if error is None else error
 
 
-def _fit(table: Table, console: Console, width: int) -> None:
-    """Fold the columns that may be folded until the table is `width` wide; numbers and verdicts are never cut."""
-    for column in table.columns:
-        excess = console.measure(table).maximum - width
-        if not column.no_wrap and excess > 0:
-            longest = max(len(str(cell)) for cell in column.cells)
-            column.max_width = max(longest - excess, _NARROWEST)
+@dataclass(frozen=True, slots=True)
+class _Page:
+    report: Report
+    verbose: bool
+    color: bool
+    width: int | None
 
+    def lines(self) -> Iterator[str]:
+        yield self.title()
+        for columns in _groups(self.report.columns):
+            yield from self.tables(columns)
+        yield from self.findings()
+        yield from (f"note: {note}" for note in self.report.notes)
+        yield self.summary()
 
-def _title(report: Report) -> str:
-    stages = report.problem.get("stages", [])
-    shown = " | ".join(f"{stage['name']} = {' '.join(stage['expression'].split())}" for stage in stages[:8])
-    more = f" | ... ({len(stages):,} stages)" if len(stages) > 8 else ""
-    return f"{report.command}: {_cut(shown, 3 * FORMULA_WIDTH)}{more}"
+    def paint(self, text: str, verdict: Verdict) -> str:
+        return f"\x1b[{_COLORS[verdict]}m{text}\x1b[0m" if self.color else text
+
+    def formula(self, text: str | None, width: int = FORMULA_WIDTH) -> str:
+        text = text or "-"
+        return text if self.verbose or len(text) <= width else text[: width - 3] + "..."
+
+    def prose(self, text: str) -> list[str]:
+        return textwrap.wrap(text, min(PROSE_WIDTH, self.width or PROSE_WIDTH) - 2)
+
+    def title(self) -> str:
+        stages = self.report.problem.get("stages", [])
+        shown = " | ".join(f"{stage['name']} = {' '.join(stage['expression'].split())}" for stage in stages[:8])
+        more = f" | ... ({len(stages):,} stages)" if len(stages) > 8 else ""
+        return f"{self.report.command}: {self.formula(shown, 3 * FORMULA_WIDTH)}{more}"
+
+    def summary(self) -> str:
+        """The last line: the verdict, counts, and the seed where points were drawn."""
+        counts, verdict = self.report.counts, self.report.verdict
+        total = sum(counts.values())
+        listed = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        line = f"verdict: {self.paint(verdict.value, verdict)} "
+        line += f"({total:,} check{'s' * (total != 1)}: {listed})" if total else "(nothing was checked)"
+        if self.report.exit_code == 1 and verdict is not Verdict.MISMATCH:
+            line += ", fails under --strict"
+        seed = self.report.problem.get("seed")
+        return line if seed is None else f"{line}, seed {seed}"
+
+    # -- tables ----------------------------------------------------------------------------------------------------
+
+    def tables(self, columns: list[Column]) -> Iterator[str]:
+        """A heading, the totals, and the stages' own derivatives; with several points a row is a quantity."""
+        first, count = columns[0], len(columns[0])
+        where = _Entry.of(first, 0).where if count == 1 else f"{count:,} points"
+        yield f"at {where} ({first.dtype}, {first.mode})"
+        yield ""
+        totals = [c for c in columns if c.kind == "total"]
+        others = [c for c in columns if c.kind != "total"]
+        for heading, group in (([], totals), (["each stage's own derivative:", ""], others)):
+            if group:
+                yield from heading
+                yield from self.single(group) if count == 1 else self.many(group)
+                yield ""
+            if self.verbose and count > 1:
+                for column in group:
+                    yield from self.every(column)
+                    yield ""
+
+    def single(self, columns: list[Column]) -> Iterator[str]:
+        shown = self.rows(columns)
+        entries = [_Entry.of(column, 0) for column in shown]
+        yield from table(
+            ("derivative", ">value", "~exact formula", ">exact", f">{_party(columns[0])}", ">error", "verdict"),
+            [
+                (e.check.quantity, number(e.check.value, e.check.dtype), self.formula(e.check.formula), *e.numbers,
+                 self.paint(e.verdict, e.check.verdict))
+                for e in entries
+            ],
+            self.width,
+        )  # fmt: skip
+        yield from _left_out(len(columns) - len(shown))
+
+    def many(self, columns: list[Column]) -> Iterator[str]:
+        shown = self.rows(columns)
+        entries = [_Entry.of(column, column.worst()) for column in shown]
+        yield from table(
+            ("derivative", "~exact formula", "~worst at", ">exact", f">{_party(columns[0])}", ">error", "verdicts"),
+            [(e.check.quantity, self.formula(e.check.formula), e.where, *e.numbers, self.counts(e.column)) for e in entries],
+            self.width,
+        )
+        yield from _left_out(len(columns) - len(shown))
+
+    def every(self, column: Column) -> list[str]:
+        entries = (_Entry.of(column, index) for index in range(len(column)))
+        return table(
+            (f"{column.quantity} at", ">exact", f">{_party(column)}", ">error", "verdict"),
+            [(e.where, *e.numbers, self.paint(e.verdict, e.check.verdict)) for e in entries],
+        )
+
+    def rows(self, columns: list[Column]) -> list[Column]:
+        """The columns that are worth a row: the first ones, and all that don't match."""
+        if self.verbose:
+            return columns
+        return [c for i, c in enumerate(columns) if i < ROWS or c.verdicts.any()]
+
+    def counts(self, column: Column) -> str:
+        counts = column.counts()
+        found = sorted(counts, key=lambda v: -v.severity)
+        return ", ".join(self.paint(f"{counts[v]:,} {v.value}", v) for v in found)
+
+    # -- findings --------------------------------------------------------------------------------------------------
+
+    def findings(self) -> Iterator[str]:
+        """What is not a match, the worst first: numbers, blame, formulas, sentence (each sentence once)."""
+        found = [entry for column in self.report.columns for entry in self.found(column)]
+        found.sort(key=lambda entry: entry.weight, reverse=True)
+        shown = found if self.verbose else found[:FINDINGS]
+        said: set[str] = set()
+        for entry in shown:
+            title = f"{self.paint(entry.verdict, entry.check.verdict)}: {entry.check.quantity} at {entry.where}"
+            yield title + (f", and at {entry.count - 1:,} more points" if entry.count > 1 else "")
+            sentence = (entry.check.cause or entry.check.verdict).sentence
+            yield from ("  " + line for line in self.explanation(entry))
+            if sentence not in said:
+                yield from ("  " + line for line in self.prose(sentence))
+            said.add(sentence)
+            yield ""
+        if len(found) > len(shown):
+            yield f"... and {len(found) - len(shown):,} more findings: --verbose shows them"
+            yield ""
+
+    def found(self, column: Column) -> list[_Entry]:
+        """The entries to explain. Without --verbose those with one verdict, cause and blame are one, the worst of them,
+        and points outside of the domain are left to the counts, unless there is nothing else."""
+        if not column.verdicts.any():
+            return []
+        ignored = [Verdict.MATCH.severity]
+        if not self.verbose and not bool((column.verdicts == Verdict.OUTSIDE_DOMAIN.severity).all()):
+            ignored.append(Verdict.OUTSIDE_DOMAIN.severity)
+        indices = np.flatnonzero(~np.isin(column.verdicts, ignored)).tolist()
+        if self.verbose:
+            return [_Entry.of(column, i) for i in indices]
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for i in indices:
+            detail = column.details.get(i)
+            blame = (detail.cause, detail.stage, detail.operation) if detail else ()
+            groups.setdefault((int(column.verdicts[i]), *blame), []).append(i)
+        return [_Entry.of(column, _worst(column.error_ulps, g), len(g)) for g in groups.values()]
+
+    def explanation(self, entry: _Entry) -> Iterator[str]:
+        check = entry.check
+        if check.verdict is not Verdict.OUTSIDE_DOMAIN:
+            off = "" if check.error_ulps is None else f", off by {ulps(check.error_ulps)}"
+            yield f"exact {entry.exact}, {_party(entry.column)} {entry.judged}{off}"
+        if check.left is not None or check.right is not None:
+            yield f"left derivative {check.left or '-'}, right derivative {check.right or '-'}"
+        blame = [f"{what} {name}" for what, name in (("stage", check.stage), ("operation", check.operation)) if name]
+        if blame:
+            yield f"blamed: {', '.join(blame)}"
+        if check.detail:
+            yield from self.prose(check.detail)
+        other = check.claim or check.autograd_formula
+        if other and (check.claim or self.verbose or check.cause is Cause.FORMULA):
+            for label, formula in (("exact", check.formula), (_party(entry.column), other)):
+                yield f"{label + ':':<9} {self.formula(formula, 3 * FORMULA_WIDTH)}"
+        errors = (("formula", check.formula_error), ("rounding", check.rounding_error))
+        parts = [f"{name} error {value:.3g}" for name, value in errors if value is not None]
+        if parts:
+            yield f"{', '.join(parts)} (relative)"
 
 
 def _groups(columns: Iterable[Column]) -> list[list[Column]]:
@@ -120,247 +288,15 @@ def _groups(columns: Iterable[Column]) -> list[list[Column]]:
     return list(groups.values())
 
 
-# -- tables ------------------------------------------------------------------------------------------------------------
-
-
-def _tables(columns: list[Column], verbose: bool) -> Iterator[Any]:
-    """A heading, the totals, and the stages' own derivatives; with several points a row is a quantity."""
-    first = columns[0]
-    count = len(first)
-    if count == 1:
-        where = "at " + point({n: float(v[0]) for n, v in first.points.items()}, first.dtype)
-    else:
-        where = f"at {count:,} points"
-    yield f"{where} ({first.dtype}, {first.mode})"
-    yield ""
-    table = _single if count == 1 else _many
-    totals = [c for c in columns if c.kind == "total"]
-    others = [c for c in columns if c.kind != "total"]
-    for heading, group in ((None, totals), ("each stage's own derivative:", others)):
-        if not group:
-            continue
-        if heading:
-            yield heading
-            yield ""
-        yield table(group, verbose)
-        yield ""
-        if verbose and count > 1:
-            for column in group:
-                yield _every(column)
-                yield ""
-
-
-def _single(columns: list[Column], verbose: bool) -> Table:
-    table = _table("derivative", ">value", "exact formula", ">exact", f">{_party(columns[0])}", ">error", "verdict")
-    for column in columns:
-        check = column.check(0)
-        formula = check.formula or "-"
-        table.add_row(
-            column.quantity, number(check.value, check.dtype), formula if verbose else _cut(formula),
-            *_numbers(column, 0, check), _verdict(check.verdict, check.cause),
-        )  # fmt: skip
-    return table
-
-
-def _many(columns: list[Column], verbose: bool) -> Table:
-    table = _table("derivative", "exact formula", "worst at", ">exact", f">{_party(columns[0])}", ">error", "verdicts")
-    for column in columns:
-        worst = column.worst()
-        check = column.check(worst)
-        formula = check.formula or "-"
-        table.add_row(
-            column.quantity, formula if verbose else _cut(formula), point(check.inputs or check.point, check.dtype),
-            *_numbers(column, worst, check), _counts(column),
-        )  # fmt: skip
-    return table
-
-
-def _every(column: Column) -> Table:
-    table = _table(f"{column.quantity} at", ">exact", f">{_party(column)}", ">error", "verdict")
-    for index in range(len(column)):
-        check = column.check(index)
-        where = point(check.inputs or check.point, check.dtype)
-        table.add_row(where, *_numbers(column, index, check), _verdict(check.verdict, check.cause))
-    return table
-
-
 def _party(column: Column) -> str:
     """Whose value is judged: autograd's, or the user's claim."""
     return "autograd" if column.claim is None else "claimed"
 
 
-def _table(*headings: str) -> Table:
-    """An empty table; a heading that begins with > belongs to a column of numbers."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="")
-    for heading in headings:
-        right = heading.startswith(">")
-        foldable = heading in ("exact formula", "worst at")
-        table.add_column(
-            heading.lstrip(">"), justify="right" if right else "left", no_wrap=not foldable, overflow="fold"
-        )
-    return table
-
-
-def _numbers(column: Column, index: int, check: Check) -> tuple[str, str, str]:
-    return (
-        _exact(column, index, check),
-        "none" if check.autograd is None else number(check.autograd, check.dtype),
-        ulps(check.error_ulps),
-    )
-
-
-def _exact(column: Column, index: int, check: Check) -> str:
-    """The exact value with two digits more than the dtype holds; where there is none, the one-sided ones."""
-    value = decimal(column.exact[index], math.ceil(FORMATS[column.dtype].bits * math.log10(2)) + 2)
-    if value is not None:
-        return value
-    if check.verdict is Verdict.OUTSIDE_DOMAIN:
-        return "undefined"
-    sides = sorted({side for side in (check.left, check.right) if side is not None}, key=float)
-    return f"[{', '.join(sides)}]" if len(sides) > 1 else "".join(sides) or "-"
-
-
-def _verdict(verdict: Verdict, cause: Cause | None) -> Any:
-    from rich.text import Text
-
-    return Text(verdict.value + (f" ({cause.value})" if cause else ""), style=_COLORS[verdict])
-
-
-def _counts(column: Column) -> Any:
-    from rich.text import Text
-
-    counts = column.counts()
-    found = sorted(counts, key=lambda v: -v.severity)
-    return Text(", ").join(Text(f"{counts[v]:,} {v.value}", style=_COLORS[v]) for v in found)
-
-
-# -- findings ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    """Entries of one column with the same verdict, cause and blame: the worst of them, and how many there are."""
-
-    column: Column
-    index: int
-    count: int
-
-    @property
-    def weight(self) -> tuple[int, float]:
-        error = float(self.column.error_ulps[self.index])
-        return int(self.column.verdicts[self.index]), math.inf if math.isnan(error) else error
-
-
-def _findings(report: Report, verbose: bool, width: int) -> Iterator[Any]:
-    """What is not a match, the worst first: sentence, numbers, formulas."""
-    found = [f for column in report.columns for f in _column_findings(column, verbose)]
-    found.sort(key=lambda f: f.weight, reverse=True)
-    shown = found if verbose else found[:FINDINGS]
-    said: set[str] = set()
-    for finding in shown:
-        yield from _finding(finding, verbose, width, said)
-    if len(found) > len(shown):
-        yield f"... and {len(found) - len(shown):,} more findings: --verbose shows them"
-        yield ""
-
-
-def _column_findings(column: Column, verbose: bool) -> list[_Finding]:
-    """Points outside of the domain are only counted in the tables, unless there is nothing else."""
-    ignored = [_code(Verdict.MATCH)]
-    if not verbose and not bool(np.all(column.verdicts == _code(Verdict.OUTSIDE_DOMAIN))):
-        ignored.append(_code(Verdict.OUTSIDE_DOMAIN))
-    entries = np.flatnonzero(~np.isin(column.verdicts, ignored))
-    if verbose:
-        return [_Finding(column, int(i), 1) for i in entries]
-    groups: dict[tuple[object, ...], list[int]] = {}
-    for i in entries.tolist():
-        detail = column.details.get(i)
-        blame = (detail.cause, detail.stage, detail.operation) if detail else ()
-        groups.setdefault((int(column.verdicts[i]), *blame), []).append(i)
-    return [_Finding(column, _worst(column.error_ulps, members), len(members)) for members in groups.values()]
+def _left_out(count: int) -> list[str]:
+    return [f"... and {count:,} more rows that match: --verbose shows them"] if count else []
 
 
 def _worst(errors: Floats, members: list[int]) -> int:
     """The member with the largest error; the first one where none has any."""
     return members[int(np.argmax(np.nan_to_num(errors[members], nan=-1.0, posinf=np.inf)))]
-
-
-def _code(verdict: Verdict) -> int:
-    return verdict.severity
-
-
-def _finding(finding: _Finding, verbose: bool, width: int, said: set[str]) -> Iterator[Any]:
-    from rich.text import Text
-
-    check = finding.column.check(finding.index)
-    title = Text()
-    title.append_text(_verdict(check.verdict, check.cause))
-    title.append(f": {finding.column.quantity} at {point(check.inputs or check.point, check.dtype)}")
-    if finding.count > 1:
-        title.append(f", and at {finding.count - 1:,} more points")
-    yield title
-    for line in _explanation(finding, check, verbose, width, said):
-        yield "  " + line
-    yield ""
-
-
-def _explanation(finding: _Finding, check: Check, verbose: bool, width: int, said: set[str]) -> Iterator[str]:
-    if check.verdict is not Verdict.OUTSIDE_DOMAIN:
-        exact, autograd, error = _numbers(finding.column, finding.index, check)
-        yield f"exact {exact}, {_party(finding.column)} {autograd}" + (
-            f", off by {error}" if check.error_ulps is not None else ""
-        )
-    if check.left is not None or check.right is not None:
-        yield f"left derivative {check.left or '-'}, right derivative {check.right or '-'}"
-    blame = [f"{what} {name}" for what, name in (("stage", check.stage), ("operation", check.operation)) if name]
-    if blame:
-        yield f"blamed: {', '.join(blame)}"
-    if check.detail:
-        yield from textwrap.wrap(check.detail, width)
-    if check.claim:
-        yield from _beside(("exact:", check.formula), ("claimed:", check.claim), verbose=verbose)
-    elif check.autograd_formula and (check.cause in (Cause.FORMULA, Cause.CLAIM) or verbose):
-        yield from _beside(("exact:", check.formula), ("autograd:", check.autograd_formula), verbose=verbose)
-    parts = [
-        f"{name} error {value:.3g}"
-        for name, value in (("formula", check.formula_error), ("rounding", check.rounding_error))
-        if value is not None
-    ]
-    if parts:
-        yield ", ".join(parts) + " (relative)"
-    sentence = (check.cause or check.verdict).sentence
-    if sentence not in said:
-        said.add(sentence)
-        yield from textwrap.wrap(sentence, width)
-
-
-def _beside(*formulas: tuple[str, str | None], verbose: bool) -> Iterator[str]:
-    """Formulas one under the other."""
-    for label, formula in formulas:
-        text = formula or "-"
-        yield f"{label:<9} {text if verbose else _cut(text, 3 * FORMULA_WIDTH)}"
-
-
-def _cut(text: str, width: int = FORMULA_WIDTH) -> str:
-    return text if len(text) <= width else text[: width - 3] + "..."
-
-
-def _summary(report: Report) -> Any:
-    from rich.text import Text
-
-    counts = report.counts
-    total = sum(counts.values())
-    listed = ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items())
-    noun = "check" if total == 1 else "checks"
-    text = Text("verdict: ")
-    text.append(report.verdict.value, style=_COLORS[report.verdict])
-    text.append(f" ({total:,} {noun}: {listed})" if total else " (nothing was checked)")
-    if report.strict and report.exit_code == 1 and report.verdict is not Verdict.MISMATCH:
-        text.append(", fails under --strict")
-    seed = report.problem.get("seed")
-    if seed is not None:
-        text.append(f", seed {seed}")
-    return text

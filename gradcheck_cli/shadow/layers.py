@@ -163,7 +163,10 @@ class Rounded(Exact):
             return exact
         # Correct rounding errs by u relative; a kernel good to n ulps by 2*n*u (an ulp is up to 2*u of the result).
         relative = self.form.unit_roundoff * (1 if row.ulps == 1 else 2 * row.ulps)
-        absolute = self.form.smallest_subnormal * row.ulps + 2 * self.form.unit_roundoff * row.ulps * row.absolute
+        # Kernels that aren't correctly rounded may lose a subnormal result (the exp(95) in sigmoid(-95) overflows), in the
+        # format they compute in, which is float32 for the shorter ones.
+        flushed = 0.0 if row.ulps == 1 else FORMATS["float64" if self.form.bits > 24 else "float32"].smallest_normal
+        absolute = self.form.smallest_subnormal * row.ulps + flushed + 2 * self.form.unit_roundoff * row.ulps * row.absolute
         factor, offset = arb(1, relative), arb(0, absolute)
 
         def rounded(*cells: Cell) -> Cell:

@@ -128,8 +128,7 @@ ERRORS: list[tuple[Any, str]] = [
     ),
     (
         "x=linspace(0,1,3000),y=linspace(0,1,3000)",
-        "9,000,000 points are too many: at most 5,000,000 are checked\n"
-        "  x=linspace(0,1,3000),y=linspace(0,1,3000)\n  ^",
+        "9,000,000 points are too many: at most 5,000,000 are checked\n  x=linspace(0,1,3000),y=linspace(0,1,3000)\n  ^",
     ),
     (
         "x=all,y=linspace(0,1,100)",

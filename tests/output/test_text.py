@@ -85,9 +85,7 @@ def test_one_point() -> None:
 
 def test_a_finding_shows_both_formulas() -> None:
     """Where the formula is to blame, exact and autograd's formula stand one under the other, with both errors."""
-    detail = Detail(
-        Cause.FORMULA, "y", "mul", "the ratio is 3", autograd_formula="24*x", formula_error=2.0, rounding_error=0.0
-    )
+    detail = Detail(Cause.FORMULA, "y", "mul", "the ratio is 3", autograd_formula="24*x", formula_error=2.0, rounding_error=0.0)
     shown = render(report(column("dy/dx", "8*x", [8], [24.0], [MISMATCH], details={0: detail})))
     assert shown.splitlines()[6:] == [
         "",
@@ -129,9 +127,7 @@ def test_no_gradient_is_none() -> None:
 
 def test_a_claim_is_called_one() -> None:
     """The user's formula has its own table, and its value isn't called autograd's."""
-    claim = column(
-        "dy/dx", "8*x", [8], [9.0], [MISMATCH], mode="claim", claim="x=9*x", details={0: Detail(Cause.CLAIM)}
-    )
+    claim = column("dy/dx", "8*x", [8], [9.0], [MISMATCH], mode="claim", claim="x=9*x", details={0: Detail(Cause.CLAIM)})
     shown = render(report(column("dy/dx", "8*x", [8], [8.0], [MATCH]), claim)).splitlines()
     assert "  exact 8, claimed 9.0, off by 1 ulp" in shown
     assert "  claimed:  x=9*x" in shown
@@ -242,6 +238,19 @@ def test_narrow_terminals_fold_formulas_not_numbers() -> None:
     assert "1.41421356237309505" in shown
     assert "1.4142135623730951" in shown
     assert "match" in shown
+
+
+def test_long_chains_are_cut_unless_verbose() -> None:
+    """The first forty rows and all that don't match, quickly; every row under --verbose."""
+    columns = [column(f"dy/ds{i}", "f", [1], [1.0], [MATCH]) for i in range(20_000)]
+    columns[15_000] = column("dy/ds15000", "f", [1], [2.0], [MISMATCH])
+    start = time.perf_counter()
+    shown = render(report(*columns)).splitlines()
+    assert time.perf_counter() - start < 2
+    assert len([line for line in shown if line.startswith("dy/")]) == 41
+    assert "... and 19,959 more rows that match: --verbose shows them" in shown
+    every = render(report(*columns), verbose=True).splitlines()
+    assert len([line for line in every if line.startswith("dy/")]) == 20_000
 
 
 def test_many_points_cost_little() -> None:

@@ -97,3 +97,13 @@ def test_before_a_square_at_zero() -> None:
     checks = {(c.kind, c.quantity): c for c in report.checks}
     assert checks["total", "dy/dx"].verdict == "match"
     assert (checks["local", "du/dx"].cause, checks["local", "du/dx"].stage) == ("formula", "u")
+
+
+def test_missing_upstream_is_blamed() -> None:
+    """A backward that forgets the upstream gradient is right for the cotangent 1; it is blamed all the same."""
+    wrong = custom(torch.sin, lambda g, x, y: x.cos() + 0 * g)
+    report = check_chain(["3*x", "sin(u)", "5*v"], at="x=0.4", callables={"sin": wrong})
+    checks = {(c.kind, c.quantity): c for c in report.checks}
+    assert (checks["local", "dv/du"].cause, checks["local", "dv/du"].stage) == ("formula", "v")
+    assert checks["total", "dy/dx"].stage == "v"
+    assert not check_chain("sin(x)", at="x=0.4", callables={"sin": wrong}).ok

@@ -1,0 +1,88 @@
+"""No false alarm: on random formulas of the table's functions, whatever is refuted is confirmed by a plain difference quotient."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import pytest
+from flint import arb, ctx
+
+from gradcheck_cli import check_grad
+from gradcheck_cli.api import InputError
+from gradcheck_cli.exact.values import Values
+from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.problem import link
+from tests.formulas import random_formula
+
+FORMULAS = 300
+GROUPS = 30
+POINTS = 20
+DTYPES = ("float64", "float32")
+
+
+def quotient(text: str, point: dict[str, float], name: str, sides: tuple[int, int], exponent: int = 1300) -> Any:
+    """(f(x + sides[1]*h) - f(x + sides[0]*h)) / (h * difference), h = 2**-exponent, at 8,000 bits."""
+    chain = link([text], output="f")
+    values = Values(chain)
+    with ctx.workprec(8000):
+        h = arb(2) ** -exponent
+        exact = {n: arb(x) for n, x in point.items()}
+        high, low = (values(exact, {name: h * side}) for side in (sides[1], sides[0]))
+        return (high - low) / (h * (sides[1] - sides[0]))
+
+
+def close(found: Any, text: str | None) -> bool:
+    """Agreement with a decimal that the tool printed, in every digit shown; both beyond every format counts too."""
+    if text in ("inf", "-inf"):
+        return bool(abs(found) > arb(10) ** 15)
+    if text is None or not found.is_finite():
+        return False
+    exact, digits = arb(text), len(text.partition("e")[0].lstrip("-0.").replace(".", ""))
+    return bool(abs(found - exact) <= abs(exact) * arb(10) ** (2 - digits) + arb(10) ** -320)
+
+
+def slope(text: str, point: dict[str, float], name: str, sides: tuple[int, int], printed: str) -> bool:
+    """Agreement of a one-sided quotient with the printed slope; an infinite one shows in a quotient that grows."""
+    found = quotient(text, point, name, sides)
+    if printed not in ("inf", "-inf"):
+        return close(found, printed)
+    nearer = quotient(text, point, name, sides, 2000)
+    return bool(abs(nearer) > abs(found) * 1.2) and bool(nearer > 0) == (printed == "inf")
+
+
+def confirmed(text: str, check: Any) -> bool:
+    """True where the quotient gives the exact value that the report claims, and autograd's value is not it."""
+    (name,) = check.wrt
+    if check.exact is None:
+        seen = [
+            slope(text, check.point, name, sides, side)
+            for sides, side in (((-2, -1), check.left), ((1, 2), check.right))
+            if side is not None
+        ]
+        return bool(seen) and all(seen)
+    if not close(quotient(text, check.point, name, (-1, 1)), check.exact):
+        return False
+    value, exact = check.autograd, float(check.exact)
+    if value is None or not math.isfinite(value):
+        return True
+    return abs(value - exact) > 4 * float(FORMATS[check.dtype].ulp(exact))
+
+
+@pytest.mark.parametrize("group", range(GROUPS))
+def test_no_false_alarm(group: int) -> None:
+    """Ten formulas, twenty points each over ordinary and extreme sizes, in float64 and float32."""
+    checked = 0
+    for seed in range(group, FORMULAS, GROUPS):
+        rng = random.Random(seed)
+        text = random_formula(rng, rng.choice((1, 2, 3)))
+        for dtype in DTYPES:
+            try:
+                report = check_grad(text, sample=POINTS, seed=seed, dtype=dtype, timeout=60)
+            except InputError:
+                continue  # a setting that torch refuses
+            checked += len(report.checks)
+            alarms = [c for c in report.checks if c.verdict == "mismatch" and not confirmed(text, c)]
+            assert not alarms, f"{text} (seed {seed}, {dtype}): {alarms[0]}"
+    assert checked > 100
