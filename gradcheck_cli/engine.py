@@ -10,15 +10,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from flint import ctx
 
 from gradcheck_cli.autograd.modes import Outcome, TorchChain, Wrt
+from gradcheck_cli.autograd.stalls import stalled
 from gradcheck_cli.claims import check_claim
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.exact import derivative
@@ -127,7 +129,7 @@ class _Work:
                 if self.stop:
                     return
                 self.doing = f"{run_.form.name}, {run_.mode}"
-                values = self._check(run_, run_.columns)
+                values = self._check(run_)
                 if self.problem.local and len(self.problem.chain.stages) > 1:
                     self.locals[index] = self._check_stages(run_, values)
                     _blame(run_, self.locals[index], self.problem.chain)
@@ -151,25 +153,42 @@ class _Work:
 
     # -- one computation --------------------------------------------------------------------------------------------
 
-    def _check(self, run_: _Run, columns: Sequence[Column]) -> dict[str, Floats]:
-        """Fill the columns; return torch's values of every name at every point."""
-        exact = self._exact(run_)
-        for column in columns:
-            column.formula = derivative.chain_formula(run_.chain, column.wrt)
-        count = len(columns[0]) if columns else 0
-        values: dict[str, Floats] = {n: np.empty(count) for n in (*run_.chain.inputs, *(s.name for s in run_.chain.stages))}
-        for start in range(0, count, CHUNK):
-            if self.stop:
-                return values
-            part = slice(start, min(start + CHUNK, count))
-            self._check_part(run_, columns, exact, part, values)
-            self.done += (part.stop - part.start) if run_.kind == "total" else 0
-        for column in columns:
+    def _check(self, run_: _Run) -> dict[str, Floats]:
+        """Fill the run's columns; return torch's values of every name at every point."""
+        count = len(run_.columns[0]) if run_.columns else 0
+        values: dict[str, Floats] = {n: np.full(count, np.nan) for n in (*run_.chain.inputs, *(s.name for s in run_.chain.stages))}
+        stuck = stalled(run_.chain, max(len(wrt) for wrt in run_.derivatives), run_.points)
+        if stuck.any():
+            self._check_rest(run_, stuck, values)
+        else:
+            self._check_all(run_, values)
+        for column in run_.columns:
             column.values = values.get(column.wrt[-1])
         return values
 
-    def _exact(self, run_: _Run) -> Enclosure:
-        return Enclosure(run_.chain, run_.derivatives, run_.form)
+    def _check_rest(self, run_: _Run, stuck: npt.NDArray[np.bool_], values: dict[str, Floats]) -> None:
+        """Check the points at which torch's kernels come back."""
+        positions = np.flatnonzero(~stuck).tolist()
+        rest = _subset(run_, {name: column[~stuck] for name, column in run_.points.items()})
+        if positions:
+            for name, column in self._check(rest).items():
+                values[name][~stuck] = column
+        for column, part in zip(run_.columns, rest.columns, strict=True):
+            column.formula = part.formula
+            column.paste(part, range(len(positions)), positions)
+            column.mark(np.flatnonzero(stuck).tolist(), Verdict.UNDECIDED, "a kernel of torch would run for hours at this point")
+
+    def _check_all(self, run_: _Run, values: dict[str, Floats]) -> None:
+        exact = Enclosure(run_.chain, run_.derivatives, run_.form)
+        for column in run_.columns:
+            column.formula = derivative.chain_formula(run_.chain, column.wrt)
+        count = len(run_.columns[0])
+        for start in range(0, count, CHUNK):
+            if self.stop:
+                return
+            part = slice(start, min(start + CHUNK, count))
+            self._check_part(run_, run_.columns, exact, part, values)
+            self.done += (part.stop - part.start) if run_.kind == "total" else 0
 
     def _torch(self, run_: _Run) -> TorchChain:
         key = (run_.chain, run_.form.name)
@@ -367,20 +386,29 @@ class _Work:
             }
             usable = np.all([np.isfinite(column) for column in inputs.values()], axis=0)
             kept = {name: column[usable] for name, column in inputs.items()}
-            part = _Run(Chain(first.inputs, (first,)), derivatives, kept, run_.form, run_.mode, "local")
-            part.columns = [_blank(part, first.name, wrt, int(usable.sum())) for wrt in derivatives]
+            part = _subset(_Run(Chain(first.inputs, (first,)), derivatives, kept, run_.form, run_.mode, "local"), kept)
             if usable.any():
-                self._check(part, part.columns)
+                self._check(part)
             where = np.cumsum(usable) - 1
             for position, stage in enumerate(stages):
-                mine = np.arange(position * count, (position + 1) * count)
-                columns[stage.name] = [
-                    _extract(column, stage, run_, inputs, usable, where, mine, i) for i, column in enumerate(part.columns)
-                ]
+                mine = slice(position * count, (position + 1) * count)
+                targets = np.flatnonzero(usable[mine]).tolist()
+                sources = where[mine][targets].tolist()
+                columns[stage.name] = []
+                for i, column in enumerate(part.columns):
+                    own = _blank(run_, stage.name, (stage.inputs[i],), count, "local")
+                    own.inputs = {name: inputs[there][mine] for name, there in zip(stage.inputs, first.inputs, strict=True)}
+                    own.values = own.inputs[stage.inputs[i]]
+                    own.formula = column.formula if stage is first else derivative.formula(stage.tree, own.wrt)
+                    own.paste(column, sources, targets, stage.name)
+                    own.mark(np.flatnonzero(~usable[mine]).tolist(), Verdict.OUTSIDE_DOMAIN, _NOT_FINITE)
+                    columns[stage.name].append(own)
         return [column for stage in reversed(run_.chain.stages) for column in columns.get(stage.name, [])]
 
 
 _PLAIN = Detail()
+
+_NOT_FINITE = "the stage received a value that is not finite"
 
 
 def _blame(run_: _Run, local: Sequence[Column], chain: Chain) -> None:
@@ -397,11 +425,19 @@ def _blame(run_: _Run, local: Sequence[Column], chain: Chain) -> None:
             detail.stage = named or detail.stage
 
 
-def _blank(run_: _Run, of: str, wrt: Wrt, count: int) -> Column:
+def _subset(run_: _Run, points: Mapping[str, Floats]) -> _Run:
+    """The same question at other points, with columns of its own."""
+    part = replace(run_, points=points)
+    count = len(next(iter(points.values())))
+    part.columns = [_blank(part, run_.chain.output, wrt, count) for wrt in run_.derivatives]
+    return part
+
+
+def _blank(run_: _Run, of: str, wrt: Wrt, count: int, kind: str | None = None) -> Column:
     """A column of undecided entries."""
     return Column(
         quantity=derivative_name(of, wrt),
-        kind=run_.kind,
+        kind=kind or run_.kind,
         of=of,
         wrt=wrt,
         mode=run_.mode,
@@ -413,32 +449,6 @@ def _blank(run_: _Run, of: str, wrt: Wrt, count: int) -> Column:
         error_ulps=np.full(count, np.nan),
         verdicts=np.full(count, _CODES[Verdict.UNDECIDED], dtype=np.uint8),
     )
-
-
-def _extract(
-    column: Column, stage: Stage, run_: _Run, inputs: Mapping[str, Floats], usable: Any, where: Any, mine: Any, i: int
-) -> Column:
-    """One stage's own column, out of the batch of equal stages; where the stage received inf or nan, nothing is checked."""
-    part = _Run(run_.chain, [], run_.points, run_.form, run_.mode, "local")
-    own = _blank(part, stage.name, (stage.inputs[i],), len(mine))
-    own.inputs = {name: inputs[first][mine] for name, first in zip(stage.inputs, inputs, strict=True)}
-    own.values = own.inputs[stage.inputs[i]]
-    own.formula = column.formula if column.wrt == own.wrt else derivative.formula(stage.tree, own.wrt, 500)
-    for index, position in enumerate(mine.tolist()):
-        if not usable[position]:
-            own.verdicts[index] = _CODES[Verdict.OUTSIDE_DOMAIN]
-            own.details[index] = Detail(text="the stage received a value that is not finite")
-            continue
-        source = int(where[position])
-        own.autograd[index] = column.autograd[source]
-        own.exact[index] = column.exact[source]
-        own.error_ulps[index] = column.error_ulps[source]
-        own.verdicts[index] = column.verdicts[source]
-        if source in column.details:
-            detail = column.details[source]
-            detail.stage = stage.name if detail.cause else detail.stage
-            own.details[index] = detail
-    return own
 
 
 def _blurred(shadow: Ball, ball: Ball, form: Format) -> bool:

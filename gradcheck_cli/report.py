@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -115,6 +115,22 @@ class Column:
 
     def verdict(self, index: int) -> Verdict:
         return VERDICTS[int(self.verdicts[index])]
+
+    def paste(self, source: Column, sources: Sequence[int], targets: Sequence[int], stage: str | None = None) -> None:
+        """Copy entries of another column; `stage` names the stage that a cause there is blamed on."""
+        self.autograd[targets] = source.autograd[sources]
+        self.error_ulps[targets] = source.error_ulps[sources]
+        self.verdicts[targets] = source.verdicts[sources]
+        for there, here in zip(sources, targets, strict=True):
+            self.exact[here] = source.exact[there]
+            detail = source.details.get(there)
+            if detail is not None:
+                self.details[here] = replace(detail, stage=stage if stage and detail.cause else detail.stage)
+
+    def mark(self, targets: Sequence[int], verdict: Verdict, text: str) -> None:
+        """Give entries that weren't checked a verdict and the reason."""
+        self.verdicts[targets] = VERDICTS.index(verdict)
+        self.details.update({here: Detail(text=text) for here in targets})
 
     def counts(self) -> Counter[Verdict]:
         tally = np.bincount(self.verdicts, minlength=len(VERDICTS)).tolist()

@@ -265,11 +265,16 @@ def beta(f: Series, g: Series) -> Series:
     return exp(lgamma(f) + lgamma(g) - lgamma(f + g))
 
 
+_ZETA_LIMIT = 2.0**20
+
+
 def zeta(s: Series, q: Series) -> Series:
     """sum (-1)**k*s*(s+1)*...*(s+k-1)/k!*zeta(s + k, q0)*(q - q0)**k: both arguments may vary."""
     n, q0 = _length(s, q), q[0]
     if not (s[0] > ONE and q0.is_finite() and (_fixed(s) or q0 > ZERO)):
         return _unknown()
+    if not (_fixed(s) or (s[0] < _ZETA_LIMIT and q0 < _ZETA_LIMIT)):
+        return _unknown()  # flint's sum would run for hours
     rest = arb_series([0, *q.coeffs()[1:]], q.prec)
     total, factor = _constant(ZERO), _constant(ONE)
     for k in range(1 if _fixed(q) else n):

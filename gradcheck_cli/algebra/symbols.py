@@ -285,15 +285,11 @@ def _product(e: Expression, done: Mapping[Expression, Node]) -> Node:
     if coefficient.is_Rational and coefficient < 0 and (coefficient.p == -1 or coefficient.q != 1):
         positive = -e
         return Call("neg", (done.get(positive) or to_tree(positive),))
-    upper: list[Node] = []
-    lower: list[Node] = []
-    for factor in e.as_ordered_factors():
-        if factor.is_Rational:
-            if factor.p != 1:
-                upper.append(Constant(int(factor.p)))
-            if factor.q != 1:
-                lower.append(Constant(int(factor.q)))
-        elif factor.is_Pow and factor.exp.is_Rational and factor.exp < 0:
+    coefficient, rest = e.as_coeff_Mul()
+    upper = [] if coefficient.p == 1 else [Constant(int(coefficient.p))]
+    lower = [] if coefficient.q == 1 else [Constant(int(coefficient.q))]
+    for factor in rest.as_ordered_factors():
+        if factor.is_Pow and factor.exp.is_Rational and factor.exp < 0:
             lower.append(_base_power(done[factor.base], -factor.exp))
         else:
             upper.append(done[factor])

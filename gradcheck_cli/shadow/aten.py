@@ -102,7 +102,7 @@ def _parsed(text: str) -> Node:
 
 def _used(tree: Node, truth: bool) -> set[str]:
     """The variables that are an argument of something that takes truth values (numbers)."""
-    found = set()
+    found: set[str] = set()
     for item in walk(tree):
         if isinstance(item, Call):
             logical = item.function.startswith("logical_")
@@ -125,7 +125,13 @@ def _op(name: str, *texts: str, **columns: Any) -> Operation:
     return Operation(name, texts, **columns)
 
 
-_VIEWS = ["alias", "detach", "view", "_unsafe_view", "reshape", "_reshape_alias", "expand", "expand_as", "permute", "transpose", "t", "squeeze", "unsqueeze", "select", "slice", "diagonal", "unfold", "as_strided", "narrow", "view_as", "split", "chunk", "unbind", "lift_fresh", "lift", "is_same_size", "_has_same_storage_numel", "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "_efficientzerotensor", "resolve_conj", "resolve_neg", "broadcast_to", "broadcast_in_dim", "view_of", "_local_scalar_dense", "item", "equal", "is_nonzero", "set_", "resize_", "record_stream"]
+_VIEWS: tuple[str, ...] = (
+    "alias", "detach", "view", "_unsafe_view", "reshape", "_reshape_alias", "expand", "expand_as", "permute", "transpose", "t",
+    "squeeze", "unsqueeze", "select", "slice", "diagonal", "unfold", "as_strided", "narrow", "view_as", "split", "chunk",
+    "unbind", "lift_fresh", "lift", "is_same_size", "_has_same_storage_numel", "empty", "empty_like", "empty_strided",
+    "new_empty", "new_empty_strided", "_efficientzerotensor", "resolve_conj", "resolve_neg", "broadcast_to", "broadcast_in_dim",
+    "view_of", "_local_scalar_dense", "item", "equal", "is_nonzero", "set_", "resize_", "record_stream",
+)  # fmt: skip
 
 _ZEROS = ["zeros", "zeros_like", "new_zeros", "zero", "_new_zeros_with_same_feature_meta"]
 
@@ -246,9 +252,10 @@ def _from_functions() -> dict[str, Function]:
 
 FROM_FUNCTIONS = MappingProxyType(_from_functions())
 
-INDIFFERENT = frozenset(
-    ["dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "copy", "generator", "implicit", "out", "size", "stride", "self_num_batch_dims", "buffer", "self_is_result", "dim", "keepdim"]
-)
+INDIFFERENT = frozenset({
+    "dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "copy", "generator", "implicit", "out", "size",
+    "stride", "self_num_batch_dims", "buffer", "self_is_result", "dim", "keepdim", "names",
+})  # fmt: skip
 """Arguments that don't change what an entry is, or whose meaning a row has in its formula."""
 
 _MISSING = object()
@@ -301,11 +308,12 @@ class Overload:
             if not _same(bound.get(name), wanted):
                 return False
         for name, default in zip(self.arguments, self.defaults, strict=True):
-            # an argument that the row doesn't know must have its default value
-            if default is not _MISSING and name not in INDIFFERENT and name not in operation.arguments:
-                value = bound[name]
-                if name not in operation.when and not (value is default or _same(value, default)):
-                    return False
+            # an argument that the row doesn't know must have its default value, or be a tensor that lends its shape
+            if name in INDIFFERENT or name in operation.arguments or name in operation.when:
+                continue
+            value = bound[name]
+            if not (hasattr(value, "untyped_storage") if default is _MISSING else value is default or _same(value, default)):
+                return False
         return True
 
 

@@ -16,7 +16,7 @@ from flint import arb, ctx
 
 from gradcheck_cli.algebra.balls import BallAlgebra, hull
 from gradcheck_cli.algebra.program import Program
-from gradcheck_cli.algebra.symbols import SYMBOLS, Expression, opaque, to_symbols
+from gradcheck_cli.algebra.symbols import SYMBOLS, Expression, opaque, to_symbols, where
 from gradcheck_cli.floats import FORMATS, Format
 from gradcheck_cli.language.functions import TABLE, Function
 from gradcheck_cli.language.parser import definition, parse
@@ -214,8 +214,10 @@ class Symbolic:
 
     def number(self, value: float | bool, form: Format) -> Expression:
         if not math.isfinite(value):
-            infinite = Call("inf", ())
-            return opaque(Call("sub", (infinite, infinite))) if math.isnan(value) else opaque(infinite) * (1 if value > 0 else -1)
+            infinity = Call("inf", ())
+            if math.isnan(value):
+                return opaque(Call("sub", (infinity, infinity)))
+            return opaque(infinity) if value > 0 else -opaque(infinity)
         if value in _KNOWN:
             return to_symbols(parse(_KNOWN[value]))
         return SYMBOLS.constant(value if isinstance(value, bool) or not float(value).is_integer() else int(value))
@@ -227,17 +229,20 @@ class Symbolic:
         return cell if _condition(cell) else sympy.Ne(cell, 0, evaluate=cell.is_number)
 
     def real(self, cell: Expression) -> Expression:
-        return _indicator(cell, sympy.Integer(1), sympy.Integer(0)) if _condition(cell) else cell
+        return where(cell, sympy.Integer(1), sympy.Integer(0)) if _condition(cell) else cell
 
     def function(self, row: Function) -> Callable[..., Expression] | None:
-        return SYMBOLS.function(row)
+        return _at_most if row.name == "le" else SYMBOLS.function(row)
 
     def body(self, row: Function) -> Node:
         return parse("(1 + erf(x/sqrt(2)))/2") if row.name == "ndtr" else SYMBOLS.body(row)
 
 
-_indicator = SYMBOLS.function(TABLE["where"])
-assert _indicator is not None
+def _at_most(x: Expression, y: Expression) -> Expression:
+    """x <= y, where relu's result, compared with 0, is its argument: torch keeps the result only."""
+    if isinstance(x, where) and y == 0 and x.args == (sympy.Gt(x.args[1], 0, evaluate=False), x.args[1], 0):
+        x = x.args[1]
+    return sympy.Le(x, y, evaluate=False)
 
 
 def _condition(cell: Expression) -> bool:
@@ -250,6 +255,7 @@ _KNOWN = {
     math.pi / 2: "pi/2",
     math.log(2): "log(2)",
     math.log(10): "log(10)",
+    2.3025850929940455: "log(10)",  # as torch writes it
     1 / math.log(2): "1/log(2)",
     1 / math.log(10): "1/log(10)",
     math.sqrt(2): "sqrt(2)",

@@ -1,8 +1,8 @@
 """The shadow: every ATen operation of a forward and backward pass, repeated on balls or symbols beside the floats.
 
 Memory mirrors storages, not tensors: one list of cells for each untyped storage, seen through the tensor's own size and
-strides. Views, `expand` and in-place operations then need no code; only operations that create or overwrite values have a row in
-`shadow.aten`. An operation without a row is opaque: it is recorded by name, and its result is an undefined ball.
+strides. Views, `expand` and in-place operations then need no code; only operations that create or overwrite values have a
+row in `shadow.aten`. An operation without a row is opaque: it is recorded by name, and its result is an undefined ball.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class _Memory:
     layers: list[list[Cell]]
 
 
-class Shadow(TorchDispatchMode):
+class Shadow(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follow the torch operations run inside the `with` block. The first layer should be `Exact` for the trace.
 
     `seed` says what a tensor's entries stand for; `cells` reads what they have become. `opaque` lists operations without
@@ -65,7 +65,7 @@ class Shadow(TorchDispatchMode):
     """
 
     def __init__(self, layers: Sequence[Layer], size: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.layers, self.size = list(layers), size
         self.opaque: dict[str, None] = {}
         self.seen: dict[str, int] = {}
@@ -158,6 +158,8 @@ class Shadow(TorchDispatchMode):
     def _repeat(self, row: Operation, bound: Mapping[str, Any], outputs: list[torch.Tensor]) -> None:
         """The operation on the cells of every layer."""
         first = outputs[0]
+        if not first.numel():
+            return
         if not first.is_floating_point() and first.dtype is not torch.bool and row.arguments:
             self._forget(first)  # integers select (exponents, indices): the floats' own are taken
             return
@@ -175,7 +177,7 @@ class Shadow(TorchDispatchMode):
                 if not any(isinstance(i, list) for i in inputs):
                     columns = [[cell] * count for cell in run(*(next(i) for i in inputs))]
                 else:
-                    columns = list(zip(*[run(*cells) for cells in zip(*inputs, strict=False)], strict=True)) or [[] for _ in outputs]
+                    columns = [list(c) for c in zip(*[run(*cells) for cells in zip(*inputs, strict=False)], strict=True)]
             for output, cells, tree in zip(outputs, columns, row.trees or (None,), strict=True):
                 if output.numel() != len(cells):
                     continue  # a buffer that this device doesn't fill

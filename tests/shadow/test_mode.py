@@ -1,0 +1,337 @@
+"""The shadow's memory and what it records: views, storages, in-place operations, events, and operations without a row."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sympy
+import torch
+from flint import arb, ctx
+
+from gradcheck_cli.autograd.modes import TorchChain
+from gradcheck_cli.exact.derivative import tidy
+from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.problem import link
+from gradcheck_cli.shadow.layers import Exact, Layer, Rounded, Symbolic
+from gradcheck_cli.shadow.mode import Shadow, Trace
+
+Tensor = torch.Tensor
+DOUBLE = FORMATS["float64"]
+
+
+def seeded(values: list[float], layers: list[Layer] | None = None) -> tuple[Shadow, Tensor]:
+    """A shadow whose cells are 100, 101, ...: not the floats, so that a cell read from a float is seen."""
+    shadow = Shadow(layers or [Exact()], len(values))
+    x = torch.tensor(values, dtype=torch.float64)
+    shadow.seed(x, [[arb(100 + i) for i in range(len(values))] for _ in shadow.layers])
+    return shadow, x
+
+
+def numbers(shadow: Shadow, tensor: Tensor) -> list[float]:
+    return [float(c) for c in shadow.cells(tensor, 0)]
+
+
+# -- memory -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        (lambda x: x.view(2, 3), [100, 101, 102, 103, 104, 105]),
+        (lambda x: x.view(2, 3).t(), [100, 103, 101, 104, 102, 105]),
+        (lambda x: x[1::2], [101, 103, 105]),
+        (lambda x: x[4], [104]),
+        (lambda x: x.view(2, 3)[1], [103, 104, 105]),
+        (lambda x: x[:2].unsqueeze(1).expand(2, 2), [100, 100, 101, 101]),
+        (lambda x: x.detach(), [100, 101, 102, 103, 104, 105]),
+        (lambda x: x.as_strided((2,), (3,), 1), [101, 104]),
+        (lambda x: x.view(2, 3).t().contiguous(), [100, 103, 101, 104, 102, 105]),
+        (lambda x: x[2:4].clone(), [102, 103]),
+        (lambda x: x.unbind()[3], [103]),
+        (lambda x: x[:0], []),
+    ],
+)
+def test_views_need_no_code(view: Callable[[Tensor], Tensor], expected: list[float]) -> None:
+    """A view sees the cells of its base through its own size, strides and offset."""
+    shadow, x = seeded([0.0] * 6)
+    with shadow:
+        result = view(x)
+    assert numbers(shadow, result) == expected
+    assert not shadow.opaque
+
+
+def test_in_place_writes_reach_every_view() -> None:
+    """A storage has one memory: writing through a view changes the base and the other views."""
+    shadow, x = seeded([1.0, 2.0, 3.0, 4.0])
+    with shadow:
+        matrix, head = x.view(2, 2), x[:2]
+        matrix.t()[0].mul_(2)
+        head.add_(1)
+        x[3:].zero_()
+        matrix[0, 1] = 7.0
+    assert numbers(shadow, x) == [201, 7, 204, 0]
+    assert numbers(shadow, head) == [201, 7]
+
+
+def test_broadcasting_and_scalars() -> None:
+    """0-d and 1-d operands meet as in torch; a 0-d tensor has a cell of its own."""
+    shadow, x = seeded([1.0, 2.0])
+    y = torch.tensor(5.0, dtype=torch.float64)
+    shadow.seed(y, [[arb(3)]])
+    with shadow:
+        a = x * y
+        b = x.unsqueeze(1) + x
+        c = y - 1
+        d = torch.where(x > 101.5, x, y)  # the condition is a truth value of the cells, not of the floats
+    assert numbers(shadow, a) == [300, 303]
+    assert numbers(shadow, b) == [200, 201, 201, 202]
+    assert numbers(shadow, c) == [2]
+    assert numbers(shadow, d) == [3, 3]
+
+
+def test_the_condition_is_followed_in_cells() -> None:
+    """Truth values are cells too: numbers as truth values, and truth values as numbers."""
+    shadow, x = seeded([1.0, 2.0])
+    with shadow:
+        mask = x > 100.5
+        both = mask & (x < 200)
+        a = mask * x
+        b = both.to(torch.float64) + 1
+        c = torch.where((x - 100).bool(), x, -x)
+        d = ~mask
+    assert shadow.cells(mask, 0) == [False, True]
+    assert shadow.cells(both, 0) == [False, True]
+    assert shadow.cells(d, 0) == [True, False]
+    assert numbers(shadow, a) == [0, 101]
+    assert numbers(shadow, b) == [1, 2]
+    assert numbers(shadow, c) == [-100, 101]
+
+
+def test_unseen_floats_enter_as_they_are() -> None:
+    """A tensor that the shadow has never seen is read from its storage, before an in-place operation changes it."""
+    shadow, x = seeded([1.0, 2.0])
+    other = torch.tensor([0.5, 0.25], dtype=torch.float64)
+    half = torch.tensor([1.5, -2.0], dtype=torch.bfloat16)
+    exponents = torch.tensor([2, 3])
+    with shadow:
+        other.mul_(x)
+        sums = half + half
+        powers = x**exponents
+    assert numbers(shadow, other) == [50, 25.25]
+    assert numbers(shadow, sums) == [3, -4]
+    assert numbers(shadow, powers) == [100**2, 101**3]
+
+
+def test_sums() -> None:
+    """Reductions over some or all axes."""
+    shadow, x = seeded([0.0] * 6)
+    with shadow:
+        matrix = x.view(2, 3)
+        whole, rows, columns, mean = x.sum(), matrix.sum(1), matrix.sum(0, keepdim=True), matrix.mean(-1)
+    assert numbers(shadow, whole) == [615]
+    assert numbers(shadow, rows) == [303, 312]
+    assert numbers(shadow, columns) == [203, 205, 207]
+    assert numbers(shadow, mean) == [101, 104]
+
+
+def test_a_storage_is_kept_while_its_cells_are() -> None:
+    """Storages that die don't hand their cells to the next tensor at the same address."""
+    shadow, x = seeded([1.0])
+    with shadow:
+        for i in range(50):
+            y = x + i
+            del y
+            gc.collect(0)
+            fresh = torch.tensor([float(i)], dtype=torch.float64)
+            assert numbers(shadow, fresh * 1) == [i]
+
+
+def test_conversions_round() -> None:
+    """A conversion to a shorter format is a rounding error in the ball that allows for it; to a longer one it is none."""
+    layers: list[Layer] = [Exact(), Rounded(FORMATS["float32"])]
+    shadow, x = seeded([0.1], layers)
+    with shadow:
+        short = x.to(torch.float32)
+        longer = short.to(torch.float64)
+        same = x.clone()
+    assert shadow.cells(same, 1)[0].rad() == 0
+    assert shadow.cells(short, 0)[0].rad() == 0
+    assert float(shadow.cells(short, 1)[0].rad()) == pytest.approx(100 * 2**-24, rel=1e-3)
+    assert shadow.cells(longer, 1)[0].rad() == shadow.cells(short, 1)[0].rad()
+
+
+def test_programs_live_with_their_layer() -> None:
+    """Compiled formulas belong to the layer object, and follow the precision."""
+    seconds = []
+    for precision in (64, 256, 64):
+        layer = Exact()
+        for _ in range(2):
+            with ctx.workprec(precision):
+                shadow, x = seeded([0.0], [layer])
+                with shadow:
+                    y = torch.nn.functional.gelu(x) / 3
+            seconds.append(shadow.cells(y, 0)[0].rel_accuracy_bits())
+        assert len(layer.programs) == 2
+    assert seconds[0] == seconds[1] == seconds[4] < 70 < 240 < seconds[2] == seconds[3]
+
+
+# -- events -------------------------------------------------------------------------------------------------------------
+
+
+def traced(text: str, point: float, dtype: str = "float64", mode: str = "reverse") -> tuple[Trace, float, Any]:
+    chain = TorchChain(link([text]), getattr(torch, dtype), "cpu", {})
+    x = torch.tensor([point], dtype=getattr(torch, dtype))
+    with ctx.workprec(256):
+        shadow = Shadow([Exact(), Rounded(FORMATS[dtype])], 1)
+        shadow.seed(x, [[arb(x.item())], [arb(x.item())]])
+        chain.mark = shadow.mark
+        with shadow:
+            gradient = chain.differentiate(mode, {"x": x}, [("x",)]).gradients["x",]
+        assert gradient is not None
+        return shadow.trace, gradient.item(), shadow.cells(gradient, 0)[0]
+
+
+def test_the_branch_not_taken_is_a_trap() -> None:
+    """exp overflows in the branch that where doesn't select: the float is nan, the ball is 1."""
+    trace, value, ball = traced("where(x <= 0, exp(x), 1 + x)", 1000.0)
+    event = trace.infinite[0]
+    assert (event.operation, event.kind, event.stage) == ("exp", "overflow", "y")
+    assert trace.trap == {0: True}
+    assert value != value
+    assert ball == 1
+
+
+def test_overflow_of_an_intermediate_result() -> None:
+    """log(1 + exp(x)) at 1000: exp is the first operation to leave the range; nothing is multiplied by an exact 0."""
+    trace, value, ball = traced("log(1 + exp(x))", 1000.0)
+    assert trace.infinite[0].operation == "exp"
+    assert trace.trap == {0: False}
+    assert value != value
+    assert float(ball) == 1
+
+
+def test_underflow_is_named() -> None:
+    """atan2 of tiny numbers squares them: the square underflows, and its reciprocal overflows."""
+    trace, _, ball = traced("atan2(x, 2*x)", 1e-200)
+    assert trace.tiny[0].operation in ("mul", "pow")
+    assert trace.tiny[0].kind == "underflow"
+    assert trace.infinite[0].operation in ("reciprocal", "div")
+    assert ball.contains(0)
+    trace, value, ball = traced("exp(-x)", 800.0)
+    assert (trace.tiny[0].operation, value, ball.contains(0)) == ("exp", 0, False)
+
+
+def test_undefined_is_no_overflow() -> None:
+    """log(0) has no finite value: the event says so."""
+    trace, _, _ = traced("log(x)", 0.0)
+    assert trace.infinite[0].kind == "undefined"
+
+
+def test_ordinary_points_leave_no_trace() -> None:
+    """No events where every float is in range; a float that is exactly 0 by right is none."""
+    trace, _, _ = traced("relu(x - 2)*sin(x)", 1.0)
+    assert trace == Trace()
+
+
+# -- operations without a row ---------------------------------------------------------------------------------------------
+
+
+def test_an_operation_without_a_row_is_named() -> None:
+    """An operation of a library the table doesn't know: opaque by its name, an undefined ball, and what follows is too."""
+    library = torch.library.Library("gradcheck_test", "DEF")  # type: ignore[no-untyped-call]
+    library.define("twice(Tensor x) -> Tensor")  # type: ignore[no-untyped-call]
+    library.define("truths(Tensor x) -> Tensor")  # type: ignore[no-untyped-call]
+    library.impl("twice", lambda x: 2 * x, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+    library.impl("truths", lambda x: x > 0, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+    shadow, x = seeded([1.0])
+    with shadow:
+        y = torch.ops.gradcheck_test.twice(x) + 1
+        mask = torch.ops.gradcheck_test.truths(x)  # truth values are taken from the floats
+        z = torch.where(mask, x, -x)
+    assert list(shadow.opaque) == ["twice"]
+    assert not shadow.cells(y, 0)[0].is_finite()
+    assert numbers(shadow, z) == [100]
+    library._destroy()  # type: ignore[no-untyped-call]
+
+
+# -- layers -------------------------------------------------------------------------------------------------------------
+
+
+def test_symbols_decompile_the_backward_pass() -> None:
+    """A backward formula with a missing factor is read off the operations."""
+
+    class Bad(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return torch.sigmoid(x) * x
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> Tensor:
+            (x,) = ctx.saved_tensors
+            s = torch.sigmoid(x)
+            return torch.mul(gradient, s + x * s)
+
+    shadow = Shadow([Symbolic()], 1)
+    x = torch.tensor([0.3], dtype=torch.float64)
+    shadow.seed(x, [[sympy.Symbol("x", real=True)]])
+    with shadow:
+        leaf = x.detach().requires_grad_()
+        y: Tensor = Bad.apply(leaf)  # type: ignore[no-untyped-call]
+        y.backward(torch.ones_like(y))  # type: ignore[no-untyped-call]
+    assert leaf.grad is not None
+    assert tidy(shadow.cells(leaf.grad, 0)[0]) == "(x + 1)/(1 + exp(-x))"
+    assert tidy(shadow.cells(y, 0)[0]) == "x/(1 + exp(-x))"
+
+
+@pytest.mark.parametrize(
+    ("text", "formula"),
+    [
+        ("where(x > 0, x**2, x)", "2*x*where(x > 0, 1, 0) + where(x > 0, 0, 1)"),
+        ("relu(x)", "where(x <= 0, 0, 1)"),
+        ("leaky_relu(x, 0.25)", "where(x > 0, 1, 0.25)"),
+        ("erf(x)", "2*exp(-x**2)/sqrt(pi)"),
+        ("2**x", "2**x*log(2)"),
+        ("log10(x)", "1/(x*log(10))"),
+        ("gelu(x)", "(sqrt(2)*x*exp(-x**2/2)/sqrt(pi) + erf(sqrt(2)*x/2) + 1)/2"),
+    ],
+)
+def test_symbols_are_legible(text: str, formula: str) -> None:
+    """What is shown: conditions, torch's constants by name, no fractions of twenty digits."""
+    shadow = Shadow([Symbolic()], 1)
+    x = torch.tensor([0.3], dtype=torch.float64)
+    shadow.seed(x, [[sympy.Symbol("x", real=True)]])
+    with shadow:
+        outcome = TorchChain(link([text]), torch.float64, "cpu", {}).differentiate("grad", {"x": x}, [("x",)])
+    gradient = outcome.gradients["x",]
+    assert gradient is not None
+    assert tidy(shadow.cells(gradient, 0)[0]) == formula
+
+
+def test_rounded_scalars() -> None:
+    """A Python number that the format holds is exact, any other is rounded once."""
+    short = Rounded(FORMATS["float16"])
+    assert short.scalar(0.75).is_exact()
+    assert not short.scalar(0.1).is_exact()
+    assert Rounded(DOUBLE).scalar(0.1).is_exact()
+    assert Rounded(DOUBLE).scalar(float("inf")) == arb("inf")
+
+
+def test_a_point_is_cheap() -> None:
+    """One point through silu and its backward, once warm: 0.3 ms were measured, a few are allowed."""
+    layers: list[Layer] = [Exact(), Rounded(DOUBLE)]
+    chain = TorchChain(link(["silu(x)"]), torch.float64, "cpu", {})
+    best = 1.0
+    for _ in range(20):
+        x = torch.tensor([0.3], dtype=torch.float64)
+        start = time.perf_counter()
+        shadow = Shadow(layers, 1)
+        shadow.seed(x, [[arb(0.3)], [arb(0.3)]])
+        with shadow:
+            chain.differentiate("reverse", {"x": x}, [("x",)])
+        best = min(best, time.perf_counter() - start)
+    assert best < 3e-3
