@@ -26,9 +26,9 @@ from gradcheck_cli.errors import InputError
 from gradcheck_cli.exact import derivative
 from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
-from gradcheck_cli.exact.values import canonical
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import FORMATS, Floats, Format
+from gradcheck_cli.language.tree import canonical
 from gradcheck_cli.problem import Chain, Problem, Stage, derivative_name
 from gradcheck_cli.report import VERDICTS, Column, Detail, Report, decimal, interval
 from gradcheck_cli.shadow.follow import formula, shades
@@ -399,7 +399,7 @@ class _Work:
                     own = _blank(run_, stage.name, (stage.inputs[i],), count, "local")
                     own.inputs = {name: inputs[there][mine] for name, there in zip(stage.inputs, first.inputs, strict=True)}
                     own.values = own.inputs[stage.inputs[i]]
-                    own.formula = column.formula if stage is first else derivative.formula(stage.tree, own.wrt)
+                    own.formula = derivative.stage_formula(stage, own.wrt[0])
                     own.paste(column, sources, targets, stage.name)
                     own.mark(np.flatnonzero(~usable[mine]).tolist(), Verdict.OUTSIDE_DOMAIN, _NOT_FINITE)
                     columns[stage.name].append(own)

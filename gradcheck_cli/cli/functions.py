@@ -10,7 +10,6 @@ import typer
 from gradcheck_cli.cli.options import Format, Outcome, Output, add, check_output
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.functions import NAMES, ROWS, Function
-from gradcheck_cli.output.table import table
 
 
 def register(app: typer.Typer) -> None:
@@ -58,9 +57,11 @@ def describe(row: Function) -> dict[str, Any]:
 
 
 def _text(rows: list[dict[str, Any]]) -> str:
+    from gradcheck_cli.output.page import draw, table
+
     cells = []
     for row in rows:
         names = [f"{row['name']}({row['signature']})" if row["signature"] else row["name"], *row["aliases"]]
         definition, domain, kinks = row["definition"] or "primitive", row["domain"] or "-", row["kinks"] or "-"
         cells.append((", ".join(names), definition, row["torch"], domain, kinks))
-    return "\n".join(table(("name", "definition", "torch", "domain", "kinks"), cells))
+    return draw([table(("~name", "~definition", "~torch", "~domain", "~kinks"), cells)], width=terminal_width("-"))

@@ -11,8 +11,8 @@ import sympy
 
 from gradcheck_cli.algebra.symbols import Expression, to_symbols, to_tree
 from gradcheck_cli.language.printer import show
-from gradcheck_cli.language.tree import Node, Variable, substitute, written_size
-from gradcheck_cli.problem import Chain
+from gradcheck_cli.language.tree import Node, Variable, canonical, substitute, written_size
+from gradcheck_cli.problem import Chain, Stage
 
 TIDY = 400
 """Operations up to which a formula is tidied for display (expanding a longer one takes noticeable time)."""
@@ -46,21 +46,29 @@ def differentiate(tree: Node, wrt: tuple[str, ...]) -> Node | None:
 
 
 @lru_cache(maxsize=4096)
-def formula(tree: Node, wrt: tuple[str, ...], limit: int = 2000) -> str | None:
-    """The derivative for a reader: the shortest of a few equal forms; None if it is longer than `limit` characters.
-
-    A tree of more than SHORT nodes (written out) has no formula for display.
-    """
+def readable(tree: Node, wrt: tuple[str, ...]) -> Node | None:
+    """The derivative for a reader: the shortest of a few equal forms; None for a tree of more than SHORT nodes written out."""
     if written_size(tree) > SHORT:
         return None
     derivative = differentiate(tree, wrt)
     if derivative is None:
         return None
-    plain = show(derivative, limit)
-    expression = _symbolic(tree, wrt)
-    if plain is None or expression.count_ops() > TIDY:
-        return plain
-    return min((t for t in (plain, tidy(expression, limit)) if t is not None), key=len)
+    tidied = _tidied(_symbolic(tree, wrt))
+    return min((t for t in (derivative, tidied) if t is not None), key=_length)
+
+
+def formula(tree: Node, wrt: tuple[str, ...]) -> str | None:
+    """The text of `readable`; None if it is longer than DISPLAYED characters."""
+    found = readable(tree, wrt)
+    return None if found is None else show(found, DISPLAYED)
+
+
+def stage_formula(stage: Stage, name: str) -> str | None:
+    """A stage's own derivative by one of its inputs, for a reader; equal stages of a chain are derived once."""
+    number = stage.inputs.index(name)
+    found = readable(canonical(stage.tree, stage.inputs), (f"_{number}",))
+    names = {f"_{i}": Variable(n) for i, n in enumerate(stage.inputs)}
+    return None if found is None else show(substitute(found, names), DISPLAYED)
 
 
 def chain_formula(chain: Chain, wrt: tuple[str, ...]) -> str | None:
@@ -71,18 +79,27 @@ def chain_formula(chain: Chain, wrt: tuple[str, ...]) -> str | None:
     trees: dict[str, Node] = {}
     for stage in chain.stages:
         trees[stage.name] = Variable(stage.name) if stage.name in wrt else substitute(stage.tree, trees)
-    return formula(trees[chain.output], wrt, DISPLAYED)
+    return formula(trees[chain.output], wrt)
 
 
-def tidy(expression: Expression, limit: int = 2000) -> str | None:
-    """The text of a SymPy expression in the language, expanded where that is shorter; None if it is too long."""
+def tidy(expression: Expression) -> str | None:
+    """The text of a SymPy expression in the language, in its shortest form; None if it is long, or can't be said."""
+    found = _tidied(expression)
+    return None if found is None else show(found, DISPLAYED)
+
+
+def _tidied(expression: Expression) -> Node | None:
     forms = [expression]
     if expression.count_ops() <= TIDY:
         forms += [sympy.expand(expression, power_exp=False, log=False, power_base=False), sympy.factor_terms(expression)]
-    texts = []
+    trees = []
     for form in forms:
         try:
-            texts.append(show(to_tree(form), limit))
+            trees.append(to_tree(form))
         except LookupError:
             continue
-    return min((t for t in texts if t is not None), key=len, default=None)
+    return min(trees, key=_length, default=None)
+
+
+def _length(tree: Node) -> int:
+    return len(show(tree, 10 * DISPLAYED) or "x" * 10 * DISPLAYED)

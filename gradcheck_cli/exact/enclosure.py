@@ -19,12 +19,13 @@ from flint import arb, ctx
 from gradcheck_cli.algebra.balls import NAN, SMOOTH
 from gradcheck_cli.algebra.program import Program, economical
 from gradcheck_cli.exact.derivative import differentiate
+from gradcheck_cli.exact.domain import undefined
 from gradcheck_cli.exact.kinks import limits
-from gradcheck_cli.exact.truth import Ball, Truth
-from gradcheck_cli.exact.values import Values, Wrt, canonical, working_precision
+from gradcheck_cli.exact.truth import Ball, Kind, Truth
+from gradcheck_cli.exact.values import Values, Wrt, working_precision
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Format
-from gradcheck_cli.language.tree import Constant, Node
+from gradcheck_cli.language.tree import Constant, Node, canonical
 from gradcheck_cli.problem import Chain, Stage
 
 PRECISIONS = (128, 256, 512, 1024, 2048, 4096)
@@ -38,13 +39,16 @@ GUARD_BITS = 8
 """A ball is tight when it is this many bits more accurate than the float format."""
 
 
+_TINY, _HUGE = arb(2) ** -1077, arb(2) ** 1025  # an eighth of the smallest double, twice the largest: certain in any format
+
+
 def tight(ball: Ball, form: Format) -> bool:
     """True where the ball settles the derivative for this format: accurate, or certified to underflow or overflow."""
     if ball.rel_accuracy_bits() >= form.bits + GUARD_BITS:
         return True
     if not ball.is_finite():
         return False
-    return bool(ball.abs_upper() < arb(form.smallest_subnormal) / 8) or bool(ball.abs_lower() > arb(form.largest) * 2)
+    return bool(ball.abs_upper() < _TINY) or bool(ball.abs_lower() > _HUGE)
 
 
 @lru_cache(maxsize=1024)
@@ -150,9 +154,18 @@ class Enclosure:
                 hopeless = balls is None or not balls[0].is_finite() or not any(b.is_finite() for b in waiting)
         named = dict(zip(self.chain.inputs, point, strict=True))
         for i, wrt in enumerate(self.derivatives):
-            if found[i] is None:
+            if found[i] is None and wrt == (self.chain.output,):
+                found[i] = self._itself(named)
+            elif found[i] is None:
                 found[i] = limits(self.values, named, wrt, deadline)
         return [f for f in found if f is not None], value
+
+    def _itself(self, point: Mapping[str, float]) -> Truth | Ball:
+        """The derivative of the output by itself: 1 wherever there is a value."""
+        with ctx.workprec(PRECISIONS[1]):
+            exact = {name: arb(x) for name, x in point.items()}
+            value = self.values(exact, {})
+            return arb(1) if not value.is_nan() or not undefined(self.values, exact) else Truth(Kind.OUTSIDE)
 
     def _by_formula(self, point: Sequence[Ball]) -> list[Ball] | None:
         assert self._direct is not None

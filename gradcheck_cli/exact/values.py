@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 
 from flint import ctx
@@ -10,7 +10,7 @@ from flint import ctx
 from gradcheck_cli.algebra.balls import PLAIN
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.exact.truth import Ball
-from gradcheck_cli.language.tree import Node, Variable, substitute
+from gradcheck_cli.language.tree import Node, canonical
 from gradcheck_cli.problem import Chain, Stage
 
 Wrt = tuple[str, ...]
@@ -19,11 +19,6 @@ Wrt = tuple[str, ...]
 def working_precision() -> int:
     """Flint's precision in bits: the key under which programs keep their constants."""
     return int(ctx.prec)
-
-
-def canonical(tree: Node, inputs: Sequence[str]) -> Node:
-    """The tree with its inputs numbered, so that equal stages of a chain are derived and compiled once."""
-    return substitute(tree, {name: Variable(f"_{i}") for i, name in enumerate(inputs)})
 
 
 @lru_cache(maxsize=1024)

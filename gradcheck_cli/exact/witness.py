@@ -22,8 +22,8 @@ from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.series import SERIES, coefficient, terms
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.exact.truth import Ball, Kind
-from gradcheck_cli.exact.values import Values, Wrt, canonical
-from gradcheck_cli.language.tree import Node
+from gradcheck_cli.exact.values import Values, Wrt
+from gradcheck_cli.language.tree import Node, canonical
 from gradcheck_cli.problem import Chain
 
 PRECISIONS = (192, 768, 3072)

@@ -5,7 +5,7 @@ Nodes are immutable and hashable; equal subtrees compare equal, which is what le
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -102,3 +102,8 @@ def written_size(node: Node) -> int:
     for item in walk(node):
         sizes[item] = 1 + sum(sizes[a] for a in item.arguments) if isinstance(item, Call) else 1
     return sizes[node]
+
+
+def canonical(tree: Node, inputs: Sequence[str]) -> Node:
+    """The tree with its inputs numbered, so that equal stages of a chain are derived and compiled once."""
+    return substitute(tree, {name: Variable(f"_{i}") for i, name in enumerate(inputs)})

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from rich.text import Text
 
 from gradcheck_cli.floats import FORMATS, Floats
-from gradcheck_cli.output.table import table
+from gradcheck_cli.output.page import Grid, draw, table
 from gradcheck_cli.report import Check, Column, Report, decimal
 from gradcheck_cli.verdict import Cause, Verdict
 
@@ -21,14 +23,19 @@ ROWS = 40
 FINDINGS = 5
 """Findings shown without --verbose."""
 
-_COLORS = {
-    Verdict.MATCH: "32",
-    Verdict.IMPRECISE: "33",
-    Verdict.NONDIFFERENTIABLE: "33",
-    Verdict.OUTSIDE_DOMAIN: "2",
-    Verdict.UNDECIDED: "35",
-    Verdict.MISMATCH: "1;31",
+_STYLES = {
+    Verdict.MATCH: "green",
+    Verdict.IMPRECISE: "yellow",
+    Verdict.NONDIFFERENTIABLE: "yellow",
+    Verdict.OUTSIDE_DOMAIN: "dim",
+    Verdict.UNDECIDED: "magenta",
+    Verdict.MISMATCH: "bold red",
 }
+
+_TWO_FORMULAS = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.CLAIM)
+"""Causes that both formulas, one under the other, explain."""
+
+Item = str | Text | Grid
 
 
 def render(report: Report, *, verbose: bool = False, quiet: bool = False, color: bool = False, width: int | None = None) -> str:
@@ -37,8 +44,8 @@ def render(report: Report, *, verbose: bool = False, quiet: bool = False, color:
     `width` in characters (None: as wide as it gets); `quiet` leaves only the last line, the summary; `verbose` shows
     every entry and every formula in full. Without `verbose` the cost doesn't grow with the entries that match.
     """
-    page = _Page(report, verbose, color, width)
-    return page.summary() if quiet else "\n".join(page.lines())
+    page = _Page(report, verbose, width)
+    return draw([page.summary()] if quiet else page.items(), color=color, width=width)
 
 
 def number(value: float | None, dtype: str = "float64") -> str:
@@ -108,6 +115,10 @@ class _Entry:
         return self.check.verdict.value + (f" ({self.check.cause.value})" if self.check.cause else "")
 
     @property
+    def painted(self) -> Text:
+        return _paint(self.verdict, self.check.verdict)
+
+    @property
     def weight(self) -> tuple[int, float]:
         """What comes first: the more severe, then the larger error."""
         error = self.check.error_ulps
@@ -118,19 +129,15 @@ class _Entry:
 class _Page:
     report: Report
     verbose: bool
-    color: bool
     width: int | None
 
-    def lines(self) -> Iterator[str]:
+    def items(self) -> Iterator[Item]:
         yield self.title()
         for columns in _groups(self.report.columns):
             yield from self.tables(columns)
         yield from self.findings()
         yield from (f"note: {note}" for note in self.report.notes)
         yield self.summary()
-
-    def paint(self, text: str, verdict: Verdict) -> str:
-        return f"\x1b[{_COLORS[verdict]}m{text}\x1b[0m" if self.color else text
 
     def formula(self, text: str | None, width: int = FORMULA_WIDTH) -> str:
         text = text or "-"
@@ -145,21 +152,20 @@ class _Page:
         more = f" | ... ({len(stages):,} stages)" if len(stages) > 8 else ""
         return f"{self.report.command}: {self.formula(shown, 3 * FORMULA_WIDTH)}{more}"
 
-    def summary(self) -> str:
+    def summary(self) -> Text:
         """The last line: the verdict, counts, and the seed where points were drawn."""
         counts, verdict = self.report.counts, self.report.verdict
         total = sum(counts.values())
         listed = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-        line = f"verdict: {self.paint(verdict.value, verdict)} "
-        line += f"({total:,} check{'s' * (total != 1)}: {listed})" if total else "(nothing was checked)"
+        rest = f" ({total:,} check{'s' * (total != 1)}: {listed})" if total else " (nothing was checked)"
         if self.report.exit_code == 1 and verdict is not Verdict.MISMATCH:
-            line += ", fails under --strict"
+            rest += ", fails under --strict"
         seed = self.report.problem.get("seed")
-        return line if seed is None else f"{line}, seed {seed}"
+        return Text.assemble("verdict: ", _paint(verdict.value, verdict), rest if seed is None else f"{rest}, seed {seed}")
 
     # -- tables ----------------------------------------------------------------------------------------------------
 
-    def tables(self, columns: list[Column]) -> Iterator[str]:
+    def tables(self, columns: list[Column]) -> Iterator[Item]:
         """A heading, the totals, and the stages' own derivatives; with several points a row is a quantity."""
         first, count = columns[0], len(columns[0])
         where = _Entry.of(first, 0).where if count == 1 else f"{count:,} points"
@@ -174,38 +180,35 @@ class _Page:
                 yield ""
             if self.verbose and count > 1:
                 for column in group:
-                    yield from self.every(column)
+                    yield self.every(column)
                     yield ""
 
-    def single(self, columns: list[Column]) -> Iterator[str]:
+    def single(self, columns: list[Column]) -> Iterator[Item]:
         shown = self.rows(columns)
         entries = [_Entry.of(column, 0) for column in shown]
-        yield from table(
+        yield table(
             ("derivative", ">value", "~exact formula", ">exact", f">{_party(columns[0])}", ">error", "verdict"),
             [
-                (e.check.quantity, number(e.check.value, e.check.dtype), self.formula(e.check.formula), *e.numbers,
-                 self.paint(e.verdict, e.check.verdict))
+                (e.check.quantity, number(e.check.value, e.check.dtype), self.formula(e.check.formula), *e.numbers, e.painted)
                 for e in entries
             ],
-            self.width,
-        )  # fmt: skip
-        yield from _left_out(len(columns) - len(shown))
-
-    def many(self, columns: list[Column]) -> Iterator[str]:
-        shown = self.rows(columns)
-        entries = [_Entry.of(column, column.worst()) for column in shown]
-        yield from table(
-            ("derivative", "~exact formula", "~worst at", ">exact", f">{_party(columns[0])}", ">error", "verdicts"),
-            [(e.check.quantity, self.formula(e.check.formula), e.where, *e.numbers, self.counts(e.column)) for e in entries],
-            self.width,
         )
         yield from _left_out(len(columns) - len(shown))
 
-    def every(self, column: Column) -> list[str]:
+    def many(self, columns: list[Column]) -> Iterator[Item]:
+        shown = self.rows(columns)
+        entries = [_Entry.of(column, column.worst()) for column in shown]
+        yield table(
+            ("derivative", "~exact formula", "~worst at", ">exact", f">{_party(columns[0])}", ">error", "verdicts"),
+            [(e.check.quantity, self.formula(e.check.formula), e.where, *e.numbers, _counts(e.column)) for e in entries],
+        )
+        yield from _left_out(len(columns) - len(shown))
+
+    def every(self, column: Column) -> Grid:
         entries = (_Entry.of(column, index) for index in range(len(column)))
         return table(
             (f"{column.quantity} at", ">exact", f">{_party(column)}", ">error", "verdict"),
-            [(e.where, *e.numbers, self.paint(e.verdict, e.check.verdict)) for e in entries],
+            ((e.where, *e.numbers, e.painted) for e in entries),
         )
 
     def rows(self, columns: list[Column]) -> list[Column]:
@@ -214,22 +217,17 @@ class _Page:
             return columns
         return [c for i, c in enumerate(columns) if i < ROWS or c.verdicts.any()]
 
-    def counts(self, column: Column) -> str:
-        counts = column.counts()
-        found = sorted(counts, key=lambda v: -v.severity)
-        return ", ".join(self.paint(f"{counts[v]:,} {v.value}", v) for v in found)
-
     # -- findings --------------------------------------------------------------------------------------------------
 
-    def findings(self) -> Iterator[str]:
+    def findings(self) -> Iterator[Item]:
         """What is not a match, the worst first: numbers, blame, formulas, sentence (each sentence once)."""
         found = [entry for column in self.report.columns for entry in self.found(column)]
         found.sort(key=lambda entry: entry.weight, reverse=True)
         shown = found if self.verbose else found[:FINDINGS]
         said: set[str] = set()
         for entry in shown:
-            title = f"{self.paint(entry.verdict, entry.check.verdict)}: {entry.check.quantity} at {entry.where}"
-            yield title + (f", and at {entry.count - 1:,} more points" if entry.count > 1 else "")
+            more = f", and at {_counted(entry.count - 1, 'more point')}" if entry.count > 1 else ""
+            yield Text.assemble(entry.painted, f": {entry.check.quantity} at {entry.where}{more}")
             sentence = (entry.check.cause or entry.check.verdict).sentence
             yield from ("  " + line for line in self.explanation(entry))
             if sentence not in said:
@@ -237,7 +235,7 @@ class _Page:
             said.add(sentence)
             yield ""
         if len(found) > len(shown):
-            yield f"... and {len(found) - len(shown):,} more findings: --verbose shows them"
+            yield f"... and {_counted(len(found) - len(shown), 'more finding')}: --verbose shows all"
             yield ""
 
     def found(self, column: Column) -> list[_Entry]:
@@ -270,14 +268,50 @@ class _Page:
             yield f"blamed: {', '.join(blame)}"
         if check.detail:
             yield from self.prose(check.detail)
-        other = check.claim or check.autograd_formula
-        if other and (check.claim or self.verbose or check.cause is Cause.FORMULA):
+        other = check.autograd_formula if check.claim is None else _formula_of(check.claim)
+        if other and (self.verbose or check.cause in _TWO_FORMULAS):
             for label, formula in (("exact", check.formula), (_party(entry.column), other)):
                 yield f"{label + ':':<9} {self.formula(formula, 3 * FORMULA_WIDTH)}"
-        errors = (("formula", check.formula_error), ("rounding", check.rounding_error))
-        parts = [f"{name} error {value:.3g}" for name, value in errors if value is not None]
-        if parts:
-            yield f"{', '.join(parts)} (relative)"
+        if check.cause is not Cause.NO_GRADIENT:
+            yield from _errors(check)
+
+
+def _errors(check: Check) -> Iterator[str]:
+    """The two parts of the error, and what they leave of the digits."""
+    formula, rounding = check.formula_error, check.rounding_error
+    if formula is None and rounding is None:
+        return
+    line = [] if formula is None else [f"formula error {formula:.3g}" if formula else "formula: right"]
+    if rounding is not None:
+        line.append(f"rounding error {rounding:.3g}")
+    text = ", ".join(line) + (" (relative)" if formula or rounding is not None else "")
+    if formula == 0 and rounding:
+        held = FORMATS[check.dtype].bits * math.log10(2)
+        text += f": {_short(min(max(-math.log10(rounding), 0), held))} of {_short(held)} digits are right"
+    yield text
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+def _paint(text: str, verdict: Verdict) -> Text:
+    return Text(text, _STYLES[verdict])
+
+
+def _counts(column: Column) -> Text:
+    counts = column.counts()
+    found = sorted(counts, key=lambda v: -v.severity)
+    return Text(", ").join(_paint(f"{counts[v]:,} {v.value}", v) for v in found)
+
+
+def _formula_of(claim: str) -> str:
+    """A claim without the name before its equals sign."""
+    return re.sub(r"^\s*\w+\s*=(?!=)", "", claim).strip()
 
 
 def _groups(columns: Iterable[Column]) -> list[list[Column]]:
@@ -294,7 +328,7 @@ def _party(column: Column) -> str:
 
 
 def _left_out(count: int) -> list[str]:
-    return [f"... and {count:,} more rows that match: --verbose shows them"] if count else []
+    return [f"... and {_counted(count, 'more row')} that match: --verbose shows all"] if count else []
 
 
 def _worst(errors: Floats, members: list[int]) -> int:
