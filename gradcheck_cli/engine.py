@@ -204,7 +204,7 @@ class _Work:
         outcome = self._torch(run_).differentiate(run_.mode, self._tensors(run_, points), run_.derivatives)
         for name, tensor in outcome.values.items():
             values[name][part] = _numpy(tensor)
-        truths, _ = exact.at({name: column.tolist() for name, column in points.items()})
+        truths, balls_of_value = exact.at({name: column.tolist() for name, column in points.items()})
         waiting: dict[int, list[int]] = {}  # index in the part -> which derivatives need the shadow
         for k, (column, wrt) in enumerate(zip(columns, run_.derivatives, strict=True)):
             gradient = outcome.gradients[wrt]
@@ -236,8 +236,10 @@ class _Work:
                     waiting.setdefault(index, []).append(k)
                 else:
                     self._enter(run_, column, part.start + index, judgement, truth, None)
-        if self.problem.callables and len(run_.chain.stages) == 1 and run_.mode != "forward":
-            self._probe_upstream(run_, columns, part, points, outcome)
+        if self.problem.callables and len(run_.chain.stages) == 1:
+            self._probe_value(run_, columns, part, points, balls_of_value, values[run_.chain.output][part])
+            if run_.mode != "forward":
+                self._probe_upstream(run_, columns, part, points, outcome)
         indices = sorted(waiting)
         for start in range(0, len(indices), SHADOW_CHUNK):
             self._follow(run_, columns, exact, part, outcome, truths, waiting, indices[start : start + SHADOW_CHUNK])
@@ -325,6 +327,28 @@ class _Work:
         )
         if detail != _PLAIN:
             column.details[index] = detail
+
+    def _probe_value(
+        self, run_: _Run, columns: Sequence[Column], part: slice, points: Mapping[str, Floats], exact: Sequence[Ball], found: Floats
+    ) -> None:
+        """A callable of the user's may compute another function: its forward value is judged like a derivative."""
+        off = [
+            i for i, ball in enumerate(exact) if ball is not None and not distance(float(found[i]), ball, run_.form) <= QUICK
+        ]
+        if not off:
+            return
+        here = {name: column[off] for name, column in points.items()}
+        with ctx.workprec(SHADOW_PRECISIONS[1]):
+            seen, _ = shades(self._torch(run_), run_.mode, run_.form, self._tensors(run_, here), here, run_.derivatives)
+        for i, shade in zip(off, seen[()], strict=True):
+            judgement = judge(float(found[i]), regular(exact[i]), run_.form, shade, self.problem.limits)
+            if judgement.cause is not Cause.FORMULA:
+                continue
+            for column in columns:
+                if column.verdicts[part.start + i] == _CODES[Verdict.MATCH]:
+                    text = f"torch computes {found[i]:.12g} where the function is {decimal(exact[i], 12)}"
+                    column.verdicts[part.start + i] = _CODES[Verdict.MISMATCH]
+                    column.details[part.start + i] = Detail(cause=Cause.VALUE, stage=run_.chain.output, text=text)
 
     def _probe_upstream(
         self, run_: _Run, columns: Sequence[Column], part: slice, points: Mapping[str, Floats], outcome: Outcome
@@ -470,7 +494,7 @@ def _middle(ball: Ball | None) -> float:
 
 
 def _numpy(tensor: torch.Tensor) -> Floats:
-    return tensor.detach().to("cpu", torch.float64).numpy().reshape(-1)
+    return tensor.to(torch.float64).numpy(force=True).reshape(-1)
 
 
 def _describe(problem: Problem) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from flint import ctx
+from torch.autograd import forward_ad
 
 from gradcheck_cli.algebra.balls import PLAIN
 from gradcheck_cli.algebra.program import Program
@@ -78,8 +79,8 @@ class TensorAlgebra:
             if (
                 isinstance(result, torch.Tensor)
                 and result.is_floating_point()
-                and not result.requires_grad
-                and any(isinstance(v, torch.Tensor) and v.requires_grad for v in values)
+                and not _tracked(result)
+                and any(isinstance(v, torch.Tensor) and _tracked(v) for v in values)
             ):
                 self.cut[row.name] = None
             return result
@@ -91,6 +92,13 @@ class TensorAlgebra:
         if isinstance(value, torch.Tensor):
             return value
         return torch.tensor(value, dtype=torch.bool if isinstance(value, bool) else self.dtype, device=self.device)
+
+
+def _tracked(tensor: torch.Tensor) -> bool:
+    """True where torch would differentiate through the tensor: backwards, or forwards as a dual number."""
+    if tensor.requires_grad:
+        return True
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None
 
 
 def _settings(kinds: list[str], values: list[Any]) -> tuple[int, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import shutil
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -40,7 +42,8 @@ def functions(
         import json
 
         return Outcome(json.dumps(described, indent=1, ensure_ascii=False), output=output)
-    return Outcome(_text(described), output=output)
+    terminal = output == "-" and sys.stdout.isatty()
+    return Outcome(_text(described, shutil.get_terminal_size().columns if terminal else None), output=output)
 
 
 def describe(row: Function) -> dict[str, Any]:
@@ -56,7 +59,7 @@ def describe(row: Function) -> dict[str, Any]:
     }
 
 
-def _text(rows: list[dict[str, Any]]) -> str:
+def _text(rows: list[dict[str, Any]], width: int | None) -> str:
     from gradcheck_cli.output.page import draw, table
 
     cells = []
@@ -64,4 +67,4 @@ def _text(rows: list[dict[str, Any]]) -> str:
         names = [f"{row['name']}({row['signature']})" if row["signature"] else row["name"], *row["aliases"]]
         definition, domain, kinks = row["definition"] or "primitive", row["domain"] or "-", row["kinks"] or "-"
         cells.append((", ".join(names), definition, row["torch"], domain, kinks))
-    return draw([table(("~name", "~definition", "~torch", "~domain", "~kinks"), cells)], width=terminal_width("-"))
+    return draw([table(("~name", "~definition", "~torch", "~domain", "~kinks"), cells)], width=width)

@@ -287,7 +287,7 @@ def _errors(check: Check) -> Iterator[str]:
     text = ", ".join(line) + (" (relative)" if formula or rounding is not None else "")
     if formula == 0 and rounding:
         held = FORMATS[check.dtype].bits * math.log10(2)
-        text += f": {_short(min(max(-math.log10(rounding), 0), held))} of {_short(held)} digits are right"
+        text += f": {_short(min(max(0.0, -math.log10(rounding)), held))} of {_short(held)} digits are right"
     yield text
 
 
@@ -300,7 +300,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _paint(text: str, verdict: Verdict) -> Text:
-    return Text(text, _STYLES[verdict])
+    return Text.assemble((text, _STYLES[verdict]))  # the blanks behind it keep their colour
 
 
 def _counts(column: Column) -> Text:

@@ -9,7 +9,7 @@ import torch
 from flint import arb
 
 from gradcheck_cli.autograd.modes import TorchChain, Wrt
-from gradcheck_cli.exact.derivative import DISPLAYED, tidy
+from gradcheck_cli.exact.derivative import tidy
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.shadow.layers import Exact, Rounded, Symbolic
 from gradcheck_cli.shadow.mode import Event, Shadow
@@ -20,8 +20,8 @@ Tensors = Mapping[str, torch.Tensor]
 def shades(
     chain: TorchChain, mode: str, form: Format, tensors: Tensors, points: Mapping[str, Floats], derivatives: Sequence[Wrt]
 ) -> tuple[dict[Wrt, list[Shade | None]], tuple[str, ...]]:
-    """For each derivative one Shade a point (None where torch has no gradient), at flint's present precision; and the rows
-    whose operation cut the graph. `tensors` hold the floats of `points`."""
+    """For each derivative, and for the value under (), one Shade a point (None where torch has no gradient), at flint's present
+    precision; and the rows whose operation cut the graph. `tensors` hold the floats of `points`."""
     count = len(next(iter(points.values())))
     shadow = Shadow([Exact(), Rounded(form)], count)
     for name, tensor in tensors.items():
@@ -35,8 +35,8 @@ def shades(
         chain.mark = lambda stage: None
     found: dict[Wrt, list[Shade | None]] = {}
     trace, opaque = shadow.trace, tuple(shadow.opaque)
-    for wrt in derivatives:
-        gradient = outcome.gradients[wrt]
+    for wrt in (*derivatives, ()):
+        gradient = outcome.gradients[wrt] if wrt else outcome.values[chain.chain.output]
         if gradient is None:
             found[wrt] = [None] * count
             continue
@@ -67,9 +67,9 @@ def formula(chain: TorchChain, mode: str, tensors: Tensors, wrt: Wrt) -> str | N
     try:
         with shadow:
             gradient = chain.differentiate(mode, tensors, [wrt]).gradients[wrt]
-        return None if gradient is None or shadow.opaque else tidy(shadow.cells(gradient, 0)[0], DISPLAYED)
-    except (LookupError, RecursionError, TypeError, ValueError):
-        return None  # a formula is a courtesy: the verdict stands without it
+        return None if gradient is None or shadow.opaque else tidy(shadow.cells(gradient, 0)[0])
+    except (LookupError, RecursionError):  # what the language can't say, or nobody would read
+        return None
 
 
 def _where(event: Event | None) -> tuple[str, str | None] | None:
