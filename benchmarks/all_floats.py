@@ -32,7 +32,8 @@ def main() -> None:
     rows = [["function", "seconds", "through the shadow", "verdicts"]]
     for name in sys.argv[1:] or FUNCTIONS:
         done = subprocess.run([sys.executable, "-c", CODE, name], capture_output=True, text=True, check=False)
-        rows.append([name, *(done.stdout.strip().split(" ", 2) if done.returncode == 0 else ("-", "-", done.stderr[-100:].strip()))])
+        failed = ["-", "-", done.stderr[-100:].strip()]
+        rows.append([name, *(failed if done.returncode else done.stdout.strip().split(" ", 2))])
     table(rows)
 
 

@@ -2,8 +2,9 @@
 
     python benchmarks/chains.py [--longest 10000]
 
-The stage is `sin(z) + z/2 + 1/(1 + z**2)`. Every run is a process of its own, so that nothing is cached; the imports are not counted.
-Beside it: SymPy differentiates the composed chain and evaluates the result at the point (60 s at most).
+The stage is `sin(z) + z/2 + 1/(1 + z**2)`. Every run is a process of its own, so that nothing is cached; the
+imports are not counted. Beside it: SymPy differentiates the composed chain and evaluates the result at the point, in 60 s
+at most.
 """
 
 from __future__ import annotations

@@ -101,7 +101,8 @@ def texts(seed: int, count: int) -> int:
             print(f"  number {index}, {took:.2f} s: {outcome} for {text[:300]!r}")
         outcomes["defects" if outcome.startswith("DEFECT") else outcome] += 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"texts: {dict(outcomes)}, {time.perf_counter() - began:.0f} s, slowest {worst:.3f} s ({worst_text[:40]!r}), peak {peak:.0f} MB")
+    slowest = f"slowest {worst:.3f} s ({worst_text[:40]!r})"
+    print(f"texts: {dict(outcomes)}, {time.perf_counter() - began:.0f} s, {slowest}, peak {peak:.0f} MB")
     return defects
 
 

@@ -1,5 +1,6 @@
-"""Claim: a whole run of the smallest chain takes at most 1.2 times its imports; help, version and usage errors at most 0.25 s, without
-torch or SymPy.
+"""Claim: a whole run of the smallest chain takes at most 1.2 times its imports.
+
+Help, version and usage errors take at most 0.25 s and import neither torch nor SymPy.
 
     python benchmarks/startup.py [--runs 7]
 """

@@ -1,7 +1,7 @@
 # A custom autograd.Function, checked through the formula of the function it stands for.
 #
-# Source: the memory-efficient SiLU (swish) that many vision models carry, with the slip of its first versions: the
-#     derivative of x*s, s = sigmoid(x), is s + x*s*(1 - s), and the factor 1 - s is missing here.
+# Source: the hand-written SiLU (swish) of https://github.com/pytorch/pytorch/pull/41034, whose backward is
+#     s*(1 + x*(1 - s)) with s = sigmoid(x). The slip is planted: the factor 1 - s is missing.
 # Verdict: mismatch, match
 # Exit code: 0
 

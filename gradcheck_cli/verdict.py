@@ -178,6 +178,8 @@ def _at_kink(autograd: float | None, truth: Truth, form: Format) -> Judgement | 
     if autograd is None or math.isnan(autograd):
         text = "autograd's nan claims nothing" if autograd is not None else "autograd has no gradient here, which claims nothing"
         return Judgement(Verdict.NONDIFFERENTIABLE, text=text)
+    if truth.free:
+        return Judgement(Verdict.NONDIFFERENTIABLE, text=truth.text)
     slopes = [float(s.mid()) if s.is_finite() else math.inf if s > 0 else -math.inf for s in (truth.left, truth.right) if s is not None]
     if truth.jump:
         # The function itself jumps: its slope there is infinite, the slopes beside it are what kernels return.

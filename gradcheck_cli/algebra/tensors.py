@@ -74,7 +74,11 @@ class TensorAlgebra:
             call = replaced or operation(row.name, *_settings(kinds, values))
             try:
                 result: torch.Tensor = call(*_tensors(row, values))
-            except (ValueError, TypeError) as problem:  # torch checks settings late: hardtanh with min_val > max_val
+            except (ValueError, TypeError, RuntimeError) as problem:
+                # Torch checks settings late (hardtanh with min_val > max_val), and lacks kernels for some dtypes. What
+                # else it refuses, such as a derivative in forward mode, is part of the answer.
+                if isinstance(problem, RuntimeError) and "not implemented for '" not in str(problem):
+                    raise
                 raise InputError(f"{row.name}: {str(problem).splitlines()[0]}") from None
             if (
                 isinstance(result, torch.Tensor)

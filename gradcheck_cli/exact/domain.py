@@ -33,9 +33,7 @@ def undefined(values: Values, exact: Mapping[str, Ball]) -> bool:
         arguments = tree.arguments
         if tree.function == "where":
             condition = results[arguments[0]]
-            arguments = () if condition is None else (arguments[1 if condition else 2],)
-            if not arguments:
-                return False
+            arguments = arguments[:1] if condition is None else (arguments[1 if condition else 2],)
         lost = next((a for a in arguments if not _known(results[a])), None)
         if lost is None:
             corners = [_corners(results[a]) for a in tree.arguments]

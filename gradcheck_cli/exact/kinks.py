@@ -49,6 +49,7 @@ class _Late(Exception):
     """The deadline has passed."""
 
 
+LOWER = "a lower derivative doesn't exist here already"
 UNDEFINED = "the formula has no value at the point itself; this is the limit from both sides"
 
 
@@ -88,10 +89,13 @@ def _from_all_sides(values: Values, point: Mapping[str, float], wrt: Wrt, deadli
             return Truth(Kind.UNKNOWN, singular=True, text="the difference quotients don't settle")
         left, right = sides[0], sides[-1]
         jump = here.is_finite() and near.jumps()
-        if all(s is not None and s.is_finite() and _same(s, left) for s in sides) and not jump:
-            if len(wrt) == 1 or _from_all_sides(values, point, wrt[:-1], deadline).kind is Kind.REGULAR:
-                ball = reduce(lambda a, b: a.union(b), sides)
-                return Truth(Kind.REGULAR, ball, singular=True, text=UNDEFINED if here.is_nan() else None)
+        lower = len(wrt) == 1 or _from_all_sides(values, point, wrt[:-1], deadline).kind is Kind.REGULAR
+        if lower and not jump and all(s is not None and s.is_finite() and _same(s, left) for s in sides):
+            ball = reduce(lambda a, b: a.union(b), sides)
+            return Truth(Kind.REGULAR, ball, singular=True, text=UNDEFINED if here.is_nan() else None)
+        if not lower or (len(sides) > 2 and not all(s is not None and s.is_finite() for s in sides)):
+            text = LOWER if not lower else "the mixed derivative is unbounded here"
+            return Truth(Kind.NONDIFFERENTIABLE, singular=True, free=True, text=text)
         return Truth(Kind.NONDIFFERENTIABLE, left=left, right=right, singular=True, jump=jump)
 
 

@@ -297,6 +297,8 @@ class _Translation:
                     raise self.error(f"{name} has no {key}={value.value!r}", value)
                 name = variant
                 del keywords[key]
+        if name.startswith("__"):
+            raise self.error(f"syntax error: {name!r} is not part of the language", node.func)
         if name not in NAMES:
             raise self.error(f"unknown function {name!r}{_nearest(name)}", node.func)
         return self.build(TABLE[NAMES[name]], name, node, positional, keywords, depth)  # type: ignore[arg-type]
