@@ -101,10 +101,12 @@ class Enclosure:
             trees.append(derivative)
         return Program(economical(trees, SMOOTH), self.chain.inputs, SMOOTH, working_precision)
 
-    def at(self, columns: Mapping[str, Sequence[float]]) -> tuple[list[list[Truth | Ball]], list[Ball | None]]:
+    def at(
+        self, columns: Mapping[str, Sequence[float]], checkpoint: Callable[[], None] = lambda: None
+    ) -> tuple[list[list[Truth | Ball]], list[Ball | None]]:
         """For each derivative a list with one entry a point (a ball where regular, else a Truth), and the values' balls.
 
-        `columns` maps every input to its floats.
+        `columns` maps every input to its floats. `checkpoint` is called between points that take long.
         """
         points = list(zip(*(columns[name] for name in self.chain.inputs), strict=True))
         results: list[list[Truth | Ball]] = [[None] * len(points) for _ in self.derivatives]
@@ -126,6 +128,7 @@ class Enclosure:
         else:
             hard = list(range(len(points)))
         for index in hard:
+            checkpoint()
             truths, values[index] = self._settle(points[index])
             for result, truth in zip(results, truths, strict=True):
                 result[index] = truth

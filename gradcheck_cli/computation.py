@@ -1,0 +1,358 @@
+"""One chain in one format and mode, at many points: torch runs once, the exact side encloses, entries within a few ulps match
+at once, and the rest is followed by the shadow and judged.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from flint import ctx
+
+from gradcheck_cli.autograd.modes import Outcome, TorchChain, Wrt
+from gradcheck_cli.autograd.stalls import stalled
+from gradcheck_cli.exact.derivative import LONGEST_CHAIN, chain_formula
+from gradcheck_cli.exact.enclosure import Enclosure
+from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
+from gradcheck_cli.exact.witness import Witness
+from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.problem import Chain, Limits, derivative_name
+from gradcheck_cli.report import VERDICTS, Column, Detail, decimal, interval
+from gradcheck_cli.shadow.follow import formula, shades
+from gradcheck_cli.shadow.shade import Shade
+from gradcheck_cli.verdict import QUICK, Cause, Judgement, Verdict, distance, judge, judge_plainly
+
+CHUNK = 65_536
+"""Points that go through torch at once: bounds the memory of intermediate results."""
+
+SHADOW_CHUNK = 4_096
+"""Points that the shadow follows at once; a point costs a few balls for each operation."""
+
+SHADOW_PRECISIONS = (256, 1024, 4096)
+
+SHADOW_PATIENCE = 2.0
+"""Seconds after which the shadow isn't repeated at a higher precision."""
+
+Points = Mapping[str, Floats]
+
+
+class Stopped(Exception):
+    """The run was told to stop: what isn't judged stays undecided."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for every computation of a run. `checkpoint` is called often; it raises Stopped when time is up."""
+
+    device: str
+    callables: Mapping[str, Callable[..., Any]]
+    limits: Limits
+    verbose: bool
+    checkpoint: Callable[[], None]
+
+
+class Computation:
+    """`derivatives` of a chain's output at `points`. `columns` are undecided until `check` has filled them."""
+
+    def __init__(
+        self, chain: Chain, derivatives: Sequence[Wrt], points: Points, form: Format, mode: str, kind: str, settings: Settings
+    ) -> None:
+        self.chain, self.derivatives, self.points = chain, list(derivatives), points
+        self.form, self.mode, self.kind, self.settings = form, mode, kind, settings
+        self.count = len(next(iter(points.values())))
+        self.columns = [self.blank(chain.output, wrt) for wrt in derivatives]
+        names = (*chain.inputs, *(stage.name for stage in chain.stages))
+        self.values: dict[str, Floats] = {name: np.full(self.count, np.nan) for name in names}
+
+    def blank(self, of: str, wrt: Wrt, kind: str | None = None) -> Column:
+        """A column of undecided entries at these points."""
+        return Column(
+            quantity=derivative_name(of, wrt),
+            kind=kind or self.kind,
+            of=of,
+            wrt=wrt,
+            mode=self.mode,
+            dtype=self.form.name,
+            formula=None,
+            points=self.points,
+            autograd=np.full(self.count, np.nan),
+            exact=[None] * self.count,
+            error_ulps=np.full(self.count, np.nan),
+            verdicts=np.full(self.count, VERDICTS.index(Verdict.UNDECIDED), dtype=np.uint8),
+        )
+
+    def at(self, points: Points) -> Computation:
+        """The same question at other points."""
+        return Computation(self.chain, self.derivatives, points, self.form, self.mode, self.kind, self.settings)
+
+    def check(self, progress: Callable[[int], None] = lambda done: None) -> None:
+        """Fill the columns, and `values` with torch's value of every input and stage."""
+        stuck = stalled(self.chain, max(len(wrt) for wrt in self.derivatives), self.points)
+        if stuck.any():
+            self._check_rest(stuck)
+        else:
+            exact = Enclosure(self.chain, self.derivatives, self.form)
+            compiled = TorchChain(
+                self.chain, getattr(torch, self.form.name), self.settings.device, self.settings.callables
+            )
+            for column in self.columns:
+                column.formula = chain_formula(self.chain, column.wrt)
+            for start in range(0, self.count, CHUNK):
+                part = slice(start, min(start + CHUNK, self.count))
+                _Part(self, exact, compiled, part).check()
+                progress(part.stop - part.start)
+        for column in self.columns:
+            column.values = self.values.get(column.wrt[-1])
+
+    def _check_rest(self, stuck: npt.NDArray[np.bool_]) -> None:
+        """Check the points at which torch's kernels come back."""
+        kept, lost = np.flatnonzero(~stuck).tolist(), np.flatnonzero(stuck).tolist()
+        if kept:
+            rest = self.at({name: column[kept] for name, column in self.points.items()})
+            rest.check()
+            for name, found in rest.values.items():
+                self.values[name][kept] = found
+            for column, source in zip(self.columns, rest.columns, strict=True):
+                column.formula = source.formula
+                column.paste(source, range(len(kept)), kept)
+        for column in self.columns:
+            column.mark(lost, Verdict.UNDECIDED, "a kernel of torch would run for hours at this point")
+
+
+class _Part:
+    """A chunk of a computation's points."""
+
+    def __init__(self, whole: Computation, exact: Enclosure, compiled: TorchChain, part: slice) -> None:
+        self.whole, self.exact, self.compiled, self.start = whole, exact, compiled, part.start
+        self.form, self.settings = whole.form, whole.settings
+        self.points = {name: column[part] for name, column in whole.points.items()}
+        self.outcome: Outcome = compiled.differentiate(whole.mode, self._tensors(None), whole.derivatives)
+        for name, tensor in self.outcome.values.items():
+            whole.values[name][part] = _numpy(tensor)
+        self.output = whole.values[whole.chain.output][part]
+        self.cut = self.outcome.cut
+        whole.settings.checkpoint()
+        found, self.exact_values = exact.at({n: c.tolist() for n, c in self.points.items()}, whole.settings.checkpoint)
+        self.truths: list[list[Truth | Ball]] = found
+        self.range = part
+
+    def check(self) -> None:
+        """Judge every entry of the chunk."""
+        waiting: dict[int, list[int]] = {}
+        for k, column in enumerate(self.whole.columns):
+            for index in self._judge_plainly(k, column):
+                waiting.setdefault(index, []).append(k)
+        if self.settings.callables and len(self.whole.chain.stages) == 1:
+            self._probe_value()
+            if self.whole.mode != "forward":
+                self._probe_upstream()
+        indices = sorted(waiting)
+        for start in range(0, len(indices), SHADOW_CHUNK):
+            self._judge_shadowed({i: waiting[i] for i in indices[start : start + SHADOW_CHUNK]})
+        if self.settings.verbose and self.start == 0:
+            for k, column in enumerate(self.whole.columns):
+                detail = column.details.setdefault(0, Detail())
+                detail.autograd_formula = detail.autograd_formula or self._formula(k, 0)
+
+    # -- judging ----------------------------------------------------------------------------------------------------
+
+    def _judge_plainly(self, k: int, column: Column) -> list[int]:
+        """Enter what two numbers settle; return the entries for which the shadow has to speak."""
+        gradient = self.outcome.gradients[column.wrt]
+        found = np.full(len(self.output), np.nan) if gradient is None else _numpy(gradient)
+        truths = self.truths[k]
+        balls = [t.ball if isinstance(t, Truth) else t for t in truths]
+        column.autograd[self.range], column.exact[self.range] = found, balls
+        middles = np.array([_middle(b) for b in balls])
+        errors = column.error_ulps[self.range]  # a view: what is written to it is in the column
+        with np.errstate(all="ignore"):
+            errors[:] = np.abs(found - middles) / self.form.ulp(middles)
+        plain = np.array([not isinstance(t, Truth) for t in truths])
+        quick = plain & (errors <= QUICK) & (not self.settings.limits.given)
+        column.verdicts[self.range][quick] = VERDICTS.index(Verdict.MATCH)
+        waiting = []
+        for index in np.flatnonzero(~quick).tolist():
+            self.settings.checkpoint()
+            truth = self._truth(k, index)
+            number = None if gradient is None else float(found[index])
+            if truth.kind is Kind.REGULAR and number is not None:
+                errors[index] = distance(number, truth.ball, self.form)
+            judgement = judge_plainly(number, truth, self.form, self.settings.limits)
+            if judgement is None or judgement.cause is Cause.NO_GRADIENT:
+                waiting.append(index)
+            else:
+                self._enter(column, index, judgement, truth, None)
+        return waiting
+
+    def _truth(self, k: int, index: int) -> Truth:
+        """The exact side of an entry. A limit where the formula has no certified value is none if torch has no value either."""
+        found = self.truths[k][index]
+        truth = found if isinstance(found, Truth) else regular(found)
+        if truth.kind is Kind.REGULAR and truth.text is not None and not np.isfinite(self.output[index]):
+            truth = Truth(Kind.OUTSIDE, singular=True)
+        self.truths[k][index] = truth
+        return truth
+
+    def _judge_shadowed(self, waiting: Mapping[int, Sequence[int]]) -> None:
+        """Run the shadow over some entries (index -> which derivatives) and judge them."""
+        seen = self._shades(waiting)
+        witness = Witness(self.whole.chain)
+        formulas: dict[tuple[int, Cause], str | None] = {}
+        for k, index in sorted((k, i) for i, ks in waiting.items() for k in ks):
+            self.settings.checkpoint()
+            column, truth = self.whole.columns[k], self._truth(k, index)
+            number = None if self.outcome.gradients[column.wrt] is None else float(column.autograd[self.start + index])
+            shade = seen.get((index, k))
+            refusal = self.outcome.refusals.get(column.wrt)
+            judgement = judge(number, truth, self.form, shade, self.settings.limits, self.cut, refusal)
+            if judgement.verdict is Verdict.MISMATCH and truth.kind is Kind.REGULAR and not truth.singular:
+                point = {name: float(values[index]) for name, values in self.points.items()}
+                if not witness.confirms(point, column.wrt, truth.ball, series=not self.exact.by_series):
+                    judgement = Judgement(Verdict.UNDECIDED, text=_DOUBT)
+            self._enter(column, index, judgement, truth, shade)
+            if judgement.cause in _SHOWN:
+                key = (k, judgement.cause)
+                if key not in formulas:
+                    formulas[key] = self._formula(k, index)
+                column.details[self.start + index].autograd_formula = formulas[key]
+
+    def _shades(self, waiting: Mapping[int, Sequence[int]]) -> dict[tuple[int, int], Shade]:
+        """What the shadow sees of the entries, at a precision that rises until it is sharp."""
+        seen: dict[tuple[int, int], Shade] = {}
+        rest, began = list(waiting), time.monotonic()
+        for precision in SHADOW_PRECISIONS:
+            self.settings.checkpoint()
+            found = self._follow(rest, precision)
+            blurred = []
+            for position, index in enumerate(rest):
+                for k in waiting[index]:
+                    shade = found[self.whole.derivatives[k]][position]
+                    if shade is None:
+                        continue
+                    seen[index, k] = shade
+                    truth = self._truth(k, index)
+                    if truth.kind is Kind.REGULAR and _blurred(shade.exact, truth.ball, self.form):
+                        blurred.append(index)
+            rest = list(dict.fromkeys(blurred))
+            if not rest or time.monotonic() - began > SHADOW_PATIENCE:
+                break
+        return seen
+
+    def _follow(self, indices: Sequence[int], precision: int) -> dict[Wrt, list[Shade | None]]:
+        here = {name: column[indices] for name, column in self.points.items()}
+        with ctx.workprec(precision):
+            found, cut = shades(
+                self.compiled, self.whole.mode, self.form, self._tensors(indices), here, self.whole.derivatives
+            )
+        self.cut = cut or self.cut
+        return found
+
+    def _enter(self, column: Column, index: int, judgement: Judgement, truth: Truth, shade: Shade | None) -> None:
+        """Write one judgement into its column."""
+        here = self.start + index
+        column.verdicts[here] = VERDICTS.index(judgement.verdict)
+        if truth.kind is not Kind.REGULAR:
+            column.error_ulps[here] = np.nan
+        if judgement.verdict is Verdict.MATCH and np.isnan(column.autograd[here]):
+            column.autograd[here] = column.error_ulps[here] = 0.0  # torch's None for a derivative that is identically 0
+        only = self.whole.chain.output if judgement.cause and len(self.whole.chain.stages) == 1 else None
+        detail = Detail(
+            cause=judgement.cause,
+            stage=judgement.stage or only,
+            operation=judgement.operation,
+            text=judgement.text or (truth.text if judgement.verdict is not Verdict.MATCH else None),
+            left=decimal(truth.left),
+            right=decimal(truth.right),
+            shadow=None if shade is None else interval(shade.exact),
+            formula_error=judgement.formula_error,
+            rounding_error=judgement.rounding_error,
+        )
+        if detail != _PLAIN:
+            column.details[here] = detail
+
+    # -- a user's callable ------------------------------------------------------------------------------------------
+
+    def _probe_value(self) -> None:
+        """A callable may compute another function: its forward value is judged like a derivative."""
+        pairs = enumerate(zip(self.output.tolist(), self.exact_values, strict=True))
+        off = [i for i, (found, ball) in pairs if ball is not None and not distance(found, ball, self.form) <= QUICK]
+        if not off:
+            return
+        for index, shade in zip(off, self._follow(off, SHADOW_PRECISIONS[1])[()], strict=True):
+            found, ball = float(self.output[index]), self.exact_values[index]
+            if judge(found, regular(ball), self.form, shade, self.settings.limits).cause is Cause.FORMULA:
+                text = f"torch computes {found:.12g} where the function is {decimal(ball, 12)}"
+                self._refute(index, Cause.VALUE, text, self.whole.columns)
+
+    def _probe_upstream(self) -> None:
+        """A backward is linear in the upstream gradient: twice the cotangent gives twice the result, exactly. A custom one
+        that drops or misuses it is right for the cotangent 1, and is refuted here."""
+        first = [wrt for wrt in self.whole.derivatives if len(wrt) == 1]
+        doubled = self.compiled.differentiate(self.whole.mode, self._tensors(None), first, cotangent=2.0)
+        for column in self.whole.columns:
+            once, twice = self.outcome.gradients[column.wrt], doubled.gradients.get(column.wrt)
+            if once is None or twice is None:
+                continue
+            with np.errstate(all="ignore"):
+                expected, found = 2 * _numpy(once), _numpy(twice)
+                off = np.abs(found - expected) > np.sqrt(self.form.unit_roundoff) * np.abs(expected)
+            for index in np.flatnonzero(off & np.isfinite(found)).tolist():
+                text = (
+                    f"with the upstream gradient 2 autograd returns {found[index]:.6g} instead of {expected[index]:.6g}: "
+                    "the backward drops or misuses the upstream gradient"
+                )
+                self._refute(index, Cause.FORMULA, text, [column])
+
+    def _refute(self, index: int, cause: Cause, text: str, columns: Sequence[Column]) -> None:
+        """Turn a match into a mismatch."""
+        here = self.start + index
+        for column in columns:
+            if column.verdict(here) is Verdict.MATCH:
+                column.verdicts[here] = VERDICTS.index(Verdict.MISMATCH)
+                column.details[here] = Detail(cause=cause, stage=self.whole.chain.output, text=text)
+
+    # -- torch ------------------------------------------------------------------------------------------------------
+
+    def _tensors(self, indices: Sequence[int] | None) -> dict[str, torch.Tensor]:
+        """Some points (None: all) as tensors of the format; where the computation has a single point, tensors without
+        dimensions, as a user would write them."""
+        dtype = getattr(torch, self.form.name)
+        tensors = {}
+        for name, column in self.points.items():
+            chosen = column if indices is None else column[indices]
+            array = chosen[0] if self.whole.count == 1 else chosen
+            tensors[name] = torch.tensor(array, dtype=torch.float64).to(dtype).to(self.settings.device)
+        return tensors
+
+    def _formula(self, k: int, index: int) -> str | None:
+        """The formula that autograd applies, as it shows at one of the points."""
+        if len(self.whole.chain.stages) > LONGEST_CHAIN:
+            return None
+        return formula(self.compiled, self.whole.mode, self._tensors([index]), self.whole.derivatives[k])
+
+
+_PLAIN = Detail()
+_SHOWN = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.KINK)
+_DOUBT = "the two witnesses of the exact derivative disagree: the symbolic side is in doubt"
+
+
+def _blurred(shadow: Ball, ball: Ball, form: Format) -> bool:
+    """True where more precision may tell: the shadow is not finite, or overlaps the exact value only because it is wide."""
+    if not shadow.is_finite():
+        return True
+    if not shadow.overlaps(ball):
+        return False
+    return bool(shadow.rad() > abs(ball).abs_upper() * form.unit_roundoff / 16)
+
+
+def _middle(ball: Ball | None) -> float:
+    return float("nan") if ball is None else float(ball)
+
+
+def _numpy(tensor: torch.Tensor) -> Floats:
+    return tensor.to(torch.float64).numpy(force=True).reshape(-1)
