@@ -11,7 +11,7 @@ demo: .venv/installed
 test: .venv/installed-test
 	$(BIN)/ruff check
 	$(BIN)/mypy --strict gradcheck_cli
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n auto --dist worksteal
 
 .venv/installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .

@@ -39,8 +39,9 @@ def close(found: Any, text: str | None) -> bool:
         return bool(abs(found) > arb(10) ** 15)
     if text is None or not found.is_finite():
         return False
-    exact, digits = arb(text), len(text.partition("e")[0].lstrip("-0.").replace(".", ""))
-    return bool(abs(found - exact) <= abs(exact) * arb(10) ** (2 - digits) + arb(10) ** -320)
+    with ctx.workprec(8000):
+        exact, digits = arb(text), len(text.partition("e")[0].lstrip("-0.").replace(".", ""))
+        return bool(abs(found - exact) <= abs(exact) * arb(10) ** (2 - digits) + arb(10) ** -320)
 
 
 def slope(text: str, point: dict[str, float], name: str, sides: tuple[int, int], printed: str) -> bool:
