@@ -89,6 +89,10 @@ class TorchChain:
             except (RuntimeError, NotImplementedError) as refusal:
                 outcome.gradients[wrt] = None
                 outcome.refusals[wrt] = _words(refusal)
+        itself = (self.chain.output,)
+        if itself in derivatives and outcome.gradients[itself] is None:
+            outcome.gradients[itself] = self._ones(outcome.values[self.chain.output])  # whatever torch refuses further back
+            outcome.refusals.pop(itself, None)
         outcome.cut = tuple(self.algebra.cut)
         return outcome
 

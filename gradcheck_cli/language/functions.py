@@ -142,7 +142,10 @@ ROWS: tuple[Function, ...] = (
     ),
     _row("clamp_min", "x, min: scalar", "maximum(x, min)", kinks="x == min", ulps=1),
     _row("clamp_max", "x, max: scalar", "minimum(x, max)", kinks="x == max", ulps=1),
-    _row("copysign", "x, y: scalar", "where(y >= 0, abs(x), -abs(x))", kinks="x == 0 or y == 0", ulps=1),
+    _row(
+        "copysign", "x, y: scalar", "where(y > 0, abs(x), where(y < 0, -abs(x), y/y))", domain="y != 0", kinks="x == 0 or y == 0",
+        ulps=1, source="no real value at y = 0, where torch looks at the sign of a zero",
+    ),
     _row("heaviside", "x, y = 0.5", "where(x < 0, 0, where(x > 0, 1, y))", "Heaviside", kinks="x == 0", ulps=1),
     _row("fmod", "x, y: scalar", "x - y*trunc(x/y)", domain="y != 0", kinks="x/y == floor(x/y) and x != 0 or y == 0", ulps=1),
     _row(
