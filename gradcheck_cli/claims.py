@@ -1,4 +1,4 @@
-"""The fourth party: a derivative that the user derived by hand, judged in balls at every point, and by symbols where SymPy can."""
+"""The fourth party: a derivative derived by hand, judged in balls at every point, and by symbols where SymPy can."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHARP = Format("claim", 200, -1022, 1023)
 
 
 def check_claim(claim: Claim, chain: Chain, column: Column, form: Format, notes: list[str]) -> Column:
-    """Fill a blank column with the claim's verdict at each of its points; say in `notes` where it fails, at the simplest one."""
+    """Fill a blank column with the claim's verdict at each point; say in `notes` where it fails, at the simplest one."""
     column.mode, column.claim = "claim", claim.text
     column.formula = chain_formula(chain, claim.wrt)
     enclosure = Enclosure(chain, [claim.wrt], SHARP)

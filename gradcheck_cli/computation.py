@@ -97,9 +97,7 @@ class Computation:
             self._check_rest(stuck)
         else:
             exact = Enclosure(self.chain, self.derivatives, self.form)
-            compiled = TorchChain(
-                self.chain, getattr(torch, self.form.name), self.settings.device, self.settings.callables
-            )
+            compiled = TorchChain(self.chain, getattr(torch, self.form.name), self.settings.device, self.settings.callables)
             for column in self.columns:
                 column.formula = chain_formula(self.chain, column.wrt)
             for start in range(0, self.count, CHUNK):
@@ -246,9 +244,7 @@ class _Part:
     def _follow(self, indices: Sequence[int], precision: int) -> dict[Wrt, list[Shade | None]]:
         here = {name: column[indices] for name, column in self.points.items()}
         with ctx.workprec(precision):
-            found, cut = shades(
-                self.compiled, self.whole.mode, self.form, self._tensors(indices), here, self.whole.derivatives
-            )
+            found, cut = shades(self.compiled, self.whole.mode, self.form, self._tensors(indices), here, self.whole.derivatives)
         self.cut = cut or self.cut
         return found
 

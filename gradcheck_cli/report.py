@@ -160,7 +160,9 @@ class Column:
             exact=decimal(self.exact[index]),
             left=detail.left,
             right=detail.right,
-            autograd=None if detail.cause is Cause.NO_GRADIENT and math.isnan(self.autograd[index]) else float(self.autograd[index]),
+            autograd=None
+            if detail.cause is Cause.NO_GRADIENT and math.isnan(self.autograd[index])
+            else float(self.autograd[index]),
             shadow=detail.shadow,
             autograd_formula=detail.autograd_formula,
             error_ulps=None if math.isnan(error) else error,

@@ -71,7 +71,8 @@ _VERDICT_SENTENCES = {
     ),
     Verdict.OUTSIDE_DOMAIN: "The function has no real value here, so there is no derivative to check. Choose another point.",
     Verdict.UNDECIDED: (
-        "The exact value couldn't be certified within the limits of precision and time. Raise --timeout or choose another point."
+        "The exact value couldn't be certified within the limits of precision and time. Raise --timeout or choose another "
+        "point."
     ),
     Verdict.MISMATCH: "Autograd's value is not the derivative.",
 }
@@ -99,7 +100,8 @@ _CAUSE_SENTENCES = {
         "(or a constant in it) is less accurate than its dtype."
     ),
     Cause.NO_GRADIENT: (
-        "Autograd has no gradient here: an operation has no derivative in torch, or returned a tensor that is cut from the graph."
+        "Autograd has no gradient here: an operation has no derivative in torch, or returned a tensor that is cut from the "
+        "graph."
     ),
     Cause.CLAIM: "The claimed formula is not the derivative.",
     Cause.VALUE: "The value of the forward pass is already wrong.",
@@ -121,7 +123,7 @@ MARGIN = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The outcome for one entry. `operation` and `stage`: where a range was left. `formula_error`, `rounding_error`: relative."""
+    """The outcome for one entry. `operation` and `stage`: where a range was left. The two errors are relative."""
 
     verdict: Verdict
     cause: Cause | None = None
@@ -176,14 +178,24 @@ def judge_plainly(autograd: float | None, truth: Truth, form: Format, limits: Li
 def _at_kink(autograd: float | None, truth: Truth, form: Format) -> Judgement | None:
     """Where no derivative exists: the hull of the one-sided slopes is admissible, and nan, which claims nothing."""
     if autograd is None or math.isnan(autograd):
-        text = "autograd's nan claims nothing" if autograd is not None else "autograd has no gradient here, which claims nothing"
+        text = (
+            "autograd's nan claims nothing" if autograd is not None else "autograd has no gradient here, which claims nothing"
+        )
         return Judgement(Verdict.NONDIFFERENTIABLE, text=text)
     if truth.free:
         return Judgement(Verdict.NONDIFFERENTIABLE, text=truth.text)
-    slopes = [float(s.mid()) if s.is_finite() else math.inf if s > 0 else -math.inf for s in (truth.left, truth.right) if s is not None]
+    slopes = [
+        float(s.mid()) if s.is_finite() else math.inf if s > 0 else -math.inf
+        for s in (truth.left, truth.right)
+        if s is not None
+    ]
     if truth.jump:
         # The function itself jumps: its slope there is infinite, the slopes beside it are what kernels return.
-        return Judgement(Verdict.NONDIFFERENTIABLE, text="the function jumps here") if math.isfinite(autograd) or not slopes else None
+        return (
+            Judgement(Verdict.NONDIFFERENTIABLE, text="the function jumps here")
+            if math.isfinite(autograd) or not slopes
+            else None
+        )
     if not slopes:
         return Judgement(Verdict.NONDIFFERENTIABLE, text="the function has a value here, but none beside it")
     slack = QUICK * float(form.ulp(max((abs(s) for s in slopes if math.isfinite(s)), default=1.0)))
@@ -225,9 +237,7 @@ def _beyond_kink(autograd: float, truth: Truth, shade: Shade) -> Judgement:
     return Judgement(Verdict.MISMATCH, Cause.KINK, text="autograd's value lies outside of the one-sided derivatives")
 
 
-def _apart(
-    autograd: float, truth: Truth, form: Format, shade: Shade, limits: Limits, cut: tuple[str, ...]
-) -> Judgement:
+def _apart(autograd: float, truth: Truth, form: Format, shade: Shade, limits: Limits, cut: tuple[str, ...]) -> Judgement:
     """The derivative exists and autograd is more than a few ulps off: is it the formula, the rounding, or the range?"""
     ball = truth.ball
     formula_error = relative(shade.exact, ball)
@@ -272,7 +282,9 @@ def _apart(
     if not finite:
         return mismatch(Cause.NAN_TRAP if math.isnan(autograd) else Cause.RANGE, shade.infinite)
     if not shade.exact.is_finite():
-        return mismatch(Cause.KINK if truth.singular else Cause.KERNEL, None, "autograd's operations have no value in exact arithmetic")
+        return mismatch(
+            Cause.KINK if truth.singular else Cause.KERNEL, None, "autograd's operations have no value in exact arithmetic"
+        )
     if not shade.rounded.is_finite():
         # Rounding alone may have led anywhere (a division by what cancels to 0).
         return passed()

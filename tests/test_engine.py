@@ -60,9 +60,7 @@ CHAINS: list[tuple[str, str, str, str, str | None, str | None, int]] = [
 
 
 @pytest.mark.parametrize(("stage", "at", "dtype", "verdict", "cause", "operation", "code"), CHAINS, ids=lambda v: str(v))
-def test_reports(
-    stage: str, at: str, dtype: str, verdict: str, cause: str | None, operation: str | None, code: int
-) -> None:
+def test_reports(stage: str, at: str, dtype: str, verdict: str, cause: str | None, operation: str | None, code: int) -> None:
     """Each public report gets its verdict, cause, operation and exit code by the general mechanism."""
     report = check_chain(stage, at=at, dtype=dtype)
     check = max(report.checks, key=lambda c: c.verdict.severity)
@@ -75,7 +73,11 @@ def test_hooks(mode: str) -> None:
     """The hooks of 2*x | z**2+2*z+2 give 1, 6, 12 from the back, in every mode."""
     report = check_chain("2*x | z**2+2*z+2", at={"x": 1}, mode=mode)
     totals = [c for c in report.checks if c.kind == "total"]
-    assert [(c.quantity, c.exact, c.autograd) for c in totals] == [("dy/dy", "1", 1.0), ("dy/dz", "6", 6.0), ("dy/dx", "12", 12.0)]
+    assert [(c.quantity, c.exact, c.autograd) for c in totals] == [
+        ("dy/dy", "1", 1.0),
+        ("dy/dz", "6", 6.0),
+        ("dy/dx", "12", 12.0),
+    ]
     assert [c.formula for c in totals] == ["1", "2*z + 2", "8*x + 4"]
     assert [c.quantity for c in report.checks if c.kind == "local"] == ["dy/dz", "dz/dx"]
     assert report.ok
@@ -162,7 +164,13 @@ def test_domain_edge_above_the_point() -> None:
 
 @pytest.mark.parametrize(
     ("claim", "verdict"),
-    [("x=8*x+4", "match"), ("z=2*z+2", "match"), ("x=2*(2*z+2)", "match"), ("x=8*x+5", "mismatch"), ("x=8.000001*x+4", "mismatch")],
+    [
+        ("x=8*x+4", "match"),
+        ("z=2*z+2", "match"),
+        ("x=2*(2*z+2)", "match"),
+        ("x=8*x+5", "mismatch"),
+        ("x=8.000001*x+4", "mismatch"),
+    ],
 )
 def test_claims(claim: str, verdict: str) -> None:
     """A hand-derived formula, in inputs and stages, is decided in balls at every point."""
@@ -195,7 +203,13 @@ def test_tanh_slip() -> None:
 
 @pytest.mark.parametrize(
     ("limits", "verdict"),
-    [({}, "imprecise"), ({"ulps": 1e17}, "match"), ({"ulps": 10}, "mismatch"), ({"atol": 1e-12}, "match"), ({"rtol": 1e-3}, "mismatch")],
+    [
+        ({}, "imprecise"),
+        ({"ulps": 1e17}, "match"),
+        ({"ulps": 10}, "mismatch"),
+        ({"atol": 1e-12}, "match"),
+        ({"rtol": 1e-3}, "mismatch"),
+    ],
 )
 def test_limits(limits: dict[str, float], verdict: str) -> None:
     """The user's limits replace the judgement."""

@@ -17,8 +17,8 @@ from gradcheck_cli.language.tree import Call, variables, walk
 PACKAGE = Path(gradcheck_cli.__file__).parent
 
 ORDER = (
-    "errors", "floats", "language", "algebra", "problem", "exact", "autograd", "shadow", "verdict", "report", "claims", "computation",
-    "engine", "api", "output", "cli", "__main__",
+    "errors", "floats", "language", "algebra", "problem", "exact", "autograd", "shadow", "verdict", "report", "claims",
+    "computation", "engine", "api", "output", "cli", "__main__",
 )  # fmt: skip
 """DESIGN, section 6. A module imports from those above it, or from its own folder."""
 

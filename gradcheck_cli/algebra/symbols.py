@@ -11,7 +11,7 @@ differentiated branch by branch; `exact` certifies smoothness before it uses eit
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -286,8 +286,8 @@ def _product(e: Expression, done: Mapping[Expression, Node]) -> Node:
         positive = -e
         return Call("neg", (done.get(positive) or to_tree(positive),))
     coefficient, rest = e.as_coeff_Mul()
-    upper = [] if coefficient.p == 1 else [Constant(int(coefficient.p))]
-    lower = [] if coefficient.q == 1 else [Constant(int(coefficient.q))]
+    upper: list[Node] = [] if coefficient.p == 1 else [Constant(int(coefficient.p))]
+    lower: list[Node] = [] if coefficient.q == 1 else [Constant(int(coefficient.q))]
     for factor in rest.as_ordered_factors():
         if factor.is_Pow and factor.exp.is_Rational and factor.exp < 0:
             lower.append(_base_power(done[factor.base], -factor.exp))
@@ -297,7 +297,7 @@ def _product(e: Expression, done: Mapping[Expression, Node]) -> Node:
     return Call("div", (tree, _chain("mul", lower))) if lower else tree
 
 
-def _chain(name: str, parts: list[Node]) -> Node:
+def _chain(name: str, parts: Sequence[Node]) -> Node:
     tree = parts[0]
     for part in parts[1:]:
         tree = Call(name, (tree, part))

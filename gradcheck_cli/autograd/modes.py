@@ -81,7 +81,12 @@ class TorchChain:
             run = {"reverse": self._reverse, "grad": self._grad, "forward": self._forward, "func": self._func}[mode]
             run(inputs, first, outcome)
         for wrt in higher:
-            nested = {"reverse": self._nested_backward, "grad": self._nested_grad, "forward": self._nested_func, "func": self._nested_func}[mode]
+            nested = {
+                "reverse": self._nested_backward,
+                "grad": self._nested_grad,
+                "forward": self._nested_func,
+                "func": self._nested_func,
+            }[mode]
             if not outcome.values:
                 outcome.values = {n: v.detach() for n, v in self.forward(dict(inputs)).items()}
             try:
@@ -146,9 +151,7 @@ class TorchChain:
         refusal = _cut(output)
         if refusal is None and targets:
             try:
-                found = torch.autograd.grad(
-                    output, [values[wrt[0]] for wrt in targets], self._ones(output), allow_unused=True
-                )
+                found = torch.autograd.grad(output, [values[wrt[0]] for wrt in targets], self._ones(output), allow_unused=True)
                 outcome.gradients.update(zip(targets, found, strict=True))
             except (RuntimeError, NotImplementedError) as problem:
                 refusal = _words(problem)
@@ -161,7 +164,11 @@ class TorchChain:
             name = wrt[0]
 
             def seeded(stage: str, value: Tensor, name: str = name) -> Tensor:
-                return forward_ad.make_dual(forward_ad.unpack_dual(value).primal, torch.ones_like(value)) if stage == name else value
+                return (
+                    forward_ad.make_dual(forward_ad.unpack_dual(value).primal, torch.ones_like(value))
+                    if stage == name
+                    else value
+                )
 
             with forward_ad.dual_level():
                 try:

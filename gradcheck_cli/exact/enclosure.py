@@ -200,11 +200,11 @@ class Enclosure:
             values[stage.name] = value
             partials.append(slopes)
         totals: dict[str, Ball] = {self.chain.output: arb(1)}
-        for (stage, _), slopes in zip(reversed(self._steps), reversed(partials), strict=True):
+        for (stage, _), row in zip(reversed(self._steps), reversed(partials), strict=True):
             cotangent = totals.get(stage.name)
             if cotangent is None:
                 continue
-            for name, slope in zip(stage.inputs, slopes, strict=True):
+            for name, slope in zip(stage.inputs, row, strict=True):
                 term = cotangent * slope
                 totals[name] = totals[name] + term if name in totals else term
         return [values[self.chain.output], *(totals.get(wrt[0], arb(0)) for wrt in self.derivatives)]

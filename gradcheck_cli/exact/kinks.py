@@ -108,7 +108,10 @@ class _Neighbourhood:
         self._names = tuple(dict.fromkeys(wrt))
         self._orders = [wrt.count(name) for name in self._names]
         self._nodes = [
-            (tuple(1 + c for c in counts), math.prod((-1) ** (n - c) * math.comb(n, c) for n, c in zip(self._orders, counts, strict=True)))
+            (
+                tuple(1 + c for c in counts),
+                math.prod((-1) ** (n - c) * math.comb(n, c) for n, c in zip(self._orders, counts, strict=True)),
+            )
             for counts in product(*(range(n + 1) for n in self._orders))
         ]
         self._known: dict[tuple[tuple[int, ...], int], Ball] = {}

@@ -91,4 +91,3 @@ class Witness:
 @lru_cache(maxsize=1024)
 def _program(tree: Node, count: int) -> Program:
     return Program([tree], [f"_{i}" for i in range(count)], SERIES, lambda: (ctx.prec, ctx.cap))
-

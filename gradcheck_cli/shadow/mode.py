@@ -57,7 +57,7 @@ class _Memory:
     layers: list[list[Cell]]
 
 
-class Shadow(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Shadow(TorchDispatchMode):
     """Follow the torch operations run inside the `with` block. The first layer should be `Exact` for the trace.
 
     `seed` says what a tensor's entries stand for; `cells` reads what they have become. `opaque` lists operations without

@@ -53,7 +53,7 @@ def test_scaled(subject: Subject, dtype: str) -> None:
 @pytest.mark.parametrize("slip", SLIPS)
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda s: s.name)
 def test_slips(subject: Subject, slip: str, dtype: str) -> None:
-    """Each usual slip is refuted as a formula wherever it changes the derivative, with autograd's formula beside the exact one."""
+    """A slip is refuted as a formula wherever it changes the derivative, with autograd's formula beside the exact one."""
     report = run(subject, SLIPS[slip](subject), dtype)
     dtype_ = getattr(torch, dtype)
     wrong = 0

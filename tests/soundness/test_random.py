@@ -1,4 +1,4 @@
-"""No false alarm: on random formulas of the table's functions, whatever is refuted is confirmed by a plain difference quotient."""
+"""No false alarm: on random formulas of the table, whatever is refuted is confirmed by a plain difference quotient."""
 
 from __future__ import annotations
 
