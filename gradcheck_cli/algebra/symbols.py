@@ -31,7 +31,7 @@ _SIMPLE = 10_000
 """Integers, and numerators and denominators of dyadic fractions, up to this size are numbers to SymPy."""
 
 
-class floor(sympy.Function):
+class floor(sympy.Function):  # type: ignore[misc]
     """The step function, without SymPy's rewriting; its derivative is 0 wherever it has one."""
 
     nargs = 1
@@ -41,7 +41,7 @@ class floor(sympy.Function):
         return sympy.Integer(0)
 
 
-class lgamma(sympy.Function):
+class lgamma(sympy.Function):  # type: ignore[misc]
     """log(abs(gamma(x))); SymPy's loggamma is complex for negative arguments."""
 
     nargs = 1
@@ -53,7 +53,7 @@ class lgamma(sympy.Function):
         return sympy.polygamma(0, self.args[0])
 
 
-class where(sympy.Function):
+class where(sympy.Function):  # type: ignore[misc]
     """A choice that SymPy doesn't try to understand: `where(condition, x, y)`."""
 
     nargs = 3
