@@ -15,9 +15,9 @@ import torch
 from flint import ctx
 
 from gradcheck_cli.autograd.modes import Outcome, TorchChain, Wrt
-from gradcheck_cli.autograd.stalls import stalled
 from gradcheck_cli.exact.derivative import LONGEST_CHAIN, chain_formula
 from gradcheck_cli.exact.enclosure import Enclosure
+from gradcheck_cli.exact.stalls import stalled
 from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Floats, Format

@@ -46,7 +46,9 @@ def _show(item: Node, done: dict[Node, tuple[str, int]]) -> tuple[str, int]:
                 x, y = (done[a] for a in arguments)
                 return _wrap(x, left) + symbol + _wrap(y, right), level
             if function == "neg":
-                return "-" + _wrap(done[arguments[0]], _PRODUCT), _UNARY
+                text, level = done[arguments[0]]
+                # -a*b binds like a product: x**-(a*b) keeps its parentheses.
+                return "-" + _wrap((text, level), _PRODUCT), min(max(level, _PRODUCT), _UNARY)
             if function == "logical_not":
                 return "not " + _wrap(done[arguments[0]], _NOT), _NOT
             row = TABLE[function]

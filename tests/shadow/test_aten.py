@@ -18,6 +18,7 @@ from flint import arb, ctx
 from gradcheck_cli.algebra.balls import PLAIN, SMOOTH
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.autograd.modes import Outcome, TorchChain, Wrt
+from gradcheck_cli.errors import InputError
 from gradcheck_cli.exact.derivative import tidy
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.functions import ROWS, TABLE, Function
@@ -145,7 +146,7 @@ def test_nothing_is_opaque(name: str) -> None:
             for mode, dtype in itertools.product(MODES, ("float64", "bfloat16")):
                 try:
                     shadow, _ = follow(text, dtype, mode, points(names, ORDINARY[:2], dtype), derivatives, [Exact()])
-                except NotImplementedError:
+                except InputError:  # torch has no kernel for the format
                     assert dtype == "bfloat16", text  # torch has no kernel
                     continue
                 assert not shadow.opaque, (text, order, mode, dtype)
@@ -197,7 +198,7 @@ def test_rounding_explains_torch(name: str, dtype: str) -> None:
         for order, derivatives in orders(names):
             try:
                 found[order] += outside(text, names, dtype, derivatives)
-            except NotImplementedError:  # torch has no kernel for the format
+            except InputError:  # torch has no kernel for the format
                 assert dtype in ("float16", "bfloat16")
     for order, entries in found.items():
         assert bool(entries) == ((name, order) in FAULTS and dtype == "float64"), entries[:3]
@@ -234,7 +235,7 @@ def test_symbols_give_a_formula(name: str) -> None:
             for gradient in outcome.gradients.values():
                 if gradient is not None:
                     (expression,) = shadow.cells(gradient, 0)
-                    assert tidy(expression, 10_000), (text, mode, expression)
+                    assert tidy(expression), (text, mode, expression)
 
 
 TIES = [
