@@ -37,7 +37,7 @@ def show(node: Node, limit: int | None = None) -> str | None:
 def _show(item: Node, done: dict[Node, tuple[str, int]]) -> tuple[str, int]:
     match item:
         case Constant(value=value):
-            return repr(value), _UNARY if not isinstance(value, bool) and value < 0 else _ATOM
+            return repr(value), _UNARY if repr(value).startswith("-") else _ATOM  # -0.0 too
         case Variable(name=name):
             return name, _ATOM
         case Call(function=function, arguments=arguments):
