@@ -4,6 +4,7 @@ at once, and the rest is followed by the shadow and judged.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,11 @@ CHUNK = 65_536
 SHADOW_CHUNK = 4_096
 """Points that the shadow follows at once; a point costs a few balls for each operation."""
 
-SHADOW_PRECISIONS = (256, 1024, 4096)
+SHADOW_PRECISIONS = (128, 512, 4096)
+
+FOLLOWED = 64
+"""Stages of the longest chain whose totals the shadow follows. Beyond, each stage's own derivative decides about the formula of
+a total that is more than a few ulps off: a product of right derivatives is right."""
 
 SHADOW_PATIENCE = 2.0
 """Seconds after which the shadow isn't repeated at a higher precision."""
@@ -66,6 +71,8 @@ class Computation:
         self.form, self.mode, self.kind, self.settings = form, mode, kind, settings
         self.count = len(next(iter(points.values())))
         self.columns = [self.blank(chain.output, wrt) for wrt in derivatives]
+        self.deferred: list[tuple[int, int]] = []
+        """Entries (column, index) of a long chain that wait for the stages' own derivatives."""
         names = (*chain.inputs, *(stage.name for stage in chain.stages))
         self.values: dict[str, Floats] = {name: np.full(self.count, np.nan) for name in names}
 
@@ -181,7 +188,9 @@ class _Part:
             if truth.kind is Kind.REGULAR and number is not None:
                 errors[index] = distance(number, truth.ball, self.form)
             judgement = judge_plainly(number, truth, self.form, self.settings.limits)
-            if judgement is None or judgement.cause is Cause.NO_GRADIENT:
+            if judgement is None and number and len(self.whole.chain.stages) > FOLLOWED and math.isfinite(number):
+                self.whole.deferred.append((k, self.start + index))
+            elif judgement is None or judgement.cause is Cause.NO_GRADIENT:
                 waiting.append(index)
             else:
                 self._enter(column, index, judgement, truth, None)
@@ -237,8 +246,11 @@ class _Part:
                     if truth.kind is Kind.REGULAR and _blurred(shade.exact, truth.ball, self.form):
                         blurred.append(index)
             rest = list(dict.fromkeys(blurred))
-            if not rest or time.monotonic() - began > SHADOW_PATIENCE:
+            if not rest:
                 break
+            if time.monotonic() - began > SHADOW_PATIENCE:
+                # What has no value at a low precision may have one at a higher: that is not known then.
+                return {key: shade for key, shade in seen.items() if key[0] not in blurred or shade.exact.is_finite()}
         return seen
 
     def _follow(self, indices: Sequence[int], precision: int) -> dict[Wrt, list[Shade | None]]:

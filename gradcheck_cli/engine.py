@@ -23,7 +23,7 @@ from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.tree import Node, canonical
 from gradcheck_cli.problem import Chain, Problem, Stage
 from gradcheck_cli.report import VERDICTS, Column, Detail, Report
-from gradcheck_cli.verdict import Verdict
+from gradcheck_cli.verdict import Cause, Verdict, judge_rounding
 
 Progress = Callable[[int, int, str], None]
 
@@ -93,7 +93,7 @@ class _Work:
                 total.check(self._progress)
                 if problem.local and len(problem.chain.stages) > 1:
                     self.locals[index] = _stages(total)
-                    _blame(total.columns, self.locals[index], problem.chain)
+                    _blame(total, self.locals[index])
                 if problem.claim is not None and total.form.name not in claimed:
                     claimed.add(total.form.name)
                     blank = total.blank(problem.chain.output, problem.claim.wrt)
@@ -160,14 +160,22 @@ def _equal_stages(total: Computation, stages: Sequence[Stage]) -> dict[str, list
     return columns
 
 
-def _blame(totals: Sequence[Column], own: Sequence[Column], chain: Chain) -> None:
-    """Name, at each mismatch of a total, the first stage whose own derivative is wrong there."""
+def _blame(total: Computation, own: Sequence[Column]) -> None:
+    """Name, at each mismatch of a total, the first stage whose own derivative is wrong there; judge what waited for that."""
     code = VERDICTS.index(Verdict.MISMATCH)
     wrong: dict[str, Any] = {}
     for column in own:
         wrong[column.of] = wrong.get(column.of, False) | (column.verdicts == code)
-    suspects = [stage.name for stage in chain.stages if np.any(wrong.get(stage.name, False))]
-    for column in totals:
+    suspects = [stage.name for stage in total.chain.stages if np.any(wrong.get(stage.name, False))]
+    for k, index in total.deferred:
+        column = total.columns[k]
+        guilty = any(wrong[name][index] for name in suspects)
+        column.verdicts[index] = (
+            code if guilty else VERDICTS.index(judge_rounding(column.exact[index], column.autograd[index], total.form))
+        )
+        if guilty:
+            column.details[index] = Detail(cause=Cause.FORMULA, text="a stage's own derivative is wrong")
+    for column in total.columns:
         for index in np.flatnonzero(column.verdicts == code).tolist():
             named = next((name for name in suspects if wrong[name][index]), None)
             detail = column.details.setdefault(index, Detail())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from gradcheck_cli import InputError, check_chain, check_grad, check_mixed
 from gradcheck_cli.report import Check, Report
+from tests.mutants import custom
 
 PI = math.pi
 
@@ -303,3 +305,36 @@ def test_raise_for_verdict() -> None:
     check_chain("x", at="x=1").raise_for_verdict()
     with pytest.raises(AssertionError, match="nan_trap"):
         check_chain("where(a <= 0, exp(a), 1 + a)", at="a=1000").raise_for_verdict()
+
+
+def test_a_wrong_stage_of_a_long_chain() -> None:
+    """In a chain that is too long for the shadow, a wrong stage is found and blamed, and the totals through it are refuted."""
+    wrong = custom(torch.sin, lambda g, x, y: g * x.cos() * 1.001)
+    stages = ["cos(z)"] * 60 + ["sin(z)"] + ["cos(z)"] * 60
+    report = check_chain(stages, at="z=0.7", callables={"sin": wrong})
+    refuted = [c for c in report.checks if c.verdict == "mismatch"]
+    assert {c.stage for c in refuted} == {"s61"} and {c.cause for c in refuted} == {"formula"}
+    assert last(report, "dy/dz").verdict == "mismatch"
+    assert check_chain(stages, at="z=0.7").ok
+
+
+def test_a_stage_that_returns_its_input() -> None:
+    """An identity stage has a gradient of its own, apart from its input's."""
+    report = check_chain("y = x | z = y*x | z + y", at="x=10")
+    assert report.ok and [c.exact for c in report.checks if c.kind == "total"] == ["1", "1", "11", "21"]
+
+
+def test_large_whole_numbers() -> None:
+    """10**300 is rounded in torch: the formula isn't to blame for it."""
+    assert all(c.cause != "formula" for c in check_chain("sin(10**300*x)", at="x=10").checks)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["*".join(["(1 + x)"] * 400), "+".join(["x"] * 2000), "sin(" * 140 + "x" + ")" * 140, "where(" + "x<" * 2000 + "x, x, 0)"],
+    ids=["product", "sum", "nest", "comparisons"],
+)
+def test_huge_formulas(text: str) -> None:
+    """A formula of thousands of operations gets an answer or an input error."""
+    with contextlib.suppress(InputError):
+        assert check_chain(text, at="x=0.5", timeout=60).exit_code in (0, 3)

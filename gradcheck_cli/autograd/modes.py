@@ -62,6 +62,8 @@ class TorchChain:
             (value,) = program(*(values[name] for name in stage.inputs)) if varying else program()
             if not isinstance(value, Tensor):
                 value = torch.full_like(like, value)
+            elif any(value is values[name] for name in stage.inputs):
+                value = value.view_as(value)  # a stage that returns its input has a gradient of its own
             values[stage.name] = seen(stage.name, value)
         return values
 
@@ -130,7 +132,8 @@ class TorchChain:
         refusal = _cut(output)
         if refusal is None:
             try:
-                output.backward(self._ones(output))
+                # Without dimensions as a user would: torch needs no cotangent then.
+                output.backward(None if output.ndim == 0 and self._cotangent == 1.0 else self._ones(output))
             except (RuntimeError, NotImplementedError) as problem:
                 refusal = _words(problem)
         for wrt in derivatives:

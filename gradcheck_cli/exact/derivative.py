@@ -41,7 +41,7 @@ def differentiate(tree: Node, wrt: tuple[str, ...]) -> Node | None:
     """The derivative of `tree` by each name of `wrt` in turn; None where SymPy knows none."""
     try:
         return to_tree(_symbolic(tree, wrt))
-    except (LookupError, NotImplementedError, sympy.core.function.ArgumentIndexError):
+    except (LookupError, NotImplementedError, RecursionError, sympy.core.function.ArgumentIndexError):
         return None
 
 

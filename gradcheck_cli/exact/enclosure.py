@@ -1,10 +1,8 @@
 """The exact derivative at points: certified balls, at a precision that rises until they are tight.
 
 Stage by stage: SymPy's derivative of each stage is evaluated in balls under the SMOOTH algebra, whose results are finite
-only where the function is certified to be analytic; the chain is accumulated in reverse, in balls. A stage's value at an
-inexact argument is enclosed by the mean value theorem, f(mid) + f'(ball)*(ball - mid), so that a long chain loses no
-more precision than its derivative does. Where SymPy has no derivative, power series take its place; where smoothness can't be
-certified, `exact.kinks` looks at both sides.
+only where the function is certified to be analytic; the chain is accumulated in reverse (`exact.accumulation`). Where SymPy
+has no derivative, power series take its place; where smoothness can't be certified, `exact.kinks` looks at both sides.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from flint import arb, ctx
 
 from gradcheck_cli.algebra.balls import NAN, SMOOTH
 from gradcheck_cli.algebra.program import Program, economical
+from gradcheck_cli.exact.accumulation import accumulate
 from gradcheck_cli.exact.derivative import differentiate
 from gradcheck_cli.exact.domain import undefined
 from gradcheck_cli.exact.kinks import limits
@@ -183,28 +182,8 @@ class Enclosure:
 
     def _by_stages(self, point: Sequence[Ball]) -> list[Ball] | None:
         """(value, totals...) by accumulation in reverse; None where a stage isn't certified smooth."""
-        values: dict[str, Ball] = dict(zip(self.chain.inputs, point, strict=True))
-        partials: list[Sequence[Ball]] = []
-        for stage, program in self._steps:
-            arguments = [values[name] for name in stage.inputs]
-            value, *slopes = program(*arguments)
-            if not value.is_finite():
-                return None
-            if not all(a.is_exact() for a in arguments):
-                middles = [a.mid() for a in arguments]
-                centred = program(*middles)[0]
-                for slope, argument, middle in zip(slopes, arguments, middles, strict=True):
-                    centred += slope * (argument - middle)
-                if centred.is_finite() and centred.rad() < value.rad():
-                    value = centred
-            values[stage.name] = value
-            partials.append(slopes)
-        totals: dict[str, Ball] = {self.chain.output: arb(1)}
-        for (stage, _), row in zip(reversed(self._steps), reversed(partials), strict=True):
-            cotangent = totals.get(stage.name)
-            if cotangent is None:
-                continue
-            for name, slope in zip(stage.inputs, row, strict=True):
-                term = cotangent * slope
-                totals[name] = totals[name] + term if name in totals else term
+        found = accumulate(self._steps, dict(zip(self.chain.inputs, point, strict=True)))
+        if found is None:
+            return None
+        values, totals = found
         return [values[self.chain.output], *(totals.get(wrt[0], arb(0)) for wrt in self.derivatives)]

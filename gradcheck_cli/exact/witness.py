@@ -20,6 +20,7 @@ from flint import arb, arb_series, ctx
 
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.series import SERIES, coefficient, terms
+from gradcheck_cli.exact.accumulation import Step, accumulate
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.exact.truth import Ball, Kind
 from gradcheck_cli.exact.values import Values, Wrt
@@ -39,6 +40,8 @@ class Witness:
         self._chain = chain
         self._steps = [(s, _program(canonical(s.tree, s.inputs), len(s.inputs))) for s in chain.stages]
         self._values = Values(chain)
+        self._key: object = None
+        self._totals: dict[str, Ball] | None = None
 
     def confirms(self, point: Mapping[str, float], wrt: Wrt, ball: Ball, series: bool = True) -> bool:
         """True where a derivative found without SymPy overlaps `ball`, at a precision that would show a difference.
@@ -62,6 +65,21 @@ class Witness:
 
     def derivative(self, point: Mapping[str, Ball], wrt: Wrt) -> Ball | None:
         """The derivative at the present precision; None where the series has no value."""
+        return self._first(point, wrt[0]) if len(wrt) == 1 else self._higher(point, wrt)
+
+    def _first(self, point: Mapping[str, Ball], name: str) -> Ball | None:
+        """A first derivative: slopes of the stages from series, accumulated once a point for all names."""
+        key = (
+            ctx.prec,
+            tuple((n, x.mid().man_exp()) if x.is_exact() and x.is_finite() else (n, id(x)) for n, x in point.items()),
+        )
+        if key != self._key:
+            with terms(2):
+                found = accumulate([(stage, _slopes(program)) for stage, program in self._steps], point)
+            self._key, self._totals = key, None if found is None else found[1]
+        return None if self._totals is None else self._totals.get(name, arb(0))
+
+    def _higher(self, point: Mapping[str, Ball], wrt: Wrt) -> Ball | None:
         order = len(wrt)
         total = arb(0)
         with terms(order + 1):
@@ -86,6 +104,23 @@ class Witness:
         result = values[self._chain.output]
         found = coefficient(result, order) if isinstance(result, arb_series) else arb(0)
         return found if found.is_finite() else None
+
+
+def _slopes(program: Program) -> Step:
+    """A stage's value and slopes, each from a series in one argument."""
+
+    def step(*arguments: Ball) -> list[Ball]:
+        results: list[Ball] = []
+        for index in range(max(len(arguments), 1)):
+            series = [arb_series([x, arb(i == index)], prec=2) for i, x in enumerate(arguments)]
+            (value,) = program(*series)
+            if not results:
+                results.append(coefficient(value, 0) if isinstance(value, arb_series) else value)
+            if arguments:
+                results.append(coefficient(value, 1) if isinstance(value, arb_series) else arb(0))
+        return results
+
+    return step
 
 
 @lru_cache(maxsize=1024)

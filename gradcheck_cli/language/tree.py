@@ -48,14 +48,25 @@ class Call:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        return (
-            isinstance(other, Call)
-            and self._hash == other._hash
-            and self.function == other.function
-            and self.arguments == other.arguments
-        )
+        return self is other or (isinstance(other, Call) and self._hash == other._hash and _equal(self, other))
+
+
+def _equal(x: Node, y: Node) -> bool:
+    """Equality without recursion: trees may be thousands of calls deep, and share subtrees."""
+    seen: set[tuple[int, int]] = set()
+    stack = [(x, y)]
+    while stack:
+        x, y = stack.pop()
+        if x is y or (id(x), id(y)) in seen:
+            continue
+        if isinstance(x, Call) and isinstance(y, Call):
+            if x._hash != y._hash or x.function != y.function or len(x.arguments) != len(y.arguments):
+                return False
+            seen.add((id(x), id(y)))
+            stack.extend(zip(x.arguments, y.arguments, strict=True))
+        elif x != y:
+            return False
+    return True
 
 
 Node = Constant | Variable | Call

@@ -109,7 +109,7 @@ class Exact:
         if not math.isfinite(value):
             return arb(value)
         numerator, denominator = value.as_integer_ratio()
-        if (denominator <= 1 << 20 and abs(numerator) <= 1 << 30) or denominator == 1:
+        if (denominator <= 1 << 20 and abs(numerator) <= 1 << 30) or (denominator == 1 and abs(numerator) <= 1 << 53):
             return arb(value)
         return arb(value) + arb(0, float(form.ulp(value)) * CONSTANT_ULPS)
 
