@@ -13,6 +13,7 @@ from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
 from gradcheck_cli.exact.values import working_precision
 from gradcheck_cli.floats import Format
+from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Node, substitute, variables
 from gradcheck_cli.problem import Chain, Claim
 from gradcheck_cli.report import VERDICTS, Column, Detail, decimal
@@ -43,8 +44,7 @@ def check_claim(claim: Claim, chain: Chain, column: Column, form: Format, notes:
         if truth.kind is Kind.REGULAR:
             column.error_ulps[index] = distance(float(column.autograd[index]), truth.ball, form)
         if verdict is Verdict.MISMATCH:
-            text = claim.text.partition("=")[2].strip() or claim.text.strip()
-            column.details[index] = Detail(cause=Cause.CLAIM, autograd_formula=text)
+            column.details[index] = Detail(cause=Cause.CLAIM, autograd_formula=show(claim.tree))
     _summarise(claim, chain, column, notes)
     return column
 

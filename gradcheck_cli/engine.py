@@ -27,9 +27,6 @@ from gradcheck_cli.verdict import Cause, Verdict, judge_rounding
 
 Progress = Callable[[int, int, str], None]
 
-WORKER = "gradcheck-work"
-"""The thread's name: a process that finds it alive after a report may leave without waiting for it."""
-
 _NOT_FINITE = "the stage received a value that is not finite"
 
 
@@ -43,7 +40,7 @@ def run(problem: Problem, progress: Progress | None = None) -> Report:
     except (RuntimeError, AssertionError) as refusal:
         raise InputError(f"torch can't use the device {problem.device!r}: {str(refusal).splitlines()[0]}") from None
     work = _Work(problem)
-    thread = threading.Thread(target=work.run, name=WORKER, daemon=True)
+    thread = threading.Thread(target=work.run, name="gradcheck", daemon=True)
     thread.start()
     deadline = time.monotonic() + problem.timeout
     while thread.is_alive() and time.monotonic() < deadline:

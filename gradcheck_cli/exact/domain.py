@@ -35,6 +35,8 @@ def undefined(values: Values, exact: Mapping[str, Ball]) -> bool:
             condition = results[arguments[0]]
             arguments = arguments[:1] if condition is None else (arguments[1 if condition else 2],)
         lost = next((a for a in arguments if not _known(results[a])), None)
+        if lost is None and results[tree] is not None and not results[tree].is_nan():
+            return False  # a value beyond every size that is followed is a value
         if lost is None:
             corners = [_corners(results[a]) for a in tree.arguments]
             return not any(_known(_apply(tree, corner)) for corner in product(*corners))

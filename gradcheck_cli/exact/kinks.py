@@ -84,7 +84,7 @@ def _from_all_sides(values: Values, point: Mapping[str, float], wrt: Wrt, deadli
         sides = [near.side(signs) for signs in near.quadrants]
         known = [s for s in sides if s is not None]
         if here.is_nan() and (len(known) < len(sides) or not near.meets()):
-            return Truth(Kind.OUTSIDE, singular=True)
+            return Truth(Kind.UNKNOWN, singular=True, text="whether the function has a value here can't be decided")
         if any(s is UNSETTLED for s in known):
             return Truth(Kind.UNKNOWN, singular=True, text="the difference quotients don't settle")
         left, right = sides[0], sides[-1]
@@ -139,22 +139,28 @@ class _Neighbourhood:
         before, after = abs(second - first).abs_upper(), abs(third - second).abs_upper()
         noise = height * arb(2) ** -(1000 + sum(self._orders) * self._size) + abs(third).abs_upper() * arb(2) ** -150
         if after <= before * arb(2) ** -100 or after <= noise:
-            return third + arb(0, after)
-        if abs(first) < abs(second) < abs(third) and (first > 0) == (second > 0) == (third > 0) and after > before / 2:
+            # A mixed derivative must not depend on the ratio of the steps (Peano's x*y*(x**2 - y**2)/(x**2 + y**2) does).
+            stretched = [self._quotient(signs, EXPONENTS[-1], s)[0] for s in (3, 2**200)] if len(self._names) > 1 else []
+            return third + arb(0, after) if all(abs(s - third) <= before + noise for s in stretched) else UNSETTLED
+        # Growth like log(h) doubles the difference, any faster one more; 1/log(h), which converges, repeats it.
+        if abs(first) < abs(second) < abs(third) and (first > 0) == (second > 0) == (third > 0) and after > before * 1.9:
             return arb.pos_inf() if third > 0 else arb.neg_inf()
         return UNSETTLED
 
-    def _quotient(self, signs: Sequence[int], exponent: int) -> tuple[Ball, Ball]:
-        """The difference quotient on the nodes x + h, x + 2h, ..., and the size of the values in it."""
+    def _quotient(self, signs: Sequence[int], exponent: int, stretch: int = 1) -> tuple[Ball, Ball]:
+        """The difference quotient on the nodes x + h, x + 2h, ..., and the size of the values in it. The steps of all names
+        but the first are `stretch` times as long."""
         total, height = arb(0), arb(0)
+        factors = [signs[0], *(s * stretch for s in signs[1:])]
         for counts, weight in self._nodes:
-            value = self._at(tuple(s * c for s, c in zip(signs, counts, strict=True)), exponent)
+            value = self._at(tuple(f * c for f, c in zip(factors, counts, strict=True)), exponent)
             if not value.is_finite():
                 return value, height
             total += weight * value
             height = height.max(abs(value))
         sign = math.prod(s**n for s, n in zip(signs, self._orders, strict=True))
-        return sign * total * arb(2) ** (exponent * sum(self._orders)), height.abs_upper()
+        scale = arb(2) ** (exponent * sum(self._orders)) / stretch ** sum(self._orders[1:])
+        return sign * total * scale, height.abs_upper()
 
     def meets(self) -> bool:
         """True where the function has one limit from all sides of a point at which its formula has no value."""
@@ -163,7 +169,7 @@ class _Neighbourhood:
 
     def jumps(self) -> bool:
         """True where the function's limit on some side is not its value."""
-        noise = arb(2) ** -600 * (abs(self.here) + arb(2) ** -300)
+        noise = arb(2) ** -600 * (abs(self.here) + arb(2) ** -1100)
         for signs in self.quadrants:
             far, near = (abs(self._at(signs, exponent) - self.here) for exponent in (EXPONENTS[0], EXPONENTS[-1]))
             if far.is_finite() and near.is_finite() and near > noise and near.abs_lower() > far.abs_upper() * 0.9:

@@ -89,7 +89,7 @@ def test_every_row(row: Function) -> None:
                 point = {name: arb(v) for name, v in zip(names, values, strict=True)}
                 if not at(tree, point, SMOOTH).is_finite():
                     continue
-                for wrt in orders if len(values) == 1 or sum(values) > 0 else orders[:1]:
+                for wrt in orders:
                     derivative = differentiate(tree, wrt)
                     if derivative is None:
                         assert (row.name, "x") in UNKNOWN and "x" in wrt, wrt

@@ -1,0 +1,236 @@
+"""Limits from both sides, where no formula holds.
+
+The oracle is the closed form that a mathematician gives for each case; sources are named where the case is a known one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import pytest
+from flint import arb, ctx
+from mpmath import mp
+
+from gradcheck_cli.exact.kinks import LOWER, UNDEFINED, limits
+from gradcheck_cli.exact.truth import Kind, Truth
+from gradcheck_cli.exact.values import Values
+from gradcheck_cli.problem import link
+
+INF = math.inf
+PI = math.pi
+
+
+def ask(text: str, wrt: str, /, **point: float) -> Truth:
+    """The limits of the derivative by the names of `wrt`, which are single letters."""
+    return limits(Values(link(text.split("|"))), point, tuple(wrt))
+
+
+def close(ball: Any, expected: float) -> bool:
+    """The ball is the number, to a double's accuracy; a ball of the size of the step's error is 0."""
+    if expected == 0:
+        return bool(abs(ball) < arb(2) ** -300)
+    if math.isinf(expected):
+        return bool(ball == arb(expected))
+    return math.isclose(float(ball), expected, rel_tol=1e-15) and ball.rel_accuracy_bits() > 100
+
+
+def point_of(text: str) -> dict[str, float]:
+    return {name: float(value) for name, value in (pair.split("=") for pair in text.split(","))}
+
+
+EXISTS: list[tuple[str, str, str, float]] = [
+    # the derivative exists at a point where no formula of it holds
+    ("x*abs(x)", "x", "x=0", 0),
+    ("abs(x)**3", "xx", "x=0", 0),
+    ("abs(x)*tanh(x)", "x", "x=0", 0),
+    ("hardshrink(x, 0)", "x", "x=0", 1),  # the identity
+    ("sinc(x)", "xx", "x=0", -PI**2 / 3),  # DLMF 4.19.1
+    ("where(x == 0, 1, sin(pi*x)/(pi*x))", "xx", "x=0", -PI**2 / 3),
+    ("where(x == 0, 1, sin(pi*x)/(pi*x))", "xxxx", "x=0", PI**4 / 5),
+    ("where(x == 0, 1, (exp(x) - 1)/x)", "x", "x=0", 0.5),
+    ("where(x == 0, 1, (exp(x) - 1)/x)", "xx", "x=0", 1 / 3),
+    ("where(x > 0, x, exp(x) - 1)", "x", "x=0", 1),
+    ("where(x <= 1, x**2, 2*x - 1)", "x", "x=1", 2),
+    ("where(x == 0, 0, exp(-1/x**2))", "xx", "x=0", 0),
+    ("where(x == 0, 0, x**2*sin(1/x))", "x", "x=0", 0),  # Darboux: differentiable, not continuously
+    ("softsign(x)", "x", "x=0", 1),
+    ("xlogy(x, y)", "x", "x=0,y=2", math.log(2)),
+    ("xlogy(x, y)", "xy", "x=0,y=2", 0.5),
+    ("atan2(y, x)", "x", "y=0,x=-1", 0),
+    ("sqrt(x**2 + y**2)**2", "xx", "x=0,y=0", 2),
+    ("hypot(x, y)**2", "xy", "x=0,y=0", 0),
+    ("hypot(x, y)**2*y", "xxy", "x=0,y=0", 2),
+    ("x*y*abs(x)", "xy", "x=0,y=1", 0),
+    ("abs(x)*x*abs(y)*y", "xy", "x=0,y=0", 0),
+    ("floor(x)*sin(pi*x)**2", "x", "x=2", 0),
+    ("relu(x) - relu(-x)", "x", "x=0", 1),
+    ("maximum(x, y) + minimum(x, y)", "x", "x=1,y=1", 1),
+    ("z = abs(x) | w = z*x | w*w/w", "x", "x=0.5", 1),
+    ("abs(x - 1e300)*(x - 1e300)", "x", "x=1e300", 0),
+    ("abs(x - 5e-324)*(x - 5e-324) + x", "x", "x=5e-324", 1),
+    ("cbrt(x)**3", "x", "x=0", 1),
+]
+
+
+@pytest.mark.parametrize(("text", "wrt", "at", "expected"), EXISTS, ids=lambda v: str(v))
+def test_the_derivative_exists(text: str, wrt: str, at: str, expected: float) -> None:
+    """Where all sides agree the derivative is regular, its ball is sharp, and the point is marked as singular."""
+    truth = ask(text, wrt, **point_of(at))
+    assert truth.kind is Kind.REGULAR, truth
+    assert close(truth.ball, expected), truth.ball.str(20)
+    assert truth.singular and truth.left is truth.right is None
+
+
+SLOPES: list[tuple[str, str, str, float | None, float | None]] = [
+    # one-sided derivatives; None: that side is outside of the domain
+    ("abs(x)", "x", "x=0", -1, 1),
+    ("abs(3*x)/2", "x", "x=0", -1.5, 1.5),
+    ("relu(x)", "x", "x=0", 0, 1),
+    ("leaky_relu(x, 0.25)", "x", "x=0", 0.25, 1),
+    ("maximum(x, y)", "y", "x=1,y=1", 0, 1),
+    ("clamp(x, 0, 1)", "x", "x=1", 1, 0),
+    ("hardtanh(x)", "x", "x=-1", 0, 1),
+    ("abs(x - y)", "y", "x=2,y=2", -1, 1),
+    ("sqrt((x - 1)**2)", "x", "x=1", -1, 1),
+    ("sqrt(x)", "x", "x=0", None, INF),
+    ("sqrt(-x)", "x", "x=0", -INF, None),
+    ("sqrt(abs(x))", "x", "x=0", -INF, INF),
+    ("cbrt(x)", "x", "x=0", INF, INF),
+    ("-cbrt(x)", "x", "x=0", -INF, -INF),
+    ("x**0.1", "x", "x=0", None, INF),
+    ("x**1.5", "x", "x=0", None, 0),
+    ("x**2*sqrt(x) + x", "x", "x=0", None, 1),
+    ("xlogy(x, x)", "x", "x=0", None, -INF),
+    ("entr(x)", "x", "x=0", None, INF),
+    ("x**x", "x", "x=0", None, -INF),
+    ("acos(x)", "x", "x=1", -INF, None),
+    ("acos(x)", "x", "x=-1", None, -INF),
+    ("asin(x)", "x", "x=1", INF, None),
+    ("acosh(x)", "x", "x=1", None, INF),
+    ("x*abs(x)", "xx", "x=0", -2, 2),
+    ("abs(x)**3", "xxx", "x=0", -6, 6),
+    ("hypot(x, y)", "x", "x=0,y=0", -1, 1),
+    ("acos(sqrt(p)*sqrt(q) + sqrt(1-p)*sqrt(1-q))", "p", "p=0.25,q=0.25", -2 / math.sqrt(3), 2 / math.sqrt(3)),
+    ("where(x > 0, x**2 + x, sin(2*x))", "x", "x=0", 2, 1),
+    ("exp(abs(x)) | z*3", "x", "x=0", -3, 3),
+    ("abs(x) + 1e6*x", "x", "x=0", 1e6 - 1, 1e6 + 1),
+    ("where(x == 0, 0, 1e6*x - x*log(abs(x)))", "x", "x=0", INF, INF),
+]
+
+
+@pytest.mark.parametrize(("text", "wrt", "at", "left", "right"), SLOPES, ids=lambda v: str(v))
+def test_one_sided(text: str, wrt: str, at: str, left: float | None, right: float | None) -> None:
+    """At a kink, an infinite slope or the end of the domain both one-sided derivatives are known."""
+    truth = ask(text, wrt, **point_of(at))
+    assert truth.kind is Kind.NONDIFFERENTIABLE, truth
+    assert truth.singular and not truth.jump and not truth.free and truth.ball is None
+    for found, expected in ((truth.left, left), (truth.right, right)):
+        assert (found is None) is (expected is None)
+        assert expected is None or close(found, expected), found.str(20)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrt", "at"),
+    [
+        ("floor(x)", "x", "x=2"), ("sign(x)", "x", "x=0"), ("heaviside(x)", "x", "x=0"), ("round(x)", "x", "x=0.5"),
+        ("x % 1", "x", "x=1"), ("atan2(y, x)", "y", "y=0,x=-1"), ("where(x == 0, 1, 0)", "x", "x=0"),
+        ("where(x == 0, 1, x)", "x", "x=0"), ("floor(x) + x**2", "x", "x=3"), ("where(x > 0, x, x - 1e-300)", "x", "x=0"),
+    ],
+)  # fmt: skip
+def test_jumps(text: str, wrt: str, at: str) -> None:
+    """A discontinuity is a jump, whatever the slopes beside it are (equal ones too)."""
+    truth = ask(text, wrt, **point_of(at))
+    assert truth.kind is Kind.NONDIFFERENTIABLE and truth.jump
+
+
+@pytest.mark.parametrize(
+    ("text", "wrt", "at"),
+    [
+        ("abs(x)", "xx", "x=0"), ("sqrt(x)", "xx", "x=0"), ("x**1.5", "xx", "x=0"), ("floor(x)", "xx", "x=2"),
+        ("abs(x)*y", "xy", "x=0,y=1"), ("hypot(x, y)", "xy", "x=0,y=0"), ("x*abs(x)", "xxx", "x=0"),
+    ],
+)  # fmt: skip
+def test_no_higher_derivative_without_the_lower_one(text: str, wrt: str, at: str) -> None:
+    """The quotient of order 2 of |x| settles at 0 from both sides: it is no derivative, and no convention is held to it."""
+    truth = ask(text, wrt, **point_of(at))
+    assert (truth.kind, truth.free, truth.text) == (Kind.NONDIFFERENTIABLE, True, LOWER)
+
+
+def test_the_order_of_names_counts() -> None:
+    """|x|*y**2 at (0, 0): by y first it is 0 everywhere, and then by x too; by x first there is no derivative off y = 0."""
+    assert ask("abs(x)*y**2", "yx", x=0.0, y=0.0).kind is Kind.REGULAR
+    assert ask("abs(x)*y", "x", x=0.0, y=1.0).kind is Kind.NONDIFFERENTIABLE
+    assert ask("abs(x)*y", "x", x=0.0, y=0.0).kind is Kind.REGULAR
+
+
+@pytest.mark.parametrize("wrt", ["xy", "yx"])
+def test_a_mixed_derivative_that_depends_on_the_order(wrt: str) -> None:
+    """Peano's function has -1 and 1 for its two mixed partials at the origin (Rudin, Principles, exercise 9.27): a quotient
+    with equal steps gives 0, and must not be certified."""
+    truth = ask("where(x**2 + y**2 == 0, 0, x*y*(x**2 - y**2)/(x**2 + y**2))", wrt, x=0.0, y=0.0)
+    assert truth.kind is Kind.UNKNOWN or (truth.kind is Kind.REGULAR and close(truth.ball, -1 if wrt == "xy" else 1))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "where(x == 0, 0, x*sin(1/x))",  # oscillates
+        "where(x == 0, 0, x + x/log(abs(x)))",  # converges to 1 more slowly than can be seen; grows on the way
+        "where(x == 0, 0, x - x/log(abs(x))**2)",
+        "where(x == 0, 0, x/log(abs(x)))",
+        "where(x == 0, 0, x*sin(log(abs(x))))",
+    ],
+)
+def test_what_does_not_settle_is_unknown(text: str) -> None:
+    """Quotients that neither settle nor grow claim nothing: no derivative, and no infinite slope."""
+    truth = ask(text, "x", x=0.0)
+    assert truth.kind is Kind.UNKNOWN and truth.text
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("log(x)", "x=0"), ("log(x)", "x=-1"), ("1/x", "x=0"), ("erfinv(x)", "x=1"), ("atan2(y, x)", "x=0,y=0"),
+        ("sqrt(x)", "x=-1"), ("gamma(x)", "x=-1"), ("abs(1/x)", "x=0"), ("sin(x)/x", "x=0"), ("exp(-1/x)", "x=0"),
+    ],
+)  # fmt: skip
+def test_outside(text: str, at: str) -> None:
+    """Where the function itself has no value there is no derivative to ask for."""
+    assert ask(text, "x", **point_of(at)).kind is Kind.OUTSIDE
+
+
+def test_undecided_values_are_filled_in() -> None:
+    """Where balls can't decide the value at the point, one limit from all sides stands for it, and the text says so."""
+    truth = ask("acos(sin(x)**2 + cos(x)**2)", "x", x=0.7)
+    assert truth.kind in (Kind.OUTSIDE, Kind.UNKNOWN) or (truth.kind is Kind.REGULAR and close(truth.ball, 0))
+    truth = ask("where(sqrt(x)**2 < x, -x, x)", "x", x=0.7)
+    assert truth.kind is not Kind.REGULAR or truth.text == UNDEFINED
+
+
+def test_limits_of_what_is_asked() -> None:
+    """More than two names, infinite points and lack of time are unknown, each with its reason."""
+    for truth, word in (
+        (ask("abs(x)*abs(y)*abs(z)", "xyz", x=0.0, y=0.0, z=0.0), "two names"),
+        (ask("abs(x)", "x", x=INF), "infinite"),
+        (limits(Values(link(["abs(x)"])), {"x": 0.0}, ("x",), time.monotonic() - 1), "too long"),
+    ):
+        assert truth.kind is Kind.UNKNOWN
+        assert truth.text is not None and word in truth.text
+
+
+def test_at_an_ordinary_point() -> None:
+    """At points where a formula holds the limit is its value: sin' = cos, to a hundred digits."""
+    for x in (0.3, -7.25, 1e10, 1e-300):
+        ball = ask("sin(x)", "x", x=x).ball
+        with mp.workdps(400), ctx.workprec(1500):
+            assert mp.mpf(ball.mid().str(130, radius=False)) - mp.cos(mp.mpf(x)) < mp.mpf(10) ** -100
+
+
+def test_moving_a_stage() -> None:
+    """Derivatives by a stage are limits too: relu of a stage that is 0."""
+    values = Values(link(["z = x - 1", "y = relu(z) + 3*z"]))
+    truth = limits(values, {"x": 1.0}, ("z",))
+    assert close(truth.left, 3)
+    assert close(truth.right, 4)
