@@ -1,0 +1,235 @@
+"""Every verdict and cause is reached from three numbers, and each has its sentence.
+
+Evidence is made by hand: a truth (a ball), torch's float, and what the shadow saw.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import pytest
+from flint import arb
+
+from gradcheck_cli.exact.truth import Kind, Truth, regular
+from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.problem import Limits
+from gradcheck_cli.shadow.shade import Shade
+from gradcheck_cli.verdict import (
+    MARGIN,
+    QUICK,
+    Cause,
+    Judgement,
+    Verdict,
+    distance,
+    judge,
+    judge_plainly,
+    relative,
+)
+
+DOUBLE, SINGLE = FORMATS["float64"], FORMATS["float32"]
+NONE = Limits()
+INF, NAN = math.inf, math.nan
+ULP = 2.0**-52
+
+
+def ball(x: float, radius: float = 0.0) -> Any:
+    return arb(x, radius)
+
+
+def shade(exact: Any, rounded: Any = None, **seen: Any) -> Shade:
+    """The shadow of a run; `rounded` is a ball of 8 ulps around `exact` unless given."""
+    return Shade(exact, exact + arb(0, 8 * ULP) * abs(exact) if rounded is None else rounded, **seen)
+
+
+def kink(left: Any, right: Any, **more: Any) -> Truth:
+    sides = [None if s is None else arb(s) for s in (left, right)]
+    return Truth(Kind.NONDIFFERENTIABLE, left=sides[0], right=sides[1], singular=True, **more)
+
+
+def test_order_of_severity() -> None:
+    """A report shows its worst: match is mildest, mismatch worst, and exactly three verdicts pass."""
+    assert [v.value for v in sorted(Verdict, key=lambda v: v.severity)] == [
+        "match", "imprecise", "nondifferentiable", "outside_domain", "undecided", "mismatch",
+    ]  # fmt: skip
+    assert [v for v in Verdict if v.passes] == [Verdict.MATCH, Verdict.IMPRECISE, Verdict.NONDIFFERENTIABLE]
+
+
+@pytest.mark.parametrize("member", [*Verdict, *Cause], ids=lambda m: repr(m))
+def test_every_member_has_a_sentence(member: Any) -> None:
+    """Each verdict and cause says in a whole sentence of its own what happened."""
+    assert member.sentence[0].isupper() and member.sentence.endswith(".")
+    assert len([m for m in (*Verdict, *Cause) if m.sentence == member.sentence]) == 1
+
+
+EVIDENCE: list[tuple[str, float | None, Truth, Shade | None, dict[str, Any], Verdict, Cause | None, str | None]] = [
+    # what, autograd, truth, shadow, more arguments; verdict, cause, operation
+    ("equal", 3.0, regular(ball(3)), None, {}, Verdict.MATCH, None, None),
+    ("a few ulps", 1 + 4 * ULP, regular(ball(1)), None, {}, Verdict.MATCH, None, None),
+    ("zero", 0.0, regular(ball(0)), None, {}, Verdict.MATCH, None, None),
+    ("none where zero", None, regular(ball(0)), None, {}, Verdict.MATCH, None, None),
+    ("beyond the largest", INF, regular(arb(2) ** 2000), None, {}, Verdict.MATCH, None, None),
+    ("below the smallest", 0.0, regular(arb(2) ** -1090), None, {}, Verdict.MATCH, None, None),
+    ("explained rounding", 1 + 6 * ULP, regular(ball(1)), shade(ball(1)), {}, Verdict.MATCH, None, None),
+    ("half of the digits lost", 1 + 2e-8, regular(ball(1)), shade(ball(1), ball(1, 1e-7)), {}, Verdict.IMPRECISE, None, None),
+    ("half of the digits kept", 1 + 1e-8, regular(ball(1)), shade(ball(1), ball(1, 1e-7)), {}, Verdict.MATCH, None, None),
+    ("sigmoid's tail", 0.0, regular(ball(4e-18)), shade(ball(4e-18), ball(0, 1e-15)), {}, Verdict.IMPRECISE, None, None),
+    ("subnormal lost", 0.0, regular(ball(1e-310)), shade(ball(1e-310), ball(0, 1e-300)), {}, Verdict.MATCH, None, None),
+    ("unbounded rounding", 5.0, regular(ball(1)), shade(ball(1), arb.nan()), {}, Verdict.IMPRECISE, None, None),
+    ("kink, inside", 0.5, kink(0, 1), None, {}, Verdict.NONDIFFERENTIABLE, None, None),
+    ("kink, end", 1.0, kink(1, 0), None, {}, Verdict.NONDIFFERENTIABLE, None, None),
+    ("kink, nan", NAN, kink(0, 1), None, {}, Verdict.NONDIFFERENTIABLE, None, None),
+    ("kink, none", None, kink(0, 1), None, {}, Verdict.NONDIFFERENTIABLE, None, None),
+    ("infinite slope", INF, kink(None, INF), None, {}, Verdict.NONDIFFERENTIABLE, None, None),
+    ("jump", 0.0, kink(0, 0, jump=True), None, {}, Verdict.NONDIFFERENTIABLE, None, None),
+    ("nothing to hold it to", 17.0, kink(None, None, free=True), None, {}, Verdict.NONDIFFERENTIABLE, None, None),
+    ("an isolated point", 17.0, kink(None, None), None, {}, Verdict.NONDIFFERENTIABLE, None, None),
+    ("kink, by rounding", 1.5, kink(0, 1), shade(ball(1), ball(1, 1)), {}, Verdict.NONDIFFERENTIABLE, None, None),
+    ("kink, outside", 2.0, kink(0, 1), shade(ball(2)), {}, Verdict.MISMATCH, Cause.KINK, None),
+    ("kink, infinite", INF, kink(0, 1), shade(arb.pos_inf()), {}, Verdict.MISMATCH, Cause.KINK, None),
+    ("kink, finite slope for an infinite one", 1.0, kink(None, INF), shade(ball(1)), {}, Verdict.MISMATCH, Cause.KINK, None),
+    ("kink that cancels", 0.0, Truth(Kind.REGULAR, ball(1), singular=True), shade(ball(0)), {}, Verdict.MISMATCH, Cause.KINK, None),
+    ("outside", 1.0, Truth(Kind.OUTSIDE), None, {}, Verdict.OUTSIDE_DOMAIN, None, None),
+    ("unknown", 1.0, Truth(Kind.UNKNOWN), None, {}, Verdict.UNDECIDED, None, None),
+    ("no shadow", 2.0, regular(ball(1)), None, {}, Verdict.UNDECIDED, None, None),
+    ("opaque and wrong", 2.0, regular(ball(1)), shade(ball(2), opaque=("conv",)), {}, Verdict.UNDECIDED, None, None),
+    ("opaque and nearly right", 1 + 9 * ULP, regular(ball(1)), shade(ball(2), opaque=("conv",)), {}, Verdict.MATCH, None, None),
+    ("wrong formula", 2.0, regular(ball(1)), shade(ball(2)), {}, Verdict.MISMATCH, Cause.FORMULA, None),
+    ("wrong by 1e-9", 1 + 1e-9, regular(ball(1)), shade(ball(1 + 1e-9)), {}, Verdict.MISMATCH, Cause.FORMULA, None),
+    ("hidden by rounding", 2.0, regular(ball(1)), shade(ball(1.5), ball(1.5, 1)), {}, Verdict.MISMATCH, Cause.FORMULA, None),
+    ("none", None, regular(ball(1)), None, {}, Verdict.MISMATCH, Cause.NO_GRADIENT, None),
+    ("none, cut", None, regular(ball(1)), None, {"cut": ("j0",)}, Verdict.MISMATCH, Cause.NO_GRADIENT, "j0"),
+    ("part cut", 0.5, regular(ball(1)), shade(ball(0.5)), {"cut": ("j0",)}, Verdict.MISMATCH, Cause.NO_GRADIENT, "j0"),
+    ("refused", 0.5, regular(ball(1)), shade(ball(1)), {"refusal": "no"}, Verdict.MISMATCH, Cause.NO_GRADIENT, None),
+    ("overflow", INF, regular(ball(1)), shade(ball(1), arb.nan(), infinite=("exp", "z"), overflow=True), {},
+     Verdict.MISMATCH, Cause.RANGE, "exp"),
+    ("overflow, nan", NAN, regular(ball(1)), shade(ball(1), arb.nan(), infinite=("exp", "z"), overflow=True), {},
+     Verdict.MISMATCH, Cause.RANGE, "exp"),
+    ("trap", NAN, regular(ball(1)), shade(ball(1), arb.nan(), infinite=("exp", "z"), overflow=True, trap=True), {},
+     Verdict.MISMATCH, Cause.NAN_TRAP, "exp"),
+    ("trap of 1/0", NAN, regular(ball(1)), shade(arb.nan(), arb.nan(), infinite=("div", None)), {},
+     Verdict.MISMATCH, Cause.NAN_TRAP, "div"),
+    ("underflow", 0.0, regular(ball(1)), shade(ball(1), ball(1, 0.1), tiny=("mul", None)), {},
+     Verdict.MISMATCH, Cause.RANGE, "mul"),
+    ("nan from nowhere", NAN, regular(ball(1)), shade(ball(1)), {}, Verdict.MISMATCH, Cause.NAN_TRAP, None),
+    ("infinity from nowhere", INF, regular(ball(1)), shade(ball(1)), {}, Verdict.MISMATCH, Cause.RANGE, None),
+    ("kernel", 1 + 1e-9, regular(ball(1)), shade(ball(1)), {}, Verdict.MISMATCH, Cause.KERNEL, None),
+    ("no value", 2.0, regular(ball(1)), shade(arb.nan()), {}, Verdict.UNDECIDED, None, None),
+    ("tolerance", 1 + 1e-9, regular(ball(1)), shade(ball(1)), {"limits": Limits(ulps=10)}, Verdict.MISMATCH, Cause.TOLERANCE, None),
+    ("tolerance, formula", 1.5, regular(ball(1)), shade(ball(1.5)), {"limits": Limits(ulps=10)}, Verdict.MISMATCH, Cause.FORMULA, None),
+    ("tolerated", 1.5, regular(ball(1)), shade(ball(1.5)), {"limits": Limits(rtol=0.6)}, Verdict.MATCH, None, None),
+    ("not tolerated", 1 + 2 * ULP, regular(ball(1)), shade(ball(1)), {"limits": Limits(ulps=1)},
+     Verdict.MISMATCH, Cause.TOLERANCE, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("autograd", "truth", "shadow", "more", "verdict", "cause", "operation"), [e[1:] for e in EVIDENCE], ids=[e[0] for e in EVIDENCE]
+)
+def test_judge(
+    autograd: float | None, truth: Truth, shadow: Shade | None, more: dict[str, Any], verdict: Verdict, cause: Cause | None, operation: str | None
+) -> None:
+    """Each piece of evidence reaches its verdict, cause and operation."""
+    found = judge(autograd, truth, DOUBLE, shadow, **{"limits": NONE, **more})
+    assert (found.verdict, found.cause, found.operation) == (verdict, cause, operation), found
+
+
+def test_every_member_is_reached() -> None:
+    """The evidence above reaches every verdict, and every cause but those that other modules give."""
+    assert {e[5] for e in EVIDENCE} == set(Verdict)
+    assert {e[6] for e in EVIDENCE} == {None, *Cause} - {Cause.CLAIM, Cause.VALUE}
+
+
+def test_the_stage_is_named() -> None:
+    """Where the range was left, the operation comes with its stage."""
+    seen = shade(ball(1), arb.nan(), infinite=("exp", "z"), overflow=True)
+    found = judge(INF, regular(ball(1)), DOUBLE, seen, NONE)
+    assert (found.operation, found.stage) == ("exp", "z")
+
+
+def test_errors_are_taken_apart() -> None:
+    """formula_error is the shadow's distance from exact, rounding_error autograd's from the shadow, both relative."""
+    found = judge(3.5, regular(ball(2)), DOUBLE, shade(ball(3)), NONE)
+    assert (found.cause, found.formula_error, found.rounding_error) == (Cause.FORMULA, 0.5, 0.25)
+    found = judge(2.001, regular(ball(2)), DOUBLE, shade(ball(2), ball(2, 1)), NONE)
+    assert found.formula_error == 0
+    assert found.rounding_error == pytest.approx(0.0005, rel=1e-9)
+    assert judge(NAN, regular(ball(2)), DOUBLE, shade(arb.nan()), NONE).formula_error is None
+
+
+def test_the_margin_of_kernels() -> None:
+    """Rounding explains up to MARGIN times the model's radius, no more."""
+    rounded = ball(1, 1e-12)
+    inside, beyond = 1 + 0.99e-12 * MARGIN, 1 + 1.01e-12 * MARGIN
+    assert judge(inside, regular(ball(1)), DOUBLE, shade(ball(1), rounded), NONE).verdict is Verdict.MATCH
+    assert judge(beyond, regular(ball(1)), DOUBLE, shade(ball(1), rounded), NONE).cause is Cause.KERNEL
+
+
+@pytest.mark.parametrize("form", FORMATS.values(), ids=lambda f: f.name)
+def test_plainly(form: Any) -> None:
+    """Without the shadow: a match within QUICK ulps of the format, else nothing is said yet."""
+    u = 2 * form.unit_roundoff
+    assert judge_plainly(1 + QUICK * u, regular(ball(1)), form, NONE) == Judgement(Verdict.MATCH)
+    assert judge_plainly(1 - QUICK * u, regular(ball(1)), form, NONE) == Judgement(Verdict.MATCH)
+    assert judge_plainly(1 + (QUICK + 1) * u, regular(ball(1)), form, NONE) is None
+    assert judge_plainly(NAN, regular(ball(1)), form, NONE) is None
+    assert judge_plainly(-1.0, regular(ball(1)), form, NONE) is None
+    assert judge_plainly(0.0, regular(ball(1)), form, NONE) is None
+
+
+def test_admissible_at_a_kink() -> None:
+    """The hull of the one-sided derivatives is admissible, a few ulps around it too; the rest waits for the shadow."""
+    for value, left, right in [(0.0, -1, 1), (-1.0, -1, 1), (1 + 4 * ULP, -1, 1), (1e300, 0, INF), (-INF, -INF, INF), (INF, -INF, INF)]:
+        assert judge_plainly(value, kink(left, right), DOUBLE, NONE) is not None, (value, left, right)
+    for value, left, right in [(1 + 9 * ULP, -1, 1), (-0.5, 0, 1), (INF, -1, 1), (-INF, 0, INF), (1.0, INF, INF), (0.0, None, INF)]:
+        assert judge_plainly(value, kink(left, right), DOUBLE, NONE) is None, (value, left, right)
+
+
+def test_nan_at_a_kink_is_noted() -> None:
+    """nan claims nothing: it passes, with a remark."""
+    found = judge_plainly(NAN, kink(0, 1), DOUBLE, NONE)
+    assert found is not None and found.text is not None and "nan" in found.text
+
+
+def test_distance() -> None:
+    """Errors in ulps of the exact value's binade; infinities are right beyond the largest float only; nan stays nan."""
+    third = arb(1) / 3
+    assert distance(1 / 3, third, DOUBLE) < 0.5
+    assert math.isclose(distance(1 / 3 + 2.0**-50, third, DOUBLE), 16, abs_tol=0.5)
+    assert distance(0.0, ball(4e-165), SINGLE) < 0.5
+    assert distance(0.0, ball(2.0**-149), SINGLE) == 1
+    assert distance(INF, arb(2) ** 1024, DOUBLE) == 0
+    assert distance(INF, ball(DOUBLE.largest), DOUBLE) == INF
+    assert distance(-INF, arb(2) ** 1024, DOUBLE) == INF
+    assert distance(INF, ball(3.5e38), SINGLE) == 0
+    assert distance(DOUBLE.largest, arb(2) ** 1024, DOUBLE) == 1
+    assert math.isnan(distance(NAN, ball(1), DOUBLE))
+
+
+def test_relative() -> None:
+    """The relative distance of midpoints; None where there is none."""
+    assert relative(ball(3), ball(2)) == 0.5
+    assert relative(ball(-2), ball(2)) == 2
+    assert relative(ball(1), ball(0)) is None
+    assert relative(arb.nan(), ball(1)) is None
+    assert relative(arb.pos_inf(), ball(1)) is None
+
+
+NUMBERS = (0.0, 1.0, -1.0, 1 + 1e-9, 1e-320, 1e300, INF, -INF, NAN)
+
+
+def test_never_a_false_alarm_or_a_false_pass() -> None:
+    """Over all combinations: a value next to exact always passes; one far from it passes only if rounding explains it."""
+    balls = [ball(x) for x in (0.0, 1.0, -1.0, 1e-320, 1e300)]
+    shades = [shade(b, r) for b in (*balls, arb.nan()) for r in (ball(0, 1e-3), ball(1, 3), arb.nan())]
+    places: list[dict[str, Any]] = [{}, {"infinite": ("exp", None), "overflow": True}, {"tiny": ("mul", None)}]
+    for value, exact, seen, place in itertools.product(NUMBERS, balls, shades, places):
+        seen = Shade(seen.exact, seen.rounded, **place)
+        found = judge(value, regular(exact), DOUBLE, seen, NONE)
+        if distance(value, exact, DOUBLE) <= QUICK:
+            assert found.verdict is Verdict.MATCH
+        elif found.verdict in (Verdict.MATCH, Verdict.IMPRECISE):
+            assert seen.exact.overlaps(exact)
+            assert math.isfinite(value) or not seen.rounded.is_finite()
+        assert (found.cause is None) == (found.verdict is not Verdict.MISMATCH)
