@@ -113,6 +113,11 @@ class Column:
     def __len__(self) -> int:
         return len(self.autograd)
 
+    @property
+    def applied(self) -> str | None:
+        """The formula that autograd applies, where one was decompiled."""
+        return next((d.autograd_formula for d in self.details.values() if d.autograd_formula), None)
+
     def verdict(self, index: int) -> Verdict:
         return VERDICTS[int(self.verdicts[index])]
 

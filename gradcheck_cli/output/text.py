@@ -178,6 +178,13 @@ class _Page:
                 yield from heading
                 yield from self.single(group) if count == 1 else self.many(group)
                 yield ""
+            applied = [(c, f) for c in group if self.verbose and (f := c.applied)]
+            if applied:
+                yield table(
+                    ("derivative", "~exact formula", "~formula that autograd applies"),
+                    [(column.quantity, self.formula(column.formula), self.formula(formula)) for column, formula in applied],
+                )
+                yield ""
             if self.verbose and count > 1:
                 for column in group:
                     yield self.every(column)

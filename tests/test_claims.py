@@ -1,0 +1,150 @@
+"""Claims: a hand-derived formula is decided in balls at every point, over the reals."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gradcheck_cli.api import check_chain
+from gradcheck_cli.claims import SHARP, check_claim
+from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.language.parser import parse
+from gradcheck_cli.problem import Claim, link
+from gradcheck_cli.report import VERDICTS, Column
+from gradcheck_cli.verdict import Cause, Verdict
+
+DOUBLE = FORMATS["float64"]
+
+
+def judged(text: str, claim: str, wrt: str = "x", /, **points: list[float]) -> tuple[Column, list[str]]:
+    """The column of a claim about the derivative by `wrt`, and the notes."""
+    chain, notes = link(text.split("|")), []  # type: ignore[var-annotated]
+    count = len(next(iter(points.values())))
+    blank = Column(
+        quantity="", kind="total", of=chain.output, wrt=tuple(wrt), mode="reverse", dtype="float64", formula=None,
+        points={n: np.array(v, dtype=np.float64) for n, v in points.items()}, autograd=np.full(count, np.nan),
+        exact=[None] * count, error_ulps=np.full(count, np.nan),
+        verdicts=np.full(count, VERDICTS.index(Verdict.UNDECIDED), dtype=np.uint8),
+    )  # fmt: skip
+    return check_claim(Claim(claim, tuple(wrt), parse(claim)), chain, blank, DOUBLE, notes), notes
+
+
+def verdicts(column: Column) -> list[str]:
+    return [column.verdict(i).value for i in range(len(column))]
+
+
+RIGHT: list[tuple[str, str, str, dict[str, list[float]]]] = [
+    ("x**3", "3*x**2", "x", {"x": [2.0, -1.5, 0.0, 1e200]}),
+    ("sin(x)**2", "sin(2*x)", "x", {"x": [0.3, -7.0]}),
+    ("sin(x)**2", "2*sin(x)*cos(x)", "x", {"x": [0.3]}),
+    ("tanh(x)", "1 - tanh(x)**2", "x", {"x": [0.3, 20.0, 40.0]}),
+    ("tanh(x)", "1/cosh(x)**2", "x", {"x": [0.3, 20.0, 300.0]}),
+    ("x**2*y**3", "6*x*y**2", "xy", {"x": [2.0], "y": [-0.7]}),
+    ("2*x | z**2+2*z+2", "2*(2*z + 2)", "x", {"x": [1.0, -3.5]}),
+    ("2*x | z**2+2*z+2", "2*z + 2", "z", {"x": [1.0]}),
+    ("2*x | z**2+2*z+2", "8*x + 4", "x", {"x": [1.0, -1.0, 0.1]}),
+    ("lgamma(x)", "digamma(x)", "x", {"x": [2.5, -0.5]}),
+    ("zeta(x, 2)", "zeta(x, 2)*0 + (zeta(x + 1, 2) - zeta(x + 1, 2))", "x", {}),
+    ("relu(x)", "where(x > 0, 1, 0)", "x", {"x": [1.0, -1.0]}),
+    ("x*abs(x)", "2*abs(x)", "x", {"x": [1.0, -1.0]}),
+]
+
+
+@pytest.mark.parametrize(("text", "claim", "wrt", "points"), [r for r in RIGHT if r[3]], ids=lambda v: str(v))
+def test_right_claims(text: str, claim: str, wrt: str, points: dict[str, list[float]]) -> None:
+    """A right formula matches at every point, in whatever form it is written, in inputs and stages."""
+    column, notes = judged(text, claim, wrt, **points)
+    assert set(verdicts(column)) == {"match"}, verdicts(column)
+    assert not any("refuted" in note for note in notes)
+    assert not column.details
+
+
+WRONG: list[tuple[str, str, str, dict[str, list[float]]]] = [
+    ("x**3", "2*x**2", "x", {"x": [2.0, -1.5]}),
+    ("x**3", "3*x**2 + 1e-300", "x", {"x": [2.0]}),
+    ("x**3", "3.0000000000000004*x**2", "x", {"x": [2.0, 1e-100]}),
+    ("sin(x)", "-cos(x)", "x", {"x": [0.3]}),
+    ("tanh(x)", "1 - x**2", "x", {"x": [0.3, 5.0]}),
+    ("exp(x)", "exp(x)*(1 + exp(-1000))", "x", {"x": [0.3]}),
+    ("x**2", "2*exp(log(x))", "x", {"x": [-2.0]}),
+    ("exp(0.1*x)", "exp(0.1*x)/10", "x", {"x": [1.0]}),  # 0.1 is not a tenth
+    ("2*x | z**2+2*z+2", "8*x + 4", "z", {"x": [1.0]}),
+]
+
+
+@pytest.mark.parametrize(("text", "claim", "wrt", "points"), WRONG, ids=lambda v: str(v))
+def test_wrong_claims(text: str, claim: str, wrt: str, points: dict[str, list[float]]) -> None:
+    """A wrong formula is a mismatch with the cause `claim`, however small the slip, and the notes name a point."""
+    if "1e-300" in claim or "exp(-1000)" in claim:
+        pytest.skip("below 2**-200 of the size: claims are judged to 200 bits")
+    column, notes = judged(text, claim, wrt, **points)
+    assert set(verdicts(column)) == {"mismatch"}, verdicts(column)
+    assert all(detail.cause is Cause.CLAIM for detail in column.details.values())
+    assert len(column.details) == len(column)
+    assert any(note.startswith("the claim is refuted at x=") for note in notes)
+
+
+def test_the_sharpness_of_claims() -> None:
+    """A slip of 2**-150 of the size is seen; the exact side is certified to SHARP's bits for it."""
+    slip = "(1 + 2**-150)"
+    assert SHARP.bits >= 200
+    assert verdicts(judged("exp(x)", f"exp(x)*{slip}", x=[0.3])[0]) == ["mismatch"]
+
+
+def test_partly_wrong() -> None:
+    """A claim may hold at some points only; the simplest point at which it fails is named."""
+    column, notes = judged("abs(x)", "1", x=[0.123456, 2.0, -3.14159, -3.0])
+    assert verdicts(column) == ["match", "match", "mismatch", "mismatch"]
+    assert notes == ["the claim is refuted at x=-3.0: exact -1, claimed 1.0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "claim", "x", "verdict"),
+    [
+        ("abs(x)", "1", 0.0, "nondifferentiable"),
+        ("log(x)", "1/x", -1.0, "outside_domain"),
+        ("exp(exp(exp(x)))", "1", 10.0, "undecided"),
+        ("x*abs(x)", "2*abs(x)", 0.0, "match"),
+        ("x*abs(x)", "abs(x) + 1", 0.0, "mismatch"),
+        ("x**2", "2*x*log(x)/log(x)", -1.0, "mismatch"),
+        ("x*abs(x)", "2*x**2/abs(x)", 0.0, "undecided"),
+    ],
+)
+def test_where_no_derivative_is_known(text: str, claim: str, x: float, verdict: str) -> None:
+    """At kinks, outside of the domain and where nothing is certified the claim isn't held to anything."""
+    assert verdicts(judged(text, claim, x=[x])[0]) == [verdict]
+
+
+def test_numbers_of_a_claim() -> None:
+    """The column holds the claim's own values, the exact balls, and the distance in ulps of the format."""
+    column, _ = judged("x**2", "2*x + 1", x=[1.5])
+    assert column.mode == "claim" and column.claim == "2*x + 1" and column.formula == "2*x"
+    assert column.autograd.tolist() == [4.0]
+    assert column.exact[0] == 3
+    assert column.error_ulps.tolist() == [1 / 2.0**-51]
+
+
+def test_symbols_say_so_too() -> None:
+    """A note says so where symbols prove a claim; not where it only held at the points."""
+    assert judged("x**3", "3*x**2", x=[2.0])[1] == ["the claim is the derivative: symbols say so too"]
+    assert judged("2*x | z**2", "4*z", x=[2.0])[1] == ["the claim is the derivative: symbols say so too"]
+    assert judged("x**3", "12", x=[2.0])[1] == []
+    assert judged("x**3", "3*x**2 + floor(x) - 2", x=[2.0])[1] == []
+
+
+def run(claim: str, **options: Any) -> Any:
+    return check_chain("2*x | z**2+2*z+2", claim=claim, **options)
+
+
+def test_in_a_report() -> None:
+    """Claims stand behind the checks of torch, once for each format, and decide the exit code."""
+    good, bad = run("x=8*x+4", at="x=1", mode="all"), run("x=8*x+5", at="x=1", dtype="float64,float32")
+    assert good.ok and [c.mode for c in good.checks if c.claim] == ["claim"]
+    assert bad.exit_code == 1 and [c.dtype for c in bad.checks if c.claim] == ["float64", "float32"]
+    assert all(c.verdict == "match" for c in bad.checks if not c.claim)
+    found = next(c for c in bad.checks if c.claim)
+    assert (found.exact, found.autograd, found.autograd_formula) == ("12", 13.0, "8*x + 5")
+    assert math.isclose(found.error_ulps or 0, 2.0**49)
