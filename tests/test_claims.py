@@ -47,13 +47,12 @@ RIGHT: list[tuple[str, str, str, dict[str, list[float]]]] = [
     ("2*x | z**2+2*z+2", "2*z + 2", "z", {"x": [1.0]}),
     ("2*x | z**2+2*z+2", "8*x + 4", "x", {"x": [1.0, -1.0, 0.1]}),
     ("lgamma(x)", "digamma(x)", "x", {"x": [2.5, -0.5]}),
-    ("zeta(x, 2)", "zeta(x, 2)*0 + (zeta(x + 1, 2) - zeta(x + 1, 2))", "x", {}),
     ("relu(x)", "where(x > 0, 1, 0)", "x", {"x": [1.0, -1.0]}),
     ("x*abs(x)", "2*abs(x)", "x", {"x": [1.0, -1.0]}),
 ]
 
 
-@pytest.mark.parametrize(("text", "claim", "wrt", "points"), [r for r in RIGHT if r[3]], ids=lambda v: str(v))
+@pytest.mark.parametrize(("text", "claim", "wrt", "points"), RIGHT, ids=lambda v: str(v))
 def test_right_claims(text: str, claim: str, wrt: str, points: dict[str, list[float]]) -> None:
     """A right formula matches at every point, in whatever form it is written, in inputs and stages."""
     column, notes = judged(text, claim, wrt, **points)
@@ -64,11 +63,11 @@ def test_right_claims(text: str, claim: str, wrt: str, points: dict[str, list[fl
 
 WRONG: list[tuple[str, str, str, dict[str, list[float]]]] = [
     ("x**3", "2*x**2", "x", {"x": [2.0, -1.5]}),
-    ("x**3", "3*x**2 + 1e-300", "x", {"x": [2.0]}),
+    ("x**3", "3*x**2 + 1e-55", "x", {"x": [2.0]}),
     ("x**3", "3.0000000000000004*x**2", "x", {"x": [2.0, 1e-100]}),
     ("sin(x)", "-cos(x)", "x", {"x": [0.3]}),
     ("tanh(x)", "1 - x**2", "x", {"x": [0.3, 5.0]}),
-    ("exp(x)", "exp(x)*(1 + exp(-1000))", "x", {"x": [0.3]}),
+    ("exp(x)", "exp(x)*(1 + exp(-130))", "x", {"x": [0.3]}),
     ("x**2", "2*exp(log(x))", "x", {"x": [-2.0]}),
     ("exp(0.1*x)", "exp(0.1*x)/10", "x", {"x": [1.0]}),  # 0.1 is not a tenth
     ("2*x | z**2+2*z+2", "8*x + 4", "z", {"x": [1.0]}),
@@ -78,8 +77,6 @@ WRONG: list[tuple[str, str, str, dict[str, list[float]]]] = [
 @pytest.mark.parametrize(("text", "claim", "wrt", "points"), WRONG, ids=lambda v: str(v))
 def test_wrong_claims(text: str, claim: str, wrt: str, points: dict[str, list[float]]) -> None:
     """A wrong formula is a mismatch with the cause `claim`, however small the slip, and the notes name a point."""
-    if "1e-300" in claim or "exp(-1000)" in claim:
-        pytest.skip("below 2**-200 of the size: claims are judged to 200 bits")
     column, notes = judged(text, claim, wrt, **points)
     assert set(verdicts(column)) == {"mismatch"}, verdicts(column)
     assert all(detail.cause is Cause.CLAIM for detail in column.details.values())
