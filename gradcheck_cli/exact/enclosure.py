@@ -21,7 +21,7 @@ from gradcheck_cli.exact.derivative import differentiate
 from gradcheck_cli.exact.domain import undefined
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.exact.truth import Ball, Kind, Truth
-from gradcheck_cli.exact.values import Values, Wrt, working_precision
+from gradcheck_cli.exact.values import TINY, Values, Wrt, working_precision
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Format
 from gradcheck_cli.language.tree import Constant, Node, canonical
@@ -39,7 +39,8 @@ GUARD_BITS = 8
 """A ball is tight when it is this many bits more accurate than the float format."""
 
 
-_TINY, _HUGE = arb(2) ** -1077, arb(2) ** 1025  # an eighth of the smallest double, twice the largest: certain in any format
+_HUGE = arb(2) ** 1025
+"""Twice the largest double: certain to overflow in any format."""
 
 
 def tight(ball: Ball, form: Format) -> bool:
@@ -48,7 +49,7 @@ def tight(ball: Ball, form: Format) -> bool:
         return True
     if not ball.is_finite():
         return False
-    return bool(ball.abs_upper() < _TINY) or bool(ball.abs_lower() > _HUGE)
+    return bool(ball.abs_upper() < TINY) or bool(ball.abs_lower() > _HUGE)
 
 
 @lru_cache(maxsize=1024)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
-from flint import ctx
+from flint import arb, ctx
 
 from gradcheck_cli.algebra.balls import PLAIN
 from gradcheck_cli.algebra.program import Program
@@ -14,6 +14,9 @@ from gradcheck_cli.language.tree import Node, canonical
 from gradcheck_cli.problem import Chain, Stage
 
 Wrt = tuple[str, ...]
+
+TINY = arb(2) ** -1077
+"""An eighth of the smallest double: what is certainly smaller rounds to 0 in any format."""
 
 
 def working_precision() -> int:
