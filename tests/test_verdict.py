@@ -125,10 +125,18 @@ EVIDENCE: list[tuple[str, float | None, Truth, Shade | None, dict[str, Any], Ver
 
 
 @pytest.mark.parametrize(
-    ("autograd", "truth", "shadow", "more", "verdict", "cause", "operation"), [e[1:] for e in EVIDENCE], ids=[e[0] for e in EVIDENCE]
+    ("autograd", "truth", "shadow", "more", "verdict", "cause", "operation"),
+    [e[1:] for e in EVIDENCE],
+    ids=[e[0] for e in EVIDENCE],
 )
 def test_judge(
-    autograd: float | None, truth: Truth, shadow: Shade | None, more: dict[str, Any], verdict: Verdict, cause: Cause | None, operation: str | None
+    autograd: float | None,
+    truth: Truth,
+    shadow: Shade | None,
+    more: dict[str, Any],
+    verdict: Verdict,
+    cause: Cause | None,
+    operation: str | None,
 ) -> None:
     """Each piece of evidence reaches its verdict, cause and operation."""
     found = judge(autograd, truth, DOUBLE, shadow, **{"limits": NONE, **more})
@@ -180,9 +188,23 @@ def test_plainly(form: Any) -> None:
 
 def test_admissible_at_a_kink() -> None:
     """The hull of the one-sided derivatives is admissible, a few ulps around it too; the rest waits for the shadow."""
-    for value, left, right in [(0.0, -1, 1), (-1.0, -1, 1), (1 + 4 * ULP, -1, 1), (1e300, 0, INF), (-INF, -INF, INF), (INF, -INF, INF)]:
+    for value, left, right in [
+        (0.0, -1, 1),
+        (-1.0, -1, 1),
+        (1 + 4 * ULP, -1, 1),
+        (1e300, 0, INF),
+        (-INF, -INF, INF),
+        (INF, -INF, INF),
+    ]:
         assert judge_plainly(value, kink(left, right), DOUBLE, NONE) is not None, (value, left, right)
-    for value, left, right in [(1 + 9 * ULP, -1, 1), (-0.5, 0, 1), (INF, -1, 1), (-INF, 0, INF), (1.0, INF, INF), (0.0, None, INF)]:
+    for value, left, right in [
+        (1 + 9 * ULP, -1, 1),
+        (-0.5, 0, 1),
+        (INF, -1, 1),
+        (-INF, 0, INF),
+        (1.0, INF, INF),
+        (0.0, None, INF),
+    ]:
         assert judge_plainly(value, kink(left, right), DOUBLE, NONE) is None, (value, left, right)
 
 

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_cli.algebra.balls import evaluate
 from gradcheck_cli.algebra.program import Program
-from gradcheck_cli.algebra.tensors import TensorAlgebra, fold
+from gradcheck_cli.algebra.tensors import TensorAlgebra, fold, operation
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.functions import ROWS, Function
@@ -99,11 +99,37 @@ def test_torch_computes_the_row(row: Function) -> None:
     assert compared >= 2
 
 
+@pytest.mark.parametrize(
+    "row", [r for r in ROWS if r.parameters and not r.composed and r.parameters[-1].default is not None], ids=lambda r: r.name
+)
+def test_defaults_are_those_of_torch(row: Function) -> None:
+    """Leaving a setting out means to the table what it means to torch (where torch lets one leave it out)."""
+    required = [p for p in row.parameters if p.default is None]
+    x = torch.tensor([0.3, 1.7, -0.6, 25.0, 40.0, -0.45], dtype=torch.float64)
+    with_defaults = parse(f"{row.name}({', '.join(p.name for p in required)})")
+    (table,) = Program([fold(with_defaults)], [p.name for p in required], algebra())(*[x] * len(required))
+    try:
+        own = operation(row.name)(*[x] * len(required))
+    except (TypeError, RuntimeError):  # torch wants the second argument; of clamp, one bound at least
+        assert row.name in ("heaviside", "zeta", "clamp")
+        return
+    assert torch.equal(table, own)
+
+
 @pytest.mark.parametrize("name", ["float32", "float16", "bfloat16"])
 def test_dtypes_stay(name: str) -> None:
     """Constants and compositions don't raise the dtype."""
     dtype = getattr(torch, name)
-    for text in ("0.1*x", "x + pi", "hypot(x, 2.5)", "atan2(1, x)", "gelu(x)", "where(x > 0, 1, x)", "clamp(x, 0.1, x*x)", "sec(x)"):
+    for text in (
+        "0.1*x",
+        "x + pi",
+        "hypot(x, 2.5)",
+        "atan2(1, x)",
+        "gelu(x)",
+        "where(x > 0, 1, x)",
+        "clamp(x, 0.1, x*x)",
+        "sec(x)",
+    ):
         assert run(parse(text), {"x": 0.5}, dtype).dtype is dtype, text
 
 

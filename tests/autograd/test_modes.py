@@ -252,3 +252,13 @@ def test_a_chain_can_be_asked_again(mode: str) -> None:
     one, other = (chain.differentiate(mode, x, [("x",)]) for _ in range(2))
     assert one.cut == other.cut
     assert torch.equal(one.gradients["x",], other.gradients["x",])  # type: ignore[arg-type]
+
+
+def test_cuts_belong_to_their_question() -> None:
+    """By the stage after the cut there is nothing cut, whatever was asked before."""
+    chain = TorchChain(link(["z = besselj(0, x)", "y = 2*z"]), torch.float64, "cpu", {})
+    x = {"x": torch.tensor(1.5, dtype=torch.float64)}
+    assert chain.differentiate("forward", x, [("x",)]).cut == ("besselj",)
+    found = chain.differentiate("forward", x, [("z",)])
+    assert found.cut == ()
+    assert found.gradients["z",].item() == 2  # type: ignore[union-attr]

@@ -152,7 +152,9 @@ def test_formula(text: str, wrt: tuple[str, ...], shown: str) -> None:
         assert at(parse(found), point).overlaps(at(parse(shown), point))
 
 
-@pytest.mark.parametrize("text", ["silu(x)", "x**x", "sin(x)/x + log(1 + x**2)", "tanh(x*tanh(x/2))", "x**-(a*x)", "2**(-a*x)", "gelu(a*x)"])
+@pytest.mark.parametrize(
+    "text", ["silu(x)", "x**x", "sin(x)/x + log(1 + x**2)", "tanh(x*tanh(x/2))", "x**-(a*x)", "2**(-a*x)", "gelu(a*x)"]
+)
 def test_what_is_shown_is_the_derivative(text: str) -> None:
     """The text shown, read back, agrees with a quotient of the function."""
     tree = parse(text)

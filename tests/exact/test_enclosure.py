@@ -125,6 +125,14 @@ def test_a_chaotic_chain_costs_no_more_than_it_must() -> None:
     assert contains(ball, slope(logistic, 0.3))
 
 
+def test_a_chain_of_thousands_of_stages() -> None:
+    """Each stage is the identity in disguise: naive balls would grow by more than a bit a stage, beyond every precision."""
+    (ball,) = exact(["x*(1 - x) + x*x", *["z*(1 - z) + z*z"] * 3999], {"x": 0.7}, ("x",))
+    assert not isinstance(ball, Truth)
+    assert tight(ball, DOUBLE)
+    assert contains(ball, mp.mpf(1))
+
+
 def test_totals_by_stage() -> None:
     """With skip connections, the total by a stage runs over every path from it; by what doesn't matter it is 0."""
     texts = ["z = 2*x", "w = sin(z) + x", "v = u**2", "y = w*z + v"]
@@ -222,7 +230,15 @@ def test_patience(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["exp(exp(exp(x)))", "x**x**x**x", "sin(exp(exp(x)))", "gamma(gamma(gamma(x)))", "polygamma(3, exp(x)**9)", "zeta(x, exp(-x)**9)"]
+    "text",
+    [
+        "exp(exp(exp(x)))",
+        "x**x**x**x",
+        "sin(exp(exp(x)))",
+        "gamma(gamma(gamma(x)))",
+        "polygamma(3, exp(x)**9)",
+        "zeta(x, exp(-x)**9)",
+    ],
 )
 def test_hard_points_end(text: str) -> None:
     """Whatever the formula, a point takes not much longer than the patience."""

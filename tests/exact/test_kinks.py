@@ -46,8 +46,8 @@ EXISTS: list[tuple[str, str, str, float]] = [
     ("abs(x)**3", "xx", "x=0", 0),
     ("abs(x)*tanh(x)", "x", "x=0", 0),
     ("hardshrink(x, 0)", "x", "x=0", 1),  # the identity
-    ("sinc(x)", "xx", "x=0", -PI**2 / 3),  # DLMF 4.19.1
-    ("where(x == 0, 1, sin(pi*x)/(pi*x))", "xx", "x=0", -PI**2 / 3),
+    ("sinc(x)", "xx", "x=0", -(PI**2) / 3),  # DLMF 4.19.1
+    ("where(x == 0, 1, sin(pi*x)/(pi*x))", "xx", "x=0", -(PI**2) / 3),
     ("where(x == 0, 1, sin(pi*x)/(pi*x))", "xxxx", "x=0", PI**4 / 5),
     ("where(x == 0, 1, (exp(x) - 1)/x)", "x", "x=0", 0.5),
     ("where(x == 0, 1, (exp(x) - 1)/x)", "xx", "x=0", 1 / 3),

@@ -73,7 +73,9 @@ def test_series_are_difference_quotients(text: str, point: dict[str, float], wrt
     assert found.rad() <= (abs(found) + 1) * arb(2) ** -150
 
 
-@pytest.mark.parametrize(("text", "point", "wrt"), [c for c in CASES if c[2] != "y" and c[0] != "x**2 + y**3"], ids=lambda v: str(v))
+@pytest.mark.parametrize(
+    ("text", "point", "wrt"), [c for c in CASES if c[2] != "y" and c[0] != "x**2 + y**3"], ids=lambda v: str(v)
+)
 def test_a_disagreement_is_noticed(text: str, point: dict[str, float], wrt: str) -> None:
     """The true ball is confirmed; one that is off by 1e-15 of its size, or has another sign or factor, is not."""
     witness = Witness(chain(text))

@@ -115,7 +115,11 @@ def test_conditions(tree: Node, text: str) -> None:
 def test_nested_where() -> None:
     """A where within a where, in each place, keeps its parts apart."""
     inner = op("where", LESS, X, op("neg", Y))
-    for tree in (op("where", MORE, inner, A), op("where", MORE, A, inner), op("where", op("lt", inner, A), A, op("pow", inner, 2))):
+    for tree in (
+        op("where", MORE, inner, A),
+        op("where", MORE, A, inner),
+        op("where", op("lt", inner, A), A, op("pow", inner, 2)),
+    ):
         text = show(tree)
         assert text is not None
         assert parse(text) == tree

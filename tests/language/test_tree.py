@@ -38,7 +38,9 @@ def test_positions_do_not_count() -> None:
         assert hash(left) == hash(right)
 
 
-@pytest.mark.parametrize(("one", "other"), [("x - y", "y - x"), ("x + y", "x - y"), ("sin(x)", "cos(x)"), ("x", "y"), ("1", "1.0")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("x - y", "y - x"), ("x + y", "x - y"), ("sin(x)", "cos(x)"), ("x", "y"), ("1", "1.0")]
+)
 def test_different_trees_differ(one: str, other: str) -> None:
     """Function, order and kind of the arguments all count."""
     assert parse(one) != parse(other)
