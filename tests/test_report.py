@@ -25,8 +25,9 @@ def column(*verdicts: Verdict, quantity: str = "dy/dx", errors: list[float] | No
     count = len(verdicts)
     return Column(
         quantity=quantity, kind="total", of="y", wrt=("x",), mode="reverse", dtype="float64", formula="2*x",
-        points={"x": np.arange(count, dtype=np.float64)}, autograd=10.0 + np.arange(count), exact=[arb(10 + i) for i in range(count)],
-        error_ulps=np.array(errors if errors is not None else [0.0] * count), verdicts=np.array([VERDICTS.index(v) for v in verdicts], np.uint8),
+        points={"x": np.arange(count, dtype=np.float64)}, autograd=10.0 + np.arange(count),
+        exact=[arb(10 + i) for i in range(count)], error_ulps=np.array([0.0] * count if errors is None else errors),
+        verdicts=np.array([VERDICTS.index(v) for v in verdicts], np.uint8),
     )  # fmt: skip
 
 
@@ -245,7 +246,8 @@ def test_no_digit_is_shown_that_the_ball_does_not_hold(bits: int) -> None:
 
 DECIMALS: list[tuple[Any, str]] = [
     (arb(0), "0"), (arb(1), "1"), (arb(-12), "-12"), (arb(0.5), "0.5"), (arb(1234.5), "1234.5"), (arb(100000), "100000"),
-    (arb(1e22), "1e22"), (arb(2) ** -10, "0.0009765625"), (arb(-(2.0**-10)), "-0.0009765625"), (arb(2) ** -20, "9.5367431640625e-7"),
+    (arb(1e22), "1e22"), (arb(2) ** -10, "0.0009765625"), (arb(-(2.0**-10)), "-0.0009765625"),
+    (arb(2) ** -20, "9.5367431640625e-7"),
     (arb(10) ** 300, "1e300"), (arb("1e-300"), "1e-300"), (arb("-2.5e4000"), "-2.5e4000"), (arb("2.5e-4000"), "2.5e-4000"),
     (arb("1e12345678"), "1e12345678"), (arb("1e-1234567"), "1e-1234567"),
     (arb(2) ** (10**10), "inf"), (-(arb(2) ** (10**10)), "-inf"), (arb(2) ** -(10**10), "0"),

@@ -62,6 +62,7 @@ EXISTS: list[tuple[str, str, str, float]] = [
     ("sqrt(x**2 + y**2)**2", "xx", "x=0,y=0", 2),
     ("hypot(x, y)**2", "xy", "x=0,y=0", 0),
     ("hypot(x, y)**2*y", "xxy", "x=0,y=0", 2),
+    ("hypot(x, y)**2*x", "xyy", "x=0,y=0", 2),
     ("x*y*abs(x)", "xy", "x=0,y=1", 0),
     ("abs(x)*x*abs(y)*y", "xy", "x=0,y=0", 0),
     ("floor(x)*sin(pi*x)**2", "x", "x=2", 0),
