@@ -19,6 +19,7 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.verdict import Cause, Verdict
 
 SCHEMA = 1
+_ONE_DIGIT = 5  # bits without which a ball has no certain decimal digit
 _EXPONENT_DIGITS = 9  # a number with a longer exponent is beyond every format, and nobody reads it
 VERDICTS: tuple[Verdict, ...] = tuple(Verdict)
 DIGITS = 20
@@ -294,20 +295,21 @@ def jsonable(value: Any) -> Any:
 
 
 def decimal(ball: Any, digits: int = DIGITS) -> str | None:
-    """The midpoint of a flint ball in decimal, with at most `digits` digits, correct in every digit shown; None for None.
+    """The midpoint of a flint ball in decimal, with at most `digits` digits, correct in every digit shown; None for None,
+    for nan and for a ball too wide for a digit.
 
     A ball that holds 0 and is not exactly 0 shows as "0": the derivative is certified to be that or to underflow.
     """
-    if ball is None:
+    if ball is None or ball.is_nan():
         return None
     from flint import ctx
 
+    if not ball.is_finite():
+        return "inf" if ball > 0 else "-inf" if ball < 0 else None
     if ball.contains(0):
         return "0"
-    if not ball.is_finite():
-        if ball.is_nan():
-            return None
-        return "inf" if ball > 0 else "-inf" if ball < 0 else None
+    if ball.rel_accuracy_bits() < _ONE_DIGIT:
+        return None
     with ctx.workprec(max(ctx.prec, 128)):
         text = str(ball.str(digits, radius=False))
     if text.startswith("[") or "e" not in text and "." not in text:
@@ -324,9 +326,8 @@ def decimal(ball: Any, digits: int = DIGITS) -> str | None:
 
 
 def interval(ball: Any) -> str | None:
-    """A ball as text: decimal where it has digits, else flint's `[+/- radius]`; None where it isn't finite."""
+    """A ball as text: decimal where it has digits, else flint's `[midpoint +/- radius]`; None where it isn't finite."""
     if not ball.is_finite():
         return None
-    if ball.contains(0) and not ball.is_zero():
-        return str(ball.str(3))
-    return decimal(ball)
+    shown = None if ball.contains(0) and not ball.is_zero() else decimal(ball)
+    return str(ball.str(3, more=True)) if shown is None else shown

@@ -45,10 +45,10 @@ _HUGE = arb(2) ** 1025
 
 def tight(ball: Ball, form: Format) -> bool:
     """True where the ball settles the derivative for this format: accurate, or certified to underflow or overflow."""
-    if ball.rel_accuracy_bits() >= form.bits + GUARD_BITS:
-        return True
     if not ball.is_finite():
         return False
+    if ball.rel_accuracy_bits() >= form.bits + GUARD_BITS:
+        return True
     return bool(ball.abs_upper() < TINY) or bool(ball.abs_lower() > _HUGE)
 
 
@@ -111,22 +111,22 @@ class Enclosure:
         points = list(zip(*(columns[name] for name in self.chain.inputs), strict=True))
         results: list[list[Truth | Ball]] = [[None] * len(points) for _ in self.derivatives]
         values: list[Ball | None] = [None] * len(points)
-        hard: list[int] = []
+        everywhere = range(len(points))
+        easy: Sequence[int] = everywhere if self._direct is not None else ()
+        if not all(all(map(math.isfinite, column)) for column in columns.values()):
+            easy = [i for i in easy if all(map(math.isfinite, points[i]))]
         if self._direct is not None:
             # The hot loop: one call of straight-line code a point, and one accuracy test a ball.
             enough = self.form.bits + GUARD_BITS
             with ctx.workprec(PRECISIONS[0]):
                 run = self._direct.bind()
-                for index, point in enumerate(points):
-                    value, *balls = run(*map(arb, point))
+                for index in easy:
+                    value, *balls = run(*map(arb, points[index]))
                     if value.is_finite() and all([ball.rel_accuracy_bits() >= enough for ball in balls]):
                         values[index] = value
                         for result, ball in zip(results, balls, strict=True):
                             result[index] = ball
-                    else:
-                        hard.append(index)
-        else:
-            hard = list(range(len(points)))
+        hard = [index for index in everywhere if values[index] is None]
         for index in hard:
             checkpoint()
             truths, values[index] = self._settle(points[index])
