@@ -233,15 +233,22 @@ def judge(
     if shade is None:
         return Judgement(Verdict.UNDECIDED, text="the operations of this run could not be followed")
     if truth.kind is Kind.NONDIFFERENTIABLE:
-        return _beyond_kink(autograd, truth, shade)
+        return _beyond_kink(autograd, truth, form, shade)
     return _apart(autograd, truth, form, shade, limits, cut)
 
 
-def _beyond_kink(autograd: float, truth: Truth, shade: Shade) -> Judgement:
+def _beyond_kink(autograd: float, truth: Truth, form: Format, shade: Shade) -> Judgement:
+    """Outside of the hull: admissible all the same where the formula is within it and rounding explains the rest."""
     sides = [s for s in (truth.left, truth.right) if s is not None and s.is_finite()]
-    if sides and shade.rounded.is_finite():
+    if sides and math.isfinite(autograd):
         hull = sides[0].union(sides[-1])
-        if hull.overlaps(shade.rounded) and hull.overlaps(shade.exact):
+        if shade.exact.is_finite():
+            # Rounding that straddles the kink may lead to either side: the rounded ball is nan then.
+            admissible = hull.overlaps(shade.exact) and (not shade.rounded.is_finite() or hull.overlaps(shade.rounded))
+        else:
+            slack = math.sqrt(form.unit_roundoff) * float(abs(hull).abs_upper())
+            admissible = float(hull.lower()) - slack <= autograd <= float(hull.upper()) + slack
+        if admissible:
             return Judgement(Verdict.NONDIFFERENTIABLE, text="autograd is admissible to within rounding")
     return Judgement(Verdict.MISMATCH, Cause.KINK, text="autograd's value lies outside of the one-sided derivatives")
 
