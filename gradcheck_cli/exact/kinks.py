@@ -134,6 +134,8 @@ class _Neighbourhood:
             quotient, height = self._quotient(signs, exponent)
             if not quotient.is_finite():
                 return None
+            if len(self._names) == 1 and quotients and quotient.is_exact() and quotient == quotients[0]:
+                return quotient  # the function is a polynomial of this order between the steps: nothing more can show
             quotients.append(quotient)
         first, second, third = quotients
         before, after = abs(second - first).abs_upper(), abs(third - second).abs_upper()
