@@ -284,6 +284,8 @@ def _apart(autograd: float, truth: Truth, form: Format, shade: Shade, limits: Li
         if truth.singular:
             return mismatch(Cause.KINK)
         return mismatch(Cause.FORMULA)
+    if not finite and shade.exact.is_exact() and not shade.exact.is_finite():
+        return mismatch(Cause.FORMULA, text="the formula itself is infinite here")
     if limits.given:
         return mismatch(Cause.TOLERANCE)
     if right_formula and explained:

@@ -107,3 +107,10 @@ def test_missing_upstream_is_blamed() -> None:
     assert (checks["local", "dv/du"].cause, checks["local", "dv/du"].stage) == ("formula", "v")
     assert checks["total", "dy/dx"].stage == "v"
     assert not check_chain("sin(x)", at="x=0.4", callables={"sin": wrong}).ok
+
+
+def test_an_infinity_in_the_formula() -> None:
+    """A backward that paints an infinity over what it can't compute is a wrong formula, no overflow (tt-metal#54439)."""
+    painted = custom(torch.square, lambda g, x, y: torch.where(x <= 0, torch.inf, g * 2 * torch.exp(torch.log(x))))
+    check = check_chain("square(x)", at="x=-2", callables={"square": painted}).checks[1]
+    assert (check.verdict, check.cause) == ("mismatch", "formula")
