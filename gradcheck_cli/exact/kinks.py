@@ -129,7 +129,7 @@ class _Neighbourhood:
 
     def side(self, signs: Sequence[int]) -> Side:
         """The limit of the difference quotient in one quadrant."""
-        quotients = []
+        quotients: list[Ball] = []
         for exponent in EXPONENTS:
             quotient, height = self._quotient(signs, exponent)
             if not quotient.is_finite():
