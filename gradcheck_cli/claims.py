@@ -32,7 +32,7 @@ def check_claim(claim: Claim, chain: Chain, column: Column, form: Format, notes:
     names = variables(claim.tree)
     program = Program([claim.tree], names, PLAIN, working_precision)
     for index, found in enumerate(truths):
-        truth = found if isinstance(found, Truth) else regular(found)
+        truth = regular(found)
         point = {name: arb(float(values[index])) for name, values in column.points.items()}
         with ctx.workprec(8 * SHARP.bits):
             everything = enclosure.values.every(point, {})

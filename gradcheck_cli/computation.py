@@ -198,8 +198,7 @@ class _Part:
 
     def _truth(self, k: int, index: int) -> Truth:
         """The exact side of an entry. A limit where the formula has no certified value is none if torch has no value either."""
-        found = self.truths[k][index]
-        truth = found if isinstance(found, Truth) else regular(found)
+        truth = regular(self.truths[k][index])
         if truth.kind is Kind.REGULAR and truth.text is not None and not np.isfinite(self.output[index]):
             truth = Truth(Kind.OUTSIDE, singular=True)
         self.truths[k][index] = truth

@@ -96,6 +96,7 @@ EVIDENCE: list[tuple[str, float | None, Truth, Shade | None, dict[str, Any], Ver
     ("no shadow", 2.0, regular(ball(1)), None, {}, Verdict.UNDECIDED, None, None),
     ("opaque and wrong", 2.0, regular(ball(1)), shade(ball(2), opaque=("conv",)), {}, Verdict.UNDECIDED, None, None),
     ("opaque and nearly right", 1 + 9 * ULP, regular(ball(1)), shade(ball(2), opaque=("conv",)), {}, Verdict.MATCH, None, None),
+    ("opaque at zero", 2.0, regular(ball(0)), shade(arb.nan(), opaque=("conv",)), {}, Verdict.UNDECIDED, None, None),
     ("wrong formula", 2.0, regular(ball(1)), shade(ball(2)), {}, Verdict.MISMATCH, Cause.FORMULA, None),
     ("wrong by 1e-9", 1 + 1e-9, regular(ball(1)), shade(ball(1 + 1e-9)), {}, Verdict.MISMATCH, Cause.FORMULA, None),
     ("hidden by rounding", 2.0, regular(ball(1)), shade(ball(1.5), ball(1.5, 1)), {}, Verdict.MISMATCH, Cause.FORMULA, None),

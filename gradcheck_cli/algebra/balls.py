@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -480,6 +479,7 @@ class BallAlgebra:
     def __init__(self, overrides: Mapping[str, Callable[..., Any]]) -> None:
         self._overrides = overrides
         self._found: dict[str, Callable[..., Any] | None] = {}
+        self._evaluated: dict[str, Callable[..., Any]] = {}
 
     def constant(self, value: int | float | bool) -> Any:
         """The number of a literal, exactly."""
@@ -499,17 +499,18 @@ class BallAlgebra:
         """The definition."""
         return definition(row.name)
 
+    def evaluate(self, name: str) -> Callable[..., Any]:
+        """The row `name` as a function of balls (`integer` settings as ints), by its ball cell or its definition."""
+        if name not in self._evaluated:
+            self._evaluated[name] = self.function(TABLE[name]) or self._defined(TABLE[name])
+        return self._evaluated[name]
+
+    def _defined(self, row: Function) -> Callable[..., Any]:
+        program = Program((self.body(row),), [p.name for p in row.parameters], self, key=lambda: ctx.prec)
+        return lambda *arguments: program(*arguments)[0]
+
 
 PLAIN = BallAlgebra({})
 SMOOTH = BallAlgebra(GUARDED)
 
-
-@cache
-def evaluate(name: str) -> Callable[..., Any]:
-    """The row `name` as a plain function of balls (`integer` settings as ints), by its ball cell or its definition."""
-    row = TABLE[name]
-    found = PLAIN.function(row)
-    if found is not None:
-        return found
-    program = Program((definition(name),), [p.name for p in row.parameters], PLAIN, key=lambda: ctx.prec)
-    return lambda *arguments: program(*arguments)[0]
+evaluate = PLAIN.evaluate

@@ -36,6 +36,6 @@ class Truth:
     text: str | None = None
 
 
-def regular(ball: Ball) -> Truth:
-    """The truth where a formula holds."""
-    return Truth(Kind.REGULAR, ball)
+def regular(found: Truth | Ball) -> Truth:
+    """The truth of an entry: a bare ball is a derivative by formula."""
+    return found if isinstance(found, Truth) else Truth(Kind.REGULAR, found)

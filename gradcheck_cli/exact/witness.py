@@ -88,11 +88,9 @@ class Witness:
 
     def _first(self, point: Mapping[str, Ball], name: str) -> Ball | None:
         """A first derivative: slopes of the stages from series, accumulated once a point for all names."""
-        key = (
-            ctx.prec,
-            tuple((n, x.mid().man_exp()) if x.is_exact() and x.is_finite() else (n, id(x)) for n, x in point.items()),
-        )
-        if key != self._key:
+        exact = all(x.is_finite() and x.is_exact() for x in point.values())
+        key = (ctx.prec, *((n, x.man_exp()) for n, x in point.items())) if exact else None
+        if key is None or key != self._key:
             with terms(2):
                 found = accumulate([(stage, _slopes(program)) for stage, program in self._steps], point)
             self._key, self._totals = key, None if found is None else found[1]

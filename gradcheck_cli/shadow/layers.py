@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import cache
 from types import MappingProxyType
 from typing import Any, Protocol
 
 import sympy
-from flint import arb, ctx
+from flint import arb
 
 from gradcheck_cli.algebra.balls import BallAlgebra, hull
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.symbols import SYMBOLS, Expression, opaque, to_symbols, where
 from gradcheck_cli.floats import FORMATS, Format
-from gradcheck_cli.language.functions import TABLE, Function
+from gradcheck_cli.language.functions import Function
 from gradcheck_cli.language.parser import definition, parse
-from gradcheck_cli.language.tree import Call, Node, Variable
+from gradcheck_cli.language.tree import Call, Node
 
 Cell = Any
 
@@ -70,18 +69,8 @@ _ZERO, _ONE = arb(0), arb(1)
 _EITHER = hull(_ZERO, _ONE)
 
 
-@cache
-def _row(name: str) -> Callable[..., Cell]:
-    """A row of the function table as a function on balls, undecided choices enclosed."""
-    row = TABLE[name]
-    direct = HULL.function(row)
-    if direct is not None:
-        return direct
-    names = [p.name for p in row.parameters]
-    integers = {p.name for p in row.parameters if p.kind == "integer"}
-    assert not integers, f"{name}: a defined row with an integer setting"
-    program = Program([Call(name, tuple(Variable(n) for n in names))], names, HULL, lambda: ctx.prec)
-    return lambda *cells: program(*cells)[0]
+_row = HULL.evaluate
+"""A row of the function table as a function on balls, undecided choices enclosed."""
 
 
 class Exact:
