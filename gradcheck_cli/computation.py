@@ -46,10 +46,6 @@ SHADOW_PATIENCE = 2.0
 Points = Mapping[str, Floats]
 
 
-class Stopped(Exception):
-    """The run was told to stop: what isn't judged stays undecided."""
-
-
 @dataclass(frozen=True)
 class Settings:
     """What holds for every computation of a run. `checkpoint` is called often; it raises Stopped when time is up."""

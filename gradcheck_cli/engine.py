@@ -6,26 +6,22 @@ the user the report.
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from gradcheck_cli.claims import check_claim
-from gradcheck_cli.computation import Computation, Settings, Stopped
+from gradcheck_cli.computation import Computation, Settings
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.exact.derivative import stage_formula
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.tree import Node, canonical
 from gradcheck_cli.problem import Chain, Problem, Stage
 from gradcheck_cli.report import VERDICTS, Column, Detail, Report
+from gradcheck_cli.supervision import Progress, Stopped, supervise, versions
 from gradcheck_cli.verdict import Cause, Verdict, judge_rounding
-
-Progress = Callable[[int, int, str], None]
 
 _NOT_FINITE = "the stage received a value that is not finite"
 
@@ -40,17 +36,12 @@ def run(problem: Problem, progress: Progress | None = None) -> Report:
     except (RuntimeError, AssertionError) as refusal:
         raise InputError(f"torch can't use the device {problem.device!r}: {str(refusal).splitlines()[0]}") from None
     work = _Work(problem)
-    thread = threading.Thread(target=work.run, name="gradcheck", daemon=True)
-    thread.start()
-    deadline = time.monotonic() + problem.timeout
-    while thread.is_alive() and time.monotonic() < deadline:
-        thread.join(min(0.2, max(deadline - time.monotonic(), 0.0)))
+
+    def observe() -> None:
         if progress is not None:
             progress(min(work.done, work.total), work.total, work.doing)
-    late = thread.is_alive()
-    work.stop = True
-    thread.join(0.5)
-    return work.report(late)
+
+    return work.report(supervise(work.run, work.halt, problem.timeout, observe))
 
 
 class _Work:
@@ -73,6 +64,10 @@ class _Work:
         self.locals: dict[int, list[Column]] = {}
         self.claims: list[Column] = []
         self.total = sum(computation.count for computation in self.totals)
+
+    def halt(self) -> None:
+        """What isn't judged yet stays undecided."""
+        self.stop = True
 
     def _checkpoint(self) -> None:
         if self.stop:
@@ -112,7 +107,7 @@ class _Work:
             columns += total.columns + self.locals.get(index, [])
         columns += self.claims
         return Report(
-            self.problem.command, _describe(self.problem), columns, _versions(), self.problem.strict, list(self.notes)
+            self.problem.command, _describe(self.problem), columns, versions(), self.problem.strict, list(self.notes)
         )
 
 
@@ -186,15 +181,3 @@ def _describe(problem: Problem) -> dict[str, Any]:
         "modes": list(problem.modes),
         "seed": None if problem.points.explicit else problem.points.seed,
     }
-
-
-def _versions() -> dict[str, str]:
-    from gradcheck_cli import __version__
-
-    found = {"gradcheck": __version__}
-    for name in ("torch", "sympy", "python-flint", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

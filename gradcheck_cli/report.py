@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,7 @@ class Detail:
     autograd_formula: str | None = None
     formula_error: float | None = None
     rounding_error: float | None = None
+    formula: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Check:
     by; `inputs`: of a local check, the floats that the stage received. `claim`: the text under test where it is a claim.
     """
 
-    point: dict[str, float]
+    point: dict[str, Any]
     quantity: str
     kind: str
     of: str
@@ -86,12 +87,21 @@ class Check:
         return plain
 
 
+class Label(NamedTuple):
+    """What one entry of a tensor is called."""
+
+    quantity: str
+    of: str
+    wrt: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Column:
-    """One quantity at all points of one run (one mode, one dtype).
+    """One quantity at all points of one run (one mode, one dtype), or the entries of one tensor at one point.
 
     `points` maps each name of the problem to an array; `autograd` is nan where torch returned no tensor (then the detail's
-    cause is no_gradient). `exact` holds flint balls, or None where no derivative is known or exists.
+    cause is no_gradient). `exact` holds flint balls, or None where no derivative is known or exists. Of a tensor,
+    `labels` name the entries and `place` is the point.
     """
 
     quantity: str
@@ -110,6 +120,8 @@ class Column:
     values: Floats | None = None
     inputs: Mapping[str, Floats] | None = None
     claim: str | None = None
+    labels: Sequence[Label] | None = None
+    place: Mapping[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.autograd)
@@ -122,6 +134,11 @@ class Column:
     def verdict(self, index: int) -> Verdict:
         return VERDICTS[int(self.verdicts[index])]
 
+    @property
+    def unit(self) -> str:
+        """What one more of its entries is."""
+        return "more point" if self.labels is None else "more entry"
+
     def paste(self, source: Column, sources: Sequence[int], targets: Sequence[int], stage: str | None = None) -> None:
         """Copy entries of another column; `stage` names the stage that a cause there is blamed on."""
         self.autograd[targets] = source.autograd[sources]
@@ -132,6 +149,28 @@ class Column:
             detail = source.details.get(there)
             if detail is not None:
                 self.details[here] = replace(detail, stage=stage if stage and detail.cause else detail.stage)
+
+    @classmethod
+    def unfinished(cls, quantity: str) -> Column:
+        """One undecided entry for what time didn't suffice for."""
+        undecided = np.full(1, VERDICTS.index(Verdict.UNDECIDED), dtype=np.uint8)
+        nothing, detail = np.full(1, np.nan), Detail(text="not finished in time")
+        return cls(quantity, "total", quantity, (), "reverse", "float64", None, {}, nothing, [None], nothing.copy(), undecided,
+                   {0: detail}, place={})  # fmt: skip
+
+    def pick(self, indices: Sequence[int]) -> Column:
+        """Some entries of a tensor, as a column of their own."""
+        chosen = list(indices)
+        return replace(
+            self,
+            autograd=self.autograd[chosen],
+            exact=[self.exact[i] for i in chosen],
+            error_ulps=self.error_ulps[chosen],
+            verdicts=self.verdicts[chosen],
+            details={here: self.details[i] for here, i in enumerate(chosen) if i in self.details},
+            values=None if self.values is None else self.values[chosen],
+            labels=None if self.labels is None else [self.labels[i] for i in chosen],
+        )
 
     def mark(self, targets: Sequence[int], verdict: Verdict, text: str) -> None:
         """Give entries that weren't checked a verdict and the reason."""
@@ -152,17 +191,19 @@ class Column:
     def check(self, index: int) -> Check:
         detail = self.details.get(index, _NOTHING)
         error = float(self.error_ulps[index])
+        label = Label(self.quantity, self.of, self.wrt) if self.labels is None else self.labels[index]
+        here = {name: float(values[index]) for name, values in self.points.items()} if self.place is None else dict(self.place)
         return Check(
-            point={name: float(values[index]) for name, values in self.points.items()},
-            quantity=self.quantity,
+            point=here,
+            quantity=label.quantity,
             kind=self.kind,
-            of=self.of,
-            wrt=self.wrt,
+            of=label.of,
+            wrt=label.wrt,
             mode=self.mode,
             dtype=self.dtype,
             value=None if self.values is None else float(self.values[index]),
             inputs=None if self.inputs is None else {n: float(v[index]) for n, v in self.inputs.items()},
-            formula=self.formula,
+            formula=detail.formula or self.formula,
             exact=decimal(self.exact[index]),
             left=detail.left,
             right=detail.right,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.algebra.balls import PLAIN, evaluate
 from gradcheck_cli.algebra.program import expand
 from gradcheck_cli.exact.truth import Ball
-from gradcheck_cli.exact.values import Values
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
+
+if TYPE_CHECKING:
+    from gradcheck_cli.exact.values import Values
 
 
 def undefined(values: Values, exact: Mapping[str, Ball]) -> bool:

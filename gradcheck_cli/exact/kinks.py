@@ -18,9 +18,8 @@ from typing import Any
 
 from flint import arb, ctx
 
-from gradcheck_cli.exact.domain import undefined
 from gradcheck_cli.exact.truth import Ball, Kind, Truth
-from gradcheck_cli.exact.values import Values, Wrt
+from gradcheck_cli.exact.values import Line, Wrt
 
 EXPONENTS = (1200, 1600, 2400)
 MAX_NAMES = 2
@@ -53,7 +52,7 @@ LOWER = "a lower derivative doesn't exist here already"
 UNDEFINED = "the formula has no value at the point itself; this is the limit from both sides"
 
 
-def limits(values: Values, point: Mapping[str, float], wrt: Wrt, deadline: float = math.inf) -> Truth:
+def limits(values: Line, point: Mapping[str, float], wrt: Wrt, deadline: float = math.inf) -> Truth:
     """The derivative at `point` from both sides of every name in `wrt`, judged: see `Truth`.
 
     An order above 1 exists only where the lower ones do. Past the `deadline` (of time.monotonic) the answer is UNKNOWN.
@@ -64,7 +63,7 @@ def limits(values: Values, point: Mapping[str, float], wrt: Wrt, deadline: float
         return Truth(Kind.UNKNOWN, text="a mixed partial of more than two names at a singular point")
     with ctx.workprec(_FIRST_LOOK):
         exact = {name: arb(x) for name, x in point.items()}
-        if values(exact, {}).is_nan() and undefined(values, exact):
+        if values(exact, {}).is_nan() and values.undefined(exact):
             return Truth(Kind.OUTSIDE, singular=True)
     try:
         return _from_all_sides(values, point, wrt, deadline)
@@ -72,14 +71,14 @@ def limits(values: Values, point: Mapping[str, float], wrt: Wrt, deadline: float
         return Truth(Kind.UNKNOWN, text="the limits from both sides take too long to certify")
 
 
-def _from_all_sides(values: Values, point: Mapping[str, float], wrt: Wrt, deadline: float) -> Truth:
+def _from_all_sides(values: Line, point: Mapping[str, float], wrt: Wrt, deadline: float) -> Truth:
     size = max(0, *(math.frexp(x)[1] for x in point.values()))
     with ctx.workprec(precision(len(wrt), size)):
         near = _Neighbourhood(values, {name: arb(x) for name, x in point.items()}, wrt, size, deadline)
         here = near.here
         if not here.is_finite() and not here.is_nan():
             return Truth(Kind.UNKNOWN, text="the value is beyond every size that is followed")
-        if here.is_nan() and undefined(values, near.point):
+        if here.is_nan() and values.undefined(near.point):
             return Truth(Kind.OUTSIDE, singular=True)
         sides = [near.side(signs) for signs in near.quadrants]
         known = [s for s in sides if s is not None]
@@ -102,7 +101,7 @@ def _from_all_sides(values: Values, point: Mapping[str, float], wrt: Wrt, deadli
 class _Neighbourhood:
     """A function around a point, asked on tiny steps in each quadrant of the names that are differentiated by."""
 
-    def __init__(self, values: Values, point: Mapping[str, Ball], wrt: Wrt, size: int, deadline: float) -> None:
+    def __init__(self, values: Line, point: Mapping[str, Ball], wrt: Wrt, size: int, deadline: float) -> None:
         self.point, self.quadrants = point, list(product((-1, 1), repeat=len(set(wrt))))
         self._values, self._size, self._deadline = values, size, deadline
         self._names = tuple(dict.fromkeys(wrt))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Protocol
 
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.balls import PLAIN
 from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.exact import domain
 from gradcheck_cli.exact.truth import Ball
 from gradcheck_cli.language.tree import Node, canonical
 from gradcheck_cli.problem import Chain, Stage
@@ -42,6 +44,10 @@ class Values:
         """The output's ball at `point` (name -> ball) at the present precision; a nan ball outside the domain."""
         return self.every(point, offsets)[self.chain.output]
 
+    def undefined(self, point: Mapping[str, Ball]) -> bool:
+        """True where some operation certainly has no value at the point."""
+        return domain.undefined(self, point)
+
     def every(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> dict[str, Ball]:
         """The ball of every input and stage."""
         values = {name: ball + offsets[name] if name in offsets else ball for name, ball in point.items()}
@@ -49,3 +55,10 @@ class Values:
             (value,) = program(*(values[name] for name in stage.inputs))
             values[stage.name] = value + offsets[stage.name] if stage.name in offsets else value
         return values
+
+
+class Line(Protocol):
+    """What limits are taken of: a number at a point, some of whose names are moved by offsets."""
+
+    def __call__(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> Ball: ...
+    def undefined(self, point: Mapping[str, Ball]) -> bool: ...

@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from rich.text import Text
@@ -68,9 +69,18 @@ def ulps(error: float | None) -> str:
     return f"{error:.3g} ulp" if error < 1e6 or not math.isfinite(error) else f"{error:.2e} ulp"
 
 
-def point(values: Mapping[str, float], dtype: str) -> str:
-    """`x = 1, y = 0.5`"""
-    return ", ".join(f"{name} = {number(value, dtype).removesuffix('.0')}" for name, value in values.items())
+def point(values: Mapping[str, Any], dtype: str) -> str:
+    """`x = 1, y = [0.5, 2]`"""
+    return ", ".join(f"{name} = {_place(value, dtype)}" for name, value in values.items())
+
+
+def _place(value: Any, dtype: str) -> str:
+    """A number, a nested list of them, or the words that stand for a large tensor."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_place(v, dtype) for v in value)}]"
+    return number(value, dtype).removesuffix(".0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +177,14 @@ class _Page:
 
     def tables(self, columns: list[Column]) -> Iterator[Item]:
         """A heading, the totals, and the stages' own derivatives; with several points a row is a quantity."""
-        first, count = columns[0], len(columns[0])
+        first, count = columns[0], 1 if columns[0].place is not None else len(columns[0])
         where = _Entry.of(first, 0).where if count == 1 else f"{count:,} points"
-        yield f"at {where} ({first.dtype}, {first.mode})"
+        yield f"at {where} ({first.dtype}, {first.mode})" if where else f"{first.dtype}, {first.mode}"
         yield ""
         totals = [c for c in columns if c.kind == "total"]
-        others = [c for c in columns if c.kind != "total"]
-        for heading, group in (([], totals), (["each stage's own derivative:", ""], others)):
+        values = [c for c in columns if c.kind == "value"]
+        own = [c for c in columns if c.kind == "local"]
+        for heading, group in ((["the function itself:", ""], values), ([], totals), (["each stage's own derivative:", ""], own)):
             if group:
                 yield from heading
                 yield from self.single(group) if count == 1 else self.many(group)
@@ -191,8 +202,9 @@ class _Page:
                     yield ""
 
     def single(self, columns: list[Column]) -> Iterator[Item]:
-        shown = self.rows(columns)
-        entries = [_Entry.of(column, 0) for column in shown]
+        places = [(column, index) for column in columns for index in range(len(column))]
+        shown = self.rows(places)
+        entries = [_Entry.of(column, index) for column, index in shown]
         yield table(
             ("derivative", ">value", "~exact formula", ">exact", f">{_party(columns[0])}", ">error", "verdict"),
             [
@@ -200,11 +212,11 @@ class _Page:
                 for e in entries
             ],
         )
-        yield from _left_out(len(columns) - len(shown))
+        yield from _left_out(len(places) - len(shown))
 
     def many(self, columns: list[Column]) -> Iterator[Item]:
-        shown = self.rows(columns)
-        entries = [_Entry.of(column, column.worst()) for column in shown]
+        shown = self.rows([(column, column.worst()) for column in columns])
+        entries = [_Entry.of(column, index) for column, index in shown]
         yield table(
             ("derivative", "~exact formula", "~worst at", ">exact", f">{_party(columns[0])}", ">error", "verdicts"),
             [(e.check.quantity, self.formula(e.check.formula), e.where, *e.numbers, _counts(e.column)) for e in entries],
@@ -218,11 +230,11 @@ class _Page:
             ((e.where, *e.numbers, e.painted) for e in entries),
         )
 
-    def rows(self, columns: list[Column]) -> list[Column]:
-        """The columns that are worth a row: the first ones, and all that don't match."""
+    def rows(self, places: list[tuple[Column, int]]) -> list[tuple[Column, int]]:
+        """The entries that are worth a row: the first ones, and all that don't match."""
         if self.verbose:
-            return columns
-        return [c for i, c in enumerate(columns) if i < ROWS or c.verdicts.any()]
+            return places
+        return [(c, i) for n, (c, i) in enumerate(places) if n < ROWS or c.verdict(i) is not Verdict.MATCH]
 
     # -- findings --------------------------------------------------------------------------------------------------
 
@@ -233,8 +245,9 @@ class _Page:
         shown = found if self.verbose else found[:FINDINGS]
         said: set[str] = set()
         for entry in shown:
-            more = f", and at {_counted(entry.count - 1, 'more point')}" if entry.count > 1 else ""
-            yield Text.assemble(entry.painted, f": {entry.check.quantity} at {entry.where}{more}")
+            more = f", and at {_counted(entry.count - 1, entry.column.unit)}" if entry.count > 1 else ""
+            where = f" at {entry.where}" if entry.where else ""
+            yield Text.assemble(entry.painted, f": {entry.check.quantity}{where}{more}")
             sentence = (entry.check.cause or entry.check.verdict).sentence
             yield from ("  " + line for line in self.explanation(entry))
             if sentence not in said:
@@ -303,7 +316,8 @@ def _short(value: float) -> str:
 
 
 def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"
+    plural = what.removesuffix("y") + "ies" if what.endswith("y") else what + "s"
+    return f"{count:,} {what if count == 1 else plural}"
 
 
 def _paint(text: str, verdict: Verdict) -> Text:

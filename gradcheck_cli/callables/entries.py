@@ -1,0 +1,194 @@
+"""Entries of a tensor, judged one by one and put into a Column: floats against exact balls, the shadow where they differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradcheck_cli.callables.maps import subscript, unravel
+from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
+from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.problem import Limits, derivative_name
+from gradcheck_cli.report import VERDICTS, Column, Detail, Label, decimal, interval
+from gradcheck_cli.shadow.shade import Shade
+from gradcheck_cli.verdict import QUICK, Cause, Judgement, Verdict, distance, judge, judge_plainly
+
+Point = Mapping[str, Any]
+"""How the inputs are shown: numbers and nested lists, or words for what is too large."""
+
+SHOWN = 20
+"""Entries of a large tensor that are reported at most, besides the worst one."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What holds for every map of a run.
+
+    `checkpoint` is called often; it raises where time is up. `most_entries`: of larger tensors only the worst entry, and the
+    first ones that don't match, are reported. `patience`: seconds for taking one failure apart.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    seed: int = 0
+    checkpoint: Callable[[], None] = lambda: None
+    most_entries: int = 1000
+    patience: float = 20.0
+
+
+@dataclass(frozen=True)
+class Entries:
+    """The entries of one tensor of results. `of` is differentiated by `wrt` (empty: the value itself is judged).
+
+    `floats`: torch's, None where it gave no tensor; `truths`: a ball where it is certified. `shade(index)`: what the shadow saw
+    of an entry; `confirm(indices)`: whether a second witness agrees with the truths of these entries together.
+    """
+
+    of: str
+    wrt: str
+    shape: tuple[int, ...]
+    form: Format
+    kind: str
+    mode: str
+    floats: Floats | None
+    truths: list[Truth | Ball]
+    shade: Callable[[int], Shade | None]
+    confirm: Callable[[Sequence[int]], bool]
+    refusal: str | None = None
+    values: Floats | None = None
+    scale: float = 1.0
+    """Size of the numbers that this result was made from: what an error behind an opaque operation is compared with."""
+
+    def judged(self, options: Options, point: Point) -> Column:
+        """The column of all entries; of a large tensor, of its worst ones."""
+        column = self._column(point)
+        waiting = self._plainly(column, options.limits)
+        suspects: list[int] = []
+        for index in waiting:
+            options.checkpoint()
+            truth, number = regular(self.truths[index]), self._number(index)
+            shade = self.shade(index)
+            judgement = self._opaquely(judge(number, truth, self.form, shade, options.limits, (), self.refusal), index, shade)
+            self._enter(column, index, judgement, truth, shade)
+            if judgement.verdict is Verdict.MISMATCH and truth.kind is Kind.REGULAR and not truth.singular:
+                suspects.append(index)
+        if suspects and not self.confirm(suspects):
+            column.details.update({i: Detail(text=_DOUBT) for i in suspects})
+            column.verdicts[suspects] = VERDICTS.index(Verdict.UNDECIDED)
+        return column if len(column) <= options.most_entries else _worst(column)
+
+    def _column(self, point: Point) -> Column:
+        count = len(self.truths)
+        found = np.full(count, np.nan) if self.floats is None else self.floats
+        return Column(
+            quantity=derivative_name(self.of, (self.wrt,)) if self.wrt else self.of,
+            kind=self.kind,
+            of=self.of,
+            wrt=(self.wrt,) if self.wrt else (),
+            mode=self.mode,
+            dtype=self.form.name,
+            formula=None,
+            points={},
+            autograd=found.copy(),
+            exact=[t.ball if isinstance(t, Truth) else t for t in self.truths],
+            error_ulps=np.full(count, np.nan),
+            verdicts=np.full(count, VERDICTS.index(Verdict.UNDECIDED), dtype=np.uint8),
+            values=self.values,
+            place=point,
+            labels=_Labels(self.of, self.wrt, self.shape),
+        )
+
+    def _number(self, index: int) -> float | None:
+        return None if self.floats is None else float(self.floats[index])
+
+    def _plainly(self, column: Column, limits: Limits) -> list[int]:
+        """Enter what two numbers settle; the entries for which the shadow has to speak."""
+        middles = np.array([float("nan") if b is None else float(b) for b in column.exact])
+        plain = np.array([not isinstance(t, Truth) for t in self.truths], dtype=bool)
+        with np.errstate(all="ignore"):
+            column.error_ulps[:] = np.abs(column.autograd - middles) / self.form.ulp(middles)
+        quick = plain & (column.error_ulps <= QUICK) & (not limits.given)
+        column.verdicts[quick] = VERDICTS.index(Verdict.MATCH)
+        waiting = []
+        for index in np.flatnonzero(~quick).tolist():
+            truth, number = regular(self.truths[index]), self._number(index)
+            if truth.kind is Kind.REGULAR and number is not None:
+                column.error_ulps[index] = distance(number, truth.ball, self.form)
+            judgement = judge_plainly(number, truth, self.form, limits)
+            if judgement is None or judgement.cause is Cause.NO_GRADIENT:
+                waiting.append(index)
+            else:
+                self._enter(column, index, judgement, truth, None)
+        return waiting
+
+    def _opaquely(self, judgement: Judgement, index: int, shade: Shade | None) -> Judgement:
+        """Behind an opaque operation rounding is unknown; but an error that three quarters of the digits, and more than half of
+        the digits of everything around, can't hide is no rounding."""
+        number, truth = self._number(index), regular(self.truths[index])
+        if judgement.verdict is not Verdict.UNDECIDED or shade is None or not shade.opaque or truth.kind is not Kind.REGULAR:
+            return judgement
+        if number is None or not math.isfinite(number):
+            return judgement
+        off, roundoff = abs(number - float(truth.ball)), self.form.unit_roundoff
+        if off > roundoff**0.25 * abs(float(truth.ball)) and off > roundoff**0.5 * self.scale:
+            return Judgement(Verdict.MISMATCH, Cause.FORMULA, text=judgement.text)
+        return judgement
+
+    def _enter(self, column: Column, index: int, judgement: Judgement, truth: Truth, shade: Shade | None) -> None:
+        column.verdicts[index] = VERDICTS.index(judgement.verdict)
+        if truth.kind is not Kind.REGULAR:
+            column.error_ulps[index] = np.nan
+        if judgement.verdict is Verdict.MATCH and np.isnan(column.autograd[index]):
+            column.autograd[index] = column.error_ulps[index] = 0.0  # torch's None for a derivative that is 0
+        cause = judgement.cause
+        detail = Detail(
+            cause=Cause.VALUE if cause is Cause.FORMULA and not self.wrt and self.kind == "value" else cause,
+            stage=judgement.stage,
+            operation=judgement.operation,
+            text=judgement.text or (truth.text if judgement.verdict is not Verdict.MATCH else None),
+            left=decimal(truth.left),
+            right=decimal(truth.right),
+            shadow=None if shade is None else interval(shade.exact),
+            formula_error=judgement.formula_error,
+            rounding_error=judgement.rounding_error,
+        )
+        if detail != _PLAIN:
+            column.details[index] = detail
+
+
+_PLAIN = Detail()
+_DOUBT = "the two witnesses of the exact derivative disagree: it is in doubt"
+
+
+class _Labels(Sequence[Label]):
+    """The names of all entries, made on demand."""
+
+    def __init__(self, of: str, wrt: str, shape: tuple[int, ...]) -> None:
+        self._of, self._wrt, self._shape = of, wrt, shape
+
+    def __len__(self) -> int:
+        return math.prod(self._shape)
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        entry = subscript(unravel(index, self._shape))
+        if not self._wrt:
+            return Label(self._of + entry, self._of + entry, ())
+        return Label(derivative_name(self._of, (self._wrt + entry,)), self._of, (self._wrt + entry,))
+
+
+def _worst(column: Column) -> Column:
+    """The worst entry of a large column, and the first others that don't match."""
+    worst = column.worst()
+    failing = [i for i in np.flatnonzero(column.verdicts == column.verdicts[worst]).tolist() if i != worst]
+    chosen = [worst, *(failing[:SHOWN] if column.verdict(worst) is not Verdict.MATCH else [])]
+    small = column.pick(chosen)
+    detail = small.details.setdefault(0, Detail())
+    counts = ", ".join(f"{n:,} {v.value}" for v, n in sorted(column.counts().items(), key=lambda c: -c[0].severity))
+    text = f"the worst of {len(column):,} entries ({counts})"
+    detail.text = f"{detail.text}; {text}" if detail.text else text
+    return small

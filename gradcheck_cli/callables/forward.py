@@ -1,0 +1,132 @@
+"""Torch's forward mode, and the outputs themselves, judged: against series along the same direction, and against a formula."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from flint import arb, ctx
+
+from gradcheck_cli.callables.entries import Entries
+from gradcheck_cli.callables.maps import Tensors, direction_of, push
+from gradcheck_cli.callables.probe import PRECISIONS, WITNESS, Probe, Read, ball
+from gradcheck_cli.callables.runs import Followed, Runs, format_of, numpy
+from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
+from gradcheck_cli.report import Column
+from gradcheck_cli.shadow.directions import Precise, slope
+from gradcheck_cli.shadow.layers import Exact, Rounded
+from gradcheck_cli.shadow.shade import Shade
+
+
+class Forward(Probe):
+    """Torch's forward mode along a seeded direction."""
+
+    def check(self) -> list[Column]:
+        """The columns of all outputs."""
+        direction = direction_of(self.map.inputs, self.options.seed)
+        outputs, tangents, refusal = push(self.map, direction)
+        self._u = np.concatenate([numpy(direction[name]) for name in self.map.inputs])
+        self._truths = self._certified(outputs)
+        self._shades: dict[str, list[Shade]] = {}
+
+        def shade(name: str, index: int) -> Shade:
+            if not self._shades:
+                self._shades = self._followed(direction)
+            return self._shades[name][index]
+
+        def column(name: str) -> Column:
+            tangent = tangents[name]
+            return Entries(
+                of=f"(J u of {name})",
+                wrt="",
+                shape=tuple(outputs[name].shape),
+                form=format_of({name: outputs[name]}),
+                kind=self.kind,
+                mode="forward",
+                floats=None if tangent is None else numpy(tangent),
+                truths=self._truths[name],
+                shade=lambda i: shade(name, i),
+                confirm=lambda some: self._confirm(name, some),
+                refusal=refusal,
+            ).judged(self.options, self.point)
+
+        return [column(name) for name in outputs]
+
+    def _certified(self, outputs: Tensors) -> dict[str, list[Truth | Ball]]:
+        found: dict[str, list[Ball]] = {}
+        for bits in PRECISIONS:
+            with ctx.workprec(bits):
+                (cells,) = self.along([self._u])
+                found = {name: [slope(c) for c in cells[name]] for name in outputs}
+            if all(b.is_finite() for balls in found.values() for b in balls):
+                break
+        return {
+            name: [b if b.is_finite() else self.singular(self._u, _entry(name, i)) for i, b in enumerate(balls)]
+            for name, balls in found.items()
+        }
+
+    def _followed(self, direction: Tensors) -> dict[str, list[Shade]]:
+        with ctx.workprec(PRECISIONS[0]):
+            run = self.runs.pushed([Exact(), Rounded(self.form)], direction)
+        return _shades(run, run.gradients[0][0], run.gradients[0][1])
+
+    def _confirm(self, name: str, indices: Sequence[int]) -> bool:
+        balls = {i: regular(self._truths[name][i]).ball for i in indices}
+        with ctx.workprec(WITNESS):
+            return self.confirms(self._u, [(_entry(name, i), b, abs(b) + arb(2) ** -WITNESS) for i, b in balls.items()])
+
+
+class Values(Probe):
+    """The outputs themselves, against the formula."""
+
+    def check(self) -> list[Column]:
+        """The columns of all outputs."""
+        outputs = self.map(self.map.leaves())
+        with ctx.workprec(PRECISIONS[1]):
+            (cells,) = self.runs.forward([Precise()], [self.runs.exact])
+        traced = Runs(self.map, None, self.options.checkpoint)
+        shades: dict[str, list[Shade]] = {}
+
+        def shade(name: str, index: int) -> Shade:
+            if not shades:
+                with ctx.workprec(PRECISIONS[0]):
+                    run = traced.backward([Exact(), Rounded(self.form)], [traced.exact] * 2, (), kept=2)
+                shades.update(_shades(run, run.outputs[0], run.outputs[1]))
+            return shades[name][index]
+
+        def column(name: str) -> Column:
+            found = numpy(outputs[name])
+            truths: list[Truth | Ball] = [
+                value if value.is_finite() else Truth(Kind.UNKNOWN if math.isfinite(seen) else Kind.OUTSIDE)
+                for value, seen in zip(map(ball, cells[name]), found.tolist(), strict=True)
+            ]
+            return Entries(
+                of=name,
+                wrt="",
+                shape=tuple(outputs[name].shape),
+                form=format_of({name: outputs[name]}),
+                kind="value",
+                mode="reverse",
+                floats=found,
+                truths=truths,
+                shade=lambda i: shade(name, i),
+                confirm=lambda some: True,  # a value is no derivative: there is nothing to doubt
+                scale=float(np.max(np.abs(found[np.isfinite(found)]), initial=1.0)),
+            ).judged(self.options, self.point)
+
+        return [column(name) for name in outputs]
+
+
+def _entry(name: str, index: int) -> Read:
+    return lambda cells: ball(cells[name][index])
+
+
+def _shades(run: Followed, exact: Mapping[str, Any], rounded: Mapping[str, Any]) -> dict[str, list[Shade]]:
+    """What the shadow saw of every entry of every output; None where torch gave no tensor."""
+    found = {}
+    for name, cells in run.outputs[0].items():
+        nothing = [arb("nan")] * len(cells)
+        found[name] = run.shades(exact[name] or nothing, rounded[name] or nothing)
+    return found

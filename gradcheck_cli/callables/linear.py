@@ -1,0 +1,50 @@
+"""Every entry of a map's derivative, judged: the way in to the checks of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gradcheck_cli.callables.entries import Options, Point
+from gradcheck_cli.callables.forward import Forward, Values
+from gradcheck_cli.callables.maps import Map, Row
+from gradcheck_cli.callables.reverse import Reverse
+from gradcheck_cli.callables.runs import Formula
+from gradcheck_cli.report import Column
+
+
+@dataclass
+class Found:
+    """What `check_map` has to say: the columns, the smallest relative error of a single entry's formula that would have shown
+    (0: any), and the operations that couldn't be followed."""
+
+    columns: list[Column]
+    sensitivity: float
+    opaque: tuple[str, ...]
+
+
+def check_map(
+    map: Map,
+    rows: Sequence[Row],
+    options: Options,
+    *,
+    kind: str = "total",
+    mode: str = "reverse",
+    formula: Formula | None = None,
+    point: Point | None = None,
+) -> Found:
+    """Judge every entry of d<row>/d<input>, for every row and input; in mode "forward", every entry of the outputs' derivative
+    along a seeded direction. One Column for each row and input (for each output), its entries labelled.
+
+    `formula` gives the truth instead of the map's own operations. `point`: how the inputs are shown. Raises what the map
+    raises.
+    """
+    work = (Forward if mode == "forward" else Reverse)(map, rows, options, kind, point or {}, formula)
+    columns = work.check()
+    return Found(columns, work.sensitivity, tuple(work.runs.opaque))
+
+
+def check_values(map: Map, formula: Formula, options: Options, point: Point) -> list[Column]:
+    """Judge every entry of the map's outputs against the formula: cause `value` where the function is another one."""
+    work = Values(map, (), options, "value", point, formula)
+    return work.check()

@@ -1,0 +1,180 @@
+"""Functions of named tensors, run in torch as the user would run them: what is differentiated, and by which cotangents."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+Tensors = Mapping[str, Tensor]
+Call = Callable[[Tensors], Tensors]
+
+
+@dataclass(frozen=True)
+class Map:
+    """A function of named tensors, the same at every call.
+
+    `inputs`: detached floating-point tensors, what is differentiated by; `call` takes leaves by these names and returns the
+    outputs by name. `seed`: torch's generator is seeded so before every call, and restored afterwards.
+    """
+
+    inputs: Tensors
+    call: Call
+    seed: int = 0
+
+    def __call__(self, leaves: Tensors) -> dict[str, Tensor]:
+        """The floating-point outputs."""
+        with seeded(self.seed):
+            return {name: y for name, y in self.call(leaves).items() if y.is_floating_point()}
+
+    def leaves(self) -> dict[str, Tensor]:
+        """Fresh copies of the inputs that require a gradient (a call may damage them); strides are kept."""
+        return {name: _copy(x).requires_grad_() for name, x in self.inputs.items()}
+
+
+def _copy(x: Tensor) -> Tensor:
+    return x.detach().clone(memory_format=torch.preserve_format)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch's generator (of the CPU) starts from `seed` inside the block and is left as it was."""
+    generator = torch.default_generator
+    state = generator.get_state()
+    generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        generator.set_state(state)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A combination of the outputs that is differentiated: one entry of an output, or all of them with a cotangent."""
+
+    name: str
+    cotangents: Tensors = field(default_factory=dict)
+
+
+MAX_ROWS = 1000
+
+
+def every_row(outputs: Tensors) -> list[Row]:
+    """One row for each entry of each output: `y[0,1]`, or `y` where it is a single number without dimensions."""
+    rows = []
+    for name, output in outputs.items():
+        for index in itertools.product(*map(range, output.shape)):
+            cotangent = torch.zeros(output.shape, dtype=output.dtype, device=output.device)
+            cotangent[index] = 1
+            rows.append(Row(name + subscript(index), {name: cotangent}))
+    return rows
+
+
+def random_row(outputs: Tensors, seed: int) -> Row:
+    """All outputs, with seeded cotangents of sizes from 1/2 to 2 and both signs, short enough to be exact in every format."""
+    draw = random.Random(seed)
+    choices = [s * k / 16 for k in range(8, 33) for s in (-1, 1)]
+    cotangents = {
+        name: torch.tensor(draw.choices(choices, k=output.numel()), dtype=output.dtype, device=output.device).view(output.shape)
+        for name, output in outputs.items()
+    }
+    return Row(f"<v,{','.join(outputs)}>", cotangents)
+
+
+def subscript(index: Sequence[int]) -> str:
+    """`[0,1]`; nothing for no dimension."""
+    return f"[{','.join(map(str, index))}]" if index else ""
+
+
+def unravel(flat: int, shape: Sequence[int]) -> tuple[int, ...]:
+    """The index of the entry with number `flat`."""
+    index = []
+    for size in reversed(shape):
+        flat, here = divmod(flat, size)
+        index.append(here)
+    return tuple(reversed(index))
+
+
+@dataclass
+class Pulled:
+    """What one backward pass returned: a gradient for each input (None: torch gave none), or its refusal."""
+
+    gradients: dict[str, Tensor | None]
+    refusal: str | None = None
+
+
+def pull(outputs: Tensors, leaves: Tensors, row: Row, create_graph: bool = False) -> Pulled:
+    """The gradients of a row by all leaves; the graph is kept for the next row."""
+    taken = [name for name in row.cotangents if outputs[name].requires_grad]
+    if not taken:
+        return Pulled(dict.fromkeys(leaves), "the output is cut from the graph: it does not require a gradient")
+    try:
+        found = torch.autograd.grad(
+            [outputs[name] for name in taken],
+            list(leaves.values()),
+            [row.cotangents[name] for name in taken],
+            retain_graph=True,
+            create_graph=create_graph,
+            allow_unused=True,
+        )
+    except Exception as refusal:  # whatever a user's backward raises
+        return Pulled(dict.fromkeys(leaves), words(refusal))
+    return Pulled(dict(zip(leaves, found, strict=True)))
+
+
+def direction_of(inputs: Tensors, seed: int) -> dict[str, Tensor]:
+    """A seeded direction for every input, of short numbers (see `random_row`)."""
+    return dict(random_row(inputs, seed).cotangents)
+
+
+def push(
+    map: Map, direction: Tensors, seed: Callable[[Tensors], None] = lambda primals: None
+) -> tuple[dict[str, Tensor], dict[str, Tensor | None], str | None]:
+    """The outputs, the derivative of each along `direction` by forward mode (None: torch gave none), and torch's refusal.
+
+    `seed` sees the primals before they run.
+    """
+    primals = {n: _copy(x) for n, x in map.inputs.items()}
+    seed(primals)
+    with forward_ad.dual_level():
+        try:
+            outputs = map({n: forward_ad.make_dual(x, direction[n]) for n, x in primals.items()})
+        except Exception as refusal:  # whatever a user's jvp raises
+            outputs = {name: y.detach() for name, y in map(map.leaves()).items()}
+            return outputs, dict.fromkeys(outputs), words(refusal)
+        pairs = {name: forward_ad.unpack_dual(y) for name, y in outputs.items()}
+        return {n: p.primal for n, p in pairs.items()}, {n: p.tangent for n, p in pairs.items()}, None
+
+
+def second(map: Map, row: Row) -> Map:
+    """The gradient of a row as a function of the inputs and of the cotangents: its derivative is the double backward."""
+    cotangents = {f"grad_{name}": v for name, v in row.cotangents.items()}
+
+    def call(leaves: Tensors) -> Tensors:
+        inner = {name: leaves[name] for name in map.inputs}
+        outputs = map.call(inner)
+        again = Row(row.name, {name: leaves[f"grad_{name}"] for name in row.cotangents})
+        pulled = pull(outputs, inner, again, create_graph=True)
+        if pulled.refusal:
+            raise RuntimeError(pulled.refusal)
+        return {f"d{row.name}/d{name}": g for name, g in pulled.gradients.items() if g is not None}
+
+    return Map({**map.inputs, **cotangents}, call, map.seed)
+
+
+def words(problem: Exception) -> str:
+    """An error of torch in one line."""
+    lines = str(problem).strip().splitlines() or [type(problem).__name__]
+    return lines[0].split(". ")[0][:200]
+
+
+def size(tensors: Tensors) -> int:
+    """The number of entries."""
+    return sum(math.prod(t.shape) for t in tensors.values())

@@ -1,0 +1,145 @@
+"""One map's exact side: derivatives along directions from power series, limits where there are none, and difference
+quotients as the second witness. No rule of torch's backward or forward mode takes part.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from flint import arb
+
+from gradcheck_cli.algebra.series import terms
+from gradcheck_cli.callables.entries import Options, Point
+from gradcheck_cli.callables.maps import Map, Row
+from gradcheck_cli.callables.runs import Cells, Formula, Runs, flat, format_of, numpy
+from gradcheck_cli.exact.kinks import limits
+from gradcheck_cli.exact.truth import Ball, Kind, Truth
+from gradcheck_cli.floats import Floats
+from gradcheck_cli.shadow.directions import Directional, Precise, moving
+
+PRECISIONS = (128, 1024)
+"""Bits at which directions are tried."""
+
+WITNESS = 1600
+STEP = 400
+"""Bits of the second witness, and of its step."""
+
+AGREED = 48
+"""Bits to which the two witnesses must agree."""
+
+LAYERS = 16
+"""Directions that one forward pass carries."""
+
+SINGULAR = 64
+"""Singular entries of a map whose one-sided derivatives are taken at most, each for at most PATIENCE seconds."""
+
+PATIENCE = 4.0
+
+Read = Callable[[Cells], Ball]
+"""One number of the outputs, from their cells."""
+
+
+class Probe:
+    """The directions in which a map's inputs move, entry by entry in the inputs' order, and what the outputs make of it."""
+
+    def __init__(
+        self, map: Map, rows: Sequence[Row], options: Options, kind: str, point: Point, formula: Formula | None
+    ) -> None:
+        self.map, self.rows, self.options, self.kind, self.point = map, rows, options, kind, point
+        self.runs = Runs(map, formula, options.checkpoint)
+        self.form = format_of(map.inputs)
+        self.spans: dict[str, slice] = {}
+        self.count = 0
+        for name, x in map.inputs.items():
+            self.spans[name] = slice(self.count, self.count + x.numel())
+            self.count += x.numel()
+        self.sensitivity = 0.0
+        self._singular = 0
+
+    def moved(self, direction: Floats, by: Ball = None) -> dict[str, list[Any]]:
+        """The inputs' cells: series along `direction`, or balls moved by `by` times it."""
+        cells: dict[str, list[Any]] = {}
+        for name, span in self.spans.items():
+            steps, here = direction[span].tolist(), self.runs.exact[name]
+            if by is None:
+                cells[name] = [moving(x, arb(u)) if u else x for x, u in zip(here, steps, strict=True)]
+            else:
+                cells[name] = [x + by * u if u else x for x, u in zip(here, steps, strict=True)]
+        return cells
+
+    def along(self, directions: Sequence[Floats]) -> list[dict[str, list[Any]]]:
+        """For each direction, the outputs' cells as series; at most LAYERS directions."""
+        with terms(2):
+            return self.runs.forward([Directional() for _ in directions], [self.moved(u) for u in directions])
+
+    def singular(self, direction: Floats, read: Read) -> Truth:
+        """A number's derivative along `direction` where no series gives it: from both sides."""
+        if self.runs.opaque and self.runs.formula is None:
+            return Truth(Kind.UNKNOWN, text=f"opaque: {', '.join(self.runs.opaque)} can't be followed")
+        self._singular += 1
+        if self._singular > SINGULAR:
+            return Truth(Kind.UNKNOWN, text=f"more than {SINGULAR} singular entries: not examined")
+        moving_inputs = np.abs(self._inputs()[direction != 0])
+        point = {"t": float(np.max(moving_inputs, initial=0.0))}  # its size decides on the precision
+        return limits(_Line(self, direction, read), point, ("t",), time.monotonic() + PATIENCE)
+
+    def confirms(self, direction: Floats, reads: Sequence[tuple[Read, Ball, Ball]]) -> bool:
+        """The second witness: whether difference quotients along `direction`, on both sides, give every number's derivative.
+
+        `reads`: the number, its derivative, and the size of what that was added up from. Call it at WITNESS bits.
+        """
+        step = arb(2) ** -STEP
+        cells = [self.moved(direction, n * step) for n in (1, 2, -1, -2)]
+        near, far, back, farther = self.runs.forward([Precise() for _ in cells], cells)
+        return all(
+            abs((read(end) - read(start)) / step - total) <= size * arb(2) ** -AGREED
+            for read, total, size in reads
+            for start, end in ((near, far), (farther, back))
+        )
+
+    def steps(self, indices: Sequence[int]) -> Floats:
+        """A direction along some entries, each of about its input's own size."""
+        draw = np.random.default_rng(self.options.seed + 1)
+        x = self._inputs()[indices]
+        _, exponents = np.frexp(np.where(np.isfinite(x), x, 0.0))
+        direction = np.zeros(self.count)
+        direction[indices] = np.ldexp(draw.integers(2**19, 2**20, len(indices)) * 2.0**-20, exponents)
+        return direction
+
+    def _inputs(self) -> Floats:
+        return np.concatenate([numpy(x) for x in self.map.inputs.values()])
+
+
+class _Line:
+    """A number as a function of the distance t along a direction: what `exact.kinks` takes the limits of."""
+
+    def __init__(self, probe: Probe, direction: Floats, read: Read) -> None:
+        self._probe, self._direction, self._read = probe, direction, read
+
+    def __call__(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> Ball:
+        """At distance `offsets["t"]`."""
+        cells = self._probe.moved(self._direction, offsets.get("t", arb(0)))
+        return self._read(self._probe.runs.forward([Precise()], [cells])[0])
+
+    def undefined(self, point: Mapping[str, Ball]) -> bool:
+        """True where torch has no value either."""
+        outputs = self._probe.map(self._probe.map.leaves())
+        return bool(self._read({name: [arb(v) for v in flat(y)] for name, y in outputs.items()}).is_nan())
+
+
+def paired(row: Row, cells: Cells, read: Callable[[Any], Ball]) -> Ball:
+    """<v, y> of the row, each entry of y read from its cell; entries without a cotangent don't count, whatever they are."""
+    total = arb(0)
+    for name, v in row.cotangents.items():
+        for cell, w in zip(cells[name], flat(v), strict=True):
+            if w:
+                total += read(cell) * w
+    return total
+
+
+def ball(cell: Any) -> Ball:
+    """The value of a cell, whatever layer it is from."""
+    return cell if isinstance(cell, arb) else arb(int(cell)) if isinstance(cell, bool) else cell[0]

@@ -1,0 +1,269 @@
+"""Every entry of a map's derivative, judged: cotangents pulled back by torch, against power series carried forward.
+
+The forward pass runs once under the shadow with a layer of power series along a direction u: J u, certified, and no rule of
+torch's backward passes takes part. The backward pass runs under the shadow in exact balls: J'v as autograd's own operations
+give it. If <v, J u> = <J'v, u> for a u with random 20-bit entries, scaled so that all terms are of one size, then all entries
+of J'v are right but for a chance of about 2**-20 for each direction (a wrong J'v agrees on a hyperplane only; Schwartz, J. ACM
+27, 1980), and stand as the exact values. Where it fails, the direction is cut into parts until single entries are left: the
+series along one entry is its exact value, and a difference quotient at 1,600 bits is the second witness.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from flint import arb, ctx
+
+from gradcheck_cli.algebra.series import terms
+from gradcheck_cli.callables.entries import Entries
+from gradcheck_cli.callables.maps import Pulled, Row, pull
+from gradcheck_cli.callables.probe import LAYERS, PRECISIONS, WITNESS, Probe, ball, paired
+from gradcheck_cli.callables.runs import Cells, Followed, flat, numpy
+from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
+from gradcheck_cli.exact.values import TINY
+from gradcheck_cli.floats import Floats
+from gradcheck_cli.report import Column
+from gradcheck_cli.shadow.directions import Directional, Precise, slope
+from gradcheck_cli.shadow.layers import Exact, Rounded
+from gradcheck_cli.shadow.shade import Shade
+
+ATTEMPTS: tuple[tuple[int, type[Exact]], ...] = ((128, Precise), (128, Exact), (1024, Precise), (1024, Exact))
+"""Constants of the code at first as the floats that they are; then as what their author may have meant by them."""
+
+LARGE_WAYS = 2
+"""Parts into which a direction with more entries than are reported is cut: one wrong entry is wanted, not all."""
+
+SENSITIVE = 1e-13
+"""Relative error of one entry that a direction must be able to show before it certifies."""
+
+TIGHT = 70
+"""Bits of a certified entry; below TINY it rounds to 0 in every format."""
+
+
+class Reverse(Probe):
+    """Rows pulled back by torch."""
+
+    def check(self) -> list[Column]:
+        """The columns of all rows, input by input."""
+        leaves = self.map.leaves()
+        outputs = self.map(leaves)
+        self._outputs = {name: flat(y) for name, y in outputs.items()}
+        self._pulled = [pull(outputs, leaves, row) for row in self.rows]
+        shape = (len(self.rows), self.count)
+        self._floats = np.array([self._joined(p) for p in self._pulled]).reshape(shape)
+        self._missing = np.array([self._absent(p) for p in self._pulled], dtype=bool).reshape(shape)
+        self._direction = self._drawn()
+        self._shades: dict[int, list[Shade]] = {}
+        self._truths = self._certified()
+        return [self._column(k, name) for k in range(len(self.rows)) for name in self.spans]
+
+    def _column(self, k: int, name: str) -> Column:
+        x, span, row = self.map.inputs[name], self.spans[name], self.rows[k]
+        finite = self._floats[k][np.isfinite(self._floats[k])]
+        return Entries(
+            of=row.name,
+            wrt=name,
+            shape=tuple(x.shape),
+            form=self.form,
+            kind=self.kind,
+            mode="reverse",
+            floats=None if self._pulled[k].gradients[name] is None else self._floats[k, span],
+            truths=self._truths[k][span],
+            shade=lambda i: self._shade(k)[span.start + i],
+            confirm=lambda some: self._confirm(k, [span.start + i for i in some]),
+            refusal=self._pulled[k].refusal,
+            values=numpy(x),
+            scale=float(np.max(np.abs(finite), initial=1.0)),
+        ).judged(self.options, self.point)
+
+    def _joined(self, pulled: Pulled) -> Floats:
+        gradients = [(pulled.gradients[name], x.numel()) for name, x in self.map.inputs.items()]
+        return np.concatenate([np.full(n, np.nan) if g is None else numpy(g) for g, n in gradients])
+
+    def _absent(self, pulled: Pulled) -> Floats:
+        return np.concatenate([np.full(x.numel(), pulled.gradients[n] is None) for n, x in self.map.inputs.items()])
+
+    def _drawn(self) -> Floats:
+        """Odd 20-bit numbers of both signs, scaled by powers of two so that each entry adds a term of about one size; 0 for
+        entries where torch's number isn't finite."""
+        draw = np.random.default_rng(self.options.seed)
+        numbers = (2 * draw.integers(2**18, 2**19, self.count) + 1) * draw.choice((-1.0, 1.0), self.count)
+        finite = np.isfinite(self._floats)
+        sizes = np.max(np.where(finite, np.abs(self._floats), 0.0), axis=0, initial=0.0)
+        _, exponents = np.frexp(sizes)
+        direction = np.ldexp(numbers, -np.clip(exponents, -900, 900) - 20)
+        return np.where((~finite & ~self._missing).any(axis=0), 0.0, direction)
+
+    # -- certifying -------------------------------------------------------------------------------------------------
+
+    def _certified(self) -> list[list[Truth | Ball]]:
+        """The exact side of every entry of every row."""
+        rows, failed = list(range(len(self.rows))), False
+        shadows: list[list[Ball]] = [[] for _ in self.rows]
+        for bits, layer in ATTEMPTS:
+            if failed and layer is Precise:
+                continue  # it disagrees for certain: more precision changes nothing
+            with ctx.workprec(bits):
+                totals, found = self._both_sides(layer, rows)
+                outcomes = {k: self._agreement(totals[k], found[k], self._direction, range(self.count)) for k in rows}
+            for k in rows:
+                shadows[k] = found[k]
+            rows = [k for k in rows if outcomes[k] is not True]
+            failed = any(outcomes[k] is False for k in rows)
+            if not rows or (failed and layer is Exact):
+                break
+        truths: list[list[Truth | Ball]] = [list(found) for found in shadows]
+        still = np.flatnonzero(self._direction == 0).tolist()
+        if rows or still:
+            self._take_apart(rows, still, shadows, truths)
+        return truths
+
+    def _both_sides(self, layer: type[Exact], rows: Sequence[int]) -> tuple[dict[int, Ball], dict[int, list[Ball]]]:
+        """<v, J u> from series and J'v from the shadow, for some rows."""
+        chosen, layers, cells = [self.rows[k] for k in rows], [layer()], [self.runs.exact]
+        if self.runs.formula is None:
+            with terms(2):
+                layers, cells = [*layers, Directional()], [*cells, self.moved(self._direction)]
+                run = self.runs.backward(layers, cells, chosen, kept=1)
+            outputs = run.outputs[1]
+        else:
+            run = self.runs.backward(layers, cells, chosen, kept=1)
+            (outputs,) = self.along([self._direction])
+        totals = {k: paired(self.rows[k], outputs, slope) for k in rows}
+        return totals, {k: self._cells(run.gradients[i][0]) for i, k in enumerate(rows)}
+
+    def _cells(self, gradients: Mapping[str, list[Any] | None]) -> list[Any]:
+        found: list[Any] = []
+        for name, x in self.map.inputs.items():
+            cells = gradients[name]
+            found += [arb(0)] * x.numel() if cells is None else cells
+        return found
+
+    def _agreement(self, total: Ball, cells: Sequence[Ball], direction: Floats, indices: Sequence[int]) -> bool | None:
+        """Whether <J'v, u> over some entries is `total`: None where the balls can't tell."""
+        steps = direction.tolist()
+        products = [cells[i] * steps[i] for i in indices if steps[i]]
+        difference = total - sum(products, arb(0))
+        if not difference.is_finite():
+            return None
+        if not difference.contains(0):
+            return False
+        sensitivity = float(difference.rad()) * 4  # a term is at least 1/4 where its entry isn't 0
+        if sensitivity > SENSITIVE * max(1.0, len(products) / 100):
+            return None
+        self.sensitivity = max(self.sensitivity, sensitivity)
+        return True
+
+    def _take_apart(
+        self, rows: Sequence[int], still: Sequence[int], shadows: list[list[Ball]], truths: list[list[Truth | Ball]]
+    ) -> None:
+        """Cut the direction into parts until single entries are left wherever a part disagrees. Of more entries than are
+        reported, one is enough; the others are told to be unexamined."""
+        deadline = time.monotonic() + self.options.patience
+        ways, width = (LAYERS, LAYERS) if self.count <= self.options.most_entries else (LARGE_WAYS, LARGE_WAYS)
+        stack = [[i] for i in still]
+        if rows:
+            stack.append([i for i in range(self.count) if self._direction[i]])
+            for k in rows:
+                for i in stack[-1]:
+                    truths[k][i] = _UNEXAMINED
+        located = not rows
+        while stack and not (located and (width == LARGE_WAYS or time.monotonic() > deadline) and len(stack[-1]) > 1):
+            parts: list[list[int]] = []
+            while stack and len(parts) < width:
+                parts += _split(stack.pop(), ways)
+            for part, direction, outputs in self._parts(parts):
+                single = len(part) == 1
+                concerned = range(len(self.rows)) if single and self._direction[part[0]] == 0 else rows
+                wrong = [k for k in concerned if not self._settled(k, part, direction, outputs, shadows[k], truths[k])]
+                located = located or (single and bool(rows) and self._direction[part[0]] != 0)
+                if wrong and not single:
+                    stack.append(part)
+
+    def _parts(self, parts: Sequence[list[int]]) -> list[tuple[list[int], Floats, Cells]]:
+        """Each part with its direction, and the outputs' series along it."""
+        directions = []
+        for part in parts:
+            direction = np.zeros(self.count)
+            direction[part] = self._direction[part] if len(part) > 1 else 1.0
+            directions.append(direction)
+        found: list[Cells] = []
+        with ctx.workprec(PRECISIONS[0]):
+            for start in range(0, len(parts), LAYERS):
+                found += self.along(directions[start : start + LAYERS])
+        return list(zip(parts, directions, found, strict=True))
+
+    def _settled(
+        self, k: int, part: list[int], direction: Floats, outputs: Cells, shadow: list[Ball], truths: list[Truth | Ball]
+    ) -> bool:
+        """Enter what is known of a part's entries in one row; False where it has to be cut further."""
+        with ctx.workprec(PRECISIONS[0]):
+            total = paired(self.rows[k], outputs, slope)
+            agrees = self._agreement(total, shadow, direction, part)
+        if agrees:
+            for i in part:
+                truths[i] = shadow[i]
+        elif len(part) == 1:
+            truths[part[0]] = self._single(k, direction, total)
+        return bool(agrees) or len(part) == 1
+
+    def _single(self, k: int, direction: Floats, total: Ball) -> Truth | Ball:
+        """The exact side of one entry of one row: the series along it, else limits from both sides."""
+        row = self.rows[k]
+        for bits in PRECISIONS:
+            if bits > PRECISIONS[0]:
+                with ctx.workprec(bits):
+                    total = paired(row, self.along([direction])[0], slope)
+            if total.is_finite() and (total.rel_accuracy_bits() >= TIGHT or total.abs_upper() < TINY):
+                return total
+        return self.singular(direction, lambda cells: paired(row, cells, ball))
+
+    # -- what the shadow and the second witness say -----------------------------------------------------------------
+
+    def _shade(self, k: int) -> list[Shade]:
+        """What the shadow saw of every entry of a row."""
+        if k not in self._shades:
+            for bits in PRECISIONS:
+                with ctx.workprec(bits):
+                    run = self.runs.backward([Exact(), Rounded(self.form)], [self.runs.exact] * 2, [self.rows[k]], kept=2)
+                    exact, rounded = (self._cells(gradients) for gradients in run.gradients[0])
+                if all(b.is_finite() for b in exact):
+                    break
+            self._shades[k] = run.shades(exact, rounded)
+            self._faithful = bool(run.opaque_forward) or self._values_agree(self.rows[k], run)
+        return self._shades[k]
+
+    def _values_agree(self, row: Row, run: Followed) -> bool:
+        """Whether torch's outputs are what the forward pass was followed to, but for rounding."""
+        for name, v in row.cotangents.items():
+            for cell, value, w in zip(run.outputs[1][name], self._outputs[name], flat(v), strict=True):
+                if w and math.isfinite(value) and cell.is_finite() and not _near(cell, value, self.form.unit_roundoff):
+                    return False
+        return True
+
+    def _confirm(self, k: int, indices: Sequence[int]) -> bool:
+        if self.runs.formula is None and not self._faithful:
+            return False
+        direction, row = self.steps(indices), self.rows[k]
+        with ctx.workprec(WITNESS):
+            products = [regular(self._truths[k][i]).ball * float(direction[i]) for i in indices]
+            size = sum((abs(p) for p in products), arb(2) ** -WITNESS)
+            return self.confirms(direction, [(lambda cells: paired(row, cells, ball), sum(products, arb(0)), size)])
+
+
+def _near(cell: Ball, value: float, roundoff: float) -> bool:
+    """Whether the ball, or its neighbourhood to half of the digits, holds the value."""
+    return bool(abs(cell.mid() - value) <= cell.rad() * 4 + abs(cell.mid()) * math.sqrt(roundoff))
+
+
+def _split(part: list[int], ways: int) -> list[list[int]]:
+    """At most `ways` parts of about one size."""
+    size = -(-len(part) // ways)
+    return [part[i : i + size] for i in range(0, len(part), size)]
+
+
+_UNEXAMINED = Truth(Kind.UNKNOWN, text="not examined one by one: other entries of the same input are wrong already")

@@ -1,0 +1,142 @@
+"""A map run under the shadow: the inputs' cells in, the cells of outputs and gradients out, in any layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from flint import arb
+from torch import Tensor
+
+from gradcheck_cli.callables.maps import Map, Row, Tensors, pull, push
+from gradcheck_cli.exact.truth import Ball
+from gradcheck_cli.floats import FORMATS, Floats, Format
+from gradcheck_cli.shadow.layers import Cell, Layer
+from gradcheck_cli.shadow.mode import Shadow
+from gradcheck_cli.shadow.shade import Shade
+
+Cells = Mapping[str, list[Cell]]
+"""The cells of named tensors, flat."""
+
+
+class Formula(Protocol):
+    """The map's outputs by mathematics instead of by its own operations."""
+
+    def __call__(self, layer: Layer, inputs: Cells) -> dict[str, list[Cell]]:
+        """The cells of every output from those of every input."""
+
+
+class Runs:
+    """Runs of one map. `opaque` collects the operations that couldn't be followed, by pass."""
+
+    def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None]) -> None:
+        self.map, self.formula, self.checkpoint = map, formula, checkpoint
+        self.exact: dict[str, list[Ball]] = {name: [arb(v) for v in flat(x)] for name, x in map.inputs.items()}
+        self.opaque: dict[str, None] = {}
+
+    def forward(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
+        """The outputs' cells in every layer: by the formula if there is one, else by the map's operations."""
+        self.checkpoint()
+        if self.formula is not None:
+            return [self.formula(layer, given) for layer, given in zip(layers, cells, strict=True)]
+        shadow, leaves = self._seeded(layers, cells)
+        with shadow:
+            outputs = self.map(leaves)
+        self.opaque.update(shadow.opaque)
+        return [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
+
+    def backward(self, layers: Sequence[Layer], cells: Sequence[Cells], rows: Sequence[Row], kept: int) -> Followed:
+        """Forward in all layers, then backward for every row in the first `kept` of them."""
+        self.checkpoint()
+        shadow, leaves = self._seeded(layers, cells)
+        with shadow:
+            outputs = self.map(leaves)
+            found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
+            forward = tuple(shadow.opaque)
+            shadow.layers = shadow.layers[:kept]
+            gradients: list[list[dict[str, list[Cell] | None]]] = []
+            for row in rows:
+                self.checkpoint()
+                pulled = pull(outputs, leaves, row)
+                gradients.append(
+                    [
+                        {n: None if g is None else shadow.cells(g, i) for n, g in pulled.gradients.items()}
+                        for i in range(kept)
+                    ]
+                )
+        self.opaque.update(shadow.opaque)
+        return Followed(found, gradients, forward, shadow)
+
+    def pushed(self, layers: Sequence[Layer], direction: Tensors) -> Followed:
+        """Forward mode along `direction`, in all layers."""
+        self.checkpoint()
+        shadow = Shadow(layers, 0)
+        given = [self.exact] * len(layers)
+
+        def seed(tensors: Tensors) -> None:
+            for name, tensor in tensors.items():
+                shadow.seed(tensor, [cells[name] for cells in given])
+
+        with shadow:
+            outputs, tangents, _ = push(self.map, direction, seed)
+            count = range(len(layers))
+            found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in count]
+            slopes = [{n: None if t is None else shadow.cells(t, i) for n, t in tangents.items()} for i in count]
+        self.opaque.update(shadow.opaque)
+        return Followed(found, [slopes], (), shadow)
+
+    def _seeded(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> tuple[Shadow, dict[str, Tensor]]:
+        shadow, leaves = Shadow(layers, 0), self.map.leaves()
+        for name, leaf in leaves.items():
+            shadow.seed(leaf, [given[name] for given in cells])
+        return shadow, leaves
+
+
+class Followed:
+    """What a run under the shadow left: `outputs[layer][name]`, `gradients[row][layer][name]` (None where torch gave none),
+    the operations of the forward pass that are opaque, and the events of the whole run."""
+
+    def __init__(
+        self,
+        outputs: list[dict[str, list[Cell]]],
+        gradients: list[list[dict[str, list[Cell] | None]]],
+        opaque_forward: tuple[str, ...],
+        shadow: Shadow,
+    ) -> None:
+        self.outputs, self.gradients, self.opaque_forward = outputs, gradients, opaque_forward
+        self._opaque, self._trace = tuple(shadow.opaque), shadow.trace
+
+    def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball]) -> list[Shade]:
+        """What the verdict wants to know of results, from their cells in the first two layers."""
+        left, tiny = self._trace.infinite.get(0), self._trace.tiny.get(0)
+        return [
+            Shade(
+                e,
+                r,
+                infinite=None if left is None else (left.operation, left.stage),
+                overflow=left is not None and left.kind == "overflow",
+                tiny=None if tiny is None else (tiny.operation, tiny.stage),
+                trap=self._trace.trap.get(0, False),
+                opaque=self._opaque,
+            )
+            for e, r in zip(exact, rounded, strict=True)
+        ]
+
+
+def flat(tensor: Tensor) -> list[float]:
+    """The entries as doubles, in order."""
+    found: list[float] = tensor.detach().reshape(-1).to(torch.float64).tolist()
+    return found
+
+
+def numpy(tensor: Tensor) -> Floats:
+    """The entries as an array of doubles, in order."""
+    return np.asarray(tensor.detach().to(torch.float64).numpy(force=True)).reshape(-1)
+
+
+def format_of(tensors: Tensors) -> Format:
+    """The shortest format among the tensors'."""
+    names = [str(t.dtype).removeprefix("torch.") for t in tensors.values()]
+    return min((FORMATS[n] for n in names), key=lambda f: f.bits)

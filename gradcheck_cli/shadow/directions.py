@@ -1,0 +1,99 @@
+"""The layer that differentiates: power series along one direction, carried through the forward pass.
+
+An input that moves is seeded with `moving(x, u)`, x + u*t; what the forward pass makes of it has the derivative along u as its
+first coefficient, certified, by the series of `algebra.series`: no rule of torch's backward passes takes part. What doesn't
+depend on t stays a plain ball.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+from flint import arb, arb_series, ctx
+
+from gradcheck_cli.algebra.balls import NAN, ZERO, Ball
+from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.algebra.series import SERIES, coefficient
+from gradcheck_cli.floats import Format
+from gradcheck_cli.language.functions import Function
+from gradcheck_cli.language.parser import definition
+from gradcheck_cli.language.tree import Call, Node, Variable
+from gradcheck_cli.shadow.layers import HULL, Cell, Exact
+
+_LONG = 1 << 30
+"""The length of a constant as a series: never what limits a result."""
+
+_PROGRAMS: dict[type, dict[Any, Program]] = {}
+"""The layers have no state: what was compiled for one serves the next."""
+
+
+class Precise(Exact):
+    """Balls in which every float stands for itself: the function as the code has it, its constants included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.programs = _PROGRAMS.setdefault(type(self), {})
+
+    def number(self, value: float | bool, form: Format) -> Cell:
+        return value if isinstance(value, bool) else arb(value)
+
+
+class Directional(Precise):
+    """Series in t (two terms: set `series.terms(2)` around the run) beside plain balls."""
+
+    operators: Mapping[str, str] = MappingProxyType({"add": "{0} + {1}", "sub": "{0} - {1}", "neg": "-{0}"})
+
+    def function(self, row: Function) -> Callable[..., Cell]:
+        return _where if row.name == "where" else _mixed(row)
+
+    def body(self, row: Function) -> Node:
+        return definition(row.name)
+
+    def truth(self, cell: Cell) -> Cell:
+        return super().truth(cell[0]) if isinstance(cell, arb_series) else super().truth(cell)
+
+    def real(self, cell: Cell) -> Cell:
+        return cell if isinstance(cell, arb_series) else super().real(cell)
+
+
+def moving(x: Ball, u: Ball) -> Cell:
+    """x + u*t."""
+    return arb_series([x, u], ctx.cap)
+
+
+def slope(cell: Cell) -> Ball:
+    """The derivative along the direction."""
+    if isinstance(cell, arb_series):
+        return coefficient(cell, 1)
+    return ZERO if not isinstance(cell, arb) or cell.is_finite() else NAN
+
+
+def _where(condition: bool | None, x: Cell, y: Cell) -> Cell:
+    if condition is None:
+        return NAN
+    return x if condition else y
+
+
+@cache
+def _mixed(row: Function) -> Callable[..., Cell]:
+    """The row on balls where nothing moves, on series where something does."""
+    constant = HULL.evaluate(row.name)
+    varying = SERIES.function(row) or _defined(row)
+
+    def run(*cells: Cell) -> Cell:
+        for cell in cells:
+            if type(cell) is arb_series:
+                return varying(*[arb_series([c], _LONG) if type(c) is arb else c for c in cells])
+        return constant(*cells)
+
+    return run
+
+
+def _defined(row: Function) -> Callable[..., Cell]:
+    tree = Call(row.name, tuple(Variable(p.name) for p in row.parameters))
+    program = Program([tree], [p.name for p in row.parameters], SERIES, lambda: (ctx.prec, ctx.cap))
+    return lambda *cells: program(*cells)[0]
+
