@@ -11,6 +11,7 @@ from flint import arb, ctx
 
 from gradcheck_cli.callables.entries import Entries
 from gradcheck_cli.callables.maps import Tensors, direction_of, push
+from gradcheck_cli.callables.outside import OUTSIDE, outside
 from gradcheck_cli.callables.probe import PRECISIONS, WITNESS, Probe, Read, ball
 from gradcheck_cli.callables.runs import Followed, Runs, format_of, numpy
 from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
@@ -28,10 +29,15 @@ class Forward(Probe):
         direction = direction_of(self.map.inputs, self.options.seed)
         outputs, tangents, refusal = push(self.map, direction)
         self._u = np.concatenate([numpy(direction[name]) for name in self.map.inputs])
+        self._outside = outside(self.map, lambda map: push(map, direction)[1].values())
+        if self._outside is not None:
+            self.runs.opaque[OUTSIDE] = None
         self._truths = self._certified(outputs)
         self._shades: dict[str, list[Shade]] = {}
 
         def shade(name: str, index: int) -> Shade:
+            if self._outside is not None:
+                return Shade(arb("nan"), arb("nan"), opaque=(OUTSIDE,))
             if not self._shades:
                 self._shades = self._followed(direction)
             return self._shades[name][index]
@@ -55,6 +61,9 @@ class Forward(Probe):
         return [column(name) for name in outputs]
 
     def _certified(self, outputs: Tensors) -> dict[str, list[Truth | Ball]]:
+        if self._outside == "forward" and self.runs.formula is None:
+            unknown = Truth(Kind.UNKNOWN, text=f"opaque: {OUTSIDE} can't be followed")
+            return {name: [unknown] * y.numel() for name, y in outputs.items()}
         found: dict[str, list[Ball]] = {}
         for bits in PRECISIONS:
             with ctx.workprec(bits):

@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 from flint import arb, ctx
+from torch import Tensor
 
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.callables.entries import Entries
-from gradcheck_cli.callables.maps import Pulled, Row, pull
+from gradcheck_cli.callables.maps import Map, Pulled, Row, pull
+from gradcheck_cli.callables.outside import OUTSIDE, outside
 from gradcheck_cli.callables.probe import LAYERS, PRECISIONS, WITNESS, Probe, ball, paired
 from gradcheck_cli.callables.runs import Cells, Followed, flat, numpy
 from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
@@ -36,6 +38,9 @@ ATTEMPTS: tuple[tuple[int, type[Exact]], ...] = ((128, Precise), (128, Exact), (
 
 LARGE_WAYS = 2
 """Parts into which a direction with more entries than are reported is cut: one wrong entry is wanted, not all."""
+
+SMALL = 64
+"""Inputs with at most so many entries are taken apart wherever constants leave any slack."""
 
 SENSITIVE = 1e-13
 """Relative error of one entry that a direction must be able to show before it certifies."""
@@ -58,8 +63,17 @@ class Reverse(Probe):
         self._missing = np.array([self._absent(p) for p in self._pulled], dtype=bool).reshape(shape)
         self._direction = self._drawn()
         self._shades: dict[int, list[Shade]] = {}
-        self._truths = self._certified()
+        self._faithful = True
+        self._outside = outside(self.map, self._derived)
+        if self._outside is not None:
+            self.runs.opaque[OUTSIDE] = None
+        self._truths = self._certified() if self._outside is None else self._unfollowed()
         return [self._column(k, name) for k in range(len(self.rows)) for name in self.spans]
+
+    def _derived(self, map: Map) -> list[Tensor | None]:
+        leaves = map.leaves()
+        outputs = map(leaves)
+        return [g for row in self.rows for g in pull(outputs, leaves, row).gradients.values()]
 
     def _column(self, k: int, name: str) -> Column:
         x, span, row = self.map.inputs[name], self.spans[name], self.rows[k]
@@ -112,6 +126,8 @@ class Reverse(Probe):
                 outcomes = {k: self._agreement(totals[k], found[k], self._direction, range(self.count)) for k in rows}
             for k in rows:
                 shadows[k] = found[k]
+            if layer is Exact and self.count <= SMALL:
+                break  # what agrees but for the constants' slack is looked at entry by entry
             rows = [k for k in rows if outcomes[k] is not True]
             failed = any(outcomes[k] is False for k in rows)
             if not rows or (failed and layer is Exact):
@@ -120,6 +136,17 @@ class Reverse(Probe):
         still = np.flatnonzero(self._direction == 0).tolist()
         if rows or still:
             self._take_apart(rows, still, shadows, truths)
+        return truths
+
+    def _unfollowed(self) -> list[list[Truth | Ball]]:
+        """The exact side where the shadow of the backward pass can't be trusted: entry by entry; unknown where the forward pass
+        can't be either."""
+        if self._outside == "forward" and self.runs.formula is None:
+            return [[Truth(Kind.UNKNOWN, text=f"opaque: {OUTSIDE} can't be followed")] * self.count for _ in self.rows]
+        nothing: list[list[Ball]] = [[arb("nan")] * self.count for _ in self.rows]
+        truths: list[list[Truth | Ball]] = [list(found) for found in nothing]
+        self._direction = np.ones(self.count)
+        self._take_apart(range(len(self.rows)), (), nothing, truths)
         return truths
 
     def _both_sides(self, layer: type[Exact], rows: Sequence[int]) -> tuple[dict[int, Ball], dict[int, list[Ball]]]:
@@ -164,7 +191,8 @@ class Reverse(Probe):
         """Cut the direction into parts until single entries are left wherever a part disagrees. Of more entries than are
         reported, one is enough; the others are told to be unexamined."""
         deadline = time.monotonic() + self.options.patience
-        ways, width = (LAYERS, LAYERS) if self.count <= self.options.most_entries else (LARGE_WAYS, LARGE_WAYS)
+        large = self.count > self.options.most_entries
+        ways = width = LARGE_WAYS if large else max(LAYERS, SMALL)
         stack = [[i] for i in still]
         if rows:
             stack.append([i for i in range(self.count) if self._direction[i]])
@@ -172,16 +200,17 @@ class Reverse(Probe):
                 for i in stack[-1]:
                     truths[k][i] = _UNEXAMINED
         located = not rows
-        while stack and not (located and (width == LARGE_WAYS or time.monotonic() > deadline) and len(stack[-1]) > 1):
+        while stack and not (located and (large or time.monotonic() > deadline) and len(stack[-1]) > 1):
             parts: list[list[int]] = []
             while stack and len(parts) < width:
                 parts += _split(stack.pop(), ways)
             for part, direction, outputs in self._parts(parts):
                 single = len(part) == 1
                 concerned = range(len(self.rows)) if single and self._direction[part[0]] == 0 else rows
-                wrong = [k for k in concerned if not self._settled(k, part, direction, outputs, shadows[k], truths[k])]
-                located = located or (single and bool(rows) and self._direction[part[0]] != 0)
-                if wrong and not single:
+                wrong = [k for k in concerned if not self._agrees(k, part, direction, outputs, shadows[k], truths[k])]
+                if wrong and single:
+                    located = located or concerned is rows
+                elif wrong:
                     stack.append(part)
 
     def _parts(self, parts: Sequence[list[int]]) -> list[tuple[list[int], Floats, Cells]]:
@@ -197,19 +226,19 @@ class Reverse(Probe):
                 found += self.along(directions[start : start + LAYERS])
         return list(zip(parts, directions, found, strict=True))
 
-    def _settled(
+    def _agrees(
         self, k: int, part: list[int], direction: Floats, outputs: Cells, shadow: list[Ball], truths: list[Truth | Ball]
     ) -> bool:
-        """Enter what is known of a part's entries in one row; False where it has to be cut further."""
+        """Whether the shadow's entries are right in one row; enters what is known of them."""
         with ctx.workprec(PRECISIONS[0]):
             total = paired(self.rows[k], outputs, slope)
             agrees = self._agreement(total, shadow, direction, part)
-        if agrees:
+        if len(part) == 1:
+            truths[part[0]] = self._single(k, direction, total)
+        elif agrees:
             for i in part:
                 truths[i] = shadow[i]
-        elif len(part) == 1:
-            truths[part[0]] = self._single(k, direction, total)
-        return bool(agrees) or len(part) == 1
+        return bool(agrees)
 
     def _single(self, k: int, direction: Floats, total: Ball) -> Truth | Ball:
         """The exact side of one entry of one row: the series along it, else limits from both sides."""
@@ -226,6 +255,8 @@ class Reverse(Probe):
 
     def _shade(self, k: int) -> list[Shade]:
         """What the shadow saw of every entry of a row."""
+        if self._outside is not None:
+            return [Shade(arb("nan"), arb("nan"), opaque=(OUTSIDE,))] * self.count
         if k not in self._shades:
             for bits in PRECISIONS:
                 with ctx.workprec(bits):

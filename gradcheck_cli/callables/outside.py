@@ -1,0 +1,108 @@
+"""Numbers that leave torch and come back (`.numpy()`, `.item()`, `.tolist()`): no operation shows that they depend on inputs.
+
+A run is logged: the contents of every tensor that no operation made, and every float that is an argument. Numbers that appear
+only when the inputs are moved a little are no constants, and what was followed through them can't be trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gradcheck_cli.callables.maps import Map, Tensors
+
+OUTSIDE = "numbers that left torch (.numpy(), .item(), .tolist())"
+
+_STEP = 2.0**-7
+"""Relative step of the inputs: it moves every format."""
+
+
+Derive = Callable[[Map], Iterable[Tensor | None]]
+"""Runs a map and its derivative, and returns the derivative's tensors."""
+
+
+def outside(map: Map, derive: Derive) -> str | None:
+    """The first pass, "forward" or "derivative", that takes in numbers from outside of torch that depend on the inputs."""
+    here = _logged(map, derive)
+    if not any(here):
+        return None
+    moved = {name: x + _STEP * torch.where(x == 0, 1, x) for name, x in map.inputs.items()}
+    there = _logged(replace(map, inputs=moved), derive)
+    constants = here[0] | here[1]
+    return next((word for word, found in zip(("forward", "derivative"), there, strict=True) if not found <= constants), None)
+
+
+def _logged(map: Map, derive: Derive) -> tuple[set[Any], set[Any]]:
+    """What the forward pass, and what the derivative took in besides."""
+    log = _Log()
+    forward: set[Any] = set()
+
+    def call(leaves: Tensors) -> Tensors:
+        log.know(leaves.values())
+        outputs = map.call(leaves)
+        log.take(list(outputs.values()))
+        forward.update(log.found)
+        return outputs
+
+    try:
+        with log:
+            log.take(list(derive(replace(map, call=call))))
+    except Exception:  # beside the point it may be undefined: that shows in the run itself
+        return set(), set()
+    return forward, log.found - forward
+
+
+class _Log(TorchDispatchMode):
+    """`found`: floats, and contents of floating-point tensors, that no operation has made."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: set[Any] = set()
+        self._known: dict[int, Any] = {}
+
+    def know(self, tensors: Iterable[Tensor]) -> None:
+        """Tensors whose contents are accounted for; their storages are kept, so that no address is used again."""
+        for tensor in tensors:
+            if _solid(tensor):
+                storage = tensor.untyped_storage()
+                self._known[storage._cdata] = storage
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.take((args, kwargs))
+        result = func(*args, **(kwargs or {}))
+        _each(result, lambda value: self.know([value]) if isinstance(value, Tensor) else None)
+        return result
+
+    def take(self, values: Any) -> None:
+        """Log what no operation has made, of (nested) arguments or results."""
+        _each(values, self._take)
+
+    def _take(self, value: Any) -> None:
+        if isinstance(value, float):
+            self.found.add(value)
+        elif isinstance(value, Tensor) and _solid(value) and value.untyped_storage()._cdata not in self._known:
+            self.know([value])
+            if value.is_floating_point():
+                with torch.no_grad():
+                    self.found.add(tuple(value.detach().reshape(-1).tolist()))
+
+
+def _solid(tensor: Tensor) -> bool:
+    return tensor.layout is torch.strided and not tensor._is_zerotensor() and tensor.device.type != "meta"
+
+
+def _each(value: Any, do: Callable[[Any], None]) -> None:
+    if isinstance(value, (tuple, list)):
+        for item in value:
+            _each(item, do)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            _each(item, do)
+    else:
+        do(value)
+

@@ -1,0 +1,288 @@
+"""The derivative of any torch function: every entry certified, and what is wrong found, named and measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from gradcheck_cli.callables.entries import Options
+from gradcheck_cli.callables.linear import Found, check_map, check_values
+from gradcheck_cli.callables.maps import Map, every_row, random_row, second
+from gradcheck_cli.report import Check
+from gradcheck_cli.verdict import Cause, Verdict
+
+F64 = torch.float64
+
+
+def tensor(*values: Any, dtype: torch.dtype = F64) -> Tensor:
+    return torch.tensor(values, dtype=dtype)
+
+
+def a_map(function: Callable[..., Tensor], **inputs: Tensor) -> Map:
+    return Map(inputs, lambda leaves: {"y": function(**leaves)})
+
+
+def checked(function: Callable[..., Tensor], rows: bool = False, mode: str = "reverse", **inputs: Tensor) -> Found:
+    map = a_map(function, **inputs)
+    outputs = map(map.leaves())
+    return check_map(map, every_row(outputs) if rows else [random_row(outputs, 0)], Options(), mode=mode)
+
+
+def entries(found: Found) -> list[Check]:
+    return [column.check(i) for column in found.columns for i in range(len(column))]
+
+
+def verdicts(found: Found) -> set[tuple[str, str | None]]:
+    return {(c.verdict.value, None if c.cause is None else c.cause.value) for c in entries(found)}
+
+
+def custom(forward: Callable[[Tensor], Tensor], backward: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """An autograd.Function of one tensor: backward(gradient, x)."""
+
+    class Custom(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return forward(x)
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> Tensor:
+            (x,) = ctx.saved_tensors
+            return backward(gradient, x)
+
+    return Custom.apply  # type: ignore[no-any-return]
+
+
+def silu(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(x)
+
+
+def right(g: Tensor, x: Tensor) -> Tensor:
+    s = torch.sigmoid(x)
+    return g * (s + x * s * (1 - s))
+
+
+def test_the_rows_of_a_jacobian_are_named_and_exact():
+    """d(x*y)[i]/dx[j] is y[i] where i = j and 0 elsewhere."""
+    found = checked(lambda x, y: x * y, rows=True, x=tensor(2, 4), y=tensor(1, 3))
+    by_name = {c.quantity: c for c in entries(found)}
+    assert {n: c.exact for n, c in by_name.items() if "/dx" in n} == {
+        "dy[0]/dx[0]": "1", "dy[0]/dx[1]": "0", "dy[1]/dx[0]": "0", "dy[1]/dx[1]": "3",
+    }  # fmt: skip
+    assert all(c.verdict is Verdict.MATCH for c in by_name.values())
+    assert by_name["dy[1]/dy[1]"].wrt == ("y[1]",)
+
+
+FUNCTIONS: Mapping[str, tuple[Callable[[Tensor], Tensor], Callable[[float], float]]] = {
+    "sin": (torch.sin, math.cos),
+    "exp(sin)": (lambda x: torch.exp(torch.sin(x)), lambda x: math.exp(math.sin(x)) * math.cos(x)),
+    "x**3": (lambda x: x**3, lambda x: 3 * x * x),
+    "log1p(x*x)": (lambda x: torch.log1p(x * x), lambda x: 2 * x / (1 + x * x)),
+    "in place": (lambda x: x.clone().mul_(2).sin_(), lambda x: 2 * math.cos(2 * x)),
+    "control flow": (lambda x: x.sin() if x.sum() > 0 else x.cos(), math.cos),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_right_functions_match_in_every_format(name: str, dtype: str):
+    """Nothing is refuted, and the exact value is the derivative by hand, at the floats of the format."""
+    function, slope = FUNCTIONS[name]
+    x = tensor(0.3, 1.7, -0.9, 2.5, dtype=getattr(torch, dtype))
+    found = checked(function, rows=True, x=x)
+    assert verdicts(found) <= {("match", None), ("imprecise", None)}
+    diagonal = [c for c in entries(found) if c.quantity in {f"dy[{i}]/dx[{i}]" for i in range(4)}]
+    for check, value in zip(diagonal, x.double().tolist(), strict=True):
+        assert float(check.exact or "nan") == pytest.approx(slope(value), rel=1e-13)
+
+
+@pytest.mark.parametrize("error", [10.0**-k for k in range(1, 16)])
+def test_every_relative_error_is_a_wrong_formula(error: float):
+    """A backward off by 1e-1 down to 1e-15 is refuted wherever its error shows in the float."""
+    found = checked(custom(silu, lambda g, x: right(g, x) * (1 + error)), x=tensor(0.5, -1.5, 2.5))
+    if error > 5e-15:
+        assert verdicts(found) == {("mismatch", "formula")}
+    exact = [float(c.exact or "nan") for c in entries(found)]
+    reference = checked(silu, x=tensor(0.5, -1.5, 2.5))
+    assert exact == [float(c.exact or "nan") for c in entries(reference)]
+
+
+@pytest.mark.parametrize("size", [10, 1000, 20_000])
+def test_one_wrong_element_is_found_among_many(size: int):
+    """The direction is cut down to the entry whose derivative is off by 1e-9, and no other is accused."""
+
+    def spoiled(g: Tensor, x: Tensor) -> Tensor:
+        result = right(g, x)
+        result[size // 3] *= 1 + 1e-9
+        return result
+
+    found = checked(custom(silu, spoiled), x=torch.linspace(-2, 2, size, dtype=F64))
+    wrong = [c.quantity for c in entries(found) if c.verdict is Verdict.MISMATCH]
+    assert wrong == [f"d<v,y>/dx[{size // 3}]"]
+
+
+@pytest.mark.parametrize("slip", ["scaled", "zeroed", "shifted", "negated"])
+@pytest.mark.parametrize("size", [100, 5000])
+def test_a_slip_in_all_elements_is_found(slip: str, size: int):
+    """Everything times 1.01, zeroed, shifted by one, negated."""
+    slips = {
+        "scaled": lambda g, x: right(g, x) * 1.01,
+        "zeroed": lambda g, x: torch.zeros_like(g),
+        "shifted": lambda g, x: right(g, x).roll(1),
+        "negated": lambda g, x: -right(g, x),
+    }
+    found = checked(custom(silu, slips[slip]), x=torch.linspace(-2, 2, size, dtype=F64))
+    assert ("mismatch", "formula") in verdicts(found)
+
+
+def test_a_right_custom_backward_matches():
+    """The original of the mutants above isn't refuted, at hard points either."""
+    x = tensor(0.0, 40.0, -40.0, 1e-300, -1e-8, 700.0, -700.0, 5e-324)
+    assert not {c.cause for c in entries(checked(custom(silu, right), x=x))} & {Cause.FORMULA, Cause.KERNEL, Cause.VALUE}
+
+
+def test_rounding_is_told_from_a_wrong_formula():
+    """sigmoid at 40 loses its digits to cancellation: imprecise; the neighbours match."""
+    found = checked(torch.sigmoid, x=tensor(40, 1, -2))
+    assert [c.verdict for c in entries(found)] == [Verdict.IMPRECISE, Verdict.MATCH, Verdict.MATCH]
+
+
+def test_a_trap_is_told_from_a_wrong_formula():
+    """where's branch that isn't taken overflows: nan, by the operation named."""
+    found = checked(lambda x: torch.where(x <= 0, x.exp(), 1 + x), x=tensor(1000, 1, -2))
+    first, *others = entries(found)
+    assert (first.verdict, first.cause) == (Verdict.MISMATCH, Cause.NAN_TRAP)
+    assert all(c.verdict is Verdict.MATCH for c in others)
+
+
+def test_kinks_are_judged_by_both_sides():
+    """abs at 0: both sides are known and 0 is admissible; relu(x) - relu(-x) has a derivative there, and autograd's is not it."""
+    first, *others = entries(checked(torch.abs, rows=True, x=tensor(0, 1)))
+    assert (first.verdict, first.left, first.right) == (Verdict.NONDIFFERENTIABLE, "-1", "1")
+    assert all(c.verdict is Verdict.MATCH for c in others)
+    bad = entries(checked(lambda x: torch.relu(x) - torch.relu(-x), rows=True, x=tensor(0, 1)))[0]
+    assert (bad.verdict, bad.cause, bad.exact) == (Verdict.MISMATCH, Cause.KINK, "1")
+
+
+def test_none_for_a_derivative_that_is_not_zero_is_no_gradient():
+    """A detached factor is missing from the gradient; an input that isn't used is rightly None."""
+    bad = entries(checked(lambda x, y: x * y.detach(), x=tensor(2, 3), y=tensor(5, 7)))
+    assert {(c.wrt[0][0], c.verdict, c.cause) for c in bad} == {
+        ("x", Verdict.MATCH, None), ("y", Verdict.MISMATCH, Cause.NO_GRADIENT),
+    }  # fmt: skip
+    assert verdicts(checked(lambda x, y: x * 2, x=tensor(2, 3), y=tensor(5, 7))) == {("match", None)}
+
+
+def test_forward_mode_is_judged_too():
+    """A jvp rule with a missing factor is refuted, the right one isn't."""
+
+    def with_jvp(factor: float) -> Callable[[Tensor], Tensor]:
+        class Custom(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, x: Tensor) -> Tensor:
+                ctx.save_for_forward(x)
+                return x.sin()
+
+            @staticmethod
+            def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+                (x,) = ctx.saved_tensors
+                return tangent * x.cos() * factor
+
+        return Custom.apply  # type: ignore[no-any-return]
+
+    assert verdicts(checked(with_jvp(1), mode="forward", x=tensor(1, 2))) == {("match", None)}
+    assert verdicts(checked(with_jvp(1.001), mode="forward", x=tensor(1, 2))) == {("mismatch", "formula")}
+    assert verdicts(checked(torch.atan, mode="forward", x=tensor(1, 2))) == {("match", None)}
+
+
+def test_the_double_backward_is_the_derivative_of_the_backward():
+    """A saved intermediate that is detached breaks the second derivative only."""
+
+    class Detached(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.sine = x.detach().sin()
+            ctx.save_for_backward(x)
+            return x.sin() ** 2
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> Tensor:
+            (x,) = ctx.saved_tensors
+            return gradient * 2 * ctx.sine * x.cos()
+
+    for function, expected in ((lambda x: x.sin() ** 2, Verdict.MATCH), (Detached.apply, Verdict.MISMATCH)):
+        map = a_map(function, x=tensor(0.5, 1.5))
+        row = random_row(map(map.leaves()), 1)
+        assert verdicts(check_map(map, [row], Options())) == {("match", None)}
+        twice = second(map, row)
+        found = check_map(twice, [random_row(twice(twice.leaves()), 2)], Options())
+        assert max(entries(found), key=lambda c: c.verdict.severity).verdict is expected
+
+
+def test_an_opaque_operation_is_named_and_undecided():
+    """What has no row in the table of operations is never guessed."""
+    library = torch.library.Library("gradcheck_tests", "FRAGMENT")
+    library.define("mystery(Tensor x) -> Tensor")
+    library.impl("mystery", lambda x: torch.from_numpy(np.sin(x.detach().numpy())), "CPU")
+    function = custom(lambda x: torch.ops.gradcheck_tests.mystery(x), lambda g, x: g * x.cos())
+    found = checked(function, x=tensor(1, 2))
+    assert found.opaque == ("mystery",)
+    assert verdicts(found) == {("undecided", None)}
+    assert all("mystery" in (c.detail or "") for c in entries(found))
+
+
+def sine(layer: Any, inputs: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """The formula sin(x), for any layer."""
+    from gradcheck_cli.language.functions import TABLE
+
+    function = layer.function(TABLE["sin"])
+    return {"y": [function(cell) for cell in inputs["x"]]}
+
+
+def test_a_formula_decides_where_the_code_is_opaque():
+    """With the mathematics given, a right backward behind NumPy passes and one that is off by 1e-3 is refuted."""
+    for factor, expected in ((1, ("match", None)), (1.001, ("mismatch", "formula"))):
+        function = custom(lambda x: torch.from_numpy(np.sin(x.detach().numpy())), lambda g, x, f=factor: g * x.cos() * f)
+        map = a_map(function, x=tensor(1, 2))
+        found = check_map(map, [random_row(map(map.leaves()), 0)], Options(), formula=sine)
+        assert verdicts(found) == {expected}
+
+
+def test_the_forward_is_judged_against_a_formula():
+    """Another function than the formula has the cause `value`; the right one matches."""
+    for function, expected in ((torch.sin, ("match", None)), (lambda x: x.sin() * (1 + 1e-9), ("mismatch", "value"))):
+        (column,) = check_values(a_map(function, x=tensor(1, 2)), sine, Options(), {})
+        assert {(c.verdict.value, c.cause and c.cause.value) for c in map(column.check, range(2))} == {expected}
+
+
+NUMPY = {
+    "numpy": custom(lambda x: torch.from_numpy(np.sin(x.detach().numpy())), lambda g, x: g * x.cos()),
+    "numpy backward": custom(
+        lambda x: x.sin(), lambda g, x: torch.from_numpy(g.numpy() * np.cos(x.numpy()) * np.exp(1e-3) * np.exp(-1e-3))
+    ),
+    "item": lambda x: x * 0 + torch.stack([torch.tensor(math.sin(v.item()), dtype=F64) for v in x]),
+    "list": custom(lambda x: torch.tensor([math.sin(v) for v in x.tolist()], dtype=F64), lambda g, x: g * x.cos()),
+}
+
+
+@pytest.mark.parametrize("name", NUMPY)
+def test_what_leaves_torch_is_not_taken_for_a_constant(name: str):
+    """Numbers that went through NumPy or Python depend on the input without torch's knowledge: never a mismatch by a wrong
+    derivative of a constant."""
+    found = checked(NUMPY[name], x=tensor(1.1, 2.2, 0.7))
+    assert not any(c.verdict is Verdict.MISMATCH for c in entries(found))
+
+
+def test_constants_of_the_code_are_followed():
+    """Tensors and numbers that don't depend on the input are data: the derivative is exact in them."""
+    weights = torch.rand(3, dtype=torch.float32).double() / 3
+    found = checked(lambda x: (x * weights * 0.1).sum() + weights.sum(), x=tensor(1, 2, 3))
+    assert verdicts(found) == {("match", None)}
+    slipped = custom(lambda x: x * weights, lambda g, x: g * weights * (1 + 1e-11))
+    assert verdicts(checked(slipped, x=tensor(1, 2, 3))) == {("mismatch", "formula")}
