@@ -40,6 +40,7 @@ def outside(map: Map, derive: Derive) -> str | None:
 def _logged(map: Map, derive: Derive) -> tuple[set[Any], set[Any]]:
     """What the forward pass, and what the derivative took in besides."""
     log = _Log()
+    log.know(map.inputs.values())
     forward: set[Any] = set()
 
     def call(leaves: Tensors) -> Tensors:

@@ -162,7 +162,7 @@ def test_a_trap_is_told_from_a_wrong_formula():
 
 
 def test_kinks_are_judged_by_both_sides():
-    """abs at 0: both sides are known and 0 is admissible; relu(x) - relu(-x) has a derivative there, and autograd's is not it."""
+    """abs at 0: both sides are known and 0 is admissible; relu(x) - relu(-x) has a derivative there, which autograd misses."""
     first, *others = entries(checked(torch.abs, rows=True, x=tensor(0, 1)))
     assert (first.verdict, first.left, first.right) == (Verdict.NONDIFFERENTIABLE, "-1", "1")
     assert all(c.verdict is Verdict.MATCH for c in others)
