@@ -58,7 +58,7 @@ class Forward(Probe):
                 refusal=refusal,
             ).judged(self.options, self.point)
 
-        return [column(name) for name in outputs]
+        return [column(name) for name, y in outputs.items() if y.numel()]
 
     def _certified(self, outputs: Tensors) -> dict[str, list[Truth | Ball]]:
         if self._outside == "forward" and self.runs.formula is None:
@@ -125,7 +125,7 @@ class Values(Probe):
                 scale=float(np.max(np.abs(found[np.isfinite(found)]), initial=1.0)),
             ).judged(self.options, self.point)
 
-        return [column(name) for name in outputs]
+        return [column(name) for name, y in outputs.items() if y.numel()]
 
 
 def _entry(name: str, index: int) -> Read:

@@ -35,12 +35,12 @@ class Map:
             return {name: y for name, y in self.call(leaves).items() if y.is_floating_point()}
 
     def leaves(self) -> dict[str, Tensor]:
-        """Fresh copies of the inputs that require a gradient (a call may damage them); strides are kept."""
+        """Fresh copies of the inputs that require a gradient (a call may damage them)."""
         return {name: _copy(x).requires_grad_() for name, x in self.inputs.items()}
 
 
 def _copy(x: Tensor) -> Tensor:
-    return x.detach().clone(memory_format=torch.preserve_format)
+    return x.detach().clone()
 
 
 @contextmanager

@@ -37,11 +37,11 @@ def outside(map: Map, derive: Derive) -> str | None:
     return next((word for word, found in zip(("forward", "derivative"), there, strict=True) if not found <= constants), None)
 
 
-def _logged(map: Map, derive: Derive) -> tuple[set[Any], set[Any]]:
+def _logged(map: Map, derive: Derive) -> tuple[set[str | bytes], set[str | bytes]]:
     """What the forward pass, and what the derivative took in besides."""
     log = _Log()
     log.know(map.inputs.values())
-    forward: set[Any] = set()
+    forward: set[str | bytes] = set()
 
     def call(leaves: Tensors) -> Tensors:
         log.know(leaves.values())
@@ -63,7 +63,7 @@ class _Log(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.found: set[Any] = set()
+        self.found: set[str | bytes] = set()
         self._known: dict[int, Any] = {}
 
     def know(self, tensors: Iterable[Tensor]) -> None:
@@ -85,12 +85,12 @@ class _Log(TorchDispatchMode):
 
     def _take(self, value: Any) -> None:
         if isinstance(value, float):
-            self.found.add(value)
+            self.found.add(value.hex())  # nan is nan
         elif isinstance(value, Tensor) and _solid(value) and value.untyped_storage()._cdata not in self._known:
             self.know([value])
             if value.is_floating_point():
-                with torch.no_grad():
-                    self.found.add(tuple(value.detach().reshape(-1).tolist()))
+                bits = value.detach().reshape(-1).contiguous().view(torch.uint8)
+                self.found.add(bits.numpy(force=True).tobytes())
 
 
 def _solid(tensor: Tensor) -> bool:

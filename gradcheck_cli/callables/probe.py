@@ -20,8 +20,8 @@ from gradcheck_cli.exact.truth import Ball, Kind, Truth
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.shadow.directions import Directional, Precise, moving
 
-PRECISIONS = (128, 1024)
-"""Bits at which directions are tried."""
+PRECISIONS = (128, 1280)
+"""Bits at which directions are tried; at the second, what cancels to 0 is certainly below the smallest float."""
 
 WITNESS = 1600
 STEP = 400

@@ -24,7 +24,7 @@ from gradcheck_cli.callables.entries import Entries
 from gradcheck_cli.callables.maps import Map, Pulled, Row, pull
 from gradcheck_cli.callables.outside import OUTSIDE, outside
 from gradcheck_cli.callables.probe import LAYERS, PRECISIONS, WITNESS, Probe, ball, paired
-from gradcheck_cli.callables.runs import Cells, Followed, flat, numpy
+from gradcheck_cli.callables.runs import Cells, Followed, flat, format_of, numpy
 from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
 from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats
@@ -33,7 +33,12 @@ from gradcheck_cli.shadow.directions import Directional, Precise, slope
 from gradcheck_cli.shadow.layers import Exact, Rounded
 from gradcheck_cli.shadow.shade import Shade
 
-ATTEMPTS: tuple[tuple[int, type[Exact]], ...] = ((128, Precise), (128, Exact), (1024, Precise), (1024, Exact))
+ATTEMPTS: tuple[tuple[int, type[Exact]], ...] = (
+    (PRECISIONS[0], Precise),
+    (PRECISIONS[0], Exact),
+    (PRECISIONS[1], Precise),
+    (PRECISIONS[1], Exact),
+)
 """Constants of the code at first as the floats that they are; then as what their author may have meant by them."""
 
 LARGE_WAYS = 2
@@ -61,14 +66,14 @@ class Reverse(Probe):
         shape = (len(self.rows), self.count)
         self._floats = np.array([self._joined(p) for p in self._pulled]).reshape(shape)
         self._missing = np.array([self._absent(p) for p in self._pulled], dtype=bool).reshape(shape)
-        self._direction = self._drawn()
+        self._direction, self._groups = self._drawn()
         self._shades: dict[int, list[Shade]] = {}
         self._faithful = True
         self._outside = outside(self.map, self._derived)
         if self._outside is not None:
             self.runs.opaque[OUTSIDE] = None
         self._truths = self._certified() if self._outside is None else self._unfollowed()
-        return [self._column(k, name) for k in range(len(self.rows)) for name in self.spans]
+        return [self._column(k, name) for k in range(len(self.rows)) for name, x in self.map.inputs.items() if x.numel()]
 
     def _derived(self, map: Map) -> list[Tensor | None]:
         leaves = map.leaves()
@@ -82,7 +87,7 @@ class Reverse(Probe):
             of=row.name,
             wrt=name,
             shape=tuple(x.shape),
-            form=self.form,
+            form=format_of({name: x}),
             kind=self.kind,
             mode="reverse",
             floats=None if self._pulled[k].gradients[name] is None else self._floats[k, span],
@@ -101,41 +106,53 @@ class Reverse(Probe):
     def _absent(self, pulled: Pulled) -> Floats:
         return np.concatenate([np.full(x.numel(), pulled.gradients[n] is None) for n, x in self.map.inputs.items()])
 
-    def _drawn(self) -> Floats:
-        """Odd 20-bit numbers of both signs, scaled by powers of two so that each entry adds a term of about one size; 0 for
-        entries where torch's number isn't finite."""
+    def _drawn(self) -> tuple[Floats, list[list[int]]]:
+        """A direction of odd 20-bit numbers of both signs, scaled by powers of two so that each entry adds a term of about one
+        size, and the entries in groups: those where torch has a number, and those where it has 0, which the others would hide.
+
+        It is 0 where torch's number isn't finite: such entries are looked at one by one.
+        """
         draw = np.random.default_rng(self.options.seed)
         numbers = (2 * draw.integers(2**18, 2**19, self.count) + 1) * draw.choice((-1.0, 1.0), self.count)
         finite = np.isfinite(self._floats)
         sizes = np.max(np.where(finite, np.abs(self._floats), 0.0), axis=0, initial=0.0)
         _, exponents = np.frexp(sizes)
-        direction = np.ldexp(numbers, -np.clip(exponents, -900, 900) - 20)
-        return np.where((~finite & ~self._missing).any(axis=0), 0.0, direction)
+        still = (~finite & ~self._missing).any(axis=0)
+        direction = np.where(still, 0.0, np.ldexp(numbers, -np.clip(exponents, -900, 900) - 20))
+        groups = [np.flatnonzero(~still & (sizes != 0)).tolist(), np.flatnonzero(~still & (sizes == 0)).tolist()]
+        return direction, [group for group in groups if group]
 
     # -- certifying -------------------------------------------------------------------------------------------------
 
     def _certified(self) -> list[list[Truth | Ball]]:
         """The exact side of every entry of every row."""
         rows, failed = list(range(len(self.rows))), False
-        shadows: list[list[Ball]] = [[] for _ in self.rows]
-        for bits, layer in ATTEMPTS:
+        shadows: list[list[Ball]] = [[arb(0)] * self.count for _ in self.rows]
+        suspects: set[int] = set()
+        for bits, layer in ATTEMPTS if self._groups else ():
             if failed and layer is Precise:
                 continue  # it disagrees for certain: more precision changes nothing
             with ctx.workprec(bits):
                 totals, found = self._both_sides(layer, rows)
-                outcomes = {k: self._agreement(totals[k], found[k], self._direction, range(self.count)) for k in rows}
+                outcomes = {
+                    (k, g): self._agreement(totals[k][g], found[k], self._direction, group, layer is Precise)
+                    for k in rows
+                    for g, group in enumerate(self._groups)
+                }
             for k in rows:
                 shadows[k] = found[k]
+            doubted = [key for key, outcome in outcomes.items() if outcome is not True]
+            suspects = {i for _, g in doubted for i in self._groups[g]}
             if layer is Exact and self.count <= SMALL:
                 break  # what agrees but for the constants' slack is looked at entry by entry
-            rows = [k for k in rows if outcomes[k] is not True]
-            failed = any(outcomes[k] is False for k in rows)
+            rows = sorted({k for k, _ in doubted})
+            failed = any(outcomes[key] is False for key in doubted)
             if not rows or (failed and layer is Exact):
                 break
         truths: list[list[Truth | Ball]] = [list(found) for found in shadows]
         still = np.flatnonzero(self._direction == 0).tolist()
         if rows or still:
-            self._take_apart(rows, still, shadows, truths)
+            self._take_apart(rows, still, sorted(suspects) or self._groups[0], shadows, truths)
         return truths
 
     def _unfollowed(self) -> list[list[Truth | Ball]]:
@@ -146,22 +163,25 @@ class Reverse(Probe):
         nothing: list[list[Ball]] = [[arb("nan")] * self.count for _ in self.rows]
         truths: list[list[Truth | Ball]] = [list(found) for found in nothing]
         self._direction = np.ones(self.count)
-        self._take_apart(range(len(self.rows)), (), nothing, truths)
+        self._take_apart(range(len(self.rows)), (), range(self.count), nothing, truths)
         return truths
 
-    def _both_sides(self, layer: type[Exact], rows: Sequence[int]) -> tuple[dict[int, Ball], dict[int, list[Ball]]]:
-        """<v, J u> from series and J'v from the shadow, for some rows."""
-        chosen, layers, cells = [self.rows[k] for k in rows], [layer()], [self.runs.exact]
-        if self.runs.formula is None:
-            with terms(2):
-                layers, cells = [*layers, Directional()], [*cells, self.moved(self._direction)]
-                run = self.runs.backward(layers, cells, chosen, kept=1)
-            outputs = run.outputs[1]
-        else:
-            run = self.runs.backward(layers, cells, chosen, kept=1)
-            (outputs,) = self.along([self._direction])
-        totals = {k: paired(self.rows[k], outputs, slope) for k in rows}
+    def _both_sides(self, layer: type[Exact], rows: Sequence[int]) -> tuple[dict[int, list[Ball]], dict[int, list[Ball]]]:
+        """<v, J u> from series for each group, and J'v from the shadow, for some rows."""
+        chosen, directions = [self.rows[k] for k in rows], [self._only(group) for group in self._groups]
+        with terms(2):
+            moving_inputs = [self.moved(u) for u in directions] if self.runs.formula is None else []
+            layers = [layer(), *(Directional() for _ in moving_inputs)]
+            run = self.runs.backward(layers, [self.runs.exact, *moving_inputs], chosen, kept=1)
+        outputs = run.outputs[1:] or self.along(directions)
+        totals = {k: [paired(self.rows[k], cells, slope) for cells in outputs] for k in rows}
         return totals, {k: self._cells(run.gradients[i][0]) for i, k in enumerate(rows)}
+
+    def _only(self, group: Sequence[int]) -> Floats:
+        """The direction along some entries."""
+        direction = np.zeros(self.count)
+        direction[list(group)] = self._direction[list(group)]
+        return direction
 
     def _cells(self, gradients: Mapping[str, list[Any] | None]) -> list[Any]:
         found: list[Any] = []
@@ -170,34 +190,44 @@ class Reverse(Probe):
             found += [arb(0)] * x.numel() if cells is None else cells
         return found
 
-    def _agreement(self, total: Ball, cells: Sequence[Ball], direction: Floats, indices: Sequence[int]) -> bool | None:
-        """Whether <J'v, u> over some entries is `total`: None where the balls can't tell."""
+    def _agreement(
+        self, total: Ball, cells: Sequence[Ball], direction: Floats, indices: Sequence[int], tight: bool
+    ) -> bool | None:
+        """Whether <J'v, u> over some entries is `total`: None where the balls can't tell, or (`tight`) don't hold each entry to
+        TIGHT bits."""
         steps = direction.tolist()
-        products = [cells[i] * steps[i] for i in indices if steps[i]]
-        difference = total - sum(products, arb(0))
+        difference = total - sum((cells[i] * steps[i] for i in indices), arb(0))
         if not difference.is_finite():
             return None
         if not difference.contains(0):
             return False
-        sensitivity = float(difference.rad()) * 4  # a term is at least 1/4 where its entry isn't 0
-        if sensitivity > SENSITIVE * max(1.0, len(products) / 100):
+        if tight and not all(_tight(cells[i]) for i in indices):
+            return None
+        sensitivity = float(difference.rad()) * 4  # a term is at least 1/4 where torch's number isn't 0
+        if sensitivity > SENSITIVE * max(1.0, len(indices) / 100):
             return None
         self.sensitivity = max(self.sensitivity, sensitivity)
         return True
 
     def _take_apart(
-        self, rows: Sequence[int], still: Sequence[int], shadows: list[list[Ball]], truths: list[list[Truth | Ball]]
+        self,
+        rows: Sequence[int],
+        still: Sequence[int],
+        suspects: Sequence[int],
+        shadows: list[list[Ball]],
+        truths: list[list[Truth | Ball]],
     ) -> None:
-        """Cut the direction into parts until single entries are left wherever a part disagrees. Of more entries than are
-        reported, one is enough; the others are told to be unexamined."""
+        """Cut the direction along `suspects` into parts until single entries are left wherever a part disagrees in one of
+        `rows`, and look at the entries `still` in every row. Of more entries than are reported, one is enough; the others are
+        told to be unexamined."""
         deadline = time.monotonic() + self.options.patience
         large = self.count > self.options.most_entries
         ways = width = LARGE_WAYS if large else max(LAYERS, SMALL)
         stack = [[i] for i in still]
         if rows:
-            stack.append([i for i in range(self.count) if self._direction[i]])
+            stack.append(list(suspects))
             for k in rows:
-                for i in stack[-1]:
+                for i in suspects:
                     truths[k][i] = _UNEXAMINED
         located = not rows
         while stack and not (located and (large or time.monotonic() > deadline) and len(stack[-1]) > 1):
@@ -232,7 +262,7 @@ class Reverse(Probe):
         """Whether the shadow's entries are right in one row; enters what is known of them."""
         with ctx.workprec(PRECISIONS[0]):
             total = paired(self.rows[k], outputs, slope)
-            agrees = self._agreement(total, shadow, direction, part)
+            agrees = self._agreement(total, shadow, direction, part, tight=False)
         if len(part) == 1:
             truths[part[0]] = self._single(k, direction, total)
         elif agrees:
@@ -247,7 +277,7 @@ class Reverse(Probe):
             if bits > PRECISIONS[0]:
                 with ctx.workprec(bits):
                     total = paired(row, self.along([direction])[0], slope)
-            if total.is_finite() and (total.rel_accuracy_bits() >= TIGHT or total.abs_upper() < TINY):
+            if _tight(total):
                 return total
         return self.singular(direction, lambda cells: paired(row, cells, ball))
 
@@ -284,6 +314,10 @@ class Reverse(Probe):
             products = [regular(self._truths[k][i]).ball * float(direction[i]) for i in indices]
             size = sum((abs(p) for p in products), arb(2) ** -WITNESS)
             return self.confirms(direction, [(lambda cells: paired(row, cells, ball), sum(products, arb(0)), size)])
+
+
+def _tight(cell: Ball) -> bool:
+    return bool(cell.is_finite() and (cell.rel_accuracy_bits() >= TIGHT or cell.abs_upper() < TINY))
 
 
 def _near(cell: Ball, value: float, roundoff: float) -> bool:

@@ -286,3 +286,45 @@ def test_constants_of_the_code_are_followed():
     assert verdicts(found) == {("match", None)}
     slipped = custom(lambda x: x * weights, lambda g, x: g * weights * (1 + 1e-11))
     assert verdicts(checked(slipped, x=tensor(1, 2, 3))) == {("mismatch", "formula")}
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-100, 1e-300])
+def test_a_zeroed_gradient_is_found_however_small(size: float):
+    """Entries where torch has 0 are certified apart from the others, which would hide them."""
+
+    def zeroed(g: Tensor, x: Tensor) -> Tensor:
+        result = g * x.cos() * torch.tensor([1.0, 1.0, size], dtype=F64)
+        return result * tensor(1, 1, 0)
+
+    function = custom(lambda x: x.sin() * torch.tensor([1.0, 1.0, size], dtype=F64), zeroed)
+    assert [c.verdict for c in entries(checked(function, x=tensor(1, 2, 3)))] == [
+        Verdict.MATCH, Verdict.MATCH, Verdict.MISMATCH,
+    ]  # fmt: skip
+
+
+def test_what_cancels_to_zero_is_zero():
+    """The derivative of sin**2 + cos**2 is certified to be 0 at every entry, and rounding explains what torch has."""
+    found = checked(lambda x: x.sin() ** 2 + x.cos() ** 2, x=torch.linspace(-3, 3, 50, dtype=F64))
+    assert {v for v, _ in verdicts(found)} <= {"match", "imprecise"}
+    assert {c.exact for c in entries(found)} == {"0"}
+
+
+def test_each_input_is_judged_in_its_own_format():
+    """Next to a float32 input, a float64 one still has to be right to float64."""
+
+    class Mixed(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
+            ctx.save_for_backward(x, w)
+            return x.sin() * 2 + w.double()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+            x, _ = ctx.saved_tensors
+            return gradient * x.cos() * 2 * (1 + 1e-9), gradient.float()
+
+    found = checked(Mixed.apply, x=tensor(1, 2), w=tensor(1, 2, dtype=torch.float32))
+    assert [(c.wrt[0][0], c.dtype, c.verdict) for c in entries(found)] == [
+        ("x", "float64", Verdict.MISMATCH), ("x", "float64", Verdict.MISMATCH),
+        ("w", "float32", Verdict.MATCH), ("w", "float32", Verdict.MATCH),
+    ]  # fmt: skip
