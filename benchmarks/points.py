@@ -62,12 +62,13 @@ def compare(name: str, points: int, rounds: int) -> list[object]:
         for number in numbers:
             bare(number)
 
-    report = check_grad(text, at={"x": x})
-    check_grad(text, at={"x": x[:10]})
+    at = [{"x": value} for value in x.tolist()]
+    report = check_grad(text, at=at)
+    check_grad(text, at=at[:10])
     took = alternating(
         {
             "mpmath": evaluate,
-            "gradcheck": lambda: check_grad(text, at={"x": x}),
+            "gradcheck": lambda: check_grad(text, at=at),
             "torch": lambda: torch.autograd.gradcheck(function, (few,), raise_exception=False),
         },
         rounds,
@@ -82,9 +83,8 @@ def compare(name: str, points: int, rounds: int) -> list[object]:
 
 MEMORY = """
 import resource, sys
-import numpy as np
 from gradcheck_cli import check_grad
-check_grad(sys.argv[1], at={"x": np.random.default_rng(0).normal(scale=2.0, size=int(sys.argv[2]))})
+check_grad(sys.argv[1], at=f"x=linspace(-4,4,{sys.argv[2]})")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

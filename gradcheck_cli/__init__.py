@@ -9,29 +9,48 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradcheck_cli.api import check_chain, check_grad, check_mixed
-    from gradcheck_cli.errors import InputError, VerdictError
+    from gradcheck_cli.api import (
+        check_chain,
+        check_function,
+        check_grad,
+        check_hessian,
+        check_jacobian,
+        check_mixed,
+        check_model,
+    )
+    from gradcheck_cli.callables.dropin import GradcheckError, gradcheck, gradgradcheck
+    from gradcheck_cli.errors import InputError, UndecidedWarning, VerdictError
     from gradcheck_cli.report import Check, Report
     from gradcheck_cli.verdict import Cause, Verdict
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "check_chain": "api", "check_mixed": "api", "check_grad": "api", "Report": "report", "Check": "report",
+    "check_chain": "api", "check_mixed": "api", "check_grad": "api", "check_jacobian": "api", "check_hessian": "api",
+    "check_function": "api", "check_model": "api", "gradcheck": "callables.dropin", "gradgradcheck": "callables.dropin",
+    "GradcheckError": "callables.dropin", "UndecidedWarning": "errors", "Report": "report", "Check": "report",
     "Verdict": "verdict", "Cause": "verdict", "InputError": "errors", "VerdictError": "errors",
 }  # fmt: skip
 
 __all__ = [
     "Cause",
     "Check",
+    "GradcheckError",
     "InputError",
     "Report",
+    "UndecidedWarning",
     "Verdict",
     "VerdictError",
     "__version__",
     "check_chain",
+    "check_function",
     "check_grad",
+    "check_hessian",
+    "check_jacobian",
     "check_mixed",
+    "check_model",
+    "gradcheck",
+    "gradgradcheck",
 ]
 
 

@@ -6,36 +6,37 @@ Nothing here imports torch or SymPy before the whole input has been checked.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from fractions import Fraction
-from itertools import combinations_with_replacement
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations_with_replacement, product
 from itertools import permutations as orders_of
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.functions import NAMES
-from gradcheck_cli.language.parser import parse_stage
-from gradcheck_cli.language.points import parse_points
-from gradcheck_cli.language.tree import Node, Variable, walk
-from gradcheck_cli.problem import MAX_ORDER, MODES, Chain, Claim, Limits, Problem, derivative_name, link
+from gradcheck_cli.language.points import parse_points, split
+from gradcheck_cli.problem import MAX_ORDER, MODES, Chain, Limits, Problem, link
+from gradcheck_cli.tasks import MAX_DERIVATIVES, Asked, Entries, Wrt, claims_of, every, listed, task_of, with_labels
 
 if TYPE_CHECKING:
     from gradcheck_cli.report import Report
 
 MAX_PERMUTATIONS = 120
-MAX_DERIVATIVES = 1_000
 
 Progress = Callable[[int, int, str], None]
 """Called with how much is done, of how much, and a word for the reader."""
 
 At = str | Sequence[str | Mapping[str, Any]] | Mapping[str, Any]
 Domain = str | Sequence[str] | Mapping[str, tuple[float, float] | str]
+Shapes = str | Sequence[str] | Mapping[str, Sequence[int]]
 
 
 class Options(TypedDict, total=False):
     """What every check takes. None means the default.
 
-    at          points: {"x": 1}, [{"x": 1}, {"x": 2}], {"x": [1, 2]}, "x=pi/4,y=2", "x=linspace(0,1,5)"
+    at          points: {"x": 1}, [{"x": 1}, {"x": 2}], "x=pi/4,y=2", "x=linspace(0,1,5)"; a list or an array is a vector or a
+                matrix: {"x": [1, 2]}, "A=[[1,2],[3,4]]"
+    shape       of inputs that are arrays, where no point is given: {"x": (3, 4)}, "x=3,4", ["x=3,4", "y=4"]
     sample      number of seeded samples (20 where no point is given)
     domain      where to sample: {"x": (0, 5)} or "x=0:5"; closed
     seed        of the samples (0)
@@ -53,6 +54,7 @@ class Options(TypedDict, total=False):
     """
 
     at: At | None
+    shape: Shapes | None
     sample: int | None
     domain: Domain | None
     seed: int | None
@@ -77,46 +79,212 @@ def check_chain(expressions: str | Sequence[str], **options: Unpack[Options]) ->
     """
     chain = _chain(expressions)
     names = [stage.name for stage in reversed(chain.stages)] + list(chain.inputs)
-    derivatives = [(name,) for name in names]
-    return _run("chain", chain, derivatives, derivatives, "reverse", local=True, **options)
+    derivatives = Asked(lambda entries: [(e,) for e in every(names, entries)], depending=True)
+    return _run("chain", [chain], derivatives, "reverse", local=True, **options)
 
 
 def check_mixed(
     expression: str, wrt: str | Sequence[str], *, permutations: bool | None = None, **options: Unpack[Options]
 ) -> Report:
-    """The mixed partial derivative with respect to `wrt` ("x,y" or ["x", "y"]), in that order, and every prefix of it.
+    """The mixed partial derivative with respect to `wrt` ("x,y", "x[0],y[1]" or ["x", "y"]) in that order, and every prefix of
+    it.
 
     `permutations`: check every other order of differentiation too (by default, where there are just two names).
     """
     chain = _chain(expression, "f")
-    order = _names(wrt, chain)
-    derivatives = [order[: i + 1] for i in range(len(order))]
-    if permutations or (permutations is None and len(order) == 2):
-        derivatives += _other_orders(order)
-    return _run("mixed", chain, derivatives, [order], "grad", **options)
+
+    def asked(entries: Entries) -> list[Wrt]:
+        order = _names(wrt, every(chain.inputs, entries))
+        derivatives = [order[: i + 1] for i in range(len(order))]
+        if permutations or (permutations is None and len(order) == 2):
+            derivatives += _other_orders(order)
+        return derivatives
+
+    def claimable(entries: Entries) -> list[Wrt]:
+        return [_names(wrt, every(chain.inputs, entries))]
+
+    return _run("mixed", [chain], Asked(asked, claimable), "grad", **options)
 
 
 def check_grad(expression: str, *, order: int = 1, **options: Unpack[Options]) -> Report:
-    """All partial derivatives up to `order`: 1 the gradient, 2 the Hessian too, at most 6."""
+    """All partial derivatives up to `order`: 1 the gradient, 2 the Hessian too, at most 6.
+
+    An expression whose value is an array has one row of the Jacobian for each entry.
+    """
     chain = _chain(expression, "f")
     if not 1 <= order <= MAX_ORDER:
         raise InputError(f"the order must be from 1 to {MAX_ORDER}: {order}")
-    count = math.comb(len(chain.inputs) + order, order) - 1
-    if count > MAX_DERIVATIVES:
-        raise InputError(f"{count:,} derivatives are too many: at most {MAX_DERIVATIVES:,} are checked")
-    derivatives = [d for k in range(1, order + 1) for d in combinations_with_replacement(chain.inputs, k)]
-    return _run("grad", chain, derivatives, [(name,) for name in chain.inputs], "grad", **options)
+
+    def asked(entries: Entries) -> list[Wrt]:
+        inputs = every(chain.inputs, entries)
+        count = math.comb(len(inputs) + order, order) - 1
+        if count > MAX_DERIVATIVES and order > 1:
+            raise InputError(f"{count:,} derivatives are too many: at most {MAX_DERIVATIVES:,} are checked")
+        return [d for k in range(1, order + 1) for d in combinations_with_replacement(inputs, k)]
+
+    return _run("grad", [chain], Asked(asked), "grad", **options)
+
+
+def check_jacobian(expressions: str | Sequence[str], **options: Unpack[Options]) -> Report:
+    """The derivative of every entry of every output by every entry of every input.
+
+    Several expressions are several outputs, f1, f2 and so on, or as they are named ("u = x*y").
+    """
+    texts = [expressions] if isinstance(expressions, str) else list(expressions)
+    outputs = ["f"] if len(texts) == 1 else [f"f{i}" for i in range(1, len(texts) + 1)]
+    chains = [_chain(text, output) for text, output in zip(texts, outputs, strict=True)]
+    if not chains:
+        raise InputError("there is no expression: give at least one")
+    inputs = dict.fromkeys(name for chain in chains for name in chain.inputs)
+    for i, chain in enumerate(chains):
+        if chain.output in inputs or chain.output in [c.output for c in chains[:i]]:
+            taken = "an input of another" if chain.output in inputs else "another output"
+            raise InputError(f"an output can't be called {chain.output!r}: {taken} is called so", texts[i], 0)
+    return _run("jacobian", chains, Asked(lambda entries: [(e,) for e in every(inputs, entries)]), "grad", **options)
+
+
+def check_hessian(expression: str, **options: Unpack[Options]) -> Report:
+    """All second derivatives of an expression, in both orders; of every entry, where its value is an array."""
+    chain = _chain(expression, "f")
+
+    def asked(entries: Entries) -> list[Wrt]:
+        inputs = every(chain.inputs, entries)
+        if len(inputs) ** 2 > MAX_DERIVATIVES:
+            raise InputError(f"{len(inputs) ** 2:,} derivatives are too many: at most {MAX_DERIVATIVES:,} are checked")
+        return list(product(inputs, repeat=2))
+
+    return _run("hessian", [chain], Asked(asked), "grad", **options)
+
+
+def check_function(
+    function: str | Callable[..., Any],
+    *,
+    at: Any = None,
+    shape: Shapes | None = None,
+    settings: str | Sequence[str] | Mapping[str, Any] | None = None,
+    formula: str | None = None,
+    order: int = 1,
+    sample: int | None = None,
+    domain: Domain | None = None,
+    seed: int | None = None,
+    mode: str | Sequence[str] | None = None,
+    dtype: str | Sequence[str] | None = None,
+    device: str = "cpu",
+    rtol: float | None = None,
+    atol: float | None = None,
+    ulps: float | None = None,
+    strict: bool = False,
+    timeout: float = 600.0,
+    verbose: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """A function of tensors: its gradient by every tensor, and the rules around a custom backward.
+
+    function    "FILE.py:NAME", "package.module:NAME", or the object: a function, a torch.nn.Module, a torch.autograd.Function
+                or its apply
+    at, shape   of its parameters, by name; tensors too: {"x": torch.ones(3)}. Tensors of integers are handed over as they are
+    settings    arguments that are no tensors to differentiate by: {"dim": 1}, "dim=1"
+    formula     what the function ought to compute: "x*sigmoid(x)"; then its values are judged too
+    order       2: the derivative of the gradient too
+    verbose     every output entry by itself too, where they are few
+    sample      number of seeded points (3 where none is given)
+    mode        reverse, forward; several, or "all"
+    dtype       float64, or that of given tensors
+
+    The other options are those of every check.
+    """
+    from gradcheck_cli.callables.loading import load, target
+
+    loaded = load(function) if isinstance(function, str) else function
+    modes, formats = _choices(mode or "reverse", ("reverse", "forward"), "mode"), _formats(dtype or ())
+    limits = Limits(_limit("rtol", rtol), _limit("atol", atol), _limit("ulps", ulps))
+    _limit("timeout", timeout)
+    from gradcheck_cli.callables.function import Question as Asked
+    from gradcheck_cli.callables.function import report
+    from gradcheck_cli.callables.inputs import Wanted
+
+    named = target(loaded, function if isinstance(function, str) else getattr(function, "__name__", type(function).__name__))
+    wanted = Wanted(at, shape, sample, domain, seed, settings)
+    asked = Asked(named, wanted, formula, order, modes, formats, device, limits, jacobian=verbose)
+    return report(asked, strict=strict, timeout=timeout, progress=progress)
+
+
+def check_model(
+    model: Any,
+    *,
+    input: Any = None,
+    at: Any = None,
+    layer: str | int | None = None,
+    neuron: int | str | Sequence[int] | None = None,
+    wrt: str | None = None,
+    loss: str | Callable[[Any], Any] | None = None,
+    cotangent: Any = None,
+    train: bool = False,
+    seed: int | None = None,
+    dtype: str | Sequence[str] | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    ulps: float | None = None,
+    strict: bool = False,
+    timeout: float = 600.0,
+    verbose: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """A network: every layer by itself and in its place; with `layer` or `neuron` the Jacobian of these outputs.
+
+    model       "Linear(10, 5) | ReLU()", "FILE.py:NAME", or a torch.nn.Module, or a function that returns one
+    input       sizes (4, 10), or tensors: one, several in order, or by the names of the parameters of `forward`; by default
+                of the shape that the first layer takes, seeded
+    at          values: {"x": [1, 2]}, "x=[1,2]"
+    layer       whose output is differentiated: "0", "encoder.1"; by default the network's
+    neuron      one entry of that output: 2, (1, 2)
+    wrt         input, parameters or all (all; with `layer` or `neuron`: input)
+    loss        a formula of y, "mean(y**2)", or a callable that takes what the network returns and gives one number
+    cotangent   random, ones, or numbers of the output's shape: the combination of outputs that is differentiated
+    train       training mode instead of evaluation: dropout with one mask, batch statistics (False)
+    seed        of weights, input and masks: torch.manual_seed (0)
+    dtype       float64 for a text, else that of the module's parameters; several
+
+    The other options are those of every check. The module itself doesn't change.
+    """
+    from gradcheck_cli.callables import request
+
+    known, text = request.model(model)
+    asked = request.Request(
+        model=known,
+        text=text,
+        given=request.inputs(input, at, nearest_double),
+        layer=None if layer is None else str(layer),
+        neuron=request.neuron(neuron),
+        wrt=wrt,
+        loss=request.loss(loss),
+        cotangent=request.cotangent(cotangent, nearest_double),
+        training=train,
+        seed=0 if seed is None else seed,
+        dtypes=_formats(dtype or ("float64" if isinstance(model, str) else ())),
+        limits=Limits(_limit("rtol", rtol), _limit("atol", atol), _limit("ulps", ulps)),
+    )
+    _limit("timeout", timeout)
+    from gradcheck_cli.callables.model import report
+
+    return report(asked, strict=strict, timeout=timeout, progress=progress)
+
+
+def _formats(given: str | Sequence[str]) -> tuple[str, ...]:
+    from gradcheck_cli.floats import FORMATS  # NumPy, which an error above does without
+
+    return _choices(given, tuple(FORMATS), "dtype")
 
 
 def _run(
     command: str,
-    chain: Chain,
-    derivatives: Sequence[tuple[str, ...]],
-    claimable: Sequence[tuple[str, ...]],
+    chains: Sequence[Chain],
+    asked: Asked,
     default_mode: str,
     *,
     local: bool = False,
     at: At | None = None,
+    shape: Shapes | None = None,
     sample: int | None = None,
     domain: Domain | None = None,
     seed: int | None = None,
@@ -134,7 +302,10 @@ def _run(
     progress: Progress | None = None,
 ) -> Report:
     """Check every option, build the Problem and hand it to the engine."""
-    points = parse_points(at, chain.inputs, sample=sample, domain=domain, seed=seed, evaluate=_nearest_double)
+    inputs = list(dict.fromkeys(name for chain in chains for name in chain.inputs))
+    points = parse_points(at, inputs, shape=shape, sample=sample, domain=domain, seed=seed, evaluate=nearest_double)
+    chains, points = with_labels(chains, points)
+    tasks = [task_of(chain, points, asked) for chain in chains]
     from gradcheck_cli.floats import FORMATS  # NumPy, which an error above does without
 
     formats = _choices(dtype or "float64", tuple(FORMATS), "dtype")
@@ -142,14 +313,13 @@ def _run(
         points.count(FORMATS[name])
     problem = Problem(
         command=command,
-        chain=chain,
-        derivatives=tuple(derivatives),
+        tasks=tuple(tasks),
         points=points,
         local=local,
         formats=formats,
         modes=_choices(mode or default_mode, MODES, "mode"),
         device=device,
-        claim=None if claim is None else _claim(claim, chain, claimable),
+        claims=() if claim is None else claims_of(claim, tasks, asked),
         limits=Limits(_limit("rtol", rtol), _limit("atol", atol), _limit("ulps", ulps)),
         strict=strict,
         timeout=_limit("timeout", timeout) or 600.0,
@@ -193,18 +363,16 @@ def _row(name: str) -> str:
     return NAMES[name]
 
 
-def _names(wrt: str | Sequence[str], chain: Chain) -> tuple[str, ...]:
-    """The inputs in "x,y" or ["x", "y"]."""
+def _names(wrt: str | Sequence[str], inputs: Sequence[str]) -> Wrt:
+    """The inputs, or entries of inputs, in "x,y", "x[0],y[1]" or ["x", "y"]."""
     text = wrt if isinstance(wrt, str) else ",".join(wrt)
     names: list[str] = []
-    offset = 0
-    for piece in text.split(","):
-        name, at = piece.strip(), offset + len(piece) - len(piece.lstrip())
-        if name not in chain.inputs:
-            message = f"{name!r} is not an input (there is {_listed(chain.inputs)})" if name else "a name is missing"
+    for piece, offset in split(text, 0):
+        name, at = "".join(piece.split()), offset + len(piece) - len(piece.lstrip())
+        if name not in inputs:
+            message = f"{name!r} is not an input (there is {listed(inputs)})" if name else "a name is missing"
             raise InputError(message, text, min(at, len(text)))
         names.append(name)
-        offset += len(piece) + 1
     if len(names) > MAX_ORDER:
         raise InputError(f"derivatives up to order {MAX_ORDER} are checked, not {len(names)}", text, 0)
     return tuple(names)
@@ -217,60 +385,3 @@ def _other_orders(order: tuple[str, ...]) -> list[tuple[str, ...]]:
     if count > MAX_PERMUTATIONS:
         raise InputError(f"{', '.join(order)} has {count} orders; at most {MAX_PERMUTATIONS} are checked")
     return [p for p in dict.fromkeys(orders_of(order)) if p != order]
-
-
-def _claim(text: str, chain: Chain, claimable: Sequence[tuple[str, ...]]) -> Claim:
-    """`name=formula`, or the formula alone where only one derivative can be meant."""
-    name, tree = parse_stage(text)
-    wrt = (name,) if name is not None else claimable[0]
-    if wrt not in claimable or (name is None and len(claimable) > 1):
-        if len(claimable) == 1:
-            message = f"give the formula alone: it is claimed to be {derivative_name(chain.output, claimable[0])}"
-        else:
-            what = "say which derivative this is" if name is None else f"nothing is differentiated by {name!r}"
-            message = f"{what}: name=formula, where name is one of {_listed(name for (name,) in claimable)}"
-        raise InputError(message, text, len(text) - len(text.lstrip()))
-    allowed = [*chain.inputs, *(stage.name for stage in chain.stages)]
-    for node in walk(tree):
-        if isinstance(node, Variable) and node.name not in allowed:
-            message = f"{node.name!r} is neither an input nor a stage (there is {_listed(allowed)})"
-            raise InputError(message, text, node.position)
-    return Claim(text, wrt, tree)
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-
-
-def _nearest_double(tree: Node) -> float:
-    """The nearest double to a constant, certified; nan where it has no real value, an infinity beyond the doubles."""
-    from flint import ctx
-
-    from gradcheck_cli.algebra.balls import PLAIN
-    from gradcheck_cli.algebra.program import Program
-
-    program = Program([tree], (), PLAIN, key=lambda: ctx.prec)
-    low = high = math.nan
-    for bits in (128, 512, 2048, 8192):
-        with ctx.workprec(bits):
-            (ball,) = program()
-            if not ball.is_nan():
-                low, high = _double(ball.lower()), _double(ball.upper())
-                if low == high:
-                    return low + 0.0  # no negative zero
-    return low if math.nextafter(low, high) == high else math.nan
-
-
-def _double(point: Any) -> float:
-    """The nearest double to a flint number of radius 0."""
-    if not point.is_finite():
-        return math.inf if point > 0 else -math.inf
-    mantissa, exponent = (int(part) for part in point.man_exp())
-    size = abs(mantissa).bit_length() + exponent
-    if size < -1100 or size > 1100:
-        return math.copysign(0.0 if size < 0 else math.inf, mantissa)
-    try:
-        return float(mantissa * Fraction(2) ** exponent)
-    except OverflowError:
-        return math.copysign(math.inf, mantissa)

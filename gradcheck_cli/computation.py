@@ -1,5 +1,5 @@
-"""One chain in one format and mode, at many points: torch runs once, the exact side encloses, entries within a few ulps match
-at once, and the rest is followed by the shadow and judged.
+"""One number's derivatives in one format and mode, at many points: torch runs once, the exact side encloses, entries within a
+few ulps match at once, and the rest is followed by the shadow and judged.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import numpy.typing as npt
 import torch
 from flint import ctx
 
-from gradcheck_cli.autograd.modes import Outcome, TorchChain, Wrt
-from gradcheck_cli.exact.derivative import LONGEST_CHAIN, chain_formula
+from gradcheck_cli.autograd.modes import TorchChain, Wrt
+from gradcheck_cli.exact.derivative import LONGEST_CHAIN, SHORT, chain_formula
 from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.exact.stalls import stalled
 from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.lowering import refine
 from gradcheck_cli.problem import Chain, Limits, derivative_name
 from gradcheck_cli.report import VERDICTS, Column, Detail, decimal, interval
 from gradcheck_cli.shadow.follow import formula, shades
@@ -33,6 +34,11 @@ CHUNK = 65_536
 
 SHADOW_CHUNK = 4_096
 """Points that the shadow follows at once; a point costs a few balls for each operation."""
+
+FORMULAS = 200
+LEGIBLE = 60
+"""Derivatives of a chain on arrays that have a formula to read, besides those that are wrong, and nodes of a stage up to which
+they do: SymPy takes milliseconds for each."""
 
 SHADOW_PRECISIONS = (128, 512, 4096)
 
@@ -56,15 +62,34 @@ class Settings:
     verbose: bool
     checkpoint: Callable[[], None]
 
+    def torch(self, form: Format) -> tuple[torch.dtype, str, Mapping[str, Callable[..., Any]]]:
+        """What a TorchChain takes besides its chain."""
+        return getattr(torch, form.name), self.device, self.callables
+
 
 class Computation:
-    """`derivatives` of a chain's output at `points`. `columns` are undecided until `check` has filled them."""
+    """`derivatives` of a chain's output at `points`. `columns` are undecided until `check` has filled them.
+
+    `compiled` is what torch runs: the chain itself, or the chain on arrays of which this one is one entry. `legible`: every
+    derivative has a formula to read, if it isn't long.
+    """
 
     def __init__(
-        self, chain: Chain, derivatives: Sequence[Wrt], points: Points, form: Format, mode: str, kind: str, settings: Settings
+        self,
+        chain: Chain,
+        derivatives: Sequence[Wrt],
+        points: Points,
+        form: Format,
+        mode: str,
+        kind: str,
+        settings: Settings,
+        compiled: TorchChain | None = None,
+        legible: bool = True,
     ) -> None:
         self.chain, self.derivatives, self.points = chain, list(derivatives), points
-        self.form, self.mode, self.kind, self.settings = form, mode, kind, settings
+        self.form, self.mode, self.kind, self.settings, self.compiled = form, mode, kind, settings, compiled
+        self.legible = legible
+        self.typed = chain if compiled is None else compiled.chain
         self.count = len(next(iter(points.values())))
         self.columns = [self.blank(chain.output, wrt) for wrt in derivatives]
         self.deferred: list[tuple[int, int]] = []
@@ -83,15 +108,23 @@ class Computation:
             dtype=self.form.name,
             formula=None,
             points=self.points,
+            shapes=(self.compiled and self.compiled.shapes) or {},
             autograd=np.full(self.count, np.nan),
             exact=[None] * self.count,
             error_ulps=np.full(self.count, np.nan),
             verdicts=np.full(self.count, VERDICTS.index(Verdict.UNDECIDED), dtype=np.uint8),
         )
 
+    def ask(self, derivatives: Sequence[Wrt]) -> None:
+        """Check these derivatives too."""
+        self.derivatives += derivatives
+        self.columns += [self.blank(self.chain.output, wrt) for wrt in derivatives]
+
     def at(self, points: Points) -> Computation:
         """The same question at other points."""
-        return Computation(self.chain, self.derivatives, points, self.form, self.mode, self.kind, self.settings)
+        return Computation(
+            self.chain, self.derivatives, points, self.form, self.mode, self.kind, self.settings, self.compiled, self.legible
+        )
 
     def check(self, progress: Callable[[int], None] = lambda done: None) -> None:
         """Fill the columns, and `values` with torch's value of every input and stage."""
@@ -99,10 +132,11 @@ class Computation:
         if stuck.any():
             self._check_rest(stuck)
         else:
-            exact = Enclosure(self.chain, self.derivatives, self.form)
-            compiled = TorchChain(self.chain, getattr(torch, self.form.name), self.settings.device, self.settings.callables)
-            for column in self.columns:
-                column.formula = chain_formula(self.chain, column.wrt)
+            exact = Enclosure(refine(self.chain) if self.compiled else self.chain, self.derivatives, self.form)
+            compiled = self.compiled or TorchChain(self.chain, *self.settings.torch(self.form))
+            longest = SHORT if self.compiled is None else LEGIBLE
+            for column in self.columns if self.legible else ():
+                column.formula = chain_formula(self.chain, column.wrt, longest)
             for start in range(0, self.count, CHUNK):
                 part = slice(start, min(start + CHUNK, self.count))
                 _Part(self, exact, compiled, part).check()
@@ -130,17 +164,14 @@ class _Part:
 
     def __init__(self, whole: Computation, exact: Enclosure, compiled: TorchChain, part: slice) -> None:
         self.whole, self.exact, self.compiled, self.start = whole, exact, compiled, part.start
-        self.form, self.settings = whole.form, whole.settings
+        self.form, self.settings, self.range = whole.form, whole.settings, part
         self.points = {name: column[part] for name, column in whole.points.items()}
-        self.outcome: Outcome = compiled.differentiate(whole.mode, self._tensors(None), whole.derivatives)
-        for name, tensor in self.outcome.values.items():
-            whole.values[name][part] = _numpy(tensor)
+        self.size = part.stop - part.start
+        self.gradients, self.refusals, self.cut = self._differentiate(whole.derivatives, values=True)
         self.output = whole.values[whole.chain.output][part]
-        self.cut = self.outcome.cut
         whole.settings.checkpoint()
         found, self.exact_values = exact.at({n: c.tolist() for n, c in self.points.items()}, whole.settings.checkpoint)
         self.truths: list[list[Truth | Ball]] = found
-        self.range = part
 
     def check(self) -> None:
         """Judge every entry of the chunk."""
@@ -148,7 +179,7 @@ class _Part:
         for k, column in enumerate(self.whole.columns):
             for index in self._judge_plainly(k, column):
                 waiting.setdefault(index, []).append(k)
-        if self.settings.callables and len(self.whole.chain.stages) == 1:
+        if self.settings.callables and len(self.whole.typed.stages) == 1:
             self._probe_value()
             if self.whole.mode != "forward":
                 self._probe_upstream()
@@ -164,8 +195,8 @@ class _Part:
 
     def _judge_plainly(self, k: int, column: Column) -> list[int]:
         """Enter what two numbers settle; return the entries for which the shadow has to speak."""
-        gradient = self.outcome.gradients[column.wrt]
-        found = np.full(len(self.output), np.nan) if gradient is None else _numpy(gradient)
+        gradient = self.gradients[column.wrt]
+        found = np.full(self.size, np.nan) if gradient is None else gradient
         truths = self.truths[k]
         balls = [t.ball if isinstance(t, Truth) else t for t in truths]
         column.autograd[self.range], column.exact[self.range] = found, balls
@@ -184,7 +215,7 @@ class _Part:
             if truth.kind is Kind.REGULAR and number is not None:
                 errors[index] = distance(number, truth.ball, self.form)
             judgement = judge_plainly(number, truth, self.form, self.settings.limits)
-            if judgement is None and number and len(self.whole.chain.stages) > FOLLOWED and math.isfinite(number):
+            if judgement is None and number and len(self.whole.typed.stages) > FOLLOWED and math.isfinite(number):
                 self.whole.deferred.append((k, self.start + index))
             elif judgement is None or judgement.cause is Cause.NO_GRADIENT:
                 waiting.append(index)
@@ -203,14 +234,14 @@ class _Part:
     def _judge_shadowed(self, waiting: Mapping[int, Sequence[int]]) -> None:
         """Run the shadow over some entries (index -> which derivatives) and judge them."""
         seen = self._shades(waiting)
-        witness = Witness(self.whole.chain)
+        witness = Witness(self.exact.chain)
         formulas: dict[tuple[int, Cause], str | None] = {}
         for k, index in sorted((k, i) for i, ks in waiting.items() for k in ks):
             self.settings.checkpoint()
             column, truth = self.whole.columns[k], self._truth(k, index)
-            number = None if self.outcome.gradients[column.wrt] is None else float(column.autograd[self.start + index])
+            number = None if self.gradients[column.wrt] is None else float(column.autograd[self.start + index])
             shade = seen.get((index, k))
-            refusal = self.outcome.refusals.get(column.wrt)
+            refusal = self.refusals.get(column.wrt)
             judgement = judge(number, truth, self.form, shade, self.settings.limits, self.cut, refusal)
             if judgement.verdict is Verdict.MISMATCH and truth.kind is Kind.REGULAR and not truth.singular:
                 point = {name: float(values[index]) for name, values in self.points.items()}
@@ -221,6 +252,7 @@ class _Part:
                 key = (k, judgement.cause)
                 if key not in formulas:
                     formulas[key] = self._formula(k, index)
+                    column.formula = column.formula or chain_formula(self.whole.chain, column.wrt)
                 column.details[self.start + index].autograd_formula = formulas[key]
 
     def _shades(self, waiting: Mapping[int, Sequence[int]]) -> dict[tuple[int, int], Shade]:
@@ -249,9 +281,9 @@ class _Part:
         return seen
 
     def _follow(self, indices: Sequence[int], precision: int) -> dict[Wrt, list[Shade | None]]:
-        here = {name: column[indices] for name, column in self.points.items()}
+        batches = self.compiled.batches(self.points, indices, self.whole.count == 1)
         with ctx.workprec(precision):
-            found, cut = shades(self.compiled, self.whole.mode, self.form, self._tensors(indices), here, self.whole.derivatives)
+            found, cut = shades(self.compiled, self.whole.mode, self.form, batches, self.points, self.whole.derivatives)
         self.cut = cut or self.cut
         return found
 
@@ -263,7 +295,7 @@ class _Part:
             column.error_ulps[here] = np.nan
         if judgement.verdict is Verdict.MATCH and np.isnan(column.autograd[here]):
             column.autograd[here] = column.error_ulps[here] = 0.0  # torch's None for a derivative that is identically 0
-        only = self.whole.chain.output if judgement.cause and len(self.whole.chain.stages) == 1 else None
+        only = self.whole.chain.output if judgement.cause and len(self.whole.typed.stages) == 1 else None
         detail = Detail(
             cause=judgement.cause,
             stage=judgement.stage or only,
@@ -296,13 +328,13 @@ class _Part:
         """A backward is linear in the upstream gradient: twice the cotangent gives twice the result, exactly. A custom one
         that drops or misuses it is right for the cotangent 1, and is refuted here."""
         first = [wrt for wrt in self.whole.derivatives if len(wrt) == 1]
-        doubled = self.compiled.differentiate(self.whole.mode, self._tensors(None), first, cotangent=2.0)
+        doubled, _, _ = self._differentiate(first, cotangent=2.0)
         for column in self.whole.columns:
-            once, twice = self.outcome.gradients[column.wrt], doubled.gradients.get(column.wrt)
+            once, twice = self.gradients[column.wrt], doubled.get(column.wrt)
             if once is None or twice is None:
                 continue
             with np.errstate(all="ignore"):
-                expected, found = 2 * _numpy(once), _numpy(twice)
+                expected, found = 2 * once, twice
                 off = np.abs(found - expected) > np.sqrt(self.form.unit_roundoff) * np.abs(expected)
             for index in np.flatnonzero(off & np.isfinite(found)).tolist():
                 text = (
@@ -321,22 +353,36 @@ class _Part:
 
     # -- torch ------------------------------------------------------------------------------------------------------
 
-    def _tensors(self, indices: Sequence[int] | None) -> dict[str, torch.Tensor]:
-        """Some points (None: all) as tensors of the format; where the computation has a single point, tensors without
-        dimensions, as a user would write them."""
-        dtype = getattr(torch, self.form.name)
-        tensors = {}
-        for name, column in self.points.items():
-            chosen = column if indices is None else column[indices]
-            array = chosen[0] if self.whole.count == 1 else chosen
-            tensors[name] = torch.tensor(array, dtype=torch.float64).to(dtype).to(self.settings.device)
-        return tensors
+    def _differentiate(
+        self, derivatives: Sequence[Wrt], cotangent: float = 1.0, values: bool = False
+    ) -> tuple[dict[Wrt, Floats | None], dict[Wrt, str], tuple[str, ...]]:
+        """Torch's derivatives at all points of the chunk (None: it has none anywhere; nan: none at this one), its refusals, and
+        the rows that cut the graph. `values`: enter torch's values into the computation too."""
+        gradients: dict[Wrt, Floats | None] = {wrt: None for wrt in derivatives}
+        refusals: dict[Wrt, str] = {}
+        cut: dict[str, None] = {}
+        for batch in self.compiled.batches(self.points, range(self.size), self.whole.count == 1):
+            outcome = self.compiled.differentiate(self.whole.mode, batch.tensors, derivatives, cotangent)
+            here = slice(None) if len(batch.points) == self.size else batch.points
+            refusals |= outcome.refusals
+            cut |= dict.fromkeys(outcome.cut)
+            for wrt, gradient in outcome.gradients.items():
+                if gradient is not None:
+                    column = gradients[wrt]
+                    if column is None:
+                        column = gradients[wrt] = np.full(self.size, np.nan)
+                    column[here] = _numpy(gradient)
+            if values:
+                for name, column in self.whole.values.items():
+                    column[self.range][here] = _numpy(self.compiled.entry(outcome.values, name))
+        return gradients, refusals, tuple(cut)
 
     def _formula(self, k: int, index: int) -> str | None:
         """The formula that autograd applies, as it shows at one of the points."""
-        if len(self.whole.chain.stages) > LONGEST_CHAIN:
+        if len(self.whole.typed.stages) > LONGEST_CHAIN:
             return None
-        return formula(self.compiled, self.whole.mode, self._tensors([index]), self.whole.derivatives[k])
+        (batch,) = self.compiled.batches(self.points, [index], self.whole.count == 1)
+        return formula(self.compiled, self.whole.mode, batch, self.whole.derivatives[k])
 
 
 _PLAIN = Detail()

@@ -7,23 +7,23 @@ the user the report.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import torch
 
+from gradcheck_cli.autograd.modes import TorchChain
 from gradcheck_cli.claims import check_claim
-from gradcheck_cli.computation import Computation, Settings
+from gradcheck_cli.computation import FORMULAS, Computation, Points, Settings
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.exact.derivative import stage_formula
-from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.language.tree import Node, canonical
-from gradcheck_cli.problem import Chain, Problem, Stage
+from gradcheck_cli.floats import FORMATS, Format
+from gradcheck_cli.problem import Problem, Task
 from gradcheck_cli.report import VERDICTS, Column, Detail, Report
+from gradcheck_cli.stages import own_derivatives, own_entries, strays
 from gradcheck_cli.supervision import Progress, Stopped, supervise, versions
 from gradcheck_cli.verdict import Cause, Verdict, judge_rounding
-
-_NOT_FINITE = "the stage received a value that is not finite"
 
 
 def run(problem: Problem, progress: Progress | None = None) -> Report:
@@ -44,6 +44,16 @@ def run(problem: Problem, progress: Progress | None = None) -> Report:
     return work.report(supervise(work.run, work.halt, problem.timeout, observe))
 
 
+@dataclass
+class _Group:
+    """One task in one format and mode: a computation for each question, and the stages' own derivatives."""
+
+    task: Task
+    compiled: TorchChain | None
+    totals: list[Computation]
+    locals: list[Column] = field(default_factory=list)
+
+
 class _Work:
     """The state of one run: everything that will be reported stands here, undecided, from the beginning."""
 
@@ -53,20 +63,30 @@ class _Work:
         self.failure: BaseException | None = None
         self.done, self.doing = 0, ""
         self.notes: list[str] = []
-        settings = Settings(problem.device, problem.callables, problem.limits, problem.verbose, self._checkpoint)
-        self.totals: list[Computation] = []
+        self.settings = Settings(problem.device, problem.callables, problem.limits, problem.verbose, self._checkpoint)
+        self.groups: list[_Group] = []
         for name in problem.formats:
-            points = problem.points.values(FORMATS[name])
+            form = FORMATS[name]
+            points = problem.points.values(form)
             for mode in problem.modes:
-                self.totals.append(
-                    Computation(problem.chain, problem.derivatives, points, FORMATS[name], mode, "total", settings)
-                )
-        self.locals: dict[int, list[Column]] = {}
+                self.groups += [self._group(task, points, form, mode) for task in problem.tasks]
         self.claims: list[Column] = []
-        self.total = sum(computation.count for computation in self.totals)
+        self.total = sum(computation.count for group in self.groups for computation in group.totals)
+
+    def _group(self, task: Task, points: Points, form: Format, mode: str) -> _Group:
+        compiled = None if task.shapes is None else TorchChain(task.chain, *self.settings.torch(form), task.shapes)
+        sizes = accumulate(len(question.derivatives) for question in task.questions)
+        totals = [
+            Computation(
+                question.chain, question.derivatives, points, form, mode, "total", self.settings,
+                compiled and compiled.of(question.chain.output), compiled is None or size <= FORMULAS,
+            )
+            for question, size in zip(task.questions, sizes, strict=True)
+        ]  # fmt: skip
+        return _Group(task, compiled, totals)
 
     def halt(self) -> None:
-        """What isn't judged yet stays undecided."""
+        """Let the work end at its next checkpoint."""
         self.stop = True
 
     def _checkpoint(self) -> None:
@@ -80,20 +100,35 @@ class _Work:
         """All the work, in the thread."""
         problem, claimed = self.problem, set()
         try:
-            for index, total in enumerate(self.totals):
-                self.doing = f"{total.form.name}, {total.mode}"
-                total.check(self._progress)
-                if problem.local and len(problem.chain.stages) > 1:
-                    self.locals[index] = _stages(total)
-                    _blame(total, self.locals[index])
-                if problem.claim is not None and total.form.name not in claimed:
-                    claimed.add(total.form.name)
-                    blank = total.blank(problem.chain.output, problem.claim.wrt)
-                    self.claims.append(check_claim(problem.claim, problem.chain, blank, total.form, self.notes))
+            for group in self.groups:
+                first = group.totals[0]
+                self.doing = f"{first.form.name}, {first.mode}"
+                if group.task.unlisted:
+                    self._note(strays(group.totals))
+                for total in group.totals:
+                    total.check(self._progress)
+                if problem.local and len(group.task.chain.stages) > 1:
+                    group.locals = own_entries(first) if group.compiled else own_derivatives(first)
+                    for total in group.totals:
+                        _blame(total, group.locals)
+                if first.form.name not in claimed:
+                    claimed.add(first.form.name)
+                    self._check_claims(group.totals)
         except Stopped:
             pass
         except BaseException as failure:
             self.failure = failure
+
+    def _check_claims(self, totals: Sequence[Computation]) -> None:
+        by_output = {total.chain.output: total for total in totals}
+        for claim in self.problem.claims:
+            total = by_output[claim.of]
+            blank = total.blank(claim.of, claim.wrt)
+            self.claims.append(check_claim(claim, total.chain, blank, total.form, self.notes))
+
+    def _note(self, text: str | None) -> None:
+        if text is not None and text not in self.notes:
+            self.notes.append(text)
 
     def report(self, late: bool) -> Report:
         """What is known now. Raises what the work raised."""
@@ -102,54 +137,10 @@ class _Work:
         if late:
             limit = f"{self.problem.timeout:g} s"
             self.notes.append(f"stopped after {limit} (--timeout): what was not finished is undecided")
-        columns: list[Column] = []
-        for index, total in enumerate(self.totals):
-            columns += total.columns + self.locals.get(index, [])
+        columns = [c for group in self.groups for part in (*(t.columns for t in group.totals), group.locals) for c in part]
         columns += self.claims
-        return Report(
-            self.problem.command, _describe(self.problem), columns, versions(), self.problem.strict, list(self.notes)
-        )
-
-
-def _stages(total: Computation) -> list[Column]:
-    """Every stage's own derivatives, at the floats that torch gave it. Equal stages are checked in one batch."""
-    groups: dict[Node, list[Stage]] = {}
-    for stage in total.chain.stages:
-        groups.setdefault(canonical(stage.tree, stage.inputs), []).append(stage)
-    columns: dict[str, list[Column]] = {}
-    for stages in groups.values():
-        if stages[0].inputs:
-            columns |= _equal_stages(total, stages)
-    return [column for stage in reversed(total.chain.stages) for column in columns.get(stage.name, [])]
-
-
-def _equal_stages(total: Computation, stages: Sequence[Stage]) -> dict[str, list[Column]]:
-    first, count = stages[0], total.count
-    inputs = {name: np.concatenate([total.values[s.inputs[i]] for s in stages]) for i, name in enumerate(first.inputs)}
-    usable = np.all([np.isfinite(column) for column in inputs.values()], axis=0)
-    batch = None
-    if usable.any():
-        kept = {name: column[usable] for name, column in inputs.items()}
-        chain = Chain(first.inputs, (first,))
-        derivatives = [(name,) for name in first.inputs]
-        batch = Computation(chain, derivatives, kept, total.form, total.mode, "local", total.settings)
-        batch.check()
-    where = np.cumsum(usable) - 1
-    columns: dict[str, list[Column]] = {}
-    for position, stage in enumerate(stages):
-        mine = slice(position * count, (position + 1) * count)
-        targets = np.flatnonzero(usable[mine]).tolist()
-        columns[stage.name] = []
-        for i, name in enumerate(stage.inputs):
-            column = total.blank(stage.name, (name,), "local")
-            column.inputs = {n: inputs[there][mine] for n, there in zip(stage.inputs, first.inputs, strict=True)}
-            column.values = column.inputs[name]
-            column.formula = stage_formula(stage, name)
-            if batch is not None:
-                column.paste(batch.columns[i], where[mine][targets].tolist(), targets, stage.name)
-            column.mark(np.flatnonzero(~usable[mine]).tolist(), Verdict.OUTSIDE_DOMAIN, _NOT_FINITE)
-            columns[stage.name].append(column)
-    return columns
+        notes = list(dict.fromkeys(self.notes))
+        return Report(self.problem.command, _describe(self.problem), columns, versions(), self.problem.strict, notes)
 
 
 def _blame(total: Computation, own: Sequence[Column]) -> None:
@@ -176,7 +167,12 @@ def _blame(total: Computation, own: Sequence[Column]) -> None:
 
 def _describe(problem: Problem) -> dict[str, Any]:
     return {
-        "stages": [{"name": s.name, "expression": s.expression, "inputs": list(s.inputs)} for s in problem.chain.stages],
+        "stages": [
+            {"name": stage.name, "expression": stage.expression, "inputs": list(stage.inputs)}
+            for task in problem.tasks
+            for stage in task.chain.stages
+        ],
+        "shapes": {name: list(shape) for name, shape in problem.points.shapes.items()},
         "dtype": list(problem.formats),
         "modes": list(problem.modes),
         "seed": None if problem.points.explicit else problem.points.seed,

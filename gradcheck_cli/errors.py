@@ -33,6 +33,10 @@ class VerdictError(GradcheckToolError, AssertionError):
     """Raised by `Report.raise_for_verdict()` only: the report is the message."""
 
 
+class UndecidedWarning(UserWarning):
+    """What can't be certified was checked by torch's own gradcheck instead."""
+
+
 def quote(text: str, position: int | None) -> tuple[str, str]:
     """The line of `text` that holds `position`, cut to a window, and the line with the caret (empty without position)."""
     if position is None:

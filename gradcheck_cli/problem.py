@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain as chain_of
 from itertools import count
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import parse_stage
-from gradcheck_cli.language.tree import Node, Variable, substitute, variables, walk
+from gradcheck_cli.language.tree import Call, Node, Variable, substitute, variables, walk
 
 if TYPE_CHECKING:
-    from gradcheck_cli.language.points import PointSpec
+    from gradcheck_cli.language.spaces import PointSpec
 
 MODES = ("reverse", "grad", "forward", "func")
 MAX_STAGES = 20_000
@@ -23,12 +24,14 @@ MAX_ORDER = 6
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One step of a chain. `inputs`: names of problem inputs or of earlier stages; `expression`: the text as typed."""
+    """One step of a chain. `inputs`: names of problem inputs or of earlier stages; `expression`: the text as typed;
+    `source`: the longer text, in which the tree's positions count."""
 
     name: str
     expression: str
     tree: Node
     inputs: tuple[str, ...]
+    source: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,17 @@ class Chain:
     def output(self) -> str:
         return self.stages[-1].name
 
+    @property
+    def on_arrays(self) -> bool:
+        """True where some function looks at whole arrays, whatever the inputs' shapes."""
+        return any(isinstance(n, Call) and TABLE[n.function].arrays for s in self.stages for n in walk(s.tree))
+
+    def substituted(self, values: Mapping[str, Node]) -> Chain:
+        """The chain with some inputs replaced by constants."""
+        trees = [substitute(stage.tree, values) for stage in self.stages]
+        stages = [replace(s, tree=tree, inputs=variables(tree)) for s, tree in zip(self.stages, trees, strict=True)]
+        return Chain(tuple(name for name in self.inputs if name not in values), tuple(stages))
+
     def composed(self) -> Node:
         """The whole chain as one tree (its shared parts stay shared)."""
         trees: dict[str, Node] = {}
@@ -52,9 +66,10 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A derivative that the user derived by hand: `wrt` names what the output is differentiated by."""
+    """A derivative of `of`, an output, that the user derived by hand: `wrt` names what it is differentiated by."""
 
     text: str
+    of: str
     wrt: tuple[str, ...]
     tree: Node
 
@@ -81,23 +96,45 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """`derivatives` of one number, the output of a scalar chain: tuples of names, applied from left to right."""
+
+    chain: Chain
+    derivatives: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One chain as typed, which torch runs, and what is asked of it.
+
+    Where all is scalar there is one question, and all points are one batch. A chain on arrays has `shapes`, those of its
+    inputs and stages, and one question for each entry of its output (see `lowering`). `unlisted`: entries that an output
+    can't depend on aren't derivatives in question; torch's are looked at all the same.
+    """
+
+    chain: Chain
+    questions: tuple[Question, ...]
+    shapes: Mapping[str, tuple[int, ...]] | None = None
+    unlisted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One command's whole question.
 
-    `derivatives` lists what is asked of the output: tuples of names, applied from left to right. `local`: check every
-    stage's own derivative too. `callables` replaces torch's operation for rows of the function table (a custom
-    autograd.Function's apply, for example). `timeout` in seconds for the whole run.
+    `local`: check every stage's own derivative too. `claims` are about derivatives of the first task's outputs. `callables`
+    replaces torch's operation for rows of the function table (a custom autograd.Function's apply, for example). `timeout` in
+    seconds for the whole run.
     """
 
     command: str
-    chain: Chain
-    derivatives: tuple[tuple[str, ...], ...]
+    tasks: tuple[Task, ...]
     points: PointSpec
     local: bool = False
     formats: tuple[str, ...] = ("float64",)
     modes: tuple[str, ...] = ("reverse",)
     device: str = "cpu"
-    claim: Claim | None = None
+    claims: tuple[Claim, ...] = ()
     limits: Limits = Limits()
     strict: bool = False
     timeout: float = 600.0
@@ -160,7 +197,7 @@ def link(texts: Sequence[str], output: str = "y") -> Chain:
     stages = []
     for index, (stage, binding) in enumerate(zip(parsed, bound, strict=True)):
         tree = stage.tree if binding is None else substitute(stage.tree, {binding: Variable(names[index - 1])})
-        stages.append(Stage(names[index], stage.expression, tree, variables(tree)))
+        stages.append(Stage(names[index], stage.expression, tree, variables(tree), stage.whole))
     return Chain(tuple(inputs), tuple(stages))
 
 

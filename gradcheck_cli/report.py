@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -60,7 +60,7 @@ class Check:
     mode: str
     dtype: str
     value: float | None
-    inputs: dict[str, float] | None
+    inputs: dict[str, Any] | None
     formula: str | None
     exact: str | None
     left: str | None
@@ -101,7 +101,8 @@ class Column:
 
     `points` maps each name of the problem to an array; `autograd` is nan where torch returned no tensor (then the detail's
     cause is no_gradient). `exact` holds flint balls, or None where no derivative is known or exists. Of a tensor,
-    `labels` name the entries and `place` is the point.
+    `labels` name the entries and `place` is the point; with a `title` (a layer of a network) they are shown as one row, the
+    worst of them. `shapes`: of the arrays whose entries `points` and `inputs` hold one by one.
     """
 
     quantity: str
@@ -122,6 +123,8 @@ class Column:
     claim: str | None = None
     labels: Sequence[Label] | None = None
     place: Mapping[str, Any] | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    title: str | None = None
 
     def __len__(self) -> int:
         return len(self.autograd)
@@ -192,7 +195,8 @@ class Column:
         detail = self.details.get(index, _NOTHING)
         error = float(self.error_ulps[index])
         label = Label(self.quantity, self.of, self.wrt) if self.labels is None else self.labels[index]
-        here = {name: float(values[index]) for name, values in self.points.items()} if self.place is None else dict(self.place)
+        numbers = {name: float(values[index]) for name, values in self.points.items()}
+        here = gather(numbers, self.shapes) if self.place is None else dict(self.place)
         return Check(
             point=here,
             quantity=label.quantity,
@@ -202,7 +206,7 @@ class Column:
             mode=self.mode,
             dtype=self.dtype,
             value=None if self.values is None else float(self.values[index]),
-            inputs=None if self.inputs is None else {n: float(v[index]) for n, v in self.inputs.items()},
+            inputs=None if self.inputs is None else gather({n: float(v[index]) for n, v in self.inputs.items()}, self.shapes),
             formula=detail.formula or self.formula,
             exact=decimal(self.exact[index]),
             left=detail.left,
@@ -302,15 +306,15 @@ class Report:
         if not self.ok:
             raise VerdictError(str(self))
 
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object of DESIGN, section 7, as plain Python values."""
+    def to_dict(self, checks: Iterable[Check] | None = None) -> dict[str, Any]:
+        """The JSON object of DESIGN, section 7, as plain Python values. `checks`: those to list, if not all."""
         return {
             "schema": SCHEMA,
             "command": self.command,
             "verdict": self.verdict.value,
             "exit_code": self.exit_code,
             "problem": jsonable(self.problem),
-            "checks": [check.to_dict() for check in self.checks],
+            "checks": [check.to_dict() for check in (self.checks if checks is None else checks)],
             "counts": self.counts,
             "notes": list(self.notes),
             "versions": dict(self.versions),
@@ -320,6 +324,20 @@ class Report:
         from gradcheck_cli.output.text import render
 
         return render(self)
+
+
+def gather(values: Mapping[str, float], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """`x[0]`, `x[1]` as one list under `x`; a matrix is a list of lists."""
+    if not shapes:
+        return dict(values)
+    found: dict[str, Any] = {}
+    rest = iter(values.items())
+    for entry, number in rest:
+        name = entry.partition("[")[0]
+        shape = shapes.get(name, ())
+        numbers = [number, *(next(rest)[1] for _ in range(math.prod(shape) - 1))]
+        found[name] = np.array(numbers).reshape(shape).tolist()
+    return found
 
 
 def jsonable(value: Any) -> Any:

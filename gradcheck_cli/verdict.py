@@ -50,6 +50,7 @@ class Cause(StrEnum):
     CLAIM = "claim"
     VALUE = "value"
     TOLERANCE = "tolerance"
+    CONVENTION = "convention"
 
     @property
     def sentence(self) -> str:
@@ -105,6 +106,10 @@ _CAUSE_SENTENCES = {
     Cause.CLAIM: "The claimed formula is not the derivative.",
     Cause.VALUE: "The value of the forward pass is already wrong.",
     Cause.TOLERANCE: "The difference exceeds the tolerance that was asked for.",
+    Cause.CONVENTION: (
+        "The code breaks a rule that autograd relies on: it writes into tensors that aren't its own, gives something else when "
+        "it runs again, or has a second rule (vmap) that disagrees."
+    ),
 }
 
 

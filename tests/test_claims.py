@@ -29,7 +29,7 @@ def judged(text: str, claim: str, wrt: str = "x", /, **points: list[float]) -> t
         exact=[None] * count, error_ulps=np.full(count, np.nan),
         verdicts=np.full(count, VERDICTS.index(Verdict.UNDECIDED), dtype=np.uint8),
     )  # fmt: skip
-    return check_claim(Claim(claim, tuple(wrt), parse(claim)), chain, blank, DOUBLE, notes), notes
+    return check_claim(Claim(claim, chain.output, tuple(wrt), parse(claim)), chain, blank, DOUBLE, notes), notes
 
 
 def verdicts(column: Column) -> list[str]:

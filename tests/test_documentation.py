@@ -7,6 +7,8 @@ import doctest
 import io
 import re
 import shlex
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +45,9 @@ def answer(arguments: list[str]) -> tuple[str, int]:
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files that a transcript writes go to a temporary folder; a page has 100 columns."""
+    """Transcripts run in a copy of the examples, where they may write; a page has 100 columns."""
+    shutil.copytree(README.parent / "examples", tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
 

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 import gradcheck_cli
-from gradcheck_cli.language.functions import KINDS, NAMES, ROWS, TABLE, VARIADIC, VARIANTS, Function
+from gradcheck_cli.language.arrays import _Evaluation
+from gradcheck_cli.language.functions import KINDS, NAMES, PAIRS, TABLE, VARIADIC, VARIANTS, Function
 from gradcheck_cli.language.parser import composition, definition, parse
 from gradcheck_cli.language.tree import Call, variables, walk
 
 PACKAGE = Path(gradcheck_cli.__file__).parent
 
 ORDER = (
-    "errors", "floats", "language", "algebra", "problem", "exact", "autograd", "shadow", "verdict", "report", "claims",
-    "computation", "engine", "api", "output", "cli", "__main__",
+    "errors", "floats", "language", "algebra", "problem", "lowering", "tasks", "exact", "autograd", "shadow", "verdict",
+    "report", "claims", "supervision", "computation", "stages", "callables", "engine", "api", "output", "cli", "__main__",
 )  # fmt: skip
 """DESIGN, section 6. A module imports from those above it, or from its own folder."""
 
@@ -84,12 +85,12 @@ def test_only_the_engine_knows_everything() -> None:
 
 
 def each_row() -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+    return pytest.mark.parametrize("row", TABLE.values(), ids=lambda row: row.name)
 
 
 def test_names_are_unique() -> None:
     """No name or alias belongs to two rows, and each is one that a user can write."""
-    names = [name for row in ROWS for name in (row.name, *row.aliases)]
+    names = [name for row in TABLE.values() for name in (row.name, *row.aliases)]
     assert len(names) == len(set(names))
     assert all(name.isidentifier() for name in names)
     assert {NAMES[name] for name in names} == set(TABLE)
@@ -107,7 +108,7 @@ def test_formulas_use_parameters_only(row: Function) -> None:
     """Definition, composition, domain and kinks parse and use no other name than the row's parameters."""
     names = {p.name for p in row.parameters}
     trees = [parse(text) for text in (row.domain, row.kinks) if text]
-    if not row.primitive:
+    if row.definition:
         trees.append(definition(row.name))
     if row.composed:
         trees.append(composition(row.name))
@@ -121,7 +122,7 @@ def test_definitions_end() -> None:
     """No row is defined by itself, directly or through others."""
 
     def needs(name: str) -> set[str]:
-        return set() if TABLE[name].primitive else {n.function for n in walk(definition(name)) if isinstance(n, Call)}
+        return set() if not TABLE[name].definition else {n.function for n in walk(definition(name)) if isinstance(n, Call)}
 
     left = {name: needs(name) for name in TABLE}
     while left:
@@ -133,7 +134,8 @@ def test_definitions_end() -> None:
 
 @each_row()
 def test_primitives_resolve_in_sympy_and_flint(row: Function) -> None:
-    """A primitive names something of SymPy or algebra.symbols, and something of algebra.balls or a method of arb."""
+    """A primitive names something of SymPy or algebra.symbols, and something of algebra.balls or a method of arb; one on
+    arrays names something of language.arrays."""
     import flint
     import sympy
 
@@ -144,6 +146,9 @@ def test_primitives_resolve_in_sympy_and_flint(row: Function) -> None:
         assert row.ball
     if row.sympy:
         assert hasattr(symbols, row.sympy) or hasattr(sympy, row.sympy)
+    if row.array:
+        assert not row.definition
+        assert callable(getattr(_Evaluation, row.array))
     if row.ball and balls.PLAIN.function(row) is None:
         assert row.name in balls.PLAIN.operators or hasattr(flint.arb, row.ball)
 
@@ -168,4 +173,5 @@ def test_torch_names_resolve(row: Function) -> None:
 def test_variants_and_variadic_rows_exist() -> None:
     """What the parser treats specially is in the table."""
     assert set(VARIADIC) <= set(TABLE)
+    assert set(PAIRS) <= set(TABLE) and set(PAIRS.values()) <= set(TABLE)
     assert set(VARIANTS.values()) <= set(TABLE)

@@ -150,7 +150,7 @@ def test_judge(
 def test_every_member_is_reached() -> None:
     """The evidence above reaches every verdict, and every cause but those that other modules give."""
     assert {e[5] for e in EVIDENCE} == set(Verdict)
-    assert {e[6] for e in EVIDENCE} == {None, *Cause} - {Cause.CLAIM, Cause.VALUE}
+    assert {e[6] for e in EVIDENCE} == {None, *Cause} - {Cause.CLAIM, Cause.VALUE, Cause.CONVENTION}
 
 
 def test_the_stage_is_named() -> None:

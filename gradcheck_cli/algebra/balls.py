@@ -254,7 +254,11 @@ def logaddexp(x: Ball, y: Ball) -> Ball:
     """log(exp(x) + exp(y))."""
     if x.mid() < y.mid():
         x, y = y, x
-    return x + exp(y - x).log1p()
+    z = x + exp(y - x).log1p()
+    if z.is_finite() or not (x.is_finite() and y.is_finite()):
+        return z
+    # balls too wide for exp: the value moves by no more than its arguments do
+    return x.mid() + exp(y.mid() - x.mid()).log1p() + arb(0, 1) * (x.rad() + y.rad())
 
 
 def atan2(y: Ball, x: Ball) -> Ball:

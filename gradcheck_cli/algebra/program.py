@@ -149,7 +149,7 @@ class Program:
         row = TABLE[item.function]
         template = algebra.operators.get(row.name)
         terms: list[str] = []
-        for parameter, argument in zip(row.parameters, item.arguments, strict=True):
+        for parameter, argument in row.bind(item.arguments):
             if parameter.kind == "integer" and isinstance(argument, Constant):
                 terms.append(repr(int(argument.value)))
             else:

@@ -107,8 +107,17 @@ def _compared(name: str) -> Callable[[Series, Series], Truth]:
 
 
 def where(condition: Truth, f: Series, g: Series) -> Series:
-    """The selected branch, whatever the other one is."""
-    return _unknown() if condition is None else f if condition else g
+    """The selected branch, whatever the other one is; where nothing tells which, either one if they are the same."""
+    if condition is None:
+        return f if _same(f, g) else _unknown()
+    return f if condition else g
+
+
+def _same(f: Series, g: Series) -> bool:
+    """True where two series are known to be equal, term by term: a tie of such is no kink."""
+    return f.prec == g.prec and f.length() == g.length() and all(
+        a.is_exact() and a.is_finite() and a == b and b.is_exact() for a, b in zip(f.coeffs(), g.coeffs(), strict=True)
+    )
 
 
 # -- functions of one argument by their differential equation ---------------------------------------------------------

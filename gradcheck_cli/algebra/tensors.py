@@ -7,8 +7,8 @@ Python numbers, as they would be in a user's code.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -19,17 +19,28 @@ from torch.autograd import forward_ad
 from gradcheck_cli.algebra.balls import PLAIN
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.language.functions import TABLE, Function
+from gradcheck_cli.language.functions import ARRAY_KINDS, TABLE, Function
 from gradcheck_cli.language.parser import composition
+from gradcheck_cli.language.settings import as_index
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
 
 OPERATORS = MappingProxyType(
     {
         "add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0}*{1}", "div": "{0}/{1}", "pow": "{0}**{1}", "neg": "-{0}",
-        "remainder": "{0} % {1}",
+        "remainder": "{0} % {1}", "matmul": "{0} @ {1}",
         "lt": "{0} < {1}", "le": "{0} <= {1}", "gt": "{0} > {1}", "ge": "{0} >= {1}", "eq": "{0} == {1}", "ne": "{0} != {1}",
     }
 )  # fmt: skip
+
+
+def index(x: torch.Tensor, index: tuple[Any, ...]) -> torch.Tensor:
+    """x[0], x[1:], A[:, 2]."""
+    return x[as_index(index)]
+
+
+def pick(x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """In each row the entry with the label's number."""
+    return x.gather(-1, target.unsqueeze(-1)).squeeze(-1)
 
 
 def gelu_tanh(x: torch.Tensor) -> torch.Tensor:
@@ -60,6 +71,8 @@ class TensorAlgebra:
             return None
         if not row.parameters:
             return lambda: getattr(torch, row.torch)
+        if row.arrays:
+            return partial(self._on_arrays, row)
         kinds = [p.kind for p in row.parameters]
         replaced = self.callables.get(row.name)
 
@@ -72,24 +85,51 @@ class TensorAlgebra:
             if not any(isinstance(v, torch.Tensor) for v in values):
                 values = [self.tensor(v) if kind == "scalar" else v for kind, v in zip(kinds, values, strict=True)]
             call = replaced or operation(row.name, *_settings(kinds, values))
-            try:
-                result: torch.Tensor = call(*_tensors(row, values))
-            except (ValueError, TypeError, RuntimeError) as problem:
-                # Torch checks settings late (hardtanh with min_val > max_val), and lacks kernels for some dtypes. What
-                # else it refuses, such as a derivative in forward mode, is part of the answer.
-                if isinstance(problem, RuntimeError) and "not implemented for '" not in str(problem):
-                    raise
-                raise InputError(f"{row.name}: {str(problem).splitlines()[0]}") from None
-            if (
-                isinstance(result, torch.Tensor)
-                and result.is_floating_point()
-                and not _tracked(result)
-                and any(isinstance(v, torch.Tensor) and _tracked(v) for v in values)
-            ):
-                self.cut[row.name] = None
-            return result
+            return self._call(row, values, partial(call, *_tensors(row, values)))
 
         return run
+
+    def _on_arrays(self, row: Function, *arguments: Any) -> torch.Tensor:
+        """A row on arrays: its settings go to torch by name, where they aren't what torch does anyway."""
+        positional: list[Any] = []
+        named: dict[str, Any] = {}
+        for parameter, value in row.bind(arguments):
+            given = isinstance(value, torch.Tensor) or value != parameter.default
+            if parameter.kind in ARRAY_KINDS:
+                if not given:
+                    continue
+                value = self.tensor(value)
+                value = value.long() if parameter.kind == "labels" else value.detach() if parameter.kind == "data" else value
+            elif not given and (value is False or value == ()):
+                continue
+            if parameter.default is None and parameter.kind in ARRAY_KINDS:
+                positional.append(value)
+            else:
+                named[parameter.name] = value
+        call = self.callables.get(row.name) or operation(row.name)
+        if row.parameters[0].variadic:
+            return self._call(row, positional, partial(call, positional, **named))
+        return self._call(row, positional, partial(call, *positional, **named))
+
+    def _call(self, row: Function, values: Sequence[Any], call: Callable[[], Any]) -> torch.Tensor:
+        """Run torch's operation, and note where it cuts the graph."""
+        try:
+            found = call()
+        except (ValueError, TypeError, RuntimeError) as problem:
+            # Torch checks settings late (hardtanh with min_val > max_val), and lacks kernels for some dtypes. What
+            # else it refuses, such as a derivative in forward mode, is part of the answer.
+            if isinstance(problem, RuntimeError) and "not implemented for '" not in str(problem):
+                raise
+            raise InputError(f"{row.name}: {str(problem).splitlines()[0]}") from None
+        result: torch.Tensor = found[0] if isinstance(found, tuple) else found  # max and min with dim: the values
+        if (
+            isinstance(result, torch.Tensor)
+            and result.is_floating_point()
+            and not _tracked(result)
+            and any(isinstance(v, torch.Tensor) and _tracked(v) for v in values)
+        ):
+            self.cut[row.name] = None
+        return result
 
     def tensor(self, value: Any) -> torch.Tensor:
         """A Python number as a tensor of this dtype (a truth value as a bool tensor); tensors pass."""
@@ -147,7 +187,7 @@ _FOLDING = 2500
 
 
 def fold(tree: Node) -> Node:
-    """`tree` with every subexpression without a variable replaced by the double nearest to its value."""
+    """`tree` with every number without a variable in it replaced by the double nearest to its value."""
     varying: set[Node] = set()
     done: dict[Node, Node] = {}
     for item in walk(tree):
@@ -155,7 +195,7 @@ def fold(tree: Node) -> Node:
         if isinstance(item, Variable):
             varying.add(item)
         elif isinstance(item, Call):
-            if any(a in varying for a in item.arguments):
+            if any(a in varying for a in item.arguments) or TABLE[item.function].arrays:
                 varying.add(item)
                 done[item] = Call(item.function, tuple(done[a] for a in item.arguments), item.position)
             elif TABLE[item.function].parameters or item.function != "inf":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,20 @@ from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.problem import Limits, derivative_name
 from gradcheck_cli.report import VERDICTS, Column, Detail, Label, decimal, interval
 from gradcheck_cli.shadow.shade import Shade
-from gradcheck_cli.verdict import QUICK, Cause, Judgement, Verdict, distance, judge, judge_plainly
+from gradcheck_cli.verdict import QUICK, Cause, Judgement, Verdict, distance, judge, judge_plainly, judge_rounding
 
 Point = Mapping[str, Any]
 """How the inputs are shown: numbers and nested lists, or words for what is too large."""
 
 SHOWN = 20
 """Entries of a large tensor that are reported at most, besides the worst one."""
+
+
+KEPT = {Cause.KERNEL: 0.75, Cause.RANGE: 0.5}
+"""The share of its digits with which an entry of a tensor is left in peace."""
+
+PROBED = 16
+"""Entries with a wrong formula that are looked at first for whether the code's constants explain it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,8 @@ class Entries:
     """The entries of one tensor of results. `of` is differentiated by `wrt` (empty: the value itself is judged).
 
     `floats`: torch's, None where it gave no tensor; `truths`: a ball where it is certified. `shade(index)`: what the shadow saw
-    of an entry; `confirm(indices)`: whether a second witness agrees with the truths of these entries together.
+    of an entry; `confirm(indices)`: whether a second witness agrees with the truths of these entries together;
+    `meant(indices)`: their truths with the slack that the code's constants leave.
     """
 
     of: str
@@ -57,6 +65,7 @@ class Entries:
     truths: list[Truth | Ball]
     shade: Callable[[int], Shade | None]
     confirm: Callable[[Sequence[int]], bool]
+    meant: Callable[[Sequence[int]], list[Ball]]
     refusal: str | None = None
     values: Floats | None = None
     scale: float = 1.0
@@ -66,19 +75,37 @@ class Entries:
         """The column of all entries; of a large tensor, of its worst ones."""
         column = self._column(point)
         waiting = self._plainly(column, options.limits)
-        suspects: list[int] = []
-        for index in waiting:
-            options.checkpoint()
-            truth, number = regular(self.truths[index]), self._number(index)
-            shade = self.shade(index)
-            judgement = self._opaquely(judge(number, truth, self.form, shade, options.limits, (), self.refusal), index, shade)
-            self._enter(column, index, judgement, truth, shade)
-            if judgement.verdict is Verdict.MISMATCH and truth.kind is Kind.REGULAR and not truth.singular:
-                suspects.append(index)
+        wrong = [i for i in waiting if self._judge(column, i, options).cause is Cause.FORMULA]
+        for some in (wrong[:PROBED], wrong[PROBED:]):  # the rest only where the first ones say that constants are to blame
+            excused = [i for i, ball in zip(some, self.meant(some), strict=False) if self._excused(i, ball)]
+            for i in excused:
+                self._judge(column, i, options)
+            if not excused:
+                break
+        mismatch = VERDICTS.index(Verdict.MISMATCH)
+        truths = {i: regular(self.truths[i]) for i in waiting if column.verdicts[i] == mismatch}
+        suspects = [i for i, truth in truths.items() if truth.kind is Kind.REGULAR and not truth.singular]
         if suspects and not self.confirm(suspects):
             column.details.update({i: Detail(text=_DOUBT) for i in suspects})
             column.verdicts[suspects] = VERDICTS.index(Verdict.UNDECIDED)
         return column if len(column) <= options.most_entries else _worst(column)
+
+    def _judge(self, column: Column, index: int, options: Options) -> Judgement:
+        """Judge an entry with all that is known of it."""
+        options.checkpoint()
+        truth, shade = regular(self.truths[index]), self.shade(index)
+        judgement = judge(self._number(index), truth, self.form, shade, options.limits, (), self.refusal)
+        judgement = self._opaquely(self._lenient(judgement, index, truth), index, shade)
+        self._enter(column, index, judgement, truth, shade)
+        return judgement
+
+    def _excused(self, index: int, meant: Ball) -> bool:
+        """Whether the slack of the code's constants, which the shadow has too, explains a wrong formula: the truth takes it."""
+        shade = self.shade(index)
+        if shade is None or not (meant.is_finite() and shade.exact.is_finite() and meant.overlaps(shade.exact)):
+            return False
+        self.truths[index] = meant
+        return True
 
     def _column(self, point: Point) -> Column:
         count = len(self.truths)
@@ -123,6 +150,20 @@ class Entries:
             else:
                 self._enter(column, index, judgement, truth, None)
         return waiting
+
+    def _lenient(self, judgement: Judgement, index: int, truth: Truth) -> Judgement:
+        """Kernels of whole tensors may go other ways than the ones that are followed (blocks, fused steps), and what leaves the
+        range in one entry is seen for all: neither is blamed for an entry that keeps enough of its digits (KEPT), or, where
+        the exact value is 0, of the digits of everything around."""
+        number = self._number(index)
+        if judgement.cause not in KEPT or number is None or not math.isfinite(number):
+            return judgement
+        roundoff = self.form.unit_roundoff ** KEPT[judgement.cause]
+        if truth.ball.contains(0):
+            near = abs(number) <= roundoff * self.scale
+        else:
+            near = judgement.rounding_error is not None and judgement.rounding_error <= roundoff
+        return replace(judgement, verdict=judge_rounding(truth.ball, number, self.form), cause=None) if near else judgement
 
     def _opaquely(self, judgement: Judgement, index: int, shade: Shade | None) -> Judgement:
         """Behind an opaque operation rounding is unknown; but an error that three quarters of the digits, and more than half of

@@ -12,11 +12,11 @@ from flint import arb, ctx
 from gradcheck_cli.callables.entries import Entries
 from gradcheck_cli.callables.maps import Tensors, direction_of, push
 from gradcheck_cli.callables.outside import OUTSIDE, outside
-from gradcheck_cli.callables.probe import PRECISIONS, WITNESS, Probe, Read, ball
+from gradcheck_cli.callables.probe import FLOOR, PRECISIONS, WITNESS, Probe, Read, ball
 from gradcheck_cli.callables.runs import Followed, Runs, format_of, numpy
 from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
 from gradcheck_cli.report import Column
-from gradcheck_cli.shadow.directions import Precise, slope
+from gradcheck_cli.shadow.directions import Meant, Precise, slope
 from gradcheck_cli.shadow.layers import Exact, Rounded
 from gradcheck_cli.shadow.shade import Shade
 
@@ -29,7 +29,7 @@ class Forward(Probe):
         direction = direction_of(self.map.inputs, self.options.seed)
         outputs, tangents, refusal = push(self.map, direction)
         self._u = np.concatenate([numpy(direction[name]) for name in self.map.inputs])
-        self._outside = outside(self.map, lambda map: push(map, direction)[1].values())
+        self._outside = outside(self.map, lambda map: push(map, direction)[1].values(), [direction])
         if self._outside is not None:
             self.runs.opaque[OUTSIDE] = None
         self._truths = self._certified(outputs)
@@ -55,6 +55,7 @@ class Forward(Probe):
                 truths=self._truths[name],
                 shade=lambda i: shade(name, i),
                 confirm=lambda some: self._confirm(name, some),
+                meant=lambda some: self._meant(name, some),
                 refusal=refusal,
             ).judged(self.options, self.point)
 
@@ -81,10 +82,15 @@ class Forward(Probe):
             run = self.runs.pushed([Exact(), Rounded(self.form)], direction)
         return _shades(run, run.gradients[0][0], run.gradients[0][1])
 
+    def _meant(self, name: str, indices: Sequence[int]) -> list[Ball]:
+        with ctx.workprec(PRECISIONS[0]):
+            (cells,) = self.along([self._u], Meant)
+        return [slope(cells[name][i]) for i in indices]
+
     def _confirm(self, name: str, indices: Sequence[int]) -> bool:
         balls = {i: regular(self._truths[name][i]).ball for i in indices}
         with ctx.workprec(WITNESS):
-            return self.confirms(self._u, [(_entry(name, i), b, abs(b) + arb(2) ** -WITNESS) for i, b in balls.items()])
+            return self.confirms(self._u, [(_entry(name, i), b, abs(b) + FLOOR) for i, b in balls.items()])
 
 
 class Values(Probe):
@@ -122,6 +128,7 @@ class Values(Probe):
                 truths=truths,
                 shade=lambda i: shade(name, i),
                 confirm=lambda some: True,  # a value is no derivative: there is nothing to doubt
+                meant=lambda some: [],
                 scale=float(np.max(np.abs(found[np.isfinite(found)]), initial=1.0)),
             ).judged(self.options, self.point)
 

@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -33,6 +33,10 @@ class Map:
         """The floating-point outputs."""
         with seeded(self.seed):
             return {name: y for name, y in self.call(leaves).items() if y.is_floating_point()}
+
+    def at(self, inputs: Tensors) -> Map:
+        """The same function at other inputs."""
+        return replace(self, inputs=inputs)
 
     def leaves(self) -> dict[str, Tensor]:
         """Fresh copies of the inputs that require a gradient (a call may damage them)."""

@@ -26,21 +26,25 @@ Derive = Callable[[Map], Iterable[Tensor | None]]
 """Runs a map and its derivative, and returns the derivative's tensors."""
 
 
-def outside(map: Map, derive: Derive) -> str | None:
-    """The first pass, "forward" or "derivative", that takes in numbers from outside of torch that depend on the inputs."""
-    here = _logged(map, derive)
+def outside(map: Map, derive: Derive, directions: Iterable[Tensors]) -> str | None:
+    """The first pass, "forward" or "derivative", that takes in numbers from outside of torch that depend on the inputs.
+
+    `directions`: tensors that the derivative is taken along (tangents, cotangents).
+    """
+    known = [*map.inputs.values(), *(v for tensors in directions for v in tensors.values())]
+    here = _logged(map, derive, known)
     if not any(here):
         return None
     moved = {name: x + _STEP * torch.where(x == 0, 1, x) for name, x in map.inputs.items()}
-    there = _logged(replace(map, inputs=moved), derive)
+    there = _logged(map.at(moved), derive, known)
     constants = here[0] | here[1]
     return next((word for word, found in zip(("forward", "derivative"), there, strict=True) if not found <= constants), None)
 
 
-def _logged(map: Map, derive: Derive) -> tuple[set[str | bytes], set[str | bytes]]:
+def _logged(map: Map, derive: Derive, known: Iterable[Tensor]) -> tuple[set[str | bytes], set[str | bytes]]:
     """What the forward pass, and what the derivative took in besides."""
     log = _Log()
-    log.know(map.inputs.values())
+    log.know([*map.inputs.values(), *known])
     forward: set[str | bytes] = set()
 
     def call(leaves: Tensors) -> Tensors:
@@ -65,6 +69,10 @@ class _Log(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.found: set[str | bytes] = set()
         self._known: dict[int, Any] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # as in `shadow.mode`
 
     def know(self, tensors: Iterable[Tensor]) -> None:
         """Tensors whose contents are accounted for; their storages are kept, so that no address is used again."""

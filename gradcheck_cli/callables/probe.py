@@ -30,6 +30,9 @@ STEP = 400
 AGREED = 48
 """Bits to which the two witnesses must agree."""
 
+FLOOR = arb(2) ** -300
+"""Size of what counts as nothing: above the quotient's own error, and far below what can be told from 0 beside it."""
+
 LAYERS = 16
 """Directions that one forward pass carries."""
 
@@ -70,10 +73,14 @@ class Probe:
                 cells[name] = [x + by * u if u else x for x, u in zip(here, steps, strict=True)]
         return cells
 
-    def along(self, directions: Sequence[Floats]) -> list[dict[str, list[Any]]]:
-        """For each direction, the outputs' cells as series; at most LAYERS directions."""
+    def along(self, directions: Sequence[Floats], layer: type[Directional] = Directional) -> list[dict[str, list[Any]]]:
+        """For each direction, the outputs' cells as series."""
+        found: list[dict[str, list[Any]]] = []
         with terms(2):
-            return self.runs.forward([Directional() for _ in directions], [self.moved(u) for u in directions])
+            for start in range(0, len(directions), LAYERS):
+                batch = directions[start : start + LAYERS]
+                found += self.runs.forward([layer() for _ in batch], [self.moved(u) for u in batch])
+        return found
 
     def singular(self, direction: Floats, read: Read) -> Truth:
         """A number's derivative along `direction` where no series gives it: from both sides."""

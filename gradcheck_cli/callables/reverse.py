@@ -23,13 +23,13 @@ from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.callables.entries import Entries
 from gradcheck_cli.callables.maps import Map, Pulled, Row, pull
 from gradcheck_cli.callables.outside import OUTSIDE, outside
-from gradcheck_cli.callables.probe import LAYERS, PRECISIONS, WITNESS, Probe, ball, paired
+from gradcheck_cli.callables.probe import FLOOR, LAYERS, PRECISIONS, WITNESS, Probe, ball, paired
 from gradcheck_cli.callables.runs import Cells, Followed, flat, format_of, numpy
 from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
 from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.report import Column
-from gradcheck_cli.shadow.directions import Directional, Precise, slope
+from gradcheck_cli.shadow.directions import Directional, Meant, Precise, slope
 from gradcheck_cli.shadow.layers import Exact, Rounded
 from gradcheck_cli.shadow.shade import Shade
 
@@ -69,7 +69,7 @@ class Reverse(Probe):
         self._direction, self._groups = self._drawn()
         self._shades: dict[int, list[Shade]] = {}
         self._faithful = True
-        self._outside = outside(self.map, self._derived)
+        self._outside = outside(self.map, self._derived, [row.cotangents for row in self.rows])
         if self._outside is not None:
             self.runs.opaque[OUTSIDE] = None
         self._truths = self._certified() if self._outside is None else self._unfollowed()
@@ -94,6 +94,7 @@ class Reverse(Probe):
             truths=self._truths[k][span],
             shade=lambda i: self._shade(k)[span.start + i],
             confirm=lambda some: self._confirm(k, [span.start + i for i in some]),
+            meant=lambda some: self._meant(k, [span.start + i for i in some]),
             refusal=self._pulled[k].refusal,
             values=numpy(x),
             scale=float(np.max(np.abs(finite), initial=1.0)),
@@ -126,10 +127,10 @@ class Reverse(Probe):
 
     def _certified(self) -> list[list[Truth | Ball]]:
         """The exact side of every entry of every row."""
-        rows, failed = list(range(len(self.rows))), False
+        rows, failed = list(range(len(self.rows))) if self._groups else [], False
         shadows: list[list[Ball]] = [[arb(0)] * self.count for _ in self.rows]
         suspects: set[int] = set()
-        for bits, layer in ATTEMPTS if self._groups else ():
+        for bits, layer in ATTEMPTS if rows else ():
             if failed and layer is Precise:
                 continue  # it disagrees for certain: more precision changes nothing
             with ctx.workprec(bits):
@@ -144,7 +145,8 @@ class Reverse(Probe):
             doubted = [key for key, outcome in outcomes.items() if outcome is not True]
             suspects = {i for _, g in doubted for i in self._groups[g]}
             if layer is Exact and self.count <= SMALL:
-                break  # what agrees but for the constants' slack is looked at entry by entry
+                suspects = set().union(*self._groups)  # what agrees but for the constants' slack is looked at one by one
+                break
             rows = sorted({k for k, _ in doubted})
             failed = any(outcomes[key] is False for key in doubted)
             if not rows or (failed and layer is Exact):
@@ -152,7 +154,7 @@ class Reverse(Probe):
         truths: list[list[Truth | Ball]] = [list(found) for found in shadows]
         still = np.flatnonzero(self._direction == 0).tolist()
         if rows or still:
-            self._take_apart(rows, still, sorted(suspects) or self._groups[0], shadows, truths)
+            self._take_apart(rows, still, sorted(suspects), shadows, truths)
         return truths
 
     def _unfollowed(self) -> list[list[Truth | Ball]]:
@@ -171,7 +173,8 @@ class Reverse(Probe):
         chosen, directions = [self.rows[k] for k in rows], [self._only(group) for group in self._groups]
         with terms(2):
             moving_inputs = [self.moved(u) for u in directions] if self.runs.formula is None else []
-            layers = [layer(), *(Directional() for _ in moving_inputs)]
+            series = Directional if layer is Precise else Meant
+            layers = [layer(), *(series() for _ in moving_inputs)]
             run = self.runs.backward(layers, [self.runs.exact, *moving_inputs], chosen, kept=1)
         outputs = run.outputs[1:] or self.along(directions)
         totals = {k: [paired(self.rows[k], cells, slope) for cells in outputs] for k in rows}
@@ -224,7 +227,7 @@ class Reverse(Probe):
         large = self.count > self.options.most_entries
         ways = width = LARGE_WAYS if large else max(LAYERS, SMALL)
         stack = [[i] for i in still]
-        if rows:
+        if rows and suspects:
             stack.append(list(suspects))
             for k in rows:
                 for i in suspects:
@@ -250,11 +253,8 @@ class Reverse(Probe):
             direction = np.zeros(self.count)
             direction[part] = self._direction[part] if len(part) > 1 else 1.0
             directions.append(direction)
-        found: list[Cells] = []
         with ctx.workprec(PRECISIONS[0]):
-            for start in range(0, len(parts), LAYERS):
-                found += self.along(directions[start : start + LAYERS])
-        return list(zip(parts, directions, found, strict=True))
+            return list(zip(parts, directions, self.along(directions), strict=True))
 
     def _agrees(
         self, k: int, part: list[int], direction: Floats, outputs: Cells, shadow: list[Ball], truths: list[Truth | Ball]
@@ -298,6 +298,12 @@ class Reverse(Probe):
             self._faithful = bool(run.opaque_forward) or self._values_agree(self.rows[k], run)
         return self._shades[k]
 
+    def _meant(self, k: int, indices: Sequence[int]) -> list[Ball]:
+        """The exact side of some entries with the slack that the code's constants leave."""
+        directions = [np.bincount([i], minlength=self.count).astype(np.float64) for i in indices]
+        with ctx.workprec(PRECISIONS[0]):
+            return [paired(self.rows[k], cells, slope) for cells in self.along(directions, Meant)]
+
     def _values_agree(self, row: Row, run: Followed) -> bool:
         """Whether torch's outputs are what the forward pass was followed to, but for rounding."""
         for name, v in row.cotangents.items():
@@ -312,7 +318,7 @@ class Reverse(Probe):
         direction, row = self.steps(indices), self.rows[k]
         with ctx.workprec(WITNESS):
             products = [regular(self._truths[k][i]).ball * float(direction[i]) for i in indices]
-            size = sum((abs(p) for p in products), arb(2) ** -WITNESS)
+            size = sum((abs(p) for p in products), FLOOR)
             return self.confirms(direction, [(lambda cells: paired(row, cells, ball), sum(products, arb(0)), size)])
 
 

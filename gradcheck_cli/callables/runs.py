@@ -127,13 +127,19 @@ class Followed:
 
 def flat(tensor: Tensor) -> list[float]:
     """The entries as doubles, in order."""
-    found: list[float] = tensor.detach().reshape(-1).to(torch.float64).tolist()
+    found: list[float] = _doubles(tensor).tolist()
     return found
 
 
 def numpy(tensor: Tensor) -> Floats:
     """The entries as an array of doubles, in order."""
-    return np.asarray(tensor.detach().to(torch.float64).numpy(force=True)).reshape(-1)
+    return np.asarray(_doubles(tensor).numpy(force=True))
+
+
+def _doubles(tensor: Tensor) -> Tensor:
+    if tensor._is_zerotensor():  # torch may return a zero that has no memory
+        return torch.zeros(tensor.numel(), dtype=torch.float64)
+    return tensor.detach().reshape(-1).to(torch.float64)
 
 
 def format_of(tensors: Tensors) -> Format:

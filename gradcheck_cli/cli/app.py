@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gradcheck_cli.cli import chain, functions, grad, mixed
+from gradcheck_cli.cli import chain, function, functions, grad, hessian, jacobian, mixed, model
 from gradcheck_cli.cli.options import CONTEXT, Outcome, write
 from gradcheck_cli.errors import InputError
 
@@ -27,7 +27,7 @@ app = typer.Typer(
     epilog="\b\nExit codes: 0 all passed, 1 a mismatch, 2 bad input, 3 nothing failed but something is undecided\n"
     "or nothing was checked, 70 internal error.",
 )  # fmt: skip
-for module in (chain, mixed, grad, functions):
+for module in (chain, mixed, grad, jacobian, hessian, function, model, functions):
     module.register(app)
 
 
@@ -113,8 +113,9 @@ def shield(arguments: list[str]) -> list[str]:
 
 _SHORT = frozenset("hoqv")
 _LONG = (
-    "at", "sample", "domain", "seed", "mode", "dtype", "device", "claim", "rtol", "atol", "ulps", "strict", "timeout",
-    "format", "output", "quiet", "verbose", "wrt", "permutations", "order", "version", "help",
+    "at", "shape", "sample", "domain", "seed", "mode", "dtype", "device", "claim", "rtol", "atol", "ulps", "strict", "timeout",
+    "format", "output", "quiet", "verbose", "wrt", "permutations", "order", "set", "formula", "version", "help",
+    "input", "layer", "neuron", "loss", "cotangent", "train", "eval",
 )  # fmt: skip
 
 

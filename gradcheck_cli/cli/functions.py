@@ -11,7 +11,7 @@ import typer
 
 from gradcheck_cli.cli.options import Format, Outcome, Output, add, check_output
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.language.functions import NAMES, ROWS, Function
+from gradcheck_cli.language.functions import NAMES, TABLE, Function
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +32,7 @@ def functions(
 ) -> Outcome:
     """The rows that match, as text or JSON."""
     check_output(format, output)
-    rows = [r for r in ROWS if not name or any(name.lower() in n.lower() for n in (r.name, *r.aliases))]
+    rows = [r for r in TABLE.values() if not name or any(name.lower() in n.lower() for n in (r.name, *r.aliases))]
     if not rows:
         near = difflib.get_close_matches(name or "", NAMES, n=3)
         hint = f"; nearest: {', '.join(near)}" if near else ""

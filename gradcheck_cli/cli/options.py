@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,14 +47,19 @@ def shared(
         list[str] | None,
         typer.Option(
             metavar="POINT",
-            help="A point, x=1,y=pi/4; repeat it for more. Values are constant expressions, linspace(a,b,n), "
-            "logspace(a,b,n) from a to b, or all (every float of a 16-bit dtype); several in one POINT make a grid.",
+            help="A point, x=1,y=pi/4; repeat it for more. Values are constant expressions, lists (x=[1,2], A=[[1,2],[3,4]]), "
+            "linspace(a,b,n), logspace(a,b,n) from a to b, or all (every float of a 16-bit dtype); several in one POINT make a "
+            "grid.",
         ),
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SIZES", help="An input is a vector (x=3) or a matrix (A=3,4), where no point says so."),
     ] = None,
     sample: Annotated[int | None, typer.Option(metavar="N", help="Check N seeded points. [20 without --at]")] = None,
     domain: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=A:B", help="Where to sample, ends included; either may be left out."),
+        typer.Option(metavar="NAME=A:B", help="Where to sample, ends included; either may be left out. Holds for all entries."),
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the samples. [0]")] = None,
     mode: Annotated[
@@ -89,8 +94,11 @@ def shared(
     """The options of every check. Declared here once, for Typer to read; never called."""
 
 
-def check(app: typer.Typer, *examples: str) -> Callable[[Callable[..., Report]], Callable[..., Outcome]]:
-    """Make a command of a function: its docstring is the help, its own parameters come before the shared ones."""
+def check(
+    app: typer.Typer, *examples: str, without: Container[str] = ()
+) -> Callable[[Callable[..., Report]], Callable[..., Outcome]]:
+    """Make a command of a function: its docstring is the help, its own parameters come before the shared ones (but for those
+    that it declares itself, and those it is `without`)."""
 
     def register(function: Callable[..., Report]) -> Callable[..., Outcome]:
         own = [p for p in _parameters(function) if p.kind is not inspect.Parameter.VAR_KEYWORD]
@@ -110,7 +118,9 @@ def check(app: typer.Typer, *examples: str) -> Callable[[Callable[..., Report]],
             )
             return Outcome(text, report.exit_code, output)
 
-        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *_parameters(shared))]
+        taken = {p.name for p in own}
+        rest = [p for p in _parameters(shared) if p.name not in taken and p.name not in without]
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *rest)]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {p.name: p.annotation for p in parameters}
         add(app, function.__name__, function.__doc__ or "", *examples)(command)

@@ -71,15 +71,20 @@ def stage_formula(stage: Stage, name: str) -> str | None:
     return None if found is None else show(substitute(found, names), DISPLAYED)
 
 
-def chain_formula(chain: Chain, wrt: tuple[str, ...]) -> str | None:
+def chain_formula(chain: Chain, wrt: tuple[str, ...], longest: int = SHORT) -> str | None:
     """The derivative of a chain's output for a reader: by inputs, or by one stage (in terms of it, the inputs and the stages
-    before); None where it would be long."""
-    if len(chain.stages) > LONGEST_CHAIN:
+    before); None where it would be long, of more than `longest` nodes in a stage to begin with."""
+    if len(chain.stages) > LONGEST_CHAIN or any(_size(stage.tree) > longest for stage in chain.stages):
         return None
     trees: dict[str, Node] = {}
     for stage in chain.stages:
         trees[stage.name] = Variable(stage.name) if stage.name in wrt else substitute(stage.tree, trees)
     return formula(trees[chain.output], wrt)
+
+
+@lru_cache(maxsize=4096)
+def _size(tree: Node) -> int:
+    return written_size(tree)
 
 
 def tidy(expression: Expression) -> str | None:

@@ -63,6 +63,18 @@ def _stage_program(tree: Node, count: int) -> Program | None:
     return Program(trees, names, SMOOTH, working_precision)
 
 
+@lru_cache(maxsize=256)
+def _formula_program(tree: Node, count: int, derivatives: tuple[Wrt, ...]) -> Program | None:
+    """(value, derivatives...) in the SMOOTH algebra, () standing for 1; None where SymPy has one not."""
+    trees = [tree]
+    for wrt in derivatives:
+        found = differentiate(tree, wrt) if wrt else Constant(1)
+        if found is None:
+            return None
+        trees.append(found)
+    return Program(economical(trees, SMOOTH), [f"_{i}" for i in range(count)], SMOOTH, working_precision)
+
+
 class Enclosure:
     """Exact derivatives of a chain's output: `derivatives` are tuples of names, applied from left to right.
 
@@ -92,14 +104,9 @@ class Enclosure:
 
     def _direct_program(self) -> Program | None:
         """(value, derivatives...) of the composed tree; a derivative by the output itself is 1."""
-        tree = self.chain.composed()
-        trees: list[Node] = [tree]
-        for wrt in self.derivatives:
-            derivative = Constant(1) if wrt == (self.chain.output,) else differentiate(tree, wrt)
-            if derivative is None:
-                return None
-            trees.append(derivative)
-        return Program(economical(trees, SMOOTH), self.chain.inputs, SMOOTH, working_precision)
+        inputs = {name: f"_{i}" for i, name in enumerate(self.chain.inputs)}
+        derivatives = [() if d == (self.chain.output,) else tuple(inputs.get(n, n) for n in d) for d in self.derivatives]
+        return _formula_program(canonical(self.chain.composed(), self.chain.inputs), len(inputs), tuple(derivatives))
 
     def at(
         self, columns: Mapping[str, Sequence[float]], checkpoint: Callable[[], None] = lambda: None

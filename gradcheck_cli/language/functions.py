@@ -9,12 +9,16 @@ Columns
 name         what the tree calls it
 signature    parameters as Python writes them. A parameter is a tensor unless annotated: `number` and `integer` are settings
              (constants, handed to torch as Python numbers, no derivative with respect to them); `scalar` may be either.
-definition   the function in terms of other rows; empty for a primitive. It follows torch's documented meaning.
+             Such a row works entry by entry. A row with an `array` (a `vector` has one dimension, a `matrix` two) looks at
+             whole arrays, and has further settings: see KINDS.
+definition   the function in terms of other rows; empty for a primitive. It follows torch's documented meaning. A condition on
+             settings alone is decided before the rest is looked at.
 torch        dotted name below `torch`; empty: the row's own name. `{n}` is filled with the setting n. A text that begins
              with "=" says how torch composes the function from what it has (no torch operation of that name exists).
 sympy        primitive: the name in `sympy` or in `algebra.symbols`; on a defined row, one that SymPy handles better.
 ball         primitive: the name in `algebra.balls` or a method of `flint.arb`; on a defined row, a sharper enclosure
              than the definition gives.
+array        primitive on arrays: the name in `language.arrays`, which says what becomes of the entries.
 aliases      other names in use: SymPy's, NumPy's, torch's.
 domain       a condition: where the function has a real value; empty: everywhere.
 kinks        a condition: where the function is not differentiable, or its formula is not valid; empty: nowhere.
@@ -30,20 +34,47 @@ source       where the definition and its constants come from; empty: the functi
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
+from typing import Any, TypeVar
 
-KINDS = ("tensor", "scalar", "number", "integer")
+_T = TypeVar("_T")
+
+KINDS: MappingProxyType[str, str] = MappingProxyType({
+    "tensor": "a number, or an array taken entry by entry",
+    "scalar": "the same; torch may get a Python number",
+    "number": "a constant",
+    "integer": "a whole number",
+    "array": "an array of any shape",
+    "vector": "an array with one dimension",
+    "matrix": "an array with two dimensions",
+    "data": "an array by which torch doesn't differentiate",
+    "labels": "whole numbers from 0 on, an array",
+    "axis": "the number of a dimension",
+    "axes": "the numbers of one or more dimensions; () for all",
+    "trailing": "the sizes of the last dimensions; in a definition, the numbers of these dimensions",
+    "sizes": "whole numbers, one a dimension",
+    "index": "what stands in brackets behind an array",
+    "flag": "True or False",
+    "reduction": "what becomes of a loss's entries: 'mean', 'sum', 'none', or 'batchmean'",
+})  # fmt: skip
+
+ARRAY_KINDS = frozenset({"array", "vector", "matrix", "data", "labels"})
+SETTINGS = frozenset({"integer", "axis", "axes", "trailing", "sizes", "index", "flag", "reduction"})
+"""Kinds whose argument is a literal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a row: `kind` is one of KINDS, `default` a number or None (required)."""
+    """One parameter of a row: `kind` is one of KINDS, `default` a literal or None (required). A `variadic` one takes any
+    number of arguments."""
 
     name: str
     kind: str
-    default: int | float | None
+    default: Any
+    variadic: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +87,7 @@ class Function:
     torch: str = ""
     sympy: str = ""
     ball: str = ""
+    array: str = ""
     aliases: tuple[str, ...] = ()
     domain: str = ""
     kinks: str = ""
@@ -69,24 +101,38 @@ class Function:
         """The signature, parsed."""
         parsed = ast.parse(f"def f({self.signature}): ...").body[0]
         assert isinstance(parsed, ast.FunctionDef)
-        arguments = parsed.args.args
-        defaults = [None] * (len(arguments) - len(parsed.args.defaults)) + [
-            float(ast.unparse(d)) if "inf" in ast.unparse(d) else ast.literal_eval(d) for d in parsed.args.defaults
-        ]
+        arguments = parsed.args
+        listed = [*arguments.args, *([arguments.vararg] if arguments.vararg else []), *arguments.kwonlyargs]
+        defaults = [*arguments.defaults, *arguments.kw_defaults]
+        literals = [None] * (len(listed) - len(defaults)) + [_literal(d) for d in defaults if d is not None]
         return tuple(
-            Parameter(a.arg, "tensor" if a.annotation is None else ast.unparse(a.annotation), d)
-            for a, d in zip(arguments, defaults, strict=True)
+            Parameter(a.arg, "tensor" if a.annotation is None else ast.unparse(a.annotation), d, a is arguments.vararg)
+            for a, d in zip(listed, literals, strict=True)
         )
+
+    def bind(self, arguments: Sequence[_T]) -> list[tuple[Parameter, _T]]:
+        """Each argument with its parameter; a variadic parameter, which is the first one, takes what the others leave."""
+        repeated = len(arguments) - len(self.parameters) if self.parameters and self.parameters[0].variadic else 0
+        return list(zip((*self.parameters[:1] * repeated, *self.parameters), arguments, strict=True))
+
+    @cached_property
+    def arrays(self) -> bool:
+        """True where the row looks at whole arrays, false where it works entry by entry."""
+        return any(p.kind in ARRAY_KINDS for p in self.parameters)
 
     @property
     def primitive(self) -> bool:
         """True where the row names its SymPy function and ball method instead of a definition."""
-        return not self.definition
+        return not (self.definition or self.array)
 
     @property
     def composed(self) -> str:
         """How torch composes the function from other rows, or empty where torch has an operation of its own."""
         return self.torch[1:].strip() if self.torch.startswith("=") else ""
+
+
+def _literal(node: ast.expr) -> Any:
+    return float(ast.unparse(node)) if "inf" in ast.unparse(node) else ast.literal_eval(node)
 
 
 def _row(name: str, signature: str, definition: str = "", *aliases: str, **columns: object) -> Function:
@@ -132,8 +178,8 @@ ROWS: tuple[Function, ...] = (
         "round", "x", "where(x - floor(x) == 0.5, 2*floor(x/2 + 0.5), floor(x + 0.5))",
         kinks="x - floor(x) == 0.5", ulps=1, source="ties to even, as torch.round",
     ),
-    _row("maximum", "x, y", "where(x >= y, x, y)", "Max", "max", kinks="x == y", ulps=1),
-    _row("minimum", "x, y", "where(x <= y, x, y)", "Min", "min", kinks="x == y", ulps=1),
+    _row("maximum", "x, y", "where(x >= y, x, y)", "Max", kinks="x == y", ulps=1),
+    _row("minimum", "x, y", "where(x <= y, x, y)", "Min", kinks="x == y", ulps=1),
     _row("fmax", "x, y", "where(x >= y, x, y)", kinks="x == y", ulps=1),
     _row("fmin", "x, y", "where(x <= y, x, y)", kinks="x == y", ulps=1),
     _row(
@@ -283,15 +329,131 @@ ROWS: tuple[Function, ...] = (
          torch="nn.functional.threshold", kinks="x == threshold", ulps=1),
 )  # fmt: skip
 
-TABLE: MappingProxyType[str, Function] = MappingProxyType({row.name: row for row in ROWS})
+_OVER = "x: array, dim: axes = (), keepdim: flag = False"
+_LOSS = "x: array, target: array"
+_MEAN = "reduction: reduction = 'mean'"
+_LOSSES = "nn.functional."
+
+ARRAYS: tuple[Function, ...] = (
+    # -- putting together and taking apart --------------------------------------------------------------------------
+    _row("stack", "*tensors: array, dim: axis = 0", array="stack", source="a list [x, y] is a stack"),
+    _row("cat", "*tensors: array, dim: axis = 0", "", "concat", "concatenate", array="cat"),
+    _row("index", "x: array, index: index", array="index", torch="index", source="x[0], x[1:], A[:, 2]"),
+    _row("t", "x: array", array="t", source="A.T"),
+    _row("transpose", "x: array, dim0: axis = 0, dim1: axis = 1", "", "swapaxes", array="transpose"),
+    _row("permute", "x: array, dims: sizes", array="permute"),
+    _row("reshape", "x: array, shape: sizes", "", "view", array="reshape"),
+    _row("flatten", "x: array", "", "ravel", array="flatten"),
+    _row("squeeze", "x: array, dim: axes = ()", array="squeeze"),
+    _row("unsqueeze", "x: array, dim: axis", array="unsqueeze"),
+    _row("flip", "x: array, dims: sizes", array="flip"),
+    _row("diag", "x: array", array="diag"),
+    _row("ones_like", "x: array", array="ones_like"),
+    # -- sums and products ------------------------------------------------------------------------------------------
+    _row("sum", _OVER, array="total"),
+    _row("mean", _OVER, "sum(x, dim, keepdim)/sum(ones_like(x), dim, keepdim)"),
+    _row("prod", "x: array, dim: axes = (), keepdim: flag = False", array="product"),
+    _row("cumsum", "x: array, dim: axis = -1", array="cumsum"),
+    _row("cumprod", "x: array, dim: axis = -1", array="cumprod"),
+    _row("matmul", "x: array, y: array", array="matmul", source="x @ y"),
+    _row("dot", "x: vector, y: vector", "x @ y", "inner"),
+    _row("mv", "x: matrix, y: vector", "x @ y"),
+    _row("mm", "x: matrix, y: matrix", "x @ y"),
+    _row("outer", "x: vector, y: vector", "x[:, None]*y", "ger"),
+    _row("trace", "x: matrix", "sum(diag(x))"),
+    _row("linear", "x: array, weight: matrix, bias: array = 0", "x @ t(weight) + bias", torch=_LOSSES + "linear"),
+    # -- extremes, norms and moments --------------------------------------------------------------------------------
+    _row("max", _OVER, array="greatest", source="the values; of two arguments: maximum"),
+    _row("min", _OVER, array="least", source="the values; of two arguments: minimum"),
+    _row("amax", _OVER, array="greatest"),
+    _row("amin", _OVER, array="least"),
+    _row(
+        "norm", "x: array, p: number = 2, dim: axes = (), keepdim: flag = False",
+        "where(p == 2, sqrt(sum(x**2, dim, keepdim)), where(p == 1, sum(abs(x), dim, keepdim),"
+        " where(p == inf, amax(abs(x), dim, keepdim), where(p == -inf, amin(abs(x), dim, keepdim),"
+        " sum(abs(x)**p, dim, keepdim)**(1/p)))))", "vector_norm",
+    ),
+    _row("normalize", "x: array, p: number = 2, dim: axes = 1, eps: number = 1e-12", "x/maximum(norm(x, p, dim, True), eps)",
+         torch=_LOSSES + "normalize"),
+    _row(
+        "cosine_similarity", "x1: array, x2: array, dim: axis = 1, eps: number = 1e-8",
+        "sum(x1*x2, dim)/(maximum(norm(x1, 2, dim), eps)*maximum(norm(x2, 2, dim), eps))",
+    ),
+    _row(
+        "var", "x: array, dim: axes = (), correction: number = 1, keepdim: flag = False",
+        "sum((x - mean(x, dim, True))**2, dim, keepdim)/(sum(ones_like(x), dim, keepdim) - correction)",
+    ),
+    _row("std", "x: array, dim: axes = (), correction: number = 1, keepdim: flag = False",
+         "sqrt(var(x, dim, correction, keepdim))"),
+    _row(
+        "layer_norm", "x: array, normalized_shape: trailing, weight: array = 1, bias: array = 0, eps: number = 1e-5",
+        "(x - mean(x, normalized_shape, True))/sqrt(var(x, normalized_shape, 0, True) + eps)*weight + bias",
+    ),
+    # -- exponentials -----------------------------------------------------------------------------------------------
+    _row("softmax", "x: array, dim: axis = -1", "exp(x)/sum(exp(x), dim, True)"),
+    _row("log_softmax", "x: array, dim: axis = -1", "x - log(sum(exp(x), dim, True))"),
+    _row("softmin", "x: array, dim: axis = -1", "exp(-x)/sum(exp(-x), dim, True)", torch=_LOSSES + "softmin"),
+    _row("logsumexp", "x: array, dim: axes = -1, keepdim: flag = False", "log(sum(exp(x), dim, keepdim))"),
+    _row("logcumsumexp", "x: array, dim: axis = -1", "log(cumsum(exp(x), dim))"),
+    # -- losses -----------------------------------------------------------------------------------------------------
+    _row("mse_loss", f"{_LOSS}, {_MEAN}", "(x - target)**2", "mse", torch=_LOSSES + "mse_loss"),
+    _row("l1_loss", f"{_LOSS}, {_MEAN}", "abs(x - target)", "l1", torch=_LOSSES + "l1_loss"),
+    _row(
+        "smooth_l1_loss", f"{_LOSS}, {_MEAN}, beta: number = 1",
+        "where(abs(x - target) < beta, (x - target)**2/(2*beta), abs(x - target) - beta/2)", "smooth_l1",
+        torch=_LOSSES + "smooth_l1_loss",
+    ),
+    _row(
+        "huber_loss", f"{_LOSS}, {_MEAN}, delta: number = 1",
+        "where(abs(x - target) <= delta, (x - target)**2/2, delta*(abs(x - target) - delta/2))", "huber",
+        torch=_LOSSES + "huber_loss",
+    ),
+    _row(
+        "binary_cross_entropy", f"{_LOSS}, {_MEAN}",
+        "-(target*maximum(log(x), -100) + (1 - target)*maximum(log1p(-x), -100))", "bce",
+        torch=_LOSSES + "binary_cross_entropy",
+    ),
+    _row("binary_cross_entropy_with_logits", f"{_LOSS}, {_MEAN}", "(1 - target)*x - logsigmoid(x)", "bce_with_logits",
+         torch=_LOSSES + "binary_cross_entropy_with_logits"),
+    _row("soft_margin_loss", f"x: array, target: data, {_MEAN}", "-logsigmoid(target*x)", "soft_margin",
+         torch=_LOSSES + "soft_margin_loss"),
+    _row(
+        "kl_div", f"{_LOSS}, {_MEAN}, log_target: flag = False",
+        "where(log_target, exp(target)*(target - x), xlogy(target, target) - target*x)", torch=_LOSSES + "kl_div",
+    ),
+    _row(
+        "poisson_nll_loss", f"{_LOSS}, log_input: flag = True, full: flag = False, eps: number = 1e-8, {_MEAN}",
+        "where(log_input, exp(x) - target*x, x - target*log(x + eps))"
+        " + where(full, where(target > 1, target*log(target) - target + log(2*pi*target)/2, 0), 0)", "poisson_nll",
+        torch=_LOSSES + "poisson_nll_loss",
+    ),
+    _row(
+        "gaussian_nll_loss", f"{_LOSS}, var: array, full: flag = False, eps: number = 1e-6, {_MEAN}",
+        "(log(maximum(var, eps)) + (x - target)**2/maximum(var, eps))/2 + where(full, log(2*pi)/2, 0)", "gaussian_nll",
+        torch=_LOSSES + "gaussian_nll_loss",
+    ),
+    _row("nll_loss", f"x: array, target: labels, {_MEAN}", "-pick(x, target)", "nll", torch=_LOSSES + "nll_loss"),
+    _row("cross_entropy", f"x: array, target: labels, {_MEAN}", "-pick(log_softmax(x), target)", torch=_LOSSES + "cross_entropy"),
+    _row("pick", "x: array, target: labels", array="pick", torch="pick", source="in each row the entry with the label's number"),
+)  # fmt: skip
+
+TABLE: MappingProxyType[str, Function] = MappingProxyType({row.name: row for row in (*ROWS, *ARRAYS)})
 
 NAMES: MappingProxyType[str, str] = MappingProxyType(
-    {name: row.name for row in ROWS for name in (row.name, *row.aliases)}
+    {name: row.name for row in TABLE.values() for name in (row.name, *row.aliases)}
 )
 """Every name that the language knows, mapped to the name of its row."""
 
 VARIADIC = frozenset({"maximum", "minimum", "add", "mul", "logical_and", "logical_or"})
 """Binary rows that SymPy's spelling gives any number of arguments: `Max(a, b, c)`."""
+
+PAIRS: MappingProxyType[str, str] = MappingProxyType({"max": "maximum", "min": "minimum"})
+"""Names that mean another row where two or more arguments follow each other: `max(x, y)`."""
+
+KEYWORDS: MappingProxyType[str, str] = MappingProxyType(
+    {"input": "x", "self": "x", "other": "y", "axis": "dim", "keepdims": "keepdim", "ord": "p", "unbiased": "correction"}
+)
+"""Other names of parameters: NumPy's and torch's."""
 
 VARIANTS: MappingProxyType[tuple[str, str, str], str] = MappingProxyType(
     {("gelu", "approximate", "none"): "gelu", ("gelu", "approximate", "tanh"): "gelu_tanh"}

@@ -10,12 +10,24 @@ from __future__ import annotations
 import ast
 import difflib
 import math
+import re
 import warnings
 from functools import cache
 from keyword import iskeyword
 
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.language.functions import NAMES, TABLE, VARIADIC, VARIANTS, Function
+from gradcheck_cli.language.functions import (
+    KEYWORDS,
+    NAMES,
+    PAIRS,
+    SETTINGS,
+    TABLE,
+    VARIADIC,
+    VARIANTS,
+    Function,
+    Parameter,
+)
+from gradcheck_cli.language.settings import READERS
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable
 
 MAX_LENGTH = 20_000
@@ -23,15 +35,15 @@ MAX_NODES = 5_000
 MAX_DEPTH = 150
 
 MODULES = frozenset({
-    "torch", "torch.special", "torch.nn.functional", "torch.nn", "F", "nn", "nn.functional", "math", "np", "numpy",
-    "scipy.special", "special", "sp", "sympy", "jnp", "jax.numpy",
+    "torch", "torch.special", "torch.nn.functional", "torch.nn", "F", "nn", "nn.functional", "math", "np",
+    "numpy", "scipy.special", "special", "sp", "sympy", "jnp", "jax.numpy",
 })  # fmt: skip
 """Prefixes that pasted code carries: `torch.sin(x)` is `sin(x)`."""
 
 _OPERATORS: dict[type[ast.AST], str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Pow: "pow", ast.Mod: "remainder",
     ast.FloorDiv: "floor_divide", ast.BitAnd: "logical_and", ast.And: "logical_and", ast.Or: "logical_or",
-    ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
+    ast.MatMult: "matmul", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
 }  # fmt: skip
 
 _REFUSED: dict[type[ast.AST], str] = {
@@ -39,30 +51,36 @@ _REFUSED: dict[type[ast.AST], str] = {
     ast.SetComp: "a comprehension", ast.DictComp: "a comprehension", ast.GeneratorExp: "a comprehension",
     ast.Await: "await", ast.Yield: "yield", ast.YieldFrom: "yield",
     ast.NamedExpr: "an assignment", ast.IfExp: "an if-else: use where(condition, a, b)",
-    ast.Subscript: "an index: only scalar variables are known here", ast.List: "a list: a number is needed here",
-    ast.Tuple: "a tuple: a number is needed here", ast.Dict: "a dict", ast.Set: "a set",
+    ast.Tuple: "a tuple: write a list, [a, b]", ast.Dict: "a dict", ast.Set: "a set", ast.Slice: "a slice",
     ast.Starred: "a starred argument", ast.Attribute: "an attribute that is not called",
-    ast.MatMult: "a matrix product: only scalars are known here",
 }  # fmt: skip
 
 RESULTS = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical_or", "logical_not"})
 """Rows whose value is a truth value."""
 
 
-def parse(text: str, whole: str | None = None, offset: int = 0, truths: frozenset[str] = frozenset()) -> Node:
+def parse(
+    text: str,
+    whole: str | None = None,
+    offset: int = 0,
+    truths: frozenset[str] = frozenset(),
+    settings: frozenset[str] = frozenset(),
+) -> Node:
     """The tree of one expression.
 
     Raises InputError, which quotes the text with a caret, for anything that is not in the language. `whole` and
     `offset` place the expression in a longer text, so that the caret points into that. `truths` names variables that
-    may hold a truth value (masks, in the table of ATen operations).
+    may hold a truth value (masks, in the table of ATen operations), `settings` those that stand for a setting (in the
+    definition of a row).
     """
-    return _Translation(text, offset, text if whole is None else whole, truths).expression()
+    return _Translation(text, offset, text if whole is None else whole, truths, settings).expression()
 
 
-def parse_stage(text: str, whole: str | None = None, offset: int = 0) -> tuple[str | None, Node]:
+def parse_stage(text: str, whole: str | None = None, offset: int = 0, entry: bool = False) -> tuple[str | None, Node]:
     """`name = expression` or `expression`: the name (or None) and the tree.
 
-    `whole` and `offset` place the stage in a longer text, so that the caret of an error points into that.
+    `whole` and `offset` place the stage in a longer text, so that the caret of an error points into that. `entry`: the name
+    may be that of an entry of an array, `x[0]`.
     """
     whole = text if whole is None else whole
     name, body = None, text
@@ -72,7 +90,10 @@ def parse_stage(text: str, whole: str | None = None, offset: int = 0) -> tuple[s
         start = offset + len(text) - len(text.lstrip())
         if not name:
             raise InputError("a name is missing before '='", whole, start)
-        if not name.isidentifier() or iskeyword(name):
+        if entry:
+            name = "".join(name.split())
+        named = name.partition("[")[0] if entry and re.fullmatch(r"\w+\[\d+(,\d+)*\]", name) else name
+        if not named.isidentifier() or iskeyword(named):
             raise InputError(f"{name!r} is not a name for a stage", whole, start)
         if _constant(name):
             raise InputError(f"{name!r} is a constant and can't name a stage", whole, start)
@@ -98,7 +119,10 @@ def _assignment(text: str) -> int | None:
 @cache
 def definition(name: str) -> Node:
     """The tree of a defined row, in terms of its parameter names."""
-    return parse(TABLE[name].definition)
+    parameters = TABLE[name].parameters
+    flags = frozenset(p.name for p in parameters if p.kind == "flag")
+    settings = frozenset(p.name for p in parameters if p.kind in SETTINGS or p.kind == "number")
+    return parse(TABLE[name].definition, truths=flags, settings=settings)
 
 
 @cache
@@ -110,8 +134,15 @@ def composition(name: str) -> Node:
 class _Translation:
     """One run of the parser over one text."""
 
-    def __init__(self, text: str, offset: int, whole: str, truths: frozenset[str] = frozenset()) -> None:
-        self.text, self.offset, self.whole, self.truths = text, offset, whole, truths
+    def __init__(
+        self,
+        text: str,
+        offset: int,
+        whole: str,
+        truths: frozenset[str] = frozenset(),
+        settings: frozenset[str] = frozenset(),
+    ) -> None:
+        self.text, self.offset, self.whole, self.truths, self.settings = text, offset, whole, truths, settings
         self.nodes = 0
 
     def error(self, message: str, node: ast.AST | int | None = None) -> InputError:
@@ -191,6 +222,19 @@ class _Translation:
                 return Variable(name, at) if constant is None else Call(constant, (), at)
             case ast.Attribute(value=value, attr=name) if _constant(name) and _dotted(value) in MODULES:
                 return Call(NAMES[name], (), at)
+            case ast.Attribute(value=value, attr="T" | "mT"):
+                return Call("t", (self.real(self.translate(value, depth), value),), at)
+            case ast.Attribute(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) as value, attr="values") if (
+                name in PAIRS
+            ):
+                return self.translate(value, depth)
+            case ast.List(elts=elements):
+                terms = [self.real(self.translate(e, depth), e) for e in elements]
+                if not terms:
+                    raise self.error("an empty list has no shape", node)
+                return Call("stack", (*terms, Constant(0, at)), at)
+            case ast.Subscript(value=value, slice=places):
+                return self.subscript(value, places, depth, at)
             case ast.BinOp(left=left, op=op, right=right):
                 return self.binary(node, left, op, right, depth)
             case ast.UnaryOp(op=ast.UAdd(), operand=operand):
@@ -272,6 +316,15 @@ class _Translation:
             tree = Call(name, (tree, term), at)
         return tree
 
+    def subscript(self, value: ast.expr, places: ast.expr, depth: int, at: int) -> Node:
+        tree = self.real(self.translate(value, depth), value)
+        if isinstance(tree, Call) and tree.function in PAIRS and tree.arguments[1] != Constant(()):
+            raise self.error(f"torch's {tree.function} with dim returns two tensors: write .values before the index", value)
+        try:
+            return Call("index", (tree, Constant(READERS["index"](places), at)), at)
+        except ValueError as needed:
+            raise self.error(f"an index is {needed}", places) from None
+
     def call(self, node: ast.Call, depth: int) -> Node:
         positional: list[ast.expr] = list(node.args)
         match node.func:
@@ -280,28 +333,33 @@ class _Translation:
             case ast.Attribute(value=value, attr=name):
                 prefix = _dotted(value)
                 if prefix not in MODULES:
-                    if prefix is not None and "." in prefix or name.startswith("_"):
+                    transposed = isinstance(value, ast.Attribute) and value.attr in ("T", "mT")
+                    if prefix is not None and "." in prefix and not transposed or name.startswith("_"):
                         raise self.error("syntax error: attributes are not part of the language", node.func)
                     positional.insert(0, value)  # x.sin() is sin(x)
             case _:
                 raise self.error("syntax error: only named functions can be called", node.func)
         if name == "Piecewise":
             return self.piecewise(node, positional, depth)
-        keywords = {k.arg: k.value for k in node.keywords}
-        for key, value in list(keywords.items()):
-            if key is None:
-                raise self.error("syntax error: ** arguments are not part of the language", value)
+        keywords: dict[str, ast.expr] = {}
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                raise self.error("syntax error: ** arguments are not part of the language", keyword.value)
+            value = keyword.value
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                variant = VARIANTS.get((name, key, value.value))
-                if variant is None:
-                    raise self.error(f"{name} has no {key}={value.value!r}", value)
-                name = variant
-                del keywords[key]
+                variant = VARIANTS.get((name, keyword.arg, value.value))
+                if variant is not None:
+                    name = variant
+                    continue
+                if keyword.arg not in READERS:
+                    raise self.error(f"{name} has no {keyword.arg}={value.value!r}", value)
+            keywords[keyword.arg] = value
         if name.startswith("__"):
             raise self.error(f"syntax error: {name!r} is not part of the language", node.func)
         if name not in NAMES:
             raise self.error(f"unknown function {name!r}{_nearest(name)}", node.func)
-        return self.build(TABLE[NAMES[name]], name, node, positional, keywords, depth)  # type: ignore[arg-type]
+        row = TABLE[PAIRS[name] if name in PAIRS and len(positional) > 1 else NAMES[name]]
+        return self.build(row, name, node, positional, keywords, depth)
 
     def build(
         self,
@@ -314,22 +372,33 @@ class _Translation:
     ) -> Node:
         at = self.position(node)
         if row.name in VARIADIC and len(positional) > 2 and not keywords:
-            terms = [self.argument(row, 0, p, depth) for p in positional]
+            terms = [self.argument(row, row.parameters[0], p, depth) for p in positional]
             return self.fold(row.name, terms, at)
-        usage = f"{name}({', '.join(_usage(p.name, p.default) for p in row.parameters)})"
-        if len(positional) > len(row.parameters):
-            raise self.error(f"too many arguments: {usage}", positional[len(row.parameters)])
-        chosen: dict[str, ast.expr] = {p.name: a for p, a in zip(row.parameters, positional, strict=False)}
-        names = {p.name for p in row.parameters}
+        parameters = row.parameters
+        usage = f"{name}({', '.join(_usage(p) for p in parameters)})"
+        leading: list[Node] = []
+        if parameters and parameters[0].variadic:
+            listed = positional.pop(0) if positional else node
+            if not isinstance(listed, ast.List | ast.Tuple) or not listed.elts:
+                raise self.error(f"{name} takes a list of arrays: {name}([x, y])", listed)
+            leading = [self.argument(row, parameters[0], e, depth) for e in listed.elts]
+            parameters = parameters[1:]
+        if parameters and parameters[-1].kind == "sizes" and len(positional) > len(parameters):
+            last = positional[len(parameters) - 1 :]  # x.reshape(2, 3)
+            positional = [*positional[: len(parameters) - 1], ast.copy_location(ast.Tuple(last, ast.Load()), last[0])]
+        if len(positional) > len(parameters):
+            raise self.error(f"too many arguments: {usage}", positional[len(parameters)])
+        chosen: dict[str, ast.expr] = {p.name: a for p, a in zip(parameters, positional, strict=False)}
+        names = {p.name for p in parameters}
         for key, value in keywords.items():
-            key = "x" if key in ("input", "self") and "x" in names else key
+            key = KEYWORDS[key] if key not in names and KEYWORDS.get(key) in names else key
             if key not in names or key in chosen:
                 raise self.error(f"{'repeated' if key in chosen else 'unknown'} argument {key!r}: {usage}", value)
             chosen[key] = value
-        arguments: list[Node] = []
-        for i, parameter in enumerate(row.parameters):
+        arguments = leading
+        for parameter in parameters:
             if parameter.name in chosen:
-                arguments.append(self.argument(row, i, chosen[parameter.name], depth))
+                arguments.append(self.argument(row, parameter, chosen[parameter.name], depth))
             elif parameter.default is not None:
                 infinite = isinstance(parameter.default, float) and math.isinf(parameter.default)
                 default: Node = Call("inf", (), at) if infinite else Constant(parameter.default, at)
@@ -338,9 +407,17 @@ class _Translation:
                 raise self.error(f"argument {parameter.name!r} is missing: {usage}", node)
         return Call(row.name, tuple(arguments), at)
 
-    def argument(self, row: Function, index: int, node: ast.expr, depth: int) -> Node:
+    def argument(self, row: Function, parameter: Parameter, node: ast.expr, depth: int) -> Node:
+        if isinstance(node, ast.Name) and node.id in self.settings:
+            return Variable(node.id, self.position(node))
+        if parameter.kind in READERS:
+            try:
+                return Constant(READERS[parameter.kind](node), self.position(node))
+            except ValueError as needed:
+                raise self.error(f"{row.name} needs {needed} for {parameter.name!r}", node) from None
         tree = self.translate(node, depth)
-        parameter = row.parameters[index]
+        if parameter.kind == "number" and tree in (Constant(True), Constant(False)):
+            tree = Constant(int(tree == Constant(True)), tree.position)  # unbiased=False
         logical = row.name.startswith("logical_") or parameter.name == "condition"
         tree = self.truth(tree, node) if logical else self.real(tree, node)
         if parameter.kind == "integer" and not (isinstance(tree, Constant) and isinstance(tree.value, int)):
@@ -349,7 +426,7 @@ class _Translation:
             tree = Constant(int(tree.value), tree.position)
         if parameter.kind == "integer" and isinstance(tree, Constant) and not 0 <= tree.value <= 1000:
             raise self.error(f"{row.name} takes {parameter.name!r} from 0 to 1000", node)
-        if parameter.kind == "number" and not is_constant(tree):
+        if parameter.kind == "number" and not is_constant(tree, self.settings):
             raise self.error(f"{row.name} needs a number for {parameter.name!r}, not a variable", node)
         return tree
 
@@ -386,12 +463,12 @@ def is_truth(node: Node) -> bool:
     return isinstance(node, Constant) and isinstance(node.value, bool)
 
 
-def is_constant(node: Node) -> bool:
-    """True where no variable occurs."""
+def is_constant(node: Node, settings: frozenset[str] = frozenset()) -> bool:
+    """True where no variable occurs, but for `settings`."""
     stack = [node]
     while stack:
         item = stack.pop()
-        if isinstance(item, Variable):
+        if isinstance(item, Variable) and item.name not in settings:
             return False
         if isinstance(item, Call):
             stack.extend(item.arguments)
@@ -418,5 +495,6 @@ def _nearest(name: str) -> str:
     return f"; nearest: {', '.join(near)}" if near else "; `gradcheck functions` lists the known ones"
 
 
-def _usage(name: str, default: int | float | None) -> str:
-    return name if default is None else f"{name}={default}"
+def _usage(parameter: Parameter) -> str:
+    shown = f"[{parameter.name}]" if parameter.variadic else parameter.name
+    return shown if parameter.default is None else f"{shown}={parameter.default!r}"

@@ -1,8 +1,6 @@
-"""Where to check: points that the user names, and seeded samples.
+"""Where to check, as the user says it: text and Python values become a `PointSpec`, checked whole.
 
-`parse_points` reads what the command line or a Python caller gives and checks it whole, without NumPy, so that an error
-comes at once; `PointSpec.values` makes the arrays for one format: the point is rounded first, so that every party sees
-the float that torch sees.
+Nothing here needs NumPy, so that an error comes at once.
 """
 
 from __future__ import annotations
@@ -10,142 +8,49 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import is_constant, is_truth, parse
+from gradcheck_cli.language.spaces import (
+    ALL,
+    MAX_ENTRIES,
+    MAX_POINTS,
+    Axis,
+    Group,
+    PointSpec,
+    Shape,
+    Space,
+    entry_names,
+    plain,
+    too_many,
+)
 from gradcheck_cli.language.tree import Call, Constant, Node, walk
 
 if TYPE_CHECKING:
-    from gradcheck_cli.floats import Floats, Format
+    pass
 
-MAX_POINTS = 5_000_000
 DEFAULT_SAMPLE = 20
-
-ALL: Literal["all"] = "all"
-"""Stands for every finite float of the format."""
 
 Evaluate = Callable[[Node], float]
 """The nearest double to the value of a tree without variables."""
 
 _SPACES = re.compile(r"\s*(linspace|logspace)\s*\((.*)\)\s*", re.DOTALL)
 _EXACT_BITS = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Space:
-    """`linspace(first, last, n)` or `logspace(first, last, n)`, not yet an array."""
-
-    kind: Literal["linspace", "logspace"]
-    first: float
-    last: float
-    n: int
-
-    def __len__(self) -> int:
-        return self.n
-
-
-Axis = tuple[float, ...] | Space | Literal["all"]
-"""What one name takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """The points of one --at: what each name takes. `grid`: every combination; otherwise the axes run side by side."""
-
-    axes: Mapping[str, Axis]
-    grid: bool
-    text: str | None = None
-
-    def count(self, format: Format) -> int:
-        """How many points this is in the format; InputError where `all` doesn't suit it, or there are too many."""
-        if ALL in self.axes.values() and format.bits > 11:
-            at = self.text.index(ALL) if self.text and ALL in self.text else None
-            raise InputError(
-                f"{ALL!r} means every float of a 16-bit dtype; {format.name} has too many: use linspace or --sample",
-                self.text,
-                at,
-            )
-        return self.bounded()
-
-    def bounded(self) -> int:
-        """How many points this is at most; InputError where that is too many."""
-        sizes = [1 << 16 if axis == ALL else len(axis) for axis in self.axes.values()]
-        count = math.prod(sizes) if self.grid else max(sizes, default=0)
-        if count > MAX_POINTS:
-            raise InputError(_too_many(count), self.text, 0 if self.text else None)
-        return count
-
-    def values(self, format: Format) -> dict[str, Floats]:
-        """One array a name, of equal lengths; in a grid the first name runs slowest."""
-        import numpy as np
-
-        from gradcheck_cli.language import sampling
-
-        self.count(format)
-        arrays: list[Floats] = []
-        for axis in self.axes.values():
-            if isinstance(axis, Space):
-                space = sampling.linspace if axis.kind == "linspace" else sampling.logspace
-                arrays.append(format.round(space(axis.first, axis.last, axis.n)))
-            else:
-                arrays.append(format.every_float() if axis == ALL else format.round(axis))
-        spread = np.meshgrid(*arrays, indexing="ij") if self.grid else np.broadcast_arrays(*arrays)
-        return {name: np.array(a, dtype=np.float64).ravel() for name, a in zip(self.axes, spread, strict=True)}
-
-
-@dataclass(frozen=True, slots=True)
-class PointSpec:
-    """The points of one problem: those of `at` in the order given, then `sample` seeded ones.
-
-    `domain` bounds the samples (closed intervals; a name without one is unbounded).
-    """
-
-    at: tuple[Group, ...]
-    sample: int
-    domain: Mapping[str, tuple[float, float]]
-    seed: int
-    names: tuple[str, ...]
-
-    @property
-    def explicit(self) -> bool:
-        """True where the user named at least one point."""
-        return bool(self.at)
-
-    def count(self, format: Format) -> int:
-        """How many points `values` will return; raises the same InputErrors, without making them."""
-        from gradcheck_cli.language.sampling import Sampler
-
-        count = sum(group.count(format) for group in self.at) + self.sample
-        if count > MAX_POINTS:
-            raise InputError(_too_many(count))
-        if self.sample:
-            Sampler(self.names, self.domain, self.seed, format)
-        return count
-
-    def values(self, format: Format) -> dict[str, Floats]:
-        """Arrays of equal length, one entry a point, in the order of `names`, rounded to the format.
-
-        Duplicate points stay.
-        """
-        import numpy as np
-
-        from gradcheck_cli.language.sampling import Sampler
-
-        self.count(format)
-        parts = [group.values(format) for group in self.at]
-        if self.sample:
-            parts.append(Sampler(self.names, self.domain, self.seed, format).values(self.sample))
-        return {name: np.concatenate([part[name] for part in parts]) for name in self.names}
+_LARGEST = 1e308
+_SHAPE_USAGE = "a shape is written name=sizes, such as x=3,4"
 
 
 def parse_points(
     at: str | Sequence[str | Mapping[str, Any]] | Mapping[str, Any] | None,
     names: Sequence[str],
     *,
+    shape: str | Sequence[str] | Mapping[str, Any] | None = None,
     sample: int | None = None,
     domain: str | Sequence[str] | Mapping[str, Any] | None = None,
     seed: int | None = None,
@@ -153,23 +58,56 @@ def parse_points(
 ) -> PointSpec:
     """The points that were asked for, checked whole: InputError for anything that isn't a point of `names`.
 
-    `at`: texts ("x=1,y=pi/4", "x=linspace(0,1,5)", "x=all"), or mappings from name to a number, a text, or a sequence
-    of numbers (several points; sequences run side by side). Several values in one text make a grid. `logspace(a,b,n)`
-    runs geometrically from a to b. Without `at`, 20 samples. `evaluate` computes constants such as sqrt(2); numbers and
-    their sums, products and quotients need none.
+    `at`: texts ("x=1,y=pi/4", "x=[1,2]", "x=linspace(0,1,5)", "x=all"), or mappings from name to a number, a text, or nested
+    sequences of numbers, which are arrays. Several values of one name in a text make a grid. `logspace(a,b,n)` runs
+    geometrically from a to b. Without `at`, 20 samples; `shape` ("x=3,4") says which inputs are arrays. `evaluate` computes
+    constants such as sqrt(2); numbers and their sums, products and quotients need none.
     """
     if seed is not None and seed < 0:
         raise InputError(f"the seed must not be negative: {seed}")
     if sample is not None and sample < 1:
         raise InputError(f"the number of samples must be at least 1: {sample}")
     reader = _Reader(tuple(names), evaluate)
+    reader.given(shape)
     entries = [at] if isinstance(at, str | Mapping) else list(at or ())
-    groups = tuple(reader.text(e) if isinstance(e, str) else reader.mapping(e) for e in entries)
-    intervals = reader.domain(domain)
+    column = _column(entries, reader)
+    groups = [column] if column else [reader.text(e) if isinstance(e, str) else reader.mapping(e) for e in entries]
+    shapes = {name: reader.shapes.get(name, ()) for name in names}
+    numbers = tuple(entry for name in names for entry in entry_names(name, shapes[name]))
+    intervals = {entry: ends for name, ends in reader.domain(domain).items() for entry in entry_names(name, shapes[name])}
     if groups and intervals and sample is None:
         raise InputError("a domain says where to sample, but the points are given: add --sample, or leave one out")
     count = sample if sample is not None else 0 if groups else DEFAULT_SAMPLE
-    return PointSpec(groups, count, intervals, 0 if seed is None else seed, reader.names)
+    return PointSpec(tuple(_merged(groups)), count, intervals, 0 if seed is None else seed, numbers, shapes)
+
+
+def _column(entries: Sequence[str | Mapping[str, Any]], reader: _Reader) -> Group | None:
+    """Many points that are plain numbers, read at once; None where they are anything else."""
+    names = reader.names
+    if reader.shapes or not all(isinstance(e, dict) and len(e) == len(names) for e in entries):
+        return None
+    axes: dict[str, tuple[float, ...]] = {}
+    for name in names:
+        values = [e.get(name) for e in entries if isinstance(e, dict)]
+        if not all(isinstance(v, (float, int)) and abs(v) <= _LARGEST for v in values):
+            return None
+        axes[name] = tuple(map(float, values))  # type: ignore[arg-type]
+    if not entries:
+        return None
+    group = Group(axes, False)
+    group.bounded()
+    return group
+
+
+def _merged(groups: Sequence[Group]) -> Iterator[Group]:
+    """The same points, those in a row that are given number by number as one group: arrays are made once then."""
+    for numbers, members in groupby(groups, lambda g: g.text is None and all(map(plain, g.axes.values()))):
+        listed = list(members)
+        if numbers and len(listed) > 1:
+            columns = {name: tuple(v for g in listed for v in plain(g.axes[name])) for name in listed[0].axes}
+            yield Group(columns, False)
+        else:
+            yield from listed
 
 
 def exact_constant(tree: Node) -> Fraction | None:
@@ -202,35 +140,95 @@ class _Reader:
 
     names: tuple[str, ...]
     evaluate: Evaluate | None = field(repr=False)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+
+    def given(self, shape: str | Sequence[str] | Mapping[str, Any] | None) -> None:
+        """Enter the shapes that were asked for."""
+        if isinstance(shape, Mapping):
+            for name, sizes in shape.items():
+                self.known(name, None, None, self.shapes)
+                found = (sizes,) if isinstance(sizes, int) else tuple(sizes)
+                if not all(isinstance(n, int) and n > 0 for n in found):
+                    raise InputError(f"the shape of {name!r} is a tuple of positive whole numbers: {sizes!r}")
+                self.sized(name, found, None, None)
+            return
+        for text in [shape] if isinstance(shape, str) else shape or ():
+            name, equals, value = text.partition("=")
+            start = len(name) - len(name.lstrip())
+            if not equals:
+                raise InputError(_SHAPE_USAGE, text, min(start, len(text)))
+            self.known(name.strip(), text, start, self.shapes)
+            pieces = split(value.strip().removeprefix("(").removesuffix(")").removesuffix(","), 0)
+            if not all(piece.strip().isdecimal() and 0 < int(piece) <= MAX_POINTS for piece, _ in pieces):
+                raise InputError(_SHAPE_USAGE, text, len(name) + 1)
+            self.sized(name.strip(), tuple(int(piece) for piece, _ in pieces), text, len(name) + 1)
+
+    def sized(self, name: str, shape: Shape, text: str | None, at: int | None) -> None:
+        """Enter the shape of a value; it is the same at every point."""
+        if self.shapes.setdefault(name, shape) != shape:
+            raise InputError(f"{name} has shape {shape} here, and shape {self.shapes[name]} before", text, at)
+        if math.prod(shape) > MAX_ENTRIES:
+            raise InputError(f"{name} has {math.prod(shape):,} entries; at most {MAX_ENTRIES:,} are checked", text, at)
 
     def text(self, text: str) -> Group:
-        axes: dict[str, Axis] = {}
+        axes: dict[str, dict[str, Axis]] = {}
         for name, start, value, offset in _assignments(text, "a point is written name=value, such as x=1"):
             self.known(name, text, start, axes)
-            axes[name] = self.axis(value, text, offset)
+            axes[name] = self.value(name, value, text, offset)
         return self.group(axes, True, text)
 
     def mapping(self, entry: Mapping[str, Any]) -> Group:
         if not isinstance(entry, Mapping):
             raise InputError(f"a point is a mapping from name to number, or a text such as 'x=1': {entry!r}")
-        axes: dict[str, Axis] = {}
+        axes: dict[str, dict[str, Axis]] = {}
         for name, value in entry.items():
             self.known(name, None, None, axes)
-            axes[name] = self.axis(value, value, 0) if isinstance(value, str) else _numbers(name, value)
-        lengths = {len(a) for a in axes.values() if not isinstance(a, str) and len(a) != 1}
+            axes[name] = self.value(name, value, value, 0) if isinstance(value, str) else self.numbers(name, value)
+        every = [axis for entries in axes.values() for axis in entries.values()]
+        lengths = {len(a) for a in every if not isinstance(a, str) and len(a) != 1}
         if len(lengths) > 1:
             raise InputError(f"sequences of different lengths run side by side: {', '.join(map(str, sorted(lengths)))}")
-        if 0 in lengths:
-            raise InputError("a point needs a value for every name: an empty sequence has none")
-        return self.group(axes, any(isinstance(a, str) for a in axes.values()), None)
+        return self.group(axes, any(isinstance(a, str) for a in every), None)
 
-    def group(self, axes: dict[str, Axis], grid: bool, text: str | None) -> Group:
+    def group(self, axes: Mapping[str, Mapping[str, Axis]], grid: bool, text: str | None) -> Group:
         missing = [n for n in self.names if n not in axes]
         if missing:
             raise InputError(f"the point gives no value for {', '.join(missing)}", text, len(text) if text else None)
-        group = Group({n: axes[n] for n in self.names}, grid, text)
+        group = Group({entry: axis for n in self.names for entry, axis in axes[n].items()}, grid, text)
         group.bounded()
         return group
+
+    def value(self, name: str, value: str, whole: str, offset: int) -> dict[str, Axis]:
+        """What stands after `name=`: a list, which is an array, or what the one number takes."""
+        start = offset + len(value) - len(value.lstrip())
+        if value.lstrip().startswith("["):
+            found: list[float] = []
+            shape = self.listed(parse(value, whole, offset), found, whole)
+            self.sized(name, shape, whole, start)
+            return {entry: (number,) for entry, number in zip(entry_names(name, shape), found, strict=True)}
+        axis = self.axis(value, whole, offset)
+        self.sized(name, (), whole, start)
+        return {name: axis}
+
+    def listed(self, tree: Node, found: list[float], whole: str) -> Shape:
+        """The shape of a list, or of a list of lists; its numbers go to `found`."""
+        if not (isinstance(tree, Call) and tree.function == "stack"):
+            found.append(self.real(tree, whole, tree.position))
+            return ()
+        shapes = [self.listed(part, found, whole) for part in tree.arguments[:-1]]
+        for shape, part in zip(shapes, tree.arguments, strict=False):
+            if shape != shapes[0]:
+                message = f"the entries of a list have one shape: {shapes[0]} and {shape} are two"
+                raise InputError(message, whole, part.position)
+        return (len(shapes), *shapes[0])
+
+    def numbers(self, name: str, value: object) -> dict[str, Axis]:
+        """A number or nested sequences of numbers from Python: lists, NumPy arrays, tensors."""
+        plain: Any = value.tolist() if hasattr(value, "tolist") else value
+        found: list[float] = []
+        shape = _nested(name, plain, found)
+        self.sized(name, shape, None, None)
+        return {entry: (number,) for entry, number in zip(entry_names(name, shape), found, strict=True)}
 
     def known(self, name: str, text: str | None, at: int | None, given: Mapping[str, object]) -> None:
         if name not in self.names:
@@ -246,16 +244,13 @@ class _Reader:
         """What stands after `name=`: a number, linspace, logspace or all."""
         if value.strip() == ALL:
             return ALL
-        start = offset + len(value) - len(value.lstrip())
         match = _SPACES.fullmatch(value)
         if match:
             return self.space("linspace" if match[1] == "linspace" else "logspace", match[2], whole, offset + match.start(2))
-        if value.lstrip().startswith(("[", "(")) and "," in value:
-            raise InputError("the inputs are scalars here: give one number, several --at, or linspace(a, b, n)", whole, start)
         return (self.number(value, whole, offset),)
 
     def space(self, kind: Literal["linspace", "logspace"], arguments: str, whole: str, offset: int) -> Space:
-        pieces = _split(arguments, offset)
+        pieces = split(arguments, offset)
         if len(pieces) != 3:
             raise InputError(f"{kind} takes three numbers: {kind}(first, last, how many)", whole, offset)
         (first, at_first), (last, at_last), (many, at_many) = pieces
@@ -267,7 +262,7 @@ class _Reader:
         if not (n >= 1 and n == math.floor(n)):
             raise InputError(f"{kind} needs a whole number of points, at least 1", whole, at_many)
         if n > MAX_POINTS:
-            raise InputError(_too_many(n), whole, at_many)
+            raise InputError(too_many(n), whole, at_many)
         if kind == "logspace" and (a == 0 or b == 0 or (a < 0) != (b < 0)):
             raise InputError("logspace needs two ends of one sign, neither 0", whole, at_first if a == 0 else at_last)
         return Space(kind, a, b, int(n))
@@ -277,12 +272,17 @@ class _Reader:
         start = offset + len(value) - len(value.lstrip())
         if value.strip() in ("nan", "+nan", "-nan"):
             raise InputError("nan is not a point", whole, start)
-        tree = parse(value, whole, offset)
+        return self.real(parse(value, whole, offset), whole, start)
+
+    def real(self, tree: Node, whole: str, start: int) -> float:
+        """The nearest double to a tree without variables."""
         if not is_constant(tree):
             culprit = next(n for n in walk(tree) if not isinstance(n, Call | Constant))
             raise InputError("a number is needed here, not a variable", whole, culprit.position)
         if is_truth(tree):
             raise InputError("a number is needed here, not a condition", whole, start)
+        if any(isinstance(n, Call) and TABLE[n.function].arrays for n in walk(tree)):
+            raise InputError("a number is needed here, not an array", whole, start)
         result = self.constant(tree)
         if result is None or math.isnan(result):
             raise InputError("this has no real value, or none that can be computed", whole, start)
@@ -328,7 +328,7 @@ class _Reader:
         return intervals
 
     def interval(self, value: str, whole: str, offset: int) -> tuple[float, float]:
-        ends = _split(value, offset, ":")
+        ends = split(value, offset, ":")
         if len(ends) != 2:
             raise InputError("a domain is written name=a:b, such as x=0:5", whole, offset)
         (first, at_first), (last, at_last) = ends
@@ -346,7 +346,7 @@ def _ordered(a: float, b: float, whole: str | None, at: int | None) -> tuple[flo
 def _assignments(text: str, usage: str) -> list[tuple[str, int, str, int]]:
     """The `name=value` pieces of a text: (name, where it stands, value, where that stands)."""
     found = []
-    for piece, offset in _split(text, 0):
+    for piece, offset in split(text, 0):
         name, equals, value = piece.partition("=")
         start = offset + len(piece) - len(piece.lstrip())
         if not equals or not name.strip().isidentifier():
@@ -357,7 +357,7 @@ def _assignments(text: str, usage: str) -> list[tuple[str, int, str, int]]:
     return found
 
 
-def _split(text: str, offset: int, separator: str = ",") -> list[tuple[str, int]]:
+def split(text: str, offset: int, separator: str = ",") -> list[tuple[str, int]]:
     """The pieces between separators that stand outside of brackets, each with its place in the longer text."""
     pieces, depth, start = [], 0, 0
     for i, c in enumerate(text):
@@ -368,29 +368,23 @@ def _split(text: str, offset: int, separator: str = ",") -> list[tuple[str, int]
     return [*pieces, (text[start:], offset + start)]
 
 
-def _numbers(name: str, value: object) -> tuple[float, ...]:
-    """A number or a flat sequence of numbers from Python: lists, arrays, tensors."""
-    plain: Any = value.tolist() if hasattr(value, "tolist") else value
-    flat = isinstance(plain, Iterable) and not isinstance(plain, str | bytes | Mapping)
-    items: list[Any] = list(plain) if flat else [plain]
-    numbers = []
-    for item in items:
-        if isinstance(item, complex):
-            raise InputError(f"the value of {name!r} is complex; functions here are real")
-        if isinstance(item, Sequence) and not isinstance(item, str):
-            raise InputError(f"the inputs are scalars here: the value of {name!r} has more than one dimension")
-        try:
-            number = math.nan if isinstance(item, str | bytes) else float(item)
-        except OverflowError:
-            raise InputError(f"the value of {name!r} is larger than any float") from None
-        except (TypeError, ValueError):
-            raise InputError(f"the value of {name!r} is not a number: {str(item)[:60]!r}") from None
-        if math.isnan(number):
-            raise InputError(f"the value of {name!r} is not a number: {str(item)[:60]!r}")
-        numbers.append(number)
-    return tuple(numbers)
-
-
-def _too_many(count: float) -> str:
-    shown = f"{int(count):,}" if math.isfinite(count) else "infinitely many"
-    return f"{shown} points are too many: at most {MAX_POINTS:,} are checked"
+def _nested(name: str, value: object, found: list[float]) -> Shape:
+    """The shape of nested sequences; their numbers go to `found`."""
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
+        shapes = [_nested(name, v.tolist() if hasattr(v, "tolist") else v, found) for v in value]
+        if len(set(shapes)) != 1:
+            what = "the entries of its lists differ in shape" if shapes else "an empty list has no entries"
+            raise InputError(f"the value of {name!r} is not an array: {what}")
+        return (len(shapes), *shapes[0])
+    if isinstance(value, complex):
+        raise InputError(f"the value of {name!r} is complex; functions here are real")
+    try:
+        number = math.nan if isinstance(value, str | bytes) else float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        raise InputError(f"the value of {name!r} is larger than any float") from None
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isnan(number):
+        raise InputError(f"the value of {name!r} is not a number: {str(value)[:60]!r}")
+    found.append(number)
+    return ()

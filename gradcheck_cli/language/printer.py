@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gradcheck_cli.language.functions import TABLE
+from gradcheck_cli.language.functions import SETTINGS, TABLE
+from gradcheck_cli.language.settings import show_index
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
 
 _OR, _AND, _NOT, _COMPARE, _SUM, _PRODUCT, _UNARY, _POWER, _ATOM = range(1, 10)
@@ -18,6 +19,7 @@ _INFIX: dict[str, tuple[str, int, int, int]] = {  # text, own level, least level
     "ne": (" != ", _COMPARE, _SUM, _SUM),
     "add": (" + ", _SUM, _SUM, _PRODUCT),
     "sub": (" - ", _SUM, _SUM, _PRODUCT),
+    "matmul": (" @ ", _PRODUCT, _PRODUCT, _UNARY),
     "mul": ("*", _PRODUCT, _PRODUCT, _UNARY),
     "div": ("/", _PRODUCT, _PRODUCT, _POWER),
     "pow": ("**", _POWER, _ATOM, _UNARY),
@@ -54,6 +56,8 @@ def _show(item: Node, done: dict[Node, tuple[str, int]]) -> tuple[str, int]:
             row = TABLE[function]
             if not row.parameters:
                 return function, _ATOM
+            if row.arrays:
+                return _show_array(item, done), _ATOM
             shown = [done[a][0] for a in arguments]
             while shown and row.parameters[len(shown) - 1].default is not None:
                 default = row.parameters[len(shown) - 1].default
@@ -62,6 +66,21 @@ def _show(item: Node, done: dict[Node, tuple[str, int]]) -> tuple[str, int]:
                     break
                 shown.pop()
             return f"{function}({', '.join(shown)})", _ATOM
+
+
+def _show_array(item: Call, done: dict[Node, tuple[str, int]]) -> str:
+    """A call of a row on arrays: its settings by name, those with the default left out."""
+    row = TABLE[item.function]
+    bound = row.bind(item.arguments)
+    terms = [done[a][0] for p, a in bound if p.kind not in SETTINGS and p.default is None]
+    if row.name == "index" and isinstance(item.arguments[1], Constant):
+        return f"{_wrap(done[item.arguments[0]], _ATOM)}[{show_index(item.arguments[1].value)}]"
+    given = [(p.name, a) for p, a in bound[len(terms) :] if not (isinstance(a, Constant) and a.value == p.default)]
+    if row.parameters[0].variadic:
+        terms = [f"[{', '.join(terms)}]"]
+        if row.name == "stack" and not given:
+            return terms[0]
+    return f"{row.name}({', '.join([*terms, *(f'{name}={done[a][0]}' for name, a in given)])})"
 
 
 def _wrap(part: tuple[str, int], least: int) -> str:

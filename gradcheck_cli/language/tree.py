@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A number as Python reads it: an int, the double of a decimal literal, or a truth value."""
+    """A number as Python reads it: an int, the double of a decimal literal, or a truth value; or the literal of a setting
+    (`language.settings`)."""
 
-    value: int | float | bool
+    value: Any
     position: int = field(default=0, compare=False)
 
     def __hash__(self) -> int:
@@ -98,8 +100,9 @@ def substitute(node: Node, values: Mapping[str, Node]) -> Node:
     done: dict[Node, Node] = {}
     for item in walk(node):
         match item:
-            case Variable(name=name):
-                done[item] = values.get(name, item)
+            case Variable(name=name, position=position):
+                value = values.get(name, item)
+                done[item] = Variable(value.name, position) if isinstance(value, Variable) else value
             case Call(function=function, arguments=arguments):
                 done[item] = Call(function, tuple(done[a] for a in arguments), item.position)
             case _:

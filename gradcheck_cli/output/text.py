@@ -21,6 +21,8 @@ FORMULA_WIDTH = 60
 PROSE_WIDTH = 100
 ROWS = 40
 """Rows of a table that are shown without --verbose, besides those that are no match."""
+ENTRIES = 8
+"""Entries of a list that are shown."""
 FINDINGS = 5
 """Findings shown without --verbose."""
 
@@ -79,7 +81,9 @@ def _place(value: Any, dtype: str) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_place(v, dtype) for v in value)}]"
+        shown = [_place(v, dtype) for v in (value if len(value) <= ENTRIES else value[: ENTRIES - 2])]
+        more = [] if len(value) <= ENTRIES else [f"... {len(value):,} in all"]
+        return f"[{', '.join(shown + more)}]"
     return number(value, dtype).removesuffix(".0")
 
 
@@ -129,10 +133,11 @@ class _Entry:
         return _paint(self.verdict, self.check.verdict)
 
     @property
-    def weight(self) -> tuple[int, float]:
-        """What comes first: the more severe, then the larger error."""
+    def weight(self) -> tuple[int, bool, float]:
+        """What comes first: the more severe, of a network what a layer does by itself, then the larger error."""
         error = self.check.error_ulps
-        return self.check.verdict.severity, math.inf if error is None else error
+        own = self.column.title is not None and self.check.kind == "local"
+        return self.check.verdict.severity, own, math.inf if error is None else error
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +192,10 @@ class _Page:
         for heading, group in ((["the function itself:", ""], values), ([], totals), (["each stage's own derivative:", ""], own)):
             if group:
                 yield from heading
-                yield from self.single(group) if count == 1 else self.many(group)
+                if group[0].title and not self.verbose:
+                    yield from self.titled(group)
+                else:
+                    yield from self.single(group) if count == 1 else self.many(group)
                 yield ""
             applied = [(c, f) for c in group if self.verbose and (f := c.applied)]
             if applied:
@@ -220,6 +228,16 @@ class _Page:
         yield table(
             ("derivative", "~exact formula", "~worst at", ">exact", f">{_party(columns[0])}", ">error", "verdicts"),
             [(e.check.quantity, self.formula(e.check.formula), e.where, *e.numbers, _counts(e.column)) for e in entries],
+        )
+        yield from _left_out(len(columns) - len(shown))
+
+    def titled(self, columns: list[Column]) -> Iterator[Item]:
+        """A row a layer: its worst entry."""
+        shown = self.rows([(column, column.worst()) for column in columns])
+        entries = [_Entry.of(column, index) for column, index in shown]
+        yield table(
+            ("layer", "worst derivative", ">exact", f">{_party(columns[0])}", ">error", "verdicts"),
+            [(e.column.title or "-", e.check.quantity, *e.numbers, _counts(e.column)) for e in entries],
         )
         yield from _left_out(len(columns) - len(shown))
 
@@ -332,14 +350,15 @@ def _counts(column: Column) -> Text:
 
 def _formula_of(claim: str) -> str:
     """A claim without the name before its equals sign."""
-    return re.sub(r"^\s*\w+\s*=(?!=)", "", claim).strip()
+    return re.sub(r"^\s*\w+(\[[\d, ]+\])?\s*=(?!=)", "", claim).strip()
 
 
 def _groups(columns: Iterable[Column]) -> list[list[Column]]:
-    """Columns by dtype and mode, in order of appearance."""
-    groups: dict[tuple[str, str], list[Column]] = {}
+    """Columns by dtype, mode and (of a function) point, in order of appearance."""
+    groups: dict[tuple[str, str, str], list[Column]] = {}
     for column in columns:
-        groups.setdefault((column.dtype, column.mode), []).append(column)
+        place = "" if column.place is None or column.title else repr(column.place)
+        groups.setdefault((column.dtype, column.mode, place), []).append(column)
     return list(groups.values())
 
 

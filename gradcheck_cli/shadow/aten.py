@@ -12,7 +12,13 @@ steps   the same, as the kernel computes it, where that rounds differently (`1 +
 when    arguments that must have this value for the row to apply: a string or number, a truth value, None, or "bool" for a
         tensor of truth values. A row also is passed over where an argument that it uses is None. The first that fits is taken.
 view    the result is a view or holds no values: nothing to do.
-special what isn't a formula for each entry: the name of a function of this module.
+data    the result doesn't depend on the arguments' values (random numbers, ranges): its floats stand for themselves.
+moves   the arguments (tensors, lists of tensors, fill values) whose entries the operation moves, copies, selects or pads with
+        zeros, and no more: see `shadow.movers`.
+fold    entries of different places meet: the name of a function of `shadow.folds`; `step` is what it does with two of them.
+
+What takes several steps is written in torch's own operations, in `shadow.rules`; operations without a row or a rule are followed
+through torch's own decomposition into others, if there is one.
 
 Source: aten/src/ATen/native/native_functions.yaml for the arguments, tools/autograd/derivatives.yaml and the kernels under
 aten/src/ATen/native/cpu for the formulas (pytorch/pytorch, v2.13).
@@ -29,7 +35,6 @@ from typing import Any
 from flint import ctx
 
 from gradcheck_cli.algebra.program import Program
-from gradcheck_cli.language.functions import ROWS, Function
 from gradcheck_cli.language.parser import RESULTS, parse
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, variables, walk
 
@@ -46,7 +51,10 @@ class Operation:
     steps: tuple[str, ...] = ()
     when: Mapping[str, Any] = field(default_factory=dict)
     view: bool = False
-    special: str = ""
+    data: bool = False
+    moves: tuple[str, ...] = ()
+    fold: str = ""
+    step: str = ""
     integers: frozenset[str] = frozenset()
     formula: Node | None = None
 
@@ -79,6 +87,19 @@ class Operation:
     def numbers(self) -> frozenset[str]:
         """Arguments used as numbers (an argument that is only copied is neither)."""
         return frozenset(n for tree in self.trees for n in _used(tree, False))
+
+    @cached_property
+    def whole(self) -> bool:
+        """The row is no formula for each entry: it knows every argument of the operation."""
+        return self.data or bool(self.moves or self.fold)
+
+    def combine(self, layer: Any) -> Callable[[Cell, Cell], Cell]:
+        """`step` as a function of two cells, x and y, at the present precision."""
+        key = ("step", self.step)
+        if key not in layer.programs:
+            layer.programs[key] = Program([_parsed(self.step)], ("x", "y"), layer, lambda: ctx.prec)
+        run: Callable[..., tuple[Cell, ...]] = layer.programs[key].bind()
+        return lambda x, y: run(x, y)[0]
 
     def program(self, layer: Any, settings: tuple[int, ...]) -> Callable[..., tuple[Cell, ...]]:
         """The outputs' cells as a function of the entries' cells, at the present precision."""
@@ -125,18 +146,77 @@ def _op(name: str, *texts: str, **columns: Any) -> Operation:
     return Operation(name, texts, **columns)
 
 
-_VIEWS: tuple[str, ...] = (
+_VIEWS = (
     "alias", "detach", "view", "_unsafe_view", "reshape", "_reshape_alias", "expand", "expand_as", "permute", "transpose", "t",
     "squeeze", "unsqueeze", "select", "slice", "diagonal", "unfold", "as_strided", "narrow", "view_as", "split", "chunk",
-    "unbind", "lift_fresh", "lift", "is_same_size", "_has_same_storage_numel", "empty", "empty_like", "empty_strided",
-    "new_empty", "new_empty_strided", "_efficientzerotensor", "resolve_conj", "resolve_neg", "broadcast_to", "broadcast_in_dim",
-    "view_of", "_local_scalar_dense", "item", "equal", "is_nonzero", "set_", "resize_", "record_stream",
+    "unbind", "split_with_sizes", "lift_fresh", "lift", "is_same_size", "_has_same_storage_numel", "empty", "empty_like",
+    "empty_strided", "empty_permuted", "new_empty", "new_empty_strided", "_efficientzerotensor", "resolve_conj", "resolve_neg",
+    "broadcast_to", "broadcast_in_dim", "view_of", "_local_scalar_dense", "item", "equal", "is_nonzero", "set_", "resize_",
+    "record_stream", "_linalg_check_errors", "_assert_async", "_unsafe_index_check",
 )  # fmt: skip
+
+_DATA = (
+    "arange", "linspace", "logspace", "eye", "bernoulli", "normal", "rand", "rand_like", "randn", "randn_like", "uniform",
+    "exponential", "geometric", "log_normal", "cauchy", "random", "randint", "randint_like", "poisson", "binomial",
+    "multinomial", "randperm", "isnan", "isinf", "isfinite", "isposinf", "isneginf", "hann_window", "hamming_window", "blackman_window", "bartlett_window", "kaiser_window",
+)  # fmt: skip
+
+_MOVES: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("tensors",): ("cat", "stack", "block_diag"),
+    ("grad_output",): ("slice_backward", "select_backward", "diagonal_backward"),
+    ("self",): (
+        "tril", "triu", "flip", "roll", "rot90", "repeat", "diag_embed", "index", "_unsafe_index", "index_select", "gather",
+        "take", "masked_select", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d",
+        "replication_pad2d", "replication_pad3d", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle",
+        "max_unpool2d", "max_unpool3d", "im2col", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
+        "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d",
+        "alias_copy", "as_strided_copy", "diagonal_copy", "expand_copy", "narrow_copy",
+        "permute_copy", "select_copy", "slice_copy", "split_copy", "split_with_sizes_copy", "squeeze_copy", "t_copy",
+        "transpose_copy", "unbind_copy", "unfold_copy", "unsqueeze_copy", "view_copy", "unsafe_split",
+        "unsafe_split_with_sizes",
+    ),
+    ("input",): ("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"),
+    ("weight",): ("embedding",),
+    ("self", "value"): ("constant_pad_nd", "index_fill"),
+    ("self", "src"): ("slice_scatter", "select_scatter", "diagonal_scatter", "as_strided_scatter"),
+    ("self", "source"): ("index_copy", "masked_scatter"),
+    ("self", "fill"): ("_unsafe_masked_index",),
+}
+"""The arguments whose entries move -> the operations."""
 
 _ZEROS = ["zeros", "zeros_like", "new_zeros", "zero", "_new_zeros_with_same_feature_meta"]
 
 OPERATIONS: tuple[Operation, ...] = (
     *(_op(name, view=True) for name in _VIEWS),
+    # -- data, and what only moves ------------------------------------------------------------------------------------
+    *(_op(name, data=True) for name in _DATA),
+    *(_op(name, moves=moves) for moves, names in _MOVES.items() for name in names),
+    _op("scatter", moves=("self", "src"), when={"value": None, "reduce": None}),
+    _op("scatter", moves=("self", "value"), when={"src": None, "reduce": None}),
+    _op("index_put", moves=("self", "values"), when={"accumulate": False}),
+    _op("_unsafe_index_put", moves=("self", "values"), when={"accumulate": False}),
+    _op("put", moves=("self", "source"), when={"accumulate": False}),
+    # -- sums, products, extremes -------------------------------------------------------------------------------------
+    _op("sum", fold="total"),
+    _op("mean", fold="mean"),
+    _op("prod", fold="reduce", step="x*y"),
+    *(_op(name, fold="reduce", step="maximum(x, y)", when={"other": None}) for name in ("amax", "max")),
+    *(_op(name, fold="reduce", step="minimum(x, y)", when={"other": None}) for name in ("amin", "min")),
+    _op("cumsum", fold="scan", step="x + y"),
+    _op("cumprod", fold="scan", step="x*y"),
+    _op("cummax", fold="scan", step="maximum(x, y)"),
+    _op("cummin", fold="scan", step="minimum(x, y)"),
+    _op("logcumsumexp", fold="scan", step="logaddexp(x, y)"),
+    *(_op(name, fold="product") for name in ("mm", "bmm", "mv", "dot", "vdot")),
+    *(_op(name, fold="scatter") for name in ("scatter_add", "index_add")),
+    *(_op(name, fold="scatter", when={"accumulate": True}) for name in ("index_put", "_unsafe_index_put", "put")),
+    *(
+        _op(name, fold="scatter_reduce", step=step, when={"reduce": kind})
+        for kind, step in (("sum", ""), ("mean", ""), ("prod", "x*y"), ("amax", "maximum(x, y)"), ("amin", "minimum(x, y)"))
+        for name in ("scatter_reduce", "index_reduce")
+    ),
+    _op("convolution", fold="convolution"),
+    _op("convolution_backward", fold="convolution_backward"),
     # -- constructors and copies ------------------------------------------------------------------------------------
     *(_op(name, "0") for name in _ZEROS),
     *(_op(name, "1") for name in ("ones", "ones_like", "new_ones")),
@@ -176,8 +256,6 @@ OPERATIONS: tuple[Operation, ...] = (
         steps=("where(abs(weight) < 0.5, self + weight*(end - self), end - (end - self)*(1 - weight))",),
     ),
     _op("ldexp", "self*2**other"),
-    _op("sum", special="total", when={"dtype": None}),
-    _op("mean", special="mean", when={"dtype": None}),
     # -- functions whose kernel takes more settings than the function table, or rounds in its own way ------------------
     _op("gelu", "gelu(self)", steps=("self*0.5*(1 + erf(self/sqrt(2)))",), when={"approximate": "none"}),
     _op(
@@ -187,8 +265,11 @@ OPERATIONS: tuple[Operation, ...] = (
     _op("elu", "where(self > 0, scale*self, scale*alpha*expm1(input_scale*self))"),
     _op("softplus", "where(self*beta > threshold, self, log1p(exp(self*beta))/beta)"),
     _op("log_sigmoid_forward", "logsigmoid(self)", "exp(-abs(self))"),
-    _op("logit", "logit(self)", when={"eps": None}),
-    _op("logit", "logit(minimum(maximum(self, eps), 1 - eps))"),
+    _op("logit", "logit(self)", when={"eps": None}, steps=("log(self/(1 - self))",)),
+    _op(
+        "logit", "logit(minimum(maximum(self, eps), 1 - eps))",
+        steps=("log(minimum(maximum(self, eps), 1 - eps)/(1 - minimum(maximum(self, eps), 1 - eps)))",),
+    ),
     _op("erf_inv", "erfinv(self)"),
     # -- backward formulas ------------------------------------------------------------------------------------------
     _op("sigmoid_backward", "grad_output*(1 - output)*output"),
@@ -237,95 +318,3 @@ OPERATIONS: tuple[Operation, ...] = (
 TABLE_OF_OPERATIONS: MappingProxyType[str, tuple[Operation, ...]] = MappingProxyType(
     {name: tuple(o for o in OPERATIONS if o.name == name) for name in dict.fromkeys(o.name for o in OPERATIONS)}
 )
-
-
-def _from_functions() -> dict[str, Function]:
-    """ATen operations that are rows of the function table: the last part of torch's name, `special_` before it."""
-    found: dict[str, Function] = {}
-    for row in ROWS:
-        base = (row.torch or row.name).rpartition(".")[2]
-        if row.parameters and not row.composed and "{n}" not in base:
-            for name in (base, f"special_{base}", f"bessel_{base}"):  # the last is how `prims` calls i0
-                found.setdefault(name, row)
-    return found
-
-
-FROM_FUNCTIONS = MappingProxyType(_from_functions())
-
-INDIFFERENT = frozenset({
-    "dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "copy", "generator", "implicit", "out", "size",
-    "stride", "self_num_batch_dims", "buffer", "self_is_result", "dim", "keepdim", "names",
-})  # fmt: skip
-"""Arguments that don't change what an entry is, or whose meaning a row has in its formula."""
-
-_MISSING = object()
-
-
-class Overload:
-    """One overload of an operation: its arguments, and the rows that may describe it."""
-
-    def __init__(self, func: Any) -> None:
-        schema = func._schema
-        self.name = str(schema.name).partition("::")[2]
-        self.arguments = tuple(a.name for a in schema.arguments)
-        self.defaults = tuple(a.default_value if a.has_default_value() else _MISSING for a in schema.arguments)
-        self.writes = any(a.alias_info is not None and a.alias_info.is_write for a in schema.arguments)
-        self.candidates = self._candidates()
-        self.view = bool(self.candidates) and self.candidates[0].view
-
-    def _candidates(self) -> tuple[Operation, ...]:
-        found: list[Operation] = []
-        for name in dict.fromkeys((self.name, self.name.removesuffix("_"), self.name.removeprefix("special_"))):
-            found += TABLE_OF_OPERATIONS.get(name, ())
-        for name in dict.fromkeys((self.name, self.name.removesuffix("_"))):
-            row = FROM_FUNCTIONS.get(name)
-            if row is not None and len(self.arguments) >= len(row.parameters):
-                names = self.arguments[: len(row.parameters)]
-                found.append(
-                    Operation(
-                        self.name,
-                        formula=Call(row.name, tuple(Variable(n) for n in names)),
-                        integers=frozenset(n for n, p in zip(names, row.parameters, strict=True) if p.kind == "integer"),
-                    )
-                )
-        return tuple(found)
-
-    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments by name, defaults filled in."""
-        bound = dict(zip(self.arguments, self.defaults, strict=True))
-        bound.update(zip(self.arguments, args, strict=False))
-        bound.update(kwargs)
-        return bound
-
-    def choose(self, bound: Mapping[str, Any]) -> Operation | None:
-        """The first row that describes this call; None: the operation is opaque."""
-        return next((o for o in self.candidates if self._fits(o, bound)), None)
-
-    def _fits(self, operation: Operation, bound: Mapping[str, Any]) -> bool:
-        if any(bound.get(name) is None for name in operation.arguments):
-            return False
-        for name, wanted in operation.when.items():
-            if not _same(bound.get(name), wanted):
-                return False
-        for name, default in zip(self.arguments, self.defaults, strict=True):
-            # an argument that the row doesn't know must have its default value, or be a tensor that lends its shape
-            if name in INDIFFERENT or name in operation.arguments or name in operation.when:
-                continue
-            value = bound[name]
-            if not (hasattr(value, "untyped_storage") if default is _MISSING else value is default or _same(value, default)):
-                return False
-        return True
-
-
-def _same(value: Any, wanted: Any) -> bool:
-    if wanted == "bool":
-        return isinstance(value, bool) or str(getattr(value, "dtype", "")) == "torch.bool"
-    if wanted is None or value is None:
-        return value is wanted
-    return not hasattr(value, "dtype") and bool(value == wanted)
-
-
-@cache
-def overload(func: Any) -> Overload:
-    """What the table knows of an ATen (or prims) operation."""
-    return Overload(func)

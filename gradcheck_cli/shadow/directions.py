@@ -59,6 +59,12 @@ class Directional(Precise):
         return cell if isinstance(cell, arb_series) else super().real(cell)
 
 
+class Meant(Directional):
+    """The same, with the code's constants as what their author may have meant by them (see `layers.Exact`)."""
+
+    number = Exact.number
+
+
 def moving(x: Ball, u: Ball) -> Cell:
     """x + u*t."""
     return arb_series([x, u], ctx.cap)
@@ -86,7 +92,9 @@ def _mixed(row: Function) -> Callable[..., Cell]:
     def run(*cells: Cell) -> Cell:
         for cell in cells:
             if type(cell) is arb_series:
-                return varying(*[arb_series([c], _LONG) if type(c) is arb else c for c in cells])
+                found = varying(*[arb_series([c], _LONG) if type(c) is arb else c for c in cells])
+                # A branch that doesn't move (relu of a negative number) is a plain ball again: ties of such are no kinks.
+                return found[0] if type(found) is arb_series and found.prec >= _LONG else found
         return constant(*cells)
 
     return run

@@ -5,68 +5,74 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import sympy
-import torch
 from flint import arb
 
-from gradcheck_cli.autograd.modes import TorchChain, Wrt
+from gradcheck_cli.autograd.modes import Batch, TorchChain, Wrt
 from gradcheck_cli.exact.derivative import tidy
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.shadow.layers import Exact, Rounded, Symbolic
 from gradcheck_cli.shadow.mode import Event, Shadow
 from gradcheck_cli.shadow.shade import Shade
 
-Tensors = Mapping[str, torch.Tensor]
 
 def shades(
-    chain: TorchChain, mode: str, form: Format, tensors: Tensors, points: Mapping[str, Floats], derivatives: Sequence[Wrt]
+    chain: TorchChain,
+    mode: str,
+    form: Format,
+    batches: Sequence[Batch],
+    points: Mapping[str, Floats],
+    derivatives: Sequence[Wrt],
 ) -> tuple[dict[Wrt, list[Shade | None]], tuple[str, ...]]:
-    """For each derivative, and for the value under (), one Shade a point (None where torch has no gradient), at flint's present
-    precision; and the rows whose operation cut the graph. `tensors` hold the floats of `points`."""
-    count = len(next(iter(points.values())))
-    shadow = Shadow([Exact(), Rounded(form)], count)
-    for name, tensor in tensors.items():
-        cells = [arb(x) for x in points[name].tolist()]
-        shadow.seed(tensor, [cells, cells])
-    chain.mark = shadow.mark
-    try:
-        with shadow:
-            outcome = chain.differentiate(mode, tensors, derivatives)
-    finally:
-        chain.mark = lambda stage: None
-    found: dict[Wrt, list[Shade | None]] = {}
-    trace, opaque = shadow.trace, tuple(shadow.opaque)
-    for wrt in (*derivatives, ()):
-        gradient = outcome.gradients[wrt] if wrt else outcome.values[chain.chain.output]
-        if gradient is None:
-            found[wrt] = [None] * count
-            continue
-        balls = zip(shadow.cells(gradient, 0), shadow.cells(gradient, 1), strict=True)
-        found[wrt] = [
-            Shade(
-                exact,
-                rounded,
-                _where(trace.infinite.get(i)),
-                i in trace.infinite and trace.infinite[i].kind == "overflow",
-                _where(trace.tiny.get(i)),
-                trace.trap.get(i, False),
-                opaque,
-            )
-            for i, (exact, rounded) in enumerate(balls)
-        ]
-    return found, outcome.cut
+    """For each derivative, and for the value under (), one Shade a point of the batches (None where torch has no gradient), at
+    flint's present precision; and the rows whose operation cut the graph. `points` holds the floats of the tensors."""
+    found: dict[Wrt, list[Shade | None]] = {wrt: [] for wrt in (*derivatives, ())}
+    cut: dict[str, None] = {}
+    for batch in batches:
+        count = len(batch.points)
+        shadow = Shadow([Exact(), Rounded(form)], count if chain.shapes is None else 0)
+        for name, tensor in batch.tensors.items():
+            cells = [arb(float(points[entry][i])) for i in batch.points for entry in batch.entries[name]]
+            shadow.seed(tensor, [cells, cells])
+        chain.mark = shadow.mark
+        try:
+            with shadow:
+                outcome = chain.differentiate(mode, batch.tensors, derivatives)
+        finally:
+            chain.mark = lambda stage: None
+        cut |= dict.fromkeys(outcome.cut)
+        trace, opaque = shadow.trace, tuple(shadow.opaque)
+        for wrt, shown in found.items():
+            gradient = outcome.gradients[wrt] if wrt else chain.entry(outcome.values, chain.output)
+            if gradient is None:
+                shown += [None] * count
+                continue
+            balls = zip(shadow.cells(gradient, 0), shadow.cells(gradient, 1), strict=True)
+            shown += [
+                Shade(
+                    exact,
+                    rounded,
+                    _where(trace.infinite.get(i)),
+                    i in trace.infinite and trace.infinite[i].kind == "overflow",
+                    _where(trace.tiny.get(i)),
+                    trace.trap.get(i, False),
+                    opaque,
+                )
+                for i, (exact, rounded) in enumerate(balls)
+            ]
+    return found, tuple(cut)
 
 
-def formula(chain: TorchChain, mode: str, tensors: Tensors, wrt: Wrt) -> str | None:
+def formula(chain: TorchChain, mode: str, batch: Batch, wrt: Wrt) -> str | None:
     """The formula that autograd applies at one point, decompiled; None where it is too long or an operation is opaque.
 
     Its conditions stay symbolic, so that it holds at other points too, as long as torch runs the same operations there.
     """
     shadow = Shadow([Symbolic()], 1)
-    for name, tensor in tensors.items():
-        shadow.seed(tensor, [[sympy.Symbol(name, real=True)]])
+    for name, tensor in batch.tensors.items():
+        shadow.seed(tensor, [[sympy.Symbol(entry, real=True) for entry in batch.entries[name]]])
     try:
         with shadow:
-            gradient = chain.differentiate(mode, tensors, [wrt]).gradients[wrt]
+            gradient = chain.differentiate(mode, batch.tensors, [wrt]).gradients[wrt]
         return None if gradient is None or shadow.opaque else tidy(shadow.cells(gradient, 0)[0])
     except (LookupError, RecursionError):  # what the language can't say, or nobody would read
         return None

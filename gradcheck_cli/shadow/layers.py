@@ -6,7 +6,9 @@ Each layer is an algebra over the same definitions, plus how a float that the sh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import add, mul
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -22,10 +24,10 @@ from gradcheck_cli.language.parser import definition, parse
 from gradcheck_cli.language.tree import Call, Node
 
 Cell = Any
+"""A ball or an expression; in a tensor of truth values True, False, None (undecided) or a SymPy condition."""
 
 CONSTANT_ULPS = 2
 """What a constant computed in floating point may be off by: sqrt(2/pi) is three roundings."""
-"""A ball or an expression; in a tensor of truth values True, False, None (undecided) or a SymPy condition."""
 
 DOUBLE = FORMATS["float64"]
 
@@ -43,7 +45,10 @@ class Layer(Protocol):
     def function(self, row: Function) -> Callable[..., Any] | None: ...
     def body(self, row: Function) -> Node: ...
     def number(self, value: float | bool, form: Format) -> Cell:
-        """The cell of a float of format `form` that no operation of the shadow has made."""
+        """The cell of a single float of format `form` that no operation of the shadow has made: a constant."""
+
+    def data(self, value: float | bool) -> Cell:
+        """The cell of one float among many that no operation of the shadow has made: it stands for itself."""
 
     def scalar(self, value: float | bool) -> Cell:
         """The cell of a Python number that is an argument of an operation."""
@@ -57,6 +62,13 @@ class Layer(Protocol):
     def real(self, cell: Cell) -> Cell:
         """A truth value as a number, 1 or 0. A number stays one."""
 
+    def total(self, cells: Sequence[Cell]) -> Cell:
+        """The sum of numbers, added in any order."""
+
+    def dot(self, xs: Sequence[Cell], ys: Sequence[Cell], parts: bool = False) -> Cell:
+        """The sum of products of numbers, added in any order, fused or not. `parts`: sums of parts of them may be stored in
+        between."""
+
 
 def _where(condition: bool | None, x: Cell, y: Cell) -> Cell:
     """A choice that isn't decided encloses both branches."""
@@ -69,6 +81,8 @@ _ZERO, _ONE = arb(0), arb(1)
 _EITHER = hull(_ZERO, _ONE)
 
 
+_LARGEST = frozenset(form.largest for form in FORMATS.values())
+
 _row = HULL.evaluate
 """A row of the function table as a function on balls, undecided choices enclosed."""
 
@@ -76,7 +90,8 @@ _row = HULL.evaluate
 class Exact:
     """Balls without rounding: what the operations return in exact arithmetic.
 
-    A constant that isn't a short binary fraction (0.1, 0.7978845608028654) stands for the number that its author meant,
+    A constant that isn't a short binary fraction (0.1, 0.7978845608028654), nor one of a format's own (its largest number, a
+    power of two), stands for the number that its author meant,
     which lies within CONSTANT_ULPS: its ball has that radius, so that no formula is called wrong for a rounded constant.
     """
 
@@ -100,10 +115,21 @@ class Exact:
         numerator, denominator = value.as_integer_ratio()
         if (denominator <= 1 << 20 and abs(numerator) <= 1 << 30) or (denominator == 1 and abs(numerator) <= 1 << 53):
             return arb(value)
+        if abs(numerator) == 1 or abs(value) in _LARGEST:
+            return arb(value)
         return arb(value) + arb(0, float(form.ulp(value)) * CONSTANT_ULPS)
+
+    def data(self, value: float | bool) -> Cell:
+        return value if isinstance(value, bool) else arb(value)
 
     def convert(self, cell: Cell, form: Format) -> Cell:
         return cell
+
+    def total(self, cells: Sequence[Cell]) -> Cell:
+        return sum(cells, _ZERO)
+
+    def dot(self, xs: Sequence[Cell], ys: Sequence[Cell], parts: bool = False) -> Cell:
+        return sum(map(mul, xs, ys), _ZERO)
 
     def truth(self, cell: Cell) -> Cell:
         return _row("ne")(cell, _ZERO) if isinstance(cell, arb) else cell
@@ -169,6 +195,26 @@ class Rounded(Exact):
             return cell
         return cell * arb(1, form.unit_roundoff) + arb(0, form.smallest_subnormal)
 
+    def total(self, cells: Sequence[Cell]) -> Cell:
+        """Any order of n - 1 additions errs by at most (n - 1)*u*sum(|x|) (Higham, section 4.2; without terms of second order:
+        Jeannerod and Rump, SIAM J. Matrix Anal. Appl. 34 (2013), theorem 3.2). Adding a zero is no addition."""
+        result = sum(cells, _ZERO)
+        sizes = [abs(c) for c in cells if not c.is_zero()]
+        return self._summed(result, sizes, len(sizes) - 1, 0.0, False) if len(sizes) > 1 else result
+
+    def dot(self, xs: Sequence[Cell], ys: Sequence[Cell], parts: bool = False) -> Cell:
+        """In any order, n products and their additions err by at most n*u*sum(|x*y|), and by the underflow of the products."""
+        products = list(map(mul, xs, ys))
+        result = sum(products, _ZERO)
+        sizes = [abs(p) for p in products if not p.is_zero()]
+        return self._summed(result, sizes, len(sizes), len(sizes) * self.form.smallest_subnormal, parts) if sizes else result
+
+    def _summed(self, result: Cell, sizes: Sequence[Cell], operations: int, absolute: float, parts: bool) -> Cell:
+        """A sum with what so many operations on numbers of these sizes may add. Kernels add 16-bit numbers in float32."""
+        wide = self.form if parts else max(self.form, FORMATS["float32"], key=lambda form: form.bits)
+        result += arb(0, 1) * (sum(sizes, _ZERO) * (operations * wide.unit_roundoff) + absolute)
+        return result if wide is self.form else self.convert(result, self.form)
+
 
 _SELECT = frozenset({
     "lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical_or", "logical_not", "where", "neg", "abs", "sign", "floor",
@@ -211,8 +257,17 @@ class Symbolic:
             return to_symbols(parse(_KNOWN[value]))
         return SYMBOLS.constant(value if isinstance(value, bool) or not float(value).is_integer() else int(value))
 
+    def data(self, value: float | bool) -> Expression:
+        return self.number(value, DOUBLE)
+
     def convert(self, cell: Expression, form: Format) -> Expression:
         return cell
+
+    def total(self, cells: Sequence[Expression]) -> Expression:
+        return reduce(add, cells, sympy.Integer(0))
+
+    def dot(self, xs: Sequence[Expression], ys: Sequence[Expression], parts: bool = False) -> Expression:
+        return self.total(list(map(mul, xs, ys)))
 
     def truth(self, cell: Expression) -> Expression:
         return cell if _condition(cell) else sympy.Ne(cell, 0, evaluate=cell.is_number)

@@ -1,77 +1,65 @@
 """The shadow: every ATen operation of a forward and backward pass, repeated on balls or symbols beside the floats.
 
-Memory mirrors storages, not tensors: one list of cells for each untyped storage, seen through the tensor's own size and
-strides. Views, `expand` and in-place operations then need no code; only operations that create or overwrite values have a
-row in `shadow.aten`. An operation without a row is opaque: it is recorded by name, and its result is an undefined ball.
+What an operation does to cells comes from its row in `shadow.aten` (a formula for each entry, a move, a fold), from its rule
+in `shadow.rules` (the same in terms of simpler operations), or from torch's own decomposition into simpler operations. One that
+has none of these is opaque: it is recorded by name, and its result is an undefined ball.
 """
 
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache, reduce
-from itertools import repeat
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, repeat
 from typing import Any
 
-import numpy as np
 import torch
-from flint import arb
+from torch._decomp import decomposition_table
+from torch.overrides import enable_reentrant_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gradcheck_cli.floats import FORMATS, Format
-from gradcheck_cli.language.functions import TABLE
-from gradcheck_cli.shadow.aten import Operation, overload, results
-from gradcheck_cli.shadow.layers import Cell, Layer, Symbolic
+from gradcheck_cli.floats import Format
+from gradcheck_cli.shadow.aten import Operation, results
+from gradcheck_cli.shadow.folds import FOLDS, Fold
+from gradcheck_cli.shadow.layers import Cell, Layer
+from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
+from gradcheck_cli.shadow.movers import gathered, origins
+from gradcheck_cli.shadow.overloads import Overload, overload
+from gradcheck_cli.shadow.rules import MUTATED, RULES
+from gradcheck_cli.shadow.trace import Event, Trace
 
-_FORMATS = {getattr(torch, name): form for name, form in FORMATS.items()}
-_DOUBLE = FORMATS["float64"]
-
-
-@dataclass(slots=True)
-class Event:
-    """The first operation at which an entry's float left the range of its format."""
-
-    operation: str
-    stage: str | None
-    kind: str  # "overflow", "underflow", or "undefined" where the exact result isn't finite either
-
-
-@dataclass
-class Trace:
-    """What happened to each entry of the batch, by index: see `Event`. `trap`: the first nan came from a factor that is
-    exactly 0, so that the infinity it met should not have mattered."""
-
-    infinite: dict[int, Event] = field(default_factory=dict)
-    tiny: dict[int, Event] = field(default_factory=dict)
-    trap: dict[int, bool] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Memory:
-    """One storage: a list of cells for each layer. `storage` keeps the address from being used again."""
-
-    storage: Any
-    dtype: torch.dtype
-    layers: list[list[Cell]]
+Outputs = Sequence[torch.Tensor | None]
 
 
 class Shadow(TorchDispatchMode):
     """Follow the torch operations run inside the `with` block. The first layer should be `Exact` for the trace.
 
-    `seed` says what a tensor's entries stand for; `cells` reads what they have become. `opaque` lists operations without
-    a row; `seen` counts those with one. `size` is the number of points in the batch. Precision is flint's at the time.
+    `seed` says what a tensor's entries stand for; `cells` reads what they have become. `opaque` lists operations that couldn't
+    be followed; `seen` counts those that were. `size` is the number of points in the batch, of which events are recorded one by
+    one; 0: events of any entry of any operation are recorded under index 0. Precision is flint's at the time. `layers` may be
+    shortened between operations: the layers dropped are not followed any further.
     """
 
     def __init__(self, layers: Sequence[Layer], size: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.layers, self.size = list(layers), size
+        self.size = size
         self.opaque: dict[str, None] = {}
         self.seen: dict[str, int] = {}
         self.trace = Trace()
         self.stage: str | None = None
-        self._memory: dict[int, _Memory] = {}
+        self._memory = Memory(list(layers))
+        self._within = False  # a rule
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing here is compiled, and what torch wraps around each call to skip it costs more than the call
+
+    @property
+    def layers(self) -> list[Layer]:
+        return self._memory.layers
+
+    @layers.setter
+    def layers(self, layers: Sequence[Layer]) -> None:
+        self._memory.layers = list(layers)
 
     def mark(self, stage: str) -> None:
         """Operations from here on belong to `stage`."""
@@ -80,52 +68,11 @@ class Shadow(TorchDispatchMode):
     def seed(self, tensor: torch.Tensor, cells: Sequence[Sequence[Cell]]) -> None:
         """Give the tensor's entries (in order) their cells, one sequence a layer."""
         for layer, values in enumerate(cells):
-            self._write(tensor, layer, values)
+            self._memory.write(tensor, layer, values)
 
     def cells(self, tensor: torch.Tensor, layer: int) -> list[Cell]:
         """The tensor's entries in one layer, flat."""
-        return self._read(tensor, layer, tuple(tensor.shape))
-
-    # -- memory -----------------------------------------------------------------------------------------------------
-
-    def _load(self, tensor: torch.Tensor) -> _Memory:
-        """The memory of the tensor's storage; where it is new to the shadow, it is filled with the floats."""
-        storage = tensor.untyped_storage()
-        memory = self._memory.get(storage._cdata)
-        if memory is None or memory.dtype is not tensor.dtype:
-            count = storage.nbytes() // tensor.element_size()
-            floats = torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage, 0, (count,), (1,)).tolist()
-            form = _FORMATS.get(tensor.dtype, _DOUBLE)
-            layers = [[layer.number(v, form) for v in floats] for layer in self.layers]
-            memory = self._memory[storage._cdata] = _Memory(storage, tensor.dtype, layers)
-        return memory
-
-    def _read(self, tensor: torch.Tensor, layer: int, shape: tuple[int, ...]) -> list[Cell]:
-        """The cells of the tensor, broadcast to `shape`."""
-        if tensor._is_zerotensor():
-            return [self.layers[layer].number(0, _DOUBLE)] * math.prod(shape)
-        cells = self._load(tensor).layers[layer]
-        indices = _indices(tuple(tensor.shape), tensor.stride(), tensor.storage_offset(), shape)
-        return cells[indices] if isinstance(indices, slice) else [cells[i] for i in indices]
-
-    def _write(self, tensor: torch.Tensor, layer: int, values: Sequence[Cell]) -> None:
-        storage = tensor.untyped_storage()
-        memory = self._memory.get(storage._cdata)
-        if memory is None or memory.dtype is not tensor.dtype:
-            count = storage.nbytes() // tensor.element_size()
-            if count == tensor.numel():
-                memory = _Memory(storage, tensor.dtype, [[None] * count for _ in self.layers])
-                self._memory[storage._cdata] = memory
-            else:
-                memory = self._load(tensor)
-        shape = tuple(tensor.shape)
-        indices = _indices(shape, tensor.stride(), tensor.storage_offset(), shape)
-        cells = memory.layers[layer]
-        if isinstance(indices, slice):
-            cells[indices] = values
-        else:
-            for index, value in zip(indices, values, strict=True):
-                cells[index] = value
+        return self._memory.read(tensor, layer, tuple(tensor.shape))
 
     # -- following --------------------------------------------------------------------------------------------------
 
@@ -134,64 +81,115 @@ class Shadow(TorchDispatchMode):
         known = overload(func)
         if known.view:
             return func(*args, **kwargs)
-        args = tuple(_solid(a) for a in args)
-        bound = known.bind(args, kwargs)
-        tensors = [t for v in bound.values() for t in _tensors(v)]
+        tensors = _tensors(args)
+        if kwargs:
+            tensors += _tensors(tuple(kwargs.values()))
+        if any(t._is_zerotensor() for t in tensors):
+            args = tuple(_solid(a) for a in args)
         if any(t.device.type == "meta" for t in tensors):
             return func(*args, **kwargs)
-        row = known.choose(bound)
-        if row is not None:
-            for name in ("self",) if row.special else row.arguments:
-                for tensor in _tensors(bound.get(name)):
-                    self._load(tensor)  # before an in-place operation overwrites the floats
+        bound = known.bind(args, kwargs)
+        plain = all(map(_plain, tensors))
+        row = known.choose(bound) if plain else None
+        rule = None if row is not None or not plain else self._rule(known, bound)
+        if known.writes and plain:
+            self._before(known, row, bound)
+        # a rule needs what is about to be overwritten
+        beforehand = bool(known.written - known.outputs) and known.name not in MUTATED
+        early = self._run(rule, bound, None) if rule is not None and beforehand else None
         result = func(*args, **kwargs)
-        outputs = _tensors(result)
-        if any(o.device.type == "meta" for o in outputs):
+        outputs = _outputs(result) or [t for n in known.arguments if n in known.written for t in _tensors((bound[n],))]
+        if any(o is not None and o.device.type == "meta" for o in outputs):
             return result
-        if row is None:
+        if not all(o is None or _plain(o) for o in outputs):
+            row = rule = None
+        if row is not None:
+            if outputs:
+                self.seen[row.name] = self.seen.get(row.name, 0) + 1
+                self._repeat(known, row, bound, outputs)
+        elif rule is None or not self._take(known, early if beforehand else self._run(rule, bound, result), outputs, tensors):
             self._unknown(known.name, known.writes, tensors, outputs)
-        elif outputs:
-            self.seen[row.name] = self.seen.get(row.name, 0) + 1
-            self._repeat(row, bound, outputs)
+        for name in MUTATED.get(known.name, ()):
+            if bound.get(name) is not None:
+                self._memory.forget(bound[name])
         return result
 
-    def _repeat(self, row: Operation, bound: Mapping[str, Any], outputs: list[torch.Tensor]) -> None:
+    def _before(self, known: Overload, row: Operation | None, bound: Mapping[str, Any]) -> None:
+        """Load what an operation that writes is about to overwrite, where its old value counts."""
+        for name, value in bound.items():
+            if name in known.outputs or (row is not None and not row.whole and name not in row.arguments):
+                continue
+            for tensor in _tensors((value,)):
+                self._memory.load(tensor)
+
+    def _repeat(self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
         """The operation on the cells of every layer."""
         first = outputs[0]
+        if first is None or row.whole:
+            self._repeat_whole(known, row, bound, outputs)
+            return
         if not first.numel():
             return
         if not first.is_floating_point() and first.dtype is not torch.bool and row.arguments:
-            self._forget(first)  # integers select (exponents, indices): the floats' own are taken
+            self._memory.forget(first)  # integers select (exponents, indices): the floats' own are taken
             return
-        shape = tuple(first.shape)
-        count = first.numel()
-        form = _FORMATS.get(first.dtype)
+        shape, count, form = tuple(first.shape), first.numel(), FLOATS.get(first.dtype)
         exact: list[Any] = []
         for index, layer in enumerate(self.layers):
-            if row.special:
-                columns = [_SPECIAL[row.special](self, index, bound, first)]
-                inputs: list[Any] = []
+            inputs = [self._argument(row, name, bound[name], index, shape, form) for name in row.entries]
+            run = row.program(layer, tuple(bound[name] for name in sorted(row.integers)))
+            if all(isinstance(i, repeat) for i in inputs):
+                columns = [[cell] * count for cell in run(*(next(i) for i in inputs))]
+            elif len(row.trees) == 1:
+                columns = [[run(*cells)[0] for cells in zip(*inputs, strict=False)]]
             else:
-                inputs = [self._argument(row, name, bound[name], index, shape, form) for name in row.entries]
-                run = row.program(layer, tuple(bound[name] for name in sorted(row.integers)))
-                if not any(isinstance(i, list) for i in inputs):
-                    columns = [[cell] * count for cell in run(*(next(i) for i in inputs))]
-                else:
-                    columns = [list(c) for c in zip(*[run(*cells) for cells in zip(*inputs, strict=False)], strict=True)]
-            for output, cells, tree in zip(outputs, columns, row.trees or (None,), strict=True):
-                if output.numel() != len(cells):
+                columns = [list(c) for c in zip(*[run(*cells) for cells in zip(*inputs, strict=False)], strict=True)]
+            for output, cells, tree in zip(outputs, columns, row.trees, strict=True):
+                if output is None or output.numel() != len(cells):
                     continue  # a buffer that this device doesn't fill
-                given = "number" if tree is None else results(tree)
+                given = results(tree)
                 logical = output.dtype is torch.bool
                 if logical and given != "truth":
                     cells = [layer.truth(c) for c in cells]
                 elif not logical and given != "number":
                     cells = [layer.real(c) for c in cells]
-                self._write(output, index, cells)
+                self._memory.write(output, index, cells)
             if not index:
                 exact = inputs
-        if count == self.size and form is not None:
-            self._watch(row, first, exact, form)
+        self._watch(row.name, first, exact)
+
+    def _repeat_whole(self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
+        """An operation that isn't computed entry by entry."""
+        followed = [o is not None and (o.is_floating_point() or o.dtype is torch.bool) for o in outputs]
+        for output, follow in zip(outputs, followed, strict=True):
+            if output is not None and not follow:
+                self._memory.forget(output)
+        if not any(followed):
+            return
+        found: list[list[int]] = []
+        if row.moves:
+            given = {n: v for n, v in bound.items() if n not in known.outputs}
+            found = origins(known.functional or known.func, given, row.moves)
+        for index, layer in enumerate(self.layers):
+            if row.moves:
+                logical = outputs[0] is not None and outputs[0].dtype is torch.bool
+                cells = [self._entries(bound[name], index, logical) for name in row.moves]
+                zero = layer.scalar(False if logical else 0)
+                columns = [gathered(f, cells, zero) for f in found]
+            elif row.fold:
+                columns = FOLDS[row.fold](Fold(row, bound, outputs, self._memory, index))
+            else:
+                columns = [
+                    list(map(layer.data, o.reshape(-1).tolist())) if o is not None and f else []
+                    for o, f in zip(outputs, followed, strict=True)
+                ]
+            for output, follow, column in zip(outputs, followed, columns, strict=False):
+                if follow and output is not None and output.numel():
+                    self._memory.write(output, index, column)
+        if not row.data:
+            for output in outputs:
+                if output is not None:
+                    self._watch(row.name, output, ())
 
     def _argument(self, row: Operation, name: str, value: Any, index: int, shape: tuple[int, ...], form: Format | None) -> Any:
         """The cells of an argument: a list of the outputs' length, or the same cell for ever."""
@@ -199,53 +197,124 @@ class Shadow(TorchDispatchMode):
         if not isinstance(value, torch.Tensor):
             cell = layer.scalar(value)
             return repeat(layer.truth(cell) if name in row.truths else layer.real(cell) if name in row.numbers else cell)
-        cells = self._read(value, index, shape)
+        cells = self._memory.read(value, index, shape)
         if value.dtype is torch.bool:
             if name in row.numbers:
                 cells = [layer.real(c) for c in cells]
         elif name in row.truths:
             cells = [layer.truth(c) for c in cells]
-        elif form is not None and value.dtype in _FORMATS and _FORMATS[value.dtype].bits > form.bits:
+        elif form is not None and value.dtype in FLOATS and FLOATS[value.dtype].bits > form.bits:
             cells = [layer.convert(c, form) for c in cells]
         return cells
 
-    def _forget(self, tensor: torch.Tensor) -> None:
-        if not tensor._is_zerotensor():
-            self._memory.pop(tensor.untyped_storage()._cdata, None)
+    def _entries(self, value: Any, index: int, logical: bool) -> list[Cell]:
+        """The cells of a tensor, of several, or of a number, as truth values or as numbers."""
+        if isinstance(value, (list, tuple)):
+            return list(chain.from_iterable(self._entries(v, index, logical) for v in value))
+        layer = self.layers[index]
+        cells = self.cells(value, index) if isinstance(value, torch.Tensor) else [layer.scalar(value)]
+        kind = value.dtype if isinstance(value, torch.Tensor) else type(value)
+        return cells if (kind in (torch.bool, bool)) is logical else list(map(layer.truth if logical else layer.real, cells))
 
-    def _unknown(self, name: str, writes: bool, tensors: list[torch.Tensor], outputs: list[torch.Tensor]) -> None:
-        """An operation without a row. Truth values and integers are taken from the floats; a result that shares an argument's
-        storage is a view."""
-        known = {t.untyped_storage()._cdata for t in tensors if not t._is_zerotensor()}
-        for output in outputs:
-            if output._is_zerotensor():
+    # -- rules and decompositions -------------------------------------------------------------------------------------
+
+    def _rule(self, known: Overload, bound: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Any], Any] | None:
+        """What computes the operation by simpler ones, from its arguments and its result."""
+        own = RULES.get(known.name) or RULES.get(known.base)
+        if own is not None:
+            return lambda bound, result: own.function(**own.chosen({**bound, "result": result, "name": known.base}))
+        function = known.functional
+        if function is None:
+            return None
+        if known.base.startswith(_EACH):
+            return _each(getattr(torch.ops.aten, known.base.removeprefix(_EACH)))
+        table = decomposition_table.get(function)
+        if table is None and not function._can_decompose():
+            return None
+
+        def decomposed(bound: Mapping[str, Any], result: Any) -> Any:
+            arguments = [bound[a.name] for a in function._schema.arguments if not a.kwarg_only]
+            named = {a.name: bound[a.name] for a in function._schema.arguments if a.kwarg_only}
+            with torch.random.fork_rng([]):  # one that draws numbers draws others than the operation did
+                return table(*arguments, **named) if table is not None else function.decompose(*arguments, **named)
+
+        return decomposed
+
+    def _run(self, rule: Callable[[Mapping[str, Any], Any], Any], bound: Mapping[str, Any], result: Any) -> Outputs | None:
+        """The outputs of a rule, followed; None where it can't be."""
+        within, self._within, opaque, self.opaque = self._within, True, self.opaque, {}
+        try:
+            with enable_reentrant_dispatch(), torch.no_grad(), self:
+                outputs = _outputs(rule(bound, result))
+            return None if self.opaque else outputs
+        except Exception:  # a case that the rule doesn't know
+            return None
+        finally:
+            self._within, self.opaque = within, opaque
+
+    def _take(self, known: Overload, found: Outputs | None, outputs: Outputs, tensors: Sequence[torch.Tensor]) -> bool:
+        """Give the outputs the cells that a rule found; False where torch's decomposition computes something else."""
+        if found is None or len(found) != len(outputs):
+            return False
+        pairs = [(o, f) for o, f in zip(outputs, found, strict=True) if o is not None and f is not None and o.numel()]
+        if not all(o.shape == f.shape for o, f in pairs) or len(pairs) < sum(o is not None and o.numel() > 0 for o in outputs):
+            return False
+        if known.base not in RULES and not _close(pairs, tensors):
+            return False
+        self.seen[known.base] = self.seen.get(known.base, 0) + 1
+        for output, other in pairs:
+            if not output.is_floating_point() and output.dtype is not torch.bool:
+                self._memory.forget(output)
                 continue
-            if not output.is_floating_point():
-                self._forget(output)
+            for index in range(len(self.layers)):
+                self._memory.write(output, index, self.cells(other, index))
+            self._watch(known.base, output, ())
+        return True
+
+    # -- the rest -----------------------------------------------------------------------------------------------------
+
+    def _unknown(self, name: str, writes: bool, tensors: list[torch.Tensor], outputs: Outputs) -> None:
+        """An operation that can't be followed. Truth values and integers are taken from the floats; a result that shares an
+        argument's storage is a view."""
+        known = {t.untyped_storage()._cdata for t in tensors if _plain(t) and not t._is_zerotensor()}
+        for output in outputs:
+            if output is None or output._is_zerotensor() or not output.numel():
+                continue
+            if not _plain(output):
+                self.opaque[name] = None
+            elif not output.is_floating_point():
+                self._memory.forget(output)
             elif writes or output.untyped_storage()._cdata not in known:
                 self.opaque[name] = None
                 for index, layer in enumerate(self.layers):
-                    self._write(output, index, [layer.number(math.nan, _DOUBLE)] * output.numel())
+                    self._memory.write(output, index, [layer.number(math.nan, DOUBLE)] * output.numel())
 
-    def _watch(self, row: Operation, output: torch.Tensor, before: list[Any], form: Format) -> None:
+    def _watch(self, name: str, output: torch.Tensor, before: Sequence[Any]) -> None:
         """Record the entries whose float leaves the range at this operation."""
-        least = form.smallest_normal
-        floats = output.reshape(-1).tolist()
-        suspicious = [i for i, v in enumerate(floats) if not least <= abs(v) < math.inf]
-        if not suspicious or isinstance(self.layers[0], Symbolic):
+        form = FLOATS.get(output.dtype)
+        if form is None or self._within or output._is_zerotensor() or (self.size and output.numel() != self.size):
             return
-        cells = self.cells(output, 0)
-        for index in suspicious:
-            value, cell = floats[index], cells[index]
-            finite = cell.is_finite()
-            if math.isfinite(value):
-                if finite and not cell.contains(0) and cell.abs_upper() < least and index not in self.trace.tiny:
-                    self.trace.tiny[index] = Event(row.name, self.stage, "underflow")
-                continue
-            if index not in self.trace.infinite:
-                self.trace.infinite[index] = Event(row.name, self.stage, "overflow" if finite else "undefined")
-            if math.isnan(value) and index not in self.trace.trap:
-                self.trace.trap[index] = any(_exact_zero(_entry(argument, index)) for argument in before)
+        self.trace.watch(name, self.stage, output, lambda: self.cells(output, 0), before, form, not self.size)
+
+
+_EACH = "_foreach_"
+
+
+def _each(operation: Any) -> Callable[[Mapping[str, Any], Any], Any]:
+    """An operation on lists of tensors, one by one."""
+
+    def rule(bound: Mapping[str, Any], result: Any) -> list[Any]:
+        lists = {n: v for n, v in bound.items() if isinstance(v, (list, tuple))}
+        others = {n: v for n, v in bound.items() if n not in lists}
+        rows = zip(*lists.values(), strict=True)
+        return [operation(*row, *others.values()) for row in rows]
+
+    return rule
+
+
+def _plain(tensor: torch.Tensor) -> bool:
+    """Whether the tensor's values lie in a storage of real numbers."""
+    return tensor.layout is torch.strided and not tensor.is_complex() and not tensor.is_quantized
 
 
 def _solid(value: Any) -> Any:
@@ -254,57 +323,32 @@ def _solid(value: Any) -> Any:
     return torch.zeros_like(value) if isinstance(value, torch.Tensor) and value._is_zerotensor() else value
 
 
-def _tensors(value: Any) -> list[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        return [value]
-    return [t for v in value for t in _tensors(v)] if isinstance(value, (tuple, list)) else []
-
-
-@lru_cache(maxsize=4096)
-def _indices(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, wanted: tuple[int, ...]) -> slice | list[int]:
-    """Where the entries of a tensor, broadcast to the shape `wanted`, lie in its storage."""
-    grid = np.full(shape, offset, dtype=np.int64)
-    for axis, (size, stride) in enumerate(zip(shape, strides, strict=True)):
-        steps = np.arange(size, dtype=np.int64) * stride
-        grid += steps.reshape([-1 if i == axis else 1 for i in range(len(shape))])
-    found: list[int] = np.broadcast_to(grid, wanted).reshape(-1).tolist()
-    if found and found == list(range(found[0], found[0] + len(found))):
-        return slice(found[0], found[0] + len(found))
+def _tensors(values: Sequence[Any]) -> list[torch.Tensor]:
+    found = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, (tuple, list)):
+            found += _tensors(value)
     return found
 
 
-def _entry(argument: Any, index: int) -> Any:
-    return argument[index] if isinstance(argument, list) else next(argument)
+def _outputs(result: Any) -> list[torch.Tensor | None]:
+    """The results in order; None where the operation was told not to compute one."""
+    if isinstance(result, (tuple, list)):
+        return [o for r in result for o in (_outputs(r) if r is not None else [None])]
+    return [result] if isinstance(result, torch.Tensor) else []
 
 
-def _exact_zero(cell: Any) -> bool:
-    return isinstance(cell, arb) and bool(cell.is_zero())
+def _close(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], arguments: Sequence[torch.Tensor]) -> bool:
+    """Whether two results of one operation on these arguments differ by no more than rounding could do."""
+    floats = [t for t in (*arguments, *(o for o, _ in pairs)) if t.dtype in FLOATS and t.numel()]
+    scale = max((t.detach().double().nan_to_num(0, 0, 0).abs().max().item() for t in floats), default=0.0)
+    return all(
+        torch.allclose(x.double(), y.double(), r := FLOATS[x.dtype].unit_roundoff ** 0.5, r * scale, equal_nan=True)
+        for x, y in pairs
+        if x.dtype in FLOATS
+    )
 
 
-def _total(shadow: Shadow, layer: int, bound: Mapping[str, Any], output: torch.Tensor) -> list[Cell]:
-    """The sums of a tensor's entries over some of its axes."""
-    tensor, axes = bound["self"], bound.get("dim")
-    cells = shadow._read(tensor, layer, tuple(tensor.shape))
-    every = range(tensor.ndim)
-    over = {a % tensor.ndim for a in ([axes] if isinstance(axes, int) else axes or every)} if tensor.ndim else set()
-    positions = np.arange(len(cells)).reshape(tuple(tensor.shape))
-    rows = positions.transpose([*(a for a in every if a not in over), *over]).reshape(max(output.numel(), 1), -1)
-    algebra = shadow.layers[layer]
-    add = algebra.function(TABLE["add"]) or operator.add
-    real = [algebra.real(c) for c in cells]
-    return [reduce(add, (real[i] for i in row), algebra.number(0, _DOUBLE)) for row in rows.tolist()]
-
-
-def _mean(shadow: Shadow, layer: int, bound: Mapping[str, Any], output: torch.Tensor) -> list[Cell]:
-    algebra = shadow.layers[layer]
-    divide = algebra.function(TABLE["div"]) or operator.truediv
-    count = algebra.number(bound["self"].numel() // max(output.numel(), 1), _DOUBLE)
-    return [divide(c, count) for c in _total(shadow, layer, bound, output)]
-
-
-_SPECIAL = {"total": _total, "mean": _mean}
-
-
-def formats() -> dict[torch.dtype, Format]:
-    """torch's dtypes that the tool knows."""
-    return dict(_FORMATS)
+__all__ = ["Event", "Shadow", "Trace"]

@@ -531,3 +531,11 @@ def test_hull_contains_both(x: float, y: float, radius: float) -> None:
     a, b = arb(x, radius), arb(y)
     assert hull(a, b).contains(a)
     assert hull(a, b).contains(b)
+
+
+def test_logaddexp_of_balls_too_wide_for_exp() -> None:
+    """The largest double less a little is a wide ball at low precision; the value is known as well as its arguments."""
+    with ctx.workprec(64):
+        x = arb(-1.7976931348623157e308) - arb(1) / 3
+        assert evaluate("logaddexp")(x, x).overlaps(x)
+        assert evaluate("logaddexp")(x, x).rad() < arb(4) * x.rad()

@@ -196,8 +196,10 @@ def test_economical_formulas_are_cheaper() -> None:
 
 
 def test_every_row_compiles() -> None:
-    """Every row of the table compiles over balls into one known function or its definition."""
+    """Every row that works entry by entry compiles over balls into one known function or its definition."""
     for row in TABLE.values():
+        if row.arrays:
+            continue
         arguments = [Constant(1) if p.kind == "integer" else Variable(p.name) for p in row.parameters]
         program = Program([Call(row.name, tuple(arguments))], [p.name for p in row.parameters], PLAIN)
         assert program.bind(), row.name

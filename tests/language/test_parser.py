@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.language.functions import NAMES, TABLE
+from gradcheck_cli.language.functions import NAMES, PAIRS, TABLE
 from gradcheck_cli.language.parser import MAX_LENGTH, parse, parse_stage
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
 
-X = Variable("x")
+X, A = Variable("x"), Variable("A")
 
 
-def call(function: str, *arguments: Node | float) -> Call:
-    return Call(function, tuple(Constant(a) if isinstance(a, int | float) else a for a in arguments))
+def call(function: str, *arguments: Any) -> Call:
+    return Call(function, tuple(a if isinstance(a, Node) else Constant(a) for a in arguments))
+
+
+def at(array: Node, *places: Any) -> Call:
+    return call("index", array, places)
 
 
 @pytest.mark.parametrize(
@@ -42,10 +47,20 @@ def call(function: str, *arguments: Node | float) -> Call:
         ("leaky_relu(x, 0.2)", call("leaky_relu", X, 0.2)), ("leaky_relu(x)", call("leaky_relu", X, 0.01)),
         ("leaky_relu(input=x, negative_slope=0.2)", call("leaky_relu", X, 0.2)),
         ("besselj(0, x)", call("besselj", 0, X)), ("sin(\n x)", call("sin", X)),
+        ("[x, 2]", call("stack", X, 2, 0)), ("[[1], [x]]", call("stack", call("stack", 1, 0), call("stack", X, 0), 0)),
+        ("x[0]", at(X, 0)), ("x[-1]", at(X, -1)), ("x[1:]", at(X, (1, None, None))), ("x[::2]", at(X, (None, None, 2))),
+        ("A[0][1]", at(at(A, 0), 1)), ("A[:, 2]", at(A, (None, None, None), 2)), ("x[None, ...]", at(X, None, ...)),
+        ("A @ x", call("matmul", A, X)), ("A.T", call("t", A)), ("A.T.sum()", call("sum", call("t", A), (), False)),
+        ("x.sum(dim=0)", call("sum", X, 0, False)), ("np.sum(x, axis=(0, 1))", call("sum", X, (0, 1), False)),
+        ("torch.max(x)", call("max", X, (), False)), ("max(x, 0)", call("maximum", X, 0)),
+        ("x.max(dim=1).values", call("max", X, 1, False)), ("x.var(unbiased=False)", call("var", X, (), 0, False)),
+        ("cat([x, A], dim=1)", call("cat", X, A, 1)), ("A.reshape(2, -1)", call("reshape", A, (2, -1))),
+        ("F.mse_loss(x, A, reduction='sum')", call("mse_loss", X, A, "sum")),
+        ("torch.norm(x, p=inf)", call("norm", X, call("inf"), (), False)), ("softmax(x)", call("softmax", X, -1)),
     ],
 )  # fmt: skip
 def test_trees(text: str, tree: Node) -> None:
-    """Names of torch, NumPy, math and SymPy mean one function; nothing is simplified."""
+    """Names of torch, NumPy, math and SymPy mean one function; nothing is simplified. Settings are literals."""
     assert parse(text) == tree
 
 
@@ -74,12 +89,24 @@ ERRORS = [
     ("lambda: x", "syntax error: a lambda is not part of the language\n  lambda: x\n  ^"),
     ("f'{x}'", "syntax error: an f-string is not part of the language\n  f'{x}'\n  ^"),
     ("[x for x in y]", "syntax error: a comprehension is not part of the language\n  [x for x in y]\n  ^"),
-    ("[1,2]*x", "syntax error: a list is not part of the language: a number is needed here\n  [1,2]*x\n  ^"),
-    ("x, 1", "syntax error: a tuple is not part of the language: a number is needed here\n  x, 1\n  ^"),
-    ("x[0]", "syntax error: an index is not part of the language: only scalar variables are known here\n  x[0]\n  ^"),
+    ("x, 1", "syntax error: a tuple is not part of the language: write a list, [a, b]\n  x, 1\n  ^"),
+    ("[]", "an empty list has no shape\n  []\n  ^"),
+    ("[x > 0]", "a number is needed here, not a condition\n  [x > 0]\n   ^"),
+    ("x[i]", "an index is a whole number, a slice, None or ...\n  x[i]\n    ^"),
+    ("x[1.5]", "an index is a whole number, a slice, None or ...\n  x[1.5]\n    ^"),
+    ("x[::-1]", "an index is a positive step: torch has no others\n  x[::-1]\n    ^"),
+    ("x[y > 0]", "an index is a whole number, a slice, None or ...\n  x[y > 0]\n    ^"),
     (
-        "x @ x",
-        "syntax error: a matrix product is not part of the language: only scalars are known here\n  x @ x\n      ^",
+        "max(x, dim=1)[0]",
+        "torch's max with dim returns two tensors: write .values before the index\n  max(x, dim=1)[0]\n  ^",
+    ),
+    ("cat(x)", "cat takes a list of arrays: cat([x, y])\n  cat(x)\n      ^"),
+    ("sum(x, dim=y)", "sum needs a whole number for 'dim'\n  sum(x, dim=y)\n             ^"),
+    ("sum(x, keepdim=1)", "sum needs True or False for 'keepdim'\n  sum(x, keepdim=1)\n                 ^"),
+    (
+        "mse(x, y, reduction='max')",
+        "mse_loss needs one of 'mean', 'sum', 'none', 'batchmean' for 'reduction'\n"
+        "  mse(x, y, reduction='max')\n                      ^",
     ),
     ("x << 2", "syntax error: this operator is not part of the language\n  x << 2\n       ^"),
     ("x is y", "syntax error: this comparison is not part of the language\n  x is y\n       ^"),
@@ -167,10 +194,19 @@ def test_every_name_of_the_table_is_called() -> None:
     """Each name and alias leads to its row."""
     for name, row_name in NAMES.items():
         row = TABLE[row_name]
-        examples = {"integer": "1", "number": "1"}
+        examples = {
+            "integer": "1", "number": "1", "axis": "0", "axes": "0", "sizes": "(0,)", "trailing": "(2,)", "flag": "True",
+            "reduction": "'sum'",
+        }  # fmt: skip
+        if row.parameters and row.parameters[0].variadic:
+            assert parse(f"{name}([x, y])") == Call(row_name, (X, Variable("y"), Constant(0)))
+            continue
+        if row_name == "index":
+            continue  # written with brackets
         if row_name.startswith("logical_"):
             examples["tensor"] = "x > 0"
         arguments = ["x > 0" if p.name == "condition" else examples.get(p.kind, "x") for p in row.parameters]
+        arguments = arguments[:1] if row_name in PAIRS else arguments  # max(x, y) is maximum
         text = f"{name}({', '.join(arguments)})" if row.parameters else name
         tree = parse(text)
         assert isinstance(tree, Call)

@@ -10,18 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradcheck_cli.api import _nearest_double
+from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.parser import parse
-from gradcheck_cli.language.points import MAX_POINTS, PointSpec, exact_constant, parse_points
+from gradcheck_cli.language.points import exact_constant, parse_points
 from gradcheck_cli.language.sampling import _from_ordinals, _ordinals, linspace
+from gradcheck_cli.language.spaces import MAX_POINTS, PointSpec
 
 F64, F32, F16, BF16 = FORMATS.values()
 
 
 def read(at: Any, *names: str, **options: Any) -> PointSpec:
-    return parse_points(at, names or ("x",), evaluate=_nearest_double, **options)
+    return parse_points(at, names or ("x",), evaluate=nearest_double, **options)
 
 
 def arrays(at: Any, *names: str, **options: Any) -> dict[str, list[float]]:
@@ -38,7 +39,7 @@ def arrays(at: Any, *names: str, **options: Any) -> dict[str, list[float]]:
         ("torch.pi", math.pi), ("0.1+0.2", 0.1 + 0.2), ("5e-324/2", 0.0),
     ],
 )  # fmt: skip
-def test_a_value_is_the_nearest_double(text: str, value: float) -> None:
+def test_a_value_is_thenearest_double(text: str, value: float) -> None:
     """A literal is the double that Python reads, a constant expression the double nearest to its exact value."""
     (result,) = arrays(f"x={text}")["x"]
     assert result == value
@@ -56,17 +57,61 @@ def test_a_value_is_the_nearest_double(text: str, value: float) -> None:
         ("x=logspace(1,100,3),y=0", {"x": [1, 10, 100], "y": [0, 0, 0]}),
         ("x=logspace(-1,-100,3),y=0", {"x": [-1, -10, -100], "y": [0, 0, 0]}),
         ({"x": 1, "y": 2.5}, {"x": [1], "y": [2.5]}),
-        ({"x": [1, 2], "y": 3}, {"x": [1, 2], "y": [3, 3]}),
-        ({"x": np.array([1, 2]), "y": (3, 4)}, {"x": [1, 2], "y": [3, 4]}),
         ({"x": "1/2", "y": np.float32(3)}, {"x": [0.5], "y": [3]}),
         ([{"x": 1, "y": 2}, "x=3,y=4"], {"x": [1, 3], "y": [2, 4]}),
     ],
 )
 def test_points(at: Any, expected: dict[str, list[float]]) -> None:
-    """Texts make grids, Python sequences run side by side, several points follow each other; duplicates stay."""
+    """Texts make grids, several points follow each other; duplicates stay."""
     assert arrays(at, "x", "y") == expected
     assert read(at, "x", "y").explicit
     assert read(at, "x", "y").count(F64) == len(expected["x"])
+
+
+@pytest.mark.parametrize(
+    ("at", "shapes", "expected"),
+    [
+        ("x=[2,4],y=pi", {"x": (2,), "y": ()}, {"x[0]": [2], "x[1]": [4], "y": [math.pi]}),
+        ("x=[[1,1/2]],y=linspace(0,1,2)", {"x": (1, 2), "y": ()}, {"x[0,0]": [1, 1], "x[0,1]": [0.5, 0.5], "y": [0, 1]}),
+        ({"x": [2, 4], "y": 1}, {"x": (2,), "y": ()}, {"x[0]": [2], "x[1]": [4], "y": [1]}),
+        ({"x": np.array([[2], [4]]), "y": 1}, {"x": (2, 1), "y": ()}, {"x[0,0]": [2], "x[1,0]": [4], "y": [1]}),
+        ({"x": [np.float32(2), 4], "y": "[1]"}, {"x": (2,), "y": (1,)}, {"x[0]": [2], "x[1]": [4], "y[0]": [1]}),
+        ([{"x": [2, 4], "y": 1}, {"x": (3, 5), "y": 0}], {"x": (2,), "y": ()}, {"x[0]": [2, 3], "x[1]": [4, 5], "y": [1, 0]}),
+    ],
+)
+def test_lists_are_arrays(at: Any, shapes: dict[str, Any], expected: dict[str, list[float]]) -> None:
+    """A list is a vector and a list of lists a matrix, in text and in Python; each entry has a name of its own."""
+    spec = read(at, "x", "y")
+    assert spec.shapes == shapes
+    assert {name: values.tolist() for name, values in spec.values(F64).items()} == expected
+
+
+def test_shapes_are_drawn() -> None:
+    """`shape` says what is an array; a domain holds for all its entries."""
+    spec = read(None, "A", "x", shape=["A=2,2", "x=3"], domain="A=0:1", sample=8)
+    values = spec.values(F64)
+    assert list(values) == ["A[0,0]", "A[0,1]", "A[1,0]", "A[1,1]", "x[0]", "x[1]", "x[2]"]
+    assert all(0 <= v <= 1 for name, column in values.items() if name[0] == "A" for v in column)
+    assert read(None, "A", "x", shape={"A": (2, 2), "x": 3}).shapes == spec.shapes
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ("x", "a shape is written name=sizes, such as x=3,4\n  x\n  ^"),
+        ("x=0", "a shape is written name=sizes, such as x=3,4\n  x=0\n    ^"),
+        ("x=2,-1", "a shape is written name=sizes, such as x=3,4\n  x=2,-1\n    ^"),
+        ("y=2", "'y' is not an input (the only input is x)\n  y=2\n  ^"),
+        ("x=200,200", "x has 40,000 entries; at most 10,000 are checked\n  x=200,200\n    ^"),
+        (["x=2", "x=3"], "'x' is given twice\n  x=3\n  ^"),
+        ({"x": (2, 0)}, "the shape of 'x' is a tuple of positive whole numbers: (2, 0)"),
+    ],
+)
+def test_bad_shapes(shape: Any, message: str) -> None:
+    """Every refusal is one line, the text and a caret under the culprit."""
+    with pytest.raises(InputError) as caught:
+        read(None, shape=shape)
+    assert str(caught.value) == message
 
 
 def test_points_are_rounded_to_the_format() -> None:
@@ -93,10 +138,12 @@ ERRORS: list[tuple[Any, str]] = [
     ("x=foo,y=1", "a number is needed here, not a variable\n  x=foo,y=1\n    ^"),
     ("x=2*y,y=1", "a number is needed here, not a variable\n  x=2*y,y=1\n      ^"),
     ("x=1j,y=1", "complex numbers are not supported: functions here are real\n  x=1j,y=1\n    ^"),
-    (
-        "x=[2,4],y=1",
-        "the inputs are scalars here: give one number, several --at, or linspace(a, b, n)\n  x=[2,4],y=1\n    ^",
-    ),
+    ("x=[2,[4]],y=1", "the entries of a list have one shape: () and (1,) are two\n  x=[2,[4]],y=1\n       ^"),
+    ("x=[],y=1", "an empty list has no shape\n  x=[],y=1\n    ^"),
+    ("x=[1,y],y=1", "a number is needed here, not a variable\n  x=[1,y],y=1\n       ^"),
+    ("x=[1,sqrt(-1)],y=1", "this has no real value, or none that can be computed\n  x=[1,sqrt(-1)],y=1\n       ^"),
+    ("x=sum([1,2]),y=1", "a number is needed here, not an array\n  x=sum([1,2]),y=1\n    ^"),
+    (["x=[1,2],y=1", "x=1,y=1"], "x has shape () here, and shape (2,) before\n  x=1,y=1\n    ^"),
     ("x=,y=1", "a value is missing: a point is written name=value, such as x=1\n  x=,y=1\n    ^"),
     ("x", "a point is written name=value, such as x=1\n  x\n  ^"),
     ("", "a point is written name=value, such as x=1\n  \n  ^"),
@@ -144,9 +191,10 @@ ERRORS: list[tuple[Any, str]] = [
     ({"x": ["a"], "y": 1}, "the value of 'x' is not a number: 'a'"),
     ({"x": float("nan"), "y": 1}, "the value of 'x' is not a number: 'nan'"),
     ({"x": 10**400, "y": 1}, "the value of 'x' is larger than any float"),
-    ({"x": [[1]], "y": 1}, "the inputs are scalars here: the value of 'x' has more than one dimension"),
-    ({"x": [1, 2], "y": [1, 2, 3]}, "sequences of different lengths run side by side: 2, 3"),
-    ({"x": [], "y": 1}, "a point needs a value for every name: an empty sequence has none"),
+    ({"x": [[1], 2], "y": 1}, "the value of 'x' is not an array: the entries of its lists differ in shape"),
+    ({"x": "linspace(0,1,2)", "y": "linspace(0,1,3)"}, "sequences of different lengths run side by side: 2, 3"),
+    ({"x": [], "y": 1}, "the value of 'x' is not an array: an empty list has no entries"),
+    ({"x": [0] * 10_001, "y": 1}, "x has 10,001 entries; at most 10,000 are checked"),
     ([1], "a point is a mapping from name to number, or a text such as 'x=1': 1"),
 ]
 

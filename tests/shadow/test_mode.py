@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -179,6 +180,118 @@ def test_programs_live_with_their_layer() -> None:
     assert seconds[0] == seconds[1] == seconds[4] < 70 < 240 < seconds[2] == seconds[3]
 
 
+@pytest.mark.parametrize(
+    ("write", "expected"),
+    [
+        (lambda x: torch.mm(x, x, out=torch.empty(0, dtype=torch.float64)), [20302, 20503, 20706, 20911]),
+        (lambda x: torch.cat([x, x[:1]], out=torch.empty(0, dtype=torch.float64)), [100, 101, 102, 103, 100, 101]),
+        (lambda x: torch.sort(x, out=(torch.empty(0).double(), torch.empty(0).long()))[0], [100, 101, 102, 103]),
+        (lambda x: torch.addmm(x, x, x, out=x), [20402, 20604, 20808, 21014]),
+        (lambda x: torch.zeros(2, 2, dtype=torch.float64).addmm_(x, x, beta=0), [20302, 20503, 20706, 20911]),
+        (lambda x: x.index_put_((torch.tensor([0, 0]),), x.clone(), accumulate=True), [302, 305, 102, 103]),
+        (lambda x: x.scatter_(0, torch.tensor([[1, 0]]), 7.0), [100, 7, 7, 103]),
+        (lambda x: x.cumsum_(0), [100, 101, 202, 204]),
+        (lambda x: x.fill_diagonal_(5.0), [5, 101, 102, 5]),
+        (lambda x: (torch._foreach_mul_([x], 2.0), x)[1], [200, 202, 204, 206]),
+        (lambda x: torch.empty(0, dtype=torch.float64).resize_(2, 2).copy_(x), [100, 101, 102, 103]),
+    ],
+)
+def test_writing_operations_of_every_kind(write: Callable[[Tensor], Tensor], expected: list[float]) -> None:
+    """`out=`, in place, on lists, over their own arguments: cells follow where floats go."""
+    shadow, x = seeded([1.0, 2.0, 3.0, 4.0])
+    with shadow:
+        result = write(x.view(2, 2))
+    assert numbers(shadow, result) == expected
+    assert not shadow.opaque
+
+
+def test_single_numbers_are_constants_and_many_are_data() -> None:
+    """A single number may be off by what its author's rounding did; the entries of a tensor stand for themselves."""
+    shadow, _ = seeded([1.0])
+    single, many = torch.tensor(0.1, dtype=torch.float32), torch.tensor([0.1, 0.2], dtype=torch.float32)
+    with shadow:
+        noise = torch.rand(1)
+    assert shadow.cells(single, 0)[0].rad() > 0
+    assert all(cell.is_exact() for cell in shadow.cells(many, 0) + shadow.cells(noise, 0))
+
+
+def test_layers_can_be_dropped_on_the_way() -> None:
+    """After the forward pass the first layers go on alone, over memory that has more and over new memory that has fewer."""
+    shadow, x = seeded([1.0, 2.0], [Exact(), Rounded(DOUBLE), Exact()])
+    with shadow:
+        y = x * x
+        shadow.layers = shadow.layers[:1]
+        y += x
+        z = torch.cat([y, x]).softmax(0) + torch.stack([y, x]).view(-1)
+    assert len(shadow.layers) == 1
+    assert numbers(shadow, y) == [10100, 10302]
+    assert numbers(shadow, z)[0] == pytest.approx(10100)
+
+
+@pytest.mark.parametrize(
+    ("run", "names"),
+    [
+        (lambda x: torch.view_as_real(torch.fft.fft(x) * 1j), {"_fft_r2c", "mul", "view_as_real"}),
+        (lambda x: torch.complex(x, x).abs(), {"complex", "abs"}),
+        (lambda x: x.to_sparse().to_dense(), {"_to_sparse", "_to_dense"}),
+        (
+            lambda x: torch.quantize_per_tensor(x.float(), 0.1, 0, torch.qint8).dequantize(),
+            {"quantize_per_tensor", "dequantize"},
+        ),
+        (lambda x: x.view(torch.float32) * 1, set()),
+    ],
+)
+def test_what_is_no_array_of_real_numbers_is_opaque(run: Callable[[Tensor], Tensor], names: set[str]) -> None:
+    """Complex, sparse and quantized tensors, and bits seen as another format: undefined cells, no crash, no guess."""
+    shadow, x = seeded([1.0, 2.0])
+    with shadow:
+        result = run(x)
+    assert set(shadow.opaque) == names
+    assert not any(cell.is_finite() for cell in shadow.cells(result, 0))
+
+
+def test_no_entries() -> None:
+    """Tensors without entries."""
+    shadow, x = seeded([1.0, 2.0])
+    with shadow:
+        empty = x[:0]
+        total = torch.cat([empty, empty]).sum() + empty.prod() + empty.view(0, 3).mean(1).sum()
+    assert numbers(shadow, total) == [1]
+
+
+def test_batches_and_derivatives_of_functions() -> None:
+    """torch.func, forward mode and checkpoints run through the same operations."""
+    shadow, x = seeded([1.0, 2.0, 3.0, 4.0])
+
+    def square(row: Tensor) -> Tensor:
+        return row @ row
+
+    with shadow:
+        matrix = x.view(2, 2)
+        rows = torch.func.vmap(square)(matrix)
+        slopes = torch.func.vmap(torch.func.grad(square))(matrix)
+        tangent = torch.func.jvp(square, (x,), (torch.ones_like(x),))[1]
+        hessian = torch.func.hessian(square)(x)
+    assert numbers(shadow, rows) == [100**2 + 101**2, 102**2 + 103**2]
+    assert numbers(shadow, slopes) == [200, 202, 204, 206]
+    assert numbers(shadow, tangent) == [812]
+    assert numbers(shadow, hessian)[:6] == [2, 0, 0, 0, 0, 2]
+    assert not shadow.opaque
+
+
+def test_equal_entries_are_compared_in_a_maximum() -> None:
+    """Where entries may be equal, every one counts: the ball of a maximum encloses both, whichever torch's index is."""
+    shadow = Shadow([Exact()], 0)
+    x = torch.tensor([1.0, 1.0], dtype=torch.float64)
+    shadow.seed(x, [[arb(1, 0.5), arb(1, 0.25)]])
+    with shadow:
+        found = [x.max(0)[0], x.amax(), x.sort()[0][1], x.topk(1)[0], x.median(), torch.nn.functional.max_pool1d(x[None], 2)]
+    for tensor in found:
+        (cell,) = shadow.cells(tensor, 0)
+        assert cell.contains(arb(1.5))
+        assert cell.contains(arb(0.75))
+
+
 # -- events -------------------------------------------------------------------------------------------------------------
 
 
@@ -235,6 +348,21 @@ def test_ordinary_points_leave_no_trace() -> None:
     """No events where every float is in range; a float that is exactly 0 by right is none."""
     trace, _, _ = traced("relu(x - 2)*sin(x)", 1.0)
     assert trace == Trace()
+
+
+def test_events_of_any_operation() -> None:
+    """With the size 0 the first operation whose floats leave the range alone is recorded, in whichever entry."""
+    shadow = Shadow([Exact()], 0)
+    x = torch.tensor([1.0, 800.0], dtype=torch.float64)
+    masked = torch.tensor([0.0, -math.inf], dtype=torch.float64)
+    with shadow:
+        (x.unsqueeze(0) + masked).softmax(1)  # an infinity that was meant
+        assert not shadow.trace.infinite or shadow.trace.infinite[0].kind == "undefined"
+        huge = x.exp().sum()
+        ratio = huge / huge
+    assert (shadow.trace.infinite[0].operation, shadow.trace.infinite[0].kind) == ("exp", "overflow")
+    assert 0 in shadow.trace.trap
+    assert ratio.isnan()
 
 
 # -- operations without a row ---------------------------------------------------------------------------------------------

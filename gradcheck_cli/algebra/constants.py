@@ -1,0 +1,42 @@
+"""Constants that a user writes (`pi/4`, `sqrt(2)`), as the nearest double. Imports flint when it is used, not before."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any
+
+from gradcheck_cli.language.tree import Node
+
+
+def nearest_double(tree: Node) -> float:
+    """The nearest double to a constant, certified; nan where it has no real value, an infinity beyond the doubles."""
+    from flint import ctx
+
+    from gradcheck_cli.algebra.balls import PLAIN
+    from gradcheck_cli.algebra.program import Program
+
+    program = Program([tree], (), PLAIN, key=lambda: ctx.prec)
+    low = high = math.nan
+    for bits in (128, 512, 2048, 8192):
+        with ctx.workprec(bits):
+            (ball,) = program()
+            if not ball.is_nan():
+                low, high = _double(ball.lower()), _double(ball.upper())
+                if low == high:
+                    return low + 0.0  # no negative zero
+    return low if math.nextafter(low, high) == high else math.nan
+
+
+def _double(point: Any) -> float:
+    """The nearest double to a flint number of radius 0."""
+    if not point.is_finite():
+        return math.inf if point > 0 else -math.inf
+    mantissa, exponent = (int(part) for part in point.man_exp())
+    size = abs(mantissa).bit_length() + exponent
+    if size < -1100 or size > 1100:
+        return math.copysign(0.0 if size < 0 else math.inf, mantissa)
+    try:
+        return float(mantissa * Fraction(2) ** exponent)
+    except OverflowError:
+        return math.copysign(math.inf, mantissa)

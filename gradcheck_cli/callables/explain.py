@@ -1,0 +1,120 @@
+"""What a reader wants to know of a wrong gradient: the formula that autograd applies beside the exact one, and the slip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sympy
+from torch import Tensor
+
+from gradcheck_cli.algebra.symbols import Expression
+from gradcheck_cli.callables.maps import Map, Row, pull, size, subscript, unravel
+from gradcheck_cli.callables.runs import Formula, flat
+from gradcheck_cli.callables.slips import name_slips
+from gradcheck_cli.callables.written import write
+from gradcheck_cli.exact.derivative import TIDY, tidy
+from gradcheck_cli.language.tree import written_size
+from gradcheck_cli.report import Column, Detail
+from gradcheck_cli.shadow.layers import Symbolic
+from gradcheck_cli.shadow.mode import Shadow
+from gradcheck_cli.verdict import Cause, Verdict
+
+ENTRIES = 24
+"""Entries of inputs and outputs up to which formulas are shown."""
+
+LONG = 400
+"""Nodes of a formula, written out, up to which it is shown."""
+
+_TWO_FORMULAS = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.KINK)
+
+
+def explain(map: Map, rows: Sequence[Row], columns: Sequence[Column], formula: Formula | None = None) -> None:
+    """Complete the details of what is wrong: the formulas of each column's worst entry, and the slip if it is a usual one.
+
+    `formula` is what the map ought to compute, if its own operations don't say.
+    """
+    wrong = [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH]
+    if any(_cause(c, c.worst()) is Cause.FORMULA for c in wrong):
+        slips = name_slips(map, formula)
+        for column in wrong:
+            for index, detail in column.details.items():
+                if detail.cause is Cause.FORMULA and column.wrt[0] in slips:
+                    column.details[index].text = _joined(slips[column.wrt[0]], detail.text)
+    for column in wrong:
+        row = next((r for r in rows if r.name == column.of), None)
+        if row is not None and _cause(column, column.worst()) in _TWO_FORMULAS:
+            _formulas(map, row, column, column.worst(), formula)
+
+
+def upstream(row: Row) -> dict[str, Tensor]:
+    """The upstream gradients of a row, by the names that its formulas use: `v` in <v,y>, v_y0 and v_y1 where they are two."""
+    letter = row.name[1:].partition(",")[0]
+    several = len(row.cotangents) > 1
+    return {f"{letter}_{name}" if several else letter: v for name, v in row.cotangents.items()}
+
+
+def _cause(column: Column, index: int) -> Cause | None:
+    return column.details.get(index, Detail()).cause
+
+
+def _joined(slip: str, text: str | None) -> str:
+    return slip if text is None else f"{slip}; {text}"
+
+
+def _formulas(map: Map, row: Row, column: Column, index: int, formula: Formula | None) -> None:
+    """Enter both formulas of an entry, where they are short."""
+    if size(map.inputs) + size(row.cotangents) > ENTRIES or column.labels is None:
+        return
+    trees = write(map, row, formula)
+    if trees is None or any(written_size(n) > LONG for nodes in trees.everything() for n in nodes):
+        return  # written out it would be too long for SymPy, and for a reader
+    try:
+        exact, applied = _derived(map, row, column.labels[index].wrt[0], formula)
+    except (LookupError, NotImplementedError, RecursionError, ValueError, TypeError):  # what can't be said, or differentiated
+        return
+    detail = column.details[index]
+    detail.formula, detail.autograd_formula = exact, applied
+
+
+def _derived(map: Map, row: Row, entry: str, formula: Formula | None) -> tuple[str | None, str | None]:
+    """The exact derivative of a row by one entry, and the one that autograd applies."""
+    leaves = map.leaves()
+    symbols: dict[str, Expression] = {}
+    inputs: dict[str, list[Expression]] = {}
+    layer = Symbolic()
+    shadow = Shadow([layer], 0)
+    for name, leaf in leaves.items():
+        inputs[name] = _symbols(name, tuple(leaf.shape))
+        symbols |= {str(cell): cell for cell in inputs[name]}
+        shadow.seed(leaf, [inputs[name]])
+    given_upstream = {name: v.clone() for name, v in row.cotangents.items()}
+    cotangents: dict[str, list[Expression]] = {}
+    for name, v, shown in zip(given_upstream, given_upstream.values(), upstream(row), strict=True):
+        given = _symbols(shown, tuple(v.shape))
+        cotangents[name] = [sympy.Integer(int(w)) if w in (0, 1) else s for s, w in zip(given, flat(v), strict=True)]
+        shadow.seed(v, [cotangents[name]])
+    with shadow:
+        outputs = map(leaves)
+        results = {n: shadow.cells(y, 0) for n, y in outputs.items()} if formula is None else formula(layer, inputs)
+        pairs = [pair for name, vs in cotangents.items() for pair in zip(vs, results[name], strict=True)]
+        total = sum((v * y for v, y in pairs), sympy.Integer(0))
+        gradients = pull(outputs, leaves, Row(row.name, given_upstream)).gradients
+    if shadow.opaque:
+        return None, None
+    name = entry.partition("[")[0]
+    number = [str(cell) for cell in _symbols(name, tuple(leaves[name].shape))].index(entry)
+    gradient = gradients[name]
+    applied = None if gradient is None else shadow.cells(gradient, 0)[number]
+    exact = total.diff(symbols[entry]) if total.count_ops() <= TIDY else None
+    return _text(exact), _text(applied)
+
+
+def _symbols(name: str, shape: Sequence[int]) -> list[Expression]:
+    count = 1
+    for n in shape:
+        count *= n
+    return [sympy.Symbol(name + subscript(unravel(i, shape)), real=True) for i in range(count)]
+
+
+def _text(expression: Expression | None) -> str | None:
+    return None if expression is None or expression.count_ops() > TIDY else tidy(expression)

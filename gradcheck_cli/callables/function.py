@@ -1,0 +1,262 @@
+"""The work behind `gradcheck function`: a callable on tensors at every point, its backward, and the rules around that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from flint import ctx
+from torch import Tensor
+
+from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.callables import run
+from gradcheck_cli.callables.conventions import batching, has_forward_rule, observe, second_order
+from gradcheck_cli.callables.entries import Options
+from gradcheck_cli.callables.explain import explain, upstream
+from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
+from gradcheck_cli.callables.linear import Found, check_map, check_values
+from gradcheck_cli.callables.loading import Target
+from gradcheck_cli.callables.maps import Map, Row, Tensors, every_row, random_row, second, size, words
+from gradcheck_cli.callables.run import Recorder
+from gradcheck_cli.callables.runs import Cells, Formula
+from gradcheck_cli.errors import InputError
+from gradcheck_cli.language.arrays import entries, variables_of
+from gradcheck_cli.language.parser import parse
+from gradcheck_cli.language.spaces import entry_names
+from gradcheck_cli.language.tree import Node, Variable, walk
+from gradcheck_cli.problem import Limits
+from gradcheck_cli.report import VERDICTS, Column, Detail, Report
+from gradcheck_cli.shadow.layers import Layer
+from gradcheck_cli.supervision import Progress
+from gradcheck_cli.verdict import Cause, Verdict
+
+JACOBIAN = 400
+"""Entries of a Jacobian up to which each is shown, where that is asked for."""
+
+VISIBLE = 1e-30
+"""Relative errors that are worth mentioning as too small to be seen."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a function. `dtypes`: names; empty: float64, or what given tensors have."""
+
+    target: Target
+    wanted: Wanted
+    formula: str | None = None
+    order: int = 1
+    modes: Sequence[str] = ("reverse",)
+    dtypes: Sequence[str] = ()
+    device: str = "cpu"
+    limits: Limits = field(default_factory=Limits)
+    jacobian: bool = False
+    """Every output entry by itself too, besides their random combination (a single number always is)."""
+
+    def __post_init__(self) -> None:
+        if self.order not in (1, 2):
+            raise InputError(f"the order is 1 (the gradient) or 2 (its derivative too): {self.order}")
+
+    @property
+    def seed(self) -> int:
+        return self.wanted.seed or 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """The function at one point, in one dtype."""
+
+    map: Map
+    arguments: Arguments
+    formula: Formula | None
+
+
+def cases(question: Question) -> list[Case]:
+    """The function at every point, run once. InputError where it can't be run, or has nothing to differentiate."""
+    tree = None if question.formula is None else parse(question.formula)
+    found = []
+    for dtype in question.dtypes or (question.target.dtype,):
+        for point in arguments(question.target, question.wanted, dtype):
+            map = _map(question, point)
+            outputs = _outputs(question, map, point)
+            formula = None if tree is None else _formula(tree, str(question.formula), point.tensors, outputs)
+            found.append(Case(map, point, formula))
+    return found
+
+
+def report(question: Question, *, strict: bool = False, timeout: float = 600.0, progress: Progress | None = None) -> Report:
+    """Check the function at every point. InputError where it can't be run, or has nothing to differentiate."""
+    problem = {"stages": [], "dtype": list(question.dtypes), "modes": list(question.modes), "seed": None}
+
+    def work(recorder: Recorder) -> None:
+        recorder.step("the forward pass")
+        asked = cases(question)
+        problem.update(_described(question, asked))
+        recorder.total = len(asked) + 1
+        opaque: dict[str, None] = {}
+        for number, case in enumerate(asked):
+            recorder.step(f"point {number + 1} of {len(asked)}")
+            opaque |= _Check(question, case, recorder).run()
+        if opaque:
+            hint = "" if question.formula else "; --formula says what the function ought to be"
+            recorder.notes.append(f"could not be followed: {', '.join(opaque)}{hint}")
+
+    return run.report("function", problem, work, strict=strict, timeout=timeout, progress=progress)
+
+
+def _described(question: Question, asked: Sequence[Case]) -> dict[str, Any]:
+    names = [*asked[0].arguments.tensors, *asked[0].arguments.others]
+    expression = f"{question.target.name}({', '.join(names)})"
+    drawn = not question.wanted.at or question.wanted.sample
+    return {
+        "stages": [{"name": _result(asked[0].arguments), "expression": expression, "inputs": names}],
+        "dtype": list(dict.fromkeys(str(x.dtype).removeprefix("torch.") for c in asked for x in c.map.inputs.values())),
+        "modes": list(question.modes),
+        "order": question.order,
+        "seed": question.seed if drawn else None,
+    }
+
+
+class _Check:
+    """One case."""
+
+    def __init__(self, question: Question, case: Case, recorder: Recorder) -> None:
+        self.question, self.case, self.recorder = question, case, recorder
+        self.map, self.point = case.map, case.arguments.shown()
+        self.options = Options(question.limits, question.seed, recorder.checkpoint)
+        self.opaque: dict[str, None] = {}
+
+    def run(self) -> dict[str, None]:
+        """Add the columns; returns the operations that couldn't be followed."""
+        outputs = self.map(self.map.leaves())
+        row = random_row(outputs, self.question.seed)
+        self.point |= {name: shown(v) for name, v in upstream(row).items() if name not in self.point}
+        rows = [row]
+        count = size(outputs)
+        if count == 1 or (self.question.jacobian and count * size(self.map.inputs) <= JACOBIAN):
+            rows = [*every_row(outputs), row]
+        if self.case.formula is not None:
+            self.recorder.add(check_values(self.map, self.case.formula, self.options, self.point))
+        seen = observe(self.map, row, self.point)
+        if "reverse" in self.question.modes and seen.repeatable:
+            self.reverse(self.map, rows, self.case.formula)
+            self.recorder.add(batching(self.map, row, self.point))
+        if "forward" in self.question.modes or has_forward_rule(self.map):
+            self.take(check_map(self.map, [], self.options, mode="forward", formula=self.case.formula, point=self.point))
+        if self.question.order == 2 and seen.repeatable:
+            self.second(row)
+        self.recorder.add(seen.columns)
+        self.note(*seen.notes)
+        return self.opaque
+
+    def note(self, *notes: str) -> None:
+        self.recorder.notes += [note for note in notes if note not in self.recorder.notes]
+
+    def reverse(self, map: Map, rows: Sequence[Row], formula: Formula | None) -> list[Column]:
+        found = self.take(check_map(map, rows, self.options, formula=formula, point=self.point))
+        explain(map, rows, found, formula)
+        return found
+
+    def take(self, found: Found) -> list[Column]:
+        self.recorder.add(found.columns)
+        self.opaque |= dict.fromkeys(found.opaque)
+        if found.sensitivity > VISIBLE:
+            self.note(f"an error of a single entry shows if it is larger than {found.sensitivity:.1g} (relative)")
+        return found.columns
+
+    def second(self, row: Row) -> None:
+        """The derivative of the gradient, by the inputs and by the upstream gradient."""
+        why = second_order(self.map)
+        double = second(self.map, row)
+        try:
+            outputs = double(double.leaves())
+        except RuntimeError as refusal:
+            self.recorder.add([_refused(f"d2{row.name}", words(refusal), self.point)])
+            return
+        if not outputs:
+            return
+        self.note(f"g: the gradient of {row.name} (by {', '.join(self.map.inputs)}), w: seeded numbers")
+        columns = self.reverse(double, [Row("<w,g>", random_row(outputs, self.question.seed + 1).cotangents)], None)
+        for column in columns:
+            for index, detail in column.details.items():
+                if detail.cause in (Cause.FORMULA, Cause.NO_GRADIENT) and why:
+                    column.details[index].text = "; ".join([*why, *([detail.text] if detail.text else [])])
+
+
+def _refused(quantity: str, text: str, point: Mapping[str, Any]) -> Column:
+    column = Column.unfinished(quantity)
+    column.verdicts = np.full(1, VERDICTS.index(Verdict.MISMATCH), dtype=np.uint8)
+    column.details = {0: Detail(cause=Cause.NO_GRADIENT, text=f"torch: {text}")}
+    column.place = point
+    return column
+
+
+# -- the function -------------------------------------------------------------------------------------------------------
+
+
+def _result(point: Arguments) -> str:
+    """What the result is called: no name of an argument."""
+    taken = {**point.tensors, **point.others}
+    return next(n for n in ("y", "f", "output", "result_of_the_function") if n not in taken)
+
+
+def _map(question: Question, point: Arguments) -> Map:
+    name = _result(point)
+
+    def call(tensors: Tensors) -> dict[str, Tensor]:
+        return leaves(point.call(question.target, tensors), name)
+
+    inputs = {name: x.to(question.device) for name, x in point.tensors.items()}
+    map = Map(inputs, call, question.seed)
+    try:
+        map(map.leaves())
+    except RuntimeError as problem:
+        if "leaf" not in str(problem) or "in-place" not in str(problem):
+            return map
+        # Written in place, and announced: torch refuses that for a leaf.
+        return Map(inputs, lambda tensors: call({name: x.clone() for name, x in tensors.items()}), question.seed)
+    except Exception:  # said by _outputs
+        return map
+    return map
+
+
+def _outputs(question: Question, map: Map, point: Arguments) -> Mapping[str, Tensor]:
+    """The floating-point outputs; InputError where there are none."""
+    name = question.target.name
+    try:
+        everything = map.call(map.leaves())
+    except Exception as problem:  # whatever a user's function raises
+        shapes = ", ".join(f"{n} {tuple(x.shape)}" for n, x in point.tensors.items())
+        raise InputError(f"{name} fails with {shapes}: {type(problem).__name__}: {words(problem)}") from problem
+    found = {n: y for n, y in everything.items() if y.is_floating_point() and y.numel()}
+    if found and len(found) == len([y for y in everything.values() if y.is_floating_point()]):
+        return found
+    if not everything:
+        raise InputError(f"{name} returns no tensor")
+    kinds = ", ".join(dict.fromkeys(str(y.dtype).removeprefix("torch.") for y in everything.values()))
+    what = "a tensor without entries" if any(y.is_floating_point() for y in everything.values()) else f"{kinds} only"
+    raise InputError(f"{name} returns {what}: there is nothing to differentiate")
+
+
+def _formula(tree: Node, text: str, inputs: Tensors, outputs: Mapping[str, Tensor]) -> Formula:
+    """The user's formula as a function of cells. InputError where it isn't of these inputs, or not of the output's shape."""
+    for node in walk(tree):
+        if isinstance(node, Variable) and node.name not in inputs:
+            raise InputError(f"{node.name!r} is not an input (there is {', '.join(inputs)})", text, node.position)
+    trees = entries(tree, {name: variables_of(name, tuple(x.shape)) for name, x in inputs.items()}, text)
+    if len(outputs) != 1:
+        raise InputError(f"a formula is for one output; here are {len(outputs)}", text, 0)
+    ((name, y),) = outputs.items()
+    if trees.shape != tuple(y.shape):
+        raise InputError(f"the formula has shape {trees.shape}, the function's result {tuple(y.shape)}", text, 0)
+    names = [entry for n, x in inputs.items() for entry in entry_names(n, tuple(x.shape))]
+
+    key = (tree, tuple(names))
+
+    def compute(layer: Layer, inputs: Cells) -> dict[str, list[Any]]:
+        if key not in layer.programs:
+            layer.programs[key] = Program(list(trees.reshape(-1)), names, layer, lambda: (ctx.prec, ctx.cap))
+        return {name: list(layer.programs[key](*(cell for cells in inputs.values() for cell in cells)))}
+
+    return compute

@@ -1,0 +1,282 @@
+"""One network at one point: the calls of its submodules, recorded by hooks, and the maps that they are differentiated as.
+
+Nothing of the network changes: parameters and buffers are handed in as tensors at every call (`torch.func.functional_call`), so
+that every run sees the same running statistics, and torch's generator starts from the same seed. A gradient by a layer's
+output is one by a number 0 that a hook adds to it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils import _pytree as pytree
+
+from gradcheck_cli.callables.maps import Map, Tensors, seeded
+
+Loss = Callable[[Any], Tensor]
+
+
+class Failed(Exception):
+    """The network's own error, and the innermost layer in which it arose ("": the network itself; None: outside of it)."""
+
+    def __init__(self, problem: Exception, layer: str | None) -> None:
+        super().__init__(str(problem))
+        self.problem, self.layer = problem, layer
+
+
+@dataclass
+class Call:
+    """One call of a submodule. `name`: the module's path, with `:2` for its second call; `received` and `returned`: copies of
+    what went in, under the names of its `forward`, and came out; `generator`: the state of torch's generator at the start;
+    `inner`: the calls made within."""
+
+    name: str
+    module: nn.Module
+    received: Flat
+    generator: Tensor
+    returned: Flat | None = None
+    inner: list[Call] = field(default_factory=list)
+
+    @property
+    def outputs(self) -> dict[str, Tensor]:
+        """The floating-point tensors that it returned, by name."""
+        return {} if self.returned is None else self.returned.floats
+
+    def parameters(self) -> list[str]:
+        """The names of its trained parameters, within the module."""
+        return [name for name, p in self.module.named_parameters() if p.requires_grad]
+
+
+@dataclass(frozen=True)
+class Flat:
+    """A nested structure as a list of leaves, each with a name."""
+
+    names: list[str]
+    leaves: list[Any]
+    spec: Any
+
+    @property
+    def floats(self) -> dict[str, Tensor]:
+        """The floating-point tensors."""
+        pairs = zip(self.names, self.leaves, strict=True)
+        return {name: t for name, t in pairs if isinstance(t, Tensor) and t.is_floating_point()}
+
+    def copied(self) -> Flat:
+        """The same, of detached copies."""
+        return Flat(self.names, [_copy(v) for v in self.leaves], self.spec)
+
+    def rebuilt(self, change: Callable[[str, Any], Any]) -> Any:
+        """The structure with changed leaves."""
+        return pytree.tree_unflatten([change(n, v) for n, v in zip(self.names, self.leaves, strict=True)], self.spec)
+
+
+def flatten(prefix: str, value: Any) -> Flat:
+    """`prefix` names a single leaf; of several, `prefix.0`, `prefix.1.0` and so on by index, key or attribute."""
+    pairs, spec = pytree.tree_flatten_with_path(value)
+    return Flat([joined(prefix, *map(_key, path)) for path, _ in pairs], [leaf for _, leaf in pairs], spec)
+
+
+def _arguments(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flat:
+    """What a module is called with, under the names of its `forward`."""
+    known = list(inspect.signature(module.forward).parameters)
+    pairs, spec = pytree.tree_flatten_with_path((args, kwargs))
+    names = []
+    for path, _ in pairs:
+        group, first, *rest = map(_key, path)
+        by_place = group == "0" and int(first) < len(known)
+        names.append(joined(known[int(first)] if by_place else first, *rest))
+    return Flat(names, [leaf for _, leaf in pairs], spec)
+
+
+def _key(entry: Any) -> str:
+    return str(next(getattr(entry, a) for a in ("idx", "key", "name") if hasattr(entry, a)))
+
+
+def joined(*names: str) -> str:
+    """A path: the names that aren't empty, with dots."""
+    return ".".join(name for name in names if name)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network and what it is called with. `arguments`: every tensor that it takes, in order, or by name where `named`.
+    `dtype`: that of all parameters and buffers (None: as they are). `loss` takes what the network returns."""
+
+    module: nn.Module
+    arguments: Mapping[str, Tensor]
+    named: bool = False
+    training: bool = False
+    seed: int = 0
+    dtype: torch.dtype | None = None
+    loss: Loss | None = None
+
+    def floats(self) -> dict[str, Tensor]:
+        """The arguments that can be differentiated by."""
+        return {name: t for name, t in self.arguments.items() if t.is_floating_point()}
+
+    def parameters(self) -> dict[str, Tensor]:
+        """The parameters that are trained."""
+        return {name: self._cast(p) for name, p in self.module.named_parameters() if p.requires_grad}
+
+    # -- runs -------------------------------------------------------------------------------------------------------
+
+    def run(self, leaves: Tensors) -> dict[str, Tensor]:
+        """The network's outputs, `y`, or its `loss`; what isn't in `leaves` is as it stands."""
+        arguments = {name: _given(leaves, name, t) for name, t in self.arguments.items()}
+        args, kwargs = ((), arguments) if self.named else (tuple(arguments.values()), {})
+        outputs = self._call(self.module, leaves, args, kwargs)
+        if self.loss is None:
+            return flatten("y", outputs).floats
+        loss = self.loss(outputs)
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            shape = f"has shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"is of type {type(loss).__name__}"
+            raise ValueError(f"a loss is one number, and this {shape}: take its mean or sum")
+        return {"loss": loss.reshape(())}
+
+    def _call(self, module: nn.Module, given: Tensors, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a module with these parameters; its buffers are copies, which it may change."""
+        state = {name: given[name] if name in given else self._cast(p) for name, p in module.named_parameters()}
+        state |= {name: self._cast(b).clone() for name, b in module.named_buffers()}
+        training = [(m, m.training) for m in self.module.modules()]
+        self.module.train(self.training)
+        try:
+            return functional_call(module, state, args, kwargs)
+        finally:
+            for changed, before in training:
+                changed.training = before
+
+    def _cast(self, tensor: Tensor) -> Tensor:
+        tensor = tensor.detach()
+        return tensor if self.dtype is None or not tensor.is_floating_point() else tensor.to(self.dtype)
+
+    def calls(self) -> list[Call]:
+        """Every call of a module in one run, in the order in which they returned: the network's own is the last one.
+
+        Raises Failed where the network doesn't run.
+        """
+        stack: list[Call] = []
+        done: list[Call] = []
+
+        def before(name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            stack.append(Call(name, module, _arguments(module, args, kwargs).copied(), torch.get_rng_state()))
+
+        def after(name: str, outputs: Any) -> None:
+            call = stack.pop()
+            call.returned = flatten(joined(name, "output"), outputs).copied()
+            if stack:
+                stack[-1].inner.append(call)
+            done.append(call)
+
+        leaves = {n: _copy(t).requires_grad_() for n, t in {**self.parameters(), **self.floats()}.items()}
+        with seeded(self.seed), watched(self.module, before, after):
+            try:
+                self.run(leaves)
+            except Exception as problem:
+                raise Failed(problem, stack[-1].name if stack else None) from problem
+        return done
+
+    # -- maps -------------------------------------------------------------------------------------------------------
+
+    def by_layers(self, inputs: Tensors, calls: Sequence[Call]) -> Map:
+        """The outputs as a function of `inputs` (arguments and parameters) and of what `calls` returned."""
+        zeros = {name: torch.zeros_like(t) for call in calls for name, t in call.outputs.items()}
+
+        def call(leaves: Tensors) -> Tensors:
+            with _outputs(self.module, lambda name, value: value + leaves[name] if name in zeros else value):
+                return self.run(leaves)
+
+        return Map({**inputs, **zeros}, call, self.seed)
+
+    def of_layers(self, inputs: Tensors, calls: Sequence[Call]) -> Map:
+        """What `calls` returned as a function of `inputs` (arguments and parameters)."""
+        wanted = {name for call in calls for name in call.outputs}
+
+        def call(leaves: Tensors) -> Tensors:
+            found: dict[str, Tensor] = {}
+
+            def keep(name: str, value: Any) -> Any:
+                if name not in wanted:
+                    return value
+                found[name] = value
+                return value.clone()  # the next layer may work in place
+
+            with _outputs(self.module, keep):
+                self.run(leaves)
+            return found
+
+        return Map(dict(inputs), call, self.seed)
+
+    def of_layer(self, call: Call, parameters: bool = True) -> Map:
+        """What a layer returned as a function of what it received, and of its parameters (`self.w` where it received a `w`)."""
+        received = call.received.floats
+        own = {f"self.{n}" if n in received else n: n for n in call.parameters()} if parameters else {}
+        state = {n: self._cast(p) for n, p in call.module.named_parameters()}
+
+        def again(leaves: Tensors) -> Tensors:
+            args, kwargs = call.received.rebuilt(lambda name, value: _given(leaves, name, value))
+            torch.set_rng_state(call.generator)
+            outputs = self._call(call.module, {n: leaves[name] for name, n in own.items()}, args, kwargs)
+            return flatten(joined(call.name, "output"), outputs).floats
+
+        return Map({**received, **{name: state[n] for name, n in own.items()}}, again, self.seed)
+
+
+def _copy(value: Any) -> Any:
+    return value.detach().clone() if isinstance(value, Tensor) else value
+
+
+def _given(leaves: Tensors, name: str, value: Any) -> Any:
+    """The leaf of this name, else the value: copies, since a layer may work in place, which a leaf refuses."""
+    return leaves[name].clone() if name in leaves else _copy(value)
+
+
+# -- hooks --------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def watched(
+    network: nn.Module,
+    before: Callable[[str, nn.Module, tuple[Any, ...], dict[str, Any]], None],
+    after: Callable[[str, Any], Any],
+) -> Iterator[None]:
+    """Call `before` and `after` around every call of a submodule, with the call's name; what `after` returns, unless None,
+    replaces the outputs."""
+    counts: dict[str, int] = {}
+    names: list[str] = []
+
+    def enter(path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        counts[path] = counts.get(path, 0) + 1
+        names.append(path if counts[path] == 1 else f"{path}:{counts[path]}")
+        before(names[-1], module, args, kwargs)
+
+    handles = []
+    for path, module in network.named_modules():
+        handles += [
+            module.register_forward_pre_hook(
+                lambda m, args, kwargs, path=path: enter(path, m, args, kwargs), with_kwargs=True, prepend=True
+            ),
+            module.register_forward_hook(lambda m, args, outputs: after(names.pop(), outputs)),
+        ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _outputs(network: nn.Module, change: Callable[[str, Any], Any]) -> Iterator[None]:
+    """Every tensor that a submodule returns goes through `change`, with its name."""
+
+    def after(name: str, outputs: Any) -> Any:
+        return flatten(joined(name, "output"), outputs).rebuilt(change)
+
+    with watched(network, lambda *ignored: None, after):
+        yield

@@ -1,0 +1,242 @@
+"""The arguments of a callable at every point: tensors that are differentiated by, and what is handed over as it is."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradcheck_cli.algebra.constants import nearest_double
+from gradcheck_cli.callables.loading import REQUIRED, Target
+from gradcheck_cli.callables.maps import words
+from gradcheck_cli.errors import InputError
+from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.language.points import parse_points
+from gradcheck_cli.language.spaces import PointSpec, entry_names
+
+SAMPLES = 3
+"""Points that are drawn where none is given."""
+
+SHAPES: tuple[tuple[int, ...], ...] = ((3,), (3, 3), ())
+"""Shapes that are tried for all inputs where none is given."""
+
+SHOWN = 12
+"""Entries of a tensor that is shown in full."""
+
+At = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user says of the inputs, as in `language.points.parse_points`; `settings` are handed over as they are."""
+
+    at: At = None
+    shape: str | Sequence[str] | Mapping[str, Any] | None = None
+    sample: int | None = None
+    domain: str | Sequence[str] | Mapping[str, Any] | None = None
+    seed: int | None = None
+    settings: str | Sequence[str] | Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """One point: the tensors that are differentiated by, and everything else, by the names of the parameters."""
+
+    tensors: Mapping[str, Tensor]
+    others: Mapping[str, Any]
+
+    def call(self, target: Target, tensors: Mapping[str, Tensor]) -> Any:
+        """The target, called with these tensors in place of the arguments' own."""
+        given = {**tensors, **self.others}
+        positional: list[Any] = []
+        named: dict[str, Any] = {}
+        if target.parameters is None:
+            positional = [v for v in given.values() if isinstance(v, Tensor)]
+            return target.call(*positional, **{n: v for n, v in given.items() if not isinstance(v, Tensor)})
+        for parameter in target.parameters:
+            if parameter.name in given and parameter.positional and not named:
+                positional.append(given[parameter.name])
+            elif parameter.name in given:
+                named[parameter.name] = given[parameter.name]
+            elif target.function is not None and parameter.default is not REQUIRED:
+                positional.append(parameter.default)  # apply takes no keyword arguments
+        return target.call(*positional, **named)
+
+    def shown(self) -> dict[str, Any]:
+        """All arguments, for the reader."""
+        return {name: shown(value) for name, value in {**self.tensors, **self.others}.items()}
+
+
+def arguments(target: Target, wanted: Wanted, dtype: str | None) -> Iterator[Arguments]:
+    """Every point in a dtype (None: float64, or what given tensors have). InputError for what can't be an argument."""
+    settings = dict(_settings(wanted.settings))
+    _check_names(target, settings)
+    entries = [wanted.at] if isinstance(wanted.at, str | Mapping) else list(wanted.at or ())
+    given = [e for e in entries if isinstance(e, Mapping) and not any(isinstance(v, str) for v in e.values())]
+    for point in given:
+        yield _given(target, point, settings, dtype)
+    texts = [e for e in entries if not any(e is g for g in given)]
+    if texts or not given:
+        yield from _read(target, texts, wanted, settings, dtype or "float64")
+
+
+# -- texts --------------------------------------------------------------------------------------------------------------
+
+
+def _read(
+    target: Target, texts: Sequence[Any], wanted: Wanted, settings: Mapping[str, Any], dtype: str
+) -> Iterator[Arguments]:
+    mentioned = _mentioned([texts, wanted.shape, wanted.domain])
+    if target.parameters is None:
+        names = mentioned or ["x"]
+    else:
+        names = [p.name for p in target.parameters if p.name not in settings and (p.default is REQUIRED or p.name in mentioned)]
+    sample = SAMPLES if wanted.sample is None and not texts else wanted.sample
+
+    def spec(shape: Any) -> PointSpec:
+        return parse_points(
+            texts, names, shape=shape, sample=sample, domain=wanted.domain, seed=wanted.seed, evaluate=nearest_double
+        )
+
+    chosen = spec(wanted.shape)
+    if not names:
+        raise InputError(f"{target.name} takes no arguments: there is nothing to differentiate by")
+    if not texts and wanted.shape is None:
+        chosen = _suited(target, [spec(dict.fromkeys(names, shape)) for shape in SHAPES], settings, dtype)
+    yield from _points(chosen, settings, dtype)
+
+
+def _points(spec: PointSpec, settings: Mapping[str, Any], dtype: str) -> Iterator[Arguments]:
+    values = spec.values(FORMATS[dtype])
+    for k in range(len(next(iter(values.values())))):
+        tensors = {}
+        for name, shape in spec.shapes.items():
+            floats = np.array([values[entry][k] for entry in entry_names(name, shape)]).reshape(shape)
+            tensors[name] = torch.tensor(floats, dtype=torch.float64).to(getattr(torch, dtype))
+        yield Arguments(tensors, settings)
+
+
+def _suited(target: Target, specs: Sequence[PointSpec], settings: Mapping[str, Any], dtype: str) -> PointSpec:
+    """The first points that the target runs at."""
+    refusal = ""
+    for spec in specs:
+        point = next(_points(spec, settings, dtype))
+        try:
+            if floating(point.call(target, point.tensors)):
+                return spec
+        except Exception as problem:  # whatever a user's function raises
+            refusal = refusal or f"{type(problem).__name__}: {words(problem)}"
+    tried = ", ".join(str(s) for s in SHAPES)
+    why = f"it fails at tensors of shape {tried} ({refusal})" if refusal else "it returns no floating-point tensor"
+    raise InputError(f"{target.name}: {why}; give the shapes with --shape, such as --shape {next(iter(specs[0].shapes))}=3,4")
+
+
+def _mentioned(texts: Iterable[Any]) -> list[str]:
+    """The names that points, shapes or domains give."""
+    found: dict[str, None] = {}
+    for text in texts:
+        if isinstance(text, Mapping):
+            found |= dict.fromkeys(text)
+        elif isinstance(text, str):
+            found |= dict.fromkeys(re.findall(r"(?:^|,)\s*([A-Za-z_]\w*)\s*=(?!=)", text))
+        elif text is not None:
+            found |= dict.fromkeys(_mentioned(text))
+    return list(found)
+
+
+# -- Python's own objects -----------------------------------------------------------------------------------------------
+
+
+def _given(target: Target, point: Mapping[str, Any], settings: Mapping[str, Any], dtype: str | None) -> Arguments:
+    """A point of tensors, arrays, lists and numbers. Tensors of integers or truth values are handed over as they are."""
+    _check_names(target, point)
+    values = {**settings, **{name: _tensor(name, value, dtype) for name, value in point.items()}}
+    if target.parameters is not None:
+        missing = [p.name for p in target.parameters if p.default is REQUIRED and p.name not in values]
+        if missing:
+            raise InputError(f"the point gives no value for {', '.join(missing)}")
+    tensors = {n: v for n, v in values.items() if n in point and isinstance(v, Tensor) and v.is_floating_point()}
+    if not tensors:
+        raise InputError(f"{target.name}: no input is a floating-point tensor: there is nothing to differentiate by")
+    return Arguments(tensors, {n: v for n, v in values.items() if n not in tensors})
+
+
+def _tensor(name: str, value: Any, dtype: str | None) -> Tensor:
+    try:
+        exact = hasattr(value, "dtype")
+        tensor = torch.as_tensor(value).detach() if exact else torch.tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as problem:
+        raise InputError(f"the value of {name!r} is no tensor, number or list of numbers: {words(problem)}") from None
+    if tensor.is_complex():
+        raise InputError(f"the value of {name!r} is complex; functions here are real")
+    if tensor.is_floating_point() and (dtype is not None or not exact):
+        return tensor.to(getattr(torch, dtype or "float64"))
+    return tensor
+
+
+def _check_names(target: Target, names: Iterable[str]) -> None:
+    known = None if target.parameters is None else [p.name for p in target.parameters]
+    for name in names:
+        if known is not None and name not in known:
+            raise InputError(f"{name!r} is not a parameter of {target.name} (it has {', '.join(known) or 'none'})")
+
+
+# -- settings -----------------------------------------------------------------------------------------------------------
+
+
+def _settings(given: str | Sequence[str] | Mapping[str, Any] | None) -> Iterator[tuple[str, Any]]:
+    """NAME=VALUE, the value a literal of Python, or tensor(literal)."""
+    if isinstance(given, Mapping):
+        yield from given.items()
+        return
+    for text in [given] if isinstance(given, str) else given or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise InputError("a setting is written NAME=VALUE, such as dim=1", text, 0)
+        yield name.strip(), _literal(value.strip(), text, len(name) + 1)
+
+
+def _literal(value: str, text: str, at: int) -> Any:
+    inner = re.fullmatch(r"(?:torch\.)?tensor\((.*)\)", value, re.DOTALL)
+    try:
+        found = ast.literal_eval(inner[1] if inner else value)
+        return torch.tensor(found) if inner else found
+    except (ValueError, SyntaxError, TypeError, RuntimeError, MemoryError, RecursionError):
+        message = "a setting is a literal (2, 0.5, True, 'mean', (1, 2), None), or tensor([0, 2])"
+        raise InputError(message, text, min(at, len(text))) from None
+
+
+# -- outputs ------------------------------------------------------------------------------------------------------------
+
+
+def floating(value: Any) -> bool:
+    """Whether a result has anything to differentiate."""
+    return any(y.is_floating_point() and y.numel() for y in leaves(value).values())
+
+
+def leaves(value: Any, name: str = "y") -> dict[str, Tensor]:
+    """The tensors in a result: `y`, or y0, y1 of several, by their keys in a mapping."""
+    if isinstance(value, Tensor):
+        return {name: value}
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        pairs = value.items()
+    elif isinstance(value, tuple | list):
+        pairs = enumerate(value)
+    return {n: y for key, item in pairs for n, y in leaves(item, f"{name}{key}").items()}
+
+
+def shown(value: Any) -> Any:
+    """For the reader: a number, nested lists, or words."""
+    if isinstance(value, Tensor):
+        return value.tolist() if value.numel() <= SHOWN else f"{'x'.join(map(str, value.shape))} numbers"
+    return value if isinstance(value, int | float) and math.isfinite(value) else str(value)
+
+

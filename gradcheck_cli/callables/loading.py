@@ -1,0 +1,199 @@
+"""FILE.py:NAME or package.module:NAME, to the object that it names: the file is imported, hence executed, as Python would.
+
+What goes wrong is the user's to mend: an InputError that quotes the target with a caret under the part that doesn't hold.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from gradcheck_cli.errors import InputError
+
+REQUIRED = inspect.Parameter.empty
+
+SPELLING = "a target is FILE.py:NAME or package.module:NAME"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a callable: `positional` is False for a keyword-only one, `default` is REQUIRED where it has none."""
+
+    name: str
+    positional: bool = True
+    default: Any = REQUIRED
+
+
+@dataclass(frozen=True)
+class Target:
+    """A callable on tensors. `parameters`: None where Python doesn't know them (a builtin, or *args). `dtype`: the name of the
+    only one that it takes, if that is known."""
+
+    name: str
+    call: Callable[..., Any]
+    parameters: tuple[Parameter, ...] | None
+    function: Any = None
+    """The torch.autograd.Function that it applies, if it is one."""
+    dtype: str | None = None
+
+
+def load(text: str) -> Any:
+    """The object that `text` names. Prints of the file go to stderr. Nothing is imported before the text itself holds."""
+    place, names = _split(text)
+    module = _from_file(text, place) if place.endswith(".py") else _from_module(text, place)
+    found: Any = module
+    for name, start in names:
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise InputError(f"{place} has no {name!r}{_hint(name, found)}", text, start) from None
+    return found
+
+
+def target(found: Any, text: str) -> Target:
+    """The callable that a loaded (or given) object stands for: a function, a Module, an autograd.Function or its apply."""
+    import torch
+
+    name = text.rpartition(":")[2]
+    owner = getattr(found, "__self__", None)
+    if inspect.isclass(owner) and issubclass(owner, torch.autograd.Function) and found.__name__ == "apply":
+        found = owner
+    if inspect.isclass(found) and issubclass(found, torch.autograd.Function):
+        return Target(name, found.apply, _parameters(found.forward, _has_context(found)), found)
+    at = len(text) - len(name)
+    if inspect.isclass(found):
+        raise InputError(f"{name} is a class: name a function, a torch.autograd.Function or an instance of a Module", text, at)
+    if not callable(found):
+        raise InputError(f"{name} is not callable: it is of type {type(found).__name__}", text, at)
+    if not isinstance(found, torch.nn.Module):
+        return Target(name, found, _parameters(found, False))
+    dtypes = [str(p.dtype).removeprefix("torch.") for p in found.parameters() if p.is_floating_point()]
+    return Target(name, found, _parameters(found.forward, False), dtype=dtypes[0] if dtypes else None)
+
+
+def _has_context(function: Any) -> bool:
+    """Whether forward takes ctx itself: the style without setup_context."""
+    from torch.autograd.function import _SingleLevelFunction
+
+    return bool(function.setup_context is _SingleLevelFunction.setup_context)
+
+
+def _parameters(function: Callable[..., Any], context: bool) -> tuple[Parameter, ...] | None:
+    try:
+        signature = list(inspect.signature(function).parameters.values())[context:]
+    except (TypeError, ValueError):
+        return None
+    if any(p.kind is p.VAR_POSITIONAL for p in signature):
+        return None
+    return tuple(Parameter(p.name, p.kind is not p.KEYWORD_ONLY, p.default) for p in signature if p.kind is not p.VAR_KEYWORD)
+
+
+# -- the text -----------------------------------------------------------------------------------------------------------
+
+
+def _split(text: str) -> tuple[str, list[tuple[str, int]]]:
+    """The file or module, and the names after the colon with their positions."""
+    place, colon, name = text.rpartition(":")
+    if not colon or not place or name.endswith((".py", "/")) or "/" in name or "\\" in name:
+        raise InputError(f"the name is missing: {SPELLING}", text, len(text))
+    position, names = len(place) + 1, []
+    for part in name.split("."):
+        if not part.isidentifier():
+            raise InputError(f"{part!r} is no name: {SPELLING}" if part else f"a name is missing: {SPELLING}", text, position)
+        names.append((part, position))
+        position += len(part) + 1
+    if not place.endswith(".py") and not all(part.isidentifier() for part in place.split(".")):
+        raise InputError(f"{place!r} is neither a .py file nor a module: {SPELLING}", text, 0)
+    return place, names
+
+
+def _hint(name: str, found: Any) -> str:
+    """The nearest name, or those that there are."""
+    public = [n for n in dir(found) if not n.startswith("_")]
+    if isinstance(found, ModuleType):  # its own things rather than what it imports
+        public = [n for n in public if getattr(getattr(found, n), "__module__", None) == found.__name__] or public
+    near = difflib.get_close_matches(name, public, n=1)
+    if near:
+        return f": did you mean {near[0]!r}"
+    return f" (there is {', '.join(public[:10])}{', ...' if len(public) > 10 else ''})" if public else ""
+
+
+# -- importing ----------------------------------------------------------------------------------------------------------
+
+
+def _from_file(text: str, place: str) -> ModuleType:
+    path = Path(place).expanduser()
+    if not path.is_file():
+        near = difflib.get_close_matches(path.name, _python_files(path.parent), n=1)
+        hint = f": did you mean {str(path.parent / near[0])!r}" if near else ""
+        raise InputError(f"{'it is a directory' if path.is_dir() else 'there is no file'} {place!r}{hint}", text, 0)
+    path = path.resolve()
+    name = path.stem
+    known = sys.modules.get(name)
+    if known is not None and getattr(known, "__file__", None) == str(path):
+        return known
+    if known is not None or not name.isidentifier() or name in sys.stdlib_module_names:
+        name = f"_gradcheck_{path.stem}"  # a file called torch.py or random.py must not stand for the module
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    _search(path.parent)
+    sys.modules[name] = module  # before it runs: dataclasses, pickle and inspect look it up
+    with _importing(text, place, path, name):
+        spec.loader.exec_module(module)
+    return module
+
+
+def _from_module(text: str, place: str) -> ModuleType:
+    _search(Path.cwd())
+    with _importing(text, place, None, None):
+        return importlib.import_module(place)
+
+
+def _search(folder: Path) -> None:
+    """Imports look here first, as for `python FILE.py`."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _python_files(folder: Path) -> list[str]:
+    try:
+        return [p.name for p in folder.glob("*.py")]
+    except OSError:
+        return []
+
+
+@contextmanager
+def _importing(text: str, place: str, path: Path | None, name: str | None) -> Iterator[None]:
+    """What an import raises becomes an InputError that says it, with the line of the file."""
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except (Exception, SystemExit) as problem:
+        if name is not None:
+            sys.modules.pop(name, None)
+        missing = getattr(problem, "name", None)
+        if isinstance(problem, ModuleNotFoundError) and path is None and missing and f"{place}.".startswith(f"{missing}."):
+            raise InputError(f"there is no module {missing!r}", text, 0) from None
+        words = " ".join(str(problem).split())[:300]
+        described = f"{type(problem).__name__}: {words}" if words else type(problem).__name__
+        raise InputError(f"{place} can't be imported: {described}{_line(problem, path)}", text, 0) from problem
+
+
+def _line(problem: BaseException, path: Path | None) -> str:
+    """Where in the user's file it happened."""
+    if isinstance(problem, SyntaxError):
+        return ""  # its words name the line
+    frames = [f for f in traceback.extract_tb(problem.__traceback__) if not f.filename.startswith("<frozen")]
+    own = [f for f in frames if path is not None and f.filename == str(path)] or frames[-1:]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""

@@ -1,0 +1,127 @@
+"""`gradcheck model`: from what the user wrote to a module that runs, its arguments, and the checks of `networks`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradcheck_cli.autograd.modes import TorchChain
+from gradcheck_cli.callables import run
+from gradcheck_cli.callables.arguments import candidates
+from gradcheck_cli.callables.hooks import Call, Failed, Loss, Subject
+from gradcheck_cli.callables.layers import Network
+from gradcheck_cli.callables.loading import load
+from gradcheck_cli.callables.maps import Tensors, seeded
+from gradcheck_cli.callables.modules import build, leading, one_line
+from gradcheck_cli.callables.networks import Networked
+from gradcheck_cli.callables.request import Request
+from gradcheck_cli.callables.run import Recorder
+from gradcheck_cli.errors import InputError
+from gradcheck_cli.problem import Chain
+from gradcheck_cli.report import Report
+from gradcheck_cli.supervision import Progress
+
+
+def report(
+    request: Request, *, strict: bool = False, timeout: float = 600.0, progress: Progress | None = None
+) -> Report:
+    """Check a network, and report what was found out about it within the time."""
+    problem: dict[str, Any] = {
+        "model": request.text, "stages": [], "dtype": list(request.dtypes), "modes": ["reverse"], "seed": request.seed,
+        "training": request.training, "wrt": request.wrt, "layer": request.layer, "neuron": request.neuron,
+    }  # fmt: skip
+    return run.report(
+        "model", problem, lambda recorder: check(request, recorder, problem), strict=strict, timeout=timeout, progress=progress
+    )
+
+
+def check(request: Request, recorder: Recorder, problem: dict[str, Any]) -> None:
+    """Check a network in every dtype that is asked for; `problem` is completed with its layers and inputs."""
+    with seeded(request.seed):
+        module = _module(request)
+        state = torch.get_rng_state()
+    dtypes = [getattr(torch, name) for name in request.dtypes] or [_own_dtype(module)]
+    problem["dtype"] = [str(dtype).removeprefix("torch.") for dtype in dtypes]
+    for dtype in dtypes:
+        subject, calls = _runs(request, module, state, dtype)
+        problem["stages"] = _stages(request, calls)
+        problem["inputs"] = {name: list(t.shape) for name, t in subject.arguments.items()}
+        Networked(request, recorder, subject, calls).check()
+
+
+def _module(request: Request) -> nn.Module:
+    """The network itself; a factory is called."""
+    found = request.model
+    if isinstance(found, Network):
+        return build(found, request.text)
+    if isinstance(found, str):
+        found = load(found)
+    if not isinstance(found, nn.Module) and callable(found):
+        try:
+            found = found()
+        except Exception as problem:
+            raise InputError(f"{request.text}: calling it without arguments fails: {one_line(problem)}") from problem
+    if not isinstance(found, nn.Module):
+        raise InputError(f"{request.text} gives no torch.nn.Module but {type(found).__name__}")
+    return found
+
+
+def _own_dtype(module: nn.Module) -> torch.dtype:
+    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.get_default_dtype())
+
+
+def _runs(request: Request, module: nn.Module, state: Tensor, dtype: torch.dtype) -> tuple[Subject, list[Call]]:
+    """The network with the first arguments that it runs on, and the calls of that run."""
+    failures: list[tuple[Tensors, Failed]] = []
+    with seeded(request.seed):
+        torch.set_rng_state(state)
+        for arguments in candidates(module, request.given, dtype, request.text):
+            subject = Subject(
+                module,
+                arguments.tensors,
+                arguments.named,
+                request.training,
+                request.seed,
+                dtype if request.dtypes else None,
+                _loss(request, dtype),
+            )
+            try:
+                return subject, subject.calls()
+            except Failed as failed:
+                failures.append((arguments.tensors, failed))
+    raise _refusal(request, *failures[0])
+
+
+def _loss(request: Request, dtype: torch.dtype) -> Loss | None:
+    """The loss as a function of what the network returns."""
+    if not isinstance(request.loss, Chain):
+        given: Loss | None = request.loss
+        return given
+    formula, output = TorchChain(request.loss, dtype, "cpu", {}), request.loss.output
+    return lambda outputs: formula.forward({"y": leading(outputs)})[output]
+
+
+def _refusal(request: Request, tensors: Tensors, failed: Failed) -> InputError:
+    """What the user is told where the network doesn't run: its own error, and the layer."""
+    shapes = ", ".join(f"{name} of shape {tuple(t.shape)}" for name, t in tensors.items())
+    where = f"layer {failed.layer}" if failed.layer else "the network" if failed.layer == "" else "the loss"
+    message = f"{where} fails for {shapes}: {one_line(failed.problem)}"
+    if isinstance(request.model, Network) and failed.layer:
+        top = int(failed.layer.partition(".")[0].partition(":")[0])
+        return InputError(message, request.text, request.model.layers[top].position)
+    return InputError(message)
+
+
+def _stages(request: Request, calls: Sequence[Call]) -> list[dict[str, Any]]:
+    """The layers, for the reader: as they were written, or as they were called."""
+    if isinstance(request.model, Network):
+        return [{"name": str(i), "expression": layer.text, "inputs": []} for i, layer in enumerate(request.model.layers)]
+    layers = [call for call in calls if not call.inner]
+    return [{"name": call.name or "network", "expression": _described(call), "inputs": []} for call in layers]
+
+
+def _described(call: Call) -> str:
+    return f"{type(call.module).__name__}({call.module.extra_repr()})"

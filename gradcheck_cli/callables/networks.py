@@ -1,0 +1,299 @@
+"""The checks of a network at one point: each layer by itself and in its place, rows of its outputs, and the layer to blame."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradcheck_cli.callables.entries import Options
+from gradcheck_cli.callables.explain import explain
+from gradcheck_cli.callables.hooks import Call, Subject, joined
+from gradcheck_cli.callables.inputs import shown
+from gradcheck_cli.callables.linear import check_map
+from gradcheck_cli.callables.maps import MAX_ROWS, Map, Row, Tensors, every_row, random_row, subscript
+from gradcheck_cli.callables.request import Request
+from gradcheck_cli.callables.run import Recorder
+from gradcheck_cli.callables.ties import left_out, moving_only, untied
+from gradcheck_cli.errors import InputError
+from gradcheck_cli.problem import derivative_name
+from gradcheck_cli.report import VERDICTS, Column, Detail, Label
+from gradcheck_cli.verdict import Verdict
+
+VISIBLE = 1e-30
+"""Relative errors that are worth mentioning as too small to be seen."""
+
+
+@dataclass
+class Networked:
+    """One network in one dtype."""
+
+    request: Request
+    recorder: Recorder
+    subject: Subject
+    calls: list[Call]
+    sensitivity: float = 0.0
+    opaque: dict[str, None] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Everything that was asked."""
+        if self.request.layer is None and self.request.neuron is None:
+            self.layer_by_layer()
+        else:
+            self.rows_of_outputs()
+        if self.sensitivity > VISIBLE:
+            self.note(f"an error of a single entry shows if it is larger than {self.sensitivity:.1g} (relative)")
+        if self.opaque:
+            self.note(f"could not be followed: {', '.join(self.opaque)}")
+
+    def note(self, text: str) -> None:
+        """Tell the reader, once."""
+        if text not in self.recorder.notes:
+            self.recorder.notes.append(text)
+
+    @cached_property
+    def options(self) -> Options:
+        return Options(self.request.limits, self.request.seed, self.recorder.checkpoint)
+
+    @cached_property
+    def layers(self) -> list[Call]:
+        """The calls without calls inside, but for the network itself."""
+        return [call for call in self.calls if not call.inner and call.outputs and call.name]
+
+    @cached_property
+    def by_what(self) -> str:
+        """`wrt`, where nothing is said: everything; of some outputs the input, if there is one to differentiate by."""
+        if self.request.wrt is not None:
+            return self.request.wrt
+        single = self.request.layer is not None or self.request.neuron is not None
+        return ("input" if self.subject.floats() else "parameters") if single else "all"
+
+    @cached_property
+    def inputs(self) -> dict[str, Tensor]:
+        """What is differentiated by."""
+        floats = self.subject.floats() if self.by_what != "parameters" else {}
+        parameters = self.subject.parameters() if self.by_what != "input" else {}
+        if not floats and not parameters:
+            missing = {"input": "input of floating-point numbers", "parameters": "parameter", "all": "input or parameter"}
+            raise InputError(f"there is nothing to differentiate by: the network has no {missing[self.by_what]}")
+        for name in floats.keys() & parameters.keys():
+            raise InputError(f"an input and a parameter of the network are both called {name!r}")
+        return {**floats, **parameters}
+
+    # -- every layer ------------------------------------------------------------------------------------------------
+
+    def layer_by_layer(self) -> None:
+        """One column a layer of what it does in its place, one of what it does by itself."""
+        inputs = self.inputs
+        own = self.each_layer()
+        guilty = any(_wrong(column).any() for columns in own.values() for column in columns)
+        self.recorder.step("the whole network")
+        map = self.subject.by_layers(inputs, self.layers)
+        values = {**self.subject.floats(), **{name: t for call in self.layers for name, t in call.outputs.items()}}
+        found = self.judged(map, [self.row(self.outputs(map))], values)
+        by_input = {name: c for name, c in zip(map.inputs, found, strict=True)}
+        before = {} if guilty else self.from_the_input()
+        columns = []
+        for call in reversed(self.layers):
+            names = [*call.outputs, *(joined(call.name, name) for name in call.parameters())]
+            parts = [by_input.pop(name) for name in names if name in by_input]
+            columns.append(_joined(_label(call), [*parts, *before.get(call.name, [])]))
+        columns += [_joined(name, [column]) for name, column in by_input.items()]
+        if own or any(column.of.startswith("<v,") for column in columns):
+            self.note("<v,y>: the sum of the entries of y times numbers v; <v,NAME>: of what the layer NAME returned, v seeded")
+        self.blame(columns, own)
+        self.recorder.add(columns)
+
+    def each_layer(self) -> dict[str, list[Column]]:
+        """Every layer's own derivative, at the floats that it received, by its inputs and its parameters."""
+        self.recorder.total += len(self.layers)
+        found: dict[str, list[Column]] = {}
+        for call in reversed(self.layers):
+            self.recorder.step(f"layer {call.name}")
+            columns = self.own(call)
+            if columns:
+                found[call.name] = columns
+                self.recorder.add([_joined(_label(call), columns)])
+        return found
+
+    def own(self, call: Call) -> list[Column]:
+        """One call by itself."""
+        map = self.subject.of_layer(call, parameters=self.by_what != "input")
+        if not map.inputs:
+            return []
+        row = random_row(call.outputs, self.request.seed)
+        return self.judged(map, [Row(_pairing(call.name), row.cotangents)], map.inputs, call)
+
+    def from_the_input(self) -> dict[str, list[Column]]:
+        """The derivatives of every layer's output by the network's inputs."""
+        floats = self.subject.floats()
+        if self.by_what == "parameters" or not floats or not self.layers:
+            return {}
+        rows = []
+        for call in self.layers:
+            rows.append(Row(_pairing(call.name), random_row(call.outputs, self.request.seed).cotangents))
+        self.recorder.step("every layer by the input")
+        found = self.judged(self.subject.of_layers(floats, self.layers), rows, floats)
+        count = len(floats)
+        return {call.name: found[i * count : (i + 1) * count] for i, call in enumerate(self.layers)}
+
+    # -- some outputs -----------------------------------------------------------------------------------------------
+
+    def rows_of_outputs(self) -> None:
+        """The Jacobian of a layer's output, or one entry of it; the layers themselves where something is wrong."""
+        call = self.layer()
+        map = self.subject.by_layers(self.inputs, []) if call is None else self.subject.of_layers(self.inputs, [call])
+        outputs = self.outputs(map)
+        self.recorder.step("the rows")
+        columns = self.judged(map, self.rows(outputs), self.subject.floats())
+        if any(_wrong(column).any() for column in columns):
+            self.blame(columns, self.each_layer())
+        self.recorder.add(columns)
+
+    def layer(self) -> Call | None:
+        """The call that the user named."""
+        name = self.request.layer
+        if name is None:
+            return None
+        known = [call.name for call in self.calls if call.name]
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
+            defined = name in dict(self.subject.module.named_modules())
+            message = f"layer {name!r} isn't called" if defined else f"there is no layer {name!r}"
+            raise InputError(f"{message}: " + (f"did you mean {near[0]!r}" if near else f"there is {listed}"), name, 0)
+        call = next(call for call in self.calls if call.name == name)
+        if not call.outputs:
+            raise InputError(f"layer {name!r} returns no floating-point tensor", name, 0)
+        return call
+
+    def rows(self, outputs: Tensors) -> list[Row]:
+        """One neuron, one cotangent, or every entry."""
+        if self.request.neuron is not None:
+            name, output = next(iter(outputs.items()))
+            index = self.request.neuron
+            if len(index) != output.ndim or not all(-n <= i < n for i, n in zip(index, output.shape, strict=True)):
+                raise InputError(f"there is no neuron {','.join(map(str, index))}: {name} has shape {tuple(output.shape)}")
+            index = tuple(i % n for i, n in zip(index, output.shape, strict=True))
+            return [row for row in every_row({name: output}) if row.name == name + subscript(index)]
+        if self.request.cotangent is not None:
+            return [self.row(outputs)]
+        count = sum(output.numel() for output in outputs.values())
+        if count > MAX_ROWS:
+            raise InputError(
+                f"the Jacobian has {count:,} rows; at most {MAX_ROWS:,} are checked: choose one with --neuron, "
+                "or a combination of them with --cotangent random"
+            )
+        return every_row(outputs)
+
+    # -- shared -----------------------------------------------------------------------------------------------------
+
+    def outputs(self, map: Map) -> dict[str, Tensor]:
+        """The floating-point outputs of a map, detached."""
+        found = {name: y.detach() for name, y in map(map.leaves()).items()}
+        if not found:
+            raise InputError("the network returns no floating-point tensor")
+        return found
+
+    def row(self, outputs: Tensors) -> Row:
+        """The combination of outputs that is differentiated."""
+        asked, names = self.request.cotangent, ",".join(outputs)
+        first, output = next(iter(outputs.items()))
+        if asked is None and len(outputs) == 1 and not output.ndim:
+            return Row(first, {first: torch.ones_like(output)})
+        if asked is None or (isinstance(asked, str) and asked == "random"):
+            return random_row(outputs, self.request.seed)
+        if isinstance(asked, str):
+            return Row(f"<1,{names}>", {name: torch.ones_like(y) for name, y in outputs.items()})
+        cotangent = torch.as_tensor(asked).detach().to(output.dtype)
+        if cotangent.shape != output.shape:
+            raise InputError(f"the cotangent has shape {tuple(cotangent.shape)}, {first} has shape {tuple(output.shape)}")
+        return Row(f"<v,{first}>", {first: cotangent})
+
+    def judged(self, map: Map, rows: Sequence[Row], values: Tensors, call: Call | None = None) -> list[Column]:
+        """The columns of a map: of the network, or of one call by itself. Entries at ties are left out, and the reader is told;
+        but of a small layer each one is examined."""
+        map, kept = untied(map, values, self.options, self.options.most_entries if call else 0)
+        for name, alone in kept.items():
+            self.note(left_out(joined(call.name if call else "", name), alone))
+        point = {name: shown(t) for name, t in self.subject.arguments.items()}
+        found = check_map(map, rows, self.options, kind="local" if call else "total", point=point)
+        self.sensitivity = max(self.sensitivity, found.sensitivity)
+        self.opaque |= dict.fromkeys(found.opaque)
+        columns = moving_only(found.columns, kept)
+        if call is None:
+            return columns
+        explain(map, rows, columns, None)
+        return [_placed(column, call) for column in columns]
+
+    def blame(self, totals: Sequence[Column], own: Mapping[str, Sequence[Column]]) -> None:
+        """Name, at each mismatch of a total, the first layer whose own derivative is wrong; where none is, the innermost module
+        that is wrong although its layers are right."""
+        if not any(_wrong(column).any() for column in totals):
+            return
+        guilty = [call for call in self.layers if any(_wrong(c).any() for c in own.get(call.name, ()))]
+        if not guilty:
+            for call in self.calls:
+                if call.inner and call.name and call.outputs:
+                    self.recorder.step(f"module {call.name}")
+                    columns = self.own(call)
+                    if any(_wrong(c).any() for c in columns):
+                        self.recorder.add([_joined(_label(call), columns)])
+                        guilty = [call]
+                        break
+        stage = _label(guilty[0]) if guilty else f"{type(self.subject.module).__name__} itself"
+        for column in totals:
+            for index in np.flatnonzero(_wrong(column)).tolist():
+                detail = column.details.setdefault(index, Detail())
+                column.details[index] = replace(detail, stage=stage)
+
+
+def _pairing(layer: str) -> str:
+    """What a random combination of a layer's outputs is called."""
+    return f"<v,{layer}>"
+
+
+def _label(call: Call) -> str:
+    return f"{call.name} {type(call.module).__name__}"
+
+
+def _wrong(column: Column) -> Any:
+    return column.verdicts == VERDICTS.index(Verdict.MISMATCH)
+
+
+def _placed(column: Column, call: Call) -> Column:
+    """A layer's own column, as it stands in the network: its names with the layer's, and the layer blamed for what is wrong."""
+    for index, detail in column.details.items():
+        if detail.cause:
+            column.details[index] = replace(detail, stage=_label(call))
+    labels = []
+    for label in column.labels or ():
+        wrt = tuple(joined(call.name, name) for name in label.wrt)
+        labels.append(Label(derivative_name(label.of, wrt), label.of, wrt))
+    return replace(column, labels=labels)
+
+
+def _joined(title: str, columns: Sequence[Column]) -> Column:
+    """Several columns as one, about one layer."""
+    offset = 0
+    details: dict[int, Detail] = {}
+    for column in columns:
+        details |= {offset + index: detail for index, detail in column.details.items()}
+        offset += len(column)
+    return replace(
+        columns[0],
+        title=title,
+        autograd=np.concatenate([c.autograd for c in columns]),
+        exact=[ball for c in columns for ball in c.exact],
+        error_ulps=np.concatenate([c.error_ulps for c in columns]),
+        verdicts=np.concatenate([c.verdicts for c in columns]),
+        values=None,
+        details=details,
+        labels=[label for c in columns if c.labels is not None for label in c.labels],
+    )

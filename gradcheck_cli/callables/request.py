@@ -1,0 +1,181 @@
+"""What is asked of a network, checked before torch is imported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+from gradcheck_cli.callables.layers import parse_network
+from gradcheck_cli.errors import InputError
+from gradcheck_cli.language.points import Evaluate, parse_points, split
+from gradcheck_cli.problem import Limits, link
+
+WRT = ("input", "parameters", "all")
+MAX_ENTRIES = 1_000_000
+"""Of one input."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An input of these sizes, its values seeded."""
+
+    sizes: tuple[int, ...]
+
+
+Given = Shape | Sequence[Any] | float | Any
+"""What is known of one input: its shape, its values as a number or nested lists, or the tensor itself."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """`model`: a Network, the text of a target (FILE.py:NAME), or the object itself; `text` is how it was written.
+
+    `given` are the inputs that were given: by name, or None for the next one in order. `neuron`: one output entry. `cotangent`:
+    "random", "ones" or nested lists. `loss`: a chain of y, or a callable. `dtypes`: names; empty: as the model is.
+    """
+
+    model: Any
+    text: str
+    given: tuple[tuple[str | None, Given], ...] = ()
+    layer: str | None = None
+    neuron: tuple[int, ...] | None = None
+    wrt: str | None = None
+    loss: Any = None
+    cotangent: Any = None
+    training: bool = False
+    seed: int = 0
+    dtypes: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if self.wrt is not None and self.wrt not in WRT:
+            raise InputError(f"unknown wrt {self.wrt!r}: choose from {', '.join(WRT)}", self.wrt, 0)
+        if self.seed < 0:
+            raise InputError(f"the seed must not be negative: {self.seed}")
+        if self.loss is not None and (self.layer is not None or self.neuron is not None or self.cotangent is not None):
+            raise InputError("a loss is one number of the whole network: leave out layer, neuron and cotangent, or the loss")
+        if self.neuron is not None and self.cotangent is not None:
+            raise InputError("a neuron is one output entry and needs no cotangent: leave one of them out")
+
+
+def model(model: Any) -> tuple[Any, str]:
+    """The `model` and `text` of a Request: a text with a colon outside of parentheses names a target."""
+    if not isinstance(model, str):
+        return model, type(model).__name__
+    if re.fullmatch(r"[^()|]*(:[^()|]*|\.py)", model):
+        return model, model
+    return parse_network(model), model
+
+
+def inputs(shapes: Any, values: Any, evaluate: Evaluate) -> tuple[tuple[str | None, Given], ...]:
+    """The `given` of a Request. `shapes`: "1,10" or "query=4,8", several of them, or sizes; or tensors. `values`: "x=[1,2]",
+    several of them, or a mapping from name to number, nested lists or tensor. `evaluate` computes constants."""
+    found = list(chain(_shapes(shapes), _values(values, evaluate)))
+    named = [name for name, _ in found if name is not None]
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{twice!r} is given twice")
+    return tuple(found)
+
+
+def neuron(given: Any) -> tuple[int, ...] | None:
+    """"1,2", 2 or (1, 2): the index of an output entry."""
+    if given is None:
+        return None
+    words = given.split(",") if isinstance(given, str) else given if isinstance(given, list | tuple) else [given]
+    try:
+        return tuple(int(str(word)) for word in words)
+    except ValueError:
+        raise InputError("a neuron is the index of an output entry, such as 2 or 1,2", str(given), 0) from None
+
+
+def cotangent(given: Any, evaluate: Evaluate) -> Any:
+    """"random", "ones", or numbers: "[1, -1]", nested lists, a tensor."""
+    if not isinstance(given, str) or given in ("random", "ones"):
+        return given
+    return numbers(f"cotangent={given}", "cotangent", evaluate)
+
+
+def loss(given: Any) -> Any:
+    """A formula of y as a chain; a callable as it is."""
+    if not isinstance(given, str):
+        if given is not None and not callable(given):
+            raise InputError("a loss is a formula of y, such as mean(y**2), or a callable that takes what the network returns")
+        return given
+    formula = link([given], "loss")
+    if formula.inputs != ("y",):
+        raise InputError(f"a loss is a formula of y alone, not of {', '.join(formula.inputs)}", given, 0)
+    return formula
+
+
+def _shapes(given: Any) -> Iterable[tuple[str | None, Given]]:
+    if given is None:
+        return []
+    if isinstance(given, Mapping):
+        return [(name, _input(value)) for name, value in given.items()]
+    if isinstance(given, str):
+        return [_shape(given)]
+    if isinstance(given, list | tuple) and not all(isinstance(size, int) for size in given):
+        return [_shape(one) if isinstance(one, str) else (None, _input(one)) for one in given]
+    return [(None, _input(given))]
+
+
+def _input(value: Any) -> Given:
+    """Sizes are a shape; all else is the input itself."""
+    if isinstance(value, int):
+        value = (value,)
+    if isinstance(value, list | tuple) and all(isinstance(size, int) for size in value):
+        return Shape(_sizes(tuple(value), None))
+    return value
+
+
+def _shape(text: str) -> tuple[str | None, Shape]:
+    """"1,10", "query=4,8"; "" is a single number."""
+    name, equals, sizes = text.rpartition("=")
+    words = [word.strip() for word in sizes.strip().strip("()").split(",")]
+    words = [word for word in words if word]
+    if not all(word.isdecimal() for word in words) or (equals and not name.strip().isidentifier()):
+        raise InputError("the shape of an input is written as sizes: 1,10 or NAME=1,10", text, len(name) + len(equals))
+    return name.strip() or None, Shape(_sizes(tuple(int(word) for word in words), text))
+
+
+def _sizes(sizes: tuple[int, ...], text: str | None) -> tuple[int, ...]:
+    count = 1
+    for size in sizes:
+        count *= size
+    if count > MAX_ENTRIES:
+        raise InputError(f"an input of {count:,} entries; at most {MAX_ENTRIES:,} are checked", text, 0 if text else None)
+    if count < 1:
+        raise InputError("an input without entries has no derivative", text, 0 if text else None)
+    return sizes
+
+
+def _values(given: Any, evaluate: Evaluate) -> Iterable[tuple[str | None, Given]]:
+    if given is None:
+        return []
+    if isinstance(given, Mapping):
+        return list(given.items())
+    texts = [given] if isinstance(given, str) else given
+    return [_value(piece.strip(), evaluate) for text in texts for piece, _ in split(text, 0)]
+
+
+def _value(text: str, evaluate: Evaluate) -> tuple[str | None, Given]:
+    """"x=[1,2]", or the numbers alone."""
+    name = text.partition("=")[0].strip()
+    return (name, numbers(text, name, evaluate)) if "=" in text else (None, numbers(f"x={text}", "x", evaluate))
+
+
+def numbers(text: str, name: str, evaluate: Evaluate) -> Any:
+    """The value of "name=value": a number, or nested lists of numbers; constant expressions are evaluated."""
+    spec = parse_points(text, [name], evaluate=evaluate)
+    (group,) = spec.at
+    if group.bounded() > 1:
+        raise InputError("one value is needed here: a number, or a list of numbers", text, len(name) + 1)
+    flat = [axis[0] for axis in group.axes.values()]
+    shape = spec.shapes[name]
+    for size in reversed(shape):
+        flat = [flat[i : i + size] for i in range(0, len(flat), size)]
+    return flat[0]

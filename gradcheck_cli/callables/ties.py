@@ -1,0 +1,85 @@
+"""Ties. A maximum of equal numbers has no derivative, and behind a ReLU, or in the background of an image, there are hundreds
+of them. Taking the limits of each would take hours, and what a whole network makes of many says nothing about autograd; so
+the numbers that meet their equals stand still, and the others are examined.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradcheck_cli.callables.entries import Options
+from gradcheck_cli.callables.maps import Map, Tensors, size
+from gradcheck_cli.callables.probe import LAYERS, Probe
+from gradcheck_cli.report import Column
+from gradcheck_cli.shadow.directions import slope
+
+
+def untied(map: Map, values: Tensors, options: Options, most: int) -> tuple[Map, dict[str, Tensor]]:
+    """The map with entries that may be at a tie standing still, and for each input that is concerned which of its entries move.
+
+    `values` are the numbers that an input's entries stand for. Nothing changes in a map of at most `most` entries, nor where
+    moving equal numbers apart meets no tie.
+    """
+    if size(map.inputs) <= most:
+        return map, {}
+    single = {name: _single(value) for name, value in values.items() if name in map.inputs}
+    suspects = [name for name, alone in single.items() if not bool(alone.all())]
+    if not suspects or all(_smooth(map, [suspects], options)):
+        return map, {}
+    smooth = _smooth(map, [[name] for name in suspects], options)
+    kept = {name: single[name] for name, fine in zip(suspects, smooth, strict=True) if not fine}
+    here = {name: map.inputs[name].clone() for name in kept}
+
+    def call(leaves: Tensors) -> Tensors:
+        return map.call({**leaves, **{name: torch.where(kept[name], leaves[name], x) for name, x in here.items()}})
+
+    return Map(map.inputs, call, map.seed), kept
+
+
+def moving_only(columns: Sequence[Column], kept: Mapping[str, Tensor]) -> list[Column]:
+    """The columns without the entries that stood still."""
+    found = []
+    for column in columns:
+        alone = kept.get(column.wrt[0]) if column.wrt else None
+        if alone is not None and len(column) == alone.numel():
+            column = column.pick(torch.nonzero(alone.reshape(-1)).reshape(-1).tolist())
+        found.append(column)
+    return found
+
+
+def left_out(name: str, alone: Tensor) -> str:
+    """What the reader is told."""
+    count = int((~alone).sum())
+    return (
+        f"{name}: {count:,} of {alone.numel():,} entries were left out: their value occurs more than once, and a maximum of "
+        "equal numbers has no derivative"
+    )
+
+
+def _single(value: Tensor) -> Tensor:
+    """Which entries have a value that no other entry has."""
+    _, inverse, counts = torch.unique(value, return_inverse=True, return_counts=True)
+    return counts[inverse] == 1
+
+
+def _smooth(map: Map, groups: Sequence[Sequence[str]], options: Options) -> list[bool]:
+    """Whether the outputs have a derivative along a random direction of each group of inputs."""
+    probe = Probe(map, (), options, "total", {}, None)
+    draw = np.random.default_rng(options.seed)
+    directions = []
+    for names in groups:
+        direction = np.zeros(probe.count)
+        for name in names:
+            span = probe.spans[name]
+            direction[span] = draw.integers(2**19, 2**20, span.stop - span.start) * 2.0**-20
+        directions.append(direction)
+    found: list[bool] = []
+    for start in range(0, len(directions), LAYERS):
+        for outputs in probe.along(directions[start : start + LAYERS]):
+            found.append(all(math.isfinite(float(slope(c))) for cells in outputs.values() for c in cells))
+    return found

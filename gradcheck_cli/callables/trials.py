@@ -1,0 +1,134 @@
+"""The chain rule over a map that is written down, and what it gives where a part of it is changed: numbers for `slips`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from flint import arb
+
+from gradcheck_cli.callables.written import Trees, evaluate, family, partial, result, upstream
+from gradcheck_cli.exact.truth import Ball
+from gradcheck_cli.floats import Floats
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
+
+GROUPS = 64
+"""Places in the forward pass that are tried."""
+
+
+class Trial:
+    """One point: torch's gradients, the exact ones, and their changes. Arrays are flat, an entry for each of an input's."""
+
+    def __init__(self, trees: Trees) -> None:
+        self.trees = trees
+        self.found = evaluate([node for nodes in trees.outputs.values() for node in nodes], trees.values)
+        self.order = [item for item in self.found if isinstance(item, Call)]
+        self._partials = {(c, i): partial(c, i, self.found) for c in self.order for i in range(len(c.arguments))}
+        self.exact = self.adjoint()
+        self.torch = {name: numbers(nodes, evaluate(nodes, trees.values)) for name, nodes in trees.gradients.items()}
+        keys = patterns(self.order)
+        groups: dict[int, list[Call]] = {}
+        for call in self.order:
+            groups.setdefault(keys[call], []).append(call)
+        self._groups: list[list[Call]] = list(groups.values())[-GROUPS:]
+        self.edges = [
+            Edge(calls[0], argument, frozenset(calls), i)
+            for calls in reversed(self._groups)  # from the outputs back
+            for i, argument in enumerate(calls[0].arguments)
+            if not isinstance(argument, Constant)
+        ]
+
+    def family(self, name: str) -> list[Variable]:
+        """The variables of a tensor's entries."""
+        return family(name, self.trees.shapes[name])
+
+    def members(self, name: str) -> Iterator[list[Call]]:
+        """Calls that are written alike: one for each entry of the input, of that entry alone, or a single one for all."""
+        variables = self.family(name)
+        for calls in self._groups:
+            own: dict[str, Call] = {}
+            for call in calls:
+                names = {n.name for n in walk(call) if isinstance(n, Variable)}
+                own |= {names.pop(): call} if len(names) == 1 else {}
+            if len(calls) == 1:
+                yield calls
+            elif len(own) == len(calls) == len(variables) and all(v.name in own for v in variables):
+                yield [own[v.name] for v in variables]
+
+    def adjoint(
+        self,
+        cotangent: Callable[[float], float] = lambda v: v,
+        change: Callable[[Call, int, Ball], Ball] = lambda call, position, slope: slope,
+        keep: dict[Node, Ball] | None = None,
+    ) -> dict[str, Floats]:
+        """The gradients by the chain rule, with changed upstream gradients or changed derivatives of some calls. `keep` takes
+        the derivatives by everything on the way."""
+        sums: dict[Node, Ball] = {} if keep is None else keep
+        for name, nodes in self.trees.outputs.items():
+            for node, v in zip(nodes, family(upstream(name), self.trees.shapes[result(name)]), strict=True):
+                sums[node] = sums.get(node, _ZERO) + cotangent(self.trees.values.get(v.name, 0.0))
+        for call in reversed(self.order):
+            total = sums.get(call)
+            if total is None or total.is_zero():
+                continue
+            for i, argument in enumerate(call.arguments):
+                slope = change(call, i, self._partials[call, i])
+                if not (isinstance(argument, Constant) or slope.is_zero()):
+                    sums[argument] = sums.get(argument, _ZERO) + total * slope
+        return {name: numbers(self.family(name), sums) for name in self.trees.gradients}
+
+    def tangent(self, name: str) -> Floats:
+        """The Jacobian by an input (not its transpose) applied to the upstream gradient; empty where their sizes differ."""
+        variables = self.family(name)
+        outputs = [node for nodes in self.trees.outputs.values() for node in nodes]
+        cotangents = [v for output in self.trees.outputs for v in family(upstream(output), self.trees.shapes[result(output)])]
+        if len(outputs) != len(variables):
+            return np.zeros(0)
+        values = self.trees.values
+        moved: dict[Node, Ball] = {x: arb(values.get(v.name, 0.0)) for x, v in zip(variables, cotangents, strict=True)}
+        for call in self.order:
+            moved[call] = sum((moved.get(a, _ZERO) * self._partials[call, i] for i, a in enumerate(call.arguments)), _ZERO)
+        return numbers(outputs, moved)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A place in the forward pass: an argument of a call, in all calls that are written alike."""
+
+    call: Call
+    argument: Node
+    alike: frozenset[Call]
+    position: int
+
+    def changed(self, trial: Trial, factor: Ball | None) -> dict[str, Floats]:
+        """The gradients with the derivative here multiplied by a factor, or 1 for None."""
+
+        def change(call: Call, i: int, slope: Ball) -> Ball:
+            if call not in self.alike or call.arguments[i] != call.arguments[self.position]:
+                return slope
+            return arb(1) if factor is None else slope * factor
+
+        return trial.adjoint(change=change)
+
+
+def numbers(nodes: Sequence[Node], found: Mapping[Node, Any]) -> Floats:
+    """The midpoints of some nodes' balls; 0 for a node that has none."""
+    return np.array([float(found.get(node, _ZERO)) for node in nodes])
+
+
+def patterns(calls: Sequence[Call]) -> dict[Node, int]:
+    """A number for every call (arguments stand before their calls): the same for calls that differ in indices only."""
+    known: dict[object, int] = {}
+    found: dict[Node, int] = {}
+    for call in calls:
+        for argument in call.arguments:
+            if not isinstance(argument, Call):
+                written = argument.name.partition("[")[0] if isinstance(argument, Variable) else argument
+                found[argument] = known.setdefault(written, len(known))
+        found[call] = known.setdefault((call.function, *(found[a] for a in call.arguments)), len(known))
+    return found
+
+
+_ZERO = arb(0)

@@ -1,0 +1,209 @@
+"""What a map and its backward pass compute, as trees of the language: entry by entry, just as torch's operations have it.
+
+Nothing is simplified, unlike in symbols: `v*(1 - v**2)` keeps its two occurrences of v. That is what `slips` looks for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from types import MappingProxyType
+
+from flint import arb
+from torch import Tensor
+
+from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.algebra.series import terms
+from gradcheck_cli.callables.maps import Map, Row, pull, subscript, unravel
+from gradcheck_cli.callables.runs import Formula, flat
+from gradcheck_cli.exact.truth import Ball
+from gradcheck_cli.floats import Format
+from gradcheck_cli.language.functions import TABLE, Function
+from gradcheck_cli.language.parser import definition, is_truth
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
+from gradcheck_cli.shadow.directions import Directional, moving, slope
+from gradcheck_cli.shadow.layers import HULL
+from gradcheck_cli.shadow.mode import Shadow
+
+LARGEST = 1000
+"""Distinct nodes up to which trees are looked at."""
+
+ENTRIES = 200
+"""Entries of inputs and outputs, together, up to which a map is written down."""
+
+
+class Written:
+    """A layer whose cells are trees."""
+
+    operators: Mapping[str, str] = MappingProxyType({})
+    stepwise = False
+
+    def __init__(self) -> None:
+        self.programs: dict[object, Program] = {}
+
+    def constant(self, value: int | float | bool) -> Node:
+        return Constant(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+    scalar = data = constant
+
+    def number(self, value: float | bool, form: Format) -> Node:
+        return self.constant(value)
+
+    def convert(self, cell: Node, form: Format) -> Node:
+        return cell
+
+    def truth(self, cell: Node) -> Node:
+        return cell if is_truth(cell) else Call("ne", (cell, Constant(0)))
+
+    def real(self, cell: Node) -> Node:
+        return Call("where", (cell, Constant(1), Constant(0))) if is_truth(cell) else cell
+
+    def total(self, cells: Sequence[Node]) -> Node:
+        start: Node = _ZERO
+        return reduce(_add, cells, start)
+
+    def dot(self, xs: Sequence[Node], ys: Sequence[Node], parts: bool = False) -> Node:
+        return self.total([_multiply(x, y) for x, y in zip(xs, ys, strict=True)])
+
+    def function(self, row: Function) -> Callable[..., Node]:
+        return _SHORTENED.get(row.name, lambda *cells: Call(row.name, tuple(map(_node, cells))))
+
+    def body(self, row: Function) -> Node:
+        return definition(row.name)
+
+
+def _node(cell: Node | int) -> Node:
+    return Constant(cell) if isinstance(cell, int) else cell
+
+
+def _add(x: Node, y: Node) -> Node:
+    return y if x == _ZERO else x if y == _ZERO else Call("add", (x, y))
+
+
+def _multiply(x: Node, y: Node) -> Node:
+    if _ZERO in (x, y):
+        return _ZERO
+    return y if x == _ONE else x if y == _ONE else Call("mul", (x, y))
+
+
+_ZERO, _ONE = Constant(0), Constant(1)
+_SHORTENED: Mapping[str, Callable[..., Node]] = MappingProxyType({"add": _add, "mul": _multiply})
+
+
+@dataclass(frozen=True)
+class Trees:
+    """One run, written down: every output by the inputs, every gradient by inputs, outputs and upstream gradients.
+
+    Entries of an input x, of an output y and of its cotangent are the variables x[0], `output y`[0] and `upstream y`[0].
+    """
+
+    outputs: Mapping[str, list[Node]]
+    gradients: Mapping[str, list[Node]]
+    shapes: Mapping[str, tuple[int, ...]]
+    """The shape of every family of variables, by its name without index."""
+
+    values: Mapping[str, float]
+    """The float of every variable."""
+
+    def everything(self) -> list[list[Node]]:
+        """All trees."""
+        return [*self.outputs.values(), *self.gradients.values()]
+
+
+def result(output: str) -> str:
+    """The family of an output's entries."""
+    return f"output {output}"
+
+
+def upstream(output: str) -> str:
+    """The family of the cotangents of an output."""
+    return f"upstream {output}"
+
+
+def write(map: Map, row: Row, formula: Formula | None = None) -> Trees | None:
+    """Write down one run of a map (or the formula instead) and the pull-back of a row; None where that is large, opaque, or
+    refused."""
+    leaves = map.leaves()
+    layer = Written()
+    shadow = Shadow([layer], 0)
+    cotangents = {name: v.clone() for name, v in row.cotangents.items()}
+    if sum(t.numel() for t in (*leaves.values(), *cotangents.values())) > ENTRIES:
+        return None
+    for name, leaf in leaves.items():
+        shadow.seed(leaf, [family(name, tuple(leaf.shape))])
+    with shadow:
+        outputs = map(leaves)
+        trees = {name: shadow.cells(y, 0) for name, y in outputs.items()}
+        if formula is not None:
+            trees = formula(layer, {name: list(family(name, tuple(leaf.shape))) for name, leaf in leaves.items()})
+        for name, y in outputs.items():
+            shadow.seed(y, [family(result(name), tuple(y.shape))])
+        for name, v in cotangents.items():
+            shadow.seed(v, [family(upstream(name), tuple(v.shape))])
+        pulled = pull(outputs, leaves, Row(row.name, cotangents))
+        gradients = {n: shadow.cells(g, 0) for n, g in pulled.gradients.items() if g is not None}
+    if shadow.opaque or pulled.refusal or _size([*trees.values(), *gradients.values()]) > LARGEST:
+        return None
+    named: dict[str, Tensor] = dict(leaves)
+    named |= {result(n): y for n, y in outputs.items()} | {upstream(n): v for n, v in cotangents.items()}
+    shapes = {name: tuple(t.shape) for name, t in named.items()}
+    values = {v.name: x for name, t in named.items() for v, x in zip(family(name, shapes[name]), flat(t), strict=True)}
+    return Trees(trees, gradients, shapes, values)
+
+
+def family(name: str, shape: Sequence[int]) -> list[Variable]:
+    """The variables of all entries of a tensor."""
+    return [Variable(name + subscript(unravel(i, shape))) for i in range(math.prod(shape))]
+
+
+def _size(lists: Iterable[Sequence[Node]]) -> int:
+    seen: set[Node] = set()
+    for nodes in lists:
+        for node in nodes:
+            seen.update(walk(node))
+            if len(seen) > LARGEST:
+                return len(seen)
+    return len(seen)
+
+
+# -- numbers ------------------------------------------------------------------------------------------------------------
+
+
+def evaluate(nodes: Iterable[Node], values: Mapping[str, float], known: dict[Node, object] | None = None) -> dict[Node, object]:
+    """The balls (and truth values) of all subtrees."""
+    found: dict[Node, object] = {} if known is None else known
+    for node in nodes:
+        for item in walk(node):
+            if item in found:
+                continue
+            match item:
+                case Constant(value=value):
+                    found[item] = value if isinstance(value, bool) else arb(value)
+                case Variable(name=name):
+                    found[item] = arb(values[name])
+                case Call(function=function, arguments=arguments):
+                    found[item] = HULL.evaluate(function)(*_arguments(function, arguments, found))
+    return found
+
+
+def partial(call: Call, position: int, found: Mapping[Node, object]) -> Ball:
+    """The derivative of a call by one of its arguments, at the balls of `evaluate`."""
+    cells = _arguments(call.function, call.arguments, found)
+    if not isinstance(cells[position], arb):
+        return arb(0)
+    with terms(2):
+        cells[position] = moving(cells[position], arb(1))
+        return slope(_DIRECTIONAL.function(TABLE[call.function])(*cells))
+
+
+_DIRECTIONAL = Directional()
+
+
+def _arguments(function: str, arguments: Sequence[Node], found: Mapping[Node, object]) -> list[object]:
+    """The arguments' balls; settings as whole numbers."""
+    kinds = [p.kind for p in TABLE[function].parameters]
+    return [
+        a.value if kind == "integer" and isinstance(a, Constant) else found[a] for kind, a in zip(kinds, arguments, strict=True)
+    ]

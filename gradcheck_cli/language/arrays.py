@@ -1,0 +1,382 @@
+"""Arrays of trees: an expression on arrays becomes one scalar tree for each entry of its value.
+
+`entries` evaluates a tree once over arrays whose entries are trees: rows that work entry by entry are broadcast, rows on
+arrays run here (the `array` column of the table) or by their definition. What comes out holds no array any more, so that
+everything that knows scalar formulas applies: `sum(x*y)` becomes `x[0]*y[0] + x[1]*y[1]`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gradcheck_cli.errors import InputError
+from gradcheck_cli.language.functions import ARRAY_KINDS, SETTINGS, TABLE, Function, Parameter
+from gradcheck_cli.language.parser import definition, is_constant
+from gradcheck_cli.language.points import exact_constant
+from gradcheck_cli.language.printer import show
+from gradcheck_cli.language.settings import as_index
+from gradcheck_cli.language.spaces import MAX_ENTRIES, Shape, entry_names
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, walk
+
+Array = npt.NDArray[np.object_]
+"""An array of nodes."""
+
+MAX_NODES = 50_000
+MAX_CALLS = 400_000
+"""Bounds: nodes of one entry's tree, calls in all."""
+
+UNFIT = "shapes that don't fit"
+_INSTEAD = "check a Python function with `gradcheck function` instead"
+_INFIX = frozenset({"add", "sub", "mul", "div", "pow", "matmul"})
+_DIMENSIONS = {"vector": 1, "matrix": 2}
+_LABEL = 40
+
+
+class _Misfit(Exception):
+    """Shapes or settings that don't fit; `entries` adds the text and the place in it."""
+
+    def __init__(self, reason: str, shapes: str = "") -> None:
+        super().__init__(f"{reason}: {shapes}" if shapes else reason)
+        self.reason = reason
+
+
+def variables_of(name: str, shape: Shape) -> Array:
+    """The array of an input, or of an earlier stage."""
+    return _array([Variable(entry) for entry in entry_names(name, shape)], shape)
+
+
+def entries(tree: Node, values: Mapping[str, Array], text: str | None = None) -> Array:
+    """The value of `tree` as an array of scalar trees in the variables that `values` hold.
+
+    Raises InputError, which quotes `text` and points at the culprit, where shapes don't fit, an index is out of range, or
+    the result is too large.
+    """
+    return _Evaluation().run(tree, values, text)
+
+
+def spread(array: Array, shape: Shape) -> list[Node]:
+    """The entries of the array, broadcast to a shape; raises ValueError where it can't be."""
+    return list(np.broadcast_to(array, shape).reshape(-1))
+
+
+def whole_numbers(array: Array) -> list[int]:
+    """The entries of an array of labels; raises ValueError where one is no whole number from 0 on."""
+    found = [exact_constant(node) for node in array.reshape(-1)]
+    if not all(v is not None and v.denominator == 1 and v >= 0 for v in found):
+        raise ValueError
+    return [int(v) for v in found if v is not None]
+
+
+class _Evaluation:
+    """One walk over a user's tree, with the definitions that it needs."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def run(self, tree: Node, values: Mapping[str, Any], text: str | None = None, inside: bool = False) -> Array:
+        done: dict[Node, Any] = {}
+        for item in walk(tree):
+            match item:
+                case Constant():
+                    done[item] = _array([item], ())
+                case Variable(name=name):
+                    done[item] = values[name]
+                case Call():
+                    try:
+                        done[item] = self.call(item, done, values)
+                    except _Misfit as misfit:
+                        if inside:
+                            raise
+                        raise InputError(str(misfit), text, _culprit(item)) from None
+        result: Array = done[tree]
+        return result
+
+    def call(self, item: Call, done: Mapping[Node, Any], values: Mapping[str, Any]) -> Array:
+        row = TABLE[item.function]
+        bound = row.bind(item.arguments)
+        arguments = [
+            _setting(argument, values) if parameter.kind in SETTINGS - {"integer"} else done[argument]
+            for parameter, argument in bound
+        ]
+        for (parameter, argument), value in zip(bound, arguments, strict=True):
+            wanted = _DIMENSIONS.get(parameter.kind)
+            if wanted is not None and value.ndim != wanted:
+                raise _Misfit(f"{row.name} takes a {parameter.kind}", _of(argument, value))
+        if not row.arrays:
+            result = self.broadcast(row, item, arguments)
+        elif row.array:
+            shapes = [_of(a, v) for (p, a), v in zip(bound, arguments, strict=True) if p.kind in ARRAY_KINDS]
+            result = self.primitive(row, arguments, ", ".join(shapes))
+        else:
+            result = self.defined(row, bound, arguments)
+        if result.size > MAX_ENTRIES:
+            raise _Misfit(f"an array of {result.size:,} entries; at most {MAX_ENTRIES:,} are followed: {_INSTEAD}")
+        if not result.size:
+            raise _Misfit(f"an array of shape {_shape(result)} has no entries")
+        return result
+
+    def node(self, function: str, *arguments: Node, position: int = 0) -> Node:
+        self.calls += 1
+        if self.calls > MAX_CALLS:
+            raise _Misfit(f"more than {MAX_CALLS:,} operations, entry by entry: {_INSTEAD}")
+        return Call(function, arguments, position)
+
+    def broadcast(self, row: Function, item: Call, arguments: Sequence[Array]) -> Array:
+        """A row that works entry by entry."""
+        if not arguments:
+            return _array([item], ())  # pi
+        try:
+            shape = np.broadcast_shapes(*(a.shape for a in arguments))
+        except ValueError:
+            named = [_of(n, a) for n, a in zip(item.arguments, arguments, strict=True) if a.ndim]
+            raise _Misfit(UNFIT, ", ".join(named)) from None
+        if math.prod(shape) > MAX_ENTRIES:
+            return np.empty(shape, dtype=object)  # refused by its size
+        columns = [np.broadcast_to(a, shape).reshape(-1) for a in arguments]
+        return _array([self.node(row.name, *nodes, position=item.position) for nodes in zip(*columns, strict=True)], shape)
+
+    def primitive(self, row: Function, arguments: Sequence[Any], shapes: str) -> Array:
+        """A row that runs here."""
+        function: Callable[..., Array] = getattr(self, row.array)
+        try:
+            return function(*arguments)
+        except (ValueError, IndexError) as problem:
+            raise _Misfit(str(problem) or UNFIT, shapes) from None
+
+    def defined(self, row: Function, bound: Sequence[tuple[Parameter, Node]], arguments: Sequence[Any]) -> Array:
+        """A row on arrays that has a definition; a loss is reduced as its setting says."""
+        values: dict[str, Any] = {}
+        reduction = "none"
+        for (parameter, _), value in zip(bound, arguments, strict=True):
+            if parameter.kind == "trailing":
+                first = values["x"]
+                if first.shape[first.ndim - len(value) :] != value:
+                    raise _Misfit(f"the last dimensions are not {value}", _of(bound[0][1], first))
+                value = tuple(range(-len(value), 0))
+            elif parameter.kind == "reduction":
+                reduction = value
+            values[parameter.name] = value
+        try:
+            result = self.run(_decided(definition(row.name), values), values, inside=True)
+        except _Misfit as misfit:
+            shapes = ", ".join(_of(a, v) for (p, a), v in zip(bound, arguments, strict=True) if p.kind in ARRAY_KINDS)
+            raise _Misfit(misfit.reason, shapes) from None
+        if reduction == "none" or not result.ndim:
+            return result
+        total = self.total(result, (), False)
+        size = {"sum": 1, "mean": result.size, "batchmean": values["x"].shape[0]}[reduction]
+        return total if size == 1 else _array([self.node("div", total.item(), Constant(size))], ())
+
+    # -- primitives: the `array` column of the table ----------------------------------------------------------------
+
+    def fold(self, function: str, nodes: Sequence[Node]) -> Node:
+        """One node of many, as a balanced tree; whole numbers are added at once."""
+        if function == "add" and all(isinstance(n, Constant) and isinstance(n.value, int) for n in nodes):
+            return Constant(sum(n.value for n in nodes if isinstance(n, Constant)))
+        level = list(nodes)
+        while len(level) > 1:
+            pairs = [self.node(function, x, y) for x, y in zip(level[::2], level[1::2], strict=False)]
+            level = pairs + level[len(level) & ~1 :]
+        return level[0]
+
+    def reduced(self, function: str, x: Array, dim: Any, keepdim: bool) -> Array:
+        over = _axes(x, dim)
+        kept = [a for a in range(x.ndim) if a not in over]
+        rows = x.transpose([*kept, *over]).reshape(math.prod(x.shape[a] for a in kept), -1)
+        shape = tuple(1 if a in over else n for a, n in enumerate(x.shape) if keepdim or a not in over)
+        return _array([self.fold(function, row.tolist()) for row in rows], shape)
+
+    def total(self, x: Array, dim: Any, keepdim: bool) -> Array:
+        return self.reduced("add", x, dim, keepdim)
+
+    def product(self, x: Array, dim: Any, keepdim: bool) -> Array:
+        return self.reduced("mul", x, dim, keepdim)
+
+    def greatest(self, x: Array, dim: Any, keepdim: bool) -> Array:
+        return self.reduced("maximum", x, dim, keepdim)
+
+    def least(self, x: Array, dim: Any, keepdim: bool) -> Array:
+        return self.reduced("minimum", x, dim, keepdim)
+
+    def running(self, function: str, x: Array, dim: int) -> Array:
+        if not x.ndim:
+            return x
+        (axis,) = _axes(x, dim)
+        moved = np.moveaxis(x, axis, -1)
+        rows = [n for row in moved.reshape(-1, x.shape[axis]) for n in accumulate(row, lambda a, b: self.node(function, a, b))]
+        return np.moveaxis(_array(rows, moved.shape), -1, axis)
+
+    def cumsum(self, x: Array, dim: int) -> Array:
+        return self.running("add", x, dim)
+
+    def cumprod(self, x: Array, dim: int) -> Array:
+        return self.running("mul", x, dim)
+
+    def matmul(self, x: Array, y: Array) -> Array:
+        if not x.ndim or not y.ndim:
+            raise ValueError("a matrix product needs dimensions")
+        left = x[None, :] if x.ndim == 1 else x
+        right = y[:, None] if y.ndim == 1 else y
+        if left.shape[-1] != right.shape[-2]:
+            raise ValueError("")
+        batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+        (n, inner), m = left.shape[-2:], right.shape[-1]
+        rows = np.broadcast_to(left, (*batch, n, inner)).reshape(-1, n, inner)
+        columns = np.broadcast_to(right, (*batch, inner, m)).swapaxes(-1, -2).reshape(-1, m, inner)
+        if len(rows) * n * m > MAX_ENTRIES:
+            return np.empty((*batch, n, m), dtype=object)  # refused by its size
+        products = [
+            self.fold("add", [self.node("mul", a, b) for a, b in zip(row, column, strict=True)])
+            for block, others in zip(rows, columns, strict=True) for row in block for column in others
+        ]  # fmt: skip
+        shape = (*batch, *((n,) if x.ndim > 1 else ()), *((m,) if y.ndim > 1 else ()))
+        return _array(products, shape)
+
+    def stack(self, *arguments: Any) -> Array:
+        *arrays, dim = arguments
+        if len({a.shape for a in arrays}) > 1:
+            raise ValueError("the entries of a list have one shape")
+        return np.stack(arrays, axis=dim)
+
+    def cat(self, *arguments: Any) -> Array:
+        *arrays, dim = arguments
+        return np.concatenate(arrays, axis=dim)
+
+    def index(self, x: Array, places: tuple[Any, ...]) -> Array:
+        count = sum(p is not None and p is not ... for p in places)
+        if count > x.ndim:
+            hint = " (give it one with --shape, or in --at)" if not x.ndim else ""
+            raise ValueError(f"an index of {count} places is too long{hint}")
+        try:
+            found = x[as_index(places)]
+        except IndexError as problem:
+            raise ValueError(str(problem).partition(" for")[0]) from None
+        return found if isinstance(found, np.ndarray) else _array([found], ())
+
+    def t(self, x: Array) -> Array:
+        if x.ndim > 2:
+            raise ValueError("T takes at most two dimensions (see transpose)")
+        return x.T
+
+    def transpose(self, x: Array, dim0: int, dim1: int) -> Array:
+        return x.swapaxes(dim0, dim1)
+
+    def permute(self, x: Array, dims: Shape) -> Array:
+        return x.transpose(dims)
+
+    def reshape(self, x: Array, shape: Shape) -> Array:
+        return x.reshape(shape)
+
+    def flatten(self, x: Array) -> Array:
+        return x.reshape(-1)
+
+    def squeeze(self, x: Array, dim: Any) -> Array:
+        over = [a for a in _axes(x, dim) if x.shape[a] == 1]
+        return x.reshape([n for a, n in enumerate(x.shape) if a not in over])
+
+    def unsqueeze(self, x: Array, dim: int) -> Array:
+        return np.expand_dims(x, dim)
+
+    def flip(self, x: Array, dims: Shape) -> Array:
+        return np.flip(x, dims)
+
+    def diag(self, x: Array) -> Array:
+        if x.ndim == 2:
+            return x.diagonal()
+        if x.ndim != 1:
+            raise ValueError("diag takes one or two dimensions")
+        matrix = np.full((x.size, x.size), Constant(0), dtype=object)
+        np.fill_diagonal(matrix, x)
+        return matrix
+
+    def ones_like(self, x: Array) -> Array:
+        return np.full(x.shape, Constant(1), dtype=object)
+
+    def pick(self, x: Array, labels: Array) -> Array:
+        if x.ndim not in (1, 2) or labels.shape != x.shape[:-1]:
+            raise ValueError("labels take one place for each row of scores")
+        try:
+            numbers = whole_numbers(labels)
+        except ValueError:
+            raise ValueError("labels are whole numbers from 0 on") from None
+        if max(numbers) >= x.shape[-1]:
+            raise ValueError(f"label {max(numbers)} is out of range")
+        rows = x.reshape(-1, x.shape[-1])
+        return _array([row[number] for row, number in zip(rows, numbers, strict=True)], labels.shape)
+
+
+def _array(nodes: Sequence[Node], shape: Sequence[int]) -> Array:
+    array = np.empty(len(nodes), dtype=object)
+    array[:] = nodes
+    return array.reshape(shape)
+
+
+def _axes(x: Array, dim: Any) -> tuple[int, ...]:
+    """The dimensions that a setting means, counted from 0."""
+    chosen = (dim,) if isinstance(dim, int) else tuple(dim) or tuple(range(x.ndim))
+    for axis in chosen:
+        if not -max(x.ndim, 1) <= axis < max(x.ndim, 1):
+            raise ValueError(f"there is no dimension {axis}")
+    found = tuple(a % x.ndim for a in chosen) if x.ndim else ()
+    if len(set(found)) < len(found):
+        raise ValueError("a dimension is named twice")
+    return found
+
+
+def _setting(argument: Node, values: Mapping[str, Any]) -> Any:
+    return values[argument.name] if isinstance(argument, Variable) else getattr(argument, "value", None)
+
+
+def _decided(tree: Node, values: Mapping[str, Any]) -> Node:
+    """A definition with every `where` that depends on settings alone replaced by the branch they choose."""
+    numbers: dict[str, Node] = {n: Constant(v) for n, v in values.items() if isinstance(v, bool)}
+    numbers |= {n: v.item() for n, v in values.items() if isinstance(v, np.ndarray) and not v.ndim and is_constant(v.item())}
+    while isinstance(tree, Call) and tree.function == "where":
+        chosen = _truth(substitute(tree.arguments[0], numbers))
+        if chosen is None:
+            return tree
+        tree = tree.arguments[1 if chosen else 2]
+    if isinstance(tree, Call):
+        return Call(tree.function, tuple(_decided(a, values) for a in tree.arguments), tree.position)
+    return tree
+
+
+def _truth(condition: Node) -> bool | None:
+    match condition:
+        case Constant(value=bool(value)):
+            return value
+        case Call(function="eq", arguments=(x, y)) if is_constant(condition):
+            return bool(_number(x) == _number(y))
+    return None
+
+
+def _number(node: Node) -> Any:
+    match node:
+        case Call(function="inf"):
+            return math.inf
+        case Constant(value=value):
+            return value
+        case Call(function="neg", arguments=(x,)) if (value := _number(x)) is not None:
+            return -value
+    return exact_constant(node)
+
+
+def _shape(array: Array) -> str:
+    return str(tuple(map(int, array.shape)))
+
+
+def _of(node: Node, array: Array) -> str:
+    """`x has shape (2,)`, for a message."""
+    return f"{show(node, _LABEL) or 'an argument'} has shape {_shape(array)}"
+
+
+def _culprit(item: Call) -> int:
+    """Where the trouble begins: at the last operand of an operator, at the name of a function."""
+    places = [a.position for a in item.arguments]
+    return max([item.position, *places[1:]]) if item.function in _INFIX else item.position

@@ -1,0 +1,98 @@
+"""Settings of rows on arrays: literals in the text that say which dimension, which entries, which sizes.
+
+They are plain hashable values, so that a tree holds them in a `Constant`. An index is a tuple of whole numbers, slices
+(as triples), None for a new dimension, and `...`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any
+
+REDUCTIONS = ("mean", "sum", "none", "batchmean")
+_LARGEST = 1_000_000
+
+
+def integer(node: ast.expr) -> int:
+    """A whole number; ValueError says what is needed. So do the others."""
+    match node:
+        case ast.Constant(value=int(value)) if not isinstance(value, bool) and value <= _LARGEST:
+            return value
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -integer(operand)
+    raise ValueError("a whole number")
+
+
+def sizes(node: ast.expr) -> tuple[int, ...]:
+    """One whole number, or several in brackets."""
+    if isinstance(node, ast.Tuple | ast.List):
+        return tuple(integer(e) for e in node.elts)
+    return (integer(node),)
+
+
+def axes(node: ast.expr) -> tuple[int, ...] | int:
+    """One dimension, several in brackets, or None, which is all of them: ()."""
+    if isinstance(node, ast.Constant) and node.value is None:
+        return ()
+    return sizes(node) if isinstance(node, ast.Tuple | ast.List) else integer(node)
+
+
+def flag(node: ast.expr) -> bool:
+    """True or False."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        return node.value
+    raise ValueError("True or False")
+
+
+def reduction(node: ast.expr) -> str:
+    """What becomes of a loss's entries."""
+    if isinstance(node, ast.Constant) and node.value in REDUCTIONS:
+        return str(node.value)
+    raise ValueError("one of " + ", ".join(map(repr, REDUCTIONS)))
+
+
+def index(node: ast.expr) -> tuple[Any, ...]:
+    """What stands in the brackets of `x[...]`."""
+    return tuple(_place(n) for n in (node.elts if isinstance(node, ast.Tuple) else [node]))
+
+
+def _place(node: ast.expr) -> Any:
+    match node:
+        case ast.Slice(lower=lower, upper=upper, step=step):
+            ends = tuple(None if e is None else integer(e) for e in (lower, upper, step))
+            if ends[2] is not None and ends[2] < 1:
+                raise ValueError("a positive step: torch has no others")
+            return ends
+        case ast.Constant(value=value) if value is None or value is ...:
+            return value
+    try:
+        return integer(node)
+    except ValueError:
+        raise ValueError("a whole number, a slice, None or ...") from None
+
+
+READERS: MappingProxyType[str, Callable[[ast.expr], Any]] = MappingProxyType(
+    {
+        "axis": integer, "axes": axes, "trailing": sizes, "sizes": sizes, "flag": flag, "reduction": reduction, "index": index,
+    }
+)  # fmt: skip
+"""Kind of a parameter -> what reads its argument."""
+
+
+def as_index(places: tuple[Any, ...]) -> tuple[Any, ...]:
+    """An index as NumPy and torch take it."""
+    return tuple(slice(*p) if isinstance(p, tuple) else p for p in places)
+
+
+def show_index(places: tuple[Any, ...]) -> str:
+    """An index as it is written."""
+    return ", ".join(_show_place(p) for p in places)
+
+
+def _show_place(place: Any) -> str:
+    if not isinstance(place, tuple):
+        return "..." if place is ... else str(place)
+    start, stop, step = ("" if e is None else str(e) for e in place)
+    return f"{start}:{stop}" + (f":{step}" if step else "")

@@ -1,0 +1,178 @@
+"""Points as plain data: what each number takes, grids of that, and seeded samples; arrays for one format.
+
+A point is rounded to the format first, so that every party sees the float that torch sees. NumPy is imported when arrays are
+made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Literal
+
+from gradcheck_cli.errors import InputError
+from gradcheck_cli.language.tree import Call, Constant, Node
+
+if TYPE_CHECKING:
+    from gradcheck_cli.floats import Floats, Format
+
+MAX_POINTS = 5_000_000
+MAX_ENTRIES = 10_000
+"""Of one array."""
+
+ALL: Literal["all"] = "all"
+"""Stands for every finite float of the format."""
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """`linspace(first, last, n)` or `logspace(first, last, n)`, not yet an array."""
+
+    kind: Literal["linspace", "logspace"]
+    first: float
+    last: float
+    n: int
+
+    def __len__(self) -> int:
+        return self.n
+
+
+Axis = tuple[float, ...] | Space | Literal["all"]
+"""What one name takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The points of one --at: what each name takes. `grid`: every combination; otherwise the axes run side by side."""
+
+    axes: Mapping[str, Axis]
+    grid: bool
+    text: str | None = None
+
+    def count(self, format: Format) -> int:
+        """How many points this is in the format; InputError where `all` doesn't suit it, or there are too many."""
+        if ALL in self.axes.values() and format.bits > 11:
+            at = self.text.index(ALL) if self.text and ALL in self.text else None
+            raise InputError(
+                f"{ALL!r} means every float of a 16-bit dtype; {format.name} has too many: use linspace or --sample",
+                self.text,
+                at,
+            )
+        return self.bounded()
+
+    def bounded(self) -> int:
+        """How many points this is at most; InputError where that is too many."""
+        sizes = [1 << 16 if axis == ALL else len(axis) for axis in self.axes.values()]
+        count = math.prod(sizes) if self.grid else max(sizes, default=0)
+        if count > MAX_POINTS:
+            raise InputError(too_many(count), self.text, 0 if self.text else None)
+        return count
+
+    def values(self, format: Format) -> dict[str, Floats]:
+        """One array a name, of equal lengths; in a grid the first name runs slowest."""
+        import numpy as np
+
+        from gradcheck_cli.language import sampling
+
+        self.count(format)
+        arrays: list[Floats] = []
+        for axis in self.axes.values():
+            if isinstance(axis, Space):
+                space = sampling.linspace if axis.kind == "linspace" else sampling.logspace
+                arrays.append(format.round(space(axis.first, axis.last, axis.n)))
+            else:
+                arrays.append(format.every_float() if axis == ALL else format.round(axis))
+        if self.grid:
+            several = [i for i, a in enumerate(arrays) if len(a) != 1]  # an array's entries are many, and one each
+            for i, a in zip(several, np.meshgrid(*(arrays[i] for i in several), indexing="ij"), strict=True):
+                arrays[i] = a.ravel()
+        spread = np.broadcast_arrays(*arrays)
+        return {name: np.array(a, dtype=np.float64) for name, a in zip(self.axes, spread, strict=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class PointSpec:
+    """The points of one problem: those of `at` in the order given, then `sample` seeded ones.
+
+    `domain` bounds the samples (closed intervals; a name without one is unbounded). `names` are those of numbers: an input of
+    the shape (2,), as `shapes` says, has `x[0]` and `x[1]`.
+    """
+
+    at: tuple[Group, ...]
+    sample: int
+    domain: Mapping[str, tuple[float, float]]
+    seed: int
+    names: tuple[str, ...]
+    shapes: Mapping[str, Shape]
+
+    def constant(self, name: str) -> Node:
+        """An input's value as a tree, where it is the same at every point."""
+        values: list[float] = []
+        for entry in entry_names(name, self.shapes[name]):
+            found = {v for group in self.at for v in plain(group.axes[entry])}
+            if self.sample or len(found) != 1:
+                text = self.at[0].text if self.at else None
+                message = f"{name!r} holds labels, which are not drawn: give one list of whole numbers for all points"
+                raise InputError(message, text, None if text is None else 0)
+            values += found
+        nodes: list[Node] = [Constant(int(v) if v.is_integer() else v) for v in values]
+        for size in reversed(self.shapes[name]):
+            nodes = [Call("stack", (*nodes[i : i + size], Constant(0))) for i in range(0, len(nodes), size)]
+        return nodes[0]
+
+    def without(self, names: Container[str]) -> PointSpec:
+        """The same points, some inputs left out."""
+        shapes = {name: shape for name, shape in self.shapes.items() if name not in names}
+        kept = tuple(entry for name, shape in shapes.items() for entry in entry_names(name, shape))
+        groups = tuple(replace(group, axes={entry: group.axes[entry] for entry in kept}) for group in self.at)
+        return replace(self, at=groups, names=kept, shapes=shapes)
+
+    @property
+    def explicit(self) -> bool:
+        """True where the user named at least one point."""
+        return bool(self.at)
+
+    def count(self, format: Format) -> int:
+        """How many points `values` will return; raises the same InputErrors, without making them."""
+        from gradcheck_cli.language.sampling import Sampler
+
+        count = sum(group.count(format) for group in self.at) + self.sample
+        if count > MAX_POINTS:
+            raise InputError(too_many(count))
+        if self.sample:
+            Sampler(self.names, self.domain, self.seed, format)
+        return count
+
+    def values(self, format: Format) -> dict[str, Floats]:
+        """Arrays of equal length, one entry a point, in the order of `names`, rounded to the format.
+
+        Duplicate points stay.
+        """
+        import numpy as np
+
+        from gradcheck_cli.language.sampling import Sampler
+
+        self.count(format)
+        parts = [group.values(format) for group in self.at]
+        if self.sample:
+            parts.append(Sampler(self.names, self.domain, self.seed, format).values(self.sample))
+        return {name: np.concatenate([part[name] for part in parts]) for name in self.names}
+
+
+def entry_names(name: str, shape: Shape) -> list[str]:
+    """What the entries of an array are called, in order: `x[0]`, `A[1,2]`; `x` for a number."""
+    return [f"{name}[{','.join(map(str, place))}]" if place else name for place in product(*map(range, shape))]
+
+
+def plain(axis: Axis) -> tuple[float, ...]:
+    """The numbers of an axis that is given number by number."""
+    return axis if isinstance(axis, tuple) else ()
+
+
+def too_many(count: float) -> str:
+    shown = f"{int(count):,}" if math.isfinite(count) else "infinitely many"
+    return f"{shown} points are too many: at most {MAX_POINTS:,} are checked"

@@ -1,0 +1,111 @@
+"""Chains on arrays as scalar chains, and long formulas as many short stages.
+
+A stage whose value has the shape (2,) becomes the stages `z[0]` and `z[1]`; an input likewise. Everything that knows scalar
+chains then applies to one entry of the output at a time; only torch runs the chain as typed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gradcheck_cli.errors import InputError
+from gradcheck_cli.language.arrays import MAX_NODES, entries, variables_of
+from gradcheck_cli.language.parser import is_truth
+from gradcheck_cli.language.spaces import Shape, entry_names
+from gradcheck_cli.language.tree import Call, Node, Variable, variables, walk, written_size
+from gradcheck_cli.problem import Chain, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A chain entry by entry: `shapes` of all inputs and stages, `stages` under their entries' names, in order."""
+
+    chain: Chain
+    shapes: Mapping[str, Shape]
+    stages: Mapping[str, Stage]
+
+    def names(self, name: str) -> list[str]:
+        """The entries of an input or a stage."""
+        return entry_names(name, self.shapes[name])
+
+    @property
+    def inputs(self) -> list[str]:
+        return [entry for name in self.chain.inputs for entry in self.names(name)]
+
+    @property
+    def outputs(self) -> list[str]:
+        return self.names(self.chain.output)
+
+    def entry(self, output: str) -> Chain:
+        """The scalar chain of one entry of the output: what it depends on, and nothing else."""
+        used: dict[str, None] = {}
+        waiting = [output]
+        while waiting:
+            name = waiting.pop()
+            if name not in used:
+                used[name] = None
+                waiting.extend(self.stages[name].inputs if name in self.stages else ())
+        inputs = tuple(name for name in self.inputs if name in used)
+        return Chain(inputs or (self.inputs[0],), tuple(s for name, s in self.stages.items() if name in used))
+
+
+def lower(chain: Chain, shapes: Mapping[str, Shape]) -> Lowered:
+    """The chain entry by entry, its inputs having these shapes.
+
+    Raises InputError where shapes don't fit, or the result is too large to be followed.
+    """
+    values = {name: variables_of(name, shapes[name]) for name in chain.inputs}
+    found: dict[str, Shape] = {name: shapes[name] for name in chain.inputs}
+    stages: dict[str, Stage] = {}
+    for stage in chain.stages:
+        trees = entries(stage.tree, values, stage.source)
+        for name, tree in zip(entry_names(stage.name, trees.shape), trees.reshape(-1), strict=True):
+            size = sum(1 for _ in walk(tree))
+            if size > MAX_NODES:
+                message = f"an entry of {stage.name} takes {size:,} operations; at most {MAX_NODES:,} are followed"
+                raise InputError(f"{message}: check a Python function with `gradcheck function` instead", stage.source)
+            stages[name] = Stage(name, stage.expression, tree, variables(tree), stage.source)
+        found[stage.name] = tuple(map(int, trees.shape))
+        values[stage.name] = variables_of(stage.name, found[stage.name])
+    return Lowered(chain, found, stages)
+
+
+LONG = 40
+"""Nodes, written out, of a formula that is differentiated as a whole."""
+
+
+def refine(chain: Chain) -> Chain:
+    """An equal chain in which no stage is long: a long formula is cut into its operations.
+
+    SymPy's time for a derivative grows with the formula, once for each variable. Short stages are alike, hence derived once,
+    and their derivatives are accumulated in reverse. Branches of a `where` stay whole: the one not chosen may have no value.
+    """
+    if all(written_size(stage.tree) <= LONG for stage in chain.stages):
+        return chain
+    stages: list[Stage] = []
+    for stage in chain.stages:
+        stages += _cut(stage) if written_size(stage.tree) > LONG else [stage]
+    return Chain(chain.inputs, tuple(stages))
+
+
+def _cut(stage: Stage) -> Sequence[Stage]:
+    whole: set[Node] = set()
+    order = list(walk(stage.tree))
+    for item in reversed(order):
+        if isinstance(item, Call) and (item in whole or item.function == "where"):
+            whole.update(item.arguments if item in whole else item.arguments[1:])
+    done: dict[Node, Node] = {}
+    pieces: list[Stage] = []
+    for item in order:
+        done[item] = item
+        if not isinstance(item, Call):
+            continue
+        tree = done[item] = Call(item.function, tuple(done[a] for a in item.arguments), item.position)
+        names = variables(tree)
+        if names and item not in whole and not is_truth(item) and item != stage.tree:
+            piece = Stage(f"{stage.name}~{len(pieces)}", "", tree, names)
+            pieces.append(piece)
+            done[item] = Variable(piece.name, item.position)
+    final = done[stage.tree]
+    return [*pieces, Stage(stage.name, stage.expression, final, variables(final), stage.source)]

@@ -1,0 +1,86 @@
+"""Convolutions of any rank, also transposed, and their gradients, as dot products over any layer.
+
+A convolution is a sum of products input[i]*weight[w] into output[o]; which triples (o, i, w) meet is geometry. The output
+gathers them by o, the gradient of the input by i, that of the weight by w.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gradcheck_cli.shadow.layers import Cell, Layer
+
+Indices = npt.NDArray[np.int64]
+Sizes = tuple[int, ...]
+Cells = list[Cell]
+
+
+@lru_cache(maxsize=64)
+def _triples(
+    output: Sizes, inputs: Sizes, weight: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> tuple[Indices, Indices, Indices]:
+    """The triples of an ordinary convolution: flat positions in the output, the input and the weight."""
+    rank = len(stride)
+    # along each axis: the (output, kernel) pairs that hit the input, and where
+    hits = []
+    for axis in range(rank):
+        o, k = np.meshgrid(np.arange(output[2 + axis]), np.arange(weight[2 + axis]), indexing="ij")
+        i = o * stride[axis] - padding[axis] + k * dilation[axis]
+        inside = (i >= 0) & (i < inputs[2 + axis])
+        hits.append((o[inside], i[inside], k[inside]))
+    flat: list[Indices] = [np.zeros(1, dtype=np.int64) for _ in range(3)]
+    for axis, found in enumerate(hits):
+        sizes = (output[2 + axis], inputs[2 + axis], weight[2 + axis])
+        flat = [(f[:, None] * n + h[None, :]).reshape(-1) for f, h, n in zip(flat, found, sizes, strict=True)]
+    batch, channels, own = output[0], output[1], weight[1]
+    n, co, ci = (a.reshape(-1, 1) for a in np.meshgrid(np.arange(batch), np.arange(channels), np.arange(own), indexing="ij"))
+    group = co // (channels // groups)
+    space = [math.prod(s[2:]) for s in (output, inputs, weight)]
+    o = (n * channels + co) * space[0] + flat[0]
+    i = (n * inputs[1] + group * own + ci) * space[1] + flat[1]
+    w = (co * own + ci) * space[2] + flat[2]
+    return o.reshape(-1), i.reshape(-1), w.reshape(-1)
+
+
+def _geometry(bound: Mapping[str, Any], output: tuple[int, ...]) -> tuple[Indices, Indices, Indices]:
+    """The triples of the call; a transposed convolution is an ordinary one from its output to its input."""
+    inputs, weight = tuple(bound["input"].shape), tuple(bound["weight"].shape)
+    rank = len(weight) - 2
+    settings = (tuple(bound[n]) for n in ("stride", "padding", "dilation"))
+    stride, padding, dilation = (s * rank if len(s) == 1 else s for s in settings)
+    if not bound["transposed"]:
+        return _triples(output, inputs, weight, stride, padding, dilation, bound["groups"])
+    i, o, w = _triples(inputs, output, weight, stride, padding, dilation, bound["groups"])
+    return o, i, w
+
+
+def _gather(count: int, targets: Indices, a: Indices, xs: Cells, b: Indices, ys: Cells, layer: Layer) -> Cells:
+    """For each target the dot product of the xs and ys that meet there."""
+    order = np.argsort(targets, kind="stable")
+    ends = np.searchsorted(targets[order], np.arange(count + 1)).tolist()
+    left, right = [xs[i] for i in a[order].tolist()], [ys[i] for i in b[order].tolist()]
+    return [layer.dot(left[s:e], right[s:e], True) for s, e in pairwise(ends)]
+
+
+def convolve(bound: Mapping[str, Any], output: tuple[int, ...], layer: Layer, inputs: Cells, weight: Cells) -> Cells:
+    """The output's cells, without bias."""
+    o, i, w = _geometry(bound, output)
+    return _gather(math.prod(output), o, i, inputs, w, weight, layer)
+
+
+def convolve_backward(
+    bound: Mapping[str, Any], layer: Layer, grads: Cells, inputs: Cells, weight: Cells, needed: Sequence[bool]
+) -> list[Cells]:
+    """The gradients of input and weight, where they are needed."""
+    o, i, w = _geometry(bound, tuple(bound["grad_output"].shape))
+    return [
+        _gather(len(inputs), i, o, grads, w, weight, layer) if needed[0] else [],
+        _gather(len(weight), w, o, grads, i, inputs, layer) if needed[1] else [],
+    ]

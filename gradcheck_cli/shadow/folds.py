@@ -1,0 +1,218 @@
+"""Operations in which entries of different places meet: reductions, scans, contractions, sums into places.
+
+Each takes a `Fold`, the call in one layer, and returns the cells of the outputs, one list each; outputs that hold no numbers
+(indices) get none. Only functions of the layer are used, so that every layer gives them its own meaning.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, reduce
+from itertools import accumulate
+from operator import add, mul, truediv
+from typing import Any
+
+import numpy as np
+import torch
+
+from gradcheck_cli.language.functions import TABLE
+from gradcheck_cli.shadow.aten import Operation
+from gradcheck_cli.shadow.convolutions import convolve, convolve_backward
+from gradcheck_cli.shadow.layers import Cell, Layer
+from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
+
+Cells = list[Cell]
+
+
+@dataclass(slots=True)
+class Fold:
+    """One call of an operation: its row, its arguments by name, the layer to work in."""
+
+    row: Operation
+    bound: Mapping[str, Any]
+    outputs: Sequence[torch.Tensor | None]
+    memory: Memory
+    index: int
+
+    @property
+    def layer(self) -> Layer:
+        return self.memory.layers[self.index]
+
+    def cells(self, name: str) -> Cells:
+        """The entries of an argument, numbers, in order."""
+        tensor = self.bound[name]
+        cells = self.memory.read(tensor, self.index, tuple(tensor.shape))
+        if tensor.dtype is torch.bool:
+            return list(map(self.layer.real, cells))
+        given, wanted = FLOATS.get(tensor.dtype), next((FLOATS.get(o.dtype) for o in self.outputs if o is not None), None)
+        if given is not None and wanted is not None and given.bits > wanted.bits:
+            return [self.layer.convert(c, wanted) for c in cells]
+        return cells
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self.bound[name].shape)
+
+
+# -- along axes ---------------------------------------------------------------------------------------------------------
+
+
+def _total(fold: Fold) -> list[Cells]:
+    """Sums over some or all axes."""
+    cells, total = fold.cells("self"), fold.layer.total
+    return [[total([cells[i] for i in row]) for row in _rows(fold.shape("self"), _axes(fold))]]
+
+
+def _mean(fold: Fold) -> list[Cells]:
+    rows = _rows(fold.shape("self"), _axes(fold))
+    divide = fold.layer.function(TABLE["div"]) or truediv
+    count = fold.layer.number(len(rows[0]) if rows else 1, DOUBLE)
+    return [[divide(c, count) for c in _total(fold)[0]]]
+
+
+def _reduce(fold: Fold) -> list[Cells]:
+    """The step, from entry to entry, over some or all axes. Of nothing: the product 1."""
+    cells, step = fold.cells("self"), fold.row.combine(fold.layer)
+    rows = _rows(fold.shape("self"), _axes(fold))
+    one = fold.layer.scalar(1)
+    return [[reduce(step, [cells[i] for i in row]) if row else one for row in rows]]
+
+
+def _scan(fold: Fold) -> list[Cells]:
+    """The step along one axis, every intermediate result kept."""
+    cells, step = fold.cells("self"), fold.row.combine(fold.layer)
+    found: Cells = [None] * len(cells)
+    for row in _rows(fold.shape("self"), _axes(fold)):
+        for i, cell in zip(row, accumulate((cells[i] for i in row), step), strict=True):
+            found[i] = cell
+    return [found]
+
+
+def _axes(fold: Fold) -> tuple[int, ...]:
+    axes, rank = fold.bound.get("dim"), len(fold.shape("self"))
+    chosen = [axes] if isinstance(axes, int) else axes or range(rank)
+    return tuple(sorted({a % rank for a in chosen})) if rank else ()
+
+
+@lru_cache(maxsize=1024)
+def _rows(shape: tuple[int, ...], axes: tuple[int, ...]) -> list[list[int]]:
+    """The positions of the entries that meet, one list for each entry of the result."""
+    kept = [a for a in range(len(shape)) if a not in axes]
+    count = math.prod(shape[a] for a in kept)
+    if not math.prod(shape):
+        return [[] for _ in range(count)]
+    rows: list[list[int]] = np.arange(math.prod(shape)).reshape(shape).transpose([*kept, *axes]).reshape(count, -1).tolist()
+    return rows
+
+
+# -- contractions ---------------------------------------------------------------------------------------------------------
+
+
+def _product(fold: Fold) -> list[Cells]:
+    """Matrix products, with or without a batch; vectors are matrices of one row or column."""
+    left, right = (n for n in ("self", "mat2", "vec", "tensor", "other") if isinstance(fold.bound.get(n), torch.Tensor))
+    inner, columns = fold.shape(right)[-2:] if len(fold.shape(right)) > 1 else (*fold.shape(right), 1)
+    rows = fold.shape(left)[-2] if len(fold.shape(left)) > 1 else 1
+    batch = fold.shape(left)[0] if len(fold.shape(left)) > 2 else 1
+    xs, ys, dot = fold.cells(left), fold.cells(right), fold.layer.dot
+    found: Cells = []
+    for b in range(batch):
+        start, stop = b * inner * columns, (b + 1) * inner * columns
+        verticals = [ys[start + c : stop : columns] for c in range(columns)]
+        for r in range(b * rows, (b + 1) * rows):
+            row = xs[r * inner : (r + 1) * inner]
+            found += [dot(row, column) for column in verticals]
+    return [found]
+
+
+def _convolution(fold: Fold) -> list[Cells]:
+    bias = None if fold.bound["bias"] is None else fold.cells("bias")
+    (output,) = fold.outputs
+    assert output is not None
+    cells = convolve(fold.bound, tuple(output.shape), fold.layer, fold.cells("input"), fold.cells("weight"))
+    if bias is None:
+        return [cells]
+    plus = fold.layer.function(TABLE["add"]) or add
+    inner = math.prod(output.shape[2:])
+    return [[plus(c, bias[i // inner % len(bias)]) for i, c in enumerate(cells)]]
+
+
+def _convolution_backward(fold: Fold) -> list[Cells]:
+    grads = fold.cells("grad_output")
+    needed = [o is not None for o in fold.outputs]
+    found = convolve_backward(fold.bound, fold.layer, grads, fold.cells("input"), fold.cells("weight"), needed)
+    bias: Cells = []
+    if needed[2]:
+        shape = fold.shape("grad_output")
+        every = tuple(a for a in range(len(shape)) if a != 1)
+        bias = [fold.layer.total([grads[i] for i in row]) for row in _rows(shape, every)]
+    return [*found, bias]
+
+
+# -- sums into places -------------------------------------------------------------------------------------------------------
+
+
+def _meeting(fold: Fold) -> tuple[Cells, dict[int, Cells]]:
+    """The entries of `self`, and for those that indices name what is to be combined with them."""
+    bound, layer = fold.bound, fold.layer
+    name = next(n for n in ("src", "source", "values") if n in bound)
+    own, places = fold.cells("self"), torch.arange(math.prod(fold.shape("self"))).reshape(fold.shape("self"))
+    if "indices" in bound:
+        targets = places[tuple(slice(None) if i is None else i for i in bound["indices"])]
+    elif "dim" not in bound:
+        targets = places.take(bound["index"])
+    elif not places.ndim:
+        targets = places.expand(bound["index"].shape)
+    elif name == "src":
+        targets = places.gather(bound["dim"], bound["index"])
+    else:
+        targets = places.index_select(bound["dim"], bound["index"])
+    added = fold.memory.read(bound[name], fold.index, tuple(targets.shape)) if name == "values" else fold.cells(name)
+    if name == "src" and targets.shape != bound[name].shape:  # only the corner that the index covers counts
+        corner = tuple(slice(n) for n in targets.shape)
+        added = [added[i] for i in torch.arange(len(added)).reshape(fold.shape(name))[corner].reshape(-1).tolist()]
+    if bound.get("alpha", 1) != 1:
+        scale, multiply = layer.scalar(bound["alpha"]), layer.function(TABLE["mul"]) or mul
+        added = [multiply(scale, c) for c in added]
+    meeting: dict[int, Cells] = {}
+    for target, cell in zip(targets.reshape(-1).tolist(), added, strict=True):
+        meeting.setdefault(target, []).append(cell)
+    return own, meeting
+
+
+def _scatter(fold: Fold) -> list[Cells]:
+    """Adds entries to those entries of `self` that indices name, one by one."""
+    own, meeting = _meeting(fold)
+    plus = fold.layer.function(TABLE["add"]) or add
+    return [[reduce(plus, meeting[i], cell) if i in meeting else cell for i, cell in enumerate(own)]]
+
+
+def _scatter_reduce(fold: Fold) -> list[Cells]:
+    """Combines entries with those entries of `self` that indices name, or puts them in their place."""
+    own, meeting = _meeting(fold)
+    layer, kind = fold.layer, fold.bound["reduce"]
+    plus, divide = layer.function(TABLE["add"]) or add, layer.function(TABLE["div"]) or truediv
+    for place, cells in meeting.items():
+        if fold.bound["include_self"]:
+            cells.insert(0, own[place])
+        if fold.row.step:
+            own[place] = reduce(fold.row.combine(layer), cells)
+        else:
+            total = reduce(plus, cells)
+            own[place] = divide(total, layer.number(len(cells), DOUBLE)) if kind == "mean" else total
+    return [own]
+
+
+FOLDS: Mapping[str, Callable[[Fold], list[Cells]]] = {
+    "total": _total,
+    "mean": _mean,
+    "reduce": _reduce,
+    "scan": _scan,
+    "product": _product,
+    "convolution": _convolution,
+    "convolution_backward": _convolution_backward,
+    "scatter": _scatter,
+    "scatter_reduce": _scatter_reduce,
+}
+"""What the column `fold` names."""

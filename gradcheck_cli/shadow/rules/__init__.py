@@ -1,0 +1,6 @@
+"""Operations of several steps, written in torch's own simpler operations: see `registry`."""
+
+from gradcheck_cli.shadow.rules import gathers, matrices, networks, order, products, sequences, spatial, spectra
+from gradcheck_cli.shadow.rules.registry import MUTATED, RULES
+
+__all__ = ["MUTATED", "RULES", "gathers", "matrices", "networks", "order", "products", "sequences", "spatial", "spectra"]

@@ -1,0 +1,109 @@
+"""Operations of several steps, written in torch's own simpler operations, which the shadow follows in their turn.
+
+A rule takes ATen's arguments by name, as many as it uses (`**settings`: all the others), `name` where it needs the operation's,
+and `result` where it needs what torch returned (indices, pivots). It
+is mathematics, not rounding: a shift that keeps exponentials in range enters as a number, since any shift gives the same. Where
+ATen has no formula for a backward operation it is the transpose of the forward one: see `pulled`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A function and the arguments that it wants; `rest`: all the others too."""
+
+    function: Callable[..., Any]
+    wanted: frozenset[str]
+    rest: bool
+
+    def chosen(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the arguments that the function takes."""
+        return {n: v for n, v in arguments.items() if n in self.wanted or (self.rest and n not in ("result", "name"))}
+
+
+RULES: dict[str, Rule] = {}
+"""ATen's name -> rule."""
+
+MUTATED = {
+    "native_batch_norm": ("running_mean", "running_var"),
+    "_native_batch_norm_legit": ("running_mean", "running_var"),
+    "_batch_norm_with_update": ("running_mean", "running_var"),
+    "rrelu_with_noise": ("noise",),
+}
+"""Arguments that an operation overwrites with what counts as data afterwards."""
+
+
+def rule(*names: str) -> Callable[[F], F]:
+    """The rule of these operations."""
+
+    def register(function: F) -> F:
+        parameters = signature(function).parameters.values()
+        wanted = frozenset(p.name for p in parameters)
+        found = Rule(function, wanted, any(p.kind is p.VAR_KEYWORD for p in parameters))
+        RULES.update(dict.fromkeys(names, found))
+        return function
+
+    return register
+
+
+paused = _disable_current_modes
+"""What runs in this context isn't followed: it is about indices, and shifts that don't matter."""
+
+
+def number(tensor: Tensor) -> Tensor:
+    """The floats of a tensor as data, whatever its cells are."""
+    with paused():
+        return tensor.detach().clone()
+
+
+def pulled(forward: Callable[..., Any], inputs: Sequence[Tensor], *grads: Tensor | None) -> list[Tensor]:
+    """The cotangents of `inputs`: the transpose of `forward`'s derivative, applied to the cotangents of its results, through
+    the operations that `forward` is made of."""
+    with torch.enable_grad():
+        leaves = [x.detach().requires_grad_() for x in inputs]
+        results = forward(*leaves)
+        pairs = zip([results] if isinstance(results, Tensor) else results, grads, strict=True)
+        outputs, given = zip(*[(r, g) for r, g in pairs if g is not None], strict=True)
+        found = torch.autograd.grad(outputs, leaves, given, allow_unused=True)
+    return [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)]
+
+
+def scattered(grad: Tensor, move: Callable[[Tensor], Tensor], shape: Sequence[int]) -> Tensor:
+    """The transpose of an operation that only moves entries of a tensor of `shape`: each cotangent returns to where its entry
+    came from."""
+    with paused():
+        numbers = torch.arange(1, math.prod(shape) + 1, dtype=torch.float64).reshape(tuple(shape))
+        origin = move(numbers).reshape(-1).long()
+    found = grad.new_zeros(math.prod(shape) + 1).index_add(0, origin, grad.reshape(-1))
+    return found[1:].reshape(tuple(shape))
+
+
+def blurred(x: Tensor, size: Tensor | float) -> Tensor:
+    """The tensor after a detour over numbers of this size: what rounding there may have cost a stable algorithm that takes
+    another way than the rule does."""
+    with paused():
+        shift = torch.zeros_like(x.detach()) + size
+    return (x + shift) - shift
+
+
+def times(factor: float, x: Tensor) -> Tensor:
+    """The product; for a factor of 1 the tensor itself, which isn't rounded."""
+    return x if factor == 1 else x * factor
+
+
+def reduced(x: Tensor, reduction: int) -> Tensor:
+    """ATen's reductions of losses: 0 none, 1 the mean, 2 the sum."""
+    return x if reduction == 0 else x.mean() if reduction == 1 else x.sum()

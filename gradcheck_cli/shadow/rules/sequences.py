@@ -1,0 +1,88 @@
+"""Rules: attention and recurrent layers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradcheck_cli.shadow.rules.registry import number, pulled, rule
+
+
+def _scores(query: Tensor, key: Tensor, causal: bool, mask: Tensor | None, scale: float | None) -> Tensor:
+    scores = query @ key.mT * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    if causal:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+    if mask is None:
+        return scores
+    return scores.masked_fill(~mask, -math.inf) if mask.dtype is torch.bool else scores + mask
+
+
+@rule("_scaled_dot_product_flash_attention_for_cpu")
+def _attention(
+    query: Tensor, key: Tensor, value: Tensor, is_causal: bool, attn_mask: Tensor | None, scale: float | None, result: Any
+) -> tuple[Tensor, Tensor]:
+    scores = _scores(query, key, is_causal, attn_mask, scale)
+    return scores.softmax(-1) @ value, scores.logsumexp(-1).reshape(result[1].shape)
+
+
+@rule("_scaled_dot_product_flash_attention_for_cpu_backward")
+def _attention_backward(
+    grad_out: Tensor, query: Tensor, key: Tensor, value: Tensor, is_causal: bool, attn_mask: Tensor | None, scale: float | None
+) -> list[Tensor]:
+    def forward(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return _scores(q, k, is_causal, attn_mask, scale).softmax(-1) @ v
+
+    return pulled(forward, [query, key, value], grad_out)
+
+
+_LSTM = 2
+"""oneDNN's number for the only recurrent layer that torch hands to it."""
+
+
+def _lstm(
+    x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, h: Tensor, c: Tensor, reverse: bool, biases: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One layer in one direction, steps first."""
+    h, c = h.reshape(x.shape[1], -1), c.reshape(x.shape[1], -1)
+    steps: list[Tensor] = [h] * len(x)
+    for t in reversed(range(len(x))) if reverse else range(len(x)):
+        gates = x[t] @ w_ih.mT + h @ w_hh.mT
+        if biases:
+            gates = gates + (b_ih + b_hh)
+        i, f, g, o = gates.chunk(4, -1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = steps[t] = o.sigmoid() * c.tanh()
+    return torch.stack(steps), h, c
+
+
+@rule("mkldnn_rnn_layer")
+def _rnn_layer(
+    input: Tensor, weight0: Tensor, weight1: Tensor, weight2: Tensor, weight3: Tensor, hx_: Tensor, cx_: Tensor, reverse: bool,
+    mode: int, has_biases: bool, result: Any,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    assert mode == _LSTM
+    out, h, c = _lstm(input, weight0, weight1, weight2, weight3, hx_, cx_, reverse, has_biases)
+    return out, h.reshape(result[1].shape), c.reshape(result[2].shape), number(result[3])
+
+
+@rule("mkldnn_rnn_layer_backward")
+def _rnn_layer_backward(
+    input: Tensor, weight1: Tensor, weight2: Tensor, weight3: Tensor, weight4: Tensor, hx_: Tensor, cx_tmp: Tensor,
+    grad_output: Tensor | None, grad_hy: Tensor | None, grad_cy: Tensor | None, reverse: bool, mode: int, has_biases: bool,
+    result: Any,
+) -> list[Tensor]:  # fmt: skip
+    assert mode == _LSTM
+    inputs = [input, weight1, weight2, weight3, weight4, hx_, cx_tmp]
+    steps, batch = input.shape[:2]
+    shapes = ((grad_output, (steps, batch, -1)), (grad_hy, (batch, -1)), (grad_cy, (batch, -1)))
+    grads = [None if g is None else g.reshape(shape) for g, shape in shapes]
+
+    def forward(*tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, w_ih, w_hh, b_ih, b_hh, h, c = tensors
+        return _lstm(x, w_ih, w_hh, b_ih, b_hh, h, c, reverse, has_biases)
+
+    found = pulled(forward, inputs, *grads)
+    return [f.reshape(r.shape) for f, r in zip(found, result, strict=True)]

@@ -1,0 +1,76 @@
+"""Where floats leave the range of their format, while the shadow's balls don't."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import Any
+
+import torch
+from flint import arb
+
+from gradcheck_cli.floats import Format
+from gradcheck_cli.shadow.layers import Cell
+
+_FEW = 64
+"""Up to so many entries are looked at one by one, more by torch first."""
+
+
+@dataclass(slots=True)
+class Event:
+    """The first operation at which an entry's float left the range of its format."""
+
+    operation: str
+    stage: str | None
+    kind: str  # "overflow", "underflow", or "undefined" where the exact result isn't finite either
+
+
+@dataclass
+class Trace:
+    """What happened to each entry of the batch, by index, or to any entry at all, under the index 0: see `Event`. `trap`: the
+    first nan came from a factor that is exactly 0, so that the infinity it met should not have mattered."""
+
+    infinite: dict[int, Event] = field(default_factory=dict)
+    tiny: dict[int, Event] = field(default_factory=dict)
+    trap: dict[int, bool] = field(default_factory=dict)
+
+    def watch(
+        self, operation: str, stage: str | None, output: torch.Tensor, cells: Callable[[], Sequence[Cell]],
+        before: Sequence[Any], form: Format, together: bool,
+    ) -> None:  # fmt: skip
+        """Record what an operation did to its output, whose exact values are `cells()`. `before`: its arguments' cells, each a
+        list or one cell for ever. `together`: all entries count as one."""
+        suspicious = _suspicious(output, form.smallest_normal)
+        exact = cells() if suspicious else ()
+        for entry, value in suspicious:
+            cell, index = exact[entry], 0 if together else entry
+            if not isinstance(cell, arb):
+                continue
+            finite = cell.is_finite()
+            if math.isfinite(value):
+                if finite and index not in self.tiny and not cell.contains(0) and cell.abs_upper() < form.smallest_normal:
+                    self.tiny[index] = Event(operation, stage, "underflow")
+                continue
+            kind = "overflow" if finite else "undefined"
+            # together, an infinity that was meant (a mask) doesn't hide the one that wasn't
+            if index not in self.infinite or (together and finite and self.infinite[index].kind == "undefined"):
+                self.infinite[index] = Event(operation, stage, kind)
+            if math.isnan(value) and index not in self.trap:
+                self.trap[index] = any(_exact_zero(a, entry) for a in before)
+
+
+def _suspicious(output: torch.Tensor, least: float) -> list[tuple[int, float]]:
+    """The entries that are not in the normal range, with their index."""
+    if output.numel() <= _FEW:
+        return [(i, v) for i, v in enumerate(output.reshape(-1).tolist()) if not least <= abs(v) < math.inf]
+    flat = output.detach().reshape(-1)
+    size = flat.abs()
+    found = torch.nonzero(~((size >= least) & (size < math.inf))).reshape(-1)
+    return list(zip(found.tolist(), flat[found].tolist(), strict=True)) if found.numel() else []
+
+
+def _exact_zero(argument: Any, entry: int) -> bool:
+    cell = next(argument) if isinstance(argument, repeat) else argument[entry]
+    return isinstance(cell, arb) and bool(cell.is_zero())

@@ -1,0 +1,218 @@
+"""check_function: inputs by name, orders, modes, formulas, and what can't be asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from gradcheck_cli import InputError, check_function
+from tests.custom_functions import SUBJECTS
+
+BY_NAME = {s.name: s for s in SUBJECTS}
+SILU = BY_NAME["SiLU"]
+
+
+def quantities(report: Any) -> list[str]:
+    return [c.quantity for c in report.checks]
+
+
+def two(x: Tensor, y: Tensor, scale: float = 2.0) -> tuple[Tensor, dict[str, Tensor]]:
+    """Two outputs, nested, and a setting."""
+    return (x * y).sum() * scale, {"z": x.exp()}
+
+
+def flow(x: Tensor) -> Tensor:
+    """Control flow that depends on the data."""
+    for _ in range(3):
+        x = x.sin() if x.sum() > 1 else x.exp()
+    return x
+
+
+class Outside(Function):
+    """Computes outside of torch, as an extension does."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.tensor([math.sin(v) for v in x.tolist()], dtype=x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return g * ctx.saved_tensors[0].cos()
+
+
+# -- inputs -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_text_gives_points() -> None:
+    """Points by parameter name: numbers are tensors without dimensions, lists are vectors."""
+    report = check_function(torch.mul, at=["x=[1,2],y=pi", "x=[3,4],y=1"])
+    assert report.ok
+    points = [tuple(map(str, (c.point["x"], c.point["y"]))) for c in report.checks]
+    assert list(dict.fromkeys(points)) == [("[1.0, 2.0]", str(math.pi)), ("[3.0, 4.0]", "1.0")]
+
+
+def test_tensors_keep_their_dtype() -> None:
+    """What is given as a tensor is checked in its own dtype, unless another one is asked for."""
+    x = torch.tensor([0.5, 1.5], dtype=torch.float32)
+    assert {c.dtype for c in check_function(torch.sin, at={"x": x}).checks} == {"float32"}
+    assert {c.dtype for c in check_function(torch.sin, at={"x": x}, dtype="float64,bfloat16").checks} == {"float64", "bfloat16"}
+    assert {c.dtype for c in check_function(torch.sin, at={"x": [0.5, 1.5]}).checks} == {"float64"}
+
+
+def test_integer_tensors_are_handed_over() -> None:
+    """Labels and indices aren't differentiated by."""
+    entropy = BY_NAME["CrossEntropy"]
+    report = check_function(entropy.function, at=entropy.tensors())
+    assert report.ok
+    assert {c.wrt[0].partition("[")[0] for c in report.checks} == {"logits"}
+
+
+def test_settings_are_handed_over() -> None:
+    """A literal for what is no tensor; parameters with defaults stay otherwise."""
+    swish = BY_NAME["Swish"].function
+    assert check_function(swish, at="x=[1,2]", settings="beta=0.5", formula="x*sigmoid(x/2)").ok
+    assert check_function(swish, at="x=[1,2]", formula="x*sigmoid(1.5*x)").ok
+    assert check_function(torch.softmax, at="x=[1,2,3]", settings={"dim": 0}).ok
+    assert check_function(two, at="x=[1,2],y=[3,4]", settings="scale=3").ok
+
+
+def test_labels_as_a_setting() -> None:
+    """tensor([...]) makes a tensor of a literal."""
+    entropy = BY_NAME["CrossEntropy"].function
+    assert check_function(entropy, shape="logits=2,3", settings="target=tensor([2, 0])").ok
+
+
+@pytest.mark.parametrize(
+    ("function", "shape"),
+    [(torch.sin, (3,)), (lambda x, y: x @ y.t() @ x, (3, 3)), (lambda x: x if x > 0 else x**2, ())],
+    ids=["vector", "matrix", "number"],
+)
+def test_inputs_are_drawn(function: Any, shape: Sequence[int]) -> None:
+    """Without points and shapes: seeded vectors, or matrices or numbers where the function refuses these."""
+    report = check_function(function, sample=2, seed=5)
+    assert report.ok
+    assert {torch.tensor(c.point["x"]).shape for c in report.checks} == {torch.Size(shape)}
+    again = check_function(function, sample=2, seed=5)
+    assert [c.point for c in report.checks] == [c.point for c in again.checks]
+
+
+def test_outputs_of_any_nesting() -> None:
+    """Several outputs, in tuples and mappings, make one combination; the result's name is none of the parameters'."""
+    report = check_function(two, at="x=[1,2],y=[3,4]")
+    assert report.ok
+    assert quantities(report)[0] == "d<v,f0,f1z>/dx[0]"
+
+
+def test_control_flow() -> None:
+    """Each point is followed as it runs."""
+    assert check_function(flow, at=["x=[0.1,0.2]", "x=[3,4]"]).ok
+
+
+def test_a_single_number_has_both_cotangents() -> None:
+    """A missing upstream gradient is right for 1, and only for it."""
+    right = check_function(SILU.function, at="x=1.5")
+    assert quantities(right) == ["dy/dx", "d<v,y>/dx"]
+    wrong = check_function(SILU.mutants["missing upstream"], at="x=1.5")
+    assert [c.verdict.value for c in wrong.checks] == ["match", "mismatch"]
+
+
+def test_verbose_shows_the_jacobian() -> None:
+    """Every output entry by itself too."""
+    report = check_function(torch.sin, at="x=[1,2]", verbose=True)
+    assert quantities(report)[:4] == ["dy[0]/dx[0]", "dy[0]/dx[1]", "dy[1]/dx[0]", "dy[1]/dx[1]"]
+
+
+# -- what is found ------------------------------------------------------------------------------------------------------
+
+
+def test_both_formulas_and_the_slip() -> None:
+    """The worst entry has the exact formula, the one that autograd applies, and the slip."""
+    report = check_function(SILU.mutants["missing factor"], at="x=1.5")
+    check = report.checks[0]
+    assert check.cause == "formula"
+    assert check.formula == "x/(exp(x) + 2 + exp(-x)) + 1/(1 + exp(-x))"
+    assert check.autograd_formula == "(x + 1)/(1 + exp(-x))"
+    assert check.detail == "the factor 1 - sigmoid(x) is missing in the term through sigmoid(x) in x*sigmoid(x)"
+
+
+@pytest.mark.parametrize("name", ["Square", "SinSquare", "Softmax", "MatMul", "LogSumExp", "Polar", "Multiply"])
+def test_second_order(name: str) -> None:
+    """The double backward of Functions that keep inputs and outputs only is right, by inputs and upstream gradients."""
+    subject = BY_NAME[name]
+    report = check_function(subject.function, at=subject.tensors(), order=2)
+    assert report.ok, str(report)
+    assert any(q.startswith("d<w,g>/dgrad_") for q in quantities(report))
+
+
+def test_forward_mode() -> None:
+    """Forward mode is checked where it is asked for."""
+    report = check_function(torch.sin, at="x=[1,2]", mode="all")
+    assert report.ok
+    assert {c.mode for c in report.checks} == {"reverse", "forward"}
+
+
+def test_a_formula_judges_the_values() -> None:
+    """The function computes something else than it ought to: cause value."""
+    report = check_function(SILU.function, at="x=[1,2]", formula="x*tanh(x)")
+    assert {c.cause for c in report.checks if c.kind == "value"} == {"value"}
+    assert not report.ok
+
+
+def test_outside_of_torch() -> None:
+    """What computes outside of torch is undecided, and decided with a formula."""
+    point = "x=[1,2]"
+    assert check_function(Outside, at=point).verdict == "undecided"
+    assert check_function(Outside, at=point, formula="sin(x)").ok
+    wrong = type("Wrong", (Outside,), {"backward": staticmethod(lambda ctx, g: -g * ctx.saved_tensors[0].cos())})
+    assert check_function(wrong, at=point, formula="sin(x)").verdict == "mismatch"
+
+
+def test_a_function_may_print(capsys: pytest.CaptureFixture[str]) -> None:
+    """check_function itself leaves stdout alone."""
+    check_function(lambda x: print("here") or x * 2, at="x=1")  # type: ignore[func-returns-value]
+    assert "here" in capsys.readouterr().out
+
+
+# -- what can't be asked ------------------------------------------------------------------------------------------------
+
+REFUSED: list[tuple[Any, dict[str, Any], str]] = [
+    (lambda x: x.long(), {"at": "x=[1,2]"}, "returns int64 only: there is nothing to differentiate"),
+    (lambda x: None, {"at": "x=1"}, "returns no tensor"),
+    (lambda x: x[:0], {"at": "x=[1,2]"}, "returns a tensor without entries: there is nothing to differentiate"),
+    (lambda: torch.ones(2), {}, "takes no arguments: there is nothing to differentiate by"),
+    (torch.matmul, {"shape": ["x=2,3", "y=4,2"]}, "matmul fails with x (2, 3), y (4, 2): RuntimeError: mat1 and mat2 shapes"),
+    (two, {"at": "x=[1,2]"}, "the point gives no value for y"),
+    (two, {"at": {"x": [1, 2]}}, "the point gives no value for y"),
+    (two, {"at": {"x": torch.ones(2), "y": torch.ones(2), "q": torch.ones(2)}}, "'q' is not a parameter of two"),
+    (two, {"at": "x=[1,2],y=[1,2],q=1"}, "'q' is not an input"),
+    (two, {"settings": "q=1"}, "'q' is not a parameter of two (it has x, y, scale)"),
+    (two, {"settings": "scale"}, "a setting is written NAME=VALUE, such as dim=1"),
+    (two, {"settings": "scale=exit()"}, "a setting is a literal (2, 0.5, True, 'mean', (1, 2), None), or tensor([0, 2])"),
+    (torch.sin, {"at": {"x": torch.ones(2, dtype=torch.int64)}}, "no input is a floating-point tensor"),
+    (torch.sin, {"at": {"x": torch.ones(2, dtype=torch.complex64)}}, "the value of 'x' is complex"),
+    (torch.sin, {"at": {"x": object()}}, "the value of 'x' is no tensor, number or list of numbers"),
+    (torch.sin, {"order": 3}, "the order is 1 (the gradient) or 2 (its derivative too): 3"),
+    (torch.sin, {"mode": "func"}, "unknown mode 'func': choose from reverse, forward, or all"),
+    (torch.sin, {"sample": 0}, "the number of samples must be at least 1: 0"),
+    (torch.sin, {"at": "x=[1,2]", "formula": "sin(z)"}, "'z' is not an input (there is x)"),
+    (torch.sin, {"at": "x=[1,2]", "formula": "sum(x)"}, "the formula has shape (), the function's result (2,)"),
+    (two, {"at": "x=[1,2],y=[1,2]", "formula": "x"}, "a formula is for one output; here are 2"),
+    (lambda q: q.nothing, {}, "it fails at tensors of shape (3,), (3, 3), () (AttributeError"),
+    (3, {}, "int is not callable"),
+]
+
+
+@pytest.mark.parametrize(("function", "options", "text"), REFUSED, ids=lambda v: v[:40] if isinstance(v, str) else "")
+def test_refused(function: Any, options: dict[str, Any], text: str) -> None:
+    """Bad input is an InputError of one line."""
+    with pytest.raises(InputError) as caught:
+        check_function(function, **options)
+    assert text in caught.value.message
+    assert "\n" not in caught.value.message

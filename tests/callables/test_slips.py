@@ -1,0 +1,88 @@
+"""The usual slips get their name, and nothing else does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from gradcheck_cli.callables.maps import Map
+from gradcheck_cli.callables.slips import name_slips
+from tests.custom_functions import SUBJECTS
+
+BY_NAME = {s.name: s for s in SUBJECTS}
+
+NAMED = [
+    # Function, slip, input, what is said of it
+    ("Tanh", "missing upstream", "x", "the backward drops the upstream gradient"),
+    ("Softmax", "missing upstream", "x", "the backward drops the upstream gradient"),
+    ("LayerNorm", "missing upstream", "weight", "the backward drops the upstream gradient"),
+    ("Exp", "upstream twice", "x", "the backward multiplies by the upstream gradient twice"),
+    ("Sin", "upstream for input", "x", "the upstream gradient is used where the input x belongs"),
+    ("Tanh", "upstream for output", "x", "the upstream gradient is used where the output y belongs"),
+    ("Tanh", "input for output", "x", "the input x is used where the output y belongs"),
+    ("Sigmoid", "input for output", "x", "the input x is used where the output y belongs"),
+    ("ELU", "input for output", "x", "the input x is used where the output y belongs"),
+    ("Sin", "output for input", "x", "the output y is used where the input x belongs"),
+    ("Log", "output for input", "x", "the output y is used where the input x belongs"),
+    ("SinSquare", "missing inner derivative", "x", "an inner derivative is missing: that of x[0]**2 by x[0]"),
+    ("Gaussian", "missing inner derivative", "x", "an inner derivative is missing: this is the derivative by -x[0]*x[0]/2"),
+    ("SiLU", "wrong sign", "x", "the sign is wrong: autograd is -exact"),
+    ("SiLU", "sign of a term", "x", "a term has the wrong sign: the one through sigmoid(x[0]) in x[0]*sigmoid(x[0])"),
+    ("SiLU", "dropped term", "x", "a term is dropped: the one through sigmoid(x[0]) in x[0]*sigmoid(x[0])"),
+    ("SiLU", "missing factor", "x", "the factor 1 - sigmoid(x[0]) is missing in the term through sigmoid(x[0])"),
+    ("Quadratic", "dropped term", "x", "a term is dropped: the one through a[0,0]*x[0] + a[0,1]*x[1]"),
+    ("Norm", "not divided", "x", "the factor sqrt(x[0]*x[0] + x[1]*x[1] + x[2]*x[2]) is one too many"),
+    ("Mean", "sum for mean", "x", "a sum for a mean: autograd is 3 times exact"),
+    ("AveragePool", "sum for mean", "x", "a sum for a mean: autograd is 2 times exact"),
+    ("Linear", "bias mean", "bias", "a mean for a sum: autograd is 1/2 times exact"),
+    ("Affine", "missing factor", "x", "a constant factor: autograd is 1/3 times exact"),
+    ("Square", "scaled by 1.01", "x", "a constant factor: autograd is 1.01 times exact"),
+    ("Exp", "shifted index", "x", "the index is shifted by 1"),
+    ("LogSumExp", "shifted index", "x", "the index is shifted by 1 along dimension 1"),
+    ("Norm", "reversed index", "x", "the index runs backwards"),
+    ("MatMul", "transposed index", "a", "the index is transposed"),
+    ("Linear", "weight transposed", "weight", "the index is transposed"),
+    ("MatMul", "not transposed", "a", "a transposition is missing: the Jacobian is applied where its transpose belongs"),
+    ("CumulativeSum", "not reversed", "x", "a transposition is missing"),
+    ("Multiply", "swapped", "y", "this is the gradient of x: gradients are returned in the wrong order"),
+    ("Exp", "one entry", "x", "only x[1] of 3 entries is wrong"),
+    ("SiLU", "zeroed", "x", "the backward returns 0"),
+]
+
+
+def slips(name: str, function: Any) -> dict[str, str]:
+    tensors = BY_NAME[name].tensors()
+    inputs = {n: x for n, x in tensors.items() if x.is_floating_point()}
+
+    def call(leaves: Any) -> dict[str, torch.Tensor]:
+        found = function.apply(*[leaves.get(n, x) for n, x in tensors.items()])
+        return {f"y{i}": y for i, y in enumerate(found)} if isinstance(found, tuple) else {"y": found}
+
+    return name_slips(Map(inputs, call))
+
+
+@pytest.mark.parametrize(("name", "slip", "wrt", "text"), NAMED, ids=lambda v: str(v)[:20])
+def test_named(name: str, slip: str, wrt: str, text: str) -> None:
+    """The slip is named for what it is."""
+    assert slips(name, BY_NAME[name].mutants[slip])[wrt].startswith(text)
+
+
+@pytest.mark.parametrize("name", list(BY_NAME)[::3])
+def test_the_right_backward_has_none(name: str) -> None:
+    """Nothing is said of a gradient that is right."""
+    assert slips(name, BY_NAME[name].function) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "slip"), [("Hardswish", "wrong constant"), ("LayerNorm", "no means"), ("Conv1d", "kernel reversed")]
+)
+def test_unusual_slips_have_no_name(name: str, slip: str) -> None:
+    """Where nothing fits every entry at both points, nothing is said."""
+    assert slips(name, BY_NAME[name].mutants[slip]) == {}
+
+
+def test_a_function_that_is_too_large_has_none() -> None:
+    """Beyond some hundred entries nothing is tried."""
+    assert name_slips(Map({"x": torch.ones(1000, dtype=torch.float64)}, lambda x: {"y": x["x"].detach()})) == {}

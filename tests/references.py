@@ -1,0 +1,146 @@
+"""Every row on arrays, written a second time in plain Python with mpmath's numbers, apart from the table."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from mpmath import mp, mpf
+
+Numbers = Any  # an array of mpmath's numbers
+exp, log, sqrt = (np.vectorize(f, otypes=[object]) for f in (mp.exp, mp.log, mp.sqrt))
+
+SHAPES = {"x": (3,), "y": (3,), "A": (2, 3), "B": (2, 3), "W": (3, 3), "s": ()}
+
+
+def numbers(seed: int = 0) -> dict[str, Numbers]:
+    """A value in (0, 1) for every entry, exactly representable as a double."""
+    rng = np.random.default_rng(seed)
+    drawn = {name: rng.integers(1, 2**20, size=shape) / 2**20 for name, shape in SHAPES.items()}
+    return {name: np.vectorize(mpf, otypes=[object])(v) for name, v in drawn.items()}
+
+
+def moments(x: Numbers, correction: int = 1) -> Numbers:
+    mean = sum(x) / len(x)
+    return sum((v - mean) ** 2 for v in x) / (len(x) - correction)
+
+
+def by_row(function: Callable[[Numbers], Any]) -> Callable[[Numbers], Numbers]:
+    return lambda A: np.array([function(row) for row in A], dtype=object)
+
+
+def soft(x: Numbers) -> Numbers:
+    return exp(x) / sum(exp(x))
+
+
+def layer(x: Numbers) -> Numbers:
+    return (x - sum(x) / len(x)) / sqrt(moments(x, 0) + mpf(1e-5))
+
+
+def mean(x: Numbers) -> Any:
+    return sum(x.ravel()) / x.size
+
+
+CASES: list[tuple[str, str, Callable[..., Any]]] = [
+    ("stack", "[s, 2*s]", lambda s: np.array([s, 2 * s])),
+    ("stack", "stack([x, y], dim=1)", lambda x, y: np.array([[a, b] for a, b in zip(x, y, strict=True)])),
+    ("cat", "cat([A, B], dim=1)", lambda A, B: np.array([[*a, *b] for a, b in zip(A, B, strict=True)])),
+    ("index", "A[:, 1:][-1]", lambda A: np.array([A[1, 1], A[1, 2]])),
+    ("index", "x[None, ::2]", lambda x: np.array([[x[0], x[2]]])),
+    ("t", "A.T", lambda A: np.array([[A[i, j] for i in range(2)] for j in range(3)])),
+    ("transpose", "transpose(A, 0, 1)", lambda A: np.array([[A[i, j] for i in range(2)] for j in range(3)])),
+    ("permute", "permute(A, 1, 0)", lambda A: np.array([[A[i, j] for i in range(2)] for j in range(3)])),
+    ("reshape", "A.view(3, 2)", lambda A: np.array([[A[0, 0], A[0, 1]], [A[0, 2], A[1, 0]], [A[1, 1], A[1, 2]]])),
+    ("flatten", "A.flatten()", lambda A: np.array([*A[0], *A[1]])),
+    ("squeeze", "squeeze(x[None])", lambda x: x),
+    ("unsqueeze", "x.unsqueeze(0)", lambda x: np.array([list(x)])),
+    ("flip", "flip(x, 0)", lambda x: np.array([x[2], x[1], x[0]])),
+    ("diag", "diag(x)", lambda x: np.array([[x[0], 0, 0], [0, x[1], 0], [0, 0, x[2]]])),
+    ("diag", "diag(W)", lambda W: np.array([W[0, 0], W[1, 1], W[2, 2]])),
+    ("ones_like", "x*ones_like(x)", lambda x: x),
+    ("sum", "sum(A)", lambda A: sum(A.ravel())),
+    ("sum", "A.sum(dim=0, keepdim=True)", lambda A: np.array([[A[0, j] + A[1, j] for j in range(3)]])),
+    ("mean", "mean(A, dim=1)", by_row(mean)),
+    ("prod", "prod(A, dim=-1)", by_row(lambda r: r[0] * r[1] * r[2])),
+    ("cumsum", "cumsum(x, dim=0)", lambda x: np.array([x[0], x[0] + x[1], x[0] + x[1] + x[2]])),
+    ("cumprod", "cumprod(A, dim=0)", lambda A: np.array([A[0], A[0] * A[1]])),
+    ("matmul", "A @ W", lambda A, W: np.array([[sum(a[k] * W[k, j] for k in range(3)) for j in range(3)] for a in A])),
+    ("matmul", "x @ W @ y", lambda x, W, y: sum(x[i] * W[i, j] * y[j] for i in range(3) for j in range(3))),
+    ("dot", "dot(x, y)", lambda x, y: sum(a * b for a, b in zip(x, y, strict=True))),
+    ("mv", "mv(A, x)", lambda A, x: np.array([sum(a * b for a, b in zip(row, x, strict=True)) for row in A])),
+    ("mm", "mm(A, W)", lambda A, W: np.array([[sum(a[k] * W[k, j] for k in range(3)) for j in range(3)] for a in A])),
+    ("outer", "outer(x, y)", lambda x, y: np.array([[a * b for b in y] for a in x])),
+    ("trace", "trace(W)", lambda W: W[0, 0] + W[1, 1] + W[2, 2]),
+    ("linear", "F.linear(x, A, s)", lambda x, A, s: np.array([sum(a * b for a, b in zip(r, x, strict=True)) + s for r in A])),
+    ("max", "max(x)", lambda x: max(x)),
+    ("max", "A.max(dim=1).values", by_row(max)),
+    ("min", "min(x)", lambda x: min(x)),
+    ("amax", "amax(A, 0)", lambda A: np.array([max(A[0, j], A[1, j]) for j in range(3)])),
+    ("amin", "amin(A, (0, 1))", lambda A: min(A.ravel())),
+    ("norm", "norm(x)", lambda x: mp.sqrt(sum(v * v for v in x))),
+    ("norm", "norm(x - y, p=1)", lambda x, y: sum(abs(a - b) for a, b in zip(x, y, strict=True))),
+    ("norm", "norm(x, p=3)", lambda x: sum(v**3 for v in x) ** (mpf(1) / 3)),
+    ("norm", "norm(A, p=inf, dim=1)", by_row(max)),
+    ("norm", "norm(A, p=-inf, dim=1)", by_row(min)),
+    ("normalize", "normalize(A)", by_row(lambda r: r / mp.sqrt(sum(v * v for v in r)))),
+    (
+        "cosine_similarity", "cosine_similarity(A, B)",
+        lambda A, B: np.array([sum(a * b) / mp.sqrt(sum(a * a) * sum(b * b)) for a, b in zip(A, B, strict=True)]),
+    ),
+    ("var", "var(A, dim=1)", by_row(moments)),
+    ("var", "x.var(unbiased=False)", lambda x: moments(x, 0)),
+    ("std", "std(x)", lambda x: mp.sqrt(moments(x))),
+    ("layer_norm", "layer_norm(A, [3])", by_row(layer)),
+    ("layer_norm", "F.layer_norm(A, (3,), x, y)", lambda A, x, y: by_row(layer)(A) * x + y),
+    ("softmax", "softmax(A, dim=1)", by_row(soft)),
+    ("log_softmax", "log_softmax(x, dim=0)", lambda x: log(soft(x))),
+    ("softmin", "softmin(x, dim=0)", lambda x: soft(-x)),
+    ("logsumexp", "logsumexp(A, dim=1)", by_row(lambda r: mp.log(sum(exp(r))))),
+    ("logcumsumexp", "logcumsumexp(x, dim=0)", lambda x: np.array([mp.log(sum(exp(x[: i + 1]))) for i in range(3)])),
+    ("mse_loss", "mse_loss(x, y)", lambda x, y: mean((x - y) ** 2)),
+    ("mse_loss", "mse(x, y, reduction='sum')", lambda x, y: sum((x - y) ** 2)),
+    ("l1_loss", "l1(x, y, reduction='none')", lambda x, y: abs(x - y)),
+    (
+        "smooth_l1_loss", "smooth_l1(x, y, beta=0.25)",
+        lambda x, y: mean(np.array([2 * d * d if d < 0.25 else d - mpf(0.125) for d in abs(x - y)])),
+    ),
+    (
+        "huber_loss", "huber(x, y, delta=0.25)",
+        lambda x, y: mean(np.array([d * d / 2 if d < 0.25 else (d - mpf(0.125)) / 4 for d in abs(x - y)])),
+    ),
+    ("binary_cross_entropy", "bce(x, y)", lambda x, y: -mean(y * log(x) + (1 - y) * log(1 - x))),
+    (
+        "binary_cross_entropy_with_logits", "bce_with_logits(x, y)",
+        lambda x, y: -mean(y * log(1 / (1 + exp(-x))) + (1 - y) * log(1 - 1 / (1 + exp(-x)))),
+    ),
+    ("soft_margin_loss", "soft_margin(x, [1, -1, 1])", lambda x: mean(log(1 + exp(x * np.array([-1, 1, -1]))))),
+    ("kl_div", "kl_div(x, y, reduction='sum')", lambda x, y: sum(y * (log(y) - x))),
+    ("kl_div", "kl_div(A, B, reduction='batchmean', log_target=True)", lambda A, B: sum((exp(B) * (B - A)).ravel()) / 2),
+    ("poisson_nll_loss", "poisson_nll(x, y)", lambda x, y: mean(exp(x) - y * x)),
+    (
+        "poisson_nll_loss", "poisson_nll(x, y + 1, log_input=False, full=True)",
+        lambda x, y: mean(x - (y + 1) * log(x + mpf(1e-8)) + (y + 1) * log(y + 1) - y - 1 + log(2 * mp.pi * (y + 1)) / 2),
+    ),
+    ("gaussian_nll_loss", "gaussian_nll(x, y, y)", lambda x, y: mean((log(y) + (x - y) ** 2 / y) / 2)),
+    (
+        "gaussian_nll_loss", "gaussian_nll(x, y, y, full=True)",
+        lambda x, y: mean((log(y) + (x - y) ** 2 / y + mp.log(2 * mp.pi)) / 2),
+    ),
+    ("nll_loss", "nll_loss(A, [2, 0])", lambda A: -(A[0, 2] + A[1, 0]) / 2),
+    ("cross_entropy", "cross_entropy(x, 1)", lambda x: -mp.log(soft(x)[1])),
+    ("cross_entropy", "cross_entropy(A, [2, 0], reduction='sum')", lambda A: -mp.log(soft(A[0])[2]) - mp.log(soft(A[1])[0])),
+    ("pick", "pick(A, [2, 0])", lambda A: np.array([A[0, 2], A[1, 0]])),
+]  # fmt: skip
+
+
+def evaluate(reference: Callable[..., Any], values: Mapping[str, Numbers]) -> Numbers:
+    """The reference at some values; each of its parameters is an input."""
+    return np.asarray(reference(**{n: values[n][()] for n in inspect.signature(reference).parameters}), dtype=object)
+
+
+def places(name: str) -> list[tuple[str, tuple[int, ...]]]:
+    """The entries of an input: what they are called, and where they are."""
+    shape = SHAPES[name]
+    return [(f"{name}[{','.join(map(str, place))}]" if place else name, place) for place in np.ndindex(shape)]
