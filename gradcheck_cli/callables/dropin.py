@@ -207,7 +207,7 @@ class _Call:
         # Entries that share memory can't carry cells of their own: such tensors are copied.
         alone = self.followed and len({x.untyped_storage()._cdata for x in wanted}) == len(wanted)
         alone = alone and not any(0 in x.stride() for x in wanted if x.numel() > 1)
-        self.map = _Own({name: x.detach() for name, x in named.items()}, self.outputs, SEED, named if alone else {})
+        self.map = _Own({name: x.detach() for name, x in named.items()}, self.outputs, SEED, own=named if alone else {})
 
     def outputs(self, leaves: Tensors) -> dict[str, Tensor]:
         """What the function returns for these tensors: the outputs that are differentiable, or all if none is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,18 @@ from gradcheck_cli.callables.explain import explain, upstream
 from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
 from gradcheck_cli.callables.linear import Found, check_map, check_values
 from gradcheck_cli.callables.loading import Target
-from gradcheck_cli.callables.maps import Map, Row, Tensors, every_row, random_row, second, size, words
+from gradcheck_cli.callables.maps import (
+    Map,
+    Row,
+    Tensors,
+    direction_of,
+    every_row,
+    random_row,
+    second,
+    second_forward,
+    size,
+    words,
+)
 from gradcheck_cli.callables.run import Recorder
 from gradcheck_cli.callables.runs import Cells, Formula
 from gradcheck_cli.errors import InputError
@@ -145,7 +156,10 @@ class _Check:
         if "forward" in self.question.modes or has_forward_rule(self.map):
             self.take(check_map(self.map, [], self.options, mode="forward", formula=self.case.formula, point=self.point))
         if self.question.order == 2 and seen.repeatable:
-            self.second(row)
+            if "reverse" in self.question.modes:
+                self.second(row)
+            if "forward" in self.question.modes:
+                self.second_forward()
         self.recorder.add(seen.columns)
         self.note(*seen.notes)
         return self.opaque
@@ -182,6 +196,18 @@ class _Check:
             for index, detail in column.details.items():
                 if detail.cause in (Cause.FORMULA, Cause.NO_GRADIENT) and why:
                     column.details[index].text = "; ".join([*why, *([detail.text] if detail.text else [])])
+
+
+    def second_forward(self) -> None:
+        """Forward mode of forward mode."""
+        twice = second_forward(self.map, direction_of(self.map.inputs, self.question.seed))
+        try:
+            twice(twice.leaves())
+        except Exception as refusal:  # what torch.func can't do with the function
+            self.recorder.add([_refused("forward over forward", words(refusal), self.point)])
+            return
+        options = replace(self.options, seed=self.options.seed + 1)  # another direction
+        self.take(check_map(twice, [], options, mode="forward", point=self.point))
 
 
 def _refused(quantity: str, text: str, point: Mapping[str, Any]) -> Column:

@@ -186,7 +186,7 @@ class _Translation:
                 if keyword.arg in ("device", "dtype"):
                     raise self.error(f"{keyword.arg} belongs to --{keyword.arg}", keyword.value)
                 keywords[keyword.arg] = self.argument(keyword.value, depth + 1)
-        text = ast.get_source_segment(self.source, node) or name  # type: ignore[arg-type]
+        text = ast.get_source_segment(self.source, node) or name
         return Layer(name, tuple(arguments), keywords, text, self.position(node))
 
     def name(self, node: ast.AST) -> str:

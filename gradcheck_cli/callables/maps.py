@@ -22,12 +22,14 @@ class Map:
     """A function of named tensors, the same at every call.
 
     `inputs`: detached floating-point tensors, what is differentiated by; `call` takes leaves by these names and returns the
-    outputs by name. `seed`: torch's generator is seeded so before every call, and restored afterwards.
+    outputs by name. `seed`: torch's generator is seeded so before every call, and restored afterwards. `nested`: the call
+    itself runs forward mode, which only `torch.func` nests.
     """
 
     inputs: Tensors
     call: Call
     seed: int = 0
+    nested: bool = False
 
     def __call__(self, leaves: Tensors) -> dict[str, Tensor]:
         """The floating-point outputs."""
@@ -147,6 +149,13 @@ def push(
     """
     primals = {n: _copy(x) for n, x in map.inputs.items()}
     seed(primals)
+    if map.nested:
+        try:
+            both = torch.func.jvp(map, (primals,), (dict(direction),))
+            return both[0], both[1], None
+        except Exception as refusal:  # torch has no rule for the derivative of a rule
+            outputs = {name: y.detach() for name, y in map(map.leaves()).items()}
+            return outputs, dict.fromkeys(outputs), words(refusal)
     with forward_ad.dual_level():
         try:
             outputs = map({n: forward_ad.make_dual(x, direction[n]) for n, x in primals.items()})
@@ -171,6 +180,16 @@ def second(map: Map, row: Row) -> Map:
         return {f"d{row.name}/d{name}": g for name, g in pulled.gradients.items() if g is not None}
 
     return Map({**map.inputs, **cotangents}, call, map.seed)
+
+
+def second_forward(map: Map, direction: Tensors) -> Map:
+    """The derivative along a direction by forward mode, as a function of the inputs: its own is forward over forward."""
+
+    def call(leaves: Tensors) -> Tensors:
+        tangents = torch.func.jvp(map, (dict(leaves),), (dict(direction),))[1]
+        return {f"(J u of {name})": t for name, t in tangents.items()}
+
+    return replace(map, call=call, nested=True)
 
 
 def words(problem: Exception) -> str:

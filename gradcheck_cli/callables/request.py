@@ -172,9 +172,9 @@ def numbers(text: str, name: str, evaluate: Evaluate) -> Any:
     """The value of "name=value": a number, or nested lists of numbers; constant expressions are evaluated."""
     spec = parse_points(text, [name], evaluate=evaluate)
     (group,) = spec.at
-    if group.bounded() > 1:
+    if not all(isinstance(axis, tuple) for axis in group.axes.values()):
         raise InputError("one value is needed here: a number, or a list of numbers", text, len(name) + 1)
-    flat = [axis[0] for axis in group.axes.values()]
+    flat: list[Any] = [axis[0] for axis in group.axes.values() if isinstance(axis, tuple)]
     shape = spec.shapes[name]
     for size in reversed(shape):
         flat = [flat[i : i + size] for i in range(0, len(flat), size)]

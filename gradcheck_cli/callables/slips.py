@@ -113,8 +113,8 @@ def _simple(trial: Trial, name: str) -> Candidates:
     yield "the backward multiplies by the upstream gradient twice", trial.adjoint(lambda v: v * v)[name]
     yield "a transposition is missing: the Jacobian is applied where its transpose belongs", trial.tangent(name)
     largest = int(np.argmax(np.abs(exact)))
-    if exact[largest] and found[largest]:
-        factor = found[largest] / exact[largest]
+    factor = found[largest] / exact[largest] if exact[largest] else 0.0
+    if factor and math.isfinite(factor):
         yield _factor(factor, trial, name), exact * factor
 
 

@@ -64,7 +64,8 @@ def left_out(name: str, alone: Tensor) -> str:
 def _single(value: Tensor) -> Tensor:
     """Which entries have a value that no other entry has."""
     _, inverse, counts = torch.unique(value, return_inverse=True, return_counts=True)
-    return counts[inverse] == 1
+    alone: Tensor = counts[inverse] == 1
+    return alone
 
 
 def _smooth(map: Map, groups: Sequence[Sequence[str]], options: Options) -> list[bool]:
