@@ -24,7 +24,7 @@ from gradcheck_cli.callables.ties import left_out, moving_only, untied
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.problem import derivative_name
 from gradcheck_cli.report import VERDICTS, Column, Detail, Label
-from gradcheck_cli.verdict import Verdict
+from gradcheck_cli.verdict import Cause, Verdict
 
 VISIBLE = 1e-30
 """Relative errors that are worth mentioning as too small to be seen."""
@@ -97,13 +97,14 @@ class Networked:
         map = self.subject.by_layers(inputs, self.layers)
         values = {**self.subject.floats(), **{name: t for call in self.layers for name, t in call.outputs.items()}}
         found = self.judged(map, [self.row(self.outputs(map))], values)
-        by_input = {name: c for name, c in zip(map.inputs, found, strict=True)}
+        by_input = {column.wrt[0]: column for column in found}
         before = {} if guilty else self.from_the_input()
         columns = []
         for call in reversed(self.layers):
             names = [*call.outputs, *(joined(call.name, name) for name in call.parameters())]
-            parts = [by_input.pop(name) for name in names if name in by_input]
-            columns.append(_joined(_label(call), [*parts, *before.get(call.name, [])]))
+            parts = [by_input.pop(name) for name in names if name in by_input] + before.get(call.name, [])
+            if parts:
+                columns.append(_joined(_label(call), parts))
         columns += [_joined(name, [column]) for name, column in by_input.items()]
         if own or any(column.of.startswith("<v,") for column in columns):
             self.note("<v,y>: the sum of the entries of y times numbers v; <v,NAME>: of what the layer NAME returned, v seeded")
@@ -140,8 +141,7 @@ class Networked:
             rows.append(Row(_pairing(call.name), random_row(call.outputs, self.request.seed).cotangents))
         self.recorder.step("every layer by the input")
         found = self.judged(self.subject.of_layers(floats, self.layers), rows, floats)
-        count = len(floats)
-        return {call.name: found[i * count : (i + 1) * count] for i, call in enumerate(self.layers)}
+        return {call.name: [c for c in found if c.of == _pairing(call.name)] for call in self.layers}
 
     # -- some outputs -----------------------------------------------------------------------------------------------
 
@@ -217,9 +217,9 @@ class Networked:
         return Row(f"<v,{first}>", {first: cotangent})
 
     def judged(self, map: Map, rows: Sequence[Row], values: Tensors, call: Call | None = None) -> list[Column]:
-        """The columns of a map: of the network, or of one call by itself. Entries at ties are left out, and the reader is told;
-        but of a small layer each one is examined."""
-        map, kept = untied(map, values, self.options, self.options.most_entries if call else 0)
+        """The columns of a map: of the network, or of one call by itself. Entries at ties are left out if they are many, and
+        the reader is told."""
+        map, kept = untied(map, values, self.options)
         for name, alone in kept.items():
             self.note(left_out(joined(call.name if call else "", name), alone))
         point = {name: shown(t) for name, t in self.subject.arguments.items()}
@@ -233,25 +233,29 @@ class Networked:
         return [_placed(column, call) for column in columns]
 
     def blame(self, totals: Sequence[Column], own: Mapping[str, Sequence[Column]]) -> None:
-        """Name, at each mismatch of a total, the first layer whose own derivative is wrong; where none is, the innermost module
-        that is wrong although its layers are right."""
-        if not any(_wrong(column).any() for column in totals):
+        """Name, at each mismatch of a total, the first layer whose own derivative is wrong. Where none is, conventions at kinks
+        may add up to it, and nobody is to blame; else it is a module around right layers."""
+        wrong = [(column, index) for column in totals for index in np.flatnonzero(_wrong(column)).tolist()]
+        if not wrong:
             return
-        guilty = [call for call in self.layers if any(_wrong(c).any() for c in own.get(call.name, ()))]
-        if not guilty:
-            for call in self.calls:
-                if call.inner and call.name and call.outputs:
-                    self.recorder.step(f"module {call.name}")
-                    columns = self.own(call)
-                    if any(_wrong(c).any() for c in columns):
-                        self.recorder.add([_joined(_label(call), columns)])
-                        guilty = [call]
-                        break
-        stage = _label(guilty[0]) if guilty else f"{type(self.subject.module).__name__} itself"
-        for column in totals:
-            for index in np.flatnonzero(_wrong(column)).tolist():
-                detail = column.details.setdefault(index, Detail())
-                column.details[index] = replace(detail, stage=stage)
+        guilty = next((call for call in self.layers if any(_wrong(c).any() for c in own.get(call.name, ()))), None)
+        if guilty is None:
+            wrong = [(c, i) for c, i in wrong if c.details.get(i, Detail()).cause is not Cause.KINK]
+            guilty = self.around() if wrong else None
+        stage = _label(guilty) if guilty else f"{type(self.subject.module).__name__} itself"
+        for column, index in wrong:
+            column.details[index] = replace(column.details.get(index, Detail()), stage=stage)
+
+    def around(self) -> Call | None:
+        """The innermost module that is wrong by itself although its layers are right; its own derivative is reported too."""
+        for call in self.calls:
+            if call.inner and call.name and call.outputs:
+                self.recorder.step(f"module {call.name}")
+                columns = self.own(call)
+                if any(_wrong(column).any() for column in columns):
+                    self.recorder.add([_joined(_label(call), columns)])
+                    return call
+        return None
 
 
 def _pairing(layer: str) -> str:

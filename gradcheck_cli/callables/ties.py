@@ -1,6 +1,6 @@
 """Ties. A maximum of equal numbers has no derivative, and behind a ReLU, or in the background of an image, there are hundreds
 of them. Taking the limits of each would take hours, and what a whole network makes of many says nothing about autograd; so
-the numbers that meet their equals stand still, and the others are examined.
+the numbers that meet their equals stand still, and the others are examined. A few are examined too.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ import torch
 from torch import Tensor
 
 from gradcheck_cli.callables.entries import Options
-from gradcheck_cli.callables.maps import Map, Tensors, size
+from gradcheck_cli.callables.maps import Map, Tensors
 from gradcheck_cli.callables.probe import LAYERS, Probe
 from gradcheck_cli.report import Column
 from gradcheck_cli.shadow.directions import slope
 
+FEW = 16
+"""Equal numbers that are examined one by one."""
 
-def untied(map: Map, values: Tensors, options: Options, most: int) -> tuple[Map, dict[str, Tensor]]:
+
+def untied(map: Map, values: Tensors, options: Options) -> tuple[Map, dict[str, Tensor]]:
     """The map with entries that may be at a tie standing still, and for each input that is concerned which of its entries move.
 
-    `values` are the numbers that an input's entries stand for. Nothing changes in a map of at most `most` entries, nor where
-    moving equal numbers apart meets no tie.
+    `values` are the numbers that an input's entries stand for. Nothing changes where they are few, nor where moving them apart
+    meets no tie.
     """
-    if size(map.inputs) <= most:
-        return map, {}
     single = {name: _single(value) for name, value in values.items() if name in map.inputs}
     suspects = [name for name, alone in single.items() if not bool(alone.all())]
-    if not suspects or all(_smooth(map, [suspects], options)):
+    if sum(int((~single[name]).sum()) for name in suspects) <= FEW or all(_smooth(map, [suspects], options)):
         return map, {}
     smooth = _smooth(map, [[name] for name in suspects], options)
     kept = {name: single[name] for name, fine in zip(suspects, smooth, strict=True) if not fine}
@@ -42,10 +43,12 @@ def untied(map: Map, values: Tensors, options: Options, most: int) -> tuple[Map,
 
 
 def moving_only(columns: Sequence[Column], kept: Mapping[str, Tensor]) -> list[Column]:
-    """The columns without the entries that stood still."""
+    """The columns without the entries that stood still, nor columns of nothing else."""
     found = []
     for column in columns:
         alone = kept.get(column.wrt[0]) if column.wrt else None
+        if alone is not None and not bool(alone.any()):
+            continue
         if alone is not None and len(column) == alone.numel():
             column = column.pick(torch.nonzero(alone.reshape(-1)).reshape(-1).tolist())
         found.append(column)

@@ -10,7 +10,7 @@ from gradcheck_cli.callables.entries import Options
 from gradcheck_cli.callables.maps import Map
 from gradcheck_cli.callables.ties import untied
 
-VALUES = torch.tensor([1.0, 2.0, 2.0, 3.0], dtype=torch.float64)
+VALUES = torch.tensor([1.0, *[2.0] * 20, 3.0], dtype=torch.float64)
 
 
 def pooled(stride: int) -> Map:
@@ -19,17 +19,34 @@ def pooled(stride: int) -> Map:
 
 def test_equal_numbers_stand_still() -> None:
     """Where they meet in a maximum; their gradient is 0 then, and the others' is what it was."""
-    map, kept = untied(pooled(1), {"x": VALUES}, Options(), 0)
-    assert kept["x"].tolist() == [True, False, False, True]
+    map, kept = untied(pooled(1), {"x": VALUES}, Options())
+    assert kept["x"].tolist() == [True, *[False] * 20, True]
     leaves = map.leaves()
     map(leaves)["y"].sum().backward()
-    assert leaves["x"].grad.tolist() == [0, 0, 0, 1]
+    assert leaves["x"].grad.tolist() == [*[0] * 21, 1]
 
 
 def test_nothing_stands_still_without_a_tie() -> None:
-    """Equal numbers in different windows don't meet; and a small map is examined whole."""
-    assert untied(pooled(2), {"x": VALUES}, Options(), 0)[1] == {}
-    assert untied(pooled(1), {"x": VALUES}, Options(), 4)[1] == {}
+    """Equal numbers that don't meet move on, and so do a few."""
+    apart = Map({"x": VALUES}, lambda leaves: {"y": leaves["x"].exp()})
+    assert untied(apart, {"x": VALUES}, Options())[1] == {}
+    few = Map({"x": VALUES[:10]}, lambda leaves: {"y": leaves["x"].amax()})
+    assert untied(few, {"x": VALUES[:10]}, Options())[1] == {}
+
+
+def test_a_few_ties_are_examined() -> None:
+    """Each by its one-sided derivatives, like any kink."""
+    report = check_model("MaxPool1d(2)", at="x=[[1,1,2,3]]")
+    found = {c.wrt[0]: c.verdict for c in report.checks if c.kind == "local"}
+    assert list(found.values()) == ["nondifferentiable", "nondifferentiable", "match", "match"]
+
+
+def test_a_network_at_a_kink() -> None:
+    """Zeros before a ReLU: nothing is left out, no derivative is claimed, and what conventions add up to is nobody's fault."""
+    report = check_model("Linear(2, 2, bias=False) | ReLU", at="x=[0,0]")
+    assert {c.verdict for c in report.checks if c.of == "<v,1>" and c.kind == "local"} == {"nondifferentiable"}
+    assert {(c.cause, c.stage) for c in report.checks if c.verdict == "mismatch"} <= {("kink", None)}
+    assert not any("left out" in note for note in report.notes)
 
 
 def test_the_background_of_an_image() -> None:
