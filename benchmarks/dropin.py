@@ -14,11 +14,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _timing import alternating, single_core, table
-
-single_core()
-
 import torch
+from _timing import alternating, single_core, table
 from torch.autograd import gradcheck as torch_gradcheck
 
 from gradcheck_cli import gradcheck
@@ -55,6 +52,7 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[[], tuple[torch.Tensor, ...]
 
 def main() -> None:
     """Print the table."""
+    single_core()
     torch.set_num_threads(1)
     rows: list[tuple[object, ...]] = [("function", "gradcheck", "torch", "ratio")]
     for name, (function, draw) in CASES.items():

@@ -27,7 +27,7 @@ from _timing import single_core
 single_core()
 import torch
 from torch import nn
-import gradcheck_cli.callables.model
+import gradcheck_cli.networks.model
 from gradcheck_cli import check_model
 torch.set_num_threads(1)
 

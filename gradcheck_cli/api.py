@@ -247,7 +247,7 @@ def check_model(
 
     The other options are those of every check. The module itself doesn't change.
     """
-    from gradcheck_cli.callables import request
+    from gradcheck_cli.networks import request
 
     known, text = request.model(model)
     asked = request.Request(
@@ -265,7 +265,7 @@ def check_model(
         limits=Limits(_limit("rtol", rtol), _limit("atol", atol), _limit("ulps", ulps)),
     )
     _limit("timeout", timeout)
-    from gradcheck_cli.callables.model import report
+    from gradcheck_cli.networks.model import report
 
     return report(asked, strict=strict, timeout=timeout, progress=progress)
 

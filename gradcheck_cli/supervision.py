@@ -22,8 +22,8 @@ class Stopped(Exception):
 
 
 def supervise(work: Callable[[], None], stop: Callable[[], None], timeout: float, observe: Callable[[], None]) -> bool:
-    """Run `work` for at most `timeout` seconds, calling `observe` now and then; True where it came to no end in time (`stop` has
-    been called then, and the thread is left behind)."""
+    """Run `work` for at most `timeout` seconds, calling `observe` now and then; True where it came to no end in time (`stop`
+    has been called then, and the thread is left behind)."""
     thread = threading.Thread(target=work, name="gradcheck", daemon=True)
     thread.start()
     deadline = time.monotonic() + timeout

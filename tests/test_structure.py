@@ -19,7 +19,8 @@ PACKAGE = Path(gradcheck_cli.__file__).parent
 
 ORDER = (
     "errors", "floats", "language", "algebra", "problem", "lowering", "tasks", "exact", "autograd", "shadow", "verdict",
-    "report", "claims", "supervision", "computation", "stages", "callables", "engine", "api", "output", "cli", "__main__",
+    "report", "claims", "supervision", "computation", "stages", "maps", "callables", "networks", "engine",
+    "api", "suite", "output", "cli", "pytest_plugin", "__main__",
 )  # fmt: skip
 """DESIGN, section 6. A module imports from those above it, or from its own folder."""
 

@@ -103,11 +103,16 @@ def _simpler(function: str, arguments: tuple[Node, ...], call: Callable[..., Nod
 class Program:
     """`outputs` as one function of `inputs` (positional, in that order), returning a tuple.
 
-    Subtrees without a variable are computed once for each value of `key()` (for balls: the working precision).
+    Subtrees without a variable are computed once for each value of `key()` (for balls: the working precision); without a key
+    at every call.
     """
 
     def __init__(
-        self, outputs: Sequence[Node], inputs: Sequence[str], algebra: Algebra, key: Callable[[], object] = lambda: None
+        self,
+        outputs: Sequence[Node],
+        inputs: Sequence[str],
+        algebra: Algebra,
+        key: Callable[[], object] | None = lambda: None,
     ) -> None:
         expanded = [expand(o, algebra) for o in outputs]
         names: dict[Node, str] = {Variable(n): f"x{i}" for i, n in enumerate(inputs)}
@@ -164,6 +169,8 @@ class Program:
 
     def bind(self) -> Callable[..., tuple[Any, ...]]:
         """The function of the inputs at the present key (precision)."""
+        if self._key is None:
+            return self._bind()
         key = self._key()
         run = self._bound.get(key)
         if run is None:

@@ -282,6 +282,8 @@ def _sum(e: Expression, done: Mapping[Expression, Node]) -> Node:
 
 def _product(e: Expression, done: Mapping[Expression, Node]) -> Node:
     coefficient, _ = e.as_coeff_Mul()
+    if not coefficient.is_Rational:
+        raise LookupError("an infinite factor")
     if coefficient.is_Rational and coefficient < 0 and (coefficient.p == -1 or coefficient.q != 1):
         positive = -e
         return Call("neg", (done.get(positive) or to_tree(positive),))

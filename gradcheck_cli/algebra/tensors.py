@@ -7,6 +7,7 @@ Python numbers, as they would be in a user's code.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from types import MappingProxyType
@@ -98,8 +99,7 @@ class TensorAlgebra:
             if parameter.kind in ARRAY_KINDS:
                 if not given:
                     continue
-                value = self.tensor(value)
-                value = value.long() if parameter.kind == "labels" else value.detach() if parameter.kind == "data" else value
+                value = self.tensor(value).long() if parameter.kind == "labels" else self.tensor(value)
             elif not given and (value is False or value == ()):
                 continue
             if parameter.default is None and parameter.kind in ARRAY_KINDS:
@@ -107,9 +107,10 @@ class TensorAlgebra:
             else:
                 named[parameter.name] = value
         call = self.callables.get(row.name) or operation(row.name)
-        if row.parameters[0].variadic:
-            return self._call(row, positional, partial(call, positional, **named))
-        return self._call(row, positional, partial(call, *positional, **named))
+        run = partial(call, positional, **named) if row.parameters[0].variadic else partial(call, *positional, **named)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that shapes differ (they broadcast), that a variance is of one entry
+            return self._call(row, positional, run)
 
     def _call(self, row: Function, values: Sequence[Any], call: Callable[[], Any]) -> torch.Tensor:
         """Run torch's operation, and note where it cuts the graph."""

@@ -83,13 +83,14 @@ class TorchChain:
         self.output = next(entry for entry, (name, _) in self._places.items() if name == chain.output)
         self._units: dict[tuple[tuple[int, ...], Place, float], Tensor] = {}
         compiled: dict[Any, Program] = {}
+        key = (lambda: None) if shapes is None else None  # constant arrays are computed anew, so that the shadow sees them
         self._steps = []
         for stage in chain.stages:
-            key = (stage.tree, stage.inputs)
+            same = (stage.tree, stage.inputs)
             folded = fold(stage.tree)
-            if key not in compiled:
-                compiled[key] = Program([folded], variables(folded) and stage.inputs, self.algebra)
-            self._steps.append((stage, compiled[key], bool(variables(folded))))
+            if same not in compiled:
+                compiled[same] = Program([folded], variables(folded) and stage.inputs, self.algebra, key)
+            self._steps.append((stage, compiled[same], bool(variables(folded))))
 
     def of(self, output: str) -> TorchChain:
         """The same chain, differentiated at another entry of its output."""

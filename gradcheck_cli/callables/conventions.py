@@ -17,9 +17,9 @@ from flint import arb
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gradcheck_cli.callables.entries import Point
-from gradcheck_cli.callables.maps import Map, Row, Tensors, pull, subscript, unravel, words
-from gradcheck_cli.callables.runs import format_of, numpy
+from gradcheck_cli.maps.entries import Point
+from gradcheck_cli.maps.map import Map, Row, Tensors, pull, subscript, unravel, words
+from gradcheck_cli.maps.runs import format_of, numpy
 from gradcheck_cli.report import VERDICTS, Column, Detail, Label
 from gradcheck_cli.verdict import Cause, Verdict
 

@@ -19,13 +19,13 @@ from torch.autograd.gradcheck import GradcheckError as _TorchError
 from torch.autograd.gradcheck import _test_batched_grad, _test_batched_grad_forward_ad, _test_undefined_backward_mode
 
 from gradcheck_cli.callables.conventions import observe
-from gradcheck_cli.callables.entries import Options
 from gradcheck_cli.callables.explain import explain, upstream
 from gradcheck_cli.callables.inputs import shown
-from gradcheck_cli.callables.linear import Found, check_map
-from gradcheck_cli.callables.maps import Map, Row, Tensors, pull, random_row
 from gradcheck_cli.errors import GradcheckToolError, UndecidedWarning
 from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.maps.check import Found, check_map
+from gradcheck_cli.maps.entries import Options
+from gradcheck_cli.maps.map import Map, Row, Tensors, pull, random_row
 from gradcheck_cli.report import VERDICTS, Column, Report
 from gradcheck_cli.supervision import versions
 from gradcheck_cli.verdict import Verdict

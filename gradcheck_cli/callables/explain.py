@@ -8,12 +8,12 @@ import sympy
 from torch import Tensor
 
 from gradcheck_cli.algebra.symbols import Expression
-from gradcheck_cli.callables.maps import Map, Row, pull, size, subscript, unravel
-from gradcheck_cli.callables.runs import Formula, flat
 from gradcheck_cli.callables.slips import name_slips
 from gradcheck_cli.callables.written import write
 from gradcheck_cli.exact.derivative import TIDY, tidy
 from gradcheck_cli.language.tree import written_size
+from gradcheck_cli.maps.map import Map, Row, pull, size, subscript, unravel
+from gradcheck_cli.maps.runs import Formula, flat
 from gradcheck_cli.report import Column, Detail
 from gradcheck_cli.shadow.layers import Symbolic
 from gradcheck_cli.shadow.mode import Shadow

@@ -11,14 +11,19 @@ from flint import ctx
 from torch import Tensor
 
 from gradcheck_cli.algebra.program import Program
-from gradcheck_cli.callables import run
 from gradcheck_cli.callables.conventions import batching, has_forward_rule, observe, second_order
-from gradcheck_cli.callables.entries import Options
 from gradcheck_cli.callables.explain import explain, upstream
 from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
-from gradcheck_cli.callables.linear import Found, check_map, check_values
 from gradcheck_cli.callables.loading import Target
-from gradcheck_cli.callables.maps import (
+from gradcheck_cli.errors import InputError
+from gradcheck_cli.language.arrays import entries, variables_of
+from gradcheck_cli.language.parser import parse
+from gradcheck_cli.language.spaces import entry_names
+from gradcheck_cli.language.tree import Node, Variable, walk
+from gradcheck_cli.maps import recording
+from gradcheck_cli.maps.check import Found, check_map, check_values
+from gradcheck_cli.maps.entries import Options
+from gradcheck_cli.maps.map import (
     Map,
     Row,
     Tensors,
@@ -30,13 +35,8 @@ from gradcheck_cli.callables.maps import (
     size,
     words,
 )
-from gradcheck_cli.callables.run import Recorder
-from gradcheck_cli.callables.runs import Cells, Formula
-from gradcheck_cli.errors import InputError
-from gradcheck_cli.language.arrays import entries, variables_of
-from gradcheck_cli.language.parser import parse
-from gradcheck_cli.language.spaces import entry_names
-from gradcheck_cli.language.tree import Node, Variable, walk
+from gradcheck_cli.maps.recording import Recorder
+from gradcheck_cli.maps.runs import Cells, Formula
 from gradcheck_cli.problem import Limits
 from gradcheck_cli.report import VERDICTS, Column, Detail, Report
 from gradcheck_cli.shadow.layers import Layer
@@ -113,7 +113,7 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
             hint = "" if question.formula else "; --formula says what the function ought to be"
             recorder.notes.append(f"could not be followed: {', '.join(opaque)}{hint}")
 
-    return run.report("function", problem, work, strict=strict, timeout=timeout, progress=progress)
+    return recording.report("function", problem, work, strict=strict, timeout=timeout, progress=progress)
 
 
 def _described(question: Question, asked: Sequence[Case]) -> dict[str, Any]:

@@ -16,8 +16,6 @@ import numpy as np
 import torch
 from flint import arb, ctx
 
-from gradcheck_cli.callables.maps import Map, random_row
-from gradcheck_cli.callables.runs import Formula
 from gradcheck_cli.callables.trials import Trial, numbers, patterns
 from gradcheck_cli.callables.written import evaluate, family, result, upstream, write
 from gradcheck_cli.exact.truth import Ball
@@ -25,6 +23,8 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.parser import is_truth
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
+from gradcheck_cli.maps.map import Map, random_row
+from gradcheck_cli.maps.runs import Formula
 
 TRIALS = 2
 CLOSE = 1e-7

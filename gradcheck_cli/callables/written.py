@@ -16,13 +16,13 @@ from torch import Tensor
 
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.series import terms
-from gradcheck_cli.callables.maps import Map, Row, pull, subscript, unravel
-from gradcheck_cli.callables.runs import Formula, flat
 from gradcheck_cli.exact.truth import Ball
 from gradcheck_cli.floats import Format
 from gradcheck_cli.language.functions import TABLE, Function
 from gradcheck_cli.language.parser import definition, is_truth
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
+from gradcheck_cli.maps.map import Map, Row, pull, subscript, unravel
+from gradcheck_cli.maps.runs import Formula, flat
 from gradcheck_cli.shadow.directions import Directional, moving, slope
 from gradcheck_cli.shadow.layers import HULL
 from gradcheck_cli.shadow.mode import Shadow

@@ -29,8 +29,8 @@ def register(app: typer.Typer) -> None:
             str,
             typer.Argument(
                 metavar="NETWORK",
-                help="Layers of torch.nn with literal arguments, separated by |; Residual(...) is x + f(x). Or FILE.py:NAME, or "
-                "package.module:NAME: a Module, a class or a function that gives one. The file is imported, hence executed.",
+                help="Layers of torch.nn with literal arguments, separated by |; Residual(...) is x + f(x). Or FILE.py:NAME, "
+                "or package.module:NAME: a Module, a class or a function that gives one. The file is imported, hence executed.",
                 show_default=False,
             ),
         ],

@@ -144,6 +144,11 @@ def check_output(format: str, output: str) -> None:
     """InputError, before any work, where the format is unknown or the file can't be written."""
     if format not in FORMATS:
         raise InputError(f"unknown format {format!r}: choose from {', '.join(FORMATS)}")
+    check_file(output)
+
+
+def check_file(output: str) -> None:
+    """InputError where the file can't be written."""
     if output == "-":
         return
     path = Path(output).resolve()

@@ -5,6 +5,7 @@ The result is valid where the function is smooth (see `algebra.symbols`); `exact
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import sympy
@@ -16,6 +17,11 @@ from gradcheck_cli.problem import Chain, Stage
 
 TIDY = 400
 """Operations up to which a formula is tidied for display (expanding a longer one takes noticeable time)."""
+
+TERMS = 100
+"""Terms up to which a formula is multiplied out for display."""
+
+_MANY = 10**6
 
 LONGEST_CHAIN = 8
 """Stages up to which a composed formula is derived for display."""
@@ -96,7 +102,9 @@ def tidy(expression: Expression) -> str | None:
 def _tidied(expression: Expression) -> Node | None:
     forms = [expression]
     if expression.count_ops() <= TIDY:
-        forms += [sympy.expand(expression, power_exp=False, log=False, power_base=False), sympy.factor_terms(expression)]
+        if _terms(expression) <= TERMS:
+            forms.append(sympy.expand(expression, power_exp=False, log=False, power_base=False))
+        forms.append(sympy.factor_terms(expression))
     trees = []
     for form in forms:
         try:
@@ -104,6 +112,17 @@ def _tidied(expression: Expression) -> Node | None:
         except LookupError:
             continue
     return min(trees, key=_length, default=None)
+
+
+def _terms(expression: Expression) -> int:
+    """How many terms the expression would have if it were multiplied out, about; a few too many is enough to know."""
+    if expression.is_Add:
+        return sum(map(_terms, expression.args))
+    if expression.is_Mul:
+        return min(math.prod(map(_terms, expression.args)), _MANY)
+    if expression.is_Pow and expression.exp.is_Integer:
+        return min(_terms(expression.base) ** min(abs(int(expression.exp)), 64), _MANY)
+    return max((_terms(a) for a in expression.args), default=1)
 
 
 def _length(tree: Node) -> int:

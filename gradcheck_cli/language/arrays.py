@@ -170,7 +170,7 @@ class _Evaluation:
         if reduction == "none" or not result.ndim:
             return result
         total = self.total(result, (), False)
-        size = {"sum": 1, "mean": result.size, "batchmean": values["x"].shape[0]}[reduction]
+        size = result.size if reduction == "mean" else result.shape[0] if reduction == "batchmean" else 1
         return total if size == 1 else _array([self.node("div", total.item(), Constant(size))], ())
 
     # -- primitives: the `array` column of the table ----------------------------------------------------------------
@@ -205,9 +205,10 @@ class _Evaluation:
         return self.reduced("minimum", x, dim, keepdim)
 
     def running(self, function: str, x: Array, dim: int) -> Array:
-        if not x.ndim:
+        over = _axes(x, dim)
+        if not over:
             return x
-        (axis,) = _axes(x, dim)
+        (axis,) = over
         moved = np.moveaxis(x, axis, -1)
         rows = [n for row in moved.reshape(-1, x.shape[axis]) for n in accumulate(row, lambda a, b: self.node(function, a, b))]
         return np.moveaxis(_array(rows, moved.shape), -1, axis)

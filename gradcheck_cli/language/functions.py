@@ -50,7 +50,6 @@ KINDS: MappingProxyType[str, str] = MappingProxyType({
     "array": "an array of any shape",
     "vector": "an array with one dimension",
     "matrix": "an array with two dimensions",
-    "data": "an array by which torch doesn't differentiate",
     "labels": "whole numbers from 0 on, an array",
     "axis": "the number of a dimension",
     "axes": "the numbers of one or more dimensions; () for all",
@@ -61,7 +60,7 @@ KINDS: MappingProxyType[str, str] = MappingProxyType({
     "reduction": "what becomes of a loss's entries: 'mean', 'sum', 'none', or 'batchmean'",
 })  # fmt: skip
 
-ARRAY_KINDS = frozenset({"array", "vector", "matrix", "data", "labels"})
+ARRAY_KINDS = frozenset({"array", "vector", "matrix", "labels"})
 SETTINGS = frozenset({"integer", "axis", "axes", "trailing", "sizes", "index", "flag", "reduction"})
 """Kinds whose argument is a literal."""
 
@@ -377,7 +376,7 @@ ARRAYS: tuple[Function, ...] = (
          torch=_LOSSES + "normalize"),
     _row(
         "cosine_similarity", "x1: array, x2: array, dim: axis = 1, eps: number = 1e-8",
-        "sum(x1*x2, dim)/(maximum(norm(x1, 2, dim), eps)*maximum(norm(x2, 2, dim), eps))",
+        "sum(x1*x2, dim)/(maximum(norm(x1*ones_like(x2), 2, dim), eps)*maximum(norm(x2*ones_like(x1), 2, dim), eps))",
     ),
     _row(
         "var", "x: array, dim: axes = (), correction: number = 1, keepdim: flag = False",
@@ -415,8 +414,7 @@ ARRAYS: tuple[Function, ...] = (
     ),
     _row("binary_cross_entropy_with_logits", f"{_LOSS}, {_MEAN}", "(1 - target)*x - logsigmoid(x)", "bce_with_logits",
          torch=_LOSSES + "binary_cross_entropy_with_logits"),
-    _row("soft_margin_loss", f"x: array, target: data, {_MEAN}", "-logsigmoid(target*x)", "soft_margin",
-         torch=_LOSSES + "soft_margin_loss"),
+    _row("soft_margin_loss", f"{_LOSS}, {_MEAN}", "-logsigmoid(target*x)", "soft_margin", torch=_LOSSES + "soft_margin_loss"),
     _row(
         "kl_div", f"{_LOSS}, {_MEAN}, log_target: flag = False",
         "where(log_target, exp(target)*(target - x), xlogy(target, target) - target*x)", torch=_LOSSES + "kl_div",

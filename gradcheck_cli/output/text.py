@@ -189,7 +189,8 @@ class _Page:
         totals = [c for c in columns if c.kind == "total"]
         values = [c for c in columns if c.kind == "value"]
         own = [c for c in columns if c.kind == "local"]
-        for heading, group in ((["the function itself:", ""], values), ([], totals), (["each stage's own derivative:", ""], own)):
+        parts = ((["the function itself:", ""], values), ([], totals), (["each stage's own derivative:", ""], own))
+        for heading, group in parts:
             if group:
                 yield from heading
                 if group[0].title and not self.verbose:

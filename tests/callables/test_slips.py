@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from gradcheck_cli.callables.maps import Map
 from gradcheck_cli.callables.slips import name_slips
+from gradcheck_cli.maps.map import Map
 from tests.custom_functions import SUBJECTS
 
 BY_NAME = {s.name: s for s in SUBJECTS}

@@ -116,7 +116,7 @@ def test_jacobian(run: Run, engine: FakeEngine) -> None:
     assert run("jacobian", "W@x", "s*x[0]", "--at", "W=[[1,2]],x=[3,4],s=5")[0] == 0
     assert engine.problem is not None
     assert [[q.chain.output for q in task.questions] for task in engine.problem.tasks] == [["f1[0]"], ["f2"]]
-    assert ["".join(d) for d in _asked(engine.problem)] == ["W[0,0]", "W[0,1]", "x[0]", "x[1]", "s"]
+    assert ["".join(d) for d in _asked(engine.problem)] == ["W[0,0]", "W[0,1]", "x[0]", "x[1]"]
 
 
 def test_hessian(run: Run, engine: FakeEngine) -> None:

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradcheck_cli.callables.entries import Options
-from gradcheck_cli.callables.linear import Found, check_map, check_values
-from gradcheck_cli.callables.maps import Map, every_row, random_row, second
+from gradcheck_cli.maps.check import Found, check_map, check_values
+from gradcheck_cli.maps.entries import Options
+from gradcheck_cli.maps.map import Map, every_row, random_row, second
 from gradcheck_cli.report import Check
 from gradcheck_cli.verdict import Cause, Verdict
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradcheck_cli.callables.entries import Options, Point
-from gradcheck_cli.callables.forward import Forward, Values
-from gradcheck_cli.callables.maps import Map, Row
-from gradcheck_cli.callables.reverse import Reverse
-from gradcheck_cli.callables.runs import Formula
+from gradcheck_cli.maps.entries import Options, Point
+from gradcheck_cli.maps.forward import Forward, Values
+from gradcheck_cli.maps.map import Map, Row
+from gradcheck_cli.maps.reverse import Reverse
+from gradcheck_cli.maps.runs import Formula
 from gradcheck_cli.report import Column
 
 

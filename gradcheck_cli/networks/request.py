@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from gradcheck_cli.callables.layers import parse_network
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.points import Evaluate, parse_points, split
+from gradcheck_cli.networks.layers import parse_network
 from gradcheck_cli.problem import Limits, link
 
 WRT = ("input", "parameters", "all")

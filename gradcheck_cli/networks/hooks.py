@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
-from gradcheck_cli.callables.maps import Map, Tensors, seeded
+from gradcheck_cli.maps.map import Map, Tensors, seeded
 
 Loss = Callable[[Any], Tensor]
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from gradcheck_cli.callables.layers import Layer, Network
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.networks.layers import Layer, Network
 
 MAX_PARAMETERS = 5_000_000
 """Of a network given as text: about a gigabyte of balls."""

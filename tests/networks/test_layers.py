@@ -6,8 +6,8 @@ import inspect
 
 import pytest
 
-from gradcheck_cli.callables.layers import LAYERS, REFUSED, Layer, Network, parse_network
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.networks.layers import LAYERS, REFUSED, Layer, Network, parse_network
 
 
 def names(network: Network) -> list[str]:

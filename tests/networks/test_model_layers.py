@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gradcheck_cli import check_model
-from gradcheck_cli.callables.layers import LAYERS, Network, parse_network
+from gradcheck_cli.networks.layers import LAYERS, Network, parse_network
 
 Options = dict[str, Any]
 

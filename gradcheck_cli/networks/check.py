@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradcheck_cli.callables.entries import Options
 from gradcheck_cli.callables.explain import explain
-from gradcheck_cli.callables.hooks import Call, Subject, joined
 from gradcheck_cli.callables.inputs import shown
-from gradcheck_cli.callables.linear import check_map
-from gradcheck_cli.callables.maps import MAX_ROWS, Map, Row, Tensors, every_row, random_row, subscript
-from gradcheck_cli.callables.request import Request
-from gradcheck_cli.callables.run import Recorder
-from gradcheck_cli.callables.ties import left_out, moving_only, untied
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.maps.check import check_map
+from gradcheck_cli.maps.entries import Options
+from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, random_row, subscript
+from gradcheck_cli.maps.recording import Recorder
+from gradcheck_cli.networks.hooks import Call, Subject, joined
+from gradcheck_cli.networks.request import Request
+from gradcheck_cli.networks.ties import left_out, moving_only, untied
 from gradcheck_cli.problem import derivative_name
 from gradcheck_cli.report import VERDICTS, Column, Detail, Label
 from gradcheck_cli.verdict import Cause, Verdict

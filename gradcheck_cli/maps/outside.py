@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gradcheck_cli.callables.maps import Map, Tensors
+from gradcheck_cli.maps.map import Map, Tensors
 
 OUTSIDE = "numbers that left torch (.numpy(), .item(), .tolist())"
 

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from gradcheck_cli.autograd.modes import TorchChain
-from gradcheck_cli.callables import run
-from gradcheck_cli.callables.arguments import candidates
-from gradcheck_cli.callables.hooks import Call, Failed, Loss, Subject
-from gradcheck_cli.callables.layers import Network
 from gradcheck_cli.callables.loading import load
-from gradcheck_cli.callables.maps import Tensors, seeded
-from gradcheck_cli.callables.modules import build, leading, one_line
-from gradcheck_cli.callables.networks import Networked
-from gradcheck_cli.callables.request import Request
-from gradcheck_cli.callables.run import Recorder
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.maps import recording
+from gradcheck_cli.maps.map import Tensors, seeded
+from gradcheck_cli.maps.recording import Recorder
+from gradcheck_cli.networks.arguments import candidates
+from gradcheck_cli.networks.check import Networked
+from gradcheck_cli.networks.hooks import Call, Failed, Loss, Subject
+from gradcheck_cli.networks.layers import Network
+from gradcheck_cli.networks.modules import build, leading, one_line
+from gradcheck_cli.networks.request import Request
 from gradcheck_cli.problem import Chain
 from gradcheck_cli.report import Report
 from gradcheck_cli.supervision import Progress
@@ -33,7 +33,7 @@ def report(
         "model": request.text, "stages": [], "dtype": list(request.dtypes), "modes": ["reverse"], "seed": request.seed,
         "training": request.training, "wrt": request.wrt, "layer": request.layer, "neuron": request.neuron,
     }  # fmt: skip
-    return run.report(
+    return recording.report(
         "model", problem, lambda recorder: check(request, recorder, problem), strict=strict, timeout=timeout, progress=progress
     )
 

@@ -10,9 +10,9 @@ import torch
 from flint import arb
 from torch import Tensor
 
-from gradcheck_cli.callables.maps import Map, Row, Tensors, pull, push
 from gradcheck_cli.exact.truth import Ball
 from gradcheck_cli.floats import FORMATS, Floats, Format
+from gradcheck_cli.maps.map import Map, Row, Tensors, pull, push
 from gradcheck_cli.shadow.layers import Cell, Layer
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.shadow.shade import Shade

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck_cli.callables.maps import subscript, unravel
 from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
 from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.maps.map import subscript, unravel
 from gradcheck_cli.problem import Limits, derivative_name
 from gradcheck_cli.report import VERDICTS, Column, Detail, Label, decimal, interval
 from gradcheck_cli.shadow.shade import Shade

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradcheck_cli.callables.entries import Options
-from gradcheck_cli.callables.maps import Map, Tensors
-from gradcheck_cli.callables.probe import LAYERS, Probe
+from gradcheck_cli.maps.entries import Options
+from gradcheck_cli.maps.map import Map, Tensors
+from gradcheck_cli.maps.probe import LAYERS, Probe
 from gradcheck_cli.report import Column
 from gradcheck_cli.shadow.directions import slope
 

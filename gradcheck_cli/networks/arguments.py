@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradcheck_cli.callables.layers import LAYERS
-from gradcheck_cli.callables.modules import Chain, needed
-from gradcheck_cli.callables.request import Given, Shape
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.networks.layers import LAYERS
+from gradcheck_cli.networks.modules import Chain, needed
+from gradcheck_cli.networks.request import Given, Shape
 
 BATCH = 4
 """Size of the batch, where the network doesn't run on a single example; also of an input of which nothing is known."""

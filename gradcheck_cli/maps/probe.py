@@ -12,12 +12,12 @@ import numpy as np
 from flint import arb
 
 from gradcheck_cli.algebra.series import terms
-from gradcheck_cli.callables.entries import Options, Point
-from gradcheck_cli.callables.maps import Map, Row
-from gradcheck_cli.callables.runs import Cells, Formula, Runs, flat, format_of, numpy
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.exact.truth import Ball, Kind, Truth
 from gradcheck_cli.floats import Floats
+from gradcheck_cli.maps.entries import Options, Point
+from gradcheck_cli.maps.map import Map, Row
+from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
 from gradcheck_cli.shadow.directions import Directional, Precise, moving
 
 PRECISIONS = (128, 1280)

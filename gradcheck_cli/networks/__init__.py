@@ -1,0 +1,1 @@
+"""Networks: layers by themselves and in their place. `gradcheck model`."""
