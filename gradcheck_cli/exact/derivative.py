@@ -121,7 +121,7 @@ def _terms(expression: Expression) -> int:
     if expression.is_Mul:
         return min(math.prod(map(_terms, expression.args)), _MANY)
     if expression.is_Pow and expression.exp.is_Integer:
-        return min(_terms(expression.base) ** min(abs(int(expression.exp)), 64), _MANY)
+        return int(min(_terms(expression.base) ** min(abs(int(expression.exp)), 64), _MANY))
     return max((_terms(a) for a in expression.args), default=1)
 
 

@@ -189,7 +189,11 @@ class _Page:
         totals = [c for c in columns if c.kind == "total"]
         values = [c for c in columns if c.kind == "value"]
         own = [c for c in columns if c.kind == "local"]
-        parts = ((["the function itself:", ""], values), ([], totals), (["each stage's own derivative:", ""], own))
+        parts: tuple[tuple[list[Item], list[Column]], ...] = (
+            (["the function itself:", ""], values),
+            ([], totals),
+            (["each stage's own derivative:", ""], own),
+        )
         for heading, group in parts:
             if group:
                 yield from heading
