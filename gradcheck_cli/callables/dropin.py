@@ -25,7 +25,7 @@ from gradcheck_cli.errors import GradcheckToolError, UndecidedWarning
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.maps.check import Found, check_map
 from gradcheck_cli.maps.entries import Options
-from gradcheck_cli.maps.map import Map, Row, Tensors, pull, random_row
+from gradcheck_cli.maps.map import Map, Row, Tensors, pull, random_row, size
 from gradcheck_cli.report import VERDICTS, Column, Report
 from gradcheck_cli.supervision import versions
 from gradcheck_cli.verdict import Verdict
@@ -286,6 +286,10 @@ def _judge(call: _Call, asked: _Asked) -> str:
     if any((column.verdicts == _UNDECIDED).any() for column in columns):
         opaque = ", ".join(dict.fromkeys(name for one in found for name in one.opaque))
         return f"{opaque} can't be followed" if opaque else "the exact derivative could not be certified"
+    entries = size(map.inputs)
+    if entries > Options().most_entries:
+        least = max(one.sensitivity for one in found)
+        print(f"gradcheck: {entries:,} entries by directions; an error of one above {least:.1g} (relative) would have shown")
     judged = any((column.verdicts != _OUTSIDE).any() for column in columns)
     return "" if judged or not columns else "it has no real value here"
 
