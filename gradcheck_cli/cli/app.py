@@ -17,6 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from gradcheck_cli.cli import chain, function, functions, grad, hessian, jacobian, mixed, model
+from gradcheck_cli.cli import run as suite
 from gradcheck_cli.cli.options import CONTEXT, Outcome, write
 from gradcheck_cli.errors import InputError
 
@@ -27,7 +28,7 @@ app = typer.Typer(
     epilog="\b\nExit codes: 0 all passed, 1 a mismatch, 2 bad input, 3 nothing failed but something is undecided\n"
     "or nothing was checked, 70 internal error.",
 )  # fmt: skip
-for module in (chain, mixed, grad, jacobian, hessian, function, model, functions):
+for module in (chain, mixed, grad, jacobian, hessian, function, model, suite, functions):
     module.register(app)
 
 
@@ -103,8 +104,10 @@ def run(arguments: list[str]) -> int:
 def shield(arguments: list[str]) -> list[str]:
     """The arguments with a blank before every expression that starts with a dash, so that it isn't taken for an option.
 
-    A word that looks like an option with a slip (-strict, --stict) is left alone, or refused.
+    A word that looks like an option with a slip (-strict, --stict) is left alone, or refused. `run` takes no expressions.
     """
+    if arguments[:1] == ["run"]:
+        return arguments
     if "--" in arguments:
         end = arguments.index("--")
         return [*shield(arguments[:end]), *arguments[end:]]

@@ -1,13 +1,34 @@
-"""The Report as one JSON object (DESIGN, section 7)."""
+"""The Report, or the outcomes of a suite, as one JSON object (DESIGN, section 7)."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.report import Report
+if TYPE_CHECKING:
+    from gradcheck_cli.report import Report
+    from gradcheck_cli.suite.run import Suite
+
+SUITE_SCHEMA = 1
 
 
 def render(report: Report, **settings: Any) -> str:
     """Valid JSON (no NaN or Infinity); the settings of other formats change nothing."""
     return json.dumps(report.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def render_suite(suite: Suite) -> str:
+    """The same of a suite: its outcomes, each with its report, how many there are of each status, and what is known."""
+    found = {
+        "schema": SUITE_SCHEMA,
+        "command": "run",
+        "exit_code": suite.exit_code,
+        "seconds": round(suite.seconds, 3),
+        "asked": suite.asked,
+        "counts": suite.counts,
+        "known": sorted(suite.comparison.known),
+        "mended": list(suite.comparison.mended),
+        "notes": [*suite.notes, *([suite.failure] if suite.failure else [])],
+        "outcomes": [outcome.to_dict() for outcome in suite.outcomes],
+    }
+    return json.dumps(found, indent=1, allow_nan=False)

@@ -1,0 +1,289 @@
+"""`gradcheck run`: files of checks, many at a time."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gradcheck_cli.cli.options import Outcome, add, check_file, write
+from gradcheck_cli.errors import InputError
+from gradcheck_cli.output import SUITE_FORMATS, suite_renderer
+
+if TYPE_CHECKING:
+    from gradcheck_cli.suite.execute import Outcome as Finished
+    from gradcheck_cli.suite.run import Plan, Suite
+    from gradcheck_cli.suite.settings import Settings
+    from gradcheck_cli.suite.spec import Spec
+
+EXAMPLE = "example.gradcheck.toml"
+INTERRUPTED = 130
+TEXT = "text"
+PULSE = 10.0
+"""Seconds between two lines that tell how far the run is, where there is no terminal."""
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+LEAST_MEMORY = 1 << 29
+"""Bytes: torch and SymPy alone take half of that."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+
+    @add(
+        app,
+        "run",
+        """
+        Run the checks of spec files, many at a time.
+
+        A spec is a TOML file of [[check]] tables (--init writes an example). Of a folder, every .toml below it is one, but for
+        pyproject.toml. Without PATH, [tool.gradcheck] of pyproject.toml says what is run.
+
+        Every check runs in a process of its own kind: one that hangs, crashes or eats memory is undecided, and the others go
+        on. The exit code is 1 where a check failed.
+        """,
+        "run checks/",
+        "run checks/ -k \"relu and not 'second order'\" --workers 4",
+        "run checks/ --results results.jsonl --resume",
+        "run checks/ --format junit:report.xml --format github",
+        "run checks/ --baseline known.jsonl --update-baseline",
+    )
+    def run(
+        paths: Annotated[
+            list[str] | None, typer.Argument(metavar="PATH", help="Spec files, or folders of them.", show_default=False)
+        ] = None,
+        init: Annotated[bool, typer.Option("--init", help=f"Write a commented example, to PATH or {EXAMPLE}.")] = False,
+        expression: Annotated[
+            str | None,
+            typer.Option("-k", metavar="EXPRESSION", help="Only checks whose file::name holds these words; and, or, not, ( )."),
+        ] = None,
+        list_: Annotated[bool, typer.Option("--list", help="Show which checks would run, and run none.")] = False,
+        last_failed: Annotated[
+            bool, typer.Option("--last-failed", help="Only what didn't pass in the run before (see --results).")
+        ] = False,
+        fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
+        workers: Annotated[
+            int | None, typer.Option(metavar="N", help="Checks at a time. [the cores; of a cluster, all that it has]")
+        ] = None,
+        backend: Annotated[
+            str,
+            typer.Option(
+                metavar="threading|loky|dask|ray",
+                help="joblib's backend: threads or processes that wait for the checks, or a cluster.",
+            ),
+        ] = "threading",
+        scheduler: Annotated[
+            str | None, typer.Option(metavar="ADDRESS", help="Of a Dask or Ray cluster: tcp://10.0.0.1:8786.")
+        ] = None,
+        results: Annotated[
+            Path | None,
+            typer.Option(metavar="FILE", help="Write each outcome to FILE as it comes, as JSON Lines. [.gradcheck/last.jsonl]"),
+        ] = None,
+        resume: Annotated[bool, typer.Option("--resume", help="Go on: what the results hold isn't run again.")] = False,
+        timeout: Annotated[
+            float | None, typer.Option(metavar="SECONDS", help="For each check that doesn't say its own. [120]")
+        ] = None,
+        memory: Annotated[
+            str | None, typer.Option(metavar="SIZE", help="For each worker, such as 512M or 2G; none: no bound. [4G]")
+        ] = None,
+        format: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="NAME[:FILE]",
+                help=f"How the result is written: {TEXT}, {', '.join(SUITE_FORMATS)}; repeat it for more. [{TEXT}]",
+            ),
+        ] = None,
+        baseline: Annotated[
+            Path | None,
+            typer.Option(metavar="FILE", help="What is known to be wrong, as --update-baseline or --results wrote it."),
+        ] = None,
+        update_baseline: Annotated[
+            bool, typer.Option("--update-baseline", help="Write what doesn't pass to the baseline: it is known from now on.")
+        ] = False,
+        no_python: Annotated[
+            bool, typer.Option("--no-python", help="Refuse checks that import code: functions, and models from files.")
+        ] = False,
+        strict: Annotated[bool, typer.Option("--strict", help="An imprecise derivative fails too.")] = False,
+        verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every report of what didn't pass, in full.")] = False,
+        quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the last line.")] = False,
+        color: Annotated[
+            bool | None, typer.Option("--color/--no-color", help="Colours. [on a terminal]", show_default=False)
+        ] = None,
+    ) -> Outcome | None:
+        if init:
+            return _init(paths or [])
+        targets = _targets(format or [])
+        from gradcheck_cli.suite import settings
+        from gradcheck_cli.suite.run import Plan, collect, refuse_code
+        from gradcheck_cli.suite.selection import select
+
+        found = settings.find(Path.cwd())
+        every = _collected(paths or [], found, collect)
+        specs = select(every, expression)
+        if no_python or found.run.get("no-python", False):
+            refuse_code(specs)
+        if list_:
+            return Outcome("\n".join(spec.id for spec in specs), 0 if specs else 3)
+        known = baseline or (found.folder / found.run["baseline"] if "baseline" in found.run else None)
+        plan = Plan(
+            workers=_positive("workers", workers or found.run.get("workers")),
+            backend=backend,
+            scheduler=scheduler,
+            strict=strict or found.run.get("strict", False),
+            fail_fast=fail_fast,
+            results=results,
+            resume=resume,
+            last_failed=last_failed,
+            baseline=known,
+            update=update_baseline,
+            **_bounds(timeout or found.run.get("timeout"), memory or found.run.get("memory")),
+        )
+        if update_baseline:
+            check_file(str(known))
+        return _run(specs, every, plan, targets, verbose=verbose, quiet=quiet, color=color)
+
+
+def _run(
+    specs: Sequence[Spec], every: Sequence[Spec], plan: Plan, targets: Sequence[tuple[str, str]], *, verbose: bool, quiet: bool,
+    color: bool | None,
+) -> Outcome:  # fmt: skip
+    """Run, write every format, and leave what goes to stdout."""
+    from gradcheck_cli.suite import run as suite
+
+    with _progress(not quiet) as observe:
+        result = suite.run(specs, plan, observe, every)
+    code = INTERRUPTED if result.interrupted else result.exit_code
+    terminal = sys.stdout.isatty()
+    colored = color if color is not None else terminal and not os.environ.get("NO_COLOR")
+    settings = {"verbose": verbose, "quiet": quiet, "color": colored,
+                "width": shutil.get_terminal_size().columns if terminal else None}  # fmt: skip
+    shown = []
+    files = [(name, _render(name, result, settings), file) for name, file in targets]
+    if result.updated is not None:
+        files.append(("", result.updated, str(plan.baseline)))
+    for _, text, file in files:
+        if file == "-":
+            shown.append(text)
+            continue
+        try:
+            write(text, file)
+        except InputError as problem:  # what was found is worth more than this file
+            print(f"gradcheck: error: {problem}", file=sys.stderr)
+            code = code or 2
+    return Outcome("\n".join(shown), code)
+
+
+def _render(name: str, suite: Suite, settings: dict[str, Any]) -> str:
+    if name == TEXT:
+        from gradcheck_cli.output import summary
+
+        return summary.render(suite, **settings)
+    return suite_renderer(name)(suite)
+
+
+# -- options ------------------------------------------------------------------------------------------------------------
+
+
+def _targets(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Formats and their files; text goes to stdout where nothing else does."""
+    found = []
+    for text in texts:
+        name, _, file = text.partition(":")
+        if name not in (TEXT, *SUITE_FORMATS):
+            raise InputError(f"unknown format {name!r}: choose from {', '.join((TEXT, *SUITE_FORMATS))}", text, 0)
+        check_file(file or "-")
+        found.append((name, file or "-"))
+    return found if any(file == "-" for _, file in found) else [*found, (TEXT, "-")]
+
+
+def _collected(paths: Sequence[str], settings: Settings, collect: Callable[..., tuple[Spec, ...]]) -> tuple[Spec, ...]:
+    if paths:
+        return collect(paths, settings.defaults)
+    if not settings.paths:
+        message = "nothing to run: give spec files or folders, or paths in [tool.gradcheck] of pyproject.toml"
+        raise InputError(f"{message} (--init writes an example)")
+    return collect(settings.paths, settings.defaults, settings.folder)
+
+
+def _positive(name: str, value: int | None) -> int | None:
+    if value is not None and value < 1:
+        raise InputError(f"the number of {name} must be at least 1: {value}")
+    return value
+
+
+def _bounds(timeout: float | None, memory: str | None) -> dict[str, Any]:
+    """Those of the plan that were given."""
+    given: dict[str, Any] = {}
+    if timeout is not None:
+        if not 0 < timeout < 1e9:
+            raise InputError(f"timeout must be a positive number of seconds: {timeout}")
+        given["timeout"] = float(timeout)
+    if memory is not None:
+        size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", memory.strip(), re.IGNORECASE)
+        if size is None and memory != "none":
+            raise InputError("a size is a number with a unit, such as 512M or 2G, or none", memory, 0)
+        given["memory"] = None if size is None else int(float(size[1]) * _UNITS[size[2].upper()])
+        if size is not None and given["memory"] < LEAST_MEMORY:
+            raise InputError("a worker needs at least 512M", memory, 0)
+    return given
+
+
+def _init(paths: Sequence[str]) -> Outcome:
+    """Write the example; never over a file."""
+    path = Path(paths[0] if paths else EXAMPLE)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(resources.files("gradcheck_cli.suite").joinpath(EXAMPLE).read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise InputError(f"can't write the example: {problem.strerror or problem}", str(path), 0) from None
+    return Outcome(f"{path} is written; gradcheck run {path}")
+
+
+# -- progress -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _progress(wanted: bool) -> Iterator[Callable[[Finished, int, int], None] | None]:
+    """A bar on stderr where that is a terminal, else a line for each check that isn't a match, and one now and then."""
+    if not wanted:
+        yield None
+    elif sys.stderr.isatty():
+        from gradcheck_cli.cli.progress import progress
+
+        with progress() as bar:
+            assert bar is not None
+            yield _Bar(bar)
+    else:
+        yield _Lines()
+
+
+class _Bar:
+    def __init__(self, draw: Callable[[int, int, str], None]) -> None:
+        self.draw = draw
+        self.wrong = 0
+
+    def __call__(self, outcome: Finished, done: int, total: int) -> None:
+        self.wrong += outcome.status != "passed"
+        self.draw(done, total, f"{self.wrong:,} not passed" if self.wrong else "checks")
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+
+    def __call__(self, outcome: Finished, done: int, total: int) -> None:
+        if not outcome.plain:
+            print(f"[{done}/{total}] {outcome.status}: {outcome.spec_id}: {outcome.found}", file=sys.stderr, flush=True)
+            self.last = time.monotonic()
+        elif time.monotonic() - self.last > PULSE or done == total:
+            print(f"[{done}/{total}]", file=sys.stderr, flush=True)
+            self.last = time.monotonic()

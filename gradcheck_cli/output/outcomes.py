@@ -1,0 +1,119 @@
+"""What every format of a suite says of an outcome: text without control characters, bounded, and paths that a CI finds."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradcheck_cli.suite.execute import FAILED, PASSED, UNDECIDED, Outcome
+from gradcheck_cli.verdict import Cause, Verdict
+
+if TYPE_CHECKING:
+    from gradcheck_cli.suite.run import Suite
+
+LINE, SUMMARY, PAGE = 400, 4_000, 20_000
+"""Characters of a headline, a summary and an explanation that are shown."""
+
+ROOTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR", "WORKSPACE")
+"""Where GitHub, GitLab and Jenkins say that the repository is: their pages want paths from there."""
+
+
+def printable(text: str, limit: int = PAGE) -> str:
+    r"""`text` with what can't be seen as `\x1b`, but for line feeds, and at most `limit` characters of it."""
+    shown = "".join(c if c.isprintable() or c == "\n" else _visible(c) for c in text[: limit + 1].replace("\r\n", "\n"))
+    return shown if len(text) <= limit else f"{shown[:limit]}... ({len(text):,} characters)"
+
+
+def line(text: str, limit: int = LINE) -> str:
+    """`printable` on one line."""
+    return printable(" ".join(text[: 4 * limit].split()), limit)
+
+
+def headline(outcome: Outcome) -> str:
+    """One line: what was found and where, and what was expected instead if that wasn't a match."""
+    instead = outcome.status != PASSED and outcome.expected != Verdict.MATCH
+    words = [f"{outcome.found}, where {outcome.expected} was expected" if instead else outcome.found]
+    worst = _worst(outcome)
+    reason = outcome.error or (worst.get("detail") if outcome.verdict == Verdict.UNDECIDED else None)
+    words += [reason.partition("\n")[0]] if reason else _numbers(worst)
+    return line(": ".join(words))
+
+
+def explanation(outcome: Outcome) -> str:
+    """The report as the command prints it, or the error of the check; the headline where there is neither."""
+    return printable((outcome.error or outcome.text or "").strip()) or headline(outcome)
+
+
+def summary(outcome: Outcome) -> str:
+    """The headline and, in a few lines that need no fixed width, why: the error of the check, or what is known of the worst
+    entry: its blame, both formulas, and the sentence of its verdict or cause."""
+    if outcome.error:
+        return printable(f"{outcome.found}: {outcome.error.strip()}", SUMMARY)
+    worst = _worst(outcome)
+    head, detail = headline(outcome), worst.get("detail") or ""
+    lines = [head] if detail in head else [head, detail]
+    if worst.get("autograd_formula"):
+        lines += [f"exact: {worst['formula']}", f"{_party(worst)}: {worst['autograd_formula']}"]
+    if worst:
+        lines.append((Cause(worst["cause"]) if worst["cause"] else Verdict(worst["verdict"])).sentence)
+    return printable("\n".join(lines), SUMMARY)
+
+
+def location(file: str) -> str:
+    """The path from the repository's root (where a CI names one, else the working directory), with slashes."""
+    path = Path(os.path.abspath(file))
+    root = os.path.abspath(next((os.environ[name] for name in ROOTS if os.environ.get(name)), "."))
+    return printable(path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()).replace("\n", "\\n")
+
+
+def known(suite: Suite) -> list[Outcome]:
+    """What didn't pass, but is in the baseline, the worst first."""
+    found = (o for o in suite.outcomes if o.spec_id in suite.comparison.known)
+    return sorted(found, key=lambda outcome: outcome.severity, reverse=True)
+
+
+def tally(suite: Suite) -> str:
+    """`5 checks: 1 failed, 1 known, 3 passed (1 mended)`; what failed or is undecided as before is only counted as known."""
+    counts = Counter(outcome.status for outcome in suite.new)
+    mended = f" ({len(suite.comparison.mended):,} mended)" if suite.comparison.mended else ""
+    parts = {
+        FAILED: counts[FAILED],
+        UNDECIDED: counts[UNDECIDED],
+        "known": len(suite.comparison.known),
+        f"{PASSED}{mended}": suite.counts.get(PASSED, 0),
+        "not run": suite.asked - len(suite.outcomes),
+    }
+    listed = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
+    return f"{suite.asked:,} check{'s' * (suite.asked != 1)}: {listed or 'nothing was checked'}"
+
+
+def _worst(outcome: Outcome) -> Mapping[str, Any]:
+    """The worst entry of an outcome's report, if any isn't a match."""
+    return next(iter(outcome.report["checks"]), {}) if outcome.report else {}
+
+
+def _numbers(check: Mapping[str, Any]) -> list[str]:
+    """Where an entry stands, and its two numbers if it has them."""
+    if not check:
+        return []
+    point = ", ".join(f"{name} = {value}" for name, value in (check.get("inputs") or check["point"]).items())
+    where = f"{check['quantity']} at {point}" if point else check["quantity"]
+    if check["exact"] is None and check["verdict"] == Verdict.UNDECIDED:
+        return [where]
+    return [where, f"exact {_number(check['exact'])}, {_party(check)} {_number(check['autograd'])}"]
+
+
+def _party(check: Mapping[str, Any]) -> str:
+    """Whose number and formula are judged."""
+    return "autograd" if check.get("claim") is None else "claimed"
+
+
+def _number(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
+def _visible(c: str) -> str:
+    return c.encode("unicode_escape").decode()

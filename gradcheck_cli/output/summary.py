@@ -1,0 +1,64 @@
+"""A suite for a reader at a terminal: what isn't a plain match, the worst first, then counts and time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.text import Text
+
+from gradcheck_cli.output.outcomes import explanation, headline, line, tally
+from gradcheck_cli.output.page import Grid, draw
+from gradcheck_cli.suite.execute import FAILED, PASSED, UNDECIDED, Outcome
+from gradcheck_cli.suite.run import Suite
+
+SHOWN = 50
+"""Outcomes of a kind that are shown without --verbose."""
+
+KNOWN, MENDED = "known", "mended"
+_STYLES = {FAILED: "bold red", UNDECIDED: "magenta", KNOWN: "yellow", MENDED: "bold green", PASSED: "green"}
+
+Item = str | Text | Grid
+
+
+def render(
+    suite: Suite, *, verbose: bool = False, quiet: bool = False, color: bool = False, width: int | None = None
+) -> str:
+    """The text, without a last newline. `quiet` leaves the last line; `verbose` shows every report in full."""
+    items: list[Item] = [] if quiet else list(_items(suite, verbose))
+    return draw([*items, _last(suite)], color=color, width=width)
+
+
+def _items(suite: Suite, verbose: bool) -> Iterator[Item]:
+    comparison = suite.comparison
+    rest = sorted((o for o in suite.outcomes if o.status == PASSED and not o.plain), key=lambda o: o.severity, reverse=True)
+    groups = (
+        (FAILED, [o for o in suite.new if o.status == FAILED]),
+        (UNDECIDED, [o for o in suite.new if o.status == UNDECIDED]),
+        (KNOWN, [o for o in suite.outcomes if o.spec_id in comparison.known]),
+        (MENDED, [o for o in suite.outcomes if o.spec_id in comparison.mended]),
+        (PASSED, [o for o in rest if o.spec_id not in comparison.mended]),
+    )
+    for word, outcomes in groups:
+        yield from _group(word, outcomes, verbose)
+    yield from (f"note: {note}" for note in suite.notes)
+    if suite.failure is not None:
+        yield Text(suite.failure, style="bold red")
+
+
+def _group(word: str, outcomes: Sequence[Outcome], verbose: bool) -> Iterator[Item]:
+    shown = outcomes if verbose else outcomes[:SHOWN]
+    for outcome in shown:
+        yield Text.assemble((word, _STYLES[word]), f" {outcome.file}:{outcome.line}: {line(outcome.name, 120)}")
+        yield f"  {headline(outcome)}"
+        if verbose and word in (FAILED, UNDECIDED):
+            yield from (f"    {text}".rstrip() for text in explanation(outcome).splitlines())
+    if len(shown) < len(outcomes):
+        yield f"... {len(outcomes) - len(shown):,} more {word} (--verbose shows all)"
+    if outcomes:
+        yield ""
+
+
+def _last(suite: Suite) -> Text:
+    """`12 checks: 1 failed, 1 known, 10 passed (2 mended) in 3.4 s`"""
+    words = f"{'interrupted: ' if suite.interrupted else ''}{tally(suite)} in {suite.seconds:.1f} s"
+    return Text(words, style=_STYLES[{0: PASSED, 3: UNDECIDED}.get(suite.exit_code, FAILED)])

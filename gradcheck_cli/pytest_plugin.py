@@ -1,0 +1,184 @@
+"""The pytest plugin. It imports neither torch nor SymPy (nor rich, nor NumPy) before a check runs.
+
+- Files called `*.gradcheck.toml` are collected: each check of such a spec is a test, which fails where it is undecided, too.
+  What [tool.gradcheck] in pyproject.toml says of defaults, time, strictness and code holds.
+- The fixture `gradcheck` has a method for each check_* function; a report that fails fails the test.
+- A test marked `gradcheck(points=..., dtype=..., ...)` returns what is to be checked.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gradcheck_cli.errors import InputError, VerdictError
+
+if TYPE_CHECKING:
+    from gradcheck_cli.report import Report
+    from gradcheck_cli.suite.execute import Outcome
+    from gradcheck_cli.suite.spec import Spec
+
+SUFFIX = ".gradcheck.toml"
+NO_PYTHON = "gradcheck_no_python"
+
+MARKER = (
+    "gradcheck(points=None, kind=None, **options): the test returns a function of tensors, an expression (or several, a chain) "
+    "or a Problem, whose gradient is checked. points: a number of samples, or what `at` takes; kind: chain, mixed, grad, "
+    "jacobian, hessian, function or model; options: those of check_*."
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    says = "refuse checks of spec files that import code: functions, and models from files"
+    parser.addini(NO_PYTHON, says, type="bool", default=False)
+    parser.getgroup("gradcheck").addoption("--gradcheck-no-python", action="store_true", dest=NO_PYTHON, help=says)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", MARKER)
+
+
+# -- spec files ---------------------------------------------------------------------------------------------------------
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SpecFile | None:
+    if file_path.name.endswith(SUFFIX):
+        return SpecFile.from_parent(parent, path=file_path)
+    return None
+
+
+class SpecFile(pytest.File):
+    """A spec: a test for each of its checks."""
+
+    def collect(self) -> Iterator[SpecItem]:
+        from gradcheck_cli.suite import settings
+        from gradcheck_cli.suite.spec import load
+
+        try:
+            project = settings.find(self.config.rootpath)
+            specs = load(self.path, self.nodeid, project.defaults)
+        except InputError as problem:
+            raise self.CollectError(str(problem)) from None
+        refused = self.config.getini(NO_PYTHON) or self.config.getoption(NO_PYTHON) or project.run.get("no-python")
+        for spec in specs:
+            if refused and spec.executes:
+                raise self.CollectError(f"{self.nodeid}:{spec.line}: this check imports {spec.target}, which is refused")
+            limits = {name: project.run[name] for name in ("timeout", "strict") if name in project.run}
+            yield SpecItem.from_parent(self, name=spec.name, spec=spec, limits=limits)
+
+
+class SpecItem(pytest.Item):
+    """One check of a spec."""
+
+    def __init__(self, *, spec: Spec, limits: Mapping[str, Any], **given: Any) -> None:
+        super().__init__(**given)
+        self.spec = spec
+        self.limits = limits
+        self.add_marker("gradcheck")
+
+    def runtest(self) -> None:
+        from gradcheck_cli.suite.execute import execute
+
+        outcome = execute(self.spec, self.path, **self.limits)
+        if outcome.status != "passed":
+            raise _Failed(outcome)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        if isinstance(excinfo.value, _Failed):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.path, self.spec.line - 1, self.name
+
+
+class _Failed(Exception):
+    """A check of a spec that didn't pass: its headline and report, or its error."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        from gradcheck_cli.output.outcomes import explanation, headline, summary
+
+        super().__init__(summary(outcome) if outcome.error else f"{headline(outcome)}\n\n{explanation(outcome)}")
+
+
+# -- within Python tests ------------------------------------------------------------------------------------------------
+
+
+class Gradcheck:
+    """The check_* functions, each raising VerdictError unless everything passed. They return the Report."""
+
+    def __getattr__(self, kind: str) -> Any:
+        __tracebackhide__ = True
+        check = _twin(kind, AttributeError)
+
+        @functools.wraps(check)
+        def checked(*arguments: Any, **options: Any) -> Report:
+            __tracebackhide__ = True
+            report: Report = check(*arguments, **options)
+            if not report.ok:
+                raise VerdictError(str(report))
+            return report
+
+        return checked
+
+
+@pytest.fixture(scope="session")
+def gradcheck() -> Gradcheck:
+    """The check_* functions of gradcheck (`gradcheck.chain("2*x", at="x=1")`); a report that doesn't pass fails the test."""
+    return Gradcheck()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    """What a marked test returns is checked, as a part of its call."""
+    marker, test = pyfuncitem.get_closest_marker("gradcheck"), pyfuncitem.obj
+    if marker is not None:
+
+        @functools.wraps(test)
+        def checked(**arguments: Any) -> None:
+            __tracebackhide__ = True
+            returned = test(**arguments)
+            try:
+                report = _check(returned, *marker.args, **marker.kwargs)
+            except InputError as problem:
+                pytest.fail(str(problem), pytrace=False)
+            if not report.ok:
+                pytest.fail(str(report), pytrace=False)
+
+        pyfuncitem.obj = checked
+    try:
+        return (yield)
+    finally:
+        pyfuncitem.obj = test  # a plugin may run it again
+
+
+def _check(returned: Any, points: Any = None, *, kind: str | None = None, **options: Any) -> Report:
+    """The report on what a marked test returned."""
+    from gradcheck_cli.problem import Problem
+
+    if isinstance(returned, Problem):
+        from gradcheck_cli import engine
+
+        return engine.run(returned)
+    if points is not None:
+        options["sample" if isinstance(points, int) else "at"] = points
+    written = isinstance(returned, str) or (isinstance(returned, Sequence) and all(isinstance(r, str) for r in returned))
+    if not written and not callable(returned):
+        raise InputError(f"a test marked gradcheck returns a function of tensors, an expression or a Problem, not {returned!r}")
+    report: Report = _twin(kind or ("chain" if written else "function"))(returned, **options)
+    return report
+
+
+def _twin(kind: str, error: type[Exception] = InputError) -> Any:
+    __tracebackhide__ = True
+    from gradcheck_cli.suite.schema import KINDS
+
+    if kind not in KINDS:
+        raise error(f"unknown check {kind!r}: choose from {', '.join(KINDS)}")
+    from gradcheck_cli import api
+
+    return getattr(api, f"check_{kind}")

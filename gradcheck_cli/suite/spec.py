@@ -1,0 +1,205 @@
+"""TOML in, Specs out: what a file of checks asks for, checked against the schema before anything runs or is imported.
+
+An error is an InputError that names the file and the line, quotes it, and tells the nearest right key.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gradcheck_cli.errors import InputError
+from gradcheck_cli.report import jsonable
+from gradcheck_cli.suite.places import line_of, places
+from gradcheck_cli.suite.schema import ABOUT, KEYS, KINDS, TABLES, TARGETS, keys, nearest
+from gradcheck_cli.verdict import Cause, Verdict
+
+MAX_BYTES = 50_000_000
+SUFFIX = ".toml"
+PROJECT = "pyproject.toml"
+"""Not a spec: it holds the settings (see `settings`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One check that is asked for. `options` are exactly the keyword arguments of the kind's Python twin.
+
+    `file` as it is shown (relative to the working directory, where it lies in it), `line` that of its [[check]].
+    """
+
+    name: str
+    kind: str
+    target: str | tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    expect: Verdict = Verdict.MATCH
+    cause: Cause | None = None
+    file: str = ""
+    line: int = 0
+
+    @property
+    def id(self) -> str:
+        """`checks/chains.toml::the forum post`: the same from run to run, whatever else is checked."""
+        return f"{self.file}::{self.name}"
+
+    @property
+    def executes(self) -> bool:
+        """Whether it imports, hence executes, code of the user: a function, or a model that isn't written in layers."""
+        return self.kind == "function" or (self.kind == "model" and bool(_TARGET.fullmatch(str(self.target))))
+
+    @property
+    def expected(self) -> str:
+        """`mismatch (kink)`"""
+        return f"{self.expect.value} ({self.cause.value})" if self.cause else self.expect.value
+
+    def asked(self) -> dict[str, Any]:
+        """What is checked, as plain values: two Specs that ask for the same are equal here."""
+        target = self.target if isinstance(self.target, str) else list(self.target)
+        return {"kind": self.kind, "target": target, "options": jsonable(self.options), "expect": self.expected}
+
+
+_TARGET = re.compile(r"[^()|]*(:[^()|]*|\.py)")
+"""Not `Linear(2, 3) | ReLU`."""
+
+
+def load(path: Path, shown: str, defaults: Mapping[str, Any] | None = None) -> tuple[Spec, ...]:
+    """The checks of a file, in its order. `shown`: what the file is called; `defaults`: below those of the file itself."""
+    return _Reader(shown, read(path, shown)).specs(defaults or {})
+
+
+def read(path: Path, shown: str) -> str:
+    """The text of a TOML file."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as problem:
+        raise InputError(f"can't read {shown}: {problem.strerror or problem}") from None
+    if len(raw) > MAX_BYTES:
+        raise InputError(f"{shown} is larger than {MAX_BYTES // 1_000_000} MB")
+    try:
+        return raw.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as problem:
+        raise InputError(f"{shown}:{raw.count(10, 0, problem.start) + 1}: not UTF-8") from None
+
+
+def parse(text: str, shown: str) -> dict[str, Any]:
+    """The TOML of a text."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        message, _, place = str(problem).rpartition(" (at ")
+        numbers = [int(n) for n in re.findall(r"\d+", place)]
+        lines = text.split("\n")
+        line, column = numbers if len(numbers) == 2 else (len(lines), len(lines[-1]) + 1)
+        raise InputError(f"{shown}:{line}: no valid TOML: {message or problem}", lines[line - 1], column - 1) from None
+    except RecursionError:
+        raise InputError(f"{shown}: no valid TOML: it is nested too deeply") from None
+
+
+def check_options(given: Mapping[str, Any], refuse: Callable[[str, str], InputError]) -> None:
+    """InputError unless these are options of some kind, as [defaults] holds them."""
+    for name, value in given.items():
+        forms = [key.form for key in KEYS if key.name == name]
+        if not forms:
+            raise refuse(name, f"unknown key {name!r}{nearest(name, [key.name for key in KEYS])}")
+        if not any(form.holds(value) for form in forms):
+            raise refuse(name, f"{name!r} must be {' or '.join(form.name for form in forms)}")
+
+
+class _Reader:
+    """One file."""
+
+    def __init__(self, shown: str, text: str) -> None:
+        self.shown = shown
+        self.text = text
+        self.places = places(text)
+
+    def error(self, message: str, *path: str | int) -> InputError:
+        """At the place of a key, or of the innermost table around it that has one."""
+        found = next((self.places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.places), 0)
+        return InputError(f"{self.shown}:{line_of(self.text, found)}: {message}", self.text, found)
+
+    def specs(self, below: Mapping[str, Any]) -> tuple[Spec, ...]:
+        content = parse(self.text, self.shown)
+        for name in content:
+            if name not in TABLES:
+                raise self.error(f"unknown key {name!r}{nearest(name, TABLES)}", name)
+        own, checks = content.get("defaults", {}), content.get("check", [])
+        if not isinstance(own, Mapping):
+            raise self.error("defaults are a table: [defaults]", "defaults")
+        if not isinstance(checks, list) or not all(isinstance(check, Mapping) for check in checks):
+            raise self.error("a check is written under a heading of its own: [[check]]", "check")
+        check_options(own, lambda name, message: self.error(message, "defaults", name))
+        defaults = {**below, **own}
+        specs = [self.spec(i, check, defaults) for i, check in enumerate(checks)]
+        return tuple(self.named(specs, ["name" in check for check in checks]))
+
+    def spec(self, index: int, check: Mapping[str, Any], defaults: Mapping[str, Any]) -> Spec:
+        at = ("check", index)
+        kinds = [name for name in check if name in KINDS]
+        if len(kinds) != 1:
+            every = (*KINDS, *ABOUT, *(key.name for key in KEYS))
+            strange = next((name for name in check if name not in every), None) if not kinds else None
+            if strange is not None:
+                raise self.error(f"unknown key {strange!r}{nearest(strange, (*KINDS, *ABOUT))}", *at, strange)
+            found = f"it has {' and '.join(kinds)}" if kinds else "it has none"
+            raise self.error(f"a check has one key that says what is checked: {', '.join(KINDS)}; {found}", *at, *kinds[1:2])
+        kind, known = kinds[0], keys(kinds[0])
+        options = {known[name].option or name: value for name, value in defaults.items()
+                   if name in known and known[name].form.holds(value)}  # fmt: skip
+        for name, value in check.items():
+            form = TARGETS[kind] if name == kind else ABOUT.get(name) or (known[name].form if name in known else None)
+            if form is None:
+                others = [k for key in KEYS if key.name == name for k in key.kinds]
+                hint = f": an option of {', '.join(others)}" if others else nearest(name, (*known, *ABOUT))
+                raise self.error(f"unknown key {name!r} of a {kind} check{hint}", *at, name)
+            if not form.holds(value):
+                raise self.error(f"{name!r} must be {form.name}", *at, name)
+            if name in known:
+                options[known[name].option or name] = value
+        for key in known.values():
+            if key.required and key.name not in options:
+                raise self.error(f"a {kind} check needs {key.name!r}", *at)
+        target = check[kind] if isinstance(check[kind], str) else tuple(check[kind])
+        if not target or not all(part.strip() for part in ([target] if isinstance(target, str) else target)):
+            raise self.error(f"{kind!r} is empty", *at, kind)
+        expect, cause = self.expectation(check, at)
+        name = self.name(check, at) or (target if isinstance(target, str) else " | ".join(target))
+        line = line_of(self.text, self.places.get(at, 0))
+        return Spec(" ".join(name.split()), kind, target, options, expect, cause, self.shown, line)
+
+    def name(self, check: Mapping[str, Any], at: tuple[str | int, ...]) -> str:
+        name: str = check.get("name", "")
+        if "name" in check and not (name.strip() and name.isprintable()):
+            raise self.error("a name is one line of text", *at, "name")
+        return name
+
+    def expectation(self, check: Mapping[str, Any], at: tuple[str | int, ...]) -> tuple[Verdict, Cause | None]:
+        expect, cause = check.get("expect", Verdict.MATCH.value), check.get("cause")
+        for key, value, members in (("expect", expect, Verdict), ("cause", cause, Cause)):
+            words = [member.value for member in members]
+            if value is not None and value not in words:
+                raise self.error(f"unknown {key} {value!r}{nearest(value, words)}", *at, key)
+        if cause is not None and expect != Verdict.MISMATCH:
+            raise self.error('a cause belongs to expect = "mismatch"', *at, "cause")
+        return Verdict(expect), None if cause is None else Cause(cause)
+
+    def named(self, specs: Sequence[Spec], given: Sequence[bool]) -> Iterator[Spec]:
+        """Names that were given are unique; checks without one are called after their target, and numbered if need be."""
+        lines: dict[str, int] = {}
+        for index, (spec, named) in enumerate(zip(specs, given, strict=True)):
+            if named and lines.setdefault(spec.name, spec.line) != spec.line:
+                message = f"the name {spec.name!r} is taken: line {lines[spec.name]} has it"
+                raise self.error(message, "check", index, "name")
+        times: Counter[str] = Counter()
+        for spec, named in zip(specs, given, strict=True):
+            name = spec.name
+            while not named and name in lines:
+                times[spec.name] += 1
+                name = f"{spec.name} ({times[spec.name] + 1})"
+            lines[name] = spec.line
+            yield replace(spec, name=name)

@@ -1,0 +1,70 @@
+"""`gradcheck run` as its user starts it: a process of its own in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+COMMAND = [sys.executable, "-m", "gradcheck_cli", "run"]
+PATIENCE = 60.0
+"""Seconds for anything that a test waits for."""
+
+
+def spec(folder: Path, *checks: str, name: str = "checks.toml", defaults: str = "") -> Path:
+    """A spec file of these [[check]] tables."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"[defaults]\n{defaults}\n" + "".join(f"[[check]]\n{check}\n" for check in checks))
+    return path
+
+
+def start(folder: Path, *arguments: str, command: Sequence[str] = COMMAND) -> subprocess.Popen[str]:
+    """The command, started."""
+    return subprocess.Popen(
+        [*command, *arguments], cwd=folder, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def run(folder: Path, *arguments: str, command: Sequence[str] = COMMAND) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the command."""
+    process = start(folder, *arguments, command=command)
+    out, err = process.communicate(timeout=PATIENCE)
+    return process.returncode, out, err
+
+
+def outcomes(path: Path) -> list[dict[str, Any]]:
+    """The lines of a results file; each must be whole."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def wait(until: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    """Wait until something holds, which a process brings about."""
+    deadline = time.monotonic() + PATIENCE
+    while not until():
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "waited for too long"
+        time.sleep(0.02)
+
+
+def lines(path: Path) -> int:
+    """How many whole lines there are by now."""
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def runners(parent: int) -> list[int]:
+    """The numbers of the processes that run checks for a run."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                owner = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                if owner == parent and b"gradcheck_cli.suite.runner" in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:  # it has gone meanwhile
+                continue
+    return found

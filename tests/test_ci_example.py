@@ -1,0 +1,169 @@
+"""What is there to be pasted works: the project in examples/ci, the GitHub Action, the GitLab job and the pre-commit hooks."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xmlschema
+import yaml
+from jsonschema.validators import validator_for
+
+from tests.schemas import schema
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "examples" / "ci"
+
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+HOOKS = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+
+SCHEMAS = {
+    ROOT / "action.yml": "https://json.schemastore.org/github-action.json",
+    EXAMPLE / ".github" / "workflows" / "gradients.yml": "https://json.schemastore.org/github-workflow.json",
+    EXAMPLE / ".gitlab-ci.yml": "https://gitlab.com/gitlab-org/gitlab/-/raw/master/app/assets/javascripts/editor/schema/ci.json",
+    EXAMPLE / ".pre-commit-config.yaml": "https://json.schemastore.org/pre-commit-config.json",
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the example."""
+    return Path(shutil.copytree(EXAMPLE, tmp_path / "my project"))
+
+
+def ran(command: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command with this Python's programs before all others."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    known = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "CI_", "PYTEST_"))}
+    given = {**known, "PATH": path, **environment}
+    return subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.name)
+def test_files_are_valid(path: Path) -> None:
+    """Each holds to the schema of the service that reads it."""
+    rules, content = schema(SCHEMAS[path]), yaml.safe_load(path.read_text(encoding="utf-8"))
+    if isinstance(content, dict) and True in content:  # `on`, which YAML 1.1 takes for true
+        content["on"] = content.pop(True)
+    validator_for(rules)(rules).validate(content)
+
+
+def test_the_gitlab_job_passes(project: Path) -> None:
+    """All checks pass, the recorded mismatch among them, and the report that GitLab reads is written."""
+    job = yaml.safe_load((project / ".gitlab-ci.yml").read_text(encoding="utf-8"))["gradients"]
+    _, command = job["script"]
+    done = ran(shlex.split(command), project)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^7 checks: 7 passed in", done.stdout, re.MULTILINE)
+    report = (project / job["artifacts"]["reports"]["junit"]).read_text(encoding="utf-8")
+    xmlschema.XMLSchema(str(ROOT / "tests" / "output" / "junit.xsd")).validate(report)
+
+
+def test_pytest_passes(project: Path) -> None:
+    """The tests of the project, and the checks of its spec files beside them."""
+    done = ran([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], project)
+    assert done.returncode == 0, done.stdout
+    assert "11 passed" in done.stdout
+
+
+# -- the action ---------------------------------------------------------------------------------------------------------
+
+HOSTILE = """
+[[check]]
+name = "::error::forged"
+chain = "::warning::forged"
+"""
+
+
+def act(project: Path, **inputs: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Path]]:
+    """The step of the action that checks, run as the runner of GitHub would, and the files that it was given to write."""
+    (step,) = (step for step in ACTION["runs"]["steps"] if step.get("id") == "check")
+    runner = project.parent / "runner"
+    runner.mkdir()
+    files = {name: runner / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "script.sh")}
+    files["script.sh"].write_text(step["run"])
+    files["GITHUB_STEP_SUMMARY"].write_text("before\n")
+    given = {name: {**inputs}.get(match[1], ACTION["inputs"][match[1]]["default"])
+             for name, value in step["env"].items() if (match := re.fullmatch(r"\${{ inputs\.(.*) }}", value))}  # fmt: skip
+    assert given.keys() == step["env"].keys()
+    done = ran(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(files["script.sh"])], project,
+        RUNNER_TEMP=str(runner), GITHUB_WORKSPACE=str(project),
+        **given, **{name: str(path) for name, path in files.items() if name.startswith("GITHUB_")},
+    )  # fmt: skip
+    return done, files
+
+
+def commands(log: str) -> list[str]:
+    """The lines of a log that the runner takes for commands: from a stop-commands on it waits for the token."""
+    found, token = [], ""
+    for line in log.splitlines():
+        if token:
+            token = "" if line == f"::{token}::" else token
+        elif line.lstrip().startswith("::stop-commands::"):
+            token = line.rpartition("::")[2]
+        elif line.lstrip().startswith("::"):
+            found.append(line)
+    assert not token
+    return found
+
+
+def test_the_action_reports_what_is_wrong(project: Path) -> None:
+    """A slip in the backward fails the job, with annotations, a summary and code scanning results; what a spec says gives no
+    command to the runner."""
+    slipped = (project / "ops.py").read_text().replace("(1 + x * (1 - s))", "(1 + x)")
+    (project / "ops.py").write_text(slipped)
+    (project / "checks" / "hostile.toml").write_text(HOSTILE)
+    done, files = act(project, paths="checks/ops.gradcheck.toml 'checks/hostile.toml'", args="--timeout '60'")
+    assert done.returncode == 1, done.stderr
+    annotations = commands(done.stdout)
+    assert [line.split(",line=")[0] for line in annotations] == [
+        "::error file=checks/hostile.toml", "::error file=checks/ops.gradcheck.toml",
+    ]  # fmt: skip
+    assert "the factor 1 - sigmoid" in annotations[1]
+    assert files["GITHUB_STEP_SUMMARY"].read_text().startswith("before\n### gradcheck: 4 checks: 2 failed, 2 passed\n")
+    reports = Path(files["GITHUB_OUTPUT"].read_text().strip().removeprefix("reports="))
+    found: dict[str, Any] = json.loads((reports / "report.sarif").read_text())
+    places = [result["locations"][0]["physicalLocation"] for result in found["runs"][0]["results"]]
+    line = slipped.splitlines().index("    def backward(ctx, upstream):") + 1
+    assert (places[1]["artifactLocation"]["uri"], places[1]["region"]["startLine"]) == ("ops.py", line)
+    assert (reports / "junit.xml").exists()
+
+
+def test_inputs_of_the_action_are_not_evaluated(project: Path) -> None:
+    """Inputs are split as a shell would, and that is all; what isn't an argument of the command ends with its exit code."""
+    done, files = act(project, paths="$(touch\tpwned) `touch pwned`;touch pwned", args="--no-such 'a b'")
+    assert done.returncode == 2
+    assert not (project / "pwned").exists()
+    assert files["GITHUB_STEP_SUMMARY"].read_text() == "before\n"
+
+
+def test_the_action_installs_itself() -> None:
+    """The package that is installed is the one beside the action, and every input is used."""
+    text = json.dumps(ACTION["runs"])
+    assert "github.action_path" in text
+    assert all(f"inputs.{name}" in text for name in ACTION["inputs"])
+
+
+# -- pre-commit ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_hooks_run(project: Path) -> None:
+    """Each hook's entry is a command of ours, given the files that its pattern takes; the example names a hook that exists."""
+    used = yaml.safe_load((EXAMPLE / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    assert {hook["id"] for hook in used} <= {hook["id"] for hook in HOOKS}
+    for hook in HOOKS:
+        assert {"id", "name", "entry", "language"} <= hook.keys()
+        names = [path.relative_to(project).as_posix() for path in sorted(project.rglob("*.*"))]
+        files = [name for name in names if re.search(hook["files"], name)] if hook.get("pass_filenames", True) else []
+        done = ran([*shlex.split(hook["entry"]), *files, "--list"], project)
+        assert done.returncode == 0, done.stderr
+        assert len(done.stdout.splitlines()) == 7
