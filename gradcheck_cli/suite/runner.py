@@ -23,6 +23,8 @@ from gradcheck_cli.suite.execute import MEMORY, execute
 from gradcheck_cli.suite.workers import IDLE, Conditions, grace
 
 READY = b"ready\n"
+GROWTH = 512 << 20
+"""Bytes by which this process may have grown before another takes its place: caches, and what user code leaves behind."""
 
 
 def main() -> None:
@@ -36,6 +38,7 @@ def main() -> None:
     threading.Thread(target=_listen, args=(asked, requests), daemon=True).start()
     _warm_up(conditions)
     answers.write(READY)
+    most = _peak() + GROWTH
     while True:
         _alarm(IDLE)
         spec = pickle.loads(b64decode(requests.get()))
@@ -44,7 +47,8 @@ def main() -> None:
         outcome = execute(spec, timeout=conditions.timeout, strict=conditions.strict)
         _alarm(0)
         # What is left of a check that didn't come to its end must not disturb the next.
-        spoilt = outcome.fault == MEMORY or any(thread.name == "gradcheck" for thread in threading.enumerate())
+        left = any(thread.name == "gradcheck" for thread in threading.enumerate())
+        spoilt = left or outcome.fault == MEMORY or _peak() > most
         answers.write(json.dumps({"outcome": outcome.to_dict(), "last": spoilt}).encode() + b"\n")
 
 
@@ -70,6 +74,15 @@ def _warm_up(conditions: Conditions) -> None:
             import resource
 
             resource.setrlimit(resource.RLIMIT_DATA, (conditions.memory, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+
+
+def _peak() -> int:
+    """The most memory that this process has had, in bytes; 0 where the system doesn't tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _alarm(seconds: float) -> None:
