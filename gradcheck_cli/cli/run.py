@@ -133,9 +133,11 @@ def register(app: typer.Typer) -> None:
             refuse_code(specs)
         if list_:
             return Outcome("\n".join(spec.id for spec in specs), 0 if specs else 3)
+        own = {"workers": workers, "timeout": timeout, "memory": memory}
+        given = {**found.run, **{name: value for name, value in own.items() if value is not None}}
         known = baseline or (found.folder / found.run["baseline"] if "baseline" in found.run else None)
         plan = Plan(
-            workers=_positive("workers", workers or found.run.get("workers")),
+            workers=_positive("workers", given.get("workers")),
             backend=backend,
             scheduler=scheduler,
             strict=strict or found.run.get("strict", False),
@@ -145,7 +147,7 @@ def register(app: typer.Typer) -> None:
             last_failed=last_failed,
             baseline=known,
             update=update_baseline,
-            **_bounds(timeout or found.run.get("timeout"), memory or found.run.get("memory")),
+            **_bounds(given.get("timeout"), given.get("memory")),
         )
         if update_baseline:
             check_file(str(known))

@@ -63,6 +63,7 @@ TEXTS = Form("a text or a list of texts", _either(_text, _list(_text)))
 FLAG = Form("true or false", lambda value: isinstance(value, bool))
 WHOLE = Form("a whole number", _whole)
 NUMBER = Form("a number", _number)
+SECONDS = Form("a positive number of seconds", lambda value: _number(value) and 0 < value < 1e9)
 LAYER = Form("a text or a whole number", _either(_text, _whole))
 INDEX = Form("a whole number, a list of them or a text", _either(_whole, _list(_whole), _text))
 POINTS = Form('a point "x=1,y=2" or {x = 1, y = 2}, or a list of points', _either(_text, _place, _list(_either(_text, _place))))
@@ -105,7 +106,7 @@ KEYS = (
     Key("atol", NUMBER, KINDS),
     Key("ulps", NUMBER, KINDS),
     Key("strict", FLAG, KINDS),
-    Key("timeout", NUMBER, KINDS),
+    Key("timeout", SECONDS, KINDS),
     Key("verbose", FLAG, KINDS),
     Key("wrt", TEXTS, ("mixed",), required=True),
     Key("permutations", FLAG, ("mixed",)),

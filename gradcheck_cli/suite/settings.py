@@ -12,13 +12,13 @@ from typing import Any
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.suite.places import line_of, places
-from gradcheck_cli.suite.schema import FLAG, NUMBER, TEXT, TEXTS, WHOLE, Form, nearest
+from gradcheck_cli.suite.schema import FLAG, SECONDS, TEXT, TEXTS, WHOLE, Form, nearest
 from gradcheck_cli.suite.spec import PROJECT, check_options, parse, read
 
 TABLE = Form("a table", lambda value: isinstance(value, Mapping))
 
 KEYS = {
-    "paths": TEXTS, "defaults": TABLE, "workers": WHOLE, "timeout": NUMBER, "memory": TEXT, "strict": FLAG, "no-python": FLAG,
+    "paths": TEXTS, "defaults": TABLE, "workers": WHOLE, "timeout": SECONDS, "memory": TEXT, "strict": FLAG, "no-python": FLAG,
     "baseline": TEXT,
 }  # fmt: skip
 

@@ -79,6 +79,7 @@ def test_the_schema_is_that_of_the_twins(kind: str) -> None:
         ('[[check]]\n"gard" = "x"', "c.toml:2: unknown key 'gard'; nearest: grad\n  \"gard\" = \"x\"\n  ^"),
         ('[[check]]\n  grad = 3', "c.toml:2: 'grad' must be a text\n    grad = 3\n    ^"),
         ('[[check]]\ngrad = "x"\nsample = true', "c.toml:3: 'sample' must be a whole number\n  sample = true\n  ^"),
+        ('[[check]]\ngrad = "x"\ntimeout = inf', "c.toml:3: 'timeout' must be a positive number of seconds"),
         ('[[check]]\ngrad = "x"\nat = 2020-01-01', "c.toml:3: 'at' must be a point"),
         ('[[check]]\ngrad = "x"\n[check.at]\nx = [true]', "c.toml:3: 'at' must be a point"),
         ('[[check]]\ngrad = " "', "c.toml:2: 'grad' is empty"),
