@@ -24,7 +24,7 @@ from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.lowering import refine
 from gradcheck_cli.problem import Chain, Limits, derivative_name
-from gradcheck_cli.report import VERDICTS, Column, Detail, decimal, interval
+from gradcheck_cli.report import VERDICTS, Column, Detail, decimal
 from gradcheck_cli.shadow.follow import formula, shades
 from gradcheck_cli.shadow.shade import Shade
 from gradcheck_cli.verdict import QUICK, Cause, Judgement, Verdict, distance, judge, judge_plainly
@@ -197,23 +197,14 @@ class _Part:
         """Enter what two numbers settle; return the entries for which the shadow has to speak."""
         gradient = self.gradients[column.wrt]
         found = np.full(self.size, np.nan) if gradient is None else gradient
-        truths = self.truths[k]
-        balls = [t.ball if isinstance(t, Truth) else t for t in truths]
-        column.autograd[self.range], column.exact[self.range] = found, balls
-        middles = np.array([_middle(b) for b in balls])
-        errors = column.error_ulps[self.range]  # a view: what is written to it is in the column
-        with np.errstate(all="ignore"):
-            errors[:] = np.abs(found - middles) / self.form.ulp(middles)
-        plain = np.array([not isinstance(t, Truth) for t in truths])
-        quick = plain & (errors <= QUICK) & (not self.settings.limits.given)
-        column.verdicts[self.range][quick] = VERDICTS.index(Verdict.MATCH)
+        column.autograd[self.range] = found
         waiting = []
-        for index in np.flatnonzero(~quick).tolist():
+        for index in column.settle(self.range, self.truths[k], self.form, self.settings.limits):
             self.settings.checkpoint()
             truth = self._truth(k, index)
             number = None if gradient is None else float(found[index])
             if truth.kind is Kind.REGULAR and number is not None:
-                errors[index] = distance(number, truth.ball, self.form)
+                column.error_ulps[self.start + index] = distance(number, truth.ball, self.form)
             judgement = judge_plainly(number, truth, self.form, self.settings.limits)
             if judgement is None and number and len(self.whole.typed.stages) > FOLLOWED and math.isfinite(number):
                 self.whole.deferred.append((k, self.start + index))
@@ -288,27 +279,9 @@ class _Part:
         return found
 
     def _enter(self, column: Column, index: int, judgement: Judgement, truth: Truth, shade: Shade | None) -> None:
-        """Write one judgement into its column."""
-        here = self.start + index
-        column.verdicts[here] = VERDICTS.index(judgement.verdict)
-        if truth.kind is not Kind.REGULAR:
-            column.error_ulps[here] = np.nan
-        if judgement.verdict is Verdict.MATCH and np.isnan(column.autograd[here]):
-            column.autograd[here] = column.error_ulps[here] = 0.0  # torch's None for a derivative that is identically 0
-        only = self.whole.chain.output if judgement.cause and len(self.whole.typed.stages) == 1 else None
-        detail = Detail(
-            cause=judgement.cause,
-            stage=judgement.stage or only,
-            operation=judgement.operation,
-            text=judgement.text or (truth.text if judgement.verdict is not Verdict.MATCH else None),
-            left=decimal(truth.left),
-            right=decimal(truth.right),
-            shadow=None if shade is None else interval(shade.exact),
-            formula_error=judgement.formula_error,
-            rounding_error=judgement.rounding_error,
-        )
-        if detail != _PLAIN:
-            column.details[here] = detail
+        """Write one judgement into its column; a single stage is to blame for what is wrong with it."""
+        only = self.whole.chain.output if len(self.whole.typed.stages) == 1 else None
+        column.enter(self.start + index, judgement, truth, shade, only)
 
     # -- a user's callable ------------------------------------------------------------------------------------------
 
@@ -385,7 +358,6 @@ class _Part:
         return formula(self.compiled, self.whole.mode, batch, self.whole.derivatives[k])
 
 
-_PLAIN = Detail()
 _SHOWN = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.KINK)
 _DOUBT = "the two witnesses of the exact derivative disagree: the symbolic side is in doubt"
 
@@ -397,10 +369,6 @@ def _blurred(shadow: Ball, ball: Ball, form: Format) -> bool:
     if not shadow.overlaps(ball):
         return False
     return bool(shadow.rad() > abs(ball).abs_upper() * form.unit_roundoff / 16)
-
-
-def _middle(ball: Ball | None) -> float:
-    return float("nan") if ball is None else float(ball)
 
 
 def _numpy(tensor: torch.Tensor) -> Floats:

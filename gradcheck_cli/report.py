@@ -15,8 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gradcheck_cli.errors import VerdictError
-from gradcheck_cli.floats import Floats
-from gradcheck_cli.verdict import Cause, Verdict
+from gradcheck_cli.exact.truth import Ball, Kind, Truth
+from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.problem import Limits
+from gradcheck_cli.shadow.shade import Shade
+from gradcheck_cli.verdict import QUICK, Cause, Judgement, Verdict
 
 SCHEMA = 1
 _ONE_DIGIT = 5  # bits without which a ball has no certain decimal digit
@@ -136,6 +139,42 @@ class Column:
 
     def verdict(self, index: int) -> Verdict:
         return VERDICTS[int(self.verdicts[index])]
+
+    def settle(self, part: slice, truths: Sequence[Truth | Ball], form: Format, limits: Limits) -> list[int]:
+        """Enter the exact side of some entries, and a match wherever two numbers show it at once; returns the other entries, as
+        indices in the part."""
+        balls = [t.ball if isinstance(t, Truth) else t for t in truths]
+        self.exact[part] = balls
+        middles = np.array([math.nan if b is None else float(b) for b in balls])
+        with np.errstate(all="ignore"):
+            self.error_ulps[part] = np.abs(self.autograd[part] - middles) / form.ulp(middles)
+        plain = np.array([not isinstance(t, Truth) for t in truths], dtype=bool)
+        quick = plain & (self.error_ulps[part] <= QUICK) & (not limits.given)
+        self.verdicts[part][quick] = VERDICTS.index(Verdict.MATCH)
+        return np.flatnonzero(~quick).tolist()
+
+    def enter(
+        self, index: int, judgement: Judgement, truth: Truth, shade: Shade | None, stage: str | None = None
+    ) -> None:
+        """Enter the judgement of one entry; `stage` is blamed for a cause that names none."""
+        self.verdicts[index] = VERDICTS.index(judgement.verdict)
+        if truth.kind is not Kind.REGULAR:
+            self.error_ulps[index] = np.nan
+        if judgement.verdict is Verdict.MATCH and np.isnan(self.autograd[index]):
+            self.autograd[index] = self.error_ulps[index] = 0.0  # torch's None for a derivative that is identically 0
+        detail = Detail(
+            cause=judgement.cause,
+            stage=judgement.stage or (stage if judgement.cause else None),
+            operation=judgement.operation,
+            text=judgement.text or (truth.text if judgement.verdict is not Verdict.MATCH else None),
+            left=decimal(truth.left),
+            right=decimal(truth.right),
+            shadow=None if shade is None else interval(shade.exact),
+            formula_error=judgement.formula_error,
+            rounding_error=judgement.rounding_error,
+        )
+        if detail != _NOTHING:
+            self.details[index] = detail
 
     @property
     def unit(self) -> str:

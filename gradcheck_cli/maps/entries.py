@@ -13,16 +13,15 @@ from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.maps.map import subscript, unravel
 from gradcheck_cli.problem import Limits, derivative_name
-from gradcheck_cli.report import VERDICTS, Column, Detail, Label, decimal, interval
+from gradcheck_cli.report import VERDICTS, Column, Detail, Label
 from gradcheck_cli.shadow.shade import Shade
-from gradcheck_cli.verdict import QUICK, Cause, Judgement, Verdict, distance, judge, judge_plainly, judge_rounding
+from gradcheck_cli.verdict import Cause, Judgement, Verdict, distance, judge, judge_plainly, judge_rounding
 
 Point = Mapping[str, Any]
 """How the inputs are shown: numbers and nested lists, or words for what is too large."""
 
 SHOWN = 20
 """Entries of a large tensor that are reported at most, besides the worst one."""
-
 
 KEPT = {Cause.KERNEL: 0.75, Cause.RANGE: 0.5}
 """The share of its digits with which an entry of a tensor is left in peace."""
@@ -96,7 +95,9 @@ class Entries:
         truth, shade = regular(self.truths[index]), self.shade(index)
         judgement = judge(self._number(index), truth, self.form, shade, options.limits, (), self.refusal)
         judgement = self._opaquely(self._lenient(judgement, index, truth), index, shade)
-        self._enter(column, index, judgement, truth, shade)
+        if self.kind == "value" and judgement.cause is Cause.FORMULA:
+            judgement = replace(judgement, cause=Cause.VALUE)
+        column.enter(index, judgement, truth, shade)
         return judgement
 
     def _excused(self, index: int, meant: Ball) -> bool:
@@ -120,7 +121,7 @@ class Entries:
             formula=None,
             points={},
             autograd=found.copy(),
-            exact=[t.ball if isinstance(t, Truth) else t for t in self.truths],
+            exact=[None] * count,
             error_ulps=np.full(count, np.nan),
             verdicts=np.full(count, VERDICTS.index(Verdict.UNDECIDED), dtype=np.uint8),
             values=self.values,
@@ -133,14 +134,8 @@ class Entries:
 
     def _plainly(self, column: Column, limits: Limits) -> list[int]:
         """Enter what two numbers settle; the entries for which the shadow has to speak."""
-        middles = np.array([float("nan") if b is None else float(b) for b in column.exact])
-        plain = np.array([not isinstance(t, Truth) for t in self.truths], dtype=bool)
-        with np.errstate(all="ignore"):
-            column.error_ulps[:] = np.abs(column.autograd - middles) / self.form.ulp(middles)
-        quick = plain & (column.error_ulps <= QUICK) & (not limits.given)
-        column.verdicts[quick] = VERDICTS.index(Verdict.MATCH)
         waiting = []
-        for index in np.flatnonzero(~quick).tolist():
+        for index in column.settle(slice(len(column)), self.truths, self.form, limits):
             truth, number = regular(self.truths[index]), self._number(index)
             if truth.kind is Kind.REGULAR and number is not None:
                 column.error_ulps[index] = distance(number, truth.ball, self.form)
@@ -148,7 +143,7 @@ class Entries:
             if judgement is None or judgement.cause is Cause.NO_GRADIENT:
                 waiting.append(index)
             else:
-                self._enter(column, index, judgement, truth, None)
+                column.enter(index, judgement, truth, None)
         return waiting
 
     def _lenient(self, judgement: Judgement, index: int, truth: Truth) -> Judgement:
@@ -178,29 +173,7 @@ class Entries:
             return Judgement(Verdict.MISMATCH, Cause.FORMULA, text=judgement.text)
         return judgement
 
-    def _enter(self, column: Column, index: int, judgement: Judgement, truth: Truth, shade: Shade | None) -> None:
-        column.verdicts[index] = VERDICTS.index(judgement.verdict)
-        if truth.kind is not Kind.REGULAR:
-            column.error_ulps[index] = np.nan
-        if judgement.verdict is Verdict.MATCH and np.isnan(column.autograd[index]):
-            column.autograd[index] = column.error_ulps[index] = 0.0  # torch's None for a derivative that is 0
-        cause = judgement.cause
-        detail = Detail(
-            cause=Cause.VALUE if cause is Cause.FORMULA and not self.wrt and self.kind == "value" else cause,
-            stage=judgement.stage,
-            operation=judgement.operation,
-            text=judgement.text or (truth.text if judgement.verdict is not Verdict.MATCH else None),
-            left=decimal(truth.left),
-            right=decimal(truth.right),
-            shadow=None if shade is None else interval(shade.exact),
-            formula_error=judgement.formula_error,
-            rounding_error=judgement.rounding_error,
-        )
-        if detail != _PLAIN:
-            column.details[index] = detail
 
-
-_PLAIN = Detail()
 _DOUBT = "the two witnesses of the exact derivative disagree: it is in doubt"
 
 
