@@ -17,8 +17,9 @@ from flint import arb
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.maps.entries import Point
-from gradcheck_cli.maps.map import Map, Row, Tensors, pull, subscript, unravel, words
+from gradcheck_cli.maps.map import Map, Row, Tensors, pull, words
 from gradcheck_cli.maps.runs import format_of, numpy
 from gradcheck_cli.report import VERDICTS, Column, Detail, Label
 from gradcheck_cli.verdict import Cause, Verdict
@@ -245,7 +246,7 @@ def _broken(quantity: str, found: Tensor | None, wanted: Tensor, text: str, poin
         error_ulps=errors,
         verdicts=np.where(differs, VERDICTS.index(Verdict.MISMATCH), VERDICTS.index(Verdict.MATCH)).astype(np.uint8),
         details={i: Detail(cause=Cause.CONVENTION, text=text) for i in np.flatnonzero(differs).tolist()},
-        labels=[Label(quantity + subscript(unravel(i, wanted.shape)), quantity, ()) for i in range(len(right))],
+        labels=[Label(entry, quantity, ()) for entry in entry_names(quantity, tuple(wanted.shape))],
         place=point,
     )
 

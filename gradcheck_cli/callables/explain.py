@@ -11,8 +11,9 @@ from gradcheck_cli.algebra.symbols import Expression
 from gradcheck_cli.callables.slips import name_slips
 from gradcheck_cli.callables.written import write
 from gradcheck_cli.exact.derivative import TIDY, tidy
+from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import written_size
-from gradcheck_cli.maps.map import Map, Row, pull, size, subscript, unravel
+from gradcheck_cli.maps.map import Map, Row, pull, size
 from gradcheck_cli.maps.runs import Formula, flat
 from gradcheck_cli.report import Column, Detail
 from gradcheck_cli.shadow.layers import Symbolic
@@ -109,11 +110,8 @@ def _derived(map: Map, row: Row, entry: str, formula: Formula | None) -> tuple[s
     return _text(exact), _text(applied)
 
 
-def _symbols(name: str, shape: Sequence[int]) -> list[Expression]:
-    count = 1
-    for n in shape:
-        count *= n
-    return [sympy.Symbol(name + subscript(unravel(i, shape)), real=True) for i in range(count)]
+def _symbols(name: str, shape: tuple[int, ...]) -> list[Expression]:
+    return [sympy.Symbol(entry, real=True) for entry in entry_names(name, shape)]
 
 
 def _text(expression: Expression | None) -> str | None:

@@ -5,7 +5,6 @@ Nothing is simplified, unlike in symbols: `v*(1 - v**2)` keeps its two occurrenc
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -20,8 +19,9 @@ from gradcheck_cli.exact.truth import Ball
 from gradcheck_cli.floats import Format
 from gradcheck_cli.language.functions import TABLE, Function
 from gradcheck_cli.language.parser import definition, is_truth
+from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
-from gradcheck_cli.maps.map import Map, Row, pull, subscript, unravel
+from gradcheck_cli.maps.map import Map, Row, pull
 from gradcheck_cli.maps.runs import Formula, flat
 from gradcheck_cli.shadow.directions import Directional, moving, slope
 from gradcheck_cli.shadow.layers import HULL
@@ -155,7 +155,7 @@ def write(map: Map, row: Row, formula: Formula | None = None) -> Trees | None:
 
 def family(name: str, shape: Sequence[int]) -> list[Variable]:
     """The variables of all entries of a tensor."""
-    return [Variable(name + subscript(unravel(i, shape))) for i in range(math.prod(shape))]
+    return [Variable(entry) for entry in entry_names(name, tuple(shape))]
 
 
 def _size(lists: Iterable[Sequence[Node]]) -> int:

@@ -74,13 +74,15 @@ MAX_ROWS = 1000
 
 def every_row(outputs: Tensors) -> list[Row]:
     """One row for each entry of each output: `y[0,1]`, or `y` where it is a single number without dimensions."""
-    rows = []
-    for name, output in outputs.items():
-        for index in itertools.product(*map(range, output.shape)):
-            cotangent = torch.zeros(output.shape, dtype=output.dtype, device=output.device)
-            cotangent[index] = 1
-            rows.append(Row(name + subscript(index), {name: cotangent}))
-    return rows
+    indices = ((name, y, index) for name, y in outputs.items() for index in itertools.product(*map(range, y.shape)))
+    return [one_row(name, y, index) for name, y, index in indices]
+
+
+def one_row(name: str, output: Tensor, index: tuple[int, ...]) -> Row:
+    """One entry of an output."""
+    cotangent = torch.zeros(output.shape, dtype=output.dtype, device=output.device)
+    cotangent[index] = 1
+    return Row(name + subscript(index), {name: cotangent})
 
 
 def random_row(outputs: Tensors, seed: int) -> Row:

@@ -17,13 +17,14 @@ from gradcheck_cli.callables.inputs import shown
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.maps.check import check_map
 from gradcheck_cli.maps.entries import Options
-from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, random_row, subscript
+from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, one_row, random_row
 from gradcheck_cli.maps.recording import Recorder
 from gradcheck_cli.networks.hooks import Call, Subject, joined
 from gradcheck_cli.networks.request import Request
 from gradcheck_cli.networks.ties import left_out, moving_only, untied
 from gradcheck_cli.problem import derivative_name
 from gradcheck_cli.report import VERDICTS, Column, Detail, Label
+from gradcheck_cli.tasks import listed
 from gradcheck_cli.verdict import Cause, Verdict
 
 VISIBLE = 1e-30
@@ -164,10 +165,9 @@ class Networked:
         known = [call.name for call in self.calls if call.name]
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
             defined = name in dict(self.subject.module.named_modules())
             message = f"layer {name!r} isn't called" if defined else f"there is no layer {name!r}"
-            raise InputError(f"{message}: " + (f"did you mean {near[0]!r}" if near else f"there is {listed}"), name, 0)
+            raise InputError(f"{message}: " + (f"did you mean {near[0]!r}" if near else f"there is {listed(known)}"), name, 0)
         call = next(call for call in self.calls if call.name == name)
         if not call.outputs:
             raise InputError(f"layer {name!r} returns no floating-point tensor", name, 0)
@@ -181,7 +181,7 @@ class Networked:
             if len(index) != output.ndim or not all(-n <= i < n for i, n in zip(index, output.shape, strict=True)):
                 raise InputError(f"there is no neuron {','.join(map(str, index))}: {name} has shape {tuple(output.shape)}")
             index = tuple(i % n for i, n in zip(index, output.shape, strict=True))
-            return [row for row in every_row({name: output}) if row.name == name + subscript(index)]
+            return [one_row(name, output, index)]
         if self.request.cotangent is not None:
             return [self.row(outputs)]
         count = sum(output.numel() for output in outputs.values())
