@@ -16,15 +16,13 @@ from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.functions import NAMES
 from gradcheck_cli.language.points import parse_points, split
 from gradcheck_cli.problem import MAX_ORDER, MODES, Chain, Limits, Problem, link
+from gradcheck_cli.supervision import Progress
 from gradcheck_cli.tasks import MAX_DERIVATIVES, Asked, Entries, Wrt, claims_of, every, listed, task_of, with_labels
 
 if TYPE_CHECKING:
     from gradcheck_cli.report import Report
 
 MAX_PERMUTATIONS = 120
-
-Progress = Callable[[int, int, str], None]
-"""Called with how much is done, of how much, and a word for the reader."""
 
 At = str | Sequence[str | Mapping[str, Any]] | Mapping[str, Any]
 Domain = str | Sequence[str] | Mapping[str, tuple[float, float] | str]
@@ -197,7 +195,7 @@ def check_function(
 
     loaded = load(function) if isinstance(function, str) else function
     modes, formats = _choices(mode or "reverse", ("reverse", "forward"), "mode"), _formats(dtype or ())
-    limits = Limits(_limit("rtol", rtol), _limit("atol", atol), _limit("ulps", ulps))
+    limits = _limits(rtol, atol, ulps)
     _limit("timeout", timeout)
     from gradcheck_cli.callables.function import Question as Asked
     from gradcheck_cli.callables.function import report
@@ -262,7 +260,7 @@ def check_model(
         training=train,
         seed=0 if seed is None else seed,
         dtypes=_formats(dtype or ("float64" if isinstance(model, str) else ())),
-        limits=Limits(_limit("rtol", rtol), _limit("atol", atol), _limit("ulps", ulps)),
+        limits=_limits(rtol, atol, ulps),
     )
     _limit("timeout", timeout)
     from gradcheck_cli.networks.model import report
@@ -306,9 +304,9 @@ def _run(
     points = parse_points(at, inputs, shape=shape, sample=sample, domain=domain, seed=seed, evaluate=nearest_double)
     chains, points = with_labels(chains, points)
     tasks = [task_of(chain, points, asked) for chain in chains]
-    from gradcheck_cli.floats import FORMATS  # NumPy, which an error above does without
+    formats = _formats(dtype or "float64")
+    from gradcheck_cli.floats import FORMATS
 
-    formats = _choices(dtype or "float64", tuple(FORMATS), "dtype")
     for name in formats:
         points.count(FORMATS[name])
     problem = Problem(
@@ -320,7 +318,7 @@ def _run(
         modes=_choices(mode or default_mode, MODES, "mode"),
         device=device,
         claims=() if claim is None else claims_of(claim, tasks, asked),
-        limits=Limits(_limit("rtol", rtol), _limit("atol", atol), _limit("ulps", ulps)),
+        limits=_limits(rtol, atol, ulps),
         strict=strict,
         timeout=_limit("timeout", timeout) or 600.0,
         verbose=verbose,
@@ -355,6 +353,10 @@ def _limit(name: str, value: float | None) -> float | None:
     if value is not None and not (math.isfinite(value) and (value > 0 or (value == 0 and name != "timeout"))):
         raise InputError(f"{name} must be a {'positive' if name == 'timeout' else 'non-negative'} number: {value}")
     return value
+
+
+def _limits(rtol: float | None, atol: float | None, ulps: float | None) -> Limits:
+    return Limits(_limit("rtol", rtol), _limit("atol", atol), _limit("ulps", ulps))
 
 
 def _row(name: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 
 Progress = Callable[[int, int, str], None]
 """Called with how much is done, of how much, and a word for the reader."""
@@ -38,6 +37,8 @@ def supervise(work: Callable[[], None], stop: Callable[[], None], timeout: float
 
 def versions() -> dict[str, str]:
     """The versions that a result depends on."""
+    from importlib.metadata import PackageNotFoundError, version
+
     from gradcheck_cli import __version__
 
     found = {"gradcheck": __version__}

@@ -21,7 +21,7 @@ from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import Node, Variable, walk
 from gradcheck_cli.maps import recording
-from gradcheck_cli.maps.check import Found, check_map, check_values
+from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
 from gradcheck_cli.maps.entries import Options
 from gradcheck_cli.maps.map import (
     Map,
@@ -45,9 +45,6 @@ from gradcheck_cli.verdict import Cause, Verdict
 
 JACOBIAN = 400
 """Entries of a Jacobian up to which each is shown, where that is asked for."""
-
-VISIBLE = 1e-30
-"""Relative errors that are worth mentioning as too small to be seen."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +172,7 @@ class _Check:
     def take(self, found: Found) -> list[Column]:
         self.recorder.add(found.columns)
         self.opaque |= dict.fromkeys(found.opaque)
-        if found.sensitivity > VISIBLE:
-            self.note(f"an error of a single entry shows if it is larger than {found.sensitivity:.1g} (relative)")
+        self.note(*unseen(found.sensitivity))
         return found.columns
 
     def second(self, row: Row) -> None:
@@ -196,7 +192,6 @@ class _Check:
             for index, detail in column.details.items():
                 if detail.cause in (Cause.FORMULA, Cause.NO_GRADIENT) and why:
                     column.details[index].text = "; ".join([*why, *([detail.text] if detail.text else [])])
-
 
     def second_forward(self) -> None:
         """Forward mode of forward mode."""

@@ -12,6 +12,16 @@ from gradcheck_cli.maps.reverse import Reverse
 from gradcheck_cli.maps.runs import Formula
 from gradcheck_cli.report import Column
 
+VISIBLE = 1e-30
+"""Relative errors that are worth mentioning as too small to be seen."""
+
+
+def unseen(sensitivity: float) -> list[str]:
+    """The note on errors that couldn't have been seen, if they are worth one."""
+    if sensitivity <= VISIBLE:
+        return []
+    return [f"an error of a single entry shows if it is larger than {sensitivity:.1g} (relative)"]
+
 
 @dataclass
 class Found:

@@ -15,7 +15,7 @@ from torch import Tensor
 from gradcheck_cli.callables.explain import explain
 from gradcheck_cli.callables.inputs import shown
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.maps.check import check_map
+from gradcheck_cli.maps.check import check_map, unseen
 from gradcheck_cli.maps.entries import Options
 from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, one_row, random_row
 from gradcheck_cli.maps.recording import Recorder
@@ -26,9 +26,6 @@ from gradcheck_cli.problem import derivative_name
 from gradcheck_cli.report import VERDICTS, Column, Detail, Label
 from gradcheck_cli.tasks import listed
 from gradcheck_cli.verdict import Cause, Verdict
-
-VISIBLE = 1e-30
-"""Relative errors that are worth mentioning as too small to be seen."""
 
 
 @dataclass
@@ -48,8 +45,8 @@ class Networked:
             self.layer_by_layer()
         else:
             self.rows_of_outputs()
-        if self.sensitivity > VISIBLE:
-            self.note(f"an error of a single entry shows if it is larger than {self.sensitivity:.1g} (relative)")
+        for text in unseen(self.sensitivity):
+            self.note(text)
         if self.opaque:
             self.note(f"could not be followed: {', '.join(self.opaque)}")
 
