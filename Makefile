@@ -10,6 +10,7 @@ demo: .venv/installed
 
 test: .venv/installed-test
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict gradcheck_cli
 	$(BIN)/pytest -n auto --dist worksteal
 

@@ -177,9 +177,7 @@ def link(texts: Sequence[str], output: str = "y") -> Chain:
             elif name in places:
                 raise stage.error(f"{name!r} is used before its stage", name)
             elif name in labels and name not in inputs:
-                raise stage.error(
-                    f"{name!r} is ambiguous: a stage above calls the one before it so. {_NAME_THEM}", name
-                )
+                raise stage.error(f"{name!r} is ambiguous: a stage above calls the one before it so. {_NAME_THEM}", name)
             else:
                 inputs.setdefault(name)
         if stage.name is not None:
@@ -253,9 +251,7 @@ def _binding(
     raise stage.error(f"{message}. {_NAME_THEM}", *(candidates or free))
 
 
-def _stage_names(
-    parsed: Sequence[_Parsed], bound: Sequence[str | None], taken: set[str], output: str
-) -> list[str]:
+def _stage_names(parsed: Sequence[_Parsed], bound: Sequence[str | None], taken: set[str], output: str) -> list[str]:
     """A name for every stage: its own, else what the next stage calls it; `output`, y, f or out for the last; else a number."""
     names: list[str] = []
     for index, stage in enumerate(parsed):

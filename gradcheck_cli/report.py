@@ -153,9 +153,7 @@ class Column:
         self.verdicts[part][quick] = VERDICTS.index(Verdict.MATCH)
         return np.flatnonzero(~quick).tolist()
 
-    def enter(
-        self, index: int, judgement: Judgement, truth: Truth, shade: Shade | None, stage: str | None = None
-    ) -> None:
+    def enter(self, index: int, judgement: Judgement, truth: Truth, shade: Shade | None, stage: str | None = None) -> None:
         """Enter the judgement of one entry; `stage` is blamed for a cause that names none."""
         self.verdicts[index] = VERDICTS.index(judgement.verdict)
         if truth.kind is not Kind.REGULAR:

@@ -28,7 +28,8 @@ HOOKS = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf
 SCHEMAS = {
     ROOT / "action.yml": "https://json.schemastore.org/github-action.json",
     EXAMPLE / ".github" / "workflows" / "gradients.yml": "https://json.schemastore.org/github-workflow.json",
-    EXAMPLE / ".gitlab-ci.yml": "https://gitlab.com/gitlab-org/gitlab/-/raw/master/app/assets/javascripts/editor/schema/ci.json",
+    EXAMPLE
+    / ".gitlab-ci.yml": "https://gitlab.com/gitlab-org/gitlab/-/raw/master/app/assets/javascripts/editor/schema/ci.json",
     EXAMPLE / ".pre-commit-config.yaml": "https://json.schemastore.org/pre-commit-config.json",
 }
 

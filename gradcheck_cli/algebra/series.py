@@ -115,8 +115,10 @@ def where(condition: Truth, f: Series, g: Series) -> Series:
 
 def _same(f: Series, g: Series) -> bool:
     """True where two series are known to be equal, term by term: a tie of such is no kink."""
-    return f.prec == g.prec and f.length() == g.length() and all(
-        a.is_exact() and a.is_finite() and a == b and b.is_exact() for a, b in zip(f.coeffs(), g.coeffs(), strict=True)
+    return (
+        f.prec == g.prec
+        and f.length() == g.length()
+        and all(a.is_exact() and a.is_finite() and a == b and b.is_exact() for a, b in zip(f.coeffs(), g.coeffs(), strict=True))
     )
 
 

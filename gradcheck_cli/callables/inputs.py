@@ -90,9 +90,7 @@ def arguments(target: Target, wanted: Wanted, dtype: str | None) -> Iterator[Arg
 # -- texts --------------------------------------------------------------------------------------------------------------
 
 
-def _read(
-    target: Target, texts: Sequence[Any], wanted: Wanted, settings: Mapping[str, Any], dtype: str
-) -> Iterator[Arguments]:
+def _read(target: Target, texts: Sequence[Any], wanted: Wanted, settings: Mapping[str, Any], dtype: str) -> Iterator[Arguments]:
     mentioned = _mentioned([texts, wanted.shape, wanted.domain])
     if target.parameters is None:
         names = mentioned or ["x"]
@@ -238,5 +236,3 @@ def shown(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.tolist() if value.numel() <= SHOWN else f"{'x'.join(map(str, value.shape))} numbers"
     return value if isinstance(value, int | float) and math.isfinite(value) else str(value)
-
-

@@ -107,9 +107,10 @@ def _simple(trial: Trial, name: str) -> Candidates:
     if not found.any():
         yield "the backward returns 0", found
     yield "the sign is wrong: autograd is -exact", -exact
-    yield "the backward drops the upstream gradient: it returns what belongs to an upstream gradient of 1", trial.adjoint(
-        lambda v: 1.0 if v else 0.0
-    )[name]
+    yield (
+        "the backward drops the upstream gradient: it returns what belongs to an upstream gradient of 1",
+        trial.adjoint(lambda v: 1.0 if v else 0.0)[name],
+    )
     yield "the backward multiplies by the upstream gradient twice", trial.adjoint(lambda v: v * v)[name]
     yield "a transposition is missing: the Jacobian is applied where its transpose belongs", trial.tangent(name)
     largest = int(np.argmax(np.abs(exact)))
@@ -223,10 +224,7 @@ def _places(trial: Trial, name: str) -> Candidates:
             continue
         places = list(
             dict.fromkeys(
-                (keys[c], i)
-                for c in calls
-                for i, a in enumerate(c.arguments)
-                if isinstance(a, Variable) and a.name in names
+                (keys[c], i) for c in calls for i, a in enumerate(c.arguments) if isinstance(a, Variable) and a.name in names
             )
         )
         if len(places) > OCCURRENCES:

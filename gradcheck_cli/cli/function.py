@@ -57,6 +57,4 @@ def register(app: typer.Typer) -> None:
         from gradcheck_cli.api import check_function
 
         with redirect_stdout(sys.stderr):  # prints of the function must not mix with the report
-            return check_function(
-                target, settings=settings, formula=formula, order=order, sample=sample, mode=mode, **options
-            )
+            return check_function(target, settings=settings, formula=formula, order=order, sample=sample, mode=mode, **options)

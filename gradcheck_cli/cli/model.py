@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
         'model "Linear(10, 5) | ReLU()" --layer 0 --neuron 2',
         'model "Residual(Linear(4, 4) | GELU()) | Linear(4, 3)" --loss "mean(y**2)" --wrt parameters',
         'model "Conv2d(1, 4, 3) | BatchNorm2d(4) | ReLU" --input 2,1,8,8 --train --dtype float32',
-        'model net.py:build --input 1,28,28 --seed 3',
+        "model net.py:build --input 1,28,28 --seed 3",
         without=("shape", "sample", "domain", "mode", "device", "claim"),
     )
     def model(
@@ -36,9 +36,7 @@ def register(app: typer.Typer) -> None:
         ],
         input: Annotated[
             list[str] | None,
-            typer.Option(
-                metavar="SIZES", help="The shape of the input, 1,28,28 or NAME=1,28,28. [what the first layer takes]"
-            ),
+            typer.Option(metavar="SIZES", help="The shape of the input, 1,28,28 or NAME=1,28,28. [what the first layer takes]"),
         ] = None,
         at: Annotated[
             list[str] | None, typer.Option(metavar="VALUES", help="The input itself: x=[1,2]. [seeded normal numbers]")
@@ -64,8 +62,12 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         train: Annotated[
-            bool, typer.Option("--train/--eval", help="Training mode: dropout with one mask, statistics of the batch. [--eval]",
-                               show_default=False)
+            bool,
+            typer.Option(
+                "--train/--eval",
+                help="Training mode: dropout with one mask, statistics of the batch. [--eval]",
+                show_default=False,
+            ),
         ] = False,
         seed: Annotated[
             int | None, typer.Option(metavar="N", help="Seed of weights, input and masks: torch.manual_seed. [0]")

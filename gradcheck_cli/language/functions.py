@@ -1,4 +1,4 @@
-'''THE table of functions. A new function is a new row here, and nothing else: the parser, the three algebras, the help,
+"""THE table of functions. A new function is a new row here, and nothing else: the parser, the three algebras, the help,
 the documentation and the tests read it.
 
 A row is *primitive* (it names its SymPy function and its ball method) or *defined*: its definition is text in the very
@@ -29,7 +29,7 @@ absolute     the size of the intermediate results that a kernel adds up (cancell
              error may reach `ulps` ulps of that size too.
 stalls       a condition on the parameters and on `order` (of differentiation) under which torch's kernel loops for ever.
 source       where the definition and its constants come from; empty: the function's page in torch's documentation.
-'''
+"""
 
 from __future__ import annotations
 

@@ -296,9 +296,7 @@ class _Translation:
             tree = Call(name, pair, self.position(outer))
         return tree
 
-    def comparison(
-        self, node: ast.AST, left: ast.AST, ops: list[ast.cmpop], comparators: list[ast.expr], depth: int
-    ) -> Node:
+    def comparison(self, node: ast.AST, left: ast.AST, ops: list[ast.cmpop], comparators: list[ast.expr], depth: int) -> Node:
         terms: list[Node] = []
         x = self.real(self.translate(left, depth), left)
         for op, right in zip(ops, comparators, strict=True):

@@ -114,4 +114,3 @@ def _each(value: Any, do: Callable[[Any], None]) -> None:
             _each(item, do)
     else:
         do(value)
-

@@ -61,10 +61,7 @@ class Runs:
                 self.checkpoint()
                 pulled = pull(outputs, leaves, row)
                 gradients.append(
-                    [
-                        {n: None if g is None else shadow.cells(g, i) for n, g in pulled.gradients.items()}
-                        for i in range(kept)
-                    ]
+                    [{n: None if g is None else shadow.cells(g, i) for n, g in pulled.gradients.items()} for i in range(kept)]
                 )
         self.opaque.update(shadow.opaque)
         return Followed(found, gradients, forward, shadow)

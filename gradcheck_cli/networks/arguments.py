@@ -106,9 +106,7 @@ def _names(module: nn.Module, given: Sequence[tuple[str | None, Given]], wanted:
     return needed(module)
 
 
-def _matched(
-    module: nn.Module, given: Sequence[tuple[str | None, Given]], names: Sequence[str]
-) -> dict[str, Given]:
+def _matched(module: nn.Module, given: Sequence[tuple[str | None, Given]], names: Sequence[str]) -> dict[str, Given]:
     """Every given input under its name: those without one fill the places in order."""
     parameters = list(inspect.signature(module.forward).parameters.values())
     known = [*names] if isinstance(module, Chain) else [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]

@@ -25,9 +25,7 @@ from gradcheck_cli.report import Report
 from gradcheck_cli.supervision import Progress
 
 
-def report(
-    request: Request, *, strict: bool = False, timeout: float = 600.0, progress: Progress | None = None
-) -> Report:
+def report(request: Request, *, strict: bool = False, timeout: float = 600.0, progress: Progress | None = None) -> Report:
     """Check a network, and report what was found out about it within the time."""
     problem: dict[str, Any] = {
         "model": request.text, "stages": [], "dtype": list(request.dtypes), "modes": ["reverse"], "seed": request.seed,

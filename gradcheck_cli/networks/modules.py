@@ -16,6 +16,7 @@ from gradcheck_cli.networks.layers import Layer, Network
 MAX_PARAMETERS = 5_000_000
 """Of a network given as text: about a gigabyte of balls."""
 
+
 class Chain(nn.Sequential):
     """Layers one after the other. Of several outputs of a layer the first one goes on; a layer that takes several tensors and
     is given one takes it for each (attention to itself)."""

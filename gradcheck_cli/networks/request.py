@@ -82,7 +82,7 @@ def inputs(shapes: Any, values: Any, evaluate: Evaluate) -> tuple[tuple[str | No
 
 
 def neuron(given: Any) -> tuple[int, ...] | None:
-    """"1,2", 2 or (1, 2): the index of an output entry."""
+    """ "1,2", 2 or (1, 2): the index of an output entry."""
     if given is None:
         return None
     words = given.split(",") if isinstance(given, str) else given if isinstance(given, list | tuple) else [given]
@@ -93,7 +93,7 @@ def neuron(given: Any) -> tuple[int, ...] | None:
 
 
 def cotangent(given: Any, evaluate: Evaluate) -> Any:
-    """"random", "ones", or numbers: "[1, -1]", nested lists, a tensor."""
+    """ "random", "ones", or numbers: "[1, -1]", nested lists, a tensor."""
     if not isinstance(given, str) or given in ("random", "ones"):
         return given
     return numbers(f"cotangent={given}", "cotangent", evaluate)
@@ -133,7 +133,7 @@ def _input(value: Any) -> Given:
 
 
 def _shape(text: str) -> tuple[str | None, Shape]:
-    """"1,10", "query=4,8"; "" is a single number."""
+    """ "1,10", "query=4,8"; "" is a single number."""
     name, equals, sizes = text.rpartition("=")
     words = [word.strip() for word in sizes.strip().strip("()").split(",")]
     words = [word for word in words if word]
@@ -163,7 +163,7 @@ def _values(given: Any, evaluate: Evaluate) -> Iterable[tuple[str | None, Given]
 
 
 def _value(text: str, evaluate: Evaluate) -> tuple[str | None, Given]:
-    """"x=[1,2]", or the numbers alone."""
+    """ "x=[1,2]", or the numbers alone."""
     name = text.partition("=")[0].strip()
     return (name, numbers(text, name, evaluate)) if "=" in text else (None, numbers(f"x={text}", "x", evaluate))
 

@@ -20,9 +20,7 @@ _STYLES = {FAILED: "bold red", UNDECIDED: "magenta", KNOWN: "yellow", MENDED: "b
 Item = str | Text | Grid
 
 
-def render(
-    suite: Suite, *, verbose: bool = False, quiet: bool = False, color: bool = False, width: int | None = None
-) -> str:
+def render(suite: Suite, *, verbose: bool = False, quiet: bool = False, color: bool = False, width: int | None = None) -> str:
     """The text, without a last newline. `quiet` leaves the last line; `verbose` shows every report in full."""
     items: list[Item] = [] if quiet else list(_items(suite, verbose))
     return draw([*items, _last(suite)], color=color, width=width)

@@ -161,6 +161,7 @@ _DATA = (
     "multinomial", "randperm", "isnan", "isinf", "isfinite", "isposinf", "isneginf", "hann_window", "hamming_window", "blackman_window", "bartlett_window", "kaiser_window",
 )  # fmt: skip
 
+# fmt: off
 _MOVES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("tensors",): ("cat", "stack", "block_diag"),
     ("grad_output",): ("slice_backward", "select_backward", "diagonal_backward"),
@@ -182,6 +183,7 @@ _MOVES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("self", "source"): ("index_copy", "masked_scatter"),
     ("self", "fill"): ("_unsafe_masked_index",),
 }
+# fmt: on
 """The arguments whose entries move -> the operations."""
 
 _ZEROS = ["zeros", "zeros_like", "new_zeros", "zero", "_new_zeros_with_same_feature_meta"]

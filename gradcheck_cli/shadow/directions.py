@@ -104,4 +104,3 @@ def _defined(row: Function) -> Callable[..., Cell]:
     tree = Call(row.name, tuple(Variable(p.name) for p in row.parameters))
     program = Program([tree], [p.name for p in row.parameters], SERIES, lambda: (ctx.prec, ctx.cap))
     return lambda *cells: program(*cells)[0]
-

@@ -68,9 +68,7 @@ LAYER = Form("a text or a whole number", _either(_text, _whole))
 INDEX = Form("a whole number, a list of them or a text", _either(_whole, _list(_whole), _text))
 POINTS = Form('a point "x=1,y=2" or {x = 1, y = 2}, or a list of points', _either(_text, _place, _list(_either(_text, _place))))
 SHAPES = Form('"x=3,4", {x = [3, 4]}, or a list of such texts', _either(TEXTS.holds, _table(_either(_whole, _list(_whole)))))
-DOMAIN = Form(
-    '"x=0:5", {x = [0, 5]}, or a list of such texts', _either(TEXTS.holds, _table(_either(_text, _list(_number))))
-)
+DOMAIN = Form('"x=0:5", {x = [0, 5]}, or a list of such texts', _either(TEXTS.holds, _table(_either(_text, _list(_number)))))
 SETTINGS = Form('"dim=1", {dim = 1}, or a list of such texts', _either(TEXTS.holds, _table(_plain)))
 INPUT = Form(
     'sizes [4, 10], "4,10" or {x = [4, 10]}, or a list of such texts',

@@ -100,9 +100,7 @@ def _where(condition: bool, x: Any, y: Any) -> Any:
     return x if condition else y
 
 
-_normal = _inverse(
-    lambda x: mp.erfc(-x / mp.sqrt(2)) / 2, lambda x: mp.exp(-x * x / 2) / mp.sqrt(2 * mp.pi), _ndtri_start
-)
+_normal = _inverse(lambda x: mp.erfc(-x / mp.sqrt(2)) / 2, lambda x: mp.exp(-x * x / 2) / mp.sqrt(2 * mp.pi), _ndtri_start)
 
 ORACLES: dict[str, Callable[..., Any]] = {
     "pi": lambda: +mp.pi, "e": lambda: +mp.e, "inf": lambda: mp.inf,
@@ -207,8 +205,7 @@ def points(row: Function, values: tuple[float, ...] | None = None) -> list[Point
 def compiled(row: Function, algebra: Any, setting: int | None = None, text: str = "") -> Program:
     """The row (or a condition on its parameters) over an algebra, its whole setting filled in."""
     values: dict[str, Node] = {
-        p.name: Constant(setting) if p.kind == "integer" and setting is not None else Variable(p.name)
-        for p in row.parameters
+        p.name: Constant(setting) if p.kind == "integer" and setting is not None else Variable(p.name) for p in row.parameters
     }
     tree = parse(text) if text else Call(row.name, tuple(values.values()))
     return Program((tree,), [p.name for p in row.parameters], algebra, key=lambda: (ctx.prec, mp.prec))
@@ -287,9 +284,7 @@ def test_the_ball_contains_the_value_of_mpmath(row: Function) -> None:
         else:
             assert finite(ball), point
             assert contains(ball, value), (point, str(ball), mp.nstr(value, 45))
-            if all(1e-8 <= abs(a) <= 25 for a in point if not isinstance(a, bool) and a != 0) and (
-                row.ball or row.primitive
-            ):
+            if all(1e-8 <= abs(a) <= 25 for a in point if not isinstance(a, bool) and a != 0) and (row.ball or row.primitive):
                 assert ball.rel_accuracy_bits() > 60, (point, str(ball))
         compared += 1
     assert compared >= min(5, len(points(row))), "too few points lie in the domain"
@@ -317,8 +312,7 @@ def test_smooth_is_not_finite_at_a_kink(row: Function) -> None:
                 continue  # constant
             assert not finite(value), point
             ball = tuple(
-                a if isinstance(a, (bool, int)) or (row.name == "pow" and i) else arb(a, 0.01)
-                for i, a in enumerate(point)
+                a if isinstance(a, (bool, int)) or (row.name == "pow" and i) else arb(a, 0.01) for i, a in enumerate(point)
             )
             assert not finite(run(row, SMOOTH, ball)), ball
         elif finite(value):
@@ -326,9 +320,7 @@ def test_smooth_is_not_finite_at_a_kink(row: Function) -> None:
             assert value is plain if isinstance(value, bool) else value.overlaps(plain), point
 
 
-@pytest.mark.parametrize(
-    "row", [r for r in ROWS if r.name != "where" and "logical" not in r.name], ids=lambda r: r.name
-)
+@pytest.mark.parametrize("row", [r for r in ROWS if r.name != "where" and "logical" not in r.name], ids=lambda r: r.name)
 def test_nan_goes_through_everything(row: Function) -> None:
     """One nan argument makes the result not finite (not decided), in both algebras; an infinite one in SMOOTH."""
     for point in points(row, (1.5, 0.0)):

@@ -52,8 +52,7 @@ def along(row: Function, point: plain.Point, moving: int) -> Any:
     """The row's Taylor series in its parameter number `moving`."""
     setting = next((a for p, a in zip(row.parameters, point, strict=True) if p.kind == "integer"), None)
     numbers = [
-        a if isinstance(a, bool) else variable(arb(a)) if i == moving else SERIES.constant(a)
-        for i, a in enumerate(point)
+        a if isinstance(a, bool) else variable(arb(a)) if i == moving else SERIES.constant(a) for i, a in enumerate(point)
     ]
     return compiled(row, setting)(*numbers)[0]
 

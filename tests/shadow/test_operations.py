@@ -303,7 +303,9 @@ CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
 }  # fmt: skip
 
 WITHOUT_BACKWARD = {
-    "scatter of a corner", "scatter_add of a corner", "_embedding_bag_forward_only",
+    "scatter of a corner",
+    "scatter_add of a corner",
+    "_embedding_bag_forward_only",
 }
 
 SINGLE = {"lstm"}

@@ -16,7 +16,7 @@ from tests.suite.processes import lines, outcomes, run, runners, spec, start, wa
 GOOD = [f'name = "good {i}"\ngrad = "sin({i + 1}*x)"' for i in range(30)]
 BAD = 'name = "bad"\ngrad = "relu(x) - relu(-x)"\nat = "x=0"'
 
-HOSTILE = '''
+HOSTILE = """
 import os, re, subprocess
 def spin(x):
     while True: pass
@@ -26,7 +26,7 @@ def noisy(x): print("noise" * 9999); os.write(1, b"[1, 2]"); return 2*x
 def eat(x):
     kept = []
     while True: kept.append(bytearray(1 << 27))
-'''
+"""
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
 

@@ -23,7 +23,7 @@ def read(folder: Path, text: str) -> tuple[Spec, ...]:
 
 def test_a_check_is_the_arguments_of_its_twin(tmp_path: Path) -> None:
     """Kind, target, options with the defaults below them, expectation, file and line."""
-    text = '''
+    text = """
 [defaults]
 dtype = ["float64", "float32"]
 sample = 3
@@ -47,7 +47,7 @@ function = "silu.py:SiLU"
 set = {dim = 1}
 [check.shape]
 x = [2, 3]
-'''
+"""
     both = ["float64", "float32"]
     chain, mixed, function = read(tmp_path, text)
     assert chain == Spec("forum", "chain", ("2*x", "z**2"), {"dtype": both, "sample": 5}, file="c.toml", line=7)

@@ -180,9 +180,7 @@ def _multilabel_margin_forward(self: Tensor, target: Tensor, reduction: int, res
 
 
 @rule("multilabel_margin_loss_backward")
-def _multilabel_margin_backward(
-    grad_output: Tensor, self: Tensor, target: Tensor, reduction: int, is_target: Tensor
-) -> Tensor:
+def _multilabel_margin_backward(grad_output: Tensor, self: Tensor, target: Tensor, reduction: int, is_target: Tensor) -> Tensor:
     def forward(x: Tensor) -> Tensor:
         return _multilabel_margin(x, target, is_target, reduction).reshape(grad_output.shape)
 

@@ -82,5 +82,3 @@ def _mode(self: Tensor, dim: int, keepdim: bool, result: Any) -> Any:
 def _aminmax(self: Tensor, dim: int | None, keepdim: bool) -> tuple[Tensor, Tensor]:
     axes = [] if dim is None else [dim]
     return self.amin(axes, keepdim), self.amax(axes, keepdim)
-
-
