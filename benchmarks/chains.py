@@ -24,7 +24,7 @@ LIMIT = 60
 TOOL = """
 import sys, time
 import torch, sympy, flint
-import gradcheck_cli.engine
+import gradcheck_cli.formulas.check
 from gradcheck_cli import check_chain
 check_chain(["2*x", "z + 1"], at={"x": 1})
 start = time.perf_counter()

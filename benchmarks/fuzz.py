@@ -23,11 +23,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _hostile import HOSTILE, mutated
 
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.parser import parse_stage
 from gradcheck_cli.language.points import parse_points
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk, written_size
-from gradcheck_cli.problem import link
 
 SLOW_PARSE = 0.1  # seconds
 CHECK_TIMEOUT = 1.0  # seconds, given to the tool
@@ -132,7 +132,7 @@ def check(text: str, index: int) -> str:
 def worker(seed: int, first: int, last: int, step: int) -> None:
     """Check texts first, first + step, ...; one line each before and after, for the watcher."""
     resource.setrlimit(resource.RLIMIT_DATA, (6 * GIGABYTE, 6 * GIGABYTE))
-    import gradcheck_cli.engine  # noqa: F401 - torch and SymPy, whose imports are not measured here
+    import gradcheck_cli.formulas.check  # noqa: F401 - torch and SymPy, whose imports are not measured here
 
     for index in range(first, last, step):
         print("begin", index, flush=True)

@@ -24,7 +24,7 @@ from flint import arb, ctx
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.exact.values import Values
-from gradcheck_cli.problem import link
+from gradcheck_cli.language.chain import link
 from gradcheck_cli.suite.execute import Outcome
 from gradcheck_cli.suite.run import Plan, collect, run
 

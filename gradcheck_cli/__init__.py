@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     )
     from gradcheck_cli.callables.dropin import GradcheckError, gradcheck, gradgradcheck
     from gradcheck_cli.errors import InputError, UndecidedWarning, VerdictError
-    from gradcheck_cli.report import Check, Report
-    from gradcheck_cli.verdict import Cause, Verdict
+    from gradcheck_cli.verdict.column import Check
+    from gradcheck_cli.verdict.report import Report
+    from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "check_chain": "api", "check_mixed": "api", "check_grad": "api", "check_jacobian": "api", "check_hessian": "api",
     "check_function": "api", "check_model": "api", "gradcheck": "callables.dropin", "gradgradcheck": "callables.dropin",
-    "GradcheckError": "callables.dropin", "UndecidedWarning": "errors", "Report": "report", "Check": "report",
-    "Verdict": "verdict", "Cause": "verdict", "InputError": "errors", "VerdictError": "errors",
+    "GradcheckError": "callables.dropin", "UndecidedWarning": "errors", "Report": "verdict.report", "Check": "verdict.column",
+    "Verdict": "verdict.verdicts", "Cause": "verdict.verdicts", "InputError": "errors", "VerdictError": "errors",
 }  # fmt: skip
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The Python twins of the commands: each builds a Problem and returns the engine's Report; bad input is an InputError.
+"""The Python twins of the commands: each builds a Problem and returns the Report on it; bad input is an InputError.
 
 Nothing here imports torch or SymPy before the whole input has been checked.
 """
@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.formulas.problem import MAX_ORDER, MODES, Problem
+from gradcheck_cli.formulas.tasks import MAX_DERIVATIVES, Asked, Entries, Wrt, claims_of, every, listed, task_of, with_labels
+from gradcheck_cli.language.chain import Chain, link
 from gradcheck_cli.language.functions import NAMES
 from gradcheck_cli.language.points import parse_points, split
-from gradcheck_cli.problem import MAX_ORDER, MODES, Chain, Limits, Problem, link
-from gradcheck_cli.supervision import Progress
-from gradcheck_cli.tasks import MAX_DERIVATIVES, Asked, Entries, Wrt, claims_of, every, listed, task_of, with_labels
+from gradcheck_cli.verdict.limits import Limits
 
 if TYPE_CHECKING:
-    from gradcheck_cli.report import Report
+    from gradcheck_cli.verdict.report import Report
+    from gradcheck_cli.verdict.work import Progress
 
 MAX_PERMUTATIONS = 120
 
@@ -299,7 +301,7 @@ def _run(
     verbose: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Check every option, build the Problem and hand it to the engine."""
+    """Check every option, build the Problem and have it checked."""
     inputs = list(dict.fromkeys(name for chain in chains for name in chain.inputs))
     points = parse_points(at, inputs, shape=shape, sample=sample, domain=domain, seed=seed, evaluate=nearest_double)
     chains, points = with_labels(chains, points)
@@ -324,9 +326,9 @@ def _run(
         verbose=verbose,
         callables={_row(name): function for name, function in (callables or {}).items()},
     )
-    from gradcheck_cli import engine
+    from gradcheck_cli.formulas.check import check_problem
 
-    return engine.run(problem, progress=progress)
+    return check_problem(problem, progress=progress)
 
 
 def _chain(expressions: str | Sequence[str], output: str = "y") -> Chain:

@@ -18,9 +18,9 @@ import pytest
 from gradcheck_cli.errors import InputError, VerdictError
 
 if TYPE_CHECKING:
-    from gradcheck_cli.report import Report
     from gradcheck_cli.suite.execute import Outcome
     from gradcheck_cli.suite.spec import Spec
+    from gradcheck_cli.verdict.report import Report
 
 SUFFIX = ".gradcheck.toml"
 NO_PYTHON = "gradcheck_no_python"
@@ -158,12 +158,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
 
 def _check(returned: Any, points: Any = None, *, kind: str | None = None, **options: Any) -> Report:
     """The report on what a marked test returned."""
-    from gradcheck_cli.problem import Problem
+    from gradcheck_cli.formulas.problem import Problem
 
     if isinstance(returned, Problem):
-        from gradcheck_cli import engine
+        from gradcheck_cli.formulas.check import check_problem
 
-        return engine.run(returned)
+        return check_problem(returned)
     if points is not None:
         options["sample" if isinstance(points, int) else "at"] = points
     written = isinstance(returned, str) or (isinstance(returned, Sequence) and all(isinstance(r, str) for r in returned))

@@ -16,7 +16,7 @@ import pytest
 import typer
 
 from gradcheck_cli.cli.app import app, run
-from gradcheck_cli.verdict import Cause, Verdict
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 README = Path(__file__).parent.parent / "README.md"
 TEXT = README.read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gradcheck_cli.verdict import Verdict
+from gradcheck_cli.verdict.verdicts import Verdict
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FILES = sorted(path.name for path in EXAMPLES.iterdir() if path.is_file())

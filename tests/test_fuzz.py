@@ -18,13 +18,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.functions import NAMES
 from gradcheck_cli.language.parser import parse, parse_stage
 from gradcheck_cli.language.points import parse_points
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Call, Constant, Node
-from gradcheck_cli.problem import link
-from tests.formulas import random_formula
+from tests.expressions import random_formula
 
 
 def _hostile() -> ModuleType:

@@ -219,7 +219,8 @@ def test_the_marker_checks_what_is_returned(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("""
         import pytest, torch
         from gradcheck_cli.language.points import parse_points
-        from gradcheck_cli.problem import Problem, Question, Task, link
+        from gradcheck_cli.formulas.problem import Problem, Question, Task
+        from gradcheck_cli.language.chain import link
 
         class Wrong(torch.autograd.Function):
             @staticmethod
@@ -277,14 +278,17 @@ def test_a_problem_is_checked(pytester: pytest.Pytester) -> None:
     """A Problem that was built in Python."""
     pytester.makepyfile("""
         import pytest
-        from gradcheck_cli import check_chain, engine
+        from gradcheck_cli import check_chain
+        from gradcheck_cli.formulas import check
 
         @pytest.mark.gradcheck
         def test_problem(monkeypatch):
             problems = []
             with monkeypatch.context() as patch:
-                run = engine.run
-                patch.setattr(engine, "run", lambda problem, progress=None: problems.append(problem) or run(problem))
+                run = check.check_problem
+                patch.setattr(
+                    check, "check_problem", lambda problem, progress=None: problems.append(problem) or run(problem)
+                )
                 check_chain("relu(x) - relu(-x)", at="x=0")
             return problems[0]
     """)

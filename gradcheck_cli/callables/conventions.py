@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gradcheck_cli.language.spaces import entry_names
-from gradcheck_cli.maps.entries import Point
 from gradcheck_cli.maps.map import Map, Row, Tensors, pull, words
 from gradcheck_cli.maps.runs import format_of, numpy
-from gradcheck_cli.report import VERDICTS, Column, Detail, Label
-from gradcheck_cli.verdict import Cause, Verdict
+from gradcheck_cli.verdict.column import VERDICTS, Column, Detail, Label
+from gradcheck_cli.verdict.entries import Point
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 BATCH = (1.0, 0.5, -1.25)
 """Factors that make a batch for vmap out of one point."""

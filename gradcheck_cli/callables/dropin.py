@@ -24,11 +24,11 @@ from gradcheck_cli.callables.inputs import shown
 from gradcheck_cli.errors import GradcheckToolError, UndecidedWarning
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.maps.check import Found, check_map
-from gradcheck_cli.maps.entries import Options
 from gradcheck_cli.maps.map import Map, Row, Tensors, pull, random_row, size
-from gradcheck_cli.report import VERDICTS, Column, Report
-from gradcheck_cli.supervision import versions
-from gradcheck_cli.verdict import Verdict
+from gradcheck_cli.verdict.column import VERDICTS, Column
+from gradcheck_cli.verdict.entries import Options
+from gradcheck_cli.verdict.report import Report, versions
+from gradcheck_cli.verdict.verdicts import Verdict
 
 _DTYPES = frozenset(getattr(torch, name) for name in FORMATS)
 _MISMATCH, _UNDECIDED, _OUTSIDE = (VERDICTS.index(v) for v in (Verdict.MISMATCH, Verdict.UNDECIDED, Verdict.OUTSIDE_DOMAIN))

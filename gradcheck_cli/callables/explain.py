@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import sympy
 from torch import Tensor
 
+from gradcheck_cli.algebra.layers import Symbolic
 from gradcheck_cli.algebra.symbols import Expression
 from gradcheck_cli.callables.slips import name_slips
 from gradcheck_cli.callables.written import write
@@ -15,10 +16,9 @@ from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import written_size
 from gradcheck_cli.maps.map import Map, Row, pull, size
 from gradcheck_cli.maps.runs import Formula, flat
-from gradcheck_cli.report import Column, Detail
-from gradcheck_cli.shadow.layers import Symbolic
 from gradcheck_cli.shadow.mode import Shadow
-from gradcheck_cli.verdict import Cause, Verdict
+from gradcheck_cli.verdict.column import Column, Detail
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 ENTRIES = 24
 """Entries of inputs and outputs up to which formulas are shown."""

@@ -10,6 +10,7 @@ import numpy as np
 from flint import ctx
 from torch import Tensor
 
+from gradcheck_cli.algebra.layers import Layer
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.callables.conventions import batching, has_forward_rule, observe, second_order
 from gradcheck_cli.callables.explain import explain, upstream
@@ -20,9 +21,7 @@ from gradcheck_cli.language.arrays import entries, variables_of
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import Node, Variable, walk
-from gradcheck_cli.maps import recording
 from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
-from gradcheck_cli.maps.entries import Options
 from gradcheck_cli.maps.map import (
     Map,
     Row,
@@ -35,13 +34,13 @@ from gradcheck_cli.maps.map import (
     size,
     words,
 )
-from gradcheck_cli.maps.recording import Recorder
 from gradcheck_cli.maps.runs import Cells, Formula
-from gradcheck_cli.problem import Limits
-from gradcheck_cli.report import VERDICTS, Column, Detail, Report
-from gradcheck_cli.shadow.layers import Layer
-from gradcheck_cli.supervision import Progress
-from gradcheck_cli.verdict import Cause, Verdict
+from gradcheck_cli.verdict.column import VERDICTS, Column, Detail
+from gradcheck_cli.verdict.entries import Options
+from gradcheck_cli.verdict.limits import Limits
+from gradcheck_cli.verdict.report import Report
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
+from gradcheck_cli.verdict.work import Progress, Recorder, record
 
 JACOBIAN = 400
 """Entries of a Jacobian up to which each is shown, where that is asked for."""
@@ -110,7 +109,7 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
             hint = "" if question.formula else "; --formula says what the function ought to be"
             recorder.notes.append(f"could not be followed: {', '.join(opaque)}{hint}")
 
-    return recording.report("function", problem, work, strict=strict, timeout=timeout, progress=progress)
+    return record("function", problem, work, strict=strict, timeout=timeout, progress=progress)
 
 
 def _described(question: Question, asked: Sequence[Case]) -> dict[str, Any]:

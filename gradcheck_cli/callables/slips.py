@@ -18,13 +18,13 @@ from flint import arb, ctx
 
 from gradcheck_cli.callables.trials import Trial, numbers, patterns
 from gradcheck_cli.callables.written import evaluate, family, result, upstream, write
-from gradcheck_cli.exact.truth import Ball
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.parser import is_truth
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
 from gradcheck_cli.maps.map import Map, random_row
 from gradcheck_cli.maps.runs import Formula
+from gradcheck_cli.verdict.truth import Ball
 
 TRIALS = 2
 CLOSE = 1e-7

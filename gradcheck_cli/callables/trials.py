@@ -10,9 +10,9 @@ import numpy as np
 from flint import arb
 
 from gradcheck_cli.callables.written import Trees, evaluate, family, partial, result, upstream
-from gradcheck_cli.exact.truth import Ball
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
+from gradcheck_cli.verdict.truth import Ball
 
 GROUPS = 64
 """Places in the forward pass that are tried."""

@@ -13,9 +13,10 @@ from types import MappingProxyType
 from flint import arb
 from torch import Tensor
 
+from gradcheck_cli.algebra.directions import Directional, moving, slope
+from gradcheck_cli.algebra.layers import HULL
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.series import terms
-from gradcheck_cli.exact.truth import Ball
 from gradcheck_cli.floats import Format
 from gradcheck_cli.language.functions import TABLE, Function
 from gradcheck_cli.language.parser import definition, is_truth
@@ -23,9 +24,8 @@ from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
 from gradcheck_cli.maps.map import Map, Row, pull
 from gradcheck_cli.maps.runs import Formula, flat
-from gradcheck_cli.shadow.directions import Directional, moving, slope
-from gradcheck_cli.shadow.layers import HULL
 from gradcheck_cli.shadow.mode import Shadow
+from gradcheck_cli.verdict.truth import Ball
 
 LARGEST = 1000
 """Distinct nodes up to which trees are looked at."""

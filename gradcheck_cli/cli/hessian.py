@@ -9,7 +9,7 @@ import typer
 from gradcheck_cli.cli.options import check
 
 if TYPE_CHECKING:
-    from gradcheck_cli.report import Report
+    from gradcheck_cli.verdict.report import Report
 
 
 def register(app: typer.Typer) -> None:

@@ -23,7 +23,7 @@ from gradcheck_cli.errors import InputError
 from gradcheck_cli.output import FORMATS, renderer
 
 if TYPE_CHECKING:
-    from gradcheck_cli.report import Report
+    from gradcheck_cli.verdict.report import Report
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

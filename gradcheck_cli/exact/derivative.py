@@ -11,9 +11,9 @@ from functools import lru_cache
 import sympy
 
 from gradcheck_cli.algebra.symbols import Expression, to_symbols, to_tree
+from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Node, Variable, canonical, substitute, written_size
-from gradcheck_cli.problem import Chain, Stage
 
 TIDY = 400
 """Operations up to which a formula is tidied for display (expanding a longer one takes noticeable time)."""

@@ -18,14 +18,13 @@ from gradcheck_cli.algebra.balls import NAN, SMOOTH
 from gradcheck_cli.algebra.program import Program, economical
 from gradcheck_cli.exact.accumulation import accumulate
 from gradcheck_cli.exact.derivative import differentiate
-from gradcheck_cli.exact.domain import undefined
 from gradcheck_cli.exact.kinks import limits
-from gradcheck_cli.exact.truth import Ball, Kind, Truth
-from gradcheck_cli.exact.values import TINY, Values, Wrt, working_precision
+from gradcheck_cli.exact.values import TINY, Values, Wrt, undefined, working_precision
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Format
+from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.tree import Constant, Node, canonical
-from gradcheck_cli.problem import Chain, Stage
+from gradcheck_cli.verdict.truth import Ball, Kind, Truth
 
 PRECISIONS = (128, 256, 512, 1280, 4096)
 """Bits of working precision, tried in turn. 128 leaves 60 bits for cancellation in float64; 1280 certify that what cancels

@@ -18,8 +18,8 @@ from typing import Any
 
 from flint import arb, ctx
 
-from gradcheck_cli.exact.truth import Ball, Kind, Truth
 from gradcheck_cli.exact.values import Line, Wrt
+from gradcheck_cli.verdict.truth import Ball, Kind, Truth
 
 EXPONENTS = (1200, 1600, 2400)
 MAX_NAMES = 2

@@ -16,10 +16,10 @@ from gradcheck_cli.algebra.balls import PLAIN
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.exact.values import Values
 from gradcheck_cli.floats import Floats
+from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.tree import Call, Constant, Node, substitute, walk
-from gradcheck_cli.problem import Chain
 
 
 def stalled(chain: Chain, order: int, points: Mapping[str, Floats]) -> npt.NDArray[np.bool_]:

@@ -23,10 +23,10 @@ from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.series import SERIES, coefficient, terms
 from gradcheck_cli.exact.accumulation import Step, accumulate
 from gradcheck_cli.exact.kinks import limits
-from gradcheck_cli.exact.truth import Ball, Kind
 from gradcheck_cli.exact.values import TINY, Values, Wrt
+from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.tree import Node, canonical
-from gradcheck_cli.problem import Chain
+from gradcheck_cli.verdict.truth import Ball, Kind
 
 PRECISIONS = (192, 768, 3072)
 

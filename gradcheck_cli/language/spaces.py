@@ -7,7 +7,7 @@ made.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Literal
@@ -165,7 +165,21 @@ class PointSpec:
 
 def entry_names(name: str, shape: Shape) -> list[str]:
     """What the entries of an array are called, in order: `x[0]`, `A[1,2]`; `x` for a number."""
-    return [f"{name}[{','.join(map(str, place))}]" if place else name for place in product(*map(range, shape))]
+    return [name + subscript(place) for place in product(*map(range, shape))]
+
+
+def subscript(index: Sequence[int]) -> str:
+    """`[0,1]`; nothing for no dimension."""
+    return f"[{','.join(map(str, index))}]" if index else ""
+
+
+def unravel(flat: int, shape: Sequence[int]) -> tuple[int, ...]:
+    """The index of the entry with number `flat`."""
+    index = []
+    for size in reversed(shape):
+        flat, here = divmod(flat, size)
+        index.append(here)
+    return tuple(reversed(index))
 
 
 def plain(axis: Axis) -> tuple[float, ...]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradcheck_cli.maps.entries import Options, Point
 from gradcheck_cli.maps.forward import Forward, Values
 from gradcheck_cli.maps.map import Map, Row
 from gradcheck_cli.maps.reverse import Reverse
 from gradcheck_cli.maps.runs import Formula
-from gradcheck_cli.report import Column
+from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.entries import Options, Point
 
 VISIBLE = 1e-30
 """Relative errors that are worth mentioning as too small to be seen."""

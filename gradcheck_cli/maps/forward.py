@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from flint import arb, ctx
 
-from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
-from gradcheck_cli.maps.entries import Entries
+from gradcheck_cli.algebra.directions import Meant, Precise, slope
+from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.maps.map import Tensors, direction_of, push
 from gradcheck_cli.maps.outside import OUTSIDE, outside
 from gradcheck_cli.maps.probe import FLOOR, PRECISIONS, WITNESS, Probe, Read, ball
 from gradcheck_cli.maps.runs import Followed, Runs, format_of, numpy
-from gradcheck_cli.report import Column
-from gradcheck_cli.shadow.directions import Meant, Precise, slope
-from gradcheck_cli.shadow.layers import Exact, Rounded
-from gradcheck_cli.shadow.shade import Shade
+from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.entries import Entries
+from gradcheck_cli.verdict.shade import Shade
+from gradcheck_cli.verdict.truth import Ball, Kind, Truth, regular
 
 
 class Forward(Probe):

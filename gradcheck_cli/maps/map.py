@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+
+from gradcheck_cli.language.spaces import subscript
 
 Tensors = Mapping[str, Tensor]
 Call = Callable[[Tensors], Tensors]
@@ -94,20 +96,6 @@ def random_row(outputs: Tensors, seed: int) -> Row:
         for name, output in outputs.items()
     }
     return Row(f"<v,{','.join(outputs)}>", cotangents)
-
-
-def subscript(index: Sequence[int]) -> str:
-    """`[0,1]`; nothing for no dimension."""
-    return f"[{','.join(map(str, index))}]" if index else ""
-
-
-def unravel(flat: int, shape: Sequence[int]) -> tuple[int, ...]:
-    """The index of the entry with number `flat`."""
-    index = []
-    for size in reversed(shape):
-        flat, here = divmod(flat, size)
-        index.append(here)
-    return tuple(reversed(index))
 
 
 @dataclass

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from flint import arb
 
+from gradcheck_cli.algebra.directions import Directional, Precise, moving
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.kinks import limits
-from gradcheck_cli.exact.truth import Ball, Kind, Truth
 from gradcheck_cli.floats import Floats
-from gradcheck_cli.maps.entries import Options, Point
 from gradcheck_cli.maps.map import Map, Row
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
-from gradcheck_cli.shadow.directions import Directional, Precise, moving
+from gradcheck_cli.verdict.entries import Options, Point
+from gradcheck_cli.verdict.truth import Ball, Kind, Truth
 
 PRECISIONS = (128, 1280)
 """Bits at which directions are tried; at the second, what cancels to 0 is certainly below the smallest float."""

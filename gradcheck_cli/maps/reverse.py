@@ -19,19 +19,19 @@ import numpy as np
 from flint import arb, ctx
 from torch import Tensor
 
+from gradcheck_cli.algebra.directions import Directional, Meant, Precise, slope
+from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.algebra.series import terms
-from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
 from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats
-from gradcheck_cli.maps.entries import Entries
 from gradcheck_cli.maps.map import Map, Pulled, Row, pull
 from gradcheck_cli.maps.outside import OUTSIDE, outside
 from gradcheck_cli.maps.probe import FLOOR, LAYERS, PRECISIONS, WITNESS, Probe, ball, paired
 from gradcheck_cli.maps.runs import Cells, Followed, flat, format_of, numpy
-from gradcheck_cli.report import Column
-from gradcheck_cli.shadow.directions import Directional, Meant, Precise, slope
-from gradcheck_cli.shadow.layers import Exact, Rounded
-from gradcheck_cli.shadow.shade import Shade
+from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.entries import Entries
+from gradcheck_cli.verdict.shade import Shade
+from gradcheck_cli.verdict.truth import Ball, Kind, Truth, regular
 
 ATTEMPTS: tuple[tuple[int, type[Exact]], ...] = (
     (PRECISIONS[0], Precise),

@@ -10,12 +10,12 @@ import torch
 from flint import arb
 from torch import Tensor
 
-from gradcheck_cli.exact.truth import Ball
+from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.maps.map import Map, Row, Tensors, pull, push
-from gradcheck_cli.shadow.layers import Cell, Layer
 from gradcheck_cli.shadow.mode import Shadow
-from gradcheck_cli.shadow.shade import Shade
+from gradcheck_cli.verdict.shade import Shade
+from gradcheck_cli.verdict.truth import Ball
 
 Cells = Mapping[str, list[Cell]]
 """The cells of named tensors, flat."""

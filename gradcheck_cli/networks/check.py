@@ -15,17 +15,17 @@ from torch import Tensor
 from gradcheck_cli.callables.explain import explain
 from gradcheck_cli.callables.inputs import shown
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.formulas.tasks import listed
+from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.maps.check import check_map, unseen
-from gradcheck_cli.maps.entries import Options
 from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, one_row, random_row
-from gradcheck_cli.maps.recording import Recorder
 from gradcheck_cli.networks.hooks import Call, Subject, joined
 from gradcheck_cli.networks.request import Request
 from gradcheck_cli.networks.ties import left_out, moving_only, untied
-from gradcheck_cli.problem import derivative_name
-from gradcheck_cli.report import VERDICTS, Column, Detail, Label
-from gradcheck_cli.tasks import listed
-from gradcheck_cli.verdict import Cause, Verdict
+from gradcheck_cli.verdict.column import VERDICTS, Column, Detail, Label
+from gradcheck_cli.verdict.entries import Options
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
+from gradcheck_cli.verdict.work import Recorder
 
 
 @dataclass

@@ -8,21 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradcheck_cli.autograd.modes import TorchChain
 from gradcheck_cli.callables.loading import load
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.maps import recording
+from gradcheck_cli.formulas.torch_chain import TorchChain
+from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.maps.map import Tensors, seeded
-from gradcheck_cli.maps.recording import Recorder
 from gradcheck_cli.networks.arguments import candidates
 from gradcheck_cli.networks.check import Networked
 from gradcheck_cli.networks.hooks import Call, Failed, Loss, Subject
 from gradcheck_cli.networks.layers import Network
 from gradcheck_cli.networks.modules import build, leading, one_line
 from gradcheck_cli.networks.request import Request
-from gradcheck_cli.problem import Chain
-from gradcheck_cli.report import Report
-from gradcheck_cli.supervision import Progress
+from gradcheck_cli.verdict.report import Report
+from gradcheck_cli.verdict.work import Progress, Recorder, record
 
 
 def report(request: Request, *, strict: bool = False, timeout: float = 600.0, progress: Progress | None = None) -> Report:
@@ -31,7 +29,7 @@ def report(request: Request, *, strict: bool = False, timeout: float = 600.0, pr
         "model": request.text, "stages": [], "dtype": list(request.dtypes), "modes": ["reverse"], "seed": request.seed,
         "training": request.training, "wrt": request.wrt, "layer": request.layer, "neuron": request.neuron,
     }  # fmt: skip
-    return recording.report(
+    return record(
         "model", problem, lambda recorder: check(request, recorder, problem), strict=strict, timeout=timeout, progress=progress
     )
 

@@ -9,9 +9,10 @@ from itertools import chain
 from typing import Any
 
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.points import Evaluate, parse_points, split
 from gradcheck_cli.networks.layers import parse_network
-from gradcheck_cli.problem import Limits, link
+from gradcheck_cli.verdict.limits import Limits
 
 WRT = ("input", "parameters", "all")
 MAX_ENTRIES = 1_000_000

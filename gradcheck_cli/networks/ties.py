@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradcheck_cli.maps.entries import Options
+from gradcheck_cli.algebra.directions import slope
 from gradcheck_cli.maps.map import Map, Tensors
 from gradcheck_cli.maps.probe import LAYERS, Probe
-from gradcheck_cli.report import Column
-from gradcheck_cli.shadow.directions import slope
+from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.entries import Options
 
 FEW = 16
 """Equal numbers that are examined one by one."""

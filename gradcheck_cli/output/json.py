@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradcheck_cli.report import Report
     from gradcheck_cli.suite.run import Suite
+    from gradcheck_cli.verdict.report import Report
 
 SUITE_SCHEMA = 1
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.suite.execute import FAILED, PASSED, UNDECIDED, Outcome
-from gradcheck_cli.verdict import Cause, Verdict
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 if TYPE_CHECKING:
     from gradcheck_cli.suite.run import Suite

@@ -17,7 +17,7 @@ from gradcheck_cli.output.outcomes import known, line, location, summary
 from gradcheck_cli.output.sources import backward
 from gradcheck_cli.suite.execute import CRASH, FAILED, INPUT, MEMORY, TIMEOUT, UNDECIDED, Outcome
 from gradcheck_cli.suite.schema import CODE
-from gradcheck_cli.verdict import Cause, Verdict
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 if TYPE_CHECKING:
     from gradcheck_cli.suite.run import Suite

@@ -14,8 +14,10 @@ from rich.text import Text
 
 from gradcheck_cli.floats import FORMATS, Floats
 from gradcheck_cli.output.page import Grid, draw, table
-from gradcheck_cli.report import Check, Column, Report, decimal
-from gradcheck_cli.verdict import Cause, Verdict
+from gradcheck_cli.verdict.column import Check, Column
+from gradcheck_cli.verdict.numbers import decimal
+from gradcheck_cli.verdict.report import Report
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 FORMULA_WIDTH = 60
 PROSE_WIDTH = 100

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gradcheck_cli.shadow.layers import Cell, Layer
+from gradcheck_cli.algebra.layers import Cell, Layer
 
 Indices = npt.NDArray[np.int64]
 Sizes = tuple[int, ...]

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.shadow.aten import Operation
 from gradcheck_cli.shadow.convolutions import convolve, convolve_backward
-from gradcheck_cli.shadow.layers import Cell, Layer
 from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
 
 Cells = list[Cell]

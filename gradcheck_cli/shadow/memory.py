@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.shadow.layers import Cell, Layer
 
 FLOATS = {getattr(torch, name): form for name, form in FORMATS.items()}
 """torch's dtypes that the tool knows."""

@@ -17,10 +17,10 @@ from torch._decomp import decomposition_table
 from torch.overrides import enable_reentrant_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.floats import Format
 from gradcheck_cli.shadow.aten import Operation, results
 from gradcheck_cli.shadow.folds import FOLDS, Fold
-from gradcheck_cli.shadow.layers import Cell, Layer
 from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
 from gradcheck_cli.shadow.movers import gathered, origins
 from gradcheck_cli.shadow.overloads import Overload, overload

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from flint import arb
 
+from gradcheck_cli.algebra.layers import Cell
 from gradcheck_cli.floats import Format
-from gradcheck_cli.shadow.layers import Cell
 
 _FEW = 64
 """Up to so many entries are looked at one by one, more by torch first."""

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.suite.spec import Spec
-from gradcheck_cli.verdict import Verdict
+from gradcheck_cli.verdict.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from gradcheck_cli.report import Check, Column, Report
+    from gradcheck_cli.verdict.column import Check, Column
+    from gradcheck_cli.verdict.report import Report
 
 PASSED, FAILED, UNDECIDED = "passed", "failed", "undecided"
 STATUSES = (PASSED, UNDECIDED, FAILED)
@@ -179,7 +180,7 @@ def _read(report: Report) -> tuple[list[Check], tuple[str, ...], list[str]]:
     worst entry first. Entries that match cost nothing here."""
     import numpy as np
 
-    from gradcheck_cli.report import VERDICTS
+    from gradcheck_cli.verdict.column import VERDICTS
 
     wanted = [Verdict.MISMATCH, Verdict.UNDECIDED, *([Verdict.IMPRECISE] if report.strict else [])]
     codes = [VERDICTS.index(verdict) for verdict in wanted]

@@ -65,7 +65,7 @@ def _warm_up(conditions: Conditions) -> None:
         os.chdir(conditions.root)
     import torch
 
-    import gradcheck_cli.engine  # noqa: F401
+    import gradcheck_cli.formulas.check  # noqa: F401
 
     torch.set_num_threads(1)
     gc.freeze()

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.report import jsonable
 from gradcheck_cli.suite.places import line_of, places
 from gradcheck_cli.suite.schema import ABOUT, KEYS, KINDS, TABLES, TARGETS, keys, nearest
-from gradcheck_cli.verdict import Cause, Verdict
+from gradcheck_cli.verdict.numbers import jsonable
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 MAX_BYTES = 50_000_000
 SUFFIX = ".toml"

@@ -11,9 +11,9 @@ from functools import cache
 from typing import Any
 
 import pytest
-import test_balls as plain  # pytest puts this directory on the path
 from flint import arb, arb_series, ctx
 
+import tests.algebra.test_balls as plain
 from gradcheck_cli.algebra import series
 from gradcheck_cli.algebra.balls import PLAIN, SMOOTH
 from gradcheck_cli.algebra.program import Program

@@ -20,9 +20,10 @@ import gradcheck_cli
 from gradcheck_cli.cli import app as application
 from gradcheck_cli.cli import options
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.problem import Problem
-from gradcheck_cli.report import Column, Report
-from gradcheck_cli.verdict import Verdict
+from gradcheck_cli.formulas.problem import Problem
+from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.report import Report
+from gradcheck_cli.verdict.verdicts import Verdict
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -54,10 +55,9 @@ def _asked(problem: Problem) -> tuple[tuple[str, ...], ...]:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     fake = FakeEngine()
-    module = types.ModuleType("gradcheck_cli.engine")
-    module.run = fake.run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "gradcheck_cli.engine", module)
-    monkeypatch.setattr(gradcheck_cli, "engine", module, raising=False)
+    module = types.ModuleType("gradcheck_cli.formulas.check")
+    module.check_problem = fake.run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "gradcheck_cli.formulas.check", module)
     return fake
 
 

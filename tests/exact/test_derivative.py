@@ -26,10 +26,10 @@ from gradcheck_cli.exact.derivative import (
     stage_formula,
     tidy,
 )
+from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.functions import ROWS, Function
 from gradcheck_cli.language.parser import RESULTS, parse
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable
-from gradcheck_cli.problem import link
 
 BITS, STEP = 3000, arb(2) ** -600
 VALUES = (0.3, 1.7, -0.6, 2.5, -2.25, 0.875)

@@ -16,9 +16,9 @@ from mpmath import mp
 
 from gradcheck_cli.exact import enclosure
 from gradcheck_cli.exact.enclosure import GUARD_BITS, Enclosure, tight
-from gradcheck_cli.exact.truth import Kind, Truth
 from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.problem import link
+from gradcheck_cli.language.chain import link
+from gradcheck_cli.verdict.truth import Kind, Truth
 
 DOUBLE = FORMATS["float64"]
 ZIGZAG = "sin(z) + z/2 + 1/(1+z**2)"

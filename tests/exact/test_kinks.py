@@ -14,9 +14,9 @@ from flint import arb, ctx
 from mpmath import mp
 
 from gradcheck_cli.exact.kinks import LOWER, UNDEFINED, limits
-from gradcheck_cli.exact.truth import Kind, Truth
 from gradcheck_cli.exact.values import Values
-from gradcheck_cli.problem import link
+from gradcheck_cli.language.chain import link
+from gradcheck_cli.verdict.truth import Kind, Truth
 
 INF = math.inf
 PI = math.pi

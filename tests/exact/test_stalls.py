@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gradcheck_cli.exact.stalls import stalled
+from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.functions import ROWS
-from gradcheck_cli.problem import link
 
 CASES: list[tuple[str, int, list[float], list[bool]]] = [
     ("digamma(x)", 1, [-1e300, -1e6, 1.5], [False, False, False]),

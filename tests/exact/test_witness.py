@@ -9,7 +9,7 @@ from flint import arb, ctx
 
 from gradcheck_cli.exact.values import Values
 from gradcheck_cli.exact.witness import Witness
-from gradcheck_cli.problem import Chain, link
+from gradcheck_cli.language.chain import Chain, link
 
 SKIP = "z = 2*x | w = sin(z) + x | y = w*z"
 CASES: list[tuple[str, dict[str, float], str]] = [

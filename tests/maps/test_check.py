@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from gradcheck_cli.maps.check import Found, check_map, check_values
-from gradcheck_cli.maps.entries import Options
 from gradcheck_cli.maps.map import Map, every_row, random_row, second
-from gradcheck_cli.report import Check
-from gradcheck_cli.verdict import Cause, Verdict
+from gradcheck_cli.verdict.column import Check
+from gradcheck_cli.verdict.entries import Options
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 F64 = torch.float64
 

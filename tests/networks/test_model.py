@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gradcheck_cli import InputError, Report, check_model
 from gradcheck_cli.cli import app as application
-from gradcheck_cli.verdict import Verdict
+from gradcheck_cli.verdict.verdicts import Verdict
 
 
 def layer(backward: Callable[[Tensor, Tensor], Tensor]) -> type[nn.Module]:

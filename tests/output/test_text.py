@@ -16,8 +16,9 @@ from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.output import FORMATS as OUTPUTS
 from gradcheck_cli.output import renderer
 from gradcheck_cli.output.text import number, render, ulps
-from gradcheck_cli.report import Column, Detail, Report
-from gradcheck_cli.verdict import Cause, Verdict
+from gradcheck_cli.verdict.column import Column, Detail
+from gradcheck_cli.verdict.report import Report
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 
 def column(

@@ -16,15 +16,15 @@ import torch
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.balls import PLAIN, SMOOTH
+from gradcheck_cli.algebra.layers import Exact, Layer, Rounded, Symbolic
 from gradcheck_cli.algebra.program import Program
-from gradcheck_cli.autograd.modes import Outcome, TorchChain, Wrt
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.exact.derivative import tidy
 from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.formulas.torch_chain import Outcome, TorchChain, Wrt
+from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.functions import ROWS, TABLE, Function
 from gradcheck_cli.language.parser import RESULTS
-from gradcheck_cli.problem import link
-from gradcheck_cli.shadow.layers import Exact, Layer, Rounded, Symbolic
 from gradcheck_cli.shadow.mode import Shadow
 
 MODES = ("reverse", "grad", "forward", "func")

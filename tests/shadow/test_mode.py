@@ -13,11 +13,11 @@ import sympy
 import torch
 from flint import arb, ctx
 
-from gradcheck_cli.autograd.modes import TorchChain
+from gradcheck_cli.algebra.layers import Exact, Layer, Rounded, Symbolic
 from gradcheck_cli.exact.derivative import tidy
 from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.problem import link
-from gradcheck_cli.shadow.layers import Exact, Layer, Rounded, Symbolic
+from gradcheck_cli.formulas.torch_chain import TorchChain
+from gradcheck_cli.language.chain import link
 from gradcheck_cli.shadow.mode import Shadow, Trace
 
 Tensor = torch.Tensor

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from flint import arb, ctx
 from torch import Tensor
 
+from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.shadow.aten import OPERATIONS
-from gradcheck_cli.shadow.layers import Exact, Rounded
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.shadow.rules import RULES
 

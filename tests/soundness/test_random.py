@@ -13,8 +13,8 @@ from gradcheck_cli import check_grad
 from gradcheck_cli.api import InputError
 from gradcheck_cli.exact.values import Values
 from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.problem import link
-from tests.formulas import random_formula
+from gradcheck_cli.language.chain import link
+from tests.expressions import random_formula
 
 FORMULAS = 300
 GROUPS = 30

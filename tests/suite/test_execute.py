@@ -9,7 +9,7 @@ import pytest
 
 from gradcheck_cli.suite.execute import LISTED, Outcome, execute
 from gradcheck_cli.suite.spec import Spec
-from gradcheck_cli.verdict import Cause, Verdict
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 MISMATCH, IMPRECISE, UNDECIDED, OUTSIDE = Verdict.MISMATCH, Verdict.IMPRECISE, Verdict.UNDECIDED, Verdict.OUTSIDE_DOMAIN
 TWO_KINKS = "relu(x) - relu(-x)"

@@ -13,7 +13,7 @@ from gradcheck_cli.suite.places import line_of, places
 from gradcheck_cli.suite.run import collect, refuse_code
 from gradcheck_cli.suite.schema import KEYS, KINDS, keys
 from gradcheck_cli.suite.spec import Spec, load
-from gradcheck_cli.verdict import Cause, Verdict
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 
 def read(folder: Path, text: str) -> tuple[Spec, ...]:

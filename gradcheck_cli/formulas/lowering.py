@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.arrays import MAX_NODES, entries, variables_of
+from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.parser import is_truth
 from gradcheck_cli.language.spaces import Shape, entry_names
 from gradcheck_cli.language.tree import Call, Node, Variable, variables, walk, written_size
-from gradcheck_cli.problem import Chain, Stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import sympy
 from flint import arb
 
-from gradcheck_cli.autograd.modes import Batch, TorchChain, Wrt
+from gradcheck_cli.algebra.layers import Exact, Rounded, Symbolic
 from gradcheck_cli.exact.derivative import tidy
 from gradcheck_cli.floats import Floats, Format
-from gradcheck_cli.shadow.layers import Exact, Rounded, Symbolic
+from gradcheck_cli.formulas.torch_chain import Batch, TorchChain, Wrt
 from gradcheck_cli.shadow.mode import Event, Shadow
-from gradcheck_cli.shadow.shade import Shade
+from gradcheck_cli.verdict.shade import Shade
 
 
 def shades(

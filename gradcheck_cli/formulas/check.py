@@ -14,19 +14,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from gradcheck_cli.autograd.modes import TorchChain
-from gradcheck_cli.claims import check_claim
-from gradcheck_cli.computation import FORMULAS, Computation, Points, Settings
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.floats import FORMATS, Format
-from gradcheck_cli.problem import Problem, Task
-from gradcheck_cli.report import VERDICTS, Column, Detail, Report
-from gradcheck_cli.stages import own_derivatives, own_entries, strays
-from gradcheck_cli.supervision import Progress, Stopped, supervise, versions
-from gradcheck_cli.verdict import Cause, Verdict, judge_rounding
+from gradcheck_cli.formulas.claims import check_claim
+from gradcheck_cli.formulas.computation import FORMULAS, Computation, Points, Settings
+from gradcheck_cli.formulas.problem import Problem, Task
+from gradcheck_cli.formulas.stages import own_derivatives, own_entries, strays
+from gradcheck_cli.formulas.torch_chain import TorchChain
+from gradcheck_cli.verdict.column import VERDICTS, Column, Detail
+from gradcheck_cli.verdict.judge import judge_rounding
+from gradcheck_cli.verdict.report import Report, versions
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
+from gradcheck_cli.verdict.work import Progress, Stopped, supervise
 
 
-def run(problem: Problem, progress: Progress | None = None) -> Report:
+def check_problem(problem: Problem, progress: Progress | None = None) -> Report:
     """Check the problem. Never raises for what it finds; InputError for what torch can't do at all (a device, a row).
 
     After `problem.timeout` seconds what isn't finished is undecided, and the report says so.

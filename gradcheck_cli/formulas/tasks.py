@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from itertools import product
 
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.formulas.problem import Claim, Question, Task
+from gradcheck_cli.language.chain import Chain, derivative_name
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import parse_stage
 from gradcheck_cli.language.spaces import PointSpec, Shape, entry_names
 from gradcheck_cli.language.tree import Call, Node, Variable, walk
-from gradcheck_cli.problem import Chain, Claim, Question, Task, derivative_name
 
 MAX_DERIVATIVES = 1_000
 """Derivatives of one output of an order above 1; entries of a Jacobian that is listed with its zeros."""
@@ -43,7 +44,7 @@ def task_of(chain: Chain, points: PointSpec, asked: Asked) -> Task:
     if not chain.on_arrays and not any(points.shapes[name] for name in chain.inputs):
         entries = {name: (name,) for name in (*chain.inputs, *(s.name for s in chain.stages))}
         return Task(chain, (Question(chain, tuple(asked.derivatives(entries))),))
-    from gradcheck_cli.lowering import lower  # NumPy, which scalar chains do without up to here
+    from gradcheck_cli.formulas.lowering import lower  # NumPy, which scalar chains do without up to here
 
     lowered = lower(chain, points.shapes)
     derivatives = asked.derivatives({name: entry_names(name, shape) for name, shape in lowered.shapes.items()})

@@ -22,9 +22,9 @@ from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.tensors import TensorAlgebra, fold
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.floats import Floats
+from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import variables
-from gradcheck_cli.problem import Chain
 
 Tensor = torch.Tensor
 Wrt = tuple[str, ...]

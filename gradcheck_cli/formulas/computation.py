@@ -15,19 +15,22 @@ import numpy.typing as npt
 import torch
 from flint import ctx
 
-from gradcheck_cli.autograd.modes import TorchChain, Wrt
 from gradcheck_cli.exact.derivative import LONGEST_CHAIN, SHORT, chain_formula
 from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.exact.stalls import stalled
-from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Floats, Format
-from gradcheck_cli.lowering import refine
-from gradcheck_cli.problem import Chain, Limits, derivative_name
-from gradcheck_cli.report import VERDICTS, Column, Detail, decimal
-from gradcheck_cli.shadow.follow import formula, shades
-from gradcheck_cli.shadow.shade import Shade
-from gradcheck_cli.verdict import QUICK, Cause, Judgement, Verdict, distance, judge, judge_plainly
+from gradcheck_cli.formulas.follow import formula, shades
+from gradcheck_cli.formulas.lowering import refine
+from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
+from gradcheck_cli.language.chain import Chain, derivative_name
+from gradcheck_cli.verdict.column import VERDICTS, Column, Detail
+from gradcheck_cli.verdict.judge import QUICK, Judgement, distance, judge, judge_plainly
+from gradcheck_cli.verdict.limits import Limits
+from gradcheck_cli.verdict.numbers import decimal
+from gradcheck_cli.verdict.shade import Shade
+from gradcheck_cli.verdict.truth import Ball, Kind, Truth, regular
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 CHUNK = 65_536
 """Points that go through torch at once: bounds the memory of intermediate results."""

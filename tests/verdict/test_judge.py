@@ -12,21 +12,12 @@ from typing import Any
 import pytest
 from flint import arb
 
-from gradcheck_cli.exact.truth import Kind, Truth, regular
 from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.problem import Limits
-from gradcheck_cli.shadow.shade import Shade
-from gradcheck_cli.verdict import (
-    MARGIN,
-    QUICK,
-    Cause,
-    Judgement,
-    Verdict,
-    distance,
-    judge,
-    judge_plainly,
-    relative,
-)
+from gradcheck_cli.verdict.judge import MARGIN, QUICK, Judgement, distance, judge, judge_plainly, relative
+from gradcheck_cli.verdict.limits import Limits
+from gradcheck_cli.verdict.shade import Shade
+from gradcheck_cli.verdict.truth import Kind, Truth, regular
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 DOUBLE, SINGLE = FORMATS["float64"], FORMATS["float32"]
 NONE = Limits()

@@ -1,13 +1,12 @@
-"""The nouns of the project, frozen: what is to be checked, before anything heavy is imported."""
+"""Chains: stages of formulas, linked by name, as they are typed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import chain as chain_of
 from itertools import count
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.functions import TABLE
@@ -15,11 +14,9 @@ from gradcheck_cli.language.parser import parse_stage
 from gradcheck_cli.language.tree import Call, Node, Variable, substitute, variables, walk
 
 if TYPE_CHECKING:
-    from gradcheck_cli.language.spaces import PointSpec
+    pass
 
-MODES = ("reverse", "grad", "forward", "func")
 MAX_STAGES = 20_000
-MAX_ORDER = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,84 +59,6 @@ class Chain:
         for stage in self.stages:
             trees[stage.name] = substitute(stage.tree, trees)
         return trees[self.output]
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A derivative of `of`, an output, that the user derived by hand: `wrt` names what it is differentiated by."""
-
-    text: str
-    of: str
-    wrt: tuple[str, ...]
-    tree: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The user's own limits, which replace the built-in judgement; None where not given."""
-
-    rtol: float | None = None
-    atol: float | None = None
-    ulps: float | None = None
-
-    @property
-    def given(self) -> bool:
-        return not (self.rtol is None and self.atol is None and self.ulps is None)
-
-    def allow(self, difference: float, exact: float, error_ulps: float) -> bool:
-        """`|autograd - exact| <= atol + rtol*|exact|`, or at most `ulps` ulps; whichever was given."""
-        if self.ulps is not None and error_ulps <= self.ulps:
-            return True
-        if self.rtol is None and self.atol is None:
-            return False
-        return difference <= (self.atol or 0.0) + (self.rtol or 0.0) * abs(exact)
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """`derivatives` of one number, the output of a scalar chain: tuples of names, applied from left to right."""
-
-    chain: Chain
-    derivatives: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One chain as typed, which torch runs, and what is asked of it.
-
-    Where all is scalar there is one question, and all points are one batch. A chain on arrays has `shapes`, those of its
-    inputs and stages, and one question for each entry of its output (see `lowering`). `unlisted`: entries that an output
-    can't depend on aren't derivatives in question; torch's are looked at all the same.
-    """
-
-    chain: Chain
-    questions: tuple[Question, ...]
-    shapes: Mapping[str, tuple[int, ...]] | None = None
-    unlisted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One command's whole question.
-
-    `local`: check every stage's own derivative too. `claims` are about derivatives of the first task's outputs. `callables`
-    replaces torch's operation for rows of the function table (a custom autograd.Function's apply, for example). `timeout` in
-    seconds for the whole run.
-    """
-
-    command: str
-    tasks: tuple[Task, ...]
-    points: PointSpec
-    local: bool = False
-    formats: tuple[str, ...] = ("float64",)
-    modes: tuple[str, ...] = ("reverse",)
-    device: str = "cpu"
-    claims: tuple[Claim, ...] = ()
-    limits: Limits = Limits()
-    strict: bool = False
-    timeout: float = 600.0
-    verbose: bool = False
-    callables: Mapping[str, Callable[..., Any]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def link(texts: Sequence[str], output: str = "y") -> Chain:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.language.chain import MAX_STAGES, derivative_name, link
 from gradcheck_cli.language.parser import parse
-from gradcheck_cli.problem import MAX_STAGES, derivative_name, link
 
 
 def shape(*texts: str) -> tuple[str, str]:

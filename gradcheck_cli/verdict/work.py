@@ -1,13 +1,43 @@
-"""A piece of work on callables, run with a time limit, its columns collected into a Report."""
+"""Work done in a thread of its own, so that a call of torch that never returns costs a verdict, not the report."""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradcheck_cli.report import Column, Report
-from gradcheck_cli.supervision import Progress, Stopped, supervise, versions
+from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.report import Report, versions
+
+Progress = Callable[[int, int, str], None]
+"""Called with how much is done, of how much, and a word for the reader."""
+
+TICK = 0.2
+"""Seconds between two calls of the observer."""
+
+GRACE = 0.5
+"""Seconds that stopped work has for coming to an end."""
+
+
+class Stopped(Exception):
+    """The run was told to stop: what isn't judged stays undecided."""
+
+
+def supervise(work: Callable[[], None], stop: Callable[[], None], timeout: float, observe: Callable[[], None]) -> bool:
+    """Run `work` for at most `timeout` seconds, calling `observe` now and then; True where it came to no end in time (`stop`
+    has been called then, and the thread is left behind)."""
+    thread = threading.Thread(target=work, name="gradcheck", daemon=True)
+    thread.start()
+    deadline = time.monotonic() + timeout
+    while thread.is_alive() and time.monotonic() < deadline:
+        thread.join(min(TICK, max(deadline - time.monotonic(), 0.0)))
+        observe()
+    late = thread.is_alive()
+    stop()
+    thread.join(GRACE)
+    return late
 
 
 @dataclass
@@ -36,7 +66,7 @@ class Recorder:
             raise Stopped
 
 
-def report(
+def record(
     command: str,
     problem: dict[str, Any],
     work: Callable[[Recorder], None],

@@ -15,13 +15,13 @@ from typing import Any
 from flint import arb, arb_series, ctx
 
 from gradcheck_cli.algebra.balls import NAN, ZERO, Ball
+from gradcheck_cli.algebra.layers import HULL, Cell, Exact
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.series import SERIES, coefficient
 from gradcheck_cli.floats import Format
 from gradcheck_cli.language.functions import Function
 from gradcheck_cli.language.parser import definition
 from gradcheck_cli.language.tree import Call, Node, Variable
-from gradcheck_cli.shadow.layers import HULL, Cell, Exact
 
 _LONG = 1 << 30
 """The length of a constant as a series: never what limits a result."""

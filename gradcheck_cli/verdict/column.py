@@ -1,4 +1,4 @@
-"""What a run found, as plain data: a Report holds columns (one quantity at all points), a Check is one entry of a column.
+"""One quantity at many points, or the entries of one tensor at one point: arrays, of which a Check is one entry.
 
 Columns keep a hundred thousand points in arrays; a Check is made when somebody looks at it.
 """
@@ -7,26 +7,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from gradcheck_cli.errors import VerdictError
-from gradcheck_cli.exact.truth import Ball, Kind, Truth
 from gradcheck_cli.floats import Floats, Format
-from gradcheck_cli.problem import Limits
-from gradcheck_cli.shadow.shade import Shade
-from gradcheck_cli.verdict import QUICK, Cause, Judgement, Verdict
+from gradcheck_cli.verdict.judge import QUICK, Judgement
+from gradcheck_cli.verdict.limits import Limits
+from gradcheck_cli.verdict.numbers import decimal, gather, interval, jsonable
+from gradcheck_cli.verdict.shade import Shade
+from gradcheck_cli.verdict.truth import Ball, Kind, Truth
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
-SCHEMA = 1
-_ONE_DIGIT = 5  # bits without which a ball has no certain decimal digit
-_EXPONENT_DIGITS = 9  # a number with a longer exponent is beyond every format, and nobody reads it
 VERDICTS: tuple[Verdict, ...] = tuple(Verdict)
-DIGITS = 20
-"""Significant digits of an exact value in JSON, if the enclosure has as many."""
 
 
 @dataclass(slots=True)
@@ -266,164 +262,3 @@ class Column:
 
 
 _NOTHING = Detail()
-
-
-class Checks(Sequence[Check]):
-    """All entries of some columns, made on demand: column by column, point by point."""
-
-    def __init__(self, columns: Sequence[Column]) -> None:
-        self._columns = columns
-        self._ends = np.cumsum([len(c) for c in columns]) if columns else np.zeros(0, dtype=np.int64)
-
-    def __len__(self) -> int:
-        return int(self._ends[-1]) if len(self._ends) else 0
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        index = index + len(self) if index < 0 else index
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        which = int(np.searchsorted(self._ends, index, side="right"))
-        start = int(self._ends[which - 1]) if which else 0
-        return self._columns[which].check(index - start)
-
-    def __iter__(self) -> Iterator[Check]:
-        for column in self._columns:
-            for index in range(len(column)):
-                yield column.check(index)
-
-
-@dataclass
-class Report:
-    """The outcome of one command. `problem` describes what was asked (JSON's `problem`), `notes` are lines for the reader."""
-
-    command: str
-    problem: dict[str, Any]
-    columns: list[Column]
-    versions: dict[str, str]
-    strict: bool = False
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def checks(self) -> Checks:
-        return Checks(self.columns)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Number of checks by verdict, worst first; verdicts that don't occur are left out."""
-        total: Counter[Verdict] = Counter()
-        for column in self.columns:
-            total.update(column.counts())
-        return {v.value: total[v] for v in reversed(VERDICTS) if total[v]}
-
-    @property
-    def verdict(self) -> Verdict:
-        """The worst verdict; outside_domain only where nothing else was found, undecided where nothing was checked at all."""
-        found = {Verdict(v) for v in self.counts}
-        judged = found - {Verdict.OUTSIDE_DOMAIN}
-        if judged:
-            return max(judged, key=lambda v: v.severity)
-        return Verdict.OUTSIDE_DOMAIN if found else Verdict.UNDECIDED
-
-    @property
-    def exit_code(self) -> int:
-        """0 all passed, 1 a mismatch (or imprecise under strict), 3 something undecided or nothing checked."""
-        verdict = self.verdict
-        if verdict is Verdict.MISMATCH or (self.strict and Verdict.IMPRECISE in self.counts):
-            return 1
-        return 0 if verdict.passes else 3
-
-    @property
-    def ok(self) -> bool:
-        return self.exit_code == 0
-
-    def raise_for_verdict(self) -> None:
-        """Raise VerdictError, with the report as its message, unless everything passed."""
-        if not self.ok:
-            raise VerdictError(str(self))
-
-    def to_dict(self, checks: Iterable[Check] | None = None) -> dict[str, Any]:
-        """The JSON object of DESIGN, section 7, as plain Python values. `checks`: those to list, if not all."""
-        return {
-            "schema": SCHEMA,
-            "command": self.command,
-            "verdict": self.verdict.value,
-            "exit_code": self.exit_code,
-            "problem": jsonable(self.problem),
-            "checks": [check.to_dict() for check in (self.checks if checks is None else checks)],
-            "counts": self.counts,
-            "notes": list(self.notes),
-            "versions": dict(self.versions),
-        }
-
-    def __str__(self) -> str:
-        from gradcheck_cli.output.text import render
-
-        return render(self)
-
-
-def gather(values: Mapping[str, float], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """`x[0]`, `x[1]` as one list under `x`; a matrix is a list of lists."""
-    if not shapes:
-        return dict(values)
-    found: dict[str, Any] = {}
-    rest = iter(values.items())
-    for entry, number in rest:
-        name = entry.partition("[")[0]
-        shape = shapes.get(name, ())
-        numbers = [number, *(next(rest)[1] for _ in range(math.prod(shape) - 1))]
-        found[name] = np.array(numbers).reshape(shape).tolist()
-    return found
-
-
-def jsonable(value: Any) -> Any:
-    """`value` with every float that JSON lacks as a string, tuples as lists, keys as strings."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(k): jsonable(v) for k, v in value.items()}
-    if isinstance(value, Sequence):
-        return [jsonable(v) for v in value]
-    return value
-
-
-def decimal(ball: Any, digits: int = DIGITS) -> str | None:
-    """The midpoint of a flint ball in decimal, with at most `digits` digits, correct in every digit shown; None for None,
-    for nan and for a ball too wide for a digit.
-
-    A ball that holds 0 and is not exactly 0 shows as "0": the derivative is certified to be that or to underflow.
-    """
-    if ball is None or ball.is_nan():
-        return None
-    from flint import ctx
-
-    if not ball.is_finite():
-        return "inf" if ball > 0 else "-inf" if ball < 0 else None
-    if ball.contains(0):
-        return "0"
-    if ball.rel_accuracy_bits() < _ONE_DIGIT:
-        return None
-    with ctx.workprec(max(ctx.prec, 128)):
-        text = str(ball.str(digits, radius=False))
-    if text.startswith("[") or "e" not in text and "." not in text:
-        return "0" if text.startswith("[") else text
-    mantissa, e, exponent = text.partition("e")
-    if len(exponent) > _EXPONENT_DIGITS:
-        return "0" if exponent.startswith("-") else "-inf" if mantissa.startswith("-") else "inf"
-    if "." in mantissa:
-        mantissa = mantissa.rstrip("0").rstrip(".")
-    if e and -5 <= int(exponent) < 0:
-        sign, bare = ("-", mantissa[1:]) if mantissa.startswith("-") else ("", mantissa)
-        return sign + "0." + "0" * (-int(exponent) - 1) + bare.replace(".", "")
-    return mantissa + (f"e{int(exponent)}" if e else "")
-
-
-def interval(ball: Any) -> str | None:
-    """A ball as text: decimal where it has digits, else flint's `[midpoint +/- radius]`; None where it isn't finite."""
-    if not ball.is_finite():
-        return None
-    shown = None if ball.contains(0) and not ball.is_zero() else decimal(ball)
-    return str(ball.str(3, more=True)) if shown is None else shown

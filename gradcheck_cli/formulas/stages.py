@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gradcheck_cli.autograd.modes import TorchChain
-from gradcheck_cli.computation import Computation
 from gradcheck_cli.exact.derivative import stage_formula
 from gradcheck_cli.floats import Floats
+from gradcheck_cli.formulas.computation import Computation
+from gradcheck_cli.formulas.lowering import lower
+from gradcheck_cli.formulas.torch_chain import TorchChain
+from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import Node, canonical
-from gradcheck_cli.lowering import lower
-from gradcheck_cli.problem import Chain, Stage
-from gradcheck_cli.report import Column
-from gradcheck_cli.verdict import Verdict
+from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.verdicts import Verdict
 
 _NOT_FINITE = "the stage received a value that is not finite"
 

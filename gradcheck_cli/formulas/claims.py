@@ -10,14 +10,17 @@ from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.symbols import to_symbols
 from gradcheck_cli.exact.derivative import TIDY, chain_formula, differentiate
 from gradcheck_cli.exact.enclosure import Enclosure
-from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
 from gradcheck_cli.exact.values import working_precision
 from gradcheck_cli.floats import Format
+from gradcheck_cli.formulas.problem import Claim
+from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Node, substitute, variables
-from gradcheck_cli.problem import Chain, Claim
-from gradcheck_cli.report import VERDICTS, Column, Detail, decimal
-from gradcheck_cli.verdict import Cause, Verdict, distance
+from gradcheck_cli.verdict.column import VERDICTS, Column, Detail
+from gradcheck_cli.verdict.judge import distance
+from gradcheck_cli.verdict.numbers import decimal
+from gradcheck_cli.verdict.truth import Ball, Kind, Truth, regular
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 SHARP = Format("claim", 200, -1022, 1023)
 """Claims must agree to 200 bits: no slip is smaller, and two equal formulas agree so far."""

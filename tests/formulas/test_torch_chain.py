@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from gradcheck_cli.autograd.modes import Outcome, TorchChain
-from gradcheck_cli.problem import MODES, link
+from gradcheck_cli.formulas.problem import MODES
+from gradcheck_cli.formulas.torch_chain import Outcome, TorchChain
+from gradcheck_cli.language.chain import link
 
 SKIP = "z = 2*x | w = sin(z) + x | y = w*z"
 by_mode = pytest.mark.parametrize("mode", MODES)

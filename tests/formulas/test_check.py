@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from gradcheck_cli import InputError, check_chain, check_grad, check_mixed
-from gradcheck_cli.report import Check, Report
+from gradcheck_cli.verdict.column import Check
+from gradcheck_cli.verdict.report import Report
 from tests.mutants import custom
 
 PI = math.pi

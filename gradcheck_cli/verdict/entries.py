@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck_cli.exact.truth import Ball, Kind, Truth, regular
 from gradcheck_cli.floats import Floats, Format
-from gradcheck_cli.maps.map import subscript, unravel
-from gradcheck_cli.problem import Limits, derivative_name
-from gradcheck_cli.report import VERDICTS, Column, Detail, Label
-from gradcheck_cli.shadow.shade import Shade
-from gradcheck_cli.verdict import Cause, Judgement, Verdict, distance, judge, judge_plainly, judge_rounding
+from gradcheck_cli.language.chain import derivative_name
+from gradcheck_cli.language.spaces import subscript, unravel
+from gradcheck_cli.verdict.column import VERDICTS, Column, Detail, Label
+from gradcheck_cli.verdict.judge import Judgement, distance, judge, judge_plainly, judge_rounding
+from gradcheck_cli.verdict.limits import Limits
+from gradcheck_cli.verdict.shade import Shade
+from gradcheck_cli.verdict.truth import Ball, Kind, Truth, regular
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 Point = Mapping[str, Any]
 """How the inputs are shown: numbers and nested lists, or words for what is too large."""

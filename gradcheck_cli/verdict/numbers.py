@@ -1,0 +1,84 @@
+"""Numbers as text and as JSON: decimals of balls, correct in every digit shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+DIGITS = 20
+"""Significant digits of an exact value in JSON, if the enclosure has as many."""
+
+
+_ONE_DIGIT = 5  # bits without which a ball has no certain decimal digit
+
+
+_EXPONENT_DIGITS = 9  # a number with a longer exponent is beyond every format, and nobody reads it
+
+
+def gather(values: Mapping[str, float], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """`x[0]`, `x[1]` as one list under `x`; a matrix is a list of lists."""
+    if not shapes:
+        return dict(values)
+    found: dict[str, Any] = {}
+    rest = iter(values.items())
+    for entry, number in rest:
+        name = entry.partition("[")[0]
+        shape = shapes.get(name, ())
+        numbers = [number, *(next(rest)[1] for _ in range(math.prod(shape) - 1))]
+        found[name] = np.array(numbers).reshape(shape).tolist()
+    return found
+
+
+def jsonable(value: Any) -> Any:
+    """`value` with every float that JSON lacks as a string, tuples as lists, keys as strings."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, Sequence):
+        return [jsonable(v) for v in value]
+    return value
+
+
+def decimal(ball: Any, digits: int = DIGITS) -> str | None:
+    """The midpoint of a flint ball in decimal, with at most `digits` digits, correct in every digit shown; None for None,
+    for nan and for a ball too wide for a digit.
+
+    A ball that holds 0 and is not exactly 0 shows as "0": the derivative is certified to be that or to underflow.
+    """
+    if ball is None or ball.is_nan():
+        return None
+    from flint import ctx
+
+    if not ball.is_finite():
+        return "inf" if ball > 0 else "-inf" if ball < 0 else None
+    if ball.contains(0):
+        return "0"
+    if ball.rel_accuracy_bits() < _ONE_DIGIT:
+        return None
+    with ctx.workprec(max(ctx.prec, 128)):
+        text = str(ball.str(digits, radius=False))
+    if text.startswith("[") or "e" not in text and "." not in text:
+        return "0" if text.startswith("[") else text
+    mantissa, e, exponent = text.partition("e")
+    if len(exponent) > _EXPONENT_DIGITS:
+        return "0" if exponent.startswith("-") else "-inf" if mantissa.startswith("-") else "inf"
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".")
+    if e and -5 <= int(exponent) < 0:
+        sign, bare = ("-", mantissa[1:]) if mantissa.startswith("-") else ("", mantissa)
+        return sign + "0." + "0" * (-int(exponent) - 1) + bare.replace(".", "")
+    return mantissa + (f"e{int(exponent)}" if e else "")
+
+
+def interval(ball: Any) -> str | None:
+    """A ball as text: decimal where it has digits, else flint's `[midpoint +/- radius]`; None where it isn't finite."""
+    if not ball.is_finite():
+        return None
+    shown = None if ball.contains(0) and not ball.is_zero() else decimal(ball)
+    return str(ball.str(3, more=True)) if shown is None else shown

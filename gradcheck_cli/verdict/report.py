@@ -1,0 +1,127 @@
+"""What a run found, as plain data: a Report holds columns, whose entries are its checks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradcheck_cli.errors import VerdictError
+from gradcheck_cli.verdict.column import VERDICTS, Check, Column
+from gradcheck_cli.verdict.numbers import jsonable
+from gradcheck_cli.verdict.verdicts import Verdict
+
+SCHEMA = 1
+
+
+class Checks(Sequence[Check]):
+    """All entries of some columns, made on demand: column by column, point by point."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns = columns
+        self._ends = np.cumsum([len(c) for c in columns]) if columns else np.zeros(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = index + len(self) if index < 0 else index
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        which = int(np.searchsorted(self._ends, index, side="right"))
+        start = int(self._ends[which - 1]) if which else 0
+        return self._columns[which].check(index - start)
+
+    def __iter__(self) -> Iterator[Check]:
+        for column in self._columns:
+            for index in range(len(column)):
+                yield column.check(index)
+
+
+@dataclass
+class Report:
+    """The outcome of one command. `problem` describes what was asked (JSON's `problem`), `notes` are lines for the reader."""
+
+    command: str
+    problem: dict[str, Any]
+    columns: list[Column]
+    versions: dict[str, str]
+    strict: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def checks(self) -> Checks:
+        return Checks(self.columns)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of checks by verdict, worst first; verdicts that don't occur are left out."""
+        total: Counter[Verdict] = Counter()
+        for column in self.columns:
+            total.update(column.counts())
+        return {v.value: total[v] for v in reversed(VERDICTS) if total[v]}
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict; outside_domain only where nothing else was found, undecided where nothing was checked at all."""
+        found = {Verdict(v) for v in self.counts}
+        judged = found - {Verdict.OUTSIDE_DOMAIN}
+        if judged:
+            return max(judged, key=lambda v: v.severity)
+        return Verdict.OUTSIDE_DOMAIN if found else Verdict.UNDECIDED
+
+    @property
+    def exit_code(self) -> int:
+        """0 all passed, 1 a mismatch (or imprecise under strict), 3 something undecided or nothing checked."""
+        verdict = self.verdict
+        if verdict is Verdict.MISMATCH or (self.strict and Verdict.IMPRECISE in self.counts):
+            return 1
+        return 0 if verdict.passes else 3
+
+    @property
+    def ok(self) -> bool:
+        return self.exit_code == 0
+
+    def raise_for_verdict(self) -> None:
+        """Raise VerdictError, with the report as its message, unless everything passed."""
+        if not self.ok:
+            raise VerdictError(str(self))
+
+    def to_dict(self, checks: Iterable[Check] | None = None) -> dict[str, Any]:
+        """The JSON object of DESIGN, section 7, as plain Python values. `checks`: those to list, if not all."""
+        return {
+            "schema": SCHEMA,
+            "command": self.command,
+            "verdict": self.verdict.value,
+            "exit_code": self.exit_code,
+            "problem": jsonable(self.problem),
+            "checks": [check.to_dict() for check in (self.checks if checks is None else checks)],
+            "counts": self.counts,
+            "notes": list(self.notes),
+            "versions": dict(self.versions),
+        }
+
+    def __str__(self) -> str:
+        from gradcheck_cli.output.text import render
+
+        return render(self)
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from gradcheck_cli import __version__
+
+    found = {"gradcheck": __version__}
+    for name in ("torch", "sympy", "python-flint", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
