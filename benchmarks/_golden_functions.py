@@ -1,4 +1,4 @@
-"""Functions, autograd Functions and networks that golden.py checks, right and wrong ones; it copies this file as `functions.py`.
+"""Functions, autograd Functions and networks that golden.py checks, right and wrong ones. A check sees it as `functions.py`.
 
 Nothing here may change without a new record: what a check says depends on it.
 """
@@ -115,6 +115,11 @@ def tail(x: Tensor) -> Tensor:
     return torch.sigmoid(x)
 
 
+def hard(x: Tensor) -> Tensor:
+    """A constant in torch's kernel is a float of 32 bits."""
+    return torch.nn.functional.hardsigmoid(x) * x
+
+
 def cut(x: Tensor) -> Tensor:
     """Half of the derivative is cut off."""
     return x * x.detach()
@@ -227,6 +232,14 @@ class SquareFails(Square):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         raise ZeroDivisionError("division by zero")
+
+
+class SquareFailsSilently(Square):
+    """An exception without a message."""
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        raise AssertionError
 
 
 class SquareFloat(Square):
@@ -363,7 +376,7 @@ class Outside(Sine):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return torch.tensor([math.sin(v) for v in x.tolist()], dtype=x.dtype)
+        return torch.tensor([math.sin(v) for v in x.reshape(-1).tolist()], dtype=x.dtype).reshape(x.shape)
 
 
 class OutsideWrong(Outside):
@@ -626,6 +639,35 @@ def right_activation() -> nn.Module:
 
 def writes_upstream() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 3), of(SquareInPlace)(), nn.Linear(3, 2)).double()
+
+
+def saves() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 3), of(SquareSaved)(), nn.Linear(3, 2)).double()
+
+
+def restless() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 3), of(SquareRestless)(), nn.Linear(3, 2)).double()
+
+
+class Plain(nn.Module):
+    """A layer that is a function."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = globals()[self.name](x)
+        return found
+
+
+def guards() -> nn.Module:
+    """nan from the part of a where that isn't chosen."""
+    return nn.Sequential(Plain("guarded"), nn.Linear(3, 2)).double()
+
+
+def overflows() -> nn.Module:
+    return nn.Sequential(Plain("softplus"), nn.Linear(3, 2)).double()
 
 
 def refuses() -> nn.Module:
