@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import sympy
-from flint import arb, ctx
 
 from gradcheck_cli.algebra.balls import PLAIN
+from gradcheck_cli.algebra.number import conditions, exact, working
+from gradcheck_cli.algebra.precision import CLAIM
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.symbols import to_symbols
 from gradcheck_cli.exact.derivative import TIDY, chain_formula, differentiate
 from gradcheck_cli.exact.enclosure import Enclosure
-from gradcheck_cli.exact.values import working_precision
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.formulas.problem import Claim
 from gradcheck_cli.language.chain import Chain
@@ -25,8 +25,8 @@ from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.truth import Ball, Kind, Truth, regular
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
-SHARP = Format("claim", 200, -1022, 1023)
-"""Claims must agree to 200 bits: no slip is smaller, and two equal formulas agree so far."""
+SHARP = Format("claim", CLAIM, -1022, 1023)
+"""How exact the derivative is that a claim is compared with."""
 
 
 def check_claim(claim: Claim, chain: Chain, column: Column, points: Mapping[str, Floats], form: Format) -> str | None:
@@ -36,11 +36,11 @@ def check_claim(claim: Claim, chain: Chain, column: Column, points: Mapping[str,
     enclosure = Enclosure(chain, [claim.wrt], SHARP)
     (truths,), _ = enclosure.at({name: values.tolist() for name, values in points.items()})
     names = variables(claim.tree)
-    program = Program([claim.tree], names, PLAIN, working_precision)
+    program = Program([claim.tree], names, PLAIN, conditions)
     for index, found in enumerate(truths):
         truth = regular(found)
-        point = {name: arb(float(values[index])) for name, values in points.items()}
-        with ctx.workprec(8 * SHARP.bits):
+        point = {name: exact(float(values[index])) for name, values in points.items()}
+        with working(8 * CLAIM):
             everything = enclosure.values.every(point, {})
             (value,) = program(*(everything[name] for name in names))
         column.exact[index] = truth.ball

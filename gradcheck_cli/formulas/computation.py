@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from flint import ctx
 
+from gradcheck_cli.algebra.number import working
+from gradcheck_cli.algebra.precision import SHADOW
 from gradcheck_cli.exact.derivative import LONGEST_CHAIN, SHORT, chain_formula
 from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.exact.stalls import stalled
@@ -44,8 +45,6 @@ FORMULAS = 200
 LEGIBLE = 60
 """Derivatives of a chain on arrays that have a formula to read, besides those that are wrong, and nodes of a stage up to which
 they do: SymPy takes milliseconds for each."""
-
-SHADOW_PRECISIONS = (128, 512, 4096)
 
 FOLLOWED = 64
 """Stages of the longest chain whose totals the shadow follows. Beyond, each stage's own derivative decides about the formula of
@@ -253,7 +252,7 @@ class _Part:
         """What the shadow sees of the entries, at a precision that rises until it is sharp."""
         seen: dict[tuple[int, int], Shade] = {}
         rest, began = list(waiting), time.monotonic()
-        for precision in SHADOW_PRECISIONS:
+        for precision in SHADOW:
             self.run.checkpoint()
             found = self._follow(rest, precision)
             blurred = []
@@ -276,7 +275,7 @@ class _Part:
 
     def _follow(self, indices: Sequence[int], precision: int) -> dict[Wrt, list[Shade | None]]:
         batches = self.compiled.batches(self.points, indices, self.whole.count == 1)
-        with ctx.workprec(precision):
+        with working(precision):
             found, cut = shades(self.compiled, self.run.mode, self.run.form, batches, self.points, self.whole.derivatives)
         self.torch.cut = dict.fromkeys(cut) or self.torch.cut
         return found
@@ -290,7 +289,7 @@ class _Part:
         off = [i for i, (found, ball) in pairs if ball is not None and not distance(found, ball, form) <= QUICK]
         if not off:
             return
-        for index, shade in zip(off, self._follow(off, SHADOW_PRECISIONS[1])[()], strict=True):
+        for index, shade in zip(off, self._follow(off, SHADOW[1])[()], strict=True):
             found, ball = float(self.output[index]), self.exact_values[index]
             if judge(found, regular(ball), form, shade, self.run.limits).cause is Cause.FORMULA:
                 text = f"torch computes {found:.12g} where the function is {decimal(ball, 12)}"
