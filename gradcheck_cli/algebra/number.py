@@ -18,7 +18,7 @@ Ball = Any
 ZERO, ONE, NAN = arb(0), arb(1), arb("nan")
 
 
-def exact(value: float) -> Ball:
+def exactly(value: float) -> Ball:
     """The ball that holds this float, or whole number, alone."""
     return arb(value)
 

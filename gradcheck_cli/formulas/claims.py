@@ -8,7 +8,7 @@ import numpy as np
 import sympy
 
 from gradcheck_cli.algebra.balls import PLAIN
-from gradcheck_cli.algebra.number import conditions, exact, working
+from gradcheck_cli.algebra.number import conditions, exactly, working
 from gradcheck_cli.algebra.precision import CLAIM
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.symbols import to_symbols
@@ -39,7 +39,7 @@ def check_claim(claim: Claim, chain: Chain, column: Column, points: Mapping[str,
     program = Program([claim.tree], names, PLAIN, conditions)
     for index, found in enumerate(truths):
         truth = regular(found)
-        point = {name: exact(float(values[index])) for name, values in points.items()}
+        point = {name: exactly(float(values[index])) for name, values in points.items()}
         with working(8 * CLAIM):
             everything = enclosure.values.every(point, {})
             (value,) = program(*(everything[name] for name in names))
