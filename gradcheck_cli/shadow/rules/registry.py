@@ -3,7 +3,8 @@
 A rule takes ATen's arguments by name, as many as it uses (`**settings`: all the others), `name` where it needs the operation's,
 and `result` where it needs what torch returned (indices, pivots). It
 is mathematics, not rounding: a shift that keeps exponentials in range enters as a number, since any shift gives the same. Where
-ATen has no formula for a backward operation it is the transpose of the forward one: see `pulled`.
+ATen has no formula for a backward operation it is the transpose of the forward one: see `pulled`. A case that a rule doesn't
+know it refuses by raising NotImplementedError; whatever else it raises is a slip in it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch._decomp import decomposition_table
 from torch.utils._python_dispatch import _disable_current_modes
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -79,6 +81,13 @@ def pulled(forward: Callable[..., Any], inputs: Sequence[Tensor], *grads: Tensor
         outputs, given = zip(*[(r, g) for r, g in pairs if g is not None], strict=True)
         found = torch.autograd.grad(outputs, leaves, given, allow_unused=True)
     return [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)]
+
+
+def decomposition(operation: Any) -> Callable[..., Any]:
+    """Torch's own formula for an operation, which not every version of it has."""
+    if operation not in decomposition_table:
+        raise NotImplementedError(f"torch has no decomposition of {operation}")
+    return decomposition_table[operation]
 
 
 def scattered(grad: Tensor, move: Callable[[Tensor], Tensor], shape: Sequence[int]) -> Tensor:

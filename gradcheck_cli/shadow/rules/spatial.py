@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._decomp import decomposition_table
 
-from gradcheck_cli.shadow.rules.registry import blurred, paused, pulled, rule, scattered
+from gradcheck_cli.shadow.rules.registry import blurred, decomposition, paused, pulled, rule, scattered
 
 aten = torch.ops.aten
 
@@ -247,6 +246,6 @@ def _grid_backward(
     grad_output: Tensor, input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool,
     output_mask: list[bool],
 ) -> list[Tensor | None]:  # fmt: skip
-    forward = decomposition_table[aten.grid_sampler_2d.default]
+    forward = decomposition(aten.grid_sampler_2d.default)
     found = pulled(lambda x, g: forward(x, g, interpolation_mode, padding_mode, align_corners), [input, grid], grad_output)
     return [f if wanted else None for f, wanted in zip(found, output_mask, strict=True)]

@@ -116,6 +116,9 @@ def _detour(a: Tensor, inverse: Tensor) -> Tensor:
 
 @rule("linalg_lstsq")
 def _least_squares(self: Tensor, b: Tensor, result: Any) -> tuple[Tensor, ...]:
-    found = _pseudoinverse(self) @ b
-    squares = (self @ found - b).square().sum(-2) if result[1].numel() else result[1]
-    return found, squares, result[2], number(result[3])
+    if result[2].numel() and bool((result[2] < min(self.shape[-2:])).any()):
+        raise NotImplementedError("the rank is a question of rounding")
+    right = b.unsqueeze(-1) if b.ndim == self.ndim - 1 else b
+    found = _pseudoinverse(self) @ right
+    squares = (self @ found - right).square().sum(-2).reshape(result[1].shape) if result[1].numel() else result[1]
+    return found.reshape(result[0].shape), squares, result[2], number(result[3])
