@@ -175,7 +175,7 @@ class Subject:
             done.append(call)
 
         leaves = {n: _copy(t).requires_grad_() for n, t in {**self.parameters(), **self.floats()}.items()}
-        with seeded(self.seed), watched(self.module, before, after):
+        with seeded(self.seed, leaves.values()), watched(self.module, before, after):
             try:
                 self.run(leaves)
             except Exception as problem:

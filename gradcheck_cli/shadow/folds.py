@@ -153,11 +153,16 @@ def _convolution_backward(fold: Fold) -> list[Cells]:
 # -- sums into places -------------------------------------------------------------------------------------------------------
 
 
+def _places(tensor: torch.Tensor) -> torch.Tensor:
+    """The number of each entry."""
+    return torch.arange(tensor.numel(), device=tensor.device).reshape(tensor.shape)
+
+
 def _meeting(fold: Fold) -> tuple[Cells, dict[int, Cells]]:
     """The entries of `self`, and for those that indices name what is to be combined with them."""
     bound, layer = fold.bound, fold.layer
     name = next(n for n in ("src", "source", "values") if n in bound)
-    own, places = fold.cells("self"), torch.arange(math.prod(fold.shape("self"))).reshape(fold.shape("self"))
+    own, places = fold.cells("self"), _places(fold.bound["self"])
     if "indices" in bound:
         targets = places[tuple(slice(None) if i is None else i for i in bound["indices"])]
     elif "dim" not in bound:
@@ -171,7 +176,7 @@ def _meeting(fold: Fold) -> tuple[Cells, dict[int, Cells]]:
     added = fold.memory.read(bound[name], fold.index, tuple(targets.shape)) if name == "values" else fold.cells(name)
     if name == "src" and targets.shape != bound[name].shape:  # only the corner that the index covers counts
         corner = tuple(slice(n) for n in targets.shape)
-        added = [added[i] for i in torch.arange(len(added)).reshape(fold.shape(name))[corner].reshape(-1).tolist()]
+        added = [added[i] for i in _places(bound[name])[corner].reshape(-1).tolist()]
     if bound.get("alpha", 1) != 1:
         scale, multiply = layer.scalar(bound["alpha"]), layer.function(TABLE["mul"]) or mul
         added = [multiply(scale, c) for c in added]

@@ -25,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.floats import Format
 from gradcheck_cli.shadow.aten import Operation, results
+from gradcheck_cli.shadow.draws import restored
 from gradcheck_cli.shadow.folds import FOLDS, Fold
 from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
 from gradcheck_cli.shadow.movers import gathered, origins
@@ -260,7 +261,7 @@ class Shadow(TorchDispatchMode):
             arguments = [bound[a.name] for a in function._schema.arguments if not a.kwarg_only]
             named = {a.name: bound[a.name] for a in function._schema.arguments if a.kwarg_only}
             try:
-                with torch.random.fork_rng([]):  # one that draws numbers draws others than the operation did
+                with restored(_tensors(arguments)):  # one that draws numbers draws others than the operation did
                     return table(*arguments, **named) if table is not None else function.decompose(*arguments, **named)
             except RuntimeError as refusal:  # torch's way to refuse, in code that isn't ours
                 raise NotImplementedError(str(refusal)) from refusal

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from flint import arb
 
+import gradcheck_cli.shadow.mode
 from gradcheck_cli import check_function
 from gradcheck_cli.algebra.layers import Exact
 from gradcheck_cli.maps.map import Row, pull
@@ -16,6 +19,7 @@ from gradcheck_cli.shadow.mode import RuleFailed, Shadow
 from gradcheck_cli.shadow.rules.registry import RULES, Rule
 
 Tensor = torch.Tensor
+SHADOW = Path(gradcheck_cli.shadow.mode.__file__).parent
 SLIP = "rule for _softmax failed: AttributeError: 'Tensor' object has no attribute 'expp'"
 
 
@@ -126,3 +130,31 @@ def test_a_mask_that_is_not_known_is_refused() -> None:
     with pytest.raises(NotImplementedError):
         rule.function(**rule.chosen({**arguments, "dropout_p": 0.5, "is_causal": False, "attn_mask": None, "scale": None,
                                      "result": None}))  # fmt: skip
+
+
+# -- devices ------------------------------------------------------------------------------------------------------------
+
+FACTORIES = frozenset({
+    "arange", "as_tensor", "empty", "empty_strided", "eye", "from_numpy", "full", "linspace", "logspace", "ones", "rand",
+    "randint", "randn", "randperm", "range", "scalar_tensor", "tensor", "tril_indices", "triu_indices", "zeros",
+})  # fmt: skip
+"""torch's functions that make a tensor of no other tensor: on the CPU, unless `device` says where."""
+
+
+def strays(text: str) -> list[str]:
+    """The calls in a text that make a tensor and don't say on which device."""
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    made = [c for c in calls if ast.unparse(c.func) in {f"torch.{name}" for name in FACTORIES}]
+    return [ast.unparse(c) for c in made if "device" not in {k.arg for k in c.keywords}]
+
+
+def test_strays_are_seen() -> None:
+    """A call without a device, wherever it stands; those with one, and those that take after a tensor, are right."""
+    text = "def f(x):\n    return g(torch.eye(3), torch.zeros_like(x), x.new_zeros(2), torch.ones(2, device=x.device))"
+    assert strays(text) == ["torch.eye(3)"]
+
+
+@pytest.mark.parametrize("module", sorted(p.relative_to(SHADOW).as_posix() for p in SHADOW.rglob("*.py")))
+def test_tensors_are_made_where_their_arguments_are(module: str) -> None:
+    """Every tensor that the shadow makes names a device, so that it meets tensors of its own."""
+    assert not strays((SHADOW / module).read_text(encoding="utf-8"))

@@ -15,13 +15,13 @@ from gradcheck_cli.shadow.rules.registry import paused, pulled, rule
 def _bags(indices: Tensor, offsets: Tensor, last: bool, padding: int) -> list[Tensor]:
     """Which positions of `indices` each bag holds."""
     ends = offsets.tolist() if last else [*offsets.tolist(), indices.numel()]
-    places = torch.arange(indices.numel())
+    places = torch.arange(indices.numel(), device=indices.device)
     return [places[start:end][indices[start:end] != padding] for start, end in pairwise(ends)]
 
 
 def _owners(indices: Tensor, offsets: Tensor) -> Tensor:
     """The bag of each position."""
-    return torch.searchsorted(offsets, torch.arange(indices.numel()), right=True) - 1
+    return torch.searchsorted(offsets, torch.arange(indices.numel(), device=indices.device), right=True) - 1
 
 
 @rule("_embedding_bag", "_embedding_bag_forward_only")
@@ -109,7 +109,7 @@ def _cdist_backward(grad: Tensor, x1: Tensor, x2: Tensor, p: float, cdist: Tenso
 def _pairs(x: Tensor) -> tuple[Tensor, Tensor]:
     """The numbers of every two rows, the smaller one first."""
     with paused():
-        first, second = torch.triu_indices(len(x), len(x), 1)
+        first, second = torch.triu_indices(len(x), len(x), 1, device=x.device)
     return first, second
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradcheck_cli.shadow.rules.registry import number, paused, rule
+from gradcheck_cli.shadow.rules.registry import identity, number, paused, rule
 
 # -- triangular systems -----------------------------------------------------------------------------------------------------
 
@@ -52,7 +52,7 @@ def _permutation(pivots: Tensor, n: int) -> Tensor:
     """LAPACK's exchanges of rows as an order of the rows."""
     with paused():
         if not pivots.numel():
-            return torch.arange(n).expand(*pivots.shape[:-1], n)
+            return torch.arange(n, device=pivots.device).expand(*pivots.shape[:-1], n)
         flat = pivots.detach().reshape(-1, pivots.shape[-1])
         orders = []
         for exchanges in flat.tolist():
@@ -60,7 +60,7 @@ def _permutation(pivots: Tensor, n: int) -> Tensor:
             for i, other in enumerate(exchanges):
                 order[i], order[other - 1] = order[other - 1], order[i]
             orders.append(order)
-        return torch.tensor(orders, dtype=torch.int64).reshape(*pivots.shape[:-1], n)
+        return torch.tensor(orders, dtype=torch.int64, device=pivots.device).reshape(*pivots.shape[:-1], n)
 
 
 def _rows(x: Tensor, order: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def _eliminated(a: Tensor, pivots: Tensor) -> Tensor:
 def _lower(lu: Tensor) -> Tensor:
     m, n = lu.shape[-2:]
     k = min(m, n)
-    return lu[..., :k].tril(-1) + torch.eye(m, k, dtype=lu.dtype)
+    return lu[..., :k].tril(-1) + identity(lu, m, k)
 
 
 def _solved(lu: Tensor, pivots: Tensor, b: Tensor) -> Tensor:
@@ -154,13 +154,13 @@ def _solve(A: Tensor, B: Tensor, left: bool, result: Any) -> tuple[Any, ...]:
 
 @rule("linalg_inv_ex")
 def _inverse(A: Tensor, result: Any) -> tuple[Tensor, Any]:
-    return solution(A, torch.eye(A.shape[-1], dtype=A.dtype)), result[1]
+    return solution(A, identity(A, A.shape[-1])), result[1]
 
 
 def _determinant(lu: Tensor, pivots: Tensor) -> tuple[Tensor, Tensor]:
     """The diagonal of U, and the sign of the permutation."""
     with paused():
-        exchanges = (pivots != torch.arange(1, pivots.shape[-1] + 1)).sum(-1)
+        exchanges = (pivots != torch.arange(1, pivots.shape[-1] + 1, device=pivots.device)).sum(-1)
         sign = (1 - 2 * (exchanges % 2)).to(lu.dtype)
     return lu.diagonal(0, -2, -1), sign
 
@@ -214,7 +214,7 @@ def _cholesky_solve(self: Tensor, input2: Tensor, upper: bool) -> Tensor:
 
 @rule("cholesky_inverse")
 def _cholesky_inverse(self: Tensor, upper: bool) -> Tensor:
-    return _cholesky_solve(torch.eye(self.shape[-1], dtype=self.dtype), self, upper)
+    return _cholesky_solve(identity(self, self.shape[-1]), self, upper)
 
 
 # -- reflections ---------------------------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ def _qr(A: Tensor, mode: str, result: Any) -> tuple[Tensor, Tensor]:
     k = min(m, n)
     with paused():
         signs = result[1].detach().diagonal(0, -2, -1).sgn()
-    r, q = A, torch.eye(m, dtype=A.dtype).expand(*A.shape[:-2], m, m)
+    r, q = A, identity(A, m).expand(*A.shape[:-2], m, m)
     for j in range(k):
         head, tail = r[..., j, j], r[..., j + 1 :, j]
         if j == m - 1:
@@ -261,7 +261,7 @@ def _reflected(v: Tensor, tau: Tensor, x: Tensor, order: list[int], transpose: b
 @rule("linalg_householder_product")
 def _householder_product(input: Tensor, tau: Tensor) -> Tensor:
     m, n = input.shape[-2:]
-    start = torch.eye(m, n, dtype=input.dtype).expand(*input.shape[:-2], m, n)
+    start = identity(input, m, n).expand(*input.shape[:-2], m, n)
     return _reflected(input, tau, start, list(reversed(range(tau.shape[-1]))))
 
 

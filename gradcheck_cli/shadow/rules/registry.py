@@ -90,11 +90,16 @@ def decomposition(operation: Any) -> Callable[..., Any]:
     return decomposition_table[operation]
 
 
+def identity(like: Tensor, rows: int, columns: int | None = None) -> Tensor:
+    """The identity matrix, or its first columns, of the dtype and on the device of `like`."""
+    return torch.eye(rows, rows if columns is None else columns, dtype=like.dtype, device=like.device)
+
+
 def scattered(grad: Tensor, move: Callable[[Tensor], Tensor], shape: Sequence[int]) -> Tensor:
     """The transpose of an operation that only moves entries of a tensor of `shape`: each cotangent returns to where its entry
     came from."""
     with paused():
-        numbers = torch.arange(1, math.prod(shape) + 1, dtype=torch.float64).reshape(tuple(shape))
+        numbers = torch.arange(1, math.prod(shape) + 1, dtype=torch.float64, device=grad.device).reshape(tuple(shape))
         origin = move(numbers).reshape(-1).long()
     found = grad.new_zeros(math.prod(shape) + 1).index_add(0, origin, grad.reshape(-1))
     return found[1:].reshape(tuple(shape))

@@ -14,7 +14,7 @@ from gradcheck_cli.shadow.rules.registry import number, pulled, rule
 def _scores(query: Tensor, key: Tensor, causal: bool, mask: Tensor | None, scale: float | None) -> Tensor:
     scores = query @ key.mT * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
     if causal:
-        mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
     if mask is None:
         return scores
     return scores.masked_fill(~mask, -math.inf) if mask.dtype is torch.bool else scores + mask

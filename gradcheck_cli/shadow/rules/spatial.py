@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradcheck_cli.shadow.rules.registry import blurred, decomposition, paused, pulled, rule, scattered
+from gradcheck_cli.shadow.rules.registry import blurred, decomposition, identity, paused, pulled, rule, scattered
 
 aten = torch.ops.aten
 
@@ -198,7 +198,7 @@ def _weights(
         other = (axis + 1) % rank
         full = [sizes[0] if a in (axis, other) else 1 for a in range(rank)]
         output = [sizes[1] if a == axis else full[a] for a in range(rank)]
-        units = torch.eye(sizes[0], dtype=like.dtype).reshape([sizes[0] if rank == 1 else 1, 1, *full])
+        units = identity(like, sizes[0]).reshape([sizes[0] if rank == 1 else 1, 1, *full])
         scales = [scale if a == axis else None for a in range(rank)]
         found = getattr(aten, name).default(units, output, corners, *scales)
         found = found.reshape([sizes[0], sizes[1]]) if rank == 1 or other < axis else found.reshape([sizes[1], sizes[0]]).mT
