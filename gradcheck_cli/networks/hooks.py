@@ -178,7 +178,7 @@ class Subject:
         with seeded(self.seed, leaves.values()), watched(self.module, before, after):
             try:
                 self.run(leaves)
-            except Exception as problem:
+            except Exception as problem:  # whatever a user's forward raises
                 raise Failed(problem, stack[-1].name if stack else None) from problem
         return done
 
