@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from flint import arb, ctx
@@ -54,6 +54,13 @@ TIGHT = 70
 """Bits of a certified entry; below TINY it rounds to 0 in every format."""
 
 
+class _Seen(NamedTuple):
+    """What the shadow saw of one row: of each entry, and whether the outputs are what the forward pass was followed to."""
+
+    shades: list[Shade]
+    faithful: bool
+
+
 class Reverse(Probe):
     """Rows pulled back by torch."""
 
@@ -67,8 +74,7 @@ class Reverse(Probe):
         self._floats = np.array([self._joined(p) for p in self._pulled]).reshape(shape)
         self._missing = np.array([self._absent(p) for p in self._pulled], dtype=bool).reshape(shape)
         self._direction, self._groups = self._drawn()
-        self._shades: dict[int, list[Shade]] = {}
-        self._faithful = True
+        self._seen: dict[int, _Seen] = {}
         self._outside = outside(self.map, self._derived, [row.cotangents for row in self.rows])
         if self._outside is not None:
             self.runs.opaque[OUTSIDE] = None
@@ -92,7 +98,7 @@ class Reverse(Probe):
             mode="reverse",
             floats=None if self._pulled[k].gradients[name] is None else self._floats[k, span],
             truths=self._truths[k][span],
-            shade=lambda i: self._shade(k)[span.start + i],
+            shade=lambda i: self._followed(k).shades[span.start + i],
             confirm=lambda some: self._confirm(k, [span.start + i for i in some]),
             meant=lambda some: self._meant(k, [span.start + i for i in some]),
             refusal=self._pulled[k].refusal,
@@ -283,20 +289,20 @@ class Reverse(Probe):
 
     # -- what the shadow and the second witness say -----------------------------------------------------------------
 
-    def _shade(self, k: int) -> list[Shade]:
-        """What the shadow saw of every entry of a row."""
+    def _followed(self, k: int) -> _Seen:
+        """What the shadow saw of a row."""
         if self._outside is not None:
-            return [Shade(arb("nan"), arb("nan"), opaque=(OUTSIDE,))] * self.count
-        if k not in self._shades:
+            return _Seen([Shade(arb("nan"), arb("nan"), opaque=(OUTSIDE,))] * self.count, True)
+        if k not in self._seen:
             for bits in PRECISIONS:
                 with ctx.workprec(bits):
                     run = self.runs.backward([Exact(), Rounded(self.form)], [self.runs.exact] * 2, [self.rows[k]], kept=2)
                     exact, rounded = (self._cells(gradients) for gradients in run.gradients[0])
                 if all(b.is_finite() for b in exact):
                     break
-            self._shades[k] = run.shades(exact, rounded)
-            self._faithful = bool(run.opaque_forward) or self._values_agree(self.rows[k], run)
-        return self._shades[k]
+            faithful = bool(run.opaque_forward) or self._values_agree(self.rows[k], run)
+            self._seen[k] = _Seen(run.shades(exact, rounded), faithful)
+        return self._seen[k]
 
     def _meant(self, k: int, indices: Sequence[int]) -> list[Ball]:
         """The exact side of some entries with the slack that the code's constants leave."""
@@ -313,7 +319,7 @@ class Reverse(Probe):
         return True
 
     def _confirm(self, k: int, indices: Sequence[int]) -> bool:
-        if self.runs.formula is None and not self._faithful:
+        if self.runs.formula is None and not self._followed(k).faithful:
             return False
         direction, row = self.steps(indices), self.rows[k]
         with ctx.workprec(WITNESS):
