@@ -30,6 +30,16 @@ from gradcheck_cli.verdict.truth import Ball, Kind
 
 PRECISIONS = (192, 768, 3072)
 
+GOAL = 64
+"""Bits to which a derivative is confirmed: 11 more than the longest format has."""
+
+QUOTIENT = 1600
+"""Bits at which difference quotients are taken."""
+
+STEP, STEP_AT_ZERO = 400, 1400
+"""Their step is 2**-STEP of the argument: its error, that much of f''*x/f', and its cancellation leave far more than GOAL
+bits. At 0 it is 2**-STEP_AT_ZERO: below the smallest double, so that no constant lies between, and 200 bits are left."""
+
 PATIENCE = 4.0
 """Seconds for one confirmation."""
 
@@ -49,7 +59,7 @@ class Witness:
 
         `series=False` leaves the series out: where `ball` comes from them, they are no second witness.
         """
-        goal, deadline = 64, time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE
         for precision in PRECISIONS if series else ():
             if time.monotonic() > deadline:
                 break
@@ -61,7 +71,7 @@ class Witness:
                 return False
             if found.abs_upper() < TINY and ball.abs_upper() < TINY:
                 return True
-            if found.rel_accuracy_bits() >= goal or found.rad() <= ball.rad() + abs(ball).abs_upper() * arb(2) ** -goal:
+            if found.rel_accuracy_bits() >= GOAL or found.rad() <= ball.rad() + abs(ball).abs_upper() * arb(2) ** -GOAL:
                 return True
         if len(wrt) == 1 and wrt[0] in point and self._quotient_agrees(point, wrt[0], ball):
             return True
@@ -69,16 +79,16 @@ class Witness:
         return settled.kind is Kind.REGULAR and bool(settled.ball.overlaps(ball))
 
     def _quotient_agrees(self, point: Mapping[str, float], name: str, ball: Ball) -> bool:
-        """Whether difference quotients on both sides give `ball` to 64 bits: a step of 2**-400 of the argument, at 1,600 bits.
+        """Whether difference quotients on both sides give `ball` to GOAL bits.
 
         Agreement confirms; disagreement says nothing, for the step may be too long.
         """
-        with ctx.workprec(1600):
+        with ctx.workprec(QUOTIENT):
             exact = {n: arb(x) for n, x in point.items()}
-            step = arb(2) ** (math.frexp(point[name])[1] - 400 if point[name] else -1400)
+            step = arb(2) ** (math.frexp(point[name])[1] - STEP if point[name] else -STEP_AT_ZERO)
             for sign in (1, -1):
                 near, far = (self._values(exact, {name: sign * n * step}) for n in (1, 2))
-                if not abs((far - near) / (sign * step) - ball) <= abs(ball) * arb(2) ** -64:
+                if not abs((far - near) / (sign * step) - ball) <= abs(ball) * arb(2) ** -GOAL:
                     return False
             return True
 

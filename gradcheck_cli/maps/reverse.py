@@ -26,7 +26,7 @@ from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.map import Map, Pulled, Row, pull
 from gradcheck_cli.maps.outside import OUTSIDE, outside
-from gradcheck_cli.maps.probe import FLOOR, LAYERS, PRECISIONS, WITNESS, Probe, ball, paired
+from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, PRECISIONS, WITNESS, Probe, ball, paired
 from gradcheck_cli.maps.runs import Cells, Followed, flat, format_of, numpy
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import Entries
@@ -49,6 +49,12 @@ SMALL = 64
 
 SENSITIVE = 1e-13
 """Relative error of one entry that a direction must be able to show before it certifies."""
+
+CROWD = 100
+"""Entries of a direction that share this error; of more, it grows with their number."""
+
+FARTHEST = 900
+"""Powers of two by which an entry of a direction is scaled at most: it stays a normal double, its DRAWN bits included."""
 
 TIGHT = 70
 """Bits of a certified entry; below TINY it rounds to 0 in every format."""
@@ -120,12 +126,12 @@ class Reverse(Probe):
         It is 0 where torch's number isn't finite: such entries are looked at one by one.
         """
         draw = np.random.default_rng(self.options.seed)
-        numbers = (2 * draw.integers(2**18, 2**19, self.count) + 1) * draw.choice((-1.0, 1.0), self.count)
+        numbers = (2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), self.count) + 1) * draw.choice((-1.0, 1.0), self.count)
         finite = np.isfinite(self._floats)
         sizes = np.max(np.where(finite, np.abs(self._floats), 0.0), axis=0, initial=0.0)
         _, exponents = np.frexp(sizes)
         still = (~finite & ~self._missing).any(axis=0)
-        direction = np.where(still, 0.0, np.ldexp(numbers, -np.clip(exponents, -900, 900) - 20))
+        direction = np.where(still, 0.0, np.ldexp(numbers, -np.clip(exponents, -FARTHEST, FARTHEST) - DRAWN))
         groups = [np.flatnonzero(~still & (sizes != 0)).tolist(), np.flatnonzero(~still & (sizes == 0)).tolist()]
         return direction, [group for group in groups if group]
 
@@ -213,7 +219,7 @@ class Reverse(Probe):
         if tight and not all(_tight(cells[i]) for i in indices):
             return None
         sensitivity = float(difference.rad()) * 4  # a term is at least 1/4 where torch's number isn't 0
-        if sensitivity > SENSITIVE * max(1.0, len(indices) / 100):
+        if sensitivity > SENSITIVE * max(1.0, len(indices) / CROWD):
             return None
         self.sensitivity = max(self.sensitivity, sensitivity)
         return True
@@ -333,7 +339,8 @@ def _tight(cell: Ball) -> bool:
 
 
 def _near(cell: Ball, value: float, roundoff: float) -> bool:
-    """Whether the ball, or its neighbourhood to half of the digits, holds the value."""
+    """Whether four times the ball, or its neighbourhood to half of the digits, holds the value: a step that wasn't seen moves
+    it by more, a kernel that goes another way by less."""
     return bool(abs(cell.mid() - value) <= cell.rad() * 4 + abs(cell.mid()) * math.sqrt(roundoff))
 
 

@@ -376,7 +376,8 @@ def _outputs(result: Any) -> list[torch.Tensor | None]:
 
 
 def _close(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], arguments: Sequence[torch.Tensor]) -> bool:
-    """Whether two results of one operation on these arguments differ by no more than rounding could do."""
+    """Whether two results of one operation on these arguments agree in half of their digits, or in half of those of the largest
+    number around: rounding takes less, another function more."""
     floats = [t for t in (*arguments, *(o for o, _ in pairs)) if t.dtype in FLOATS and t.numel()]
     scale = max((t.detach().double().nan_to_num(0, 0, 0).abs().max().item() for t in floats), default=0.0)
     return all(
