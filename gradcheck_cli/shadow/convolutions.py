@@ -66,7 +66,7 @@ def _gather(count: int, targets: Indices, a: Indices, xs: Cells, b: Indices, ys:
     order = np.argsort(targets, kind="stable")
     ends = np.searchsorted(targets[order], np.arange(count + 1)).tolist()
     left, right = [xs[i] for i in a[order].tolist()], [ys[i] for i in b[order].tolist()]
-    return [layer.dot(left[s:e], right[s:e], True) for s, e in pairwise(ends)]
+    return [layer.dot(left[s:e], right[s:e], parts=True) for s, e in pairwise(ends)]
 
 
 def convolve(bound: Mapping[str, Any], output: tuple[int, ...], layer: Layer, inputs: Cells, weight: Cells) -> Cells:

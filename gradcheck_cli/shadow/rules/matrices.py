@@ -12,7 +12,7 @@ from gradcheck_cli.shadow.rules.registry import identity, number, paused, rule
 # -- triangular systems -----------------------------------------------------------------------------------------------------
 
 
-def _substitute(a: Tensor, b: Tensor, upper: bool, unit: bool = False) -> Tensor:
+def _substitute(a: Tensor, b: Tensor, *, upper: bool, unit: bool = False) -> Tensor:
     """The solution of a@x = b, a triangular."""
     n = a.shape[-1]
     rows: list[Any] = [None] * n
@@ -35,14 +35,14 @@ def _broadcast(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 @rule("linalg_solve_triangular")
 def _solve_triangular(self: Tensor, B: Tensor, upper: bool, left: bool, unitriangular: bool) -> Tensor:
     a, b = _broadcast(self, B) if left else _broadcast(self.mT, B.mT)
-    found = _substitute(a, b, upper == left, unitriangular)
+    found = _substitute(a, b, upper=upper == left, unit=unitriangular)
     return found if left else found.mT
 
 
 @rule("triangular_solve")
 def _triangular_solve(self: Tensor, A: Tensor, upper: bool, transpose: bool, unitriangular: bool) -> tuple[Tensor, Tensor]:
     a, b = _broadcast(A.mT if transpose else A, self)
-    return _substitute(a, b, upper != transpose, unitriangular), _broadcast(A, self)[0].clone()
+    return _substitute(a, b, upper=upper != transpose, unit=unitriangular), _broadcast(A, self)[0].clone()
 
 
 # -- elimination --------------------------------------------------------------------------------------------------------------
@@ -91,7 +91,8 @@ def _solved(lu: Tensor, pivots: Tensor, b: Tensor) -> Tensor:
     order = _permutation(pivots, lu.shape[-1])
     batch = torch.broadcast_shapes(lu.shape[:-2], b.shape[:-2])
     lu, b = lu.expand(*batch, *lu.shape[-2:]), b.expand(*batch, *b.shape[-2:])
-    return _substitute(lu, _substitute(lu, _rows(b, order.expand(*batch, order.shape[-1])), False, True), True)
+    below = _substitute(lu, _rows(b, order.expand(*batch, order.shape[-1])), upper=False, unit=True)
+    return _substitute(lu, below, upper=True)
 
 
 @rule("linalg_lu_factor_ex")
@@ -118,13 +119,14 @@ def _lu(A: Tensor, pivot: bool, result: Any) -> tuple[Tensor, Tensor, Tensor]:
 @rule("linalg_lu_solve")
 def _lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, left: bool, adjoint: bool) -> Tensor:
     if not left:
-        return _lu_solve(LU, pivots, B.mT, True, not adjoint).mT
+        return _lu_solve(LU, pivots, B.mT, left=True, adjoint=not adjoint).mT
     if not adjoint:
         return _solved(LU, pivots, B)
     batch = torch.broadcast_shapes(LU.shape[:-2], B.shape[:-2])
     lu, b = LU.expand(*batch, *LU.shape[-2:]).mT, B.expand(*batch, *B.shape[-2:])
     order = _permutation(pivots, LU.shape[-1]).argsort(-1)
-    return _rows(_substitute(lu, _substitute(lu, b, False), True, True), order.expand(*batch, order.shape[-1]))
+    found = _substitute(lu, _substitute(lu, b, upper=False), upper=True, unit=True)
+    return _rows(found, order.expand(*batch, order.shape[-1]))
 
 
 def solution(a: Tensor, b: Tensor) -> Tensor:
@@ -209,7 +211,7 @@ def _cholesky(self: Tensor, upper: bool) -> Tensor:
 @rule("cholesky_solve")
 def _cholesky_solve(self: Tensor, input2: Tensor, upper: bool) -> Tensor:
     lower, b = _broadcast(input2.mT if upper else input2, self)
-    return _substitute(lower.mT, _substitute(lower, b, False), True)
+    return _substitute(lower.mT, _substitute(lower, b, upper=False), upper=True)
 
 
 @rule("cholesky_inverse")
@@ -248,7 +250,7 @@ def _qr(A: Tensor, mode: str, result: Any) -> tuple[Tensor, Tensor]:
     return (q, r.triu()) if mode == "complete" else (q[..., :k], r[..., :k, :].triu())
 
 
-def _reflected(v: Tensor, tau: Tensor, x: Tensor, order: list[int], transpose: bool = False) -> Tensor:
+def _reflected(v: Tensor, tau: Tensor, x: Tensor, order: list[int]) -> Tensor:
     """H_0@H_1@...@x, the reflections applied in `order`."""
     m = v.shape[-2]
     for i in order:

@@ -206,8 +206,8 @@ def _weights(
     return blurred(torch.stack(entries).reshape(sizes), 4.0)  # the kernel makes them of coordinates of several units
 
 
-def _interpolated(x: Tensor, name: str, inputs: Sequence[int], outputs: Sequence[int], scales: Sequence[Any], corners: bool,
-                  transpose: bool) -> Tensor:  # fmt: skip
+def _interpolated(x: Tensor, name: str, inputs: Sequence[int], outputs: Sequence[int], scales: Sequence[Any], *,
+                  corners: bool, transpose: bool) -> Tensor:  # fmt: skip
     """Along every axis in turn; from outputs to inputs if transposed."""
     rank = len(outputs)
     for axis in range(rank):
@@ -227,7 +227,7 @@ def _interpolation(
 ) -> Tensor:  # fmt: skip
     rank = len(output_size)
     factors = _chosen(rank, scales, scales_d, scales_h, scales_w)
-    return _interpolated(self, name, self.shape[2:], output_size, factors, align_corners, False)
+    return _interpolated(self, name, self.shape[2:], output_size, factors, corners=align_corners, transpose=False)
 
 
 @rule(*(f"{name}_backward" for name in _INTERPOLATIONS))
@@ -238,7 +238,8 @@ def _interpolation_backward(
     rank = len(output_size)
     factors = _chosen(rank, scales, scales_d, scales_h, scales_w)
     forward = name.removesuffix("_backward")
-    return _interpolated(grad_output, forward, input_size[2:], output_size, factors, align_corners, True)
+    inputs = input_size[2:]
+    return _interpolated(grad_output, forward, inputs, output_size, factors, corners=align_corners, transpose=True)
 
 
 @rule("grid_sampler_2d_backward")
