@@ -29,6 +29,11 @@ Cell = Any
 CONSTANT_ULPS = 2
 """What a constant computed in floating point may be off by: sqrt(2/pi) is three roundings."""
 
+_SHORT, _WHOLE = (1 << 30, 1 << 20), 1 << 53
+"""A fraction of a numerator and a denominator up to these, or a whole number that a double holds, is meant as it stands (0.5,
+1.375, 1023.25): a constant that was rounded to 53 bits looks so by a chance of 2**-32 near 1, of 2**-23 near 1000. One of
+float32 looks so from 8 on, one of float16 always: such tensors of a single number get no slack."""
+
 DOUBLE = FORMATS["float64"]
 
 
@@ -113,7 +118,7 @@ class Exact:
         if not math.isfinite(value):
             return arb(value)
         numerator, denominator = value.as_integer_ratio()
-        if (denominator <= 1 << 20 and abs(numerator) <= 1 << 30) or (denominator == 1 and abs(numerator) <= 1 << 53):
+        if (denominator <= _SHORT[1] and abs(numerator) <= _SHORT[0]) or (denominator == 1 and abs(numerator) <= _WHOLE):
             return arb(value)
         if abs(numerator) == 1 or abs(value) in _LARGEST:
             return arb(value)

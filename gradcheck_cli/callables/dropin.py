@@ -7,6 +7,8 @@ function of the same name, with an `UndecidedWarning`.
 
 from __future__ import annotations
 
+import logging
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +33,9 @@ from gradcheck_cli.verdict.report import Report, versions
 from gradcheck_cli.verdict.verdicts import Verdict
 
 _DTYPES = frozenset(getattr(torch, name) for name in FORMATS)
+
+_LOG = logging.getLogger("gradcheck_cli")
+"""What torch's gradcheck doesn't say: it writes nothing to stdout, so this doesn't either."""
 
 _POSITIONAL = ("func", "inputs")
 
@@ -169,8 +174,16 @@ def _run(check: Callable[[], bool], raise_exception: bool) -> bool:
 def _hand_over(function: Callable[..., bool], arguments: Sequence[Any], options: Mapping[str, Any], reason: str) -> bool:
     """Ask torch."""
     text = f"{_name(arguments[0])} was checked by torch's own {function.__name__}, with finite differences: {reason}"
-    warnings.warn(text, UndecidedWarning, stacklevel=5)
+    warnings.warn(text, UndecidedWarning, stacklevel=_caller())
     return function(*arguments, **{**options, "raise_exception": True})
+
+
+def _caller() -> int:
+    """The `stacklevel` with which a function of this module warns its user, be it called by one of ours or two."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_code.co_filename == __file__ and frame.f_back is not None:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 # -- what is checked ----------------------------------------------------------------------------------------------------
@@ -288,7 +301,7 @@ def _judge(call: _Call, asked: _Asked) -> str:
     entries = size(map.inputs)
     if entries > Options().most_entries:
         least = max(one.sensitivity for one in found)
-        print(f"gradcheck: {entries:,} entries by directions; an error of one above {least:.1g} (relative) would have shown")
+        _LOG.info("%s entries by directions; an error of one above %.1g (relative) would have shown", f"{entries:,}", least)
     judged = any(not column.having(Verdict.OUTSIDE_DOMAIN).all() for column in columns)
     return "" if judged or not columns else "it has no real value here"
 

@@ -32,7 +32,7 @@ TRIALS = 2
 CLOSE = 1e-7
 """How well a slip must fit, relative to the largest entry."""
 
-SHOWN = 60
+QUOTED = 60
 """Characters up to which a term is quoted."""
 
 OCCURRENCES = 6
@@ -279,8 +279,8 @@ def _few(trial: Trial, name: str) -> Candidates:
 
 def _quoted(node: Node) -> str:
     """The text of a tree, long arguments left out."""
-    if isinstance(node, Call) and show(node, SHOWN) is None:
-        node = Call(node.function, tuple(a if show(a, SHOWN // 2) else Variable("...") for a in node.arguments))
+    if isinstance(node, Call) and show(node, QUOTED) is None:
+        node = Call(node.function, tuple(a if show(a, QUOTED // 2) else Variable("...") for a in node.arguments))
     return show(node) or ""
 
 

@@ -94,7 +94,7 @@ def run(arguments: list[str]) -> int:
     except (BrokenPipeError, SystemExit):  # Typer exits where the reader of its help has gone
         # The reader has gone: that is no error. Python must not flush what is left.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except Exception as problem:
+    except Exception as problem:  # of ours: one line instead of a traceback
         if hasattr(problem, "format_message"):
             return _fail(_usage(problem), BAD_INPUT)
         return _internal(problem)

@@ -21,7 +21,7 @@ from gradcheck_cli.output import SUITE_FORMATS, suite_renderer
 
 if TYPE_CHECKING:
     from gradcheck_cli.suite.execute import Outcome as Finished
-    from gradcheck_cli.suite.run import Plan, Suite
+    from gradcheck_cli.suite.run import Plan
     from gradcheck_cli.suite.settings import Settings
     from gradcheck_cli.suite.spec import Spec
 
@@ -99,7 +99,7 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option(
                 metavar="NAME[:FILE]",
-                help=f"How the result is written: {TEXT}, {', '.join(SUITE_FORMATS)}; repeat it for more. [{TEXT}]",
+                help=f"How the result is written: {', '.join(SUITE_FORMATS)}; repeat it for more. [{TEXT}]",
             ),
         ] = None,
         baseline: Annotated[
@@ -169,7 +169,7 @@ def _run(
     settings = {"verbose": verbose, "quiet": quiet, "color": colored,
                 "width": shutil.get_terminal_size().columns if terminal else None}  # fmt: skip
     shown = []
-    files = [(name, _render(name, result, settings), file) for name, file in targets]
+    files = [(name, suite_renderer(name)(result, **settings), file) for name, file in targets]
     if result.updated is not None:
         files.append(("", result.updated, str(plan.baseline)))
     for _, text, file in files:
@@ -184,14 +184,6 @@ def _run(
     return Outcome("\n".join(shown), code)
 
 
-def _render(name: str, suite: Suite, settings: dict[str, Any]) -> str:
-    if name == TEXT:
-        from gradcheck_cli.output import summary
-
-        return summary.render(suite, **settings)
-    return suite_renderer(name)(suite)
-
-
 # -- options ------------------------------------------------------------------------------------------------------------
 
 
@@ -200,8 +192,8 @@ def _targets(texts: Sequence[str]) -> list[tuple[str, str]]:
     found = []
     for text in texts:
         name, _, file = text.partition(":")
-        if name not in (TEXT, *SUITE_FORMATS):
-            raise InputError(f"unknown format {name!r}: choose from {', '.join((TEXT, *SUITE_FORMATS))}", text, 0)
+        if name not in SUITE_FORMATS:
+            raise InputError(f"unknown format {name!r}: choose from {', '.join(SUITE_FORMATS)}", text, 0)
         check_file(file or "-")
         found.append((name, file or "-"))
     return found if any(file == "-" for _, file in found) else [*found, (TEXT, "-")]

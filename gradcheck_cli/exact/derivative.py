@@ -121,9 +121,9 @@ def _terms(expression: Expression) -> int:
     if expression.is_Mul:
         return min(math.prod(map(_terms, expression.args)), _MANY)
     if expression.is_Pow and expression.exp.is_Integer:
-        return int(min(_terms(expression.base) ** min(abs(int(expression.exp)), 64), _MANY))
+        return int(min(_terms(expression.base) ** min(abs(int(expression.exp)), _MANY.bit_length()), _MANY))
     return max((_terms(a) for a in expression.args), default=1)
 
 
 def _length(tree: Node) -> int:
-    return len(show(tree, 10 * DISPLAYED) or "x" * 10 * DISPLAYED)
+    return len(show(tree, 10 * DISPLAYED) or "x" * 10 * DISPLAYED)  # beyond that, no matter how long

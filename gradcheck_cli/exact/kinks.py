@@ -22,6 +22,9 @@ from gradcheck_cli.exact.values import Line, Wrt
 from gradcheck_cli.verdict.truth import Ball, Kind, Truth
 
 EXPONENTS = (1200, 1600, 2400)
+"""Of the steps. From step to step a quotient that grows like log(h) changes by twice as much (2400 - 1600 is twice 1600 -
+1200), one that converges like 1/log(h) by as much as before (1/1200 - 1/1600 = 1/1600 - 1/2400): see GROWTH."""
+
 MAX_NAMES = 2
 """Mixed partials at singular points are settled for up to this many different names (4 quadrants)."""
 
@@ -34,14 +37,60 @@ UNSETTLED = _Unsettled()
 Side = Any  # a ball (an infinity for an infinite slope), None outside the domain, UNSETTLED
 
 
+# What the constants below decide, and, in brackets, what breaks in tests/exact/test_kinks.py where one is changed alone.
+# A factor of ten (3 in an exponent of two) either way changes none of its answers, but for GROWTH and STAYS.
+
+SETTLED = 100
+"""Quotients whose differences shrink by 2**-100 have a limit. Where they converge like h**a, differences shrink by h1/h2 =
+2**-400 to the a: it takes a >= 1/4, and x**1.2 stays unknown at 0. (200 loses x**1.5; 10 would take a >= 1/40.)"""
+
+STILL = 150
+"""So do those that differ by less than 2**-150 of themselves: far below what 53 bits tell, far above the rounding of any
+quotient. A limit that is approached like 1/log(h) is missed by that much at most. (20 takes x - x/log(x)**2 for settled.)"""
+
+NOISE = 1000
+"""And those that differ by less than 2**-1000 of the function's own size, at a point of size 1: no term of a format is that
+small beside another (2**-1074/2**1024 aside). (100 to 3000 give the same; 3800 meets the rounding of the quotients.)"""
+
+SPARE = NOISE + 500
+"""Bits that are left when the step has cancelled twice: once in the quotient, once in a formula such as (exp(x) - 1)/x. Fewer
+than NOISE, and rounding looks like movement (150: three limits are lost)."""
+
+GROWTH = 1.9
+"""Quotients whose differences grow by more than this go to infinity: log(h) gives 2, any power of it above 1 and any power of
+h more; 1/log(h), which has a limit, 1; sqrt(log(h)), which has none, 1.7, and stays unknown. (1.01 to 1.99 give the same, 2
+loses log.)"""
+
+STRETCHES = (3, 2**200)
+"""Ratios of the steps of two names beside 1, short enough that every step stays below 2**-2200: one near, one far, so that
+neither what depends on the ratio itself nor what depends on its logarithm agrees at all three. (Without: Peano's function
+gets a mixed derivative.)"""
+
+MEETING = 300
+"""The function has one limit at a point without value if it differs by less than 2**-300 between the sides at 2**-2400: where
+it approaches like h**a, a > 1/8. A jump smaller than that, beside 1, isn't seen."""
+
+STAYS = 0.9
+"""A distance to the value that shrinks by less, from 2**-1200 to 2**-2400, is a jump: 1 at a jump, 1/2 where the value is
+approached like 1/log(h), less for any power of h. What approaches like 1/log(log(h)) (0.91), or more slowly, is taken for a
+jump; its slope is infinite either way. (0.09 to 0.999 give the same; 1 or more sees no jump.)"""
+
+JUMP, NOTHING = 600, 1100
+"""A jump is larger than 2**-600 of the value, or of 2**-1100 beside a value of 0: far above all rounding, and far below what
+a format can hold. A smaller one isn't seen. (NOTHING = 100 loses a jump of 1e-300.)"""
+
+EQUAL = 100
+"""Sides that differ by less than 2**-100 of themselves are the same: 53 bits don't tell them apart."""
+
 _FIRST_LOOK = 256
-"""Bits at which most points outside of the domain are known already."""
+"""Bits at which most points outside of the domain are known already. It decides on the time only (26 to 2560 answer
+alike)."""
 
 
 def precision(order: int, size: int) -> int:
     """Working bits for an order, at a point below 2**size: every difference cancels the exponents of h and of the point
-    once, an argument may move by h**2 only (acos near 1), and 1,500 bits stay."""
-    return (order + 1) * (EXPONENTS[-1] + size) + 1500
+    once, an argument may move by h**2 only (acos near 1), and SPARE bits stay."""
+    return (order + 1) * (EXPONENTS[-1] + size) + SPARE
 
 
 class _Late(Exception):
@@ -138,13 +187,13 @@ class _Neighbourhood:
             quotients.append(quotient)
         first, second, third = quotients
         before, after = abs(second - first).abs_upper(), abs(third - second).abs_upper()
-        noise = height * arb(2) ** -(1000 + sum(self._orders) * self._size) + abs(third).abs_upper() * arb(2) ** -150
-        if after <= before * arb(2) ** -100 or after <= noise:
+        noise = height * arb(2) ** -(NOISE + sum(self._orders) * self._size) + abs(third).abs_upper() * arb(2) ** -STILL
+        if after <= before * arb(2) ** -SETTLED or after <= noise:
             # A mixed derivative must not depend on the ratio of the steps (Peano's x*y*(x**2 - y**2)/(x**2 + y**2) does).
-            stretched = [self._quotient(signs, EXPONENTS[-1], s)[0] for s in (3, 2**200)] if len(self._names) > 1 else []
+            stretched = [self._quotient(signs, EXPONENTS[-1], s)[0] for s in STRETCHES] if len(self._names) > 1 else []
             return third + arb(0, after) if all(abs(s - third) <= before + noise for s in stretched) else UNSETTLED
         # Growth like log(h) doubles the difference, any faster one more; 1/log(h), which converges, repeats it.
-        if abs(first) < abs(second) < abs(third) and (first > 0) == (second > 0) == (third > 0) and after > before * 1.9:
+        if abs(first) < abs(second) < abs(third) and (first > 0) == (second > 0) == (third > 0) and after > before * GROWTH:
             return arb.pos_inf() if third > 0 else arb.neg_inf()
         return UNSETTLED
 
@@ -166,17 +215,17 @@ class _Neighbourhood:
     def meets(self) -> bool:
         """True where the function has one limit from all sides of a point at which its formula has no value."""
         around = [self._at(signs, EXPONENTS[-1]) for signs in self.quadrants]
-        return all(abs(a - around[0]) < (abs(a) + 1) * arb(2) ** -300 for a in around)
+        return all(abs(a - around[0]) < (abs(a) + 1) * arb(2) ** -MEETING for a in around)
 
     def jumps(self) -> bool:
         """True where the function's limit on some side is not its value."""
-        noise = arb(2) ** -600 * (abs(self.here) + arb(2) ** -1100)
+        noise = arb(2) ** -JUMP * (abs(self.here) + arb(2) ** -NOTHING)
         for signs in self.quadrants:
             far, near = (abs(self._at(signs, exponent) - self.here) for exponent in (EXPONENTS[0], EXPONENTS[-1]))
-            if far.is_finite() and near.is_finite() and near > noise and near.abs_lower() > far.abs_upper() * 0.9:
+            if far.is_finite() and near.is_finite() and near > noise and near.abs_lower() > far.abs_upper() * STAYS:
                 return True
         return False
 
 
 def _same(x: Ball, y: Ball) -> bool:
-    return bool(x.overlaps(y)) or bool(abs(x - y) < abs(x) * arb(2) ** -100)
+    return bool(x.overlaps(y)) or bool(abs(x - y) < abs(x) * arb(2) ** -EQUAL)

@@ -32,7 +32,10 @@ from gradcheck_cli.language.tree import Node, canonical
 from gradcheck_cli.verdict.truth import Ball, Kind
 
 NEAR_ZERO = 1400
-"""The step from 0 is 2**-1400, below every double: nothing that a formula can tell from 0 lies in between."""
+"""The step from 0 is 2**-1400: below the smallest double, so that no constant lies between, and 200 bits are left."""
+
+GOAL = 64
+"""Bits to which a derivative is confirmed: 11 more than the longest format has."""
 
 PATIENCE = 4.0
 """Seconds for one confirmation."""
@@ -53,7 +56,7 @@ class Witness:
 
         `series=False` leaves the series out: where `ball` comes from them, they are no second witness.
         """
-        goal, deadline = 64, time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE
         for precision in SERIES_BITS if series else ():
             if time.monotonic() > deadline:
                 break
@@ -65,7 +68,7 @@ class Witness:
                 return False
             if found.abs_upper() < TINY and ball.abs_upper() < TINY:
                 return True
-            if found.rel_accuracy_bits() >= goal or found.rad() <= ball.rad() + abs(ball).abs_upper() * arb(2) ** -goal:
+            if found.rel_accuracy_bits() >= GOAL or found.rad() <= ball.rad() + abs(ball).abs_upper() * arb(2) ** -GOAL:
                 return True
         if len(wrt) == 1 and wrt[0] in point and self._quotient_agrees(point, wrt[0], ball):
             return True
@@ -73,7 +76,7 @@ class Witness:
         return settled.kind is Kind.REGULAR and bool(settled.ball.overlaps(ball))
 
     def _quotient_agrees(self, point: Mapping[str, float], name: str, ball: Ball) -> bool:
-        """Whether difference quotients on both sides give `ball` to 64 bits: see `algebra.precision`.
+        """Whether difference quotients on both sides give `ball` to GOAL bits: see `algebra.precision`.
 
         Agreement confirms; disagreement says nothing, for the step may be too long.
         """
@@ -82,7 +85,7 @@ class Witness:
             step = arb(2) ** (math.frexp(point[name])[1] - QUOTIENT_STEP if point[name] else -NEAR_ZERO)
             for sign in (1, -1):
                 near, far = (self._values(exact, {name: sign * n * step}) for n in (1, 2))
-                if not abs((far - near) / (sign * step) - ball) <= abs(ball) * arb(2) ** -64:
+                if not abs((far - near) / (sign * step) - ball) <= abs(ball) * arb(2) ** -GOAL:
                     return False
             return True
 

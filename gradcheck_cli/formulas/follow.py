@@ -40,7 +40,7 @@ def shades(
         finally:
             chain.mark = lambda stage: None
         cut |= dict.fromkeys(outcome.cut)
-        opaque = tuple(shadow.opaque)
+        opaque = shadow.unfollowed
         for wrt, shown in found.items():
             gradient = outcome.gradients[wrt] if wrt else chain.entry(outcome.values, chain.output)
             if gradient is None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.language.arrays import MAX_NODES, entries, variables_of
+from gradcheck_cli.language.arrays import MAX_ENTRY, entries, variables_of
 from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.parser import is_truth
 from gradcheck_cli.language.spaces import Shape, entry_names
@@ -62,8 +62,8 @@ def lower(chain: Chain, shapes: Mapping[str, Shape]) -> Lowered:
         trees = entries(stage.tree, values, stage.source)
         for name, tree in zip(entry_names(stage.name, trees.shape), trees.reshape(-1), strict=True):
             size = sum(1 for _ in walk(tree))
-            if size > MAX_NODES:
-                message = f"an entry of {stage.name} takes {size:,} operations; at most {MAX_NODES:,} are followed"
+            if size > MAX_ENTRY:
+                message = f"an entry of {stage.name} takes {size:,} operations; at most {MAX_ENTRY:,} are followed"
                 raise InputError(f"{message}: check a Python function with `gradcheck function` instead", stage.source)
             stages[name] = Stage(name, stage.expression, tree, variables(tree), stage.source)
         found[stage.name] = tuple(map(int, trees.shape))

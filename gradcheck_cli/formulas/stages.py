@@ -73,7 +73,7 @@ def own_entries(total: Computation) -> list[Column]:
 def _values(total: Computation, compiled: TorchChain) -> dict[str, Floats]:
     """Torch's value of every entry of every input and stage, at every point."""
     assert compiled.shapes is not None
-    rows = [compiled.forward(dict(batch.tensors)) for batch in compiled.batches(total.points, range(total.count), False)]
+    rows = [compiled.forward(dict(batch.tensors)) for batch in compiled.batches(total.points, range(total.count), single=False)]
     found: dict[str, Floats] = {}
     for name in rows[0]:
         column = np.array([row[name].detach().double().numpy(force=True).reshape(-1) for row in rows])
@@ -118,7 +118,7 @@ def strays(totals: Sequence[Computation]) -> str | None:
         inside = {*total.chain.inputs, *(s.name for s in total.chain.stages), *(wrt[0] for wrt in total.derivatives)}
         found: dict[str, None] = {}
         looked = 0
-        for batch in total.compiled.batches(total.points, range(total.count), False):
+        for batch in total.compiled.batches(total.points, range(total.count), single=False):
             wrong, looked = total.compiled.strays(total.run.mode, batch.tensors, inside)
             found |= dict.fromkeys(wrong)
         total.ask([(name,) for name in found])

@@ -27,7 +27,7 @@ from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitu
 Array = npt.NDArray[np.object_]
 """An array of nodes."""
 
-MAX_NODES = 50_000
+MAX_ENTRY = 50_000
 MAX_CALLS = 400_000
 """Bounds: nodes of one entry's tree, calls in all."""
 

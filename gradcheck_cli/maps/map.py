@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from gradcheck_cli.language.spaces import subscript
+from gradcheck_cli.shadow.draws import restored
 
 Tensors = Mapping[str, Tensor]
 Call = Callable[[Tensors], Tensors]
@@ -24,7 +25,7 @@ class Map:
     """A function of named tensors, the same at every call.
 
     `inputs`: detached floating-point tensors, what is differentiated by; `call` takes leaves by these names and returns the
-    outputs by name. `seed`: torch's generator is seeded so before every call, and restored afterwards. `nested`: the call
+    outputs by name. `seed`: torch's generators are seeded so before every call, and restored afterwards. `nested`: the call
     itself runs forward mode, which only `torch.func` nests.
     """
 
@@ -35,7 +36,7 @@ class Map:
 
     def __call__(self, leaves: Tensors) -> dict[str, Tensor]:
         """The floating-point outputs."""
-        with seeded(self.seed):
+        with seeded(self.seed, self.inputs.values()):
             return {name: y for name, y in self.call(leaves).items() if y.is_floating_point()}
 
     def at(self, inputs: Tensors) -> Map:
@@ -52,15 +53,13 @@ def _copy(x: Tensor) -> Tensor:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """torch's generator (of the CPU) starts from `seed` inside the block and is left as it was."""
-    generator = torch.default_generator
-    state = generator.get_state()
-    generator.manual_seed(seed)
-    try:
+def seeded(seed: int, tensors: Iterable[Tensor] = ()) -> Iterator[None]:
+    """torch's generators, of the CPU and of the tensors' devices, start from `seed` inside the block and are left as they
+    were."""
+    with restored(tensors) as generators:
+        for generator in generators:
+            generator.manual_seed(seed)
         yield
-    finally:
-        generator.set_state(state)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def _logged(map: Map, derive: Derive, known: Iterable[Tensor]) -> tuple[set[str 
     try:
         with log:
             log.take(list(derive(replace(map, call=call))))
-    except Exception:  # beside the point it may be undefined: that shows in the run itself
+    except Exception:  # whatever a user's code raises, beside the point or at it: what it does there shows in the run itself
         return set(), set()
     return forward, log.found - forward
 

@@ -38,6 +38,9 @@ AGREED = 48
 FLOOR = arb(2) ** -300
 """Size of what counts as nothing: above the quotient's own error, and far below what can be told from 0 beside it."""
 
+DRAWN = 20
+"""Bits of a direction's random numbers: a wrong derivative agrees with the right one along it by a chance of 2**-DRAWN."""
+
 LAYERS = 16
 """Directions that one forward pass carries."""
 
@@ -152,7 +155,7 @@ class Probe:
         x = self._inputs()[indices]
         _, exponents = np.frexp(np.where(np.isfinite(x), x, 0.0))
         direction = np.zeros(self.count)
-        direction[indices] = np.ldexp(draw.integers(2**19, 2**20, len(indices)) * 2.0**-20, exponents)
+        direction[indices] = np.ldexp(draw.integers(2 ** (DRAWN - 1), 2**DRAWN, len(indices)) * 2.0**-DRAWN, exponents)
         return direction
 
     def _inputs(self) -> Floats:

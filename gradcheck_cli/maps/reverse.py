@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from flint import arb, ctx
@@ -26,7 +26,7 @@ from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.map import Map, Pulled, Row, pull
 from gradcheck_cli.maps.outside import OUTSIDE, outside
-from gradcheck_cli.maps.probe import FLOOR, LAYERS, PRECISIONS, WITNESS, Probe, ball, paired
+from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, PRECISIONS, WITNESS, Probe, ball, paired
 from gradcheck_cli.maps.runs import Cells, Followed, flat, numpy
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, Evidence
@@ -50,8 +50,21 @@ SMALL = 64
 SENSITIVE = 1e-13
 """Relative error of one entry that a direction must be able to show before it certifies."""
 
+CROWD = 100
+"""Entries of a direction that share this error; of more, it grows with their number."""
+
+FARTHEST = 900
+"""Powers of two by which an entry of a direction is scaled at most: it stays a normal double, its DRAWN bits included."""
+
 TIGHT = 70
 """Bits of a certified entry; below TINY it rounds to 0 in every format."""
+
+
+class _Seen(NamedTuple):
+    """What the shadow saw of one row: of each entry, and whether the outputs are what the forward pass was followed to."""
+
+    shades: list[Shade]
+    faithful: bool
 
 
 class Reverse(Probe):
@@ -67,8 +80,7 @@ class Reverse(Probe):
         self._floats = np.array([self._joined(p) for p in self._pulled]).reshape(shape)
         self._missing = np.array([self._absent(p) for p in self._pulled], dtype=bool).reshape(shape)
         self._direction, self._groups = self._drawn()
-        self._shades: dict[int, list[Shade]] = {}
-        self._faithful = True
+        self._seen: dict[int, _Seen] = {}
         self._outside = outside(self.map, self._derived, [row.cotangents for row in self.rows])
         if self._outside is not None:
             self.runs.opaque[OUTSIDE] = None
@@ -84,7 +96,7 @@ class Reverse(Probe):
         x, span, row = self.map.inputs[name], self.spans[name], self.rows[k]
         finite = self._floats[k][np.isfinite(self._floats[k])]
         known = Evidence(
-            shade=lambda i: self._shade(k)[span.start + i],
+            shade=lambda i: self._followed(k).shades[span.start + i],
             doubted=lambda some, balls: [] if self._confirm(k, [span.start + i for i in some], balls) else some,
             meant=lambda some: self._meant(k, [span.start + i for i in some]),
             refusal=self._pulled[k].refusal,
@@ -107,12 +119,12 @@ class Reverse(Probe):
         It is 0 where torch's number isn't finite: such entries are looked at one by one.
         """
         draw = np.random.default_rng(self.options.seed)
-        numbers = (2 * draw.integers(2**18, 2**19, self.count) + 1) * draw.choice((-1.0, 1.0), self.count)
+        numbers = (2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), self.count) + 1) * draw.choice((-1.0, 1.0), self.count)
         finite = np.isfinite(self._floats)
         sizes = np.max(np.where(finite, np.abs(self._floats), 0.0), axis=0, initial=0.0)
         _, exponents = np.frexp(sizes)
         still = (~finite & ~self._missing).any(axis=0)
-        direction = np.where(still, 0.0, np.ldexp(numbers, -np.clip(exponents, -900, 900) - 20))
+        direction = np.where(still, 0.0, np.ldexp(numbers, -np.clip(exponents, -FARTHEST, FARTHEST) - DRAWN))
         groups = [np.flatnonzero(~still & (sizes != 0)).tolist(), np.flatnonzero(~still & (sizes == 0)).tolist()]
         return direction, [group for group in groups if group]
 
@@ -200,7 +212,7 @@ class Reverse(Probe):
         if tight and not all(_tight(cells[i]) for i in indices):
             return None
         sensitivity = float(difference.rad()) * 4  # a term is at least 1/4 where torch's number isn't 0
-        if sensitivity > SENSITIVE * max(1.0, len(indices) / 100):
+        if sensitivity > SENSITIVE * max(1.0, len(indices) / CROWD):
             return None
         self.sensitivity = max(self.sensitivity, sensitivity)
         return True
@@ -276,20 +288,20 @@ class Reverse(Probe):
 
     # -- what the shadow and the second witness say -----------------------------------------------------------------
 
-    def _shade(self, k: int) -> list[Shade]:
-        """What the shadow saw of every entry of a row."""
+    def _followed(self, k: int) -> _Seen:
+        """What the shadow saw of a row."""
         if self._outside is not None:
-            return [Shade(arb("nan"), arb("nan"), opaque=(OUTSIDE,))] * self.count
-        if k not in self._shades:
+            return _Seen([Shade(arb("nan"), arb("nan"), opaque=(OUTSIDE,))] * self.count, True)
+        if k not in self._seen:
             for bits in PRECISIONS:
                 with ctx.workprec(bits):
                     run = self.runs.backward([Exact(), Rounded(self.form)], [self.runs.exact] * 2, [self.rows[k]], kept=2)
                     exact, rounded = (self._cells(gradients) for gradients in run.gradients[0])
                 if all(b.is_finite() for b in exact):
                     break
-            self._shades[k] = run.shades(exact, rounded)
-            self._faithful = bool(run.opaque_forward) or self._values_agree(self.rows[k], run)
-        return self._shades[k]
+            faithful = bool(run.opaque_forward) or self._values_agree(self.rows[k], run)
+            self._seen[k] = _Seen(run.shades(exact, rounded), faithful)
+        return self._seen[k]
 
     def _meant(self, k: int, indices: Sequence[int]) -> list[Ball]:
         """The exact side of some entries with the slack that the code's constants leave."""
@@ -306,7 +318,7 @@ class Reverse(Probe):
         return True
 
     def _confirm(self, k: int, indices: Sequence[int], balls: Sequence[Ball]) -> bool:
-        if self.runs.formula is None and not self._faithful:
+        if self.runs.formula is None and not self._followed(k).faithful:
             return False
         direction, row = self.steps(indices), self.rows[k]
         with ctx.workprec(WITNESS):
@@ -320,7 +332,8 @@ def _tight(cell: Ball) -> bool:
 
 
 def _near(cell: Ball, value: float, roundoff: float) -> bool:
-    """Whether the ball, or its neighbourhood to half of the digits, holds the value."""
+    """Whether four times the ball, or its neighbourhood to half of the digits, holds the value: a step that wasn't seen moves
+    it by more, a kernel that goes another way by less."""
     return bool(abs(cell.mid() - value) <= cell.rad() * 4 + abs(cell.mid()) * math.sqrt(roundoff))
 
 

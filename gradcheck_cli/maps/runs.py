@@ -44,7 +44,7 @@ class Runs:
         shadow, leaves = self._seeded(layers, cells)
         with shadow:
             outputs = self.map(leaves)
-        self.opaque.update(shadow.opaque)
+        self.opaque.update(dict.fromkeys(shadow.unfollowed))
         return [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
 
     def backward(self, layers: Sequence[Layer], cells: Sequence[Cells], rows: Sequence[Row], kept: int) -> Followed:
@@ -54,7 +54,7 @@ class Runs:
         with shadow:
             outputs = self.map(leaves)
             found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
-            forward = tuple(shadow.opaque)
+            forward = shadow.unfollowed
             shadow.layers = shadow.layers[:kept]
             gradients: list[list[dict[str, list[Cell] | None]]] = []
             for row in rows:
@@ -63,7 +63,7 @@ class Runs:
                 gradients.append(
                     [{n: None if g is None else shadow.cells(g, i) for n, g in pulled.gradients.items()} for i in range(kept)]
                 )
-        self.opaque.update(shadow.opaque)
+        self.opaque.update(dict.fromkeys(shadow.unfollowed))
         return Followed(found, gradients, forward, shadow)
 
     def pushed(self, layers: Sequence[Layer], direction: Tensors) -> Followed:
@@ -81,7 +81,7 @@ class Runs:
             count = range(len(layers))
             found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in count]
             slopes = [{n: None if t is None else shadow.cells(t, i) for n, t in tangents.items()} for i in count]
-        self.opaque.update(shadow.opaque)
+        self.opaque.update(dict.fromkeys(shadow.unfollowed))
         return Followed(found, [slopes], (), shadow)
 
     def _seeded(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> tuple[Shadow, dict[str, Tensor]]:
@@ -103,7 +103,7 @@ class Followed:
         shadow: Shadow,
     ) -> None:
         self.outputs, self.gradients, self.opaque_forward = outputs, gradients, opaque_forward
-        self._opaque, self._trace = tuple(shadow.opaque), shadow.trace
+        self._opaque, self._trace = shadow.unfollowed, shadow.trace
 
     def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball]) -> list[Shade]:
         """What the verdict wants to know of results, from their cells in the first two layers."""

@@ -175,10 +175,10 @@ class Subject:
             done.append(call)
 
         leaves = {n: _copy(t).requires_grad_() for n, t in {**self.parameters(), **self.floats()}.items()}
-        with seeded(self.seed), watched(self.module, before, after):
+        with seeded(self.seed, leaves.values()), watched(self.module, before, after):
             try:
                 self.run(leaves)
-            except Exception as problem:
+            except Exception as problem:  # whatever a user's forward raises
                 raise Failed(problem, stack[-1].name if stack else None) from problem
         return done
 

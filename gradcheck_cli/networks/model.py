@@ -58,7 +58,7 @@ def _module(request: Request) -> nn.Module:
     if not isinstance(found, nn.Module) and callable(found):
         try:
             found = found()
-        except Exception as problem:
+        except Exception as problem:  # whatever a user's function raises
             raise InputError(f"{request.text}: calling it without arguments fails: {one_line(problem)}") from problem
     if not isinstance(found, nn.Module):
         raise InputError(f"{request.text} gives no torch.nn.Module but {type(found).__name__}")

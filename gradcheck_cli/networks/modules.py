@@ -85,7 +85,7 @@ def _layer(layer: Layer, text: str) -> nn.Module:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice on speed and on settings without effect
             module: nn.Module = getattr(nn, layer.name)(*arguments, **keywords)
-    except Exception as problem:
+    except Exception as problem:  # whatever torch's module has against its arguments
         message = one_line(problem).removeprefix("TypeError: ").replace(".__init__()", "")
         raise InputError(f"{layer.text}: {message}", text, layer.position) from None
     return module

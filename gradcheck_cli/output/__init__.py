@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from gradcheck_cli.suite.run import Suite
 
 FORMATS: dict[str, str] = {"text": "gradcheck_cli.output.text", "json": "gradcheck_cli.output.json"}
 """Name -> module, loaded when it is used."""
 
 SUITE_FORMATS: dict[str, str] = {
-    name: f"gradcheck_cli.output.{name}" for name in ("json", "jsonl", "junit", "sarif", "github", "markdown")
+    "text": "gradcheck_cli.output.summary",
+    **{name: f"gradcheck_cli.output.{name}" for name in ("json", "jsonl", "junit", "sarif", "github", "markdown")},
 }
 """The same, of a suite."""
 
@@ -24,7 +21,7 @@ def renderer(name: str) -> Callable[..., str]:
     return render
 
 
-def suite_renderer(name: str) -> Callable[[Suite], str]:
-    """The module's `render_suite(suite)`: text without a last newline."""
-    render: Callable[[Suite], str] = import_module(SUITE_FORMATS[name]).render_suite
+def suite_renderer(name: str) -> Callable[..., str]:
+    """The module's `render_suite(suite, verbose=, quiet=, color=, width=)`: text without a last newline."""
+    render: Callable[..., str] = import_module(SUITE_FORMATS[name]).render_suite
     return render

@@ -6,7 +6,7 @@ GitHub shows ten errors and ten warnings of a step. What a text could smuggle in
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.output.outcomes import line, location, summary, tally
 from gradcheck_cli.suite.execute import FAILED, UNDECIDED, Outcome
@@ -22,7 +22,7 @@ _DATA = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _PROPERTY = {**_DATA, ":": "%3A", ",": "%2C"}
 
 
-def render_suite(suite: Suite) -> str:
+def render_suite(suite: Suite, **settings: Any) -> str:
     """Lines for the log of a step, without a last newline. What is known isn't annotated."""
     return "\n".join([*map(_annotation, suite.new[:ANNOTATIONS]), f"gradcheck: {tally(suite)}"])
 

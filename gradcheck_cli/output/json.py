@@ -17,7 +17,7 @@ def render(report: Report, **settings: Any) -> str:
     return json.dumps(report.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
 
 
-def render_suite(suite: Suite) -> str:
+def render_suite(suite: Suite, **settings: Any) -> str:
     """The same of a suite: its outcomes, each with its report, how many there are of each status, and what is known."""
     found = {
         "schema": SUITE_SCHEMA,

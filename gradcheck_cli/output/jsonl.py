@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.suite.results import line
 
@@ -10,6 +10,6 @@ if TYPE_CHECKING:
     from gradcheck_cli.suite.run import Suite
 
 
-def render_suite(suite: Suite) -> str:
+def render_suite(suite: Suite, **settings: Any) -> str:
     """The lines, without a last newline."""
     return "\n".join(map(line, suite.outcomes))

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from io import BytesIO
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 from junitparser.junitparser import FinalResult
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _RESULTS: dict[str, type[FinalResult]] = {FAILED: Failure, UNDECIDED: Error}
 
 
-def render_suite(suite: Suite) -> str:
+def render_suite(suite: Suite, **settings: Any) -> str:
     """The document, without a last newline."""
     document = JUnitXml("gradcheck")
     for file, members in groupby(sorted(suite.outcomes, key=lambda o: o.file), key=lambda o: o.file):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.output.outcomes import explanation, headline, known, line, location, tally
 from gradcheck_cli.suite.execute import FAILED, UNDECIDED
@@ -18,7 +18,7 @@ ROWS, REPORTS = 200, 20
 _MARKS = {FAILED: "❌", UNDECIDED: "❔"}
 
 
-def render_suite(suite: Suite) -> str:
+def render_suite(suite: Suite, **settings: Any) -> str:
     """The page, without a last newline."""
     return "\n".join(_lines(suite))
 

@@ -41,7 +41,7 @@ _RULES = {
 """What a finding may be: a verdict, the cause of a mismatch, or the reason why there is no verdict."""
 
 
-def render_suite(suite: Suite) -> str:
+def render_suite(suite: Suite, **settings: Any) -> str:
     """The log as JSON, without a last newline."""
     findings = [*((outcome, False) for outcome in suite.new), *((outcome, True) for outcome in known(suite))]
     results = [_result(outcome, known) for outcome, known in findings[:RESULTS]]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from gradcheck_cli.output.outcomes import explanation, headline, line, tally
+from gradcheck_cli.output.outcomes import explanation, headline, line, printable, tally
 from gradcheck_cli.output.page import Grid, draw
 from gradcheck_cli.suite.execute import FAILED, PASSED, UNDECIDED, Outcome
 from gradcheck_cli.suite.run import Suite
@@ -20,7 +20,9 @@ _STYLES = {FAILED: "bold red", UNDECIDED: "magenta", KNOWN: "yellow", MENDED: "b
 Item = str | Text | Grid
 
 
-def render(suite: Suite, *, verbose: bool = False, quiet: bool = False, color: bool = False, width: int | None = None) -> str:
+def render_suite(
+    suite: Suite, *, verbose: bool = False, quiet: bool = False, color: bool = False, width: int | None = None
+) -> str:
     """The text, without a last newline. `quiet` leaves the last line; `verbose` shows every report in full."""
     items: list[Item] = [] if quiet else list(_items(suite, verbose))
     return draw([*items, _last(suite)], color=color, width=width)
@@ -46,7 +48,8 @@ def _items(suite: Suite, verbose: bool) -> Iterator[Item]:
 def _group(word: str, outcomes: Sequence[Outcome], verbose: bool) -> Iterator[Item]:
     shown = outcomes if verbose else outcomes[:SHOWN]
     for outcome in shown:
-        yield Text.assemble((word, _STYLES[word]), f" {outcome.file}:{outcome.line}: {line(outcome.name, 120)}")
+        file = printable(outcome.file).replace("\n", "\\n")
+        yield Text.assemble((word, _STYLES[word]), f" {file}:{outcome.line}: {line(outcome.name, 120)}")
         yield f"  {headline(outcome)}"
         if verbose and word in (FAILED, UNDECIDED):
             yield from (f"    {text}".rstrip() for text in explanation(outcome).splitlines())

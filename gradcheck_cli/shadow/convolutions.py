@@ -19,7 +19,8 @@ from gradcheck_cli.algebra.layers import Cell, Layer
 
 Indices = npt.NDArray[np.int64]
 Sizes = tuple[int, ...]
-Cells = list[Cell]
+Flat = list[Cell]
+"""The cells of one tensor, in order."""
 
 
 @lru_cache(maxsize=64)
@@ -61,23 +62,23 @@ def _geometry(bound: Mapping[str, Any], output: tuple[int, ...]) -> tuple[Indice
     return o, i, w
 
 
-def _gather(count: int, targets: Indices, a: Indices, xs: Cells, b: Indices, ys: Cells, layer: Layer) -> Cells:
+def _gather(count: int, targets: Indices, a: Indices, xs: Flat, b: Indices, ys: Flat, layer: Layer) -> Flat:
     """For each target the dot product of the xs and ys that meet there."""
     order = np.argsort(targets, kind="stable")
     ends = np.searchsorted(targets[order], np.arange(count + 1)).tolist()
     left, right = [xs[i] for i in a[order].tolist()], [ys[i] for i in b[order].tolist()]
-    return [layer.dot(left[s:e], right[s:e], True) for s, e in pairwise(ends)]
+    return [layer.dot(left[s:e], right[s:e], parts=True) for s, e in pairwise(ends)]
 
 
-def convolve(bound: Mapping[str, Any], output: tuple[int, ...], layer: Layer, inputs: Cells, weight: Cells) -> Cells:
+def convolve(bound: Mapping[str, Any], output: tuple[int, ...], layer: Layer, inputs: Flat, weight: Flat) -> Flat:
     """The output's cells, without bias."""
     o, i, w = _geometry(bound, output)
     return _gather(math.prod(output), o, i, inputs, w, weight, layer)
 
 
 def convolve_backward(
-    bound: Mapping[str, Any], layer: Layer, grads: Cells, inputs: Cells, weight: Cells, needed: Sequence[bool]
-) -> list[Cells]:
+    bound: Mapping[str, Any], layer: Layer, grads: Flat, inputs: Flat, weight: Flat, needed: Sequence[bool]
+) -> list[Flat]:
     """The gradients of input and weight, where they are needed."""
     o, i, w = _geometry(bound, tuple(bound["grad_output"].shape))
     return [

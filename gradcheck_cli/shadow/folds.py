@@ -17,13 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from gradcheck_cli.algebra.layers import Cell, Layer
+from gradcheck_cli.algebra.layers import Layer
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.shadow.aten import Operation
-from gradcheck_cli.shadow.convolutions import convolve, convolve_backward
+from gradcheck_cli.shadow.convolutions import Flat, convolve, convolve_backward
 from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
-
-Cells = list[Cell]
 
 
 @dataclass(slots=True)
@@ -40,7 +38,7 @@ class Fold:
     def layer(self) -> Layer:
         return self.memory.layers[self.index]
 
-    def cells(self, name: str) -> Cells:
+    def cells(self, name: str) -> Flat:
         """The entries of an argument, numbers, in order."""
         tensor = self.bound[name]
         cells = self.memory.read(tensor, self.index, tuple(tensor.shape))
@@ -58,20 +56,20 @@ class Fold:
 # -- along axes ---------------------------------------------------------------------------------------------------------
 
 
-def _total(fold: Fold) -> list[Cells]:
+def _total(fold: Fold) -> list[Flat]:
     """Sums over some or all axes."""
     cells, total = fold.cells("self"), fold.layer.total
     return [[total([cells[i] for i in row]) for row in _rows(fold.shape("self"), _axes(fold))]]
 
 
-def _mean(fold: Fold) -> list[Cells]:
+def _mean(fold: Fold) -> list[Flat]:
     rows = _rows(fold.shape("self"), _axes(fold))
     divide = fold.layer.function(TABLE["div"]) or truediv
     count = fold.layer.number(len(rows[0]) if rows else 1, DOUBLE)
     return [[divide(c, count) for c in _total(fold)[0]]]
 
 
-def _reduce(fold: Fold) -> list[Cells]:
+def _reduce(fold: Fold) -> list[Flat]:
     """The step, from entry to entry, over some or all axes. Of nothing: the product 1."""
     cells, step = fold.cells("self"), fold.row.combine(fold.layer)
     rows = _rows(fold.shape("self"), _axes(fold))
@@ -79,10 +77,10 @@ def _reduce(fold: Fold) -> list[Cells]:
     return [[reduce(step, [cells[i] for i in row]) if row else one for row in rows]]
 
 
-def _scan(fold: Fold) -> list[Cells]:
+def _scan(fold: Fold) -> list[Flat]:
     """The step along one axis, every intermediate result kept."""
     cells, step = fold.cells("self"), fold.row.combine(fold.layer)
-    found: Cells = [None] * len(cells)
+    found: Flat = [None] * len(cells)
     for row in _rows(fold.shape("self"), _axes(fold)):
         for i, cell in zip(row, accumulate((cells[i] for i in row), step), strict=True):
             found[i] = cell
@@ -109,14 +107,14 @@ def _rows(shape: tuple[int, ...], axes: tuple[int, ...]) -> list[list[int]]:
 # -- contractions ---------------------------------------------------------------------------------------------------------
 
 
-def _product(fold: Fold) -> list[Cells]:
+def _product(fold: Fold) -> list[Flat]:
     """Matrix products, with or without a batch; vectors are matrices of one row or column."""
     left, right = (n for n in ("self", "mat2", "vec", "tensor", "other") if isinstance(fold.bound.get(n), torch.Tensor))
     inner, columns = fold.shape(right)[-2:] if len(fold.shape(right)) > 1 else (*fold.shape(right), 1)
     rows = fold.shape(left)[-2] if len(fold.shape(left)) > 1 else 1
     batch = fold.shape(left)[0] if len(fold.shape(left)) > 2 else 1
     xs, ys, dot = fold.cells(left), fold.cells(right), fold.layer.dot
-    found: Cells = []
+    found: Flat = []
     for b in range(batch):
         start, stop = b * inner * columns, (b + 1) * inner * columns
         verticals = [ys[start + c : stop : columns] for c in range(columns)]
@@ -126,7 +124,7 @@ def _product(fold: Fold) -> list[Cells]:
     return [found]
 
 
-def _convolution(fold: Fold) -> list[Cells]:
+def _convolution(fold: Fold) -> list[Flat]:
     bias = None if fold.bound["bias"] is None else fold.cells("bias")
     (output,) = fold.outputs
     assert output is not None
@@ -138,11 +136,11 @@ def _convolution(fold: Fold) -> list[Cells]:
     return [[plus(c, bias[i // inner % len(bias)]) for i, c in enumerate(cells)]]
 
 
-def _convolution_backward(fold: Fold) -> list[Cells]:
+def _convolution_backward(fold: Fold) -> list[Flat]:
     grads = fold.cells("grad_output")
     needed = [o is not None for o in fold.outputs]
     found = convolve_backward(fold.bound, fold.layer, grads, fold.cells("input"), fold.cells("weight"), needed)
-    bias: Cells = []
+    bias: Flat = []
     if needed[2]:
         shape = fold.shape("grad_output")
         every = tuple(a for a in range(len(shape)) if a != 1)
@@ -153,11 +151,16 @@ def _convolution_backward(fold: Fold) -> list[Cells]:
 # -- sums into places -------------------------------------------------------------------------------------------------------
 
 
-def _meeting(fold: Fold) -> tuple[Cells, dict[int, Cells]]:
+def _places(tensor: torch.Tensor) -> torch.Tensor:
+    """The number of each entry."""
+    return torch.arange(tensor.numel(), device=tensor.device).reshape(tensor.shape)
+
+
+def _meeting(fold: Fold) -> tuple[Flat, dict[int, Flat]]:
     """The entries of `self`, and for those that indices name what is to be combined with them."""
     bound, layer = fold.bound, fold.layer
     name = next(n for n in ("src", "source", "values") if n in bound)
-    own, places = fold.cells("self"), torch.arange(math.prod(fold.shape("self"))).reshape(fold.shape("self"))
+    own, places = fold.cells("self"), _places(fold.bound["self"])
     if "indices" in bound:
         targets = places[tuple(slice(None) if i is None else i for i in bound["indices"])]
     elif "dim" not in bound:
@@ -171,24 +174,24 @@ def _meeting(fold: Fold) -> tuple[Cells, dict[int, Cells]]:
     added = fold.memory.read(bound[name], fold.index, tuple(targets.shape)) if name == "values" else fold.cells(name)
     if name == "src" and targets.shape != bound[name].shape:  # only the corner that the index covers counts
         corner = tuple(slice(n) for n in targets.shape)
-        added = [added[i] for i in torch.arange(len(added)).reshape(fold.shape(name))[corner].reshape(-1).tolist()]
+        added = [added[i] for i in _places(bound[name])[corner].reshape(-1).tolist()]
     if bound.get("alpha", 1) != 1:
         scale, multiply = layer.scalar(bound["alpha"]), layer.function(TABLE["mul"]) or mul
         added = [multiply(scale, c) for c in added]
-    meeting: dict[int, Cells] = {}
+    meeting: dict[int, Flat] = {}
     for target, cell in zip(targets.reshape(-1).tolist(), added, strict=True):
         meeting.setdefault(target, []).append(cell)
     return own, meeting
 
 
-def _scatter(fold: Fold) -> list[Cells]:
+def _scatter(fold: Fold) -> list[Flat]:
     """Adds entries to those entries of `self` that indices name, one by one."""
     own, meeting = _meeting(fold)
     plus = fold.layer.function(TABLE["add"]) or add
     return [[reduce(plus, meeting[i], cell) if i in meeting else cell for i, cell in enumerate(own)]]
 
 
-def _scatter_reduce(fold: Fold) -> list[Cells]:
+def _scatter_reduce(fold: Fold) -> list[Flat]:
     """Combines entries with those entries of `self` that indices name, or puts them in their place."""
     own, meeting = _meeting(fold)
     layer, kind = fold.layer, fold.bound["reduce"]
@@ -204,7 +207,7 @@ def _scatter_reduce(fold: Fold) -> list[Cells]:
     return [own]
 
 
-FOLDS: Mapping[str, Callable[[Fold], list[Cells]]] = {
+FOLDS: Mapping[str, Callable[[Fold], list[Flat]]] = {
     "total": _total,
     "mean": _mean,
     "reduce": _reduce,

@@ -3,11 +3,16 @@
 What an operation does to cells comes from its row in `shadow.aten` (a formula for each entry, a move, a fold), from its rule
 in `shadow.rules` (the same in terms of simpler operations), or from torch's own decomposition into simpler operations. One that
 has none of these is opaque: it is recorded by name, and its result is an undefined ball.
+
+A rule may refuse a case (REFUSALS): the operation is opaque then. Anything else that it raises is a slip in it: with the
+environment variable GRADCHECK_DEBUG set, as in the tests, it ends the run as RuleFailed; without, the operation is opaque, and
+`unfollowed` says why.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, repeat
 from typing import Any
@@ -20,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.floats import Format
 from gradcheck_cli.shadow.aten import Operation, results
+from gradcheck_cli.shadow.draws import restored
 from gradcheck_cli.shadow.folds import FOLDS, Fold
 from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
 from gradcheck_cli.shadow.movers import gathered, origins
@@ -29,20 +35,32 @@ from gradcheck_cli.shadow.trace import Event, Trace
 
 Outputs = Sequence[torch.Tensor | None]
 
+REFUSALS: tuple[type[Exception], ...] = (
+    NotImplementedError,  # from a rule that doesn't know the case, and from torch, which has no kernel for the dtype or device
+    torch.linalg.LinAlgError,  # type: ignore[attr-defined]  # from torch, where a rule starts from floats without factors (nan)
+    RecursionError,  # from SymPy, whose expressions may be deeper than Python follows
+)
+"""What says that an operation can't be followed."""
+
+
+class RuleFailed(BaseException):
+    """A slip in a rule. No Exception, so that it isn't taken for what a user's backward raises, within which rules run."""
+
 
 class Shadow(TorchDispatchMode):
     """Follow the torch operations run inside the `with` block. The first layer should be `Exact` for the trace.
 
-    `seed` says what a tensor's entries stand for; `cells` reads what they have become. `opaque` lists operations that couldn't
-    be followed; `seen` counts those that were. `size` is the number of points in the batch, of which events are recorded one by
-    one; 0: events of any entry of any operation are recorded under index 0. Precision is flint's at the time. `layers` may be
-    shortened between operations: the layers dropped are not followed any further.
+    `seed` says what a tensor's entries stand for; `cells` reads what they have become. `opaque` holds the operations that
+    couldn't be followed, each with the slip of a rule that is to blame, if one is; `seen` counts those that were. `size` is the
+    number of points in the batch, of which events are recorded one by one; 0: events of any entry of any operation are recorded
+    under index 0. Precision is flint's at the time. `layers` may be shortened between operations: the layers dropped are not
+    followed any further.
     """
 
     def __init__(self, layers: Sequence[Layer], size: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.size = size
-        self.opaque: dict[str, None] = {}
+        self.opaque: dict[str, str | None] = {}
         self.seen: dict[str, int] = {}
         self.trace = Trace()
         self.stage: str | None = None
@@ -74,6 +92,11 @@ class Shadow(TorchDispatchMode):
         """The tensor's entries in one layer, flat."""
         return self._memory.read(tensor, layer, tuple(tensor.shape))
 
+    @property
+    def unfollowed(self) -> tuple[str, ...]:
+        """The opaque operations, in the reader's words."""
+        return tuple(name if slip is None else f"{name} ({slip})" for name, slip in self.opaque.items())
+
     # -- following --------------------------------------------------------------------------------------------------
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -96,7 +119,7 @@ class Shadow(TorchDispatchMode):
             self._before(known, row, bound)
         # a rule needs what is about to be overwritten
         beforehand = bool(known.written - known.outputs) and known.name not in MUTATED
-        early = self._run(rule, bound, None) if rule is not None and beforehand else None
+        early = self._run(known.name, rule, bound, None) if rule is not None and beforehand else None
         result = func(*args, **kwargs)
         outputs = _outputs(result) or [t for n in known.arguments if n in known.written for t in _tensors((bound[n],))]
         if any(o is not None and o.device.type == "meta" for o in outputs):
@@ -107,8 +130,10 @@ class Shadow(TorchDispatchMode):
             if outputs:
                 self.seen[row.name] = self.seen.get(row.name, 0) + 1
                 self._repeat(known, row, bound, outputs)
-        elif rule is None or not self._take(known, early if beforehand else self._run(rule, bound, result), outputs, tensors):
-            self._unknown(known.name, known.writes, tensors, outputs)
+        else:
+            found, slip = (None, None) if rule is None else early or self._run(known.name, rule, bound, result)
+            if not self._take(known, found, outputs, tensors):
+                self._unknown(known.name, slip, known.writes, tensors, outputs)
         for name in MUTATED.get(known.name, ()):
             if bound.get(name) is not None:
                 self._memory.forget(bound[name])
@@ -235,20 +260,30 @@ class Shadow(TorchDispatchMode):
         def decomposed(bound: Mapping[str, Any], result: Any) -> Any:
             arguments = [bound[a.name] for a in function._schema.arguments if not a.kwarg_only]
             named = {a.name: bound[a.name] for a in function._schema.arguments if a.kwarg_only}
-            with torch.random.fork_rng([]):  # one that draws numbers draws others than the operation did
-                return table(*arguments, **named) if table is not None else function.decompose(*arguments, **named)
+            try:
+                with restored(_tensors(arguments)):  # one that draws numbers draws others than the operation did
+                    return table(*arguments, **named) if table is not None else function.decompose(*arguments, **named)
+            except RuntimeError as refusal:  # torch's way to refuse, in code that isn't ours
+                raise NotImplementedError(str(refusal)) from refusal
 
         return decomposed
 
-    def _run(self, rule: Callable[[Mapping[str, Any], Any], Any], bound: Mapping[str, Any], result: Any) -> Outputs | None:
-        """The outputs of a rule, followed; None where it can't be."""
+    def _run(
+        self, name: str, rule: Callable[[Mapping[str, Any], Any], Any], bound: Mapping[str, Any], result: Any
+    ) -> tuple[Outputs | None, str | None]:
+        """The outputs of a rule, followed; None where it can't be, and the slip that is to blame, if one is."""
         within, self._within, opaque, self.opaque = self._within, True, self.opaque, {}
         try:
             with enable_reentrant_dispatch(), torch.no_grad(), self:
                 outputs = _outputs(rule(bound, result))
-            return None if self.opaque else outputs
-        except Exception:  # a case that the rule doesn't know
-            return None
+            return (None, next(filter(None, self.opaque.values()), None)) if self.opaque else (outputs, None)
+        except REFUSALS:
+            return None, None
+        except Exception as problem:
+            slip = f"rule for {name} failed: {type(problem).__name__}: {' '.join(str(problem).split())[:150]}"
+            if os.environ.get("GRADCHECK_DEBUG"):
+                raise RuleFailed(slip) from problem
+            return None, slip
         finally:
             self._within, self.opaque = within, opaque
 
@@ -273,19 +308,19 @@ class Shadow(TorchDispatchMode):
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 
-    def _unknown(self, name: str, writes: bool, tensors: list[torch.Tensor], outputs: Outputs) -> None:
-        """An operation that can't be followed. Truth values and integers are taken from the floats; a result that shares an
-        argument's storage is a view."""
+    def _unknown(self, name: str, slip: str | None, writes: bool, tensors: list[torch.Tensor], outputs: Outputs) -> None:
+        """An operation that can't be followed, be it by the slip of a rule. Truth values and integers are taken from the
+        floats; a result that shares an argument's storage is a view."""
         known = {t.untyped_storage()._cdata for t in tensors if _plain(t) and not t._is_zerotensor()}
         for output in outputs:
             if output is None or output._is_zerotensor() or not output.numel():
                 continue
             if not _plain(output):
-                self.opaque[name] = None
+                self.opaque[name] = slip
             elif not output.is_floating_point():
                 self._memory.forget(output)
             elif writes or output.untyped_storage()._cdata not in known:
-                self.opaque[name] = None
+                self.opaque[name] = slip
                 for index, layer in enumerate(self.layers):
                     self._memory.write(output, index, [layer.number(math.nan, DOUBLE)] * output.numel())
 
@@ -341,7 +376,8 @@ def _outputs(result: Any) -> list[torch.Tensor | None]:
 
 
 def _close(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], arguments: Sequence[torch.Tensor]) -> bool:
-    """Whether two results of one operation on these arguments differ by no more than rounding could do."""
+    """Whether two results of one operation on these arguments agree in half of their digits, or in half of those of the largest
+    number around: rounding takes less, another function more."""
     floats = [t for t in (*arguments, *(o for o, _ in pairs)) if t.dtype in FLOATS and t.numel()]
     scale = max((t.detach().double().nan_to_num(0, 0, 0).abs().max().item() for t in floats), default=0.0)
     return all(

@@ -116,7 +116,7 @@ def versions() -> dict[str, str]:
     """The versions that a result depends on."""
     from importlib.metadata import PackageNotFoundError, version
 
-    from gradcheck_cli import __version__
+    from gradcheck_cli import __version__  # of the code that runs, which an installed distribution's metadata needn't be
 
     found = {"gradcheck": __version__}
     for name in ("torch", "sympy", "python-flint", "numpy"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import warnings
 from collections import namedtuple
 from typing import Any
@@ -260,6 +261,28 @@ def test_a_saved_intermediate_is_caught() -> None:
 def opaque(x: Tensor) -> Tensor:
     """Numbers leave torch on the way."""
     return x * torch.tensor([v * v for v in x.tolist()], dtype=x.dtype)
+
+
+@pytest.mark.parametrize("ours", [gradcheck, gradgradcheck])
+def test_warnings_point_at_the_users_line(ours: Any) -> None:
+    """The file and the line of the call, whichever of the two was called."""
+    z = torch.tensor([1 + 2j], dtype=torch.complex128, requires_grad=True)
+
+    def call() -> Any:
+        return ours(torch.sin, z)
+
+    with pytest.warns(UndecidedWarning) as caught:
+        assert call()
+    place = (__file__, call.__code__.co_firstlineno + 1)
+    assert [(w.filename, w.lineno) for w in caught if w.category is UndecidedWarning] == [place]
+
+
+def test_nothing_is_printed(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    """torch's gradcheck writes nothing; what directions could have seen of many entries goes to the log."""
+    caplog.set_level(logging.INFO, "gradcheck_cli")
+    assert gradcheck(torch.sin, torch.linspace(0.1, 1.0, 1500, dtype=torch.float64, requires_grad=True))
+    assert capsys.readouterr() == ("", "")
+    assert [r.getMessage().partition(";")[0] for r in caplog.records] == ["1,500 entries by directions"]
 
 
 def test_undecided_is_handed_to_torch() -> None:

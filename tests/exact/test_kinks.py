@@ -182,6 +182,10 @@ def test_a_mixed_derivative_that_depends_on_the_order(wrt: str) -> None:
         "where(x == 0, 0, x - x/log(abs(x))**2)",
         "where(x == 0, 0, x/log(abs(x)))",
         "where(x == 0, 0, x*sin(log(abs(x))))",
+        "x**1.2",  # converges like h**0.2: see SETTLED
+        "where(x == 0, 0, x*sqrt(-log(abs(x))))",  # has an infinite slope, and grows more slowly than a logarithm: see GROWTH
+        "where(x == 0, 0, x + 2**-130*x/log(abs(x)))",  # see STILL
+        "where(x == 0, 1, 1 + 2**-980*x/log(abs(x)))",  # see NOISE
     ],
 )
 def test_what_does_not_settle_is_unknown(text: str) -> None:
@@ -200,6 +204,24 @@ def test_what_does_not_settle_is_unknown(text: str) -> None:
 def test_outside(text: str, at: str) -> None:
     """Where the function itself has no value there is no derivative to ask for."""
     assert ask(text, "x", **point_of(at)).kind is Kind.OUTSIDE
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("x + abs(x)*2**-98", "a kink"), ("x + abs(x)*2**-104", ""),  # EQUAL
+        ("where(x > 0, 1 + 2**-598, 1)", "a jump"), ("where(x > 0, 1 + 2**-602, 1)", ""),  # JUMP
+        ("where(x > 0, 2**-1698, 0)", "a jump"), ("where(x > 0, 2**-1702, 0)", ""),  # NOTHING
+        ("where(x == 0, 0, x + 2**-160*x/log(abs(x)))", ""),  # STILL
+        ("where(x == 0, 1, 1 + 2**-1020*x/log(abs(x)))", ""),  # NOISE
+        ("where(x == 0, 0, 1/log(abs(x)))", "a kink"), ("where(x == 0, 0, 1/log(-log(abs(x))))", "a jump"),  # STAYS
+    ],
+)  # fmt: skip
+def test_what_the_constants_admit(text: str, seen: str) -> None:
+    """How small a kink, a jump or a movement may be before it isn't seen, and how slow an approach is taken for a jump."""
+    truth = ask(text, "x", x=0.0)
+    assert (truth.kind is Kind.REGULAR) == (not seen)
+    assert truth.jump is (seen == "a jump")
 
 
 def test_undecided_values_are_filled_in() -> None:

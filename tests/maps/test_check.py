@@ -14,6 +14,7 @@ from torch import Tensor
 from gradcheck_cli.maps.check import Found, check_map, check_values
 from gradcheck_cli.maps.map import Map, every_row, random_row, second
 from gradcheck_cli.maps.probe import Options
+from gradcheck_cli.maps.reverse import Reverse
 from gradcheck_cli.verdict.column import Check
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
@@ -339,3 +340,18 @@ def test_constants_that_are_rounded_make_no_formula_wrong():
     gelu = custom(lambda x: 0.5 * x * (1 + torch.erf(x / math.sqrt(2))), backward)
     found = checked(gelu, x=tensor(-4.5, -6, -9.5, 1, 0.1))
     assert {v for v, _ in verdicts(found)} <= {"match", "imprecise"}
+
+
+def test_whether_a_row_was_followed_is_a_fact_of_the_row() -> None:
+    """An output that was changed behind torch's back spoils the witness of its own row, in whatever order rows are asked."""
+
+    def damaged(x: Tensor) -> Tensor:
+        y = x.sin()
+        y.detach().numpy()[1] += 0.5
+        return y
+
+    map = a_map(damaged, x=tensor(0.3, 1.7, 0.9))
+    for order in ((0, 1, 2), (2, 1, 0), (1, 0, 2)):
+        prober = Reverse(map, every_row(map(map.leaves())), Options(), "derivative", {}, None)
+        prober.check()
+        assert {k: prober._followed(k).faithful for k in order} == {0: True, 1: False, 2: True}

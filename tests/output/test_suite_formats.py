@@ -95,7 +95,7 @@ def unescaped(text: str) -> str:
 @each_suite()
 def test_every_format_takes_every_suite(format: str, name: str) -> None:
     """Whatever is in the outcomes, the text can be written as UTF-8 and holds no control characters but line feeds."""
-    text = suite_renderer(format)(SUITES[name])
+    text = suite_renderer(format)(SUITES[name], verbose=True, quiet=False, color=False, width=80)
     text.encode("utf-8")
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", text)
     assert not text.endswith("\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gradcheck_cli.output.summary import SHOWN, render
+from gradcheck_cli.output.summary import SHOWN, render_suite
 from gradcheck_cli.suite.baseline import Comparison
 from gradcheck_cli.suite.execute import Outcome
 from gradcheck_cli.suite.run import Suite
@@ -23,7 +23,7 @@ TAIL = replace(PASSED, spec_id="a.toml::tail", name="tail", line=11, verdict="im
 def test_the_worst_comes_first_and_matches_are_counted_only() -> None:
     """Two lines an outcome; one that passes without being a match is shown last."""
     suite = Suite((PASSED, TAIL, LATE, FAILED, INPUT), 6, 3.21, notes=("a note",))
-    assert render(suite) == "\n".join([
+    assert render_suite(suite) == "\n".join([
         "failed a.toml:7: typo",
         "  bad input: unknown function 'sinn'",
         "failed a.toml:5: kink",
@@ -38,20 +38,20 @@ def test_the_worst_comes_first_and_matches_are_counted_only() -> None:
         "note: a note",
         "6 checks: 2 failed, 1 undecided, 2 passed, 1 not run in 3.2 s",
     ])  # fmt: skip
-    assert render(suite, quiet=True) == "6 checks: 2 failed, 1 undecided, 2 passed, 1 not run in 3.2 s"
-    assert "\n    the report\n    in full\n" in render(suite, verbose=True)
-    assert "\x1b[" in render(suite, color=True) and "\x1b[" not in render(suite)
+    assert render_suite(suite, quiet=True) == "6 checks: 2 failed, 1 undecided, 2 passed, 1 not run in 3.2 s"
+    assert "\n    the report\n    in full\n" in render_suite(suite, verbose=True)
+    assert "\x1b[" in render_suite(suite, color=True) and "\x1b[" not in render_suite(suite)
 
 
 def test_known_and_mended_are_told_apart() -> None:
     """The baseline's."""
     suite = Suite((FAILED, PASSED), 2, 1.0, Comparison(frozenset([FAILED.spec_id]), (PASSED.spec_id,)))
-    assert render(suite).startswith("known a.toml:5: kink\n") and "mended a.toml:1: ok" in render(suite)
-    assert render(suite).endswith("2 checks: 1 known, 1 passed (1 mended) in 1.0 s")
+    assert render_suite(suite).startswith("known a.toml:5: kink\n") and "mended a.toml:1: ok" in render_suite(suite)
+    assert render_suite(suite).endswith("2 checks: 1 known, 1 passed (1 mended) in 1.0 s")
 
 
 def test_many_outcomes_are_cut() -> None:
     """Unless --verbose."""
     suite = Suite(tuple(replace(FAILED, spec_id=str(i)) for i in range(SHOWN + 7)), SHOWN + 7, 1.0)
-    assert "... 7 more failed (--verbose shows all)" in render(suite)
-    assert "more failed" not in render(suite, verbose=True)
+    assert "... 7 more failed (--verbose shows all)" in render_suite(suite)
+    assert "more failed" not in render_suite(suite, verbose=True)

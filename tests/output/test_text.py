@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+import pkgutil
 import time
 from typing import Any
 
@@ -12,9 +14,10 @@ from flint import arb, ctx
 from hypothesis import given
 from hypothesis import strategies as st
 
+import gradcheck_cli.output
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.output import FORMATS as OUTPUTS
-from gradcheck_cli.output import renderer
+from gradcheck_cli.output import SUITE_FORMATS, renderer
 from gradcheck_cli.output.text import number, render, ulps
 from gradcheck_cli.verdict.column import AtPoints, Column, Detail
 from gradcheck_cli.verdict.report import Report
@@ -368,7 +371,14 @@ def test_ulps(error: float | None, text: str) -> None:
 
 
 def test_formats_load_lazily() -> None:
-    """Each entry of the table of formats is a module with a render function."""
+    """Each entry of the table of formats is a module with a render function, which takes the settings of all formats."""
     assert set(OUTPUTS) == {"text", "json"}
     for name in OUTPUTS:
-        assert renderer(name)(report(), quiet=True)
+        assert renderer(name)(report(), verbose=False, quiet=True, color=False, width=80)
+
+
+@pytest.mark.parametrize(("formats", "function"), [(OUTPUTS, "render"), (SUITE_FORMATS, "render_suite")])
+def test_a_format_is_listed_if_it_is_written(formats: dict[str, str], function: str) -> None:
+    """The two tables name the modules that have the function, and no others: what a command accepts is what it writes."""
+    modules = (f"gradcheck_cli.output.{m.name}" for m in pkgutil.iter_modules(gradcheck_cli.output.__path__))
+    assert sorted(formats.values()) == sorted(m for m in modules if hasattr(importlib.import_module(m), function))

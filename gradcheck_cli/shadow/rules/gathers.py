@@ -15,13 +15,13 @@ from gradcheck_cli.shadow.rules.registry import paused, pulled, rule
 def _bags(indices: Tensor, offsets: Tensor, last: bool, padding: int) -> list[Tensor]:
     """Which positions of `indices` each bag holds."""
     ends = offsets.tolist() if last else [*offsets.tolist(), indices.numel()]
-    places = torch.arange(indices.numel())
+    places = torch.arange(indices.numel(), device=indices.device)
     return [places[start:end][indices[start:end] != padding] for start, end in pairwise(ends)]
 
 
 def _owners(indices: Tensor, offsets: Tensor) -> Tensor:
     """The bag of each position."""
-    return torch.searchsorted(offsets, torch.arange(indices.numel()), right=True) - 1
+    return torch.searchsorted(offsets, torch.arange(indices.numel(), device=indices.device), right=True) - 1
 
 
 @rule("_embedding_bag", "_embedding_bag_forward_only")
@@ -106,17 +106,34 @@ def _cdist_backward(grad: Tensor, x1: Tensor, x2: Tensor, p: float, cdist: Tenso
     return _distance_grad(x1.unsqueeze(-2) - x2.unsqueeze(-3), grad, cdist, p).sum(-2).sum_to_size(x1.shape)
 
 
+def _pairs(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The numbers of every two rows, the smaller one first."""
+    with paused():
+        first, second = torch.triu_indices(len(x), len(x), 1, device=x.device)
+    return first, second
+
+
 @rule("_pdist_forward")
 def _pdist(self: Tensor, p: float) -> Tensor:
-    first, second = torch.triu_indices(len(self), len(self), 1)
+    first, second = _pairs(self)
     return _distance(self[first] - self[second], p)
 
 
 @rule("_pdist_backward")
 def _pdist_backward(grad: Tensor, self: Tensor, p: float, pdist: Tensor) -> Tensor:
-    first, second = torch.triu_indices(len(self), len(self), 1)
+    first, second = _pairs(self)
     found = _distance_grad(self[first] - self[second], grad, pdist, p)
     return torch.zeros_like(self).index_add(0, first, found).index_add(0, second, -found)
+
+
+_SEGMENTS: dict[str, tuple[Any, float]] = {
+    "sum": (torch.sum, 0.0),
+    "mean": (torch.mean, math.nan),
+    "prod": (torch.prod, 1.0),
+    "max": (torch.amax, -math.inf),
+    "min": (torch.amin, math.inf),
+}
+"""How a segment is reduced, and what comes of one without entries."""
 
 
 @rule("segment_reduce")
@@ -125,24 +142,22 @@ def _segment_reduce(
 ) -> Tensor:
     with paused():
         sizes = offsets.diff(dim=-1) if lengths is None and offsets is not None else lengths
-    assert sizes is not None
+    if sizes is None or reduce not in _SEGMENTS:
+        raise NotImplementedError("segments by indices, or another way to reduce them")
     if axis:
         parts = zip(data.flatten(0, axis - 1), sizes.reshape(-1, sizes.shape[-1]), strict=True)
         rows = [_segment_reduce(d, reduce, s, None, 0, initial) for d, s in parts]
         return torch.stack(rows).reshape(*data.shape[:axis], *rows[0].shape)
-    kinds: dict[str, Any] = {
-        "sum": torch.sum, "mean": torch.mean, "prod": torch.prod, "max": torch.amax, "min": torch.amin,
-    }  # fmt: skip
-    empty = {"sum": 0.0, "mean": math.nan, "prod": 1.0, "max": -math.inf, "min": math.inf}[reduce]
+    reduction, empty = _SEGMENTS[reduce]
     rows = []
     for part in data.split(sizes.tolist()):
         if not len(part):
             rows.append(part.new_full(part.shape[1:], empty if initial is None else initial))
         elif initial is None:
-            rows.append(kinds[reduce](part, 0))
+            rows.append(reduction(part, 0))
         else:
             start = part.new_full((1, *part.shape[1:]), initial)
-            rows.append(kinds[reduce](torch.cat([start, part]), 0) if reduce != "mean" else (part.sum(0) + initial) / len(part))
+            rows.append(reduction(torch.cat([start, part]), 0) if reduce != "mean" else (part.sum(0) + initial) / len(part))
     return torch.stack(rows)
 
 

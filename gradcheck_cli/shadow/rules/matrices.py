@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradcheck_cli.shadow.rules.registry import number, paused, rule
+from gradcheck_cli.shadow.rules.registry import identity, number, paused, rule
 
 # -- triangular systems -----------------------------------------------------------------------------------------------------
 
 
-def _substitute(a: Tensor, b: Tensor, upper: bool, unit: bool = False) -> Tensor:
+def _substitute(a: Tensor, b: Tensor, *, upper: bool, unit: bool = False) -> Tensor:
     """The solution of a@x = b, a triangular."""
     n = a.shape[-1]
     rows: list[Any] = [None] * n
@@ -35,14 +35,14 @@ def _broadcast(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 @rule("linalg_solve_triangular")
 def _solve_triangular(self: Tensor, B: Tensor, upper: bool, left: bool, unitriangular: bool) -> Tensor:
     a, b = _broadcast(self, B) if left else _broadcast(self.mT, B.mT)
-    found = _substitute(a, b, upper == left, unitriangular)
+    found = _substitute(a, b, upper=upper == left, unit=unitriangular)
     return found if left else found.mT
 
 
 @rule("triangular_solve")
 def _triangular_solve(self: Tensor, A: Tensor, upper: bool, transpose: bool, unitriangular: bool) -> tuple[Tensor, Tensor]:
     a, b = _broadcast(A.mT if transpose else A, self)
-    return _substitute(a, b, upper != transpose, unitriangular), _broadcast(A, self)[0].clone()
+    return _substitute(a, b, upper=upper != transpose, unit=unitriangular), _broadcast(A, self)[0].clone()
 
 
 # -- elimination --------------------------------------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ def _permutation(pivots: Tensor, n: int) -> Tensor:
     """LAPACK's exchanges of rows as an order of the rows."""
     with paused():
         if not pivots.numel():
-            return torch.arange(n).expand(*pivots.shape[:-1], n)
+            return torch.arange(n, device=pivots.device).expand(*pivots.shape[:-1], n)
         flat = pivots.detach().reshape(-1, pivots.shape[-1])
         orders = []
         for exchanges in flat.tolist():
@@ -60,7 +60,7 @@ def _permutation(pivots: Tensor, n: int) -> Tensor:
             for i, other in enumerate(exchanges):
                 order[i], order[other - 1] = order[other - 1], order[i]
             orders.append(order)
-        return torch.tensor(orders, dtype=torch.int64).reshape(*pivots.shape[:-1], n)
+        return torch.tensor(orders, dtype=torch.int64, device=pivots.device).reshape(*pivots.shape[:-1], n)
 
 
 def _rows(x: Tensor, order: Tensor) -> Tensor:
@@ -84,14 +84,15 @@ def _eliminated(a: Tensor, pivots: Tensor) -> Tensor:
 def _lower(lu: Tensor) -> Tensor:
     m, n = lu.shape[-2:]
     k = min(m, n)
-    return lu[..., :k].tril(-1) + torch.eye(m, k, dtype=lu.dtype)
+    return lu[..., :k].tril(-1) + identity(lu, m, k)
 
 
 def _solved(lu: Tensor, pivots: Tensor, b: Tensor) -> Tensor:
     order = _permutation(pivots, lu.shape[-1])
     batch = torch.broadcast_shapes(lu.shape[:-2], b.shape[:-2])
     lu, b = lu.expand(*batch, *lu.shape[-2:]), b.expand(*batch, *b.shape[-2:])
-    return _substitute(lu, _substitute(lu, _rows(b, order.expand(*batch, order.shape[-1])), False, True), True)
+    below = _substitute(lu, _rows(b, order.expand(*batch, order.shape[-1])), upper=False, unit=True)
+    return _substitute(lu, below, upper=True)
 
 
 @rule("linalg_lu_factor_ex")
@@ -118,13 +119,14 @@ def _lu(A: Tensor, pivot: bool, result: Any) -> tuple[Tensor, Tensor, Tensor]:
 @rule("linalg_lu_solve")
 def _lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, left: bool, adjoint: bool) -> Tensor:
     if not left:
-        return _lu_solve(LU, pivots, B.mT, True, not adjoint).mT
+        return _lu_solve(LU, pivots, B.mT, left=True, adjoint=not adjoint).mT
     if not adjoint:
         return _solved(LU, pivots, B)
     batch = torch.broadcast_shapes(LU.shape[:-2], B.shape[:-2])
     lu, b = LU.expand(*batch, *LU.shape[-2:]).mT, B.expand(*batch, *B.shape[-2:])
     order = _permutation(pivots, LU.shape[-1]).argsort(-1)
-    return _rows(_substitute(lu, _substitute(lu, b, False), True, True), order.expand(*batch, order.shape[-1]))
+    found = _substitute(lu, _substitute(lu, b, upper=False), upper=True, unit=True)
+    return _rows(found, order.expand(*batch, order.shape[-1]))
 
 
 def solution(a: Tensor, b: Tensor) -> Tensor:
@@ -154,13 +156,13 @@ def _solve(A: Tensor, B: Tensor, left: bool, result: Any) -> tuple[Any, ...]:
 
 @rule("linalg_inv_ex")
 def _inverse(A: Tensor, result: Any) -> tuple[Tensor, Any]:
-    return solution(A, torch.eye(A.shape[-1], dtype=A.dtype)), result[1]
+    return solution(A, identity(A, A.shape[-1])), result[1]
 
 
 def _determinant(lu: Tensor, pivots: Tensor) -> tuple[Tensor, Tensor]:
     """The diagonal of U, and the sign of the permutation."""
     with paused():
-        exchanges = (pivots != torch.arange(1, pivots.shape[-1] + 1)).sum(-1)
+        exchanges = (pivots != torch.arange(1, pivots.shape[-1] + 1, device=pivots.device)).sum(-1)
         sign = (1 - 2 * (exchanges % 2)).to(lu.dtype)
     return lu.diagonal(0, -2, -1), sign
 
@@ -209,12 +211,12 @@ def _cholesky(self: Tensor, upper: bool) -> Tensor:
 @rule("cholesky_solve")
 def _cholesky_solve(self: Tensor, input2: Tensor, upper: bool) -> Tensor:
     lower, b = _broadcast(input2.mT if upper else input2, self)
-    return _substitute(lower.mT, _substitute(lower, b, False), True)
+    return _substitute(lower.mT, _substitute(lower, b, upper=False), upper=True)
 
 
 @rule("cholesky_inverse")
 def _cholesky_inverse(self: Tensor, upper: bool) -> Tensor:
-    return _cholesky_solve(torch.eye(self.shape[-1], dtype=self.dtype), self, upper)
+    return _cholesky_solve(identity(self, self.shape[-1]), self, upper)
 
 
 # -- reflections ---------------------------------------------------------------------------------------------------------------
@@ -227,7 +229,7 @@ def _qr(A: Tensor, mode: str, result: Any) -> tuple[Tensor, Tensor]:
     k = min(m, n)
     with paused():
         signs = result[1].detach().diagonal(0, -2, -1).sgn()
-    r, q = A, torch.eye(m, dtype=A.dtype).expand(*A.shape[:-2], m, m)
+    r, q = A, identity(A, m).expand(*A.shape[:-2], m, m)
     for j in range(k):
         head, tail = r[..., j, j], r[..., j + 1 :, j]
         if j == m - 1:
@@ -248,7 +250,7 @@ def _qr(A: Tensor, mode: str, result: Any) -> tuple[Tensor, Tensor]:
     return (q, r.triu()) if mode == "complete" else (q[..., :k], r[..., :k, :].triu())
 
 
-def _reflected(v: Tensor, tau: Tensor, x: Tensor, order: list[int], transpose: bool = False) -> Tensor:
+def _reflected(v: Tensor, tau: Tensor, x: Tensor, order: list[int]) -> Tensor:
     """H_0@H_1@...@x, the reflections applied in `order`."""
     m = v.shape[-2]
     for i in order:
@@ -261,7 +263,7 @@ def _reflected(v: Tensor, tau: Tensor, x: Tensor, order: list[int], transpose: b
 @rule("linalg_householder_product")
 def _householder_product(input: Tensor, tau: Tensor) -> Tensor:
     m, n = input.shape[-2:]
-    start = torch.eye(m, n, dtype=input.dtype).expand(*input.shape[:-2], m, n)
+    start = identity(input, m, n).expand(*input.shape[:-2], m, n)
     return _reflected(input, tau, start, list(reversed(range(tau.shape[-1]))))
 
 

@@ -16,7 +16,7 @@ from gradcheck_cli.shadow.rules.registry import paused, rule
 def _sorted(x: Tensor, dim: int, descending: bool = False) -> tuple[Tensor, Tensor]:
     """The entries in the order of the floats, each compared with its neighbours, so that a tie is seen; and that order."""
     with paused():
-        order = torch.zeros((), dtype=torch.int64)
+        order = torch.zeros((), dtype=torch.int64, device=x.device)
         if x.ndim:
             order = x.detach().argsort(dim=dim, descending=descending, stable=True)
     y = x.gather(dim, order)
@@ -71,7 +71,8 @@ def _mode(self: Tensor, dim: int, keepdim: bool, result: Any) -> Any:
     indices = result[1] if keepdim else result[1].unsqueeze(dim)
     found = self.gather(dim, indices)
     with paused():
-        places = torch.arange(self.shape[dim]).reshape([-1 if a == dim % self.ndim else 1 for a in range(self.ndim)])
+        count = torch.arange(self.shape[dim], device=self.device)
+        places = count.reshape([-1 if a == dim % self.ndim else 1 for a in range(self.ndim)])
         tied = (self == result[0].reshape(indices.shape)) & (places != indices)
     for k in range(self.shape[dim]):
         found = torch.where(tied.narrow(dim, k, 1), torch.maximum(found, self.narrow(dim, k, 1)), found)

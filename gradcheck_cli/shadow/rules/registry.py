@@ -3,7 +3,8 @@
 A rule takes ATen's arguments by name, as many as it uses (`**settings`: all the others), `name` where it needs the operation's,
 and `result` where it needs what torch returned (indices, pivots). It
 is mathematics, not rounding: a shift that keeps exponentials in range enters as a number, since any shift gives the same. Where
-ATen has no formula for a backward operation it is the transpose of the forward one: see `pulled`.
+ATen has no formula for a backward operation it is the transpose of the forward one: see `pulled`. A case that a rule doesn't
+know it refuses by raising NotImplementedError; whatever else it raises is a slip in it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch._decomp import decomposition_table
 from torch.utils._python_dispatch import _disable_current_modes
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,11 +83,23 @@ def pulled(forward: Callable[..., Any], inputs: Sequence[Tensor], *grads: Tensor
     return [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)]
 
 
+def decomposition(operation: Any) -> Callable[..., Any]:
+    """Torch's own formula for an operation, which not every version of it has."""
+    if operation not in decomposition_table:
+        raise NotImplementedError(f"torch has no decomposition of {operation}")
+    return decomposition_table[operation]
+
+
+def identity(like: Tensor, rows: int, columns: int | None = None) -> Tensor:
+    """The identity matrix, or its first columns, of the dtype and on the device of `like`."""
+    return torch.eye(rows, rows if columns is None else columns, dtype=like.dtype, device=like.device)
+
+
 def scattered(grad: Tensor, move: Callable[[Tensor], Tensor], shape: Sequence[int]) -> Tensor:
     """The transpose of an operation that only moves entries of a tensor of `shape`: each cotangent returns to where its entry
     came from."""
     with paused():
-        numbers = torch.arange(1, math.prod(shape) + 1, dtype=torch.float64).reshape(tuple(shape))
+        numbers = torch.arange(1, math.prod(shape) + 1, dtype=torch.float64, device=grad.device).reshape(tuple(shape))
         origin = move(numbers).reshape(-1).long()
     found = grad.new_zeros(math.prod(shape) + 1).index_add(0, origin, grad.reshape(-1))
     return found[1:].reshape(tuple(shape))

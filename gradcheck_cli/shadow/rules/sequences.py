@@ -14,7 +14,7 @@ from gradcheck_cli.shadow.rules.registry import number, pulled, rule
 def _scores(query: Tensor, key: Tensor, causal: bool, mask: Tensor | None, scale: float | None) -> Tensor:
     scores = query @ key.mT * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
     if causal:
-        mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
     if mask is None:
         return scores
     return scores.masked_fill(~mask, -math.inf) if mask.dtype is torch.bool else scores + mask
@@ -22,16 +22,23 @@ def _scores(query: Tensor, key: Tensor, causal: bool, mask: Tensor | None, scale
 
 @rule("_scaled_dot_product_flash_attention_for_cpu")
 def _attention(
-    query: Tensor, key: Tensor, value: Tensor, is_causal: bool, attn_mask: Tensor | None, scale: float | None, result: Any
-) -> tuple[Tensor, Tensor]:
+    query: Tensor, key: Tensor, value: Tensor, dropout_p: float, is_causal: bool, attn_mask: Tensor | None, scale: float | None,
+    result: Any,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    if dropout_p:
+        raise NotImplementedError("which weights were dropped isn't known")
     scores = _scores(query, key, is_causal, attn_mask, scale)
     return scores.softmax(-1) @ value, scores.logsumexp(-1).reshape(result[1].shape)
 
 
 @rule("_scaled_dot_product_flash_attention_for_cpu_backward")
 def _attention_backward(
-    grad_out: Tensor, query: Tensor, key: Tensor, value: Tensor, is_causal: bool, attn_mask: Tensor | None, scale: float | None
-) -> list[Tensor]:
+    grad_out: Tensor, query: Tensor, key: Tensor, value: Tensor, dropout_p: float, is_causal: bool, attn_mask: Tensor | None,
+    scale: float | None,
+) -> list[Tensor]:  # fmt: skip
+    if dropout_p:
+        raise NotImplementedError("which weights were dropped isn't known")
+
     def forward(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return _scores(q, k, is_causal, attn_mask, scale).softmax(-1) @ v
 
@@ -40,6 +47,12 @@ def _attention_backward(
 
 _LSTM = 2
 """oneDNN's number for the only recurrent layer that torch hands to it."""
+
+
+def _one_lstm(mode: int, batch_sizes: list[int]) -> None:
+    """Refuse other layers, and sequences of different lengths."""
+    if mode != _LSTM or batch_sizes:
+        raise NotImplementedError("a recurrent layer that is no LSTM, or packed sequences")
 
 
 def _lstm(
@@ -61,9 +74,9 @@ def _lstm(
 @rule("mkldnn_rnn_layer")
 def _rnn_layer(
     input: Tensor, weight0: Tensor, weight1: Tensor, weight2: Tensor, weight3: Tensor, hx_: Tensor, cx_: Tensor, reverse: bool,
-    mode: int, has_biases: bool, result: Any,
+    batch_sizes: list[int], mode: int, has_biases: bool, result: Any,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    assert mode == _LSTM
+    _one_lstm(mode, batch_sizes)
     out, h, c = _lstm(input, weight0, weight1, weight2, weight3, hx_, cx_, reverse, has_biases)
     return out, h.reshape(result[1].shape), c.reshape(result[2].shape), number(result[3])
 
@@ -72,9 +85,9 @@ def _rnn_layer(
 def _rnn_layer_backward(
     input: Tensor, weight1: Tensor, weight2: Tensor, weight3: Tensor, weight4: Tensor, hx_: Tensor, cx_tmp: Tensor,
     grad_output: Tensor | None, grad_hy: Tensor | None, grad_cy: Tensor | None, reverse: bool, mode: int, has_biases: bool,
-    result: Any,
+    batch_sizes: list[int], result: Any,
 ) -> list[Tensor]:  # fmt: skip
-    assert mode == _LSTM
+    _one_lstm(mode, batch_sizes)
     inputs = [input, weight1, weight2, weight3, weight4, hx_, cx_tmp]
     steps, batch = input.shape[:2]
     shapes = ((grad_output, (steps, batch, -1)), (grad_hy, (batch, -1)), (grad_cy, (batch, -1)))

@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._decomp import decomposition_table
 
-from gradcheck_cli.shadow.rules.registry import blurred, paused, pulled, rule, scattered
+from gradcheck_cli.shadow.rules.registry import blurred, decomposition, identity, paused, pulled, rule, scattered
 
 aten = torch.ops.aten
 
@@ -199,7 +198,7 @@ def _weights(
         other = (axis + 1) % rank
         full = [sizes[0] if a in (axis, other) else 1 for a in range(rank)]
         output = [sizes[1] if a == axis else full[a] for a in range(rank)]
-        units = torch.eye(sizes[0], dtype=like.dtype).reshape([sizes[0] if rank == 1 else 1, 1, *full])
+        units = identity(like, sizes[0]).reshape([sizes[0] if rank == 1 else 1, 1, *full])
         scales = [scale if a == axis else None for a in range(rank)]
         found = getattr(aten, name).default(units, output, corners, *scales)
         found = found.reshape([sizes[0], sizes[1]]) if rank == 1 or other < axis else found.reshape([sizes[1], sizes[0]]).mT
@@ -207,8 +206,8 @@ def _weights(
     return blurred(torch.stack(entries).reshape(sizes), 4.0)  # the kernel makes them of coordinates of several units
 
 
-def _interpolated(x: Tensor, name: str, inputs: Sequence[int], outputs: Sequence[int], scales: Sequence[Any], corners: bool,
-                  transpose: bool) -> Tensor:  # fmt: skip
+def _interpolated(x: Tensor, name: str, inputs: Sequence[int], outputs: Sequence[int], scales: Sequence[Any], *,
+                  corners: bool, transpose: bool) -> Tensor:  # fmt: skip
     """Along every axis in turn; from outputs to inputs if transposed."""
     rank = len(outputs)
     for axis in range(rank):
@@ -228,7 +227,7 @@ def _interpolation(
 ) -> Tensor:  # fmt: skip
     rank = len(output_size)
     factors = _chosen(rank, scales, scales_d, scales_h, scales_w)
-    return _interpolated(self, name, self.shape[2:], output_size, factors, align_corners, False)
+    return _interpolated(self, name, self.shape[2:], output_size, factors, corners=align_corners, transpose=False)
 
 
 @rule(*(f"{name}_backward" for name in _INTERPOLATIONS))
@@ -239,7 +238,8 @@ def _interpolation_backward(
     rank = len(output_size)
     factors = _chosen(rank, scales, scales_d, scales_h, scales_w)
     forward = name.removesuffix("_backward")
-    return _interpolated(grad_output, forward, input_size[2:], output_size, factors, align_corners, True)
+    inputs = input_size[2:]
+    return _interpolated(grad_output, forward, inputs, output_size, factors, corners=align_corners, transpose=True)
 
 
 @rule("grid_sampler_2d_backward")
@@ -247,6 +247,6 @@ def _grid_backward(
     grad_output: Tensor, input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool,
     output_mask: list[bool],
 ) -> list[Tensor | None]:  # fmt: skip
-    forward = decomposition_table[aten.grid_sampler_2d.default]
+    forward = decomposition(aten.grid_sampler_2d.default)
     found = pulled(lambda x, g: forward(x, g, interpolation_mode, padding_mode, align_corners), [input, grid], grad_output)
     return [f if wanted else None for f, wanted in zip(found, output_mask, strict=True)]

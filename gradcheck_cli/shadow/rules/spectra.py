@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradcheck_cli.shadow.rules.matrices import solution
-from gradcheck_cli.shadow.rules.registry import blurred, number, paused, rule
+from gradcheck_cli.shadow.rules.registry import blurred, identity, number, paused, rule
 
 _NEWTON = 5
 """Steps: each doubles the digits, and the number of terms of a series, from the 5 digits of a short format on."""
@@ -26,7 +26,7 @@ def _refined(a: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     Iterative refinement for symmetric eigenvalue decomposition, Japan J. Indust. Appl. Math. 35 (2018).
 
     An eigenvalue that may be equal to another has no vector of its own: there the division leaves nothing."""
-    eye = torch.eye(a.shape[-1], dtype=a.dtype)
+    eye = identity(a, a.shape[-1])
     values = a.diagonal(0, -2, -1)
     for _ in range(_NEWTON):
         r, s = eye - x.mT @ x, x.mT @ (a @ x)
@@ -79,7 +79,7 @@ def _matrix_exp(self: Tensor) -> Tensor:
         size = torch.linalg.matrix_norm(self.detach().double(), 1).max().item()
         halvings = max(0, math.ceil(math.log2(size)) + 1) if 0 < size < math.inf else 0
     x = self * 0.5**halvings
-    found = term = torch.eye(self.shape[-1], dtype=self.dtype).expand(self.shape)
+    found = term = identity(self, self.shape[-1]).expand(self.shape)
     for k in range(1, _TERMS):
         term = term @ x / k
         found = found + term
@@ -99,7 +99,7 @@ def _pseudoinverse(self: Tensor, atol: Any = None, rtol: Any = None, hermitian: 
     if not self.numel():
         return self.mT.clone()
     if hermitian:
-        return _detour(self, solution(_symmetric(self, "L"), torch.eye(n, dtype=self.dtype)))
+        return _detour(self, solution(_symmetric(self, "L"), identity(self, n)))
     if m < n:
         return _pseudoinverse(self.mT, atol, rtol).mT
     return _detour(self, solution(self.mT @ self, self.mT))
@@ -116,6 +116,9 @@ def _detour(a: Tensor, inverse: Tensor) -> Tensor:
 
 @rule("linalg_lstsq")
 def _least_squares(self: Tensor, b: Tensor, result: Any) -> tuple[Tensor, ...]:
-    found = _pseudoinverse(self) @ b
-    squares = (self @ found - b).square().sum(-2) if result[1].numel() else result[1]
-    return found, squares, result[2], number(result[3])
+    if result[2].numel() and bool((result[2] < min(self.shape[-2:])).any()):
+        raise NotImplementedError("the rank is a question of rounding")
+    right = b.unsqueeze(-1) if b.ndim == self.ndim - 1 else b
+    found = _pseudoinverse(self) @ right
+    squares = (self @ found - right).square().sum(-2).reshape(result[1].shape) if result[1].numel() else result[1]
+    return found.reshape(result[0].shape), squares, result[2], number(result[3])
