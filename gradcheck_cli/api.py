@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.formulas.problem import MAX_ORDER, MODES, Problem
+from gradcheck_cli.formulas.problem import MAX_ORDER, Problem
 from gradcheck_cli.formulas.tasks import MAX_DERIVATIVES, Asked, Entries, Wrt, claims_of, every, listed, task_of, with_labels
 from gradcheck_cli.language.chain import Chain, link
 from gradcheck_cli.language.functions import NAMES
 from gradcheck_cli.language.points import parse_points, split
+from gradcheck_cli.maps.modes import MODES, OF_TENSORS
 from gradcheck_cli.verdict.limits import Limits
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def check_function(
     from gradcheck_cli.callables.loading import load, target
 
     loaded = load(function) if isinstance(function, str) else function
-    modes, formats = _choices(mode or "reverse", ("reverse", "forward"), "mode"), _formats(dtype or ())
+    modes, formats = _choices(mode or "reverse", tuple(OF_TENSORS), "mode"), _formats(dtype or ())
     limits = _limits(rtol, atol, ulps)
     _limit("timeout", timeout)
     from gradcheck_cli.callables.function import Question as Asked
@@ -317,7 +318,7 @@ def _run(
         points=points,
         local=local,
         formats=formats,
-        modes=_choices(mode or default_mode, MODES, "mode"),
+        modes=_choices(mode or default_mode, tuple(MODES), "mode"),
         device=device,
         claims=() if claim is None else claims_of(claim, tasks, asked),
         limits=_limits(rtol, atol, ulps),

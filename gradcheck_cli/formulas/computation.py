@@ -24,6 +24,7 @@ from gradcheck_cli.formulas.follow import formula, shades
 from gradcheck_cli.formulas.lowering import refine
 from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
 from gradcheck_cli.language.chain import Chain, derivative_name
+from gradcheck_cli.maps.modes import MODES
 from gradcheck_cli.verdict.column import VERDICTS, Column, Detail
 from gradcheck_cli.verdict.judge import QUICK, Judgement, distance, judge, judge_plainly
 from gradcheck_cli.verdict.limits import Limits
@@ -184,7 +185,7 @@ class _Part:
                 waiting.setdefault(index, []).append(k)
         if self.settings.callables and len(self.whole.typed.stages) == 1:
             self._probe_value()
-            if self.whole.mode != "forward":
+            if MODES[self.whole.mode].backwards:
                 self._probe_upstream()
         indices = sorted(waiting)
         for start in range(0, len(indices), SHADOW_CHUNK):

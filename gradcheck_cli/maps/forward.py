@@ -22,14 +22,14 @@ from gradcheck_cli.verdict.truth import Ball, Kind, Truth, regular
 
 
 class Forward(Probe):
-    """Torch's forward mode along a seeded direction."""
+    """The derivative along a seeded direction, in a mode of torch's that runs forwards."""
 
     def check(self) -> list[Column]:
         """The columns of all outputs."""
         direction = direction_of(self.map.inputs, self.options.seed)
-        outputs, tangents, refusal = push(self.map, direction)
+        outputs, tangents, refusal = push(self.map, direction, self.mode)
         self._u = np.concatenate([numpy(direction[name]) for name in self.map.inputs])
-        self._outside = outside(self.map, lambda map: push(map, direction)[1].values(), [direction])
+        self._outside = outside(self.map, lambda map: push(map, direction, self.mode)[1].values(), [direction])
         if self._outside is not None:
             self.runs.opaque[OUTSIDE] = None
         self._truths = self._certified(outputs)
@@ -50,7 +50,7 @@ class Forward(Probe):
                 shape=tuple(outputs[name].shape),
                 form=format_of({name: outputs[name]}),
                 kind=self.kind,
-                mode="forward",
+                mode=self.mode,
                 floats=None if tangent is None else numpy(tangent),
                 truths=self._truths[name],
                 shade=lambda i: shade(name, i),

@@ -49,10 +49,17 @@ class Probe:
     """The directions in which a map's inputs move, entry by entry in the inputs' order, and what the outputs make of it."""
 
     def __init__(
-        self, map: Map, rows: Sequence[Row], options: Options, kind: str, point: Point, formula: Formula | None
+        self,
+        map: Map,
+        rows: Sequence[Row],
+        options: Options,
+        kind: str,
+        point: Point,
+        formula: Formula | None,
+        mode: str = "reverse",
     ) -> None:
         self.map, self.rows, self.options, self.kind, self.point = map, rows, options, kind, point
-        self.runs = Runs(map, formula, options.checkpoint)
+        self.mode, self.runs = mode, Runs(map, formula, options.checkpoint, mode)
         self.form = format_of(map.inputs)
         self.spans: dict[str, slice] = {}
         self.count = 0
