@@ -222,7 +222,9 @@ def check_model(
     cotangent: Any = None,
     train: bool = False,
     seed: int | None = None,
+    mode: str | Sequence[str] | None = None,
     dtype: str | Sequence[str] | None = None,
+    device: str = "cpu",
     rtol: float | None = None,
     atol: float | None = None,
     ulps: float | None = None,
@@ -244,7 +246,9 @@ def check_model(
     cotangent   random, ones, or numbers of the output's shape: the combination of outputs that is differentiated
     train       training mode instead of evaluation: dropout with one mask, batch statistics (False)
     seed        of weights, input and masks: torch.manual_seed (0)
+    mode        reverse, forward (along seeded numbers for everything that is differentiated by); several, or "all"
     dtype       float64 for a text, else that of the module's parameters; several
+    device      torch's name of the device ("cpu"); what is drawn doesn't depend on it
 
     The other options are those of every check. The module itself doesn't change.
     """
@@ -264,6 +268,8 @@ def check_model(
         seed=0 if seed is None else seed,
         dtypes=_formats(dtype or ("float64" if isinstance(model, str) else ())),
         limits=_limits(rtol, atol, ulps),
+        device=device,
+        modes=_choices(mode or "reverse", tuple(OF_TENSORS), "mode"),
     )
     _limit("timeout", timeout)
     from gradcheck_cli.networks.model import report

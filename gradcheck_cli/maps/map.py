@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,7 +27,7 @@ class Map:
     """A function of named tensors, the same at every call.
 
     `inputs`: detached floating-point tensors, what is differentiated by; `call` takes leaves by these names and returns the
-    outputs by name. `seed`: torch's generator is seeded so before every call, and restored afterwards. `nested`: the call
+    outputs by name. `seed`: torch's generators are seeded so before every call, and restored afterwards. `nested`: the call
     itself runs forward mode, which only `torch.func` nests.
     """
 
@@ -79,14 +79,29 @@ def check_device(name: str) -> None:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """torch's generator (of the CPU) starts from `seed` inside the block and is left as it was."""
-    generator = torch.default_generator
-    state = generator.get_state()
-    generator.manual_seed(seed)
+    """torch's generators start from `seed` inside the block and are left as they were."""
+    before = states()
+    for generator in _generators():
+        generator.manual_seed(seed)
     try:
         yield
     finally:
+        restore(before)
+
+
+def states() -> list[Tensor]:
+    """What torch's generators will draw next: that of the CPU, and those of CUDA devices where CUDA is in use."""
+    return [generator.get_state() for generator in _generators()]
+
+
+def restore(before: Sequence[Tensor]) -> None:
+    """Let them draw the same again."""
+    for generator, state in zip(_generators(), before, strict=False):
         generator.set_state(state)
+
+
+def _generators() -> list[torch.Generator]:
+    return [torch.default_generator, *(torch.cuda.default_generators if torch.cuda.is_initialized() else ())]
 
 
 @dataclass(frozen=True)
