@@ -189,7 +189,7 @@ def check_function(
     order       2: the derivative of the gradient too
     verbose     every output entry by itself too, where they are few
     sample      number of seeded points (3 where none is given)
-    mode        reverse, forward; several, or "all"
+    mode        reverse (the backward), forward (dual numbers), func (torch.func); several, or "all"
     dtype       float64, or that of given tensors
 
     The other options are those of every check.
@@ -246,7 +246,8 @@ def check_model(
     cotangent   random, ones, or numbers of the output's shape: the combination of outputs that is differentiated
     train       training mode instead of evaluation: dropout with one mask, batch statistics (False)
     seed        of weights, input and masks: torch.manual_seed (0)
-    mode        reverse, forward (along seeded numbers for everything that is differentiated by); several, or "all"
+    mode        reverse (the backward), forward (dual numbers, along seeded numbers for everything that is differentiated by),
+                func (torch.func); several, or "all"
     dtype       float64 for a text, else that of the module's parameters; several
     device      torch's name of the device ("cpu"); what is drawn doesn't depend on it
 
