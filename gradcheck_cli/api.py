@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.formulas.problem import MAX_ORDER, MODES, Problem
+from gradcheck_cli.formulas.problem import MAX_ORDER, Problem
 from gradcheck_cli.formulas.tasks import MAX_DERIVATIVES, Asked, Entries, Wrt, claims_of, every, listed, task_of, with_labels
 from gradcheck_cli.language.chain import Chain, link
 from gradcheck_cli.language.functions import NAMES
 from gradcheck_cli.language.points import parse_points, split
+from gradcheck_cli.maps.modes import MODES, OF_TENSORS
 from gradcheck_cli.verdict.limits import Limits
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def check_function(
     order       2: the derivative of the gradient too
     verbose     every output entry by itself too, where they are few
     sample      number of seeded points (3 where none is given)
-    mode        reverse, forward; several, or "all"
+    mode        reverse (the backward), forward (dual numbers), func (torch.func); several, or "all"
     dtype       float64, or that of given tensors
 
     The other options are those of every check.
@@ -196,7 +197,7 @@ def check_function(
     from gradcheck_cli.callables.loading import load, target
 
     loaded = load(function) if isinstance(function, str) else function
-    modes, formats = _choices(mode or "reverse", ("reverse", "forward"), "mode"), _formats(dtype or ())
+    modes, formats = _choices(mode or "reverse", tuple(OF_TENSORS), "mode"), _formats(dtype or ())
     limits = _limits(rtol, atol, ulps)
     _limit("timeout", timeout)
     from gradcheck_cli.callables.function import Question as Asked
@@ -221,7 +222,9 @@ def check_model(
     cotangent: Any = None,
     train: bool = False,
     seed: int | None = None,
+    mode: str | Sequence[str] | None = None,
     dtype: str | Sequence[str] | None = None,
+    device: str = "cpu",
     rtol: float | None = None,
     atol: float | None = None,
     ulps: float | None = None,
@@ -243,7 +246,10 @@ def check_model(
     cotangent   random, ones, or numbers of the output's shape: the combination of outputs that is differentiated
     train       training mode instead of evaluation: dropout with one mask, batch statistics (False)
     seed        of weights, input and masks: torch.manual_seed (0)
+    mode        reverse (the backward), forward (dual numbers, along seeded numbers for everything that is differentiated by),
+                func (torch.func); several, or "all"
     dtype       float64 for a text, else that of the module's parameters; several
+    device      torch's name of the device ("cpu"); what is drawn doesn't depend on it
 
     The other options are those of every check. The module itself doesn't change.
     """
@@ -263,6 +269,8 @@ def check_model(
         seed=0 if seed is None else seed,
         dtypes=_formats(dtype or ("float64" if isinstance(model, str) else ())),
         limits=_limits(rtol, atol, ulps),
+        device=device,
+        modes=_choices(mode or "reverse", tuple(OF_TENSORS), "mode"),
     )
     _limit("timeout", timeout)
     from gradcheck_cli.networks.model import report
@@ -317,7 +325,7 @@ def _run(
         points=points,
         local=local,
         formats=formats,
-        modes=_choices(mode or default_mode, MODES, "mode"),
+        modes=_choices(mode or default_mode, tuple(MODES), "mode"),
         device=device,
         claims=() if claim is None else claims_of(claim, tasks, asked),
         limits=_limits(rtol, atol, ulps),

@@ -37,6 +37,17 @@ class UndecidedWarning(UserWarning):
     """What can't be certified was checked by torch's own gradcheck instead."""
 
 
+def first_line(problem: BaseException) -> str:
+    """The first line of what an exception says; its type where it says nothing."""
+    lines = str(problem).strip().splitlines()
+    return lines[0] if lines else type(problem).__name__
+
+
+def words(problem: BaseException) -> str:
+    """An error of torch, or of the user's code, in one sentence of at most 200 characters."""
+    return first_line(problem).split(". ")[0][:200] or type(problem).__name__
+
+
 def quote(text: str, position: int | None) -> tuple[str, str]:
     """The line of `text` that holds `position`, cut to a window, and the line with the caret (empty without position)."""
     if position is None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradcheck_cli.errors import GradcheckToolError, InputError, VerdictError, quote
+from gradcheck_cli.errors import GradcheckToolError, InputError, VerdictError, first_line, quote, words
 
 WINDOW = 72
 
@@ -66,3 +66,20 @@ def test_one_tree() -> None:
     assert issubclass(VerdictError, GradcheckToolError)
     assert issubclass(VerdictError, AssertionError)
     assert not issubclass(InputError, AssertionError)
+
+
+@pytest.mark.parametrize(
+    ("problem", "line", "said"),
+    [
+        (RuntimeError("one. Two.\nthree"), "one. Two.", "one"),
+        (RuntimeError("\n  one  \n"), "one", "one"),
+        (RuntimeError(), "RuntimeError", "RuntimeError"),
+        (ValueError(" \n "), "ValueError", "ValueError"),
+        (NotImplementedError(". two"), ". two", "NotImplementedError"),
+        (RuntimeError("x" * 300), "x" * 300, "x" * 200),
+    ],
+)
+def test_words(problem: Exception, line: str, said: str) -> None:
+    """An exception in one line, and in one sentence; never empty: where it says nothing its type speaks."""
+    assert first_line(problem) == line
+    assert words(problem) == said

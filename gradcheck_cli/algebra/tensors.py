@@ -19,7 +19,7 @@ from torch.autograd import forward_ad
 
 from gradcheck_cli.algebra.balls import PLAIN
 from gradcheck_cli.algebra.program import Program
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, first_line
 from gradcheck_cli.language.functions import ARRAY_KINDS, TABLE, Function
 from gradcheck_cli.language.parser import composition
 from gradcheck_cli.language.settings import as_index
@@ -121,7 +121,7 @@ class TensorAlgebra:
             # else it refuses, such as a derivative in forward mode, is part of the answer.
             if isinstance(problem, RuntimeError) and "not implemented for '" not in str(problem):
                 raise
-            raise InputError(f"{row.name}: {str(problem).splitlines()[0]}") from None
+            raise InputError(f"{row.name}: {first_line(problem)}") from None
         result: torch.Tensor = found[0] if isinstance(found, tuple) else found  # max and min with dim: the values
         if (
             isinstance(result, torch.Tensor)

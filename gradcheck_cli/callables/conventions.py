@@ -17,8 +17,9 @@ from flint import arb
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gradcheck_cli.errors import words
 from gradcheck_cli.language.spaces import entry_names
-from gradcheck_cli.maps.map import Map, Row, Tensors, pull, words
+from gradcheck_cli.maps.map import Map, Row, Tensors, pull
 from gradcheck_cli.maps.runs import format_of, numpy
 from gradcheck_cli.verdict.column import Column, Label, OfTensor, Point
 from gradcheck_cli.verdict.verdicts import Cause, Verdict

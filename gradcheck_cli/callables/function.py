@@ -15,24 +15,14 @@ from gradcheck_cli.callables.conventions import batching, has_forward_rule, obse
 from gradcheck_cli.callables.explain import explain, upstream
 from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
 from gradcheck_cli.callables.loading import Target
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.language.arrays import entries, variables_of
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import Node, Variable, walk
 from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
-from gradcheck_cli.maps.map import (
-    Map,
-    Row,
-    Tensors,
-    direction_of,
-    every_row,
-    random_row,
-    second,
-    second_forward,
-    size,
-    words,
-)
+from gradcheck_cli.maps.map import Map, Row, Tensors, check_device, direction_of, every_row, random_row, size
+from gradcheck_cli.maps.modes import OF_TENSORS, Mode, resolved
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.runs import Cells, Formula
 from gradcheck_cli.verdict.column import Column, OfTensor
@@ -93,6 +83,7 @@ def cases(question: Question) -> list[Case]:
 
 def report(question: Question, *, strict: bool = False, timeout: float = 600.0, progress: Progress | None = None) -> Report:
     """Check the function at every point. InputError where it can't be run, or has nothing to differentiate."""
+    check_device(question.device)
     problem = {"stages": [], "dtype": list(question.dtypes), "modes": list(question.modes), "seed": None}
 
     def work(recorder: Recorder) -> None:
@@ -145,24 +136,34 @@ class _Check:
         if self.case.formula is not None:
             self.recorder.add(check_values(self.map, self.case.formula, self.options, self.point))
         seen = observe(self.map, row, self.point)
-        if "reverse" in self.question.modes and seen.repeatable:
-            self.reverse(self.map, rows, self.case.formula)
+        asked = [mode for mode in OF_TENSORS.values() if mode.name in self.question.modes]
+        pulled = [mode for mode in asked if mode.backwards and seen.repeatable]
+        pushed = [mode for mode in asked if not mode.backwards]
+        if not pushed and has_forward_rule(self.map):
+            pushed = [mode for mode in OF_TENSORS.values() if not mode.backwards]
+        for mode in pulled:
+            self.backwards(self.map, rows, mode, self.case.formula)
+        if pulled:
             self.recorder.add(batching(self.map, row, self.point))
-        if "forward" in self.question.modes or has_forward_rule(self.map):
-            self.take(check_map(self.map, [], self.options, mode="forward", formula=self.case.formula, point=self.point))
+        for mode in pushed:
+            self.forwards(self.map, self.options, mode, self.case.formula)
         if self.question.order == 2 and seen.repeatable:
-            if "reverse" in self.question.modes:
-                self.second(row)
-            if "forward" in self.question.modes:
-                self.second_forward()
+            for mode in asked:
+                if mode.backwards:
+                    self.second_backwards(row, mode)
+                else:
+                    self.second_forwards(mode)
         self.recorder.add(seen.columns)
         self.recorder.note(*seen.notes)
         return self.opaque
 
-    def reverse(self, map: Map, rows: Sequence[Row], formula: Formula | None) -> list[Column]:
-        found = self.take(check_map(map, rows, self.options, formula=formula, point=self.point))
+    def backwards(self, map: Map, rows: Sequence[Row], mode: Mode, formula: Formula | None = None) -> list[Column]:
+        found = self.take(check_map(map, rows, self.options, mode=mode.name, formula=formula, point=self.point))
         explain(map, rows, found, formula)
         return found
+
+    def forwards(self, map: Map, options: Options, mode: Mode, formula: Formula | None = None) -> None:
+        self.take(check_map(map, [], options, mode=mode.name, formula=formula, point=self.point))
 
     def take(self, found: Found) -> list[Column]:
         self.recorder.add(found.columns)
@@ -170,10 +171,10 @@ class _Check:
         self.recorder.note(*unseen(found.sensitivity))
         return found.columns
 
-    def second(self, row: Row) -> None:
+    def second_backwards(self, row: Row, mode: Mode) -> None:
         """The derivative of the gradient, by the inputs and by the upstream gradient."""
         why = second_order(self.map)
-        double = second(self.map, row)
+        double: Map = resolved(mode.second)(self.map, row)
         try:
             outputs = double(double.leaves())
         except RuntimeError as refusal:
@@ -182,22 +183,22 @@ class _Check:
         if not outputs:
             return
         self.recorder.note(f"g: the gradient of {row.name} (by {', '.join(self.map.inputs)}), w: seeded numbers")
-        columns = self.reverse(double, [Row("<w,g>", random_row(outputs, self.question.seed + 1).cotangents)], None)
+        columns = self.backwards(double, [Row("<w,g>", random_row(outputs, self.question.seed + 1).cotangents)], mode)
         for column in columns:
             for index, detail in column.details.items():
                 if detail.cause in (Cause.FORMULA, Cause.NO_GRADIENT) and why:
                     column.details[index].text = "; ".join([*why, *([detail.text] if detail.text else [])])
 
-    def second_forward(self) -> None:
-        """Forward mode of forward mode."""
-        twice = second_forward(self.map, direction_of(self.map.inputs, self.question.seed))
+    def second_forwards(self, mode: Mode) -> None:
+        """The derivative along a direction of the one along another."""
+        twice: Map = resolved(mode.second)(self.map, direction_of(self.map.inputs, self.question.seed))
         try:
             twice(twice.leaves())
         except Exception as refusal:  # what torch.func can't do with the function
-            self.recorder.add([_refused("forward over forward", words(refusal), self.point)])
+            self.recorder.add([_refused(f"{mode.name} over {mode.name}", words(refusal), self.point)])
             return
         options = replace(self.options, seed=self.options.seed + 1)  # another direction
-        self.take(check_map(twice, [], options, mode="forward", point=self.point))
+        self.forwards(twice, options, mode)
 
 
 def _refused(quantity: str, text: str, point: Mapping[str, Any]) -> Column:

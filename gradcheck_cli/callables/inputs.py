@@ -15,11 +15,10 @@ from torch import Tensor
 
 from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.callables.loading import REQUIRED, Target
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.points import parse_points
 from gradcheck_cli.language.spaces import PointSpec, entry_names
-from gradcheck_cli.maps.map import words
 
 SAMPLES = 3
 """Points that are drawn where none is given."""

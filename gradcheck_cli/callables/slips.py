@@ -64,7 +64,7 @@ def _trial(map: Map, formula: Formula | None, seed: int) -> Trial | None:
     draw = np.random.default_rng(seed)
     inputs = {}
     for name, x in map.inputs.items():
-        factors = torch.tensor(draw.uniform(0.9, 1.1, tuple(x.shape)), dtype=torch.float64)
+        factors = torch.tensor(draw.uniform(0.9, 1.1, tuple(x.shape)), dtype=torch.float64, device=x.device)
         inputs[name] = torch.where(x == 0, factors / 8, x * factors)
     near = Map(inputs, map.call, map.seed)
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gradcheck_cli.cli.options import check
+from gradcheck_cli.cli.options import OF_TENSORS_HELP, check
 
 if TYPE_CHECKING:
     from gradcheck_cli.verdict.report import Report
@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
         sample: Annotated[int | None, typer.Option(metavar="N", help="Check N seeded points. [3 without --at]")] = None,
         mode: Annotated[
             list[str] | None,
-            typer.Option(metavar="MODE", help="reverse (the backward), forward (dual numbers), or all. [reverse]"),
+            typer.Option(metavar="MODE", help=OF_TENSORS_HELP),
         ] = None,
         **options: Any,
     ) -> Report:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gradcheck_cli.cli.options import check
+from gradcheck_cli.cli.options import OF_TENSORS_HELP, check
 
 if TYPE_CHECKING:
     from gradcheck_cli.verdict.report import Report
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
         'model "Residual(Linear(4, 4) | GELU()) | Linear(4, 3)" --loss "mean(y**2)" --wrt parameters',
         'model "Conv2d(1, 4, 3) | BatchNorm2d(4) | ReLU" --input 2,1,8,8 --train --dtype float32',
         "model net.py:build --input 1,28,28 --seed 3",
-        without=("shape", "sample", "domain", "mode", "device", "claim"),
+        without=("shape", "sample", "domain", "claim"),
     )
     def model(
         network: Annotated[
@@ -72,6 +72,7 @@ def register(app: typer.Typer) -> None:
         seed: Annotated[
             int | None, typer.Option(metavar="N", help="Seed of weights, input and masks: torch.manual_seed. [0]")
         ] = None,
+        mode: Annotated[list[str] | None, typer.Option(metavar="MODE", help=OF_TENSORS_HELP)] = None,
         **options: Any,
     ) -> Report:
         """
@@ -80,11 +81,12 @@ def register(app: typer.Typer) -> None:
         One row a layer shows the worst entry of what it does in its place: the derivatives of the output by what it returned
         and by its parameters, and of what it returned by the input. Another one shows that of its own derivative, at the
         numbers that it received; the first layer whose own derivative is wrong is named. With --layer or --neuron: the
-        Jacobian of these outputs, entry by entry.
+        Jacobian of these outputs, entry by entry. With --mode forward, the same along seeded numbers for all inputs and
+        parameters.
         """
         from gradcheck_cli.api import check_model
 
         return check_model(
             network, input=input, at=at, layer=layer, neuron=neuron, wrt=wrt, loss=loss, cotangent=cotangent, train=train,
-            seed=seed, **options,
+            seed=seed, mode=mode, **options,
         )  # fmt: skip

@@ -20,6 +20,7 @@ import typer
 
 from gradcheck_cli.cli.progress import progress
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.maps.modes import MODES, OF_TENSORS
 from gradcheck_cli.output import FORMATS, renderer
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ Format = Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help
 Output = Annotated[
     str, typer.Option("--output", "-o", metavar="FILE", help="Write the result to FILE, in one piece; - is stdout.")
 ]
+
+OF_TENSORS_HELP = f"{', '.join(f'{mode.name} ({mode.of_tensors})' for mode in OF_TENSORS.values())}, or all. [reverse]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def shared(
         list[str] | None,
         typer.Option(
             metavar="MODE",
-            help="reverse (hooks and backward), grad (autograd.grad), forward (dual numbers), func (torch.func); "
+            help=f"{', '.join(f'{mode.name} ({mode.help})' for mode in MODES.values())}; "
             "several with commas, or all. [reverse for chain, grad otherwise]",
         ),
     ] = None,

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-import torch
-
-from gradcheck_cli.errors import InputError
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.formulas.claims import check_claim
 from gradcheck_cli.formulas.computation import FORMULAS, Computation, Run
 from gradcheck_cli.formulas.problem import Problem, Task
 from gradcheck_cli.formulas.stages import blame, own_derivatives, own_entries, strays
 from gradcheck_cli.formulas.torch_chain import TorchChain
+from gradcheck_cli.maps.map import check_device
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.work import Progress, Recorder, record
@@ -26,10 +24,7 @@ def check_problem(problem: Problem, progress: Progress | None = None) -> Report:
 
     After `problem.timeout` seconds what isn't finished is undecided, and the report says so.
     """
-    try:
-        torch.empty(0, device=problem.device)
-    except (RuntimeError, AssertionError) as refusal:
-        raise InputError(f"torch can't use the device {problem.device!r}: {str(refusal).splitlines()[0]}") from None
+    check_device(problem.device)
     recorder = Recorder()
     work = _Work(problem, recorder)
     return record(

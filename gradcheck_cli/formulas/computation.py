@@ -26,6 +26,7 @@ from gradcheck_cli.formulas.lowering import refine
 from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.spaces import Shape
+from gradcheck_cli.maps.modes import MODES
 from gradcheck_cli.verdict.column import AtPoints, Column, Detail
 from gradcheck_cli.verdict.entries import OF_FORMULAS, Entries, Evidence
 from gradcheck_cli.verdict.judge import QUICK, distance, judge
@@ -197,7 +198,7 @@ class _Part:
                     waiting.setdefault(index, []).append(k)
         if self.run.callables and len(self.whole.typed.stages) == 1:
             self._probe_value()
-            if self.run.mode != "forward":
+            if MODES[self.run.mode].backwards:
                 self._probe_upstream()
         indices = sorted(waiting)
         for start in range(0, len(indices), SHADOW_CHUNK):

@@ -1,30 +1,31 @@
-"""A chain through torch, and its derivatives in each of torch's ways: hooks, autograd.grad, dual numbers, torch.func.
+"""A chain through torch, a map with taps: every mode of `maps.modes` differentiates it.
 
-Every way returns one tensor a derivative, or None where torch has none. Nothing is judged here. Where all is scalar, points are
-entries of one batch: all operations work entry by entry, so the cotangent of ones gives each point its own derivative. A chain
-on arrays goes through torch a point at a time; its derivatives are of one entry of the output by entries of inputs and stages,
-so cotangents and tangents are 1 there and 0 elsewhere, and no index gets into the graph.
+A derivative is one tensor, or None where torch has none. Nothing is judged here. Where all is scalar, points are entries of one
+batch: all operations work entry by entry, so the cotangent of ones gives each point its own derivative. A chain on arrays goes
+through torch a point at a time; its derivatives are of one entry of the output by entries of inputs and stages, so cotangents
+and tangents are 1 there and 0 elsewhere, and no index gets into the graph.
 """
 
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch.autograd import forward_ad
 
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.tensors import TensorAlgebra, fold
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import variables
+from gradcheck_cli.maps.autograd import Backwards, Entry, Forwards, Nested, Place, Seen, pick, requiring, unchanged
+from gradcheck_cli.maps.modes import MODES, resolved
 
 Tensor = torch.Tensor
 Wrt = tuple[str, ...]
@@ -40,10 +41,6 @@ class Outcome:
     gradients: dict[Wrt, Tensor | None] = field(default_factory=dict)
     refusals: dict[Wrt, str] = field(default_factory=dict)
     cut: tuple[str, ...] = ()
-
-
-Place = tuple[int, ...] | None
-"""Which entry of a tensor; None: every one, for each is a point of its own."""
 
 
 @dataclass
@@ -73,7 +70,6 @@ class TorchChain:
         self.chain, self.shapes = chain, shapes
         self.algebra = TensorAlgebra(dtype, device, callables)
         self.mark: Mark = lambda stage: None
-        self._cotangent = 1.0
         names = (*chain.inputs, *(stage.name for stage in chain.stages))
         self._places: dict[str, tuple[str, Place]] = {
             entry: (name, place)
@@ -123,11 +119,9 @@ class TorchChain:
     def entry(self, tensors: Mapping[str, Tensor], name: str) -> Tensor:
         """The entry `name` of the values of inputs and stages: a number, or one for each point of the batch."""
         base, place = self._places[name]
-        return _pick(tensors[base], place)
+        return pick(tensors[base], place)
 
-    def forward(
-        self, values: dict[str, Tensor], seen: Callable[[str, Tensor], Tensor] = lambda name, value: value
-    ) -> dict[str, Tensor]:
+    def forward(self, values: dict[str, Tensor], seen: Seen = unchanged) -> dict[str, Tensor]:
         """Run every stage; `seen` may replace a stage's value (to register a hook, to add a tangent)."""
         like = next(iter(values.values()))
         for stage, program, varying in self._steps:
@@ -139,6 +133,17 @@ class TorchChain:
                 value = value.view_as(value)  # a stage that returns its input has a gradient of its own
             values[stage.name] = seen(stage.name, value)
         return values
+
+    def results(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The output's value among those of all inputs and stages."""
+        return {self.chain.output: values[self.chain.output]}
+
+    def zero(self, place: str, inputs: Mapping[str, Tensor]) -> Tensor | None:
+        """What can be added to a stage's value and changes nothing; None for the output."""
+        like = next(iter(inputs.values()))
+        if place == self.chain.output:
+            return None
+        return torch.zeros_like(like) if self.shapes is None else like.new_zeros(self.shapes[place])
 
     def strays(self, mode: str, inputs: Mapping[str, Tensor], inside: Set[str]) -> tuple[list[str], int]:
         """The entries of inputs and stages, other than `inside`, by which torch's derivative of the output is not 0; and how
@@ -154,52 +159,78 @@ class TorchChain:
     ) -> Outcome:
         """The derivatives of the output, in `mode`, at `inputs` (detached tensors).
 
-        `cotangent` multiplies first derivatives of the modes that run backwards (reverse, grad, func).
+        `cotangent` multiplies first derivatives of the modes that run backwards.
         """
         self.algebra.cut.clear()
-        self._cotangent = cotangent
         first = [wrt for wrt in derivatives if len(wrt) == 1]
         higher = [wrt for wrt in derivatives if len(wrt) > 1]
-        outcome = Outcome()
+        outcome, row = Outcome(), MODES[mode]
         if first or not higher:
-            run = {"reverse": self._reverse, "grad": self._grad, "forward": self._forward, "func": self._func}[mode]
             try:
-                run(inputs, first, outcome)
+                if row.backwards:
+                    self._pull(resolved(row.first), inputs, first, cotangent, outcome)
+                else:
+                    self._push(resolved(row.first), inputs, first, outcome)
             except RuntimeError as refusal:  # on the way forward already: an argument has no derivative
                 outcome.gradients.update({wrt: None for wrt in first})
-                outcome.refusals.update({wrt: _words(refusal) for wrt in first})
-                outcome.values = self._values(inputs)
+                outcome.refusals.update({wrt: words(refusal) for wrt in first})
+        if not outcome.values:
+            outcome.values = self._values(inputs)
+        nested: Nested = resolved(row.nested)
         for wrt in higher:
-            nested = {
-                "reverse": self._nested_backward,
-                "grad": self._nested_grad,
-                "forward": self._nested_func,
-                "func": self._nested_func,
-            }[mode]
-            if not outcome.values:
-                outcome.values = self._values(inputs)
+            by = [self._places[name] for name in wrt]
             try:
-                outcome.gradients[wrt] = nested(inputs, wrt, mode)
-            except (RuntimeError, NotImplementedError) as refusal:
+                outcome.gradients[wrt] = nested(Entry(self._value, inputs, self._places[self.output][1], by, self._unit))
+            except Exception as refusal:  # whatever a user's backward raises
                 outcome.gradients[wrt] = None
-                outcome.refusals[wrt] = _words(refusal)
+                outcome.refusals[wrt] = words(refusal)
         itself = (self.output,)
         if itself in derivatives and outcome.gradients[itself] is None:
             # Whatever torch refuses further back.
-            outcome.gradients[itself] = self._ones(self.entry(outcome.values, self.output))
+            outcome.gradients[itself] = self._unit(self.entry(outcome.values, self.output), None, cotangent)
             outcome.refusals.pop(itself, None)
         outcome.cut = tuple(self.algebra.cut)
         return outcome
+
+    def _pull(
+        self, run: Backwards, inputs: Mapping[str, Tensor], derivatives: Sequence[Wrt], cotangent: float, outcome: Outcome
+    ) -> None:
+        """First derivatives backwards, all at once."""
+        found = run(self, requiring(inputs), list(dict.fromkeys(self._places[wrt[0]][0] for wrt in derivatives)))
+        outcome.values = {n: v.detach() for n, v in found.values.items()}
+        name, at = self._places[self.output]
+        pulled = found.pull({name: self._unit(found.values[name], at, cotangent)})
+        for wrt in derivatives:
+            name, place = self._places[wrt[0]]
+            gradient = pulled.gradients[name]
+            outcome.gradients[wrt] = None if gradient is None else pick(gradient, place)
+            if pulled.refusal:
+                outcome.refusals[wrt] = pulled.refusal
+
+    def _push(self, run: Forwards, inputs: Mapping[str, Tensor], derivatives: Sequence[Wrt], outcome: Outcome) -> None:
+        """First derivatives forwards: one pass for each, the tangent 1 on the name that is differentiated by."""
+        output, at = self._places[self.output]
+        for wrt in derivatives:
+            name, place = self._places[wrt[0]]
+            primals = {n: x.detach() for n, x in inputs.items()}
+            pushed = run(self, primals, {name: partial(self._unit, place=place)})
+            if pushed.refusal:
+                outcome.gradients[wrt] = None
+                outcome.refusals[wrt] = pushed.refusal
+                continue
+            tangent = pushed.tangents[output]
+            outcome.gradients[wrt] = pick(torch.zeros_like(pushed.values[output]) if tangent is None else tangent, at)
+            outcome.values = outcome.values or {n: v.detach() for n, v in pushed.values.items()}
+
+    def _value(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        return self.forward(dict(inputs))[self.chain.output]
 
     def _values(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The values without any derivative; InputError where torch can't compute even them."""
         try:
             return self.forward({name: value.detach() for name, value in inputs.items()})
         except RuntimeError as refusal:
-            raise InputError(f"torch refuses: {_words(refusal)}") from None
-
-    def _ones(self, like: Tensor) -> Tensor:
-        return torch.ones_like(like) if self._cotangent == 1.0 else torch.full_like(like, self._cotangent)
+            raise InputError(f"torch refuses: {words(refusal)}") from None
 
     def _unit(self, like: Tensor, place: Place, scale: float = 1.0) -> Tensor:
         """A cotangent or tangent: `scale` at the place, 0 elsewhere."""
@@ -212,199 +243,6 @@ class TorchChain:
             self._units[key] = self._tensor(array)
         return self._units[key]
 
-    def _seed(self, output: Tensor) -> Tensor:
-        """The cotangent of the output."""
-        return self._unit(output, self._places[self.output][1], self._cotangent)
-
-    # -- first derivatives ------------------------------------------------------------------------------------------
-
-    def _leaves(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: value.detach().requires_grad_() for name, value in inputs.items()}
-
-    def _reverse(self, inputs: Mapping[str, Tensor], derivatives: Sequence[Wrt], outcome: Outcome) -> None:
-        """backward(), with a hook on every stage."""
-        leaves = self._leaves(inputs)
-        caught: dict[str, Tensor] = {}
-
-        def hooked(name: str, value: Tensor) -> Tensor:
-            if value.requires_grad:
-
-                def hook(gradient: Tensor) -> None:
-                    caught[name] = gradient
-                    self.mark(name)
-
-                value.register_hook(hook)
-            return value
-
-        values = self.forward(dict(leaves), hooked)
-        outcome.values = {n: v.detach() for n, v in values.items()}
-        output = values[self.chain.output]
-        refusal = _cut(output)
-        if refusal is None:
-            try:
-                # Without dimensions as a user would: torch needs no cotangent then.
-                output.backward(None if output.ndim == 0 and self._cotangent == 1.0 else self._seed(output))
-            except (RuntimeError, NotImplementedError) as problem:
-                refusal = _words(problem)
-        for wrt in derivatives:
-            name, place = self._places[wrt[0]]
-            found = leaves[name].grad if name in leaves else caught.get(name)
-            outcome.gradients[wrt] = None if refusal or found is None else _pick(found, place)
-            if refusal:
-                outcome.refusals[wrt] = refusal
-
-    def _grad(self, inputs: Mapping[str, Tensor], derivatives: Sequence[Wrt], outcome: Outcome) -> None:
-        """torch.autograd.grad of the output by inputs and stages at once."""
-        leaves = self._leaves(inputs)
-        values = self.forward(dict(leaves))
-        outcome.values = {n: v.detach() for n, v in values.items()}
-        output = values[self.chain.output]
-        bases = dict.fromkeys(self._places[wrt[0]][0] for wrt in derivatives)
-        targets = [name for name in bases if values[name].requires_grad]
-        found: dict[str, Tensor | None] = {}
-        refusal = _cut(output)
-        if refusal is None and targets:
-            try:
-                by = torch.autograd.grad(output, [values[n] for n in targets], self._seed(output), allow_unused=True)
-                found = dict(zip(targets, by, strict=True))
-            except (RuntimeError, NotImplementedError) as problem:
-                refusal = _words(problem)
-        for wrt in derivatives:
-            name, place = self._places[wrt[0]]
-            gradient = found.get(name)
-            outcome.gradients[wrt] = None if gradient is None else _pick(gradient, place)
-        if refusal:
-            outcome.refusals.update({wrt: refusal for wrt in derivatives})
-
-    def _forward(self, inputs: Mapping[str, Tensor], derivatives: Sequence[Wrt], outcome: Outcome) -> None:
-        """Dual numbers: one pass for each derivative, the tangent 1 on the name that is differentiated by."""
-        for wrt in derivatives:
-            name, place = self._places[wrt[0]]
-
-            def seeded(stage: str, value: Tensor, name: str = name, place: Place = place) -> Tensor:
-                if stage != name:
-                    return value
-                primal = forward_ad.unpack_dual(value).primal
-                dual: Tensor = forward_ad.make_dual(primal, self._unit(primal, place))
-                return dual
-
-            with forward_ad.dual_level():
-                try:
-                    values = self.forward({n: seeded(n, v.detach()) for n, v in inputs.items()}, seeded)
-                    primal, tangent = forward_ad.unpack_dual(values[self.chain.output])
-                    tangent = torch.zeros_like(primal) if tangent is None else tangent
-                    outcome.gradients[wrt] = _pick(tangent, self._places[self.output][1])
-                    if not outcome.values:
-                        outcome.values = {n: forward_ad.unpack_dual(v).primal.detach() for n, v in values.items()}
-                except (RuntimeError, NotImplementedError) as problem:
-                    outcome.gradients[wrt] = None
-                    outcome.refusals[wrt] = _words(problem)
-        if not outcome.values:
-            outcome.values = self._values(inputs)
-
-    def _func(self, inputs: Mapping[str, Tensor], derivatives: Sequence[Wrt], outcome: Outcome) -> None:
-        """torch.func.vjp of the output; a stage is differentiated by a zero that is added to it."""
-        bases = {self._places[wrt[0]][0] for wrt in derivatives}
-        like = next(iter(inputs.values()))
-        zeros = {
-            stage.name: torch.zeros_like(like) if self.shapes is None else like.new_zeros(self.shapes[stage.name])
-            for stage in self.chain.stages
-            if stage.name in bases and stage.name != self.chain.output
-        }
-
-        def output(leaves: dict[str, Tensor], offsets: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-            values = self.forward(dict(leaves), lambda n, v: v + offsets[n] if n in offsets else v)
-            return values[self.chain.output], values
-
-        try:
-            result, pullback, values = torch.func.vjp(output, dict(inputs), zeros, has_aux=True)  # type: ignore[misc]
-            by_input, by_stage = pullback(self._seed(result))
-            outcome.values = {n: v.detach() for n, v in values.items()}
-            found = {**by_input, **by_stage, self.chain.output: self._seed(result)}
-            for wrt in derivatives:
-                name, place = self._places[wrt[0]]
-                outcome.gradients[wrt] = _pick(found[name], place)
-        except (RuntimeError, NotImplementedError) as problem:
-            outcome.gradients.update({wrt: None for wrt in derivatives})
-            outcome.refusals.update({wrt: _words(problem) for wrt in derivatives})
-            outcome.values = self._values(inputs)
-
-    # -- higher derivatives -----------------------------------------------------------------------------------------
-
-    def _nested_grad(self, inputs: Mapping[str, Tensor], wrt: Wrt, mode: str) -> Tensor | None:
-        """autograd.grad of autograd.grad, create_graph=True; where the graph ends, the derivative is 0 or missing."""
-        leaves = self._leaves(inputs)
-        result, at = self.forward(dict(leaves))[self.chain.output], self._places[self.output][1]
-        for name, place in map(self._places.__getitem__, wrt):
-            if not result.requires_grad:
-                return None
-            unit = self._unit(result, at)
-            found = torch.autograd.grad(result, leaves[name], unit, create_graph=True, allow_unused=True)[0]
-            if found is None:
-                return None
-            result, at = found, place
-        return _pick(result, at).detach()
-
-    def _nested_backward(self, inputs: Mapping[str, Tensor], wrt: Wrt, mode: str) -> Tensor | None:
-        """backward(create_graph=True) of what backward left in .grad."""
-        leaves = self._leaves(inputs)
-        result, at = self.forward(dict(leaves))[self.chain.output], self._places[self.output][1]
-        for name, place in map(self._places.__getitem__, wrt):
-            if not result.requires_grad:
-                return None
-            leaves[name].grad = None
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of a reference cycle, which the last line of the loop breaks
-                torch.autograd.backward(result, self._unit(result, at), create_graph=True, inputs=[leaves[name]])
-            found = leaves[name].grad
-            leaves[name].grad = None
-            if found is None:
-                return None
-            result, at = found, place
-        return _pick(result, at).detach()
-
-    def _nested_func(self, inputs: Mapping[str, Tensor], wrt: Wrt, mode: str) -> Tensor | None:
-        """torch.func.vjp of vjp (func) or jvp of jvp (forward)."""
-
-        def value(leaves: dict[str, Tensor]) -> Tensor:
-            return self.forward(dict(leaves))[self.chain.output]
-
-        function: Callable[[dict[str, Tensor]], Tensor] = value
-        at = self._places[self.output][1]
-        for name, place in map(self._places.__getitem__, wrt):
-            if mode == "forward":
-                function = self._by_jvp(function, name, place)
-            else:
-                function, at = self._by_vjp(function, name, at), place
-        return _pick(function(dict(inputs)), at).detach()
-
-    def _by_vjp(self, function: Callable[[dict[str, Tensor]], Tensor], name: str, at: Place) -> Callable[..., Tensor]:
-        def derivative(leaves: dict[str, Tensor]) -> Tensor:
-            result, pullback = torch.func.vjp(lambda x: function({**leaves, name: x}), leaves[name])  # type: ignore[misc]
-            gradient: Tensor = pullback(self._unit(result, at))[0]
-            return gradient
-
-        return derivative
-
-    def _by_jvp(self, function: Callable[[dict[str, Tensor]], Tensor], name: str, place: Place) -> Callable[..., Tensor]:
-        def derivative(leaves: dict[str, Tensor]) -> Tensor:
-            x = leaves[name]
-            return torch.func.jvp(lambda x: function({**leaves, name: x}), (x,), (self._unit(x, place),))[1]  # type: ignore[no-any-return]
-
-        return derivative
-
 
 def _entries(name: str, shape: tuple[int, ...]) -> list[tuple[str, Place]]:
     return list(zip(entry_names(name, shape), np.ndindex(shape), strict=True))
-
-
-def _pick(tensor: Tensor, place: Place) -> Tensor:
-    return tensor[place] if place else tensor
-
-
-def _cut(output: Tensor) -> str | None:
-    return None if output.requires_grad else "the output is cut from the graph: it does not require a gradient"
-
-
-def _words(problem: Exception) -> str:
-    return str(problem).strip().splitlines()[0].split(". ")[0][:200]

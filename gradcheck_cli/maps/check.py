@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gradcheck_cli.maps.forward import Forward, Values
 from gradcheck_cli.maps.map import Map, Row
+from gradcheck_cli.maps.modes import MODES
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.reverse import Reverse
 from gradcheck_cli.maps.runs import Formula
@@ -43,13 +44,14 @@ def check_map(
     formula: Formula | None = None,
     point: Point | None = None,
 ) -> Found:
-    """Judge every entry of d<row>/d<input>, for every row and input; in mode "forward", every entry of the outputs' derivative
-    along a seeded direction. One Column for each row and input (for each output), its entries labelled.
+    """Judge every entry of d<row>/d<input>, for every row and input; in a mode that runs forwards, every entry of the outputs'
+    derivative along a seeded direction. One Column for each row and input (for each output), its entries labelled.
 
     `formula` gives the truth instead of the map's own operations. `point`: how the inputs are shown. Raises what the map
     raises.
     """
-    work = (Forward if mode == "forward" else Reverse)(map, rows, options, kind, point or {}, formula)
+    prover = Reverse if MODES[mode].backwards else Forward
+    work = prover(map, rows, options, kind, point or {}, formula, mode)
     columns = work.check()
     return Found(columns, work.sensitivity, tuple(work.runs.opaque))
 

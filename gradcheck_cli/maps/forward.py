@@ -22,14 +22,14 @@ from gradcheck_cli.verdict.truth import Ball, Kind, Truth
 
 
 class Forward(Probe):
-    """Torch's forward mode along a seeded direction."""
+    """The derivative along a seeded direction, in a mode of torch's that runs forwards."""
 
     def check(self) -> list[Column]:
         """The columns of all outputs."""
         direction = direction_of(self.map.inputs, self.options.seed)
-        outputs, tangents, refusal = push(self.map, direction)
+        outputs, tangents, refusal = push(self.map, direction, self.mode)
         self._u = np.concatenate([numpy(direction[name]) for name in self.map.inputs])
-        self._outside = outside(self.map, lambda map: push(map, direction)[1].values(), [direction])
+        self._outside = outside(self.map, lambda map: push(map, direction, self.mode)[1].values(), [direction])
         if self._outside is not None:
             self.runs.opaque[OUTSIDE] = None
         self._truths = self._certified(outputs)
@@ -50,7 +50,7 @@ class Forward(Probe):
                 meant=lambda some: self._meant(name, some),
                 refusal=refusal,
             )
-            blank = self.blank(f"(J u of {name})", "", outputs[name], "forward")
+            blank = self.blank(f"(J u of {name})", "", outputs[name])
             return self.judged(blank, OF_TENSORS, None if tangent is None else numpy(tangent), self._truths[name], known)
 
         return [column(name) for name, y in outputs.items() if y.numel()]
@@ -116,7 +116,7 @@ class Values(Probe):
                 doubted=lambda some, balls: [],  # a value is no derivative: there is nothing to doubt
                 scale=float(np.max(np.abs(found[np.isfinite(found)]), initial=1.0)),
             )
-            return self.judged(self.blank(name, "", outputs[name], "reverse"), OF_VALUES, found, truths, known)
+            return self.judged(self.blank(name, "", outputs[name]), OF_VALUES, found, truths, known)
 
         return [column(name) for name, y in outputs.items() if y.numel()]
 

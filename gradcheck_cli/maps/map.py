@@ -5,18 +5,21 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
+from gradcheck_cli.errors import InputError, first_line
 from gradcheck_cli.language.spaces import subscript
+from gradcheck_cli.maps.autograd import Pulled, Seen, gradients, jvp
+from gradcheck_cli.maps.autograd import Tensors as Tensors
+from gradcheck_cli.maps.modes import MODES, resolved
 from gradcheck_cli.shadow.draws import restored
 
-Tensors = Mapping[str, Tensor]
 Call = Callable[[Tensors], Tensors]
 
 
@@ -39,9 +42,28 @@ class Map:
         with seeded(self.seed, self.inputs.values()):
             return {name: y for name, y in self.call(leaves).items() if y.is_floating_point()}
 
+    def forward(self, values: dict[str, Tensor], seen: Seen) -> dict[str, Tensor]:
+        """The outputs: there is no place between at which anything could be seen."""
+        return self(values)
+
+    def results(self, values: Tensors) -> dict[str, Tensor]:
+        """All of them."""
+        return dict(values)
+
+    def zero(self, place: str, inputs: Tensors) -> Tensor | None:
+        """None: a place is an output."""
+        return None
+
+    def mark(self, place: str) -> None:
+        """Nothing is to be told of an output."""
+
     def at(self, inputs: Tensors) -> Map:
         """The same function at other inputs."""
         return replace(self, inputs=inputs)
+
+    def entry(self, name: str, index: tuple[int, ...]) -> Map:
+        """One entry of an output alone."""
+        return replace(self, call=lambda leaves: {name + subscript(index): self.call(leaves)[name][index]})
 
     def leaves(self) -> dict[str, Tensor]:
         """Fresh copies of the inputs that require a gradient (a call may damage them)."""
@@ -50,6 +72,14 @@ class Map:
 
 def _copy(x: Tensor) -> Tensor:
     return x.detach().clone()
+
+
+def check_device(name: str) -> None:
+    """InputError where torch can't compute on a device, or no number comes back from it (meta)."""
+    try:
+        torch.zeros(1, device=name).tolist()
+    except (RuntimeError, AssertionError) as refusal:
+        raise InputError(f"torch can't use the device {name!r}: {first_line(refusal)}") from None
 
 
 @contextmanager
@@ -97,31 +127,18 @@ def random_row(outputs: Tensors, seed: int) -> Row:
     return Row(f"<v,{','.join(outputs)}>", cotangents)
 
 
-@dataclass
-class Pulled:
-    """What one backward pass returned: a gradient for each input (None: torch gave none), or its refusal."""
+def run(map: Map, leaves: Tensors, mode: str = "reverse") -> tuple[dict[str, Tensor], Callable[[Row], Pulled]]:
+    """The outputs, and what gives the gradients of a row of them by all leaves: in a mode that runs backwards.
 
-    gradients: dict[str, Tensor | None]
-    refusal: str | None = None
+    Raises what the map raises.
+    """
+    found = resolved(MODES[mode].tensors)(map, leaves, list(leaves))
+    return found.values, lambda row: found.pull(row.cotangents)
 
 
 def pull(outputs: Tensors, leaves: Tensors, row: Row, create_graph: bool = False) -> Pulled:
     """The gradients of a row by all leaves; the graph is kept for the next row."""
-    taken = [name for name in row.cotangents if outputs[name].requires_grad]
-    if not taken:
-        return Pulled(dict.fromkeys(leaves), "the output is cut from the graph: it does not require a gradient")
-    try:
-        found = torch.autograd.grad(
-            [outputs[name] for name in taken],
-            list(leaves.values()),
-            [row.cotangents[name] for name in taken],
-            retain_graph=True,
-            create_graph=create_graph,
-            allow_unused=True,
-        )
-    except Exception as refusal:  # whatever a user's backward raises
-        return Pulled(dict.fromkeys(leaves), words(refusal))
-    return Pulled(dict(zip(leaves, found, strict=True)))
+    return gradients(outputs, leaves, row.cotangents, create_graph)
 
 
 def direction_of(inputs: Tensors, seed: int) -> dict[str, Tensor]:
@@ -130,43 +147,60 @@ def direction_of(inputs: Tensors, seed: int) -> dict[str, Tensor]:
 
 
 def push(
-    map: Map, direction: Tensors, seed: Callable[[Tensors], None] = lambda primals: None
+    map: Map, direction: Tensors, mode: str = "forward", seed: Callable[[Tensors], None] = lambda primals: None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor | None], str | None]:
-    """The outputs, the derivative of each along `direction` by forward mode (None: torch gave none), and torch's refusal.
+    """The outputs, the derivative of each along `direction` (None: torch gave none), and torch's refusal: in a mode that runs
+    forwards.
 
     `seed` sees the primals before they run.
     """
     primals = {n: _copy(x) for n, x in map.inputs.items()}
     seed(primals)
-    if map.nested:
-        try:
-            both = torch.func.jvp(map, (primals,), (dict(direction),))
-            return both[0], both[1], None
-        except Exception as refusal:  # torch has no rule for the derivative of a rule
-            outputs = {name: y.detach() for name, y in map(map.leaves()).items()}
-            return outputs, dict.fromkeys(outputs), words(refusal)
-    with forward_ad.dual_level():
-        try:
-            outputs = map({n: forward_ad.make_dual(x, direction[n]) for n, x in primals.items()})
-        except Exception as refusal:  # whatever a user's jvp raises
-            outputs = {name: y.detach() for name, y in map(map.leaves()).items()}
-            return outputs, dict.fromkeys(outputs), words(refusal)
-        pairs = {name: forward_ad.unpack_dual(y) for name, y in outputs.items()}
-        return {n: p.primal for n, p in pairs.items()}, {n: p.tangent for n, p in pairs.items()}, None
+    way = jvp if map.nested else resolved(MODES[mode].tensors)
+    pushed = way(map, primals, {name: partial(_itself, u) for name, u in direction.items()})
+    if pushed.refusal is None:
+        return pushed.values, pushed.tangents, None
+    outputs = {name: y.detach() for name, y in map(map.leaves()).items()}
+    return outputs, dict.fromkeys(outputs), pushed.refusal
+
+
+def _itself(tangent: Tensor, primal: Tensor) -> Tensor:
+    return tangent
 
 
 def second(map: Map, row: Row) -> Map:
     """The gradient of a row as a function of the inputs and of the cotangents: its derivative is the double backward."""
+
+    def derive(inputs: Tensors, cotangents: Tensors) -> Tensors:
+        pulled = gradients(map.call(inputs), inputs, cotangents, create_graph=True)
+        if pulled.refusal:
+            raise RuntimeError(pulled.refusal)
+        return {name: g for name, g in pulled.gradients.items() if g is not None}
+
+    return _gradient(map, row, derive)
+
+
+def second_vjp(map: Map, row: Row) -> Map:
+    """The same by torch.func, which nests."""
+
+    def floats(inputs: Tensors) -> dict[str, Tensor]:
+        return {name: y for name, y in map.call(inputs).items() if y.is_floating_point()}
+
+    def derive(inputs: Tensors, cotangents: Tensors) -> Tensors:
+        outputs, pullback = torch.func.vjp(floats, dict(inputs))  # type: ignore[misc]
+        (found,) = pullback({n: cotangents[n] if n in cotangents else torch.zeros_like(y) for n, y in outputs.items()})
+        return dict(found)
+
+    return _gradient(map, row, derive)
+
+
+def _gradient(map: Map, row: Row, derive: Callable[[Tensors, Tensors], Tensors]) -> Map:
+    """What `derive` makes of inputs and cotangents of a row, as a function of both."""
     cotangents = {f"grad_{name}": v for name, v in row.cotangents.items()}
 
     def call(leaves: Tensors) -> Tensors:
-        inner = {name: leaves[name] for name in map.inputs}
-        outputs = map.call(inner)
-        again = Row(row.name, {name: leaves[f"grad_{name}"] for name in row.cotangents})
-        pulled = pull(outputs, inner, again, create_graph=True)
-        if pulled.refusal:
-            raise RuntimeError(pulled.refusal)
-        return {f"d{row.name}/d{name}": g for name, g in pulled.gradients.items() if g is not None}
+        found = derive({n: leaves[n] for n in map.inputs}, {n: leaves[f"grad_{n}"] for n in row.cotangents})
+        return {f"d{row.name}/d{name}": g for name, g in found.items()}
 
     return Map({**map.inputs, **cotangents}, call, map.seed)
 
@@ -179,12 +213,6 @@ def second_forward(map: Map, direction: Tensors) -> Map:
         return {f"(J u of {name})": t for name, t in tangents.items()}
 
     return replace(map, call=call, nested=True)
-
-
-def words(problem: Exception) -> str:
-    """An error of torch in one line."""
-    lines = str(problem).strip().splitlines() or [type(problem).__name__]
-    return lines[0].split(". ")[0][:200]
 
 
 def size(tensors: Tensors) -> int:

@@ -75,10 +75,17 @@ class Probe:
     """The directions in which a map's inputs move, entry by entry in the inputs' order, and what the outputs make of it."""
 
     def __init__(
-        self, map: Map, rows: Sequence[Row], options: Options, kind: str, point: Point, formula: Formula | None
+        self,
+        map: Map,
+        rows: Sequence[Row],
+        options: Options,
+        kind: str,
+        point: Point,
+        formula: Formula | None,
+        mode: str = "reverse",
     ) -> None:
         self.map, self.rows, self.options, self.kind, self.point = map, rows, options, kind, point
-        self.runs = Runs(map, formula, options.checkpoint)
+        self.mode, self.runs = mode, Runs(map, formula, options.checkpoint, mode)
         self.form = format_of(map.inputs)
         self.spans: dict[str, slice] = {}
         self.count = 0
@@ -98,11 +105,11 @@ class Probe:
         entries.judge(entries.plainly(), known)
         return column if len(column) <= options.most_entries else _worst(column)
 
-    def blank(self, of: str, wrt: str, tensor: Tensor, mode: str, values: Floats | None = None) -> Column:
+    def blank(self, of: str, wrt: str, tensor: Tensor, values: Floats | None = None) -> Column:
         """The column of a tensor's entries: of a derivative of `of` by `wrt`, or of `of` itself where that is empty."""
         scope = OfTensor(self.point, TensorLabels(of, wrt, tuple(tensor.shape)))
         names, dtype = (wrt,) if wrt else (), format_of({of: tensor}).name
-        return Column.blank(scope, tensor.numel(), of=of, wrt=names, kind=self.kind, mode=mode, dtype=dtype, values=values)
+        return Column.blank(scope, tensor.numel(), of=of, wrt=names, kind=self.kind, mode=self.mode, dtype=dtype, values=values)
 
     def moved(self, direction: Floats, by: Ball = None) -> dict[str, list[Any]]:
         """The inputs' cells: series along `direction`, or balls moved by `by` times it."""

@@ -24,7 +24,8 @@ from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats
-from gradcheck_cli.maps.map import Map, Pulled, Row, pull
+from gradcheck_cli.maps.autograd import Pulled
+from gradcheck_cli.maps.map import Map, Row, run
 from gradcheck_cli.maps.outside import OUTSIDE, outside
 from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, PRECISIONS, WITNESS, Probe, ball, paired
 from gradcheck_cli.maps.runs import Cells, Followed, flat, numpy
@@ -68,14 +69,13 @@ class _Seen(NamedTuple):
 
 
 class Reverse(Probe):
-    """Rows pulled back by torch."""
+    """Rows pulled back by torch, in a mode that runs backwards."""
 
     def check(self) -> list[Column]:
         """The columns of all rows, input by input."""
-        leaves = self.map.leaves()
-        outputs = self.map(leaves)
+        outputs, pull = run(self.map, self.map.leaves(), self.mode)
         self._outputs = {name: flat(y) for name, y in outputs.items()}
-        self._pulled = [pull(outputs, leaves, row) for row in self.rows]
+        self._pulled = [pull(row) for row in self.rows]
         shape = (len(self.rows), self.count)
         self._floats = np.array([self._joined(p) for p in self._pulled]).reshape(shape)
         self._missing = np.array([self._absent(p) for p in self._pulled], dtype=bool).reshape(shape)
@@ -88,9 +88,8 @@ class Reverse(Probe):
         return [self._column(k, name) for k in range(len(self.rows)) for name, x in self.map.inputs.items() if x.numel()]
 
     def _derived(self, map: Map) -> list[Tensor | None]:
-        leaves = map.leaves()
-        outputs = map(leaves)
-        return [g for row in self.rows for g in pull(outputs, leaves, row).gradients.values()]
+        _, pull = run(map, map.leaves(), self.mode)
+        return [g for row in self.rows for g in pull(row).gradients.values()]
 
     def _column(self, k: int, name: str) -> Column:
         x, span, row = self.map.inputs[name], self.spans[name], self.rows[k]
@@ -103,7 +102,7 @@ class Reverse(Probe):
             scale=float(np.max(np.abs(finite), initial=1.0)),
         )
         floats = None if self._pulled[k].gradients[name] is None else self._floats[k, span]
-        return self.judged(self.blank(row.name, name, x, "reverse", numpy(x)), OF_TENSORS, floats, self._truths[k][span], known)
+        return self.judged(self.blank(row.name, name, x, numpy(x)), OF_TENSORS, floats, self._truths[k][span], known)
 
     def _joined(self, pulled: Pulled) -> Floats:
         gradients = [(pulled.gradients[name], x.numel()) for name, x in self.map.inputs.items()]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.floats import FORMATS, Floats, Format
-from gradcheck_cli.maps.map import Map, Row, Tensors, pull, push
+from gradcheck_cli.maps.map import Map, Row, Tensors, push, run
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.verdict.shade import Shade
 from gradcheck_cli.verdict.truth import Ball
@@ -29,10 +29,10 @@ class Formula(Protocol):
 
 
 class Runs:
-    """Runs of one map. `opaque` collects the operations that couldn't be followed, by pass."""
+    """Runs of one map in one mode. `opaque` collects the operations that couldn't be followed, by pass."""
 
-    def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None]) -> None:
-        self.map, self.formula, self.checkpoint = map, formula, checkpoint
+    def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
+        self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
         self.exact: dict[str, list[Ball]] = {name: [arb(v) for v in flat(x)] for name, x in map.inputs.items()}
         self.opaque: dict[str, None] = {}
 
@@ -52,14 +52,14 @@ class Runs:
         self.checkpoint()
         shadow, leaves = self._seeded(layers, cells)
         with shadow:
-            outputs = self.map(leaves)
+            outputs, pull = run(self.map, leaves, self.mode)
             found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
             forward = shadow.unfollowed
             shadow.layers = shadow.layers[:kept]
             gradients: list[list[dict[str, list[Cell] | None]]] = []
             for row in rows:
                 self.checkpoint()
-                pulled = pull(outputs, leaves, row)
+                pulled = pull(row)
                 gradients.append(
                     [{n: None if g is None else shadow.cells(g, i) for n, g in pulled.gradients.items()} for i in range(kept)]
                 )
@@ -67,7 +67,7 @@ class Runs:
         return Followed(found, gradients, forward, shadow)
 
     def pushed(self, layers: Sequence[Layer], direction: Tensors) -> Followed:
-        """Forward mode along `direction`, in all layers."""
+        """Forwards along `direction`, in all layers."""
         self.checkpoint()
         shadow = Shadow(layers, 0)
         given = [self.exact] * len(layers)
@@ -77,7 +77,7 @@ class Runs:
                 shadow.seed(tensor, [cells[name] for cells in given])
 
         with shadow:
-            outputs, tangents, _ = push(self.map, direction, seed)
+            outputs, tangents, _ = push(self.map, direction, self.mode, seed)
             count = range(len(layers))
             found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in count]
             slopes = [{n: None if t is None else shadow.cells(t, i) for n, t in tangents.items()} for i in count]

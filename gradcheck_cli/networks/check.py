@@ -18,6 +18,7 @@ from gradcheck_cli.formulas.tasks import listed
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.maps.check import check_map, unseen
 from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, one_row, random_row
+from gradcheck_cli.maps.modes import Mode
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.networks.hooks import Call, Subject, joined
 from gradcheck_cli.networks.request import Request
@@ -29,21 +30,23 @@ from gradcheck_cli.verdict.work import Recorder
 
 @dataclass
 class Networked:
-    """One network in one dtype."""
+    """One network in one dtype and mode."""
 
     request: Request
     recorder: Recorder
     subject: Subject
     calls: list[Call]
+    mode: Mode
     sensitivity: float = 0.0
     opaque: dict[str, None] = field(default_factory=dict)
 
     def check(self) -> None:
         """Everything that was asked."""
-        if self.request.layer is None and self.request.neuron is None:
-            self.layer_by_layer()
+        whole = self.request.layer is None and self.request.neuron is None
+        if self.mode.backwards:
+            self.layer_by_layer() if whole else self.rows_of_outputs()
         else:
-            self.rows_of_outputs()
+            self.along() if whole else self.some_along()
         self.recorder.note(*unseen(self.sensitivity))
         if self.opaque:
             self.recorder.note(f"could not be followed: {', '.join(self.opaque)}")
@@ -165,15 +168,19 @@ class Networked:
             raise InputError(f"layer {name!r} returns no floating-point tensor", name, 0)
         return call
 
+    def entry(self, outputs: Tensors) -> tuple[str, tuple[int, ...]]:
+        """The neuron: an entry of the first output."""
+        name, output = next(iter(outputs.items()))
+        index = self.request.neuron or ()
+        if len(index) != output.ndim or not all(-n <= i < n for i, n in zip(index, output.shape, strict=True)):
+            raise InputError(f"there is no neuron {','.join(map(str, index))}: {name} has shape {tuple(output.shape)}")
+        return name, tuple(i % n for i, n in zip(index, output.shape, strict=True))
+
     def rows(self, outputs: Tensors) -> list[Row]:
         """One neuron, one cotangent, or every entry."""
         if self.request.neuron is not None:
-            name, output = next(iter(outputs.items()))
-            index = self.request.neuron
-            if len(index) != output.ndim or not all(-n <= i < n for i, n in zip(index, output.shape, strict=True)):
-                raise InputError(f"there is no neuron {','.join(map(str, index))}: {name} has shape {tuple(output.shape)}")
-            index = tuple(i % n for i, n in zip(index, output.shape, strict=True))
-            return [one_row(name, output, index)]
+            name, index = self.entry(outputs)
+            return [one_row(name, outputs[name], index)]
         if self.request.cotangent is not None:
             return [self.row(outputs)]
         count = sum(output.numel() for output in outputs.values())
@@ -183,6 +190,49 @@ class Networked:
                 "or a combination of them with --cotangent random"
             )
         return every_row(outputs)
+
+    # -- along a direction ------------------------------------------------------------------------------------------
+
+    def along(self) -> None:
+        """The derivative along a seeded direction of what is differentiated by: one column a layer of what it returns in its
+        place, one of the network's outputs; and one a layer by itself, along a direction of what it received."""
+        inputs = self.inputs
+        own = self.each_layer()
+        self.recorder.step("the whole network")
+        floats = self.subject.floats()
+        map = self.subject.by_layers(inputs, [])
+        outputs = self.outputs(map)
+        found = self.judged(map, [], floats)
+        columns = [Column.joined(name, [column]) for column in found for name in outputs if column.of == _along(name)]
+        if self.layers:
+            within = self.judged(self.subject.of_layers(inputs, self.layers), [], floats)
+            for call in reversed(self.layers):
+                parts = [column for column in within for name in call.outputs if column.of == _along(name)]
+                if parts:
+                    columns.append(Column.joined(_label(call), parts))
+        self.tell_direction()
+        self.blame(columns, own)
+        self.recorder.add(columns)
+
+    def some_along(self) -> None:
+        """The same of one layer's outputs, or of one entry of them."""
+        call = self.layer()
+        map = self.subject.by_layers(self.inputs, []) if call is None else self.subject.of_layers(self.inputs, [call])
+        outputs = self.outputs(map)
+        if self.request.neuron is not None:
+            map = map.entry(*self.entry(outputs))
+        self.recorder.step("the outputs")
+        columns = self.judged(map, [], self.subject.floats())
+        self.tell_direction()
+        if _wrong(columns):
+            self.blame(columns, self.each_layer())
+        self.recorder.add(columns)
+
+    def tell_direction(self) -> None:
+        """What J and u are."""
+        self.recorder.note(
+            "(J u of NAME): the derivative of NAME along u, seeded numbers for every entry of what is differentiated by"
+        )
 
     # -- shared -----------------------------------------------------------------------------------------------------
 
@@ -203,7 +253,7 @@ class Networked:
             return random_row(outputs, self.request.seed)
         if isinstance(asked, str):
             return Row(f"<1,{names}>", {name: torch.ones_like(y) for name, y in outputs.items()})
-        cotangent = torch.as_tensor(asked).detach().to(output.dtype)
+        cotangent = torch.as_tensor(asked).detach().to(output)
         if cotangent.shape != output.shape:
             raise InputError(f"the cotangent has shape {tuple(cotangent.shape)}, {first} has shape {tuple(output.shape)}")
         return Row(f"<v,{first}>", {first: cotangent})
@@ -215,7 +265,7 @@ class Networked:
         for name, alone in kept.items():
             self.recorder.note(left_out(joined(call.name if call else "", name), alone))
         point = {name: shown(t) for name, t in self.subject.arguments.items()}
-        found = check_map(map, rows, self.options, kind="local" if call else "total", point=point)
+        found = check_map(map, rows, self.options, kind="local" if call else "total", mode=self.mode.name, point=point)
         self.sensitivity = max(self.sensitivity, found.sensitivity)
         self.opaque |= dict.fromkeys(found.opaque)
         columns = moving_only(found.columns, kept)
@@ -255,6 +305,11 @@ def _pairing(layer: str) -> str:
     return f"<v,{layer}>"
 
 
+def _along(name: str) -> str:
+    """What the derivative of an output along a direction is called."""
+    return f"(J u of {name})"
+
+
 def _label(call: Call) -> str:
     return f"{call.name} {type(call.module).__name__}"
 
@@ -270,5 +325,5 @@ def _placed(column: Column, call: Call) -> Column:
     labels = []
     for label in map(column.label, range(len(column))):
         wrt = tuple(joined(call.name, name) for name in label.wrt)
-        labels.append(Label(derivative_name(label.of, wrt), label.of, wrt))
+        labels.append(Label(derivative_name(label.of, wrt), label.of, wrt) if wrt else label)
     return replace(column, scope=OfTensor(column.scope.point(0), labels))

@@ -19,6 +19,7 @@ from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from gradcheck_cli.maps.map import Map, Tensors, seeded
+from gradcheck_cli.shadow.draws import States, restore, states
 
 Loss = Callable[[Any], Tensor]
 
@@ -34,13 +35,13 @@ class Failed(Exception):
 @dataclass
 class Call:
     """One call of a submodule. `name`: the module's path, with `:2` for its second call; `received` and `returned`: copies of
-    what went in, under the names of its `forward`, and came out; `generator`: the state of torch's generator at the start;
+    what went in, under the names of its `forward`, and came out; `generators`: the states of torch's generators at the start;
     `inner`: the calls made within."""
 
     name: str
     module: nn.Module
     received: Flat
-    generator: Tensor
+    generators: States
     returned: Flat | None = None
     inner: list[Call] = field(default_factory=list)
 
@@ -107,7 +108,8 @@ def joined(*names: str) -> str:
 @dataclass(frozen=True)
 class Subject:
     """A network and what it is called with. `arguments`: every tensor that it takes, in order, or by name where `named`.
-    `dtype`: that of all parameters and buffers (None: as they are). `loss` takes what the network returns."""
+    `dtype`: that of all parameters and buffers (None: as they are). `loss` takes what the network returns. `device`: where the
+    arguments are; parameters and buffers are brought there."""
 
     module: nn.Module
     arguments: Mapping[str, Tensor]
@@ -116,6 +118,7 @@ class Subject:
     seed: int = 0
     dtype: torch.dtype | None = None
     loss: Loss | None = None
+    device: str = "cpu"
 
     def floats(self) -> dict[str, Tensor]:
         """The arguments that can be differentiated by."""
@@ -153,8 +156,7 @@ class Subject:
                 changed.training = before
 
     def _cast(self, tensor: Tensor) -> Tensor:
-        tensor = tensor.detach()
-        return tensor if self.dtype is None or not tensor.is_floating_point() else tensor.to(self.dtype)
+        return tensor.detach().to(self.device, self.dtype if tensor.is_floating_point() else None)
 
     def calls(self) -> list[Call]:
         """Every call of a module in one run, in the order in which they returned: the network's own is the last one.
@@ -165,7 +167,7 @@ class Subject:
         done: list[Call] = []
 
         def before(name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            stack.append(Call(name, module, _arguments(module, args, kwargs).copied(), torch.get_rng_state()))
+            stack.append(Call(name, module, _arguments(module, args, kwargs).copied(), states(leaves.values())))
 
         def after(name: str, outputs: Any) -> None:
             call = stack.pop()
@@ -221,7 +223,7 @@ class Subject:
 
         def again(leaves: Tensors) -> Tensors:
             args, kwargs = call.received.rebuilt(lambda name, value: _given(leaves, name, value))
-            torch.set_rng_state(call.generator)
+            restore(call.generators)
             outputs = self._call(call.module, {n: leaves[name] for name, n in own.items()}, args, kwargs)
             return flatten(joined(call.name, "output"), outputs).floats
 

@@ -12,7 +12,8 @@ from gradcheck_cli.callables.loading import load
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import Chain
-from gradcheck_cli.maps.map import Tensors, seeded
+from gradcheck_cli.maps.map import Tensors, check_device, seeded
+from gradcheck_cli.maps.modes import OF_TENSORS
 from gradcheck_cli.networks.arguments import candidates
 from gradcheck_cli.networks.check import Networked
 from gradcheck_cli.networks.hooks import Call, Failed, Loss, Subject
@@ -25,8 +26,10 @@ from gradcheck_cli.verdict.work import Progress, Recorder, record
 
 def report(request: Request, *, strict: bool = False, timeout: float = 600.0, progress: Progress | None = None) -> Report:
     """Check a network, and report what was found out about it within the time."""
+    check_device(request.device)
     problem: dict[str, Any] = {
-        "model": request.text, "stages": [], "dtype": list(request.dtypes), "modes": ["reverse"], "seed": request.seed,
+        "model": request.text, "stages": [], "dtype": list(request.dtypes), "modes": list(request.modes),
+        "seed": request.seed,
         "training": request.training, "wrt": request.wrt, "layer": request.layer, "neuron": request.neuron,
     }  # fmt: skip
     return record(
@@ -45,7 +48,9 @@ def check(request: Request, recorder: Recorder, problem: dict[str, Any]) -> None
         subject, calls = _runs(request, module, state, dtype)
         problem["stages"] = _stages(request, calls)
         problem["inputs"] = {name: list(t.shape) for name, t in subject.arguments.items()}
-        Networked(request, recorder, subject, calls).check()
+        for mode in OF_TENSORS.values():
+            if mode.name in request.modes:
+                Networked(request, recorder, subject, calls, mode).check()
 
 
 def _module(request: Request) -> nn.Module:
@@ -77,12 +82,13 @@ def _runs(request: Request, module: nn.Module, state: Tensor, dtype: torch.dtype
         for arguments in candidates(module, request.given, dtype, request.text):
             subject = Subject(
                 module,
-                arguments.tensors,
+                {name: tensor.to(request.device) for name, tensor in arguments.tensors.items()},
                 arguments.named,
                 request.training,
                 request.seed,
                 dtype if request.dtypes else None,
                 _loss(request, dtype),
+                request.device,
             )
             try:
                 return subject, subject.calls()
@@ -96,7 +102,7 @@ def _loss(request: Request, dtype: torch.dtype) -> Loss | None:
     if not isinstance(request.loss, Chain):
         given: Loss | None = request.loss
         return given
-    formula, output = TorchChain(request.loss, dtype, "cpu", {}), request.loss.output
+    formula, output = TorchChain(request.loss, dtype, request.device, {}), request.loss.output
     return lambda outputs: formula.forward({"y": leading(outputs)})[output]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.points import Evaluate, parse_points, split
+from gradcheck_cli.maps.modes import MODES
 from gradcheck_cli.networks.layers import parse_network
 from gradcheck_cli.verdict.limits import Limits
 
@@ -35,7 +36,8 @@ class Request:
     """`model`: a Network, the text of a target (FILE.py:NAME), or the object itself; `text` is how it was written.
 
     `given` are the inputs that were given: by name, or None for the next one in order. `neuron`: one output entry. `cotangent`:
-    "random", "ones" or nested lists. `loss`: a chain of y, or a callable. `dtypes`: names; empty: as the model is.
+    "random", "ones" or nested lists. `loss`: a chain of y, or a callable. `dtypes`: names; empty: as the model is. `device`:
+    where it runs; what is drawn doesn't depend on it. `modes`: names of `maps.modes.OF_TENSORS`.
     """
 
     model: Any
@@ -50,6 +52,8 @@ class Request:
     seed: int = 0
     dtypes: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    device: str = "cpu"
+    modes: tuple[str, ...] = ("reverse",)
 
     def __post_init__(self) -> None:
         if self.wrt is not None and self.wrt not in WRT:
@@ -60,6 +64,8 @@ class Request:
             raise InputError("a loss is one number of the whole network: leave out layer, neuron and cotangent, or the loss")
         if self.neuron is not None and self.cotangent is not None:
             raise InputError("a neuron is one output entry and needs no cotangent: leave one of them out")
+        if self.cotangent is not None and not any(MODES[mode].backwards for mode in self.modes):
+            raise InputError(f"a cotangent is for modes that run backwards, and {', '.join(self.modes)} runs forwards")
 
 
 def model(model: Any) -> tuple[Any, str]:

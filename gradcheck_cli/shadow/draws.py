@@ -7,10 +7,12 @@ from contextlib import contextmanager
 
 import torch
 
+States = list[tuple[torch.Generator, torch.Tensor]]
+"""What generators will draw next."""
 
-@contextmanager
-def restored(tensors: Iterable[torch.Tensor]) -> Iterator[list[torch.Generator]]:
-    """The generators of the CPU and of every device that holds one of the tensors; afterwards each has the state that it had.
+
+def states(tensors: Iterable[torch.Tensor]) -> States:
+    """Of the generators of the CPU and of every device that holds one of the tensors.
 
     Devices whose module in torch keeps no `default_generators` (mps) are left alone.
     """
@@ -18,9 +20,20 @@ def restored(tensors: Iterable[torch.Tensor]) -> Iterator[list[torch.Generator]]
     found = [torch.default_generator]
     for device in devices:
         found += list(getattr(torch.get_device_module(device), "default_generators", ()))[device.index : device.index + 1]
-    states = [generator.get_state() for generator in found]
+    return [(generator, generator.get_state()) for generator in found]
+
+
+def restore(before: States) -> None:
+    """Let them draw the same again."""
+    for generator, state in before:
+        generator.set_state(state)
+
+
+@contextmanager
+def restored(tensors: Iterable[torch.Tensor]) -> Iterator[list[torch.Generator]]:
+    """The generators of `states`; afterwards each has the state that it had."""
+    before = states(tensors)
     try:
-        yield found
+        yield [generator for generator, _ in before]
     finally:
-        for generator, state in zip(found, states, strict=True):
-            generator.set_state(state)
+        restore(before)

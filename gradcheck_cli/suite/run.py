@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, first_line
 from gradcheck_cli.suite import baseline
 from gradcheck_cli.suite.baseline import Comparison
 from gradcheck_cli.suite.execute import FAILED, INPUT, PASSED, STATUSES, Outcome
@@ -184,7 +184,7 @@ def _open(plan: Plan, stack: ExitStack, notes: list[str]) -> Results | None:
             path.with_name(".gitignore").write_text("*\n")
         return stack.enter_context(Results(path))
     except (OSError, InputError) as problem:
-        notes.append(f"results aren't kept: {str(problem).splitlines()[0]}")
+        notes.append(f"results aren't kept: {first_line(problem)}")
         return None
 
 

@@ -159,6 +159,24 @@ def test_what_the_function_raises_is_not_hidden() -> None:
         gradcheck(lambda x: x / (1 // 0), vector())
 
 
+class Silent(Function):
+    """Its backward raises, and says nothing."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        raise RuntimeError
+
+
+def test_an_exception_without_a_message_is_a_verdict() -> None:
+    """There is no gradient; the text is the exception's type."""
+    with pytest.raises(GradcheckError, match=r"mismatch \(no_gradient\)(.|\n)*torch: RuntimeError"):
+        gradcheck(Silent.apply, (vector().requires_grad_(),))
+
+
 def test_inputs_are_left_alone() -> None:
     """No gradient is left in .grad, no value changes."""
     x = vector()

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from gradcheck_cli import InputError, Report, check_model
 from gradcheck_cli.cli import app as application
+from gradcheck_cli.maps.map import direction_of, random_row
+from gradcheck_cli.networks.hooks import Subject
 from gradcheck_cli.verdict.verdicts import Verdict
 
 
@@ -173,8 +175,8 @@ def test_a_cut_graph() -> None:
 def test_every_layer_has_its_rows() -> None:
     """In its place by its output, its parameters and the input, from the output back; and by itself."""
     report = check_model("Linear(2, 3) | Tanh", input=2)
-    assert [column.title for column in report.columns if column.kind == "total"] == ["1 Tanh", "0 Linear", "x"]
-    assert [column.title for column in report.columns if column.kind == "local"] == ["1 Tanh", "0 Linear"]
+    assert [column.scope.title for column in report.columns if column.kind == "total"] == ["1 Tanh", "0 Linear", "x"]
+    assert [column.scope.title for column in report.columns if column.kind == "local"] == ["1 Tanh", "0 Linear"]
     found = {(c.kind, c.of, c.wrt[0].partition("[")[0]) for c in report.checks}
     assert found == {
         ("total", "<v,y>", "1.output"), ("total", "<v,1>", "x"), ("total", "<v,y>", "0.output"), ("total", "<v,y>", "0.weight"),
@@ -289,7 +291,8 @@ def test_a_module_that_is_called_twice() -> None:
 
     report = check_model(Shared().double(), input=2)
     assert report.ok
-    assert [c.title for c in report.columns if c.kind == "local"] == ["act:2 Tanh", "lin:2 Linear", "act Tanh", "lin Linear"]
+    titles = [c.scope.title for c in report.columns if c.kind == "local"]
+    assert titles == ["act:2 Tanh", "lin:2 Linear", "act Tanh", "lin Linear"]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
@@ -464,3 +467,108 @@ def test_bad_input_in_python(options: dict[str, Any], message: str) -> None:
     """The same from Python."""
     with pytest.raises(InputError, match=message):
         check_model("Linear(3, 2)", **options)
+
+
+# -- along a direction, and on a device ---------------------------------------------------------------------------------
+
+
+def dual(slip: float) -> type[nn.Module]:
+    """A module x*x whose derivative is off by a factor, in forward mode only."""
+
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(x: Tensor) -> Tensor:
+            return x * x
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            ctx.save_for_backward(*inputs)
+            ctx.save_for_forward(*inputs)
+
+        @staticmethod
+        def backward(ctx: Any, upstream: Tensor) -> Any:
+            return 2 * ctx.saved_tensors[0] * upstream
+
+        @staticmethod
+        def jvp(ctx: Any, tangent: Tensor) -> Any:  # type: ignore[override]
+            return 2 * ctx.saved_tensors[0] * tangent * slip
+
+    return type("Squares", (nn.Module,), {"forward": lambda self, x: Square.apply(x)})
+
+
+def test_a_closed_form_along_a_direction() -> None:
+    """W x + b along (u, dW, db) is W u + dW x + db: the whole, the layer in its place, and the layer by itself."""
+    linear = nn.Linear(2, 1).double()
+    with torch.no_grad():
+        linear.weight[:] = torch.tensor([[2.0, -3.0]])
+        linear.bias[:] = 0.5
+    report = check_model(nn.Sequential(linear), input=(2,), mode="forward")
+    assert report.ok
+    x = torch.tensor(report.checks[0].point["input"], dtype=torch.float64)
+    inputs = {"input": x, "0.weight": linear.weight.detach(), "0.bias": linear.bias.detach()}
+    moved = direction_of(inputs, 0)
+    expected = (linear.weight @ moved["input"] + moved["0.weight"] @ x + moved["0.bias"]).item()
+    totals = {c.quantity: c.autograd for c in report.checks if c.kind == "total"}
+    assert totals == {
+        "(J u of y)[0]": pytest.approx(expected, rel=1e-14),
+        "(J u of 0.output)[0]": pytest.approx(expected, rel=1e-14),
+    }
+
+
+@pytest.mark.parametrize("options", [{}, {"loss": "mean(y**2)"}, {"layer": "2"}, {"neuron": 1}, {"wrt": "parameters"}])
+def test_a_wrong_jvp_is_blamed(options: dict[str, Any]) -> None:
+    """A slip that only forward mode has: found there, blamed on its layer, and not seen backwards."""
+    network = nn.Sequential(nn.Linear(2, 3), dual(1 + 1e-9)(), nn.Linear(3, 2)).double()
+    report = check_model(network, input=(2,), mode="forward", **options)
+    wrong = [c for c in report.checks if not c.verdict.passes]
+    assert {c.kind for c in wrong} == {"total", "local"}
+    assert {(c.cause and c.cause.value, c.stage) for c in wrong} == {("formula", "1 Squares")}
+    assert all(c.of.startswith("(J u of ") and c.mode == "forward" for c in report.checks)
+    assert check_model(network, input=(2,), mode="reverse", **options).ok
+    right = nn.Sequential(nn.Linear(2, 3), dual(1.0)(), nn.Linear(3, 2)).double()
+    assert check_model(right, input=(2,), mode="forward", **options).ok
+
+
+def test_one_neuron_along_a_direction() -> None:
+    """With --neuron it is that entry alone, and none that isn't there."""
+    (check,) = check_model("Linear(3, 4) | Tanh", neuron=(-1,), mode="forward").checks
+    assert check.quantity == "(J u of y[3])"
+    with pytest.raises(InputError, match="there is no neuron 4"):
+        check_model("Linear(3, 4) | Tanh", neuron=4, mode="forward")
+
+
+def test_modes_leave_each_other_alone() -> None:
+    """Several modes give the checks of each, in the order of the table, whatever order they are asked in."""
+    text = "Linear(3, 4) | ReLU | Linear(4, 2)"
+    both = check_model(text, mode="forward,reverse").to_dict()
+    singly = [check_model(text, mode=mode).to_dict() for mode in ("reverse", "forward")]
+    assert both["checks"] == [check for one in singly for check in one["checks"]]
+
+
+def test_a_device(capsys: pytest.CaptureFixture[str]) -> None:
+    """The device of every command; one that torch can't use, or that holds no numbers, is refused in one line."""
+    assert check_model("Linear(3, 2)", device="cpu").to_dict() == check_model("Linear(3, 2)").to_dict()
+    for device, reason in (("meta", "Cannot copy out of meta tensor"), ("nonsense", "Expected one of cpu")):
+        for arguments in (["model", "Linear(3, 2)"], ["function", "torch:sin"], ["chain", "sin(x)"]):
+            assert application.run([*arguments, "--device", device]) == 2
+            out, err = capsys.readouterr()
+            assert not out and len(err.splitlines()) == 1
+            assert err.startswith(f"gradcheck: error: torch can't use the device '{device}': {reason}")
+
+
+def test_everything_is_brought_to_the_device() -> None:
+    """A network's parameters, buffers and outputs are on the device of its inputs: here one that only holds shapes."""
+    network = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    subject = Subject(network, {"input": torch.ones(4, 3, device="meta")}, training=True, device="meta")
+    outputs = subject.run({**subject.parameters(), **subject.floats()})
+    tensors = [*subject.parameters().values(), *outputs.values(), *random_row(outputs, 0).cotangents.values()]
+    assert {t.device.type for t in tensors} == {"meta"}
+    assert {p.device.type for p in network.parameters()} == {"cpu"}
+
+
+def test_a_cotangent_runs_backwards() -> None:
+    """Forward mode takes none; beside a mode that does it is that one's."""
+    with pytest.raises(InputError, match="a cotangent is for modes that run backwards, and forward runs forwards"):
+        check_model("Linear(3, 2)", cotangent="ones", mode="forward")
+    report = check_model("Linear(3, 2)", cotangent="ones", mode="all")
+    assert {c.of for c in report.checks if c.kind == "total" and c.mode == "reverse"} >= {"<1,y>"}

@@ -1,0 +1,318 @@
+"""Torch's ways to a derivative: hooks, autograd.grad, dual numbers, torch.func. The table `maps.modes` names these functions.
+
+A function that differentiates once takes a map with taps, and leaves or primals by name; one that nests takes a plain function
+of named tensors. Nothing is judged here, and what torch refuses is said in its own words.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from gradcheck_cli.errors import words
+
+Tensors = Mapping[str, Tensor]
+Seen = Callable[[str, Tensor], Tensor]
+
+Place = tuple[int, ...] | None
+"""Which entry of a tensor; None: every one, for each is a point of its own."""
+
+CUT = "the output is cut from the graph: it does not require a gradient"
+
+
+class Tapped(Protocol):
+    """A map with taps: named tensors in, named tensors out, named places between."""
+
+    def forward(self, values: dict[str, Tensor], seen: Seen, /) -> dict[str, Tensor]:
+        """The tensors at all places, from those of the inputs; `seen` may replace the one at a place."""
+
+    def results(self, values: Tensors) -> dict[str, Tensor]:
+        """The outputs among them."""
+
+    def zero(self, place: str, inputs: Tensors) -> Tensor | None:
+        """What can be added to the tensor at a place and changes nothing; None where that is an output."""
+
+    def mark(self, place: str, /) -> None:
+        """The backward of this place is about to run."""
+
+
+def unchanged(name: str, value: Tensor) -> Tensor:
+    """The tensor of a place at which nothing is to do."""
+    return value
+
+
+# -- backwards ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Pulled:
+    """What one backward pass returned: a gradient for each name (None: torch gave none), or its refusal."""
+
+    gradients: dict[str, Tensor | None]
+    refusal: str | None = None
+
+
+@dataclass
+class Run:
+    """`values`: what went forward, by name; `pull`: the gradients of the outputs, combined with these cotangents."""
+
+    values: dict[str, Tensor]
+    pull: Callable[[Tensors], Pulled]
+
+
+class Backwards(Protocol):
+    """A `first` of a mode that runs backwards."""
+
+    def __call__(self, map: Tapped, leaves: Tensors, by: Sequence[str]) -> Run:
+        """Run forwards at `leaves` (which require a gradient), so that `by` (inputs and places) can be differentiated by.
+
+        Raises what the map raises.
+        """
+
+
+def backward(map: Tapped, leaves: Tensors, by: Sequence[str]) -> Run:
+    """backward(), with a hook on every place. Of one output, once."""
+    caught: dict[str, Tensor] = {}
+
+    def hooked(name: str, value: Tensor) -> Tensor:
+        if value.requires_grad:
+
+            def hook(gradient: Tensor) -> None:
+                caught[name] = gradient
+                map.mark(name)
+
+            value.register_hook(hook)
+        return value
+
+    values = map.forward(dict(leaves), hooked)
+
+    def pull(cotangents: Tensors) -> Pulled:
+        ((name, cotangent),) = cotangents.items()
+        if not values[name].requires_grad:
+            return Pulled(dict.fromkeys(by), CUT)
+        try:
+            values[name].backward(cotangent)
+        except Exception as refusal:  # whatever a user's backward raises
+            return Pulled(dict.fromkeys(by), words(refusal))
+        return Pulled({n: leaves[n].grad if n in leaves else caught.get(n) for n in by})
+
+    return Run(values, pull)
+
+
+def grad(map: Tapped, leaves: Tensors, by: Sequence[str]) -> Run:
+    """torch.autograd.grad of the outputs by inputs and places at once, again and again."""
+    values = map.forward(dict(leaves), unchanged)
+    nothing: dict[str, Tensor | None] = dict.fromkeys(by)
+    reached = {n: leaves[n] if n in leaves else values[n] for n in by if n in leaves or values[n].requires_grad}
+
+    def pull(cotangents: Tensors) -> Pulled:
+        found = gradients(values, reached, cotangents)
+        return Pulled(nothing | found.gradients, found.refusal)
+
+    return Run(values, pull)
+
+
+def gradients(outputs: Tensors, by: Tensors, cotangents: Tensors, create_graph: bool = False) -> Pulled:
+    """torch.autograd.grad of a combination of outputs; the graph is kept for the next one."""
+    taken = [name for name in cotangents if outputs[name].requires_grad]
+    if not taken:
+        return Pulled(dict.fromkeys(by), CUT)
+    if not by:
+        return Pulled({})
+    try:
+        found = torch.autograd.grad(
+            [outputs[name] for name in taken],
+            list(by.values()),
+            [cotangents[name] for name in taken],
+            retain_graph=True,
+            create_graph=create_graph,
+            allow_unused=True,
+        )
+    except Exception as refusal:  # whatever a user's backward raises
+        return Pulled(dict.fromkeys(by), words(refusal))
+    return Pulled(dict(zip(by, found, strict=True)))
+
+
+def vjp(map: Tapped, leaves: Tensors, by: Sequence[str]) -> Run:
+    """torch.func.vjp of the outputs; a place is differentiated by a zero that is added to it."""
+    inputs = {name: x.detach() for name, x in leaves.items()}
+    zeros = {name: zero for name in by if name not in leaves and (zero := map.zero(name, inputs)) is not None}
+
+    def outputs(inputs: dict[str, Tensor], offsets: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        values = map.forward(dict(inputs), lambda n, v: v + offsets[n] if n in offsets else v)
+        return map.results(values), values
+
+    try:
+        results, pullback, values = torch.func.vjp(outputs, inputs, zeros, has_aux=True)  # type: ignore[misc]
+    except Exception as refusal:  # torch.func has no rule for it, or it is the map's own error, which comes again
+        refused = Pulled(dict.fromkeys(by), words(refusal))
+        return Run(map.forward(dict(inputs), unchanged), lambda cotangents: refused)
+
+    def pull(cotangents: Tensors) -> Pulled:
+        try:
+            found = pullback({n: cotangents[n] if n in cotangents else torch.zeros_like(y) for n, y in results.items()})
+        except Exception as refusal:  # whatever a user's backward raises
+            return Pulled(dict.fromkeys(by), words(refusal))
+        everything = {**found[0], **found[1], **cotangents}
+        return Pulled({name: everything[name] for name in by})
+
+    return Run(values, pull)
+
+
+# -- forwards -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Pushed:
+    """What one pass returned: all `values`, and a tangent for each output (None: torch gave none); or nothing but a refusal."""
+
+    values: dict[str, Tensor] = field(default_factory=dict)
+    tangents: dict[str, Tensor | None] = field(default_factory=dict)
+    refusal: str | None = None
+
+
+class Forwards(Protocol):
+    """A `first` of a mode that runs forwards."""
+
+    def __call__(self, map: Tapped, primals: Tensors, tangents: Mapping[str, Callable[[Tensor], Tensor]]) -> Pushed:
+        """Run forwards at `primals`. `tangents`: of the tensor at an input or a place, the tangent that begins there; the other
+        inputs are constants."""
+
+
+def dual(map: Tapped, primals: Tensors, tangents: Mapping[str, Callable[[Tensor], Tensor]]) -> Pushed:
+    """Dual numbers."""
+
+    def seeded(name: str, value: Tensor) -> Tensor:
+        if name not in tangents:
+            return value
+        primal = forward_ad.unpack_dual(value).primal
+        made: Tensor = forward_ad.make_dual(primal, tangents[name](primal))
+        return made
+
+    with forward_ad.dual_level():
+        try:
+            values = map.forward({n: seeded(n, x) for n, x in primals.items()}, seeded)
+        except Exception as refusal:  # whatever a user's jvp raises
+            return Pushed(refusal=words(refusal))
+        return Pushed(
+            {n: forward_ad.unpack_dual(v).primal for n, v in values.items()},
+            {n: forward_ad.unpack_dual(y).tangent for n, y in map.results(values).items()},
+        )
+
+
+def jvp(map: Tapped, primals: Tensors, tangents: Mapping[str, Callable[[Tensor], Tensor]]) -> Pushed:
+    """torch.func.jvp by inputs: it nests where dual numbers don't."""
+    given = {name: tangents[name](x) if name in tangents else torch.zeros_like(x) for name, x in primals.items()}
+
+    def outputs(inputs: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        values = map.forward(dict(inputs), unchanged)
+        return map.results(values), values
+
+    try:
+        _, found, values = torch.func.jvp(outputs, (dict(primals),), (given,), has_aux=True)  # type: ignore[misc]
+    except Exception as refusal:  # torch has no rule for the derivative of a rule
+        return Pushed(refusal=words(refusal))
+    return Pushed(values, found)
+
+
+# -- again and again ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The entry `at` of a function of named tensors, to be differentiated by entries of `inputs`, from left to right.
+
+    `unit`: a tensor like the given one that is 1 at a place and 0 elsewhere.
+    """
+
+    function: Callable[[Tensors], Tensor]
+    inputs: Tensors
+    at: Place
+    by: Sequence[tuple[str, Place]]
+    unit: Callable[[Tensor, Place], Tensor]
+
+
+Nested = Callable[[Entry], Tensor | None]
+"""A `nested` of a mode: the derivative, or None where torch has none. Raises what torch raises."""
+
+
+def nested_grad(entry: Entry) -> Tensor | None:
+    """autograd.grad of autograd.grad, create_graph=True; where the graph ends, the derivative is 0 or missing."""
+    leaves = requiring(entry.inputs)
+    result, at = entry.function(leaves), entry.at
+    for name, place in entry.by:
+        if not result.requires_grad:
+            return None
+        found = torch.autograd.grad(result, leaves[name], entry.unit(result, at), create_graph=True, allow_unused=True)[0]
+        if found is None:
+            return None
+        result, at = found, place
+    return pick(result, at).detach()
+
+
+def nested_backward(entry: Entry) -> Tensor | None:
+    """backward(create_graph=True) of what backward left in .grad."""
+    leaves = requiring(entry.inputs)
+    result, at = entry.function(leaves), entry.at
+    for name, place in entry.by:
+        if not result.requires_grad:
+            return None
+        leaves[name].grad = None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a reference cycle, which the last line of the loop breaks
+            torch.autograd.backward(result, entry.unit(result, at), create_graph=True, inputs=[leaves[name]])
+        found = leaves[name].grad
+        leaves[name].grad = None
+        if found is None:
+            return None
+        result, at = found, place
+    return pick(result, at).detach()
+
+
+def nested_vjp(entry: Entry) -> Tensor | None:
+    """torch.func.vjp of vjp."""
+
+    def derived(function: Callable[[Tensors], Tensor], name: str, at: Place) -> Callable[[Tensors], Tensor]:
+        def derivative(leaves: Tensors) -> Tensor:
+            result, pullback = torch.func.vjp(lambda x: function({**leaves, name: x}), leaves[name])  # type: ignore[misc]
+            gradient: Tensor = pullback(entry.unit(result, at))[0]
+            return gradient
+
+        return derivative
+
+    function, at = entry.function, entry.at
+    for name, place in entry.by:
+        function, at = derived(function, name, at), place
+    return pick(function(entry.inputs), at).detach()
+
+
+def nested_jvp(entry: Entry) -> Tensor | None:
+    """torch.func.jvp of jvp."""
+
+    def derived(function: Callable[[Tensors], Tensor], name: str, place: Place) -> Callable[[Tensors], Tensor]:
+        def derivative(leaves: Tensors) -> Tensor:
+            x = leaves[name]
+            return torch.func.jvp(lambda x: function({**leaves, name: x}), (x,), (entry.unit(x, place),))[1]  # type: ignore[no-any-return]
+
+        return derivative
+
+    function = entry.function
+    for name, place in entry.by:
+        function = derived(function, name, place)
+    return pick(function(entry.inputs), entry.at).detach()
+
+
+def requiring(inputs: Tensors) -> dict[str, Tensor]:
+    """The same numbers, in leaves that require a gradient."""
+    return {name: x.detach().requires_grad_() for name, x in inputs.items()}
+
+
+def pick(tensor: Tensor, place: Place) -> Tensor:
+    """The entry at a place."""
+    return tensor[place] if place else tensor
