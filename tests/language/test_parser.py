@@ -150,19 +150,18 @@ def test_errors(text: str, message: str) -> None:
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("x" * 100_000, "the expression has 100,000 characters; at most 20,000 are read"),
-        ("(" * 1000 + "x" + ")" * 1000, "syntax error: too many nested parentheses"),
-        ("sin(" * 180 + "x" + ")" * 180, "the expression is nested more than 150 levels deep"),
-        ("-" * 5000 + "x", "the expression is nested too deeply"),
-        ("+".join(["sin(x)"] * 1900), "the expression has more than 5,000 operations"),
-        ("9" * 5000, "syntax error: a number of thousands of digits"),
-        ("9" * 400, "this number is larger than any float"),
-    ],
-    ids=lambda text: text[:20],
-)
+BOUNDS = [
+    ("x" * 100_000, "the expression has 100,000 characters; at most 20,000 are read"),
+    ("(" * 1000 + "x" + ")" * 1000, "syntax error: too many nested parentheses"),
+    ("sin(" * 180 + "x" + ")" * 180, "the expression is nested more than 150 levels deep"),
+    ("-" * 5000 + "x", "the expression is nested too deeply"),
+    ("+".join(["sin(x)"] * 1900), "the expression has more than 5,000 operations"),
+    ("9" * 5000, "syntax error: a number of thousands of digits"),
+    ("9" * 400, "this number is larger than any float"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BOUNDS, ids=lambda text: text[:20])
 def test_bounds(text: str, message: str) -> None:
     """Whatever is too long, too deep or too large is refused, with no more work than the largest formula takes that is read."""
     with pytest.raises(InputError) as caught:
