@@ -1,10 +1,18 @@
-"""What holds for all tests: one profile of Hypothesis. Helpers that tests import are modules beside this one."""
+"""What holds for all tests: one profile of Hypothesis; a slow test says why. Helpers are modules beside it."""
 
 from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("gradcheck", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
 settings.load_profile("gradcheck")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a mark that gives no reason."""
+    silent = {item.nodeid for item in items for mark in item.iter_markers("slow") if not mark.kwargs.get("reason")}
+    if silent:
+        raise pytest.UsageError(f"slow without a reason: {', '.join(sorted(silent))}")

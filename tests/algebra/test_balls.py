@@ -347,6 +347,7 @@ def test_nan_goes_through_everything(row: Function) -> None:
 @pytest.mark.parametrize(
     "row", [r for r in ROWS if r.ball and r.name not in RESULTS and r.name != "where"], ids=lambda r: r.name
 )
+@pytest.mark.slow(reason="every row of the table, with mpmath's values")
 def test_a_wide_ball_contains_the_values_at_its_points(row: Function) -> None:
     """Fed a wide ball, every function gives a ball that contains its values at the points inside, or nothing."""
     values = (0.3, 2.0, -0.6, 1.0, 0.0, -2.5, 30.0)

@@ -77,6 +77,7 @@ by_row = pytest.mark.parametrize("row", differentiable, ids=lambda row: row.name
 
 
 @by_row
+@pytest.mark.slow(reason="every row of the table, with mpmath's derivatives")
 def test_coefficients_are_derivatives(row: Function) -> None:
     """At ordinary points coefficient k times k! is the derivative of order k that mpmath measures, for k <= 3."""
     compared = 0

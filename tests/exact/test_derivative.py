@@ -79,6 +79,7 @@ def agree(found: Any, measured: Any) -> bool:
 
 
 @pytest.mark.parametrize("row", [r for r in ROWS if r.parameters and r.name not in RESULTS], ids=lambda row: row.name)
+@pytest.mark.slow(reason="every row of the table, with quotients at 3,000 bits")
 def test_every_row(row: Function) -> None:
     """First and second (and mixed) derivatives by every parameter agree with quotients wherever the row is smooth."""
     compared: dict[tuple[str, ...], int] = {}

@@ -145,6 +145,7 @@ def points(names: Sequence[str], first: Sequence[float], dtype: str) -> dict[str
 
 
 @pytest.mark.parametrize("name", ROW_NAMES)
+@pytest.mark.slow(reason="every row of the table, in every mode")
 def test_nothing_is_opaque(name: str) -> None:
     """Every operation of every row has a row in the ATen table: both orders, all modes, two formats."""
     for text, names in cases(TABLE[name]):
@@ -159,6 +160,7 @@ def test_nothing_is_opaque(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ROW_NAMES)
+@pytest.mark.slow(reason="every row of the table, in every mode")
 def test_exact_is_the_derivative(name: str) -> None:
     """What torch's own formulas give in exact arithmetic overlaps a difference quotient at 900 bits, and is a tight ball."""
     compared = 0
@@ -199,6 +201,7 @@ def followed(text: str, names: tuple[str, ...], dtype: str, derivatives: Sequenc
 
 @pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize("name", ROW_NAMES)
+@pytest.mark.slow(reason="every row of the table, in every mode")
 def test_rounding_explains_torch(name: str, dtype: str) -> None:
     """The ball that allows for rounding contains torch's float, at ordinary and at hard points; except for known faults."""
     found: dict[int, list[tuple[bool, Any]]] = {1: [], 2: []}
