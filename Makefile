@@ -1,17 +1,23 @@
-# make demo: install into .venv and check a first chain. make test: lint, types and tests.
+# make demo: install into .venv and check a first chain. make test: lint, types and all tests.
+# make fast: the same without the tests marked slow, for the inner loop.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test clean
+.PHONY: demo lint fast test clean
 
 demo: .venv/installed
 	$(BIN)/gradcheck chain "2*x" "z**2+2*z+2" --at x=1
 
-test: .venv/installed-test
+lint: .venv/installed-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict gradcheck_cli
+
+fast: lint
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow"
+
+test: lint
 	$(BIN)/pytest -n auto --dist worksteal
 
 .venv/installed: pyproject.toml constraints.txt | $(BIN)/python

@@ -1,7 +1,21 @@
-"""What all tests share."""
+"""What holds for all tests: one profile of Hypothesis; a slow test says why; a slip in a rule ends the run. Helpers are
+modules beside it."""
 
 from __future__ import annotations
 
 import os
 
-os.environ.setdefault("GRADCHECK_DEBUG", "1")  # a slip in a rule ends the run, in every process: see `shadow.mode`
+import pytest
+from hypothesis import settings
+
+os.environ.setdefault("GRADCHECK_DEBUG", "1")  # in every process: see `shadow.mode`
+
+settings.register_profile("gradcheck", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
+settings.load_profile("gradcheck")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a mark that gives no reason."""
+    silent = {item.nodeid for item in items for mark in item.iter_markers("slow") if not mark.kwargs.get("reason")}
+    if silent:
+        raise pytest.UsageError(f"slow without a reason: {', '.join(sorted(silent))}")

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from tests.custom_functions.elementwise import custom
+
 Tensor = torch.Tensor
 
 
@@ -31,24 +33,6 @@ SUBJECTS = (
     Subject("silu", lambda x: x * x.sigmoid(), lambda x, y: x.sigmoid() * (1 + x * (1 - x.sigmoid())), (0.4, -2.0, 1.7)),
     Subject("square", torch.square, lambda x, y: 2 * x, (0.4, -2.0, 3.5)),
 )  # fmt: skip
-
-
-def custom(forward: Callable[[Tensor], Tensor], backward: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Any:
-    """The `apply` of an autograd.Function; `backward(upstream, input, output)`."""
-
-    class Custom(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor) -> Tensor:
-            y = forward(x)
-            ctx.save_for_backward(x, y)
-            return y
-
-        @staticmethod
-        def backward(ctx: Any, upstream: Tensor) -> Tensor:
-            x, y = ctx.saved_tensors
-            return backward(upstream, x, y)
-
-    return Custom.apply
 
 
 def right(subject: Subject) -> Any:

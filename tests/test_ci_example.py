@@ -31,6 +31,7 @@ SCHEMAS = {
     EXAMPLE
     / ".gitlab-ci.yml": "https://gitlab.com/gitlab-org/gitlab/-/raw/master/app/assets/javascripts/editor/schema/ci.json",
     EXAMPLE / ".pre-commit-config.yaml": "https://json.schemastore.org/pre-commit-config.json",
+    ROOT / ".pre-commit-config.yaml": "https://json.schemastore.org/pre-commit-config.json",
 }
 
 
@@ -168,3 +169,16 @@ def test_the_hooks_run(project: Path) -> None:
         done = ran([*shlex.split(hook["entry"]), *files, "--list"], project)
         assert done.returncode == 0, done.stderr
         assert len(done.stdout.splitlines()) == 7
+
+
+def test_our_own_commits_run_our_own_hook() -> None:
+    """The hook in this repository's configuration is the one we offer, from .venv, on the examples' specs alone."""
+    (hooks,) = (
+        repo["hooks"] for repo in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    )
+    (own,) = (hook for hook in hooks if hook["id"] == "gradcheck")
+    (offered,) = (hook for hook in HOOKS if hook["id"] == "gradcheck")
+    assert own["entry"] == f".venv/bin/{offered['entry']}"
+    assert own["files"] == rf"^examples/.*{offered['files']}"
+    assert own["require_serial"] is offered["require_serial"] is True
+    assert [path for path in ROOT.glob("examples/**/*.toml") if re.search(own["files"], path.relative_to(ROOT).as_posix())]

@@ -36,7 +36,7 @@ def test_quote(text: str, position: int | None, line: str, caret: str) -> None:
     assert quote(text, position) == (line, caret)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet="abcxyz +*()\n\t^é", max_size=300), st.integers(0, 320))
 def test_the_caret_stands_under_the_culprit(text: str, position: int) -> None:
     """Whatever is quoted, the character above the caret is the one at the position, and the line isn't long."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 import math
 import random
-import time
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +23,7 @@ from gradcheck_cli.language.parser import parse, parse_stage
 from gradcheck_cli.language.points import parse_points
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Call, Constant, Node
+from tests.counting import count_calls
 from tests.expressions import random_formula
 
 
@@ -70,7 +70,7 @@ def folded(tree: Node) -> Node:
     return Call(tree.function, arguments)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(TEXTS)
 @example("x" * 100)
 def test_any_text_is_read_or_refused(text: str) -> None:
@@ -82,7 +82,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         assert folded(parse(printed)) == folded(tree)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(TEXTS)
 def test_any_text_is_a_chain_and_a_point_or_refused(text: str) -> None:
     """The same for chains and for --at."""
@@ -91,7 +91,7 @@ def test_any_text_is_a_chain_and_a_point_or_refused(text: str) -> None:
             entry()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(min_value=0, max_value=2**32), st.integers(min_value=1, max_value=5))
 def test_a_print_is_read_as_the_same_formula(seed: int, depth: int) -> None:
     """Formulas over the whole table survive printing."""
@@ -104,10 +104,8 @@ def test_a_print_is_read_as_the_same_formula(seed: int, depth: int) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:40])
 def test_hostile_texts(text: str) -> None:
-    """Each within a second."""
-    start = time.process_time()
-    read(text)
-    assert time.process_time() - start < 1.0
+    """Each takes less work than 200,000 calls: the largest of them are as long as the language allows."""
+    assert count_calls(lambda: read(text)) < 200_000
 
 
 @pytest.mark.parametrize("text", ['__import__("os")', "x.__class__", "lambda x: x", "f'{x}'", "[x for x in x]", "9**9**9**9^x"])

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-import time
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -348,6 +347,7 @@ def test_nan_goes_through_everything(row: Function) -> None:
 @pytest.mark.parametrize(
     "row", [r for r in ROWS if r.ball and r.name not in RESULTS and r.name != "where"], ids=lambda r: r.name
 )
+@pytest.mark.slow(reason="every row of the table, with mpmath's values")
 def test_a_wide_ball_contains_the_values_at_its_points(row: Function) -> None:
     """Fed a wide ball, every function gives a ball that contains its values at the points inside, or nothing."""
     values = (0.3, 2.0, -0.6, 1.0, 0.0, -2.5, 30.0)
@@ -367,11 +367,22 @@ def test_a_wide_ball_contains_the_values_at_its_points(row: Function) -> None:
 
 
 @by_row
-def test_hostile_arguments_are_answered_at_once(row: Function) -> None:
-    """Whatever the arguments, the answer takes less than 0.2 s and no exception, at 128 and at 1024 bits."""
+def test_hostile_arguments_are_answered(row: Function) -> None:
+    """Whatever the arguments, there is a ball or a truth value (None: unknown), and no exception, at 128 and at 1024 bits;
+    how soon is benchmarks/at_once.py's.
+    """
+    for precision in (128, 1024):
+        with ctx.workprec(precision):
+            for point in hostile(row):
+                for algebra in (PLAIN, SMOOTH):
+                    assert isinstance(run(row, algebra, point), arb | bool | None), point
+
+
+def hostile(row: Function) -> list[Point]:
+    """Points of which each coordinate is huge, tiny, wide, infinite or nan."""
     with ctx.workprec(1500):
         huge = arb(1e300).exp()
-    hostile: tuple[Any, ...] = (
+    values: tuple[Any, ...] = (
         1e300,
         -1e300,
         5e-324,
@@ -386,16 +397,11 @@ def test_hostile_arguments_are_answered_at_once(row: Function) -> None:
         arb(1e300, 1e290),
     )
     if sum(p.kind in ("tensor", "scalar") for p in row.parameters) > 1:
-        hostile = hostile[:7] + (arb(0, 1e300),)
-    for precision in (128, 1024):
-        with ctx.workprec(precision):
-            for point in points(row, hostile):
-                if len(point) > 2 and row.name not in ("where", "lerp"):
-                    point = (point[0], *points(row)[0][1:])
-                start = time.perf_counter()
-                for algebra in (PLAIN, SMOOTH):
-                    run(row, algebra, point)
-                assert time.perf_counter() - start < 0.4, point
+        values = values[:7] + (arb(0, 1e300),)
+    found = points(row, values)
+    if found and len(found[0]) > 2 and row.name not in ("where", "lerp"):
+        return [(point[0], *points(row)[0][1:]) for point in found]
+    return found
 
 
 # -- single claims ----------------------------------------------------------------------------------------------------
@@ -516,7 +522,7 @@ def test_evaluate_follows_the_precision() -> None:
             assert evaluate("log10")(arb(3)).rel_accuracy_bits() > precision - 10
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.floats(-50, 50), st.floats(-50, 50), st.floats(0, 5))
 def test_hull_contains_both(x: float, y: float, radius: float) -> None:
     """The hull of two balls contains each of them."""

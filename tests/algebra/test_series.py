@@ -6,7 +6,6 @@ The oracle is mpmath's numerical differentiation of mpmath's own functions (thos
 from __future__ import annotations
 
 import math
-import time
 from functools import cache
 from typing import Any
 
@@ -78,6 +77,7 @@ by_row = pytest.mark.parametrize("row", differentiable, ids=lambda row: row.name
 
 
 @by_row
+@pytest.mark.slow(reason="every row of the table, with mpmath's derivatives")
 def test_coefficients_are_derivatives(row: Function) -> None:
     """At ordinary points coefficient k times k! is the derivative of order k that mpmath measures, for k <= 3."""
     compared = 0
@@ -215,24 +215,33 @@ def test_any_number_of_terms() -> None:
             assert coefficient(f, count - 1).rel_accuracy_bits() > 200
 
 
+def test_every_primitive_has_a_series() -> None:
+    """Every row has an operator, a series or a definition."""
+    assert [row.name for row in ROWS if not (row.definition or row.name in SERIES.operators or row.name in FUNCTIONS)] == []
+
+
 def test_a_primitive_without_a_series_is_unknown() -> None:
-    """Every row has a series, a definition, or a function that answers nan."""
-    for row in ROWS:
-        assert row.name in SERIES.operators or SERIES.function(row) is not None or row.definition, row.name
+    """A row that the table of series lacks is nan, not an error."""
     unheard = SERIES.function(Function("unheard", "x"))
     assert unheard is not None
     assert coefficient(unheard(variable(arb(1))), 0).is_nan()
 
 
 @by_row
-def test_hostile_arguments_are_answered_at_once(row: Function) -> None:
-    """Whatever the argument, a series takes less than 0.2 s and raises nothing."""
+def test_hostile_arguments_are_answered(row: Function) -> None:
+    """Whatever the argument, there is a series, and no exception; how soon is benchmarks/at_once.py's."""
+    for point, place in hostile(row):
+        assert isinstance(along(row, point, place), arb_series), point
+
+
+def hostile(row: Function) -> list[tuple[plain.Point, int]]:
+    """Points and the parameter that varies: it is huge, tiny, wide, infinite or nan."""
     with ctx.workprec(1500):
         huge = arb(1e300).exp()
+    found = []
     for x in (1e300, -1e300, 5e-324, math.nan, math.inf, -1e15 - 0.5, huge, -huge, 1 / huge, arb(0, 1e300)):
         for place in moving(row):
             point = list(plain.points(row, (1.5,))[-1])
             point[place] = x
-            start = time.perf_counter()
-            along(row, tuple(point), place)
-            assert time.perf_counter() - start < 0.2, x
+            found.append((tuple(point), place))
+    return found

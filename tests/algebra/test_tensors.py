@@ -19,12 +19,11 @@ from gradcheck_cli.algebra.balls import evaluate
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.tensors import TensorAlgebra, fold, operation
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.functions import ROWS, Function
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable
+from tests.formats import DOUBLE
 
-DOUBLE = FORMATS["float64"]
 VALUES = (0.3, 0.875, 1.7, -0.6, 2.5, -3.25, 5.0)
 FEW = (0.3, -0.6, 2.5)
 BAD_KERNELS = {"polygamma": 1e-9} | dict.fromkeys(

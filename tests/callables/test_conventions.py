@@ -11,20 +11,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from gradcheck_cli import check_function
-
-
-class Square(Function):
-    """x*x, the right way."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x * x
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Any:
-        (x,) = ctx.saved_tensors
-        return 2 * g * x
+from tests.custom_functions.elementwise import Square
 
 
 def backward(change: Any) -> Any:

@@ -19,8 +19,8 @@ from gradcheck_cli.exact.enclosure import GUARD_BITS, Enclosure, tight
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.chain import link
 from gradcheck_cli.verdict.truth import Kind, Truth
+from tests.formats import DOUBLE
 
-DOUBLE = FORMATS["float64"]
 ZIGZAG = "sin(z) + z/2 + 1/(1+z**2)"
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
 from gradcheck_cli.exact.stalls import stalled
 from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.functions import ROWS
+from tests.counting import count_calls
 
 CASES: list[tuple[str, int, list[float], list[bool]]] = [
     ("digamma(x)", 1, [-1e300, -1e6, 1.5], [False, False, False]),
@@ -36,10 +35,10 @@ def test_stalled(text: str, order: int, points: list[float], expected: list[bool
 def test_functions_that_stall_are_few_and_the_rest_is_free() -> None:
     """A chain without such a function isn't evaluated at all: 100,000 points cost nothing."""
     assert {row.name for row in ROWS if row.stalls} >= {"digamma", "polygamma", "zeta"}
-    began = time.process_time()
-    found = stalled(link(["tanh(x)*gelu(x)*lgamma(x)"]), 3, {"x": np.linspace(-1e9, 1e9, 100_000)})
+    chain, points = link(["tanh(x)*gelu(x)*lgamma(x)"]), {"x": np.linspace(-1e9, 1e9, 100_000)}
+    found = stalled(chain, 3, points)
     assert not found.any() and len(found) == 100_000
-    assert time.process_time() - began < 0.5
+    assert count_calls(lambda: stalled(chain, 3, points)) < 1_000
 
 
 def test_definitions_that_use_them() -> None:

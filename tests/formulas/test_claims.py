@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 
 from gradcheck_cli.api import check_chain
-from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.formulas.claims import SHARP, check_claim
 from gradcheck_cli.formulas.problem import Claim
 from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.verdict.column import AtPoints, Column
 from gradcheck_cli.verdict.verdicts import Cause
-
-DOUBLE = FORMATS["float64"]
+from tests.formats import DOUBLE
 
 
 def judged(text: str, claim: str, wrt: str = "x", /, **points: list[float]) -> tuple[Column, list[str]]:

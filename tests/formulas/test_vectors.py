@@ -27,6 +27,7 @@ def at(text: str) -> dict[str, Any]:
 
 
 @each_case
+@pytest.mark.slow(reason="every row of the table")
 def test_jacobians_of_every_row(text: str, reference: Callable[..., Any]) -> None:
     """Every entry of the Jacobian is the reference's difference quotient to 15 digits, and torch's is verified."""
     mp.dps = 60
@@ -56,6 +57,7 @@ def test_other_dtypes(text: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["sum(x*y)", "softmax(x)", "A @ x", "cross_entropy(A, [2, 0])", "norm(A.T @ [1, s])"])
+@pytest.mark.slow(reason="Jacobians and Hessians in every mode")
 def test_all_modes(text: str) -> None:
     """Hooks, autograd.grad, dual numbers and torch.func give the same verified entries, second derivatives too."""
     first, second = check_jacobian(text, at=at(text), mode="all"), check_hessian(text, at=at(text), mode="all")
@@ -228,6 +230,7 @@ def test_what_must_be_zero_is_looked_at() -> None:
     assert {c.quantity for c in wrong} == {f"df[{i}]/dx[{(i + 1) % 40}]" for i in range(40)}
 
 
+@pytest.mark.slow(reason="10,000 entries")
 def test_a_gradient_of_ten_thousand_entries() -> None:
     """Long sums are differentiated in pieces that are alike: the cost is that of the entries."""
     report = check_grad("sum(x**2)", at={"x": np.linspace(-1, 1, 10_000)})

@@ -106,6 +106,7 @@ def test_misfits(text: str, message: str) -> None:
         ("A @ A", (90, 90), "more than 400,000 operations, entry by entry"),
     ],
 )
+@pytest.mark.slow(reason="formulas as large as they may be")
 def test_bounds(text: str, shape: tuple[int, ...], message: str) -> None:
     """What is too large is refused before it is built."""
     with pytest.raises(InputError) as caught:

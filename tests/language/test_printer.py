@@ -146,6 +146,7 @@ def random_condition(rng: random.Random, depth: int) -> Node:
     return Call(name, tuple(random_condition(rng, depth - 1) for _ in range(1 if name == "logical_not" else 2)))
 
 
+@pytest.mark.slow(reason="thousands of formulas")
 def test_a_print_has_the_value_of_the_tree() -> None:
     """Thousands of random trees: Python reads the print as the tree's value, and so does the parser."""
     rng, compared = random.Random(20240501), 0

@@ -17,6 +17,7 @@ from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.reverse import Reverse
 from gradcheck_cli.verdict.column import Check
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
+from tests.custom_functions.elementwise import custom
 
 F64 = torch.float64
 
@@ -43,28 +44,11 @@ def verdicts(found: Found) -> set[tuple[str, str | None]]:
     return {(c.verdict.value, None if c.cause is None else c.cause.value) for c in entries(found)}
 
 
-def custom(forward: Callable[[Tensor], Tensor], backward: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """An autograd.Function of one tensor: backward(gradient, x)."""
-
-    class Custom(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor) -> Tensor:
-            ctx.save_for_backward(x)
-            return forward(x)
-
-        @staticmethod
-        def backward(ctx: Any, gradient: Tensor) -> Tensor:
-            (x,) = ctx.saved_tensors
-            return backward(gradient, x)
-
-    return Custom.apply  # type: ignore[no-any-return]
-
-
 def silu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(x)
 
 
-def right(g: Tensor, x: Tensor) -> Tensor:
+def right(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
     s = torch.sigmoid(x)
     return g * (s + x * s * (1 - s))
 
@@ -106,7 +90,7 @@ def test_right_functions_match_in_every_format(name: str, dtype: str):
 @pytest.mark.parametrize("error", [10.0**-k for k in range(1, 16)])
 def test_every_relative_error_is_a_wrong_formula(error: float):
     """A backward off by 1e-1 down to 1e-15 is refuted wherever its error shows in the float."""
-    found = checked(custom(silu, lambda g, x: right(g, x) * (1 + error)), x=tensor(0.5, -1.5, 2.5))
+    found = checked(custom(silu, lambda g, x, y: right(g, x, y) * (1 + error)), x=tensor(0.5, -1.5, 2.5))
     if error > 5e-15:
         assert verdicts(found) == {("mismatch", "formula")}
     exact = [float(c.exact or "nan") for c in entries(found)]
@@ -114,12 +98,15 @@ def test_every_relative_error_is_a_wrong_formula(error: float):
     assert exact == [float(c.exact or "nan") for c in entries(reference)]
 
 
-@pytest.mark.parametrize("size", [10, 1000, 20_000])
+LARGE = pytest.param(20_000, marks=pytest.mark.slow(reason="20,000 entries"))
+
+
+@pytest.mark.parametrize("size", [10, 1000, LARGE])
 def test_one_wrong_element_is_found_among_many(size: int):
     """The direction is cut down to the entry whose derivative is off by 1e-9, and no other is accused."""
 
-    def spoiled(g: Tensor, x: Tensor) -> Tensor:
-        result = right(g, x)
+    def spoiled(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        result = right(g, x, y)
         result[size // 3] *= 1 + 1e-9
         return result
 
@@ -130,13 +117,14 @@ def test_one_wrong_element_is_found_among_many(size: int):
 
 @pytest.mark.parametrize("slip", ["scaled", "zeroed", "shifted", "negated"])
 @pytest.mark.parametrize("size", [100, 5000])
+@pytest.mark.slow(reason="thousands of entries")
 def test_a_slip_in_all_elements_is_found(slip: str, size: int):
     """Everything times 1.01, zeroed, shifted by one, negated."""
     slips = {
-        "scaled": lambda g, x: right(g, x) * 1.01,
-        "zeroed": lambda g, x: torch.zeros_like(g),
-        "shifted": lambda g, x: right(g, x).roll(1),
-        "negated": lambda g, x: -right(g, x),
+        "scaled": lambda g, x, y: right(g, x, y) * 1.01,
+        "zeroed": lambda g, x, y: torch.zeros_like(g),
+        "shifted": lambda g, x, y: right(g, x, y).roll(1),
+        "negated": lambda g, x, y: -right(g, x, y),
     }
     found = checked(custom(silu, slips[slip]), x=torch.linspace(-2, 2, size, dtype=F64))
     assert ("mismatch", "formula") in verdicts(found)
@@ -231,7 +219,7 @@ def test_an_opaque_operation_is_named_and_undecided():
     library = torch.library.Library("gradcheck_tests", "FRAGMENT")
     library.define("mystery(Tensor x) -> Tensor")
     library.impl("mystery", lambda x: torch.from_numpy(np.sin(x.detach().numpy())), "CPU")
-    function = custom(lambda x: torch.ops.gradcheck_tests.mystery(x), lambda g, x: g * x.cos())
+    function = custom(lambda x: torch.ops.gradcheck_tests.mystery(x), lambda g, x, y: g * x.cos())
     found = checked(function, x=tensor(1, 2))
     assert found.opaque == ("mystery",)
     assert verdicts(found) == {("undecided", None)}
@@ -249,7 +237,7 @@ def sine(layer: Any, inputs: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
 def test_a_formula_decides_where_the_code_is_opaque():
     """With the mathematics given, a right backward behind NumPy passes and one that is off by 1e-3 is refuted."""
     for factor, expected in ((1, ("match", None)), (1.001, ("mismatch", "formula"))):
-        function = custom(lambda x: torch.from_numpy(np.sin(x.detach().numpy())), lambda g, x, f=factor: g * x.cos() * f)
+        function = custom(lambda x: torch.from_numpy(np.sin(x.detach().numpy())), lambda g, x, y, f=factor: g * x.cos() * f)
         map = a_map(function, x=tensor(1, 2))
         found = check_map(map, [random_row(map(map.leaves()), 0)], Options(), formula=sine)
         assert verdicts(found) == {expected}
@@ -263,12 +251,12 @@ def test_the_forward_is_judged_against_a_formula():
 
 
 NUMPY = {
-    "numpy": custom(lambda x: torch.from_numpy(np.sin(x.detach().numpy())), lambda g, x: g * x.cos()),
+    "numpy": custom(lambda x: torch.from_numpy(np.sin(x.detach().numpy())), lambda g, x, y: g * x.cos()),
     "numpy backward": custom(
-        lambda x: x.sin(), lambda g, x: torch.from_numpy(g.numpy() * np.cos(x.numpy()) * np.exp(1e-3) * np.exp(-1e-3))
+        lambda x: x.sin(), lambda g, x, y: torch.from_numpy(g.numpy() * np.cos(x.numpy()) * np.exp(1e-3) * np.exp(-1e-3))
     ),
     "item": lambda x: x * 0 + torch.stack([torch.tensor(math.sin(v.item()), dtype=F64) for v in x]),
-    "list": custom(lambda x: torch.tensor([math.sin(v) for v in x.tolist()], dtype=F64), lambda g, x: g * x.cos()),
+    "list": custom(lambda x: torch.tensor([math.sin(v) for v in x.tolist()], dtype=F64), lambda g, x, y: g * x.cos()),
 }
 
 
@@ -285,7 +273,7 @@ def test_constants_of_the_code_are_followed():
     weights = torch.rand(3, dtype=torch.float32).double() / 3
     found = checked(lambda x: (x * weights * 0.1).sum() + weights.sum(), x=tensor(1, 2, 3))
     assert verdicts(found) == {("match", None)}
-    slipped = custom(lambda x: x * weights, lambda g, x: g * weights * (1 + 1e-11))
+    slipped = custom(lambda x: x * weights, lambda g, x, y: g * weights * (1 + 1e-11))
     assert verdicts(checked(slipped, x=tensor(1, 2, 3))) == {("mismatch", "formula")}
 
 
@@ -293,7 +281,7 @@ def test_constants_of_the_code_are_followed():
 def test_a_zeroed_gradient_is_found_however_small(size: float):
     """Entries where torch has 0 are certified apart from the others, which would hide them."""
 
-    def zeroed(g: Tensor, x: Tensor) -> Tensor:
+    def zeroed(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
         result = g * x.cos() * torch.tensor([1.0, 1.0, size], dtype=F64)
         return result * tensor(1, 1, 0)
 
@@ -334,7 +322,7 @@ def test_each_input_is_judged_in_its_own_format():
 def test_constants_that_are_rounded_make_no_formula_wrong():
     """gelu's tail cancels; that its two constants are doubles next to 1/sqrt(2) and 1/sqrt(2*pi) is no slip."""
 
-    def backward(g: Tensor, x: Tensor) -> Tensor:
+    def backward(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
         return g * (0.5 * (1 + torch.erf(x / math.sqrt(2))) + x * torch.exp(-x * x / 2) / math.sqrt(2 * math.pi))
 
     gelu = custom(lambda x: 0.5 * x * (1 + torch.erf(x / math.sqrt(2))), backward)

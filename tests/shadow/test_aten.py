@@ -43,6 +43,12 @@ FAULTS = {
 }  # fmt: skip
 """(row, order): kernels of torch that in float64 are not as good as any row should say. They must stay visible."""
 
+NO_GRADIENT = {
+    "heaviside", "floor_divide", "zeta", "besselj", "bessely", "besselk", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1",
+    "modified_bessel_i0", "modified_bessel_i1", "modified_bessel_k0", "modified_bessel_k1",
+}  # fmt: skip
+"""Rows that torch doesn't differentiate by some or all of their inputs. With all others there is something to compare."""
+
 ROW_NAMES = [row.name for row in ROWS if row.parameters]
 
 
@@ -139,6 +145,7 @@ def points(names: Sequence[str], first: Sequence[float], dtype: str) -> dict[str
 
 
 @pytest.mark.parametrize("name", ROW_NAMES)
+@pytest.mark.slow(reason="every row of the table, in every mode")
 def test_nothing_is_opaque(name: str) -> None:
     """Every operation of every row has a row in the ATen table: both orders, all modes, two formats."""
     for text, names in cases(TABLE[name]):
@@ -153,8 +160,10 @@ def test_nothing_is_opaque(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ROW_NAMES)
+@pytest.mark.slow(reason="every row of the table, in every mode")
 def test_exact_is_the_derivative(name: str) -> None:
     """What torch's own formulas give in exact arithmetic overlaps a difference quotient at 900 bits, and is a tight ball."""
+    compared = 0
     for text, names in cases(TABLE[name]):
         at = points(names, ORDINARY, "float64")
         if follow(text, "float64", "reverse", at, [(n,) for n in names], [Exact()])[1].cut:
@@ -172,10 +181,12 @@ def test_exact_is_the_derivative(name: str) -> None:
                         where = (text, wrt, mode, {n: v[k] for n, v in at.items()}, ball, truth)
                         assert ball.overlaps(truth), where
                         assert ball.is_zero() or ball.contains(0) or ball.rel_accuracy_bits() > 40, where
+                        compared += 1
+    assert compared or name in NO_GRADIENT
 
 
-def outside(text: str, names: tuple[str, ...], dtype: str, derivatives: Sequence[Wrt]) -> Iterator[tuple[Any, ...]]:
-    """The entries at which the rounded ball doesn't contain torch's float, though nothing overflowed on the way."""
+def followed(text: str, names: tuple[str, ...], dtype: str, derivatives: Sequence[Wrt]) -> Iterator[tuple[bool, Any]]:
+    """The entries at which nothing overflowed on the way: whether the rounded ball contains torch's float, and the entry."""
     at = points(names, ORDINARY + HARD, dtype)
     with ctx.workprec(256):
         shadow, outcome = follow(text, dtype, "reverse", at, derivatives, [Exact(), Rounded(FORMATS[dtype])])
@@ -184,24 +195,26 @@ def outside(text: str, names: tuple[str, ...], dtype: str, derivatives: Sequence
         if gradient is None:
             continue
         for k, (value, ball) in enumerate(zip(gradient.tolist(), shadow.cells(gradient, 1), strict=True)):
-            followed = math.isfinite(value) and ball.is_finite() and k not in shadow.trace.infinite
-            if followed and not ball.contains(arb(value)):
-                yield text, wrt, {n: v[k] for n, v in at.items()}, value, ball
+            if math.isfinite(value) and ball.is_finite() and k not in shadow.trace.infinite:
+                yield ball.contains(arb(value)), (text, wrt, {n: v[k] for n, v in at.items()}, value, ball)
 
 
 @pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize("name", ROW_NAMES)
+@pytest.mark.slow(reason="every row of the table, in every mode")
 def test_rounding_explains_torch(name: str, dtype: str) -> None:
     """The ball that allows for rounding contains torch's float, at ordinary and at hard points; except for known faults."""
-    found: dict[int, list[Any]] = {1: [], 2: []}
+    found: dict[int, list[tuple[bool, Any]]] = {1: [], 2: []}
     for text, names in cases(TABLE[name]):
         for order, derivatives in orders(names):
             try:
-                found[order] += outside(text, names, dtype, derivatives)
+                found[order] += followed(text, names, dtype, derivatives)
             except InputError:  # torch has no kernel for the format
                 assert dtype in ("float16", "bfloat16")
     for order, entries in found.items():
-        assert bool(entries) == ((name, order) in FAULTS and dtype == "float64"), entries[:3]
+        outside = [entry for inside, entry in entries if not inside]
+        assert bool(outside) == ((name, order) in FAULTS and dtype == "float64"), outside[:3]
+    assert found[1] or name in NO_GRADIENT or dtype in ("float16", "bfloat16")
 
 
 @pytest.mark.parametrize(
@@ -227,6 +240,7 @@ def test_wrong_formulas_are_seen(text: str, point: dict[str, float], wrt: Wrt) -
 @pytest.mark.parametrize("name", ROW_NAMES)
 def test_symbols_give_a_formula(name: str) -> None:
     """The decompiled backward pass is a text of the language, for the first derivative in every mode."""
+    formulas = 0
     for text, names in cases(TABLE[name]):
         for mode in MODES:
             derivatives = [(n,) for n in names]
@@ -236,6 +250,8 @@ def test_symbols_give_a_formula(name: str) -> None:
                 if gradient is not None:
                     (expression,) = shadow.cells(gradient, 0)
                     assert tidy(expression), (text, mode, expression)
+                    formulas += 1
+    assert formulas or name in NO_GRADIENT
 
 
 TIES = [

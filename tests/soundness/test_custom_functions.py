@@ -16,6 +16,8 @@ from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from tests.custom_functions import GENERAL, SUBJECTS, Subject
 from tests.custom_functions.elementwise import SiLU
 
+pytestmark = pytest.mark.slow(reason="hundreds of wrong backwards")
+
 FLOAT32 = [f"relative 1e-{k}" for k in range(7, 13)]
 """Slips of less than a few roundings of float32."""
 

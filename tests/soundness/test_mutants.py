@@ -11,6 +11,8 @@ import torch
 from gradcheck_cli import check_chain
 from tests.mutants import SLIPS, SUBJECTS, Subject, custom, right, scaled
 
+pytestmark = pytest.mark.slow(reason="hundreds of wrong backwards")
+
 EXPONENTS = {"float64": range(1, 14), "float32": range(1, 6)}
 DTYPES = sorted(EXPONENTS)
 

@@ -16,6 +16,8 @@ from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.chain import link
 from tests.expressions import random_formula
 
+pytestmark = pytest.mark.slow(reason="hundreds of random formulas")
+
 FORMULAS = 300
 GROUPS = 30
 POINTS = 20

@@ -18,8 +18,8 @@ from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.shade import Shade
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
+from tests.formats import DOUBLE, SINGLE
 
-DOUBLE, SINGLE = FORMATS["float64"], FORMATS["float32"]
 NONE = Limits()
 INF, NAN = math.inf, math.nan
 ULP = 2.0**-52
