@@ -14,9 +14,6 @@ from gradcheck_cli.verdict.limits import Limits
 if TYPE_CHECKING:
     from gradcheck_cli.language.spaces import PointSpec
 
-MODES = ("reverse", "grad", "forward", "func")
-
-
 MAX_ORDER = 6
 
 

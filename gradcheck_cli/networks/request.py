@@ -49,6 +49,8 @@ class Request:
     training: bool = False
     seed: int = 0
     dtypes: tuple[str, ...] = ()
+    device: str = "cpu"
+    modes: tuple[str, ...] = ("reverse",)
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:

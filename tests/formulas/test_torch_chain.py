@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from gradcheck_cli.formulas.problem import MODES
+from gradcheck_cli.options import MODES
 from gradcheck_cli.formulas.torch_chain import Outcome, TorchChain
 from gradcheck_cli.language.chain import link
 
