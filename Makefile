@@ -11,7 +11,7 @@ demo: .venv/installed
 test: .venv/installed-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy --strict gradcheck_cli
+	$(BIN)/mypy --strict gradcheck_cli tests/typed.py
 	$(BIN)/pytest -n auto --dist worksteal
 
 .venv/installed: pyproject.toml constraints.txt | $(BIN)/python

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from gradcheck_cli.options import MODES
 from gradcheck_cli.formulas.torch_chain import Outcome, TorchChain
 from gradcheck_cli.language.chain import link
+from gradcheck_cli.options import MODES
 
 SKIP = "z = 2*x | w = sin(z) + x | y = w*z"
 by_mode = pytest.mark.parametrize("mode", MODES)
