@@ -48,13 +48,15 @@ def each(*cells: tuple[str, Option]) -> pytest.MarkDecorator:
 
 @dataclass
 class Engines:
-    """Keeps what the engine of a check was asked, and answers with an empty report."""
+    """Keeps what the engine of a check was asked, and the empty report that it answered."""
 
     asked: Any = None
+    report: Report | None = None
 
     def __call__(self, asked: Any, *, progress: Any = None, **options: Any) -> Report:
         self.asked = asked, options
-        return Report("", {"stages": [], "seed": None}, [], {})
+        self.report = Report("", {"stages": [], "seed": None}, [], {})
+        return self.report
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ Ask = Callable[..., Any]
 
 @pytest.fixture
 def ask(engines: Engines, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Ask:
-    """ask(way, kind, row, value): what the engine is asked where the option is given in that way."""
+    """ask(way, kind, option=value): what the engine is asked where an option is given in that way, and its report."""
 
     def line(kind: str, given: dict[str, Any]) -> None:
         rows = {row.parameter: row for row in of(kind)}
@@ -87,9 +89,10 @@ def ask(engines: Engines, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         assert outcome.error is None
 
     def ask(way: str, kind: str, **given: Any) -> Any:
-        engines.asked = None
+        engines.report = None
         {"line": line, "python": python, "spec": spec}[way](kind, {**REQUIRED.get(kind, {}), **given})
-        return engines.asked
+        assert engines.report is not None
+        return engines.asked, engines.report.to_dict()
 
     return ask
 
