@@ -12,7 +12,7 @@ demo: .venv/installed
 lint: .venv/installed-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy --strict gradcheck_cli
+	$(BIN)/mypy --strict gradcheck_cli tests/typed.py
 
 fast: lint
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow"

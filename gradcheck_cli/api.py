@@ -1,16 +1,20 @@
 """The Python twins of the commands: each builds a Problem and returns the Report on it; bad input is an InputError.
 
+What their options mean, their defaults and how they are read stand in `options`; here are their types, for type checkers.
 Nothing here imports torch or SymPy before the whole input has been checked.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations_with_replacement, product
 from itertools import permutations as orders_of
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
+from gradcheck_cli import options as table
 from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.formulas.problem import MAX_ORDER, Problem
@@ -18,7 +22,6 @@ from gradcheck_cli.formulas.tasks import MAX_DERIVATIVES, Asked, Entries, Wrt, c
 from gradcheck_cli.language.chain import Chain, link
 from gradcheck_cli.language.functions import NAMES
 from gradcheck_cli.language.points import parse_points, split
-from gradcheck_cli.maps.modes import MODES, OF_TENSORS
 from gradcheck_cli.verdict.limits import Limits
 
 if TYPE_CHECKING:
@@ -30,50 +33,116 @@ MAX_PERMUTATIONS = 120
 At = str | Sequence[str | Mapping[str, Any]] | Mapping[str, Any]
 Domain = str | Sequence[str] | Mapping[str, tuple[float, float] | str]
 Shapes = str | Sequence[str] | Mapping[str, Sequence[int]]
+Names = str | Sequence[str]
 
 
-class Options(TypedDict, total=False):
-    """What every check takes. None means the default.
+class Common(TypedDict, total=False):
+    """The types of what every check takes. None means the default."""
 
-    at          points: {"x": 1}, [{"x": 1}, {"x": 2}], "x=pi/4,y=2", "x=linspace(0,1,5)"; a list or an array is a vector or a
-                matrix: {"x": [1, 2]}, "A=[[1,2],[3,4]]"
-    shape       of inputs that are arrays, where no point is given: {"x": (3, 4)}, "x=3,4", ["x=3,4", "y=4"]
-    sample      number of seeded samples (20 where no point is given)
-    domain      where to sample: {"x": (0, 5)} or "x=0:5"; closed
-    seed        of the samples (0)
-    mode        reverse, grad, forward, func; several, or "all"
-    dtype       float64 (default), float32, float16, bfloat16; several
-    device      torch's name of the device ("cpu")
-    claim       a derivative derived by hand: "x=8*x+4"
-    rtol, atol  accept |autograd - exact| <= atol + rtol*|exact|, instead of the built-in judgement
-    ulps        accept errors up to this many ulps, instead of the built-in judgement
-    strict      imprecise fails too (False)
-    timeout     seconds for the whole run (600)
-    callables   name of a function of the table -> what torch shall call instead (a custom autograd.Function's apply)
-    verbose     collect what is needed to show every entry in full (False)
-    progress    called as the work goes on
-    """
-
-    at: At | None
-    shape: Shapes | None
-    sample: int | None
-    domain: Domain | None
     seed: int | None
-    mode: str | Sequence[str] | None
-    dtype: str | Sequence[str] | None
+    mode: Names | None
+    dtype: Names | None
     device: str
-    claim: str | None
     rtol: float | None
     atol: float | None
     ulps: float | None
     strict: bool
     timeout: float
-    callables: Mapping[str, Callable[..., Any]] | None
     verbose: bool
     progress: Progress | None
 
 
-def check_chain(expressions: str | Sequence[str], **options: Unpack[Options]) -> Report:
+class OfFormulas(Common, total=False):
+    """Of what every check of expressions takes."""
+
+    at: At | None
+    shape: Shapes | None
+    sample: int | None
+    domain: Domain | None
+    claim: str | None
+    callables: Mapping[str, Callable[..., Any]] | None
+
+
+class OfMixed(OfFormulas, total=False):
+    """Of what check_mixed takes."""
+
+    permutations: bool | None
+
+
+class OfGrad(OfFormulas, total=False):
+    """Of what check_grad takes."""
+
+    order: int
+
+
+class OfFunction(Common, total=False):
+    """Of what check_function takes."""
+
+    at: Any
+    shape: Shapes | None
+    sample: int | None
+    domain: Domain | None
+    settings: str | Sequence[str] | Mapping[str, Any] | None
+    formula: str | None
+    order: int
+
+
+class OfModel(Common, total=False):
+    """Of what check_model takes."""
+
+    at: Any
+    input: Any
+    layer: str | int | None
+    neuron: int | str | Sequence[int] | None
+    wrt: str | None
+    loss: str | Callable[[Any], Any] | None
+    cotangent: Any
+    train: bool
+
+
+_Twin = TypeVar("_Twin", bound=Callable[..., Any])
+
+TWINS: dict[str, Callable[..., Report]] = {}
+"""Every kind of check and its twin."""
+
+
+def _twin(types: type) -> Callable[[_Twin], _Twin]:
+    """Make check_KIND of a function: it gets every option of its kind, read and with its default, and shows them all in its
+    signature and docstring. `types`: those of the options that aren't parameters of its own."""
+
+    def decorate(function: _Twin) -> _Twin:
+        kind = function.__name__.removeprefix("check_")
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        names = {p.name for p in own}
+
+        @functools.wraps(function)
+        def check(*arguments: Any, **given: Any) -> Report:
+            mine = {name: given.pop(name) for name in names & given.keys()}
+            report: Report = function(*arguments, **mine, **table.values(kind, given, names))
+            return report
+
+        shared = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=row.default, annotation=_annotation(types, name))
+            for name, row in table.taken(kind).items()
+            if name not in names
+        ]
+        check.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
+        check.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n{table.described(kind)}\n"
+        TWINS[kind] = check
+        return check  # type: ignore[return-value]
+
+    return decorate
+
+
+def _annotation(types: type, name: str) -> Any:
+    """As it stands above: TypedDict keeps it as a forward reference."""
+    found = types.__annotations__.get(name, inspect.Parameter.empty)
+    return getattr(found, "__forward_arg__", found)
+
+
+@_twin(OfFormulas)
+def check_chain(expressions: str | Sequence[str], **options: Unpack[OfFormulas]) -> Report:
     """The derivative of the output of a chain with respect to every stage and input, and every stage's own derivatives.
 
     Doesn't raise on a mismatch: see Report.ok and Report.raise_for_verdict().
@@ -81,18 +150,14 @@ def check_chain(expressions: str | Sequence[str], **options: Unpack[Options]) ->
     chain = _chain(expressions)
     names = [stage.name for stage in reversed(chain.stages)] + list(chain.inputs)
     derivatives = Asked(lambda entries: [(e,) for e in every(names, entries)], depending=True)
-    return _run("chain", [chain], derivatives, "reverse", local=True, **options)
+    return _run("chain", [chain], derivatives, options, local=True)
 
 
-def check_mixed(
-    expression: str, wrt: str | Sequence[str], *, permutations: bool | None = None, **options: Unpack[Options]
-) -> Report:
+@_twin(OfMixed)
+def check_mixed(expression: str, wrt: str | Sequence[str], **options: Unpack[OfMixed]) -> Report:
     """The mixed partial derivative with respect to `wrt` ("x,y", "x[0],y[1]" or ["x", "y"]) in that order, and every prefix of
-    it.
-
-    `permutations`: check every other order of differentiation too (by default, where there are just two names).
-    """
-    chain = _chain(expression, "f")
+    it, and other orders of differentiation."""
+    chain, permutations = _chain(expression, "f"), options["permutations"]
 
     def asked(entries: Entries) -> list[Wrt]:
         order = _names(wrt, every(chain.inputs, entries))
@@ -104,15 +169,16 @@ def check_mixed(
     def claimable(entries: Entries) -> list[Wrt]:
         return [_names(wrt, every(chain.inputs, entries))]
 
-    return _run("mixed", [chain], Asked(asked, claimable), "grad", **options)
+    return _run("mixed", [chain], Asked(asked, claimable), options)
 
 
-def check_grad(expression: str, *, order: int = 1, **options: Unpack[Options]) -> Report:
+@_twin(OfGrad)
+def check_grad(expression: str, **options: Unpack[OfGrad]) -> Report:
     """All partial derivatives up to `order`: 1 the gradient, 2 the Hessian too, at most 6.
 
     An expression whose value is an array has one row of the Jacobian for each entry.
     """
-    chain = _chain(expression, "f")
+    chain, order = _chain(expression, "f"), options["order"]
     if not 1 <= order <= MAX_ORDER:
         raise InputError(f"the order must be from 1 to {MAX_ORDER}: {order}")
 
@@ -123,10 +189,11 @@ def check_grad(expression: str, *, order: int = 1, **options: Unpack[Options]) -
             raise InputError(f"{count:,} derivatives are too many: at most {MAX_DERIVATIVES:,} are checked")
         return [d for k in range(1, order + 1) for d in combinations_with_replacement(inputs, k)]
 
-    return _run("grad", [chain], Asked(asked), "grad", **options)
+    return _run("grad", [chain], Asked(asked), options)
 
 
-def check_jacobian(expressions: str | Sequence[str], **options: Unpack[Options]) -> Report:
+@_twin(OfFormulas)
+def check_jacobian(expressions: str | Sequence[str], **options: Unpack[OfFormulas]) -> Report:
     """The derivative of every entry of every output by every entry of every input.
 
     Several expressions are several outputs, f1, f2 and so on, or as they are named ("u = x*y").
@@ -141,10 +208,11 @@ def check_jacobian(expressions: str | Sequence[str], **options: Unpack[Options])
         if chain.output in inputs or chain.output in [c.output for c in chains[:i]]:
             taken = "an input of another" if chain.output in inputs else "another output"
             raise InputError(f"an output can't be called {chain.output!r}: {taken} is called so", texts[i], 0)
-    return _run("jacobian", chains, Asked(lambda entries: [(e,) for e in every(inputs, entries)]), "grad", **options)
+    return _run("jacobian", chains, Asked(lambda entries: [(e,) for e in every(inputs, entries)]), options)
 
 
-def check_hessian(expression: str, **options: Unpack[Options]) -> Report:
+@_twin(OfFormulas)
+def check_hessian(expression: str, **options: Unpack[OfFormulas]) -> Report:
     """All second derivatives of an expression, in both orders; of every entry, where its value is an array."""
     chain = _chain(expression, "f")
 
@@ -154,219 +222,107 @@ def check_hessian(expression: str, **options: Unpack[Options]) -> Report:
             raise InputError(f"{len(inputs) ** 2:,} derivatives are too many: at most {MAX_DERIVATIVES:,} are checked")
         return list(product(inputs, repeat=2))
 
-    return _run("hessian", [chain], Asked(asked), "grad", **options)
+    return _run("hessian", [chain], Asked(asked), options)
 
 
-def check_function(
-    function: str | Callable[..., Any],
-    *,
-    at: Any = None,
-    shape: Shapes | None = None,
-    settings: str | Sequence[str] | Mapping[str, Any] | None = None,
-    formula: str | None = None,
-    order: int = 1,
-    sample: int | None = None,
-    domain: Domain | None = None,
-    seed: int | None = None,
-    mode: str | Sequence[str] | None = None,
-    dtype: str | Sequence[str] | None = None,
-    device: str = "cpu",
-    rtol: float | None = None,
-    atol: float | None = None,
-    ulps: float | None = None,
-    strict: bool = False,
-    timeout: float = 600.0,
-    verbose: bool = False,
-    progress: Progress | None = None,
-) -> Report:
+@_twin(OfFunction)
+def check_function(function: str | Callable[..., Any], **options: Unpack[OfFunction]) -> Report:
     """A function of tensors: its gradient by every tensor, and the rules around a custom backward.
 
-    function    "FILE.py:NAME", "package.module:NAME", or the object: a function, a torch.nn.Module, a torch.autograd.Function
-                or its apply
-    at, shape   of its parameters, by name; tensors too: {"x": torch.ones(3)}. Tensors of integers are handed over as they are
-    settings    arguments that are no tensors to differentiate by: {"dim": 1}, "dim=1"
-    formula     what the function ought to compute: "x*sigmoid(x)"; then its values are judged too
-    order       2: the derivative of the gradient too
-    verbose     every output entry by itself too, where they are few
-    sample      number of seeded points (3 where none is given)
-    mode        reverse (the backward), forward (dual numbers), func (torch.func); several, or "all"
-    dtype       float64, or that of given tensors
-
-    The other options are those of every check.
+    `at` and `shape` are of its parameters, by name; tensors too: {"x": torch.ones(3)}. Tensors of integers are handed over as
+    they are. With `verbose` every output entry is checked by itself too, where they are few.
     """
     from gradcheck_cli.callables.loading import load, target
 
+    given: Mapping[str, Any] = options
     loaded = load(function) if isinstance(function, str) else function
-    modes, formats = _choices(mode or "reverse", tuple(OF_TENSORS), "mode"), _formats(dtype or ())
-    limits = _limits(rtol, atol, ulps)
-    _limit("timeout", timeout)
-    from gradcheck_cli.callables.function import Question as Asked
-    from gradcheck_cli.callables.function import report
+    from gradcheck_cli.callables.function import Question, report
     from gradcheck_cli.callables.inputs import Wanted
 
-    named = target(loaded, function if isinstance(function, str) else getattr(function, "__name__", type(function).__name__))
-    wanted = Wanted(at, shape, sample, domain, seed, settings)
-    asked = Asked(named, wanted, formula, order, modes, formats, device, limits, jacobian=verbose)
-    return report(asked, strict=strict, timeout=timeout, progress=progress)
+    asked = Question(
+        target=target(
+            loaded, function if isinstance(function, str) else getattr(function, "__name__", type(function).__name__)
+        ),
+        wanted=Wanted(*(given[name] for name in ("at", "shape", "sample", "domain", "seed", "settings"))),
+        formula=given["formula"],
+        order=given["order"],
+        modes=given["mode"],
+        dtypes=given["dtype"] or (),
+        device=given["device"],
+        limits=_limits(given),
+        jacobian=given["verbose"],
+    )
+    return report(asked, strict=given["strict"], timeout=given["timeout"], progress=given["progress"])
 
 
-def check_model(
-    model: Any,
-    *,
-    input: Any = None,
-    at: Any = None,
-    layer: str | int | None = None,
-    neuron: int | str | Sequence[int] | None = None,
-    wrt: str | None = None,
-    loss: str | Callable[[Any], Any] | None = None,
-    cotangent: Any = None,
-    train: bool = False,
-    seed: int | None = None,
-    mode: str | Sequence[str] | None = None,
-    dtype: str | Sequence[str] | None = None,
-    device: str = "cpu",
-    rtol: float | None = None,
-    atol: float | None = None,
-    ulps: float | None = None,
-    strict: bool = False,
-    timeout: float = 600.0,
-    verbose: bool = False,
-    progress: Progress | None = None,
-) -> Report:
+@_twin(OfModel)
+def check_model(model: Any, **options: Unpack[OfModel]) -> Report:
     """A network: every layer by itself and in its place; with `layer` or `neuron` the Jacobian of these outputs.
 
-    model       "Linear(10, 5) | ReLU()", "FILE.py:NAME", or a torch.nn.Module, or a function that returns one
-    input       sizes (4, 10), or tensors: one, several in order, or by the names of the parameters of `forward`; by default
-                of the shape that the first layer takes, seeded
-    at          values: {"x": [1, 2]}, "x=[1,2]"
-    layer       whose output is differentiated: "0", "encoder.1"; by default the network's
-    neuron      one entry of that output: 2, (1, 2)
-    wrt         input, parameters or all (all; with `layer` or `neuron`: input)
-    loss        a formula of y, "mean(y**2)", or a callable that takes what the network returns and gives one number
-    cotangent   random, ones, or numbers of the output's shape: the combination of outputs that is differentiated
-    train       training mode instead of evaluation: dropout with one mask, batch statistics (False)
-    seed        of weights, input and masks: torch.manual_seed (0)
-    mode        reverse (the backward), forward (dual numbers, along seeded numbers for everything that is differentiated by),
-                func (torch.func); several, or "all"
-    dtype       float64 for a text, else that of the module's parameters; several
-    device      torch's name of the device ("cpu"); what is drawn doesn't depend on it
-
-    The other options are those of every check. The module itself doesn't change.
+    The module itself doesn't change.
     """
     from gradcheck_cli.networks import request
 
+    given: Mapping[str, Any] = options
     known, text = request.model(model)
     asked = request.Request(
         model=known,
         text=text,
-        given=request.inputs(input, at, nearest_double),
-        layer=None if layer is None else str(layer),
-        neuron=request.neuron(neuron),
-        wrt=wrt,
-        loss=request.loss(loss),
-        cotangent=request.cotangent(cotangent, nearest_double),
-        training=train,
-        seed=0 if seed is None else seed,
-        dtypes=_formats(dtype or ("float64" if isinstance(model, str) else ())),
-        limits=_limits(rtol, atol, ulps),
-        device=device,
-        modes=_choices(mode or "reverse", tuple(OF_TENSORS), "mode"),
+        given=request.inputs(given["input"], given["at"], nearest_double),
+        layer=None if given["layer"] is None else str(given["layer"]),
+        neuron=request.neuron(given["neuron"]),
+        wrt=given["wrt"],
+        loss=request.loss(given["loss"]),
+        cotangent=request.cotangent(given["cotangent"], nearest_double),
+        training=given["train"],
+        seed=given["seed"],
+        dtypes=given["dtype"] or (("float64",) if isinstance(model, str) else ()),
+        device=given["device"],
+        modes=given["mode"],
+        limits=_limits(given),
     )
-    _limit("timeout", timeout)
     from gradcheck_cli.networks.model import report
 
-    return report(asked, strict=strict, timeout=timeout, progress=progress)
+    return report(asked, strict=given["strict"], timeout=given["timeout"], progress=given["progress"])
 
 
-def _formats(given: str | Sequence[str]) -> tuple[str, ...]:
-    from gradcheck_cli.floats import FORMATS  # NumPy, which an error above does without
-
-    return _choices(given, tuple(FORMATS), "dtype")
-
-
-def _run(
-    command: str,
-    chains: Sequence[Chain],
-    asked: Asked,
-    default_mode: str,
-    *,
-    local: bool = False,
-    at: At | None = None,
-    shape: Shapes | None = None,
-    sample: int | None = None,
-    domain: Domain | None = None,
-    seed: int | None = None,
-    mode: str | Sequence[str] | None = None,
-    dtype: str | Sequence[str] | None = None,
-    device: str = "cpu",
-    claim: str | None = None,
-    rtol: float | None = None,
-    atol: float | None = None,
-    ulps: float | None = None,
-    strict: bool = False,
-    timeout: float = 600.0,
-    callables: Mapping[str, Callable[..., Any]] | None = None,
-    verbose: bool = False,
-    progress: Progress | None = None,
-) -> Report:
-    """Check every option, build the Problem and have it checked."""
+def _run(kind: str, chains: Sequence[Chain], asked: Asked, given: Mapping[str, Any], *, local: bool = False) -> Report:
+    """Check what depends on the chains, build the Problem and have it checked."""
     inputs = list(dict.fromkeys(name for chain in chains for name in chain.inputs))
-    points = parse_points(at, inputs, shape=shape, sample=sample, domain=domain, seed=seed, evaluate=nearest_double)
+    where = {name: given[name] for name in ("shape", "sample", "domain", "seed")}
+    points = parse_points(given["at"], inputs, **where, evaluate=nearest_double)
     chains, points = with_labels(chains, points)
     tasks = [task_of(chain, points, asked) for chain in chains]
-    formats = _formats(dtype or "float64")
-    from gradcheck_cli.floats import FORMATS
+    from gradcheck_cli.floats import FORMATS  # NumPy, which an error above does without
 
-    for name in formats:
+    for name in given["dtype"]:
         points.count(FORMATS[name])
     problem = Problem(
-        command=command,
+        command=kind,
         tasks=tuple(tasks),
         points=points,
         local=local,
-        formats=formats,
-        modes=_choices(mode or default_mode, tuple(MODES), "mode"),
-        device=device,
-        claims=() if claim is None else claims_of(claim, tasks, asked),
-        limits=_limits(rtol, atol, ulps),
-        strict=strict,
-        timeout=_limit("timeout", timeout) or 600.0,
-        verbose=verbose,
-        callables={_row(name): function for name, function in (callables or {}).items()},
+        formats=given["dtype"],
+        modes=given["mode"],
+        device=given["device"],
+        claims=() if given["claim"] is None else claims_of(given["claim"], tasks, asked),
+        limits=_limits(given),
+        strict=given["strict"],
+        timeout=given["timeout"],
+        verbose=given["verbose"],
+        callables={_row(name): function for name, function in (given["callables"] or {}).items()},
     )
     from gradcheck_cli.formulas.check import check_problem
 
-    return check_problem(problem, progress=progress)
+    return check_problem(problem, progress=given["progress"])
 
 
 def _chain(expressions: str | Sequence[str], output: str = "y") -> Chain:
     return link([expressions] if isinstance(expressions, str) else expressions, output)
 
 
-def _choices(given: str | Sequence[str], known: Sequence[str], what: str) -> tuple[str, ...]:
-    """The names in "a,b" or ["a", "b"], each once; `all` is every known one."""
-    texts = [given] if isinstance(given, str) else [str(g) for g in given]
-    chosen: dict[str, None] = {}
-    for text in texts:
-        offset = 0
-        for piece in text.split(","):
-            name = piece.strip().removeprefix("torch.")
-            if name != "all" and name not in known:
-                at = offset + len(piece) - len(piece.lstrip())
-                raise InputError(f"unknown {what} {name!r}: choose from {', '.join(known)}, or all", text, at)
-            chosen |= dict.fromkeys(known if name == "all" else [name])
-            offset += len(piece) + 1
-    return tuple(chosen)
-
-
-def _limit(name: str, value: float | None) -> float | None:
-    if value is not None and not (math.isfinite(value) and (value > 0 or (value == 0 and name != "timeout"))):
-        raise InputError(f"{name} must be a {'positive' if name == 'timeout' else 'non-negative'} number: {value}")
-    return value
-
-
-def _limits(rtol: float | None, atol: float | None, ulps: float | None) -> Limits:
-    return Limits(_limit("rtol", rtol), _limit("atol", atol), _limit("ulps", ulps))
+def _limits(given: Mapping[str, Any]) -> Limits:
+    return Limits(given["rtol"], given["atol"], given["ulps"])
 
 
 def _row(name: str) -> str:

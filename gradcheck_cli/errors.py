@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 _WINDOW = 72
 
 
@@ -64,3 +67,10 @@ def quote(text: str, position: int | None) -> tuple[str, str]:
         line, column = prefix + cut + ("..." if left + _WINDOW < len(line) else ""), column - left + len(prefix)
     printable = "".join(c if c.isprintable() else " " for c in line)
     return printable, " " * column + "^"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; nearest: dtype, device`, or all there are."""
+    names = sorted(set(known))
+    near = difflib.get_close_matches(name.lower(), names, n=2, cutoff=0.6)
+    return f"; nearest: {', '.join(near)}" if near else f"; there is {', '.join(names)}"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradcheck_cli.errors import InputError, VerdictError
+from gradcheck_cli.options import KINDS
 
 if TYPE_CHECKING:
     from gradcheck_cli.suite.execute import Outcome
@@ -27,8 +28,8 @@ NO_PYTHON = "gradcheck_no_python"
 
 MARKER = (
     "gradcheck(points=None, kind=None, **options): the test returns a function of tensors, an expression (or several, a chain) "
-    "or a Problem, whose gradient is checked. points: a number of samples, or what `at` takes; kind: chain, mixed, grad, "
-    "jacobian, hessian, function or model; options: those of check_*."
+    "or a Problem, whose gradient is checked. points: a number of samples, or what `at` takes; "
+    f"kind: {', '.join(KINDS)}; options: those of check_*."
 )
 
 
@@ -175,10 +176,8 @@ def _check(returned: Any, points: Any = None, *, kind: str | None = None, **opti
 
 def _twin(kind: str, error: type[Exception] = InputError) -> Any:
     __tracebackhide__ = True
-    from gradcheck_cli.suite.schema import KINDS
-
     if kind not in KINDS:
         raise error(f"unknown check {kind!r}: choose from {', '.join(KINDS)}")
-    from gradcheck_cli import api
+    from gradcheck_cli.api import TWINS
 
-    return getattr(api, f"check_{kind}")
+    return TWINS[kind]

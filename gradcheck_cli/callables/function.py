@@ -22,9 +22,9 @@ from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import Node, Variable, walk
 from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
 from gradcheck_cli.maps.map import Map, Row, Tensors, check_device, direction_of, every_row, random_row, size
-from gradcheck_cli.maps.modes import OF_TENSORS, Mode, resolved
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.runs import Cells, Formula
+from gradcheck_cli.modes import OF_TENSORS, Mode, resolved
 from gradcheck_cli.verdict.column import Column, OfTensor
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.report import Report

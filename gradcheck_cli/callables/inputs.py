@@ -19,9 +19,7 @@ from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.points import parse_points
 from gradcheck_cli.language.spaces import PointSpec, entry_names
-
-SAMPLES = 3
-"""Points that are drawn where none is given."""
+from gradcheck_cli.options import SAMPLES_OF_FUNCTION
 
 SHAPES: tuple[tuple[int, ...], ...] = ((3,), (3, 3), ())
 """Shapes that are tried for all inputs where none is given."""
@@ -95,7 +93,7 @@ def _read(target: Target, texts: Sequence[Any], wanted: Wanted, settings: Mappin
         names = mentioned or ["x"]
     else:
         names = [p.name for p in target.parameters if p.name not in settings and (p.default is REQUIRED or p.name in mentioned)]
-    sample = SAMPLES if wanted.sample is None and not texts else wanted.sample
+    sample = SAMPLES_OF_FUNCTION if wanted.sample is None and not texts else wanted.sample
 
     def spec(shape: Any) -> PointSpec:
         return parse_points(

@@ -16,10 +16,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gradcheck_cli.cli import chain, function, functions, grad, hessian, jacobian, mixed, model
+from gradcheck_cli.cli import checks, functions
 from gradcheck_cli.cli import run as suite
 from gradcheck_cli.cli.options import CONTEXT, Outcome, write
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.options import OPTIONS
 
 BAD_INPUT, INTERNAL_ERROR, INTERRUPTED = 2, 70, 130
 
@@ -28,7 +29,7 @@ app = typer.Typer(
     epilog="\b\nExit codes: 0 all passed, 1 a mismatch, 2 bad input, 3 nothing failed but something is undecided\n"
     "or nothing was checked, 70 internal error.",
 )  # fmt: skip
-for module in (chain, mixed, grad, jacobian, hessian, function, model, suite, functions):
+for module in (checks, suite, functions):
     module.register(app)
 
 
@@ -114,12 +115,9 @@ def shield(arguments: list[str]) -> list[str]:
     return [f" {a}" if _is_expression(a) else a for a in arguments]
 
 
-_SHORT = frozenset("hoqv")
-_LONG = (
-    "at", "shape", "sample", "domain", "seed", "mode", "dtype", "device", "claim", "rtol", "atol", "ulps", "strict", "timeout",
-    "format", "output", "quiet", "verbose", "wrt", "permutations", "order", "set", "formula", "version", "help",
-    "input", "layer", "neuron", "loss", "cotangent", "train", "eval",
-)  # fmt: skip
+_FORMS = ["--help", "-h", "--version", *(form for row in OPTIONS if row.typed for form in row.forms)]
+_SHORT = frozenset(form[1:] for form in _FORMS if len(form) == 2)
+_LONG = [form.removeprefix("--") for forms in _FORMS for form in forms.split("/") if form.startswith("--")]
 
 
 def _is_expression(argument: str) -> bool:

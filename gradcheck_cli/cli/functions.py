@@ -5,45 +5,36 @@ from __future__ import annotations
 import difflib
 import shutil
 import sys
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from gradcheck_cli.cli.options import Format, Outcome, Output, add, check_output
+from gradcheck_cli.cli.options import Outcome, add, check_output, parameter, with_options
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.functions import NAMES, TABLE, Function
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
+    says = "Only the functions whose name (or other name) contains this."
+    name = parameter("name", str | None, typer.Argument(metavar="[NAME]", help=says), None)
     add(
         app, "functions", "List the functions of the language.",
         "functions", "functions silu", "functions bessel", "functions --format json",
-    )(functions)  # fmt: skip
+    )(with_options(functions, "functions", WRITERS, name))  # fmt: skip
 
 
-def functions(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="[NAME]", help="Only the functions whose name (or other name) contains this."),
-    ] = None,
-    format: Format = "text",
-    output: Output = "-",
-) -> Outcome:
-    """The rows that match, as text or JSON."""
-    check_output(format, output)
+def functions(name: str | None, *, format: str, output: str) -> Outcome:
+    """The rows that match, in one of the formats of WRITERS."""
+    check_output(format, output, WRITERS)
     rows = [r for r in TABLE.values() if not name or any(name.lower() in n.lower() for n in (r.name, *r.aliases))]
     if not rows:
         near = difflib.get_close_matches(name or "", NAMES, n=3)
         hint = f"; nearest: {', '.join(near)}" if near else ""
         raise InputError(f"no function is called {name!r}{hint}", name, 0)
-    described = [describe(row) for row in rows]
-    if format == "json":
-        import json
-
-        return Outcome(json.dumps(described, indent=1, ensure_ascii=False), output=output)
     terminal = output == "-" and sys.stdout.isatty()
-    return Outcome(_text(described, shutil.get_terminal_size().columns if terminal else None), output=output)
+    width = shutil.get_terminal_size().columns if terminal else None
+    return Outcome(WRITERS[format]([describe(row) for row in rows], width), output=output)
 
 
 def describe(row: Function) -> dict[str, Any]:
@@ -59,6 +50,12 @@ def describe(row: Function) -> dict[str, Any]:
     }
 
 
+def _json(rows: list[dict[str, Any]], width: int | None) -> str:
+    import json
+
+    return json.dumps(rows, indent=1, ensure_ascii=False)
+
+
 def _text(rows: list[dict[str, Any]], width: int | None) -> str:
     from gradcheck_cli.output.page import draw, table
 
@@ -68,3 +65,7 @@ def _text(rows: list[dict[str, Any]], width: int | None) -> str:
         definition, domain, kinks = row["definition"] or "primitive", row["domain"] or "-", row["kinks"] or "-"
         cells.append((", ".join(names), definition, row["torch"], domain, kinks))
     return draw([table(("~name", "~definition", "~torch", "~domain", "~kinks"), cells)], width=width)
+
+
+WRITERS = {"text": _text, "json": _json}
+"""The formats of this command."""

@@ -1,39 +1,23 @@
-"""What the commands share: their options, and the way from a command line to a written report.
-
-A command is a function of its own arguments that returns a Report; `check` adds the shared options and the rest.
-"""
+"""What the commands share: options as Typer knows them, made of the rows of the table, and the writing of a result."""
 
 from __future__ import annotations
 
 import inspect
 import os
-import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from gradcheck_cli.cli.progress import progress
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.maps.modes import MODES, OF_TENSORS
-from gradcheck_cli.output import FORMATS, renderer
-
-if TYPE_CHECKING:
-    from gradcheck_cli.verdict.report import Report
+from gradcheck_cli.options import Option, of
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-Format = Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help="How the result is written.")]
-Output = Annotated[
-    str, typer.Option("--output", "-o", metavar="FILE", help="Write the result to FILE, in one piece; - is stdout.")
-]
-
-OF_TENSORS_HELP = f"{', '.join(f'{mode.name} ({mode.of_tensors})' for mode in OF_TENSORS.values())}, or all. [reverse]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,91 +29,37 @@ class Outcome:
     output: str = "-"
 
 
-def shared(
-    at: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="POINT",
-            help="A point, x=1,y=pi/4; repeat it for more. Values are constant expressions, lists (x=[1,2], A=[[1,2],[3,4]]), "
-            "linspace(a,b,n), logspace(a,b,n) from a to b, or all (every float of a 16-bit dtype); several in one POINT make a "
-            "grid.",
-        ),
-    ] = None,
-    shape: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=SIZES", help="An input is a vector (x=3) or a matrix (A=3,4), where no point says so."),
-    ] = None,
-    sample: Annotated[int | None, typer.Option(metavar="N", help="Check N seeded points. [20 without --at]")] = None,
-    domain: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=A:B", help="Where to sample, ends included; either may be left out. Holds for all entries."),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the samples. [0]")] = None,
-    mode: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MODE",
-            help=f"{', '.join(f'{mode.name} ({mode.help})' for mode in MODES.values())}; "
-            "several with commas, or all. [reverse for chain, grad otherwise]",
-        ),
-    ] = None,
-    dtype: Annotated[
-        list[str] | None,
-        typer.Option(metavar="DTYPE", help="float64, float32, float16, bfloat16; several with commas, or all. [float64]"),
-    ] = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help="Torch's name of the device.")] = "cpu",
-    claim: Annotated[
-        str | None,
-        typer.Option(metavar="FORMULA", help="Your own derivative: x=8*x+4, or the formula alone where only one is asked for."),
-    ] = None,
-    rtol: Annotated[
-        float | None, typer.Option(metavar="R", help="Accept an error of up to R times |exact|, plus --atol.")
-    ] = None,
-    atol: Annotated[float | None, typer.Option(metavar="A", help="Accept an error of up to A, plus --rtol's.")] = None,
-    ulps: Annotated[float | None, typer.Option(metavar="N", help="Accept an error of up to N ulps of the dtype.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="An imprecise derivative fails too.")] = False,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="For the whole run; what is left is undecided.")] = 600.0,
-    format: Format = "text",
-    output: Output = "-",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the last line.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every point and every formula in full.")] = False,
-) -> None:
-    """The options of every check. Declared here once, for Typer to read; never called."""
+def with_options(
+    function: Callable[..., Outcome], command: str, formats: Collection[str], *own: inspect.Parameter
+) -> Callable[..., Outcome]:
+    """The function as Typer reads it: parameters of its `own`, then each option of the command. `formats`: those that it
+    writes."""
+    options = [_parameter(row, formats) for row in of(command) if row.typed]
+    function.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+    function.__annotations__ = {p.name: p.annotation for p in (*own, *options)}
+    return function
 
 
-def check(
-    app: typer.Typer, *examples: str, without: Container[str] = ()
-) -> Callable[[Callable[..., Report]], Callable[..., Outcome]]:
-    """Make a command of a function: its docstring is the help, its own parameters come before the shared ones (but for those
-    that it declares itself, and those it is `without`)."""
+def parameter(name: str, kind: Any, declared: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    """A parameter of a command: `declared` by typer.Argument or typer.Option."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, declared])
 
-    def register(function: Callable[..., Report]) -> Callable[..., Outcome]:
-        own = [p for p in _parameters(function) if p.kind is not inspect.Parameter.VAR_KEYWORD]
 
-        def command(**given: Any) -> Outcome:
-            format, output, quiet = given.pop("format"), given.pop("output"), given.pop("quiet")
-            check_output(format, output)
-            with progress(not quiet) as callback:
-                report = function(**given, progress=callback)
-            terminal = output == "-" and sys.stdout.isatty()
-            text = renderer(format)(
-                report,
-                verbose=given["verbose"],
-                quiet=quiet,
-                color=terminal and not os.environ.get("NO_COLOR"),
-                width=shutil.get_terminal_size().columns if terminal else None,
-            )
-            return Outcome(text, report.exit_code, output)
-
-        taken = {p.name for p in own}
-        rest = [p for p in _parameters(shared) if p.name not in taken and p.name not in without]
-        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *rest)]
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        command.__annotations__ = {p.name: p.annotation for p in parameters}
-        add(app, function.__name__, function.__doc__ or "", *examples)(command)
-        return command
-
-    return register
+def _parameter(row: Option, formats: Collection[str]) -> inspect.Parameter:
+    """An option. Where it isn't given, None is handed on: the twin knows the default."""
+    repeat = " Repeat it for more." if row.form.several and not row.choices else ""
+    declared = typer.Option(
+        *row.forms,
+        metavar="|".join(formats) if row.name == "format" else row.metavar or None,
+        help=f"{row.meaning}{repeat}" + (f" [{row.without}]" if row.without else ""),
+        show_default=False,
+    )
+    word: Any = row.form.word
+    kind: Any = list[word] if row.form.several else word
+    if row.required:
+        return parameter(row.parameter, kind, declared)
+    flag = row.form.word is bool and row.default is not None
+    return parameter(row.parameter, kind if flag else kind | None, declared, row.default if flag or not row.twin else None)
 
 
 def add(app: typer.Typer, name: str, help: str, *examples: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -138,15 +68,10 @@ def add(app: typer.Typer, name: str, help: str, *examples: str) -> Callable[[Cal
     return app.command(name, help=inspect.cleandoc(help), epilog=epilog, context_settings=CONTEXT)
 
 
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    # Report is imported for type checkers only: it would load NumPy before --help is shown.
-    return list(inspect.signature(function, eval_str=True, locals={"Report": object}).parameters.values())
-
-
-def check_output(format: str, output: str) -> None:
-    """InputError, before any work, where the format is unknown or the file can't be written."""
-    if format not in FORMATS:
-        raise InputError(f"unknown format {format!r}: choose from {', '.join(FORMATS)}")
+def check_output(format: str, output: str, formats: Collection[str]) -> None:
+    """InputError, before any work, where the command doesn't write the format, or the file can't be written."""
+    if format not in formats:
+        raise InputError(f"unknown format {format!r}: choose from {', '.join(formats)}")
     check_file(output)
 
 

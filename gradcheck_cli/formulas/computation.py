@@ -26,7 +26,7 @@ from gradcheck_cli.formulas.lowering import refine
 from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.spaces import Shape
-from gradcheck_cli.maps.modes import MODES
+from gradcheck_cli.modes import MODES
 from gradcheck_cli.verdict.column import AtPoints, Column, Detail
 from gradcheck_cli.verdict.entries import OF_FORMULAS, Entries, Evidence
 from gradcheck_cli.verdict.judge import QUICK, distance, judge

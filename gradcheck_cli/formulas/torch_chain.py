@@ -25,7 +25,7 @@ from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import variables
 from gradcheck_cli.maps.autograd import Backwards, Entry, Forwards, Nested, Place, Seen, pick, requiring, unchanged
-from gradcheck_cli.maps.modes import MODES, resolved
+from gradcheck_cli.modes import MODES, resolved
 
 Tensor = torch.Tensor
 Wrt = tuple[str, ...]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.functions import TABLE
@@ -31,11 +31,7 @@ from gradcheck_cli.language.spaces import (
     too_many,
 )
 from gradcheck_cli.language.tree import Call, Constant, Node, walk
-
-if TYPE_CHECKING:
-    pass
-
-DEFAULT_SAMPLE = 20
+from gradcheck_cli.options import SAMPLES
 
 Evaluate = Callable[[Node], float]
 """The nearest double to the value of a tree without variables."""
@@ -77,7 +73,7 @@ def parse_points(
     intervals = {entry: ends for name, ends in reader.domain(domain).items() for entry in entry_names(name, shapes[name])}
     if groups and intervals and sample is None:
         raise InputError("a domain says where to sample, but the points are given: add --sample, or leave one out")
-    count = sample if sample is not None else 0 if groups else DEFAULT_SAMPLE
+    count = sample if sample is not None else 0 if groups else SAMPLES
     return PointSpec(tuple(_merged(groups)), count, intervals, 0 if seed is None else seed, numbers, shapes)
 
 

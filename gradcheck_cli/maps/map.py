@@ -17,7 +17,7 @@ from gradcheck_cli.errors import InputError, first_line
 from gradcheck_cli.language.spaces import subscript
 from gradcheck_cli.maps.autograd import Pulled, Seen, gradients, jvp
 from gradcheck_cli.maps.autograd import Tensors as Tensors
-from gradcheck_cli.maps.modes import MODES, resolved
+from gradcheck_cli.modes import MODES, resolved
 from gradcheck_cli.shadow.draws import restored
 
 Call = Callable[[Tensors], Tensors]

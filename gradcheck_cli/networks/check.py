@@ -18,8 +18,8 @@ from gradcheck_cli.formulas.tasks import listed
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.maps.check import check_map, unseen
 from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, one_row, random_row
-from gradcheck_cli.maps.modes import Mode
 from gradcheck_cli.maps.probe import Options
+from gradcheck_cli.modes import Mode
 from gradcheck_cli.networks.hooks import Call, Subject, joined
 from gradcheck_cli.networks.request import Request
 from gradcheck_cli.networks.ties import left_out, moving_only, untied

@@ -13,7 +13,7 @@ from gradcheck_cli.errors import InputError
 from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.maps.map import Tensors, check_device, seeded
-from gradcheck_cli.maps.modes import OF_TENSORS
+from gradcheck_cli.modes import OF_TENSORS
 from gradcheck_cli.networks.arguments import candidates
 from gradcheck_cli.networks.check import Networked
 from gradcheck_cli.networks.hooks import Call, Failed, Loss, Subject

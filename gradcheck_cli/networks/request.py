@@ -11,7 +11,7 @@ from typing import Any
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.points import Evaluate, parse_points, split
-from gradcheck_cli.maps.modes import MODES
+from gradcheck_cli.modes import MODES
 from gradcheck_cli.networks.layers import parse_network
 from gradcheck_cli.verdict.limits import Limits
 

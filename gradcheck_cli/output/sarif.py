@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from gradcheck_cli import __version__
+from gradcheck_cli.options import CODE
 from gradcheck_cli.output.outcomes import known, line, location, summary
 from gradcheck_cli.output.sources import backward
 from gradcheck_cli.suite.execute import CRASH, FAILED, INPUT, MEMORY, TIMEOUT, UNDECIDED, Outcome
-from gradcheck_cli.suite.schema import CODE
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 if TYPE_CHECKING:

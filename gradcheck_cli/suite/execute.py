@@ -131,13 +131,12 @@ def broken(spec: Spec, fault: str, error: str, seconds: float) -> Outcome:
 
 
 def _run(spec: Spec, path: Path, options: dict[str, Any]) -> Report:
-    from gradcheck_cli import api
+    from gradcheck_cli.api import TWINS
 
     target: Any = list(spec.target) if isinstance(spec.target, tuple) else spec.target
     if spec.executes and target.partition(":")[0].endswith(".py"):
         target = str(path.parent / Path(target).expanduser())
-    report: Report = getattr(api, f"check_{spec.kind}")(target, **options)
-    return report
+    return TWINS[spec.kind](target, **options)
 
 
 def _judged(spec: Spec, report: Report, seconds: float) -> Outcome:

@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, nearest
+from gradcheck_cli.forms import FLAG, SECONDS, TABLE, TEXT, TEXTS, WHOLE
 from gradcheck_cli.suite.places import line_of, places
-from gradcheck_cli.suite.schema import FLAG, SECONDS, TEXT, TEXTS, WHOLE, Form, nearest
 from gradcheck_cli.suite.spec import PROJECT, check_options, parse, read
-
-TABLE = Form("a table", lambda value: isinstance(value, Mapping))
 
 KEYS = {
     "paths": TEXTS, "defaults": TABLE, "workers": WHOLE, "timeout": SECONDS, "memory": TEXT, "strict": FLAG, "no-python": FLAG,

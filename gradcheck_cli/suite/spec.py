@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, nearest
+from gradcheck_cli.forms import TEXT
+from gradcheck_cli.options import KINDS, OPTIONS, Option, keys
 from gradcheck_cli.suite.places import line_of, places
-from gradcheck_cli.suite.schema import ABOUT, KEYS, KINDS, TABLES, TARGETS, keys, nearest
 from gradcheck_cli.verdict.numbers import jsonable
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
@@ -23,6 +24,10 @@ MAX_BYTES = 50_000_000
 SUFFIX = ".toml"
 PROJECT = "pyproject.toml"
 """Not a spec: it holds the settings (see `settings`)."""
+
+TABLES = ("defaults", "check")
+ABOUT = {"name": TEXT, "expect": TEXT, "cause": TEXT}
+"""What a [[check]] says beside its kind, whose value is what is checked, and its options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +108,19 @@ def parse(text: str, shown: str) -> dict[str, Any]:
 def check_options(given: Mapping[str, Any], refuse: Callable[[str, str], InputError]) -> None:
     """InputError unless these are options of some kind, as [defaults] holds them."""
     for name, value in given.items():
-        forms = [key.form for key in KEYS if key.name == name]
-        if not forms:
-            raise refuse(name, f"unknown key {name!r}{nearest(name, [key.name for key in KEYS])}")
-        if not any(form.holds(value) for form in forms):
-            raise refuse(name, f"{name!r} must be {' or '.join(form.name for form in forms)}")
+        rows = _rows(name)
+        if not rows:
+            raise refuse(name, f"unknown key {name!r}{nearest(name, _NAMES)}")
+        if not any(row.form.holds(value) for row in rows):
+            raise refuse(name, f"{name!r} must be {' or '.join(dict.fromkeys(row.form.name for row in rows))}")
+
+
+_NAMES = tuple(dict.fromkeys(row.name for row in OPTIONS if row.written))
+
+
+def _rows(name: str) -> list[Option]:
+    """The options of this name, of any kind of check."""
+    return [row for row in OPTIONS if row.written and row.name == name]
 
 
 class _Reader:
@@ -142,28 +155,28 @@ class _Reader:
         at = ("check", index)
         kinds = [name for name in check if name in KINDS]
         if len(kinds) != 1:
-            every = (*KINDS, *ABOUT, *(key.name for key in KEYS))
+            every = (*KINDS, *ABOUT, *_NAMES)
             strange = next((name for name in check if name not in every), None) if not kinds else None
             if strange is not None:
                 raise self.error(f"unknown key {strange!r}{nearest(strange, (*KINDS, *ABOUT))}", *at, strange)
             found = f"it has {' and '.join(kinds)}" if kinds else "it has none"
             raise self.error(f"a check has one key that says what is checked: {', '.join(KINDS)}; {found}", *at, *kinds[1:2])
         kind, known = kinds[0], keys(kinds[0])
-        options = {known[name].option or name: value for name, value in defaults.items()
+        options = {known[name].parameter: value for name, value in defaults.items()
                    if name in known and known[name].form.holds(value)}  # fmt: skip
         for name, value in check.items():
-            form = TARGETS[kind] if name == kind else ABOUT.get(name) or (known[name].form if name in known else None)
+            form = KINDS[kind].form if name == kind else ABOUT.get(name) or (known[name].form if name in known else None)
             if form is None:
-                others = [k for key in KEYS if key.name == name for k in key.kinds]
+                others = [k for k in KINDS if any(k in row.checks for row in _rows(name))]
                 hint = f": an option of {', '.join(others)}" if others else nearest(name, (*known, *ABOUT))
                 raise self.error(f"unknown key {name!r} of a {kind} check{hint}", *at, name)
             if not form.holds(value):
                 raise self.error(f"{name!r} must be {form.name}", *at, name)
             if name in known:
-                options[known[name].option or name] = value
-        for key in known.values():
-            if key.required and key.name not in options:
-                raise self.error(f"a {kind} check needs {key.name!r}", *at)
+                options[known[name].parameter] = value
+        for row in known.values():
+            if row.required and row.parameter not in options:
+                raise self.error(f"a {kind} check needs {row.name!r}", *at)
         target = check[kind] if isinstance(check[kind], str) else tuple(check[kind])
         if not target or not all(part.strip() for part in ([target] if isinstance(target, str) else target)):
             raise self.error(f"{kind!r} is empty", *at, kind)

@@ -356,18 +356,6 @@ def test_every_help_has_examples_that_work(run: Run, command: str) -> None:
         assert run(*arguments)[0] == 0, example
 
 
-def test_the_shield_knows_every_option() -> None:
-    """The names that a mistyped option is compared with are those of the commands that take expressions."""
-    import typer.main
-
-    group = typer.main.get_command(application.app)
-    found = {"help"}
-    for command in [group, *(c for name, c in group.commands.items() if name != "run")]:  # type: ignore[attr-defined]
-        for parameter in command.params:
-            found |= {o.removeprefix("--") for o in [*parameter.opts, *parameter.secondary_opts] if o.startswith("--")}
-    assert found - {"no-permutations"} == set(application._LONG)
-
-
 # -- what is imported ---------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ import torch
 
 from gradcheck_cli.formulas.torch_chain import Outcome, TorchChain
 from gradcheck_cli.language.chain import link
-from gradcheck_cli.maps.modes import MODES
+from gradcheck_cli.modes import MODES
 
 SKIP = "z = 2*x | w = sin(z) + x | y = w*z"
 by_mode = pytest.mark.parametrize("mode", MODES)

@@ -15,15 +15,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradcheck_cli import check_chain, check_function, check_model
+from gradcheck_cli import check_chain, check_function, check_model, modes
 from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import link
-from gradcheck_cli.maps import check, map, modes
+from gradcheck_cli.maps import check, map
 from gradcheck_cli.maps.autograd import Pulled, Run, Tapped, Tensors, grad
 from gradcheck_cli.maps.check import check_map
 from gradcheck_cli.maps.map import Map, Row, direction_of, push, random_row, run
-from gradcheck_cli.maps.modes import MODES, OF_TENSORS, Mode, resolved
 from gradcheck_cli.maps.probe import Options
+from gradcheck_cli.modes import MODES, OF_TENSORS, Mode, resolved
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 F64 = torch.float64
@@ -51,7 +51,7 @@ def test_every_cell_names_a_function(row: Mode) -> None:
 
 def test_the_table_is_light() -> None:
     """Help and options read the table before anything heavy is imported."""
-    script = "import sys; from gradcheck_cli.maps.modes import MODES; print(*MODES, 'torch' in sys.modules)"
+    script = "import sys; from gradcheck_cli.modes import MODES; print(*MODES, 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split() == [
         *MODES, "False",
     ]  # fmt: skip
