@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from gradcheck_cli.algebra.layers import Cell, Layer
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.shadow.aten import Operation
 from gradcheck_cli.shadow.convolutions import convolve, convolve_backward
@@ -66,7 +67,7 @@ def _total(fold: Fold) -> list[Cells]:
 
 def _mean(fold: Fold) -> list[Cells]:
     rows = _rows(fold.shape("self"), _axes(fold))
-    divide = fold.layer.function(TABLE["div"]) or truediv
+    divide = fold.layer.function(TABLE[syntax.DIV]) or truediv
     count = fold.layer.number(len(rows[0]) if rows else 1, DOUBLE)
     return [[divide(c, count) for c in _total(fold)[0]]]
 
@@ -133,7 +134,7 @@ def _convolution(fold: Fold) -> list[Cells]:
     cells = convolve(fold.bound, tuple(output.shape), fold.layer, fold.cells("input"), fold.cells("weight"))
     if bias is None:
         return [cells]
-    plus = fold.layer.function(TABLE["add"]) or add
+    plus = fold.layer.function(TABLE[syntax.ADD]) or add
     inner = math.prod(output.shape[2:])
     return [[plus(c, bias[i // inner % len(bias)]) for i, c in enumerate(cells)]]
 
@@ -173,7 +174,7 @@ def _meeting(fold: Fold) -> tuple[Cells, dict[int, Cells]]:
         corner = tuple(slice(n) for n in targets.shape)
         added = [added[i] for i in torch.arange(len(added)).reshape(fold.shape(name))[corner].reshape(-1).tolist()]
     if bound.get("alpha", 1) != 1:
-        scale, multiply = layer.scalar(bound["alpha"]), layer.function(TABLE["mul"]) or mul
+        scale, multiply = layer.scalar(bound["alpha"]), layer.function(TABLE[syntax.MUL]) or mul
         added = [multiply(scale, c) for c in added]
     meeting: dict[int, Cells] = {}
     for target, cell in zip(targets.reshape(-1).tolist(), added, strict=True):
@@ -184,7 +185,7 @@ def _meeting(fold: Fold) -> tuple[Cells, dict[int, Cells]]:
 def _scatter(fold: Fold) -> list[Cells]:
     """Adds entries to those entries of `self` that indices name, one by one."""
     own, meeting = _meeting(fold)
-    plus = fold.layer.function(TABLE["add"]) or add
+    plus = fold.layer.function(TABLE[syntax.ADD]) or add
     return [[reduce(plus, meeting[i], cell) if i in meeting else cell for i, cell in enumerate(own)]]
 
 
@@ -192,7 +193,7 @@ def _scatter_reduce(fold: Fold) -> list[Cells]:
     """Combines entries with those entries of `self` that indices name, or puts them in their place."""
     own, meeting = _meeting(fold)
     layer, kind = fold.layer, fold.bound["reduce"]
-    plus, divide = layer.function(TABLE["add"]) or add, layer.function(TABLE["div"]) or truediv
+    plus, divide = layer.function(TABLE[syntax.ADD]) or add, layer.function(TABLE[syntax.DIV]) or truediv
     for place, cells in meeting.items():
         if fold.bound["include_self"]:
             cells.insert(0, own[place])
