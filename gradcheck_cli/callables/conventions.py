@@ -20,8 +20,7 @@ from torch.autograd.function import once_differentiable
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.maps.map import Map, Row, Tensors, pull, words
 from gradcheck_cli.maps.runs import format_of, numpy
-from gradcheck_cli.verdict.column import VERDICTS, Column, Detail, Label
-from gradcheck_cli.verdict.entries import Point
+from gradcheck_cli.verdict.column import Column, Label, OfTensor, Point
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 BATCH = (1.0, 0.5, -1.25)
@@ -232,23 +231,13 @@ def _broken(quantity: str, found: Tensor | None, wanted: Tensor, text: str, poin
     differs = ~((floats == right) | (np.isnan(floats) & np.isnan(right)))
     with np.errstate(all="ignore"):
         errors = np.abs(floats - right) / form.ulp(right)
-    return Column(
-        quantity=quantity,
-        kind="convention",
-        of=quantity,
-        wrt=(),
-        mode="reverse",
-        dtype=form.name,
-        formula=None,
-        points={},
-        autograd=floats,
-        exact=[arb(v) for v in right.tolist()],
-        error_ulps=errors,
-        verdicts=np.where(differs, VERDICTS.index(Verdict.MISMATCH), VERDICTS.index(Verdict.MATCH)).astype(np.uint8),
-        details={i: Detail(cause=Cause.CONVENTION, text=text) for i in np.flatnonzero(differs).tolist()},
-        labels=[Label(entry, quantity, ()) for entry in entry_names(quantity, tuple(wanted.shape))],
-        place=point,
-    )
+    labels = [Label(entry, quantity, ()) for entry in entry_names(quantity, tuple(wanted.shape))]
+    column = Column.blank(OfTensor(point, labels), len(right), of=quantity, kind="convention", dtype=form.name)
+    column.autograd, column.error_ulps = floats, errors
+    column.exact = [arb(v) for v in right.tolist()]
+    column.verdicts[~differs] = Verdict.MATCH.severity
+    column.mark(np.flatnonzero(differs).tolist(), Verdict.MISMATCH, text, Cause.CONVENTION)
+    return column
 
 
 def _same(x: Tensor, y: Tensor) -> bool:

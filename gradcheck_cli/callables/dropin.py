@@ -25,13 +25,12 @@ from gradcheck_cli.errors import GradcheckToolError, UndecidedWarning
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.maps.check import Found, check_map
 from gradcheck_cli.maps.map import Map, Row, Tensors, pull, random_row, size
-from gradcheck_cli.verdict.column import VERDICTS, Column
-from gradcheck_cli.verdict.entries import Options
+from gradcheck_cli.maps.probe import Options
+from gradcheck_cli.verdict.column import Column, OfTensor
 from gradcheck_cli.verdict.report import Report, versions
 from gradcheck_cli.verdict.verdicts import Verdict
 
 _DTYPES = frozenset(getattr(torch, name) for name in FORMATS)
-_MISMATCH, _UNDECIDED, _OUTSIDE = (VERDICTS.index(v) for v in (Verdict.MISMATCH, Verdict.UNDECIDED, Verdict.OUTSIDE_DOMAIN))
 
 _POSITIONAL = ("func", "inputs")
 
@@ -277,20 +276,20 @@ def _judge(call: _Call, asked: _Asked) -> str:
     if asked.forward:
         found.append(check_map(map, [], Options(seed=SEED), mode="forward"))
     columns = [column for one in found for column in one.columns]
-    if any((column.verdicts == _MISMATCH).any() for column in columns):
+    if any(column.having(Verdict.MISMATCH).any() for column in columns):
         raise GradcheckError(str(_report(call, row, columns, found)))
     if asked.dtypes:
         wrong = [note for note, about in observe(map, row, {}).notes.items() if about == "dtype"]
         if wrong:
             raise GradcheckError("\n".join(wrong))
-    if any((column.verdicts == _UNDECIDED).any() for column in columns):
+    if any(column.having(Verdict.UNDECIDED).any() for column in columns):
         opaque = ", ".join(dict.fromkeys(name for one in found for name in one.opaque))
         return f"{opaque} can't be followed" if opaque else "the exact derivative could not be certified"
     entries = size(map.inputs)
     if entries > Options().most_entries:
         least = max(one.sensitivity for one in found)
         print(f"gradcheck: {entries:,} entries by directions; an error of one above {least:.1g} (relative) would have shown")
-    judged = any((column.verdicts != _OUTSIDE).any() for column in columns)
+    judged = any(not column.having(Verdict.OUTSIDE_DOMAIN).all() for column in columns)
     return "" if judged or not columns else "it has no real value here"
 
 
@@ -313,7 +312,7 @@ def _report(call: _Call, row: Row, columns: list[Column], found: Sequence[Found]
     explain(map, [row], columns)
     point = {name: shown(x) for name, x in {**map.inputs, **upstream(row)}.items()}
     for column in columns:
-        column.place = point
+        column.scope = OfTensor(point, [column.label(i) for i in range(len(column))])
     expression = f"{_name(call.func)}({', '.join(call.map.inputs)})"
     stages = [{"name": ", ".join(row.cotangents), "expression": expression, "inputs": list(call.map.inputs)}]
     problem = {"stages": stages, "dtype": sorted({c.dtype for c in columns}), "modes": ["reverse"], "seed": SEED}

@@ -17,7 +17,7 @@ from gradcheck_cli.language.tree import written_size
 from gradcheck_cli.maps.map import Map, Row, pull, size
 from gradcheck_cli.maps.runs import Formula, flat
 from gradcheck_cli.shadow.mode import Shadow
-from gradcheck_cli.verdict.column import Column, Detail
+from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 ENTRIES = 24
@@ -35,7 +35,7 @@ def explain(map: Map, rows: Sequence[Row], columns: Sequence[Column], formula: F
     `formula` is what the map ought to compute, if its own operations don't say.
     """
     wrong = [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH]
-    if any(_cause(c, c.worst()) is Cause.FORMULA for c in wrong):
+    if any(c.cause(c.worst()) is Cause.FORMULA for c in wrong):
         slips = name_slips(map, formula)
         for column in wrong:
             for index, detail in column.details.items():
@@ -43,7 +43,7 @@ def explain(map: Map, rows: Sequence[Row], columns: Sequence[Column], formula: F
                     column.details[index].text = _joined(slips[column.wrt[0]], detail.text)
     for column in wrong:
         row = next((r for r in rows if r.name == column.of), None)
-        if row is not None and _cause(column, column.worst()) in _TWO_FORMULAS:
+        if row is not None and column.cause(column.worst()) in _TWO_FORMULAS:
             _formulas(map, row, column, column.worst(), formula)
 
 
@@ -54,23 +54,19 @@ def upstream(row: Row) -> dict[str, Tensor]:
     return {f"{letter}_{name}" if several else letter: v for name, v in row.cotangents.items()}
 
 
-def _cause(column: Column, index: int) -> Cause | None:
-    return column.details.get(index, Detail()).cause
-
-
 def _joined(slip: str, text: str | None) -> str:
     return slip if text is None else f"{slip}; {text}"
 
 
 def _formulas(map: Map, row: Row, column: Column, index: int, formula: Formula | None) -> None:
     """Enter both formulas of an entry, where they are short."""
-    if size(map.inputs) + size(row.cotangents) > ENTRIES or column.labels is None:
+    if size(map.inputs) + size(row.cotangents) > ENTRIES:
         return
     trees = write(map, row, formula)
     if trees is None or any(written_size(n) > LONG for nodes in trees.everything() for n in nodes):
         return  # written out it would be too long for SymPy, and for a reader
     try:
-        exact, applied = _derived(map, row, column.labels[index].wrt[0], formula)
+        exact, applied = _derived(map, row, column.label(index).wrt[0], formula)
     except (LookupError, NotImplementedError, RecursionError, ValueError, TypeError):  # what can't be said, or differentiated
         return
     detail = column.details[index]

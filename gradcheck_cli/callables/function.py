@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 from flint import ctx
 from torch import Tensor
 
@@ -34,9 +33,9 @@ from gradcheck_cli.maps.map import (
     size,
     words,
 )
+from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.runs import Cells, Formula
-from gradcheck_cli.verdict.column import VERDICTS, Column, Detail
-from gradcheck_cli.verdict.entries import Options
+from gradcheck_cli.verdict.column import Column, OfTensor
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -107,7 +106,7 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
             opaque |= _Check(question, case, recorder).run()
         if opaque:
             hint = "" if question.formula else "; --formula says what the function ought to be"
-            recorder.notes.append(f"could not be followed: {', '.join(opaque)}{hint}")
+            recorder.note(f"could not be followed: {', '.join(opaque)}{hint}")
 
     return record("function", problem, work, strict=strict, timeout=timeout, progress=progress)
 
@@ -157,11 +156,8 @@ class _Check:
             if "forward" in self.question.modes:
                 self.second_forward()
         self.recorder.add(seen.columns)
-        self.note(*seen.notes)
+        self.recorder.note(*seen.notes)
         return self.opaque
-
-    def note(self, *notes: str) -> None:
-        self.recorder.notes += [note for note in notes if note not in self.recorder.notes]
 
     def reverse(self, map: Map, rows: Sequence[Row], formula: Formula | None) -> list[Column]:
         found = self.take(check_map(map, rows, self.options, formula=formula, point=self.point))
@@ -171,7 +167,7 @@ class _Check:
     def take(self, found: Found) -> list[Column]:
         self.recorder.add(found.columns)
         self.opaque |= dict.fromkeys(found.opaque)
-        self.note(*unseen(found.sensitivity))
+        self.recorder.note(*unseen(found.sensitivity))
         return found.columns
 
     def second(self, row: Row) -> None:
@@ -185,7 +181,7 @@ class _Check:
             return
         if not outputs:
             return
-        self.note(f"g: the gradient of {row.name} (by {', '.join(self.map.inputs)}), w: seeded numbers")
+        self.recorder.note(f"g: the gradient of {row.name} (by {', '.join(self.map.inputs)}), w: seeded numbers")
         columns = self.reverse(double, [Row("<w,g>", random_row(outputs, self.question.seed + 1).cotangents)], None)
         for column in columns:
             for index, detail in column.details.items():
@@ -205,10 +201,8 @@ class _Check:
 
 
 def _refused(quantity: str, text: str, point: Mapping[str, Any]) -> Column:
-    column = Column.unfinished(quantity)
-    column.verdicts = np.full(1, VERDICTS.index(Verdict.MISMATCH), dtype=np.uint8)
-    column.details = {0: Detail(cause=Cause.NO_GRADIENT, text=f"torch: {text}")}
-    column.place = point
+    column = Column.blank(OfTensor(point), 1, of=quantity)
+    column.mark([0], Verdict.MISMATCH, f"torch: {text}", Cause.NO_GRADIENT)
     return column
 
 

@@ -14,8 +14,10 @@ from itertools import combinations
 
 import numpy as np
 import torch
-from flint import arb, ctx
+from flint import arb
 
+from gradcheck_cli.algebra.number import working
+from gradcheck_cli.algebra.precision import SLIPS
 from gradcheck_cli.callables.trials import Trial, numbers, patterns
 from gradcheck_cli.callables.written import evaluate, family, result, upstream, write
 from gradcheck_cli.floats import Floats
@@ -43,7 +45,7 @@ def name_slips(map: Map, formula: Formula | None = None, seed: int = 0) -> dict[
     pass."""
     with torch.no_grad():
         double = Map({n: x.to(torch.float64) for n, x in map.inputs.items()}, map.call, map.seed)
-    with ctx.workprec(64):
+    with working(SLIPS):
         trials = []
         for trial in range(TRIALS):
             found = _trial(double, formula, seed + trial)

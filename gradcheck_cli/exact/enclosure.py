@@ -15,20 +15,18 @@ from functools import lru_cache
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.balls import NAN, SMOOTH
+from gradcheck_cli.algebra.number import conditions
+from gradcheck_cli.algebra.precision import ENCLOSURE
 from gradcheck_cli.algebra.program import Program, economical
 from gradcheck_cli.exact.accumulation import accumulate
 from gradcheck_cli.exact.derivative import differentiate
 from gradcheck_cli.exact.kinks import limits
-from gradcheck_cli.exact.values import TINY, Values, Wrt, undefined, working_precision
+from gradcheck_cli.exact.values import TINY, Values, Wrt, undefined
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Format
 from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.tree import Constant, Node, canonical
 from gradcheck_cli.verdict.truth import Ball, Kind, Truth
-
-PRECISIONS = (128, 256, 512, 1280, 4096)
-"""Bits of working precision, tried in turn. 128 leaves 60 bits for cancellation in float64; 1280 certify that what cancels
-altogether (the tails of tanh) lies below every double."""
 
 PATIENCE = 2.0
 """Seconds for one point; what isn't certified by then is unknown. One evaluation of a special function at thousands of bits
@@ -59,7 +57,7 @@ def _stage_program(tree: Node, count: int) -> Program | None:
     if any(p is None for p in partials):
         return None
     trees = economical([tree, *(p for p in partials if p is not None)], SMOOTH)
-    return Program(trees, names, SMOOTH, working_precision)
+    return Program(trees, names, SMOOTH, conditions)
 
 
 @lru_cache(maxsize=256)
@@ -71,7 +69,7 @@ def _formula_program(tree: Node, count: int, derivatives: tuple[Wrt, ...]) -> Pr
         if found is None:
             return None
         trees.append(found)
-    return Program(economical(trees, SMOOTH), [f"_{i}" for i in range(count)], SMOOTH, working_precision)
+    return Program(economical(trees, SMOOTH), [f"_{i}" for i in range(count)], SMOOTH, conditions)
 
 
 class Enclosure:
@@ -124,7 +122,7 @@ class Enclosure:
         if self._direct is not None:
             # The hot loop: one call of straight-line code a point, and one accuracy test a ball.
             enough = self.form.bits + GUARD_BITS
-            with ctx.workprec(PRECISIONS[0]):
+            with ctx.workprec(ENCLOSURE[0]):
                 run = self._direct.bind()
                 for index in easy:
                     value, *balls = run(*map(arb, points[index]))
@@ -147,8 +145,8 @@ class Enclosure:
         deadline = time.monotonic() + PATIENCE
         if all(math.isfinite(x) for x in point):
             hopeless = False
-            for precision in PRECISIONS if self._direct is None else PRECISIONS[1:]:  # `at` has tried the first
-                if (hopeless and precision != PRECISIONS[-1]) or time.monotonic() > deadline:
+            for precision in ENCLOSURE if self._direct is None else ENCLOSURE[1:]:  # `at` has tried the first
+                if (hopeless and precision != ENCLOSURE[-1]) or time.monotonic() > deadline:
                     continue
                 with ctx.workprec(precision):
                     balls = self._evaluate([arb(x) for x in point])
@@ -172,7 +170,7 @@ class Enclosure:
 
     def _itself(self, point: Mapping[str, float]) -> Truth | Ball:
         """The derivative of the output by itself: 1 wherever there is a value."""
-        with ctx.workprec(PRECISIONS[1]):
+        with ctx.workprec(ENCLOSURE[1]):
             exact = {name: arb(x) for name, x in point.items()}
             value = self.values(exact, {})
             return arb(1) if not value.is_nan() or not undefined(self.values, exact) else Truth(Kind.OUTSIDE)

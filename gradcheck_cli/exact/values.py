@@ -7,9 +7,10 @@ from functools import lru_cache
 from itertools import product
 from typing import Any, Protocol
 
-from flint import arb, ctx
+from flint import arb
 
 from gradcheck_cli.algebra.balls import PLAIN, evaluate
+from gradcheck_cli.algebra.number import conditions
 from gradcheck_cli.algebra.program import Program, expand
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.chain import Chain, Stage
@@ -23,14 +24,9 @@ TINY = arb(2) ** -1077
 """An eighth of the smallest double: what is certainly smaller rounds to 0 in any format."""
 
 
-def working_precision() -> int:
-    """Flint's precision in bits: the key under which programs keep their constants."""
-    return int(ctx.prec)
-
-
 @lru_cache(maxsize=1024)
 def _value_program(tree: Node, count: int) -> Program:
-    return Program([tree], [f"_{i}" for i in range(count)], PLAIN, working_precision)
+    return Program([tree], [f"_{i}" for i in range(count)], PLAIN, conditions)
 
 
 class Values:

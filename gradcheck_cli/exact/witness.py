@@ -19,6 +19,9 @@ from typing import Any
 
 from flint import arb, arb_series, ctx
 
+from gradcheck_cli.algebra.number import conditions
+from gradcheck_cli.algebra.precision import QUOTIENT, QUOTIENT_STEP
+from gradcheck_cli.algebra.precision import SERIES as SERIES_BITS
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.series import SERIES, coefficient, terms
 from gradcheck_cli.exact.accumulation import Step, accumulate
@@ -28,7 +31,8 @@ from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.tree import Node, canonical
 from gradcheck_cli.verdict.truth import Ball, Kind
 
-PRECISIONS = (192, 768, 3072)
+NEAR_ZERO = 1400
+"""The step from 0 is 2**-1400, below every double: nothing that a formula can tell from 0 lies in between."""
 
 PATIENCE = 4.0
 """Seconds for one confirmation."""
@@ -50,7 +54,7 @@ class Witness:
         `series=False` leaves the series out: where `ball` comes from them, they are no second witness.
         """
         goal, deadline = 64, time.monotonic() + PATIENCE
-        for precision in PRECISIONS if series else ():
+        for precision in SERIES_BITS if series else ():
             if time.monotonic() > deadline:
                 break
             with ctx.workprec(precision):
@@ -69,13 +73,13 @@ class Witness:
         return settled.kind is Kind.REGULAR and bool(settled.ball.overlaps(ball))
 
     def _quotient_agrees(self, point: Mapping[str, float], name: str, ball: Ball) -> bool:
-        """Whether difference quotients on both sides give `ball` to 64 bits: a step of 2**-400 of the argument, at 1,600 bits.
+        """Whether difference quotients on both sides give `ball` to 64 bits: see `algebra.precision`.
 
         Agreement confirms; disagreement says nothing, for the step may be too long.
         """
-        with ctx.workprec(1600):
+        with ctx.workprec(QUOTIENT):
             exact = {n: arb(x) for n, x in point.items()}
-            step = arb(2) ** (math.frexp(point[name])[1] - 400 if point[name] else -1400)
+            step = arb(2) ** (math.frexp(point[name])[1] - QUOTIENT_STEP if point[name] else -NEAR_ZERO)
             for sign in (1, -1):
                 near, far = (self._values(exact, {name: sign * n * step}) for n in (1, 2))
                 if not abs((far - near) / (sign * step) - ball) <= abs(ball) * arb(2) ** -64:
@@ -142,4 +146,4 @@ def _slopes(program: Program) -> Step:
 
 @lru_cache(maxsize=1024)
 def _program(tree: Node, count: int) -> Program:
-    return Program([tree], [f"_{i}" for i in range(count)], SERIES, lambda: (ctx.prec, ctx.cap))
+    return Program([tree], [f"_{i}" for i in range(count)], SERIES, conditions)

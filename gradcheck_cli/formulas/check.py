@@ -1,31 +1,24 @@
-"""Problem in, Report out: plans the computations of a problem, runs them in a thread, and blames.
-
-The work runs in a thread of its own, so that a call of torch that never returns costs its entries a verdict (`undecided`), not
-the user the report.
-"""
+"""Problem in, Report out: plans the computations of a problem and runs them in time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-import numpy as np
 import torch
 
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.floats import FORMATS, Format
+from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.formulas.claims import check_claim
-from gradcheck_cli.formulas.computation import FORMULAS, Computation, Points, Settings
+from gradcheck_cli.formulas.computation import FORMULAS, Computation, Run
 from gradcheck_cli.formulas.problem import Problem, Task
-from gradcheck_cli.formulas.stages import own_derivatives, own_entries, strays
+from gradcheck_cli.formulas.stages import blame, own_derivatives, own_entries, strays
 from gradcheck_cli.formulas.torch_chain import TorchChain
-from gradcheck_cli.verdict.column import VERDICTS, Column, Detail
-from gradcheck_cli.verdict.judge import judge_rounding
-from gradcheck_cli.verdict.report import Report, versions
-from gradcheck_cli.verdict.verdicts import Cause, Verdict
-from gradcheck_cli.verdict.work import Progress, Stopped, supervise
+from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.report import Report
+from gradcheck_cli.verdict.work import Progress, Recorder, record
 
 
 def check_problem(problem: Problem, progress: Progress | None = None) -> Report:
@@ -37,13 +30,17 @@ def check_problem(problem: Problem, progress: Progress | None = None) -> Report:
         torch.empty(0, device=problem.device)
     except (RuntimeError, AssertionError) as refusal:
         raise InputError(f"torch can't use the device {problem.device!r}: {str(refusal).splitlines()[0]}") from None
-    work = _Work(problem)
-
-    def observe() -> None:
-        if progress is not None:
-            progress(min(work.done, work.total), work.total, work.doing)
-
-    return work.report(supervise(work.run, work.halt, problem.timeout, observe))
+    recorder = Recorder()
+    work = _Work(problem, recorder)
+    return record(
+        problem.command,
+        _describe(problem),
+        work.run,
+        strict=problem.strict,
+        timeout=problem.timeout,
+        progress=progress,
+        recorder=recorder,
+    )
 
 
 @dataclass
@@ -53,118 +50,63 @@ class _Group:
     task: Task
     compiled: TorchChain | None
     totals: list[Computation]
-    locals: list[Column] = field(default_factory=list)
+    locals: list[Column]
 
 
 class _Work:
-    """The state of one run: everything that will be reported stands here, undecided, from the beginning."""
+    """Everything that will be reported is planned, undecided, from the beginning."""
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        self.stop = False
-        self.failure: BaseException | None = None
-        self.done, self.doing = 0, ""
-        self.notes: list[str] = []
-        self.settings = Settings(problem.device, problem.callables, problem.limits, problem.verbose, self._checkpoint)
+    def __init__(self, problem: Problem, recorder: Recorder) -> None:
+        self.problem, self.recorder = problem, recorder
         self.groups: list[_Group] = []
         for name in problem.formats:
-            form = FORMATS[name]
-            points = problem.points.values(form)
             for mode in problem.modes:
-                self.groups += [self._group(task, points, form, mode) for task in problem.tasks]
-        self.claims: list[Column] = []
-        self.total = sum(computation.count for group in self.groups for computation in group.totals)
+                run = Run(
+                    FORMATS[name], mode, problem.limits, problem.device, problem.callables, problem.verbose, recorder.checkpoint
+                )
+                self.groups += [self._group(task, run) for task in problem.tasks]
+        self.claims = recorder.plan()
+        recorder.total = sum(computation.count for group in self.groups for computation in group.totals)
 
-    def _group(self, task: Task, points: Points, form: Format, mode: str) -> _Group:
-        compiled = None if task.shapes is None else TorchChain(task.chain, *self.settings.torch(form), task.shapes)
+    def _group(self, task: Task, run: Run) -> _Group:
+        compiled = None if task.shapes is None else run.torch(task.chain, task.shapes)
+        points = self.problem.points.values(run.form)
         sizes = accumulate(len(question.derivatives) for question in task.questions)
         totals = [
             Computation(
-                question.chain, question.derivatives, points, form, mode, "total", self.settings,
+                question.chain, question.derivatives, points, run, "total",
                 compiled and compiled.of(question.chain.output), compiled is None or size <= FORMULAS,
             )
             for question, size in zip(task.questions, sizes, strict=True)
         ]  # fmt: skip
-        return _Group(task, compiled, totals)
+        for total in totals:
+            total.columns = self.recorder.plan(total.columns)
+        return _Group(task, compiled, totals, self.recorder.plan())
 
-    def halt(self) -> None:
-        """Let the work end at its next checkpoint."""
-        self.stop = True
-
-    def _checkpoint(self) -> None:
-        if self.stop:
-            raise Stopped
-
-    def _progress(self, points: int) -> None:
-        self.done += points
-
-    def run(self) -> None:
-        """All the work, in the thread."""
-        problem, claimed = self.problem, set()
-        try:
-            for group in self.groups:
-                first = group.totals[0]
-                self.doing = f"{first.form.name}, {first.mode}"
-                if group.task.unlisted:
-                    self._note(strays(group.totals))
+    def run(self, recorder: Recorder) -> None:
+        """All the work."""
+        claimed = set()
+        for group in self.groups:
+            run = group.totals[0].run
+            recorder.doing = f"{run.form.name}, {run.mode}"
+            if group.task.unlisted:
+                recorder.note(strays(group.totals))
+            for total in group.totals:
+                total.check(recorder.advance)
+            if self.problem.local and len(group.task.chain.stages) > 1:
+                group.locals += (own_entries if group.compiled else own_derivatives)(group.totals[0])
                 for total in group.totals:
-                    total.check(self._progress)
-                if problem.local and len(group.task.chain.stages) > 1:
-                    group.locals = own_entries(first) if group.compiled else own_derivatives(first)
-                    for total in group.totals:
-                        _blame(total, group.locals)
-                if first.form.name not in claimed:
-                    claimed.add(first.form.name)
-                    self._check_claims(group.totals)
-        except Stopped:
-            pass
-        except BaseException as failure:
-            self.failure = failure
+                    blame(total, group.locals)
+            if run.form.name not in claimed:
+                claimed.add(run.form.name)
+                self._check_claims(group.totals)
 
     def _check_claims(self, totals: Sequence[Computation]) -> None:
         by_output = {total.chain.output: total for total in totals}
         for claim in self.problem.claims:
             total = by_output[claim.of]
-            blank = total.blank(claim.of, claim.wrt)
-            self.claims.append(check_claim(claim, total.chain, blank, total.form, self.notes))
-
-    def _note(self, text: str | None) -> None:
-        if text is not None and text not in self.notes:
-            self.notes.append(text)
-
-    def report(self, late: bool) -> Report:
-        """What is known now. Raises what the work raised."""
-        if self.failure is not None:
-            raise self.failure
-        if late:
-            limit = f"{self.problem.timeout:g} s"
-            self.notes.append(f"stopped after {limit} (--timeout): what was not finished is undecided")
-        columns = [c for group in self.groups for part in (*(t.columns for t in group.totals), group.locals) for c in part]
-        columns += self.claims
-        notes = list(dict.fromkeys(self.notes))
-        return Report(self.problem.command, _describe(self.problem), columns, versions(), self.problem.strict, notes)
-
-
-def _blame(total: Computation, own: Sequence[Column]) -> None:
-    """Name, at each mismatch of a total, the first stage whose own derivative is wrong there; judge what waited for that."""
-    code = VERDICTS.index(Verdict.MISMATCH)
-    wrong: dict[str, Any] = {}
-    for column in own:
-        wrong[column.of] = wrong.get(column.of, False) | (column.verdicts == code)
-    suspects = [stage.name for stage in total.chain.stages if np.any(wrong.get(stage.name, False))]
-    for k, index in total.deferred:
-        column = total.columns[k]
-        guilty = any(wrong[name][index] for name in suspects)
-        column.verdicts[index] = (
-            code if guilty else VERDICTS.index(judge_rounding(column.exact[index], column.autograd[index], total.form))
-        )
-        if guilty:
-            column.details[index] = Detail(cause=Cause.FORMULA, text="a stage's own derivative is wrong")
-    for column in total.columns:
-        for index in np.flatnonzero(column.verdicts == code).tolist():
-            named = next((name for name in suspects if wrong[name][index]), None)
-            detail = column.details.setdefault(index, Detail())
-            detail.stage = named or detail.stage
+            self.claims.append(total.blank(claim.of, claim.wrt, total.kind))
+            self.recorder.note(check_claim(claim, total.chain, self.claims[-1], total.points, total.run.form))
 
 
 def _describe(problem: Problem) -> dict[str, Any]:

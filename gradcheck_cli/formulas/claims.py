@@ -2,54 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import sympy
-from flint import arb, ctx
 
 from gradcheck_cli.algebra.balls import PLAIN
+from gradcheck_cli.algebra.number import conditions, exactly, working
+from gradcheck_cli.algebra.precision import CLAIM
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.symbols import to_symbols
 from gradcheck_cli.exact.derivative import TIDY, chain_formula, differentiate
 from gradcheck_cli.exact.enclosure import Enclosure
-from gradcheck_cli.exact.values import working_precision
-from gradcheck_cli.floats import Format
+from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.formulas.problem import Claim
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Node, substitute, variables
-from gradcheck_cli.verdict.column import VERDICTS, Column, Detail
+from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.judge import distance
 from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.truth import Ball, Kind, Truth, regular
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
-SHARP = Format("claim", 200, -1022, 1023)
-"""Claims must agree to 200 bits: no slip is smaller, and two equal formulas agree so far."""
+SHARP = Format("claim", CLAIM, -1022, 1023)
+"""How exact the derivative is that a claim is compared with."""
 
 
-def check_claim(claim: Claim, chain: Chain, column: Column, form: Format, notes: list[str]) -> Column:
-    """Fill a blank column with the claim's verdict at each point; say in `notes` where it fails, at the simplest one."""
+def check_claim(claim: Claim, chain: Chain, column: Column, points: Mapping[str, Floats], form: Format) -> str | None:
+    """Fill a blank column with the claim's verdict at each point; returns a note: where it fails, at the simplest one."""
     column.mode, column.claim = "claim", claim.text
     column.formula = chain_formula(chain, claim.wrt)
     enclosure = Enclosure(chain, [claim.wrt], SHARP)
-    (truths,), _ = enclosure.at({name: values.tolist() for name, values in column.points.items()})
+    (truths,), _ = enclosure.at({name: values.tolist() for name, values in points.items()})
     names = variables(claim.tree)
-    program = Program([claim.tree], names, PLAIN, working_precision)
+    program = Program([claim.tree], names, PLAIN, conditions)
     for index, found in enumerate(truths):
         truth = regular(found)
-        point = {name: arb(float(values[index])) for name, values in column.points.items()}
-        with ctx.workprec(8 * SHARP.bits):
+        point = {name: exactly(float(values[index])) for name, values in points.items()}
+        with working(8 * CLAIM):
             everything = enclosure.values.every(point, {})
             (value,) = program(*(everything[name] for name in names))
         column.exact[index] = truth.ball
         column.autograd[index] = float(value.mid()) if value.is_finite() else float("nan")
         verdict = _verdict(truth, value)
-        column.verdicts[index] = VERDICTS.index(verdict)
+        column.verdicts[index] = verdict.severity
         if truth.kind is Kind.REGULAR:
             column.error_ulps[index] = distance(float(column.autograd[index]), truth.ball, form)
         if verdict is Verdict.MISMATCH:
             column.details[index] = Detail(cause=Cause.CLAIM, autograd_formula=show(claim.tree))
-    _summarise(claim, chain, column, notes)
-    return column
+    return _summary(claim, chain, column, points)
 
 
 def _verdict(truth: Truth, value: Ball) -> Verdict:
@@ -65,15 +67,14 @@ def _verdict(truth: Truth, value: Ball) -> Verdict:
     return Verdict.MATCH if value.overlaps(truth.ball) else Verdict.MISMATCH
 
 
-def _summarise(claim: Claim, chain: Chain, column: Column, notes: list[str]) -> None:
-    wrong = [i for i in range(len(column)) if column.verdict(i) is Verdict.MISMATCH]
+def _summary(claim: Claim, chain: Chain, column: Column, points: Mapping[str, Floats]) -> str | None:
+    wrong = np.flatnonzero(column.having(Verdict.MISMATCH)).tolist()
     if wrong:
-        simplest = min(wrong, key=lambda i: (sum(len(repr(float(v[i]))) for v in column.points.values()), i))
-        where = ", ".join(f"{name}={float(values[simplest])!r}" for name, values in column.points.items())
+        simplest = min(wrong, key=lambda i: (sum(len(repr(float(v[i]))) for v in points.values()), i))
+        where = ", ".join(f"{name}={float(values[simplest])!r}" for name, values in points.items())
         exact, claimed = decimal(column.exact[simplest]), float(column.autograd[simplest])
-        notes.append(f"the claim is refuted at {where}: exact {exact}, claimed {claimed!r}")
-    elif _same(claim, chain):
-        notes.append("the claim is the derivative: symbols say so too")
+        return f"the claim is refuted at {where}: exact {exact}, claimed {claimed!r}"
+    return "the claim is the derivative: symbols say so too" if _same(claim, chain) else None
 
 
 def _same(claim: Claim, chain: Chain) -> bool:

@@ -7,14 +7,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from flint import ctx
 
+from gradcheck_cli.algebra.number import working
+from gradcheck_cli.algebra.precision import SHADOW
 from gradcheck_cli.exact.derivative import LONGEST_CHAIN, SHORT, chain_formula
 from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.exact.stalls import stalled
@@ -23,9 +24,11 @@ from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.formulas.follow import formula, shades
 from gradcheck_cli.formulas.lowering import refine
 from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
-from gradcheck_cli.language.chain import Chain, derivative_name
-from gradcheck_cli.verdict.column import VERDICTS, Column, Detail
-from gradcheck_cli.verdict.judge import QUICK, Judgement, distance, judge, judge_plainly
+from gradcheck_cli.language.chain import Chain
+from gradcheck_cli.language.spaces import Shape
+from gradcheck_cli.verdict.column import AtPoints, Column, Detail
+from gradcheck_cli.verdict.entries import OF_FORMULAS, Entries, Evidence
+from gradcheck_cli.verdict.judge import QUICK, distance, judge
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.shade import Shade
@@ -43,8 +46,6 @@ LEGIBLE = 60
 """Derivatives of a chain on arrays that have a formula to read, besides those that are wrong, and nodes of a stage up to which
 they do: SymPy takes milliseconds for each."""
 
-SHADOW_PRECISIONS = (128, 512, 4096)
-
 FOLLOWED = 64
 """Stages of the longest chain whose totals the shadow follows. Beyond, each stage's own derivative decides about the formula of
 a total that is more than a few ulps off: a product of right derivatives is right."""
@@ -56,18 +57,20 @@ Points = Mapping[str, Floats]
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What holds for every computation of a run. `checkpoint` is called often; it raises Stopped when time is up."""
+class Run:
+    """What holds for every computation in one format and mode. `checkpoint` is called often; it raises where time is up."""
 
+    form: Format
+    mode: str
+    limits: Limits
     device: str
     callables: Mapping[str, Callable[..., Any]]
-    limits: Limits
     verbose: bool
     checkpoint: Callable[[], None]
 
-    def torch(self, form: Format) -> tuple[torch.dtype, str, Mapping[str, Callable[..., Any]]]:
-        """What a TorchChain takes besides its chain."""
-        return getattr(torch, form.name), self.device, self.callables
+    def torch(self, chain: Chain, shapes: Mapping[str, Shape] | None = None) -> TorchChain:
+        """What torch runs of a chain."""
+        return TorchChain(chain, getattr(torch, self.form.name), self.device, self.callables, shapes)
 
 
 class Computation:
@@ -82,52 +85,36 @@ class Computation:
         chain: Chain,
         derivatives: Sequence[Wrt],
         points: Points,
-        form: Format,
-        mode: str,
-        kind: str,
-        settings: Settings,
+        run: Run,
+        kind: str = "total",
         compiled: TorchChain | None = None,
         legible: bool = True,
     ) -> None:
-        self.chain, self.derivatives, self.points = chain, list(derivatives), points
-        self.form, self.mode, self.kind, self.settings, self.compiled = form, mode, kind, settings, compiled
-        self.legible = legible
+        self.chain, self.derivatives, self.points, self.run, self.kind = chain, list(derivatives), points, run, kind
+        self.compiled, self.legible = compiled, legible
         self.typed = chain if compiled is None else compiled.chain
         self.count = len(next(iter(points.values())))
-        self.columns = [self.blank(chain.output, wrt) for wrt in derivatives]
+        self.columns = [self.blank(chain.output, wrt, kind) for wrt in derivatives]
         self.deferred: list[tuple[int, int]] = []
         """Entries (column, index) of a long chain that wait for the stages' own derivatives."""
         names = (*chain.inputs, *(stage.name for stage in chain.stages))
         self.values: dict[str, Floats] = {name: np.full(self.count, np.nan) for name in names}
 
-    def blank(self, of: str, wrt: Wrt, kind: str | None = None) -> Column:
-        """A column of undecided entries at these points."""
-        return Column(
-            quantity=derivative_name(of, wrt),
-            kind=kind or self.kind,
-            of=of,
-            wrt=wrt,
-            mode=self.mode,
-            dtype=self.form.name,
-            formula=None,
-            points=self.points,
-            shapes=(self.compiled and self.compiled.shapes) or {},
-            autograd=np.full(self.count, np.nan),
-            exact=[None] * self.count,
-            error_ulps=np.full(self.count, np.nan),
-            verdicts=np.full(self.count, VERDICTS.index(Verdict.UNDECIDED), dtype=np.uint8),
-        )
+    def blank(self, of: str, wrt: Wrt, kind: str, inputs: Points | None = None) -> Column:
+        """A column of undecided entries at these points. `inputs`: what a stage received there."""
+        scope = AtPoints(self.points, (self.compiled and self.compiled.shapes) or {}, inputs)
+        values = None if inputs is None else inputs[wrt[0]]
+        run = self.run
+        return Column.blank(scope, self.count, of=of, wrt=wrt, kind=kind, mode=run.mode, dtype=run.form.name, values=values)
 
     def ask(self, derivatives: Sequence[Wrt]) -> None:
         """Check these derivatives too."""
         self.derivatives += derivatives
-        self.columns += [self.blank(self.chain.output, wrt) for wrt in derivatives]
+        self.columns += [self.blank(self.chain.output, wrt, self.kind) for wrt in derivatives]
 
     def at(self, points: Points) -> Computation:
         """The same question at other points."""
-        return Computation(
-            self.chain, self.derivatives, points, self.form, self.mode, self.kind, self.settings, self.compiled, self.legible
-        )
+        return Computation(self.chain, self.derivatives, points, self.run, self.kind, self.compiled, self.legible)
 
     def check(self, progress: Callable[[int], None] = lambda done: None) -> None:
         """Fill the columns, and `values` with torch's value of every input and stage."""
@@ -135,8 +122,8 @@ class Computation:
         if stuck.any():
             self._check_rest(stuck)
         else:
-            exact = Enclosure(refine(self.chain) if self.compiled else self.chain, self.derivatives, self.form)
-            compiled = self.compiled or TorchChain(self.chain, *self.settings.torch(self.form))
+            exact = Enclosure(refine(self.chain) if self.compiled else self.chain, self.derivatives, self.run.form)
+            compiled = self.compiled or self.run.torch(self.chain)
             longest = SHORT if self.compiled is None else LEGIBLE
             for column in self.columns if self.legible else ():
                 column.formula = chain_formula(self.chain, column.wrt, longest)
@@ -162,99 +149,111 @@ class Computation:
             column.mark(lost, Verdict.UNDECIDED, "a kernel of torch would run for hours at this point")
 
 
+@dataclass
+class _Torch:
+    """Torch's side of a chunk: derivatives at every point (None: it has none anywhere; nan: none at this one), the value of
+    every name, what it said where it refused, and the rows that cut the graph."""
+
+    gradients: dict[Wrt, Floats | None]
+    values: dict[str, Floats]
+    refusals: dict[Wrt, str] = field(default_factory=dict)
+    cut: dict[str, None] = field(default_factory=dict)
+
+
 class _Part:
-    """A chunk of a computation's points."""
+    """A chunk of a computation's points: the prover of formulas, for the judging loop."""
 
     def __init__(self, whole: Computation, exact: Enclosure, compiled: TorchChain, part: slice) -> None:
-        self.whole, self.exact, self.compiled, self.start = whole, exact, compiled, part.start
-        self.form, self.settings, self.range = whole.form, whole.settings, part
+        self.whole, self.exact, self.compiled, self.part = whole, exact, compiled, part
+        self.run, self.start, self.size = whole.run, part.start, part.stop - part.start
         self.points = {name: column[part] for name, column in whole.points.items()}
-        self.size = part.stop - part.start
-        self.gradients, self.refusals, self.cut = self._differentiate(whole.derivatives, values=True)
-        self.output = whole.values[whole.chain.output][part]
-        whole.settings.checkpoint()
-        found, self.exact_values = exact.at({n: c.tolist() for n, c in self.points.items()}, whole.settings.checkpoint)
-        self.truths: list[list[Truth | Ball]] = found
+        self.torch = self._differentiate(whole.derivatives)
+        for name, values in self.torch.values.items():
+            whole.values[name][part] = values
+        self.output = self.torch.values[whole.chain.output]
+        self.run.checkpoint()
+        truths, self.exact_values = exact.at({n: c.tolist() for n, c in self.points.items()}, self.run.checkpoint)
+        self.entries = [self._entries(column, found) for column, found in zip(whole.columns, truths, strict=True)]
+
+    def _entries(self, column: Column, truths: list[Truth | Ball]) -> Entries:
+        """A column's entries. A limit where the formula has no certified value is none if torch has no value either."""
+        for index in np.flatnonzero(~np.isfinite(self.output)).tolist():
+            truth = regular(truths[index])
+            if truth.kind is Kind.REGULAR and truth.text is not None:
+                truths[index] = Truth(Kind.OUTSIDE, singular=True)
+        run = self.run
+        gradient = self.torch.gradients[column.wrt]
+        return Entries(column, self.part, run.form, OF_FORMULAS, run.limits, gradient, truths, run.checkpoint)
 
     def check(self) -> None:
         """Judge every entry of the chunk."""
         waiting: dict[int, list[int]] = {}
-        for k, column in enumerate(self.whole.columns):
-            for index in self._judge_plainly(k, column):
-                waiting.setdefault(index, []).append(k)
-        if self.settings.callables and len(self.whole.typed.stages) == 1:
+        for k, entries in enumerate(self.entries):
+            for index in entries.plainly():
+                number = entries.number(index)
+                if len(self.whole.typed.stages) > FOLLOWED and number and math.isfinite(number):
+                    self.whole.deferred.append((k, self.start + index))
+                else:
+                    waiting.setdefault(index, []).append(k)
+        if self.run.callables and len(self.whole.typed.stages) == 1:
             self._probe_value()
-            if self.whole.mode != "forward":
+            if self.run.mode != "forward":
                 self._probe_upstream()
         indices = sorted(waiting)
         for start in range(0, len(indices), SHADOW_CHUNK):
-            self._judge_shadowed({i: waiting[i] for i in indices[start : start + SHADOW_CHUNK]})
-        if self.settings.verbose and self.start == 0:
+            self._judge({i: waiting[i] for i in indices[start : start + SHADOW_CHUNK]})
+        if self.run.verbose and self.start == 0:
             for k, column in enumerate(self.whole.columns):
                 detail = column.details.setdefault(0, Detail())
                 detail.autograd_formula = detail.autograd_formula or self._formula(k, 0)
 
-    # -- judging ----------------------------------------------------------------------------------------------------
-
-    def _judge_plainly(self, k: int, column: Column) -> list[int]:
-        """Enter what two numbers settle; return the entries for which the shadow has to speak."""
-        gradient = self.gradients[column.wrt]
-        found = np.full(self.size, np.nan) if gradient is None else gradient
-        column.autograd[self.range] = found
-        waiting = []
-        for index in column.settle(self.range, self.truths[k], self.form, self.settings.limits):
-            self.settings.checkpoint()
-            truth = self._truth(k, index)
-            number = None if gradient is None else float(found[index])
-            if truth.kind is Kind.REGULAR and number is not None:
-                column.error_ulps[self.start + index] = distance(number, truth.ball, self.form)
-            judgement = judge_plainly(number, truth, self.form, self.settings.limits)
-            if judgement is None and number and len(self.whole.typed.stages) > FOLLOWED and math.isfinite(number):
-                self.whole.deferred.append((k, self.start + index))
-            elif judgement is None or judgement.cause is Cause.NO_GRADIENT:
-                waiting.append(index)
-            else:
-                self._enter(column, index, judgement, truth, None)
-        return waiting
-
-    def _truth(self, k: int, index: int) -> Truth:
-        """The exact side of an entry. A limit where the formula has no certified value is none if torch has no value either."""
-        truth = regular(self.truths[k][index])
-        if truth.kind is Kind.REGULAR and truth.text is not None and not np.isfinite(self.output[index]):
-            truth = Truth(Kind.OUTSIDE, singular=True)
-        self.truths[k][index] = truth
-        return truth
-
-    def _judge_shadowed(self, waiting: Mapping[int, Sequence[int]]) -> None:
+    def _judge(self, waiting: Mapping[int, Sequence[int]]) -> None:
         """Run the shadow over some entries (index -> which derivatives) and judge them."""
         seen = self._shades(waiting)
         witness = Witness(self.exact.chain)
-        formulas: dict[tuple[int, Cause], str | None] = {}
-        for k, index in sorted((k, i) for i, ks in waiting.items() for k in ks):
-            self.settings.checkpoint()
-            column, truth = self.whole.columns[k], self._truth(k, index)
-            number = None if self.gradients[column.wrt] is None else float(column.autograd[self.start + index])
-            shade = seen.get((index, k))
-            refusal = self.refusals.get(column.wrt)
-            judgement = judge(number, truth, self.form, shade, self.settings.limits, self.cut, refusal)
-            if judgement.verdict is Verdict.MISMATCH and truth.kind is Kind.REGULAR and not truth.singular:
-                point = {name: float(values[index]) for name, values in self.points.items()}
-                if not witness.confirms(point, column.wrt, truth.ball, series=not self.exact.by_series):
-                    judgement = Judgement(Verdict.UNDECIDED, text=_DOUBT)
-            self._enter(column, index, judgement, truth, shade)
-            if judgement.cause in _SHOWN:
-                key = (k, judgement.cause)
-                if key not in formulas:
-                    formulas[key] = self._formula(k, index)
-                    column.formula = column.formula or chain_formula(self.whole.chain, column.wrt)
-                column.details[self.start + index].autograd_formula = formulas[key]
+        # a single stage is to blame for what is wrong with it
+        only = self.whole.chain.output if len(self.whole.typed.stages) == 1 else None
+        of_column: dict[int, list[int]] = {}
+        for index, ks in waiting.items():
+            for k in ks:
+                of_column.setdefault(k, []).append(index)
+        for k, indices in sorted(of_column.items()):
+            column = self.whole.columns[k]
+            known = Evidence(
+                shade=lambda i, k=k: seen.get((i, k)),  # type: ignore[misc]
+                doubted=lambda some, balls, k=k: self._doubted(witness, k, some, balls),  # type: ignore[misc]
+                cut=tuple(self.torch.cut),
+                refusal=self.torch.refusals.get(column.wrt),
+                stage=only,
+            )
+            self.entries[k].judge(indices, known)
+            self._show(k, indices)
+
+    def _doubted(self, witness: Witness, k: int, indices: Sequence[int], balls: Sequence[Ball]) -> list[int]:
+        wrt, series = self.whole.columns[k].wrt, not self.exact.by_series
+        points = ({name: float(values[i]) for name, values in self.points.items()} for i in indices)
+        found = zip(indices, points, balls, strict=True)
+        return [i for i, point, ball in found if not witness.confirms(point, wrt, ball, series)]
+
+    def _show(self, k: int, indices: Sequence[int]) -> None:
+        """Add both formulas to what they explain."""
+        column = self.whole.columns[k]
+        formulas: dict[Cause, str | None] = {}
+        for index in indices:
+            cause = column.cause(self.start + index)
+            if cause not in _SHOWN:
+                continue
+            if cause not in formulas:
+                formulas[cause] = self._formula(k, index)
+                column.formula = column.formula or chain_formula(self.whole.chain, column.wrt)
+            column.details[self.start + index].autograd_formula = formulas[cause]
 
     def _shades(self, waiting: Mapping[int, Sequence[int]]) -> dict[tuple[int, int], Shade]:
         """What the shadow sees of the entries, at a precision that rises until it is sharp."""
         seen: dict[tuple[int, int], Shade] = {}
         rest, began = list(waiting), time.monotonic()
-        for precision in SHADOW_PRECISIONS:
-            self.settings.checkpoint()
+        for precision in SHADOW:
+            self.run.checkpoint()
             found = self._follow(rest, precision)
             blurred = []
             for position, index in enumerate(rest):
@@ -263,8 +262,8 @@ class _Part:
                     if shade is None:
                         continue
                     seen[index, k] = shade
-                    truth = self._truth(k, index)
-                    if truth.kind is Kind.REGULAR and _blurred(shade.exact, truth.ball, self.form):
+                    truth = self.entries[k].truth(index)
+                    if truth.kind is Kind.REGULAR and _blurred(shade.exact, truth.ball, self.run.form):
                         blurred.append(index)
             rest = list(dict.fromkeys(blurred))
             if not rest:
@@ -276,27 +275,23 @@ class _Part:
 
     def _follow(self, indices: Sequence[int], precision: int) -> dict[Wrt, list[Shade | None]]:
         batches = self.compiled.batches(self.points, indices, self.whole.count == 1)
-        with ctx.workprec(precision):
-            found, cut = shades(self.compiled, self.whole.mode, self.form, batches, self.points, self.whole.derivatives)
-        self.cut = cut or self.cut
+        with working(precision):
+            found, cut = shades(self.compiled, self.run.mode, self.run.form, batches, self.points, self.whole.derivatives)
+        self.torch.cut = dict.fromkeys(cut) or self.torch.cut
         return found
-
-    def _enter(self, column: Column, index: int, judgement: Judgement, truth: Truth, shade: Shade | None) -> None:
-        """Write one judgement into its column; a single stage is to blame for what is wrong with it."""
-        only = self.whole.chain.output if len(self.whole.typed.stages) == 1 else None
-        column.enter(self.start + index, judgement, truth, shade, only)
 
     # -- a user's callable ------------------------------------------------------------------------------------------
 
     def _probe_value(self) -> None:
         """A callable may compute another function: its forward value is judged like a derivative."""
+        form = self.run.form
         pairs = enumerate(zip(self.output.tolist(), self.exact_values, strict=True))
-        off = [i for i, (found, ball) in pairs if ball is not None and not distance(found, ball, self.form) <= QUICK]
+        off = [i for i, (found, ball) in pairs if ball is not None and not distance(found, ball, form) <= QUICK]
         if not off:
             return
-        for index, shade in zip(off, self._follow(off, SHADOW_PRECISIONS[1])[()], strict=True):
+        for index, shade in zip(off, self._follow(off, SHADOW[1])[()], strict=True):
             found, ball = float(self.output[index]), self.exact_values[index]
-            if judge(found, regular(ball), self.form, shade, self.settings.limits).cause is Cause.FORMULA:
+            if judge(found, regular(ball), form, shade, self.run.limits).cause is Cause.FORMULA:
                 text = f"torch computes {found:.12g} where the function is {decimal(ball, 12)}"
                 self._refute(index, Cause.VALUE, text, self.whole.columns)
 
@@ -304,14 +299,14 @@ class _Part:
         """A backward is linear in the upstream gradient: twice the cotangent gives twice the result, exactly. A custom one
         that drops or misuses it is right for the cotangent 1, and is refuted here."""
         first = [wrt for wrt in self.whole.derivatives if len(wrt) == 1]
-        doubled, _, _ = self._differentiate(first, cotangent=2.0)
+        doubled = self._differentiate(first, cotangent=2.0).gradients
         for column in self.whole.columns:
-            once, twice = self.gradients[column.wrt], doubled.get(column.wrt)
+            once, twice = self.torch.gradients[column.wrt], doubled.get(column.wrt)
             if once is None or twice is None:
                 continue
             with np.errstate(all="ignore"):
                 expected, found = 2 * once, twice
-                off = np.abs(found - expected) > np.sqrt(self.form.unit_roundoff) * np.abs(expected)
+                off = np.abs(found - expected) > np.sqrt(self.run.form.unit_roundoff) * np.abs(expected)
             for index in np.flatnonzero(off & np.isfinite(found)).tolist():
                 text = (
                     f"with the upstream gradient 2 autograd returns {found[index]:.6g} instead of {expected[index]:.6g}: "
@@ -324,45 +319,41 @@ class _Part:
         here = self.start + index
         for column in columns:
             if column.verdict(here) is Verdict.MATCH:
-                column.verdicts[here] = VERDICTS.index(Verdict.MISMATCH)
-                column.details[here] = Detail(cause=cause, stage=self.whole.chain.output, text=text)
+                column.mark([here], Verdict.MISMATCH, text, cause)
+                column.blame(here, self.whole.chain.output)
 
     # -- torch ------------------------------------------------------------------------------------------------------
 
-    def _differentiate(
-        self, derivatives: Sequence[Wrt], cotangent: float = 1.0, values: bool = False
-    ) -> tuple[dict[Wrt, Floats | None], dict[Wrt, str], tuple[str, ...]]:
-        """Torch's derivatives at all points of the chunk (None: it has none anywhere; nan: none at this one), its refusals, and
-        the rows that cut the graph. `values`: enter torch's values into the computation too."""
-        gradients: dict[Wrt, Floats | None] = {wrt: None for wrt in derivatives}
-        refusals: dict[Wrt, str] = {}
-        cut: dict[str, None] = {}
+    def _differentiate(self, derivatives: Sequence[Wrt], cotangent: float = 1.0) -> _Torch:
+        """Torch's derivatives, and values, at all points of the chunk."""
+        found = _Torch({wrt: None for wrt in derivatives}, {name: self._blank() for name in self.whole.values})
         for batch in self.compiled.batches(self.points, range(self.size), self.whole.count == 1):
-            outcome = self.compiled.differentiate(self.whole.mode, batch.tensors, derivatives, cotangent)
+            outcome = self.compiled.differentiate(self.run.mode, batch.tensors, derivatives, cotangent)
             here = slice(None) if len(batch.points) == self.size else batch.points
-            refusals |= outcome.refusals
-            cut |= dict.fromkeys(outcome.cut)
+            found.refusals |= outcome.refusals
+            found.cut |= dict.fromkeys(outcome.cut)
             for wrt, gradient in outcome.gradients.items():
                 if gradient is not None:
-                    column = gradients[wrt]
+                    column = found.gradients[wrt]
                     if column is None:
-                        column = gradients[wrt] = np.full(self.size, np.nan)
+                        column = found.gradients[wrt] = self._blank()
                     column[here] = _numpy(gradient)
-            if values:
-                for name, column in self.whole.values.items():
-                    column[self.range][here] = _numpy(self.compiled.entry(outcome.values, name))
-        return gradients, refusals, tuple(cut)
+            for name, column in found.values.items():
+                column[here] = _numpy(self.compiled.entry(outcome.values, name))
+        return found
+
+    def _blank(self) -> Floats:
+        return np.full(self.size, np.nan)
 
     def _formula(self, k: int, index: int) -> str | None:
         """The formula that autograd applies, as it shows at one of the points."""
         if len(self.whole.typed.stages) > LONGEST_CHAIN:
             return None
         (batch,) = self.compiled.batches(self.points, [index], self.whole.count == 1)
-        return formula(self.compiled, self.whole.mode, batch, self.whole.derivatives[k])
+        return formula(self.compiled, self.run.mode, batch, self.whole.derivatives[k])
 
 
 _SHOWN = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.KINK)
-_DOUBT = "the two witnesses of the exact derivative disagree: the symbolic side is in doubt"
 
 
 def _blurred(shadow: Ball, ball: Ball, form: Format) -> bool:

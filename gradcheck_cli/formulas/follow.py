@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import sympy
-from flint import arb
 
 from gradcheck_cli.algebra.layers import Exact, Rounded, Symbolic
+from gradcheck_cli.algebra.number import exactly
 from gradcheck_cli.exact.derivative import tidy
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.formulas.torch_chain import Batch, TorchChain, Wrt
-from gradcheck_cli.shadow.mode import Event, Shadow
+from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.verdict.shade import Shade
 
 
@@ -31,7 +31,7 @@ def shades(
         count = len(batch.points)
         shadow = Shadow([Exact(), Rounded(form)], count if chain.shapes is None else 0)
         for name, tensor in batch.tensors.items():
-            cells = [arb(float(points[entry][i])) for i in batch.points for entry in batch.entries[name]]
+            cells = [exactly(float(points[entry][i])) for i in batch.points for entry in batch.entries[name]]
             shadow.seed(tensor, [cells, cells])
         chain.mark = shadow.mark
         try:
@@ -40,25 +40,14 @@ def shades(
         finally:
             chain.mark = lambda stage: None
         cut |= dict.fromkeys(outcome.cut)
-        trace, opaque = shadow.trace, tuple(shadow.opaque)
+        opaque = tuple(shadow.opaque)
         for wrt, shown in found.items():
             gradient = outcome.gradients[wrt] if wrt else chain.entry(outcome.values, chain.output)
             if gradient is None:
                 shown += [None] * count
                 continue
             balls = zip(shadow.cells(gradient, 0), shadow.cells(gradient, 1), strict=True)
-            shown += [
-                Shade(
-                    exact,
-                    rounded,
-                    _where(trace.infinite.get(i)),
-                    i in trace.infinite and trace.infinite[i].kind == "overflow",
-                    _where(trace.tiny.get(i)),
-                    trace.trap.get(i, False),
-                    opaque,
-                )
-                for i, (exact, rounded) in enumerate(balls)
-            ]
+            shown += [shadow.trace.shade(i, *both, opaque) for i, both in enumerate(balls)]
     return found, tuple(cut)
 
 
@@ -76,7 +65,3 @@ def formula(chain: TorchChain, mode: str, batch: Batch, wrt: Wrt) -> str | None:
         return None if gradient is None or shadow.opaque else tidy(shadow.cells(gradient, 0)[0])
     except (LookupError, RecursionError):  # what the language can't say, or nobody would read
         return None
-
-
-def _where(event: Event | None) -> tuple[str, str | None] | None:
-    return None if event is None else (event.operation, event.stage)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from gradcheck_cli.exact.derivative import stage_formula
 from gradcheck_cli.floats import Floats
@@ -15,7 +16,8 @@ from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import Node, canonical
 from gradcheck_cli.verdict.column import Column
-from gradcheck_cli.verdict.verdicts import Verdict
+from gradcheck_cli.verdict.judge import judge_rounding
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 _NOT_FINITE = "the stage received a value that is not finite"
 
@@ -41,7 +43,7 @@ def _equal_stages(total: Computation, stages: Sequence[Stage]) -> dict[str, list
         kept = {name: column[usable] for name, column in inputs.items()}
         chain = Chain(first.inputs, (first,))
         derivatives = [(name,) for name in first.inputs]
-        batch = Computation(chain, derivatives, kept, total.form, total.mode, "local", total.settings)
+        batch = Computation(chain, derivatives, kept, total.run, "local")
         batch.check()
     where = np.cumsum(usable) - 1
     columns: dict[str, list[Column]] = {}
@@ -50,9 +52,8 @@ def _equal_stages(total: Computation, stages: Sequence[Stage]) -> dict[str, list
         targets = np.flatnonzero(usable[mine]).tolist()
         columns[stage.name] = []
         for i, name in enumerate(stage.inputs):
-            column = total.blank(stage.name, (name,), "local")
-            column.inputs = {n: inputs[there][mine] for n, there in zip(stage.inputs, first.inputs, strict=True)}
-            column.values = column.inputs[name]
+            received = {n: inputs[there][mine] for n, there in zip(stage.inputs, first.inputs, strict=True)}
+            column = total.blank(stage.name, (name,), "local", received)
             column.formula = stage_formula(stage, name)
             if batch is not None:
                 column.paste(batch.columns[i], where[mine][targets].tolist(), targets, stage.name)
@@ -86,7 +87,7 @@ def _entries_of(total: Computation, compiled: TorchChain, stage: Stage, values: 
     inputs = {name: values[name] for name in lowered.inputs}
     usable = np.all([np.isfinite(column) for column in inputs.values()], axis=0)
     kept, lost = np.flatnonzero(usable).tolist(), np.flatnonzero(~usable).tolist()
-    torch_stage = TorchChain(lowered.chain, *total.settings.torch(total.form), lowered.shapes)
+    torch_stage = total.run.torch(lowered.chain, lowered.shapes)
     columns: list[Column] = []
     for output in lowered.outputs:
         chain = lowered.entry(output)
@@ -94,13 +95,10 @@ def _entries_of(total: Computation, compiled: TorchChain, stage: Stage, values: 
         source: Computation | None = None
         if kept:
             points = {name: column[usable] for name, column in inputs.items()}
-            source = Computation(
-                chain, derivatives, points, total.form, total.mode, "local", total.settings, torch_stage.of(output)
-            )
+            source = Computation(chain, derivatives, points, total.run, "local", torch_stage.of(output))
             source.check()
         for i, wrt in enumerate(derivatives):
-            column = total.blank(output, wrt, "local")
-            column.inputs, column.values = inputs, inputs[wrt[0]]
+            column = total.blank(output, wrt, "local", inputs)
             column.formula = stage_formula(chain.stages[0], wrt[0])
             if source is not None:
                 column.paste(source.columns[i], range(len(kept)), kept, output)
@@ -121,8 +119,30 @@ def strays(totals: Sequence[Computation]) -> str | None:
         found: dict[str, None] = {}
         looked = 0
         for batch in total.compiled.batches(total.points, range(total.count), False):
-            wrong, looked = total.compiled.strays(total.mode, batch.tensors, inside)
+            wrong, looked = total.compiled.strays(total.run.mode, batch.tensors, inside)
             found |= dict.fromkeys(wrong)
         total.ask([(name,) for name in found])
         count += looked - len(found)
     return f"{count:,} derivatives that must be 0 are 0 in torch too, and aren't listed" if count else None
+
+
+def blame(total: Computation, own: Sequence[Column]) -> None:
+    """Judge what waited for the stages' own derivatives, and name, at each mismatch of a total, the first stage whose own one
+    is wrong there."""
+    wrong: dict[str, npt.NDArray[np.bool_]] = {}
+    for column in own:
+        wrong[column.of] = wrong.get(column.of, False) | column.having(Verdict.MISMATCH)
+    suspects = [stage.name for stage in total.chain.stages if stage.name in wrong and wrong[stage.name].any()]
+
+    def guilty(index: int) -> str | None:
+        return next((name for name in suspects if wrong[name][index]), None)
+
+    for k, index in total.deferred:
+        column = total.columns[k]
+        if guilty(index):
+            column.mark([index], Verdict.MISMATCH, "a stage's own derivative is wrong", Cause.FORMULA)
+        else:
+            column.verdicts[index] = judge_rounding(column.exact[index], column.autograd[index], total.run.form).severity
+    for column in total.columns:
+        for index in np.flatnonzero(column.having(Verdict.MISMATCH)).tolist():
+            column.blame(index, guilty(index))

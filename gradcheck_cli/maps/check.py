@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from gradcheck_cli.maps.forward import Forward, Values
 from gradcheck_cli.maps.map import Map, Row
+from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.reverse import Reverse
 from gradcheck_cli.maps.runs import Formula
-from gradcheck_cli.verdict.column import Column
-from gradcheck_cli.verdict.entries import Options, Point
+from gradcheck_cli.verdict.column import Column, Point
 
 VISIBLE = 1e-30
 """Relative errors that are worth mentioning as too small to be seen."""

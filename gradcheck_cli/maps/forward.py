@@ -14,11 +14,11 @@ from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.maps.map import Tensors, direction_of, push
 from gradcheck_cli.maps.outside import OUTSIDE, outside
 from gradcheck_cli.maps.probe import FLOOR, PRECISIONS, WITNESS, Probe, Read, ball
-from gradcheck_cli.maps.runs import Followed, Runs, format_of, numpy
+from gradcheck_cli.maps.runs import Followed, Runs, numpy
 from gradcheck_cli.verdict.column import Column
-from gradcheck_cli.verdict.entries import Entries
+from gradcheck_cli.verdict.entries import OF_TENSORS, OF_VALUES, Evidence
 from gradcheck_cli.verdict.shade import Shade
-from gradcheck_cli.verdict.truth import Ball, Kind, Truth, regular
+from gradcheck_cli.verdict.truth import Ball, Kind, Truth
 
 
 class Forward(Probe):
@@ -44,20 +44,14 @@ class Forward(Probe):
 
         def column(name: str) -> Column:
             tangent = tangents[name]
-            return Entries(
-                of=f"(J u of {name})",
-                wrt="",
-                shape=tuple(outputs[name].shape),
-                form=format_of({name: outputs[name]}),
-                kind=self.kind,
-                mode="forward",
-                floats=None if tangent is None else numpy(tangent),
-                truths=self._truths[name],
+            known = Evidence(
                 shade=lambda i: shade(name, i),
-                confirm=lambda some: self._confirm(name, some),
+                doubted=lambda some, balls: [] if self._confirm(name, some, balls) else some,
                 meant=lambda some: self._meant(name, some),
                 refusal=refusal,
-            ).judged(self.options, self.point)
+            )
+            blank = self.blank(f"(J u of {name})", "", outputs[name], "forward")
+            return self.judged(blank, OF_TENSORS, None if tangent is None else numpy(tangent), self._truths[name], known)
 
         return [column(name) for name, y in outputs.items() if y.numel()]
 
@@ -87,10 +81,10 @@ class Forward(Probe):
             (cells,) = self.along([self._u], Meant)
         return [slope(cells[name][i]) for i in indices]
 
-    def _confirm(self, name: str, indices: Sequence[int]) -> bool:
-        balls = {i: regular(self._truths[name][i]).ball for i in indices}
+    def _confirm(self, name: str, indices: Sequence[int], balls: Sequence[Ball]) -> bool:
         with ctx.workprec(WITNESS):
-            return self.confirms(self._u, [(_entry(name, i), b, abs(b) + FLOOR) for i, b in balls.items()])
+            found = zip(indices, balls, strict=True)
+            return self.confirms(self._u, [(_entry(name, i), b, abs(b) + FLOOR) for i, b in found])
 
 
 class Values(Probe):
@@ -117,20 +111,12 @@ class Values(Probe):
                 value if value.is_finite() else Truth(Kind.UNKNOWN if math.isfinite(seen) else Kind.OUTSIDE)
                 for value, seen in zip(map(ball, cells[name]), found.tolist(), strict=True)
             ]
-            return Entries(
-                of=name,
-                wrt="",
-                shape=tuple(outputs[name].shape),
-                form=format_of({name: outputs[name]}),
-                kind="value",
-                mode="reverse",
-                floats=found,
-                truths=truths,
+            known = Evidence(
                 shade=lambda i: shade(name, i),
-                confirm=lambda some: True,  # a value is no derivative: there is nothing to doubt
-                meant=lambda some: [],
+                doubted=lambda some, balls: [],  # a value is no derivative: there is nothing to doubt
                 scale=float(np.max(np.abs(found[np.isfinite(found)]), initial=1.0)),
-            ).judged(self.options, self.point)
+            )
+            return self.judged(self.blank(name, "", outputs[name], "reverse"), OF_VALUES, found, truths, known)
 
         return [column(name) for name, y in outputs.items() if y.numel()]
 

@@ -6,19 +6,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from flint import arb
+from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Directional, Precise, moving
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.kinks import limits
-from gradcheck_cli.floats import Floats
+from gradcheck_cli.floats import FORMATS, Floats
 from gradcheck_cli.maps.map import Map, Row
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
-from gradcheck_cli.verdict.entries import Options, Point
+from gradcheck_cli.verdict.column import Column, Detail, OfTensor, Point, TensorLabels
+from gradcheck_cli.verdict.entries import Entries, Evidence, Policy
+from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.truth import Ball, Kind, Truth
+from gradcheck_cli.verdict.verdicts import Verdict
 
 PRECISIONS = (128, 1280)
 """Bits at which directions are tried; at the second, what cancels to 0 is certainly below the smallest float."""
@@ -41,8 +46,26 @@ SINGULAR = 64
 
 PATIENCE = 4.0
 
+SHOWN = 20
+"""Entries of a large tensor that are reported at most, besides the worst one."""
+
 Read = Callable[[Cells], Ball]
 """One number of the outputs, from their cells."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What holds for every map of a run.
+
+    `checkpoint` is called often; it raises where time is up. `most_entries`: of larger tensors only the worst entry, and the
+    first ones that don't match, are reported. `patience`: seconds for taking one failure apart.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    seed: int = 0
+    checkpoint: Callable[[], None] = lambda: None
+    most_entries: int = 1000
+    patience: float = 20.0
 
 
 class Probe:
@@ -61,6 +84,22 @@ class Probe:
             self.count += x.numel()
         self.sensitivity = 0.0
         self._singular = 0
+
+    def judged(
+        self, column: Column, policy: Policy, floats: Floats | None, truths: Sequence[Truth | Ball], known: Evidence
+    ) -> Column:
+        """The column of all entries of a tensor, judged; of a large tensor, of its worst ones."""
+        form, options = FORMATS[column.dtype], self.options
+        every = slice(0, len(column))
+        entries = Entries(column, every, form, policy, options.limits, floats, truths, options.checkpoint)
+        entries.judge(entries.plainly(), known)
+        return column if len(column) <= options.most_entries else _worst(column)
+
+    def blank(self, of: str, wrt: str, tensor: Tensor, mode: str, values: Floats | None = None) -> Column:
+        """The column of a tensor's entries: of a derivative of `of` by `wrt`, or of `of` itself where that is empty."""
+        scope = OfTensor(self.point, TensorLabels(of, wrt, tuple(tensor.shape)))
+        names, dtype = (wrt,) if wrt else (), format_of({of: tensor}).name
+        return Column.blank(scope, tensor.numel(), of=of, wrt=names, kind=self.kind, mode=mode, dtype=dtype, values=values)
 
     def moved(self, direction: Floats, by: Ball = None) -> dict[str, list[Any]]:
         """The inputs' cells: series along `direction`, or balls moved by `by` times it."""
@@ -135,6 +174,19 @@ class _Line:
         """True where torch has no value either."""
         outputs = self._probe.map(self._probe.map.leaves())
         return bool(self._read({name: [arb(v) for v in flat(y)] for name, y in outputs.items()}).is_nan())
+
+
+def _worst(column: Column) -> Column:
+    """The worst entry of a large column, and the first others that don't match."""
+    worst = column.worst()
+    failing = [i for i in np.flatnonzero(column.verdicts == column.verdicts[worst]).tolist() if i != worst]
+    chosen = [worst, *(failing[:SHOWN] if column.verdict(worst) is not Verdict.MATCH else [])]
+    small = column.pick(chosen)
+    detail = small.details.setdefault(0, Detail())
+    counts = ", ".join(f"{n:,} {v.value}" for v, n in sorted(column.counts().items(), key=lambda c: -c[0].severity))
+    text = f"the worst of {len(column):,} entries ({counts})"
+    detail.text = f"{detail.text}; {text}" if detail.text else text
+    return small
 
 
 def paired(row: Row, cells: Cells, read: Callable[[Any], Ball]) -> Ball:

@@ -27,11 +27,11 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.map import Map, Pulled, Row, pull
 from gradcheck_cli.maps.outside import OUTSIDE, outside
 from gradcheck_cli.maps.probe import FLOOR, LAYERS, PRECISIONS, WITNESS, Probe, ball, paired
-from gradcheck_cli.maps.runs import Cells, Followed, flat, format_of, numpy
+from gradcheck_cli.maps.runs import Cells, Followed, flat, numpy
 from gradcheck_cli.verdict.column import Column
-from gradcheck_cli.verdict.entries import Entries
+from gradcheck_cli.verdict.entries import OF_TENSORS, Evidence
 from gradcheck_cli.verdict.shade import Shade
-from gradcheck_cli.verdict.truth import Ball, Kind, Truth, regular
+from gradcheck_cli.verdict.truth import Ball, Kind, Truth
 
 ATTEMPTS: tuple[tuple[int, type[Exact]], ...] = (
     (PRECISIONS[0], Precise),
@@ -83,22 +83,15 @@ class Reverse(Probe):
     def _column(self, k: int, name: str) -> Column:
         x, span, row = self.map.inputs[name], self.spans[name], self.rows[k]
         finite = self._floats[k][np.isfinite(self._floats[k])]
-        return Entries(
-            of=row.name,
-            wrt=name,
-            shape=tuple(x.shape),
-            form=format_of({name: x}),
-            kind=self.kind,
-            mode="reverse",
-            floats=None if self._pulled[k].gradients[name] is None else self._floats[k, span],
-            truths=self._truths[k][span],
+        known = Evidence(
             shade=lambda i: self._shade(k)[span.start + i],
-            confirm=lambda some: self._confirm(k, [span.start + i for i in some]),
+            doubted=lambda some, balls: [] if self._confirm(k, [span.start + i for i in some], balls) else some,
             meant=lambda some: self._meant(k, [span.start + i for i in some]),
             refusal=self._pulled[k].refusal,
-            values=numpy(x),
             scale=float(np.max(np.abs(finite), initial=1.0)),
-        ).judged(self.options, self.point)
+        )
+        floats = None if self._pulled[k].gradients[name] is None else self._floats[k, span]
+        return self.judged(self.blank(row.name, name, x, "reverse", numpy(x)), OF_TENSORS, floats, self._truths[k][span], known)
 
     def _joined(self, pulled: Pulled) -> Floats:
         gradients = [(pulled.gradients[name], x.numel()) for name, x in self.map.inputs.items()]
@@ -312,12 +305,12 @@ class Reverse(Probe):
                     return False
         return True
 
-    def _confirm(self, k: int, indices: Sequence[int]) -> bool:
+    def _confirm(self, k: int, indices: Sequence[int], balls: Sequence[Ball]) -> bool:
         if self.runs.formula is None and not self._faithful:
             return False
         direction, row = self.steps(indices), self.rows[k]
         with ctx.workprec(WITNESS):
-            products = [regular(self._truths[k][i]).ball * float(direction[i]) for i in indices]
+            products = [ball * float(direction[i]) for i, ball in zip(indices, balls, strict=True)]
             size = sum((abs(p) for p in products), FLOOR)
             return self.confirms(direction, [(lambda cells: paired(row, cells, ball), sum(products, arb(0)), size)])
 

@@ -107,19 +107,7 @@ class Followed:
 
     def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball]) -> list[Shade]:
         """What the verdict wants to know of results, from their cells in the first two layers."""
-        left, tiny = self._trace.infinite.get(0), self._trace.tiny.get(0)
-        return [
-            Shade(
-                e,
-                r,
-                infinite=None if left is None else (left.operation, left.stage),
-                overflow=left is not None and left.kind == "overflow",
-                tiny=None if tiny is None else (tiny.operation, tiny.stage),
-                trap=self._trace.trap.get(0, False),
-                opaque=self._opaque,
-            )
-            for e, r in zip(exact, rounded, strict=True)
-        ]
+        return [self._trace.shade(0, e, r, self._opaque) for e, r in zip(exact, rounded, strict=True)]
 
 
 def flat(tensor: Tensor) -> list[float]:

@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +18,11 @@ from gradcheck_cli.formulas.tasks import listed
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.maps.check import check_map, unseen
 from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, one_row, random_row
+from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.networks.hooks import Call, Subject, joined
 from gradcheck_cli.networks.request import Request
 from gradcheck_cli.networks.ties import left_out, moving_only, untied
-from gradcheck_cli.verdict.column import VERDICTS, Column, Detail, Label
-from gradcheck_cli.verdict.entries import Options
+from gradcheck_cli.verdict.column import Column, Label, OfTensor
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from gradcheck_cli.verdict.work import Recorder
 
@@ -45,15 +44,9 @@ class Networked:
             self.layer_by_layer()
         else:
             self.rows_of_outputs()
-        for text in unseen(self.sensitivity):
-            self.note(text)
+        self.recorder.note(*unseen(self.sensitivity))
         if self.opaque:
-            self.note(f"could not be followed: {', '.join(self.opaque)}")
-
-    def note(self, text: str) -> None:
-        """Tell the reader, once."""
-        if text not in self.recorder.notes:
-            self.recorder.notes.append(text)
+            self.recorder.note(f"could not be followed: {', '.join(self.opaque)}")
 
     @cached_property
     def options(self) -> Options:
@@ -90,7 +83,7 @@ class Networked:
         """One column a layer of what it does in its place, one of what it does by itself."""
         inputs = self.inputs
         own = self.each_layer()
-        guilty = any(_wrong(column).any() for columns in own.values() for column in columns)
+        guilty = any(_wrong(columns) for columns in own.values())
         self.recorder.step("the whole network")
         map = self.subject.by_layers(inputs, self.layers)
         values = {**self.subject.floats(), **{name: t for call in self.layers for name, t in call.outputs.items()}}
@@ -102,10 +95,12 @@ class Networked:
             names = [*call.outputs, *(joined(call.name, name) for name in call.parameters())]
             parts = [by_input.pop(name) for name in names if name in by_input] + before.get(call.name, [])
             if parts:
-                columns.append(_joined(_label(call), parts))
-        columns += [_joined(name, [column]) for name, column in by_input.items()]
+                columns.append(Column.joined(_label(call), parts))
+        columns += [Column.joined(name, [column]) for name, column in by_input.items()]
         if own or any(column.of.startswith("<v,") for column in columns):
-            self.note("<v,y>: the sum of the entries of y times numbers v; <v,NAME>: of what the layer NAME returned, v seeded")
+            self.recorder.note(
+                "<v,y>: the sum of the entries of y times numbers v; <v,NAME>: of what the layer NAME returned, v seeded"
+            )
         self.blame(columns, own)
         self.recorder.add(columns)
 
@@ -118,7 +113,7 @@ class Networked:
             columns = self.own(call)
             if columns:
                 found[call.name] = columns
-                self.recorder.add([_joined(_label(call), columns)])
+                self.recorder.add([Column.joined(_label(call), columns)])
         return found
 
     def own(self, call: Call) -> list[Column]:
@@ -150,7 +145,7 @@ class Networked:
         outputs = self.outputs(map)
         self.recorder.step("the rows")
         columns = self.judged(map, self.rows(outputs), self.subject.floats())
-        if any(_wrong(column).any() for column in columns):
+        if _wrong(columns):
             self.blame(columns, self.each_layer())
         self.recorder.add(columns)
 
@@ -218,7 +213,7 @@ class Networked:
         the reader is told."""
         map, kept = untied(map, values, self.options)
         for name, alone in kept.items():
-            self.note(left_out(joined(call.name if call else "", name), alone))
+            self.recorder.note(left_out(joined(call.name if call else "", name), alone))
         point = {name: shown(t) for name, t in self.subject.arguments.items()}
         found = check_map(map, rows, self.options, kind="local" if call else "total", point=point)
         self.sensitivity = max(self.sensitivity, found.sensitivity)
@@ -232,16 +227,16 @@ class Networked:
     def blame(self, totals: Sequence[Column], own: Mapping[str, Sequence[Column]]) -> None:
         """Name, at each mismatch of a total, the first layer whose own derivative is wrong. Where none is, conventions at kinks
         may add up to it, and nobody is to blame; else it is a module around right layers."""
-        wrong = [(column, index) for column in totals for index in np.flatnonzero(_wrong(column)).tolist()]
+        wrong = [(column, index) for column in totals for index in np.flatnonzero(column.having(Verdict.MISMATCH)).tolist()]
         if not wrong:
             return
-        guilty = next((call for call in self.layers if any(_wrong(c).any() for c in own.get(call.name, ()))), None)
+        guilty = next((call for call in self.layers if _wrong(own.get(call.name, ()))), None)
         if guilty is None:
-            wrong = [(c, i) for c, i in wrong if c.details.get(i, Detail()).cause is not Cause.KINK]
+            wrong = [(c, i) for c, i in wrong if c.cause(i) is not Cause.KINK]
             guilty = self.around() if wrong else None
         stage = _label(guilty) if guilty else f"{type(self.subject.module).__name__} itself"
         for column, index in wrong:
-            column.details[index] = replace(column.details.get(index, Detail()), stage=stage)
+            column.blame(index, stage)
 
     def around(self) -> Call | None:
         """The innermost module that is wrong by itself although its layers are right; its own derivative is reported too."""
@@ -249,8 +244,8 @@ class Networked:
             if call.inner and call.name and call.outputs:
                 self.recorder.step(f"module {call.name}")
                 columns = self.own(call)
-                if any(_wrong(column).any() for column in columns):
-                    self.recorder.add([_joined(_label(call), columns)])
+                if _wrong(columns):
+                    self.recorder.add([Column.joined(_label(call), columns)])
                     return call
         return None
 
@@ -264,37 +259,16 @@ def _label(call: Call) -> str:
     return f"{call.name} {type(call.module).__name__}"
 
 
-def _wrong(column: Column) -> Any:
-    return column.verdicts == VERDICTS.index(Verdict.MISMATCH)
+def _wrong(columns: Sequence[Column]) -> bool:
+    return any(column.having(Verdict.MISMATCH).any() for column in columns)
 
 
 def _placed(column: Column, call: Call) -> Column:
     """A layer's own column, as it stands in the network: its names with the layer's, and the layer blamed for what is wrong."""
-    for index, detail in column.details.items():
-        if detail.cause:
-            column.details[index] = replace(detail, stage=_label(call))
+    for index in [i for i, detail in column.details.items() if detail.cause]:
+        column.blame(index, _label(call))
     labels = []
-    for label in column.labels or ():
+    for label in map(column.label, range(len(column))):
         wrt = tuple(joined(call.name, name) for name in label.wrt)
         labels.append(Label(derivative_name(label.of, wrt), label.of, wrt))
-    return replace(column, labels=labels)
-
-
-def _joined(title: str, columns: Sequence[Column]) -> Column:
-    """Several columns as one, about one layer."""
-    offset = 0
-    details: dict[int, Detail] = {}
-    for column in columns:
-        details |= {offset + index: detail for index, detail in column.details.items()}
-        offset += len(column)
-    return replace(
-        columns[0],
-        title=title,
-        autograd=np.concatenate([c.autograd for c in columns]),
-        exact=[ball for c in columns for ball in c.exact],
-        error_ulps=np.concatenate([c.error_ulps for c in columns]),
-        verdicts=np.concatenate([c.verdicts for c in columns]),
-        values=None,
-        details=details,
-        labels=[label for c in columns if c.labels is not None for label in c.labels],
-    )
+    return replace(column, scope=OfTensor(column.scope.point(0), labels))

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from gradcheck_cli.algebra.directions import slope
 from gradcheck_cli.maps.map import Map, Tensors
-from gradcheck_cli.maps.probe import LAYERS, Probe
+from gradcheck_cli.maps.probe import LAYERS, Options, Probe
 from gradcheck_cli.verdict.column import Column
-from gradcheck_cli.verdict.entries import Options
 
 FEW = 16
 """Equal numbers that are examined one by one."""

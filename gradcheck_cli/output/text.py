@@ -138,7 +138,7 @@ class _Entry:
     def weight(self) -> tuple[int, bool, float]:
         """What comes first: the more severe, of a network what a layer does by itself, then the larger error."""
         error = self.check.error_ulps
-        own = self.column.title is not None and self.check.kind == "local"
+        own = self.column.scope.title is not None and self.check.kind == "local"
         return self.check.verdict.severity, own, math.inf if error is None else error
 
 
@@ -184,7 +184,7 @@ class _Page:
 
     def tables(self, columns: list[Column]) -> Iterator[Item]:
         """A heading, the totals, and the stages' own derivatives; with several points a row is a quantity."""
-        first, count = columns[0], 1 if columns[0].place is not None else len(columns[0])
+        first, count = columns[0], 1 if columns[0].scope.single else len(columns[0])
         where = _Entry.of(first, 0).where if count == 1 else f"{count:,} points"
         yield f"at {where} ({first.dtype}, {first.mode})" if where else f"{first.dtype}, {first.mode}"
         yield ""
@@ -199,7 +199,7 @@ class _Page:
         for heading, group in parts:
             if group:
                 yield from heading
-                if group[0].title and not self.verbose:
+                if group[0].scope.title and not self.verbose:
                     yield from self.titled(group)
                 else:
                     yield from self.single(group) if count == 1 else self.many(group)
@@ -244,7 +244,7 @@ class _Page:
         entries = [_Entry.of(column, index) for column, index in shown]
         yield table(
             ("layer", "worst derivative", ">exact", f">{_party(columns[0])}", ">error", "verdicts"),
-            [(e.column.title or "-", e.check.quantity, *e.numbers, _counts(e.column)) for e in entries],
+            [(e.column.scope.title or "-", e.check.quantity, *e.numbers, _counts(e.column)) for e in entries],
         )
         yield from _left_out(len(columns) - len(shown))
 
@@ -270,7 +270,7 @@ class _Page:
         shown = found if self.verbose else found[:FINDINGS]
         said: set[str] = set()
         for entry in shown:
-            more = f", and at {_counted(entry.count - 1, entry.column.unit)}" if entry.count > 1 else ""
+            more = f", and at {_counted(entry.count - 1, entry.column.scope.unit)}" if entry.count > 1 else ""
             where = f" at {entry.where}" if entry.where else ""
             yield Text.assemble(entry.painted, f": {entry.check.quantity}{where}{more}")
             sentence = (entry.check.cause or entry.check.verdict).sentence
@@ -364,8 +364,7 @@ def _groups(columns: Iterable[Column]) -> list[list[Column]]:
     """Columns by dtype, mode and (of a function) point, in order of appearance."""
     groups: dict[tuple[str, str, str], list[Column]] = {}
     for column in columns:
-        place = "" if column.place is None or column.title else repr(column.place)
-        groups.setdefault((column.dtype, column.mode, place), []).append(column)
+        groups.setdefault((column.dtype, column.mode, column.scope.heading()), []).append(column)
     return list(groups.values())
 
 

@@ -12,7 +12,9 @@ import torch
 from flint import arb
 
 from gradcheck_cli.algebra.layers import Cell
+from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.floats import Format
+from gradcheck_cli.verdict.shade import Shade
 
 _FEW = 64
 """Up to so many entries are looked at one by one, more by torch first."""
@@ -35,6 +37,19 @@ class Trace:
     infinite: dict[int, Event] = field(default_factory=dict)
     tiny: dict[int, Event] = field(default_factory=dict)
     trap: dict[int, bool] = field(default_factory=dict)
+
+    def shade(self, index: int, exact: Ball, rounded: Ball, opaque: tuple[str, ...]) -> Shade:
+        """What the shadow saw of a result, from its cells in the first two layers."""
+        left, tiny = self.infinite.get(index), self.tiny.get(index)
+        return Shade(
+            exact,
+            rounded,
+            infinite=None if left is None else (left.operation, left.stage),
+            overflow=left is not None and left.kind == "overflow",
+            tiny=None if tiny is None else (tiny.operation, tiny.stage),
+            trap=self.trap.get(index, False),
+            opaque=opaque,
+        )
 
     def watch(
         self, operation: str, stage: str | None, output: torch.Tensor, cells: Callable[[], Sequence[Cell]],

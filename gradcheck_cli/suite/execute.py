@@ -180,23 +180,20 @@ def _read(report: Report) -> tuple[list[Check], tuple[str, ...], list[str]]:
     worst entry first. Entries that match cost nothing here."""
     import numpy as np
 
-    from gradcheck_cli.verdict.column import VERDICTS
-
     wanted = [Verdict.MISMATCH, Verdict.UNDECIDED, *([Verdict.IMPRECISE] if report.strict else [])]
-    codes = [VERDICTS.index(verdict) for verdict in wanted]
+    codes = [verdict.severity for verdict in wanted]
     entries: list[tuple[int, float, Column, int]] = []
     findings: set[str] = set()
     causes: dict[str, None] = {}
     for column in report.columns:
-        strange = np.flatnonzero(column.verdicts != VERDICTS.index(Verdict.MATCH))
+        strange = np.flatnonzero(~column.having(Verdict.MATCH))
         severity = column.verdicts[strange].astype(np.int64)
         errors = np.nan_to_num(column.error_ulps[strange], nan=-1.0, posinf=np.inf)
         for k in np.lexsort((-errors, -severity))[:LISTED].tolist():
             entries.append((int(severity[k]), float(errors[k]), column, int(strange[k])))
         for index in np.flatnonzero(np.isin(column.verdicts, codes)).tolist():
-            detail = column.details.get(index)
-            cause = detail.cause if detail is not None and column.verdict(index) is Verdict.MISMATCH else None
-            label = column.quantity if column.labels is None else column.labels[index].quantity
+            cause = column.cause(index) if column.verdict(index) is Verdict.MISMATCH else None
+            label = column.label(index).quantity
             findings.add(f"{label} {column.dtype} {column.mode}: {(cause or column.verdict(index)).value}")
             causes |= {cause.value: None} if cause is not None else {}
     entries.sort(key=lambda entry: entry[:2], reverse=True)

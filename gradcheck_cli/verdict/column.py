@@ -9,17 +9,15 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from gradcheck_cli.floats import Floats, Format
-from gradcheck_cli.verdict.judge import QUICK, Judgement
-from gradcheck_cli.verdict.limits import Limits
-from gradcheck_cli.verdict.numbers import decimal, gather, interval, jsonable
-from gradcheck_cli.verdict.shade import Shade
-from gradcheck_cli.verdict.truth import Ball, Kind, Truth
+from gradcheck_cli.floats import Floats
+from gradcheck_cli.language.chain import derivative_name
+from gradcheck_cli.language.spaces import subscript, unravel
+from gradcheck_cli.verdict.numbers import decimal, gather, jsonable
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 VERDICTS: tuple[Verdict, ...] = tuple(Verdict)
@@ -87,21 +85,160 @@ class Check:
 
 
 class Label(NamedTuple):
-    """What one entry of a tensor is called."""
+    """What one entry is called."""
 
     quantity: str
     of: str
     wrt: tuple[str, ...]
 
 
+class TensorLabels(Sequence[Label]):
+    """The names of all entries of a tensor, made on demand: of `of`, differentiated by the entries of `wrt`; of `of` itself
+    where that is empty."""
+
+    def __init__(self, of: str, wrt: str, shape: tuple[int, ...]) -> None:
+        self._of, self._wrt, self._shape = of, wrt, shape
+
+    def __len__(self) -> int:
+        return math.prod(self._shape)
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        entry = subscript(unravel(index, self._shape))
+        if not self._wrt:
+            return Label(self._of + entry, self._of + entry, ())
+        return Label(derivative_name(self._of, (self._wrt + entry,)), self._of, (self._wrt + entry,))
+
+
+Point = Mapping[str, Any]
+"""How inputs are shown: numbers and nested lists, or words for what is too large."""
+
+
+class Scope(Protocol):
+    """What the entries of a column are."""
+
+    unit: ClassVar[str]
+    """What one more of them is."""
+
+    @property
+    def title(self) -> str | None:
+        """What they are shown under as one row, if they are."""
+
+    @property
+    def single(self) -> bool:
+        """Whether all entries share one point."""
+
+    def heading(self) -> str:
+        """The same for columns that are shown under one heading."""
+
+    def label(self, index: int, whole: Label) -> Label:
+        """What an entry is called; `whole`: what the column is."""
+
+    def point(self, index: int) -> dict[str, Any]:
+        """Where an entry is."""
+
+    def received(self, index: int) -> dict[str, Any] | None:
+        """The floats that a stage received, where the column is about what it does by itself."""
+
+    def pick(self, indices: Sequence[int]) -> Scope:
+        """The scope of some of the entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtPoints:
+    """One quantity at many points. `numbers` maps each name of the problem to an array; `inputs` is what a stage received.
+    `shapes`: of the arrays whose entries both hold one by one."""
+
+    numbers: Mapping[str, Floats]
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    inputs: Mapping[str, Floats] | None = None
+
+    unit: ClassVar[str] = "more point"
+
+    @property
+    def title(self) -> None:
+        return None
+
+    @property
+    def single(self) -> bool:
+        return all(len(values) == 1 for values in self.numbers.values())
+
+    def heading(self) -> str:
+        return ""
+
+    def label(self, index: int, whole: Label) -> Label:
+        return whole
+
+    def point(self, index: int) -> dict[str, Any]:
+        return gather({name: float(values[index]) for name, values in self.numbers.items()}, self.shapes)
+
+    def received(self, index: int) -> dict[str, Any] | None:
+        if self.inputs is None:
+            return None
+        return gather({name: float(values[index]) for name, values in self.inputs.items()}, self.shapes)
+
+    def pick(self, indices: Sequence[int]) -> AtPoints:
+        chosen = list(indices)
+        inputs = None if self.inputs is None else {name: values[chosen] for name, values in self.inputs.items()}
+        return AtPoints({name: values[chosen] for name, values in self.numbers.items()}, self.shapes, inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class OfTensor:
+    """The entries of one tensor at one point; none of them has a name of its own where `labels` is empty."""
+
+    place: Point
+    labels: Sequence[Label] = ()
+
+    unit: ClassVar[str] = "more entry"
+
+    @property
+    def title(self) -> str | None:
+        return None
+
+    @property
+    def single(self) -> bool:
+        return True
+
+    def heading(self) -> str:
+        return repr(self.place)
+
+    def label(self, index: int, whole: Label) -> Label:
+        return self.labels[index] if len(self.labels) else whole
+
+    def point(self, index: int) -> dict[str, Any]:
+        return dict(self.place)
+
+    def received(self, index: int) -> dict[str, Any] | None:
+        return None
+
+    def pick(self, indices: Sequence[int]) -> Self:
+        return replace(self, labels=[self.labels[i] for i in indices] if len(self.labels) else ())
+
+
+@dataclass(frozen=True, slots=True)
+class OfLayer(OfTensor):
+    """The entries of several tensors, of one layer of a network: shown as one row, the worst of them."""
+
+    layer: str = ""
+
+    @property
+    def title(self) -> str:
+        return self.layer
+
+    def heading(self) -> str:
+        return ""
+
+
 @dataclass(slots=True)
 class Column:
-    """One quantity at all points of one run (one mode, one dtype), or the entries of one tensor at one point.
+    """Many entries that are judged together: one quantity at all points of one run (one mode, one dtype), or a tensor's entries
+    at one point; `scope` says which.
 
-    `points` maps each name of the problem to an array; `autograd` is nan where torch returned no tensor (then the detail's
-    cause is no_gradient). `exact` holds flint balls, or None where no derivative is known or exists. Of a tensor,
-    `labels` name the entries and `place` is the point; with a `title` (a layer of a network) they are shown as one row, the
-    worst of them. `shapes`: of the arrays whose entries `points` and `inputs` hold one by one.
+    `autograd` is nan where torch returned no tensor (then the detail's cause is no_gradient). `exact` holds balls, or None
+    where no derivative is known or exists. `values`: torch's, of the variable differentiated by. `claim`: the text under
+    test, where it is a claim.
     """
 
     quantity: str
@@ -110,20 +247,64 @@ class Column:
     wrt: tuple[str, ...]
     mode: str
     dtype: str
-    formula: str | None
-    points: Mapping[str, Floats]
+    scope: Scope
     autograd: Floats
     exact: list[Any]
     error_ulps: Floats
     verdicts: npt.NDArray[np.uint8]
     details: dict[int, Detail] = field(default_factory=dict)
+    formula: str | None = None
     values: Floats | None = None
-    inputs: Mapping[str, Floats] | None = None
     claim: str | None = None
-    labels: Sequence[Label] | None = None
-    place: Mapping[str, Any] | None = None
-    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    title: str | None = None
+
+    @classmethod
+    def blank(
+        cls, scope: Scope, count: int, *, of: str, wrt: tuple[str, ...] = (), kind: str = "total", mode: str = "reverse",
+        dtype: str = "float64", values: Floats | None = None,
+    ) -> Column:  # fmt: skip
+        """A column of `count` undecided entries."""
+        return cls(
+            quantity=derivative_name(of, wrt) if wrt else of,
+            kind=kind,
+            of=of,
+            wrt=wrt,
+            mode=mode,
+            dtype=dtype,
+            scope=scope,
+            autograd=np.full(count, np.nan),
+            exact=[None] * count,
+            error_ulps=np.full(count, np.nan),
+            verdicts=np.full(count, Verdict.UNDECIDED.severity, dtype=np.uint8),
+            values=values,
+        )
+
+    @classmethod
+    def unfinished(cls, quantity: str, text: str = "not finished in time") -> Column:
+        """One undecided entry for what there is nothing else to say of."""
+        column = cls.blank(OfTensor({}), 1, of=quantity)
+        column.mark([0], Verdict.UNDECIDED, text)
+        return column
+
+    @classmethod
+    def joined(cls, title: str, columns: Sequence[Column]) -> Column:
+        """Columns of tensors as one, about one layer."""
+        offset = 0
+        details: dict[int, Detail] = {}
+        for column in columns:
+            details |= {offset + index: detail for index, detail in column.details.items()}
+            offset += len(column)
+        first = columns[0]
+        labels = [column.label(index) for column in columns for index in range(len(column))]
+        return replace(
+            first,
+            scope=OfLayer(first.scope.point(0), labels, title),
+            autograd=np.concatenate([c.autograd for c in columns]),
+            exact=[ball for c in columns for ball in c.exact],
+            error_ulps=np.concatenate([c.error_ulps for c in columns]),
+            verdicts=np.concatenate([c.verdicts for c in columns]),
+            values=None,
+            details=details,
+        )
 
     def __len__(self) -> int:
         return len(self.autograd)
@@ -136,44 +317,17 @@ class Column:
     def verdict(self, index: int) -> Verdict:
         return VERDICTS[int(self.verdicts[index])]
 
-    def settle(self, part: slice, truths: Sequence[Truth | Ball], form: Format, limits: Limits) -> list[int]:
-        """Enter the exact side of some entries, and a match wherever two numbers show it at once; returns the other entries, as
-        indices in the part."""
-        balls = [t.ball if isinstance(t, Truth) else t for t in truths]
-        self.exact[part] = balls
-        middles = np.array([math.nan if b is None else float(b) for b in balls])
-        with np.errstate(all="ignore"):
-            self.error_ulps[part] = np.abs(self.autograd[part] - middles) / form.ulp(middles)
-        plain = np.array([not isinstance(t, Truth) for t in truths], dtype=bool)
-        quick = plain & (self.error_ulps[part] <= QUICK) & (not limits.given)
-        self.verdicts[part][quick] = VERDICTS.index(Verdict.MATCH)
-        return np.flatnonzero(~quick).tolist()
+    def cause(self, index: int) -> Cause | None:
+        return self.details.get(index, _NOTHING).cause
 
-    def enter(self, index: int, judgement: Judgement, truth: Truth, shade: Shade | None, stage: str | None = None) -> None:
-        """Enter the judgement of one entry; `stage` is blamed for a cause that names none."""
-        self.verdicts[index] = VERDICTS.index(judgement.verdict)
-        if truth.kind is not Kind.REGULAR:
-            self.error_ulps[index] = np.nan
-        if judgement.verdict is Verdict.MATCH and np.isnan(self.autograd[index]):
-            self.autograd[index] = self.error_ulps[index] = 0.0  # torch's None for a derivative that is identically 0
-        detail = Detail(
-            cause=judgement.cause,
-            stage=judgement.stage or (stage if judgement.cause else None),
-            operation=judgement.operation,
-            text=judgement.text or (truth.text if judgement.verdict is not Verdict.MATCH else None),
-            left=decimal(truth.left),
-            right=decimal(truth.right),
-            shadow=None if shade is None else interval(shade.exact),
-            formula_error=judgement.formula_error,
-            rounding_error=judgement.rounding_error,
-        )
-        if detail != _NOTHING:
-            self.details[index] = detail
+    def label(self, index: int) -> Label:
+        """What an entry is called."""
+        return self.scope.label(index, Label(self.quantity, self.of, self.wrt))
 
-    @property
-    def unit(self) -> str:
-        """What one more of its entries is."""
-        return "more point" if self.labels is None else "more entry"
+    def having(self, verdict: Verdict) -> npt.NDArray[np.bool_]:
+        """Which entries have this verdict."""
+        found: npt.NDArray[np.bool_] = self.verdicts == verdict.severity
+        return found
 
     def paste(self, source: Column, sources: Sequence[int], targets: Sequence[int], stage: str | None = None) -> None:
         """Copy entries of another column; `stage` names the stage that a cause there is blamed on."""
@@ -186,32 +340,29 @@ class Column:
             if detail is not None:
                 self.details[here] = replace(detail, stage=stage if stage and detail.cause else detail.stage)
 
-    @classmethod
-    def unfinished(cls, quantity: str) -> Column:
-        """One undecided entry for what time didn't suffice for."""
-        undecided = np.full(1, VERDICTS.index(Verdict.UNDECIDED), dtype=np.uint8)
-        nothing, detail = np.full(1, np.nan), Detail(text="not finished in time")
-        return cls(quantity, "total", quantity, (), "reverse", "float64", None, {}, nothing, [None], nothing.copy(), undecided,
-                   {0: detail}, place={})  # fmt: skip
-
     def pick(self, indices: Sequence[int]) -> Column:
-        """Some entries of a tensor, as a column of their own."""
+        """Some entries, as a column of their own."""
         chosen = list(indices)
         return replace(
             self,
+            scope=self.scope.pick(chosen),
             autograd=self.autograd[chosen],
             exact=[self.exact[i] for i in chosen],
             error_ulps=self.error_ulps[chosen],
             verdicts=self.verdicts[chosen],
             details={here: self.details[i] for here, i in enumerate(chosen) if i in self.details},
             values=None if self.values is None else self.values[chosen],
-            labels=None if self.labels is None else [self.labels[i] for i in chosen],
         )
 
-    def mark(self, targets: Sequence[int], verdict: Verdict, text: str) -> None:
-        """Give entries that weren't checked a verdict and the reason."""
-        self.verdicts[targets] = VERDICTS.index(verdict)
-        self.details.update({here: Detail(text=text) for here in targets})
+    def mark(self, targets: Sequence[int], verdict: Verdict, text: str | None = None, cause: Cause | None = None) -> None:
+        """Give entries a verdict and the reason, in place of whatever was said of them."""
+        self.verdicts[targets] = verdict.severity
+        self.details.update({here: Detail(cause=cause, text=text) for here in targets})
+
+    def blame(self, index: int, stage: str | None) -> None:
+        """Name the stage, or the layer, that an entry's mismatch is due to; None leaves what is said."""
+        detail = self.details.setdefault(index, Detail())
+        self.details[index] = replace(detail, stage=stage or detail.stage)
 
     def counts(self) -> Counter[Verdict]:
         tally = np.bincount(self.verdicts, minlength=len(VERDICTS)).tolist()
@@ -226,12 +377,10 @@ class Column:
 
     def check(self, index: int) -> Check:
         detail = self.details.get(index, _NOTHING)
-        error = float(self.error_ulps[index])
-        label = Label(self.quantity, self.of, self.wrt) if self.labels is None else self.labels[index]
-        numbers = {name: float(values[index]) for name, values in self.points.items()}
-        here = gather(numbers, self.shapes) if self.place is None else dict(self.place)
+        error, found = float(self.error_ulps[index]), float(self.autograd[index])
+        label = self.label(index)
         return Check(
-            point=here,
+            point=self.scope.point(index),
             quantity=label.quantity,
             kind=self.kind,
             of=label.of,
@@ -239,14 +388,12 @@ class Column:
             mode=self.mode,
             dtype=self.dtype,
             value=None if self.values is None else float(self.values[index]),
-            inputs=None if self.inputs is None else gather({n: float(v[index]) for n, v in self.inputs.items()}, self.shapes),
+            inputs=self.scope.received(index),
             formula=detail.formula or self.formula,
             exact=decimal(self.exact[index]),
             left=detail.left,
             right=detail.right,
-            autograd=None
-            if detail.cause is Cause.NO_GRADIENT and math.isnan(self.autograd[index])
-            else float(self.autograd[index]),
+            autograd=None if detail.cause is Cause.NO_GRADIENT and math.isnan(found) else found,
             shadow=detail.shadow,
             autograd_formula=detail.autograd_formula,
             error_ulps=None if math.isnan(error) else error,

@@ -1,210 +1,215 @@
-"""Entries of a tensor, judged one by one and put into a Column: floats against exact balls, the shadow where they differ."""
+"""THE judging loop: floats against exact balls, entry by entry of a column, and the shadow where they differ.
+
+Both provers judge here. One of formulas judges a column at many points, one of functions of tensors all entries of a tensor at
+one point; where they must differ, a Policy says how, and why.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from gradcheck_cli.floats import Floats, Format
-from gradcheck_cli.language.chain import derivative_name
-from gradcheck_cli.language.spaces import subscript, unravel
-from gradcheck_cli.verdict.column import VERDICTS, Column, Detail, Label
-from gradcheck_cli.verdict.judge import Judgement, distance, judge, judge_plainly, judge_rounding
+from gradcheck_cli.verdict.column import Column, Detail
+from gradcheck_cli.verdict.judge import QUICK, Judgement, distance, judge, judge_plainly, judge_rounding
 from gradcheck_cli.verdict.limits import Limits
+from gradcheck_cli.verdict.numbers import decimal, interval
 from gradcheck_cli.verdict.shade import Shade
 from gradcheck_cli.verdict.truth import Ball, Kind, Truth, regular
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
-
-Point = Mapping[str, Any]
-"""How the inputs are shown: numbers and nested lists, or words for what is too large."""
-
-SHOWN = 20
-"""Entries of a large tensor that are reported at most, besides the worst one."""
-
-KEPT = {Cause.KERNEL: 0.75, Cause.RANGE: 0.5}
-"""The share of its digits with which an entry of a tensor is left in peace."""
 
 PROBED = 16
 """Entries with a wrong formula that are looked at first for whether the code's constants explain it."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """What holds for every map of a run.
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Where entries of formulas and of tensors are judged differently.
 
-    `checkpoint` is called often; it raises where time is up. `most_entries`: of larger tensors only the worst entry, and the
-    first ones that don't match, are reported. `patience`: seconds for taking one failure apart.
+    doubt       what is said where the two witnesses of the exact side disagree.
+    wrong       the cause of a wrong formula: the derivative's, or the function's own value.
+    kept        the share of its digits with which an entry that would be blamed on this cause is left in peace. Kernels of
+                whole tensors may go other ways than the ones that are followed (blocks, fused steps), and what leaves the
+                range in one entry is seen for all; of formulas every operation is followed entry by entry.
+    hidden      the shares of its own digits, and of those of everything around, that an error behind an opaque operation
+                must exceed to be no rounding; None: it is never refuted. Formulas are hardly ever opaque; of a function it
+                may be all that is known.
     """
 
-    limits: Limits = field(default_factory=Limits)
-    seed: int = 0
-    checkpoint: Callable[[], None] = lambda: None
-    most_entries: int = 1000
-    patience: float = 20.0
+    doubt: str
+    wrong: Cause = Cause.FORMULA
+    kept: Mapping[Cause, float] = field(default_factory=dict)
+    hidden: tuple[float, float] | None = None
 
 
-@dataclass(frozen=True)
-class Entries:
-    """The entries of one tensor of results. `of` is differentiated by `wrt` (empty: the value itself is judged).
+OF_FORMULAS = Policy("the two witnesses of the exact derivative disagree: the symbolic side is in doubt")
+OF_TENSORS = Policy(
+    "the two witnesses of the exact derivative disagree: it is in doubt",
+    kept={Cause.KERNEL: 0.75, Cause.RANGE: 0.5},
+    hidden=(0.25, 0.5),
+)
+OF_VALUES = replace(OF_TENSORS, wrong=Cause.VALUE)
 
-    `floats`: torch's, None where it gave no tensor; `truths`: a ball where it is certified. `shade(index)`: what the shadow saw
-    of an entry; `confirm(indices)`: whether a second witness agrees with the truths of these entries together;
-    `meant(indices)`: their truths with the slack that the code's constants leave.
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a prover adds where two numbers don't settle an entry.
+
+    shade       what the shadow saw of an entry; None: nothing.
+    doubted     those of some refuted entries whose derivatives (the balls beside them) a second witness doesn't confirm.
+    meant       their truths, with the slack that constants in the user's code leave; None: there is no code.
+    cut         operations that returned a tensor without a graph.
+    refusal     torch's own words, where it refused.
+    scale       the size of the numbers that this result was made from: what an error behind an opaque operation, or beside an
+                exact 0, is compared with.
+    stage       whom a cause is blamed on that names nobody.
     """
 
-    of: str
-    wrt: str
-    shape: tuple[int, ...]
-    form: Format
-    kind: str
-    mode: str
-    floats: Floats | None
-    truths: list[Truth | Ball]
     shade: Callable[[int], Shade | None]
-    confirm: Callable[[Sequence[int]], bool]
-    meant: Callable[[Sequence[int]], list[Ball]]
+    doubted: Callable[[Sequence[int], Sequence[Ball]], Sequence[int]]
+    meant: Callable[[Sequence[int]], Sequence[Ball]] | None = None
+    cut: tuple[str, ...] = ()
     refusal: str | None = None
-    values: Floats | None = None
     scale: float = 1.0
-    """Size of the numbers that this result was made from: what an error behind an opaque operation is compared with."""
+    stage: str | None = None
 
-    def judged(self, options: Options, point: Point) -> Column:
-        """The column of all entries; of a large tensor, of its worst ones."""
-        column = self._column(point)
-        waiting = self._plainly(column, options.limits)
-        wrong = [i for i in waiting if self._judge(column, i, options).cause is Cause.FORMULA]
-        for some in (wrong[:PROBED], wrong[PROBED:]):  # the rest only where the first ones say that constants are to blame
-            excused = [i for i, ball in zip(some, self.meant(some), strict=False) if self._excused(i, ball)]
-            for i in excused:
-                self._judge(column, i, options)
-            if not excused:
-                break
-        mismatch = VERDICTS.index(Verdict.MISMATCH)
-        truths = {i: regular(self.truths[i]) for i in waiting if column.verdicts[i] == mismatch}
-        suspects = [i for i, truth in truths.items() if truth.kind is Kind.REGULAR and not truth.singular]
-        if suspects and not self.confirm(suspects):
-            column.details.update({i: Detail(text=_DOUBT) for i in suspects})
-            column.verdicts[suspects] = VERDICTS.index(Verdict.UNDECIDED)
-        return column if len(column) <= options.most_entries else _worst(column)
 
-    def _judge(self, column: Column, index: int, options: Options) -> Judgement:
-        """Judge an entry with all that is known of it."""
-        options.checkpoint()
-        truth, shade = regular(self.truths[index]), self.shade(index)
-        judgement = judge(self._number(index), truth, self.form, shade, options.limits, (), self.refusal)
-        judgement = self._opaquely(self._lenient(judgement, index, truth), index, shade)
-        if self.kind == "value" and judgement.cause is Cause.FORMULA:
-            judgement = replace(judgement, cause=Cause.VALUE)
-        column.enter(index, judgement, truth, shade)
+class Entries:
+    """Some entries of a column: those of `part`, whose numbers start at 0 here.
+
+    `floats`: torch's, None where it gave no tensor. `truths`: a bare ball where the derivative is certified; the list is the
+    loop's own from here on. `checkpoint` is called often; it raises where time is up.
+    """
+
+    def __init__(
+        self, column: Column, part: slice, form: Format, policy: Policy, limits: Limits, floats: Floats | None,
+        truths: Sequence[Truth | Ball], checkpoint: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self.column, self.start, self.form, self.policy, self.limits = column, part.start, form, policy, limits
+        self.floats, self.truths, self.checkpoint = floats, list(truths), checkpoint
+        column.autograd[part] = np.nan if floats is None else floats
+        self._waiting = self._settled(part)
+
+    def plainly(self) -> list[int]:
+        """Enter what two numbers settle; returns the entries for which the shadow has to speak."""
+        waiting = []
+        for index in self._waiting:
+            self.checkpoint()
+            truth, number = self.truth(index), self.number(index)
+            if truth.kind is Kind.REGULAR and number is not None:
+                self.column.error_ulps[self.start + index] = distance(number, truth.ball, self.form)
+            judgement = judge_plainly(number, truth, self.form, self.limits)
+            if judgement is None or judgement.cause is Cause.NO_GRADIENT:
+                waiting.append(index)
+            else:
+                self._enter(index, judgement, truth, None, None)
+        return waiting
+
+    def judge(self, waiting: Sequence[int], known: Evidence) -> None:
+        """Judge entries with all that is known of them. No mismatch stands on one witness."""
+        wrong = [i for i in waiting if self._judge(i, known).cause is Cause.FORMULA]
+        if known.meant is not None:
+            for some in (wrong[:PROBED], wrong[PROBED:]):  # the rest only where the first ones say that constants are to blame
+                excused = [i for i, ball in zip(some, known.meant(some), strict=True) if self._excused(i, ball, known)]
+                for i in excused:
+                    self._judge(i, known)
+                if not excused:
+                    break
+        refuted = [i for i in waiting if self.column.verdict(self.start + i) is Verdict.MISMATCH]
+        suspects = [i for i in refuted if (t := self.truth(i)).kind is Kind.REGULAR and not t.singular]
+        for i in known.doubted(suspects, [self.truth(i).ball for i in suspects]) if suspects else ():
+            doubt = Judgement(Verdict.UNDECIDED, text=self.policy.doubt)
+            self._enter(i, doubt, self.truth(i), known.shade(i), known.stage)
+
+    def truth(self, index: int) -> Truth:
+        """The exact side of an entry."""
+        return regular(self.truths[index])
+
+    def number(self, index: int) -> float | None:
+        """Torch's float of an entry; None where it gave no tensor."""
+        return None if self.floats is None else float(self.floats[index])
+
+    def _settled(self, part: slice) -> list[int]:
+        """Enter the exact side, and a match wherever two numbers show it at once; returns the other entries."""
+        column, balls = self.column, [t.ball if isinstance(t, Truth) else t for t in self.truths]
+        column.exact[part] = balls
+        middles = np.array([math.nan if b is None else float(b) for b in balls])
+        with np.errstate(all="ignore"):
+            column.error_ulps[part] = np.abs(column.autograd[part] - middles) / self.form.ulp(middles)
+        plain = np.array([not isinstance(t, Truth) for t in self.truths], dtype=bool)
+        quick = plain & (column.error_ulps[part] <= QUICK) & (not self.limits.given)
+        column.verdicts[part][quick] = Verdict.MATCH.severity
+        return np.flatnonzero(~quick).tolist()
+
+    def _judge(self, index: int, known: Evidence) -> Judgement:
+        self.checkpoint()
+        truth, shade, number = self.truth(index), known.shade(index), self.number(index)
+        judgement = judge(number, truth, self.form, shade, self.limits, known.cut, known.refusal)
+        if number is not None and math.isfinite(number):
+            judgement = self._forgiven(judgement, number, truth, known)
+            judgement = self._hidden(judgement, number, truth, shade, known)
+        if judgement.cause is Cause.FORMULA:
+            judgement = replace(judgement, cause=self.policy.wrong)
+        self._enter(index, judgement, truth, shade, known.stage)
         return judgement
 
-    def _excused(self, index: int, meant: Ball) -> bool:
+    def _forgiven(self, judgement: Judgement, number: float, truth: Truth, known: Evidence) -> Judgement:
+        """What the policy leaves in peace: an entry that keeps enough of its digits, or, where the exact value is 0, of the
+        digits of everything around."""
+        if judgement.cause is None or judgement.cause not in self.policy.kept:
+            return judgement
+        roundoff = self.form.unit_roundoff ** self.policy.kept[judgement.cause]
+        if truth.ball.contains(0):
+            near = abs(number) <= roundoff * known.scale
+        else:
+            near = judgement.rounding_error is not None and judgement.rounding_error <= roundoff
+        return replace(judgement, verdict=judge_rounding(truth.ball, number, self.form), cause=None) if near else judgement
+
+    def _hidden(self, judgement: Judgement, number: float, truth: Truth, shade: Shade | None, known: Evidence) -> Judgement:
+        """Behind an opaque operation rounding is unknown; but an error beyond the policy's shares is no rounding."""
+        if self.policy.hidden is None or judgement.verdict is not Verdict.UNDECIDED or shade is None or not shade.opaque:
+            return judgement
+        if truth.kind is not Kind.REGULAR:
+            return judgement
+        own, around = (self.form.unit_roundoff**share for share in self.policy.hidden)
+        off = abs(number - float(truth.ball))
+        if off > own * abs(float(truth.ball)) and off > around * known.scale:
+            return Judgement(Verdict.MISMATCH, Cause.FORMULA, text=judgement.text)
+        return judgement
+
+    def _excused(self, index: int, meant: Ball, known: Evidence) -> bool:
         """Whether the slack of the code's constants, which the shadow has too, explains a wrong formula: the truth takes it."""
-        shade = self.shade(index)
+        shade = known.shade(index)
         if shade is None or not (meant.is_finite() and shade.exact.is_finite() and meant.overlaps(shade.exact)):
             return False
         self.truths[index] = meant
         return True
 
-    def _column(self, point: Point) -> Column:
-        count = len(self.truths)
-        found = np.full(count, np.nan) if self.floats is None else self.floats
-        return Column(
-            quantity=derivative_name(self.of, (self.wrt,)) if self.wrt else self.of,
-            kind=self.kind,
-            of=self.of,
-            wrt=(self.wrt,) if self.wrt else (),
-            mode=self.mode,
-            dtype=self.form.name,
-            formula=None,
-            points={},
-            autograd=found.copy(),
-            exact=[None] * count,
-            error_ulps=np.full(count, np.nan),
-            verdicts=np.full(count, VERDICTS.index(Verdict.UNDECIDED), dtype=np.uint8),
-            values=self.values,
-            place=point,
-            labels=_Labels(self.of, self.wrt, self.shape),
+    def _enter(self, index: int, judgement: Judgement, truth: Truth, shade: Shade | None, stage: str | None) -> None:
+        column, here = self.column, self.start + index
+        column.verdicts[here] = judgement.verdict.severity
+        if truth.kind is not Kind.REGULAR:
+            column.error_ulps[here] = np.nan
+        if judgement.verdict is Verdict.MATCH and np.isnan(column.autograd[here]):
+            column.autograd[here] = column.error_ulps[here] = 0.0  # torch's None for a derivative that is identically 0
+        detail = Detail(
+            cause=judgement.cause,
+            stage=judgement.stage or (stage if judgement.cause else None),
+            operation=judgement.operation,
+            text=judgement.text or (truth.text if judgement.verdict is not Verdict.MATCH else None),
+            left=decimal(truth.left),
+            right=decimal(truth.right),
+            shadow=None if shade is None else interval(shade.exact),
+            formula_error=judgement.formula_error,
+            rounding_error=judgement.rounding_error,
         )
-
-    def _number(self, index: int) -> float | None:
-        return None if self.floats is None else float(self.floats[index])
-
-    def _plainly(self, column: Column, limits: Limits) -> list[int]:
-        """Enter what two numbers settle; the entries for which the shadow has to speak."""
-        waiting = []
-        for index in column.settle(slice(len(column)), self.truths, self.form, limits):
-            truth, number = regular(self.truths[index]), self._number(index)
-            if truth.kind is Kind.REGULAR and number is not None:
-                column.error_ulps[index] = distance(number, truth.ball, self.form)
-            judgement = judge_plainly(number, truth, self.form, limits)
-            if judgement is None or judgement.cause is Cause.NO_GRADIENT:
-                waiting.append(index)
-            else:
-                column.enter(index, judgement, truth, None)
-        return waiting
-
-    def _lenient(self, judgement: Judgement, index: int, truth: Truth) -> Judgement:
-        """Kernels of whole tensors may go other ways than the ones that are followed (blocks, fused steps), and what leaves the
-        range in one entry is seen for all: neither is blamed for an entry that keeps enough of its digits (KEPT), or, where
-        the exact value is 0, of the digits of everything around."""
-        number = self._number(index)
-        if judgement.cause not in KEPT or number is None or not math.isfinite(number):
-            return judgement
-        roundoff = self.form.unit_roundoff ** KEPT[judgement.cause]
-        if truth.ball.contains(0):
-            near = abs(number) <= roundoff * self.scale
+        if detail != _NOTHING:
+            column.details[here] = detail
         else:
-            near = judgement.rounding_error is not None and judgement.rounding_error <= roundoff
-        return replace(judgement, verdict=judge_rounding(truth.ball, number, self.form), cause=None) if near else judgement
-
-    def _opaquely(self, judgement: Judgement, index: int, shade: Shade | None) -> Judgement:
-        """Behind an opaque operation rounding is unknown; but an error that three quarters of the digits, and more than half of
-        the digits of everything around, can't hide is no rounding."""
-        number, truth = self._number(index), regular(self.truths[index])
-        if judgement.verdict is not Verdict.UNDECIDED or shade is None or not shade.opaque or truth.kind is not Kind.REGULAR:
-            return judgement
-        if number is None or not math.isfinite(number):
-            return judgement
-        off, roundoff = abs(number - float(truth.ball)), self.form.unit_roundoff
-        if off > roundoff**0.25 * abs(float(truth.ball)) and off > roundoff**0.5 * self.scale:
-            return Judgement(Verdict.MISMATCH, Cause.FORMULA, text=judgement.text)
-        return judgement
+            column.details.pop(here, None)
 
 
-_DOUBT = "the two witnesses of the exact derivative disagree: it is in doubt"
-
-
-class _Labels(Sequence[Label]):
-    """The names of all entries, made on demand."""
-
-    def __init__(self, of: str, wrt: str, shape: tuple[int, ...]) -> None:
-        self._of, self._wrt, self._shape = of, wrt, shape
-
-    def __len__(self) -> int:
-        return math.prod(self._shape)
-
-    def __getitem__(self, index: Any) -> Any:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        entry = subscript(unravel(index, self._shape))
-        if not self._wrt:
-            return Label(self._of + entry, self._of + entry, ())
-        return Label(derivative_name(self._of, (self._wrt + entry,)), self._of, (self._wrt + entry,))
-
-
-def _worst(column: Column) -> Column:
-    """The worst entry of a large column, and the first others that don't match."""
-    worst = column.worst()
-    failing = [i for i in np.flatnonzero(column.verdicts == column.verdicts[worst]).tolist() if i != worst]
-    chosen = [worst, *(failing[:SHOWN] if column.verdict(worst) is not Verdict.MATCH else [])]
-    small = column.pick(chosen)
-    detail = small.details.setdefault(0, Detail())
-    counts = ", ".join(f"{n:,} {v.value}" for v, n in sorted(column.counts().items(), key=lambda c: -c[0].severity))
-    text = f"the worst of {len(column):,} entries ({counts})"
-    detail.text = f"{detail.text}; {text}" if detail.text else text
-    return small
+_NOTHING = Detail()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 from gradcheck_cli.floats import Format
 from gradcheck_cli.verdict.limits import Limits
@@ -136,7 +139,7 @@ def judge(
         return Judgement(Verdict.UNDECIDED, text="the operations of this run could not be followed")
     if truth.kind is Kind.NONDIFFERENTIABLE:
         return _beyond_kink(autograd, truth, form, shade)
-    return _apart(autograd, truth, form, shade, limits, cut)
+    return _Apart(autograd, truth, form, shade, limits, cut).judged()
 
 
 def _beyond_kink(autograd: float, truth: Truth, form: Format, shade: Shade) -> Judgement:
@@ -155,63 +158,151 @@ def _beyond_kink(autograd: float, truth: Truth, form: Format, shade: Shade) -> J
     return Judgement(Verdict.MISMATCH, Cause.KINK, text="autograd's value lies outside of the one-sided derivatives")
 
 
-def _apart(autograd: float, truth: Truth, form: Format, shade: Shade, limits: Limits, cut: tuple[str, ...]) -> Judgement:
-    """The derivative exists and autograd is more than a few ulps off: is it the formula, the rounding, or the range?"""
-    ball = truth.ball
-    formula_error = relative(shade.exact, ball)
-    if formula_error is not None and shade.exact.overlaps(ball):
-        formula_error = 0.0
-    rounding_error = relative(autograd, ball, shade.exact)
-    rounded = judge_rounding(ball, autograd, form)
-    lost = rounded is Verdict.IMPRECISE
-    right_formula = shade.exact.is_finite() and shade.exact.overlaps(ball)
-    explained = shade.rounded.is_finite() and _contains(shade.rounded, autograd)
-    finite = math.isfinite(autograd)
+@dataclass(frozen=True)
+class _Apart:
+    """An entry whose derivative exists, autograd being more than a few ulps off it, in the words of the table below."""
 
-    def found(verdict: Verdict, cause: Cause | None = None, text: str | None = None, where: Place | None = None) -> Judgement:
-        operation, stage = where or (None, None)
-        return Judgement(verdict, cause, operation, stage, text, formula_error, rounding_error)
+    autograd: float
+    truth: Truth
+    form: Format
+    shade: Shade
+    limits: Limits
+    cut: tuple[str, ...]
 
-    def mismatch(cause: Cause, where: Place | None = None, text: str | None = None) -> Judgement:
-        return found(Verdict.MISMATCH, cause, text, where)
+    @cached_property
+    def finite(self) -> bool:
+        return math.isfinite(self.autograd)
 
-    if shade.opaque:
-        # Nothing explains the difference here: below the smallest normal float, too, autograd has to be near.
-        tiny = abs(ball).abs_lower() < form.smallest_normal
-        near = not lost and (not tiny or abs(ball.mid() - autograd) <= form.smallest_normal)
-        return found(Verdict.MATCH if near else Verdict.UNDECIDED, text=_opaque(shade))
-    if shade.exact.is_finite() and not right_formula:
-        if cut:
-            return mismatch(Cause.NO_GRADIENT, (cut[0], None), f"{cut[0]} returned a tensor without a graph, and no error")
-        if truth.singular:
-            return mismatch(Cause.KINK)
-        return mismatch(Cause.FORMULA)
-    if not finite and shade.exact.is_exact() and not shade.exact.is_finite():
-        return mismatch(Cause.FORMULA, text="the formula itself is infinite here")
-    if limits.given:
-        return mismatch(Cause.TOLERANCE)
-    if right_formula and explained:
-        return found(rounded)
-    if shade.infinite is not None and (not finite or shade.overflow):
-        if math.isnan(autograd) and (shade.trap or not shade.overflow or not shade.exact.is_finite()):
-            return mismatch(Cause.NAN_TRAP, shade.infinite)
-        return mismatch(Cause.RANGE, shade.infinite)
-    if shade.tiny is not None and (lost or not finite):
-        return mismatch(Cause.RANGE, shade.tiny)
-    if not finite:
-        return mismatch(Cause.NAN_TRAP if math.isnan(autograd) else Cause.RANGE, shade.infinite)
-    if not shade.exact.is_finite():
-        return found(Verdict.UNDECIDED, text="autograd's operations have no certified value in exact arithmetic")
-    if not shade.rounded.is_finite():
-        # Rounding alone may have led anywhere (a division by what cancels to 0).
-        return found(rounded)
-    return mismatch(Cause.KERNEL)
+    @cached_property
+    def nan(self) -> bool:
+        return math.isnan(self.autograd)
+
+    @cached_property
+    def certified(self) -> bool:
+        """Autograd's operations have a value in exact arithmetic."""
+        return bool(self.shade.exact.is_finite())
+
+    @cached_property
+    def right_formula(self) -> bool:
+        return self.certified and bool(self.shade.exact.overlaps(self.truth.ball))
+
+    @property
+    def wrong_formula(self) -> bool:
+        return self.certified and not self.right_formula
+
+    @property
+    def infinite_formula(self) -> bool:
+        return bool(self.shade.exact.is_exact()) and not self.certified
+
+    @cached_property
+    def rounded(self) -> Verdict:
+        """What rounding leaves of the digits."""
+        return judge_rounding(self.truth.ball, self.autograd, self.form)
+
+    @property
+    def lost(self) -> bool:
+        return self.rounded is Verdict.IMPRECISE
+
+    @property
+    def bounded(self) -> bool:
+        """There is a bound on what rounding may do: none where it divides by what cancels to 0."""
+        return bool(self.shade.rounded.is_finite())
+
+    @property
+    def explained(self) -> bool:
+        return self.bounded and _contains(self.shade.rounded, self.autograd)
+
+    @property
+    def near(self) -> bool:
+        """Where nothing explains the difference: half of the digits are right; below the smallest normal float, too, autograd
+        has to be near."""
+        ball, least = self.truth.ball, self.form.smallest_normal
+        return not self.lost and bool(abs(ball).abs_lower() >= least or abs(ball.mid() - self.autograd) <= least)
+
+    @property
+    def left(self) -> bool:
+        """An operation left the range upwards, and that is why: its exact result is finite, or autograd's value isn't."""
+        return self.shade.infinite is not None and (not self.finite or self.shade.overflow)
+
+    @property
+    def trapped(self) -> bool:
+        """The nan isn't the overflow's own: an infinity met a factor that is exactly 0, or is there in exact arithmetic too."""
+        return self.nan and (self.shade.trap or not self.shade.overflow or not self.certified)
+
+    @property
+    def vanished(self) -> bool:
+        """An operation left the range downwards, and took the digits with it."""
+        return self.shade.tiny is not None and (self.lost or not self.finite)
+
+    def judged(self) -> Judgement:
+        """By the first row that holds."""
+        rule = next(rule for rule in _RULES if rule.holds(self))
+        operation, stage = rule.where(self) or (None, None)
+        return Judgement(
+            self.rounded if rule.verdict is None else rule.verdict,
+            rule.cause,
+            operation,
+            stage,
+            rule.text(self),
+            0.0 if self._error is not None and self.right_formula else self._error,
+            relative(self.autograd, self.truth.ball, self.shade.exact),
+        )
+
+    @cached_property
+    def _error(self) -> float | None:
+        return relative(self.shade.exact, self.truth.ball)
+
+
+class _Rule(NamedTuple):
+    """A row: if it holds, this is the judgement. `verdict` None: whatever rounding leaves of the digits."""
+
+    holds: Callable[[_Apart], bool]
+    verdict: Verdict | None = Verdict.MISMATCH
+    cause: Cause | None = None
+    where: Callable[[_Apart], Place | None] = lambda entry: None
+    text: Callable[[_Apart], str | None] = lambda entry: None
+
+
+def _cut_off(entry: _Apart) -> str:
+    return f"{entry.cut[0]} returned a tensor without a graph, and no error"
+
+
+def _opaque(entry: _Apart) -> str:
+    return f"opaque: {', '.join(entry.shade.opaque)} can't be followed"
+
+
+_RULES = (
+    # What can't be followed explains nothing: only nearness counts.
+    _Rule(lambda e: bool(e.shade.opaque) and e.near, Verdict.MATCH, text=_opaque),
+    _Rule(lambda e: bool(e.shade.opaque), Verdict.UNDECIDED, text=_opaque),
+    # The formula comes before everything that rounding and range could explain: a wrong one may do both besides.
+    _Rule(lambda e: e.wrong_formula and bool(e.cut), cause=Cause.NO_GRADIENT, where=lambda e: (e.cut[0], None), text=_cut_off),
+    _Rule(lambda e: e.wrong_formula and e.truth.singular, cause=Cause.KINK),
+    _Rule(lambda e: e.wrong_formula, cause=Cause.FORMULA),
+    _Rule(
+        lambda e: not e.finite and e.infinite_formula, cause=Cause.FORMULA, text=lambda e: "the formula itself is infinite here"
+    ),
+    # The user's own limits replace the judgement of rounding, not that of the formula.
+    _Rule(lambda e: e.limits.given, cause=Cause.TOLERANCE),
+    _Rule(lambda e: e.right_formula and e.explained, None),
+    # Beyond what rounding explains: the range, upwards before downwards, for an overflow leads to zeros too.
+    _Rule(lambda e: e.left and e.trapped, cause=Cause.NAN_TRAP, where=lambda e: e.shade.infinite),
+    _Rule(lambda e: e.left, cause=Cause.RANGE, where=lambda e: e.shade.infinite),
+    _Rule(lambda e: e.vanished, cause=Cause.RANGE, where=lambda e: e.shade.tiny),
+    _Rule(lambda e: e.nan, cause=Cause.NAN_TRAP, where=lambda e: e.shade.infinite),
+    _Rule(lambda e: not e.finite, cause=Cause.RANGE, where=lambda e: e.shade.infinite),
+    # A finite number, and nothing left but doubt or the kernel.
+    _Rule(
+        lambda e: not e.certified,
+        Verdict.UNDECIDED,
+        text=lambda e: "autograd's operations have no certified value in exact arithmetic",
+    ),
+    _Rule(lambda e: not e.bounded, None),
+    _Rule(lambda e: True, cause=Cause.KERNEL),
+)
+"""In this order; the first that holds decides."""
 
 
 def _contains(rounded: Ball, value: float) -> bool:
     """The ball, `MARGIN` times as wide, contains the float."""
     return bool(abs(rounded.mid() - value) <= rounded.rad() * MARGIN)
-
-
-def _opaque(shade: Shade) -> str:
-    return f"opaque: {', '.join(shade.opaque)} can't be followed"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
-Ball = Any
-"""A `flint.arb`; python-flint carries no types."""
+from gradcheck_cli.algebra.number import Ball as Ball
 
 
 class Kind(Enum):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from gradcheck_cli.verdict.column import Column
@@ -40,30 +39,65 @@ def supervise(work: Callable[[], None], stop: Callable[[], None], timeout: float
     return late
 
 
-@dataclass
 class Recorder:
-    """What the work hands over as it goes. `total`: how many steps there will be, for the progress bar."""
+    """What the work hands over as it goes: columns, notes for the reader, and how far it is. `total`: of how many steps.
 
-    columns: list[Column] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    total: int = 1
-    done: int = 0
-    doing: str = ""
-    stopped: bool = False
+    Columns are either final when they are added, or *planned*: reported whether or not they get finished.
+    """
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.total = 1
+        self.done = 0
+        self.doing = ""
+        self._final: list[Column] = []
+        self._planned: list[list[Column]] = []
+        self._stopped = False
+
+    @property
+    def columns(self) -> list[Column]:
+        """All that will be reported, in order."""
+        return [*(column for part in self._planned for column in part), *self._final]
+
+    def plan(self, columns: Iterable[Column] = ()) -> list[Column]:
+        """A list of columns that are reported as they are at the end; what is added to it later belongs there too."""
+        self._planned.append(list(columns))
+        return self._planned[-1]
 
     def add(self, columns: Iterable[Column]) -> None:
         """Results that are final."""
-        self.columns.extend(columns)
+        self._final.extend(columns)
+
+    def note(self, *texts: str | None) -> None:
+        """Tell the reader, once."""
+        self.notes += dict.fromkeys(text for text in texts if text is not None and text not in self.notes)
 
     def step(self, doing: str) -> None:
         """The next step begins."""
         self.done, self.doing = self.done + bool(self.doing), doing
         self.checkpoint()
 
+    def advance(self, steps: int) -> None:
+        """So many steps are done."""
+        self.done += steps
+
     def checkpoint(self) -> None:
         """Raises Stopped when time is up."""
-        if self.stopped:
+        if self._stopped:
             raise Stopped
+
+    def stop(self) -> None:
+        """Let the work end at its next checkpoint."""
+        self._stopped = True
+
+    def give_up(self, command: str, timeout: float) -> None:
+        """Say what is missing: time was up."""
+        limit = f"stopped after {timeout:g} s (--timeout)"
+        if self._planned:
+            self.notes.append(f"{limit}: what was not finished is undecided")
+        else:
+            self.notes.append(f"{limit} in: {self.doing or command}; the rest was not checked")
+            self.add([Column.unfinished(self.doing or command)])
 
 
 def record(
@@ -74,10 +108,11 @@ def record(
     strict: bool = False,
     timeout: float = 600.0,
     progress: Progress | None = None,
+    recorder: Recorder | None = None,
 ) -> Report:
     """Run `work` and report what it recorded. Raises what it raises; after `timeout` seconds the report holds what was
-    finished, and says so."""
-    recorder = Recorder()
+    finished, and says so. `recorder`: one in which columns are planned already."""
+    recorder = recorder or Recorder()
     failures: list[BaseException] = []
 
     def run() -> None:
@@ -88,18 +123,13 @@ def record(
         except BaseException as failure:
             failures.append(failure)
 
-    def stop() -> None:
-        recorder.stopped = True
-
     def observe() -> None:
         if progress is not None:
             progress(min(recorder.done, recorder.total), recorder.total, recorder.doing)
 
-    late = supervise(run, stop, timeout, observe)
+    late = supervise(run, recorder.stop, timeout, observe)
     if failures:
         raise failures[0]
-    columns, notes = list(recorder.columns), list(recorder.notes)
     if late:
-        notes.append(f"stopped after {timeout:g} s (--timeout) in: {recorder.doing or command}; the rest was not checked")
-        columns.append(Column.unfinished(recorder.doing or command))
-    return Report(command, problem, columns, versions(), strict, notes)
+        recorder.give_up(command, timeout)
+    return Report(command, problem, recorder.columns, versions(), strict, list(dict.fromkeys(recorder.notes)))

@@ -21,7 +21,7 @@ from gradcheck_cli.cli import app as application
 from gradcheck_cli.cli import options
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.formulas.problem import Problem
-from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.column import AtPoints, Column
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.verdicts import Verdict
 
@@ -41,8 +41,8 @@ class FakeEngine:
             raise self.failure
         self.problem = problem
         column = Column(
-            "dy/dx", "total", "y", ("x",), "reverse", "float64", "1", {"x": np.ones(1)}, np.ones(1), [None],
-            np.zeros(1), np.array([self.verdict.severity], dtype=np.uint8),
+            "dy/dx", "total", "y", ("x",), "reverse", "float64", AtPoints({"x": np.ones(1)}), np.ones(1), [None],
+            np.zeros(1), np.array([self.verdict.severity], dtype=np.uint8), formula="1",
         )  # fmt: skip
         return Report(problem.command, {"stages": [], "seed": None}, [column], {}, problem.strict)
 

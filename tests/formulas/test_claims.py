@@ -14,23 +14,18 @@ from gradcheck_cli.formulas.claims import SHARP, check_claim
 from gradcheck_cli.formulas.problem import Claim
 from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.parser import parse
-from gradcheck_cli.verdict.column import VERDICTS, Column
-from gradcheck_cli.verdict.verdicts import Cause, Verdict
+from gradcheck_cli.verdict.column import AtPoints, Column
+from gradcheck_cli.verdict.verdicts import Cause
 
 DOUBLE = FORMATS["float64"]
 
 
 def judged(text: str, claim: str, wrt: str = "x", /, **points: list[float]) -> tuple[Column, list[str]]:
     """The column of a claim about the derivative by `wrt`, and the notes."""
-    chain, notes = link(text.split("|")), []  # type: ignore[var-annotated]
-    count = len(next(iter(points.values())))
-    blank = Column(
-        quantity="", kind="total", of=chain.output, wrt=tuple(wrt), mode="reverse", dtype="float64", formula=None,
-        points={n: np.array(v, dtype=np.float64) for n, v in points.items()}, autograd=np.full(count, np.nan),
-        exact=[None] * count, error_ulps=np.full(count, np.nan),
-        verdicts=np.full(count, VERDICTS.index(Verdict.UNDECIDED), dtype=np.uint8),
-    )  # fmt: skip
-    return check_claim(Claim(claim, chain.output, tuple(wrt), parse(claim)), chain, blank, DOUBLE, notes), notes
+    chain, arrays = link(text.split("|")), {n: np.array(v, dtype=np.float64) for n, v in points.items()}
+    column = Column.blank(AtPoints(arrays), len(next(iter(arrays.values()))), of=chain.output, wrt=tuple(wrt))
+    note = check_claim(Claim(claim, chain.output, tuple(wrt), parse(claim)), chain, column, arrays, DOUBLE)
+    return column, [] if note is None else [note]
 
 
 def verdicts(column: Column) -> list[str]:

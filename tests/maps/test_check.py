@@ -13,8 +13,8 @@ from torch import Tensor
 
 from gradcheck_cli.maps.check import Found, check_map, check_values
 from gradcheck_cli.maps.map import Map, every_row, random_row, second
+from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.verdict.column import Check
-from gradcheck_cli.verdict.entries import Options
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 F64 = torch.float64

@@ -7,8 +7,8 @@ from torch import nn
 
 from gradcheck_cli import check_model
 from gradcheck_cli.maps.map import Map
+from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.networks.ties import untied
-from gradcheck_cli.verdict.entries import Options
 
 VALUES = torch.tensor([1.0, *[2.0] * 20, 3.0], dtype=torch.float64)
 

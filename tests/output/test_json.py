@@ -9,7 +9,7 @@ import numpy as np
 from flint import arb, ctx
 
 from gradcheck_cli.output.json import render
-from gradcheck_cli.verdict.column import Column, Detail
+from gradcheck_cli.verdict.column import AtPoints, Column, Detail
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
@@ -26,10 +26,10 @@ with ctx.workprec(128):
 
 def made() -> Report:
     column = Column(
-        "dy/dx", "total", "y", ("x",), "reverse", "float64", "größer", {"x": np.array([1.0, math.inf])},
+        "dy/dx", "total", "y", ("x",), "reverse", "float64", AtPoints({"x": np.array([1.0, math.inf])}),
         np.array([math.nan, 0.5]), [THIRD, None], np.array([math.nan, math.inf]),
         np.array([Verdict.MISMATCH.severity, Verdict.UNDECIDED.severity], dtype=np.uint8),
-        {0: Detail(Cause.NAN_TRAP, "y", "exp", "text", formula_error=0.0)},
+        {0: Detail(Cause.NAN_TRAP, "y", "exp", "text", formula_error=0.0)}, "größer",
     )  # fmt: skip
     problem = {
         "stages": [{"name": "y", "expression": "x", "inputs": ["x"]}],

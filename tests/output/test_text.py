@@ -16,7 +16,7 @@ from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.output import FORMATS as OUTPUTS
 from gradcheck_cli.output import renderer
 from gradcheck_cli.output.text import number, render, ulps
-from gradcheck_cli.verdict.column import Column, Detail
+from gradcheck_cli.verdict.column import AtPoints, Column, Detail
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
@@ -30,7 +30,7 @@ def column(
         errors = np.array([math.nan if e is None else abs(float(e) - a) for e, a in zip(exact, autograd, strict=True)])
     settings: dict[str, Any] = {
         "kind": "total", "of": "y", "wrt": ("x",), "mode": "reverse", "dtype": "float64",
-        "points": {"x": np.arange(1.0, n + 1)}, "error_ulps": errors, "values": np.arange(1.0, n + 1),
+        "scope": AtPoints({"x": np.arange(1.0, n + 1)}), "error_ulps": errors, "values": np.arange(1.0, n + 1),
     }  # fmt: skip
     return Column(
         quantity=quantity,
@@ -63,7 +63,16 @@ def test_one_point() -> None:
     shown = render(
         report(
             column("dy/dx", "8*x", [8], [8.0], [MATCH]),
-            column("dz/dx", "2", [2], [2.0], [MATCH], kind="local", of="z", inputs={"x": np.array([1.0])}),
+            column(
+                "dz/dx",
+                "2",
+                [2],
+                [2.0],
+                [MATCH],
+                kind="local",
+                of="z",
+                scope=AtPoints({"x": np.array([1.0])}, inputs={"x": np.array([1.0])}),
+            ),
         )
     )
     assert shown.splitlines() == [
@@ -311,8 +320,8 @@ def test_many_points_cost_little() -> None:
     """65,536 points that match are summed up without looking at each."""
     n = 65_536
     big = Column(
-        "dy/dx", "total", "y", ("x",), "reverse", "bfloat16", "1", {"x": np.arange(n, dtype=float)}, np.ones(n),
-        [arb(1)] * n, np.zeros(n), np.zeros(n, dtype=np.uint8),
+        "dy/dx", "total", "y", ("x",), "reverse", "bfloat16", AtPoints({"x": np.arange(n, dtype=float)}), np.ones(n),
+        [arb(1)] * n, np.zeros(n), np.zeros(n, dtype=np.uint8), formula="1",
     )  # fmt: skip
     render(report(big))
     start = time.perf_counter()

@@ -10,8 +10,8 @@ import torch
 from gradcheck_cli import GradcheckError, check_function, gradcheck
 from gradcheck_cli.maps.check import check_map
 from gradcheck_cli.maps.map import Map, random_row
+from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.verdict.column import Column
-from gradcheck_cli.verdict.entries import Options
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from tests.custom_functions import GENERAL, SUBJECTS, Subject
 from tests.custom_functions.elementwise import SiLU

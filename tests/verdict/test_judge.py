@@ -13,7 +13,7 @@ import pytest
 from flint import arb
 
 from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.verdict.judge import MARGIN, QUICK, Judgement, distance, judge, judge_plainly, relative
+from gradcheck_cli.verdict.judge import _RULES, MARGIN, QUICK, Judgement, _Apart, distance, judge, judge_plainly, relative
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.shade import Shade
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
@@ -91,6 +91,8 @@ EVIDENCE: list[tuple[str, float | None, Truth, Shade | None, dict[str, Any], Ver
     ("wrong formula", 2.0, regular(ball(1)), shade(ball(2)), {}, Verdict.MISMATCH, Cause.FORMULA, None),
     ("wrong by 1e-9", 1 + 1e-9, regular(ball(1)), shade(ball(1 + 1e-9)), {}, Verdict.MISMATCH, Cause.FORMULA, None),
     ("hidden by rounding", 2.0, regular(ball(1)), shade(ball(1.5), ball(1.5, 1)), {}, Verdict.MISMATCH, Cause.FORMULA, None),
+    ("the formula is infinite", INF, regular(ball(1)), shade(arb.pos_inf(), arb.nan()), {},
+     Verdict.MISMATCH, Cause.FORMULA, None),
     ("none", None, regular(ball(1)), None, {}, Verdict.MISMATCH, Cause.NO_GRADIENT, None),
     ("none, cut", None, regular(ball(1)), None, {"cut": ("j0",)}, Verdict.MISMATCH, Cause.NO_GRADIENT, "j0"),
     ("part cut", 0.5, regular(ball(1)), shade(ball(0.5)), {"cut": ("j0",)}, Verdict.MISMATCH, Cause.NO_GRADIENT, "j0"),
@@ -142,6 +144,16 @@ def test_every_member_is_reached() -> None:
     """The evidence above reaches every verdict, and every cause but those that other modules give."""
     assert {e[5] for e in EVIDENCE} == set(Verdict)
     assert {e[6] for e in EVIDENCE} == {None, *Cause} - {Cause.CLAIM, Cause.VALUE, Cause.CONVENTION}
+
+
+def test_every_rule_decides_something() -> None:
+    """Each row of the ordered table is the first that holds for some of the evidence: none is dead."""
+    decided = set()
+    for _, autograd, truth, shadow, more, *_ in EVIDENCE:
+        if autograd is not None and shadow is not None and truth.kind is Kind.REGULAR and "refusal" not in more:
+            entry = _Apart(autograd, truth, DOUBLE, shadow, more.get("limits", NONE), more.get("cut", ()))
+            decided.add(next(i for i, rule in enumerate(_RULES) if rule.holds(entry)))
+    assert decided == set(range(len(_RULES)))
 
 
 def test_the_stage_is_named() -> None:

@@ -13,7 +13,7 @@ import pytest
 from flint import arb, ctx
 
 from gradcheck_cli.errors import VerdictError
-from gradcheck_cli.verdict.column import VERDICTS, Column, Detail
+from gradcheck_cli.verdict.column import VERDICTS, AtPoints, Column, Detail
 from gradcheck_cli.verdict.numbers import DIGITS, decimal, interval, jsonable
 from gradcheck_cli.verdict.report import Checks, Report
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -27,7 +27,7 @@ def column(*verdicts: Verdict, quantity: str = "dy/dx", errors: list[float] | No
     count = len(verdicts)
     return Column(
         quantity=quantity, kind="total", of="y", wrt=("x",), mode="reverse", dtype="float64", formula="2*x",
-        points={"x": np.arange(count, dtype=np.float64)}, autograd=10.0 + np.arange(count),
+        scope=AtPoints({"x": np.arange(count, dtype=np.float64)}), autograd=10.0 + np.arange(count),
         exact=[arb(10 + i) for i in range(count)], error_ulps=np.array([0.0] * count if errors is None else errors),
         verdicts=np.array([VERDICTS.index(v) for v in verdicts], np.uint8),
     )  # fmt: skip

@@ -1,0 +1,87 @@
+"""Work in time: what is recorded, what is planned, and what the report says when time is up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from gradcheck_cli.verdict.column import Column, OfTensor
+from gradcheck_cli.verdict.report import Report
+from gradcheck_cli.verdict.verdicts import Verdict
+from gradcheck_cli.verdict.work import Recorder, Stopped, record
+
+
+def column(quantity: str, verdict: Verdict = Verdict.MATCH) -> Column:
+    made = Column.blank(OfTensor({}), 1, of=quantity)
+    made.mark([0], verdict)
+    return made
+
+
+def recorded(work: Callable[[Recorder], None], timeout: float = 60.0) -> Report:
+    return record("function", {}, work, timeout=timeout)
+
+
+def test_columns_come_planned_first_then_as_they_were_added() -> None:
+    """A planned list is live: what is added to it later is reported in its place."""
+    recorder = Recorder()
+    recorder.add([column("last")])
+    first, second = recorder.plan([column("a")]), recorder.plan()
+    recorder.plan([column("c")])
+    first += [column("b")]
+    second += [column("x")]
+    assert [c.of for c in recorder.columns] == ["a", "b", "x", "c", "last"]
+
+
+def test_notes_are_told_once() -> None:
+    """The same note twice is one, and no note is none."""
+    recorder = Recorder()
+    recorder.note("a", None, "b", "a")
+    recorder.note("b", "c")
+    assert recorder.notes == ["a", "b", "c"]
+
+
+def test_what_the_work_raises_is_raised() -> None:
+    """An error of the work isn't swallowed by the thread."""
+
+    def work(recorder: Recorder) -> None:
+        raise ZeroDivisionError("here")
+
+    with pytest.raises(ZeroDivisionError, match="here"):
+        recorded(work)
+
+
+def test_late_work_is_reported_as_far_as_it_came() -> None:
+    """What was added stays; one undecided row and a note say where the time went. The work stops at its next checkpoint."""
+    ended = threading.Event()
+
+    def work(recorder: Recorder) -> None:
+        recorder.add([column("done")])
+        recorder.step("a long step")
+        try:
+            while True:
+                recorder.checkpoint()
+        except Stopped:
+            ended.set()
+            raise
+
+    report = recorded(work, timeout=0.05)
+    assert [(c.of, c.verdict(0).value) for c in report.columns] == [("done", "match"), ("a long step", "undecided")]
+    assert report.notes == ["stopped after 0.05 s (--timeout) in: a long step; the rest was not checked"]
+    assert ended.wait(10)
+
+
+def test_late_work_that_was_planned_is_undecided_itself() -> None:
+    """Where columns were planned they stand there undecided: nothing else needs to be said of them."""
+    recorder = Recorder()
+    planned = recorder.plan([column("a", Verdict.UNDECIDED), column("b", Verdict.UNDECIDED)])
+
+    def work(recorder: Recorder) -> None:
+        planned[0].mark([0], Verdict.MATCH)
+        while True:
+            recorder.checkpoint()
+
+    report = record("chain", {}, work, timeout=0.05, recorder=recorder)
+    assert [(c.of, c.verdict(0).value) for c in report.columns] == [("a", "match"), ("b", "undecided")]
+    assert report.notes == ["stopped after 0.05 s (--timeout): what was not finished is undecided"]
