@@ -6,6 +6,7 @@ import math
 from fractions import Fraction
 from typing import Any
 
+from gradcheck_cli.algebra.precision import CONSTANT
 from gradcheck_cli.language.tree import Node
 
 
@@ -23,7 +24,7 @@ def evaluated(tree: Node) -> float | bool:
 
     program = Program([tree], (), PLAIN, key=lambda: ctx.prec)
     low = high = math.nan
-    for bits in (128, 512, 2048, 8192):
+    for bits in CONSTANT:
         with ctx.workprec(bits):
             (found,) = program()
             if isinstance(found, bool):
