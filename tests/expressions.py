@@ -5,13 +5,12 @@ from __future__ import annotations
 import random
 
 from gradcheck_cli.language.functions import ROWS, Function
-from gradcheck_cli.language.parser import RESULTS
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable
 
 LITERALS = (0.5, 1, 2, 3, 0.1, -1, 0.75, 10, -2.5)
 COMPARISONS = ("lt", "le", "gt", "ge")
-FUNCTIONS = tuple(row for row in ROWS if row.parameters and row.name not in RESULTS and row.name != "where")
+FUNCTIONS = tuple(row for row in ROWS if row.parameters and not row.truths)
 
 
 def random_formula(rng: random.Random, depth: int = 3, names: tuple[str, ...] = ("x", "y")) -> str:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 
 import pytest
 
 import gradcheck_cli
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.arrays import _Evaluation
 from gradcheck_cli.language.functions import KINDS, NAMES, PAIRS, TABLE, VARIADIC, VARIANTS, Function
-from gradcheck_cli.language.parser import composition, definition, parse
-from gradcheck_cli.language.tree import Call, variables, walk
+from gradcheck_cli.language.parser import composition, definition, is_truth, parse
+from gradcheck_cli.language.tree import Call, Node, variables, walk
 
 PACKAGE = Path(gradcheck_cli.__file__).parent
 MAP = (PACKAGE.parent / "ARCHITECTURE.md").read_text(encoding="utf-8").partition("```layers\n")[2].partition("```")[0]
@@ -122,9 +123,10 @@ def test_parameters_are_known_kinds(row: Function) -> None:
 
 @each_row()
 def test_formulas_use_parameters_only(row: Function) -> None:
-    """Definition, composition, domain and kinks parse and use no other name than the row's parameters."""
+    """Definition, composition, domain, kinks and `analytic` parse and use no other name than the row's parameters; `slope` may
+    use `f` too, and `stalls` the order."""
     names = {p.name for p in row.parameters}
-    trees = [parse(text) for text in (row.domain, row.kinks) if text]
+    trees = [parse(text) for text in (row.domain, row.kinks, row.analytic) if text]
     if row.definition:
         trees.append(definition(row.name))
     if row.composed:
@@ -133,15 +135,24 @@ def test_formulas_use_parameters_only(row: Function) -> None:
         assert set(variables(tree)) <= names
     if row.stalls:
         assert set(variables(parse(row.stalls))) <= {*names, "order"}
+    if row.slope:
+        assert len(names) == 1
+        assert set(variables(parse(row.slope))) <= {*names, "f"}
 
 
-def test_definitions_end() -> None:
-    """No row is defined by itself, directly or through others."""
+@pytest.mark.parametrize("column", ["definition", "slope"])
+def test_definitions_end(column: str) -> None:
+    """No row is defined by itself, directly or through others; nor is its slope, where a row without one has its definition."""
 
-    def needs(name: str) -> set[str]:
-        return set() if not TABLE[name].definition else {n.function for n in walk(definition(name)) if isinstance(n, Call)}
+    def trees(row: Function) -> list[Node]:
+        if column == "slope" and (row.slope or row.series):
+            return [parse(row.slope)] if row.slope else []
+        return [definition(row.name)] if row.definition else []
 
-    left = {name: needs(name) for name in TABLE}
+    def needs(row: Function) -> set[str]:
+        return {n.function for tree in trees(row) for n in walk(tree) if isinstance(n, Call)}
+
+    left = {name: needs(row) for name, row in TABLE.items()}
     while left:
         free = [name for name, uses in left.items() if not uses & left.keys()]
         assert free, f"a circle among {sorted(left)}"
@@ -150,24 +161,106 @@ def test_definitions_end() -> None:
 
 
 @each_row()
-def test_primitives_resolve_in_sympy_and_flint(row: Function) -> None:
-    """A primitive names something of SymPy or algebra.symbols, and something of algebra.balls or a method of arb; one on
-    arrays names something of language.arrays."""
+def test_a_primitive_names_its_cells_and_they_resolve(row: Function) -> None:
+    """A primitive names something of SymPy or algebra.symbols, something of algebra.balls or a method of arb, and a slope or
+    something of algebra.series (operators of series, truth values and constants need neither); one on arrays names something of
+    language.arrays."""
     import flint
     import sympy
 
-    from gradcheck_cli.algebra import balls, symbols
+    from gradcheck_cli.algebra import balls, series, symbols
 
+    missing = []
     if row.primitive:
-        assert row.sympy
-        assert row.ball
-    if row.sympy:
-        assert hasattr(symbols, row.sympy) or hasattr(sympy, row.sympy)
-    if row.array:
-        assert not row.definition
-        assert callable(getattr(_Evaluation, row.array))
-    if row.ball and balls.PLAIN.function(row) is None:
-        assert row.name in balls.PLAIN.operators or hasattr(flint.arb, row.ball)
+        plain = row.truth or not row.parameters or row.name in series.SERIES.operators
+        missing += [] if row.sympy else ["sympy"]
+        missing += [] if row.ball else ["ball"]
+        missing += [] if row.slope or row.series or plain else ["slope or series"]
+    where = {"sympy": (symbols, sympy), "ball": (balls, flint.arb), "series": (series,), "array": (_Evaluation,)}
+    for column, modules in where.items():
+        name = getattr(row, column)
+        missing += [] if not name or any(hasattr(m, name) for m in modules) else [f"{name} of {column}"]
+    assert not missing, f"{row.name} lacks {', '.join(missing)}"
+    assert bool(row.definition) + bool(row.array) + row.primitive == 1
+    assert not (row.slope and row.series)
+
+
+@each_row()
+def test_truth_values_are_told(row: Function) -> None:
+    """`truths` names parameters or the result, and what gives a truth value doesn't round."""
+    assert set(row.truths.split()) <= {*(p.name for p in row.parameters), "result"}
+    if row.truth:
+        assert row.ulps == 0
+
+
+@each_row()
+def test_operators_are_read(row: Function) -> None:
+    """What the column `operator` says is how the parser reads a call of the row."""
+    if row.operator:
+        takes_truths = any(p.kind == "truth" for p in row.parameters)
+        terms = ["x > 0", "y > 0"] if takes_truths else ["x", "y"]
+        arguments = tuple(map(parse, terms[: len(row.parameters)]))
+        assert parse(row.template.format(*(f"({t})" for t in terms))) == Call(row.name, arguments)
+
+
+@each_row()
+def test_conditions_that_must_be_certain_have_no_not(row: Function) -> None:
+    """`analytic` is made of comparisons, `and` and `or`: what isn't certain is False, which `not` would turn into True."""
+    if row.analytic:
+        assert is_truth(parse(row.analytic))
+        assert not any(isinstance(n, Call) and n.function == syntax.NOT for n in walk(parse(row.analytic)))
+
+
+ASKED = ("function", "name", "row_name")
+"""What the code calls the name of a function of the language."""
+
+
+def singled_out(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Where code compares the name of a row with a text, matches it, takes a row by it from the table, or writes a call."""
+
+    def rows(nodes: Iterable[ast.AST]) -> set[str]:
+        return {n.value for node in nodes for n in ast.walk(node) if isinstance(n, ast.Constant) and n.value in TABLE}
+
+    for node in ast.walk(tree):
+        found: set[str] = set()
+        match node:
+            case ast.Compare(left=left, comparators=others):
+                names = [getattr(side, "attr", getattr(side, "id", "")) for side in (left, *others)]
+                found = rows((left, *others)) if set(names) & set(ASKED) else set()
+            case ast.MatchValue(value=value):
+                found = rows([value])
+            case ast.Call(func=ast.Name(id="Call"), args=[first, *_]):
+                found = rows([first])
+            case ast.Subscript(value=ast.Name(id="TABLE"), slice=place):
+                found = rows([place])
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id=name) | ast.Attribute(attr=name), attr="startswith" | "endswith")
+            ):
+                found = (
+                    {ast.unparse(node)}
+                    if name in ("function", "row_name") or ast.unparse(node).startswith("row.name")
+                    else set()
+                )
+        yield from ((node.lineno, name) for name in found)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if m not in ("language.functions", "language.syntax")])
+def test_no_code_singles_out_a_function_by_name(module: str) -> None:
+    """The table says what is special about a row; rows that are syntax have their names in language.syntax."""
+    tree = ast.parse((PACKAGE / Path(*module.split("."))).with_suffix(".py").read_text(encoding="utf-8"))
+    assert not list(singled_out(tree))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'row.name == "clamp"', 'item.function in ("where", "lerp")', 'Call("neg", (x,))', 'TABLE["add"]',
+        'row.name.startswith("logical_")', 'match node:\n case Call(function="neg"): pass',
+    ],
+)  # fmt: skip
+def test_names_of_functions_in_code_are_seen(code: str) -> None:
+    """Each way to single out a row is found."""
+    assert list(singled_out(ast.parse(code)))
 
 
 @each_row()

@@ -23,9 +23,10 @@ from typing import Any
 
 from flint import acb, arb, arb_series, ctx
 
-from gradcheck_cli.algebra.program import Program
-from gradcheck_cli.language.functions import TABLE, Function
-from gradcheck_cli.language.parser import definition
+from gradcheck_cli.algebra.program import Program, inline
+from gradcheck_cli.language import syntax
+from gradcheck_cli.language.functions import ROWS, TABLE, Function
+from gradcheck_cli.language.parser import definition, parse
 from gradcheck_cli.language.tree import Node
 
 Ball = Any
@@ -84,18 +85,6 @@ def _sized(function: Callable[[Ball], Ball]) -> Callable[[Ball], Ball]:
         return y if y.rel_accuracy_bits() > _GOOD else _again(function, y, x)
 
     return sized
-
-
-def _finite(function: Callable[..., Ball]) -> Callable[..., Ball]:
-    """`function`, nan where an argument is not finite (arb has limits at infinity)."""
-
-    def finite(*arguments: Any) -> Ball:
-        for a in arguments:
-            if not isinstance(a, int) and not a.is_finite():
-                return NAN
-        return function(*arguments)
-
-    return finite
 
 
 # -- operators and conditions -----------------------------------------------------------------------------------------
@@ -421,67 +410,28 @@ def _bessel(function: Callable[[Ball], Ball], x: Ball) -> Ball:
 # -- the same, finite only where the function is analytic -------------------------------------------------------------
 
 
-def _analytic(function: Callable[..., Ball], holds: Callable[..., Any]) -> Callable[..., Ball]:
-    """`function`, nan unless `holds` of the arguments certifies that it is analytic there."""
+def _certified(row: Function, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, which computes the row; nothing unless the row's condition `analytic` is certain of the arguments. So a
+    comparison is decided only where the two balls are disjoint: nearby arguments give the same answer."""
+    holds = Program([parse(row.analytic)], [p.name for p in row.parameters], _CERTAIN).bind()
+    nothing = None if row.truth else NAN
 
-    def guarded(*arguments: Any) -> Ball:
-        return function(*arguments) if holds(*arguments) else NAN
+    def certified(*arguments: Any) -> Any:
+        return function(*arguments) if holds(*arguments)[0] else nothing
 
-    return guarded
-
-
-def _apart(when_less: bool, when_greater: bool) -> Callable[[Ball, Ball], Truth]:
-    """A comparison that is decided only where the two balls are disjoint: nearby arguments give the same answer."""
-
-    def compare(x: Ball, y: Ball) -> Truth:
-        return when_less if x < y else when_greater if x > y else None
-
-    return compare
-
-
-def _nonzero(x: Ball) -> bool:
-    return bool(x > ZERO or x < ZERO)
-
-
-def _inside(x: Ball) -> bool:
-    return bool(-ONE < x < ONE)
-
-
-GUARDED: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {
-        "abs": _analytic(abs, _nonzero),
-        "sign": _analytic(sign, _nonzero),
-        "cbrt": _analytic(cbrt, _nonzero),
-        "i0e": _analytic(i0e, _nonzero),
-        "i1e": _analytic(i1e, _nonzero),
-        "floor": _analytic(floor, lambda x: not x.contains_integer()),
-        "sqrt": _analytic(arb.sqrt, lambda x: x > ZERO),
-        "pow": _analytic(pow, lambda x, y: x > ZERO or y.is_integer()),
-        "asin": _analytic(arb.asin, _inside),
-        "acos": _analytic(arb.acos, _inside),
-        "acosh": _analytic(arb.acosh, lambda x: x > ONE),
-        "atan2": _analytic(atan2, lambda y, x: x > ZERO or _nonzero(y)),
-        "lt": _apart(True, False),
-        "le": _apart(True, False),
-        "gt": _apart(False, True),
-        "ge": _apart(False, True),
-        "eq": _apart(False, False),
-        "ne": _apart(True, True),
-        **{name: _finite(getattr(arb, name)) for name in ("sin", "cos", "tanh", "atan", "erf")},
-    }
-)
-"""What SMOOTH puts in place of the functions above and of arb's."""
+    return certified
 
 
 class BallAlgebra:
-    """An `algebra.program.Algebra` on balls: the `ball` column, found in `overrides`, this module or `flint.arb`."""
+    """An `algebra.program.Algebra` on balls: the `ball` column, found in `overrides`, this module or `flint.arb`.
 
-    operators: Mapping[str, str] = MappingProxyType(
-        {"add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0} * {1}", "div": "{0} / {1}", "neg": "-{0}"}
-    )
+    `smooth`: nothing, unless the column `analytic` certainly holds.
+    """
 
-    def __init__(self, overrides: Mapping[str, Callable[..., Any]]) -> None:
-        self._overrides = overrides
+    operators = inline(syntax.ADD, syntax.SUB, syntax.MUL, syntax.DIV, syntax.NEG)
+
+    def __init__(self, overrides: Mapping[str, Callable[..., Any]] = MappingProxyType({}), smooth: bool = False) -> None:
+        self._overrides, self._smooth = overrides, smooth
         self._found: dict[str, Callable[..., Any] | None] = {}
         self._evaluated: dict[str, Callable[..., Any]] = {}
 
@@ -496,6 +446,8 @@ class BallAlgebra:
         except KeyError:
             name = row.ball
             found = (self._overrides.get(name) or globals().get(name) or getattr(arb, name)) if name else None
+            if found is not None and self._smooth and row.analytic:
+                found = _certified(row, found)
             self._found[row.name] = found
             return found
 
@@ -514,7 +466,14 @@ class BallAlgebra:
         return lambda *arguments: program(*arguments)[0]
 
 
-PLAIN = BallAlgebra({})
-SMOOTH = BallAlgebra(GUARDED)
+class _Certain(BallAlgebra):
+    """Conditions that are True where they certainly hold, as arb's own comparisons are."""
+
+    operators = inline(*(row.name for row in ROWS if row.operator and (row.truth or row.name in BallAlgebra.operators)))
+
+
+_CERTAIN = _Certain()
+PLAIN = BallAlgebra()
+SMOOTH = BallAlgebra(smooth=True)
 
 evaluate = PLAIN.evaluate

@@ -1,4 +1,4 @@
-"""Constants that a user writes (`pi/4`, `sqrt(2)`), as the nearest double. Imports flint when it is used, not before."""
+"""Constants (`pi/4`, `sqrt(2)`, `0 < 1`) as the nearest double. Imports flint when it is used, not before."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import math
 from fractions import Fraction
 from typing import Any
 
+from gradcheck_cli.algebra.precision import CONSTANT
 from gradcheck_cli.language.tree import Node
 
 
 def nearest_double(tree: Node) -> float:
     """The nearest double to a constant, certified; nan where it has no real value, an infinity beyond the doubles."""
+    return float(evaluated(tree))
+
+
+def evaluated(tree: Node) -> float | bool:
+    """The same, and the truth value of a condition on constants; nan where that isn't decided."""
     from flint import ctx
 
     from gradcheck_cli.algebra.balls import PLAIN
@@ -18,11 +24,13 @@ def nearest_double(tree: Node) -> float:
 
     program = Program([tree], (), PLAIN, key=lambda: ctx.prec)
     low = high = math.nan
-    for bits in (128, 512, 2048, 8192):
+    for bits in CONSTANT:
         with ctx.workprec(bits):
-            (ball,) = program()
-            if not ball.is_nan():
-                low, high = _double(ball.lower()), _double(ball.upper())
+            (found,) = program()
+            if isinstance(found, bool):
+                return found
+            if found is not None and not found.is_nan():
+                low, high = _double(found.lower()), _double(found.upper())
                 if low == high:
                     return low + 0.0  # no negative zero
     return low if math.nextafter(low, high) == high else math.nan

@@ -7,24 +7,21 @@ depend on t stays a plain ball.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
-from types import MappingProxyType
 from typing import Any
 
 from flint import arb, arb_series, ctx
 
-from gradcheck_cli.algebra.balls import NAN, ZERO, Ball
+from gradcheck_cli.algebra.balls import NAN, ZERO, Ball, where
 from gradcheck_cli.algebra.layers import HULL, Cell, Exact
 from gradcheck_cli.algebra.program import Program
-from gradcheck_cli.algebra.series import SERIES, coefficient
+from gradcheck_cli.algebra.series import LONG, SERIES, coefficient, constant
 from gradcheck_cli.floats import Format
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import Function
 from gradcheck_cli.language.parser import definition
 from gradcheck_cli.language.tree import Call, Node, Variable
-
-_LONG = 1 << 30
-"""The length of a constant as a series: never what limits a result."""
 
 _PROGRAMS: dict[type, dict[Any, Program]] = {}
 """The layers have no state: what was compiled for one serves the next."""
@@ -44,10 +41,10 @@ class Precise(Exact):
 class Directional(Precise):
     """Series in t (two terms: set `series.terms(2)` around the run) beside plain balls."""
 
-    operators: Mapping[str, str] = MappingProxyType({"add": "{0} + {1}", "sub": "{0} - {1}", "neg": "-{0}"})
+    operators = SERIES.operators
 
     def function(self, row: Function) -> Callable[..., Cell]:
-        return _where if row.name == "where" else _mixed(row)
+        return where if row.name == syntax.WHERE else _mixed(row)
 
     def body(self, row: Function) -> Node:
         return definition(row.name)
@@ -77,25 +74,19 @@ def slope(cell: Cell) -> Ball:
     return ZERO if not isinstance(cell, arb) or cell.is_finite() else NAN
 
 
-def _where(condition: bool | None, x: Cell, y: Cell) -> Cell:
-    if condition is None:
-        return NAN
-    return x if condition else y
-
-
 @cache
 def _mixed(row: Function) -> Callable[..., Cell]:
     """The row on balls where nothing moves, on series where something does."""
-    constant = HULL.evaluate(row.name)
+    still = HULL.evaluate(row.name)
     varying = SERIES.function(row) or _defined(row)
 
     def run(*cells: Cell) -> Cell:
         for cell in cells:
             if type(cell) is arb_series:
-                found = varying(*[arb_series([c], _LONG) if type(c) is arb else c for c in cells])
+                found = varying(*[constant(c) if type(c) is arb else c for c in cells])
                 # A branch that doesn't move (relu of a negative number) is a plain ball again: ties of such are no kinks.
-                return found[0] if type(found) is arb_series and found.prec >= _LONG else found
-        return constant(*cells)
+                return found[0] if type(found) is arb_series and found.prec >= LONG else found
+        return still(*cells)
 
     return run
 

@@ -16,9 +16,10 @@ import sympy
 from flint import arb
 
 from gradcheck_cli.algebra.balls import BallAlgebra, hull
-from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.algebra.program import Program, inline
 from gradcheck_cli.algebra.symbols import SYMBOLS, Expression, opaque, to_symbols, where
 from gradcheck_cli.floats import FORMATS, Format
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import Function
 from gradcheck_cli.language.parser import definition, parse
 from gradcheck_cli.language.tree import Call, Node
@@ -80,7 +81,7 @@ def _where(condition: bool | None, x: Cell, y: Cell) -> Cell:
     return x if condition else hull(x, y) if condition is None else y
 
 
-HULL = BallAlgebra(MappingProxyType({"where": _where}))
+HULL = BallAlgebra(MappingProxyType({syntax.WHERE: _where}))
 
 _ZERO, _ONE = arb(0), arb(1)
 _EITHER = hull(_ZERO, _ONE)
@@ -137,7 +138,7 @@ class Exact:
         return sum(map(mul, xs, ys), _ZERO)
 
     def truth(self, cell: Cell) -> Cell:
-        return _row("ne")(cell, _ZERO) if isinstance(cell, arb) else cell
+        return _row(syntax.NE)(cell, _ZERO) if isinstance(cell, arb) else cell
 
     def real(self, cell: Cell) -> Cell:
         return cell if isinstance(cell, arb) else _EITHER if cell is None else _ONE if cell else _ZERO
@@ -155,7 +156,7 @@ class Rounded(Exact):
     Stability of Numerical Algorithms, 2nd ed., section 2.2 and (2.8)).
     """
 
-    operators: Mapping[str, str] = MappingProxyType({"neg": "-{0}"})
+    operators = inline(syntax.NEG)
     stepwise = True
 
     def __init__(self, form: Format) -> None:
@@ -179,7 +180,7 @@ class Rounded(Exact):
 
     def _widened(self, row: Function) -> Callable[..., Cell]:
         exact = _row(row.name)
-        if row.name in _SELECT:
+        if row.ulps == 0:
             return exact
         # Correct rounding errs by u relative; a kernel good to n ulps by 2*n*u (an ulp is up to 2*u of the result).
         relative = self.form.unit_roundoff * (1 if row.ulps == 1 else 2 * row.ulps)
@@ -221,14 +222,6 @@ class Rounded(Exact):
         return result if wide is self.form else self.convert(result, self.form)
 
 
-_SELECT = frozenset({
-    "lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical_or", "logical_not", "where", "neg", "abs", "sign", "floor",
-    "ceil", "trunc", "round", "maximum", "minimum", "fmax", "fmin", "relu", "clamp", "clamp_min", "clamp_max", "copysign",
-    "heaviside", "relu6", "hardtanh", "threshold", "hardshrink", "inf",
-})  # fmt: skip
-"""Rows that only choose among floats, or change a sign: they don't round."""
-
-
 def _significant(value: float) -> int:
     """How many bits of significand a number needs (0 for infinities and nan)."""
     if not math.isfinite(value):
@@ -254,9 +247,9 @@ class Symbolic:
 
     def number(self, value: float | bool, form: Format) -> Expression:
         if not math.isfinite(value):
-            infinity = Call("inf", ())
+            infinity = Call(syntax.INF, ())
             if math.isnan(value):
-                return opaque(Call("sub", (infinity, infinity)))
+                return opaque(Call(syntax.SUB, (infinity, infinity)))
             return opaque(infinity) if value > 0 else -opaque(infinity)
         if value in _KNOWN:
             return to_symbols(parse(_KNOWN[value]))
@@ -281,10 +274,10 @@ class Symbolic:
         return where(cell, sympy.Integer(1), sympy.Integer(0)) if _condition(cell) else cell
 
     def function(self, row: Function) -> Callable[..., Expression] | None:
-        return _at_most if row.name == "le" else SYMBOLS.function(row)
+        return _SHOWN.get(row.name) or SYMBOLS.function(row)
 
     def body(self, row: Function) -> Node:
-        return parse("(1 + erf(x/sqrt(2)))/2") if row.name == "ndtr" else SYMBOLS.body(row)
+        return SYMBOLS.body(row)
 
 
 def _at_most(x: Expression, y: Expression) -> Expression:
@@ -292,6 +285,15 @@ def _at_most(x: Expression, y: Expression) -> Expression:
     if isinstance(x, where) and y == 0 and x.args == (sympy.Gt(x.args[1], 0, evaluate=False), x.args[1], 0):
         x = x.args[1]
     return sympy.Le(x, y, evaluate=False)
+
+
+def _normal(x: Expression) -> Expression:
+    """The normal distribution function as it is taught; its definition in the table is the one that doesn't cancel."""
+    return (1 + sympy.erf(x / sympy.sqrt(2))) / 2
+
+
+_SHOWN: Mapping[str, Callable[..., Expression]] = MappingProxyType({syntax.LE: _at_most, "ndtr": _normal})
+"""Cells of this layer alone, whose expressions are read and never evaluated."""
 
 
 def _condition(cell: Expression) -> bool:

@@ -30,6 +30,10 @@ DIRECTIONS = (128, 1280)
 """Derivatives of functions of tensors along directions. At the second, what cancels to 0 is certainly below every double; more
 would cost seconds for each operation on large tensors."""
 
+CONSTANT = (128, 512, 2048, 8192)
+"""What a user writes without a variable, sqrt(2) or exp(-700), as the nearest double. At the third step what cancels altogether
+lies below every double, so that it is 0."""
+
 CLAIM = 200
 """To so many bits a claim must agree with the derivative: no slip is smaller, and two equal formulas agree so far. Both are
 evaluated at 8 times as many."""

@@ -11,8 +11,10 @@ bound by reference.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE, Function
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, walk
 
@@ -31,6 +33,11 @@ class Algebra(Protocol):
 
     def body(self, row: Function) -> Node:
         """The tree, in the row's parameters, that stands for a row without a function here."""
+
+
+def inline(*names: str) -> Mapping[str, str]:
+    """The `operators` of an algebra whose numbers have Python's operators for these rows."""
+    return MappingProxyType({name: TABLE[name].template for name in names})
 
 
 def expand(node: Node, algebra: Algebra) -> Node:
@@ -64,7 +71,7 @@ def economical(trees: Sequence[Node], algebra: Algebra) -> list[Node]:
 
     def call(function: str, *arguments: Node) -> Node:
         node = _simpler(function, arguments, call)
-        if isinstance(node, Call) and node.function in ("add", "mul"):
+        if isinstance(node, Call) and node.function in (syntax.ADD, syntax.MUL):
             node = Call(node.function, tuple(sorted(node.arguments, key=order.__getitem__)))
         order.setdefault(node, len(order))
         return node
@@ -83,20 +90,20 @@ def economical(trees: Sequence[Node], algebra: Algebra) -> list[Node]:
 def _simpler(function: str, arguments: tuple[Node, ...], call: Callable[..., Node]) -> Node:
     """`function(*arguments)` by one of the identities of `economical`."""
     match function, arguments:
-        case "pow", (x, Constant(value=int(n))) if 2 <= n <= LARGEST_PRODUCT:
-            half = call("pow", x, Constant(n // 2)) if n > 3 else x
-            square = call("mul", half, half)
-            return call("mul", square, x) if n % 2 else square
-        case "neg", (Call(function="neg", arguments=(x,)),):
+        case syntax.POW, (x, Constant(value=int(n))) if 2 <= n <= LARGEST_PRODUCT:
+            half = call(syntax.POW, x, Constant(n // 2)) if n > 3 else x
+            square = call(syntax.MUL, half, half)
+            return call(syntax.MUL, square, x) if n % 2 else square
+        case syntax.NEG, (Call(function=syntax.NEG, arguments=(x,)),):
             return x
-        case "mul" | "div", (Call(function="neg", arguments=(x,)), y):
-            return call("neg", call(function, x, y))
-        case "mul" | "div", (x, Call(function="neg", arguments=(y,))):
-            return call("neg", call(function, x, y))
-        case "add" | "sub", (x, Call(function="neg", arguments=(y,))):
-            return call("sub" if function == "add" else "add", x, y)
-        case "add", (Call(function="neg", arguments=(x,)), y):
-            return call("sub", y, x)
+        case syntax.MUL | syntax.DIV, (Call(function=syntax.NEG, arguments=(x,)), y):
+            return call(syntax.NEG, call(function, x, y))
+        case syntax.MUL | syntax.DIV, (x, Call(function=syntax.NEG, arguments=(y,))):
+            return call(syntax.NEG, call(function, x, y))
+        case syntax.ADD | syntax.SUB, (x, Call(function=syntax.NEG, arguments=(y,))):
+            return call(syntax.SUB if function == syntax.ADD else syntax.ADD, x, y)
+        case syntax.ADD, (Call(function=syntax.NEG, arguments=(x,)), y):
+            return call(syntax.SUB, y, x)
     return Call(function, arguments)
 
 

@@ -5,32 +5,37 @@ A number here is a power series in one variable t with balls for coefficients (`
 derivative of order k, divided by k!. Where the function is not certified to be analytic, all coefficients are nan
 (the strictness of `balls.SMOOTH`: a comparison of two equal numbers isn't decided).
 
-Every function is written by one of two rules: by the differential equation it satisfies, f' = slope(f, g)*g', with
-its value from `balls`; or by its Taylor coefficients, composed. Set the number of terms with `terms(n)` and the
-precision with `flint.ctx.workprec`; a program over SERIES needs both in its `key`.
+Every function is written by one of two rules: by the differential equation it satisfies, f(g)' = slope*g', where the
+column `slope` of the table is a formula in g and f(g), with its value from `balls`; or by its Taylor coefficients, composed,
+here, under the name in the column `series`. Set the number of terms with `terms(n)` and the precision with
+`flint.ctx.workprec`; a program over SERIES needs both in its `key`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import MappingProxyType
+from functools import cache
 from typing import Any
 
 from flint import arb, arb_series, ctx
 
 from gradcheck_cli.algebra import balls
 from gradcheck_cli.algebra.balls import HALF, NAN, ONE, TWO, ZERO, Ball, Truth
+from gradcheck_cli.algebra.program import Program, inline
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE, Function
-from gradcheck_cli.language.parser import definition
-from gradcheck_cli.language.tree import Node
+from gradcheck_cli.language.parser import definition, parse
+from gradcheck_cli.language.tree import Constant, Node
 
 Series = Any
 """A `flint.arb_series`; python-flint carries no types."""
 
-_EXACT = 1 << 30
+LONG = 1 << 30
 """The length of a constant: never what limits a result (`ctx.cap` does)."""
+
+_smooth = balls.SMOOTH.evaluate
 
 
 @contextmanager
@@ -56,14 +61,15 @@ def coefficient(f: Series, k: int) -> Ball:
 def compose(coefficients: Sequence[Ball], g: Series) -> Series:
     """sum a_k*(g - g0)**k: f(g), where the a_k are the Taylor coefficients of f at g0."""
     rest = arb_series([0, *g.coeffs()[1:]], g.prec)
-    result = arb_series([0], _EXACT)
+    result = arb_series([0], LONG)
     for a in reversed(coefficients):
-        result = result * rest + arb_series([a], _EXACT)
+        result = result * rest + arb_series([a], LONG)
     return _checked(result, _length(g))
 
 
-def _constant(x: Ball) -> Series:
-    return arb_series([x], _EXACT)
+def constant(x: Ball) -> Series:
+    """x, with as many terms as one asks for."""
+    return arb_series([x], LONG)
 
 
 def _unknown() -> Series:
@@ -101,11 +107,6 @@ def div(f: Series, g: Series) -> Series:
     return _checked(f / g, _length(f, g))
 
 
-def _compared(name: str) -> Callable[[Series, Series], Truth]:
-    compare = balls.GUARDED[name]
-    return lambda f, g: compare(f[0], g[0])
-
-
 def where(condition: Truth, f: Series, g: Series) -> Series:
     """The selected branch, whatever the other one is; where nothing tells which, either one if they are the same."""
     if condition is None:
@@ -125,10 +126,13 @@ def _same(f: Series, g: Series) -> bool:
 # -- functions of one argument by their differential equation ---------------------------------------------------------
 
 
-def _slope(name: str, slope: Callable[[Series, Series], Series]) -> Callable[[Series], Series]:
-    """The row `name`: its value from SMOOTH, then f = f0 + integral(slope(f, g)*g'): one term more with each turn."""
-    value = balls.SMOOTH.function(TABLE[name])
+def _sloped(row: Function) -> Callable[[Series], Series]:
+    """The row by its column `slope`: its value from SMOOTH, then f = f0 + integral(slope*g'), one term more with each turn."""
+    value, slope = balls.SMOOTH.function(row), parse(row.slope)
     assert value is not None
+    if slope == Constant(0):
+        return lambda g: _checked(constant(value(g[0])), 1)
+    program = cache(lambda: Program([slope], [row.parameters[0].name, "f"], _SLOPES, key=lambda: (ctx.prec, ctx.cap)))
 
     def function(g: Series) -> Series:
         n, start = _length(g), value(g[0])
@@ -137,30 +141,17 @@ def _slope(name: str, slope: Callable[[Series, Series], Series]) -> Callable[[Se
         f = arb_series([start], n)
         if _fixed(g):
             return f
+        run = program().bind()
         for _ in range(1, n):
-            f = start + (slope(f, g) * g.derivative()).integral()
+            f = start + (run(g, f)[0] * g.derivative()).integral()
         return _checked(f, n)
 
     return function
 
 
-def _root_of(g: Series) -> Series:
-    return div(_constant(ONE), sqrt(g))
-
-
-def _reciprocal(g: Series) -> Series:
-    return div(_constant(ONE), g)
-
-
-def _over_root_pi(factor: int, f: Series) -> Series:
-    return f * (factor / arb.pi().sqrt())
-
-
 def _cosine(name: str, sign: int) -> Callable[[Series], Series]:
     """cos (sign -1) and cosh (sign 1), which satisfy f'' = sign*f."""
-    value, slope = balls.SMOOTH.function(TABLE[name]), balls.SMOOTH.function(TABLE["sin" if sign < 0 else "sinh"])
-    assert value is not None
-    assert slope is not None
+    value, slope = _smooth(name), _smooth("sin" if sign < 0 else "sinh")
 
     def function(g: Series) -> Series:
         pair = (value(g[0]), sign * slope(g[0]))
@@ -172,42 +163,11 @@ def _cosine(name: str, sign: int) -> Callable[[Series], Series]:
 
 cos = _cosine("cos", -1)
 cosh = _cosine("cosh", 1)
-sin = _slope("sin", lambda f, g: cos(g))
-sinh = _slope("sinh", lambda f, g: cosh(g))
-tan = _slope("tan", lambda f, g: 1 + f * f)
-exp = _slope("exp", lambda f, g: f)
-log = _slope("log", lambda f, g: _reciprocal(g))
-sqrt = _slope("sqrt", lambda f, g: _reciprocal(2 * f))
-sigmoid = _slope("sigmoid", lambda f, g: f * f * exp(-g))
-
-SLOPES: Mapping[str, Callable[[Series, Series], Series]] = MappingProxyType(
-    {
-        "expm1": lambda f, g: exp(g),
-        "log1p": lambda f, g: _reciprocal(1 + g),
-        "cbrt": lambda f, g: div(f, 3 * g),
-        "asin": lambda f, g: _root_of(1 - g * g),
-        "acos": lambda f, g: -_root_of(1 - g * g),
-        "atan": lambda f, g: _reciprocal(1 + g * g),
-        "tanh": lambda f, g: _reciprocal(cosh(g) * cosh(g)),
-        "asinh": lambda f, g: _root_of(1 + g * g),
-        "acosh": lambda f, g: _root_of(g * g - 1),
-        "atanh": lambda f, g: _reciprocal(1 - g * g),
-        "logsigmoid": lambda f, g: sigmoid(-g),
-        "erf": lambda f, g: _over_root_pi(2, exp(-g * g)),
-        "erfc": lambda f, g: _over_root_pi(-2, exp(-g * g)),
-        "erfcx": lambda f, g: 2 * g * f - TWO / arb.pi().sqrt(),
-        "erfinv": lambda f, g: exp(f * f) * (arb.pi().sqrt() / 2),
-        "ndtri": lambda f, g: exp(f * f * HALF) * (2 * arb.pi()).sqrt(),
-        "log_ndtr": lambda f, g: exp(-g * g * HALF - f) / (2 * arb.pi()).sqrt(),
-        "lgamma": lambda f, g: polygamma(0, g),
-        "gamma": lambda f, g: f * polygamma(0, g),
-    }
-)
-"""f' divided by g' for f = row(g), in terms of f and g."""
 
 
-def _gelu(g: Series) -> Series:
-    return g * FUNCTIONS["erfc"](-g / TWO.sqrt()) * HALF
+def gelu(g: Series) -> Series:
+    """g*Phi(g), Phi the normal distribution function."""
+    return g * _row("erfc")(-g / TWO.sqrt()) * HALF
 
 
 # -- functions of a constant term alone -------------------------------------------------------------------------------
@@ -218,22 +178,16 @@ def absolute(g: Series) -> Series:
     return g if g[0] > ZERO else -g if g[0] < ZERO else _unknown()
 
 
-def _step(name: str) -> Callable[[Series], Series]:
-    """A function that is locally constant."""
-    step = balls.GUARDED[name]
-    return lambda g: _checked(_constant(step(g[0])), 1)
-
-
 # -- functions by their Taylor coefficients ---------------------------------------------------------------------------
 
 
 def pow(f: Series, g: Series) -> Series:
     """The real power; a constant exponent makes it the binomial series, which takes what `balls.pow` takes."""
     if not _fixed(g):
-        return exp(mul(g, log(f)))
-    y, choose, coefficients = g[0], ONE, []
+        return _row("exp")(mul(g, _row("log")(f)))
+    power, y, choose, coefficients = _smooth("pow"), g[0], ONE, []
     for k in range(_length(f)):
-        coefficients.append(ZERO if choose.is_zero() else choose * balls.GUARDED["pow"](f[0], y - k))
+        coefficients.append(ZERO if choose.is_zero() else choose * power(f[0], y - k))
         choose = choose * (y - k) / (k + 1)
     return compose(coefficients, f) if y.is_finite() else _unknown()
 
@@ -242,15 +196,15 @@ def logaddexp(f: Series, g: Series) -> Series:
     """log(exp(f) + exp(g))."""
     if f[0].mid() < g[0].mid():
         f, g = g, f
-    return f + FUNCTIONS["log1p"](exp(g - f))
+    return f + _row("log1p")(_row("exp")(g - f))
 
 
 def atan2(y: Series, x: Series) -> Series:
     """The angle of the point (x, y), off the cut."""
-    start, n = balls.GUARDED["atan2"](y[0], x[0]), _length(y, x)
+    start, n = _smooth("atan2")(y[0], x[0]), _length(y, x)
     if not start.is_finite():
         return _unknown()
-    slope = div(x * y.derivative() - y * x.derivative(), x * x + y * y) if n > 1 else _constant(ZERO)
+    slope = div(x * y.derivative() - y * x.derivative(), x * x + y * y) if n > 1 else constant(ZERO)
     return _checked(arb_series([start], n) + slope.integral(), n)
 
 
@@ -258,7 +212,7 @@ def sinc(g: Series) -> Series:
     """sin(pi*g)/(pi*g), and its Taylor series at 0."""
     if not g[0].is_zero():
         scaled = g * arb.pi()
-        return div(sin(scaled), scaled)
+        return div(_row("sin")(scaled), scaled)
     signs = (1, 0, -1, 0)
     return compose([signs[k % 4] * balls.pow(arb.pi(), arb(k)) / math.factorial(k + 1) for k in range(_length(g))], g)
 
@@ -272,8 +226,8 @@ def beta(f: Series, g: Series) -> Series:
     """gamma(f)*gamma(g)/gamma(f + g) for positive f and g."""
     if not (f[0] > ZERO and g[0] > ZERO):
         return _unknown()
-    lgamma = FUNCTIONS["lgamma"]
-    return exp(lgamma(f) + lgamma(g) - lgamma(f + g))
+    lgamma = _row("lgamma")
+    return _row("exp")(lgamma(f) + lgamma(g) - lgamma(f + g))
 
 
 _ZETA_LIMIT = 2.0**20
@@ -287,9 +241,9 @@ def zeta(s: Series, q: Series) -> Series:
     if not (_fixed(s) or (s[0] < _ZETA_LIMIT and q0 < _ZETA_LIMIT)):
         return _unknown()  # flint's sum would run for hours
     rest = arb_series([0, *q.coeffs()[1:]], q.prec)
-    total, factor = _constant(ZERO), _constant(ONE)
+    total, factor = constant(ZERO), constant(ONE)
     for k in range(1 if _fixed(q) else n):
-        value = _constant(balls.zeta(s[0] + k, q0)) if _fixed(s) else (s + k).zeta(q0)
+        value = constant(balls.zeta(s[0] + k, q0)) if _fixed(s) else (s + k).zeta(q0)
         total = total + factor * value
         factor = factor * rest * (s + k) / (-(k + 1))
     return _checked(total, n)
@@ -297,8 +251,7 @@ def zeta(s: Series, q: Series) -> Series:
 
 def _bessel(name: str, sign: int, step: int) -> Callable[[int, Series], Series]:
     """An integer-order function with f_n' = step*(f_{n-1} + sign*f_{n+1})/2 and f_{-n} = sign**n*f_n."""
-    value = balls.SMOOTH.function(TABLE[name])
-    assert value is not None
+    value = _smooth(name)
 
     def order(n: int, x: Ball) -> Ball:
         return (sign if n < 0 and n % 2 else 1) * value(-n if n < 0 else n, x)
@@ -312,41 +265,26 @@ def _bessel(name: str, sign: int, step: int) -> Callable[[int, Series], Series]:
 
 def _scaled(n: int) -> Callable[[Series], Series]:
     """exp(-|g|)*besseli(n, g)."""
-    return lambda g: mul(exp(-absolute(g)), FUNCTIONS["besseli"](n, g))
+    return lambda g: mul(_row("exp")(-absolute(g)), besseli(n, g))
 
 
-FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {
-        "pi": lambda: _constant(arb.pi()), "e": lambda: _constant(arb.const_e()),
-        "inf": lambda: _constant(arb.pos_inf()),
-        "mul": mul, "div": div, "pow": pow, "where": where,
-        **{name: _compared(name) for name in ("lt", "le", "gt", "ge", "eq", "ne")},
-        **{name: getattr(balls, name) for name in ("logical_and", "logical_or", "logical_not")},
-        "abs": absolute, "sign": _step("sign"), "floor": _step("floor"),
-        "exp": exp, "log": log, "sqrt": sqrt, "sin": sin, "cos": cos, "tan": tan, "sinh": sinh, "cosh": cosh,
-        "sigmoid": sigmoid, **{name: _slope(name, slope) for name, slope in SLOPES.items()},
-        "logaddexp": logaddexp, "atan2": atan2, "sinc": sinc, "gelu": _gelu,
-        "polygamma": polygamma, "beta": beta, "zeta": zeta,
-        "besselj": _bessel("besselj", -1, 1), "bessely": _bessel("bessely", -1, 1),
-        "besseli": _bessel("besseli", 1, 1), "besselk": _bessel("besselk", 1, -1),
-        "i0e": _scaled(0), "i1e": _scaled(1),
-    }
-)  # fmt: skip
-"""The rows that are computed without their definition."""
+besselj, bessely = _bessel("besselj", -1, 1), _bessel("bessely", -1, 1)
+besseli, besselk = _bessel("besseli", 1, 1), _bessel("besselk", 1, -1)
+i0e, i1e = _scaled(0), _scaled(1)
 
 
 class SeriesAlgebra:
-    """An `algebra.program.Algebra` on Taylor series."""
+    """An `algebra.program.Algebra` on Taylor series: the columns `slope` and `series`, the latter found in this module."""
 
-    operators: Mapping[str, str] = MappingProxyType({"add": "{0} + {1}", "sub": "{0} - {1}", "neg": "-{0}"})
+    operators = inline(syntax.ADD, syntax.SUB, syntax.NEG)
 
     def constant(self, value: int | float | bool) -> Any:
         """The number of a literal, exactly."""
-        return value if isinstance(value, bool) else _constant(arb(value))
+        return value if isinstance(value, bool) else constant(arb(value))
 
     def function(self, row: Function) -> Callable[..., Any] | None:
         """What computes the row; None where its definition does; a primitive without a series is unknown."""
-        found = FUNCTIONS.get(row.name)
+        found = _cell(row)
         if found is None and not row.definition and row.name not in self.operators:
             return lambda *arguments: _unknown()
         return found
@@ -356,4 +294,31 @@ class SeriesAlgebra:
         return definition(row.name)
 
 
-SERIES = SeriesAlgebra()
+class _SlopeAlgebra(SeriesAlgebra):
+    """The same for slopes, whose products need no check of their own: what they make is checked as a whole."""
+
+    operators = inline(syntax.ADD, syntax.SUB, syntax.MUL, syntax.NEG)
+
+
+SERIES, _SLOPES = SeriesAlgebra(), _SlopeAlgebra()
+
+
+@cache
+def _cell(row: Function) -> Callable[..., Any] | None:
+    """The row's own series, or None."""
+    if row.slope:
+        return _sloped(row)
+    if row.series:
+        found: Callable[..., Any] = globals()[row.series]
+        return found
+    if row.truth:
+        truth = _smooth(row.name)
+        return truth if row.parameters[0].kind == "truth" else lambda f, g: truth(f[0], g[0])
+    return (lambda: constant(_smooth(row.name)())) if not row.parameters else None
+
+
+def _row(name: str) -> Callable[..., Series]:
+    """A row as a function of series."""
+    found = SERIES.function(TABLE[name])
+    assert found is not None
+    return found

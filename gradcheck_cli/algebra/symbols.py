@@ -20,7 +20,8 @@ import sympy
 from sympy.core.function import ArgumentIndexError
 
 from gradcheck_cli.algebra.program import expand
-from gradcheck_cli.language.functions import ROWS, TABLE, Function
+from gradcheck_cli.language import syntax
+from gradcheck_cli.language.functions import ROWS, TABLE, VARIADIC, Function
 from gradcheck_cli.language.parser import definition
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
@@ -79,7 +80,7 @@ def neg(x: Expression) -> Expression:
 
 
 def div(x: Expression, y: Expression) -> Expression:
-    return x / y if y != 0 else opaque(Call("div", (to_tree(x), to_tree(y))))
+    return x / y if y != 0 else opaque(Call(syntax.DIV, (to_tree(x), to_tree(y))))
 
 
 def sqrt(x: Expression) -> Expression:
@@ -91,7 +92,7 @@ def Pow(x: Expression, y: Expression) -> Expression:
     if x.is_Number and y.is_Number:
         size = math.log2(max(abs(x.p), x.q, 2)) * float(max(abs(y.p), 1)) if x.is_Rational and y.is_Rational else math.inf
         if size > 256 or (x == 0 and y < 0):
-            return opaque(Call("pow", (to_tree(x), to_tree(y))))
+            return opaque(Call(syntax.POW, (to_tree(x), to_tree(y))))
     return sympy.Pow(x, y)
 
 
@@ -169,14 +170,11 @@ def to_symbols(node: Node) -> Expression:
                 terms = [done[a] for a in arguments]
                 operation = _function(function)
                 assert operation is not None
-                if terms and function not in _CHEAP and all(getattr(t, "is_number", False) for t in terms):
+                if terms and not TABLE[function].operator and all(getattr(t, "is_number", False) for t in terms):
                     done[item] = operation(*terms) if all(_small(t) for t in terms) else opaque(item)
                 else:
                     done[item] = operation(*terms)
     return done[node] if node in done else done[expand(node, SYMBOLS)]
-
-
-_CHEAP = frozenset({"add", "sub", "mul", "neg", "div", "pow", "where", "lt", "le", "gt", "ge", "eq", "ne"})
 
 
 def _small(value: Expression) -> bool:
@@ -185,12 +183,8 @@ def _small(value: Expression) -> bool:
 
 # -- the way back ---------------------------------------------------------------------------------------------------
 
-_RELATIONS = {
-    sympy.StrictLessThan: "lt", sympy.LessThan: "le", sympy.StrictGreaterThan: "gt", sympy.GreaterThan: "ge",
-    sympy.Equality: "eq", sympy.Unequality: "ne",
-}  # fmt: skip
-_CLASSES: dict[str, str] = {row.sympy: row.name for row in reversed(ROWS) if row.sympy} | {"ceiling": "ceil"}
-_CONSTANTS = {sympy.pi: "pi", sympy.E: "e", sympy.oo: "inf"}
+_CLASSES: dict[str, Function] = {row.sympy: row for row in reversed(ROWS) if row.sympy}
+_CONSTANTS = {getattr(sympy, row.sympy): row.name for row in ROWS if row.sympy and not row.parameters}
 
 
 def to_tree(expression: Expression) -> Node:
@@ -220,7 +214,7 @@ def _tree(e: Expression, done: Mapping[Expression, Node]) -> Node:
     if e in _CONSTANTS:
         return Call(_CONSTANTS[e], ())
     if e is sympy.nan:
-        return Call("sub", (Call("inf", ()), Call("inf", ())))
+        return Call(syntax.SUB, (Call(syntax.INF, ()), Call(syntax.INF, ())))
     if e.is_Integer:
         return Constant(int(e))
     if e.is_Rational:
@@ -235,21 +229,14 @@ def _tree(e: Expression, done: Mapping[Expression, Node]) -> Node:
         return _product(e, done)
     if e.is_Pow or isinstance(e, sympy.exp):
         return _power(e, done)
-    if isinstance(e, sympy.core.relational.Relational):
-        return Call(_RELATIONS[type(e)], (done[e.args[0]], done[e.args[1]]))
-    if isinstance(e, (sympy.And, sympy.Or)):
-        name = "logical_and" if isinstance(e, sympy.And) else "logical_or"
-        tree = done[e.args[0]]
-        for argument in e.args[1:]:
-            tree = Call(name, (tree, done[argument]))
-        return tree
     name = type(e).__name__
     if name not in _CLASSES:
         raise LookupError(f"no function of the table is SymPy's {name}")
-    row = TABLE[_CLASSES[name]]
+    row = _CLASSES[name]
     arguments = [done[a] for a in e.args]
-    if row.name == "zeta" and len(arguments) == 1:
-        arguments.append(Constant(1))
+    if row.name in VARIADIC:
+        return _chain(row.name, arguments)
+    arguments += [Constant(p.default) for p in row.parameters[len(arguments) :] if p.default is not None]
     if len(arguments) != len(row.parameters):
         raise LookupError(f"{name} with {len(arguments)} arguments")
     for parameter, argument in zip(row.parameters, arguments, strict=True):
@@ -262,7 +249,7 @@ def _ratio(e: Expression) -> Node:
     p, q = int(e.p), int(e.q)
     if q & (q - 1) == 0 and q <= 1024 and abs(p) <= _SIMPLE and p > 0 and len(repr(p / q)) <= 6:
         return Constant(p / q)
-    return Call("div", (Constant(p), Constant(q)))
+    return Call(syntax.DIV, (Constant(p), Constant(q)))
 
 
 def _sum(e: Expression, done: Mapping[Expression, Node]) -> Node:
@@ -273,9 +260,9 @@ def _sum(e: Expression, done: Mapping[Expression, Node]) -> Node:
             tree = done[term]
         elif term.could_extract_minus_sign():
             positive = -term
-            tree = Call("sub", (tree, done.get(positive) or to_tree(positive)))
+            tree = Call(syntax.SUB, (tree, done.get(positive) or to_tree(positive)))
         else:
-            tree = Call("add", (tree, done[term]))
+            tree = Call(syntax.ADD, (tree, done[term]))
     assert tree is not None
     return tree
 
@@ -286,7 +273,7 @@ def _product(e: Expression, done: Mapping[Expression, Node]) -> Node:
         raise LookupError("an infinite factor")
     if coefficient.is_Rational and coefficient < 0 and (coefficient.p == -1 or coefficient.q != 1):
         positive = -e
-        return Call("neg", (done.get(positive) or to_tree(positive),))
+        return Call(syntax.NEG, (done.get(positive) or to_tree(positive),))
     coefficient, rest = e.as_coeff_Mul()
     upper: list[Node] = [] if coefficient.p == 1 else [Constant(int(coefficient.p))]
     lower: list[Node] = [] if coefficient.q == 1 else [Constant(int(coefficient.q))]
@@ -295,8 +282,8 @@ def _product(e: Expression, done: Mapping[Expression, Node]) -> Node:
             lower.append(_base_power(done[factor.base], -factor.exp))
         else:
             upper.append(done[factor])
-    tree = _chain("mul", upper) if upper else Constant(1)
-    return Call("div", (tree, _chain("mul", lower))) if lower else tree
+    tree = _chain(syntax.MUL, upper) if upper else Constant(1)
+    return Call(syntax.DIV, (tree, _chain(syntax.MUL, lower))) if lower else tree
 
 
 def _chain(name: str, parts: Sequence[Node]) -> Node:
@@ -308,17 +295,17 @@ def _chain(name: str, parts: Sequence[Node]) -> Node:
 
 def _power(e: Expression, done: Mapping[Expression, Node]) -> Node:
     if isinstance(e, sympy.exp) or e.base is sympy.E:
-        return Call("exp", (done[e.args[0] if isinstance(e, sympy.exp) else e.exp],))
+        return Call(syntax.EXP, (done[e.args[0] if isinstance(e, sympy.exp) else e.exp],))
     if e.exp.is_Rational and e.exp < 0:
-        return Call("div", (Constant(1), _base_power(done[e.base], -e.exp)))
+        return Call(syntax.DIV, (Constant(1), _base_power(done[e.base], -e.exp)))
     if e.exp.is_Rational:
         return _base_power(done[e.base], e.exp)
-    return Call("pow", (done[e.base], done[e.exp]))
+    return Call(syntax.POW, (done[e.base], done[e.exp]))
 
 
 def _base_power(base: Node, exponent: Expression) -> Node:
     if exponent == 1:
         return base
     if exponent == sympy.Rational(1, 2):
-        return Call("sqrt", (base,))
-    return Call("pow", (base, Constant(int(exponent)) if exponent.is_Integer else _ratio(exponent)))
+        return Call(syntax.SQRT, (base,))
+    return Call(syntax.POW, (base, Constant(int(exponent)) if exponent.is_Integer else _ratio(exponent)))

@@ -6,32 +6,23 @@ Python numbers, as they would be in a user's code.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
-from types import MappingProxyType
 from typing import Any
 
 import torch
-from flint import ctx
 from torch.autograd import forward_ad
 
-from gradcheck_cli.algebra.balls import PLAIN
-from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.algebra.constants import evaluated
+from gradcheck_cli.algebra.program import inline
 from gradcheck_cli.errors import InputError, first_line
 from gradcheck_cli.language.functions import ARRAY_KINDS, TABLE, Function
 from gradcheck_cli.language.parser import composition
 from gradcheck_cli.language.settings import as_index
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
 
-OPERATORS = MappingProxyType(
-    {
-        "add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0}*{1}", "div": "{0}/{1}", "pow": "{0}**{1}", "neg": "-{0}",
-        "remainder": "{0} % {1}", "matmul": "{0} @ {1}",
-        "lt": "{0} < {1}", "le": "{0} <= {1}", "gt": "{0} > {1}", "ge": "{0} >= {1}", "eq": "{0} == {1}", "ne": "{0} != {1}",
-    }
-)  # fmt: skip
+OPERATORS = inline(*(row.name for row in TABLE.values() if row.operator and not row.torch))
 
 
 def index(x: torch.Tensor, index: tuple[Any, ...]) -> torch.Tensor:
@@ -78,10 +69,11 @@ class TensorAlgebra:
         replaced = self.callables.get(row.name)
 
         def run(*arguments: Any) -> torch.Tensor:
+            # Of several scalars behind the first argument torch takes numbers only or tensors only (clamp).
             mixed = any(k == "scalar" and isinstance(a, torch.Tensor) for k, a in zip(kinds[1:], arguments[1:], strict=True))
             values = [
-                self.tensor(a) if kind == "tensor" or (kind == "scalar" and mixed and row.name == "clamp") else a
-                for kind, a in zip(kinds, arguments, strict=True)
+                self.tensor(a) if kind in ("tensor", "truth") or (kind == "scalar" and mixed and place) else a
+                for place, (kind, a) in enumerate(zip(kinds, arguments, strict=True))
             ]
             if not any(isinstance(v, torch.Tensor) for v in values):
                 values = [self.tensor(v) if kind == "scalar" else v for kind, v in zip(kinds, values, strict=True)]
@@ -178,15 +170,6 @@ def operation(name: str, *settings: int) -> Callable[..., Any]:
     return target  # type: ignore[no-any-return]
 
 
-def _double(value: Any) -> float:
-    """The nearest double; nan where a constant has no value, or a condition on constants is undecided."""
-    return math.nan if value is None else float(value)
-
-
-_FOLDING = 2500
-"""Bits at which constants are computed: twice a double's exponent range, so that the double is the nearest."""
-
-
 def fold(tree: Node) -> Node:
     """`tree` with every number without a variable in it replaced by the double nearest to its value."""
     varying: set[Node] = set()
@@ -199,10 +182,6 @@ def fold(tree: Node) -> Node:
             if any(a in varying for a in item.arguments) or TABLE[item.function].arrays:
                 varying.add(item)
                 done[item] = Call(item.function, tuple(done[a] for a in item.arguments), item.position)
-            elif TABLE[item.function].parameters or item.function != "inf":
-                with ctx.workprec(_FOLDING):
-                    (value,) = Program([item], [], PLAIN)()
-                done[item] = Constant(value if isinstance(value, bool) else _double(value), item.position)
             else:
-                done[item] = Constant(float("inf"), item.position)
+                done[item] = Constant(evaluated(item), item.position)
     return done[tree]

@@ -21,6 +21,7 @@ from gradcheck_cli.algebra.precision import SLIPS
 from gradcheck_cli.callables.trials import Trial, numbers, patterns
 from gradcheck_cli.callables.written import evaluate, family, result, upstream, write
 from gradcheck_cli.floats import Floats
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.parser import is_truth
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
@@ -128,7 +129,7 @@ def _factor(factor: float, trial: Trial, name: str) -> str:
     shown = f"{factor:.10g}" if not is_whole else str(whole) if abs(factor) >= 1 else f"1/{whole}"
     text = f"autograd is {shown} times exact"
     if is_whole and whole > 1:
-        if factor > 1 and any(c.function == "div" and c.arguments[1] == Constant(whole) for c in trial.order):
+        if factor > 1 and any(c.function == syntax.DIV and c.arguments[1] == Constant(whole) for c in trial.order):
             return f"a sum for a mean: {text}"
         outputs = [node for nodes in trial.trees.outputs.values() for node in nodes]
         if factor < 1 and any(_most_entries(node) >= whole for node in outputs):

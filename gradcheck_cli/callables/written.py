@@ -18,6 +18,7 @@ from gradcheck_cli.algebra.layers import HULL
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.floats import Format
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE, Function
 from gradcheck_cli.language.parser import definition, is_truth
 from gradcheck_cli.language.spaces import entry_names
@@ -55,10 +56,10 @@ class Written:
         return cell
 
     def truth(self, cell: Node) -> Node:
-        return cell if is_truth(cell) else Call("ne", (cell, Constant(0)))
+        return cell if is_truth(cell) else Call(syntax.NE, (cell, Constant(0)))
 
     def real(self, cell: Node) -> Node:
-        return Call("where", (cell, Constant(1), Constant(0))) if is_truth(cell) else cell
+        return Call(syntax.WHERE, (cell, Constant(1), Constant(0))) if is_truth(cell) else cell
 
     def total(self, cells: Sequence[Node]) -> Node:
         start: Node = _ZERO
@@ -79,17 +80,17 @@ def _node(cell: Node | int) -> Node:
 
 
 def _add(x: Node, y: Node) -> Node:
-    return y if x == _ZERO else x if y == _ZERO else Call("add", (x, y))
+    return y if x == _ZERO else x if y == _ZERO else Call(syntax.ADD, (x, y))
 
 
 def _multiply(x: Node, y: Node) -> Node:
     if _ZERO in (x, y):
         return _ZERO
-    return y if x == _ONE else x if y == _ONE else Call("mul", (x, y))
+    return y if x == _ONE else x if y == _ONE else Call(syntax.MUL, (x, y))
 
 
 _ZERO, _ONE = Constant(0), Constant(1)
-_SHORTENED: Mapping[str, Callable[..., Node]] = MappingProxyType({"add": _add, "mul": _multiply})
+_SHORTENED: Mapping[str, Callable[..., Node]] = MappingProxyType({syntax.ADD: _add, syntax.MUL: _multiply})
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from gradcheck_cli.algebra.balls import PLAIN
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.exact.values import Values
 from gradcheck_cli.floats import Floats
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import parse
@@ -49,4 +50,4 @@ def _conditions(tree: Node, order: int) -> Sequence[Node]:
             row = TABLE[item.function]
             bound = {p.name: a for p, a in zip(row.parameters, item.arguments, strict=True)}
             found.append(substitute(parse(row.stalls), {**bound, "order": Constant(order)}))
-    return [reduce(lambda a, b: Call("logical_or", (a, b)), found)] if found else []
+    return [reduce(lambda a, b: Call(syntax.OR, (a, b)), found)] if found else []

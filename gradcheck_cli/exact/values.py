@@ -12,6 +12,7 @@ from flint import arb
 from gradcheck_cli.algebra.balls import PLAIN, evaluate
 from gradcheck_cli.algebra.number import conditions
 from gradcheck_cli.algebra.program import Program, expand
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, canonical, walk
@@ -78,7 +79,7 @@ def undefined(values: Values, exact: Mapping[str, Ball]) -> bool:
                 results[item] = _apply(item, [results[a] for a in item.arguments])
     while isinstance(tree, Call):  # down to the operation whose arguments all have values
         arguments = tree.arguments
-        if tree.function == "where":
+        if tree.function == syntax.WHERE:
             condition = results[arguments[0]]
             arguments = arguments[:1] if condition is None else (arguments[1 if condition else 2],)
         lost = next((a for a in arguments if not _known(results[a])), None)

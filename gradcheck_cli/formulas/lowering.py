@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.arrays import MAX_ENTRY, entries, variables_of
 from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.parser import is_truth
@@ -93,7 +94,7 @@ def _cut(stage: Stage) -> Sequence[Stage]:
     whole: set[Node] = set()
     order = list(walk(stage.tree))
     for item in reversed(order):
-        if isinstance(item, Call) and (item in whole or item.function == "where"):
+        if isinstance(item, Call) and (item in whole or item.function == syntax.WHERE):
             whole.update(item.arguments if item in whole else item.arguments[1:])
     done: dict[Node, Node] = {}
     pieces: list[Stage] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from itertools import accumulate
 from typing import Any
 
@@ -16,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.language import syntax
+from gradcheck_cli.language.constants import exact_constant
 from gradcheck_cli.language.functions import ARRAY_KINDS, SETTINGS, TABLE, Function, Parameter
 from gradcheck_cli.language.parser import definition, is_constant
-from gradcheck_cli.language.points import exact_constant
-from gradcheck_cli.language.printer import show
+from gradcheck_cli.language.printer import INFIX, show
 from gradcheck_cli.language.settings import as_index
 from gradcheck_cli.language.spaces import MAX_ENTRIES, Shape, entry_names
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, walk
@@ -33,7 +35,6 @@ MAX_CALLS = 400_000
 
 UNFIT = "shapes that don't fit"
 _INSTEAD = "check a Python function with `gradcheck function` instead"
-_INFIX = frozenset({"add", "sub", "mul", "div", "pow", "matmul"})
 _DIMENSIONS = {"vector": 1, "matrix": 2}
 _LABEL = 40
 
@@ -68,9 +69,10 @@ def spread(array: Array, shape: Shape) -> list[Node]:
 def whole_numbers(array: Array) -> list[int]:
     """The entries of an array of labels; raises ValueError where one is no whole number from 0 on."""
     found = [exact_constant(node) for node in array.reshape(-1)]
-    if not all(v is not None and v.denominator == 1 and v >= 0 for v in found):
+    whole = [int(v) for v in found if isinstance(v, Fraction) and v.denominator == 1 and v >= 0]
+    if len(whole) < len(found):
         raise ValueError
-    return [int(v) for v in found if v is not None]
+    return whole
 
 
 class _Evaluation:
@@ -171,13 +173,13 @@ class _Evaluation:
             return result
         total = self.total(result, (), False)
         size = result.size if reduction == "mean" else result.shape[0] if reduction == "batchmean" else 1
-        return total if size == 1 else _array([self.node("div", total.item(), Constant(size))], ())
+        return total if size == 1 else _array([self.node(syntax.DIV, total.item(), Constant(size))], ())
 
     # -- primitives: the `array` column of the table ----------------------------------------------------------------
 
     def fold(self, function: str, nodes: Sequence[Node]) -> Node:
         """One node of many, as a balanced tree; whole numbers are added at once."""
-        if function == "add" and all(isinstance(n, Constant) and isinstance(n.value, int) for n in nodes):
+        if function == syntax.ADD and all(isinstance(n, Constant) and isinstance(n.value, int) for n in nodes):
             return Constant(sum(n.value for n in nodes if isinstance(n, Constant)))
         level = list(nodes)
         while len(level) > 1:
@@ -193,16 +195,16 @@ class _Evaluation:
         return _array([self.fold(function, row.tolist()) for row in rows], shape)
 
     def total(self, x: Array, dim: Any, keepdim: bool) -> Array:
-        return self.reduced("add", x, dim, keepdim)
+        return self.reduced(syntax.ADD, x, dim, keepdim)
 
     def product(self, x: Array, dim: Any, keepdim: bool) -> Array:
-        return self.reduced("mul", x, dim, keepdim)
+        return self.reduced(syntax.MUL, x, dim, keepdim)
 
     def greatest(self, x: Array, dim: Any, keepdim: bool) -> Array:
-        return self.reduced("maximum", x, dim, keepdim)
+        return self.reduced(syntax.MAXIMUM, x, dim, keepdim)
 
     def least(self, x: Array, dim: Any, keepdim: bool) -> Array:
-        return self.reduced("minimum", x, dim, keepdim)
+        return self.reduced(syntax.MINIMUM, x, dim, keepdim)
 
     def running(self, function: str, x: Array, dim: int) -> Array:
         over = _axes(x, dim)
@@ -214,10 +216,10 @@ class _Evaluation:
         return np.moveaxis(_array(rows, moved.shape), -1, axis)
 
     def cumsum(self, x: Array, dim: int) -> Array:
-        return self.running("add", x, dim)
+        return self.running(syntax.ADD, x, dim)
 
     def cumprod(self, x: Array, dim: int) -> Array:
-        return self.running("mul", x, dim)
+        return self.running(syntax.MUL, x, dim)
 
     def matmul(self, x: Array, y: Array) -> Array:
         if not x.ndim or not y.ndim:
@@ -233,7 +235,7 @@ class _Evaluation:
         if len(rows) * n * m > MAX_ENTRIES:
             return np.empty((*batch, n, m), dtype=object)  # refused by its size
         products = [
-            self.fold("add", [self.node("mul", a, b) for a, b in zip(row, column, strict=True)])
+            self.fold(syntax.ADD, [self.node(syntax.MUL, a, b) for a, b in zip(row, column, strict=True)])
             for block, others in zip(rows, columns, strict=True) for row in block for column in others
         ]  # fmt: skip
         shape = (*batch, *((n,) if x.ndim > 1 else ()), *((m,) if y.ndim > 1 else ()))
@@ -338,7 +340,7 @@ def _decided(tree: Node, values: Mapping[str, Any]) -> Node:
     """A definition with every `where` that depends on settings alone replaced by the branch they choose."""
     numbers: dict[str, Node] = {n: Constant(v) for n, v in values.items() if isinstance(v, bool)}
     numbers |= {n: v.item() for n, v in values.items() if isinstance(v, np.ndarray) and not v.ndim and is_constant(v.item())}
-    while isinstance(tree, Call) and tree.function == "where":
+    while isinstance(tree, Call) and tree.function == syntax.WHERE:
         chosen = _truth(substitute(tree.arguments[0], numbers))
         if chosen is None:
             return tree
@@ -352,20 +354,9 @@ def _truth(condition: Node) -> bool | None:
     match condition:
         case Constant(value=bool(value)):
             return value
-        case Call(function="eq", arguments=(x, y)) if is_constant(condition):
-            return bool(_number(x) == _number(y))
+        case Call(function=syntax.EQ, arguments=(x, y)) if is_constant(condition):
+            return exact_constant(x) == exact_constant(y)
     return None
-
-
-def _number(node: Node) -> Any:
-    match node:
-        case Call(function="inf"):
-            return math.inf
-        case Constant(value=value):
-            return value
-        case Call(function="neg", arguments=(x,)) if (value := _number(x)) is not None:
-            return -value
-    return exact_constant(node)
 
 
 def _shape(array: Array) -> str:
@@ -380,4 +371,5 @@ def _of(node: Node, array: Array) -> str:
 def _culprit(item: Call) -> int:
     """Where the trouble begins: at the last operand of an operator, at the name of a function."""
     places = [a.position for a in item.arguments]
-    return max([item.position, *places[1:]]) if item.function in _INFIX else item.position
+    row = TABLE[item.function]
+    return max([item.position, *places[1:]]) if row.operator in INFIX and not row.truth else item.position

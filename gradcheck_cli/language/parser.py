@@ -16,6 +16,7 @@ from functools import cache
 from keyword import iskeyword
 
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import (
     KEYWORDS,
     NAMES,
@@ -40,11 +41,19 @@ MODULES = frozenset({
 })  # fmt: skip
 """Prefixes that pasted code carries: `torch.sin(x)` is `sin(x)`."""
 
-_OPERATORS: dict[type[ast.AST], str] = {
-    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Pow: "pow", ast.Mod: "remainder",
-    ast.FloorDiv: "floor_divide", ast.BitAnd: "logical_and", ast.And: "logical_and", ast.Or: "logical_or",
-    ast.MatMult: "matmul", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
-}  # fmt: skip
+
+def _operators() -> dict[type[ast.AST], Function]:
+    """The rows with an operator, by what Python reads it as; `&` and `~` are NumPy's and torch's `and` and `not`."""
+    found: dict[type[ast.AST], Function] = {}
+    for row in TABLE.values():
+        if row.operator:
+            match ast.parse(row.template.format("x", "y"), mode="eval").body:
+                case ast.Compare(ops=[op]) | ast.BinOp(op=op) | ast.BoolOp(op=op) | ast.UnaryOp(op=op):
+                    found[type(op)] = row
+    return found | {ast.BitAnd: found[ast.And], ast.Invert: found[ast.Not]}
+
+
+_OPERATORS = _operators()
 
 _REFUSED: dict[type[ast.AST], str] = {
     ast.Lambda: "a lambda", ast.JoinedStr: "an f-string", ast.ListComp: "a comprehension",
@@ -54,9 +63,6 @@ _REFUSED: dict[type[ast.AST], str] = {
     ast.Tuple: "a tuple: write a list, [a, b]", ast.Dict: "a dict", ast.Set: "a set", ast.Slice: "a slice",
     ast.Starred: "a starred argument", ast.Attribute: "an attribute that is not called",
 }  # fmt: skip
-
-RESULTS = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical_or", "logical_not"})
-"""Rows whose value is a truth value."""
 
 
 def parse(
@@ -223,7 +229,7 @@ class _Translation:
             case ast.Attribute(value=value, attr=name) if _constant(name) and _dotted(value) in MODULES:
                 return Call(NAMES[name], (), at)
             case ast.Attribute(value=value, attr="T" | "mT"):
-                return Call("t", (self.real(self.translate(value, depth), value),), at)
+                return Call(syntax.TRANSPOSE, (self.real(self.translate(value, depth), value),), at)
             case ast.Attribute(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) as value, attr="values") if (
                 name in PAIRS
             ):
@@ -232,7 +238,7 @@ class _Translation:
                 terms = [self.real(self.translate(e, depth), e) for e in elements]
                 if not terms:
                     raise self.error("an empty list has no shape", node)
-                return Call("stack", (*terms, Constant(0, at)), at)
+                return Call(syntax.STACK, (*terms, Constant(0, at)), at)
             case ast.Subscript(value=value, slice=places):
                 return self.subscript(value, places, depth, at)
             case ast.BinOp(left=left, op=op, right=right):
@@ -243,12 +249,12 @@ class _Translation:
                 inner = self.translate(operand, depth)
                 if isinstance(inner, Constant) and not isinstance(inner.value, bool):
                     return Constant(-inner.value, at)
-                return Call("neg", (self.real(inner, operand),), at)
+                return Call(syntax.NEG, (self.real(inner, operand),), at)
             case ast.UnaryOp(op=ast.Not() | ast.Invert(), operand=operand):
-                return Call("logical_not", (self.truth(self.translate(operand, depth), operand),), at)
+                return Call(syntax.NOT, (self.truth(self.translate(operand, depth), operand),), at)
             case ast.BoolOp(op=op, values=values):
                 terms = [self.truth(self.translate(v, depth), v) for v in values]
-                return self.fold(_OPERATORS[type(op)], terms, at)
+                return self.fold(_OPERATORS[type(op)].name, terms, at)
             case ast.Compare(left=left, ops=ops, comparators=comparators):
                 return self.comparison(node, left, ops, comparators, depth)
             case ast.Call():
@@ -285,28 +291,26 @@ class _Translation:
             self.nodes += 1
             if self.nodes > MAX_NODES:
                 raise self.error(f"the expression has more than {MAX_NODES:,} operations", outer)
-            name = _OPERATORS.get(type(operator))
-            if name is None:
+            row = _OPERATORS.get(type(operator))
+            if row is None:
                 raise self.refused(operator, operand)
             y = self.translate(operand, depth)
-            if name == "logical_and":
-                pair = (self.truth(tree, first), self.truth(y, operand))
-            else:
-                pair = (self.real(tree, first), self.real(y, operand))
-            tree = Call(name, pair, self.position(outer))
+            left_kind, right_kind = row.parameters
+            pair = (self.of(left_kind, tree, first), self.of(right_kind, y, operand))
+            tree = Call(row.name, pair, self.position(outer))
         return tree
 
     def comparison(self, node: ast.AST, left: ast.AST, ops: list[ast.cmpop], comparators: list[ast.expr], depth: int) -> Node:
         terms: list[Node] = []
         x = self.real(self.translate(left, depth), left)
         for op, right in zip(ops, comparators, strict=True):
-            name = _OPERATORS.get(type(op))
-            if name is None:
+            row = _OPERATORS.get(type(op))
+            if row is None:
                 raise self.error("syntax error: this comparison is not part of the language", right)
             y = self.real(self.translate(right, depth), right)
-            terms.append(Call(name, (x, y), self.position(node)))
+            terms.append(Call(row.name, (x, y), self.position(node)))
             x = y
-        return self.fold("logical_and", terms, self.position(node))
+        return self.fold(syntax.AND, terms, self.position(node))
 
     def fold(self, name: str, terms: list[Node], at: int) -> Node:
         tree = terms[0]
@@ -319,7 +323,7 @@ class _Translation:
         if isinstance(tree, Call) and tree.function in PAIRS and tree.arguments[1] != Constant(()):
             raise self.error(f"torch's {tree.function} with dim returns two tensors: write .values before the index", value)
         try:
-            return Call("index", (tree, Constant(READERS["index"](places), at)), at)
+            return Call(syntax.INDEX, (tree, Constant(READERS["index"](places), at)), at)
         except ValueError as needed:
             raise self.error(f"an index is {needed}", places) from None
 
@@ -399,8 +403,8 @@ class _Translation:
                 arguments.append(self.argument(row, parameter, chosen[parameter.name], depth))
             elif parameter.default is not None:
                 infinite = isinstance(parameter.default, float) and math.isinf(parameter.default)
-                default: Node = Call("inf", (), at) if infinite else Constant(parameter.default, at)
-                arguments.append(Call("neg", (default,), at) if infinite and parameter.default < 0 else default)
+                default: Node = Call(syntax.INF, (), at) if infinite else Constant(parameter.default, at)
+                arguments.append(Call(syntax.NEG, (default,), at) if infinite and parameter.default < 0 else default)
             else:
                 raise self.error(f"argument {parameter.name!r} is missing: {usage}", node)
         return Call(row.name, tuple(arguments), at)
@@ -416,8 +420,7 @@ class _Translation:
         tree = self.translate(node, depth)
         if parameter.kind == "number" and tree in (Constant(True), Constant(False)):
             tree = Constant(int(tree == Constant(True)), tree.position)  # unbiased=False
-        logical = row.name.startswith("logical_") or parameter.name == "condition"
-        tree = self.truth(tree, node) if logical else self.real(tree, node)
+        tree = self.of(parameter, tree, node)
         if parameter.kind == "integer" and not (isinstance(tree, Constant) and isinstance(tree.value, int)):
             if not (isinstance(tree, Constant) and float(tree.value).is_integer()):
                 raise self.error(f"{row.name} needs a whole number for {parameter.name!r}", node)
@@ -440,8 +443,12 @@ class _Translation:
             raise self.error("Piecewise needs a last pair (value, True)", node)
         tree = branches[-1][0]
         for value_tree, condition_tree in reversed(branches[:-1]):
-            tree = Call("where", (condition_tree, value_tree, tree), self.position(node))
+            tree = Call(syntax.WHERE, (condition_tree, value_tree, tree), self.position(node))
         return tree
+
+    def of(self, parameter: Parameter, tree: Node, node: ast.AST) -> Node:
+        """The tree, if it is what the parameter takes: a truth value or a number."""
+        return self.truth(tree, node) if parameter.kind == "truth" else self.real(tree, node)
 
     def truth(self, tree: Node, node: ast.AST) -> Node:
         if is_truth(tree) or (isinstance(tree, Variable) and tree.name in self.truths):
@@ -457,7 +464,7 @@ class _Translation:
 def is_truth(node: Node) -> bool:
     """True where the value is a truth value."""
     if isinstance(node, Call):
-        return node.function in RESULTS
+        return TABLE[node.function].truth
     return isinstance(node, Constant) and isinstance(node.value, bool)
 
 

@@ -10,11 +10,12 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from itertools import groupby
 from typing import Any, Literal
 
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.language import syntax
+from gradcheck_cli.language.constants import exact_constant
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import is_constant, is_truth, parse
 from gradcheck_cli.language.spaces import (
@@ -37,7 +38,6 @@ Evaluate = Callable[[Node], float]
 """The nearest double to the value of a tree without variables."""
 
 _SPACES = re.compile(r"\s*(linspace|logspace)\s*\((.*)\)\s*", re.DOTALL)
-_EXACT_BITS = 4096
 _LARGEST = 1e308
 _SHAPE_USAGE = "a shape is written name=sizes, such as x=3,4"
 
@@ -104,30 +104,6 @@ def _merged(groups: Sequence[Group]) -> Iterator[Group]:
             yield Group(columns, False)
         else:
             yield from listed
-
-
-def exact_constant(tree: Node) -> Fraction | None:
-    """The value of a tree of literals, signs and + - * /, exactly; None where it holds anything else or grows large."""
-    values: dict[Node, Fraction] = {}
-    for node in walk(tree):
-        match node:
-            case Constant(value=value) if not isinstance(value, bool):
-                result = Fraction(value)
-            case Call(function="neg", arguments=(x,)) if x in values:
-                result = -values[x]
-            case Call(function="add", arguments=(x, y)) if x in values and y in values:
-                result = values[x] + values[y]
-            case Call(function="sub", arguments=(x, y)) if x in values and y in values:
-                result = values[x] - values[y]
-            case Call(function="mul", arguments=(x, y)) if x in values and y in values:
-                result = values[x] * values[y]
-            case Call(function="div", arguments=(x, y)) if x in values and values.get(y):
-                result = values[x] / values[y]
-            case _:
-                continue
-        if max(result.numerator.bit_length(), result.denominator.bit_length()) <= _EXACT_BITS:
-            values[node] = result
-    return values.get(tree)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +184,7 @@ class _Reader:
 
     def listed(self, tree: Node, found: list[float], whole: str) -> Shape:
         """The shape of a list, or of a list of lists; its numbers go to `found`."""
-        if not (isinstance(tree, Call) and tree.function == "stack"):
+        if not (isinstance(tree, Call) and tree.function == syntax.STACK):
             found.append(self.real(tree, whole, tree.position))
             return ()
         shapes = [self.listed(part, found, whole) for part in tree.arguments[:-1]]
@@ -282,7 +258,7 @@ class _Reader:
         result = self.constant(tree)
         if result is None or math.isnan(result):
             raise InputError("this has no real value, or none that can be computed", whole, start)
-        if math.isinf(result) and not any(isinstance(n, Call) and n.function == "inf" for n in walk(tree)):
+        if math.isinf(result) and not any(isinstance(n, Call) and n.function == syntax.INF for n in walk(tree)):
             raise InputError("this number is larger than any float", whole, start)
         return result
 
@@ -290,11 +266,9 @@ class _Reader:
         match tree:
             case Constant(value=value):
                 return float(value)
-            case Call(function="neg", arguments=(inner,)):
+            case Call(function=syntax.NEG, arguments=(inner,)):
                 result = self.constant(inner)
                 return None if result is None else -result
-            case Call(function="inf"):
-                return math.inf
         exact = exact_constant(tree)
         if exact is not None:
             try:

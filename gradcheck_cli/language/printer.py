@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import SETTINGS, TABLE
 from gradcheck_cli.language.settings import show_index
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
 
 _OR, _AND, _NOT, _COMPARE, _SUM, _PRODUCT, _UNARY, _POWER, _ATOM = range(1, 10)
 
-_INFIX: dict[str, tuple[str, int, int, int]] = {  # text, own level, least level of the left and of the right operand
-    "logical_or": (" or ", _OR, _OR, _AND),
-    "logical_and": (" and ", _AND, _AND, _NOT),
-    "lt": (" < ", _COMPARE, _SUM, _SUM),
-    "le": (" <= ", _COMPARE, _SUM, _SUM),
-    "gt": (" > ", _COMPARE, _SUM, _SUM),
-    "ge": (" >= ", _COMPARE, _SUM, _SUM),
-    "eq": (" == ", _COMPARE, _SUM, _SUM),
-    "ne": (" != ", _COMPARE, _SUM, _SUM),
-    "add": (" + ", _SUM, _SUM, _PRODUCT),
-    "sub": (" - ", _SUM, _SUM, _PRODUCT),
-    "matmul": (" @ ", _PRODUCT, _PRODUCT, _UNARY),
-    "mul": ("*", _PRODUCT, _PRODUCT, _UNARY),
-    "div": ("/", _PRODUCT, _PRODUCT, _POWER),
-    "pow": ("**", _POWER, _ATOM, _UNARY),
+INFIX: dict[str, tuple[str, int, int, int]] = {
+    "or": (" or ", _OR, _OR, _AND),
+    "and": (" and ", _AND, _AND, _NOT),
+    **{sign: (f" {sign} ", _COMPARE, _SUM, _SUM) for sign in ("<", "<=", ">", ">=", "==", "!=")},
+    "+": (" + ", _SUM, _SUM, _PRODUCT),
+    "-": (" - ", _SUM, _SUM, _PRODUCT),
+    "@": (" @ ", _PRODUCT, _PRODUCT, _UNARY),
+    "*": ("*", _PRODUCT, _PRODUCT, _UNARY),
+    "/": ("/", _PRODUCT, _PRODUCT, _POWER),
+    "**": ("**", _POWER, _ATOM, _UNARY),
 }
+"""Operator -> text, own level, least level of the left and of the right operand. Others are written as functions."""
+
+_PREFIX: dict[str, tuple[str, int, int]] = {"-": ("-", _PRODUCT, _UNARY), "not": ("not ", _NOT, _NOT)}
+"""Operator -> text, least level of the operand, own level at most: -a*b binds like a product, x**-(a*b) keeps its brackets."""
 
 
 def show(node: Node, limit: int | None = None) -> str | None:
@@ -43,17 +43,15 @@ def _show(item: Node, done: dict[Node, tuple[str, int]]) -> tuple[str, int]:
         case Variable(name=name):
             return name, _ATOM
         case Call(function=function, arguments=arguments):
-            if function in _INFIX:
-                symbol, level, left, right = _INFIX[function]
+            row = TABLE[function]
+            if len(arguments) == 2 and row.operator in INFIX:
+                symbol, level, left, right = INFIX[row.operator]
                 x, y = (done[a] for a in arguments)
                 return _wrap(x, left) + symbol + _wrap(y, right), level
-            if function == "neg":
-                text, level = done[arguments[0]]
-                # -a*b binds like a product: x**-(a*b) keeps its parentheses.
-                return "-" + _wrap((text, level), _PRODUCT), min(max(level, _PRODUCT), _UNARY)
-            if function == "logical_not":
-                return "not " + _wrap(done[arguments[0]], _NOT), _NOT
-            row = TABLE[function]
+            if len(arguments) == 1 and row.operator in _PREFIX:
+                symbol, least, most = _PREFIX[row.operator]
+                operand = done[arguments[0]]
+                return symbol + _wrap(operand, least), min(max(operand[1], least), most)
             if not row.parameters:
                 return function, _ATOM
             if row.arrays:
@@ -73,12 +71,12 @@ def _show_array(item: Call, done: dict[Node, tuple[str, int]]) -> str:
     row = TABLE[item.function]
     bound = row.bind(item.arguments)
     terms = [done[a][0] for p, a in bound if p.kind not in SETTINGS and p.default is None]
-    if row.name == "index" and isinstance(item.arguments[1], Constant):
+    if row.name == syntax.INDEX and isinstance(item.arguments[1], Constant):
         return f"{_wrap(done[item.arguments[0]], _ATOM)}[{show_index(item.arguments[1].value)}]"
     given = [(p.name, a) for p, a in bound[len(terms) :] if not (isinstance(a, Constant) and a.value == p.default)]
     if row.parameters[0].variadic:
         terms = [f"[{', '.join(terms)}]"]
-        if row.name == "stack" and not given:
+        if row.name == syntax.STACK and not given:
             return terms[0]
     return f"{row.name}({', '.join([*terms, *(f'{name}={done[a][0]}' for name, a in given)])})"
 

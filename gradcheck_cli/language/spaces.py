@@ -13,6 +13,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Literal
 
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.tree import Call, Constant, Node
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class PointSpec:
             values += found
         nodes: list[Node] = [Constant(int(v) if v.is_integer() else v) for v in values]
         for size in reversed(self.shapes[name]):
-            nodes = [Call("stack", (*nodes[i : i + size], Constant(0))) for i in range(0, len(nodes), size)]
+            nodes = [Call(syntax.STACK, (*nodes[i : i + size], Constant(0))) for i in range(0, len(nodes), size)]
         return nodes[0]
 
     def without(self, names: Container[str]) -> PointSpec:

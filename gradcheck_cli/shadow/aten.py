@@ -26,16 +26,17 @@ aten/src/ATen/native/cpu for the formulas (pytorch/pytorch, v2.13).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from types import MappingProxyType
 from typing import Any
 
 from flint import ctx
 
 from gradcheck_cli.algebra.program import Program
-from gradcheck_cli.language.parser import RESULTS, parse
+from gradcheck_cli.language import syntax
+from gradcheck_cli.language.functions import TABLE
+from gradcheck_cli.language.parser import is_truth, parse
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, variables, walk
 
 Cell = Any
@@ -126,19 +127,17 @@ def _used(tree: Node, truth: bool) -> set[str]:
     found: set[str] = set()
     for item in walk(tree):
         if isinstance(item, Call):
-            logical = item.function.startswith("logical_")
-            if item.function == "where":
-                terms: Sequence[Node] = item.arguments[:1] if truth else ()
-            else:
-                terms = item.arguments if logical == truth else ()
-            found.update(t.name for t in terms if isinstance(t, Variable))
+            if item.function == syntax.WHERE and not truth:
+                continue  # its branches are handed on, whatever they are
+            bound = TABLE[item.function].bind(item.arguments)
+            found.update(t.name for p, t in bound if isinstance(t, Variable) and (p.kind == "truth") == truth)
     return found
 
 
 def results(tree: Node) -> str:
     """What a formula gives: "truth", "number", or "either" where it hands its arguments on."""
-    if isinstance(tree, Call) and tree.function != "where":
-        return "truth" if tree.function in RESULTS else "number"
+    if isinstance(tree, Call) and tree.function != syntax.WHERE:
+        return "truth" if is_truth(tree) else "number"
     return "either"
 
 
@@ -316,7 +315,3 @@ OPERATIONS: tuple[Operation, ...] = (
     _op("silu_backward", "grad_output*sigmoid(self)*(1 + self*(1 - sigmoid(self)))"),
     _op("mish_backward", "grad_output*(tanh(log1p(exp(self))) + self*sigmoid(self)*(1 - tanh(log1p(exp(self)))**2))"),
 )  # fmt: skip
-
-TABLE_OF_OPERATIONS: MappingProxyType[str, tuple[Operation, ...]] = MappingProxyType(
-    {name: tuple(o for o in OPERATIONS if o.name == name) for name in dict.fromkeys(o.name for o in OPERATIONS)}
-)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from gradcheck_cli.algebra.layers import Layer
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.shadow.aten import Operation
 from gradcheck_cli.shadow.convolutions import Flat, convolve, convolve_backward
@@ -64,7 +65,7 @@ def _total(fold: Fold) -> list[Flat]:
 
 def _mean(fold: Fold) -> list[Flat]:
     rows = _rows(fold.shape("self"), _axes(fold))
-    divide = fold.layer.function(TABLE["div"]) or truediv
+    divide = fold.layer.function(TABLE[syntax.DIV]) or truediv
     count = fold.layer.number(len(rows[0]) if rows else 1, DOUBLE)
     return [[divide(c, count) for c in _total(fold)[0]]]
 
@@ -131,7 +132,7 @@ def _convolution(fold: Fold) -> list[Flat]:
     cells = convolve(fold.bound, tuple(output.shape), fold.layer, fold.cells("input"), fold.cells("weight"))
     if bias is None:
         return [cells]
-    plus = fold.layer.function(TABLE["add"]) or add
+    plus = fold.layer.function(TABLE[syntax.ADD]) or add
     inner = math.prod(output.shape[2:])
     return [[plus(c, bias[i // inner % len(bias)]) for i, c in enumerate(cells)]]
 
@@ -176,7 +177,7 @@ def _meeting(fold: Fold) -> tuple[Flat, dict[int, Flat]]:
         corner = tuple(slice(n) for n in targets.shape)
         added = [added[i] for i in _places(bound[name])[corner].reshape(-1).tolist()]
     if bound.get("alpha", 1) != 1:
-        scale, multiply = layer.scalar(bound["alpha"]), layer.function(TABLE["mul"]) or mul
+        scale, multiply = layer.scalar(bound["alpha"]), layer.function(TABLE[syntax.MUL]) or mul
         added = [multiply(scale, c) for c in added]
     meeting: dict[int, Flat] = {}
     for target, cell in zip(targets.reshape(-1).tolist(), added, strict=True):
@@ -187,7 +188,7 @@ def _meeting(fold: Fold) -> tuple[Flat, dict[int, Flat]]:
 def _scatter(fold: Fold) -> list[Flat]:
     """Adds entries to those entries of `self` that indices name, one by one."""
     own, meeting = _meeting(fold)
-    plus = fold.layer.function(TABLE["add"]) or add
+    plus = fold.layer.function(TABLE[syntax.ADD]) or add
     return [[reduce(plus, meeting[i], cell) if i in meeting else cell for i, cell in enumerate(own)]]
 
 
@@ -195,7 +196,7 @@ def _scatter_reduce(fold: Fold) -> list[Flat]:
     """Combines entries with those entries of `self` that indices name, or puts them in their place."""
     own, meeting = _meeting(fold)
     layer, kind = fold.layer, fold.bound["reduce"]
-    plus, divide = layer.function(TABLE["add"]) or add, layer.function(TABLE["div"]) or truediv
+    plus, divide = layer.function(TABLE[syntax.ADD]) or add, layer.function(TABLE[syntax.DIV]) or truediv
     for place, cells in meeting.items():
         if fold.bound["include_self"]:
             cells.insert(0, own[place])

@@ -23,8 +23,7 @@ def _from_functions() -> dict[str, Function]:
     found: dict[str, Function] = {}
     for row in ROWS:
         base = (row.torch or row.name).rpartition(".")[2]
-        entrywise = row.parameters and all(p.kind in ("tensor", "scalar", "number", "integer") for p in row.parameters)
-        if entrywise and not row.composed and "{n}" not in base:
+        if row.parameters and not row.composed and "{n}" not in base:
             for name in (base, f"special_{base}", f"bessel_{base}"):  # the last is how `prims` calls i0
                 found.setdefault(name, row)
     return found

@@ -16,9 +16,9 @@ import tests.algebra.test_balls as plain
 from gradcheck_cli.algebra import series
 from gradcheck_cli.algebra.balls import PLAIN, SMOOTH
 from gradcheck_cli.algebra.program import Program
-from gradcheck_cli.algebra.series import FUNCTIONS, SERIES, coefficient, compose, terms, variable
+from gradcheck_cli.algebra.series import SERIES, coefficient, compose, terms, variable
 from gradcheck_cli.language.functions import ROWS, TABLE, Function
-from gradcheck_cli.language.parser import RESULTS, parse
+from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable
 
 mp = plain.mp
@@ -29,6 +29,9 @@ ORDINARY = (0.3, 1.7, -0.6, 5.0, 0.875, -2.3, 12.5)
 
 ONE_SIDED = {("pow", 1): 0, ("zeta", 0): 1}
 """(row, parameter) -> the parameter that must not be negative where the first one varies: the base of a power."""
+
+ONE_OF_TWO = {("clamp", 1), ("clamp", 2)}
+"""(row, parameter) whose kinks don't all concern the parameter: where x is at one bound, the other bound may move."""
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +62,7 @@ def along(row: Function, point: plain.Point, moving: int) -> Any:
 def moving(row: Function) -> list[int]:
     """The parameters with respect to which a row is differentiated."""
     kinds = enumerate(row.parameters)
-    return [i for i, p in kinds if p.kind in ("tensor", "scalar") and p.name != "condition"]
+    return [i for i, p in kinds if p.kind in ("tensor", "scalar")]
 
 
 def derivative(row: Function, point: plain.Point, place: int, order: int) -> Any:
@@ -72,7 +75,14 @@ def derivative(row: Function, point: plain.Point, place: int, order: int) -> Any
         return mp.diff(function, mp.mpf(point[place]), order, h=mp.mpf(10) ** -20, method="step")
 
 
-differentiable = [r for r in ROWS if r.signature and r.name not in RESULTS]
+def series_of(name: str) -> Any:
+    """The series that the row itself names."""
+    found = SERIES.function(TABLE[name])
+    assert found is not None
+    return found
+
+
+differentiable = [r for r in ROWS if r.signature and not r.truth]
 by_row = pytest.mark.parametrize("row", differentiable, ids=lambda row: row.name)
 
 
@@ -122,7 +132,7 @@ def test_the_rules_agree_with_flints_own_series(name: str) -> None:
     """Where FLINT has the series itself it overlaps with ours, which is sharp, to order 12."""
     with terms(12):
         g = arb_series([arb(0.3), 1, -2, arb(0.7)], 12)
-        own, ours = getattr(g, name)(), FUNCTIONS[name](g)
+        own, ours = getattr(g, name)(), series_of(name)(g)
         for k in range(12):
             assert ours[k].overlaps(own[k]), k
             assert coefficient(ours, k).rel_accuracy_bits() > 200, k
@@ -156,7 +166,7 @@ def test_nothing_is_taken_for_zero() -> None:
     short = arb_series([1, 1], 2)
     assert coefficient(short, 1) == 1
     assert coefficient(short, 2).is_nan()
-    assert coefficient(FUNCTIONS["exp"](short), 2).is_nan()
+    assert coefficient(series_of("exp")(short), 2).is_nan()
     assert coefficient(compose([arb(1)], short), 2).is_nan()
 
 
@@ -165,17 +175,18 @@ def test_a_point_that_is_not_smooth_is_unknown() -> None:
     found = 0
     for row in differentiable:
         for point in plain.points(row, plain.SPECIAL):
-            if row.name in ("pow", "clamp") or not row.kinks or not plain.run(row, PLAIN, point, row.kinks):
+            if not row.kinks or not plain.run(row, PLAIN, point, row.kinks):
                 continue
             for place in moving(row):
-                assert not along(row, point, place)[0].is_finite(), (row.name, point, place)
-                found += 1
+                if (row.name, place) not in ONE_OF_TWO:
+                    assert not along(row, point, place)[0].is_finite(), (row.name, point, place)
+                    found += 1
     assert found > 500
 
 
 def test_powers_take_the_bases_that_the_exponent_allows() -> None:
     """A constant whole exponent takes any base, a varying exponent a positive one."""
-    power, x = FUNCTIONS["pow"], variable(arb(0))
+    power, x = series_of("pow"), variable(arb(0))
     cube = power(x, SERIES.constant(3))
     assert [float(coefficient(cube, k)) for k in range(4)] == [0, 0, 0, 1]
     assert [float(coefficient(power(x, SERIES.constant(0)), k)) for k in range(4)] == [1, 0, 0, 0]
@@ -188,7 +199,7 @@ def test_powers_take_the_bases_that_the_exponent_allows() -> None:
 
 def test_sinc_has_its_series_at_zero() -> None:
     """sinc(t) = 1 - (pi*t)**2/6 + ..., where the quotient is 0/0."""
-    f = FUNCTIONS["sinc"](variable(arb(0)))
+    f = series_of("sinc")(variable(arb(0)))
     assert f[0] == 1
     assert f[1] == 0
     assert f[2].overlaps(-(arb.pi() ** arb(2)) / 6)
@@ -215,13 +226,8 @@ def test_any_number_of_terms() -> None:
             assert coefficient(f, count - 1).rel_accuracy_bits() > 200
 
 
-def test_every_primitive_has_a_series() -> None:
-    """Every row has an operator, a series or a definition."""
-    assert [row.name for row in ROWS if not (row.definition or row.name in SERIES.operators or row.name in FUNCTIONS)] == []
-
-
 def test_a_primitive_without_a_series_is_unknown() -> None:
-    """A row that the table of series lacks is nan, not an error."""
+    """A row with neither slope nor series nor definition answers nan; tests/test_structure.py allows none in the table."""
     unheard = SERIES.function(Function("unheard", "x"))
     assert unheard is not None
     assert coefficient(unheard(variable(arb(1))), 0).is_nan()

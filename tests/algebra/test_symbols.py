@@ -50,7 +50,7 @@ def calls(row: Function) -> list[Call]:
                 arguments.append(Constant(order))
             elif p.kind == "number":
                 arguments.append(Constant(0.75 if p.default is None else p.default))
-            elif row.name.startswith("logical_") or p.name == "condition":
+            elif p.kind == "truth":
                 arguments.append(parse("x > 0.25" if p.name in ("x", "condition") else "x < y"))
             else:
                 arguments.append(Variable(p.name))

@@ -49,7 +49,7 @@ def points(row: Function) -> list[tuple[Any, ...]]:
     """Arguments of ordinary size: truth values for conditions, defaults for numbers, 0 and 1 for whole settings."""
     choices: list[tuple[Any, ...]] = []
     for p in row.parameters:
-        if row.name.startswith("logical_") or p.name == "condition":
+        if p.kind == "truth":
             choices.append((True, False))
         elif p.kind == "integer":
             choices.append((0, 1))

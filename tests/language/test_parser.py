@@ -199,17 +199,15 @@ def test_every_name_of_the_table_is_called() -> None:
     for name, row_name in NAMES.items():
         row = TABLE[row_name]
         examples = {
-            "integer": "1", "number": "1", "axis": "0", "axes": "0", "sizes": "(0,)", "trailing": "(2,)", "flag": "True",
-            "reduction": "'sum'",
+            "truth": "x > 0", "integer": "1", "number": "1", "axis": "0", "axes": "0", "sizes": "(0,)", "trailing": "(2,)",
+            "flag": "True", "reduction": "'sum'",
         }  # fmt: skip
         if row.parameters and row.parameters[0].variadic:
             assert parse(f"{name}([x, y])") == Call(row_name, (X, Variable("y"), Constant(0)))
             continue
         if row_name == "index":
             continue  # written with brackets
-        if row_name.startswith("logical_"):
-            examples["tensor"] = "x > 0"
-        arguments = ["x > 0" if p.name == "condition" else examples.get(p.kind, "x") for p in row.parameters]
+        arguments = [examples.get(p.kind, "x") for p in row.parameters]
         arguments = arguments[:1] if row_name in PAIRS else arguments  # max(x, y) is maximum
         text = f"{name}({', '.join(arguments)})" if row.parameters else name
         tree = parse(text)

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.language.parser import parse
-from gradcheck_cli.language.points import exact_constant, parse_points
+from gradcheck_cli.language.points import parse_points
 from gradcheck_cli.language.sampling import _from_ordinals, _ordinals, linspace
 from gradcheck_cli.language.spaces import MAX_POINTS, PointSpec
 
@@ -331,10 +330,3 @@ def test_any_text_is_a_point_or_an_input_error(text: str) -> None:
             assert spec.count(F64) <= MAX_POINTS
         except InputError as problem:
             assert problem.message  # noqa: PT017
-
-
-def test_exact_constants_stay_small() -> None:
-    """Products of many literals leave the fast path instead of growing without bound."""
-    assert exact_constant(parse("1/3 + 1/6")) == 0.5
-    assert exact_constant(parse("*".join(["1e300"] * 50))) is None
-    assert exact_constant(parse("pi")) is None

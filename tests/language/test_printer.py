@@ -175,7 +175,7 @@ def call(row: Function) -> Call:
             arguments.append(Constant(1))
         elif parameter.kind == "number":
             arguments.append(Constant(0.75))
-        elif row.name.startswith("logical_") or parameter.name == "condition":
+        elif parameter.kind == "truth":
             arguments.append(op("lt", X, Constant(len(arguments))))
         else:
             arguments.append(Variable(parameter.name))

@@ -24,7 +24,6 @@ from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.formulas.torch_chain import Outcome, TorchChain, Wrt
 from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.functions import ROWS, TABLE, Function
-from gradcheck_cli.language.parser import RESULTS
 from gradcheck_cli.shadow.mode import Shadow
 
 MODES = ("reverse", "grad", "forward", "func")
@@ -55,7 +54,7 @@ ROW_NAMES = [row.name for row in ROWS if row.parameters]
 def cases(row: Function) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Formulas that call the row: with variables, and with constants where it takes both."""
     name = row.name
-    if name in ("where", *RESULTS):
+    if row.truths:
         condition = {"logical_and": "x > 0.1 and y > 0.1", "logical_or": "x > 0.1 or y > 0.1", "logical_not": "not x > y"}
         text = "x > y" if name == "where" else condition.get(name, f"{name}(x, y)")
         yield f"where({text}, sin(x), y*y)", ("x", "y")

@@ -1,0 +1,28 @@
+"""The rows that are the language's own syntax. Code that writes trees, or takes them apart, names them here and nowhere else.
+
+Everything else that a row is, the columns of `functions.TABLE` say: no code asks whether a row is called `clamp`.
+"""
+
+from __future__ import annotations
+
+ADD, SUB, MUL, DIV, NEG, POW = "add", "sub", "mul", "div", "neg", "pow"
+"""What every algebra of numbers has: sums are written, powers become products, signs move."""
+
+SQRT, EXP = "sqrt", "exp"
+"""What SymPy holds as powers."""
+
+LE, EQ, NE = "le", "eq", "ne"
+AND, OR, NOT = "logical_and", "logical_or", "logical_not"
+"""Comparisons and connectives: `0 < x < 1` is two of the former and one of the latter."""
+
+WHERE = "where"
+"""The choice: of its two branches one counts, whatever the other one is."""
+
+MAXIMUM, MINIMUM = "maximum", "minimum"
+"""What the extremes of an array are made of."""
+
+INF = "inf"
+"""The one constant that is no number."""
+
+STACK, INDEX, TRANSPOSE = "stack", "index", "t"
+"""`[x, y]`, `x[0]`, `A.T`."""
