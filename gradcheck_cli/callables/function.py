@@ -218,9 +218,11 @@ def _result(point: Arguments) -> str:
 
 def _map(question: Question, point: Arguments) -> Map:
     name = _result(point)
+    others = {n: v.to(question.device) if isinstance(v, Tensor) else v for n, v in point.others.items()}
+    there = replace(point, others=others)
 
     def call(tensors: Tensors) -> dict[str, Tensor]:
-        return leaves(point.call(question.target, tensors), name)
+        return leaves(there.call(question.target, tensors), name)
 
     inputs = {name: x.to(question.device) for name, x in point.tensors.items()}
     map = Map(inputs, call, question.seed)

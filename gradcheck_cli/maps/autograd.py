@@ -107,7 +107,11 @@ def backward(map: Tapped, leaves: Tensors, by: Sequence[str]) -> Run:
 
 def grad(map: Tapped, leaves: Tensors, by: Sequence[str]) -> Run:
     """torch.autograd.grad of the outputs by inputs and places at once, again and again."""
-    values = map.forward(dict(leaves), unchanged)
+    return asked(map.forward(dict(leaves), unchanged), leaves, by)
+
+
+def asked(values: dict[str, Tensor], leaves: Tensors, by: Sequence[str]) -> Run:
+    """A run of which autograd.grad is asked, however it went forward."""
     nothing: dict[str, Tensor | None] = dict.fromkeys(by)
     reached = {n: leaves[n] if n in leaves else values[n] for n in by if n in leaves or values[n].requires_grad}
 

@@ -12,6 +12,9 @@ from torch import Tensor
 from torch.autograd import Function
 
 from gradcheck_cli import InputError, check_function
+from gradcheck_cli.callables.function import Question, cases
+from gradcheck_cli.callables.inputs import Wanted
+from gradcheck_cli.callables.loading import target
 from tests.custom_functions import SUBJECTS
 
 BY_NAME = {s.name: s for s in SUBJECTS}
@@ -216,3 +219,15 @@ def test_refused(function: Any, options: dict[str, Any], text: str) -> None:
         check_function(function, **options)
     assert text in caught.value.message
     assert "\n" not in caught.value.message
+
+
+def test_every_tensor_is_brought_to_the_device() -> None:
+    """Inputs and settings are on the device of the question: here one that only holds shapes."""
+
+    def picked(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        assert x.device.type == index.device.type == "meta"
+        return x[index]
+
+    wanted = Wanted(at="x=[1,2,3]", settings={"index": torch.tensor([0, 2])})
+    (case,) = cases(Question(target(picked, "picked"), wanted, device="meta"))
+    assert [y.device.type for y in case.map(case.map.leaves()).values()] == ["meta"]
