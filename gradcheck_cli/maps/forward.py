@@ -52,7 +52,7 @@ class Forward(Probe):
                 kind=self.kind,
                 mode="forward",
                 floats=None if tangent is None else numpy(tangent),
-                truths=self._truths[name],
+                truths=list(self._truths[name]),
                 shade=lambda i: shade(name, i),
                 confirm=lambda some: self._confirm(name, some),
                 meant=lambda some: self._meant(name, some),
