@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gradcheck_cli.maps.check import Found, check_map, check_values
+from gradcheck_cli.maps.forward import Forward
 from gradcheck_cli.maps.map import Map, every_row, random_row, second
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.reverse import Reverse
@@ -343,3 +344,32 @@ def test_whether_a_row_was_followed_is_a_fact_of_the_row() -> None:
         prober = Reverse(map, every_row(map(map.leaves())), Options(), "derivative", {}, None)
         prober.check()
         assert {k: prober._followed(k).faithful for k in order} == {0: True, 1: False, 2: True}
+
+
+class Cancelling(torch.autograd.Function):
+    """0.3*x - 3*(0.1*x), which is meant to be 0, as both rules say, and isn't in doubles."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x * 0.3 - x * 0.1 * 3
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient * 0
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return tangent * 0
+
+
+@pytest.mark.parametrize("prober", [Forward, Reverse])
+def test_what_judging_excuses_stays_out_of_the_certificates(prober: Any) -> None:
+    """The slack of constants is given to the entry that is judged; what the prober has certified stays as it was, forwards and
+    backwards."""
+    map = a_map(Cancelling.apply, x=tensor(0.7, 1.7))
+    rows = every_row(map(map.leaves()))
+    work = prober(map, rows, Options(), "total", {}, None)
+    columns = work.check()
+    assert {v for column in columns for v in column.counts()} <= {Verdict.MATCH, Verdict.IMPRECISE}
+    certified = work._truths["y"] if prober is Forward else [work._truths[k][k] for k in range(len(rows))]
+    assert not any(ball.contains(0) for ball in certified)
