@@ -19,6 +19,8 @@ from jsonschema.validators import validator_for
 
 from tests.schemas import schema
 
+pytestmark = pytest.mark.slow(reason="each test starts processes")
+
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "ci"
 

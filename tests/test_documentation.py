@@ -53,6 +53,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("block", blocks("console"), ids=lambda block: block.split("\n")[0][2:60])
+@pytest.mark.slow(reason="every transcript of the README")
 def test_a_transcript_is_what_happens(block: str) -> None:
     """Every command of the README prints exactly what stands there; `echo $?` shows its exit code."""
     code = 0

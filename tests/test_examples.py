@@ -15,6 +15,8 @@ import pytest
 
 from gradcheck_cli.verdict.verdicts import Verdict
 
+pytestmark = pytest.mark.slow(reason="the examples run, most in processes")
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FILES = sorted(path.name for path in EXAMPLES.iterdir() if path.is_file())
 

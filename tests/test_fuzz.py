@@ -73,6 +73,7 @@ def folded(tree: Node) -> Node:
 @settings(max_examples=400)
 @given(TEXTS)
 @example("x" * 100)
+@pytest.mark.slow(reason="hundreds of texts")
 def test_any_text_is_read_or_refused(text: str) -> None:
     """A tree or an InputError that quotes the text with a caret; a tree's print is read as an equal tree."""
     tree = read(text)
@@ -84,6 +85,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 @settings(max_examples=200)
 @given(TEXTS)
+@pytest.mark.slow(reason="hundreds of texts")
 def test_any_text_is_a_chain_and_a_point_or_refused(text: str) -> None:
     """The same for chains and for --at."""
     for entry in (lambda: link([text, text]), lambda: parse_points(text, ["x"], evaluate=lambda tree: 1.0)):
@@ -93,6 +95,7 @@ def test_any_text_is_a_chain_and_a_point_or_refused(text: str) -> None:
 
 @settings(max_examples=300)
 @given(st.integers(min_value=0, max_value=2**32), st.integers(min_value=1, max_value=5))
+@pytest.mark.slow(reason="hundreds of texts")
 def test_a_print_is_read_as_the_same_formula(seed: int, depth: int) -> None:
     """Formulas over the whole table survive printing."""
     tree = parse(random_formula(random.Random(seed), depth))

@@ -9,6 +9,8 @@ import torch
 
 import gradcheck_cli
 
+pytestmark = pytest.mark.slow(reason="each test is a session of pytest")
+
 pytest_plugins = "pytester"
 
 SPEC = """

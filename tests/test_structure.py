@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Iterable, Iterator, Set
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,16 +27,18 @@ UPWARDS = {("verdict.report", "output.text")}
 """`str(report)` renders itself: the import is inside __str__."""
 
 
+@cache
 def modules() -> list[str]:
     """Every module as a dotted name below the package."""
     names = (path.relative_to(PACKAGE).with_suffix("").parts for path in PACKAGE.rglob("*.py"))
     return sorted(".".join(parts) for parts in names if parts != ("__init__",))
 
 
-def imports(module: str) -> Iterator[str]:
+@cache
+def imports(module: str) -> tuple[str, ...]:
     """The modules that a module imports from the package, wherever in it the import stands, as names below the package."""
     tree = ast.parse((PACKAGE / Path(*module.split("."))).with_suffix(".py").read_text(encoding="utf-8"))
-    return imported(tree, set(modules()))
+    return tuple(imported(tree, set(modules())))
 
 
 def imported(tree: ast.Module, known: Set[str]) -> Iterator[str]:

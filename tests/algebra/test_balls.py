@@ -269,6 +269,7 @@ def test_every_ball_cell_resolves_and_has_an_oracle() -> None:
 
 
 @by_row
+@pytest.mark.slow(reason="every row of the table, with mpmath's values")
 def test_the_ball_contains_the_value_of_mpmath(row: Function) -> None:
     """At ordinary and extreme points of the domain the ball contains mpmath's value; at ordinary ones to 60 bits."""
     compared = 0

@@ -99,6 +99,7 @@ def test_json_is_alone_on_stdout(folder: Path, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("arguments", ["--help", "file.py", "nowhere.py:f", "f.py:a-b"])
+@pytest.mark.slow(reason="each case starts a process")
 def test_imports_nothing_heavy(arguments: str) -> None:
     """Help and errors of the target's text come without torch and SymPy."""
     code = f"""

@@ -125,6 +125,7 @@ def test_a_chaotic_chain_costs_no_more_than_it_must() -> None:
     assert contains(ball, slope(logistic, 0.3))
 
 
+@pytest.mark.slow(reason="thousands of stages")
 def test_a_chain_of_thousands_of_stages() -> None:
     """Each stage is the identity in disguise: naive balls would grow by more than a bit a stage, beyond every precision."""
     (ball,) = exact(["sin(x)", *["z*(1 - z) + z*z"] * 4000, "sin(z)"], {"x": 0.7}, ("x",))

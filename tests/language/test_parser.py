@@ -217,6 +217,7 @@ def test_every_name_of_the_table_is_called() -> None:
 
 @settings(max_examples=500)
 @given(st.text(max_size=60) | st.text(alphabet="xyz0123456789.+-*/%^()[]{},=<>!&|@~'\" \n_ejsinwhrtoapM", max_size=80))
+@pytest.mark.slow(reason="hundreds of texts")
 def test_any_text_is_a_tree_or_an_input_error(text: str) -> None:
     """Nothing but InputError comes out, whatever is typed, and the quoted text is short and printable."""
     for read in (parse, parse_stage):

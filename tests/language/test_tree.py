@@ -80,6 +80,7 @@ def test_sharing_keeps_work_linear() -> None:
     assert sum(1 for _ in walk(canonical(tree, ["x"]))) == 301
 
 
+@pytest.mark.slow(reason="a tree of 50,000 levels")
 def test_depth_costs_no_recursion() -> None:
     """A tree of 50,000 levels is walked and substituted."""
     tree: Node = X

@@ -103,6 +103,7 @@ WRONG = {"right": Good, "missing factor": Missing, "1e-12": Tiny, "no upstream":
 
 @pytest.mark.parametrize("name", WRONG)
 @pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.slow(reason="many networks")
 def test_a_wrong_layer_is_blamed(name: str, place: int) -> None:
     """First, in the middle or last: the layer is named, and its right original is never refuted."""
     layers: list[nn.Module] = [nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3)]
@@ -120,6 +121,7 @@ def test_errors_that_cancel() -> None:
     assert {c.verdict for c in report.checks if c.wrt[0].startswith("0.weight")} == {Verdict.MATCH}
 
 
+@pytest.mark.slow(reason="many networks")
 def test_a_wrong_layer_behind_a_zero() -> None:
     """Nothing of it reaches the output, and yet it is refuted."""
     model = network(nn.Linear(3, 3), Missing(), nn.Linear(3, 2, bias=False), nn.ReLU())

@@ -237,6 +237,7 @@ def test_wrong_formulas_are_seen(text: str, point: dict[str, float], wrt: Wrt) -
 
 
 @pytest.mark.parametrize("name", ROW_NAMES)
+@pytest.mark.slow(reason="every row of the table, in every mode")
 def test_symbols_give_a_formula(name: str) -> None:
     """The decompiled backward pass is a text of the language, for the first derivative in every mode."""
     formulas = 0

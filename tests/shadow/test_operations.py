@@ -340,6 +340,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, about
 
 
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.slow(reason="every rule, at both orders")
 def test_followed(case: str) -> None:
     """Nothing is opaque, every float lies within the ball that allows for rounding, and the exact ball is a tight one beside
     it, for the results and for the gradients."""
@@ -355,6 +356,7 @@ def test_followed(case: str) -> None:
                 assert exact.rad() <= near, exact
 
 
+@pytest.mark.slow(reason="follows every case, where the ones above haven't")
 def test_every_row_and_rule_is_met() -> None:
     """The cases above reach each row that moves or folds, and each rule. Runs after them."""
     wanted = {o.name for o in OPERATIONS if o.moves or o.fold} | set(RULES)

@@ -15,6 +15,8 @@ from gradcheck_cli.suite.spec import Spec
 from gradcheck_cli.suite.workers import Conditions
 from tests.suite.processes import lines, run, runners, spec, start, wait
 
+pytestmark = pytest.mark.slow(reason="each test starts processes")
+
 CONDITIONS = Conditions(60.0, None, False, ".")
 CHECKS = [f'grad = "sin({i + 1}*x)"\nat = "x=1"' for i in range(6)] + ['grad = "relu(x) - relu(-x)"\nat = "x=0"']
 

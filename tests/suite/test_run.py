@@ -28,7 +28,10 @@ def eat(x):
     while True: kept.append(bytearray(1 << 27))
 """
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc"),
+    pytest.mark.slow(reason="each test starts processes"),
+]
 
 
 def test_a_check_can_only_spoil_itself(tmp_path: Path) -> None:
