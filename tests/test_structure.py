@@ -102,6 +102,16 @@ def test_witnesses_are_strangers() -> None:
         assert not [name for name in imports(module) if name.partition(".")[0] in refused], module
 
 
+def test_the_number_type_is_known_in_three_folders() -> None:
+    """Outside of algebra/, exact/ and shadow/ nothing imports flint: numbers have methods, and `algebra.number` makes them."""
+    for module in modules():
+        tree = ast.parse((PACKAGE / Path(*module.split("."))).with_suffix(".py").read_text(encoding="utf-8"))
+        names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+        names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        if any(name.partition(".")[0] == "flint" for name in names):
+            assert module.partition(".")[0] in ("algebra", "exact", "shadow"), module
+
+
 # -- the table of functions --------------------------------------------------------------------------------------------
 
 

@@ -23,18 +23,17 @@ from typing import Any
 
 from flint import acb, arb, arb_series, ctx
 
+from gradcheck_cli.algebra.number import NAN, ONE, ZERO, Ball
 from gradcheck_cli.algebra.program import Program, inline
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import ROWS, TABLE, Function
 from gradcheck_cli.language.parser import definition, parse
 from gradcheck_cli.language.tree import Node
 
-Ball = Any
-"""A `flint.arb`; python-flint carries no types."""
 Truth = bool | None
 """True, False, or None where the balls don't decide."""
 
-NAN, ZERO, HALF, ONE, TWO = arb.nan(), arb(0), arb(1) / 2, arb(1), arb(2)
+HALF, TWO = ONE / 2, arb(2)
 
 LIMIT = 2200
 """Arguments of exponential growth are followed up to 2**LIMIT: the square of any double. Beyond, an exponential is a

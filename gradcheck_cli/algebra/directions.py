@@ -13,8 +13,9 @@ from typing import Any
 
 from flint import arb, arb_series, ctx
 
-from gradcheck_cli.algebra.balls import NAN, ZERO, Ball, where
+from gradcheck_cli.algebra.balls import where
 from gradcheck_cli.algebra.layers import HULL, Cell, Exact
+from gradcheck_cli.algebra.number import NAN, ZERO, Ball
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.series import LONG, SERIES, coefficient, constant
 from gradcheck_cli.floats import Format
@@ -65,6 +66,11 @@ class Meant(Directional):
 def moving(x: Ball, u: Ball) -> Cell:
     """x + u*t."""
     return arb_series([x, u], ctx.cap)
+
+
+def value_of(cell: Cell) -> Ball:
+    """The value of a cell, whether or not it moves; of a truth value 1 or 0."""
+    return cell if isinstance(cell, arb) else arb(int(cell)) if isinstance(cell, bool) else cell[0]
 
 
 def slope(cell: Cell) -> Ball:

@@ -38,6 +38,11 @@ def working(bits: int) -> AbstractContextManager[Any]:
     return ctx.workprec(bits)  # type: ignore[no-any-return]
 
 
+def precision() -> int:
+    """The present one, in bits."""
+    return int(ctx.prec)
+
+
 def conditions() -> Hashable:
     """What compiled programs keep their constants under: the precision in bits, and the length of series."""
-    return int(ctx.prec), int(ctx.cap)
+    return precision(), int(ctx.cap)

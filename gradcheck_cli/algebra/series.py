@@ -22,7 +22,8 @@ from typing import Any
 from flint import arb, arb_series, ctx
 
 from gradcheck_cli.algebra import balls
-from gradcheck_cli.algebra.balls import HALF, NAN, ONE, TWO, ZERO, Ball, Truth
+from gradcheck_cli.algebra.balls import HALF, TWO, Truth
+from gradcheck_cli.algebra.number import NAN, ONE, ZERO, Ball
 from gradcheck_cli.algebra.program import Program, inline
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE, Function

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from flint import arb
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gradcheck_cli.algebra.number import exactly
 from gradcheck_cli.errors import words
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.maps.map import Map, Row, Tensors, pull
@@ -235,7 +235,7 @@ def _broken(quantity: str, found: Tensor | None, wanted: Tensor, text: str, poin
     labels = [Label(entry, quantity, ()) for entry in entry_names(quantity, tuple(wanted.shape))]
     column = Column.blank(OfTensor(point, labels), len(right), of=quantity, kind="convention", dtype=form.name)
     column.autograd, column.error_ulps = floats, errors
-    column.exact = [arb(v) for v in right.tolist()]
+    column.exact = [exactly(v) for v in right.tolist()]
     column.verdicts[~differs] = Verdict.MATCH.severity
     column.mark(np.flatnonzero(differs).tolist(), Verdict.MISMATCH, text, Cause.CONVENTION)
     return column

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flint import ctx
 from torch import Tensor
 
 from gradcheck_cli.algebra.layers import Layer
+from gradcheck_cli.algebra.number import conditions
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.callables.conventions import batching, has_forward_rule, observe, second_order
 from gradcheck_cli.callables.explain import explain, upstream
@@ -273,7 +273,7 @@ def _formula(tree: Node, text: str, inputs: Tensors, outputs: Mapping[str, Tenso
 
     def compute(layer: Layer, inputs: Cells) -> dict[str, list[Any]]:
         if key not in layer.programs:
-            layer.programs[key] = Program(list(trees.reshape(-1)), names, layer, lambda: (ctx.prec, ctx.cap))
+            layer.programs[key] = Program(list(trees.reshape(-1)), names, layer, conditions)
         return {name: list(layer.programs[key](*(cell for cells in inputs.values() for cell in cells)))}
 
     return compute

@@ -14,9 +14,8 @@ from itertools import combinations
 
 import numpy as np
 import torch
-from flint import arb
 
-from gradcheck_cli.algebra.number import working
+from gradcheck_cli.algebra.number import ONE, ZERO, Ball, working
 from gradcheck_cli.algebra.precision import SLIPS
 from gradcheck_cli.callables.trials import Trial, numbers, patterns
 from gradcheck_cli.callables.written import evaluate, family, result, upstream, write
@@ -27,7 +26,6 @@ from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
 from gradcheck_cli.maps.map import Map, random_row
 from gradcheck_cli.maps.runs import Formula
-from gradcheck_cli.verdict.truth import Ball
 
 TRIALS = 2
 CLOSE = 1e-7
@@ -172,9 +170,9 @@ def _paths(trial: Trial, name: str) -> Candidates:
     """A part of the chain rule left out, or with another sign."""
     for edge in trial.edges:
         term, of = _quoted(edge.argument), _quoted(edge.call)
-        yield f"a term is dropped: the one through {term} in {of}", edge.changed(trial, arb(0))[name]
+        yield f"a term is dropped: the one through {term} in {of}", edge.changed(trial, ZERO)[name]
         yield f"an inner derivative is missing: that of {of} by {term}", edge.changed(trial, None)[name]
-        yield f"a term has the wrong sign: the one through {term} in {of}", edge.changed(trial, arb(-1))[name]
+        yield f"a term has the wrong sign: the one through {term} in {of}", edge.changed(trial, -ONE)[name]
     adjoints: dict[Node, Ball] = {}
     trial.adjoint(keep=adjoints)
     for members in trial.members(name):
@@ -200,7 +198,7 @@ def _factors(trial: Trial, name: str) -> Candidates:
     parts = [("", np.zeros_like(exact))]
     for edge in trial.edges:
         text = f" in the term through {_quoted(edge.argument)} in {_quoted(edge.call)}"
-        parts.append((text, edge.changed(trial, arb(0))[name]))
+        parts.append((text, edge.changed(trial, ZERO)[name]))
     terms: list[tuple[Node, Floats]] = [(Variable(name), numbers(trial.family(name), trial.found))]
     terms += [(m[0], numbers(m, trial.found)) for m in trial.members(name) if not is_truth(m[0])]
     factors = [(form.format(_bracketed(term, form)), make(values)) for term, values in terms for form, make in FORMS.items()]

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from flint import arb
 
+from gradcheck_cli.algebra.number import ONE, ZERO, Ball, exactly
 from gradcheck_cli.callables.written import Trees, evaluate, family, partial, result, upstream
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
-from gradcheck_cli.verdict.truth import Ball
 
 GROUPS = 64
 """Places in the forward pass that are tried."""
@@ -68,7 +67,7 @@ class Trial:
         sums: dict[Node, Ball] = {} if keep is None else keep
         for name, nodes in self.trees.outputs.items():
             for node, v in zip(nodes, family(upstream(name), self.trees.shapes[result(name)]), strict=True):
-                sums[node] = sums.get(node, _ZERO) + cotangent(self.trees.values.get(v.name, 0.0))
+                sums[node] = sums.get(node, ZERO) + cotangent(self.trees.values.get(v.name, 0.0))
         for call in reversed(self.order):
             total = sums.get(call)
             if total is None or total.is_zero():
@@ -76,7 +75,7 @@ class Trial:
             for i, argument in enumerate(call.arguments):
                 slope = change(call, i, self._partials[call, i])
                 if not (isinstance(argument, Constant) or slope.is_zero()):
-                    sums[argument] = sums.get(argument, _ZERO) + total * slope
+                    sums[argument] = sums.get(argument, ZERO) + total * slope
         return {name: numbers(self.family(name), sums) for name in self.trees.gradients}
 
     def tangent(self, name: str) -> Floats:
@@ -87,9 +86,9 @@ class Trial:
         if len(outputs) != len(variables):
             return np.zeros(0)
         values = self.trees.values
-        moved: dict[Node, Ball] = {x: arb(values.get(v.name, 0.0)) for x, v in zip(variables, cotangents, strict=True)}
+        moved: dict[Node, Ball] = {x: exactly(values.get(v.name, 0.0)) for x, v in zip(variables, cotangents, strict=True)}
         for call in self.order:
-            moved[call] = sum((moved.get(a, _ZERO) * self._partials[call, i] for i, a in enumerate(call.arguments)), _ZERO)
+            moved[call] = sum((moved.get(a, ZERO) * self._partials[call, i] for i, a in enumerate(call.arguments)), ZERO)
         return numbers(outputs, moved)
 
 
@@ -108,14 +107,14 @@ class Edge:
         def change(call: Call, i: int, slope: Ball) -> Ball:
             if call not in self.alike or call.arguments[i] != call.arguments[self.position]:
                 return slope
-            return arb(1) if factor is None else slope * factor
+            return ONE if factor is None else slope * factor
 
         return trial.adjoint(change=change)
 
 
 def numbers(nodes: Sequence[Node], found: Mapping[Node, Any]) -> Floats:
     """The midpoints of some nodes' balls; 0 for a node that has none."""
-    return np.array([float(found.get(node, _ZERO)) for node in nodes])
+    return np.array([float(found.get(node, ZERO)) for node in nodes])
 
 
 def patterns(calls: Sequence[Call]) -> dict[Node, int]:
@@ -129,6 +128,3 @@ def patterns(calls: Sequence[Call]) -> dict[Node, int]:
                 found[argument] = known.setdefault(written, len(known))
         found[call] = known.setdefault((call.function, *(found[a] for a in call.arguments)), len(known))
     return found
-
-
-_ZERO = arb(0)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import reduce
 from types import MappingProxyType
 
-from flint import arb
 from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Directional, moving, slope
 from gradcheck_cli.algebra.layers import HULL
+from gradcheck_cli.algebra.number import ONE, ZERO, Ball, exactly, is_ball
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.floats import Format
@@ -26,7 +26,6 @@ from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
 from gradcheck_cli.maps.map import Map, Row, pull
 from gradcheck_cli.maps.runs import Formula, flat
 from gradcheck_cli.shadow.mode import Shadow
-from gradcheck_cli.verdict.truth import Ball
 
 LARGEST = 1000
 """Distinct nodes up to which trees are looked at."""
@@ -181,9 +180,9 @@ def evaluate(nodes: Iterable[Node], values: Mapping[str, float], known: dict[Nod
                 continue
             match item:
                 case Constant(value=value):
-                    found[item] = value if isinstance(value, bool) else arb(value)
+                    found[item] = value if isinstance(value, bool) else exactly(value)
                 case Variable(name=name):
-                    found[item] = arb(values[name])
+                    found[item] = exactly(values[name])
                 case Call(function=function, arguments=arguments):
                     found[item] = HULL.evaluate(function)(*_arguments(function, arguments, found))
     return found
@@ -192,10 +191,10 @@ def evaluate(nodes: Iterable[Node], values: Mapping[str, float], known: dict[Nod
 def partial(call: Call, position: int, found: Mapping[Node, object]) -> Ball:
     """The derivative of a call by one of its arguments, at the balls of `evaluate`."""
     cells = _arguments(call.function, call.arguments, found)
-    if not isinstance(cells[position], arb):
-        return arb(0)
+    if not is_ball(cells[position]):
+        return ZERO
     with terms(2):
-        cells[position] = moving(cells[position], arb(1))
+        cells[position] = moving(cells[position], ONE)
         return slope(_DIRECTIONAL.function(TABLE[call.function])(*cells))
 
 

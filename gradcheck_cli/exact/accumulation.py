@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from flint import arb
 
+from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.language.chain import Stage
-from gradcheck_cli.verdict.truth import Ball
 
 Step = Callable[..., Sequence[Ball]]
 """A stage at its arguments: (value, slope by the first argument, slope by the second, ...)."""

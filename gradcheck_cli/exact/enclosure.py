@@ -14,8 +14,8 @@ from functools import lru_cache
 
 from flint import arb, ctx
 
-from gradcheck_cli.algebra.balls import NAN, SMOOTH
-from gradcheck_cli.algebra.number import conditions
+from gradcheck_cli.algebra.balls import SMOOTH
+from gradcheck_cli.algebra.number import NAN, Ball, conditions
 from gradcheck_cli.algebra.precision import ENCLOSURE
 from gradcheck_cli.algebra.program import Program, economical
 from gradcheck_cli.exact.accumulation import accumulate
@@ -26,7 +26,7 @@ from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Format
 from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.tree import Constant, Node, canonical
-from gradcheck_cli.verdict.truth import Ball, Kind, Truth
+from gradcheck_cli.verdict.truth import Kind, Truth
 
 PATIENCE = 2.0
 """Seconds for one point; what isn't certified by then is unknown. One evaluation of a special function at thousands of bits

@@ -18,8 +18,9 @@ from typing import Any
 
 from flint import arb, ctx
 
+from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.exact.values import Line, Wrt
-from gradcheck_cli.verdict.truth import Ball, Kind, Truth
+from gradcheck_cli.verdict.truth import Kind, Truth
 
 EXPONENTS = (1200, 1600, 2400)
 """Of the steps. From step to step a quotient that grows like log(h) changes by twice as much (2400 - 1600 is twice 1600 -

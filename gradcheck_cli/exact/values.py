@@ -10,13 +10,12 @@ from typing import Any, Protocol
 from flint import arb
 
 from gradcheck_cli.algebra.balls import PLAIN, evaluate
-from gradcheck_cli.algebra.number import conditions
+from gradcheck_cli.algebra.number import Ball, conditions
 from gradcheck_cli.algebra.program import Program, expand
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, canonical, walk
-from gradcheck_cli.verdict.truth import Ball
 
 Wrt = tuple[str, ...]
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from flint import arb, arb_series, ctx
 
-from gradcheck_cli.algebra.number import conditions
+from gradcheck_cli.algebra.number import Ball, conditions
 from gradcheck_cli.algebra.precision import QUOTIENT, QUOTIENT_STEP
 from gradcheck_cli.algebra.precision import SERIES as SERIES_BITS
 from gradcheck_cli.algebra.program import Program
@@ -29,7 +29,7 @@ from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.exact.values import TINY, Values, Wrt
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.tree import Node, canonical
-from gradcheck_cli.verdict.truth import Ball, Kind
+from gradcheck_cli.verdict.truth import Kind
 
 NEAR_ZERO = 1400
 """The step from 0 is 2**-1400: below the smallest double, so that no constant lies between, and 200 bits are left."""

@@ -8,7 +8,7 @@ import numpy as np
 import sympy
 
 from gradcheck_cli.algebra.balls import PLAIN
-from gradcheck_cli.algebra.number import conditions, exactly, working
+from gradcheck_cli.algebra.number import Ball, conditions, exactly, working
 from gradcheck_cli.algebra.precision import CLAIM
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.symbols import to_symbols
@@ -22,7 +22,7 @@ from gradcheck_cli.language.tree import Node, substitute, variables
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.judge import distance
 from gradcheck_cli.verdict.numbers import decimal
-from gradcheck_cli.verdict.truth import Ball, Kind, Truth, regular
+from gradcheck_cli.verdict.truth import Kind, Truth, regular
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 SHARP = Format("claim", CLAIM, -1022, 1023)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gradcheck_cli.algebra.number import working
+from gradcheck_cli.algebra.number import Ball, working
 from gradcheck_cli.algebra.precision import SHADOW
 from gradcheck_cli.exact.derivative import LONGEST_CHAIN, SHORT, chain_formula
 from gradcheck_cli.exact.enclosure import Enclosure
@@ -33,7 +33,7 @@ from gradcheck_cli.verdict.judge import QUICK, distance, judge
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.shade import Shade
-from gradcheck_cli.verdict.truth import Ball, Kind, Truth, regular
+from gradcheck_cli.verdict.truth import Kind, Truth, regular
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 CHUNK = 65_536

@@ -24,7 +24,7 @@ def shades(
     derivatives: Sequence[Wrt],
 ) -> tuple[dict[Wrt, list[Shade | None]], tuple[str, ...]]:
     """For each derivative, and for the value under (), one Shade a point of the batches (None where torch has no gradient), at
-    flint's present precision; and the rows whose operation cut the graph. `points` holds the floats of the tensors."""
+    the present precision; and the rows whose operation cut the graph. `points` holds the floats of the tensors."""
     found: dict[Wrt, list[Shade | None]] = {wrt: [] for wrt in (*derivatives, ())}
     cut: dict[str, None] = {}
     for batch in batches:

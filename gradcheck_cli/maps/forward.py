@@ -7,18 +7,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from flint import arb, ctx
 
-from gradcheck_cli.algebra.directions import Meant, Precise, slope
+from gradcheck_cli.algebra.directions import Meant, Precise, slope, value_of
 from gradcheck_cli.algebra.layers import Exact, Rounded
+from gradcheck_cli.algebra.number import NAN, Ball, working
+from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.maps.map import Tensors, direction_of, push
 from gradcheck_cli.maps.outside import OUTSIDE, outside
-from gradcheck_cli.maps.probe import FLOOR, PRECISIONS, WITNESS, Probe, Read, ball
+from gradcheck_cli.maps.probe import FLOOR, Probe, Read
 from gradcheck_cli.maps.runs import Followed, Runs, numpy
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, OF_VALUES, Evidence
 from gradcheck_cli.verdict.shade import Shade
-from gradcheck_cli.verdict.truth import Ball, Kind, Truth
+from gradcheck_cli.verdict.truth import Kind, Truth
 
 
 class Forward(Probe):
@@ -37,7 +38,7 @@ class Forward(Probe):
 
         def shade(name: str, index: int) -> Shade:
             if self._outside is not None:
-                return Shade(arb("nan"), arb("nan"), opaque=(OUTSIDE,))
+                return Shade(NAN, NAN, opaque=(OUTSIDE,))
             if not self._shades:
                 self._shades = self._followed(direction)
             return self._shades[name][index]
@@ -60,8 +61,8 @@ class Forward(Probe):
             unknown = Truth(Kind.UNKNOWN, text=f"opaque: {OUTSIDE} can't be followed")
             return {name: [unknown] * y.numel() for name, y in outputs.items()}
         found: dict[str, list[Ball]] = {}
-        for bits in PRECISIONS:
-            with ctx.workprec(bits):
+        for bits in DIRECTIONS:
+            with working(bits):
                 (cells,) = self.along([self._u])
                 found = {name: [slope(c) for c in cells[name]] for name in outputs}
             if all(b.is_finite() for balls in found.values() for b in balls):
@@ -72,17 +73,17 @@ class Forward(Probe):
         }
 
     def _followed(self, direction: Tensors) -> dict[str, list[Shade]]:
-        with ctx.workprec(PRECISIONS[0]):
+        with working(DIRECTIONS[0]):
             run = self.runs.pushed([Exact(), Rounded(self.form)], direction)
         return _shades(run, run.gradients[0][0], run.gradients[0][1])
 
     def _meant(self, name: str, indices: Sequence[int]) -> list[Ball]:
-        with ctx.workprec(PRECISIONS[0]):
+        with working(DIRECTIONS[0]):
             (cells,) = self.along([self._u], Meant)
         return [slope(cells[name][i]) for i in indices]
 
     def _confirm(self, name: str, indices: Sequence[int], balls: Sequence[Ball]) -> bool:
-        with ctx.workprec(WITNESS):
+        with working(QUOTIENT):
             found = zip(indices, balls, strict=True)
             return self.confirms(self._u, [(_entry(name, i), b, abs(b) + FLOOR) for i, b in found])
 
@@ -93,14 +94,14 @@ class Values(Probe):
     def check(self) -> list[Column]:
         """The columns of all outputs."""
         outputs = self.map(self.map.leaves())
-        with ctx.workprec(PRECISIONS[1]):
+        with working(DIRECTIONS[1]):
             (cells,) = self.runs.forward([Precise()], [self.runs.exact])
         traced = Runs(self.map, None, self.options.checkpoint)
         shades: dict[str, list[Shade]] = {}
 
         def shade(name: str, index: int) -> Shade:
             if not shades:
-                with ctx.workprec(PRECISIONS[0]):
+                with working(DIRECTIONS[0]):
                     run = traced.backward([Exact(), Rounded(self.form)], [traced.exact] * 2, (), kept=2)
                 shades.update(_shades(run, run.outputs[0], run.outputs[1]))
             return shades[name][index]
@@ -109,7 +110,7 @@ class Values(Probe):
             found = numpy(outputs[name])
             truths: list[Truth | Ball] = [
                 value if value.is_finite() else Truth(Kind.UNKNOWN if math.isfinite(seen) else Kind.OUTSIDE)
-                for value, seen in zip(map(ball, cells[name]), found.tolist(), strict=True)
+                for value, seen in zip(map(value_of, cells[name]), found.tolist(), strict=True)
             ]
             known = Evidence(
                 shade=lambda i: shade(name, i),
@@ -122,13 +123,13 @@ class Values(Probe):
 
 
 def _entry(name: str, index: int) -> Read:
-    return lambda cells: ball(cells[name][index])
+    return lambda cells: value_of(cells[name][index])
 
 
 def _shades(run: Followed, exact: Mapping[str, Any], rounded: Mapping[str, Any]) -> dict[str, list[Shade]]:
     """What the shadow saw of every entry of every output; None where torch gave no tensor."""
     found = {}
     for name, cells in run.outputs[0].items():
-        nothing = [arb("nan")] * len(cells)
+        nothing = [NAN] * len(cells)
         found[name] = run.shades(exact[name] or nothing, rounded[name] or nothing)
     return found

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from flint import arb
 from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Directional, Precise, moving
+from gradcheck_cli.algebra.number import ZERO, Ball, exactly, two_to
+from gradcheck_cli.algebra.precision import QUOTIENT_STEP
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.floats import FORMATS, Floats
@@ -22,20 +23,13 @@ from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
 from gradcheck_cli.verdict.column import Column, Detail, OfTensor, Point, TensorLabels
 from gradcheck_cli.verdict.entries import Entries, Evidence, Policy
 from gradcheck_cli.verdict.limits import Limits
-from gradcheck_cli.verdict.truth import Ball, Kind, Truth
+from gradcheck_cli.verdict.truth import Kind, Truth
 from gradcheck_cli.verdict.verdicts import Verdict
-
-PRECISIONS = (128, 1280)
-"""Bits at which directions are tried; at the second, what cancels to 0 is certainly below the smallest float."""
-
-WITNESS = 1600
-STEP = 400
-"""Bits of the second witness, and of its step."""
 
 AGREED = 48
 """Bits to which the two witnesses must agree."""
 
-FLOOR = arb(2) ** -300
+FLOOR = two_to(-300)
 """Size of what counts as nothing: above the quotient's own error, and far below what can be told from 0 beside it."""
 
 DRAWN = 20
@@ -117,7 +111,7 @@ class Probe:
         for name, span in self.spans.items():
             steps, here = direction[span].tolist(), self.runs.exact[name]
             if by is None:
-                cells[name] = [moving(x, arb(u)) if u else x for x, u in zip(here, steps, strict=True)]
+                cells[name] = [moving(x, exactly(u)) if u else x for x, u in zip(here, steps, strict=True)]
             else:
                 cells[name] = [x + by * u if u else x for x, u in zip(here, steps, strict=True)]
         return cells
@@ -145,13 +139,13 @@ class Probe:
     def confirms(self, direction: Floats, reads: Sequence[tuple[Read, Ball, Ball]]) -> bool:
         """The second witness: whether difference quotients along `direction`, on both sides, give every number's derivative.
 
-        `reads`: the number, its derivative, and the size of what that was added up from. Call it at WITNESS bits.
+        `reads`: the number, its derivative, and the size of what that was added up from. Call it at QUOTIENT bits.
         """
-        step = arb(2) ** -STEP
+        step = two_to(-QUOTIENT_STEP)
         cells = [self.moved(direction, n * step) for n in (1, 2, -1, -2)]
         near, far, back, farther = self.runs.forward([Precise() for _ in cells], cells)
         return all(
-            abs((read(end) - read(start)) / step - total) <= size * arb(2) ** -AGREED
+            abs((read(end) - read(start)) / step - total) <= size * two_to(-AGREED)
             for read, total, size in reads
             for start, end in ((near, far), (farther, back))
         )
@@ -177,13 +171,13 @@ class _Line:
 
     def __call__(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> Ball:
         """At distance `offsets["t"]`."""
-        cells = self._probe.moved(self._direction, offsets.get("t", arb(0)))
+        cells = self._probe.moved(self._direction, offsets.get("t", ZERO))
         return self._read(self._probe.runs.forward([Precise()], [cells])[0])
 
     def undefined(self, point: Mapping[str, Ball]) -> bool:
         """True where torch has no value either."""
         outputs = self._probe.map(self._probe.map.leaves())
-        return bool(self._read({name: [arb(v) for v in flat(y)] for name, y in outputs.items()}).is_nan())
+        return bool(self._read({name: [exactly(v) for v in flat(y)] for name, y in outputs.items()}).is_nan())
 
 
 def _worst(column: Column) -> Column:
@@ -201,14 +195,9 @@ def _worst(column: Column) -> Column:
 
 def paired(row: Row, cells: Cells, read: Callable[[Any], Ball]) -> Ball:
     """<v, y> of the row, each entry of y read from its cell; entries without a cotangent don't count, whatever they are."""
-    total = arb(0)
+    total = ZERO
     for name, v in row.cotangents.items():
         for cell, w in zip(cells[name], flat(v), strict=True):
             if w:
                 total += read(cell) * w
     return total
-
-
-def ball(cell: Any) -> Ball:
-    """The value of a cell, whatever layer it is from."""
-    return cell if isinstance(cell, arb) else arb(int(cell)) if isinstance(cell, bool) else cell[0]

@@ -16,29 +16,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from flint import arb, ctx
 from torch import Tensor
 
-from gradcheck_cli.algebra.directions import Directional, Meant, Precise, slope
+from gradcheck_cli.algebra.directions import Directional, Meant, Precise, slope, value_of
 from gradcheck_cli.algebra.layers import Exact, Rounded
+from gradcheck_cli.algebra.number import NAN, ZERO, Ball, working
+from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.autograd import Pulled
 from gradcheck_cli.maps.map import Map, Row, run
 from gradcheck_cli.maps.outside import OUTSIDE, outside
-from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, PRECISIONS, WITNESS, Probe, ball, paired
+from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, Probe, paired
 from gradcheck_cli.maps.runs import Cells, Followed, flat, numpy
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, Evidence
 from gradcheck_cli.verdict.shade import Shade
-from gradcheck_cli.verdict.truth import Ball, Kind, Truth
+from gradcheck_cli.verdict.truth import Kind, Truth
 
 ATTEMPTS: tuple[tuple[int, type[Exact]], ...] = (
-    (PRECISIONS[0], Precise),
-    (PRECISIONS[0], Exact),
-    (PRECISIONS[1], Precise),
-    (PRECISIONS[1], Exact),
+    (DIRECTIONS[0], Precise),
+    (DIRECTIONS[0], Exact),
+    (DIRECTIONS[1], Precise),
+    (DIRECTIONS[1], Exact),
 )
 """Constants of the code at first as the floats that they are; then as what their author may have meant by them."""
 
@@ -132,12 +133,12 @@ class Reverse(Probe):
     def _certified(self) -> list[list[Truth | Ball]]:
         """The exact side of every entry of every row."""
         rows, failed = list(range(len(self.rows))) if self._groups else [], False
-        shadows: list[list[Ball]] = [[arb(0)] * self.count for _ in self.rows]
+        shadows: list[list[Ball]] = [[ZERO] * self.count for _ in self.rows]
         suspects: set[int] = set()
         for bits, layer in ATTEMPTS if rows else ():
             if failed and layer is Precise:
                 continue  # it disagrees for certain: more precision changes nothing
-            with ctx.workprec(bits):
+            with working(bits):
                 totals, found = self._both_sides(layer, rows)
                 outcomes = {
                     (k, g): self._agreement(totals[k][g], found[k], self._direction, group, layer is Precise)
@@ -166,7 +167,7 @@ class Reverse(Probe):
         can't be either."""
         if self._outside == "forward" and self.runs.formula is None:
             return [[Truth(Kind.UNKNOWN, text=f"opaque: {OUTSIDE} can't be followed")] * self.count for _ in self.rows]
-        nothing: list[list[Ball]] = [[arb("nan")] * self.count for _ in self.rows]
+        nothing: list[list[Ball]] = [[NAN] * self.count for _ in self.rows]
         truths: list[list[Truth | Ball]] = [list(found) for found in nothing]
         self._direction = np.ones(self.count)
         self._take_apart(range(len(self.rows)), (), range(self.count), nothing, truths)
@@ -194,7 +195,7 @@ class Reverse(Probe):
         found: list[Any] = []
         for name, x in self.map.inputs.items():
             cells = gradients[name]
-            found += [arb(0)] * x.numel() if cells is None else cells
+            found += [ZERO] * x.numel() if cells is None else cells
         return found
 
     def _agreement(
@@ -203,7 +204,7 @@ class Reverse(Probe):
         """Whether <J'v, u> over some entries is `total`: None where the balls can't tell, or (`tight`) don't hold each entry to
         TIGHT bits."""
         steps = direction.tolist()
-        difference = total - sum((cells[i] * steps[i] for i in indices), arb(0))
+        difference = total - sum((cells[i] * steps[i] for i in indices), ZERO)
         if not difference.is_finite():
             return None
         if not difference.contains(0):
@@ -257,14 +258,14 @@ class Reverse(Probe):
             direction = np.zeros(self.count)
             direction[part] = self._direction[part] if len(part) > 1 else 1.0
             directions.append(direction)
-        with ctx.workprec(PRECISIONS[0]):
+        with working(DIRECTIONS[0]):
             return list(zip(parts, directions, self.along(directions), strict=True))
 
     def _agrees(
         self, k: int, part: list[int], direction: Floats, outputs: Cells, shadow: list[Ball], truths: list[Truth | Ball]
     ) -> bool:
         """Whether the shadow's entries are right in one row; enters what is known of them."""
-        with ctx.workprec(PRECISIONS[0]):
+        with working(DIRECTIONS[0]):
             total = paired(self.rows[k], outputs, slope)
             agrees = self._agreement(total, shadow, direction, part, tight=False)
         if len(part) == 1:
@@ -277,23 +278,23 @@ class Reverse(Probe):
     def _single(self, k: int, direction: Floats, total: Ball) -> Truth | Ball:
         """The exact side of one entry of one row: the series along it, else limits from both sides."""
         row = self.rows[k]
-        for bits in PRECISIONS:
-            if bits > PRECISIONS[0]:
-                with ctx.workprec(bits):
+        for bits in DIRECTIONS:
+            if bits > DIRECTIONS[0]:
+                with working(bits):
                     total = paired(row, self.along([direction])[0], slope)
             if _tight(total):
                 return total
-        return self.singular(direction, lambda cells: paired(row, cells, ball))
+        return self.singular(direction, lambda cells: paired(row, cells, value_of))
 
     # -- what the shadow and the second witness say -----------------------------------------------------------------
 
     def _followed(self, k: int) -> _Seen:
         """What the shadow saw of a row."""
         if self._outside is not None:
-            return _Seen([Shade(arb("nan"), arb("nan"), opaque=(OUTSIDE,))] * self.count, True)
+            return _Seen([Shade(NAN, NAN, opaque=(OUTSIDE,))] * self.count, True)
         if k not in self._seen:
-            for bits in PRECISIONS:
-                with ctx.workprec(bits):
+            for bits in DIRECTIONS:
+                with working(bits):
                     run = self.runs.backward([Exact(), Rounded(self.form)], [self.runs.exact] * 2, [self.rows[k]], kept=2)
                     exact, rounded = (self._cells(gradients) for gradients in run.gradients[0])
                 if all(b.is_finite() for b in exact):
@@ -305,7 +306,7 @@ class Reverse(Probe):
     def _meant(self, k: int, indices: Sequence[int]) -> list[Ball]:
         """The exact side of some entries with the slack that the code's constants leave."""
         directions = [np.bincount([i], minlength=self.count).astype(np.float64) for i in indices]
-        with ctx.workprec(PRECISIONS[0]):
+        with working(DIRECTIONS[0]):
             return [paired(self.rows[k], cells, slope) for cells in self.along(directions, Meant)]
 
     def _values_agree(self, row: Row, run: Followed) -> bool:
@@ -320,10 +321,10 @@ class Reverse(Probe):
         if self.runs.formula is None and not self._followed(k).faithful:
             return False
         direction, row = self.steps(indices), self.rows[k]
-        with ctx.workprec(WITNESS):
+        with working(QUOTIENT):
             products = [ball * float(direction[i]) for i, ball in zip(indices, balls, strict=True)]
             size = sum((abs(p) for p in products), FLOOR)
-            return self.confirms(direction, [(lambda cells: paired(row, cells, ball), sum(products, arb(0)), size)])
+            return self.confirms(direction, [(lambda cells: paired(row, cells, value_of), sum(products, ZERO), size)])
 
 
 def _tight(cell: Ball) -> bool:

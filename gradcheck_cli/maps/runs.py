@@ -7,15 +7,14 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from flint import arb
 from torch import Tensor
 
 from gradcheck_cli.algebra.layers import Cell, Layer
+from gradcheck_cli.algebra.number import Ball, exactly
 from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.maps.map import Map, Row, Tensors, push, run
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.verdict.shade import Shade
-from gradcheck_cli.verdict.truth import Ball
 
 Cells = Mapping[str, list[Cell]]
 """The cells of named tensors, flat."""
@@ -33,7 +32,7 @@ class Runs:
 
     def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
         self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
-        self.exact: dict[str, list[Ball]] = {name: [arb(v) for v in flat(x)] for name, x in map.inputs.items()}
+        self.exact: dict[str, list[Ball]] = {name: [exactly(v) for v in flat(x)] for name, x in map.inputs.items()}
         self.opaque: dict[str, None] = {}
 
     def forward(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:

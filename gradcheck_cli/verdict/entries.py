@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.judge import QUICK, Judgement, distance, judge, judge_plainly, judge_rounding
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.numbers import decimal, interval
 from gradcheck_cli.verdict.shade import Shade
-from gradcheck_cli.verdict.truth import Ball, Kind, Truth, regular
+from gradcheck_cli.verdict.truth import Kind, Truth, regular
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 PROBED = 16

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.floats import Format
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.shade import Shade
-from gradcheck_cli.verdict.truth import Ball, Kind, Truth
+from gradcheck_cli.verdict.truth import Kind, Truth
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 Place = tuple[str, str | None]

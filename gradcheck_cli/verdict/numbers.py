@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck_cli.algebra.number import precision, working
+
 DIGITS = 20
 """Significant digits of an exact value in JSON, if the enclosure has as many."""
 
@@ -53,7 +55,6 @@ def decimal(ball: Any, digits: int = DIGITS) -> str | None:
     """
     if ball is None or ball.is_nan():
         return None
-    from flint import ctx
 
     if not ball.is_finite():
         return "inf" if ball > 0 else "-inf" if ball < 0 else None
@@ -61,7 +62,7 @@ def decimal(ball: Any, digits: int = DIGITS) -> str | None:
         return "0"
     if ball.rel_accuracy_bits() < _ONE_DIGIT:
         return None
-    with ctx.workprec(max(ctx.prec, 128)):
+    with working(max(precision(), 128)):
         text = str(ball.str(digits, radius=False))
     if text.startswith("[") or "e" not in text and "." not in text:
         return "0" if text.startswith("[") else text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gradcheck_cli.verdict.truth import Ball
+from gradcheck_cli.algebra.number import Ball
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from gradcheck_cli.algebra.number import Ball as Ball
+from gradcheck_cli.algebra.number import Ball
 
 
 class Kind(Enum):

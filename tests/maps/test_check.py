@@ -362,13 +362,13 @@ class Cancelling(torch.autograd.Function):
         return tangent * 0
 
 
-@pytest.mark.parametrize("prober", [Forward, Reverse])
-def test_what_judging_excuses_stays_out_of_the_certificates(prober: Any) -> None:
+@pytest.mark.parametrize(("prober", "mode"), [(Forward, "forward"), (Reverse, "reverse")])
+def test_what_judging_excuses_stays_out_of_the_certificates(prober: Any, mode: str) -> None:
     """The slack of constants is given to the entry that is judged; what the prober has certified stays as it was, forwards and
     backwards."""
     map = a_map(Cancelling.apply, x=tensor(0.7, 1.7))
     rows = every_row(map(map.leaves()))
-    work = prober(map, rows, Options(), "total", {}, None)
+    work = prober(map, rows, Options(), "total", {}, None, mode)
     columns = work.check()
     assert {v for column in columns for v in column.counts()} <= {Verdict.MATCH, Verdict.IMPRECISE}
     certified = work._truths["y"] if prober is Forward else [work._truths[k][k] for k in range(len(rows))]
