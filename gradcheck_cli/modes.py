@@ -44,8 +44,7 @@ MODES: Mapping[str, Mode] = MappingProxyType({
         Mode("grad", "autograd.grad", True, "autograd.grad", "autograd.nested_grad"),
         Mode("forward", "dual numbers", False, "autograd.dual", "autograd.nested_jvp", "autograd.dual", "map.second_forward",
              of_tensors="dual numbers"),
-        Mode("func", "torch.func", True, "autograd.vjp", "autograd.nested_vjp", "autograd.vjp", "map.second_vjp",
-             of_tensors="torch.func"),
+        Mode("func", "torch.func", True, "autograd.vjp", "autograd.nested_vjp"),
     )
 })  # fmt: skip
 

@@ -170,37 +170,14 @@ def _itself(tangent: Tensor, primal: Tensor) -> Tensor:
 
 def second(map: Map, row: Row) -> Map:
     """The gradient of a row as a function of the inputs and of the cotangents: its derivative is the double backward."""
-
-    def derive(inputs: Tensors, cotangents: Tensors) -> Tensors:
-        pulled = gradients(map.call(inputs), inputs, cotangents, create_graph=True)
-        if pulled.refusal:
-            raise RuntimeError(pulled.refusal)
-        return {name: g for name, g in pulled.gradients.items() if g is not None}
-
-    return _gradient(map, row, derive)
-
-
-def second_vjp(map: Map, row: Row) -> Map:
-    """The same by torch.func, which nests."""
-
-    def floats(inputs: Tensors) -> dict[str, Tensor]:
-        return {name: y for name, y in map.call(inputs).items() if y.is_floating_point()}
-
-    def derive(inputs: Tensors, cotangents: Tensors) -> Tensors:
-        outputs, pullback = torch.func.vjp(floats, dict(inputs))  # type: ignore[misc]
-        (found,) = pullback({n: cotangents[n] if n in cotangents else torch.zeros_like(y) for n, y in outputs.items()})
-        return dict(found)
-
-    return _gradient(map, row, derive)
-
-
-def _gradient(map: Map, row: Row, derive: Callable[[Tensors, Tensors], Tensors]) -> Map:
-    """What `derive` makes of inputs and cotangents of a row, as a function of both."""
     cotangents = {f"grad_{name}": v for name, v in row.cotangents.items()}
 
     def call(leaves: Tensors) -> Tensors:
-        found = derive({n: leaves[n] for n in map.inputs}, {n: leaves[f"grad_{n}"] for n in row.cotangents})
-        return {f"d{row.name}/d{name}": g for name, g in found.items()}
+        inner = {name: leaves[name] for name in map.inputs}
+        pulled = gradients(map.call(inner), inner, {n: leaves[f"grad_{n}"] for n in row.cotangents}, create_graph=True)
+        if pulled.refusal:
+            raise RuntimeError(pulled.refusal)
+        return {f"d{row.name}/d{name}": g for name, g in pulled.gradients.items() if g is not None}
 
     return Map({**map.inputs, **cotangents}, call, map.seed)
 

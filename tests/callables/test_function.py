@@ -158,7 +158,7 @@ def test_forward_mode() -> None:
     """Forward mode is checked where it is asked for; all is every mode in which functions of tensors are differentiated."""
     report = check_function(torch.sin, at="x=[1,2]", mode="all")
     assert report.ok
-    assert {c.mode for c in report.checks} == {"reverse", "forward", "func"}
+    assert {c.mode for c in report.checks} == {"reverse", "forward"}
 
 
 def test_a_formula_judges_the_values() -> None:
@@ -202,7 +202,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (torch.sin, {"at": {"x": torch.ones(2, dtype=torch.complex64)}}, "the value of 'x' is complex"),
     (torch.sin, {"at": {"x": object()}}, "the value of 'x' is no tensor, number or list of numbers"),
     (torch.sin, {"order": 3}, "the order is 1 (the gradient) or 2 (its derivative too): 3"),
-    (torch.sin, {"mode": "grad"}, "unknown mode 'grad': choose from reverse, forward, func, or all"),
+    (torch.sin, {"mode": "func"}, "unknown mode 'func': choose from reverse, forward, or all"),
     (torch.sin, {"sample": 0}, "the number of samples must be at least 1: 0"),
     (torch.sin, {"at": "x=[1,2]", "formula": "sin(z)"}, "'z' is not an input (there is x)"),
     (torch.sin, {"at": "x=[1,2]", "formula": "sum(x)"}, "the formula has shape (), the function's result (2,)"),
