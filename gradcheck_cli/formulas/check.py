@@ -11,7 +11,7 @@ from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.formulas.claims import check_claim
 from gradcheck_cli.formulas.computation import FORMULAS, Computation, Run
 from gradcheck_cli.formulas.problem import Problem, Task
-from gradcheck_cli.formulas.stages import blame, own_derivatives, own_entries, strays
+from gradcheck_cli.formulas.stages import apportion, own_derivatives, own_entries, strays
 from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.maps.map import check_device
 from gradcheck_cli.verdict.column import Column
@@ -91,7 +91,7 @@ class _Work:
             if self.problem.local and len(group.task.chain.stages) > 1:
                 group.locals += (own_entries if group.compiled else own_derivatives)(group.totals[0])
                 for total in group.totals:
-                    blame(total, group.locals)
+                    apportion(total, group.locals)
             if run.form.name not in claimed:
                 claimed.add(run.form.name)
                 self._check_claims(group.totals)

@@ -15,7 +15,7 @@ from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import Node, canonical
-from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.column import Column, blame
 from gradcheck_cli.verdict.judge import judge_rounding
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
@@ -126,7 +126,7 @@ def strays(totals: Sequence[Computation]) -> str | None:
     return f"{count:,} derivatives that must be 0 are 0 in torch too, and aren't listed" if count else None
 
 
-def blame(total: Computation, own: Sequence[Column]) -> None:
+def apportion(total: Computation, own: Sequence[Column]) -> None:
     """Judge what waited for the stages' own derivatives, and name, at each mismatch of a total, the first stage whose own one
     is wrong there."""
     wrong: dict[str, npt.NDArray[np.bool_]] = {}
@@ -143,6 +143,4 @@ def blame(total: Computation, own: Sequence[Column]) -> None:
             column.mark([index], Verdict.MISMATCH, "a stage's own derivative is wrong", Cause.FORMULA)
         else:
             column.verdicts[index] = judge_rounding(column.exact[index], column.autograd[index], total.run.form).severity
-    for column in total.columns:
-        for index in np.flatnonzero(column.having(Verdict.MISMATCH)).tolist():
-            column.blame(index, guilty(index))
+    blame(total.columns, lambda column, index: guilty(index))

@@ -1,4 +1,4 @@
-"""A chain through torch, a map with taps: every mode of `maps.modes` differentiates it.
+"""A chain through torch, a map with taps: every mode of `modes` differentiates it.
 
 A derivative is one tensor, or None where torch has none. Nothing is judged here. Where all is scalar, points are entries of one
 batch: all operations work entry by entry, so the cotangent of ones gives each point its own derivative. A chain on arrays goes

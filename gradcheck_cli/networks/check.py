@@ -23,7 +23,7 @@ from gradcheck_cli.modes import Mode
 from gradcheck_cli.networks.hooks import Call, Subject, joined
 from gradcheck_cli.networks.request import Request
 from gradcheck_cli.networks.ties import left_out, moving_only, untied
-from gradcheck_cli.verdict.column import Column, Label, OfTensor
+from gradcheck_cli.verdict.column import Column, Label, OfTensor, blame
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from gradcheck_cli.verdict.work import Recorder
 
@@ -277,16 +277,13 @@ class Networked:
     def blame(self, totals: Sequence[Column], own: Mapping[str, Sequence[Column]]) -> None:
         """Name, at each mismatch of a total, the first layer whose own derivative is wrong. Where none is, conventions at kinks
         may add up to it, and nobody is to blame; else it is a module around right layers."""
-        wrong = [(column, index) for column in totals for index in np.flatnonzero(column.having(Verdict.MISMATCH)).tolist()]
-        if not wrong:
+        refuted = {column.cause(i) for column in totals for i in np.flatnonzero(column.having(Verdict.MISMATCH)).tolist()}
+        layer = next((call for call in self.layers if _wrong(own.get(call.name, ()))), None)
+        if refuted <= ({Cause.KINK} if layer is None else set()):
             return
-        guilty = next((call for call in self.layers if _wrong(own.get(call.name, ()))), None)
-        if guilty is None:
-            wrong = [(c, i) for c, i in wrong if c.cause(i) is not Cause.KINK]
-            guilty = self.around() if wrong else None
+        guilty = layer or self.around()
         stage = _label(guilty) if guilty else f"{type(self.subject.module).__name__} itself"
-        for column, index in wrong:
-            column.blame(index, stage)
+        blame(totals, lambda column, i: None if layer is None and column.cause(i) is Cause.KINK else stage)
 
     def around(self) -> Call | None:
         """The innermost module that is wrong by itself although its layers are right; its own derivative is reported too."""

@@ -37,7 +37,7 @@ class Request:
 
     `given` are the inputs that were given: by name, or None for the next one in order. `neuron`: one output entry. `cotangent`:
     "random", "ones" or nested lists. `loss`: a chain of y, or a callable. `dtypes`: names; empty: as the model is. `device`:
-    where it runs; what is drawn doesn't depend on it. `modes`: names of `maps.modes.OF_TENSORS`.
+    where it runs; what is drawn doesn't depend on it. `modes`: names of `modes.OF_TENSORS`.
     """
 
     model: Any

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
@@ -409,3 +409,10 @@ class Column:
 
 
 _NOTHING = Detail()
+
+
+def blame(columns: Iterable[Column], guilty: Callable[[Column, int], str | None]) -> None:
+    """Name, at every mismatch, the stage or layer that is guilty of it: see `Column.blame`."""
+    for column in columns:
+        for index in np.flatnonzero(column.having(Verdict.MISMATCH)).tolist():
+            column.blame(index, guilty(column, index))
