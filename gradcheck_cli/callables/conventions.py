@@ -21,7 +21,8 @@ from gradcheck_cli.errors import words
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.maps.map import Map, Row, Tensors, pull
 from gradcheck_cli.maps.runs import format_of, numpy
-from gradcheck_cli.verdict.column import Column, Label, OfTensor, Point
+from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.scope import Label, OfTensor, Point
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 BATCH = (1.0, 0.5, -1.25)

@@ -28,8 +28,9 @@ from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.maps.check import Found, check_map
 from gradcheck_cli.maps.map import Map, Row, Tensors, pull, random_row, size
 from gradcheck_cli.maps.probe import Options
-from gradcheck_cli.verdict.column import Column, OfTensor
+from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.report import Report, versions
+from gradcheck_cli.verdict.scope import OfTensor
 from gradcheck_cli.verdict.verdicts import Verdict
 
 _DTYPES = frozenset(getattr(torch, name) for name in FORMATS)

@@ -25,9 +25,10 @@ from gradcheck_cli.maps.map import Map, Row, Tensors, check_device, direction_of
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.runs import Cells, Formula
 from gradcheck_cli.modes import OF_TENSORS, Mode, resolved
-from gradcheck_cli.verdict.column import Column, OfTensor
+from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.report import Report
+from gradcheck_cli.verdict.scope import OfTensor
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from gradcheck_cli.verdict.work import Progress, Recorder, record
 

@@ -27,11 +27,12 @@ from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.spaces import Shape
 from gradcheck_cli.modes import MODES
-from gradcheck_cli.verdict.column import AtPoints, Column, Detail
+from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.entries import OF_FORMULAS, Entries, Evidence
 from gradcheck_cli.verdict.judge import QUICK, distance, judge
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.numbers import decimal
+from gradcheck_cli.verdict.scope import AtPoints
 from gradcheck_cli.verdict.shade import Shade
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
 from gradcheck_cli.verdict.verdicts import Cause, Verdict

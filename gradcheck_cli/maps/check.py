@@ -11,7 +11,8 @@ from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.reverse import Reverse
 from gradcheck_cli.maps.runs import Formula
 from gradcheck_cli.modes import MODES
-from gradcheck_cli.verdict.column import Column, Point
+from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.scope import Point
 
 VISIBLE = 1e-30
 """Relative errors that are worth mentioning as too small to be seen."""

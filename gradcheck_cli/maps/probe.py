@@ -20,9 +20,10 @@ from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.floats import FORMATS, Floats
 from gradcheck_cli.maps.map import Map, Row
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
-from gradcheck_cli.verdict.column import Column, Detail, OfTensor, Point, TensorLabels
+from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.entries import Entries, Evidence, Policy
 from gradcheck_cli.verdict.limits import Limits
+from gradcheck_cli.verdict.scope import OfTensor, Point, TensorLabels
 from gradcheck_cli.verdict.truth import Kind, Truth
 from gradcheck_cli.verdict.verdicts import Verdict
 

@@ -23,7 +23,8 @@ from gradcheck_cli.modes import Mode
 from gradcheck_cli.networks.hooks import Call, Subject, joined
 from gradcheck_cli.networks.request import Request
 from gradcheck_cli.networks.ties import left_out, moving_only, untied
-from gradcheck_cli.verdict.column import Column, Label, OfTensor, blame
+from gradcheck_cli.verdict.column import Column, blame
+from gradcheck_cli.verdict.scope import Label, OfTensor
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from gradcheck_cli.verdict.work import Recorder
 

@@ -1,23 +1,20 @@
-"""One quantity at many points, or the entries of one tensor at one point: arrays, of which a Check is one entry.
-
-Columns keep a hundred thousand points in arrays; a Check is made when somebody looks at it.
-"""
+"""Many entries that are judged together, as arrays; a Check is one of them, made when somebody looks at it."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import derivative_name
-from gradcheck_cli.language.spaces import subscript, unravel
-from gradcheck_cli.verdict.numbers import decimal, gather, jsonable
+from gradcheck_cli.verdict.numbers import decimal, jsonable
+from gradcheck_cli.verdict.scope import Label, OfLayer, OfTensor, Scope
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 VERDICTS: tuple[Verdict, ...] = tuple(Verdict)
@@ -82,153 +79,6 @@ class Check:
             if plain[optional] is None:
                 del plain[optional]
         return plain
-
-
-class Label(NamedTuple):
-    """What one entry is called."""
-
-    quantity: str
-    of: str
-    wrt: tuple[str, ...]
-
-
-class TensorLabels(Sequence[Label]):
-    """The names of all entries of a tensor, made on demand: of `of`, differentiated by the entries of `wrt`; of `of` itself
-    where that is empty."""
-
-    def __init__(self, of: str, wrt: str, shape: tuple[int, ...]) -> None:
-        self._of, self._wrt, self._shape = of, wrt, shape
-
-    def __len__(self) -> int:
-        return math.prod(self._shape)
-
-    def __getitem__(self, index: Any) -> Any:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        entry = subscript(unravel(index, self._shape))
-        if not self._wrt:
-            return Label(self._of + entry, self._of + entry, ())
-        return Label(derivative_name(self._of, (self._wrt + entry,)), self._of, (self._wrt + entry,))
-
-
-Point = Mapping[str, Any]
-"""How inputs are shown: numbers and nested lists, or words for what is too large."""
-
-
-class Scope(Protocol):
-    """What the entries of a column are."""
-
-    unit: ClassVar[str]
-    """What one more of them is."""
-
-    @property
-    def title(self) -> str | None:
-        """What they are shown under as one row, if they are."""
-
-    @property
-    def single(self) -> bool:
-        """Whether all entries share one point."""
-
-    def heading(self) -> str:
-        """The same for columns that are shown under one heading."""
-
-    def label(self, index: int, whole: Label) -> Label:
-        """What an entry is called; `whole`: what the column is."""
-
-    def point(self, index: int) -> dict[str, Any]:
-        """Where an entry is."""
-
-    def received(self, index: int) -> dict[str, Any] | None:
-        """The floats that a stage received, where the column is about what it does by itself."""
-
-    def pick(self, indices: Sequence[int]) -> Scope:
-        """The scope of some of the entries."""
-
-
-@dataclass(frozen=True, slots=True)
-class AtPoints:
-    """One quantity at many points. `numbers` maps each name of the problem to an array; `inputs` is what a stage received.
-    `shapes`: of the arrays whose entries both hold one by one."""
-
-    numbers: Mapping[str, Floats]
-    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    inputs: Mapping[str, Floats] | None = None
-
-    unit: ClassVar[str] = "more point"
-
-    @property
-    def title(self) -> None:
-        return None
-
-    @property
-    def single(self) -> bool:
-        return all(len(values) == 1 for values in self.numbers.values())
-
-    def heading(self) -> str:
-        return ""
-
-    def label(self, index: int, whole: Label) -> Label:
-        return whole
-
-    def point(self, index: int) -> dict[str, Any]:
-        return gather({name: float(values[index]) for name, values in self.numbers.items()}, self.shapes)
-
-    def received(self, index: int) -> dict[str, Any] | None:
-        if self.inputs is None:
-            return None
-        return gather({name: float(values[index]) for name, values in self.inputs.items()}, self.shapes)
-
-    def pick(self, indices: Sequence[int]) -> AtPoints:
-        chosen = list(indices)
-        inputs = None if self.inputs is None else {name: values[chosen] for name, values in self.inputs.items()}
-        return AtPoints({name: values[chosen] for name, values in self.numbers.items()}, self.shapes, inputs)
-
-
-@dataclass(frozen=True, slots=True)
-class OfTensor:
-    """The entries of one tensor at one point; none of them has a name of its own where `labels` is empty."""
-
-    place: Point
-    labels: Sequence[Label] = ()
-
-    unit: ClassVar[str] = "more entry"
-
-    @property
-    def title(self) -> str | None:
-        return None
-
-    @property
-    def single(self) -> bool:
-        return True
-
-    def heading(self) -> str:
-        return repr(self.place)
-
-    def label(self, index: int, whole: Label) -> Label:
-        return self.labels[index] if len(self.labels) else whole
-
-    def point(self, index: int) -> dict[str, Any]:
-        return dict(self.place)
-
-    def received(self, index: int) -> dict[str, Any] | None:
-        return None
-
-    def pick(self, indices: Sequence[int]) -> Self:
-        return replace(self, labels=[self.labels[i] for i in indices] if len(self.labels) else ())
-
-
-@dataclass(frozen=True, slots=True)
-class OfLayer(OfTensor):
-    """The entries of several tensors, of one layer of a network: shown as one row, the worst of them."""
-
-    layer: str = ""
-
-    @property
-    def title(self) -> str:
-        return self.layer
-
-    def heading(self) -> str:
-        return ""
 
 
 @dataclass(slots=True)

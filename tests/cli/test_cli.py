@@ -20,8 +20,9 @@ from gradcheck_cli.cli import app as application
 from gradcheck_cli.cli import options
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.formulas.problem import Problem
-from gradcheck_cli.verdict.column import AtPoints, Column
+from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.report import Report
+from gradcheck_cli.verdict.scope import AtPoints
 from gradcheck_cli.verdict.verdicts import Verdict
 
 Run = Callable[..., tuple[int, str, str]]

@@ -13,7 +13,8 @@ from gradcheck_cli.formulas.claims import SHARP, check_claim
 from gradcheck_cli.formulas.problem import Claim
 from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.parser import parse
-from gradcheck_cli.verdict.column import AtPoints, Column
+from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.scope import AtPoints
 from gradcheck_cli.verdict.verdicts import Cause
 from tests.formats import DOUBLE
 

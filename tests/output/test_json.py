@@ -9,8 +9,9 @@ import numpy as np
 from flint import arb, ctx
 
 from gradcheck_cli.output.json import render
-from gradcheck_cli.verdict.column import AtPoints, Column, Detail
+from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.report import Report
+from gradcheck_cli.verdict.scope import AtPoints
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 FIELDS = [

@@ -18,8 +18,9 @@ from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.output import FORMATS as OUTPUTS
 from gradcheck_cli.output import SUITE_FORMATS, renderer
 from gradcheck_cli.output.text import number, render, ulps
-from gradcheck_cli.verdict.column import AtPoints, Column, Detail
+from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.report import Report
+from gradcheck_cli.verdict.scope import AtPoints
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from tests.counting import count_calls
 

@@ -1,10 +1,11 @@
-"""Columns: what their entries are, said by their scope; entries pasted, picked, joined, marked and blamed."""
+"""Columns: blank, joined, marked and blamed; what becomes of entries otherwise is in test_report."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from gradcheck_cli.verdict.column import AtPoints, Column, Detail, Label, OfLayer, OfTensor, TensorLabels
+from gradcheck_cli.verdict.column import Column, Detail
+from gradcheck_cli.verdict.scope import AtPoints, OfLayer, OfTensor, TensorLabels
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 
@@ -15,30 +16,6 @@ def test_a_blank_column_is_undecided() -> None:
     assert blank.counts() == {Verdict.UNDECIDED: 3}
     assert np.isnan(blank.autograd).all() and np.isnan(blank.error_ulps).all() and blank.exact == [None] * 3
     assert Column.blank(OfTensor({}), 1, of="y").quantity == "y"
-
-
-def test_points() -> None:
-    """At many points an entry is called as the column is, and stands at its own point; arrays are put together."""
-    numbers = {"x[0]": np.array([1.0, 2.0]), "x[1]": np.array([3.0, 4.0]), "k": np.array([5.0, 6.0])}
-    scope = AtPoints(numbers, {"x": (2,), "k": ()}, {"k": np.array([7.0, 8.0])})
-    column = Column.blank(scope, 2, of="y", wrt=("k",))
-    assert scope.point(1) == {"x": [2.0, 4.0], "k": 6.0}
-    assert scope.received(1) == {"k": 8.0}
-    assert column.label(0) == Label("dy/dk", "y", ("k",))
-    assert not scope.single and scope.pick([1]).single
-    assert scope.pick([1]).received(0) == {"k": 8.0}
-    assert scope.title is None and scope.heading() == ""
-
-
-def test_entries_of_a_tensor() -> None:
-    """All at one point, each with a name of its own, made on demand."""
-    labels = TensorLabels("<v,y>", "W", (2, 3))
-    column = Column.blank(OfTensor({"W": "2 x 3"}, labels), 6, of="<v,y>", wrt=("W",))
-    assert len(labels) == 6
-    assert column.label(4) == Label("d<v,y>/dW[1,1]", "<v,y>", ("W[1,1]",))
-    assert column.pick([5, 0]).label(0).wrt == ("W[1,2]",)
-    assert column.check(4).point == {"W": "2 x 3"} and column.scope.single
-    assert TensorLabels("y", "", (2,))[1] == Label("y[1]", "y[1]", ())
 
 
 def test_tensors_of_a_layer_are_one_row() -> None:

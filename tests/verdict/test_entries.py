@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from flint import arb
 
-from gradcheck_cli.verdict.column import AtPoints, Column
+from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_FORMULAS, OF_TENSORS, OF_VALUES, Entries, Evidence, Policy
 from gradcheck_cli.verdict.limits import Limits
+from gradcheck_cli.verdict.scope import AtPoints
 from gradcheck_cli.verdict.shade import Shade
 from gradcheck_cli.verdict.truth import Kind, Truth
 from gradcheck_cli.verdict.verdicts import Cause, Verdict

@@ -13,9 +13,10 @@ import pytest
 from flint import arb, ctx
 
 from gradcheck_cli.errors import VerdictError
-from gradcheck_cli.verdict.column import VERDICTS, AtPoints, Column, Detail
+from gradcheck_cli.verdict.column import VERDICTS, Column, Detail
 from gradcheck_cli.verdict.numbers import DIGITS, decimal, interval, jsonable
 from gradcheck_cli.verdict.report import Checks, Report
+from gradcheck_cli.verdict.scope import AtPoints
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 M, I, N, O, U, X = Verdict  # noqa: E741  in order of severity, as in the table of exit codes below

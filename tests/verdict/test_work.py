@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from gradcheck_cli.verdict.column import Column, OfTensor
+from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.report import Report
+from gradcheck_cli.verdict.scope import OfTensor
 from gradcheck_cli.verdict.verdicts import Verdict
 from gradcheck_cli.verdict.work import Recorder, Stopped, record
 
