@@ -298,6 +298,7 @@ def test_a_module_that_is_called_twice() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.slow(reason="whole networks in short formats")
 def test_short_formats(dtype: str) -> None:
     """The same point and weights in a shorter format; nothing is alarmed, and the slip is found."""
     assert check_model("Linear(3, 3) | GELU | LayerNorm(3)", dtype=dtype).exit_code == 0
