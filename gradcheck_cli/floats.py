@@ -9,6 +9,7 @@ at most 1/2 away. (Muller et al., Handbook of Floating-Point Arithmetic, 2nd ed.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,13 @@ class Format:
         exponent = np.where(x == 0, self.minimum_exponent, np.maximum(exponent - 1, self.minimum_exponent))
         gap = np.ldexp(1.0, exponent - (self.bits - 1))
         return np.where(np.isfinite(x), gap, np.nan)
+
+    def gap(self, value: float) -> float:
+        """`ulp` of one number, without arrays."""
+        if not math.isfinite(value):
+            return math.nan
+        exponent = math.frexp(value)[1] - 1 if value else self.minimum_exponent
+        return math.ldexp(1.0, max(exponent, self.minimum_exponent) - (self.bits - 1))
 
     def round(self, values: npt.ArrayLike) -> Floats:
         """The nearest floats of this format (ties to even); beyond the largest, an infinity."""
