@@ -1,4 +1,4 @@
-"""Torch's ways to a derivative: hooks, autograd.grad, dual numbers, torch.func. The table `maps.modes` names these functions.
+"""Torch's ways to a derivative: hooks, autograd.grad, dual numbers, torch.func. The table `modes` names these functions.
 
 A function that differentiates once takes a map with taps, and leaves or primals by name; one that nests takes a plain function
 of named tensors. Nothing is judged here, and what torch refuses is said in its own words.
