@@ -112,6 +112,14 @@ def test_every_float(name: str, count: int) -> None:
     assert same(rounded(name, values), values)
 
 
+def test_every_float_of_a_shorter_format() -> None:
+    """A format of 8 bits needs no case of its own: all patterns of torch's, in order."""
+    values = Format("float8_e5m2", 3, -14, 15).every_float()
+    expected = torch.arange(256).to(torch.uint8).view(torch.float8_e5m2).double().numpy()
+    assert len(values) == 256 - 8
+    assert same(values, np.sort(expected[np.isfinite(expected)], kind="stable"))
+
+
 @pytest.mark.parametrize("name", ["float32", "float64"])
 def test_every_float_of_a_wide_format_is_refused(name: str) -> None:
     """Wide formats are not listed."""
