@@ -7,17 +7,17 @@ depend on t stays a plain ball.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 from flint import arb, arb_series, ctx
 
 from gradcheck_cli.algebra.balls import where
-from gradcheck_cli.algebra.layers import HULL, Cell, Exact
+from gradcheck_cli.algebra.layers import HULL, Cell, Exact, ranks
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball
 from gradcheck_cli.algebra.program import Program
-from gradcheck_cli.algebra.series import LONG, SERIES, coefficient, constant
+from gradcheck_cli.algebra.series import LONG, SERIES, coefficient, constant, same
 from gradcheck_cli.floats import Format
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import Function
@@ -39,10 +39,33 @@ class Precise(Exact):
         return value if isinstance(value, bool) else arb(value)
 
 
+class Moved(Precise):
+    """The same beside the point, where what was equal at the point isn't: decisions are taken again, from these balls."""
+
+    strict = True
+
+    def real(self, cell: Cell) -> Cell:
+        return NAN if cell is None else super().real(cell)
+
+
 class Directional(Precise):
     """Series in t (two terms: set `series.terms(2)` around the run) beside plain balls."""
 
     operators = SERIES.operators
+    strict = True
+
+    def ranks(self, cells: Sequence[Cell]) -> list[list[int]]:
+        return ranks([value_of(c) for c in cells])
+
+    def sorted(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Unknown, unless they are equal all along the direction."""
+        return list(cells) if self.tied(cells) else [NAN] * len(cells)
+
+    def tied(self, cells: Sequence[Cell]) -> bool:
+        return all(alike(c, cells[0]) for c in cells)
+
+    def lasting(self, cell: Cell, finite: bool) -> bool:
+        return super().lasting(cell, finite) if isinstance(cell, arb) else bool(cell[0].is_finite())
 
     def function(self, row: Function) -> Callable[..., Cell]:
         return where if row.name == syntax.WHERE else _mixed(row)
@@ -54,13 +77,21 @@ class Directional(Precise):
         return super().truth(cell[0]) if isinstance(cell, arb_series) else super().truth(cell)
 
     def real(self, cell: Cell) -> Cell:
-        return cell if isinstance(cell, arb_series) else super().real(cell)
+        """Unknown where it isn't decided: it may jump."""
+        return cell if isinstance(cell, arb_series) else NAN if cell is None else super().real(cell)
 
 
 class Meant(Directional):
     """The same, with the code's constants as what their author may have meant by them (see `layers.Exact`)."""
 
     number = Exact.number
+
+
+def alike(f: Cell, g: Cell) -> bool:
+    """Whether two cells are known to be equal all along the direction."""
+    if isinstance(f, arb_series) or isinstance(g, arb_series):
+        return isinstance(f, arb_series) and isinstance(g, arb_series) and same(f, g)
+    return bool(f == g)
 
 
 def moving(x: Ball, u: Ball) -> Cell:

@@ -169,7 +169,7 @@ class _Check:
     def take(self, found: Found) -> list[Column]:
         self.recorder.add(found.columns)
         self.opaque |= dict.fromkeys(found.opaque)
-        self.recorder.note(*unseen(found.sensitivity))
+        self.recorder.note(*unseen(found.sensitivity), *found.notes)
         return found.columns
 
     def second_backwards(self, row: Row, mode: Mode) -> None:

@@ -39,6 +39,7 @@ class Written:
 
     operators: Mapping[str, str] = MappingProxyType({})
     stepwise = False
+    strict = False
 
     def __init__(self) -> None:
         self.programs: dict[object, Program] = {}
@@ -59,6 +60,18 @@ class Written:
 
     def real(self, cell: Node) -> Node:
         return Call(syntax.WHERE, (cell, Constant(1), Constant(0))) if is_truth(cell) else cell
+
+    def ranks(self, cells: Sequence[Node]) -> list[list[int]]:
+        return [[i] for i in range(len(cells))]
+
+    def sorted(self, cells: Sequence[Node]) -> list[Node]:
+        return list(cells)
+
+    def tied(self, cells: Sequence[Node]) -> bool:
+        return True
+
+    def lasting(self, cell: Node, finite: bool) -> bool:
+        return True
 
     def total(self, cells: Sequence[Node]) -> Node:
         start: Node = _ZERO

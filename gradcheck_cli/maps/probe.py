@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from gradcheck_cli.algebra.directions import Directional, Precise, moving
-from gradcheck_cli.algebra.number import ZERO, Ball, exactly, two_to
-from gradcheck_cli.algebra.precision import QUOTIENT_STEP
+from gradcheck_cli.algebra.directions import Directional, Moved, Precise, moving, slope, value_of
+from gradcheck_cli.algebra.number import NAN, ZERO, Ball, exactly, two_to, working
+from gradcheck_cli.algebra.precision import QUOTIENT, QUOTIENT_STEP
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.floats import FORMATS, Floats
@@ -26,6 +26,7 @@ from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.scope import OfTensor, Point, TensorLabels
 from gradcheck_cli.verdict.truth import Kind, Truth
 from gradcheck_cli.verdict.verdicts import Verdict
+from gradcheck_cli.verdict.work import Stopped
 
 AGREED = 48
 """Bits to which the two witnesses must agree."""
@@ -43,6 +44,10 @@ SINGULAR = 64
 """Singular entries of a map whose one-sided derivatives are taken at most, each for at most PATIENCE seconds."""
 
 PATIENCE = 4.0
+
+AROUND = 26
+"""Points beside a singular one at which equal entries are told apart: of three, each has each rank at one of them but for a
+chance of 1 in 4,000."""
 
 SHOWN = 20
 """Entries of a large tensor that are reported at most, besides the worst one."""
@@ -135,7 +140,43 @@ class Probe:
             return Truth(Kind.UNKNOWN, text=f"more than {SINGULAR} singular entries: not examined")
         moving_inputs = np.abs(self._inputs()[direction != 0])
         point = {"t": float(np.max(moving_inputs, initial=0.0))}  # its size decides on the precision
-        return limits(_Line(self, direction, read), point, ("t",), time.monotonic() + PATIENCE)
+        try:
+            found = limits(_Line(self, direction, read), point, ("t",), time.monotonic() + PATIENCE)
+            if found.kind is Kind.UNKNOWN and self.runs.turned:
+                return replace(found, text=f"{ROUNDED}: {', '.join(self.runs.turned)}")
+            return found
+        except _Resized:
+            return Truth(Kind.UNKNOWN, singular=True, text="an output has another number of entries beside this point")
+
+    def around(self, direction: Floats, row: Row, value: float) -> Truth:
+        """A row's derivative along `direction` beside the point, where entries that are equal here aren't: the least and the
+        largest at seeded points, until they enclose `value`; and whether the row's own value jumps. None without a derivative
+        there either."""
+        draw = np.random.default_rng(self.options.seed + 2)
+        place = np.arange(1, self.count + 1, dtype=np.float64)
+        least = most = NAN
+        deadline = time.monotonic() + PATIENCE
+        with working(QUOTIENT), terms(2):
+            here = paired(row, self.runs.forward([Precise()], [self.runs.exact])[0], value_of)
+            for n in range(AROUND):
+                away = place if n == 0 else -place if n == 1 else draw.permutation(place) * draw.choice((-1.0, 1.0), self.count)
+                beside = self.moved(away, two_to(-QUOTIENT_STEP))
+                series = {
+                    name: [
+                        moving(x, exactly(u)) if u else x for x, u in zip(beside[name], direction[span].tolist(), strict=True)
+                    ]
+                    for name, span in self.spans.items()
+                }
+                outputs = self.runs.forward([Moved(), Precise(), Directional()], [beside, self.runs.exact, series])
+                jump = bool(abs(paired(row, outputs[0], value_of) - here) > two_to(-QUOTIENT_STEP // 2))
+                found = paired(row, outputs[2], slope)
+                if found.is_finite():
+                    least = found if least.is_nan() or found < least else least
+                    most = found if most.is_nan() or found > most else most
+                if jump or least <= value <= most or time.monotonic() > deadline:
+                    break
+        sides = {} if least.is_nan() else {"left": least, "right": most}
+        return Truth(Kind.NONDIFFERENTIABLE, **sides, singular=True, jump=jump)
 
     def confirms(self, direction: Floats, reads: Sequence[tuple[Read, Ball, Ball]]) -> bool:
         """The second witness: whether difference quotients along `direction`, on both sides, give every number's derivative.
@@ -144,7 +185,7 @@ class Probe:
         """
         step = two_to(-QUOTIENT_STEP)
         cells = [self.moved(direction, n * step) for n in (1, 2, -1, -2)]
-        near, far, back, farther = self.runs.forward([Precise() for _ in cells], cells)
+        near, far, back, farther = self.runs.beside(cells)
         return all(
             abs((read(end) - read(start)) / step - total) <= size * two_to(-AGREED)
             for read, total, size in reads
@@ -164,16 +205,34 @@ class Probe:
         return np.concatenate([numpy(x) for x in self.map.inputs.values()])
 
 
+ROUNDED = "rounding alone made a mask, or an index, other than exact arithmetic has it"
+
+
+class _Resized(Exception):
+    """An output has another number of entries at another point."""
+
+
 class _Line:
     """A number as a function of the distance t along a direction: what `exact.kinks` takes the limits of."""
 
     def __init__(self, probe: Probe, direction: Floats, read: Read) -> None:
         self._probe, self._direction, self._read = probe, direction, read
+        self._sizes: dict[str, int] = {}
 
     def __call__(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> Ball:
         """At distance `offsets["t"]`."""
         cells = self._probe.moved(self._direction, offsets.get("t", ZERO))
-        return self._read(self._probe.runs.forward([Precise()], [cells])[0])
+        try:
+            (outputs,) = self._probe.runs.beside([cells])
+        except Stopped:
+            raise
+        except Exception:  # what the code refuses beside the point (an assertion about its arguments) has no value there
+            return NAN
+        sizes = {name: len(found) for name, found in outputs.items()}
+        self._sizes = self._sizes or sizes
+        if sizes != self._sizes:
+            raise _Resized
+        return self._read(outputs)
 
     def undefined(self, point: Mapping[str, Ball]) -> bool:
         """True where torch has no value either."""

@@ -101,6 +101,7 @@ class Reverse(Probe):
             meant=lambda some: self._meant(k, [span.start + i for i in some]),
             refusal=self._pulled[k].refusal,
             scale=float(np.max(np.abs(finite), initial=1.0)),
+            around=lambda i, number: self.around(self._unit(span.start + i), row, number),
         )
         floats = None if self._pulled[k].gradients[name] is None else self._floats[k, span]
         return self.judged(self.blank(row.name, name, x, numpy(x)), OF_TENSORS, floats, self._truths[k][span], known)
@@ -305,9 +306,12 @@ class Reverse(Probe):
 
     def _meant(self, k: int, indices: Sequence[int]) -> list[Ball]:
         """The exact side of some entries with the slack that the code's constants leave."""
-        directions = [np.bincount([i], minlength=self.count).astype(np.float64) for i in indices]
+        directions = [self._unit(i) for i in indices]
         with working(DIRECTIONS[0]):
             return [paired(self.rows[k], cells, slope) for cells in self.along(directions, Meant)]
+
+    def _unit(self, index: int) -> Floats:
+        return np.bincount([index], minlength=self.count).astype(np.float64)
 
     def _values_agree(self, row: Row, run: Followed) -> bool:
         """Whether torch's outputs are what the forward pass was followed to, but for rounding."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gradcheck_cli.algebra.directions import Moved, Precise
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.algebra.number import Ball, exactly
 from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.maps.map import Map, Row, Tensors, push, run
+from gradcheck_cli.shadow.decisions import Border, Endless
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.verdict.shade import Shade
 
@@ -28,12 +31,23 @@ class Formula(Protocol):
 
 
 class Runs:
-    """Runs of one map in one mode. `opaque` collects the operations that couldn't be followed, by pass."""
+    """Runs of one map in one mode. `opaque` collects the operations that couldn't be followed, by pass; `follow`:
+    whether Python is told what exact arithmetic decides, where rounding alone made torch tell something else (None: never)."""
 
     def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
         self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
         self.exact: dict[str, list[Ball]] = {name: [exactly(v) for v in flat(x)] for name, x in map.inputs.items()}
         self.opaque: dict[str, None] = {}
+        self.follow: bool | None = None
+        self.turned: dict[str, None] = {}
+
+    def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
+        """The outputs' cells at points beside this one, at which decisions that hang on it are taken anew. Raises what the map
+        raises there."""
+        try:
+            return self.forward([Moved() for _ in cells], cells)
+        except Border:
+            return [self.forward([Moved(), Precise()], [given, self.exact])[0] for given in cells]
 
     def forward(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
         """The outputs' cells in every layer: by the formula if there is one, else by the map's operations."""
@@ -43,7 +57,8 @@ class Runs:
         shadow, leaves = self._seeded(layers, cells)
         with shadow:
             outputs = self.map(leaves)
-        self.opaque.update(dict.fromkeys(shadow.unfollowed))
+        if self._turns(shadow):
+            return self.forward(layers, cells)
         return [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
 
     def backward(self, layers: Sequence[Layer], cells: Sequence[Cells], rows: Sequence[Row], kept: int) -> Followed:
@@ -62,13 +77,14 @@ class Runs:
                 gradients.append(
                     [{n: None if g is None else shadow.cells(g, i) for n, g in pulled.gradients.items()} for i in range(kept)]
                 )
-        self.opaque.update(dict.fromkeys(shadow.unfollowed))
+        if self._turns(shadow):
+            return self.backward(layers, cells, rows, kept)
         return Followed(found, gradients, forward, shadow)
 
     def pushed(self, layers: Sequence[Layer], direction: Tensors) -> Followed:
         """Forwards along `direction`, in all layers."""
         self.checkpoint()
-        shadow = Shadow(layers, 0)
+        shadow = Shadow(layers, 0, bool(self.follow))
         given = [self.exact] * len(layers)
 
         def seed(tensors: Tensors) -> None:
@@ -80,11 +96,38 @@ class Runs:
             count = range(len(layers))
             found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in count]
             slopes = [{n: None if t is None else shadow.cells(t, i) for n, t in tangents.items()} for i in count]
-        self.opaque.update(dict.fromkeys(shadow.unfollowed))
+        if self._turns(shadow):
+            return self.pushed(layers, direction)
         return Followed(found, [slopes], (), shadow)
 
+    def _turns(self, shadow: Shadow) -> bool:
+        """After a run: whether it has to be taken again, on the way that exact arithmetic goes."""
+        if self.follow is None and shadow.decisions.branches:
+            self.follow = self._ends()
+            if self.follow:
+                return True
+        self.opaque.update(dict.fromkeys(shadow.unfollowed))
+        self.turned.update(shadow.decisions.turned)
+        return False
+
+    def _ends(self) -> bool:
+        """Whether Python, told what exact arithmetic decides, comes to an end after as many questions as on torch's way: a
+        branch does, an iteration that ends by rounding alone doesn't."""
+        counts: list[int] = []
+        for follow in (False, True):
+            shadow, leaves = Shadow([Precise()], 0, follow, *counts), self.map.leaves()
+            for name, leaf in leaves.items():
+                shadow.seed(leaf, [self.exact[name]])
+            try:
+                with shadow:
+                    self.map(leaves)
+            except (Exception, Endless):  # whatever the code says to what it hasn't met
+                return False
+            counts.append(shadow.decisions.count)
+        return counts[0] == counts[1]
+
     def _seeded(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> tuple[Shadow, dict[str, Tensor]]:
-        shadow, leaves = Shadow(layers, 0), self.map.leaves()
+        shadow, leaves = Shadow(layers, 0, bool(self.follow)), self.map.leaves()
         for name, leaf in leaves.items():
             shadow.seed(leaf, [given[name] for given in cells])
         return shadow, leaves
@@ -103,10 +146,12 @@ class Followed:
     ) -> None:
         self.outputs, self.gradients, self.opaque_forward = outputs, gradients, opaque_forward
         self._opaque, self._trace = shadow.unfollowed, shadow.trace
+        self._turned = tuple(shadow.decisions.turned)
 
     def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball]) -> list[Shade]:
         """What the verdict wants to know of results, from their cells in the first two layers."""
-        return [self._trace.shade(0, e, r, self._opaque) for e, r in zip(exact, rounded, strict=True)]
+        shades = [self._trace.shade(0, e, r, self._opaque) for e, r in zip(exact, rounded, strict=True)]
+        return [replace(s, turned=self._turned) for s in shades] if self._turned else shades
 
 
 def flat(tensor: Tensor) -> list[float]:

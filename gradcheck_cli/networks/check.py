@@ -269,6 +269,7 @@ class Networked:
         found = check_map(map, rows, self.options, kind="local" if call else "total", mode=self.mode.name, point=point)
         self.sensitivity = max(self.sensitivity, found.sensitivity)
         self.opaque |= dict.fromkeys(found.opaque)
+        self.recorder.note(*found.notes)
         columns = moving_only(found.columns, kept)
         if call is None:
             return columns

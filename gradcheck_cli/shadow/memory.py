@@ -39,6 +39,13 @@ class Memory:
     def __init__(self, layers: list[Layer]) -> None:
         self.layers = layers
         self._storages: dict[int, _Storage] = {}
+        self._chosen: set[int] = set()
+
+    def knows(self, tensor: torch.Tensor) -> bool:
+        """Whether the tensor's entries have cells of their own, which may say something else than its contents."""
+        return not tensor._is_zerotensor() and tensor.untyped_storage()._cdata in (
+            self._storages if tensor.dtype is torch.bool else self._chosen
+        )
 
     def load(self, tensor: torch.Tensor) -> _Storage:
         """The memory of the tensor's storage; where it is new to the shadow, it is filled with the floats."""
@@ -81,6 +88,8 @@ class Memory:
                 self._storages[storage._cdata] = memory
             else:
                 memory = self.load(tensor)
+        if tensor.dtype not in FLOATS:
+            self._chosen.add(storage._cdata)
         cells = memory.layers[layer]
         if len(cells) < tensor.numel():
             self.load(tensor)
@@ -95,6 +104,7 @@ class Memory:
         """The floats count from here on."""
         if not tensor._is_zerotensor():
             self._storages.pop(tensor.untyped_storage()._cdata, None)
+            self._chosen.discard(tensor.untyped_storage()._cdata)
 
 
 def _places(tensor: torch.Tensor, wanted: Sequence[int]) -> slice | list[int]:

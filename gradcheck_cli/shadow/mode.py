@@ -24,11 +24,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.floats import Format
-from gradcheck_cli.shadow.aten import Operation, results
+from gradcheck_cli.shadow.aten import KINDS, Operation, results
+from gradcheck_cli.shadow.decisions import TELLING, Decisions
 from gradcheck_cli.shadow.draws import restored
 from gradcheck_cli.shadow.folds import FOLDS, Fold
 from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
 from gradcheck_cli.shadow.movers import gathered, origins
+from gradcheck_cli.shadow.order import ORDERED
 from gradcheck_cli.shadow.overloads import Overload, overload
 from gradcheck_cli.shadow.rules import MUTATED, RULES
 from gradcheck_cli.shadow.trace import Event, Trace
@@ -57,7 +59,7 @@ class Shadow(TorchDispatchMode):
     followed any further.
     """
 
-    def __init__(self, layers: Sequence[Layer], size: int) -> None:
+    def __init__(self, layers: Sequence[Layer], size: int, follow: bool = False, limit: int | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.size = size
         self.opaque: dict[str, str | None] = {}
@@ -65,6 +67,7 @@ class Shadow(TorchDispatchMode):
         self.trace = Trace()
         self.stage: str | None = None
         self._memory = Memory(list(layers))
+        self.decisions = Decisions(self._memory, follow, limit)
         self._within = False  # a rule
 
     @classmethod
@@ -90,6 +93,8 @@ class Shadow(TorchDispatchMode):
 
     def cells(self, tensor: torch.Tensor, layer: int) -> list[Cell]:
         """The tensor's entries in one layer, flat."""
+        if layer in self.decisions.lost:
+            return [self.layers[layer].number(math.nan, DOUBLE)] * tensor.numel()
         return self._memory.read(tensor, layer, tuple(tensor.shape))
 
     @property
@@ -111,9 +116,13 @@ class Shadow(TorchDispatchMode):
             args = tuple(_solid(a) for a in args)
         if any(t.device.type == "meta" for t in tensors):
             return func(*args, **kwargs)
+        if known.base in TELLING:
+            return self.decisions.told(tensors[0], func(*args, **kwargs))
         bound = known.bind(args, kwargs)
         plain = all(map(_plain, tensors))
         row = known.choose(bound) if plain else None
+        if row is not None and row.name in KINDS and _asks(bound["self"], bound["other"]):
+            row = KINDS[row.name]
         rule = None if row is not None or not plain else self._rule(known, bound)
         if known.writes and plain:
             self._before(known, row, bound)
@@ -137,6 +146,10 @@ class Shadow(TorchDispatchMode):
         for name in MUTATED.get(known.name, ()):
             if bound.get(name) is not None:
                 self._memory.forget(bound[name])
+        # rules are compared with what torch itself returned, and formulas go by their own conditions
+        for output in () if self._within or self.size else outputs:
+            if output is not None and output.dtype is torch.bool and output.numel():
+                self.decisions.retake(known.base, output)
         return result
 
     def _before(self, known: Overload, row: Operation | None, bound: Mapping[str, Any]) -> None:
@@ -155,11 +168,15 @@ class Shadow(TorchDispatchMode):
             return
         if not first.numel():
             return
-        if not first.is_floating_point() and first.dtype is not torch.bool and row.arguments:
-            self._memory.forget(first)  # integers select (exponents, indices): the floats' own are taken
+        whole = not first.is_floating_point() and first.dtype is not torch.bool
+        tensors = [bound[name] for name in row.entries if isinstance(bound[name], torch.Tensor)]
+        converted = any(t.is_floating_point() for t in tensors)
+        if whole and not converted and not any(map(self._memory.knows, tensors)):
+            self._memory.forget(first)  # the floats' own are taken
             return
         shape, count, form = tuple(first.shape), first.numel(), FLOATS.get(first.dtype)
         exact: list[Any] = []
+        numbers: list[Sequence[Cell]] = []
         for index, layer in enumerate(self.layers):
             inputs = [self._argument(row, name, bound[name], index, shape, form) for name in row.entries]
             run = row.program(layer, tuple(bound[name] for name in sorted(row.integers)))
@@ -172,49 +189,99 @@ class Shadow(TorchDispatchMode):
             for output, cells, tree in zip(outputs, columns, row.trees, strict=True):
                 if output is None or output.numel() != len(cells):
                     continue  # a buffer that this device doesn't fill
+                if whole:
+                    numbers.append(list(map(layer.real, cells)))
+                    continue
                 given = results(tree)
                 logical = output.dtype is torch.bool
                 if logical and given != "truth":
                     cells = [layer.truth(c) for c in cells]
                 elif not logical and given != "number":
                     cells = [layer.real(c) for c in cells]
+                if logical and layer.strict and None in cells:
+                    cells = self.decisions.settled(output, cells, tensors, index)
                 self._memory.write(output, index, cells)
             if not index:
                 exact = inputs
+        if whole:
+            self.decisions.indices(first, numbers, converted)
+            return
         self._watch(row.name, first, exact)
 
     def _repeat_whole(self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
         """An operation that isn't computed entry by entry."""
-        followed = [o is not None and (o.is_floating_point() or o.dtype is torch.bool) for o in outputs]
+        given = {n: v for n, v in bound.items() if n not in known.outputs}
+        deciding = row.fold in ORDERED or (not row.data and any(map(self._memory.knows, _tensors(tuple(given.values())))))
+        followed = [o is not None and (o.is_floating_point() or o.dtype is torch.bool or deciding) for o in outputs]
         for output, follow in zip(outputs, followed, strict=True):
             if output is not None and not follow:
                 self._memory.forget(output)
         if not any(followed):
             return
         found: list[list[int]] = []
-        if row.moves:
-            given = {n: v for n, v in bound.items() if n not in known.outputs}
+        selecting = self.decisions.selecting(row, given)
+        if row.moves and not selecting:
             found = origins(known.functional or known.func, given, row.moves)
+        numbers: dict[int, list[Sequence[Cell]]] = {}
         for index, layer in enumerate(self.layers):
-            if row.moves:
-                logical = outputs[0] is not None and outputs[0].dtype is torch.bool
-                cells = [self._entries(bound[name], index, logical) for name in row.moves]
-                zero = layer.scalar(False if logical else 0)
-                columns = [gathered(f, cells, zero) for f in found]
-            elif row.fold:
-                columns = FOLDS[row.fold](Fold(row, bound, outputs, self._memory, index))
-            else:
+            if row.data:
                 columns = [
                     list(map(layer.data, o.reshape(-1).tolist())) if o is not None and f else []
                     for o, f in zip(outputs, followed, strict=True)
                 ]
-            for output, follow, column in zip(outputs, followed, columns, strict=False):
-                if follow and output is not None and output.numel():
+            elif selecting:
+                columns = self._selected(known, row, given, outputs, index, selecting)
+            elif row.moves:
+                columns = self._moved(row, bound, outputs, index, found)
+            else:
+                columns = _FOLDS[row.fold](Fold(row, bound, outputs, self._memory, index))
+            for place, (output, follow, column) in enumerate(zip(outputs, followed, columns, strict=False)):
+                if not follow or output is None or not output.numel():
+                    continue
+                if output.is_floating_point() or output.dtype is torch.bool:
                     self._memory.write(output, index, column)
+                else:
+                    numbers.setdefault(place, []).append(column)
+        for place, column_of in numbers.items():
+            output = outputs[place]
+            assert output is not None
+            self.decisions.indices(output, column_of, False)
         if not row.data:
             for output in outputs:
                 if output is not None:
                     self._watch(row.name, output, ())
+
+    def _moved(
+        self, row: Operation, bound: Mapping[str, Any], outputs: Outputs, index: int, found: Sequence[Sequence[int]]
+    ) -> list[list[Cell]]:
+        """The outputs' cells, from where each entry came."""
+        logical = outputs[0] is not None and outputs[0].dtype is torch.bool
+        cells = [self._entries(bound[name], index, logical) for name in row.moves]
+        zero = self.layers[index].scalar(False if logical else 0)
+        return [gathered(f, cells, zero) for f in found]
+
+    def _selected(
+        self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs, index: int, selecting: Sequence[str]
+    ) -> list[list[Cell]]:
+        """The outputs' cells where a layer may have masks and indices of its own; unknown where it doesn't know them, or they
+        don't fit what torch's own left."""
+        column = self.decisions.masked(row, bound, index)
+        if column is not None:
+            return [column]
+        chosen = self.decisions.chosen(bound, selecting, index)
+        if chosen is not None:
+            try:
+                if row.moves:
+                    found = origins(known.functional or known.func, chosen, row.moves)
+                    columns = self._moved(row, chosen, outputs, index, found)
+                else:
+                    columns = _FOLDS[row.fold](Fold(row, chosen, outputs, self._memory, index))
+                if all(o is None or o.numel() == len(c) for o, c in zip(outputs, columns, strict=False)):
+                    return columns
+            except (IndexError, RuntimeError, ValueError):
+                pass  # of another number, or beyond an end
+        nothing = self.layers[index].number(math.nan, DOUBLE)
+        return [[] if o is None else [None if o.dtype is torch.bool else nothing] * o.numel() for o in outputs]
 
     def _argument(self, row: Operation, name: str, value: Any, index: int, shape: tuple[int, ...], form: Format | None) -> Any:
         """The cells of an argument: a list of the outputs' length, or the same cell for ever."""
@@ -299,7 +366,8 @@ class Shadow(TorchDispatchMode):
         self.seen[known.base] = self.seen.get(known.base, 0) + 1
         for output, other in pairs:
             if not output.is_floating_point() and output.dtype is not torch.bool:
-                self._memory.forget(output)
+                numbers = [self.cells(other, index) for index in range(len(self.layers))]
+                self.decisions.indices(output, numbers, False)
                 continue
             for index in range(len(self.layers)):
                 self._memory.write(output, index, self.cells(other, index))
@@ -318,7 +386,8 @@ class Shadow(TorchDispatchMode):
             if not _plain(output):
                 self.opaque[name] = slip
             elif not output.is_floating_point():
-                self._memory.forget(output)
+                if not self.decisions.carried(output, tensors):
+                    self._memory.forget(output)
             elif writes or output.untyped_storage()._cdata not in known:
                 self.opaque[name] = slip
                 for index, layer in enumerate(self.layers):
@@ -331,6 +400,8 @@ class Shadow(TorchDispatchMode):
             return
         self.trace.watch(name, self.stage, output, lambda: self.cells(output, 0), before, form, not self.size)
 
+
+_FOLDS = {**FOLDS, **ORDERED}
 
 _EACH = "_foreach_"
 
@@ -345,6 +416,15 @@ def _each(operation: Any) -> Callable[[Mapping[str, Any], Any], Any]:
         return [operation(*row, *others.values()) for row in rows]
 
     return rule
+
+
+def _asks(x: Any, y: Any) -> bool:
+    """Whether a comparison asks what kind of numbers these are: with an infinity, or the same entries of one storage."""
+    if not (isinstance(x, torch.Tensor) and x.is_floating_point()):
+        return False
+    if not isinstance(y, torch.Tensor):
+        return isinstance(y, float) and math.isinf(y)
+    return x is y or (x.data_ptr() == y.data_ptr() and (x.shape, x.stride(), x.dtype) == (y.shape, y.stride(), y.dtype))
 
 
 def _plain(tensor: torch.Tensor) -> bool:

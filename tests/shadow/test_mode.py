@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sympy
 import torch
+import torch.nn.functional as F
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.layers import Exact, Layer, Rounded, Symbolic
@@ -285,11 +286,16 @@ def test_equal_entries_are_compared_in_a_maximum() -> None:
     x = torch.tensor([1.0, 1.0], dtype=torch.float64)
     shadow.seed(x, [[arb(1, 0.5), arb(1, 0.25)]])
     with shadow:
-        found = [x.max(0)[0], x.amax(), x.sort()[0][1], x.topk(1)[0], x.median(), torch.nn.functional.max_pool1d(x[None], 2)]
+        found = [x.max(0)[0], x.amax(), x.sort()[0][1], x.topk(1)[0], x.kthvalue(2)[0], F.max_pool1d(x[None], 2)]
+        least = x.median()
     for tensor in found:
         (cell,) = shadow.cells(tensor, 0)
         assert cell.contains(arb(1.5))
         assert cell.contains(arb(0.75))
+    (cell,) = shadow.cells(least, 0)
+    assert cell.contains(arb(0.5))
+    assert cell.contains(arb(1.25))
+    assert not cell.contains(arb(1.5))  # the lower one of the two
 
 
 # -- events -------------------------------------------------------------------------------------------------------------
