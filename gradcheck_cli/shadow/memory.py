@@ -4,8 +4,8 @@ Since it mirrors storages and not tensors, views, `expand` and in-place operatio
 shadow hasn't seen is filled from its floats: a single number is a constant (`Layer.number`), several are data (`Layer.data`).
 
 A guarded memory keeps a copy of the floats beside the cells. What changed without an operation (a kernel, ctypes, NumPy, a
-thread wrote to it) has no cells from there on. Memory that no operation has filled yet is filled with one nan, for the allocator
-may hand out what a kernel will write once more.
+thread wrote to it) has no cells from there on. Memory that no operation has filled yet is filled with one nan, for the
+allocator may hand out what a kernel will write once more.
 """
 
 from __future__ import annotations
@@ -138,7 +138,8 @@ class Memory:
                 cells.extend([None] * missing)
             return memory
         count = storage.nbytes() // tensor.element_size()
-        if memory is not None and memory.dtype in FLOATS and tensor.dtype in FLOATS:  # bits seen as another format
+        lost = storage._cdata in self._lost or (memory is not None and memory.dtype in FLOATS)
+        if lost and tensor.dtype in FLOATS:  # bits seen as another format
             layers = [[layer.number(math.nan, DOUBLE)] * count for layer in self.layers]
         else:
             floats = torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage, 0, (count,), (1,)).tolist()
@@ -211,8 +212,8 @@ def _bytes(storage: Any, start: int, end: int) -> bytes:
 def _extent(tensor: torch.Tensor) -> tuple[int, int]:
     """The bytes of its storage between which a tensor's entries lie."""
     size, start = tensor.element_size(), tensor.storage_offset()
-    last = start + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
-    return start * size, (last + 1) * size
+    last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+    return int(start * size), int((start + last + 1) * size)
 
 
 def _places(tensor: torch.Tensor, wanted: Sequence[int]) -> slice | list[int]:
