@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gradcheck_cli.maps.map import Map, Tensors
+from gradcheck_cli.maps.map import Map, Tensors, uncompiled
 
 OUTSIDE = "numbers that left torch (.numpy(), .item(), .tolist())"
 
@@ -77,7 +77,7 @@ def _logged(map: Map, derive: Derive, known: Iterable[Tensor]) -> tuple[set[str 
         return outputs
 
     try:
-        with log:
+        with uncompiled(), log:
             log.take(list(derive(replace(map, call=call))))
     except Exception:  # whatever a user's code raises
         return None

@@ -136,8 +136,11 @@ class Probe:
         return found
 
     def strange(self, outputs: Tensors) -> dict[str, list[int]]:
-        """The entries of torch's outputs (of a run that nothing watched) that aren't what the first run was followed to."""
-        if self.runs.first is None:
+        """The entries of torch's outputs (of a run that nothing watched) that aren't what the first run was followed to.
+
+        A formula needs no run that is followed.
+        """
+        if self.runs.first is None or self.runs.formula is not None:
             return {}
         cells, watched = self.runs.first
         floats = {name: numpy(y) for name, y in outputs.items()}
@@ -150,7 +153,7 @@ class Probe:
         if not any(suspects.values()):
             return {}
         with working(DIRECTIONS[0]):
-            (rounded,) = self.runs.backward([Rounded(self.form)], [self.runs.exact], (), kept=1).outputs
+            (rounded,) = self.runs.forward([Rounded(self.form)], [self.runs.exact])
         found: dict[str, list[int]] = {}
         for name, some in suspects.items():
             for i in some:

@@ -12,7 +12,7 @@ from torch import Tensor
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.algebra.number import Ball, exactly
 from gradcheck_cli.floats import FORMATS, Floats, Format
-from gradcheck_cli.maps.map import Map, Row, Tensors, push, run
+from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.verdict.shade import Shade
 
@@ -43,7 +43,7 @@ class Runs:
         if self.formula is not None:
             return [self.formula(layer, given) for layer, given in zip(layers, cells, strict=True)]
         shadow, leaves = self._seeded(layers, cells)
-        with shadow:
+        with uncompiled(), shadow:
             outputs = self.map(leaves)
         found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
         self.opaque.update(dict.fromkeys(shadow.unfollowed))
@@ -54,7 +54,7 @@ class Runs:
         """Forward in all layers, then backward for every row in the first `kept` of them."""
         self.checkpoint()
         shadow, leaves = self._seeded(layers, cells)
-        with shadow:
+        with uncompiled(), shadow:
             outputs, pull = run(self.map, leaves, self.mode)
             found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
             shadow.layers = shadow.layers[:kept]
@@ -83,7 +83,7 @@ class Runs:
             for name, tensor in tensors.items():
                 shadow.seed(tensor, [cells[name] for cells in given])
 
-        with shadow:
+        with uncompiled(), shadow:
             outputs, tangents, _ = push(self.map, direction, self.mode, seed)
             count = range(len(layers))
             found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in count]
