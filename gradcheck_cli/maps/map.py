@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -89,6 +90,17 @@ def seeded(seed: int, tensors: Iterable[Tensor] = ()) -> Iterator[None]:
     with restored(tensors) as generators:
         for generator in generators:
             generator.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """What torch.compile has made runs as it was written inside the block. Under a dispatch mode Dynamo fails, and wouldn't try
+    again without one."""
+    if "torch._dynamo" not in sys.modules:  # a second to import, and nothing is compiled
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
         yield
 
 
