@@ -46,6 +46,9 @@ NOISE = 64
 """Multiples of that sample by which results may differ."""
 
 
+Hooked = Callable[[Tensors], Mapping[str, Tensor | None]]
+
+
 @dataclass(frozen=True)
 class Found:
     """What a backward pass returned by name, or what it raised."""
@@ -84,7 +87,8 @@ class Condition:
 
 @dataclass(frozen=True)
 class Backward:
-    """A backward pass that can be run again and again: of outputs, or of the outputs of a node, by inputs. `map`: whose."""
+    """A backward pass that can be run again and again: of outputs, or of the outputs of a node, by inputs. `map`: whose.
+    `hooked`: what comes out, for the same cotangents, of tensors that carry a user's hooks, by the names of the inputs."""
 
     name: str
     text: str
@@ -92,6 +96,7 @@ class Backward:
     inputs: Mapping[str, Any]
     cotangents: Tensors
     map: Map | None = None
+    hooked: Hooked | None = None
 
     def pull(self, cotangents: Tensors, create_graph: bool = False) -> Found:
         """The gradients of this combination of outputs; what isn't named is not used."""
@@ -323,6 +328,19 @@ def _accumulated(whole: Backward) -> Iterator[Trial]:
         yield Trial(Found(found), _times(times, whole.plain.gradients), what, times)
 
 
+def _hooks(whole: Backward) -> Iterator[Trial]:
+    """With the hooks that hang on inputs and parameters: one who looks is welcome, one who changes a gradient is not."""
+    if whole.hooked is None:
+        return
+    try:
+        gradients = whole.hooked(whole.cotangents)
+    except Exception as refusal:  # whatever a user's hook raises
+        yield Trial(Found({}, refusal), whole.plain.gradients, "parameters or inputs")
+        return
+    for name in [n for n in gradients if n in whole.plain.gradients]:
+        yield Trial(Found({name: gradients[name]}), {name: whole.plain.gradients[name]}, name)
+
+
 CONDITIONS: tuple[Condition, ...] = (
     # -- the upstream gradient of a custom backward
     Condition("expanded", "an expanded upstream gradient, as of y.sum(),", _layout(_expanded)),
@@ -346,6 +364,7 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition("between", "another call before its backward pass", _between, whole=True),
     Condition("kept", "a later call, which overwrites the gradient of an earlier one,", _kept, whole=True),
     Condition("accumulated", "{}", _accumulated, whole=True),
+    Condition("hooks", "the hooks on {}", _hooks, whole=True, plain=True),
 )  # fmt: skip
 
 
@@ -353,11 +372,18 @@ CONDITIONS: tuple[Condition, ...] = (
 
 
 def try_conditions(
-    map: Map, row: Row, point: Point, *, slack: float = 0.0, undefined: bool = True, known: set[Any] | None = None
+    map: Map,
+    row: Row,
+    point: Point,
+    *,
+    slack: float = 0.0,
+    undefined: bool = True,
+    known: set[Any] | None = None,
+    hooked: Hooked | None = None,
 ) -> list[Column]:
     """Try every condition on the custom backwards behind a row, and on the map. `slack`: how far two runs may be apart besides;
     `undefined`: whether a backward has to do without any upstream gradient; `known`: custom Functions that were tried already,
-    completed here."""
+    completed here; `hooked`: see `Backward`."""
     tried: list[Column] = []
     map = map.at(map.inputs)  # copies: nobody's tensors get a .grad, or are frozen
     leaves = map.leaves()
@@ -367,9 +393,9 @@ def try_conditions(
     nodes = [n for n in custom_nodes(outputs) if known is None or n.function not in known]
     if known is not None:
         known |= {n.function for n in nodes}
-    if not nodes and len(row.cotangents) < 2:
+    if not nodes and len(row.cotangents) < 2 and hooked is None:
         return tried
-    whole = Backward(row.name, "autograd", outputs, leaves, dict(row.cotangents), map)
+    whole = Backward(row.name, "autograd", outputs, leaves, dict(row.cotangents), map, hooked)
     backwards = [one for one in (_of_node(n, leaves) for n in nodes) if one is not None]
     for backward in (*backwards, whole):
         failed = {column.quantity.partition(":")[0] for column in tried}  # of a backward by itself: no need to say it again
@@ -390,7 +416,8 @@ def _judged(condition: Condition, backward: Backward, trial: Trial, point: Point
     words = f"with {condition.words.format(trial.what)} {backward.text}"
     if refusal is not None:
         first = next(((n, g) for n, g in trial.wanted.items() if g is not None), None)
-        if first is None or isinstance(refusal, condition.refused) or not _of_a_backward(refusal):
+        ours = condition.run is _hooks or _of_a_backward(refusal)
+        if first is None or isinstance(refusal, condition.refused) or not ours:
             return
         text = f"{words} fails: {type(refusal).__name__}: {said(refusal)}"
         yield _column(condition, backward, first[0], None, first[1], text, point)
