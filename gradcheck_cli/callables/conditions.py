@@ -107,7 +107,6 @@ class Backward:
         """Under no condition."""
         return self.pull(self.cotangents)
 
-    @cached_property
     def noise(self) -> dict[str, float]:
         """By how much the gradients may differ where nothing but rounding does."""
         again = self.pull({name: v * SAMPLED for name, v in self.cotangents.items()}).gradients
@@ -399,18 +398,23 @@ def try_conditions(
     backwards = [one for one in (_of_node(n, leaves) for n in nodes) if one is not None]
     for backward in (*backwards, whole):
         failed = {column.quantity.partition(":")[0] for column in tried}  # of a backward by itself: no need to say it again
-        for condition in CONDITIONS if backward.plain.refusal is None else ():
+        if backward.plain.refusal is not None:
+            continue
+        noise = {name: slack + n for name, n in backward.noise().items()}  # sampled now, before anything else is called
+        for condition in CONDITIONS:
             asked = condition.whole == (backward is whole) and (nodes or condition.plain)
             if not asked or condition.name in failed or (condition.run is _undefined and not undefined):
                 continue
             before = len(tried)
             for trial in condition.run(backward):
                 if not (trial.slack and len(tried) > before):  # the sum of what is wrong already
-                    tried += _judged(condition, backward, trial, point, slack)
+                    tried += _judged(condition, backward, trial, noise, point)
     return tried
 
 
-def _judged(condition: Condition, backward: Backward, trial: Trial, point: Point, slack: float) -> Iterator[Column]:
+def _judged(
+    condition: Condition, backward: Backward, trial: Trial, noise: Mapping[str, float], point: Point
+) -> Iterator[Column]:
     """A column for each gradient that isn't what it has to be, or one for an error."""
     plain, refusal = backward.plain.gradients, trial.found.refusal
     words = f"with {condition.words.format(trial.what)} {backward.text}"
@@ -431,7 +435,7 @@ def _judged(condition: Condition, backward: Backward, trial: Trial, point: Point
         got = torch.zeros_like(right) if found is None else found.to(right.dtype)
         if torch.equal(got, right):
             continue
-        bound = slack + trial.slack.get(name, 0.0) + backward.noise[name] * trial.times + _roundings(right)
+        bound = trial.slack.get(name, 0.0) + noise[name] * trial.times + _roundings(right)
         near = ((got - right).abs() <= bound) | ~right.isfinite()
         if near.all():
             continue
