@@ -179,4 +179,4 @@ def test_some_outputs_alone() -> None:
     """Where one layer's outputs are asked for, the backwards behind them are tried."""
     module = nn.Sequential(nn.Linear(3, 3), Scale(), nn.Tanh()).double()
     assert check_model(module, input=3, layer="0", wrt="all").ok
-    assert {cause for cause, _, _ in wrong(check_model(module, input=3, layer="1"))} == {"convention"}
+    assert {cause for cause, _, _ in wrong(check_model(module, input=3, layer="1", wrt="all"))} == {"convention"}
