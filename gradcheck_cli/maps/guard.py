@@ -70,7 +70,7 @@ class _Guard:
         self.deadline = time.monotonic() + options.patience
         self.found = np.array([row.found for row in rows])
         self.plain = Plain(map, options.seed, options.checkpoint, [self.found])
-        self.exact = np.array([_joined(row, lambda c: [_middle(ball) for ball in c.exact]) for row in rows])
+        self.exact = np.array([_joined(row, lambda c: [middle(ball) for ball in c.exact]) for row in rows])
         self.verdicts = np.array([_joined(row, lambda c: c.verdicts.tolist()) for row in rows])
         weights = [[(name, flat(v)) for name, v in row.row.cotangents.items()] for row in rows]
         shapes, start, places = self.plain.shapes, 0, {}
@@ -88,14 +88,12 @@ class _Guard:
         if not self.plain.repeatable:
             for row in self.rows:
                 for column in row.columns.values():
-                    _doubt(column, np.flatnonzero(_lively(column.verdicts) | column.having(Verdict.MISMATCH)), REPEATED)
+                    _doubt(column, np.flatnonzero(lively(column.verdicts) | column.having(Verdict.MISMATCH)), REPEATED)
         return self.plain.repeatable
 
     def refute(self) -> None:
         """What passes, or is open, and can't be."""
-        finite = np.isfinite(self.found)
-        lively = _lively(self.verdicts) & finite
-        moving = lively.all(axis=0)
+        moving = (lively(self.verdicts) & np.isfinite(self.found)).all(axis=0)
         if not moving.any():
             return
         imprecise = (self.verdicts == Verdict.IMPRECISE.severity) & np.isfinite(self.exact)
@@ -134,13 +132,13 @@ class _Guard:
     def _mark(self, k: int, numbers: Numbers, direction: Floats, part: Indices) -> None:
         along = _only(direction, part)
         outcome = numbers.along(self.plain, along)
-        said = _said(outcome, 0, float(along[part[0]])) if len(part) == 1 else f"{_said(outcome, 0)}, along {len(part)} entries"
+        text = said(outcome, 0, float(along[part[0]])) if len(part) == 1 else f"{said(outcome, 0)}, along {len(part)} entries"
         for name, column in self.rows[k].columns.items():
             span = self.spans[name]
             here = part[(part >= span.start) & (part < span.stop)] - span.start
             if not len(here):
                 continue
-            column.mark(here.tolist(), Verdict.MISMATCH, REFUTED.format(said), Cause.FORMULA)
+            column.mark(here.tolist(), Verdict.MISMATCH, REFUTED.format(text), Cause.FORMULA)
             others = np.flatnonzero(_passing(column.verdicts))
             _doubt(column, others, "a difference quotient refutes another entry of the same input")
 
@@ -173,7 +171,7 @@ class _Guard:
             here = suspects[k] & (direction != 0)
             self.verdicts[k, here] = Verdict.UNDECIDED.severity
             for name, column in self.rows[k].columns.items():
-                _doubt(column, np.flatnonzero(here[self.spans[name]]), SIDES.format(_said(outcome, k, step)))
+                _doubt(column, np.flatnonzero(here[self.spans[name]]), SIDES.format(said(outcome, k, step)))
 
     def _numbers(self, known: Floats, found: Floats | None = None) -> Numbers:
         def of(y: Floats) -> Floats:
@@ -199,7 +197,7 @@ def guard_pushes(map: Map, options: Options, columns: Sequence[Column], mode: st
     spans = [slice(start, stop) for start, stop in pairwise(starts.tolist())]
     if not plain.repeatable:
         for column in columns:
-            _doubt(column, np.flatnonzero(_lively(column.verdicts) | column.having(Verdict.MISMATCH)), REPEATED)
+            _doubt(column, np.flatnonzero(lively(column.verdicts) | column.having(Verdict.MISMATCH)), REPEATED)
         return
 
     def numbers(direction: Floats, found: Floats, known: Floats) -> Along:
@@ -212,7 +210,7 @@ def guard_pushes(map: Map, options: Options, columns: Sequence[Column], mode: st
         return along
 
     if not trusted:
-        exact = np.array([_middle(ball) for column in columns for ball in column.exact])
+        exact = np.array([middle(ball) for column in columns for ball in column.exact])
         found = np.concatenate([column.autograd for column in columns])
         suspects = np.array([column.cause(i) in _FORMAL for column in columns for i in range(len(column))], dtype=bool)
         suspects &= np.isfinite(found) & np.isfinite(exact)
@@ -223,8 +221,8 @@ def guard_pushes(map: Map, options: Options, columns: Sequence[Column], mode: st
             excused = suspects & outcome.for_found & along(NEARER[plain.form.bits]).for_found
             for column, span in zip(columns, spans, strict=True):
                 for i in np.flatnonzero(excused[span]).tolist():
-                    _doubt(column, np.array([i]), SIDES.format(_said(outcome, span.start + i, scale)))
-    wrong = _lively(everything)
+                    _doubt(column, np.array([i]), SIDES.format(said(outcome, span.start + i, scale)))
+    wrong = lively(everything)
     for _ in range(2):
         direction = plain.direction()
         tangents, refusal = push(map, plain.shaped(direction), mode)[1:]
@@ -239,8 +237,8 @@ def guard_pushes(map: Map, options: Options, columns: Sequence[Column], mode: st
         wrong &= off & np.isfinite(found)
     for column, span in zip(columns, spans, strict=True):
         for i in np.flatnonzero(wrong[span]).tolist():
-            said = f"{_said(outcome, span.start + i)}, along another direction"
-            column.mark([i], Verdict.MISMATCH, REFUTED.format(said), Cause.FORMULA)
+            text = f"{said(outcome, span.start + i)}, along another direction"
+            column.mark([i], Verdict.MISMATCH, REFUTED.format(text), Cause.FORMULA)
 
 
 # -- shared -------------------------------------------------------------------------------------------------------------
@@ -252,10 +250,10 @@ def _itself(y: Floats) -> Floats:
 
 def _concerned(column: Column) -> bool:
     """Whether a quotient could change anything."""
-    return bool(_lively(column.verdicts).any()) or any(detail.cause in _FORMAL for detail in column.details.values())
+    return bool(lively(column.verdicts).any()) or any(detail.cause in _FORMAL for detail in column.details.values())
 
 
-def _lively(verdicts: npt.NDArray[np.uint8]) -> Which:
+def lively(verdicts: npt.NDArray[np.uint8]) -> Which:
     """Entries that are differentiable, and not refuted yet."""
     return np.isin(verdicts, _OPEN)
 
@@ -272,7 +270,7 @@ def _joined(row: Judged, read: Callable[[Column], Sequence[Any]]) -> list[Any]:
     return [value for column in row.columns.values() for value in read(column)]
 
 
-def _middle(ball: Ball) -> float:
+def middle(ball: Ball) -> float:
     """The number itself where the exact side has one."""
     return math.nan if ball is None else float(ball)
 
@@ -290,7 +288,7 @@ def _only(direction: Floats, part: Indices) -> Floats:
     return found
 
 
-def _said(outcome: Outcome, k: int, step: float = 1.0) -> str:
+def said(outcome: Outcome, k: int, step: float = 1.0) -> str:
     """Both numbers."""
     value, error, found = (float(numbers[k]) / step for numbers in (outcome.seen.value, outcome.seen.error, outcome.found))
     return f"{value:.9g}, to within {abs(error):.1g}, where autograd says {found:.9g}"

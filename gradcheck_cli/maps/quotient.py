@@ -88,23 +88,25 @@ def slopes(values: Values, project: Project, noise: Floats) -> Slopes:
 
 
 class Plain:
-    """A map's function, run without any mode near its inputs."""
+    """A map's function, run without any mode near its inputs. `apart`: every entry of an input is a point of its own, whose
+    size says nothing about the others."""
 
-    def __init__(self, map: Map, seed: int, checkpoint: Callable[[], None], secret: Sequence[Floats] = ()) -> None:
+    def __init__(
+        self, map: Map, seed: int, checkpoint: Callable[[], None], secret: Sequence[Floats] = (), apart: bool = False
+    ) -> None:
         self.map, self.checkpoint = map, checkpoint
         self._inputs = {name: x.detach().clone() for name, x in map.inputs.items()}  # the caller's own may share the memory
         self.inputs = np.concatenate([numpy(x) for x in self._inputs.values()])
         self._draw = draws(seed, self.inputs, *secret)
         self.here = self._run(None)
         again = self._run(None)
-        self.form = format_of({**self._inputs, **self._outputs})
         with np.errstate(all="ignore"):
             self.unsteady = np.where(self.here == again, 0.0, abs(self.here - again))
             self.unsteady[np.isnan(self.here) & np.isnan(again)] = 0.0
             size = np.max(abs(self.here[np.isfinite(self.here)]), initial=0.0)
         self.repeatable = bool(np.all(self.unsteady <= np.sqrt(self.form.unit_roundoff) * size))
         self.step = 2.0 ** -(self.form.bits // 4)
-        self.sizes = np.concatenate([_sizes(numpy(x)) for x in self._inputs.values()])
+        self.sizes = np.concatenate([_sizes(numpy(x), apart) for x in self._inputs.values()])
 
     def direction(self) -> Floats:
         """A new direction: every entry moves by a small share of its size, to either side."""
@@ -150,7 +152,10 @@ class Plain:
             if offset is not None:
                 for name, x in self._split(self.inputs + offset):
                     leaves[name].data.copy_(x)  # as torch's own check does: the function may hold these very tensors
-            outputs = {name: y.detach() for name, y in self.map(leaves).items()}
+            outputs = self.map(leaves)
+            found = np.concatenate(
+                [np.zeros(0), *(numpy(y) for y in outputs.values())]
+            )  # a copy: outputs may be views of leaves
         except Exception:  # whatever a user's code raises beside the point
             if offset is None:
                 raise
@@ -161,17 +166,17 @@ class Plain:
                     leaves[name].data.copy_(x)
         shapes = {name: tuple(y.shape) for name, y in outputs.items()}
         if offset is None:
-            self._outputs, self.shapes = outputs, shapes
-        elif shapes != self.shapes:
-            return np.full_like(self.here, np.nan)
-        return np.concatenate([numpy(y) for y in outputs.values()]) if outputs else np.zeros(0)
+            self.shapes, self.form = shapes, format_of({**self._inputs, **outputs})
+        return found if shapes == self.shapes else np.full_like(self.here, np.nan)
 
 
-def _sizes(inputs: Floats) -> Floats:
-    """How large the entries of an input are: by themselves, or beside the others where they are much smaller."""
+def _sizes(inputs: Floats, apart: bool) -> Floats:
+    """How large the entries of an input are: by themselves (0 counts as 1), or beside the others where those are far larger."""
     sizes = np.where(np.isfinite(inputs), abs(inputs), 0.0)
-    typical = float(np.sqrt(np.mean(sizes**2))) if sizes.any() else 1.0
-    return np.maximum(sizes, LEAST * typical)
+    if apart or not sizes.any():
+        return np.where(sizes == 0, 1.0, sizes)
+    largest = float(sizes.max())  # squares may overflow
+    return np.maximum(sizes, LEAST * largest * float(np.sqrt(np.mean((sizes / largest) ** 2))))
 
 
 @dataclass(frozen=True)
