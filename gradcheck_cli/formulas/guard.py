@@ -12,7 +12,7 @@ from gradcheck_cli.formulas.torch_chain import Batch, TorchChain
 from gradcheck_cli.maps.autograd import Tensors
 from gradcheck_cli.maps.guard import REFUTED, REPEATED, lively, middle, said
 from gradcheck_cli.maps.map import Map
-from gradcheck_cli.maps.quotient import Outcome, Plain, refuted, slopes
+from gradcheck_cli.maps.quotient import Outcome, Plain, refuted, slopes, standing
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
@@ -61,9 +61,10 @@ def guard_points(
         step = direction * scale
         with np.errstate(all="ignore"):
             terms = np.sqrt(np.sum((found * plain.inputs.reshape(shape)) ** 2, axis=0))
-            seen = slopes(plain.along(step.reshape(-1)), lambda y: y, plain.noise(lambda y: y, terms))
+            values = plain.along(step.reshape(-1))
+            seen = slopes(values, lambda y: y, plain.noise(lambda y: y, terms))
             size = np.sqrt(np.sum((found * step) ** 2, axis=0))
-            return Outcome(seen, (found * step).sum(axis=0), (known * step).sum(axis=0), size)
+            return Outcome(seen, (found * step).sum(axis=0), (known * step).sum(axis=0), size, standing(values) > 0)
 
     wrong = moving.any(axis=0)
     for _ in range(2):  # no refutation stands on one direction

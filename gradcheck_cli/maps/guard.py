@@ -19,16 +19,21 @@ from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.map import Map, Row, push
 from gradcheck_cli.maps.probe import Options
-from gradcheck_cli.maps.quotient import NEARER, Along, Indices, Numbers, Outcome, Plain, Which, refuted, slopes
+from gradcheck_cli.maps.quotient import NEARER, Along, Indices, Numbers, Outcome, Plain, Which, refuted, slopes, standing
 from gradcheck_cli.maps.runs import flat, numpy
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
+
+FARTHER = (1.0, 2.0**4, 2.0**8, 2.0**12)
+"""How much longer the steps become, one after another, until rounding lets them tell which of two numbers is right."""
 
 INPUTS = 16
 ENTRIES = 16
 """Inputs up to which a contradiction is looked for in each; entries of one direction that are looked at one by one."""
 
 REFUTED = "refuted by a difference quotient of the function as torch runs it: {}"
+
+TAINTED = "a difference quotient shows at another entry that the exact side is of another function than torch runs"
 
 SIDES = "a difference quotient of the function as torch runs it sides with autograd ({}): the exact side is of something else"
 
@@ -154,24 +159,24 @@ class _Guard:
             return
         found = np.where(np.isfinite(self.found), self.found, 0.0)
         numbers = self._numbers(np.where(suspects, self.exact, found), found)
-        direction = self.plain.direction()
-        for some in np.split(entries, len(entries)) if len(entries) <= ENTRIES else [entries]:
-            self._excuse(numbers, _only(direction, some), suspects)
+        direction, excused = self.plain.direction(), np.zeros_like(suspects)
+        alone = np.split(entries, len(entries)) if len(entries) <= ENTRIES else [entries]
+        denied = np.zeros_like(suspects)
+        for some in alone:
+            along, here = _only(direction, some), suspects & _within(some, suspects.shape[1])
+            sides, against, outcome = _sides(partial(numbers.along, self.plain, along), NEARER[self.plain.form.bits])
+            excused |= here & sides[:, None]
+            denied |= here & against[:, None]
+            for k in np.flatnonzero(sides).tolist():
+                text = SIDES.format(said(outcome, k, float(along[some[0]]) if len(some) == 1 else 1.0))
+                self._take_back(k, here[k], text)
+        for k in np.flatnonzero(excused.any(axis=1)).tolist():  # what is of another function there is so everywhere
+            self._take_back(k, suspects[k] & ~excused[k] & ~denied[k], TAINTED)
 
-    def _excuse(self, numbers: Numbers, direction: Floats, suspects: Which) -> None:
-        """Take back what a direction along suspects excuses, in every row."""
-        excused = (suspects & (direction != 0)).any(axis=1)
-        outcome = numbers.along(self.plain, direction)
-        excused &= outcome.for_found
-        if excused.any():
-            excused &= numbers.along(self.plain, direction, NEARER[self.plain.form.bits]).for_found
-        moved = np.flatnonzero(direction)
-        step = float(direction[moved[0]]) if len(moved) == 1 else 1.0
-        for k in np.flatnonzero(excused).tolist():
-            here = suspects[k] & (direction != 0)
-            self.verdicts[k, here] = Verdict.UNDECIDED.severity
-            for name, column in self.rows[k].columns.items():
-                _doubt(column, np.flatnonzero(here[self.spans[name]]), SIDES.format(said(outcome, k, step)))
+    def _take_back(self, k: int, here: Which, text: str) -> None:
+        self.verdicts[k, here] = Verdict.UNDECIDED.severity
+        for name, column in self.rows[k].columns.items():
+            _doubt(column, np.flatnonzero(here[self.spans[name]]), text)
 
     def _numbers(self, known: Floats, found: Floats | None = None) -> Numbers:
         def of(y: Floats) -> Floats:
@@ -181,6 +186,21 @@ class _Guard:
             return np.array([(v * v) @ y[i] for i, v in self._weights])
 
         return Numbers(of, squares, np.where(np.isfinite(self.found), self.found, 0.0) if found is None else found, known)
+
+
+def _sides(along: Along, nearer: Sequence[float]) -> tuple[Which, Which, Outcome]:
+    """Which numbers a quotient sides with autograd in, at the first steps that are long enough to tell and against no shorter
+    ones; and which it sides against."""
+    sides = against = np.zeros(0, dtype=bool)
+    for scale in (*reversed(nearer), *FARTHER):
+        outcome = along(scale)
+        if not len(sides):
+            sides = against = np.zeros(len(outcome.found), dtype=bool)
+        against = against | (outcome.against_found & ~sides)
+        sides = sides | (outcome.for_found & ~against)
+        if scale >= 1 and (sides | against).all():
+            break
+    return sides, against, outcome
 
 
 # -- derivatives along a direction --------------------------------------------------------------------------------------
@@ -204,8 +224,9 @@ def guard_pushes(map: Map, options: Options, columns: Sequence[Column], mode: st
         def along(scale: float = 1.0) -> Outcome:
             step = direction * scale
             terms = abs(found) * float(np.max(abs(plain.inputs[direction != 0] / direction[direction != 0]), initial=0.0))
-            seen = slopes(plain.along(step), _itself, plain.noise(_itself, terms))
-            return Outcome(seen, found * scale, known * scale, abs(found * scale))
+            values = plain.along(step)
+            seen = slopes(values, _itself, plain.noise(_itself, terms))
+            return Outcome(seen, found * scale, known * scale, abs(found * scale), standing(values) > 0)
 
         return along
 
@@ -216,9 +237,8 @@ def guard_pushes(map: Map, options: Options, columns: Sequence[Column], mode: st
         suspects &= np.isfinite(found) & np.isfinite(exact)
         if suspects.any():
             scale = plain.scale(judged)
-            along = numbers(judged * scale, found * scale, exact * scale)
-            outcome = along()
-            excused = suspects & outcome.for_found & along(NEARER[plain.form.bits]).for_found
+            sides, _, outcome = _sides(numbers(judged * scale, found * scale, exact * scale), NEARER[plain.form.bits])
+            excused = suspects & sides
             for column, span in zip(columns, spans, strict=True):
                 for i in np.flatnonzero(excused[span]).tolist():
                     _doubt(column, np.array([i]), SIDES.format(said(outcome, span.start + i, scale)))
@@ -275,9 +295,9 @@ def middle(ball: Ball) -> float:
     return math.nan if ball is None else float(ball)
 
 
-def _within(span: slice, count: int) -> Which:
+def _within(part: slice | Indices, count: int) -> Which:
     found = np.zeros(count, dtype=bool)
-    found[span] = True
+    found[part] = True
     return found
 
 

@@ -35,15 +35,23 @@ well their values hold says little of their slopes."""
 ROUNDINGS = 2.0
 """Roundings of outputs and terms, root of the sum of squares, that one value of the function may be off."""
 
-NEARER = {53: 2.0**-6, 24: 2.0**-3, 11: 0.5, 8: 0.5}
-"""By the bits of a format: how much nearer the steps are that must say the same before anything is refuted."""
+NEARER = {53: (1 / 48, 1 / 700), 24: (1 / 3, 1 / 10), 11: (1 / 3,), 8: (1 / 3,)}
+"""By the bits of a format: how much nearer steps are that must give the same before anything is refuted. No powers of two: by
+those a narrower format inside of the function (autocast) rounds alike. Beyond its own scale a function may saturate, and all
+that its steps show is that the quotient grows as they shrink."""
 
-LEAST = 2.0**-4
+AGREED = (2.0**-2, 2.0**-6)
+"""Shares of the quotient itself and of the terms' size to which near and far quotients must agree, but for rounding."""
+
+LEAST = 2.0**-8
 """An entry's step is at least this share of those of its tensor's typical entry."""
 
-FARTHEST_STEP = 2.0**-2
-"""Step, relative to an entry, at which a function that doesn't move before must be looked at: within a narrower format
-(autocast) nothing moves for a while."""
+STAIRS = (2.0**-5, 2.0**-2)
+"""Steps, relative to an entry, that are tried where some outputs don't move at all and the difference is large: within a
+narrower format (autocast) nothing moves for a while."""
+
+PLAIN = 2.0**-3
+"""Share of the terms' size that such steps must come near to autograd's number, and twice as much for their error."""
 
 Which = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
@@ -56,15 +64,22 @@ Project = Callable[[Floats], Floats]
 
 
 class Slopes(NamedTuple):
-    """Quotients of some numbers, and an error within which the derivatives lie; nan where nothing can be said."""
+    """Quotients of some numbers, and an error within which the derivatives lie; nan where nothing can be said. `noise`: the
+    part of it that is rounding."""
 
     value: Floats
     error: Floats
+    noise: Floats
 
-    def contradict(self, found: Floats, size: Floats) -> Which:
-        """Where a derivative that was `found`, of terms of this size, can't be."""
+    def contradict(self, found: Floats, size: Floats, more: Floats | float = 0.0) -> Which:
+        """Where a derivative that was `found`, of terms of this size, can't be; `more`: further error."""
         with np.errstate(all="ignore"):
-            return np.asarray(abs(self.value - found) > MARGIN * self.error + COARSE * np.maximum(size, abs(self.value)))
+            bound = MARGIN * (self.error + more) + COARSE * np.maximum(size, abs(self.value))
+            return np.asarray(abs(self.value - found) > bound)
+
+    def over(self, scale: float) -> Slopes:
+        """By longer or shorter steps."""
+        return Slopes(self.value / scale, self.error / scale, self.noise / scale)
 
 
 def slopes(values: Values, project: Project, noise: Floats) -> Slopes:
@@ -76,15 +91,20 @@ def slopes(values: Values, project: Project, noise: Floats) -> Slopes:
     with np.errstate(all="ignore"):
         half, whole = project(right - left), project((far_right - far_left) / 2)
         bent = project(far_right + far_left + 6 * here - 4 * (right + left))
-        found = [Slopes(half + (half - whole) / 3, abs(half - whole) + abs(bent) + 4 * noise)]
+        found = [Slopes(half + (half - whole) / 3, abs(half - whole) + abs(bent) + 4 * noise, 4 * noise)]
         for near, far in ((2 * (right - here), far_right - here), (2 * (here - left), here - far_left)):
             near, far = project(near), project(far)
-            found.append(Slopes(2 * near - far, 2 * abs(near - far) + 12 * noise))
-        value, error = found[0]
+            found.append(Slopes(2 * near - far, 2 * abs(near - far) + 12 * noise, 12 * noise))
+        best = found[0]
         for side in found[1:]:
-            missing = ~(np.isfinite(value) & np.isfinite(error))
-            value, error = np.where(missing, side.value, value), np.where(missing, side.error, error)
-    return Slopes(value, error)
+            missing = ~(np.isfinite(best.value) & np.isfinite(best.error))
+            best = Slopes(*(np.where(missing, other, own) for other, own in zip(side, best, strict=True)))
+    return best
+
+
+def standing(values: Values) -> Floats:
+    """1 for each output that is the same at all places, else 0."""
+    return np.asarray(np.ptp(np.array(values), axis=0) == 0, dtype=np.float64)
 
 
 class Plain:
@@ -197,8 +217,10 @@ class Numbers:
             terms = np.sqrt(np.sum((self.found * np.where(moving, plain.inputs, 0.0)) ** 2, axis=1))
             products = self.found * step
             known = np.where(moving, self.known * step, 0.0)
-            seen = slopes(plain.along(step), self.of, plain.noise(self.squares, terms))
-            return Outcome(seen, products.sum(axis=1), known.sum(axis=1), np.sqrt(np.sum(products**2, axis=1)))
+            values = plain.along(step)
+            seen = slopes(values, self.of, plain.noise(self.squares, terms))
+            size = np.sqrt(np.sum(products**2, axis=1))
+            return Outcome(seen, products.sum(axis=1), known.sum(axis=1), size, self.squares(standing(values)) > 0)
 
     def row(self, k: int) -> Numbers:
         """One of them alone."""
@@ -207,20 +229,23 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of every number: the quotient, autograd's and the exact derivative along the direction, the size of their terms."""
+    """Of every number: the quotient, autograd's and the exact derivative along the direction, the size of their terms, and
+    whether some of the outputs that it is made of stand still."""
 
     seen: Slopes
     found: Floats
     known: Floats
     size: Floats
+    still: Which
 
     @property
     def against_found(self) -> Which:
+        """Autograd's contradicts the quotient."""
         return self.seen.contradict(self.found, self.size)
 
-    @property
-    def against_both(self) -> Which:
-        return self.against_found & self.seen.contradict(self.known, self.size)
+    def against_both(self, more: Floats | float = 0.0) -> Which:
+        """Both derivatives do, with further error."""
+        return self.seen.contradict(self.found, self.size, more) & self.seen.contradict(self.known, self.size, more)
 
     @property
     def for_found(self) -> Which:
@@ -235,16 +260,21 @@ class Along(Protocol):
 
 
 def refuted(plain: Plain, along: Along) -> tuple[Which, Outcome]:
-    """Which derivatives are wrong: nearer steps must give the same, and farther ones where the function doesn't move at all."""
+    """Which derivatives are wrong: nearer steps must give the same, and no staircase explain it."""
     outcome = along()
-    wrong = outcome.against_both
-    if not wrong.any():
-        return wrong, outcome
-    scale = NEARER[plain.form.bits]
-    near = along(scale)
-    value, error = near.seen.value / scale, near.seen.error / scale
-    apart = abs(value - outcome.seen.value) > MARGIN * (error + outcome.seen.error) + COARSE * outcome.size
-    wrong &= near.against_both & ~apart
-    if (wrong & (outcome.seen.value == 0)).any():
-        wrong &= (outcome.seen.value != 0) | along(FARTHEST_STEP / plain.step).against_both
+    wrong, far = outcome.against_both(), outcome.seen
+    for scale in NEARER[plain.form.bits]:
+        if not wrong.any():
+            return wrong, outcome
+        closer = along(scale)
+        near = closer.seen.over(scale)
+        apart = abs(near.value - far.value)
+        agreed = AGREED[0] * abs(far.value) + AGREED[1] * outcome.size + MARGIN * (near.noise + far.noise)
+        wrong &= closer.against_both(apart * scale) & outcome.against_both(apart) & (apart <= agreed)
+    stairs = wrong & outcome.still & (abs(far.value - outcome.found) > PLAIN * outcome.size)
+    for step in STAIRS:
+        if stairs.any():
+            longer = along(step / plain.step)
+            near_found = abs(longer.seen.value - longer.found) <= PLAIN * longer.size
+            wrong &= ~(stairs & near_found & (longer.seen.error <= 2 * PLAIN * longer.size))
     return wrong, outcome
