@@ -12,6 +12,7 @@ from gradcheck_cli.algebra.directions import Meant, Precise, slope, value_of
 from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.algebra.number import NAN, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
+from gradcheck_cli.maps.guard import guard_pushes
 from gradcheck_cli.maps.map import Tensors, direction_of, push
 from gradcheck_cli.maps.outside import outside
 from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL, Probe, Read
@@ -58,6 +59,9 @@ class Forward(Probe):
             return self.judged(blank, OF_TENSORS, None if tangent is None else numpy(tangent), self._truths[name], known)
 
         return [column(name) for name, y in outputs.items() if y.numel()]
+
+    def guard(self, columns: Sequence[Column]) -> None:
+        guard_pushes(self.map, self.options, columns, self.mode, self._u, trusted=self.runs.formula is not None)
 
     def _certified(self, outputs: Tensors) -> dict[str, list[Truth | Ball]]:
         if self._outside is not None and self._outside.where == "forward" and self.runs.formula is None:

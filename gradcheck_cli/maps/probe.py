@@ -20,7 +20,7 @@ from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT_STEP
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.floats import FORMATS, Floats
-from gradcheck_cli.maps.map import Map, Row, Tensors
+from gradcheck_cli.maps.map import Map, Row, Tensors, draws
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.entries import Entries, Evidence, Policy
@@ -102,12 +102,19 @@ class Probe:
     def judged(
         self, column: Column, policy: Policy, floats: Floats | None, truths: Sequence[Truth | Ball], known: Evidence
     ) -> Column:
-        """The column of all entries of a tensor, judged; of a large tensor, of its worst ones."""
+        """The column of all entries of a tensor, judged."""
         form, options = FORMATS[column.dtype], self.options
         every = slice(0, len(column))
         entries = Entries(column, every, form, policy, options.limits, floats, truths, options.checkpoint)
         entries.judge(entries.plainly(), known)
-        return column if len(column) <= options.most_entries else _worst(column)
+        return column
+
+    def guard(self, columns: Sequence[Column]) -> None:
+        """Hold all columns against difference quotients of the plain function."""
+
+    def shown(self, column: Column) -> Column:
+        """What is reported of a column: of a large tensor, its worst entries."""
+        return column if len(column) <= self.options.most_entries else _worst(column)
 
     def blank(self, of: str, wrt: str, tensor: Tensor, values: Floats | None = None) -> Column:
         """The column of a tensor's entries: of a derivative of `of` by `wrt`, or of `of` itself where that is empty."""
@@ -193,7 +200,7 @@ class Probe:
 
     def steps(self, indices: Sequence[int]) -> Floats:
         """A direction along some entries, each of about its input's own size."""
-        draw = np.random.default_rng(self.options.seed + 1)
+        draw = draws(self.options.seed + 1, self._inputs())
         x = self._inputs()[indices]
         _, exponents = np.frexp(np.where(np.isfinite(x), x, 0.0))
         direction = np.zeros(self.count)

@@ -25,7 +25,8 @@ from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.autograd import Pulled
-from gradcheck_cli.maps.map import Map, run
+from gradcheck_cli.maps.guard import Judged, guard_rows
+from gradcheck_cli.maps.map import Map, draws, run
 from gradcheck_cli.maps.outside import outside
 from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, UNFAITHFUL, Probe, paired
 from gradcheck_cli.maps.runs import Cells, flat, numpy
@@ -83,6 +84,24 @@ class Reverse(Probe):
                 self._truths[k] = [UNFAITHFUL] * self.count
         return [self._column(k, name) for k in range(len(self.rows)) for name, x in self.map.inputs.items() if x.numel()]
 
+    def guard(self, columns: Sequence[Column]) -> None:
+        rest = iter(columns)
+        guard_rows(
+            self.map,
+            self.options,
+            [
+                Judged(
+                    row,
+                    {name: next(rest) for name, x in self.map.inputs.items() if x.numel()},
+                    np.where(absent, 0.0, found),
+                    pulled.refusal is not None,
+                )
+                for row, pulled, found, absent in zip(self.rows, self._pulled, self._floats, self._missing, strict=True)
+            ],
+            self.spans,
+            trusted=self.runs.formula is not None,
+        )
+
     def _derived(self, map: Map) -> list[Tensor | None]:
         _, pull = run(map, map.leaves(), self.mode)
         return [g for row in self.rows for g in pull(row).gradients.values()]
@@ -111,9 +130,10 @@ class Reverse(Probe):
         """A direction of odd 20-bit numbers of both signs, scaled by powers of two so that each entry adds a term of about one
         size, and the entries in groups: those where torch has a number, and those where it has 0, which the others would hide.
 
-        It is 0 where torch's number isn't finite: such entries are looked at one by one.
+        It is 0 where torch's number isn't finite: such entries are looked at one by one. The numbers hang on the inputs and the
+        gradients too: see `draws`.
         """
-        draw = np.random.default_rng(self.options.seed)
+        draw = draws(self.options.seed, self._inputs(), self._floats)
         numbers = (2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), self.count) + 1) * draw.choice((-1.0, 1.0), self.count)
         finite = np.isfinite(self._floats)
         sizes = np.max(np.where(finite, np.abs(self._floats), 0.0), axis=0, initial=0.0)
