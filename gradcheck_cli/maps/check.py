@@ -58,10 +58,12 @@ def check_map(
     prover = Reverse if MODES[mode].backwards else Forward
     work = prover(map, rows, options, kind, point or {}, formula, mode)
     columns = work.check()
-    return Found(columns, work.sensitivity, tuple(work.runs.opaque), (BRANCH,) if work.runs.follow is False else ())
+    work.guard(columns)
+    notes = (BRANCH,) if work.runs.follow is False else ()
+    return Found([work.shown(column) for column in columns], work.sensitivity, tuple(work.runs.opaque), notes)
 
 
 def check_values(map: Map, formula: Formula, options: Options, point: Point) -> list[Column]:
     """Judge every entry of the map's outputs against the formula: cause `value` where the function is another one."""
     work = Values(map, (), options, "value", point, formula)
-    return work.check()
+    return [work.shown(column) for column in work.check()]

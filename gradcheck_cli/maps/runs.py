@@ -14,7 +14,7 @@ from gradcheck_cli.algebra.directions import Moved, Precise
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.algebra.number import Ball, exactly
 from gradcheck_cli.floats import FORMATS, Floats, Format
-from gradcheck_cli.maps.map import Map, Row, Tensors, push, run
+from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
 from gradcheck_cli.shadow.decisions import Border, Endless
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.verdict.shade import Shade
@@ -31,13 +31,16 @@ class Formula(Protocol):
 
 
 class Runs:
-    """Runs of one map in one mode. `opaque` collects the operations that couldn't be followed, by pass; `follow`:
-    whether Python is told what exact arithmetic decides, where rounding alone made torch tell something else (None: never)."""
+    """Runs of one map in one mode. `opaque` collects the operations that couldn't be followed, by pass. `first`: the outputs of
+    the first run that was followed, which is at the inputs themselves: the cells of its first layer, and torch's floats.
+    `follow`: whether Python is told what exact arithmetic decides, where rounding alone made torch tell something else (None:
+    it never did)."""
 
     def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
         self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
         self.exact: dict[str, list[Ball]] = {name: [exactly(v) for v in flat(x)] for name, x in map.inputs.items()}
         self.opaque: dict[str, None] = {}
+        self.first: tuple[Cells, dict[str, Floats]] | None = None
         self.follow: bool | None = None
         self.turned: dict[str, None] = {}
 
@@ -55,20 +58,21 @@ class Runs:
         if self.formula is not None:
             return [self.formula(layer, given) for layer, given in zip(layers, cells, strict=True)]
         shadow, leaves = self._seeded(layers, cells)
-        with shadow:
+        with uncompiled(), shadow:
             outputs = self.map(leaves)
+        found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
         if self._turns(shadow):
             return self.forward(layers, cells)
-        return [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
+        self._keep(found, outputs)
+        return found
 
     def backward(self, layers: Sequence[Layer], cells: Sequence[Cells], rows: Sequence[Row], kept: int) -> Followed:
         """Forward in all layers, then backward for every row in the first `kept` of them."""
         self.checkpoint()
         shadow, leaves = self._seeded(layers, cells)
-        with shadow:
+        with uncompiled(), shadow:
             outputs, pull = run(self.map, leaves, self.mode)
             found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
-            forward = shadow.unfollowed
             shadow.layers = shadow.layers[:kept]
             gradients: list[list[dict[str, list[Cell] | None]]] = []
             for row in rows:
@@ -79,26 +83,31 @@ class Runs:
                 )
         if self._turns(shadow):
             return self.backward(layers, cells, rows, kept)
-        return Followed(found, gradients, forward, shadow)
+        self._keep(found, outputs)
+        return Followed(found, gradients, shadow)
+
+    def _keep(self, found: Sequence[Cells], outputs: Tensors) -> None:
+        if self.first is None:
+            self.first = found[0], {name: numpy(y) for name, y in outputs.items()}
 
     def pushed(self, layers: Sequence[Layer], direction: Tensors) -> Followed:
         """Forwards along `direction`, in all layers."""
         self.checkpoint()
-        shadow = Shadow(layers, 0, bool(self.follow))
+        shadow = Shadow(layers, 0, follow=bool(self.follow))
         given = [self.exact] * len(layers)
 
         def seed(tensors: Tensors) -> None:
             for name, tensor in tensors.items():
                 shadow.seed(tensor, [cells[name] for cells in given])
 
-        with shadow:
+        with uncompiled(), shadow:
             outputs, tangents, _ = push(self.map, direction, self.mode, seed)
             count = range(len(layers))
             found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in count]
             slopes = [{n: None if t is None else shadow.cells(t, i) for n, t in tangents.items()} for i in count]
         if self._turns(shadow):
             return self.pushed(layers, direction)
-        return Followed(found, [slopes], (), shadow)
+        return Followed(found, [slopes], shadow)
 
     def _turns(self, shadow: Shadow) -> bool:
         """After a run: whether it has to be taken again, on the way that exact arithmetic goes."""
@@ -115,11 +124,12 @@ class Runs:
         branch does, an iteration that ends by rounding alone doesn't."""
         counts: list[int] = []
         for follow in (False, True):
-            shadow, leaves = Shadow([Precise()], 0, follow, *counts), self.map.leaves()
+            shadow = Shadow([Precise()], 0, follow=follow, limit=next(iter(counts), None))
+            leaves = self.map.leaves()
             for name, leaf in leaves.items():
                 shadow.seed(leaf, [self.exact[name]])
             try:
-                with shadow:
+                with uncompiled(), shadow:
                     self.map(leaves)
             except (Exception, Endless):  # whatever the code says to what it hasn't met
                 return False
@@ -127,24 +137,23 @@ class Runs:
         return counts[0] == counts[1]
 
     def _seeded(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> tuple[Shadow, dict[str, Tensor]]:
-        shadow, leaves = Shadow(layers, 0, bool(self.follow)), self.map.leaves()
+        shadow, leaves = Shadow(layers, 0, follow=bool(self.follow)), self.map.leaves()
         for name, leaf in leaves.items():
             shadow.seed(leaf, [given[name] for given in cells])
         return shadow, leaves
 
 
 class Followed:
-    """What a run under the shadow left: `outputs[layer][name]`, `gradients[row][layer][name]` (None where torch gave none),
-    the operations of the forward pass that are opaque, and the events of the whole run."""
+    """What a run under the shadow left: `outputs[layer][name]`, `gradients[row][layer][name]` (None where torch gave none), and
+    the events of the whole run."""
 
     def __init__(
         self,
         outputs: list[dict[str, list[Cell]]],
         gradients: list[list[dict[str, list[Cell] | None]]],
-        opaque_forward: tuple[str, ...],
         shadow: Shadow,
     ) -> None:
-        self.outputs, self.gradients, self.opaque_forward = outputs, gradients, opaque_forward
+        self.outputs, self.gradients = outputs, gradients
         self._opaque, self._trace = shadow.unfollowed, shadow.trace
         self._turned = tuple(shadow.decisions.turned)
 

@@ -64,7 +64,7 @@ class Decisions:
     def own(self, tensor: torch.Tensor, index: int) -> list[Any] | None:
         """The entries of a tensor of truth values or whole numbers as a layer has them; None where it doesn't know."""
         seen = tensor.detach().reshape(-1).tolist()
-        if not self._memory.knows(tensor):
+        if not self._memory.chosen(tensor):
             return seen
         strict, found = self._memory.layers[index].strict, []
         for cell, value in zip(self._memory.read(tensor, index, tuple(tensor.shape)), seen, strict=True):
@@ -84,7 +84,7 @@ class Decisions:
     def _may_differ(self, value: Any) -> bool:
         if not isinstance(value, torch.Tensor) or value.dtype in FLOATS or value.layout is not torch.strided:
             return False
-        return self._memory.knows(value)
+        return self._memory.chosen(value)
 
     def chosen(self, bound: Mapping[str, Any], names: Sequence[str], index: int) -> Mapping[str, Any] | None:
         """The arguments as a layer has them; None where it doesn't know."""
@@ -125,7 +125,7 @@ class Decisions:
             [_whole(cell, value, layer, converted) for cell, value in zip(column, seen, strict=True)]
             for layer, column in zip(self._memory.layers, columns, strict=True)
         ]
-        if not self._memory.knows(output) and all(
+        if not self._memory.chosen(output) and all(
             _content(c, v) == v for column in found for c, v in zip(column, seen, strict=True)
         ):
             self._memory.forget(output)
@@ -189,7 +189,7 @@ class Decisions:
 
     def retake(self, name: str, output: torch.Tensor) -> None:
         """Truth values that were just computed: beside the point torch goes on with those that are right there."""
-        if output.dtype is not torch.bool or not self._memory.knows(output):
+        if output.dtype is not torch.bool or not self._memory.chosen(output):
             return
         seen, new = output.detach().reshape(-1).tolist(), None
         for index, layer in enumerate(self._memory.layers):

@@ -17,6 +17,8 @@ from gradcheck_cli.maps.map import direction_of, random_row
 from gradcheck_cli.networks.hooks import Subject
 from gradcheck_cli.verdict.verdicts import Verdict
 
+pytestmark = pytest.mark.slow(reason="whole checks of networks, layer by layer")
+
 
 def layer(backward: Callable[[Tensor, Tensor], Tensor]) -> type[nn.Module]:
     """A module x*sigmoid(x) with a backward of its own, a function of the upstream gradient and x."""

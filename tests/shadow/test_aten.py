@@ -216,6 +216,7 @@ def test_rounding_explains_torch(name: str, dtype: str) -> None:
     assert found[1] or name in NO_GRADIENT or dtype in ("float16", "bfloat16")
 
 
+@pytest.mark.slow(reason="every row, planted")
 @pytest.mark.parametrize(
     ("text", "point", "wrt"),
     [
