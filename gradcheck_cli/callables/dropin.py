@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -327,7 +327,8 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
         opaque = ", ".join(dict.fromkeys(name for one in found for name in one.opaque))
         return f"{opaque} can't be followed" if opaque else "the exact derivative could not be certified"
     if lost := worthless(columns):
-        say(f"passes, but rounding leaves no digit right of {', '.join(lost[:_SHOWN])}", name_of(call.func), ImpreciseWarning)
+        about = f"{name_of(call.func)}, {', '.join(lost[:_SHOWN])}"
+        say("the formula is right, but rounding leaves no digit of the gradient", about, ImpreciseWarning)
     entries = size(map.inputs)
     if entries > Options().most_entries:
         least = max(one.sensitivity for one in found)
@@ -342,14 +343,17 @@ _SHOWN = 4
 
 def _found(map: Map, rows: Sequence[Row], outputs: Tensors, leaves: Tensors, asked: _Asked) -> list[Found]:
     """What was judged. Raises Spent."""
-    budget = Options(seed=SEED)
-    if asked.strict not in (True, "undecided"):  # then torch's own check wouldn't decide
-        budget = Options(seed=SEED, checkpoint=Budget(map, outputs, lambda: _pulled(outputs, leaves, rows[0]), asked.fast))
+    if asked.strict in (True, "undecided"):  # torch's own check wouldn't decide
+        budget: Any = nullcontext(lambda: None)
+    else:
+        budget = Budget(map, outputs, lambda: _pulled(outputs, leaves, rows[0]), asked.fast)
     found = []
-    if asked.backward:
-        found.append(check_map(map, rows, budget))
-    if asked.forward:
-        found.append(check_map(map, [], budget, mode="forward"))
+    with budget as checkpoint:
+        options = Options(seed=SEED, checkpoint=checkpoint)
+        if asked.backward:
+            found.append(check_map(map, rows, options))
+        if asked.forward:
+            found.append(check_map(map, [], options, mode="forward"))
     return found
 
 
@@ -366,8 +370,8 @@ def _tolerated(
     except _TorchError as refusal:
         raise GradcheckError(str(report)) from refusal
     worst = max(columns, key=lambda c: c.verdict(c.worst()).severity)
-    text = f"isn't the derivative at {worst.label(worst.worst()).quantity}, but within the tolerances that were given"
-    say(text, name_of(call.func), ToleratedWarning)
+    about = f"{name_of(call.func)}, {worst.label(worst.worst()).quantity}"
+    say("not the derivative, but within the tolerances that were given", about, ToleratedWarning)
 
 
 def _pulled(outputs: Tensors, leaves: Tensors, row: Row) -> dict[str, Tensor | None]:

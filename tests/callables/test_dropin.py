@@ -182,7 +182,7 @@ def test_tolerances_hold_for_every_entry_of_the_jacobian() -> None:
 def test_strict_about_rounding(outside: None) -> None:
     """Where no digit is right there is a warning; `strict` makes a failure of it, and of what has lost half of them."""
     tail = torch.tensor([40.0], dtype=torch.float64, requires_grad=True)
-    with pytest.warns(ImpreciseWarning, match="no digit right of d<v,y>"):
+    with pytest.warns(ImpreciseWarning, match=r"sigmoid, d<v,y>/dx\[0\]: .*no digit"):
         assert gradcheck(torch.sigmoid, tail)
     for strict in (True, "imprecise"):
         with pytest.raises(GradcheckError, match="imprecise"):
@@ -506,7 +506,7 @@ def test_a_budget_that_is_spent_leaves_it_to_torch(fast: bool, said: doubts.Reas
     monkeypatch.setattr(handover, "SECONDS", 0.0)
     monkeypatch.setattr(handover, "TIMES", 0)
     assert gradcheck(torch.sin, vector(), fast_mode=fast)
-    assert "were not enough" in next(iter(said))
+    assert "CPU time" in next(iter(said))
     assert not gradcheck(BY_NAME["SiLU"].mutants["wrong sign"].apply, vector(), fast_mode=fast, raise_exception=False)
     assert gradcheck(torch.sin, vector(), fast_mode=fast, strict="undecided")
 
