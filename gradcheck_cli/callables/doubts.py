@@ -43,14 +43,15 @@ def merge(into: Reasons, reasons: Reasons) -> None:
 
 
 def say(reason: str, about: str, category: type[Warning]) -> None:
-    """Say `about: reason`, to whoever called this package. A session of pytest is told the reason, once for many calls."""
+    """Say `about`, and the `reason` as the rest of the sentence, to whoever called this package. A session of pytest is told the
+    reason, once for many calls."""
     if _sessions:
         test = os.environ.get(RUNNING, "").rpartition(" (")[0] or about
         _sessions[-1].setdefault(reason, []).append(test)
     elif RUNNING in os.environ or _fatal(category):  # pytest without the plugin shows the log of a test that fails
-        LOG.warning("%s: %s", about, reason)
+        LOG.warning("%s %s", about, reason)
     else:
-        warnings.warn(f"{about}: {reason}", category, stacklevel=_caller())
+        warnings.warn(f"{about} {reason}", category, stacklevel=_caller())
 
 
 def _fatal(category: type[Warning]) -> bool:

@@ -327,8 +327,8 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
         opaque = ", ".join(dict.fromkeys(name for one in found for name in one.opaque))
         return f"{opaque} can't be followed" if opaque else "the exact derivative could not be certified"
     if lost := worthless(columns):
-        about = f"{name_of(call.func)}, {', '.join(lost[:_SHOWN])}"
-        say("the formula is right, but rounding leaves no digit of the gradient", about, ImpreciseWarning)
+        about = f"{', '.join(lost[:_SHOWN])} of {name_of(call.func)}"
+        say("is right by its formula, but rounding leaves no digit of it", about, ImpreciseWarning)
     entries = size(map.inputs)
     if entries > Options().most_entries:
         least = max(one.sensitivity for one in found)
@@ -370,8 +370,8 @@ def _tolerated(
     except _TorchError as refusal:
         raise GradcheckError(str(report)) from refusal
     worst = max(columns, key=lambda c: c.verdict(c.worst()).severity)
-    about = f"{name_of(call.func)}, {worst.label(worst.worst()).quantity}"
-    say("not the derivative, but within the tolerances that were given", about, ToleratedWarning)
+    about = f"{worst.label(worst.worst()).quantity} of {name_of(call.func)}"
+    say("is not the derivative, but within the tolerances that were given", about, ToleratedWarning)
 
 
 def _pulled(outputs: Tensors, leaves: Tensors, row: Row) -> dict[str, Tensor | None]:

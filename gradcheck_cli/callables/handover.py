@@ -76,14 +76,14 @@ def hand_over(
     Finite differences need double precision: shorter inputs are handed over as such where `func` takes them and answers in it.
     Where it doesn't, torch's own is asked only by a caller who gave tolerances; else nothing decides, and that is said.
     """
-    given, how = tuple(inputs), f"checked by torch's own {function.__name__}, with finite differences"
+    given, how = tuple(inputs), f"was checked by torch's own {function.__name__}, with finite differences"
     if not _is_double(given):
         doubles = in_double(func, given)
         steered = any(not isinstance(options[name], Default) for name in ("eps", "atol", "rtol"))
         if doubles is not None:
             given, how = doubles, f"{how}, in float64"
         elif not steered:
-            given, how = (), "not checked, for finite differences say nothing in this precision"
+            given, how = (), "was not checked, for finite differences say nothing in this precision"
     if reason is not None:
         say(f"{how}: {reason}", name_of(func), UndecidedWarning)
     return function(func, given, **options) if given else True
