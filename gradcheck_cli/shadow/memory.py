@@ -58,7 +58,7 @@ class Memory:
                 form = FLOATS.get(tensor.dtype, DOUBLE)
                 layers = [[layer.number(floats[0], form)] for layer in self.layers]
             else:
-                layers = [list(map(layer.data, floats)) for layer in self.layers]
+                layers = [list(layer.data(floats, FLOATS.get(tensor.dtype, DOUBLE))) for layer in self.layers]
         memory = self._storages[storage._cdata] = _Storage(storage, tensor.dtype, layers)
         return memory
 
