@@ -129,3 +129,15 @@ def test_outputs_without_entries() -> None:
     for asked in ({"at": {"x": x}}, {}):
         with pytest.raises(InputError, match=r"without entries|no floating-point tensor with entries"):
             check_function(lambda x: x[..., :0], **asked)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_forward_mode_within_nests(times: int) -> None:
+    """A function that runs torch.func's forward mode, once or twice, has forward mode by it."""
+
+    def slope(x: Tensor, left: int = times) -> Tensor:
+        inner = (lambda t: slope(t, left - 1)) if left > 1 else (lambda t: t.sin() * t)
+        return torch.func.jvp(inner, (x,), (torch.ones_like(x),))[1]
+
+    x = torch.tensor([0.5, -1.25], dtype=torch.float64)
+    assert check_function(lambda x: slope(x), at={"x": x}, mode=["reverse", "forward"]).verdict == "match"
