@@ -74,7 +74,7 @@ class Kept(Meant):
 
     def data(self, values: Sequence[float | bool], form: Format) -> list[Cell]:
         size = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
-        slack = arb(0, float(form.ulp(size)) * KEPT_ULPS)
+        slack = arb(0, form.gap(size) * KEPT_ULPS)
         return [v if isinstance(v, bool) else arb(v) + slack if _rounded(v, form) else arb(v) for v in values]
 
 
@@ -94,9 +94,9 @@ def value_of(cell: Cell) -> Ball:
 
 
 def slope(cell: Cell) -> Ball:
-    """The derivative along the direction."""
+    """The derivative along the direction. What has no finite value has none."""
     if isinstance(cell, arb_series):
-        return coefficient(cell, 1)
+        return coefficient(cell, 1) if cell[0].is_finite() else NAN
     return ZERO if not isinstance(cell, arb) or cell.is_finite() else NAN
 
 

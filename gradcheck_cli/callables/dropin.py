@@ -20,6 +20,7 @@ from torch.autograd import gradcheck as _torch_gradcheck
 from torch.autograd.gradcheck import GradcheckError as _TorchError
 from torch.autograd.gradcheck import _test_batched_grad, _test_batched_grad_forward_ad, _test_undefined_backward_mode
 
+from gradcheck_cli.callables.conditions import try_conditions
 from gradcheck_cli.callables.conventions import observe
 from gradcheck_cli.callables.explain import explain, upstream
 from gradcheck_cli.callables.inputs import shown
@@ -228,6 +229,11 @@ class _Call:
         taken = _differentiable(found) or [y for y in found if isinstance(y, Tensor) and y.is_floating_point()]
         return {"y": taken[0]} if len(taken) == 1 else {f"y{i}": y for i, y in enumerate(taken)}
 
+    def everything(self, leaves: Tensors) -> dict[str, Tensor]:
+        """All that it returns, under the same names whatever requires a gradient."""
+        found = _tupled(self.func(*_replaced(self.arguments, self.names, leaves)))
+        return {"y" if len(found) == 1 else f"y{i}": y for i, y in enumerate(found) if isinstance(y, Tensor)}
+
 
 def _name(func: Callable[..., Any]) -> str:
     owner = getattr(func, "__self__", None)
@@ -304,7 +310,20 @@ def _judge(call: _Call, asked: _Asked) -> str:
         least = max(one.sensitivity for one in found)
         _LOG.info("%s entries by directions; an error of one above %.1g (relative) would have shown", f"{entries:,}", least)
     judged = any(not column.having(Verdict.OUTSIDE_DOMAIN).all() for column in columns)
+    if judged and asked.backward:
+        _under_conditions(call, asked)
     return "" if judged or not columns else "it has no real value here"
+
+
+def _under_conditions(call: _Call, asked: _Asked) -> None:
+    """Raise GradcheckError where a backward is right as it was run, and wrong as training runs it."""
+    map = Map(call.map.inputs, call.everything, SEED)
+    outputs = {name: y for name, y in map(map.leaves()).items() if y.requires_grad}
+    if outputs:
+        row = random_row(outputs, SEED)
+        wrong = try_conditions(map, row, {}, slack=asked.nondet_tol, undefined=False)  # that is torch's own check
+        if wrong:
+            raise GradcheckError(str(_report(call, row, wrong, ())))
 
 
 def _deterministic(outputs: Tensors, leaves: Tensors, row: Row, asked: _Asked) -> None:
@@ -330,6 +349,6 @@ def _report(call: _Call, row: Row, columns: list[Column], found: Sequence[Found]
     expression = f"{_name(call.func)}({', '.join(call.map.inputs)})"
     stages = [{"name": ", ".join(row.cotangents), "expression": expression, "inputs": list(call.map.inputs)}]
     problem = {"stages": stages, "dtype": sorted({c.dtype for c in columns}), "modes": ["reverse"], "seed": SEED}
-    sensitivity = max(one.sensitivity for one in found)
+    sensitivity = max((one.sensitivity for one in found), default=0.0)
     notes = [f"any error of a single entry above {sensitivity:.1g} (relative) would have shown"] if sensitivity else []
     return Report("gradcheck", problem, columns, versions(), False, notes)
