@@ -270,7 +270,7 @@ class Shadow(TorchDispatchMode):
                 columns = FOLDS[row.fold](Fold(row, bound, outputs, self._memory, index))
             else:
                 columns = [
-                    list(map(layer.data, o.reshape(-1).tolist())) if o is not None and f else []
+                    list(layer.data(o.reshape(-1).tolist(), FLOATS.get(o.dtype, DOUBLE))) if o is not None and f else []
                     for o, f in zip(outputs, followed, strict=True)
                 ]
             for output, follow, column in zip(outputs, followed, columns, strict=False):
