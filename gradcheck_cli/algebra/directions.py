@@ -7,6 +7,7 @@ depend on t stays a plain ball.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from flint import arb, arb_series, ctx
 
 from gradcheck_cli.algebra.balls import where
-from gradcheck_cli.algebra.layers import HULL, Cell, Exact, ranks
+from gradcheck_cli.algebra.layers import HULL, Cell, Exact, ranks, significant
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.series import LONG, SERIES, coefficient, constant, same
@@ -23,6 +24,9 @@ from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import Function
 from gradcheck_cli.language.parser import definition
 from gradcheck_cli.language.tree import Call, Node, Variable
+
+KEPT_ULPS = 4
+"""Of the largest number of a table, what two ways to compute one may differ by: two roundings each."""
 
 _PROGRAMS: dict[type, dict[Any, Program]] = {}
 """The layers have no state: what was compiled for one serves the next."""
@@ -92,6 +96,22 @@ def alike(f: Cell, g: Cell) -> bool:
     if isinstance(f, arb_series) or isinstance(g, arb_series):
         return isinstance(f, arb_series) and isinstance(g, arb_series) and same(f, g)
     return bool(f == g)
+
+
+class Kept(Meant):
+    """The same, with the numbers that the code keeps (a grid by linspace, a table) as what they were rounded from: two
+    spellings of one table differ by a few ulps of its largest number. Whole numbers, and others of few bits, stand as they
+    are."""
+
+    def data(self, values: Sequence[float | bool], form: Format) -> list[Cell]:
+        size = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
+        slack = arb(0, form.gap(size) * KEPT_ULPS)
+        return [v if isinstance(v, bool) else arb(v) + slack if _rounded(v, form) else arb(v) for v in values]
+
+
+def _rounded(value: float, form: Format) -> bool:
+    """Whether a number looks as if something was rounded: it uses more than half of the format's bits."""
+    return isinstance(value, float) and significant(value) > form.bits // 2
 
 
 def moving(x: Ball, u: Ball) -> Cell:

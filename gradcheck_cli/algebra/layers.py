@@ -56,8 +56,8 @@ class Layer(Protocol):
     def number(self, value: float | bool, form: Format) -> Cell:
         """The cell of a single float of format `form` that no operation of the shadow has made: a constant."""
 
-    def data(self, value: float | bool) -> Cell:
-        """The cell of one float among many that no operation of the shadow has made: it stands for itself."""
+    def data(self, values: Sequence[float | bool], form: Format) -> Sequence[Cell]:
+        """The cells of many floats of format `form` that no operation of the shadow has made: each stands for itself."""
 
     def scalar(self, value: float | bool) -> Cell:
         """The cell of a Python number that is an argument of an operation."""
@@ -142,8 +142,8 @@ class Exact:
             return arb(value)
         return arb(value) + arb(0, form.gap(value) * CONSTANT_ULPS)
 
-    def data(self, value: float | bool) -> Cell:
-        return value if isinstance(value, bool) else arb(value)
+    def data(self, values: Sequence[float | bool], form: Format) -> list[Cell]:
+        return [value if isinstance(value, bool) else arb(value) for value in values]
 
     def convert(self, cell: Cell, form: Format) -> Cell:
         return cell
@@ -203,7 +203,7 @@ class Rounded(Exact):
         if isinstance(value, bool):
             return value
         cell = arb(value)
-        return cell if _significant(value) <= self.form.bits else self.convert(cell, self.form)
+        return cell if significant(value) <= self.form.bits else self.convert(cell, self.form)
 
     constant = scalar
 
@@ -283,7 +283,7 @@ _EXACTLY = cmp_to_key(_compare)
 """The order of balls without radius."""
 
 
-def _significant(value: float) -> int:
+def significant(value: float) -> int:
     """How many bits of significand a number needs (0 for infinities and nan)."""
     if not math.isfinite(value):
         return 0
@@ -317,8 +317,8 @@ class Symbolic:
             return to_symbols(parse(_KNOWN[value]))
         return SYMBOLS.constant(value if isinstance(value, bool) or not float(value).is_integer() else int(value))
 
-    def data(self, value: float | bool) -> Expression:
-        return self.number(value, DOUBLE)
+    def data(self, values: Sequence[float | bool], form: Format) -> list[Expression]:
+        return [self.number(value, DOUBLE) for value in values]
 
     def convert(self, cell: Expression, form: Format) -> Expression:
         return cell

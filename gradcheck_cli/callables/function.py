@@ -250,7 +250,7 @@ def _outputs(question: Question, map: Map, point: Arguments) -> Mapping[str, Ten
         shapes = ", ".join(f"{n} {tuple(x.shape)}" for n, x in point.tensors.items())
         raise InputError(f"{name} fails with {shapes}: {type(problem).__name__}: {words(problem)}") from problem
     found = {n: y for n, y in everything.items() if y.is_floating_point() and y.numel()}
-    if found and len(found) == len([y for y in everything.values() if y.is_floating_point()]):
+    if found:
         return found
     if not everything:
         raise InputError(f"{name} returns no tensor")

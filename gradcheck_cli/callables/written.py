@@ -47,7 +47,10 @@ class Written:
     def constant(self, value: int | float | bool) -> Node:
         return Constant(int(value) if isinstance(value, float) and value.is_integer() else value)
 
-    scalar = data = constant
+    scalar = constant
+
+    def data(self, values: Sequence[float | bool], form: Format) -> list[Node]:
+        return list(map(self.constant, values))
 
     def number(self, value: float | bool, form: Format) -> Node:
         return self.constant(value)

@@ -180,10 +180,16 @@ def push(
     seed(primals)
     way = jvp if map.nested else resolved(MODES[mode].tensors)
     pushed = way(map, primals, {name: partial(_itself, u) for name, u in direction.items()})
+    if pushed.refusal and _NESTED in pushed.refusal and not map.nested:
+        return push(replace(map, nested=True), direction, mode, seed)
     if pushed.refusal is None:
         return pushed.values, pushed.tangents, None
     outputs = {name: y.detach() for name, y in map(map.leaves()).items()}
     return outputs, dict.fromkeys(outputs), pushed.refusal
+
+
+_NESTED = "Nested forward mode"
+"""torch's words for a function that runs forward mode itself: dual numbers don't nest, `torch.func` does."""
 
 
 def _itself(tangent: Tensor, primal: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from gradcheck_cli.verdict.entries import Entries, Evidence, Policy
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.scope import OfTensor, Point, TensorLabels
 from gradcheck_cli.verdict.truth import Kind, Truth
-from gradcheck_cli.verdict.verdicts import Verdict
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from gradcheck_cli.verdict.work import Stopped
 
 AGREED = 48
@@ -105,13 +106,17 @@ class Probe:
         self._singular = 0
 
     def judged(
-        self, column: Column, policy: Policy, floats: Floats | None, truths: Sequence[Truth | Ball], known: Evidence
-    ) -> Column:
-        """The column of all entries of a tensor, judged."""
+        self, column: Column, policy: Policy, floats: Floats | None, truths: Sequence[Truth | Ball], known: Evidence,
+        accused: Mapping[int, str] = MappingProxyType({}),
+    ) -> Column:  # fmt: skip
+        """The column of all entries of a tensor, judged. `accused`: entries that stand for a part that is wrong, and what to
+        say of it."""
         form, options = FORMATS[column.dtype], self.options
         every = slice(0, len(column))
         entries = Entries(column, every, form, policy, options.limits, floats, truths, options.checkpoint)
         entries.judge(entries.plainly(), known)
+        for index, text in accused.items():
+            column.mark([index], Verdict.MISMATCH, text, Cause.FORMULA)
         return column
 
     def guard(self, columns: Sequence[Column]) -> None:

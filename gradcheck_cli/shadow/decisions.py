@@ -21,7 +21,7 @@ from gradcheck_cli.algebra.number import NAN, ZERO
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.shadow.aten import Operation
-from gradcheck_cli.shadow.memory import FLOATS, Memory
+from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
 
 TELLING = frozenset({"_local_scalar_dense", "item", "is_nonzero"})
 """Operations that hand one entry to Python."""
@@ -145,7 +145,7 @@ class Decisions:
         seen = output.detach().reshape(-1).tolist()
         self._memory.forget(output)
         for index, layer in enumerate(self._memory.layers):
-            self._memory.write(output, index, [unknown] * len(seen) if index in astray else list(map(layer.data, seen)))
+            self._memory.write(output, index, [unknown] * len(seen) if index in astray else list(layer.data(seen, DOUBLE)))
         return True
 
     def settled(self, output: torch.Tensor, cells: Sequence[Cell], inputs: Sequence[torch.Tensor], index: int) -> list[Cell]:
@@ -246,5 +246,5 @@ def _whole(cell: Cell, seen: Any, layer: Layer, converted: bool) -> Cell:
         return cell
     if isinstance(cell, (arb, arb_series)):
         unknown = layer.strict or (not converted and isinstance(cell, arb) and cell.is_nan())
-        return NAN if unknown else layer.data(seen)
-    return layer.data(seen)
+        return NAN if unknown else layer.number(seen, DOUBLE)
+    return layer.number(seen, DOUBLE)

@@ -111,8 +111,8 @@ def _kind(fold: Fold) -> list[Flat]:
     layer, answer, x = fold.layer, _asked(fold), fold.bound["self"]
     floats, cells = x.detach().reshape(-1).tolist(), fold.cells("self")
     if not layer.strict:
-        return [list(map(layer.data, map(answer, floats)))]
-    found = [layer.data(answer(f)) if layer.lasting(c, math.isfinite(f)) else None for f, c in zip(floats, cells, strict=True)]
+        return [list(layer.data(list(map(answer, floats)), DOUBLE))]
+    found = [answer(f) if layer.lasting(c, math.isfinite(f)) else None for f, c in zip(floats, cells, strict=True)]
     if isinstance(layer, Moved) and not all(map(math.isfinite, floats)):
         here = at_the_point(fold.memory, x)
         for i, (cell, point) in enumerate(zip(cells, here, strict=True)):
@@ -128,7 +128,7 @@ def _some(fold: Fold) -> list[Flat]:
     name = fold.bound["self"]
     given = fold.memory.read(name, fold.index, tuple(name.shape))
     cells = given if name.dtype is torch.bool else list(map(fold.layer.truth, given))
-    start = fold.layer.data(fold.row.step == "and")
+    start = fold.layer.number(fold.row.step == "and", DOUBLE)
     return [[reduce(step, [cells[i] for i in row], start) for row in rows_of(fold.shape("self"), _axes(fold))]]
 
 

@@ -154,7 +154,7 @@ class Memory:
                 form = FLOATS.get(tensor.dtype, DOUBLE)
                 layers = [[layer.number(floats[0], form)] for layer in self.layers]
             else:
-                layers = [list(map(layer.data, floats)) for layer in self.layers]
+                layers = [list(layer.data(floats, FLOATS.get(tensor.dtype, DOUBLE))) for layer in self.layers]
         there = bytearray(_bytes(storage, 0, storage.nbytes())) if self.guarded else bytearray()
         memory = self._storages[storage._cdata] = _Storage(storage, tensor.dtype, layers, there)
         if self._blank.pop(storage._cdata, None) is not None and tensor.dtype in FLOATS:

@@ -293,7 +293,7 @@ class Shadow(TorchDispatchMode):
         for index, layer in enumerate(self.layers):
             if row.data:
                 columns = [
-                    list(map(layer.data, o.reshape(-1).tolist())) if o is not None and f else []
+                    list(layer.data(o.reshape(-1).tolist(), FLOATS.get(o.dtype, DOUBLE))) if o is not None and f else []
                     for o, f in zip(outputs, followed, strict=True)
                 ]
             elif selecting:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gradcheck_cli.algebra.number import Ball
+from gradcheck_cli.algebra.number import Ball, exactly
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.judge import QUICK, Judgement, distance, judge, judge_plainly, judge_rounding
@@ -195,12 +195,26 @@ class Entries:
         return judgement if beside is None else replace(beside, text=beside.text or _BESIDE)
 
     def _excused(self, index: int, meant: Ball, known: Evidence) -> bool:
-        """Whether the slack of the code's constants, which the shadow has too, explains a wrong formula: the truth takes it."""
-        shade = known.shade(index)
-        if shade is None or not (meant.is_finite() and shade.exact.is_finite() and meant.overlaps(shade.exact)):
+        """Whether a wrong formula is none: it is off by a few ulps only, as every float may be; or the slack of the code's
+        constants explains it, which the shadow may have too. The truth takes the slack."""
+        shade, truth = known.shade(index), self.truth(index).ball
+        if shade is None or not shade.exact.is_finite():
+            return False
+        if abs(shade.exact.mid() - truth) <= QUICK * float(self.form.ulp(float(truth.mid()))):
+            self.truths[index] = truth.union(shade.exact)
+            return True
+        if not (meant.is_finite() and meant.overlaps(shade.exact) and meant.rad() <= self._slack(meant, shade, known)):
             return False
         self.truths[index] = meant
         return True
+
+    def _slack(self, meant: Ball, shade: Shade, known: Evidence) -> Ball:
+        """As much slack as may be due to rounded constants: half of the digits of what was added up (a sum's rounding is at
+        least a roundoff of that), or a few ulps of everything around. More is a choice that isn't decided."""
+        half = math.sqrt(self.form.unit_roundoff)
+        terms = shade.rounded.rad() / self.form.unit_roundoff if shade.rounded.is_finite() else abs(meant.mid())
+        around = exactly(QUICK * float(self.form.ulp(known.scale)))
+        return around if around > terms * half else terms * half
 
     def _enter(self, index: int, judgement: Judgement, truth: Truth, shade: Shade | None, stage: str | None) -> None:
         column, here = self.column, self.start + index
