@@ -40,6 +40,14 @@ class UndecidedWarning(UserWarning):
     """What can't be certified was checked by torch's own gradcheck instead."""
 
 
+class ImpreciseWarning(UserWarning):
+    """A gradient whose formula is right, of which rounding left no digit."""
+
+
+class ToleratedWarning(UserWarning):
+    """A gradient that isn't the derivative, within the tolerances that the caller gave."""
+
+
 def first_line(problem: BaseException) -> str:
     """The first line of what an exception says; its type where it says nothing."""
     lines = str(problem).strip().splitlines()

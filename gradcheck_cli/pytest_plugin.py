@@ -4,6 +4,7 @@
   What [tool.gradcheck] in pyproject.toml says of defaults, time, strictness and code holds.
 - The fixture `gradcheck` has a method for each check_* function; a report that fails fails the test.
 - A test marked `gradcheck(points=..., dtype=..., ...)` returns what is to be checked.
+- What the drop-in couldn't certify is said once, at the end: no warning, which a session may turn into an error.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gradcheck_cli.callables import doubts
 from gradcheck_cli.errors import InputError, VerdictError
 from gradcheck_cli.options import KINDS
 
@@ -41,6 +43,48 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
+    config.stash[_DOUBTS] = doubts.listen()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _DOUBTS in config.stash:
+        doubts.stop(config.stash[_DOUBTS])
+
+
+# -- what the drop-in couldn't certify ------------------------------------------------------------------------------------
+
+_DOUBTS = pytest.StashKey[doubts.Reasons]()
+
+_WORKER = "gradcheck_doubts"
+"""The key under which a worker of pytest-xdist sends them."""
+
+_TESTS = 3
+"""Tests that are named for each reason, unless -v asks for all."""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output[_WORKER] = session.config.stash[_DOUBTS]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker is done."""
+    doubts.merge(node.config.stash[_DOUBTS], getattr(node, "workeroutput", {}).get(_WORKER, {}))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    found = config.stash[_DOUBTS]
+    if not found:
+        return
+    terminalreporter.section("gradcheck: not certified")
+    for reason, tests in sorted(found.items(), key=lambda item: -len(item[1])):
+        names = list(dict.fromkeys(tests))
+        shown = names if config.getoption("verbose") > 0 else names[:_TESTS]
+        more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+        terminalreporter.line(f"{len(tests)} x {reason}")
+        terminalreporter.line(f"    {', '.join(shown)}{more}")
 
 
 # -- spec files ---------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import gradcheck_cli
+from gradcheck_cli.callables import doubts
 
 pytestmark = pytest.mark.slow(reason="each test is a session of pytest")
 
@@ -297,3 +298,83 @@ def test_a_problem_is_checked(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess()
     result.assert_outcomes(failed=1)
     assert "mismatch (kink)" in result.stdout.str()
+
+
+# -- what the drop-in can't certify ---------------------------------------------------------------------------------------
+
+DOUBTFUL = """
+    import logging
+    import pytest, torch
+    from gradcheck_cli import gradcheck, gradgradcheck
+
+    Z = torch.ones(1, dtype=torch.complex128, requires_grad=True)
+
+    class Nearly(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return 2*x
+        @staticmethod
+        def backward(ctx, g):
+            return 2.0001*g
+
+    @pytest.mark.parametrize("function", [torch.sin, torch.cos, torch.exp, torch.tanh])
+    def test_complex(function):
+        assert gradcheck(function, Z)
+
+    def test_twice():
+        assert gradgradcheck(torch.sin, Z)
+
+    def test_tolerated():
+        assert gradcheck(Nearly.apply, torch.ones(2, dtype=torch.float64, requires_grad=True), rtol=1e-2)
+
+    def test_certified():
+        assert gradcheck(torch.sin, torch.ones(2, dtype=torch.float64, requires_grad=True))
+
+    def test_printed(capfd):
+        assert gradcheck(torch.sin, Z)
+        assert capfd.readouterr().out == ""
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["one process", "two workers"])
+def test_doubts_are_told_once(pytester: pytest.Pytester, options: list[str]) -> None:
+    """Where warnings are errors nothing fails for them: a section has each reason, its calls, some tests."""
+    pytester.makepyfile(DOUBTFUL)
+    result = pytester.runpytest_subprocess("-W", "error", *options)
+    result.assert_outcomes(passed=8)
+    text = result.stdout.str()
+    assert text.count("gradcheck: not certified") == text.count("6 x was checked by torch's own gradcheck") == 1
+    assert "test_complex[" in text and " and 3 more" in text
+    assert "1 x is not the derivative, but within the tolerances that were given" in text
+
+
+def test_all_tests_are_named_if_asked(pytester: pytest.Pytester) -> None:
+    """With -v."""
+    pytester.makepyfile(DOUBTFUL)
+    result = pytester.runpytest_subprocess("-v")
+    section = result.stdout.str().partition("gradcheck: not certified")[2]
+    assert all(f"::test_complex[{name}]" in section for name in ("sin", "cos", "exp", "tanh")) and "more" not in section
+
+
+def test_nothing_to_tell(pytester: pytest.Pytester) -> None:
+    """No section where all was certified."""
+    pytester.makepyfile(DOUBTFUL)
+    result = pytester.runpytest_subprocess("-k", "certified")
+    result.assert_outcomes(passed=1, deselected=7)
+    assert "not certified" not in result.stdout.str()
+
+
+def test_without_the_plugin_nothing_fails_either(pytester: pytest.Pytester) -> None:
+    """Then the log has it, which pytest shows for tests that fail."""
+    pytester.makepyfile(DOUBTFUL)
+    result = pytester.runpytest_subprocess("-W", "error", "-p", "no:gradcheck", "-o", "log_cli=true")
+    result.assert_outcomes(passed=8)
+    assert "WARNING" in result.stdout.str() and "tensors that are complex" in result.stdout.str()
+
+
+def test_a_session_within_another_has_its_own(pytester: pytest.Pytester) -> None:
+    """What an inner session was told is no business of the outer one."""
+    before = {reason: list(tests) for reason, tests in doubts._sessions[-1].items()}
+    pytester.makepyfile(DOUBTFUL)
+    pytester.runpytest_inprocess().assert_outcomes(passed=8)
+    assert doubts._sessions[-1] == before

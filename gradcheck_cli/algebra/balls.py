@@ -51,8 +51,10 @@ def constant(value: int | float | bool) -> Any:
 
 
 def hull(x: Ball, y: Ball) -> Ball:
-    """The smallest ball that contains both (nan where one is)."""
-    return x.union(y)
+    """The smallest ball that contains both (nan where one is); of truth values the one that both are, else None: undecided."""
+    if isinstance(x, arb):
+        return x.union(y)
+    return x if x is y else None
 
 
 # -- precision --------------------------------------------------------------------------------------------------------

@@ -7,22 +7,26 @@ depend on t stays a plain ball.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 from flint import arb, arb_series, ctx
 
 from gradcheck_cli.algebra.balls import where
-from gradcheck_cli.algebra.layers import HULL, Cell, Exact
+from gradcheck_cli.algebra.layers import HULL, Cell, Exact, ranks, significant
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball
 from gradcheck_cli.algebra.program import Program
-from gradcheck_cli.algebra.series import LONG, SERIES, coefficient, constant
+from gradcheck_cli.algebra.series import LONG, SERIES, coefficient, constant, same
 from gradcheck_cli.floats import Format
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import Function
 from gradcheck_cli.language.parser import definition
 from gradcheck_cli.language.tree import Call, Node, Variable
+
+KEPT_ULPS = 4
+"""Of the largest number of a table, what two ways to compute one may differ by: two roundings each."""
 
 _PROGRAMS: dict[type, dict[Any, Program]] = {}
 """The layers have no state: what was compiled for one serves the next."""
@@ -39,10 +43,33 @@ class Precise(Exact):
         return value if isinstance(value, bool) else arb(value)
 
 
+class Moved(Precise):
+    """The same beside the point, where what was equal at the point isn't: decisions are taken again, from these balls."""
+
+    strict = True
+
+    def real(self, cell: Cell) -> Cell:
+        return NAN if cell is None else super().real(cell)
+
+
 class Directional(Precise):
     """Series in t (two terms: set `series.terms(2)` around the run) beside plain balls."""
 
     operators = SERIES.operators
+    strict = True
+
+    def ranks(self, cells: Sequence[Cell]) -> list[list[int]]:
+        return ranks([value_of(c) for c in cells])
+
+    def sorted(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Unknown, unless they are equal all along the direction."""
+        return list(cells) if self.tied(cells) else [NAN] * len(cells)
+
+    def tied(self, cells: Sequence[Cell]) -> bool:
+        return all(alike(c, cells[0]) for c in cells)
+
+    def lasting(self, cell: Cell, finite: bool) -> bool:
+        return super().lasting(cell, finite) if isinstance(cell, arb) else bool(cell[0].is_finite())
 
     def function(self, row: Function) -> Callable[..., Cell]:
         return where if row.name == syntax.WHERE else _mixed(row)
@@ -54,13 +81,37 @@ class Directional(Precise):
         return super().truth(cell[0]) if isinstance(cell, arb_series) else super().truth(cell)
 
     def real(self, cell: Cell) -> Cell:
-        return cell if isinstance(cell, arb_series) else super().real(cell)
+        """Unknown where it isn't decided: it may jump."""
+        return cell if isinstance(cell, arb_series) else NAN if cell is None else super().real(cell)
 
 
 class Meant(Directional):
     """The same, with the code's constants as what their author may have meant by them (see `layers.Exact`)."""
 
     number = Exact.number
+
+
+def alike(f: Cell, g: Cell) -> bool:
+    """Whether two cells are known to be equal all along the direction."""
+    if isinstance(f, arb_series) or isinstance(g, arb_series):
+        return isinstance(f, arb_series) and isinstance(g, arb_series) and same(f, g)
+    return bool(f == g)
+
+
+class Kept(Meant):
+    """The same, with the numbers that the code keeps (a grid by linspace, a table) as what they were rounded from: two
+    spellings of one table differ by a few ulps of its largest number. Whole numbers, and others of few bits, stand as they
+    are."""
+
+    def data(self, values: Sequence[float | bool], form: Format) -> list[Cell]:
+        size = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
+        slack = arb(0, form.gap(size) * KEPT_ULPS)
+        return [v if isinstance(v, bool) else arb(v) + slack if _rounded(v, form) else arb(v) for v in values]
+
+
+def _rounded(value: float, form: Format) -> bool:
+    """Whether a number looks as if something was rounded: it uses more than half of the format's bits."""
+    return isinstance(value, float) and significant(value) > form.bits // 2
 
 
 def moving(x: Ball, u: Ball) -> Cell:
@@ -74,9 +125,9 @@ def value_of(cell: Cell) -> Ball:
 
 
 def slope(cell: Cell) -> Ball:
-    """The derivative along the direction."""
+    """The derivative along the direction. What has no finite value has none."""
     if isinstance(cell, arb_series):
-        return coefficient(cell, 1)
+        return coefficient(cell, 1) if cell[0].is_finite() else NAN
     return ZERO if not isinstance(cell, arb) or cell.is_finite() else NAN
 
 

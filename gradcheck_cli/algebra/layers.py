@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
+from functools import cmp_to_key, reduce
+from itertools import pairwise
 from operator import add, mul
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -44,6 +45,8 @@ class Layer(Protocol):
     operators: Mapping[str, str]
     stepwise: bool
     """Evaluate the formulas as the kernel computes them (see `aten`, column `steps`)."""
+    strict: bool
+    """What isn't decided is unknown here; elsewhere torch's own decision stands in its place."""
     programs: dict[Any, Program]
     """Formulas compiled for this layer."""
 
@@ -53,8 +56,8 @@ class Layer(Protocol):
     def number(self, value: float | bool, form: Format) -> Cell:
         """The cell of a single float of format `form` that no operation of the shadow has made: a constant."""
 
-    def data(self, value: float | bool) -> Cell:
-        """The cell of one float among many that no operation of the shadow has made: it stands for itself."""
+    def data(self, values: Sequence[float | bool], form: Format) -> Sequence[Cell]:
+        """The cells of many floats of format `form` that no operation of the shadow has made: each stands for itself."""
 
     def scalar(self, value: float | bool) -> Cell:
         """The cell of a Python number that is an argument of an operation."""
@@ -74,6 +77,19 @@ class Layer(Protocol):
     def dot(self, xs: Sequence[Cell], ys: Sequence[Cell], parts: bool = False) -> Cell:
         """The sum of products of numbers, added in any order, fused or not. `parts`: sums of parts of them may be stored in
         between."""
+
+    def ranks(self, cells: Sequence[Cell]) -> list[list[int]]:
+        """The places of numbers, given in the order of their floats, in ascending order; those of numbers that may be equal
+        together."""
+
+    def sorted(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Numbers that may be equal, each as what the one of this rank may be."""
+
+    def tied(self, cells: Sequence[Cell]) -> bool:
+        """Whether numbers are equal for certain, and stay so."""
+
+    def lasting(self, cell: Cell, finite: bool) -> bool:
+        """Whether a number and its float, which is `finite` or not, don't disagree on that, nor may do so beside the point."""
 
 
 def _where(condition: bool | None, x: Cell, y: Cell) -> Cell:
@@ -103,6 +119,7 @@ class Exact:
 
     operators: Mapping[str, str] = HULL.operators
     stepwise = False
+    strict = False
 
     def __init__(self) -> None:
         self.programs: dict[Any, Program] = {}
@@ -125,8 +142,8 @@ class Exact:
             return arb(value)
         return arb(value) + arb(0, form.gap(value) * CONSTANT_ULPS)
 
-    def data(self, value: float | bool) -> Cell:
-        return value if isinstance(value, bool) else arb(value)
+    def data(self, values: Sequence[float | bool], form: Format) -> list[Cell]:
+        return [value if isinstance(value, bool) else arb(value) for value in values]
 
     def convert(self, cell: Cell, form: Format) -> Cell:
         return cell
@@ -143,6 +160,22 @@ class Exact:
     def real(self, cell: Cell) -> Cell:
         return cell if isinstance(cell, arb) else _EITHER if cell is None else _ONE if cell else _ZERO
 
+    def ranks(self, cells: Sequence[Cell]) -> list[list[int]]:
+        return ranks(cells)
+
+    def sorted(self, cells: Sequence[Cell]) -> list[Cell]:
+        if self.tied(cells):
+            return list(cells)
+        # the k-th of numbers lies between the k-th of their lower and the k-th of their upper bounds
+        bounds = [sorted(side, key=_EXACTLY) for side in ([c.lower() for c in cells], [c.upper() for c in cells])]
+        return list(map(hull, *bounds))
+
+    def tied(self, cells: Sequence[Cell]) -> bool:
+        return all(c == cells[0] for c in cells)
+
+    def lasting(self, cell: Cell, finite: bool) -> bool:
+        return bool(cell.is_finite()) or not finite
+
     def function(self, row: Function) -> Callable[..., Cell] | None:
         return _row(row.name)
 
@@ -158,6 +191,7 @@ class Rounded(Exact):
 
     operators = inline(syntax.NEG)
     stepwise = True
+    strict = True
 
     def __init__(self, form: Format) -> None:
         super().__init__()
@@ -169,7 +203,7 @@ class Rounded(Exact):
         if isinstance(value, bool):
             return value
         cell = arb(value)
-        return cell if _significant(value) <= self.form.bits else self.convert(cell, self.form)
+        return cell if significant(value) <= self.form.bits else self.convert(cell, self.form)
 
     constant = scalar
 
@@ -222,7 +256,34 @@ class Rounded(Exact):
         return result if wide is self.form else self.convert(result, self.form)
 
 
-def _significant(value: float) -> int:
+def ranks(balls: Sequence[Cell]) -> list[list[int]]:
+    """The places of balls in ascending order, those of balls that overlap together; of all together where one is unknown."""
+    if any(b.is_nan() for b in balls):
+        return [list(range(len(balls)))]
+    floats = [float(b.mid()) for b in balls]
+    order = sorted(range(len(balls)), key=floats.__getitem__)
+    if any(floats[i] == floats[j] for i, j in pairwise(order)):
+        order.sort(key=lambda i: _EXACTLY(balls[i].mid()))
+    found: list[list[int]] = []
+    top = None
+    for i in order:
+        if top is None or balls[i] > top:
+            found.append([])
+            top = balls[i].upper()
+        found[-1].append(i)
+        top = top.max(balls[i].upper())
+    return found
+
+
+def _compare(x: Any, y: Any) -> int:
+    return -1 if x < y else 1 if x > y else 0
+
+
+_EXACTLY = cmp_to_key(_compare)
+"""The order of balls without radius."""
+
+
+def significant(value: float) -> int:
     """How many bits of significand a number needs (0 for infinities and nan)."""
     if not math.isfinite(value):
         return 0
@@ -235,6 +296,7 @@ class Symbolic:
 
     operators: Mapping[str, str] = SYMBOLS.operators
     stepwise = False
+    strict = False
 
     def __init__(self) -> None:
         self.programs: dict[Any, Program] = {}
@@ -255,8 +317,8 @@ class Symbolic:
             return to_symbols(parse(_KNOWN[value]))
         return SYMBOLS.constant(value if isinstance(value, bool) or not float(value).is_integer() else int(value))
 
-    def data(self, value: float | bool) -> Expression:
-        return self.number(value, DOUBLE)
+    def data(self, values: Sequence[float | bool], form: Format) -> list[Expression]:
+        return [self.number(value, DOUBLE) for value in values]
 
     def convert(self, cell: Expression, form: Format) -> Expression:
         return cell
@@ -266,6 +328,19 @@ class Symbolic:
 
     def dot(self, xs: Sequence[Expression], ys: Sequence[Expression], parts: bool = False) -> Expression:
         return self.total(list(map(mul, xs, ys)))
+
+    def ranks(self, cells: Sequence[Expression]) -> list[list[int]]:
+        """The order of the floats: symbols have none."""
+        return [[i] for i in range(len(cells))]
+
+    def sorted(self, cells: Sequence[Expression]) -> list[Expression]:
+        return list(cells)
+
+    def tied(self, cells: Sequence[Expression]) -> bool:
+        return True
+
+    def lasting(self, cell: Expression, finite: bool) -> bool:
+        return True
 
     def truth(self, cell: Expression) -> Expression:
         return cell if _condition(cell) else sympy.Ne(cell, 0, evaluate=cell.is_number)

@@ -111,11 +111,11 @@ def div(f: Series, g: Series) -> Series:
 def where(condition: Truth, f: Series, g: Series) -> Series:
     """The selected branch, whatever the other one is; where nothing tells which, either one if they are the same."""
     if condition is None:
-        return f if _same(f, g) else _unknown()
+        return f if same(f, g) else _unknown()
     return f if condition else g
 
 
-def _same(f: Series, g: Series) -> bool:
+def same(f: Series, g: Series) -> bool:
     """True where two series are known to be equal, term by term: a tie of such is no kink."""
     return (
         f.prec == g.prec

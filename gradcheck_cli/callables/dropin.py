@@ -1,46 +1,62 @@
 """`gradcheck` and `gradgradcheck`, called like torch's: an existing test suite changes one import.
 
-What is judged is every entry of the gradient of a random combination of the outputs: a failure is followed to the wrong
-entry. What can't be certified (an operation that can't be followed, complex or sparse tensors) is handed to torch's own
-function of the same name, with an `UndecidedWarning`.
+What is judged is every entry of the gradient of a random combination of the outputs, and of each output alone where that is
+another: a failure is followed to the wrong entry. Where that can't be certified (an operation that can't be followed, complex
+or sparse tensors, a check that takes too long) torch's own function of the same name decides, and it is said: see `doubts`.
 """
 
 from __future__ import annotations
 
-import logging
-import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.autograd import gradcheck as _torch_gradcheck
 from torch.autograd.gradcheck import GradcheckError as _TorchError
-from torch.autograd.gradcheck import _test_batched_grad, _test_batched_grad_forward_ad, _test_undefined_backward_mode
+from torch.autograd.gradcheck import (
+    _test_batched_grad,
+    _test_batched_grad_forward_ad,
+    _test_undefined_backward_mode,
+    _test_undefined_forward_mode,
+)
 
-from gradcheck_cli.callables.conventions import observe
+from gradcheck_cli.callables.conditions import try_conditions
+from gradcheck_cli.callables.conventions import ROUNDINGS, observe
+from gradcheck_cli.callables.doubts import LOG, say
 from gradcheck_cli.callables.explain import explain, upstream
+from gradcheck_cli.callables.handover import Budget, Spent, hand_over, name_of
 from gradcheck_cli.callables.inputs import shown
-from gradcheck_cli.errors import GradcheckToolError, UndecidedWarning
+from gradcheck_cli.callables.tolerances import Default, Tolerances, beyond, excused, worthless
+from gradcheck_cli.errors import GradcheckToolError, ImpreciseWarning, ToleratedWarning
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.maps.check import Found, check_map
-from gradcheck_cli.maps.map import Map, Row, Tensors, pull, random_row, size
+from gradcheck_cli.maps.map import Map, Row, Tensors, random_row, size
 from gradcheck_cli.maps.probe import Options
+from gradcheck_cli.shadow.glance import Glance
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.report import Report, versions
 from gradcheck_cli.verdict.scope import OfTensor
 from gradcheck_cli.verdict.verdicts import Verdict
 
+Strict = bool | Literal["imprecise", "undecided"]
+"""What fails that passes elsewhere; True: both."""
+
 _DTYPES = frozenset(getattr(torch, name) for name in FORMATS)
 
-_LOG = logging.getLogger("gradcheck_cli")
-"""What torch's gradcheck doesn't say: it writes nothing to stdout, so this doesn't either."""
-
-_POSITIONAL = ("func", "inputs")
+_OURS = ("func", "inputs", "strict")
+"""Arguments that torch's own function isn't given by name."""
 
 _UNKNOWN = "tensors that are complex or sparse, or of an unknown dtype, can't be followed"
+
+_EPS, _ATOL, _RTOL, _NONDET = Default(1e-6), Default(1e-5), Default(1e-3), Default(0.0)
+
+_SMALL = 32
+"""Entries up to which a check costs no more than a look at what it will meet."""
 
 SEED = 0
 
@@ -53,11 +69,11 @@ def gradcheck(
     func: Callable[..., Any],
     inputs: Any,
     *,
-    eps: float = 1e-6,
-    atol: float = 1e-5,
-    rtol: float = 1e-3,
+    eps: float = _EPS,
+    atol: float = _ATOL,
+    rtol: float = _RTOL,
     raise_exception: bool = True,
-    nondet_tol: float = 0.0,
+    nondet_tol: float = _NONDET,
     check_undefined_grad: bool = True,
     check_grad_dtypes: bool = False,
     check_batched_grad: bool = False,
@@ -66,32 +82,41 @@ def gradcheck(
     check_backward_ad: bool = True,
     fast_mode: bool = False,
     masked: bool | None = None,
+    strict: Strict = False,
 ) -> bool:
     """True if autograd's gradient of `func` is the derivative; else GradcheckError, or False without `raise_exception`.
 
-    Takes what torch.autograd.gradcheck takes; tensors of all floating-point dtypes are judged by the same standard.
-    `eps`, `atol`, `rtol`, `fast_mode` and `masked` steer finite differences and have no effect. `nondet_tol` bounds the
-    difference of two backward passes. The other arguments ask for further checks and do so.
+    Takes what torch.autograd.gradcheck takes; tensors of all floating-point dtypes are judged by the same standard. `rtol`,
+    `atol` and `nondet_tol`, where they are given, bound what fails; the defaults don't loosen the judgement. `eps` and `masked`
+    steer finite differences and have no effect, `fast_mode` shortens what is decided by them in the end. The other arguments
+    ask for further checks and do so. `strict`: "imprecise", a gradient that has lost half of its digits fails; "undecided", one
+    that can't be certified does, and takes the time that it needs; True: both. Exceptions of `func` and of its backward come
+    through.
     """
-    options = {name: value for name, value in locals().items() if name not in _POSITIONAL}
+    options = {name: value for name, value in locals().items() if name not in _OURS}
+    if strict not in (False, True, "imprecise", "undecided"):
+        raise ValueError(f"strict: True, False, 'imprecise' or 'undecided', not {strict!r}")
 
     def check() -> bool:
         call = _Call(func, inputs)
-        if not call.followed:
-            return _hand_over(_torch_gradcheck, (func, inputs), options, _UNKNOWN)
-        asked = _Asked(check_backward_ad, check_forward_ad, nondet_tol, check_grad_dtypes)
-        undecided = _judge(call, asked)
+        tolerances = Tolerances(rtol, atol, nondet_tol)
+        asked = _Asked(check_backward_ad, check_forward_ad, tolerances, check_grad_dtypes, fast_mode, strict)
+        undecided = _judge(call, asked, options) if call.followed else _UNKNOWN
         if undecided:
-            return _hand_over(_torch_gradcheck, (func, inputs), options, undecided)
+            if strict in (True, "undecided"):
+                raise GradcheckError(f"undecided: {undecided}")
+            return hand_over(_torch_gradcheck, func, call.arguments, {**options, "raise_exception": True}, undecided)
         if check_batched_forward_grad:
-            _test_batched_grad_forward_ad(func, call.arguments)
+            _test_batched_grad_forward_ad(call.plainly, call.arguments)
+        if check_forward_ad and check_undefined_grad:
+            _test_undefined_forward_mode(call.plainly, call.plainly(*call.arguments), call.arguments)
         if check_backward_ad and check_batched_grad:
             for i, y in enumerate(_differentiable(func(*call.arguments))):
                 _test_batched_grad(call.arguments, y, i)
         if check_backward_ad and check_undefined_grad:
             outputs = _differentiable(func(*call.arguments))
             if outputs:
-                _test_undefined_backward_mode(func, outputs, call.arguments)
+                _test_undefined_backward_mode(call.plainly, outputs, call.arguments)
         return True
 
     return _run(check, raise_exception)
@@ -102,12 +127,12 @@ def gradgradcheck(
     inputs: Any,
     grad_outputs: Any = None,
     *,
-    eps: float = 1e-6,
-    atol: float = 1e-5,
-    rtol: float = 1e-3,
+    eps: float = _EPS,
+    atol: float = _ATOL,
+    rtol: float = _RTOL,
     gen_non_contig_grad_outputs: bool = False,
     raise_exception: bool = True,
-    nondet_tol: float = 0.0,
+    nondet_tol: float = _NONDET,
     check_undefined_grad: bool = True,
     check_grad_dtypes: bool = False,
     check_batched_grad: bool = False,
@@ -115,6 +140,7 @@ def gradgradcheck(
     check_rev_over_rev: bool = True,
     fast_mode: bool = False,
     masked: bool = False,
+    strict: Strict = False,
 ) -> bool:
     """True if the derivative of the gradient of `func`, by its inputs and by the upstream gradients, is right.
 
@@ -133,7 +159,7 @@ def gradgradcheck(
         found = torch.autograd.grad(outputs, wanted, args[len(arguments) :], create_graph=True, allow_unused=True)
         return tuple(g for g in found if g is not None)
 
-    gradient.__name__ = f"gradient of {_name(func)}"
+    gradient.__name__ = f"gradient of {name_of(func)}"
     return gradcheck(
         gradient,
         (*arguments, *cotangents),
@@ -149,6 +175,7 @@ def gradgradcheck(
         check_backward_ad=check_rev_over_rev,
         fast_mode=fast_mode,
         masked=masked,
+        strict=strict,
     )
 
 
@@ -170,21 +197,6 @@ def _run(check: Callable[[], bool], raise_exception: bool) -> bool:
         if isinstance(failure, GradcheckError):
             raise
         raise GradcheckError(str(failure)) from failure
-
-
-def _hand_over(function: Callable[..., bool], arguments: Sequence[Any], options: Mapping[str, Any], reason: str) -> bool:
-    """Ask torch."""
-    text = f"{_name(arguments[0])} was checked by torch's own {function.__name__}, with finite differences: {reason}"
-    warnings.warn(text, UndecidedWarning, stacklevel=_caller())
-    return function(*arguments, **{**options, "raise_exception": True})
-
-
-def _caller() -> int:
-    """The `stacklevel` with which a function of this module warns its user, be it called by one of ours or two."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_code.co_filename == __file__ and frame.f_back is not None:
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 # -- what is checked ----------------------------------------------------------------------------------------------------
@@ -210,6 +222,7 @@ class _Call:
 
     def __init__(self, func: Callable[..., Any], inputs: Any) -> None:
         self.func, self.arguments = func, _tupled(inputs)
+        self._taken: list[int] | None = None
         self.tensors = list({id(x): x for x in _tensors(self.arguments)}.values())
         wanted = [x for x in self.tensors if x.requires_grad]
         if not wanted:
@@ -223,16 +236,23 @@ class _Call:
         self.map = _Own({name: x.detach() for name, x in named.items()}, self.outputs, SEED, own=named if alone else {})
 
     def outputs(self, leaves: Tensors) -> dict[str, Tensor]:
-        """What the function returns for these tensors: the outputs that are differentiable, or all if none is."""
+        """What the function returns for these tensors: the outputs that are differentiable, or all if none is. Which ones are
+        is seen at the first call, for leaves that require a gradient: forward mode knows of none."""
         found = _tupled(self.func(*_replaced(self.arguments, self.names, leaves)))
-        taken = _differentiable(found) or [y for y in found if isinstance(y, Tensor) and y.is_floating_point()]
-        return {"y": taken[0]} if len(taken) == 1 else {f"y{i}": y for i, y in enumerate(taken)}
+        if self._taken is None:
+            tensors = [i for i, y in enumerate(found) if isinstance(y, Tensor)]
+            moving = [i for i in tensors if found[i].requires_grad]
+            self._taken = moving or [i for i in tensors if found[i].is_floating_point()]
+        return {"y" if len(self._taken) == 1 else f"y{k}": found[i] for k, i in enumerate(self._taken)}
 
+    def everything(self, leaves: Tensors) -> dict[str, Tensor]:
+        """All that it returns, under the same names whatever requires a gradient."""
+        found = _tupled(self.func(*_replaced(self.arguments, self.names, leaves)))
+        return {"y" if len(found) == 1 else f"y{i}": y for i, y in enumerate(found) if isinstance(y, Tensor)}
 
-def _name(func: Callable[..., Any]) -> str:
-    owner = getattr(func, "__self__", None)
-    named = owner if isinstance(owner, type) else func  # Exp of Exp.apply
-    return str(getattr(named, "__name__", type(func).__name__))
+    def plainly(self, *arguments: Any) -> tuple[Tensor, ...]:
+        """The function's tensors, for torch's own checks: they ask every output what only a tensor knows."""
+        return tuple(y for y in _tupled(self.func(*arguments)) if isinstance(y, Tensor))
 
 
 def _differentiable(result: Any) -> tuple[Tensor, ...]:
@@ -271,11 +291,13 @@ def _replaced(value: Any, names: Mapping[int, str], leaves: Tensors) -> Any:
 class _Asked:
     backward: bool
     forward: bool
-    nondet_tol: float
+    tolerances: Tolerances
     dtypes: bool
+    fast: bool
+    strict: Strict
 
 
-def _judge(call: _Call, asked: _Asked) -> str:
+def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
     """Raise GradcheckError for what is wrong; return why something is undecided, or nothing."""
     map = call.map
     leaves = map.leaves()
@@ -283,53 +305,174 @@ def _judge(call: _Call, asked: _Asked) -> str:
     if not outputs or not all(_known(y) for y in outputs.values()):
         return _UNKNOWN
     row = random_row(outputs, SEED)
-    found: list[Found] = []
+    rows = [row]
     if asked.backward:
         _deterministic(outputs, leaves, row, asked)
-        found.append(check_map(map, [row], Options(seed=SEED)))
+        rows += _alone(outputs, leaves, row)
     if asked.forward:
-        found.append(check_map(map, [], Options(seed=SEED), mode="forward"))
+        _forwards(map)
+    if size(map.inputs) > _SMALL and (opaque := _opaque(map)):
+        return f"{opaque} can't be followed"
+    try:
+        with _quiet():
+            found = _found(map, rows, outputs, leaves, asked)
+    except Spent as spent:
+        return str(spent)
     columns = [column for one in found for column in one.columns]
+    if lost := excused(columns, asked.tolerances):
+        LOG.info("underflow, far below the tolerances or the largest entry: %s", ", ".join(lost[:_SHOWN]))
     if any(column.having(Verdict.MISMATCH).any() for column in columns):
-        raise GradcheckError(str(_report(call, row, columns, found)))
+        _tolerated(call, asked, rows, columns, found, options)
     if asked.dtypes:
         wrong = [note for note, about in observe(map, row, {}).notes.items() if about == "dtype"]
         if wrong:
             raise GradcheckError("\n".join(wrong))
+    if asked.strict in (True, "imprecise") and any(column.having(Verdict.IMPRECISE).any() for column in columns):
+        raise GradcheckError(str(_report(call, rows, columns, found)))
     if any(column.having(Verdict.UNDECIDED).any() for column in columns):
         opaque = ", ".join(dict.fromkeys(name for one in found for name in one.opaque))
         return f"{opaque} can't be followed" if opaque else "the exact derivative could not be certified"
+    if lost := worthless(columns):
+        about = f"{', '.join(lost[:_SHOWN])} of {name_of(call.func)}"
+        say("is right by its formula, but rounding leaves no digit of it", about, ImpreciseWarning)
     entries = size(map.inputs)
     if entries > Options().most_entries:
         least = max(one.sensitivity for one in found)
-        _LOG.info("%s entries by directions; an error of one above %.1g (relative) would have shown", f"{entries:,}", least)
+        LOG.info("%s entries by directions; an error of one above %.1g (relative) would have shown", f"{entries:,}", least)
     judged = any(not column.having(Verdict.OUTSIDE_DOMAIN).all() for column in columns)
+    if judged and asked.backward:
+        _under_conditions(call, asked)
     return "" if judged or not columns else "it has no real value here"
+
+
+def _under_conditions(call: _Call, asked: _Asked) -> None:
+    """Raise GradcheckError where a backward is right as it was run, and wrong as training runs it."""
+    map = Map(call.map.inputs, call.everything, SEED)
+    outputs = {name: y for name, y in map(map.leaves()).items() if y.requires_grad}
+    if outputs:
+        row = random_row(outputs, SEED)
+        wrong = try_conditions(map, row, {}, slack=asked.tolerances.nondet_tol, undefined=False)  # that is torch's own check
+        if wrong:
+            raise GradcheckError(str(_report(call, [row], wrong, ())))
+
+
+_SHOWN = 4
+"""Entries that a note names."""
+
+
+def _found(map: Map, rows: Sequence[Row], outputs: Tensors, leaves: Tensors, asked: _Asked) -> list[Found]:
+    """What was judged. Raises Spent."""
+    if asked.strict in (True, "undecided"):  # torch's own check wouldn't decide
+        budget: Any = nullcontext(lambda: None)
+    else:
+        budget = Budget(map, outputs, lambda: _pulled(outputs, leaves, rows[0]), asked.fast)
+    found = []
+    with budget as checkpoint:
+        options = Options(seed=SEED, checkpoint=checkpoint)
+        if asked.backward:
+            found.append(check_map(map, rows, options))
+        if asked.forward:
+            found.append(check_map(map, [], options, mode="forward"))
+    return found
+
+
+def _tolerated(
+    call: _Call, asked: _Asked, rows: Sequence[Row], columns: list[Column], found: Sequence[Found], options: Mapping[str, Any]
+) -> None:
+    """Raise GradcheckError unless every mismatch is within the tolerances that the caller gave, by torch's own check too."""
+    report = _report(call, rows, columns, found)
+    tolerances = asked.tolerances
+    if not tolerances.given or beyond(call.map, rows, columns, tolerances):
+        raise GradcheckError(str(report))
+    try:
+        hand_over(_torch_gradcheck, call.func, call.arguments, {**options, "raise_exception": True}, None)
+    except _TorchError as refusal:
+        raise GradcheckError(str(report)) from refusal
+    worst = max(columns, key=lambda c: c.verdict(c.worst()).severity)
+    about = f"{worst.label(worst.worst()).quantity} of {name_of(call.func)}"
+    say("is not the derivative, but within the tolerances that were given", about, ToleratedWarning)
+
+
+def _pulled(outputs: Tensors, leaves: Tensors, row: Row) -> dict[str, Tensor | None]:
+    """The gradients of a row, in which outputs without a cotangent have no part. Raises what a user's backward raises."""
+    taken = [name for name in row.cotangents if outputs[name].requires_grad]
+    if not taken:
+        return dict.fromkeys(leaves)
+    found = torch.autograd.grad(
+        [outputs[name] for name in taken],
+        list(leaves.values()),
+        [row.cotangents[name] for name in taken],
+        retain_graph=True,
+        allow_unused=True,
+    )
+    return dict(zip(leaves, found, strict=True))
 
 
 def _deterministic(outputs: Tensors, leaves: Tensors, row: Row, asked: _Asked) -> None:
     """Two backward passes of one forward pass must agree, and leave their upstream gradients alone."""
     versions = [v._version for v in row.cotangents.values()]
-    first, second = (pull(outputs, leaves, row).gradients for _ in range(2))
+    first, second = (_pulled(outputs, leaves, row) for _ in range(2))
     if versions != [v._version for v in row.cotangents.values()]:
         raise GradcheckError("the backward pass writes into its upstream gradient")
     for name, gradient in first.items():
         other = second[name]
         if gradient is None or other is None:
             continue
-        if not (torch.equal(gradient, other) or torch.allclose(gradient, other, 0.0, asked.nondet_tol, equal_nan=True)):
+        near = torch.allclose(gradient, other, 0.0, asked.tolerances.nondet_tol, equal_nan=True)
+        if not (near or torch.equal(gradient, other)):
             raise GradcheckError(f"two backward passes of one forward pass give different gradients for {name}")
 
 
-def _report(call: _Call, row: Row, columns: list[Column], found: Sequence[Found]) -> Report:
+def _alone(outputs: Tensors, leaves: Tensors, row: Row) -> list[Row]:
+    """A row for each output whose gradient alone (the others' are undefined then) isn't what it is beside zeros."""
+    found = []
+    for name, v in row.cotangents.items() if len(row.cotangents) > 1 else ():
+        alone = Row(f"<v_{name},{name}>", {name: v})
+        beside = Row("", {n: v if n == name else torch.zeros_like(w) for n, w in row.cotangents.items()})
+        pairs = zip(_pulled(outputs, leaves, alone).values(), _pulled(outputs, leaves, beside).values(), strict=True)
+        if not all(_near(x, y) for x, y in pairs):
+            found.append(alone)
+    return found
+
+
+def _near(x: Tensor | None, y: Tensor | None) -> bool:
+    """Equal but for some roundings of the largest entry; None is 0."""
+    if x is None or y is None:
+        return all(z is None or not z.any() for z in (x, y))
+    largest = y.abs().nan_to_num(posinf=0.0).max().item() if y.numel() else 0.0
+    return torch.allclose(x, y, rtol=0.0, atol=ROUNDINGS * torch.finfo(y.dtype).eps * largest, equal_nan=True)
+
+
+def _forwards(map: Map) -> None:
+    """Raise what forward mode raises, where an operation or a user's function has no rule for it."""
+    with forward_ad.dual_level():
+        map({name: forward_ad.make_dual(x.detach(), torch.ones_like(x)) for name, x in map.inputs.items()})
+
+
+def _opaque(map: Map) -> str | None:
+    """An operation by which an output can't be followed, seen at once."""
+    with Glance() as glance:
+        outputs = map(map.leaves()).values()
+    return next((reason for y in outputs if (reason := glance.reason(y))), None)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the function warns of was said when it ran for the first time: it runs often."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _report(call: _Call, rows: Sequence[Row], columns: list[Column], found: Sequence[Found]) -> Report:
     map = call.map
-    explain(map, [row], columns)
-    point = {name: shown(x) for name, x in {**map.inputs, **upstream(row)}.items()}
+    explain(map, rows, columns)
+    point = {name: shown(x) for name, x in {**map.inputs, **upstream(rows[0])}.items()}
     for column in columns:
         column.scope = OfTensor(point, [column.label(i) for i in range(len(column))])
-    expression = f"{_name(call.func)}({', '.join(call.map.inputs)})"
-    stages = [{"name": ", ".join(row.cotangents), "expression": expression, "inputs": list(call.map.inputs)}]
+    expression = f"{name_of(call.func)}({', '.join(call.map.inputs)})"
+    stages = [{"name": ", ".join(rows[0].cotangents), "expression": expression, "inputs": list(call.map.inputs)}]
     problem = {"stages": stages, "dtype": sorted({c.dtype for c in columns}), "modes": ["reverse"], "seed": SEED}
-    sensitivity = max(one.sensitivity for one in found)
+    sensitivity = max((one.sensitivity for one in found), default=0.0)
     notes = [f"any error of a single entry above {sensitivity:.1g} (relative) would have shown"] if sensitivity else []
     return Report("gradcheck", problem, columns, versions(), False, notes)

@@ -11,6 +11,7 @@ from torch import Tensor
 from gradcheck_cli.algebra.layers import Layer
 from gradcheck_cli.algebra.number import conditions
 from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.callables.conditions import try_conditions
 from gradcheck_cli.callables.conventions import batching, has_forward_rule, observe, second_order
 from gradcheck_cli.callables.explain import explain, upstream
 from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
@@ -142,10 +143,11 @@ class _Check:
         pushed = [mode for mode in asked if not mode.backwards]
         if not pushed and has_forward_rule(self.map):
             pushed = [mode for mode in OF_TENSORS.values() if not mode.backwards]
-        for mode in pulled:
-            self.backwards(self.map, rows, mode, self.case.formula)
+        found = [column for mode in pulled for column in self.backwards(self.map, rows, mode, self.case.formula)]
         if pulled:
             self.recorder.add(batching(self.map, row, self.point))
+        if pulled and not any(column.having(Verdict.MISMATCH).any() for column in (*found, *seen.columns)):
+            self.recorder.add(try_conditions(self.map, row, self.point))
         for mode in pushed:
             self.forwards(self.map, self.options, mode, self.case.formula)
         if self.question.order == 2 and seen.repeatable:
@@ -169,7 +171,7 @@ class _Check:
     def take(self, found: Found) -> list[Column]:
         self.recorder.add(found.columns)
         self.opaque |= dict.fromkeys(found.opaque)
-        self.recorder.note(*unseen(found.sensitivity))
+        self.recorder.note(*unseen(found.sensitivity), *found.notes)
         return found.columns
 
     def second_backwards(self, row: Row, mode: Mode) -> None:
@@ -248,7 +250,7 @@ def _outputs(question: Question, map: Map, point: Arguments) -> Mapping[str, Ten
         shapes = ", ".join(f"{n} {tuple(x.shape)}" for n, x in point.tensors.items())
         raise InputError(f"{name} fails with {shapes}: {type(problem).__name__}: {words(problem)}") from problem
     found = {n: y for n, y in everything.items() if y.is_floating_point() and y.numel()}
-    if found and len(found) == len([y for y in everything.values() if y.is_floating_point()]):
+    if found:
         return found
     if not everything:
         raise InputError(f"{name} returns no tensor")

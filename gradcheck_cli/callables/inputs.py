@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from gradcheck_cli.algebra.constants import nearest_double
-from gradcheck_cli.callables.loading import REQUIRED, Target
+from gradcheck_cli.callables.loading import REQUIRED, Parameter, Target
 from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.points import parse_points
@@ -92,7 +94,9 @@ def _read(target: Target, texts: Sequence[Any], wanted: Wanted, settings: Mappin
     if target.parameters is None:
         names = mentioned or ["x"]
     else:
-        names = [p.name for p in target.parameters if p.name not in settings and (p.default is REQUIRED or p.name in mentioned)]
+        wanted_too = [p for p in target.parameters if p.default is REQUIRED or p.name in mentioned]
+        names = [p.name for p in wanted_too if p.name not in settings]
+        _no_tensor([p for p in wanted_too if p.name in names], mentioned)
     sample = SAMPLES_OF_FUNCTION if wanted.sample is None and not texts else wanted.sample
 
     def spec(shape: Any) -> PointSpec:
@@ -118,19 +122,99 @@ def _points(spec: PointSpec, settings: Mapping[str, Any], dtype: str) -> Iterato
         yield Arguments(tensors, settings)
 
 
+def _no_tensor(parameters: Sequence[Parameter], mentioned: Sequence[str]) -> None:
+    """InputError for a parameter that is annotated as something else than a tensor: only a float, by name, may be one."""
+    for parameter in parameters:
+        if parameter.plain and not (parameter.name in mentioned and "float" in parameter.plain):
+            value = next((v for kind, v in _EXAMPLES.items() if kind in parameter.plain), "2")
+            example = (
+                f"{parameter.name}={value}" if value.isidentifier() or value[0].isdigit() else f'"{parameter.name}={value}"'
+            )
+            raise InputError(
+                f"{parameter.name!r} is annotated {parameter.plain}, no tensor: give its value by --set, as in --set {example}"
+            )
+
+
+_EXAMPLES = {
+    "float": "0.5",
+    "list": "[1,2]",
+    "List": "[1,2]",
+    "uple": "(1,2)",
+    "Sequence": "[1,2]",
+    "str": "'mean'",
+    "bool": "True",
+}
+
+
+class _Transposed(TorchFunctionMode):
+    """Whether a vector is transposed inside, which does nothing: what is meant for matrices."""
+
+    found = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _TRANSPOSE and isinstance(args[0], Tensor) and args[0].dim() == 1:
+            self.found = True
+        return func(*args, **(kwargs or {}))
+
+
+_TRANSPOSE = (torch.t, Tensor.t, Tensor.T.__get__)  # type: ignore[attr-defined]  # a descriptor of C
+
+
 def _suited(target: Target, specs: Sequence[PointSpec], settings: Mapping[str, Any], dtype: str) -> PointSpec:
-    """The first points that the target runs at."""
-    refusal = ""
+    """The first points that the target and its backward run at. InputError where it plainly wants other shapes."""
+    why, running, backward = "", [], ""
     for spec in specs:
         point = next(_points(spec, settings, dtype))
+        shape = next(iter(spec.shapes.values()))
         try:
-            if floating(point.call(target, point.tensors)):
-                return spec
+            with warnings.catch_warnings(), _Transposed() as seen:
+                warnings.simplefilter("ignore")
+                some = floating(point.call(target, point.tensors))
         except Exception as problem:  # whatever a user's function raises
-            refusal = refusal or f"{type(problem).__name__}: {words(problem)}"
-    tried = ", ".join(str(s) for s in SHAPES)
-    why = f"it fails at tensors of shape {tried} ({refusal})" if refusal else "it returns no floating-point tensor"
-    raise InputError(f"{target.name}: {why}; give the shapes with --shape, such as --shape {next(iter(specs[0].shapes))}=3,4")
+            tried = ", ".join(str(s) for s in SHAPES)
+            why = why or f"it fails at tensors of shape {tried} ({type(problem).__name__}: {words(problem)})"
+            continue
+        if seen.found:
+            raise _ask(target, spec, f"it transposes a vector at tensors of shape {shape}, which does nothing")
+        if not some:
+            why = "it returns no floating-point tensor with entries"
+            continue
+        refusal = _refusal(target, point)
+        if refusal is None and backward:
+            raise _ask(target, spec, f"its backward fails at tensors of shape {SHAPES[0]} ({backward}), not at {shape}")
+        if refusal is None:
+            return spec
+        running.append(spec)
+        backward = backward or refusal
+    if not running:
+        raise _ask(target, specs[0], why)
+    return running[0]  # the backward fails whatever the shape: that is to be reported
+
+
+def _ask(target: Target, spec: PointSpec, why: str) -> InputError:
+    shapes = " ".join(f"--shape {name}={','.join(map(str, shape))}" for name, shape in _matrices(spec).items())
+    return InputError(f"{target.name}: {why}; give the shapes with --shape, such as {shapes}")
+
+
+def _matrices(spec: PointSpec) -> dict[str, tuple[int, int]]:
+    """A shape for each input: an example."""
+    return {name: (2 + number, 3) for number, name in enumerate(spec.shapes)}
+
+
+def _refusal(target: Target, point: Arguments) -> str | None:
+    """What the backward raises, where the forward pass runs."""
+    leaves_of = {name: x.clone().requires_grad_() for name, x in point.tensors.items()}
+    try:
+        outputs = leaves(point.call(target, {name: x.clone() for name, x in leaves_of.items()})).values()
+        wanted = [y for y in outputs if y.requires_grad and y.is_floating_point()]
+    except Exception:  # said where it is checked
+        return None
+    try:
+        if wanted:
+            torch.autograd.grad(wanted, list(leaves_of.values()), [torch.ones_like(y) for y in wanted], allow_unused=True)
+    except Exception as problem:
+        return f"{type(problem).__name__}: {words(problem)}"
+    return None
 
 
 def _mentioned(texts: Iterable[Any]) -> list[str]:
@@ -152,7 +236,8 @@ def _mentioned(texts: Iterable[Any]) -> list[str]:
 def _given(target: Target, point: Mapping[str, Any], settings: Mapping[str, Any], dtype: str | None) -> Arguments:
     """A point of tensors, arrays, lists and numbers. Tensors of integers or truth values are handed over as they are."""
     _check_names(target, point)
-    values = {**settings, **{name: _tensor(name, value, dtype) for name, value in point.items()}}
+    plain = {p.name for p in target.parameters or () if p.plain and not hasattr(point.get(p.name), "dtype")}
+    values = {**settings, **{name: value if name in plain else _tensor(name, value, dtype) for name, value in point.items()}}
     if target.parameters is not None:
         missing = [p.name for p in target.parameters if p.default is REQUIRED and p.name not in values]
         if missing:

@@ -9,6 +9,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -27,11 +28,13 @@ SPELLING = "a target is FILE.py:NAME or package.module:NAME"
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a callable: `positional` is False for a keyword-only one, `default` is REQUIRED where it has none."""
+    """A parameter of a callable: `positional` is False for a keyword-only one, `default` is REQUIRED where it has none, `plain`
+    what its annotation calls it where that is no tensor ("float", "int | None")."""
 
     name: str
     positional: bool = True
     default: Any = REQUIRED
+    plain: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,25 @@ def _parameters(function: Callable[..., Any], context: bool) -> tuple[Parameter,
         return None
     if any(p.kind is p.VAR_POSITIONAL for p in signature):
         return None
-    return tuple(Parameter(p.name, p.kind is not p.KEYWORD_ONLY, p.default) for p in signature if p.kind is not p.VAR_KEYWORD)
+    return tuple(
+        Parameter(p.name, p.kind is not p.KEYWORD_ONLY, p.default, _plain(p.annotation))
+        for p in signature
+        if p.kind is not p.VAR_KEYWORD
+    )
+
+
+_PLAIN = frozenset({"float", "int", "bool", "str", "tuple", "list", "Tuple", "List", "Sequence", "dtype"})
+_AROUND = frozenset({"Optional", "Union", "None", "NoneType"})
+
+
+def _plain(annotation: Any) -> str | None:
+    """The annotation as text, if it names Python's own values only."""
+    if annotation is inspect.Parameter.empty:
+        return None
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    text = re.sub(r"\b[A-Za-z_]\w*\.", "", text.strip("\"'"))
+    names = set(re.findall(r"[A-Za-z_]\w*", text)) - _AROUND
+    return text if names and names <= _PLAIN else None
 
 
 # -- the text -----------------------------------------------------------------------------------------------------------

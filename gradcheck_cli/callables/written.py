@@ -39,6 +39,7 @@ class Written:
 
     operators: Mapping[str, str] = MappingProxyType({})
     stepwise = False
+    strict = False
 
     def __init__(self) -> None:
         self.programs: dict[object, Program] = {}
@@ -46,7 +47,10 @@ class Written:
     def constant(self, value: int | float | bool) -> Node:
         return Constant(int(value) if isinstance(value, float) and value.is_integer() else value)
 
-    scalar = data = constant
+    scalar = constant
+
+    def data(self, values: Sequence[float | bool], form: Format) -> list[Node]:
+        return list(map(self.constant, values))
 
     def number(self, value: float | bool, form: Format) -> Node:
         return self.constant(value)
@@ -59,6 +63,18 @@ class Written:
 
     def real(self, cell: Node) -> Node:
         return Call(syntax.WHERE, (cell, Constant(1), Constant(0))) if is_truth(cell) else cell
+
+    def ranks(self, cells: Sequence[Node]) -> list[list[int]]:
+        return [[i] for i in range(len(cells))]
+
+    def sorted(self, cells: Sequence[Node]) -> list[Node]:
+        return list(cells)
+
+    def tied(self, cells: Sequence[Node]) -> bool:
+        return True
+
+    def lasting(self, cell: Node, finite: bool) -> bool:
+        return True
 
     def total(self, cells: Sequence[Node]) -> Node:
         start: Node = _ZERO

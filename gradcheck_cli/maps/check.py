@@ -18,6 +18,9 @@ VISIBLE = 1e-30
 """Relative errors that are worth mentioning as too small to be seen."""
 
 
+BRANCH = "rounding alone ended an iteration, or a branch, of Python where exact arithmetic goes on; judged as torch went"
+
+
 def unseen(sensitivity: float) -> list[str]:
     """The note on errors that couldn't have been seen, if they are worth one."""
     if sensitivity <= VISIBLE:
@@ -28,11 +31,12 @@ def unseen(sensitivity: float) -> list[str]:
 @dataclass
 class Found:
     """What `check_map` has to say: the columns, the smallest relative error of a single entry's formula that would have shown
-    (0: any), and the operations that couldn't be followed."""
+    (0: any), the operations that couldn't be followed, and what the reader should know besides."""
 
     columns: list[Column]
     sensitivity: float
     opaque: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def check_map(
@@ -54,10 +58,12 @@ def check_map(
     prover = Reverse if MODES[mode].backwards else Forward
     work = prover(map, rows, options, kind, point or {}, formula, mode)
     columns = work.check()
-    return Found(columns, work.sensitivity, tuple(work.runs.opaque))
+    work.guard(columns)
+    notes = (BRANCH,) if work.runs.follow is False else ()
+    return Found([work.shown(column) for column in columns], work.sensitivity, tuple(work.runs.opaque), notes)
 
 
 def check_values(map: Map, formula: Formula, options: Options, point: Point) -> list[Column]:
     """Judge every entry of the map's outputs against the formula: cause `value` where the function is another one."""
     work = Values(map, (), options, "value", point, formula)
-    return work.check()
+    return [work.shown(column) for column in work.check()]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 import random
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gradcheck_cli.errors import InputError, first_line
+from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.spaces import subscript
 from gradcheck_cli.maps.autograd import Pulled, Seen, gradients, jvp
 from gradcheck_cli.maps.autograd import Tensors as Tensors
@@ -92,6 +96,17 @@ def seeded(seed: int, tensors: Iterable[Tensor] = ()) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """What torch.compile has made runs as it was written inside the block. Under a dispatch mode Dynamo fails, and wouldn't try
+    again without one."""
+    if "torch._dynamo" not in sys.modules:  # a second to import, and nothing is compiled
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
 @dataclass(frozen=True)
 class Row:
     """A combination of the outputs that is differentiated: one entry of an output, or all of them with a cotangent."""
@@ -141,6 +156,13 @@ def pull(outputs: Tensors, leaves: Tensors, row: Row, create_graph: bool = False
     return gradients(outputs, leaves, row.cotangents, create_graph)
 
 
+def draws(seed: int, *numbers: Floats) -> np.random.Generator:
+    """Random numbers from the seed and from all bits of some numbers: nobody can write a gradient whose error is orthogonal to
+    them, and the same seed and inputs give them again."""
+    bits = hashlib.blake2b(b"".join(np.ascontiguousarray(n).tobytes() for n in numbers), digest_size=16)
+    return np.random.default_rng([seed, int.from_bytes(bits.digest(), "little")])
+
+
 def direction_of(inputs: Tensors, seed: int) -> dict[str, Tensor]:
     """A seeded direction for every input, of short numbers (see `random_row`)."""
     return dict(random_row(inputs, seed).cotangents)
@@ -158,10 +180,16 @@ def push(
     seed(primals)
     way = jvp if map.nested else resolved(MODES[mode].tensors)
     pushed = way(map, primals, {name: partial(_itself, u) for name, u in direction.items()})
+    if pushed.refusal and _NESTED in pushed.refusal and not map.nested:
+        return push(replace(map, nested=True), direction, mode, seed)
     if pushed.refusal is None:
         return pushed.values, pushed.tangents, None
     outputs = {name: y.detach() for name, y in map(map.leaves()).items()}
     return outputs, dict.fromkeys(outputs), pushed.refusal
+
+
+_NESTED = "Nested forward mode"
+"""torch's words for a function that runs forward mode itself: dual numbers don't nest, `torch.func` does."""
 
 
 def _itself(tangent: Tensor, primal: Tensor) -> Tensor:

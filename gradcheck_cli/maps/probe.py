@@ -4,28 +4,32 @@ quotients as the second witness. No rule of torch's backward or forward mode tak
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from gradcheck_cli.algebra.directions import Directional, Precise, moving
-from gradcheck_cli.algebra.number import ZERO, Ball, exactly, two_to
-from gradcheck_cli.algebra.precision import QUOTIENT_STEP
+from gradcheck_cli.algebra.directions import Directional, Moved, Precise, moving, slope, value_of
+from gradcheck_cli.algebra.layers import Rounded
+from gradcheck_cli.algebra.number import NAN, ZERO, Ball, exactly, two_to, working
+from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT, QUOTIENT_STEP
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.floats import FORMATS, Floats
-from gradcheck_cli.maps.map import Map, Row
+from gradcheck_cli.maps.map import Map, Row, Tensors, draws
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.entries import Entries, Evidence, Policy
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.scope import OfTensor, Point, TensorLabels
 from gradcheck_cli.verdict.truth import Kind, Truth
-from gradcheck_cli.verdict.verdicts import Verdict
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
+from gradcheck_cli.verdict.work import Stopped
 
 AGREED = 48
 """Bits to which the two witnesses must agree."""
@@ -44,8 +48,19 @@ SINGULAR = 64
 
 PATIENCE = 4.0
 
+AROUND = 26
+"""Points beside a singular one at which equal entries are told apart: of three, each has each rank at one of them but for a
+chance of 1 in 4,000."""
+
 SHOWN = 20
 """Entries of a large tensor that are reported at most, besides the worst one."""
+
+OTHERWISE = "a function that behaves otherwise where its operations are watched"
+
+UNFAITHFUL = Truth(Kind.UNKNOWN, text=f"opaque: {OTHERWISE} can't be followed")
+
+KERNEL = 0.75
+"""The share of its digits in which a value that rounding doesn't explain may differ where torch's kernels went another way."""
 
 Read = Callable[[Cells], Ball]
 """One number of the outputs, from their cells."""
@@ -91,14 +106,25 @@ class Probe:
         self._singular = 0
 
     def judged(
-        self, column: Column, policy: Policy, floats: Floats | None, truths: Sequence[Truth | Ball], known: Evidence
-    ) -> Column:
-        """The column of all entries of a tensor, judged; of a large tensor, of its worst ones."""
+        self, column: Column, policy: Policy, floats: Floats | None, truths: Sequence[Truth | Ball], known: Evidence,
+        accused: Mapping[int, str] = MappingProxyType({}),
+    ) -> Column:  # fmt: skip
+        """The column of all entries of a tensor, judged. `accused`: entries that stand for a part that is wrong, and what to
+        say of it."""
         form, options = FORMATS[column.dtype], self.options
         every = slice(0, len(column))
         entries = Entries(column, every, form, policy, options.limits, floats, truths, options.checkpoint)
         entries.judge(entries.plainly(), known)
-        return column if len(column) <= options.most_entries else _worst(column)
+        for index, text in accused.items():
+            column.mark([index], Verdict.MISMATCH, text, Cause.FORMULA)
+        return column
+
+    def guard(self, columns: Sequence[Column]) -> None:
+        """Hold all columns against difference quotients of the plain function."""
+
+    def shown(self, column: Column) -> Column:
+        """What is reported of a column: of a large tensor, its worst entries."""
+        return column if len(column) <= self.options.most_entries else _worst(column)
 
     def blank(self, of: str, wrt: str, tensor: Tensor, values: Floats | None = None) -> Column:
         """The column of a tensor's entries: of a derivative of `of` by `wrt`, or of `of` itself where that is empty."""
@@ -126,6 +152,37 @@ class Probe:
                 found += self.runs.forward([layer() for _ in batch], [self.moved(u) for u in batch])
         return found
 
+    def strange(self, outputs: Tensors) -> dict[str, list[int]]:
+        """The entries of torch's outputs (of a run that nothing watched) that aren't what the first run was followed to.
+
+        A formula needs no run that is followed.
+        """
+        if self.runs.first is None or self.runs.formula is not None:
+            return {}
+        cells, watched = self.runs.first
+        floats = {name: numpy(y) for name, y in outputs.items()}
+        half = self.form.unit_roundoff**0.5
+        other = {name: ~((watched[name] == y) | (np.isnan(watched[name]) & np.isnan(y))) for name, y in floats.items()}
+        suspects = {
+            name: [i for i, v in enumerate(y.tolist()) if other[name][i] or not _near(value_of(cells[name][i]), v, 0, half)]
+            for name, y in floats.items()
+        }
+        if not any(suspects.values()):
+            return {}
+        with working(DIRECTIONS[0]):
+            (rounded,) = self.runs.forward([Rounded(self.form)], [self.runs.exact])
+        found: dict[str, list[int]] = {}
+        for name, some in suspects.items():
+            for i in some:
+                ball, share = rounded[name][i], KERNEL if other[name][i] else 0.5
+                if not ball.is_finite():  # rounding has no bound
+                    ball, share = value_of(cells[name][i]), 0.5 if other[name][i] else 0.0
+                if not _near(ball, float(floats[name][i]), 4, self.form.unit_roundoff**share):
+                    found.setdefault(name, []).append(i)
+        if found:
+            self.runs.opaque[OTHERWISE] = None
+        return found
+
     def singular(self, direction: Floats, read: Read) -> Truth:
         """A number's derivative along `direction` where no series gives it: from both sides."""
         if self.runs.opaque and self.runs.formula is None:
@@ -135,7 +192,43 @@ class Probe:
             return Truth(Kind.UNKNOWN, text=f"more than {SINGULAR} singular entries: not examined")
         moving_inputs = np.abs(self._inputs()[direction != 0])
         point = {"t": float(np.max(moving_inputs, initial=0.0))}  # its size decides on the precision
-        return limits(_Line(self, direction, read), point, ("t",), time.monotonic() + PATIENCE)
+        try:
+            found = limits(_Line(self, direction, read), point, ("t",), time.monotonic() + PATIENCE)
+            if found.kind is Kind.UNKNOWN and self.runs.turned:
+                return replace(found, text=f"{ROUNDED}: {', '.join(self.runs.turned)}")
+            return found
+        except _Resized:
+            return Truth(Kind.UNKNOWN, singular=True, text="an output has another number of entries beside this point")
+
+    def around(self, direction: Floats, row: Row, value: float) -> Truth:
+        """A row's derivative along `direction` beside the point, where entries that are equal here aren't: the least and the
+        largest at seeded points, until they enclose `value`; and whether the row's own value jumps. None without a derivative
+        there either."""
+        draw = np.random.default_rng(self.options.seed + 2)
+        place = np.arange(1, self.count + 1, dtype=np.float64)
+        least = most = NAN
+        deadline = time.monotonic() + PATIENCE
+        with working(QUOTIENT), terms(2):
+            here = paired(row, self.runs.forward([Precise()], [self.runs.exact])[0], value_of)
+            for n in range(AROUND):
+                away = place if n == 0 else -place if n == 1 else draw.permutation(place) * draw.choice((-1.0, 1.0), self.count)
+                beside = self.moved(away, two_to(-QUOTIENT_STEP))
+                series = {
+                    name: [
+                        moving(x, exactly(u)) if u else x for x, u in zip(beside[name], direction[span].tolist(), strict=True)
+                    ]
+                    for name, span in self.spans.items()
+                }
+                outputs = self.runs.forward([Moved(), Precise(), Directional()], [beside, self.runs.exact, series])
+                jump = bool(abs(paired(row, outputs[0], value_of) - here) > two_to(-QUOTIENT_STEP // 2))
+                found = paired(row, outputs[2], slope)
+                if found.is_finite():
+                    least = found if least.is_nan() or found < least else least
+                    most = found if most.is_nan() or found > most else most
+                if jump or least <= value <= most or time.monotonic() > deadline:
+                    break
+        sides = {} if least.is_nan() else {"left": least, "right": most}
+        return Truth(Kind.NONDIFFERENTIABLE, **sides, singular=True, jump=jump)
 
     def confirms(self, direction: Floats, reads: Sequence[tuple[Read, Ball, Ball]]) -> bool:
         """The second witness: whether difference quotients along `direction`, on both sides, give every number's derivative.
@@ -144,7 +237,7 @@ class Probe:
         """
         step = two_to(-QUOTIENT_STEP)
         cells = [self.moved(direction, n * step) for n in (1, 2, -1, -2)]
-        near, far, back, farther = self.runs.forward([Precise() for _ in cells], cells)
+        near, far, back, farther = self.runs.beside(cells)
         return all(
             abs((read(end) - read(start)) / step - total) <= size * two_to(-AGREED)
             for read, total, size in reads
@@ -153,7 +246,7 @@ class Probe:
 
     def steps(self, indices: Sequence[int]) -> Floats:
         """A direction along some entries, each of about its input's own size."""
-        draw = np.random.default_rng(self.options.seed + 1)
+        draw = draws(self.options.seed + 1, self._inputs())
         x = self._inputs()[indices]
         _, exponents = np.frexp(np.where(np.isfinite(x), x, 0.0))
         direction = np.zeros(self.count)
@@ -164,21 +257,47 @@ class Probe:
         return np.concatenate([numpy(x) for x in self.map.inputs.values()])
 
 
+ROUNDED = "rounding alone made a mask, or an index, other than exact arithmetic has it"
+
+
+class _Resized(Exception):
+    """An output has another number of entries at another point."""
+
+
 class _Line:
     """A number as a function of the distance t along a direction: what `exact.kinks` takes the limits of."""
 
     def __init__(self, probe: Probe, direction: Floats, read: Read) -> None:
         self._probe, self._direction, self._read = probe, direction, read
+        self._sizes: dict[str, int] = {}
 
     def __call__(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> Ball:
         """At distance `offsets["t"]`."""
         cells = self._probe.moved(self._direction, offsets.get("t", ZERO))
-        return self._read(self._probe.runs.forward([Precise()], [cells])[0])
+        try:
+            (outputs,) = self._probe.runs.beside([cells])
+        except Stopped:
+            raise
+        except Exception:  # what the code refuses beside the point (an assertion about its arguments) has no value there
+            return NAN
+        sizes = {name: len(found) for name, found in outputs.items()}
+        self._sizes = self._sizes or sizes
+        if sizes != self._sizes:
+            raise _Resized
+        return self._read(outputs)
 
     def undefined(self, point: Mapping[str, Ball]) -> bool:
         """True where torch has no value either."""
         outputs = self._probe.map(self._probe.map.leaves())
         return bool(self._read({name: [exactly(v) for v in flat(y)] for name, y in outputs.items()}).is_nan())
+
+
+def _near(ball: Ball, value: float, radii: int, share: float) -> bool:
+    """Whether so many times the ball, or its neighbourhood of this relative size, holds the value; what isn't finite tells
+    nothing."""
+    if not (math.isfinite(value) and ball.is_finite()):
+        return True
+    return bool(abs(ball.mid() - value) <= ball.rad() * max(radii, 1) + abs(ball.mid()) * share)
 
 
 def _worst(column: Column) -> Column:

@@ -5,20 +5,25 @@ torch's backward passes takes part. The backward pass runs under the shadow in e
 give it. If <v, J u> = <J'v, u> for a u with random 20-bit entries, scaled so that all terms are of one size, then all entries
 of J'v are right but for a chance of about 2**-20 for each direction (a wrong J'v agrees on a hyperplane only; Schwartz, J. ACM
 27, 1980), and stand as the exact values. Where it fails, the direction is cut into parts until single entries are left: the
-series along one entry is its exact value, and a difference quotient at 1,600 bits is the second witness.
+series along one entry is its exact value, and a difference quotient at 1,600 bits is the second witness. The search follows
+parts that disagree for certain before those that can't be told; where one can't be cut down to an entry, it is itself what is
+wrong, and the quotient along it the witness.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import heappop, heappush
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from gradcheck_cli.algebra.directions import Directional, Meant, Precise, slope, value_of
+from gradcheck_cli.algebra.directions import Directional, Kept, Meant, Precise, slope, value_of
 from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
@@ -26,14 +31,17 @@ from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.autograd import Pulled
-from gradcheck_cli.maps.map import Map, Row, run
-from gradcheck_cli.maps.outside import OUTSIDE, outside
-from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, Probe, paired
-from gradcheck_cli.maps.runs import Cells, Followed, flat, numpy
+from gradcheck_cli.maps.guard import Judged, guard_rows
+from gradcheck_cli.maps.map import Map, draws, run
+from gradcheck_cli.maps.outside import outside
+from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, UNFAITHFUL, Probe, paired
+from gradcheck_cli.maps.runs import Cells, flat, numpy
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, Evidence
+from gradcheck_cli.verdict.judge import QUICK, judge_plainly
 from gradcheck_cli.verdict.shade import Shade
-from gradcheck_cli.verdict.truth import Kind, Truth
+from gradcheck_cli.verdict.truth import Kind, Truth, regular
+from gradcheck_cli.verdict.verdicts import Cause
 
 ATTEMPTS: tuple[tuple[int, type[Exact]], ...] = (
     (DIRECTIONS[0], Precise),
@@ -62,11 +70,31 @@ TIGHT = 70
 """Bits of a certified entry; below TINY it rounds to 0 in every format."""
 
 
-class _Seen(NamedTuple):
-    """What the shadow saw of one row: of each entry, and whether the outputs are what the forward pass was followed to."""
+class _Part(NamedTuple):
+    """Entries of the direction that aren't certified yet, the first to be followed first: those that disagree for certain
+    before those that can't be told (`unsure`); those that were cut more often; those that disagree by more (both negative)."""
 
-    shades: list[Shade]
-    faithful: bool
+    unsure: bool
+    cuts: int
+    off: float
+    entries: list[int]
+
+
+class _Outcome(NamedTuple):
+    """Of a part in one row: whether it is certified, None where that can't be told; by how much it disagrees; whether it is an
+    entry that is different for certain."""
+
+    agrees: bool | None
+    off: float
+    located: bool = False
+
+
+class _Wrong(NamedTuple):
+    """A part of one input that disagrees for certain, in one row: the derivative along it, and what the shadow makes of it."""
+
+    part: list[int]
+    exact: Ball
+    shadow: Ball
 
 
 class Reverse(Probe):
@@ -75,18 +103,42 @@ class Reverse(Probe):
     def check(self) -> list[Column]:
         """The columns of all rows, input by input."""
         outputs, pull = run(self.map, self.map.leaves(), self.mode)
-        self._outputs = {name: flat(y) for name, y in outputs.items()}
         self._pulled = [pull(row) for row in self.rows]
         shape = (len(self.rows), self.count)
         self._floats = np.array([self._joined(p) for p in self._pulled]).reshape(shape)
         self._missing = np.array([self._absent(p) for p in self._pulled], dtype=bool).reshape(shape)
         self._direction, self._groups = self._drawn()
-        self._seen: dict[int, _Seen] = {}
+        self._seen: dict[int, list[Shade]] = {}
         self._outside = outside(self.map, self._derived, [row.cotangents for row in self.rows])
         if self._outside is not None:
-            self.runs.opaque[OUTSIDE] = None
+            self.runs.opaque[self._outside.what] = None
+        self._precise: list[list[Ball]] = []
+        self._wrong: dict[tuple[int, str], list[_Wrong]] = {}
+        self._located: set[tuple[int, str]] = set()
         self._truths = self._certified() if self._outside is None else self._unfollowed()
+        strange = self.strange(outputs)
+        for k, row in enumerate(self.rows if strange else ()):
+            if any(flat(v)[place] for name, v in row.cotangents.items() for place in strange.get(name, ())):
+                self._truths[k] = [UNFAITHFUL] * self.count
         return [self._column(k, name) for k in range(len(self.rows)) for name, x in self.map.inputs.items() if x.numel()]
+
+    def guard(self, columns: Sequence[Column]) -> None:
+        rest = iter(columns)
+        guard_rows(
+            self.map,
+            self.options,
+            [
+                Judged(
+                    row,
+                    {name: next(rest) for name, x in self.map.inputs.items() if x.numel()},
+                    np.where(absent, 0.0, found),
+                    pulled.refusal is not None,
+                )
+                for row, pulled, found, absent in zip(self.rows, self._pulled, self._floats, self._missing, strict=True)
+            ],
+            self.spans,
+            trusted=self.runs.formula is not None,
+        )
 
     def _derived(self, map: Map) -> list[Tensor | None]:
         _, pull = run(map, map.leaves(), self.mode)
@@ -96,14 +148,16 @@ class Reverse(Probe):
         x, span, row = self.map.inputs[name], self.spans[name], self.rows[k]
         finite = self._floats[k][np.isfinite(self._floats[k])]
         known = Evidence(
-            shade=lambda i: self._followed(k).shades[span.start + i],
+            shade=lambda i: self._followed(k)[span.start + i],
             doubted=lambda some, balls: [] if self._confirm(k, [span.start + i for i in some], balls) else some,
             meant=lambda some: self._meant(k, [span.start + i for i in some]),
             refusal=self._pulled[k].refusal,
             scale=float(np.max(np.abs(finite), initial=1.0)),
+            around=lambda i, number: self.around(self._unit(span.start + i), row, number),
         )
         floats = None if self._pulled[k].gradients[name] is None else self._floats[k, span]
-        return self.judged(self.blank(row.name, name, x, numpy(x)), OF_TENSORS, floats, self._truths[k][span], known)
+        column = self.blank(row.name, name, x, numpy(x))
+        return self.judged(column, OF_TENSORS, floats, self._truths[k][span], known, self._accused(k, name))
 
     def _joined(self, pulled: Pulled) -> Floats:
         gradients = [(pulled.gradients[name], x.numel()) for name, x in self.map.inputs.items()]
@@ -116,9 +170,10 @@ class Reverse(Probe):
         """A direction of odd 20-bit numbers of both signs, scaled by powers of two so that each entry adds a term of about one
         size, and the entries in groups: those where torch has a number, and those where it has 0, which the others would hide.
 
-        It is 0 where torch's number isn't finite: such entries are looked at one by one.
+        It is 0 where torch's number isn't finite: such entries are looked at one by one. The numbers hang on the inputs and the
+        gradients too: see `draws`.
         """
-        draw = np.random.default_rng(self.options.seed)
+        draw = draws(self.options.seed, self._inputs(), self._floats)
         numbers = (2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), self.count) + 1) * draw.choice((-1.0, 1.0), self.count)
         finite = np.isfinite(self._floats)
         sizes = np.max(np.where(finite, np.abs(self._floats), 0.0), axis=0, initial=0.0)
@@ -134,6 +189,7 @@ class Reverse(Probe):
         """The exact side of every entry of every row."""
         rows, failed = list(range(len(self.rows))) if self._groups else [], False
         shadows: list[list[Ball]] = [[ZERO] * self.count for _ in self.rows]
+        self._precise = [[NAN] * self.count for _ in self.rows]
         suspects: set[int] = set()
         for bits, layer in ATTEMPTS if rows else ():
             if failed and layer is Precise:
@@ -147,6 +203,8 @@ class Reverse(Probe):
                 }
             for k in rows:
                 shadows[k] = found[k]
+                if layer is Precise:
+                    self._precise[k] = found[k]
             doubted = [key for key, outcome in outcomes.items() if outcome is not True]
             suspects = {i for _, g in doubted for i in self._groups[g]}
             if layer is Exact and self.count <= SMALL:
@@ -165,11 +223,13 @@ class Reverse(Probe):
     def _unfollowed(self) -> list[list[Truth | Ball]]:
         """The exact side where the shadow of the backward pass can't be trusted: entry by entry; unknown where the forward pass
         can't be either."""
-        if self._outside == "forward" and self.runs.formula is None:
-            return [[Truth(Kind.UNKNOWN, text=f"opaque: {OUTSIDE} can't be followed")] * self.count for _ in self.rows]
+        assert self._outside is not None
+        if self._outside.where == "forward" and self.runs.formula is None:
+            unknown = Truth(Kind.UNKNOWN, text=f"opaque: {self._outside.what} can't be followed")
+            return [[unknown] * self.count for _ in self.rows]
         nothing: list[list[Ball]] = [[NAN] * self.count for _ in self.rows]
         truths: list[list[Truth | Ball]] = [list(found) for found in nothing]
-        self._direction = np.ones(self.count)
+        self._direction, self._precise = np.ones(self.count), nothing
         self._take_apart(range(len(self.rows)), (), range(self.count), nothing, truths)
         return truths
 
@@ -203,8 +263,7 @@ class Reverse(Probe):
     ) -> bool | None:
         """Whether <J'v, u> over some entries is `total`: None where the balls can't tell, or (`tight`) don't hold each entry to
         TIGHT bits."""
-        steps = direction.tolist()
-        difference = total - sum((cells[i] * steps[i] for i in indices), ZERO)
+        difference = total - _along(cells, direction, indices)
         if not difference.is_finite():
             return None
         if not difference.contains(0):
@@ -225,31 +284,46 @@ class Reverse(Probe):
         shadows: list[list[Ball]],
         truths: list[list[Truth | Ball]],
     ) -> None:
-        """Cut the direction along `suspects` into parts until single entries are left wherever a part disagrees in one of
-        `rows`, and look at the entries `still` in every row. Of more entries than are reported, one is enough; the others are
-        told to be unexamined."""
+        """Cut the direction along `suspects` into parts until single entries are left wherever a part isn't certified in one of
+        `rows`, and look at the entries `still` in every row.
+
+        Of more entries than are reported, one that is certainly wrong is enough. The others, and those that there was no time
+        for, are told to be unexamined.
+        """
         deadline = time.monotonic() + self.options.patience
         large = self.count > self.options.most_entries
         ways = width = LARGE_WAYS if large else max(LAYERS, SMALL)
-        stack = [[i] for i in still]
+        for some in _chunks(still, LAYERS):
+            for part, direction, outputs in self._parts([[i] for i in some]):
+                for k in range(len(self.rows)):
+                    self._examine(k, part, direction, outputs, shadows[k], truths[k])
+        waiting: list[_Part] = []
         if rows and suspects:
-            stack.append(list(suspects))
+            waiting.append(_Part(True, 0, 0.0, list(suspects)))
             for k in rows:
                 for i in suspects:
                     truths[k][i] = _UNEXAMINED
-        located = not rows
-        while stack and not (located and (large or time.monotonic() > deadline) and len(stack[-1]) > 1):
-            parts: list[list[int]] = []
-            while stack and len(parts) < width:
-                parts += _split(stack.pop(), ways)
-            for part, direction, outputs in self._parts(parts):
-                single = len(part) == 1
-                concerned = range(len(self.rows)) if single and self._direction[part[0]] == 0 else rows
-                wrong = [k for k in concerned if not self._agrees(k, part, direction, outputs, shadows[k], truths[k])]
-                if wrong and single:
-                    located = located or concerned is rows
-                elif wrong:
-                    stack.append(part)
+        located = False
+        while waiting and not (large and located) and (time.monotonic() < deadline or not waiting[0].cuts):
+            cut: list[tuple[int, list[int]]] = []
+            while waiting and len(cut) < width:
+                whole = heappop(waiting)
+                cut += [(1 - whole.cuts, part) for part in self._split(whole.entries, ways)]
+            for (cuts, _), (part, direction, outputs) in zip(cut, self._parts([part for _, part in cut]), strict=True):
+                found = [self._examine(k, part, direction, outputs, shadows[k], truths[k]) for k in rows]
+                located = located or any(outcome.located for outcome in found)
+                if len(part) > 1 and not all(outcome.agrees for outcome in found):
+                    unsure = all(outcome.agrees is not False for outcome in found)
+                    heappush(waiting, _Part(unsure, -cuts, -max(outcome.off for outcome in found), part))
+
+    def _split(self, part: list[int], ways: int) -> list[list[int]]:
+        """At most `ways` parts of about one size; of several inputs, none with entries of two if that can be."""
+        size = -(-len(part) // ways)
+        cuts = list(range(size, len(part), size))
+        borders = [bisect_left(part, s.start) for s in self.spans.values() if part[0] < s.start <= part[-1]]
+        if borders:
+            cuts = sorted({min(borders, key=lambda border: abs(border - cut)) for cut in cuts})
+        return [part[start:stop] for start, stop in pairwise([0, *cuts, len(part)])]
 
     def _parts(self, parts: Sequence[list[int]]) -> list[tuple[list[int], Floats, Cells]]:
         """Each part with its direction, and the outputs' series along it."""
@@ -261,19 +335,75 @@ class Reverse(Probe):
         with working(DIRECTIONS[0]):
             return list(zip(parts, directions, self.along(directions), strict=True))
 
-    def _agrees(
+    def _examine(
         self, k: int, part: list[int], direction: Floats, outputs: Cells, shadow: list[Ball], truths: list[Truth | Ball]
-    ) -> bool:
+    ) -> _Outcome:
         """Whether the shadow's entries are right in one row; enters what is known of them."""
+        precise = self._precise[k] if self._precise else shadow
         with working(DIRECTIONS[0]):
             total = paired(self.rows[k], outputs, slope)
             agrees = self._agreement(total, shadow, direction, part, tight=False)
+            if agrees is None and self._agreement(total, precise, direction, part, tight=True):
+                agrees, shadow = True, precise  # as the code has it; what its constants may mean as well only blurs that
+            along = _along(shadow, direction, part)
+            off = abs(total - along)
+        name, far = self._input(part), False
         if len(part) == 1:
             truths[part[0]] = self._single(k, direction, total)
+            far = self._far(k, part[0], truths[part[0]], shadow[part[0]])
         elif agrees:
             for i in part:
                 truths[i] = shadow[i]
-        return bool(agrees)
+        if name and far:
+            self._located.add((k, name))
+        elif name and agrees is False:
+            self._wrong.setdefault((k, name), []).append(_Wrong(part, total, along))
+        return _Outcome(agrees, float(off.mid()) if off.is_finite() else 0.0, far)
+
+    def _input(self, part: Sequence[int]) -> str | None:
+        """The input that all entries of a part belong to, if it is one."""
+        return next((n for n, s in self.spans.items() if s.start <= part[0] and part[-1] < s.stop), None)
+
+    def _far(self, k: int, index: int, found: Truth | Ball, shadow: Ball) -> bool:
+        """Whether an entry is different for certain: torch's number isn't the derivative, nor is the shadow's; where that isn't
+        known, more than rounding is missing."""
+        truth = regular(found)
+        number = None if self._missing[k, index] else float(self._floats[k, index])
+        plain = judge_plainly(number, truth, self.form, self.options.limits)
+        if plain is not None and plain.cause is not Cause.NO_GRADIENT:
+            return False
+        if truth.kind is not Kind.REGULAR or number is None or not math.isfinite(number):
+            return True
+        if shadow.is_finite():
+            return not shadow.overlaps(truth.ball)
+        return bool(abs(truth.ball - number) > abs(truth.ball) * self.form.unit_roundoff**0.25)
+
+    def _accused(self, k: int, name: str) -> dict[int, str]:
+        """Where an input's gradient is wrong in one row, and no entry was found that is: the smallest part that disagrees for
+        certain, by its first entry, with what to say of it. As with entries: not on one witness, nor for rounding."""
+        wrong = [w for w in self._wrong.get((k, name), ()) if any(self._truths[k][i] is _UNEXAMINED for i in w.part)]
+        if not wrong or (k, name) in self._located:
+            return {}
+        worst = min(wrong, key=lambda w: len(w.part))
+        direction, row, limits = self._only(worst.part), self.rows[k], self.options.limits
+        floats = self._floats[k, worst.part] * direction[worst.part]
+        value, size, weight = float(np.sum(floats)), float(np.sum(np.abs(floats))), float(np.sum(np.abs(direction)))
+        with working(DIRECTIONS[0]):
+            kept = paired(row, self.along([direction], Kept)[0], slope)
+            off = float(abs(kept - value).lower())
+        ulps = off / (2 * self.form.unit_roundoff * size) if size else math.inf
+        allowed = limits.allow(off / weight, size / weight, ulps) if limits.given else not ulps > QUICK
+        if allowed or kept.overlaps(worst.shadow):
+            return {}
+        with working(QUOTIENT):
+            reads = [(lambda cells: paired(row, cells, value_of), worst.exact, abs(worst.exact) + size + FLOOR)]
+            if not self.confirms(direction, reads):
+                return {}
+        text = (
+            f"of {len(worst.part):,} entries, of which this is the first, some are certainly wrong: weighted by seeded numbers "
+            f"autograd is {value:.6g}, exact {float(worst.exact):.6g}; they were not examined one by one"
+        )
+        return {worst.part[0] - self.spans[name].start: text}
 
     def _single(self, k: int, direction: Floats, total: Ball) -> Truth | Ball:
         """The exact side of one entry of one row: the series along it, else limits from both sides."""
@@ -288,10 +418,10 @@ class Reverse(Probe):
 
     # -- what the shadow and the second witness say -----------------------------------------------------------------
 
-    def _followed(self, k: int) -> _Seen:
+    def _followed(self, k: int) -> list[Shade]:
         """What the shadow saw of a row."""
         if self._outside is not None:
-            return _Seen([Shade(NAN, NAN, opaque=(OUTSIDE,))] * self.count, True)
+            return [Shade(NAN, NAN, opaque=(self._outside.what,))] * self.count
         if k not in self._seen:
             for bits in DIRECTIONS:
                 with working(bits):
@@ -299,27 +429,19 @@ class Reverse(Probe):
                     exact, rounded = (self._cells(gradients) for gradients in run.gradients[0])
                 if all(b.is_finite() for b in exact):
                     break
-            faithful = bool(run.opaque_forward) or self._values_agree(self.rows[k], run)
-            self._seen[k] = _Seen(run.shades(exact, rounded), faithful)
+            self._seen[k] = run.shades(exact, rounded)
         return self._seen[k]
 
     def _meant(self, k: int, indices: Sequence[int]) -> list[Ball]:
-        """The exact side of some entries with the slack that the code's constants leave."""
-        directions = [np.bincount([i], minlength=self.count).astype(np.float64) for i in indices]
+        """The exact side of some entries with the slack that the code's constants, and the numbers that it keeps, leave."""
+        directions = [self._unit(i) for i in indices]
         with working(DIRECTIONS[0]):
-            return [paired(self.rows[k], cells, slope) for cells in self.along(directions, Meant)]
+            return [paired(self.rows[k], cells, slope) for cells in self.along(directions, Kept)]
 
-    def _values_agree(self, row: Row, run: Followed) -> bool:
-        """Whether torch's outputs are what the forward pass was followed to, but for rounding."""
-        for name, v in row.cotangents.items():
-            for cell, value, w in zip(run.outputs[1][name], self._outputs[name], flat(v), strict=True):
-                if w and math.isfinite(value) and cell.is_finite() and not _near(cell, value, self.form.unit_roundoff):
-                    return False
-        return True
+    def _unit(self, index: int) -> Floats:
+        return np.bincount([index], minlength=self.count).astype(np.float64)
 
     def _confirm(self, k: int, indices: Sequence[int], balls: Sequence[Ball]) -> bool:
-        if self.runs.formula is None and not self._followed(k).faithful:
-            return False
         direction, row = self.steps(indices), self.rows[k]
         with working(QUOTIENT):
             products = [ball * float(direction[i]) for i, ball in zip(indices, balls, strict=True)]
@@ -331,16 +453,14 @@ def _tight(cell: Ball) -> bool:
     return bool(cell.is_finite() and (cell.rel_accuracy_bits() >= TIGHT or cell.abs_upper() < TINY))
 
 
-def _near(cell: Ball, value: float, roundoff: float) -> bool:
-    """Whether four times the ball, or its neighbourhood to half of the digits, holds the value: a step that wasn't seen moves
-    it by more, a kernel that goes another way by less."""
-    return bool(abs(cell.mid() - value) <= cell.rad() * 4 + abs(cell.mid()) * math.sqrt(roundoff))
+def _chunks(indices: Sequence[int], size: int) -> Iterable[Sequence[int]]:
+    return (indices[start : start + size] for start in range(0, len(indices), size))
 
 
-def _split(part: list[int], ways: int) -> list[list[int]]:
-    """At most `ways` parts of about one size."""
-    size = -(-len(part) // ways)
-    return [part[i : i + size] for i in range(0, len(part), size)]
+def _along(cells: Sequence[Ball], direction: Floats, indices: Sequence[int]) -> Ball:
+    """<cells, u> over some entries."""
+    steps = direction[list(indices)].tolist()
+    return sum((cells[i] * u for i, u in zip(indices, steps, strict=True)), ZERO)
 
 
-_UNEXAMINED = Truth(Kind.UNKNOWN, text="not examined one by one: other entries of the same input are wrong already")
+_UNEXAMINED = Truth(Kind.UNKNOWN, text="not examined one by one: others are wrong already, or there was no time")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gradcheck_cli.algebra.directions import Moved, Precise
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.algebra.number import Ball, exactly
 from gradcheck_cli.floats import FORMATS, Floats, Format
-from gradcheck_cli.maps.map import Map, Row, Tensors, push, run
+from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
+from gradcheck_cli.shadow.decisions import Border, Endless
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.verdict.shade import Shade
 
@@ -28,12 +31,26 @@ class Formula(Protocol):
 
 
 class Runs:
-    """Runs of one map in one mode. `opaque` collects the operations that couldn't be followed, by pass."""
+    """Runs of one map in one mode. `opaque` collects the operations that couldn't be followed, by pass. `first`: the outputs of
+    the first run that was followed, which is at the inputs themselves: the cells of its first layer, and torch's floats.
+    `follow`: whether Python is told what exact arithmetic decides, where rounding alone made torch tell something else (None:
+    it never did)."""
 
     def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
         self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
         self.exact: dict[str, list[Ball]] = {name: [exactly(v) for v in flat(x)] for name, x in map.inputs.items()}
         self.opaque: dict[str, None] = {}
+        self.first: tuple[Cells, dict[str, Floats]] | None = None
+        self.follow: bool | None = None
+        self.turned: dict[str, None] = {}
+
+    def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
+        """The outputs' cells at points beside this one, at which decisions that hang on it are taken anew. Raises what the map
+        raises there."""
+        try:
+            return self.forward([Moved() for _ in cells], cells)
+        except Border:
+            return [self.forward([Moved(), Precise()], [given, self.exact])[0] for given in cells]
 
     def forward(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
         """The outputs' cells in every layer: by the formula if there is one, else by the map's operations."""
@@ -41,19 +58,21 @@ class Runs:
         if self.formula is not None:
             return [self.formula(layer, given) for layer, given in zip(layers, cells, strict=True)]
         shadow, leaves = self._seeded(layers, cells)
-        with shadow:
+        with uncompiled(), shadow:
             outputs = self.map(leaves)
-        self.opaque.update(dict.fromkeys(shadow.unfollowed))
-        return [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
+        found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
+        if self._turns(shadow):
+            return self.forward(layers, cells)
+        self._keep(found, outputs)
+        return found
 
     def backward(self, layers: Sequence[Layer], cells: Sequence[Cells], rows: Sequence[Row], kept: int) -> Followed:
         """Forward in all layers, then backward for every row in the first `kept` of them."""
         self.checkpoint()
         shadow, leaves = self._seeded(layers, cells)
-        with shadow:
+        with uncompiled(), shadow:
             outputs, pull = run(self.map, leaves, self.mode)
             found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
-            forward = shadow.unfollowed
             shadow.layers = shadow.layers[:kept]
             gradients: list[list[dict[str, list[Cell] | None]]] = []
             for row in rows:
@@ -62,51 +81,86 @@ class Runs:
                 gradients.append(
                     [{n: None if g is None else shadow.cells(g, i) for n, g in pulled.gradients.items()} for i in range(kept)]
                 )
-        self.opaque.update(dict.fromkeys(shadow.unfollowed))
-        return Followed(found, gradients, forward, shadow)
+        if self._turns(shadow):
+            return self.backward(layers, cells, rows, kept)
+        self._keep(found, outputs)
+        return Followed(found, gradients, shadow)
+
+    def _keep(self, found: Sequence[Cells], outputs: Tensors) -> None:
+        if self.first is None:
+            self.first = found[0], {name: numpy(y) for name, y in outputs.items()}
 
     def pushed(self, layers: Sequence[Layer], direction: Tensors) -> Followed:
         """Forwards along `direction`, in all layers."""
         self.checkpoint()
-        shadow = Shadow(layers, 0)
+        shadow = Shadow(layers, 0, follow=bool(self.follow))
         given = [self.exact] * len(layers)
 
         def seed(tensors: Tensors) -> None:
             for name, tensor in tensors.items():
                 shadow.seed(tensor, [cells[name] for cells in given])
 
-        with shadow:
+        with uncompiled(), shadow:
             outputs, tangents, _ = push(self.map, direction, self.mode, seed)
             count = range(len(layers))
             found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in count]
             slopes = [{n: None if t is None else shadow.cells(t, i) for n, t in tangents.items()} for i in count]
+        if self._turns(shadow):
+            return self.pushed(layers, direction)
+        return Followed(found, [slopes], shadow)
+
+    def _turns(self, shadow: Shadow) -> bool:
+        """After a run: whether it has to be taken again, on the way that exact arithmetic goes."""
+        if self.follow is None and shadow.decisions.branches:
+            self.follow = self._ends()
+            if self.follow:
+                return True
         self.opaque.update(dict.fromkeys(shadow.unfollowed))
-        return Followed(found, [slopes], (), shadow)
+        self.turned.update(shadow.decisions.turned)
+        return False
+
+    def _ends(self) -> bool:
+        """Whether Python, told what exact arithmetic decides, comes to an end after as many questions as on torch's way: a
+        branch does, an iteration that ends by rounding alone doesn't."""
+        counts: list[int] = []
+        for follow in (False, True):
+            shadow = Shadow([Precise()], 0, follow=follow, limit=next(iter(counts), None))
+            leaves = self.map.leaves()
+            for name, leaf in leaves.items():
+                shadow.seed(leaf, [self.exact[name]])
+            try:
+                with uncompiled(), shadow:
+                    self.map(leaves)
+            except (Exception, Endless):  # whatever the code says to what it hasn't met
+                return False
+            counts.append(shadow.decisions.count)
+        return counts[0] == counts[1]
 
     def _seeded(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> tuple[Shadow, dict[str, Tensor]]:
-        shadow, leaves = Shadow(layers, 0), self.map.leaves()
+        shadow, leaves = Shadow(layers, 0, follow=bool(self.follow)), self.map.leaves()
         for name, leaf in leaves.items():
             shadow.seed(leaf, [given[name] for given in cells])
         return shadow, leaves
 
 
 class Followed:
-    """What a run under the shadow left: `outputs[layer][name]`, `gradients[row][layer][name]` (None where torch gave none),
-    the operations of the forward pass that are opaque, and the events of the whole run."""
+    """What a run under the shadow left: `outputs[layer][name]`, `gradients[row][layer][name]` (None where torch gave none), and
+    the events of the whole run."""
 
     def __init__(
         self,
         outputs: list[dict[str, list[Cell]]],
         gradients: list[list[dict[str, list[Cell] | None]]],
-        opaque_forward: tuple[str, ...],
         shadow: Shadow,
     ) -> None:
-        self.outputs, self.gradients, self.opaque_forward = outputs, gradients, opaque_forward
+        self.outputs, self.gradients = outputs, gradients
         self._opaque, self._trace = shadow.unfollowed, shadow.trace
+        self._turned = tuple(shadow.decisions.turned)
 
     def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball]) -> list[Shade]:
         """What the verdict wants to know of results, from their cells in the first two layers."""
-        return [self._trace.shade(0, e, r, self._opaque) for e, r in zip(exact, rounded, strict=True)]
+        shades = [self._trace.shade(0, e, r, self._opaque) for e, r in zip(exact, rounded, strict=True)]
+        return [replace(s, turned=self._turned) for s in shades] if self._turned else shades
 
 
 def flat(tensor: Tensor) -> list[float]:

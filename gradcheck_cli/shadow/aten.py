@@ -150,14 +150,14 @@ _VIEWS = (
     "squeeze", "unsqueeze", "select", "slice", "diagonal", "unfold", "as_strided", "narrow", "view_as", "split", "chunk",
     "unbind", "split_with_sizes", "lift_fresh", "lift", "is_same_size", "_has_same_storage_numel", "empty", "empty_like",
     "empty_strided", "empty_permuted", "new_empty", "new_empty_strided", "_efficientzerotensor", "resolve_conj", "resolve_neg",
-    "broadcast_to", "broadcast_in_dim", "view_of", "_local_scalar_dense", "item", "equal", "is_nonzero", "set_", "resize_",
+    "broadcast_to", "broadcast_in_dim", "view_of", "set_", "resize_",
     "record_stream", "_linalg_check_errors", "_assert_async", "_unsafe_index_check",
 )  # fmt: skip
 
 _DATA = (
     "arange", "linspace", "logspace", "eye", "bernoulli", "normal", "rand", "rand_like", "randn", "randn_like", "uniform",
     "exponential", "geometric", "log_normal", "cauchy", "random", "randint", "randint_like", "poisson", "binomial",
-    "multinomial", "randperm", "isnan", "isinf", "isfinite", "isposinf", "isneginf", "hann_window", "hamming_window", "blackman_window", "bartlett_window", "kaiser_window",
+    "multinomial", "randperm", "hann_window", "hamming_window", "blackman_window", "bartlett_window", "kaiser_window",
 )  # fmt: skip
 
 # fmt: off
@@ -201,8 +201,14 @@ OPERATIONS: tuple[Operation, ...] = (
     _op("sum", fold="total"),
     _op("mean", fold="mean"),
     _op("prod", fold="reduce", step="x*y"),
-    *(_op(name, fold="reduce", step="maximum(x, y)", when={"other": None}) for name in ("amax", "max")),
-    *(_op(name, fold="reduce", step="minimum(x, y)", when={"other": None}) for name in ("amin", "min")),
+    *(_op(name, fold="extreme", step="maximum(x, y)", when={"other": None}) for name in ("amax", "max")),
+    *(_op(name, fold="extreme", step="minimum(x, y)", when={"other": None}) for name in ("amin", "min")),
+    *(_op(name, fold="place") for name in ("argmax", "argmin")),
+    *(_op(name, fold=name) for name in ("sort", "topk", "kthvalue", "median", "nanmedian", "mode")),
+    *(_op(name, fold="buckets", when={"sorter": None}) for name in ("bucketize", "searchsorted")),
+    _op("any", fold="some", step="or"),
+    _op("all", fold="some", step="and"),
+    *(_op(name, fold="kind") for name in ("isnan", "isposinf", "isneginf")),
     _op("cumsum", fold="scan", step="x + y"),
     _op("cumprod", fold="scan", step="x*y"),
     _op("cummax", fold="scan", step="maximum(x, y)"),
@@ -233,6 +239,10 @@ OPERATIONS: tuple[Operation, ...] = (
     _op("bitwise_and", "self and other", when={"self": "bool", "other": "bool"}),
     _op("bitwise_or", "self or other", when={"self": "bool", "other": "bool"}),
     _op("bitwise_not", "not self", when={"self": "bool"}),
+    *(
+        _op(name, "(self and not other) or (other and not self)", when={"self": "bool", "other": "bool"})
+        for name in ("bitwise_xor", "logical_xor")
+    ),
     # -- arithmetic -------------------------------------------------------------------------------------------------
     _op("add", "self + other", when={"alpha": 1}),
     _op("add", "self + alpha*other"),
@@ -315,3 +325,6 @@ OPERATIONS: tuple[Operation, ...] = (
     _op("silu_backward", "grad_output*sigmoid(self)*(1 + self*(1 - sigmoid(self)))"),
     _op("mish_backward", "grad_output*(tanh(log1p(exp(self))) + self*sigmoid(self)*(1 - tanh(log1p(exp(self)))**2))"),
 )  # fmt: skip
+
+KINDS = {name: _op(name, fold="kind") for name in ("eq", "ne")}
+"""Comparisons of a tensor with itself, which ask for nan, or with an infinity."""

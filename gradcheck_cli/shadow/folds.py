@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from gradcheck_cli.algebra.directions import Moved
 from gradcheck_cli.algebra.layers import Layer
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.shadow.aten import Operation
 from gradcheck_cli.shadow.convolutions import Flat, convolve, convolve_backward
+from gradcheck_cli.shadow.decisions import at_the_point
 from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
 
 
@@ -60,11 +62,11 @@ class Fold:
 def _total(fold: Fold) -> list[Flat]:
     """Sums over some or all axes."""
     cells, total = fold.cells("self"), fold.layer.total
-    return [[total([cells[i] for i in row]) for row in _rows(fold.shape("self"), _axes(fold))]]
+    return [[total([cells[i] for i in row]) for row in rows_of(fold.shape("self"), _axes(fold))]]
 
 
 def _mean(fold: Fold) -> list[Flat]:
-    rows = _rows(fold.shape("self"), _axes(fold))
+    rows = rows_of(fold.shape("self"), _axes(fold))
     divide = fold.layer.function(TABLE[syntax.DIV]) or truediv
     count = fold.layer.number(len(rows[0]) if rows else 1, DOUBLE)
     return [[divide(c, count) for c in _total(fold)[0]]]
@@ -73,7 +75,7 @@ def _mean(fold: Fold) -> list[Flat]:
 def _reduce(fold: Fold) -> list[Flat]:
     """The step, from entry to entry, over some or all axes. Of nothing: the product 1."""
     cells, step = fold.cells("self"), fold.row.combine(fold.layer)
-    rows = _rows(fold.shape("self"), _axes(fold))
+    rows = rows_of(fold.shape("self"), _axes(fold))
     one = fold.layer.scalar(1)
     return [[reduce(step, [cells[i] for i in row]) if row else one for row in rows]]
 
@@ -82,10 +84,52 @@ def _scan(fold: Fold) -> list[Flat]:
     """The step along one axis, every intermediate result kept."""
     cells, step = fold.cells("self"), fold.row.combine(fold.layer)
     found: Flat = [None] * len(cells)
-    for row in _rows(fold.shape("self"), _axes(fold)):
+    for row in rows_of(fold.shape("self"), _axes(fold)):
         for i, cell in zip(row, accumulate((cells[i] for i in row), step), strict=True):
             found[i] = cell
     return [found]
+
+
+_SEEN: Mapping[str, Callable[[float], bool]] = {
+    "isnan": math.isnan,
+    "isposinf": lambda x: x == math.inf,
+    "isneginf": lambda x: x == -math.inf,
+}
+
+
+def _asked(fold: Fold) -> Callable[[float], bool]:
+    name, other = fold.row.name, fold.bound.get("other")
+    if name in _SEEN:
+        return _SEEN[name]
+    infinity = other if isinstance(other, float) else None
+    return lambda x: (x == (x if infinity is None else infinity)) is (name == syntax.EQ)
+
+
+def _kind(fold: Fold) -> list[Flat]:
+    """What kind of number an entry is: torch's own answer (who asks means its range), unless a border is near, which is a float
+    that is a number, or a cell that moves, without a value."""
+    layer, answer, x = fold.layer, _asked(fold), fold.bound["self"]
+    floats, cells = x.detach().reshape(-1).tolist(), fold.cells("self")
+    if not layer.strict:
+        return [list(layer.data(list(map(answer, floats)), DOUBLE))]
+    found = [answer(f) if layer.lasting(c, math.isfinite(f)) else None for f, c in zip(floats, cells, strict=True)]
+    if isinstance(layer, Moved) and not all(map(math.isfinite, floats)):
+        here = at_the_point(fold.memory, x)
+        for i, (cell, point) in enumerate(zip(cells, here, strict=True)):
+            if cell.is_finite() and not point.is_finite():  # not its range: it has a value beside the point only
+                found[i] = answer(0.0)
+    return [found]
+
+
+def _some(fold: Fold) -> list[Flat]:
+    """Whether some, or all, are true."""
+    step = fold.layer.function(TABLE[syntax.OR if fold.row.step == "or" else syntax.AND])
+    assert step is not None
+    name = fold.bound["self"]
+    given = fold.memory.read(name, fold.index, tuple(name.shape))
+    cells = given if name.dtype is torch.bool else list(map(fold.layer.truth, given))
+    start = fold.layer.number(fold.row.step == "and", DOUBLE)
+    return [[reduce(step, [cells[i] for i in row], start) for row in rows_of(fold.shape("self"), _axes(fold))]]
 
 
 def _axes(fold: Fold) -> tuple[int, ...]:
@@ -95,7 +139,7 @@ def _axes(fold: Fold) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _rows(shape: tuple[int, ...], axes: tuple[int, ...]) -> list[list[int]]:
+def rows_of(shape: tuple[int, ...], axes: tuple[int, ...]) -> list[list[int]]:
     """The positions of the entries that meet, one list for each entry of the result."""
     kept = [a for a in range(len(shape)) if a not in axes]
     count = math.prod(shape[a] for a in kept)
@@ -145,7 +189,7 @@ def _convolution_backward(fold: Fold) -> list[Flat]:
     if needed[2]:
         shape = fold.shape("grad_output")
         every = tuple(a for a in range(len(shape)) if a != 1)
-        bias = [fold.layer.total([grads[i] for i in row]) for row in _rows(shape, every)]
+        bias = [fold.layer.total([grads[i] for i in row]) for row in rows_of(shape, every)]
     return [*found, bias]
 
 
@@ -213,6 +257,8 @@ FOLDS: Mapping[str, Callable[[Fold], list[Flat]]] = {
     "mean": _mean,
     "reduce": _reduce,
     "scan": _scan,
+    "kind": _kind,
+    "some": _some,
     "product": _product,
     "convolution": _convolution,
     "convolution_backward": _convolution_backward,

@@ -2,7 +2,11 @@
 
 What an operation does to cells comes from its row in `shadow.aten` (a formula for each entry, a move, a fold), from its rule
 in `shadow.rules` (the same in terms of simpler operations), or from torch's own decomposition into simpler operations. One that
-has none of these is opaque: it is recorded by name, and its result is an undefined ball.
+has none of these is opaque: it is recorded by name, and its result is an undefined ball. The operation of another library is
+followed through its body, where that consists of operations.
+
+Floats are compared with what operations wrote before they are read: what changed behind torch is undefined from there on
+(see `shadow.memory`), and so is what is made of the bits of floats.
 
 A rule may refuse a case (REFUSALS): the operation is opaque then. Anything else that it raises is a slip in it: with the
 environment variable GRADCHECK_DEBUG set, as in the tests, it ends the run as RuleFailed; without, the operation is opaque, and
@@ -24,11 +28,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.floats import Format
-from gradcheck_cli.shadow.aten import Operation, results
+from gradcheck_cli.shadow.aten import KINDS, Operation, results
+from gradcheck_cli.shadow.decisions import TELLING, Decisions
 from gradcheck_cli.shadow.draws import restored
 from gradcheck_cli.shadow.folds import FOLDS, Fold
 from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
 from gradcheck_cli.shadow.movers import gathered, origins
+from gradcheck_cli.shadow.order import ORDERED
 from gradcheck_cli.shadow.overloads import Overload, overload
 from gradcheck_cli.shadow.rules import MUTATED, RULES
 from gradcheck_cli.shadow.trace import Event, Trace
@@ -43,6 +49,14 @@ REFUSALS: tuple[type[Exception], ...] = (
 """What says that an operation can't be followed."""
 
 
+WRITTEN = "memory written behind torch (by a kernel, NumPy, ctypes, a thread)"
+BITS = "bits of numbers seen as another dtype"
+"""What is opaque besides operations."""
+
+_UNFILLED = frozenset({"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"})
+"""Operations whose results hold no values."""
+
+
 class RuleFailed(BaseException):
     """A slip in a rule. No Exception, so that it isn't taken for what a user's backward raises, within which rules run."""
 
@@ -54,17 +68,20 @@ class Shadow(TorchDispatchMode):
     couldn't be followed, each with the slip of a rule that is to blame, if one is; `seen` counts those that were. `size` is the
     number of points in the batch, of which events are recorded one by one; 0: events of any entry of any operation are recorded
     under index 0. Precision is flint's at the time. `layers` may be shortened between operations: the layers dropped are not
-    followed any further.
+    followed any further. `guarded`: code runs that may write to memory behind torch's back.
     """
 
-    def __init__(self, layers: Sequence[Layer], size: int) -> None:
+    def __init__(
+        self, layers: Sequence[Layer], size: int, guarded: bool = True, follow: bool = False, limit: int | None = None
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.size = size
         self.opaque: dict[str, str | None] = {}
         self.seen: dict[str, int] = {}
         self.trace = Trace()
         self.stage: str | None = None
-        self._memory = Memory(list(layers))
+        self._memory = Memory(list(layers), guarded)
+        self.decisions = Decisions(self._memory, follow, limit)
         self._within = False  # a rule
 
     @classmethod
@@ -87,15 +104,28 @@ class Shadow(TorchDispatchMode):
         """Give the tensor's entries (in order) their cells, one sequence a layer."""
         for layer, values in enumerate(cells):
             self._memory.write(tensor, layer, values)
+        self._memory.remember(tensor)
 
     def cells(self, tensor: torch.Tensor, layer: int) -> list[Cell]:
         """The tensor's entries in one layer, flat."""
+        self._check([tensor])
+        if layer in self.decisions.lost:
+            return [self.layers[layer].number(math.nan, DOUBLE)] * tensor.numel()
+        return self._cells(tensor, layer)
+
+    def _cells(self, tensor: torch.Tensor, layer: int) -> list[Cell]:
         return self._memory.read(tensor, layer, tuple(tensor.shape))
+
+    def _check(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Compare floats with what operations wrote."""
+        if not self._within:
+            self._memory.check(tensors)
 
     @property
     def unfollowed(self) -> tuple[str, ...]:
         """The opaque operations, in the reader's words."""
-        return tuple(name if slip is None else f"{name} ({slip})" for name, slip in self.opaque.items())
+        found = self.opaque | ({WRITTEN: None} if self._memory.changed else {})
+        return tuple(name if slip is None else f"{name} ({slip})" for name, slip in found.items())
 
     # -- following --------------------------------------------------------------------------------------------------
 
@@ -103,7 +133,10 @@ class Shadow(TorchDispatchMode):
         kwargs = kwargs or {}
         known = overload(func)
         if known.view:
-            return func(*args, **kwargs)
+            result = func(*args, **kwargs)
+            if known.name in _UNFILLED and not self._within and _plain(result) and result.device.type != "meta":
+                self._memory.blank(result)
+            return result
         tensors = _tensors(args)
         if kwargs:
             tensors += _tensors(tuple(kwargs.values()))
@@ -113,7 +146,17 @@ class Shadow(TorchDispatchMode):
             return func(*args, **kwargs)
         bound = known.bind(args, kwargs)
         plain = all(map(_plain, tensors))
+        if self._memory.guarded and plain and not self._within:
+            self._memory.check(tensors)
+            if any(map(self._memory.astray, tensors)):
+                return self._bits(known, bound, func(*args, **kwargs))
+            if known.foreign and tensors:
+                return self._through(known, bound, tensors, args, kwargs)
+        if known.base in TELLING and plain and not known.foreign:
+            return self.decisions.told(tensors[0], func(*args, **kwargs))
         row = known.choose(bound) if plain else None
+        if row is not None and row.name in KINDS and _asks(bound["self"], bound["other"]):
+            row = KINDS[row.name]
         rule = None if row is not None or not plain else self._rule(known, bound)
         if known.writes and plain:
             self._before(known, row, bound)
@@ -121,7 +164,7 @@ class Shadow(TorchDispatchMode):
         beforehand = bool(known.written - known.outputs) and known.name not in MUTATED
         early = self._run(known.name, rule, bound, None) if rule is not None and beforehand else None
         result = func(*args, **kwargs)
-        outputs = _outputs(result) or [t for n in known.arguments if n in known.written for t in _tensors((bound[n],))]
+        outputs = _outputs(result) or _written(known, bound)
         if any(o is not None and o.device.type == "meta" for o in outputs):
             return result
         if not all(o is None or _plain(o) for o in outputs):
@@ -137,6 +180,43 @@ class Shadow(TorchDispatchMode):
         for name in MUTATED.get(known.name, ()):
             if bound.get(name) is not None:
                 self._memory.forget(bound[name])
+        # rules are compared with what torch itself returned, and formulas go by their own conditions
+        for output in () if self._within or self.size else outputs:
+            if output is not None and output.dtype is torch.bool and output.numel():
+                self.decisions.retake(known.base, output)
+        for output in outputs if not self._within else ():
+            if output is not None and _plain(output):
+                self._memory.remember(output)
+        return result
+
+    def _through(
+        self, known: Overload, bound: Mapping[str, Any], tensors: Sequence[torch.Tensor], args: Any, kwargs: Any
+    ) -> Any:
+        """Another library's operation, followed through its kernel; opaque by its own name where that writes to memory itself,
+        or gets its results from elsewhere."""
+        seen, changed, self._memory.changed = self._memory, self._memory.changed, False
+        key = getattr(torch._C.DispatchKey, torch._C._dispatch_key_for_device(tensors[0].device.type))
+        with self:
+            result = known.func.redispatch(torch._C.DispatchKeySet(key), *args, **kwargs)
+        outputs = [o for o in (*_outputs(result), *_written(known, bound)) if o is not None and o.device.type != "meta"]
+        seen.check(o for o in outputs if _plain(o))
+        strange = [o for o in outputs if not _plain(o) or not seen.knows(o)]
+        if seen.changed:
+            self.opaque[known.name] = None
+        seen.changed = changed
+        self._unknown(known.name, None, True, [], strange)
+        return result
+
+    def _bits(self, known: Overload, bound: Mapping[str, Any], result: Any) -> Any:
+        """An operation on the bits of floats: what it makes of them is undefined, or bits again."""
+        self.opaque[BITS] = None
+        for output in (*_outputs(result), *_written(known, bound)):
+            if output is None or not _plain(output) or output.dtype is torch.bool:
+                continue
+            if output.is_floating_point() and not self._memory.astray(output):
+                self._unknown(BITS, None, True, [], [output])
+            else:
+                self._memory.lose(output)
         return result
 
     def _before(self, known: Overload, row: Operation | None, bound: Mapping[str, Any]) -> None:
@@ -155,11 +235,15 @@ class Shadow(TorchDispatchMode):
             return
         if not first.numel():
             return
-        if not first.is_floating_point() and first.dtype is not torch.bool and row.arguments:
-            self._memory.forget(first)  # integers select (exponents, indices): the floats' own are taken
+        whole = not first.is_floating_point() and first.dtype is not torch.bool
+        tensors = [bound[name] for name in row.entries if isinstance(bound[name], torch.Tensor)]
+        converted = any(t.is_floating_point() for t in tensors)
+        if whole and not converted and not any(map(self._memory.chosen, tensors)):
+            self._memory.forget(first)  # the floats' own are taken
             return
         shape, count, form = tuple(first.shape), first.numel(), FLOATS.get(first.dtype)
         exact: list[Any] = []
+        numbers: list[Sequence[Cell]] = []
         for index, layer in enumerate(self.layers):
             inputs = [self._argument(row, name, bound[name], index, shape, form) for name in row.entries]
             run = row.program(layer, tuple(bound[name] for name in sorted(row.integers)))
@@ -172,49 +256,99 @@ class Shadow(TorchDispatchMode):
             for output, cells, tree in zip(outputs, columns, row.trees, strict=True):
                 if output is None or output.numel() != len(cells):
                     continue  # a buffer that this device doesn't fill
+                if whole:
+                    numbers.append(list(map(layer.real, cells)))
+                    continue
                 given = results(tree)
                 logical = output.dtype is torch.bool
                 if logical and given != "truth":
                     cells = [layer.truth(c) for c in cells]
                 elif not logical and given != "number":
                     cells = [layer.real(c) for c in cells]
+                if logical and layer.strict and None in cells:
+                    cells = self.decisions.settled(output, cells, tensors, index)
                 self._memory.write(output, index, cells)
             if not index:
                 exact = inputs
+        if whole:
+            self.decisions.indices(first, numbers, converted)
+            return
         self._watch(row.name, first, exact)
 
     def _repeat_whole(self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
         """An operation that isn't computed entry by entry."""
-        followed = [o is not None and (o.is_floating_point() or o.dtype is torch.bool) for o in outputs]
+        given = {n: v for n, v in bound.items() if n not in known.outputs}
+        deciding = row.fold in ORDERED or (not row.data and any(map(self._memory.chosen, _tensors(tuple(given.values())))))
+        followed = [o is not None and (o.is_floating_point() or o.dtype is torch.bool or deciding) for o in outputs]
         for output, follow in zip(outputs, followed, strict=True):
             if output is not None and not follow:
                 self._memory.forget(output)
         if not any(followed):
             return
         found: list[list[int]] = []
-        if row.moves:
-            given = {n: v for n, v in bound.items() if n not in known.outputs}
+        selecting = self.decisions.selecting(row, given)
+        if row.moves and not selecting:
             found = origins(known.functional or known.func, given, row.moves)
+        numbers: dict[int, list[Sequence[Cell]]] = {}
         for index, layer in enumerate(self.layers):
-            if row.moves:
-                logical = outputs[0] is not None and outputs[0].dtype is torch.bool
-                cells = [self._entries(bound[name], index, logical) for name in row.moves]
-                zero = layer.scalar(False if logical else 0)
-                columns = [gathered(f, cells, zero) for f in found]
-            elif row.fold:
-                columns = FOLDS[row.fold](Fold(row, bound, outputs, self._memory, index))
-            else:
+            if row.data:
                 columns = [
-                    list(map(layer.data, o.reshape(-1).tolist())) if o is not None and f else []
+                    list(layer.data(o.reshape(-1).tolist(), FLOATS.get(o.dtype, DOUBLE))) if o is not None and f else []
                     for o, f in zip(outputs, followed, strict=True)
                 ]
-            for output, follow, column in zip(outputs, followed, columns, strict=False):
-                if follow and output is not None and output.numel():
+            elif selecting:
+                columns = self._selected(known, row, given, outputs, index, selecting)
+            elif row.moves:
+                columns = self._moved(row, bound, outputs, index, found)
+            else:
+                columns = _FOLDS[row.fold](Fold(row, bound, outputs, self._memory, index))
+            for place, (output, follow, column) in enumerate(zip(outputs, followed, columns, strict=False)):
+                if not follow or output is None or not output.numel():
+                    continue
+                if output.is_floating_point() or output.dtype is torch.bool:
                     self._memory.write(output, index, column)
+                else:
+                    numbers.setdefault(place, []).append(column)
+        for place, column_of in numbers.items():
+            output = outputs[place]
+            assert output is not None
+            self.decisions.indices(output, column_of, False)
         if not row.data:
             for output in outputs:
                 if output is not None:
                     self._watch(row.name, output, ())
+
+    def _moved(
+        self, row: Operation, bound: Mapping[str, Any], outputs: Outputs, index: int, found: Sequence[Sequence[int]]
+    ) -> list[list[Cell]]:
+        """The outputs' cells, from where each entry came."""
+        logical = outputs[0] is not None and outputs[0].dtype is torch.bool
+        cells = [self._entries(bound[name], index, logical) for name in row.moves]
+        zero = self.layers[index].scalar(False if logical else 0)
+        return [gathered(f, cells, zero) for f in found]
+
+    def _selected(
+        self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs, index: int, selecting: Sequence[str]
+    ) -> list[list[Cell]]:
+        """The outputs' cells where a layer may have masks and indices of its own; unknown where it doesn't know them, or they
+        don't fit what torch's own left."""
+        column = self.decisions.masked(row, bound, index)
+        if column is not None:
+            return [column]
+        chosen = self.decisions.chosen(bound, selecting, index)
+        if chosen is not None:
+            try:
+                if row.moves:
+                    found = origins(known.functional or known.func, chosen, row.moves)
+                    columns = self._moved(row, chosen, outputs, index, found)
+                else:
+                    columns = _FOLDS[row.fold](Fold(row, chosen, outputs, self._memory, index))
+                if all(o is None or o.numel() == len(c) for o, c in zip(outputs, columns, strict=False)):
+                    return columns
+            except (IndexError, RuntimeError, ValueError):
+                pass  # of another number, or beyond an end
+        nothing = self.layers[index].number(math.nan, DOUBLE)
+        return [[] if o is None else [None if o.dtype is torch.bool else nothing] * o.numel() for o in outputs]
 
     def _argument(self, row: Operation, name: str, value: Any, index: int, shape: tuple[int, ...], form: Format | None) -> Any:
         """The cells of an argument: a list of the outputs' length, or the same cell for ever."""
@@ -237,7 +371,7 @@ class Shadow(TorchDispatchMode):
         if isinstance(value, (list, tuple)):
             return list(chain.from_iterable(self._entries(v, index, logical) for v in value))
         layer = self.layers[index]
-        cells = self.cells(value, index) if isinstance(value, torch.Tensor) else [layer.scalar(value)]
+        cells = self._cells(value, index) if isinstance(value, torch.Tensor) else [layer.scalar(value)]
         kind = value.dtype if isinstance(value, torch.Tensor) else type(value)
         return cells if (kind in (torch.bool, bool)) is logical else list(map(layer.truth if logical else layer.real, cells))
 
@@ -299,10 +433,11 @@ class Shadow(TorchDispatchMode):
         self.seen[known.base] = self.seen.get(known.base, 0) + 1
         for output, other in pairs:
             if not output.is_floating_point() and output.dtype is not torch.bool:
-                self._memory.forget(output)
+                numbers = [self._cells(other, index) for index in range(len(self.layers))]
+                self.decisions.indices(output, numbers, False)
                 continue
             for index in range(len(self.layers)):
-                self._memory.write(output, index, self.cells(other, index))
+                self._memory.write(output, index, self._cells(other, index))
             self._watch(known.base, output, ())
         return True
 
@@ -318,19 +453,23 @@ class Shadow(TorchDispatchMode):
             if not _plain(output):
                 self.opaque[name] = slip
             elif not output.is_floating_point():
-                self._memory.forget(output)
+                if not self.decisions.carried(output, tensors):
+                    self._memory.forget(output)
             elif writes or output.untyped_storage()._cdata not in known:
                 self.opaque[name] = slip
                 for index, layer in enumerate(self.layers):
                     self._memory.write(output, index, [layer.number(math.nan, DOUBLE)] * output.numel())
+                self._memory.remember(output)
 
     def _watch(self, name: str, output: torch.Tensor, before: Sequence[Any]) -> None:
         """Record the entries whose float leaves the range at this operation."""
         form = FLOATS.get(output.dtype)
         if form is None or self._within or output._is_zerotensor() or (self.size and output.numel() != self.size):
             return
-        self.trace.watch(name, self.stage, output, lambda: self.cells(output, 0), before, form, not self.size)
+        self.trace.watch(name, self.stage, output, lambda: self._cells(output, 0), before, form, not self.size)
 
+
+_FOLDS = {**FOLDS, **ORDERED}
 
 _EACH = "_foreach_"
 
@@ -345,6 +484,15 @@ def _each(operation: Any) -> Callable[[Mapping[str, Any], Any], Any]:
         return [operation(*row, *others.values()) for row in rows]
 
     return rule
+
+
+def _asks(x: Any, y: Any) -> bool:
+    """Whether a comparison asks what kind of numbers these are: with an infinity, or the same entries of one storage."""
+    if not (isinstance(x, torch.Tensor) and x.is_floating_point()):
+        return False
+    if not isinstance(y, torch.Tensor):
+        return isinstance(y, float) and math.isinf(y)
+    return x is y or (x.data_ptr() == y.data_ptr() and (x.shape, x.stride(), x.dtype) == (y.shape, y.stride(), y.dtype))
 
 
 def _plain(tensor: torch.Tensor) -> bool:
@@ -373,6 +521,11 @@ def _outputs(result: Any) -> list[torch.Tensor | None]:
     if isinstance(result, (tuple, list)):
         return [o for r in result for o in (_outputs(r) if r is not None else [None])]
     return [result] if isinstance(result, torch.Tensor) else []
+
+
+def _written(known: Overload, bound: Mapping[str, Any]) -> list[torch.Tensor | None]:
+    """The arguments that the operation writes to."""
+    return [t for n in known.arguments if n in known.written for t in _tensors((bound[n],))]
 
 
 def _close(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], arguments: Sequence[torch.Tensor]) -> bool:

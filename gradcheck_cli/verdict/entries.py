@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gradcheck_cli.algebra.number import Ball
+from gradcheck_cli.algebra.number import Ball, exactly
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.judge import QUICK, Judgement, distance, judge, judge_plainly, judge_rounding
@@ -67,6 +67,8 @@ class Evidence:
     scale       the size of the numbers that this result was made from: what an error behind an opaque operation, or beside an
                 exact 0, is compared with.
     stage       whom a cause is blamed on that names nobody.
+    around      what a singular entry's derivative is beside the point, where the other entries move too, as far as that
+                bears on a number; None: there are no others.
     """
 
     shade: Callable[[int], Shade | None]
@@ -76,6 +78,7 @@ class Evidence:
     refusal: str | None = None
     scale: float = 1.0
     stage: str | None = None
+    around: Callable[[int, float], Truth] | None = None
 
 
 class Entries:
@@ -152,8 +155,11 @@ class Entries:
         if number is not None and math.isfinite(number):
             judgement = self._forgiven(judgement, number, truth, known)
             judgement = self._hidden(judgement, number, truth, shade, known)
+        if judgement.cause is Cause.KINK and known.around is not None and number is not None and math.isfinite(number):
+            judgement = self._beside(judgement, number, known.around(index, number))
         if judgement.cause is Cause.FORMULA:
             judgement = replace(judgement, cause=self.policy.wrong)
+        judgement = _told(judgement, shade)
         self._enter(index, judgement, truth, shade, known.stage)
         return judgement
 
@@ -181,13 +187,34 @@ class Entries:
             return Judgement(Verdict.MISMATCH, Cause.FORMULA, text=judgement.text)
         return judgement
 
+    def _beside(self, judgement: Judgement, number: float, around: Truth) -> Judgement:
+        """What is outside of the one-sided derivatives of an entry may be a derivative all the same, where others move too."""
+        if around.left is None and not around.jump:
+            return judgement
+        beside = judge_plainly(number, around, self.form, self.limits)
+        return judgement if beside is None else replace(beside, text=beside.text or _BESIDE)
+
     def _excused(self, index: int, meant: Ball, known: Evidence) -> bool:
-        """Whether the slack of the code's constants, which the shadow has too, explains a wrong formula: the truth takes it."""
-        shade = known.shade(index)
-        if shade is None or not (meant.is_finite() and shade.exact.is_finite() and meant.overlaps(shade.exact)):
+        """Whether a wrong formula is none: it is off by a few ulps only, as every float may be; or the slack of the code's
+        constants explains it, which the shadow may have too. The truth takes the slack."""
+        shade, truth = known.shade(index), self.truth(index).ball
+        if shade is None or not shade.exact.is_finite():
+            return False
+        if abs(shade.exact.mid() - truth) <= QUICK * float(self.form.ulp(float(truth.mid()))):
+            self.truths[index] = truth.union(shade.exact)
+            return True
+        if not (meant.is_finite() and meant.overlaps(shade.exact) and meant.rad() <= self._slack(meant, shade, known)):
             return False
         self.truths[index] = meant
         return True
+
+    def _slack(self, meant: Ball, shade: Shade, known: Evidence) -> Ball:
+        """As much slack as may be due to rounded constants: half of the digits of what was added up (a sum's rounding is at
+        least a roundoff of that), or a few ulps of everything around. More is a choice that isn't decided."""
+        half = math.sqrt(self.form.unit_roundoff)
+        terms = shade.rounded.rad() / self.form.unit_roundoff if shade.rounded.is_finite() else abs(meant.mid())
+        around = exactly(QUICK * float(self.form.ulp(known.scale)))
+        return around if around > terms * half else terms * half
 
     def _enter(self, index: int, judgement: Judgement, truth: Truth, shade: Shade | None, stage: str | None) -> None:
         column, here = self.column, self.start + index
@@ -212,5 +239,15 @@ class Entries:
         else:
             column.details.pop(here, None)
 
+
+def _told(judgement: Judgement, shade: Shade | None) -> Judgement:
+    """The judgement, and what rounding decided on the way, where it isn't a match."""
+    if shade is None or not shade.turned or judgement.verdict in (Verdict.MATCH, Verdict.NONDIFFERENTIABLE):
+        return judgement
+    text = f"rounding alone made {', '.join(shade.turned)} decide otherwise than exact arithmetic does"
+    return replace(judgement, text=f"{judgement.text}; {text}" if judgement.text else text)
+
+
+_BESIDE = "autograd has a derivative from beside this point, where equal entries are in another order"
 
 _NOTHING = Detail()

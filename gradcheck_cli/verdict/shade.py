@@ -13,7 +13,7 @@ class Shade:
 
     `infinite`, `tiny`: the first operation whose float left the range upwards or downwards, with its stage; `overflow`: the
     exact result of the first was finite. `trap`: nan came of a factor that is exactly 0. `opaque`: operations that couldn't
-    be followed.
+    be followed. `turned`: operations whose truth values rounding alone made other than they are in exact arithmetic.
     """
 
     exact: Ball
@@ -23,3 +23,4 @@ class Shade:
     tiny: tuple[str, str | None] | None = None
     trap: bool = False
     opaque: tuple[str, ...] = ()
+    turned: tuple[str, ...] = ()

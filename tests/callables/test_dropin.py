@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.autograd import Function
 
 from gradcheck_cli import GradcheckError, UndecidedWarning, gradcheck, gradgradcheck
-from gradcheck_cli.errors import GradcheckToolError
+from gradcheck_cli.callables import doubts, handover
+from gradcheck_cli.errors import GradcheckToolError, ImpreciseWarning, ToleratedWarning
 from tests.custom_functions import SUBJECTS
 
 BY_NAME = {s.name: s for s in SUBJECTS}
@@ -52,15 +53,43 @@ class Keeping(Function):
         return g * (s + x * s * (1 - s))
 
 
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if no session of pytest ran."""
+    monkeypatch.setattr(doubts, "_sessions", [])
+    monkeypatch.setattr(doubts, "RUNNING", "NO_PYTEST")
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> doubts.Reasons:
+    """What a session would be told."""
+    reasons: doubts.Reasons = {}
+    monkeypatch.setattr(doubts, "_sessions", [reasons])
+    return reasons
+
+
+def function(forward: Any, backward: Any) -> Any:
+    """A custom Function that saves its input."""
+
+    def saving(ctx: Any, x: Tensor) -> Any:
+        ctx.save_for_backward(x)
+        return forward(x)
+
+    body = {"forward": staticmethod(saving), "backward": staticmethod(lambda ctx, *g: backward(ctx.saved_tensors[0], *g))}
+    return type("Custom", (Function,), body).apply
+
+
 # -- the signature ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ours", [gradcheck, gradgradcheck])
 def test_signature(ours: Any) -> None:
-    """Names, kinds and defaults are torch's."""
+    """Names, kinds and defaults are torch's, as they are read; `strict` is our own."""
     theirs = inspect.signature(getattr(torch.autograd, ours.__name__)).parameters
-    mine = inspect.signature(ours).parameters
+    mine = dict(inspect.signature(ours).parameters)
+    assert mine.pop("strict").default is False
     assert [(p.name, p.kind, p.default) for p in mine.values()] == [(p.name, p.kind, p.default) for p in theirs.values()]
+    assert [str(p.default) for p in mine.values()] == [str(p.default) for p in theirs.values()]
 
 
 def test_the_error_is_torchs_too() -> None:
@@ -82,10 +111,97 @@ def test_raise_exception() -> None:
 
 
 def test_what_steers_finite_differences_has_no_effect() -> None:
-    """eps, atol, rtol, fast_mode and masked neither hide an error nor make one."""
-    options: dict[str, Any] = {"eps": 1e-1, "atol": 1e3, "rtol": 1e3, "fast_mode": True, "masked": True}
+    """eps, fast_mode and masked neither hide an error nor make one."""
+    options: dict[str, Any] = {"eps": 1e-1, "fast_mode": True, "masked": True}
     assert gradcheck(torch.sin, vector(), **options)
     assert not gradcheck(Scaled.apply, vector(), raise_exception=False, **options)
+
+
+# -- tolerances ---------------------------------------------------------------------------------------------------------
+
+TOLERATED: list[tuple[dict[str, float], bool]] = [
+    ({}, False),
+    ({"rtol": 1e-3}, True),
+    ({"rtol": 1e-5}, False),
+    ({"atol": 1e-5}, False),
+    ({"atol": 1e-3}, True),
+    ({"atol": 0.0}, False),
+    ({"nondet_tol": 1e-3}, True),
+    ({"nondet_tol": 1e-6}, False),
+]
+
+
+@pytest.mark.parametrize(("given", "passes"), TOLERATED, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_given_tolerances_bound_what_fails(given: dict[str, float], passes: bool, dtype: torch.dtype, outside: None) -> None:
+    """An error of 1e-4 fails under the defaults, which aren't given, and passes within what is given, with a note."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert gradcheck(Scaled.apply, vector(dtype), raise_exception=False, **given) is passes
+        assert gradgradcheck(torch.sin, vector(dtype), **given)
+    assert [w.category for w in caught] == [ToleratedWarning] * passes
+
+
+def test_a_default_that_is_given_is_given() -> None:
+    """The caller's 1e-3 bounds what fails; the 1e-3 of the signature doesn't."""
+    default = inspect.signature(gradcheck).parameters["rtol"].default
+    assert default == 1e-3
+    assert gradcheck(Scaled.apply, vector(), rtol=1e-3)
+    assert not gradcheck(Scaled.apply, vector(), rtol=default, raise_exception=False)
+
+
+def test_tolerances_hold_for_every_entry_of_the_jacobian() -> None:
+    """One wrong entry of a row of 50 is judged by its own size, in both modes, as torch's own check does."""
+    mask = torch.zeros(50, dtype=torch.float64)
+    mask[7] = 1e-2
+
+    class Linear(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x.sum().reshape(1) * torch.ones(2, dtype=x.dtype)
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Tensor:
+            return g.sum() * (1 + mask)
+
+        @staticmethod
+        def jvp(ctx: Any, t: Tensor) -> Tensor:
+            return (t * (1 + mask)).sum().reshape(1) * torch.ones(2, dtype=t.dtype)
+
+    x = torch.linspace(-1.0, 1.0, 50, dtype=torch.float64, requires_grad=True)
+    for way in ({}, {"check_forward_ad": True, "check_backward_ad": False, "check_undefined_grad": False}):
+        for rtol, passes in ((1e-3, False), (1e-1, True)):
+            options: dict[str, Any] = {"rtol": rtol, "raise_exception": False, **way}
+            assert gradcheck(Linear.apply, x, **options) is passes
+            assert torch.autograd.gradcheck(Linear.apply, x, **options) is passes
+
+
+# -- strictness ---------------------------------------------------------------------------------------------------------
+
+
+def test_strict_about_rounding(outside: None) -> None:
+    """Where no digit is right there is a warning; `strict` makes a failure of it, and of what has lost half of them."""
+    tail = torch.tensor([40.0], dtype=torch.float64, requires_grad=True)
+    with pytest.warns(ImpreciseWarning, match=r"d<v,y>/dx\[0\] of sigmoid is right .*no digit"):
+        assert gradcheck(torch.sigmoid, tail)
+    for strict in (True, "imprecise"):
+        with pytest.raises(GradcheckError, match="imprecise"):
+            gradcheck(torch.sigmoid, tail, strict=strict)
+    with pytest.warns(ImpreciseWarning):
+        assert gradcheck(torch.sigmoid, tail, strict="undecided")
+    assert gradcheck(torch.sigmoid, vector(), strict=True)
+    with pytest.raises(ValueError, match="strict"):
+        gradcheck(torch.sigmoid, vector(), strict="very")  # type: ignore[arg-type]
+
+
+def test_strict_about_doubt() -> None:
+    """What can't be certified fails, without asking torch."""
+    z = torch.ones(1, dtype=torch.complex128, requires_grad=True)
+    for strict in (True, "undecided"):
+        with pytest.raises(GradcheckError, match="undecided: tensors that are complex"):
+            gradcheck(torch.sin, z, strict=strict)
+        assert not gradgradcheck(torch.sin, z, strict=strict, raise_exception=False)
+    assert gradcheck(torch.sin, z, strict="imprecise")
 
 
 # -- inputs and outputs -------------------------------------------------------------------------------------------------
@@ -112,6 +228,17 @@ ACCEPTED: list[tuple[Any, Any]] = [
     (lambda x: x * 2, torch.ones(2, 0, dtype=torch.float64, requires_grad=True)),
     (lambda x: x.t() @ x, torch.arange(6, dtype=torch.float64).reshape(2, 3).requires_grad_()),
     (torch.nn.Linear(3, 2).double(), vector()),
+    (lambda x: (x.sin(), None, 3, "text"), vector()),
+    (lambda x, *rest: [x.sin(), rest], (vector(), "text", {"n": 3}, slice(1, 2))),
+    (lambda x: x[:0], vector()),
+    (lambda x: (x.exp(), x[3:] * 2), vector()),
+    (lambda x: (x[:0].sum(), x.exp()), vector()),
+    (lambda x: x.new_zeros(2, 0) * x.sum(), vector()),
+    (lambda x: (x.argmax(), x.max(), x.detach()), vector()),
+    (
+        lambda x: torch._native_batch_norm_legit(x, None, None, True, 0.1, 1e-5),
+        vector().reshape(1, 3, 1).detach().requires_grad_(),
+    ),
 ]
 
 
@@ -159,22 +286,31 @@ def test_what_the_function_raises_is_not_hidden() -> None:
         gradcheck(lambda x: x / (1 // 0), vector())
 
 
-class Silent(Function):
-    """Its backward raises, and says nothing."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.sin()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        raise RuntimeError
+class Failure(Exception):
+    """Not torch's."""
 
 
-def test_an_exception_without_a_message_is_a_verdict() -> None:
-    """There is no gradient; the text is the exception's type."""
-    with pytest.raises(GradcheckError, match=r"mismatch \(no_gradient\)(.|\n)*torch: RuntimeError"):
-        gradcheck(Silent.apply, (vector().requires_grad_(),))
+@pytest.mark.parametrize(
+    "raised", [RuntimeError("boom"), RuntimeError(), Failure("boom"), NotImplementedError("later")], ids=repr
+)
+def test_what_a_backward_raises_comes_through(raised: Exception) -> None:
+    """As torch's own check lets it: the same exception, with `raise_exception` or without."""
+
+    def refuse(x: Tensor, g: Tensor) -> Tensor:
+        raise raised
+
+    for options in ({}, {"raise_exception": False}):
+        for check in (gradcheck, torch.autograd.gradcheck):
+            with pytest.raises(type(raised)) as caught:
+                check(function(torch.sin, refuse), vector(), **options)
+            assert not isinstance(caught.value, GradcheckError) and str(caught.value) == str(raised)
+
+
+def test_what_forward_mode_raises_comes_through() -> None:
+    """A Function without a jvp."""
+    for check in (gradcheck, torch.autograd.gradcheck):
+        with pytest.raises(RuntimeError, match="jvp"):
+            check(Scaled.apply, vector(), check_forward_ad=True, check_backward_ad=False, check_undefined_grad=False)
 
 
 def test_inputs_are_left_alone() -> None:
@@ -201,9 +337,24 @@ def _restless(ctx: Any, g: Tensor) -> Tensor:
     return 2 * g * ctx.saved_tensors[0] * (1 + RUNS[0] * 1e-13)
 
 
-def _no_undefined(ctx: Any, g: Tensor) -> Tensor:
-    assert g is not None
+def _zero_is_special(ctx: Any, g: Tensor) -> Tensor:
     return 2 * g * ctx.saved_tensors[0] + (0 if g.any() else 1)
+
+
+class NoUndefined(Function):
+    """Its backward must be given a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        if g is None:
+            raise RuntimeError("no gradient")
+        return 2 * g * ctx.saved_tensors[0]
 
 
 class WrongJvp(Function):
@@ -228,8 +379,9 @@ class WrongJvp(Function):
 FURTHER: list[tuple[Any, dict[str, Any], bool]] = [
     (changed(_restless), {}, False),
     (changed(_restless), {"nondet_tol": 1e-6}, True),
-    (changed(_no_undefined), {}, False),
-    (changed(_no_undefined), {"check_undefined_grad": False}, True),
+    (changed(_zero_is_special), {"check_undefined_grad": False}, False),
+    (NoUndefined.apply, {}, False),
+    (NoUndefined.apply, {"check_undefined_grad": False}, True),
     (changed(lambda ctx, g: (2 * g * ctx.saved_tensors[0]).float()), {"check_grad_dtypes": True}, False),
     (changed(lambda ctx, g: 2 * g * ctx.saved_tensors[0] if g.sum() else g), {"check_batched_grad": True}, False),
     (torch.sin, {"check_batched_grad": True, "check_batched_forward_grad": True, "check_forward_ad": True}, True),
@@ -276,13 +428,31 @@ def test_a_saved_intermediate_is_caught() -> None:
 # -- what can't be certified --------------------------------------------------------------------------------------------
 
 
+class Outside(Function):
+    """The square, whose numbers leave torch on the way; its backward is right."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.tensor([v * v for v in x.tolist()], dtype=x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return 2 * ctx.saved_tensors[0] * g
+
+
 def opaque(x: Tensor) -> Tensor:
-    """Numbers leave torch on the way."""
+    """Right, and not to be followed."""
+    return Outside.apply(x)
+
+
+def lost(x: Tensor) -> Tensor:
+    """Numbers leave torch on the way, and the gradient lacks them."""
     return x * torch.tensor([v * v for v in x.tolist()], dtype=x.dtype)
 
 
 @pytest.mark.parametrize("ours", [gradcheck, gradgradcheck])
-def test_warnings_point_at_the_users_line(ours: Any) -> None:
+def test_warnings_point_at_the_users_line(ours: Any, outside: None) -> None:
     """The file and the line of the call, whichever of the two was called."""
     z = torch.tensor([1 + 2j], dtype=torch.complex128, requires_grad=True)
 
@@ -295,7 +465,7 @@ def test_warnings_point_at_the_users_line(ours: Any) -> None:
     assert [(w.filename, w.lineno) for w in caught if w.category is UndecidedWarning] == [place]
 
 
-def test_nothing_is_printed(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_printed(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, outside: None) -> None:
     """torch's gradcheck writes nothing; what directions could have seen of many entries goes to the log."""
     caplog.set_level(logging.INFO, "gradcheck_cli")
     assert gradcheck(torch.sin, torch.linspace(0.1, 1.0, 1500, dtype=torch.float64, requires_grad=True))
@@ -303,12 +473,140 @@ def test_nothing_is_printed(capsys: pytest.CaptureFixture[str], caplog: pytest.L
     assert [r.getMessage().partition(";")[0] for r in caplog.records] == ["1,500 entries by directions"]
 
 
-def test_undecided_is_handed_to_torch() -> None:
+def test_undecided_is_handed_to_torch(outside: None) -> None:
     """Complex tensors are checked by torch's own, with a warning; what that says counts."""
     z = torch.tensor([1 + 2j, 0.5 - 1j], dtype=torch.complex128, requires_grad=True)
     with pytest.warns(UndecidedWarning, match="sin was checked by torch's own gradcheck"):
         assert gradcheck(torch.sin, z)
     with pytest.warns(UndecidedWarning):
         assert gradgradcheck(torch.sin, z)
-    with pytest.warns(UndecidedWarning, match="opaque was checked"), pytest.raises(GradcheckError):
-        gradcheck(opaque, vector())
+    with pytest.warns(UndecidedWarning, match="opaque was checked"):
+        assert gradcheck(opaque, vector())
+
+
+def test_what_cannot_be_followed_is_refuted_all_the_same() -> None:
+    """A difference quotient needs no operation that it knows."""
+    with pytest.raises(GradcheckError, match="refuted by a difference quotient"):
+        gradcheck(lost, vector())
+
+
+def test_warnings_that_are_errors_fail_nothing(outside: None, caplog: pytest.LogCaptureFixture) -> None:
+    """Where every warning is an error the log has it; a filter for UndecidedWarning itself is obeyed."""
+    z = torch.ones(1, dtype=torch.complex128, requires_grad=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert gradcheck(torch.sin, z)
+    assert "tensors that are complex" in caplog.text
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UndecidedWarning)
+        with pytest.raises(UndecidedWarning):
+            gradcheck(torch.sin, z)
+
+
+def conjugated(x: Tensor) -> Tensor:
+    """Complex on the way: it can't be followed."""
+    return torch.fft.fft(x).abs().square()
+
+
+def single_inside(x: Tensor) -> Tensor:
+    """It takes float32 only."""
+    return conjugated(x @ torch.eye(3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_the_fallback_has_double_precision(dtype: torch.dtype, said: doubts.Reasons) -> None:
+    """Finite differences fail in float32: float64 is handed over. A wrong gradient is refused there too."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torch warns of single precision
+        assert gradcheck(conjugated, vector(dtype))
+        assert gradgradcheck(conjugated, vector(dtype))
+        assert not gradcheck(lambda x: conjugated(Scaled.apply(x) ** 3) * 1e3, vector(dtype), rtol=1e-6, raise_exception=False)
+    assert all("in float64" in reason for reason in said) is (dtype is torch.float32)
+
+
+def test_what_takes_single_precision_only_is_not_checked(said: doubts.Reasons) -> None:
+    """There finite differences say nothing: it passes, and that is said."""
+    assert gradcheck(single_inside, vector(torch.float32))
+    (reason,) = said
+    assert reason.startswith("was not checked, for finite differences say nothing in this precision: _fft_r2c")
+
+
+def test_what_cannot_be_followed_is_known_at_once(said: doubts.Reasons, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many entries nothing is followed where an operation at the top of it can't be."""
+    monkeypatch.setattr("gradcheck_cli.callables.dropin.check_map", None)
+    x = torch.linspace(0.1, 1.0, 64, dtype=torch.float64, requires_grad=True)
+    assert gradcheck(conjugated, x)
+    assert gradcheck(lambda x: torch.linalg.eigvals(torch.outer(x[:6], x[:6]) + torch.diag(x[:6])).abs(), x)
+    assert [reason.partition(": ")[2] for reason in said] == ["_fft_r2c can't be followed", "linalg_eig can't be followed"]
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_budget_that_is_spent_leaves_it_to_torch(fast: bool, said: doubts.Reasons, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's own check decides then, and it is said; `strict` takes the time that it needs."""
+    monkeypatch.setattr(handover, "SECONDS", 0.0)
+    monkeypatch.setattr(handover, "TIMES", 0)
+    assert gradcheck(torch.sin, vector(), fast_mode=fast)
+    assert "CPU time" in next(iter(said))
+    assert not gradcheck(BY_NAME["SiLU"].mutants["wrong sign"].apply, vector(), fast_mode=fast, raise_exception=False)
+    assert gradcheck(torch.sin, vector(), fast_mode=fast, strict="undecided")
+
+
+# -- never weaker than torch's ------------------------------------------------------------------------------------------
+
+
+def _first_only(x: Tensor, g: Any, h: Any) -> Any:
+    return None if g is None else 2 * g + (0 if h is None else 3 * h)
+
+
+def _exchanged(x: Tensor, g: Any, h: Any) -> Any:
+    if g is None or h is None:
+        return 2 * (h if g is None else g) if g is not h else None
+    return 2 * g + 3 * h
+
+
+def _right(x: Tensor, g: Any, h: Any) -> Any:
+    if g is None or h is None:
+        return None if g is h else 2 * g if h is None else 3 * h
+    return 2 * g + 3 * h
+
+
+class Two(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, backward: Any) -> Any:
+        ctx.set_materialize_grads(False)
+        ctx.own = backward
+        return 2 * x, 3 * x
+
+    @staticmethod
+    def backward(ctx: Any, g: Any, h: Any) -> Any:
+        return ctx.own(None, g, h), None
+
+
+@pytest.mark.parametrize(("backward", "passes"), [(_first_only, False), (_exchanged, False), (_right, True)])
+def test_one_output_alone(backward: Any, passes: bool) -> None:
+    """A backward that is right for all outputs at once, and wrong where one of them isn't used."""
+    for check in (gradcheck, torch.autograd.gradcheck):
+        assert check(lambda x: Two.apply(x, backward), vector(), raise_exception=False) is passes
+
+
+def test_one_output_of_a_normalisation_alone() -> None:
+    """group_norm's mean and rstd have no gradient of their own in torch."""
+    x = torch.linspace(-1.0, 2.0, 18, dtype=torch.float64).square().reshape(1, 6, 3).requires_grad_()
+    with pytest.raises(GradcheckError, match=r"mismatch \(no_gradient\): d<v_y1,y1>/dx"):
+        gradcheck(lambda x: torch.native_group_norm(x, None, None, 1, 6, 3, 2, 1e-5), x)
+    assert gradcheck(lambda x: torch.native_group_norm(x, None, None, 1, 6, 3, 2, 1e-5)[0], x)
+
+
+def test_truth_values_that_are_chosen() -> None:
+    """A mask that is filled by a comparison that the balls can't decide: no crash."""
+
+    def chosen(x: Tensor, filled: Any) -> Tensor:
+        mask = torch.zeros(3, dtype=torch.bool)
+        return torch.where(filled(mask, x), 3 * x, x)
+
+    for filled in (
+        lambda mask, x: mask.masked_fill_(x == x.unique()[1], True),
+        lambda mask, x: mask.masked_fill(x >= x.sort().values[1], True),
+        lambda mask, x: torch.where(x == x.median(), torch.ones_like(mask), mask),
+    ):
+        assert gradcheck(lambda x, filled=filled: chosen(x, filled), vector())

@@ -45,6 +45,8 @@ def regular(*shape: int) -> Tensor:
     return r(*shape) + 3 * torch.eye(*shape[-2:], dtype=torch.float64)
 
 
+EDGES = torch.tensor([-1.0, 0.0, 0.5], dtype=torch.float64)
+
 SMALL, SQUARE, IMAGE, CUBE = (lambda: [r(5)]), (lambda: [r(3, 4)]), (lambda: [r(2, 2, 5, 6)]), (lambda: [r(1, 2, 4, 4, 4)])
 
 # name -> (function, inputs); the function's results are differentiated too, unless the name is in WITHOUT_BACKWARD
@@ -166,6 +168,13 @@ CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
     "kthvalue": (lambda x: x.kthvalue(2, 1)[0], SQUARE),
     "median": (lambda x: x.median(1)[0] + x.median() + x.nanmedian(1)[0], SQUARE),
     "mode": (lambda x: torch.cat([x, x], 1).mode(1)[0], SQUARE),
+    "places of extremes": (lambda x: x.gather(1, x.argmax(1, True)) + x.gather(1, x.argmin(1, True)), SQUARE),
+    "buckets": (
+        lambda x: x * (torch.bucketize(x, EDGES, right=True) + torch.searchsorted(EDGES, x) + torch.bucketize(0.3, EDGES)),
+        SQUARE,
+    ),
+    "some and all": (lambda x: torch.where((x > 0).any(1, True) & ~(x > 0).all(0), x * x, -x), SQUARE),
+    "kinds": (lambda x: torch.where(torch.isposinf(x) | torch.isneginf(x) | torch.isnan(x), 0, torch.nan_to_num(x)), SQUARE),
     # -- networks -------------------------------------------------------------------------------------------------------
     "batch_norm": (
         lambda x, w, b: F.batch_norm(x, torch.zeros(2).double(), torch.ones(2).double(), w, b, True),

@@ -245,8 +245,9 @@ def _interpolation_backward(
 @rule("grid_sampler_2d_backward")
 def _grid_backward(
     grad_output: Tensor, input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool,
-    output_mask: list[bool],
+    result: Any,
 ) -> list[Tensor | None]:  # fmt: skip
     forward = decomposition(aten.grid_sampler_2d.default)
     found = pulled(lambda x, g: forward(x, g, interpolation_mode, padding_mode, align_corners), [input, grid], grad_output)
-    return [f if wanted else None for f, wanted in zip(found, output_mask, strict=True)]
+    # the grid's is there, unasked for, too
+    return [None if given is None else f for f, given in zip(found, result, strict=True)]

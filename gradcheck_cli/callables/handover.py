@@ -1,0 +1,118 @@
+"""What torch's own check decides in the drop-in's place: when, how it is asked, and what its time is taken for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gradcheck_cli.callables.doubts import say
+from gradcheck_cli.callables.tolerances import Default
+from gradcheck_cli.errors import UndecidedWarning
+from gradcheck_cli.maps.map import Map, size
+
+SECONDS = 4.0
+"""CPU time that a check may take in any case."""
+
+TIMES = 30
+"""Beyond SECONDS: how many times the CPU time of torch's own check."""
+
+
+class Spent(BaseException):
+    """The budget is spent: nothing that takes whatever a user's code raises for a refusal catches it."""
+
+
+class Budget(TorchDispatchMode):
+    """CPU seconds, so that a busy machine changes no verdict: `SECONDS`, or `TIMES` what torch's own check takes.
+
+    Raises Spent where it is called, and at every operation within its `with` block. The time of torch's check is estimated:
+    two forward passes for each entry of the inputs, two backward passes for each of the outputs; in fast mode, for each tensor.
+    """
+
+    def __init__(self, map: Map, outputs: Mapping[str, Tensor], backward: Callable[[], Any], fast: bool) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        forwards, backwards = (len(map.inputs), len(outputs)) if fast else (size(map.inputs), size(outputs))
+        estimate = 2 * forwards * _seconds(lambda: map(map.leaves())) + 2 * backwards * _seconds(backward)
+        self.seconds = max(SECONDS, TIMES * estimate)
+        self._start = time.thread_time()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # as in `shadow.mode`
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self()
+        return func(*args, **(kwargs or {}))
+
+    def __call__(self) -> None:
+        if time.thread_time() - self._start > self.seconds:
+            raise Spent(f"it takes more than {SECONDS:g} s of CPU time, and {TIMES} times torch's own")
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    """The CPU time of a run, the first of which may load what the others don't."""
+    times = []
+    for _ in range(2):
+        start = time.thread_time()
+        run()
+        times.append(time.thread_time() - start)
+    return min(times)
+
+
+def hand_over(
+    function: Callable[..., bool],
+    func: Callable[..., Any],
+    inputs: Sequence[Any],
+    options: Mapping[str, Any],
+    reason: str | None,
+) -> bool:
+    """What torch's own function says; say why it was asked, if there is a `reason`.
+
+    Finite differences need double precision: shorter inputs are handed over as such where `func` takes them and answers in it.
+    Where it doesn't, torch's own is asked only by a caller who gave tolerances; else nothing decides, and that is said.
+    """
+    given, how = tuple(inputs), f"was checked by torch's own {function.__name__}, with finite differences"
+    if not _is_double(given):
+        doubles = in_double(func, given)
+        steered = any(not isinstance(options[name], Default) for name in ("eps", "atol", "rtol"))
+        if doubles is not None:
+            given, how = doubles, f"{how}, in float64"
+        elif not steered:
+            given, how = (), "was not checked, for finite differences say nothing in this precision"
+    if reason is not None:
+        say(f"{how}: {reason}", name_of(func), UndecidedWarning)
+    return function(func, given, **options) if given else True
+
+
+def in_double(func: Callable[..., Any], inputs: Sequence[Any]) -> tuple[Any, ...] | None:
+    """The arguments in double precision, where the function takes them and answers in it."""
+    doubles = tuple(pytree.tree_map_only(Tensor, _double, list(inputs)))
+    try:
+        outputs = [y for y in pytree.tree_leaves(func(*doubles)) if isinstance(y, Tensor)]
+    except Exception:  # whatever a user's code says to numbers that it wasn't written for
+        return None
+    return doubles if _is_double(outputs) and any(y.requires_grad for y in outputs) else None
+
+
+def _is_double(values: Any) -> bool:
+    tensors = [t for t in pytree.tree_leaves(list(values)) if isinstance(t, Tensor)]
+    return all(t.dtype in (torch.float64, torch.complex128) for t in tensors if t.is_floating_point() or t.is_complex())
+
+
+def _double(tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point() and not tensor.is_complex():
+        return tensor
+    wider = tensor.detach().to(torch.complex128 if tensor.is_complex() else torch.float64)
+    return wider.requires_grad_(tensor.requires_grad)
+
+
+def name_of(func: Callable[..., Any]) -> str:
+    """What a function is called by those who wrote it."""
+    owner = getattr(func, "__self__", None)
+    named = owner if isinstance(owner, type) else func  # Exp of Exp.apply
+    return str(getattr(named, "__name__", type(func).__name__))

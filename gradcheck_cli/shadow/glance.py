@@ -1,0 +1,72 @@
+"""A look at what a map's forward pass meets, before anything is followed: tensors, not their entries, and no number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._decomp import decomposition_table
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gradcheck_cli.shadow.memory import FLOATS
+from gradcheck_cli.shadow.overloads import Overload, overload
+from gradcheck_cli.shadow.rules import RULES
+
+_EACH = "_foreach_"
+
+
+class Glance(TorchDispatchMode):
+    """`reason(tensor)`: the operation that a floating-point tensor was made by or from and that has no row, rule or
+    decomposition, or has results that are complex or sparse; None where there is none. What a rule refuses isn't seen."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._reasons: dict[int, tuple[Any, str]] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # as in `shadow.mode`
+
+    def reason(self, tensor: Tensor) -> str | None:
+        return self._reasons[key][1] if (key := _key(tensor)) in self._reasons else None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        tensors = _tensors((args, kwargs))
+        inherited = next(filter(None, map(self.reason, tensors)), None)
+        known = overload(func)
+        new = None if inherited or known.view or _followed(known, args, kwargs) else known.name
+        result = func(*args, **kwargs)
+        for output in _tensors(result):
+            strange = not _plain(output)
+            reason = inherited or (new if output.is_floating_point() or strange else None) or (known.name if strange else None)
+            if reason and output.device.type != "meta" and (strange or output.is_floating_point()):
+                self._reasons[_key(output)] = (output, reason)  # kept, so that no address is used again
+        return result
+
+
+def _followed(known: Overload, args: Any, kwargs: Any) -> bool:
+    if known.choose(known.bind(args, kwargs)) is not None or known.name in RULES or known.base in RULES:
+        return True
+    function = known.functional
+    if function is None:
+        return False
+    return known.base.startswith(_EACH) or function in decomposition_table or bool(function._can_decompose())
+
+
+def _plain(tensor: Tensor) -> bool:
+    return (
+        tensor.layout is torch.strided
+        and (tensor.dtype in FLOATS or not tensor.is_floating_point())
+        and not tensor.is_complex()
+    )
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [t for t in pytree.tree_leaves(values) if isinstance(t, Tensor)]
+
+
+def _key(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata if tensor.layout is torch.strided else id(tensor)

@@ -1,0 +1,143 @@
+"""What a function is called with where the user says little: numbers stay numbers, shapes that matter are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Optional
+
+import pytest
+import torch
+from torch import Tensor
+
+from gradcheck_cli import check_function
+from gradcheck_cli.errors import InputError
+
+
+def scaled(x: Tensor, alpha: float) -> Tensor:
+    return alpha * x
+
+
+def rolled(x: Tensor, by: int) -> Tensor:
+    return torch.roll(x * x, by)
+
+
+def chosen(x: Tensor, on: bool) -> Tensor:
+    return x if on else -x
+
+
+def reduced(x: Tensor, how: str) -> Tensor:
+    return x.sum() if how == "sum" else x.mean()
+
+
+def perhaps(x: Tensor, alpha: Optional[float]) -> Tensor:  # noqa: UP045
+    return x if alpha is None else alpha * x
+
+
+class Linear(torch.autograd.Function):
+    """Right for matrices."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return x @ weight.t()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
+        x, weight = ctx.saved_tensors
+        return g @ weight, g.t() @ x
+
+
+class Rowwise(torch.autograd.Function):
+    """A backward that wants rows."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        return 2 * x * g.reshape(g.shape[0], g.shape[1])
+
+
+class Failing(Rowwise):
+    """A backward that fails whatever the shape."""
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
+        raise RuntimeError("no backward today")
+
+
+@pytest.mark.parametrize(
+    ("function", "example"),
+    [
+        (scaled, "--set alpha=0.5"), (rolled, "--set by=2"), (chosen, "--set on=True"), (reduced, "--set \"how='mean'\""),
+        (perhaps, "--set alpha=0.5"),
+    ],
+)  # fmt: skip
+def test_what_is_annotated_as_a_number_is_asked_for(function: Callable[..., Tensor], example: str) -> None:
+    """It is no tensor to draw, nor to differentiate by: one line says how to give it."""
+    with pytest.raises(InputError, match="no tensor") as problem:
+        check_function(function)
+    assert example in str(problem.value)
+    assert "\n" not in str(problem.value)
+
+
+def test_a_number_that_is_given_stays_one() -> None:
+    """By --set, by its default, and by Python's own number in a point: there is no derivative by it. A tensor has one."""
+
+    def default(x: Tensor, alpha: float = 2.0) -> Tensor:
+        return alpha * x
+
+    def quantities(**asked: Any) -> set[str]:
+        report = check_function(asked.pop("function", scaled), **asked)
+        assert report.ok
+        return {c.quantity.partition("[")[0] for c in report.checks}
+
+    x = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    assert quantities(settings={"alpha": 0.25}) == {"d<v,y>/dx"}
+    assert quantities(function=default) == {"d<v,y>/dx"}
+    assert quantities(at={"x": x, "alpha": 0.5}) == {"d<v,y>/dx"}
+    assert quantities(at={"x": x, "alpha": torch.tensor(0.5, dtype=torch.float64)}) == {"d<v,y>/dx", "d<v,y>/dalpha"}
+    assert quantities(function=rolled, at={"x": x, "by": 1}) == {"d<v,y>/dx"}
+
+
+def test_a_function_of_matrices_asks_for_their_shapes() -> None:
+    """Vectors make a transposition nothing, or a backward fail that is right: no mismatch is due to that. With shapes it
+    matches."""
+    with pytest.raises(InputError, match=r"transposes a vector.*--shape x=2,3 --shape weight=3,3"):
+        check_function(Linear)
+    with pytest.raises(InputError, match=r"its backward fails at tensors of shape \(3,\).*--shape x=2,3"):
+        check_function(Rowwise)
+    assert check_function(Linear, shape={"x": (2, 3), "weight": (4, 3)}).ok
+    assert check_function(Rowwise, shape={"x": (2, 3)}).ok
+
+
+def test_a_backward_that_fails_everywhere_is_reported() -> None:
+    """It isn't the shape."""
+    report = check_function(Failing)
+    assert report.verdict == "mismatch"
+    assert {c.cause for c in report.checks} == {"no_gradient"}
+
+
+def test_outputs_without_entries() -> None:
+    """Beside others they don't count; alone, there is nothing to differentiate, and the words say so."""
+    x = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    assert check_function(lambda x: (x[:0], x * x), at={"x": x}).verdict == "match"
+    assert check_function(lambda x: (x * x).sum(), at={"x": torch.tensor(2.0, dtype=torch.float64)}).verdict == "match"
+    for asked in ({"at": {"x": x}}, {}):
+        with pytest.raises(InputError, match=r"without entries|no floating-point tensor with entries"):
+            check_function(lambda x: x[..., :0], **asked)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_forward_mode_within_nests(times: int) -> None:
+    """A function that runs torch.func's forward mode, once or twice, has forward mode by it."""
+
+    def slope(x: Tensor, left: int = times) -> Tensor:
+        inner = (lambda t: slope(t, left - 1)) if left > 1 else (lambda t: t.sin() * t)
+        return torch.func.jvp(inner, (x,), (torch.ones_like(x),))[1]
+
+    x = torch.tensor([0.5, -1.25], dtype=torch.float64)
+    assert check_function(lambda x: slope(x), at={"x": x}, mode=["reverse", "forward"]).verdict == "match"

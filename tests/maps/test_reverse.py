@@ -1,0 +1,119 @@
+"""The search for what is wrong in a gradient: the certain half first, and what can't be cut down to an entry; and rounding of
+the numbers that a function keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gradcheck_cli.maps.check import Found, check_map
+from gradcheck_cli.maps.map import Map, random_row
+from gradcheck_cli.maps.probe import Options
+from gradcheck_cli.verdict.column import Check
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
+from tests.custom_functions.elementwise import custom
+
+F64 = torch.float64
+
+
+class Attention(torch.autograd.Function):
+    """The backward forgets 1/sqrt(d)."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        p = torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, -1)
+        ctx.save_for_backward(q, k, v, p)
+        return p @ v
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
+        q, k, v, p = ctx.saved_tensors
+        dp = g @ v.mT
+        ds = p * (dp - (dp * p).sum(-1, keepdim=True))
+        return ds @ k, ds.mT @ q, p.mT @ g
+
+
+def checked(function: Any, options: Options | None = None, **inputs: Tensor) -> Found:
+    map = Map(inputs, lambda leaves: {"y": function(**leaves)})
+    return check_map(map, [random_row(map(map.leaves()), 0)], options or Options())
+
+
+def entries(found: Found) -> list[Check]:
+    return [column.check(i) for column in found.columns for i in range(len(column))]
+
+
+def attention(options: Options) -> dict[str, list[Check]]:
+    draw = torch.Generator().manual_seed(0)
+    inputs = {n: torch.randn(2, 2, 16, 8, dtype=F64, generator=draw) for n in "qkv"}
+    found = checked(lambda q, k, v: Attention.apply(q, k, v), options, **inputs)
+    return {n: [c for c in entries(found) if f"/d{n}[" in c.quantity] for n in "qkv"}
+
+
+def test_a_certain_half_is_followed() -> None:
+    """Where the backward's constants blur the right half, the wrong one leads to an entry that is certainly different; the
+    input that is right matches; the other wrong one is refuted as a whole."""
+    found = attention(Options(patience=600.0))
+    wrong = {n: [c for c in checks if c.verdict is Verdict.MISMATCH] for n, checks in found.items()}
+    assert wrong["q"] and wrong["k"] and not wrong["v"]
+    assert {c.verdict for c in found["v"]} == {Verdict.MATCH}
+    assert {c.cause for n in "qk" for c in wrong[n]} == {Cause.FORMULA}
+    assert any(c.exact is not None for n in "qk" for c in wrong[n])
+
+
+def test_what_cannot_be_cut_down_is_wrong_as_a_whole() -> None:
+    """Without time to look for an entry, a part that is one input's has one mismatch, which says how many it stands for."""
+    found = attention(Options(patience=0.0))
+    (wrong,) = [c for checks in found.values() for c in checks if c.verdict is Verdict.MISMATCH]
+    assert wrong in found["q"]
+    assert wrong.cause is Cause.FORMULA
+    assert "of 512 entries, of which this is the first, some are certainly wrong" in (wrong.detail or "")
+
+
+THETA = torch.tensor([[[3.0, 0.02, 15.0], [0.0, 2.0, 10.0]]], dtype=F64)
+
+
+@pytest.mark.parametrize("size", [3, 8, 11, 16, 23])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_a_grid_made_in_floats_is_no_wrong_formula(size: int, dtype: torch.dtype) -> None:
+    """affine_grid's grid is spelled in two ways, which differ by roundings: sums of hundreds of such terms match."""
+    found = checked(lambda t: F.affine_grid(t, [1, 1, size, size], align_corners=False), t=THETA.to(dtype))
+    assert {c.verdict for c in entries(found)} <= {Verdict.MATCH, Verdict.IMPRECISE}
+
+
+def kept(spelled: str, count: int) -> Tensor:
+    """The numbers from -0.9 to 0.9, in two spellings."""
+    steps = torch.arange(count, dtype=F64)
+    return torch.linspace(-0.9, 0.9, count, dtype=F64) if spelled == "linspace" else -0.9 + steps * (1.8 / (count - 1))
+
+
+@pytest.mark.parametrize("count", [7, 40, 121])
+def test_a_table_that_the_backward_makes_anew(count: int) -> None:
+    """A table of weights that forward and backward round differently is rounding; one that is off by 1e-11 is a formula."""
+
+    def backward(factor: float) -> Any:
+        class Weighted(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, x: Tensor) -> Tensor:
+                return (x.reshape(-1, 1) * torch.from_numpy(kept("linspace", count).numpy())).sum(1)
+
+            @staticmethod
+            def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
+                table = torch.tensor(kept("steps", count).tolist(), dtype=F64)
+                return g * (1 + factor) * table.sum() + factor * g
+
+        return Weighted.apply
+
+    x = torch.tensor([0.5, -1.25, 2.0], dtype=F64)
+    assert Verdict.MISMATCH not in {c.verdict for c in entries(checked(lambda x: backward(0.0)(x), x=x))}
+    assert {c.cause for c in entries(checked(lambda x: backward(1e-11)(x), x=x))} == {Cause.FORMULA}
+
+
+def test_a_choice_beside_a_table_is_no_excuse() -> None:
+    """A comparison with one of the kept numbers isn't decided when that has slack: a wrong branch stays a wrong formula."""
+    table = torch.tensor([0.1, 0.3, 0.7], dtype=F64)
+    function = custom(lambda x: torch.where(table == table, 3 * x, x), lambda g, x, y: g.clone())
+    assert {c.cause for c in entries(checked(function, x=torch.tensor([1.0, 2.0, 3.0], dtype=F64)))} == {Cause.FORMULA}
