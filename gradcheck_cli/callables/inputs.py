@@ -181,6 +181,8 @@ def _suited(target: Target, specs: Sequence[PointSpec], settings: Mapping[str, A
             continue
         refusal = _refusal(target, point)
         if refusal is None and backward:
+            if len(shape) < 2 or _INVALID in backward:
+                break
             raise _ask(target, spec, f"its backward fails at tensors of shape {SHAPES[0]} ({backward}), not at {shape}")
         if refusal is None:
             return spec
@@ -188,7 +190,11 @@ def _suited(target: Target, specs: Sequence[PointSpec], settings: Mapping[str, A
         backward = backward or refusal
     if not running:
         raise _ask(target, specs[0], why)
-    return running[0]  # the backward fails whatever the shape: that is to be reported
+    return running[0]  # the backward fails, but not because it wants matrices: that is to be reported
+
+
+_INVALID = "returned an invalid gradient"
+"""torch's words for a gradient of another shape than its input's: the backward's own slip."""
 
 
 def _ask(target: Target, spec: PointSpec, why: str) -> InputError:

@@ -114,9 +114,19 @@ def test_a_function_of_matrices_asks_for_their_shapes() -> None:
     assert check_function(Rowwise, shape={"x": (2, 3)}).ok
 
 
-def test_a_backward_that_fails_everywhere_is_reported() -> None:
-    """It isn't the shape."""
-    report = check_function(Failing)
+class Summed(Rowwise):
+    """A backward that returns one number for all entries: right for a single one only."""
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        return (2 * x * g).sum().reshape(1, 1) if x.dim() else 2 * x * g
+
+
+@pytest.mark.parametrize("function", [Failing, Summed])
+def test_a_backward_that_fails_by_its_own_slip_is_reported(function: type[torch.autograd.Function]) -> None:
+    """Whatever the shape, or at every tensor with more than one entry: other shapes aren't asked for."""
+    report = check_function(function)
     assert report.verdict == "mismatch"
     assert {c.cause for c in report.checks} == {"no_gradient"}
 
