@@ -325,7 +325,7 @@ class _Part:
         only = self.whole.chain.output if len(self.whole.typed.stages) == 1 else None
         for batch in self.compiled.batches(self.points, range(self.size), self.whole.count == 1):
             here = [self.start + i for i in batch.points]
-            guard_points(self.compiled, batch, columns, here, only, self.run.checkpoint)
+            guard_points(self.compiled, batch, columns, here, only, self.run.limits, self.run.checkpoint)
 
     def _refute(self, index: int, cause: Cause, text: str, columns: Sequence[Column]) -> None:
         """Turn a match into a mismatch."""

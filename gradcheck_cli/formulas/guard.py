@@ -10,10 +10,11 @@ import numpy as np
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.formulas.torch_chain import Batch, TorchChain
 from gradcheck_cli.maps.autograd import Tensors
-from gradcheck_cli.maps.guard import REFUTED, REPEATED, lively, middle, said
+from gradcheck_cli.maps.guard import REFUTED, REPEATED, allowed, lively, middle, said
 from gradcheck_cli.maps.map import Map
 from gradcheck_cli.maps.quotient import Outcome, Plain, refuted, slopes, standing
 from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 
@@ -23,6 +24,7 @@ def guard_points(
     columns: Mapping[str, Column],
     here: Sequence[int],
     stage: str | None,
+    limits: Limits,
     checkpoint: Callable[[], None],
 ) -> None:
     """Refute the first derivatives at the points of a batch that a quotient contradicts. `columns`: by what is differentiated
@@ -63,6 +65,7 @@ def guard_points(
             terms = np.sqrt(np.sum((found * plain.inputs.reshape(shape)) ** 2, axis=0))
             values = plain.along(step.reshape(-1))
             seen = slopes(values, lambda y: y, plain.noise(lambda y: y, terms))
+            seen = seen.widened((allowed(limits, found, plain.form) * abs(step)).sum(axis=0))
             size = np.sqrt(np.sum((found * step) ** 2, axis=0))
             return Outcome(seen, (found * step).sum(axis=0), (known * step).sum(axis=0), size, standing(values) > 0)
 

@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gradcheck_cli.algebra.number import Ball
-from gradcheck_cli.floats import Floats
+from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.maps.map import Map, Row, push
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.quotient import NEARER, Along, Indices, Numbers, Outcome, Plain, Which, refuted, slopes, standing
 from gradcheck_cli.maps.runs import flat, numpy
 from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 FARTHER = (1.0, 2.0**4, 2.0**8, 2.0**12)
@@ -72,7 +73,7 @@ def guard_rows(map: Map, options: Options, rows: Sequence[Judged], spans: Mappin
 class _Guard:
     def __init__(self, map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice]) -> None:
         self.rows, self.spans = rows, {name: span for name, span in spans.items() if span.start < span.stop}
-        self.deadline = time.monotonic() + options.patience
+        self.limits, self.deadline = options.limits, time.monotonic() + options.patience
         self.found = np.array([row.found for row in rows])
         self.plain = Plain(map, options.seed, options.checkpoint, [self.found])
         self.exact = np.array([_joined(row, lambda c: [middle(ball) for ball in c.exact]) for row in rows])
@@ -98,7 +99,10 @@ class _Guard:
 
     def refute(self) -> None:
         """What passes, or is open, and can't be."""
-        moving = (lively(self.verdicts) & np.isfinite(self.found)).all(axis=0)
+        refuted_already = self.verdicts == Verdict.MISMATCH.severity
+        for span in self.spans.values():
+            refuted_already[:, span] |= refuted_already[:, span].any(axis=1, keepdims=True)
+        moving = (lively(self.verdicts) & ~refuted_already & np.isfinite(self.found)).all(axis=0)
         if not moving.any():
             return
         imprecise = (self.verdicts == Verdict.IMPRECISE.severity) & np.isfinite(self.exact)
@@ -185,7 +189,8 @@ class _Guard:
         def squares(y: Floats) -> Floats:
             return np.array([(v * v) @ y[i] for i, v in self._weights])
 
-        return Numbers(of, squares, np.where(np.isfinite(self.found), self.found, 0.0) if found is None else found, known)
+        found = np.where(np.isfinite(self.found), self.found, 0.0) if found is None else found
+        return Numbers(of, squares, found, known, allowed(self.limits, found, self.plain.form))
 
 
 def _sides(along: Along, nearer: Sequence[float]) -> tuple[Which, Which, Outcome]:
@@ -226,6 +231,7 @@ def guard_pushes(map: Map, options: Options, columns: Sequence[Column], mode: st
             terms = abs(found) * float(np.max(abs(plain.inputs[direction != 0] / direction[direction != 0]), initial=0.0))
             values = plain.along(step)
             seen = slopes(values, _itself, plain.noise(_itself, terms))
+            seen = seen.widened(allowed(options.limits, found, plain.form) * scale)
             return Outcome(seen, found * scale, known * scale, abs(found * scale), standing(values) > 0)
 
         return along
@@ -288,6 +294,13 @@ def _doubt(column: Column, indices: Indices, text: str) -> None:
 
 def _joined(row: Judged, read: Callable[[Column], Sequence[Any]]) -> list[Any]:
     return [value for column in row.columns.values() for value in read(column)]
+
+
+def allowed(limits: Limits, found: Floats, form: Format) -> Floats:
+    """What the user's own limits leave to derivatives."""
+    with np.errstate(all="ignore"):
+        by_ulps = (limits.ulps or 0.0) * np.nan_to_num(form.ulp(found))
+        return np.asarray(np.maximum((limits.atol or 0.0) + (limits.rtol or 0.0) * abs(found), by_ulps))
 
 
 def middle(ball: Ball) -> float:

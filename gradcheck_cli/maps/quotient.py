@@ -77,6 +77,10 @@ class Slopes(NamedTuple):
             bound = MARGIN * (self.error + more) + COARSE * np.maximum(size, abs(self.value))
             return np.asarray(abs(self.value - found) > bound)
 
+    def widened(self, by: Floats) -> Slopes:
+        """With this much more room for what contradicts them."""
+        return Slopes(self.value, self.error + by / MARGIN, self.noise)
+
     def over(self, scale: float) -> Slopes:
         """By longer or shorter steps."""
         return Slopes(self.value / scale, self.error / scale, self.noise / scale)
@@ -203,12 +207,13 @@ def _sizes(inputs: Floats, apart: bool) -> Floats:
 class Numbers:
     """Derivatives that are held against quotients. `of`: what is asked of all outputs; `squares`: the same of their squares;
     `found`: autograd's derivatives, a row for each number, a column for each entry of the inputs; `known`: the exact ones
-    wherever autograd's needn't be right."""
+    wherever autograd's needn't be right; `allowed`: how far off the user lets them be."""
 
     of: Project
     squares: Project
     found: Floats
     known: Floats
+    allowed: Floats
 
     def along(self, plain: Plain, direction: Floats, scale: float = 1.0) -> Outcome:
         """The quotients along a direction that is made shorter or longer, and what the derivatives make of it."""
@@ -219,12 +224,14 @@ class Numbers:
             known = np.where(moving, self.known * step, 0.0)
             values = plain.along(step)
             seen = slopes(values, self.of, plain.noise(self.squares, terms))
+            seen = seen.widened((self.allowed * abs(step)).sum(axis=1))
             size = np.sqrt(np.sum(products**2, axis=1))
             return Outcome(seen, products.sum(axis=1), known.sum(axis=1), size, self.squares(standing(values)) > 0)
 
     def row(self, k: int) -> Numbers:
         """One of them alone."""
-        return Numbers(lambda y: self.of(y)[k : k + 1], lambda y: self.squares(y)[k : k + 1], self.found[[k]], self.known[[k]])
+        parts = (self.found[[k]], self.known[[k]], self.allowed[[k]])
+        return Numbers(lambda y: self.of(y)[k : k + 1], lambda y: self.squares(y)[k : k + 1], *parts)
 
 
 @dataclass(frozen=True)

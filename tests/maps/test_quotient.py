@@ -118,6 +118,14 @@ def test_opaque_code_in_float32(name: str) -> None:
         assert verdicts(checked(right, x=X.to(dtype))) == {"undecided"}
 
 
+def test_the_users_own_limits() -> None:
+    """What a given tolerance allows is not refuted; what it doesn't is."""
+    slightly = custom(torch.sin, lambda g, x, y: g * x.cos() * 1.001)
+    assert check_function(slightly, at={"x": X}, rtol=1e-2).ok
+    assert not check_function(slightly, at={"x": X}, rtol=1e-4).ok
+    assert not check_function(unlike, at={"x": X}, rtol=1e-4).ok
+
+
 def test_one_wrong_entry_is_located() -> None:
     """One wrong entry among 64, of one input out of two, is named with both numbers."""
     at = torch.linspace(0.3, 2.0, 64, dtype=F64)
