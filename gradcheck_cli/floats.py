@@ -9,6 +9,7 @@ at most 1/2 away. (Muller et al., Handbook of Floating-Point Arithmetic, 2nd ed.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,13 @@ class Format:
         gap = np.ldexp(1.0, exponent - (self.bits - 1))
         return np.where(np.isfinite(x), gap, np.nan)
 
+    def gap(self, value: float) -> float:
+        """`ulp` of one number, without arrays."""
+        if not math.isfinite(value):
+            return math.nan
+        exponent = math.frexp(value)[1] - 1 if value else self.minimum_exponent
+        return math.ldexp(1.0, max(exponent, self.minimum_exponent) - (self.bits - 1))
+
     def round(self, values: npt.ArrayLike) -> Floats:
         """The nearest floats of this format (ties to even); beyond the largest, an infinity."""
         x = np.asarray(values, dtype=np.float64)
@@ -65,18 +73,20 @@ class Format:
             nearest = np.where(np.isfinite(x), nearest, x)
             return np.where(np.abs(nearest) > self.largest, np.copysign(np.inf, x), nearest)
 
+    @property
+    def listed(self) -> bool:
+        """Whether `every_float` lists them: 16 bits hold at most 2**16."""
+        return (self.maximum_exponent - self.minimum_exponent + 2) << self.bits <= 1 << 16
+
     def every_float(self) -> Floats:
-        """Every finite float of a 16-bit format, from the most negative to the largest; both zeros."""
-        if self.bits not in (8, 11):
+        """Every finite float of a format of at most 16 bits, from the most negative to the largest; both zeros."""
+        if not self.listed:
             raise ValueError(f"{self.name} has too many floats to list")
-        patterns = np.arange(1 << 16, dtype=np.uint32)
-        if self.name == "float16":
-            values = patterns.astype(np.uint16).view(np.float16).astype(np.float64)
-        else:
-            with np.errstate(invalid="ignore"):  # signalling nans, which are dropped
-                values = (patterns << np.uint32(16)).view(np.float32).astype(np.float64)
-        finite = values[np.isfinite(values)]
-        return finite[np.argsort(finite, kind="stable")]
+        below = np.arange(1, 1 << (self.bits - 1)) * self.smallest_subnormal
+        significands = np.arange(1 << (self.bits - 1), 1 << self.bits) * 2.0 ** (1 - self.bits)
+        exponents = np.arange(self.minimum_exponent, self.maximum_exponent + 1)
+        positive = np.concatenate([below, np.ldexp(significands, exponents[:, None]).reshape(-1)])
+        return np.concatenate([-positive[::-1], [0.0, -0.0], positive])
 
 
 FORMATS: dict[str, Format] = {

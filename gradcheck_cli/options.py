@@ -98,6 +98,7 @@ CHECKS = tuple(KINDS)
 FORMULAS = tuple(kind.name for kind in KINDS.values() if not kind.code)
 CODE = tuple(kind.name for kind in KINDS.values() if kind.code)
 POINTED = (*FORMULAS, "function")
+NESTED = tuple(name for name in FORMULAS if name != "chain")
 
 # -- options ------------------------------------------------------------------------------------------------------------
 
@@ -210,7 +211,7 @@ OPTIONS: tuple[Option, ...] = (
            metavar="NAME=A:B"),
     Option("seed", POINTED, WHOLE, "Seed of the samples.", 0, metavar="N"),
     Option("mode", ("chain",), NAMES, "", "reverse", metavar="MODE", choices=MODES_OF_FORMULAS),
-    Option("mode", ("mixed", "grad", "jacobian", "hessian"), NAMES, "", "grad", metavar="MODE", choices=MODES_OF_FORMULAS),
+    Option("mode", NESTED, NAMES, "", "grad", metavar="MODE", choices=MODES_OF_FORMULAS),
     Option("dtype", FORMULAS, NAMES, "", "float64", metavar="DTYPE", choices=DTYPES),
     Option("dtype", CODE, NAMES, "", otherwise="float64, or that of given tensors or of a Module", metavar="DTYPE",
            choices=DTYPES),

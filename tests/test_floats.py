@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -111,8 +112,24 @@ def test_every_float(name: str, count: int) -> None:
     assert same(rounded(name, values), values)
 
 
+def test_every_float_of_a_shorter_format() -> None:
+    """A format of 8 bits needs no case of its own: all patterns of torch's, in order."""
+    values = Format("float8_e5m2", 3, -14, 15).every_float()
+    expected = torch.arange(256).to(torch.uint8).view(torch.float8_e5m2).double().numpy()
+    assert len(values) == 256 - 8
+    assert same(values, np.sort(expected[np.isfinite(expected)], kind="stable"))
+
+
 @pytest.mark.parametrize("name", ["float32", "float64"])
 def test_every_float_of_a_wide_format_is_refused(name: str) -> None:
     """Wide formats are not listed."""
     with pytest.raises(ValueError, match=name):
         FORMATS[name].every_float()
+
+
+@pytest.mark.parametrize("form", FORMATS.values(), ids=lambda f: f.name)
+def test_the_gap_of_one_number_is_that_of_an_array(form: Format) -> None:
+    """`gap` is `ulp` of a single number: at powers of two and beside them, at 0, at the ends of the range and beyond."""
+    ends = [0.0, form.smallest_subnormal, form.smallest_normal, form.largest, 1e300, 5e-324, math.inf, -math.inf, math.nan]
+    values = [s * v for v in ends + [2.0**k * m for k in range(-30, 30, 7) for m in (1.0, 1 - 2.0**-53, 1.5)] for s in (1, -1)]
+    np.testing.assert_array_equal([form.gap(v) for v in values], form.ulp(values))

@@ -26,6 +26,8 @@ from gradcheck_cli.language.tree import Call, Constant, Node
 from tests.counting import count_calls
 from tests.expressions import random_formula
 
+pytestmark = pytest.mark.slow(reason="hostile texts, each to its end")
+
 
 def _hostile() -> ModuleType:
     path = Path(__file__).parent.parent / "benchmarks" / "_hostile.py"

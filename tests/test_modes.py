@@ -26,6 +26,8 @@ from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.modes import MODES, OF_TENSORS, Mode, resolved
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
+pytestmark = pytest.mark.slow(reason="whole checks in every mode")
+
 F64 = torch.float64
 by_row = pytest.mark.parametrize("row", MODES.values(), ids=lambda row: row.name)
 by_row_of_tensors = pytest.mark.parametrize("row", OF_TENSORS.values(), ids=lambda row: row.name)

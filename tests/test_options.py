@@ -147,6 +147,7 @@ def test_dtypes_are_the_formats() -> None:
 # -- the three ways -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow(reason="every option of every check, in all three ways")
 @each(*[(kind, row) for kind, row in CELLS if row.written])
 def test_an_option_means_the_same_everywhere(ask: Ask, kind: str, row: Option) -> None:
     """Given on the command line, in Python and in a spec, it asks for the same; and for something else than without it."""
@@ -180,6 +181,7 @@ def test_what_is_of_one_way_is_refused_by_the_others(
             api.TWINS[kind](TARGETS[kind], **{**REQUIRED.get(kind, {}), row.name: "x"})
 
 
+@pytest.mark.slow(reason="every option of every check, in all three ways")
 @each_kind
 def test_options_of_other_checks_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
     """By all three, before anything runs."""

@@ -35,9 +35,15 @@ def modules() -> list[str]:
 
 
 @cache
+def tree_of(module: str) -> ast.Module:
+    """The syntax of a module."""
+    return ast.parse((PACKAGE / Path(*module.split("."))).with_suffix(".py").read_text(encoding="utf-8"))
+
+
+@cache
 def imports(module: str) -> tuple[str, ...]:
     """The modules that a module imports from the package, wherever in it the import stands, as names below the package."""
-    tree = ast.parse((PACKAGE / Path(*module.split("."))).with_suffix(".py").read_text(encoding="utf-8"))
+    tree = tree_of(module)
     return tuple(imported(tree, set(modules())))
 
 
@@ -64,7 +70,7 @@ def test_no_import_is_relative_or_overlooked() -> None:
     seen = imported(ast.parse("from gradcheck_cli.exact import values, kinks as k\nimport gradcheck_cli.api"), set(modules()))
     assert list(seen) == ["exact.values", "exact.kinks", "api"]
     for module in modules():
-        tree = ast.parse((PACKAGE / Path(*module.split("."))).with_suffix(".py").read_text(encoding="utf-8"))
+        tree = tree_of(module)
         assert all(node.level == 0 for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)), module
 
 
@@ -105,7 +111,7 @@ def test_witnesses_are_strangers() -> None:
 def test_the_number_type_is_known_in_three_folders() -> None:
     """Outside of algebra/, exact/ and shadow/ nothing imports flint: numbers have methods, and `algebra.number` makes them."""
     for module in modules():
-        tree = ast.parse((PACKAGE / Path(*module.split("."))).with_suffix(".py").read_text(encoding="utf-8"))
+        tree = tree_of(module)
         names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
         names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
         if any(name.partition(".")[0] == "flint" for name in names):
@@ -260,7 +266,7 @@ def singled_out(tree: ast.AST) -> Iterator[tuple[int, str]]:
 @pytest.mark.parametrize("module", [m for m in modules() if m not in ("language.functions", "language.syntax")])
 def test_no_code_singles_out_a_function_by_name(module: str) -> None:
     """The table says what is special about a row; rows that are syntax have their names in language.syntax."""
-    tree = ast.parse((PACKAGE / Path(*module.split("."))).with_suffix(".py").read_text(encoding="utf-8"))
+    tree = tree_of(module)
     assert not list(singled_out(tree))
 
 

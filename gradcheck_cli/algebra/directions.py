@@ -74,9 +74,9 @@ def value_of(cell: Cell) -> Ball:
 
 
 def slope(cell: Cell) -> Ball:
-    """The derivative along the direction."""
+    """The derivative along the direction. What has no finite value has none."""
     if isinstance(cell, arb_series):
-        return coefficient(cell, 1)
+        return coefficient(cell, 1) if cell[0].is_finite() else NAN
     return ZERO if not isinstance(cell, arb) or cell.is_finite() else NAN
 
 

@@ -123,7 +123,7 @@ class Exact:
             return arb(value)
         if abs(numerator) == 1 or abs(value) in _LARGEST:
             return arb(value)
-        return arb(value) + arb(0, float(form.ulp(value)) * CONSTANT_ULPS)
+        return arb(value) + arb(0, form.gap(value) * CONSTANT_ULPS)
 
     def data(self, value: float | bool) -> Cell:
         return value if isinstance(value, bool) else arb(value)

@@ -64,8 +64,8 @@ def observe(map: Map, row: Row, point: Point) -> Observed:
         row.cotangents[name].copy_(v)
     for node, tensor, copy in saved:
         if not _same(tensor, copy):
-            text = f"the backward of {_owner(node)} writes into a tensor that it has saved: a second backward pass goes wrong"
-            seen.columns.append(_broken("a saved tensor", tensor, copy, text, point))
+            text = f"the backward of {owner(node)} writes into a tensor that it has saved: a second backward pass goes wrong"
+            seen.columns.append(broken("a saved tensor", tensor, copy, text, point))
     _compare_runs(seen, point, row, first.gradients, lambda: pull(outputs, leaves, row).gradients)
     return seen
 
@@ -99,10 +99,10 @@ def batching(map: Map, row: Row, point: Point) -> list[Column]:
         except Exception as refusal:  # whatever a user's rule raises
             found, text = {}, f"under torch.func.vmap: {words(refusal)}"
         else:
-            text = f"the vmap rule of {_owner(ruled[0])} disagrees with one run after another"
+            text = f"the vmap rule of {owner(ruled[0])} disagrees with one run after another"
         for name, y in wanted.items():
             if name not in found or not _near(found[name], y):
-                columns.append(_broken(f"vmap: {label.format(name)}", found.get(name), y, text, point))
+                columns.append(broken(f"vmap: {label.format(name)}", found.get(name), y, text, point))
     return columns
 
 
@@ -118,11 +118,11 @@ def second_order(map: Map) -> list[str]:
     leaves = map.leaves()
     for node in functions_of(map(leaves).values()):
         if node._forward_cls.backward.__code__ is _ONCE:
-            notes[f"the backward of {_owner(node)} is once_differentiable: torch refuses to differentiate it"] = None
+            notes[f"the backward of {owner(node)} is once_differentiable: torch refuses to differentiate it"] = None
         for name, tensor in saved_by(node).items():
             if tensor.is_floating_point() and not tensor.requires_grad and not _is_one_of(tensor, leaves):
                 notes[
-                    f"{_owner(node)} saves an intermediate result ({name}), which is a constant to the second derivative: "
+                    f"{owner(node)} saves an intermediate result ({name}), which is a constant to the second derivative: "
                     "compute it from saved inputs in backward, or return it as an output"
                 ] = None
     return list(notes)
@@ -152,7 +152,7 @@ def saved_by(node: Any) -> dict[str, Tensor]:
     return saved | {f"ctx.{name}": t for name, t in vars(node).items() if isinstance(t, Tensor)}
 
 
-def _owner(node: Any) -> str:
+def owner(node: Any) -> str:
     return str(node._forward_cls.__name__)
 
 
@@ -188,7 +188,7 @@ def _fitting(node: Any, gradients: Sequence[Any], notes: dict[str, str]) -> None
             continue
         wanted = getattr(following, "variable", None)
         wanted = following._input_metadata[index] if wanted is None else wanted
-        of = f"the backward of {_owner(node)} returns, for argument {number + 1}, a gradient of"
+        of = f"the backward of {owner(node)} returns, for argument {number + 1}, a gradient of"
         if tuple(gradient.shape) != tuple(wanted.shape):
             notes[f"{of} shape {tuple(gradient.shape)} for {tuple(wanted.shape)}: torch sums it silently"] = "shape"
         if gradient.dtype != wanted.dtype:
@@ -214,18 +214,18 @@ def _compare_runs(
         if gradient is None or (other is not None and _near(other, gradient)):
             continue
         text = "a second backward pass is refused" if other is None else "two backward passes of one forward pass differ"
-        seen.columns.append(_broken(f"d{row.name}/d{name}, run again", other, gradient, text, point))
+        seen.columns.append(broken(f"d{row.name}/d{name}, run again", other, gradient, text, point))
         seen.repeatable = False
 
 
 def _damaged(seen: Observed, point: Point, before: Tensors, after: Tensors, text: str) -> bool:
     """Whether tensors have changed; enters a column for each."""
     changed = [name for name, old in before.items() if not _same(after[name], old)]
-    seen.columns += [_broken(name, after[name], before[name], text.format(name=name), point) for name in changed]
+    seen.columns += [broken(name, after[name], before[name], text.format(name=name), point) for name in changed]
     return bool(changed)
 
 
-def _broken(quantity: str, found: Tensor | None, wanted: Tensor, text: str, point: Point) -> Column:
+def broken(quantity: str, found: Tensor | None, wanted: Tensor, text: str, point: Point) -> Column:
     """A column of what was found where something else had to stand: the entries that differ are mismatches."""
     right = numpy(wanted)
     floats = np.full(len(right), np.nan) if found is None else numpy(found)

@@ -43,8 +43,8 @@ def merge(into: Reasons, reasons: Reasons) -> None:
 
 
 def say(reason: str, about: str, category: type[Warning]) -> None:
-    """Say `about`, and the `reason` as the rest of the sentence, to whoever called this package. A session of pytest is told the
-    reason, once for many calls."""
+    """Say `about`, and the `reason` as the rest of the sentence, to whoever called this package. A session of pytest is told
+    the reason, once for many calls."""
     if _sessions:
         test = os.environ.get(RUNNING, "").rpartition(" (")[0] or about
         _sessions[-1].setdefault(reason, []).append(test)

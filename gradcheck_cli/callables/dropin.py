@@ -25,6 +25,7 @@ from torch.autograd.gradcheck import (
     _test_undefined_forward_mode,
 )
 
+from gradcheck_cli.callables.conditions import try_conditions
 from gradcheck_cli.callables.conventions import ROUNDINGS, observe
 from gradcheck_cli.callables.doubts import LOG, say
 from gradcheck_cli.callables.explain import explain, upstream
@@ -248,6 +249,11 @@ class _Call:
         """The function's tensors, for torch's own checks: they ask every output what only a tensor knows."""
         return tuple(y for y in _tupled(self.func(*arguments)) if isinstance(y, Tensor))
 
+    def everything(self, leaves: Tensors) -> dict[str, Tensor]:
+        """All that it returns, under the same names whatever requires a gradient."""
+        found = _tupled(self.func(*_replaced(self.arguments, self.names, leaves)))
+        return {"y" if len(found) == 1 else f"y{i}": y for i, y in enumerate(found) if isinstance(y, Tensor)}
+
 
 def _differentiable(result: Any) -> tuple[Tensor, ...]:
     """The outputs that require a gradient."""
@@ -305,7 +311,8 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
         rows += _alone(outputs, leaves, row)
     if asked.forward:
         _forwards(map)
-    if size(map.inputs) > _SMALL and (opaque := _opaque(map)):
+    double = all(x.dtype is torch.float64 for x in map.inputs.values())  # else torch's own may have nothing to say
+    if double and size(map.inputs) > _SMALL and (opaque := _opaque(map)):
         return f"{opaque} can't be followed"
     try:
         with _quiet():
@@ -334,6 +341,8 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
         least = max(one.sensitivity for one in found)
         LOG.info("%s entries by directions; an error of one above %.1g (relative) would have shown", f"{entries:,}", least)
     judged = any(not column.having(Verdict.OUTSIDE_DOMAIN).all() for column in columns)
+    if judged and asked.backward:
+        _under_conditions(call, asked)
     return "" if judged or not columns else "it has no real value here"
 
 
@@ -387,6 +396,17 @@ def _pulled(outputs: Tensors, leaves: Tensors, row: Row) -> dict[str, Tensor | N
         allow_unused=True,
     )
     return dict(zip(leaves, found, strict=True))
+
+
+def _under_conditions(call: _Call, asked: _Asked) -> None:
+    """Raise GradcheckError where a backward is right as it was run, and wrong as training runs it."""
+    map = Map(call.map.inputs, call.everything, SEED)
+    outputs = {name: y for name, y in map(map.leaves()).items() if y.requires_grad}
+    if outputs:
+        row = random_row(outputs, SEED)
+        wrong = try_conditions(map, row, {}, slack=asked.tolerances.absolute, undefined=False)  # that is torch's own check
+        if wrong:
+            raise GradcheckError(str(_report(call, [row], wrong, ())))
 
 
 def _deterministic(outputs: Tensors, leaves: Tensors, row: Row, asked: _Asked) -> None:
@@ -454,6 +474,6 @@ def _report(call: _Call, rows: Sequence[Row], columns: list[Column], found: Sequ
     expression = f"{name_of(call.func)}({', '.join(call.map.inputs)})"
     stages = [{"name": ", ".join(rows[0].cotangents), "expression": expression, "inputs": list(call.map.inputs)}]
     problem = {"stages": stages, "dtype": sorted({c.dtype for c in columns}), "modes": ["reverse"], "seed": SEED}
-    sensitivity = max(one.sensitivity for one in found)
+    sensitivity = max((one.sensitivity for one in found), default=0.0)
     notes = [f"any error of a single entry above {sensitivity:.1g} (relative) would have shown"] if sensitivity else []
     return Report("gradcheck", problem, columns, versions(), False, notes)

@@ -11,6 +11,7 @@ from torch import Tensor
 from gradcheck_cli.algebra.layers import Layer
 from gradcheck_cli.algebra.number import conditions
 from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.callables.conditions import try_conditions
 from gradcheck_cli.callables.conventions import batching, has_forward_rule, observe, second_order
 from gradcheck_cli.callables.explain import explain, upstream
 from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
@@ -142,10 +143,11 @@ class _Check:
         pushed = [mode for mode in asked if not mode.backwards]
         if not pushed and has_forward_rule(self.map):
             pushed = [mode for mode in OF_TENSORS.values() if not mode.backwards]
-        for mode in pulled:
-            self.backwards(self.map, rows, mode, self.case.formula)
+        found = [column for mode in pulled for column in self.backwards(self.map, rows, mode, self.case.formula)]
         if pulled:
             self.recorder.add(batching(self.map, row, self.point))
+        if pulled and not any(column.having(Verdict.MISMATCH).any() for column in (*found, *seen.columns)):
+            self.recorder.add(try_conditions(self.map, row, self.point))
         for mode in pushed:
             self.forwards(self.map, self.options, mode, self.case.formula)
         if self.question.order == 2 and seen.repeatable:

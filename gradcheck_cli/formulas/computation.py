@@ -22,6 +22,7 @@ from gradcheck_cli.exact.stalls import stalled
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.formulas.follow import formula, shades
+from gradcheck_cli.formulas.guard import guard_points
 from gradcheck_cli.formulas.lowering import refine
 from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
 from gradcheck_cli.language.chain import Chain
@@ -204,6 +205,8 @@ class _Part:
         indices = sorted(waiting)
         for start in range(0, len(indices), SHADOW_CHUNK):
             self._judge({i: waiting[i] for i in indices[start : start + SHADOW_CHUNK]})
+        if self.run.callables:
+            self._guard()
         if self.run.verbose and self.start == 0:
             for k, column in enumerate(self.whole.columns):
                 detail = column.details.setdefault(0, Detail())
@@ -315,6 +318,14 @@ class _Part:
                     "the backward drops or misuses the upstream gradient"
                 )
                 self._refute(index, Cause.FORMULA, text, [column])
+
+    def _guard(self) -> None:
+        """No derivative of what runs a user's code stands against a difference quotient."""
+        columns = {column.wrt[0]: column for column in self.whole.columns if len(column.wrt) == 1}
+        only = self.whole.chain.output if len(self.whole.typed.stages) == 1 else None
+        for batch in self.compiled.batches(self.points, range(self.size), self.whole.count == 1):
+            here = [self.start + i for i in batch.points]
+            guard_points(self.compiled, batch, columns, here, only, self.run.checkpoint)
 
     def _refute(self, index: int, cause: Cause, text: str, columns: Sequence[Column]) -> None:
         """Turn a match into a mismatch."""

@@ -29,7 +29,7 @@ def shades(
     cut: dict[str, None] = {}
     for batch in batches:
         count = len(batch.points)
-        shadow = Shadow([Exact(), Rounded(form)], count if chain.shapes is None else 0)
+        shadow = Shadow([Exact(), Rounded(form)], count if chain.shapes is None else 0, guarded=False)
         for name, tensor in batch.tensors.items():
             cells = [exactly(float(points[entry][i])) for i in batch.points for entry in batch.entries[name]]
             shadow.seed(tensor, [cells, cells])
@@ -56,7 +56,7 @@ def formula(chain: TorchChain, mode: str, batch: Batch, wrt: Wrt) -> str | None:
 
     Its conditions stay symbolic, so that it holds at other points too, as long as torch runs the same operations there.
     """
-    shadow = Shadow([Symbolic()], 1)
+    shadow = Shadow([Symbolic()], 1, guarded=False)
     for name, tensor in batch.tensors.items():
         shadow.seed(tensor, [[sympy.Symbol(entry, real=True) for entry in batch.entries[name]]])
     try:

@@ -124,7 +124,10 @@ def _assignment(text: str) -> int | None:
 
 @cache
 def definition(name: str) -> Node:
-    """The tree of a defined row, in terms of its parameter names."""
+    """The tree of a defined row, in terms of its parameter names. LookupError of a primitive one, which every
+    algebra that meets it has to know."""
+    if not TABLE[name].definition:
+        raise LookupError(f"{name} is primitive: an algebra that meets it needs a function for it")
     parameters = TABLE[name].parameters
     flags = frozenset(p.name for p in parameters if p.kind == "flag")
     settings = frozenset(p.name for p in parameters if p.kind in SETTINGS or p.kind == "number")

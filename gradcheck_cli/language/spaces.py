@@ -56,7 +56,7 @@ class Group:
 
     def count(self, format: Format) -> int:
         """How many points this is in the format; InputError where `all` doesn't suit it, or there are too many."""
-        if ALL in self.axes.values() and format.bits > 11:
+        if ALL in self.axes.values() and not format.listed:
             at = self.text.index(ALL) if self.text and ALL in self.text else None
             raise InputError(
                 f"{ALL!r} means every float of a 16-bit dtype; {format.name} has too many: use linspace or --sample",

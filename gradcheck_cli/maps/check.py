@@ -54,10 +54,11 @@ def check_map(
     prover = Reverse if MODES[mode].backwards else Forward
     work = prover(map, rows, options, kind, point or {}, formula, mode)
     columns = work.check()
-    return Found(columns, work.sensitivity, tuple(work.runs.opaque))
+    work.guard(columns)
+    return Found([work.shown(column) for column in columns], work.sensitivity, tuple(work.runs.opaque))
 
 
 def check_values(map: Map, formula: Formula, options: Options, point: Point) -> list[Column]:
     """Judge every entry of the map's outputs against the formula: cause `value` where the function is another one."""
     work = Values(map, (), options, "value", point, formula)
-    return work.check()
+    return [work.shown(column) for column in work.check()]

@@ -12,9 +12,10 @@ from gradcheck_cli.algebra.directions import Meant, Precise, slope, value_of
 from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.algebra.number import NAN, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
+from gradcheck_cli.maps.guard import guard_pushes
 from gradcheck_cli.maps.map import Tensors, direction_of, push
-from gradcheck_cli.maps.outside import OUTSIDE, outside
-from gradcheck_cli.maps.probe import FLOOR, Probe, Read
+from gradcheck_cli.maps.outside import outside
+from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL, Probe, Read
 from gradcheck_cli.maps.runs import Followed, Runs, numpy
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, OF_VALUES, Evidence
@@ -32,13 +33,16 @@ class Forward(Probe):
         self._u = np.concatenate([numpy(direction[name]) for name in self.map.inputs])
         self._outside = outside(self.map, lambda map: push(map, direction, self.mode)[1].values(), [direction])
         if self._outside is not None:
-            self.runs.opaque[OUTSIDE] = None
+            self.runs.opaque[self._outside.what] = None
         self._truths = self._certified(outputs)
+        for name, places in self.strange(outputs).items():
+            for place in places:
+                self._truths[name][place] = UNFAITHFUL
         self._shades: dict[str, list[Shade]] = {}
 
         def shade(name: str, index: int) -> Shade:
             if self._outside is not None:
-                return Shade(NAN, NAN, opaque=(OUTSIDE,))
+                return Shade(NAN, NAN, opaque=(self._outside.what,))
             if not self._shades:
                 self._shades = self._followed(direction)
             return self._shades[name][index]
@@ -56,9 +60,12 @@ class Forward(Probe):
 
         return [column(name) for name, y in outputs.items() if y.numel()]
 
+    def guard(self, columns: Sequence[Column]) -> None:
+        guard_pushes(self.map, self.options, columns, self.mode, self._u, trusted=self.runs.formula is not None)
+
     def _certified(self, outputs: Tensors) -> dict[str, list[Truth | Ball]]:
-        if self._outside == "forward" and self.runs.formula is None:
-            unknown = Truth(Kind.UNKNOWN, text=f"opaque: {OUTSIDE} can't be followed")
+        if self._outside is not None and self._outside.where == "forward" and self.runs.formula is None:
+            unknown = Truth(Kind.UNKNOWN, text=f"opaque: {self._outside.what} can't be followed")
             return {name: [unknown] * y.numel() for name, y in outputs.items()}
         found: dict[str, list[Ball]] = {}
         for bits in DIRECTIONS:

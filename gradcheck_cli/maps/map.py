@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 import random
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gradcheck_cli.errors import InputError, first_line
+from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.spaces import subscript
 from gradcheck_cli.maps.autograd import Pulled, Seen, gradients, jvp
 from gradcheck_cli.maps.autograd import Tensors as Tensors
@@ -92,6 +96,17 @@ def seeded(seed: int, tensors: Iterable[Tensor] = ()) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """What torch.compile has made runs as it was written inside the block. Under a dispatch mode Dynamo fails, and wouldn't try
+    again without one."""
+    if "torch._dynamo" not in sys.modules:  # a second to import, and nothing is compiled
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
 @dataclass(frozen=True)
 class Row:
     """A combination of the outputs that is differentiated: one entry of an output, or all of them with a cotangent."""
@@ -139,6 +154,13 @@ def run(map: Map, leaves: Tensors, mode: str = "reverse") -> tuple[dict[str, Ten
 def pull(outputs: Tensors, leaves: Tensors, row: Row, create_graph: bool = False) -> Pulled:
     """The gradients of a row by all leaves; the graph is kept for the next row."""
     return gradients(outputs, leaves, row.cotangents, create_graph)
+
+
+def draws(seed: int, *numbers: Floats) -> np.random.Generator:
+    """Random numbers from the seed and from all bits of some numbers: nobody can write a gradient whose error is orthogonal to
+    them, and the same seed and inputs give them again."""
+    bits = hashlib.blake2b(b"".join(np.ascontiguousarray(n).tobytes() for n in numbers), digest_size=16)
+    return np.random.default_rng([seed, int.from_bytes(bits.digest(), "little")])
 
 
 def direction_of(inputs: Tensors, seed: int) -> dict[str, Tensor]:

@@ -1,48 +1,70 @@
 """Numbers that leave torch and come back (`.numpy()`, `.item()`, `.tolist()`): no operation shows that they depend on inputs.
 
 A run is logged: the contents of every tensor that no operation made, and every float that is an argument. Numbers that appear
-only when the inputs are moved a little are no constants, and what was followed through them can't be trusted.
+only when the inputs are moved a little are no constants, and what was followed through them can't be trusted. Where the
+function fails wherever the inputs are moved to, none of this can be told; where it fails only because it is watched, neither.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gradcheck_cli.maps.map import Map, Tensors
+from gradcheck_cli.maps.map import Map, Tensors, uncompiled
 
 OUTSIDE = "numbers that left torch (.numpy(), .item(), .tolist())"
 
-_STEP = 2.0**-7
-"""Relative step of the inputs: it moves every format."""
+MOVED = "numbers from outside of torch that may depend on the inputs (the function fails where these are moved)"
+
+WATCHED = "a function that fails where its operations are watched"
+
+_STEPS = ((2.0**-7, True), (-(2.0**-7), True), (2.0**-7, False), (2.0**-20, False), (-(2.0**-20), False))
+"""Relative steps of the inputs, until the function runs: the first ones move every format. And whether zeros are moved too: a
+function may insist on them, on a sum of about 1, or on an end of its domain."""
+
+
+class Doubt(NamedTuple):
+    """What can't be followed, and in which pass: "forward" or "derivative"."""
+
+    where: str
+    what: str
 
 
 Derive = Callable[[Map], Iterable[Tensor | None]]
 """Runs a map and its derivative, and returns the derivative's tensors."""
 
 
-def outside(map: Map, derive: Derive, directions: Iterable[Tensors]) -> str | None:
-    """The first pass, "forward" or "derivative", that takes in numbers from outside of torch that depend on the inputs.
+def outside(map: Map, derive: Derive, directions: Iterable[Tensors]) -> Doubt | None:
+    """The first pass that takes in numbers from outside of torch that depend on the inputs, or may do so.
 
-    `directions`: tensors that the derivative is taken along (tangents, cotangents).
+    `directions`: tensors that the derivative is taken along (tangents, cotangents). The map runs at its own inputs.
     """
     known = [*map.inputs.values(), *(v for tensors in directions for v in tensors.values())]
     here = _logged(map, derive, known)
+    if here is None:
+        return Doubt("forward", WATCHED)
     if not any(here):
         return None
-    moved = {name: x + _STEP * torch.where(x == 0, 1, x) for name, x in map.inputs.items()}
-    there = _logged(map.at(moved), derive, known)
+    places = (map.at(_moved(map.inputs, step, zeros)) for step, zeros in _STEPS)
+    there = next(filter(None, (_logged(place, derive, known) for place in places)), None)
     constants = here[0] | here[1]
-    return next((word for word, found in zip(("forward", "derivative"), there, strict=True) if not found <= constants), None)
+    if there is None:
+        return Doubt("forward" if here[0] else "derivative", MOVED)
+    strange = (word for word, found in zip(("forward", "derivative"), there, strict=True) if not found <= constants)
+    return next((Doubt(word, OUTSIDE) for word in strange), None)
 
 
-def _logged(map: Map, derive: Derive, known: Iterable[Tensor]) -> tuple[set[str | bytes], set[str | bytes]]:
-    """What the forward pass, and what the derivative took in besides."""
+def _moved(inputs: Tensors, step: float, zeros: bool) -> dict[str, Tensor]:
+    return {name: x + step * (torch.where(x == 0, 1, x) if zeros else x) for name, x in inputs.items()}
+
+
+def _logged(map: Map, derive: Derive, known: Iterable[Tensor]) -> tuple[set[str | bytes], set[str | bytes]] | None:
+    """What the forward pass, and what the derivative took in besides; None where it fails."""
     log = _Log()
     log.know([*map.inputs.values(), *known])
     forward: set[str | bytes] = set()
@@ -55,10 +77,10 @@ def _logged(map: Map, derive: Derive, known: Iterable[Tensor]) -> tuple[set[str 
         return outputs
 
     try:
-        with log:
+        with uncompiled(), log:
             log.take(list(derive(replace(map, call=call))))
-    except Exception:  # whatever a user's code raises, beside the point or at it: what it does there shows in the run itself
-        return set(), set()
+    except Exception:  # whatever a user's code raises
+        return None
     return forward, log.found - forward
 
 

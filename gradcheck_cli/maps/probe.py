@@ -4,6 +4,7 @@ quotients as the second witness. No rule of torch's backward or forward mode tak
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +13,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from gradcheck_cli.algebra.directions import Directional, Precise, moving
-from gradcheck_cli.algebra.number import ZERO, Ball, exactly, two_to
-from gradcheck_cli.algebra.precision import QUOTIENT_STEP
+from gradcheck_cli.algebra.directions import Directional, Precise, moving, value_of
+from gradcheck_cli.algebra.layers import Rounded
+from gradcheck_cli.algebra.number import ZERO, Ball, exactly, two_to, working
+from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT_STEP
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.floats import FORMATS, Floats
-from gradcheck_cli.maps.map import Map, Row
+from gradcheck_cli.maps.map import Map, Row, Tensors, draws
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.entries import Entries, Evidence, Policy
@@ -46,6 +48,13 @@ PATIENCE = 4.0
 
 SHOWN = 20
 """Entries of a large tensor that are reported at most, besides the worst one."""
+
+OTHERWISE = "a function that behaves otherwise where its operations are watched"
+
+UNFAITHFUL = Truth(Kind.UNKNOWN, text=f"opaque: {OTHERWISE} can't be followed")
+
+KERNEL = 0.75
+"""The share of its digits in which a value that rounding doesn't explain may differ where torch's kernels went another way."""
 
 Read = Callable[[Cells], Ball]
 """One number of the outputs, from their cells."""
@@ -93,12 +102,19 @@ class Probe:
     def judged(
         self, column: Column, policy: Policy, floats: Floats | None, truths: Sequence[Truth | Ball], known: Evidence
     ) -> Column:
-        """The column of all entries of a tensor, judged; of a large tensor, of its worst ones."""
+        """The column of all entries of a tensor, judged."""
         form, options = FORMATS[column.dtype], self.options
         every = slice(0, len(column))
         entries = Entries(column, every, form, policy, options.limits, floats, truths, options.checkpoint)
         entries.judge(entries.plainly(), known)
-        return column if len(column) <= options.most_entries else _worst(column)
+        return column
+
+    def guard(self, columns: Sequence[Column]) -> None:
+        """Hold all columns against difference quotients of the plain function."""
+
+    def shown(self, column: Column) -> Column:
+        """What is reported of a column: of a large tensor, its worst entries."""
+        return column if len(column) <= self.options.most_entries else _worst(column)
 
     def blank(self, of: str, wrt: str, tensor: Tensor, values: Floats | None = None) -> Column:
         """The column of a tensor's entries: of a derivative of `of` by `wrt`, or of `of` itself where that is empty."""
@@ -124,6 +140,37 @@ class Probe:
             for start in range(0, len(directions), LAYERS):
                 batch = directions[start : start + LAYERS]
                 found += self.runs.forward([layer() for _ in batch], [self.moved(u) for u in batch])
+        return found
+
+    def strange(self, outputs: Tensors) -> dict[str, list[int]]:
+        """The entries of torch's outputs (of a run that nothing watched) that aren't what the first run was followed to.
+
+        A formula needs no run that is followed.
+        """
+        if self.runs.first is None or self.runs.formula is not None:
+            return {}
+        cells, watched = self.runs.first
+        floats = {name: numpy(y) for name, y in outputs.items()}
+        half = self.form.unit_roundoff**0.5
+        other = {name: ~((watched[name] == y) | (np.isnan(watched[name]) & np.isnan(y))) for name, y in floats.items()}
+        suspects = {
+            name: [i for i, v in enumerate(y.tolist()) if other[name][i] or not _near(value_of(cells[name][i]), v, 0, half)]
+            for name, y in floats.items()
+        }
+        if not any(suspects.values()):
+            return {}
+        with working(DIRECTIONS[0]):
+            (rounded,) = self.runs.forward([Rounded(self.form)], [self.runs.exact])
+        found: dict[str, list[int]] = {}
+        for name, some in suspects.items():
+            for i in some:
+                ball, share = rounded[name][i], KERNEL if other[name][i] else 0.5
+                if not ball.is_finite():  # rounding has no bound
+                    ball, share = value_of(cells[name][i]), 0.5 if other[name][i] else 0.0
+                if not _near(ball, float(floats[name][i]), 4, self.form.unit_roundoff**share):
+                    found.setdefault(name, []).append(i)
+        if found:
+            self.runs.opaque[OTHERWISE] = None
         return found
 
     def singular(self, direction: Floats, read: Read) -> Truth:
@@ -153,7 +200,7 @@ class Probe:
 
     def steps(self, indices: Sequence[int]) -> Floats:
         """A direction along some entries, each of about its input's own size."""
-        draw = np.random.default_rng(self.options.seed + 1)
+        draw = draws(self.options.seed + 1, self._inputs())
         x = self._inputs()[indices]
         _, exponents = np.frexp(np.where(np.isfinite(x), x, 0.0))
         direction = np.zeros(self.count)
@@ -179,6 +226,14 @@ class _Line:
         """True where torch has no value either."""
         outputs = self._probe.map(self._probe.map.leaves())
         return bool(self._read({name: [exactly(v) for v in flat(y)] for name, y in outputs.items()}).is_nan())
+
+
+def _near(ball: Ball, value: float, radii: int, share: float) -> bool:
+    """Whether so many times the ball, or its neighbourhood of this relative size, holds the value; what isn't finite tells
+    nothing."""
+    if not (math.isfinite(value) and ball.is_finite()):
+        return True
+    return bool(abs(ball.mid() - value) <= ball.rad() * max(radii, 1) + abs(ball.mid()) * share)
 
 
 def _worst(column: Column) -> Column:

@@ -10,10 +10,9 @@ series along one entry is its exact value, and a difference quotient at 1,600 bi
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -26,10 +25,11 @@ from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.autograd import Pulled
-from gradcheck_cli.maps.map import Map, Row, run
-from gradcheck_cli.maps.outside import OUTSIDE, outside
-from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, Probe, paired
-from gradcheck_cli.maps.runs import Cells, Followed, flat, numpy
+from gradcheck_cli.maps.guard import Judged, guard_rows
+from gradcheck_cli.maps.map import Map, draws, run
+from gradcheck_cli.maps.outside import outside
+from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, UNFAITHFUL, Probe, paired
+from gradcheck_cli.maps.runs import Cells, flat, numpy
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, Evidence
 from gradcheck_cli.verdict.shade import Shade
@@ -62,31 +62,45 @@ TIGHT = 70
 """Bits of a certified entry; below TINY it rounds to 0 in every format."""
 
 
-class _Seen(NamedTuple):
-    """What the shadow saw of one row: of each entry, and whether the outputs are what the forward pass was followed to."""
-
-    shades: list[Shade]
-    faithful: bool
-
-
 class Reverse(Probe):
     """Rows pulled back by torch, in a mode that runs backwards."""
 
     def check(self) -> list[Column]:
         """The columns of all rows, input by input."""
         outputs, pull = run(self.map, self.map.leaves(), self.mode)
-        self._outputs = {name: flat(y) for name, y in outputs.items()}
         self._pulled = [pull(row) for row in self.rows]
         shape = (len(self.rows), self.count)
         self._floats = np.array([self._joined(p) for p in self._pulled]).reshape(shape)
         self._missing = np.array([self._absent(p) for p in self._pulled], dtype=bool).reshape(shape)
         self._direction, self._groups = self._drawn()
-        self._seen: dict[int, _Seen] = {}
+        self._seen: dict[int, list[Shade]] = {}
         self._outside = outside(self.map, self._derived, [row.cotangents for row in self.rows])
         if self._outside is not None:
-            self.runs.opaque[OUTSIDE] = None
+            self.runs.opaque[self._outside.what] = None
         self._truths = self._certified() if self._outside is None else self._unfollowed()
+        strange = self.strange(outputs)
+        for k, row in enumerate(self.rows if strange else ()):
+            if any(flat(v)[place] for name, v in row.cotangents.items() for place in strange.get(name, ())):
+                self._truths[k] = [UNFAITHFUL] * self.count
         return [self._column(k, name) for k in range(len(self.rows)) for name, x in self.map.inputs.items() if x.numel()]
+
+    def guard(self, columns: Sequence[Column]) -> None:
+        rest = iter(columns)
+        guard_rows(
+            self.map,
+            self.options,
+            [
+                Judged(
+                    row,
+                    {name: next(rest) for name, x in self.map.inputs.items() if x.numel()},
+                    np.where(absent, 0.0, found),
+                    pulled.refusal is not None,
+                )
+                for row, pulled, found, absent in zip(self.rows, self._pulled, self._floats, self._missing, strict=True)
+            ],
+            self.spans,
+            trusted=self.runs.formula is not None,
+        )
 
     def _derived(self, map: Map) -> list[Tensor | None]:
         _, pull = run(map, map.leaves(), self.mode)
@@ -96,7 +110,7 @@ class Reverse(Probe):
         x, span, row = self.map.inputs[name], self.spans[name], self.rows[k]
         finite = self._floats[k][np.isfinite(self._floats[k])]
         known = Evidence(
-            shade=lambda i: self._followed(k).shades[span.start + i],
+            shade=lambda i: self._followed(k)[span.start + i],
             doubted=lambda some, balls: [] if self._confirm(k, [span.start + i for i in some], balls) else some,
             meant=lambda some: self._meant(k, [span.start + i for i in some]),
             refusal=self._pulled[k].refusal,
@@ -116,9 +130,10 @@ class Reverse(Probe):
         """A direction of odd 20-bit numbers of both signs, scaled by powers of two so that each entry adds a term of about one
         size, and the entries in groups: those where torch has a number, and those where it has 0, which the others would hide.
 
-        It is 0 where torch's number isn't finite: such entries are looked at one by one.
+        It is 0 where torch's number isn't finite: such entries are looked at one by one. The numbers hang on the inputs and the
+        gradients too: see `draws`.
         """
-        draw = np.random.default_rng(self.options.seed)
+        draw = draws(self.options.seed, self._inputs(), self._floats)
         numbers = (2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), self.count) + 1) * draw.choice((-1.0, 1.0), self.count)
         finite = np.isfinite(self._floats)
         sizes = np.max(np.where(finite, np.abs(self._floats), 0.0), axis=0, initial=0.0)
@@ -165,8 +180,10 @@ class Reverse(Probe):
     def _unfollowed(self) -> list[list[Truth | Ball]]:
         """The exact side where the shadow of the backward pass can't be trusted: entry by entry; unknown where the forward pass
         can't be either."""
-        if self._outside == "forward" and self.runs.formula is None:
-            return [[Truth(Kind.UNKNOWN, text=f"opaque: {OUTSIDE} can't be followed")] * self.count for _ in self.rows]
+        assert self._outside is not None
+        if self._outside.where == "forward" and self.runs.formula is None:
+            unknown = Truth(Kind.UNKNOWN, text=f"opaque: {self._outside.what} can't be followed")
+            return [[unknown] * self.count for _ in self.rows]
         nothing: list[list[Ball]] = [[NAN] * self.count for _ in self.rows]
         truths: list[list[Truth | Ball]] = [list(found) for found in nothing]
         self._direction = np.ones(self.count)
@@ -288,10 +305,10 @@ class Reverse(Probe):
 
     # -- what the shadow and the second witness say -----------------------------------------------------------------
 
-    def _followed(self, k: int) -> _Seen:
+    def _followed(self, k: int) -> list[Shade]:
         """What the shadow saw of a row."""
         if self._outside is not None:
-            return _Seen([Shade(NAN, NAN, opaque=(OUTSIDE,))] * self.count, True)
+            return [Shade(NAN, NAN, opaque=(self._outside.what,))] * self.count
         if k not in self._seen:
             for bits in DIRECTIONS:
                 with working(bits):
@@ -299,8 +316,7 @@ class Reverse(Probe):
                     exact, rounded = (self._cells(gradients) for gradients in run.gradients[0])
                 if all(b.is_finite() for b in exact):
                     break
-            faithful = bool(run.opaque_forward) or self._values_agree(self.rows[k], run)
-            self._seen[k] = _Seen(run.shades(exact, rounded), faithful)
+            self._seen[k] = run.shades(exact, rounded)
         return self._seen[k]
 
     def _meant(self, k: int, indices: Sequence[int]) -> list[Ball]:
@@ -309,17 +325,7 @@ class Reverse(Probe):
         with working(DIRECTIONS[0]):
             return [paired(self.rows[k], cells, slope) for cells in self.along(directions, Meant)]
 
-    def _values_agree(self, row: Row, run: Followed) -> bool:
-        """Whether torch's outputs are what the forward pass was followed to, but for rounding."""
-        for name, v in row.cotangents.items():
-            for cell, value, w in zip(run.outputs[1][name], self._outputs[name], flat(v), strict=True):
-                if w and math.isfinite(value) and cell.is_finite() and not _near(cell, value, self.form.unit_roundoff):
-                    return False
-        return True
-
     def _confirm(self, k: int, indices: Sequence[int], balls: Sequence[Ball]) -> bool:
-        if self.runs.formula is None and not self._followed(k).faithful:
-            return False
         direction, row = self.steps(indices), self.rows[k]
         with working(QUOTIENT):
             products = [ball * float(direction[i]) for i, ball in zip(indices, balls, strict=True)]
@@ -329,12 +335,6 @@ class Reverse(Probe):
 
 def _tight(cell: Ball) -> bool:
     return bool(cell.is_finite() and (cell.rel_accuracy_bits() >= TIGHT or cell.abs_upper() < TINY))
-
-
-def _near(cell: Ball, value: float, roundoff: float) -> bool:
-    """Whether four times the ball, or its neighbourhood to half of the digits, holds the value: a step that wasn't seen moves
-    it by more, a kernel that goes another way by less."""
-    return bool(abs(cell.mid() - value) <= cell.rad() * 4 + abs(cell.mid()) * math.sqrt(roundoff))
 
 
 def _split(part: list[int], ways: int) -> list[list[int]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.algebra.number import Ball, exactly
 from gradcheck_cli.floats import FORMATS, Floats, Format
-from gradcheck_cli.maps.map import Map, Row, Tensors, push, run
+from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.verdict.shade import Shade
 
@@ -28,12 +28,14 @@ class Formula(Protocol):
 
 
 class Runs:
-    """Runs of one map in one mode. `opaque` collects the operations that couldn't be followed, by pass."""
+    """Runs of one map in one mode. `opaque` collects the operations that couldn't be followed, by pass. `first`: the outputs of
+    the first run that was followed, which is at the inputs themselves: the cells of its first layer, and torch's floats."""
 
     def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
         self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
         self.exact: dict[str, list[Ball]] = {name: [exactly(v) for v in flat(x)] for name, x in map.inputs.items()}
         self.opaque: dict[str, None] = {}
+        self.first: tuple[Cells, dict[str, Floats]] | None = None
 
     def forward(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
         """The outputs' cells in every layer: by the formula if there is one, else by the map's operations."""
@@ -41,19 +43,20 @@ class Runs:
         if self.formula is not None:
             return [self.formula(layer, given) for layer, given in zip(layers, cells, strict=True)]
         shadow, leaves = self._seeded(layers, cells)
-        with shadow:
+        with uncompiled(), shadow:
             outputs = self.map(leaves)
+        found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
         self.opaque.update(dict.fromkeys(shadow.unfollowed))
-        return [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
+        self._keep(found, outputs)
+        return found
 
     def backward(self, layers: Sequence[Layer], cells: Sequence[Cells], rows: Sequence[Row], kept: int) -> Followed:
         """Forward in all layers, then backward for every row in the first `kept` of them."""
         self.checkpoint()
         shadow, leaves = self._seeded(layers, cells)
-        with shadow:
+        with uncompiled(), shadow:
             outputs, pull = run(self.map, leaves, self.mode)
             found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
-            forward = shadow.unfollowed
             shadow.layers = shadow.layers[:kept]
             gradients: list[list[dict[str, list[Cell] | None]]] = []
             for row in rows:
@@ -63,7 +66,12 @@ class Runs:
                     [{n: None if g is None else shadow.cells(g, i) for n, g in pulled.gradients.items()} for i in range(kept)]
                 )
         self.opaque.update(dict.fromkeys(shadow.unfollowed))
-        return Followed(found, gradients, forward, shadow)
+        self._keep(found, outputs)
+        return Followed(found, gradients, shadow)
+
+    def _keep(self, found: Sequence[Cells], outputs: Tensors) -> None:
+        if self.first is None:
+            self.first = found[0], {name: numpy(y) for name, y in outputs.items()}
 
     def pushed(self, layers: Sequence[Layer], direction: Tensors) -> Followed:
         """Forwards along `direction`, in all layers."""
@@ -75,13 +83,13 @@ class Runs:
             for name, tensor in tensors.items():
                 shadow.seed(tensor, [cells[name] for cells in given])
 
-        with shadow:
+        with uncompiled(), shadow:
             outputs, tangents, _ = push(self.map, direction, self.mode, seed)
             count = range(len(layers))
             found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in count]
             slopes = [{n: None if t is None else shadow.cells(t, i) for n, t in tangents.items()} for i in count]
         self.opaque.update(dict.fromkeys(shadow.unfollowed))
-        return Followed(found, [slopes], (), shadow)
+        return Followed(found, [slopes], shadow)
 
     def _seeded(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> tuple[Shadow, dict[str, Tensor]]:
         shadow, leaves = Shadow(layers, 0), self.map.leaves()
@@ -91,17 +99,16 @@ class Runs:
 
 
 class Followed:
-    """What a run under the shadow left: `outputs[layer][name]`, `gradients[row][layer][name]` (None where torch gave none),
-    the operations of the forward pass that are opaque, and the events of the whole run."""
+    """What a run under the shadow left: `outputs[layer][name]`, `gradients[row][layer][name]` (None where torch gave none), and
+    the events of the whole run."""
 
     def __init__(
         self,
         outputs: list[dict[str, list[Cell]]],
         gradients: list[list[dict[str, list[Cell] | None]]],
-        opaque_forward: tuple[str, ...],
         shadow: Shadow,
     ) -> None:
-        self.outputs, self.gradients, self.opaque_forward = outputs, gradients, opaque_forward
+        self.outputs, self.gradients = outputs, gradients
         self._opaque, self._trace = shadow.unfollowed, shadow.trace
 
     def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball]) -> list[Shade]:

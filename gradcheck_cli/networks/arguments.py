@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -63,10 +63,11 @@ def _sizes(layer: nn.Module, word: str) -> tuple[int | str, ...]:
 
 @dataclass(frozen=True)
 class Arguments:
-    """Tensors in the order of `forward`, or by name where `named`."""
+    """Tensors in the order of `forward`, or by name where `named`. `given`: those that the user made, as they are."""
 
     tensors: Mapping[str, Tensor]
     named: bool = False
+    given: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def candidates(
@@ -93,7 +94,7 @@ def candidates(
                 tensors[name] = _drawn((*batch, *slot.sizes), slot.below, dtype)  # type: ignore[arg-type]
             else:
                 raise InputError(_unknown(name, names, slot), text, 0)
-        yield Arguments(tensors, named)
+        yield Arguments(tensors, named, {name: value for name, value in values.items() if isinstance(value, Tensor)})
         if len(values) == len(tensors):
             return
 

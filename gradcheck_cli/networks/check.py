@@ -6,11 +6,13 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gradcheck_cli.callables.conditions import custom_nodes, try_conditions
 from gradcheck_cli.callables.explain import explain
 from gradcheck_cli.callables.inputs import shown
 from gradcheck_cli.errors import InputError
@@ -40,6 +42,8 @@ class Networked:
     mode: Mode
     sensitivity: float = 0.0
     opaque: dict[str, None] = field(default_factory=dict)
+    tried: set[Any] = field(default_factory=set)
+    """The custom Functions whose backwards were tried under all conditions."""
 
     def check(self) -> None:
         """Everything that was asked."""
@@ -107,6 +111,8 @@ class Networked:
             )
         self.blame(columns, own)
         self.recorder.add(columns)
+        if not _wrong([*columns, *(column for some in own.values() for column in some)]):
+            self.around_layers(self.subject.by_layers(inputs, []))
 
     def each_layer(self) -> dict[str, list[Column]]:
         """Every layer's own derivative, at the floats that it received, by its inputs and its parameters."""
@@ -125,8 +131,13 @@ class Networked:
         map = self.subject.of_layer(call, parameters=self.by_what != "input")
         if not map.inputs:
             return []
-        row = random_row(call.outputs, self.request.seed)
-        return self.judged(map, [Row(_pairing(call.name), row.cotangents)], map.inputs, call)
+        row = Row(_pairing(call.name), random_row(call.outputs, self.request.seed).cotangents)
+        columns = self.judged(map, [row], map.inputs, call)
+        if self.mode.backwards and not _wrong(columns):
+            known: set[Any] = set()
+            columns += [_placed(column, call) for column in try_conditions(map, row, self.point, known=known)]
+            self.tried |= known
+        return columns
 
     def from_the_input(self) -> dict[str, list[Column]]:
         """The derivatives of every layer's output by the network's inputs."""
@@ -151,6 +162,8 @@ class Networked:
         columns = self.judged(map, self.rows(outputs), self.subject.floats())
         if _wrong(columns):
             self.blame(columns, self.each_layer())
+        else:
+            columns += self.under_conditions(map)
         self.recorder.add(columns)
 
     def layer(self) -> Call | None:
@@ -237,6 +250,30 @@ class Networked:
 
     # -- shared -----------------------------------------------------------------------------------------------------
 
+    @cached_property
+    def point(self) -> dict[str, Any]:
+        """How the arguments are shown."""
+        return {name: shown(t) for name, t in self.subject.arguments.items()}
+
+    def around_layers(self, map: Map) -> None:
+        """Conditions for custom backwards that belong to no layer, in the innermost module that has them, and for the hooks of
+        the whole, `map`."""
+        if {node.function for node in custom_nodes(map(map.leaves()))} - self.tried:
+            for call in self.calls:
+                if call.inner and call.outputs and call.name:
+                    inner = self.subject.of_layer(call, parameters=self.by_what != "input")
+                    row = Row(_pairing(call.name), random_row(call.outputs, self.request.seed).cotangents)
+                    columns = try_conditions(inner, row, self.point, known=self.tried) if inner.inputs else []
+                    self.recorder.add([_placed(column, call) for column in columns])
+        self.recorder.add(self.under_conditions(map))
+
+    def under_conditions(self, map: Map) -> list[Column]:
+        """What doesn't hold of a part of the network whose gradients are right: its custom backwards not tried yet, its
+        outputs one by one, and the hooks that hang on parameters and inputs."""
+        hooked = self.subject.with_hooks if self.subject.hooked().keys() & map.inputs.keys() else None
+        row = random_row(self.outputs(map), self.request.seed)
+        return try_conditions(map, row, self.point, known=self.tried, hooked=hooked)
+
     def outputs(self, map: Map) -> dict[str, Tensor]:
         """The floating-point outputs of a map, detached."""
         found = {name: y.detach() for name, y in map(map.leaves()).items()}
@@ -265,8 +302,8 @@ class Networked:
         map, kept = untied(map, values, self.options)
         for name, alone in kept.items():
             self.recorder.note(left_out(joined(call.name if call else "", name), alone))
-        point = {name: shown(t) for name, t in self.subject.arguments.items()}
-        found = check_map(map, rows, self.options, kind="local" if call else "total", mode=self.mode.name, point=point)
+        kind = "local" if call else "total"
+        found = check_map(map, rows, self.options, kind=kind, mode=self.mode.name, point=self.point)
         self.sensitivity = max(self.sensitivity, found.sensitivity)
         self.opaque |= dict.fromkeys(found.opaque)
         columns = moving_only(found.columns, kept)

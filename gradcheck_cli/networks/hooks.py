@@ -109,7 +109,7 @@ def joined(*names: str) -> str:
 class Subject:
     """A network and what it is called with. `arguments`: every tensor that it takes, in order, or by name where `named`.
     `dtype`: that of all parameters and buffers (None: as they are). `loss` takes what the network returns. `device`: where the
-    arguments are; parameters and buffers are brought there."""
+    arguments are; parameters and buffers are brought there. `given`: the user's own tensors among the arguments."""
 
     module: nn.Module
     arguments: Mapping[str, Tensor]
@@ -119,6 +119,7 @@ class Subject:
     dtype: torch.dtype | None = None
     loss: Loss | None = None
     device: str = "cpu"
+    given: Mapping[str, Tensor] = field(default_factory=dict)
 
     def floats(self) -> dict[str, Tensor]:
         """The arguments that can be differentiated by."""
@@ -127,6 +128,24 @@ class Subject:
     def parameters(self) -> dict[str, Tensor]:
         """The parameters that are trained."""
         return {name: self._cast(p) for name, p in self.module.named_parameters() if p.requires_grad}
+
+    def hooked(self) -> dict[str, Tensor]:
+        """The parameters, and the arguments as the user gave them, on which hooks hang."""
+        own = {**self.given, **dict(self.module.named_parameters())}
+        return {name: t for name, t in own.items() if t.requires_grad and any(_hooks(t))}
+
+    def with_hooks(self, cotangents: Tensors) -> dict[str, Tensor | None]:
+        """The gradients of those tensors themselves, with their hooks. Nothing is left in their `.grad`: hooks that wait for it
+        are given copies, and count where they leave a gradient there."""
+        own = self.hooked()
+        leaves = {name: t.to(self.device, self.dtype) for name, t in own.items()}
+        with seeded(self.seed, leaves.values()):
+            outputs = self.run(leaves)
+        taken = [name for name in cotangents if outputs[name].requires_grad]
+        found = torch.autograd.grad(
+            [outputs[n] for n in taken], list(own.values()), [cotangents[n] for n in taken], allow_unused=True
+        )
+        return {name: _accumulated(t, gradient) for (name, t), gradient in zip(own.items(), found, strict=True)}
 
     # -- runs -------------------------------------------------------------------------------------------------------
 
@@ -228,6 +247,25 @@ class Subject:
             return flatten(joined(call.name, "output"), outputs).floats
 
         return Map({**received, **{name: state[n] for name, n in own.items()}}, again, self.seed)
+
+
+def _hooks(tensor: Tensor) -> tuple[Any, Any]:
+    """Those that run on a gradient, and those that run once it is in `.grad`."""
+    return tensor._backward_hooks, getattr(tensor, "_post_accumulate_grad_hooks", None)
+
+
+def _accumulated(tensor: Tensor, gradient: Tensor | None) -> Tensor | None:
+    """A gradient after the hooks that run once it is in `.grad`."""
+    if gradient is None or not (later := _hooks(tensor)[1]):
+        return gradient
+    copy = tensor.detach().clone().requires_grad_()
+    copy.grad = gradient.clone()
+    try:
+        for hook in later.values():
+            hook(copy)
+    except Exception:  # an optimizer's, which knows the tensor itself only
+        return gradient
+    return gradient if copy.grad is None else copy.grad
 
 
 def _copy(value: Any) -> Any:

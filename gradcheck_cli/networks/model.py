@@ -89,6 +89,7 @@ def _runs(request: Request, module: nn.Module, state: Tensor, dtype: torch.dtype
                 dtype if request.dtypes else None,
                 _loss(request, dtype),
                 request.device,
+                arguments.given,
             )
             try:
                 return subject, subject.calls()

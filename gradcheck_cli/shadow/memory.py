@@ -2,12 +2,17 @@
 
 Since it mirrors storages and not tensors, views, `expand` and in-place operations need no code of their own. A storage that the
 shadow hasn't seen is filled from its floats: a single number is a constant (`Layer.number`), several are data (`Layer.data`).
+
+A guarded memory keeps a copy of the floats beside the cells. What changed without an operation (a kernel, ctypes, NumPy, a
+thread wrote to it) has no cells from there on. Memory that no operation has filled yet is filled with one nan, for the
+allocator may hand out what a kernel will write once more.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -26,19 +31,102 @@ DOUBLE = FORMATS["float64"]
 
 @dataclass(slots=True)
 class _Storage:
-    """One storage: a list of cells for each layer. `storage` keeps the address from being used again."""
+    """One storage: a list of cells for each layer. `storage` keeps the address from being used again; `floats` are its bytes
+    when an operation last wrote to it, in a guarded memory."""
 
     storage: Any
     dtype: torch.dtype
     layers: list[list[Cell]]
+    floats: bytearray
 
 
 class Memory:
-    """The cells of every tensor that the shadow has met. A storage has cells in the layers that were in use when it was met."""
+    """The cells of every tensor that the shadow has met. A storage has cells in the layers that were in use when it was met.
 
-    def __init__(self, layers: list[Layer]) -> None:
-        self.layers = layers
+    `changed`: memory was found to be written by no operation.
+    """
+
+    def __init__(self, layers: list[Layer], guarded: bool) -> None:
+        self.layers, self.guarded, self.changed = layers, guarded, False
         self._storages: dict[int, _Storage] = {}
+        self._blank: dict[int, Any] = {}  # storages that nothing has been written to
+        self._lost: dict[int, Any] = {}  # storages of integers made of the bits of floats
+
+    # -- floats against cells ---------------------------------------------------------------------------------------
+
+    def blank(self, tensor: torch.Tensor) -> None:
+        """The tensor is new and holds no values yet."""
+        storage = tensor.untyped_storage()
+        if self.guarded and tensor.dtype in FLOATS and storage.nbytes():
+            torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage).fill_(_NOTHING)
+            self._blank[storage._cdata] = storage
+
+    def check(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Compare the floats that are about to be read, or partly overwritten, with what operations wrote."""
+        for tensor in tensors if self.guarded else ():
+            if tensor._is_zerotensor() or not tensor.numel():
+                continue
+            storage = tensor.untyped_storage()
+            memory = self._storages.get(storage._cdata)
+            if memory is None:
+                if storage._cdata in self._blank and tensor.numel() * tensor.element_size() < storage.nbytes():
+                    self.load(tensor)
+                continue
+            start, end = _extent(tensor)
+            if len(memory.floats) != storage.nbytes():  # resized: what was added holds no values yet
+                memory.floats[:] = memory.floats[: storage.nbytes()] + _bytes(storage, len(memory.floats), storage.nbytes())
+            if memory.floats[start:end] != _bytes(storage, start, end):
+                self._overwritten(storage, memory)
+
+    def _overwritten(self, storage: Any, memory: _Storage) -> None:
+        if memory.dtype not in FLOATS:  # truth values and integers are the floats' own
+            del self._storages[storage._cdata]
+            return
+        size = memory.dtype.itemsize
+        there = _bytes(storage, 0, storage.nbytes())
+        old, new = (np.frombuffer(b, dtype=np.uint8).reshape(-1, size) for b in (bytes(memory.floats), there))
+        self._undefine(memory, np.flatnonzero((old != new).any(axis=1)).tolist())
+        self.changed = True
+        memory.floats[:] = there
+
+    def _undefine(self, memory: _Storage, places: Iterable[int]) -> None:
+        for layer, cells in zip(self.layers, memory.layers, strict=False):
+            for place in places:
+                cells[place] = layer.number(math.nan, DOUBLE)
+
+    def remember(self, tensor: torch.Tensor) -> None:
+        """The floats of the tensor are what an operation wrote."""
+        memory = self._storages.get(tensor.untyped_storage()._cdata) if self.guarded and not tensor._is_zerotensor() else None
+        if memory is not None and tensor.numel():
+            start, end = _extent(tensor)
+            memory.floats[start:end] = _bytes(memory.storage, start, end)
+
+    def astray(self, tensor: torch.Tensor) -> bool:
+        """Whether the tensor shows the bits of floats as numbers of another dtype."""
+        if tensor._is_zerotensor():
+            return False
+        key = tensor.untyped_storage()._cdata
+        memory = self._storages.get(key)
+        if memory is None or memory.dtype is tensor.dtype:
+            return key in self._lost
+        return memory.dtype in FLOATS or tensor.dtype in FLOATS
+
+    def lose(self, tensor: torch.Tensor) -> None:
+        """What the tensor holds was made of the bits of floats."""
+        storage = tensor.untyped_storage()
+        memory = self._storages.get(storage._cdata)
+        if memory is not None and memory.dtype in FLOATS:
+            self._undefine(memory, range(len(memory.layers[0]) if memory.layers else 0))
+            memory.floats[:] = _bytes(storage, 0, storage.nbytes())
+        else:
+            self._storages.pop(storage._cdata, None)
+            self._lost[storage._cdata] = storage
+
+    def knows(self, tensor: torch.Tensor) -> bool:
+        """Whether an operation has given the tensor its cells."""
+        return tensor._is_zerotensor() or tensor.untyped_storage()._cdata in self._storages
+
+    # -- cells --------------------------------------------------------------------------------------------------------
 
     def load(self, tensor: torch.Tensor) -> _Storage:
         """The memory of the tensor's storage; where it is new to the shadow, it is filled with the floats."""
@@ -50,7 +138,8 @@ class Memory:
                 cells.extend([None] * missing)
             return memory
         count = storage.nbytes() // tensor.element_size()
-        if memory is not None and memory.dtype in FLOATS and tensor.dtype in FLOATS:  # bits seen as another format
+        lost = storage._cdata in self._lost or (memory is not None and memory.dtype in FLOATS)
+        if lost and tensor.dtype in FLOATS:  # bits seen as another format
             layers = [[layer.number(math.nan, DOUBLE)] * count for layer in self.layers]
         else:
             floats = torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage, 0, (count,), (1,)).tolist()
@@ -59,7 +148,13 @@ class Memory:
                 layers = [[layer.number(floats[0], form)] for layer in self.layers]
             else:
                 layers = [list(map(layer.data, floats)) for layer in self.layers]
-        memory = self._storages[storage._cdata] = _Storage(storage, tensor.dtype, layers)
+        there = bytearray(_bytes(storage, 0, storage.nbytes())) if self.guarded else bytearray()
+        memory = self._storages[storage._cdata] = _Storage(storage, tensor.dtype, layers, there)
+        if self._blank.pop(storage._cdata, None) is not None and tensor.dtype in FLOATS:
+            bits = np.frombuffer(bytes(there), dtype=np.uint8).reshape(count, -1)
+            filled = np.flatnonzero((bits != _NOTHING).any(axis=1)).tolist()
+            self._undefine(memory, filled)
+            self.changed = self.changed or bool(filled)
         return memory
 
     def read(self, tensor: torch.Tensor, layer: int, shape: tuple[int, ...]) -> list[Cell]:
@@ -77,8 +172,11 @@ class Memory:
         if memory is None or memory.dtype is not tensor.dtype:
             count = storage.nbytes() // tensor.element_size()
             if count == tensor.numel():
-                memory = _Storage(storage, tensor.dtype, [[None] * count for _ in self.layers])
+                there = bytearray(storage.nbytes() if self.guarded else 0)
+                memory = _Storage(storage, tensor.dtype, [[None] * count for _ in self.layers], there)
                 self._storages[storage._cdata] = memory
+                self._blank.pop(storage._cdata, None)
+                self._lost.pop(storage._cdata, None)
             else:
                 memory = self.load(tensor)
         cells = memory.layers[layer]
@@ -94,7 +192,28 @@ class Memory:
     def forget(self, tensor: torch.Tensor) -> None:
         """The floats count from here on."""
         if not tensor._is_zerotensor():
-            self._storages.pop(tensor.untyped_storage()._cdata, None)
+            storage = tensor.untyped_storage()
+            self._storages.pop(storage._cdata, None)
+            if tensor.numel() * tensor.element_size() == storage.nbytes():
+                self._lost.pop(storage._cdata, None)
+
+
+_NOTHING = 0xFF
+"""The byte that memory without values is filled with: in every format it makes a nan that no arithmetic returns."""
+
+
+def _bytes(storage: Any, start: int, end: int) -> bytes:
+    """Some bytes of a storage."""
+    if storage.device.type == "cpu":
+        return ctypes.string_at(storage.data_ptr() + start, end - start) if end > start else b""
+    return bytes(torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)[start:end].cpu().numpy())
+
+
+def _extent(tensor: torch.Tensor) -> tuple[int, int]:
+    """The bytes of its storage between which a tensor's entries lie."""
+    size, start = tensor.element_size(), tensor.storage_offset()
+    last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+    return int(start * size), int((start + last + 1) * size)
 
 
 def _places(tensor: torch.Tensor, wanted: Sequence[int]) -> slice | list[int]:

@@ -2,7 +2,11 @@
 
 What an operation does to cells comes from its row in `shadow.aten` (a formula for each entry, a move, a fold), from its rule
 in `shadow.rules` (the same in terms of simpler operations), or from torch's own decomposition into simpler operations. One that
-has none of these is opaque: it is recorded by name, and its result is an undefined ball.
+has none of these is opaque: it is recorded by name, and its result is an undefined ball. The operation of another library is
+followed through its body, where that consists of operations.
+
+Floats are compared with what operations wrote before they are read: what changed behind torch is undefined from there on
+(see `shadow.memory`), and so is what is made of the bits of floats.
 
 A rule may refuse a case (REFUSALS): the operation is opaque then. Anything else that it raises is a slip in it: with the
 environment variable GRADCHECK_DEBUG set, as in the tests, it ends the run as RuleFailed; without, the operation is opaque, and
@@ -43,6 +47,14 @@ REFUSALS: tuple[type[Exception], ...] = (
 """What says that an operation can't be followed."""
 
 
+WRITTEN = "memory written behind torch (by a kernel, NumPy, ctypes, a thread)"
+BITS = "bits of numbers seen as another dtype"
+"""What is opaque besides operations."""
+
+_UNFILLED = frozenset({"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"})
+"""Operations whose results hold no values."""
+
+
 class RuleFailed(BaseException):
     """A slip in a rule. No Exception, so that it isn't taken for what a user's backward raises, within which rules run."""
 
@@ -54,17 +66,17 @@ class Shadow(TorchDispatchMode):
     couldn't be followed, each with the slip of a rule that is to blame, if one is; `seen` counts those that were. `size` is the
     number of points in the batch, of which events are recorded one by one; 0: events of any entry of any operation are recorded
     under index 0. Precision is flint's at the time. `layers` may be shortened between operations: the layers dropped are not
-    followed any further.
+    followed any further. `guarded`: code runs that may write to memory behind torch's back.
     """
 
-    def __init__(self, layers: Sequence[Layer], size: int) -> None:
+    def __init__(self, layers: Sequence[Layer], size: int, guarded: bool = True) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.size = size
         self.opaque: dict[str, str | None] = {}
         self.seen: dict[str, int] = {}
         self.trace = Trace()
         self.stage: str | None = None
-        self._memory = Memory(list(layers))
+        self._memory = Memory(list(layers), guarded)
         self._within = False  # a rule
 
     @classmethod
@@ -87,15 +99,26 @@ class Shadow(TorchDispatchMode):
         """Give the tensor's entries (in order) their cells, one sequence a layer."""
         for layer, values in enumerate(cells):
             self._memory.write(tensor, layer, values)
+        self._memory.remember(tensor)
 
     def cells(self, tensor: torch.Tensor, layer: int) -> list[Cell]:
         """The tensor's entries in one layer, flat."""
+        self._check([tensor])
+        return self._cells(tensor, layer)
+
+    def _cells(self, tensor: torch.Tensor, layer: int) -> list[Cell]:
         return self._memory.read(tensor, layer, tuple(tensor.shape))
+
+    def _check(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Compare floats with what operations wrote."""
+        if not self._within:
+            self._memory.check(tensors)
 
     @property
     def unfollowed(self) -> tuple[str, ...]:
         """The opaque operations, in the reader's words."""
-        return tuple(name if slip is None else f"{name} ({slip})" for name, slip in self.opaque.items())
+        found = self.opaque | ({WRITTEN: None} if self._memory.changed else {})
+        return tuple(name if slip is None else f"{name} ({slip})" for name, slip in found.items())
 
     # -- following --------------------------------------------------------------------------------------------------
 
@@ -103,7 +126,10 @@ class Shadow(TorchDispatchMode):
         kwargs = kwargs or {}
         known = overload(func)
         if known.view:
-            return func(*args, **kwargs)
+            result = func(*args, **kwargs)
+            if known.name in _UNFILLED and not self._within and _plain(result) and result.device.type != "meta":
+                self._memory.blank(result)
+            return result
         tensors = _tensors(args)
         if kwargs:
             tensors += _tensors(tuple(kwargs.values()))
@@ -113,6 +139,12 @@ class Shadow(TorchDispatchMode):
             return func(*args, **kwargs)
         bound = known.bind(args, kwargs)
         plain = all(map(_plain, tensors))
+        if self._memory.guarded and plain and not self._within:
+            self._memory.check(tensors)
+            if any(map(self._memory.astray, tensors)):
+                return self._bits(known, bound, func(*args, **kwargs))
+            if known.foreign and tensors:
+                return self._through(known, bound, tensors, args, kwargs)
         row = known.choose(bound) if plain else None
         rule = None if row is not None or not plain else self._rule(known, bound)
         if known.writes and plain:
@@ -121,7 +153,7 @@ class Shadow(TorchDispatchMode):
         beforehand = bool(known.written - known.outputs) and known.name not in MUTATED
         early = self._run(known.name, rule, bound, None) if rule is not None and beforehand else None
         result = func(*args, **kwargs)
-        outputs = _outputs(result) or [t for n in known.arguments if n in known.written for t in _tensors((bound[n],))]
+        outputs = _outputs(result) or _written(known, bound)
         if any(o is not None and o.device.type == "meta" for o in outputs):
             return result
         if not all(o is None or _plain(o) for o in outputs):
@@ -137,6 +169,39 @@ class Shadow(TorchDispatchMode):
         for name in MUTATED.get(known.name, ()):
             if bound.get(name) is not None:
                 self._memory.forget(bound[name])
+        for output in outputs if not self._within else ():
+            if output is not None and _plain(output):
+                self._memory.remember(output)
+        return result
+
+    def _through(
+        self, known: Overload, bound: Mapping[str, Any], tensors: Sequence[torch.Tensor], args: Any, kwargs: Any
+    ) -> Any:
+        """Another library's operation, followed through its kernel; opaque by its own name where that writes to memory itself,
+        or gets its results from elsewhere."""
+        seen, changed, self._memory.changed = self._memory, self._memory.changed, False
+        key = getattr(torch._C.DispatchKey, torch._C._dispatch_key_for_device(tensors[0].device.type))
+        with self:
+            result = known.func.redispatch(torch._C.DispatchKeySet(key), *args, **kwargs)
+        outputs = [o for o in (*_outputs(result), *_written(known, bound)) if o is not None and o.device.type != "meta"]
+        seen.check(o for o in outputs if _plain(o))
+        strange = [o for o in outputs if not _plain(o) or not seen.knows(o)]
+        if seen.changed:
+            self.opaque[known.name] = None
+        seen.changed = changed
+        self._unknown(known.name, None, True, [], strange)
+        return result
+
+    def _bits(self, known: Overload, bound: Mapping[str, Any], result: Any) -> Any:
+        """An operation on the bits of floats: what it makes of them is undefined, or bits again."""
+        self.opaque[BITS] = None
+        for output in (*_outputs(result), *_written(known, bound)):
+            if output is None or not _plain(output) or output.dtype is torch.bool:
+                continue
+            if output.is_floating_point() and not self._memory.astray(output):
+                self._unknown(BITS, None, True, [], [output])
+            else:
+                self._memory.lose(output)
         return result
 
     def _before(self, known: Overload, row: Operation | None, bound: Mapping[str, Any]) -> None:
@@ -237,7 +302,7 @@ class Shadow(TorchDispatchMode):
         if isinstance(value, (list, tuple)):
             return list(chain.from_iterable(self._entries(v, index, logical) for v in value))
         layer = self.layers[index]
-        cells = self.cells(value, index) if isinstance(value, torch.Tensor) else [layer.scalar(value)]
+        cells = self._cells(value, index) if isinstance(value, torch.Tensor) else [layer.scalar(value)]
         kind = value.dtype if isinstance(value, torch.Tensor) else type(value)
         return cells if (kind in (torch.bool, bool)) is logical else list(map(layer.truth if logical else layer.real, cells))
 
@@ -302,7 +367,7 @@ class Shadow(TorchDispatchMode):
                 self._memory.forget(output)
                 continue
             for index in range(len(self.layers)):
-                self._memory.write(output, index, self.cells(other, index))
+                self._memory.write(output, index, self._cells(other, index))
             self._watch(known.base, output, ())
         return True
 
@@ -323,13 +388,14 @@ class Shadow(TorchDispatchMode):
                 self.opaque[name] = slip
                 for index, layer in enumerate(self.layers):
                     self._memory.write(output, index, [layer.number(math.nan, DOUBLE)] * output.numel())
+                self._memory.remember(output)
 
     def _watch(self, name: str, output: torch.Tensor, before: Sequence[Any]) -> None:
         """Record the entries whose float leaves the range at this operation."""
         form = FLOATS.get(output.dtype)
         if form is None or self._within or output._is_zerotensor() or (self.size and output.numel() != self.size):
             return
-        self.trace.watch(name, self.stage, output, lambda: self.cells(output, 0), before, form, not self.size)
+        self.trace.watch(name, self.stage, output, lambda: self._cells(output, 0), before, form, not self.size)
 
 
 _EACH = "_foreach_"
@@ -373,6 +439,11 @@ def _outputs(result: Any) -> list[torch.Tensor | None]:
     if isinstance(result, (tuple, list)):
         return [o for r in result for o in (_outputs(r) if r is not None else [None])]
     return [result] if isinstance(result, torch.Tensor) else []
+
+
+def _written(known: Overload, bound: Mapping[str, Any]) -> list[torch.Tensor | None]:
+    """The arguments that the operation writes to."""
+    return [t for n in known.arguments if n in known.written for t in _tensors((bound[n],))]
 
 
 def _close(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], arguments: Sequence[torch.Tensor]) -> bool:

@@ -1,4 +1,4 @@
-"""What the table knows of one overload of an ATen operation: its arguments by name, and the row that describes a call."""
+"""What the table knows of one overload of an operation: its arguments by name, and the row that describes a call."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ INDIFFERENT = frozenset({
 })  # fmt: skip
 """Arguments that don't change what an entry is, or whose meaning a row has in its formula."""
 
+TORCHS = ("aten", "prims")
+"""The libraries whose operations the tables describe."""
+
 _MISSING = object()
 
 
@@ -46,7 +49,11 @@ class Overload:
     def __init__(self, func: Any) -> None:
         schema = func._schema
         self.func = func
-        self.name = str(schema.name).partition("::")[2]
+        library, _, name = str(schema.name).partition("::")
+        self.foreign = library not in TORCHS
+        """Of a library other than torch: no row or rule describes it, whatever it is called."""
+        self.name = str(schema.name) if self.foreign else name
+        """What the tables call it; of other libraries the full name."""
         self.base = self.name.removesuffix("_")
         """The name without the underscore of in-place operations."""
         self.arguments = tuple(a.name for a in schema.arguments)
@@ -61,6 +68,8 @@ class Overload:
 
     def _candidates(self) -> tuple[Operation, ...]:
         found: list[Operation] = []
+        if self.foreign:
+            return ()
         for name in dict.fromkeys((self.name, self.base, self.name.removeprefix("special_"))):
             found += TABLE_OF_OPERATIONS.get(name, ())
         for name in dict.fromkeys((self.name, self.base)):
@@ -128,5 +137,5 @@ def _same(value: Any, wanted: Any) -> bool:
 
 @cache
 def overload(func: Any) -> Overload:
-    """What the table knows of an ATen (or prims) operation."""
+    """What the table knows of an operation."""
     return Overload(func)

@@ -17,7 +17,7 @@ from gradcheck_cli.errors import InputError, nearest
 from gradcheck_cli.forms import TEXT
 from gradcheck_cli.options import KINDS, OPTIONS, Option, keys
 from gradcheck_cli.suite.places import line_of, places
-from gradcheck_cli.verdict.numbers import jsonable
+from gradcheck_cli.verdict.plain import jsonable
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 MAX_BYTES = 50_000_000

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import derivative_name
-from gradcheck_cli.verdict.numbers import decimal, jsonable
+from gradcheck_cli.verdict.numbers import decimal
+from gradcheck_cli.verdict.plain import jsonable
 from gradcheck_cli.verdict.scope import Label, OfLayer, OfTensor, Scope
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 from gradcheck_cli.algebra.number import Ball
@@ -48,7 +47,7 @@ def distance(value: float, ball: Ball, form: Format) -> float:
     middle = float(ball.mid())
     if math.isinf(value):
         return 0.0 if float(form.round(middle)) == value else math.inf
-    gap = float(form.ulp(middle if math.isfinite(middle) else form.largest))
+    gap = form.gap(middle if math.isfinite(middle) else form.largest)
     return float(abs(ball.mid() - value) / gap)
 
 
@@ -113,7 +112,7 @@ def _at_kink(autograd: float | None, truth: Truth, form: Format) -> Judgement | 
         )
     if not slopes:
         return Judgement(Verdict.NONDIFFERENTIABLE, text="the function has a value here, but none beside it")
-    slack = QUICK * float(form.ulp(max((abs(s) for s in slopes if math.isfinite(s)), default=1.0)))
+    slack = QUICK * form.gap(max((abs(s) for s in slopes if math.isfinite(s)), default=1.0))
     low, high = (float(form.round(s)) for s in (min(slopes), max(slopes)))
     if low - slack <= autograd <= high + slack or autograd in (low, high):
         return Judgement(Verdict.NONDIFFERENTIABLE)
@@ -159,55 +158,31 @@ def _beyond_kink(autograd: float, truth: Truth, form: Format, shade: Shade) -> J
     return Judgement(Verdict.MISMATCH, Cause.KINK, text="autograd's value lies outside of the one-sided derivatives")
 
 
-@dataclass(frozen=True)
 class _Apart:
-    """An entry whose derivative exists, autograd being more than a few ulps off it, in the words of the table below."""
+    """An entry whose derivative exists, autograd being more than a few ulps off it, in the words of the table below.
 
-    autograd: float
-    truth: Truth
-    form: Format
-    shade: Shade
-    limits: Limits
-    cut: tuple[str, ...]
+    finite, nan     what autograd's value is.
+    certified       autograd's operations have a value in exact arithmetic.
+    right_formula   ... and it is the derivative; `wrong_formula`: it isn't.
+    rounded         what rounding leaves of the digits.
+    bounded         there is a bound on what rounding may do: none where it divides by what cancels to 0.
+    """
 
-    @cached_property
-    def finite(self) -> bool:
-        return math.isfinite(self.autograd)
-
-    @cached_property
-    def nan(self) -> bool:
-        return math.isnan(self.autograd)
-
-    @cached_property
-    def certified(self) -> bool:
-        """Autograd's operations have a value in exact arithmetic."""
-        return bool(self.shade.exact.is_finite())
-
-    @cached_property
-    def right_formula(self) -> bool:
-        return self.certified and bool(self.shade.exact.overlaps(self.truth.ball))
-
-    @property
-    def wrong_formula(self) -> bool:
-        return self.certified and not self.right_formula
+    def __init__(self, autograd: float, truth: Truth, form: Format, shade: Shade, limits: Limits, cut: tuple[str, ...]) -> None:
+        self.autograd, self.truth, self.form, self.shade, self.limits, self.cut = autograd, truth, form, shade, limits, cut
+        self.finite, self.nan = math.isfinite(autograd), math.isnan(autograd)
+        self.certified, self.bounded = bool(shade.exact.is_finite()), bool(shade.rounded.is_finite())
+        self.right_formula = self.certified and bool(shade.exact.overlaps(truth.ball))
+        self.wrong_formula = self.certified and not self.right_formula
+        self.rounded = judge_rounding(truth.ball, autograd, form)
 
     @property
     def infinite_formula(self) -> bool:
         return bool(self.shade.exact.is_exact()) and not self.certified
 
-    @cached_property
-    def rounded(self) -> Verdict:
-        """What rounding leaves of the digits."""
-        return judge_rounding(self.truth.ball, self.autograd, self.form)
-
     @property
     def lost(self) -> bool:
         return self.rounded is Verdict.IMPRECISE
-
-    @property
-    def bounded(self) -> bool:
-        """There is a bound on what rounding may do: none where it divides by what cancels to 0."""
-        return bool(self.shade.rounded.is_finite())
 
     @property
     def explained(self) -> bool:
@@ -239,19 +214,16 @@ class _Apart:
         """By the first row that holds."""
         rule = next(rule for rule in _RULES if rule.holds(self))
         operation, stage = rule.where(self) or (None, None)
+        error = relative(self.shade.exact, self.truth.ball)
         return Judgement(
             self.rounded if rule.verdict is None else rule.verdict,
             rule.cause,
             operation,
             stage,
             rule.text(self),
-            0.0 if self._error is not None and self.right_formula else self._error,
-            relative(self.autograd, self.truth.ball, self.shade.exact),
+            formula_error=0.0 if error is not None and self.right_formula else error,
+            rounding_error=relative(self.autograd, self.truth.ball, self.shade.exact),
         )
-
-    @cached_property
-    def _error(self) -> float | None:
-        return relative(self.shade.exact, self.truth.ball)
 
 
 class _Rule(NamedTuple):

@@ -1,12 +1,8 @@
-"""Numbers as text and as JSON: decimals of balls, correct in every digit shown."""
+"""Numbers as text: decimals of balls, correct in every digit shown."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from gradcheck_cli.algebra.number import precision, working
 
@@ -18,33 +14,6 @@ _ONE_DIGIT = 5  # bits without which a ball has no certain decimal digit
 
 
 _EXPONENT_DIGITS = 9  # a number with a longer exponent is beyond every format, and nobody reads it
-
-
-def gather(values: Mapping[str, float], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """`x[0]`, `x[1]` as one list under `x`; a matrix is a list of lists."""
-    if not shapes:
-        return dict(values)
-    found: dict[str, Any] = {}
-    rest = iter(values.items())
-    for entry, number in rest:
-        name = entry.partition("[")[0]
-        shape = shapes.get(name, ())
-        numbers = [number, *(next(rest)[1] for _ in range(math.prod(shape) - 1))]
-        found[name] = np.array(numbers).reshape(shape).tolist()
-    return found
-
-
-def jsonable(value: Any) -> Any:
-    """`value` with every float that JSON lacks as a string, tuples as lists, keys as strings."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(k): jsonable(v) for k, v in value.items()}
-    if isinstance(value, Sequence):
-        return [jsonable(v) for v in value]
-    return value
 
 
 def decimal(ball: Any, digits: int = DIGITS) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from gradcheck_cli.errors import VerdictError
 from gradcheck_cli.verdict.column import VERDICTS, Check, Column
-from gradcheck_cli.verdict.numbers import jsonable
+from gradcheck_cli.verdict.plain import jsonable
 from gradcheck_cli.verdict.verdicts import Verdict
 
 SCHEMA = 1

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
+import numpy as np
+
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.language.spaces import subscript, unravel
-from gradcheck_cli.verdict.numbers import gather
 
 
 class Label(NamedTuple):
@@ -42,6 +43,20 @@ class TensorLabels(Sequence[Label]):
 
 Point = Mapping[str, Any]
 """How inputs are shown: numbers and nested lists, or words for what is too large."""
+
+
+def gather(values: Mapping[str, float], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """`x[0]`, `x[1]` as one list under `x`; a matrix is a list of lists."""
+    if not shapes:
+        return dict(values)
+    found: dict[str, Any] = {}
+    rest = iter(values.items())
+    for entry, number in rest:
+        name = entry.partition("[")[0]
+        shape = shapes.get(name, ())
+        numbers = [number, *(next(rest)[1] for _ in range(math.prod(shape) - 1))]
+        found[name] = np.array(numbers).reshape(shape).tolist()
+    return found
 
 
 class Scope(Protocol):

@@ -96,5 +96,6 @@ class Cause(_Said):
     CONVENTION = (
         "convention",
         "The code breaks a rule that autograd relies on: it writes into tensors that aren't its own, gives something else "
-        "when it runs again, or has a second rule (vmap) that disagrees.",
+        "when it runs again, has a second rule (vmap) that disagrees, or a gradient that changes with the conditions under "
+        "which training calls it: the text names the condition.",
     )

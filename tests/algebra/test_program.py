@@ -129,6 +129,12 @@ def test_expand_goes_all_the_way_down() -> None:
     assert expand(parse("hypot(z, x)"), algebra) == parse("sqrt(z**2 + x**2)")
 
 
+def test_a_primitive_that_an_algebra_lacks_is_named() -> None:
+    """An algebra that meets a primitive row without a function for it is told which."""
+    with pytest.raises(LookupError, match="erf is primitive"):
+        expand(parse("2*erf(x)"), Counting())
+
+
 def test_expanded_value() -> None:
     """A defined row has the value of its definition."""
     (found,) = Program([parse("silu(2*x)")], ["x"], Counting())(0.35)

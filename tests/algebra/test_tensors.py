@@ -215,6 +215,7 @@ AS_WRITTEN = [
 ]
 
 
+@pytest.mark.slow(reason="every row under a dispatch mode")
 @pytest.mark.parametrize(("text", "operations"), AS_WRITTEN, ids=[text for text, _ in AS_WRITTEN])
 def test_torch_runs_what_was_written(text: str, operations: list[str]) -> None:
     """No operation is simplified away or replaced: torch sees exactly these."""

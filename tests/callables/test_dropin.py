@@ -337,9 +337,24 @@ def _restless(ctx: Any, g: Tensor) -> Tensor:
     return 2 * g * ctx.saved_tensors[0] * (1 + RUNS[0] * 1e-13)
 
 
-def _no_undefined(ctx: Any, g: Tensor) -> Tensor:
-    assert g is not None
+def _zero_is_special(ctx: Any, g: Tensor) -> Tensor:
     return 2 * g * ctx.saved_tensors[0] + (0 if g.any() else 1)
+
+
+class NoUndefined(Function):
+    """Its backward must be given a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        if g is None:
+            raise RuntimeError("no gradient")
+        return 2 * g * ctx.saved_tensors[0]
 
 
 class WrongJvp(Function):
@@ -364,8 +379,9 @@ class WrongJvp(Function):
 FURTHER: list[tuple[Any, dict[str, Any], bool]] = [
     (changed(_restless), {}, False),
     (changed(_restless), {"nondet_tol": 1e-6}, True),
-    (changed(_no_undefined), {}, False),
-    (changed(_no_undefined), {"check_undefined_grad": False}, True),
+    (changed(_zero_is_special), {"check_undefined_grad": False}, False),
+    (NoUndefined.apply, {}, False),
+    (NoUndefined.apply, {"check_undefined_grad": False}, True),
     (changed(lambda ctx, g: (2 * g * ctx.saved_tensors[0]).float()), {"check_grad_dtypes": True}, False),
     (changed(lambda ctx, g: 2 * g * ctx.saved_tensors[0] if g.sum() else g), {"check_batched_grad": True}, False),
     (torch.sin, {"check_batched_grad": True, "check_batched_forward_grad": True, "check_forward_ad": True}, True),
@@ -412,8 +428,26 @@ def test_a_saved_intermediate_is_caught() -> None:
 # -- what can't be certified --------------------------------------------------------------------------------------------
 
 
+class Outside(Function):
+    """The square, whose numbers leave torch on the way; its backward is right."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.tensor([v * v for v in x.tolist()], dtype=x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return 2 * ctx.saved_tensors[0] * g
+
+
 def opaque(x: Tensor) -> Tensor:
-    """Numbers leave torch on the way."""
+    """Right, and not to be followed."""
+    return Outside.apply(x)
+
+
+def lost(x: Tensor) -> Tensor:
+    """Numbers leave torch on the way, and the gradient lacks them."""
     return x * torch.tensor([v * v for v in x.tolist()], dtype=x.dtype)
 
 
@@ -446,8 +480,14 @@ def test_undecided_is_handed_to_torch(outside: None) -> None:
         assert gradcheck(torch.sin, z)
     with pytest.warns(UndecidedWarning):
         assert gradgradcheck(torch.sin, z)
-    with pytest.warns(UndecidedWarning, match="opaque was checked"), pytest.raises(GradcheckError):
-        gradcheck(opaque, vector())
+    with pytest.warns(UndecidedWarning, match="opaque was checked"):
+        assert gradcheck(opaque, vector())
+
+
+def test_what_cannot_be_followed_is_refuted_all_the_same() -> None:
+    """A difference quotient needs no operation that it knows."""
+    with pytest.raises(GradcheckError, match="refuted by a difference quotient"):
+        gradcheck(lost, vector())
 
 
 def test_warnings_that_are_errors_fail_nothing(outside: None, caplog: pytest.LogCaptureFixture) -> None:

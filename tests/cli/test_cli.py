@@ -166,6 +166,7 @@ def test_python_twins_are_the_commands(run: Run, engine: FakeEngine) -> None:
 # -- expressions that start with a dash ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow(reason="processes")
 @pytest.mark.parametrize("expression", ["-x", "-sin(x)", "-2*x", "--x*x", "-x**2+1", "-(x)", "-.5*x", "-x | -z"])
 def test_an_expression_may_start_with_a_dash(run: Run, engine: FakeEngine, expression: str) -> None:
     """It is no option, before, between and after the options."""

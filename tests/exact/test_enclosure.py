@@ -76,6 +76,7 @@ ORDINARY: list[tuple[str, float, Callable[[Any], Any]]] = [
 ]
 
 
+@pytest.mark.slow(reason="hard points at thousands of bits")
 @pytest.mark.parametrize(("text", "x", "function"), ORDINARY, ids=[text for text, _, _ in ORDINARY])
 def test_contains_and_tight(text: str, x: float, function: Callable[[Any], Any]) -> None:
     """At ordinary points and under cancellation: the derivative lies in the ball, which is tight."""

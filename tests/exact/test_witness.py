@@ -87,6 +87,7 @@ def test_a_disagreement_is_noticed(text: str, point: dict[str, float], wrt: str)
             assert not witness.confirms(point, tuple(wrt), true * factor), factor
 
 
+@pytest.mark.slow(reason="quotients at thousands of bits")
 def test_without_series() -> None:
     """Where the first witness was the series, a quotient takes its place: it confirms and refutes as well."""
     witness = Witness(chain("zeta(x, 2)*x"))

@@ -61,6 +61,7 @@ CHAINS: list[tuple[str, str, str, str, str | None, str | None, int]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow(reason="whole checks")
 @pytest.mark.parametrize(("stage", "at", "dtype", "verdict", "cause", "operation", "code"), CHAINS, ids=lambda v: str(v))
 def test_reports(stage: str, at: str, dtype: str, verdict: str, cause: str | None, operation: str | None, code: int) -> None:
     """Each public report gets its verdict, cause, operation and exit code by the general mechanism."""
@@ -224,6 +225,7 @@ def test_strict() -> None:
     assert check_chain("tanh(x)", at="x=20", strict=True).exit_code == 1
 
 
+@pytest.mark.slow(reason="65,280 points")
 def test_every_bfloat16() -> None:
     """`all` is a proof for a 16-bit dtype: 65,280 finite floats of bfloat16."""
     report = check_chain("sin(x)", at="x=all", dtype="bfloat16")

@@ -17,6 +17,8 @@ from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.tree import variables
 from tests.references import CASES, evaluate, numbers, places
 
+pytestmark = pytest.mark.slow(reason="whole checks of arrays, entry by entry")
+
 each_case = pytest.mark.parametrize(("text", "reference"), [case[1:] for case in CASES], ids=[case[1] for case in CASES])
 
 

@@ -100,6 +100,7 @@ def test_refused(texts: list[str], message: str) -> None:
     assert str(caught.value) == message
 
 
+@pytest.mark.slow(reason="20,000 stages")
 def test_too_many_stages() -> None:
     """The number of stages is bounded before any is parsed for long."""
     with pytest.raises(InputError, match=r"the chain has 20,001 stages; at most 20,000 are checked"):

@@ -17,7 +17,7 @@ from gradcheck_cli.language.points import parse_points
 from gradcheck_cli.language.sampling import _from_ordinals, _ordinals, linspace
 from gradcheck_cli.language.spaces import MAX_POINTS, PointSpec
 
-F64, F32, F16, BF16 = FORMATS.values()
+F64, F32, F16, BF16 = (FORMATS[name] for name in ("float64", "float32", "float16", "bfloat16"))
 
 
 def read(at: Any, *names: str, **options: Any) -> PointSpec:

@@ -17,6 +17,8 @@ from gradcheck_cli.maps.map import direction_of, random_row
 from gradcheck_cli.networks.hooks import Subject
 from gradcheck_cli.verdict.verdicts import Verdict
 
+pytestmark = pytest.mark.slow(reason="whole checks of networks, layer by layer")
+
 
 def layer(backward: Callable[[Tensor, Tensor], Tensor]) -> type[nn.Module]:
     """A module x*sigmoid(x) with a backward of its own, a function of the upstream gradient and x."""
@@ -298,6 +300,7 @@ def test_a_module_that_is_called_twice() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.slow(reason="whole networks in short formats")
 def test_short_formats(dtype: str) -> None:
     """The same point and weights in a shorter format; nothing is alarmed, and the slip is found."""
     assert check_model("Linear(3, 3) | GELU | LayerNorm(3)", dtype=dtype).exit_code == 0

@@ -97,6 +97,7 @@ def test_every_layer_is_tried() -> None:
 
 
 @pytest.mark.parametrize(("text", "options"), CASES, ids=[f"{text}{'-train' * ('train' in o)}" for text, o in CASES])
+@pytest.mark.slow(reason="every kind of layer")
 def test_a_layer_is_right(text: str, options: Options) -> None:
     """Torch differentiates it right, by its inputs and its parameters, and it is found so."""
     with warnings.catch_warnings():

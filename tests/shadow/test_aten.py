@@ -24,9 +24,9 @@ from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.formulas.torch_chain import Outcome, TorchChain, Wrt
 from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.functions import ROWS, TABLE, Function
+from gradcheck_cli.modes import MODES
 from gradcheck_cli.shadow.mode import Shadow
 
-MODES = ("reverse", "grad", "forward", "func")
 BITS = 900  # of the difference quotients
 STEP = 200  # they step by x*2**-STEP: an error of about 2**-400 relative
 ORDINARY = (0.3, 1.7, -0.6, 3.5, -2.5)
@@ -216,6 +216,7 @@ def test_rounding_explains_torch(name: str, dtype: str) -> None:
     assert found[1] or name in NO_GRADIENT or dtype in ("float16", "bfloat16")
 
 
+@pytest.mark.slow(reason="every row, planted")
 @pytest.mark.parametrize(
     ("text", "point", "wrt"),
     [

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import sympy
 import torch
@@ -17,7 +18,7 @@ from gradcheck_cli.exact.derivative import tidy
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import link
-from gradcheck_cli.shadow.mode import Shadow, Trace
+from gradcheck_cli.shadow.mode import BITS, Shadow, Trace
 from tests.counting import count_calls
 from tests.formats import DOUBLE
 
@@ -238,7 +239,8 @@ def test_layers_can_be_dropped_on_the_way() -> None:
             lambda x: torch.quantize_per_tensor(x.float(), 0.1, 0, torch.qint8).dequantize(),
             {"quantize_per_tensor", "dequantize"},
         ),
-        (lambda x: x.view(torch.float32) * 1, set()),
+        (lambda x: x.view(torch.float32) * 1, {BITS}),
+        (lambda x: x.view(torch.int64).clone().view(torch.float64) * 1, {BITS}),
     ],
 )
 def test_what_is_no_array_of_real_numbers_is_opaque(run: Callable[[Tensor], Tensor], names: set[str]) -> None:
@@ -368,21 +370,35 @@ def test_events_of_any_operation() -> None:
 # -- operations without a row ---------------------------------------------------------------------------------------------
 
 
-def test_an_operation_without_a_row_is_named() -> None:
-    """An operation of a library the table doesn't know: opaque by its name, an undefined ball, and what follows is too."""
+def test_an_operation_of_another_library_is_followed_through_its_body() -> None:
+    """It is looked up in no table, whatever it is called; where its body makes the result otherwise than by operations it is
+    opaque by its full name, an undefined ball, and what follows is too."""
     library = torch.library.Library("gradcheck_test", "DEF")  # type: ignore[no-untyped-call]
-    library.define("twice(Tensor x) -> Tensor")  # type: ignore[no-untyped-call]
-    library.define("truths(Tensor x) -> Tensor")  # type: ignore[no-untyped-call]
-    library.impl("twice", lambda x: 2 * x, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
-    library.impl("truths", lambda x: x > 0, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
-    shadow, x = seeded([1.0])
-    with shadow:
-        y = torch.ops.gradcheck_test.twice(x) + 1
-        mask = torch.ops.gradcheck_test.truths(x)  # truth values are taken from the floats
-        z = torch.where(mask, x, -x)
-    assert list(shadow.opaque) == ["twice"]
-    assert not shadow.cells(y, 0)[0].is_finite()
-    assert numbers(shadow, z) == [100]
+    bodies = {
+        "tanh": ("CPU", lambda x: 2 * x),
+        "twice": ("CompositeExplicitAutograd", lambda x: 2 * x),
+        "truths": ("CPU", lambda x: x > 0),
+        "elsewhere": ("CPU", lambda x: torch.from_numpy(2 * x.numpy())),
+        "kernel": ("CPU", lambda x: written(torch.empty_like(x), x)),
+    }
+
+    def written(out: Tensor, x: Tensor) -> Tensor:
+        np.multiply(x.numpy(), 2, out=out.numpy())
+        return out
+
+    for name, (key, body) in bodies.items():
+        library.define(f"{name}(Tensor x) -> Tensor")  # type: ignore[no-untyped-call]
+        library.impl(name, body, key)  # type: ignore[no-untyped-call]
+    operations = torch.ops.gradcheck_test
+    for name, opaque in (("tanh", []), ("twice", []), ("elsewhere", ["elsewhere"]), ("kernel", ["kernel"])):
+        shadow, x = seeded([1.0])
+        with shadow:
+            y = getattr(operations, name)(x) + 1
+            mask = operations.truths(x)  # truth values are taken from the floats
+            z = torch.where(mask, x, -x)
+        assert list(shadow.unfollowed) == [f"gradcheck_test::{n}" for n in opaque]
+        assert shadow.cells(y, 0)[0].is_finite() is not bool(opaque)
+        assert numbers(shadow, z) == [100]
     library._destroy()  # type: ignore[no-untyped-call]
 
 

@@ -48,6 +48,7 @@ def test_a_slip_names_the_line(tmp_path: Path, text: str, message: str) -> None:
         find(tmp_path)
 
 
+@pytest.mark.slow(reason="starts a process")
 def test_a_bare_run_takes_paths_and_defaults(tmp_path: Path) -> None:
     """From any folder below; without a table there is nothing to run."""
     assert run(tmp_path)[0] == 2

@@ -14,7 +14,8 @@ from flint import arb, ctx
 
 from gradcheck_cli.errors import VerdictError
 from gradcheck_cli.verdict.column import VERDICTS, Column, Detail
-from gradcheck_cli.verdict.numbers import DIGITS, decimal, interval, jsonable
+from gradcheck_cli.verdict.numbers import DIGITS, decimal, interval
+from gradcheck_cli.verdict.plain import jsonable
 from gradcheck_cli.verdict.report import Checks, Report
 from gradcheck_cli.verdict.scope import AtPoints
 from gradcheck_cli.verdict.verdicts import Cause, Verdict

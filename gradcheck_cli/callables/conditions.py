@@ -1,0 +1,617 @@
+"""The conditions under which training calls a backward, each tried against the plain run: THE table of conditions.
+
+A custom backward that is right for one contiguous, complete, random upstream gradient can be wrong for the expanded one of
+`y.sum()`, where one of its outputs isn't used, where an input is frozen, or where it is called again. Nothing here needs the
+exact derivative: a backward is linear, so what must come out follows from what came out in the plain run. What doesn't hold is
+a Column with the cause `convention`.
+
+Two things are run: every custom backward by itself, at its own node of the graph, so that what lies between it and the output
+can't hide anything; and the whole map. A graph of torch's own operations is tried only where several outputs may be used one
+without the other: layouts, sizes and states don't reach their formulas, and their rounding is judged elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+from gradcheck_cli.callables.conventions import ROUNDINGS, broken, owner
+from gradcheck_cli.errors import words as said
+from gradcheck_cli.maps.map import Map, Row, Tensors, random_row
+from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.scope import Point
+
+MOST = 8
+"""Inputs or outputs that are frozen, or used alone, one at a time; and entries of a gradient that are reported."""
+
+NODES = 16
+"""Nodes of one custom Function that are tried, each with other shapes or other arguments than the ones before."""
+
+SIZE = 64
+"""Large and tiny upstream gradients are the plain ones times 2**SIZE and 2**-SIZE; in formats with a shorter range, its fourth
+root."""
+
+SAMPLED = 0.75
+"""A factor that rounds otherwise and leaves short numbers exact: what a backward makes of it shows how much it rounds."""
+
+NOISE = 64
+"""Multiples of that sample by which results may differ."""
+
+
+Hooked = Callable[[Tensors], Mapping[str, Tensor | None]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a backward pass returned by name, or what it raised."""
+
+    gradients: Mapping[str, Tensor | None]
+    refusal: Exception | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run under a condition: what it returned, and what it had to. `what` completes the condition's words; `times`: how
+    much larger than the plain run it is, and its rounding with it; `slack`: by how much more it may be off, by input."""
+
+    found: Found
+    wanted: Mapping[str, Tensor | None]
+    what: str = ""
+    times: float = 1.0
+    slack: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A row of the table: its name, how the run differs and what must hold, and the words of a report ("with ...").
+
+    `whole`: it is tried on a map as a whole, else on each custom backward. `plain`: on torch's own operations too.
+    `refused`: errors of torch's own that are no fault here.
+    """
+
+    name: str
+    words: str
+    run: Callable[[Any], Iterator[Trial]]
+    whole: bool = False
+    plain: bool = False
+    refused: tuple[type[Exception], ...] = ()
+
+
+@dataclass(frozen=True)
+class Backward:
+    """A backward pass that can be run again and again: of outputs, or of the outputs of a node, by inputs. `map`: whose.
+    `hooked`: what comes out, for the same cotangents, of tensors that carry a user's hooks, by the names of the inputs."""
+
+    name: str
+    text: str
+    outputs: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    cotangents: Tensors
+    map: Map | None = None
+    hooked: Hooked | None = None
+
+    def pull(self, cotangents: Tensors, create_graph: bool = False) -> Found:
+        """The gradients of this combination of outputs; what isn't named is not used."""
+        return _pull(self.outputs, self.inputs, cotangents, create_graph)
+
+    @cached_property
+    def plain(self) -> Found:
+        """Under no condition."""
+        return self.pull(self.cotangents)
+
+    def noise(self) -> dict[str, float]:
+        """By how much the gradients may differ where nothing but rounding does."""
+        again = self.pull({name: v * SAMPLED for name, v in self.cotangents.items()}).gradients
+        return {name: _noise(g, again.get(name)) for name, g in self.plain.gradients.items()}
+
+    def zeros(self, *used: str) -> dict[str, Tensor]:
+        """The cotangents, with zeros for all outputs but those used."""
+        return {name: v if name in used else torch.zeros_like(v) for name, v in self.cotangents.items()}
+
+
+def _noise(gradient: Tensor | None, again: Tensor | None) -> float:
+    if gradient is None:
+        return 0.0
+    off = 0.0 if again is None else _largest(again - gradient * SAMPLED)
+    return _roundings(gradient) + NOISE * off
+
+
+def _roundings(gradient: Tensor) -> float:
+    """Some of the largest entry; never so many that everything passes."""
+    return min(ROUNDINGS * torch.finfo(gradient.dtype).eps / 2, 0.25) * _largest(gradient)
+
+
+# -- how a run differs --------------------------------------------------------------------------------------------------
+
+
+def _layout(change: Callable[[Tensor], Tensor | None]) -> Callable[[Backward], Iterator[Trial]]:
+    """Upstream gradients that lie otherwise in memory: the same as of contiguous copies of them."""
+
+    def run(backward: Backward) -> Iterator[Trial]:
+        changed = {name: change(v) for name, v in backward.cotangents.items()}
+        if all(v is None for v in changed.values()):
+            return
+        laid = {name: backward.cotangents[name] if v is None else v for name, v in changed.items()}
+        same = {name: v.clone(memory_format=torch.contiguous_format) for name, v in laid.items()}
+        wanted = backward.pull(same)
+        if wanted.refusal is None:
+            yield Trial(backward.pull(laid), wanted.gradients)
+
+    return run
+
+
+def _expanded(v: Tensor) -> Tensor | None:
+    return torch.ones((), dtype=v.dtype, device=v.device).expand(v.shape) if v.numel() > 1 else None
+
+
+def _by_rows(v: Tensor) -> Tensor | None:
+    return v[:1].expand(v.shape) if v.ndim > 1 and v.shape[0] > 1 else None
+
+
+def _transposed(v: Tensor) -> Tensor | None:
+    return v.mT.contiguous().mT if v.ndim > 1 and min(v.shape[-2:]) > 1 else None
+
+
+def _apart(v: Tensor) -> Tensor | None:
+    return torch.stack([v, torch.full_like(v, 7)], -1)[..., 0] if v.numel() > 1 else None
+
+
+def _slice(v: Tensor) -> Tensor | None:
+    around = torch.full((v.numel() + 6,), 7, dtype=v.dtype, device=v.device)
+    around[3:-3] = v.reshape(-1)
+    return around[3:-3].view(v.shape)
+
+
+def _zeros(backward: Backward) -> Iterator[Trial]:
+    yield Trial(backward.pull(backward.zeros()), _times(0.0, backward.plain.gradients), times=0.0)
+
+
+def _undefined(backward: Backward) -> Iterator[Trial]:
+    taken = {name: y for name, y in backward.outputs.items() if y.requires_grad}
+    undefined = {name: torch._C._functions.UndefinedGrad()(y) for name, y in taken.items()}
+    if taken:
+        yield Trial(
+            replace(backward, outputs=undefined).pull(backward.zeros()), _times(0.0, backward.plain.gradients), times=0.0
+        )
+
+
+def _scaled(sign: int) -> Callable[[Backward], Iterator[Trial]]:
+    """Upstream gradients of another size: by a power of two, so that linearity is exact."""
+
+    def run(backward: Backward) -> Iterator[Trial]:
+        known = [g for g in (*backward.plain.gradients.values(), *backward.cotangents.values()) if g is not None]
+        sizes = [_largest(g) for g in known if _largest(g)]
+        reach = min(int(math.log2(torch.finfo(g.dtype).max)) for g in known)
+        exponent = min(reach // 4, SIZE)
+        if not sizes or max(sizes) > 2.0 ** (reach // 4) or min(sizes) < 2.0 ** (-reach // 4):
+            return  # the result might leave the range, rightly
+        trial = _times_as_large(backward, 2.0 ** (sign * exponent))
+        if exponent < SIZE and _lost(trial):  # perhaps the range of an intermediate result
+            trial = _times_as_large(backward, 2.0 ** (sign * (exponent // 2)))
+        yield trial
+
+    return run
+
+
+def _times_as_large(backward: Backward, factor: float) -> Trial:
+    found = backward.pull({name: v * factor for name, v in backward.cotangents.items()})
+    return Trial(found, _times(factor, backward.plain.gradients), f"{factor:.2g}", factor)
+
+
+def _lost(trial: Trial) -> bool:
+    """Whether something overflowed, or vanished."""
+    pairs = ((g, trial.found.gradients.get(name)) for name, g in trial.wanted.items() if g is not None and _largest(g))
+    return any(found is not None and (not found.isfinite().all() or not _largest(found)) for _, found in pairs)
+
+
+def _alone(backward: Backward) -> Iterator[Trial]:
+    """One of several outputs used: the same as with zeros for the others, and together they are the combination."""
+    names = list(backward.cotangents)
+    if len(names) < 2:
+        return
+    parts = []
+    for name in names[:MOST]:
+        zeroed = backward.pull(backward.zeros(name))
+        parts.append(backward.pull({name: backward.cotangents[name]}))
+        if zeroed.refusal is None:
+            yield Trial(parts[-1], zeroed.gradients, name)
+    if len(parts) == len(names) and not any(part.refusal for part in parts):
+        summed: dict[str, Tensor | None] = {}
+        slack: dict[str, float] = {}
+        for n in backward.plain.gradients:
+            there = [g for part in parts if (g := part.gradients[n]) is not None]
+            summed[n] = torch.stack(there).sum(0) if there else None
+            slack[n] = sum(_largest(g) * math.sqrt(torch.finfo(g.dtype).eps) for g in there)  # what cancels isn't seen here
+        yield Trial(Found(summed), backward.plain.gradients, "one output after another", slack=slack)
+
+
+def _unused(backward: Backward) -> Iterator[Trial]:
+    """One of three or more not used."""
+    names = list(backward.cotangents)
+    for name in names[:MOST] if len(names) > 2 else ():
+        others = {n: v for n, v in backward.cotangents.items() if n != name}
+        zeroed = backward.pull(backward.zeros(*others))
+        if zeroed.refusal is None:
+            yield Trial(backward.pull(others), zeroed.gradients, name)
+
+
+def _differentiated(backward: Backward) -> Iterator[Trial]:
+    yield Trial(backward.pull(backward.cotangents, create_graph=True), backward.plain.gradients)
+
+
+def _frozen(whole: Backward) -> Iterator[Trial]:
+    """Each input by itself; with three or more also all others."""
+    map, names = _map(whole), list(whole.inputs)
+    for name in names[:MOST] if len(names) > 1 else ():
+        yield from _without(whole, map, [name], name)
+        if len(names) > 2:
+            yield from _without(whole, map, [n for n in names if n != name], f"everything but {name}")
+
+
+def _without(whole: Backward, map: Map, frozen: Sequence[str], what: str) -> Iterator[Trial]:
+    leaves = map.leaves()
+    for name in frozen:
+        leaves[name].requires_grad_(False)
+    moving = {name: x for name, x in leaves.items() if x.requires_grad}
+    outputs = _forward(map, leaves)
+    if outputs is not None and outputs.keys() == whole.outputs.keys():
+        wanted = {name: whole.plain.gradients[name] for name in moving}
+        yield Trial(_pull(outputs, moving, whole.cotangents), wanted, what)
+
+
+def _again(whole: Backward) -> Iterator[Trial]:
+    """Another call with the same inputs, after one with others."""
+    map = _map(whole)
+    other = _halved(map)
+    _forward(other, other.leaves())
+    leaves = map.leaves()
+    outputs = _forward(map, leaves)
+    if outputs is not None and _as_before(whole, outputs):
+        yield Trial(_pull(outputs, leaves, whole.cotangents), whole.plain.gradients)
+
+
+def _between(whole: Backward) -> Iterator[Trial]:
+    """Another call, with other inputs, before this one's backward pass: as where a network uses a function twice."""
+    map = _map(whole)
+    leaves = map.leaves()
+    outputs = _forward(map, leaves)
+    other = _halved(map)
+    if outputs is not None and _forward(other, other.leaves()) is not None and _as_before(whole, outputs):
+        later = map.leaves()
+        if _as_before(whole, _forward(map, later) or {}):  # else it isn't the same function any more
+            _forward(other, other.leaves())
+            yield Trial(_pull(outputs, leaves, whole.cotangents), whole.plain.gradients)
+
+
+def _kept(whole: Backward) -> Iterator[Trial]:
+    """The gradients of one call after a later one: nobody else may write into them."""
+    map = _map(whole)
+    leaves = map.leaves()
+    outputs = _forward(map, leaves)
+    if outputs is None:
+        return
+    first = _pull(outputs, leaves, whole.cotangents, raw=True)
+    copies = {name: None if g is None else _dense(g) for name, g in first.gradients.items()}
+    other = _halved(map)
+    leaves = other.leaves()
+    outputs = _forward(other, leaves)
+    if first.refusal is None and outputs is not None and outputs.keys() == whole.outputs.keys():
+        _pull(outputs, leaves, whole.cotangents)
+        yield Trial(Found({name: None if g is None else _dense(g) for name, g in first.gradients.items()}), copies)
+
+
+def _accumulated(whole: Backward) -> Iterator[Trial]:
+    """backward() once, and once more: .grad holds the gradient, and then twice as much."""
+    map = _map(whole)
+    leaves = map.leaves()
+    for times, what in ((1, "backward()"), (2, "a second backward(), which adds to .grad,")):
+        outputs = _forward(map, leaves)
+        if outputs is None or not _as_before(whole, outputs):
+            return
+        taken = [name for name in whole.cotangents if outputs[name].requires_grad]
+        try:
+            cotangents = [whole.cotangents[n] for n in taken]
+            torch.autograd.backward([outputs[n] for n in taken], cotangents, inputs=list(leaves.values()))
+        except Exception as refusal:  # whatever a user's backward raises
+            yield Trial(Found({}, refusal), whole.plain.gradients, what)
+            return
+        found = {name: None if x.grad is None else _dense(x.grad) for name, x in leaves.items()}
+        yield Trial(Found(found), _times(times, whole.plain.gradients), what, times)
+
+
+def _hooks(whole: Backward) -> Iterator[Trial]:
+    """With the hooks that hang on inputs and parameters: one who looks is welcome, one who changes a gradient is not."""
+    if whole.hooked is None:
+        return
+    try:
+        gradients = whole.hooked(whole.cotangents)
+    except Exception as refusal:  # whatever a user's hook raises
+        yield Trial(Found({}, refusal), whole.plain.gradients, "parameters or inputs")
+        return
+    for name in [n for n in gradients if n in whole.plain.gradients]:
+        yield Trial(Found({name: gradients[name]}), {name: whole.plain.gradients[name]}, name)
+
+
+CONDITIONS: tuple[Condition, ...] = (
+    # -- the upstream gradient of a custom backward
+    Condition("expanded", "an expanded upstream gradient, as of y.sum(),", _layout(_expanded)),
+    Condition("expanded by rows", "an upstream gradient with equal rows, as of y.sum(0),", _layout(_by_rows)),
+    Condition("transposed", "a transposed upstream gradient", _layout(_transposed)),
+    Condition("strided", "an upstream gradient whose entries are apart in memory", _layout(_apart)),
+    Condition("slice", "an upstream gradient that is a slice of a larger tensor, as of torch.cat,", _layout(_slice)),
+    Condition("zeros", "zeros as upstream gradient", _zeros),
+    Condition("large", "an upstream gradient {} times as large", _scaled(1)),
+    Condition("tiny", "an upstream gradient {} times as large", _scaled(-1)),
+    Condition("create_graph", "create_graph=True", _differentiated, refused=(RuntimeError,)),
+    # -- the outputs that a loss uses
+    Condition("alone", "{} used alone", _alone),
+    Condition("unused", "{} not used", _unused),
+    Condition("alone", "{} used alone", _alone, whole=True, plain=True),
+    Condition("unused", "{} not used", _unused, whole=True, plain=True),
+    Condition("undefined", "an undefined upstream gradient (None)", _undefined, whole=True, plain=True),
+    # -- the run
+    Condition("frozen", "{} frozen (requires_grad=False)", _frozen, whole=True),
+    Condition("again", "a second call", _again, whole=True),
+    Condition("between", "another call before its backward pass", _between, whole=True),
+    Condition("kept", "a later call, which overwrites the gradient of an earlier one,", _kept, whole=True),
+    Condition("accumulated", "{}", _accumulated, whole=True),
+    Condition("hooks", "the hooks on {}", _hooks, whole=True, plain=True),
+)  # fmt: skip
+
+
+# -- trying them --------------------------------------------------------------------------------------------------------
+
+
+def try_conditions(
+    map: Map,
+    row: Row,
+    point: Point,
+    *,
+    slack: float = 0.0,
+    undefined: bool = True,
+    known: set[Any] | None = None,
+    hooked: Hooked | None = None,
+) -> list[Column]:
+    """Try every condition on the custom backwards behind a row, and on the map. `slack`: how far two runs may be apart besides;
+    `undefined`: whether a backward has to do without any upstream gradient; `known`: custom Functions that were tried already,
+    completed here; `hooked`: see `Backward`."""
+    tried: list[Column] = []
+    map = map.at(map.inputs)  # copies: nobody's tensors get a .grad, or are frozen
+    leaves = map.leaves()
+    outputs = _forward(map, leaves)
+    if outputs is None or not all(name in outputs for name in row.cotangents):
+        return tried
+    nodes = [n for n in custom_nodes(outputs) if known is None or n.function not in known]
+    if known is not None:
+        known |= {n.function for n in nodes}
+    if not nodes and len(row.cotangents) < 2 and hooked is None:
+        return tried
+    whole = Backward(row.name, "autograd", outputs, leaves, dict(row.cotangents), map, hooked)
+    backwards = [one for one in (_of_node(n, leaves) for n in nodes) if one is not None]
+    for backward in (*backwards, whole):
+        failed = {column.quantity.partition(":")[0] for column in tried}  # of a backward by itself: no need to say it again
+        if backward.plain.refusal is not None:
+            continue
+        noise = {name: slack + n for name, n in backward.noise().items()}  # sampled now, before anything else is called
+        for condition in CONDITIONS:
+            asked = condition.whole == (backward is whole) and (nodes or condition.plain)
+            if not asked or condition.name in failed or (condition.run is _undefined and not undefined):
+                continue
+            before = len(tried)
+            for trial in condition.run(backward):
+                if not (trial.slack and len(tried) > before):  # the sum of what is wrong already
+                    tried += _judged(condition, backward, trial, noise, point)
+    return tried
+
+
+def _judged(
+    condition: Condition, backward: Backward, trial: Trial, noise: Mapping[str, float], point: Point
+) -> Iterator[Column]:
+    """A column for each gradient that isn't what it has to be, or one for an error."""
+    plain, refusal = backward.plain.gradients, trial.found.refusal
+    words = f"with {condition.words.format(trial.what)} {backward.text}"
+    if refusal is not None:
+        first = next(((n, g) for n, g in trial.wanted.items() if g is not None), None)
+        ours = condition.run is _hooks or _of_a_backward(refusal)
+        if first is None or isinstance(refusal, condition.refused) or not ours:
+            return
+        text = f"{words} fails: {type(refusal).__name__}: {said(refusal)}"
+        yield _column(condition, backward, first[0], None, first[1], text, point)
+        return
+    for name, wanted in trial.wanted.items():
+        found = trial.found.gradients.get(name)
+        sample = next((g for g in (wanted, found, plain.get(name)) if g is not None), None)
+        if sample is None:
+            continue
+        right = torch.zeros_like(sample) if wanted is None else wanted
+        got = torch.zeros_like(right) if found is None else found.to(right.dtype)
+        if torch.equal(got, right):
+            continue
+        bound = trial.slack.get(name, 0.0) + noise[name] * trial.times + _roundings(right)
+        near = ((got - right).abs() <= bound) | ~right.isfinite()
+        if near.all():
+            continue
+        text = f"{words} returns {_how(found, right, near)}"
+        yield _column(condition, backward, name, torch.where(near, right, got), right, text, point)
+
+
+def _column(
+    condition: Condition, backward: Backward, name: str, found: Tensor | None, wanted: Tensor, text: str, point: Point
+) -> Column:
+    """The worst entries of what doesn't hold."""
+    quantity = f"{condition.name}: d{backward.name}/d{name}"
+    column = broken(quantity, None if found is None else _real(found), _real(wanted), text, point)
+    errors = np.nan_to_num(column.error_ulps, nan=np.inf)
+    worst = sorted(np.argsort(-errors, kind="stable")[:MOST].tolist())
+    return column.pick([i for i in worst if errors[i] > 0] or worst[:1])
+
+
+def _how(found: Tensor | None, wanted: Tensor, near: Tensor) -> str:
+    """What was returned instead, in words: a ratio, where it is one."""
+    if found is None:
+        return "no gradient"
+    off, count = found[~near], int((~near).sum())
+    of = f" for {count:,} of {near.numel():,} entries" if count < near.numel() else ""
+    if not off.isfinite().all():
+        return f"{'nan' if off.isnan().any() else 'inf'}{of}"
+    if not wanted.nan_to_num().any():
+        return f"a gradient that isn't 0{of}"
+    if not off.any():
+        return f"0{of}"
+    there = (wanted != 0) & wanted.isfinite()
+    ratios = (found[there] / wanted[there]).to(torch.complex128)
+    middle = ratios[int(ratios.real.median(0).indices)].real
+    same = (ratios - middle).abs().max() <= 1e-3 * abs(middle) and not found[~there].nan_to_num().any()
+    return f"{middle:.6g} times as much" if same else f"something else{of}"
+
+
+def _of_a_backward(refusal: Exception) -> bool:
+    """Whether an error arose in a custom backward or in what it returned, not in somebody's hook."""
+    trace = refusal.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__") == "torch.autograd.function":
+            return True
+        trace = trace.tb_next
+    return isinstance(refusal, RuntimeError)
+
+
+# -- custom backwards in a graph ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Node:
+    """The node of a custom Function in a graph, and which of its outputs are used."""
+
+    node: Any
+    used: tuple[int, ...]
+
+    @property
+    def function(self) -> Any:
+        return self.node._forward_cls
+
+    @property
+    def kind(self) -> Any:
+        """What tells nodes of one Function apart: shapes, dtypes, and which arguments are differentiated by."""
+        made = [(tuple(m.shape), m.dtype) for m in self.node._input_metadata]
+        return self.function, self.used, str(made), tuple(f is not None for f, _ in self.node.next_functions)
+
+
+def custom_nodes(outputs: Tensors) -> list[Node]:
+    """The custom backwards of users behind the outputs, from the output back; of one Function those that differ."""
+    used: dict[Any, dict[int, None]] = {}
+    stack: list[tuple[Any, int]] = [(y.grad_fn, y.output_nr) for y in outputs.values() if y.grad_fn is not None]
+    while stack:
+        node, number = stack.pop()
+        known = node in used
+        used.setdefault(node, {})[number] = None
+        if not known:
+            stack += [edge for edge in node.next_functions if edge[0] is not None]
+    found = [Node(node, tuple(sorted(numbers))) for node, numbers in used.items() if _of_a_user(node)]
+    differing = list({node.kind: node for node in reversed(found)}.values())[::-1]
+    return [n for i, n in enumerate(differing) if sum(m.function is n.function for m in differing[:i]) < NODES]
+
+
+def _of_a_user(node: Any) -> bool:
+    """torch has custom Functions too (checkpoints, hooks of modules, compiled graphs), which hold to its own rules; but those
+    that it makes of a `torch.library.custom_op` run a user's backward."""
+    function = getattr(node, "_forward_cls", None)
+    if function is None:
+        return False
+    return not function.__module__.startswith("torch.") or function.__name__.startswith("GeneratedBackwardFor")
+
+
+def _of_node(found: Node, leaves: Tensors) -> Backward | None:
+    """The backward of one node: from its outputs to its arguments, and no further."""
+    node = found.node
+    names = [str(number) if len(found.used) == 1 else f"output {number}" for number in found.used]
+    made = dict(zip(names, (node._input_metadata[number] for number in found.used), strict=True))
+    if not all(m.dtype.is_floating_point or m.dtype.is_complex for m in made.values()):
+        return None
+    outputs = {name: GradientEdge(node, number) for name, number in zip(names, found.used, strict=True)}
+    known = {id(x): name for name, x in leaves.items()}
+    inputs: dict[str, GradientEdge] = {}
+    for number, (function, index) in enumerate(node.next_functions):
+        if function is not None:
+            name = known.get(id(getattr(function, "variable", None)), f"argument {number + 1}")
+            inputs.setdefault(name, GradientEdge(function, index))
+    if not inputs:
+        return None
+    shapes = {name: torch.zeros(tuple(m.shape), dtype=m.dtype, device=m.device) for name, m in made.items()}
+    return Backward(owner(node), f"the backward of {owner(node)}", outputs, inputs, random_row(shapes, 0).cotangents)
+
+
+# -- runs ---------------------------------------------------------------------------------------------------------------
+
+
+def _map(whole: Backward) -> Map:
+    assert whole.map is not None
+    return whole.map
+
+
+def _forward(map: Map, leaves: Tensors) -> dict[str, Tensor] | None:
+    """The outputs; None where the function itself refuses."""
+    try:
+        return map(leaves)
+    except Exception:  # whatever a user's function raises
+        return None
+
+
+def _pull(
+    outputs: Mapping[str, Any], inputs: Mapping[str, Any], cotangents: Tensors, create_graph: bool = False, raw: bool = False
+) -> Found:
+    """Gradients, copied unless `raw`, of the outputs that have a cotangent."""
+    taken = [n for n in cotangents if not isinstance(outputs[n], Tensor) or outputs[n].requires_grad]
+    if not taken:
+        return Found(dict.fromkeys(inputs))
+    try:
+        found = torch.autograd.grad(
+            [outputs[n] for n in taken],
+            list(inputs.values()),
+            [cotangents[n] for n in taken],
+            retain_graph=True,
+            create_graph=create_graph,
+            allow_unused=True,
+        )
+    except Exception as refusal:  # whatever a user's backward raises
+        return Found(dict.fromkeys(inputs), refusal)
+    return Found({n: g if g is None or raw else _dense(g) for n, g in zip(inputs, found, strict=True)})
+
+
+def _halved(map: Map) -> Map:
+    """The map at other inputs, which lie in its domain for most functions."""
+    return map.at({name: x * 0.5 for name, x in map.inputs.items()})
+
+
+def _as_before(whole: Backward, outputs: Tensors) -> bool:
+    """Whether the function's values are those of the plain run: else it changes from call to call, and so may its gradient."""
+    return outputs.keys() == whole.outputs.keys() and all(
+        torch.equal(y.detach().nan_to_num(), whole.outputs[name].detach().nan_to_num()) for name, y in outputs.items()
+    )
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    found = tensor.detach()
+    return found.to_dense().clone() if found.layout is not torch.strided else found.clone()
+
+
+def _times(factor: float, gradients: Mapping[str, Tensor | None]) -> dict[str, Tensor | None]:
+    """Zero is zero, whatever it is taken of."""
+    return {n: None if g is None else torch.where(g.isfinite(), g, torch.nan) * factor for n, g in gradients.items()}
+
+
+def _real(tensor: Tensor) -> Tensor:
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+
+
+def _largest(tensor: Tensor) -> float:
+    """The size of the largest finite entry."""
+    sizes = tensor.detach().abs()
+    return float(torch.where(sizes.isfinite(), sizes, 0.0).max()) if sizes.numel() else 0.0

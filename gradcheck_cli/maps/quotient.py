@@ -1,0 +1,280 @@
+"""The fourth number, which guards the other three: difference quotients of the plain function, as torch runs it.
+
+Exact and shadow both come from what a dispatch mode saw. A kernel behind the dispatcher, memory shared with NumPy, a branch
+that Python takes are not seen, and then three numbers agree on the wrong thing. So the function runs a few times more without
+any mode, along a direction that nobody can know before the gradient is there. Quotients are coarse: they refute, and they
+take a certainty back; they never certify.
+
+With D(t) = (f(x + t u) - f(x - t u))/2t the value is Richardson's, (4 D(1/2) - D(1))/3, and the larger |D(1/2) - D(1)|
+stands as the error that the steps show (Conte and de Boor, Elementary Numerical Analysis, section 7.3). What isn't smooth
+within a step shows in the second difference, which half a step must quarter; what rounding does is bounded from the format and
+from the size of outputs and terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gradcheck_cli.floats import Floats
+from gradcheck_cli.maps.map import Map, draws
+from gradcheck_cli.maps.runs import format_of, numpy
+
+MARGIN = 4.0
+"""Errors by which two numbers must differ before one contradicts the other."""
+
+COARSE = 2.0**-16
+"""Share of the terms' size below which a difference is none, whatever the steps show: kernels of torch approximate, and how
+well their values hold says little of their slopes."""
+
+ROUNDINGS = 2.0
+"""Roundings of outputs and terms, root of the sum of squares, that one value of the function may be off."""
+
+NEARER = {53: (1 / 48, 1 / 700), 24: (1 / 3, 1 / 10), 11: (1 / 3,), 8: (1 / 3,)}
+"""By the bits of a format: how much nearer steps are that must give the same before anything is refuted. No powers of two: by
+those a narrower format inside of the function (autocast) rounds alike. Beyond its own scale a function may saturate, and all
+that its steps show is that the quotient grows as they shrink."""
+
+AGREED = (2.0**-2, 2.0**-6)
+"""Shares of the quotient itself and of the terms' size to which near and far quotients must agree, but for rounding."""
+
+LEAST = 2.0**-8
+"""An entry's step is at least this share of those of its tensor's typical entry."""
+
+STAIRS = (2.0**-5, 2.0**-2)
+"""Steps, relative to an entry, that are tried where some outputs don't move at all and the difference is large: within a
+narrower format (autocast) nothing moves for a while."""
+
+PLAIN = 2.0**-3
+"""Share of the terms' size that such steps must come near to autograd's number, and twice as much for their error."""
+
+Which = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.intp]
+
+Values = tuple[Floats, Floats, Floats, Floats, Floats]
+"""The outputs at -1, -1/2, 0, 1/2 and 1 times a direction, all entries in order; nan where the function fails."""
+
+Project = Callable[[Floats], Floats]
+"""What is asked of all outputs: linear."""
+
+
+class Slopes(NamedTuple):
+    """Quotients of some numbers, and an error within which the derivatives lie; nan where nothing can be said. `noise`: the
+    part of it that is rounding."""
+
+    value: Floats
+    error: Floats
+    noise: Floats
+
+    def contradict(self, found: Floats, size: Floats, more: Floats | float = 0.0) -> Which:
+        """Where a derivative that was `found`, of terms of this size, can't be; `more`: further error."""
+        with np.errstate(all="ignore"):
+            bound = MARGIN * (self.error + more) + COARSE * np.maximum(size, abs(self.value))
+            return np.asarray(abs(self.value - found) > bound)
+
+    def over(self, scale: float) -> Slopes:
+        """By longer or shorter steps."""
+        return Slopes(self.value / scale, self.error / scale, self.noise / scale)
+
+
+def slopes(values: Values, project: Project, noise: Floats) -> Slopes:
+    """The derivatives by the distance along the direction, at 0. `noise`: how far rounding may move a number at one place.
+
+    Where one side isn't finite the other is taken alone.
+    """
+    far_left, left, here, right, far_right = values
+    with np.errstate(all="ignore"):
+        half, whole = project(right - left), project((far_right - far_left) / 2)
+        bent = project(far_right + far_left + 6 * here - 4 * (right + left))
+        found = [Slopes(half + (half - whole) / 3, abs(half - whole) + abs(bent) + 4 * noise, 4 * noise)]
+        for near, far in ((2 * (right - here), far_right - here), (2 * (here - left), here - far_left)):
+            near, far = project(near), project(far)
+            found.append(Slopes(2 * near - far, 2 * abs(near - far) + 12 * noise, 12 * noise))
+        best = found[0]
+        for side in found[1:]:
+            missing = ~(np.isfinite(best.value) & np.isfinite(best.error))
+            best = Slopes(*(np.where(missing, other, own) for other, own in zip(side, best, strict=True)))
+    return best
+
+
+def standing(values: Values) -> Floats:
+    """1 for each output that is the same at all places, else 0."""
+    return np.asarray(np.ptp(np.array(values), axis=0) == 0, dtype=np.float64)
+
+
+class Plain:
+    """A map's function, run without any mode near its inputs. `apart`: every entry of an input is a point of its own, whose
+    size says nothing about the others."""
+
+    def __init__(
+        self, map: Map, seed: int, checkpoint: Callable[[], None], secret: Sequence[Floats] = (), apart: bool = False
+    ) -> None:
+        self.map, self.checkpoint = map, checkpoint
+        self._inputs = {name: x.detach().clone() for name, x in map.inputs.items()}  # the caller's own may share the memory
+        self.inputs = np.concatenate([numpy(x) for x in self._inputs.values()])
+        self._draw = draws(seed, self.inputs, *secret)
+        self.here = self._run(None)
+        again = self._run(None)
+        with np.errstate(all="ignore"):
+            self.unsteady = np.where(self.here == again, 0.0, abs(self.here - again))
+            self.unsteady[np.isnan(self.here) & np.isnan(again)] = 0.0
+            size = np.max(abs(self.here[np.isfinite(self.here)]), initial=0.0)
+        self.repeatable = bool(np.all(self.unsteady <= np.sqrt(self.form.unit_roundoff) * size))
+        self.step = 2.0 ** -(self.form.bits // 4)
+        self.sizes = np.concatenate([_sizes(numpy(x), apart) for x in self._inputs.values()])
+
+    def direction(self) -> Floats:
+        """A new direction: every entry moves by a small share of its size, to either side."""
+        count = len(self.sizes)
+        drawn = self._draw.uniform(0.5, 1.0, count) * self._draw.choice((-1.0, 1.0), count)
+        return np.where(np.isfinite(self.inputs), self.form.round(drawn * self.sizes * self.step), 0.0)
+
+    def along(self, direction: Floats) -> Values:
+        """The outputs along a direction."""
+        far_left, left, right, far_right = (self._run(direction * t) for t in (-1.0, -0.5, 0.5, 1.0))
+        return far_left, left, self.here, right, far_right
+
+    def noise(self, squares: Project, terms: Floats) -> Floats:
+        """How far rounding may move a number. `squares`: that number of the outputs' squares; `terms`: the root of the sum of
+        the squares of what it was added up from (derivatives times inputs)."""
+        with np.errstate(all="ignore"):
+            size = np.sqrt(squares(np.where(np.isfinite(self.here), self.here, 0.0) ** 2)) + terms
+            return np.asarray(ROUNDINGS * self.form.unit_roundoff * size + np.sqrt(squares(self.unsteady**2)))
+
+    def scale(self, direction: Floats) -> float:
+        """A power of two that makes a direction as short as those that are drawn here."""
+        with np.errstate(all="ignore"):
+            longest = np.max(abs(direction) / self.sizes, initial=0.0, where=np.isfinite(self.inputs))
+        return float(2.0 ** np.floor(np.log2(self.step / longest))) if longest else 1.0
+
+    def shaped(self, direction: Floats) -> dict[str, torch.Tensor]:
+        """A direction as tensors like the inputs."""
+        return dict(self._split(direction))
+
+    def _split(self, flat: Floats) -> list[tuple[str, torch.Tensor]]:
+        ends = np.cumsum([x.numel() for x in self._inputs.values()])
+        parts = np.split(flat, ends[:-1])
+        return [
+            (name, torch.from_numpy(part.copy()).view(x.shape).to(x.device, x.dtype))
+            for (name, x), part in zip(self._inputs.items(), parts, strict=True)
+        ]
+
+    def _run(self, offset: Floats | None) -> Floats:
+        """All entries of the outputs, at an offset; nan where the function fails there, or returns something else."""
+        self.checkpoint()
+        leaves = self.map.leaves()
+        try:
+            if offset is not None:
+                for name, x in self._split(self.inputs + offset):
+                    leaves[name].data.copy_(x)  # as torch's own check does: the function may hold these very tensors
+            outputs = self.map(leaves)
+            found = np.concatenate(
+                [np.zeros(0), *(numpy(y) for y in outputs.values())]
+            )  # a copy: outputs may be views of leaves
+        except Exception:  # whatever a user's code raises beside the point
+            if offset is None:
+                raise
+            return np.full_like(self.here, np.nan)
+        finally:
+            if offset is not None:
+                for name, x in self._inputs.items():
+                    leaves[name].data.copy_(x)
+        shapes = {name: tuple(y.shape) for name, y in outputs.items()}
+        if offset is None:
+            self.shapes, self.form = shapes, format_of({**self._inputs, **outputs})
+        return found if shapes == self.shapes else np.full_like(self.here, np.nan)
+
+
+def _sizes(inputs: Floats, apart: bool) -> Floats:
+    """How large the entries of an input are: by themselves (0 counts as 1), or beside the others where those are far larger."""
+    sizes = np.where(np.isfinite(inputs), abs(inputs), 0.0)
+    if apart or not sizes.any():
+        return np.where(sizes == 0, 1.0, sizes)
+    largest = float(sizes.max())  # squares may overflow
+    return np.maximum(sizes, LEAST * largest * float(np.sqrt(np.mean((sizes / largest) ** 2))))
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Derivatives that are held against quotients. `of`: what is asked of all outputs; `squares`: the same of their squares;
+    `found`: autograd's derivatives, a row for each number, a column for each entry of the inputs; `known`: the exact ones
+    wherever autograd's needn't be right."""
+
+    of: Project
+    squares: Project
+    found: Floats
+    known: Floats
+
+    def along(self, plain: Plain, direction: Floats, scale: float = 1.0) -> Outcome:
+        """The quotients along a direction that is made shorter or longer, and what the derivatives make of it."""
+        step, moving = direction * scale, direction != 0
+        with np.errstate(all="ignore"):
+            terms = np.sqrt(np.sum((self.found * np.where(moving, plain.inputs, 0.0)) ** 2, axis=1))
+            products = self.found * step
+            known = np.where(moving, self.known * step, 0.0)
+            values = plain.along(step)
+            seen = slopes(values, self.of, plain.noise(self.squares, terms))
+            size = np.sqrt(np.sum(products**2, axis=1))
+            return Outcome(seen, products.sum(axis=1), known.sum(axis=1), size, self.squares(standing(values)) > 0)
+
+    def row(self, k: int) -> Numbers:
+        """One of them alone."""
+        return Numbers(lambda y: self.of(y)[k : k + 1], lambda y: self.squares(y)[k : k + 1], self.found[[k]], self.known[[k]])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of every number: the quotient, autograd's and the exact derivative along the direction, the size of their terms, and
+    whether some of the outputs that it is made of stand still."""
+
+    seen: Slopes
+    found: Floats
+    known: Floats
+    size: Floats
+    still: Which
+
+    @property
+    def against_found(self) -> Which:
+        """Autograd's contradicts the quotient."""
+        return self.seen.contradict(self.found, self.size)
+
+    def against_both(self, more: Floats | float = 0.0) -> Which:
+        """Both derivatives do, with further error."""
+        return self.seen.contradict(self.found, self.size, more) & self.seen.contradict(self.known, self.size, more)
+
+    @property
+    def for_found(self) -> Which:
+        """Autograd's agrees with the quotient, which contradicts the exact one."""
+        return np.isfinite(self.seen.error) & ~self.against_found & self.seen.contradict(self.known, self.size)
+
+
+class Along(Protocol):
+    """Quotients along one direction, made shorter or longer."""
+
+    def __call__(self, scale: float = 1.0, /) -> Outcome: ...
+
+
+def refuted(plain: Plain, along: Along) -> tuple[Which, Outcome]:
+    """Which derivatives are wrong: nearer steps must give the same, and no staircase explain it."""
+    outcome = along()
+    wrong, far = outcome.against_both(), outcome.seen
+    for scale in NEARER[plain.form.bits]:
+        if not wrong.any():
+            return wrong, outcome
+        closer = along(scale)
+        near = closer.seen.over(scale)
+        apart = abs(near.value - far.value)
+        agreed = AGREED[0] * abs(far.value) + AGREED[1] * outcome.size + MARGIN * (near.noise + far.noise)
+        wrong &= closer.against_both(apart * scale) & outcome.against_both(apart) & (apart <= agreed)
+    stairs = wrong & outcome.still & (abs(far.value - outcome.found) > PLAIN * outcome.size)
+    for step in STAIRS:
+        if stairs.any():
+            longer = along(step / plain.step)
+            near_found = abs(longer.seen.value - longer.found) <= PLAIN * longer.size
+            wrong &= ~(stairs & near_found & (longer.seen.error <= 2 * PLAIN * longer.size))
+    return wrong, outcome

@@ -1,0 +1,317 @@
+"""Difference quotients of the plain function: they refute, they take back, they never certify."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from gradcheck_cli import check_chain, check_function
+from gradcheck_cli.maps.check import Found, check_map
+from gradcheck_cli.maps.map import Map, draws, random_row
+from gradcheck_cli.maps.probe import Options
+from gradcheck_cli.maps.quotient import Plain, slopes
+from gradcheck_cli.verdict.column import Check
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
+from tests.custom_functions.elementwise import custom
+
+F64 = torch.float64
+DTYPES = ("float64", "float32", "bfloat16")
+
+CLOSED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[float], float], tuple[float, float]]] = {
+    "sin": (torch.sin, math.cos, (-3, 3)),
+    "exp": (torch.exp, math.exp, (-2, 3)),
+    "log": (torch.log, lambda x: 1 / x, (0.3, 9)),
+    "tanh": (torch.tanh, lambda x: 1 - math.tanh(x) ** 2, (-2, 2)),
+    "reciprocal": (torch.reciprocal, lambda x: -1 / (x * x), (0.3, 9)),
+    "square": (torch.square, lambda x: 2 * x, (-3, 3)),
+    "sqrt": (torch.sqrt, lambda x: 0.5 / math.sqrt(x), (0.3, 9)),
+    "abs": (torch.abs, lambda x: math.copysign(1.0, x), (-3, 3)),
+    "relu": (torch.relu, lambda x: float(x > 0), (-0.01, 0.01)),
+    "floor": (torch.floor, lambda x: 0.0, (-3, 3)),
+}
+"""A function, its derivative by closed form, and where; kinks and jumps may be anywhere near."""
+
+
+def still() -> None:
+    """Nobody stops a test."""
+
+
+def a_map(function: Callable[..., Any], **inputs: Tensor) -> Map:
+    return Map(inputs, lambda leaves: {"y": function(*leaves.values())})
+
+
+def checked(function: Callable[..., Any], mode: str = "reverse", **inputs: Tensor) -> Found:
+    map = a_map(function, **inputs)
+    return check_map(map, [random_row(map(map.leaves()), 0)], Options(), mode=mode)
+
+
+def entries(found: Found) -> list[Check]:
+    return [column.check(i) for column in found.columns for i in range(len(column))]
+
+
+def verdicts(found: Found) -> set[str]:
+    return {c.verdict.value for c in entries(found)}
+
+
+def behind(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The same function with a detour through Python's numbers: nothing of it can be followed."""
+    return lambda x: torch.tensor(function(x.detach()).tolist(), dtype=x.dtype)
+
+
+SMOOTH: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "sin": (torch.sin, torch.cos),
+    "exp": (torch.exp, torch.exp),
+    "tanh": (torch.tanh, lambda x: 1 - x.tanh() ** 2),
+    "cube": (lambda x: x**3, lambda x: 3 * x * x),
+    "logistic": (torch.sigmoid, lambda x: x.sigmoid() * (1 - x.sigmoid())),
+}
+
+X = torch.tensor([0.7, -1.2, 2.1, 0.05], dtype=F64)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", CLOSED)
+def test_the_error_contains_the_truth(name: str, dtype: str) -> None:
+    """At 300 seeded points, near kinks and jumps too, no quotient is further off than four times its own error."""
+    function, derivative, (low, high) = CLOSED[name]
+    draw = random.Random(name)
+    x = torch.tensor([draw.uniform(low, high) for _ in range(300)], dtype=F64).to(getattr(torch, dtype))
+    plain = Plain(a_map(function, x=x), 0, still, apart=True)
+    direction = plain.direction()
+    true = np.array([derivative(v) for v in x.tolist()])
+    seen = slopes(plain.along(direction), lambda y: y, plain.noise(lambda y: y, abs(true * plain.inputs)))
+    assert not seen.contradict(true * direction, abs(true * direction)).any()
+    sharp = np.isfinite(seen.error) & (seen.error <= 0.05 * abs(true * direction))
+    assert dtype == "bfloat16" or sharp.mean() > 0.9 or name == "floor"  # the error isn't large for nothing
+
+
+@pytest.mark.parametrize("error", [1e-1, 1e-3])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_opaque_code(name: str, error: float) -> None:
+    """A gradient that is wrong by `error` is refuted where nothing can be followed; a right one is not, nor is it certified."""
+    function, derivative = SMOOTH[name]
+    wrong = custom(behind(function), lambda g, x, y: g * derivative(x) * (1 + error))
+    right = custom(behind(function), lambda g, x, y: g * derivative(x))
+    found = [c for c in entries(checked(wrong, x=X)) if c.verdict is Verdict.MISMATCH]
+    assert found and found[0].cause is Cause.FORMULA
+    assert "refuted by a difference quotient" in str(found[0].detail)
+    assert verdicts(checked(right, x=X)) == {"undecided"}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_opaque_code_in_float32(name: str) -> None:
+    """In its own format a tenth is seen; rounding is not taken for an error."""
+    function, derivative = SMOOTH[name]
+    wrong = custom(behind(function), lambda g, x, y: g * derivative(x) * 1.1)
+    right = custom(behind(function), lambda g, x, y: g * derivative(x))
+    assert "mismatch" in verdicts(checked(wrong, x=X.float()))
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        assert verdicts(checked(right, x=X.to(dtype))) == {"undecided"}
+
+
+def test_one_wrong_entry_is_located() -> None:
+    """One wrong entry among 64, of one input out of two, is named with both numbers."""
+    at = torch.linspace(0.3, 2.0, 64, dtype=F64)
+
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+            ctx.save_for_backward(x, y)
+            return torch.tensor((x * y).tolist(), dtype=x.dtype)
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Any:
+            x, y = ctx.saved_tensors
+            return g * y, g * x * torch.tensor([1.0] * 40 + [2.0] + [1.0] * 23, dtype=F64)
+
+    wrong = [c for c in entries(checked(Product.apply, x=at, y=at.flip(0))) if c.verdict is Verdict.MISMATCH]
+    assert [c.quantity for c in wrong] == ["d<v,y>/dy[40]"]
+    assert wrong[0].autograd is not None and f"{wrong[0].autograd / 2:.5g}" in str(wrong[0].detail)
+
+
+def unlike(x: Tensor) -> Tensor:
+    """Sine while it's watched, something else when nobody looks."""
+    return torch.sin(x) if _get_current_dispatch_mode() is not None else torch.sin(x) + 0.01 * x.detach()
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+def test_three_numbers_that_agree_on_the_wrong_thing(mode: str) -> None:
+    """What is certified of another function than the one that torch runs doesn't stand."""
+    found = entries(checked(unlike, mode, x=X))
+    wrong = [c for c in found if c.verdict is Verdict.MISMATCH]
+    assert wrong and all("refuted by a difference quotient" in str(c.detail) for c in wrong)
+
+
+def test_chains_that_run_user_code() -> None:
+    """The same in a chain with callables; a right one matches."""
+    for at in ("x=0.4", {"x": [0.4, 0.3]}):
+        assert check_chain(["sin(x)"], at=at, callables={"sin": torch.sin}).ok
+        (wrong, *_) = [c for c in check_chain(["sin(x)"], at=at, callables={"sin": unlike}).checks if c.verdict == "mismatch"]
+        assert "refuted by a difference quotient" in str(wrong.detail)
+
+
+# -- no mismatch against it ---------------------------------------------------------------------------------------------
+
+
+def root_of(excess: Callable[[Tensor, Tensor], Tensor], slope: Callable[[Tensor, Tensor], Tensor]) -> Any:
+    """A root by bisection, with the implicit derivative."""
+
+    def bisect(a: Tensor) -> Tensor:
+        low, high = torch.zeros_like(a), 1 + a
+        for _ in range(60):
+            middle = (low + high) / 2
+            below = excess(middle, a) <= 0
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return low
+
+    return custom(bisect, lambda g, a, r: g * slope(r, a))
+
+
+def newton_of_floats(a: Tensor) -> Tensor:
+    """A root whose last steps are taken without a graph."""
+    with torch.no_grad():
+        r = a.clone()
+        for _ in range(40):
+            r = (r + a / r) / 2
+    return r - (r * r - a) / (2 * r.detach())
+
+
+ITERATIONS: dict[str, Any] = {
+    "square root": root_of(lambda m, a: m * m - a, lambda r, a: 1 / (2 * r)),
+    "cube root": root_of(lambda m, a: m**3 - a, lambda r, a: 1 / (3 * r * r)),
+    "logarithm": root_of(lambda m, a: m.exp() - 1 - a, lambda r, a: 1 / (1 + a)),
+    "Newton": newton_of_floats,
+}
+
+
+@pytest.mark.parametrize("name", ITERATIONS)
+@pytest.mark.parametrize("dtype", [F64, torch.float32], ids=str)
+def test_iterations_are_no_mismatch(name: str, dtype: torch.dtype) -> None:
+    """An iteration whose comparisons move with the input: the quotient sides with the right implicit derivative."""
+    a = torch.tensor([0.3, 2.0, 7.0], dtype=dtype)
+    assert "mismatch" not in verdicts(checked(ITERATIONS[name], a=a))
+
+
+def test_a_wrong_implicit_derivative_stays_wrong() -> None:
+    """The quotient sides with nobody's slip."""
+    wrong = root_of(lambda m, a: m * m - a, lambda r, a: 1 / (3 * r))
+    assert "mismatch" in verdicts(checked(wrong, a=torch.tensor([0.3, 2.0, 7.0], dtype=F64)))
+
+
+@pytest.mark.parametrize("place", [0.0, 2 / 3, -2 / 3, 1 / 3, 0.1])
+def test_interpolation_at_whole_pixels(place: float) -> None:
+    """An index of the float run and a weight of the exact one belong to no function."""
+    grid = torch.tensor([[[[place, 0.0]]]], dtype=F64)
+    x = torch.tensor([[[[1.0, 2.0, 4.0]]]], dtype=F64)
+    found = checked(lambda x: torch.nn.functional.grid_sample(x, grid, align_corners=False), x=x)
+    assert "mismatch" not in verdicts(found)
+
+
+KINKS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "abs": torch.abs,
+    "maximum": lambda x: torch.maximum(x, torch.zeros_like(x)),
+    "hardtanh": lambda x: torch.nn.functional.hardtanh(x - 1),
+    "sort": lambda x: x.sort().values,
+    "round": torch.round,
+}
+
+
+@pytest.mark.parametrize("name", KINKS)
+@pytest.mark.parametrize("dtype", [F64, torch.float32, torch.bfloat16], ids=str)
+def test_kinks_and_ties_are_not_refuted(name: str, dtype: torch.dtype) -> None:
+    """At a kink, at a tie, and beside one, a quotient that sees both sides says nothing."""
+    x = torch.tensor([0.0, 0.5, 1e-9, -1e-6, 1e-4, 0.5, -0.5], dtype=F64).to(dtype)
+    assert not any("difference quotient" in str(c.detail) for c in entries(checked(KINKS[name], x=x)))
+
+
+NARROW: dict[str, Callable[[Tensor], Tensor]] = {
+    "float32": lambda x: x.float().sin().double(),
+    "float16": lambda x: x.half().sin().double(),
+    "bfloat16": lambda x: x.bfloat16().exp().double(),
+}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_steps_below_a_narrower_format_say_nothing(name: str) -> None:
+    """Within autocast a function doesn't move for a while: that is no derivative of 0."""
+    for seed in range(20):
+        x = torch.from_numpy(np.random.default_rng(seed).uniform(0.3, 3.0, 1 + seed % 4))
+        found = entries(checked(NARROW[name], x=x))
+        assert not any("difference quotient" in str(c.detail) for c in found), found
+
+
+def test_what_does_not_repeat_is_doubt() -> None:
+    """A function that counts its calls has no derivative to speak of."""
+    calls: Iterator[int] = iter(range(10**6))
+    found = checked(lambda x: x.sin() * (1 + 0.1 * next(calls)), x=X)
+    assert {(c.verdict.value, c.detail) for c in entries(found)} == {
+        ("undecided", "two runs of the function at the same point differ: it isn't repeatable")
+    }
+
+
+def test_seeded_randomness_repeats() -> None:
+    """Dropout draws the same mask at every run."""
+    assert verdicts(checked(lambda x: torch.nn.functional.dropout(x.sin(), 0.5), x=X)) == {"match"}
+
+
+def test_views_and_inputs_that_come_back() -> None:
+    """An output that is a view of an input keeps the numbers that it had when it was returned."""
+    for function in (lambda x: x, lambda x: x.view(2, 2), lambda x: x[1:], lambda x: x.expand(3, 4)):
+        assert verdicts(checked(function, x=X)) == {"match"}
+
+
+# -- directions ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_error_orthogonal_to_the_seeds_direction() -> None:
+    """The directions of certificates hang on the bits of inputs and gradients: an error that is orthogonal to what the seed
+    alone would draw is found."""
+    x = torch.tensor([0.7, -1.2, 2.1], dtype=F64)
+    draw, bits = np.random.default_rng(0), 20
+    numbers = (2 * draw.integers(2 ** (bits - 2), 2 ** (bits - 1), 3) + 1) * draw.choice((-1.0, 1.0), 3)
+    v = random_row({"y": x}, 0).cotangents["y"]
+    right = (v * 2 * x).numpy()
+    u = numbers * 2.0 ** (-np.frexp(right)[1] - bits)
+    error = torch.from_numpy(np.array([u[1], -u[0], 0.0]) * 2.0**-20)
+    wrong = custom(torch.square, lambda g, x, y: g * 2 * x + error)
+    assert "mismatch" in verdicts(checked(wrong, x=x))
+
+
+def test_directions_are_drawn_again() -> None:
+    """The same seed and the same bits give the same direction; one bit gives another."""
+    first, again = draws(3, np.array([1.0, 2.0])).integers(1 << 60), draws(3, np.array([1.0, 2.0])).integers(1 << 60)
+    other = draws(3, np.array([1.0, np.nextafter(2.0, 3.0)])).integers(1 << 60)
+    assert first == again != other
+    slipped = custom(torch.sin, lambda g, x, y: g * x.cos() * 1.01)
+    reports = [check_function(slipped, at={"x": X}).to_dict() for _ in range(2)]
+    assert reports[0] == reports[1]
+
+
+def test_a_thousand_entries_cost_little() -> None:
+    """Less than a tenth of a check of 1,000 entries."""
+    x = torch.linspace(-2, 2, 1000, dtype=F64)
+    map = a_map(lambda x: torch.tanh(x) * x.exp(), x=x)
+    row = random_row(map(map.leaves()), 0)
+
+    def seconds(work: Callable[[], Any]) -> float:
+        began = time.process_time()
+        work()
+        return time.process_time() - began
+
+    whole = min(seconds(lambda: check_map(map, [row], Options())) for _ in range(3))
+
+    def guarded() -> None:
+        plain = Plain(map, 0, still)
+        slopes(plain.along(plain.direction()), lambda y: y, plain.here)
+
+    assert min(seconds(guarded) for _ in range(3)) < whole / 10
