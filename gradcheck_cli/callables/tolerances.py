@@ -57,15 +57,20 @@ class Tolerances:
 
 def excused(columns: Sequence[Column], tolerances: Tolerances) -> list[str]:
     """Make a match of every mismatch that is an underflow far below the tolerances, defaults too, or below eps times the
-    largest entry: torch's own check, with steps of 1e-6, can't see it either. Returns what was excused."""
+    largest entry: torch's own check, with steps of 1e-6, can't see it either. An exact 0 for what lies far below the tolerances
+    is one too, be it by the formula (the root that an iteration finds is right to a rounding). Returns what was excused."""
     found = []
     for column in columns:
-        tiny = max(FAR * tolerances.atol, min(_beside(columns, column), SHARE * tolerances.atol))
-        lost = np.flatnonzero(column.having(Verdict.MISMATCH)).tolist()
-        lost = [i for i in lost if column.cause(i) in _LOST and np.isfinite(column.autograd[i])]
-        lost = [i for i in lost if distance(column, i) <= tiny and abs(column.autograd[i]) <= tiny]
-        found += [column.label(i).quantity for i in lost]
-        column.mark(lost, Verdict.MATCH, f"an underflow below {tiny:.1g}: nothing beside the other entries")
+        far = FAR * tolerances.atol
+        bounds = dict.fromkeys(_LOST, max(far, min(_beside(columns, column), SHARE * tolerances.atol))) | {Cause.FORMULA: far}
+        for i in np.flatnonzero(column.having(Verdict.MISMATCH)).tolist():
+            cause, autograd = column.cause(i), abs(float(column.autograd[i]))
+            tiny = 0.0 if cause is None or (cause is Cause.FORMULA and autograd) else bounds.get(cause, 0.0)
+            if autograd <= tiny and distance(column, i) <= tiny and tiny > 0:
+                found.append(column.label(i).quantity)
+                column.mark(
+                    [i], Verdict.MATCH, f"nothing beside {tiny:.1g}, which is far below the tolerances or the largest entry"
+                )
     return found
 
 

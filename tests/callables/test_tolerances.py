@@ -26,7 +26,10 @@ def column(exact: list[float], autograd: list[float]) -> Column:
 LOST: list[tuple[float, float, float, Cause, float, bool]] = [
     (1e-12, 0.0, 1.0, Cause.RANGE, 1e-5, True),
     (1e-12, 0.0, 1.0, Cause.KERNEL, 1e-5, True),
-    (1e-12, 0.0, 1.0, Cause.FORMULA, 1e-5, False),
+    (1e-12, 0.0, 1.0, Cause.FORMULA, 1e-5, True),
+    (1e-12, 1e-13, 1.0, Cause.FORMULA, 1e-5, False),
+    (1e-10, 0.0, 1e6, Cause.FORMULA, 1e-5, False),
+    (1e-12, 0.0, 1.0, Cause.KINK, 1e-5, False),
     (1e-12, 1.0, 1.0, Cause.RANGE, 1e-5, False),
     (1e-10, 0.0, 1.0, Cause.RANGE, 1e-5, False),
     (1e-10, 0.0, 1e6, Cause.RANGE, 1e-5, True),
