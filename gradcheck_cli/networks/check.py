@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradcheck_cli.callables.conditions import custom_nodes, try_conditions
+from gradcheck_cli.callables.conditions import Hooked, custom_nodes, try_conditions
+from gradcheck_cli.callables.conventions import observe
 from gradcheck_cli.callables.explain import explain
 from gradcheck_cli.callables.inputs import shown
 from gradcheck_cli.errors import InputError
@@ -135,7 +136,7 @@ class Networked:
         columns = self.judged(map, [row], map.inputs, call)
         if self.mode.backwards and not _wrong(columns):
             known: set[Any] = set()
-            columns += [_placed(column, call) for column in try_conditions(map, row, self.point, known=known)]
+            columns += [_placed(column, call) for column in self.tried_on(map, row, known)]
             self.tried |= known
         return columns
 
@@ -263,7 +264,7 @@ class Networked:
                 if call.inner and call.outputs and call.name:
                     inner = self.subject.of_layer(call, parameters=self.by_what != "input")
                     row = Row(_pairing(call.name), random_row(call.outputs, self.request.seed).cotangents)
-                    columns = try_conditions(inner, row, self.point, known=self.tried) if inner.inputs else []
+                    columns = self.tried_on(inner, row, self.tried) if inner.inputs else []
                     self.recorder.add([_placed(column, call) for column in columns])
         self.recorder.add(self.under_conditions(map))
 
@@ -272,7 +273,16 @@ class Networked:
         outputs one by one, and the hooks that hang on parameters and inputs."""
         hooked = self.subject.with_hooks if self.subject.hooked().keys() & map.inputs.keys() else None
         row = random_row(self.outputs(map), self.request.seed)
-        return try_conditions(map, row, self.point, known=self.tried, hooked=hooked)
+        return self.tried_on(map, row, self.tried, hooked)
+
+    def tried_on(self, map: Map, row: Row, known: set[Any], hooked: Hooked | None = None) -> list[Column]:
+        """The conditions, where nothing is wrong already with what custom backwards write into, or with a second pass."""
+        if {node.function for node in custom_nodes(map(map.leaves()))} - known:
+            copy = Row(row.name, {name: v.clone() for name, v in row.cotangents.items()})
+            seen = observe(map, copy, self.point)
+            if seen.columns or not seen.repeatable:
+                return seen.columns
+        return try_conditions(map, row, self.point, known=known, hooked=hooked)
 
     def outputs(self, map: Map) -> dict[str, Tensor]:
         """The floating-point outputs of a map, detached."""

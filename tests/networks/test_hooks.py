@@ -175,6 +175,37 @@ def test_a_custom_backward_within(module: Callable[[], nn.Module], stage: str | 
     )
 
 
+class Saving(Function):
+    """Halves what it has saved."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        (x,) = ctx.saved_tensors
+        found = 2 * g * x
+        x.data.mul_(0.5)
+        return found
+
+
+class Squares(nn.Module):
+    """A layer with it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x*x."""
+        return Saving.apply(x)  # type: ignore[no-any-return]
+
+
+def test_what_a_backward_writes_into_is_told_first() -> None:
+    """A damaged tensor makes every later run differ: the reason is said, and not its consequences."""
+    found = wrong(check_model(nn.Sequential(nn.Linear(3, 3), Squares()).double(), input=3))
+    text = "the backward of Saving writes into a tensor that it has saved: a second backward pass goes wrong"
+    assert found == {("convention", "1 Squares", text)}
+
+
 def test_some_outputs_alone() -> None:
     """Where one layer's outputs are asked for, the backwards behind them are tried."""
     module = nn.Sequential(nn.Linear(3, 3), Scale(), nn.Tanh()).double()
