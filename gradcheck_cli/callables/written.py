@@ -150,7 +150,10 @@ def write(map: Map, row: Row, formula: Formula | None = None) -> Trees | None:
     for name, leaf in leaves.items():
         shadow.seed(leaf, [family(name, tuple(leaf.shape))])
     with shadow:
-        outputs = map(leaves)
+        try:
+            outputs = map(leaves)
+        except Exception:  # a function that fails where its operations are watched
+            return None
         trees = {name: shadow.cells(y, 0) for name, y in outputs.items()}
         if formula is not None:
             trees = formula(layer, {name: list(family(name, tuple(leaf.shape))) for name, leaf in leaves.items()})

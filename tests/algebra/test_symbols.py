@@ -146,6 +146,7 @@ def test_bombs(text: str) -> None:
             to_tree(found)
             assert all(max(abs(q.p), q.q).bit_length() <= 1024 for q in found.atoms(sympy.Rational))
 
+    to_tree(to_symbols(parse("sin(x)/3 + 2**x")).diff(X))  # what SymPy loads when it is first used isn't counted
     assert count_calls(there_and_back) < 100_000
 
 
