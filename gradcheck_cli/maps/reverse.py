@@ -317,7 +317,9 @@ class Reverse(Probe):
                     heappush(waiting, _Part(unsure, -cuts, -max(outcome.off for outcome in found), part))
 
     def _split(self, part: list[int], ways: int) -> list[list[int]]:
-        """At most `ways` parts of about one size; of several inputs, none with entries of two if that can be."""
+        """Single entries; of more than `ways`, that many parts of about one size, none of two inputs if that can be."""
+        if len(part) <= ways:
+            return [[i] for i in part]
         size = -(-len(part) // ways)
         cuts = list(range(size, len(part), size))
         borders = [bisect_left(part, s.start) for s in self.spans.values() if part[0] < s.start <= part[-1]]
