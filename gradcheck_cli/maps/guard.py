@@ -19,7 +19,19 @@ from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.maps.map import Map, Row, push
 from gradcheck_cli.maps.probe import Options
-from gradcheck_cli.maps.quotient import NEARER, Along, Indices, Numbers, Outcome, Plain, Which, refuted, slopes, standing
+from gradcheck_cli.maps.quotient import (
+    NEARER,
+    Along,
+    Indices,
+    Numbers,
+    Outcome,
+    Plain,
+    Which,
+    kinked,
+    refuted,
+    slopes,
+    standing,
+)
 from gradcheck_cli.maps.runs import flat, numpy
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.limits import Limits
@@ -37,6 +49,11 @@ REFUTED = "refuted by a difference quotient of the function as torch runs it: {}
 TAINTED = "a difference quotient shows at another entry that the exact side is of another function than torch runs"
 
 SIDES = "a difference quotient of the function as torch runs it sides with autograd ({}): the exact side is of something else"
+
+SIDED = (
+    "difference quotients of the function as torch runs it differ from side to side ({:.9g} from the left, {:.9g} from the "
+    "right): it decides something here that can't be followed"
+)
 
 REPEATED = "two runs of the function at the same point differ: it isn't repeatable"
 
@@ -112,9 +129,32 @@ class _Guard:
             direction = self.plain.direction() * moving
             wrong &= refuted(self.plain, partial(numbers.along, self.plain, direction))[0]
             if not wrong.any():
-                return
+                break
         for k in np.flatnonzero(wrong).tolist():
             self._locate(k, numbers.row(k), direction)
+        for k in np.flatnonzero(kinked(self.plain, partial(numbers.along, self.plain, direction))[0] & ~wrong).tolist():
+            self._doubt_kinks(k, numbers.row(k), direction)
+
+    def _doubt_kinks(self, k: int, numbers: Numbers, direction: Floats) -> None:
+        """Entries that were certified, and have another quotient on each side. Several that bend only together have each a
+        derivative of its own."""
+
+        def bends(part: Indices) -> bool:
+            return bool(kinked(self.plain, partial(numbers.along, self.plain, _only(direction, part)))[0].any())
+
+        moving = np.flatnonzero(direction)
+        for _ in range(ENTRIES):
+            if not bends(moving):
+                return
+            part = self._narrowed(bends, moving)
+            moving = np.setdiff1d(moving, part)
+            if len(part) > 1:
+                continue
+            along = _only(direction, part)
+            left, right = (float(side[0] / along[part[0]]) for side in numbers.along(self.plain, along).seen.sides)
+            for name, column in self.rows[k].columns.items():
+                here = np.flatnonzero(_passing(column.verdicts) & (along != 0)[self.spans[name]])
+                _doubt(column, here, SIDED.format(*((left, right) if along[part[0]] > 0 else (right, left))))
 
     def _locate(self, k: int, numbers: Numbers, direction: Floats) -> None:
         """Mark what is wrong in a row: entries of the inputs whose part of the direction disagrees, else all that moved."""
@@ -123,13 +163,13 @@ class _Guard:
         parts = [part for part in parts if len(part)]
         guilty = [part for part in parts if self._disagrees(numbers, direction, part)] if len(parts) <= INPUTS else []
         for part in guilty or [np.flatnonzero(moving)]:
-            self._mark(k, numbers, direction, self._narrowed(numbers, direction, part))
+            self._mark(k, numbers, direction, self._narrowed(partial(self._disagrees, numbers, direction), part))
 
-    def _narrowed(self, numbers: Numbers, direction: Floats, part: Indices) -> Indices:
-        """The smallest part of a part, by halves, that still disagrees."""
+    def _narrowed(self, holds: Callable[[Indices], bool], part: Indices) -> Indices:
+        """The smallest part of a part, by halves, of which it still holds."""
         while len(part) > 1 and time.monotonic() < self.deadline:
             halves = (part[: len(part) // 2], part[len(part) // 2 :])
-            smaller = next((half for half in halves if self._disagrees(numbers, direction, half)), None)
+            smaller = next((half for half in halves if holds(half)), None)
             if smaller is None:
                 break
             part = smaller

@@ -53,6 +53,9 @@ narrower format (autocast) nothing moves for a while."""
 PLAIN = 2.0**-3
 """Share of the terms' size that such steps must come near to autograd's number, and twice as much for their error."""
 
+STEADY = 2.0**-4
+"""Share by which the difference of the quotients from both sides may change with the steps where it is a kink's."""
+
 Which = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
 
@@ -65,11 +68,12 @@ Project = Callable[[Floats], Floats]
 
 class Slopes(NamedTuple):
     """Quotients of some numbers, and an error within which the derivatives lie; nan where nothing can be said. `noise`: the
-    part of it that is rounding."""
+    part of it that is rounding. `sides`: the quotients from the left and from the right, at the nearer step."""
 
     value: Floats
     error: Floats
     noise: Floats
+    sides: tuple[Floats, Floats]
 
     def contradict(self, found: Floats, size: Floats, more: Floats | float = 0.0) -> Which:
         """Where a derivative that was `found`, of terms of this size, can't be; `more`: further error."""
@@ -79,11 +83,12 @@ class Slopes(NamedTuple):
 
     def widened(self, by: Floats) -> Slopes:
         """With this much more room for what contradicts them."""
-        return Slopes(self.value, self.error + by / MARGIN, self.noise)
+        return self._replace(error=self.error + by / MARGIN)
 
     def over(self, scale: float) -> Slopes:
         """By longer or shorter steps."""
-        return Slopes(self.value / scale, self.error / scale, self.noise / scale)
+        left, right = self.sides
+        return Slopes(self.value / scale, self.error / scale, self.noise / scale, (left / scale, right / scale))
 
 
 def slopes(values: Values, project: Project, noise: Floats) -> Slopes:
@@ -95,15 +100,16 @@ def slopes(values: Values, project: Project, noise: Floats) -> Slopes:
     with np.errstate(all="ignore"):
         half, whole = project(right - left), project((far_right - far_left) / 2)
         bent = project(far_right + far_left + 6 * here - 4 * (right + left))
-        found = [Slopes(half + (half - whole) / 3, abs(half - whole) + abs(bent) + 4 * noise, 4 * noise)]
-        for near, far in ((2 * (right - here), far_right - here), (2 * (here - left), here - far_left)):
+        best: tuple[Floats, ...] = (half + (half - whole) / 3, abs(half - whole) + abs(bent) + 4 * noise, 4 * noise)
+        sides = []
+        for near, far in ((2 * (here - left), here - far_left), (2 * (right - here), far_right - here)):
             near, far = project(near), project(far)
-            found.append(Slopes(2 * near - far, 2 * abs(near - far) + 12 * noise, 12 * noise))
-        best = found[0]
-        for side in found[1:]:
-            missing = ~(np.isfinite(best.value) & np.isfinite(best.error))
-            best = Slopes(*(np.where(missing, other, own) for other, own in zip(side, best, strict=True)))
-    return best
+            missing = ~(np.isfinite(best[0]) & np.isfinite(best[1]))
+            other = (2 * near - far, 2 * abs(near - far) + 12 * noise, 12 * noise)
+            best = tuple(np.where(missing, o, own) for o, own in zip(other, best, strict=True))
+            sides.append(near)
+    value, error, noise = best
+    return Slopes(value, error, noise, (sides[0], sides[1]))
 
 
 def standing(values: Values) -> Floats:
@@ -246,6 +252,14 @@ class Outcome:
     still: Which
 
     @property
+    def bend(self) -> Floats:
+        """By how much the quotient from the right is larger than the one from the left; 0 where that is rounding."""
+        left, right = self.seen.sides
+        with np.errstate(all="ignore"):
+            bend = right - left
+            return np.where(abs(bend) > MARGIN * self.seen.noise + COARSE * self.size, bend, 0.0)
+
+    @property
     def against_found(self) -> Which:
         """Autograd's contradicts the quotient."""
         return self.seen.contradict(self.found, self.size)
@@ -264,6 +278,23 @@ class Along(Protocol):
     """Quotients along one direction, made shorter or longer."""
 
     def __call__(self, scale: float = 1.0, /) -> Outcome: ...
+
+
+def kinked(plain: Plain, along: Along) -> tuple[Which, Outcome]:
+    """Which numbers have autograd's derivative on one side, and on the other another one or a jump: the nearer the steps, the
+    less of a difference a curve leaves, and no noise leaves the same."""
+    outcome = along()
+    bend = outcome.bend
+    found = bend != 0
+    for scale in NEARER[plain.form.bits]:
+        if found.any():
+            closer = along(scale)
+            with np.errstate(all="ignore"):
+                off = np.minimum(*(abs(side - closer.found) for side in closer.seen.sides)) / scale
+                kink = (abs(closer.bend / scale - bend) <= STEADY * abs(bend)) & (off <= STEADY * abs(bend))
+                jump = (abs(closer.bend - bend) <= STEADY * abs(bend)) & (off <= STEADY * abs(outcome.found))
+                found &= kink | jump
+    return found, outcome
 
 
 def refuted(plain: Plain, along: Along) -> tuple[Which, Outcome]:

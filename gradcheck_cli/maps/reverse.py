@@ -16,6 +16,7 @@ import math
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from heapq import heappop, heappush
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -116,6 +117,8 @@ class Reverse(Probe):
         self._wrong: dict[tuple[int, str], list[_Wrong]] = {}
         self._located: set[tuple[int, str]] = set()
         self._truths = self._certified() if self._outside is None else self._unfollowed()
+        if self.runs.numbers and self.runs.formula is None:
+            self._told()
         strange = self.strange(outputs)
         for k, row in enumerate(self.rows if strange else ()):
             if any(flat(v)[place] for name, v in row.cotangents.items() for place in strange.get(name, ())):
@@ -219,6 +222,15 @@ class Reverse(Probe):
         if rows or still:
             self._take_apart(rows, still, sorted(suspects), shadows, truths)
         return truths
+
+    def _told(self) -> None:
+        """Where Python compares numbers, it may do so at a border: quotients from both sides must give what was certified, else
+        limits are taken."""
+        for k, row in enumerate(self.rows):
+            known = [i for i, truth in enumerate(self._truths[k]) if regular(truth).kind is Kind.REGULAR]
+            if known and not self._confirm(k, known, [regular(self._truths[k][i]).ball for i in known]):
+                for i in known:
+                    self._truths[k][i] = self.singular(self._unit(i), partial(paired, row, read=value_of))
 
     def _unfollowed(self) -> list[list[Truth | Ball]]:
         """The exact side where the shadow of the backward pass can't be trusted: entry by entry; unknown where the forward pass

@@ -29,6 +29,11 @@ TELLING = frozenset({"_local_scalar_dense", "item", "is_nonzero"})
 _INDICES = frozenset({"index", "indices"})
 
 
+DEEPEST = 4096
+FINE = 2**10
+"""A move by 2**e is told as that of FINE*(e + DEEPEST) ulps, at most 2**23 or 2e-9 of the number: in the order of the moves."""
+
+
 class Border(BaseException):
     """A layer beside the point decides otherwise than torch does at the point: the run has to be taken again, with the point
     itself as layer 1. No Exception, so that the code that is run doesn't catch it."""
@@ -58,6 +63,8 @@ class Decisions:
         self.turned: dict[str, None] = {}
         self.branches = False
         """Exact arithmetic would tell Python something else than torch does."""
+        self.numbers = False
+        """Python has been told floats, which it may compare."""
         self.lost: set[int] = set()
         """Layers in which Python would have known no way to go."""
 
@@ -166,6 +173,8 @@ class Decisions:
         self.count += 1
         if self._limit is not None and self.count > self._limit:
             raise Endless
+        if tensor.dtype in FLOATS:
+            return self._number(tensor, value)
         if not self._may_differ(tensor):
             return value
         answer, known = value, [self.own(tensor, index) for index in range(len(self._memory.layers))]
@@ -186,6 +195,19 @@ class Decisions:
             if (own is None and not layer.stepwise) or (layer.stepwise and answer != value and own != [answer]):
                 self.lost.add(index)
         return answer
+
+    def _number(self, tensor: torch.Tensor, value: float) -> float:
+        """A float that Python may compare: beside the point it lies on that side, and by more where it moved by more."""
+        self.numbers = True
+        if not isinstance(self._memory.layers[0], Moved):
+            return value
+        (here,), (beside,) = at_the_point(self._memory, tensor), self._memory.read(tensor, 0, tuple(tensor.shape))
+        away = beside - here
+        if not (away > 0 or away < 0):
+            return value
+        mantissa, exponent = abs(away).mid().man_exp()
+        ulps = max(1.0, (int(exponent) + math.log2(int(mantissa)) + DEEPEST) * FINE)
+        return value + math.copysign(math.ulp(value) * ulps, 1 if away > 0 else -1)
 
     def retake(self, name: str, output: torch.Tensor) -> None:
         """Truth values that were just computed: beside the point torch goes on with those that are right there."""

@@ -258,6 +258,28 @@ def test_steps_below_a_narrower_format_say_nothing(name: str) -> None:
         assert not any("difference quotient" in str(c.detail) for c in found), found
 
 
+UNSEEN: dict[str, Callable[[Tensor], Tensor]] = {
+    "a kink by tolist": lambda x: 2 * x - 1 if x.tolist()[0] >= 1 else 3 * x - 2,
+    "a jump by tolist": lambda x: 2 * x if x.tolist()[0] >= 1 else 3 * x,
+    "a kink by numpy": lambda x: x * torch.from_numpy(np.where(x.detach().numpy() >= 1, 2.0, 3.0)) - 2,
+    "a table by numpy": lambda x: x * float(np.digitize(x.detach().numpy(), [1.0])[0] + 2),
+}
+"""Other functions to the left of 1 and to the right, decided where nothing can be followed."""
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_a_decision_behind_torch_is_doubt_at_its_border(name: str) -> None:
+    """Quotients from both sides take the certainty back there, and only there; the text has both."""
+    (found,) = entries(checked(UNSEEN[name], x=torch.tensor([1.0], dtype=F64)))
+    assert found.verdict is Verdict.UNDECIDED
+    for at in (1 + 1e-9, 1 - 1e-9, 0.25, 40.0):
+        (found,) = entries(checked(UNSEEN[name], x=torch.tensor([at], dtype=F64)))
+        assert found.verdict is Verdict.MATCH or "numpy" in name, at
+    (found,) = entries(checked(UNSEEN["a kink by tolist"], x=torch.tensor([1.0], dtype=F64)))
+    left, right = (f"({3 * v:.9g} from the left", f"{2 * v:.9g} from the right)") if (v := found.autograd / 2) else ("", "")
+    assert left in str(found.detail) and right in str(found.detail)
+
+
 def test_what_does_not_repeat_is_doubt() -> None:
     """A function that counts its calls has no derivative to speak of."""
     calls: Iterator[int] = iter(range(10**6))
