@@ -269,10 +269,10 @@ UNSEEN: dict[str, Callable[[Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("name", UNSEEN)
 def test_a_decision_behind_torch_is_doubt_at_its_border(name: str) -> None:
-    """Quotients from both sides take the certainty back there, and only there; the text has both."""
+    """Quotients from both sides take the certainty back there, and only within a step of there; the text has both."""
     (found,) = entries(checked(UNSEEN[name], x=torch.tensor([1.0], dtype=F64)))
     assert found.verdict is Verdict.UNDECIDED
-    for at in (1 + 1e-9, 1 - 1e-9, 0.25, 40.0):
+    for at in (1 + 1e-5, 1 - 1e-5, 0.25, 40.0):
         (found,) = entries(checked(UNSEEN[name], x=torch.tensor([at], dtype=F64)))
         assert found.verdict is Verdict.MATCH or "numpy" in name, at
     (found,) = entries(checked(UNSEEN["a kink by tolist"], x=torch.tensor([1.0], dtype=F64)))
