@@ -62,6 +62,9 @@ _OPEN = (*_PASSED, Verdict.UNDECIDED.severity)
 
 _FORMAL = (Cause.FORMULA, Cause.KINK)
 
+Rounding = Callable[[], Floats]
+"""How far rounding may move each entry of the outputs."""
+
 # -- gradients ----------------------------------------------------------------------------------------------------------
 
 
@@ -75,12 +78,14 @@ class Judged:
     refused: bool
 
 
-def guard_rows(map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice], trusted: bool) -> None:
+def guard_rows(
+    map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice], trusted: bool, rounding: Rounding
+) -> None:
     """Hold judged gradients against quotients of the map's function: what they contradict is refuted, and a mismatch that they
     contradict is undecided, unless the exact side is `trusted` (the user's own formula)."""
     rows = [row for row in rows if not row.refused and row.columns]
     if rows and any(_concerned(column) for row in rows for column in row.columns.values()):
-        guard = _Guard(map, options, rows, spans)
+        guard = _Guard(map, options, rows, spans, rounding)
         if guard.repeatable():
             if not trusted:
                 guard.take_back()
@@ -88,11 +93,14 @@ def guard_rows(map: Map, options: Options, rows: Sequence[Judged], spans: Mappin
 
 
 class _Guard:
-    def __init__(self, map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice]) -> None:
+    def __init__(
+        self, map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice], rounding: Rounding
+    ) -> None:
         self.rows, self.spans = rows, {name: span for name, span in spans.items() if span.start < span.stop}
         self.limits, self.deadline = options.limits, time.monotonic() + options.patience
         self.found = np.array([row.found for row in rows])
         self.plain = Plain(map, options.seed, options.checkpoint, [self.found])
+        self._rounding = rounding
         self.exact = np.array([_joined(row, lambda c: [middle(ball) for ball in c.exact]) for row in rows])
         self.verdicts = np.array([_joined(row, lambda c: c.verdicts.tolist()) for row in rows])
         weights = [[(name, flat(v)) for name, v in row.row.cotangents.items()] for row in rows]
@@ -125,11 +133,13 @@ class _Guard:
         imprecise = (self.verdicts == Verdict.IMPRECISE.severity) & np.isfinite(self.exact)
         numbers = self._numbers(np.where(imprecise, self.exact, self.found))
         wrong = np.ones(len(self.rows), dtype=bool)
-        for _ in range(2):  # no refutation stands on one direction
+        for again in range(2):  # no refutation stands on one direction, or on what rounding may do inside of the function
             direction = self.plain.direction() * moving
             wrong &= refuted(self.plain, partial(numbers.along, self.plain, direction))[0]
             if not wrong.any():
                 break
+            if not again:
+                self.plain.unsteady = np.maximum(self.plain.unsteady, self._rounding())
         for k in np.flatnonzero(wrong).tolist():
             self._locate(k, numbers.row(k), direction)
         for k in np.flatnonzero(kinked(self.plain, partial(numbers.along, self.plain, direction))[0] & ~wrong).tolist():
@@ -251,7 +261,9 @@ def _sides(along: Along, nearer: Sequence[float]) -> tuple[Which, Which, Outcome
 # -- derivatives along a direction --------------------------------------------------------------------------------------
 
 
-def guard_pushes(map: Map, options: Options, columns: Sequence[Column], mode: str, judged: Floats, trusted: bool) -> None:
+def guard_pushes(
+    map: Map, options: Options, columns: Sequence[Column], mode: str, judged: Floats, trusted: bool, rounding: Rounding
+) -> None:
     """The same of every output's derivative along the direction `judged`; what passes is held against another direction, in
     which torch is asked again."""
     if not any(_concerned(column) for column in columns):
@@ -289,7 +301,7 @@ def guard_pushes(map: Map, options: Options, columns: Sequence[Column], mode: st
                 for i in np.flatnonzero(excused[span]).tolist():
                     _doubt(column, np.array([i]), SIDES.format(said(outcome, span.start + i, scale)))
     wrong = lively(everything)
-    for _ in range(2):
+    for again in range(2):
         direction = plain.direction()
         tangents, refusal = push(map, plain.shaped(direction), mode)[1:]
         if refusal is not None or not wrong.any():
@@ -301,6 +313,8 @@ def guard_pushes(map: Map, options: Options, columns: Sequence[Column], mode: st
         with np.errstate(all="ignore"):
             off, outcome = refuted(plain, numbers(direction, found, found))
         wrong &= off & np.isfinite(found)
+        if not again and wrong.any():
+            plain.unsteady = np.maximum(plain.unsteady, rounding())
     for column, span in zip(columns, spans, strict=True):
         for i in np.flatnonzero(wrong[span]).tolist():
             text = f"{said(outcome, span.start + i)}, along another direction"

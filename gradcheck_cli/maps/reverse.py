@@ -141,6 +141,7 @@ class Reverse(Probe):
             ],
             self.spans,
             trusted=self.runs.formula is not None,
+            rounding=self.rounding,
         )
 
     def _derived(self, map: Map) -> list[Tensor | None]:

@@ -258,6 +258,29 @@ def test_steps_below_a_narrower_format_say_nothing(name: str) -> None:
         assert not any("difference quotient" in str(c.detail) for c in found), found
 
 
+CANCELLING: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[float], float]]] = {
+    "logdet": (lambda x: torch.logdet(torch.eye(1, dtype=x.dtype) + x[:, None] * x), lambda x: 2 * x / (1 + x * x)),
+    "log": (lambda x: (1 + x * x).log(), lambda x: 2 * x / (1 + x * x)),
+    "less than 1": (lambda x: (1 + x * x).sqrt() - 1, lambda x: x / math.sqrt(1 + x * x)),
+    "far away": (lambda x: (x * x + 1e6) - 1e6, lambda x: 2 * x),
+    "cosine": (lambda x: 1 - x.cos(), math.sin),
+}
+"""What rounding inside of the function leaves nothing of, and its derivative by closed form, which autograd has."""
+
+
+@pytest.mark.parametrize("dtype", [F64, torch.float32], ids=str)
+@pytest.mark.parametrize("name", CANCELLING)
+def test_what_cancels_inside_of_a_function_refutes_nothing(name: str, dtype: torch.dtype) -> None:
+    """The values don't move at all, or by rounding alone: no quotient of them says anything."""
+    function, slope = CANCELLING[name]
+    for at in (1e-9, 2e-5, -3e-4):
+        x = torch.tensor([at], dtype=dtype)
+        (found,) = entries(checked(function, x=x))
+        assert found.verdict is Verdict.MATCH, at
+        weight = float(random_row({"y": x}, 0).cotangents["y"])
+        assert found.autograd == pytest.approx(slope(float(x)) * weight, rel=1e-6)
+
+
 UNSEEN: dict[str, Callable[[Tensor], Tensor]] = {
     "a kink by tolist": lambda x: 2 * x - 1 if x.tolist()[0] >= 1 else 3 * x - 2,
     "a jump by tolist": lambda x: 2 * x if x.tolist()[0] >= 1 else 3 * x,
