@@ -62,9 +62,6 @@ _OPEN = (*_PASSED, Verdict.UNDECIDED.severity)
 
 _FORMAL = (Cause.FORMULA, Cause.KINK)
 
-Rounding = Callable[[], Floats]
-"""How far rounding may move each entry of the outputs."""
-
 # -- gradients ----------------------------------------------------------------------------------------------------------
 
 
@@ -78,14 +75,12 @@ class Judged:
     refused: bool
 
 
-def guard_rows(
-    map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice], trusted: bool, rounding: Rounding
-) -> None:
+def guard_rows(map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice], trusted: bool) -> None:
     """Hold judged gradients against quotients of the map's function: what they contradict is refuted, and a mismatch that they
     contradict is undecided, unless the exact side is `trusted` (the user's own formula)."""
     rows = [row for row in rows if not row.refused and row.columns]
     if rows and any(_concerned(column) for row in rows for column in row.columns.values()):
-        guard = _Guard(map, options, rows, spans, rounding)
+        guard = _Guard(map, options, rows, spans)
         if guard.repeatable():
             if not trusted:
                 guard.take_back()
@@ -93,14 +88,11 @@ def guard_rows(
 
 
 class _Guard:
-    def __init__(
-        self, map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice], rounding: Rounding
-    ) -> None:
+    def __init__(self, map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice]) -> None:
         self.rows, self.spans = rows, {name: span for name, span in spans.items() if span.start < span.stop}
         self.limits, self.deadline = options.limits, time.monotonic() + options.patience
         self.found = np.array([row.found for row in rows])
         self.plain = Plain(map, options.seed, options.checkpoint, [self.found])
-        self._rounding = rounding
         self.exact = np.array([_joined(row, lambda c: [middle(ball) for ball in c.exact]) for row in rows])
         self.verdicts = np.array([_joined(row, lambda c: c.verdicts.tolist()) for row in rows])
         weights = [[(name, flat(v)) for name, v in row.row.cotangents.items()] for row in rows]
@@ -139,7 +131,7 @@ class _Guard:
             if not wrong.any():
                 break
             if not again:
-                self.plain.unsteady = np.maximum(self.plain.unsteady, self._rounding())
+                self.plain.heed_rounding()
         for k in np.flatnonzero(wrong).tolist():
             self._locate(k, numbers.row(k), direction)
         for k in np.flatnonzero(kinked(self.plain, partial(numbers.along, self.plain, direction))[0] & ~wrong).tolist():
@@ -261,9 +253,7 @@ def _sides(along: Along, nearer: Sequence[float]) -> tuple[Which, Which, Outcome
 # -- derivatives along a direction --------------------------------------------------------------------------------------
 
 
-def guard_pushes(
-    map: Map, options: Options, columns: Sequence[Column], mode: str, judged: Floats, trusted: bool, rounding: Rounding
-) -> None:
+def guard_pushes(map: Map, options: Options, columns: Sequence[Column], mode: str, judged: Floats, trusted: bool) -> None:
     """The same of every output's derivative along the direction `judged`; what passes is held against another direction, in
     which torch is asked again."""
     if not any(_concerned(column) for column in columns):
@@ -314,7 +304,7 @@ def guard_pushes(
             off, outcome = refuted(plain, numbers(direction, found, found))
         wrong &= off & np.isfinite(found)
         if not again and wrong.any():
-            plain.unsteady = np.maximum(plain.unsteady, rounding())
+            plain.heed_rounding()
     for column, span in zip(columns, spans, strict=True):
         for i in np.flatnonzero(wrong[span]).tolist():
             text = f"{said(outcome, span.start + i)}, along another direction"

@@ -183,14 +183,6 @@ class Probe:
             self.runs.opaque[OTHERWISE] = None
         return found
 
-    def rounding(self) -> Floats:
-        """How far rounding of the operations that were seen may move each entry of the outputs; 0 where it has no bound."""
-        runs = Runs(self.map, None, self.options.checkpoint)
-        with working(DIRECTIONS[0]):
-            (cells,) = runs.forward([Rounded(self.form)], [runs.exact])
-        radii = [0.0 if runs.opaque else float(value_of(c).rad()) for found in cells.values() for c in found]
-        return np.asarray(np.nan_to_num(np.array(radii), nan=0.0, posinf=0.0))
-
     def singular(self, direction: Floats, read: Read) -> Truth:
         """A number's derivative along `direction` where no series gives it: from both sides."""
         if self.runs.opaque and self.runs.formula is None:

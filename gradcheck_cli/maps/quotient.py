@@ -23,7 +23,8 @@ import torch
 
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.map import Map, draws
-from gradcheck_cli.maps.runs import format_of, numpy
+from gradcheck_cli.maps.runs import format_of, numpy, rounding
+from gradcheck_cli.verdict.work import Stopped
 
 MARGIN = 4.0
 """Errors by which two numbers must differ before one contradicts the other."""
@@ -155,6 +156,15 @@ class Plain:
         with np.errstate(all="ignore"):
             size = np.sqrt(squares(np.where(np.isfinite(self.here), self.here, 0.0) ** 2)) + terms
             return np.asarray(ROUNDINGS * self.form.unit_roundoff * size + np.sqrt(squares(self.unsteady**2)))
+
+    def heed_rounding(self) -> None:
+        """Take what rounding may do inside of the function for noise of its values: those that cancel show little of it."""
+        try:
+            self.unsteady = np.maximum(self.unsteady, rounding(self.map, self.checkpoint))
+        except Stopped:
+            raise
+        except Exception:  # whatever the function says to being watched
+            return
 
     def scale(self, direction: Floats) -> float:
         """A power of two that makes a direction as short as those that are drawn here."""

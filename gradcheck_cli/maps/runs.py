@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradcheck_cli.algebra.directions import Moved, Precise
-from gradcheck_cli.algebra.layers import Cell, Layer
-from gradcheck_cli.algebra.number import Ball, exactly
+from gradcheck_cli.algebra.directions import Moved, Precise, value_of
+from gradcheck_cli.algebra.layers import Cell, Layer, Rounded
+from gradcheck_cli.algebra.number import Ball, exactly, working
+from gradcheck_cli.algebra.precision import DIRECTIONS
 from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
 from gradcheck_cli.shadow.decisions import Border, Endless
@@ -163,6 +164,15 @@ class Followed:
         """What the verdict wants to know of results, from their cells in the first two layers."""
         shades = [self._trace.shade(0, e, r, self._opaque) for e, r in zip(exact, rounded, strict=True)]
         return [replace(s, turned=self._turned) for s in shades] if self._turned else shades
+
+
+def rounding(map: Map, checkpoint: Callable[[], None]) -> Floats:
+    """How far rounding of the operations that were seen may move each entry of the outputs; 0 where it has no bound."""
+    runs = Runs(map, None, checkpoint)
+    with working(DIRECTIONS[0]):
+        (cells,) = runs.forward([Rounded(format_of(map.inputs))], [runs.exact])
+    radii = [0.0 if runs.opaque else float(value_of(cell).rad()) for found in cells.values() for cell in found]
+    return np.asarray(np.nan_to_num(np.array(radii), nan=0.0, posinf=0.0))
 
 
 def flat(tensor: Tensor) -> list[float]:

@@ -281,6 +281,14 @@ def test_what_cancels_inside_of_a_function_refutes_nothing(name: str, dtype: tor
         assert found.autograd == pytest.approx(slope(float(x)) * weight, rel=1e-6)
 
 
+@pytest.mark.parametrize("text", ["(1 + sin(x)**2) - 1", "log(1 + sin(x)**2)", "1 - cos(sin(x))"])
+def test_what_cancels_inside_of_a_chain_refutes_nothing(text: str) -> None:
+    """The same where a chain runs a user's function."""
+    sine = custom(torch.sin, lambda g, x, y: g * x.cos())
+    for dtype in ("float64", "float32"):
+        assert check_chain(text, at="x=2e-5", callables={"sin": sine}, dtype=dtype).ok
+
+
 UNSEEN: dict[str, Callable[[Tensor], Tensor]] = {
     "a kink by tolist": lambda x: 2 * x - 1 if x.tolist()[0] >= 1 else 3 * x - 2,
     "a jump by tolist": lambda x: 2 * x if x.tolist()[0] >= 1 else 3 * x,
