@@ -7,6 +7,7 @@ or sparse tensors, a check that takes too long) torch's own function of the same
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -55,8 +56,8 @@ _UNKNOWN = "tensors that are complex or sparse, or of an unknown dtype, can't be
 
 _EPS, _ATOL, _RTOL, _NONDET = Default(1e-6), Default(1e-5), Default(1e-3), Default(0.0)
 
-_SMALL = 32
-"""Entries up to which a check costs no more than a look at what it will meet."""
+_SMALL, _QUICK = 32, 2e-3
+"""Entries up to which, and CPU seconds of the function, a check costs no more than a look at what it will meet."""
 
 SEED = 0
 
@@ -300,8 +301,9 @@ class _Asked:
 def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
     """Raise GradcheckError for what is wrong; return why something is undecided, or nothing."""
     map = call.map
-    leaves = map.leaves()
+    leaves, start = map.leaves(), time.thread_time()
     outputs = map(leaves)
+    small = size(map.inputs) <= _SMALL and time.thread_time() - start <= _QUICK
     if not outputs or not all(_known(y) for y in outputs.values()):
         return _UNKNOWN
     row = random_row(outputs, SEED)
@@ -312,11 +314,12 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
     if asked.forward:
         _forwards(map)
     double = all(x.dtype is torch.float64 for x in map.inputs.values())  # else torch's own may have nothing to say
-    if double and size(map.inputs) > _SMALL and (opaque := _opaque(map)):
+    opaque, least = (None, 0.0) if small else _glance(map)
+    if double and opaque:
         return f"{opaque} can't be followed"
     try:
         with _quiet():
-            found = _found(map, rows, outputs, leaves, asked)
+            found = _found(map, rows, outputs, leaves, asked, least)
     except Spent as spent:
         return str(spent)
     columns = [column for one in found for column in one.columns]
@@ -350,12 +353,12 @@ _SHOWN = 4
 """Entries that a note names."""
 
 
-def _found(map: Map, rows: Sequence[Row], outputs: Tensors, leaves: Tensors, asked: _Asked) -> list[Found]:
-    """What was judged. Raises Spent."""
+def _found(map: Map, rows: Sequence[Row], outputs: Tensors, leaves: Tensors, asked: _Asked, least: float) -> list[Found]:
+    """What was judged. Raises Spent, at once where it takes more time than there is (`least`: what it takes at least)."""
     if asked.strict in (True, "undecided"):  # torch's own check wouldn't decide
         budget: Any = nullcontext(lambda: None)
     else:
-        budget = Budget(map, outputs, lambda: _pulled(outputs, leaves, rows[0]), asked.fast)
+        budget = Budget(map, outputs, lambda: _pulled(outputs, leaves, rows[0]), asked.fast, least)
     found = []
     with budget as checkpoint:
         options = Options(seed=SEED, checkpoint=checkpoint)
@@ -450,11 +453,11 @@ def _forwards(map: Map) -> None:
         map({name: forward_ad.make_dual(x.detach(), torch.ones_like(x)) for name, x in map.inputs.items()})
 
 
-def _opaque(map: Map) -> str | None:
-    """An operation by which an output can't be followed, seen at once."""
+def _glance(map: Map) -> tuple[str | None, float]:
+    """What is seen at once: an operation by which an output can't be followed; the seconds that following takes at least."""
     with Glance() as glance:
         outputs = map(map.leaves()).values()
-    return next((reason for y in outputs if (reason := glance.reason(y))), None)
+    return next((reason for y in outputs if (reason := glance.reason(y))), None), glance.seconds
 
 
 @contextmanager

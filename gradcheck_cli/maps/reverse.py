@@ -141,6 +141,7 @@ class Reverse(Probe):
             ],
             self.spans,
             trusted=self.runs.formula is not None,
+            lost=self.lost(),
         )
 
     def _derived(self, map: Map) -> list[Tensor | None]:

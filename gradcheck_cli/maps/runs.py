@@ -158,12 +158,13 @@ class Followed:
     ) -> None:
         self.outputs, self.gradients = outputs, gradients
         self._opaque, self._trace = shadow.unfollowed, shadow.trace
-        self._turned = tuple(shadow.decisions.turned)
+        self._turned, self._loose = tuple(shadow.decisions.turned), shadow.decisions.loose
 
     def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball]) -> list[Shade]:
         """What the verdict wants to know of results, from their cells in the first two layers."""
         shades = [self._trace.shade(0, e, r, self._opaque) for e, r in zip(exact, rounded, strict=True)]
-        return [replace(s, turned=self._turned) for s in shades] if self._turned else shades
+        marks = bool(self._turned) or self._loose
+        return [replace(s, turned=self._turned, loose=self._loose) for s in shades] if marks else shades
 
 
 def rounding(map: Map, checkpoint: Callable[[], None]) -> Floats:

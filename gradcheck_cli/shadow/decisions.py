@@ -53,7 +53,8 @@ def at_the_point(memory: Memory, tensor: torch.Tensor) -> list[Cell]:
 class Decisions:
     """What the layers of a memory say of truth values and indices.
 
-    `turned`: operations whose truth values rounding alone made other than they are. `follow`: Python is told what they are;
+    `turned`: operations whose truth values rounding alone made other than they are; `loose`: it might have, somewhere.
+    `follow`: Python is told what they are;
     `limit`: of so many entries at most. `count`: how many it has been told of.
     """
 
@@ -61,6 +62,7 @@ class Decisions:
         self._memory, self._follow, self._limit = memory, follow, limit
         self.count = 0
         self.turned: dict[str, None] = {}
+        self.loose = False
         self.branches = False
         """Exact arithmetic would tell Python something else than torch does."""
         self.numbers = False

@@ -247,7 +247,8 @@ class Shadow(TorchDispatchMode):
         shape, count, form = tuple(first.shape), first.numel(), FLOATS.get(first.dtype)
         exact: list[Any] = []
         numbers: list[Sequence[Cell]] = []
-        for index, layer in enumerate(self.layers):
+        for index, whole_layer in enumerate(self.layers):
+            layer = whole_layer.within(form)
             inputs = [self._argument(row, name, bound[name], index, shape, form) for name in row.entries]
             run = row.program(layer, tuple(bound[name] for name in sorted(row.integers)))
             if all(isinstance(i, repeat) for i in inputs):
@@ -270,6 +271,7 @@ class Shadow(TorchDispatchMode):
                     cells = [layer.real(c) for c in cells]
                 if logical and layer.strict and None in cells:
                     cells = self.decisions.settled(output, cells, tensors, index)
+                    self.decisions.loose |= layer.stepwise and None in cells
                 self._memory.write(output, index, cells)
             if not index:
                 exact = inputs
