@@ -75,15 +75,12 @@ class Judged:
     refused: bool
 
 
-def guard_rows(
-    map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice], trusted: bool, lost: Floats
-) -> None:
+def guard_rows(map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice], trusted: bool) -> None:
     """Hold judged gradients against quotients of the map's function: what they contradict is refuted, and a mismatch that they
-    contradict is undecided, unless the exact side is `trusted` (the user's own formula). `lost`: what rounding took from the
-    outputs."""
+    contradict is undecided, unless the exact side is `trusted` (the user's own formula)."""
     rows = [row for row in rows if not row.refused and row.columns]
     if rows and any(_concerned(column) for row in rows for column in row.columns.values()):
-        guard = _Guard(map, options, rows, spans, lost)
+        guard = _Guard(map, options, rows, spans)
         if guard.repeatable():
             if not trusted:
                 guard.take_back()
@@ -91,11 +88,11 @@ def guard_rows(
 
 
 class _Guard:
-    def __init__(self, map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice], lost: Floats) -> None:
+    def __init__(self, map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice]) -> None:
         self.rows, self.spans = rows, {name: span for name, span in spans.items() if span.start < span.stop}
         self.limits, self.deadline = options.limits, time.monotonic() + options.patience
         self.found = np.array([row.found for row in rows])
-        self.plain = Plain(map, options.seed, options.checkpoint, [self.found], lost=lost)
+        self.plain = Plain(map, options.seed, options.checkpoint, [self.found])
         self.exact = np.array([_joined(row, lambda c: [middle(ball) for ball in c.exact]) for row in rows])
         self.verdicts = np.array([_joined(row, lambda c: c.verdicts.tolist()) for row in rows])
         weights = [[(name, flat(v)) for name, v in row.row.cotangents.items()] for row in rows]
@@ -256,14 +253,12 @@ def _sides(along: Along, nearer: Sequence[float]) -> tuple[Which, Which, Outcome
 # -- derivatives along a direction --------------------------------------------------------------------------------------
 
 
-def guard_pushes(
-    map: Map, options: Options, columns: Sequence[Column], mode: str, judged: Floats, trusted: bool, lost: Floats
-) -> None:
+def guard_pushes(map: Map, options: Options, columns: Sequence[Column], mode: str, judged: Floats, trusted: bool) -> None:
     """The same of every output's derivative along the direction `judged`; what passes is held against another direction, in
     which torch is asked again."""
     if not any(_concerned(column) for column in columns):
         return
-    plain = Plain(map, options.seed, options.checkpoint, [column.autograd for column in columns], lost=lost)
+    plain = Plain(map, options.seed, options.checkpoint, [column.autograd for column in columns])
     everything = np.concatenate([column.verdicts for column in columns])
     starts = np.cumsum([0, *(len(column) for column in columns)])
     spans = [slice(start, stop) for start, stop in pairwise(starts.tolist())]

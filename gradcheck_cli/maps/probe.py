@@ -59,9 +59,6 @@ OTHERWISE = "a function that behaves otherwise where its operations are watched"
 
 UNFAITHFUL = Truth(Kind.UNKNOWN, text=f"opaque: {OTHERWISE} can't be followed")
 
-NEARBY = 1024
-"""How much larger a number that has lost its digits may be a small step away: exp(-x*x/2) for |x| < 40 by less than that."""
-
 KERNEL = 0.75
 """The share of its digits in which a value that rounding doesn't explain may differ where torch's kernels went another way."""
 
@@ -107,7 +104,6 @@ class Probe:
             self.count += x.numel()
         self.sensitivity = 0.0
         self._singular = 0
-        self._strange: Mapping[str, list[int]] = {}
 
     def judged(
         self, column: Column, policy: Policy, floats: Floats | None, truths: Sequence[Truth | Ball], known: Evidence,
@@ -185,25 +181,7 @@ class Probe:
                     found.setdefault(name, []).append(i)
         if found:
             self.runs.opaque[OTHERWISE] = None
-        self._strange = found
         return found
-
-    def lost(self) -> Floats:
-        """What rounding takes from torch's outputs, all entries in order: how far they are from what they were followed to,
-        and, where half of the digits are lost, whatever they may be nearby; 0 where that isn't known, or isn't the same
-        function."""
-        if self.runs.first is None or self.runs.formula is not None:
-            return np.zeros(1)
-        lost, (cells, floats) = [np.zeros(0)], self.runs.first
-        for name, y in floats.items():
-            balls = [value_of(cell) for cell in cells[name]]
-            largest = np.array([float(abs(ball).upper()) for ball in balls])
-            with np.errstate(all="ignore"):
-                off = abs(y - np.array([float(ball) for ball in balls])) + np.array([float(ball.rad()) for ball in balls])
-                off = np.where(off > largest * self.form.unit_roundoff**0.5, np.maximum(off, largest * NEARBY), off)
-            off[self._strange.get(name, [])] = 0.0
-            lost.append(np.nan_to_num(off, posinf=0.0))
-        return np.concatenate(lost)
 
     def singular(self, direction: Floats, read: Read) -> Truth:
         """A number's derivative along `direction` where no series gives it: from both sides."""

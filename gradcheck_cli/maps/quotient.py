@@ -118,18 +118,13 @@ def standing(values: Values) -> Floats:
     return np.asarray(np.ptp(np.array(values), axis=0) == 0, dtype=np.float64)
 
 
-_NOTHING = np.zeros(1)
-
-
 class Plain:
     """A map's function, run without any mode near its inputs. `apart`: every entry of an input is a point of its own, whose
-    size says nothing about the others. `lost`: what rounding took from each entry of the outputs, as far as that is known: of a
-    float that is 0 where the value isn't, its own ulps say nothing."""
+    size says nothing about the others."""
 
     def __init__(
-        self, map: Map, seed: int, checkpoint: Callable[[], None], secret: Sequence[Floats] = (), apart: bool = False,
-        lost: Floats = _NOTHING,
-    ) -> None:  # fmt: skip
+        self, map: Map, seed: int, checkpoint: Callable[[], None], secret: Sequence[Floats] = (), apart: bool = False
+    ) -> None:
         self.map, self.checkpoint = map, checkpoint
         self._inputs = {name: x.detach().clone() for name, x in map.inputs.items()}  # the caller's own may share the memory
         self.inputs = np.concatenate([numpy(x) for x in self._inputs.values()])
@@ -141,7 +136,6 @@ class Plain:
             self.unsteady[np.isnan(self.here) & np.isnan(again)] = 0.0
             size = np.max(abs(self.here[np.isfinite(self.here)]), initial=0.0)
         self.repeatable = bool(np.all(self.unsteady <= np.sqrt(self.form.unit_roundoff) * size))
-        self.lost = np.broadcast_to(lost, self.here.shape) if len(lost) in (1, len(self.here)) else np.zeros_like(self.here)
         self.step = 2.0 ** -(self.form.bits // 4)
         self.sizes = np.concatenate([_sizes(numpy(x), apart) for x in self._inputs.values()])
 
@@ -160,8 +154,8 @@ class Plain:
         """How far rounding may move a number. `squares`: that number of the outputs' squares; `terms`: the root of the sum of
         the squares of what it was added up from (derivatives times inputs)."""
         with np.errstate(all="ignore"):
-            size = _root(squares, np.where(np.isfinite(self.here), self.here, 0.0)) + terms
-            return ROUNDINGS * self.form.unit_roundoff * size + _root(squares, self.unsteady) + _root(squares, self.lost)
+            size = np.sqrt(squares(np.where(np.isfinite(self.here), self.here, 0.0) ** 2)) + terms
+            return np.asarray(ROUNDINGS * self.form.unit_roundoff * size + np.sqrt(squares(self.unsteady**2)))
 
     def heed_rounding(self) -> None:
         """Take what rounding may do inside of the function for noise of its values: those that cancel show little of it."""
@@ -214,12 +208,6 @@ class Plain:
         if offset is None:
             self.shapes, self.form = shapes, format_of({**self._inputs, **outputs})
         return found if shapes == self.shapes else np.full_like(self.here, np.nan)
-
-
-def _root(squares: Project, values: Floats) -> Floats:
-    """The root of what `squares` makes of the squares of values, which may underflow."""
-    largest = float(np.max(abs(values), initial=0.0))
-    return np.asarray(np.sqrt(squares((values / largest) ** 2)) * largest if largest else np.sqrt(squares(values)))
 
 
 def _sizes(inputs: Floats, apart: bool) -> Floats:

@@ -141,7 +141,6 @@ class Reverse(Probe):
             ],
             self.spans,
             trusted=self.runs.formula is not None,
-            lost=self.lost(),
         )
 
     def _derived(self, map: Map) -> list[Tensor | None]:
