@@ -20,11 +20,11 @@ from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE, Function
 
 Parts = Mapping[int, Ball]
-"""Coefficients by the infinitesimals that they stand beside, as bits: 0 is the value, 1 << k beside e_k. What is missing is 0."""
+"""Coefficients by the infinitesimals that they stand beside, as bits: 0 is the value, 1 << k beside e_k. Others are 0."""
 
 
 class Jet:
-    """A number that moves. `moves`: the infinitesimals that it hangs on, as bits, even where all of their coefficients are 0."""
+    """A number that moves. `moves`: the infinitesimals that it hangs on, as bits, even where their coefficients are 0."""
 
     __slots__ = ("moves", "parts")
 
@@ -49,10 +49,10 @@ class Jet:
         return Jet({mask: -x for mask, x in self.parts.items()}, self.moves)
 
     def __sub__(self, other: Any) -> Jet:
-        return self + -other
+        return self.__add__(-other)
 
     def __rsub__(self, other: Any) -> Jet:
-        return -self + other
+        return self.__neg__().__add__(other)
 
     def __mul__(self, other: Any) -> Jet:
         if not isinstance(other, Jet):

@@ -102,26 +102,28 @@ LOWER = "a lower derivative doesn't exist here already"
 UNDEFINED = "the formula has no value at the point itself; this is the limit from both sides"
 
 
-def limits(values: Line, point: Mapping[str, float], wrt: Wrt, deadline: float = math.inf) -> Truth:
+def limits(values: Line, point: Mapping[str, float], wrt: Wrt, deadline: float = math.inf, mixed: bool = False) -> Truth:
     """The derivative at `point` from both sides of every name in `wrt`, judged: see `Truth`.
 
     An order above 1 exists only where the lower ones do. Past the `deadline` (of time.monotonic) the answer is UNKNOWN.
+    `mixed`: by any number of names; by different ones it exists wherever it is the same from all sides, for what is missing
+    along one direction needn't bear on another, and otherwise lies in between.
     """
     if not all(math.isfinite(x) for x in point.values()):
         return Truth(Kind.UNKNOWN, text="limits at an infinite point are not taken")
-    if len(set(wrt)) > MAX_NAMES:
+    if len(set(wrt)) > MAX_NAMES and not mixed:
         return Truth(Kind.UNKNOWN, text="a mixed partial of more than two names at a singular point")
     with ctx.workprec(_FIRST_LOOK):
         exact = {name: arb(x) for name, x in point.items()}
         if values(exact, {}).is_nan() and values.undefined(exact):
             return Truth(Kind.OUTSIDE, singular=True)
     try:
-        return _from_all_sides(values, point, wrt, deadline)
+        return _from_all_sides(values, point, wrt, deadline, mixed and 1 < len(set(wrt)) == len(wrt))
     except _Late:
         return Truth(Kind.UNKNOWN, text="the limits from both sides take too long to certify")
 
 
-def _from_all_sides(values: Line, point: Mapping[str, float], wrt: Wrt, deadline: float) -> Truth:
+def _from_all_sides(values: Line, point: Mapping[str, float], wrt: Wrt, deadline: float, alone: bool = False) -> Truth:
     size = max(0, *(math.frexp(x)[1] for x in point.values()))
     with ctx.workprec(precision(len(wrt), size)):
         near = _Neighbourhood(values, {name: arb(x) for name, x in point.items()}, wrt, size, deadline)
@@ -137,8 +139,10 @@ def _from_all_sides(values: Line, point: Mapping[str, float], wrt: Wrt, deadline
         if any(s is UNSETTLED for s in known):
             return Truth(Kind.UNKNOWN, singular=True, text="the difference quotients don't settle")
         left, right = sides[0], sides[-1]
+        if alone and len(known) == len(sides) and all(s.is_finite() for s in known):
+            left, right = reduce(min, known), reduce(max, known)
         jump = here.is_finite() and near.jumps()
-        lower = len(wrt) == 1 or _from_all_sides(values, point, wrt[:-1], deadline).kind is Kind.REGULAR
+        lower = alone or len(wrt) == 1 or _from_all_sides(values, point, wrt[:-1], deadline).kind is Kind.REGULAR
         if lower and not jump and all(s is not None and s.is_finite() and _same(s, left) for s in sides):
             ball = reduce(lambda a, b: a.union(b), sides)
             return Truth(Kind.REGULAR, ball, singular=True, text=UNDEFINED if here.is_nan() else None)
