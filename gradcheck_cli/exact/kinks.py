@@ -126,7 +126,7 @@ def limits(values: Line, point: Mapping[str, float], wrt: Wrt, deadline: float =
 def _from_all_sides(values: Line, point: Mapping[str, float], wrt: Wrt, deadline: float, alone: bool = False) -> Truth:
     size = max(0, *(math.frexp(x)[1] for x in point.values()))
     with ctx.workprec(precision(len(wrt), size)):
-        near = _Neighbourhood(values, {name: arb(x) for name, x in point.items()}, wrt, size, deadline)
+        near = _Neighbourhood(values, {name: arb(x) for name, x in point.items()}, wrt, size, deadline, alone)
         here = near.here
         if not here.is_finite() and not here.is_nan():
             return Truth(Kind.UNKNOWN, text="the value is beyond every size that is followed")
@@ -140,10 +140,11 @@ def _from_all_sides(values: Line, point: Mapping[str, float], wrt: Wrt, deadline
             return Truth(Kind.UNKNOWN, singular=True, text="the difference quotients don't settle")
         left, right = sides[0], sides[-1]
         if alone and len(known) == len(sides) and all(s.is_finite() for s in known):
-            left, right = reduce(min, known), reduce(max, known)
+            left, right = reduce(min, known + near.others), reduce(max, known + near.others)
         jump = here.is_finite() and near.jumps()
         lower = alone or len(wrt) == 1 or _from_all_sides(values, point, wrt[:-1], deadline).kind is Kind.REGULAR
-        if lower and not jump and all(s is not None and s.is_finite() and _same(s, left) for s in sides):
+        same = not near.others and all(s is not None and s.is_finite() and _same(s, sides[0]) for s in sides)
+        if lower and same and (alone or not jump):
             ball = reduce(lambda a, b: a.union(b), sides)
             return Truth(Kind.REGULAR, ball, singular=True, text=UNDEFINED if here.is_nan() else None)
         if not lower or (len(sides) > 2 and not all(s is not None and s.is_finite() for s in sides)):
@@ -153,11 +154,13 @@ def _from_all_sides(values: Line, point: Mapping[str, float], wrt: Wrt, deadline
 
 
 class _Neighbourhood:
-    """A function around a point, asked on tiny steps in each quadrant of the names that are differentiated by."""
+    """A function around a point, asked on tiny steps in each quadrant of the names that are differentiated by. `between`: a
+    side that depends on the ratio of the steps is what it is at the first of them, with the `others`, instead of unsettled."""
 
-    def __init__(self, values: Line, point: Mapping[str, Ball], wrt: Wrt, size: int, deadline: float) -> None:
+    def __init__(self, values: Line, point: Mapping[str, Ball], wrt: Wrt, size: int, deadline: float, between: bool) -> None:
         self.point, self.quadrants = point, list(product((-1, 1), repeat=len(set(wrt))))
-        self._values, self._size, self._deadline = values, size, deadline
+        self.others: list[Ball] = []
+        self._values, self._size, self._deadline, self._between = values, size, deadline, between
         self._names = tuple(dict.fromkeys(wrt))
         self._orders = [wrt.count(name) for name in self._names]
         self._nodes = [
@@ -196,7 +199,12 @@ class _Neighbourhood:
         if after <= before * arb(2) ** -SETTLED or after <= noise:
             # A mixed derivative must not depend on the ratio of the steps (Peano's x*y*(x**2 - y**2)/(x**2 + y**2) does).
             stretched = [self._quotient(signs, EXPONENTS[-1], s)[0] for s in STRETCHES] if len(self._names) > 1 else []
-            return third + arb(0, after) if all(abs(s - third) <= before + noise for s in stretched) else UNSETTLED
+            if all(abs(s - third) <= before + noise for s in stretched):
+                return third + arb(0, after)
+            if not all(s.is_finite() for s in stretched) or not self._between:
+                return UNSETTLED
+            self.others += stretched
+            return third
         # Growth like log(h) doubles the difference, any faster one more; 1/log(h), which converges, repeats it.
         if abs(first) < abs(second) < abs(third) and (first > 0) == (second > 0) == (third > 0) and after > before * GROWTH:
             return arb.pos_inf() if third > 0 else arb.neg_inf()

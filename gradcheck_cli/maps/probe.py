@@ -244,7 +244,7 @@ class Probe:
             found = limits(_Line(self, lines, read), dict.fromkeys(lines, size), names, time.monotonic() + PATIENCE, mixed=True)
             if found.kind is Kind.UNKNOWN and self.source.turned:
                 return replace(found, text=f"{ROUNDED}: {', '.join(self.source.turned)}")
-            return found if scale == 1 else _scaled(found, exactly(scale))
+            return found if scale == 1 else _scaled(found, scale)
         except _Resized:
             return Truth(Kind.UNKNOWN, singular=True, text="an output has another number of entries beside this point")
 
@@ -359,20 +359,26 @@ class _Line:
         return bool(self._read(self._probe.here()).is_nan())
 
 
-def _named(directions: Sequence[Floats]) -> tuple[tuple[str, ...], dict[str, Floats], float]:
+def _named(directions: Sequence[Floats]) -> tuple[tuple[str, ...], dict[str, Floats], Ball]:
     """A name for each direction, the same for parallel ones; the direction of each name; and what the derivative along the
     given ones is as a multiple of that along these."""
     names: list[str] = []
     lines: dict[str, Floats] = {}
-    scale = 1.0
+    scale = exactly(1)
     for direction in directions:
-        length = float(direction[np.flatnonzero(direction)[0]])
-        unit = direction / length
-        name = next((n for n, line in lines.items() if np.array_equal(line, unit)), f"t{len(lines)}")
-        lines[name] = unit if len(directions) > 1 else direction
-        scale *= length if len(directions) > 1 else 1.0
+        name = next((n for n, line in lines.items() if _ratio(direction, line) is not None), f"t{len(lines)}")
+        lines.setdefault(name, direction)
+        scale *= _ratio(direction, lines[name])
         names.append(name)
     return tuple(names), lines, scale
+
+
+def _ratio(direction: Floats, line: Floats) -> Ball:
+    """By what a line has to be multiplied to give a direction; None where they aren't parallel."""
+    place = int(np.argmax(line != 0))
+    # of a few bits each, the products are exact
+    parallel = np.array_equal(direction * line[place], line * direction[place])
+    return exactly(float(direction[place])) / exactly(float(line[place])) if parallel else None
 
 
 def _scaled(truth: Truth, by: Ball) -> Truth:
