@@ -39,7 +39,8 @@ JACOBIAN = 400
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a function. `order`: of its derivatives, up to 4. `dtypes`: names; empty: float64, or what given tensors have."""
+    """What is asked of a function. `order`: the highest of its derivatives. `dtypes`: names; empty: float64, or what given
+    tensors have."""
 
     target: Target
     wanted: Wanted

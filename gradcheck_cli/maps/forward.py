@@ -64,7 +64,8 @@ class Forward(Probe):
         return [column(name) for name, y in outputs.items() if y.numel()]
 
     def guard(self, columns: Sequence[Column]) -> None:
-        guard_pushes(self.map, self.options, columns, self.mode, self._u, trusted=self.stated)
+        deeper = [self.deeper(lambda y: y, name) for name in self._truths if self._truths[name]] if self.orders else []
+        guard_pushes(self.map, self.options, columns, self.mode, self._u, self.stated, deeper)
 
     def _certified(self, outputs: Tensors) -> dict[str, list[Truth | Ball]]:
         doubtful = self.orders is None or self.orders.doubtful

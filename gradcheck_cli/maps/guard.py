@@ -17,9 +17,22 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.maps.deeper import Deeper
 from gradcheck_cli.maps.map import Map, Row, push
 from gradcheck_cli.maps.probe import Options
-from gradcheck_cli.maps.quotient import NEARER, Along, Indices, Numbers, Outcome, Plain, Which, refuted, slopes, standing
+from gradcheck_cli.maps.quotient import (
+    NEARER,
+    Along,
+    Indices,
+    Numbers,
+    Outcome,
+    Plain,
+    Slopes,
+    Which,
+    refuted,
+    slopes,
+    standing,
+)
 from gradcheck_cli.maps.runs import flat, numpy
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.limits import Limits
@@ -27,6 +40,9 @@ from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 FARTHER = (1.0, 2.0**4, 2.0**8, 2.0**12)
 """How much longer the steps become, one after another, until rounding lets them tell which of two numbers is right."""
+
+DEEPER = (2.0**-4,)
+"""Shorter steps of higher orders: the first ones are about as long as they need to be."""
 
 INPUTS = 16
 ENTRIES = 16
@@ -58,12 +74,20 @@ class Judged:
     refused: bool
 
 
-def guard_rows(map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice], trusted: bool) -> None:
+def guard_rows(
+    map: Map,
+    options: Options,
+    rows: Sequence[Judged],
+    spans: Mapping[str, slice],
+    trusted: bool,
+    deeper: Callable[[str], Deeper] | None = None,
+) -> None:
     """Hold judged gradients against quotients of the map's function: what they contradict is refuted, and a mismatch that they
-    contradict is undecided, unless the exact side is `trusted` (the user's own formula)."""
+    contradict is undecided, unless the exact side is `trusted` (the user's own formula). `deeper`: quotients of the function
+    whose derivative a row is already, which alone say whether a mismatch stands."""
     rows = [row for row in rows if not row.refused and row.columns]
     if rows and any(_concerned(column) for row in rows for column in row.columns.values()):
-        guard = _Guard(map, options, rows, spans)
+        guard = _Guard(map, options, rows, spans, deeper)
         if guard.repeatable():
             if not trusted:
                 guard.take_back()
@@ -71,7 +95,15 @@ def guard_rows(map: Map, options: Options, rows: Sequence[Judged], spans: Mappin
 
 
 class _Guard:
-    def __init__(self, map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice]) -> None:
+    def __init__(
+        self,
+        map: Map,
+        options: Options,
+        rows: Sequence[Judged],
+        spans: Mapping[str, slice],
+        deeper: Callable[[str], Deeper] | None,
+    ) -> None:
+        self._deeper = deeper
         self.rows, self.spans = rows, {name: span for name, span in spans.items() if span.start < span.stop}
         self.limits, self.deadline = options.limits, time.monotonic() + options.patience
         self.found = np.array([row.found for row in rows])
@@ -165,10 +197,11 @@ class _Guard:
         numbers = self._numbers(np.where(suspects, self.exact, found), found)
         direction, excused = self.plain.direction(), np.zeros_like(suspects)
         alone = np.split(entries, len(entries)) if len(entries) <= ENTRIES else [entries]
+        shorter = NEARER[self.plain.form.bits] if self._deeper is None else DEEPER
         denied = np.zeros_like(suspects)
         for some in alone:
             along, here = _only(direction, some), suspects & _within(some, suspects.shape[1])
-            sides, against, outcome = _sides(partial(numbers.along, self.plain, along), NEARER[self.plain.form.bits])
+            sides, against, outcome = _sides(self._quotients(numbers, along), shorter)
             excused |= here & sides[:, None]
             denied |= here & against[:, None]
             for k in np.flatnonzero(sides).tolist():
@@ -176,6 +209,14 @@ class _Guard:
                 self._take_back(k, here[k], text)
         for k in np.flatnonzero(excused.any(axis=1)).tolist():  # what is of another function there is so everywhere
             self._take_back(k, suspects[k] & ~excused[k] & ~denied[k], TAINTED)
+
+    def _quotients(self, numbers: Numbers, direction: Floats) -> Along:
+        """Those that tell whether a mismatch stands."""
+        if self._deeper is None:
+            return partial(numbers.along, self.plain, direction)
+        every = [self._deeper(row.row.name) for row in self.rows]
+        found, known = (np.nan_to_num(n * direction).sum(axis=1) for n in (numbers.found, numbers.known))
+        return _together([partial(d.along, direction, found[[k]], known[[k]]) for k, d in enumerate(every)])
 
     def _take_back(self, k: int, here: Which, text: str) -> None:
         self.verdicts[k, here] = Verdict.UNDECIDED.severity
@@ -211,7 +252,15 @@ def _sides(along: Along, nearer: Sequence[float]) -> tuple[Which, Which, Outcome
 # -- derivatives along a direction --------------------------------------------------------------------------------------
 
 
-def guard_pushes(map: Map, options: Options, columns: Sequence[Column], mode: str, judged: Floats, trusted: bool) -> None:
+def guard_pushes(
+    map: Map,
+    options: Options,
+    columns: Sequence[Column],
+    mode: str,
+    judged: Floats,
+    trusted: bool,
+    deeper: Sequence[Deeper] = (),
+) -> None:
     """The same of every output's derivative along the direction `judged`; what passes is held against another direction, in
     which torch is asked again."""
     if not any(_concerned(column) for column in columns):
@@ -242,8 +291,13 @@ def guard_pushes(map: Map, options: Options, columns: Sequence[Column], mode: st
         suspects = np.array([column.cause(i) in _FORMAL for column in columns for i in range(len(column))], dtype=bool)
         suspects &= np.isfinite(found) & np.isfinite(exact)
         if suspects.any():
-            scale = plain.scale(judged)
-            sides, _, outcome = _sides(numbers(judged * scale, found * scale, exact * scale), NEARER[plain.form.bits])
+            scale = 1.0 if deeper else plain.scale(judged)
+            if deeper:
+                parts = [(d, found[span], exact[span]) for d, span in zip(deeper, spans, strict=True)]
+                along = _together([partial(d.along, judged, f, e) for d, f, e in parts])
+            else:
+                along = numbers(judged * scale, found * scale, exact * scale)
+            sides, _, outcome = _sides(along, DEEPER if deeper else NEARER[plain.form.bits])
             excused = suspects & sides
             for column, span in zip(columns, spans, strict=True):
                 for i in np.flatnonzero(excused[span]).tolist():
@@ -268,6 +322,18 @@ def guard_pushes(map: Map, options: Options, columns: Sequence[Column], mode: st
 
 
 # -- shared -------------------------------------------------------------------------------------------------------------
+
+
+def _together(some: Sequence[Along]) -> Along:
+    """The quotients of all numbers, from those of some each."""
+
+    def along(scale: float = 1.0) -> Outcome:
+        outcomes = [each(scale) for each in some]
+        seen = Slopes(*(np.concatenate(parts) for parts in zip(*(o.seen for o in outcomes), strict=True)))
+        others = [(o.found, o.known, o.size, o.still) for o in outcomes]
+        return Outcome(seen, *(np.concatenate(parts) for parts in zip(*others, strict=True)))
+
+    return along
 
 
 def _itself(y: Floats) -> Floats:

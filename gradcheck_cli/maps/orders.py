@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from flint import arb_series
+from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Directional, moves, value_of
 from gradcheck_cli.algebra.jets import Jet
@@ -19,7 +21,7 @@ from gradcheck_cli.algebra.layers import Cell
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, exactly
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.floats import Floats
-from gradcheck_cli.maps.map import Map
+from gradcheck_cli.maps.map import Map, Tensors
 from gradcheck_cli.maps.outside import outside
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat
 
@@ -87,6 +89,18 @@ class Orders:
         outputs = self.map(self.map.leaves())
         return self._values({name: [exactly(v) for v in flat(y)] for name, y in outputs.items()}, given)
 
+    def plain(self, name: str, inputs: Tensors) -> Map:
+        """What a part is a derivative of, as a function of everything that is moved (`inputs`): to be added up."""
+        part = self.parts[name]
+
+        def call(leaves: Tensors) -> Tensors:
+            outputs = self.map.call({n: leaves[n] for n in self.map.inputs})
+            if part.upstream is None:
+                return {part.of: outputs[part.of]}
+            return {y: outputs[y] * _weights(v, outputs[y], leaves) for y, v in part.upstream.items()}
+
+        return Map(inputs, call, self.map.seed)
+
     def _seeded(self, given: Cells, ahead: Ahead) -> dict[str, list[Cell]]:
         return {
             name: [
@@ -103,6 +117,12 @@ class Orders:
         if part.upstream is None:
             return list(outputs[part.of])
         return [sum((value_of(y) * value_of(v) for y, v in _pairs(part.upstream, outputs, given)), ZERO)]
+
+
+def _weights(upstream: str | Sequence[float], output: Tensor, leaves: Tensors) -> Tensor:
+    if isinstance(upstream, str):
+        return leaves[upstream]
+    return torch.tensor(upstream, dtype=output.dtype, device=output.device).view(output.shape)
 
 
 def _moving(cell: Cell, ahead: Sequence[float]) -> Cell:

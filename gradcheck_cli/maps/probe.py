@@ -22,6 +22,7 @@ from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT, QUOTIENT_STEP
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.floats import FORMATS, Floats
+from gradcheck_cli.maps.deeper import Deeper
 from gradcheck_cli.maps.map import Map, Row, Tensors, draws
 from gradcheck_cli.maps.orders import Orders
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
@@ -194,6 +195,12 @@ class Probe:
             return []
         still = {name: np.zeros(span.stop - span.start) for name, span in self.spans.items()}
         return [np.concatenate(list((still | dict(d)).values())) for d in self.orders.parts[part].ahead]
+
+    def deeper(self, asked: Callable[[Floats], Floats], part: str) -> Deeper:
+        """Quotients of what a row, or an output, is a derivative of."""
+        assert self.orders is not None
+        plain = self.orders.plain(part, self.map.inputs)
+        return Deeper(plain, self.ahead(part), self.options.seed, self.options.checkpoint, asked)
 
     def paired(self, row: Row, cells: Cells, read: Callable[[Any], Ball]) -> Ball:
         """The number of a row, read from the cells of outputs: <v, y>, which is a cell of its own in higher orders."""

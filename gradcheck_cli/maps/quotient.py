@@ -143,6 +143,10 @@ class Plain:
         far_left, left, right, far_right = (self._run(direction * t) for t in (-1.0, -0.5, 0.5, 1.0))
         return far_left, left, self.here, right, far_right
 
+    def at(self, offset: Floats) -> Floats:
+        """The outputs at an offset."""
+        return self._run(offset)
+
     def noise(self, squares: Project, terms: Floats) -> Floats:
         """How far rounding may move a number. `squares`: that number of the outputs' squares; `terms`: the root of the sum of
         the squares of what it was added up from (derivatives times inputs)."""

@@ -16,6 +16,7 @@ import math
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from heapq import heappop, heappush
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -139,6 +140,7 @@ class Reverse(Probe):
             ],
             self.spans,
             trusted=self.stated,
+            deeper=None if self.orders is None else partial(self.deeper, _added),
         )
 
     def _derived(self, map: Map) -> list[Tensor | None]:
@@ -449,6 +451,11 @@ class Reverse(Probe):
             size = sum((abs(p) for p in products), FLOOR)
             reads = [(lambda cells: self.paired(row, cells, value_of), sum(products, ZERO), size)]
             return self.confirms(direction, reads, self.ahead(row.name))
+
+
+def _added(y: Floats) -> Floats:
+    """All outputs added up."""
+    return np.asarray(np.sum(y, keepdims=True))
 
 
 def _tight(cell: Ball) -> bool:
