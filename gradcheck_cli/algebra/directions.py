@@ -128,6 +128,27 @@ def moving(x: Ball, u: Ball) -> Cell:
     return arb_series([x, u], ctx.cap)
 
 
+def straight(value: Ball, slope: Ball) -> Cell:
+    """What has this value and this slope along the direction: both may be unknown."""
+    return arb_series([value, slope], 2)
+
+
+def ahead_of(cell: Cell, steps: Sequence[float]) -> Cell:
+    """A number that moves along directions ahead too, by these steps: an infinitesimal for each of them, and one more for the
+    direction along which it is a series."""
+    parts = {1 << k: arb(step) for k, step in enumerate(steps) if step}
+    if moves(cell):
+        parts[1 << len(steps)] = cell[1]
+    return Jet({0: value_of(cell), **parts}, sum(parts)) if parts else cell
+
+
+def beside(cell: Cell, mask: int) -> Ball:
+    """The mixed derivative along the directions of some infinitesimals. What has no finite value has none."""
+    if isinstance(cell, Jet):
+        return cell[mask]
+    return ZERO if value_of(cell).is_finite() else NAN
+
+
 def value_of(cell: Cell) -> Ball:
     """The value of a cell, whether or not it moves; of a truth value 1 or 0."""
     return cell if isinstance(cell, arb) else arb(int(cell)) if isinstance(cell, bool) else cell[0]

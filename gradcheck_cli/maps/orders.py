@@ -12,13 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from flint import arb_series
 from torch import Tensor
 
-from gradcheck_cli.algebra.directions import Directional, moves, value_of
-from gradcheck_cli.algebra.jets import Jet
+from gradcheck_cli.algebra.directions import Directional, ahead_of, beside, moves, straight, value_of
 from gradcheck_cli.algebra.layers import Cell
-from gradcheck_cli.algebra.number import NAN, ZERO, Ball, exactly
+from gradcheck_cli.algebra.number import ZERO, exactly
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.map import Map, Tensors
@@ -104,7 +102,7 @@ class Orders:
     def _seeded(self, given: Cells, ahead: Ahead) -> dict[str, list[Cell]]:
         return {
             name: [
-                _moving(cell, [float(direction[name][i]) if name in direction else 0.0 for direction in ahead])
+                ahead_of(cell, [float(direction[name][i]) if name in direction else 0.0 for direction in ahead])
                 for i, cell in enumerate(given[name])
             ]
             for name in self.map.inputs
@@ -125,26 +123,18 @@ def _weights(upstream: str | Sequence[float], output: Tensor, leaves: Tensors) -
     return torch.tensor(upstream, dtype=output.dtype, device=output.device).view(output.shape)
 
 
-def _moving(cell: Cell, ahead: Sequence[float]) -> Cell:
-    """A number with an infinitesimal for each direction ahead, and one for the distance in which it is a series."""
-    parts = {1 << k: exactly(w) for k, w in enumerate(ahead) if w}
-    if moves(cell):
-        parts[1 << len(ahead)] = cell[1]
-    return Jet({0: value_of(cell), **parts}, sum(parts)) if parts else cell
-
-
 def _series(part: Part, outputs: Cells, given: Cells) -> list[Cell]:
     """A part as a series: its value is the coefficient beside the directions ahead, its slope the one beside all."""
     ahead = (1 << len(part.ahead)) - 1
     every = ahead | 1 << len(part.ahead)
     if part.upstream is None:
-        return [arb_series([_beside(y, ahead), _beside(y, every)], 2) for y in outputs[part.of]]
+        return [straight(beside(y, ahead), beside(y, every)) for y in outputs[part.of]]
     value = slope = ZERO
     for y, v in _pairs(part.upstream, outputs, given):
-        first, size = _beside(y, ahead), value_of(v)
+        first, size = beside(y, ahead), value_of(v)
         value += first * size
-        slope += _beside(y, every) * size + (first * v[1] if moves(v) else ZERO)
-    return [arb_series([value, slope], 2)]
+        slope += beside(y, every) * size + (first * v[1] if moves(v) else ZERO)
+    return [straight(value, slope)]
 
 
 def _pairs(upstream: Upstream, outputs: Cells, given: Cells) -> list[tuple[Cell, Cell]]:
@@ -154,10 +144,3 @@ def _pairs(upstream: Upstream, outputs: Cells, given: Cells) -> list[tuple[Cell,
         cotangents = given[v] if isinstance(v, str) else [exactly(w) for w in v]
         found += [(y, w) for y, w in zip(outputs[name], cotangents, strict=True) if moves(w) or not w.is_zero()]
     return found
-
-
-def _beside(cell: Cell, mask: int) -> Ball:
-    """A coefficient of an output. What has no finite value has none."""
-    if isinstance(cell, Jet):
-        return cell[mask]
-    return ZERO if value_of(cell).is_finite() else NAN
