@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.maps.deeper import Deeper
 from gradcheck_cli.maps.map import Map, Row, push
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.quotient import (
@@ -26,6 +27,7 @@ from gradcheck_cli.maps.quotient import (
     Numbers,
     Outcome,
     Plain,
+    Slopes,
     Which,
     kinked,
     refuted,
@@ -39,6 +41,9 @@ from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 FARTHER = (1.0, 2.0**4, 2.0**8, 2.0**12)
 """How much longer the steps become, one after another, until rounding lets them tell which of two numbers is right."""
+
+DEEPER = (2.0**-4,)
+"""Shorter steps of higher orders: the first ones are about as long as they need to be."""
 
 INPUTS = 16
 ENTRIES = 16
@@ -75,12 +80,20 @@ class Judged:
     refused: bool
 
 
-def guard_rows(map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice], trusted: bool) -> None:
+def guard_rows(
+    map: Map,
+    options: Options,
+    rows: Sequence[Judged],
+    spans: Mapping[str, slice],
+    trusted: bool,
+    deeper: Callable[[str], Deeper] | None = None,
+) -> None:
     """Hold judged gradients against quotients of the map's function: what they contradict is refuted, and a mismatch that they
-    contradict is undecided, unless the exact side is `trusted` (the user's own formula)."""
+    contradict is undecided, unless the exact side is `trusted` (the user's own formula). `deeper`: quotients of the function
+    whose derivative a row is already, which alone say whether a mismatch stands."""
     rows = [row for row in rows if not row.refused and row.columns]
     if rows and any(_concerned(column) for row in rows for column in row.columns.values()):
-        guard = _Guard(map, options, rows, spans)
+        guard = _Guard(map, options, rows, spans, deeper)
         if guard.repeatable():
             if not trusted:
                 guard.take_back()
@@ -88,7 +101,15 @@ def guard_rows(map: Map, options: Options, rows: Sequence[Judged], spans: Mappin
 
 
 class _Guard:
-    def __init__(self, map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice]) -> None:
+    def __init__(
+        self,
+        map: Map,
+        options: Options,
+        rows: Sequence[Judged],
+        spans: Mapping[str, slice],
+        deeper: Callable[[str], Deeper] | None,
+    ) -> None:
+        self._deeper = deeper
         self.rows, self.spans = rows, {name: span for name, span in spans.items() if span.start < span.stop}
         self.limits, self.deadline = options.limits, time.monotonic() + options.patience
         self.found = np.array([row.found for row in rows])
@@ -153,7 +174,8 @@ class _Guard:
             if len(part) > 1:
                 continue
             along = _only(direction, part)
-            left, right = (float(side[0] / along[part[0]]) for side in numbers.along(self.plain, along).seen.sides)
+            seen = numbers.along(self.plain, along).seen.over(float(along[part[0]]))
+            left, right = float(seen.left[0]), float(seen.right[0])
             for name, column in self.rows[k].columns.items():
                 here = np.flatnonzero(_passing(column.verdicts) & (along != 0)[self.spans[name]])
                 _doubt(column, here, SIDED.format(*((left, right) if along[part[0]] > 0 else (right, left))))
@@ -207,10 +229,11 @@ class _Guard:
         numbers = self._numbers(np.where(suspects, self.exact, found), found)
         direction, excused = self.plain.direction(), np.zeros_like(suspects)
         alone = np.split(entries, len(entries)) if len(entries) <= ENTRIES else [entries]
+        shorter = NEARER[self.plain.form.bits] if self._deeper is None else DEEPER
         denied = np.zeros_like(suspects)
         for some in alone:
             along, here = _only(direction, some), suspects & _within(some, suspects.shape[1])
-            sides, against, outcome = _sides(partial(numbers.along, self.plain, along), NEARER[self.plain.form.bits])
+            sides, against, outcome = _sides(self._quotients(numbers, along), shorter)
             excused |= here & sides[:, None]
             denied |= here & against[:, None]
             for k in np.flatnonzero(sides).tolist():
@@ -218,6 +241,14 @@ class _Guard:
                 self._take_back(k, here[k], text)
         for k in np.flatnonzero(excused.any(axis=1)).tolist():  # what is of another function there is so everywhere
             self._take_back(k, suspects[k] & ~excused[k] & ~denied[k], TAINTED)
+
+    def _quotients(self, numbers: Numbers, direction: Floats) -> Along:
+        """Those that tell whether a mismatch stands."""
+        if self._deeper is None:
+            return partial(numbers.along, self.plain, direction)
+        every = [self._deeper(row.row.name) for row in self.rows]
+        found, known = (np.nan_to_num(n * direction).sum(axis=1) for n in (numbers.found, numbers.known))
+        return _together([partial(d.along, direction, found[[k]], known[[k]]) for k, d in enumerate(every)])
 
     def _take_back(self, k: int, here: Which, text: str) -> None:
         self.verdicts[k, here] = Verdict.UNDECIDED.severity
@@ -253,7 +284,15 @@ def _sides(along: Along, nearer: Sequence[float]) -> tuple[Which, Which, Outcome
 # -- derivatives along a direction --------------------------------------------------------------------------------------
 
 
-def guard_pushes(map: Map, options: Options, columns: Sequence[Column], mode: str, judged: Floats, trusted: bool) -> None:
+def guard_pushes(
+    map: Map,
+    options: Options,
+    columns: Sequence[Column],
+    mode: str,
+    judged: Floats,
+    trusted: bool,
+    deeper: Sequence[Deeper] = (),
+) -> None:
     """The same of every output's derivative along the direction `judged`; what passes is held against another direction, in
     which torch is asked again."""
     if not any(_concerned(column) for column in columns):
@@ -284,8 +323,13 @@ def guard_pushes(map: Map, options: Options, columns: Sequence[Column], mode: st
         suspects = np.array([column.cause(i) in _FORMAL for column in columns for i in range(len(column))], dtype=bool)
         suspects &= np.isfinite(found) & np.isfinite(exact)
         if suspects.any():
-            scale = plain.scale(judged)
-            sides, _, outcome = _sides(numbers(judged * scale, found * scale, exact * scale), NEARER[plain.form.bits])
+            scale = 1.0 if deeper else plain.scale(judged)
+            if deeper:
+                parts = [(d, found[span], exact[span]) for d, span in zip(deeper, spans, strict=True)]
+                along = _together([partial(d.along, judged, f, e) for d, f, e in parts])
+            else:
+                along = numbers(judged * scale, found * scale, exact * scale)
+            sides, _, outcome = _sides(along, DEEPER if deeper else NEARER[plain.form.bits])
             excused = suspects & sides
             for column, span in zip(columns, spans, strict=True):
                 for i in np.flatnonzero(excused[span]).tolist():
@@ -312,6 +356,18 @@ def guard_pushes(map: Map, options: Options, columns: Sequence[Column], mode: st
 
 
 # -- shared -------------------------------------------------------------------------------------------------------------
+
+
+def _together(some: Sequence[Along]) -> Along:
+    """The quotients of all numbers, from those of some each."""
+
+    def along(scale: float = 1.0) -> Outcome:
+        outcomes = [each(scale) for each in some]
+        seen = Slopes(*(np.concatenate(parts) for parts in zip(*(o.seen for o in outcomes), strict=True)))
+        others = [(o.found, o.known, o.size, o.still) for o in outcomes]
+        return Outcome(seen, *(np.concatenate(parts) for parts in zip(*others, strict=True)))
+
+    return along
 
 
 def _itself(y: Floats) -> Floats:

@@ -69,12 +69,13 @@ Project = Callable[[Floats], Floats]
 
 class Slopes(NamedTuple):
     """Quotients of some numbers, and an error within which the derivatives lie; nan where nothing can be said. `noise`: the
-    part of it that is rounding. `sides`: the quotients from the left and from the right, at the nearer step."""
+    part of it that is rounding. `left`, `right`: the quotients from each side, at the nearer step."""
 
     value: Floats
     error: Floats
     noise: Floats
-    sides: tuple[Floats, Floats]
+    left: Floats
+    right: Floats
 
     def contradict(self, found: Floats, size: Floats, more: Floats | float = 0.0) -> Which:
         """Where a derivative that was `found`, of terms of this size, can't be; `more`: further error."""
@@ -88,8 +89,7 @@ class Slopes(NamedTuple):
 
     def over(self, scale: float) -> Slopes:
         """By longer or shorter steps."""
-        left, right = self.sides
-        return Slopes(self.value / scale, self.error / scale, self.noise / scale, (left / scale, right / scale))
+        return Slopes(*(numbers / scale for numbers in self))
 
 
 def slopes(values: Values, project: Project, noise: Floats) -> Slopes:
@@ -110,7 +110,7 @@ def slopes(values: Values, project: Project, noise: Floats) -> Slopes:
             best = tuple(np.where(missing, o, own) for o, own in zip(other, best, strict=True))
             sides.append(near)
     value, error, noise = best
-    return Slopes(value, error, noise, (sides[0], sides[1]))
+    return Slopes(value, error, noise, *sides)
 
 
 def standing(values: Values) -> Floats:
@@ -149,6 +149,10 @@ class Plain:
         """The outputs along a direction."""
         far_left, left, right, far_right = (self._run(direction * t) for t in (-1.0, -0.5, 0.5, 1.0))
         return far_left, left, self.here, right, far_right
+
+    def at(self, offset: Floats) -> Floats:
+        """The outputs at an offset."""
+        return self._run(offset)
 
     def noise(self, squares: Project, terms: Floats) -> Floats:
         """How far rounding may move a number. `squares`: that number of the outputs' squares; `terms`: the root of the sum of
@@ -264,9 +268,8 @@ class Outcome:
     @property
     def bend(self) -> Floats:
         """By how much the quotient from the right is larger than the one from the left; 0 where that is rounding."""
-        left, right = self.seen.sides
         with np.errstate(all="ignore"):
-            bend = right - left
+            bend = self.seen.right - self.seen.left
             return np.where(abs(bend) > MARGIN * self.seen.noise + COARSE * self.size, bend, 0.0)
 
     @property
@@ -300,7 +303,7 @@ def kinked(plain: Plain, along: Along) -> tuple[Which, Outcome]:
         if found.any():
             closer = along(scale)
             with np.errstate(all="ignore"):
-                off = np.minimum(*(abs(side - closer.found) for side in closer.seen.sides)) / scale
+                off = np.minimum(abs(closer.seen.left - closer.found), abs(closer.seen.right - closer.found)) / scale
                 kink = (abs(closer.bend / scale - bend) <= STEADY * abs(bend)) & (off <= STEADY * abs(bend))
                 jump = (abs(closer.bend - bend) <= STEADY * abs(bend)) & (off <= STEADY * abs(outcome.found))
                 found &= kink | jump

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from flint import arb, arb_series
+from flint import arb
 
-from gradcheck_cli.algebra.directions import Moved
+from gradcheck_cli.algebra.directions import Moved, moves
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.algebra.number import NAN, ZERO
 from gradcheck_cli.language import syntax
@@ -240,7 +240,7 @@ def _content(cell: Cell, seen: Any) -> Any:
     """The truth value or whole number of a cell; None where it isn't known. A symbol's is torch's."""
     if isinstance(cell, bool) or cell is None:
         return cell
-    if isinstance(cell, arb_series):
+    if moves(cell):
         return None
     if isinstance(cell, arb):
         return int(cell.unique_fmpz()) if cell.is_integer() else None
@@ -254,12 +254,12 @@ def _stays(cell: Cell, value: float) -> bool:
 
 def _truncated(cell: Cell) -> Cell:
     """A number without its fraction; unknown where that changes."""
-    x = cell[0] if isinstance(cell, arb_series) else cell
+    x = cell[0] if moves(cell) else cell
     if not isinstance(x, arb) or not x.is_finite():
         return cell
     if abs(x) < 1:
         return ZERO
-    if isinstance(cell, arb_series) and x.contains_integer():
+    if moves(cell) and x.contains_integer():
         return NAN
     return x.floor() if x > 0 else x.ceil() if x < 0 else NAN
 
@@ -268,7 +268,7 @@ def _whole(cell: Cell, seen: Any, layer: Layer, converted: bool) -> Cell:
     cell = _truncated(cell) if converted else cell
     if isinstance(cell, arb) and cell.is_integer():
         return cell
-    if isinstance(cell, (arb, arb_series)):
+    if isinstance(cell, arb) or moves(cell):
         unknown = layer.strict or (not converted and isinstance(cell, arb) and cell.is_nan())
         return NAN if unknown else layer.number(seen, DOUBLE)
     return layer.number(seen, DOUBLE)
