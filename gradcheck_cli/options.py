@@ -48,6 +48,7 @@ from gradcheck_cli.forms import (
     SECONDS,
     SETTINGS,
     SHAPES,
+    SURROGATE,
     TEXT,
     TEXTS,
     VALUES,
@@ -181,6 +182,10 @@ OPTIONS: tuple[Option, ...] = (
            metavar="NAME=VALUE", called="settings"),
     Option("formula", ("function",), TEXT, "What the function ought to compute: its values are judged too.",
            metavar="FORMULA", example="x*sigmoid(x)"),
+    Option("surrogate", ("function",), SURROGATE,
+           "Judge the backward as the derivative of this formula, or of the function FILE.py:NAME of the same parameters, and "
+           "no values: for a straight-through estimator, or another deliberate approximation.",
+           metavar="FORMULA|TARGET", example="clamp(x, -1, 1)"),
     Option("order", ("function",), WHOLE, "2: the derivative of the gradient too (double backward).", 1, metavar="N"),
     Option("sample", ("function",), WHOLE, "Check N seeded points.", otherwise=f"{SAMPLES_OF_FUNCTION} without --at",
            metavar="N"),
@@ -198,6 +203,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("train", ("model",), FLAG, "Training mode: dropout with one mask, statistics of the batch.", False, "--eval",
            spelt="--train/--eval"),
     Option("seed", ("model",), WHOLE, "Seed of weights, input and masks: torch.manual_seed.", 0, metavar="N"),
+    Option("stop_gradients", CODE, FLAG,
+           "What the code detaches (.detach(), .data, torch.no_grad()) is a constant to the exact derivative too.", False,
+           spelt="--stop-gradients"),
     Option("mode", CODE, NAMES, "", "reverse", metavar="MODE", choices=MODES_OF_CODE),
 
     Option("at", POINTED, POINTS,

@@ -29,14 +29,16 @@ LONG = 400
 _TWO_FORMULAS = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.KINK)
 
 
-def explain(map: Map, rows: Sequence[Row], columns: Sequence[Column], formula: Formula | None = None) -> None:
+def explain(
+    map: Map, rows: Sequence[Row], columns: Sequence[Column], formula: Formula | None = None, values: bool = True
+) -> None:
     """Complete the details of what is wrong: the formulas of each column's worst entry, and the slip if it is a usual one.
 
-    `formula` is what the map ought to compute, if its own operations don't say.
+    `formula` is what the map ought to compute, if its own operations don't say; `values`: whether what it does compute is that.
     """
     wrong = [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH]
     if any(c.cause(c.worst()) is Cause.FORMULA for c in wrong):
-        slips = name_slips(map, formula)
+        slips = name_slips(map, formula, values=values)
         for column in wrong:
             for index, detail in column.details.items():
                 if detail.cause is Cause.FORMULA and column.wrt[0] in slips:
@@ -79,7 +81,7 @@ def _derived(map: Map, row: Row, entry: str, formula: Formula | None) -> tuple[s
     symbols: dict[str, Expression] = {}
     inputs: dict[str, list[Expression]] = {}
     layer = Symbolic()
-    shadow = Shadow([layer], 0)
+    shadow = Shadow([layer], 0, stops=map.stops)
     for name, leaf in leaves.items():
         inputs[name] = _symbols(name, tuple(leaf.shape))
         symbols |= {str(cell): cell for cell in inputs[name]}
@@ -90,9 +92,10 @@ def _derived(map: Map, row: Row, entry: str, formula: Formula | None) -> tuple[s
         given = _symbols(shown, tuple(v.shape))
         cotangents[name] = [sympy.Integer(int(w)) if w in (0, 1) else s for s, w in zip(given, flat(v), strict=True)]
         shadow.seed(v, [cotangents[name]])
+    meant = None if formula is None else formula(layer, inputs)
     with shadow:
         outputs = map(leaves)
-        results = {n: shadow.cells(y, 0) for n, y in outputs.items()} if formula is None else formula(layer, inputs)
+        results = {n: shadow.cells(y, 0) for n, y in outputs.items()} if meant is None else meant
         pairs = [pair for name, vs in cotangents.items() for pair in zip(vs, results[name], strict=True)]
         total = sum((v * y for v, y in pairs), sympy.Integer(0))
         gradients = pull(outputs, leaves, Row(row.name, given_upstream)).gradients
@@ -102,7 +105,7 @@ def _derived(map: Map, row: Row, entry: str, formula: Formula | None) -> tuple[s
     number = [str(cell) for cell in _symbols(name, tuple(leaves[name].shape))].index(entry)
     gradient = gradients[name]
     applied = None if gradient is None else shadow.cells(gradient, 0)[number]
-    exact = total.diff(symbols[entry]) if total.count_ops() <= TIDY else None
+    exact = layer.released(total.diff(symbols[entry])) if total.count_ops() <= TIDY else None
     return _text(exact), _text(applied)
 
 

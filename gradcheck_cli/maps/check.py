@@ -48,19 +48,22 @@ def check_map(
     mode: str = "reverse",
     formula: Formula | None = None,
     point: Point | None = None,
+    surrogate: Map | None = None,
 ) -> Found:
     """Judge every entry of d<row>/d<input>, for every row and input; in a mode that runs forwards, every entry of the outputs'
     derivative along a seeded direction. One Column for each row and input (for each output), its entries labelled.
 
-    `formula` gives the truth instead of the map's own operations. `point`: how the inputs are shown. Raises what the map
-    raises.
+    `formula` gives the truth instead of the map's own operations; so does a `surrogate`, another map of the same inputs and
+    outputs, against whose quotients the derivative is held then (where both are given, of one and the same function). `point`:
+    how the inputs are shown. Raises what the map raises.
     """
     prover = Reverse if MODES[mode].backwards else Forward
-    work = prover(map, rows, options, kind, point or {}, formula, mode)
+    work = prover(map, rows, options, kind, point or {}, formula, mode, surrogate)
     columns = work.check()
     work.guard(columns)
-    notes = (BRANCH,) if work.runs.follow is False else ()
-    return Found([work.shown(column) for column in columns], work.sensitivity, tuple(work.runs.opaque), notes)
+    notes = (BRANCH,) if work.runs.truth.follow is False else ()
+    opaque = dict.fromkeys((*work.runs.opaque, *work.runs.unfollowed))
+    return Found([work.shown(column) for column in columns], work.sensitivity, tuple(opaque), notes)
 
 
 def check_values(map: Map, formula: Formula, options: Options, point: Point) -> list[Column]:

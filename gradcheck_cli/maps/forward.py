@@ -14,7 +14,6 @@ from gradcheck_cli.algebra.number import NAN, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.maps.guard import guard_pushes
 from gradcheck_cli.maps.map import Tensors, direction_of, push
-from gradcheck_cli.maps.outside import outside
 from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL, Probe, Read
 from gradcheck_cli.maps.runs import Followed, Runs, numpy
 from gradcheck_cli.verdict.column import Column
@@ -31,7 +30,7 @@ class Forward(Probe):
         direction = direction_of(self.map.inputs, self.options.seed)
         outputs, tangents, refusal = push(self.map, direction, self.mode)
         self._u = np.concatenate([numpy(direction[name]) for name in self.map.inputs])
-        self._outside = outside(self.map, lambda map: push(map, direction, self.mode)[1].values(), [direction])
+        self._outside, self._unknown = self.outside(lambda map: push(map, direction, self.mode)[1].values(), [direction])
         if self._outside is not None:
             self.runs.opaque[self._outside.what] = None
         self._truths = self._certified(outputs)
@@ -61,11 +60,12 @@ class Forward(Probe):
         return [column(name) for name, y in outputs.items() if y.numel()]
 
     def guard(self, columns: Sequence[Column]) -> None:
-        guard_pushes(self.map, self.options, columns, self.mode, self._u, trusted=self.runs.formula is not None)
+        trusted = self.runs.formula is not None
+        guard_pushes(self.map, self.options, columns, self.mode, self._u, trusted, self.meant)
 
     def _certified(self, outputs: Tensors) -> dict[str, list[Truth | Ball]]:
-        if self._outside is not None and self._outside.where == "forward" and self.runs.formula is None:
-            unknown = Truth(Kind.UNKNOWN, text=f"opaque: {self._outside.what} can't be followed")
+        if self._unknown is not None:
+            unknown = Truth(Kind.UNKNOWN, text=f"opaque: {self._unknown} can't be followed")
             return {name: [unknown] * y.numel() for name, y in outputs.items()}
         found: dict[str, list[Ball]] = {}
         for bits in DIRECTIONS:

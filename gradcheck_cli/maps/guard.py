@@ -211,12 +211,14 @@ def _sides(along: Along, nearer: Sequence[float]) -> tuple[Which, Which, Outcome
 # -- derivatives along a direction --------------------------------------------------------------------------------------
 
 
-def guard_pushes(map: Map, options: Options, columns: Sequence[Column], mode: str, judged: Floats, trusted: bool) -> None:
+def guard_pushes(
+    map: Map, options: Options, columns: Sequence[Column], mode: str, judged: Floats, trusted: bool, meant: Map
+) -> None:
     """The same of every output's derivative along the direction `judged`; what passes is held against another direction, in
-    which torch is asked again."""
+    which torch is asked again. `meant`: the map whose quotients are taken."""
     if not any(_concerned(column) for column in columns):
         return
-    plain = Plain(map, options.seed, options.checkpoint, [column.autograd for column in columns])
+    plain = Plain(meant, options.seed, options.checkpoint, [column.autograd for column in columns])
     everything = np.concatenate([column.verdicts for column in columns])
     starts = np.cumsum([0, *(len(column) for column in columns)])
     spans = [slice(start, stop) for start, stop in pairwise(starts.tolist())]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +22,7 @@ from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.floats import FORMATS, Floats
 from gradcheck_cli.maps.map import Map, Row, Tensors, draws
+from gradcheck_cli.maps.outside import Derive, Doubt, outside
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.entries import Entries, Evidence, Policy
@@ -93,9 +94,12 @@ class Probe:
         point: Point,
         formula: Formula | None,
         mode: str = "reverse",
+        surrogate: Map | None = None,
     ) -> None:
         self.map, self.rows, self.options, self.kind, self.point = map, rows, options, kind, point
-        self.mode, self.runs = mode, Runs(map, formula, options.checkpoint, mode)
+        self.meant, self.mode = surrogate or map, mode
+        instead = None if surrogate is None or formula is not None else Runs(surrogate, None, options.checkpoint, mode)
+        self.runs = Runs(map, formula, options.checkpoint, mode, instead)
         self.form = format_of(map.inputs)
         self.spans: dict[str, slice] = {}
         self.count = 0
@@ -143,6 +147,16 @@ class Probe:
                 cells[name] = [x + by * u if u else x for x, u in zip(here, steps, strict=True)]
         return cells
 
+    def outside(self, derive: Derive, directions: Iterable[Tensors]) -> tuple[Doubt | None, str | None]:
+        """What torch took in that no operation has made, and what of that makes the exact side unknown."""
+        found = outside(self.map, derive, directions)
+        if self.runs.own:
+            return found, found.what if found is not None and found.where == "forward" else None
+        if self.runs.surrogate is None:
+            return found, None
+        other = outside(self.meant, lambda map: map(map.leaves()).values(), ())
+        return found, None if other is None else other.what
+
     def along(self, directions: Sequence[Floats], layer: type[Directional] = Directional) -> list[dict[str, list[Any]]]:
         """For each direction, the outputs' cells as series."""
         found: list[dict[str, list[Any]]] = []
@@ -155,11 +169,13 @@ class Probe:
     def strange(self, outputs: Tensors) -> dict[str, list[int]]:
         """The entries of torch's outputs (of a run that nothing watched) that aren't what the first run was followed to.
 
-        A formula needs no run that is followed.
+        A formula needs no run that is followed; of a surrogate, its own outputs are compared.
         """
-        if self.runs.first is None or self.runs.formula is not None:
+        if self.runs.formula is not None or self.runs.truth.first is None:
             return {}
-        cells, watched = self.runs.first
+        if self.runs.surrogate is not None:
+            outputs = self.meant(self.meant.leaves())
+        cells, watched = self.runs.truth.first
         floats = {name: numpy(y) for name, y in outputs.items()}
         half = self.form.unit_roundoff**0.5
         other = {name: ~((watched[name] == y) | (np.isnan(watched[name]) & np.isnan(y))) for name, y in floats.items()}
@@ -185,8 +201,8 @@ class Probe:
 
     def singular(self, direction: Floats, read: Read) -> Truth:
         """A number's derivative along `direction` where no series gives it: from both sides."""
-        if self.runs.opaque and self.runs.formula is None:
-            return Truth(Kind.UNKNOWN, text=f"opaque: {', '.join(self.runs.opaque)} can't be followed")
+        if self.runs.unfollowed:
+            return Truth(Kind.UNKNOWN, text=f"opaque: {', '.join(self.runs.unfollowed)} can't be followed")
         self._singular += 1
         if self._singular > SINGULAR:
             return Truth(Kind.UNKNOWN, text=f"more than {SINGULAR} singular entries: not examined")
@@ -194,8 +210,8 @@ class Probe:
         point = {"t": float(np.max(moving_inputs, initial=0.0))}  # its size decides on the precision
         try:
             found = limits(_Line(self, direction, read), point, ("t",), time.monotonic() + PATIENCE)
-            if found.kind is Kind.UNKNOWN and self.runs.turned:
-                return replace(found, text=f"{ROUNDED}: {', '.join(self.runs.turned)}")
+            if found.kind is Kind.UNKNOWN and self.runs.truth.turned:
+                return replace(found, text=f"{ROUNDED}: {', '.join(self.runs.truth.turned)}")
             return found
         except _Resized:
             return Truth(Kind.UNKNOWN, singular=True, text="an output has another number of entries beside this point")
@@ -288,7 +304,7 @@ class _Line:
 
     def undefined(self, point: Mapping[str, Ball]) -> bool:
         """True where torch has no value either."""
-        outputs = self._probe.map(self._probe.map.leaves())
+        outputs = self._probe.meant(self._probe.meant.leaves())
         return bool(self._read({name: [exactly(v) for v in flat(y)] for name, y in outputs.items()}).is_nan())
 
 

@@ -33,7 +33,6 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.autograd import Pulled
 from gradcheck_cli.maps.guard import Judged, guard_rows
 from gradcheck_cli.maps.map import Map, draws, run
-from gradcheck_cli.maps.outside import outside
 from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, UNFAITHFUL, Probe, paired
 from gradcheck_cli.maps.runs import Cells, flat, numpy
 from gradcheck_cli.verdict.column import Column
@@ -109,13 +108,13 @@ class Reverse(Probe):
         self._missing = np.array([self._absent(p) for p in self._pulled], dtype=bool).reshape(shape)
         self._direction, self._groups = self._drawn()
         self._seen: dict[int, list[Shade]] = {}
-        self._outside = outside(self.map, self._derived, [row.cotangents for row in self.rows])
+        self._outside, self._unknown = self.outside(self._derived, [row.cotangents for row in self.rows])
         if self._outside is not None:
             self.runs.opaque[self._outside.what] = None
         self._precise: list[list[Ball]] = []
         self._wrong: dict[tuple[int, str], list[_Wrong]] = {}
         self._located: set[tuple[int, str]] = set()
-        self._truths = self._certified() if self._outside is None else self._unfollowed()
+        self._truths = self._certified() if self._outside is None and self._unknown is None else self._unfollowed()
         strange = self.strange(outputs)
         for k, row in enumerate(self.rows if strange else ()):
             if any(flat(v)[place] for name, v in row.cotangents.items() for place in strange.get(name, ())):
@@ -125,7 +124,7 @@ class Reverse(Probe):
     def guard(self, columns: Sequence[Column]) -> None:
         rest = iter(columns)
         guard_rows(
-            self.map,
+            self.meant,
             self.options,
             [
                 Judged(
@@ -223,9 +222,8 @@ class Reverse(Probe):
     def _unfollowed(self) -> list[list[Truth | Ball]]:
         """The exact side where the shadow of the backward pass can't be trusted: entry by entry; unknown where the forward pass
         can't be either."""
-        assert self._outside is not None
-        if self._outside.where == "forward" and self.runs.formula is None:
-            unknown = Truth(Kind.UNKNOWN, text=f"opaque: {self._outside.what} can't be followed")
+        if self._unknown is not None:
+            unknown = Truth(Kind.UNKNOWN, text=f"opaque: {self._unknown} can't be followed")
             return [[unknown] * self.count for _ in self.rows]
         nothing: list[list[Ball]] = [[NAN] * self.count for _ in self.rows]
         truths: list[list[Truth | Ball]] = [list(found) for found in nothing]
@@ -237,7 +235,7 @@ class Reverse(Probe):
         """<v, J u> from series for each group, and J'v from the shadow, for some rows."""
         chosen, directions = [self.rows[k] for k in rows], [self._only(group) for group in self._groups]
         with terms(2):
-            moving_inputs = [self.moved(u) for u in directions] if self.runs.formula is None else []
+            moving_inputs = [self.moved(u) for u in directions] if self.runs.own else []
             series = Directional if layer is Precise else Meant
             layers = [layer(), *(series() for _ in moving_inputs)]
             run = self.runs.backward(layers, [self.runs.exact, *moving_inputs], chosen, kept=1)

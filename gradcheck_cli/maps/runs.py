@@ -31,18 +31,41 @@ class Formula(Protocol):
 
 
 class Runs:
-    """Runs of one map in one mode. `opaque` collects the operations that couldn't be followed, by pass. `first`: the outputs of
+    """Runs of one map in one mode. `surrogate`: the runs of another map, which say what the outputs ought to be instead of the
+    map's own. `opaque` collects the operations that couldn't be followed, by pass. `first`: the outputs of
     the first run that was followed, which is at the inputs themselves: the cells of its first layer, and torch's floats.
     `follow`: whether Python is told what exact arithmetic decides, where rounding alone made torch tell something else (None:
     it never did)."""
 
-    def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
-        self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
+    def __init__(
+        self,
+        map: Map,
+        formula: Formula | None,
+        checkpoint: Callable[[], None],
+        mode: str = "reverse",
+        surrogate: Runs | None = None,
+    ) -> None:
+        self.map, self.formula, self.checkpoint, self.mode, self.surrogate = map, formula, checkpoint, mode, surrogate
         self.exact: dict[str, list[Ball]] = {name: [exactly(v) for v in flat(x)] for name, x in map.inputs.items()}
         self.opaque: dict[str, None] = {}
         self.first: tuple[Cells, dict[str, Floats]] | None = None
         self.follow: bool | None = None
         self.turned: dict[str, None] = {}
+
+    @property
+    def truth(self) -> Runs:
+        """The runs that say what the outputs ought to be, where no formula does."""
+        return self.surrogate or self
+
+    @property
+    def own(self) -> bool:
+        """Whether the map's own operations say what the outputs ought to be."""
+        return self.formula is None and self.surrogate is None
+
+    @property
+    def unfollowed(self) -> tuple[str, ...]:
+        """The operations for which it isn't known what the outputs ought to be."""
+        return () if self.formula is not None else tuple(self.truth.opaque)
 
     def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
         """The outputs' cells at points beside this one, at which decisions that hang on it are taken anew. Raises what the map
@@ -57,6 +80,8 @@ class Runs:
         self.checkpoint()
         if self.formula is not None:
             return [self.formula(layer, given) for layer, given in zip(layers, cells, strict=True)]
+        if self.surrogate is not None:
+            return self.surrogate.forward(layers, cells)
         shadow, leaves = self._seeded(layers, cells)
         with uncompiled(), shadow:
             outputs = self.map(leaves)
@@ -124,7 +149,7 @@ class Runs:
         branch does, an iteration that ends by rounding alone doesn't."""
         counts: list[int] = []
         for follow in (False, True):
-            shadow = Shadow([Precise()], 0, follow=follow, limit=next(iter(counts), None))
+            shadow = Shadow([Precise()], 0, follow=follow, limit=next(iter(counts), None), stops=self.map.stops)
             leaves = self.map.leaves()
             for name, leaf in leaves.items():
                 shadow.seed(leaf, [self.exact[name]])
@@ -137,7 +162,8 @@ class Runs:
         return counts[0] == counts[1]
 
     def _seeded(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> tuple[Shadow, dict[str, Tensor]]:
-        shadow, leaves = Shadow(layers, 0, follow=bool(self.follow)), self.map.leaves()
+        shadow = Shadow(layers, 0, follow=bool(self.follow), stops=self.map.stops)
+        leaves = self.map.leaves()
         for name, leaf in leaves.items():
             shadow.seed(leaf, [given[name] for given in cells])
         return shadow, leaves

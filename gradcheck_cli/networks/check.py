@@ -129,7 +129,7 @@ class Networked:
 
     def own(self, call: Call) -> list[Column]:
         """One call by itself."""
-        map = self.subject.of_layer(call, parameters=self.by_what != "input")
+        map = replace(self.subject.of_layer(call, parameters=self.by_what != "input"), stops=self.request.stop_gradients)
         if not map.inputs:
             return []
         row = Row(_pairing(call.name), random_row(call.outputs, self.request.seed).cotangents)
@@ -309,7 +309,7 @@ class Networked:
     def judged(self, map: Map, rows: Sequence[Row], values: Tensors, call: Call | None = None) -> list[Column]:
         """The columns of a map: of the network, or of one call by itself. Entries at ties are left out if they are many, and
         the reader is told."""
-        map, kept = untied(map, values, self.options)
+        map, kept = untied(replace(map, stops=self.request.stop_gradients), values, self.options)
         for name, alone in kept.items():
             self.recorder.note(left_out(joined(call.name if call else "", name), alone))
         kind = "local" if call else "total"

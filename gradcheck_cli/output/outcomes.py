@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.suite.execute import FAILED, PASSED, UNDECIDED, Outcome
+from gradcheck_cli.verdict.report import intentions
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def summary(outcome: Outcome) -> str:
         return printable(f"{outcome.found}: {outcome.error.strip()}", SUMMARY)
     worst = _worst(outcome)
     head, detail = headline(outcome), worst.get("detail") or ""
-    lines = [head] if detail in head else [head, detail]
+    lines = [head, *intentions(outcome.report["problem"] if outcome.report else {})]
+    lines += [] if detail in head else [detail]
     if worst.get("autograd_formula"):
         lines += [f"exact: {worst['formula']}", f"{_party(worst)}: {worst['autograd_formula']}"]
     if worst:

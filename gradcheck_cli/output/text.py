@@ -150,6 +150,7 @@ class _Page:
 
     def items(self) -> Iterator[Item]:
         yield self.title()
+        yield from (line for text in self.report.declared for line in self.prose(text))
         for columns in _groups(self.report.columns):
             yield from self.tables(columns)
         yield from self.findings()
