@@ -286,4 +286,4 @@ def _entry(name: str, meaning: str, form: Form, without: str = "") -> str:
     """One name and what it means, as Python writes it: without dashes."""
     said = [meaning, f"In Python also {form.python}." if form.python else "", f"[{without}]" if without else ""]
     text = re.sub(r"--(?=[a-z])", "", " ".join(filter(None, said)))
-    return textwrap.fill(text, _WIDTH, initial_indent=f"{name:<14}", subsequent_indent=" " * 14, break_long_words=False)
+    return textwrap.fill(text, _WIDTH, initial_indent=f"{name:<13} ", subsequent_indent=" " * 14, break_long_words=False)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import sympy
 from torch import Tensor
 
@@ -37,12 +38,18 @@ def explain(
     `formula` is what the map ought to compute, if its own operations don't say; `values`: whether what it does compute is that.
     """
     wrong = [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH]
+    wrong = [c for c in wrong if c.check(c.worst()).witness is None]  # else there is nothing to explain it by
     if any(c.cause(c.worst()) is Cause.FORMULA for c in wrong):
         slips = name_slips(map, formula, values=values)
         for column in wrong:
             for index, detail in column.details.items():
                 if detail.cause is Cause.FORMULA and column.wrt[0] in slips:
                     column.details[index].text = _joined(slips[column.wrt[0]], detail.text)
+    for column in wrong if values else ():
+        remedy = next((text for holds, text in _REMEDIES if holds(column)), None)
+        for index in np.flatnonzero(column.having(Verdict.MISMATCH)).tolist() if remedy else ():
+            if column.cause(index) is Cause.FORMULA:
+                column.details[index].text = _joined(column.details[index].text, remedy)
     for column in wrong:
         row = next((r for r in rows if r.name == column.of), None)
         if row is not None and column.cause(column.worst()) in _TWO_FORMULAS:
@@ -56,8 +63,31 @@ def upstream(row: Row) -> dict[str, Tensor]:
     return {f"{letter}_{name}" if several else letter: v for name, v in row.cotangents.items()}
 
 
-def _joined(slip: str, text: str | None) -> str:
-    return slip if text is None else f"{slip}; {text}"
+def _joined(*texts: str | None) -> str:
+    return "; ".join(text for text in texts if text is not None)
+
+
+def _flat(column: Column) -> bool:
+    """Whether the function doesn't change with the entries that are wrong."""
+    wrong = np.flatnonzero(column.having(Verdict.MISMATCH)).tolist()
+    return all(column.exact[i] is not None and bool(column.exact[i] == 0) for i in wrong)
+
+
+def _scaled(column: Column) -> bool:
+    """Whether the gradient is a multiple of the exact one: reversed, or scaled."""
+    texts = [detail.text or "" for detail in column.details.values()]
+    return any(text.startswith(("the sign is wrong", "a constant factor")) for text in texts)
+
+
+_SURROGATE = "another function's derivative, --surrogate of `gradcheck function` judges it by that"
+_REMEDIES: tuple[tuple[Callable[[Column], bool], str], ...] = (
+    (
+        _flat,
+        f"the function doesn't change here: if the backward is meant (as a straight-through estimator is) to be {_SURROGATE}",
+    ),
+    (_scaled, f"if the backward is meant (as a gradient reversal is) to be {_SURROGATE}"),
+)
+"""When a backward may be deliberate, and what its author can do."""
 
 
 def _formulas(map: Map, row: Row, column: Column, index: int, formula: Formula | None) -> None:

@@ -17,6 +17,7 @@ from gradcheck_cli.callables.loading import Target
 from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
+from gradcheck_cli.maps.cuts import name_cuts
 from gradcheck_cli.maps.map import Map, Row, Tensors, check_device, direction_of, every_row, random_row, size
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.runs import Formula
@@ -172,6 +173,8 @@ class _Check:
 
     def backwards(self, map: Map, rows: Sequence[Row], mode: Mode, case: Case | None = None) -> list[Column]:
         found = self.take(check_map(map, rows, self.options, mode=mode.name, point=self.point, **_truth(case)))
+        if case is not None and case.surrogate is None:
+            name_cuts(map, rows, found, self.options)
         explain(map, rows, found, None if case is None else case.truth, case is None or case.surrogate is None)
         return found
 

@@ -61,7 +61,7 @@ class Forward(Probe):
 
     def guard(self, columns: Sequence[Column]) -> None:
         trusted = self.runs.formula is not None
-        guard_pushes(self.map, self.options, columns, self.mode, self._u, trusted, self.meant)
+        guard_pushes(self.map, self.options, columns, self.mode, self._u, trusted, self.meant, self.whose)
 
     def _certified(self, outputs: Tensors) -> dict[str, list[Truth | Ball]]:
         if self._unknown is not None:

@@ -23,6 +23,7 @@ from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.floats import FORMATS, Floats
 from gradcheck_cli.maps.map import Map, Row, Tensors, draws
 from gradcheck_cli.maps.outside import Derive, Doubt, outside
+from gradcheck_cli.maps.quotient import PLAINLY
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.entries import Entries, Evidence, Policy
@@ -108,6 +109,12 @@ class Probe:
             self.count += x.numel()
         self.sensitivity = 0.0
         self._singular = 0
+
+    @property
+    def whose(self) -> str:
+        """Whose quotients are taken, for the reader."""
+        held = ", what it detaches held constant" if self.map.stops else ""
+        return PLAINLY + held if self.meant is self.map else f"the surrogate{held}"
 
     def judged(
         self, column: Column, policy: Policy, floats: Floats | None, truths: Sequence[Truth | Ball], known: Evidence,

@@ -23,9 +23,9 @@ import numpy.typing as npt
 import torch
 
 from gradcheck_cli.floats import Floats
-from gradcheck_cli.maps.map import Map, draws, uncompiled
+from gradcheck_cli.maps.constants import Constants
+from gradcheck_cli.maps.map import Map, draws
 from gradcheck_cli.maps.runs import format_of, numpy
-from gradcheck_cli.shadow.stops import Constants
 
 MARGIN = 4.0
 """Errors by which two numbers must differ before one contradicts the other."""
@@ -54,6 +54,9 @@ narrower format (autocast) nothing moves for a while."""
 
 PLAIN = 2.0**-3
 """Share of the terms' size that such steps must come near to autograd's number, and twice as much for their error."""
+
+PLAINLY = "the function as torch runs it"
+"""Whose quotients they are, for the reader."""
 
 Which = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
@@ -115,13 +118,20 @@ def standing(values: Values) -> Floats:
 
 class Plain:
     """A map's function, run without any mode near its inputs. `apart`: every entry of an input is a point of its own, whose
-    size says nothing about the others."""
+    size says nothing about the others. `constants`: what is held at what it is at the point; without, what the code detaches,
+    where the map says so."""
 
     def __init__(
-        self, map: Map, seed: int, checkpoint: Callable[[], None], secret: Sequence[Floats] = (), apart: bool = False
+        self,
+        map: Map,
+        seed: int,
+        checkpoint: Callable[[], None],
+        secret: Sequence[Floats] = (),
+        apart: bool = False,
+        constants: Constants | None = None,
     ) -> None:
         self.map, self.checkpoint = map, checkpoint
-        self._constants = Constants() if map.stops else None
+        self._constants = constants or (Constants() if map.stops else None)
         self._inputs = {name: x.detach().clone() for name, x in map.inputs.items()}  # the caller's own may share the memory
         self.inputs = np.concatenate([numpy(x) for x in self._inputs.values()])
         self._draw = draws(seed, self.inputs, *secret)
@@ -200,8 +210,8 @@ class Plain:
         """The outputs; what the code detaches as it was in the first run, if it is meant to be constant."""
         if self._constants is None:
             return self.map(leaves)
-        with uncompiled(), self._constants.again(leaves.values()):
-            return {name: self._constants.result(y) for name, y in self.map(leaves).items()}
+        with self._constants.run(leaves.values()) as constants:
+            return {name: constants.result(y) for name, y in self.map(leaves).items()}
 
 
 def _sizes(inputs: Floats, apart: bool) -> Floats:

@@ -137,6 +137,7 @@ class Reverse(Probe):
             ],
             self.spans,
             trusted=self.runs.formula is not None,
+            whose=self.whose,
         )
 
     def _derived(self, map: Map) -> list[Tensor | None]:

@@ -20,6 +20,7 @@ from gradcheck_cli.errors import InputError
 from gradcheck_cli.formulas.tasks import listed
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.maps.check import check_map, unseen
+from gradcheck_cli.maps.cuts import name_cuts
 from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, one_row, random_row
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.modes import Mode
@@ -317,6 +318,7 @@ class Networked:
         self.sensitivity = max(self.sensitivity, found.sensitivity)
         self.opaque |= dict.fromkeys(found.opaque)
         self.recorder.note(*found.notes)
+        name_cuts(map, rows, found.columns, self.options)
         columns = moving_only(found.columns, kept)
         if call is None:
             return columns

@@ -149,7 +149,7 @@ class Shadow(TorchDispatchMode):
         if self._graph is None or self._within:
             return self._followed(known, func, args, kwargs)
         result = self._followed(known, func, *self._graph.enter(known, args, kwargs, self._constant, self._frozen))
-        self._graph.leave(result)
+        self._graph.leave(known, result)
         return result
 
     def _followed(self, known: Overload, func: Any, args: Any, kwargs: Any) -> Any:

@@ -8,27 +8,52 @@ that torch itself cuts off, for an operation that has no derivative, was not det
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from gradcheck_cli.shadow.overloads import Overload, overload
+from gradcheck_cli.shadow.overloads import Overload
 
 Take = Callable[[Tensor], Tensor]
 """What stands in for a tensor from outside, as an argument."""
 
 
-class Graph:
-    """What is known of one run: `differentiate_by` its inputs first, `enter` each operation, `leave` it with its results."""
+DETACHED = ".detach() or .data"
+UNRECORDED = "an operation under torch.no_grad()"
 
-    def __init__(self) -> None:
-        self._storages: dict[int, Any] = {}  # that the code took out of the graph; kept, so that no address is used again
+
+class Cut(NamedTuple):
+    """What took a number out of the graph: the code (DETACHED, UNRECORDED) or an operation of torch's by its name; and where,
+    "file.py, line 3"."""
+
+    what: str
+    where: str
+
+    @property
+    def meant(self) -> bool:
+        """Whether it was the code."""
+        return self.what in (DETACHED, UNRECORDED)
+
+
+class Graph:
+    """What is known of one run: `differentiate_by` its inputs first, `enter` each operation, `leave` it with its results.
+
+    `everything`: what torch cuts off counts as outside too. `cuts`: what took those numbers out that were handed over.
+    """
+
+    def __init__(self, everything: bool = False) -> None:
+        self.everything = everything
+        self.cuts: dict[Cut, None] = {}
+        self._waiting: tuple[str, list[Tensor]] | None = None  # what torch may turn out to have cut off
+        self._storages: dict[int, tuple[Any, Cut]] = {}  # of what is outside; kept, so that no address is used again
         self._shared: set[int] = set()  # those that tensors of the graph use too
         self._inputs: dict[int, Tensor] = {}
         self._reached: dict[Any, bool] = {}
+        self._entered = False  # the graph leads from an argument of the operation that runs to an input
 
     def differentiate_by(self, tensors: Iterable[Tensor]) -> None:
         """These are the inputs."""
@@ -39,10 +64,13 @@ class Graph:
         operation writes to `write`."""
         if known.base == "detach":
             if torch.is_grad_enabled():
-                if self._reaches(args[0]):
+                if self.reaches(args[0]):
                     self._shared.add(args[0].untyped_storage()._cdata)
-                self._out([args[0]])
+                self._out([args[0]], DETACHED)
             return args, kwargs
+        self._settle()
+        if self.everything and not known.view and torch.is_grad_enabled():
+            self._entered = any(map(self.reaches, _tensors((args, dict(kwargs)))))
         if known.view or not self._storages or not torch.is_grad_enabled():
             return args, kwargs
         bound = known.bind(args, kwargs)
@@ -55,30 +83,45 @@ class Graph:
         def change(tensor: Tensor) -> Tensor:
             if id(tensor) not in outside:
                 return tensor
+            self.cuts[self.cut(tensor)] = None
             return write(tensor) if id(tensor) in written else take(tensor)
 
         return _changed(args, change), _changed(dict(kwargs), change)
 
-    def leave(self, results: Any) -> None:
+    def leave(self, known: Overload, results: Any) -> None:
         """The operation has run."""
         if not torch.is_grad_enabled():
-            self._out(_tensors(results))
+            self._out(_tensors(results), UNRECORDED)
+        elif self.everything and self._entered and not _empty(known.base):
+            self._waiting = known.base, _tensors(results)
+        self._entered = False
 
     def outside(self, tensor: Tensor) -> bool:
         """Whether the code took what this tensor holds out of the graph."""
-        return _solid(tensor) and tensor.untyped_storage()._cdata in self._storages and not self._reaches(tensor)
+        self._settle()
+        return _solid(tensor) and tensor.untyped_storage()._cdata in self._storages and not self.reaches(tensor)
 
     def shared(self, tensor: Tensor) -> bool:
         """Whether what is written to this tensor is written into the graph as well, which doesn't know of it."""
         return tensor.untyped_storage()._cdata in self._shared
 
-    def _out(self, tensors: Iterable[Tensor]) -> None:
+    def cut(self, tensor: Tensor) -> Cut:
+        """What took a tensor out that is outside."""
+        return self._storages[tensor.untyped_storage()._cdata][1]
+
+    def _settle(self) -> None:
+        """What the last operation returned has its place in the graph by now, or none."""
+        if self._waiting is not None:
+            (name, results), self._waiting = self._waiting, None
+            self._out([t for t in results if t.is_floating_point() and not t.requires_grad], name)
+
+    def _out(self, tensors: Iterable[Tensor], what: str) -> None:
         for tensor in tensors:
             if _solid(tensor):
                 storage = tensor.untyped_storage()
-                self._storages[storage._cdata] = storage
+                self._storages[storage._cdata] = storage, Cut(what, place() if self.everything else "")
 
-    def _reaches(self, tensor: Tensor) -> bool:
+    def reaches(self, tensor: Tensor) -> bool:
         """Whether the graph leads from a tensor to an input."""
         if not tensor.requires_grad:
             return False
@@ -104,59 +147,24 @@ class Graph:
         return self._reached[tensor.grad_fn]
 
 
-class Uneven(Exception):
-    """A run takes other numbers from outside of the graph than the first one did."""
-
-
-class Constants(TorchDispatchMode):
-    """A mode in which what code detaches stays what it was in the first run. `again` begins another run."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._tape: list[Tensor] | None = None
-        self._place: int | None = None
-        self._graph = Graph()
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # as in `shadow.mode`
-
-    def again(self, inputs: Iterable[Tensor]) -> Constants:
-        """The mode for a run at these leaves: the first one is remembered."""
-        self._tape, self._place = ([], None) if self._tape is None else (self._tape, 0)
-        self._graph = Graph()
-        self._graph.differentiate_by(inputs)
-        return self
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        args, kwargs = self._graph.enter(overload(func), args, kwargs or {}, self._taken, self._overwritten)
-        result = func(*args, **kwargs)
-        self._graph.leave(result)
-        return result
-
-    def result(self, tensor: Tensor) -> Tensor:
-        """What the run returned, as it counts."""
-        return self._taken(tensor) if self._graph.outside(tensor) else tensor
-
-    def _taken(self, tensor: Tensor) -> Tensor:
-        assert self._tape is not None
-        if self._place is None:
-            self._tape.append(tensor.detach().clone())
-            return tensor
-        if self._place >= len(self._tape) or self._tape[self._place].shape != tensor.shape:
-            raise Uneven
-        self._place += 1
-        return self._tape[self._place - 1].clone()
-
-    def _overwritten(self, tensor: Tensor) -> Tensor:
-        if self._place is not None and self._graph.shared(tensor):
-            raise Uneven  # what the graph would make of it can't be told
-        tensor.detach().copy_(self._taken(tensor))
-        return tensor
-
-
 def _solid(tensor: Tensor) -> bool:
     return tensor.layout is torch.strided and not tensor._is_zerotensor() and tensor.device.type != "meta"
+
+
+def _empty(name: str) -> bool:
+    """Whether an operation takes nothing but a shape from its argument."""
+    return name.endswith("_like") or name.startswith(("new_", "empty"))
+
+
+_NOT_THE_USERS = tuple(str(Path(file).parent) for file in (torch.__file__, str(Path(__file__).parent.parent)))
+
+
+def place() -> str:
+    """The line of the user's code that is running."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((*_NOT_THE_USERS, "<")):
+        frame = frame.f_back
+    return f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
 
 
 def _tensors(value: Any) -> list[Tensor]:
