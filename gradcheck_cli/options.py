@@ -183,8 +183,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("formula", ("function",), TEXT, "What the function ought to compute: its values are judged too.",
            metavar="FORMULA", example="x*sigmoid(x)"),
     Option("surrogate", ("function",), SURROGATE,
-           "Judge the backward as the derivative of this formula, or of the function FILE.py:NAME of the same parameters, and "
-           "no values: for a straight-through estimator, or another deliberate approximation.",
+           "What the backward is meant to be the derivative of, where it is another function's on purpose: a formula, or "
+           "FILE.py:NAME, of the same parameters. Values aren't judged by it.",
            metavar="FORMULA|TARGET", example="clamp(x, -1, 1)"),
     Option("order", ("function",), WHOLE, "2: the derivative of the gradient too (double backward).", 1, metavar="N"),
     Option("sample", ("function",), WHOLE, "Check N seeded points.", otherwise=f"{SAMPLES_OF_FUNCTION} without --at",

@@ -83,9 +83,9 @@ _SURROGATE = "another function's derivative, --surrogate of `gradcheck function`
 _REMEDIES: tuple[tuple[Callable[[Column], bool], str], ...] = (
     (
         _flat,
-        f"the function doesn't change here: if the backward is meant (as a straight-through estimator is) to be {_SURROGATE}",
+        f"the function doesn't change here: if the backward is meant (a straight-through estimator is) to be {_SURROGATE}",
     ),
-    (_scaled, f"if the backward is meant (as a gradient reversal is) to be {_SURROGATE}"),
+    (_scaled, f"if the backward is meant (a gradient reversal is) to be {_SURROGATE}"),
 )
 """When a backward may be deliberate, and what its author can do."""
 
