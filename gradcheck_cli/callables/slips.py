@@ -31,6 +31,9 @@ TRIALS = 2
 CLOSE = 1e-7
 """How well a slip must fit, relative to the largest entry."""
 
+SMALLEST = 1e-300
+"""Factors down to which one may be 1/N."""
+
 QUOTED = 60
 """Characters up to which a term is quoted."""
 
@@ -122,8 +125,8 @@ def _simple(trial: Trial, name: str) -> Candidates:
 
 def _factor(factor: float, trial: Trial, name: str) -> str:
     """What a constant factor says: a sum where the forward pass has a mean, or the reverse."""
-    whole = round(factor) if abs(factor) >= 1 else round(1 / factor)
-    is_whole = math.isclose(factor, whole if abs(factor) >= 1 else 1 / whole, rel_tol=CLOSE)
+    whole = round(factor) if abs(factor) >= 1 else round(1 / factor) if abs(factor) > SMALLEST else 0
+    is_whole = whole != 0 and math.isclose(factor, whole if abs(factor) >= 1 else 1 / whole, rel_tol=CLOSE)
     shown = f"{factor:.10g}" if not is_whole else str(whole) if abs(factor) >= 1 else f"1/{whole}"
     text = f"autograd is {shown} times exact"
     if is_whole and whole > 1:
