@@ -156,7 +156,7 @@ def _empty(name: str) -> bool:
     return name.endswith("_like") or name.startswith(("new_", "empty"))
 
 
-_NOT_THE_USERS = tuple(str(Path(file).parent) for file in (torch.__file__, str(Path(__file__).parent.parent)))
+_NOT_THE_USERS = tuple(str(Path(file).parent) for file in (torch.__file__, str(Path(__file__).parent)))
 
 
 def place() -> str:
