@@ -56,7 +56,10 @@ class Constants:
 
     def result(self, tensor: Tensor) -> Tensor:
         """What the run returned, as it counts."""
-        return self.taken(tensor) if self.graph.outside(tensor) else tensor
+        if not self.graph.outside(tensor):
+            return tensor
+        self.cuts[self.graph.cut(tensor)] = None
+        return self.taken(tensor)
 
     def taken(self, tensor: Tensor) -> Tensor:
         """What stands in for a number from outside."""

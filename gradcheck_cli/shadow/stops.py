@@ -11,9 +11,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor
 
 from gradcheck_cli.shadow.overloads import Overload
@@ -67,6 +69,8 @@ class Graph:
                 if self.reaches(args[0]):
                     self._shared.add(args[0].untyped_storage()._cdata)
                 self._out([args[0]], DETACHED)
+            elif _within(_CHECKPOINT):  # nothing is recorded here, but it will be when this is run again
+                return (take(args[0]), *args[1:]), kwargs
             return args, kwargs
         self._settle()
         if self.everything and not known.view and torch.is_grad_enabled():
@@ -77,7 +81,7 @@ class Graph:
         written = {id(t) for name in known.written for t in _tensors(bound[name])}
         only = {id(t) for name in known.outputs for t in _tensors(bound[name])}
         outside = {id(t) for t in _tensors((args, dict(kwargs))) if id(t) not in only and self.outside(t)}
-        if not outside:
+        if not outside or _within(_FUNCTION):
             return args, kwargs
 
         def change(tensor: Tensor) -> Tensor:
@@ -154,6 +158,21 @@ def _solid(tensor: Tensor) -> bool:
 def _empty(name: str) -> bool:
     """Whether an operation takes nothing but a shape from its argument."""
     return name.endswith("_like") or name.startswith(("new_", "empty"))
+
+
+_FUNCTION = (torch.autograd.function.__file__, "apply")
+_CHECKPOINT = (torch.utils.checkpoint.__file__, "forward")
+"""The file and the name of what runs code of a custom Function, or of a function that is checkpointed with reentrance."""
+
+
+def _within(place: tuple[str, str]) -> bool:
+    """Whether code is run from there."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if (frame.f_code.co_filename, frame.f_code.co_name) == place:
+            return True
+        frame = frame.f_back
+    return False
 
 
 _NOT_THE_USERS = tuple(str(Path(file).parent) for file in (torch.__file__, str(Path(__file__).parent)))
