@@ -46,7 +46,8 @@ def explain(
                 if detail.cause is Cause.FORMULA and column.wrt[0] in slips:
                     column.details[index].text = _joined(slips[column.wrt[0]], detail.text)
     for column in wrong if values else ():
-        remedy = next((text for holds, text in _REMEDIES if holds(column)), None)
+        row = next((r for r in rows if r.name == column.of), None)
+        remedy = next((text for holds, text in _REMEDIES if row is not None and holds(column, row)), None)
         for index in np.flatnonzero(column.having(Verdict.MISMATCH)).tolist() if remedy else ():
             if column.cause(index) is Cause.FORMULA:
                 column.details[index].text = _joined(column.details[index].text, remedy)
@@ -67,20 +68,23 @@ def _joined(*texts: str | None) -> str:
     return "; ".join(text for text in texts if text is not None)
 
 
-def _flat(column: Column) -> bool:
+def _flat(column: Column, row: Row) -> bool:
     """Whether the function doesn't change with the entries that are wrong."""
     wrong = np.flatnonzero(column.having(Verdict.MISMATCH)).tolist()
     return all(column.exact[i] is not None and bool(column.exact[i] == 0) for i in wrong)
 
 
-def _scaled(column: Column) -> bool:
-    """Whether the gradient is a multiple of the exact one: reversed, or scaled."""
+def _scaled(column: Column, row: Row) -> bool:
+    """Whether the function hands its input on, and the gradient is reversed, or scaled."""
     texts = [detail.text or "" for detail in column.details.values()]
-    return any(text.startswith(("the sign is wrong", "a constant factor")) for text in texts)
+    if not any(text.startswith(("the sign is wrong", "a constant factor")) for text in texts):
+        return False
+    upstream = [v for cotangent in row.cotangents.values() for v in flat(cotangent)]
+    return len(upstream) == len(column) and all(b is not None and b == v for b, v in zip(column.exact, upstream, strict=True))
 
 
 _SURROGATE = "another function's derivative, --surrogate of `gradcheck function` judges it by that"
-_REMEDIES: tuple[tuple[Callable[[Column], bool], str], ...] = (
+_REMEDIES: tuple[tuple[Callable[[Column, Row], bool], str], ...] = (
     (
         _flat,
         f"the function doesn't change here: if the backward is meant (a straight-through estimator is) to be {_SURROGATE}",

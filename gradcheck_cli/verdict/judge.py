@@ -240,8 +240,14 @@ def _cut_off(entry: _Apart) -> str:
     return f"{entry.cut[0]} returned a tensor without a graph, and no error"
 
 
+_NO_VALUE = (
+    "autograd's own formula has no value here, in exact arithmetic either: where it divides by what may be 0, write it without "
+    "the division"
+)
+
+
 def _without_value(entry: _Apart) -> str | None:
-    return None if entry.certified else "autograd's own formula has no value here, in exact arithmetic either (0/0, inf - inf)"
+    return None if entry.certified else _NO_VALUE
 
 
 def _opaque(entry: _Apart) -> str:

@@ -70,9 +70,9 @@ class Cause(_Said):
     )
     NAN_TRAP = (
         "nan_trap",
-        "A nan or infinity from a part that doesn't contribute reached the gradient, because 0*inf and 0/0 are nan. The usual "
+        "A nan or infinity from a part that doesn't contribute reached the gradient, because 0*inf is nan. The usual "
         "cause is the branch of a where that was not selected; put a safe argument into it with a second where: where(c, "
-        "f(where(c, x, safe)), g(x)). A backward that divides by what may be 0 is better written without the division.",
+        "f(where(c, x, safe)), g(x)).",
     )
     KINK = (
         "kink",
