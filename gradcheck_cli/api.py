@@ -87,7 +87,9 @@ class OfFunction(Common, total=False):
     domain: Domain | None
     settings: str | Sequence[str] | Mapping[str, Any] | None
     formula: str | None
+    surrogate: str | Callable[..., Any] | None
     order: int
+    stop_gradients: bool
 
 
 class OfModel(Common, total=False):
@@ -101,6 +103,7 @@ class OfModel(Common, total=False):
     loss: str | Callable[[Any], Any] | None
     cotangent: Any
     train: bool
+    stop_gradients: bool
 
 
 _Twin = TypeVar("_Twin", bound=Callable[..., Any])
@@ -250,6 +253,8 @@ def check_function(function: str | Callable[..., Any], **options: Unpack[OfFunct
         ),
         wanted=Wanted(*(given[name] for name in ("at", "shape", "sample", "domain", "seed", "settings"))),
         formula=given["formula"],
+        surrogate=given["surrogate"],
+        stop_gradients=given["stop_gradients"],
         order=given["order"],
         modes=given["mode"],
         dtypes=given["dtype"] or (),
@@ -280,6 +285,7 @@ def check_model(model: Any, **options: Unpack[OfModel]) -> Report:
         loss=request.loss(given["loss"]),
         cotangent=request.cotangent(given["cotangent"], nearest_double),
         training=given["train"],
+        stop_gradients=given["stop_gradients"],
         seed=given["seed"],
         dtypes=given["dtype"] or (("float64",) if isinstance(model, str) else ()),
         device=given["device"],

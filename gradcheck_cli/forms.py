@@ -166,6 +166,7 @@ COTANGENT = Form(
     '"random", "ones", or a list of numbers', _either(_text, _numbers), python="numbers of the output's shape", example="ones"
 )
 LOSS = Form(TEXT.name, _text, python="a callable that takes what the network returns and gives one number")
+SURROGATE = Form(TEXT.name, _text, python="a function of the same parameters")
 FUNCTION = Form(TEXT.name, _text, python="the object: a function, a torch.nn.Module, a torch.autograd.Function or its apply")
 NETWORK = Form(TEXT.name, _text, python="a torch.nn.Module, or a function that returns one; the module doesn't change")
 OBJECT = Form("an object of Python", lambda value: False, None)

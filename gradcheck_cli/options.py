@@ -48,6 +48,7 @@ from gradcheck_cli.forms import (
     SECONDS,
     SETTINGS,
     SHAPES,
+    SURROGATE,
     TEXT,
     TEXTS,
     VALUES,
@@ -181,6 +182,10 @@ OPTIONS: tuple[Option, ...] = (
            metavar="NAME=VALUE", called="settings"),
     Option("formula", ("function",), TEXT, "What the function ought to compute: its values are judged too.",
            metavar="FORMULA", example="x*sigmoid(x)"),
+    Option("surrogate", ("function",), SURROGATE,
+           "What the backward is meant to be the derivative of, where it is another function's on purpose: a formula, or "
+           "FILE.py:NAME, of the same parameters. Values aren't judged by it.",
+           metavar="FORMULA|TARGET", example="clamp(x, -1, 1)"),
     Option("order", ("function",), WHOLE, "2: the derivative of the gradient too (double backward).", 1, metavar="N"),
     Option("sample", ("function",), WHOLE, "Check N seeded points.", otherwise=f"{SAMPLES_OF_FUNCTION} without --at",
            metavar="N"),
@@ -198,6 +203,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("train", ("model",), FLAG, "Training mode: dropout with one mask, statistics of the batch.", False, "--eval",
            spelt="--train/--eval"),
     Option("seed", ("model",), WHOLE, "Seed of weights, input and masks: torch.manual_seed.", 0, metavar="N"),
+    Option("stop_gradients", CODE, FLAG,
+           "What the code detaches (.detach(), .data, torch.no_grad()) is a constant to the exact derivative too.", False,
+           spelt="--stop-gradients"),
     Option("mode", CODE, NAMES, "", "reverse", metavar="MODE", choices=MODES_OF_CODE),
 
     Option("at", POINTED, POINTS,
@@ -278,4 +286,4 @@ def _entry(name: str, meaning: str, form: Form, without: str = "") -> str:
     """One name and what it means, as Python writes it: without dashes."""
     said = [meaning, f"In Python also {form.python}." if form.python else "", f"[{without}]" if without else ""]
     text = re.sub(r"--(?=[a-z])", "", " ".join(filter(None, said)))
-    return textwrap.fill(text, _WIDTH, initial_indent=f"{name:<14}", subsequent_indent=" " * 14, break_long_words=False)
+    return textwrap.fill(text, _WIDTH, initial_indent=f"{name:<13} ", subsequent_indent=" " * 14, break_long_words=False)

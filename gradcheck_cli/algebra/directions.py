@@ -73,6 +73,9 @@ class Directional(Precise):
     def lasting(self, cell: Cell, finite: bool) -> bool:
         return super().lasting(cell, finite) if isinstance(cell, arb) else bool(cell[0].is_finite())
 
+    def still(self, cell: Cell, value: float | bool) -> Cell:
+        return cell[0] if isinstance(cell, arb_series) else cell
+
     def function(self, row: Function) -> Callable[..., Cell]:
         return where if row.name == syntax.WHERE else _mixed(row)
 

@@ -65,6 +65,9 @@ class Layer(Protocol):
     def convert(self, cell: Cell, form: Format) -> Cell:
         """The cell of a float that is converted to the shorter format `form`."""
 
+    def still(self, cell: Cell, value: float | bool) -> Cell:
+        """The cell of a number, of which torch has the float `value`, that is a constant from here on."""
+
     def truth(self, cell: Cell) -> Cell:
         """A number as a truth value: whether it isn't 0. A truth value stays one."""
 
@@ -149,6 +152,9 @@ class Exact:
         return [value if isinstance(value, bool) else arb(value) for value in values]
 
     def convert(self, cell: Cell, form: Format) -> Cell:
+        return cell
+
+    def still(self, cell: Cell, value: float | bool) -> Cell:
         return cell
 
     def total(self, cells: Sequence[Cell]) -> Cell:
@@ -315,6 +321,7 @@ class Symbolic:
 
     def __init__(self) -> None:
         self.programs: dict[Any, Program] = {}
+        self._constants: dict[Expression, Expression] = {}
 
     def constant(self, value: int | float | bool) -> Expression:
         return SYMBOLS.constant(value)
@@ -337,6 +344,17 @@ class Symbolic:
 
     def convert(self, cell: Expression, form: Format) -> Expression:
         return cell
+
+    def still(self, cell: Expression, value: float | bool) -> Expression:
+        if _condition(cell) or not cell.free_symbols:
+            return cell
+        constant = sympy.Dummy(real=True)
+        self._constants[constant] = self.released(cell)
+        return constant
+
+    def released(self, expression: Expression) -> Expression:
+        """An expression with what the symbols of `still` stand for, after it was differentiated."""
+        return expression.xreplace(self._constants)
 
     def total(self, cells: Sequence[Expression]) -> Expression:
         return reduce(add, cells, sympy.Integer(0))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import sympy
 from torch import Tensor
 
@@ -29,21 +30,30 @@ LONG = 400
 _TWO_FORMULAS = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.KINK)
 
 
-def explain(map: Map, rows: Sequence[Row], columns: Sequence[Column], formula: Formula | None = None) -> None:
+def explain(
+    map: Map, rows: Sequence[Row], columns: Sequence[Column], formula: Formula | None = None, values: bool = True
+) -> None:
     """Complete the details of what is wrong: the formulas of each column's worst entry, and the slip if it is a usual one.
 
-    `formula` is what the map ought to compute, if its own operations don't say.
+    `formula` is what the map ought to compute, if its own operations don't say; `values`: whether what it does compute is that.
     """
     wrong = [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH]
+    wrong = [c for c in wrong if c.check(c.worst()).witness is None]  # else there is nothing to explain it by
     if any(c.cause(c.worst()) is Cause.FORMULA for c in wrong):
-        slips = name_slips(map, formula)
+        slips = name_slips(map, formula, values=values)
         for column in wrong:
             for index, detail in column.details.items():
                 if detail.cause is Cause.FORMULA and column.wrt[-1] in slips:
                     column.details[index].text = _joined(slips[column.wrt[-1]], detail.text)
     for column in wrong:
         row = next((r for r in rows if (r.of or r.name) == column.of and r.by == column.wrt[:-1]), None)
-        if row is not None and column.cause(column.worst()) in _TWO_FORMULAS:
+        if row is None:
+            continue
+        remedy = next((text for holds, text in _REMEDIES if values and holds(column, row)), None)
+        for index in np.flatnonzero(column.having(Verdict.MISMATCH)).tolist() if remedy else ():
+            if column.cause(index) is Cause.FORMULA:
+                column.details[index].text = _joined(column.details[index].text, remedy)
+        if column.cause(column.worst()) in _TWO_FORMULAS:
             _formulas(map, row, column, column.worst(), formula)
 
 
@@ -54,8 +64,34 @@ def upstream(row: Row) -> dict[str, Tensor]:
     return {f"{letter}_{name}" if several else letter: v for name, v in row.cotangents.items()}
 
 
-def _joined(slip: str, text: str | None) -> str:
-    return slip if text is None else f"{slip}; {text}"
+def _joined(*texts: str | None) -> str:
+    return "; ".join(text for text in texts if text is not None)
+
+
+def _flat(column: Column, row: Row) -> bool:
+    """Whether the function doesn't change with the entries that are wrong."""
+    wrong = np.flatnonzero(column.having(Verdict.MISMATCH)).tolist()
+    return all(column.exact[i] is not None and bool(column.exact[i] == 0) for i in wrong)
+
+
+def _scaled(column: Column, row: Row) -> bool:
+    """Whether the function hands its input on, and the gradient is reversed, or scaled."""
+    texts = [detail.text or "" for detail in column.details.values()]
+    if not any(text.startswith(("the sign is wrong", "a constant factor")) for text in texts):
+        return False
+    upstream = [v for cotangent in row.cotangents.values() for v in flat(cotangent)]
+    return len(upstream) == len(column) and all(b is not None and b == v for b, v in zip(column.exact, upstream, strict=True))
+
+
+_SURROGATE = "another function's derivative, --surrogate of `gradcheck function` judges it by that"
+_REMEDIES: tuple[tuple[Callable[[Column, Row], bool], str], ...] = (
+    (
+        _flat,
+        f"the function doesn't change here: if the backward is meant (a straight-through estimator is) to be {_SURROGATE}",
+    ),
+    (_scaled, f"if the backward is meant (a gradient reversal is) to be {_SURROGATE}"),
+)
+"""When a backward may be deliberate, and what its author can do."""
 
 
 def _formulas(map: Map, row: Row, column: Column, index: int, formula: Formula | None) -> None:
@@ -79,7 +115,7 @@ def _derived(map: Map, row: Row, entry: str, formula: Formula | None) -> tuple[s
     symbols: dict[str, Expression] = {}
     inputs: dict[str, list[Expression]] = {}
     layer = Symbolic()
-    shadow = Shadow([layer], 0)
+    shadow = Shadow([layer], 0, stops=map.stops)
     for name, leaf in leaves.items():
         inputs[name] = _symbols(name, tuple(leaf.shape))
         symbols |= {str(cell): cell for cell in inputs[name]}
@@ -90,9 +126,10 @@ def _derived(map: Map, row: Row, entry: str, formula: Formula | None) -> tuple[s
         given = _symbols(shown, tuple(v.shape))
         cotangents[name] = [sympy.Integer(int(w)) if w in (0, 1) else s for s, w in zip(given, flat(v), strict=True)]
         shadow.seed(v, [cotangents[name]])
+    meant = None if formula is None else formula(layer, inputs)
     with shadow:
         outputs = map(leaves)
-        results = {n: shadow.cells(y, 0) for n, y in outputs.items()} if formula is None else formula(layer, inputs)
+        results = {n: shadow.cells(y, 0) for n, y in outputs.items()} if meant is None else meant
         pairs = [pair for name, vs in cotangents.items() for pair in zip(vs, results[name], strict=True)]
         total = sum((v * y for v, y in pairs), sympy.Integer(0))
         gradients = pull(outputs, leaves, Row(row.name, given_upstream)).gradients
@@ -102,7 +139,7 @@ def _derived(map: Map, row: Row, entry: str, formula: Formula | None) -> tuple[s
     number = [str(cell) for cell in _symbols(name, tuple(leaves[name].shape))].index(entry)
     gradient = gradients[name]
     applied = None if gradient is None else shadow.cells(gradient, 0)[number]
-    exact = total.diff(symbols[entry]) if total.count_ops() <= TIDY else None
+    exact = layer.released(total.diff(symbols[entry])) if total.count_ops() <= TIDY else None
     return _text(exact), _text(applied)
 
 

@@ -8,24 +8,20 @@ from typing import Any
 
 from torch import Tensor
 
-from gradcheck_cli.algebra.layers import Layer
-from gradcheck_cli.algebra.number import conditions
-from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.callables.conditions import try_conditions
 from gradcheck_cli.callables.conventions import batching, has_forward_rule, observe
 from gradcheck_cli.callables.explain import explain, upstream
 from gradcheck_cli.callables.higher import Higher
 from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
+from gradcheck_cli.callables.intent import Surrogate, declared, name_of, of_formula, surrogate_of
 from gradcheck_cli.callables.loading import Target
 from gradcheck_cli.errors import InputError, words
-from gradcheck_cli.language.arrays import entries, variables_of
 from gradcheck_cli.language.parser import parse
-from gradcheck_cli.language.spaces import entry_names
-from gradcheck_cli.language.tree import Node, Variable, walk
 from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
+from gradcheck_cli.maps.cuts import name_cuts
 from gradcheck_cli.maps.map import Map, Row, Tensors, check_device, every_row, random_row, size
 from gradcheck_cli.maps.probe import Options
-from gradcheck_cli.maps.runs import Cells, Formula
+from gradcheck_cli.maps.runs import Formula
 from gradcheck_cli.modes import OF_TENSORS, Mode
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.limits import Limits
@@ -45,6 +41,9 @@ class Question:
     target: Target
     wanted: Wanted
     formula: str | None = None
+    surrogate: Any = None
+    """What the backward is meant to be the derivative of: a formula, a target, or a function of the same parameters."""
+    stop_gradients: bool = False
     order: int = 1
     modes: Sequence[str] = ("reverse",)
     dtypes: Sequence[str] = ()
@@ -52,6 +51,10 @@ class Question:
     limits: Limits = field(default_factory=Limits)
     jacobian: bool = False
     """Every output entry by itself too, besides their random combination (a single number always is)."""
+
+    def __post_init__(self) -> None:
+        if self.order > 1 and (self.surrogate is not None or self.stop_gradients):
+            raise InputError("what is declared by --surrogate or --stop-gradients is of the gradient itself: leave --order out")
 
     @property
     def seed(self) -> int:
@@ -65,18 +68,26 @@ class Case:
     map: Map
     arguments: Arguments
     formula: Formula | None
+    surrogate: Surrogate | None
+
+    @property
+    def truth(self) -> Formula | None:
+        """What says what the derivative ought to be, if the map's own operations don't."""
+        return self.formula if self.surrogate is None else self.surrogate.formula
 
 
 def cases(question: Question) -> list[Case]:
     """The function at every point, run once. InputError where it can't be run, or has nothing to differentiate."""
     tree = None if question.formula is None else parse(question.formula)
+    meant = None if question.surrogate is None else declared(question.surrogate)
     found = []
     for dtype in question.dtypes or (question.target.dtype,):
         for point in arguments(question.target, question.wanted, dtype):
             map = _map(question, point)
             outputs = _outputs(question, map, point)
-            formula = None if tree is None else _formula(tree, str(question.formula), point.tensors, outputs)
-            found.append(Case(map, point, formula))
+            formula = None if tree is None else of_formula(tree, str(question.formula), point.tensors, outputs)
+            surrogate = None if meant is None else surrogate_of(meant, map, point, outputs)
+            found.append(Case(map, point, formula, surrogate))
     return found
 
 
@@ -95,7 +106,7 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
             recorder.step(f"point {number + 1} of {len(asked)}")
             opaque |= _Check(question, case, recorder).run()
         if opaque:
-            hint = "" if question.formula else "; --formula says what the function ought to be"
+            hint = "" if question.formula or question.surrogate else "; --formula says what the function ought to be"
             recorder.note(f"could not be followed: {', '.join(opaque)}{hint}")
 
     return record("function", problem, work, strict=strict, timeout=timeout, progress=progress)
@@ -110,6 +121,8 @@ def _described(question: Question, asked: Sequence[Case]) -> dict[str, Any]:
         "dtype": list(dict.fromkeys(str(x.dtype).removeprefix("torch.") for c in asked for x in c.map.inputs.values())),
         "modes": list(question.modes),
         "order": question.order,
+        "surrogate": None if question.surrogate is None else name_of(question.surrogate),
+        "stop_gradients": question.stop_gradients,
         "seed": question.seed if drawn else None,
     }
 
@@ -140,26 +153,28 @@ class _Check:
         pushed = [mode for mode in asked if not mode.backwards]
         if not pushed and has_forward_rule(self.map):
             pushed = [mode for mode in OF_TENSORS.values() if not mode.backwards]
-        found = [column for mode in pulled for column in self.backwards(self.map, rows, mode, self.case.formula)]
+        found = [column for mode in pulled for column in self.backwards(self.map, rows, mode, self.case)]
         if pulled:
             self.recorder.add(batching(self.map, row, self.point))
         if pulled and not any(column.having(Verdict.MISMATCH).any() for column in (*found, *seen.columns)):
             self.recorder.add(try_conditions(self.map, row, self.point))
         for mode in pushed:
-            self.forwards(self.map, self.options, mode, self.case.formula)
+            self.forwards(self.map, self.options, mode, self.case)
         if self.question.order > 1 and seen.repeatable:
             self.higher(row, asked, not any(column.having(Verdict.MISMATCH).any() for column in found))
         self.recorder.add(seen.columns)
         self.recorder.note(*seen.notes)
         return self.opaque
 
-    def backwards(self, map: Map, rows: Sequence[Row], mode: Mode, formula: Formula | None = None) -> list[Column]:
-        found = self.take(check_map(map, rows, self.options, mode=mode.name, formula=formula, point=self.point))
-        explain(map, rows, found, formula)
+    def backwards(self, map: Map, rows: Sequence[Row], mode: Mode, case: Case | None = None) -> list[Column]:
+        found = self.take(check_map(map, rows, self.options, mode=mode.name, point=self.point, **_truth(case)))
+        if case is not None and case.surrogate is None:
+            name_cuts(map, rows, found, self.options)
+        explain(map, rows, found, None if case is None else case.truth, case is None or case.surrogate is None)
         return found
 
-    def forwards(self, map: Map, options: Options, mode: Mode, formula: Formula | None = None) -> None:
-        self.take(check_map(map, [], options, mode=mode.name, formula=formula, point=self.point))
+    def forwards(self, map: Map, options: Options, mode: Mode, case: Case | None = None) -> None:
+        self.take(check_map(map, [], options, mode=mode.name, point=self.point, **_truth(case)))
 
     def higher(self, row: Row, modes: Sequence[Mode], right: bool) -> None:
         """The derivatives above the first. `right`: of that, nothing is wrong."""
@@ -174,6 +189,13 @@ class _Check:
         self.opaque |= dict.fromkeys(found.opaque)
         self.recorder.note(*unseen(found.sensitivity), *found.notes)
         return found.columns
+
+
+def _truth(case: Case | None) -> dict[str, Any]:
+    """What `check_map` takes the exact derivative from, if that isn't the map itself."""
+    if case is None or case.surrogate is None:
+        return {"formula": None if case is None else case.formula}
+    return {"formula": case.surrogate.written, "surrogate": case.surrogate.map}
 
 
 # -- the function -------------------------------------------------------------------------------------------------------
@@ -194,14 +216,14 @@ def _map(question: Question, point: Arguments) -> Map:
         return leaves(there.call(question.target, tensors), name)
 
     inputs = {name: x.to(question.device) for name, x in point.tensors.items()}
-    map = Map(inputs, call, question.seed)
+    map = Map(inputs, call, question.seed, stops=question.stop_gradients)
     try:
         map(map.leaves())
     except RuntimeError as problem:
         if "leaf" not in str(problem) or "in-place" not in str(problem):
             return map
         # Written in place, and announced: torch refuses that for a leaf.
-        return Map(inputs, lambda tensors: call({name: x.clone() for name, x in tensors.items()}), question.seed)
+        return replace(map, call=lambda tensors: call({name: x.clone() for name, x in tensors.items()}))
     except Exception:  # said by _outputs
         return map
     return map
@@ -223,26 +245,3 @@ def _outputs(question: Question, map: Map, point: Arguments) -> Mapping[str, Ten
     kinds = ", ".join(dict.fromkeys(str(y.dtype).removeprefix("torch.") for y in everything.values()))
     what = "a tensor without entries" if any(y.is_floating_point() for y in everything.values()) else f"{kinds} only"
     raise InputError(f"{name} returns {what}: there is nothing to differentiate")
-
-
-def _formula(tree: Node, text: str, inputs: Tensors, outputs: Mapping[str, Tensor]) -> Formula:
-    """The user's formula as a function of cells. InputError where it isn't of these inputs, or not of the output's shape."""
-    for node in walk(tree):
-        if isinstance(node, Variable) and node.name not in inputs:
-            raise InputError(f"{node.name!r} is not an input (there is {', '.join(inputs)})", text, node.position)
-    trees = entries(tree, {name: variables_of(name, tuple(x.shape)) for name, x in inputs.items()}, text)
-    if len(outputs) != 1:
-        raise InputError(f"a formula is for one output; here are {len(outputs)}", text, 0)
-    ((name, y),) = outputs.items()
-    if trees.shape != tuple(y.shape):
-        raise InputError(f"the formula has shape {trees.shape}, the function's result {tuple(y.shape)}", text, 0)
-    names = [entry for n, x in inputs.items() for entry in entry_names(n, tuple(x.shape))]
-
-    key = (tree, tuple(names))
-
-    def compute(layer: Layer, inputs: Cells) -> dict[str, list[Any]]:
-        if key not in layer.programs:
-            layer.programs[key] = Program(list(trees.reshape(-1)), names, layer, conditions)
-        return {name: list(layer.programs[key](*(cell for cells in inputs.values() for cell in cells)))}
-
-    return compute

@@ -31,6 +31,9 @@ TRIALS = 2
 CLOSE = 1e-7
 """How well a slip must fit, relative to the largest entry."""
 
+SMALLEST = 1e-300
+"""Factors down to which one may be 1/N."""
+
 QUOTED = 60
 """Characters up to which a term is quoted."""
 
@@ -38,11 +41,11 @@ OCCURRENCES = 6
 """Places of a variable whose subsets are tried."""
 
 
-def name_slips(map: Map, formula: Formula | None = None, seed: int = 0) -> dict[str, str]:
+def name_slips(map: Map, formula: Formula | None = None, seed: int = 0, values: bool = True) -> dict[str, str]:
     """For each input whose gradient is wrong by one of the usual slips, what the slip is. `formula` stands for the forward
-    pass."""
+    pass; `values`: which gives these values, so that a backward may use its outputs."""
     with torch.no_grad():
-        double = Map({n: x.to(torch.float64) for n, x in map.inputs.items()}, map.call, map.seed)
+        double = map.at({n: x.to(torch.float64) for n, x in map.inputs.items()})
     with working(SLIPS):
         trials = []
         for trial in range(TRIALS):
@@ -52,7 +55,7 @@ def name_slips(map: Map, formula: Formula | None = None, seed: int = 0) -> dict[
             trials.append(found)
         named = {}
         for name in map.inputs:
-            text = next((t for t in _fitting(trials, name)), None)
+            text = next((t for t in _fitting(trials, name) if values or "the output" not in t), None)
             if text is not None:
                 named[name] = text
         return named
@@ -65,7 +68,7 @@ def _trial(map: Map, formula: Formula | None, seed: int) -> Trial | None:
     for name, x in map.inputs.items():
         factors = torch.tensor(draw.uniform(0.9, 1.1, tuple(x.shape)), dtype=torch.float64, device=x.device)
         inputs[name] = torch.where(x == 0, factors / 8, x * factors)
-    near = Map(inputs, map.call, map.seed)
+    near = map.at(inputs)
     try:
         row = random_row(near(near.leaves()), seed)
         trees = write(near, row, formula)

@@ -21,6 +21,7 @@ from gradcheck_cli.floats import Format
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE, Function
 from gradcheck_cli.language.parser import definition, is_truth
+from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
 from gradcheck_cli.maps.map import Map, Row, pull
@@ -29,6 +30,9 @@ from gradcheck_cli.shadow.mode import Shadow
 
 LARGEST = 1000
 """Distinct nodes up to which trees are looked at."""
+
+STOPPED = 60
+"""Characters of what was detached, up to which it is quoted."""
 
 ENTRIES = 200
 """Entries of inputs and outputs, together, up to which a map is written down."""
@@ -43,6 +47,8 @@ class Written:
 
     def __init__(self) -> None:
         self.programs: dict[object, Program] = {}
+        self.constants: dict[str, float] = {}
+        """Variables that stand for what the code has detached."""
 
     def constant(self, value: int | float | bool) -> Node:
         return Constant(int(value) if isinstance(value, float) and value.is_integer() else value)
@@ -57,6 +63,13 @@ class Written:
 
     def convert(self, cell: Node, form: Format) -> Node:
         return cell
+
+    def still(self, cell: Node, value: float | bool) -> Node:
+        if isinstance(cell, Constant) or is_truth(cell):
+            return cell
+        name = f"stop_gradient({show(cell, STOPPED) or f'... {len(self.constants)}'})"
+        self.constants[name] = float(value)
+        return Variable(name)
 
     def truth(self, cell: Node) -> Node:
         return cell if is_truth(cell) else Call(syntax.NE, (cell, Constant(0)))
@@ -146,20 +159,21 @@ def write(map: Map, row: Row, formula: Formula | None = None) -> Trees | None:
     refused."""
     leaves = map.leaves()
     layer = Written()
-    shadow = Shadow([layer], 0)
+    shadow = Shadow([layer], 0, stops=map.stops)
     cotangents = {name: v.clone() for name, v in row.cotangents.items()}
     if sum(t.numel() for t in (*leaves.values(), *cotangents.values())) > ENTRIES:
         return None
+    named: dict[str, Tensor] = dict(leaves)
+    inputs = {name: family(name, tuple(leaf.shape)) for name, leaf in leaves.items()}
+    meant = None if formula is None else formula(layer, inputs)
     for name, leaf in leaves.items():
-        shadow.seed(leaf, [family(name, tuple(leaf.shape))])
+        shadow.seed(leaf, [inputs[name]])
     with shadow:
         try:
             outputs = map(leaves)
         except Exception:  # a function that fails where its operations are watched
             return None
-        trees = {name: shadow.cells(y, 0) for name, y in outputs.items()}
-        if formula is not None:
-            trees = formula(layer, {name: list(family(name, tuple(leaf.shape))) for name, leaf in leaves.items()})
+        trees = {name: shadow.cells(y, 0) for name, y in outputs.items()} if meant is None else meant
         for name, y in outputs.items():
             shadow.seed(y, [family(result(name), tuple(y.shape))])
         for name, v in cotangents.items():
@@ -168,11 +182,10 @@ def write(map: Map, row: Row, formula: Formula | None = None) -> Trees | None:
         gradients = {n: shadow.cells(g, 0) for n, g in pulled.gradients.items() if g is not None}
     if shadow.opaque or pulled.refusal or _size([*trees.values(), *gradients.values()]) > LARGEST:
         return None
-    named: dict[str, Tensor] = dict(leaves)
     named |= {result(n): y for n, y in outputs.items()} | {upstream(n): v for n, v in cotangents.items()}
     shapes = {name: tuple(t.shape) for name, t in named.items()}
     values = {v.name: x for name, t in named.items() for v, x in zip(family(name, shapes[name]), flat(t), strict=True)}
-    return Trees(trees, gradients, shapes, values)
+    return Trees(trees, gradients, shapes, values | layer.constants)
 
 
 def family(name: str, shape: Sequence[int]) -> list[Variable]:

@@ -12,10 +12,10 @@ from gradcheck_cli.formulas.torch_chain import Batch, TorchChain
 from gradcheck_cli.maps.autograd import Tensors
 from gradcheck_cli.maps.guard import REFUTED, REPEATED, allowed, lively, middle, said
 from gradcheck_cli.maps.map import Map
-from gradcheck_cli.maps.quotient import Outcome, Plain, refuted, slopes, standing
+from gradcheck_cli.maps.quotient import PLAINLY, Outcome, Plain, refuted, slopes, standing
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.limits import Limits
-from gradcheck_cli.verdict.verdicts import Cause, Verdict
+from gradcheck_cli.verdict.verdicts import Verdict
 
 
 def guard_points(
@@ -84,6 +84,7 @@ def guard_points(
         guilty = np.flatnonzero(located[:, p]).tolist()
         joint = along(direction)
         for i in guilty or np.flatnonzero(moving[:, p]).tolist():
-            text = said(each[i][1], p, float(direction[i, p])) if guilty else f"{said(joint, p)}, along all inputs"
-            columns[names[i]].mark([places[p]], Verdict.MISMATCH, REFUTED.format(text), Cause.FORMULA)
+            both = said(each[i][1], p, float(direction[i, p])) if guilty else said(joint, p)
+            text = f"along {names[i] if guilty else 'a seeded direction of all inputs'} it is {both}"
+            columns[names[i]].refute([places[p]], REFUTED.format(PLAINLY, text))
             columns[names[i]].blame(places[p], stage)

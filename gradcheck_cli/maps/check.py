@@ -50,18 +50,21 @@ def check_map(
     formula: Formula | None = None,
     point: Point | None = None,
     orders: Orders | None = None,
+    surrogate: Map | None = None,
 ) -> Found:
     """Judge every entry of d<row>/d<input>, for every row and input; in a mode that runs forwards, every entry of the outputs'
     derivative along a seeded direction. One Column for each row and input (for each output), its entries labelled.
 
     `formula` gives the truth instead of the map's own operations, and so do `orders`, where the map is a derivative of torch's
-    already. `point`: how the inputs are shown. Raises what the map raises.
+    already, and a `surrogate`, another map of the same inputs and outputs, against whose quotients the derivative is held then
+    (where it is given with a formula, both are of one and the same function). `point`: how the inputs are shown. Raises what
+    the map raises.
     """
     prover = Reverse if MODES[mode].backwards else Forward
-    work = prover(map, rows, options, kind, point or {}, formula, mode, orders)
+    work = prover(map, rows, options, kind, point or {}, formula, mode, orders, surrogate)
     columns = work.check()
     work.guard(columns)
-    notes = (BRANCH,) if work.runs.follow is False else ()
+    notes = (BRANCH,) if work.source.follow is False else ()
     opaque = tuple(work.runs.opaque | work.source.opaque)
     return Found([work.shown(column) for column in columns], work.sensitivity, opaque, notes)
 

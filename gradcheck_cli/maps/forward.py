@@ -14,7 +14,6 @@ from gradcheck_cli.algebra.number import NAN, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.maps.guard import guard_pushes
 from gradcheck_cli.maps.map import Tensors, direction_of, push
-from gradcheck_cli.maps.outside import outside
 from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL, Probe, Read
 from gradcheck_cli.maps.runs import Followed, Runs, numpy
 from gradcheck_cli.verdict.column import Column
@@ -31,7 +30,7 @@ class Forward(Probe):
         direction = direction_of(self.map.inputs, self.options.seed)
         outputs, tangents, refusal = push(self.map, direction, self.mode)
         self._u = np.concatenate([numpy(direction[name]) for name in self.map.inputs])
-        self._outside = outside(self.map, lambda map: push(map, direction, self.mode)[1].values(), [direction])
+        self._outside, self._unknown = self.outside(lambda map: push(map, direction, self.mode)[1].values(), [direction])
         if self._outside is not None:
             self.runs.opaque[self._outside.what] = None
         self._truths = self._certified(outputs)
@@ -65,12 +64,11 @@ class Forward(Probe):
 
     def guard(self, columns: Sequence[Column]) -> None:
         deeper = [self.deeper(lambda y: y, name) for name in self._truths if self._truths[name]] if self.orders else []
-        guard_pushes(self.map, self.options, columns, self.mode, self._u, self.stated, deeper)
+        guard_pushes(self.map, self.options, columns, self.mode, self._u, self.stated, self.meant, self.whose, deeper)
 
     def _certified(self, outputs: Tensors) -> dict[str, list[Truth | Ball]]:
-        doubtful = self.orders is None or self.orders.doubtful
-        if self._outside is not None and self._outside.where == "forward" and not self.stated and doubtful:
-            unknown = Truth(Kind.UNKNOWN, text=f"opaque: {self._outside.what} can't be followed")
+        if self._unknown is not None:
+            unknown = Truth(Kind.UNKNOWN, text=f"opaque: {self._unknown} can't be followed")
             return {name: [unknown] * y.numel() for name, y in outputs.items()}
         found: dict[str, list[Ball]] = {}
         for bits in DIRECTIONS:

@@ -22,6 +22,7 @@ from gradcheck_cli.maps.map import Map, Row, push
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.quotient import (
     NEARER,
+    PLAINLY,
     Along,
     Indices,
     Numbers,
@@ -34,7 +35,7 @@ from gradcheck_cli.maps.quotient import (
     slopes,
     standing,
 )
-from gradcheck_cli.maps.runs import flat, numpy
+from gradcheck_cli.maps.runs import numpy
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -49,11 +50,11 @@ INPUTS = 16
 ENTRIES = 16
 """Inputs up to which a contradiction is looked for in each; entries of one direction that are looked at one by one."""
 
-REFUTED = "refuted by a difference quotient of the function as torch runs it: {}"
+REFUTED = "refuted by a difference quotient of {}: {}"
 
 TAINTED = "a difference quotient shows at another entry that the exact side is of another function than torch runs"
 
-SIDES = "a difference quotient of the function as torch runs it sides with autograd ({}): the exact side is of something else"
+SIDES = "a difference quotient of {} sides with autograd ({}): the exact side is of something else"
 
 SIDED = (
     "difference quotients of the function as torch runs it differ from side to side ({:.9g} from the left, {:.9g} from the "
@@ -81,51 +82,47 @@ class Judged:
 
 
 def guard_rows(
-    map: Map,
-    options: Options,
-    rows: Sequence[Judged],
-    spans: Mapping[str, slice],
-    trusted: bool,
+    map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice], trusted: bool, whose: str = PLAINLY,
     deeper: Callable[[str], Deeper] | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """Hold judged gradients against quotients of the map's function: what they contradict is refuted, and a mismatch that they
-    contradict is undecided, unless the exact side is `trusted` (the user's own formula). `deeper`: quotients of the function
-    whose derivative a row is already, which alone say whether a mismatch stands."""
+    contradict is undecided, unless the exact side is `trusted` (the user's own formula). `whose`: what the reader calls it.
+    `deeper`: quotients of the function whose derivative a row is already, which alone say whether a mismatch stands."""
     rows = [row for row in rows if not row.refused and row.columns]
     if rows and any(_concerned(column) for row in rows for column in row.columns.values()):
-        guard = _Guard(map, options, rows, spans, deeper)
+        guard = _Guard(map, options, rows, spans, whose, deeper)
         if guard.repeatable():
             if not trusted:
                 guard.take_back()
             guard.refute()
 
 
+def weights_of(plain: Plain, rows: Sequence[Row]) -> list[tuple[Indices, Floats]]:
+    """The entries of all outputs that rows are made of, and their cotangents."""
+    start, places, found = 0, {}, []
+    for name, shape in plain.shapes.items():
+        places[name] = start
+        start += math.prod(shape)
+    for row in rows:
+        indices = np.concatenate([places[name] + np.arange(v.numel()) for name, v in row.cotangents.items()])
+        values = np.concatenate([numpy(v) for v in row.cotangents.values()])
+        found.append((indices[values != 0], values[values != 0]))
+    return found
+
+
 class _Guard:
     def __init__(
-        self,
-        map: Map,
-        options: Options,
-        rows: Sequence[Judged],
-        spans: Mapping[str, slice],
+        self, map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice], whose: str,
         deeper: Callable[[str], Deeper] | None,
-    ) -> None:
-        self._deeper = deeper
+    ) -> None:  # fmt: skip
+        self.whose, self._deeper = whose, deeper
         self.rows, self.spans = rows, {name: span for name, span in spans.items() if span.start < span.stop}
         self.limits, self.deadline = options.limits, time.monotonic() + options.patience
         self.found = np.array([row.found for row in rows])
         self.plain = Plain(map, options.seed, options.checkpoint, [self.found])
         self.exact = np.array([_joined(row, lambda c: [middle(ball) for ball in c.exact]) for row in rows])
         self.verdicts = np.array([_joined(row, lambda c: c.verdicts.tolist()) for row in rows])
-        weights = [[(name, flat(v)) for name, v in row.row.cotangents.items()] for row in rows]
-        shapes, start, places = self.plain.shapes, 0, {}
-        for name, shape in shapes.items():
-            places[name] = start
-            start += math.prod(shape)
-        self._weights = []
-        for row in weights:
-            indices = np.concatenate([places[name] + np.arange(len(v)) for name, v in row])
-            values = np.concatenate([v for _, v in row])
-            self._weights.append((indices[values != 0], values[values != 0]))
+        self._weights = weights_of(self.plain, [row.row for row in rows])
 
     def repeatable(self) -> bool:
         """Else nothing is known."""
@@ -205,13 +202,17 @@ class _Guard:
     def _mark(self, k: int, numbers: Numbers, direction: Floats, part: Indices) -> None:
         along = _only(direction, part)
         outcome = numbers.along(self.plain, along)
-        text = said(outcome, 0, float(along[part[0]])) if len(part) == 1 else f"{said(outcome, 0)}, along {len(part)} entries"
+        numbers_said = said(outcome, 0, float(along[part[0]]) if len(part) == 1 else 1.0)
         for name, column in self.rows[k].columns.items():
             span = self.spans[name]
             here = part[(part >= span.start) & (part < span.stop)] - span.start
             if not len(here):
                 continue
-            column.mark(here.tolist(), Verdict.MISMATCH, REFUTED.format(text), Cause.FORMULA)
+            along_what = f"along {column.label(int(here[0])).wrt[0]}"
+            if len(part) > 1:
+                some = f"all {len(part):,}" if len(part) == len(direction) else f"{len(part):,} of {len(direction):,}"
+                along_what = f"along a seeded direction of {some} entries"
+            column.refute(here.tolist(), REFUTED.format(self.whose, f"{along_what} it is {numbers_said}"))
             others = np.flatnonzero(_passing(column.verdicts))
             _doubt(column, others, "a difference quotient refutes another entry of the same input")
 
@@ -237,7 +238,7 @@ class _Guard:
             excused |= here & sides[:, None]
             denied |= here & against[:, None]
             for k in np.flatnonzero(sides).tolist():
-                text = SIDES.format(said(outcome, k, float(along[some[0]]) if len(some) == 1 else 1.0))
+                text = SIDES.format(self.whose, said(outcome, k, float(along[some[0]]) if len(some) == 1 else 1.0))
                 self._take_back(k, here[k], text)
         for k in np.flatnonzero(excused.any(axis=1)).tolist():  # what is of another function there is so everywhere
             self._take_back(k, suspects[k] & ~excused[k] & ~denied[k], TAINTED)
@@ -285,19 +286,14 @@ def _sides(along: Along, nearer: Sequence[float]) -> tuple[Which, Which, Outcome
 
 
 def guard_pushes(
-    map: Map,
-    options: Options,
-    columns: Sequence[Column],
-    mode: str,
-    judged: Floats,
-    trusted: bool,
-    deeper: Sequence[Deeper] = (),
-) -> None:
+    map: Map, options: Options, columns: Sequence[Column], mode: str, judged: Floats, trusted: bool, meant: Map,
+    whose: str = PLAINLY, deeper: Sequence[Deeper] = (),
+) -> None:  # fmt: skip
     """The same of every output's derivative along the direction `judged`; what passes is held against another direction, in
-    which torch is asked again."""
+    which torch is asked again. `meant`: the map whose quotients are taken."""
     if not any(_concerned(column) for column in columns):
         return
-    plain = Plain(map, options.seed, options.checkpoint, [column.autograd for column in columns])
+    plain = Plain(meant, options.seed, options.checkpoint, [column.autograd for column in columns])
     everything = np.concatenate([column.verdicts for column in columns])
     starts = np.cumsum([0, *(len(column) for column in columns)])
     spans = [slice(start, stop) for start, stop in pairwise(starts.tolist())]
@@ -333,7 +329,7 @@ def guard_pushes(
             excused = suspects & sides
             for column, span in zip(columns, spans, strict=True):
                 for i in np.flatnonzero(excused[span]).tolist():
-                    _doubt(column, np.array([i]), SIDES.format(said(outcome, span.start + i, scale)))
+                    _doubt(column, np.array([i]), SIDES.format(whose, said(outcome, span.start + i, scale)))
     wrong = lively(everything)
     for again in range(2):
         direction = plain.direction()
@@ -351,8 +347,8 @@ def guard_pushes(
             plain.heed_rounding()
     for column, span in zip(columns, spans, strict=True):
         for i in np.flatnonzero(wrong[span]).tolist():
-            text = f"{said(outcome, span.start + i)}, along another direction"
-            column.mark([i], Verdict.MISMATCH, REFUTED.format(text), Cause.FORMULA)
+            text = f"along another seeded direction it is {said(outcome, span.start + i)}"
+            column.refute([i], REFUTED.format(whose, text))
 
 
 # -- shared -------------------------------------------------------------------------------------------------------------

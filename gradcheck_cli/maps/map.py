@@ -33,13 +33,15 @@ class Map:
 
     `inputs`: detached floating-point tensors, what is differentiated by; `call` takes leaves by these names and returns the
     outputs by name. `seed`: torch's generators are seeded so before every call, and restored afterwards. `nested`: the call
-    itself runs forward mode, which only `torch.func` nests.
+    itself runs forward mode, which only `torch.func` nests. `stops`: what the call detaches from autograd's graph is meant to
+    be constant, and the derivative that of the function in which it is.
     """
 
     inputs: Tensors
     call: Call
     seed: int = 0
     nested: bool = False
+    stops: bool = False
 
     def __call__(self, leaves: Tensors) -> dict[str, Tensor]:
         """The floating-point outputs."""

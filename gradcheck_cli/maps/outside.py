@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gradcheck_cli.maps.map import Map, Tensors, uncompiled
+from gradcheck_cli.maps.constants import Constants, Uneven
+from gradcheck_cli.maps.map import Call, Map, Tensors, uncompiled
 
 OUTSIDE = "numbers that left torch (.numpy(), .item(), .tolist())"
 
@@ -45,6 +46,8 @@ def outside(map: Map, derive: Derive, directions: Iterable[Tensors]) -> Doubt | 
     `directions`: tensors that the derivative is taken along (tangents, cotangents). The map runs at its own inputs.
     """
     known = [*map.inputs.values(), *(v for tensors in directions for v in tensors.values())]
+    if map.stops:  # numbers from what is constant are constants
+        map = replace(map, call=_held(map.call))
     here = _logged(map, derive, known)
     if here is None:
         return Doubt("forward", WATCHED)
@@ -57,6 +60,19 @@ def outside(map: Map, derive: Derive, directions: Iterable[Tensors]) -> Doubt | 
         return Doubt("forward" if here[0] else "derivative", MOVED)
     strange = (word for word, found in zip(("forward", "derivative"), there, strict=True) if not found <= constants)
     return next((Doubt(word, OUTSIDE) for word in strange), None)
+
+
+def _held(call: Call) -> Call:
+    constants = Constants()
+
+    def held(leaves: Tensors) -> Tensors:
+        try:
+            with constants.run(leaves.values()):
+                return call(leaves)
+        except Uneven:
+            return call(leaves)
+
+    return held
 
 
 def _moved(inputs: Tensors, step: float, zeros: bool) -> dict[str, Tensor]:

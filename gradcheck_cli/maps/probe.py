@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from types import MappingProxyType
@@ -25,6 +25,8 @@ from gradcheck_cli.floats import FORMATS, Floats
 from gradcheck_cli.maps.deeper import Deeper
 from gradcheck_cli.maps.map import Map, Row, Tensors, draws
 from gradcheck_cli.maps.orders import Orders
+from gradcheck_cli.maps.outside import Derive, Doubt, outside
+from gradcheck_cli.maps.quotient import PLAINLY
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.entries import Entries, Evidence, Policy
@@ -101,10 +103,15 @@ class Probe:
         formula: Formula | None,
         mode: str = "reverse",
         orders: Orders | None = None,
+        surrogate: Map | None = None,
     ) -> None:
         self.map, self.rows, self.options, self.kind, self.point = map, rows, options, kind, point
-        self.mode, self.runs, self.orders = mode, Runs(map, formula, options.checkpoint, mode), orders
-        self.source = self.runs if orders is None else orders.runs
+        self.mode, self.runs = mode, Runs(map, formula, options.checkpoint, mode)
+        self.orders, self.meant, self.source = orders, surrogate or map, self.runs
+        if orders is not None:
+            self.source = orders.runs
+        elif surrogate is not None and formula is None:
+            self.source = Runs(surrogate, None, options.checkpoint, mode)
         self.form = format_of(map.inputs)
         self.spans: dict[str, slice] = {}
         self.count = 0
@@ -113,6 +120,12 @@ class Probe:
             self.count += x.numel()
         self.sensitivity = 0.0
         self._singular = 0
+
+    @property
+    def whose(self) -> str:
+        """Whose quotients are taken, for the reader."""
+        held = ", what it detaches held constant" if self.map.stops else ""
+        return PLAINLY + held if self.meant is self.map else f"the surrogate{held}"
 
     def judged(
         self, column: Column, policy: Policy, floats: Floats | None, truths: Sequence[Truth | Ball], known: Evidence,
@@ -132,6 +145,11 @@ class Probe:
     def stated(self) -> bool:
         """Whether the exact side is the user's own formula."""
         return self.source.formula is not None
+
+    @property
+    def own(self) -> bool:
+        """Whether the map's own operations say what its outputs ought to be."""
+        return self.source is self.runs and not self.stated
 
     def guard(self, columns: Sequence[Column]) -> None:
         """Hold all columns against difference quotients of the plain function."""
@@ -167,6 +185,17 @@ class Probe:
                 found[name] = [x + by * u if u else x for x, u in moved]
         return found
 
+    def outside(self, derive: Derive, directions: Iterable[Tensors]) -> tuple[Doubt | None, str | None]:
+        """What torch took in that no operation has made, and what of that makes the exact side unknown."""
+        found = outside(self.map, derive, directions)
+        forward = found.what if found is not None and found.where == "forward" else None
+        if self.stated or (self.orders is not None and not (forward and self.orders.doubtful)):
+            return found, None
+        if self.own or self.orders is not None:
+            return found, forward
+        other = outside(self.meant, lambda map: map(map.leaves()).values(), ())
+        return found, None if other is None else other.what
+
     def along(self, directions: Sequence[Floats], layer: type[Directional] = Directional) -> list[dict[str, list[Any]]]:
         """For each direction, the outputs' cells as series."""
         found: list[dict[str, list[Any]]] = []
@@ -175,18 +204,18 @@ class Probe:
                 return self.orders.along([self.moved(u) for u in directions], layer)
             for start in range(0, len(directions), LAYERS):
                 batch = directions[start : start + LAYERS]
-                found += self.runs.forward([layer() for _ in batch], [self.moved(u) for u in batch])
+                found += self.source.forward([layer() for _ in batch], [self.moved(u) for u in batch])
         return found
 
     def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Any]]]:
         """What is differentiated, at displaced points: see `Runs.beside`."""
-        return self.runs.beside(cells) if self.orders is None else self.orders.beside(cells)
+        return self.source.beside(cells) if self.orders is None else self.orders.beside(cells)
 
     def here(self) -> dict[str, list[Any]]:
         """The same at the point, as torch has it."""
         if self.orders is not None:
             return self.orders.here(self.runs.exact)
-        outputs = self.map(self.map.leaves())
+        outputs = self.meant(self.meant.leaves())
         return {name: [exactly(v) for v in flat(y)] for name, y in outputs.items()}
 
     def ahead(self, part: str) -> list[Floats]:
@@ -209,10 +238,12 @@ class Probe:
     def strange(self, outputs: Tensors) -> dict[str, list[int]]:
         """The entries of torch's outputs (of a run that nothing watched) that aren't what the first run was followed to.
 
-        A formula needs no run that is followed.
+        A formula needs no run that is followed; of a surrogate, its own outputs are compared.
         """
         if self.source.first is None or self.stated:
             return {}
+        if self.meant is not self.map:
+            outputs = self.meant(self.meant.leaves())
         cells, watched = self.source.first
         floats = {name: numpy(y) for name, y in outputs.items()}
         half = self.form.unit_roundoff**0.5
@@ -266,7 +297,7 @@ class Probe:
         least = most = NAN
         deadline = time.monotonic() + PATIENCE
         with working(QUOTIENT), terms(2):
-            here = paired(row, self.runs.forward([Precise()], [self.runs.exact])[0], value_of)
+            here = paired(row, self.source.forward([Precise()], [self.runs.exact])[0], value_of)
             for n in range(AROUND):
                 away = place if n == 0 else -place if n == 1 else draw.permutation(place) * draw.choice((-1.0, 1.0), self.count)
                 beside = self.moved(away, two_to(-QUOTIENT_STEP))
@@ -276,7 +307,7 @@ class Probe:
                     ]
                     for name, span in self.spans.items()
                 }
-                outputs = self.runs.forward([Moved(), Precise(), Directional()], [beside, self.runs.exact, series])
+                outputs = self.source.forward([Moved(), Precise(), Directional()], [beside, self.runs.exact, series])
                 jump = bool(abs(paired(row, outputs[0], value_of) - here) > two_to(-QUOTIENT_STEP // 2))
                 found = paired(row, outputs[2], slope)
                 if found.is_finite():

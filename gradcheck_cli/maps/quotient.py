@@ -3,7 +3,8 @@
 Exact and shadow both come from what a dispatch mode saw. A kernel behind the dispatcher, memory shared with NumPy, a branch
 that Python takes are not seen, and then three numbers agree on the wrong thing. So the function runs a few times more without
 any mode, along a direction that nobody can know before the gradient is there. Quotients are coarse: they refute, and they
-take a certainty back; they never certify.
+take a certainty back; they never certify. (Where what the code detaches is meant to be constant, a mode keeps that at what it
+is at the point; all else runs as it would.)
 
 With D(t) = (f(x + t u) - f(x - t u))/2t the value is Richardson's, (4 D(1/2) - D(1))/3, and the larger |D(1/2) - D(1)|
 stands as the error that the steps show (Conte and de Boor, Elementary Numerical Analysis, section 7.3). What isn't smooth
@@ -22,6 +23,7 @@ import numpy.typing as npt
 import torch
 
 from gradcheck_cli.floats import Floats
+from gradcheck_cli.maps.constants import Constants
 from gradcheck_cli.maps.map import Map, draws
 from gradcheck_cli.maps.runs import format_of, numpy, rounding
 from gradcheck_cli.verdict.work import Stopped
@@ -56,6 +58,8 @@ PLAIN = 2.0**-3
 
 STEADY = 2.0**-4
 """Share by which the difference of the quotients from both sides may change with the steps where it is a kink's."""
+PLAINLY = "the function as torch runs it"
+"""Whose quotients they are, for the reader."""
 
 Which = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
@@ -120,17 +124,25 @@ def standing(values: Values) -> Floats:
 
 class Plain:
     """A map's function, run without any mode near its inputs. `apart`: every entry of an input is a point of its own, whose
-    size says nothing about the others."""
+    size says nothing about the others. `constants`: what is held at what it is at the point; without, what the code detaches,
+    where the map says so."""
 
     def __init__(
-        self, map: Map, seed: int, checkpoint: Callable[[], None], secret: Sequence[Floats] = (), apart: bool = False
+        self,
+        map: Map,
+        seed: int,
+        checkpoint: Callable[[], None],
+        secret: Sequence[Floats] = (),
+        apart: bool = False,
+        constants: Constants | None = None,
     ) -> None:
         self.map, self.checkpoint = map, checkpoint
+        self._constants = constants or (Constants() if map.stops else None)
         self._inputs = {name: x.detach().clone() for name, x in map.inputs.items()}  # the caller's own may share the memory
         self.inputs = np.concatenate([numpy(x) for x in self._inputs.values()])
         self._draw = draws(seed, self.inputs, *secret)
         self.here = self._run(None)
-        again = self._run(None)
+        again = self._run(None, again=True)
         with np.errstate(all="ignore"):
             self.unsteady = np.where(self.here == again, 0.0, abs(self.here - again))
             self.unsteady[np.isnan(self.here) & np.isnan(again)] = 0.0
@@ -188,7 +200,7 @@ class Plain:
             for (name, x), part in zip(self._inputs.items(), parts, strict=True)
         ]
 
-    def _run(self, offset: Floats | None) -> Floats:
+    def _run(self, offset: Floats | None, again: bool = False) -> Floats:
         """All entries of the outputs, at an offset; nan where the function fails there, or returns something else."""
         self.checkpoint()
         leaves = self.map.leaves()
@@ -196,7 +208,7 @@ class Plain:
             if offset is not None:
                 for name, x in self._split(self.inputs + offset):
                     leaves[name].data.copy_(x)  # as torch's own check does: the function may hold these very tensors
-            outputs = self.map(leaves)
+            outputs = self.map(leaves) if again else self._outputs(leaves)
             found = np.concatenate(
                 [np.zeros(0), *(numpy(y) for y in outputs.values())]
             )  # a copy: outputs may be views of leaves
@@ -212,6 +224,13 @@ class Plain:
         if offset is None:
             self.shapes, self.form = shapes, format_of({**self._inputs, **outputs})
         return found if shapes == self.shapes else np.full_like(self.here, np.nan)
+
+    def _outputs(self, leaves: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The outputs; what the code detaches as it was in the first run, if it is meant to be constant."""
+        if self._constants is None:
+            return self.map(leaves)
+        with self._constants.run(leaves.values()) as constants:
+            return {name: constants.result(y) for name, y in self.map(leaves).items()}
 
 
 def _sizes(inputs: Floats, apart: bool) -> Floats:

@@ -34,7 +34,6 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.autograd import Pulled
 from gradcheck_cli.maps.guard import Judged, guard_rows
 from gradcheck_cli.maps.map import Map, draws, run
-from gradcheck_cli.maps.outside import outside
 from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, UNFAITHFUL, Probe
 from gradcheck_cli.maps.runs import Cells, flat, numpy
 from gradcheck_cli.verdict.column import Column
@@ -110,13 +109,13 @@ class Reverse(Probe):
         self._missing = np.array([self._absent(p) for p in self._pulled], dtype=bool).reshape(shape)
         self._direction, self._groups = self._drawn()
         self._seen: dict[int, list[Shade]] = {}
-        self._outside = outside(self.map, self._derived, [row.cotangents for row in self.rows])
+        self._outside, self._unknown = self.outside(self._derived, [row.cotangents for row in self.rows])
         if self._outside is not None:
             self.runs.opaque[self._outside.what] = None
         self._precise: list[list[Ball]] = []
         self._wrong: dict[tuple[int, str], list[_Wrong]] = {}
         self._located: set[tuple[int, str]] = set()
-        self._truths = self._certified() if self._outside is None else self._unfollowed()
+        self._truths = self._certified() if self._outside is None and self._unknown is None else self._unfollowed()
         if self.source.numbers and not self.stated:
             self._told()
         strange = self.strange(outputs if self.orders is None else self.orders.map(self.orders.map.leaves()))
@@ -129,7 +128,7 @@ class Reverse(Probe):
     def guard(self, columns: Sequence[Column]) -> None:
         rest = iter(columns)
         guard_rows(
-            self.map,
+            self.meant,
             self.options,
             [
                 Judged(
@@ -142,6 +141,7 @@ class Reverse(Probe):
             ],
             self.spans,
             trusted=self.stated,
+            whose=self.whose,
             deeper=None if self.orders is None else partial(self.deeper, _added),
         )
 
@@ -237,9 +237,8 @@ class Reverse(Probe):
     def _unfollowed(self) -> list[list[Truth | Ball]]:
         """The exact side where the shadow of the backward pass can't be trusted: entry by entry; unknown where the forward pass
         can't be either."""
-        assert self._outside is not None
-        if self._outside.where == "forward" and not self.stated and (self.orders is None or self.orders.doubtful):
-            unknown = Truth(Kind.UNKNOWN, text=f"opaque: {self._outside.what} can't be followed")
+        if self._unknown is not None:
+            unknown = Truth(Kind.UNKNOWN, text=f"opaque: {self._unknown} can't be followed")
             return [[unknown] * self.count for _ in self.rows]
         nothing: list[list[Ball]] = [[NAN] * self.count for _ in self.rows]
         truths: list[list[Truth | Ball]] = [list(found) for found in nothing]
@@ -251,8 +250,8 @@ class Reverse(Probe):
         """<v, J u> from series for each group, and J'v from the shadow, for some rows."""
         chosen, directions = [self.rows[k] for k in rows], [self._only(group) for group in self._groups]
         with terms(2):
+            moving_inputs = [self.moved(u) for u in directions] if self.own else []
             series = Directional if layer is Precise or self.stated else Meant
-            moving_inputs = [self.moved(u) for u in directions] if self.source is self.runs and not self.stated else []
             layers = [layer(), *(series() for _ in moving_inputs)]
             run = self.runs.backward(layers, [self.runs.exact, *moving_inputs], chosen, kept=1)
         outputs = run.outputs[1:] or self.along(directions, series)

@@ -127,7 +127,7 @@ class Runs:
         branch does, an iteration that ends by rounding alone doesn't."""
         counts: list[int] = []
         for follow in (False, True):
-            shadow = Shadow([Precise()], 0, follow=follow, limit=next(iter(counts), None))
+            shadow = Shadow([Precise()], 0, follow=follow, limit=next(iter(counts), None), stops=self.map.stops)
             leaves = self.map.leaves()
             for name, leaf in leaves.items():
                 shadow.seed(leaf, [self.exact[name]])
@@ -140,7 +140,8 @@ class Runs:
         return counts[0] == counts[1]
 
     def _seeded(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> tuple[Shadow, dict[str, Tensor]]:
-        shadow, leaves = Shadow(layers, 0, follow=bool(self.follow)), self.map.leaves()
+        shadow = Shadow(layers, 0, follow=bool(self.follow), stops=self.map.stops)
+        leaves = self.map.leaves()
         for name, leaf in leaves.items():
             shadow.seed(leaf, [given[name] for given in cells])
         return shadow, leaves

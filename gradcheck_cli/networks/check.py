@@ -20,6 +20,7 @@ from gradcheck_cli.errors import InputError
 from gradcheck_cli.formulas.tasks import listed
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.maps.check import check_map, unseen
+from gradcheck_cli.maps.cuts import name_cuts
 from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, one_row, random_row
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.modes import Mode
@@ -129,7 +130,7 @@ class Networked:
 
     def own(self, call: Call) -> list[Column]:
         """One call by itself."""
-        map = self.subject.of_layer(call, parameters=self.by_what != "input")
+        map = replace(self.subject.of_layer(call, parameters=self.by_what != "input"), stops=self.request.stop_gradients)
         if not map.inputs:
             return []
         row = Row(_pairing(call.name), random_row(call.outputs, self.request.seed).cotangents)
@@ -309,7 +310,7 @@ class Networked:
     def judged(self, map: Map, rows: Sequence[Row], values: Tensors, call: Call | None = None) -> list[Column]:
         """The columns of a map: of the network, or of one call by itself. Entries at ties are left out if they are many, and
         the reader is told."""
-        map, kept = untied(map, values, self.options)
+        map, kept = untied(replace(map, stops=self.request.stop_gradients), values, self.options)
         for name, alone in kept.items():
             self.recorder.note(left_out(joined(call.name if call else "", name), alone))
         kind = "local" if call else "total"
@@ -317,6 +318,7 @@ class Networked:
         self.sensitivity = max(self.sensitivity, found.sensitivity)
         self.opaque |= dict.fromkeys(found.opaque)
         self.recorder.note(*found.notes)
+        name_cuts(map, rows, found.columns, self.options)
         columns = moving_only(found.columns, kept)
         if call is None:
             return columns

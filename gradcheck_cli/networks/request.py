@@ -37,7 +37,7 @@ class Request:
 
     `given` are the inputs that were given: by name, or None for the next one in order. `neuron`: one output entry. `cotangent`:
     "random", "ones" or nested lists. `loss`: a chain of y, or a callable. `dtypes`: names; empty: as the model is. `device`:
-    where it runs; what is drawn doesn't depend on it. `modes`: names of `modes.OF_TENSORS`.
+    where it runs; what is drawn doesn't depend on it. `modes`: names of `modes.OF_TENSORS`. `stop_gradients`: see `Map.stops`.
     """
 
     model: Any
@@ -54,6 +54,7 @@ class Request:
     limits: Limits = field(default_factory=Limits)
     device: str = "cpu"
     modes: tuple[str, ...] = ("reverse",)
+    stop_gradients: bool = False
 
     def __post_init__(self) -> None:
         if self.wrt is not None and self.wrt not in WRT:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.suite.execute import FAILED, PASSED, UNDECIDED, Outcome
-from gradcheck_cli.verdict.verdicts import Cause, Verdict
+from gradcheck_cli.verdict.report import intentions
+from gradcheck_cli.verdict.verdicts import Cause, Verdict, sentence
 
 if TYPE_CHECKING:
     from gradcheck_cli.suite.run import Suite
@@ -54,11 +55,13 @@ def summary(outcome: Outcome) -> str:
         return printable(f"{outcome.found}: {outcome.error.strip()}", SUMMARY)
     worst = _worst(outcome)
     head, detail = headline(outcome), worst.get("detail") or ""
-    lines = [head] if detail in head else [head, detail]
+    lines = [head, *intentions(outcome.report.get("problem", {}) if outcome.report else {})]
+    lines += [] if detail in head else [detail]
     if worst.get("autograd_formula"):
         lines += [f"exact: {worst['formula']}", f"{_party(worst)}: {worst['autograd_formula']}"]
     if worst:
-        lines.append((Cause(worst["cause"]) if worst["cause"] else Verdict(worst["verdict"])).sentence)
+        cause = Cause(worst["cause"]) if worst["cause"] else None
+        lines.append(sentence(Verdict(worst["verdict"]), cause, worst.get("witness")))
     return printable("\n".join(lines), SUMMARY)
 
 

@@ -150,6 +150,7 @@ class _Page:
 
     def items(self) -> Iterator[Item]:
         yield self.title()
+        yield from (line for text in self.report.declared for line in self.prose(text))
         for columns in _groups(self.report.columns):
             yield from self.tables(columns)
         yield from self.findings()
@@ -273,7 +274,7 @@ class _Page:
             more = f", and at {_counted(entry.count - 1, entry.column.scope.unit)}" if entry.count > 1 else ""
             where = f" at {entry.where}" if entry.where else ""
             yield Text.assemble(entry.painted, f": {entry.check.quantity}{where}{more}")
-            sentence = (entry.check.cause or entry.check.verdict).sentence
+            sentence = entry.check.sentence
             yield from ("  " + line for line in self.explanation(entry))
             if sentence not in said:
                 yield from ("  " + line for line in self.prose(sentence))

@@ -55,11 +55,11 @@ class Decisions:
 
     `turned`: operations whose truth values rounding alone made other than they are; `loose`: it might have, somewhere.
     `follow`: Python is told what they are;
-    `limit`: of so many entries at most. `count`: how many it has been told of.
+    `limit`: of so many entries at most. `held`: the floats that Python is told are constants. `count`: how many it has been told of.
     """
 
-    def __init__(self, memory: Memory, follow: bool = False, limit: int | None = None) -> None:
-        self._memory, self._follow, self._limit = memory, follow, limit
+    def __init__(self, memory: Memory, follow: bool = False, limit: int | None = None, held: bool = False) -> None:
+        self._memory, self._follow, self._limit, self._held = memory, follow, limit, held
         self.count = 0
         self.turned: dict[str, None] = {}
         self.loose = False
@@ -176,7 +176,7 @@ class Decisions:
         if self._limit is not None and self.count > self._limit:
             raise Endless
         if tensor.dtype in FLOATS:
-            return self._number(tensor, value)
+            return value if self._held else self._number(tensor, value)
         if not self._may_differ(tensor):
             return value
         answer, known = value, [self.own(tensor, index) for index in range(len(self._memory.layers))]

@@ -26,10 +26,11 @@ from torch._decomp import decomposition_table
 from torch.overrides import enable_reentrant_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gradcheck_cli.algebra.directions import Moved
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.floats import Format
 from gradcheck_cli.shadow.aten import KINDS, Operation, results
-from gradcheck_cli.shadow.decisions import TELLING, Decisions
+from gradcheck_cli.shadow.decisions import TELLING, Decisions, at_the_point
 from gradcheck_cli.shadow.draws import restored
 from gradcheck_cli.shadow.folds import FOLDS, Fold
 from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
@@ -37,6 +38,7 @@ from gradcheck_cli.shadow.movers import gathered, origins
 from gradcheck_cli.shadow.order import ORDERED
 from gradcheck_cli.shadow.overloads import Overload, overload
 from gradcheck_cli.shadow.rules import MUTATED, RULES
+from gradcheck_cli.shadow.stops import Graph
 from gradcheck_cli.shadow.trace import Event, Trace
 
 Outputs = Sequence[torch.Tensor | None]
@@ -51,6 +53,7 @@ REFUSALS: tuple[type[Exception], ...] = (
 
 WRITTEN = "memory written behind torch (by a kernel, NumPy, ctypes, a thread)"
 BITS = "bits of numbers seen as another dtype"
+SHARED = "a write through a detached tensor into memory of the graph"
 """What is opaque besides operations."""
 
 _UNFILLED = frozenset({"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"})
@@ -68,11 +71,18 @@ class Shadow(TorchDispatchMode):
     couldn't be followed, each with the slip of a rule that is to blame, if one is; `seen` counts those that were. `size` is the
     number of points in the batch, of which events are recorded one by one; 0: events of any entry of any operation are recorded
     under index 0. Precision is flint's at the time. `layers` may be shortened between operations: the layers dropped are not
-    followed any further. `guarded`: code runs that may write to memory behind torch's back.
+    followed any further. `guarded`: code runs that may write to memory behind torch's back. `stops`: what code detaches from
+    the graph is a constant, whatever is seeded as what is differentiated by.
     """
 
     def __init__(
-        self, layers: Sequence[Layer], size: int, guarded: bool = True, follow: bool = False, limit: int | None = None
+        self,
+        layers: Sequence[Layer],
+        size: int,
+        guarded: bool = True,
+        follow: bool = False,
+        limit: int | None = None,
+        stops: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.size = size
@@ -81,8 +91,9 @@ class Shadow(TorchDispatchMode):
         self.trace = Trace()
         self.stage: str | None = None
         self._memory = Memory(list(layers), guarded)
-        self.decisions = Decisions(self._memory, follow, limit)
+        self.decisions = Decisions(self._memory, follow, limit, stops)
         self._within = False  # a rule
+        self._graph = Graph() if stops else None
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -105,13 +116,16 @@ class Shadow(TorchDispatchMode):
         for layer, values in enumerate(cells):
             self._memory.write(tensor, layer, values)
         self._memory.remember(tensor)
+        if self._graph is not None:
+            self._graph.differentiate_by([tensor])
 
     def cells(self, tensor: torch.Tensor, layer: int) -> list[Cell]:
         """The tensor's entries in one layer, flat."""
         self._check([tensor])
         if layer in self.decisions.lost:
             return [self.layers[layer].number(math.nan, DOUBLE)] * tensor.numel()
-        return self._cells(tensor, layer)
+        outside = self._graph is not None and self._graph.outside(tensor)
+        return self._still(tensor, layer) if outside else self._cells(tensor, layer)
 
     def _cells(self, tensor: torch.Tensor, layer: int) -> list[Cell]:
         return self._memory.read(tensor, layer, tuple(tensor.shape))
@@ -132,6 +146,13 @@ class Shadow(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         known = overload(func)
+        if self._graph is None or self._within:
+            return self._followed(known, func, args, kwargs)
+        result = self._followed(known, func, *self._graph.enter(known, args, kwargs, self._constant, self._frozen))
+        self._graph.leave(known, result)
+        return result
+
+    def _followed(self, known: Overload, func: Any, args: Any, kwargs: Any) -> Any:
         if known.view:
             result = func(*args, **kwargs)
             if known.name in _UNFILLED and not self._within and _plain(result) and result.device.type != "meta":
@@ -379,6 +400,35 @@ class Shadow(TorchDispatchMode):
         cells = self._cells(value, index) if isinstance(value, torch.Tensor) else [layer.scalar(value)]
         kind = value.dtype if isinstance(value, torch.Tensor) else type(value)
         return cells if (kind in (torch.bool, bool)) is logical else list(map(layer.truth if logical else layer.real, cells))
+
+    # -- what code detaches ---------------------------------------------------------------------------------------------
+
+    def _constant(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A copy whose cells don't move."""
+        self._memory.check([tensor])
+        copy = tensor.detach().clone()
+        for index in range(len(self.layers)):
+            self._memory.write(copy, index, self._still(tensor, index))
+        self._memory.remember(copy)
+        return copy
+
+    def _frozen(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor itself, its cells at rest: something is written to it."""
+        self._memory.check([tensor])
+        shared = self._graph is not None and self._graph.shared(tensor)
+        if shared:
+            self.opaque[SHARED] = None
+        for index, layer in enumerate(self.layers):
+            nothing = [layer.number(math.nan, DOUBLE)] * tensor.numel()
+            self._memory.write(tensor, index, nothing if shared else self._still(tensor, index))
+        return tensor
+
+    def _still(self, tensor: torch.Tensor, index: int) -> list[Cell]:
+        """The tensor's entries in one layer as constants: beside the point as they are at the point itself."""
+        if isinstance(self.layers[0], Moved) and self.layers[index].strict:
+            return at_the_point(self._memory, tensor)
+        cells, seen = self._cells(tensor, index), tensor.detach().reshape(-1).tolist()
+        return [self.layers[index].still(cell, value) for cell, value in zip(cells, seen, strict=True)]
 
     # -- rules and decompositions -------------------------------------------------------------------------------------
 

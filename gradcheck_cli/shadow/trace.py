@@ -26,7 +26,11 @@ class Event:
 
     operation: str
     stage: str | None
-    kind: str  # "overflow", "underflow", or "undefined" where the exact result isn't finite either
+    kind: str  # "overflow", "underflow"; where the exact result isn't finite either, "infinite" or "undefined"
+
+
+_KINDS = ("infinite", "undefined", "overflow")
+"""The less that was meant, the later."""
 
 
 @dataclass
@@ -68,9 +72,9 @@ class Trace:
                 if finite and index not in self.tiny and not cell.contains(0) and cell.abs_upper() < form.smallest_normal:
                     self.tiny[index] = Event(operation, stage, "underflow")
                 continue
-            kind = "overflow" if finite else "undefined"
-            # together, an infinity that was meant (a mask) doesn't hide the one that wasn't
-            if index not in self.infinite or (together and finite and self.infinite[index].kind == "undefined"):
+            kind = "overflow" if finite else "undefined" if cell.is_nan() else "infinite"
+            # together, an infinity that was meant (a mask) doesn't hide the one that wasn't, nor the nan that came of it
+            if index not in self.infinite or (together and _KINDS.index(kind) > _KINDS.index(self.infinite[index].kind)):
                 self.infinite[index] = Event(operation, stage, kind)
             if math.isnan(value) and index not in self.trap:
                 self.trap[index] = any(_exact_zero(a, entry) for a in before)

@@ -26,6 +26,9 @@ INPUT, CRASH, TIMEOUT, MEMORY = "input", "crash", "timeout", "memory"
 """Why a check has no verdict: bad input of the check (which counts as failed), or what happened to its process (undecided)."""
 _FAULTS = {INPUT: "bad input", CRASH: "crashed", TIMEOUT: "timed out", MEMORY: "out of memory"}
 
+CODE_TOO = ("surrogate",)
+"""Options that may name code as a target does."""
+
 LISTED = 20
 """Entries of a report that an outcome keeps."""
 FINDINGS = 200
@@ -134,9 +137,15 @@ def _run(spec: Spec, path: Path, options: dict[str, Any]) -> Report:
     from gradcheck_cli.api import TWINS
 
     target: Any = list(spec.target) if isinstance(spec.target, tuple) else spec.target
-    if spec.executes and target.partition(":")[0].endswith(".py"):
-        target = str(path.parent / Path(target).expanduser())
+    if spec.executes:
+        target = _beside(target, path)
+        options |= {name: _beside(options[name], path) for name in CODE_TOO if name in options}
     return TWINS[spec.kind](target, **options)
+
+
+def _beside(target: str, path: Path) -> str:
+    """A target in a file, whose path is one from the spec's folder."""
+    return str(path.parent / Path(target).expanduser()) if target.partition(":")[0].endswith(".py") else target
 
 
 def _judged(spec: Spec, report: Report, seconds: float) -> Outcome:

@@ -16,7 +16,7 @@ from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.plain import jsonable
 from gradcheck_cli.verdict.scope import Label, OfLayer, OfTensor, Scope
-from gradcheck_cli.verdict.verdicts import Cause, Verdict
+from gradcheck_cli.verdict.verdicts import QUOTIENT, Cause, Verdict, sentence
 
 VERDICTS: tuple[Verdict, ...] = tuple(Verdict)
 
@@ -36,6 +36,7 @@ class Detail:
     formula_error: float | None = None
     rounding_error: float | None = None
     formula: str | None = None
+    witness: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Check:
     `exact`, `left`, `right`, `shadow`: decimal strings, correct in every digit shown; `error_ulps` in ulps of the dtype;
     `formula_error` and `rounding_error` relative to the exact value. `value`: torch's value of the variable differentiated
     by; `inputs`: of a local check, the floats that the stage received. `claim`: the text under test where it is a claim.
+    `witness`: QUOTIENT where a difference quotient alone refutes autograd, and no exact value is known.
     """
 
     point: dict[str, Any]
@@ -72,11 +74,17 @@ class Check:
     operation: str | None
     detail: str | None
     claim: str | None
+    witness: str | None
+
+    @property
+    def sentence(self) -> str:
+        """The verdict, or its cause, for a human."""
+        return sentence(self.verdict, self.cause, self.witness)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; floats that are not finite become the strings "nan", "inf" and "-inf"."""
         plain = {name: jsonable(getattr(self, name)) for name in self.__slots__}
-        for optional in ("value", "inputs", "claim"):
+        for optional in ("value", "inputs", "claim", "witness"):
             if plain[optional] is None:
                 del plain[optional]
         return plain
@@ -210,6 +218,14 @@ class Column:
         self.verdicts[targets] = verdict.severity
         self.details.update({here: Detail(cause=cause, text=text) for here in targets})
 
+    def refute(self, targets: Sequence[int], text: str) -> None:
+        """Entries that a difference quotient refutes: what was known of the exact side is of another function."""
+        self.mark(targets, Verdict.MISMATCH, text, Cause.FORMULA)
+        for here in targets:
+            self.details[here].witness = QUOTIENT
+            self.exact[here] = None
+        self.error_ulps[targets] = np.nan
+
     def blame(self, index: int, stage: str | None) -> None:
         """Name the stage, or the layer, that an entry's mismatch is due to; None leaves what is said."""
         detail = self.details.setdefault(index, Detail())
@@ -256,6 +272,7 @@ class Column:
             operation=detail.operation,
             detail=detail.text,
             claim=self.claim,
+            witness=detail.witness,
         )
 
 

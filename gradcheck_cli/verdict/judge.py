@@ -240,6 +240,16 @@ def _cut_off(entry: _Apart) -> str:
     return f"{entry.cut[0]} returned a tensor without a graph, and no error"
 
 
+_NO_VALUE = (
+    "autograd's own formula has no value here, in exact arithmetic either: where it divides by what may be 0, write it without "
+    "the division"
+)
+
+
+def _without_value(entry: _Apart) -> str | None:
+    return None if entry.certified else _NO_VALUE
+
+
 def _opaque(entry: _Apart) -> str:
     return f"opaque: {', '.join(entry.shade.opaque)} can't be followed"
 
@@ -259,7 +269,7 @@ _RULES = (
     _Rule(lambda e: e.limits.given, cause=Cause.TOLERANCE),
     _Rule(lambda e: e.right_formula and e.explained, None),
     # Beyond what rounding explains: the range, upwards before downwards, for an overflow leads to zeros too.
-    _Rule(lambda e: e.left and e.trapped, cause=Cause.NAN_TRAP, where=lambda e: e.shade.infinite),
+    _Rule(lambda e: e.left and e.trapped, cause=Cause.NAN_TRAP, where=lambda e: e.shade.infinite, text=_without_value),
     _Rule(lambda e: e.left, cause=Cause.RANGE, where=lambda e: e.shade.infinite),
     _Rule(lambda e: e.vanished, cause=Cause.RANGE, where=lambda e: e.shade.tiny),
     _Rule(lambda e: e.nan, cause=Cause.NAN_TRAP, where=lambda e: e.shade.infinite),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +67,11 @@ class Report:
         return {v.value: total[v] for v in reversed(VERDICTS) if total[v]}
 
     @property
+    def declared(self) -> list[str]:
+        """What the user says that the code is meant to do otherwise than it looks: sentences."""
+        return intentions(self.problem)
+
+    @property
     def verdict(self) -> Verdict:
         """The worst verdict; outside_domain only where nothing else was found, undecided where nothing was checked at all."""
         found = {Verdict(v) for v in self.counts}
@@ -110,6 +115,17 @@ class Report:
         from gradcheck_cli.output.text import render
 
         return render(self)
+
+
+def intentions(problem: Mapping[str, Any]) -> list[str]:
+    """The same of a report's `problem`."""
+    surrogate, found = problem.get("surrogate"), []
+    if surrogate is not None:
+        text = " ".join(str(surrogate).split())
+        found.append(f"declared: the backward is judged as the derivative of the surrogate {text}; values are not judged by it")
+    if problem.get("stop_gradients"):
+        found.append("declared: what the code detaches (.detach(), .data, torch.no_grad()) is constant in the exact derivative")
+    return found
 
 
 def versions() -> dict[str, str]:

@@ -87,8 +87,8 @@ class Cause(_Said):
     )
     NO_GRADIENT = (
         "no_gradient",
-        "Autograd has no gradient here: an operation has no derivative in torch, or returned a tensor that is cut from "
-        "the graph.",
+        "Autograd has no gradient here, or only a part of it: an operation has no derivative in torch, or a tensor is cut from "
+        "the graph (.detach(), torch.no_grad(), .item()).",
     )
     CLAIM = "claim", "The claimed formula is not the derivative."
     VALUE = "value", "The value of the forward pass is already wrong."
@@ -99,3 +99,18 @@ class Cause(_Said):
         "when it runs again, has a second rule (vmap) that disagrees, or a gradient that changes with the conditions under "
         "which training calls it: the text names the condition.",
     )
+
+
+QUOTIENT = "quotient"
+"""A witness: a difference quotient of the function as torch runs it."""
+
+_REFUTED = (
+    "The function as torch runs it changes at another rate than its gradient says: a difference quotient shows that by more "
+    "than its own error. The usual cause is a slip in a custom backward, or a part of the forward pass that no graph records "
+    "(a kernel, NumPy, .item())."
+)
+
+
+def sentence(verdict: Verdict, cause: Cause | None, witness: str | None = None) -> str:
+    """What a person reads of an outcome; where a quotient alone is the witness, nothing is known of formulas."""
+    return _REFUTED if cause is Cause.FORMULA and witness == QUOTIENT else (cause or verdict).sentence

@@ -73,12 +73,17 @@ def _shifted(x: Tensor, dim: Sequence[int]) -> tuple[Tensor, Tensor]:
     return ((x - shift) + shift, none) if moderate else (x - shift, shift)
 
 
-@rule("_softmax", "_safe_softmax")
+@rule("_softmax")
 def _softmax(self: Tensor, dim: int) -> Tensor:
     powers = _shifted(self, [dim])[0].exp()
+    return powers / powers.sum(dim, keepdim=True)
+
+
+@rule("_safe_softmax")
+def _safe_softmax(self: Tensor, dim: int) -> Tensor:
     with paused():
         empty = (self == -math.inf).all(dim, keepdim=True)
-    return torch.where(empty, 0.0, powers / powers.sum(dim, keepdim=True))
+    return torch.where(empty, 0.0, _softmax(self, dim))
 
 
 @rule("_softmax_backward_data")

@@ -1,0 +1,117 @@
+"""Runs in which numbers from outside of autograd's graph stay what they were in the first one.
+
+Where what the code detaches is meant to be constant, difference quotients are taken so, of the function as torch runs it in all
+else. And where a gradient is not the derivative but would be with those numbers held, the cut is why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+from gradcheck_cli.maps.map import uncompiled
+from gradcheck_cli.shadow.overloads import overload
+from gradcheck_cli.shadow.stops import Cut, Graph, place
+
+_LEAVING = {
+    torch.Tensor.item: ".item()",
+    torch.Tensor.tolist: ".tolist()",
+    torch.Tensor.numpy: ".numpy()",
+    torch.Tensor.__float__: "float()",
+    torch.Tensor.__array__: "NumPy",
+}
+"""Functions that hand numbers to Python."""
+
+
+class Uneven(Exception):
+    """A run takes other numbers from outside of the graph than the first one did."""
+
+
+class Constants:
+    """What was taken from outside in the first run. `everything`: numbers that torch cuts off or that leave it, and not only
+    what the code detaches."""
+
+    def __init__(self, everything: bool = False) -> None:
+        self.everything = everything
+        self.cuts: dict[Cut, None] = {}
+        self.graph = Graph()
+        self._tape: list[Tensor] | None = None
+        self._place: int | None = None
+
+    @contextmanager
+    def run(self, inputs: Iterable[Tensor]) -> Iterator[Constants]:
+        """Around a run at these leaves; the first one is remembered."""
+        self._tape, self._place = ([], None) if self._tape is None else (self._tape, 0)
+        self.graph = Graph(self.everything)
+        self.graph.differentiate_by(inputs)
+        with uncompiled(), _Operations(self), _Leaving(self):
+            yield self
+        self.cuts |= self.graph.cuts
+
+    def result(self, tensor: Tensor) -> Tensor:
+        """What the run returned, as it counts."""
+        if not self.graph.outside(tensor):
+            return tensor
+        self.cuts[self.graph.cut(tensor)] = None
+        return self.taken(tensor)
+
+    def taken(self, tensor: Tensor) -> Tensor:
+        """What stands in for a number from outside."""
+        assert self._tape is not None
+        with _disable_current_modes():
+            if self._place is None:
+                self._tape.append(tensor.detach().clone())
+                return self._tape[-1].clone()
+            if self._place >= len(self._tape) or self._tape[self._place].shape != tensor.shape:
+                raise Uneven
+            self._place += 1
+            return self._tape[self._place - 1].clone()
+
+    def overwritten(self, tensor: Tensor) -> Tensor:
+        """The same of one that is about to be written to."""
+        if self._place is not None and self.graph.shared(tensor):
+            raise Uneven  # what the graph would make of it can't be told
+        tensor.detach().copy_(self.taken(tensor))
+        return tensor
+
+
+class _Operations(TorchDispatchMode):
+    """Stand-ins for what operations take from outside."""
+
+    def __init__(self, constants: Constants) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._constants = constants
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # as in `shadow.mode`
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        constants, known = self._constants, overload(func)
+        args, kwargs = constants.graph.enter(known, args, kwargs or {}, constants.taken, constants.overwritten)
+        result = func(*args, **kwargs)
+        constants.graph.leave(known, result)
+        return result
+
+
+class _Leaving(TorchFunctionMode):
+    """The same for what Python takes."""
+
+    def __init__(self, constants: Constants) -> None:
+        super().__init__()
+        self._constants = constants
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        constants, graph = self._constants, self._constants.graph
+        if func in _LEAVING and isinstance(args[0], Tensor) and args[0].is_floating_point():
+            outside = graph.outside(args[0])
+            if outside or (constants.everything and graph.reaches(args[0]) and func is not torch.Tensor.numpy):
+                constants.cuts[Cut(_LEAVING[func], place()) if not outside else graph.cut(args[0])] = None
+                args = (constants.taken(args[0]), *args[1:])
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,205 @@
+"""What code detaches: numbers that come to an operation from outside of autograd's graph, though they were made from inputs.
+
+`.detach()`, `.data`, `torch.no_grad()`, a leaf that code makes of its own: a tensor is outside where no input can be reached
+from it through the graph, whatever took it out. Within the forward pass of a custom Function nothing is recorded either, but
+what that returns is in the graph again: so what counts is not where a number was computed, but what it is handed to. A tensor
+that torch itself cuts off, for an operation that has no derivative, was not detached by the code and stays what it is.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import torch
+import torch.utils.checkpoint
+from torch import Tensor
+
+from gradcheck_cli.shadow.overloads import Overload
+
+Take = Callable[[Tensor], Tensor]
+"""What stands in for a tensor from outside, as an argument."""
+
+
+DETACHED = ".detach() or .data"
+UNRECORDED = "an operation under torch.no_grad()"
+
+
+class Cut(NamedTuple):
+    """What took a number out of the graph: the code (DETACHED, UNRECORDED) or an operation of torch's by its name; and where,
+    "file.py, line 3"."""
+
+    what: str
+    where: str
+
+    @property
+    def meant(self) -> bool:
+        """Whether it was the code."""
+        return self.what in (DETACHED, UNRECORDED)
+
+
+class Graph:
+    """What is known of one run: `differentiate_by` its inputs first, `enter` each operation, `leave` it with its results.
+
+    `everything`: what torch cuts off counts as outside too. `cuts`: what took those numbers out that were handed over.
+    """
+
+    def __init__(self, everything: bool = False) -> None:
+        self.everything = everything
+        self.cuts: dict[Cut, None] = {}
+        self._waiting: tuple[str, list[Tensor]] | None = None  # what torch may turn out to have cut off
+        self._storages: dict[int, tuple[Any, Cut]] = {}  # of what is outside; kept, so that no address is used again
+        self._shared: set[int] = set()  # those that tensors of the graph use too
+        self._inputs: dict[int, Tensor] = {}
+        self._reached: dict[Any, bool] = {}
+        self._entered = False  # the graph leads from an argument of the operation that runs to an input
+
+    def differentiate_by(self, tensors: Iterable[Tensor]) -> None:
+        """These are the inputs."""
+        self._inputs.update({id(t): t for t in tensors})
+
+    def enter(self, known: Overload, args: Any, kwargs: Mapping[str, Any], take: Take, write: Take) -> tuple[Any, Any]:
+        """The arguments of an operation, with stand-ins for those from outside: of one that is read `take`, of one that the
+        operation writes to `write`."""
+        if known.base == "detach":
+            if torch.is_grad_enabled():
+                if self.reaches(args[0]):
+                    self._shared.add(args[0].untyped_storage()._cdata)
+                self._out([args[0]], DETACHED)
+            elif _within(_CHECKPOINT):  # nothing is recorded here, but it will be when this is run again
+                return (take(args[0]), *args[1:]), kwargs
+            return args, kwargs
+        self._settle()
+        if self.everything and not known.view and torch.is_grad_enabled():
+            self._entered = any(map(self.reaches, _tensors((args, dict(kwargs)))))
+        if known.view or not self._storages or not torch.is_grad_enabled():
+            return args, kwargs
+        bound = known.bind(args, kwargs)
+        written = {id(t) for name in known.written for t in _tensors(bound[name])}
+        only = {id(t) for name in known.outputs for t in _tensors(bound[name])}
+        outside = {id(t) for t in _tensors((args, dict(kwargs))) if id(t) not in only and self.outside(t)}
+        if not outside or _within(_FUNCTION):
+            return args, kwargs
+
+        def change(tensor: Tensor) -> Tensor:
+            if id(tensor) not in outside:
+                return tensor
+            self.cuts[self.cut(tensor)] = None
+            return write(tensor) if id(tensor) in written else take(tensor)
+
+        return _changed(args, change), _changed(dict(kwargs), change)
+
+    def leave(self, known: Overload, results: Any) -> None:
+        """The operation has run."""
+        if not torch.is_grad_enabled():
+            self._out(_tensors(results), UNRECORDED)
+        elif self.everything and self._entered and not _empty(known.base):
+            self._waiting = known.base, _tensors(results)
+        self._entered = False
+
+    def outside(self, tensor: Tensor) -> bool:
+        """Whether the code took what this tensor holds out of the graph."""
+        self._settle()
+        return _solid(tensor) and tensor.untyped_storage()._cdata in self._storages and not self.reaches(tensor)
+
+    def shared(self, tensor: Tensor) -> bool:
+        """Whether what is written to this tensor is written into the graph as well, which doesn't know of it."""
+        return tensor.untyped_storage()._cdata in self._shared
+
+    def cut(self, tensor: Tensor) -> Cut:
+        """What took a tensor out that is outside."""
+        return self._storages[tensor.untyped_storage()._cdata][1]
+
+    def _settle(self) -> None:
+        """What the last operation returned has its place in the graph by now, or none."""
+        if self._waiting is not None:
+            (name, results), self._waiting = self._waiting, None
+            self._out([t for t in results if t.is_floating_point() and not t.requires_grad], name)
+
+    def _out(self, tensors: Iterable[Tensor], what: str) -> None:
+        for tensor in tensors:
+            if _solid(tensor):
+                storage = tensor.untyped_storage()
+                self._storages[storage._cdata] = storage, Cut(what, place() if self.everything else "")
+
+    def reaches(self, tensor: Tensor) -> bool:
+        """Whether the graph leads from a tensor to an input."""
+        if not tensor.requires_grad:
+            return False
+        if tensor.grad_fn is None:
+            return id(tensor) in self._inputs
+        waiting = [tensor.grad_fn]
+        while waiting:  # depth first: a node is decided after all nodes before it
+            node = waiting[-1]
+            if node in self._reached:
+                waiting.pop()
+                continue
+            leaf = getattr(node, "variable", None)
+            before = [n for n, _ in node.next_functions if n is not None]
+            missing = [n for n in before if n not in self._reached]
+            if isinstance(leaf, Tensor):
+                self._reached[node] = id(leaf) in self._inputs
+            elif any(self._reached.get(n) for n in before):
+                self._reached[node] = True
+            elif missing:
+                waiting.append(missing[0])
+            else:
+                self._reached[node] = False
+        return self._reached[tensor.grad_fn]
+
+
+def _solid(tensor: Tensor) -> bool:
+    return tensor.layout is torch.strided and not tensor._is_zerotensor() and tensor.device.type != "meta"
+
+
+def _empty(name: str) -> bool:
+    """Whether an operation takes nothing but a shape from its argument."""
+    return name.endswith("_like") or name.startswith(("new_", "empty"))
+
+
+_FUNCTION = (torch.autograd.function.__file__, "apply")
+_CHECKPOINT = (torch.utils.checkpoint.__file__, "forward")
+"""The file and the name of what runs code of a custom Function, or of a function that is checkpointed with reentrance."""
+
+
+def _within(place: tuple[str, str]) -> bool:
+    """Whether code is run from there."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if (frame.f_code.co_filename, frame.f_code.co_name) == place:
+            return True
+        frame = frame.f_back
+    return False
+
+
+_NOT_THE_USERS = tuple(str(Path(file).parent) for file in (torch.__file__, str(Path(__file__).parent)))
+
+
+def place() -> str:
+    """The line of the user's code that is running."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((*_NOT_THE_USERS, "<")):
+        frame = frame.f_back
+    return f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    """Those in (nested) arguments or results."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    return [t for v in value for t in _tensors(v)] if isinstance(value, (tuple, list)) else []
+
+
+def _changed(value: Any, change: Take) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, dict):
+        return {name: _changed(v, change) for name, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        return type(value)(_changed(v, change) for v in value)
+    return value
