@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -34,8 +34,9 @@ from gradcheck_cli.callables.inputs import shown
 from gradcheck_cli.callables.tolerances import Default, Tolerances, beyond, excused, worthless
 from gradcheck_cli.errors import GradcheckToolError, ImpreciseWarning, ToleratedWarning
 from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.maps.autograd import derived
 from gradcheck_cli.maps.check import Found, check_map
-from gradcheck_cli.maps.map import Map, Row, Tensors, random_row, size
+from gradcheck_cli.maps.map import Map, Row, Tensors, random_row, size, uncompiled
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.shadow.glance import Glance
 from gradcheck_cli.verdict.column import Column
@@ -353,16 +354,14 @@ _SHOWN = 4
 def _found(map: Map, rows: Sequence[Row], outputs: Tensors, leaves: Tensors, asked: _Asked) -> list[Found]:
     """What was judged. Raises Spent."""
     if asked.strict in (True, "undecided"):  # torch's own check wouldn't decide
-        budget: Any = nullcontext(lambda: None)
+        options = Options(seed=SEED)
     else:
-        budget = Budget(map, outputs, lambda: _pulled(outputs, leaves, rows[0]), asked.fast)
+        options = Options(seed=SEED, checkpoint=Budget(map, outputs, lambda: _pulled(outputs, leaves, rows[0]), asked.fast))
     found = []
-    with budget as checkpoint:
-        options = Options(seed=SEED, checkpoint=checkpoint)
-        if asked.backward:
-            found.append(check_map(map, rows, options))
-        if asked.forward:
-            found.append(check_map(map, [], options, mode="forward"))
+    if asked.backward:
+        found.append(check_map(map, rows, options))
+    if asked.forward:
+        found.append(check_map(map, [], options, mode="forward"))
     return found
 
 
@@ -388,13 +387,7 @@ def _pulled(outputs: Tensors, leaves: Tensors, row: Row) -> dict[str, Tensor | N
     taken = [name for name in row.cotangents if outputs[name].requires_grad]
     if not taken:
         return dict.fromkeys(leaves)
-    found = torch.autograd.grad(
-        [outputs[name] for name in taken],
-        list(leaves.values()),
-        [row.cotangents[name] for name in taken],
-        retain_graph=True,
-        allow_unused=True,
-    )
+    found = derived([outputs[n] for n in taken], list(leaves.values()), [row.cotangents[n] for n in taken])
     return dict(zip(leaves, found, strict=True))
 
 
@@ -452,7 +445,7 @@ def _forwards(map: Map) -> None:
 
 def _opaque(map: Map) -> str | None:
     """An operation by which an output can't be followed, seen at once."""
-    with Glance() as glance:
+    with uncompiled(), Glance() as glance:
         outputs = map(map.leaves()).values()
     return next((reason for y in outputs if (reason := glance.reason(y))), None)
 

@@ -48,9 +48,10 @@ def check(request: Request, recorder: Recorder, problem: dict[str, Any]) -> None
         subject, calls = _runs(request, module, state, dtype)
         problem["stages"] = _stages(request, calls)
         problem["inputs"] = {name: list(t.shape) for name, t in subject.arguments.items()}
-        for mode in OF_TENSORS.values():
-            if mode.name in request.modes:
-                Networked(request, recorder, subject, calls, mode).check()
+        with subject.checked():
+            for mode in OF_TENSORS.values():
+                if mode.name in request.modes:
+                    Networked(request, recorder, subject, calls, mode).check()
 
 
 def _module(request: Request) -> nn.Module:

@@ -68,14 +68,21 @@ class Shadow(TorchDispatchMode):
     couldn't be followed, each with the slip of a rule that is to blame, if one is; `seen` counts those that were. `size` is the
     number of points in the batch, of which events are recorded one by one; 0: events of any entry of any operation are recorded
     under index 0. Precision is flint's at the time. `layers` may be shortened between operations: the layers dropped are not
-    followed any further. `guarded`: code runs that may write to memory behind torch's back.
+    followed any further. `guarded`: code runs that may write to memory behind torch's back. `checkpoint`: called before each
+    operation; it raises, no Exception, where time is up.
     """
 
     def __init__(
-        self, layers: Sequence[Layer], size: int, guarded: bool = True, follow: bool = False, limit: int | None = None
+        self,
+        layers: Sequence[Layer],
+        size: int,
+        guarded: bool = True,
+        follow: bool = False,
+        limit: int | None = None,
+        checkpoint: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.size = size
+        self.size, self.checkpoint = size, checkpoint
         self.opaque: dict[str, str | None] = {}
         self.seen: dict[str, int] = {}
         self.trace = Trace()
@@ -131,6 +138,7 @@ class Shadow(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        self.checkpoint()
         known = overload(func)
         if known.view:
             result = func(*args, **kwargs)
