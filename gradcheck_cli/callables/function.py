@@ -22,7 +22,18 @@ from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import Node, Variable, walk
 from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
-from gradcheck_cli.maps.map import Map, Row, Tensors, check_device, direction_of, every_row, random_row, size
+from gradcheck_cli.maps.map import (
+    Map,
+    Row,
+    Tensors,
+    check_device,
+    direction_of,
+    every_row,
+    not_judged,
+    random_row,
+    size,
+    without_graph,
+)
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.runs import Cells, Formula
 from gradcheck_cli.modes import OF_TENSORS, Mode, resolved
@@ -68,6 +79,8 @@ class Case:
     map: Map
     arguments: Arguments
     formula: Formula | None
+    cut: Sequence[str] = ()
+    """Outputs that aren't judged."""
 
 
 def cases(question: Question) -> list[Case]:
@@ -78,8 +91,11 @@ def cases(question: Question) -> list[Case]:
         for point in arguments(question.target, question.wanted, dtype):
             map = _map(question, point)
             outputs = _outputs(question, map, point)
+            cut = without_graph(outputs)
+            if cut:
+                map, outputs = map.without(cut), {n: y for n, y in outputs.items() if n not in cut}
             formula = None if tree is None else _formula(tree, str(question.formula), point.tensors, outputs)
-            found.append(Case(map, point, formula))
+            found.append(Case(map, point, formula, cut))
     return found
 
 
@@ -128,6 +144,7 @@ class _Check:
 
     def run(self) -> dict[str, None]:
         """Add the columns; returns the operations that couldn't be followed."""
+        self.recorder.note(*not_judged(self.case.cut))
         outputs = self.map(self.map.leaves())
         row = random_row(outputs, self.question.seed)
         self.point |= {name: shown(v) for name, v in upstream(row).items() if name not in self.point}

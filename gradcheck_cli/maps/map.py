@@ -7,7 +7,7 @@ import itertools
 import math
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -69,9 +69,25 @@ class Map:
         """One entry of an output alone."""
         return replace(self, call=lambda leaves: {name + subscript(index): self.call(leaves)[name][index]})
 
+    def without(self, names: Sequence[str]) -> Map:
+        """The same without some outputs."""
+        return replace(self, call=lambda leaves: {n: y for n, y in self.call(leaves).items() if n not in names})
+
     def leaves(self) -> dict[str, Tensor]:
         """Fresh copies of the inputs that require a gradient (a call may damage them)."""
         return {name: _copy(x).requires_grad_() for name, x in self.inputs.items()}
+
+
+def without_graph(outputs: Tensors) -> list[str]:
+    """The outputs that require no gradient although others do (statistics, what a Function marks so): nobody means to
+    differentiate them."""
+    cut = [name for name, y in outputs.items() if not y.requires_grad]
+    return cut if len(cut) < len(outputs) else []
+
+
+def not_judged(names: Iterable[str]) -> list[str]:
+    """What the reader is told of them."""
+    return [f"{name} requires no gradient, while other outputs do: it is not judged" for name in names]
 
 
 def _copy(x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import inspect
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from gradcheck_cli.maps.autograd import derived, nodes
-from gradcheck_cli.maps.map import Map, Tensors, seeded
+from gradcheck_cli.maps.map import Map, Tensors, seeded, without_graph
 from gradcheck_cli.networks.standing import Standing
 from gradcheck_cli.shadow.draws import States, restore, states
 
@@ -126,6 +126,8 @@ class Subject:
     loss: Loss | None = None
     device: str = "cpu"
     given: Mapping[str, Tensor] = field(default_factory=dict)
+    cut: Sequence[str] = ()
+    """Outputs that aren't judged."""
     standing: Standing = field(init=False)
     own: Mapping[str, Tensor] = field(init=False)
     """The network's own parameters."""
@@ -170,7 +172,7 @@ class Subject:
         args, kwargs = ((), arguments) if self.named else (tuple(arguments.values()), {})
         outputs = self._call(self.module, leaves, args, kwargs)
         if self.loss is None:
-            return flatten("y", outputs).floats
+            return {name: y for name, y in flatten("y", outputs).floats.items() if name not in self.cut}
         loss = self.loss(outputs)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             shape = f"has shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"is of type {type(loss).__name__}"
@@ -192,6 +194,12 @@ class Subject:
 
     def _cast(self, tensor: Tensor) -> Tensor:
         return tensor.detach().to(self.device, self.dtype if tensor.is_floating_point() else None)
+
+    def judged(self) -> Subject:
+        """The same without outputs that aren't meant to be differentiated."""
+        leaves = {n: _copy(t).requires_grad_() for n, t in {**self.parameters(), **self.floats()}.items()}
+        with seeded(self.seed, leaves.values()):
+            return replace(self, cut=without_graph(self.run(leaves)))
 
     def calls(self) -> list[Call]:
         """Every call of a module in one run, in the order in which they returned: the network's own is the last one.
