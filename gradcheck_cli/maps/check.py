@@ -59,8 +59,10 @@ def check_map(
     work = prover(map, rows, options, kind, point or {}, formula, mode)
     columns = work.check()
     work.guard(columns)
-    notes = (BRANCH,) if work.runs.follow is False else ()
-    return Found([work.shown(column) for column in columns], work.sensitivity, tuple(work.runs.opaque), notes)
+    notes = [BRANCH] if work.runs.follow is False else []
+    return Found(
+        [work.shown(column) for column in columns], work.sensitivity, tuple(work.runs.opaque), (*notes, *work.triangles)
+    )
 
 
 def check_values(map: Map, formula: Formula, options: Options, point: Point) -> list[Column]:

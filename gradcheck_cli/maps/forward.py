@@ -61,7 +61,7 @@ class Forward(Probe):
         return [column(name) for name, y in outputs.items() if y.numel()]
 
     def guard(self, columns: Sequence[Column]) -> None:
-        guard_pushes(self.map, self.options, columns, self.mode, self._u, trusted=self.runs.formula is not None)
+        guard_pushes(self.plain, self.options, columns, self.mode, self._u, trusted=self.runs.formula is not None)
 
     def _certified(self, outputs: Tensors) -> dict[str, list[Truth | Ball]]:
         if self._outside is not None and self._outside.where == "forward" and self.runs.formula is None:

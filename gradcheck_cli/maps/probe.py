@@ -23,6 +23,8 @@ from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.floats import FORMATS, Floats
 from gradcheck_cli.maps.map import Map, Row, Tensors, draws
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
+from gradcheck_cli.maps.symmetric import Symmetrised, said
+from gradcheck_cli.shadow.rules import is_symmetric
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.entries import Entries, Evidence, Policy
 from gradcheck_cli.verdict.limits import Limits
@@ -102,7 +104,20 @@ class Probe:
             self.spans[name] = slice(self.count, self.count + x.numel())
             self.count += x.numel()
         self.sensitivity = 0.0
+        self.symmetrised = Symmetrised()
         self._singular = 0
+
+    @property
+    def triangles(self) -> list[str]:
+        """What the reader is to know of operations that read one triangle of a matrix, where that matters."""
+        given = any(x.ndim > 1 and min(x.shape[-2:]) > 1 and is_symmetric(x) for x in self.map.inputs.values())
+        told = self.runs.triangles.items()
+        return [said(name, even) for name, even in told if not even or given or name in self.symmetrised.found]
+
+    @property
+    def plain(self) -> Map:
+        """The function for difference quotients."""
+        return self.symmetrised.map(self.map) if any(self.runs.triangles.values()) else self.map
 
     def judged(
         self, column: Column, policy: Policy, floats: Floats | None, truths: Sequence[Truth | Ball], known: Evidence,

@@ -125,7 +125,7 @@ class Reverse(Probe):
     def guard(self, columns: Sequence[Column]) -> None:
         rest = iter(columns)
         guard_rows(
-            self.map,
+            self.plain,
             self.options,
             [
                 Judged(

@@ -34,7 +34,7 @@ class Runs:
     """Runs of one map in one mode. `opaque` collects the operations that couldn't be followed, by pass. `first`: the outputs of
     the first run that was followed, which is at the inputs themselves: the cells of its first layer, and torch's floats.
     `follow`: whether Python is told what exact arithmetic decides, where rounding alone made torch tell something else (None:
-    it never did)."""
+    it never did). `triangles`: operations that read one triangle of a matrix, and whether it was symmetric."""
 
     def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
         self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
@@ -43,6 +43,7 @@ class Runs:
         self.first: tuple[Cells, dict[str, Floats]] | None = None
         self.follow: bool | None = None
         self.turned: dict[str, None] = {}
+        self.triangles: dict[str, bool] = {}
 
     def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
         """The outputs' cells at points beside this one, at which decisions that hang on it are taken anew. Raises what the map
@@ -117,6 +118,7 @@ class Runs:
                 return True
         self.opaque.update(dict.fromkeys(shadow.unfollowed))
         self.turned.update(shadow.decisions.turned)
+        self.triangles.update(shadow.triangles)
         return False
 
     def _ends(self) -> bool:

@@ -36,7 +36,7 @@ from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
 from gradcheck_cli.shadow.movers import gathered, origins
 from gradcheck_cli.shadow.order import ORDERED
 from gradcheck_cli.shadow.overloads import Overload, overload
-from gradcheck_cli.shadow.rules import MUTATED, RULES
+from gradcheck_cli.shadow.rules import MUTATED, RULES, SYMMETRIC, is_symmetric
 from gradcheck_cli.shadow.trace import Event, Trace
 
 Outputs = Sequence[torch.Tensor | None]
@@ -89,6 +89,7 @@ class Shadow(TorchDispatchMode):
         self.stage: str | None = None
         self._memory = Memory(list(layers), guarded)
         self.decisions = Decisions(self._memory, follow, limit)
+        self.triangles: dict[str, bool] = {}  # operations that read one triangle: whether the matrix was symmetric
         self._within = False  # a rule
 
     @classmethod
@@ -162,6 +163,8 @@ class Shadow(TorchDispatchMode):
                 return self._through(known, bound, tensors, args, kwargs)
         if known.base in TELLING and plain and not known.foreign:
             return self.decisions.told(tensors[0], func(*args, **kwargs))
+        if known.base in SYMMETRIC and plain and not self._within:
+            bound = self._symmetric(known, bound)
         row = known.choose(bound) if plain else None
         if row is not None and row.name in KINDS and _asks(bound["self"], bound["other"]):
             row = KINDS[row.name]
@@ -214,6 +217,15 @@ class Shadow(TorchDispatchMode):
         seen.changed = changed
         self._unknown(known.name, None, True, [], strange)
         return result
+
+    def _symmetric(self, known: Overload, bound: dict[str, Any]) -> dict[str, Any]:
+        """The arguments with the symmetric part of a symmetric matrix, of which the operation reads one triangle."""
+        name = SYMMETRIC[known.base]
+        self.triangles[known.base] = is_symmetric(bound[name])
+        if not self.triangles[known.base]:
+            return bound
+        found, _ = self._run(known.name, lambda bound, result: (bound[name] + bound[name].mT) / 2, bound, None)
+        return {**bound, name: found[0]} if found else bound
 
     def _bits(self, known: Overload, bound: Mapping[str, Any], result: Any) -> Any:
         """An operation on the bits of floats: what it makes of them is undefined, or bits again."""
