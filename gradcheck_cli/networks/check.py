@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -103,6 +104,9 @@ class Networked:
         values = {**self.subject.floats(), **{name: t for call in self.places for name, t in call.outputs.items()}}
         found = self.judged(map, [self.row(self.outputs(map))], values)
         by_input = {column.wrt[0]: column for column in found}
+        if "torch._dynamo" in sys.modules:  # where layers are looked into, nothing is compiled
+            whole = self.subject.by_layers(inputs, [])
+            by_input |= {column.wrt[0]: column for column in self.judged(whole, [self.row(self.outputs(whole))], inputs)}
         before = {} if guilty else self.from_the_input()
         columns = []
         for call in reversed(self.layers):

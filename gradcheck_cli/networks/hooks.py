@@ -7,7 +7,6 @@ output is one by a number 0 that a hook adds to it.
 
 from __future__ import annotations
 
-import inspect
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -19,7 +18,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from gradcheck_cli.maps.autograd import derived, nodes
-from gradcheck_cli.maps.map import Map, Tensors, seeded, without_graph
+from gradcheck_cli.maps.map import Map, Tensors, seeded, uncompiled, without_graph
+from gradcheck_cli.networks.modules import signature
 from gradcheck_cli.networks.standing import Standing
 from gradcheck_cli.shadow.draws import States, restore, states
 
@@ -92,7 +92,7 @@ def flatten(prefix: str, value: Any) -> Flat:
 
 def _arguments(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flat:
     """What a module is called with, under the names of its `forward`."""
-    known = list(inspect.signature(module.forward).parameters)
+    known = list(signature(module))
     pairs, spec = pytree.tree_flatten_with_path((args, kwargs))
     names = []
     for path, _ in pairs:
@@ -222,7 +222,7 @@ class Subject:
             done.append(call)
 
         leaves = {n: _copy(t).requires_grad_() for n, t in {**self.parameters(), **self.floats()}.items()}
-        with seeded(self.seed, leaves.values()), watched(self.module, before, after):
+        with seeded(self.seed, leaves.values()), uncompiled(), watched(self.module, before, after):
             try:
                 outputs = self.run(leaves)
             except Exception as problem:  # whatever a user's forward raises
@@ -239,7 +239,9 @@ class Subject:
         zeros = {name: torch.zeros_like(t) for call in calls for name, t in call.outputs.items()}
 
         def call(leaves: Tensors) -> Tensors:
-            with _outputs(self.module, lambda name, value: value + leaves[name] if name in zeros else value):
+            if not zeros:  # as it stands, compiled or not
+                return self.run(leaves)
+            with uncompiled(), _outputs(self.module, lambda name, value: value + leaves[name] if name in zeros else value):
                 return self.run(leaves)
 
         return Map({**inputs, **zeros}, call, self.seed)
@@ -257,7 +259,7 @@ class Subject:
                 found[name] = self.standing.pulled(value)
                 return value.clone()  # the next layer may work in place
 
-            with _outputs(self.module, keep):
+            with uncompiled(), _outputs(self.module, keep):
                 self.run(leaves)
             return found
 
