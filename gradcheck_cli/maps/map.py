@@ -196,7 +196,7 @@ def push(
     seed(primals)
     way = jvp if map.nested else resolved(MODES[mode].tensors)
     pushed = way(map, primals, {name: partial(_itself, u) for name, u in direction.items()})
-    if pushed.refusal and _NESTED in pushed.refusal and not map.nested:
+    if pushed.refusal and NESTED in pushed.refusal and not map.nested:
         return push(replace(map, nested=True), direction, mode, seed)
     if pushed.refusal is None:
         return pushed.values, pushed.tangents, None
@@ -204,7 +204,7 @@ def push(
     return outputs, dict.fromkeys(outputs), pushed.refusal
 
 
-_NESTED = "Nested forward mode"
+NESTED = "Nested forward mode"
 """torch's words for a function that runs forward mode itself: dual numbers don't nest, `torch.func` does."""
 
 

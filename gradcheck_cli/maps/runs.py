@@ -157,12 +157,14 @@ class Followed:
     ) -> None:
         self.outputs, self.gradients = outputs, gradients
         self._opaque, self._trace = shadow.unfollowed, shadow.trace
-        self._turned = tuple(shadow.decisions.turned)
+        self._turned, self._narrowed = tuple(shadow.decisions.turned), tuple(shadow.narrowed)
 
     def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball]) -> list[Shade]:
         """What the verdict wants to know of results, from their cells in the first two layers."""
         shades = [self._trace.shade(0, e, r, self._opaque) for e, r in zip(exact, rounded, strict=True)]
-        return [replace(s, turned=self._turned) for s in shades] if self._turned else shades
+        if not self._turned and not self._narrowed:
+            return shades
+        return [replace(s, turned=self._turned, narrowed=self._narrowed) for s in shades]
 
 
 def flat(tensor: Tensor) -> list[float]:

@@ -57,6 +57,9 @@ _UNFILLED = frozenset({"empty", "empty_like", "empty_strided", "empty_permuted",
 """Operations whose results hold no values."""
 
 
+_CONVERSIONS = frozenset({"_to_copy", "copy"})
+
+
 class RuleFailed(BaseException):
     """A slip in a rule. No Exception, so that it isn't taken for what a user's backward raises, within which rules run."""
 
@@ -90,6 +93,7 @@ class Shadow(TorchDispatchMode):
         self._memory = Memory(list(layers), guarded)
         self.decisions = Decisions(self._memory, follow, limit)
         self.triangles: dict[str, bool] = {}  # operations that read one triangle: whether the matrix was symmetric
+        self.narrowed: dict[str, None] = {}  # conversions to a shorter format than the run's own
         self._within = False  # a rule
 
     @classmethod
@@ -188,6 +192,8 @@ class Shadow(TorchDispatchMode):
             found, slip = (None, None) if rule is None else early or self._run(known.name, rule, bound, result)
             if not self._take(known, found, outputs, tensors):
                 self._unknown(known.name, slip, known.writes, tensors, outputs)
+        if known.base in _CONVERSIONS and not self._within:
+            self._narrows(tensors, outputs)
         for name in MUTATED.get(known.name, ()):
             if bound.get(name) is not None:
                 self._memory.forget(bound[name])
@@ -226,6 +232,16 @@ class Shadow(TorchDispatchMode):
             return bound
         found, _ = self._run(known.name, lambda bound, result: (bound[name] + bound[name].mT) / 2, bound, None)
         return {**bound, name: found[0]} if found else bound
+
+    def _narrows(self, tensors: Sequence[torch.Tensor], outputs: Outputs) -> None:
+        """Note a conversion to a shorter format, and whose it is."""
+        for output in outputs:
+            form = None if output is None else FLOATS.get(output.dtype)
+            if output is not None and form and any(t.dtype in FLOATS and FLOATS[t.dtype].bits > form.bits for t in tensors):
+                key = "AutocastCPU" if output.device.type == "cpu" else f"Autocast{output.device.type.upper()}"
+                within = torch._C._dispatch_tls_is_dispatch_key_excluded(key)  # its kernels step aside for what they call
+                owner = "autocast" if within else "the function"
+                self.narrowed[f"{owner} rounds to {form.name}"] = None
 
     def _bits(self, known: Overload, bound: Mapping[str, Any], result: Any) -> Any:
         """An operation on the bits of floats: what it makes of them is undefined, or bits again."""
