@@ -25,6 +25,7 @@ from torch.autograd.graph import GradientEdge
 
 from gradcheck_cli.callables.conventions import ROUNDINGS, broken, owner
 from gradcheck_cli.errors import words as said
+from gradcheck_cli.maps.autograd import REENTRANT, derived
 from gradcheck_cli.maps.map import Map, Row, Tensors, random_row
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.scope import Point
@@ -351,7 +352,8 @@ def _accumulated(whole: Backward) -> Iterator[Trial]:
             cotangents = [whole.cotangents[n] for n in taken]
             torch.autograd.backward([outputs[n] for n in taken], cotangents, inputs=list(leaves.values()))
         except Exception as refusal:  # whatever a user's backward raises
-            yield Trial(Found({}, refusal), whole.plain.gradients, what)
+            if REENTRANT not in str(refusal):  # else the plain run is one of backward() already
+                yield Trial(Found({}, refusal), whole.plain.gradients, what)
             return
         found = {name: None if x.grad is None else _dense(x.grad) for name, x in leaves.items()}
         yield Trial(Found(found), _times(times, whole.plain.gradients), what, times)
@@ -603,14 +605,7 @@ def _pull(
     if not taken:
         return Found(dict.fromkeys(inputs))
     try:
-        found = torch.autograd.grad(
-            [outputs[n] for n in taken],
-            list(inputs.values()),
-            [cotangents[n] for n in taken],
-            retain_graph=True,
-            create_graph=create_graph,
-            allow_unused=True,
-        )
+        found = derived([outputs[n] for n in taken], list(inputs.values()), [cotangents[n] for n in taken], create_graph)
     except Exception as refusal:  # whatever a user's backward raises
         return Found(dict.fromkeys(inputs), refusal)
     return Found({n: g if g is None or raw else _dense(g) for n, g in zip(inputs, found, strict=True)})

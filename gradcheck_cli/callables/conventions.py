@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from gradcheck_cli.algebra.number import exactly
 from gradcheck_cli.errors import words
 from gradcheck_cli.language.spaces import entry_names
+from gradcheck_cli.maps.autograd import nodes
 from gradcheck_cli.maps.map import Map, Row, Tensors, pull
 from gradcheck_cli.maps.runs import format_of, numpy
 from gradcheck_cli.verdict.column import Column
@@ -136,14 +137,7 @@ _ONCE = once_differentiable(lambda ctx: None).__code__
 
 def functions_of(outputs: Iterator[Tensor] | Sequence[Tensor] | Any) -> list[Any]:
     """The nodes of custom autograd.Functions behind the outputs, from the output back; each is its ctx."""
-    stack = [y.grad_fn for y in outputs if y.grad_fn is not None]
-    seen: dict[Any, None] = {}
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen[node] = None
-            stack += [following for following, _ in node.next_functions if following is not None]
-    return [node for node in seen if hasattr(node, "_forward_cls")]
+    return [node for node in nodes(outputs) if hasattr(node, "_forward_cls")]
 
 
 def saved_by(node: Any) -> dict[str, Tensor]:

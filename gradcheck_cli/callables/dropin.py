@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -36,8 +36,9 @@ from gradcheck_cli.callables.inputs import shown
 from gradcheck_cli.callables.tolerances import Default, Tolerances, beyond, excused, worthless
 from gradcheck_cli.errors import GradcheckToolError, ImpreciseWarning, ToleratedWarning
 from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.maps.autograd import derived
 from gradcheck_cli.maps.check import Found, check_map
-from gradcheck_cli.maps.map import Map, Row, Tensors, random_row, size
+from gradcheck_cli.maps.map import Map, Row, Tensors, random_row, size, uncompiled
 from gradcheck_cli.maps.orders import Orders
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.shadow.glance import Glance
@@ -351,16 +352,15 @@ def _found(call: _Call, rows: Sequence[Row], outputs: Tensors, leaves: Tensors, 
     """What was judged. Raises Spent, at once where it takes more time than there is (`least`: what it takes at least)."""
     map = call.map
     if asked.strict in (True, "undecided"):  # torch's own check wouldn't decide
-        budget: Any = nullcontext(lambda: None)
+        options = Options(seed=SEED)
     else:
         budget = Budget(map, outputs, lambda: _pulled(outputs, leaves, rows[0]), asked.fast, least)
+        options = Options(seed=SEED, checkpoint=budget)
     found = []
-    with budget as checkpoint:
-        options = Options(seed=SEED, checkpoint=checkpoint)
-        if asked.backward:
-            found.append(check_map(map, rows, options, orders=call.orders(rows, checkpoint)))
-        if asked.forward:
-            found.append(check_map(map, [], options, mode="forward"))
+    if asked.backward:
+        found.append(check_map(map, rows, options, orders=call.orders(rows, options.checkpoint)))
+    if asked.forward:
+        found.append(check_map(map, [], options, mode="forward"))
     return found
 
 
@@ -386,13 +386,7 @@ def _pulled(outputs: Tensors, leaves: Tensors, row: Row) -> dict[str, Tensor | N
     taken = [name for name in row.cotangents if outputs[name].requires_grad]
     if not taken:
         return dict.fromkeys(leaves)
-    found = torch.autograd.grad(
-        [outputs[name] for name in taken],
-        list(leaves.values()),
-        [row.cotangents[name] for name in taken],
-        retain_graph=True,
-        allow_unused=True,
-    )
+    found = derived([outputs[n] for n in taken], list(leaves.values()), [row.cotangents[n] for n in taken])
     return dict(zip(leaves, found, strict=True))
 
 
@@ -450,7 +444,7 @@ def _forwards(map: Map) -> None:
 
 def _glance(map: Map) -> tuple[str | None, float]:
     """What is seen at once: an operation by which an output can't be followed; the seconds that following takes at least."""
-    with Glance() as glance:
+    with uncompiled(), Glance() as glance:
         outputs = map(map.leaves()).values()
     return next((reason for y in outputs if (reason := glance.reason(y))), None), glance.seconds
 

@@ -15,7 +15,7 @@ from gradcheck_cli.callables.written import write
 from gradcheck_cli.exact.derivative import TIDY, tidy
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import written_size
-from gradcheck_cli.maps.map import Map, Row, pull, size
+from gradcheck_cli.maps.map import Map, Row, pull, size, uncompiled
 from gradcheck_cli.maps.runs import Formula, flat
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.verdict.column import Column
@@ -127,7 +127,7 @@ def _derived(map: Map, row: Row, entry: str, formula: Formula | None) -> tuple[s
         cotangents[name] = [sympy.Integer(int(w)) if w in (0, 1) else s for s, w in zip(given, flat(v), strict=True)]
         shadow.seed(v, [cotangents[name]])
     meant = None if formula is None else formula(layer, inputs)
-    with shadow:
+    with uncompiled(), shadow:
         outputs = map(leaves)
         results = {n: shadow.cells(y, 0) for n, y in outputs.items()} if meant is None else meant
         pairs = [pair for name, vs in cotangents.items() for pair in zip(vs, results[name], strict=True)]

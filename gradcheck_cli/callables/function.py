@@ -19,7 +19,17 @@ from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
 from gradcheck_cli.maps.cuts import name_cuts
-from gradcheck_cli.maps.map import Map, Row, Tensors, check_device, every_row, random_row, size
+from gradcheck_cli.maps.map import (
+    Map,
+    Row,
+    Tensors,
+    check_device,
+    every_row,
+    not_judged,
+    random_row,
+    size,
+    without_graph,
+)  # fmt: skip
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.runs import Formula
 from gradcheck_cli.modes import OF_TENSORS, Mode
@@ -69,6 +79,8 @@ class Case:
     arguments: Arguments
     formula: Formula | None
     surrogate: Surrogate | None
+    cut: Sequence[str] = ()
+    """Outputs that aren't judged."""
 
     @property
     def truth(self) -> Formula | None:
@@ -85,9 +97,12 @@ def cases(question: Question) -> list[Case]:
         for point in arguments(question.target, question.wanted, dtype):
             map = _map(question, point)
             outputs = _outputs(question, map, point)
+            cut = without_graph(outputs)
+            if cut:
+                map, outputs = map.without(cut), {n: y for n, y in outputs.items() if n not in cut}
             formula = None if tree is None else of_formula(tree, str(question.formula), point.tensors, outputs)
             surrogate = None if meant is None else surrogate_of(meant, map, point, outputs)
-            found.append(Case(map, point, formula, surrogate))
+            found.append(Case(map, point, formula, surrogate, cut))
     return found
 
 
@@ -138,6 +153,7 @@ class _Check:
 
     def run(self) -> dict[str, None]:
         """Add the columns; returns the operations that couldn't be followed."""
+        self.recorder.note(*not_judged(self.case.cut))
         outputs = self.map(self.map.leaves())
         row = random_row(outputs, self.question.seed)
         self.point |= {name: shown(v) for name, v in upstream(row).items() if name not in self.point}

@@ -21,6 +21,7 @@ from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.points import parse_points
 from gradcheck_cli.language.spaces import PointSpec, entry_names
+from gradcheck_cli.maps.autograd import derived
 from gradcheck_cli.options import SAMPLES_OF_FUNCTION
 
 SHAPES: tuple[tuple[int, ...], ...] = ((3,), (3, 3), ())
@@ -217,7 +218,7 @@ def _refusal(target: Target, point: Arguments) -> str | None:
         return None
     try:
         if wanted:
-            torch.autograd.grad(wanted, list(leaves_of.values()), [torch.ones_like(y) for y in wanted], allow_unused=True)
+            derived(wanted, list(leaves_of.values()), [torch.ones_like(y) for y in wanted])
     except Exception as problem:
         return f"{type(problem).__name__}: {words(problem)}"
     return None

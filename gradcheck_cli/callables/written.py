@@ -24,7 +24,7 @@ from gradcheck_cli.language.parser import definition, is_truth
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
-from gradcheck_cli.maps.map import Map, Row, pull
+from gradcheck_cli.maps.map import Map, Row, pull, uncompiled
 from gradcheck_cli.maps.runs import Formula, flat
 from gradcheck_cli.shadow.mode import Shadow
 
@@ -168,7 +168,7 @@ def write(map: Map, row: Row, formula: Formula | None = None) -> Trees | None:
     meant = None if formula is None else formula(layer, inputs)
     for name, leaf in leaves.items():
         shadow.seed(leaf, [inputs[name]])
-    with shadow:
+    with uncompiled(), shadow:
         try:
             outputs = map(leaves)
         except Exception:  # a function that fails where its operations are watched

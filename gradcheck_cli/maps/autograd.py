@@ -7,9 +7,9 @@ of named tensors. Nothing is judged here, and what torch refuses is said in its 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -130,17 +130,61 @@ def gradients(outputs: Tensors, by: Tensors, cotangents: Tensors, create_graph: 
     if not by:
         return Pulled({})
     try:
-        found = torch.autograd.grad(
-            [outputs[name] for name in taken],
-            list(by.values()),
-            [cotangents[name] for name in taken],
-            retain_graph=True,
-            create_graph=create_graph,
-            allow_unused=True,
-        )
+        found = derived([outputs[n] for n in taken], list(by.values()), [cotangents[n] for n in taken], create_graph)
     except Exception as refusal:  # whatever a user's backward raises
         return Pulled(dict.fromkeys(by), words(refusal))
     return Pulled(dict(zip(by, found, strict=True)))
+
+
+def derived(outputs: Sequence[Any], by: Sequence[Any], cotangents: Sequence[Tensor], create_graph: bool = False) -> Found:
+    """torch.autograd.grad; where a backward runs another one within (reentrant checkpointing, and whatever else recomputes its
+    forward pass), what backward() leaves in the `.grad` of leaves. The graph is kept. Raises what torch raises."""
+    leaves = all(isinstance(x, Tensor) and x.is_leaf for x in by) and all(isinstance(y, Tensor) for y in outputs)
+    try:
+        found: Found = torch.autograd.grad(
+            outputs, by, cotangents, retain_graph=True, create_graph=create_graph, allow_unused=True
+        )
+    except RuntimeError as refusal:
+        if not leaves or REENTRANT not in str(refusal):
+            raise
+        return _left(outputs, by, cotangents, create_graph)
+    missing = [i for i, gradient in enumerate(found) if gradient is None]
+    if missing and leaves and any(hasattr(node, "_forward_cls") for node in nodes(outputs)):
+        left = _left(outputs, by, cotangents, create_graph)
+        return tuple(left[i] if gradient is None else gradient for i, gradient in enumerate(found))
+    return found
+
+
+Found = tuple[Tensor | None, ...]
+
+REENTRANT = "use_reentrant=True"
+"""What torch's refusal to differentiate by given tensors names."""
+
+
+def _left(outputs: Sequence[Tensor], by: Sequence[Tensor], cotangents: Sequence[Tensor], create_graph: bool) -> Found:
+    """What backward() adds to `.grad`; that of all leaves in sight is put back."""
+    leaves = [*by, *(node.variable for node in nodes(outputs) if hasattr(node, "variable"))]
+    before = [x.grad for x in leaves]
+    try:
+        for x in leaves:
+            x.grad = None
+        torch.autograd.backward(outputs, cotangents, retain_graph=True, create_graph=create_graph)
+        return tuple(x.grad for x in by)
+    finally:
+        for x, gradient in zip(leaves, before, strict=True):
+            x.grad = gradient
+
+
+def nodes(outputs: Iterable[Tensor]) -> list[Any]:
+    """The nodes of the graph behind tensors, from the tensors back."""
+    stack = [y.grad_fn for y in outputs if y.grad_fn is not None]
+    seen: dict[Any, None] = {}
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen[node] = None
+            stack += [following for following, _ in node.next_functions if following is not None]
+    return list(seen)
 
 
 def vjp(map: Tapped, leaves: Tensors, by: Sequence[str]) -> Run:

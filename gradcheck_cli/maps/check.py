@@ -64,9 +64,9 @@ def check_map(
     work = prover(map, rows, options, kind, point or {}, formula, mode, orders, surrogate)
     columns = work.check()
     work.guard(columns)
-    notes = (BRANCH,) if work.source.follow is False else ()
+    notes = [BRANCH] if work.source.follow is False else []
     opaque = tuple(work.runs.opaque | work.source.opaque)
-    return Found([work.shown(column) for column in columns], work.sensitivity, opaque, notes)
+    return Found([work.shown(column) for column in columns], work.sensitivity, opaque, (*notes, *work.triangles))
 
 
 def check_values(map: Map, formula: Formula, options: Options, point: Point) -> list[Column]:

@@ -13,13 +13,14 @@ from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.algebra.number import NAN, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.maps.guard import guard_pushes
-from gradcheck_cli.maps.map import Tensors, direction_of, push
+from gradcheck_cli.maps.map import NESTED, Tensors, direction_of, push
 from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL, Probe, Read
 from gradcheck_cli.maps.runs import Followed, Runs, numpy
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, OF_VALUES, Evidence
 from gradcheck_cli.verdict.shade import Shade
 from gradcheck_cli.verdict.truth import Kind, Truth
+from gradcheck_cli.verdict.verdicts import Verdict
 
 
 class Forward(Probe):
@@ -51,6 +52,10 @@ class Forward(Probe):
 
         def column(name: str) -> Column:
             tangent = tangents[name]
+            if refusal and NESTED in refusal:  # which says nothing of the function
+                unasked = self.blank(f"(J u of {name})", "", outputs[name])
+                unasked.mark(range(len(unasked)), Verdict.UNDECIDED, f"the function runs forward mode itself; torch: {refusal}")
+                return unasked
             known = Evidence(
                 shade=lambda i: shade(name, i),
                 doubted=lambda some, balls: [] if self._confirm(name, some, balls) else some,
@@ -64,7 +69,7 @@ class Forward(Probe):
 
     def guard(self, columns: Sequence[Column]) -> None:
         deeper = [self.deeper(lambda y: y, name) for name in self._truths if self._truths[name]] if self.orders else []
-        guard_pushes(self.map, self.options, columns, self.mode, self._u, self.stated, self.meant, self.whose, deeper)
+        guard_pushes(self.map, self.options, columns, self.mode, self._u, self.stated, self.plain, self.whose, deeper)
 
     def _certified(self, outputs: Tensors) -> dict[str, list[Truth | Ball]]:
         if self._unknown is not None:

@@ -71,9 +71,25 @@ class Map:
         """One entry of an output alone."""
         return replace(self, call=lambda leaves: {name + subscript(index): self.call(leaves)[name][index]})
 
+    def without(self, names: Sequence[str]) -> Map:
+        """The same without some outputs."""
+        return replace(self, call=lambda leaves: {n: y for n, y in self.call(leaves).items() if n not in names})
+
     def leaves(self) -> dict[str, Tensor]:
         """Fresh copies of the inputs that require a gradient (a call may damage them)."""
         return {name: _copy(x).requires_grad_() for name, x in self.inputs.items()}
+
+
+def without_graph(outputs: Tensors) -> list[str]:
+    """The outputs that require no gradient although others do (statistics, what a Function marks so): nobody means to
+    differentiate them."""
+    cut = [name for name, y in outputs.items() if not y.requires_grad]
+    return cut if len(cut) < len(outputs) else []
+
+
+def not_judged(names: Iterable[str]) -> list[str]:
+    """What the reader is told of them."""
+    return [f"{name} requires no gradient, while other outputs do: it is not judged" for name in names]
 
 
 def _copy(x: Tensor) -> Tensor:
@@ -185,7 +201,7 @@ def push(
     seed(primals)
     way = jvp if map.nested else resolved(MODES[mode].tensors)
     pushed = way(map, primals, {name: partial(_itself, u) for name, u in direction.items()})
-    if pushed.refusal and _NESTED in pushed.refusal and not map.nested:
+    if pushed.refusal and NESTED in pushed.refusal and not map.nested:
         return push(replace(map, nested=True), direction, mode, seed)
     if pushed.refusal is None:
         return pushed.values, pushed.tangents, None
@@ -193,7 +209,7 @@ def push(
     return outputs, dict.fromkeys(outputs), pushed.refusal
 
 
-_NESTED = "Nested forward mode"
+NESTED = "Nested forward mode"
 """torch's words for a function that runs forward mode itself: dual numbers don't nest, `torch.func` does."""
 
 

@@ -28,13 +28,14 @@ from gradcheck_cli.maps.orders import Orders
 from gradcheck_cli.maps.outside import Derive, Doubt, outside
 from gradcheck_cli.maps.quotient import PLAINLY
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
+from gradcheck_cli.maps.symmetric import Symmetrised, said
+from gradcheck_cli.shadow.rules import is_symmetric
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.entries import Entries, Evidence, Policy
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.scope import OfTensor, Point, TensorLabels
 from gradcheck_cli.verdict.truth import Kind, Truth
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
-from gradcheck_cli.verdict.work import Stopped
 
 AGREED = 48
 """Bits to which the two witnesses must agree."""
@@ -119,6 +120,7 @@ class Probe:
             self.spans[name] = slice(self.count, self.count + x.numel())
             self.count += x.numel()
         self.sensitivity = 0.0
+        self.symmetrised = Symmetrised()
         self._singular = 0
 
     @property
@@ -126,6 +128,18 @@ class Probe:
         """Whose quotients are taken, for the reader."""
         held = ", what it detaches held constant" if self.map.stops else ""
         return PLAINLY + held if self.meant is self.map else f"the surrogate{held}"
+
+    @property
+    def triangles(self) -> list[str]:
+        """What the reader is to know of operations that read one triangle of a matrix, where that matters."""
+        given = any(x.ndim > 1 and min(x.shape[-2:]) > 1 and is_symmetric(x) for x in self.map.inputs.values())
+        told = (self.runs.triangles | self.source.triangles).items()
+        return [said(name, even) for name, even in told if not even or given or name in self.symmetrised.found]
+
+    @property
+    def plain(self) -> Map:
+        """The function for difference quotients."""
+        return self.symmetrised.map(self.meant) if any(self.source.triangles.values()) else self.meant
 
     def judged(
         self, column: Column, policy: Policy, floats: Floats | None, truths: Sequence[Truth | Ball], known: Evidence,
@@ -382,8 +396,6 @@ class _Line:
         cells = self._probe.displaced([(self._lines[name], by) for name, by in offsets.items()])
         try:
             (outputs,) = self._probe.beside([cells])
-        except Stopped:
-            raise
         except Exception:  # what the code refuses beside the point (an assertion about its arguments) has no value there
             return NAN
         sizes = {name: len(found) for name, found in outputs.items()}

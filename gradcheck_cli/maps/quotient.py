@@ -26,7 +26,6 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.constants import Constants
 from gradcheck_cli.maps.map import Map, draws
 from gradcheck_cli.maps.runs import format_of, numpy, rounding
-from gradcheck_cli.verdict.work import Stopped
 
 MARGIN = 4.0
 """Errors by which two numbers must differ before one contradicts the other."""
@@ -177,8 +176,6 @@ class Plain:
         """Take what rounding may do inside of the function for noise of its values: those that cancel show little of it."""
         try:
             self.unsteady = np.maximum(self.unsteady, rounding(self.map, self.checkpoint))
-        except Stopped:
-            raise
         except Exception:  # whatever the function says to being watched
             return
 

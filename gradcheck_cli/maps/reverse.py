@@ -128,7 +128,7 @@ class Reverse(Probe):
     def guard(self, columns: Sequence[Column]) -> None:
         rest = iter(columns)
         guard_rows(
-            self.meant,
+            self.plain,
             self.options,
             [
                 Judged(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -35,7 +35,8 @@ class Runs:
     """Runs of one map in one mode. `opaque` collects the operations that couldn't be followed, by pass. `first`: the outputs of
     the first run that was followed, which is at the inputs themselves: the cells of its first layer, and torch's floats.
     `follow`: whether Python is told what exact arithmetic decides, where rounding alone made torch tell something else (None:
-    it never did). `numbers`: whether Python was told floats."""
+    it never did). `numbers`: whether Python was told floats. `triangles`: operations that read one triangle of a matrix, and
+    whether it was symmetric."""
 
     def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
         self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
@@ -45,6 +46,7 @@ class Runs:
         self.follow: bool | None = None
         self.turned: dict[str, None] = {}
         self.numbers = False
+        self.triangles: dict[str, bool] = {}
 
     def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
         """The outputs' cells at points beside this one, at which decisions that hang on it are taken anew. Raises what the map
@@ -95,7 +97,7 @@ class Runs:
     def pushed(self, layers: Sequence[Layer], direction: Tensors) -> Followed:
         """Forwards along `direction`, in all layers."""
         self.checkpoint()
-        shadow = Shadow(layers, 0, follow=bool(self.follow))
+        shadow = Shadow(layers, 0, follow=bool(self.follow), checkpoint=self.checkpoint)
         given = [self.exact] * len(layers)
 
         def seed(tensors: Tensors) -> None:
@@ -120,6 +122,7 @@ class Runs:
         self.opaque.update(dict.fromkeys(shadow.unfollowed))
         self.turned.update(shadow.decisions.turned)
         self.numbers |= shadow.decisions.numbers
+        self.triangles.update(shadow.triangles)
         return False
 
     def _ends(self) -> bool:
@@ -127,7 +130,8 @@ class Runs:
         branch does, an iteration that ends by rounding alone doesn't."""
         counts: list[int] = []
         for follow in (False, True):
-            shadow = Shadow([Precise()], 0, follow=follow, limit=next(iter(counts), None), stops=self.map.stops)
+            limit = next(iter(counts), None)
+            shadow = Shadow([Precise()], 0, follow=follow, limit=limit, stops=self.map.stops, checkpoint=self.checkpoint)
             leaves = self.map.leaves()
             for name, leaf in leaves.items():
                 shadow.seed(leaf, [self.exact[name]])
@@ -140,7 +144,7 @@ class Runs:
         return counts[0] == counts[1]
 
     def _seeded(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> tuple[Shadow, dict[str, Tensor]]:
-        shadow = Shadow(layers, 0, follow=bool(self.follow), stops=self.map.stops)
+        shadow = Shadow(layers, 0, follow=bool(self.follow), stops=self.map.stops, checkpoint=self.checkpoint)
         leaves = self.map.leaves()
         for name, leaf in leaves.items():
             shadow.seed(leaf, [given[name] for given in cells])
@@ -159,13 +163,17 @@ class Followed:
     ) -> None:
         self.outputs, self.gradients = outputs, gradients
         self._opaque, self._trace = shadow.unfollowed, shadow.trace
-        self._turned, self._loose = tuple(shadow.decisions.turned), shadow.decisions.loose
+        decisions = shadow.decisions
+        self._marks: dict[str, Any] = {
+            "turned": tuple(decisions.turned),
+            "loose": decisions.loose,
+            "narrowed": tuple(shadow.narrowed),
+        }
 
     def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball]) -> list[Shade]:
         """What the verdict wants to know of results, from their cells in the first two layers."""
         shades = [self._trace.shade(0, e, r, self._opaque) for e, r in zip(exact, rounded, strict=True)]
-        marks = bool(self._turned) or self._loose
-        return [replace(s, turned=self._turned, loose=self._loose) for s in shades] if marks else shades
+        return [replace(shade, **self._marks) for shade in shades] if any(self._marks.values()) else shades
 
 
 def rounding(map: Map, checkpoint: Callable[[], None]) -> Floats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.networks.layers import LAYERS
-from gradcheck_cli.networks.modules import Chain, needed
+from gradcheck_cli.networks.modules import Chain, needed, signature
 from gradcheck_cli.networks.request import Given, Shape
 
 BATCH = 4
@@ -109,7 +108,7 @@ def _names(module: nn.Module, given: Sequence[tuple[str | None, Given]], wanted:
 
 def _matched(module: nn.Module, given: Sequence[tuple[str | None, Given]], names: Sequence[str]) -> dict[str, Given]:
     """Every given input under its name: those without one fill the places in order."""
-    parameters = list(inspect.signature(module.forward).parameters.values())
+    parameters = list(signature(module).values())
     known = [*names] if isinstance(module, Chain) else [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
     free = [name for name in known if name not in [given_name for given_name, _ in given]]
     found: dict[str, Given] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -68,6 +69,11 @@ class Networked:
         return [call for call in self.calls if not call.inner and call.outputs and call.name]
 
     @cached_property
+    def places(self) -> list[Call]:
+        """Those whose outputs can be differentiated by, and differentiated."""
+        return [call for call in self.layers if not call.cut]
+
+    @cached_property
     def by_what(self) -> str:
         """`wrt`, where nothing is said: everything; of some outputs the input, if there is one to differentiate by."""
         if self.request.wrt is not None:
@@ -95,10 +101,13 @@ class Networked:
         own = self.each_layer()
         guilty = any(_wrong(columns) for columns in own.values())
         self.recorder.step("the whole network")
-        map = self.subject.by_layers(inputs, self.layers)
-        values = {**self.subject.floats(), **{name: t for call in self.layers for name, t in call.outputs.items()}}
+        map = self.subject.by_layers(inputs, self.places)
+        values = {**self.subject.floats(), **{name: t for call in self.places for name, t in call.outputs.items()}}
         found = self.judged(map, [self.row(self.outputs(map))], values)
         by_input = {column.wrt[0]: column for column in found}
+        if "torch._dynamo" in sys.modules:  # where layers are looked into, nothing is compiled
+            whole = self.subject.by_layers(inputs, [])
+            by_input |= {column.wrt[0]: column for column in self.judged(whole, [self.row(self.outputs(whole))], inputs)}
         before = {} if guilty else self.from_the_input()
         columns = []
         for call in reversed(self.layers):
@@ -144,14 +153,14 @@ class Networked:
     def from_the_input(self) -> dict[str, list[Column]]:
         """The derivatives of every layer's output by the network's inputs."""
         floats = self.subject.floats()
-        if self.by_what == "parameters" or not floats or not self.layers:
+        if self.by_what == "parameters" or not floats or not self.places:
             return {}
         rows = []
-        for call in self.layers:
+        for call in self.places:
             rows.append(Row(_pairing(call.name), random_row(call.outputs, self.request.seed).cotangents))
         self.recorder.step("every layer by the input")
-        found = self.judged(self.subject.of_layers(floats, self.layers), rows, floats)
-        return {call.name: [c for c in found if c.of == _pairing(call.name)] for call in self.layers}
+        found = self.judged(self.subject.of_layers(floats, self.places), rows, floats)
+        return {call.name: [c for c in found if c.of == _pairing(call.name)] for call in self.places}
 
     # -- some outputs -----------------------------------------------------------------------------------------------
 
@@ -182,6 +191,9 @@ class Networked:
         call = next(call for call in self.calls if call.name == name)
         if not call.outputs:
             raise InputError(f"layer {name!r} returns no floating-point tensor", name, 0)
+        if call.cut:
+            why = "runs within a custom Function (activation checkpointing): its output is not in the graph"
+            raise InputError(f"layer {name!r} {why}", name, 0)
         return call
 
     def entry(self, outputs: Tensors) -> tuple[str, tuple[int, ...]]:
@@ -220,9 +232,9 @@ class Networked:
         outputs = self.outputs(map)
         found = self.judged(map, [], floats)
         columns = [Column.joined(name, [column]) for column in found for name in outputs if column.of == _along(name)]
-        if self.layers:
-            within = self.judged(self.subject.of_layers(inputs, self.layers), [], floats)
-            for call in reversed(self.layers):
+        if self.places:
+            within = self.judged(self.subject.of_layers(inputs, self.places), [], floats)
+            for call in reversed(self.places):
                 parts = [column for column in within for name in call.outputs if column.of == _along(name)]
                 if parts:
                     columns.append(Column.joined(_label(call), parts))

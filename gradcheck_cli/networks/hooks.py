@@ -1,24 +1,26 @@
 """One network at one point: the calls of its submodules, recorded by hooks, and the maps that they are differentiated as.
 
-Nothing of the network changes: parameters and buffers are handed in as tensors at every call (`torch.func.functional_call`), so
-that every run sees the same running statistics, and torch's generator starts from the same seed. A gradient by a layer's
+Nothing of the network changes: parameters and buffers are exchanged for tensors at every call (see `standing`), so that every
+run sees the same running statistics, and torch's generator starts from the same seed. A gradient by a layer's
 output is one by a number 0 that a hook adds to it.
 """
 
 from __future__ import annotations
 
-import inspect
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
-from gradcheck_cli.maps.map import Map, Tensors, seeded
+from gradcheck_cli.maps.autograd import derived, nodes
+from gradcheck_cli.maps.map import Map, Tensors, seeded, uncompiled, without_graph
+from gradcheck_cli.networks.modules import signature
+from gradcheck_cli.networks.standing import Standing
 from gradcheck_cli.shadow.draws import States, restore, states
 
 Loss = Callable[[Any], Tensor]
@@ -36,7 +38,7 @@ class Failed(Exception):
 class Call:
     """One call of a submodule. `name`: the module's path, with `:2` for its second call; `received` and `returned`: copies of
     what went in, under the names of its `forward`, and came out; `generators`: the states of torch's generators at the start;
-    `inner`: the calls made within."""
+    `inner`: the calls made within; `within`: code that was running, where gradients were off."""
 
     name: str
     module: nn.Module
@@ -44,6 +46,10 @@ class Call:
     generators: States
     returned: Flat | None = None
     inner: list[Call] = field(default_factory=list)
+    within: frozenset[Any] = frozenset()
+    cut: bool = False
+    """It was made by a custom Function, which runs it again to go backwards, or has a backward of its own: it has no place in
+    the graph."""
 
     @property
     def outputs(self) -> dict[str, Tensor]:
@@ -86,7 +92,7 @@ def flatten(prefix: str, value: Any) -> Flat:
 
 def _arguments(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flat:
     """What a module is called with, under the names of its `forward`."""
-    known = list(inspect.signature(module.forward).parameters)
+    known = list(signature(module))
     pairs, spec = pytree.tree_flatten_with_path((args, kwargs))
     names = []
     for path, _ in pairs:
@@ -120,6 +126,19 @@ class Subject:
     loss: Loss | None = None
     device: str = "cpu"
     given: Mapping[str, Tensor] = field(default_factory=dict)
+    cut: Sequence[str] = ()
+    """Outputs that aren't judged."""
+    standing: Standing = field(init=False)
+    own: Mapping[str, Tensor] = field(init=False)
+    """The network's own parameters."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "standing", Standing(self.module))
+        object.__setattr__(self, "own", dict(self.module.named_parameters()))
+
+    def checked(self) -> AbstractContextManager[None]:
+        """While the network is checked: copies of the right dtype stand in place of its own tensors."""
+        return self.standing.checked(self._cast)
 
     def floats(self) -> dict[str, Tensor]:
         """The arguments that can be differentiated by."""
@@ -131,7 +150,7 @@ class Subject:
 
     def hooked(self) -> dict[str, Tensor]:
         """The parameters, and the arguments as the user gave them, on which hooks hang."""
-        own = {**self.given, **dict(self.module.named_parameters())}
+        own = {**self.given, **self.own}
         return {name: t for name, t in own.items() if t.requires_grad and any(_hooks(t))}
 
     def with_hooks(self, cotangents: Tensors) -> dict[str, Tensor | None]:
@@ -142,9 +161,7 @@ class Subject:
         with seeded(self.seed, leaves.values()):
             outputs = self.run(leaves)
         taken = [name for name in cotangents if outputs[name].requires_grad]
-        found = torch.autograd.grad(
-            [outputs[n] for n in taken], list(own.values()), [cotangents[n] for n in taken], allow_unused=True
-        )
+        found = derived([outputs[n] for n in taken], list(own.values()), [cotangents[n] for n in taken])
         return {name: _accumulated(t, gradient) for (name, t), gradient in zip(own.items(), found, strict=True)}
 
     # -- runs -------------------------------------------------------------------------------------------------------
@@ -155,7 +172,7 @@ class Subject:
         args, kwargs = ((), arguments) if self.named else (tuple(arguments.values()), {})
         outputs = self._call(self.module, leaves, args, kwargs)
         if self.loss is None:
-            return flatten("y", outputs).floats
+            return {name: y for name, y in flatten("y", outputs).floats.items() if name not in self.cut}
         loss = self.loss(outputs)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             shape = f"has shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"is of type {type(loss).__name__}"
@@ -164,18 +181,25 @@ class Subject:
 
     def _call(self, module: nn.Module, given: Tensors, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a module with these parameters; its buffers are copies, which it may change."""
+        self.standing.settle()
         state = {name: given[name] if name in given else self._cast(p) for name, p in module.named_parameters()}
         state |= {name: self._cast(b).clone() for name, b in module.named_buffers()}
         training = [(m, m.training) for m in self.module.modules()]
         self.module.train(self.training)
         try:
-            return functional_call(module, state, args, kwargs)
+            return self.standing.call(module, state, lambda: module(*args, **kwargs))
         finally:
             for changed, before in training:
                 changed.training = before
 
     def _cast(self, tensor: Tensor) -> Tensor:
         return tensor.detach().to(self.device, self.dtype if tensor.is_floating_point() else None)
+
+    def judged(self) -> Subject:
+        """The same without outputs that aren't meant to be differentiated."""
+        leaves = {n: _copy(t).requires_grad_() for n, t in {**self.parameters(), **self.floats()}.items()}
+        with seeded(self.seed, leaves.values()):
+            return replace(self, cut=without_graph(self.run(leaves)))
 
     def calls(self) -> list[Call]:
         """Every call of a module in one run, in the order in which they returned: the network's own is the last one.
@@ -186,7 +210,9 @@ class Subject:
         done: list[Call] = []
 
         def before(name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            stack.append(Call(name, module, _arguments(module, args, kwargs).copied(), states(leaves.values())))
+            received = _arguments(module, args, kwargs).copied()
+            within = frozenset() if torch.is_grad_enabled() else _running()
+            stack.append(Call(name, module, received, states(leaves.values()), within=within))
 
         def after(name: str, outputs: Any) -> None:
             call = stack.pop()
@@ -196,11 +222,14 @@ class Subject:
             done.append(call)
 
         leaves = {n: _copy(t).requires_grad_() for n, t in {**self.parameters(), **self.floats()}.items()}
-        with seeded(self.seed, leaves.values()), watched(self.module, before, after):
+        with seeded(self.seed, leaves.values()), uncompiled(), watched(self.module, before, after):
             try:
-                self.run(leaves)
+                outputs = self.run(leaves)
             except Exception as problem:  # whatever a user's forward raises
                 raise Failed(problem, stack[-1].name if stack else None) from problem
+        functions = {n._forward_cls.forward.__code__ for n in nodes(outputs.values()) if hasattr(n, "_forward_cls")}
+        for call in done:
+            call.cut = not functions.isdisjoint(call.within)
         return done
 
     # -- maps -------------------------------------------------------------------------------------------------------
@@ -210,7 +239,9 @@ class Subject:
         zeros = {name: torch.zeros_like(t) for call in calls for name, t in call.outputs.items()}
 
         def call(leaves: Tensors) -> Tensors:
-            with _outputs(self.module, lambda name, value: value + leaves[name] if name in zeros else value):
+            if not zeros:  # as it stands, compiled or not
+                return self.run(leaves)
+            with uncompiled(), _outputs(self.module, lambda name, value: value + leaves[name] if name in zeros else value):
                 return self.run(leaves)
 
         return Map({**inputs, **zeros}, call, self.seed)
@@ -225,10 +256,10 @@ class Subject:
             def keep(name: str, value: Any) -> Any:
                 if name not in wanted:
                     return value
-                found[name] = value
+                found[name] = self.standing.pulled(value)
                 return value.clone()  # the next layer may work in place
 
-            with _outputs(self.module, keep):
+            with uncompiled(), _outputs(self.module, keep):
                 self.run(leaves)
             return found
 
@@ -266,6 +297,11 @@ def _accumulated(tensor: Tensor, gradient: Tensor | None) -> Tensor | None:
     except Exception:  # an optimizer's, which knows the tensor itself only
         return gradient
     return gradient if copy.grad is None else copy.grad
+
+
+def _running() -> frozenset[Any]:
+    """The code of all functions that are running."""
+    return frozenset(frame.f_code for frame, _ in traceback.walk_stack(None))
 
 
 def _copy(value: Any) -> Any:

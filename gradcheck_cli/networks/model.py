@@ -12,7 +12,7 @@ from gradcheck_cli.callables.loading import load
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import Chain
-from gradcheck_cli.maps.map import Tensors, check_device, seeded
+from gradcheck_cli.maps.map import Tensors, check_device, not_judged, seeded
 from gradcheck_cli.modes import OF_TENSORS
 from gradcheck_cli.networks.arguments import candidates
 from gradcheck_cli.networks.check import Networked
@@ -49,9 +49,11 @@ def check(request: Request, recorder: Recorder, problem: dict[str, Any]) -> None
         subject, calls = _runs(request, module, state, dtype)
         problem["stages"] = _stages(request, calls)
         problem["inputs"] = {name: list(t.shape) for name, t in subject.arguments.items()}
-        for mode in OF_TENSORS.values():
-            if mode.name in request.modes:
-                Networked(request, recorder, subject, calls, mode).check()
+        recorder.note(*not_judged(subject.cut))
+        with subject.checked():
+            for mode in OF_TENSORS.values():
+                if mode.name in request.modes:
+                    Networked(request, recorder, subject, calls, mode).check()
 
 
 def _module(request: Request) -> nn.Module:
@@ -93,7 +95,8 @@ def _runs(request: Request, module: nn.Module, state: Tensor, dtype: torch.dtype
                 arguments.given,
             )
             try:
-                return subject, subject.calls()
+                calls = subject.calls()
+                return subject.judged(), calls
             except Failed as failed:
                 failures.append((arguments.tensors, failed))
     raise _refusal(request, *failures[0])

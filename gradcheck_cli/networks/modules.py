@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -49,9 +50,14 @@ def leading(outputs: Any) -> Tensor:
     return found
 
 
+def signature(module: nn.Module) -> Mapping[str, inspect.Parameter]:
+    """The parameters of `forward`: of what torch.compile has wrapped, its own."""
+    return inspect.signature(getattr(module, "_orig_mod", module).forward).parameters
+
+
 def needed(module: nn.Module) -> list[str]:
     """The names of what `forward` can't do without; `x` for a chain, which hands on what it gets."""
-    parameters = list(inspect.signature(module.forward).parameters.values())
+    parameters = list(signature(module).values())
     names = [p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return names or ["x"] * any(p.kind is p.VAR_POSITIONAL for p in parameters)
 

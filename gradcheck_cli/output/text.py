@@ -276,7 +276,7 @@ class _Page:
             yield Text.assemble(entry.painted, f": {entry.check.quantity}{where}{more}")
             sentence = entry.check.sentence
             yield from ("  " + line for line in self.explanation(entry))
-            if sentence not in said:
+            if sentence not in said and not (entry.check.verdict is Verdict.IMPRECISE and entry.check.detail):  # that says why
                 yield from ("  " + line for line in self.prose(sentence))
             said.add(sentence)
             yield ""

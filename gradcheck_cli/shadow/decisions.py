@@ -54,8 +54,8 @@ class Decisions:
     """What the layers of a memory say of truth values and indices.
 
     `turned`: operations whose truth values rounding alone made other than they are; `loose`: it might have, somewhere.
-    `follow`: Python is told what they are;
-    `limit`: of so many entries at most. `held`: the floats that Python is told are constants. `count`: how many it has been told of.
+    `follow`: Python is told what they are; `limit`: of so many entries at most. `held`: the floats that it is told are
+    constants. `count`: how many it has been told of.
     """
 
     def __init__(self, memory: Memory, follow: bool = False, limit: int | None = None, held: bool = False) -> None:

@@ -37,7 +37,7 @@ from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
 from gradcheck_cli.shadow.movers import gathered, origins
 from gradcheck_cli.shadow.order import ORDERED
 from gradcheck_cli.shadow.overloads import Overload, overload
-from gradcheck_cli.shadow.rules import MUTATED, RULES
+from gradcheck_cli.shadow.rules import MUTATED, RULES, SYMMETRIC, is_symmetric
 from gradcheck_cli.shadow.stops import Graph
 from gradcheck_cli.shadow.trace import Event, Trace
 
@@ -60,6 +60,9 @@ _UNFILLED = frozenset({"empty", "empty_like", "empty_strided", "empty_permuted",
 """Operations whose results hold no values."""
 
 
+_CONVERSIONS = frozenset({"_to_copy", "copy"})
+
+
 class RuleFailed(BaseException):
     """A slip in a rule. No Exception, so that it isn't taken for what a user's backward raises, within which rules run."""
 
@@ -72,7 +75,8 @@ class Shadow(TorchDispatchMode):
     number of points in the batch, of which events are recorded one by one; 0: events of any entry of any operation are recorded
     under index 0. Precision is flint's at the time. `layers` may be shortened between operations: the layers dropped are not
     followed any further. `guarded`: code runs that may write to memory behind torch's back. `stops`: what code detaches from
-    the graph is a constant, whatever is seeded as what is differentiated by.
+    the graph is a constant, whatever is seeded as what is differentiated by. `checkpoint`: called before each operation; it
+    raises, no Exception, where time is up.
     """
 
     def __init__(
@@ -83,15 +87,18 @@ class Shadow(TorchDispatchMode):
         follow: bool = False,
         limit: int | None = None,
         stops: bool = False,
+        checkpoint: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.size = size
+        self.size, self.checkpoint = size, checkpoint
         self.opaque: dict[str, str | None] = {}
         self.seen: dict[str, int] = {}
         self.trace = Trace()
         self.stage: str | None = None
         self._memory = Memory(list(layers), guarded)
         self.decisions = Decisions(self._memory, follow, limit, stops)
+        self.triangles: dict[str, bool] = {}  # operations that read one triangle: whether the matrix was symmetric
+        self.narrowed: dict[str, None] = {}  # conversions to a shorter format than the run's own
         self._within = False  # a rule
         self._graph = Graph() if stops else None
 
@@ -145,6 +152,7 @@ class Shadow(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        self.checkpoint()
         known = overload(func)
         if self._graph is None or self._within:
             return self._followed(known, func, args, kwargs)
@@ -178,6 +186,8 @@ class Shadow(TorchDispatchMode):
                 return bool(torch.eq(*tensors).all())
         if known.base in TELLING and plain and not known.foreign:
             return self.decisions.told(tensors[0], func(*args, **kwargs))
+        if known.base in SYMMETRIC and plain and not self._within:
+            bound = self._symmetric(known, bound)
         row = known.choose(bound) if plain else None
         if row is not None and row.name in KINDS and _asks(bound["self"], bound["other"]):
             row = KINDS[row.name]
@@ -201,6 +211,8 @@ class Shadow(TorchDispatchMode):
             found, slip = (None, None) if rule is None else early or self._run(known.name, rule, bound, result)
             if not self._take(known, found, outputs, tensors):
                 self._unknown(known.name, slip, known.writes, tensors, outputs)
+        if known.base in _CONVERSIONS and not self._within:
+            self._narrows(tensors, outputs)
         for name in MUTATED.get(known.name, ()):
             if bound.get(name) is not None:
                 self._memory.forget(bound[name])
@@ -230,6 +242,25 @@ class Shadow(TorchDispatchMode):
         seen.changed = changed
         self._unknown(known.name, None, True, [], strange)
         return result
+
+    def _symmetric(self, known: Overload, bound: dict[str, Any]) -> dict[str, Any]:
+        """The arguments with the symmetric part of a symmetric matrix, of which the operation reads one triangle."""
+        name = SYMMETRIC[known.base]
+        self.triangles[known.base] = is_symmetric(bound[name])
+        if not self.triangles[known.base]:
+            return bound
+        found, _ = self._run(known.name, lambda bound, result: (bound[name] + bound[name].mT) / 2, bound, None)
+        return {**bound, name: found[0]} if found else bound
+
+    def _narrows(self, tensors: Sequence[torch.Tensor], outputs: Outputs) -> None:
+        """Note a conversion to a shorter format, and whose it is."""
+        for output in outputs:
+            form = None if output is None else FLOATS.get(output.dtype)
+            if output is not None and form and any(t.dtype in FLOATS and FLOATS[t.dtype].bits > form.bits for t in tensors):
+                key = "AutocastCPU" if output.device.type == "cpu" else f"Autocast{output.device.type.upper()}"
+                within = torch._C._dispatch_tls_is_dispatch_key_excluded(key)  # its kernels step aside for what they call
+                owner = "autocast" if within else "the function"
+                self.narrowed[f"{owner} rounds to {form.name}"] = None
 
     def _bits(self, known: Overload, bound: Mapping[str, Any], result: Any) -> Any:
         """An operation on the bits of floats: what it makes of them is undefined, or bits again."""

@@ -249,11 +249,15 @@ class Entries:
 
 
 def _told(judgement: Judgement, shade: Shade | None) -> Judgement:
-    """The judgement, and what rounding decided on the way, where it isn't a match."""
-    if shade is None or not shade.turned or judgement.verdict in (Verdict.MATCH, Verdict.NONDIFFERENTIABLE):
+    """The judgement, and what rounding decided on the way, where it isn't a match; what lost the digits, where they are."""
+    if shade is None or judgement.verdict in (Verdict.MATCH, Verdict.NONDIFFERENTIABLE):
         return judgement
-    text = f"rounding alone made {', '.join(shade.turned)} decide otherwise than exact arithmetic does"
-    return replace(judgement, text=f"{judgement.text}; {text}" if judgement.text else text)
+    texts = [judgement.text] if judgement.text else []
+    if shade.turned:
+        texts.append(f"rounding alone made {', '.join(shade.turned)} decide otherwise than exact arithmetic does")
+    if shade.narrowed and judgement.verdict is Verdict.IMPRECISE:
+        texts.append(f"{', '.join(shade.narrowed)} on the way: that is where the digits go")
+    return replace(judgement, text="; ".join(texts)) if texts else judgement
 
 
 _BESIDE = "autograd has a derivative from beside this point, where equal entries are in another order"

@@ -15,6 +15,7 @@ class Shade:
     exact result of the first was finite. `trap`: nan came of a factor that is exactly 0. `opaque`: operations that couldn't
     be followed. `turned`: operations whose truth values rounding alone made other than they are in exact arithmetic.
     `loose`: rounding might have made some truth value other than it is.
+    `narrowed`: what rounded to a shorter format on the way.
     """
 
     exact: Ball
@@ -26,3 +27,4 @@ class Shade:
     opaque: tuple[str, ...] = ()
     turned: tuple[str, ...] = ()
     loose: bool = False
+    narrowed: tuple[str, ...] = ()

@@ -1,6 +1,19 @@
 """Operations of several steps, written in torch's own simpler operations: see `registry`."""
 
 from gradcheck_cli.shadow.rules import gathers, matrices, networks, order, products, sequences, spatial, spectra
-from gradcheck_cli.shadow.rules.registry import MUTATED, RULES
+from gradcheck_cli.shadow.rules.registry import MUTATED, RULES, SYMMETRIC, is_symmetric
 
-__all__ = ["MUTATED", "RULES", "gathers", "matrices", "networks", "order", "products", "sequences", "spatial", "spectra"]
+__all__ = [
+    "MUTATED",
+    "RULES",
+    "SYMMETRIC",
+    "gathers",
+    "is_symmetric",
+    "matrices",
+    "networks",
+    "order",
+    "products",
+    "sequences",
+    "spatial",
+    "spectra",
+]

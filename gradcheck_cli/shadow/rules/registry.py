@@ -48,6 +48,16 @@ MUTATED = {
 """Arguments that an operation overwrites with what counts as data afterwards."""
 
 
+SYMMETRIC = {"_linalg_eigh": "A", "linalg_cholesky_ex": "self", "cholesky": "self"}
+"""Operations on symmetric matrices, which read one triangle, and the argument. torch's gradient is that by the symmetric part,
+one half in either triangle: what it documents, and the derivative along every direction that keeps the matrix symmetric."""
+
+
+def is_symmetric(matrix: Tensor) -> bool:
+    """Whether it is to the last bit."""
+    return torch.equal(matrix, matrix.mT)
+
+
 def rule(*names: str) -> Callable[[F], F]:
     """The rule of these operations."""
 

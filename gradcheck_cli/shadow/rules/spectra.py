@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gradcheck_cli.shadow.memory import FLOATS
 from gradcheck_cli.shadow.rules.matrices import solution
 from gradcheck_cli.shadow.rules.registry import blurred, identity, number, paused, rule
 
@@ -28,6 +29,7 @@ def _refined(a: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     An eigenvalue that may be equal to another has no vector of its own: there the division leaves nothing."""
     eye = identity(a, a.shape[-1])
     values = a.diagonal(0, -2, -1)
+    x = _start(x)
     for _ in range(_NEWTON):
         r, s = eye - x.mT @ x, x.mT @ (a @ x)
         diagonal = r.diagonal(0, -2, -1)
@@ -36,6 +38,18 @@ def _refined(a: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         off = (s + values.unsqueeze(-2) * r) / (gaps + eye)
         x = x + x @ (off * (1 - eye) + torch.diag_embed(diagonal / 2))
     return values, x
+
+
+def _start(x: Tensor) -> Tensor:
+    """Where Newton's method starts, as a sum of numbers of few bits: none of them is a constant of the code, which might stand
+    for what it was rounded from."""
+    parts, half = [], FLOATS[x.dtype].bits // 2
+    with paused():
+        for k in (1, 2, 3):
+            scale = 2.0 ** (k * half - 1)
+            parts.append((x * scale).round() / scale)
+            x = x - parts[-1]
+    return parts[0] + parts[1] + parts[2]
 
 
 @rule("_linalg_eigh")
