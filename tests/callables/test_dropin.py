@@ -176,11 +176,24 @@ def test_tolerances_hold_for_every_entry_of_the_jacobian() -> None:
             assert torch.autograd.gradcheck(Linear.apply, x, **options) is passes
 
 
+def test_a_function_that_insists_on_the_memory_of_its_inputs() -> None:
+    """It runs with the caller's tensors only, and is judged with them: y = (x[0], x[5]) of a view that begins at 5."""
+    x = torch.arange(20.0, dtype=torch.float64)[5:6].detach().requires_grad_()
+    assert gradcheck(lambda x: x.as_strided((2,), (5,)), x)
+    assert not gradcheck(
+        lambda x: BY_NAME["SiLU"].mutants["wrong sign"].apply(x.as_strided((2,), (5,))), x, raise_exception=False
+    )
+
+
 # -- strictness ---------------------------------------------------------------------------------------------------------
 
 
 def test_strict_about_rounding(outside: None) -> None:
-    """Where no digit is right there is a warning; `strict` makes a failure of it, and of what has lost half of them."""
+    """Where no digit is right there is a warning, unless torch's own check sees it too; `strict` makes a failure of it, and of
+    what has lost half of them."""
+    near = torch.tensor([1e-5, 0.7], dtype=torch.float64, requires_grad=True)
+    with pytest.raises(GradcheckError, match=r"d<v,y>/dx\[0\] of <lambda> is right .*no digit.*\n.*numerical"):
+        gradcheck(lambda x: (1 - torch.cos(x)) / x**2, near)  # -x/12; autograd says -8e-3
     tail = torch.tensor([40.0], dtype=torch.float64, requires_grad=True)
     with pytest.warns(ImpreciseWarning, match=r"d<v,y>/dx\[0\] of sigmoid is right .*no digit"):
         assert gradcheck(torch.sigmoid, tail)
