@@ -387,10 +387,8 @@ def _tolerated(
 
 def _worthless(call: _Call, lost: Sequence[str], options: Mapping[str, Any]) -> None:
     """Say that nothing is left of some entries; raise GradcheckError where torch's own check refuses them too."""
-    about, what = (
-        f"{', '.join(lost[:_SHOWN])} of {name_of(call.func)}",
-        "is right by its formula, but rounding leaves no digit of it",
-    )
+    about = f"{', '.join(lost[:_SHOWN])} of {name_of(call.func)}"
+    what = "is right by its formula, but rounding leaves no digit of it"
     try:
         hand_over(_torch_gradcheck, call.func, call.arguments, {**options, "raise_exception": True}, None)
     except _TorchError as refusal:
