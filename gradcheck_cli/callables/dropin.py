@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -355,16 +355,15 @@ _SHOWN = 4
 def _found(map: Map, rows: Sequence[Row], outputs: Tensors, leaves: Tensors, asked: _Asked, least: float) -> list[Found]:
     """What was judged. Raises Spent, at once where it takes more time than there is (`least`: what it takes at least)."""
     if asked.strict in (True, "undecided"):  # torch's own check wouldn't decide
-        budget: Any = nullcontext(lambda: None)
+        options = Options(seed=SEED)
     else:
         budget = Budget(map, outputs, lambda: _pulled(outputs, leaves, rows[0]), asked.fast, least)
+        options = Options(seed=SEED, checkpoint=budget)
     found = []
-    with budget as checkpoint:
-        options = Options(seed=SEED, checkpoint=checkpoint)
-        if asked.backward:
-            found.append(check_map(map, rows, options))
-        if asked.forward:
-            found.append(check_map(map, [], options, mode="forward"))
+    if asked.backward:
+        found.append(check_map(map, rows, options))
+    if asked.forward:
+        found.append(check_map(map, [], options, mode="forward"))
     return found
 
 

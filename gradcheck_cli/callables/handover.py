@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_cli.callables.doubts import say
 from gradcheck_cli.callables.tolerances import Default
@@ -27,30 +26,21 @@ class Spent(BaseException):
     """The budget is spent: nothing that takes whatever a user's code raises for a refusal catches it."""
 
 
-class Budget(TorchDispatchMode):
+class Budget:
     """CPU seconds, so that a busy machine changes no verdict: `SECONDS`, or `TIMES` what torch's own check takes, up to `MOST`.
 
-    Raises Spent where it is called, and at every operation within its `with` block; at once where `least`, what the check takes
-    at least, is beyond it. The time of torch's check is estimated: two forward passes for each entry of the inputs, two
-    backward passes for each of the outputs; in fast mode, for each tensor.
+    A checkpoint: raises Spent where it is called; at once where `least`, what the check takes at least, is beyond it. It is no
+    dispatch mode, for quotients are taken of the function without any. The time of torch's check is estimated: two forward
+    passes for each entry of the inputs, two backward passes for each of the outputs; in fast mode, for each tensor.
     """
 
     def __init__(self, map: Map, outputs: Mapping[str, Tensor], backward: Callable[[], Any], fast: bool, least: float) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
         forwards, backwards = (len(map.inputs), len(outputs)) if fast else (size(map.inputs), size(outputs))
         estimate = 2 * forwards * _seconds(lambda: map(map.leaves())) + 2 * backwards * _seconds(backward)
         self.seconds = min(max(SECONDS, TIMES * estimate), max(SECONDS, MOST))
         if least > self.seconds:
             raise Spent(_SPENT)
         self._start = time.thread_time()
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # as in `shadow.mode`
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self()
-        return func(*args, **(kwargs or {}))
 
     def __call__(self) -> None:
         if time.thread_time() - self._start > self.seconds:

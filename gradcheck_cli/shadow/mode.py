@@ -68,12 +68,14 @@ class Shadow(TorchDispatchMode):
     couldn't be followed, each with the slip of a rule that is to blame, if one is; `seen` counts those that were. `size` is the
     number of points in the batch, of which events are recorded one by one; 0: events of any entry of any operation are recorded
     under index 0. Precision is flint's at the time. `layers` may be shortened between operations: the layers dropped are not
-    followed any further. `guarded`: code runs that may write to memory behind torch's back.
+    followed any further. `guarded`: code runs that may write to memory behind torch's back. `checkpoint` is called at every
+    operation; what it raises comes through, so it must be no Exception.
     """
 
     def __init__(
-        self, layers: Sequence[Layer], size: int, guarded: bool = True, follow: bool = False, limit: int | None = None
-    ) -> None:
+        self, layers: Sequence[Layer], size: int, guarded: bool = True, follow: bool = False, limit: int | None = None,
+        checkpoint: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         super().__init__()  # type: ignore[no-untyped-call]
         self.size = size
         self.opaque: dict[str, str | None] = {}
@@ -83,6 +85,7 @@ class Shadow(TorchDispatchMode):
         self._memory = Memory(list(layers), guarded)
         self.decisions = Decisions(self._memory, follow, limit)
         self._within = False  # a rule
+        self._checkpoint = checkpoint
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -130,6 +133,7 @@ class Shadow(TorchDispatchMode):
     # -- following --------------------------------------------------------------------------------------------------
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self._checkpoint()
         kwargs = kwargs or {}
         known = overload(func)
         if known.view:

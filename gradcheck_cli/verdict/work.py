@@ -20,8 +20,8 @@ GRACE = 0.5
 """Seconds that stopped work has for coming to an end."""
 
 
-class Stopped(Exception):
-    """The run was told to stop: what isn't judged stays undecided."""
+class Stopped(BaseException):
+    """The run was told to stop: what isn't judged stays undecided. No Exception, for it is raised within a user's code too."""
 
 
 def supervise(work: Callable[[], None], stop: Callable[[], None], timeout: float, observe: Callable[[], None]) -> bool:

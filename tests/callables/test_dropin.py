@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from gradcheck_cli import GradcheckError, UndecidedWarning, gradcheck, gradgradcheck
 from gradcheck_cli.callables import doubts, handover
@@ -584,6 +585,25 @@ def test_a_budget_that_is_spent_leaves_it_to_torch(fast: bool, said: doubts.Reas
 
 
 # -- never weaker than torch's ------------------------------------------------------------------------------------------
+
+
+class Watched(Function):
+    """Twice x while any mode watches it, three times x when nobody does."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x * (3 if _get_current_dispatch_mode() is None else 2)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return 2 * g
+
+
+def test_quotients_are_taken_without_any_mode() -> None:
+    """What isn't the derivative of the function as torch runs it is refused, as torch's own check refuses it."""
+    with pytest.raises(GradcheckError, match="difference quotient"):
+        gradcheck(Watched.apply, vector())
+    assert not torch.autograd.gradcheck(Watched.apply, vector(), raise_exception=False)
 
 
 def _first_only(x: Tensor, g: Any, h: Any) -> Any:
