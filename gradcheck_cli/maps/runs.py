@@ -97,7 +97,7 @@ class Runs:
     def pushed(self, layers: Sequence[Layer], direction: Tensors) -> Followed:
         """Forwards along `direction`, in all layers."""
         self.checkpoint()
-        shadow = Shadow(layers, 0, follow=bool(self.follow), checkpoint=self.checkpoint)
+        shadow = self._shadow(layers)
         given = [self.exact] * len(layers)
 
         def seed(tensors: Tensors) -> None:
@@ -143,9 +143,11 @@ class Runs:
             counts.append(shadow.decisions.count)
         return counts[0] == counts[1]
 
+    def _shadow(self, layers: Sequence[Layer]) -> Shadow:
+        return Shadow(layers, 0, follow=bool(self.follow), stops=self.map.stops, checkpoint=self.checkpoint)
+
     def _seeded(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> tuple[Shadow, dict[str, Tensor]]:
-        shadow = Shadow(layers, 0, follow=bool(self.follow), stops=self.map.stops, checkpoint=self.checkpoint)
-        leaves = self.map.leaves()
+        shadow, leaves = self._shadow(layers), self.map.leaves()
         for name, leaf in leaves.items():
             shadow.seed(leaf, [given[name] for given in cells])
         return shadow, leaves

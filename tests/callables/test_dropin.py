@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from gradcheck_cli import GradcheckError, UndecidedWarning, gradcheck, gradgradcheck
 from gradcheck_cli.callables import doubts, handover
@@ -176,11 +177,24 @@ def test_tolerances_hold_for_every_entry_of_the_jacobian() -> None:
             assert torch.autograd.gradcheck(Linear.apply, x, **options) is passes
 
 
+def test_a_function_that_insists_on_the_memory_of_its_inputs() -> None:
+    """It runs with the caller's tensors only, and is judged with them: y = (x[0], x[5]) of a view that begins at 5."""
+    x = torch.arange(20.0, dtype=torch.float64)[5:6].detach().requires_grad_()
+    assert gradcheck(lambda x: x.as_strided((2,), (5,)), x)
+    assert not gradcheck(
+        lambda x: BY_NAME["SiLU"].mutants["wrong sign"].apply(x.as_strided((2,), (5,))), x, raise_exception=False
+    )
+
+
 # -- strictness ---------------------------------------------------------------------------------------------------------
 
 
 def test_strict_about_rounding(outside: None) -> None:
-    """Where no digit is right there is a warning; `strict` makes a failure of it, and of what has lost half of them."""
+    """Where no digit is right there is a warning, unless torch's own check sees it too; `strict` makes a failure of it, and of
+    what has lost half of them."""
+    near = torch.tensor([1e-5, 0.7], dtype=torch.float64, requires_grad=True)
+    with pytest.raises(GradcheckError, match=r"d<v,y>/dx\[0\] of <lambda> is right .*no digit.*\n.*\nnumerical"):
+        gradcheck(lambda x: (1 - torch.cos(x)) / x**2, near)  # -x/12; autograd says -8e-3
     tail = torch.tensor([40.0], dtype=torch.float64, requires_grad=True)
     with pytest.warns(ImpreciseWarning, match=r"d<v,y>/dx\[0\] of sigmoid is right .*no digit"):
         assert gradcheck(torch.sigmoid, tail)
@@ -571,6 +585,25 @@ def test_a_budget_that_is_spent_leaves_it_to_torch(fast: bool, said: doubts.Reas
 
 
 # -- never weaker than torch's ------------------------------------------------------------------------------------------
+
+
+class Watched(Function):
+    """Twice x while any mode watches it, three times x when nobody does."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x * (3 if _get_current_dispatch_mode() is None else 2)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return 2 * g
+
+
+def test_quotients_are_taken_without_any_mode() -> None:
+    """What isn't the derivative of the function as torch runs it is refused, as torch's own check refuses it."""
+    with pytest.raises(GradcheckError, match="difference quotient"):
+        gradcheck(Watched.apply, vector())
+    assert not torch.autograd.gradcheck(Watched.apply, vector(), raise_exception=False)
 
 
 def _first_only(x: Tensor, g: Any, h: Any) -> Any:
