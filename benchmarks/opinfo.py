@@ -1,12 +1,13 @@
 """Claim: a suite that others wrote passes: PyTorch's own database of operations, through the drop-in.
 
     pip install expecttest
-    python benchmarks/opinfo.py [--order 2] [--samples 4] [NAME...]
+    python benchmarks/opinfo.py [--order 2] [--dtype float32] [--samples 8] [--part 1/4] [NAME...]
 
-Every entry that supports autograd in float64 is checked by `gradcheck` (`--order 2`: by `gradgradcheck`, where the entry
+Every entry that supports autograd in the dtype is checked by `gradcheck` (`--order 2`: by `gradgradcheck`, where the entry
 supports it) on its own sample inputs, at its first samples with up to 1,000 numbers that are differentiated by. An entry is
 *verified* where every sample is; *opaque* where an operation can't be followed or is complex (torch's own check was asked),
-*undecided* where the exact value could not be certified, *mismatch* where a derivative was refuted.
+*undecided* where the exact value could not be certified, *mismatch* where a derivative was refuted. `--part`: of the entries,
+every fourth.
 """
 
 from __future__ import annotations
@@ -64,10 +65,11 @@ def _alarm(*_: Any) -> None:
     raise Late
 
 
-def samples(op: Any, count: int) -> Iterator[tuple[Callable[..., Any], tuple[torch.Tensor, ...]]]:
+def samples(op: Any, dtype: torch.dtype, count: int) -> Iterator[tuple[Callable[..., Any], tuple[torch.Tensor, ...]]]:
     """Functions of the tensors that are differentiated by, with these tensors."""
     found = 0
-    for sample in op.sample_inputs("cpu", torch.float64, requires_grad=True):
+    torch.manual_seed(0)
+    for sample in op.sample_inputs("cpu", dtype, requires_grad=True):
         flat, spec = pytree.tree_flatten((sample.input, sample.args, sample.kwargs))
         places = [i for i, t in enumerate(flat) if isinstance(t, torch.Tensor) and t.requires_grad]
         if not 0 < sum(flat[i].numel() for i in places) <= LARGEST:
@@ -93,12 +95,12 @@ def samples(op: Any, count: int) -> Iterator[tuple[Callable[..., Any], tuple[tor
             return
 
 
-def judged(op: Any, check: Callable[..., bool], count: int) -> tuple[str, str]:
+def judged(op: Any, check: Callable[..., bool], dtype: torch.dtype, count: int) -> tuple[str, str]:
     """The outcome of an entry, and what there is to say about it."""
     outcome, text = "no sample", ""
     signal.alarm(PATIENCE)
     try:
-        for function, inputs in samples(op, count):
+        for function, inputs in samples(op, dtype, count):
             outcome = "verified" if outcome == "no sample" else outcome
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", UndecidedWarning)
@@ -123,22 +125,27 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*")
     parser.add_argument("--order", type=int, default=1)
-    parser.add_argument("--samples", type=int, default=4)
+    parser.add_argument("--dtype", default="float64")
+    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--part", default="1/1")
     asked = parser.parse_args()
     signal.signal(signal.SIGALRM, _alarm)
     warnings.simplefilter("ignore")  # what torch says about its own operations
-    ops = [op for op in op_db if op.supports_autograd and op.supports_dtype(torch.float64, "cpu")]
+    dtype = getattr(torch, asked.dtype)
+    ops = [op for op in op_db if op.supports_autograd and op.supports_dtype(dtype, "cpu")]
     ops = [op for op in ops if op.supports_gradgrad] if asked.order == 2 else ops
     ops = [op for op in ops if not asked.names or {op.name, op.formatted_name} & set(asked.names)]
+    part, parts = map(int, asked.part.split("/"))
+    ops = ops[part - 1 :: parts]
     counts: Counter[str] = Counter()
     start = time.monotonic()
     for op in ops:
-        outcome, text = judged(op, gradcheck if asked.order == 1 else gradgradcheck, asked.samples)
+        outcome, text = judged(op, gradcheck if asked.order == 1 else gradgradcheck, dtype, asked.samples)
         counts[outcome] += 1
         if outcome != "verified":
             print(f"{op.formatted_name}: {outcome}: {EXPLAINED.get(op.formatted_name, text)}", flush=True)
     listed = ", ".join(f"{n} {outcome}" for outcome, n in counts.most_common())
-    print(f"order {asked.order}, {len(ops)} entries in {time.monotonic() - start:.0f} s: {listed}")
+    print(f"order {asked.order}, {asked.dtype}, {len(ops)} entries in {time.monotonic() - start:.0f} s: {listed}")
 
 
 if __name__ == "__main__":

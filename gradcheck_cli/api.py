@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 MAX_PERMUTATIONS = 120
 
+HIGHEST = 4
+"""The highest order of derivatives of a function: what they cost grows two- to threefold with each."""
+
 At = str | Sequence[str | Mapping[str, Any]] | Mapping[str, Any]
 Domain = str | Sequence[str] | Mapping[str, tuple[float, float] | str]
 Shapes = str | Sequence[str] | Mapping[str, Sequence[int]]
@@ -238,6 +241,8 @@ def check_function(function: str | Callable[..., Any], **options: Unpack[OfFunct
     from gradcheck_cli.callables.loading import load, target
 
     given: Mapping[str, Any] = options
+    if not 1 <= given["order"] <= HIGHEST:
+        raise InputError(f"the order of a function must be from 1 to {HIGHEST}", str(given["order"]), 0)
     loaded = load(function) if isinstance(function, str) else function
     from gradcheck_cli.callables.function import Question, report
     from gradcheck_cli.callables.inputs import Wanted

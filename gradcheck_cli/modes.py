@@ -22,7 +22,7 @@ class Mode:
     first       differentiates a map with taps once: a `Backwards` or a `Forwards` of `maps.autograd`
     nested      differentiates again and again: a `Nested` of `maps.autograd`
     tensors     `first` where a function of a user's tensors is differentiated; empty: it isn't in this mode
-    second      the derivative of such a function as a function again, whose own derivative is the second one
+    again       the derivative of such a function as a function again, whose own derivative is that of the next order
     """
 
     name: str
@@ -31,7 +31,7 @@ class Mode:
     first: str
     nested: str
     tensors: str = ""
-    second: str = ""
+    again: str = ""
     of_tensors: str = ""
 
 
@@ -40,9 +40,9 @@ MODES: Mapping[str, Mode] = MappingProxyType({
     for mode in (
         # backward() writes into .grad of the leaves, which may be the user's own tensors: of these autograd.grad is asked.
         Mode("reverse", "hooks and backward", True, "autograd.backward", "autograd.nested_backward", "autograd.grad",
-             "map.second", of_tensors="the backward"),
+             "map.gradient", of_tensors="the backward"),
         Mode("grad", "autograd.grad", True, "autograd.grad", "autograd.nested_grad"),
-        Mode("forward", "dual numbers", False, "autograd.dual", "autograd.nested_jvp", "autograd.dual", "map.second_forward",
+        Mode("forward", "dual numbers", False, "autograd.dual", "autograd.nested_jvp", "autograd.dual", "map.tangent",
              of_tensors="dual numbers"),
         Mode("func", "torch.func", True, "autograd.vjp", "autograd.nested_vjp"),
     )

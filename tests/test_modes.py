@@ -46,9 +46,9 @@ def tensor(*values: float) -> Tensor:
 def test_every_cell_names_a_function(row: Mode) -> None:
     """What a row names is there and says what it does; a way for tensors has a sentence and a second order."""
     assert MODES[row.name] is row and row.help
-    for name in filter(None, (row.first, row.nested, row.tensors, row.second)):
+    for name in filter(None, (row.first, row.nested, row.tensors, row.again)):
         assert resolved(name).__doc__, name
-    assert bool(row.tensors) == bool(row.second) == bool(row.of_tensors)
+    assert bool(row.tensors) == bool(row.again) == bool(row.of_tensors)
 
 
 def test_the_table_is_light() -> None:
@@ -168,7 +168,7 @@ def test_a_gradient_is_pulled_back(row: Mode) -> None:
     """The second function of a row: <a, 2xwv> by x, w and v."""
     x, w = a_map().inputs.values()
     v, a = tensor(1, 2), tensor(-1, 4)
-    double: Map = resolved(row.second)(a_map(), Row("<v,s>", {"s": v}))
+    double: Map = resolved(row.again)(a_map(), Row("<v,s>", {"s": v}))
     outputs, pull = run(double, double.leaves(), row.name)
     assert torch.equal(outputs["d<v,s>/dx"], 2 * x * w * v) and torch.equal(outputs["d<v,s>/dw"], x * x * v)
     found = pull(Row("<a,g>", {"d<v,s>/dx": a})).gradients
@@ -182,7 +182,7 @@ def test_a_tangent_is_pushed_forward(row: Mode) -> None:
     """The second function of a row: 2xw*u + x*x*q along (r, p)."""
     x, w = a_map().inputs.values()
     (u, q), (r, p) = (tensor(1, 2), tensor(-1, 4)), (tensor(0.5, 1), tensor(2, -3))
-    twice: Map = resolved(row.second)(a_map(), {"x": u, "w": q})
+    twice: Map = resolved(row.again)(a_map(), {"x": u, "w": q})
     _, tangents, refusal = push(twice, {"x": r, "w": p}, row.name)
     assert refusal is None
     assert torch.equal(tangents["(J u of s)"], 2 * w * u * r + 2 * x * (u * p + q * r))  # type: ignore[arg-type]

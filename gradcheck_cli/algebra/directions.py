@@ -2,7 +2,7 @@
 
 An input that moves is seeded with `moving(x, u)`, x + u*t; what the forward pass makes of it has the derivative along u as its
 first coefficient, certified, by the series of `algebra.series`: no rule of torch's backward passes takes part. What doesn't
-depend on t stays a plain ball.
+depend on t stays a plain ball. Seeded with a `Jet`, which moves along several directions, it has mixed derivatives.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Any
 from flint import arb, arb_series, ctx
 
 from gradcheck_cli.algebra.balls import where
+from gradcheck_cli.algebra.jets import Jet, lifted
 from gradcheck_cli.algebra.layers import HULL, Cell, Exact, ranks, significant
-from gradcheck_cli.algebra.number import NAN, ZERO, Ball
-from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.algebra.number import NAN, ZERO, Ball, conditions
+from gradcheck_cli.algebra.program import Algebra, Program
 from gradcheck_cli.algebra.series import LONG, SERIES, coefficient, constant, same
 from gradcheck_cli.floats import Format
 from gradcheck_cli.language import syntax
@@ -53,7 +54,8 @@ class Moved(Precise):
 
 
 class Directional(Precise):
-    """Series in t (two terms: set `series.terms(2)` around the run) beside plain balls."""
+    """Series in t (two terms: set `series.terms(2)` around the run) or jets (a term more than infinitesimals) beside plain
+    balls."""
 
     operators = SERIES.operators
     strict = True
@@ -72,7 +74,7 @@ class Directional(Precise):
         return super().lasting(cell, finite) if isinstance(cell, arb) else bool(cell[0].is_finite())
 
     def still(self, cell: Cell, value: float | bool) -> Cell:
-        return cell[0] if isinstance(cell, arb_series) else cell
+        return value_of(cell) if moves(cell) else cell
 
     def function(self, row: Function) -> Callable[..., Cell]:
         return where if row.name == syntax.WHERE else _mixed(row)
@@ -81,11 +83,11 @@ class Directional(Precise):
         return definition(row.name)
 
     def truth(self, cell: Cell) -> Cell:
-        return super().truth(cell[0]) if isinstance(cell, arb_series) else super().truth(cell)
+        return super().truth(cell[0]) if moves(cell) else super().truth(cell)
 
     def real(self, cell: Cell) -> Cell:
         """Unknown where it isn't decided: it may jump."""
-        return cell if isinstance(cell, arb_series) else NAN if cell is None else super().real(cell)
+        return cell if moves(cell) else NAN if cell is None else super().real(cell)
 
 
 class Meant(Directional):
@@ -98,6 +100,8 @@ def alike(f: Cell, g: Cell) -> bool:
     """Whether two cells are known to be equal all along the direction."""
     if isinstance(f, arb_series) or isinstance(g, arb_series):
         return isinstance(f, arb_series) and isinstance(g, arb_series) and same(f, g)
+    if isinstance(f, Jet) or isinstance(g, Jet):
+        return isinstance(f, Jet) and f.same(g)
     return bool(f == g)
 
 
@@ -117,9 +121,35 @@ def _rounded(value: float, form: Format) -> bool:
     return isinstance(value, float) and significant(value) > form.bits // 2
 
 
+def moves(cell: Cell) -> bool:
+    """Whether a cell is more than a ball, a truth value or a symbol: it moves along directions."""
+    return type(cell) is arb_series or type(cell) is Jet
+
+
 def moving(x: Ball, u: Ball) -> Cell:
     """x + u*t."""
     return arb_series([x, u], ctx.cap)
+
+
+def straight(value: Ball, slope: Ball) -> Cell:
+    """What has this value and this slope along the direction: both may be unknown."""
+    return arb_series([value, slope], 2)
+
+
+def ahead_of(cell: Cell, steps: Sequence[float]) -> Cell:
+    """A number that moves along directions ahead too, by these steps: an infinitesimal for each of them, and one more for the
+    direction along which it is a series."""
+    parts = {1 << k: arb(step) for k, step in enumerate(steps) if step}
+    if moves(cell):
+        parts[1 << len(steps)] = cell[1]
+    return Jet({0: value_of(cell), **parts}, sum(parts)) if parts else cell
+
+
+def beside(cell: Cell, mask: int) -> Ball:
+    """The mixed derivative along the directions of some infinitesimals. What has no finite value has none."""
+    if isinstance(cell, Jet):
+        return cell[mask]
+    return ZERO if value_of(cell).is_finite() else NAN
 
 
 def value_of(cell: Cell) -> Ball:
@@ -138,10 +168,12 @@ def slope(cell: Cell) -> Ball:
 def _mixed(row: Function) -> Callable[..., Cell]:
     """The row on balls where nothing moves, on series where something does."""
     still = HULL.evaluate(row.name)
-    varying = SERIES.function(row) or _defined(row)
+    varying, mixed = SERIES.function(row) or _defined(row, SERIES), lifted(row, lambda: _defined(row, Directional()))
 
     def run(*cells: Cell) -> Cell:
         for cell in cells:
+            if type(cell) is Jet:
+                return mixed(*cells)
             if type(cell) is arb_series:
                 found = varying(*[constant(c) if type(c) is arb else c for c in cells])
                 # A branch that doesn't move (relu of a negative number) is a plain ball again: ties of such are no kinks.
@@ -151,7 +183,8 @@ def _mixed(row: Function) -> Callable[..., Cell]:
     return run
 
 
-def _defined(row: Function) -> Callable[..., Cell]:
-    tree = Call(row.name, tuple(Variable(p.name) for p in row.parameters))
-    program = Program([tree], [p.name for p in row.parameters], SERIES, lambda: (ctx.prec, ctx.cap))
+def _defined(row: Function, algebra: Algebra) -> Callable[..., Cell]:
+    names = [p.name for p in row.parameters]
+    tree = Call(row.name, tuple(map(Variable, names))) if row.name in algebra.operators else definition(row.name)
+    program = Program([tree], names, algebra, conditions)
     return lambda *cells: program(*cells)[0]

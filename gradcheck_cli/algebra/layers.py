@@ -94,6 +94,9 @@ class Layer(Protocol):
     def lasting(self, cell: Cell, finite: bool) -> bool:
         """Whether a number and its float, which is `finite` or not, don't disagree on that, nor may do so beside the point."""
 
+    def within(self, form: Format | None) -> Layer:
+        """The layer in which an operation is repeated whose result has the format `form` (None: no float)."""
+
 
 def _where(condition: bool | None, x: Cell, y: Cell) -> Cell:
     """A choice that isn't decided encloses both branches."""
@@ -182,6 +185,9 @@ class Exact:
     def lasting(self, cell: Cell, finite: bool) -> bool:
         return bool(cell.is_finite()) or not finite
 
+    def within(self, form: Format | None) -> Layer:
+        return self
+
     def function(self, row: Function) -> Callable[..., Cell] | None:
         return _row(row.name)
 
@@ -203,6 +209,15 @@ class Rounded(Exact):
         super().__init__()
         self.form = form
         self._functions: dict[str, Callable[..., Cell]] = {}
+        self._shorter: dict[str, Rounded] = {}
+
+    def within(self, form: Format | None) -> Layer:
+        """Code that computes in a shorter format on its way rounds to that."""
+        if form is None or form.bits >= self.form.bits:
+            return self
+        if form.name not in self._shorter:
+            self._shorter[form.name] = Rounded(form)
+        return self._shorter[form.name]
 
     def scalar(self, value: float | bool) -> Cell:
         """The float itself: kernels use it as it is, or rounded to their format."""
@@ -359,6 +374,9 @@ class Symbolic:
 
     def lasting(self, cell: Expression, finite: bool) -> bool:
         return True
+
+    def within(self, form: Format | None) -> Layer:
+        return self
 
     def truth(self, cell: Expression) -> Expression:
         return cell if _condition(cell) else sympy.Ne(cell, 0, evaluate=cell.is_number)

@@ -109,10 +109,17 @@ def div(f: Series, g: Series) -> Series:
 
 
 def where(condition: Truth, f: Series, g: Series) -> Series:
-    """The selected branch, whatever the other one is; where nothing tells which, either one if they are the same."""
+    """The selected branch, whatever the other one is; where nothing tells which, what both are the same in."""
     if condition is None:
-        return f if same(f, g) else _unknown()
+        shorter = f if f.prec <= g.prec else g
+        return shorter if _agree(f, g) else _unknown()
     return f if condition else g
+
+
+def _agree(f: Series, g: Series) -> bool:
+    """True where two series are known to be equal as far as both go."""
+    known = range(_length(f, g))
+    return all(f[k].is_exact() and f[k].is_finite() and f[k] == g[k] and g[k].is_exact() for k in known)
 
 
 def same(f: Series, g: Series) -> bool:
@@ -175,8 +182,8 @@ def gelu(g: Series) -> Series:
 
 
 def absolute(g: Series) -> Series:
-    """g or -g."""
-    return g if g[0] > ZERO else -g if g[0] < ZERO else _unknown()
+    """g or -g: both, where g is 0 as far as it goes (x - x)."""
+    return g if g[0] > ZERO else -g if g[0] < ZERO else where(None, g, -g)
 
 
 # -- functions by their Taylor coefficients ---------------------------------------------------------------------------

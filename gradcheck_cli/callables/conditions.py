@@ -212,6 +212,42 @@ def _lost(trial: Trial) -> bool:
     return any(found is not None and (not found.isfinite().all() or not _largest(found)) for _, found in pairs)
 
 
+def _in_parts(backward: Backward) -> Iterator[Trial]:
+    """Upstream gradients that add up to the plain one: so do what they give. Single entries and zeros elsewhere, as a loss of
+    one entry has; ones, as a sum has, which code may take a short cut for."""
+    entries = {n: np.unique(np.linspace(0, v.numel() - 1, MOST).astype(int)).tolist() for n, v in backward.cotangents.items()}
+    single = [_only(backward.cotangents, name, i) for name, some in entries.items() for i in some if _numel(backward) > 1]
+    ones = {name: torch.ones_like(v) for name, v in backward.cotangents.items()}
+    for parts, what in ((single[: 2 * MOST], "its entries one by one"), ([ones], "ones and the rest")):
+        if parts:
+            rest = {n: v - sum((part[n] for part in parts), torch.zeros_like(v)) for n, v in backward.cotangents.items()}
+            found = [backward.pull(part) for part in (*parts, rest)]
+            if not any(part.refusal for part in found):
+                yield _summed(backward, found, what)
+
+
+def _numel(backward: Backward) -> int:
+    return sum(v.numel() for v in backward.cotangents.values())
+
+
+def _only(cotangents: Tensors, name: str, index: int) -> dict[str, Tensor]:
+    """The cotangents, with zeros for all entries but one."""
+    found = {n: torch.zeros_like(v) for n, v in cotangents.items()}
+    found[name].view(-1)[index] = cotangents[name].reshape(-1)[index]
+    return found
+
+
+def _summed(backward: Backward, parts: Sequence[Found], what: str) -> Trial:
+    """What the parts of the plain upstream gradient give together: the plain gradients."""
+    summed: dict[str, Tensor | None] = {}
+    slack: dict[str, float] = {}
+    for name in backward.plain.gradients:
+        there = [g for part in parts if (g := part.gradients[name]) is not None]
+        summed[name] = torch.stack(there).sum(0) if there else None
+        slack[name] = sum(_largest(g) * math.sqrt(torch.finfo(g.dtype).eps) for g in there)  # what cancels isn't seen here
+    return Trial(Found(summed), backward.plain.gradients, what, slack=slack)
+
+
 def _alone(backward: Backward) -> Iterator[Trial]:
     """One of several outputs used: the same as with zeros for the others, and together they are the combination."""
     names = list(backward.cotangents)
@@ -224,13 +260,7 @@ def _alone(backward: Backward) -> Iterator[Trial]:
         if zeroed.refusal is None:
             yield Trial(parts[-1], zeroed.gradients, name)
     if len(parts) == len(names) and not any(part.refusal for part in parts):
-        summed: dict[str, Tensor | None] = {}
-        slack: dict[str, float] = {}
-        for n in backward.plain.gradients:
-            there = [g for part in parts if (g := part.gradients[n]) is not None]
-            summed[n] = torch.stack(there).sum(0) if there else None
-            slack[n] = sum(_largest(g) * math.sqrt(torch.finfo(g.dtype).eps) for g in there)  # what cancels isn't seen here
-        yield Trial(Found(summed), backward.plain.gradients, "one output after another", slack=slack)
+        yield _summed(backward, parts, "one output after another")
 
 
 def _unused(backward: Backward) -> Iterator[Trial]:
@@ -350,6 +380,7 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition("zeros", "zeros as upstream gradient", _zeros),
     Condition("large", "an upstream gradient {} times as large", _scaled(1)),
     Condition("tiny", "an upstream gradient {} times as large", _scaled(-1)),
+    Condition("in parts", "an upstream gradient in parts ({})", _in_parts),
     Condition("create_graph", "create_graph=True", _differentiated, refused=(RuntimeError,)),
     # -- the outputs that a loss uses
     Condition("alone", "{} used alone", _alone),

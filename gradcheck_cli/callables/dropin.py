@@ -7,6 +7,7 @@ or sparse tensors, a check that takes too long) torch's own function of the same
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -29,6 +30,7 @@ from gradcheck_cli.callables.conditions import try_conditions
 from gradcheck_cli.callables.conventions import ROUNDINGS, observe
 from gradcheck_cli.callables.doubts import LOG, say
 from gradcheck_cli.callables.explain import explain, upstream
+from gradcheck_cli.callables.gradient import Gradient, differentiable, tensors, tupled
 from gradcheck_cli.callables.handover import Budget, Spent, hand_over, name_of
 from gradcheck_cli.callables.inputs import shown
 from gradcheck_cli.callables.tolerances import Default, Tolerances, beyond, excused, worthless
@@ -36,6 +38,7 @@ from gradcheck_cli.errors import GradcheckToolError, ImpreciseWarning, Tolerated
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.maps.check import Found, check_map
 from gradcheck_cli.maps.map import Map, Row, Tensors, random_row, size
+from gradcheck_cli.maps.orders import Orders
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.shadow.glance import Glance
 from gradcheck_cli.verdict.column import Column
@@ -55,8 +58,8 @@ _UNKNOWN = "tensors that are complex or sparse, or of an unknown dtype, can't be
 
 _EPS, _ATOL, _RTOL, _NONDET = Default(1e-6), Default(1e-5), Default(1e-3), Default(0.0)
 
-_SMALL = 32
-"""Entries up to which a check costs no more than a look at what it will meet."""
+_SMALL, _QUICK = 32, 2e-3
+"""Entries up to which, and CPU seconds of the function, a check costs no more than a look at what it will meet."""
 
 SEED = 0
 
@@ -93,33 +96,43 @@ def gradcheck(
     that can't be certified does, and takes the time that it needs; True: both. Exceptions of `func` and of its backward come
     through.
     """
-    options = {name: value for name, value in locals().items() if name not in _OURS}
+    return _gradcheck(func, inputs, {name: value for name, value in locals().items() if name not in _OURS}, strict)
+
+
+def _gradcheck(
+    func: Callable[..., Any], inputs: Any, options: dict[str, Any], strict: Strict, gradient: Gradient | None = None
+) -> bool:
+    """The same, its other arguments as `options`. `gradient`: what `func` is, if it is one."""
     if strict not in (False, True, "imprecise", "undecided"):
         raise ValueError(f"strict: True, False, 'imprecise' or 'undecided', not {strict!r}")
+    check_forward_ad, check_backward_ad = options["check_forward_ad"], options["check_backward_ad"]
+    check_undefined_grad = options["check_undefined_grad"]
 
     def check() -> bool:
-        call = _Call(func, inputs)
-        tolerances = Tolerances(rtol, atol, nondet_tol)
-        asked = _Asked(check_backward_ad, check_forward_ad, tolerances, check_grad_dtypes, fast_mode, strict)
+        call = _Call(func, inputs, gradient)
+        tolerances = Tolerances(*(options[name] for name in ("rtol", "atol", "nondet_tol")))
+        asked = _Asked(
+            check_backward_ad, check_forward_ad, tolerances, options["check_grad_dtypes"], options["fast_mode"], strict
+        )
         undecided = _judge(call, asked, options) if call.followed else _UNKNOWN
         if undecided:
             if strict in (True, "undecided"):
                 raise GradcheckError(f"undecided: {undecided}")
             return hand_over(_torch_gradcheck, func, call.arguments, {**options, "raise_exception": True}, undecided)
-        if check_batched_forward_grad:
+        if options["check_batched_forward_grad"]:
             _test_batched_grad_forward_ad(call.plainly, call.arguments)
         if check_forward_ad and check_undefined_grad:
             _test_undefined_forward_mode(call.plainly, call.plainly(*call.arguments), call.arguments)
-        if check_backward_ad and check_batched_grad:
-            for i, y in enumerate(_differentiable(func(*call.arguments))):
+        if check_backward_ad and options["check_batched_grad"]:
+            for i, y in enumerate(differentiable(func(*call.arguments))):
                 _test_batched_grad(call.arguments, y, i)
         if check_backward_ad and check_undefined_grad:
-            outputs = _differentiable(func(*call.arguments))
+            outputs = differentiable(func(*call.arguments))
             if outputs:
                 _test_undefined_backward_mode(call.plainly, outputs, call.arguments)
         return True
 
-    return _run(check, raise_exception)
+    return _run(check, options["raise_exception"])
 
 
 def gradgradcheck(
@@ -146,23 +159,9 @@ def gradgradcheck(
 
     Upstream gradients that are given and require no gradient are constants. The other arguments are those of `gradcheck`.
     """
-    arguments = _tupled(inputs)
-    cotangents = _cotangents(func, arguments, grad_outputs, gen_non_contig_grad_outputs)
-    moving = [x.requires_grad for x in _tensors((*arguments, *cotangents))]
-
-    def gradient(*args: Any) -> tuple[Tensor, ...]:
-        tensors = _tensors(args)
-        for x, moves in zip(tensors, moving, strict=True):
-            x.requires_grad_(moves)  # forward mode hands over tensors without
-        wanted = [x for x in _tensors(args[: len(arguments)]) if x.requires_grad]
-        outputs = _differentiable(func(*args[: len(arguments)]))
-        found = torch.autograd.grad(outputs, wanted, args[len(arguments) :], create_graph=True, allow_unused=True)
-        return tuple(g for g in found if g is not None)
-
-    gradient.__name__ = f"gradient of {name_of(func)}"
-    return gradcheck(
-        gradient,
-        (*arguments, *cotangents),
+    arguments = tupled(inputs)
+    gradient = Gradient(func, arguments, _cotangents(func, arguments, grad_outputs, gen_non_contig_grad_outputs))
+    options = dict(
         eps=eps,
         atol=atol,
         rtol=rtol,
@@ -171,19 +170,20 @@ def gradgradcheck(
         check_undefined_grad=check_undefined_grad and check_rev_over_rev,
         check_grad_dtypes=check_grad_dtypes,
         check_batched_grad=check_batched_grad,
+        check_batched_forward_grad=False,
         check_forward_ad=check_fwd_over_rev,
         check_backward_ad=check_rev_over_rev,
         fast_mode=fast_mode,
         masked=masked,
-        strict=strict,
     )
+    return _gradcheck(gradient, (*arguments, *gradient.cotangents), options, strict, gradient)
 
 
 def _cotangents(func: Callable[..., Any], arguments: Sequence[Any], given: Any, apart: bool) -> tuple[Tensor, ...]:
     """The upstream gradients: given, or drawn, with their entries `apart` in memory if that is asked for."""
     if given is not None:
-        return _tupled(given)
-    outputs = {str(i): y for i, y in enumerate(_differentiable(func(*arguments)))}
+        return tupled(given)
+    outputs = {str(i): y for i, y in enumerate(differentiable(func(*arguments)))}
     drawn = random_row(outputs, SEED).cotangents.values()
     return tuple((torch.stack([v, v], -1)[..., 0] if apart else v).requires_grad_() for v in drawn)
 
@@ -220,10 +220,10 @@ class _Own(Map):
 class _Call:
     """A function with its arguments, as a map of those that require a gradient. ValueError where none does."""
 
-    def __init__(self, func: Callable[..., Any], inputs: Any) -> None:
-        self.func, self.arguments = func, _tupled(inputs)
+    def __init__(self, func: Callable[..., Any], inputs: Any, gradient: Gradient | None = None) -> None:
+        self.func, self.arguments, self.gradient = func, tupled(inputs), gradient
         self._taken: list[int] | None = None
-        self.tensors = list({id(x): x for x in _tensors(self.arguments)}.values())
+        self.tensors = list({id(x): x for x in tensors(self.arguments)}.values())
         wanted = [x for x in self.tensors if x.requires_grad]
         if not wanted:
             raise ValueError("gradcheck expects at least one input tensor that requires a gradient; none does")
@@ -238,36 +238,31 @@ class _Call:
     def outputs(self, leaves: Tensors) -> dict[str, Tensor]:
         """What the function returns for these tensors: the outputs that are differentiable, or all if none is. Which ones are
         is seen at the first call, for leaves that require a gradient: forward mode knows of none."""
-        found = _tupled(self.func(*_replaced(self.arguments, self.names, leaves)))
+        found = tupled(self.func(*_replaced(self.arguments, self.names, leaves)))
         if self._taken is None:
             tensors = [i for i, y in enumerate(found) if isinstance(y, Tensor)]
             moving = [i for i in tensors if found[i].requires_grad]
             self._taken = moving or [i for i in tensors if found[i].is_floating_point()]
         return {"y" if len(self._taken) == 1 else f"y{k}": found[i] for k, i in enumerate(self._taken)}
 
+    def orders(self, rows: Sequence[Row], checkpoint: Callable[[], None]) -> Orders | None:
+        """The truth where the function is a gradient already: the forward pass of what it is the gradient of."""
+        if self.gradient is None:
+            return None
+        gradient, inputs = self.gradient, {self.names[id(x)]: x.detach() for x in self.gradient.wanted}
+        own = {name: x for name, x in self.map.own.items() if name in inputs}
+        lower = _Own(inputs, lambda leaves: gradient.outputs(_replaced(gradient.arguments, self.names, leaves)), SEED, own=own)
+        by = dict(zip(rows[0].cotangents, self._taken or (), strict=True))
+        return gradient.orders(lower, rows, by, self.names, checkpoint)
+
     def plainly(self, *arguments: Any) -> tuple[Tensor, ...]:
         """The function's tensors, for torch's own checks: they ask every output what only a tensor knows."""
-        return tuple(y for y in _tupled(self.func(*arguments)) if isinstance(y, Tensor))
+        return tuple(y for y in tupled(self.func(*arguments)) if isinstance(y, Tensor))
 
     def everything(self, leaves: Tensors) -> dict[str, Tensor]:
         """All that it returns, under the same names whatever requires a gradient."""
-        found = _tupled(self.func(*_replaced(self.arguments, self.names, leaves)))
+        found = tupled(self.func(*_replaced(self.arguments, self.names, leaves)))
         return {"y" if len(found) == 1 else f"y{i}": y for i, y in enumerate(found) if isinstance(y, Tensor)}
-
-
-def _differentiable(result: Any) -> tuple[Tensor, ...]:
-    """The outputs that require a gradient."""
-    return tuple(y for y in _tupled(result) if isinstance(y, Tensor) and y.requires_grad)
-
-
-def _tupled(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, tuple | list) else (value,)
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    return [t for v in value for t in _tensors(v)] if isinstance(value, tuple | list) else []
 
 
 def _known(tensor: Tensor) -> bool:
@@ -300,8 +295,9 @@ class _Asked:
 def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
     """Raise GradcheckError for what is wrong; return why something is undecided, or nothing."""
     map = call.map
-    leaves = map.leaves()
+    leaves, start = map.leaves(), time.thread_time()
     outputs = map(leaves)
+    small = size(map.inputs) <= _SMALL and time.thread_time() - start <= _QUICK
     if not outputs or not all(_known(y) for y in outputs.values()):
         return _UNKNOWN
     row = random_row(outputs, SEED)
@@ -312,11 +308,12 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
     if asked.forward:
         _forwards(map)
     double = all(x.dtype is torch.float64 for x in map.inputs.values())  # else torch's own may have nothing to say
-    if double and size(map.inputs) > _SMALL and (opaque := _opaque(map)):
+    opaque, least = (None, 0.0) if small else _glance(map)
+    if double and opaque:
         return f"{opaque} can't be followed"
     try:
         with _quiet():
-            found = _found(map, rows, outputs, leaves, asked)
+            found = _found(call, rows, outputs, leaves, asked, least)
     except Spent as spent:
         return str(spent)
     columns = [column for one in found for column in one.columns]
@@ -350,17 +347,18 @@ _SHOWN = 4
 """Entries that a note names."""
 
 
-def _found(map: Map, rows: Sequence[Row], outputs: Tensors, leaves: Tensors, asked: _Asked) -> list[Found]:
-    """What was judged. Raises Spent."""
+def _found(call: _Call, rows: Sequence[Row], outputs: Tensors, leaves: Tensors, asked: _Asked, least: float) -> list[Found]:
+    """What was judged. Raises Spent, at once where it takes more time than there is (`least`: what it takes at least)."""
+    map = call.map
     if asked.strict in (True, "undecided"):  # torch's own check wouldn't decide
         budget: Any = nullcontext(lambda: None)
     else:
-        budget = Budget(map, outputs, lambda: _pulled(outputs, leaves, rows[0]), asked.fast)
+        budget = Budget(map, outputs, lambda: _pulled(outputs, leaves, rows[0]), asked.fast, least)
     found = []
     with budget as checkpoint:
         options = Options(seed=SEED, checkpoint=checkpoint)
         if asked.backward:
-            found.append(check_map(map, rows, options))
+            found.append(check_map(map, rows, options, orders=call.orders(rows, checkpoint)))
         if asked.forward:
             found.append(check_map(map, [], options, mode="forward"))
     return found
@@ -450,11 +448,11 @@ def _forwards(map: Map) -> None:
         map({name: forward_ad.make_dual(x.detach(), torch.ones_like(x)) for name, x in map.inputs.items()})
 
 
-def _opaque(map: Map) -> str | None:
-    """An operation by which an output can't be followed, seen at once."""
+def _glance(map: Map) -> tuple[str | None, float]:
+    """What is seen at once: an operation by which an output can't be followed; the seconds that following takes at least."""
     with Glance() as glance:
         outputs = map(map.leaves()).values()
-    return next((reason for y in outputs if (reason := glance.reason(y))), None)
+    return next((reason for y in outputs if (reason := glance.reason(y))), None), glance.seconds
 
 
 @contextmanager

@@ -43,8 +43,8 @@ def explain(
         slips = name_slips(map, formula, values=values)
         for column in wrong:
             for index, detail in column.details.items():
-                if detail.cause is Cause.FORMULA and column.wrt[0] in slips:
-                    column.details[index].text = _joined(slips[column.wrt[0]], detail.text)
+                if detail.cause is Cause.FORMULA and column.wrt[-1] in slips:
+                    column.details[index].text = _joined(slips[column.wrt[-1]], detail.text)
     for column in wrong if values else ():
         row = next((r for r in rows if r.name == column.of), None)
         remedy = next((text for holds, text in _REMEDIES if row is not None and holds(column, row)), None)
@@ -52,7 +52,7 @@ def explain(
             if column.cause(index) is Cause.FORMULA:
                 column.details[index].text = _joined(column.details[index].text, remedy)
     for column in wrong:
-        row = next((r for r in rows if r.name == column.of), None)
+        row = next((r for r in rows if (r.of or r.name) == column.of and r.by == column.wrt[:-1]), None)
         if row is not None and column.cause(column.worst()) in _TWO_FORMULAS:
             _formulas(map, row, column, column.worst(), formula)
 
@@ -102,7 +102,7 @@ def _formulas(map: Map, row: Row, column: Column, index: int, formula: Formula |
     if trees is None or any(written_size(n) > LONG for nodes in trees.everything() for n in nodes):
         return  # written out it would be too long for SymPy, and for a reader
     try:
-        exact, applied = _derived(map, row, column.label(index).wrt[0], formula)
+        exact, applied = _derived(map, row, column.label(index).wrt[-1], formula)
     except (LookupError, NotImplementedError, RecursionError, ValueError, TypeError):  # what can't be said, or differentiated
         return
     detail = column.details[index]

@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from gradcheck_cli.callables.conditions import try_conditions
-from gradcheck_cli.callables.conventions import batching, has_forward_rule, observe, second_order
+from gradcheck_cli.callables.conventions import batching, has_forward_rule, observe
 from gradcheck_cli.callables.explain import explain, upstream
+from gradcheck_cli.callables.higher import Higher
 from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
 from gradcheck_cli.callables.intent import Surrogate, declared, name_of, of_formula, surrogate_of
 from gradcheck_cli.callables.loading import Target
@@ -18,15 +19,14 @@ from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
 from gradcheck_cli.maps.cuts import name_cuts
-from gradcheck_cli.maps.map import Map, Row, Tensors, check_device, direction_of, every_row, random_row, size
+from gradcheck_cli.maps.map import Map, Row, Tensors, check_device, every_row, random_row, size
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.runs import Formula
-from gradcheck_cli.modes import OF_TENSORS, Mode, resolved
+from gradcheck_cli.modes import OF_TENSORS, Mode
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.report import Report
-from gradcheck_cli.verdict.scope import OfTensor
-from gradcheck_cli.verdict.verdicts import Cause, Verdict
+from gradcheck_cli.verdict.verdicts import Verdict
 from gradcheck_cli.verdict.work import Progress, Recorder, record
 
 JACOBIAN = 400
@@ -35,7 +35,8 @@ JACOBIAN = 400
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a function. `dtypes`: names; empty: float64, or what given tensors have."""
+    """What is asked of a function. `order`: the highest of its derivatives. `dtypes`: names; empty: float64, or what given
+    tensors have."""
 
     target: Target
     wanted: Wanted
@@ -52,8 +53,6 @@ class Question:
     """Every output entry by itself too, besides their random combination (a single number always is)."""
 
     def __post_init__(self) -> None:
-        if self.order not in (1, 2):
-            raise InputError(f"the order is 1 (the gradient) or 2 (its derivative too): {self.order}")
         if self.order > 1 and (self.surrogate is not None or self.stop_gradients):
             raise InputError("what is declared by --surrogate or --stop-gradients is of the gradient itself: leave --order out")
 
@@ -154,80 +153,48 @@ class _Check:
         pushed = [mode for mode in asked if not mode.backwards]
         if not pushed and has_forward_rule(self.map):
             pushed = [mode for mode in OF_TENSORS.values() if not mode.backwards]
-        found = [column for mode in pulled for column in self.backwards(self.map, rows, mode, self.case)]
+        found = [column for mode in pulled for column in self.backwards(rows, mode)]
         if pulled:
             self.recorder.add(batching(self.map, row, self.point))
         if pulled and not any(column.having(Verdict.MISMATCH).any() for column in (*found, *seen.columns)):
             self.recorder.add(try_conditions(self.map, row, self.point))
         for mode in pushed:
-            self.forwards(self.map, self.options, mode, self.case)
-        if self.question.order == 2 and seen.repeatable:
-            for mode in asked:
-                if mode.backwards:
-                    self.second_backwards(row, mode)
-                else:
-                    self.second_forwards(mode)
+            self.forwards(mode)
+        if self.question.order > 1 and seen.repeatable:
+            self.higher(row, asked, not any(column.having(Verdict.MISMATCH).any() for column in found))
         self.recorder.add(seen.columns)
         self.recorder.note(*seen.notes)
         return self.opaque
 
-    def backwards(self, map: Map, rows: Sequence[Row], mode: Mode, case: Case | None = None) -> list[Column]:
-        found = self.take(check_map(map, rows, self.options, mode=mode.name, point=self.point, **_truth(case)))
-        if case is not None and case.surrogate is None:
-            name_cuts(map, rows, found, self.options)
-        explain(map, rows, found, None if case is None else case.truth, case is None or case.surrogate is None)
+    def backwards(self, rows: Sequence[Row], mode: Mode) -> list[Column]:
+        found = self.take(self.judged(rows, mode))
+        if self.case.surrogate is None:
+            name_cuts(self.map, rows, found, self.options)
+        explain(self.map, rows, found, self.case.truth, self.case.surrogate is None)
         return found
 
-    def forwards(self, map: Map, options: Options, mode: Mode, case: Case | None = None) -> None:
-        self.take(check_map(map, [], options, mode=mode.name, point=self.point, **_truth(case)))
+    def forwards(self, mode: Mode) -> None:
+        self.take(self.judged([], mode))
+
+    def judged(self, rows: Sequence[Row], mode: Mode) -> Found:
+        formula, surrogate, meant = self.case.formula, None, self.case.surrogate
+        if meant is not None:
+            formula, surrogate = meant.written, meant.map
+        return check_map(self.map, rows, self.options, mode=mode.name, formula=formula, point=self.point, surrogate=surrogate)
+
+    def higher(self, row: Row, modes: Sequence[Mode], right: bool) -> None:
+        """The derivatives above the first. `right`: of that, nothing is wrong."""
+        higher, order = Higher(self.map, self.case.formula, self.options, self.point), self.question.order
+        for mode in modes:
+            for found in higher.backwards(row, mode, order, right) if mode.backwards else higher.forwards(mode, order):
+                self.take(found)
+        self.recorder.note(*higher.notes)
 
     def take(self, found: Found) -> list[Column]:
         self.recorder.add(found.columns)
         self.opaque |= dict.fromkeys(found.opaque)
         self.recorder.note(*unseen(found.sensitivity), *found.notes)
         return found.columns
-
-    def second_backwards(self, row: Row, mode: Mode) -> None:
-        """The derivative of the gradient, by the inputs and by the upstream gradient."""
-        why = second_order(self.map)
-        double: Map = resolved(mode.second)(self.map, row)
-        try:
-            outputs = double(double.leaves())
-        except RuntimeError as refusal:
-            self.recorder.add([_refused(f"d2{row.name}", words(refusal), self.point)])
-            return
-        if not outputs:
-            return
-        self.recorder.note(f"g: the gradient of {row.name} (by {', '.join(self.map.inputs)}), w: seeded numbers")
-        columns = self.backwards(double, [Row("<w,g>", random_row(outputs, self.question.seed + 1).cotangents)], mode)
-        for column in columns:
-            for index, detail in column.details.items():
-                if detail.cause in (Cause.FORMULA, Cause.NO_GRADIENT) and why:
-                    column.details[index].text = "; ".join([*why, *([detail.text] if detail.text else [])])
-
-    def second_forwards(self, mode: Mode) -> None:
-        """The derivative along a direction of the one along another."""
-        twice: Map = resolved(mode.second)(self.map, direction_of(self.map.inputs, self.question.seed))
-        try:
-            twice(twice.leaves())
-        except Exception as refusal:  # what torch.func can't do with the function
-            self.recorder.add([_refused(f"{mode.name} over {mode.name}", words(refusal), self.point)])
-            return
-        options = replace(self.options, seed=self.options.seed + 1)  # another direction
-        self.forwards(twice, options, mode)
-
-
-def _truth(case: Case | None) -> dict[str, Any]:
-    """What `check_map` takes the exact derivative from, if that isn't the map itself."""
-    if case is None or case.surrogate is None:
-        return {"formula": None if case is None else case.formula}
-    return {"formula": case.surrogate.written, "surrogate": case.surrogate.map}
-
-
-def _refused(quantity: str, text: str, point: Mapping[str, Any]) -> Column:
-    column = Column.blank(OfTensor(point), 1, of=quantity)
-    column.mark([0], Verdict.MISMATCH, f"torch: {text}", Cause.NO_GRADIENT)
-    return column
 
 
 # -- the function -------------------------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ from gradcheck_cli.maps.map import Map, size
 SECONDS = 4.0
 """CPU time that a check may take in any case."""
 
-TIMES = 30
-"""Beyond SECONDS: how many times the CPU time of torch's own check."""
+TIMES, MOST = 30, 30.0
+"""Beyond SECONDS: how many times the CPU time of torch's own check; and the CPU time that none may take."""
 
 
 class Spent(BaseException):
@@ -28,17 +28,20 @@ class Spent(BaseException):
 
 
 class Budget(TorchDispatchMode):
-    """CPU seconds, so that a busy machine changes no verdict: `SECONDS`, or `TIMES` what torch's own check takes.
+    """CPU seconds, so that a busy machine changes no verdict: `SECONDS`, or `TIMES` what torch's own check takes, up to `MOST`.
 
-    Raises Spent where it is called, and at every operation within its `with` block. The time of torch's check is estimated:
-    two forward passes for each entry of the inputs, two backward passes for each of the outputs; in fast mode, for each tensor.
+    Raises Spent where it is called, and at every operation within its `with` block; at once where `least`, what the check takes
+    at least, is beyond it. The time of torch's check is estimated: two forward passes for each entry of the inputs, two
+    backward passes for each of the outputs; in fast mode, for each tensor.
     """
 
-    def __init__(self, map: Map, outputs: Mapping[str, Tensor], backward: Callable[[], Any], fast: bool) -> None:
+    def __init__(self, map: Map, outputs: Mapping[str, Tensor], backward: Callable[[], Any], fast: bool, least: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         forwards, backwards = (len(map.inputs), len(outputs)) if fast else (size(map.inputs), size(outputs))
         estimate = 2 * forwards * _seconds(lambda: map(map.leaves())) + 2 * backwards * _seconds(backward)
-        self.seconds = max(SECONDS, TIMES * estimate)
+        self.seconds = min(max(SECONDS, TIMES * estimate), max(SECONDS, MOST))
+        if least > self.seconds:
+            raise Spent(_SPENT)
         self._start = time.thread_time()
 
     @classmethod
@@ -51,7 +54,10 @@ class Budget(TorchDispatchMode):
 
     def __call__(self) -> None:
         if time.thread_time() - self._start > self.seconds:
-            raise Spent(f"it takes more than {SECONDS:g} s of CPU time, and {TIMES} times torch's own")
+            raise Spent(_SPENT)
+
+
+_SPENT = f"it takes more than {SECONDS:g} s of CPU time and {TIMES} times torch's own, or more than {MOST:g} s"
 
 
 def _seconds(run: Callable[[], Any]) -> float:

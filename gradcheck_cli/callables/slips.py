@@ -31,9 +31,6 @@ TRIALS = 2
 CLOSE = 1e-7
 """How well a slip must fit, relative to the largest entry."""
 
-SMALLEST = 1e-300
-"""Factors down to which one may be 1/N."""
-
 QUOTED = 60
 """Characters up to which a term is quoted."""
 
@@ -118,16 +115,22 @@ def _simple(trial: Trial, name: str) -> Candidates:
     yield "the backward multiplies by the upstream gradient twice", trial.adjoint(lambda v: v * v)[name]
     yield "a transposition is missing: the Jacobian is applied where its transpose belongs", trial.tangent(name)
     largest = int(np.argmax(np.abs(exact)))
-    factor = found[largest] / exact[largest] if exact[largest] else 0.0
+    factor = float(found[largest] / exact[largest]) if exact[largest] else 0.0
     if factor and math.isfinite(factor):
         yield _factor(factor, trial, name), exact * factor
 
 
+LARGEST_WHOLE = 1e6
+"""A factor beyond it, or below its inverse, isn't taken for a count of entries."""
+
+
 def _factor(factor: float, trial: Trial, name: str) -> str:
     """What a constant factor says: a sum where the forward pass has a mean, or the reverse."""
-    whole = round(factor) if abs(factor) >= 1 else round(1 / factor) if abs(factor) > SMALLEST else 0
-    is_whole = whole != 0 and math.isclose(factor, whole if abs(factor) >= 1 else 1 / whole, rel_tol=CLOSE)
-    shown = f"{factor:.10g}" if not is_whole else str(whole) if abs(factor) >= 1 else f"1/{whole}"
+    large = abs(factor) >= 1
+    ratio = factor if large else 1 / factor
+    whole = round(ratio) if abs(ratio) < LARGEST_WHOLE else 0
+    is_whole = bool(whole) and math.isclose(ratio, whole, rel_tol=CLOSE)
+    shown = f"{factor:.10g}" if not is_whole else str(whole) if large else f"1/{whole}"
     text = f"autograd is {shown} times exact"
     if is_whole and whole > 1:
         if factor > 1 and any(c.function == syntax.DIV and c.arguments[1] == Constant(whole) for c in trial.order):

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Directional, moving, slope
-from gradcheck_cli.algebra.layers import HULL
+from gradcheck_cli.algebra.layers import HULL, Layer
 from gradcheck_cli.algebra.number import ONE, ZERO, Ball, exactly, is_ball
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.series import terms
@@ -88,6 +88,9 @@ class Written:
 
     def lasting(self, cell: Node, finite: bool) -> bool:
         return True
+
+    def within(self, form: Format | None) -> Layer:
+        return self
 
     def total(self, cells: Sequence[Node]) -> Node:
         start: Node = _ZERO

@@ -102,29 +102,31 @@ LOWER = "a lower derivative doesn't exist here already"
 UNDEFINED = "the formula has no value at the point itself; this is the limit from both sides"
 
 
-def limits(values: Line, point: Mapping[str, float], wrt: Wrt, deadline: float = math.inf) -> Truth:
+def limits(values: Line, point: Mapping[str, float], wrt: Wrt, deadline: float = math.inf, mixed: bool = False) -> Truth:
     """The derivative at `point` from both sides of every name in `wrt`, judged: see `Truth`.
 
     An order above 1 exists only where the lower ones do. Past the `deadline` (of time.monotonic) the answer is UNKNOWN.
+    `mixed`: by any number of names; by different ones it exists wherever it is the same from all sides, for what is missing
+    along one direction needn't bear on another, and otherwise lies in between.
     """
     if not all(math.isfinite(x) for x in point.values()):
         return Truth(Kind.UNKNOWN, text="limits at an infinite point are not taken")
-    if len(set(wrt)) > MAX_NAMES:
+    if len(set(wrt)) > MAX_NAMES and not mixed:
         return Truth(Kind.UNKNOWN, text="a mixed partial of more than two names at a singular point")
     with ctx.workprec(_FIRST_LOOK):
         exact = {name: arb(x) for name, x in point.items()}
         if values(exact, {}).is_nan() and values.undefined(exact):
             return Truth(Kind.OUTSIDE, singular=True)
     try:
-        return _from_all_sides(values, point, wrt, deadline)
+        return _from_all_sides(values, point, wrt, deadline, mixed and 1 < len(set(wrt)) == len(wrt))
     except _Late:
         return Truth(Kind.UNKNOWN, text="the limits from both sides take too long to certify")
 
 
-def _from_all_sides(values: Line, point: Mapping[str, float], wrt: Wrt, deadline: float) -> Truth:
+def _from_all_sides(values: Line, point: Mapping[str, float], wrt: Wrt, deadline: float, alone: bool = False) -> Truth:
     size = max(0, *(math.frexp(x)[1] for x in point.values()))
     with ctx.workprec(precision(len(wrt), size)):
-        near = _Neighbourhood(values, {name: arb(x) for name, x in point.items()}, wrt, size, deadline)
+        near = _Neighbourhood(values, {name: arb(x) for name, x in point.items()}, wrt, size, deadline, alone)
         here = near.here
         if not here.is_finite() and not here.is_nan():
             return Truth(Kind.UNKNOWN, text="the value is beyond every size that is followed")
@@ -137,9 +139,12 @@ def _from_all_sides(values: Line, point: Mapping[str, float], wrt: Wrt, deadline
         if any(s is UNSETTLED for s in known):
             return Truth(Kind.UNKNOWN, singular=True, text="the difference quotients don't settle")
         left, right = sides[0], sides[-1]
+        if alone and len(known) == len(sides) and all(s.is_finite() for s in known):
+            left, right = reduce(min, known + near.others), reduce(max, known + near.others)
         jump = here.is_finite() and near.jumps()
-        lower = len(wrt) == 1 or _from_all_sides(values, point, wrt[:-1], deadline).kind is Kind.REGULAR
-        if lower and not jump and all(s is not None and s.is_finite() and _same(s, left) for s in sides):
+        lower = alone or len(wrt) == 1 or _from_all_sides(values, point, wrt[:-1], deadline).kind is Kind.REGULAR
+        same = not near.others and all(s is not None and s.is_finite() and _same(s, sides[0]) for s in sides)
+        if lower and same and (alone or not jump):
             ball = reduce(lambda a, b: a.union(b), sides)
             return Truth(Kind.REGULAR, ball, singular=True, text=UNDEFINED if here.is_nan() else None)
         if not lower or (len(sides) > 2 and not all(s is not None and s.is_finite() for s in sides)):
@@ -149,11 +154,13 @@ def _from_all_sides(values: Line, point: Mapping[str, float], wrt: Wrt, deadline
 
 
 class _Neighbourhood:
-    """A function around a point, asked on tiny steps in each quadrant of the names that are differentiated by."""
+    """A function around a point, asked on tiny steps in each quadrant of the names that are differentiated by. `between`: a
+    side that depends on the ratio of the steps is what it is at the first of them, with the `others`, instead of unsettled."""
 
-    def __init__(self, values: Line, point: Mapping[str, Ball], wrt: Wrt, size: int, deadline: float) -> None:
+    def __init__(self, values: Line, point: Mapping[str, Ball], wrt: Wrt, size: int, deadline: float, between: bool) -> None:
         self.point, self.quadrants = point, list(product((-1, 1), repeat=len(set(wrt))))
-        self._values, self._size, self._deadline = values, size, deadline
+        self.others: list[Ball] = []
+        self._values, self._size, self._deadline, self._between = values, size, deadline, between
         self._names = tuple(dict.fromkeys(wrt))
         self._orders = [wrt.count(name) for name in self._names]
         self._nodes = [
@@ -192,7 +199,12 @@ class _Neighbourhood:
         if after <= before * arb(2) ** -SETTLED or after <= noise:
             # A mixed derivative must not depend on the ratio of the steps (Peano's x*y*(x**2 - y**2)/(x**2 + y**2) does).
             stretched = [self._quotient(signs, EXPONENTS[-1], s)[0] for s in STRETCHES] if len(self._names) > 1 else []
-            return third + arb(0, after) if all(abs(s - third) <= before + noise for s in stretched) else UNSETTLED
+            if all(abs(s - third) <= before + noise for s in stretched):
+                return third + arb(0, after)
+            if not all(s.is_finite() for s in stretched) or not self._between:
+                return UNSETTLED
+            self.others += stretched
+            return third
         # Growth like log(h) doubles the difference, any faster one more; 1/log(h), which converges, repeats it.
         if abs(first) < abs(second) < abs(third) and (first > 0) == (second > 0) == (third > 0) and after > before * GROWTH:
             return arb.pos_inf() if third > 0 else arb.neg_inf()

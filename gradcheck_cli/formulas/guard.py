@@ -70,11 +70,13 @@ def guard_points(
             return Outcome(seen, (found * step).sum(axis=0), (known * step).sum(axis=0), size, standing(values) > 0)
 
     wrong = moving.any(axis=0)
-    for _ in range(2):  # no refutation stands on one direction
+    for again in range(2):  # no refutation stands on one direction, or on what rounding may do inside of the function
         direction = plain.direction().reshape(shape) * moving
         wrong &= refuted(plain, partial(along, direction))[0]
         if not wrong.any():
             return
+        if not again:
+            plain.heed_rounding()
     alone = np.eye(len(names))[:, :, None]
     each = [refuted(plain, partial(along, direction * single)) for single in alone]
     located = np.array([off for off, _ in each]) & moving & wrong

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gradcheck_cli.maps.forward import Forward, Values
 from gradcheck_cli.maps.map import Map, Row
+from gradcheck_cli.maps.orders import Orders
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.reverse import Reverse
 from gradcheck_cli.maps.runs import Formula
@@ -48,22 +49,24 @@ def check_map(
     mode: str = "reverse",
     formula: Formula | None = None,
     point: Point | None = None,
+    orders: Orders | None = None,
     surrogate: Map | None = None,
 ) -> Found:
     """Judge every entry of d<row>/d<input>, for every row and input; in a mode that runs forwards, every entry of the outputs'
     derivative along a seeded direction. One Column for each row and input (for each output), its entries labelled.
 
-    `formula` gives the truth instead of the map's own operations; so does a `surrogate`, another map of the same inputs and
-    outputs, against whose quotients the derivative is held then (where both are given, of one and the same function). `point`:
-    how the inputs are shown. Raises what the map raises.
+    `formula` gives the truth instead of the map's own operations, and so do `orders`, where the map is a derivative of torch's
+    already, and a `surrogate`, another map of the same inputs and outputs, against whose quotients the derivative is held then
+    (with a formula beside it, both are of one and the same function). `point`: how the inputs are shown. Raises what the map
+    raises.
     """
     prover = Reverse if MODES[mode].backwards else Forward
-    work = prover(map, rows, options, kind, point or {}, formula, mode, surrogate)
+    work = prover(map, rows, options, kind, point or {}, formula, mode, orders, surrogate)
     columns = work.check()
     work.guard(columns)
-    notes = (BRANCH,) if work.runs.truth.follow is False else ()
-    opaque = dict.fromkeys((*work.runs.opaque, *work.runs.unfollowed))
-    return Found([work.shown(column) for column in columns], work.sensitivity, tuple(opaque), notes)
+    notes = (BRANCH,) if work.source.follow is False else ()
+    opaque = tuple(work.runs.opaque | work.source.opaque)
+    return Found([work.shown(column) for column in columns], work.sensitivity, opaque, notes)
 
 
 def check_values(map: Map, formula: Formula, options: Options, point: Point) -> list[Column]:

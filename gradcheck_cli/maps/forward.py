@@ -34,9 +34,12 @@ class Forward(Probe):
         if self._outside is not None:
             self.runs.opaque[self._outside.what] = None
         self._truths = self._certified(outputs)
-        for name, places in self.strange(outputs).items():
-            for place in places:
-                self._truths[name][place] = UNFAITHFUL
+        if self.orders is None:
+            for name, places in self.strange(outputs).items():
+                for place in places:
+                    self._truths[name][place] = UNFAITHFUL
+        elif self.strange(outputs):
+            self._truths = {name: [UNFAITHFUL] * len(found) for name, found in self._truths.items()}
         self._shades: dict[str, list[Shade]] = {}
 
         def shade(name: str, index: int) -> Shade:
@@ -60,8 +63,8 @@ class Forward(Probe):
         return [column(name) for name, y in outputs.items() if y.numel()]
 
     def guard(self, columns: Sequence[Column]) -> None:
-        trusted = self.runs.formula is not None
-        guard_pushes(self.map, self.options, columns, self.mode, self._u, trusted, self.meant, self.whose)
+        deeper = [self.deeper(lambda y: y, name) for name in self._truths if self._truths[name]] if self.orders else []
+        guard_pushes(self.map, self.options, columns, self.mode, self._u, self.stated, self.meant, deeper, self.whose)
 
     def _certified(self, outputs: Tensors) -> dict[str, list[Truth | Ball]]:
         if self._unknown is not None:
@@ -74,10 +77,13 @@ class Forward(Probe):
                 found = {name: [slope(c) for c in cells[name]] for name in outputs}
             if all(b.is_finite() for balls in found.values() for b in balls):
                 break
-        return {
-            name: [b if b.is_finite() else self.singular(self._u, _entry(name, i)) for i, b in enumerate(balls)]
-            for name, balls in found.items()
-        }
+        told = self.source.numbers and not self.stated  # Python may compare them at a border
+
+        def truth(name: str, index: int, ball: Ball) -> Truth | Ball:
+            sure = ball.is_finite() and (not told or self._confirm(name, [index], [ball]))
+            return ball if sure else self.singular(self._u, _entry(name, index), self.ahead(name))
+
+        return {name: [truth(name, i, b) for i, b in enumerate(balls)] for name, balls in found.items()}
 
     def _followed(self, direction: Tensors) -> dict[str, list[Shade]]:
         with working(DIRECTIONS[0]):
@@ -92,7 +98,7 @@ class Forward(Probe):
     def _confirm(self, name: str, indices: Sequence[int], balls: Sequence[Ball]) -> bool:
         with working(QUOTIENT):
             found = zip(indices, balls, strict=True)
-            return self.confirms(self._u, [(_entry(name, i), b, abs(b) + FLOOR) for i, b in found])
+            return self.confirms(self._u, [(_entry(name, i), b, abs(b) + FLOOR) for i, b in found], self.ahead(name))
 
 
 class Values(Probe):

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.maps.deeper import Deeper
 from gradcheck_cli.maps.map import Map, Row, push
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.quotient import (
@@ -27,7 +28,9 @@ from gradcheck_cli.maps.quotient import (
     Numbers,
     Outcome,
     Plain,
+    Slopes,
     Which,
+    kinked,
     refuted,
     slopes,
     standing,
@@ -40,6 +43,9 @@ from gradcheck_cli.verdict.verdicts import Cause, Verdict
 FARTHER = (1.0, 2.0**4, 2.0**8, 2.0**12)
 """How much longer the steps become, one after another, until rounding lets them tell which of two numbers is right."""
 
+DEEPER = (2.0**-4,)
+"""Shorter steps of higher orders: the first ones are about as long as they need to be."""
+
 INPUTS = 16
 ENTRIES = 16
 """Inputs up to which a contradiction is looked for in each; entries of one direction that are looked at one by one."""
@@ -49,6 +55,11 @@ REFUTED = "refuted by a difference quotient of {}: {}"
 TAINTED = "a difference quotient shows at another entry that the exact side is of another function than torch runs"
 
 SIDES = "a difference quotient of {} sides with autograd ({}): the exact side is of something else"
+
+SIDED = (
+    "difference quotients of the function as torch runs it differ from side to side ({:.9g} from the left, {:.9g} from the "
+    "right): it decides something here that can't be followed"
+)
 
 REPEATED = "two runs of the function at the same point differ: it isn't repeatable"
 
@@ -71,13 +82,20 @@ class Judged:
 
 
 def guard_rows(
-    map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice], trusted: bool, whose: str = PLAINLY
+    map: Map,
+    options: Options,
+    rows: Sequence[Judged],
+    spans: Mapping[str, slice],
+    trusted: bool,
+    deeper: Callable[[str], Deeper] | None = None,
+    whose: str = PLAINLY,
 ) -> None:
     """Hold judged gradients against quotients of the map's function: what they contradict is refuted, and a mismatch that they
-    contradict is undecided, unless the exact side is `trusted` (the user's own formula). `whose`: what the reader calls it."""
+    contradict is undecided, unless the exact side is `trusted` (the user's own formula). `deeper`: quotients of the function
+    whose derivative a row is already, which alone say whether a mismatch stands. `whose`: what the reader calls the map."""
     rows = [row for row in rows if not row.refused and row.columns]
     if rows and any(_concerned(column) for row in rows for column in row.columns.values()):
-        guard = _Guard(map, options, rows, spans, whose)
+        guard = _Guard(map, options, rows, spans, deeper, whose)
         if guard.repeatable():
             if not trusted:
                 guard.take_back()
@@ -98,8 +116,16 @@ def weights_of(plain: Plain, rows: Sequence[Row]) -> list[tuple[Indices, Floats]
 
 
 class _Guard:
-    def __init__(self, map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice], whose: str) -> None:
-        self.whose = whose
+    def __init__(
+        self,
+        map: Map,
+        options: Options,
+        rows: Sequence[Judged],
+        spans: Mapping[str, slice],
+        deeper: Callable[[str], Deeper] | None,
+        whose: str,
+    ) -> None:
+        self._deeper, self.whose = deeper, whose
         self.rows, self.spans = rows, {name: span for name, span in spans.items() if span.start < span.stop}
         self.limits, self.deadline = options.limits, time.monotonic() + options.patience
         self.found = np.array([row.found for row in rows])
@@ -127,13 +153,39 @@ class _Guard:
         imprecise = (self.verdicts == Verdict.IMPRECISE.severity) & np.isfinite(self.exact)
         numbers = self._numbers(np.where(imprecise, self.exact, self.found))
         wrong = np.ones(len(self.rows), dtype=bool)
-        for _ in range(2):  # no refutation stands on one direction
+        for again in range(2):  # no refutation stands on one direction, or on what rounding may do inside of the function
             direction = self.plain.direction() * moving
             wrong &= refuted(self.plain, partial(numbers.along, self.plain, direction))[0]
             if not wrong.any():
-                return
+                break
+            if not again:
+                self.plain.heed_rounding()
         for k in np.flatnonzero(wrong).tolist():
             self._locate(k, numbers.row(k), direction)
+        for k in np.flatnonzero(kinked(self.plain, partial(numbers.along, self.plain, direction))[0] & ~wrong).tolist():
+            self._doubt_kinks(k, numbers.row(k), direction)
+
+    def _doubt_kinks(self, k: int, numbers: Numbers, direction: Floats) -> None:
+        """Entries that were certified, and have another quotient on each side. Several that bend only together have each a
+        derivative of its own."""
+
+        def bends(part: Indices) -> bool:
+            return bool(kinked(self.plain, partial(numbers.along, self.plain, _only(direction, part)))[0].any())
+
+        moving = np.flatnonzero(direction)
+        for _ in range(ENTRIES):
+            if not bends(moving):
+                return
+            part = self._narrowed(bends, moving)
+            moving = np.setdiff1d(moving, part)
+            if len(part) > 1:
+                continue
+            along = _only(direction, part)
+            seen = numbers.along(self.plain, along).seen.over(float(along[part[0]]))
+            left, right = float(seen.left[0]), float(seen.right[0])
+            for name, column in self.rows[k].columns.items():
+                here = np.flatnonzero(_passing(column.verdicts) & (along != 0)[self.spans[name]])
+                _doubt(column, here, SIDED.format(*((left, right) if along[part[0]] > 0 else (right, left))))
 
     def _locate(self, k: int, numbers: Numbers, direction: Floats) -> None:
         """Mark what is wrong in a row: entries of the inputs whose part of the direction disagrees, else all that moved."""
@@ -142,13 +194,13 @@ class _Guard:
         parts = [part for part in parts if len(part)]
         guilty = [part for part in parts if self._disagrees(numbers, direction, part)] if len(parts) <= INPUTS else []
         for part in guilty or [np.flatnonzero(moving)]:
-            self._mark(k, numbers, direction, self._narrowed(numbers, direction, part))
+            self._mark(k, numbers, direction, self._narrowed(partial(self._disagrees, numbers, direction), part))
 
-    def _narrowed(self, numbers: Numbers, direction: Floats, part: Indices) -> Indices:
-        """The smallest part of a part, by halves, that still disagrees."""
+    def _narrowed(self, holds: Callable[[Indices], bool], part: Indices) -> Indices:
+        """The smallest part of a part, by halves, of which it still holds."""
         while len(part) > 1 and time.monotonic() < self.deadline:
             halves = (part[: len(part) // 2], part[len(part) // 2 :])
-            smaller = next((half for half in halves if self._disagrees(numbers, direction, half)), None)
+            smaller = next((half for half in halves if holds(half)), None)
             if smaller is None:
                 break
             part = smaller
@@ -188,10 +240,11 @@ class _Guard:
         numbers = self._numbers(np.where(suspects, self.exact, found), found)
         direction, excused = self.plain.direction(), np.zeros_like(suspects)
         alone = np.split(entries, len(entries)) if len(entries) <= ENTRIES else [entries]
+        shorter = NEARER[self.plain.form.bits] if self._deeper is None else DEEPER
         denied = np.zeros_like(suspects)
         for some in alone:
             along, here = _only(direction, some), suspects & _within(some, suspects.shape[1])
-            sides, against, outcome = _sides(partial(numbers.along, self.plain, along), NEARER[self.plain.form.bits])
+            sides, against, outcome = _sides(self._quotients(numbers, along), shorter)
             excused |= here & sides[:, None]
             denied |= here & against[:, None]
             for k in np.flatnonzero(sides).tolist():
@@ -199,6 +252,14 @@ class _Guard:
                 self._take_back(k, here[k], text)
         for k in np.flatnonzero(excused.any(axis=1)).tolist():  # what is of another function there is so everywhere
             self._take_back(k, suspects[k] & ~excused[k] & ~denied[k], TAINTED)
+
+    def _quotients(self, numbers: Numbers, direction: Floats) -> Along:
+        """Those that tell whether a mismatch stands."""
+        if self._deeper is None:
+            return partial(numbers.along, self.plain, direction)
+        every = [self._deeper(row.row.name) for row in self.rows]
+        found, known = (np.nan_to_num(n * direction).sum(axis=1) for n in (numbers.found, numbers.known))
+        return _together([partial(d.along, direction, found[[k]], known[[k]]) for k, d in enumerate(every)])
 
     def _take_back(self, k: int, here: Which, text: str) -> None:
         self.verdicts[k, here] = Verdict.UNDECIDED.severity
@@ -235,9 +296,16 @@ def _sides(along: Along, nearer: Sequence[float]) -> tuple[Which, Which, Outcome
 
 
 def guard_pushes(
-    map: Map, options: Options, columns: Sequence[Column], mode: str, judged: Floats, trusted: bool, meant: Map,
+    map: Map,
+    options: Options,
+    columns: Sequence[Column],
+    mode: str,
+    judged: Floats,
+    trusted: bool,
+    meant: Map,
+    deeper: Sequence[Deeper] = (),
     whose: str = PLAINLY,
-) -> None:  # fmt: skip
+) -> None:
     """The same of every output's derivative along the direction `judged`; what passes is held against another direction, in
     which torch is asked again. `meant`: the map whose quotients are taken."""
     if not any(_concerned(column) for column in columns):
@@ -268,14 +336,19 @@ def guard_pushes(
         suspects = np.array([column.cause(i) in _FORMAL for column in columns for i in range(len(column))], dtype=bool)
         suspects &= np.isfinite(found) & np.isfinite(exact)
         if suspects.any():
-            scale = plain.scale(judged)
-            sides, _, outcome = _sides(numbers(judged * scale, found * scale, exact * scale), NEARER[plain.form.bits])
+            scale = 1.0 if deeper else plain.scale(judged)
+            if deeper:
+                parts = [(d, found[span], exact[span]) for d, span in zip(deeper, spans, strict=True)]
+                along = _together([partial(d.along, judged, f, e) for d, f, e in parts])
+            else:
+                along = numbers(judged * scale, found * scale, exact * scale)
+            sides, _, outcome = _sides(along, DEEPER if deeper else NEARER[plain.form.bits])
             excused = suspects & sides
             for column, span in zip(columns, spans, strict=True):
                 for i in np.flatnonzero(excused[span]).tolist():
                     _doubt(column, np.array([i]), SIDES.format(whose, said(outcome, span.start + i, scale)))
     wrong = lively(everything)
-    for _ in range(2):
+    for again in range(2):
         direction = plain.direction()
         tangents, refusal = push(map, plain.shaped(direction), mode)[1:]
         if refusal is not None or not wrong.any():
@@ -287,6 +360,8 @@ def guard_pushes(
         with np.errstate(all="ignore"):
             off, outcome = refuted(plain, numbers(direction, found, found))
         wrong &= off & np.isfinite(found)
+        if not again and wrong.any():
+            plain.heed_rounding()
     for column, span in zip(columns, spans, strict=True):
         for i in np.flatnonzero(wrong[span]).tolist():
             text = f"along another seeded direction it is {said(outcome, span.start + i)}"
@@ -294,6 +369,18 @@ def guard_pushes(
 
 
 # -- shared -------------------------------------------------------------------------------------------------------------
+
+
+def _together(some: Sequence[Along]) -> Along:
+    """The quotients of all numbers, from those of some each."""
+
+    def along(scale: float = 1.0) -> Outcome:
+        outcomes = [each(scale) for each in some]
+        seen = Slopes(*(np.concatenate(parts) for parts in zip(*(o.seen for o in outcomes), strict=True)))
+        others = [(o.found, o.known, o.size, o.still) for o in outcomes]
+        return Outcome(seen, *(np.concatenate(parts) for parts in zip(*others, strict=True)))
+
+    return along
 
 
 def _itself(y: Floats) -> Floats:

@@ -7,7 +7,7 @@ import itertools
 import math
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,7 +19,7 @@ from torch import Tensor
 from gradcheck_cli.errors import InputError, first_line
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.spaces import subscript
-from gradcheck_cli.maps.autograd import Pulled, Seen, gradients, jvp
+from gradcheck_cli.maps.autograd import CUT, Pulled, Seen, gradients, jvp
 from gradcheck_cli.maps.autograd import Tensors as Tensors
 from gradcheck_cli.modes import MODES, resolved
 from gradcheck_cli.shadow.draws import restored
@@ -111,10 +111,13 @@ def uncompiled() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Row:
-    """A combination of the outputs that is differentiated: one entry of an output, or all of them with a cotangent."""
+    """A combination of the outputs that is differentiated: one entry of an output, or all of them with a cotangent. `by`: it is
+    the derivative of `of` by these entries already."""
 
     name: str
     cotangents: Tensors = field(default_factory=dict)
+    of: str = ""
+    by: tuple[str, ...] = ()
 
 
 MAX_ROWS = 1000
@@ -198,28 +201,47 @@ def _itself(tangent: Tensor, primal: Tensor) -> Tensor:
     return tangent
 
 
-def second(map: Map, row: Row) -> Map:
-    """The gradient of a row as a function of the inputs and of the cotangents: its derivative is the double backward."""
+def gradient(map: Map, row: Row, ahead: Sequence[Tensors] = (), upstream: bool = True) -> Map:
+    """The gradient of a row as a function of the inputs, and of the cotangents if `upstream`: its derivative is the double
+    backward. With directions `ahead`: the gradient of the row's derivative along these, torch differentiating each time what it
+    returned before. What it has no gradient of is 0."""
     cotangents = {f"grad_{name}": v for name, v in row.cotangents.items()}
 
     def call(leaves: Tensors) -> Tensors:
         inner = {name: leaves[name] for name in map.inputs}
-        pulled = gradients(map.call(inner), inner, {n: leaves[f"grad_{n}"] for n in row.cotangents}, create_graph=True)
-        if pulled.refusal:
-            raise RuntimeError(pulled.refusal)
-        return {f"d{row.name}/d{name}": g for name, g in pulled.gradients.items() if g is not None}
+        weights = {n: leaves[f"grad_{n}"] for n in row.cotangents} if upstream else row.cotangents
+        found = _graded(map.call(inner), inner, weights)
+        for direction in ahead:
+            found = _graded(found, inner, direction)
+        return {f"d{row.name}/d{name}": g for name, g in found.items()}
 
-    return Map({**map.inputs, **cotangents}, call, map.seed)
+    return Map({**map.inputs, **(cotangents if upstream else {})}, call, map.seed)
 
 
-def second_forward(map: Map, direction: Tensors) -> Map:
-    """The derivative along a direction by forward mode, as a function of the inputs: its own is forward over forward."""
+def _graded(outputs: Tensors, inner: Tensors, weights: Tensors) -> dict[str, Tensor]:
+    """The gradients of weighted outputs, with their graph. RuntimeError in torch's words where it refuses."""
+    pulled = gradients(outputs, inner, weights, create_graph=True)
+    if pulled.refusal and pulled.refusal != CUT:
+        raise RuntimeError(pulled.refusal)
+    return {name: torch.zeros_like(inner[name]) if g is None else g for name, g in pulled.gradients.items()}
+
+
+def tangent(map: Map, direction: Tensors, ahead: Sequence[Tensors] = ()) -> Map:
+    """The derivative along a direction by forward mode, as a function of the inputs: its own is forward over forward. With
+    directions `ahead`: that of the derivative along these."""
+    for along in ahead:
+        map = tangent(map, along)
 
     def call(leaves: Tensors) -> Tensors:
         tangents = torch.func.jvp(map, (dict(leaves),), (dict(direction),))[1]
-        return {f"(J u of {name})": t for name, t in tangents.items()}
+        return {pushed(name): t for name, t in tangents.items()}
 
     return replace(map, call=call, nested=True)
+
+
+def pushed(name: str) -> str:
+    """What the derivative of an output along a direction is called."""
+    return f"(J u of {name})"
 
 
 def size(tensors: Tensors) -> int:

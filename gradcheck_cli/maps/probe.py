@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from types import MappingProxyType
 from typing import Any
 
@@ -16,12 +17,14 @@ from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Directional, Moved, Precise, moving, slope, value_of
 from gradcheck_cli.algebra.layers import Rounded
-from gradcheck_cli.algebra.number import NAN, ZERO, Ball, exactly, two_to, working
+from gradcheck_cli.algebra.number import NAN, ZERO, Ball, exactly, precision, two_to, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT, QUOTIENT_STEP
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.floats import FORMATS, Floats
+from gradcheck_cli.maps.deeper import Deeper
 from gradcheck_cli.maps.map import Map, Row, Tensors, draws
+from gradcheck_cli.maps.orders import Orders
 from gradcheck_cli.maps.outside import Derive, Doubt, outside
 from gradcheck_cli.maps.quotient import PLAINLY
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
@@ -84,7 +87,11 @@ class Options:
 
 
 class Probe:
-    """The directions in which a map's inputs move, entry by entry in the inputs' order, and what the outputs make of it."""
+    """The directions in which a map's inputs move, entry by entry in the inputs' order, and what the outputs make of it.
+
+    `orders`: the map is a derivative of torch's of another one, which has the truth instead of its own operations. `source`:
+    the runs that the truth comes from.
+    """
 
     def __init__(
         self,
@@ -95,12 +102,14 @@ class Probe:
         point: Point,
         formula: Formula | None,
         mode: str = "reverse",
+        orders: Orders | None = None,
         surrogate: Map | None = None,
     ) -> None:
         self.map, self.rows, self.options, self.kind, self.point = map, rows, options, kind, point
-        self.meant, self.mode = surrogate or map, mode
-        instead = None if surrogate is None or formula is not None else Runs(surrogate, None, options.checkpoint, mode)
-        self.runs = Runs(map, formula, options.checkpoint, mode, instead)
+        self.mode, self.orders, self.meant = mode, orders, surrogate or map
+        self.runs = Runs(map, formula if surrogate is None else None, options.checkpoint, mode)
+        self.source = self.runs if surrogate is None else Runs(surrogate, formula, options.checkpoint, mode)
+        self.source = self.source if orders is None else orders.runs
         self.form = format_of(map.inputs)
         self.spans: dict[str, slice] = {}
         self.count = 0
@@ -130,6 +139,11 @@ class Probe:
             column.mark([index], Verdict.MISMATCH, text, Cause.FORMULA)
         return column
 
+    @property
+    def stated(self) -> bool:
+        """Whether the exact side is the user's own formula."""
+        return self.source.formula is not None
+
     def guard(self, columns: Sequence[Column]) -> None:
         """Hold all columns against difference quotients of the plain function."""
 
@@ -137,10 +151,11 @@ class Probe:
         """What is reported of a column: of a large tensor, its worst entries."""
         return column if len(column) <= self.options.most_entries else _worst(column)
 
-    def blank(self, of: str, wrt: str, tensor: Tensor, values: Floats | None = None) -> Column:
-        """The column of a tensor's entries: of a derivative of `of` by `wrt`, or of `of` itself where that is empty."""
-        scope = OfTensor(self.point, TensorLabels(of, wrt, tuple(tensor.shape)))
-        names, dtype = (wrt,) if wrt else (), format_of({of: tensor}).name
+    def blank(self, of: str, wrt: str, tensor: Tensor, values: Floats | None = None, before: tuple[str, ...] = ()) -> Column:
+        """The column of a tensor's entries: of a derivative of `of` by `wrt` (and by what comes `before`), or of `of` itself
+        where that is empty."""
+        scope = OfTensor(self.point, TensorLabels(of, wrt, tuple(tensor.shape), before))
+        names, dtype = (*before, wrt) if wrt else (), format_of({of: tensor}).name
         return Column.blank(scope, tensor.numel(), of=of, wrt=names, kind=self.kind, mode=self.mode, dtype=dtype, values=values)
 
     def moved(self, direction: Floats, by: Ball = None) -> dict[str, list[Any]]:
@@ -157,32 +172,71 @@ class Probe:
     def outside(self, derive: Derive, directions: Iterable[Tensors]) -> tuple[Doubt | None, str | None]:
         """What torch took in that no operation has made, and what of that makes the exact side unknown."""
         found = outside(self.map, derive, directions)
-        if self.runs.own:
-            return found, found.what if found is not None and found.where == "forward" else None
-        if self.runs.surrogate is None:
+        if self.meant is not self.map and not self.stated:
+            other = outside(self.meant, lambda map: map(map.leaves()).values(), ())
+            return found, None if other is None else other.what
+        if found is None or found.where != "forward" or self.stated or not (self.orders is None or self.orders.doubtful):
             return found, None
-        other = outside(self.meant, lambda map: map(map.leaves()).values(), ())
-        return found, None if other is None else other.what
+        return found, found.what
+
+    def displaced(self, steps: Sequence[tuple[Floats, Ball]]) -> dict[str, list[Any]]:
+        """The inputs' cells, moved by steps along directions."""
+        found = dict(self.runs.exact)
+        for direction, by in steps:
+            for name, span in self.spans.items():
+                moved = zip(found[name], direction[span].tolist(), strict=True)
+                found[name] = [x + by * u if u else x for x, u in moved]
+        return found
 
     def along(self, directions: Sequence[Floats], layer: type[Directional] = Directional) -> list[dict[str, list[Any]]]:
         """For each direction, the outputs' cells as series."""
         found: list[dict[str, list[Any]]] = []
         with terms(2):
+            if self.orders is not None:
+                return self.orders.along([self.moved(u) for u in directions], layer)
             for start in range(0, len(directions), LAYERS):
                 batch = directions[start : start + LAYERS]
-                found += self.runs.forward([layer() for _ in batch], [self.moved(u) for u in batch])
+                found += self.source.forward([layer() for _ in batch], [self.moved(u) for u in batch])
         return found
+
+    def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Any]]]:
+        """What is differentiated, at displaced points: see `Runs.beside`."""
+        return self.source.beside(cells) if self.orders is None else self.orders.beside(cells)
+
+    def here(self) -> dict[str, list[Any]]:
+        """The same at the point, as torch has it."""
+        if self.orders is not None:
+            return self.orders.here(self.runs.exact)
+        outputs = self.meant(self.meant.leaves())
+        return {name: [exactly(v) for v in flat(y)] for name, y in outputs.items()}
+
+    def ahead(self, part: str) -> list[Floats]:
+        """The directions along which a row, or an output, is a derivative already."""
+        if self.orders is None:
+            return []
+        still = {name: np.zeros(span.stop - span.start) for name, span in self.spans.items()}
+        return [np.concatenate(list((still | dict(d)).values())) for d in self.orders.parts[part].ahead]
+
+    def deeper(self, asked: Callable[[Floats], Floats], part: str) -> Deeper:
+        """Quotients of what a row, or an output, is a derivative of."""
+        assert self.orders is not None
+        plain = self.orders.plain(part, self.map.inputs)
+        return Deeper(plain, self.ahead(part), self.options.seed, self.options.checkpoint, asked)
+
+    def paired(self, row: Row, cells: Cells, read: Callable[[Any], Ball]) -> Ball:
+        """The number of a row, read from the cells of outputs: <v, y>, which is a cell of its own in higher orders."""
+        return paired(row, cells, read) if self.orders is None else read(cells[row.name][0])
 
     def strange(self, outputs: Tensors) -> dict[str, list[int]]:
         """The entries of torch's outputs (of a run that nothing watched) that aren't what the first run was followed to.
 
         A formula needs no run that is followed; of a surrogate, its own outputs are compared.
         """
-        if self.runs.formula is not None or self.runs.truth.first is None:
+        if self.source.first is None or self.stated:
             return {}
-        if self.runs.surrogate is not None:
-            outputs = self.meant(self.meant.leaves())
-        cells, watched = self.runs.truth.first
+        if self.source is not self.runs:
+            outputs = self.source.map(self.source.map.leaves())
+        cells, watched = self.source.first
         floats = {name: numpy(y) for name, y in outputs.items()}
         half = self.form.unit_roundoff**0.5
         other = {name: ~((watched[name] == y) | (np.isnan(watched[name]) & np.isnan(y))) for name, y in floats.items()}
@@ -193,7 +247,7 @@ class Probe:
         if not any(suspects.values()):
             return {}
         with working(DIRECTIONS[0]):
-            (rounded,) = self.runs.forward([Rounded(self.form)], [self.runs.exact])
+            (rounded,) = self.source.forward([Rounded(self.form)], [self.source.exact])
         found: dict[str, list[int]] = {}
         for name, some in suspects.items():
             for i in some:
@@ -206,33 +260,36 @@ class Probe:
             self.runs.opaque[OTHERWISE] = None
         return found
 
-    def singular(self, direction: Floats, read: Read) -> Truth:
-        """A number's derivative along `direction` where no series gives it: from both sides."""
-        if self.runs.unfollowed:
-            return Truth(Kind.UNKNOWN, text=f"opaque: {', '.join(self.runs.unfollowed)} can't be followed")
+    def singular(self, direction: Floats, read: Read, ahead: Sequence[Floats] = ()) -> Truth:
+        """A number's derivative along `direction`, and those `ahead`, where no series gives it: from both sides."""
+        if self.source.opaque and not self.stated:
+            return Truth(Kind.UNKNOWN, text=f"opaque: {', '.join(self.source.opaque)} can't be followed")
         self._singular += 1
         if self._singular > SINGULAR:
             return Truth(Kind.UNKNOWN, text=f"more than {SINGULAR} singular entries: not examined")
-        moving_inputs = np.abs(self._inputs()[direction != 0])
-        point = {"t": float(np.max(moving_inputs, initial=0.0))}  # its size decides on the precision
+        names, lines, scale = _named([*ahead, direction])
+        moving_inputs = np.abs(self._inputs()[np.any([line != 0 for line in lines.values()], axis=0)])
+        size = float(np.max(moving_inputs, initial=0.0))  # it decides on the precision
         try:
-            found = limits(_Line(self, direction, read), point, ("t",), time.monotonic() + PATIENCE)
-            if found.kind is Kind.UNKNOWN and self.runs.truth.turned:
-                return replace(found, text=f"{ROUNDED}: {', '.join(self.runs.truth.turned)}")
-            return found
+            found = limits(_Line(self, lines, read), dict.fromkeys(lines, size), names, time.monotonic() + PATIENCE, mixed=True)
+            if found.kind is Kind.UNKNOWN and self.source.turned:
+                return replace(found, text=f"{ROUNDED}: {', '.join(self.source.turned)}")
+            return found if scale == 1 else _scaled(found, scale)
         except _Resized:
             return Truth(Kind.UNKNOWN, singular=True, text="an output has another number of entries beside this point")
 
     def around(self, direction: Floats, row: Row, value: float) -> Truth:
         """A row's derivative along `direction` beside the point, where entries that are equal here aren't: the least and the
         largest at seeded points, until they enclose `value`; and whether the row's own value jumps. None without a derivative
-        there either."""
+        there either, or of a higher order, whose limits are taken from more than two sides."""
+        if self.orders is not None:
+            return Truth(Kind.NONDIFFERENTIABLE)
         draw = np.random.default_rng(self.options.seed + 2)
         place = np.arange(1, self.count + 1, dtype=np.float64)
         least = most = NAN
         deadline = time.monotonic() + PATIENCE
         with working(QUOTIENT), terms(2):
-            here = paired(row, self.runs.forward([Precise()], [self.runs.exact])[0], value_of)
+            here = paired(row, self.source.forward([Precise()], [self.runs.exact])[0], value_of)
             for n in range(AROUND):
                 away = place if n == 0 else -place if n == 1 else draw.permutation(place) * draw.choice((-1.0, 1.0), self.count)
                 beside = self.moved(away, two_to(-QUOTIENT_STEP))
@@ -242,7 +299,7 @@ class Probe:
                     ]
                     for name, span in self.spans.items()
                 }
-                outputs = self.runs.forward([Moved(), Precise(), Directional()], [beside, self.runs.exact, series])
+                outputs = self.source.forward([Moved(), Precise(), Directional()], [beside, self.runs.exact, series])
                 jump = bool(abs(paired(row, outputs[0], value_of) - here) > two_to(-QUOTIENT_STEP // 2))
                 found = paired(row, outputs[2], slope)
                 if found.is_finite():
@@ -253,19 +310,37 @@ class Probe:
         sides = {} if least.is_nan() else {"left": least, "right": most}
         return Truth(Kind.NONDIFFERENTIABLE, **sides, singular=True, jump=jump)
 
-    def confirms(self, direction: Floats, reads: Sequence[tuple[Read, Ball, Ball]]) -> bool:
-        """The second witness: whether difference quotients along `direction`, on both sides, give every number's derivative.
+    def confirms(self, direction: Floats, reads: Sequence[tuple[Read, Ball, Ball]], ahead: Sequence[Floats] = ()) -> bool:
+        """The second witness: whether difference quotients along `direction` and those `ahead`, on both sides, give every
+        number's derivative.
 
         `reads`: the number, its derivative, and the size of what that was added up from. Call it at QUOTIENT bits.
         """
-        step = two_to(-QUOTIENT_STEP)
-        cells = [self.moved(direction, n * step) for n in (1, 2, -1, -2)]
-        near, far, back, farther = self.runs.beside(cells)
-        return all(
-            abs((read(end) - read(start)) / step - total) <= size * two_to(-AGREED)
-            for read, total, size in reads
-            for start, end in ((near, far), (farther, back))
-        )
+        exponents = [QUOTIENT_STEP, *(QUOTIENT_STEP + self._longer(w) for w in ahead)]
+        lines = list(zip([direction, *ahead], map(two_to, (-e for e in exponents)), strict=True))
+        nodes = list(product((1, 2), repeat=len(lines)))  # the point itself is in no quotient
+        weights = [math.prod(2 * n - 3 for n in node) for node in nodes]
+        with working(precision() + sum(exponents[1:])):
+            sides = [
+                self.beside(
+                    [self.displaced([(u, side * n * h) for n, (u, h) in zip(node, lines, strict=True)]) for node in nodes]
+                )
+                for side in (1, -1)
+            ]
+            scales = [side ** len(lines) * two_to(sum(exponents)) for side in (1, -1)]
+            return all(
+                abs(sum((w * read(v) for w, v in zip(weights, values, strict=True)), ZERO) * scale - total)
+                <= size * two_to(-AGREED)
+                for read, total, size in reads
+                for values, scale in zip(sides, scales, strict=True)
+            )
+
+    def _longer(self, direction: Floats) -> int:
+        """By how many powers of two a direction is longer than the least of the inputs that it moves."""
+        inputs = self._inputs()
+        moving = (direction != 0) & (inputs != 0) & np.isfinite(inputs)
+        exponents = np.frexp(direction[moving])[1] - np.frexp(inputs[moving])[1]
+        return int(np.max(exponents, initial=0))
 
     def steps(self, indices: Sequence[int]) -> Floats:
         """A direction along some entries, each of about its input's own size."""
@@ -288,17 +363,17 @@ class _Resized(Exception):
 
 
 class _Line:
-    """A number as a function of the distance t along a direction: what `exact.kinks` takes the limits of."""
+    """A number as a function of the distances along directions: what `exact.kinks` takes the limits of."""
 
-    def __init__(self, probe: Probe, direction: Floats, read: Read) -> None:
-        self._probe, self._direction, self._read = probe, direction, read
+    def __init__(self, probe: Probe, lines: Mapping[str, Floats], read: Read) -> None:
+        self._probe, self._lines, self._read = probe, lines, read
         self._sizes: dict[str, int] = {}
 
     def __call__(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> Ball:
-        """At distance `offsets["t"]`."""
-        cells = self._probe.moved(self._direction, offsets.get("t", ZERO))
+        """At these distances."""
+        cells = self._probe.displaced([(self._lines[name], by) for name, by in offsets.items()])
         try:
-            (outputs,) = self._probe.runs.beside([cells])
+            (outputs,) = self._probe.beside([cells])
         except Stopped:
             raise
         except Exception:  # what the code refuses beside the point (an assertion about its arguments) has no value there
@@ -311,8 +386,36 @@ class _Line:
 
     def undefined(self, point: Mapping[str, Ball]) -> bool:
         """True where torch has no value either."""
-        outputs = self._probe.meant(self._probe.meant.leaves())
-        return bool(self._read({name: [exactly(v) for v in flat(y)] for name, y in outputs.items()}).is_nan())
+        return bool(self._read(self._probe.here()).is_nan())
+
+
+def _named(directions: Sequence[Floats]) -> tuple[tuple[str, ...], dict[str, Floats], Ball]:
+    """A name for each direction, the same for parallel ones; the direction of each name; and what the derivative along the
+    given ones is as a multiple of that along these."""
+    names: list[str] = []
+    lines: dict[str, Floats] = {}
+    scale = exactly(1)
+    for direction in directions:
+        name = next((n for n, line in lines.items() if _ratio(direction, line) is not None), f"t{len(lines)}")
+        lines.setdefault(name, direction)
+        scale *= _ratio(direction, lines[name])
+        names.append(name)
+    return tuple(names), lines, scale
+
+
+def _ratio(direction: Floats, line: Floats) -> Ball:
+    """By what a line has to be multiplied to give a direction; None where they aren't parallel."""
+    place = int(np.argmax(line != 0))
+    # of a few bits each, the products are exact
+    parallel = np.array_equal(direction * line[place], line * direction[place])
+    return exactly(float(direction[place])) / exactly(float(line[place])) if parallel else None
+
+
+def _scaled(truth: Truth, by: Ball) -> Truth:
+    """The truth of a multiple."""
+    ball, *sides = (None if b is None else b * by for b in (truth.ball, truth.left, truth.right))
+    left, right = sides if by > 0 else reversed(sides)
+    return replace(truth, ball=ball, left=left, right=right)
 
 
 def _near(ball: Ball, value: float, radii: int, share: float) -> bool:

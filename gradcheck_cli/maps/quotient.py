@@ -25,7 +25,8 @@ import torch
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.constants import Constants
 from gradcheck_cli.maps.map import Map, draws
-from gradcheck_cli.maps.runs import format_of, numpy
+from gradcheck_cli.maps.runs import format_of, numpy, rounding
+from gradcheck_cli.verdict.work import Stopped
 
 MARGIN = 4.0
 """Errors by which two numbers must differ before one contradicts the other."""
@@ -58,6 +59,9 @@ PLAIN = 2.0**-3
 PLAINLY = "the function as torch runs it"
 """Whose quotients they are, for the reader."""
 
+STEADY = 2.0**-4
+"""Share by which the difference of the quotients from both sides may change with the steps where it is a kink's."""
+
 Which = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
 
@@ -70,11 +74,13 @@ Project = Callable[[Floats], Floats]
 
 class Slopes(NamedTuple):
     """Quotients of some numbers, and an error within which the derivatives lie; nan where nothing can be said. `noise`: the
-    part of it that is rounding."""
+    part of it that is rounding. `left`, `right`: the quotients from each side, at the nearer step."""
 
     value: Floats
     error: Floats
     noise: Floats
+    left: Floats
+    right: Floats
 
     def contradict(self, found: Floats, size: Floats, more: Floats | float = 0.0) -> Which:
         """Where a derivative that was `found`, of terms of this size, can't be; `more`: further error."""
@@ -84,11 +90,11 @@ class Slopes(NamedTuple):
 
     def widened(self, by: Floats) -> Slopes:
         """With this much more room for what contradicts them."""
-        return Slopes(self.value, self.error + by / MARGIN, self.noise)
+        return self._replace(error=self.error + by / MARGIN)
 
     def over(self, scale: float) -> Slopes:
         """By longer or shorter steps."""
-        return Slopes(self.value / scale, self.error / scale, self.noise / scale)
+        return Slopes(*(numbers / scale for numbers in self))
 
 
 def slopes(values: Values, project: Project, noise: Floats) -> Slopes:
@@ -100,15 +106,16 @@ def slopes(values: Values, project: Project, noise: Floats) -> Slopes:
     with np.errstate(all="ignore"):
         half, whole = project(right - left), project((far_right - far_left) / 2)
         bent = project(far_right + far_left + 6 * here - 4 * (right + left))
-        found = [Slopes(half + (half - whole) / 3, abs(half - whole) + abs(bent) + 4 * noise, 4 * noise)]
-        for near, far in ((2 * (right - here), far_right - here), (2 * (here - left), here - far_left)):
+        best: tuple[Floats, ...] = (half + (half - whole) / 3, abs(half - whole) + abs(bent) + 4 * noise, 4 * noise)
+        sides = []
+        for near, far in ((2 * (here - left), here - far_left), (2 * (right - here), far_right - here)):
             near, far = project(near), project(far)
-            found.append(Slopes(2 * near - far, 2 * abs(near - far) + 12 * noise, 12 * noise))
-        best = found[0]
-        for side in found[1:]:
-            missing = ~(np.isfinite(best.value) & np.isfinite(best.error))
-            best = Slopes(*(np.where(missing, other, own) for other, own in zip(side, best, strict=True)))
-    return best
+            missing = ~(np.isfinite(best[0]) & np.isfinite(best[1]))
+            other = (2 * near - far, 2 * abs(near - far) + 12 * noise, 12 * noise)
+            best = tuple(np.where(missing, o, own) for o, own in zip(other, best, strict=True))
+            sides.append(near)
+    value, error, noise = best
+    return Slopes(value, error, noise, *sides)
 
 
 def standing(values: Values) -> Floats:
@@ -156,12 +163,25 @@ class Plain:
         far_left, left, right, far_right = (self._run(direction * t) for t in (-1.0, -0.5, 0.5, 1.0))
         return far_left, left, self.here, right, far_right
 
+    def at(self, offset: Floats) -> Floats:
+        """The outputs at an offset."""
+        return self._run(offset)
+
     def noise(self, squares: Project, terms: Floats) -> Floats:
         """How far rounding may move a number. `squares`: that number of the outputs' squares; `terms`: the root of the sum of
         the squares of what it was added up from (derivatives times inputs)."""
         with np.errstate(all="ignore"):
             size = np.sqrt(squares(np.where(np.isfinite(self.here), self.here, 0.0) ** 2)) + terms
             return np.asarray(ROUNDINGS * self.form.unit_roundoff * size + np.sqrt(squares(self.unsteady**2)))
+
+    def heed_rounding(self) -> None:
+        """Take what rounding may do inside of the function for noise of its values: those that cancel show little of it."""
+        try:
+            self.unsteady = np.maximum(self.unsteady, rounding(self.map, self.checkpoint))
+        except Stopped:
+            raise
+        except Exception:  # whatever the function says to being watched
+            return
 
     def scale(self, direction: Floats) -> float:
         """A power of two that makes a direction as short as those that are drawn here."""
@@ -266,6 +286,13 @@ class Outcome:
     still: Which
 
     @property
+    def bend(self) -> Floats:
+        """By how much the quotient from the right is larger than the one from the left; 0 where that is rounding."""
+        with np.errstate(all="ignore"):
+            bend = self.seen.right - self.seen.left
+            return np.where(abs(bend) > MARGIN * self.seen.noise + COARSE * self.size, bend, 0.0)
+
+    @property
     def against_found(self) -> Which:
         """Autograd's contradicts the quotient."""
         return self.seen.contradict(self.found, self.size)
@@ -284,6 +311,23 @@ class Along(Protocol):
     """Quotients along one direction, made shorter or longer."""
 
     def __call__(self, scale: float = 1.0, /) -> Outcome: ...
+
+
+def kinked(plain: Plain, along: Along) -> tuple[Which, Outcome]:
+    """Which numbers have autograd's derivative on one side, and on the other another one or a jump: the nearer the steps, the
+    less of a difference a curve leaves, and no noise leaves the same."""
+    outcome = along()
+    bend = outcome.bend
+    found = bend != 0
+    for scale in NEARER[plain.form.bits]:
+        if found.any():
+            closer = along(scale)
+            with np.errstate(all="ignore"):
+                off = np.minimum(abs(closer.seen.left - closer.found), abs(closer.seen.right - closer.found)) / scale
+                kink = (abs(closer.bend / scale - bend) <= STEADY * abs(bend)) & (off <= STEADY * abs(bend))
+                jump = (abs(closer.bend - bend) <= STEADY * abs(bend)) & (off <= STEADY * abs(outcome.found))
+                found &= kink | jump
+    return found, outcome
 
 
 def refuted(plain: Plain, along: Along) -> tuple[Which, Outcome]:

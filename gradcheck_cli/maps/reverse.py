@@ -16,6 +16,7 @@ import math
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from heapq import heappop, heappush
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -33,7 +34,7 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.autograd import Pulled
 from gradcheck_cli.maps.guard import Judged, guard_rows
 from gradcheck_cli.maps.map import Map, draws, run
-from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, UNFAITHFUL, Probe, paired
+from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, UNFAITHFUL, Probe
 from gradcheck_cli.maps.runs import Cells, flat, numpy
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, Evidence
@@ -115,9 +116,12 @@ class Reverse(Probe):
         self._wrong: dict[tuple[int, str], list[_Wrong]] = {}
         self._located: set[tuple[int, str]] = set()
         self._truths = self._certified() if self._outside is None and self._unknown is None else self._unfollowed()
+        if self.source.numbers and not self.stated:
+            self._told()
         strange = self.strange(outputs)
         for k, row in enumerate(self.rows if strange else ()):
-            if any(flat(v)[place] for name, v in row.cotangents.items() for place in strange.get(name, ())):
+            touched = (flat(v)[place] for name, v in row.cotangents.items() for place in strange.get(name, ()))
+            if self.orders is not None or any(touched):
                 self._truths[k] = [UNFAITHFUL] * self.count
         return [self._column(k, name) for k in range(len(self.rows)) for name, x in self.map.inputs.items() if x.numel()]
 
@@ -136,7 +140,8 @@ class Reverse(Probe):
                 for row, pulled, found, absent in zip(self.rows, self._pulled, self._floats, self._missing, strict=True)
             ],
             self.spans,
-            trusted=self.runs.formula is not None,
+            trusted=self.stated,
+            deeper=None if self.orders is None else partial(self.deeper, _added),
             whose=self.whose,
         )
 
@@ -156,7 +161,7 @@ class Reverse(Probe):
             around=lambda i, number: self.around(self._unit(span.start + i), row, number),
         )
         floats = None if self._pulled[k].gradients[name] is None else self._floats[k, span]
-        column = self.blank(row.name, name, x, numpy(x))
+        column = self.blank(row.of or row.name, name, x, numpy(x), row.by)
         return self.judged(column, OF_TENSORS, floats, self._truths[k][span], known, self._accused(k, name))
 
     def _joined(self, pulled: Pulled) -> Floats:
@@ -220,6 +225,15 @@ class Reverse(Probe):
             self._take_apart(rows, still, sorted(suspects), shadows, truths)
         return truths
 
+    def _told(self) -> None:
+        """Where Python compares numbers, it may do so at a border: quotients from both sides must give what was certified, else
+        limits are taken."""
+        for k in range(len(self.rows)):
+            known = [i for i, truth in enumerate(self._truths[k]) if regular(truth).kind is Kind.REGULAR]
+            if known and not self._confirm(k, known, [regular(self._truths[k][i]).ball for i in known]):
+                for i in known:
+                    self._truths[k][i] = self._limits(k, self._unit(i))
+
     def _unfollowed(self) -> list[list[Truth | Ball]]:
         """The exact side where the shadow of the backward pass can't be trusted: entry by entry; unknown where the forward pass
         can't be either."""
@@ -236,12 +250,12 @@ class Reverse(Probe):
         """<v, J u> from series for each group, and J'v from the shadow, for some rows."""
         chosen, directions = [self.rows[k] for k in rows], [self._only(group) for group in self._groups]
         with terms(2):
-            moving_inputs = [self.moved(u) for u in directions] if self.runs.own else []
-            series = Directional if layer is Precise else Meant
+            series = Directional if layer is Precise or self.stated else Meant
+            moving_inputs = [self.moved(u) for u in directions] if self.source is self.runs and not self.stated else []
             layers = [layer(), *(series() for _ in moving_inputs)]
             run = self.runs.backward(layers, [self.runs.exact, *moving_inputs], chosen, kept=1)
-        outputs = run.outputs[1:] or self.along(directions)
-        totals = {k: [paired(self.rows[k], cells, slope) for cells in outputs] for k in rows}
+        outputs = run.outputs[1:] or self.along(directions, series)
+        totals = {k: [self.paired(self.rows[k], cells, slope) for cells in outputs] for k in rows}
         return totals, {k: self._cells(run.gradients[i][0]) for i, k in enumerate(rows)}
 
     def _only(self, group: Sequence[int]) -> Floats:
@@ -316,7 +330,9 @@ class Reverse(Probe):
                     heappush(waiting, _Part(unsure, -cuts, -max(outcome.off for outcome in found), part))
 
     def _split(self, part: list[int], ways: int) -> list[list[int]]:
-        """At most `ways` parts of about one size; of several inputs, none with entries of two if that can be."""
+        """Single entries; of more than `ways`, that many parts of about one size, none of two inputs if that can be."""
+        if len(part) <= ways:
+            return [[i] for i in part]
         size = -(-len(part) // ways)
         cuts = list(range(size, len(part), size))
         borders = [bisect_left(part, s.start) for s in self.spans.values() if part[0] < s.start <= part[-1]]
@@ -340,7 +356,7 @@ class Reverse(Probe):
         """Whether the shadow's entries are right in one row; enters what is known of them."""
         precise = self._precise[k] if self._precise else shadow
         with working(DIRECTIONS[0]):
-            total = paired(self.rows[k], outputs, slope)
+            total = self.paired(self.rows[k], outputs, slope)
             agrees = self._agreement(total, shadow, direction, part, tight=False)
             if agrees is None and self._agreement(total, precise, direction, part, tight=True):
                 agrees, shadow = True, precise  # as the code has it; what its constants may mean as well only blurs that
@@ -388,15 +404,15 @@ class Reverse(Probe):
         floats = self._floats[k, worst.part] * direction[worst.part]
         value, size, weight = float(np.sum(floats)), float(np.sum(np.abs(floats))), float(np.sum(np.abs(direction)))
         with working(DIRECTIONS[0]):
-            kept = paired(row, self.along([direction], Kept)[0], slope)
+            kept = self.paired(row, self.along([direction], Kept)[0], slope)
             off = float(abs(kept - value).lower())
         ulps = off / (2 * self.form.unit_roundoff * size) if size else math.inf
         allowed = limits.allow(off / weight, size / weight, ulps) if limits.given else not ulps > QUICK
         if allowed or kept.overlaps(worst.shadow):
             return {}
         with working(QUOTIENT):
-            reads = [(lambda cells: paired(row, cells, value_of), worst.exact, abs(worst.exact) + size + FLOOR)]
-            if not self.confirms(direction, reads):
+            reads = [(lambda cells: self.paired(row, cells, value_of), worst.exact, abs(worst.exact) + size + FLOOR)]
+            if not self.confirms(direction, reads, self.ahead(row.name)):
                 return {}
         text = (
             f"of {len(worst.part):,} entries, of which this is the first, some are certainly wrong: weighted by seeded numbers "
@@ -410,10 +426,15 @@ class Reverse(Probe):
         for bits in DIRECTIONS:
             if bits > DIRECTIONS[0]:
                 with working(bits):
-                    total = paired(row, self.along([direction])[0], slope)
+                    total = self.paired(row, self.along([direction])[0], slope)
             if _tight(total):
                 return total
-        return self.singular(direction, lambda cells: paired(row, cells, value_of))
+        return self._limits(k, direction)
+
+    def _limits(self, k: int, direction: Floats) -> Truth:
+        """The derivative of one row along a direction, from both sides."""
+        row = self.rows[k]
+        return self.singular(direction, lambda cells: self.paired(row, cells, value_of), self.ahead(row.name))
 
     # -- what the shadow and the second witness say -----------------------------------------------------------------
 
@@ -435,7 +456,7 @@ class Reverse(Probe):
         """The exact side of some entries with the slack that the code's constants, and the numbers that it keeps, leave."""
         directions = [self._unit(i) for i in indices]
         with working(DIRECTIONS[0]):
-            return [paired(self.rows[k], cells, slope) for cells in self.along(directions, Kept)]
+            return [self.paired(self.rows[k], cells, slope) for cells in self.along(directions, Kept)]
 
     def _unit(self, index: int) -> Floats:
         return np.bincount([index], minlength=self.count).astype(np.float64)
@@ -445,7 +466,13 @@ class Reverse(Probe):
         with working(QUOTIENT):
             products = [ball * float(direction[i]) for i, ball in zip(indices, balls, strict=True)]
             size = sum((abs(p) for p in products), FLOOR)
-            return self.confirms(direction, [(lambda cells: paired(row, cells, value_of), sum(products, ZERO), size)])
+            reads = [(lambda cells: self.paired(row, cells, value_of), sum(products, ZERO), size)]
+            return self.confirms(direction, reads, self.ahead(row.name))
+
+
+def _added(y: Floats) -> Floats:
+    """All outputs added up."""
+    return np.asarray(np.sum(y, keepdims=True))
 
 
 def _tight(cell: Ball) -> bool:

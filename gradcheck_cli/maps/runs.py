@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradcheck_cli.algebra.directions import Moved, Precise
-from gradcheck_cli.algebra.layers import Cell, Layer
-from gradcheck_cli.algebra.number import Ball, exactly
+from gradcheck_cli.algebra.directions import Moved, Precise, value_of
+from gradcheck_cli.algebra.layers import Cell, Layer, Rounded
+from gradcheck_cli.algebra.number import Ball, exactly, working
+from gradcheck_cli.algebra.precision import DIRECTIONS
 from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
 from gradcheck_cli.shadow.decisions import Border, Endless
@@ -31,41 +32,19 @@ class Formula(Protocol):
 
 
 class Runs:
-    """Runs of one map in one mode. `surrogate`: the runs of another map, which say what the outputs ought to be instead of the
-    map's own. `opaque` collects the operations that couldn't be followed, by pass. `first`: the outputs of
+    """Runs of one map in one mode. `opaque` collects the operations that couldn't be followed, by pass. `first`: the outputs of
     the first run that was followed, which is at the inputs themselves: the cells of its first layer, and torch's floats.
     `follow`: whether Python is told what exact arithmetic decides, where rounding alone made torch tell something else (None:
-    it never did)."""
+    it never did). `numbers`: whether Python was told floats."""
 
-    def __init__(
-        self,
-        map: Map,
-        formula: Formula | None,
-        checkpoint: Callable[[], None],
-        mode: str = "reverse",
-        surrogate: Runs | None = None,
-    ) -> None:
-        self.map, self.formula, self.checkpoint, self.mode, self.surrogate = map, formula, checkpoint, mode, surrogate
+    def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
+        self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
         self.exact: dict[str, list[Ball]] = {name: [exactly(v) for v in flat(x)] for name, x in map.inputs.items()}
         self.opaque: dict[str, None] = {}
         self.first: tuple[Cells, dict[str, Floats]] | None = None
         self.follow: bool | None = None
         self.turned: dict[str, None] = {}
-
-    @property
-    def truth(self) -> Runs:
-        """The runs that say what the outputs ought to be, where no formula does."""
-        return self.surrogate or self
-
-    @property
-    def own(self) -> bool:
-        """Whether the map's own operations say what the outputs ought to be."""
-        return self.formula is None and self.surrogate is None
-
-    @property
-    def unfollowed(self) -> tuple[str, ...]:
-        """The operations for which it isn't known what the outputs ought to be."""
-        return () if self.formula is not None else tuple(self.truth.opaque)
+        self.numbers = False
 
     def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
         """The outputs' cells at points beside this one, at which decisions that hang on it are taken anew. Raises what the map
@@ -80,8 +59,6 @@ class Runs:
         self.checkpoint()
         if self.formula is not None:
             return [self.formula(layer, given) for layer, given in zip(layers, cells, strict=True)]
-        if self.surrogate is not None:
-            return self.surrogate.forward(layers, cells)
         shadow, leaves = self._seeded(layers, cells)
         with uncompiled(), shadow:
             outputs = self.map(leaves)
@@ -142,6 +119,7 @@ class Runs:
                 return True
         self.opaque.update(dict.fromkeys(shadow.unfollowed))
         self.turned.update(shadow.decisions.turned)
+        self.numbers |= shadow.decisions.numbers
         return False
 
     def _ends(self) -> bool:
@@ -181,12 +159,22 @@ class Followed:
     ) -> None:
         self.outputs, self.gradients = outputs, gradients
         self._opaque, self._trace = shadow.unfollowed, shadow.trace
-        self._turned = tuple(shadow.decisions.turned)
+        self._turned, self._loose = tuple(shadow.decisions.turned), shadow.decisions.loose
 
     def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball]) -> list[Shade]:
         """What the verdict wants to know of results, from their cells in the first two layers."""
         shades = [self._trace.shade(0, e, r, self._opaque) for e, r in zip(exact, rounded, strict=True)]
-        return [replace(s, turned=self._turned) for s in shades] if self._turned else shades
+        marks = bool(self._turned) or self._loose
+        return [replace(s, turned=self._turned, loose=self._loose) for s in shades] if marks else shades
+
+
+def rounding(map: Map, checkpoint: Callable[[], None]) -> Floats:
+    """How far rounding of the operations that were seen may move each entry of the outputs; 0 where it has no bound."""
+    runs = Runs(map, None, checkpoint)
+    with working(DIRECTIONS[0]):
+        (cells,) = runs.forward([Rounded(format_of(map.inputs))], [runs.exact])
+    radii = [0.0 if runs.opaque else float(value_of(cell).rad()) for found in cells.values() for cell in found]
+    return np.asarray(np.nan_to_num(np.array(radii), nan=0.0, posinf=0.0))
 
 
 def flat(tensor: Tensor) -> list[float]:

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from flint import arb, arb_series
+from flint import arb
 
-from gradcheck_cli.algebra.directions import Moved
+from gradcheck_cli.algebra.directions import Moved, moves
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.algebra.number import NAN, ZERO
 from gradcheck_cli.language import syntax
@@ -27,6 +27,11 @@ TELLING = frozenset({"_local_scalar_dense", "item", "is_nonzero"})
 """Operations that hand one entry to Python."""
 
 _INDICES = frozenset({"index", "indices"})
+
+
+DEEPEST = 4096
+FINE = 2**10
+"""A move by 2**e is told as that of FINE*(e + DEEPEST) ulps, at most 2**23 or 2e-9 of the number: in the order of the moves."""
 
 
 class Border(BaseException):
@@ -48,7 +53,8 @@ def at_the_point(memory: Memory, tensor: torch.Tensor) -> list[Cell]:
 class Decisions:
     """What the layers of a memory say of truth values and indices.
 
-    `turned`: operations whose truth values rounding alone made other than they are. `follow`: Python is told what they are;
+    `turned`: operations whose truth values rounding alone made other than they are; `loose`: it might have, somewhere.
+    `follow`: Python is told what they are;
     `limit`: of so many entries at most. `count`: how many it has been told of.
     """
 
@@ -56,8 +62,11 @@ class Decisions:
         self._memory, self._follow, self._limit = memory, follow, limit
         self.count = 0
         self.turned: dict[str, None] = {}
+        self.loose = False
         self.branches = False
         """Exact arithmetic would tell Python something else than torch does."""
+        self.numbers = False
+        """Python has been told floats, which it may compare."""
         self.lost: set[int] = set()
         """Layers in which Python would have known no way to go."""
 
@@ -166,6 +175,8 @@ class Decisions:
         self.count += 1
         if self._limit is not None and self.count > self._limit:
             raise Endless
+        if tensor.dtype in FLOATS:
+            return self._number(tensor, value)
         if not self._may_differ(tensor):
             return value
         answer, known = value, [self.own(tensor, index) for index in range(len(self._memory.layers))]
@@ -186,6 +197,19 @@ class Decisions:
             if (own is None and not layer.stepwise) or (layer.stepwise and answer != value and own != [answer]):
                 self.lost.add(index)
         return answer
+
+    def _number(self, tensor: torch.Tensor, value: float) -> float:
+        """A float that Python may compare: beside the point it lies on that side, and by more where it moved by more."""
+        self.numbers = True
+        if not isinstance(self._memory.layers[0], Moved):
+            return value
+        (here,), (beside,) = at_the_point(self._memory, tensor), self._memory.read(tensor, 0, tuple(tensor.shape))
+        away = beside - here
+        if not (away > 0 or away < 0):
+            return value
+        mantissa, exponent = abs(away).mid().man_exp()
+        ulps = max(1.0, (int(exponent) + math.log2(int(mantissa)) + DEEPEST) * FINE)
+        return value + math.copysign(math.ulp(value) * ulps, 1 if away > 0 else -1)
 
     def retake(self, name: str, output: torch.Tensor) -> None:
         """Truth values that were just computed: beside the point torch goes on with those that are right there."""
@@ -216,7 +240,7 @@ def _content(cell: Cell, seen: Any) -> Any:
     """The truth value or whole number of a cell; None where it isn't known. A symbol's is torch's."""
     if isinstance(cell, bool) or cell is None:
         return cell
-    if isinstance(cell, arb_series):
+    if moves(cell):
         return None
     if isinstance(cell, arb):
         return int(cell.unique_fmpz()) if cell.is_integer() else None
@@ -230,12 +254,12 @@ def _stays(cell: Cell, value: float) -> bool:
 
 def _truncated(cell: Cell) -> Cell:
     """A number without its fraction; unknown where that changes."""
-    x = cell[0] if isinstance(cell, arb_series) else cell
+    x = cell[0] if moves(cell) else cell
     if not isinstance(x, arb) or not x.is_finite():
         return cell
     if abs(x) < 1:
         return ZERO
-    if isinstance(cell, arb_series) and x.contains_integer():
+    if moves(cell) and x.contains_integer():
         return NAN
     return x.floor() if x > 0 else x.ceil() if x < 0 else NAN
 
@@ -244,7 +268,7 @@ def _whole(cell: Cell, seen: Any, layer: Layer, converted: bool) -> Cell:
     cell = _truncated(cell) if converted else cell
     if isinstance(cell, arb) and cell.is_integer():
         return cell
-    if isinstance(cell, (arb, arb_series)):
+    if isinstance(cell, arb) or moves(cell):
         unknown = layer.strict or (not converted and isinstance(cell, arb) and cell.is_nan())
         return NAN if unknown else layer.number(seen, DOUBLE)
     return layer.number(seen, DOUBLE)

@@ -19,6 +19,7 @@ import torch
 
 from gradcheck_cli.algebra.directions import Moved
 from gradcheck_cli.algebra.layers import Layer
+from gradcheck_cli.floats import Format
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.shadow.aten import Operation
@@ -38,8 +39,13 @@ class Fold:
     index: int
 
     @property
+    def form(self) -> Format | None:
+        """The format of the result."""
+        return next((FLOATS.get(o.dtype) for o in self.outputs if o is not None), None)
+
+    @property
     def layer(self) -> Layer:
-        return self.memory.layers[self.index]
+        return self.memory.layers[self.index].within(self.form)
 
     def cells(self, name: str) -> Flat:
         """The entries of an argument, numbers, in order."""
@@ -47,7 +53,7 @@ class Fold:
         cells = self.memory.read(tensor, self.index, tuple(tensor.shape))
         if tensor.dtype is torch.bool:
             return list(map(self.layer.real, cells))
-        given, wanted = FLOATS.get(tensor.dtype), next((FLOATS.get(o.dtype) for o in self.outputs if o is not None), None)
+        given, wanted = FLOATS.get(tensor.dtype), self.form
         if given is not None and wanted is not None and given.bits > wanted.bits:
             return [self.layer.convert(c, wanted) for c in cells]
         return cells

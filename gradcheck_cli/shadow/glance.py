@@ -9,6 +9,7 @@ from torch import Tensor
 from torch._decomp import decomposition_table
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from gradcheck_cli.shadow.memory import FLOATS
 from gradcheck_cli.shadow.overloads import Overload, overload
@@ -16,13 +17,20 @@ from gradcheck_cli.shadow.rules import RULES
 
 _EACH = "_foreach_"
 
+OPERATION, STEP = 2e-4, 1.5e-6
+"""Seconds that following an operation, and each of its additions or of its other results, takes at least: forward in two layers
+and backward in one, on a fast machine (measured: 2.9e-4 s, and from 1.9e-6 s for products to 2e-5 s for functions)."""
+
 
 class Glance(TorchDispatchMode):
     """`reason(tensor)`: the operation that a floating-point tensor was made by or from and that has no row, rule or
-    decomposition, or has results that are complex or sparse; None where there is none. What a rule refuses isn't seen."""
+    decomposition, or has results that are complex or sparse; None where there is none. What a rule refuses isn't seen.
+
+    `seconds`: what it takes at least to follow all operations once."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.seconds = 0.0
         self._reasons: dict[int, tuple[Any, str]] = {}
 
     @classmethod
@@ -39,12 +47,22 @@ class Glance(TorchDispatchMode):
         known = overload(func)
         new = None if inherited or known.view or _followed(known, args, kwargs) else known.name
         result = func(*args, **kwargs)
+        if not known.view:
+            self.seconds += OPERATION + STEP * _steps(func, args, kwargs, result)
         for output in _tensors(result):
             strange = not _plain(output)
             reason = inherited or (new if output.is_floating_point() or strange else None) or (known.name if strange else None)
             if reason and output.device.type != "meta" and (strange or output.is_floating_point()):
                 self._reasons[_key(output)] = (output, reason)  # kept, so that no address is used again
         return result
+
+
+def _steps(func: Any, args: Any, kwargs: Any, result: Any) -> int:
+    """Of products the additions; else the results."""
+    count = flop_registry.get(getattr(func, "overloadpacket", None))
+    if count is not None:
+        return int(count(*args, **kwargs, out_val=result)) // 2
+    return sum(t.numel() for t in _tensors(result))
 
 
 def _followed(known: Overload, args: Any, kwargs: Any) -> bool:

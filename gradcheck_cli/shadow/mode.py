@@ -173,6 +173,9 @@ class Shadow(TorchDispatchMode):
                 return self._bits(known, bound, func(*args, **kwargs))
             if known.foreign and tensors:
                 return self._through(known, bound, tensors, args, kwargs)
+        if known.base == "equal" and plain and _alike(tensors):  # one truth value of many comparisons
+            with self:
+                return bool(torch.eq(*tensors).all())
         if known.base in TELLING and plain and not known.foreign:
             return self.decisions.told(tensors[0], func(*args, **kwargs))
         row = known.choose(bound) if plain else None
@@ -265,7 +268,8 @@ class Shadow(TorchDispatchMode):
         shape, count, form = tuple(first.shape), first.numel(), FLOATS.get(first.dtype)
         exact: list[Any] = []
         numbers: list[Sequence[Cell]] = []
-        for index, layer in enumerate(self.layers):
+        for index, whole_layer in enumerate(self.layers):
+            layer = whole_layer.within(form)
             inputs = [self._argument(row, name, bound[name], index, shape, form) for name in row.entries]
             run = row.program(layer, tuple(bound[name] for name in sorted(row.integers)))
             if all(isinstance(i, repeat) for i in inputs):
@@ -288,6 +292,7 @@ class Shadow(TorchDispatchMode):
                     cells = [layer.real(c) for c in cells]
                 if logical and layer.strict and None in cells:
                     cells = self.decisions.settled(output, cells, tensors, index)
+                    self.decisions.loose |= layer.stepwise and None in cells
                 self._memory.write(output, index, cells)
             if not index:
                 exact = inputs
@@ -534,6 +539,11 @@ def _each(operation: Any) -> Callable[[Mapping[str, Any], Any], Any]:
         return [operation(*row, *others.values()) for row in rows]
 
     return rule
+
+
+def _alike(tensors: Sequence[torch.Tensor]) -> bool:
+    """Whether tensors have one shape, and entries."""
+    return len({tuple(t.shape) for t in tensors}) == 1 and tensors[0].numel() > 0
 
 
 def _asks(x: Any, y: Any) -> bool:

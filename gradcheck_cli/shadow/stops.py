@@ -18,6 +18,7 @@ import torch
 import torch.utils.checkpoint
 from torch import Tensor
 
+from gradcheck_cli.shadow.decisions import TELLING
 from gradcheck_cli.shadow.overloads import Overload
 
 Take = Callable[[Tensor], Tensor]
@@ -75,7 +76,8 @@ class Graph:
         self._settle()
         if self.everything and not known.view and torch.is_grad_enabled():
             self._entered = any(map(self.reaches, _tensors((args, dict(kwargs)))))
-        if known.view or not self._storages or not torch.is_grad_enabled():
+        recorded = torch.is_grad_enabled() or known.base in TELLING  # what Python is told is never in the graph
+        if known.view or not self._storages or not recorded:
             return args, kwargs
         bound = known.bind(args, kwargs)
         written = {id(t) for name in known.written for t in _tensors(bound[name])}

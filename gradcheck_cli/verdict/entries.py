@@ -22,6 +22,10 @@ from gradcheck_cli.verdict.shade import Shade
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
+RESIDUE = 64
+"""Ulps of everything around, up to which an iteration that ends by rounding may miss what it looks for (bisection in 50 steps:
+2**-50 of where it starts, in each entry of a sum)."""
+
 PROBED = 16
 """Entries with a wrong formula that are looked at first for whether the code's constants explain it."""
 
@@ -195,12 +199,16 @@ class Entries:
         return judgement if beside is None else replace(beside, text=beside.text or _BESIDE)
 
     def _excused(self, index: int, meant: Ball, known: Evidence) -> bool:
-        """Whether a wrong formula is none: it is off by a few ulps only, as every float may be; or the slack of the code's
+        """Whether a wrong formula is none: it is off by a few ulps only, as every float may be; it is as far off as rounding
+        may take it, and so little, where rounding decides too (the root that an iteration finds); or the slack of the code's
         constants explains it, which the shadow may have too. The truth takes the slack."""
         shade, truth = known.shade(index), self.truth(index).ball
         if shade is None or not shade.exact.is_finite():
             return False
-        if abs(shade.exact.mid() - truth) <= QUICK * float(self.form.ulp(float(truth.mid()))):
+        off, few = abs(shade.exact.mid() - truth), QUICK * float(self.form.ulp(float(truth.mid())))
+        if shade.loose and shade.rounded.is_finite() and off <= shade.rounded.rad():
+            few = max(few, RESIDUE * float(self.form.ulp(known.scale)))
+        if off <= few:
             self.truths[index] = truth.union(shade.exact)
             return True
         if not (meant.is_finite() and meant.overlaps(shade.exact) and meant.rad() <= self._slack(meant, shade, known)):

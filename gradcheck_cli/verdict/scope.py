@@ -23,11 +23,11 @@ class Label(NamedTuple):
 
 
 class TensorLabels(Sequence[Label]):
-    """The names of all entries of a tensor, made on demand: of `of`, differentiated by the entries of `wrt`; of `of` itself
-    where that is empty."""
+    """The names of all entries of a tensor, made on demand: of `of`, differentiated by what comes `before` and by the entries
+    of `wrt`; of `of` itself where that is empty."""
 
-    def __init__(self, of: str, wrt: str, shape: tuple[int, ...]) -> None:
-        self._of, self._wrt, self._shape = of, wrt, shape
+    def __init__(self, of: str, wrt: str, shape: tuple[int, ...], before: tuple[str, ...] = ()) -> None:
+        self._of, self._wrt, self._shape, self._before = of, wrt, shape, before
 
     def __len__(self) -> int:
         return math.prod(self._shape)
@@ -38,7 +38,8 @@ class TensorLabels(Sequence[Label]):
         entry = subscript(unravel(index, self._shape))
         if not self._wrt:
             return Label(self._of + entry, self._of + entry, ())
-        return Label(derivative_name(self._of, (self._wrt + entry,)), self._of, (self._wrt + entry,))
+        wrt = (*self._before, self._wrt + entry)
+        return Label(derivative_name(self._of, wrt), self._of, wrt)
 
 
 Point = Mapping[str, Any]

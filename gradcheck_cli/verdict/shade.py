@@ -14,6 +14,7 @@ class Shade:
     `infinite`, `tiny`: the first operation whose float left the range upwards or downwards, with its stage; `overflow`: the
     exact result of the first was finite. `trap`: nan came of a factor that is exactly 0. `opaque`: operations that couldn't
     be followed. `turned`: operations whose truth values rounding alone made other than they are in exact arithmetic.
+    `loose`: rounding might have made some truth value other than it is.
     """
 
     exact: Ball
@@ -24,3 +25,4 @@ class Shade:
     trap: bool = False
     opaque: tuple[str, ...] = ()
     turned: tuple[str, ...] = ()
+    loose: bool = False

@@ -308,6 +308,12 @@ WRONG: dict[str, list[tuple[Any, Mapping[str, Tensor], str]]] = {
         (square(lambda ctx, g, x: 2 * x * (g if g.abs().max() > 1e-12 else g * 2)), {"x": X}, "returns 2 times as much"),
         (square(lambda ctx, g, x: 2 * x * g if g.norm() > 1e-6 else None), {"x": X}, "returns no gradient"),
     ],
+    "in parts": [
+        (square(lambda ctx, g, x: 2 * x * g * (0 if (g == 0).any() and g.any() else 1)), {"x": X},
+         "with an upstream gradient in parts (its entries one by one) the backward of Changed returns 0"),
+        (square(lambda ctx, g, x: x * g * (1 if (g != 0).sum() == 1 else 2)), {"x": X}, "returns 0.5 times as much"),
+        (square(lambda ctx, g, x: x if (g == 1).all() else 2 * x * g), {"x": X}, "in parts (ones and the rest) the backward"),
+    ],
     "create_graph": [
         (square(lambda ctx, g, x: 2 * x * g * (2 if torch.is_grad_enabled() else 1)), {"x": X}, "returns 2 times as much"),
         (square(lambda ctx, g, x: None if torch.is_grad_enabled() else 2 * g * x), {"x": X}, "returns no gradient"),

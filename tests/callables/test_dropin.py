@@ -540,6 +540,25 @@ def test_what_cannot_be_followed_is_known_at_once(said: doubts.Reasons, monkeypa
     assert [reason.partition(": ")[2] for reason in said] == ["_fft_r2c can't be followed", "linalg_eig can't be followed"]
 
 
+def test_what_takes_too_long_is_known_at_once(said: doubts.Reasons, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is followed where following it once takes more than there is: too many operations, of how few entries ever, or
+    too many products."""
+    monkeypatch.setattr("gradcheck_cli.callables.dropin.check_map", None)
+
+    def long(x: Tensor) -> Tensor:
+        for _ in range(200):
+            x = x * 0.5 + 1
+        return x
+
+    monkeypatch.setattr(handover, "SECONDS", 0.05)
+    monkeypatch.setattr(handover, "TIMES", 0)
+    monkeypatch.setattr("gradcheck_cli.callables.dropin._QUICK", 0.0)
+    square = torch.linspace(-1.0, 1.0, 10_000, dtype=torch.float64).reshape(100, 100).requires_grad_()
+    assert gradcheck(long, vector(), fast_mode=True)
+    assert gradcheck(torch.mm, (square, square.detach()), fast_mode=True)
+    assert [len(tests) for reason, tests in said.items() if "CPU time" in reason] == [2]
+
+
 @pytest.mark.parametrize("fast", [True, False])
 def test_a_budget_that_is_spent_leaves_it_to_torch(fast: bool, said: doubts.Reasons, monkeypatch: pytest.MonkeyPatch) -> None:
     """torch's own check decides then, and it is said; `strict` takes the time that it needs."""

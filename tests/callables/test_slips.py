@@ -10,6 +10,7 @@ import torch
 from gradcheck_cli.callables.slips import name_slips
 from gradcheck_cli.maps.map import Map
 from tests.custom_functions import SUBJECTS
+from tests.custom_functions.elementwise import custom
 
 BY_NAME = {s.name: s for s in SUBJECTS}
 
@@ -81,6 +82,14 @@ def test_the_right_backward_has_none(name: str) -> None:
 def test_unusual_slips_have_no_name(name: str, slip: str) -> None:
     """Where nothing fits every entry at both points, nothing is said."""
     assert slips(name, BY_NAME[name].mutants[slip]) == {}
+
+
+@pytest.mark.parametrize("factor", [1e-310, -1e-200, 1e200])
+def test_factors_of_any_size(factor: float) -> None:
+    """A factor near the ends of the float's range is written as it is: its inverse may be no float, and is no count."""
+    slip = custom(lambda x: 3 * x, lambda g, x, y: g * factor)
+    map = Map({"x": torch.tensor([0.3, 2.2], dtype=torch.float64)}, lambda leaves: {"y": slip(leaves["x"])})
+    assert name_slips(map)["x"] == f"a constant factor: autograd is {factor / 3:.10g} times exact"
 
 
 def test_a_function_that_is_too_large_has_none() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gradcheck_cli.maps.check import Found, check_map, check_values
 from gradcheck_cli.maps.forward import Forward
-from gradcheck_cli.maps.map import Map, every_row, random_row, second
+from gradcheck_cli.maps.map import Map, every_row, gradient, random_row
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.reverse import Reverse
 from gradcheck_cli.verdict.column import Check
@@ -210,7 +210,7 @@ def test_the_double_backward_is_the_derivative_of_the_backward():
         map = a_map(function, x=tensor(0.5, 1.5))
         row = random_row(map(map.leaves()), 1)
         assert verdicts(check_map(map, [row], Options())) == {("match", None)}
-        twice = second(map, row)
+        twice = gradient(map, row)
         found = check_map(twice, [random_row(twice(twice.leaves()), 2)], Options())
         assert max(entries(found), key=lambda c: c.verdict.severity).verdict is expected
 

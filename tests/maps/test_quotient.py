@@ -258,6 +258,59 @@ def test_steps_below_a_narrower_format_say_nothing(name: str) -> None:
         assert not any("difference quotient" in str(c.detail) for c in found), found
 
 
+CANCELLING: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[float], float]]] = {
+    "logdet": (lambda x: torch.logdet(torch.eye(1, dtype=x.dtype) + x[:, None] * x), lambda x: 2 * x / (1 + x * x)),
+    "log": (lambda x: (1 + x * x).log(), lambda x: 2 * x / (1 + x * x)),
+    "less than 1": (lambda x: (1 + x * x).sqrt() - 1, lambda x: x / math.sqrt(1 + x * x)),
+    "far away": (lambda x: (x * x + 1e6) - 1e6, lambda x: 2 * x),
+    "cosine": (lambda x: 1 - x.cos(), math.sin),
+}
+"""What rounding inside of the function leaves nothing of, and its derivative by closed form, which autograd has."""
+
+
+@pytest.mark.parametrize("dtype", [F64, torch.float32], ids=str)
+@pytest.mark.parametrize("name", CANCELLING)
+def test_what_cancels_inside_of_a_function_refutes_nothing(name: str, dtype: torch.dtype) -> None:
+    """The values don't move at all, or by rounding alone: no quotient of them says anything."""
+    function, slope = CANCELLING[name]
+    for at in (1e-9, 2e-5, -3e-4):
+        x = torch.tensor([at], dtype=dtype)
+        (found,) = entries(checked(function, x=x))
+        assert found.verdict is Verdict.MATCH, at
+        weight = float(random_row({"y": x}, 0).cotangents["y"])
+        assert found.autograd == pytest.approx(slope(float(x)) * weight, rel=1e-6)
+
+
+@pytest.mark.parametrize("text", ["(1 + sin(x)**2) - 1", "log(1 + sin(x)**2)", "1 - cos(sin(x))"])
+def test_what_cancels_inside_of_a_chain_refutes_nothing(text: str) -> None:
+    """The same where a chain runs a user's function."""
+    sine = custom(torch.sin, lambda g, x, y: g * x.cos())
+    for dtype in ("float64", "float32"):
+        assert check_chain(text, at="x=2e-5", callables={"sin": sine}, dtype=dtype).ok
+
+
+UNSEEN: dict[str, Callable[[Tensor], Tensor]] = {
+    "a kink by tolist": lambda x: 2 * x - 1 if x.tolist()[0] >= 1 else 3 * x - 2,
+    "a jump by tolist": lambda x: 2 * x if x.tolist()[0] >= 1 else 3 * x,
+    "a kink by numpy": lambda x: x * torch.from_numpy(np.where(x.detach().numpy() >= 1, 2.0, 3.0)) - 2,
+    "a table by numpy": lambda x: x * float(np.digitize(x.detach().numpy(), [1.0])[0] + 2),
+}
+"""Other functions to the left of 1 and to the right, decided where nothing can be followed."""
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_a_decision_behind_torch_is_doubt_at_its_border(name: str) -> None:
+    """Quotients from both sides take the certainty back there, and only within a step of there; the text has both."""
+    (found,) = entries(checked(UNSEEN[name], x=torch.tensor([1.0], dtype=F64)))
+    assert found.verdict is Verdict.UNDECIDED
+    for at in (1 + 1e-5, 1 - 1e-5, 0.25, 40.0):
+        (found,) = entries(checked(UNSEEN[name], x=torch.tensor([at], dtype=F64)))
+        assert found.verdict is Verdict.MATCH or "numpy" in name, at
+    (found,) = entries(checked(UNSEEN["a kink by tolist"], x=torch.tensor([1.0], dtype=F64)))
+    left, right = (f"({3 * v:.9g} from the left", f"{2 * v:.9g} from the right)") if (v := found.autograd / 2) else ("", "")
+    assert left in str(found.detail) and right in str(found.detail)
+
+
 def test_what_does_not_repeat_is_doubt() -> None:
     """A function that counts its calls has no derivative to speak of."""
     calls: Iterator[int] = iter(range(10**6))
@@ -323,3 +376,19 @@ def test_a_thousand_entries_cost_little() -> None:
         slopes(plain.along(plain.direction()), lambda y: y, plain.here)
 
     assert min(seconds(guarded) for _ in range(3)) < whole / 10
+
+
+TAILS = {
+    "ndtr": (torch.special.ndtr, (-6.13382, -9.194272, -10.720021, -13.554058, -14.61857795715332)),
+    "1 + erf": (lambda x: (1 + torch.erf(x)) / 2, (-5.5, -9.592201232910156, -15.347521781921387, -24.274150848388672)),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+@pytest.mark.parametrize("name", TAILS)
+def test_values_that_have_lost_their_digits_refute_nothing(name: str, dtype: torch.dtype) -> None:
+    """Where torch's value is 0 for a number that isn't, its quotient is 0, and the right derivative no mistake."""
+    function, places = TAILS[name]
+    for place in places:
+        found = checked(function, x=torch.tensor([place], dtype=dtype))
+        assert not any(column.having(Verdict.MISMATCH).any() for column in found.columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -13,8 +14,10 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 from torch.utils.checkpoint import checkpoint
 
+from gradcheck_cli.callables.conditions import try_conditions
 from gradcheck_cli.maps.check import check_map
 from gradcheck_cli.maps.map import Map, random_row
 from gradcheck_cli.maps.probe import Options
@@ -41,7 +44,8 @@ def verdicts(case: Case, dtype: torch.dtype = F64) -> set[Verdict]:
         return {f"y{i}": y for i, y in enumerate(found)} if isinstance(found, tuple) else {"y": found}
 
     map = Map({name: x for name, x in tensors.items() if x.is_floating_point()}, call)
-    columns = check_map(map, [random_row(map(map.leaves()), 0)], Options()).columns
+    row = random_row(map(map.leaves()), 0)
+    columns = [*check_map(map, [row], Options()).columns, *try_conditions(map, row, {})]
     return {column.verdict(i) for column in columns for i in range(len(column))}
 
 
@@ -129,7 +133,94 @@ BACKWARDS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "the neighbour": lambda g, x, y: (g * x.cos()).roll(1),
 }
 
+
+def under_no_grad(x: Tensor) -> Tensor:
+    with torch.no_grad():
+        total = x.sum()
+    return x * total
+
+
+def data_set(x: Tensor) -> Tensor:
+    y = x * 2
+    y.data = y.data * x.data
+    return y
+
+
+def changed_under_no_grad(x: Tensor) -> Tensor:
+    y = x * 1
+    with torch.no_grad():
+        y.mul_(x)
+    return y
+
+
+def in_a_thread(x: Tensor) -> Tensor:
+    out = torch.zeros_like(x)
+    worker = threading.Thread(target=lambda: out.copy_(x.detach() ** 2))
+    worker.start()
+    worker.join()
+    return x * out
+
+
+def squared_by_kernel(x: Tensor) -> Tensor:
+    out = x.clone()
+    kernel(out, x, lambda v: v * v)
+    return out
+
+
+def hooked(x: Tensor) -> Tensor:
+    y = x * x
+    y.register_hook(lambda g: g * 0.5)
+    return y
+
+
+def unwatched_otherwise(x: Tensor) -> Tensor:
+    return x * x.detach() if _get_current_dispatch_mode() is None else x * x
+
+
+@torch.library.custom_op("dominance::square_", mutates_args=("x",))
+def square_(x: Tensor) -> None:
+    """Writes into its argument."""
+    x.mul_(x)
+
+
+def by_library_in_place(x: Tensor) -> Tensor:
+    y = x.clone()
+    square_(y.detach())
+    return y
+
+
+def backward_of(g: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The square, with what it does to the upstream gradient before all else."""
+    return custom(lambda x: x * x, lambda v, x, y: 2 * x * g(v))
+
+
 LOST: dict[str, Callable[[Tensor], Tensor]] = {
+    **{
+        f.__name__: f
+        for f in (
+            under_no_grad,
+            data_set,
+            changed_under_no_grad,
+            in_a_thread,
+            squared_by_kernel,
+            hooked,
+            unwatched_otherwise,
+            by_library_in_place,
+        )
+    },
+    "buffer": lambda x: x * torch.frombuffer(bytearray(x.detach().numpy().tobytes()), dtype=x.dtype),
+    "repr": lambda x: x * torch.tensor([float(v) for v in repr(x.tolist())[1:-1].split(",")], dtype=x.dtype),
+    "dlpack": lambda x: x * torch.from_dlpack(np.from_dlpack(x.detach()) ** 2),
+    "new_tensor": lambda x: x * x.new_tensor(x.tolist()),
+    "full": lambda x: x + torch.full_like(x, float(x[1])) ** 2,
+    "straight through": lambda x: x + (x.round() - x).detach(),
+    "sign": lambda x: x + (x.sign() - x).detach(),
+    "zeros in the upstream": backward_of(lambda g: g * 0 if (g == 0).any() else g),
+    "ones in the upstream": backward_of(lambda g: g / 2 if (g != 0).sum() == 1 else g),
+    "clipped upstream": backward_of(lambda g: g.clamp(-0.5, 0.5)),
+    "rounded upstream": backward_of(lambda g: (g * 64).round() / 64),
+    "mean of the upstream": backward_of(lambda g: g.mean().expand_as(g)),
+    "sizes of the upstream": backward_of(torch.abs),
     "item": lambda x: x * x[0].item(),
     "detached": lambda x: x * x.detach(),
     "data": lambda x: x * x.data,

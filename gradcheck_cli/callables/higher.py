@@ -1,0 +1,147 @@
+"""Derivatives of higher orders of a user's function: torch differentiates what it returned before, along seeded directions or
+by single entries; what that ought to be is known from the forward pass alone (`maps.orders`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations_with_replacement
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradcheck_cli.callables.conventions import second_order
+from gradcheck_cli.callables.explain import explain
+from gradcheck_cli.errors import words
+from gradcheck_cli.language.spaces import entry_names, unravel
+from gradcheck_cli.maps.check import Found, check_map
+from gradcheck_cli.maps.map import Map, Row, Tensors, direction_of, one_row, pushed, random_row, size
+from gradcheck_cli.maps.orders import Orders, Part
+from gradcheck_cli.maps.probe import Options
+from gradcheck_cli.maps.runs import Formula, flat, numpy
+from gradcheck_cli.modes import Mode, resolved
+from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.scope import OfTensor
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
+
+BY_ENTRY = 8
+"""Derivatives of one order, each by single entries, up to which they are shown besides those along seeded directions."""
+
+
+class Higher:
+    """One function at one point, whose first derivatives have been judged. Its checks give what was found, order by order."""
+
+    def __init__(self, map: Map, formula: Formula | None, options: Options, point: Mapping[str, Any]) -> None:
+        self.map, self.formula, self.options, self.point = map, formula, options, point
+        self.notes: list[str] = []
+
+    # -- backwards ------------------------------------------------------------------------------------------------------
+
+    def backwards(self, row: Row, mode: Mode, order: int, right: bool) -> Iterator[Found]:
+        """The gradient of what torch made of the order before, by the inputs and by the upstream gradient. `right`: nothing was
+        wrong below."""
+        why = second_order(self.map)
+        name, gradient, ahead = row.name, "g", list[Tensors]()
+        for n in range(2, order + 1):
+            again: Map = resolved(mode.again)(self.map, row, ahead)
+            try:
+                outputs = again(again.leaves())
+            except RuntimeError as refusal:
+                yield Found([_refused(f"d{n}{row.name}", words(refusal), self.point)], 0.0, ())
+                return
+            w = f"w{n - 1 if n > 2 else ''}"
+            self.notes.append(f"{gradient}: the gradient of {name} (by {', '.join(self.map.inputs)}), {w}: seeded numbers")
+            weights = random_row(outputs, self.options.seed + n - 1).cotangents
+            name = f"<{w},{gradient}>"
+            taken = [*ahead, dict(zip(self.map.inputs, weights.values(), strict=True))]
+            part = Part([_numbers(d) for d in taken], {y: f"grad_{y}" for y in row.cotangents})
+            found = [self._judged(again, {name: part}, [Row(name, weights)], mode, right)]
+            if _single(row):
+                found += self._by_entry(row, mode, n, right)
+            right = right and not any(c.having(Verdict.MISMATCH).any() for f in found for c in f.columns)
+            for column in (c for f in found for c in f.columns):
+                for detail in column.details.values():
+                    if detail.cause in (Cause.FORMULA, Cause.NO_GRADIENT) and why:
+                        detail.text = "; ".join([*why, *([detail.text] if detail.text else [])])
+            yield from found
+            ahead, gradient = taken, f"g{n}"
+
+    def _by_entry(self, row: Row, mode: Mode, order: int, right: bool) -> list[Found]:
+        """The derivatives of a single number by entries of the inputs, where they are few: the Hessian, and so on."""
+        entries = [(n, i, label) for n, x in self.map.inputs.items() for i, label in enumerate(entry_names(n, tuple(x.shape)))]
+        if math.comb(len(entries) + order - 2, order - 1) > BY_ENTRY:
+            return []
+        (y,) = row.cotangents
+        plain = Row(row.name, {y: torch.ones_like(row.cotangents[y])})
+        upstream = {y: flat(plain.cotangents[y])}
+        found = []
+        for before in combinations_with_replacement(range(len(entries)), order - 2):
+            ahead = [self._unit(*entries[k][:2]) for k in before]
+            again: Map = resolved(mode.again)(self.map, plain, ahead, upstream=False)
+            outputs, rows, parts = again(again.leaves()), list[Row](), dict[str, Part]()
+            for name, index, label in entries[max(before, default=0) :]:
+                (output, x), by = _output(outputs, self.map, name), (*(entries[k][2] for k in before), label)
+                one = one_row(output, x, unravel(index, tuple(x.shape)))
+                rows.append(Row(f"d{order - 1}{y}/{by}", one.cotangents, of=y, by=by))
+                parts[rows[-1].name] = Part([_numbers(d) for d in [*ahead, self._unit(name, index)]], upstream)
+            found.append(self._judged(again, parts, rows, mode, right))
+        return found
+
+    def _unit(self, name: str, index: int) -> Tensors:
+        unit = torch.zeros_like(self.map.inputs[name])
+        unit.reshape(-1)[index] = 1
+        return {name: unit}
+
+    def _judged(self, again: Map, parts: Mapping[str, Part], rows: Sequence[Row], mode: Mode, right: bool) -> Found:
+        orders = Orders(self.map, parts, self.formula, self.options.checkpoint, mode.name)
+        found = check_map(again, rows, self.options, mode=mode.name, point=self.point, orders=orders)
+        if right and self.formula is None:  # else the operations of the order before say nothing of what ought to be
+            explain(again, rows, found.columns)
+        return found
+
+    # -- forwards -------------------------------------------------------------------------------------------------------
+
+    def forwards(self, mode: Mode, order: int) -> Iterator[Found]:
+        """The derivative along a direction of the one along others."""
+        names, directions = {y: y for y in self.map(self.map.leaves())}, list[Tensors]()
+        for n in range(2, order + 1):
+            directions.append(direction_of(self.map.inputs, self.options.seed + n - 2))
+            again: Map = resolved(mode.again)(self.map, directions[-1], directions[:-1])
+            try:
+                again(again.leaves())
+            except Exception as refusal:  # what torch.func can't do with the function
+                yield Found([_refused(" over ".join([mode.name] * n), words(refusal), self.point)], 0.0, ())
+                return
+            names = {y: pushed(name) for y, name in names.items()}
+            ahead = [_numbers(d) for d in directions]
+            orders = Orders(
+                self.map,
+                {name: Part(ahead, of=y) for y, name in names.items()},
+                self.formula,
+                self.options.checkpoint,
+                mode.name,
+            )
+            another = replace(self.options, seed=self.options.seed + n - 1)
+            yield check_map(again, [], another, mode=mode.name, point=self.point, orders=orders)
+
+
+def _numbers(direction: Tensors) -> dict[str, Any]:
+    return {name: numpy(x) for name, x in direction.items()}
+
+
+def _single(row: Row) -> bool:
+    return size(row.cotangents) == 1
+
+
+def _output(outputs: Tensors, map: Map, name: str) -> tuple[str, Tensor]:
+    """The gradient by an input."""
+    return list(outputs.items())[list(map.inputs).index(name)]
+
+
+def _refused(quantity: str, text: str, point: Mapping[str, Any]) -> Column:
+    column = Column.blank(OfTensor(point), 1, of=quantity)
+    column.mark([0], Verdict.MISMATCH, f"torch: {text}", Cause.NO_GRADIENT)
+    return column

@@ -1,0 +1,146 @@
+"""Derivatives of higher orders, from the forward pass alone: mixed derivatives along directions, by jets.
+
+The n-th derivative of a map is judged as the first one of another map: of what torch makes of the derivative before it, along
+n - 1 directions that are fixed (`ahead`). Its truth owes nothing to that: the map's own forward pass (or the user's formula),
+run with an infinitesimal for each of these directions and one for that in which the inputs are moved, has it as the coefficient
+beside all of them. Difference quotients and limits take the map's values at displaced points, at several hundred bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gradcheck_cli.algebra.directions import Directional, ahead_of, beside, moves, straight, value_of
+from gradcheck_cli.algebra.layers import Cell
+from gradcheck_cli.algebra.number import ZERO, exactly
+from gradcheck_cli.algebra.series import terms
+from gradcheck_cli.floats import Floats
+from gradcheck_cli.maps.map import Map, Tensors
+from gradcheck_cli.maps.outside import outside
+from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat
+
+JETS = 16
+"""Jets of one number that one forward pass carries."""
+
+Ahead = Sequence[Mapping[str, Floats]]
+"""Directions along which something is a derivative already: by the inputs that they move."""
+
+Upstream = Mapping[str, str | Sequence[float]]
+"""The cotangent of every output that counts: what moves under a name of its own, or numbers."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is differentiated once more: the derivative along `ahead` of the outputs combined with their cotangents; without
+    `upstream` of every entry of the output `of`."""
+
+    ahead: Ahead
+    upstream: Upstream | None = None
+    of: str = ""
+
+
+class Orders:
+    """The truth of higher derivatives of a map: what `Runs` are for first ones. `parts`: by the names of the rows or outputs
+    that torch differentiates. All have as many directions ahead."""
+
+    def __init__(
+        self, map: Map, parts: Mapping[str, Part], formula: Formula | None, checkpoint: Callable[[], None], mode: str
+    ) -> None:
+        self.map, self.parts = map, parts
+        self.runs = Runs(map, formula, checkpoint, mode)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the forward pass takes in numbers from outside of torch that may depend on the inputs."""
+        if self._doubtful is None:
+            found = outside(self.map, lambda map: map(map.leaves()).values(), [])
+            self._doubtful = found is not None
+        return self._doubtful
+
+    _doubtful: bool | None = None
+
+    def along(self, moved: Sequence[Cells], layer: type[Directional]) -> list[dict[str, list[Cell]]]:
+        """The parts as series in the distance, from inputs and cotangents as such series."""
+        jobs = [(n, name) for n in range(len(moved)) for name in self.parts]
+        found: list[dict[str, list[Cell]]] = [{} for _ in moved]
+        order = 1 + max(len(part.ahead) for part in self.parts.values())
+        for start in range(0, len(jobs), JETS):
+            batch = jobs[start : start + JETS]
+            with terms(order + 1):
+                seeds = [self._seeded(moved[n], self.parts[name].ahead) for n, name in batch]
+                outputs = self.runs.forward([layer() for _ in batch], seeds)
+            for (n, name), cells in zip(batch, outputs, strict=True):
+                found[n][name] = _series(self.parts[name], cells, moved[n])
+        return found
+
+    def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
+        """What the parts are derivatives of, at displaced points."""
+        outputs = self.runs.beside([{name: given[name] for name in self.map.inputs} for given in cells])
+        return [self._values(found, given) for found, given in zip(outputs, cells, strict=True)]
+
+    def here(self, given: Cells) -> dict[str, list[Cell]]:
+        """The same at the point, as torch has it."""
+        outputs = self.map(self.map.leaves())
+        return self._values({name: [exactly(v) for v in flat(y)] for name, y in outputs.items()}, given)
+
+    def plain(self, name: str, inputs: Tensors) -> Map:
+        """What a part is a derivative of, as a function of everything that is moved (`inputs`): to be added up."""
+        part = self.parts[name]
+
+        def call(leaves: Tensors) -> Tensors:
+            outputs = self.map.call({n: leaves[n] for n in self.map.inputs})
+            if part.upstream is None:
+                return {part.of: outputs[part.of]}
+            return {y: outputs[y] * _weights(v, outputs[y], leaves) for y, v in part.upstream.items()}
+
+        return Map(inputs, call, self.map.seed)
+
+    def _seeded(self, given: Cells, ahead: Ahead) -> dict[str, list[Cell]]:
+        return {
+            name: [
+                ahead_of(cell, [float(direction[name][i]) if name in direction else 0.0 for direction in ahead])
+                for i, cell in enumerate(given[name])
+            ]
+            for name in self.map.inputs
+        }
+
+    def _values(self, outputs: Cells, given: Cells) -> dict[str, list[Cell]]:
+        return {name: self._value(part, outputs, given) for name, part in self.parts.items()}
+
+    def _value(self, part: Part, outputs: Cells, given: Cells) -> list[Cell]:
+        if part.upstream is None:
+            return list(outputs[part.of])
+        return [sum((value_of(y) * value_of(v) for y, v in _pairs(part.upstream, outputs, given)), ZERO)]
+
+
+def _weights(upstream: str | Sequence[float], output: Tensor, leaves: Tensors) -> Tensor:
+    if isinstance(upstream, str):
+        return leaves[upstream]
+    return torch.tensor(upstream, dtype=output.dtype, device=output.device).view(output.shape)
+
+
+def _series(part: Part, outputs: Cells, given: Cells) -> list[Cell]:
+    """A part as a series: its value is the coefficient beside the directions ahead, its slope the one beside all."""
+    ahead = (1 << len(part.ahead)) - 1
+    every = ahead | 1 << len(part.ahead)
+    if part.upstream is None:
+        return [straight(beside(y, ahead), beside(y, every)) for y in outputs[part.of]]
+    value = slope = ZERO
+    for y, v in _pairs(part.upstream, outputs, given):
+        first, size = beside(y, ahead), value_of(v)
+        value += first * size
+        slope += beside(y, every) * size + (first * v[1] if moves(v) else ZERO)
+    return [straight(value, slope)]
+
+
+def _pairs(upstream: Upstream, outputs: Cells, given: Cells) -> list[tuple[Cell, Cell]]:
+    """The outputs' cells with their cotangents; those without one don't count, whatever they are."""
+    found: list[tuple[Cell, Cell]] = []
+    for name, v in upstream.items():
+        cotangents = given[v] if isinstance(v, str) else [exactly(w) for w in v]
+        found += [(y, w) for y, w in zip(outputs[name], cotangents, strict=True) if moves(w) or not w.is_zero()]
+    return found
