@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gradcheck_cli.maps.forward import Forward, Values
+from gradcheck_cli.maps.held import HELD
 from gradcheck_cli.maps.map import Map, Row
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.reverse import Reverse
@@ -60,6 +61,7 @@ def check_map(
     columns = work.check()
     work.guard(columns)
     notes = [BRANCH] if work.runs.follow is False else []
+    notes += [HELD] * work.runs.held
     return Found(
         [work.shown(column) for column in columns], work.sensitivity, tuple(work.runs.opaque), (*notes, *work.triangles)
     )

@@ -21,6 +21,7 @@ from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT, QUOTIENT_STEP
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.floats import FORMATS, Floats
+from gradcheck_cli.maps.held import Held
 from gradcheck_cli.maps.map import Map, Row, Tensors, draws
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
 from gradcheck_cli.maps.symmetric import Symmetrised, said
@@ -117,7 +118,8 @@ class Probe:
     @property
     def plain(self) -> Map:
         """The function for difference quotients."""
-        return self.symmetrised.map(self.map) if any(self.runs.triangles.values()) else self.map
+        map = Held(self.map.state).map(self.map) if self.runs.held else self.map
+        return self.symmetrised.map(map) if any(self.runs.triangles.values()) else map
 
     def judged(
         self, column: Column, policy: Policy, floats: Floats | None, truths: Sequence[Truth | Ball], known: Evidence,

@@ -34,7 +34,8 @@ class Runs:
     """Runs of one map in one mode. `opaque` collects the operations that couldn't be followed, by pass. `first`: the outputs of
     the first run that was followed, which is at the inputs themselves: the cells of its first layer, and torch's floats.
     `follow`: whether Python is told what exact arithmetic decides, where rounding alone made torch tell something else (None:
-    it never did). `triangles`: operations that read one triangle of a matrix, and whether it was symmetric."""
+    it never did). `triangles`: operations that read one triangle of a matrix, and whether it was symmetric.
+    `held`: whether state was written."""
 
     def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
         self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
@@ -44,6 +45,7 @@ class Runs:
         self.follow: bool | None = None
         self.turned: dict[str, None] = {}
         self.triangles: dict[str, bool] = {}
+        self.held = False
 
     def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
         """The outputs' cells at points beside this one, at which decisions that hang on it are taken anew. Raises what the map
@@ -94,7 +96,7 @@ class Runs:
     def pushed(self, layers: Sequence[Layer], direction: Tensors) -> Followed:
         """Forwards along `direction`, in all layers."""
         self.checkpoint()
-        shadow = Shadow(layers, 0, follow=bool(self.follow), checkpoint=self.checkpoint)
+        shadow = self._shadow(layers, bool(self.follow))
         given = [self.exact] * len(layers)
 
         def seed(tensors: Tensors) -> None:
@@ -119,6 +121,7 @@ class Runs:
         self.opaque.update(dict.fromkeys(shadow.unfollowed))
         self.turned.update(shadow.decisions.turned)
         self.triangles.update(shadow.triangles)
+        self.held = self.held or shadow.held
         return False
 
     def _ends(self) -> bool:
@@ -126,7 +129,9 @@ class Runs:
         branch does, an iteration that ends by rounding alone doesn't."""
         counts: list[int] = []
         for follow in (False, True):
-            shadow = Shadow([Precise()], 0, follow=follow, limit=next(iter(counts), None), checkpoint=self.checkpoint)
+            shadow = Shadow(
+                [Precise()], 0, follow=follow, limit=next(iter(counts), None), checkpoint=self.checkpoint, state=self.map.state
+            )
             leaves = self.map.leaves()
             for name, leaf in leaves.items():
                 shadow.seed(leaf, [self.exact[name]])
@@ -138,8 +143,14 @@ class Runs:
             counts.append(shadow.decisions.count)
         return counts[0] == counts[1]
 
+    def _shadow(self, layers: Sequence[Layer], follow: bool, limit: int | None = None) -> Shadow:
+        return Shadow(layers, 0, follow=follow, limit=limit, checkpoint=self.checkpoint, state=self.map.state)
+
     def _seeded(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> tuple[Shadow, dict[str, Tensor]]:
-        shadow, leaves = Shadow(layers, 0, follow=bool(self.follow), checkpoint=self.checkpoint), self.map.leaves()
+        shadow, leaves = (
+            Shadow(layers, 0, follow=bool(self.follow), checkpoint=self.checkpoint, state=self.map.state),
+            self.map.leaves(),
+        )
         for name, leaf in leaves.items():
             shadow.seed(leaf, [given[name] for given in cells])
         return shadow, leaves

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ def untied(map: Map, values: Tensors, options: Options) -> tuple[Map, dict[str, 
     def call(leaves: Tensors) -> Tensors:
         return map.call({**leaves, **{name: torch.where(kept[name], leaves[name], x) for name, x in here.items()}})
 
-    return Map(map.inputs, call, map.seed), kept
+    return replace(map, call=call), kept
 
 
 def moving_only(columns: Sequence[Column], kept: Mapping[str, Tensor]) -> list[Column]:
