@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gradcheck_cli.maps.forward import Forward, Values
+from gradcheck_cli.maps.held import HELD
 from gradcheck_cli.maps.map import Map, Row
 from gradcheck_cli.maps.orders import Orders
 from gradcheck_cli.maps.probe import Options
@@ -65,6 +66,7 @@ def check_map(
     columns = work.check()
     work.guard(columns)
     notes = [BRANCH] if work.source.follow is False else []
+    notes += [HELD] * work.source.held
     opaque = tuple(work.runs.opaque | work.source.opaque)
     return Found([work.shown(column) for column in columns], work.sensitivity, opaque, (*notes, *work.triangles))
 

@@ -7,7 +7,7 @@ import itertools
 import math
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -34,7 +34,8 @@ class Map:
     `inputs`: detached floating-point tensors, what is differentiated by; `call` takes leaves by these names and returns the
     outputs by name. `seed`: torch's generators are seeded so before every call, and restored afterwards. `nested`: the call
     itself runs forward mode, which only `torch.func` nests. `stops`: what the call detaches from autograd's graph is meant to
-    be constant, and the derivative that of the function in which it is.
+    be constant, and the derivative that of the function in which it is. `state`: the storages of what the last call had as
+    its state.
     """
 
     inputs: Tensors
@@ -42,6 +43,7 @@ class Map:
     seed: int = 0
     nested: bool = False
     stops: bool = False
+    state: Callable[[], Collection[int]] = tuple
 
     def __call__(self, leaves: Tensors) -> dict[str, Tensor]:
         """The floating-point outputs."""

@@ -23,6 +23,7 @@ from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.floats import FORMATS, Floats
 from gradcheck_cli.maps.deeper import Deeper
+from gradcheck_cli.maps.held import Held
 from gradcheck_cli.maps.map import Map, Row, Tensors, draws
 from gradcheck_cli.maps.orders import Orders
 from gradcheck_cli.maps.outside import Derive, Doubt, outside
@@ -139,7 +140,8 @@ class Probe:
     @property
     def plain(self) -> Map:
         """The function for difference quotients."""
-        return self.symmetrised.map(self.meant) if any(self.source.triangles.values()) else self.meant
+        map = Held(self.meant.state).map(self.meant) if self.source.held else self.meant
+        return self.symmetrised.map(map) if any(self.source.triangles.values()) else map
 
     def judged(
         self, column: Column, policy: Policy, floats: Floats | None, truths: Sequence[Truth | Ball], known: Evidence,

@@ -36,7 +36,7 @@ class Runs:
     the first run that was followed, which is at the inputs themselves: the cells of its first layer, and torch's floats.
     `follow`: whether Python is told what exact arithmetic decides, where rounding alone made torch tell something else (None:
     it never did). `numbers`: whether Python was told floats. `triangles`: operations that read one triangle of a matrix, and
-    whether it was symmetric."""
+    whether it was symmetric. `held`: whether state was written."""
 
     def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
         self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
@@ -47,6 +47,7 @@ class Runs:
         self.turned: dict[str, None] = {}
         self.numbers = False
         self.triangles: dict[str, bool] = {}
+        self.held = False
 
     def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
         """The outputs' cells at points beside this one, at which decisions that hang on it are taken anew. Raises what the map
@@ -97,7 +98,7 @@ class Runs:
     def pushed(self, layers: Sequence[Layer], direction: Tensors) -> Followed:
         """Forwards along `direction`, in all layers."""
         self.checkpoint()
-        shadow = self._shadow(layers)
+        shadow = self._shadow(layers, bool(self.follow))
         given = [self.exact] * len(layers)
 
         def seed(tensors: Tensors) -> None:
@@ -123,6 +124,7 @@ class Runs:
         self.turned.update(shadow.decisions.turned)
         self.numbers |= shadow.decisions.numbers
         self.triangles.update(shadow.triangles)
+        self.held = self.held or shadow.held
         return False
 
     def _ends(self) -> bool:
@@ -130,8 +132,7 @@ class Runs:
         branch does, an iteration that ends by rounding alone doesn't."""
         counts: list[int] = []
         for follow in (False, True):
-            limit = next(iter(counts), None)
-            shadow = Shadow([Precise()], 0, follow=follow, limit=limit, stops=self.map.stops, checkpoint=self.checkpoint)
+            shadow = self._shadow([Precise()], follow, next(iter(counts), None))
             leaves = self.map.leaves()
             for name, leaf in leaves.items():
                 shadow.seed(leaf, [self.exact[name]])
@@ -143,11 +144,12 @@ class Runs:
             counts.append(shadow.decisions.count)
         return counts[0] == counts[1]
 
-    def _shadow(self, layers: Sequence[Layer]) -> Shadow:
-        return Shadow(layers, 0, follow=bool(self.follow), stops=self.map.stops, checkpoint=self.checkpoint)
+    def _shadow(self, layers: Sequence[Layer], follow: bool, limit: int | None = None) -> Shadow:
+        map = self.map
+        return Shadow(layers, 0, follow=follow, limit=limit, stops=map.stops, checkpoint=self.checkpoint, state=map.state)
 
     def _seeded(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> tuple[Shadow, dict[str, Tensor]]:
-        shadow, leaves = self._shadow(layers), self.map.leaves()
+        shadow, leaves = self._shadow(layers, bool(self.follow)), self.map.leaves()
         for name, leaf in leaves.items():
             shadow.seed(leaf, [given[name] for given in cells])
         return shadow, leaves

@@ -183,7 +183,8 @@ class Subject:
         """Call a module with these parameters; its buffers are copies, which it may change."""
         self.standing.settle()
         state = {name: given[name] if name in given else self._cast(p) for name, p in module.named_parameters()}
-        state |= {name: self._cast(b).clone() for name, b in module.named_buffers()}
+        buffers = {name: self._cast(b).clone() for name, b in module.named_buffers()}
+        state |= self.standing.buffered(buffers)
         training = [(m, m.training) for m in self.module.modules()]
         self.module.train(self.training)
         try:
@@ -244,7 +245,7 @@ class Subject:
             with uncompiled(), _outputs(self.module, lambda name, value: value + leaves[name] if name in zeros else value):
                 return self.run(leaves)
 
-        return Map({**inputs, **zeros}, call, self.seed)
+        return Map({**inputs, **zeros}, call, self.seed, state=self.standing.state)
 
     def of_layers(self, inputs: Tensors, calls: Sequence[Call]) -> Map:
         """What `calls` returned as a function of `inputs` (arguments and parameters)."""
@@ -263,7 +264,7 @@ class Subject:
                 self.run(leaves)
             return found
 
-        return Map(dict(inputs), call, self.seed)
+        return Map(dict(inputs), call, self.seed, state=self.standing.state)
 
     def of_layer(self, call: Call, parameters: bool = True) -> Map:
         """What a layer returned as a function of what it received, and of its parameters (`self.w` where it received a `w`)."""
@@ -277,7 +278,7 @@ class Subject:
             outputs = self._call(call.module, {n: leaves[name] for name, n in own.items()}, args, kwargs)
             return flatten(joined(call.name, "output"), outputs).floats
 
-        return Map({**received, **{name: state[n] for name, n in own.items()}}, again, self.seed)
+        return Map({**received, **{name: state[n] for name, n in own.items()}}, again, self.seed, state=self.standing.state)
 
 
 def _hooks(tensor: Tensor) -> tuple[Any, Any]:

@@ -24,6 +24,7 @@ class Standing:
     def __init__(self, network: nn.Module) -> None:
         self.network = network
         self._exchanged: Exchanged = []
+        self._buffers: list[Any] = []  # kept, so that no address is used again
         self._run: tuple[nn.Module, Mapping[str, Tensor]] = network, {}
 
     @contextmanager
@@ -36,6 +37,15 @@ class Standing:
         finally:
             self.settle()
             _restore(before)
+
+    def buffered(self, buffers: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The same: they are the state of the next run."""
+        self._buffers = [t.untyped_storage() for t in buffers.values() if t.layout is torch.strided]
+        return buffers
+
+    def state(self) -> list[int]:
+        """The storages of the last run's buffers."""
+        return [storage._cdata for storage in self._buffers]
 
     def call(self, module: nn.Module, given: Mapping[str, Tensor], run: Callable[[], Any]) -> Any:
         """Run something with these tensors standing in a module of the network."""

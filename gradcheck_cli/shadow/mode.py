@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain, repeat
 from typing import Any
 
@@ -63,6 +64,24 @@ _UNFILLED = frozenset({"empty", "empty_like", "empty_strided", "empty_permuted",
 _CONVERSIONS = frozenset({"_to_copy", "copy"})
 
 
+def state_written(func: Any, args: Any, kwargs: Any, state: Collection[int]) -> list[torch.Tensor]:
+    """Tensors in these storages that an operation of one of torch's own modules has written to while gradients were off."""
+    known = overload(func)
+    if not known.writes or not state or torch.is_grad_enabled():
+        return []
+    written = _written(known, known.bind(args, kwargs))
+    found = [t for t in written if t is not None and t.is_floating_point() and t.untyped_storage()._cdata in state]
+    return found if found and _by_a_module() else []
+
+
+def _by_a_module() -> bool:
+    """Whether the code that runs is that of a module, or a parametrization, of torch's: what a user keeps without gradients may
+    be a slip."""
+    names = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_stack(None)]
+    callers = (n for n in names if n.startswith("torch.nn.") or n.partition(".")[0] not in ("torch", "gradcheck_cli"))
+    return next((n for n in callers if n != "torch.nn.functional"), "").startswith("torch.nn.")
+
+
 class RuleFailed(BaseException):
     """A slip in a rule. No Exception, so that it isn't taken for what a user's backward raises, within which rules run."""
 
@@ -76,7 +95,8 @@ class Shadow(TorchDispatchMode):
     under index 0. Precision is flint's at the time. `layers` may be shortened between operations: the layers dropped are not
     followed any further. `guarded`: code runs that may write to memory behind torch's back. `stops`: what code detaches from
     the graph is a constant, whatever is seeded as what is differentiated by. `checkpoint`: called before each operation; it
-    raises, no Exception, where time is up.
+    raises, no Exception, where time is up. `state`: storages, what is written to which without gradients is data from there
+    on.
     """
 
     def __init__(
@@ -88,9 +108,11 @@ class Shadow(TorchDispatchMode):
         limit: int | None = None,
         stops: bool = False,
         checkpoint: Callable[[], None] = lambda: None,
+        state: Callable[[], Collection[int]] = tuple,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.size, self.checkpoint = size, checkpoint
+        self.size, self.checkpoint, self.state = size, checkpoint, state
+        self.held = False  # something was written to the state
         self.opaque: dict[str, str | None] = {}
         self.seen: dict[str, int] = {}
         self.trace = Trace()
@@ -216,6 +238,9 @@ class Shadow(TorchDispatchMode):
         for name in MUTATED.get(known.name, ()):
             if bound.get(name) is not None:
                 self._memory.forget(bound[name])
+        for tensor in () if self._within else state_written(func, args, kwargs, self.state()):
+            self._memory.forget(tensor)
+            self.held = True
         # rules are compared with what torch itself returned, and formulas go by their own conditions
         for output in () if self._within or self.size else outputs:
             if output is not None and output.dtype is torch.bool and output.numel():
