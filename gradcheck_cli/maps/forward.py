@@ -80,9 +80,7 @@ class Forward(Probe):
             if all(b.is_finite() for balls in found.values() for b in balls):
                 break
         return {
-            name: [
-                b if b.is_finite() else self.singular(self._u, _entry(name, i), self.ahead(name)) for i, b in enumerate(balls)
-            ]
+            name: [b if b.is_finite() else self.singular(self._u, _entry(name, i), name, i) for i, b in enumerate(balls)]
             for name, balls in found.items()
         }
 

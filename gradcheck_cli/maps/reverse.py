@@ -417,7 +417,7 @@ class Reverse(Probe):
                     total = self.paired(row, self.along([direction])[0], slope)
             if _tight(total):
                 return total
-        return self.singular(direction, lambda cells: self.paired(row, cells, value_of), self.ahead(row.name))
+        return self.singular(direction, lambda cells: self.paired(row, cells, value_of), row.name)
 
     # -- what the shadow and the second witness say -----------------------------------------------------------------
 
