@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 
 from flint import arb, arb_series, ctx
@@ -25,6 +24,9 @@ from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import Function
 from gradcheck_cli.language.parser import definition
 from gradcheck_cli.language.tree import Call, Node, Variable
+
+_ABS = "abs"
+"""The one primitive row with a border, besides comparisons."""
 
 KEPT_ULPS = 4
 """Of the largest number of a table, what two ways to compute one may differ by: two roundings each."""
@@ -77,7 +79,7 @@ class Directional(Precise):
         return cell[0] if isinstance(cell, arb_series) else cell
 
     def function(self, row: Function) -> Callable[..., Cell]:
-        return where if row.name == syntax.WHERE else _mixed(row)
+        return where if row.name == syntax.WHERE else _mixed(row, type(self))
 
     def body(self, row: Function) -> Node:
         return definition(row.name)
@@ -94,6 +96,40 @@ class Meant(Directional):
     """The same, with the code's constants as what their author may have meant by them (see `layers.Exact`)."""
 
     number = Exact.number
+
+
+class Sided(Directional):
+    """The same on one side of a border, for jets with two infinitesimals: what is 0 and moves by the first alone has the sign
+    that it takes on that side (`first`); what moves by the second one too, if `second` is given, that of the second, however
+    far the first one goes."""
+
+    first, second = 1, 0
+
+    def function(self, row: Function) -> Callable[..., Cell]:
+        found = super().function(row)
+        if row.name == _ABS:
+            return lambda x: found(x) if (sign := self._sign(x)) is None else x * sign
+        if not (row.truth and row.operator and row.parameters[0].kind != "truth"):
+            return found
+        return lambda x, y: found(x, y) if (sign := self._sign(x - y)) is None else found(arb(sign), ZERO)
+
+    def _sign(self, cell: Cell) -> int | None:
+        """Of what is 0 and moves; None where that isn't known, or isn't needed."""
+        if not isinstance(cell, Jet) or not cell[0].is_zero():
+            return None
+        side, slope = (self.first, cell[1]) if cell.moves == 1 else (self.second, cell[2])
+        return (side if slope > 0 else -side if slope < 0 else None) if side else None
+
+
+def sided(layer: type[Directional], first: int, second: int = 0) -> type[Directional]:
+    """A layer on these sides: 1 or -1, 0 for none."""
+    made = _SIDED.get((layer, first, second))
+    if made is None:
+        made = _SIDED[layer, first, second] = type("Sided", (Sided, layer), {"first": first, "second": second})
+    return made
+
+
+_SIDED: dict[tuple[type, int, int], type[Directional]] = {}
 
 
 def alike(f: Cell, g: Cell) -> bool:
@@ -164,11 +200,20 @@ def slope(cell: Cell) -> Ball:
     return ZERO if not isinstance(cell, arb) or cell.is_finite() else NAN
 
 
-@cache
-def _mixed(row: Function) -> Callable[..., Cell]:
-    """The row on balls where nothing moves, on series where something does."""
+def _mixed(row: Function, layer: type[Directional]) -> Callable[..., Cell]:
+    """The row on balls where nothing moves, on series or jets where something does; of jets a layer has the definitions."""
+    found = _MIXED.get((row, layer))
+    if found is None:
+        found = _MIXED[row, layer] = _made(row, layer)
+    return found
+
+
+_MIXED: dict[tuple[Function, type], Callable[..., Cell]] = {}
+
+
+def _made(row: Function, layer: type[Directional]) -> Callable[..., Cell]:
     still = HULL.evaluate(row.name)
-    varying, mixed = SERIES.function(row) or _defined(row, SERIES), lifted(row, lambda: _defined(row, Directional()))
+    varying, mixed = SERIES.function(row) or _defined(row, SERIES), lifted(row, lambda: _defined(row, layer()))
 
     def run(*cells: Cell) -> Cell:
         for cell in cells:

@@ -175,13 +175,19 @@ class _Neighbourhood:
 
     def _at(self, multiples: tuple[int, ...], exponent: int) -> Ball:
         """The value at the point moved by `multiples` of 2**-exponent."""
-        key = (multiples, exponent)
-        if key not in self._known:
+        return self._all([multiples], exponent)[0]
+
+    def _all(self, places: Sequence[tuple[int, ...]], exponent: int) -> list[Ball]:
+        """The values at several such places, asked together."""
+        missing = [place for place in places if (place, exponent) not in self._known]
+        if missing:
             if time.monotonic() > self._deadline:
                 raise _Late
             step = arb(2) ** -exponent
-            self._known[key] = self._values(self.point, {n: m * step for n, m in zip(self._names, multiples, strict=True)})
-        return self._known[key]
+            offsets = [{n: m * step for n, m in zip(self._names, place, strict=True)} for place in missing]
+            for place, value in zip(missing, self._values.each(self.point, offsets), strict=True):
+                self._known[place, exponent] = value
+        return [self._known[place, exponent] for place in places]
 
     def side(self, signs: Sequence[int]) -> Side:
         """The limit of the difference quotient in one quadrant."""
@@ -215,8 +221,8 @@ class _Neighbourhood:
         but the first are `stretch` times as long."""
         total, height = arb(0), arb(0)
         factors = [signs[0], *(s * stretch for s in signs[1:])]
-        for counts, weight in self._nodes:
-            value = self._at(tuple(f * c for f, c in zip(factors, counts, strict=True)), exponent)
+        places = [tuple(f * c for f, c in zip(factors, counts, strict=True)) for counts, _ in self._nodes]
+        for (_, weight), value in zip(self._nodes, self._all(places, exponent), strict=True):
             if not value.is_finite():
                 return value, height
             total += weight * value

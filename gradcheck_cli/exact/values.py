@@ -41,6 +41,10 @@ class Values:
         """The output's ball at `point` (name -> ball) at the present precision; a nan ball outside the domain."""
         return self.every(point, offsets)[self.chain.output]
 
+    def each(self, point: Mapping[str, Ball], offsets: Sequence[Mapping[str, Ball]]) -> list[Ball]:
+        """The same by several offsets."""
+        return [self(point, some) for some in offsets]
+
     def undefined(self, point: Mapping[str, Ball]) -> bool:
         """True where some operation certainly has no value at the point."""
         return undefined(self, point)
@@ -58,6 +62,9 @@ class Line(Protocol):
     """What limits are taken of: a number at a point, some of whose names are moved by offsets."""
 
     def __call__(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> Ball: ...
+    def each(self, point: Mapping[str, Ball], offsets: Sequence[Mapping[str, Ball]]) -> list[Ball]:
+        """The same by several offsets."""
+
     def undefined(self, point: Mapping[str, Ball]) -> bool: ...
 
 

@@ -86,7 +86,7 @@ class Forward(Probe):
 
         def truth(name: str, index: int, ball: Ball) -> Truth | Ball:
             sure = ball.is_finite() and (not told or self._confirm(name, [index], [ball]))
-            return ball if sure else self.singular(self._u, _entry(name, index), self.ahead(name))
+            return ball if sure else self.singular(self._u, _entry(name, index), name, index)
 
         return {name: [truth(name, i, b) for i, b in enumerate(balls)] for name, balls in found.items()}
 

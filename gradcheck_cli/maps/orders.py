@@ -14,14 +14,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gradcheck_cli.algebra.directions import Directional, ahead_of, beside, moves, straight, value_of
+from gradcheck_cli.algebra.directions import (
+    Directional,
+    Moved,
+    Precise,
+    ahead_of,
+    beside,
+    moves,
+    sided,
+    slope,
+    straight,
+    value_of,
+)
 from gradcheck_cli.algebra.layers import Cell
-from gradcheck_cli.algebra.number import ZERO, exactly
+from gradcheck_cli.algebra.number import NAN, ZERO, exactly
 from gradcheck_cli.algebra.series import terms
+from gradcheck_cli.exact.kinks import LOWER
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.map import Map, Tensors
 from gradcheck_cli.maps.outside import outside
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat
+from gradcheck_cli.verdict.truth import Kind, Truth
 
 JETS = 16
 """Jets of one number that one forward pass carries."""
@@ -54,6 +67,11 @@ class Orders:
         self.runs = Runs(map, formula, checkpoint, mode)
 
     @property
+    def order(self) -> int:
+        """Of the derivatives whose truth is asked for."""
+        return 1 + max(len(part.ahead) for part in self.parts.values())
+
+    @property
     def doubtful(self) -> bool:
         """Whether the forward pass takes in numbers from outside of torch that may depend on the inputs."""
         if self._doubtful is None:
@@ -67,15 +85,60 @@ class Orders:
         """The parts as series in the distance, from inputs and cotangents as such series."""
         jobs = [(n, name) for n in range(len(moved)) for name in self.parts]
         found: list[dict[str, list[Cell]]] = [{} for _ in moved]
-        order = 1 + max(len(part.ahead) for part in self.parts.values())
+        for (n, name), cells in zip(jobs, self._run(jobs, moved, layer), strict=True):
+            found[n][name] = cells
+        if self.order == 2 and not self.runs.opaque:
+            # Off a border that the direction ahead crosses alone, both sides must say the same.
+            jobs = [(n, name) for n, name in jobs if not all(map(_known, found[n][name]))]
+            for (n, name), above, below in self._sides(jobs, moved, layer):
+                found[n][name] = list(map(_common, above, below))
+        return found
+
+    def borders(self, moved: Cells, part: str, index: int) -> Truth | None:
+        """The derivative of an entry of a part at a border, if that is known without limits: from both sides of one that the
+        direction ahead crosses alone; none at all where what is differentiated jumps."""
+        if self.order != 2 or self.runs.opaque:
+            return None
+        job = [(0, part)]
+        ((_, above, below),) = self._sides(job, [moved], Directional)
+        sides = [slope(cells[index]) for cells in (above, below)]
+        if all(side.is_finite() for side in sides):
+            return Truth(Kind.NONDIFFERENTIABLE, left=min(sides), right=max(sides), singular=True)
+        near = [self._run(job, [moved], sided(Directional, 1, second))[0] for second in (1, -1)]
+        values = [value_of(cells[index]) for cells in near]
+        if all(value.is_finite() for value in values) and not values[0].overlaps(values[1]):
+            return Truth(Kind.NONDIFFERENTIABLE, singular=True, free=True, text=LOWER)
+        return None
+
+    def _sides(
+        self, jobs: Sequence[tuple[int, str]], moved: Sequence[Cells], layer: type[Directional]
+    ) -> list[tuple[tuple[int, str], list[Cell], list[Cell]]]:
+        """Some parts above and below the borders that the direction ahead crosses alone."""
+        above, below = (self._run(jobs, moved, sided(layer, first)) for first in (1, -1))
+        return list(zip(jobs, above, below, strict=True))
+
+    def _run(self, jobs: Sequence[tuple[int, str]], moved: Sequence[Cells], layer: type[Directional]) -> list[list[Cell]]:
+        """Some parts along some directions."""
+        found: list[list[Cell]] = []
         for start in range(0, len(jobs), JETS):
             batch = jobs[start : start + JETS]
-            with terms(order + 1):
+            with terms(self.order + 1):
                 seeds = [self._seeded(moved[n], self.parts[name].ahead) for n, name in batch]
-                outputs = self.runs.forward([layer() for _ in batch], seeds)
-            for (n, name), cells in zip(batch, outputs, strict=True):
-                found[n][name] = _series(self.parts[name], cells, moved[n])
+                # the point itself goes first: it shows what rounding decided
+                _, *outputs = self.runs.forward([Precise(), *(layer() for _ in batch)], [self.runs.exact, *seeds])
+            found += [_series(self.parts[name], cells, moved[n]) for (n, name), cells in zip(batch, outputs, strict=True)]
         return found
+
+    def nearby(self, cells: Sequence[Cells], part: str) -> list[dict[str, list[Cell]]]:
+        """At a point beside this one, where decisions are taken anew, and at this one: what a part is a derivative of; and the
+        part as a series from inputs, at the former, as such series."""
+        beside, here, moved = cells
+        with terms(self.order + 1):
+            seeds = [{name: given[name] for name in self.map.inputs} for given in (beside, here)]
+            seeds.append(self._seeded(moved, self.parts[part].ahead))
+            outputs = self.runs.forward([Moved(), Precise(), Directional()], seeds)
+        values = [self._values(found, given) for found, given in zip(outputs, (beside, here), strict=False)]
+        return [*values, {part: _series(self.parts[part], outputs[2], moved)}]
 
     def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
         """What the parts are derivatives of, at displaced points."""
@@ -129,12 +192,22 @@ def _series(part: Part, outputs: Cells, given: Cells) -> list[Cell]:
     every = ahead | 1 << len(part.ahead)
     if part.upstream is None:
         return [straight(beside(y, ahead), beside(y, every)) for y in outputs[part.of]]
-    value = slope = ZERO
+    value = along = ZERO
     for y, v in _pairs(part.upstream, outputs, given):
         first, size = beside(y, ahead), value_of(v)
         value += first * size
-        slope += beside(y, every) * size + (first * v[1] if moves(v) else ZERO)
-    return [straight(value, slope)]
+        along += beside(y, every) * size + (first * v[1] if moves(v) else ZERO)
+    return [straight(value, along)]
+
+
+def _known(cell: Cell) -> bool:
+    return bool(slope(cell).is_finite())
+
+
+def _common(above: Cell, below: Cell) -> Cell:
+    """What two sides agree on; unknown where they differ."""
+    a, b = slope(above), slope(below)
+    return straight(value_of(above), a.union(b) if a.is_finite() and a.overlaps(b) else NAN)
 
 
 def _pairs(upstream: Upstream, outputs: Cells, given: Cells) -> list[tuple[Cell, Cell]]:

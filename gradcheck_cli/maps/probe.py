@@ -284,14 +284,21 @@ class Probe:
             self.runs.opaque[OTHERWISE] = None
         return found
 
-    def singular(self, direction: Floats, read: Read, ahead: Sequence[Floats] = ()) -> Truth:
-        """A number's derivative along `direction`, and those `ahead`, where no series gives it: from both sides."""
+    def singular(self, direction: Floats, read: Read, part: str, index: int = 0) -> Truth:
+        """A number's derivative along `direction` where no series gives it: from both sides. It is an entry of a part, a row or
+        an output."""
         if self.source.opaque and not self.stated:
             return Truth(Kind.UNKNOWN, text=f"opaque: {', '.join(self.source.opaque)} can't be followed")
+        known = None
+        if self.orders is not None:
+            with working(DIRECTIONS[0]):
+                known = self.orders.borders(self.moved(direction), part, index)
+        if known is not None:
+            return known
         self._singular += 1
         if self._singular > SINGULAR:
             return Truth(Kind.UNKNOWN, text=f"more than {SINGULAR} singular entries: not examined")
-        names, lines, scale = _named([*ahead, direction])
+        names, lines, scale = _named([*self.ahead(part), direction])
         moving_inputs = np.abs(self._inputs()[np.any([line != 0 for line in lines.values()], axis=0)])
         size = float(np.max(moving_inputs, initial=0.0))  # it decides on the precision
         try:
@@ -305,15 +312,12 @@ class Probe:
     def around(self, direction: Floats, row: Row, value: float) -> Truth:
         """A row's derivative along `direction` beside the point, where entries that are equal here aren't: the least and the
         largest at seeded points, until they enclose `value`; and whether the row's own value jumps. None without a derivative
-        there either, or of a higher order, whose limits are taken from more than two sides."""
-        if self.orders is not None:
-            return Truth(Kind.NONDIFFERENTIABLE)
+        there either."""
         draw = np.random.default_rng(self.options.seed + 2)
         place = np.arange(1, self.count + 1, dtype=np.float64)
         least = most = NAN
         deadline = time.monotonic() + PATIENCE
         with working(QUOTIENT), terms(2):
-            here = paired(row, self.source.forward([Precise()], [self.runs.exact])[0], value_of)
             for n in range(AROUND):
                 away = place if n == 0 else -place if n == 1 else draw.permutation(place) * draw.choice((-1.0, 1.0), self.count)
                 beside = self.moved(away, two_to(-QUOTIENT_STEP))
@@ -323,9 +327,14 @@ class Probe:
                     ]
                     for name, span in self.spans.items()
                 }
-                outputs = self.source.forward([Moved(), Precise(), Directional()], [beside, self.runs.exact, series])
-                jump = bool(abs(paired(row, outputs[0], value_of) - here) > two_to(-QUOTIENT_STEP // 2))
-                found = paired(row, outputs[2], slope)
+                if self.orders is None:
+                    layers = [Moved(), Precise(), Directional()]
+                    near, here, along = self.source.forward(layers, [beside, self.runs.exact, series])
+                else:
+                    near, here, along = self.orders.nearby([beside, self.runs.exact, series], row.name)
+                apart = self.paired(row, near, value_of) - self.paired(row, here, value_of)
+                jump = bool(abs(apart) > two_to(-QUOTIENT_STEP // 2))
+                found = self.paired(row, along, slope)
                 if found.is_finite():
                     least = found if least.is_nan() or found < least else least
                     most = found if most.is_nan() or found > most else most
@@ -395,16 +404,21 @@ class _Line:
 
     def __call__(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> Ball:
         """At these distances."""
-        cells = self._probe.displaced([(self._lines[name], by) for name, by in offsets.items()])
+        return self.each(point, [offsets])[0]
+
+    def each(self, point: Mapping[str, Ball], offsets: Sequence[Mapping[str, Ball]]) -> list[Ball]:
+        """At several, in one pass."""
+        cells = [self._probe.displaced([(self._lines[name], by) for name, by in some.items()]) for some in offsets]
         try:
-            (outputs,) = self._probe.beside([cells])
+            outputs = self._probe.beside(cells)
         except Exception:  # what the code refuses beside the point (an assertion about its arguments) has no value there
-            return NAN
-        sizes = {name: len(found) for name, found in outputs.items()}
-        self._sizes = self._sizes or sizes
-        if sizes != self._sizes:
-            raise _Resized
-        return self._read(outputs)
+            return [NAN] if len(offsets) == 1 else [self(point, some) for some in offsets]
+        for found in outputs:
+            sizes = {name: len(values) for name, values in found.items()}
+            self._sizes = self._sizes or sizes
+            if sizes != self._sizes:
+                raise _Resized
+        return list(map(self._read, outputs))
 
     def undefined(self, point: Mapping[str, Ball]) -> bool:
         """True where torch has no value either."""

@@ -434,7 +434,7 @@ class Reverse(Probe):
     def _limits(self, k: int, direction: Floats) -> Truth:
         """The derivative of one row along a direction, from both sides."""
         row = self.rows[k]
-        return self.singular(direction, lambda cells: self.paired(row, cells, value_of), self.ahead(row.name))
+        return self.singular(direction, lambda cells: self.paired(row, cells, value_of), row.name)
 
     # -- what the shadow and the second witness say -----------------------------------------------------------------
 
