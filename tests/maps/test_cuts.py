@@ -59,6 +59,7 @@ CUTS: dict[Callable[[Tensor], Tensor], tuple[str, bool]] = {
 """What cut it, and whether the code meant to."""
 
 
+@pytest.mark.filterwarnings("ignore:Converting a tensor")
 @pytest.mark.parametrize("call", CUTS, ids=lambda call: call.__name__)
 def test_a_cut_is_named_with_its_line(call: Callable[[Tensor], Tensor]) -> None:
     """Cause no_gradient, what cut the graph, and the line of the user's file; the option where that may be meant."""
