@@ -13,6 +13,7 @@ from torch import Tensor
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.floats import FORMATS, Floats
 from gradcheck_cli.language.spaces import entry_names
+from gradcheck_cli.maps.guard import by_quotient
 from gradcheck_cli.maps.map import Map, Row, Tensors, direction_of, one_row, pull
 from gradcheck_cli.maps.runs import numpy
 from gradcheck_cli.verdict.column import Column
@@ -58,7 +59,8 @@ class Tolerances:
 def excused(columns: Sequence[Column], tolerances: Tolerances) -> list[str]:
     """Make a match of every mismatch that is an underflow far below the tolerances, defaults too, or below eps times the
     largest entry: torch's own check, with steps of 1e-6, can't see it either. An exact 0 for what lies far below the tolerances
-    is one too, be it by the formula (the root that an iteration finds is right to a rounding). Returns what was excused."""
+    is one too, be it by the formula (the root that an iteration finds is right to a rounding). What a quotient refutes is none.
+    Returns what was excused."""
     found = []
     for column in columns:
         far = FAR * tolerances.atol
@@ -66,6 +68,8 @@ def excused(columns: Sequence[Column], tolerances: Tolerances) -> list[str]:
         for i in np.flatnonzero(column.having(Verdict.MISMATCH)).tolist():
             cause, autograd = column.cause(i), abs(float(column.autograd[i]))
             tiny = 0.0 if cause is None or (cause is Cause.FORMULA and autograd) else bounds.get(cause, 0.0)
+            if by_quotient(column, i):
+                continue  # what lies beside what isn't known
             if autograd <= tiny and distance(column, i) <= tiny and tiny > 0:
                 found.append(column.label(i).quantity)
                 column.mark(

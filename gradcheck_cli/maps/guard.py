@@ -32,7 +32,9 @@ INPUTS = 16
 ENTRIES = 16
 """Inputs up to which a contradiction is looked for in each; entries of one direction that are looked at one by one."""
 
-REFUTED = "refuted by a difference quotient of the function as torch runs it: {}"
+_BY_QUOTIENT = "refuted by a difference quotient of the function as torch runs it"
+
+REFUTED = _BY_QUOTIENT + ": {}"
 
 TAINTED = "a difference quotient shows at another entry that the exact side is of another function than torch runs"
 
@@ -282,6 +284,12 @@ def _itself(y: Floats) -> Floats:
 def _concerned(column: Column) -> bool:
     """Whether a quotient could change anything."""
     return bool(lively(column.verdicts).any()) or any(detail.cause in _FORMAL for detail in column.details.values())
+
+
+def by_quotient(column: Column, index: int) -> bool:
+    """Whether a quotient refuted an entry, whose exact side may be of something else than torch runs."""
+    detail = column.details.get(index)
+    return detail is not None and (detail.text or "").startswith(_BY_QUOTIENT)
 
 
 def lively(verdicts: npt.NDArray[np.uint8]) -> Which:
