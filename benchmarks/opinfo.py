@@ -48,6 +48,8 @@ EXPLAINED = {
     "masked_logaddexp": "order 2: nan at masked entries, which are -inf, where the derivative is 0",
     "native_layer_norm": "order 2: torch's double backward raises where the statistics are differentiated too",
     "nn_functional_linear_cross_entropy_chunked": "order 2: torch's own check of its double backward",
+    "native_group_norm": "its mean and deviation have no gradient where they are used alone: torch's own check refuses it too",
+    "normal_number_mean": "the gradient by the mean, which torch's normal adds, is 0: torch's own check, which decided",
     "digamma": "torch's trigamma is right to 4e-10 only, in float64",
     "nn_functional_hardsigmoid": "torch divides by 6 in float32, in float64 too",
     "nn_functional_max_unpool1d": "where two indices are equal the last value wins; the gradient reaches both",

@@ -19,7 +19,7 @@ from gradcheck_cli.verdict.work import Stopped
 SECONDS = 4.0
 """CPU time that a check may take in any case."""
 
-TIMES, MOST = 30, 30.0
+TIMES, MOST = 30, 15.0
 """Beyond SECONDS: how many times the CPU time of torch's own check; and the CPU time that none may take."""
 
 

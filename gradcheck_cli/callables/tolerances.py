@@ -58,7 +58,8 @@ class Tolerances:
 def excused(columns: Sequence[Column], tolerances: Tolerances) -> list[str]:
     """Make a match of every mismatch that is an underflow far below the tolerances, defaults too, or below eps times the
     largest entry: torch's own check, with steps of 1e-6, can't see it either. An exact 0 for what lies far below the tolerances
-    is one too, be it by the formula (the root that an iteration finds is right to a rounding). Returns what was excused."""
+    is one too, be it by the formula (the root that an iteration finds is right to a rounding). What a quotient refutes is none.
+    Returns what was excused."""
     found = []
     for column in columns:
         far = FAR * tolerances.atol
@@ -66,6 +67,8 @@ def excused(columns: Sequence[Column], tolerances: Tolerances) -> list[str]:
         for i in np.flatnonzero(column.having(Verdict.MISMATCH)).tolist():
             cause, autograd = column.cause(i), abs(float(column.autograd[i]))
             tiny = 0.0 if cause is None or (cause is Cause.FORMULA and autograd) else bounds.get(cause, 0.0)
+            if column.check(i).witness is not None:
+                continue  # what lies beside what isn't known
             if autograd <= tiny and distance(column, i) <= tiny and tiny > 0:
                 found.append(column.label(i).quantity)
                 column.mark(

@@ -599,6 +599,19 @@ class Watched(Function):
         return 2 * g
 
 
+def test_a_zero_that_a_quotient_refutes_is_no_underflow() -> None:
+    """torch.normal adds its mean, and its gradient by it is 0; a tool that sees nothing but random numbers says so too."""
+
+    def drawn(mean: Tensor, deviation: Tensor) -> Tensor:
+        torch.manual_seed(3)
+        return torch.normal(mean, deviation)
+
+    for shape in ((), (1,), (3,)):
+        inputs = [torch.full(shape, value, dtype=torch.float64, requires_grad=True) for value in (2.0865, 1.5)]
+        assert not gradcheck(drawn, inputs, raise_exception=False)
+        assert not torch.autograd.gradcheck(drawn, inputs, raise_exception=False)
+
+
 def test_quotients_are_taken_without_any_mode() -> None:
     """What isn't the derivative of the function as torch runs it is refused, as torch's own check refuses it."""
     with pytest.raises(GradcheckError, match="difference quotient"):
