@@ -1,5 +1,5 @@
-"""State that torch's own modules write without gradients (the vectors of spectral norm): it counts as constant, and stands still
-in difference quotients too.
+"""State that torch's own modules write without gradients (the vectors of spectral norm): it counts as constant, and stands
+still in difference quotients too.
 """
 
 from __future__ import annotations
