@@ -282,10 +282,10 @@ class Shadow(TorchDispatchMode):
         for output in outputs:
             form = None if output is None else FLOATS.get(output.dtype)
             if output is not None and form and any(t.dtype in FLOATS and FLOATS[t.dtype].bits > form.bits for t in tensors):
-                key = "AutocastCPU" if output.device.type == "cpu" else f"Autocast{output.device.type.upper()}"
-                within = torch._C._dispatch_tls_is_dispatch_key_excluded(key)  # its kernels step aside for what they call
-                owner = "autocast" if within else "the function"
-                self.narrowed[f"{owner} rounds to {form.name}"] = None
+                torch.autocast_increment_nesting()
+                within = torch.autocast_decrement_nesting() > 0  # the switch itself is off in a dispatch mode
+                if within or f"autocast rounds to {form.name}" not in self.narrowed:  # its backward pass rounds too
+                    self.narrowed[f"{'autocast' if within else 'the function'} rounds to {form.name}"] = None
 
     def _bits(self, known: Overload, bound: Mapping[str, Any], result: Any) -> Any:
         """An operation on the bits of floats: what it makes of them is undefined, or bits again."""
