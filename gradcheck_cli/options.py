@@ -181,7 +181,9 @@ OPTIONS: tuple[Option, ...] = (
            metavar="NAME=VALUE", called="settings"),
     Option("formula", ("function",), TEXT, "What the function ought to compute: its values are judged too.",
            metavar="FORMULA", example="x*sigmoid(x)"),
-    Option("order", ("function",), WHOLE, "2: the derivative of the gradient too (double backward).", 1, metavar="N"),
+    Option("order", ("function",), WHOLE,
+           "1: the gradient, 2: its derivative too (double backward), and so on to 4; what they ought to be is known from the "
+           "forward pass alone.", 1, metavar="N"),
     Option("sample", ("function",), WHOLE, "Check N seeded points.", otherwise=f"{SAMPLES_OF_FUNCTION} without --at",
            metavar="N"),
 

@@ -188,7 +188,7 @@ SEARCHED = 256
 
 def at_borders(map: Map, formula: Formula | None, checkpoint: Callable[[], None]) -> dict[str, Floats]:
     """1 for each entry of the inputs along which the map has no first derivative, else 0: a direction ahead that moves one of
-    these leaves nothing to differentiate, whatever it is differentiated by."""
+    these leaves nothing to differentiate."""
     runs = Runs(map, formula, checkpoint)
     sizes = {name: x.numel() for name, x in map.inputs.items()}
     places = [(name, i) for name, size in sizes.items() for i in range(size)]
