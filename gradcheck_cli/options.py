@@ -186,7 +186,9 @@ OPTIONS: tuple[Option, ...] = (
            "What the backward is meant to be the derivative of, where it is another function's on purpose: a formula, or "
            "FILE.py:NAME, of the same parameters. Values aren't judged by it.",
            metavar="FORMULA|TARGET", example="clamp(x, -1, 1)"),
-    Option("order", ("function",), WHOLE, "2: the derivative of the gradient too (double backward).", 1, metavar="N"),
+    Option("order", ("function",), WHOLE,
+           "1: the gradient, 2: its derivative too (double backward), and so on to 4; what they ought to be is known from the "
+           "forward pass alone.", 1, metavar="N"),
     Option("sample", ("function",), WHOLE, "Check N seeded points.", otherwise=f"{SAMPLES_OF_FUNCTION} without --at",
            metavar="N"),
 

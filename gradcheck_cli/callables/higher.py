@@ -18,8 +18,8 @@ from gradcheck_cli.callables.explain import explain
 from gradcheck_cli.errors import words
 from gradcheck_cli.language.spaces import entry_names, unravel
 from gradcheck_cli.maps.check import Found, check_map
-from gradcheck_cli.maps.map import Map, Row, Tensors, direction_of, one_row, pushed, random_row, size
-from gradcheck_cli.maps.orders import Orders, Part
+from gradcheck_cli.maps.map import Map, Row, Tensors, direction_of, one_row, pushed, random_row, size, split
+from gradcheck_cli.maps.orders import Orders, Part, at_borders
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.runs import Formula, flat, numpy
 from gradcheck_cli.modes import Mode, resolved
@@ -45,6 +45,7 @@ class Higher:
         wrong below."""
         why = second_order(self.map)
         name, gradient, ahead = row.name, "g", list[Tensors]()
+        borders = at_borders(self.map, self.formula, self.options.checkpoint)
         for n in range(2, order + 1):
             again: Map = resolved(mode.again)(self.map, row, ahead)
             try:
@@ -54,11 +55,15 @@ class Higher:
                 return
             w = f"w{n - 1 if n > 2 else ''}"
             self.notes.append(f"{gradient}: the gradient of {name} (by {', '.join(self.map.inputs)}), {w}: seeded numbers")
-            weights = random_row(outputs, self.options.seed + n - 1).cotangents
             name = f"<{w},{gradient}>"
-            taken = [*ahead, dict(zip(self.map.inputs, weights.values(), strict=True))]
-            part = Part([_numbers(d) for d in taken], {y: f"grad_{y}" for y in row.cotangents})
-            found = [self._judged(again, {name: part}, [Row(name, weights)], mode, right)]
+            drawn = Row(name, random_row(outputs, self.options.seed + n - 1).cotangents)
+            smooth, rest = split(drawn, f"<{w}',{gradient}>", list(borders.values()))
+            if rest is not None and n == 2:
+                self.notes.append(f"{w}': the numbers at entries by which there is no first derivative, which are 0 in {w}")
+            rows = [smooth, rest] if rest is not None and n == 2 else [smooth]
+            taken = [self._direction(one) for one in rows]
+            parts = {one.name: self._part([*ahead, d], row) for one, d in zip(rows, taken, strict=True)}
+            found = [self._judged(again, parts, rows, mode, right)]
             if _single(row):
                 found += self._by_entry(row, mode, n, right)
             right = right and not any(c.having(Verdict.MISMATCH).any() for f in found for c in f.columns)
@@ -67,7 +72,14 @@ class Higher:
                     if detail.cause in (Cause.FORMULA, Cause.NO_GRADIENT) and why:
                         detail.text = "; ".join([*why, *([detail.text] if detail.text else [])])
             yield from found
-            ahead, gradient = taken, f"g{n}"
+            ahead, gradient = [*ahead, taken[0]], f"g{n}"
+
+    def _direction(self, weights: Row) -> Tensors:
+        """The weights of a gradient as a direction of the inputs."""
+        return dict(zip(self.map.inputs, weights.cotangents.values(), strict=True))
+
+    def _part(self, ahead: Sequence[Tensors], row: Row) -> Part:
+        return Part([_numbers(d) for d in ahead], {y: f"grad_{y}" for y in row.cotangents})
 
     def _by_entry(self, row: Row, mode: Mode, order: int, right: bool) -> list[Found]:
         """The derivatives of a single number by entries of the inputs, where they are few: the Hessian, and so on."""

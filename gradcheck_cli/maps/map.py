@@ -186,6 +186,19 @@ def draws(seed: int, *numbers: Floats) -> np.random.Generator:
     return np.random.default_rng([seed, int.from_bytes(bits.digest(), "little")])
 
 
+def split(row: Row, name: str, apart: Sequence[Floats]) -> tuple[Row, Row | None]:
+    """A row without its cotangents at places that are marked, and those alone under another name; all of them as they are where
+    all places, or none, are marked."""
+    marks = {
+        n: torch.from_numpy(m).to(v.device, torch.bool).reshape(v.shape)
+        for (n, v), m in zip(row.cotangents.items(), apart, strict=True)
+    }
+    if all(m.all() for m in marks.values()) or not any(m.any() for m in marks.values()):
+        return row, None
+    rest = {n: v.masked_fill(marks[n], 0) for n, v in row.cotangents.items()}
+    return replace(row, cotangents=rest), Row(name, {n: v.masked_fill(~marks[n], 0) for n, v in row.cotangents.items()})
+
+
 def direction_of(inputs: Tensors, seed: int) -> dict[str, Tensor]:
     """A seeded direction for every input, of short numbers (see `random_row`)."""
     return dict(random_row(inputs, seed).cotangents)

@@ -8,9 +8,10 @@ beside all of them. Difference quotients and limits take the map's values at dis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from gradcheck_cli.algebra.directions import (
     ahead_of,
     beside,
     moves,
+    moving,
     sided,
     slope,
     straight,
@@ -178,6 +180,48 @@ class Orders:
         if part.upstream is None:
             return list(outputs[part.of])
         return [sum((value_of(y) * value_of(v) for y, v in _pairs(part.upstream, outputs, given)), ZERO)]
+
+
+SEARCHED = 256
+"""Directions that are run at most to find the entries at a border; what is left then counts as such."""
+
+
+def at_borders(map: Map, formula: Formula | None, checkpoint: Callable[[], None]) -> dict[str, Floats]:
+    """1 for each entry of the inputs along which the map has no first derivative, else 0: a direction ahead that moves one of
+    these leaves nothing to differentiate."""
+    runs = Runs(map, formula, checkpoint)
+    sizes = {name: x.numel() for name, x in map.inputs.items()}
+    places = [(name, i) for name, size in sizes.items() for i in range(size)]
+    found = {name: np.zeros(size) for name, size in sizes.items()}
+    waiting, count = [list(range(len(places)))], 0
+    while waiting and not runs.opaque:
+        batch, waiting = waiting[:JETS], waiting[JETS:]
+        count += len(batch)
+        if count > SEARCHED:
+            rough, waiting = [*batch, *waiting], []
+        else:
+            seeds = [_along(runs.exact, {places[k] for k in part}) for part in batch]
+            with terms(2):
+                outputs = runs.forward([Precise(), *(Directional() for _ in batch)], [runs.exact, *seeds])[1:]
+            rough = [
+                p for p, cells in zip(batch, outputs, strict=True) if not all(_known(c) for y in cells.values() for c in y)
+            ]
+        for part in rough:
+            if len(part) == 1 or count > SEARCHED:
+                for name, i in (places[k] for k in part):
+                    found[name][i] = 1.0
+            else:
+                size = -(-len(part) // JETS)
+                waiting += [part[start : start + size] for start in range(0, len(part), size)]
+    return {name: np.zeros_like(marks) for name, marks in found.items()} if runs.opaque else found
+
+
+def _along(exact: Cells, moved: Container[tuple[str, int]]) -> dict[str, list[Cell]]:
+    """The inputs, some entries moving by steps of different sizes."""
+    return {
+        name: [moving(x, exactly(1 + (7 * i % 97) / 128)) if (name, i) in moved else x for i, x in enumerate(cells)]
+        for name, cells in exact.items()
+    }
 
 
 def _weights(upstream: str | Sequence[float], output: Tensor, leaves: Tensors) -> Tensor:

@@ -53,6 +53,9 @@ LAYERS = 16
 SINGULAR = 64
 """Singular entries of a map whose one-sided derivatives are taken at most, each for at most PATIENCE seconds."""
 
+SINGULAR_AHEAD = 16
+"""The same of higher orders, where limits are taken from all sides of several directions."""
+
 PATIENCE = 4.0
 
 AROUND = 26
@@ -296,8 +299,9 @@ class Probe:
         if known is not None:
             return known
         self._singular += 1
-        if self._singular > SINGULAR:
-            return Truth(Kind.UNKNOWN, text=f"more than {SINGULAR} singular entries: not examined")
+        most = SINGULAR if self.orders is None else SINGULAR_AHEAD
+        if self._singular > most:
+            return Truth(Kind.UNKNOWN, text=f"more than {most} singular entries: not examined")
         names, lines, scale = _named([*self.ahead(part), direction])
         moving_inputs = np.abs(self._inputs()[np.any([line != 0 for line in lines.values()], axis=0)])
         size = float(np.max(moving_inputs, initial=0.0))  # it decides on the precision
