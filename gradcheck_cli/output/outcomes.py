@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.suite.execute import FAILED, PASSED, UNDECIDED, Outcome
-from gradcheck_cli.verdict.report import intentions
+from gradcheck_cli.verdict.plain import intentions
 from gradcheck_cli.verdict.verdicts import Cause, Verdict, sentence
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Values as JSON has them: whatever reads or writes them needs nothing else."""
+"""Values as JSON has them, and what they say: whatever reads or writes them needs nothing else."""
 
 from __future__ import annotations
 
@@ -18,3 +18,14 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, Sequence):
         return [jsonable(v) for v in value]
     return value
+
+
+def intentions(problem: Mapping[str, Any]) -> list[str]:
+    """What the user has declared, in sentences, of a report's `problem`."""
+    surrogate, found = problem.get("surrogate"), []
+    if surrogate is not None:
+        text = " ".join(str(surrogate).split())
+        found.append(f"declared: the backward is judged as the derivative of the surrogate {text}; values are not judged by it")
+    if problem.get("stop_gradients"):
+        found.append("declared: what the code detaches (.detach(), .data, torch.no_grad()) is constant in the exact derivative")
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from gradcheck_cli.errors import VerdictError
 from gradcheck_cli.verdict.column import VERDICTS, Check, Column
-from gradcheck_cli.verdict.plain import jsonable
+from gradcheck_cli.verdict.plain import intentions, jsonable
 from gradcheck_cli.verdict.verdicts import Verdict
 
 SCHEMA = 1
@@ -115,17 +115,6 @@ class Report:
         from gradcheck_cli.output.text import render
 
         return render(self)
-
-
-def intentions(problem: Mapping[str, Any]) -> list[str]:
-    """The same of a report's `problem`."""
-    surrogate, found = problem.get("surrogate"), []
-    if surrogate is not None:
-        text = " ".join(str(surrogate).split())
-        found.append(f"declared: the backward is judged as the derivative of the surrogate {text}; values are not judged by it")
-    if problem.get("stop_gradients"):
-        found.append("declared: what the code detaches (.detach(), .data, torch.no_grad()) is constant in the exact derivative")
-    return found
 
 
 def versions() -> dict[str, str]:
