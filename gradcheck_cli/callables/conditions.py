@@ -369,7 +369,9 @@ def _hooks(whole: Backward) -> Iterator[Trial]:
         yield Trial(Found({}, refusal), whole.plain.gradients, "parameters or inputs")
         return
     for name in [n for n in gradients if n in whole.plain.gradients]:
-        yield Trial(Found({name: gradients[name]}), {name: whole.plain.gradients[name]}, name)
+        found = gradients[name]  # in the tensor's own format, which may be shorter
+        slack = {} if found is None else {name: _roundings(found)}
+        yield Trial(Found({name: found}), {name: whole.plain.gradients[name]}, name, slack=slack)
 
 
 CONDITIONS: tuple[Condition, ...] = (

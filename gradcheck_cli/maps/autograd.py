@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.utils.checkpoint import CheckpointFunction
 
 from gradcheck_cli.errors import words
 
@@ -140,16 +141,12 @@ def derived(outputs: Sequence[Any], by: Sequence[Any], cotangents: Sequence[Tens
     """torch.autograd.grad; where a backward runs another one within (reentrant checkpointing, and whatever else recomputes its
     forward pass), what backward() leaves in the `.grad` of leaves. The graph is kept. Raises what torch raises."""
     leaves = all(isinstance(x, Tensor) and x.is_leaf for x in by) and all(isinstance(y, Tensor) for y in outputs)
-    try:
-        found: Found = torch.autograd.grad(
-            outputs, by, cotangents, retain_graph=True, create_graph=create_graph, allow_unused=True
-        )
-    except RuntimeError as refusal:
-        if not leaves or REENTRANT not in str(refusal):
-            raise
+    functions = {node._forward_cls for node in nodes(outputs) if hasattr(node, "_forward_cls")} if leaves else set()
+    if CheckpointFunction in functions:  # refused only where a way to the leaves leads through it in the graph that is seen
         return _left(outputs, by, cotangents, create_graph)
+    found: Found = torch.autograd.grad(outputs, by, cotangents, retain_graph=True, create_graph=create_graph, allow_unused=True)
     missing = [i for i, gradient in enumerate(found) if gradient is None]
-    if missing and leaves and any(hasattr(node, "_forward_cls") for node in nodes(outputs)):
+    if missing and functions:
         left = _left(outputs, by, cotangents, create_graph)
         return tuple(left[i] if gradient is None else gradient for i, gradient in enumerate(found))
     return found

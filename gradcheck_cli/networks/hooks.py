@@ -157,7 +157,8 @@ class Subject:
         """The gradients of those tensors themselves, with their hooks. Nothing is left in their `.grad`: hooks that wait for it
         are given copies, and count where they leave a gradient there."""
         own = self.hooked()
-        leaves = {name: t.to(self.device, self.dtype) for name, t in own.items()}
+        others = {n: _copy(t).requires_grad_() for n, t in {**self.parameters(), **self.floats()}.items() if n not in own}
+        leaves = {**others, **{name: t.to(self.device, self.dtype) for name, t in own.items()}}
         with seeded(self.seed, leaves.values()):
             outputs = self.run(leaves)
         taken = [name for name in cotangents if outputs[name].requires_grad]

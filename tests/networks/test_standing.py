@@ -149,6 +149,15 @@ def test_tied_parameters_stay_tied() -> None:
     assert network[0].weight is network[1].weight is not other
 
 
+@BOTH
+@DTYPES
+def test_hooks_that_look(dtype: str, reentrant: bool) -> None:
+    """A hook that changes nothing is no fault, in a checkpoint, and of a parameter whose format is shorter than the check's."""
+    network = Network(reentrant, lambda m, t: torch.tanh(m.a(m.b(t))))
+    network.b.weight.register_hook(lambda gradient: None)
+    assert check_model(network, input=(2, 2), dtype=dtype).verdict == "match"
+
+
 def test_a_network_that_keeps_its_inputs() -> None:
     """State that a user's module writes without gradients is no constant: torch's own check refuses that too."""
 
