@@ -184,13 +184,13 @@ def _status(spec: Spec, report: Report, causes_hold: bool) -> str:
 
 
 def _read(report: Report) -> tuple[list[Check], tuple[str, ...], list[str]]:
-    """The entries that are no match, the worst first and only the worst; the findings; the causes of mismatches, that of the
-    worst entry first. Entries that match cost nothing here."""
+    """The entries that are no match, the worst first and only the worst (of those what could be explained); the findings; the
+    causes of mismatches, that of the worst entry first. Entries that match cost nothing here."""
     import numpy as np
 
     wanted = [Verdict.MISMATCH, Verdict.UNDECIDED, *([Verdict.IMPRECISE] if report.strict else [])]
     codes = [verdict.severity for verdict in wanted]
-    entries: list[tuple[int, float, Column, int]] = []
+    entries: list[tuple[int, bool, float, Column, int]] = []
     findings: set[str] = set()
     causes: dict[str, None] = {}
     for column in report.columns:
@@ -198,14 +198,16 @@ def _read(report: Report) -> tuple[list[Check], tuple[str, ...], list[str]]:
         severity = column.verdicts[strange].astype(np.int64)
         errors = np.nan_to_num(column.error_ulps[strange], nan=-1.0, posinf=np.inf)
         for k in np.lexsort((-errors, -severity))[:LISTED].tolist():
-            entries.append((int(severity[k]), float(errors[k]), column, int(strange[k])))
+            index = int(strange[k])
+            explained = index in column.details and column.details[index].text is not None
+            entries.append((int(severity[k]), explained, float(errors[k]), column, index))
         for index in np.flatnonzero(np.isin(column.verdicts, codes)).tolist():
             cause = column.cause(index) if column.verdict(index) is Verdict.MISMATCH else None
             label = column.label(index).quantity
             findings.add(f"{label} {column.dtype} {column.mode}: {(cause or column.verdict(index)).value}")
             causes |= {cause.value: None} if cause is not None else {}
-    entries.sort(key=lambda entry: entry[:2], reverse=True)
-    worst = [column.check(index) for _, _, column, index in entries[:LISTED]]
+    entries.sort(key=lambda entry: entry[:3], reverse=True)
+    worst = [column.check(index) for *_, column, index in entries[:LISTED]]
     first = [check.cause.value for check in worst[:1] if check.cause is not None and check.cause.value in causes]
     listed = sorted(findings)
     more = [f"... {len(listed) - FINDINGS:,} more"] if len(listed) > FINDINGS else []
