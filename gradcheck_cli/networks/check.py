@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,9 +19,10 @@ from gradcheck_cli.callables.inputs import shown
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.formulas.tasks import listed
 from gradcheck_cli.language.chain import derivative_name
+from gradcheck_cli.maps.autograd import Pulled
 from gradcheck_cli.maps.check import check_map, unseen
 from gradcheck_cli.maps.cuts import name_cuts
-from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, one_row, random_row
+from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, one_row, random_row, run
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.modes import Mode
 from gradcheck_cli.networks.hooks import Call, Subject, joined
@@ -105,8 +105,8 @@ class Networked:
         values = {**self.subject.floats(), **{name: t for call in self.places for name, t in call.outputs.items()}}
         found = self.judged(map, [self.row(self.outputs(map))], values)
         by_input = {column.wrt[0]: column for column in found}
-        if "torch._dynamo" in sys.modules:  # where layers are looked into, nothing is compiled
-            whole = self.subject.by_layers(inputs, [])
+        whole = self.subject.by_layers(inputs, [])
+        if not self.alike(map, whole, inputs):
             by_input |= {column.wrt[0]: column for column in self.judged(whole, [self.row(self.outputs(whole))], inputs)}
         before = {} if guilty else self.from_the_input()
         columns = []
@@ -124,6 +124,20 @@ class Networked:
         self.recorder.add(columns)
         if not _wrong([*columns, *(column for some in own.values() for column in some)]):
             self.around_layers(self.subject.by_layers(inputs, []))
+
+    def alike(self, tapped: Map, whole: Map, inputs: Tensors) -> bool:
+        """Whether the network gives the same gradients where its layers are looked into: what is compiled runs as written then,
+        and what a layer overwrites is a copy."""
+        first, second = (self.gradients(map) for map in (tapped, whole))
+        if first.refusal or second.refusal:
+            return first.refusal == second.refusal
+        pairs = ((first.gradients[name], second.gradients[name]) for name in inputs)
+        return all(a is b if a is None or b is None else torch.equal(a, b) for a, b in pairs)
+
+    def gradients(self, map: Map) -> Pulled:
+        """What torch makes of the combination of the outputs."""
+        outputs, pull = run(map, map.leaves(), self.mode.name)
+        return pull(self.row(outputs))
 
     def each_layer(self) -> dict[str, list[Column]]:
         """Every layer's own derivative, at the floats that it received, by its inputs and its parameters."""

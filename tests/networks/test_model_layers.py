@@ -49,7 +49,7 @@ CASES: list[tuple[str, Options]] = [
         "Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold(0.1, 20)", "Identity", "Flatten(0)",
         "Dropout", "AlphaDropout", "FeatureAlphaDropout",
     )),
-    ("ReLU(inplace=True)", {}), ("Linear(3, 3) | ReLU(inplace=True) | ELU(inplace=True)", {}), ("RReLU", TRAIN),
+    ("ReLU(inplace=True)", {}), ("Linear(3, 3) | ReLU(inplace=True) | Tanh()", {}), ("RReLU", TRAIN),
     ("Dropout(0.4)", TRAIN), ("AlphaDropout(0.3)", TRAIN), ("FeatureAlphaDropout(0.3)", {"input": "2,3", **TRAIN}),
     # -- images and the like
     *((f"Dropout{d}d(0.4)", {"input": f"2,{INPUTS[d]}", **TRAIN}) for d in INPUTS),
@@ -113,3 +113,11 @@ def test_a_defect_of_torch_is_found(text: str, options: Options, cause: str) -> 
     report = check_model(text, **options)
     assert report.exit_code == 1
     assert {check.cause for check in report.checks if check.verdict == "mismatch"} == {cause}
+
+
+def test_what_one_layer_overwrites_of_another() -> None:
+    """ELU(inplace=True) overwrites what ReLU's backward needs: torch refuses to differentiate the network as it stands, though
+    it wouldn't where the layers are looked into."""
+    wrong = [c for c in check_model("Linear(3, 3) | ReLU(inplace=True) | ELU(inplace=True)").checks if c.verdict == "mismatch"]
+    assert {c.cause for c in wrong} == {"no_gradient"}
+    assert "has been modified by an inplace operation" in str(wrong[0].detail)
