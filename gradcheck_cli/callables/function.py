@@ -131,13 +131,14 @@ def _described(question: Question, asked: Sequence[Case]) -> dict[str, Any]:
     names = [*asked[0].arguments.tensors, *asked[0].arguments.others]
     expression = f"{question.target.name}({', '.join(names)})"
     drawn = not question.wanted.at or question.wanted.sample
+    intended = {} if question.surrogate is None else {"surrogate": name_of(question.surrogate)}
     return {
         "stages": [{"name": _result(asked[0].arguments), "expression": expression, "inputs": names}],
         "dtype": list(dict.fromkeys(str(x.dtype).removeprefix("torch.") for c in asked for x in c.map.inputs.values())),
         "modes": list(question.modes),
         "order": question.order,
-        "surrogate": None if question.surrogate is None else name_of(question.surrogate),
-        "stop_gradients": question.stop_gradients,
+        **intended,
+        **({"stop_gradients": True} if question.stop_gradients else {}),
         "seed": question.seed if drawn else None,
     }
 

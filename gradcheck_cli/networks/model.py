@@ -31,7 +31,7 @@ def report(request: Request, *, strict: bool = False, timeout: float = 600.0, pr
         "model": request.text, "stages": [], "dtype": list(request.dtypes), "modes": list(request.modes),
         "seed": request.seed,
         "training": request.training, "wrt": request.wrt, "layer": request.layer, "neuron": request.neuron,
-        "stop_gradients": request.stop_gradients,
+        **({"stop_gradients": True} if request.stop_gradients else {}),
     }  # fmt: skip
     return record(
         "model", problem, lambda recorder: check(request, recorder, problem), strict=strict, timeout=timeout, progress=progress

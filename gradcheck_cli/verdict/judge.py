@@ -240,14 +240,15 @@ def _cut_off(entry: _Apart) -> str:
     return f"{entry.cut[0]} returned a tensor without a graph, and no error"
 
 
-_NO_VALUE = (
-    "autograd's own formula has no value here, in exact arithmetic either: where it divides by what may be 0, write it without "
-    "the division"
-)
+_DIVISIONS = ("div", "reciprocal")
 
 
 def _without_value(entry: _Apart) -> str | None:
-    return None if entry.certified else _NO_VALUE
+    if entry.certified:
+        return None
+    divides = entry.shade.infinite is not None and entry.shade.infinite[0] in _DIVISIONS
+    advice = ": where it divides by what may be 0, write it without the division" if divides else ""
+    return f"autograd's own formula has no value here, in exact arithmetic either{advice}"
 
 
 def _opaque(entry: _Apart) -> str:
