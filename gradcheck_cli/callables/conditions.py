@@ -15,47 +15,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge
 
-from gradcheck_cli.callables.conventions import ROUNDINGS, broken, owner
+from gradcheck_cli.callables.backward import Backward, Found, Hooked, custom_nodes, dense, largest, of_node, pull, roundings
+from gradcheck_cli.callables.conventions import broken
 from gradcheck_cli.errors import words as said
-from gradcheck_cli.maps.autograd import REENTRANT, derived
-from gradcheck_cli.maps.map import Map, Row, Tensors, random_row
+from gradcheck_cli.maps.autograd import REENTRANT
+from gradcheck_cli.maps.map import Map, Row, Tensors
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.scope import Point
 
 MOST = 8
 """Inputs or outputs that are frozen, or used alone, one at a time; and entries of a gradient that are reported."""
 
-NODES = 16
-"""Nodes of one custom Function that are tried, each with other shapes or other arguments than the ones before."""
-
 SIZE = 64
 """Large and tiny upstream gradients are the plain ones times 2**SIZE and 2**-SIZE; in formats with a shorter range, its fourth
 root."""
-
-SAMPLED = 0.75
-"""A factor that rounds otherwise and leaves short numbers exact: what a backward makes of it shows how much it rounds."""
-
-NOISE = 64
-"""Multiples of that sample by which results may differ."""
-
-
-Hooked = Callable[[Tensors], Mapping[str, Tensor | None]]
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a backward pass returned by name, or what it raised."""
-
-    gradients: Mapping[str, Tensor | None]
-    refusal: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -84,50 +63,6 @@ class Condition:
     whole: bool = False
     plain: bool = False
     refused: tuple[type[Exception], ...] = ()
-
-
-@dataclass(frozen=True)
-class Backward:
-    """A backward pass that can be run again and again: of outputs, or of the outputs of a node, by inputs. `map`: whose.
-    `hooked`: what comes out, for the same cotangents, of tensors that carry a user's hooks, by the names of the inputs."""
-
-    name: str
-    text: str
-    outputs: Mapping[str, Any]
-    inputs: Mapping[str, Any]
-    cotangents: Tensors
-    map: Map | None = None
-    hooked: Hooked | None = None
-
-    def pull(self, cotangents: Tensors, create_graph: bool = False) -> Found:
-        """The gradients of this combination of outputs; what isn't named is not used."""
-        return _pull(self.outputs, self.inputs, cotangents, create_graph)
-
-    @cached_property
-    def plain(self) -> Found:
-        """Under no condition."""
-        return self.pull(self.cotangents)
-
-    def noise(self) -> dict[str, float]:
-        """By how much the gradients may differ where nothing but rounding does."""
-        again = self.pull({name: v * SAMPLED for name, v in self.cotangents.items()}).gradients
-        return {name: _noise(g, again.get(name)) for name, g in self.plain.gradients.items()}
-
-    def zeros(self, *used: str) -> dict[str, Tensor]:
-        """The cotangents, with zeros for all outputs but those used."""
-        return {name: v if name in used else torch.zeros_like(v) for name, v in self.cotangents.items()}
-
-
-def _noise(gradient: Tensor | None, again: Tensor | None) -> float:
-    if gradient is None:
-        return 0.0
-    off = 0.0 if again is None else _largest(again - gradient * SAMPLED)
-    return _roundings(gradient) + NOISE * off
-
-
-def _roundings(gradient: Tensor) -> float:
-    """Some of the largest entry; never so many that everything passes."""
-    return min(ROUNDINGS * torch.finfo(gradient.dtype).eps / 2, 0.25) * _largest(gradient)
 
 
 # -- how a run differs --------------------------------------------------------------------------------------------------
@@ -189,7 +124,7 @@ def _scaled(sign: int) -> Callable[[Backward], Iterator[Trial]]:
 
     def run(backward: Backward) -> Iterator[Trial]:
         known = [g for g in (*backward.plain.gradients.values(), *backward.cotangents.values()) if g is not None]
-        sizes = [_largest(g) for g in known if _largest(g)]
+        sizes = [largest(g) for g in known if largest(g)]
         reach = min(int(math.log2(torch.finfo(g.dtype).max)) for g in known)
         exponent = min(reach // 4, SIZE)
         if not sizes or max(sizes) > 2.0 ** (reach // 4) or min(sizes) < 2.0 ** (-reach // 4):
@@ -209,8 +144,8 @@ def _times_as_large(backward: Backward, factor: float) -> Trial:
 
 def _lost(trial: Trial) -> bool:
     """Whether something overflowed, or vanished."""
-    pairs = ((g, trial.found.gradients.get(name)) for name, g in trial.wanted.items() if g is not None and _largest(g))
-    return any(found is not None and (not found.isfinite().all() or not _largest(found)) for _, found in pairs)
+    pairs = ((g, trial.found.gradients.get(name)) for name, g in trial.wanted.items() if g is not None and largest(g))
+    return any(found is not None and (not found.isfinite().all() or not largest(found)) for _, found in pairs)
 
 
 def _in_parts(backward: Backward) -> Iterator[Trial]:
@@ -245,7 +180,7 @@ def _summed(backward: Backward, parts: Sequence[Found], what: str) -> Trial:
     for name in backward.plain.gradients:
         there = [g for part in parts if (g := part.gradients[name]) is not None]
         summed[name] = torch.stack(there).sum(0) if there else None
-        slack[name] = sum(_largest(g) * math.sqrt(torch.finfo(g.dtype).eps) for g in there)  # what cancels isn't seen here
+        slack[name] = sum(largest(g) * math.sqrt(torch.finfo(g.dtype).eps) for g in there)  # what cancels isn't seen here
     return Trial(Found(summed), backward.plain.gradients, what, slack=slack)
 
 
@@ -295,7 +230,7 @@ def _without(whole: Backward, map: Map, frozen: Sequence[str], what: str) -> Ite
     outputs = _forward(map, leaves)
     if outputs is not None and outputs.keys() == whole.outputs.keys():
         wanted = {name: whole.plain.gradients[name] for name in moving}
-        yield Trial(_pull(outputs, moving, whole.cotangents), wanted, what)
+        yield Trial(pull(outputs, moving, whole.cotangents), wanted, what)
 
 
 def _again(whole: Backward) -> Iterator[Trial]:
@@ -306,7 +241,7 @@ def _again(whole: Backward) -> Iterator[Trial]:
     leaves = map.leaves()
     outputs = _forward(map, leaves)
     if outputs is not None and _as_before(whole, outputs):
-        yield Trial(_pull(outputs, leaves, whole.cotangents), whole.plain.gradients)
+        yield Trial(pull(outputs, leaves, whole.cotangents), whole.plain.gradients)
 
 
 def _between(whole: Backward) -> Iterator[Trial]:
@@ -319,7 +254,7 @@ def _between(whole: Backward) -> Iterator[Trial]:
         later = map.leaves()
         if _as_before(whole, _forward(map, later) or {}):  # else it isn't the same function any more
             _forward(other, other.leaves())
-            yield Trial(_pull(outputs, leaves, whole.cotangents), whole.plain.gradients)
+            yield Trial(pull(outputs, leaves, whole.cotangents), whole.plain.gradients)
 
 
 def _kept(whole: Backward) -> Iterator[Trial]:
@@ -329,14 +264,14 @@ def _kept(whole: Backward) -> Iterator[Trial]:
     outputs = _forward(map, leaves)
     if outputs is None:
         return
-    first = _pull(outputs, leaves, whole.cotangents, raw=True)
-    copies = {name: None if g is None else _dense(g) for name, g in first.gradients.items()}
+    first = pull(outputs, leaves, whole.cotangents, raw=True)
+    copies = {name: None if g is None else dense(g) for name, g in first.gradients.items()}
     other = _halved(map)
     leaves = other.leaves()
     outputs = _forward(other, leaves)
     if first.refusal is None and outputs is not None and outputs.keys() == whole.outputs.keys():
-        _pull(outputs, leaves, whole.cotangents)
-        yield Trial(Found({name: None if g is None else _dense(g) for name, g in first.gradients.items()}), copies)
+        pull(outputs, leaves, whole.cotangents)
+        yield Trial(Found({name: None if g is None else dense(g) for name, g in first.gradients.items()}), copies)
 
 
 def _accumulated(whole: Backward) -> Iterator[Trial]:
@@ -355,7 +290,7 @@ def _accumulated(whole: Backward) -> Iterator[Trial]:
             if REENTRANT not in str(refusal):  # else the plain run is one of backward() already
                 yield Trial(Found({}, refusal), whole.plain.gradients, what)
             return
-        found = {name: None if x.grad is None else _dense(x.grad) for name, x in leaves.items()}
+        found = {name: None if x.grad is None else dense(x.grad) for name, x in leaves.items()}
         yield Trial(Found(found), _times(times, whole.plain.gradients), what, times)
 
 
@@ -370,7 +305,7 @@ def _hooks(whole: Backward) -> Iterator[Trial]:
         return
     for name in [n for n in gradients if n in whole.plain.gradients]:
         found = gradients[name]  # in the tensor's own format, which may be shorter
-        slack = {} if found is None else {name: _roundings(found)}
+        slack = {} if found is None else {name: roundings(found)}
         yield Trial(Found({name: found}), {name: whole.plain.gradients[name]}, name, slack=slack)
 
 
@@ -430,7 +365,7 @@ def try_conditions(
     if not nodes and len(row.cotangents) < 2 and hooked is None:
         return tried
     whole = Backward(row.name, "autograd", outputs, leaves, dict(row.cotangents), map, hooked)
-    backwards = [one for one in (_of_node(n, leaves) for n in nodes) if one is not None]
+    backwards = [one for one in (of_node(n, leaves) for n in nodes) if one is not None]
     for backward in (*backwards, whole):
         failed = {column.quantity.partition(":")[0] for column in tried}  # of a backward by itself: no need to say it again
         if backward.plain.refusal is not None:
@@ -470,7 +405,7 @@ def _judged(
         got = torch.zeros_like(right) if found is None else found.to(right.dtype)
         if torch.equal(got, right):
             continue
-        bound = trial.slack.get(name, 0.0) + noise[name] * trial.times + _roundings(right)
+        bound = trial.slack.get(name, 0.0) + noise[name] * trial.times + roundings(right)
         near = ((got - right).abs() <= bound) | ~right.isfinite()
         if near.all():
             continue
@@ -518,71 +453,6 @@ def _of_a_backward(refusal: Exception) -> bool:
     return isinstance(refusal, RuntimeError)
 
 
-# -- custom backwards in a graph ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Node:
-    """The node of a custom Function in a graph, and which of its outputs are used."""
-
-    node: Any
-    used: tuple[int, ...]
-
-    @property
-    def function(self) -> Any:
-        return self.node._forward_cls
-
-    @property
-    def kind(self) -> Any:
-        """What tells nodes of one Function apart: shapes, dtypes, and which arguments are differentiated by."""
-        made = [(tuple(m.shape), m.dtype) for m in self.node._input_metadata]
-        return self.function, self.used, str(made), tuple(f is not None for f, _ in self.node.next_functions)
-
-
-def custom_nodes(outputs: Tensors) -> list[Node]:
-    """The custom backwards of users behind the outputs, from the output back; of one Function those that differ."""
-    used: dict[Any, dict[int, None]] = {}
-    stack: list[tuple[Any, int]] = [(y.grad_fn, y.output_nr) for y in outputs.values() if y.grad_fn is not None]
-    while stack:
-        node, number = stack.pop()
-        known = node in used
-        used.setdefault(node, {})[number] = None
-        if not known:
-            stack += [edge for edge in node.next_functions if edge[0] is not None]
-    found = [Node(node, tuple(sorted(numbers))) for node, numbers in used.items() if _of_a_user(node)]
-    differing = list({node.kind: node for node in reversed(found)}.values())[::-1]
-    return [n for i, n in enumerate(differing) if sum(m.function is n.function for m in differing[:i]) < NODES]
-
-
-def _of_a_user(node: Any) -> bool:
-    """torch has custom Functions too (checkpoints, hooks of modules, compiled graphs), which hold to its own rules; but those
-    that it makes of a `torch.library.custom_op` run a user's backward."""
-    function = getattr(node, "_forward_cls", None)
-    if function is None:
-        return False
-    return not function.__module__.startswith("torch.") or function.__name__.startswith("GeneratedBackwardFor")
-
-
-def _of_node(found: Node, leaves: Tensors) -> Backward | None:
-    """The backward of one node: from its outputs to its arguments, and no further."""
-    node = found.node
-    names = [str(number) if len(found.used) == 1 else f"output {number}" for number in found.used]
-    made = dict(zip(names, (node._input_metadata[number] for number in found.used), strict=True))
-    if not all(m.dtype.is_floating_point or m.dtype.is_complex for m in made.values()):
-        return None
-    outputs = {name: GradientEdge(node, number) for name, number in zip(names, found.used, strict=True)}
-    known = {id(x): name for name, x in leaves.items()}
-    inputs: dict[str, GradientEdge] = {}
-    for number, (function, index) in enumerate(node.next_functions):
-        if function is not None:
-            name = known.get(id(getattr(function, "variable", None)), f"argument {number + 1}")
-            inputs.setdefault(name, GradientEdge(function, index))
-    if not inputs:
-        return None
-    shapes = {name: torch.zeros(tuple(m.shape), dtype=m.dtype, device=m.device) for name, m in made.items()}
-    return Backward(owner(node), f"the backward of {owner(node)}", outputs, inputs, random_row(shapes, 0).cotangents)
-
-
 # -- runs ---------------------------------------------------------------------------------------------------------------
 
 
@@ -599,20 +469,6 @@ def _forward(map: Map, leaves: Tensors) -> dict[str, Tensor] | None:
         return None
 
 
-def _pull(
-    outputs: Mapping[str, Any], inputs: Mapping[str, Any], cotangents: Tensors, create_graph: bool = False, raw: bool = False
-) -> Found:
-    """Gradients, copied unless `raw`, of the outputs that have a cotangent."""
-    taken = [n for n in cotangents if not isinstance(outputs[n], Tensor) or outputs[n].requires_grad]
-    if not taken:
-        return Found(dict.fromkeys(inputs))
-    try:
-        found = derived([outputs[n] for n in taken], list(inputs.values()), [cotangents[n] for n in taken], create_graph)
-    except Exception as refusal:  # whatever a user's backward raises
-        return Found(dict.fromkeys(inputs), refusal)
-    return Found({n: g if g is None or raw else _dense(g) for n, g in zip(inputs, found, strict=True)})
-
-
 def _halved(map: Map) -> Map:
     """The map at other inputs, which lie in its domain for most functions."""
     return map.at({name: x * 0.5 for name, x in map.inputs.items()})
@@ -625,11 +481,6 @@ def _as_before(whole: Backward, outputs: Tensors) -> bool:
     )
 
 
-def _dense(tensor: Tensor) -> Tensor:
-    found = tensor.detach()
-    return found.to_dense().clone() if found.layout is not torch.strided else found.clone()
-
-
 def _times(factor: float, gradients: Mapping[str, Tensor | None]) -> dict[str, Tensor | None]:
     """Zero is zero, whatever it is taken of."""
     return {n: None if g is None else torch.where(g.isfinite(), g, torch.nan) * factor for n, g in gradients.items()}
@@ -637,9 +488,3 @@ def _times(factor: float, gradients: Mapping[str, Tensor | None]) -> dict[str, T
 
 def _real(tensor: Tensor) -> Tensor:
     return torch.view_as_real(tensor) if tensor.is_complex() else tensor
-
-
-def _largest(tensor: Tensor) -> float:
-    """The size of the largest finite entry."""
-    sizes = tensor.detach().abs()
-    return float(torch.where(sizes.isfinite(), sizes, 0.0).max()) if sizes.numel() else 0.0

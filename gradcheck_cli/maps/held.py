@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_cli.maps.map import Map, Tensors, uncompiled
-from gradcheck_cli.shadow.mode import state_written
+from gradcheck_cli.shadow.stops import state_written
 
 HELD = "buffers that torch's own modules write without gradients (as spectral norm does) are constants here"
 

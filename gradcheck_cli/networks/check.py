@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradcheck_cli.callables.conditions import Hooked, custom_nodes, try_conditions
+from gradcheck_cli.callables.backward import Hooked, custom_nodes
+from gradcheck_cli.callables.conditions import try_conditions
 from gradcheck_cli.callables.conventions import observe
 from gradcheck_cli.callables.explain import explain
 from gradcheck_cli.callables.inputs import shown

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 import os
-import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain, repeat
 from typing import Any
@@ -30,6 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gradcheck_cli.algebra.directions import Moved
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.floats import Format
+from gradcheck_cli.shadow.arguments import Outputs, alike, asks_kind, is_plain, near, outputs_of, solid, tensors_of, written_by
 from gradcheck_cli.shadow.aten import KINDS, Operation, results
 from gradcheck_cli.shadow.decisions import TELLING, Decisions, at_the_point
 from gradcheck_cli.shadow.draws import restored
@@ -39,10 +39,8 @@ from gradcheck_cli.shadow.movers import gathered, origins
 from gradcheck_cli.shadow.order import ORDERED
 from gradcheck_cli.shadow.overloads import Overload, overload
 from gradcheck_cli.shadow.rules import MUTATED, RULES, SYMMETRIC, is_symmetric
-from gradcheck_cli.shadow.stops import Graph
+from gradcheck_cli.shadow.stops import Graph, state_written
 from gradcheck_cli.shadow.trace import Event, Trace
-
-Outputs = Sequence[torch.Tensor | None]
 
 REFUSALS: tuple[type[Exception], ...] = (
     NotImplementedError,  # from a rule that doesn't know the case, and from torch, which has no kernel for the dtype or device
@@ -62,24 +60,6 @@ _UNFILLED = frozenset({"empty", "empty_like", "empty_strided", "empty_permuted",
 
 
 _CONVERSIONS = frozenset({"_to_copy", "copy"})
-
-
-def state_written(func: Any, args: Any, kwargs: Any, state: Collection[int]) -> list[torch.Tensor]:
-    """Tensors in these storages that an operation of one of torch's own modules has written to while gradients were off."""
-    known = overload(func)
-    if not known.writes or not state or torch.is_grad_enabled():
-        return []
-    written = _written(known, known.bind(args, kwargs))
-    found = [t for t in written if t is not None and t.is_floating_point() and t.untyped_storage()._cdata in state]
-    return found if found and _by_a_module() else []
-
-
-def _by_a_module() -> bool:
-    """Whether the code that runs is that of a module, or a parametrization, of torch's: what a user keeps without gradients may
-    be a slip."""
-    names = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_stack(None)]
-    callers = (n for n in names if n.startswith("torch.nn.") or n.partition(".")[0] not in ("torch", "gradcheck_cli"))
-    return next((n for n in callers if n != "torch.nn.functional"), "").startswith("torch.nn.")
 
 
 class RuleFailed(BaseException):
@@ -185,25 +165,25 @@ class Shadow(TorchDispatchMode):
     def _followed(self, known: Overload, func: Any, args: Any, kwargs: Any) -> Any:
         if known.view:
             result = func(*args, **kwargs)
-            if known.name in _UNFILLED and not self._within and _plain(result) and result.device.type != "meta":
+            if known.name in _UNFILLED and not self._within and is_plain(result) and result.device.type != "meta":
                 self._memory.blank(result)
             return result
-        tensors = _tensors(args)
+        tensors = tensors_of(args)
         if kwargs:
-            tensors += _tensors(tuple(kwargs.values()))
+            tensors += tensors_of(tuple(kwargs.values()))
         if any(t._is_zerotensor() for t in tensors):
-            args = tuple(_solid(a) for a in args)
+            args = tuple(solid(a) for a in args)
         if any(t.device.type == "meta" for t in tensors):
             return func(*args, **kwargs)
         bound = known.bind(args, kwargs)
-        plain = all(map(_plain, tensors))
+        plain = all(map(is_plain, tensors))
         if self._memory.guarded and plain and not self._within:
             self._memory.check(tensors)
             if any(map(self._memory.astray, tensors)):
                 return self._bits(known, bound, func(*args, **kwargs))
             if known.foreign and tensors:
                 return self._through(known, bound, tensors, args, kwargs)
-        if known.base == "equal" and plain and _alike(tensors):  # one truth value of many comparisons
+        if known.base == "equal" and plain and alike(tensors):  # one truth value of many comparisons
             with self:
                 return bool(torch.eq(*tensors).all())
         if known.base in TELLING and plain and not known.foreign:
@@ -211,7 +191,7 @@ class Shadow(TorchDispatchMode):
         if known.base in SYMMETRIC and plain and not self._within:
             bound = self._symmetric(known, bound)
         row = known.choose(bound) if plain else None
-        if row is not None and row.name in KINDS and _asks(bound["self"], bound["other"]):
+        if row is not None and row.name in KINDS and asks_kind(bound["self"], bound["other"]):
             row = KINDS[row.name]
         rule = None if row is not None or not plain else self._rule(known, bound)
         if known.writes and plain:
@@ -220,10 +200,10 @@ class Shadow(TorchDispatchMode):
         beforehand = bool(known.written - known.outputs) and known.name not in MUTATED
         early = self._run(known.name, rule, bound, None) if rule is not None and beforehand else None
         result = func(*args, **kwargs)
-        outputs = _outputs(result) or _written(known, bound)
+        outputs = outputs_of(result) or written_by(known, bound)
         if any(o is not None and o.device.type == "meta" for o in outputs):
             return result
-        if not all(o is None or _plain(o) for o in outputs):
+        if not all(o is None or is_plain(o) for o in outputs):
             row = rule = None
         if row is not None:
             if outputs:
@@ -246,7 +226,7 @@ class Shadow(TorchDispatchMode):
             if output is not None and output.dtype is torch.bool and output.numel():
                 self.decisions.retake(known.base, output)
         for output in outputs if not self._within else ():
-            if output is not None and _plain(output):
+            if output is not None and is_plain(output):
                 self._memory.remember(output)
         return result
 
@@ -259,9 +239,9 @@ class Shadow(TorchDispatchMode):
         key = getattr(torch._C.DispatchKey, torch._C._dispatch_key_for_device(tensors[0].device.type))
         with self:
             result = known.func.redispatch(torch._C.DispatchKeySet(key), *args, **kwargs)
-        outputs = [o for o in (*_outputs(result), *_written(known, bound)) if o is not None and o.device.type != "meta"]
-        seen.check(o for o in outputs if _plain(o))
-        strange = [o for o in outputs if not _plain(o) or not seen.knows(o)]
+        outputs = [o for o in (*outputs_of(result), *written_by(known, bound)) if o is not None and o.device.type != "meta"]
+        seen.check(o for o in outputs if is_plain(o))
+        strange = [o for o in outputs if not is_plain(o) or not seen.knows(o)]
         if seen.changed:
             self.opaque[known.name] = None
         seen.changed = changed
@@ -290,8 +270,8 @@ class Shadow(TorchDispatchMode):
     def _bits(self, known: Overload, bound: Mapping[str, Any], result: Any) -> Any:
         """An operation on the bits of floats: what it makes of them is undefined, or bits again."""
         self.opaque[BITS] = None
-        for output in (*_outputs(result), *_written(known, bound)):
-            if output is None or not _plain(output) or output.dtype is torch.bool:
+        for output in (*outputs_of(result), *written_by(known, bound)):
+            if output is None or not is_plain(output) or output.dtype is torch.bool:
                 continue
             if output.is_floating_point() and not self._memory.astray(output):
                 self._unknown(BITS, None, True, [], [output])
@@ -304,7 +284,7 @@ class Shadow(TorchDispatchMode):
         for name, value in bound.items():
             if name in known.outputs or (row is not None and not row.whole and name not in row.arguments):
                 continue
-            for tensor in _tensors((value,)):
+            for tensor in tensors_of((value,)):
                 self._memory.load(tensor)
 
     def _repeat(self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
@@ -360,7 +340,7 @@ class Shadow(TorchDispatchMode):
     def _repeat_whole(self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
         """An operation that isn't computed entry by entry."""
         given = {n: v for n, v in bound.items() if n not in known.outputs}
-        deciding = row.fold in ORDERED or (not row.data and any(map(self._memory.chosen, _tensors(tuple(given.values())))))
+        deciding = row.fold in ORDERED or (not row.data and any(map(self._memory.chosen, tensors_of(tuple(given.values())))))
         followed = [o is not None and (o.is_floating_point() or o.dtype is torch.bool or deciding) for o in outputs]
         for output, follow in zip(outputs, followed, strict=True):
             if output is not None and not follow:
@@ -506,7 +486,7 @@ class Shadow(TorchDispatchMode):
             arguments = [bound[a.name] for a in function._schema.arguments if not a.kwarg_only]
             named = {a.name: bound[a.name] for a in function._schema.arguments if a.kwarg_only}
             try:
-                with restored(_tensors(arguments)):  # one that draws numbers draws others than the operation did
+                with restored(tensors_of(arguments)):  # one that draws numbers draws others than the operation did
                     return table(*arguments, **named) if table is not None else function.decompose(*arguments, **named)
             except RuntimeError as refusal:  # torch's way to refuse, in code that isn't ours
                 raise NotImplementedError(str(refusal)) from refusal
@@ -520,7 +500,7 @@ class Shadow(TorchDispatchMode):
         within, self._within, opaque, self.opaque = self._within, True, self.opaque, {}
         try:
             with enable_reentrant_dispatch(), torch.no_grad(), self:
-                outputs = _outputs(rule(bound, result))
+                outputs = outputs_of(rule(bound, result))
             return (None, next(filter(None, self.opaque.values()), None)) if self.opaque else (outputs, None)
         except REFUSALS:
             return None, None
@@ -539,7 +519,7 @@ class Shadow(TorchDispatchMode):
         pairs = [(o, f) for o, f in zip(outputs, found, strict=True) if o is not None and f is not None and o.numel()]
         if not all(o.shape == f.shape for o, f in pairs) or len(pairs) < sum(o is not None and o.numel() > 0 for o in outputs):
             return False
-        if known.base not in RULES and not _close(pairs, tensors):
+        if known.base not in RULES and not near(pairs, tensors):
             return False
         self.seen[known.base] = self.seen.get(known.base, 0) + 1
         for output, other in pairs:
@@ -557,11 +537,11 @@ class Shadow(TorchDispatchMode):
     def _unknown(self, name: str, slip: str | None, writes: bool, tensors: list[torch.Tensor], outputs: Outputs) -> None:
         """An operation that can't be followed, be it by the slip of a rule. Truth values and integers are taken from the
         floats; a result that shares an argument's storage is a view."""
-        known = {t.untyped_storage()._cdata for t in tensors if _plain(t) and not t._is_zerotensor()}
+        known = {t.untyped_storage()._cdata for t in tensors if is_plain(t) and not t._is_zerotensor()}
         for output in outputs:
             if output is None or output._is_zerotensor() or not output.numel():
                 continue
-            if not _plain(output):
+            if not is_plain(output):
                 self.opaque[name] = slip
             elif not output.is_floating_point():
                 if not self.decisions.carried(output, tensors):
@@ -595,65 +575,6 @@ def _each(operation: Any) -> Callable[[Mapping[str, Any], Any], Any]:
         return [operation(*row, *others.values()) for row in rows]
 
     return rule
-
-
-def _alike(tensors: Sequence[torch.Tensor]) -> bool:
-    """Whether tensors have one shape, and entries."""
-    return len({tuple(t.shape) for t in tensors}) == 1 and tensors[0].numel() > 0
-
-
-def _asks(x: Any, y: Any) -> bool:
-    """Whether a comparison asks what kind of numbers these are: with an infinity, or the same entries of one storage."""
-    if not (isinstance(x, torch.Tensor) and x.is_floating_point()):
-        return False
-    if not isinstance(y, torch.Tensor):
-        return isinstance(y, float) and math.isinf(y)
-    return x is y or (x.data_ptr() == y.data_ptr() and (x.shape, x.stride(), x.dtype) == (y.shape, y.stride(), y.dtype))
-
-
-def _plain(tensor: torch.Tensor) -> bool:
-    """Whether the tensor's values lie in a storage of real numbers."""
-    return tensor.layout is torch.strided and not tensor.is_complex() and not tensor.is_quantized
-
-
-def _solid(value: Any) -> Any:
-    """A tensor that torch keeps as nothing but "zero" (it appears in forward mode), with its zeros written out: under a
-    dispatch mode, torch 2.13 crashes where it meets one in an operation such as `mul.Scalar`."""
-    return torch.zeros_like(value) if isinstance(value, torch.Tensor) and value._is_zerotensor() else value
-
-
-def _tensors(values: Sequence[Any]) -> list[torch.Tensor]:
-    found = []
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            found.append(value)
-        elif isinstance(value, (tuple, list)):
-            found += _tensors(value)
-    return found
-
-
-def _outputs(result: Any) -> list[torch.Tensor | None]:
-    """The results in order; None where the operation was told not to compute one."""
-    if isinstance(result, (tuple, list)):
-        return [o for r in result for o in (_outputs(r) if r is not None else [None])]
-    return [result] if isinstance(result, torch.Tensor) else []
-
-
-def _written(known: Overload, bound: Mapping[str, Any]) -> list[torch.Tensor | None]:
-    """The arguments that the operation writes to."""
-    return [t for n in known.arguments if n in known.written for t in _tensors((bound[n],))]
-
-
-def _close(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], arguments: Sequence[torch.Tensor]) -> bool:
-    """Whether two results of one operation on these arguments agree in half of their digits, or in half of those of the largest
-    number around: rounding takes less, another function more."""
-    floats = [t for t in (*arguments, *(o for o, _ in pairs)) if t.dtype in FLOATS and t.numel()]
-    scale = max((t.detach().double().nan_to_num(0, 0, 0).abs().max().item() for t in floats), default=0.0)
-    return all(
-        torch.allclose(x.double(), y.double(), r := FLOATS[x.dtype].unit_roundoff ** 0.5, r * scale, equal_nan=True)
-        for x, y in pairs
-        if x.dtype in FLOATS
-    )
 
 
 __all__ = ["Event", "Shadow", "Trace"]

@@ -9,7 +9,8 @@ that torch itself cuts off, for an operation that has no derivative, was not det
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import traceback
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -18,7 +19,8 @@ import torch
 import torch.utils.checkpoint
 from torch import Tensor
 
-from gradcheck_cli.shadow.overloads import Overload
+from gradcheck_cli.shadow.arguments import written_by
+from gradcheck_cli.shadow.overloads import Overload, overload
 
 Take = Callable[[Tensor], Tensor]
 """What stands in for a tensor from outside, as an argument."""
@@ -203,3 +205,24 @@ def _changed(value: Any, change: Take) -> Any:
     if isinstance(value, (tuple, list)):
         return type(value)(_changed(v, change) for v in value)
     return value
+
+
+# -- state of modules ----------------------------------------------------------------------------------------------------
+
+
+def state_written(func: Any, args: Any, kwargs: Any, state: Collection[int]) -> list[Tensor]:
+    """Tensors in these storages that an operation of one of torch's own modules has written to while gradients were off."""
+    known = overload(func)
+    if not known.writes or not state or torch.is_grad_enabled():
+        return []
+    written = written_by(known, known.bind(args, kwargs))
+    found = [t for t in written if t is not None and t.is_floating_point() and t.untyped_storage()._cdata in state]
+    return found if found and _by_a_module() else []
+
+
+def _by_a_module() -> bool:
+    """Whether the code that runs is that of a module, or a parametrization, of torch's: what a user keeps without gradients may
+    be a slip."""
+    names = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_stack(None)]
+    callers = (n for n in names if n.startswith("torch.nn.") or n.partition(".")[0] not in ("torch", "gradcheck_cli"))
+    return next((n for n in callers if n != "torch.nn.functional"), "").startswith("torch.nn.")

@@ -1,0 +1,73 @@
+"""What operations take and return: the tensors among arguments and results, and what can be asked of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from gradcheck_cli.shadow.memory import FLOATS
+from gradcheck_cli.shadow.overloads import Overload
+
+Outputs = Sequence[torch.Tensor | None]
+
+
+def alike(tensors: Sequence[torch.Tensor]) -> bool:
+    """Whether tensors have one shape, and entries."""
+    return len({tuple(t.shape) for t in tensors}) == 1 and tensors[0].numel() > 0
+
+
+def asks_kind(x: Any, y: Any) -> bool:
+    """Whether a comparison asks what kind of numbers these are: with an infinity, or the same entries of one storage."""
+    if not (isinstance(x, torch.Tensor) and x.is_floating_point()):
+        return False
+    if not isinstance(y, torch.Tensor):
+        return isinstance(y, float) and math.isinf(y)
+    return x is y or (x.data_ptr() == y.data_ptr() and (x.shape, x.stride(), x.dtype) == (y.shape, y.stride(), y.dtype))
+
+
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Whether the tensor's values lie in a storage of real numbers."""
+    return tensor.layout is torch.strided and not tensor.is_complex() and not tensor.is_quantized
+
+
+def solid(value: Any) -> Any:
+    """A tensor that torch keeps as nothing but "zero" (it appears in forward mode), with its zeros written out: under a
+    dispatch mode, torch 2.13 crashes where it meets one in an operation such as `mul.Scalar`."""
+    return torch.zeros_like(value) if isinstance(value, torch.Tensor) and value._is_zerotensor() else value
+
+
+def tensors_of(values: Sequence[Any]) -> list[torch.Tensor]:
+    found = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, (tuple, list)):
+            found += tensors_of(value)
+    return found
+
+
+def outputs_of(result: Any) -> list[torch.Tensor | None]:
+    """The results in order; None where the operation was told not to compute one."""
+    if isinstance(result, (tuple, list)):
+        return [o for r in result for o in (outputs_of(r) if r is not None else [None])]
+    return [result] if isinstance(result, torch.Tensor) else []
+
+
+def written_by(known: Overload, bound: Mapping[str, Any]) -> list[torch.Tensor | None]:
+    """The arguments that the operation writes to."""
+    return [t for n in known.arguments if n in known.written for t in tensors_of((bound[n],))]
+
+
+def near(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], arguments: Sequence[torch.Tensor]) -> bool:
+    """Whether two results of one operation on these arguments agree in half of their digits, or in half of those of the largest
+    number around: rounding takes less, another function more."""
+    floats = [t for t in (*arguments, *(o for o, _ in pairs)) if t.dtype in FLOATS and t.numel()]
+    scale = max((t.detach().double().nan_to_num(0, 0, 0).abs().max().item() for t in floats), default=0.0)
+    return all(
+        torch.allclose(x.double(), y.double(), r := FLOATS[x.dtype].unit_roundoff ** 0.5, r * scale, equal_nan=True)
+        for x, y in pairs
+        if x.dtype in FLOATS
+    )
