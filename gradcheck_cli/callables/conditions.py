@@ -349,10 +349,11 @@ def try_conditions(
     undefined: bool = True,
     known: set[Any] | None = None,
     hooked: Hooked | None = None,
+    record: dict[str, list[str]] | None = None,
 ) -> list[Column]:
     """Try every condition on the custom backwards behind a row, and on the map. `slack`: how far two runs may be apart besides;
     `undefined`: whether a backward has to do without any upstream gradient; `known`: custom Functions that were tried already,
-    completed here; `hooked`: see `Backward`."""
+    completed here; `hooked`: see `Backward`; `record`: the conditions that each backward was tried under, completed here."""
     tried: list[Column] = []
     map = map.at(map.inputs)  # copies: nobody's tensors get a .grad, or are frozen
     leaves = map.leaves()
@@ -377,6 +378,8 @@ def try_conditions(
                 continue
             before = len(tried)
             for trial in condition.run(backward):
+                if record is not None and condition.name not in record.setdefault(backward.name, []):
+                    record[backward.name].append(condition.name)
                 if not (trial.slack and len(tried) > before):  # the sum of what is wrong already
                     tried += _judged(condition, backward, trial, noise, point)
     return tried

@@ -174,7 +174,7 @@ class _Check:
         if pulled:
             self.recorder.add(batching(self.map, row, self.point))
         if pulled and not any(column.having(Verdict.MISMATCH).any() for column in (*found, *seen.columns)):
-            self.recorder.add(try_conditions(self.map, row, self.point))
+            self.recorder.add(try_conditions(self.map, row, self.point, record=self.recorder.conditions))
         for mode in pushed:
             self.forwards(self.map, self.options, mode, self.case)
         if self.question.order > 1 and seen.repeatable:

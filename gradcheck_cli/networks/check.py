@@ -310,7 +310,8 @@ class Networked:
             seen = observe(map, copy, self.point)
             if seen.columns or not seen.repeatable:
                 return seen.columns
-        return try_conditions(map, row, self.point, known=known, hooked=hooked)
+        record = self.recorder.conditions
+        return try_conditions(map, row, self.point, known=known, hooked=hooked, record=record)
 
     def outputs(self, map: Map) -> dict[str, Tensor]:
         """The floating-point outputs of a map, detached."""

@@ -43,11 +43,13 @@ def supervise(work: Callable[[], None], stop: Callable[[], None], timeout: float
 class Recorder:
     """What the work hands over as it goes: columns, notes for the reader, and how far it is. `total`: of how many steps.
 
-    Columns are either final when they are added, or *planned*: reported whether or not they get finished.
+    Columns are either final when they are added, or *planned*: reported whether or not they get finished. `conditions`: under
+    which conditions of training each custom backward has been tried.
     """
 
     def __init__(self) -> None:
         self.notes: list[str] = []
+        self.conditions: dict[str, list[str]] = {}
         self.total = 1
         self.done = 0
         self.doing = ""
@@ -133,4 +135,6 @@ def record(
         raise failures[0]
     if late:
         recorder.give_up(command, timeout)
+    if recorder.conditions:
+        problem["conditions"] = recorder.conditions
     return Report(command, problem, recorder.columns, versions(), strict, list(dict.fromkeys(recorder.notes)))

@@ -399,6 +399,15 @@ def test_every_condition_has_been_seen_to_fail() -> None:
     assert {c.name for c in CONDITIONS} == {*WRONG, "hooks"}
 
 
+def test_what_was_tried_is_recorded() -> None:
+    """A report says under which conditions each custom backward was tried; one without any says nothing of them."""
+    right = square(lambda ctx, g, x: 2 * x * g)
+    found = check_function(right, at={"x": X}).problem["conditions"]
+    assert {"expanded", "transposed", "zeros", "large", "tiny", "in parts", "create_graph"} <= set(found["Changed"])
+    assert {"again", "between", "kept", "accumulated"} <= set(found["<v,y>"])
+    assert "conditions" not in check_function(torch.sin, at={"x": X}).problem
+
+
 @pytest.mark.parametrize("name", WRONG)
 @pytest.mark.filterwarnings("ignore:Backwards compatibility")  # torch says so beside its own error
 def test_the_drop_in_refuses_it(name: str) -> None:
