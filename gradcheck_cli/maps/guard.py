@@ -57,8 +57,8 @@ TAINTED = "a difference quotient shows at another entry that the exact side is o
 SIDES = "a difference quotient of {} sides with autograd ({}): the exact side is of something else"
 
 SIDED = (
-    "difference quotients of the function as torch runs it differ from side to side ({:.9g} from the left, {:.9g} from the "
-    "right): it decides something here that can't be followed"
+    "difference quotients of {} differ from side to side ({:.9g} from the left, {:.9g} from the right): it decides something "
+    "here that can't be followed"
 )
 
 REPEATED = "two runs of the function at the same point differ: it isn't repeatable"
@@ -145,14 +145,16 @@ class _Guard:
         wrong = np.ones(len(self.rows), dtype=bool)
         for again in range(2):  # no refutation stands on one direction, or on what rounding may do inside of the function
             direction = self.plain.direction() * moving
-            wrong &= refuted(self.plain, partial(numbers.along, self.plain, direction))[0]
+            along = partial(numbers.along, self.plain, direction)
+            off, outcome = refuted(self.plain, along)
+            wrong &= off
             if not wrong.any():
                 break
             if not again:
                 self.plain.heed_rounding()
         for k in np.flatnonzero(wrong).tolist():
             self._locate(k, numbers.row(k), direction)
-        for k in np.flatnonzero(kinked(self.plain, partial(numbers.along, self.plain, direction))[0] & ~wrong).tolist():
+        for k in np.flatnonzero(kinked(self.plain, along, outcome) & ~wrong).tolist():
             self._doubt_kinks(k, numbers.row(k), direction)
 
     def _doubt_kinks(self, k: int, numbers: Numbers, direction: Floats) -> None:
@@ -160,7 +162,8 @@ class _Guard:
         derivative of its own."""
 
         def bends(part: Indices) -> bool:
-            return bool(kinked(self.plain, partial(numbers.along, self.plain, _only(direction, part)))[0].any())
+            along = partial(numbers.along, self.plain, _only(direction, part))
+            return bool(kinked(self.plain, along, along()).any())
 
         moving = np.flatnonzero(direction)
         for _ in range(ENTRIES):
@@ -175,7 +178,7 @@ class _Guard:
             left, right = float(seen.left[0]), float(seen.right[0])
             for name, column in self.rows[k].columns.items():
                 here = np.flatnonzero(_passing(column.verdicts) & (along != 0)[self.spans[name]])
-                _doubt(column, here, SIDED.format(*((left, right) if along[part[0]] > 0 else (right, left))))
+                _doubt(column, here, SIDED.format(self.whose, *((left, right) if along[part[0]] > 0 else (right, left))))
 
     def _locate(self, k: int, numbers: Numbers, direction: Floats) -> None:
         """Mark what is wrong in a row: entries of the inputs whose part of the direction disagrees, else all that moved."""

@@ -309,12 +309,11 @@ class Along(Protocol):
     def __call__(self, scale: float = 1.0, /) -> Outcome: ...
 
 
-def kinked(plain: Plain, along: Along) -> tuple[Which, Outcome]:
+def kinked(plain: Plain, along: Along, outcome: Outcome) -> Which:
     """Which numbers have autograd's derivative on one side, and on the other another one or a jump: the nearer the steps, the
-    less of a difference a curve leaves, and no noise leaves the same."""
-    outcome = along()
+    less of a difference a curve leaves, and no noise leaves the same. `outcome`: what `along` gives at its own length."""
     bend = outcome.bend
-    found = bend != 0
+    found: Which = bend != 0
     for scale in NEARER[plain.form.bits]:
         if found.any():
             closer = along(scale)
@@ -323,7 +322,7 @@ def kinked(plain: Plain, along: Along) -> tuple[Which, Outcome]:
                 kink = (abs(closer.bend / scale - bend) <= STEADY * abs(bend)) & (off <= STEADY * abs(bend))
                 jump = (abs(closer.bend - bend) <= STEADY * abs(bend)) & (off <= STEADY * abs(outcome.found))
                 found &= kink | jump
-    return found, outcome
+    return found
 
 
 def refuted(plain: Plain, along: Along) -> tuple[Which, Outcome]:

@@ -305,9 +305,10 @@ def test_a_decision_behind_torch_is_doubt_at_its_border(name: str) -> None:
     assert found.verdict is Verdict.UNDECIDED
     for at in (1 + 1e-5, 1 - 1e-5, 0.25, 40.0):
         (found,) = entries(checked(UNSEEN[name], x=torch.tensor([at], dtype=F64)))
-        assert found.verdict is Verdict.MATCH or "numpy" in name, at
+        assert found.verdict is Verdict.MATCH or ("numpy" in name and found.verdict is Verdict.UNDECIDED), at
     (found,) = entries(checked(UNSEEN["a kink by tolist"], x=torch.tensor([1.0], dtype=F64)))
-    left, right = (f"({3 * v:.9g} from the left", f"{2 * v:.9g} from the right)") if (v := found.autograd / 2) else ("", "")
+    assert found.autograd is not None
+    left, right = (f"({1.5 * found.autograd:.9g} from the left", f"{found.autograd:.9g} from the right)")
     assert left in str(found.detail) and right in str(found.detail)
 
 
