@@ -17,13 +17,14 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 from torch.utils.checkpoint import checkpoint
 
+from gradcheck_cli import gradgradcheck
 from gradcheck_cli.callables.conditions import try_conditions
 from gradcheck_cli.maps.check import check_map
 from gradcheck_cli.maps.map import Map, random_row
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.verdict.verdicts import Verdict
 from tests import mutants
-from tests.custom_functions import SUBJECTS
+from tests.custom_functions import SUBJECTS, changed
 from tests.custom_functions.elementwise import custom
 
 pytestmark = pytest.mark.slow(reason="hundreds of backwards, each checked twice")
@@ -261,6 +262,66 @@ def test_never_weaker_than_torch() -> None:
     assert len(cases) >= 500
     assert not matched & torch_refuses
     assert torch_refuses <= mismatched
+
+
+# -- wrong at the second order ------------------------------------------------------------------------------------------
+
+
+def in_double_backward(change: Callable[[Tensor], Tensor]) -> Callable[[Any], Any]:
+    """The backward as it is, whose own gradients are changed."""
+
+    def slip(right: Any) -> Any:
+        def backward(ctx: Any, *upstream: Tensor) -> Any:
+            found = right(ctx, *upstream)
+            for g in found if isinstance(found, tuple) else (found,):
+                if g is not None and g.grad_fn is not None:
+                    g.register_hook(change)
+            return found
+
+        return backward
+
+    return slip
+
+
+def upstream_cut(right: Any) -> Any:
+    return lambda ctx, *upstream: right(ctx, *(g.detach() for g in upstream))
+
+
+SECOND: dict[str, Callable[[Any], Any]] = {
+    "right": lambda right: right,
+    "cut": changed(Tensor.detach),
+    "upstream cut": upstream_cut,
+    "a hundredth": in_double_backward(lambda h: h * 1.01),
+    "a sign": in_double_backward(torch.neg),
+    "zero": in_double_backward(torch.zeros_like),
+    "reversed": in_double_backward(lambda h: h.flip(-1)),
+}
+
+
+def says(check: Callable[..., bool], case: Case) -> bool:
+    """Whether a check of second derivatives passes, as it is called in a test."""
+    function, inputs = case
+    tensors = [x.clone().requires_grad_() if x.is_floating_point() else x for x in inputs.values()]
+    try:
+        return check(function, tensors)
+    except RuntimeError:
+        return False
+
+
+def test_never_weaker_at_the_second_order() -> None:
+    """What torch's gradgradcheck refuses, the drop-in refuses, and no more than that."""
+    names = ("Tanh", "Sin", "Softplus", "Multiply", "Linear", "MatMul")
+    subjects = [s for s in SUBJECTS if s.name in names]
+    cases = {
+        f"{s.name}: {slip}": (s.mutant(slip, make(s.function.backward)).apply, s.tensors())
+        for s in subjects
+        for slip, make in SECOND.items()
+    }
+    torch_passes = {name for name, case in cases.items() if says(torch.autograd.gradgradcheck, case)}
+    passes = {name for name, case in cases.items() if says(gradgradcheck, case)}
+    print(f"\n{len(cases)} second derivatives: torch refuses {len(cases) - len(torch_passes)}")
+    assert len(subjects) == len(names) and len(cases) - len(torch_passes) >= 30
+    assert passes == torch_passes
 
 
 # -- right --------------------------------------------------------------------------------------------------------------
