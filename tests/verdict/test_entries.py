@@ -121,6 +121,35 @@ def test_constants_excuse_a_formula() -> None:
     assert [len(a) for a in asked] == [16]
 
 
+def test_more_slack_than_constants_have_is_a_choice() -> None:
+    """Numbers that a code's constants leave open by more than half of the digits are a choice that isn't decided: no excuse."""
+    for slack, expected in ((1e-9, "match"), (1e-2, "mismatch")):
+        entries = loop([arb(1)], [1 + slack / 10], OF_TENSORS)
+        evidence = known([seen(1 + slack / 10, 1e-15)], meant=lambda some, slack=slack: [arb(1, slack)] * len(some))
+        entries.judge(entries.plainly(), evidence)
+        assert verdicts(entries) == [expected]
+
+
+def test_an_iteration_may_miss_by_a_few_ulps_of_everything() -> None:
+    """Where rounding decides when to stop, 64 ulps of everything around are forgiven, and no more."""
+    for off, expected in ((32 * ULP, "match"), (1e-10, "mismatch")):
+        entries = loop([arb(1)], [1 + off], OF_TENSORS)
+        loose = Shade(arb(1 + off), arb(1 + off, 1e-3), loose=True)
+        entries.judge(entries.plainly(), known([loose], meant=lambda some: [arb(1)] * len(some)))
+        assert verdicts(entries) == [expected]
+
+
+def test_beside_a_kink_others_may_move_too() -> None:
+    """What is outside of the one-sided derivatives is admissible where it is a derivative from beside the point, and only
+    there."""
+    kink = Truth(Kind.NONDIFFERENTIABLE, left=arb(0), right=arb(1), singular=True)
+    around = Truth(Kind.NONDIFFERENTIABLE, left=arb(0), right=arb(2), singular=True)
+    for number, expected in ((2.0, "nondifferentiable"), (3.0, "mismatch")):
+        entries = loop([kink], [number], OF_TENSORS)
+        entries.judge(entries.plainly(), known([seen(number)], around=lambda i, number: around))
+        assert verdicts(entries) == [expected]
+
+
 def test_tensors_forgive_kernels() -> None:
     """A kernel that keeps three quarters of the digits is left in peace in tensors, not in formulas; none that keeps fewer."""
     near, far = 1 + 2.0**-41, 1 + 2.0**-38

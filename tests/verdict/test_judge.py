@@ -79,6 +79,9 @@ EVIDENCE: list[tuple[str, float | None, Truth, Shade | None, dict[str, Any], Ver
     ("kink, by rounding", 1.5, kink(0, 1), shade(ball(1), ball(1, 1)), {}, Verdict.NONDIFFERENTIABLE, None, None),
     ("kink, outside", 2.0, kink(0, 1), shade(ball(2)), {}, Verdict.MISMATCH, Cause.KINK, None),
     ("kink, infinite", INF, kink(0, 1), shade(arb.pos_inf()), {}, Verdict.MISMATCH, Cause.KINK, None),
+    ("kink, a wrong formula that rounding hides", 1.5, kink(0, 1), shade(ball(2), ball(1.5, 1)), {},
+     Verdict.MISMATCH, Cause.KINK, None),
+    ("jump, infinite", INF, kink(0, 0, jump=True), shade(arb.pos_inf()), {}, Verdict.MISMATCH, Cause.KINK, None),
     ("kink, finite slope for an infinite one", 1.0, kink(None, INF), shade(ball(1)), {}, Verdict.MISMATCH, Cause.KINK, None),
     ("kink that cancels", 0.0, Truth(Kind.REGULAR, ball(1), singular=True), shade(ball(0)), {},
      Verdict.MISMATCH, Cause.KINK, None),
@@ -116,6 +119,8 @@ EVIDENCE: list[tuple[str, float | None, Truth, Shade | None, dict[str, Any], Ver
     ("tolerance, formula", 1.5, regular(ball(1)), shade(ball(1.5)), {"limits": Limits(ulps=10)},
      Verdict.MISMATCH, Cause.FORMULA, None),
     ("tolerated", 1.5, regular(ball(1)), shade(ball(1.5)), {"limits": Limits(rtol=0.6)}, Verdict.MATCH, None, None),
+    ("tolerance is relative", 0.015, regular(ball(0.01)), shade(ball(0.01)), {"limits": Limits(rtol=0.1)},
+     Verdict.MISMATCH, Cause.TOLERANCE, None),
     ("not tolerated", 1 + 2 * ULP, regular(ball(1)), shade(ball(1)), {"limits": Limits(ulps=1)},
      Verdict.MISMATCH, Cause.TOLERANCE, None),
 ]  # fmt: skip

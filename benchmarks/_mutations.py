@@ -1,0 +1,268 @@
+"""Mutations of what judges: a line of the package and what it is changed into. See mutations.py.
+
+Each weakens or breaks one thing: a bound is halved or widened, a comparison turned, a rule replaced, a limit dropped. None is
+equal in effect: what is only faster, or only worded otherwise, is no mutation. `before` occurs once in its file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+
+class Mutation(NamedTuple):
+    """In `file`, below gradcheck_cli, `before` becomes `after`."""
+
+    file: str
+    before: str
+    after: str
+
+
+JUDGE = {
+    # -- numbers against each other
+    "verdict/judge.py": (
+        ("QUICK = 4.0", "QUICK = 400.0"),
+        ("MARGIN = 4.0", "MARGIN = 400.0"),
+        ("MARGIN = 4.0", "MARGIN = 0.25"),
+        ("error <= math.sqrt(form.unit_roundoff) else", "error <= math.sqrt(form.unit_roundoff) * 1e4 else"),
+        (
+            "        if truth.ball.contains(0):\n            return Judgement(Verdict.MATCH)",
+            "        if True:\n            return Judgement(Verdict.MATCH)",
+        ),
+        ("if low - slack <= autograd <= high + slack or", "if low - 1e3 * slack - 1 <= autograd <= high + slack + 1 or"),
+        ("if low - slack <= autograd <= high + slack or", "if low + slack < autograd < high - slack or"),
+        ("            if math.isfinite(autograd) or not slopes\n", "            if True\n"),
+        ("admissible = hull.overlaps(shade.exact) and", "admissible = True and"),
+        ("self.certified and bool(shade.exact.overlaps(truth.ball))", "self.certified"),
+        ("self.wrong_formula = self.certified and not self.right_formula", "self.wrong_formula = False"),
+        ("_Rule(lambda e: e.right_formula and e.explained, None),", "_Rule(lambda e: e.right_formula, None),"),
+        (
+            "_Rule(lambda e: bool(e.shade.opaque) and e.near, Verdict.MATCH, text=_opaque),",
+            "_Rule(lambda e: bool(e.shade.opaque), Verdict.MATCH, text=_opaque),",
+        ),
+        (
+            "_Rule(lambda e: bool(e.shade.opaque), Verdict.UNDECIDED, text=_opaque),",
+            "_Rule(lambda e: bool(e.shade.opaque), text=_opaque),",
+        ),
+        ("_Rule(lambda e: not e.bounded, None),", ""),
+        ("_Rule(lambda e: e.left and e.trapped,", "_Rule(lambda e: e.left and not e.trapped,"),
+        ("_Rule(lambda e: e.wrong_formula and e.truth.singular, cause=Cause.KINK),", ""),
+    ),
+    "verdict/limits.py": (
+        (
+            "return difference <= (self.atol or 0.0) + (self.rtol or 0.0) * abs(exact)",
+            "return difference <= (self.atol or 0.0) + (self.rtol or 0.0)",
+        ),
+        ("if self.ulps is not None and error_ulps <= self.ulps:", "if self.ulps is not None:"),
+    ),
+    "verdict/entries.py": (
+        (
+            "        for i in known.doubted(suspects, [self.truth(i).ball for i in suspects]) if suspects else ():",
+            "        for i in ():",
+        ),
+        (
+            "        for i in known.doubted(suspects, [self.truth(i).ball for i in suspects]) if suspects else ():",
+            "        for i in suspects:",
+        ),
+        ("near = abs(number) <= roundoff * known.scale", "near = True"),
+        ("off > own * abs(float(truth.ball)) and off > around * known.scale", "off > 0"),
+        ("off > own * abs(float(truth.ball)) and off > around * known.scale", "False"),
+        (
+            "return judgement if beside is None else replace(",
+            "return replace(judgement, verdict=Verdict.NONDIFFERENTIABLE, cause=None) if beside is None else replace(",
+        ),
+        ("few = max(few, RESIDUE * float(self.form.ulp(known.scale)))", "few = math.inf"),
+        ("meant.rad() <= self._slack(meant, shade, known)", "True"),
+    ),
+    "floats.py": (
+        ('Format("float32", 24, -126, 127)', 'Format("float32", 22, -126, 127)'),
+        ("return 2.0**-self.bits\n", "return 2.0**-(self.bits - 2)\n"),
+    ),
+}
+"""The judgement of three numbers."""
+
+SHADOW = {
+    # -- what rounding may do
+    "algebra/layers.py": (
+        ("(1 if row.ulps == 1 else 2 * row.ulps)", "(100 if row.ulps == 1 else 200 * row.ulps)"),
+        ("(1 if row.ulps == 1 else 2 * row.ulps)", "(0.01 if row.ulps == 1 else 0.02 * row.ulps)"),
+        ("CONSTANT_ULPS = 2\n", "CONSTANT_ULPS = 2e9\n"),
+        ("CONSTANT_ULPS = 2\n", "CONSTANT_ULPS = 0\n"),
+        ("return cell * arb(1, form.unit_roundoff) + arb(0, form.smallest_subnormal)", "return cell"),
+        ("self._summed(result, sizes, len(sizes) - 1, 0.0, False)", "result"),
+        ("(operations * wide.unit_roundoff) + absolute)", "(1000 * operations * wide.unit_roundoff) + absolute)"),
+        (
+            "return x if condition else hull(x, y) if condition is None else y",
+            "return x if condition or condition is None else y",
+        ),
+        ("        if top is None or balls[i] > top:", "        if True:"),
+    ),
+    "algebra/directions.py": (
+        ("return list(cells) if self.tied(cells) else [NAN] * len(cells)", "return list(cells)"),
+        ("return found[0] if type(found) is arb_series and found.prec >= LONG else found", "return found"),
+        ("KEPT_ULPS = 4\n", "KEPT_ULPS = 4e12\n"),
+        ("return coefficient(cell, 1) if cell[0].is_finite() else NAN", "return coefficient(cell, 1)"),
+    ),
+    # -- rules of operations
+    "shadow/aten.py": (
+        ('"grad_output*(1 - output)*output"', '"grad_output*(1 - output)"'),
+        ('"grad_output*(1 - output**2)"', '"grad_output*(1 - output)"'),
+        ('"where(self <= threshold, 0, grad_output)"', '"where(self < threshold, 0, grad_output)"'),
+        ('_op("addcmul", "self + value*tensor1*tensor2"),', '_op("addcmul", "self - value*tensor1*tensor2"),'),
+        ('_op("rsub", "other - alpha*self"),', '_op("rsub", "self - alpha*other"),'),
+        (
+            '"where(self <= min_val or self >= max_val, 0, grad_output)"',
+            '"where(self < min_val or self > max_val, 0, grad_output)"',
+        ),
+        (
+            '"grad_output*sigmoid(self)*(1 + self*(1 - sigmoid(self)))"',
+            '"grad_output*sigmoid(self)*(1 - self*(1 - sigmoid(self)))"',
+        ),
+        ('_op("cumsum", fold="scan", step="x + y")', '_op("cumsum", fold="scan", step="x - y")'),
+        ('_op("masked_fill", "where(mask, value, self)")', '_op("masked_fill", "where(mask, self, value)")'),
+    ),
+    "shadow/folds.py": (
+        ("count = fold.layer.number(len(rows[0]) if rows else 1, DOUBLE)", "count = fold.layer.number(len(rows) or 1, DOUBLE)"),
+        (
+            "return [[reduce(plus, meeting[i], cell) if i in meeting else cell for i, cell in enumerate(own)]]",
+            "return [[meeting[i][-1] if i in meeting else cell for i, cell in enumerate(own)]]",
+        ),
+        (
+            "verticals = [ys[start + c : stop : columns] for c in range(columns)]",
+            "verticals = [ys[start + c * inner : start + (c + 1) * inner] for c in range(columns)]",
+        ),
+        ('    if bound.get("alpha", 1) != 1:', "    if False:"),
+    ),
+    "shadow/convolutions.py": (
+        ("o * stride[axis] - padding[axis] + k * dilation[axis]", "o * stride[axis] - padding[axis] + k"),
+        ("group = co // (channels // groups)", "group = co * 0"),
+    ),
+    "shadow/order.py": (
+        (
+            '    return _ranked(fold, lambda row, seen: [fold.bound["k"] - 1])',
+            '    return _ranked(fold, lambda row, seen: [fold.bound["k"] - 2])',
+        ),
+        ("if len(group) > 1 and self._layer.strict and not", "if False and not"),
+    ),
+    "shadow/rules/networks.py": (
+        ("through = grad_out - _across(input, total / count) - centred", "through = grad_out - centred"),
+        (
+            "found[0] = rstd * (grad - grad.mean(axes, keepdim=True) - centred * inner)",
+            "found[0] = rstd * (grad - centred * inner)",
+        ),
+        ("return torch.where(mask, input, 0.0) / (1 - p) if p < 1", "return torch.where(mask, input, 0.0) if p < 1"),
+    ),
+    "shadow/rules/gathers.py": (
+        ("return torch.where(zero, 0.0, grad * difference / distance)", "return grad * difference / distance"),
+        ("if scale_grad_by_freq else found)", "if not scale_grad_by_freq else found)"),
+    ),
+    # -- what operations don't show
+    "shadow/memory.py": (
+        ("if memory.floats[start:end] != _bytes(storage, start, end):", "if False:"),
+        ("filled = np.flatnonzero((bits != _NOTHING).any(axis=1)).tolist()", "filled = []"),
+        ("        return memory.dtype in FLOATS or tensor.dtype in FLOATS", "        return False"),
+    ),
+    "shadow/decisions.py": (
+        (
+            "            if known is None and (strict or cell is not None):\n                return None",
+            "            if False:\n                return None",
+        ),
+        ("        if not (away > 0 or away < 0):\n            return value", "        return value"),
+    ),
+    "maps/outside.py": (
+        ("return next((Doubt(word, OUTSIDE) for word in strange), None)", "return None"),
+        ('        return Doubt("forward" if here[0] else "derivative", MOVED)', "        return None"),
+        ('        return Doubt("forward", WATCHED)', "        return None"),
+    ),
+}
+"""What follows the operations."""
+
+PROVERS = {
+    # -- formulas
+    "exact/enclosure.py": (
+        ("GUARD_BITS = 8\n", "GUARD_BITS = -30\n"),
+        ("_HUGE = arb(2) ** 1025", "_HUGE = arb(2) ** 100"),
+    ),
+    "exact/accumulation.py": (
+        ("            term = cotangent * slope\n", "            term = cotangent.mid() * slope.mid()\n"),
+        ("totals[name] = totals[name] + term if name in totals else term", "totals[name] = term"),
+    ),
+    "exact/kinks.py": (
+        ("SETTLED = 100\n", "SETTLED = 1\n"),
+        ("GROWTH = 1.9\n", "GROWTH = 0.5\n"),
+        ("        jump = here.is_finite() and near.jumps()", "        jump = False"),
+        ("if all(abs(s - third) <= before + noise for s in stretched):", "if True:"),
+        ("EQUAL = 100\n", "EQUAL = 1\n"),
+        ("_from_all_sides(values, point, wrt[:-1], deadline).kind is Kind.REGULAR", "True"),
+    ),
+    "exact/witness.py": (
+        (
+            "            if not found.overlaps(ball):\n                return False",
+            "            if not found.overlaps(ball):\n                return True",
+        ),
+        ("total += (-1) ** (order - size) * term", "total += term"),
+        ("if not abs((far - near) / (sign * step) - ball) <= abs(ball) * arb(2) ** -GOAL:", "if False:"),
+    ),
+    # -- functions of tensors
+    "maps/reverse.py": (
+        ("self.sensitivity = max(self.sensitivity, sensitivity)", "self.sensitivity = 0.0"),
+        ("SENSITIVE = 1e-13\n", "SENSITIVE = 1e-3\n"),
+        ("        if not difference.contains(0):\n            return False", "        if False:\n            return False"),
+        ("TIGHT = 70\n", "TIGHT = 10\n"),
+        (
+            "if plain is not None and plain.cause is not Cause.NO_GRADIENT:\n            return False",
+            "if plain is not None and plain.cause is not Cause.NO_GRADIENT:\n            return True",
+        ),
+        ("        draw = draws(self.options.seed, self._inputs(), self._floats)", "        draw = draws(self.options.seed)"),
+        (
+            "doubted=lambda some, balls: [] if self._confirm(k, [span.start + i for i in some], balls) else some,",
+            "doubted=lambda some, balls: [],",
+        ),
+    ),
+    "maps/probe.py": (
+        ("AGREED = 48\n", "AGREED = -48\n"),
+        (
+            "weights = [math.prod(2 * n - 3 for n in node) for node in nodes]",
+            "weights = [math.prod(3 - 2 * n for n in node) for node in nodes]",
+        ),
+        ("jump = bool(abs(apart) > two_to(-QUOTIENT_STEP // 2))", "jump = True"),
+        ("        if not any(suspects.values()):\n            return {}", "        return {}"),
+    ),
+    "maps/quotient.py": (
+        ("MARGIN = 4.0\n", "MARGIN = 4e9\n"),
+        ("MARGIN = 4.0\n", "MARGIN = 1e-6\n"),
+        ("COARSE = 2.0**-16\n", "COARSE = 2.0**16\n"),
+        ("return Slopes(value, error, noise, *sides)", "return Slopes(value, 0 * error, 0 * noise, *sides)"),
+        ("wrong &= ~(stairs & near_found", "wrong &= ~(0 & near_found"),
+        ("found &= kink | jump", "found &= False"),
+    ),
+    "maps/guard.py": (
+        ("            if not trusted:\n                guard.take_back()\n", ""),
+        ("            guard.refute()\n", ""),
+        ("        return self.plain.repeatable\n", "        return True\n"),
+        ("            if not again:\n                self.plain.heed_rounding()\n", ""),
+    ),
+    "maps/orders.py": (
+        ("    every = ahead | 1 << len(part.ahead)\n", "    every = ahead\n"),
+        ("straight(value_of(above), a.union(b) if a.is_finite() and a.overlaps(b) else NAN)", "straight(value_of(above), a)"),
+    ),
+    "algebra/jets.py": (
+        ("                if not a & b:\n", "                if True:\n"),
+        ("/ 2 ** max(len(bits) - 1, 0)", ""),
+    ),
+    # -- conditions
+    "callables/conditions.py": (
+        ("        if torch.equal(got, right):\n            continue", "        continue"),
+        ("_layout(_expanded)", "_layout(_apart)"),
+        ("SIZE = 64\n", "SIZE = 1\n"),
+    ),
+}
+"""What certifies, refutes and doubts."""
+
+
+def mutations() -> Iterator[Mutation]:
+    """All of them."""
+    for table in (JUDGE, SHADOW, PROVERS):
+        for file, changes in table.items():
+            for before, after in changes:
+                yield Mutation(file, before, after)
