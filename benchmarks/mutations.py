@@ -3,9 +3,9 @@
     python benchmarks/mutations.py [--jobs 2] [--stages 2] [WORD...]
 
 Every mutation is made in a copy of the repository, and pytest runs there until a test fails: the tests that mirror the mutated
-folder, the slow ones of these, those of the other folders that judge, and the slow ones of these; `--stages`: only the first of these. `WORD`: only those whose
-file or text contains one. A copy without a mutation has to pass first. Those that survive are listed again at the end; the exit
-code is 1 if there are any.
+folder, the slow ones of these, those of the other folders that judge, and the slow ones of these; `--stages`: only the first
+of these four. `WORD`: only those whose file or text contains one. A copy without a mutation has to pass first. Those that
+survive are listed again at the end; the exit code is 1 if there are any.
 """
 
 from __future__ import annotations
