@@ -118,3 +118,26 @@ def test_a_choice_beside_a_table_is_no_excuse() -> None:
     table = torch.tensor([0.1, 0.3, 0.7], dtype=F64)
     function = custom(lambda x: torch.where(table == table, 3 * x, x), lambda g, x, y: g.clone())
     assert {c.cause for c in entries(checked(function, x=torch.tensor([1.0, 2.0, 3.0], dtype=F64)))} == {Cause.FORMULA}
+
+
+@pytest.mark.parametrize("size", [1.0, 1000.0])
+def test_what_a_direction_can_show_is_told(size: float) -> None:
+    """What is told of errors that don't show, for the slack of the code's constants, is no more than 1e-13 (else entries are
+    looked at one by one), more than nothing where there is some, and true: an error of one entry twice as large is refuted."""
+    x = torch.linspace(0.5, 2.0, 100, dtype=F64)
+
+    def planted(error: float) -> Found:
+        factors = torch.ones(100, dtype=F64)
+        factors[17] += error
+        forward = custom(
+            lambda x: (x * 0.1 * 3 * size).sin(), lambda g, x, y: g * (x * 0.1 * 3 * size).cos() * 0.3 * size * factors
+        )
+        return checked(forward, x=x)
+
+    right = planted(0.0)
+    assert {c.verdict for c in entries(right)} == {Verdict.MATCH}
+    assert right.sensitivity <= 1e-13
+    if size == 1:
+        assert right.sensitivity > 0
+        wrong = [i for i, c in enumerate(entries(planted(2 * right.sensitivity))) if c.verdict is Verdict.MISMATCH]
+        assert wrong == [17]
