@@ -233,7 +233,7 @@ PROVERS = {
         ("MARGIN = 4.0\n", "MARGIN = 1e-6\n"),
         ("COARSE = 2.0**-16\n", "COARSE = 2.0**16\n"),
         ("return Slopes(value, error, noise, *sides)", "return Slopes(value, 0 * error, 0 * noise, *sides)"),
-        ("wrong &= ~(stairs & near_found", "wrong &= ~(0 & near_found"),
+        ("wrong &= ~(stairs & near_found", "wrong &= ~(stairs & ~stairs & near_found"),
         ("found &= kink | jump", "found &= False"),
     ),
     "maps/guard.py": (

@@ -19,6 +19,8 @@ from tests.custom_functions.elementwise import custom
 
 F64 = torch.float64
 
+X = torch.tensor([0.3, -1.2, 2.1], dtype=F64)
+
 
 class Attention(torch.autograd.Function):
     """The backward forgets 1/sqrt(d)."""
@@ -141,3 +143,12 @@ def test_what_a_direction_can_show_is_told(size: float) -> None:
         assert right.sensitivity > 0
         wrong = [i for i, c in enumerate(entries(planted(2 * right.sensitivity))) if c.verdict is Verdict.MISMATCH]
         assert wrong == [17]
+
+
+def test_what_cancels_costs_no_digits() -> None:
+    """The exact value of an entry is known to 70 bits, also where terms 1e26 times as large cancel in it and torch has no digit
+    right."""
+    found = checked(lambda x: (x + 60).exp() - x.exp() * torch.full_like(x, 60.0).exp() + x.sin(), x=X)
+    (column,) = found.columns
+    assert all(ball.rel_accuracy_bits() >= 70 for ball in column.exact)
+    assert {c.verdict for c in entries(found)} <= {Verdict.MATCH, Verdict.IMPRECISE}
