@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradcheck_cli.errors import seen
 from gradcheck_cli.suite.execute import FAILED, PASSED, UNDECIDED, Outcome
 from gradcheck_cli.verdict.plain import intentions
 from gradcheck_cli.verdict.verdicts import Cause, Verdict, sentence
@@ -24,7 +25,7 @@ ROOTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR", "WORKSPACE")
 
 def printable(text: str, limit: int = PAGE) -> str:
     r"""`text` with what can't be seen as `\x1b`, but for line feeds, and at most `limit` characters of it."""
-    shown = "".join(c if c.isprintable() or c == "\n" else _visible(c) for c in text[: limit + 1].replace("\r\n", "\n"))
+    shown = seen(text[: limit + 1].replace("\r\n", "\n"))
     return shown if len(text) <= limit else f"{shown[:limit]}... ({len(text):,} characters)"
 
 
@@ -116,7 +117,3 @@ def _party(check: Mapping[str, Any]) -> str:
 
 def _number(value: Any) -> str:
     return "none" if value is None else str(value)
-
-
-def _visible(c: str) -> str:
-    return c.encode("unicode_escape").decode()
