@@ -197,9 +197,11 @@ def _targets(texts: Sequence[str]) -> list[tuple[str, str]]:
         name, _, file = text.partition(":")
         if name not in SUITE_FORMATS:
             raise InputError(f"unknown format {name!r}: choose from {', '.join(SUITE_FORMATS)}", text, 0)
-        check_file(file or "-")
         found.append((name, file or "-"))
-    return found if any(file == "-" for _, file in found) else [*found, (TEXT, "-")]
+    found = found if any(file == "-" for _, file in found) else [*found, (TEXT, "-")]
+    for _, file in found:
+        check_file(file)
+    return found
 
 
 def _collected(paths: Sequence[str], settings: Settings, collect: Callable[..., tuple[Spec, ...]]) -> tuple[Spec, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.errors import seen
+from gradcheck_cli.errors import seen, visible
 from gradcheck_cli.suite.execute import FAILED, PASSED, UNDECIDED, Outcome
 from gradcheck_cli.verdict.plain import intentions
 from gradcheck_cli.verdict.verdicts import Cause, Verdict, sentence
@@ -31,7 +31,8 @@ def printable(text: str, limit: int = PAGE) -> str:
 
 def line(text: str, limit: int = LINE) -> str:
     """`printable` on one line."""
-    return printable(" ".join(text[: 4 * limit].split()), limit)
+    shown = " ".join(text[: 4 * limit].split())
+    return visible(shown if len(shown) <= limit else f"{shown[:limit]}... ({len(text):,} characters)")
 
 
 def headline(outcome: Outcome) -> str:
@@ -70,7 +71,7 @@ def location(file: str) -> str:
     """The path from the repository's root (where a CI names one, else the working directory), with slashes."""
     path = Path(os.path.abspath(file))
     root = os.path.abspath(next((os.environ[name] for name in ROOTS if os.environ.get(name)), "."))
-    return printable(path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()).replace("\n", "\\n")
+    return visible(path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix())
 
 
 def known(suite: Suite) -> list[Outcome]:

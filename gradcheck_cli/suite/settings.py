@@ -36,7 +36,7 @@ def find(start: Path) -> Settings:
     for folder in (start, *start.parents):
         path = folder / PROJECT
         if path.is_file():
-            with unquoted(path, str(path)):
+            with unquoted(path):
                 text = read(path, str(path))
                 if "gradcheck" in text:
                     given = parse(text, str(path)).get("tool", {})

@@ -75,12 +75,12 @@ _TARGET = re.compile(r"[^()|]*(:[^()|]*|\.py)")
 
 def load(path: Path, shown: str, defaults: Mapping[str, Any] | None = None) -> tuple[Spec, ...]:
     """The checks of a file, in its order. `shown`: what the file is called; `defaults`: below those of the file itself."""
-    with unquoted(path, shown):
+    with unquoted(path):
         return _Reader(shown, read(path, shown)).specs(defaults or {})
 
 
 @contextmanager
-def unquoted(path: Path, shown: str) -> Iterator[None]:
+def unquoted(path: Path) -> Iterator[None]:
     """Within: an error says nothing of what the file holds, where a symbolic link leads to it; a pull request may have brought
     that."""
     try:
@@ -88,7 +88,7 @@ def unquoted(path: Path, shown: str) -> Iterator[None]:
     except InputError:
         if link_in(path) is None:
             raise
-        raise InputError(f"{shown}: a symbolic link leads here, to what can't be read as TOML for gradcheck") from None
+        raise InputError(f"{path}: a symbolic link, and what it leads to can't be read as TOML for gradcheck") from None
 
 
 def read(path: Path, shown: str) -> str:

@@ -61,7 +61,7 @@ def perform(spec: Spec, conditions: Conditions) -> Outcome:
         try:
             return runner.run(spec)
         except _Ended as end:
-            if tries == TRIES or not end.again:
+            if tries == TRIES or not end.again or POOL.closed:
                 return broken(spec, end.fault, str(end), time.monotonic() - start)
         except BaseException:  # Ctrl-C: it is still at work
             runner.spoilt = True
@@ -120,7 +120,7 @@ class Runner:
             self.spoilt = found["last"] is not False
         except (ValueError, KeyError, TypeError, RecursionError):  # something else has written there
             self.close()
-            raise _Ended(CRASH, "the worker's answer can't be read: the code that is checked may have written it", True) from None
+            raise _Ended(CRASH, "the worker's answer can't be read: the code may have written it", True) from None
         return outcome
 
     def usable(self, spec: Spec, conditions: Conditions) -> bool:
