@@ -88,7 +88,9 @@ def parses(text: str) -> str:
 
 
 def texts(seed: int, count: int) -> int:
-    """Read the hostile texts and `count` mutated ones; print the outcomes; return the number of defects."""
+    """Read the hostile texts and `count` mutated ones in 2 GB; print the outcomes; return the number of defects."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (2 * GIGABYTE, before[1]))
     outcomes: Counter[str] = Counter()
     worst, worst_text, defects, began = 0.0, "", 0, time.perf_counter()
     for index in range(-len(HOSTILE), count):
@@ -102,6 +104,7 @@ def texts(seed: int, count: int) -> int:
             defects += 1
             print(f"  number {index}, {took:.2f} s: {outcome} for {text[:300]!r}")
         outcomes["defects" if outcome.startswith("DEFECT") else outcome] += 1
+    resource.setrlimit(resource.RLIMIT_AS, before)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     slowest = f"slowest {worst:.3f} s ({worst_text[:40]!r})"
     print(f"texts: {dict(outcomes)}, {time.perf_counter() - began:.0f} s, {slowest}, peak {peak:.0f} MB")
