@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from gradcheck_cli.language.functions import ROWS
 
@@ -170,17 +171,22 @@ def mutated(seed: int, index: int) -> str:
         text = rng.choice(SEEDS)
     else:
         text = rng.choice(HOSTILE)[:3_000]
+    return changed(rng, text)
+
+
+def changed(rng: random.Random, text: str, tokens: Sequence[str] = TOKENS, seeds: Sequence[str] = SEEDS) -> str:
+    """The text with up to six mutations."""
     for _ in range(rng.choice((0, 1, 1, 2, 3, 6))):
         at, to = sorted((rng.randint(0, len(text)), rng.randint(0, len(text))))
         match rng.randrange(7):
             case 0:
-                text = text[:at] + rng.choice(TOKENS) + text[at:]
+                text = text[:at] + rng.choice(tokens) + text[at:]
             case 1:
                 text = text[:at] + text[min(to, at + 4) :]
             case 2:
                 text = text[:to] + text[at:to] + text[to:]
             case 3:
-                text = text[:at] + rng.choice(SEEDS) + text[to:]
+                text = text[:at] + rng.choice(seeds) + text[to:]
             case 4:
                 text = text[:at] + chr(rng.randrange(rng.choice((0x80, 0x250, 0x110000)))) + text[at:]
             case 5:

@@ -1,9 +1,10 @@
-"""Claim: no text crashes or hangs the tool. At least 100,000 inputs: an input error with a caret, or an answer; nothing else.
+"""Claim: no text crashes or hangs the tool. 300,000 inputs: an input error with a caret, or an answer; nothing else.
 
-    python benchmarks/fuzz.py [--texts 100000] [--checks 2000] [--seed 0]
+    python benchmarks/fuzz.py [--texts 100000] [--entries 200000] [--checks 2000] [--seed 0]
 
 Every text goes through the parser, and what parses is printed and parsed again; some go through whole checks, with a time
-limit, in a process of their own that is watched from outside. The seed and the number of a text reproduce it.
+limit, in a process of their own that is watched from outside. Whatever else reads text, from networks to results files, has
+its own inputs (`_entries.py`). The seed and the number of an input reproduce it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from _entries import ENTRIES
 from _hostile import HOSTILE, mutated
 
 from gradcheck_cli.errors import InputError
@@ -30,6 +32,7 @@ from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk, written_size
 
 SLOW_PARSE = 0.1  # seconds
+SLOW_ENTRY = 0.5  # seconds
 CHECK_TIMEOUT = 1.0  # seconds, given to the tool
 HANG = 20.0  # seconds beyond which the watcher ends a check
 GIGABYTE = 1 << 30
@@ -85,8 +88,9 @@ def parses(text: str) -> str:
 
 
 def texts(seed: int, count: int) -> int:
-    """Read the hostile texts and `count` mutated ones; print the outcomes; return the number of defects."""
-    resource.setrlimit(resource.RLIMIT_AS, (2 * GIGABYTE, 2 * GIGABYTE))
+    """Read the hostile texts and `count` mutated ones in 2 GB; print the outcomes; return the number of defects."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (2 * GIGABYTE, before[1]))
     outcomes: Counter[str] = Counter()
     worst, worst_text, defects, began = 0.0, "", 0, time.perf_counter()
     for index in range(-len(HOSTILE), count):
@@ -100,9 +104,32 @@ def texts(seed: int, count: int) -> int:
             defects += 1
             print(f"  number {index}, {took:.2f} s: {outcome} for {text[:300]!r}")
         outcomes["defects" if outcome.startswith("DEFECT") else outcome] += 1
+    resource.setrlimit(resource.RLIMIT_AS, before)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     slowest = f"slowest {worst:.3f} s ({worst_text[:40]!r})"
     print(f"texts: {dict(outcomes)}, {time.perf_counter() - began:.0f} s, {slowest}, peak {peak:.0f} MB")
+    return defects
+
+
+def entries(seed: int, count: int) -> int:
+    """`count` inputs, shared out among everything that reads text; print the outcomes; return the number of defects."""
+    defects = 0
+    for entry in ENTRIES:
+        outcomes: Counter[str] = Counter()
+        worst, worst_text, began = 0.0, "", time.perf_counter()
+        for index in range(-(-count // len(ENTRIES))):
+            text = entry.text(seed, index)
+            start = time.process_time()
+            outcome = entry.attempt(text)
+            took = time.process_time() - start
+            if index and took > worst:  # the first one imports
+                worst, worst_text = took, text
+            if outcome.startswith("DEFECT") or (index and took > SLOW_ENTRY):
+                defects += 1
+                print(f"  {entry.name}, number {index}, {took:.2f} s: {outcome[:300]!a} for {text[:300]!a}")
+            outcomes["defects" if outcome.startswith("DEFECT") else outcome] += 1
+        slowest = f"slowest {worst:.3f} s ({worst_text[:40]!a})"
+        print(f"{entry.name}: {dict(outcomes)}, {time.perf_counter() - began:.0f} s, {slowest}", flush=True)
     return defects
 
 
@@ -218,6 +245,7 @@ class _watch:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=100_000)
+    parser.add_argument("--entries", type=int, default=200_000)
     parser.add_argument("--checks", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--worker", nargs=4, type=int, help=argparse.SUPPRESS)
@@ -225,6 +253,7 @@ def main() -> None:
     if given.worker:
         worker(*given.worker)
     defects = texts(given.seed, given.texts)
+    defects += entries(given.seed, given.entries)
     defects += checks(given.seed, given.checks, given.texts)
     print(f"defects: {defects}")
 

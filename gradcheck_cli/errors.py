@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import math
+import re
 from collections.abc import Iterable
 
 _WINDOW = 72
+_LONGEST = 2_000
+"""Characters of a message that are shown."""
 
 
 class GradcheckToolError(Exception):
@@ -26,10 +30,11 @@ class InputError(GradcheckToolError):
         self.position = position
 
     def __str__(self) -> str:
+        message = visible(self.message if len(self.message) <= _LONGEST else self.message[: _LONGEST - 3] + "...")
         if self.text is None:
-            return self.message
+            return message
         line, caret = quote(self.text, self.position)
-        return f"{self.message}\n  {line}" + (f"\n  {caret}" if caret else "")
+        return f"{message}\n  {line}" + (f"\n  {caret}" if caret else "")
 
 
 class VerdictError(GradcheckToolError, AssertionError):
@@ -48,6 +53,36 @@ class ToleratedWarning(UserWarning):
     """A gradient that isn't the derivative, within the tolerances that the caller gave."""
 
 
+def visible(text: str) -> str:
+    r"""One line of what can be seen: what can't be (an escape, a line feed, half a character) as `\x1b`."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def seen(text: str) -> str:
+    """The same of lines, none of which is one that a CI takes for a command of its own."""
+    return inert("\n".join(map(visible, text.split("\n"))))
+
+
+_COMMAND = re.compile(r"^(\s*)(::|##\[|##vso\[)", re.MULTILINE)
+
+
+def inert(text: str) -> str:
+    """The text, none of whose lines a CI takes for a command of its own (`::error::`, `##[error]`)."""
+    return _COMMAND.sub(r"\1| \2", text)
+
+
+NO_TEXT = "this is no text: bytes that aren't UTF-8, or half a character"
+
+
+def half_character(text: str) -> int | None:
+    """Where a text holds half a character, as bytes that aren't UTF-8 leave it; None: nowhere."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as problem:
+        return problem.start
+    return None
+
+
 def first_line(problem: BaseException) -> str:
     """The first line of what an exception says; its type where it says nothing."""
     lines = str(problem).strip().splitlines()
@@ -63,7 +98,7 @@ def quote(text: str, position: int | None) -> tuple[str, str]:
     """The line of `text` that holds `position`, cut to a window, and the line with the caret (empty without position)."""
     if position is None:
         line = text.splitlines()[0] if text.splitlines() else ""
-        return (line if len(line) <= _WINDOW else line[: _WINDOW - 3] + "..."), ""
+        return _seen(line if len(line) <= _WINDOW else line[: _WINDOW - 3] + "..."), ""
     position = max(0, min(position, len(text)))
     start = text.rfind("\n", 0, position) + 1
     end = text.find("\n", position)
@@ -73,12 +108,33 @@ def quote(text: str, position: int | None) -> tuple[str, str]:
         cut = line[left : left + _WINDOW]
         prefix = "..." if left else ""
         line, column = prefix + cut + ("..." if left + _WINDOW < len(line) else ""), column - left + len(prefix)
-    printable = "".join(c if c.isprintable() else " " for c in line)
-    return printable, " " * column + "^"
+    return _seen(line), " " * column + "^"
+
+
+def _seen(line: str) -> str:
+    """The line as long as it was, without what can't be seen, and no command to a CI."""
+    return re.sub(r"^(\s*)[:#](?=[:#\[v])", r"\1 ", "".join(c if c.isprintable() else " " for c in line))
+
+
+def whole(text: str) -> int | None:
+    """The whole number that decimal digits write, or one that is too large for anything where there are more than 18 of them;
+    None where it isn't one."""
+    text = text.strip()
+    return None if not text.isdecimal() else int(text) if len(text) <= 18 else HUGE
+
+
+HUGE = 10**18
+
+
+def counted(number: float) -> str:
+    """A number of things for the reader: 1,234 or about 1e+20."""
+    if number < HUGE:
+        return f"{int(number):,}"
+    return "infinitely many" if number == math.inf else f"about 1e+{int((int(number).bit_length() - 1) * math.log10(2))}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`; nearest: dtype, device`, or all there are."""
     names = sorted(set(known))
-    near = difflib.get_close_matches(name.lower(), names, n=2, cutoff=0.6)
+    near = difflib.get_close_matches(name.lower()[:60], names, n=2, cutoff=0.6)
     return f"; nearest: {', '.join(near)}" if near else f"; there is {', '.join(names)}"

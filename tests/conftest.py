@@ -8,6 +8,7 @@ import os
 import pytest
 from hypothesis import settings
 
+os.environ.setdefault("GRADCHECK_KEY", "of the tests")  # no file in the home of who runs them
 os.environ.setdefault("GRADCHECK_DEBUG", "1")  # in every process: see `shadow.mode`
 
 settings.register_profile("gradcheck", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)

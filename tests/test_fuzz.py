@@ -5,12 +5,10 @@ benchmarks/fuzz.py does the same by the hundred thousand, with whole checks.
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import random
 from contextlib import suppress
-from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -25,21 +23,10 @@ from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Call, Constant, Node
 from tests.counting import count_calls
 from tests.expressions import random_formula
+from tests.hostile import ENTRIES, HOSTILE, TOKENS
 
 pytestmark = pytest.mark.slow(reason="hostile texts, each to its end")
 
-
-def _hostile() -> ModuleType:
-    path = Path(__file__).parent.parent / "benchmarks" / "_hostile.py"
-    spec = importlib.util.spec_from_file_location("_hostile", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-HOSTILE: tuple[str, ...] = _hostile().HOSTILE
-TOKENS: tuple[str, ...] = _hostile().TOKENS
 
 PIECES = st.one_of(
     st.sampled_from(TOKENS), st.sampled_from(sorted(NAMES)), st.sampled_from("xyz+-*/(),<>= "), st.text(max_size=3)
@@ -117,3 +104,11 @@ def test_hostile_texts(text: str) -> None:
 def test_code_is_refused(text: str) -> None:
     """What only an interpreter could run is not in the language."""
     assert read(text) is None
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_whatever_reads_text(entry: Any) -> None:
+    """Each entry point reads 60 texts, or refuses them in at most three lines of what can be seen: nothing else, no warning."""
+    found = [entry.attempt(entry.text(1, index)) for index in range(60)]
+    assert [outcome for outcome in found if outcome.startswith("DEFECT")] == []
+    assert set(found) <= {"read", "refused"} and found.count("read") > 0

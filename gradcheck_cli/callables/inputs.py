@@ -293,7 +293,9 @@ def _settings(given: str | Sequence[str] | Mapping[str, Any] | None) -> Iterator
 def _literal(value: str, text: str, at: int) -> Any:
     inner = re.fullmatch(r"(?:torch\.)?tensor\((.*)\)", value, re.DOTALL)
     try:
-        found = ast.literal_eval(inner[1] if inner else value)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "invalid decimal literal"
+            found = ast.literal_eval(inner[1] if inner else value)
         return torch.tensor(found) if inner else found
     except (ValueError, SyntaxError, TypeError, RuntimeError, MemoryError, RecursionError):
         message = "a setting is a literal (2, 0.5, True, 'mean', (1, 2), None), or tensor([0, 2])"

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.files import expanded, named
 
 REQUIRED = inspect.Parameter.empty
 
@@ -153,7 +154,7 @@ def _hint(name: str, found: Any) -> str:
 
 
 def _from_file(text: str, place: str) -> ModuleType:
-    path = Path(place).expanduser()
+    path = named(expanded(place), "read the code")
     if not path.is_file():
         near = difflib.get_close_matches(path.name, _python_files(path.parent), n=1)
         hint = f": did you mean {str(path.parent / near[0])!r}" if near else ""

@@ -16,10 +16,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gradcheck_cli.cli import checks, functions
+from gradcheck_cli.cli import checks, crashes, functions, streams
 from gradcheck_cli.cli import run as suite
 from gradcheck_cli.cli.options import CONTEXT, Outcome, write
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, visible
 from gradcheck_cli.options import OPTIONS
 
 BAD_INPUT, INTERNAL_ERROR, INTERRUPTED = 2, 70, 130
@@ -70,16 +70,23 @@ def main() -> NoReturn:
     undecided after --timeout) must not keep it.
     """
     gc.set_threshold(100_000, 20, 20)  # importing torch makes a million objects that stay
+    streams.secure()
+    crashes.watch(sys.argv[1:2])
     code = run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
+    crashes.done()
     os._exit(code)
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; nothing is raised."""
     code = 0
+    try:
+        os.getcwd()
+    except OSError:
+        return _fail("the working directory isn't there any more: go to one that is", BAD_INPUT)
     try:
         outcome = app(shield(arguments), prog_name="gradcheck", standalone_mode=False)
         if isinstance(outcome, Outcome):
@@ -95,6 +102,10 @@ def run(arguments: list[str]) -> int:
     except (BrokenPipeError, SystemExit):  # Typer exits where the reader of its help has gone
         # The reader has gone: that is no error. Python must not flush what is left.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as problem:  # a full disk, a file that has gone: the user's to mend
+        where = f": {problem.filename}" if problem.filename else ""
+        closed = None if sys.stdout.writable() else "can't write the output: stdout is closed"
+        return _fail(closed or visible(f"{problem.strerror or problem}{where}"), BAD_INPUT)
     except Exception as problem:  # of ours: one line instead of a traceback
         if hasattr(problem, "format_message"):
             return _fail(_usage(problem), BAD_INPUT)
@@ -146,7 +157,8 @@ def _usage(problem: Exception) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"gradcheck: error: {message}" if code == BAD_INPUT else f"gradcheck: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # the exit code says it too
+        print(f"gradcheck: error: {message}" if code == BAD_INPUT else f"gradcheck: {message}", file=sys.stderr, flush=True)
     return code
 
 
@@ -155,5 +167,5 @@ def _internal(problem: Exception) -> int:
         import traceback
 
         traceback.print_exception(problem)
-    text = " ".join(f"{type(problem).__name__}: {problem}".split())
+    text = visible(" ".join(f"{type(problem).__name__}: {problem}".split()))
     return _fail(f"internal error: {text[:300]} (GRADCHECK_TRACEBACK=1 shows the traceback)", INTERNAL_ERROR)

@@ -15,8 +15,10 @@ from typing import Any
 
 import typer
 
+from gradcheck_cli.cli import crashes
 from gradcheck_cli.cli.options import Outcome, add, check_output, parameter, with_options
 from gradcheck_cli.cli.progress import progress
+from gradcheck_cli.errors import InputError
 from gradcheck_cli.options import KINDS, Kind
 from gradcheck_cli.output import FORMATS, renderer
 
@@ -126,7 +128,11 @@ def _command(kind: Kind) -> Callable[..., Outcome]:
         from gradcheck_cli.api import TWINS
 
         with progress(not quiet) as callback, redirect_stdout(sys.stderr):  # what is checked may print
-            report = TWINS[kind.name](given.pop(kind.target), **given, progress=callback)
+            try:
+                with crashes.recorded():
+                    report = TWINS[kind.name](given.pop(kind.target), **given, progress=callback)
+            except (SystemExit, GeneratorExit) as end:
+                raise InputError(f"the code that is checked ends the process: {type(end).__name__}({end})") from None
         terminal = output == "-" and sys.stdout.isatty()
         text = renderer(format)(
             report,

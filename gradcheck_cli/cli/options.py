@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from gradcheck_cli import files
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.options import Option, of
 
@@ -76,57 +74,23 @@ def check_output(format: str, output: str, formats: Collection[str]) -> None:
 
 
 def check_file(output: str) -> None:
-    """InputError where the file can't be written."""
-    if output == "-":
-        return
-    path = Path(output).resolve()
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a directory")
-        if path.exists():
-            with path.open("ab"):
-                pass
-        if not _special(path):
-            with tempfile.TemporaryFile(dir=path.parent):
-                pass
-    except OSError as problem:
-        raise _unwritable(output, problem) from None
+    """InputError where the file, or stdout, can't be written."""
+    if output != "-":
+        files.check_writable(output)
+    elif not sys.stdout.writable():
+        raise InputError("can't write the output: stdout is closed")
 
 
 def write(text: str, output: str) -> None:
-    """Write text and a newline to stdout or the file; a file appears whole or not at all."""
-    if output == "-":
-        with suppress(AttributeError):  # a stream that was replaced
-            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-        print(text, flush=True)
+    """Write text and a newline to stdout or the file; a file appears whole or not at all. InputError where it can't be."""
+    if output != "-":
+        files.write(text, output)
         return
-    path = Path(output).resolve()
+    with suppress(AttributeError):  # a stream that was replaced
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        if _special(path):  # /dev/stderr, a pipe: it must not be replaced by a file
-            path.write_text(text + "\n", encoding="utf-8")
-            return
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", delete=False) as file:
-            try:
-                file.write(text + "\n")
-                file.close()
-                os.chmod(file.name, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
     except OSError as problem:
-        raise _unwritable(output, problem) from None
-
-
-def _special(path: Path) -> bool:
-    return path.exists() and not path.is_file()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _unwritable(output: str, problem: OSError) -> InputError:
-    return InputError(f"can't write the output: {problem.strerror or problem}", output, 0)
+        raise InputError(f"can't write the output: {problem.strerror or problem}") from None

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gradcheck_cli.cli.options import Outcome, add, check_file, write
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, visible
+from gradcheck_cli.files import trouble, unlinked
 from gradcheck_cli.output import SUITE_FORMATS, suite_renderer
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ PULSE = 10.0
 """Seconds between two lines that tell how far the run is, where there is no terminal."""
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-LEAST_MEMORY = 1 << 29
+LEAST_MEMORY, MOST_MEMORY = 1 << 29, 1 << 60
 """Bytes: torch and SymPy alone take half of that."""
 
 
@@ -132,10 +133,12 @@ def register(app: typer.Typer) -> None:
         if no_python or found.run.get("no-python", False):
             refuse_code(specs)
         if list_:
-            return Outcome("\n".join(spec.id for spec in specs), 0 if specs else 3)
+            return Outcome("\n".join(visible(spec.id) for spec in specs), 0 if specs else 3)
         own = {"workers": workers, "timeout": timeout, "memory": memory}
         given = {**found.run, **{name: value for name, value in own.items() if value is not None}}
-        known = baseline or (found.folder / found.run["baseline"] if "baseline" in found.run else None)
+        known = baseline
+        if known is None and "baseline" in found.run:
+            known = Path(os.path.relpath(found.folder / found.run["baseline"]))
         plan = Plan(
             workers=_positive("workers", given.get("workers")),
             backend=backend,
@@ -194,9 +197,11 @@ def _targets(texts: Sequence[str]) -> list[tuple[str, str]]:
         name, _, file = text.partition(":")
         if name not in SUITE_FORMATS:
             raise InputError(f"unknown format {name!r}: choose from {', '.join(SUITE_FORMATS)}", text, 0)
-        check_file(file or "-")
         found.append((name, file or "-"))
-    return found if any(file == "-" for _, file in found) else [*found, (TEXT, "-")]
+    found = found if any(file == "-" for _, file in found) else [*found, (TEXT, "-")]
+    for _, file in found:
+        check_file(file)
+    return found
 
 
 def _collected(paths: Sequence[str], settings: Settings, collect: Callable[..., tuple[Spec, ...]]) -> tuple[Spec, ...]:
@@ -225,21 +230,19 @@ def _bounds(timeout: float | None, memory: str | None) -> dict[str, Any]:
         size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", memory.strip(), re.IGNORECASE)
         if size is None and memory != "none":
             raise InputError("a size is a number with a unit, such as 512M or 2G, or none", memory, 0)
-        given["memory"] = None if size is None else int(float(size[1]) * _UNITS[size[2].upper()])
-        if size is not None and given["memory"] < LEAST_MEMORY:
-            raise InputError("a worker needs at least 512M", memory, 0)
+        number = 0.0 if size is None else float(size[1]) * _UNITS[size[2].upper()]
+        if size is not None and not LEAST_MEMORY <= number < MOST_MEMORY:
+            raise InputError("a worker needs at least 512M, and no machine has an exabyte", memory, 0)
+        given["memory"] = None if size is None else int(number)
     return given
 
 
 def _init(paths: Sequence[str]) -> Outcome:
     """Write the example; never over a file."""
-    path = Path(paths[0] if paths else EXAMPLE)
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(resources.files("gradcheck_cli.suite").joinpath(EXAMPLE).read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise InputError(f"can't write the example: {problem.strerror or problem}", str(path), 0) from None
-    return Outcome(f"{path} is written; gradcheck run {path}")
+    path = unlinked(paths[0] if paths else EXAMPLE, "write the example")
+    with trouble("write the example", str(path)), path.open("x", encoding="utf-8") as file:
+        file.write(resources.files("gradcheck_cli.suite").joinpath(EXAMPLE).read_text(encoding="utf-8"))
+    return Outcome(visible(f"{path} is written; gradcheck run {path}"))
 
 
 # -- progress -----------------------------------------------------------------------------------------------------------
@@ -276,7 +279,8 @@ class _Lines:
 
     def __call__(self, outcome: Finished, done: int, total: int) -> None:
         if not outcome.plain:
-            print(f"[{done}/{total}] {outcome.status}: {outcome.spec_id}: {outcome.found}", file=sys.stderr, flush=True)
+            text = visible(f"[{done}/{total}] {outcome.status}: {outcome.spec_id}: {outcome.found}")
+            print(text, file=sys.stderr, flush=True)
             self.last = time.monotonic()
         elif time.monotonic() - self.last > PULSE or done == total:
             print(f"[{done}/{total}]", file=sys.stderr, flush=True)

@@ -15,7 +15,7 @@ from gradcheck_cli.language.arrays import MAX_ENTRY, entries, variables_of
 from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.parser import is_truth
 from gradcheck_cli.language.spaces import Shape, entry_names
-from gradcheck_cli.language.tree import Call, Node, Variable, variables, walk, written_size
+from gradcheck_cli.language.tree import Call, Node, Variable, substitute, variables, walk, written_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,13 @@ class Lowered:
                 waiting.extend(self.stages[name].inputs if name in self.stages else ())
         inputs = tuple(name for name in self.inputs if name in used)
         return Chain(inputs or (self.inputs[0],), tuple(s for name, s in self.stages.items() if name in used))
+
+    def written(self, tree: Node, output: str) -> Node:
+        """A formula in the names of `entry(output)`: of other stages, in what they are made of."""
+        names = {stage.name for stage in self.entry(output).stages}
+        while others := {name: self.stages[name].tree for name in variables(tree) if name in self.stages and name not in names}:
+            tree = substitute(tree, others)
+        return tree
 
 
 def lower(chain: Chain, shapes: Mapping[str, Shape]) -> Lowered:

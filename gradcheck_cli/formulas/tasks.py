@@ -117,11 +117,13 @@ def claims_of(text: str, tasks: Sequence[Task], asked: Asked) -> tuple[Claim, ..
 
 def _entry_claims(text: str, tree: Node, task: Task, meant: Sequence[Wrt], shape: Shape) -> tuple[Claim, ...]:
     """One claim for each entry of the output and each of the derivatives that are meant."""
+    from gradcheck_cli.formulas.lowering import lower
     from gradcheck_cli.language.arrays import entries, spread, variables_of
     from gradcheck_cli.language.printer import show
 
     assert task.shapes is not None
     found = entries(tree, {name: variables_of(name, s) for name, s in task.shapes.items()}, text)
+    lowered = lower(task.chain, task.shapes)
     outputs = task.shapes[task.chain.output]
     try:
         formulas = spread(found, (*outputs, *shape))
@@ -129,7 +131,10 @@ def _entry_claims(text: str, tree: Node, task: Task, meant: Sequence[Wrt], shape
         message = f"the formula has shape {found.shape}; the output has {outputs}, and what it is differentiated by {shape}"
         raise InputError(f"{message}: shapes that don't fit", text, 0) from None
     pairs = product(entry_names(task.chain.output, outputs), meant)
-    return tuple(Claim(f"{wrt[0]}={show(f, 500) or text}", of, wrt, f) for (of, wrt), f in zip(pairs, formulas, strict=True))
+    return tuple(
+        Claim(f"{wrt[0]}={show(f, 500) or text}", of, wrt, lowered.written(f, of))
+        for (of, wrt), f in zip(pairs, formulas, strict=True)
+    )
 
 
 def listed(names: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ import warnings
 from functools import cache
 from keyword import iskeyword
 
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import NO_TEXT, InputError, half_character
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import (
     KEYWORDS,
@@ -164,14 +164,14 @@ class _Translation:
         column = getattr(node, "col_offset", None)
         if column is None:
             return self.offset
-        prefix = self.source.encode()[:column].decode(errors="ignore")
-        return self.offset + self.lead + len(prefix)
+        return self.offset + self.lead + self.columns(column)
 
     def expression(self) -> Node:
         stripped = self.text.strip()
         self.lead = len(self.text) - len(self.text.lstrip())
         # Newlines inside parentheses are legal Python; as spaces they keep every column.
         self.source = stripped.replace("\n", " ").replace("\r", " ").replace("\t", " ").replace("\f", " ")
+        self.columns = syntax.Columns(self.source)
         if not stripped:
             raise self.error("an expression is missing here", 0)
         if len(stripped) > MAX_LENGTH:
@@ -180,6 +180,9 @@ class _Translation:
             raise self.error("'^' is not a power here: write '**'", stripped.index("^"))
         if "\0" in stripped:
             raise self.error("a null character", stripped.index("\0"))
+        half = half_character(stripped)
+        if half is not None:
+            raise self.error(NO_TEXT, half)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # SyntaxWarning: "0.5x" and the like; the tree decides

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Literal
 
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, counted, whole
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.constants import exact_constant
 from gradcheck_cli.language.functions import TABLE
@@ -131,16 +131,18 @@ class _Reader:
                 raise InputError(_SHAPE_USAGE, text, min(start, len(text)))
             self.known(name.strip(), text, start, self.shapes)
             pieces = split(value.strip().removeprefix("(").removesuffix(")").removesuffix(","), 0)
-            if not all(piece.strip().isdecimal() and 0 < int(piece) <= MAX_POINTS for piece, _ in pieces):
+            sizes = [whole(piece) for piece, _ in pieces]
+            found = tuple(size for size in sizes if size)
+            if len(found) < len(sizes):
                 raise InputError(_SHAPE_USAGE, text, len(name) + 1)
-            self.sized(name.strip(), tuple(int(piece) for piece, _ in pieces), text, len(name) + 1)
+            self.sized(name.strip(), found, text, len(name) + 1)
 
     def sized(self, name: str, shape: Shape, text: str | None, at: int | None) -> None:
         """Enter the shape of a value; it is the same at every point."""
         if self.shapes.setdefault(name, shape) != shape:
             raise InputError(f"{name} has shape {shape} here, and shape {self.shapes[name]} before", text, at)
         if math.prod(shape) > MAX_ENTRIES:
-            raise InputError(f"{name} has {math.prod(shape):,} entries; at most {MAX_ENTRIES:,} are checked", text, at)
+            raise InputError(f"{name} has {counted(math.prod(shape))} entries; at most {MAX_ENTRIES:,} are checked", text, at)
 
     def text(self, text: str) -> Group:
         axes: dict[str, dict[str, Axis]] = {}
@@ -204,7 +206,7 @@ class _Reader:
 
     def known(self, name: str, text: str | None, at: int | None, given: Mapping[str, object]) -> None:
         if name not in self.names:
-            near = difflib.get_close_matches(name, self.names, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(name[:60], self.names, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             listed = ", ".join(self.names)
             plural = "inputs are" if len(self.names) > 1 else "only input is"
@@ -231,7 +233,7 @@ class _Reader:
         for value, at in ((a, at_first), (b, at_last)):
             if not math.isfinite(value):
                 raise InputError(f"{kind} needs finite ends", whole, at)
-        if not (n >= 1 and n == math.floor(n)):
+        if not (n >= 1 and (math.isinf(n) or n == math.floor(n))):
             raise InputError(f"{kind} needs a whole number of points, at least 1", whole, at_many)
         if n > MAX_POINTS:
             raise InputError(too_many(n), whole, at_many)

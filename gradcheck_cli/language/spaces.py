@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Literal
 
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, counted
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.tree import Call, Constant, Node
 
@@ -189,5 +189,4 @@ def plain(axis: Axis) -> tuple[float, ...]:
 
 
 def too_many(count: float) -> str:
-    shown = f"{int(count):,}" if math.isfinite(count) else "infinitely many"
-    return f"{shown} points are too many: at most {MAX_POINTS:,} are checked"
+    return f"{counted(count)} points are too many: at most {MAX_POINTS:,} are checked"

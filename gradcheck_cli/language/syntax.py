@@ -26,3 +26,19 @@ INF = "inf"
 
 STACK, INDEX, TRANSPOSE = "stack", "index", "t"
 """`[x, y]`, `x[0]`, `A.T`."""
+
+
+class Columns:
+    """Of a line: the index of the character at one of ast's columns, which count UTF-8 bytes. A call takes no longer for a long
+    line."""
+
+    def __init__(self, line: str) -> None:
+        self._line = line
+        self._table: list[int] | None = None
+
+    def __call__(self, column: int) -> int:
+        if self._line.isascii():
+            return column
+        if self._table is None:
+            self._table = [i for i, c in enumerate(self._line) for _ in c.encode(errors="surrogatepass")]
+        return self._table[column] if column < len(self._table) else len(self._line)

@@ -7,6 +7,7 @@ import itertools
 import math
 import random
 import sys
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -101,8 +102,10 @@ def _copy(x: Tensor) -> Tensor:
 def check_device(name: str) -> None:
     """InputError where torch can't compute on a device, or no number comes back from it (meta)."""
     try:
-        torch.zeros(1, device=name).tolist()
-    except (RuntimeError, AssertionError) as refusal:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of devices that torch is about to drop
+            torch.zeros(1, device=name).tolist()
+    except (RuntimeError, AssertionError, ImportError, AttributeError, TypeError, ValueError) as refusal:
         raise InputError(f"torch can't use the device {name!r}: {first_line(refusal)}") from None
 
 

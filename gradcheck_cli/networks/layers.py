@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import NO_TEXT, InputError, half_character
+from gradcheck_cli.language.syntax import Columns
 
 MAX_LENGTH = 20_000
 MAX_DEPTH = 50
@@ -125,14 +126,13 @@ class _Translation:
         self.text = text
         self.source = text.replace("\n", " ").replace("\r", " ").replace("\t", " ").replace("\f", " ").lstrip(" ")
         self.lead = len(text) - len(self.source)
+        self.columns = Columns(self.source)
 
     def error(self, message: str, node: ast.AST | None = None) -> InputError:
         return InputError(message, self.text, self.position(node))
 
     def position(self, node: ast.AST | None) -> int:
-        """ast counts columns in UTF-8 bytes."""
-        column = getattr(node, "col_offset", 0)
-        return self.lead + len(self.source.encode()[:column].decode(errors="ignore"))
+        return self.lead + self.columns(getattr(node, "col_offset", 0))
 
     def network(self) -> Network:
         if not self.source:
@@ -141,6 +141,9 @@ class _Translation:
             raise self.error(f"the network has {len(self.source):,} characters; at most {MAX_LENGTH:,} are read")
         if "\0" in self.source:
             raise InputError("a null character", self.text, self.text.index("\0"))
+        half = half_character(self.text)
+        if half is not None:
+            raise InputError(NO_TEXT, self.text, half)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # SyntaxWarning; the tree decides
@@ -186,7 +189,8 @@ class _Translation:
                 if keyword.arg in ("device", "dtype"):
                     raise self.error(f"{keyword.arg} belongs to --{keyword.arg}", keyword.value)
                 keywords[keyword.arg] = self.argument(keyword.value, depth + 1)
-        text = ast.get_source_segment(self.source, node) or name
+        end = getattr(node, "end_col_offset", 0)
+        text = self.source[self.columns(getattr(node, "col_offset", 0)) : self.columns(end)]
         return Layer(name, tuple(arguments), keywords, text, self.position(node))
 
     def name(self, node: ast.AST) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, counted, whole
 from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.points import Evaluate, parse_points, split
 from gradcheck_cli.modes import MODES
@@ -145,9 +145,10 @@ def _shape(text: str) -> tuple[str | None, Shape]:
     name, equals, sizes = text.rpartition("=")
     words = [word.strip() for word in sizes.strip().strip("()").split(",")]
     words = [word for word in words if word]
-    if not all(word.isdecimal() for word in words) or (equals and not name.strip().isidentifier()):
+    found = [whole(word) for word in words]
+    if None in found or (equals and not name.strip().isidentifier()):
         raise InputError("the shape of an input is written as sizes: 1,10 or NAME=1,10", text, len(name) + len(equals))
-    return name.strip() or None, Shape(_sizes(tuple(int(word) for word in words), text))
+    return name.strip() or None, Shape(_sizes(tuple(size for size in found if size is not None), text))
 
 
 def _sizes(sizes: tuple[int, ...], text: str | None) -> tuple[int, ...]:
@@ -155,7 +156,9 @@ def _sizes(sizes: tuple[int, ...], text: str | None) -> tuple[int, ...]:
     for size in sizes:
         count *= size
     if count > MAX_ENTRIES:
-        raise InputError(f"an input of {count:,} entries; at most {MAX_ENTRIES:,} are checked", text, 0 if text else None)
+        raise InputError(
+            f"an input of {counted(count)} entries; at most {MAX_ENTRIES:,} are checked", text, 0 if text else None
+        )
     if count < 1:
         raise InputError("an input without entries has no derivative", text, 0 if text else None)
     return sizes

@@ -14,7 +14,13 @@ SUITE_SCHEMA = 1
 
 def render(report: Report, **settings: Any) -> str:
     """Valid JSON (no NaN or Infinity); the settings of other formats change nothing."""
-    return json.dumps(report.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(report.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+    return text if text.replace("\n", "").isprintable() else "\n".join(map(_escaped, text.split("\n")))
+
+
+def _escaped(line: str) -> str:
+    """What can't be seen as JSON's own escapes: it stands in texts only."""
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
 
 
 def render_suite(suite: Suite, **settings: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradcheck_cli.errors import seen, visible
 from gradcheck_cli.suite.execute import FAILED, PASSED, UNDECIDED, Outcome
 from gradcheck_cli.verdict.plain import intentions
 from gradcheck_cli.verdict.verdicts import Cause, Verdict, sentence
@@ -24,13 +25,14 @@ ROOTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR", "WORKSPACE")
 
 def printable(text: str, limit: int = PAGE) -> str:
     r"""`text` with what can't be seen as `\x1b`, but for line feeds, and at most `limit` characters of it."""
-    shown = "".join(c if c.isprintable() or c == "\n" else _visible(c) for c in text[: limit + 1].replace("\r\n", "\n"))
+    shown = seen(text[: limit + 1].replace("\r\n", "\n"))
     return shown if len(text) <= limit else f"{shown[:limit]}... ({len(text):,} characters)"
 
 
 def line(text: str, limit: int = LINE) -> str:
     """`printable` on one line."""
-    return printable(" ".join(text[: 4 * limit].split()), limit)
+    shown = " ".join(text[: 4 * limit].split())
+    return visible(shown if len(shown) <= limit else f"{shown[:limit]}... ({len(text):,} characters)")
 
 
 def headline(outcome: Outcome) -> str:
@@ -69,7 +71,7 @@ def location(file: str) -> str:
     """The path from the repository's root (where a CI names one, else the working directory), with slashes."""
     path = Path(os.path.abspath(file))
     root = os.path.abspath(next((os.environ[name] for name in ROOTS if os.environ.get(name)), "."))
-    return printable(path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()).replace("\n", "\\n")
+    return visible(path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix())
 
 
 def known(suite: Suite) -> list[Outcome]:
@@ -116,7 +118,3 @@ def _party(check: Mapping[str, Any]) -> str:
 
 def _number(value: Any) -> str:
     return "none" if value is None else str(value)
-
-
-def _visible(c: str) -> str:
-    return c.encode("unicode_escape").decode()

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gradcheck_cli.errors import seen, visible
+
 _GAP = 3
 _NARROWEST = 16
 _ENDLESS = 1_000_000
@@ -30,7 +32,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Grid
     is folded where the page is narrow. Rich takes about a third of a millisecond for each row.
     """
     grid = Grid(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="")
-    cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    cells = [[Text(visible(cell)) if isinstance(cell, str) else _seen(cell) for cell in row] for row in rows]
     for i, heading in enumerate(headings):
         title, folds = heading.lstrip(">~"), heading.startswith("~")
         justify = "right" if heading.startswith(">") else "left"
@@ -55,9 +57,15 @@ def draw(items: Iterable[str | Text | Grid], *, color: bool = False, width: int 
     )  # fmt: skip
     for item in items:
         if isinstance(item, str):
-            page.write(item + "\n")
+            page.write(seen(item) + "\n")
         elif isinstance(item, Text):
-            console.print(item, soft_wrap=True)
+            console.print(_seen(item), soft_wrap=True)
         else:
             console.print(item, width=None if width is None else max(width, item.least), crop=False)
     return "\n".join(line.rstrip() for line in page.getvalue().split("\n")).rstrip("\n")
+
+
+def _seen(text: Text) -> Text:
+    """The text as it is, or without its styles where it holds what can't be seen, or a command of a CI."""
+    shown = seen(text.plain)
+    return text if shown == text.plain else Text(shown)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from gradcheck_cli.output.outcomes import explanation, headline, line, printable, tally
+from gradcheck_cli.errors import visible
+from gradcheck_cli.output.outcomes import explanation, headline, line, tally
 from gradcheck_cli.output.page import Grid, draw
 from gradcheck_cli.suite.execute import FAILED, PASSED, UNDECIDED, Outcome
 from gradcheck_cli.suite.run import Suite
@@ -48,8 +49,7 @@ def _items(suite: Suite, verbose: bool) -> Iterator[Item]:
 def _group(word: str, outcomes: Sequence[Outcome], verbose: bool) -> Iterator[Item]:
     shown = outcomes if verbose else outcomes[:SHOWN]
     for outcome in shown:
-        file = printable(outcome.file).replace("\n", "\\n")
-        yield Text.assemble((word, _STYLES[word]), f" {file}:{outcome.line}: {line(outcome.name, 120)}")
+        yield Text.assemble((word, _STYLES[word]), f" {visible(outcome.file)}:{outcome.line}: {line(outcome.name, 120)}")
         yield f"  {headline(outcome)}"
         if verbose and word in (FAILED, UNDECIDED):
             yield from (f"    {text}".rstrip() for text in explanation(outcome).splitlines())

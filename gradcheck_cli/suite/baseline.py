@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.files import named
 from gradcheck_cli.suite.execute import INPUT, PASSED, Outcome
 from gradcheck_cli.suite.results import line, read
 
@@ -21,7 +22,7 @@ class Comparison:
 
 def load(path: Path) -> dict[str, Outcome]:
     """A baseline, or the results of an earlier run."""
-    if not path.exists():
+    if not named(path, "read the baseline").exists():
         raise InputError("there is no such baseline; --update-baseline writes it", str(path), 0)
     return read(path)
 
@@ -56,4 +57,6 @@ def update(outcomes: Iterable[Outcome], before: Mapping[str, Outcome], existing:
 
 def text(known: Mapping[str, Outcome]) -> str:
     """A baseline as a file's content, without what changes from run to run."""
-    return "\n".join(line(replace(o, seconds=0.0, report=None, text=None, versions={}, line=0)) for o in known.values())
+    return "\n".join(
+        line(replace(o, seconds=0.0, report=None, text=None, versions={}, line=0, seal=None)) for o in known.values()
+    )

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.files import expanded
+from gradcheck_cli.suite.shape import checked
 from gradcheck_cli.suite.spec import Spec
 from gradcheck_cli.verdict.verdicts import Verdict
 
@@ -45,7 +47,7 @@ class Outcome:
     memory) and `error` say why. `expected`: "match", "mismatch (kink)". `report`: Report.to_dict(), its checks cut to those
     that aren't a match, worst first, at most LISTED; `text`: the report as the command prints it, of a check that didn't pass.
     `findings`: where and how it is wrong, "dy/dx float64 reverse: kink", by which a baseline knows it again. `asked`:
-    Spec.asked().
+    Spec.asked(). `seal`: see `seals`.
     """
 
     spec_id: str
@@ -67,6 +69,7 @@ class Outcome:
     versions: dict[str, str] = field(default_factory=dict)
     seed: int | None = None
     asked: dict[str, Any] = field(default_factory=dict)
+    seal: str | None = None
 
     @property
     def found(self) -> str:
@@ -97,8 +100,8 @@ class Outcome:
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Outcome:
-        """The Outcome that gave this; TypeError or KeyError where none did."""
-        return cls(**{**given, "findings": tuple(given.get("findings", ()))})
+        """The Outcome that gave this; ValueError where none did."""
+        return cls(**{**checked(given), "findings": tuple(given.get("findings", ()))})
 
 
 def execute(spec: Spec, path: Path | None = None, *, timeout: float | None = None, strict: bool = False) -> Outcome:
@@ -145,7 +148,7 @@ def _run(spec: Spec, path: Path, options: dict[str, Any]) -> Report:
 
 def _beside(target: str, path: Path) -> str:
     """A target in a file, whose path is one from the spec's folder."""
-    return str(path.parent / Path(target).expanduser()) if target.partition(":")[0].endswith(".py") else target
+    return str(path.parent / expanded(target)) if target.partition(":")[0].endswith(".py") else target
 
 
 def _judged(spec: Spec, report: Report, seconds: float) -> Outcome:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 from pathlib import Path
 from types import TracebackType
 
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, first_line
+from gradcheck_cli.files import replace, trouble, unlinked
 from gradcheck_cli.suite.execute import Outcome
+from gradcheck_cli.suite.shape import outcome_of
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, flock
 except ImportError:  # Windows: two runs with one file aren't kept apart there
     flock = None  # type: ignore[assignment]
+
+LONGEST = 100_000_000
+"""Bytes of a line that is read."""
 
 
 class Results:
@@ -26,12 +30,10 @@ class Results:
     """
 
     def __init__(self, path: Path, *, resume: bool = False) -> None:
-        self.path = path
+        self.path = unlinked(path, "write the results")
         self.failure: str | None = None
-        try:
+        with trouble("write the results", str(path)):
             self.file = path.open("ab", buffering=0)
-        except OSError as problem:
-            raise InputError(f"can't write the results: {problem.strerror or problem}", str(path), 0) from None
         self.regular = stat.S_ISREG(os.fstat(self.file.fileno()).st_mode)
         try:
             if self.regular:
@@ -73,7 +75,8 @@ class Results:
 
     def _renew(self) -> None:
         if self.path.stat().st_size:
-            shutil.copyfile(self.path, f"{self.path}.old")
+            with self.path.open("rb") as file:
+                replace(Path(f"{self.path}.old"), file)
             self.file.truncate(0)
 
     def _mend(self) -> None:
@@ -97,24 +100,19 @@ def line(outcome: Outcome) -> str:
 def read(path: Path) -> dict[str, Outcome]:
     """The outcomes in a file by the ids of their checks, the last one of each; an unfinished last line is passed over."""
     found: dict[str, Outcome] = {}
-    try:
-        with path.open("rb") as file:
-            for number, text in enumerate(file, 1):
-                try:
-                    outcome = _outcome(text)
-                except ValueError:
-                    if not text.endswith(b"\n"):
-                        break
-                    raise InputError(f"{path}:{number}: this is no result of a run") from None
-                found[outcome.spec_id] = outcome
-    except OSError as problem:
-        raise InputError(f"can't read the results: {problem.strerror or problem}", str(path), 0) from None
+    path = unlinked(path, "read the results")
+    with trouble("read the results", str(path)), path.open("rb") as file:
+        for number, text in enumerate(iter(lambda: file.readline(LONGEST), b""), 1):
+            try:
+                outcome = _outcome(text)
+            except ValueError as problem:
+                if not text.endswith(b"\n") and len(text) < LONGEST:
+                    break
+                raise InputError(f"{path}:{number}: this is no result of a run ({first_line(problem)[:100]})") from None
+            found[outcome.spec_id] = outcome
     return found
 
 
 def _outcome(text: bytes) -> Outcome:
     """ValueError where it is none."""
-    try:
-        return Outcome.from_dict(json.loads(text))
-    except (TypeError, AttributeError, KeyError, RecursionError) as problem:
-        raise ValueError(str(problem)) from None
+    return Outcome.from_dict(outcome_of(text))

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from gradcheck_cli.errors import InputError, first_line
-from gradcheck_cli.suite import baseline
+from gradcheck_cli.files import expanded, named, trouble
+from gradcheck_cli.suite import baseline, seals
 from gradcheck_cli.suite.baseline import Comparison
 from gradcheck_cli.suite.execute import FAILED, INPUT, PASSED, STATUSES, Outcome
 from gradcheck_cli.suite.parallel import outcomes
@@ -101,14 +102,23 @@ class Suite:
 def collect(paths: Iterable[str], defaults: Mapping[str, Any] | None = None, folder: Path = Path()) -> tuple[Spec, ...]:
     """The checks of spec files and of folders of them, in the order given, each file once. Of a folder, every .toml below it is
     taken, but for pyproject.toml and what is hidden."""
-    files: dict[Path, None] = {}
+    files: dict[Path, Path] = {}
     for text in paths:
-        path = folder / Path(text).expanduser()
+        path = named(os.path.relpath(folder / text) if folder.parts else expanded(text), "read the spec")
         found = sorted(_below(path)) if path.is_dir() else [path]
         if not found:
             raise InputError(f"no spec file (*{SUFFIX}) in this folder", text, 0)
-        files |= dict.fromkeys(file.resolve() for file in found)
-    return tuple(spec for file in files for spec in load(file, _shown(file), defaults))
+        with trouble("read the spec", text):
+            for file in found:
+                files.setdefault(_resolved(file), file)
+    return tuple(spec for file, written in files.items() for spec in load(written, _shown(file), defaults))
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError as problem:  # links in a circle
+        raise OSError(None, str(problem)) from None
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -144,10 +154,12 @@ def run(specs: Sequence[Spec], plan: Plan, observe: Observer | None = None, exis
         if file is not None and (plan.resume or plan.last_failed):
             specs, done = _before(specs, read(file.path), plan, notes)
         left = [spec for spec in specs if spec.id not in done]
+        codes = {spec.id: seals.code_of(spec) for spec in left}  # as it is before it runs
         made = outcomes(left, conditions, workers=plan.workers, backend=plan.backend, scheduler=plan.scheduler)
         stack.enter_context(closing(made))
         try:
-            for outcome in made:
+            for found_now in made:
+                outcome = replace(found_now, seal=seals.seal(found_now, codes.get(found_now.spec_id), plan.strict))
                 done[outcome.spec_id] = outcome
                 if file is not None:
                     file.append(outcome)
@@ -172,7 +184,7 @@ def _open(plan: Plan, stack: ExitStack, notes: list[str]) -> Results | None:
     """The file for the outcomes; None where it wasn't asked for and can't be written."""
     keep = plan.resume or plan.last_failed
     path = plan.results or DEFAULT_RESULTS
-    if plan.last_failed and not path.exists():
+    if not named(path, "use the results").exists() and plan.last_failed:
         raise InputError("there are no results of a run before", str(path), 0)
     if plan.resume and not path.exists():
         notes.append(f"there is nothing to resume: {path} isn't there")
@@ -194,7 +206,10 @@ def _before(
     """The checks to deal with, and the outcomes of those that are done: unchanged since they were run."""
     if plan.last_failed:
         return [spec for spec in specs if spec.id in earlier and earlier[spec.id].status != PASSED], {}
-    done = {s.id: earlier[s.id] for s in specs if s.id in earlier and earlier[s.id].asked == s.asked()}
+    before = [spec for spec in specs if spec.id in earlier]
+    done = {s.id: replace(earlier[s.id], line=s.line) for s in before if seals.holds(earlier[s.id], s, plan.strict)}
     if earlier:
         notes.append(f"{len(done):,} of {len(specs):,} were done before")
+    if len(done) < len(before):
+        notes.append(f"{len(before) - len(done):,} are run again: the check, its code or the results changed, or are another's")
     return specs, done

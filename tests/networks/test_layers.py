@@ -8,6 +8,7 @@ import pytest
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.networks.layers import LAYERS, REFUSED, Layer, Network, parse_network
+from tests.counting import count_calls
 
 
 def names(network: Network) -> list[str]:
@@ -79,6 +80,8 @@ def test_a_layer_knows_its_text() -> None:
         ("Residual(" * 60 + "ReLU" + ")" * 60, "more than 50 levels", 459),
         ("ReLU | " * 3000 + "ReLU", "at most 20,000 are read", 0),
         ("Linear(10, 5)\0", "null", 13),
+        ("Linear('é', 5) | \udcff", "bytes that aren't UTF-8", 17),
+        ("Linear('é', 5) | Liner(5)", "unknown layer 'Liner'", 17),
     ],
 )
 def test_what_is_refused(text: str, message: str, caret: int) -> None:
@@ -87,6 +90,14 @@ def test_what_is_refused(text: str, message: str, caret: int) -> None:
         parse_network(text)
     assert message in caught.value.message
     assert caught.value.position == caret
+
+
+@pytest.mark.parametrize("layer", ["Linear(1,1)", "Residual(ReLU|ReLU)", "GELU('é')"])
+def test_the_time_is_that_of_the_length(layer: str) -> None:
+    """Twice the layers take twice the calls; the place and the text of each are found without reading the others."""
+    short, long = ("|".join([layer] * count) for count in (100, 200))
+    assert count_calls(lambda: parse_network(long)) < 2.2 * count_calls(lambda: parse_network(short))
+    assert [found.text for found in parse_network(long).layers] == [layer] * 200
 
 
 def test_every_module_of_torch_has_a_place() -> None:

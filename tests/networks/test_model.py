@@ -425,6 +425,9 @@ def test_the_options_arrive(capsys: pytest.CaptureFixture[str]) -> None:
         (["Linear(3, 2)", "--input", "0"], "an input without entries"),
         (["Linear(3, 2)", "--input", "10000,10000"], "100,000,000 entries; at most"),
         (["Linear(3, 2)", "--input", "z=3"], "'z' is not an input of the network (it takes x)"),
+        (["Linear(3, 2)", "--input", "1" * 5000], "an input of about 1e+17 entries; at most 1,000,000"),
+        (["Linear(3, 2)", "--input", "x=2," + "9" * 5000], "an input of about 1e+18 entries; at most 1,000,000"),
+        (["\ud800"], "this is no text: bytes that aren't UTF-8"),
         (["Linear(3, 2)", "--at", "x=[1,2]"], "layer 0 fails for x of shape (2,)"),
         (["Linear(3, 2)", "--at", "x=[1,[2]]"], "the entries of a list have one shape"),
         (["Linear(3, 2)", "--input", "3", "--at", "[1,2,3]"], "2 inputs are too many"),
@@ -553,7 +556,11 @@ def test_modes_leave_each_other_alone() -> None:
 def test_a_device(capsys: pytest.CaptureFixture[str]) -> None:
     """The device of every command; one that torch can't use, or that holds no numbers, is refused in one line."""
     assert check_model("Linear(3, 2)", device="cpu").to_dict() == check_model("Linear(3, 2)").to_dict()
-    for device, reason in (("meta", "Cannot copy out of meta tensor"), ("nonsense", "Expected one of cpu")):
+    for device, reason in (
+        ("meta", "Cannot copy out of meta tensor"),
+        ("nonsense", "Expected one of cpu"),
+        ("hpu", "No module"),
+    ):
         for arguments in (["model", "Linear(3, 2)"], ["function", "torch:sin"], ["chain", "sin(x)"]):
             assert application.run([*arguments, "--device", device]) == 2
             out, err = capsys.readouterr()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from gradcheck_cli.verdict.column import Column
@@ -22,6 +24,16 @@ def column(quantity: str, verdict: Verdict = Verdict.MATCH) -> Column:
 
 def recorded(work: Callable[[Recorder], None], timeout: float = 60.0) -> Report:
     return record("function", {}, work, timeout=timeout)
+
+
+def test_numpy_warns_of_nothing() -> None:
+    """What leaves the range within the work is said by verdicts, not by warnings on stderr."""
+    with warnings.catch_warnings(record=True) as leaked:
+        warnings.simplefilter("always")
+        recorded(lambda recorder: recorder.note(str(np.array([1e308]) * 10 / np.array([0.0]))))
+        assert not leaked
+        np.array([1e308]) * 10
+    assert len(leaked) == 1
 
 
 def test_columns_come_planned_first_then_as_they_were_added() -> None:

@@ -1,0 +1,29 @@
+"""Standard streams that are closed, full or broken: they never become another file, and stderr never fails the work."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+
+class _Lossy(io.FileIO):
+    """What can't be written to stderr is lost: whatever prints there (user code too) goes on."""
+
+    def write(self, data: object) -> int:
+        try:
+            return super().write(data)  # type: ignore[arg-type]
+        except OSError:
+            return len(memoryview(data).cast("B"))  # type: ignore[arg-type]
+
+
+def secure() -> None:
+    """Give descriptors 0, 1 and 2 to the standard streams where they were closed, for else the next files that are opened would
+    have them, and be printed into; a stdout that was closed is one that can't be written. Make stderr lossy."""
+    for name, flags in (("stdin", os.O_RDONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, flags)  # the lowest that is free
+            setattr(sys, name, os.fdopen(descriptor, "w" if flags == os.O_WRONLY else "r", closefd=False))
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    raw = _Lossy(sys.stderr.fileno(), "w", closefd=False)
+    sys.stderr = io.TextIOWrapper(io.BufferedWriter(raw), encoding, "backslashreplace", line_buffering=True)
