@@ -18,6 +18,7 @@ from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
 from gradcheck_cli.shadow.decisions import Border, Endless
 from gradcheck_cli.shadow.mode import Shadow
+from gradcheck_cli.shadow.trace import UNMARKED, shade
 from gradcheck_cli.verdict.shade import Shade
 
 Cells = Mapping[str, list[Cell]]
@@ -166,7 +167,7 @@ class Followed:
         shadow: Shadow,
     ) -> None:
         self.outputs, self.gradients = outputs, gradients
-        self._opaque, self._trace = shadow.unfollowed, shadow.trace
+        self._opaque, self._mark = shadow.unfollowed, shadow.trace.run.get(0, UNMARKED)
         decisions = shadow.decisions
         self._marks: dict[str, Any] = {
             "turned": tuple(decisions.turned),
@@ -176,8 +177,8 @@ class Followed:
 
     def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball]) -> list[Shade]:
         """What the verdict wants to know of results, from their cells in the first two layers."""
-        shades = [self._trace.shade(0, e, r, self._opaque) for e, r in zip(exact, rounded, strict=True)]
-        return [replace(shade, **self._marks) for shade in shades] if any(self._marks.values()) else shades
+        found = [shade(self._mark, e, r, self._opaque) for e, r in zip(exact, rounded, strict=True)]
+        return [replace(seen, **self._marks) for seen in found] if any(self._marks.values()) else found
 
 
 def rounding(map: Map, checkpoint: Callable[[], None]) -> Floats:
