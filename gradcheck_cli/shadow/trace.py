@@ -93,12 +93,14 @@ class Trace:
             cell, index = exact[entry], 0 if together else entry
             if not isinstance(cell, arb):
                 continue
-            there = self._marks.setdefault(output.untyped_storage()._cdata, {})
-            for marks in (there, self.run):
+            place = output.untyped_storage()._cdata
+            for marks in (self._marks.get(place, {}), self.run):
                 mark = marks.get(index, UNMARKED)
                 new = _marked(mark, Event(operation, stage, ""), cell, value, form, before, entry)
                 if new != mark:
                     marks[index] = mark.joined(new, together)
+                    if marks is not self.run:
+                        self._marks[place] = marks
 
 
 def _marked(mark: Mark, event: Event, cell: Cell, value: float, form: Format, before: Sequence[Any], entry: int) -> Mark:

@@ -167,7 +167,7 @@ class _Apart:
     rounded         what rounding leaves of the digits.
     bounded         there is a bound on what rounding may do: none where it divides by what cancels to 0.
     ranged          rounding alone doesn't explain the digits that are lost: the limits of the format do, or nothing.
-    held            the format has a float for the derivative.
+    held            the derivative isn't beyond the largest float.
     """
 
     def __init__(self, autograd: float, truth: Truth, form: Format, shade: Shade, limits: Limits, cut: tuple[str, ...]) -> None:
@@ -211,8 +211,7 @@ class _Apart:
 
     @property
     def held(self) -> bool:
-        ball = self.truth.ball
-        return bool(ball.contains(0) or self.form.smallest_subnormal / 2 <= abs(float(ball.mid())) <= self.form.largest)
+        return math.isfinite(float(self.form.round(float(self.truth.ball.mid()))))
 
     @property
     def left(self) -> bool:
@@ -270,8 +269,7 @@ def _of_nan(entry: _Apart) -> str | None:
     if entry.shade.strayed:
         return "rounding took an argument out of the domain, where there is no value: compute in a wider dtype"
     if not entry.held:
-        size = "too large" if abs(entry.truth.ball) > 1 else "too small"
-        return f"the derivative is {size} for {entry.form.name}, and infinities on the way to it met"
+        return f"the derivative is too large for {entry.form.name}, and infinities on the way to it met"
     if entry.certified:
         return None
     divides = entry.shade.infinite is not None and entry.shade.infinite[0] in _DIVISIONS
