@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Moved, Precise, value_of
-from gradcheck_cli.algebra.layers import Cell, Layer, Rounded
+from gradcheck_cli.algebra.layers import Cell, Exact, Layer, Rounded
 from gradcheck_cli.algebra.number import Ball, exactly, working
 from gradcheck_cli.algebra.precision import DIRECTIONS
 from gradcheck_cli.floats import FORMATS, Floats, Format
@@ -175,10 +175,26 @@ class Followed:
             "narrowed": tuple(shadow.narrowed),
         }
 
-    def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball]) -> list[Shade]:
-        """What the verdict wants to know of results, from their cells in the first two layers."""
-        found = [shade(self._mark, e, r, self._opaque) for e, r in zip(exact, rounded, strict=True)]
+    @property
+    def ranged(self) -> bool:
+        """Whether some float left the range of its format: what that did shows beside a run in `unlimited`."""
+        return self._mark != UNMARKED
+
+    def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball], scaled: Sequence[Ball] | None = None) -> list[Shade]:
+        """What the verdict wants to know of results, from their cells in `layers_of`, and in the second of `unlimited`."""
+        cells = zip(exact, rounded, scaled or [None] * len(exact), strict=True)
+        found = [shade(self._mark, e, r, self._opaque, s) for e, r, s in cells]
         return [replace(seen, **self._marks) for seen in found] if any(self._marks.values()) else found
+
+
+def layers_of(form: Format) -> list[Layer]:
+    """What the verdict wants to know of results: see `Followed.shades`."""
+    return [Exact(), Rounded(form)]
+
+
+def unlimited(form: Format) -> list[Layer]:
+    """The same, as if the exponents of the format had no limits."""
+    return [Exact(), Rounded(form, limited=False)]
 
 
 def rounding(map: Map, checkpoint: Callable[[], None]) -> Floats:
