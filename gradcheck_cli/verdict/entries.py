@@ -149,7 +149,8 @@ class Entries:
             gaps = column.autograd[part] - middles
             if self.form.bits == DOUBLE.bits:  # a difference of doubles is whole ulps; of shorter formats it is exact enough
                 near, floats = np.flatnonzero(np.isfinite(gaps)).tolist(), column.autograd[part].tolist()
-                gaps[near] = [float(balls[i] - floats[i]) for i in near]
+                off = [balls[i] - floats[i] for i in near]
+                gaps[near] = [0.0 if gap.contains(0) else float(gap) for gap in off]
             column.error_ulps[part] = np.abs(gaps) / self.form.ulp(middles)
         plain = np.array([not isinstance(t, Truth) for t in self.truths], dtype=bool)
         quick = plain & (column.error_ulps[part] <= QUICK) & (not self.limits.given)

@@ -38,7 +38,7 @@ class Judgement:
 
 
 def distance(value: float, ball: Ball, form: Format) -> float:
-    """The error in ulps of the format (see `floats`): of a value against the midpoint of a tight ball.
+    """The error in ulps of the format (see `floats`): of a value against the midpoint of a tight ball, 0 inside of it.
 
     An infinity is right, at distance 0, where the exact value lies beyond the largest float.
     """
@@ -48,7 +48,7 @@ def distance(value: float, ball: Ball, form: Format) -> float:
     if math.isinf(value):
         return 0.0 if float(form.round(middle)) == value else math.inf
     gap = form.gap(middle if math.isfinite(middle) else form.largest)
-    return float(abs(ball.mid() - value) / gap)
+    return 0.0 if ball.contains(value) else float(abs(ball.mid() - value) / gap)
 
 
 def relative(value: float | Ball, ball: Ball, origin: Ball = None) -> float | None:
