@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from itertools import combinations_with_replacement, product
 from itertools import permutations as orders_of
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
@@ -21,7 +21,8 @@ from gradcheck_cli.formulas.problem import MAX_ORDER, Problem
 from gradcheck_cli.formulas.tasks import MAX_DERIVATIVES, Asked, Entries, Wrt, claims_of, every, listed, task_of, with_labels
 from gradcheck_cli.language.chain import Chain, link
 from gradcheck_cli.language.functions import NAMES
-from gradcheck_cli.language.points import parse_points, split
+from gradcheck_cli.language.points import FOREIGN, named, parse_points, split
+from gradcheck_cli.language.tree import Variable, walk
 from gradcheck_cli.verdict.limits import Limits
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def check_mixed(expression: str, wrt: str | Sequence[str], **options: Unpack[OfM
     def claimable(entries: Entries) -> list[Wrt]:
         return [_names(wrt, every(chain.inputs, entries))]
 
-    return _run("mixed", [chain], Asked(asked, claimable), options)
+    return _run("mixed", [chain], Asked(asked, claimable), options, wrt=wrt)
 
 
 @_twin(OfGrad)
@@ -297,9 +298,22 @@ def check_model(model: Any, **options: Unpack[OfModel]) -> Report:
     return report(asked, strict=given["strict"], timeout=given["timeout"], progress=given["progress"])
 
 
-def _run(kind: str, chains: Sequence[Chain], asked: Asked, given: Mapping[str, Any], *, local: bool = False) -> Report:
+def _refuse_foreign(chains: Sequence[Chain], said: Container[str]) -> None:
+    """InputError for SymPy's constants: they are inputs only where the user speaks of them so."""
+    for inputs, stage in ((chain.inputs, stage) for chain in chains for stage in chain.stages):
+        for node in walk(stage.tree):
+            name = node.name if isinstance(node, Variable) else ""
+            if name in FOREIGN and name in inputs and name not in said:
+                message = f"{name!r} is an input only where --at, --domain, --shape or --wrt names it; {FOREIGN[name]}"
+                raise InputError(message, stage.source, node.position)
+
+
+def _run(
+    kind: str, chains: Sequence[Chain], asked: Asked, given: Mapping[str, Any], *, local: bool = False, wrt: object = None
+) -> Report:
     """Check what depends on the chains, build the Problem and have it checked."""
     inputs = list(dict.fromkeys(name for chain in chains for name in chain.inputs))
+    _refuse_foreign(chains, named(given["at"], given["shape"], given["domain"], wrt))
     where = {name: given[name] for name in ("shape", "sample", "domain", "seed")}
     points = parse_points(given["at"], inputs, **where, evaluate=nearest_double)
     chains, points = with_labels(chains, points)

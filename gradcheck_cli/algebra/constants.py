@@ -9,6 +9,9 @@ from typing import Any
 from gradcheck_cli.algebra.precision import CONSTANT
 from gradcheck_cli.language.tree import Node
 
+CONSTANT_ULPS = 2
+"""What a constant computed in floating point may be off by: sqrt(2/pi) is three roundings."""
+
 
 def nearest_double(tree: Node) -> float:
     """The nearest double to a constant, certified; nan where it has no real value, an infinity beyond the doubles."""

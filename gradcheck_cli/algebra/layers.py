@@ -17,6 +17,7 @@ import sympy
 from flint import arb
 
 from gradcheck_cli.algebra.balls import BallAlgebra, hull
+from gradcheck_cli.algebra.constants import CONSTANT_ULPS
 from gradcheck_cli.algebra.program import Program, inline
 from gradcheck_cli.algebra.symbols import SYMBOLS, Expression, opaque, to_symbols, where
 from gradcheck_cli.floats import FORMATS, Format
@@ -27,9 +28,6 @@ from gradcheck_cli.language.tree import Call, Node
 
 Cell = Any
 """A ball or an expression; in a tensor of truth values True, False, None (undecided) or a SymPy condition."""
-
-CONSTANT_ULPS = 2
-"""What a constant computed in floating point may be off by: sqrt(2/pi) is three roundings."""
 
 _SHORT, _WHOLE = (1 << 30, 1 << 20), 1 << 53
 """A fraction of a numerator and a denominator up to these, or a whole number that a double holds, is meant as it stands (0.5,
@@ -199,15 +197,19 @@ class Rounded(Exact):
     """Balls that contain every float that the operations may return under the standard model of floating point,
     fl(f(x)) = f(x)(1 + d) + e with |d| at most the row's `ulps` and |e| the smallest subnormal (Higham, Accuracy and
     Stability of Numerical Algorithms, 2nd ed., section 2.2 and (2.8)).
+
+    Not `limited`: in a format whose exponents have no limits, where nothing is lost to underflow, so that what only the limits
+    explain shows.
     """
 
     operators = inline(syntax.NEG)
     stepwise = True
     strict = True
 
-    def __init__(self, form: Format) -> None:
+    def __init__(self, form: Format, limited: bool = True) -> None:
         super().__init__()
-        self.form = form
+        self.form, self.limited = form, limited
+        self._least = form.smallest_subnormal if limited else 0.0
         self._functions: dict[str, Callable[..., Cell]] = {}
         self._shorter: dict[str, Rounded] = {}
 
@@ -216,7 +218,7 @@ class Rounded(Exact):
         if form is None or form.bits >= self.form.bits:
             return self
         if form.name not in self._shorter:
-            self._shorter[form.name] = Rounded(form)
+            self._shorter[form.name] = Rounded(form, self.limited)
         return self._shorter[form.name]
 
     def scalar(self, value: float | bool) -> Cell:
@@ -241,8 +243,9 @@ class Rounded(Exact):
         relative = self.form.unit_roundoff * (1 if row.ulps == 1 else 2 * row.ulps)
         # Kernels that aren't correctly rounded may lose a subnormal result (the exp(95) in sigmoid(-95) overflows), in the
         # format they compute in, which is float32 for the shorter ones.
-        flushed = 0.0 if row.ulps == 1 else FORMATS["float64" if self.form.bits > 24 else "float32"].smallest_normal
-        absolute = self.form.smallest_subnormal * row.ulps + flushed + 2 * self.form.unit_roundoff * row.ulps * row.absolute
+        lossy = self.limited and row.ulps != 1
+        flushed = FORMATS["float64" if self.form.bits > 24 else "float32"].smallest_normal if lossy else 0.0
+        absolute = self._least * row.ulps + flushed + 2 * self.form.unit_roundoff * row.ulps * row.absolute
         factor, offset = arb(1, relative), arb(0, absolute)
 
         def rounded(*cells: Cell) -> Cell:
@@ -254,7 +257,7 @@ class Rounded(Exact):
     def convert(self, cell: Cell, form: Format) -> Cell:
         if not isinstance(cell, arb) or cell.is_zero():
             return cell
-        return cell * arb(1, form.unit_roundoff) + arb(0, form.smallest_subnormal)
+        return cell * arb(1, form.unit_roundoff) + arb(0, form.smallest_subnormal if self.limited else 0.0)
 
     def total(self, cells: Sequence[Cell]) -> Cell:
         """Any order of n - 1 additions errs by at most (n - 1)*u*sum(|x|) (Higham, section 4.2; without terms of second order:
@@ -268,7 +271,7 @@ class Rounded(Exact):
         products = list(map(mul, xs, ys))
         result = sum(products, _ZERO)
         sizes = [abs(p) for p in products if not p.is_zero()]
-        return self._summed(result, sizes, len(sizes), len(sizes) * self.form.smallest_subnormal, parts) if sizes else result
+        return self._summed(result, sizes, len(sizes), len(sizes) * self._least, parts) if sizes else result
 
     def _summed(self, result: Cell, sizes: Sequence[Cell], operations: int, absolute: float, parts: bool) -> Cell:
         """A sum with what so many operations on numbers of these sizes may add. Kernels add 16-bit numbers in float32."""

@@ -1,4 +1,5 @@
-"""Trees compiled to straight-line Python over any algebra: each distinct subtree is computed once.
+"""Trees compiled to straight-line Python over any algebra: each distinct subtree is computed once, or each as often as it is
+written.
 
 An algebra says what a constant is and what each row of the function table does; a row that it doesn't know is replaced
 by the row's definition. Floats (`tensors`), balls (`balls`), power series (`series`) and symbols (`symbols`) all are
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE, Function
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, walk
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, occurrences, substitute, walk
 
 
 class Algebra(Protocol):
@@ -42,19 +43,19 @@ def inline(*names: str) -> Mapping[str, str]:
 
 def expand(node: Node, algebra: Algebra) -> Node:
     """`node` with every row that the algebra doesn't know replaced by its body, all the way down."""
-    done: dict[Node, Node] = {}
-    for item in walk(node):
+    done: dict[int, Node] = {}
+    for item in occurrences(node):
         if not isinstance(item, Call):
-            done[item] = item
+            done[id(item)] = item
             continue
-        arguments = tuple(done[a] for a in item.arguments)
+        arguments = tuple(done[id(a)] for a in item.arguments)
         row = TABLE[item.function]
         if item.function in algebra.operators or algebra.function(row) is not None:
-            done[item] = Call(item.function, arguments, item.position)
+            done[id(item)] = Call(item.function, arguments, item.position)
             continue
         bound = {p.name: a for p, a in zip(row.parameters, arguments, strict=True)}
-        done[item] = expand(substitute(algebra.body(row), bound), algebra)
-    return done[node]
+        done[id(item)] = expand(substitute(algebra.body(row), bound), algebra)
+    return done[id(node)]
 
 
 LARGEST_PRODUCT = 64
@@ -111,7 +112,8 @@ class Program:
     """`outputs` as one function of `inputs` (positional, in that order), returning a tuple.
 
     Subtrees without a variable are computed once for each value of `key()` (for balls: the working precision); without a key
-    at every call.
+    at every call. `shared`: equal subtrees are computed once, wherever they stand; else every operation that is written runs,
+    in the order in which Python would run it, for rounding tells them apart.
     """
 
     def __init__(
@@ -120,32 +122,34 @@ class Program:
         inputs: Sequence[str],
         algebra: Algebra,
         key: Callable[[], object] | None = lambda: None,
+        shared: bool = True,
     ) -> None:
         expanded = [expand(o, algebra) for o in outputs]
-        names: dict[Node, str] = {Variable(n): f"x{i}" for i, n in enumerate(inputs)}
+        each, place = (walk, _itself) if shared else (occurrences, _written)
+        names: dict[Any, str] = {Variable(n): f"x{i}" for i, n in enumerate(inputs)}
         scope: dict[str, Any] = {}
         prelude: list[str] = []
         body: list[str] = []
-        varying: set[Node] = set(names)
+        varying: set[Any] = set(names)
         for output in expanded:
-            for item in walk(output):
-                if item in names:
+            for item in each(output):
+                if place(item) in names:
                     continue
-                name = names[item] = f"v{len(names)}"
+                name = names[place(item)] = f"v{len(names)}"
                 match item:
                     case Constant(value=value):
                         scope[name] = algebra.constant(value)
                     case Variable(name=unknown):
                         raise LookupError(f"no input is called {unknown}")
                     case Call(arguments=arguments):
-                        depends = any(a in varying for a in arguments)
-                        line = f"{name} = {self._operation(item, algebra, names, scope)}"
+                        depends = any(place(a) in varying for a in arguments)
+                        line = f"{name} = {_operation(item, algebra, lambda a: names[place(a)], scope)}"
                         if depends:
-                            varying.add(item)
+                            varying.add(place(item))
                             body.append(line)
                         else:
                             prelude.append(line)
-        results = "".join(f"{names[o]}, " for o in expanded)
+        results = "".join(f"{names[place(o)]}, " for o in expanded)
         parameters = ", ".join(f"x{i}" for i in range(len(inputs)))
         self.length = len(body)
         self._key = key
@@ -155,24 +159,6 @@ class Program:
         lines += [*(f"  {line}" for line in body), f"  return ({results})", " return run"]
         exec(compile("\n".join(lines), "<program>", "exec"), scope)  # our own straight-line code, see above
         self._bind: Callable[[], Callable[..., tuple[Any, ...]]] = scope["bind"]
-
-    @staticmethod
-    def _operation(item: Call, algebra: Algebra, names: Mapping[Node, str], scope: dict[str, Any]) -> str:
-        row = TABLE[item.function]
-        template = algebra.operators.get(row.name)
-        terms: list[str] = []
-        for parameter, argument in row.bind(item.arguments):
-            if parameter.kind == "integer" and isinstance(argument, Constant):
-                terms.append(repr(int(argument.value)))
-            else:
-                terms.append(names[argument])
-        if template is not None:
-            return template.format(*terms)
-        function = algebra.function(row)
-        assert function is not None
-        bound = f"f_{row.name}"
-        scope[bound] = function
-        return f"{bound}({', '.join(terms)})"
 
     def bind(self) -> Callable[..., tuple[Any, ...]]:
         """The function of the inputs at the present key (precision)."""
@@ -186,3 +172,32 @@ class Program:
 
     def __call__(self, *values: Any) -> tuple[Any, ...]:
         return self.bind()(*values)
+
+
+def _itself(node: Node) -> Node:
+    """What equal subtrees have in common."""
+    return node
+
+
+def _written(node: Node) -> Any:
+    """What tells equal calls apart that are written at two places."""
+    return id(node) if isinstance(node, Call) else node
+
+
+def _operation(item: Call, algebra: Algebra, name: Callable[[Node], str], scope: dict[str, Any]) -> str:
+    """The source of one call, whose arguments have these names."""
+    row = TABLE[item.function]
+    template = algebra.operators.get(row.name)
+    terms: list[str] = []
+    for parameter, argument in row.bind(item.arguments):
+        if parameter.kind == "integer" and isinstance(argument, Constant):
+            terms.append(repr(int(argument.value)))
+        else:
+            terms.append(name(argument))
+    if template is not None:
+        return template.format(*terms)
+    function = algebra.function(row)
+    assert function is not None
+    bound = f"f_{row.name}"
+    scope[bound] = function
+    return f"{bound}({', '.join(terms)})"

@@ -1,4 +1,4 @@
-"""Floats: the formula in torch, as it was written.
+"""Floats: the formula in torch, as it was written: every operation runs where it stands, equal ones each on their own.
 
 Operators run as Python's operators on tensors; functions as torch's own operation; subexpressions without a variable are
 Python numbers, as they would be in a user's code.
@@ -6,6 +6,7 @@ Python numbers, as they would be in a user's code.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
@@ -14,13 +15,13 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
-from gradcheck_cli.algebra.constants import evaluated
-from gradcheck_cli.algebra.program import inline
+from gradcheck_cli.algebra.constants import CONSTANT_ULPS, evaluated
+from gradcheck_cli.algebra.program import Program, inline
 from gradcheck_cli.errors import InputError, first_line
 from gradcheck_cli.language.functions import ARRAY_KINDS, TABLE, Function
 from gradcheck_cli.language.parser import composition
 from gradcheck_cli.language.settings import as_index
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, occurrences
 
 OPERATORS = inline(*(row.name for row in TABLE.values() if row.operator and not row.torch))
 
@@ -170,18 +171,35 @@ def operation(name: str, *settings: int) -> Callable[..., Any]:
     return target  # type: ignore[no-any-return]
 
 
+def compiled(
+    tree: Node, inputs: Sequence[str], algebra: TensorAlgebra, key: Callable[[], object] | None = lambda: None
+) -> Program:
+    """What torch runs of a formula."""
+    return Program([fold(tree)], inputs, algebra, key, shared=False)
+
+
 def fold(tree: Node) -> Node:
-    """`tree` with every number without a variable in it replaced by the double nearest to its value."""
-    varying: set[Node] = set()
-    done: dict[Node, Node] = {}
-    for item in walk(tree):
-        done[item] = item
+    """`tree` with every number without a variable in it replaced by a double: what Python makes of it, operation by operation
+    (of `0.1*3*x`, 0.1*3), as long as that is as good as a rounded constant; else the one nearest to its value."""
+    varying: set[int] = set()
+    done: dict[int, Node] = {}
+    for item in occurrences(tree):
+        done[id(item)] = item
         if isinstance(item, Variable):
-            varying.add(item)
+            varying.add(id(item))
         elif isinstance(item, Call):
-            if any(a in varying for a in item.arguments) or TABLE[item.function].arrays:
-                varying.add(item)
-                done[item] = Call(item.function, tuple(done[a] for a in item.arguments), item.position)
+            arguments = tuple(done[id(a)] for a in item.arguments)
+            if any(id(a) in varying for a in item.arguments) or TABLE[item.function].arrays:
+                varying.add(id(item))
+                done[id(item)] = Call(item.function, arguments, item.position)
             else:
-                done[item] = Constant(evaluated(item), item.position)
-    return done[tree]
+                done[id(item)] = Constant(_constant(item, Call(item.function, arguments)), item.position)
+    return done[id(tree)]
+
+
+def _constant(whole: Call, step: Call) -> float | bool:
+    """The double for a constant: `step` is its last operation, on doubles."""
+    nearest, found = evaluated(whole), evaluated(step)
+    if isinstance(nearest, bool) or not math.isfinite(nearest) or not math.isfinite(found):
+        return nearest
+    return found if abs(found - nearest) <= CONSTANT_ULPS * math.ulp(nearest) else nearest

@@ -16,7 +16,7 @@ from torch import Tensor
 from gradcheck_cli.algebra.layers import Layer
 from gradcheck_cli.algebra.number import conditions
 from gradcheck_cli.algebra.program import Program
-from gradcheck_cli.algebra.tensors import TensorAlgebra, fold
+from gradcheck_cli.algebra.tensors import TensorAlgebra, compiled
 from gradcheck_cli.callables.inputs import Arguments, leaves
 from gradcheck_cli.callables.loading import REQUIRED, Target, load, target
 from gradcheck_cli.errors import InputError, words
@@ -92,7 +92,7 @@ def _written(tree: Node, map: Map, outputs: Mapping[str, Tensor]) -> Callable[[T
     """The formula as torch computes it."""
     first = next(iter(map.inputs.values()))
     names = list(map.inputs)
-    program = Program([fold(tree)], names, TensorAlgebra(first.dtype, str(first.device), {}))
+    program = compiled(tree, names, TensorAlgebra(first.dtype, str(first.device), {}))
     ((name, y),) = outputs.items()
 
     def call(tensors: Tensors) -> dict[str, Tensor]:

@@ -41,12 +41,18 @@ _HUGE = arb(2) ** 1025
 
 
 def tight(ball: Ball, form: Format) -> bool:
-    """True where the ball settles the derivative for this format: accurate, or certified to underflow or overflow."""
+    """True where the ball settles the derivative for this format: accurate, or certified to underflow or overflow. Whether what
+    is as good as 0 is 0 takes more precision: see `_settle`."""
     if not ball.is_finite():
         return False
     if ball.rel_accuracy_bits() >= form.bits + GUARD_BITS:
         return True
     return bool(ball.abs_upper() < TINY) or bool(ball.abs_lower() > _HUGE)
+
+
+def _open(ball: Ball) -> bool:
+    """Whether it isn't known if the derivative is 0."""
+    return bool(ball.contains(0)) and not ball.is_zero()
 
 
 @lru_cache(maxsize=1024)
@@ -139,7 +145,8 @@ class Enclosure:
         return results, values
 
     def _settle(self, point: tuple[float, ...]) -> tuple[list[Truth | Ball], Ball | None]:
-        """One point: raise the precision until every ball is tight; hand what stays singular to `kinks`."""
+        """One point: raise the precision until every ball is tight, and certain to be 0 or not, as far as that can be; hand
+        what stays singular to `kinks`."""
         found: list[Truth | Ball | None] = [None] * len(self.derivatives)
         value: Ball | None = None
         deadline = time.monotonic() + PATIENCE
@@ -153,9 +160,9 @@ class Enclosure:
                 if balls is not None:
                     value = balls[0] if balls[0].is_finite() else value
                     for i, ball in enumerate(balls[1:]):
-                        if found[i] is None and balls[0].is_finite() and tight(ball, self.form):
+                        if (found[i] is None or _open(found[i])) and balls[0].is_finite() and tight(ball, self.form):
                             found[i] = ball
-                if all(f is not None for f in found):
+                if all(f is not None and not _open(f) for f in found):
                     break
                 # A singularity stays one at any precision: what isn't finite at all is tried at the highest only.
                 waiting = [b for f, b in zip(found, (balls or [None])[1:], strict=False) if f is None]

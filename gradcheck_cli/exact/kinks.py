@@ -195,7 +195,7 @@ class _Neighbourhood:
         for exponent in EXPONENTS:
             quotient, height = self._quotient(signs, exponent)
             if not quotient.is_finite():
-                return None
+                return None if self._ends(signs, exponent) else UNSETTLED
             if len(self._names) == 1 and quotients and quotient.is_exact() and quotient == quotients[0]:
                 return quotient  # the function is a polynomial of this order between the steps: nothing more can show
             quotients.append(quotient)
@@ -215,6 +215,16 @@ class _Neighbourhood:
         if abs(first) < abs(second) < abs(third) and (first > 0) == (second > 0) == (third > 0) and after > before * GROWTH:
             return arb.pos_inf() if third > 0 else arb.neg_inf()
         return UNSETTLED
+
+    def _ends(self, signs: Sequence[int], exponent: int) -> bool:
+        """Whether a node of the quotient certainly lies outside of the domain; what isn't decided there is no end of it."""
+        step = arb(2) ** -exponent
+        for counts, _ in self._nodes:
+            place = tuple(s * c for s, c in zip(signs, counts, strict=True))
+            offsets = {n: m * step for n, m in zip(self._names, place, strict=True)}
+            if not self._at(place, exponent).is_finite() and self._values.undefined(self.point, offsets):
+                return True
+        return False
 
     def _quotient(self, signs: Sequence[int], exponent: int, stretch: int = 1) -> tuple[Ball, Ball]:
         """The difference quotient on the nodes x + h, x + 2h, ..., and the size of the values in it. The steps of all names

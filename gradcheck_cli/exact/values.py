@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import product
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from flint import arb
@@ -18,6 +19,9 @@ from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, canonical, walk
 
 Wrt = tuple[str, ...]
+
+NOWHERE: Mapping[str, Ball] = MappingProxyType({})
+"""No offsets."""
 
 TINY = arb(2) ** -1077
 """An eighth of the smallest double: what is certainly smaller rounds to 0 in any format."""
@@ -45,9 +49,9 @@ class Values:
         """The same by several offsets."""
         return [self(point, some) for some in offsets]
 
-    def undefined(self, point: Mapping[str, Ball]) -> bool:
-        """True where some operation certainly has no value at the point."""
-        return undefined(self, point)
+    def undefined(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball] = NOWHERE) -> bool:
+        """True where some operation certainly has no value."""
+        return undefined(self, point, offsets)
 
     def every(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> dict[str, Ball]:
         """The ball of every input and stage."""
@@ -65,13 +69,14 @@ class Line(Protocol):
     def each(self, point: Mapping[str, Ball], offsets: Sequence[Mapping[str, Ball]]) -> list[Ball]:
         """The same by several offsets."""
 
-    def undefined(self, point: Mapping[str, Ball]) -> bool: ...
+    def undefined(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball] = NOWHERE) -> bool:
+        """True where it certainly has no value."""
 
 
-def undefined(values: Values, exact: Mapping[str, Ball]) -> bool:
+def undefined(values: Values, exact: Mapping[str, Ball], offsets: Mapping[str, Ball] = NOWHERE) -> bool:
     """True where some operation certainly has no value (1/0, log(-1)); False where the balls only can't decide, as in
-    acos of a ball around 1."""
-    everything = values.every(exact, {})
+    acos of a ball around 1, or whether an identity holds."""
+    everything = values.every(exact, offsets)
     stage = next(s for s in values.chain.stages if not everything[s.name].is_finite())
     results: dict[Node, Any] = {}
     tree = expand(stage.tree, PLAIN)

@@ -12,6 +12,7 @@ from gradcheck_cli.exact.derivative import tidy
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.formulas.torch_chain import Batch, TorchChain, Wrt
 from gradcheck_cli.shadow.mode import Shadow
+from gradcheck_cli.shadow.trace import UNMARKED, shade
 from gradcheck_cli.verdict.shade import Shade
 
 
@@ -29,10 +30,11 @@ def shades(
     cut: dict[str, None] = {}
     for batch in batches:
         count = len(batch.points)
-        shadow = Shadow([Exact(), Rounded(form)], count if chain.shapes is None else 0, guarded=False)
+        layers = [Exact(), Rounded(form), Rounded(form, limited=False)]
+        shadow = Shadow(layers, count if chain.shapes is None else 0, guarded=False)
         for name, tensor in batch.tensors.items():
             cells = [exactly(float(points[entry][i])) for i in batch.points for entry in batch.entries[name]]
-            shadow.seed(tensor, [cells, cells])
+            shadow.seed(tensor, [cells] * len(layers))
         chain.mark = shadow.mark
         try:
             with shadow:
@@ -46,8 +48,10 @@ def shades(
             if gradient is None:
                 shown += [None] * count
                 continue
-            balls = zip(shadow.cells(gradient, 0), shadow.cells(gradient, 1), strict=True)
-            shown += [shadow.trace.shade(i, *both, opaque) for i, both in enumerate(balls)]
+            marks = shadow.trace.marks(gradient)
+            for i, (exact, rounded, scaled) in enumerate(zip(*(shadow.cells(gradient, k) for k in range(3)), strict=True)):
+                # an operation that can't be followed leaves what it has to do with without a value
+                shown.append(shade(marks.get(i, UNMARKED), exact, rounded, () if exact.is_finite() else opaque, scaled))
     return found, tuple(cut)
 
 

@@ -11,6 +11,7 @@ from gradcheck_cli.formulas.problem import Claim, Question, Task
 from gradcheck_cli.language.chain import Chain, derivative_name
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import parse_stage
+from gradcheck_cli.language.points import FOREIGN
 from gradcheck_cli.language.spaces import PointSpec, Shape, entry_names
 from gradcheck_cli.language.tree import Call, Node, Variable, walk
 
@@ -108,7 +109,8 @@ def claims_of(text: str, tasks: Sequence[Task], asked: Asked) -> tuple[Claim, ..
     allowed = list(entries)
     for node in walk(tree):
         if isinstance(node, Variable) and node.name not in allowed:
-            message = f"{node.name!r} is neither an input nor a stage (there is {listed(allowed)})"
+            hint = f"; {FOREIGN[node.name]}" if node.name in FOREIGN else ""
+            message = f"{node.name!r} is neither an input nor a stage (there is {listed(allowed)}){hint}"
             raise InputError(message, text, node.position)
     if task.shapes is None:
         return (Claim(text, chain.output, wrt, tree),)

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 
 from gradcheck_cli.algebra.program import Program
-from gradcheck_cli.algebra.tensors import TensorAlgebra, fold
+from gradcheck_cli.algebra.tensors import TensorAlgebra, compiled
 from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import variables
-from gradcheck_cli.maps.autograd import Backwards, Entry, Forwards, Nested, Place, Seen, pick, requiring, unchanged
+from gradcheck_cli.maps.autograd import Backwards, Entry, Forwards, Nested, Place, Pulled, Seen, pick, requiring, unchanged
 from gradcheck_cli.modes import MODES, resolved
 
 Tensor = torch.Tensor
@@ -78,15 +78,15 @@ class TorchChain:
         }
         self.output = next(entry for entry, (name, _) in self._places.items() if name == chain.output)
         self._units: dict[tuple[tuple[int, ...], Place, float], Tensor] = {}
-        compiled: dict[Any, Program] = {}
+        programs: dict[Any, Program] = {}
         key = (lambda: None) if shapes is None else None  # constant arrays are computed anew, so that the shadow sees them
         self._steps = []
         for stage in chain.stages:
             same = (stage.tree, stage.inputs)
-            folded = fold(stage.tree)
-            if same not in compiled:
-                compiled[same] = Program([folded], variables(folded) and stage.inputs, self.algebra, key)
-            self._steps.append((stage, compiled[same], bool(variables(folded))))
+            varying = bool(variables(stage.tree))
+            if same not in programs:
+                programs[same] = compiled(stage.tree, stage.inputs if varying else (), self.algebra, key)
+            self._steps.append((stage, programs[same], varying))
 
     def of(self, output: str) -> TorchChain:
         """The same chain, differentiated at another entry of its output."""
@@ -195,17 +195,28 @@ class TorchChain:
     def _pull(
         self, run: Backwards, inputs: Mapping[str, Tensor], derivatives: Sequence[Wrt], cotangent: float, outcome: Outcome
     ) -> None:
-        """First derivatives backwards, all at once."""
-        found = run(self, requiring(inputs), list(dict.fromkeys(self._places[wrt[0]][0] for wrt in derivatives)))
-        outcome.values = {n: v.detach() for n, v in found.values.items()}
-        name, at = self._places[self.output]
-        pulled = found.pull({name: self._unit(found.values[name], at, cotangent)})
+        """First derivatives backwards, all at once; where torch refuses one of them, each on its own."""
+        names = list(dict.fromkeys(self._places[wrt[0]][0] for wrt in derivatives))
+        outcome.values, pulled = self._pulled(run, requiring(inputs), names, cotangent)
+        found = dict.fromkeys(names, pulled)
+        if pulled.refusal and len(names) > 1:
+            for name in names:
+                only = {n: x.detach().requires_grad_(name not in inputs or n == name) for n, x in inputs.items()}
+                _, found[name] = self._pulled(run, only, [name], cotangent)
         for wrt in derivatives:
             name, place = self._places[wrt[0]]
-            gradient = pulled.gradients[name]
+            gradient, refusal = found[name].gradients[name], found[name].refusal
             outcome.gradients[wrt] = None if gradient is None else pick(gradient, place)
-            if pulled.refusal:
-                outcome.refusals[wrt] = pulled.refusal
+            if refusal and gradient is None:
+                outcome.refusals[wrt] = refusal
+
+    def _pulled(
+        self, run: Backwards, leaves: Mapping[str, Tensor], names: Sequence[str], cotangent: float
+    ) -> tuple[dict[str, Tensor], Pulled]:
+        found = run(self, leaves, names)
+        name, at = self._places[self.output]
+        pulled = found.pull({name: self._unit(found.values[name], at, cotangent)})
+        return {n: v.detach() for n, v in found.values.items()}, pulled
 
     def _push(self, run: Forwards, inputs: Mapping[str, Tensor], derivatives: Sequence[Wrt], outcome: Outcome) -> None:
         """First derivatives forwards: one pass for each, the tangent 1 on the name that is differentiated by."""

@@ -180,7 +180,7 @@ ROWS: tuple[Function, ...] = (
     # -- constants --------------------------------------------------------------------------------------------------
     _row("pi", "", sympy="pi", ball="pi", torch="pi", ulps=1),
     _row("e", "", sympy="E", ball="const_e", torch="e", ulps=1),
-    _row("inf", "", "", "oo", sympy="oo", ball="pos_inf", torch="inf", ulps=0),
+    _row("inf", "", "", sympy="oo", ball="pos_inf", torch="inf", ulps=0),
     # -- operators --------------------------------------------------------------------------------------------------
     _row("add", "x: scalar, y: scalar", operator="+", sympy="Add", ball="add", ulps=1),
     _row("sub", "x: scalar, y: scalar", "", "subtract", operator="-", sympy="sub", ball="sub", ulps=1),

@@ -77,6 +77,22 @@ def parse_points(
     return PointSpec(tuple(_merged(groups)), count, intervals, 0 if seed is None else seed, numbers, shapes)
 
 
+FOREIGN = {"E": "the constant is e", "I": "the constant is 1j, and formulas are real", "oo": "the constant is inf"}
+"""Names that SymPy has for constants, and what to say of them. They are inputs (a field, a current) for who says so."""
+
+
+def named(*given: object) -> set[str]:
+    """The names that points, shapes, domains and orders of differentiation speak of."""
+    found: set[str] = set()
+    for item in given:
+        for part in item if isinstance(item, list | tuple) else [item]:
+            if isinstance(part, Mapping):
+                found.update(map(str, part))
+            elif isinstance(part, str):
+                found.update(re.findall(r"([^\W\d]\w*)\s*(?:\[[^]=]*\]\s*)?=" if "=" in part else r"[^\W\d]\w*", part))
+    return found
+
+
 def _column(entries: Sequence[str | Mapping[str, Any]], reader: _Reader) -> Group | None:
     """Many points that are plain numbers, read at once; None where they are anything else."""
     names = reader.names
@@ -252,7 +268,9 @@ class _Reader:
         """The nearest double to a tree without variables."""
         if not is_constant(tree):
             culprit = next(n for n in walk(tree) if not isinstance(n, Call | Constant))
-            raise InputError("a number is needed here, not a variable", whole, culprit.position)
+            hint = FOREIGN.get(getattr(culprit, "name", ""))
+            message = f"a number is needed here, not a variable{f'; {hint}' if hint else ''}"
+            raise InputError(message, whole, culprit.position)
         if is_truth(tree):
             raise InputError("a number is needed here, not a condition", whole, start)
         if any(isinstance(n, Call) and TABLE[n.function].arrays for n in walk(tree)):

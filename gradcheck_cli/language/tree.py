@@ -1,11 +1,12 @@
 """The formula as it was written: three kinds of node. Operators are functions too, so that one walk serves all.
 
-Nodes are immutable and hashable; equal subtrees compare equal, which is what lets `algebra.program` share them.
+Nodes are immutable and hashable; equal subtrees compare equal, which is what lets `algebra.program` share them. What is written
+twice is two nodes all the same, and one node that is used twice is written once: torch runs it so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,17 +77,26 @@ Node = Constant | Variable | Call
 
 def walk(node: Node) -> Iterator[Node]:
     """Every distinct subtree once, arguments before the call that uses them."""
-    seen: set[Node] = set()
+    return _walk(node, lambda item: item)
+
+
+def occurrences(node: Node) -> Iterator[Node]:
+    """Every node once, arguments before the call that uses them: of equal subtrees, each that is written."""
+    return _walk(node, id)
+
+
+def _walk(node: Node, key: Callable[[Node], Any]) -> Iterator[Node]:
+    seen: set[Any] = set()
     stack: list[tuple[Node, bool]] = [(node, False)]
     while stack:
         item, expanded = stack.pop()
-        if item in seen:
+        if key(item) in seen:
             continue
         if isinstance(item, Call) and not expanded:
             stack.append((item, True))
             stack.extend((argument, False) for argument in reversed(item.arguments))
             continue
-        seen.add(item)
+        seen.add(key(item))
         yield item
 
 
@@ -96,18 +106,18 @@ def variables(node: Node) -> tuple[str, ...]:
 
 
 def substitute(node: Node, values: Mapping[str, Node]) -> Node:
-    """`node` with every variable in `values` replaced; shared subtrees stay shared."""
-    done: dict[Node, Node] = {}
-    for item in walk(node):
+    """`node` with every variable in `values` replaced; shared subtrees stay shared, and those written twice stay two."""
+    done: dict[int, Node] = {}
+    for item in occurrences(node):
         match item:
             case Variable(name=name, position=position):
                 value = values.get(name, item)
-                done[item] = Variable(value.name, position) if isinstance(value, Variable) else value
+                done[id(item)] = Variable(value.name, position) if isinstance(value, Variable) else value
             case Call(function=function, arguments=arguments):
-                done[item] = Call(function, tuple(done[a] for a in arguments), item.position)
+                done[id(item)] = Call(function, tuple(done[id(a)] for a in arguments), item.position)
             case _:
-                done[item] = item
-    return done[node]
+                done[id(item)] = item
+    return done[id(node)]
 
 
 def written_size(node: Node) -> int:

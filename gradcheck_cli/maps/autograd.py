@@ -99,8 +99,8 @@ def backward(map: Tapped, leaves: Tensors, by: Sequence[str]) -> Run:
             return Pulled(dict.fromkeys(by), CUT)
         try:
             values[name].backward(cotangent)
-        except Exception as refusal:  # whatever a user's backward raises
-            return Pulled(dict.fromkeys(by), words(refusal))
+        except Exception as refusal:  # whatever a user's backward raises; the places that it had reached have their gradients
+            return Pulled({n: caught.get(n) for n in by}, words(refusal))
         return Pulled({n: leaves[n].grad if n in leaves else caught.get(n) for n in by})
 
     return Run(values, pull)
@@ -186,18 +186,19 @@ def nodes(outputs: Iterable[Tensor]) -> list[Any]:
 
 def vjp(map: Tapped, leaves: Tensors, by: Sequence[str]) -> Run:
     """torch.func.vjp of the outputs; a place is differentiated by a zero that is added to it."""
-    inputs = {name: x.detach() for name, x in leaves.items()}
-    zeros = {name: zero for name in by if name not in leaves and (zero := map.zero(name, inputs)) is not None}
+    constants = {name: x.detach() for name, x in leaves.items()}
+    inputs = {name: x for name, x in constants.items() if name in by}
+    zeros = {name: zero for name in by if name not in leaves and (zero := map.zero(name, constants)) is not None}
 
     def outputs(inputs: dict[str, Tensor], offsets: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        values = map.forward(dict(inputs), lambda n, v: v + offsets[n] if n in offsets else v)
+        values = map.forward(constants | inputs, lambda n, v: v + offsets[n] if n in offsets else v)
         return map.results(values), values
 
     try:
         results, pullback, values = torch.func.vjp(outputs, inputs, zeros, has_aux=True)  # type: ignore[misc]
     except Exception as refusal:  # torch.func has no rule for it, or it is the map's own error, which comes again
         refused = Pulled(dict.fromkeys(by), words(refusal))
-        return Run(map.forward(dict(inputs), unchanged), lambda cotangents: refused)
+        return Run(map.forward(constants, unchanged), lambda cotangents: refused)
 
     def pull(cotangents: Tensors) -> Pulled:
         try:

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.algebra.directions import Meant, Precise, slope, value_of
-from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.algebra.number import NAN, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.maps.guard import guard_pushes
 from gradcheck_cli.maps.map import NESTED, Tensors, direction_of, push
 from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL, Probe, Read
-from gradcheck_cli.maps.runs import Followed, Runs, numpy
+from gradcheck_cli.maps.runs import Followed, Runs, layers_of, numpy, unlimited
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, OF_VALUES, Evidence
 from gradcheck_cli.verdict.shade import Shade
@@ -92,8 +91,9 @@ class Forward(Probe):
 
     def _followed(self, direction: Tensors) -> dict[str, list[Shade]]:
         with working(DIRECTIONS[0]):
-            run = self.runs.pushed([Exact(), Rounded(self.form)], direction)
-        return _shades(run, run.gradients[0][0], run.gradients[0][1])
+            run = self.runs.pushed(layers_of(self.form), direction)
+            scaled = self.runs.pushed(unlimited(self.form), direction).gradients[0][1] if run.ranged else {}
+        return _shades(run, run.gradients[0][0], run.gradients[0][1], scaled)
 
     def _meant(self, name: str, indices: Sequence[int]) -> list[Ball]:
         with working(DIRECTIONS[0]):
@@ -120,8 +120,9 @@ class Values(Probe):
         def shade(name: str, index: int) -> Shade:
             if not shades:
                 with working(DIRECTIONS[0]):
-                    run = traced.backward([Exact(), Rounded(self.form)], [traced.exact] * 2, (), kept=2)
-                shades.update(_shades(run, run.outputs[0], run.outputs[1]))
+                    run = traced.backward(layers_of(self.form), [traced.exact] * 2, (), kept=2)
+                    again = traced.backward(unlimited(self.form), [traced.exact] * 2, (), kept=2) if run.ranged else None
+                shades.update(_shades(run, run.outputs[0], run.outputs[1], again.outputs[1] if again else {}))
             return shades[name][index]
 
         def column(name: str) -> Column:
@@ -144,10 +145,12 @@ def _entry(name: str, index: int) -> Read:
     return lambda cells: value_of(cells[name][index])
 
 
-def _shades(run: Followed, exact: Mapping[str, Any], rounded: Mapping[str, Any]) -> dict[str, list[Shade]]:
+def _shades(
+    run: Followed, exact: Mapping[str, Any], rounded: Mapping[str, Any], scaled: Mapping[str, Any]
+) -> dict[str, list[Shade]]:
     """What the shadow saw of every entry of every output; None where torch gave no tensor."""
     found = {}
     for name, cells in run.outputs[0].items():
         nothing = [NAN] * len(cells)
-        found[name] = run.shades(exact[name] or nothing, rounded[name] or nothing)
+        found[name] = run.shades(exact[name] or nothing, rounded[name] or nothing, scaled.get(name))
     return found

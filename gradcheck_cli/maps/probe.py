@@ -21,6 +21,7 @@ from gradcheck_cli.algebra.number import NAN, ZERO, Ball, exactly, precision, tw
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT, QUOTIENT_STEP
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.kinks import limits
+from gradcheck_cli.exact.values import NOWHERE
 from gradcheck_cli.floats import FORMATS, Floats
 from gradcheck_cli.maps.deeper import Deeper
 from gradcheck_cli.maps.held import Held
@@ -424,9 +425,9 @@ class _Line:
                 raise _Resized
         return list(map(self._read, outputs))
 
-    def undefined(self, point: Mapping[str, Ball]) -> bool:
-        """True where torch has no value either."""
-        return bool(self._read(self._probe.here()).is_nan())
+    def undefined(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball] = NOWHERE) -> bool:
+        """True where torch has no value either; beside the point what has none counts as undefined."""
+        return bool(offsets) or bool(self._read(self._probe.here()).is_nan())
 
 
 def _named(directions: Sequence[Floats]) -> tuple[tuple[str, ...], dict[str, Floats], Ball]:

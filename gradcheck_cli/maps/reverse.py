@@ -25,7 +25,7 @@ import numpy as np
 from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Directional, Kept, Meant, Precise, slope, value_of
-from gradcheck_cli.algebra.layers import Exact, Rounded
+from gradcheck_cli.algebra.layers import Exact, Layer
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.algebra.series import terms
@@ -35,7 +35,7 @@ from gradcheck_cli.maps.autograd import Pulled
 from gradcheck_cli.maps.guard import Judged, guard_rows
 from gradcheck_cli.maps.map import Map, draws, run
 from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, UNFAITHFUL, Probe
-from gradcheck_cli.maps.runs import Cells, flat, numpy
+from gradcheck_cli.maps.runs import Cells, Followed, flat, layers_of, numpy, unlimited
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, Evidence
 from gradcheck_cli.verdict.judge import QUICK, judge_plainly
@@ -445,12 +445,16 @@ class Reverse(Probe):
         if k not in self._seen:
             for bits in DIRECTIONS:
                 with working(bits):
-                    run = self.runs.backward([Exact(), Rounded(self.form)], [self.runs.exact] * 2, [self.rows[k]], kept=2)
+                    run = self._repeated(k, layers_of(self.form))
                     exact, rounded = (self._cells(gradients) for gradients in run.gradients[0])
+                    scaled = self._cells(self._repeated(k, unlimited(self.form)).gradients[0][1]) if run.ranged else None
                 if all(b.is_finite() for b in exact):
                     break
-            self._seen[k] = run.shades(exact, rounded)
+            self._seen[k] = run.shades(exact, rounded, scaled)
         return self._seen[k]
+
+    def _repeated(self, k: int, layers: Sequence[Layer]) -> Followed:
+        return self.runs.backward(layers, [self.runs.exact] * len(layers), [self.rows[k]], kept=len(layers))
 
     def _meant(self, k: int, indices: Sequence[int]) -> list[Ball]:
         """The exact side of some entries with the slack that the code's constants, and the numbers that it keeps, leave."""

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Moved, Precise, value_of
-from gradcheck_cli.algebra.layers import Cell, Layer, Rounded
+from gradcheck_cli.algebra.layers import Cell, Exact, Layer, Rounded
 from gradcheck_cli.algebra.number import Ball, exactly, working
 from gradcheck_cli.algebra.precision import DIRECTIONS
 from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
 from gradcheck_cli.shadow.decisions import Border, Endless
 from gradcheck_cli.shadow.mode import Shadow
+from gradcheck_cli.shadow.trace import UNMARKED, shade
 from gradcheck_cli.verdict.shade import Shade
 
 Cells = Mapping[str, list[Cell]]
@@ -166,7 +167,7 @@ class Followed:
         shadow: Shadow,
     ) -> None:
         self.outputs, self.gradients = outputs, gradients
-        self._opaque, self._trace = shadow.unfollowed, shadow.trace
+        self._opaque, self._mark = shadow.unfollowed, shadow.trace.run.get(0, UNMARKED)
         decisions = shadow.decisions
         self._marks: dict[str, Any] = {
             "turned": tuple(decisions.turned),
@@ -174,10 +175,26 @@ class Followed:
             "narrowed": tuple(shadow.narrowed),
         }
 
-    def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball]) -> list[Shade]:
-        """What the verdict wants to know of results, from their cells in the first two layers."""
-        shades = [self._trace.shade(0, e, r, self._opaque) for e, r in zip(exact, rounded, strict=True)]
-        return [replace(shade, **self._marks) for shade in shades] if any(self._marks.values()) else shades
+    @property
+    def ranged(self) -> bool:
+        """Whether some float left the range of its format: what that did shows beside a run in `unlimited`."""
+        return self._mark != UNMARKED
+
+    def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball], scaled: Sequence[Ball] | None = None) -> list[Shade]:
+        """What the verdict wants to know of results, from their cells in `layers_of`, and in the second of `unlimited`."""
+        cells = zip(exact, rounded, scaled or [None] * len(exact), strict=True)
+        found = [shade(self._mark, e, r, self._opaque, s) for e, r, s in cells]
+        return [replace(seen, **self._marks) for seen in found] if any(self._marks.values()) else found
+
+
+def layers_of(form: Format) -> list[Layer]:
+    """What the verdict wants to know of results: see `Followed.shades`."""
+    return [Exact(), Rounded(form)]
+
+
+def unlimited(form: Format) -> list[Layer]:
+    """The same, as if the exponents of the format had no limits."""
+    return [Exact(), Rounded(form, limited=False)]
 
 
 def rounding(map: Map, checkpoint: Callable[[], None]) -> Floats:

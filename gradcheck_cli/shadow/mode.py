@@ -40,7 +40,7 @@ from gradcheck_cli.shadow.order import ORDERED
 from gradcheck_cli.shadow.overloads import Overload, overload
 from gradcheck_cli.shadow.rules import MUTATED, RULES, SYMMETRIC, is_symmetric
 from gradcheck_cli.shadow.stops import Graph, state_written
-from gradcheck_cli.shadow.trace import Event, Trace
+from gradcheck_cli.shadow.trace import Trace
 
 REFUSALS: tuple[type[Exception], ...] = (
     NotImplementedError,  # from a rule that doesn't know the case, and from torch, which has no kernel for the dtype or device
@@ -205,6 +205,8 @@ class Shadow(TorchDispatchMode):
             return result
         if not all(o is None or is_plain(o) for o in outputs):
             row = rule = None
+        elif plain and not self._within:
+            self.trace.inherit(tensors, outputs, not self.size)
         if row is not None:
             if outputs:
                 self.seen[row.name] = self.seen.get(row.name, 0) + 1
@@ -577,4 +579,4 @@ def _each(operation: Any) -> Callable[[Mapping[str, Any], Any], Any]:
     return rule
 
 
-__all__ = ["Event", "Shadow", "Trace"]
+__all__ = ["Shadow", "Trace"]

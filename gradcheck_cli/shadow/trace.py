@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import Any
 
@@ -20,40 +20,66 @@ _FEW = 64
 """Up to so many entries are looked at one by one, more by torch first."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Event:
     """The first operation at which an entry's float left the range of its format."""
 
     operation: str
     stage: str | None
-    kind: str  # "overflow", "underflow"; where the exact result isn't finite either, "infinite" or "undefined"
+    kind: str
+    """"overflow", "underflow"; "strayed": rounding had taken an argument out of the domain, and made a nan of what is finite;
+    where the exact result isn't finite either, "infinite" or "undefined"."""
 
 
-_KINDS = ("infinite", "undefined", "overflow")
+_KINDS = ("infinite", "undefined", "strayed", "overflow")
 """The less that was meant, the later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What happened on the way to one number: see `Event`. `trap`: the first nan came from a factor that is exactly 0, so that
+    the infinity it met should not have mattered; None: there was no nan."""
+
+    infinite: Event | None = None
+    tiny: Event | None = None
+    trap: bool | None = None
+
+    def joined(self, other: Mark, together: bool) -> Mark:
+        """The marks of a number that is made of two, the earlier first. Together, an infinity that was meant (a mask) doesn't
+        hide the one that wasn't, nor the nan that came of it."""
+        infinite = self.infinite or other.infinite
+        if together and infinite and other.infinite and _KINDS.index(other.infinite.kind) > _KINDS.index(infinite.kind):
+            infinite = other.infinite
+        return Mark(infinite, self.tiny or other.tiny, other.trap if self.trap is None else self.trap)
+
+
+UNMARKED = Mark()
 
 
 @dataclass
 class Trace:
-    """What happened to each entry of the batch, by index, or to any entry at all, under the index 0: see `Event`. `trap`: the
-    first nan came from a factor that is exactly 0, so that the infinity it met should not have mattered."""
+    """What happened to each entry of the batch, by index, or to any entry at all, under the index 0. `run`: anywhere; a number
+    bears the marks of what it was made of only, by its storage."""
 
-    infinite: dict[int, Event] = field(default_factory=dict)
-    tiny: dict[int, Event] = field(default_factory=dict)
-    trap: dict[int, bool] = field(default_factory=dict)
+    run: dict[int, Mark] = field(default_factory=dict)
+    _marks: dict[int, dict[int, Mark]] = field(default_factory=dict)
 
-    def shade(self, index: int, exact: Ball, rounded: Ball, opaque: tuple[str, ...]) -> Shade:
-        """What the shadow saw of a result, from its cells in the first two layers."""
-        left, tiny = self.infinite.get(index), self.tiny.get(index)
-        return Shade(
-            exact,
-            rounded,
-            infinite=None if left is None else (left.operation, left.stage),
-            overflow=left is not None and left.kind == "overflow",
-            tiny=None if tiny is None else (tiny.operation, tiny.stage),
-            trap=self.trap.get(index, False),
-            opaque=opaque,
-        )
+    def marks(self, tensor: torch.Tensor) -> Mapping[int, Mark]:
+        """The marks of a tensor's entries."""
+        return {} if tensor._is_zerotensor() else self._marks.get(tensor.untyped_storage()._cdata, {})
+
+    def inherit(self, arguments: Iterable[torch.Tensor], outputs: Iterable[torch.Tensor | None], together: bool) -> None:
+        """What an operation returns bears the marks of what it was given."""
+        if not self._marks:
+            return
+        found: dict[int, Mark] = {}
+        for tensor in arguments:
+            for index, mark in self.marks(tensor).items():
+                found[index] = found.get(index, UNMARKED).joined(mark, together)
+        for output in outputs if found else ():
+            if output is not None and output.is_floating_point() and not output._is_zerotensor():
+                there = self._marks.setdefault(output.untyped_storage()._cdata, {})
+                there |= {index: there.get(index, UNMARKED).joined(mark, together) for index, mark in found.items()}
 
     def watch(
         self, operation: str, stage: str | None, output: torch.Tensor, cells: Callable[[], Sequence[Cell]],
@@ -67,17 +93,45 @@ class Trace:
             cell, index = exact[entry], 0 if together else entry
             if not isinstance(cell, arb):
                 continue
-            finite = cell.is_finite()
-            if math.isfinite(value):
-                if finite and index not in self.tiny and not cell.contains(0) and cell.abs_upper() < form.smallest_normal:
-                    self.tiny[index] = Event(operation, stage, "underflow")
-                continue
-            kind = "overflow" if finite else "undefined" if cell.is_nan() else "infinite"
-            # together, an infinity that was meant (a mask) doesn't hide the one that wasn't, nor the nan that came of it
-            if index not in self.infinite or (together and _KINDS.index(kind) > _KINDS.index(self.infinite[index].kind)):
-                self.infinite[index] = Event(operation, stage, kind)
-            if math.isnan(value) and index not in self.trap:
-                self.trap[index] = any(_exact_zero(a, entry) for a in before)
+            place = output.untyped_storage()._cdata
+            for marks in (self._marks.get(place, {}), self.run):
+                mark = marks.get(index, UNMARKED)
+                new = _marked(mark, Event(operation, stage, ""), cell, value, form, before, entry)
+                if new != mark:
+                    marks[index] = mark.joined(new, together)
+                    if marks is not self.run:
+                        self._marks[place] = marks
+
+
+def _marked(mark: Mark, event: Event, cell: Cell, value: float, form: Format, before: Sequence[Any], entry: int) -> Mark:
+    """What is new about an entry whose float is small or not finite; `mark`: what has happened before."""
+    finite = cell.is_finite()
+    if math.isfinite(value):
+        vanished = finite and mark.tiny is None and not cell.contains(0) and cell.abs_upper() < form.smallest_normal
+        return replace(mark, tiny=replace(event, kind="underflow")) if vanished else mark
+    kind = "overflow" if finite else "undefined" if cell.is_nan() else "infinite"
+    if finite and math.isnan(value) and mark.infinite is None:
+        kind = "strayed"
+    trap = mark.trap
+    if math.isnan(value) and trap is None:
+        trap = any(_exact_zero(a, entry) for a in before)
+    return Mark(replace(event, kind=kind), mark.tiny, trap)
+
+
+def shade(mark: Mark, exact: Ball, rounded: Ball, opaque: tuple[str, ...], scaled: Ball = None) -> Shade:
+    """What the shadow saw of a result, from its cells and its marks."""
+    left, tiny = mark.infinite, mark.tiny
+    return Shade(
+        exact,
+        rounded,
+        scaled,
+        infinite=None if left is None else (left.operation, left.stage),
+        overflow=left is not None and left.kind == "overflow",
+        strayed=left is not None and left.kind == "strayed",
+        tiny=None if tiny is None else (tiny.operation, tiny.stage),
+        trap=bool(mark.trap),
+        opaque=opaque,
+    )
 
 
 def _suspicious(output: torch.Tensor, least: float) -> list[tuple[int, float]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from gradcheck_cli.algebra.number import Ball, exactly
-from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.judge import QUICK, Judgement, distance, judge, judge_plainly, judge_rounding
 from gradcheck_cli.verdict.limits import Limits
@@ -146,7 +146,12 @@ class Entries:
         column.exact[part] = balls
         middles = np.array([math.nan if b is None else float(b) for b in balls])
         with np.errstate(all="ignore"):
-            column.error_ulps[part] = np.abs(column.autograd[part] - middles) / self.form.ulp(middles)
+            gaps = column.autograd[part] - middles
+            if self.form.bits == DOUBLE.bits:  # a difference of doubles is whole ulps; of shorter formats it is exact enough
+                near, floats = np.flatnonzero(np.isfinite(gaps)).tolist(), column.autograd[part].tolist()
+                off = [balls[i] - floats[i] for i in near]
+                gaps[near] = [0.0 if gap.contains(0) else float(gap) for gap in off]
+            column.error_ulps[part] = np.abs(gaps) / self.form.ulp(middles)
         plain = np.array([not isinstance(t, Truth) for t in self.truths], dtype=bool)
         quick = plain & (column.error_ulps[part] <= QUICK) & (not self.limits.given)
         column.verdicts[part][quick] = Verdict.MATCH.severity
@@ -174,10 +179,11 @@ class Entries:
             return judgement
         roundoff = self.form.unit_roundoff ** self.policy.kept[judgement.cause]
         if truth.ball.contains(0):
-            near = abs(number) <= roundoff * known.scale
+            verdict, near = Verdict.MATCH, abs(number) <= roundoff * known.scale
         else:
+            verdict = judge_rounding(truth.ball, number, self.form)
             near = judgement.rounding_error is not None and judgement.rounding_error <= roundoff
-        return replace(judgement, verdict=judge_rounding(truth.ball, number, self.form), cause=None) if near else judgement
+        return replace(judgement, verdict=verdict, cause=None) if near else judgement
 
     def _hidden(self, judgement: Judgement, number: float, truth: Truth, shade: Shade | None, known: Evidence) -> Judgement:
         """Behind an opaque operation rounding is unknown; but an error beyond the policy's shares is no rounding."""
@@ -263,3 +269,5 @@ def _told(judgement: Judgement, shade: Shade | None) -> Judgement:
 _BESIDE = "autograd has a derivative from beside this point, where equal entries are in another order"
 
 _NOTHING = Detail()
+
+DOUBLE = FORMATS["float64"]

@@ -38,7 +38,7 @@ class Judgement:
 
 
 def distance(value: float, ball: Ball, form: Format) -> float:
-    """The error in ulps of the format (see `floats`): of a value against the midpoint of a tight ball.
+    """The error in ulps of the format (see `floats`): of a value against the midpoint of a tight ball, 0 inside of it.
 
     An infinity is right, at distance 0, where the exact value lies beyond the largest float.
     """
@@ -48,7 +48,7 @@ def distance(value: float, ball: Ball, form: Format) -> float:
     if math.isinf(value):
         return 0.0 if float(form.round(middle)) == value else math.inf
     gap = form.gap(middle if math.isfinite(middle) else form.largest)
-    return float(abs(ball.mid() - value) / gap)
+    return 0.0 if ball.contains(value) else float(abs(ball.mid() - value) / gap)
 
 
 def relative(value: float | Ball, ball: Ball, origin: Ball = None) -> float | None:
@@ -62,8 +62,8 @@ def relative(value: float | Ball, ball: Ball, origin: Ball = None) -> float | No
 
 def judge_rounding(ball: Ball, autograd: float, form: Format) -> Verdict:
     """The verdict where the formula is right and rounding explains the difference: MATCH while half of the digits are right
-    (or the exact value is below the smallest normal float), else IMPRECISE."""
-    if abs(ball).abs_upper() < form.smallest_normal:
+    (or the exact value and autograd's are both below the smallest normal float), else IMPRECISE."""
+    if abs(ball).abs_upper() < form.smallest_normal and abs(autograd) <= form.smallest_normal:
         return Verdict.MATCH
     error = relative(autograd, ball)
     return Verdict.MATCH if error is not None and error <= math.sqrt(form.unit_roundoff) else Verdict.IMPRECISE
@@ -166,6 +166,8 @@ class _Apart:
     right_formula   ... and it is the derivative; `wrong_formula`: it isn't.
     rounded         what rounding leaves of the digits.
     bounded         there is a bound on what rounding may do: none where it divides by what cancels to 0.
+    ranged          rounding alone doesn't explain the digits that are lost: the limits of the format do, or nothing.
+    held            the derivative isn't beyond the largest float.
     """
 
     def __init__(self, autograd: float, truth: Truth, form: Format, shade: Shade, limits: Limits, cut: tuple[str, ...]) -> None:
@@ -175,6 +177,8 @@ class _Apart:
         self.right_formula = self.certified and bool(shade.exact.overlaps(truth.ball))
         self.wrong_formula = self.certified and not self.right_formula
         self.rounded = judge_rounding(truth.ball, autograd, form)
+        if truth.ball.contains(0) and self.right_formula and self.explained:
+            self.rounded = Verdict.MATCH  # an error beside 0 is judged by what was added up, and so is what rounding explains
 
     @property
     def infinite_formula(self) -> bool:
@@ -190,25 +194,42 @@ class _Apart:
 
     @property
     def near(self) -> bool:
-        """Where nothing explains the difference: half of the digits are right; below the smallest normal float, too, autograd
-        has to be near."""
-        ball, least = self.truth.ball, self.form.smallest_normal
-        return not self.lost and bool(abs(ball).abs_lower() >= least or abs(ball.mid() - self.autograd) <= least)
+        """Where nothing explains the difference: half of the digits are right."""
+        return not self.lost
+
+    @property
+    def flushed(self) -> bool:
+        """Nothing but what lies below the smallest normal float is lost."""
+        return not self.lost and bool(abs(self.truth.ball).abs_upper() < self.form.smallest_normal)
+
+    @property
+    def ranged(self) -> bool:
+        scaled = self.shade.scaled
+        return (self.lost or not self.finite) and (
+            scaled is None or (bool(scaled.is_finite()) and not _contains(scaled, self.autograd))
+        )
+
+    @property
+    def held(self) -> bool:
+        return math.isfinite(float(self.form.round(float(self.truth.ball.mid()))))
 
     @property
     def left(self) -> bool:
-        """An operation left the range upwards, and that is why: its exact result is finite, or autograd's value isn't."""
-        return self.shade.infinite is not None and (not self.finite or self.shade.overflow)
+        """An operation left the range upwards, and that is why."""
+        if self.shade.infinite is None or not self.finite:
+            return self.shade.infinite is not None
+        return self.shade.overflow and self.lost and (self.ranged or not self.shade.scaled.is_finite())
 
     @property
     def trapped(self) -> bool:
-        """The nan isn't the overflow's own: an infinity met a factor that is exactly 0, or is there in exact arithmetic too."""
-        return self.nan and (self.shade.trap or not self.shade.overflow or not self.certified)
+        """The nan isn't the overflow's own: an infinity met a factor that is exactly 0, or is there in exact arithmetic too; or
+        the format has no float that it stands for."""
+        return self.nan and (self.shade.trap or not self.shade.overflow or not self.certified or not self.held)
 
     @property
     def vanished(self) -> bool:
         """An operation left the range downwards, and took the digits with it."""
-        return self.shade.tiny is not None and (self.lost or not self.finite)
+        return self.shade.tiny is not None and (self.ranged if self.finite else True)
 
     def judged(self) -> Judgement:
         """By the first row that holds."""
@@ -243,7 +264,12 @@ def _cut_off(entry: _Apart) -> str:
 _DIVISIONS = ("div", "reciprocal")
 
 
-def _without_value(entry: _Apart) -> str | None:
+def _of_nan(entry: _Apart) -> str | None:
+    """What is to be said of a nan besides its cause."""
+    if entry.shade.strayed:
+        return "rounding took an argument out of the domain, where there is no value: compute in a wider dtype"
+    if not entry.held:
+        return f"the derivative is too large for {entry.form.name}, and infinities on the way to it met"
     if entry.certified:
         return None
     divides = entry.shade.infinite is not None and entry.shade.infinite[0] in _DIVISIONS
@@ -268,12 +294,13 @@ _RULES = (
     ),
     # The user's own limits replace the judgement of rounding, not that of the formula.
     _Rule(lambda e: e.limits.given, cause=Cause.TOLERANCE),
-    _Rule(lambda e: e.right_formula and e.explained, None),
+    # What rounding explains, it explains without the limits of the format; below the smallest normal float they don't count.
+    _Rule(lambda e: e.right_formula and (e.flushed or (e.explained and not (e.ranged and (e.left or e.vanished)))), None),
     # Beyond what rounding explains: the range, upwards before downwards, for an overflow leads to zeros too.
-    _Rule(lambda e: e.left and e.trapped, cause=Cause.NAN_TRAP, where=lambda e: e.shade.infinite, text=_without_value),
+    _Rule(lambda e: e.left and e.trapped, cause=Cause.NAN_TRAP, where=lambda e: e.shade.infinite, text=_of_nan),
     _Rule(lambda e: e.left, cause=Cause.RANGE, where=lambda e: e.shade.infinite),
     _Rule(lambda e: e.vanished, cause=Cause.RANGE, where=lambda e: e.shade.tiny),
-    _Rule(lambda e: e.nan, cause=Cause.NAN_TRAP, where=lambda e: e.shade.infinite),
+    _Rule(lambda e: e.nan, cause=Cause.NAN_TRAP, where=lambda e: e.shade.infinite, text=_of_nan),
     _Rule(lambda e: not e.finite, cause=Cause.RANGE, where=lambda e: e.shade.infinite),
     # A finite number, and nothing left but doubt or the kernel.
     _Rule(

@@ -13,14 +13,12 @@ DIGITS = 20
 _ONE_DIGIT = 5  # bits without which a ball has no certain decimal digit
 
 
-_EXPONENT_DIGITS = 9  # a number with a longer exponent is beyond every format, and nobody reads it
-
-
 def decimal(ball: Any, digits: int = DIGITS) -> str | None:
     """The midpoint of a flint ball in decimal, with at most `digits` digits, correct in every digit shown; None for None,
     for nan and for a ball too wide for a digit.
 
-    A ball that holds 0 and is not exactly 0 shows as "0": the derivative is certified to be that or to underflow.
+    A ball that holds 0 and is not exactly 0 shows as "0": the derivative is certified to be that, or below every format and not
+    to be told from it by any precision that is tried.
     """
     if ball is None or ball.is_nan():
         return None
@@ -36,8 +34,6 @@ def decimal(ball: Any, digits: int = DIGITS) -> str | None:
     if text.startswith("[") or "e" not in text and "." not in text:
         return "0" if text.startswith("[") else text
     mantissa, e, exponent = text.partition("e")
-    if len(exponent) > _EXPONENT_DIGITS:
-        return "0" if exponent.startswith("-") else "-inf" if mantissa.startswith("-") else "inf"
     if "." in mantissa:
         mantissa = mantissa.rstrip("0").rstrip(".")
     if e and -5 <= int(exponent) < 0:

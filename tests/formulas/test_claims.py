@@ -56,8 +56,28 @@ def test_right_claims(text: str, claim: str, wrt: str, points: dict[str, list[fl
     assert not column.details
 
 
+ROUNDED_CONSTANTS: list[tuple[str, str, str, dict[str, list[float]]]] = [
+    ("2**x", "0.6931471805599453*2**x", "x", {"x": [1.5, -30.0]}),
+    ("2**x", "0.693147180559945*2**x", "x", {"x": [1.5]}),
+    ("0.1*x**3", "0.3*x**2", "x", {"x": [1.5]}),
+    ("exp(x)", "2.718281828459045**x", "x", {"x": [1.5]}),
+    ("x/3", "0.3333333333333333", "x", {"x": [1.0]}),
+]
+
+
+@pytest.mark.parametrize(("text", "claim", "wrt", "points"), ROUNDED_CONSTANTS, ids=lambda v: str(v))
+def test_rounded_constants(text: str, claim: str, wrt: str, points: dict[str, list[float]]) -> None:
+    """A formula whose constants are the nearest doubles of what they should be is right, and the note says within what."""
+    column, (note,) = judged(text, claim, wrt, **points)
+    assert set(verdicts(column)) == {"match"}
+    assert "right within the rounding of its constants" in note
+
+
 WRONG: list[tuple[str, str, str, dict[str, list[float]]]] = [
     ("x**3", "2*x**2", "x", {"x": [2.0, -1.5]}),
+    ("2**x", "0.693147*2**x", "x", {"x": [1.5]}),
+    ("2**x", "0.693147180559947*2**x", "x", {"x": [1.5]}),
+    ("x/2", "0.5000000000000001", "x", {"x": [1.5]}),
     ("x**3", "3*x**2 + 1e-55", "x", {"x": [2.0]}),
     ("x**3", "3.0000000000000004*x**2", "x", {"x": [2.0, 1e-100]}),
     ("sin(x)", "-cos(x)", "x", {"x": [0.3]}),

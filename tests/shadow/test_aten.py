@@ -194,7 +194,7 @@ def followed(text: str, names: tuple[str, ...], dtype: str, derivatives: Sequenc
         if gradient is None:
             continue
         for k, (value, ball) in enumerate(zip(gradient.tolist(), shadow.cells(gradient, 1), strict=True)):
-            if math.isfinite(value) and ball.is_finite() and k not in shadow.trace.infinite:
+            if math.isfinite(value) and ball.is_finite() and (k not in shadow.trace.run or not shadow.trace.run[k].infinite):
                 yield ball.contains(arb(value)), (text, wrt, {n: v[k] for n, v in at.items()}, value, ball)
 
 

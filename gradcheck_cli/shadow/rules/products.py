@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradcheck_cli.shadow.rules.registry import paused, rule, times
+from gradcheck_cli.shadow.rules.registry import paused, root, rule, times
 
 # -- products -------------------------------------------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ def _vector_norm(self: Tensor, ord: float, dim: Any, keepdim: bool, dtype: torch
         return size.amax(axes, keepdim) if ord > 0 else size.amin(axes, keepdim)
     if ord == 0:
         return (size != 0).to(x.dtype).sum(axes, keepdim)
-    return size.sum(axes, keepdim) if ord == 1 else size.pow(ord).sum(axes, keepdim).pow(1 / ord)
+    return size.sum(axes, keepdim) if ord == 1 else root(size.pow(ord).sum(axes, keepdim), ord)
 
 
 @rule("norm")

@@ -128,6 +128,11 @@ def times(factor: float, x: Tensor) -> Tensor:
     return x if factor == 1 else x * factor
 
 
+def root(x: Tensor, n: float) -> Tensor:
+    """x**(1/n), where 1/n is a quotient and no float: a third is a third."""
+    return x.sqrt() if n == 2 else x.pow(x.new_ones(()) / n)
+
+
 def reduced(x: Tensor, reduction: int) -> Tensor:
     """ATen's reductions of losses: 0 none, 1 the mean, 2 the sum."""
     return x if reduction == 0 else x.mean() if reduction == 1 else x.sum()

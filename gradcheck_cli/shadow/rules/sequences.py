@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradcheck_cli.shadow.rules.registry import number, pulled, rule
+from gradcheck_cli.shadow.rules.registry import number, pulled, root, rule
 
 
 def _scores(query: Tensor, key: Tensor, causal: bool, mask: Tensor | None, scale: float | None) -> Tensor:
-    scores = query @ key.mT * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    scores = query @ key.mT
+    scores = scores / root(query.new_full((), query.shape[-1]), 2) if scale is None else scores * scale
     if causal:
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
     if mask is None:
