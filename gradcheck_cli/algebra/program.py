@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from gradcheck_cli.algebra.effort import weight
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE, Function
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, walk
@@ -111,7 +112,7 @@ class Program:
     """`outputs` as one function of `inputs` (positional, in that order), returning a tuple.
 
     Subtrees without a variable are computed once for each value of `key()` (for balls: the working precision); without a key
-    at every call.
+    at every call. `work`: what a call costs, see `algebra.effort`.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Program:
         key: Callable[[], object] | None = lambda: None,
     ) -> None:
         expanded = [expand(o, algebra) for o in outputs]
+        self.work = 0
         names: dict[Node, str] = {Variable(n): f"x{i}" for i, n in enumerate(inputs)}
         scope: dict[str, Any] = {}
         prelude: list[str] = []
@@ -143,6 +145,7 @@ class Program:
                         if depends:
                             varying.add(item)
                             body.append(line)
+                            self.work += weight(TABLE[item.function])
                         else:
                             prelude.append(line)
         results = "".join(f"{names[o]}, " for o in expanded)

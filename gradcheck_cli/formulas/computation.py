@@ -5,7 +5,6 @@ few ulps match at once, and the rest is followed by the shadow and judged.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,9 +51,6 @@ they do: SymPy takes milliseconds for each."""
 FOLLOWED = 64
 """Stages of the longest chain whose totals the shadow follows. Beyond, each stage's own derivative decides about the formula of
 a total that is more than a few ulps off: a product of right derivatives is right."""
-
-SHADOW_PATIENCE = 2.0
-"""Seconds after which the shadow isn't repeated at a higher precision."""
 
 Points = Mapping[str, Floats]
 
@@ -256,7 +252,7 @@ class _Part:
     def _shades(self, waiting: Mapping[int, Sequence[int]]) -> dict[tuple[int, int], Shade]:
         """What the shadow sees of the entries, at a precision that rises until it is sharp."""
         seen: dict[tuple[int, int], Shade] = {}
-        rest, began = list(waiting), time.monotonic()
+        rest = list(waiting)
         for precision in SHADOW:
             self.run.checkpoint()
             found = self._follow(rest, precision)
@@ -273,9 +269,6 @@ class _Part:
             rest = list(dict.fromkeys(blurred))
             if not rest:
                 break
-            if time.monotonic() - began > SHADOW_PATIENCE:
-                # What has no value at a low precision may have one at a higher: that is not known then.
-                return {key: shade for key, shade in seen.items() if key[0] not in blurred or shade.exact.is_finite()}
         return seen
 
     def _follow(self, indices: Sequence[int], precision: int) -> dict[Wrt, list[Shade | None]]:

@@ -5,7 +5,6 @@ quotients as the second witness. No rule of torch's backward or forward mode tak
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -16,6 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Directional, Moved, Precise, moving, slope, value_of
+from gradcheck_cli.algebra.effort import ENTRY, FAILURE
 from gradcheck_cli.algebra.layers import Rounded
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, exactly, precision, two_to, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT, QUOTIENT_STEP
@@ -51,12 +51,10 @@ LAYERS = 16
 """Directions that one forward pass carries."""
 
 SINGULAR = 64
-"""Singular entries of a map whose one-sided derivatives are taken at most, each for at most PATIENCE seconds."""
+"""Singular entries of a map whose one-sided derivatives are taken at most, each with ENTRY's work."""
 
 SINGULAR_AHEAD = 16
 """The same of higher orders, where limits are taken from all sides of several directions."""
-
-PATIENCE = 4.0
 
 AROUND = 26
 """Points beside a singular one at which equal entries are told apart: of three, each has each rank at one of them but for a
@@ -81,14 +79,14 @@ class Options:
     """What holds for every map of a run.
 
     `checkpoint` is called often; it raises where time is up. `most_entries`: of larger tensors only the worst entry, and the
-    first ones that don't match, are reported. `patience`: seconds for taking one failure apart.
+    first ones that don't match, are reported. `effort`: the work for taking one failure apart.
     """
 
     limits: Limits = field(default_factory=Limits)
     seed: int = 0
     checkpoint: Callable[[], None] = lambda: None
     most_entries: int = 1000
-    patience: float = 20.0
+    effort: float = FAILURE
 
 
 class Probe:
@@ -126,6 +124,11 @@ class Probe:
         self.sensitivity = 0.0
         self.symmetrised = Symmetrised()
         self._singular = 0
+
+    @property
+    def work(self) -> float:
+        """What was done so far."""
+        return self.runs.work + (self.source.work if self.source is not self.runs else 0.0)
 
     @property
     def whose(self) -> str:
@@ -306,7 +309,7 @@ class Probe:
         moving_inputs = np.abs(self._inputs()[np.any([line != 0 for line in lines.values()], axis=0)])
         size = float(np.max(moving_inputs, initial=0.0))  # it decides on the precision
         try:
-            found = limits(_Line(self, lines, read), dict.fromkeys(lines, size), names, time.monotonic() + PATIENCE, mixed=True)
+            found = limits(_Line(self, lines, read), dict.fromkeys(lines, size), names, ENTRY, mixed=True)
             if found.kind is Kind.UNKNOWN and self.source.turned:
                 return replace(found, text=f"{ROUNDED}: {', '.join(self.source.turned)}")
             return found if scale == 1 else _scaled(found, scale)
@@ -320,7 +323,7 @@ class Probe:
         draw = np.random.default_rng(self.options.seed + 2)
         place = np.arange(1, self.count + 1, dtype=np.float64)
         least = most = NAN
-        deadline = time.monotonic() + PATIENCE
+        until = self.work + ENTRY
         with working(QUOTIENT), terms(2):
             for n in range(AROUND):
                 away = place if n == 0 else -place if n == 1 else draw.permutation(place) * draw.choice((-1.0, 1.0), self.count)
@@ -342,7 +345,7 @@ class Probe:
                 if found.is_finite():
                     least = found if least.is_nan() or found < least else least
                     most = found if most.is_nan() or found > most else most
-                if jump or least <= value <= most or time.monotonic() > deadline:
+                if jump or least <= value <= most or self.work > until:
                     break
         sides = {} if least.is_nan() else {"left": least, "right": most}
         return Truth(Kind.NONDIFFERENTIABLE, **sides, singular=True, jump=jump)
@@ -405,6 +408,10 @@ class _Line:
     def __init__(self, probe: Probe, lines: Mapping[str, Floats], read: Read) -> None:
         self._probe, self._lines, self._read = probe, lines, read
         self._sizes: dict[str, int] = {}
+
+    @property
+    def work(self) -> float:
+        return self._probe.work
 
     def __call__(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> Ball:
         """At these distances."""

@@ -13,7 +13,6 @@ wrong, and the quotient along it the witness.
 from __future__ import annotations
 
 import math
-import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -300,10 +299,10 @@ class Reverse(Probe):
         """Cut the direction along `suspects` into parts until single entries are left wherever a part isn't certified in one of
         `rows`, and look at the entries `still` in every row.
 
-        Of more entries than are reported, one that is certainly wrong is enough. The others, and those that there was no time
-        for, are told to be unexamined.
+        Of more entries than are reported, one that is certainly wrong is enough. The others, and those that would take more
+        work, are told to be unexamined.
         """
-        deadline = time.monotonic() + self.options.patience
+        until = self.work + self.options.effort
         large = self.count > self.options.most_entries
         ways = width = LARGE_WAYS if large else max(LAYERS, SMALL)
         for some in _chunks(still, LAYERS):
@@ -317,7 +316,7 @@ class Reverse(Probe):
                 for i in suspects:
                     truths[k][i] = _UNEXAMINED
         located = False
-        while waiting and not (large and located) and (time.monotonic() < deadline or not waiting[0].cuts):
+        while waiting and not (large and located) and (self.work < until or not waiting[0].cuts):
             cut: list[tuple[int, list[int]]] = []
             while waiting and len(cut) < width:
                 whole = heappop(waiting)
@@ -489,4 +488,4 @@ def _along(cells: Sequence[Ball], direction: Floats, indices: Sequence[int]) -> 
     return sum((cells[i] * u for i, u in zip(indices, steps, strict=True)), ZERO)
 
 
-_UNEXAMINED = Truth(Kind.UNKNOWN, text="not examined one by one: others are wrong already, or there was no time")
+_UNEXAMINED = Truth(Kind.UNKNOWN, text="not examined one by one: others are wrong already, or it takes too much work")
