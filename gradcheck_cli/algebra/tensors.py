@@ -109,9 +109,9 @@ class TensorAlgebra:
         try:
             found = call()
         except (ValueError, TypeError, RuntimeError) as problem:
-            # Torch checks settings late (hardtanh with min_val > max_val), and lacks kernels for some dtypes. What
-            # else it refuses, such as a derivative in forward mode, is part of the answer.
-            if isinstance(problem, RuntimeError) and "not implemented for '" not in str(problem):
+            # Torch checks settings late (hardtanh with min_val > max_val), and arguments too (a variance below 0). What
+            # else it refuses, such as a derivative in forward mode, or in a dtype without a kernel, is part of the answer.
+            if isinstance(problem, RuntimeError):
                 raise
             raise InputError(f"{row.name}: {first_line(problem)}") from None
         result: torch.Tensor = found[0] if isinstance(found, tuple) else found  # max and min with dim: the values

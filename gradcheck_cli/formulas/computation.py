@@ -15,6 +15,7 @@ import torch
 
 from gradcheck_cli.algebra.number import Ball, working
 from gradcheck_cli.algebra.precision import SHADOW
+from gradcheck_cli.errors import InputError
 from gradcheck_cli.exact.derivative import LONGEST_CHAIN, SHORT, chain_formula
 from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.exact.stalls import stalled
@@ -23,7 +24,7 @@ from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.formulas.follow import formula, shades
 from gradcheck_cli.formulas.guard import guard_points
 from gradcheck_cli.formulas.lowering import refine
-from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
+from gradcheck_cli.formulas.torch_chain import Refused, TorchChain, Wrt
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.spaces import Shape
 from gradcheck_cli.modes import MODES
@@ -51,6 +52,9 @@ they do: SymPy takes milliseconds for each."""
 FOLLOWED = 64
 """Stages of the longest chain whose totals the shadow follows. Beyond, each stage's own derivative decides about the formula of
 a total that is more than a few ulps off: a product of right derivatives is right."""
+
+NO_KERNEL = "not implemented for '"
+"""What torch says of a dtype, whatever the point."""
 
 Points = Mapping[str, Floats]
 
@@ -151,12 +155,13 @@ class Computation:
 @dataclass
 class _Torch:
     """Torch's side of a chunk: derivatives at every point (None: it has none anywhere; nan: none at this one), the value of
-    every name, what it said where it refused, and the rows that cut the graph."""
+    every name, what it said where it refused, the rows that cut the graph, and what it said at points without a value."""
 
     gradients: dict[Wrt, Floats | None]
     values: dict[str, Floats]
     refusals: dict[Wrt, str] = field(default_factory=dict)
     cut: dict[str, None] = field(default_factory=dict)
+    without: dict[int, str] = field(default_factory=dict)
 
 
 class _Part:
@@ -176,6 +181,8 @@ class _Part:
 
     def _entries(self, column: Column, truths: list[Truth | Ball]) -> Entries:
         """A column's entries. A limit where the formula has no certified value is none if torch has no value either."""
+        for index, refusal in self.torch.without.items():
+            truths[index], self.exact_values[index] = Truth(Kind.OUTSIDE, text=f"torch has no value here: {refusal}"), None
         for index in np.flatnonzero(~np.isfinite(self.output)).tolist():
             truth = regular(truths[index])
             if truth.kind is Kind.REGULAR and truth.text is not None:
@@ -316,7 +323,8 @@ class _Part:
         """No derivative of what runs a user's code stands against a difference quotient."""
         columns = {column.wrt[0]: column for column in self.whole.columns if len(column.wrt) == 1}
         only = self.whole.chain.output if len(self.whole.typed.stages) == 1 else None
-        for batch in self.compiled.batches(self.points, range(self.size), self.whole.count == 1):
+        valued = [i for i in range(self.size) if i not in self.torch.without]
+        for batch in self.compiled.batches(self.points, valued, self.whole.count == 1) if valued else ():
             here = [self.start + i for i in batch.points]
             guard_points(self.compiled, batch, columns, here, only, self.run.limits, self.run.checkpoint)
 
@@ -333,8 +341,19 @@ class _Part:
     def _differentiate(self, derivatives: Sequence[Wrt], cotangent: float = 1.0) -> _Torch:
         """Torch's derivatives, and values, at all points of the chunk."""
         found = _Torch({wrt: None for wrt in derivatives}, {name: self._blank() for name in self.whole.values})
-        for batch in self.compiled.batches(self.points, range(self.size), self.whole.count == 1):
-            outcome = self.compiled.differentiate(self.run.mode, batch.tensors, derivatives, cotangent)
+        waiting = self.compiled.batches(self.points, range(self.size), self.whole.count == 1)
+        while waiting:
+            batch = waiting.pop()
+            try:
+                outcome = self.compiled.differentiate(self.run.mode, batch.tensors, derivatives, cotangent)
+            except (Refused, InputError) as refusal:  # of a dtype, or of some of the points
+                if len(batch.points) > 1 and NO_KERNEL not in str(refusal):
+                    waiting += batch.halves()
+                    continue
+                found.without |= dict.fromkeys(batch.points, str(refusal))
+                if isinstance(refusal, InputError) and len(found.without) == self.size:
+                    raise
+                continue
             here = slice(None) if len(batch.points) == self.size else batch.points
             found.refusals |= outcome.refusals
             found.cut |= dict.fromkeys(outcome.cut)
