@@ -15,7 +15,7 @@ import torch
 
 from gradcheck_cli.algebra.number import Ball, working
 from gradcheck_cli.algebra.precision import SHADOW
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import NO_KERNEL, InputError
 from gradcheck_cli.exact.derivative import LONGEST_CHAIN, SHORT, chain_formula
 from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.exact.stalls import stalled
@@ -52,9 +52,6 @@ they do: SymPy takes milliseconds for each."""
 FOLLOWED = 64
 """Stages of the longest chain whose totals the shadow follows. Beyond, each stage's own derivative decides about the formula of
 a total that is more than a few ulps off: a product of right derivatives is right."""
-
-NO_KERNEL = "not implemented for '"
-"""What torch says of a dtype, whatever the point."""
 
 Points = Mapping[str, Floats]
 

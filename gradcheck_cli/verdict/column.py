@@ -231,11 +231,8 @@ class Column:
 
     def late(self) -> None:
         """Say of what is undecided without a reason that there was no time."""
-        self.mark(
-            [i for i in np.flatnonzero(self.having(Verdict.UNDECIDED)).tolist() if i not in self.details],
-            Verdict.UNDECIDED,
-            LATE,
-        )
+        undecided = np.flatnonzero(self.having(Verdict.UNDECIDED)).tolist()
+        self.mark([i for i in undecided if self.details.get(i, _NOTHING).text is None], Verdict.UNDECIDED, LATE)
 
     def blame(self, index: int, stage: str | None) -> None:
         """Name the stage, or the layer, that an entry's mismatch is due to; None leaves what is said."""
