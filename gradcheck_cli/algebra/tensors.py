@@ -16,7 +16,7 @@ from torch.autograd import forward_ad
 
 from gradcheck_cli.algebra.constants import evaluated
 from gradcheck_cli.algebra.program import inline
-from gradcheck_cli.errors import InputError, first_line
+from gradcheck_cli.errors import REFUSALS, InputError, first_line
 from gradcheck_cli.language.functions import ARRAY_KINDS, TABLE, Function
 from gradcheck_cli.language.parser import composition
 from gradcheck_cli.language.settings import as_index
@@ -108,7 +108,7 @@ class TensorAlgebra:
         """Run torch's operation, and note where it cuts the graph."""
         try:
             found = call()
-        except (ValueError, TypeError, RuntimeError) as problem:
+        except (TypeError, *REFUSALS) as problem:
             # Torch checks settings late (hardtanh with min_val > max_val), and arguments too (a variance below 0). What
             # else it refuses, such as a derivative in forward mode, or in a dtype without a kernel, is part of the answer.
             if isinstance(problem, RuntimeError):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -152,11 +152,12 @@ class Computation:
 @dataclass
 class _Torch:
     """Torch's side of a chunk: derivatives at every point (None: it has none anywhere; nan: none at this one), the value of
-    every name, what it said where it refused, the rows that cut the graph, and what it said at points without a value."""
+    every name, what it said at points where it refused, the rows that cut the graph, and its words at points without a value.
+    """
 
     gradients: dict[Wrt, Floats | None]
     values: dict[str, Floats]
-    refusals: dict[Wrt, str] = field(default_factory=dict)
+    refusals: dict[Wrt, dict[int, str]] = field(default_factory=dict)
     cut: dict[str, None] = field(default_factory=dict)
     without: dict[int, str] = field(default_factory=dict)
 
@@ -214,7 +215,8 @@ class _Part:
 
     def _judge(self, waiting: Mapping[int, Sequence[int]]) -> None:
         """Run the shadow over some entries (index -> which derivatives) and judge them."""
-        seen = self._shades(waiting)
+        refused = {i: [k for k in ks if i in self._refusals(k)] for i, ks in waiting.items()}
+        seen = self._shades({i: rest for i, ks in waiting.items() if (rest := [k for k in ks if k not in refused[i]])})
         witness = Witness(self.exact.chain)
         # a single stage is to blame for what is wrong with it
         only = self.whole.chain.output if len(self.whole.typed.stages) == 1 else None
@@ -223,16 +225,22 @@ class _Part:
             for k in ks:
                 of_column.setdefault(k, []).append(index)
         for k, indices in sorted(of_column.items()):
-            column = self.whole.columns[k]
             known = Evidence(
                 shade=lambda i, k=k: seen.get((i, k)),  # type: ignore[misc]
                 doubted=lambda some, balls, k=k: self._doubted(witness, k, some, balls),  # type: ignore[misc]
                 cut=tuple(self.torch.cut),
-                refusal=self.torch.refusals.get(column.wrt),
                 stage=only,
             )
-            self.entries[k].judge(indices, known)
+            said: dict[str | None, list[int]] = {}
+            for index in indices:
+                said.setdefault(self._refusals(k).get(index), []).append(index)
+            for refusal, some in said.items():
+                self.entries[k].judge(some, replace(known, refusal=refusal))
             self._show(k, indices)
+
+    def _refusals(self, k: int) -> Mapping[int, str]:
+        """What torch said at points where it refused a derivative."""
+        return self.torch.refusals.get(self.whole.derivatives[k], {})
 
     def _doubted(self, witness: Witness, k: int, indices: Sequence[int], balls: Sequence[Ball]) -> list[int]:
         wrt, series = self.whole.columns[k].wrt, not self.exact.by_series
@@ -258,6 +266,8 @@ class _Part:
         seen: dict[tuple[int, int], Shade] = {}
         rest = list(waiting)
         for precision in SHADOW:
+            if not rest:
+                break
             self.run.checkpoint()
             found = self._follow(rest, precision)
             blurred = []
@@ -271,8 +281,6 @@ class _Part:
                     if truth.kind is Kind.REGULAR and _blurred(shade.exact, truth.ball, self.run.form):
                         blurred.append(index)
             rest = list(dict.fromkeys(blurred))
-            if not rest:
-                break
         return seen
 
     def _follow(self, indices: Sequence[int], precision: int) -> dict[Wrt, list[Shade | None]]:
@@ -351,8 +359,12 @@ class _Part:
                 if isinstance(refusal, InputError) and len(found.without) == self.size:
                     raise
                 continue
+            if outcome.refusals and self.run.callables and len(batch.points) > 1:
+                waiting += batch.halves()  # a user's backward may refuse some points only
+                continue
             here = slice(None) if len(batch.points) == self.size else batch.points
-            found.refusals |= outcome.refusals
+            for wrt, refusal_there in outcome.refusals.items():
+                found.refusals.setdefault(wrt, {}).update(dict.fromkeys(batch.points, refusal_there))
             found.cut |= dict.fromkeys(outcome.cut)
             for wrt, gradient in outcome.gradients.items():
                 if gradient is not None:
