@@ -167,8 +167,15 @@ class Enclosure:
             if found[i] is None and wrt == (self.chain.output,):
                 found[i] = self._itself(named)
             elif found[i] is None:
-                found[i] = limits(self.values, named, wrt, POINT)
+                found[i] = self._limits(named, wrt)
         return [f for f in found if f is not None], value
+
+    def _limits(self, point: Mapping[str, float], wrt: Wrt) -> Truth:
+        """The derivative from both sides. A mixed one that isn't the same whatever the ratio of the steps lies in between."""
+        found = limits(self.values, point, wrt, POINT)
+        if found.kind is Kind.UNKNOWN and found.singular and 1 < len(set(wrt)) == len(wrt):
+            found = limits(self.values, point, wrt, POINT, mixed=True)
+        return found
 
     def _itself(self, point: Mapping[str, float]) -> Truth | Ball:
         """The derivative of the output by itself: 1 wherever there is a value."""

@@ -109,7 +109,10 @@ def limits(values: Line, point: Mapping[str, float], wrt: Wrt, most: float = mat
     `mixed`: by any number of names; by different ones it exists wherever it is the same from all sides, for what is missing
     along one direction needn't bear on another, and otherwise lies in between.
     """
-    if not all(math.isfinite(x) for x in point.values()):
+    if not all(math.isfinite(point.get(name, 0.0)) for name in wrt) or any(math.isnan(x) for x in point.values()):
+        with ctx.workprec(_FIRST_LOOK):
+            if not values({name: arb(x) for name, x in point.items()}, {}).is_finite():
+                return Truth(Kind.OUTSIDE, singular=True)
         return Truth(Kind.UNKNOWN, text="limits at an infinite point are not taken")
     if len(set(wrt)) > MAX_NAMES and not mixed:
         return Truth(Kind.UNKNOWN, text="a mixed partial of more than two names at a singular point")
@@ -124,10 +127,12 @@ def limits(values: Line, point: Mapping[str, float], wrt: Wrt, most: float = mat
 
 
 def _from_all_sides(values: Line, point: Mapping[str, float], wrt: Wrt, until: float, alone: bool = False) -> Truth:
-    size = max(0, *(math.frexp(x)[1] for x in point.values()))
+    size = max([0, *(math.frexp(x)[1] for x in point.values() if math.isfinite(x))])
     with ctx.workprec(precision(len(wrt), size)):
         near = _Neighbourhood(values, {name: arb(x) for name, x in point.items()}, wrt, size, until, alone)
         here = near.here
+        if not here.is_finite() and not here.is_nan() and not all(map(math.isfinite, point.values())):
+            return Truth(Kind.OUTSIDE, singular=True)
         if not here.is_finite() and not here.is_nan():
             return Truth(Kind.UNKNOWN, text="the value is beyond every size that is followed")
         if here.is_nan() and values.undefined(near.point):

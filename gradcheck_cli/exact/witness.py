@@ -53,8 +53,9 @@ class Witness:
         """What so many derivatives of an order cost by series, at a few bits."""
         return self._work * (order + 1) ** 2 * (1 if order == 1 else count * 2**order)
 
-    def confirms(self, point: Mapping[str, float], wrt: Wrt, ball: Ball, series: bool = True) -> bool:
-        """True where a derivative found without SymPy overlaps `ball`, at a precision that would show a difference.
+    def confirms(self, point: Mapping[str, float], wrt: Wrt, ball: Ball, series: bool = True) -> bool | None:
+        """True where a derivative found without SymPy overlaps `ball`, at a precision that would show a difference; False where
+        it certainly doesn't, None where none was found.
 
         `series=False` leaves the series out: where `ball` comes from them, they are no second witness.
         """
@@ -76,7 +77,7 @@ class Witness:
         if len(wrt) == 1 and wrt[0] in point and self._quotient_agrees(point, wrt[0], ball):
             return True
         settled = limits(self._values, point, wrt, WITNESS)
-        return settled.kind is Kind.REGULAR and bool(settled.ball.overlaps(ball))
+        return bool(settled.ball.overlaps(ball)) if settled.kind is Kind.REGULAR else None
 
     def _quotient_agrees(self, point: Mapping[str, float], name: str, ball: Ball) -> bool:
         """Whether difference quotients on both sides give `ball` to GOAL bits: see `algebra.precision`.

@@ -29,7 +29,7 @@ from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.spaces import Shape
 from gradcheck_cli.modes import MODES
 from gradcheck_cli.verdict.column import Column, Detail
-from gradcheck_cli.verdict.entries import OF_FORMULAS, Entries, Evidence
+from gradcheck_cli.verdict.entries import OF_FORMULAS, OF_SERIES, Entries, Evidence
 from gradcheck_cli.verdict.judge import QUICK, distance, judge
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.numbers import decimal
@@ -187,7 +187,8 @@ class _Part:
                 truths[index] = Truth(Kind.OUTSIDE, singular=True)
         run = self.run
         gradient = self.torch.gradients[column.wrt]
-        return Entries(column, self.part, run.form, OF_FORMULAS, run.limits, gradient, truths, run.checkpoint)
+        policy = OF_SERIES if self.exact.by_series else OF_FORMULAS
+        return Entries(column, self.part, run.form, policy, run.limits, gradient, truths, run.checkpoint)
 
     def check(self) -> None:
         """Judge every entry of the chunk."""
@@ -242,11 +243,12 @@ class _Part:
         """What torch said at points where it refused a derivative."""
         return self.torch.refusals.get(self.whole.derivatives[k], {})
 
-    def _doubted(self, witness: Witness, k: int, indices: Sequence[int], balls: Sequence[Ball]) -> list[int]:
+    def _doubted(self, witness: Witness, k: int, indices: Sequence[int], balls: Sequence[Ball]) -> dict[int, bool]:
         wrt, series = self.whole.columns[k].wrt, not self.exact.by_series
         points = ({name: float(values[i]) for name, values in self.points.items()} for i in indices)
         found = zip(indices, points, balls, strict=True)
-        return [i for i, point, ball in found if not witness.confirms(point, wrt, ball, series)]
+        outcomes = {i: witness.confirms(point, wrt, ball, series) for i, point, ball in found}
+        return {i: outcome is False for i, outcome in outcomes.items() if not outcome}
 
     def _show(self, k: int, indices: Sequence[int]) -> None:
         """Add both formulas to what they explain."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Directional, Moved, Precise, moving, slope, value_of
 from gradcheck_cli.algebra.effort import ENTRY, FAILURE
-from gradcheck_cli.algebra.layers import Rounded
+from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, exactly, precision, two_to, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT, QUOTIENT_STEP
 from gradcheck_cli.algebra.series import terms
@@ -40,6 +40,13 @@ from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 AGREED = 48
 """Bits to which the two witnesses must agree."""
+
+REFINED = ((1, 1), (2, 2), (4, 2))
+"""Multiples of QUOTIENT and of QUOTIENT_STEP at which they are compared, until they agree: a step may be too long beside a
+neighbour of another size (log(x) at 1e-300), or the bits too few beside the size of the value."""
+
+ALONE = 64
+"""Entries that are confirmed one by one where they aren't together."""
 
 FLOOR = two_to(-300)
 """Size of what counts as nothing: above the quotient's own error, and far below what can be told from 0 beside it."""
@@ -123,6 +130,7 @@ class Probe:
             self.count += x.numel()
         self.sensitivity = 0.0
         self.symmetrised = Symmetrised()
+        self.notes: list[str] = []  # what the reader should know besides
         self._singular = 0
 
     @property
@@ -277,13 +285,15 @@ class Probe:
         if not any(suspects.values()):
             return {}
         with working(DIRECTIONS[0]):
-            (rounded,) = self.source.forward([Rounded(self.form)], [self.source.exact])
+            run = self.source.backward([Exact(), Rounded(self.form)], [self.source.exact] * 2, (), kept=2)
         found: dict[str, list[int]] = {}
         for name, some in suspects.items():
             for i in some:
-                ball, share = rounded[name][i], KERNEL if other[name][i] else 0.5
-                if not ball.is_finite():  # rounding has no bound
-                    ball, share = value_of(cells[name][i]), 0.5 if other[name][i] else 0.0
+                ball, share = value_of(run.outputs[1][name][i]), KERNEL if other[name][i] else 0.5
+                if run.overflowed or not ball.is_finite():  # rounding has no bound
+                    if not other[name][i]:
+                        continue
+                    ball, share = value_of(cells[name][i]), 0.5
                 if not _near(ball, float(floats[name][i]), 4, self.form.unit_roundoff**share):
                     found.setdefault(name, []).append(i)
         if found:
@@ -350,13 +360,27 @@ class Probe:
         sides = {} if least.is_nan() else {"left": least, "right": most}
         return Truth(Kind.NONDIFFERENTIABLE, **sides, singular=True, jump=jump)
 
-    def confirms(self, direction: Floats, reads: Sequence[tuple[Read, Ball, Ball]], ahead: Sequence[Floats] = ()) -> bool:
+    def confirms(
+        self, direction: Floats, reads: Sequence[tuple[Read, Ball, Ball]], ahead: Sequence[Floats] = ()
+    ) -> bool | None:
         """The second witness: whether difference quotients along `direction` and those `ahead`, on both sides, give every
-        number's derivative.
+        number's derivative; None where they stay too wide to tell. Both are refined before they disagree.
 
         `reads`: the number, its derivative, and the size of what that was added up from. Call it at QUOTIENT bits.
         """
-        exponents = [QUOTIENT_STEP, *(QUOTIENT_STEP + self._longer(w) for w in ahead)]
+        agrees: bool | None = None
+        for bits, step in REFINED:
+            with working(precision() * bits):
+                agrees = self._quotients_agree(direction, reads, ahead, QUOTIENT_STEP * step)
+            if agrees:
+                break
+        return agrees
+
+    def _quotients_agree(
+        self, direction: Floats, reads: Sequence[tuple[Read, Ball, Ball]], ahead: Sequence[Floats], step: int
+    ) -> bool | None:
+        """The same at the present precision, by steps of 2**-step."""
+        exponents = [step, *(step + self._longer(w) for w in ahead)]
         lines = list(zip([direction, *ahead], map(two_to, (-e for e in exponents)), strict=True))
         nodes = list(product((1, 2), repeat=len(lines)))  # the point itself is in no quotient
         weights = [math.prod(2 * n - 3 for n in node) for node in nodes]
@@ -368,12 +392,14 @@ class Probe:
                 for side in (1, -1)
             ]
             scales = [side ** len(lines) * two_to(sum(exponents)) for side in (1, -1)]
-            return all(
-                abs(sum((w * read(v) for w, v in zip(weights, values, strict=True)), ZERO) * scale - total)
-                <= size * two_to(-AGREED)
+            gaps = [
+                (abs(sum((w * read(v) for w, v in zip(weights, values, strict=True)), ZERO) * scale - total), size)
                 for read, total, size in reads
                 for values, scale in zip(sides, scales, strict=True)
-            )
+            ]
+            if all(gap <= size * two_to(-AGREED) for gap, size in gaps):
+                return True
+            return False if any(gap > size * two_to(-AGREED) for gap, size in gaps) else None
 
     def _longer(self, direction: Floats) -> int:
         """By how many powers of two a direction is longer than the least of the inputs that it moves."""
@@ -393,6 +419,19 @@ class Probe:
 
     def _inputs(self) -> Floats:
         return np.concatenate([numpy(x) for x in self.map.inputs.values()])
+
+
+def doubted(
+    confirm: Callable[[Sequence[int], Sequence[Ball]], bool | None], some: Sequence[int], balls: Sequence[Ball]
+) -> dict[int, bool]:
+    """Those of some entries that the second witness doesn't confirm; True where it has another derivative for certain."""
+    outcome = confirm(some, balls)
+    if outcome:
+        return {}
+    if not 1 < len(some) <= ALONE:
+        return dict.fromkeys(some, outcome is False)
+    each = {i: confirm([i], [ball]) for i, ball in zip(some, balls, strict=True)}
+    return {i: found is False for i, found in each.items() if not found}
 
 
 ROUNDED = "rounding alone made a mask, or an index, other than exact arithmetic has it"
@@ -432,8 +471,8 @@ class _Line:
         return list(map(self._read, outputs))
 
     def undefined(self, point: Mapping[str, Ball]) -> bool:
-        """True where torch has no value either."""
-        return bool(self._read(self._probe.here()).is_nan())
+        """True where torch has no value either: none at all, or a pole's."""
+        return not self._read(self._probe.here()).is_finite()
 
 
 def _named(directions: Sequence[Floats]) -> tuple[tuple[str, ...], dict[str, Floats], Ball]:

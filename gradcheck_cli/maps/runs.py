@@ -178,6 +178,11 @@ class Followed:
             "narrowed": tuple(shadow.narrowed),
         }
 
+    @property
+    def overflowed(self) -> bool:
+        """Whether some float left the range upwards, where its exact value didn't."""
+        return any(event.kind == "overflow" for event in self._trace.infinite.values())
+
     def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball]) -> list[Shade]:
         """What the verdict wants to know of results, from their cells in the first two layers."""
         shades = [self._trace.shade(0, e, r, self._opaque) for e, r in zip(exact, rounded, strict=True)]
