@@ -15,7 +15,7 @@ import torch
 
 from gradcheck_cli.algebra.number import Ball, working
 from gradcheck_cli.algebra.precision import SHADOW
-from gradcheck_cli.errors import NO_KERNEL, InputError
+from gradcheck_cli.errors import NO_KERNEL, InputError, NoValue
 from gradcheck_cli.exact.derivative import LONGEST_CHAIN, SHORT, chain_formula
 from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.exact.stalls import stalled
@@ -24,7 +24,7 @@ from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.formulas.follow import formula, shades
 from gradcheck_cli.formulas.guard import guard_points
 from gradcheck_cli.formulas.lowering import refine
-from gradcheck_cli.formulas.torch_chain import Refused, TorchChain, Wrt
+from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.spaces import Shape
 from gradcheck_cli.modes import MODES
@@ -353,12 +353,12 @@ class _Part:
             batch = waiting.pop()
             try:
                 outcome = self.compiled.differentiate(self.run.mode, batch.tensors, derivatives, cotangent)
-            except (Refused, InputError) as refusal:  # of a dtype, or of some of the points
+            except InputError as refusal:  # of a dtype, or of some of the points
                 if len(batch.points) > 1 and NO_KERNEL not in str(refusal):
                     waiting += batch.halves()
                     continue
                 found.without |= dict.fromkeys(batch.points, str(refusal))
-                if isinstance(refusal, InputError) and len(found.without) == self.size:
+                if not isinstance(refusal, NoValue) and len(found.without) == self.size:
                     raise
                 continue
             if outcome.refusals and self.run.callables and len(batch.points) > 1:

@@ -14,7 +14,7 @@ from gradcheck_cli.exact.derivative import stage_formula
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.formulas.computation import Computation
 from gradcheck_cli.formulas.lowering import lower
-from gradcheck_cli.formulas.torch_chain import Refused, TorchChain
+from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import Node, canonical
@@ -78,7 +78,7 @@ def _values(total: Computation, compiled: TorchChain) -> dict[str, Floats]:
     assert compiled.shapes is not None
     columns = {name: np.full((total.count, math.prod(shape)), np.nan) for name, shape in compiled.shapes.items()}
     for batch in compiled.batches(total.points, range(total.count), single=False):
-        with suppress(Refused, InputError):
+        with suppress(InputError):
             for name, value in compiled.values(batch.tensors).items():
                 columns[name][batch.points] = value.detach().double().numpy(force=True).reshape(-1)
     return {
@@ -128,7 +128,7 @@ def strays(totals: Sequence[Computation]) -> str | None:
         for batch in total.compiled.batches(total.points, range(total.count), single=False):
             try:
                 wrong, looked = total.compiled.strays(total.run.mode, batch.tensors, inside)
-            except (Refused, InputError):  # which the check itself says
+            except InputError:  # which the check itself says
                 continue
             found |= dict.fromkeys(wrong)
         total.ask([(name,) for name in found])

@@ -19,7 +19,7 @@ import torch
 
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.tensors import TensorAlgebra, fold
-from gradcheck_cli.errors import words
+from gradcheck_cli.errors import NoValue, words
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.spaces import entry_names
@@ -30,10 +30,6 @@ from gradcheck_cli.modes import MODES, resolved
 Tensor = torch.Tensor
 Wrt = tuple[str, ...]
 Mark = Callable[[str], None]
-
-
-class Refused(Exception):
-    """Torch has no value at some of the points, or in this dtype; its own words."""
 
 
 @dataclass
@@ -169,7 +165,7 @@ class TorchChain:
     ) -> Outcome:
         """The derivatives of the output, in `mode`, at `inputs` (detached tensors).
 
-        `cotangent` multiplies first derivatives of the modes that run backwards. Raises Refused where torch has no value, and
+        `cotangent` multiplies first derivatives of the modes that run backwards. Raises NoValue where torch has no value, and
         InputError for what it doesn't take as an argument.
         """
         self.algebra.cut.clear()
@@ -237,11 +233,11 @@ class TorchChain:
         return self.forward(dict(inputs))[self.chain.output]
 
     def values(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The values without any derivative; Refused where torch can't compute even them."""
+        """The values without any derivative; NoValue where torch can't compute even them."""
         try:
             return self.forward({name: value.detach() for name, value in inputs.items()})
         except RuntimeError as refusal:
-            raise Refused(words(refusal)) from None
+            raise NoValue(words(refusal)) from None
 
     def _unit(self, like: Tensor, place: Place, scale: float = 1.0) -> Tensor:
         """A cotangent or tangent: `scale` at the place, 0 elsewhere."""

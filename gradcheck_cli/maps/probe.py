@@ -285,15 +285,15 @@ class Probe:
         if not any(suspects.values()):
             return {}
         with working(DIRECTIONS[0]):
-            run = self.source.backward([Exact(), Rounded(self.form)], [self.source.exact] * 2, (), kept=2)
+            _, rounded = self.source.forward([Exact(), Rounded(self.form)], [self.source.exact] * 2)
         found: dict[str, list[int]] = {}
         for name, some in suspects.items():
             for i in some:
-                ball, share = value_of(run.outputs[1][name][i]), KERNEL if other[name][i] else 0.5
-                if run.overflowed or not ball.is_finite():  # rounding has no bound
-                    if not other[name][i]:
-                        continue
-                    ball, share = value_of(cells[name][i]), 0.5
+                ball, share = value_of(rounded[name][i]), KERNEL if other[name][i] else 0.5
+                if self.source.overflowed and not floats[name][i] and not other[name][i]:
+                    continue  # what is divided by an infinity
+                if not ball.is_finite():  # rounding has no bound
+                    ball, share = value_of(cells[name][i]), 0.5 if other[name][i] else 0.0
                 if not _near(ball, float(floats[name][i]), 4, self.form.unit_roundoff**share):
                     found.setdefault(name, []).append(i)
         if found:

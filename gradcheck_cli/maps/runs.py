@@ -37,7 +37,8 @@ class Runs:
     the first run that was followed, which is at the inputs themselves: the cells of its first layer, and torch's floats.
     `follow`: whether Python is told what exact arithmetic decides, where rounding alone made torch tell something else (None:
     it never did). `numbers`: whether Python was told floats. `triangles`: operations that read one triangle of a matrix, and
-    whether it was symmetric. `held`: whether state was written. `work`: what was done so far, see `algebra.effort`."""
+    whether it was symmetric. `held`: whether state was written. `overflowed`: whether
+    a float did, where its exact value didn't. `work`: what was done so far, see `algebra.effort`."""
 
     def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
         self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
@@ -48,7 +49,7 @@ class Runs:
         self.turned: dict[str, None] = {}
         self.numbers = False
         self.triangles: dict[str, bool] = {}
-        self.held = False
+        self.held = self.overflowed = False
         self.work = 0.0
 
     def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
@@ -129,6 +130,7 @@ class Runs:
         self.numbers |= shadow.decisions.numbers
         self.triangles.update(shadow.triangles)
         self.held = self.held or shadow.held
+        self.overflowed = self.overflowed or shadow.trace.overflowed
         return False
 
     def _ends(self) -> bool:
@@ -177,11 +179,6 @@ class Followed:
             "loose": decisions.loose,
             "narrowed": tuple(shadow.narrowed),
         }
-
-    @property
-    def overflowed(self) -> bool:
-        """Whether some float left the range upwards, where its exact value didn't."""
-        return any(event.kind == "overflow" for event in self._trace.infinite.values())
 
     def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball]) -> list[Shade]:
         """What the verdict wants to know of results, from their cells in the first two layers."""

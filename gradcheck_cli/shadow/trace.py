@@ -42,6 +42,11 @@ class Trace:
     tiny: dict[int, Event] = field(default_factory=dict)
     trap: dict[int, bool] = field(default_factory=dict)
 
+    @property
+    def overflowed(self) -> bool:
+        """Whether some float left the range upwards, where its exact value didn't."""
+        return any(event.kind == "overflow" for event in self.infinite.values())
+
     def shade(self, index: int, exact: Ball, rounded: Ball, opaque: tuple[str, ...]) -> Shade:
         """What the shadow saw of a result, from its cells in the first two layers."""
         left, tiny = self.infinite.get(index), self.tiny.get(index)
