@@ -49,6 +49,17 @@ class ImpreciseWarning(UserWarning):
     """A gradient whose formula is right, of which rounding left no digit."""
 
 
+class NoValue(InputError):
+    """The code that is checked raises at a point, or in a dtype; its own words. Where it runs at others, that is no error."""
+
+
+REFUSALS = (RuntimeError, ValueError, AssertionError, ArithmeticError)
+"""What torch, and code, raise for arguments that they don't take; anything else is a slip (a name that isn't there)."""
+
+NO_KERNEL = "not implemented for '"
+"""What torch says of a dtype, whatever the point."""
+
+
 class ToleratedWarning(UserWarning):
     """A gradient that isn't the derivative, within the tolerances that the caller gave."""
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from gradcheck_cli.algebra.effort import weight
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE, Function
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, occurrences, substitute, walk
@@ -113,7 +114,7 @@ class Program:
 
     Subtrees without a variable are computed once for each value of `key()` (for balls: the working precision); without a key
     at every call. `shared`: equal subtrees are computed once, wherever they stand; else every operation that is written runs,
-    in the order in which Python would run it, for rounding tells them apart.
+    in the order in which Python would run it, for rounding tells them apart. `work`: what a call costs, see `algebra.effort`.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Program:
     ) -> None:
         expanded = [expand(o, algebra) for o in outputs]
         each, place = (walk, _itself) if shared else (occurrences, _written)
+        self.work = 0
         names: dict[Any, str] = {Variable(n): f"x{i}" for i, n in enumerate(inputs)}
         scope: dict[str, Any] = {}
         prelude: list[str] = []
@@ -147,6 +149,7 @@ class Program:
                         if depends:
                             varying.add(place(item))
                             body.append(line)
+                            self.work += weight(TABLE[item.function])
                         else:
                             prelude.append(line)
         results = "".join(f"{names[place(o)]}, " for o in expanded)

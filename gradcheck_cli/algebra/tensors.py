@@ -17,7 +17,7 @@ from torch.autograd import forward_ad
 
 from gradcheck_cli.algebra.constants import CONSTANT_ULPS, evaluated
 from gradcheck_cli.algebra.program import Program, inline
-from gradcheck_cli.errors import InputError, first_line
+from gradcheck_cli.errors import REFUSALS, InputError, first_line
 from gradcheck_cli.language.functions import ARRAY_KINDS, TABLE, Function
 from gradcheck_cli.language.parser import composition
 from gradcheck_cli.language.settings import as_index
@@ -109,10 +109,10 @@ class TensorAlgebra:
         """Run torch's operation, and note where it cuts the graph."""
         try:
             found = call()
-        except (ValueError, TypeError, RuntimeError) as problem:
-            # Torch checks settings late (hardtanh with min_val > max_val), and lacks kernels for some dtypes. What
-            # else it refuses, such as a derivative in forward mode, is part of the answer.
-            if isinstance(problem, RuntimeError) and "not implemented for '" not in str(problem):
+        except (TypeError, *REFUSALS) as problem:
+            # Torch checks settings late (hardtanh with min_val > max_val), and arguments too (a variance below 0). What
+            # else it refuses, such as a derivative in forward mode, or in a dtype without a kernel, is part of the answer.
+            if isinstance(problem, RuntimeError):
                 raise
             raise InputError(f"{row.name}: {first_line(problem)}") from None
         result: torch.Tensor = found[0] if isinstance(found, tuple) else found  # max and min with dim: the values

@@ -15,7 +15,7 @@ from gradcheck_cli.callables.higher import Higher
 from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
 from gradcheck_cli.callables.intent import Surrogate, declared, name_of, of_formula, surrogate_of
 from gradcheck_cli.callables.loading import Target
-from gradcheck_cli.errors import InputError, words
+from gradcheck_cli.errors import REFUSALS, InputError, NoValue, words
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
 from gradcheck_cli.maps.cuts import name_cuts
@@ -31,11 +31,12 @@ from gradcheck_cli.maps.map import (
     without_graph,
 )  # fmt: skip
 from gradcheck_cli.maps.probe import Options
-from gradcheck_cli.maps.runs import Formula
+from gradcheck_cli.maps.runs import Formula, format_of
 from gradcheck_cli.modes import OF_TENSORS, Mode
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.report import Report
+from gradcheck_cli.verdict.scope import OfTensor
 from gradcheck_cli.verdict.verdicts import Verdict
 from gradcheck_cli.verdict.work import Progress, Recorder, record
 
@@ -88,22 +89,40 @@ class Case:
         return self.formula if self.surrogate is None else self.surrogate.formula
 
 
-def cases(question: Question) -> list[Case]:
-    """The function at every point, run once. InputError where it can't be run, or has nothing to differentiate."""
+def cases(question: Question) -> tuple[list[Case], list[Column]]:
+    """The function at every point, run once; and a row for each at which it raises while it runs at others. InputError where it
+    can't be run at all, or has nothing to differentiate."""
     tree = None if question.formula is None else parse(question.formula)
     meant = None if question.surrogate is None else declared(question.surrogate)
-    found = []
+    found: list[Case] = []
+    refused: list[Column] = []
+    first: NoValue | None = None
     for dtype in question.dtypes or (question.target.dtype,):
         for point in arguments(question.target, question.wanted, dtype):
             map = _map(question, point)
-            outputs = _outputs(question, map, point)
+            try:
+                outputs = _outputs(question, map, point)
+            except NoValue as refusal:
+                first = first or refusal
+                refused.append(_without_value(point, map, str(refusal.__cause__ and words(refusal.__cause__))))
+                continue
             cut = without_graph(outputs)
             if cut:
                 map, outputs = map.without(cut), {n: y for n, y in outputs.items() if n not in cut}
             formula = None if tree is None else of_formula(tree, str(question.formula), point.tensors, outputs)
             surrogate = None if meant is None else surrogate_of(meant, map, point, outputs)
             found.append(Case(map, point, formula, surrogate, cut))
-    return found
+    if first is not None and not found:
+        raise first
+    return found, refused
+
+
+def _without_value(point: Arguments, map: Map, refusal: str) -> Column:
+    """One row for a point at which the function raises."""
+    dtype = format_of(map.inputs).name
+    column = Column.blank(OfTensor(point.shown()), 1, of=_result(point), dtype=dtype)
+    column.mark([0], Verdict.OUTSIDE_DOMAIN, f"the function has no value here: {refusal}")
+    return column
 
 
 def report(question: Question, *, strict: bool = False, timeout: float = 600.0, progress: Progress | None = None) -> Report:
@@ -113,13 +132,14 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
 
     def work(recorder: Recorder) -> None:
         recorder.step("the forward pass")
-        asked = cases(question)
+        asked, refused = cases(question)
         problem.update(_described(question, asked))
         recorder.total = len(asked) + 1
         opaque: dict[str, None] = {}
         for number, case in enumerate(asked):
             recorder.step(f"point {number + 1} of {len(asked)}")
             opaque |= _Check(question, case, recorder).run()
+        recorder.add(refused)
         if opaque:
             hint = "" if question.formula or question.surrogate else "; --formula says what the function ought to be"
             recorder.note(f"could not be followed: {', '.join(opaque)}{hint}")
@@ -253,7 +273,8 @@ def _outputs(question: Question, map: Map, point: Arguments) -> Mapping[str, Ten
         everything = map.call(map.leaves())
     except Exception as problem:  # whatever a user's function raises
         shapes = ", ".join(f"{n} {tuple(x.shape)}" for n, x in point.tensors.items())
-        raise InputError(f"{name} fails with {shapes}: {type(problem).__name__}: {words(problem)}") from problem
+        kind = NoValue if isinstance(problem, REFUSALS) else InputError
+        raise kind(f"{name} fails with {shapes}: {type(problem).__name__}: {words(problem)}") from problem
     found = {n: y for n, y in everything.items() if y.is_floating_point() and y.numel()}
     if found:
         return found

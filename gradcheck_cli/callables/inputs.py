@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.callables.loading import REQUIRED, Parameter, Target
-from gradcheck_cli.errors import InputError, words
+from gradcheck_cli.errors import NO_KERNEL, InputError, words
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.points import parse_points
 from gradcheck_cli.language.spaces import PointSpec, entry_names
@@ -172,6 +172,8 @@ def _suited(target: Target, specs: Sequence[PointSpec], settings: Mapping[str, A
                 warnings.simplefilter("ignore")
                 some = floating(point.call(target, point.tensors))
         except Exception as problem:  # whatever a user's function raises
+            if NO_KERNEL in str(problem) and dtype != "float64":
+                return _suited(target, specs, settings, "float64")  # the shapes are the same in every dtype
             tried = ", ".join(str(s) for s in SHAPES)
             why = why or f"it fails at tensors of shape {tried} ({type(problem).__name__}: {words(problem)})"
             continue

@@ -8,13 +8,13 @@ has no derivative, power series take its place; where smoothness can't be certif
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.balls import SMOOTH
+from gradcheck_cli.algebra.effort import POINT, price
 from gradcheck_cli.algebra.number import NAN, Ball, conditions
 from gradcheck_cli.algebra.precision import ENCLOSURE
 from gradcheck_cli.algebra.program import Program, economical
@@ -27,10 +27,6 @@ from gradcheck_cli.floats import Format
 from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.tree import Constant, Node, canonical
 from gradcheck_cli.verdict.truth import Kind, Truth
-
-PATIENCE = 2.0
-"""Seconds for one point; what isn't certified by then is unknown. One evaluation of a special function at thousands of bits
-may take a large part of it."""
 
 GUARD_BITS = 8
 """A ball is tight when it is this many bits more accurate than the float format."""
@@ -95,6 +91,9 @@ class Enclosure:
             self._by_series if self.by_series else self._by_stages if self._direct is None else self._by_formula
         )
         self._witness = Witness(chain)
+        programs = [self._direct] if self._direct else [program for _, program in self._steps]
+        by_series = self._witness.work(max(map(len, self.derivatives)), len(self.derivatives)) if self.by_series else 0
+        self._work = by_series + 2 * sum(program.work for program in programs)
 
     def _compile_stages(self, higher: bool) -> bool:
         """Whether every stage has a derivative by formula (and only first derivatives are asked)."""
@@ -149,12 +148,15 @@ class Enclosure:
         what stays singular to `kinks`."""
         found: list[Truth | Ball | None] = [None] * len(self.derivatives)
         value: Ball | None = None
-        deadline = time.monotonic() + PATIENCE
+        spent = 0.0
         if all(math.isfinite(x) for x in point):
             hopeless = False
             for precision in ENCLOSURE if self._direct is None else ENCLOSURE[1:]:  # `at` has tried the first
-                if (hopeless and precision != ENCLOSURE[-1]) or time.monotonic() > deadline:
+                if hopeless and precision != ENCLOSURE[-1]:
                     continue
+                spent += self._work * price(precision)
+                if spent > POINT * len(self.derivatives):
+                    break
                 with ctx.workprec(precision):
                     balls = self._evaluate([arb(x) for x in point])
                 if balls is not None:
@@ -172,8 +174,15 @@ class Enclosure:
             if found[i] is None and wrt == (self.chain.output,):
                 found[i] = self._itself(named)
             elif found[i] is None:
-                found[i] = limits(self.values, named, wrt, deadline)
+                found[i] = self._limits(named, wrt)
         return [f for f in found if f is not None], value
+
+    def _limits(self, point: Mapping[str, float], wrt: Wrt) -> Truth:
+        """The derivative from both sides. A mixed one that isn't the same whatever the ratio of the steps lies in between."""
+        found = limits(self.values, point, wrt, POINT)
+        if found.kind is Kind.UNKNOWN and found.singular and 1 < len(set(wrt)) == len(wrt):
+            found = limits(self.values, point, wrt, POINT, mixed=True)
+        return found
 
     def _itself(self, point: Mapping[str, float]) -> Truth | Ball:
         """The derivative of the output by itself: 1 wherever there is a value."""

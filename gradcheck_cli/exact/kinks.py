@@ -10,7 +10,6 @@ The point itself is never used in a quotient: a formula may be undefined there a
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from itertools import product
@@ -94,22 +93,26 @@ def precision(order: int, size: int) -> int:
     return (order + 1) * (EXPONENTS[-1] + size) + SPARE
 
 
-class _Late(Exception):
-    """The deadline has passed."""
+class _Spent(Exception):
+    """The limits would take more work than there is."""
 
 
+COSTLY = "the limits from both sides take more work to certify than is spent on one derivative (no --timeout changes that)"
 LOWER = "a lower derivative doesn't exist here already"
 UNDEFINED = "the formula has no value at the point itself; this is the limit from both sides"
 
 
-def limits(values: Line, point: Mapping[str, float], wrt: Wrt, deadline: float = math.inf, mixed: bool = False) -> Truth:
+def limits(values: Line, point: Mapping[str, float], wrt: Wrt, most: float = math.inf, mixed: bool = False) -> Truth:
     """The derivative at `point` from both sides of every name in `wrt`, judged: see `Truth`.
 
-    An order above 1 exists only where the lower ones do. Past the `deadline` (of time.monotonic) the answer is UNKNOWN.
+    An order above 1 exists only where the lower ones do. It is UNKNOWN where it takes more work than `most`.
     `mixed`: by any number of names; by different ones it exists wherever it is the same from all sides, for what is missing
     along one direction needn't bear on another, and otherwise lies in between.
     """
-    if not all(math.isfinite(x) for x in point.values()):
+    if not all(math.isfinite(point.get(name, 0.0)) for name in wrt) or any(math.isnan(x) for x in point.values()):
+        with ctx.workprec(_FIRST_LOOK):
+            if not values({name: arb(x) for name, x in point.items()}, {}).is_finite():
+                return Truth(Kind.OUTSIDE, singular=True)
         return Truth(Kind.UNKNOWN, text="limits at an infinite point are not taken")
     if len(set(wrt)) > MAX_NAMES and not mixed:
         return Truth(Kind.UNKNOWN, text="a mixed partial of more than two names at a singular point")
@@ -118,16 +121,18 @@ def limits(values: Line, point: Mapping[str, float], wrt: Wrt, deadline: float =
         if values(exact, {}).is_nan() and values.undefined(exact):
             return Truth(Kind.OUTSIDE, singular=True)
     try:
-        return _from_all_sides(values, point, wrt, deadline, mixed and 1 < len(set(wrt)) == len(wrt))
-    except _Late:
-        return Truth(Kind.UNKNOWN, text="the limits from both sides take too long to certify")
+        return _from_all_sides(values, point, wrt, values.work + most, mixed and 1 < len(set(wrt)) == len(wrt))
+    except _Spent:
+        return Truth(Kind.UNKNOWN, text=COSTLY)
 
 
-def _from_all_sides(values: Line, point: Mapping[str, float], wrt: Wrt, deadline: float, alone: bool = False) -> Truth:
-    size = max(0, *(math.frexp(x)[1] for x in point.values()))
+def _from_all_sides(values: Line, point: Mapping[str, float], wrt: Wrt, until: float, alone: bool = False) -> Truth:
+    size = max([0, *(math.frexp(x)[1] for x in point.values() if math.isfinite(x))])
     with ctx.workprec(precision(len(wrt), size)):
-        near = _Neighbourhood(values, {name: arb(x) for name, x in point.items()}, wrt, size, deadline, alone)
+        near = _Neighbourhood(values, {name: arb(x) for name, x in point.items()}, wrt, size, until, alone)
         here = near.here
+        if not here.is_finite() and not here.is_nan() and not all(map(math.isfinite, point.values())):
+            return Truth(Kind.OUTSIDE, singular=True)
         if not here.is_finite() and not here.is_nan():
             return Truth(Kind.UNKNOWN, text="the value is beyond every size that is followed")
         if here.is_nan() and values.undefined(near.point):
@@ -142,7 +147,7 @@ def _from_all_sides(values: Line, point: Mapping[str, float], wrt: Wrt, deadline
         if alone and len(known) == len(sides) and all(s.is_finite() for s in known):
             left, right = reduce(min, known + near.others), reduce(max, known + near.others)
         jump = here.is_finite() and near.jumps()
-        lower = alone or len(wrt) == 1 or _from_all_sides(values, point, wrt[:-1], deadline).kind is Kind.REGULAR
+        lower = alone or len(wrt) == 1 or _from_all_sides(values, point, wrt[:-1], until).kind is Kind.REGULAR
         same = not near.others and all(s is not None and s.is_finite() and _same(s, sides[0]) for s in sides)
         if lower and same and (alone or not jump):
             ball = reduce(lambda a, b: a.union(b), sides)
@@ -157,10 +162,10 @@ class _Neighbourhood:
     """A function around a point, asked on tiny steps in each quadrant of the names that are differentiated by. `between`: a
     side that depends on the ratio of the steps is what it is at the first of them, with the `others`, instead of unsettled."""
 
-    def __init__(self, values: Line, point: Mapping[str, Ball], wrt: Wrt, size: int, deadline: float, between: bool) -> None:
+    def __init__(self, values: Line, point: Mapping[str, Ball], wrt: Wrt, size: int, until: float, between: bool) -> None:
         self.point, self.quadrants = point, list(product((-1, 1), repeat=len(set(wrt))))
         self.others: list[Ball] = []
-        self._values, self._size, self._deadline, self._between = values, size, deadline, between
+        self._values, self._size, self._until, self._between = values, size, until, between
         self._names = tuple(dict.fromkeys(wrt))
         self._orders = [wrt.count(name) for name in self._names]
         self._nodes = [
@@ -181,8 +186,8 @@ class _Neighbourhood:
         """The values at several such places, asked together."""
         missing = [place for place in places if (place, exponent) not in self._known]
         if missing:
-            if time.monotonic() > self._deadline:
-                raise _Late
+            if self._values.work > self._until:
+                raise _Spent
             step = arb(2) ** -exponent
             offsets = [{n: m * step for n, m in zip(self._names, place, strict=True)} for place in missing]
             for place, value in zip(missing, self._values.each(self.point, offsets), strict=True):

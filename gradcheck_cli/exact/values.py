@@ -11,7 +11,8 @@ from typing import Any, Protocol
 from flint import arb
 
 from gradcheck_cli.algebra.balls import PLAIN, evaluate
-from gradcheck_cli.algebra.number import Ball, conditions
+from gradcheck_cli.algebra.effort import price
+from gradcheck_cli.algebra.number import Ball, conditions, precision
 from gradcheck_cli.algebra.program import Program, expand
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.chain import Chain, Stage
@@ -33,13 +34,15 @@ def _value_program(tree: Node, count: int) -> Program:
 
 
 class Values:
-    """The chain's stages as plain balls, with any name moved by an offset: what limits and quotients are made of."""
+    """The chain's stages as plain balls, with any name moved by an offset: what limits and quotients are made of. `work`: what
+    all of it has cost so far."""
 
     def __init__(self, chain: Chain) -> None:
         self.chain = chain
         self._steps: list[tuple[Stage, Program]] = [
             (stage, _value_program(canonical(stage.tree, stage.inputs), len(stage.inputs))) for stage in chain.stages
         ]
+        self.work, self._one = 0.0, 1 + sum(program.work for _, program in self._steps)
 
     def __call__(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> Ball:
         """The output's ball at `point` (name -> ball) at the present precision; a nan ball outside the domain."""
@@ -55,6 +58,7 @@ class Values:
 
     def every(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> dict[str, Ball]:
         """The ball of every input and stage."""
+        self.work += self._one * price(precision())
         values = {name: ball + offsets[name] if name in offsets else ball for name, ball in point.items()}
         for stage, program in self._steps:
             (value,) = program(*(values[name] for name in stage.inputs))
@@ -63,8 +67,11 @@ class Values:
 
 
 class Line(Protocol):
-    """What limits are taken of: a number at a point, some of whose names are moved by offsets."""
+    """What limits are taken of: a number at a point, some of whose names are moved by offsets. `work`: what was done for it so
+    far."""
 
+    @property
+    def work(self) -> float: ...
     def __call__(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> Ball: ...
     def each(self, point: Mapping[str, Ball], offsets: Sequence[Mapping[str, Ball]]) -> list[Ball]:
         """The same by several offsets."""

@@ -11,7 +11,6 @@ function has no series here, limits of difference quotients (`exact.kinks`) take
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import combinations
@@ -19,6 +18,7 @@ from typing import Any
 
 from flint import arb, arb_series, ctx
 
+from gradcheck_cli.algebra.effort import WITNESS, price
 from gradcheck_cli.algebra.number import Ball, conditions
 from gradcheck_cli.algebra.precision import QUOTIENT, QUOTIENT_STEP
 from gradcheck_cli.algebra.precision import SERIES as SERIES_BITS
@@ -37,9 +37,6 @@ NEAR_ZERO = 1400
 GOAL = 64
 """Bits to which a derivative is confirmed: 11 more than the longest format has."""
 
-PATIENCE = 4.0
-"""Seconds for one confirmation."""
-
 
 class Witness:
     """Confirms derivatives of one chain's output."""
@@ -48,17 +45,24 @@ class Witness:
         self._chain = chain
         self._steps = [(s, _program(canonical(s.tree, s.inputs), len(s.inputs))) for s in chain.stages]
         self._values = Values(chain)
+        self._work = sum(program.work for _, program in self._steps)
         self._key: object = None
         self._totals: dict[str, Ball] | None = None
 
-    def confirms(self, point: Mapping[str, float], wrt: Wrt, ball: Ball, series: bool = True) -> bool:
-        """True where a derivative found without SymPy overlaps `ball`, at a precision that would show a difference.
+    def work(self, order: int, count: int = 1) -> float:
+        """What so many derivatives of an order cost by series, at a few bits."""
+        return self._work * (order + 1) ** 2 * (1 if order == 1 else count * 2**order)
+
+    def confirms(self, point: Mapping[str, float], wrt: Wrt, ball: Ball, series: bool = True) -> bool | None:
+        """True where a derivative found without SymPy overlaps `ball`, at a precision that would show a difference; False where
+        it certainly doesn't, None where none was found.
 
         `series=False` leaves the series out: where `ball` comes from them, they are no second witness.
         """
-        deadline = time.monotonic() + PATIENCE
+        spent = 0.0
         for precision in SERIES_BITS if series else ():
-            if time.monotonic() > deadline:
+            spent += self.work(len(wrt)) * price(precision)
+            if spent > WITNESS:
                 break
             with ctx.workprec(precision):
                 found = self.derivative({name: arb(x) for name, x in point.items()}, wrt)
@@ -72,8 +76,8 @@ class Witness:
                 return True
         if len(wrt) == 1 and wrt[0] in point and self._quotient_agrees(point, wrt[0], ball):
             return True
-        settled = limits(self._values, point, wrt, deadline)
-        return settled.kind is Kind.REGULAR and bool(settled.ball.overlaps(ball))
+        settled = limits(self._values, point, wrt, WITNESS)
+        return bool(settled.ball.overlaps(ball)) if settled.kind is Kind.REGULAR else None
 
     def _quotient_agrees(self, point: Mapping[str, float], name: str, ball: Ball) -> bool:
         """Whether difference quotients on both sides give `ball` to GOAL bits: see `algebra.precision`.

@@ -5,9 +5,8 @@ few ulps match at once, and the rest is followed by the shadow and judged.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 
 from gradcheck_cli.algebra.number import Ball, working
 from gradcheck_cli.algebra.precision import SHADOW
+from gradcheck_cli.errors import NO_KERNEL, InputError, NoValue
 from gradcheck_cli.exact.derivative import LONGEST_CHAIN, SHORT, chain_formula
 from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.exact.stalls import stalled
@@ -29,7 +29,7 @@ from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.spaces import Shape
 from gradcheck_cli.modes import MODES
 from gradcheck_cli.verdict.column import Column, Detail
-from gradcheck_cli.verdict.entries import OF_FORMULAS, Entries, Evidence
+from gradcheck_cli.verdict.entries import OF_FORMULAS, OF_SERIES, Entries, Evidence
 from gradcheck_cli.verdict.judge import QUICK, distance, judge
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.numbers import decimal
@@ -52,9 +52,6 @@ they do: SymPy takes milliseconds for each."""
 FOLLOWED = 64
 """Stages of the longest chain whose totals the shadow follows. Beyond, each stage's own derivative decides about the formula of
 a total that is more than a few ulps off: a product of right derivatives is right."""
-
-SHADOW_PATIENCE = 2.0
-"""Seconds after which the shadow isn't repeated at a higher precision."""
 
 Points = Mapping[str, Floats]
 
@@ -155,12 +152,14 @@ class Computation:
 @dataclass
 class _Torch:
     """Torch's side of a chunk: derivatives at every point (None: it has none anywhere; nan: none at this one), the value of
-    every name, what it said where it refused, and the rows that cut the graph."""
+    every name, what it said at points where it refused, the rows that cut the graph, and its words at points without a value.
+    """
 
     gradients: dict[Wrt, Floats | None]
     values: dict[str, Floats]
-    refusals: dict[Wrt, str] = field(default_factory=dict)
+    refusals: dict[Wrt, dict[int, str]] = field(default_factory=dict)
     cut: dict[str, None] = field(default_factory=dict)
+    without: dict[int, str] = field(default_factory=dict)
 
 
 class _Part:
@@ -180,13 +179,16 @@ class _Part:
 
     def _entries(self, column: Column, truths: list[Truth | Ball]) -> Entries:
         """A column's entries. A limit where the formula has no certified value is none if torch has no value either."""
+        for index, refusal in self.torch.without.items():
+            truths[index], self.exact_values[index] = Truth(Kind.OUTSIDE, text=f"torch has no value here: {refusal}"), None
         for index in np.flatnonzero(~np.isfinite(self.output)).tolist():
             truth = regular(truths[index])
             if truth.kind is Kind.REGULAR and truth.text is not None:
                 truths[index] = Truth(Kind.OUTSIDE, singular=True)
         run = self.run
         gradient = self.torch.gradients[column.wrt]
-        return Entries(column, self.part, run.form, OF_FORMULAS, run.limits, gradient, truths, run.checkpoint)
+        policy = OF_SERIES if self.exact.by_series else OF_FORMULAS
+        return Entries(column, self.part, run.form, policy, run.limits, gradient, truths, run.checkpoint)
 
     def check(self) -> None:
         """Judge every entry of the chunk."""
@@ -214,7 +216,8 @@ class _Part:
 
     def _judge(self, waiting: Mapping[int, Sequence[int]]) -> None:
         """Run the shadow over some entries (index -> which derivatives) and judge them."""
-        seen = self._shades(waiting)
+        refused = {i: [k for k in ks if i in self._refusals(k)] for i, ks in waiting.items()}
+        seen = self._shades({i: rest for i, ks in waiting.items() if (rest := [k for k in ks if k not in refused[i]])})
         witness = Witness(self.exact.chain)
         # a single stage is to blame for what is wrong with it
         only = self.whole.chain.output if len(self.whole.typed.stages) == 1 else None
@@ -223,22 +226,29 @@ class _Part:
             for k in ks:
                 of_column.setdefault(k, []).append(index)
         for k, indices in sorted(of_column.items()):
-            column = self.whole.columns[k]
             known = Evidence(
                 shade=lambda i, k=k: seen.get((i, k)),  # type: ignore[misc]
                 doubted=lambda some, balls, k=k: self._doubted(witness, k, some, balls),  # type: ignore[misc]
                 cut=tuple(self.torch.cut),
-                refusal=self.torch.refusals.get(column.wrt),
                 stage=only,
             )
-            self.entries[k].judge(indices, known)
+            said: dict[str | None, list[int]] = {}
+            for index in indices:
+                said.setdefault(self._refusals(k).get(index), []).append(index)
+            for refusal, some in said.items():
+                self.entries[k].judge(some, replace(known, refusal=refusal))
             self._show(k, indices)
 
-    def _doubted(self, witness: Witness, k: int, indices: Sequence[int], balls: Sequence[Ball]) -> list[int]:
+    def _refusals(self, k: int) -> Mapping[int, str]:
+        """What torch said at points where it refused a derivative."""
+        return self.torch.refusals.get(self.whole.derivatives[k], {})
+
+    def _doubted(self, witness: Witness, k: int, indices: Sequence[int], balls: Sequence[Ball]) -> dict[int, bool]:
         wrt, series = self.whole.columns[k].wrt, not self.exact.by_series
         points = ({name: float(values[i]) for name, values in self.points.items()} for i in indices)
         found = zip(indices, points, balls, strict=True)
-        return [i for i, point, ball in found if not witness.confirms(point, wrt, ball, series)]
+        outcomes = {i: witness.confirms(point, wrt, ball, series) for i, point, ball in found}
+        return {i: outcome is False for i, outcome in outcomes.items() if not outcome}
 
     def _show(self, k: int, indices: Sequence[int]) -> None:
         """Add both formulas to what they explain."""
@@ -256,8 +266,10 @@ class _Part:
     def _shades(self, waiting: Mapping[int, Sequence[int]]) -> dict[tuple[int, int], Shade]:
         """What the shadow sees of the entries, at a precision that rises until it is sharp."""
         seen: dict[tuple[int, int], Shade] = {}
-        rest, began = list(waiting), time.monotonic()
+        rest = list(waiting)
         for precision in SHADOW:
+            if not rest:
+                break
             self.run.checkpoint()
             found = self._follow(rest, precision)
             blurred = []
@@ -271,11 +283,6 @@ class _Part:
                     if truth.kind is Kind.REGULAR and _blurred(shade.exact, truth.ball, self.run.form):
                         blurred.append(index)
             rest = list(dict.fromkeys(blurred))
-            if not rest:
-                break
-            if time.monotonic() - began > SHADOW_PATIENCE:
-                # What has no value at a low precision may have one at a higher: that is not known then.
-                return {key: shade for key, shade in seen.items() if key[0] not in blurred or shade.exact.is_finite()}
         return seen
 
     def _follow(self, indices: Sequence[int], precision: int) -> dict[Wrt, list[Shade | None]]:
@@ -323,7 +330,8 @@ class _Part:
         """No derivative of what runs a user's code stands against a difference quotient."""
         columns = {column.wrt[0]: column for column in self.whole.columns if len(column.wrt) == 1}
         only = self.whole.chain.output if len(self.whole.typed.stages) == 1 else None
-        for batch in self.compiled.batches(self.points, range(self.size), self.whole.count == 1):
+        valued = [i for i in range(self.size) if i not in self.torch.without]
+        for batch in self.compiled.batches(self.points, valued, self.whole.count == 1) if valued else ():
             here = [self.start + i for i in batch.points]
             guard_points(self.compiled, batch, columns, here, only, self.run.limits, self.run.checkpoint)
 
@@ -340,10 +348,25 @@ class _Part:
     def _differentiate(self, derivatives: Sequence[Wrt], cotangent: float = 1.0) -> _Torch:
         """Torch's derivatives, and values, at all points of the chunk."""
         found = _Torch({wrt: None for wrt in derivatives}, {name: self._blank() for name in self.whole.values})
-        for batch in self.compiled.batches(self.points, range(self.size), self.whole.count == 1):
-            outcome = self.compiled.differentiate(self.run.mode, batch.tensors, derivatives, cotangent)
+        waiting = self.compiled.batches(self.points, range(self.size), self.whole.count == 1)
+        while waiting:
+            batch = waiting.pop()
+            try:
+                outcome = self.compiled.differentiate(self.run.mode, batch.tensors, derivatives, cotangent)
+            except InputError as refusal:  # of a dtype, or of some of the points
+                if len(batch.points) > 1 and NO_KERNEL not in str(refusal):
+                    waiting += batch.halves()
+                    continue
+                found.without |= dict.fromkeys(batch.points, str(refusal))
+                if not isinstance(refusal, NoValue) and len(found.without) == self.size:
+                    raise
+                continue
+            if outcome.refusals and self.run.callables and len(batch.points) > 1:
+                waiting += batch.halves()  # a user's backward may refuse some points only
+                continue
             here = slice(None) if len(batch.points) == self.size else batch.points
-            found.refusals |= outcome.refusals
+            for wrt, refusal_there in outcome.refusals.items():
+                found.refusals.setdefault(wrt, {}).update(dict.fromkeys(batch.points, refusal_there))
             found.cut |= dict.fromkeys(outcome.cut)
             for wrt, gradient in outcome.gradients.items():
                 if gradient is not None:

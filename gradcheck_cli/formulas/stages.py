@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
 
+from gradcheck_cli.errors import InputError
 from gradcheck_cli.exact.derivative import stage_formula
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.formulas.computation import Computation
@@ -71,14 +74,18 @@ def own_entries(total: Computation) -> list[Column]:
 
 
 def _values(total: Computation, compiled: TorchChain) -> dict[str, Floats]:
-    """Torch's value of every entry of every input and stage, at every point."""
+    """Torch's value of every entry of every input and stage, at every point; nan where it has none."""
     assert compiled.shapes is not None
-    rows = [compiled.forward(dict(batch.tensors)) for batch in compiled.batches(total.points, range(total.count), single=False)]
-    found: dict[str, Floats] = {}
-    for name in rows[0]:
-        column = np.array([row[name].detach().double().numpy(force=True).reshape(-1) for row in rows])
-        found |= zip(entry_names(name, compiled.shapes[name]), column.T, strict=True)
-    return found
+    columns = {name: np.full((total.count, math.prod(shape)), np.nan) for name, shape in compiled.shapes.items()}
+    for batch in compiled.batches(total.points, range(total.count), single=False):
+        with suppress(InputError):
+            for name, value in compiled.values(batch.tensors).items():
+                columns[name][batch.points] = value.detach().double().numpy(force=True).reshape(-1)
+    return {
+        entry: row
+        for name, c in columns.items()
+        for entry, row in zip(entry_names(name, compiled.shapes[name]), c.T, strict=True)
+    }
 
 
 def _entries_of(total: Computation, compiled: TorchChain, stage: Stage, values: Mapping[str, Floats]) -> list[Column]:
@@ -119,7 +126,10 @@ def strays(totals: Sequence[Computation]) -> str | None:
         found: dict[str, None] = {}
         looked = 0
         for batch in total.compiled.batches(total.points, range(total.count), single=False):
-            wrong, looked = total.compiled.strays(total.run.mode, batch.tensors, inside)
+            try:
+                wrong, looked = total.compiled.strays(total.run.mode, batch.tensors, inside)
+            except InputError:  # which the check itself says
+                continue
             found |= dict.fromkeys(wrong)
         total.ask([(name,) for name in found])
         count += looked - len(found)

@@ -19,7 +19,7 @@ import torch
 
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.tensors import TensorAlgebra, compiled
-from gradcheck_cli.errors import InputError, words
+from gradcheck_cli.errors import NoValue, words
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.spaces import entry_names
@@ -51,6 +51,12 @@ class Batch:
     points: Sequence[int]
     tensors: dict[str, Tensor]
     entries: dict[str, list[str]]
+
+    def halves(self) -> list[Batch]:
+        """The same points in two batches."""
+        middle = len(self.points) // 2
+        parts = (slice(None, middle), slice(middle, None))
+        return [Batch(self.points[s], {n: x[s] for n, x in self.tensors.items()}, self.entries) for s in parts]
 
 
 class TorchChain:
@@ -159,7 +165,8 @@ class TorchChain:
     ) -> Outcome:
         """The derivatives of the output, in `mode`, at `inputs` (detached tensors).
 
-        `cotangent` multiplies first derivatives of the modes that run backwards.
+        `cotangent` multiplies first derivatives of the modes that run backwards. Raises NoValue where torch has no value, and
+        InputError for what it doesn't take as an argument.
         """
         self.algebra.cut.clear()
         first = [wrt for wrt in derivatives if len(wrt) == 1]
@@ -175,7 +182,7 @@ class TorchChain:
                 outcome.gradients.update({wrt: None for wrt in first})
                 outcome.refusals.update({wrt: words(refusal) for wrt in first})
         if not outcome.values:
-            outcome.values = self._values(inputs)
+            outcome.values = self.values(inputs)
         nested: Nested = resolved(row.nested)
         for wrt in higher:
             by = [self._places[name] for name in wrt]
@@ -236,12 +243,12 @@ class TorchChain:
     def _value(self, inputs: Mapping[str, Tensor]) -> Tensor:
         return self.forward(dict(inputs))[self.chain.output]
 
-    def _values(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The values without any derivative; InputError where torch can't compute even them."""
+    def values(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The values without any derivative; NoValue where torch can't compute even them."""
         try:
             return self.forward({name: value.detach() for name, value in inputs.items()})
         except RuntimeError as refusal:
-            raise InputError(f"torch refuses: {words(refusal)}") from None
+            raise NoValue(words(refusal)) from None
 
     def _unit(self, like: Tensor, place: Place, scale: float = 1.0) -> Tensor:
         """A cotangent or tangent: `scale` at the place, 0 elsewhere."""

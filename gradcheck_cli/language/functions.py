@@ -445,7 +445,7 @@ ARRAYS: tuple[Function, ...] = (
     ),
     _row(
         "binary_cross_entropy", f"{_LOSS}, {_MEAN}",
-        "-(target*maximum(log(x), -100) + (1 - target)*maximum(log1p(-x), -100))", "bce",
+        "-(target*where(x > exp(-100), log(x), -100) + (1 - target)*where(1 - x > exp(-100), log1p(-x), -100))", "bce",
         torch=_LOSSES + "binary_cross_entropy",
     ),
     _row("binary_cross_entropy_with_logits", f"{_LOSS}, {_MEAN}", "(1 - target)*x - logsigmoid(x)", "bce_with_logits",

@@ -68,7 +68,7 @@ def check_map(
     notes = [BRANCH] if work.source.follow is False else []
     notes += [HELD] * work.source.held
     opaque = tuple(work.runs.opaque | work.source.opaque)
-    return Found([work.shown(column) for column in columns], work.sensitivity, opaque, (*notes, *work.triangles))
+    return Found([work.shown(column) for column in columns], work.sensitivity, opaque, (*notes, *work.notes, *work.triangles))
 
 
 def check_values(map: Map, formula: Formula, options: Options, point: Point) -> list[Column]:

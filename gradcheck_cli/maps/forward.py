@@ -13,7 +13,7 @@ from gradcheck_cli.algebra.number import NAN, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.maps.guard import guard_pushes
 from gradcheck_cli.maps.map import NESTED, Tensors, direction_of, push
-from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL, Probe, Read
+from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL, Probe, Read, doubted
 from gradcheck_cli.maps.runs import Followed, Runs, layers_of, numpy, unlimited
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, OF_VALUES, Evidence
@@ -57,7 +57,7 @@ class Forward(Probe):
                 return unasked
             known = Evidence(
                 shade=lambda i: shade(name, i),
-                doubted=lambda some, balls: [] if self._confirm(name, some, balls) else some,
+                doubted=lambda some, balls: doubted(lambda s, b: self._confirm(name, s, b), some, balls),
                 meant=lambda some: self._meant(name, some),
                 refusal=refusal,
             )
@@ -100,7 +100,7 @@ class Forward(Probe):
             (cells,) = self.along([self._u], Meant)
         return [slope(cells[name][i]) for i in indices]
 
-    def _confirm(self, name: str, indices: Sequence[int], balls: Sequence[Ball]) -> bool:
+    def _confirm(self, name: str, indices: Sequence[int], balls: Sequence[Ball]) -> bool | None:
         with working(QUOTIENT):
             found = zip(indices, balls, strict=True)
             return self.confirms(self._u, [(_entry(name, i), b, abs(b) + FLOOR) for i, b in found], self.ahead(name))
@@ -133,7 +133,7 @@ class Values(Probe):
             ]
             known = Evidence(
                 shade=lambda i: shade(name, i),
-                doubted=lambda some, balls: [],  # a value is no derivative: there is nothing to doubt
+                doubted=lambda some, balls: {},  # a value is no derivative: there is nothing to doubt
                 scale=float(np.max(np.abs(found[np.isfinite(found)]), initial=1.0)),
             )
             return self.judged(self.blank(name, "", outputs[name]), OF_VALUES, found, truths, known)

@@ -5,7 +5,6 @@ back. They certify nothing.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -49,6 +48,9 @@ DEEPER = (2.0**-4,)
 INPUTS = 16
 ENTRIES = 16
 """Inputs up to which a contradiction is looked for in each; entries of one direction that are looked at one by one."""
+
+HALVINGS = 64
+"""Times that a direction is halved on the way to what is wrong, for all rows: each takes some twenty runs of the function."""
 
 REFUTED = "refuted by a difference quotient of {}: {}"
 
@@ -117,7 +119,7 @@ class _Guard:
     ) -> None:  # fmt: skip
         self.whose, self._deeper = whose, deeper
         self.rows, self.spans = rows, {name: span for name, span in spans.items() if span.start < span.stop}
-        self.limits, self.deadline = options.limits, time.monotonic() + options.patience
+        self.limits, self._halvings = options.limits, HALVINGS
         self.found = np.array([row.found for row in rows])
         self.plain = Plain(map, options.seed, options.checkpoint, [self.found])
         self.exact = np.array([_joined(row, lambda c: [middle(ball) for ball in c.exact]) for row in rows])
@@ -191,7 +193,8 @@ class _Guard:
 
     def _narrowed(self, holds: Callable[[Indices], bool], part: Indices) -> Indices:
         """The smallest part of a part, by halves, of which it still holds."""
-        while len(part) > 1 and time.monotonic() < self.deadline:
+        while len(part) > 1 and self._halvings > 0:
+            self._halvings -= 1
             halves = (part[: len(part) // 2], part[len(part) // 2 :])
             smaller = next((half for half in halves if holds(half)), None)
             if smaller is None:

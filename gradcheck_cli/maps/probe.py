@@ -5,7 +5,6 @@ quotients as the second witness. No rule of torch's backward or forward mode tak
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -16,7 +15,8 @@ import numpy as np
 from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Directional, Moved, Precise, moving, slope, value_of
-from gradcheck_cli.algebra.layers import Rounded
+from gradcheck_cli.algebra.effort import ENTRY, FAILURE
+from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, exactly, precision, two_to, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT, QUOTIENT_STEP
 from gradcheck_cli.algebra.series import terms
@@ -42,6 +42,13 @@ from gradcheck_cli.verdict.verdicts import Cause, Verdict
 AGREED = 48
 """Bits to which the two witnesses must agree."""
 
+REFINED = ((1, 1), (2, 2), (4, 2))
+"""Multiples of QUOTIENT and of QUOTIENT_STEP at which they are compared, until they agree: a step may be too long beside a
+neighbour of another size (log(x) at 1e-300), or the bits too few beside the size of the value."""
+
+ALONE = 64
+"""Entries that are confirmed one by one where they aren't together."""
+
 FLOOR = two_to(-300)
 """Size of what counts as nothing: above the quotient's own error, and far below what can be told from 0 beside it."""
 
@@ -52,12 +59,10 @@ LAYERS = 16
 """Directions that one forward pass carries."""
 
 SINGULAR = 64
-"""Singular entries of a map whose one-sided derivatives are taken at most, each for at most PATIENCE seconds."""
+"""Singular entries of a map whose one-sided derivatives are taken at most, each with ENTRY's work."""
 
 SINGULAR_AHEAD = 16
 """The same of higher orders, where limits are taken from all sides of several directions."""
-
-PATIENCE = 4.0
 
 AROUND = 26
 """Points beside a singular one at which equal entries are told apart: of three, each has each rank at one of them but for a
@@ -82,14 +87,14 @@ class Options:
     """What holds for every map of a run.
 
     `checkpoint` is called often; it raises where time is up. `most_entries`: of larger tensors only the worst entry, and the
-    first ones that don't match, are reported. `patience`: seconds for taking one failure apart.
+    first ones that don't match, are reported. `effort`: the work for taking one failure apart.
     """
 
     limits: Limits = field(default_factory=Limits)
     seed: int = 0
     checkpoint: Callable[[], None] = lambda: None
     most_entries: int = 1000
-    patience: float = 20.0
+    effort: float = FAILURE
 
 
 class Probe:
@@ -126,7 +131,13 @@ class Probe:
             self.count += x.numel()
         self.sensitivity = 0.0
         self.symmetrised = Symmetrised()
+        self.notes: list[str] = []  # what the reader should know besides
         self._singular = 0
+
+    @property
+    def work(self) -> float:
+        """What was done so far."""
+        return self.runs.work + (self.source.work if self.source is not self.runs else 0.0)
 
     @property
     def whose(self) -> str:
@@ -275,11 +286,13 @@ class Probe:
         if not any(suspects.values()):
             return {}
         with working(DIRECTIONS[0]):
-            (rounded,) = self.source.forward([Rounded(self.form)], [self.source.exact])
+            _, rounded = self.source.forward([Exact(), Rounded(self.form)], [self.source.exact] * 2)
         found: dict[str, list[int]] = {}
         for name, some in suspects.items():
             for i in some:
-                ball, share = rounded[name][i], KERNEL if other[name][i] else 0.5
+                ball, share = value_of(rounded[name][i]), KERNEL if other[name][i] else 0.5
+                if self.source.overflowed and not floats[name][i] and not other[name][i]:
+                    continue  # what is divided by an infinity
                 if not ball.is_finite():  # rounding has no bound
                     ball, share = value_of(cells[name][i]), 0.5 if other[name][i] else 0.0
                 if not _near(ball, float(floats[name][i]), 4, self.form.unit_roundoff**share):
@@ -307,7 +320,7 @@ class Probe:
         moving_inputs = np.abs(self._inputs()[np.any([line != 0 for line in lines.values()], axis=0)])
         size = float(np.max(moving_inputs, initial=0.0))  # it decides on the precision
         try:
-            found = limits(_Line(self, lines, read), dict.fromkeys(lines, size), names, time.monotonic() + PATIENCE, mixed=True)
+            found = limits(_Line(self, lines, read), dict.fromkeys(lines, size), names, ENTRY, mixed=True)
             if found.kind is Kind.UNKNOWN and self.source.turned:
                 return replace(found, text=f"{ROUNDED}: {', '.join(self.source.turned)}")
             return found if scale == 1 else _scaled(found, scale)
@@ -321,7 +334,7 @@ class Probe:
         draw = np.random.default_rng(self.options.seed + 2)
         place = np.arange(1, self.count + 1, dtype=np.float64)
         least = most = NAN
-        deadline = time.monotonic() + PATIENCE
+        until = self.work + ENTRY
         with working(QUOTIENT), terms(2):
             for n in range(AROUND):
                 away = place if n == 0 else -place if n == 1 else draw.permutation(place) * draw.choice((-1.0, 1.0), self.count)
@@ -343,18 +356,32 @@ class Probe:
                 if found.is_finite():
                     least = found if least.is_nan() or found < least else least
                     most = found if most.is_nan() or found > most else most
-                if jump or least <= value <= most or time.monotonic() > deadline:
+                if jump or least <= value <= most or self.work > until:
                     break
         sides = {} if least.is_nan() else {"left": least, "right": most}
         return Truth(Kind.NONDIFFERENTIABLE, **sides, singular=True, jump=jump)
 
-    def confirms(self, direction: Floats, reads: Sequence[tuple[Read, Ball, Ball]], ahead: Sequence[Floats] = ()) -> bool:
+    def confirms(
+        self, direction: Floats, reads: Sequence[tuple[Read, Ball, Ball]], ahead: Sequence[Floats] = ()
+    ) -> bool | None:
         """The second witness: whether difference quotients along `direction` and those `ahead`, on both sides, give every
-        number's derivative.
+        number's derivative; None where they stay too wide to tell. Both are refined before they disagree.
 
         `reads`: the number, its derivative, and the size of what that was added up from. Call it at QUOTIENT bits.
         """
-        exponents = [QUOTIENT_STEP, *(QUOTIENT_STEP + self._longer(w) for w in ahead)]
+        agrees: bool | None = None
+        for bits, step in REFINED:
+            with working(precision() * bits):
+                agrees = self._quotients_agree(direction, reads, ahead, QUOTIENT_STEP * step)
+            if agrees:
+                break
+        return agrees
+
+    def _quotients_agree(
+        self, direction: Floats, reads: Sequence[tuple[Read, Ball, Ball]], ahead: Sequence[Floats], step: int
+    ) -> bool | None:
+        """The same at the present precision, by steps of 2**-step."""
+        exponents = [step, *(step + self._longer(w) for w in ahead)]
         lines = list(zip([direction, *ahead], map(two_to, (-e for e in exponents)), strict=True))
         nodes = list(product((1, 2), repeat=len(lines)))  # the point itself is in no quotient
         weights = [math.prod(2 * n - 3 for n in node) for node in nodes]
@@ -366,12 +393,14 @@ class Probe:
                 for side in (1, -1)
             ]
             scales = [side ** len(lines) * two_to(sum(exponents)) for side in (1, -1)]
-            return all(
-                abs(sum((w * read(v) for w, v in zip(weights, values, strict=True)), ZERO) * scale - total)
-                <= size * two_to(-AGREED)
+            gaps = [
+                (abs(sum((w * read(v) for w, v in zip(weights, values, strict=True)), ZERO) * scale - total), size)
                 for read, total, size in reads
                 for values, scale in zip(sides, scales, strict=True)
-            )
+            ]
+            if all(gap <= size * two_to(-AGREED) for gap, size in gaps):
+                return True
+            return False if any(gap > size * two_to(-AGREED) for gap, size in gaps) else None
 
     def _longer(self, direction: Floats) -> int:
         """By how many powers of two a direction is longer than the least of the inputs that it moves."""
@@ -393,6 +422,19 @@ class Probe:
         return np.concatenate([numpy(x) for x in self.map.inputs.values()])
 
 
+def doubted(
+    confirm: Callable[[Sequence[int], Sequence[Ball]], bool | None], some: Sequence[int], balls: Sequence[Ball]
+) -> dict[int, bool]:
+    """Those of some entries that the second witness doesn't confirm; True where it has another derivative for certain."""
+    outcome = confirm(some, balls)
+    if outcome:
+        return {}
+    if not 1 < len(some) <= ALONE:
+        return dict.fromkeys(some, outcome is False)
+    each = {i: confirm([i], [ball]) for i, ball in zip(some, balls, strict=True)}
+    return {i: found is False for i, found in each.items() if not found}
+
+
 ROUNDED = "rounding alone made a mask, or an index, other than exact arithmetic has it"
 
 
@@ -406,6 +448,10 @@ class _Line:
     def __init__(self, probe: Probe, lines: Mapping[str, Floats], read: Read) -> None:
         self._probe, self._lines, self._read = probe, lines, read
         self._sizes: dict[str, int] = {}
+
+    @property
+    def work(self) -> float:
+        return self._probe.work
 
     def __call__(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> Ball:
         """At these distances."""
@@ -426,8 +472,8 @@ class _Line:
         return list(map(self._read, outputs))
 
     def undefined(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball] = NOWHERE) -> bool:
-        """True where torch has no value either; beside the point what has none counts as undefined."""
-        return bool(offsets) or bool(self._read(self._probe.here()).is_nan())
+        """True where torch has no value either: none at all, or a pole's. Beside the point all that has none counts."""
+        return bool(offsets) or not self._read(self._probe.here()).is_finite()
 
 
 def _named(directions: Sequence[Floats]) -> tuple[tuple[str, ...], dict[str, Floats], Ball]:

@@ -13,7 +13,6 @@ wrong, and the quotient along it the witness.
 from __future__ import annotations
 
 import math
-import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -34,7 +33,8 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.autograd import Pulled
 from gradcheck_cli.maps.guard import Judged, guard_rows
 from gradcheck_cli.maps.map import Map, draws, run
-from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, UNFAITHFUL, Probe
+from gradcheck_cli.maps.poles import AT_A_POLE, poles, told, without
+from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, UNFAITHFUL, Probe, doubted
 from gradcheck_cli.maps.runs import Cells, Followed, flat, layers_of, numpy, unlimited
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, Evidence
@@ -103,6 +103,10 @@ class Reverse(Probe):
     def check(self) -> list[Column]:
         """The columns of all rows, input by input."""
         outputs, pull = run(self.map, self.map.leaves(), self.mode)
+        infinite = poles(self.source, outputs) if self.orders is None else None
+        self.rows, left = without(self.rows, infinite) if infinite else (self.rows, {})
+        if left and infinite:
+            self.notes.append(told(infinite, outputs))
         self._pulled = [pull(row) for row in self.rows]
         shape = (len(self.rows), self.count)
         self._floats = np.array([self._joined(p) for p in self._pulled]).reshape(shape)
@@ -123,6 +127,10 @@ class Reverse(Probe):
             touched = (flat(v)[place] for name, v in row.cotangents.items() for place in strange.get(name, ()))
             if self.orders is not None or any(touched):
                 self._truths[k] = [UNFAITHFUL] * self.count
+        for k, row in left.items():
+            nothing = (np.isnan(self._floats[k]) & ~self._missing[k]) | (self._floats[k] == 0)
+            for i in np.flatnonzero(nothing & (self._joined(pull(row)) != 0)).tolist():
+                self._truths[k][i] = AT_A_POLE
         return [self._column(k, name) for k in range(len(self.rows)) for name, x in self.map.inputs.items() if x.numel()]
 
     def guard(self, columns: Sequence[Column]) -> None:
@@ -154,7 +162,7 @@ class Reverse(Probe):
         finite = self._floats[k][np.isfinite(self._floats[k])]
         known = Evidence(
             shade=lambda i: self._followed(k)[span.start + i],
-            doubted=lambda some, balls: [] if self._confirm(k, [span.start + i for i in some], balls) else some,
+            doubted=lambda some, balls: doubted(lambda s, b: self._confirm(k, [span.start + i for i in s], b), some, balls),
             meant=lambda some: self._meant(k, [span.start + i for i in some]),
             refusal=self._pulled[k].refusal,
             scale=float(np.max(np.abs(finite), initial=1.0)),
@@ -300,10 +308,10 @@ class Reverse(Probe):
         """Cut the direction along `suspects` into parts until single entries are left wherever a part isn't certified in one of
         `rows`, and look at the entries `still` in every row.
 
-        Of more entries than are reported, one that is certainly wrong is enough. The others, and those that there was no time
-        for, are told to be unexamined.
+        Of more entries than are reported, one that is certainly wrong is enough. The others, and those that would take more
+        work, are told to be unexamined.
         """
-        deadline = time.monotonic() + self.options.patience
+        until = self.work + self.options.effort
         large = self.count > self.options.most_entries
         ways = width = LARGE_WAYS if large else max(LAYERS, SMALL)
         for some in _chunks(still, LAYERS):
@@ -317,7 +325,7 @@ class Reverse(Probe):
                 for i in suspects:
                     truths[k][i] = _UNEXAMINED
         located = False
-        while waiting and not (large and located) and (time.monotonic() < deadline or not waiting[0].cuts):
+        while waiting and not (large and located) and (self.work < until or not waiting[0].cuts):
             cut: list[tuple[int, list[int]]] = []
             while waiting and len(cut) < width:
                 whole = heappop(waiting)
@@ -465,7 +473,7 @@ class Reverse(Probe):
     def _unit(self, index: int) -> Floats:
         return np.bincount([index], minlength=self.count).astype(np.float64)
 
-    def _confirm(self, k: int, indices: Sequence[int], balls: Sequence[Ball]) -> bool:
+    def _confirm(self, k: int, indices: Sequence[int], balls: Sequence[Ball]) -> bool | None:
         direction, row = self.steps(indices), self.rows[k]
         with working(QUOTIENT):
             products = [ball * float(direction[i]) for i, ball in zip(indices, balls, strict=True)]
@@ -493,4 +501,4 @@ def _along(cells: Sequence[Ball], direction: Floats, indices: Sequence[int]) -> 
     return sum((cells[i] * u for i, u in zip(indices, steps, strict=True)), ZERO)
 
 
-_UNEXAMINED = Truth(Kind.UNKNOWN, text="not examined one by one: others are wrong already, or there was no time")
+_UNEXAMINED = Truth(Kind.UNKNOWN, text="not examined one by one: others are wrong already, or it takes too much work")

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Moved, Precise, value_of
+from gradcheck_cli.algebra.effort import ELEMENTARY, price
 from gradcheck_cli.algebra.layers import Cell, Exact, Layer, Rounded
-from gradcheck_cli.algebra.number import Ball, exactly, working
+from gradcheck_cli.algebra.number import Ball, exactly, precision, working
 from gradcheck_cli.algebra.precision import DIRECTIONS
 from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
@@ -37,7 +38,8 @@ class Runs:
     the first run that was followed, which is at the inputs themselves: the cells of its first layer, and torch's floats.
     `follow`: whether Python is told what exact arithmetic decides, where rounding alone made torch tell something else (None:
     it never did). `numbers`: whether Python was told floats. `triangles`: operations that read one triangle of a matrix, and
-    whether it was symmetric. `held`: whether state was written."""
+    whether it was symmetric. `held`: whether state was written. `overflowed`: whether
+    a float did, where its exact value didn't. `work`: what was done so far, see `algebra.effort`."""
 
     def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
         self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
@@ -48,7 +50,8 @@ class Runs:
         self.turned: dict[str, None] = {}
         self.numbers = False
         self.triangles: dict[str, bool] = {}
-        self.held = False
+        self.held = self.overflowed = False
+        self.work = 0.0
 
     def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
         """The outputs' cells at points beside this one, at which decisions that hang on it are taken anew. Raises what the map
@@ -62,6 +65,7 @@ class Runs:
         """The outputs' cells in every layer: by the formula if there is one, else by the map's operations."""
         self.checkpoint()
         if self.formula is not None:
+            self.work += ELEMENTARY * sum(map(len, self.exact.values())) * len(layers) * price(precision())
             return [self.formula(layer, given) for layer, given in zip(layers, cells, strict=True)]
         shadow, leaves = self._seeded(layers, cells)
         with uncompiled(), shadow:
@@ -117,6 +121,7 @@ class Runs:
 
     def _turns(self, shadow: Shadow) -> bool:
         """After a run: whether it has to be taken again, on the way that exact arithmetic goes."""
+        self.work += shadow.work
         if self.follow is None and shadow.decisions.branches:
             self.follow = self._ends()
             if self.follow:
@@ -126,6 +131,7 @@ class Runs:
         self.numbers |= shadow.decisions.numbers
         self.triangles.update(shadow.triangles)
         self.held = self.held or shadow.held
+        self.overflowed = self.overflowed or shadow.trace.overflowed
         return False
 
     def _ends(self) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gradcheck_cli.callables.loading import load
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import REFUSALS, InputError, NoValue
 from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.maps.map import Tensors, check_device, not_judged, seeded
@@ -20,7 +20,10 @@ from gradcheck_cli.networks.hooks import Call, Failed, Loss, Subject
 from gradcheck_cli.networks.layers import Network
 from gradcheck_cli.networks.modules import build, leading, one_line
 from gradcheck_cli.networks.request import Request
+from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.report import Report
+from gradcheck_cli.verdict.scope import OfTensor
+from gradcheck_cli.verdict.verdicts import Verdict
 from gradcheck_cli.verdict.work import Progress, Recorder, record
 
 
@@ -39,14 +42,23 @@ def report(request: Request, *, strict: bool = False, timeout: float = 600.0, pr
 
 
 def check(request: Request, recorder: Recorder, problem: dict[str, Any]) -> None:
-    """Check a network in every dtype that is asked for; `problem` is completed with its layers and inputs."""
+    """Check a network in every dtype that is asked for; `problem` is completed with its layers and inputs. A dtype in which it
+    doesn't run, while it does in others, is a row."""
     with seeded(request.seed):
         module = _module(request)
         state = torch.get_rng_state()
     dtypes = [getattr(torch, name) for name in request.dtypes] or [_own_dtype(module)]
     problem["dtype"] = [str(dtype).removeprefix("torch.") for dtype in dtypes]
-    for dtype in dtypes:
-        subject, calls = _runs(request, module, state, dtype)
+    refused: list[NoValue] = []
+    for name, dtype in zip(problem["dtype"], dtypes, strict=True):
+        try:
+            subject, calls = _runs(request, module, state, dtype)
+        except NoValue as refusal:
+            refused.append(refusal)
+            column = Column.blank(OfTensor({}), 1, of="y", dtype=name)
+            column.mark([0], Verdict.OUTSIDE_DOMAIN, f"the network has no value here: {refusal.message}")
+            recorder.add([column])
+            continue
         problem["stages"] = _stages(request, calls)
         problem["inputs"] = {name: list(t.shape) for name, t in subject.arguments.items()}
         recorder.note(*not_judged(subject.cut))
@@ -54,6 +66,8 @@ def check(request: Request, recorder: Recorder, problem: dict[str, Any]) -> None
             for mode in OF_TENSORS.values():
                 if mode.name in request.modes:
                     Networked(request, recorder, subject, calls, mode).check()
+    if len(refused) == len(dtypes):
+        raise refused[0]
 
 
 def _module(request: Request) -> nn.Module:
@@ -116,10 +130,11 @@ def _refusal(request: Request, tensors: Tensors, failed: Failed) -> InputError:
     shapes = ", ".join(f"{name} of shape {tuple(t.shape)}" for name, t in tensors.items())
     where = f"layer {failed.layer}" if failed.layer else "the network" if failed.layer == "" else "the loss"
     message = f"{where} fails for {shapes}: {one_line(failed.problem)}"
+    kind = NoValue if isinstance(failed.problem, REFUSALS) else InputError
     if isinstance(request.model, Network) and failed.layer:
         top = int(failed.layer.partition(".")[0].partition(":")[0])
-        return InputError(message, request.text, request.model.layers[top].position)
-    return InputError(message)
+        return kind(message, request.text, request.model.layers[top].position)
+    return kind(message)
 
 
 def _stages(request: Request, calls: Sequence[Call]) -> list[dict[str, Any]]:

@@ -27,7 +27,9 @@ from torch.overrides import enable_reentrant_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_cli.algebra.directions import Moved
+from gradcheck_cli.algebra.effort import OPERATION, price
 from gradcheck_cli.algebra.layers import Cell, Layer
+from gradcheck_cli.algebra.number import precision
 from gradcheck_cli.floats import Format
 from gradcheck_cli.shadow.arguments import Outputs, alike, asks_kind, is_plain, near, outputs_of, solid, tensors_of, written_by
 from gradcheck_cli.shadow.aten import KINDS, Operation, results
@@ -76,7 +78,7 @@ class Shadow(TorchDispatchMode):
     followed any further. `guarded`: code runs that may write to memory behind torch's back. `stops`: what code detaches from
     the graph is a constant, whatever is seeded as what is differentiated by. `checkpoint`: called before each operation; it
     raises, no Exception, where time is up. `state`: storages, what is written to which without gradients is data from there
-    on.
+    on. `work`: what was done so far, see `algebra.effort`.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Shadow(TorchDispatchMode):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.size, self.checkpoint, self.state = size, checkpoint, state
+        self.work = 0.0
         self.held = False  # something was written to the state
         self.opaque: dict[str, str | None] = {}
         self.seen: dict[str, int] = {}
@@ -306,6 +309,7 @@ class Shadow(TorchDispatchMode):
         shape, count, form = tuple(first.shape), first.numel(), FLOATS.get(first.dtype)
         exact: list[Any] = []
         numbers: list[Sequence[Cell]] = []
+        self._worked(count)
         for index, whole_layer in enumerate(self.layers):
             layer = whole_layer.within(form)
             inputs = [self._argument(row, name, bound[name], index, shape, form) for name in row.entries]
@@ -354,6 +358,7 @@ class Shadow(TorchDispatchMode):
         if row.moves and not selecting:
             found = origins(known.functional or known.func, given, row.moves)
         numbers: dict[int, list[Sequence[Cell]]] = {}
+        self._worked(_terms((*tensors_of(tuple(given.values())), *outputs)))
         for index, layer in enumerate(self.layers):
             if row.data:
                 columns = [
@@ -381,6 +386,10 @@ class Shadow(TorchDispatchMode):
             for output in outputs:
                 if output is not None:
                     self._watch(row.name, output, ())
+
+    def _worked(self, count: int) -> None:
+        """So many numbers were made in every layer."""
+        self.work += (OPERATION + count) * len(self.layers) * price(precision())
 
     def _moved(
         self, row: Operation, bound: Mapping[str, Any], outputs: Outputs, index: int, found: Sequence[Sequence[int]]
@@ -563,6 +572,13 @@ class Shadow(TorchDispatchMode):
 
 
 _FOLDS = {**FOLDS, **ORDERED}
+
+
+def _terms(tensors: Sequence[torch.Tensor | None]) -> int:
+    """How many terms an operation on whole tensors adds up, about: of matrices (n, k) and (k, m), with the result, n*k*m."""
+    largest = sorted((t.numel() for t in tensors if t is not None), reverse=True)[:3]
+    return max(largest, default=0) if len(largest) < 3 else max(largest[0], math.isqrt(math.prod(largest)))
+
 
 _EACH = "_foreach_"
 

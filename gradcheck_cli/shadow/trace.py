@@ -81,6 +81,11 @@ class Trace:
                 there = self._marks.setdefault(output.untyped_storage()._cdata, {})
                 there |= {index: there.get(index, UNMARKED).joined(mark, together) for index, mark in found.items()}
 
+    @property
+    def overflowed(self) -> bool:
+        """Whether some float left the range upwards, where its exact value didn't."""
+        return any(mark.infinite is not None and mark.infinite.kind == "overflow" for mark in self.run.values())
+
     def watch(
         self, operation: str, stage: str | None, output: torch.Tensor, cells: Callable[[], Sequence[Cell]],
         before: Sequence[Any], form: Format, together: bool,

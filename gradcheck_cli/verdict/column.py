@@ -18,6 +18,9 @@ from gradcheck_cli.verdict.plain import jsonable
 from gradcheck_cli.verdict.scope import Label, OfLayer, OfTensor, Scope
 from gradcheck_cli.verdict.verdicts import QUOTIENT, Cause, Verdict, sentence
 
+LATE = "not finished in time: raise --timeout"
+"""What is said of entries that the run came to no end with."""
+
 VERDICTS: tuple[Verdict, ...] = tuple(Verdict)
 
 
@@ -138,7 +141,7 @@ class Column:
         )
 
     @classmethod
-    def unfinished(cls, quantity: str, text: str = "not finished in time") -> Column:
+    def unfinished(cls, quantity: str, text: str = LATE) -> Column:
         """One undecided entry for what there is nothing else to say of."""
         column = cls.blank(OfTensor({}), 1, of=quantity)
         column.mark([0], Verdict.UNDECIDED, text)
@@ -225,6 +228,11 @@ class Column:
             self.details[here].witness = QUOTIENT
             self.exact[here] = None
         self.error_ulps[targets] = np.nan
+
+    def late(self) -> None:
+        """Say of what is undecided without a reason that there was no time."""
+        undecided = np.flatnonzero(self.having(Verdict.UNDECIDED)).tolist()
+        self.mark([i for i in undecided if self.details.get(i, _NOTHING).text is None], Verdict.UNDECIDED, LATE)
 
     def blame(self, index: int, stage: str | None) -> None:
         """Name the stage, or the layer, that an entry's mismatch is due to; None leaves what is said."""

@@ -50,9 +50,14 @@ class Policy:
     hidden: tuple[float, float] | None = None
 
 
+UNCONFIRMED = "no second witness of the exact derivative could be had: nothing is said to be wrong on one alone"
+
 OF_FORMULAS = Policy("the two witnesses of the exact derivative disagree: the symbolic side is in doubt")
+OF_SERIES = replace(OF_FORMULAS, doubt="the two witnesses of the exact derivative disagree: it is in doubt")
+"""Of formulas that SymPy can't differentiate."""
+
 OF_TENSORS = Policy(
-    "the two witnesses of the exact derivative disagree: it is in doubt",
+    OF_SERIES.doubt,
     kept={Cause.KERNEL: 0.75, Cause.RANGE: 0.5},
     hidden=(0.25, 0.5),
 )
@@ -64,7 +69,8 @@ class Evidence:
     """What a prover adds where two numbers don't settle an entry.
 
     shade       what the shadow saw of an entry; None: nothing.
-    doubted     those of some refuted entries whose derivatives (the balls beside them) a second witness doesn't confirm.
+    doubted     those of some refuted entries whose derivatives (the balls beside them) a second witness doesn't confirm: True
+                where it has another one for certain, False where it has none.
     meant       their truths, with the slack that constants in the user's code leave; None: there is no code.
     cut         operations that returned a tensor without a graph.
     refusal     torch's own words, where it refused.
@@ -76,7 +82,7 @@ class Evidence:
     """
 
     shade: Callable[[int], Shade | None]
-    doubted: Callable[[Sequence[int], Sequence[Ball]], Sequence[int]]
+    doubted: Callable[[Sequence[int], Sequence[Ball]], Mapping[int, bool]]
     meant: Callable[[Sequence[int]], Sequence[Ball]] | None = None
     cut: tuple[str, ...] = ()
     refusal: str | None = None
@@ -128,8 +134,9 @@ class Entries:
                     break
         refuted = [i for i in waiting if self.column.verdict(self.start + i) is Verdict.MISMATCH]
         suspects = [i for i in refuted if (t := self.truth(i)).kind is Kind.REGULAR and not t.singular]
-        for i in known.doubted(suspects, [self.truth(i).ball for i in suspects]) if suspects else ():
-            doubt = Judgement(Verdict.UNDECIDED, text=self.policy.doubt)
+        doubted = known.doubted(suspects, [self.truth(i).ball for i in suspects]) if suspects else {}
+        for i, contradicted in doubted.items():
+            doubt = Judgement(Verdict.UNDECIDED, text=self.policy.doubt if contradicted else UNCONFIRMED)
             self._enter(i, doubt, self.truth(i), known.shade(i), known.stage)
 
     def truth(self, index: int) -> Truth:

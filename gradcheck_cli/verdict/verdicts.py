@@ -35,12 +35,13 @@ class Verdict(_Said):
     )
     OUTSIDE_DOMAIN = (
         "outside_domain",
-        "The function has no real value here, so there is no derivative to check. Choose another point.",
+        "The function has no real value here, or torch has none, so there is no derivative to check. Choose another point, or "
+        "another dtype.",
     )
     UNDECIDED = (
         "undecided",
-        "The exact value couldn't be certified within the limits of precision and time. Raise --timeout or choose another "
-        "point.",
+        "Nothing is certain enough to be said: the exact value, or what autograd makes of it, isn't known within the limits of "
+        "precision and work.",
     )
     MISMATCH = "mismatch", "Autograd's value is not the derivative."
 

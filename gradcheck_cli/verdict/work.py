@@ -104,6 +104,9 @@ class Recorder:
         """Say what is missing: time was up."""
         limit = f"stopped after {timeout:g} s (--timeout)"
         if self._planned:
+            for part in self._planned:
+                for column in part:
+                    column.late()
             self.notes.append(f"{limit}: what was not finished is undecided")
         else:
             self.notes.append(f"{limit} in: {self.doing or command}; the rest was not checked")

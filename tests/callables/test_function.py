@@ -230,5 +230,5 @@ def test_every_tensor_is_brought_to_the_device() -> None:
         return x[index]
 
     wanted = Wanted(at="x=[1,2,3]", settings={"index": torch.tensor([0, 2])})
-    (case,) = cases(Question(target(picked, "picked"), wanted, device="meta"))
+    (case,), _ = cases(Question(target(picked, "picked"), wanted, device="meta"))
     assert [y.device.type for y in case.map(case.map.leaves()).values()] == ["meta"]

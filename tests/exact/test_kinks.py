@@ -6,7 +6,6 @@ The oracle is the closed form that a mathematician gives for each case; sources 
 from __future__ import annotations
 
 import math
-import time
 from typing import Any
 
 import pytest
@@ -233,11 +232,11 @@ def test_undecided_values_are_filled_in() -> None:
 
 
 def test_limits_of_what_is_asked() -> None:
-    """More than two names, infinite points and lack of time are unknown, each with its reason."""
+    """More than two names, infinite points and too much work are unknown, each with its reason."""
     for truth, word in (
         (ask("abs(x)*abs(y)*abs(z)", "xyz", x=0.0, y=0.0, z=0.0), "two names"),
         (ask("abs(x)", "x", x=INF), "infinite"),
-        (limits(Values(link(["abs(x)"])), {"x": 0.0}, ("x",), time.monotonic() - 1), "too long"),
+        (limits(Values(link(["abs(x)"])), {"x": 0.0}, ("x",), 1.0), "more work"),
     ):
         assert truth.kind is Kind.UNKNOWN
         assert truth.text is not None and word in truth.text

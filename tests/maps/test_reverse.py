@@ -58,7 +58,7 @@ def attention(options: Options) -> dict[str, list[Check]]:
 def test_a_certain_half_is_followed() -> None:
     """Where the backward's constants blur the right half, the wrong one leads to an entry that is certainly different; the
     input that is right matches; the other wrong one is refuted as a whole."""
-    found = attention(Options(patience=600.0))
+    found = attention(Options(effort=1e9))
     wrong = {n: [c for c in checks if c.verdict is Verdict.MISMATCH] for n, checks in found.items()}
     assert wrong["q"] and wrong["k"] and not wrong["v"]
     assert {c.verdict for c in found["v"]} == {Verdict.MATCH}
@@ -67,9 +67,9 @@ def test_a_certain_half_is_followed() -> None:
 
 
 def test_what_cannot_be_cut_down_is_wrong_as_a_whole() -> None:
-    """Without time to look for an entry, a part that is one input's is wrong by its first entry, which says how many it stands
+    """Without work to look for an entry, a part that is one input's is wrong by its first entry, which says how many it stands
     for; the input that is right isn't accused."""
-    found = attention(Options(patience=0.0))
+    found = attention(Options(effort=0.0))
     first = found["q"][0]
     assert (first.verdict, first.cause) == (Verdict.MISMATCH, Cause.FORMULA)
     assert "of 512 entries, of which this is the first, some are certainly wrong" in (first.detail or "")

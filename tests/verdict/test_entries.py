@@ -11,7 +11,7 @@ import pytest
 from flint import arb
 
 from gradcheck_cli.verdict.column import Column
-from gradcheck_cli.verdict.entries import OF_FORMULAS, OF_TENSORS, OF_VALUES, Entries, Evidence, Policy
+from gradcheck_cli.verdict.entries import OF_FORMULAS, OF_TENSORS, OF_VALUES, UNCONFIRMED, Entries, Evidence, Policy
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.scope import AtPoints
 from gradcheck_cli.verdict.shade import Shade
@@ -34,7 +34,7 @@ def loop(truths: Sequence[Any], floats: list[float] | None, policy: Policy = OF_
 
 def known(shades: Sequence[Shade | None], doubt: bool = False, **more: Any) -> Evidence:
     """Evidence in which the second witness doubts all or nothing."""
-    return Evidence(lambda i: shades[i], lambda some, balls: list(some) if doubt else [], **more)
+    return Evidence(lambda i: shades[i], lambda some, balls: dict.fromkeys(some, True) if doubt else {}, **more)
 
 
 def seen(exact: float, radius: float = 1e-15, **more: Any) -> Shade:
@@ -79,16 +79,17 @@ def test_none_is_zero_where_the_derivative_is() -> None:
     assert entries.column.autograd[1] == 0 and np.isnan(entries.column.autograd[2])
 
 
+@pytest.mark.parametrize("contradicted", [True, False])
 @pytest.mark.parametrize("policy", [OF_FORMULAS, OF_TENSORS], ids=["formulas", "tensors"])
-def test_no_mismatch_on_one_witness(policy: Policy) -> None:
-    """What the second witness doubts is undecided, in the words of the policy; what the shadow saw stays. A singular truth is
-    itself the limit from both sides: nobody is asked."""
+def test_no_mismatch_on_one_witness(policy: Policy, contradicted: bool) -> None:
+    """What the second witness doubts is undecided, in the words of the policy; what it only doesn't confirm isn't called a
+    contradiction. What the shadow saw stays. A singular truth is itself the limit from both sides: nobody is asked."""
     singular = Truth(Kind.REGULAR, arb(3), singular=True)
     asked: list[tuple[list[int], list[float]]] = []
 
-    def doubted(indices: Sequence[int], balls: Sequence[Any]) -> list[int]:
+    def doubted(indices: Sequence[int], balls: Sequence[Any]) -> dict[int, bool]:
         asked.append((list(indices), [float(b) for b in balls]))
-        return [indices[0]]
+        return {indices[0]: contradicted}
 
     entries = loop([arb(1), arb(2), singular], [5.0, 6.0, 7.0], policy)
     shades = [seen(5), seen(6), seen(7)]
@@ -96,7 +97,7 @@ def test_no_mismatch_on_one_witness(policy: Policy) -> None:
     assert asked == [([0, 1], [1.0, 2.0])]
     assert verdicts(entries) == ["undecided", "mismatch", "mismatch"]
     doubt = entries.column.details[1]
-    assert (doubt.text, doubt.cause, doubt.shadow) == (policy.doubt, None, "5")
+    assert (doubt.text, doubt.cause, doubt.shadow) == (policy.doubt if contradicted else UNCONFIRMED, None, "5")
     assert entries.column.cause(3) is Cause.KINK
 
 

@@ -97,4 +97,5 @@ def test_late_work_that_was_planned_is_undecided_itself() -> None:
 
     report = record("chain", {}, work, timeout=0.05, recorder=recorder)
     assert [(c.of, c.verdict(0).value) for c in report.columns] == [("a", "match"), ("b", "undecided")]
+    assert report.columns[1].check(0).detail == "not finished in time: raise --timeout"
     assert report.notes == ["stopped after 0.05 s (--timeout): what was not finished is undecided"]

@@ -119,6 +119,19 @@ def _mse_loss(self: Tensor, target: Tensor, reduction: int) -> Tensor:
     return reduced((self - target).square(), reduction)
 
 
+_CLAMPED = -100.0
+"""The least logarithm in binary_cross_entropy, as torch documents it."""
+
+
+@rule("binary_cross_entropy")
+def _binary_cross_entropy(self: Tensor, target: Tensor, weight: Tensor | None, reduction: int) -> Tensor:
+    least = math.exp(_CLAMPED)  # asked of x itself, so that there is a value at 0
+    first = torch.where(self > least, self.log(), _CLAMPED)
+    other = torch.where(1 - self > least, (-self).log1p(), _CLAMPED)
+    losses = -(target * first + (1 - target) * other)
+    return reduced(losses if weight is None else losses * weight, reduction)
+
+
 def _chosen(scores: Tensor, target: Tensor, ignored: int) -> tuple[int, Tensor, Tensor]:
     """The axis of the classes, a class for each entry, and which entries count."""
     with paused():

@@ -1,0 +1,56 @@
+"""Outputs that have no finite value, in exact arithmetic either: poles, and infinities that are meant (a mask).
+
+They have no derivative, but those of the other outputs do: the rows are judged without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradcheck_cli.algebra.directions import Precise, value_of
+from gradcheck_cli.algebra.number import working
+from gradcheck_cli.algebra.precision import DIRECTIONS
+from gradcheck_cli.language.spaces import subscript, unravel
+from gradcheck_cli.maps.map import Row, Tensors, split
+from gradcheck_cli.maps.runs import Runs, numpy
+from gradcheck_cli.verdict.truth import Kind, Truth
+
+SHOWN = 8
+"""Outputs that the note names."""
+
+AT_A_POLE = Truth(Kind.OUTSIDE, text="an output that this entry moves has no finite value here")
+
+Poles = Mapping[str, Any]
+"""Which entries of every output, in order: arrays of truth values."""
+
+
+def poles(runs: Runs, outputs: Tensors) -> Poles | None:
+    """The entries of torch's outputs that have no finite value; None where all have one. What only overflows has."""
+    infinite = {name: ~np.isfinite(numpy(y)) for name, y in outputs.items()}
+    if not any(marks.any() for marks in infinite.values()):
+        return None
+    with working(DIRECTIONS[0]):
+        (cells,) = runs.forward([Precise()], [runs.exact])
+    for name, marks in infinite.items():
+        marks &= np.array([not value_of(cell).is_finite() for cell in cells[name]], dtype=bool)
+    return infinite if any(marks.any() for marks in infinite.values()) else None
+
+
+def without(rows: Sequence[Row], found: Poles) -> tuple[list[Row], dict[int, Row]]:
+    """The rows without such outputs, where others remain; and by its number what was left out of a row."""
+    kept, left = list(rows), dict[int, Row]()
+    for k, row in enumerate(rows):
+        rest, apart = split(row, row.name, [found[name] for name in row.cotangents])
+        if apart is not None and all(any(v.any() for v in part.cotangents.values()) for part in (rest, apart)):
+            kept[k], left[k] = rest, apart
+    return kept, left
+
+
+def told(found: Poles, outputs: Tensors) -> str:
+    """What the reader is told of them."""
+    names = [n + subscript(unravel(i, outputs[n].shape)) for n, marks in found.items() for i in np.flatnonzero(marks).tolist()]
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
+    return f"no finite value here: {shown}; the derivatives are those of the other outputs"
