@@ -67,15 +67,15 @@ def _stage_program(tree: Node, count: int) -> Program | None:
 
 
 @lru_cache(maxsize=256)
-def _formula_program(tree: Node, count: int, derivatives: tuple[Wrt, ...]) -> Program | None:
-    """(value, derivatives...) in the SMOOTH algebra, () standing for 1; None where SymPy has one not."""
-    trees = [tree]
-    for wrt in derivatives:
-        found = differentiate(tree, wrt) if wrt else Constant(1)
-        if found is None:
-            return None
-        trees.append(found)
-    return Program(economical(trees, SMOOTH), [f"_{i}" for i in range(count)], SMOOTH, conditions)
+def _formula_program(tree: Node, count: int, derivatives: tuple[Wrt, ...]) -> tuple[Program, frozenset[int]] | None:
+    """(value, derivatives...) in the SMOOTH algebra, () standing for 1; and the places of those that SymPy has not, which are
+    nothing there. None where it has none."""
+    found = [differentiate(tree, wrt) if wrt else Constant(1) for wrt in derivatives]
+    if all(f is None for f in found):
+        return None
+    trees = economical([tree, *(f or Constant(0) for f in found)], SMOOTH)
+    missing = frozenset(i for i, f in enumerate(found) if f is None)
+    return Program(trees, [f"_{i}" for i in range(count)], SMOOTH, conditions), missing
 
 
 class Enclosure:
@@ -88,11 +88,14 @@ class Enclosure:
         self.chain, self.derivatives, self.form = chain, list(derivatives), form
         self.values = Values(chain)
         higher = any(len(wrt) > 1 for wrt in derivatives)
-        self._direct = self._direct_program() if higher or len(chain.stages) == 1 else None
+        direct = self._direct_program() if higher or len(chain.stages) == 1 else None
+        self._direct: Program | None = direct and direct[0]
+        missing = direct[1] if direct else frozenset()
         self._steps: list[tuple[Stage, Program]] = []
-        self.by_series = self._direct is None and not self._compile_stages(higher)
+        by_series = self._direct is None and not self._compile_stages(higher)
+        self._series = {i for i in range(len(self.derivatives)) if by_series or i in missing}
         self._evaluate: Callable[[Sequence[Ball]], list[Ball] | None] = (
-            self._by_series if self.by_series else self._by_stages if self._direct is None else self._by_formula
+            self._by_series if by_series else self._by_stages if self._direct is None else self._by_formula
         )
         self._witness = Witness(chain)
 
@@ -105,7 +108,11 @@ class Enclosure:
             self._steps.append((stage, program))
         return not higher
 
-    def _direct_program(self) -> Program | None:
+    def by_series(self, wrt: Wrt) -> bool:
+        """Whether a derivative has no formula, and comes from power series."""
+        return self.derivatives.index(wrt) in self._series
+
+    def _direct_program(self) -> tuple[Program, frozenset[int]] | None:
         """(value, derivatives...) of the composed tree; a derivative by the output itself is 1."""
         inputs = {name: f"_{i}" for i, name in enumerate(self.chain.inputs)}
         derivatives = [() if d == (self.chain.output,) else tuple(inputs.get(n, n) for n in d) for d in self.derivatives]
@@ -122,10 +129,11 @@ class Enclosure:
         results: list[list[Truth | Ball]] = [[None] * len(points) for _ in self.derivatives]
         values: list[Ball | None] = [None] * len(points)
         everywhere = range(len(points))
-        easy: Sequence[int] = everywhere if self._direct is not None else ()
+        quickly = self._direct is not None and not self._series
+        easy: Sequence[int] = everywhere if quickly else ()
         if not all(all(map(math.isfinite, column)) for column in columns.values()):
             easy = [i for i in easy if all(map(math.isfinite, points[i]))]
-        if self._direct is not None:
+        if self._direct is not None and quickly:
             # The hot loop: one call of straight-line code a point, and one accuracy test a ball.
             enough = self.form.bits + GUARD_BITS
             with ctx.workprec(ENCLOSURE[0]):
@@ -152,7 +160,7 @@ class Enclosure:
         deadline = time.monotonic() + PATIENCE
         if all(math.isfinite(x) for x in point):
             hopeless = False
-            for precision in ENCLOSURE if self._direct is None else ENCLOSURE[1:]:  # `at` has tried the first
+            for precision in ENCLOSURE if self._direct is None or self._series else ENCLOSURE[1:]:  # `at` has tried the first
                 if (hopeless and precision != ENCLOSURE[-1]) or time.monotonic() > deadline:
                     continue
                 with ctx.workprec(precision):
@@ -184,13 +192,19 @@ class Enclosure:
 
     def _by_formula(self, point: Sequence[Ball]) -> list[Ball] | None:
         assert self._direct is not None
-        return list(self._direct(*point))
+        found = list(self._direct(*point))
+        for i in self._series:
+            found[1 + i] = self._by_one_series(dict(zip(self.chain.inputs, point, strict=True)), self.derivatives[i])
+        return found
 
     def _by_series(self, point: Sequence[Ball]) -> list[Ball] | None:
         """(value, derivatives...) where SymPy has no formula: by power series, which are certified just as well."""
         named = dict(zip(self.chain.inputs, point, strict=True))
-        found = [self._witness.derivative(named, wrt) for wrt in self.derivatives]
-        return [self.values(named, {}), *(NAN if ball is None else ball for ball in found)]
+        return [self.values(named, {}), *(self._by_one_series(named, wrt) for wrt in self.derivatives)]
+
+    def _by_one_series(self, named: Mapping[str, Ball], wrt: Wrt) -> Ball:
+        found = self._witness.derivative(named, wrt)
+        return NAN if found is None else found
 
     def _by_stages(self, point: Sequence[Ball]) -> list[Ball] | None:
         """(value, totals...) by accumulation in reverse; None where a stage isn't certified smooth."""

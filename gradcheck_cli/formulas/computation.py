@@ -235,7 +235,8 @@ class _Part:
             self._show(k, indices)
 
     def _doubted(self, witness: Witness, k: int, indices: Sequence[int], balls: Sequence[Ball]) -> list[int]:
-        wrt, series = self.whole.columns[k].wrt, not self.exact.by_series
+        wrt = self.whole.columns[k].wrt
+        series = not self.exact.by_series(wrt)
         points = ({name: float(values[i]) for name, values in self.points.items()} for i in indices)
         found = zip(indices, points, balls, strict=True)
         return [i for i, point, ball in found if not witness.confirms(point, wrt, ball, series)]
