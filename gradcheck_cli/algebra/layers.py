@@ -133,7 +133,9 @@ class Exact:
         self.programs: dict[Any, Program] = {}
         self._meant: dict[float, Cell] = {}
         for value, tree in constants.items():
-            if self.number(value, DOUBLE).is_exact():
+            if not math.isfinite(value):  # beyond the largest float of a shorter format
+                self._meant[value] = enclosed(tree)
+            elif self.number(value, DOUBLE).is_exact():
                 ball = hull(arb(value), enclosed(tree))
                 self._meant |= {} if ball.is_exact() else {value - k: ball - k for k in range(LOWERED + 1)}
 
@@ -146,10 +148,10 @@ class Exact:
     def number(self, value: float | bool, form: Format) -> Cell:
         if isinstance(value, bool):
             return value
-        if not math.isfinite(value):
-            return arb(value)
         if value in self._meant:
             return self._meant[value]
+        if not math.isfinite(value):
+            return arb(value)
         numerator, denominator = value.as_integer_ratio()
         if (denominator <= _SHORT[1] and abs(numerator) <= _SHORT[0]) or (denominator == 1 and abs(numerator) <= _WHOLE):
             return arb(value)

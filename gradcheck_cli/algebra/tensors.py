@@ -131,7 +131,12 @@ class TensorAlgebra:
         """A Python number as a tensor of this dtype (a truth value as a bool tensor); tensors pass."""
         if isinstance(value, torch.Tensor):
             return value
-        return torch.tensor(value, dtype=torch.bool if isinstance(value, bool) else self.dtype, device=self.device)
+        if isinstance(value, bool):
+            return torch.tensor(value, device=self.device)
+        made = torch.tensor(value, dtype=self.dtype, device=self.device)
+        if math.isfinite(value) and not math.isfinite(nearest := made.item()):
+            self.constants[nearest] = Constant(value)
+        return made
 
 
 def _tracked(tensor: torch.Tensor) -> bool:

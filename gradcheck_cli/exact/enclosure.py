@@ -67,15 +67,15 @@ def _stage_program(tree: Node, count: int) -> Program | None:
 
 
 @lru_cache(maxsize=256)
-def _formula_program(tree: Node, count: int, derivatives: tuple[Wrt, ...]) -> tuple[Program, frozenset[int]] | None:
-    """(value, derivatives...) in the SMOOTH algebra, () standing for 1; and the places of those that SymPy has not, which are
-    nothing there. None where it has none."""
-    found = [differentiate(tree, wrt) if wrt else Constant(1) for wrt in derivatives]
-    if all(f is None for f in found):
-        return None
-    trees = economical([tree, *(f or Constant(0) for f in found)], SMOOTH)
-    missing = frozenset(i for i, f in enumerate(found) if f is None)
-    return Program(trees, [f"_{i}" for i in range(count)], SMOOTH, conditions), missing
+def _formula_program(tree: Node, count: int, derivatives: tuple[Wrt, ...]) -> Program | None:
+    """(value, derivatives...) in the SMOOTH algebra, () standing for 1; None where SymPy has one not."""
+    trees = [tree]
+    for wrt in derivatives:
+        found = differentiate(tree, wrt) if wrt else Constant(1)
+        if found is None:
+            return None
+        trees.append(found)
+    return Program(economical(trees, SMOOTH), [f"_{i}" for i in range(count)], SMOOTH, conditions)
 
 
 class Enclosure:
@@ -88,15 +88,17 @@ class Enclosure:
         self.chain, self.derivatives, self.form = chain, list(derivatives), form
         self.values = Values(chain)
         higher = any(len(wrt) > 1 for wrt in derivatives)
-        direct = self._direct_program() if higher or len(chain.stages) == 1 else None
-        self._direct: Program | None = direct and direct[0]
-        missing = direct[1] if direct else frozenset()
+        self._direct = self._direct_program() if higher or len(chain.stages) == 1 else None
         self._steps: list[tuple[Stage, Program]] = []
-        by_series = self._direct is None and not self._compile_stages(higher)
-        self._series = {i for i in range(len(self.derivatives)) if by_series or i in missing}
+        self._series = self._direct is None and not self._compile_stages(higher)
         self._evaluate: Callable[[Sequence[Ball]], list[Ball] | None] = (
-            self._by_series if by_series else self._by_stages if self._direct is None else self._by_formula
+            self._by_series if self._series else self._by_stages if self._direct is None else self._by_formula
         )
+        self._each: dict[Wrt, Enclosure] = {}
+        """Where some derivatives have a formula and others not: each by itself, so that these cost those nothing."""
+        if self._series and len(self.derivatives) > 1:
+            each = {wrt: Enclosure(chain, [wrt], form) for wrt in self.derivatives}
+            self._each = {} if all(part._series for part in each.values()) else each
         self._witness = Witness(chain)
 
     def _compile_stages(self, higher: bool) -> bool:
@@ -110,9 +112,9 @@ class Enclosure:
 
     def by_series(self, wrt: Wrt) -> bool:
         """Whether a derivative has no formula, and comes from power series."""
-        return self.derivatives.index(wrt) in self._series
+        return self._each[wrt]._series if self._each else self._series
 
-    def _direct_program(self) -> tuple[Program, frozenset[int]] | None:
+    def _direct_program(self) -> Program | None:
         """(value, derivatives...) of the composed tree; a derivative by the output itself is 1."""
         inputs = {name: f"_{i}" for i, name in enumerate(self.chain.inputs)}
         derivatives = [() if d == (self.chain.output,) else tuple(inputs.get(n, n) for n in d) for d in self.derivatives]
@@ -125,15 +127,18 @@ class Enclosure:
 
         `columns` maps every input to its floats. `checkpoint` is called between points that take long.
         """
+        if self._each:
+            found = [part.at(columns, checkpoint) for part in self._each.values()]
+            together = zip(*(values for _, values in found), strict=True)
+            return [truths[0] for truths, _ in found], [next((v for v in vs if v is not None), None) for vs in together]
         points = list(zip(*(columns[name] for name in self.chain.inputs), strict=True))
         results: list[list[Truth | Ball]] = [[None] * len(points) for _ in self.derivatives]
         values: list[Ball | None] = [None] * len(points)
         everywhere = range(len(points))
-        quickly = self._direct is not None and not self._series
-        easy: Sequence[int] = everywhere if quickly else ()
+        easy: Sequence[int] = everywhere if self._direct is not None else ()
         if not all(all(map(math.isfinite, column)) for column in columns.values()):
             easy = [i for i in easy if all(map(math.isfinite, points[i]))]
-        if self._direct is not None and quickly:
+        if self._direct is not None:
             # The hot loop: one call of straight-line code a point, and one accuracy test a ball.
             enough = self.form.bits + GUARD_BITS
             with ctx.workprec(ENCLOSURE[0]):
@@ -160,7 +165,7 @@ class Enclosure:
         deadline = time.monotonic() + PATIENCE
         if all(math.isfinite(x) for x in point):
             hopeless = False
-            for precision in ENCLOSURE if self._direct is None or self._series else ENCLOSURE[1:]:  # `at` has tried the first
+            for precision in ENCLOSURE if self._direct is None else ENCLOSURE[1:]:  # `at` has tried the first
                 if (hopeless and precision != ENCLOSURE[-1]) or time.monotonic() > deadline:
                     continue
                 with ctx.workprec(precision):
@@ -192,19 +197,13 @@ class Enclosure:
 
     def _by_formula(self, point: Sequence[Ball]) -> list[Ball] | None:
         assert self._direct is not None
-        found = list(self._direct(*point))
-        for i in self._series:
-            found[1 + i] = self._by_one_series(dict(zip(self.chain.inputs, point, strict=True)), self.derivatives[i])
-        return found
+        return list(self._direct(*point))
 
     def _by_series(self, point: Sequence[Ball]) -> list[Ball] | None:
         """(value, derivatives...) where SymPy has no formula: by power series, which are certified just as well."""
         named = dict(zip(self.chain.inputs, point, strict=True))
-        return [self.values(named, {}), *(self._by_one_series(named, wrt) for wrt in self.derivatives)]
-
-    def _by_one_series(self, named: Mapping[str, Ball], wrt: Wrt) -> Ball:
-        found = self._witness.derivative(named, wrt)
-        return NAN if found is None else found
+        found = [self._witness.derivative(named, wrt) for wrt in self.derivatives]
+        return [self.values(named, {}), *(NAN if ball is None else ball for ball in found)]
 
     def _by_stages(self, point: Sequence[Ball]) -> list[Ball] | None:
         """(value, totals...) by accumulation in reverse; None where a stage isn't certified smooth."""
