@@ -39,6 +39,17 @@ def evaluated(tree: Node) -> float | bool:
     return low if math.nextafter(low, high) == high else math.nan
 
 
+def enclosed(tree: Node) -> Any:
+    """The ball of a constant."""
+    from flint import ctx
+
+    from gradcheck_cli.algebra.balls import PLAIN
+    from gradcheck_cli.algebra.program import Program
+
+    with ctx.workprec(CONSTANT[1]):
+        return Program([tree], (), PLAIN)()[0]
+
+
 def _double(point: Any) -> float:
     """The nearest double to a flint number of radius 0."""
     if not point.is_finite():

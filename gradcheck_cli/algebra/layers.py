@@ -17,7 +17,7 @@ import sympy
 from flint import arb
 
 from gradcheck_cli.algebra.balls import BallAlgebra, hull
-from gradcheck_cli.algebra.constants import CONSTANT_ULPS
+from gradcheck_cli.algebra.constants import CONSTANT_ULPS, enclosed
 from gradcheck_cli.algebra.program import Program, inline
 from gradcheck_cli.algebra.symbols import SYMBOLS, Expression, opaque, to_symbols, where
 from gradcheck_cli.floats import FORMATS, Format
@@ -35,6 +35,9 @@ _SHORT, _WHOLE = (1 << 30, 1 << 20), 1 << 53
 float32 looks so from 8 on, one of float16 always: such tensors of a single number get no slack."""
 
 DOUBLE = FORMATS["float64"]
+
+LOWERED = 6
+"""How often an exponent may be lowered by 1: an order of differentiation each."""
 
 
 class Layer(Protocol):
@@ -119,14 +122,22 @@ class Exact:
     A constant that isn't a short binary fraction (0.1, 0.7978845608028654), nor one of a format's own (its largest number, a
     power of two), stands for the number that its author meant,
     which lies within CONSTANT_ULPS: its ball has that radius, so that no formula is called wrong for a rounded constant.
+    `constants`: formulas of doubles that look short and were rounded all the same (1/0.1); as exponents they come lowered too.
     """
 
     operators: Mapping[str, str] = HULL.operators
     stepwise = False
     strict = False
 
-    def __init__(self) -> None:
+    def __init__(self, constants: Mapping[float, Node] = MappingProxyType({})) -> None:
         self.programs: dict[Any, Program] = {}
+        self._meant: dict[float, Cell] = {}
+        for value, tree in constants.items():
+            if not math.isfinite(value):  # beyond the largest float of a shorter format
+                self._meant[value] = enclosed(tree)
+            elif self.number(value, DOUBLE).is_exact():
+                ball = hull(arb(value), enclosed(tree))
+                self._meant |= {} if ball.is_exact() else {value - k: ball - k for k in range(LOWERED + 1)}
 
     def constant(self, value: int | float | bool) -> Cell:
         return self.number(value, DOUBLE)
@@ -137,6 +148,8 @@ class Exact:
     def number(self, value: float | bool, form: Format) -> Cell:
         if isinstance(value, bool):
             return value
+        if value in self._meant:
+            return self._meant[value]
         if not math.isfinite(value):
             return arb(value)
         numerator, denominator = value.as_integer_ratio()

@@ -52,6 +52,8 @@ class TensorAlgebra:
         self.dtype, self.device, self.callables = dtype, device, callables
         self.operators: Mapping[str, str] = {n: t for n, t in OPERATORS.items() if n not in callables}
         self.cut: dict[str, None] = {}
+        self.constants: dict[float, Node] = {}
+        """What was rounded, by the double in its place."""
 
     def constant(self, value: int | float | bool) -> Any:
         return value
@@ -129,7 +131,12 @@ class TensorAlgebra:
         """A Python number as a tensor of this dtype (a truth value as a bool tensor); tensors pass."""
         if isinstance(value, torch.Tensor):
             return value
-        return torch.tensor(value, dtype=torch.bool if isinstance(value, bool) else self.dtype, device=self.device)
+        if isinstance(value, bool):
+            return torch.tensor(value, device=self.device)
+        made = torch.tensor(value, dtype=self.dtype, device=self.device)
+        if math.isfinite(value) and not math.isfinite(nearest := made.item()):
+            self.constants[nearest] = Constant(value)
+        return made
 
 
 def _tracked(tensor: torch.Tensor) -> bool:
@@ -175,12 +182,13 @@ def compiled(
     tree: Node, inputs: Sequence[str], algebra: TensorAlgebra, key: Callable[[], object] | None = lambda: None
 ) -> Program:
     """What torch runs of a formula."""
-    return Program([fold(tree)], inputs, algebra, key, shared=False)
+    return Program([fold(tree, algebra.constants)], inputs, algebra, key, shared=False)
 
 
-def fold(tree: Node) -> Node:
+def fold(tree: Node, rounded: dict[float, Node] | None = None) -> Node:
     """`tree` with every number without a variable in it replaced by a double: what Python makes of it, operation by operation
-    (of `0.1*3*x`, 0.1*3), as long as that is as good as a rounded constant; else the one nearest to its value."""
+    (of `0.1*3*x`, 0.1*3), as long as that is as good as a rounded constant; else the one nearest to its value. `rounded` gets
+    what each stands for."""
     varying: set[int] = set()
     done: dict[int, Node] = {}
     for item in occurrences(tree):
@@ -193,7 +201,10 @@ def fold(tree: Node) -> Node:
                 varying.add(id(item))
                 done[id(item)] = Call(item.function, arguments, item.position)
             else:
-                done[id(item)] = Constant(_constant(item, Call(item.function, arguments)), item.position)
+                number = _constant(item, Call(item.function, arguments))
+                done[id(item)] = Constant(number, item.position)
+                if rounded is not None and not isinstance(number, bool) and math.isfinite(number):
+                    rounded[number] = item
     return done[id(tree)]
 
 

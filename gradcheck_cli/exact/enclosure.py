@@ -86,10 +86,15 @@ class Enclosure:
         higher = any(len(wrt) > 1 for wrt in derivatives)
         self._direct = self._direct_program() if higher or len(chain.stages) == 1 else None
         self._steps: list[tuple[Stage, Program]] = []
-        self.by_series = self._direct is None and not self._compile_stages(higher)
+        self._series = self._direct is None and not self._compile_stages(higher)
         self._evaluate: Callable[[Sequence[Ball]], list[Ball] | None] = (
-            self._by_series if self.by_series else self._by_stages if self._direct is None else self._by_formula
+            self._by_series if self._series else self._by_stages if self._direct is None else self._by_formula
         )
+        self._each: dict[Wrt, Enclosure] = {}
+        """Where some derivatives have a formula and others not: each by itself, so that these cost those nothing."""
+        if self._series and len(self.derivatives) > 1:
+            each = {wrt: Enclosure(chain, [wrt], form) for wrt in self.derivatives}
+            self._each = {} if all(part._series for part in each.values()) else each
         self._witness = Witness(chain)
         programs = [self._direct] if self._direct else [program for _, program in self._steps]
         by_series = self._witness.work(max(map(len, self.derivatives)), len(self.derivatives)) if self.by_series else 0
@@ -104,6 +109,10 @@ class Enclosure:
             self._steps.append((stage, program))
         return not higher
 
+    def by_series(self, wrt: Wrt) -> bool:
+        """Whether a derivative has no formula, and comes from power series."""
+        return self._each[wrt]._series if self._each else self._series
+
     def _direct_program(self) -> Program | None:
         """(value, derivatives...) of the composed tree; a derivative by the output itself is 1."""
         inputs = {name: f"_{i}" for i, name in enumerate(self.chain.inputs)}
@@ -117,6 +126,10 @@ class Enclosure:
 
         `columns` maps every input to its floats. `checkpoint` is called between points that take long.
         """
+        if self._each:
+            found = [part.at(columns, checkpoint) for part in self._each.values()]
+            together = zip(*(values for _, values in found), strict=True)
+            return [truths[0] for truths, _ in found], [next((v for v in vs if v is not None), None) for vs in together]
         points = list(zip(*(columns[name] for name in self.chain.inputs), strict=True))
         results: list[list[Truth | Ball]] = [[None] * len(points) for _ in self.derivatives]
         values: list[Ball | None] = [None] * len(points)

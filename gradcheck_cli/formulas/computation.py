@@ -187,7 +187,7 @@ class _Part:
                 truths[index] = Truth(Kind.OUTSIDE, singular=True)
         run = self.run
         gradient = self.torch.gradients[column.wrt]
-        policy = OF_SERIES if self.exact.by_series else OF_FORMULAS
+        policy = OF_SERIES if self.exact.by_series(column.wrt) else OF_FORMULAS
         return Entries(column, self.part, run.form, policy, run.limits, gradient, truths, run.checkpoint)
 
     def check(self) -> None:
@@ -244,7 +244,8 @@ class _Part:
         return self.torch.refusals.get(self.whole.derivatives[k], {})
 
     def _doubted(self, witness: Witness, k: int, indices: Sequence[int], balls: Sequence[Ball]) -> dict[int, bool]:
-        wrt, series = self.whole.columns[k].wrt, not self.exact.by_series
+        wrt = self.whole.columns[k].wrt
+        series = not self.exact.by_series(wrt)
         points = ({name: float(values[i]) for name, values in self.points.items()} for i in indices)
         found = zip(indices, points, balls, strict=True)
         outcomes = {i: witness.confirms(point, wrt, ball, series) for i, point, ball in found}

@@ -30,7 +30,7 @@ def shades(
     cut: dict[str, None] = {}
     for batch in batches:
         count = len(batch.points)
-        layers = [Exact(), Rounded(form), Rounded(form, limited=False)]
+        layers = [Exact(chain.algebra.constants), Rounded(form), Rounded(form, limited=False)]
         shadow = Shadow(layers, count if chain.shapes is None else 0, guarded=False)
         for name, tensor in batch.tensors.items():
             cells = [exactly(float(points[entry][i])) for i in batch.points for entry in batch.entries[name]]

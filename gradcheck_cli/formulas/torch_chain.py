@@ -206,10 +206,10 @@ class TorchChain:
         names = list(dict.fromkeys(self._places[wrt[0]][0] for wrt in derivatives))
         outcome.values, pulled = self._pulled(run, requiring(inputs), names, cotangent)
         found = dict.fromkeys(names, pulled)
-        if pulled.refusal and len(names) > 1:
+        if pulled.refusal:
             for name in names:
-                only = {n: x.detach().requires_grad_(name not in inputs or n == name) for n, x in inputs.items()}
-                _, found[name] = self._pulled(run, only, [name], cotangent)
+                leaves = requiring(inputs, {name} if name in inputs else None)
+                _, found[name] = self._pulled(run, leaves, [name], cotangent)
         for wrt in derivatives:
             name, place = self._places[wrt[0]]
             gradient, refusal = found[name].gradients[name], found[name].refusal

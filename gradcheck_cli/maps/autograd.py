@@ -7,7 +7,7 @@ of named tensors. Nothing is judged here, and what torch refuses is said in its 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -290,7 +290,7 @@ Nested = Callable[[Entry], Tensor | None]
 
 def nested_grad(entry: Entry) -> Tensor | None:
     """autograd.grad of autograd.grad, create_graph=True; where the graph ends, the derivative is 0 or missing."""
-    leaves = requiring(entry.inputs)
+    leaves = requiring(entry.inputs, {name for name, _ in entry.by})
     result, at = entry.function(leaves), entry.at
     for name, place in entry.by:
         if not result.requires_grad:
@@ -304,7 +304,7 @@ def nested_grad(entry: Entry) -> Tensor | None:
 
 def nested_backward(entry: Entry) -> Tensor | None:
     """backward(create_graph=True) of what backward left in .grad."""
-    leaves = requiring(entry.inputs)
+    leaves = requiring(entry.inputs, {name for name, _ in entry.by})
     result, at = entry.function(leaves), entry.at
     for name, place in entry.by:
         if not result.requires_grad:
@@ -354,9 +354,9 @@ def nested_jvp(entry: Entry) -> Tensor | None:
     return pick(function(entry.inputs), entry.at).detach()
 
 
-def requiring(inputs: Tensors) -> dict[str, Tensor]:
-    """The same numbers, in leaves that require a gradient."""
-    return {name: x.detach().requires_grad_() for name, x in inputs.items()}
+def requiring(inputs: Tensors, only: Container[str] | None = None) -> dict[str, Tensor]:
+    """The same numbers, in leaves that require a gradient: all, or these."""
+    return {name: x.detach().requires_grad_(only is None or name in only) for name, x in inputs.items()}
 
 
 def pick(tensor: Tensor, place: Place) -> Tensor:

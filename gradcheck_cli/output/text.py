@@ -66,6 +66,10 @@ def number(value: float | None, dtype: str = "float64") -> str:
     return repr(float(next((t for t in texts if float(format.round(float(t))) == value), repr(value))))
 
 
+LEGIBLE = 60
+"""Characters of an exact value that are shown: the exponent of what is far beyond every format may have hundreds."""
+
+
 def ulps(error: float | None) -> str:
     """`0.31 ulp`, three digits; a dash where there is none."""
     if error is None or math.isnan(error):
@@ -111,7 +115,7 @@ class _Entry:
         """The exact value with two digits more than the dtype holds; where there is none, the one-sided ones."""
         value = decimal(self.column.exact[self.index], math.ceil(FORMATS[self.check.dtype].bits * math.log10(2)) + 2)
         if value is not None:
-            return value
+            return value if len(value) <= LEGIBLE else f"{value[:LEGIBLE]}..."
         if self.check.verdict is Verdict.OUTSIDE_DOMAIN:
             return "undefined"
         sides = sorted({side for side in (self.check.left, self.check.right) if side is not None}, key=float)

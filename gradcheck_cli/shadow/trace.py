@@ -99,13 +99,11 @@ class Trace:
             if not isinstance(cell, arb):
                 continue
             place = output.untyped_storage()._cdata
-            for marks in (self._marks.get(place, {}), self.run):
-                mark = marks.get(index, UNMARKED)
-                new = _marked(mark, Event(operation, stage, ""), cell, value, form, before, entry)
-                if new != mark:
-                    marks[index] = mark.joined(new, together)
-                    if marks is not self.run:
-                        self._marks[place] = marks
+            mark = self._marks.get(place, {}).get(index, UNMARKED)
+            new = mark.joined(_marked(mark, Event(operation, stage, ""), cell, value, form, before, entry), together)
+            if new != mark:
+                self._marks.setdefault(place, {})[index] = new
+                self.run[index] = self.run.get(index, UNMARKED).joined(new, together)
 
 
 def _marked(mark: Mark, event: Event, cell: Cell, value: float, form: Format, before: Sequence[Any], entry: int) -> Mark:
@@ -115,8 +113,11 @@ def _marked(mark: Mark, event: Event, cell: Cell, value: float, form: Format, be
         vanished = finite and mark.tiny is None and not cell.contains(0) and cell.abs_upper() < form.smallest_normal
         return replace(mark, tiny=replace(event, kind="underflow")) if vanished else mark
     kind = "overflow" if finite else "undefined" if cell.is_nan() else "infinite"
-    if finite and math.isnan(value) and mark.infinite is None:
-        kind = "strayed"
+    if finite and mark.infinite is None and cell.abs_upper() <= form.largest:
+        if mark.tiny is not None:  # what underflowed before made an infinity, or a nan, of what is in range
+            event = mark.tiny
+        elif math.isnan(value):
+            kind = "strayed"
     trap = mark.trap
     if math.isnan(value) and trap is None:
         trap = any(_exact_zero(a, entry) for a in before)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gradcheck_cli.algebra.number import Ball, exactly
+from gradcheck_cli.algebra.number import NAN, Ball, exactly
 from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.judge import QUICK, Judgement, distance, judge, judge_plainly, judge_rounding
@@ -125,9 +125,10 @@ class Entries:
     def judge(self, waiting: Sequence[int], known: Evidence) -> None:
         """Judge entries with all that is known of them. No mismatch stands on one witness."""
         wrong = [i for i in waiting if self._judge(i, known).cause is Cause.FORMULA]
-        if known.meant is not None:
+        if wrong:
             for some in (wrong[:PROBED], wrong[PROBED:]):  # the rest only where the first ones say that constants are to blame
-                excused = [i for i, ball in zip(some, known.meant(some), strict=True) if self._excused(i, ball, known)]
+                meant = [NAN] * len(some) if known.meant is None else known.meant(some)
+                excused = [i for i, ball in zip(some, meant, strict=True) if self._excused(i, ball, known)]
                 for i in excused:
                     self._judge(i, known)
                 if not excused:

@@ -223,8 +223,8 @@ class _Apart:
     @property
     def trapped(self) -> bool:
         """The nan isn't the overflow's own: an infinity met a factor that is exactly 0, or is there in exact arithmetic too; or
-        the format has no float that it stands for."""
-        return self.nan and (self.shade.trap or not self.shade.overflow or not self.certified or not self.held)
+        the format has no float that it, or an infinity of the wrong sign, stands for."""
+        return not self.held if not self.nan else self.shade.trap or not (self.shade.overflow and self.certified and self.held)
 
     @property
     def vanished(self) -> bool:
@@ -269,7 +269,8 @@ def _of_nan(entry: _Apart) -> str | None:
     if entry.shade.strayed:
         return "rounding took an argument out of the domain, where there is no value: compute in a wider dtype"
     if not entry.held:
-        return f"the derivative is too large for {entry.form.name}, and infinities on the way to it met"
+        met = "infinities on the way to it met" if entry.nan else "rounding turned its sign"
+        return f"the derivative is too large for {entry.form.name}, and {met}"
     if entry.certified:
         return None
     divides = entry.shade.infinite is not None and entry.shade.infinite[0] in _DIVISIONS

@@ -118,3 +118,13 @@ def test_constants_are_those_of_python(text: str, number: float) -> None:
     """Numbers without a variable are computed as Python computes them, operation by operation."""
     (check,) = check_grad(text, at="x=1").checks
     assert (check.autograd, check.verdict) == (number, "match")
+
+
+@pytest.mark.parametrize(
+    ("text", "at"), [("x**(1/0.1)", "x=1e20"), ("exp(x*(0.1*10))", "x=700"), ("x**(1.1 - 0.1)*x**(0.3/0.1)", "x=1e40")]
+)
+def test_a_constant_that_rounding_made_short_is_no_other_formula(text: str, at: str) -> None:
+    """1/0.1 is 10 in floating point: the formula is right, and what the exponent was rounded by shows as rounding."""
+    for check in check_grad(text, at=at, order=3).checks:
+        assert (check.verdict, check.cause) == ("match", None)
+        assert (check.error_ulps or 0) > 4

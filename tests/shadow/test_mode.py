@@ -485,3 +485,28 @@ def test_a_point_is_cheap() -> None:
 
     point()
     assert count_calls(point) < 1_500
+
+
+def test_what_happened_is_told_of_what_came_of_it() -> None:
+    """A number bears the marks of what it was made of, through views, copies and writes in place, and no others."""
+    shadow, x = seeded([800.0], [Exact()])
+    with shadow:
+        huge = x.exp()
+        moved = (huge.reshape(1, 1) * 2).clone()[0]
+        other = x + 1
+        written = torch.zeros(1, dtype=torch.float64)
+        written.add_(huge)
+    for tensor in (huge, moved, written):
+        assert {mark.infinite.operation for mark in shadow.trace.marks(tensor).values() if mark.infinite} == {"exp"}
+    assert not shadow.trace.marks(other)
+
+
+def test_without_limits_nothing_underflows() -> None:
+    """Rounded to a format without limits of its exponents, a product of tiny numbers keeps its digits."""
+    with ctx.workprec(256):
+        for limited in (True, False):
+            shadow, x = seeded([100.0], [Exact(), Rounded(DOUBLE, limited=limited)])
+            with shadow:
+                y = x * 1e-200 * 1e-200 * 1e300
+            assert shadow.cells(y, 1)[0].contains(0) is limited
+            assert shadow.cells(y, 1)[0].contains(shadow.cells(y, 0)[0])

@@ -13,7 +13,18 @@ import pytest
 from flint import arb
 
 from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.verdict.judge import _RULES, MARGIN, QUICK, Judgement, _Apart, distance, judge, judge_plainly, relative
+from gradcheck_cli.verdict.judge import (
+    _RULES,
+    MARGIN,
+    QUICK,
+    Judgement,
+    _Apart,
+    distance,
+    judge,
+    judge_plainly,
+    judge_rounding,
+    relative,
+)
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.shade import Shade
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
@@ -267,3 +278,23 @@ def test_never_a_false_alarm_or_a_false_pass() -> None:
             assert seen.exact.overlaps(exact)
             assert math.isfinite(value) or not seen.rounded.is_finite()
         assert (found.cause is None) == (found.verdict is not Verdict.MISMATCH)
+
+
+@pytest.mark.parametrize(
+    ("exact", "autograd", "expected"),
+    [(-2e-53, 0.0, "match"), (-2e-53, 1e-39, "match"), (-2e-53, -1.2e-7, "imprecise"), (1e-39, 1.1e-38, "match")],
+)
+def test_below_the_smallest_normal_float(exact: float, autograd: float, expected: str) -> None:
+    """Below the smallest normal float digits don't count, for who is there: erfcx's slope in float32 is -2e-53, not -1.2e-7."""
+    assert judge_rounding(arb(exact), autograd, FORMATS["float32"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("scaled", "tiny", "cause"),
+    [(arb(1, 1e-10), ("exp", "y"), "range"), (arb(0, 10), ("exp", "y"), None), (arb("nan"), ("exp", "y"), None)],
+)
+def test_an_underflow_must_have_cost_the_digits(scaled: Any, tiny: tuple[str, str], cause: str | None) -> None:
+    """Lost digits are range only where a format without limits would have kept them; what rounding explains, it explains."""
+    seen = Shade(arb(1), arb(0, 10), scaled, tiny=tiny)
+    found = judge(0.0, Truth(Kind.REGULAR, arb(1)), FORMATS["float64"], seen, Limits())
+    assert (found.verdict, found.cause) == ("mismatch" if cause else "imprecise", cause)
