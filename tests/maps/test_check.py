@@ -385,8 +385,8 @@ def test_what_judging_excuses_stays_out_of_the_certificates(prober: Any, mode: s
 
 @pytest.mark.parametrize("y", [7.033614514661936e257, 1e100, 3e-300])
 def test_witnesses_are_refined_before_they_disagree(y: float) -> None:
-    """logaddexp far from its corner, at orders 1 and 2: quotients of a value of 1e257 need more bits than others. No witness is in
-    doubt, and what autograd makes of it (nan, where exp overflows) has a cause."""
+    """logaddexp far from its corner, at orders 1 and 2: quotients of a value of 1e257 need more bits than others. No witness is
+    in doubt, and what autograd makes of it (nan, where exp overflows) has a cause."""
     from gradcheck_cli import check_function
 
     for order in (1, 2):
