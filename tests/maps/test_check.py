@@ -401,6 +401,7 @@ def test_a_quotient_that_is_too_wide_says_nothing() -> None:
     from gradcheck_cli.algebra.number import exactly, working
     from gradcheck_cli.algebra.precision import QUOTIENT
     from gradcheck_cli.maps.probe import Probe
+    from gradcheck_cli.maps.second import confirms
 
     map = a_map(torch.exp, x=tensor(0.5))
     probe = Probe(map, [], Options(), "total", {}, None)
@@ -408,8 +409,8 @@ def test_a_quotient_that_is_too_wide_says_nothing() -> None:
     def asked(total: float, radius: float = 0.0) -> bool | None:
         with working(QUOTIENT):
             size = exactly(1)
-            return probe.confirms(
-                np.array([1.0]), [(lambda cells: value_of(cells["y"][0]), exactly(total) + _ball(radius), size)]
+            return confirms(
+                probe, np.array([1.0]), [(lambda cells: value_of(cells["y"][0]), exactly(total) + _ball(radius), size)]
             )
 
     assert asked(1.6487212707001282) is True
