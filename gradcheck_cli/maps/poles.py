@@ -21,7 +21,7 @@ from gradcheck_cli.verdict.truth import Kind, Truth
 SHOWN = 8
 """Outputs that the note names."""
 
-AT_A_POLE = Truth(Kind.OUTSIDE, text="an output that this entry moves has no finite value here")
+AT_A_POLE = Truth(Kind.OUTSIDE, text="the outputs that this entry moves have no finite value here")
 
 Poles = Mapping[str, Any]
 """Which entries of every output, in order: arrays of truth values."""

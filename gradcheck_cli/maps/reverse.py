@@ -129,9 +129,11 @@ class Reverse(Probe):
             if self.orders is not None or any(touched):
                 self._truths[k] = [UNFAITHFUL] * self.count
         for k, row in left.items():
-            nothing = (np.isnan(self._floats[k]) & ~self._missing[k]) | (self._floats[k] == 0)
+            nothing = np.isnan(self._floats[k]) | (self._floats[k] == 0)
             for i in np.flatnonzero(nothing & (self._joined(pull(row)) != 0)).tolist():
-                self._truths[k][i] = AT_A_POLE
+                found = regular(self._truths[k][i])
+                if found.kind is Kind.REGULAR and found.ball.contains(0):
+                    self._truths[k][i] = AT_A_POLE  # it moves nothing else
         return [self._column(k, name) for k in range(len(self.rows)) for name, x in self.map.inputs.items() if x.numel()]
 
     def guard(self, columns: Sequence[Column]) -> None:

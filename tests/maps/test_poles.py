@@ -105,3 +105,13 @@ def test_a_quotient_by_an_overflow_is_followed(order: int) -> None:
         e = mp.exp(720)
         assert check.exact is not None and abs(mp.mpf(check.exact) / (e / (1 + e) ** 2) - 1) < mp.mpf(10) ** -15
     assert {(c.verdict.value, c.cause) for c in report.checks} == {("mismatch", "range")}
+
+
+def test_a_row_that_is_all_masked_is_a_trap() -> None:
+    """The gradient of the other rows is nan by what both depend on, though their derivative is a number: 0*inf."""
+    mask = torch.tensor([[0.0, 0.0], [-INF, -INF]], dtype=torch.float64)
+    report = checked(lambda x, w: torch.softmax(x * w + mask, -1), x=[[1.0, 2.0], [3.0, 4.0]], w=0.5)
+    found = {c.wrt[0]: (c.verdict.value, c.cause) for c in rows(report)}
+    assert found["w"] == ("mismatch", "nan_trap")
+    assert found["x[0,0]"] == found["x[0,1]"] == ("match", None)
+    assert found["x[1,0]"] == ("outside_domain", None)
