@@ -33,7 +33,7 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.autograd import Pulled
 from gradcheck_cli.maps.guard import Judged, guard_rows
 from gradcheck_cli.maps.map import Map, Row, draws, run
-from gradcheck_cli.maps.poles import AT_A_POLE, poles, told, without
+from gradcheck_cli.maps.poles import poles, set_aside, told, without
 from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, UNFAITHFUL, Probe
 from gradcheck_cli.maps.runs import Cells, flat, numpy
 from gradcheck_cli.maps.second import confirms, doubted
@@ -129,11 +129,7 @@ class Reverse(Probe):
             if self.orders is not None or any(touched):
                 self._truths[k] = [UNFAITHFUL] * self.count
         for k, row in left.items():
-            nothing = np.isnan(self._floats[k]) | (self._floats[k] == 0)
-            for i in np.flatnonzero(nothing & (self._joined(pull(row)) != 0)).tolist():
-                found = regular(self._truths[k][i])
-                if found.kind is Kind.REGULAR and found.ball.contains(0):
-                    self._truths[k][i] = AT_A_POLE  # it moves nothing else
+            set_aside(self._truths[k], self._floats[k], self._joined(pull(row)))
         return [self._column(k, name) for k in range(len(self.rows)) for name, x in self.map.inputs.items() if x.numel()]
 
     def guard(self, columns: Sequence[Column]) -> None:
