@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Directional, Moved, Precise, moving, slope, value_of
 from gradcheck_cli.algebra.effort import ENTRY, FAILURE
-from gradcheck_cli.algebra.layers import Exact, Rounded
+from gradcheck_cli.algebra.layers import Rounded
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, exactly, two_to, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT, QUOTIENT_STEP
 from gradcheck_cli.algebra.series import terms
@@ -272,7 +272,8 @@ class Probe:
         if not any(suspects.values()):
             return {}
         with working(DIRECTIONS[0]):
-            _, rounded = self.source.forward([Exact(), Rounded(self.form)], [self.source.exact] * 2)
+            self.source.forward([Precise()], [self.source.exact])  # which sees what overflows
+            (rounded,) = self.source.forward([Rounded(self.form)], [self.source.exact])
         found: dict[str, list[int]] = {}
         for name, some in suspects.items():
             for i in some:
