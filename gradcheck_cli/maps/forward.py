@@ -13,8 +13,9 @@ from gradcheck_cli.algebra.number import NAN, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.maps.guard import guard_pushes
 from gradcheck_cli.maps.map import NESTED, Tensors, direction_of, push
-from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL, Probe, Read, doubted
+from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL, Probe
 from gradcheck_cli.maps.runs import Followed, Runs, layers_of, numpy, unlimited
+from gradcheck_cli.maps.second import Read, confirms, doubted
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, OF_VALUES, Evidence
 from gradcheck_cli.verdict.shade import Shade
@@ -103,7 +104,7 @@ class Forward(Probe):
     def _confirm(self, name: str, indices: Sequence[int], balls: Sequence[Ball]) -> bool | None:
         with working(QUOTIENT):
             found = zip(indices, balls, strict=True)
-            return self.confirms(self._u, [(_entry(name, i), b, abs(b) + FLOOR) for i, b in found], self.ahead(name))
+            return confirms(self, self._u, [(_entry(name, i), b, abs(b) + FLOOR) for i, b in found], self.ahead(name))
 
 
 class Values(Probe):

@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.algebra.directions import Precise, value_of
-from gradcheck_cli.algebra.number import working
+from gradcheck_cli.algebra.number import Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS
+from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.spaces import subscript, unravel
 from gradcheck_cli.maps.map import Row, Tensors, split
 from gradcheck_cli.maps.runs import Runs, numpy
-from gradcheck_cli.verdict.truth import Kind, Truth
+from gradcheck_cli.verdict.truth import Kind, Truth, regular
 
 SHOWN = 8
 """Outputs that the note names."""
 
-AT_A_POLE = Truth(Kind.OUTSIDE, text="an output that this entry moves has no finite value here")
+AT_A_POLE = Truth(Kind.OUTSIDE, text="the outputs that this entry moves have no finite value here")
 
 Poles = Mapping[str, Any]
 """Which entries of every output, in order: arrays of truth values."""
@@ -47,6 +48,14 @@ def without(rows: Sequence[Row], found: Poles) -> tuple[list[Row], dict[int, Row
         if apart is not None and all(any(v.any() for v in part.cotangents.values()) for part in (rest, apart)):
             kept[k], left[k] = rest, apart
     return kept, left
+
+
+def set_aside(truths: list[Truth | Ball], floats: Floats, moved: Floats) -> None:
+    """Nothing is said of entries that move such outputs alone. `moved`: torch's derivatives of those."""
+    for i in np.flatnonzero((np.isnan(floats) | (floats == 0)) & (moved != 0)).tolist():
+        found = regular(truths[i])
+        if found.kind is Kind.REGULAR and found.ball.contains(0):
+            truths[i] = AT_A_POLE
 
 
 def told(found: Poles, outputs: Tensors) -> str:

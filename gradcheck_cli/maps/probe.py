@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
 from types import MappingProxyType
 from typing import Any
 
@@ -16,8 +15,8 @@ from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Directional, Moved, Precise, moving, slope, value_of
 from gradcheck_cli.algebra.effort import ENTRY, FAILURE
-from gradcheck_cli.algebra.layers import Exact, Rounded
-from gradcheck_cli.algebra.number import NAN, ZERO, Ball, exactly, precision, two_to, working
+from gradcheck_cli.algebra.layers import Rounded
+from gradcheck_cli.algebra.number import NAN, ZERO, Ball, exactly, two_to, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT, QUOTIENT_STEP
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.kinks import limits
@@ -30,6 +29,7 @@ from gradcheck_cli.maps.orders import Orders
 from gradcheck_cli.maps.outside import Derive, Doubt, outside
 from gradcheck_cli.maps.quotient import PLAINLY
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
+from gradcheck_cli.maps.second import Read
 from gradcheck_cli.maps.symmetric import Symmetrised, said
 from gradcheck_cli.shadow.rules import is_symmetric
 from gradcheck_cli.verdict.column import Column, Detail
@@ -38,16 +38,6 @@ from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.scope import OfTensor, Point, TensorLabels
 from gradcheck_cli.verdict.truth import Kind, Truth
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
-
-AGREED = 48
-"""Bits to which the two witnesses must agree."""
-
-REFINED = ((1, 1), (2, 2), (4, 2))
-"""Multiples of QUOTIENT and of QUOTIENT_STEP at which they are compared, until they agree: a step may be too long beside a
-neighbour of another size (log(x) at 1e-300), or the bits too few beside the size of the value."""
-
-ALONE = 64
-"""Entries that are confirmed one by one where they aren't together."""
 
 FLOOR = two_to(-300)
 """Size of what counts as nothing: above the quotient's own error, and far below what can be told from 0 beside it."""
@@ -77,9 +67,6 @@ UNFAITHFUL = Truth(Kind.UNKNOWN, text=f"opaque: {OTHERWISE} can't be followed")
 
 KERNEL = 0.75
 """The share of its digits in which a value that rounding doesn't explain may differ where torch's kernels went another way."""
-
-Read = Callable[[Cells], Ball]
-"""One number of the outputs, from their cells."""
 
 
 @dataclass(frozen=True)
@@ -286,7 +273,8 @@ class Probe:
         if not any(suspects.values()):
             return {}
         with working(DIRECTIONS[0]):
-            _, rounded = self.source.forward([Exact(), Rounded(self.form)], [self.source.exact] * 2)
+            self.source.forward([Precise()], [self.source.exact])  # which sees what overflows
+            (rounded,) = self.source.forward([Rounded(self.form)], [self.source.exact])
         found: dict[str, list[int]] = {}
         for name, some in suspects.items():
             for i in some:
@@ -361,48 +349,7 @@ class Probe:
         sides = {} if least.is_nan() else {"left": least, "right": most}
         return Truth(Kind.NONDIFFERENTIABLE, **sides, singular=True, jump=jump)
 
-    def confirms(
-        self, direction: Floats, reads: Sequence[tuple[Read, Ball, Ball]], ahead: Sequence[Floats] = ()
-    ) -> bool | None:
-        """The second witness: whether difference quotients along `direction` and those `ahead`, on both sides, give every
-        number's derivative; None where they stay too wide to tell. Both are refined before they disagree.
-
-        `reads`: the number, its derivative, and the size of what that was added up from. Call it at QUOTIENT bits.
-        """
-        agrees: bool | None = None
-        for bits, step in REFINED:
-            with working(precision() * bits):
-                agrees = self._quotients_agree(direction, reads, ahead, QUOTIENT_STEP * step)
-            if agrees:
-                break
-        return agrees
-
-    def _quotients_agree(
-        self, direction: Floats, reads: Sequence[tuple[Read, Ball, Ball]], ahead: Sequence[Floats], step: int
-    ) -> bool | None:
-        """The same at the present precision, by steps of 2**-step."""
-        exponents = [step, *(step + self._longer(w) for w in ahead)]
-        lines = list(zip([direction, *ahead], map(two_to, (-e for e in exponents)), strict=True))
-        nodes = list(product((1, 2), repeat=len(lines)))  # the point itself is in no quotient
-        weights = [math.prod(2 * n - 3 for n in node) for node in nodes]
-        with working(precision() + sum(exponents[1:])):
-            sides = [
-                self.beside(
-                    [self.displaced([(u, side * n * h) for n, (u, h) in zip(node, lines, strict=True)]) for node in nodes]
-                )
-                for side in (1, -1)
-            ]
-            scales = [side ** len(lines) * two_to(sum(exponents)) for side in (1, -1)]
-            gaps = [
-                (abs(sum((w * read(v) for w, v in zip(weights, values, strict=True)), ZERO) * scale - total), size)
-                for read, total, size in reads
-                for values, scale in zip(sides, scales, strict=True)
-            ]
-            if all(gap <= size * two_to(-AGREED) for gap, size in gaps):
-                return True
-            return False if any(gap > size * two_to(-AGREED) for gap, size in gaps) else None
-
-    def _longer(self, direction: Floats) -> int:
+    def longer(self, direction: Floats) -> int:
         """By how many powers of two a direction is longer than the least of the inputs that it moves."""
         inputs = self._inputs()
         moving = (direction != 0) & (inputs != 0) & np.isfinite(inputs)
@@ -420,19 +367,6 @@ class Probe:
 
     def _inputs(self) -> Floats:
         return np.concatenate([numpy(x) for x in self.map.inputs.values()])
-
-
-def doubted(
-    confirm: Callable[[Sequence[int], Sequence[Ball]], bool | None], some: Sequence[int], balls: Sequence[Ball]
-) -> dict[int, bool]:
-    """Those of some entries that the second witness doesn't confirm; True where it has another derivative for certain."""
-    outcome = confirm(some, balls)
-    if outcome:
-        return {}
-    if not 1 < len(some) <= ALONE:
-        return dict.fromkeys(some, outcome is False)
-    each = {i: confirm([i], [ball]) for i, ball in zip(some, balls, strict=True)}
-    return {i: found is False for i, found in each.items() if not found}
 
 
 ROUNDED = "rounding alone made a mask, or an index, other than exact arithmetic has it"

@@ -32,10 +32,11 @@ from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.autograd import Pulled
 from gradcheck_cli.maps.guard import Judged, guard_rows
-from gradcheck_cli.maps.map import Map, draws, run
-from gradcheck_cli.maps.poles import AT_A_POLE, poles, told, without
-from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, UNFAITHFUL, Probe, doubted
+from gradcheck_cli.maps.map import Map, Row, draws, run
+from gradcheck_cli.maps.poles import poles, set_aside, told, without
+from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, UNFAITHFUL, Probe
 from gradcheck_cli.maps.runs import Cells, Followed, flat, layers_of, numpy, unlimited
+from gradcheck_cli.maps.second import confirms, doubted
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, Evidence
 from gradcheck_cli.verdict.judge import QUICK, judge_plainly
@@ -103,10 +104,10 @@ class Reverse(Probe):
     def check(self) -> list[Column]:
         """The columns of all rows, input by input."""
         outputs, pull = run(self.map, self.map.leaves(), self.mode)
-        infinite = poles(self.source, outputs) if self.orders is None else None
-        self.rows, left = without(self.rows, infinite) if infinite else (self.rows, {})
-        if left and infinite:
-            self.notes.append(told(infinite, outputs))
+        left: dict[int, Row] = {}
+        if self.orders is None and (infinite := poles(self.source, outputs)):
+            self.rows, left = without(self.rows, infinite)
+            self.notes += [told(infinite, outputs)] if left else []
         self._pulled = [pull(row) for row in self.rows]
         shape = (len(self.rows), self.count)
         self._floats = np.array([self._joined(p) for p in self._pulled]).reshape(shape)
@@ -128,9 +129,7 @@ class Reverse(Probe):
             if self.orders is not None or any(touched):
                 self._truths[k] = [UNFAITHFUL] * self.count
         for k, row in left.items():
-            nothing = (np.isnan(self._floats[k]) & ~self._missing[k]) | (self._floats[k] == 0)
-            for i in np.flatnonzero(nothing & (self._joined(pull(row)) != 0)).tolist():
-                self._truths[k][i] = AT_A_POLE
+            set_aside(self._truths[k], self._floats[k], self._joined(pull(row)))
         return [self._column(k, name) for k in range(len(self.rows)) for name, x in self.map.inputs.items() if x.numel()]
 
     def guard(self, columns: Sequence[Column]) -> None:
@@ -420,7 +419,7 @@ class Reverse(Probe):
             return {}
         with working(QUOTIENT):
             reads = [(lambda cells: self.paired(row, cells, value_of), worst.exact, abs(worst.exact) + size + FLOOR)]
-            if not self.confirms(direction, reads, self.ahead(row.name)):
+            if not confirms(self, direction, reads, self.ahead(row.name)):
                 return {}
         text = (
             f"of {len(worst.part):,} entries, of which this is the first, some are certainly wrong: weighted by seeded numbers "
@@ -479,7 +478,7 @@ class Reverse(Probe):
             products = [ball * float(direction[i]) for i, ball in zip(indices, balls, strict=True)]
             size = sum((abs(p) for p in products), FLOOR)
             reads = [(lambda cells: self.paired(row, cells, value_of), sum(products, ZERO), size)]
-            return self.confirms(direction, reads, self.ahead(row.name))
+            return confirms(self, direction, reads, self.ahead(row.name))
 
 
 def _added(y: Floats) -> Floats:

@@ -232,3 +232,51 @@ def test_every_tensor_is_brought_to_the_device() -> None:
     wanted = Wanted(at="x=[1,2,3]", settings={"index": torch.tensor([0, 2])})
     (case,), _ = cases(Question(target(picked, "picked"), wanted, device="meta"))
     assert [y.device.type for y in case.map(case.map.leaves()).values()] == ["meta"]
+
+
+def below_one(x: Tensor) -> Tensor:
+    """Takes no number above 1."""
+    if (x > 1).any():
+        raise ValueError("x is above 1")
+    return x * x
+
+
+def asserting(x: Tensor) -> Tensor:
+    """The same, by an assertion."""
+    assert (x <= 1).all(), "x is above 1"
+    return x * x
+
+
+@pytest.mark.parametrize("function", [below_one, asserting])
+def test_a_point_at_which_it_raises_loses_its_row(function: Any) -> None:
+    """The other points are judged, and the words are the function's own; where it raises everywhere, that is an error."""
+    report = check_function(function, at=["x=0.5", "x=2"])
+    found = {(c.point["x"], c.verdict.value) for c in report.checks}
+    assert found == {(0.5, "match"), (2.0, "outside_domain")}
+    assert [c.detail for c in report.checks if c.point["x"] == 2] == ["the function has no value here: x is above 1"]
+    assert report.exit_code == 0
+    with pytest.raises(InputError, match="x is above 1"):
+        check_function(function, at=["x=3", "x=2"])
+
+
+def scaled_tail(x: Tensor) -> Tensor:
+    """Which torch has no kernel for in 16 bits."""
+    return torch.special.erfcx(x)
+
+
+@pytest.mark.parametrize("at", [None, "x=[0.5,1,2]"])
+def test_a_dtype_without_a_kernel_loses_its_row(at: str | None) -> None:
+    """Given points and sampled ones alike."""
+    report = check_function(scaled_tail, at=at, sample=None if at else 1, dtype="float16,float32")
+    assert {(c.dtype, c.verdict.value) for c in report.checks} == {("float32", "match"), ("float16", "outside_domain")}
+    assert any("not implemented for 'Half'" in (c.detail or "") for c in report.checks)
+
+
+def test_a_slip_at_one_point_is_an_error() -> None:
+    """A name that isn't there is no domain: nothing is passed over."""
+
+    def slip(x: Tensor) -> Tensor:
+        return x * x if x < 1 else x * x.missing  # type: ignore[attr-defined,no-any-return]
+
+    with pytest.raises(InputError, match="AttributeError"):
+        check_function(slip, at=["x=0.5", "x=2"])

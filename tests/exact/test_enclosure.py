@@ -266,3 +266,21 @@ def test_by_itself() -> None:
     assert exact(["abs(x)"], {"x": 0.0}, ("y",)) == [1]
     (found,) = exact(["log(x)"], {"x": -1.0}, ("y",))
     assert found.kind is Kind.OUTSIDE
+
+
+@pytest.mark.parametrize("point", [{"x": 1.0, "y": 0.0}, {"x": 0.25, "y": 1.25}, {"x": -3.0, "y": -2.0}])
+def test_a_mixed_derivative_that_hangs_on_the_ratio_of_the_steps(point: dict[str, float]) -> None:
+    """Where smooth_l1_loss turns into a line its mixed derivative is -1 on one side and 0 on the other, whatever the ratio of
+    the steps: it doesn't exist, and lies between them."""
+    (found,) = exact(["smooth_l1_loss(x, y)"], point, ("x", "y"))
+    assert isinstance(found, Truth) and found.kind is Kind.NONDIFFERENTIABLE
+    assert sorted([float(found.left), float(found.right)]) == [-1, 0]
+
+
+@pytest.mark.parametrize(("x", "t", "slope"), [(0.0, 0.3, 0.7), (1.0, 0.3, -0.3), (1e-44, 0.3, 0.7), (0.0, 0.0, 1.0)])
+def test_the_border_of_a_clamped_logarithm(x: float, t: float, slope: float) -> None:
+    """binary_cross_entropy, whose logarithms torch cuts at -100, has values at 0 and 1, and there the slope of what isn't cut:
+    (1-t)/(1-x), -t/x."""
+    (found,) = exact(["binary_cross_entropy(x, t)"], {"x": x, "t": t}, ("x",))
+    ball = found.ball if isinstance(found, Truth) else found
+    assert ball is not None and abs(float(ball) - slope) < 1e-16

@@ -235,7 +235,7 @@ def test_limits_of_what_is_asked() -> None:
     """More than two names, infinite points and too much work are unknown, each with its reason."""
     for truth, word in (
         (ask("abs(x)*abs(y)*abs(z)", "xyz", x=0.0, y=0.0, z=0.0), "two names"),
-        (ask("abs(x)", "x", x=INF), "infinite"),
+        (ask("tanh(x)", "x", x=INF), "infinite"),
         (limits(Values(link(["abs(x)"])), {"x": 0.0}, ("x",), 1.0), "more work"),
     ):
         assert truth.kind is Kind.UNKNOWN
@@ -256,3 +256,15 @@ def test_moving_a_stage() -> None:
     truth = limits(values, {"x": 1.0}, ("z",))
     assert close(truth.left, 3)
     assert close(truth.right, 4)
+
+
+def test_beside_an_infinite_coordinate() -> None:
+    """What is infinite and isn't differentiated by is a constant: softmax with a masked entry, exp(x)/(exp(x) + exp(-inf)) is 1
+    whatever x; by the infinite one itself nothing is said, and where the value is infinite there is no derivative."""
+    for text, slope in (("exp(x)/(exp(x) + exp(y))", 0.0), ("x*x + exp(y)", 3.0), ("abs(x - 1.5) + exp(y)", None)):
+        truth = ask(text, "x", x=1.5, y=-INF)
+        assert truth.kind is (Kind.NONDIFFERENTIABLE if slope is None else Kind.REGULAR), text
+        assert slope is None or close(truth.ball, slope)
+    assert ask("x*x + exp(y)", "y", x=1.5, y=-INF).kind is Kind.UNKNOWN
+    assert ask("x + y", "x", x=1.5, y=-INF).kind is Kind.OUTSIDE
+    assert ask("x + y", "y", x=1.5, y=-INF).kind is Kind.OUTSIDE

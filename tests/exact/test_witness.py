@@ -116,8 +116,16 @@ def test_at_a_removable_point() -> None:
         assert witness.confirms({"x": 0.0}, ("x",), arb(0, 1e-300))
         assert not witness.confirms({"x": 0.0}, ("x",), arb(1))
         kink = Witness(chain("abs(x)"))
-        assert not any(kink.confirms({"x": 0.0}, ("x",), arb(v)) for v in (-1, 0, 1))
-        assert not kink.confirms({"x": 0.0}, ("x",), arb(0, 2))
+        assert all(kink.confirms({"x": 0.0}, ("x",), arb(v)) is None for v in (-1, 0, 1))
+        assert kink.confirms({"x": 0.0}, ("x",), arb(0, 2)) is None
+
+
+def test_what_it_denies_and_what_it_does_not_know() -> None:
+    """A derivative that is another for certain is denied; where there is none nothing is said, nor where there is no work left
+    for one: the two witnesses don't disagree then."""
+    assert Witness(chain("sin(x)")).confirms({"x": 0.5}, ("x",), arb(1)) is False
+    assert Witness(chain("x*abs(x)")).confirms({"x": 0.0}, ("x",), arb(1)) is False
+    assert Witness(chain("floor(x)")).confirms({"x": 2.0}, ("x",), arb(1)) is None
 
 
 def test_cancellation_raises_the_precision() -> None:

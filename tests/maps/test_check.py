@@ -381,3 +381,44 @@ def test_what_judging_excuses_stays_out_of_the_certificates(prober: Any, mode: s
     assert {v for column in columns for v in column.counts()} <= {Verdict.MATCH, Verdict.IMPRECISE}
     certified = work._truths["y"] if prober is Forward else [work._truths[k][k] for k in range(len(rows))]
     assert not any(ball.contains(0) for ball in certified)
+
+
+@pytest.mark.parametrize("y", [7.033614514661936e257, 1e100, 3e-300])
+def test_witnesses_are_refined_before_they_disagree(y: float) -> None:
+    """logaddexp far from its corner, at orders 1 and 2: quotients of a value of 1e257 need more bits than others. No witness is
+    in doubt, and what autograd makes of it (nan, where exp overflows) has a cause."""
+    from gradcheck_cli import check_function
+
+    for order in (1, 2):
+        report = check_function(lambda x, y: torch.logaddexp(x, y), at={"x": tensor(-4.6)[0], "y": tensor(y)[0]}, order=order)
+        assert not [c.detail for c in report.checks if "witness" in (c.detail or "")]
+        assert Verdict.UNDECIDED not in report.counts
+
+
+def test_a_quotient_that_is_too_wide_says_nothing() -> None:
+    """The second witness denies only what it knows to be otherwise."""
+    from gradcheck_cli.algebra.directions import value_of
+    from gradcheck_cli.algebra.number import exactly, working
+    from gradcheck_cli.algebra.precision import QUOTIENT
+    from gradcheck_cli.maps.probe import Probe
+    from gradcheck_cli.maps.second import confirms
+
+    map = a_map(torch.exp, x=tensor(0.5))
+    probe = Probe(map, [], Options(), "total", {}, None)
+
+    def asked(total: float, radius: float = 0.0) -> bool | None:
+        with working(QUOTIENT):
+            size = exactly(1)
+            return confirms(
+                probe, np.array([1.0]), [(lambda cells: value_of(cells["y"][0]), exactly(total) + _ball(radius), size)]
+            )
+
+    assert asked(1.6487212707001282) is True
+    assert asked(1.65) is False
+    assert asked(1.6487212707001282, 0.5) is None
+
+
+def _ball(radius: float) -> Any:
+    from flint import arb
+
+    return arb(0, radius)

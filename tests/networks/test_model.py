@@ -584,3 +584,23 @@ def test_a_cotangent_runs_backwards() -> None:
         check_model("Linear(3, 2)", cotangent="ones", mode="forward")
     report = check_model("Linear(3, 2)", cotangent="ones", mode="all")
     assert {c.of for c in report.checks if c.kind == "total" and c.mode == "reverse"} >= {"<1,y>"}
+
+
+class Scaled(nn.Module):
+    """Ends in a function that torch has no kernel for in 16 bits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.special.erfcx(self.linear(x))
+
+
+def test_a_dtype_without_a_kernel_loses_a_row() -> None:
+    """The others are judged; where there is no other, that is an error."""
+    report = check_model(Scaled, input="1,2", dtype="float16,float64")
+    assert {(c.dtype, c.verdict.value) for c in report.checks} == {("float16", "outside_domain"), ("float64", "match")}
+    assert [c.detail for c in report.checks if c.dtype == "float16" and "for 'Half'" in (c.detail or "")]
+    with pytest.raises(InputError, match="not implemented for 'Half'"):
+        check_model(Scaled, input="1,2", dtype="float16")

@@ -198,6 +198,7 @@ CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
             F.mse_loss(x, 2 * x + 1), F.soft_margin_loss(x, x.detach().sign()), F.multi_margin_loss(x, index(0, 1, 3)),
             F.multilabel_margin_loss(x, index([0, 1, -1, 0], [3, 0, -1, 0], [2, 1, -1, 0])), F.cross_entropy(x, index(0, 1, 3)),
             F.huber_loss(x, 2 * x + 1), F.smooth_l1_loss(x, 3 * x), F.binary_cross_entropy_with_logits(x, x.detach().sigmoid()),
+            F.binary_cross_entropy(x.sigmoid(), x.detach().sigmoid(), r(4)),
         ],
         SQUARE,
     ),
