@@ -12,6 +12,7 @@ from gradcheck_cli.exact.derivative import tidy
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.formulas.torch_chain import Batch, TorchChain, Wrt
 from gradcheck_cli.shadow.mode import Shadow
+from gradcheck_cli.shadow.origins import Calls
 from gradcheck_cli.verdict.shade import Shade
 
 
@@ -35,7 +36,7 @@ def shades(
             shadow.seed(tensor, [cells, cells])
         chain.mark = shadow.mark
         try:
-            with shadow:
+            with shadow, Calls(shadow.origins):
                 outcome = chain.differentiate(mode, batch.tensors, derivatives)
         finally:
             chain.mark = lambda stage: None

@@ -18,6 +18,7 @@ from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
 from gradcheck_cli.shadow.decisions import Border, Endless
 from gradcheck_cli.shadow.mode import Shadow
+from gradcheck_cli.shadow.origins import Calls
 from gradcheck_cli.verdict.shade import Shade
 
 Cells = Mapping[str, list[Cell]]
@@ -105,7 +106,7 @@ class Runs:
             for name, tensor in tensors.items():
                 shadow.seed(tensor, [cells[name] for cells in given])
 
-        with uncompiled(), shadow:
+        with uncompiled(), shadow, Calls(shadow.origins):
             outputs, tangents, _ = push(self.map, direction, self.mode, seed)
             count = range(len(layers))
             found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in count]

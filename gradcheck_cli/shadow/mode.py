@@ -37,10 +37,11 @@ from gradcheck_cli.shadow.folds import FOLDS, Fold
 from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
 from gradcheck_cli.shadow.movers import gathered, origins
 from gradcheck_cli.shadow.order import ORDERED
+from gradcheck_cli.shadow.origins import Origins
 from gradcheck_cli.shadow.overloads import Overload, overload
 from gradcheck_cli.shadow.rules import MUTATED, RULES, SYMMETRIC, is_symmetric
 from gradcheck_cli.shadow.stops import Graph, state_written
-from gradcheck_cli.shadow.trace import Event, Trace
+from gradcheck_cli.shadow.trace import Event, Seen, Trace
 
 REFUSALS: tuple[type[Exception], ...] = (
     NotImplementedError,  # from a rule that doesn't know the case, and from torch, which has no kernel for the dtype or device
@@ -96,6 +97,7 @@ class Shadow(TorchDispatchMode):
         self.opaque: dict[str, str | None] = {}
         self.seen: dict[str, int] = {}
         self.trace = Trace()
+        self.origins = Origins()
         self.stage: str | None = None
         self._memory = Memory(list(layers), guarded)
         self.decisions = Decisions(self._memory, follow, limit, stops)
@@ -156,6 +158,8 @@ class Shadow(TorchDispatchMode):
         kwargs = kwargs or {}
         self.checkpoint()
         known = overload(func)
+        if not self._within:
+            self.origins.entered(known.base)
         if self._graph is None or self._within:
             return self._followed(known, func, args, kwargs)
         result = self._followed(known, func, *self._graph.enter(known, args, kwargs, self._constant, self._frozen))
@@ -211,7 +215,7 @@ class Shadow(TorchDispatchMode):
                 self._repeat(known, row, bound, outputs)
         else:
             found, slip = (None, None) if rule is None else early or self._run(known.name, rule, bound, result)
-            if not self._take(known, found, outputs, tensors):
+            if not self._take(known, found, outputs, tensors, bound):
                 self._unknown(known.name, slip, known.writes, tensors, outputs)
         if known.base in _CONVERSIONS and not self._within:
             self._narrows(tensors, outputs)
@@ -228,6 +232,8 @@ class Shadow(TorchDispatchMode):
         for output in outputs if not self._within else ():
             if output is not None and is_plain(output):
                 self._memory.remember(output)
+        if not self._within and plain:
+            self.origins.ran(known.base, tensors, outputs)
         return result
 
     def _through(
@@ -335,7 +341,7 @@ class Shadow(TorchDispatchMode):
         if whole:
             self.decisions.indices(first, numbers, converted)
             return
-        self._watch(row.name, first, exact)
+        self._watch(row.name, first, exact, bound)
 
     def _repeat_whole(self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
         """An operation that isn't computed entry by entry."""
@@ -378,7 +384,7 @@ class Shadow(TorchDispatchMode):
         if not row.data:
             for output in outputs:
                 if output is not None:
-                    self._watch(row.name, output, ())
+                    self._watch(row.name, output, (), bound)
 
     def _moved(
         self, row: Operation, bound: Mapping[str, Any], outputs: Outputs, index: int, found: Sequence[Sequence[int]]
@@ -512,7 +518,14 @@ class Shadow(TorchDispatchMode):
         finally:
             self._within, self.opaque = within, opaque
 
-    def _take(self, known: Overload, found: Outputs | None, outputs: Outputs, tensors: Sequence[torch.Tensor]) -> bool:
+    def _take(
+        self,
+        known: Overload,
+        found: Outputs | None,
+        outputs: Outputs,
+        tensors: Sequence[torch.Tensor],
+        bound: Mapping[str, Any],
+    ) -> bool:
         """Give the outputs the cells that a rule found; False where torch's decomposition computes something else."""
         if found is None or len(found) != len(outputs):
             return False
@@ -529,7 +542,7 @@ class Shadow(TorchDispatchMode):
                 continue
             for index in range(len(self.layers)):
                 self._memory.write(output, index, self._cells(other, index))
-            self._watch(known.base, output, ())
+            self._watch(known.base, output, (), bound)
         return True
 
     # -- the rest -----------------------------------------------------------------------------------------------------
@@ -552,12 +565,13 @@ class Shadow(TorchDispatchMode):
                     self._memory.write(output, index, [layer.number(math.nan, DOUBLE)] * output.numel())
                 self._memory.remember(output)
 
-    def _watch(self, name: str, output: torch.Tensor, before: Sequence[Any]) -> None:
+    def _watch(self, name: str, output: torch.Tensor, before: Sequence[Any], bound: Mapping[str, Any]) -> None:
         """Record the entries whose float leaves the range at this operation."""
         form = FLOATS.get(output.dtype)
         if form is None or self._within or output._is_zerotensor() or (self.size and output.numel() != self.size):
             return
-        self.trace.watch(name, self.stage, output, lambda: self._cells(output, 0), before, form, not self.size)
+        seen = Seen(name, self.stage, output, bound, self.origins)
+        self.trace.watch(seen, lambda: self._cells(output, 0), before, form, not self.size)
 
 
 _FOLDS = {**FOLDS, **ORDERED}

@@ -10,12 +10,9 @@ from typing import NamedTuple
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.floats import Format
 from gradcheck_cli.verdict.limits import Limits
-from gradcheck_cli.verdict.shade import Shade
+from gradcheck_cli.verdict.shade import Place, Shade
 from gradcheck_cli.verdict.truth import Kind, Truth
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
-
-Place = tuple[str, str | None]
-"""An operation and the stage it belongs to."""
 
 QUICK = 4.0
 """Ulps within which autograd matches without looking at its operations: a few roundings."""
@@ -213,13 +210,13 @@ class _Apart:
     def judged(self) -> Judgement:
         """By the first row that holds."""
         rule = next(rule for rule in _RULES if rule.holds(self))
-        operation, stage = rule.where(self) or (None, None)
+        found = rule.where(self)
         error = relative(self.shade.exact, self.truth.ball)
         return Judgement(
             self.rounded if rule.verdict is None else rule.verdict,
             rule.cause,
-            operation,
-            stage,
+            found and found.operation,
+            found and found.stage,
             rule.text(self),
             formula_error=0.0 if error is not None and self.right_formula else error,
             rounding_error=relative(self.autograd, self.truth.ball, self.shade.exact),
@@ -240,15 +237,21 @@ def _cut_off(entry: _Apart) -> str:
     return f"{entry.cut[0]} returned a tensor without a graph, and no error"
 
 
-_DIVISIONS = ("div", "reciprocal")
+def _left(entry: _Apart) -> str | None:
+    """Where the range was left."""
+    found = entry.shade.infinite or entry.shade.tiny
+    return found and found.where and f"{found.where} {'overflows' if entry.shade.overflow else 'leaves the range'}"
 
 
-def _without_value(entry: _Apart) -> str | None:
-    if entry.certified:
-        return None
-    divides = entry.shade.infinite is not None and entry.shade.infinite[0] in _DIVISIONS
-    advice = ": where it divides by what may be 0, write it without the division" if divides else ""
-    return f"autograd's own formula has no value here, in exact arithmetic either{advice}"
+def _trap(entry: _Apart) -> str | None:
+    """Where a nan came from, and what to do about it."""
+    found = entry.shade.infinite
+    if found is None or not (found.where or found.advice):
+        return None if entry.certified else _NO_VALUE
+    return ": ".join(text for text in (found.where, found.advice) if text)
+
+
+_NO_VALUE = "autograd's own formula has no value here, in exact arithmetic either"
 
 
 def _opaque(entry: _Apart) -> str:
@@ -260,7 +263,7 @@ _RULES = (
     _Rule(lambda e: bool(e.shade.opaque) and e.near, Verdict.MATCH, text=_opaque),
     _Rule(lambda e: bool(e.shade.opaque), Verdict.UNDECIDED, text=_opaque),
     # The formula comes before everything that rounding and range could explain: a wrong one may do both besides.
-    _Rule(lambda e: e.wrong_formula and bool(e.cut), cause=Cause.NO_GRADIENT, where=lambda e: (e.cut[0], None), text=_cut_off),
+    _Rule(lambda e: e.wrong_formula and bool(e.cut), cause=Cause.NO_GRADIENT, where=lambda e: Place(e.cut[0]), text=_cut_off),
     _Rule(lambda e: e.wrong_formula and e.truth.singular, cause=Cause.KINK),
     _Rule(lambda e: e.wrong_formula, cause=Cause.FORMULA),
     _Rule(
@@ -270,10 +273,10 @@ _RULES = (
     _Rule(lambda e: e.limits.given, cause=Cause.TOLERANCE),
     _Rule(lambda e: e.right_formula and e.explained, None),
     # Beyond what rounding explains: the range, upwards before downwards, for an overflow leads to zeros too.
-    _Rule(lambda e: e.left and e.trapped, cause=Cause.NAN_TRAP, where=lambda e: e.shade.infinite, text=_without_value),
-    _Rule(lambda e: e.left, cause=Cause.RANGE, where=lambda e: e.shade.infinite),
+    _Rule(lambda e: e.left and e.trapped, cause=Cause.NAN_TRAP, where=lambda e: e.shade.infinite, text=_trap),
+    _Rule(lambda e: e.left, cause=Cause.RANGE, where=lambda e: e.shade.infinite, text=_left),
     _Rule(lambda e: e.vanished, cause=Cause.RANGE, where=lambda e: e.shade.tiny),
-    _Rule(lambda e: e.nan, cause=Cause.NAN_TRAP, where=lambda e: e.shade.infinite),
+    _Rule(lambda e: e.nan, cause=Cause.NAN_TRAP, where=lambda e: e.shade.infinite, text=_trap),
     _Rule(lambda e: not e.finite, cause=Cause.RANGE, where=lambda e: e.shade.infinite),
     # A finite number, and nothing left but doubt or the kernel.
     _Rule(

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradcheck_cli.algebra.number import Ball
+
+
+class Place(NamedTuple):
+    """An operation, as a user calls it, and the stage it belongs to; where it is in the user's code, in words, and what to do
+    about the nan that came of it."""
+
+    operation: str
+    stage: str | None = None
+    where: str | None = None
+    advice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +31,9 @@ class Shade:
 
     exact: Ball
     rounded: Ball
-    infinite: tuple[str, str | None] | None = None
+    infinite: Place | None = None
     overflow: bool = False
-    tiny: tuple[str, str | None] | None = None
+    tiny: Place | None = None
     trap: bool = False
     opaque: tuple[str, ...] = ()
     turned: tuple[str, ...] = ()
