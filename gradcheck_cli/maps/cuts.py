@@ -7,6 +7,7 @@ gradient. What took the numbers out is named, with the line of the user's code.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,6 +20,7 @@ from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.quotient import Indices, Numbers, Plain, refuted
 from gradcheck_cli.shadow.stops import Cut
 from gradcheck_cli.verdict.column import Column, Detail
+from gradcheck_cli.verdict.judge import NOTHING
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 NAMED = 3
@@ -74,13 +76,15 @@ def _agrees(plain: Plain, weights: tuple[Indices, Floats], found: Floats, span: 
 
 
 def _enter(column: Column, cuts: Mapping[Cut, None]) -> None:
-    places = [f"{cut.what} ({cut.where})" for cut in list(cuts)[:NAMED]]
+    places = list(map(str, list(cuts)[:NAMED]))
     more = [] if len(cuts) <= NAMED else [f"{len(cuts) - NAMED:,} more"]
     text = f"cut from the graph by {', '.join([*places, *more])}: with that held constant, autograd's value is the derivative"
-    meant = all(cut.meant for cut in cuts)
+    if all(cut.meant for cut in cuts):
+        text += MEANT
+    operation = next((cut.what for cut in cuts if cut.operation), None)
     for index, detail in list(column.details.items()):
         if column.verdict(index) is Verdict.MISMATCH and detail.cause in _CAUSES:
-            _cut(column, index, detail, text + (MEANT if meant else ""))
+            _cut(column, index, replace(detail, operation=operation), text)
 
 
 MEANT = "; if it is meant to be constant, --stop-gradients judges it so"
@@ -88,4 +92,5 @@ MEANT = "; if it is meant to be constant, --stop-gradients judges it so"
 
 def _cut(column: Column, index: int, detail: Detail, text: str) -> None:
     detail.cause = Cause.NO_GRADIENT
-    detail.text = text if detail.text is None else f"{text}; {detail.text}"
+    detail.text = text if detail.text in (None, *NOTHING) else f"{text}; {detail.text}"
+    column.details[index] = detail

@@ -32,8 +32,8 @@ SELECTING = frozenset({
 
 class Origin(NamedTuple):
     """What an operation belongs to. `operation`: the forward operation, as a user calls it; `where`: its line, "file.py, line
-    3". `inner`: the operation itself, where it is one of a backward's; `node`: the number of that; `function`: the custom
-    Function whose it is, `where` being the line in it."""
+    3". `inner`: the operation itself, where it is one of a derivative's; `node`: the number of the backward; `function`: the
+    custom Function whose it is, `where` being the line in it."""
 
     operation: str
     where: str | None = None
@@ -48,7 +48,7 @@ class Origin(NamedTuple):
         if self.function:
             return f"{self.operation} in the backward of {self.function}{at}"
         if self.inner:
-            return f"the backward of {self.operation}{at}"
+            return f"the {'derivative' if self.node is None else 'backward'} of {self.operation}{at}"
         return f"{self.operation}{at}" if at else None
 
 
@@ -102,7 +102,8 @@ class Origins:
 
     def _of(self, node: Any, name: str) -> Origin:
         if node is None:
-            return Origin(self.called or plain_name(name), place())
+            own = plain_name(name)
+            return Origin(self.called or own, place(), None if self.called in (None, own) else own)
         function, number = getattr(node, "_forward_cls", None), node._sequence_nr()
         if function is not None and not function.__module__.startswith("torch."):
             return Origin(plain_name(name), place(), plain_name(name), function.__name__, number)
@@ -221,7 +222,7 @@ def selected(origin: Origin, by: Origin) -> str:
 
 def advice(origin: Origin) -> str:
     """What to do about a result that isn't finite in exact arithmetic either."""
-    if origin.node is None:
+    if origin.inner is None:
         return NO_VALUE.format(operation=origin.operation)
     own = origin.function is not None or origin.operation in _DIVISIONS
     return DIVIDES if own else SINGULAR.format(operation=origin.operation)

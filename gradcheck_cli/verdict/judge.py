@@ -130,7 +130,7 @@ def judge(
     if plain is not None and plain.cause is not Cause.NO_GRADIENT:
         return plain
     if autograd is None or refusal:
-        text = f"torch: {refusal}" if refusal else "torch returned no gradient (None)"
+        text = _cut_off(cut) if cut and refusal in (None, CUT) else f"torch: {refusal}" if refusal else NONE
         return Judgement(Verdict.MISMATCH, Cause.NO_GRADIENT, operation=cut[0] if cut else None, text=text)
     if shade is None:
         return Judgement(Verdict.UNDECIDED, text="the operations of this run could not be followed")
@@ -233,8 +233,14 @@ class _Rule(NamedTuple):
     text: Callable[[_Apart], str | None] = lambda entry: None
 
 
-def _cut_off(entry: _Apart) -> str:
-    return f"{entry.cut[0]} returned a tensor without a graph, and no error"
+CUT = "the output is cut from the graph: it does not require a gradient"
+NONE = "torch returned no gradient (None)"
+NOTHING = (NONE, f"torch: {CUT}")
+"""What is said where nothing is known but that there is no gradient."""
+
+
+def _cut_off(cut: tuple[str, ...]) -> str:
+    return f"cut from the graph by {cut[0]}, which has no derivative in torch"
 
 
 def _left(entry: _Apart) -> str | None:
@@ -263,7 +269,12 @@ _RULES = (
     _Rule(lambda e: bool(e.shade.opaque) and e.near, Verdict.MATCH, text=_opaque),
     _Rule(lambda e: bool(e.shade.opaque), Verdict.UNDECIDED, text=_opaque),
     # The formula comes before everything that rounding and range could explain: a wrong one may do both besides.
-    _Rule(lambda e: e.wrong_formula and bool(e.cut), cause=Cause.NO_GRADIENT, where=lambda e: Place(e.cut[0]), text=_cut_off),
+    _Rule(
+        lambda e: e.wrong_formula and bool(e.cut),
+        cause=Cause.NO_GRADIENT,
+        where=lambda e: Place(e.cut[0]),
+        text=lambda e: _cut_off(e.cut),
+    ),
     _Rule(lambda e: e.wrong_formula and e.truth.singular, cause=Cause.KINK),
     _Rule(lambda e: e.wrong_formula, cause=Cause.FORMULA),
     _Rule(

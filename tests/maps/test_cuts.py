@@ -53,7 +53,7 @@ CUTS: dict[Callable[[Tensor], Tensor], tuple[str, bool]] = {
     by_list: (".tolist()", False),
     by_detach: (".detach() or .data", True),
     by_no_grad: ("an operation under torch.no_grad()", True),
-    by_torch: ("special_bessel_j0", False),
+    by_torch: ("bessel_j0", False),
     whole: (".detach() or .data", True),
 }
 """What cut it, and whether the code meant to."""
