@@ -10,13 +10,14 @@ from torch import Tensor
 
 from gradcheck_cli.algebra.layers import Symbolic
 from gradcheck_cli.algebra.symbols import Expression
-from gradcheck_cli.callables.slips import name_slips
-from gradcheck_cli.callables.written import write
+from gradcheck_cli.callables.own import forgotten_conjugates, own_pushed, own_slips, places
 from gradcheck_cli.exact.derivative import TIDY, tidy
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import written_size
 from gradcheck_cli.maps.map import Map, Row, pull, size, uncompiled
 from gradcheck_cli.maps.runs import Formula, flat
+from gradcheck_cli.maps.slips import name_pushed, name_slips
+from gradcheck_cli.maps.written import write
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -38,13 +39,8 @@ def explain(
     `formula` is what the map ought to compute, if its own operations don't say; `values`: whether what it does compute is that.
     """
     wrong = [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH]
+    _slips(map, [c for c in wrong if c.cause(c.worst()) is Cause.FORMULA], formula, values)
     wrong = [c for c in wrong if c.check(c.worst()).witness is None]  # else there is nothing to explain it by
-    if any(c.cause(c.worst()) is Cause.FORMULA for c in wrong):
-        slips = name_slips(map, formula, values=values)
-        for column in wrong:
-            for index, detail in column.details.items():
-                if detail.cause is Cause.FORMULA and column.wrt[-1] in slips:
-                    column.details[index].text = _joined(slips[column.wrt[-1]], detail.text)
     for column in wrong:
         row = next((r for r in rows if (r.of or r.name) == column.of and r.by == column.wrt[:-1]), None)
         if row is None:
@@ -55,6 +51,33 @@ def explain(
                 column.details[index].text = _joined(column.details[index].text, remedy)
         if column.cause(column.worst()) in _TWO_FORMULAS:
             _formulas(map, row, column, column.worst(), formula)
+
+
+def _slips(map: Map, wrong: Sequence[Column], formula: Formula | None, values: bool) -> None:
+    """Name the slip in a wrong formula, and the backward that it is in."""
+    if not wrong:
+        return
+    seen = [c for c in wrong if c.check(c.worst()).witness is None]
+    slips = name_slips(map, formula, values=values) if seen else {}
+    own: list[str] = []
+    if values:
+        named = all(slips.get(c.wrt[-1]) for c in wrong)
+        own = places(map) if named else own_slips(map) if seen else forgotten_conjugates(map)
+    for column in wrong:
+        for detail in column.details.values():
+            if detail.cause is Cause.FORMULA:
+                detail.text = _joined(slips.get(column.wrt[-1]), *own, detail.text) or None
+
+
+def explain_pushed(map: Map, columns: Sequence[Column], mode: str, formula: Formula | None = None) -> None:
+    """The same of derivatives along a direction, in a mode that runs forwards: the slip, and the rule that it is in."""
+    wrong = [d for c in columns for d in c.details.values() if d.cause is Cause.FORMULA and d.witness is None]
+    if not wrong:
+        return
+    slip = name_pushed(map, mode, formula)
+    own = places(map, "jvp") if slip else own_pushed(map, mode)
+    for detail in wrong:
+        detail.text = _joined(slip or None, *own, detail.text) or None
 
 
 def upstream(row: Row) -> dict[str, Tensor]:
