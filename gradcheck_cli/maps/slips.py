@@ -49,11 +49,13 @@ def name_slips(map: Map, formula: Formula | None = None, seed: int = 0, values: 
     stands for the forward pass; `values`: which gives these values, so that a backward may use its outputs."""
     with torch.no_grad():
         double = map.at({n: x.to(torch.float64) for n, x in map.inputs.items()})
-    return named([lambda k=k: _trial(double, formula, seed + k) for k in range(TRIALS)], values)  # type: ignore[misc]
+    unless = None if values else "the output"
+    return named([lambda k=k: _trial(double, formula, seed + k) for k in range(TRIALS)], unless)  # type: ignore[misc]
 
 
-def named(points: Sequence[Callable[[], Trees | None]], values: bool = True) -> dict[str, str | None]:
-    """The same of what is written down at several points; nothing where that can't be done at one of them."""
+def named(points: Sequence[Callable[[], Trees | None]], unless: str | None = None) -> dict[str, str | None]:
+    """The same of what is written down at several points; nothing where that can't be done at one of them. What speaks of
+    `unless` isn't named."""
     with working(SLIPS):
         trials = []
         for point in points:
@@ -62,7 +64,7 @@ def named(points: Sequence[Callable[[], Trees | None]], values: bool = True) -> 
                 return {}
             trials.append(Trial(trees))
         wrong = [n for n in trials[0].trees.gradients if not any(_right(trial, n) for trial in trials)]
-        return {n: next((t for t in _fitting(trials, n) if values or "the output" not in t), None) for n in wrong}
+        return {n: next((t for t in _fitting(trials, n) if unless is None or unless not in t), None) for n in wrong}
 
 
 def name_pushed(map: Map, mode: str = "forward", formula: Formula | None = None, seed: int = 0) -> str | None:
