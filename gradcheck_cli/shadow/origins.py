@@ -266,8 +266,9 @@ def plain_name(operation: str) -> str:
 
 
 _HERE = str(Path(__file__).parent.parent)
-_HANDLERS = (str(Path(__file__).parent), str(Path(__file__).parent.parent / "maps" / "constants.py"))
-"""The code that torch hands operations to."""
+_SHADOW = str(Path(__file__).parent)
+_HANDLERS = ("__torch_dispatch__", "__torch_function__")
+"""What torch hands operations to, in this folder or elsewhere."""
 
 _NOT_THE_USERS = (str(Path(torch.__file__).parent), sysconfig.get_path("stdlib"), "<")
 
@@ -277,7 +278,7 @@ def place() -> str | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if file.startswith(_HANDLERS):
+        if file.startswith(_SHADOW) or (file.startswith(_HERE) and frame.f_code.co_name in _HANDLERS):
             pass
         elif file.startswith(_HERE):
             return None  # who called is not who wrote it
