@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import sympy
 from torch import Tensor
 
 from gradcheck_cli.algebra.layers import Symbolic
+from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.symbols import Expression
 from gradcheck_cli.callables.own import forgotten_conjugates, own_pushed, own_slips, places
 from gradcheck_cli.exact.derivative import TIDY, tidy
@@ -27,6 +29,9 @@ ENTRIES = 24
 
 LONG = 400
 """Nodes of a formula, written out, up to which it is shown."""
+
+CLOSE, TINY = 1e-6, 1e-290
+"""How well a formula that is shown must give the exact value."""
 
 _TWO_FORMULAS = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.KINK)
 
@@ -125,15 +130,16 @@ def _formulas(map: Map, row: Row, column: Column, index: int, formula: Formula |
     if trees is None or any(written_size(n) > LONG for nodes in trees.everything() for n in nodes):
         return  # written out it would be too long for SymPy, and for a reader
     try:
-        exact, applied = _derived(map, row, column.label(index).wrt[-1], formula)
+        exact, applied = _derived(map, row, column.label(index).wrt[-1], formula, column.exact[index])
     except (LookupError, NotImplementedError, RecursionError, ValueError, TypeError):  # what can't be said, or differentiated
         return
     detail = column.details[index]
     detail.formula, detail.autograd_formula = exact, applied
 
 
-def _derived(map: Map, row: Row, entry: str, formula: Formula | None) -> tuple[str | None, str | None]:
-    """The exact derivative of a row by one entry, and the one that autograd applies."""
+def _derived(map: Map, row: Row, entry: str, formula: Formula | None, known: Ball) -> tuple[str | None, str | None]:
+    """The exact derivative of a row by one entry, unless that isn't `known` at this point (of a branch for it alone), and the
+    one that autograd applies."""
     leaves = map.leaves()
     symbols: dict[str, Expression] = {}
     inputs: dict[str, list[Expression]] = {}
@@ -163,7 +169,21 @@ def _derived(map: Map, row: Row, entry: str, formula: Formula | None) -> tuple[s
     gradient = gradients[name]
     applied = None if gradient is None else shadow.cells(gradient, 0)[number]
     exact = layer.released(total.diff(symbols[entry])) if total.count_ops() <= TIDY else None
-    return _text(exact), _text(applied)
+    floats = [*leaves.items(), *((shown, v) for shown, v in zip(upstream(row), given_upstream.values(), strict=True))]
+    values = {s: x for name, t in floats for s, x in zip(_symbols(name, tuple(t.shape)), flat(t), strict=True)}
+    return _text(exact if _agrees(exact, values, known) else None), _text(applied)
+
+
+def _agrees(expression: Expression | None, values: Mapping[Expression, float], known: Ball) -> bool:
+    """Whether an expression has a known value at a point, as far as that can be told."""
+    if expression is None or known is None:
+        return True
+    found = expression.subs({s: sympy.Rational(x) for s, x in values.items() if math.isfinite(x)}).evalf()
+    try:
+        number = float(found)
+    except TypeError:  # it has no value that SymPy knows
+        return True
+    return bool(abs(known - number) <= CLOSE * (abs(known) + abs(number)) + TINY)
 
 
 def _symbols(name: str, shape: tuple[int, ...]) -> list[Expression]:

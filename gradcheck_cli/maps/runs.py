@@ -37,7 +37,7 @@ class Runs:
     the first run that was followed, which is at the inputs themselves: the cells of its first layer, and torch's floats.
     `follow`: whether Python is told what exact arithmetic decides, where rounding alone made torch tell something else (None:
     it never did). `numbers`: whether Python was told floats. `triangles`: operations that read one triangle of a matrix, and
-    whether it was symmetric. `held`: whether state was written."""
+    whether it was symmetric. `equal`: what to say of decompositions with equal values. `held`: whether state was written."""
 
     def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
         self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
@@ -48,6 +48,7 @@ class Runs:
         self.turned: dict[str, None] = {}
         self.numbers = False
         self.triangles: dict[str, bool] = {}
+        self.equal: dict[str, None] = {}
         self.held = False
 
     def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
@@ -125,6 +126,7 @@ class Runs:
         self.turned.update(shadow.decisions.turned)
         self.numbers |= shadow.decisions.numbers
         self.triangles.update(shadow.triangles)
+        self.equal.update(shadow.equal)
         self.held = self.held or shadow.held
         return False
 
@@ -172,7 +174,7 @@ class Followed:
         self._marks: dict[str, Any] = {
             "turned": tuple(decisions.turned),
             "loose": decisions.loose,
-            "narrowed": tuple(shadow.narrowed),
+            "narrowed": tuple(f"{what} ({where})" if where else what for what, where in shadow.narrowed.items()),
         }
 
     def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball]) -> list[Shade]:

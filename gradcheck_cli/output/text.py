@@ -15,6 +15,7 @@ from rich.text import Text
 from gradcheck_cli.floats import FORMATS, Floats
 from gradcheck_cli.output.page import Grid, draw, table
 from gradcheck_cli.verdict.column import Check, Column
+from gradcheck_cli.verdict.entries import NO_DIGIT
 from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -305,7 +306,10 @@ class _Page:
         return [_Entry.of(column, _worst(column.error_ulps, g), len(g)) for g in groups.values()]
 
     def explanation(self, entry: _Entry) -> Iterator[str]:
-        check = entry.check
+        check, detail = entry.check, entry.check.detail or ""
+        if detail.startswith(NO_DIGIT):
+            yield NO_DIGIT
+            detail = detail.removeprefix(NO_DIGIT).removeprefix("; ")
         if check.verdict is not Verdict.OUTSIDE_DOMAIN:
             off = "" if check.error_ulps is None else f", off by {ulps(check.error_ulps)}"
             yield f"exact {entry.exact}, {_party(entry.column)} {entry.judged}{off}"
@@ -314,12 +318,12 @@ class _Page:
         blame = [f"{what} {name}" for what, name in (("stage", check.stage), ("operation", check.operation)) if name]
         if blame:
             yield f"blamed: {', '.join(blame)}"
-        if check.detail:
-            yield from self.prose(check.detail)
+        yield from self.prose(detail)
         other = check.autograd_formula if check.claim is None else _formula_of(check.claim)
         if other and (self.verbose or check.cause in _TWO_FORMULAS):
             for label, formula in (("exact", check.formula), (_party(entry.column), other)):
-                yield f"{label + ':':<9} {self.formula(formula, 3 * FORMULA_WIDTH)}"
+                if formula:
+                    yield f"{label + ':':<9} {self.formula(formula, 3 * FORMULA_WIDTH)}"
         if check.cause is not Cause.NO_GRADIENT:
             yield from _errors(check)
 

@@ -37,7 +37,7 @@ from gradcheck_cli.shadow.folds import FOLDS, Fold
 from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
 from gradcheck_cli.shadow.movers import gathered, origins
 from gradcheck_cli.shadow.order import ORDERED
-from gradcheck_cli.shadow.origins import Origins
+from gradcheck_cli.shadow.origins import Origins, place
 from gradcheck_cli.shadow.overloads import Overload, overload
 from gradcheck_cli.shadow.rules import MUTATED, RULES, SYMMETRIC, is_symmetric
 from gradcheck_cli.shadow.stops import Graph, state_written
@@ -102,7 +102,8 @@ class Shadow(TorchDispatchMode):
         self._memory = Memory(list(layers), guarded)
         self.decisions = Decisions(self._memory, follow, limit, stops)
         self.triangles: dict[str, bool] = {}  # operations that read one triangle: whether the matrix was symmetric
-        self.narrowed: dict[str, None] = {}  # conversions to a shorter format than the run's own
+        self.narrowed: dict[str, str | None] = {}  # conversions to a shorter format than the run's own, and where
+        self.equal: dict[str, None] = {}  # decompositions with equal values
         self._within = False  # a rule
         self._graph = Graph() if stops else None
 
@@ -234,6 +235,7 @@ class Shadow(TorchDispatchMode):
                 self._memory.remember(output)
         if not self._within and plain:
             self.origins.ran(known.base, tensors, outputs)
+            self.equal |= dict.fromkeys(self.origins.equal_values(known.base, outputs))
         return result
 
     def _through(
@@ -271,7 +273,8 @@ class Shadow(TorchDispatchMode):
                 torch.autocast_increment_nesting()
                 within = torch.autocast_decrement_nesting() > 0  # the switch itself is off in a dispatch mode
                 if within or f"autocast rounds to {form.name}" not in self.narrowed:  # its backward pass rounds too
-                    self.narrowed[f"{'autocast' if within else 'the function'} rounds to {form.name}"] = None
+                    what = f"{'autocast' if within else 'the function'} rounds to {form.name}"
+                    self.narrowed.setdefault(what, place())
 
     def _bits(self, known: Overload, bound: Mapping[str, Any], result: Any) -> Any:
         """An operation on the bits of floats: what it makes of them is undefined, or bits again."""
@@ -370,15 +373,15 @@ class Shadow(TorchDispatchMode):
                 columns = self._moved(row, bound, outputs, index, found)
             else:
                 columns = _FOLDS[row.fold](Fold(row, bound, outputs, self._memory, index))
-            for place, (output, follow, column) in enumerate(zip(outputs, followed, columns, strict=False)):
+            for number, (output, follow, column) in enumerate(zip(outputs, followed, columns, strict=False)):
                 if not follow or output is None or not output.numel():
                     continue
                 if output.is_floating_point() or output.dtype is torch.bool:
                     self._memory.write(output, index, column)
                 else:
-                    numbers.setdefault(place, []).append(column)
-        for place, column_of in numbers.items():
-            output = outputs[place]
+                    numbers.setdefault(number, []).append(column)
+        for number, column_of in numbers.items():
+            output = outputs[number]
             assert output is not None
             self.decisions.indices(output, column_of, False)
         if not row.data:
@@ -568,6 +571,8 @@ class Shadow(TorchDispatchMode):
     def _watch(self, name: str, output: torch.Tensor, before: Sequence[Any], bound: Mapping[str, Any]) -> None:
         """Record the entries whose float leaves the range at this operation."""
         form = FLOATS.get(output.dtype)
+        if output.dtype is torch.bool and not self._within and (not self.size or output.numel() == self.size):
+            self.trace.compared(Seen(name, self.stage, output, bound, self.origins), not self.size)
         if form is None or self._within or output._is_zerotensor() or (self.size and output.numel() != self.size):
             return
         seen = Seen(name, self.stage, output, bound, self.origins)

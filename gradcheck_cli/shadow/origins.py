@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -112,6 +112,15 @@ class Origins:
             return Origin(plain_name(name), None, plain_name(name), None, number)
         return known._replace(inner=plain_name(name), node=number)
 
+    def equal_values(self, name: str, outputs: Sequence[Tensor | None]) -> list[str]:
+        """What to say of a decomposition whose values are equal: its vectors are not unique."""
+        what, which = _DECOMPOSITIONS.get(name, ("", 0))
+        values = outputs[which] if what and _node() is None else None
+        if values is None or values.numel() < 2:
+            return []
+        text = _degenerate(values.detach(), what)
+        return [EQUAL.format(self.of(name).told or plain_name(name), text)] if text else []
+
     # -- what a selection leaves out ------------------------------------------------------------------------------------
 
     def ran(self, name: str, arguments: Iterable[Tensor], outputs: Iterable[Tensor | None]) -> None:
@@ -180,10 +189,10 @@ MASKED = (
     "row, or mask such a row with a large finite number"
 )
 REPEATED = (
-    "it divides by differences of {what}, and two of them are equal ({value:.6g}): the vectors are not unique there and have "
-    "no derivative; where the result needs none of them, write it without"
+    "its backward divides by differences of {what}, and two of them are equal ({value:.6g}): the vectors are not unique "
+    "there and have no derivative; where the result needs none of them, write it without"
 )
-VANISHING = "it divides by {what}, and one of them is 0"
+VANISHING = "its backward divides by {what}, and one of them is 0"
 SELECTED = "{by} leaves this out, but its backward multiplies what {operation} gives by 0, and 0*inf is nan: {remedy}"
 SAFE = "put a safe argument into {operation} there, with a second where: where(c, f(where(c, x, safe)), g(x))"
 BEFORE = "select before {operation}, not after it"
@@ -199,6 +208,14 @@ NO_VALUE = "{operation} has no finite value here, and autograd multiplies by it:
 
 _INDICES = frozenset({"index", "index_select", "gather", "take", "select", "slice", "narrow", "split", "unbind", "diagonal"})
 _ROWS = frozenset({"softmax", "log_softmax", "safe_softmax", "logsumexp", "scaled_dot_product_attention"})
+EQUAL = "{}: {}"
+_DECOMPOSITIONS = {
+    "_linalg_svd": ("singular values", 1),
+    "_linalg_eigh": ("eigenvalues", 0),
+    "linalg_eig": ("eigenvalues", 0),
+}
+"""What an operation returns values of, and which of its results these are."""
+
 _SPECTRA = {"_saved_S": "singular values", "_saved_eigenvalues": "eigenvalues"}
 _DIVISIONS = frozenset({"div", "reciprocal"})
 _ROUNDINGS = 8

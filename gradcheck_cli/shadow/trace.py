@@ -61,6 +61,12 @@ class Event:
         return Place(origin.operation, self.stage, origin.told, found)
 
 
+PINNED = (
+    "{} chooses a branch for this single point, and autograd differentiates that branch alone: the function goes on with "
+    "another slope beside it"
+)
+_EQUALITIES = ("eq", "ne")
+
 _KINDS = ("infinite", "undefined", "overflow")
 """The less that was meant, the later."""
 
@@ -69,16 +75,26 @@ _KINDS = ("infinite", "undefined", "overflow")
 class Trace:
     """What happened to each entry of the batch, by index, or to any entry at all, under the index 0: see `Event`. `trap`: the
     first nan came from a factor that is exactly 0, so that the infinity it met should not have mattered. `left_out`: by what
-    selection, if that is what made it 0."""
+    selection, if that is what made it 0. `pinned`: the first comparison that found numbers equal."""
 
     infinite: dict[int, Event] = field(default_factory=dict)
     tiny: dict[int, Event] = field(default_factory=dict)
     trap: dict[int, bool] = field(default_factory=dict)
     left_out: dict[int, Origin | None] = field(default_factory=dict)
+    pinned: dict[int, Origin] = field(default_factory=dict)
+
+    def compared(self, seen: Seen, together: bool) -> None:
+        """Record where a forward pass finds numbers equal: a branch for a single point."""
+        if seen.operation not in _EQUALITIES:
+            return
+        origin = seen.origins.of(seen.operation)
+        wanted = seen.operation != "ne"
+        for entry in (seen.output == wanted).reshape(-1).nonzero().flatten().tolist() if origin.node is None else ():
+            self.pinned.setdefault(0 if together else entry, origin)
 
     def shade(self, index: int, exact: Ball, rounded: Ball, opaque: tuple[str, ...]) -> Shade:
         """What the shadow saw of a result, from its cells in the first two layers."""
-        left, tiny = self.infinite.get(index), self.tiny.get(index)
+        left, tiny, pinned = self.infinite.get(index), self.tiny.get(index), self.pinned.get(index)
         return Shade(
             exact,
             rounded,
@@ -87,6 +103,7 @@ class Trace:
             tiny=None if tiny is None else tiny.place(),
             trap=self.trap.get(index, False),
             opaque=opaque,
+            pinned=PINNED.format(pinned.told or pinned.operation) if pinned else None,
         )
 
     def watch(

@@ -178,6 +178,11 @@ class _Apart:
         return bool(self.shade.exact.is_exact()) and not self.certified
 
     @property
+    def pinned(self) -> str | None:
+        """A branch of this point alone, where the function goes on smoothly: its own derivative is another function's."""
+        return self.shade.pinned if self.truth.singular else None
+
+    @property
     def lost(self) -> bool:
         return self.rounded is Verdict.IMPRECISE
 
@@ -275,8 +280,8 @@ _RULES = (
         where=lambda e: Place(e.cut[0]),
         text=lambda e: _cut_off(e.cut),
     ),
-    _Rule(lambda e: e.wrong_formula and e.truth.singular, cause=Cause.KINK),
-    _Rule(lambda e: e.wrong_formula, cause=Cause.FORMULA),
+    _Rule(lambda e: e.wrong_formula and e.truth.singular and not e.pinned, cause=Cause.KINK),
+    _Rule(lambda e: e.wrong_formula, cause=Cause.FORMULA, text=lambda e: e.pinned),
     _Rule(
         lambda e: not e.finite and e.infinite_formula, cause=Cause.FORMULA, text=lambda e: "the formula itself is infinite here"
     ),

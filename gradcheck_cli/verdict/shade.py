@@ -26,7 +26,7 @@ class Shade:
     exact result of the first was finite. `trap`: nan came of a factor that is exactly 0. `opaque`: operations that couldn't
     be followed. `turned`: operations whose truth values rounding alone made other than they are in exact arithmetic.
     `loose`: rounding might have made some truth value other than it is.
-    `narrowed`: what rounded to a shorter format on the way.
+    `narrowed`: what rounded to a shorter format on the way. `pinned`: the comparison that chose a branch for this very point.
     """
 
     exact: Ball
@@ -39,3 +39,4 @@ class Shade:
     turned: tuple[str, ...] = ()
     loose: bool = False
     narrowed: tuple[str, ...] = ()
+    pinned: str | None = None
