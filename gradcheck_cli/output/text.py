@@ -279,7 +279,7 @@ class _Page:
             sentence = entry.check.sentence
             yield from ("  " + line for line in self.explanation(entry))
             yield from ("  " + line for text in _again(entry, again) for line in self.prose(text))
-            if sentence not in said and not (entry.check.verdict is Verdict.IMPRECISE and entry.check.detail):  # that says why
+            if sentence not in said and not (entry.check.verdict is Verdict.IMPRECISE and _rest(entry.check)):  # that says why
                 yield from ("  " + line for line in self.prose(sentence))
             said.add(sentence)
             yield ""
@@ -306,10 +306,9 @@ class _Page:
         return [_Entry.of(column, _worst(column.error_ulps, g), len(g)) for g in groups.values()]
 
     def explanation(self, entry: _Entry) -> Iterator[str]:
-        check, detail = entry.check, entry.check.detail or ""
-        if detail.startswith(NO_DIGIT):
+        check, detail = entry.check, _rest(entry.check)
+        if detail != (entry.check.detail or ""):
             yield NO_DIGIT
-            detail = detail.removeprefix(NO_DIGIT).removeprefix("; ")
         if check.verdict is not Verdict.OUTSIDE_DOMAIN:
             off = "" if check.error_ulps is None else f", off by {ulps(check.error_ulps)}"
             yield f"exact {entry.exact}, {_party(entry.column)} {entry.judged}{off}"
@@ -326,6 +325,11 @@ class _Page:
                     yield f"{label + ':':<9} {self.formula(formula, 3 * FORMULA_WIDTH)}"
         if check.cause is not Cause.NO_GRADIENT:
             yield from _errors(check)
+
+
+def _rest(check: Check) -> str:
+    """The detail without what is said first of it."""
+    return (check.detail or "").removeprefix(NO_DIGIT).removeprefix("; ")
 
 
 def _once(found: Sequence[_Entry]) -> list[list[_Entry]]:
