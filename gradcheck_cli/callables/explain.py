@@ -71,7 +71,8 @@ def _slips(map: Map, wrong: Sequence[Column], formula: Formula | None, values: b
     for column in wrong:
         for detail in column.details.values():
             if detail.cause is Cause.FORMULA:
-                detail.text = _joined(slips.get(column.wrt[-1]), *own, detail.text) or None
+                seen_first = (detail.text, *own) if detail.witness else (*own, detail.text)
+                detail.text = _joined(slips.get(column.wrt[-1]), *seen_first) or None
 
 
 def explain_pushed(map: Map, columns: Sequence[Column], mode: str, formula: Formula | None = None) -> None:

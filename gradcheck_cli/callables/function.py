@@ -18,7 +18,7 @@ from gradcheck_cli.callables.loading import Target
 from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
-from gradcheck_cli.maps.cuts import name_cuts
+from gradcheck_cli.maps.cuts import name_cuts, name_whole_cuts
 from gradcheck_cli.maps.map import (
     Map,
     Row,
@@ -193,6 +193,7 @@ class _Check:
     def forwards(self, map: Map, options: Options, mode: Mode, case: Case | None = None) -> None:
         found = self.take(check_map(map, [], options, mode=mode.name, point=self.point, **_truth(case)))
         if case is None or case.surrogate is None:
+            name_whole_cuts(map, found, options)
             explain_pushed(map, found, mode.name, None if case is None else case.truth)
 
     def higher(self, row: Row, modes: Sequence[Mode], right: bool) -> None:

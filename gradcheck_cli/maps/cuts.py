@@ -57,6 +57,23 @@ def name_cuts(map: Map, rows: Sequence[Row], columns: Sequence[Column], options:
             _enter(column, held.cuts)
 
 
+def name_whole_cuts(map: Map, columns: Sequence[Column], options: Options) -> None:
+    """Say what was cut where, of outputs that torch has no derivative of in a mode that runs forwards: every way from the
+    inputs to them is cut."""
+    wrong = [c for c in columns if any(d.cause is Cause.NO_GRADIENT and d.text in NOTHING for d in c.details.values())]
+    held = Constants(everything=True)
+    try:
+        if wrong:
+            Plain(map, options.seed, options.checkpoint, [c.autograd for c in wrong], constants=held)
+    except Exception:  # whatever a user's code raises where it is watched
+        return
+    for column in wrong if held.cuts else ():
+        text, operation = _words(held.cuts)
+        for index, detail in list(column.details.items()):
+            if detail.text in NOTHING:
+                _cut(column, index, replace(detail, operation=operation), text)
+
+
 def _agrees(plain: Plain, weights: tuple[Indices, Floats], found: Floats, span: slice) -> bool:
     """Whether autograd's gradient by an input is the slope of the function with all those numbers held."""
     indices, values = weights
@@ -76,15 +93,21 @@ def _agrees(plain: Plain, weights: tuple[Indices, Floats], found: Floats, span: 
 
 
 def _enter(column: Column, cuts: Mapping[Cut, None]) -> None:
-    places = list(map(str, list(cuts)[:NAMED]))
-    more = [] if len(cuts) <= NAMED else [f"{len(cuts) - NAMED:,} more"]
-    text = f"cut from the graph by {', '.join([*places, *more])}: with that held constant, autograd's value is the derivative"
+    words, operation = _words(cuts)
+    text = f"{words}: with that held constant, autograd's value is the derivative"
     if all(cut.meant for cut in cuts):
         text += MEANT
-    operation = next((cut.what for cut in cuts if cut.operation), None)
     for index, detail in list(column.details.items()):
         if column.verdict(index) is Verdict.MISMATCH and detail.cause in _CAUSES:
             _cut(column, index, replace(detail, operation=operation), text)
+
+
+def _words(cuts: Mapping[Cut, None]) -> tuple[str, str | None]:
+    """What cut the graph where, and the operation, if it was one."""
+    places = list(map(str, list(cuts)[:NAMED]))
+    more = [] if len(cuts) <= NAMED else [f"{len(cuts) - NAMED:,} more"]
+    operation = next((cut.what for cut in cuts if cut.operation), None)
+    return f"cut from the graph by {', '.join([*places, *more])}", operation
 
 
 MEANT = "; if it is meant to be constant, --stop-gradients judges it so"
