@@ -57,7 +57,8 @@ def unfilled(map: Map, row: Row) -> tuple[str, dict[str, tuple[Tensor | None, Te
             with torch.random.fork_rng(devices=[]), uncompiled(), filling:
                 leaves = map.leaves()
                 outputs = map(leaves)
-                gradients = pull(outputs, leaves, row).gradients
+                copied = Row(row.name, {n: v.clone() for n, v in row.cotangents.items()})  # a backward may write into them
+                gradients = pull(outputs, leaves, copied).gradients
         except Exception:  # whatever a user's code raises where it is watched
             return None
         if not filling.places:
