@@ -94,9 +94,13 @@ def _listening(functions: Sequence[Any], found: list[Call]) -> Iterator[None]:
 def place(function: Any, rule: str = "backward") -> str:
     """A rule of a custom Function in words: "the backward of Tanh (file.py, line 3)"."""
     written = "vjp" if rule == "backward" and "backward" not in function.__dict__ and "vjp" in function.__dict__ else rule
-    code = getattr(inspect.unwrap(getattr(function, written)), "__code__", None)
-    at = f" ({Path(code.co_filename).name}, line {code.co_firstlineno})" if code else ""
-    return f"the {rule} of {function.__name__}{at}"
+    name, code = function.__name__, inspect.unwrap(getattr(function, written))
+    registered = inspect.getclosurevars(code).nonlocals if function.__module__.startswith("torch.") else {}
+    if "info" in registered and "op" in registered:  # torch makes one of a `torch.library.custom_op`
+        name, code = registered["op"].name().removesuffix(".default"), getattr(registered["info"], "_backward_fn", None)
+    lines = getattr(code, "__code__", None)
+    at = f" ({Path(lines.co_filename).name}, line {lines.co_firstlineno})" if lines else ""
+    return f"the {rule} of {name}{at}"
 
 
 Examine = Callable[[Call], Mapping[str, str | None]]

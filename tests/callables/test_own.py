@@ -170,3 +170,25 @@ def test_a_right_backward_has_no_slip() -> None:
     map = Map({"x": torch.tensor([0.3, 2.2], dtype=torch.float64)}, lambda v: {"y": right.apply(v["x"])})
     (text,) = own_slips(map)
     assert text.startswith("the backward of Right (") and "wrong" not in text
+
+
+@torch.library.custom_op("gradcheck_tests_own::square", mutates_args=())
+def square_op(x: Tensor) -> Tensor:
+    return x * x
+
+
+def half_of_it(ctx: Any, g: Tensor) -> Any:
+    return g * ctx.saved_tensors[0]
+
+
+square_op.register_autograd(half_of_it, setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs))
+
+
+def test_a_registered_backward_goes_by_the_name_of_its_operation() -> None:
+    """Not by that of the Function that torch makes of it."""
+    report = check_function(lambda x: square_op(x), sample=1)
+    first = half_of_it.__code__.co_firstlineno
+    wrong = [c for c in report.checks if c.verdict is Verdict.MISMATCH]
+    assert wrong and all(
+        f"the backward of gradcheck_tests_own::square (test_own.py, line {first})" in str(c.detail) for c in wrong
+    )
