@@ -67,7 +67,7 @@ SLIPS: list[tuple[Callable[..., Any], dict[str, str], str]] = [
     (lambda a: SQUARED.apply(a), {"a": "2,2"}, "the upstream gradient is transposed"),
     (lambda A, b: SOLVE.apply(A, b), {"A": "2,2", "b": "2"}, "the input A is used where its transpose belongs"),
     (lambda q, k: SCORES.apply(q, k), {"q": "2,3", "k": "2,3"}, "the division by 1.732050808 (sqrt(3), of as many terms)"),
-    (lambda q, k: SCORES.apply(q, k), {"q": "2,4", "k": "2,4"}, "the division by 2 (sqrt(4), of as many terms)"),
+    (lambda q, k: SCORES.apply(q, k), {"q": "1,4", "k": "2,4"}, "the division by 2 (sqrt(4), of as many terms)"),
 ]
 
 
