@@ -38,5 +38,5 @@ CLAIM = 200
 """To so many bits a claim must agree with the derivative: no slip is smaller, and two equal formulas agree so far. Both are
 evaluated at 8 times as many."""
 
-SLIPS = 64
-"""The numbers that a wrong gradient is compared with to name its slip: a double's own 53, and a few."""
+SLIPS = 128
+"""The numbers that a wrong gradient is compared with to name its slip: a double's own 53, and as many for what cancels."""

@@ -119,7 +119,8 @@ class TensorAlgebra:
             raise InputError(f"{row.name}: {first_line(problem)}") from None
         result: torch.Tensor = found[0] if isinstance(found, tuple) else found  # max and min with dim: the values
         if (
-            isinstance(result, torch.Tensor)
+            row.array not in _FACTORIES
+            and isinstance(result, torch.Tensor)
             and result.is_floating_point()
             and not _tracked(result)
             and any(isinstance(v, torch.Tensor) and _tracked(v) for v in values)
@@ -137,6 +138,10 @@ class TensorAlgebra:
         if math.isfinite(value) and not math.isfinite(nearest := made.item()):
             self.constants[nearest] = Constant(value)
         return made
+
+
+_FACTORIES = ("ones_like",)
+"""Functions of arrays that take nothing but the shape: that they have no gradient cuts nothing."""
 
 
 def _tracked(tensor: torch.Tensor) -> bool:

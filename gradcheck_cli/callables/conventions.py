@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gradcheck_cli.algebra.number import exactly
+from gradcheck_cli.callables.unfilled import unfilled
 from gradcheck_cli.errors import words
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.maps.autograd import nodes
@@ -68,6 +69,11 @@ def observe(map: Map, row: Row, point: Point) -> Observed:
             text = f"the backward of {owner(node)} writes into a tensor that it has saved: a second backward pass goes wrong"
             seen.columns.append(broken("a saved tensor", tensor, copy, text, point))
     _compare_runs(seen, point, row, first.gradients, lambda: pull(outputs, leaves, row).gradients)
+    unwritten = unfilled(map, row)
+    if unwritten is not None:
+        text, changed = unwritten
+        seen.columns = [broken(f"{name}, with other memory", y, x, text, point) for name, (y, x) in changed.items()]
+        seen.repeatable = False
     return seen
 
 

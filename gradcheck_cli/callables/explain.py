@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import sympy
 from torch import Tensor
 
 from gradcheck_cli.algebra.layers import Symbolic
+from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.symbols import Expression
-from gradcheck_cli.callables.slips import name_slips
-from gradcheck_cli.callables.written import write
+from gradcheck_cli.callables.own import forgotten_conjugates, own_pushed, own_slips, places
 from gradcheck_cli.exact.derivative import TIDY, tidy
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import written_size
 from gradcheck_cli.maps.map import Map, Row, pull, size, uncompiled
 from gradcheck_cli.maps.runs import Formula, flat
+from gradcheck_cli.maps.slips import name_pushed, name_slips
+from gradcheck_cli.maps.written import write
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -26,6 +29,9 @@ ENTRIES = 24
 
 LONG = 400
 """Nodes of a formula, written out, up to which it is shown."""
+
+CLOSE, TINY = 1e-6, 1e-290
+"""How well a formula that is shown must give the exact value."""
 
 _TWO_FORMULAS = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.KINK)
 
@@ -38,13 +44,8 @@ def explain(
     `formula` is what the map ought to compute, if its own operations don't say; `values`: whether what it does compute is that.
     """
     wrong = [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH]
+    _slips(map, [c for c in wrong if c.cause(c.worst()) is Cause.FORMULA], formula, values)
     wrong = [c for c in wrong if c.check(c.worst()).witness is None]  # else there is nothing to explain it by
-    if any(c.cause(c.worst()) is Cause.FORMULA for c in wrong):
-        slips = name_slips(map, formula, values=values)
-        for column in wrong:
-            for index, detail in column.details.items():
-                if detail.cause is Cause.FORMULA and column.wrt[-1] in slips:
-                    column.details[index].text = _joined(slips[column.wrt[-1]], detail.text)
     for column in wrong:
         row = next((r for r in rows if (r.of or r.name) == column.of and r.by == column.wrt[:-1]), None)
         if row is None:
@@ -55,6 +56,34 @@ def explain(
                 column.details[index].text = _joined(column.details[index].text, remedy)
         if column.cause(column.worst()) in _TWO_FORMULAS:
             _formulas(map, row, column, column.worst(), formula)
+
+
+def _slips(map: Map, wrong: Sequence[Column], formula: Formula | None, values: bool) -> None:
+    """Name the slip in a wrong formula, and the backward that it is in."""
+    if not wrong:
+        return
+    seen = [c for c in wrong if c.check(c.worst()).witness is None]
+    slips = name_slips(map, formula, values=values) if seen else {}
+    own: list[str] = []
+    if values:
+        named = all(slips.get(c.wrt[-1]) for c in wrong)
+        own = places(map) if named else own_slips(map) if seen else forgotten_conjugates(map)
+    for column in wrong:
+        for detail in column.details.values():
+            if detail.cause is Cause.FORMULA:
+                seen_first = (detail.text, *own) if detail.witness else (*own, detail.text)
+                detail.text = _joined(slips.get(column.wrt[-1]), *seen_first) or None
+
+
+def explain_pushed(map: Map, columns: Sequence[Column], mode: str, formula: Formula | None = None) -> None:
+    """The same of derivatives along a direction, in a mode that runs forwards: the slip, and the rule that it is in."""
+    wrong = [d for c in columns for d in c.details.values() if d.cause is Cause.FORMULA and d.witness is None]
+    if not wrong:
+        return
+    slip = name_pushed(map, mode, formula)
+    own = places(map, "jvp") if slip else own_pushed(map, mode)
+    for detail in wrong:
+        detail.text = _joined(slip or None, *own, detail.text) or None
 
 
 def upstream(row: Row) -> dict[str, Tensor]:
@@ -102,15 +131,16 @@ def _formulas(map: Map, row: Row, column: Column, index: int, formula: Formula |
     if trees is None or any(written_size(n) > LONG for nodes in trees.everything() for n in nodes):
         return  # written out it would be too long for SymPy, and for a reader
     try:
-        exact, applied = _derived(map, row, column.label(index).wrt[-1], formula)
+        exact, applied = _derived(map, row, column.label(index).wrt[-1], formula, column.exact[index])
     except (LookupError, NotImplementedError, RecursionError, ValueError, TypeError):  # what can't be said, or differentiated
         return
     detail = column.details[index]
     detail.formula, detail.autograd_formula = exact, applied
 
 
-def _derived(map: Map, row: Row, entry: str, formula: Formula | None) -> tuple[str | None, str | None]:
-    """The exact derivative of a row by one entry, and the one that autograd applies."""
+def _derived(map: Map, row: Row, entry: str, formula: Formula | None, known: Ball) -> tuple[str | None, str | None]:
+    """The exact derivative of a row by one entry, unless that isn't `known` at this point (of a branch for it alone), and the
+    one that autograd applies."""
     leaves = map.leaves()
     symbols: dict[str, Expression] = {}
     inputs: dict[str, list[Expression]] = {}
@@ -140,7 +170,21 @@ def _derived(map: Map, row: Row, entry: str, formula: Formula | None) -> tuple[s
     gradient = gradients[name]
     applied = None if gradient is None else shadow.cells(gradient, 0)[number]
     exact = layer.released(total.diff(symbols[entry])) if total.count_ops() <= TIDY else None
-    return _text(exact), _text(applied)
+    floats = [*leaves.items(), *((shown, v) for shown, v in zip(upstream(row), given_upstream.values(), strict=True))]
+    values = {s: x for name, t in floats for s, x in zip(_symbols(name, tuple(t.shape)), flat(t), strict=True)}
+    return _text(exact if _agrees(exact, values, known) else None), _text(applied)
+
+
+def _agrees(expression: Expression | None, values: Mapping[Expression, float], known: Ball) -> bool:
+    """Whether an expression has a known value at a point, as far as that can be told."""
+    if expression is None or known is None:
+        return True
+    found = expression.subs({s: sympy.Rational(x) for s, x in values.items() if math.isfinite(x)}).evalf()
+    try:
+        number = float(found)
+    except TypeError:  # it has no value that SymPy knows
+        return True
+    return bool(abs(known - number) <= CLOSE * (abs(known) + abs(number)) + TINY)
 
 
 def _symbols(name: str, shape: tuple[int, ...]) -> list[Expression]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradcheck_cli.callables.conditions import try_conditions
 from gradcheck_cli.callables.conventions import batching, has_forward_rule, observe
-from gradcheck_cli.callables.explain import explain, upstream
+from gradcheck_cli.callables.explain import explain, explain_pushed, upstream
 from gradcheck_cli.callables.higher import Higher
 from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
 from gradcheck_cli.callables.intent import Surrogate, declared, name_of, of_formula, surrogate_of
@@ -18,7 +18,7 @@ from gradcheck_cli.callables.loading import Target
 from gradcheck_cli.errors import REFUSALS, InputError, NoValue, words
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
-from gradcheck_cli.maps.cuts import name_cuts
+from gradcheck_cli.maps.cuts import name_cuts, name_whole_cuts
 from gradcheck_cli.maps.map import (
     Map,
     Row,
@@ -211,7 +211,10 @@ class _Check:
         return found
 
     def forwards(self, map: Map, options: Options, mode: Mode, case: Case | None = None) -> None:
-        self.take(check_map(map, [], options, mode=mode.name, point=self.point, **_truth(case)))
+        found = self.take(check_map(map, [], options, mode=mode.name, point=self.point, **_truth(case)))
+        if case is None or case.surrogate is None:
+            name_whole_cuts(map, found, options)
+            explain_pushed(map, found, mode.name, None if case is None else case.truth)
 
     def higher(self, row: Row, modes: Sequence[Mode], right: bool) -> None:
         """The derivatives above the first. `right`: of that, nothing is wrong."""

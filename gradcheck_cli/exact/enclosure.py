@@ -97,7 +97,7 @@ class Enclosure:
             self._each = {} if all(part._series for part in each.values()) else each
         self._witness = Witness(chain)
         programs = [self._direct] if self._direct else [program for _, program in self._steps]
-        by_series = self._witness.work(max(map(len, self.derivatives)), len(self.derivatives)) if self.by_series else 0
+        by_series = self._witness.work(max(map(len, self.derivatives)), len(self.derivatives)) if self._series else 0
         self._work = by_series + 2 * sum(program.work for program in programs)
 
     def _compile_stages(self, higher: bool) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 
 import numpy as np
@@ -21,6 +21,8 @@ from gradcheck_cli.formulas.problem import Claim
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Node, substitute, variables
+from gradcheck_cli.maps.slips import named
+from gradcheck_cli.maps.written import Trees, result, upstream
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.judge import distance
 from gradcheck_cli.verdict.numbers import decimal
@@ -80,7 +82,54 @@ def check_claim(claim: Claim, chain: Chain, column: Column, points: Mapping[str,
             column.details[index] = Detail(text=ROUNDED)
         if verdict is Verdict.MISMATCH:
             column.details[index] = Detail(cause=Cause.CLAIM, autograd_formula=show(claim.tree))
+    wrong = np.flatnonzero(column.having(Verdict.MISMATCH)).tolist()
+    slip = _slip(claim, chain, {name: float(values[wrong[0]]) for name, values in points.items()}) if wrong else None
+    for index in wrong:
+        column.details[index].text = slip
     return _summary(claim, chain, column, points)
+
+
+def _slip(claim: Claim, chain: Chain, point: Mapping[str, float]) -> str | None:
+    """The usual slip that makes the claim of the derivative, if one does: at two points beside this one."""
+    *before, last = claim.wrt
+    own = [name for name in dict.fromkeys(claim.wrt) if name not in chain.inputs]  # stages: what comes after them, by them
+    trees, whole = _composed(chain, own), _composed(chain)
+    output: Node | None = trees[chain.output]
+    if before:
+        output = differentiate(trees[chain.output], tuple(before))
+    if output is None:
+        return None
+    claimed, y = substitute(claim.tree, trees), chain.output
+    shapes: dict[str, tuple[int, ...]] = {n: () for n in (*chain.inputs, *own, result(y), upstream(y))}
+
+    def beside(seed: int) -> Trees:
+        draw = np.random.default_rng(seed)
+        factors = draw.uniform(0.9, 1.1, len(chain.inputs)).tolist()
+        near = {n: point[n] * factor if point[n] else factor / 8 for n, factor in zip(chain.inputs, factors, strict=True)}
+        given = [exactly(value) for value in near.values()]
+        values = Program([*(whole[n] for n in own), substitute(output, whole)], chain.inputs, PLAIN)(*given)
+        more = dict(zip((*own, result(y)), map(float, values), strict=True))
+        return Trees({y: [output]}, {last: [claimed]}, shapes, {**near, **more, upstream(y): 1.0})
+
+    try:
+        text = named([lambda k=k: beside(k) for k in range(2)], "upstream").get(last)  # type: ignore[misc]
+    except (LookupError, ValueError, ArithmeticError, NotImplementedError):  # what can't be evaluated beside the point
+        return None
+    for said, meant in _PARTIES.items():
+        text = text and text.replace(said, meant)
+    return text
+
+
+_PARTIES = {"autograd is": "the claim is", "the backward returns": "the claim is"}
+
+
+def _composed(chain: Chain, kept: Collection[str] = ()) -> dict[str, Node]:
+    """Every stage by the inputs, and by those stages that are kept."""
+    trees: dict[str, Node] = {}
+    for stage in chain.stages:
+        if stage.name not in kept:
+            trees[stage.name] = substitute(stage.tree, trees)
+    return trees
 
 
 def _verdict(truth: Truth, value: Ball) -> Verdict:
@@ -112,9 +161,7 @@ def _same(claim: Claim, chain: Chain) -> bool:
     """True where SymPy shows that claim and derivative are one formula."""
     if chain_formula(chain, claim.wrt) is None or not all(name in chain.inputs for name in claim.wrt):
         return False
-    trees: dict[str, Node] = {}
-    for stage in chain.stages:
-        trees[stage.name] = substitute(stage.tree, trees)
+    trees = _composed(chain)
     derivative = differentiate(chain.composed(), claim.wrt)
     assert derivative is not None
     difference = to_symbols(derivative) - to_symbols(substitute(claim.tree, trees))

@@ -12,6 +12,7 @@ from gradcheck_cli.exact.derivative import tidy
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.formulas.torch_chain import Batch, TorchChain, Wrt
 from gradcheck_cli.shadow.mode import Shadow
+from gradcheck_cli.shadow.origins import Calls
 from gradcheck_cli.shadow.trace import UNMARKED, shade
 from gradcheck_cli.verdict.shade import Shade
 
@@ -37,7 +38,7 @@ def shades(
             shadow.seed(tensor, [cells] * len(layers))
         chain.mark = shadow.mark
         try:
-            with shadow:
+            with shadow, Calls(shadow.origins):
                 outcome = chain.differentiate(mode, batch.tensors, derivatives)
         finally:
             chain.mark = lambda stage: None
@@ -51,7 +52,8 @@ def shades(
             marks = shadow.trace.marks(gradient)
             for i, (exact, rounded, scaled) in enumerate(zip(*(shadow.cells(gradient, k) for k in range(3)), strict=True)):
                 # an operation that can't be followed leaves what it has to do with without a value
-                shown.append(shade(marks.get(i, UNMARKED), exact, rounded, () if exact.is_finite() else opaque, scaled))
+                unseen = () if exact.is_finite() else opaque
+                shown.append(shade(marks.get(i, UNMARKED), exact, rounded, unseen, scaled, shadow.trace.pinned.get(i)))
     return found, tuple(cut)
 
 

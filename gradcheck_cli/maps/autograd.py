@@ -17,14 +17,13 @@ from torch.autograd import forward_ad
 from torch.utils.checkpoint import CheckpointFunction
 
 from gradcheck_cli.errors import words
+from gradcheck_cli.verdict.judge import CUT
 
 Tensors = Mapping[str, Tensor]
 Seen = Callable[[str, Tensor], Tensor]
 
 Place = tuple[int, ...] | None
 """Which entry of a tensor; None: every one, for each is a point of its own."""
-
-CUT = "the output is cut from the graph: it does not require a gradient"
 
 
 class Tapped(Protocol):

@@ -15,6 +15,7 @@ from gradcheck_cli.maps.runs import Formula
 from gradcheck_cli.modes import MODES
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.scope import Point
+from gradcheck_cli.verdict.verdicts import Verdict
 
 VISIBLE = 1e-30
 """Relative errors that are worth mentioning as too small to be seen."""
@@ -67,6 +68,8 @@ def check_map(
     work.guard(columns)
     notes = [BRANCH] if work.source.follow is False else []
     notes += [HELD] * work.source.held
+    if not all(column.having(Verdict.MATCH).all() for column in columns):
+        notes += list(work.runs.equal | work.source.equal)
     opaque = tuple(work.runs.opaque | work.source.opaque)
     return Found([work.shown(column) for column in columns], work.sensitivity, opaque, (*notes, *work.notes, *work.triangles))
 

@@ -6,6 +6,7 @@ else. And where a gradient is not the derivative but would be with those numbers
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,8 +17,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from gradcheck_cli.maps.map import uncompiled
+from gradcheck_cli.shadow.arguments import tensors_of
+from gradcheck_cli.shadow.origins import place
 from gradcheck_cli.shadow.overloads import overload
-from gradcheck_cli.shadow.stops import Cut, Graph, place
+from gradcheck_cli.shadow.stops import Cut, Graph
 
 _LEAVING = {
     torch.Tensor.item: ".item()",
@@ -27,6 +30,9 @@ _LEAVING = {
     torch.Tensor.__array__: "NumPy",
 }
 """Functions that hand numbers to Python."""
+
+_COPYING = {torch.tensor: "torch.tensor()", torch.Tensor.new_tensor: "new_tensor()"}
+"""Functions that make a tensor of numbers alone."""
 
 
 class Uneven(Exception):
@@ -114,4 +120,14 @@ class _Leaving(TorchFunctionMode):
             if outside or (constants.everything and graph.reaches(args[0]) and func is not torch.Tensor.numpy):
                 constants.cuts[Cut(_LEAVING[func], place()) if not outside else graph.cut(args[0])] = None
                 args = (constants.taken(args[0]), *args[1:])
+        if (
+            func in _COPYING
+            and constants.everything
+            and any(map(graph.reaches, tensors_of((args, tuple((kwargs or {}).values())))))
+        ):
+            with _disable_current_modes(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch.tensor() of a tensor is what it is
+                result: Tensor = func(*args, **(kwargs or {}))
+            constants.cuts[Cut(_COPYING[func], place())] = None
+            return constants.taken(result)
         return func(*args, **(kwargs or {}))

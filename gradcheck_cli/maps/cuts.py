@@ -7,6 +7,7 @@ gradient. What took the numbers out is named, with the line of the user's code.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,6 +20,7 @@ from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.quotient import Indices, Numbers, Plain, refuted
 from gradcheck_cli.shadow.stops import Cut
 from gradcheck_cli.verdict.column import Column, Detail
+from gradcheck_cli.verdict.judge import NOTHING
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 NAMED = 3
@@ -55,6 +57,23 @@ def name_cuts(map: Map, rows: Sequence[Row], columns: Sequence[Column], options:
             _enter(column, held.cuts)
 
 
+def name_whole_cuts(map: Map, columns: Sequence[Column], options: Options) -> None:
+    """Say what was cut where, of outputs that torch has no derivative of in a mode that runs forwards: every way from the
+    inputs to them is cut."""
+    wrong = [c for c in columns if any(d.cause is Cause.NO_GRADIENT and d.text in NOTHING for d in c.details.values())]
+    held = Constants(everything=True)
+    try:
+        if wrong:
+            Plain(map, options.seed, options.checkpoint, [c.autograd for c in wrong], constants=held)
+    except Exception:  # whatever a user's code raises where it is watched
+        return
+    for column in wrong if held.cuts else ():
+        text, operation = _words(held.cuts)
+        for index, detail in list(column.details.items()):
+            if detail.text in NOTHING:
+                _cut(column, index, replace(detail, operation=operation), text)
+
+
 def _agrees(plain: Plain, weights: tuple[Indices, Floats], found: Floats, span: slice) -> bool:
     """Whether autograd's gradient by an input is the slope of the function with all those numbers held."""
     indices, values = weights
@@ -74,13 +93,21 @@ def _agrees(plain: Plain, weights: tuple[Indices, Floats], found: Floats, span: 
 
 
 def _enter(column: Column, cuts: Mapping[Cut, None]) -> None:
-    places = [f"{cut.what} ({cut.where})" for cut in list(cuts)[:NAMED]]
-    more = [] if len(cuts) <= NAMED else [f"{len(cuts) - NAMED:,} more"]
-    text = f"cut from the graph by {', '.join([*places, *more])}: with that held constant, autograd's value is the derivative"
-    meant = all(cut.meant for cut in cuts)
+    words, operation = _words(cuts)
+    text = f"{words}: with that held constant, autograd's value is the derivative"
+    if all(cut.meant for cut in cuts):
+        text += MEANT
     for index, detail in list(column.details.items()):
         if column.verdict(index) is Verdict.MISMATCH and detail.cause in _CAUSES:
-            _cut(column, index, detail, text + (MEANT if meant else ""))
+            _cut(column, index, replace(detail, operation=operation), text)
+
+
+def _words(cuts: Mapping[Cut, None]) -> tuple[str, str | None]:
+    """What cut the graph where, and the operation, if it was one."""
+    places = list(map(str, list(cuts)[:NAMED]))
+    more = [] if len(cuts) <= NAMED else [f"{len(cuts) - NAMED:,} more"]
+    operation = next((cut.what for cut in cuts if cut.operation), None)
+    return f"cut from the graph by {', '.join([*places, *more])}", operation
 
 
 MEANT = "; if it is meant to be constant, --stop-gradients judges it so"
@@ -88,4 +115,5 @@ MEANT = "; if it is meant to be constant, --stop-gradients judges it so"
 
 def _cut(column: Column, index: int, detail: Detail, text: str) -> None:
     detail.cause = Cause.NO_GRADIENT
-    detail.text = text if detail.text is None else f"{text}; {detail.text}"
+    detail.text = text if detail.text in (None, *NOTHING) else f"{text}; {detail.text}"
+    column.details[index] = detail

@@ -20,10 +20,11 @@ from torch import Tensor
 from gradcheck_cli.errors import InputError, first_line
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.spaces import subscript
-from gradcheck_cli.maps.autograd import CUT, Pulled, Seen, gradients, jvp
+from gradcheck_cli.maps.autograd import Pulled, Seen, gradients, jvp
 from gradcheck_cli.maps.autograd import Tensors as Tensors
 from gradcheck_cli.modes import MODES, resolved
 from gradcheck_cli.shadow.draws import restored
+from gradcheck_cli.verdict.judge import CUT
 
 Call = Callable[[Tensors], Tensors]
 

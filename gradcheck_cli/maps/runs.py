@@ -19,6 +19,7 @@ from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
 from gradcheck_cli.shadow.decisions import Border, Endless
 from gradcheck_cli.shadow.mode import Shadow
+from gradcheck_cli.shadow.origins import Calls
 from gradcheck_cli.shadow.trace import UNMARKED, shade
 from gradcheck_cli.verdict.shade import Shade
 
@@ -38,8 +39,8 @@ class Runs:
     the first run that was followed, which is at the inputs themselves: the cells of its first layer, and torch's floats.
     `follow`: whether Python is told what exact arithmetic decides, where rounding alone made torch tell something else (None:
     it never did). `numbers`: whether Python was told floats. `triangles`: operations that read one triangle of a matrix, and
-    whether it was symmetric. `held`: whether state was written. `overflowed`: whether
-    a float did, where its exact value didn't. `work`: what was done so far, see `algebra.effort`."""
+    whether it was symmetric. `equal`: what to say of decompositions with equal values. `held`: whether state was written.
+    `overflowed`: whether a float did, where its exact value didn't. `work`: what was done so far, see `algebra.effort`."""
 
     def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
         self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
@@ -50,6 +51,7 @@ class Runs:
         self.turned: dict[str, None] = {}
         self.numbers = False
         self.triangles: dict[str, bool] = {}
+        self.equal: dict[str, None] = {}
         self.held = self.overflowed = False
         self.work = 0.0
 
@@ -110,7 +112,7 @@ class Runs:
             for name, tensor in tensors.items():
                 shadow.seed(tensor, [cells[name] for cells in given])
 
-        with uncompiled(), shadow:
+        with uncompiled(), shadow, Calls(shadow.origins):
             outputs, tangents, _ = push(self.map, direction, self.mode, seed)
             count = range(len(layers))
             found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in count]
@@ -130,6 +132,7 @@ class Runs:
         self.turned.update(shadow.decisions.turned)
         self.numbers |= shadow.decisions.numbers
         self.triangles.update(shadow.triangles)
+        self.equal.update(shadow.equal)
         self.held = self.held or shadow.held
         self.overflowed = self.overflowed or shadow.trace.overflowed
         return False
@@ -174,11 +177,12 @@ class Followed:
     ) -> None:
         self.outputs, self.gradients = outputs, gradients
         self._opaque, self._mark = shadow.unfollowed, shadow.trace.run.get(0, UNMARKED)
+        self._pinned = shadow.trace.pinned.get(0)
         decisions = shadow.decisions
         self._marks: dict[str, Any] = {
             "turned": tuple(decisions.turned),
             "loose": decisions.loose,
-            "narrowed": tuple(shadow.narrowed),
+            "narrowed": tuple(f"{what} ({where})" if where else what for what, where in shadow.narrowed.items()),
         }
 
     @property
@@ -189,7 +193,7 @@ class Followed:
     def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball], scaled: Sequence[Ball] | None = None) -> list[Shade]:
         """What the verdict wants to know of results, from their cells in `layers_of`, and in the second of `unlimited`."""
         cells = zip(exact, rounded, scaled or [None] * len(exact), strict=True)
-        found = [shade(self._mark, e, r, self._opaque, s) for e, r, s in cells]
+        found = [shade(self._mark, e, r, self._opaque, s, self._pinned) for e, r, s in cells]
         return [replace(seen, **self._marks) for seen in found] if any(self._marks.values()) else found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from rich.text import Text
 from gradcheck_cli.floats import FORMATS, Floats
 from gradcheck_cli.output.page import Grid, draw, table
 from gradcheck_cli.verdict.column import Check, Column
+from gradcheck_cli.verdict.entries import NO_DIGIT
 from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -272,20 +273,22 @@ class _Page:
         """What is not a match, the worst first: numbers, blame, formulas, sentence (each sentence once)."""
         found = [entry for column in self.report.columns for entry in self.found(column)]
         found.sort(key=lambda entry: entry.weight, reverse=True)
-        shown = found if self.verbose else found[:FINDINGS]
+        findings = [[entry] for entry in found] if self.verbose else _once(found)
+        shown = findings if self.verbose else findings[:FINDINGS]
         said: set[str] = set()
-        for entry in shown:
+        for entry, *again in shown:
             more = f", and at {_counted(entry.count - 1, entry.column.scope.unit)}" if entry.count > 1 else ""
             where = f" at {entry.where}" if entry.where else ""
             yield Text.assemble(entry.painted, f": {entry.check.quantity}{where}{more}")
             sentence = entry.check.sentence
             yield from ("  " + line for line in self.explanation(entry))
-            if sentence not in said and not (entry.check.verdict is Verdict.IMPRECISE and entry.check.detail):  # that says why
+            yield from ("  " + line for text in _again(entry, again) for line in self.prose(text))
+            if sentence not in said and not (entry.check.verdict is Verdict.IMPRECISE and _rest(entry.check)):  # that says why
                 yield from ("  " + line for line in self.prose(sentence))
             said.add(sentence)
             yield ""
-        if len(found) > len(shown):
-            yield f"... and {_counted(len(found) - len(shown), 'more finding')}: --verbose shows all"
+        if len(findings) > len(shown):
+            yield f"... and {_counted(len(findings) - len(shown), 'more finding')}: --verbose shows all"
             yield ""
 
     def found(self, column: Column) -> list[_Entry]:
@@ -307,7 +310,9 @@ class _Page:
         return [_Entry.of(column, _worst(column.error_ulps, g), len(g)) for g in groups.values()]
 
     def explanation(self, entry: _Entry) -> Iterator[str]:
-        check = entry.check
+        check, detail = entry.check, _rest(entry.check)
+        if detail != (entry.check.detail or ""):
+            yield NO_DIGIT
         if check.verdict is not Verdict.OUTSIDE_DOMAIN:
             off = "" if check.error_ulps is None else f", off by {ulps(check.error_ulps)}"
             yield f"exact {entry.exact}, {_party(entry.column)} {entry.judged}{off}"
@@ -316,14 +321,62 @@ class _Page:
         blame = [f"{what} {name}" for what, name in (("stage", check.stage), ("operation", check.operation)) if name]
         if blame:
             yield f"blamed: {', '.join(blame)}"
-        if check.detail:
-            yield from self.prose(check.detail)
+        yield from self.prose(detail)
         other = check.autograd_formula if check.claim is None else _formula_of(check.claim)
         if other and (self.verbose or check.cause in _TWO_FORMULAS):
             for label, formula in (("exact", check.formula), (_party(entry.column), other)):
-                yield f"{label + ':':<9} {self.formula(formula, 3 * FORMULA_WIDTH)}"
+                if formula:
+                    yield f"{label + ':':<9} {self.formula(formula, 3 * FORMULA_WIDTH)}"
         if check.cause is not Cause.NO_GRADIENT:
             yield from _errors(check)
+
+
+def _rest(check: Check) -> str:
+    """The detail without what is said first of it."""
+    return (check.detail or "").removeprefix(NO_DIGIT).removeprefix("; ")
+
+
+def _once(found: Sequence[_Entry]) -> list[list[_Entry]]:
+    """The entries by what is found: one finding in several modes, or also seen in a combination of outputs, is one."""
+    findings: list[list[_Entry]] = []
+    for entry in found:
+        known = next((group for group in findings if any(_same(other, entry) for other in group)), None)
+        if known is None:
+            findings.append([entry])
+        else:
+            known.append(entry)
+    return [sorted(group, key=lambda entry: _combines(entry.column)) for group in findings]
+
+
+def _same(one: _Entry, other: _Entry) -> bool:
+    """Whether two entries show one thing."""
+    if _blame(one) != _blame(other):
+        return False
+    first, second = one.column, other.column
+    if first.wrt and second.wrt:
+        alike = first.of == second.of or _combines(first) or _combines(second)
+        return first.wrt == second.wrt and alike and (first.of, first.mode) != (second.of, second.mode)
+    return first.mode != second.mode and first.kind == second.kind == "total" and first.scope.title is None
+
+
+def _blame(entry: _Entry) -> tuple[object, ...]:
+    check = entry.check
+    return check.verdict, check.cause, check.stage, check.operation, check.kind, check.dtype, entry.where, entry.column.claim
+
+
+def _combines(column: Column) -> bool:
+    """Whether it is of a combination of the outputs."""
+    return column.of.startswith("<")
+
+
+def _again(entry: _Entry, others: Sequence[_Entry]) -> list[str]:
+    """Where the same was found again."""
+    listed = []
+    for other in others:
+        mode = f"in {other.check.mode}" if other.check.mode != entry.check.mode else ""
+        name = "" if (other.column.of, other.column.wrt) == (entry.column.of, entry.column.wrt) else other.check.quantity
+        listed.append(" ".join(filter(None, (name, mode))))
+    return [f"also found: {', '.join(dict.fromkeys(listed))}"] if listed else []
 
 
 def _errors(check: Check) -> Iterator[str]:

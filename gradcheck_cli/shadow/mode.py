@@ -39,10 +39,11 @@ from gradcheck_cli.shadow.folds import FOLDS, Fold
 from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
 from gradcheck_cli.shadow.movers import gathered, origins
 from gradcheck_cli.shadow.order import ORDERED
+from gradcheck_cli.shadow.origins import Origins, place
 from gradcheck_cli.shadow.overloads import Overload, overload
 from gradcheck_cli.shadow.rules import MUTATED, RULES, SYMMETRIC, is_symmetric
 from gradcheck_cli.shadow.stops import Graph, state_written
-from gradcheck_cli.shadow.trace import Trace
+from gradcheck_cli.shadow.trace import Seen, Trace
 
 REFUSALS: tuple[type[Exception], ...] = (
     NotImplementedError,  # from a rule that doesn't know the case, and from torch, which has no kernel for the dtype or device
@@ -99,11 +100,13 @@ class Shadow(TorchDispatchMode):
         self.opaque: dict[str, str | None] = {}
         self.seen: dict[str, int] = {}
         self.trace = Trace()
+        self.origins = Origins()
         self.stage: str | None = None
         self._memory = Memory(list(layers), guarded)
         self.decisions = Decisions(self._memory, follow, limit, stops)
         self.triangles: dict[str, bool] = {}  # operations that read one triangle: whether the matrix was symmetric
-        self.narrowed: dict[str, None] = {}  # conversions to a shorter format than the run's own
+        self.narrowed: dict[str, str | None] = {}  # conversions to a shorter format than the run's own, and where
+        self.equal: dict[str, None] = {}  # decompositions with equal values
         self._within = False  # a rule
         self._graph = Graph() if stops else None
 
@@ -159,6 +162,8 @@ class Shadow(TorchDispatchMode):
         kwargs = kwargs or {}
         self.checkpoint()
         known = overload(func)
+        if not self._within:
+            self.origins.entered(known.base)
         if self._graph is None or self._within:
             return self._followed(known, func, args, kwargs)
         result = self._followed(known, func, *self._graph.enter(known, args, kwargs, self._constant, self._frozen))
@@ -216,7 +221,7 @@ class Shadow(TorchDispatchMode):
                 self._repeat(known, row, bound, outputs)
         else:
             found, slip = (None, None) if rule is None else early or self._run(known.name, rule, bound, result)
-            if not self._take(known, found, outputs, tensors):
+            if not self._take(known, found, outputs, tensors, bound):
                 self._unknown(known.name, slip, known.writes, tensors, outputs)
         if known.base in _CONVERSIONS and not self._within:
             self._narrows(tensors, outputs)
@@ -233,6 +238,9 @@ class Shadow(TorchDispatchMode):
         for output in outputs if not self._within else ():
             if output is not None and is_plain(output):
                 self._memory.remember(output)
+        if not self._within and plain:
+            self.origins.ran(known.base, tensors, outputs)
+            self.equal |= dict.fromkeys(self.origins.equal_values(known.base, outputs))
         return result
 
     def _through(
@@ -270,7 +278,8 @@ class Shadow(TorchDispatchMode):
                 torch.autocast_increment_nesting()
                 within = torch.autocast_decrement_nesting() > 0  # the switch itself is off in a dispatch mode
                 if within or f"autocast rounds to {form.name}" not in self.narrowed:  # its backward pass rounds too
-                    self.narrowed[f"{'autocast' if within else 'the function'} rounds to {form.name}"] = None
+                    what = f"{'autocast' if within else 'the function'} rounds to {form.name}"
+                    self.narrowed.setdefault(what, place())
 
     def _bits(self, known: Overload, bound: Mapping[str, Any], result: Any) -> Any:
         """An operation on the bits of floats: what it makes of them is undefined, or bits again."""
@@ -341,7 +350,7 @@ class Shadow(TorchDispatchMode):
         if whole:
             self.decisions.indices(first, numbers, converted)
             return
-        self._watch(row.name, first, exact)
+        self._watch(row.name, first, exact, bound)
 
     def _repeat_whole(self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
         """An operation that isn't computed entry by entry."""
@@ -371,21 +380,21 @@ class Shadow(TorchDispatchMode):
                 columns = self._moved(row, bound, outputs, index, found)
             else:
                 columns = _FOLDS[row.fold](Fold(row, bound, outputs, self._memory, index))
-            for place, (output, follow, column) in enumerate(zip(outputs, followed, columns, strict=False)):
+            for number, (output, follow, column) in enumerate(zip(outputs, followed, columns, strict=False)):
                 if not follow or output is None or not output.numel():
                     continue
                 if output.is_floating_point() or output.dtype is torch.bool:
                     self._memory.write(output, index, column)
                 else:
-                    numbers.setdefault(place, []).append(column)
-        for place, column_of in numbers.items():
-            output = outputs[place]
+                    numbers.setdefault(number, []).append(column)
+        for number, column_of in numbers.items():
+            output = outputs[number]
             assert output is not None
             self.decisions.indices(output, column_of, False)
         if not row.data:
             for output in outputs:
                 if output is not None:
-                    self._watch(row.name, output, ())
+                    self._watch(row.name, output, (), bound)
 
     def _worked(self, count: int) -> None:
         """So many numbers were made in every layer."""
@@ -523,7 +532,14 @@ class Shadow(TorchDispatchMode):
         finally:
             self._within, self.opaque = within, opaque
 
-    def _take(self, known: Overload, found: Outputs | None, outputs: Outputs, tensors: Sequence[torch.Tensor]) -> bool:
+    def _take(
+        self,
+        known: Overload,
+        found: Outputs | None,
+        outputs: Outputs,
+        tensors: Sequence[torch.Tensor],
+        bound: Mapping[str, Any],
+    ) -> bool:
         """Give the outputs the cells that a rule found; False where torch's decomposition computes something else."""
         if found is None or len(found) != len(outputs):
             return False
@@ -540,7 +556,7 @@ class Shadow(TorchDispatchMode):
                 continue
             for index in range(len(self.layers)):
                 self._memory.write(output, index, self._cells(other, index))
-            self._watch(known.base, output, ())
+            self._watch(known.base, output, (), bound)
         return True
 
     # -- the rest -----------------------------------------------------------------------------------------------------
@@ -563,12 +579,15 @@ class Shadow(TorchDispatchMode):
                     self._memory.write(output, index, [layer.number(math.nan, DOUBLE)] * output.numel())
                 self._memory.remember(output)
 
-    def _watch(self, name: str, output: torch.Tensor, before: Sequence[Any]) -> None:
+    def _watch(self, name: str, output: torch.Tensor, before: Sequence[Any], bound: Mapping[str, Any]) -> None:
         """Record the entries whose float leaves the range at this operation."""
         form = FLOATS.get(output.dtype)
+        if output.dtype is torch.bool and not self._within and (not self.size or output.numel() == self.size):
+            self.trace.compared(Seen(name, self.stage, output, bound, self.origins), not self.size)
         if form is None or self._within or output._is_zerotensor() or (self.size and output.numel() != self.size):
             return
-        self.trace.watch(name, self.stage, output, lambda: self._cells(output, 0), before, form, not self.size)
+        seen = Seen(name, self.stage, output, bound, self.origins)
+        self.trace.watch(seen, lambda: self._cells(output, 0), before, form, not self.size)
 
 
 _FOLDS = {**FOLDS, **ORDERED}

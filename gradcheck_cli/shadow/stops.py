@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
-from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ import torch.utils.checkpoint
 from torch import Tensor
 
 from gradcheck_cli.shadow.arguments import written_by
+from gradcheck_cli.shadow.origins import place, plain_name
 from gradcheck_cli.shadow.overloads import Overload, overload
 
 Take = Callable[[Tensor], Tensor]
@@ -28,19 +28,26 @@ Take = Callable[[Tensor], Tensor]
 
 DETACHED = ".detach() or .data"
 UNRECORDED = "an operation under torch.no_grad()"
+INNER = "an inner autograd.grad without create_graph=True"
 
 
 class Cut(NamedTuple):
-    """What took a number out of the graph: the code (DETACHED, UNRECORDED) or an operation of torch's by its name; and where,
-    "file.py, line 3"."""
+    """What took a number out of the graph: the code (DETACHED, UNRECORDED, INNER) or an operation of torch's by its name; and
+    where, "file.py, line 3"."""
 
     what: str
-    where: str
+    where: str | None
+    operation: bool = False
+    """Whether it is one that torch has no derivative of."""
 
     @property
     def meant(self) -> bool:
-        """Whether it was the code."""
+        """Whether the code says that the number is a constant."""
         return self.what in (DETACHED, UNRECORDED)
+
+    def __str__(self) -> str:
+        at = f" ({self.where})" if self.where else ""
+        return f"{self.what}{at}{', which has no derivative in torch' if self.operation else ''}"
 
 
 class Graph:
@@ -52,7 +59,7 @@ class Graph:
     def __init__(self, everything: bool = False) -> None:
         self.everything = everything
         self.cuts: dict[Cut, None] = {}
-        self._waiting: tuple[str, list[Tensor]] | None = None  # what torch may turn out to have cut off
+        self._waiting: tuple[Cut, list[Tensor]] | None = None  # what torch may turn out to have cut off
         self._storages: dict[int, tuple[Any, Cut]] = {}  # of what is outside; kept, so that no address is used again
         self._shared: set[int] = set()  # those that tensors of the graph use too
         self._inputs: dict[int, Tensor] = {}
@@ -70,7 +77,7 @@ class Graph:
             if torch.is_grad_enabled():
                 if self.reaches(args[0]):
                     self._shared.add(args[0].untyped_storage()._cdata)
-                self._out([args[0]], DETACHED)
+                self._out([args[0]], self._cut(DETACHED))
             elif _within(_CHECKPOINT):  # nothing is recorded here, but it will be when this is run again
                 return (take(args[0]), *args[1:]), kwargs
             return args, kwargs
@@ -97,9 +104,10 @@ class Graph:
     def leave(self, known: Overload, results: Any) -> None:
         """The operation has run."""
         if not torch.is_grad_enabled():
-            self._out(_tensors(results), UNRECORDED)
+            inner = torch._C._current_autograd_node() is not None
+            self._out(_tensors(results), self._cut(INNER if inner else UNRECORDED))
         elif self.everything and self._entered and not _empty(known.base):
-            self._waiting = known.base, _tensors(results)
+            self._waiting = self._cut(plain_name(known.base), True), _tensors(results)
         self._entered = False
 
     def outside(self, tensor: Tensor) -> bool:
@@ -118,14 +126,17 @@ class Graph:
     def _settle(self) -> None:
         """What the last operation returned has its place in the graph by now, or none."""
         if self._waiting is not None:
-            (name, results), self._waiting = self._waiting, None
-            self._out([t for t in results if t.is_floating_point() and not t.requires_grad], name)
+            (cut, results), self._waiting = self._waiting, None
+            self._out([t for t in results if t.is_floating_point() and not t.requires_grad], cut)
 
-    def _out(self, tensors: Iterable[Tensor], what: str) -> None:
+    def _cut(self, what: str, operation: bool = False) -> Cut:
+        return Cut(what, place() if self.everything else None, operation)
+
+    def _out(self, tensors: Iterable[Tensor], cut: Cut) -> None:
         for tensor in tensors:
             if _solid(tensor):
                 storage = tensor.untyped_storage()
-                self._storages[storage._cdata] = storage, Cut(what, place() if self.everything else "")
+                self._storages[storage._cdata] = storage, cut
 
     def reaches(self, tensor: Tensor) -> bool:
         """Whether the graph leads from a tensor to an input."""
@@ -175,17 +186,6 @@ def _within(place: tuple[str, str]) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-_NOT_THE_USERS = tuple(str(Path(file).parent) for file in (torch.__file__, str(Path(__file__).parent)))
-
-
-def place() -> str:
-    """The line of the user's code that is running."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith((*_NOT_THE_USERS, "<")):
-        frame = frame.f_back
-    return f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
 
 
 def _tensors(value: Any) -> list[Tensor]:

@@ -14,10 +14,31 @@ from flint import arb
 from gradcheck_cli.algebra.layers import Cell
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.floats import Format
-from gradcheck_cli.verdict.shade import Shade
+from gradcheck_cli.shadow.origins import Origin, Origins, advice, reason, selected
+from gradcheck_cli.verdict.shade import Place, Shade
 
 _FEW = 64
 """Up to so many entries are looked at one by one, more by torch first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An operation that has run: its name, the stage that it belongs to, its arguments and one of its results."""
+
+    operation: str
+    stage: str | None
+    output: torch.Tensor
+    arguments: Mapping[str, Any]
+    origins: Origins
+
+    def tensors(self) -> list[torch.Tensor]:
+        """Those among its arguments."""
+        return [
+            t
+            for a in self.arguments.values()
+            for t in (a if isinstance(a, (list, tuple)) else (a,))
+            if isinstance(t, torch.Tensor)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +50,24 @@ class Event:
     kind: str
     """"overflow", "underflow"; "strayed": rounding had taken an argument out of the domain, and made a nan of what is finite;
     where the exact result isn't finite either, "infinite" or "undefined"."""
+    origin: Origin
+    why: str | None = None
 
+    def place(self, left_out: Origin | None = None) -> Place:
+        """The operation, and what to do about a nan that comes of it; `left_out`: the selection that doesn't want it."""
+        origin, found = self.origin, self.why
+        if found is None and left_out is not None:
+            found = selected(origin, left_out)
+        elif found is None and self.kind in ("infinite", "undefined"):
+            found = advice(origin)
+        return Place(origin.operation, self.stage, origin.told, found)
+
+
+PINNED = (
+    "{} chooses a branch for this single point, and autograd differentiates that branch alone: the function goes on with "
+    "another slope beside it"
+)
+_EQUALITIES = ("eq", "ne")
 
 _KINDS = ("infinite", "undefined", "strayed", "overflow")
 """The less that was meant, the later."""
@@ -38,11 +76,13 @@ _KINDS = ("infinite", "undefined", "strayed", "overflow")
 @dataclass(frozen=True, slots=True)
 class Mark:
     """What happened on the way to one number: see `Event`. `trap`: the first nan came from a factor that is exactly 0, so that
-    the infinity it met should not have mattered; None: there was no nan."""
+    the infinity it met should not have mattered; None: there was no nan. `left_out`: by what selection, if that is what made
+    it 0."""
 
     infinite: Event | None = None
     tiny: Event | None = None
     trap: bool | None = None
+    left_out: Origin | None = None
 
     def joined(self, other: Mark, together: bool) -> Mark:
         """The marks of a number that is made of two, the earlier first. Together, an infinity that was meant (a mask) doesn't
@@ -50,7 +90,8 @@ class Mark:
         infinite = self.infinite or other.infinite
         if together and infinite and other.infinite and _KINDS.index(other.infinite.kind) > _KINDS.index(infinite.kind):
             infinite = other.infinite
-        return Mark(infinite, self.tiny or other.tiny, other.trap if self.trap is None else self.trap)
+        trap = other.trap if self.trap is None else self.trap
+        return Mark(infinite, self.tiny or other.tiny, trap, self.left_out or other.left_out)
 
 
 UNMARKED = Mark()
@@ -59,9 +100,10 @@ UNMARKED = Mark()
 @dataclass
 class Trace:
     """What happened to each entry of the batch, by index, or to any entry at all, under the index 0. `run`: anywhere; a number
-    bears the marks of what it was made of only, by its storage."""
+    bears the marks of what it was made of only, by its storage. `pinned`: the first comparison that found numbers equal."""
 
     run: dict[int, Mark] = field(default_factory=dict)
+    pinned: dict[int, Origin] = field(default_factory=dict)
     _marks: dict[int, dict[int, Mark]] = field(default_factory=dict)
 
     def marks(self, tensor: torch.Tensor) -> Mapping[int, Mark]:
@@ -86,58 +128,76 @@ class Trace:
         """Whether some float left the range upwards, where its exact value didn't."""
         return any(mark.infinite is not None and mark.infinite.kind == "overflow" for mark in self.run.values())
 
+    def compared(self, seen: Seen, together: bool) -> None:
+        """Record where a forward pass finds numbers equal: a branch for a single point."""
+        if seen.operation not in _EQUALITIES:
+            return
+        origin = seen.origins.of(seen.operation)
+        wanted = seen.operation != "ne"
+        for entry in (seen.output == wanted).reshape(-1).nonzero().flatten().tolist() if origin.node is None else ():
+            self.pinned.setdefault(0 if together else entry, origin)
+
     def watch(
-        self, operation: str, stage: str | None, output: torch.Tensor, cells: Callable[[], Sequence[Cell]],
-        before: Sequence[Any], form: Format, together: bool,
-    ) -> None:  # fmt: skip
+        self, seen: Seen, cells: Callable[[], Sequence[Cell]], before: Sequence[Any], form: Format, together: bool
+    ) -> None:
         """Record what an operation did to its output, whose exact values are `cells()`. `before`: its arguments' cells, each a
         list or one cell for ever. `together`: all entries count as one."""
-        suspicious = _suspicious(output, form.smallest_normal)
+        suspicious = _suspicious(seen.output, form.smallest_normal)
         exact = cells() if suspicious else ()
         for entry, value in suspicious:
             cell, index = exact[entry], 0 if together else entry
             if not isinstance(cell, arb):
                 continue
-            place = output.untyped_storage()._cdata
+            place = seen.output.untyped_storage()._cdata
             mark = self._marks.get(place, {}).get(index, UNMARKED)
-            new = mark.joined(_marked(mark, Event(operation, stage, ""), cell, value, form, before, entry), together)
+            new = mark.joined(_marked(mark, seen, cell, value, form, before, entry), together)
             if new != mark:
                 self._marks.setdefault(place, {})[index] = new
                 self.run[index] = self.run.get(index, UNMARKED).joined(new, together)
 
 
-def _marked(mark: Mark, event: Event, cell: Cell, value: float, form: Format, before: Sequence[Any], entry: int) -> Mark:
+def _marked(mark: Mark, seen: Seen, cell: Cell, value: float, form: Format, before: Sequence[Any], entry: int) -> Mark:
     """What is new about an entry whose float is small or not finite; `mark`: what has happened before."""
     finite = cell.is_finite()
     if math.isfinite(value):
         vanished = finite and mark.tiny is None and not cell.contains(0) and cell.abs_upper() < form.smallest_normal
-        return replace(mark, tiny=replace(event, kind="underflow")) if vanished else mark
+        return replace(mark, tiny=_event(seen, "underflow")) if vanished else mark
     kind = "overflow" if finite else "undefined" if cell.is_nan() else "infinite"
+    event = None
     if finite and mark.infinite is None and cell.abs_upper() <= form.largest:
         if mark.tiny is not None:  # what underflowed before made an infinity, or a nan, of what is in range
-            event = mark.tiny
+            event = replace(mark.tiny, kind=kind)
         elif math.isnan(value):
             kind = "strayed"
-    trap = mark.trap
-    if math.isnan(value) and trap is None:
-        trap = any(_exact_zero(a, entry) for a in before)
-    return Mark(replace(event, kind=kind), mark.tiny, trap)
+    trap, left_out = mark.trap, mark.left_out
+    if math.isnan(value):
+        trap = any(_exact_zero(a, entry) for a in before) if trap is None else trap
+        left_out = left_out or seen.origins.left_out(seen.tensors(), seen.output, entry)
+    return Mark(event or _event(seen, kind), mark.tiny, trap, left_out)
 
 
-def shade(mark: Mark, exact: Ball, rounded: Ball, opaque: tuple[str, ...], scaled: Ball = None) -> Shade:
-    """What the shadow saw of a result, from its cells and its marks."""
+def shade(
+    mark: Mark, exact: Ball, rounded: Ball, opaque: tuple[str, ...], scaled: Ball = None, pinned: Origin | None = None
+) -> Shade:
+    """What the shadow saw of a result, from its cells and its marks; `pinned`: see `Trace`."""
     left, tiny = mark.infinite, mark.tiny
     return Shade(
         exact,
         rounded,
         scaled,
-        infinite=None if left is None else (left.operation, left.stage),
+        infinite=None if left is None else left.place(mark.left_out),
         overflow=left is not None and left.kind == "overflow",
         strayed=left is not None and left.kind == "strayed",
-        tiny=None if tiny is None else (tiny.operation, tiny.stage),
+        tiny=None if tiny is None else tiny.place(),
         trap=bool(mark.trap),
         opaque=opaque,
+        pinned=PINNED.format(pinned.told or pinned.operation) if pinned else None,
     )
+
+
+def _event(seen: Seen, kind: str) -> Event:
+    why = reason(seen.operation, seen.arguments) if kind in ("infinite", "undefined") else None
+    return Event(seen.operation, seen.stage, kind, seen.origins.of(seen.operation), why)
 
 
 def _suspicious(output: torch.Tensor, least: float) -> list[tuple[int, float]]:

@@ -269,10 +269,20 @@ def _told(judgement: Judgement, shade: Shade | None) -> Judgement:
     texts = [judgement.text] if judgement.text else []
     if shade.turned:
         texts.append(f"rounding alone made {', '.join(shade.turned)} decide otherwise than exact arithmetic does")
-    if shade.narrowed and judgement.verdict is Verdict.IMPRECISE:
+    if judgement.verdict is Verdict.IMPRECISE and (judgement.rounding_error or 0.0) >= NOTHING_LEFT:
+        texts.insert(0, NO_DIGIT)
+    if shade.narrowed and judgement.cause in _ROUNDED and judgement.verdict is not Verdict.UNDECIDED:
         texts.append(f"{', '.join(shade.narrowed)} on the way: that is where the digits go")
     return replace(judgement, text="; ".join(texts)) if texts else judgement
 
+
+NOTHING_LEFT = 0.5
+"""A relative error, from which on not even the first digit is right."""
+
+NO_DIGIT = "no digit is right: what autograd returns is rounding alone"
+
+_ROUNDED = (None, Cause.RANGE, Cause.KERNEL, Cause.TOLERANCE, Cause.VALUE)
+"""What rounding to a shorter format may lead to."""
 
 _BESIDE = "autograd has a derivative from beside this point, where equal entries are in another order"
 

@@ -10,12 +10,9 @@ from typing import NamedTuple
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.floats import Format
 from gradcheck_cli.verdict.limits import Limits
-from gradcheck_cli.verdict.shade import Shade
+from gradcheck_cli.verdict.shade import Place, Shade
 from gradcheck_cli.verdict.truth import Kind, Truth
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
-
-Place = tuple[str, str | None]
-"""An operation and the stage it belongs to."""
 
 QUICK = 4.0
 """Ulps within which autograd matches without looking at its operations: a few roundings."""
@@ -133,7 +130,7 @@ def judge(
     if plain is not None and plain.cause is not Cause.NO_GRADIENT:
         return plain
     if autograd is None or refusal:
-        text = f"torch: {refusal}" if refusal else "torch returned no gradient (None)"
+        text = _cut_off(cut) if cut and refusal in (None, CUT) else f"torch: {refusal}" if refusal else NONE
         return Judgement(Verdict.MISMATCH, Cause.NO_GRADIENT, operation=cut[0] if cut else None, text=text)
     if shade is None:
         return Judgement(Verdict.UNDECIDED, text="the operations of this run could not be followed")
@@ -185,6 +182,11 @@ class _Apart:
         return bool(self.shade.exact.is_exact()) and not self.certified
 
     @property
+    def pinned(self) -> str | None:
+        """A branch of this point alone, where the function goes on smoothly: its own derivative is another function's."""
+        return self.shade.pinned if self.truth.singular else None
+
+    @property
     def lost(self) -> bool:
         return self.rounded is Verdict.IMPRECISE
 
@@ -234,13 +236,13 @@ class _Apart:
     def judged(self) -> Judgement:
         """By the first row that holds."""
         rule = next(rule for rule in _RULES if rule.holds(self))
-        operation, stage = rule.where(self) or (None, None)
+        found = rule.where(self)
         error = relative(self.shade.exact, self.truth.ball)
         return Judgement(
             self.rounded if rule.verdict is None else rule.verdict,
             rule.cause,
-            operation,
-            stage,
+            found and found.operation,
+            found and found.stage,
             rule.text(self),
             formula_error=0.0 if error is not None and self.right_formula else error,
             rounding_error=relative(self.autograd, self.truth.ball, self.shade.exact),
@@ -257,25 +259,37 @@ class _Rule(NamedTuple):
     text: Callable[[_Apart], str | None] = lambda entry: None
 
 
-def _cut_off(entry: _Apart) -> str:
-    return f"{entry.cut[0]} returned a tensor without a graph, and no error"
+CUT = "the output is cut from the graph: it does not require a gradient"
+NONE = "torch returned no gradient (None)"
+NOTHING = (NONE, f"torch: {CUT}")
+"""What is said where nothing is known but that there is no gradient."""
 
 
-_DIVISIONS = ("div", "reciprocal")
+def _cut_off(cut: tuple[str, ...]) -> str:
+    return f"cut from the graph by {cut[0]}, which has no derivative in torch"
 
 
-def _of_nan(entry: _Apart) -> str | None:
-    """What is to be said of a nan besides its cause."""
+def _left(entry: _Apart) -> str | None:
+    """Where the range was left."""
+    found = entry.shade.infinite or entry.shade.tiny
+    return found and found.where and f"{found.where} {'overflows' if entry.shade.overflow else 'leaves the range'}"
+
+
+def _trap(entry: _Apart) -> str | None:
+    """Where a nan, or an infinity, came from, and what to do about it."""
+    found = entry.shade.infinite
     if entry.shade.strayed:
-        return "rounding took an argument out of the domain, where there is no value: compute in a wider dtype"
+        return f"{found.where}: {_STRAYED}" if found and found.where else _STRAYED
     if not entry.held:
         met = "infinities on the way to it met" if entry.nan else "rounding turned its sign"
         return f"the derivative is too large for {entry.form.name}, and {met}"
-    if entry.certified:
-        return None
-    divides = entry.shade.infinite is not None and entry.shade.infinite[0] in _DIVISIONS
-    advice = ": where it divides by what may be 0, write it without the division" if divides else ""
-    return f"autograd's own formula has no value here, in exact arithmetic either{advice}"
+    if found is None or not (found.where or found.advice):
+        return None if entry.certified else _NO_VALUE
+    return ": ".join(text for text in (found.where, found.advice) if text)
+
+
+_STRAYED = "rounding took an argument out of the domain, where there is no value: compute in a wider dtype"
+_NO_VALUE = "autograd's own formula has no value here, in exact arithmetic either"
 
 
 def _opaque(entry: _Apart) -> str:
@@ -287,9 +301,14 @@ _RULES = (
     _Rule(lambda e: bool(e.shade.opaque) and e.near, Verdict.MATCH, text=_opaque),
     _Rule(lambda e: bool(e.shade.opaque), Verdict.UNDECIDED, text=_opaque),
     # The formula comes before everything that rounding and range could explain: a wrong one may do both besides.
-    _Rule(lambda e: e.wrong_formula and bool(e.cut), cause=Cause.NO_GRADIENT, where=lambda e: (e.cut[0], None), text=_cut_off),
-    _Rule(lambda e: e.wrong_formula and e.truth.singular, cause=Cause.KINK),
-    _Rule(lambda e: e.wrong_formula, cause=Cause.FORMULA),
+    _Rule(
+        lambda e: e.wrong_formula and bool(e.cut),
+        cause=Cause.NO_GRADIENT,
+        where=lambda e: Place(e.cut[0]),
+        text=lambda e: _cut_off(e.cut),
+    ),
+    _Rule(lambda e: e.wrong_formula and e.truth.singular and not e.pinned, cause=Cause.KINK),
+    _Rule(lambda e: e.wrong_formula, cause=Cause.FORMULA, text=lambda e: e.pinned),
     _Rule(
         lambda e: not e.finite and e.infinite_formula, cause=Cause.FORMULA, text=lambda e: "the formula itself is infinite here"
     ),
@@ -298,10 +317,10 @@ _RULES = (
     # What rounding explains, it explains without the limits of the format; below the smallest normal float they don't count.
     _Rule(lambda e: e.right_formula and (e.flushed or (e.explained and not (e.ranged and (e.left or e.vanished)))), None),
     # Beyond what rounding explains: the range, upwards before downwards, for an overflow leads to zeros too.
-    _Rule(lambda e: e.left and e.trapped, cause=Cause.NAN_TRAP, where=lambda e: e.shade.infinite, text=_of_nan),
-    _Rule(lambda e: e.left, cause=Cause.RANGE, where=lambda e: e.shade.infinite),
+    _Rule(lambda e: e.left and e.trapped, cause=Cause.NAN_TRAP, where=lambda e: e.shade.infinite, text=_trap),
+    _Rule(lambda e: e.left, cause=Cause.RANGE, where=lambda e: e.shade.infinite, text=_left),
     _Rule(lambda e: e.vanished, cause=Cause.RANGE, where=lambda e: e.shade.tiny),
-    _Rule(lambda e: e.nan, cause=Cause.NAN_TRAP, where=lambda e: e.shade.infinite, text=_of_nan),
+    _Rule(lambda e: e.nan, cause=Cause.NAN_TRAP, where=lambda e: e.shade.infinite, text=_trap),
     _Rule(lambda e: not e.finite, cause=Cause.RANGE, where=lambda e: e.shade.infinite),
     # A finite number, and nothing left but doubt or the kernel.
     _Rule(

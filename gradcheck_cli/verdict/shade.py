@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gradcheck_cli.algebra.number import Ball
+
+
+class Place(NamedTuple):
+    """An operation, as a user calls it, and the stage it belongs to; where it is in the user's code, in words, and what to do
+    about the nan that came of it."""
+
+    operation: str
+    stage: str | None = None
+    where: str | None = None
+    advice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,18 +28,19 @@ class Shade:
     the domain. `trap`: nan came of a factor that is exactly 0. `opaque`: operations that couldn't
     be followed. `turned`: operations whose truth values rounding alone made other than they are in exact arithmetic.
     `loose`: rounding might have made some truth value other than it is.
-    `narrowed`: what rounded to a shorter format on the way.
+    `narrowed`: what rounded to a shorter format on the way. `pinned`: the comparison that chose a branch for this very point.
     """
 
     exact: Ball
     rounded: Ball
     scaled: Ball = None
-    infinite: tuple[str, str | None] | None = None
+    infinite: Place | None = None
     overflow: bool = False
     strayed: bool = False
-    tiny: tuple[str, str | None] | None = None
+    tiny: Place | None = None
     trap: bool = False
     opaque: tuple[str, ...] = ()
     turned: tuple[str, ...] = ()
     loose: bool = False
     narrowed: tuple[str, ...] = ()
+    pinned: str | None = None

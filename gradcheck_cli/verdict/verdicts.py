@@ -71,9 +71,8 @@ class Cause(_Said):
     )
     NAN_TRAP = (
         "nan_trap",
-        "A nan or infinity from a part that doesn't contribute reached the gradient, because 0*inf is nan. The usual "
-        "cause is the branch of a where that was not selected; put a safe argument into it with a second where: where(c, "
-        "f(where(c, x, safe)), g(x)).",
+        "A nan that is not the derivative reached the gradient: in floats 0*inf, 0/0 and inf - inf are nan, even where what "
+        "they stand for is 0, or was not selected and doesn't count.",
     )
     KINK = (
         "kink",

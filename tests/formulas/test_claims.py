@@ -174,3 +174,25 @@ def test_in_a_report() -> None:
     found = next(c for c in bad.checks if c.claim)
     assert (found.exact, found.autograd, found.autograd_formula) == ("12", 13.0, "8*x + 5")
     assert math.isclose(found.error_ulps or 0, 2.0**49)
+
+
+SLIPS = [
+    ("tanh(x)", "1 - x**2", "the input x is used where the output y belongs"),
+    ("x*sin(x)", "sin(x) - x*cos(x)", "a term has the wrong sign: the one through sin(x) in x*sin(x)"),
+    ("sin(x**2)", "cos(x**2)", "an inner derivative is missing: that of x**2 by x"),
+    ("exp(3*x)", "-3*exp(3*x)", "the sign is wrong: the claim is -exact"),
+    ("exp(3*x)", "exp(3*x)", "a constant factor: the claim is 1/3 times exact: the factor 3 in 3*x is missing"),
+    ("exp(-2*x)", "exp(-2*x)", "a constant factor: the claim is -1/2 times exact: the factor -2 in "),
+    ("sigmoid(x)", "sigmoid(x)", "the factor 1 - sigmoid(x) is missing"),
+    ("x**4", "x**3", "a constant factor: the claim is 1/4 times exact: the exponent 4 in x**4 is missing"),
+    ("gelu(x)", "x", None),
+    ("exp(x)*cos(x)", "0*x", "the claim is 0"),
+]
+
+
+@pytest.mark.parametrize(("text", "claim", "slip"), SLIPS)
+def test_the_slip_in_a_claim_is_named(text: str, claim: str, slip: str | None) -> None:
+    """Wherever the claim is wrong; where none of the usual slips fits at two points, nothing is said."""
+    column, _ = judged(text, claim, x=[0.7, -0.4])
+    texts = {d.text for d in column.details.values()}
+    assert texts == {None} if slip is None else all(str(t).startswith(slip) for t in texts) and texts

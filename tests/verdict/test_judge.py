@@ -26,7 +26,7 @@ from gradcheck_cli.verdict.judge import (
     relative,
 )
 from gradcheck_cli.verdict.limits import Limits
-from gradcheck_cli.verdict.shade import Shade
+from gradcheck_cli.verdict.shade import Place, Shade
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from tests.formats import DOUBLE, SINGLE
@@ -111,15 +111,15 @@ EVIDENCE: list[tuple[str, float | None, Truth, Shade | None, dict[str, Any], Ver
     ("none, cut", None, regular(ball(1)), None, {"cut": ("j0",)}, Verdict.MISMATCH, Cause.NO_GRADIENT, "j0"),
     ("part cut", 0.5, regular(ball(1)), shade(ball(0.5)), {"cut": ("j0",)}, Verdict.MISMATCH, Cause.NO_GRADIENT, "j0"),
     ("refused", 0.5, regular(ball(1)), shade(ball(1)), {"refusal": "no"}, Verdict.MISMATCH, Cause.NO_GRADIENT, None),
-    ("overflow", INF, regular(ball(1)), shade(ball(1), arb.nan(), infinite=("exp", "z"), overflow=True), {},
+    ("overflow", INF, regular(ball(1)), shade(ball(1), arb.nan(), infinite=Place("exp", "z"), overflow=True), {},
      Verdict.MISMATCH, Cause.RANGE, "exp"),
-    ("overflow, nan", NAN, regular(ball(1)), shade(ball(1), arb.nan(), infinite=("exp", "z"), overflow=True), {},
+    ("overflow, nan", NAN, regular(ball(1)), shade(ball(1), arb.nan(), infinite=Place("exp", "z"), overflow=True), {},
      Verdict.MISMATCH, Cause.RANGE, "exp"),
-    ("trap", NAN, regular(ball(1)), shade(ball(1), arb.nan(), infinite=("exp", "z"), overflow=True, trap=True), {},
+    ("trap", NAN, regular(ball(1)), shade(ball(1), arb.nan(), infinite=Place("exp", "z"), overflow=True, trap=True), {},
      Verdict.MISMATCH, Cause.NAN_TRAP, "exp"),
-    ("trap of 1/0", NAN, regular(ball(1)), shade(arb.nan(), arb.nan(), infinite=("div", None)), {},
+    ("trap of 1/0", NAN, regular(ball(1)), shade(arb.nan(), arb.nan(), infinite=Place("div", None)), {},
      Verdict.MISMATCH, Cause.NAN_TRAP, "div"),
-    ("underflow", 0.0, regular(ball(1)), shade(ball(1), ball(1, 0.1), tiny=("mul", None)), {},
+    ("underflow", 0.0, regular(ball(1)), shade(ball(1), ball(1, 0.1), tiny=Place("mul", None)), {},
      Verdict.MISMATCH, Cause.RANGE, "mul"),
     ("nan from nowhere", NAN, regular(ball(1)), shade(ball(1)), {}, Verdict.MISMATCH, Cause.NAN_TRAP, None),
     ("infinity from nowhere", INF, regular(ball(1)), shade(ball(1)), {}, Verdict.MISMATCH, Cause.RANGE, None),
@@ -174,7 +174,7 @@ def test_every_rule_decides_something() -> None:
 
 def test_the_stage_is_named() -> None:
     """Where the range was left, the operation comes with its stage."""
-    seen = shade(ball(1), arb.nan(), infinite=("exp", "z"), overflow=True)
+    seen = shade(ball(1), arb.nan(), infinite=Place("exp", "z"), overflow=True)
     found = judge(INF, regular(ball(1)), DOUBLE, seen, NONE)
     assert (found.operation, found.stage) == ("exp", "z")
 
@@ -268,7 +268,7 @@ def test_never_a_false_alarm_or_a_false_pass() -> None:
     """Over all combinations: a value next to exact always passes; one far from it passes only if rounding explains it."""
     balls = [ball(x) for x in (0.0, 1.0, -1.0, 1e-320, 1e300)]
     shades = [shade(b, r) for b in (*balls, arb.nan()) for r in (ball(0, 1e-3), ball(1, 3), arb.nan())]
-    places: list[dict[str, Any]] = [{}, {"infinite": ("exp", None), "overflow": True}, {"tiny": ("mul", None)}]
+    places: list[dict[str, Any]] = [{}, {"infinite": Place("exp"), "overflow": True}, {"tiny": Place("mul")}]
     for value, exact, seen, place in itertools.product(NUMBERS, balls, shades, places):
         seen = Shade(seen.exact, seen.rounded, **place)
         found = judge(value, regular(exact), DOUBLE, seen, NONE)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from gradcheck_cli.algebra.number import ONE, ZERO, Ball, exactly
-from gradcheck_cli.callables.written import Trees, evaluate, family, partial, result, upstream
+from gradcheck_cli.algebra.number import ONE, ZERO, Ball, exactly, is_ball
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
+from gradcheck_cli.maps.written import Trees, evaluate, family, partial, result, upstream
+
+ROUNDED = 1e-9
+"""Relative difference up to which an output's float is the exact value, rounded."""
 
 GROUPS = 64
 """Places in the forward pass that are tried."""
@@ -26,7 +30,10 @@ class Trial:
         self.order = [item for item in self.found if isinstance(item, Call)]
         self._partials = {(c, i): partial(c, i, self.found) for c in self.order for i in range(len(c.arguments))}
         self.exact = self.adjoint()
-        self.torch = {name: numbers(nodes, evaluate(nodes, trees.values)) for name, nodes in trees.gradients.items()}
+        self.given = self._exactly()
+        self.torch = {
+            name: numbers(nodes, evaluate(nodes, trees.values, dict(self.given))) for name, nodes in trees.gradients.items()
+        }
         keys = patterns(self.order)
         groups: dict[int, list[Call]] = {}
         for call in self.order:
@@ -38,6 +45,17 @@ class Trial:
             for i, argument in enumerate(calls[0].arguments)
             if not isinstance(argument, Constant)
         ]
+
+    def _exactly(self) -> dict[Node, Any]:
+        """The outputs that a backward may use, as exact as what they are compared with, where the floats are these."""
+        found: dict[Node, Any] = {}
+        for name, nodes in self.trees.outputs.items():
+            for node, variable in zip(nodes, family(result(name), self.trees.shapes[result(name)]), strict=True):
+                ball: Any = self.found[node]
+                value = self.trees.values.get(variable.name)
+                if is_ball(ball) and value is not None and bool(abs(ball - value) <= abs(ball) * ROUNDED):
+                    found[variable] = ball
+        return found
 
     def family(self, name: str) -> list[Variable]:
         """The variables of a tensor's entries."""
@@ -61,13 +79,14 @@ class Trial:
         cotangent: Callable[[float], float] = lambda v: v,
         change: Callable[[Call, int, Ball], Ball] = lambda call, position, slope: slope,
         keep: dict[Node, Ball] | None = None,
+        given: Mapping[str, float] = MappingProxyType({}),
     ) -> dict[str, Floats]:
-        """The gradients by the chain rule, with changed upstream gradients or changed derivatives of some calls. `keep` takes
-        the derivatives by everything on the way."""
+        """The gradients by the chain rule, with changed upstream gradients (`given`: some of them by name) or changed
+        derivatives of some calls. `keep` takes the derivatives by everything on the way."""
         sums: dict[Node, Ball] = {} if keep is None else keep
         for name, nodes in self.trees.outputs.items():
             for node, v in zip(nodes, family(upstream(name), self.trees.shapes[result(name)]), strict=True):
-                sums[node] = sums.get(node, ZERO) + cotangent(self.trees.values.get(v.name, 0.0))
+                sums[node] = sums.get(node, ZERO) + cotangent(given.get(v.name, self.trees.values.get(v.name, 0.0)))
         for call in reversed(self.order):
             total = sums.get(call)
             if total is None or total.is_zero():
@@ -80,16 +99,19 @@ class Trial:
 
     def tangent(self, name: str) -> Floats:
         """The Jacobian by an input (not its transpose) applied to the upstream gradient; empty where their sizes differ."""
-        variables = self.family(name)
-        outputs = [node for nodes in self.trees.outputs.values() for node in nodes]
-        cotangents = [v for output in self.trees.outputs for v in family(upstream(output), self.trees.shapes[result(output)])]
-        if len(outputs) != len(variables):
-            return np.zeros(0)
         values = self.trees.values
-        moved: dict[Node, Ball] = {x: exactly(values.get(v.name, 0.0)) for x, v in zip(variables, cotangents, strict=True)}
+        outputs = self.trees.outputs
+        cotangents = [v for output in outputs for v in family(upstream(output), self.trees.shapes[result(output)])]
+        if len(cotangents) != len(self.family(name)):
+            return np.zeros(0)
+        return self.pushed(name, [values.get(v.name, 0.0) for v in cotangents])
+
+    def pushed(self, name: str, direction: Sequence[float]) -> Floats:
+        """The derivative of all outputs along a direction of one input."""
+        moved: dict[Node, Ball] = {x: exactly(u) for x, u in zip(self.family(name), direction, strict=True)}
         for call in self.order:
             moved[call] = sum((moved.get(a, ZERO) * self._partials[call, i] for i, a in enumerate(call.arguments)), ZERO)
-        return numbers(outputs, moved)
+        return numbers([node for nodes in self.trees.outputs.values() for node in nodes], moved)
 
 
 @dataclass(frozen=True)

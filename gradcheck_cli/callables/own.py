@@ -1,0 +1,224 @@
+"""What custom Functions do by themselves, at the arguments that they receive: whose backward is wrong, and by what slip.
+
+What lies around one (a factor, an activation) hides its slip in the gradient of the whole.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from gradcheck_cli.callables.backward import custom_nodes
+from gradcheck_cli.callables.inputs import leaves
+from gradcheck_cli.maps.map import Map, Tensors, without_graph
+from gradcheck_cli.maps.slips import name_pushed, name_slips
+
+CALLS = 4
+"""Calls of custom Functions that are looked at."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a custom Function, with what it was given."""
+
+    function: Any
+    arguments: tuple[Any, ...]
+
+    @property
+    def name(self) -> str:
+        return str(self.function.__name__)
+
+    def names(self) -> list[str]:
+        """What its arguments are called."""
+        listed = list(inspect.signature(self.function.forward).parameters.values())
+        listed = listed[self.function.setup_context is Function.setup_context :]  # without ctx
+        names = [p.name for p in listed if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        return [*names, *(f"argument {k + 1}" for k in range(len(names), len(self.arguments)))]
+
+    def map(self) -> Map | None:
+        """The Function as a map of those of its arguments that are differentiated by; None where there are none."""
+        names = self.names()
+        inputs = {n: x for n, x in zip(names, self.arguments, strict=False) if isinstance(x, Tensor) and x.is_floating_point()}
+
+        def call(given: Tensors) -> Tensors:
+            arguments = [given.get(n, x) for n, x in zip(names, self.arguments, strict=False)]
+            return leaves(self.function.apply(*arguments), "y")
+
+        if not inputs:
+            return None
+        map = Map(inputs, call)
+        return map.without(without_graph(map(map.leaves())))
+
+
+def calls(map: Map) -> list[Call]:
+    """The calls of users' custom Functions in one run of a map, each class once."""
+    functions = {node.function: None for node in custom_nodes(map(map.leaves()))}
+    found: list[Call] = []
+    with _listening(list(functions), found):
+        map(map.leaves())
+    return list({call.function: call for call in reversed(found)}.values())[::-1][:CALLS]
+
+
+@contextmanager
+def _listening(functions: Sequence[Any], found: list[Call]) -> Iterator[None]:
+    """Note what the forward passes of these are given."""
+    own = {f: f.__dict__.get("forward") for f in functions}
+    for function in functions:
+        right, beside = function.forward, function.setup_context is not Function.setup_context
+
+        def forward(*given: Any, function: Any = function, right: Any = right, beside: bool = beside) -> Any:
+            arguments = given if beside else given[1:]
+            found.append(Call(function, tuple(x.detach().clone() if isinstance(x, Tensor) else x for x in arguments)))
+            return right(*given)
+
+        forward.__signature__ = inspect.signature(right)  # type: ignore[attr-defined]
+        function.forward = staticmethod(forward)
+    try:
+        yield
+    finally:
+        for function, original in own.items():
+            if original is None:
+                del function.forward
+            else:
+                function.forward = original
+
+
+def place(function: Any, rule: str = "backward") -> str:
+    """A rule of a custom Function in words: "the backward of Tanh (file.py, line 3)"."""
+    written = "vjp" if rule == "backward" and "backward" not in function.__dict__ and "vjp" in function.__dict__ else rule
+    name, code = function.__name__, inspect.unwrap(getattr(function, written))
+    registered = inspect.getclosurevars(code).nonlocals if function.__module__.startswith("torch.") else {}
+    if "info" in registered and "op" in registered:  # torch makes one of a `torch.library.custom_op`
+        name, code = registered["op"].name().removesuffix(".default"), getattr(registered["info"], "_backward_fn", None)
+    lines = getattr(code, "__code__", None)
+    at = f" ({Path(lines.co_filename).name}, line {lines.co_firstlineno})" if lines else ""
+    return f"the {rule} of {name}{at}"
+
+
+Examine = Callable[[Call], Mapping[str, str | None]]
+"""The slip of each argument that a rule is wrong for, None where it has no name."""
+
+
+def own_slips(map: Map) -> list[str]:
+    """What is wrong with the custom Functions of a map by themselves: where, and the slip if it is a usual one."""
+    return _told(map, "backward", lambda call: {} if (own := call.map()) is None else name_slips(own))
+
+
+def own_pushed(map: Map, mode: str) -> list[str]:
+    """The same of their derivatives forwards."""
+
+    def examine(call: Call) -> Mapping[str, str | None]:
+        own = call.map()
+        slip = None if own is None else name_pushed(own, mode)
+        return {} if slip is None else {"": slip or None}
+
+    return _told(map, "jvp", examine)
+
+
+def forgotten_conjugates(map: Map) -> list[str]:
+    """The same of those of complex arguments, whose conjugates are easily forgotten."""
+    return _told(map, "backward", _conjugates)
+
+
+def places(map: Map, rule: str = "backward") -> list[str]:
+    """Where the rule is, if there is one custom Function."""
+    return _told(map, rule, lambda call: {})
+
+
+def _told(map: Map, rule: str, examine: Examine) -> list[str]:
+    functions, found = calls(map), []
+    for call in functions:
+        try:
+            wrong = examine(call)
+        except Exception:  # whatever a user's code raises by itself
+            continue
+        if wrong:
+            by: dict[str, list[str]] = {}
+            for name, slip in wrong.items():
+                by.setdefault(slip or "", []).append(name)
+            texts = [f"{slip} (by {', '.join(names)})" if len(wrong) > 1 else slip for slip, names in by.items() if slip]
+            found.append(": ".join((f"{place(call.function, rule)} is wrong by itself", *filter(None, ["; ".join(texts)]))))
+    return found or [place(call.function, rule) for call in functions if len(functions) == 1]
+
+
+# -- complex numbers --------------------------------------------------------------------------------------------------------
+
+FEW = 16
+"""Entries of a complex argument up to which its derivative is taken by quotients."""
+
+STEP = 1e-5
+CLOSE = 1e-7
+"""Of a quotient in float64, and how well it must fit: its own error is about the square of the step."""
+
+_CONJUGATES: tuple[tuple[str, bool, bool], ...] = (
+    ("a conjugate is forgotten: the backward multiplies by the derivative itself, not by its conjugate", True, True),
+    ("the upstream gradient is conjugated", True, False),
+    ("the gradient is conjugated", False, True),
+)
+"""What is said where the gradient of the conjugate upstream, or its conjugate, is returned instead."""
+
+
+def _conjugates(call: Call) -> dict[str, str | None]:
+    """The complex arguments whose gradients are wrong, and by which conjugate, at two points."""
+    if not any(isinstance(x, Tensor) and x.is_complex() for x in call.arguments):
+        return {}
+    found = [_at_a_point(call, seed) for seed in range(2)]
+    return {name: next((t for t in texts if t in found[1].get(name, ())), None) for name, texts in found[0].items()}
+
+
+def _at_a_point(call: Call, seed: int) -> dict[str, list[str]]:
+    draw = torch.Generator().manual_seed(seed)
+    points = [
+        (x * (0.9 + 0.2 * torch.rand(x.shape, generator=draw, dtype=torch.float64))).to(_wide(x)) if _numbers(x) else x
+        for x in call.arguments
+    ]
+    leaves = [x.detach().requires_grad_() if _numbers(x) else x for x in points]
+    output = call.function.apply(*leaves)
+    if not isinstance(output, Tensor):
+        return {}
+    upstream = torch.randn(output.shape, generator=draw, dtype=torch.complex128).to(output.dtype)
+    names = call.names()
+    moving = [k for k, x in enumerate(points) if isinstance(x, Tensor) and x.is_complex() and x.numel() <= FEW]
+    gradients = torch.autograd.grad(output, [leaves[k] for k in moving], upstream, allow_unused=True)
+    found = {}
+    for k, gradient in zip(moving, gradients, strict=True):
+        if gradient is None:
+            continue
+        exact, other = (_exact(call.function.apply, points, k, v) for v in (upstream, upstream.conj()))
+        if not _near(gradient, exact):
+            changed = {(True, True): other.conj(), (True, False): other, (False, True): exact.conj()}
+            found[names[k]] = [t for t, v, result in _CONJUGATES if _near(gradient, changed[v, result])]
+    return found
+
+
+def _exact(function: Callable[..., Tensor], points: Sequence[Any], k: int, upstream: Tensor) -> Tensor:
+    """Torch's gradient by one argument, from central differences along its real and imaginary parts."""
+    x = points[k]
+    found = torch.zeros(x.numel(), dtype=x.dtype)
+    for entry in range(x.numel()):
+        for unit in torch.tensor([1, 1j], dtype=x.dtype):
+            step = torch.zeros(x.numel(), dtype=x.dtype)
+            step[entry] = unit * STEP
+            up, down = (function(*points[:k], x + s * step.view(x.shape), *points[k + 1 :]) for s in (1, -1))
+            found[entry] += unit * (upstream.conj() * (up - down)).sum().real / (2 * STEP)
+    return found.view(x.shape)
+
+
+def _numbers(x: Any) -> bool:
+    return isinstance(x, Tensor) and (x.is_floating_point() or x.is_complex())
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    return torch.complex128 if x.is_complex() else torch.float64
+
+
+def _near(x: Tensor, y: Tensor) -> bool:
+    return bool((x - y).abs().max() <= CLOSE * y.abs().max())
