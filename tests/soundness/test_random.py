@@ -37,7 +37,8 @@ def quotient(text: str, point: dict[str, float], name: str, sides: tuple[int, in
 
 def close(found: Any, text: str | None) -> bool:
     """Agreement with a decimal that the tool printed, in every digit shown; both beyond every format counts too."""
-    if text in ("inf", "-inf"):
+    exponent = (text or "").partition("e")[2]
+    if text in ("inf", "-inf") or (len(exponent) > 9 and not exponent.startswith("-")):  # further than a quotient tells
         return bool(abs(found) > arb(10) ** 15)
     if text is None or not found.is_finite():
         return False
