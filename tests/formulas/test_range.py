@@ -17,7 +17,7 @@ def entry(text: str, at: str, wrt: str, dtype: str = "float64", mode: str = "gra
 
 
 LOST: list[tuple[str, str, str, str, str]] = [
-    ("atan2(y, x)", "y=1e163,x=1e163", "x", "float64", "mul"),
+    ("atan2(y, x)", "y=1e163,x=1e163", "x", "float64", "atan2"),
     ("1e200*x**3", "x=1e-170", "x", "float64", "pow"),
     ("exp(-x)*exp(y)", "x=800,y=700", "x", "float64", "exp"),
     ("exp(-x)*exp(y)", "x=800,y=700", "y", "float64", "exp"),

@@ -291,9 +291,9 @@ def test_below_the_smallest_normal_float(exact: float, autograd: float, expected
 
 @pytest.mark.parametrize(
     ("scaled", "tiny", "cause"),
-    [(arb(1, 1e-10), ("exp", "y"), "range"), (arb(0, 10), ("exp", "y"), None), (arb("nan"), ("exp", "y"), None)],
+    [(arb(1, 1e-10), Place("exp", "y"), "range"), (arb(0, 10), Place("exp", "y"), None), (arb("nan"), Place("exp", "y"), None)],
 )
-def test_an_underflow_must_have_cost_the_digits(scaled: Any, tiny: tuple[str, str], cause: str | None) -> None:
+def test_an_underflow_must_have_cost_the_digits(scaled: Any, tiny: Place, cause: str | None) -> None:
     """Lost digits are range only where a format without limits would have kept them; what rounding explains, it explains."""
     seen = Shade(arb(1), arb(0, 10), scaled, tiny=tiny)
     found = judge(0.0, Truth(Kind.REGULAR, arb(1)), FORMATS["float64"], seen, Limits())
