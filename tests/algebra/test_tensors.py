@@ -252,8 +252,8 @@ def test_callables_replace_a_row() -> None:
 
 
 def test_what_torch_lacks_is_an_input_error() -> None:
-    """A setting without a kernel, and settings that a kernel refuses, are the user's to mend; that a dtype has no kernel is part
-    of the answer, in torch's words."""
+    """A setting without a kernel, and settings that a kernel refuses, are the user's to mend; a dtype without one is part of
+    the answer."""
     with pytest.raises(InputError, match="n = 2"):
         run(parse("besselj(2, x)"), {"x": 1.0})
     with pytest.raises(InputError, match="hardtanh"):
