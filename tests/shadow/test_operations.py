@@ -222,7 +222,11 @@ CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
     "_embedding_bag_forward_only": (
         lambda w: aten._embedding_bag_forward_only(w.detach(), index(0, 2, 2, 1), index(0, 1))[0], SQUARE,
     ),
+    "embedding_bag, by frequency": (
+        lambda w: F.embedding_bag(index(0, 2, 2, 1), w, index(0, 1), mode="sum", scale_grad_by_freq=True), SQUARE,
+    ),
     "embedding_bag, extremes": (lambda w: F.embedding_bag(index(0, 2, 2, 1), w, index(0, 1), mode="max"), SQUARE),
+    **{f"cdist {p}, of equal rows": (lambda x, p=p: torch.cdist(x[:2], x[:1].detach(), p), SQUARE) for p in (2, 3)},
     **{f"cdist {p}": (lambda x, y, p=p: torch.cdist(x, y, p), lambda: [r(3, 4), r(2, 4)]) for p in (1, 2, 3, math.inf)},
     "pdist": (F.pdist, SQUARE),
     **{
