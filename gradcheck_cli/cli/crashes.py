@@ -30,6 +30,12 @@ LONGEST = 200
 _ENDS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE")
 """Signals by which somebody ends a process on purpose."""
 
+_AWAITED = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT) if sys.platform == "linux" else ()
+"""Signals that the waiting process takes."""
+
+_OF_THE_KERNEL = 0x80
+"""SI_KERNEL of sigaction(2): a terminal has sent it, and to the child too."""
+
 _MARK = 1 << 20
 """Where in its trace a child says that it came to its end by itself."""
 
@@ -48,10 +54,7 @@ def watch(command: Sequence[str]) -> None:
     child = _fork(trace)
     if child == 0:
         return
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, lambda number, _: os.kill(child, number))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child has it too
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = _awaited(child)
     if status >= 0 and os.pread(trace, 1, _MARK):
         os._exit(status)
     if status >= 0:
@@ -59,6 +62,7 @@ def watch(command: Sequence[str]) -> None:
     name = signal.Signals(-status).name
     if name in _ENDS:
         signal.signal(-status, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
         os.kill(os.getpid(), -status)
     if name == "SIGKILL":
         _tell(f"the process was killed ({name}), from outside or for want of memory")
@@ -67,6 +71,17 @@ def watch(command: Sequence[str]) -> None:
         return
     where = _where(os.pread(trace, 1 << 16, 0).decode(errors="replace"))
     _tell(f"torch, or compiled code that it calls, crashed ({name}){operation}{where}")
+
+
+def _awaited(child: int) -> int:
+    """The exit status of the child, or minus the signal by which it ended; what somebody sends to this process is passed on."""
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        told = signal.sigwaitinfo(_AWAITED)
+        if told.si_signo != signal.SIGCHLD and told.si_code != _OF_THE_KERNEL:
+            os.kill(child, told.si_signo)
 
 
 def done() -> None:
@@ -83,8 +98,10 @@ def _fork(trace: int) -> int:
     import fcntl
 
     ours, theirs = os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
     child = os.fork()
     if child == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
         os.close(theirs)
         fcntl.fcntl(ours, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(ours, fcntl.F_SETSIG, signal.SIGKILL)

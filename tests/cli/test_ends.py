@@ -126,3 +126,17 @@ def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
     while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[:1]:
         assert time.monotonic() < deadline, "the child goes on"
         time.sleep(0.02)
+
+
+@LINUX
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_sent_to_the_command_ends_the_check(number: signal.Signals) -> None:
+    """A signal that somebody sends to the process that he started reaches the check, and is what ended both."""
+    work = "(print(os.getpid(), flush=True), __import__('time').sleep(60))"
+    code = WATCHED.replace("thread.start()", f"signal.signal({number}, signal.SIG_DFL); thread.start()")
+    process = subprocess.Popen([sys.executable, "-c", code, work, "3"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    child = int(process.stdout.readline())
+    os.kill(process.pid, number)
+    assert process.wait(timeout=20) == -number
+    assert not Path(f"/proc/{child}").exists()
