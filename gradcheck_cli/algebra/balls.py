@@ -42,6 +42,7 @@ ball that is infinite or contains 0."""
 EASY = 2.0**20
 """Exponents up to this size are handed to arb, which multiplies for integers."""
 
+_SPARE = 64  # bits beyond those of an argument
 _GOOD = 24  # bits of relative accuracy that show that the size of the argument did no harm
 
 
@@ -405,7 +406,14 @@ def _scaled(n: int, x: Ball) -> Ball:
 
 
 def _bessel(function: Callable[[Ball], Ball], x: Ball) -> Ball:
-    return _sized(function)(x) if x.is_finite() else NAN
+    """No more bits than a wide argument is worth: arb takes minutes for them, and its result is as wide."""
+    if not x.is_finite():
+        return NAN
+    if x.is_exact():
+        return _sized(function)(x)
+    worth = max(x.rel_accuracy_bits(), 0) + max(_bits(x), 0) + _SPARE
+    with ctx.workprec(min(ctx.prec, worth)):
+        return _sized(function)(x)
 
 
 # -- the same, finite only where the function is analytic -------------------------------------------------------------

@@ -77,7 +77,7 @@ def _formula_program(tree: Node, count: int, derivatives: tuple[Wrt, ...]) -> Pr
 class Enclosure:
     """Exact derivatives of a chain's output: `derivatives` are tuples of names, applied from left to right.
 
-    First derivatives may be by any input or stage; higher ones by inputs only.
+    First derivatives may be by any input or stage; higher ones by inputs only. `work`: what one evaluation costs.
     """
 
     def __init__(self, chain: Chain, derivatives: Sequence[Wrt], form: Format) -> None:
@@ -98,7 +98,7 @@ class Enclosure:
         self._witness = Witness(chain)
         programs = [self._direct] if self._direct else [program for _, program in self._steps]
         by_series = self._witness.work(max(map(len, self.derivatives)), len(self.derivatives)) if self._series else 0
-        self._work = by_series + 2 * sum(program.work for program in programs)
+        self.work = by_series + 2 * sum(program.work for program in programs)
 
     def _compile_stages(self, higher: bool) -> bool:
         """Whether every stage has a derivative by formula (and only first derivatives are asked)."""
@@ -167,7 +167,7 @@ class Enclosure:
             for precision in ENCLOSURE if self._direct is None else ENCLOSURE[1:]:  # `at` has tried the first
                 if hopeless and precision != ENCLOSURE[-1]:
                     continue
-                spent += self._work * price(precision)
+                spent += self.work * price(precision)
                 if spent > POINT * len(self.derivatives):
                     break
                 with ctx.workprec(precision):

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from gradcheck_cli.algebra.effort import POINT, price
 from gradcheck_cli.algebra.number import Ball, working
 from gradcheck_cli.algebra.precision import SHADOW
 from gradcheck_cli.errors import NO_KERNEL, InputError, NoValue
@@ -265,12 +266,15 @@ class _Part:
             column.details[self.start + index].autograd_formula = formulas[cause]
 
     def _shades(self, waiting: Mapping[int, Sequence[int]]) -> dict[tuple[int, int], Shade]:
-        """What the shadow sees of the entries, at a precision that rises until it is sharp."""
+        """What the shadow sees of the entries, at a precision that rises until it is sharp, or costs too much at one point."""
         seen: dict[tuple[int, int], Shade] = {}
         rest = list(waiting)
         for precision in SHADOW:
             if not rest:
                 break
+            if seen and self.exact.work * price(precision) > POINT:
+                # What has no value at a low precision may have one at a higher: that is not known then.
+                return {key: shade for key, shade in seen.items() if key[0] not in rest or shade.exact.is_finite()}
             self.run.checkpoint()
             found = self._follow(rest, precision)
             blurred = []
