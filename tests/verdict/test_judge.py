@@ -123,6 +123,8 @@ EVIDENCE: list[tuple[str, float | None, Truth, Shade | None, dict[str, Any], Ver
      Verdict.MISMATCH, Cause.RANGE, "mul"),
     ("nan from nowhere", NAN, regular(ball(1)), shade(ball(1)), {}, Verdict.MISMATCH, Cause.NAN_TRAP, None),
     ("infinity from nowhere", INF, regular(ball(1)), shade(ball(1)), {}, Verdict.MISMATCH, Cause.RANGE, None),
+    ("kernel, beyond a multiple of rounding", 1 + 100 * ULP, regular(ball(1)), shade(ball(1)), {},
+     Verdict.MISMATCH, Cause.KERNEL, None),
     ("kernel", 1 + 1e-9, regular(ball(1)), shade(ball(1)), {}, Verdict.MISMATCH, Cause.KERNEL, None),
     ("no value", 2.0, regular(ball(1)), shade(arb.nan()), {}, Verdict.UNDECIDED, None, None),
     ("tolerance", 1 + 1e-9, regular(ball(1)), shade(ball(1)), {"limits": Limits(ulps=10)},
