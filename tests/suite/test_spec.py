@@ -81,6 +81,9 @@ x = [2, 3]
         ('[defaults]\nsample = "3"', "c.toml:2: 'sample' must be a whole number"),
         ('[[check]]\ngrad = "x\n', "c.toml:2: no valid TOML: "),
         ('x = """', "c.toml:1: no valid TOML: "),
+        (f"x = 1\n{'.'.join(['a'] * 40_000)} = 1", "c.toml:2: a key of more than 100 parts\n  a.a.a"),
+        ("x = {" + ' . '.join(['"a"', "'a'"] * 20_000) + " = 1}", "c.toml:1: a key of more than 100 parts\n  x = {"),
+        (f"x = {'9' * 5000}", "c.toml: no valid TOML: Exceeds the limit (4300 digits)"),
     ],
 )  # fmt: skip
 def test_an_error_names_file_line_and_the_right_key(tmp_path: Path, text: str, message: str) -> None:
