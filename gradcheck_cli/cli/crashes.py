@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ PATIENCE = 60.0
 LONGEST = 200
 """Bytes of a name that are kept."""
 
+_HANDED_ON = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name))
+"""What the parent is told is told to the child."""
 _ENDS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE")
 """Signals by which somebody ends a process on purpose."""
 
@@ -44,11 +46,15 @@ def watch(command: Sequence[str]) -> None:
     does, or tells of its crash."""
     if sys.platform != "linux" or not set(command) <= KINDS.keys() or not command:
         return
-    trace = os.memfd_create("gradcheck")
-    child = _fork(trace)
+    try:
+        trace = os.memfd_create("gradcheck")
+        child = _fork(trace)
+    except OSError:  # no process or no memory to spare: the check has it
+        return
     if child == 0:
         return
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+    before = {number: signal.getsignal(number) for number in (*_HANDED_ON, signal.SIGINT)}
+    for number in _HANDED_ON:
         signal.signal(number, lambda number, _: os.kill(child, number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child has it too
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -62,6 +68,8 @@ def watch(command: Sequence[str]) -> None:
         os.kill(os.getpid(), -status)
     if name == "SIGKILL":
         _tell(f"the process was killed ({name}), from outside or for want of memory")
+    for number, handler in before.items():
+        signal.signal(number, handler)
     operation = _operation()
     if operation == "":  # in the child of the second run
         return
@@ -86,9 +94,10 @@ def _fork(trace: int) -> int:
     child = os.fork()
     if child == 0:
         os.close(theirs)
-        fcntl.fcntl(ours, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(ours, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(ours, fcntl.F_SETFL, os.O_ASYNC)
+        with suppress(OSError):
+            fcntl.fcntl(ours, fcntl.F_SETOWN, os.getpid())
+            fcntl.fcntl(ours, fcntl.F_SETSIG, signal.SIGKILL)
+            fcntl.fcntl(ours, fcntl.F_SETFL, os.O_ASYNC)
         faulthandler.enable(trace, all_threads=False)
         _trace = trace
     else:
@@ -108,6 +117,7 @@ def _operation() -> str:
         for stream in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         return ""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     deadline = time.monotonic() + PATIENCE
     while os.waitpid(child, os.WNOHANG) == (0, 0):
         time.sleep(0.02)
