@@ -87,7 +87,7 @@ def check_writable(text: str | Path, root: Path | None = None) -> None:
         if path.exists():
             with path.open("ab"):
                 pass
-        if not _special(path):
+        if not special(path):
             with tempfile.TemporaryFile(dir=path.parent):
                 pass
 
@@ -97,8 +97,9 @@ def write(text: str, name: str | Path, root: Path | None = None) -> None:
     content = text.encode(errors="backslashreplace") + b"\n"
     path = unlinked(name, "write the output", root)
     with trouble("write the output", str(name)):
-        if _special(path):  # /dev/stderr, a pipe: it must not be replaced by a file
-            path.write_bytes(content)
+        if special(path):  # /dev/stderr, a pipe: it must not be replaced by a file
+            with path.open("ab") as file:
+                file.write(content)
         else:
             replace(path, content)
 
@@ -119,8 +120,9 @@ def replace(path: Path, content: bytes | IO[bytes]) -> None:
             raise
 
 
-def _special(path: Path) -> bool:
-    return path.exists() and not path.is_file()
+def special(path: Path) -> bool:
+    """Whether it is no file to be replaced: whatever /dev/stdout leads to, the name is the system's."""
+    return str(path).startswith(DEVICES) or (path.exists() and not path.is_file())
 
 
 def umask() -> int:
