@@ -16,7 +16,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from gradcheck_cli.errors import InputError, nearest
+from gradcheck_cli.errors import InputError, nearest, visible
 from gradcheck_cli.files import link_in
 from gradcheck_cli.forms import TEXT
 from gradcheck_cli.options import KINDS, OPTIONS, Option, keys
@@ -216,7 +216,7 @@ class _Reader:
         expect, cause = self.expectation(check, at)
         name = self.name(check, at) or (target if isinstance(target, str) else " | ".join(target))
         line = self.line(self.places.get(at, 0))
-        return Spec(" ".join(name.split()), kind, target, options, expect, cause, self.shown, line)
+        return Spec(visible(" ".join(name.split())), kind, target, options, expect, cause, self.shown, line)
 
     def name(self, check: Mapping[str, Any], at: tuple[str | int, ...]) -> str:
         name: str = check.get("name", "")
