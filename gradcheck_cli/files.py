@@ -17,8 +17,8 @@ from typing import IO
 
 from gradcheck_cli.errors import InputError
 
-DEVICES = ("/dev/", "/proc/")
-"""Below these, a link is the system's."""
+_DEVICES, _MEMORY = ("/dev/", "/proc/"), "/dev/shm/"
+"""Below the former a link is the system's; the last one is a folder like any other."""
 
 
 @contextmanager
@@ -52,13 +52,16 @@ def named(text: str | Path, doing: str = "use this file") -> Path:
     return Path(text)
 
 
-def link_in(path: Path, root: Path | None = None) -> Path | None:
-    """The first symbolic link on the way to a path: below `root` (the working directory) any part of it, as it is written;
-    elsewhere the last one. None where there is none."""
-    written = str(path)
-    if written.startswith(DEVICES):
+def _device(path: Path) -> bool:
+    return str(path).startswith(_DEVICES) and not str(path).startswith(_MEMORY)
+
+
+def link_in(path: Path) -> Path | None:
+    """The first symbolic link on the way to a path: below the working directory any part of it, as it is written; elsewhere
+    the last one. None where there is none."""
+    if _device(path):
         return None
-    base = Path(os.getcwd() if root is None else root)
+    base = Path.cwd()
     if path.is_absolute() and not path.is_relative_to(base):
         return path if path.is_symlink() else None
     way = base
@@ -69,43 +72,44 @@ def link_in(path: Path, root: Path | None = None) -> Path | None:
     return None
 
 
-def unlinked(text: str | Path, doing: str, root: Path | None = None) -> Path:
+def unlinked(text: str | Path, doing: str) -> Path:
     """The path that a text names; InputError where a symbolic link lies on the way to it."""
     path = named(text, doing)
-    link = link_in(path, root)
+    link = link_in(path)
     if link is not None:
         raise InputError(f"can't {doing}: {link.name} is a symbolic link, and none is followed here", str(text), 0)
     return path
 
 
-def check_writable(text: str | Path, root: Path | None = None) -> None:
+def check_writable(text: str | Path) -> None:
     """InputError where the file can't be written."""
-    path = unlinked(text, "write the output", root)
+    path = unlinked(text, "write the output")
     with trouble("write the output", str(text)):
         if path.is_dir():
             raise IsADirectoryError(None, "it is a directory")
         if path.exists():
             with path.open("ab"):
                 pass
-        if not _special(path):
+        if not special(path):
             with tempfile.TemporaryFile(dir=path.parent):
                 pass
 
 
-def write(text: str, name: str | Path, root: Path | None = None) -> None:
+def write(text: str, name: str | Path) -> None:
     """Write a text and a newline into the file, which appears whole or not at all. What has no bytes is escaped."""
     content = text.encode(errors="backslashreplace") + b"\n"
-    path = unlinked(name, "write the output", root)
+    path = unlinked(name, "write the output")
     with trouble("write the output", str(name)):
-        if _special(path):  # /dev/stderr, a pipe: it must not be replaced by a file
-            path.write_bytes(content)
+        if special(path):  # /dev/stderr, a pipe: it must not be replaced by a file
+            with path.open("ab") as file:
+                file.write(content)
         else:
             replace(path, content)
 
 
 def replace(path: Path, content: bytes | IO[bytes]) -> None:
     """The file has this content, all at once; a link of that name isn't followed but replaced."""
-    with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}."[:100], delete=False) as file:
+    with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=".gradcheck-", delete=False) as file:
         try:
             if isinstance(content, bytes):
                 file.write(content)
@@ -119,8 +123,9 @@ def replace(path: Path, content: bytes | IO[bytes]) -> None:
             raise
 
 
-def _special(path: Path) -> bool:
-    return path.exists() and not path.is_file()
+def special(path: Path) -> bool:
+    """Whether it is no file to be replaced: whatever /dev/stdout leads to, the name is the system's."""
+    return _device(path) or (path.exists() and not path.is_file())
 
 
 def umask() -> int:

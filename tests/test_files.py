@@ -64,6 +64,18 @@ def test_links_outside_are_the_users_own(here: Path) -> None:
     assert Path("/dev/null").is_char_device()
 
 
+def test_a_name_of_the_systems_is_never_replaced(here: Path) -> None:
+    """Not even where it leads to a file, as /dev/stdout does behind `>> FILE`: the text is added to that."""
+    (here / "kept").write_text("before\n")
+    with (here / "kept").open("ab") as file:
+        name = f"/proc/self/fd/{file.fileno()}"
+        files.check_writable(name)
+        files.write("new", name)
+        assert Path(name).is_symlink()
+    assert (here / "kept").read_text() == "before\nnew\n"
+    assert [path.name for path in here.iterdir()] == ["kept"]
+
+
 def test_a_link_of_that_name_is_replaced(here: Path) -> None:
     """`replace` is for names of the tool's own, such as FILE.old."""
     (here / "old").symlink_to("../precious")

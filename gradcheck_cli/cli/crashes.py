@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +50,16 @@ def watch(command: Sequence[str]) -> None:
     does, or tells of its crash."""
     if sys.platform != "linux" or not set(command) <= KINDS.keys() or not command:
         return
-    trace = os.memfd_create("gradcheck")
-    child = _fork(trace)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
+    try:
+        trace = os.memfd_create("gradcheck")
+        child = _fork(trace)
+    except OSError:  # no process or no memory to spare: the check has it
+        child = 0
+    status = _awaited(child) if child else 0
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
     if child == 0:
         return
-    status = _awaited(child)
     if status >= 0 and os.pread(trace, 1, _MARK):
         os._exit(status)
     if status >= 0:
@@ -62,7 +67,6 @@ def watch(command: Sequence[str]) -> None:
     name = signal.Signals(-status).name
     if name in _ENDS:
         signal.signal(-status, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
         os.kill(os.getpid(), -status)
     if name == "SIGKILL":
         _tell(f"the process was killed ({name}), from outside or for want of memory")
@@ -98,14 +102,13 @@ def _fork(trace: int) -> int:
     import fcntl
 
     ours, theirs = os.pipe()
-    signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
     child = os.fork()
     if child == 0:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
         os.close(theirs)
-        fcntl.fcntl(ours, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(ours, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(ours, fcntl.F_SETFL, os.O_ASYNC)
+        with suppress(OSError):
+            fcntl.fcntl(ours, fcntl.F_SETOWN, os.getpid())
+            fcntl.fcntl(ours, fcntl.F_SETSIG, signal.SIGKILL)
+            fcntl.fcntl(ours, fcntl.F_SETFL, os.O_ASYNC)
         faulthandler.enable(trace, all_threads=False)
         _trace = trace
     else:
@@ -125,6 +128,7 @@ def _operation() -> str:
         for stream in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         return ""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     deadline = time.monotonic() + PATIENCE
     while os.waitpid(child, os.WNOHANG) == (0, 0):
         time.sleep(0.02)

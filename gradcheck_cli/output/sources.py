@@ -27,7 +27,7 @@ def backward(target: str, folder: Path) -> tuple[Path, int] | None:
 def _definitions(path: Path) -> Mapping[str, ast.stmt]:
     """What a file defines at its top; nothing if it can't be read."""
     try:
-        return dict(_named(ast.parse(path.read_bytes()))) if path.stat().st_size <= LARGEST else {}
+        return dict(_named(ast.parse(path.read_bytes()))) if path.is_file() and path.stat().st_size <= LARGEST else {}
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
         return {}
 

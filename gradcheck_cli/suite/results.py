@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from pathlib import Path
 from types import TracebackType
 
 from gradcheck_cli.errors import InputError, first_line
-from gradcheck_cli.files import replace, trouble, unlinked
+from gradcheck_cli.files import replace, special, trouble, unlinked
 from gradcheck_cli.suite.execute import Outcome
 from gradcheck_cli.suite.shape import outcome_of
 
@@ -34,7 +33,7 @@ class Results:
         self.failure: str | None = None
         with trouble("write the results", str(path)):
             self.file = path.open("ab", buffering=0)
-        self.regular = stat.S_ISREG(os.fstat(self.file.fileno()).st_mode)
+        self.regular = not special(self.path)
         try:
             if self.regular:
                 self._lock()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gradcheck_cli.errors import InputError, first_line
-from gradcheck_cli.files import expanded, named, trouble
+from gradcheck_cli.files import expanded, link_in, named, trouble
 from gradcheck_cli.suite import baseline, seals
 from gradcheck_cli.suite.baseline import Comparison
 from gradcheck_cli.suite.execute import FAILED, INPUT, PASSED, STATUSES, Outcome
@@ -105,6 +105,8 @@ def collect(paths: Iterable[str], defaults: Mapping[str, Any] | None = None, fol
     files: dict[Path, Path] = {}
     for text in paths:
         path = named(os.path.relpath(folder / text) if folder.parts else expanded(text), "read the spec")
+        if path.is_dir() and link_in(path) is not None:
+            raise InputError(f"{path}: a symbolic link, and what it leads to isn't searched for specs", text, 0)
         found = sorted(_below(path)) if path.is_dir() else [path]
         if not found:
             raise InputError(f"no spec file (*{SUFFIX}) in this folder", text, 0)

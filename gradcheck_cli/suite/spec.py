@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 import tomllib
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from gradcheck_cli.errors import InputError, nearest
+from gradcheck_cli.errors import InputError, nearest, visible
 from gradcheck_cli.files import link_in
 from gradcheck_cli.forms import TEXT
 from gradcheck_cli.options import KINDS, OPTIONS, Option, keys
@@ -26,6 +28,11 @@ MAX_BYTES = 50_000_000
 SUFFIX = ".toml"
 PROJECT = "pyproject.toml"
 """Not a spec: it holds the settings (see `settings`)."""
+
+MAX_PARTS = 100
+"""Of a dotted key: the standard parser takes the square of their number."""
+_PART = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\."""
+_DEEP = re.compile(rf"""(?<![A-Za-z0-9_.-])(?:{_PART}[ \t]*+){{{MAX_PARTS}}}""")
 
 TABLES = ("defaults", "check")
 ABOUT = {"name": TEXT, "expect": TEXT, "cause": TEXT}
@@ -101,9 +108,13 @@ def read(path: Path, shown: str) -> str:
     if len(raw) > MAX_BYTES:
         raise InputError(f"{shown} is larger than {MAX_BYTES // 1_000_000} MB")
     try:
-        return raw.decode("utf-8-sig").replace("\r\n", "\n")
+        text = raw.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as problem:
         raise InputError(f"{shown}:{raw.count(10, 0, problem.start) + 1}: not UTF-8") from None
+    deep = _DEEP.search(text)
+    if deep is not None:
+        raise InputError(f"{shown}:{line_of(text, deep.start())}: a key of more than {MAX_PARTS} parts", text, deep.start())
+    return text
 
 
 def parse(text: str, shown: str) -> dict[str, Any]:
@@ -147,11 +158,16 @@ class _Reader:
         self.shown = shown
         self.text = text
         self.places = places(text)
+        self.ends = list(accumulate(len(line) + 1 for line in text.split("\n")))
 
     def error(self, message: str, *path: str | int) -> InputError:
         """At the place of a key, or of the innermost table around it that has one."""
         found = next((self.places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.places), 0)
-        return InputError(f"{self.shown}:{line_of(self.text, found)}: {message}", self.text, found)
+        return InputError(f"{self.shown}:{self.line(found)}: {message}", self.text, found)
+
+    def line(self, index: int) -> int:
+        """The number of the line, from 1."""
+        return bisect_right(self.ends, index) + 1
 
     def specs(self, below: Mapping[str, Any]) -> tuple[Spec, ...]:
         content = parse(self.text, self.shown)
@@ -199,8 +215,8 @@ class _Reader:
             raise self.error(f"{kind!r} is empty", *at, kind)
         expect, cause = self.expectation(check, at)
         name = self.name(check, at) or (target if isinstance(target, str) else " | ".join(target))
-        line = line_of(self.text, self.places.get(at, 0))
-        return Spec(" ".join(name.split()), kind, target, options, expect, cause, self.shown, line)
+        line = self.line(self.places.get(at, 0))
+        return Spec(visible(" ".join(name.split())), kind, target, options, expect, cause, self.shown, line)
 
     def name(self, check: Mapping[str, Any], at: tuple[str | int, ...]) -> str:
         name: str = check.get("name", "")

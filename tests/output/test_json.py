@@ -73,3 +73,13 @@ def test_non_finite_numbers_are_strings() -> None:
     assert second["point"] == {"x": "inf"}
     assert second["exact"] is None
     assert second["error_ulps"] == "inf"
+
+
+def test_what_cannot_be_seen_is_escaped() -> None:
+    """A name with control characters, or that turns the direction of writing, reaches a terminal as JSON's own escapes; letters
+    of any script stand as they are."""
+    report = made()
+    report.problem["model"] = "größer\x9b1m\u202e\ud800\U000e0001\n"
+    text = render(report)
+    assert "größer\\u009b1m\\u202e\\ud800\\udb40\\udc01\\n" in text
+    assert text.replace("\n", "").isprintable() and json.loads(text) == report.to_dict()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from gradcheck_cli.output import SUITE_FORMATS, suite_renderer
 from gradcheck_cli.suite import seals, settings
 from gradcheck_cli.suite.execute import Outcome, execute
 from gradcheck_cli.suite.results import Results, line, read
-from gradcheck_cli.suite.run import Suite, collect
+from gradcheck_cli.suite.run import Plan, Suite, _open, collect
 from gradcheck_cli.suite.spec import Spec
 from tests.suite.processes import outcomes, run, spec
 
@@ -50,12 +51,22 @@ def test_nothing_is_overwritten(repository: Path) -> None:
     ):  # fmt: skip
         code, out, err = run(repository, "checks", *arguments)
         assert (code, out) == (2, "") and "is a symbolic link, and none is followed" in err
+    assert (repository.parent / "precious").read_text() == "token = 5ecret = 1\n"
+
+
+def test_a_folder_of_results_that_is_a_link(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written where it leads."""
+    monkeypatch.chdir(repository)
     (repository / ".gradcheck" / "last.jsonl").unlink()
     (repository / ".gradcheck").rmdir()
-    (repository / ".gradcheck").symlink_to(repository.parent)
-    code, out, _ = run(repository, "checks", "--quiet")
-    assert code == 1 and not (repository.parent / "last.jsonl").exists()
-    assert (repository.parent / "precious").read_text() == "token = 5ecret = 1\n"
+    notes: list[str] = []
+    for target in (repository.parent, repository.parent / "gone"):
+        (repository / ".gradcheck").symlink_to(target)
+        with ExitStack() as stack:
+            assert _open(Plan(), stack, notes) is None
+        (repository / ".gradcheck").unlink()
+    assert notes[0] == "results aren't kept: can't write the results: .gradcheck is a symbolic link, and none is followed here"
+    assert sorted(path.name for path in repository.parent.iterdir()) == ["precious", "repository"]
 
 
 def test_old_results_are_kept_aside_in_no_link(tmp_path: Path) -> None:
@@ -180,19 +191,22 @@ def test_code_that_cannot_be_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow(reason="starts processes")
-def test_forged_and_stale_outcomes_are_run_again(tmp_path: Path) -> None:
+def test_forged_and_stale_outcomes_are_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A committed file that says that all passed, and code that has changed since, cost one run more."""
     (tmp_path / "f.py").write_text("def f(x): return 2*x\n")
     spec(tmp_path, BAD, 'grad = "sin(x)"', 'function = "f.py:f"\nat = "x=1"')
-    assert run(tmp_path, "checks.toml", "--results", "r.jsonl")[0] == 1
     results = tmp_path / "r.jsonl"
+    monkeypatch.chdir(tmp_path)
+    with Results(results) as file:
+        for given in collect(["checks.toml"]):
+            file.append(sealed(given, execute(given)))
     forged = [
         {**o, "status": "passed", "verdict": "match", "cause": None} if o["status"] == "failed" else o
         for o in outcomes(results)
     ]
     results.write_text("".join(json.dumps(o) + "\n" for o in forged))
     (tmp_path / "f.py").write_text("def f(x): return 3*x\n")
-    code, out, _ = run(tmp_path, "checks.toml", "--results", "r.jsonl", "--resume")
+    code, out, _ = run(tmp_path, "checks.toml", "--results", "r.jsonl", "--resume", "--workers", "1")
     assert code == 1 and "note: 1 of 3 were done before" in out
     assert "note: 2 are run again: the check, its code or the results changed, or are another's" in out
     assert len(read(results)) == 3

@@ -9,7 +9,7 @@ import pytest
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.suite.places import line_of, places
 from gradcheck_cli.suite.run import collect, refuse_code
-from gradcheck_cli.suite.spec import Spec, load
+from gradcheck_cli.suite.spec import Spec, _Reader, load
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 
@@ -81,6 +81,9 @@ x = [2, 3]
         ('[defaults]\nsample = "3"', "c.toml:2: 'sample' must be a whole number"),
         ('[[check]]\ngrad = "x\n', "c.toml:2: no valid TOML: "),
         ('x = """', "c.toml:1: no valid TOML: "),
+        (f"x = 1\n{'.'.join(['a'] * 40_000)} = 1", "c.toml:2: a key of more than 100 parts\n  a.a.a"),
+        ("x = {" + ' . '.join(['"a"', "'a'"] * 20_000) + " = 1}", "c.toml:1: a key of more than 100 parts\n  x = {"),
+        (f"x = {'9' * 5000}", "c.toml: no valid TOML: Exceeds the limit (4300 digits)"),
     ],
 )  # fmt: skip
 def test_an_error_names_file_line_and_the_right_key(tmp_path: Path, text: str, message: str) -> None:
@@ -94,6 +97,12 @@ def test_names_are_unique(tmp_path: Path) -> None:
     """Checks without a name are called after their target, and numbered; given names are kept."""
     text = "".join(f'[[check]]\ngrad = "x"\n{name}\n' for name in ("", "", 'name = "x (2)"', "", 'name = "y"'))
     assert [spec.name for spec in read(tmp_path, text)] == ["x", "x (3)", "x (2)", "x (4)", "y"]
+
+
+def test_a_name_is_printable() -> None:
+    """Also one that is the target, in which TOML may write any character: pytest shows it as it is."""
+    (found,) = _Reader("c.toml", '[[check]]\ngrad = "x + \\u001b[31m\\u202e"').specs({})
+    assert found.name == "x + \\x1b[31m\\u202e"
 
 
 def test_places_are_found_around_strings_and_comments() -> None:
