@@ -522,3 +522,21 @@ def test_logaddexp_of_balls_too_wide_for_exp() -> None:
         x = arb(-1.7976931348623157e308) - arb(1) / 3
         assert evaluate("logaddexp")(x, x).overlaps(x)
         assert evaluate("logaddexp")(x, x).rad() < arb(4) * x.rad()
+
+
+def test_bessel_functions_of_wide_balls_take_no_time() -> None:
+    """An argument that is known to few bits costs no more bits than these, for arb takes minutes for them; the result still
+    holds the function's values."""
+    used: list[int] = []
+
+    def recorded(x: arb) -> arb:
+        used.append(ctx.prec)
+        return x.bessel_j(arb(1))
+
+    with ctx.workprec(4096):
+        wide = arb(50, 0.25)
+        found = balls._bessel(recorded, wide)
+        balls._bessel(recorded, arb(50))
+    assert max(used[:-1]) < 200 and used[-1] == 4096
+    for x in (49.75, 50.0, 50.25):
+        assert found.contains(arb(str(mp.nstr(mp.besselj(1, mp.mpf(x)), 15))))
