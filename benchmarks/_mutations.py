@@ -241,7 +241,7 @@ PROVERS = {
     "maps/guard.py": (
         ("            if not trusted:\n                guard.take_back()\n", ""),
         ("            guard.refute()\n", ""),
-        ("        return self.plain.repeatable\n", "        return True\n"),
+        ("        if not self.plain.repeatable:\n", "        if False:\n"),
         ("            if not again:\n                self.plain.heed_rounding()\n", ""),
     ),
     "maps/orders.py": (

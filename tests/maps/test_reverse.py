@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from torch import Tensor
 from gradcheck_cli.maps.check import Found, check_map
 from gradcheck_cli.maps.map import Map, random_row
 from gradcheck_cli.maps.probe import Options
+from gradcheck_cli.maps.reverse import Reverse
 from gradcheck_cli.verdict.column import Check
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from tests.custom_functions.elementwise import custom
@@ -152,3 +154,42 @@ def test_what_cancels_costs_no_digits() -> None:
     (column,) = found.columns
     assert all(ball.rel_accuracy_bits() >= 70 for ball in column.exact)
     assert {c.verdict for c in entries(found)} <= {Verdict.MATCH, Verdict.IMPRECISE}
+
+
+def test_directions_hang_on_the_gradients() -> None:
+    """What certifies a gradient is drawn once it is there, from its bits and the inputs': they give the same direction
+    again, and nobody can aim an error past it."""
+
+    def direction(slope: float, at: Tensor) -> list[float]:
+        map = Map({"x": at}, lambda leaves: {"y": leaves["x"] * slope})
+        reverse = Reverse(map, [random_row(map(map.leaves()), 0)], Options(), "total", {}, None)
+        reverse.check()
+        drawn: list[float] = reverse._direction.tolist()
+        return drawn
+
+    first = direction(1.0, X)
+    assert direction(1.0, X) == first
+    assert direction(1.0 + 2.0**-52, X) != first
+    assert direction(1.0, X + 2.0**-40) != first
+
+
+@pytest.mark.parametrize("answer", [True, False, None])
+def test_no_mismatch_stands_on_one_witness(answer: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong gradient is a mismatch by its exact value where the second witness confirms that; where it doesn't, only the
+    quotient of the plain function may refute it, and no exact value is shown."""
+    monkeypatch.setattr("gradcheck_cli.maps.reverse.confirms", lambda *arguments: answer)
+    found = entries(checked(custom(lambda x: x.sin(), lambda g, x, y: g * x.cos() * 2), x=X))
+    exact = [c for c in found if c.verdict is Verdict.MISMATCH and c.witness is None]
+    assert len(exact) == (3 if answer else 0)
+
+
+def test_a_staircase_is_no_slope() -> None:
+    """Code that computes in a shorter format where nobody sees it doesn't move by small steps: that refutes nothing."""
+
+    def staircase(x: Tensor) -> Tensor:
+        return torch.tensor(np.sin(x.numpy().astype(np.float16)).astype(np.float64))
+
+    found = entries(checked(custom(staircase, lambda g, x, y: g * x.cos()), x=X))
+    assert {c.verdict for c in found} == {Verdict.UNDECIDED}
+    wrong = entries(checked(custom(staircase, lambda g, x, y: -g * x.cos()), x=X))
+    assert Verdict.MISMATCH in {c.verdict for c in wrong}
