@@ -197,7 +197,7 @@ def test_the_drop_in_s_second_order_is_right() -> None:
 
 
 def test_a_mixed_derivative_at_a_border_needs_both_sides() -> None:
-    """Where one direction crosses a border alone, the derivative is what both sides agree on: |x|*y has none by x and y at x = 0,
+    """Where one direction crosses a border alone, the derivative is what both sides agree on: |x|*y has none at x = 0,
     x*|x|*y has."""
     report = check_function(lambda x, y: x.abs() * y, at="x=0,y=1.5", order=2)
     check = entry(report, "d2f/dxdy")

@@ -78,6 +78,8 @@ EVIDENCE: list[tuple[str, float | None, Truth, Shade | None, dict[str, Any], Ver
     ("half of the digits kept", 1 + 1e-8, regular(ball(1)), shade(ball(1), ball(1, 1e-7)), {}, Verdict.MATCH, None, None),
     ("sigmoid's tail", 0.0, regular(ball(4e-18)), shade(ball(4e-18), ball(0, 1e-15)), {}, Verdict.IMPRECISE, None, None),
     ("subnormal lost", 0.0, regular(ball(1e-310)), shade(ball(1e-310), ball(0, 1e-300)), {}, Verdict.MATCH, None, None),
+    ("subnormal, beyond rounding", 2e-309, regular(ball(1e-310)), shade(ball(1e-310), ball(1e-310, 1e-320)), {},
+     Verdict.MATCH, None, None),
     ("unbounded rounding", 5.0, regular(ball(1)), shade(ball(1), arb.nan()), {}, Verdict.IMPRECISE, None, None),
     ("kink, inside", 0.5, kink(0, 1), None, {}, Verdict.NONDIFFERENTIABLE, None, None),
     ("kink, end", 1.0, kink(1, 0), None, {}, Verdict.NONDIFFERENTIABLE, None, None),
