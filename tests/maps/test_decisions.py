@@ -254,3 +254,11 @@ def test_wrong_gradients_behind_decisions_are_refuted():
         lambda x: Twice.apply(x).masked_select(x > 1).sum(),
     ):
         assert ("mismatch", "formula") in verdicts(checked(function, x=tensor(2.0, 3.0, -1.0)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_a_singular_value_of_0_has_a_kink(dtype: torch.dtype) -> None:
+    """The smaller singular value of [[1, 1], [1, 1]] is |det|/2 beside it: by an entry it goes by 1/2 to either side."""
+    found = checked(lambda x: torch.linalg.svdvals(x)[1], rows=True, x=torch.ones(2, 2, dtype=dtype))
+    for entry in entries(found)[:4]:
+        assert (entry.verdict, entry.left, entry.right) == (Verdict.NONDIFFERENTIABLE, "-0.5", "0.5")
