@@ -12,7 +12,7 @@ from gradcheck_cli.shadow.memory import FLOATS
 from gradcheck_cli.shadow.rules.matrices import solution
 from gradcheck_cli.shadow.rules.registry import blurred, identity, number, paused, rule
 
-SHARP = 800
+SHARP = 1500
 """Bits of vectors after Newton's method, which starts from half of those of a format and doubles them at each step: beside a
 singular value of 0 no fewer show that it has a kink."""
 
