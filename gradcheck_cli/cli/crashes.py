@@ -48,7 +48,7 @@ _again: Any = None
 def watch(command: Sequence[str]) -> None:
     """Go on in a child, where the command is a check and the system can do it. The parent doesn't return: it ends as the child
     does, or tells of its crash."""
-    if sys.platform != "linux" or not set(command) <= KINDS.keys() or not command:
+    if sys.platform != "linux" or not hasattr(os, "memfd_create") or not set(command) <= KINDS.keys() or not command:
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
     try:
