@@ -74,6 +74,17 @@ def _formula_program(tree: Node, count: int, derivatives: tuple[Wrt, ...]) -> Pr
     return Program(economical(trees, SMOOTH), [f"_{i}" for i in range(count)], SMOOTH, conditions)
 
 
+CANCELLED = "the terms of the derivative cancel so far that no precision that is tried tells it from 0"
+
+
+def _unless_cancelled(found: Truth, wide: Ball | None) -> Truth:
+    """A limit, but where the function is certified to be analytic and the limit is 0: what is small beside the function's own
+    size isn't seen in its differences, and may be large. `wide`: the ball that is too wide to tell; None if there is none."""
+    if wide is not None and found.kind is Kind.REGULAR and found.ball.contains(0):
+        return Truth(Kind.UNKNOWN, text=CANCELLED)
+    return found
+
+
 class Enclosure:
     """Exact derivatives of a chain's output: `derivatives` are tuples of names, applied from left to right.
 
@@ -162,6 +173,7 @@ class Enclosure:
         found: list[Truth | Ball | None] = [None] * len(self.derivatives)
         value: Ball | None = None
         spent = 0.0
+        wide: dict[int, Ball] = {}
         if all(math.isfinite(x) for x in point):
             hopeless = False
             for precision in ENCLOSURE if self._direct is None else ENCLOSURE[1:]:  # `at` has tried the first
@@ -177,6 +189,8 @@ class Enclosure:
                     for i, ball in enumerate(balls[1:]):
                         if (found[i] is None or _open(found[i])) and balls[0].is_finite() and tight(ball, self.form):
                             found[i] = ball
+                        elif balls[0].is_finite() and ball.is_finite():
+                            wide[i] = ball
                 if all(f is not None and not _open(f) for f in found):
                     break
                 # A singularity stays one at any precision: what isn't finite at all is tried at the highest only.
@@ -187,7 +201,7 @@ class Enclosure:
             if found[i] is None and wrt == (self.chain.output,):
                 found[i] = self._itself(named)
             elif found[i] is None:
-                found[i] = self._limits(named, wrt)
+                found[i] = _unless_cancelled(self._limits(named, wrt), wide.get(i))
         return [f for f in found if f is not None], value
 
     def _limits(self, point: Mapping[str, float], wrt: Wrt) -> Truth:

@@ -284,3 +284,12 @@ def test_the_border_of_a_clamped_logarithm(x: float, t: float, slope: float) -> 
     (found,) = exact(["binary_cross_entropy(x, t)"], {"x": x, "t": t}, ("x",))
     ball = found.ball if isinstance(found, Truth) else found
     assert ball is not None and abs(float(ball) - slope) < 1e-16
+
+
+def test_what_cancels_beyond_every_precision_is_not_0() -> None:
+    """The slope of expm1(tanh(y)*x) by y at 1988894, 1.3e19 is about 10**(5.8e18): 1 - tanh(y)**2 is below every precision, and
+    what it multiplies isn't."""
+    chain = link(["expm1(tanh(y)*x)"])
+    columns = {"x": [1.3370512193523548e19], "y": [1988894.125]}
+    (found,), _ = Enclosure(chain, [("y",)], FORMATS["float32"]).at(columns)
+    assert isinstance(found[0], Truth) and found[0].kind is Kind.UNKNOWN
