@@ -47,10 +47,15 @@ OCCURRENCES = 6
 def name_slips(map: Map, formula: Formula | None = None, seed: int = 0, values: bool = True) -> dict[str, str | None]:
     """For each input whose gradient is wrong, the slip that explains it, None where none of the usual ones does. `formula`
     stands for the forward pass; `values`: which gives these values, so that a backward may use its outputs."""
-    with torch.no_grad():
-        double = map.at({n: x.to(torch.float64) for n, x in map.inputs.items()})
+    double = _double(map)
     unless = None if values else "the output"
     return named([lambda k=k: _trial(double, formula, seed + k) for k in range(TRIALS)], unless)  # type: ignore[misc]
+
+
+def _double(map: Map) -> Map:
+    """The map with its inputs as doubles."""
+    with torch.no_grad():
+        return map.at({n: x.to(torch.float64) for n, x in map.inputs.items()})
 
 
 def named(points: Sequence[Callable[[], Trees | None]], unless: str | None = None) -> dict[str, str | None]:
@@ -70,8 +75,7 @@ def named(points: Sequence[Callable[[], Trees | None]], unless: str | None = Non
 def name_pushed(map: Map, mode: str = "forward", formula: Formula | None = None, seed: int = 0) -> str | None:
     """The slip in a wrong derivative along a direction, in a mode that runs forwards; "" where none of the usual ones explains
     it, None where it is right, or can't be written down."""
-    with torch.no_grad():
-        double = map.at({n: x.to(torch.float64) for n, x in map.inputs.items()})
+    double = _double(map)
     texts = [_pushed(double, mode, formula, seed + k) for k in range(TRIALS)]
     known = [t for t in texts if t is not None]
     return next((t for t in known[0] if all(t in others for others in known[1:])), "") if len(known) == TRIALS else None

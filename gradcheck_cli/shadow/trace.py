@@ -14,6 +14,7 @@ from flint import arb
 from gradcheck_cli.algebra.layers import Cell
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.floats import Format
+from gradcheck_cli.shadow.arguments import tensors_of
 from gradcheck_cli.shadow.origins import Origin, Origins, advice, reason, selected
 from gradcheck_cli.verdict.shade import Place, Shade
 
@@ -33,12 +34,7 @@ class Seen:
 
     def tensors(self) -> list[torch.Tensor]:
         """Those among its arguments."""
-        return [
-            t
-            for a in self.arguments.values()
-            for t in (a if isinstance(a, (list, tuple)) else (a,))
-            if isinstance(t, torch.Tensor)
-        ]
+        return tensors_of(list(self.arguments.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +101,8 @@ class Trace:
     run: dict[int, Mark] = field(default_factory=dict)
     pinned: dict[int, Origin] = field(default_factory=dict)
     _marks: dict[int, dict[int, Mark]] = field(default_factory=dict)
+    _kept: dict[int, Any] = field(default_factory=dict)
+    """The storages of what is marked, so that no address is used again."""
 
     def marks(self, tensor: torch.Tensor) -> Mapping[int, Mark]:
         """The marks of a tensor's entries."""
@@ -120,8 +118,14 @@ class Trace:
                 found[index] = found.get(index, UNMARKED).joined(mark, together)
         for output in outputs if found else ():
             if output is not None and output.is_floating_point() and not output._is_zerotensor():
-                there = self._marks.setdefault(output.untyped_storage()._cdata, {})
+                there = self._own(output)
                 there |= {index: there.get(index, UNMARKED).joined(mark, together) for index, mark in found.items()}
+
+    def _own(self, tensor: torch.Tensor) -> dict[int, Mark]:
+        """The same, to be added to."""
+        storage = tensor.untyped_storage()
+        self._kept[storage._cdata] = storage
+        return self._marks.setdefault(storage._cdata, {})
 
     @property
     def overflowed(self) -> bool:
@@ -148,11 +152,10 @@ class Trace:
             cell, index = exact[entry], 0 if together else entry
             if not isinstance(cell, arb):
                 continue
-            place = seen.output.untyped_storage()._cdata
-            mark = self._marks.get(place, {}).get(index, UNMARKED)
+            mark = self.marks(seen.output).get(index, UNMARKED)
             new = mark.joined(_marked(mark, seen, cell, value, form, before, entry), together)
             if new != mark:
-                self._marks.setdefault(place, {})[index] = new
+                self._own(seen.output)[index] = new
                 self.run[index] = self.run.get(index, UNMARKED).joined(new, together)
 
 

@@ -14,22 +14,9 @@ from torch.autograd import Function, forward_ad
 from torch.utils.checkpoint import checkpoint
 
 from gradcheck_cli import GradcheckError, check_function, gradcheck
+from tests.custom_functions.elementwise import tripled_sine
 
 X = torch.tensor([0.3, -0.7, 1.1], dtype=torch.float64)
-
-
-class TripledSine(Function):
-    """A wrong backward: 3 times the cosine."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x.sin()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        (x,) = ctx.saved_tensors
-        return 3 * gradient * x.cos()
 
 
 def sine(x: Tensor) -> Tensor:
@@ -58,7 +45,7 @@ def test_what_changes_no_gradient(kind: str, dtype: str) -> None:
     v = next(v for n, v in right.checks[0].point.items() if n.startswith("v"))
     truth = [w * math.cos(float(torch.tensor(x, dtype=getattr(torch, dtype)))) for w, x in zip(v, X.tolist(), strict=True)]
     assert [float(c.exact) for c in right.checks] == pytest.approx(truth, rel=1e-15)
-    wrong = check_function(AROUND[kind](TripledSine.apply), at={"x": X}, dtype=dtype)
+    wrong = check_function(AROUND[kind](tripled_sine), at={"x": X}, dtype=dtype)
     assert wrong.verdict == "mismatch", str(wrong)
     assert {c.cause for c in wrong.checks if c.verdict == "mismatch"} == {"formula"}
 
@@ -74,7 +61,7 @@ def test_the_drop_in_around_them(kind: str) -> None:
     if "reentrant" not in kind and "nested" not in kind:
         assert torch.autograd.gradcheck(function, leaf)
     with pytest.raises(GradcheckError):
-        gradcheck(AROUND[kind](TripledSine.apply), X.clone().requires_grad_())
+        gradcheck(AROUND[kind](tripled_sine), X.clone().requires_grad_())
 
 
 class Statistics(Function):

@@ -17,6 +17,7 @@ from gradcheck_cli.output.outcomes import summary
 from gradcheck_cli.suite.execute import execute
 from gradcheck_cli.suite.spec import load
 from gradcheck_cli.verdict.verdicts import Cause, Verdict, sentence
+from tests.custom_functions.elementwise import custom
 
 AT = {"x": torch.tensor([0.4, -1.3, 2.1], dtype=torch.float64)}
 
@@ -75,22 +76,13 @@ def test_a_cut_is_named_with_its_line(call: Callable[[Tensor], Tensor]) -> None:
         assert ("--stop-gradients" in text) is meant
 
 
-class Half(Function):
-    """sin, its backward wrong by a factor."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x.sin()
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Any:
-        return g * ctx.saved_tensors[0].cos() / 2
+half = custom(lambda x: x.sin(), lambda g, x, y: g * x.cos() / 2)
+"""sin, its backward wrong by a factor."""
 
 
 def test_a_cut_that_explains_nothing_is_not_blamed() -> None:
     """A wrong formula beside a detached number stays one: with that constant, the gradient is wrong all the same."""
-    found = check_function(lambda x: Half.apply(x) * x.detach(), at=AT)
+    found = check_function(lambda x: half(x) * x.detach(), at=AT)
     assert {c.cause for c in found.checks if c.verdict is Verdict.MISMATCH} == {Cause.FORMULA}
     assert "cut from the graph" not in str(found)
 
@@ -129,7 +121,7 @@ def test_a_quotient_says_along_what_and_how_well_it_knows() -> None:
     text = str(report)
     assert "changes at another rate" in " ".join(text.split()) and "even in exact arithmetic" not in text
     assert check.to_dict()["witness"] == "quotient"
-    assert "witness" not in check_function(Half.apply, at=AT).checks[0].to_dict()
+    assert "witness" not in check_function(half, at=AT).checks[0].to_dict()
 
 
 def test_what_operations_show_keeps_its_sentence() -> None:

@@ -15,23 +15,10 @@ from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 from gradcheck_cli import InputError, Report, check_model
 from gradcheck_cli.networks.standing import Standing, tensors
+from tests.custom_functions.elementwise import tripled_sine
 
 BOTH = pytest.mark.parametrize("reentrant", [False, True])
 DTYPES = pytest.mark.parametrize("dtype", ["float64", "float32"])
-
-
-class TripledSine(Function):
-    """A wrong backward: 3 times the cosine."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x.sin()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        (x,) = ctx.saved_tensors
-        return 3 * gradient * x.cos()
 
 
 class Network(nn.Module):
@@ -98,7 +85,7 @@ def test_checkpoints(body: str, dtype: str, reentrant: bool) -> None:
 @DTYPES
 def test_a_wrong_backward_in_a_checkpoint(reentrant: bool, dtype: str) -> None:
     """It is refused, by the input and by the parameters before it."""
-    network = Network(reentrant, lambda m, t: TripledSine.apply(m.a(t)))
+    network = Network(reentrant, lambda m, t: tripled_sine(m.a(t)))
     report = check_model(network, input=(2, 2), dtype=dtype)
     wrong = Counter(c.quantity.partition("[")[0] for c in report.checks if c.verdict == "mismatch")
     assert {"d<v,y>/dx", "d<v,y>/da.weight", "d<v,y>/da.bias"} <= set(wrong)
@@ -200,7 +187,7 @@ def test_a_wrong_parametrization() -> None:
 
     class Wrong(nn.Module):
         def forward(self, weight: Tensor) -> Tensor:
-            return TripledSine.apply(weight)
+            return tripled_sine(weight)
 
     layer = nn.Linear(2, 2)
     parametrize.register_parametrization(layer, "weight", Wrong())
