@@ -273,7 +273,8 @@ class Probe:
         if not any(suspects.values()):
             return {}
         with working(DIRECTIONS[0]):
-            self.source.forward([Precise()], [self.source.exact])  # which sees what overflows
+            # the first run sees what overflows; beside its layer, rounding would not be followed the way that torch went
+            self.source.forward([Precise()], [self.source.exact])
             (rounded,) = self.source.forward([Rounded(self.form)], [self.source.exact])
         found: dict[str, list[int]] = {}
         for name, some in suspects.items():
