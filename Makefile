@@ -1,10 +1,11 @@
 # make demo: install into .venv and check a first chain. make test: lint, types and all tests.
-# make fast: the same without the tests marked slow, for the inner loop.
+# make fast: the same without the tests marked slow, for the inner loop. make transcripts: run every command of README.md and
+# docs/ and write down what it prints.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo lint fast test clean
+.PHONY: demo lint fast test transcripts clean
 
 demo: .venv/installed
 	$(BIN)/gradcheck chain "2*x" "z**2+2*z+2" --at x=1
@@ -19,6 +20,9 @@ fast: lint
 
 test: lint
 	$(BIN)/pytest -n auto --dist worksteal
+
+transcripts: .venv/installed-test
+	$(BIN)/python -m tests.transcripts
 
 .venv/installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .

@@ -1,95 +1,87 @@
-"""The README is true: transcripts are run and compared, code is run, and no command, option, verdict or cause is left out."""
+"""README.md and docs/ are true: transcripts are run and compared, code is run, and no command, option, verdict or cause is left
+out. `make transcripts` writes down what the commands print now."""
 
 from __future__ import annotations
 
-import contextlib
-import doctest
-import io
 import re
-import shlex
-import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
-from gradcheck_cli.cli.app import app, run
+from gradcheck_cli.cli.app import app
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
+from tests import transcripts
 
-README = Path(__file__).parent.parent / "README.md"
-TEXT = README.read_text(encoding="utf-8")
+ROOT = transcripts.ROOT
+README = ROOT / "README.md"
+TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in transcripts.pages()}
+TEXT = TEXTS["README.md"]
 COMMAND = typer.main.get_command(app)
 
 
-def blocks(language: str) -> list[str]:
-    """The fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-
-
-def transcript(block: str) -> Iterator[tuple[str, str]]:
-    """Every command of a console block with the output that stands under it."""
-    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        command, _, output = part.partition("\n")
-        yield command, output
-
-
-def answer(arguments: list[str]) -> tuple[str, int]:
-    """What `gradcheck` prints (both streams, in order), and its exit code."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        code = run(arguments)
-    return printed.getvalue(), code
+def _each(language: str) -> list[Any]:
+    """The blocks of one language of all pages, as parameters."""
+    return [
+        pytest.param(block, id=f"{name}: {block.partition(chr(10))[0][:50]}")
+        for name, text in TEXTS.items()
+        for block in transcripts.blocks(text, language)
+    ]
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Transcripts run in a copy of the examples, where they may write; a page has 100 columns."""
-    shutil.copytree(README.parent / "examples", tmp_path, dirs_exist_ok=True)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
+def _elsewhere(tmp_path: Path) -> Iterator[None]:
+    """What is run is run in a copy of the examples, where it may write; a page has 100 columns."""
+    with transcripts.elsewhere(tmp_path):
+        yield
 
 
-@pytest.mark.parametrize("block", blocks("console"), ids=lambda block: block.split("\n")[0][2:60])
-@pytest.mark.slow(reason="every transcript of the README")
+@pytest.mark.parametrize("block", _each("console"))
+@pytest.mark.slow(reason="every transcript of the README and the manual")
 def test_a_transcript_is_what_happens(block: str) -> None:
-    """Every command of the README prints exactly what stands there; `echo $?` shows its exit code."""
-    code = 0
-    for command, expected in transcript(block):
-        if command == "echo $?":
-            assert f"{code}\n" == expected
-            continue
-        program, *arguments = shlex.split(command)
-        assert program == "gradcheck"
-        printed, code = answer(arguments)
-        assert printed == expected, command
+    """Every command prints exactly what stands there; `echo $?` shows its exit code."""
+    ran = 0
+    for command, printed, expected in transcripts.replayed(block):
+        assert transcripts.lasting(printed) == transcripts.lasting(expected), command
+        ran += 1
+    assert ran == block.count("\n$ ") + 1 and block.startswith("$ ")
+
+
+@pytest.mark.parametrize("name", [name for name, text in TEXTS.items() if transcripts.blocks(text, "pycon")])
+@pytest.mark.slow(reason="every session of the README and the manual")
+def test_sessions_run(name: str) -> None:
+    """Every Python session prints what stands there."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in transcripts.blocks(TEXTS[name], "pycon"):
+        assert transcripts.session(block, names) == block
+
+
+@pytest.mark.parametrize("block", _each("python"))
+def test_code_runs(block: str) -> None:
+    """Every block of Python runs."""
+    exec(compile(block, "<page>", "exec"), {"__name__": "page"})
+
+
+def test_a_changed_transcript_is_told_and_renewed() -> None:
+    """What `make transcripts` writes is what happens; seconds and progress alone change nothing."""
+    error = "gradcheck: error: no such option: --no-such (see gradcheck --help)"
+    right = f"```console\n$ gradcheck --no-such\n{error}\n$ echo $?\n2\n```\n"
+    assert transcripts.renewed(right) == right
+    assert transcripts.renewed(right.replace("no such option", "unknown")) == right
+    assert transcripts.renewed("```pycon\n>>> 1 + 1\n3\n>>> for i in range(2):\n...     i\n>>> 1/0\n```\n") == (
+        "```pycon\n>>> 1 + 1\n2\n>>> for i in range(2):\n...     i\n...\n0\n1\n>>> 1/0\nTraceback (most recent call last):\n"
+        "  ...\nZeroDivisionError: division by zero\n```\n"
+    )
+    assert transcripts.lasting("7 passed in 4.9 s") == transcripts.lasting("7 passed in 12 s") != "7 passed in 4.9 s"
 
 
 def test_the_first_screen_verifies_and_refutes() -> None:
     """A verified transcript and a refuted one come before everything else."""
-    first, second = blocks("console")[:2]
+    first, second = transcripts.blocks(TEXT, "console")[:2]
     assert "verdict: match" in first and "verdict: mismatch" in second
     assert TEXT.index(second) < TEXT.index("\n## ")
-
-
-@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.split("\n")[0])
-def test_code_runs(block: str) -> None:
-    """Every block of Python runs."""
-    exec(compile(block, str(README), "exec"), {"__name__": "readme"})
-
-
-def test_sessions_run() -> None:
-    """Every Python session prints what stands there."""
-    sessions = blocks("pycon")
-    assert sessions
-    for session in sessions:
-        example = doctest.DocTestParser().get_doctest(session, {}, "README", str(README), 0)
-        assert example.examples
-        output: list[str] = []
-        doctest.DocTestRunner().run(example, out=output.append)
-        assert not output, "".join(output)
 
 
 def test_every_command_and_option_is_shown() -> None:
@@ -114,4 +106,4 @@ def test_files_that_are_named_exist() -> None:
     named = re.findall(r"`((?:examples|benchmarks)/[\w./]*|[\w]+\.(?:py|sh))`", TEXT)
     assert len(named) > 5
     for path in named:
-        assert (README.parent / path).exists() or (README.parent / "examples" / path).exists(), path
+        assert (ROOT / path).exists() or (ROOT / "examples" / path).exists(), path
