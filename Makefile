@@ -1,11 +1,11 @@
 # make demo: install into .venv and check a first chain. make test: lint, types and all tests.
 # make fast: the same without the tests marked slow, for the inner loop. make transcripts: run every command of README.md and
-# docs/ and write down what it prints.
+# docs/ and write down what it prints. make docs: the manual, in docs/_build/html.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo lint fast test transcripts clean
+.PHONY: demo lint fast test transcripts docs clean
 
 demo: .venv/installed
 	$(BIN)/gradcheck chain "2*x" "z**2+2*z+2" --at x=1
@@ -24,12 +24,20 @@ test: lint
 transcripts: .venv/installed-test
 	$(BIN)/python -m tests.transcripts
 
+docs: .venv/installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -j auto docs docs/_build/html
+	@echo "the manual: docs/_build/html/index.html"
+
 .venv/installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
 .venv/installed-test: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $@
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	touch $@
 
 $(BIN)/python:

@@ -1,0 +1,66 @@
+"""The manual: Sphinx reads this. `make docs` builds it into docs/_build/html; a warning is an error there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import generate  # noqa: E402
+
+from gradcheck_cli import __version__  # noqa: E402
+
+project = "gradcheck"
+author = "the authors of gradcheck"
+copyright = "the authors of gradcheck"
+release = version = __version__
+
+extensions = ["myst_parser", "sphinx_copybutton"]
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build"]
+suppress_warnings = ["toc.empty_glob"]  # pages of articles are there once there are articles
+
+html_theme = "furo"
+html_title = f"gradcheck {release}"
+html_static_path = ["_static"]
+html_css_files = ["manual.css"]
+html_show_sphinx = False
+html_copy_source = False
+python_display_short_literal_types = True
+copybutton_prompt_text = r"\$ |>>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+highlight_language = "text"
+
+
+class Generated(SphinxDirective):
+    """A block `{generated} NAME ARGUMENTS`: what stands in it is for readers of the file alone."""
+
+    required_arguments = 1
+    optional_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        name, *arguments = " ".join(self.arguments).split()
+        return self.parse_text_to_nodes(generate.GENERATED[name](*arguments), allow_section_headings=True)
+
+
+def write_articles(app: Sphinx) -> None:
+    """A page for each article that `gradcheck why` has."""
+    for name, article in generate.articles().items():
+        page = HERE / "generated" / f"{name}.md"
+        page.parent.mkdir(exist_ok=True)
+        if not page.exists() or page.read_text(encoding="utf-8") != article:
+            page.write_text(article, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> None:
+    app.add_directive("generated", Generated)
+    app.connect("builder-inited", write_articles)
