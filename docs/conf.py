@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 from docutils import nodes
+from pygments.lexers.shell import BashSessionLexer
+from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -25,7 +28,6 @@ extensions = ["myst_parser", "sphinx_copybutton"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
-suppress_warnings = ["toc.empty_glob"]  # pages of articles are there once there are articles
 
 html_theme = "furo"
 html_title = f"gradcheck {release}"
@@ -37,6 +39,12 @@ python_display_short_literal_types = True
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 highlight_language = "text"
+
+
+class Transcript(BashSessionLexer):
+    """A transcript as this manual writes it: what begins with `$ ` is a command, and nothing else (no `#`)."""
+
+    _ps1rgx = re.compile(r"^(\$ )(.*\n?)")
 
 
 class Generated(SphinxDirective):
@@ -52,6 +60,15 @@ class Generated(SphinxDirective):
         return self.parse_text_to_nodes(generate.GENERATED[name](*arguments), allow_section_headings=True)
 
 
+INCLUDED = {
+    "ARCHITECTURE.md": "architecture.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "benchmarks/README.md": "benchmarks.md",
+}
+"""Files outside of docs/ that are pages of the manual too: what they are called there."""
+
+
 def write_articles(app: Sphinx) -> None:
     """A page for each article that `gradcheck why` has."""
     for name, article in generate.articles().items():
@@ -61,6 +78,36 @@ def write_articles(app: Sphinx) -> None:
             page.write_text(article, encoding="utf-8")
 
 
+def within(app: Sphinx, page: str, source: list[str]) -> None:
+    """Links to files that are included lead to their pages; among the files themselves they need no folder."""
+    depth = page.count("/")
+    for file, name in INCLUDED.items():
+        source[0] = source[0].replace(f"]({'../' * (depth + 1)}{file}", f"]({'../' * depth}{name}")
+
+
+def within_included(app: Sphinx, path: Path, page: str, source: list[str]) -> None:
+    """The same of links in a file that is included, which stands above docs/."""
+    for file, name in INCLUDED.items():
+        source[0] = re.sub(rf"\]\((?:\.\./)*{re.escape(file)}", f"]({name}", source[0])
+    source[0] = source[0].replace("](docs/", "](")
+
+
+SHORT = 24
+"""Characters of code within a line that are not broken into two."""
+
+
+def keep_together(app: Sphinx, tree: nodes.document) -> None:
+    """Mark what is short: `--strict` stays on one line."""
+    for code in tree.findall(nodes.literal):
+        if len(code.astext()) <= SHORT:
+            code["classes"].append("short")
+
+
 def setup(app: Sphinx) -> None:
+    app.add_lexer("console", Transcript)
+    app.add_lexer("layers", TextLexer)
     app.add_directive("generated", Generated)
     app.connect("builder-inited", write_articles)
+    app.connect("source-read", within)
+    app.connect("include-read", within_included)
+    app.connect("doctree-read", keep_together)

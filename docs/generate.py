@@ -9,14 +9,13 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import typer
 
 import gradcheck_cli
-from gradcheck_cli import api, options
+from gradcheck_cli import options
 from gradcheck_cli.cli.app import app
 from gradcheck_cli.language.functions import TABLE, Function
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -138,7 +137,7 @@ def _functions(rows: list[Function]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for row in rows:
         names = ", ".join(cell(alias) for alias in row.aliases)
-        torch = cell(row.torch) if row.composed else cell(f"torch.{row.torch or row.name}")
+        torch = cell(f"= {row.composed}") if row.composed else cell(f"torch.{row.torch or row.name}")
         written = f"{row.name}({row.signature})" if not row.operator else f"{row.name}({row.signature}): {row.operator}"
         yield f"| {cell(written)} | {names} | {cell(row.definition)} | {torch} | {cell(row.domain)} | {cell(row.kinks)} |"
 
@@ -205,16 +204,6 @@ def _described(kind: str, signature: str, body: str, level: int = 4) -> str:
     return f"{ticks}{{py:{kind}}} {signature}\n{body}\n{ticks}"
 
 
-def python_names() -> str:
-    """Every public name of the package that isn't on the page already, by name."""
-    return "\n\n".join(python(name) for name in gradcheck_cli.__all__ if name != "__version__")
-
-
-def modules_of_names() -> dict[str, str]:
-    """Where each public name is at home, for whoever asks what is documented."""
-    return {name: import_module("gradcheck_cli").__name__ for name in gradcheck_cli.__all__}
-
-
 GENERATED: dict[str, Callable[..., str]] = {
     "options": command_options,
     "which-options": common_options,
@@ -224,5 +213,3 @@ GENERATED: dict[str, Callable[..., str]] = {
     "python": python,
 }
 """What a page may ask for, by name."""
-
-assert api.TWINS.keys() == options.KINDS.keys()

@@ -73,15 +73,17 @@ class Picture:
         body = "\n".join(self.parts)
         (HERE / name).write_text(
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" width="{self.width}" '
-            f'height="{self.height}" role="img" aria-label="{self.title}">\n<title>{self.title}</title>\n<style>{STYLE}</style>\n'
-            f"<defs>{marker}</defs>\n{ground}\n{body}\n</svg>\n",
+            f'height="{self.height}" role="img" aria-label="{self.title}">\n<title>{self.title}</title>\n'
+            f"<style>{STYLE}</style>\n<defs>{marker}</defs>\n{ground}\n{body}\n</svg>\n",
             encoding="utf-8",
         )
 
 
 def three_numbers() -> None:
     """Two number lines: a wrong formula, and rounding."""
-    p = Picture(720, 360, "Three numbers on a line: exact, shadow and autograd. What lies between them is a wrong formula, or rounding.")
+    p = Picture(
+        720, 360, "Three numbers on a line: exact, shadow and autograd. What lies between them is a wrong formula, or rounding."
+    )
     for top, title, exact, shadow, autograd, spans in (
         (0, "mismatch (formula): the backward computes something else", 120, 520, 560, True),
         (175, "imprecise: the formula is right, the digits are lost", 120, 140, 560, False),
