@@ -24,7 +24,7 @@ test: lint
 transcripts: .venv/installed-test
 	$(BIN)/python -m tests.transcripts
 
-docs: .venv/installed-docs
+docs: .venv/installed-test
 	$(BIN)/python -m sphinx -W --keep-going -q -b html -j auto docs docs/_build/html
 	@echo "the manual: docs/_build/html/index.html"
 
@@ -33,11 +33,7 @@ docs: .venv/installed-docs
 	touch $@
 
 .venv/installed-test: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
-	touch $@
-
-.venv/installed-docs: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test,docs]"
 	touch $@
 
 $(BIN)/python:

@@ -39,6 +39,7 @@ python_display_short_literal_types = True
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 highlight_language = "text"
+smartquotes = False  # {"x": 1} is code
 
 
 class Transcript(BashSessionLexer):

@@ -138,8 +138,14 @@ def _functions(rows: list[Function]) -> Iterator[str]:
     for row in rows:
         names = ", ".join(cell(alias) for alias in row.aliases)
         torch = cell(f"= {row.composed}") if row.composed else cell(f"torch.{row.torch or row.name}")
-        written = f"{row.name}({row.signature})" if not row.operator else f"{row.name}({row.signature}): {row.operator}"
-        yield f"| {cell(written)} | {names} | {cell(row.definition)} | {torch} | {cell(row.domain)} | {cell(row.kinks)} |"
+        yield f"| {_written(row)} | {names} | {cell(row.definition)} | {torch} | {cell(row.domain)} | {cell(row.kinks)} |"
+
+
+def _written(row: Function) -> str:
+    """`silu(x)`, `x + y`, `pi`: as a formula has it, and the name that an operator has too."""
+    if row.operator:
+        return f"{cell(row.template.format(*(p.name for p in row.parameters)))}, {cell(row.name)}"
+    return cell(f"{row.name}({row.signature})" if row.signature else row.name)
 
 
 # -- Python -------------------------------------------------------------------------------------------------------------
@@ -176,7 +182,7 @@ def _twin(name: str, thing: Callable[..., Any]) -> str:
     about, _, _ = (thing.__doc__ or "").partition(f"\n{kind.target}  ")
     lines = [_prose(about.strip()), "", f"`{kind.target}`", f": {_meaning(kind.help, kind.form)}", ""]
     for parameter, row in options.taken(check).items():
-        default = f" Without it: {text(row.without)}." if row.without else ""
+        default = f" Default: {text(row.without.replace('--', ''))}." if row.without else ""
         lines += [f"`{parameter}`", f": {_meaning(row.meaning, row.form)}{default}", ""]
     first = next(iter(inspect.signature(thing).parameters))
     return _described("function", f"{name}({first}, **options)", "\n".join(lines))

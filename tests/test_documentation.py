@@ -3,23 +3,32 @@ out. `make transcripts` writes down what the commands print now."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+import gradcheck_cli
+from docs import generate
 from gradcheck_cli.cli.app import app
+from gradcheck_cli.options import OPTIONS
+from gradcheck_cli.suite.execute import Outcome
+from gradcheck_cli.verdict.column import Check
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from tests import transcripts
 
 ROOT = transcripts.ROOT
-README = ROOT / "README.md"
 TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in transcripts.pages()}
-TEXT = TEXTS["README.md"]
-COMMAND = typer.main.get_command(app)
+README = TEXTS["README.md"]
+ALL = "\n".join(TEXTS.values())
+TOOLS = ("sphinx", "myst_parser", "furo", "sphinx_copybutton")
 
 
 def _each(language: str) -> list[Any]:
@@ -71,39 +80,128 @@ def test_a_changed_transcript_is_told_and_renewed() -> None:
     assert transcripts.renewed(right) == right
     assert transcripts.renewed(right.replace("no such option", "unknown")) == right
     assert transcripts.renewed("```pycon\n>>> 1 + 1\n3\n>>> for i in range(2):\n...     i\n>>> 1/0\n```\n") == (
-        "```pycon\n>>> 1 + 1\n2\n>>> for i in range(2):\n...     i\n...\n0\n1\n>>> 1/0\nTraceback (most recent call last):\n"
+        "```pycon\n>>> 1 + 1\n2\n>>> for i in range(2):\n...     i\n0\n1\n>>> 1/0\nTraceback (most recent call last):\n"
         "  ...\nZeroDivisionError: division by zero\n```\n"
     )
     assert transcripts.lasting("7 passed in 4.9 s") == transcripts.lasting("7 passed in 12 s") != "7 passed in 4.9 s"
 
 
 def test_the_first_screen_verifies_and_refutes() -> None:
-    """A verified transcript and a refuted one come before everything else."""
-    first, second = transcripts.blocks(TEXT, "console")[:2]
+    """A verified transcript and a refuted one come before everything else in the README, which is short."""
+    first, second = transcripts.blocks(README, "console")[:2]
     assert "verdict: match" in first and "verdict: mismatch" in second
-    assert TEXT.index(second) < TEXT.index("\n## ")
+    assert README.index(second) < README.index("\n## ")
+    assert README.count("\n") <= 200
+    assert "make demo" in README and "make test" in README
 
 
-def test_every_command_and_option_is_shown() -> None:
-    """Each command, and each long option of each, stands in the README, most of them in a transcript."""
-    for name, command in COMMAND.commands.items():  # type: ignore[attr-defined]
-        assert f"$ gradcheck {name} " in TEXT
-        for parameter in [*command.params, *COMMAND.params]:
-            for option in (*parameter.opts, *parameter.secondary_opts):
-                if option.startswith("--"):
-                    assert re.search(rf"{option}(?![-\w])", TEXT), f"{name} {option}"
+def test_every_command_is_shown_and_described() -> None:
+    """Each command stands in a transcript, and a page has its options: all of them, as the command takes them."""
+    assert len(generate.COMMANDS) > 8
+    for name, command in generate.COMMANDS.items():
+        assert f"\n$ gradcheck {name} " in ALL, name
+        assert f"{{generated}} options {name}\n" in ALL, name
+        described = generate.command_options(name)
+        for parameter in command.params:
+            forms = (*parameter.opts, *parameter.secondary_opts) if parameter.param_type_name == "option" else ()
+            assert all(re.search(rf"{{option}}.* ?{re.escape(form)}(?![-\w])", described) for form in forms), (name, forms)
+    assert [
+        form for parameter in app_parameters() for form in parameter.opts if form.startswith("--") and form not in ALL
+    ] == []
+
+
+def app_parameters() -> list[Any]:
+    """The options of the command `gradcheck` itself."""
+
+    return list(typer.main.get_command(app).params)
+
+
+def test_every_option_of_checks_is_explained() -> None:
+    """Beside the generated lists: each option of a check stands in a text or a transcript that somebody wrote."""
+    written = re.sub(r"^```{generated}.*?^```$", "", ALL, flags=re.MULTILINE | re.DOTALL)
+    forms = {form for row in OPTIONS if row.typed for way in row.forms for form in way.split("/")}
+    missing = [form for form in sorted(forms) if form.startswith("--") and not re.search(rf"{form}(?![-\w])", written)]
+    assert not missing and len(forms) > 25
 
 
 def test_every_verdict_cause_and_exit_code_is_described() -> None:
     """Each has a row in a table; the other way round, no row describes what doesn't exist."""
-    rows = set(re.findall(r"^\| `?(\w+)`? \|", TEXT, re.MULTILINE))
+    page = TEXTS["docs/verdicts.md"]
+    rows = set(re.findall(r"^\| `?(\w+)`? \|", page, re.MULTILINE))
     codes = {"0", "1", "2", "3", "70"}
     assert rows - {"verdict", "cause"} == {v.value for v in Verdict} | {c.value for c in Cause} | codes
+    said = generate.verdicts() + generate.causes()
+    assert all(generate.text(word.sentence) in said for word in (*Verdict, *Cause))
+
+
+def test_every_public_name_is_described() -> None:
+    """Each name of the package has its place on the page of Python."""
+    asked = re.findall(r"^```{generated} python (\w+)$", TEXTS["docs/python.md"], re.MULTILINE)
+    assert sorted(asked) == sorted(set(gradcheck_cli.__all__) - {"__version__"})
+
+
+def test_every_key_of_the_json_is_described() -> None:
+    """Of a report, a check, and a suite's outcome; and no other."""
+    page = TEXTS["docs/json.md"]
+    tables = {heading: body for heading, body in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)}
+
+    def keys(text: str) -> set[str]:
+        cells = re.findall(r"^\| (`.*?`) \|", text, re.MULTILINE)
+        return {key for cell in cells for key in re.findall(r"`(\w+)`", cell)}
+
+    report = gradcheck_cli.check_chain("x", at={"x": 1}).to_dict()
+    assert keys(tables["A report"]) == set(report)
+    assert keys(tables["A check"]) == {field.name for field in fields(Check)}
+    suite, outcome = tables["A suite"].split("Of an outcome:")
+    assert keys(outcome) == {field.name for field in fields(Outcome)}
+    from gradcheck_cli.output import json as written
+
+    assert keys(suite) == set(
+        re.findall(r'^        "(\w+)":', Path(written.__file__).read_text(encoding="utf-8"), re.MULTILINE)
+    )
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_what_a_page_asks_for_is_generated(name: str) -> None:
+    """Every block `{generated}` names something that there is."""
+    for words in re.findall(r"^```{generated} (.+)$", TEXTS[name], re.MULTILINE):
+        what, *arguments = words.split()
+        assert len(generate.GENERATED[what](*arguments)) > 20, words
 
 
 def test_files_that_are_named_exist() -> None:
-    """Every path of the repository that the README names is there."""
-    named = re.findall(r"`((?:examples|benchmarks)/[\w./]*|[\w]+\.(?:py|sh))`", TEXT)
-    assert len(named) > 5
-    for path in named:
-        assert (ROOT / path).exists() or (ROOT / "examples" / path).exists(), path
+    """Every path of the repository that a page names is there."""
+    named = re.findall(r"`((?:examples|benchmarks)/[\w./]*)`", ALL)
+    assert len(named) > 10
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading, as code hosts and the manual make it."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower().replace("`", "")).replace(" ", "-")
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_links_lead_somewhere(name: str) -> None:
+    """Every link to a file leads to one, and its anchor to a heading of it."""
+    text = re.sub(r"^```.*?^```$", "", TEXTS[name], flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?://|mailto:", target) or target.startswith("generated/"):
+            continue
+        file, _, anchor = target.partition("#")
+        path = (ROOT / name).parent / file if file else ROOT / name
+        assert path.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in map(slug, headings), target
+
+
+@pytest.mark.skipif(any(importlib.util.find_spec(tool) is None for tool in TOOLS), reason="needs the extra `docs`")
+@pytest.mark.slow(reason="Sphinx builds the whole manual")
+def test_the_manual_is_built_without_a_warning(tmp_path: Path) -> None:
+    """`make docs`: every page is in the contents, every link and every block is understood."""
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", ROOT / "docs", tmp_path / "html"]
+    done = subprocess.run([*command, "-d", tmp_path / "trees"], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    built = (tmp_path / "html" / "commands" / "grad.html").read_text(encoding="utf-8")
+    assert "cmdoption-gradcheck-grad-order" in built and "--order" in built

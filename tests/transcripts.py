@@ -132,7 +132,6 @@ def session(block: str, names: dict[str, Any]) -> str:
     for example in doctest.DocTestParser().get_examples(block):
         first, *others = example.source.removesuffix("\n").split("\n")
         lines += [f">>> {first}", *(f"... {line}".rstrip() for line in others)]
-        lines += ["..."] if others and others[-1].startswith(" ") else []  # what ends a block, which doctest drops
         printed = _shown(example.source, names)
         lines += printed.removesuffix("\n").split("\n") if printed else []
     return "\n".join(lines) + "\n"
