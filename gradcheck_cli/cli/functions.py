@@ -57,14 +57,18 @@ def _json(rows: list[dict[str, Any]], width: int | None) -> str:
 
 
 def _text(rows: list[dict[str, Any]], width: int | None) -> str:
-    from gradcheck_cli.output.page import draw, table
+    from gradcheck_cli.output.page import draw, fitted
+    from gradcheck_cli.output.parts import Heading, Row, Table, plain
+    from gradcheck_cli.verdict.verdicts import Verdict
 
-    cells = []
+    shown = []
     for row in rows:
         names = [f"{row['name']}({row['signature']})" if row["signature"] else row["name"], *row["aliases"]]
         definition, domain, kinks = row["definition"] or "primitive", row["domain"] or "-", row["kinks"] or "-"
-        cells.append((", ".join(names), definition, row["torch"], domain, kinks))
-    return draw([table(("~name", "~definition", "~torch", "~domain", "~kinks"), cells)], width=width)
+        texts = (", ".join(names), definition, row["torch"], domain, kinks)
+        shown.append(Row(tuple(map(plain, texts)), Verdict.MATCH))
+    headings = tuple(map(Heading, ("name", "definition", "torch", "domain", "kinks")))
+    return draw(fitted(Table("", headings, tuple(shown)), width or 100))
 
 
 WRITERS = {"text": _text, "json": _json}
