@@ -23,8 +23,8 @@ LONGEST = 60
 
 @contextmanager
 def progress(wanted: bool = True) -> Iterator[Callable[[int, int, str], None] | None]:
-    """A callback (done, total, text) that moves the bar, or None where nobody would see it. The bar shows by itself, with what is
-    being done, whether or not somebody calls."""
+    """A callback (done, total, text) that moves the bar, or None where nobody would see it. The bar shows by itself, with what
+    is being done, whether or not somebody calls."""
     if not (wanted and sys.stderr.isatty()):
         yield None
         return

@@ -188,8 +188,8 @@ def _signed(one: str, other: str) -> tuple[str, str]:
 
 
 def point(values: Mapping[str, Any], dtype: str, *, whole: bool = False) -> str:
-    """`x = 1, y = [0.5, 2]`; of arrays no more than a few digits, and of large ones the shape and a few numbers, unless they are
-    wanted `whole`."""
+    """`x = 1, y = [0.5, 2]`; of arrays no more than a few digits, and of large ones the shape and a few numbers, unless they
+    are wanted `whole`."""
     return ", ".join(f"{name} = {_place(value, dtype, whole)}" for name, value in values.items())
 
 
