@@ -39,7 +39,7 @@ def metadata(wheel: ZipFile, file: str) -> str:
 
 
 def test_every_module_is_in_the_wheel(wheel: ZipFile) -> None:
-    """The modules of the package, py.typed, the example of a spec and what pages are made of, unchanged; no test, no benchmark, no cache."""
+    """The modules of the package, py.typed, the example of a spec, what pages are made of, unchanged; no test, no cache."""
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gradcheck_cli").rglob("*.py")}
     shipped = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert shipped == modules | DATA
