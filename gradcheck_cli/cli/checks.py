@@ -16,7 +16,7 @@ from typing import Any
 import typer
 
 from gradcheck_cli.cli import crashes
-from gradcheck_cli.cli.options import Outcome, add, check_output, parameter, with_options
+from gradcheck_cli.cli.options import TYPED, Outcome, add, check_output, parameter, with_options
 from gradcheck_cli.cli.progress import progress
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.options import KINDS, Kind
@@ -140,6 +140,7 @@ def _command(kind: Kind) -> Callable[..., Outcome]:
             quiet=quiet,
             color=terminal and not os.environ.get("NO_COLOR"),
             width=shutil.get_terminal_size().columns if terminal else None,
+            command=TYPED.get(),
         )
         return Outcome(text, report.exit_code, output)
 
