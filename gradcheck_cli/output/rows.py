@@ -22,8 +22,9 @@ ROWS, WIDE_ROWS = 40, 400
 ENTRIES = 2_000
 """Entries that have a row of their own where there is room."""
 FORMULA_WIDTH = 60
-BRIEF_FORMULA = 24
-"""Characters of a formula in a table, without --verbose; and where there is little room."""
+"""Characters of a formula in a table, without --verbose."""
+NAME_WIDTH = 80
+"""The same of a name."""
 
 _KINDS = (("value", "the function itself"), ("total", ""), ("local", "each stage's own derivative"))
 """Kinds of columns that have a table, and what it is called. The broken rules of others are findings only."""
@@ -176,8 +177,8 @@ class _Part:
         at = self.places.value(number) if written else None
         exact, judged = figures.exact(check, ball), figures.judged(check)
         return (
-            plain(title or ""),
-            plain(column.quantity if tensor and shape else check.quantity),
+            self.name(title or ""),
+            self.name(column.quantity if tensor and shape else check.quantity),
             plain("x".join(map(str, shape))),
             self.formula(check.formula if not (shape or group.listed) else None),
             Cell((Word(", ".join(filter(None, (entry, point)))),), None, at),
@@ -189,11 +190,13 @@ class _Part:
             Cell(_verdicts(group, check)),
         )
 
+    def name(self, text: str) -> Cell:
+        """A name, cut where it is long."""
+        return plain(text if self.verbose else cut(text, NAME_WIDTH))
+
     def formula(self, text: str | None) -> Cell:
         """A formula, cut where it is long."""
-        text = text or "-"
-        whole = text if self.verbose or self.wide else cut(text, FORMULA_WIDTH)
-        return Cell((Word(whole),), None if self.verbose else cut(text, BRIEF_FORMULA))
+        return plain((text or "-") if self.verbose or self.wide else cut(text or "-", FORMULA_WIDTH))
 
 
 def cut(text: str, width: int) -> str:

@@ -40,9 +40,12 @@ class Gradient:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A stage, a layer or an input. `expression`: what it does; `formula`: whether that is one of the language; `value`:
-    what it gave; `verdict`: of what it does by itself, of an input that of its gradient. `uses`: names of nodes that it is computed
-    from. `left_out`: nodes that aren't drawn before this one."""
+    """A stage, a layer or an input.
+
+    `expression`: what it does, `formula` if that is one of the language; `value`: what it gave; `verdict`: of what it does by
+    itself, of an input that of its gradient; `uses`: names of nodes that it is computed from; `left_out`: nodes before this one
+    that aren't drawn; `lanes`: the lines beside it, as elements of SVG.
+    """
 
     name: str
     expression: str = ""
@@ -55,7 +58,6 @@ class Node:
     blamed: bool = False
     left_out: int = 0
     lanes: tuple[str, ...] = ()
-    """Paths of an SVG image beside it; `{}` stands for its height."""
 
 
 @dataclass(frozen=True, slots=True)

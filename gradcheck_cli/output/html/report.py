@@ -47,4 +47,3 @@ def _marked(finding: Finding) -> list[tuple[str, str, str, str]]:
         digits, e, exponent = number.partition("e")
         parts.append((who, digits[:place], digits[place:], e + exponent))
     return parts
-
