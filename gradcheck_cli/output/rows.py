@@ -123,7 +123,7 @@ class _Part:
         lost.subtract(Counter(severity[chosen].tolist()))
         title = "each of them, one by one" if len(chosen) == len(severity) else f"the {len(chosen):,} worst, one by one"
         table = self.table(title, shown, None)
-        yield replace(table, left_out={VERDICTS[v]: n for v, n in lost.items() if n})
+        yield replace(table, left_out={VERDICTS[v]: n for v, n in lost.items() if n}, folded=True)
 
     def groups(self, by_run: bool) -> list[_Group]:
         """The rows, those of one derivative one under the other."""

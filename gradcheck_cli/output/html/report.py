@@ -30,7 +30,7 @@ def page(report: Report, *, verbose: bool, command: str) -> str:
         "figures": figures(report),
         "tables": [sheet(table, f"table-{i + 1}") for i, table in enumerate(seen.tables)],
         "command": command,
-        "subject": seen.title.partition(": ")[2],
+        "subject": report.problem.get("model") or seen.title.partition(": ")[2],
     }
     title = f"{report.verdict.value}: {seen.title}"
     return document(title if len(title) <= HEADING else f"{title[:HEADING]}...", fill("report.html", **values))
