@@ -11,6 +11,7 @@ import difflib
 import gc
 import os
 import re
+import shlex
 import sys
 from typing import Annotated, NoReturn
 
@@ -18,7 +19,8 @@ import typer
 
 from gradcheck_cli.cli import checks, crashes, functions, streams
 from gradcheck_cli.cli import run as suite
-from gradcheck_cli.cli.options import CONTEXT, Outcome, write
+from gradcheck_cli.cli.helps import Commands
+from gradcheck_cli.cli.options import CONTEXT, TYPED, Outcome, write
 from gradcheck_cli.errors import InputError, visible
 from gradcheck_cli.options import OPTIONS
 
@@ -26,8 +28,9 @@ BAD_INPUT, INTERNAL_ERROR, INTERRUPTED = 2, 70, 130
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, context_settings=CONTEXT,
-    epilog="\b\nExit codes: 0 all passed, 1 a mismatch, 2 bad input, 3 nothing failed but something is undecided\n"
-    "or nothing was checked, 70 internal error.",
+    cls=Commands,
+    epilog="Exit codes: 0 all passed, 1 a mismatch, 2 bad input, 3 nothing failed but something is undecided or nothing was "
+    "checked, 70 internal error.",
 )  # fmt: skip
 for module in (checks, suite, functions):
     module.register(app)
@@ -87,6 +90,7 @@ def run(arguments: list[str]) -> int:
         os.getcwd()
     except OSError:
         return _fail("the working directory isn't there any more: go to one that is", BAD_INPUT)
+    TYPED.set(shlex.join(["gradcheck", *arguments]))
     try:
         outcome = app(shield(arguments), prog_name="gradcheck", standalone_mode=False)
         if isinstance(outcome, Outcome):
