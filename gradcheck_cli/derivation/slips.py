@@ -116,7 +116,7 @@ def slips(order: Sequence[Step]) -> Iterator[Slip]:
     for step in reversed(order):
         filling = step.filling
         for text, sentence in (*step.rule.slips, *OF_FUNCTIONS.get(getattr(step.of, "function", ""), ())):
-            yield Slip(step, substitute(read(text), filling), _said(sentence, step))
+            yield Slip(step, substitute(read(text), filling), filled_in(sentence, step))
         yield from _elsewhere(step)
         for own, p in zip(step.owns, (p for p in SLOPES if p in step.operands), strict=True):
             for wrong, what in _misremembered(own.formula):
@@ -205,7 +205,7 @@ def _changed(node: Node) -> Iterator[tuple[Node, str]]:
             yield Call(node.function, (*node.arguments[:i], changed, *node.arguments[i + 1 :])), what
 
 
-def _said(sentence: str, step: Step) -> str:
+def filled_in(sentence: str, step: Step) -> str:
     """The sentence with its formulas written out."""
     filling: Mapping[str, Node] = {**step.filling, "of": step.of}
     return re.sub(r"\{([^}]*)\}", lambda found: _shown(filled(read(found[1]), filling)), sentence)
