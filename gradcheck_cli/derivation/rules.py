@@ -80,7 +80,7 @@ class Rule:
 _INNER = "the inner derivative {du} of {of} is missing"
 
 CONSTANT = Rule("constant", "", "", "0", "a constant has the derivative 0")
-VARIABLE = Rule("variable", "", "", "1", "a variable has the derivative 1 by itself")
+VARIABLE = Rule("variable", "", "", "1", "the derivative of a variable by itself is 1")
 
 STAGE = Rule(
     "stage", "", "u", "du", "the derivative of the stage, from its own line",

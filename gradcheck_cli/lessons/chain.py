@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from gradcheck_cli.algebra.number import ONE as UNIT
@@ -12,10 +13,10 @@ from gradcheck_cli.algebra.precision import LESSON
 from gradcheck_cli.derivation.at import At
 from gradcheck_cli.derivation.steps import Step, Unknown, derive, variable
 from gradcheck_cli.exact.derivative import LONGEST_CHAIN, readable
-from gradcheck_cli.language.chain import Chain, Stage
+from gradcheck_cli.language.chain import Chain, Stage, derivative_name
 from gradcheck_cli.language.tree import Constant, Node, Variable
 from gradcheck_cli.lessons.lesson import DIGITS, EQUAL, Block, Line, Ratio, Section, Side, Sum, Words, digits
-from gradcheck_cli.lessons.rules import conclusion, fits, lines, step_kinks, with_numbers
+from gradcheck_cli.lessons.rules import at_point, conclusion, fits, lines, step_kinks, with_numbers
 from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.truth import Kind, Truth
 
@@ -33,7 +34,7 @@ class Worked:
         self.local: dict[str, dict[str, Step]] = {}
         self.unknown: dict[tuple[str, str], str] = {}
         for stage in chain.stages:
-            self.at.give(stage.name, self.at(stage.tree))
+            self.at.give(stage.name, stage.tree)
             self.local[stage.name] = {}
             for name in stage.inputs:
                 if name in self.moving:
@@ -49,49 +50,64 @@ class Worked:
         """The ball of a stage or an input."""
         return self.at(Variable(name))
 
-    def slope(self, stage: str, name: str) -> Any:
+    def slope(self, stage: str, name: str) -> Known | None:
         """The number of a stage's own derivative; None where there is none that the rules give."""
         step = self.local[stage].get(name)
         if step is None or step_kinks(step) or not self.value(stage).is_finite():
             return None
         found = self.at(step.result)
-        return found if found.is_finite() else None
+        return (found, self.at.fraction(step.result)) if found.is_finite() else None
 
     def ways(self, name: str) -> list[Stage]:
         """The stages that use a name, the last one first."""
         return [s for s in reversed(self.chain.stages) if name in s.inputs and s.name in self.moving and name in self.moving]
 
-    def _totals(self) -> dict[str, Any]:
-        totals: dict[str, Any] = {self.chain.output: UNIT}
+    def _totals(self) -> dict[str, Known | None]:
+        totals: dict[str, Known | None] = {self.chain.output: (UNIT, Fraction(1))}
         for name in [*(s.name for s in reversed(self.chain.stages)), *self.chain.inputs]:
             if name in totals or name not in self.moving:
                 continue
             with working(LESSON):
-                total: Any = NIL
+                total: Known | None = (NIL, Fraction(0))
                 for stage in self.ways(name):
                     behind, slope = totals.get(stage.name), self.slope(stage.name, name)
-                    total = None if total is None or behind is None or slope is None else total + behind * slope
+                    total = None if total is None or behind is None or slope is None else _added(total, behind, slope)
             totals[name] = total
         return totals
+
+    def number(self, name: str) -> tuple[str, Constant] | None:
+        """The derivative of the output by a name, for a reader."""
+        known = self.totals.get(name) if name in self.moving else (NIL, Fraction(0))
+        return None if known is None else digits(*known)
+
+
+Known = tuple[Ball, Fraction | None]
+"""A number, and the fraction that it is."""
+
+
+def _added(total: Known, x: Known, y: Known) -> Known:
+    """total + x*y"""
+    exact = None if total[1] is None or x[1] is None or y[1] is None else total[1] + x[1] * y[1]
+    return total[0] + x[0] * y[0], exact
 
 
 def forwards(worked: Worked, verbose: bool) -> Section:
     """The values, the first stage first."""
     rows: list[Block] = []
     for name in worked.chain.inputs:
-        rows.append(_known(Variable(name), (), worked.value(name)))
+        rows.append(_known(worked, name, ()))
     for stage in worked.chain.stages:
         sides: list[tuple[str, Side]] = [(EQUAL, stage.tree)] if fits(stage.tree) else [(EQUAL, Variable("..."))]
         sides += with_numbers(stage.tree, worked.at)
-        rows.append(_known(Variable(stage.name), sides, worked.value(stage.name)))
+        rows.append(_known(worked, stage.name, sides))
     return Section("Forwards: the values", (tuple(shortened(rows, verbose, "values")),))
 
 
-def _known(name: Node, sides: Iterable[tuple[str, Side]], ball: Ball) -> Line:
-    found = digits(ball)
+def _known(worked: Worked, name: str, sides: Iterable[tuple[str, Side]]) -> Line:
+    found = at_point(Variable(name), worked.at)
     if found is None:
-        return Line((("", name), *tuple(sides)[:1]), "no real number here")
-    return Line((("", name), *sides, found))
+        return Line((("", Variable(name)), *tuple(sides)[:1]), "no real number here")
+    return Line((("", Variable(name)), *sides, found))
 
 
 def own_derivatives(worked: Worked, verbose: bool) -> Section:
@@ -180,11 +196,12 @@ def _back(worked: Worked, name: str) -> Line:
         sides.append((EQUAL, Sum(symbols)))
     numbers = []
     for stage in ways:
-        behind, slope = digits(worked.totals.get(stage.name)), digits(worked.slope(stage.name, name))
+        behind, own = worked.number(stage.name), worked.slope(stage.name, name)
+        slope = None if own is None else digits(*own)
         if behind is None or slope is None:
             break
         numbers.append((behind, slope))
-    total = digits(worked.totals.get(name))
+    total = worked.number(name)
     if len(numbers) == len(ways) and total is not None:
         exact = all(sign == EQUAL for pair in numbers for sign, _ in pair)
         sides.append((EQUAL if exact else "≈", Sum(tuple((b[1], s[1]) for b, s in numbers))))
@@ -196,39 +213,38 @@ def _back(worked: Worked, name: str) -> Line:
     return Line(tuple(sides), note)
 
 
-def results(worked: Worked, truths: Mapping[str, Truth], wrt: Sequence[str]) -> Iterator[Line]:
+def results(worked: Worked, truths: Mapping[str, Truth], wrt: Sequence[str]) -> Iterator[Block]:
     """What comes out for each input, and as one formula."""
     chain, y = worked.chain, worked.chain.output
     for name in wrt:
         ratio = Ratio(y, (name,))
         product = _product(worked, name)
-        total = digits(worked.totals.get(name))
+        total = worked.number(name)
         if product is not None and total is not None:
             yield Line((("", ratio), (EQUAL, Sum((product,))), total), "the product of the stages' derivatives, from the back")
         truth = truths[name]
         if worked.totals.get(name) is None or truth.kind is not Kind.REGULAR:
-            yield from said(ratio, truth)
+            yield said(derivative_name(y, (name,)), truth)
         if 1 < len(chain.stages) <= LONGEST_CHAIN and worked.ways(name):
             formula = readable(chain.composed(), (name,))
             if formula is not None and fits(formula):
                 yield Line((("", ratio), (EQUAL, formula)), "as one formula")
 
 
-def said(ratio: Ratio, truth: Truth) -> Iterator[Line]:
+def said(name: str, truth: Truth) -> Block:
     """What is certified of a derivative that the rules don't give."""
     match truth.kind:
         case Kind.REGULAR:
-            found = digits(truth.ball)
-            if found is not None:
-                yield Line((("", ratio), found), "the limit of the slopes from both sides: no rule holds at the point itself")
+            return Words(
+                f"{name} is {_side(truth.ball)}: the limit of the slopes from both sides, for no rule holds at the point"
+            )
         case Kind.OUTSIDE:
-            yield Line((("", ratio),), "doesn't exist: the function has no real value here")
+            return Words(f"{name} doesn't exist: the function has no real value here.")
         case Kind.NONDIFFERENTIABLE:
             left, right = (_side(side) for side in (truth.left, truth.right))
             sides = f"the slope is {left} from the left and {right} from the right" if left and right else "no slope settles"
-            yield Line((("", ratio),), f"doesn't exist: {sides}. What torch returns there is a convention")
-        case _:
-            yield Line((("", ratio),), "isn't known: neither the rules nor limits from both sides settle it")
+            return Words(f"{name} doesn't exist: {sides}. What torch returns there is a convention.")
+    return Words(f"{name} isn't known: neither the rules nor limits from both sides settle it.")
 
 
 def _side(ball: Ball) -> str | None:
@@ -248,7 +264,8 @@ def _product(worked: Worked, name: str) -> tuple[Node, ...] | None:
         road.append((ways[0].name, name))
         name = ways[0].name
     for stage, used in reversed(road):
-        found = digits(worked.slope(stage, used))
+        slope = worked.slope(stage, used)
+        found = None if slope is None else digits(*slope)
         if found is None:
             return None
         factors.append(found[1])

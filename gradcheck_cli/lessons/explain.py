@@ -25,7 +25,7 @@ from gradcheck_cli.language.tree import Call, Constant, Node, Variable, variable
 from gradcheck_cli.lessons.chain import Worked, backwards, forwards, own_derivatives, results, said
 from gradcheck_cli.lessons.chain import listed as conjoined
 from gradcheck_cli.lessons.cut import cut
-from gradcheck_cli.lessons.lesson import EQUAL, Block, Code, Lesson, Line, Ratio, Section, Words, digits
+from gradcheck_cli.lessons.lesson import EQUAL, Block, Code, Lesson, Line, Ratio, Section, Words
 from gradcheck_cli.lessons.program import MOST, nested, program
 from gradcheck_cli.lessons.rules import fits, lines, step_kinks
 from gradcheck_cli.verdict.numbers import decimal
@@ -229,8 +229,8 @@ def _settle(worked: Worked, truths: Mapping[str, Truth]) -> None:
             continue
         if truth.kind is not Kind.REGULAR:
             worked.totals[name] = None
-        elif not total.overlaps(truth.ball):
-            raise RuntimeError(f"the steps by {name} give {total}, the derivative is {truth.ball}")
+        elif not total[0].overlaps(truth.ball):
+            raise RuntimeError(f"the steps by {name} give {total[0]}, the derivative is {truth.ball}")
 
 
 def _gradient(worked: Worked, asked: _Asked, names: Sequence[str], output: str) -> Iterator[Line]:
@@ -238,7 +238,7 @@ def _gradient(worked: Worked, asked: _Asked, names: Sequence[str], output: str) 
     scalars: list[Node] = []
     for base in asked.chain.inputs:
         entries = [n for n in entry_names(base, asked.shapes.get(base, ())) if n in names]
-        found = [digits(worked.totals.get(n, exactly(0) if n not in worked.moving else None)) for n in entries]
+        found = [worked.number(n) for n in entries]
         if not entries or any(f is None for f in found):
             continue
         numbers = [f for f in found if f is not None]
@@ -306,7 +306,7 @@ def _higher(asked: _Asked, point: Mapping[str, float], order: Sequence[str], cho
     truth = regular(Enclosure(refine(scalar), [tuple(order)], DOUBLE).at({n: [point[n]] for n in scalar.inputs})[0][0][0])
     total = at(tree) if not (step is not None and step_kinks(step)) else None
     if truth.kind is not Kind.REGULAR or total is None or not total.is_finite():
-        sections.append(Section("So", (tuple(said(Ratio(output, tuple(order)), truth)),)))
+        sections.append(Section("So", ((said(derivative_name(output, tuple(order)), truth),),)))
     elif not total.overlaps(truth.ball):
         raise RuntimeError(f"the steps give {total}, the derivative is {truth.ball}")
     values_of = {n: [point[e] for e in entry_names(n, asked.shapes.get(n, ()))] for n in asked.chain.inputs}

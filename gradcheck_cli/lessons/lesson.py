@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
-from gradcheck_cli.algebra.number import Ball, exactly, is_ball, working
+from gradcheck_cli.algebra.number import is_ball, working
 from gradcheck_cli.algebra.precision import LESSON
 from gradcheck_cli.language.tree import Constant, Node
 from gradcheck_cli.verdict.numbers import decimal
@@ -15,8 +15,8 @@ from gradcheck_cli.verdict.numbers import decimal
 DIGITS = 8
 """Significant digits of a number that isn't exact."""
 
-EXACT_DIGITS = 15
-"""Those of one that is, or of what was typed."""
+EXACT_DIGITS = 12
+"""Those of one that is."""
 
 EQUAL, ABOUT = "=", "≈"
 
@@ -126,31 +126,22 @@ class Lesson:
         return self.render("markdown")
 
 
-def digits(ball: Any) -> tuple[str, Constant] | None:
-    """A number for a reader, and the sign before it: right in every digit; `=` where that is all of it. None for nan and the
-    infinities."""
+def digits(ball: Any, fraction: Fraction | None = None) -> tuple[str, Constant] | None:
+    """A number for a reader, and the sign before it: right in every digit; `=` where that is all of it, as only a fraction can
+    tell. None for nan and the infinities."""
     if not is_ball(ball) or not ball.is_finite():
         return None
     with working(LESSON):
-        whole = _all_of(ball)
-        text = whole or decimal(ball, DIGITS)
-    return None if text is None else (EQUAL if whole else ABOUT, literal(text))
+        text = decimal(ball, DIGITS)
+        long = decimal(ball, EXACT_DIGITS)
+    for digits in (text, long):
+        if fraction is not None and digits is not None and abs(Fraction(digits) - fraction) <= abs(fraction) * _ROUNDED:
+            return EQUAL, literal(digits)
+    return None if text is None else (ABOUT, literal(text))
 
 
-def _all_of(ball: Ball) -> str | None:
-    """The decimal that a ball is, but for the rounding of what was typed as a float: 0.2 for twice the float 0.1."""
-    if ball.is_zero():
-        return "0"
-    if not ball.is_exact():
-        return None
-    text = decimal(ball, EXACT_DIGITS)
-    if text is None:
-        return None
-    few = len(Decimal(text).normalize().as_tuple().digits) <= DIGITS + 2
-    return text if few and bool(abs(exactly(float(text)) - ball) <= abs(ball) * _ROUNDED) else None
-
-
-_ROUNDED = 2.0**-50
+_ROUNDED = Fraction(1, 2**50)
+"""What is typed as 0.1 is taken for a tenth."""
 
 
 def literal(text: str) -> Constant:

@@ -101,17 +101,22 @@ def _right(step: Step, at: At | None, whole: bool) -> Iterator[tuple[str, Side]]
 
 def with_numbers(formula: Node, at: At) -> Iterator[tuple[str, Side]]:
     """A short formula with numbers in the place of its names."""
-    found = {name: digits(at(Variable(name))) for name in variables(formula)}
+    found = {name: at_point(Variable(name), at) for name in variables(formula)}
     known = {name: number for name, number in found.items() if number is not None}
     if known and len(known) == len(found) and fits(formula, WIDE // 2):
         sign = EQUAL if all(sign == EQUAL for sign, _ in known.values()) else ABOUT
         yield sign, Filled(formula, {name: number for name, (_, number) in known.items()})
 
 
+def at_point(formula: Node, at: At) -> tuple[str, Constant] | None:
+    """The number of a formula, for a reader."""
+    return digits(at(formula), at.fraction(formula))
+
+
 def number_of(step: Step, at: At) -> tuple[str, Constant] | None:
     """The number of a derivative; None where there is none, or none that the rules give."""
     value = at(step.of)
-    return digits(at(step.result)) if value.is_finite() and not step_kinks(step) else None
+    return at_point(step.result, at) if value.is_finite() and not step_kinks(step) else None
 
 
 def step_kinks(step: Step) -> bool:
@@ -134,7 +139,20 @@ def _pattern(step: Step, primes: dict[str, Node]) -> Node:
             rates[letter] = _pattern(part, primes)
         else:
             rates[letter] = _prime(part, primes)
-    return filled(step.rule.formula, {**step.operands, **rates})
+    # A derivative isn't a name to the order of factors: it stays where the rule has it.
+    veiled = {mark: Call(syntax.TRANSPOSE, (Variable(mark),)) for mark in primes}
+    found = filled(step.rule.formula, {**step.operands, **{n: substitute(r, veiled) for n, r in rates.items()}})
+    return unveiled(found, {veil: Variable(mark) for mark, veil in veiled.items()})
+
+
+def unveiled(tree: Node, marks: Mapping[Call, Variable]) -> Node:
+    """The tree with some calls replaced."""
+    done: dict[Node, Node] = {}
+    for item in walk(tree):
+        done[item] = item
+        if isinstance(item, Call):
+            done[item] = marks.get(item) or Call(item.function, tuple(done[a] for a in item.arguments))
+    return done[tree]
 
 
 def _prime(part: Step, primes: dict[str, Node]) -> Node:
@@ -162,7 +180,7 @@ def _note(step: Step, at: At | None) -> str:
         said = own if simple else f"{step.rule.name}: {own}"
     if not step.kink:
         return said
-    place = "the point lies on its border" if step.rule is BRANCH else "there is a kink here"
+    place = "the point lies on its border" if step.rule is BRANCH else "it has a kink or a jump here"
     return f"{said}; but {place}, where no rule holds"
 
 
@@ -176,7 +194,7 @@ def _own(own: Own, call: Call, at: At | None) -> str:
     if at is None or not any(isinstance(n, Call) and _steps(n) for n in walk(own.formula)):
         return text
     bound = zip(names.values(), call.arguments, strict=True)
-    places = [f"{show(n)} = {show(found[1])}" for n, a in bound if isinstance(n, Variable) and (found := digits(at(a)))]
+    places = [f"{show(n)} = {show(found[1])}" for n, a in bound if isinstance(n, Variable) and (found := at_point(a, at))]
     return f"{text}, here at {' and '.join(places)}" if places else text
 
 
