@@ -177,6 +177,13 @@ OPTIONS: tuple[Option, ...] = (
            otherwise="where there are just two, different names"),
     Option("order", ("grad",), WHOLE, "1: the gradient, 2: the Hessian too, and so on to 6.", 1, metavar="N"),
 
+    Option("wrt", ("explain",), TEXT, "What to differentiate by; x,y: the mixed partial derivative, first by x, then by y.",
+           otherwise="every input", metavar="NAMES", example="x,y"),
+    Option("at", ("explain",), POINTS, "The point, x=1,y=pi/4; lists are arrays (x=[1,2]).", otherwise="a plain one",
+           metavar="POINT"),
+    Option("shape", ("explain",), SHAPES, "An input is a vector (x=3) or a matrix (A=3,4), where no point says so.",
+           metavar="NAME=SIZES"),
+
     Option("set", ("function",), SETTINGS,
            "An argument that is handed over as it is: a literal, dim=1, or target=tensor([0,2]).",
            metavar="NAME=VALUE", called="settings"),
@@ -233,11 +240,12 @@ OPTIONS: tuple[Option, ...] = (
     Option("ulps", CHECKS, LIMIT, "Accept an error of up to N ulps of the dtype.", metavar="N"),
     Option("strict", CHECKS, FLAG, "An imprecise derivative fails too.", False),
     Option("timeout", CHECKS, SECONDS, "Seconds for the whole run; what is left is undecided.", 600.0, metavar="SECONDS"),
-    Option("format", (*CHECKS, "functions"), TEXT, "How the result is written.", "text", example="json", twin=False),
-    Option("output", (*CHECKS, "functions"), TEXT, "Write the result to FILE, in one piece; - is stdout.", "-", metavar="FILE",
+    Option("format", (*CHECKS, "functions", "explain"), TEXT, "How the result is written.", "text", example="json", twin=False),
+    Option("output", (*CHECKS, "functions", "explain"), TEXT, "Write the result to FILE, in one piece; - is stdout.", "-", metavar="FILE",
            spelt="--output -o", twin=False),
     Option("quiet", CHECKS, FLAG, "Only the last line.", False, spelt="--quiet -q", twin=False),
     Option("verbose", CHECKS, FLAG, "Every point and every formula in full.", False, spelt="--verbose -v"),
+    Option("verbose", ("explain",), FLAG, "Every step, however many there are.", False, spelt="--verbose -v"),
 
     Option("callables", FORMULAS, OBJECT,
            "Name of a function of the language -> what torch shall call in its place (a custom autograd.Function's apply)."),
