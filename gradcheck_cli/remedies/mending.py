@@ -1,9 +1,9 @@
 """Report in, remedies out: what was checked is rewritten by the rows of the table, and the same check runs on it.
 
-A remedy is one that three parties confirm. Balls say that the rewritten chain is the same function at the worst points and beside
-them. The exact derivatives of both overlap. And the check that found something says, at every point that it was asked about (or
-at as many as MOST), of no derivative less than before, and of some of those that were found wanting that they match. Nothing here
-changes a verdict; what it costs is bounded by counts, not by time, and by what the check itself was asked.
+A remedy is one that three parties confirm. Balls say that the rewritten chain is the same function at the worst points and
+beside them. The exact derivatives of both overlap. And the check that found something says, at every point that it was asked
+about (or at as many as MOST), of no derivative less than before, and of some of those that were found wanting that they match.
+Nothing here changes a verdict; what it costs is bounded by counts, not by time, and by what the check itself was asked.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
+import torch
 
 from gradcheck_cli.algebra.number import Ball, exactly, working
 from gradcheck_cli.errors import InputError
@@ -24,6 +27,7 @@ from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.formulas.check import check_problem
 from gradcheck_cli.formulas.lowering import lower
 from gradcheck_cli.formulas.problem import Problem, Question, Task
+from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.printer import show
@@ -41,7 +45,7 @@ WORST = 3
 MOST = 2_000
 """Points at which a remedy is confirmed."""
 
-CANDIDATES, TRIES = 60, 10
+CANDIDATES, TRIES = 60, 8
 """Rewritings that are compared in balls, and those that are checked."""
 
 DEPTH = 3
@@ -61,6 +65,9 @@ SHARP = 64
 
 BESIDE = (2.0**-30, -(2.0**-30), 2.0**-9, -(2.0**-9))
 """Steps to the points beside one, relative to it."""
+
+VALUES = 32
+"""Points at which values are compared, besides the worst."""
 
 OUTPUTS = 64
 """Entries of an output that are compared in balls."""
@@ -85,16 +92,17 @@ def add_remedies(problem: Problem, report: Report, seconds: float) -> None:
             raise
 
 
-def _bad(column: Column) -> Floats:
+def _bad(column: Column) -> npt.NDArray[np.bool_]:
     """Which entries a rewriting may mend."""
-    found: Floats = np.zeros(len(column), dtype=bool)  # type: ignore[assignment]
-    if column.claim is not None or column.kind not in ("total", "local"):
-        return found
-    found |= column.having(Verdict.IMPRECISE)
+    if column.claim is not None or column.kind not in _KINDS:
+        return np.zeros(len(column), dtype=np.bool_)
+    found = column.having(Verdict.IMPRECISE).copy()
     for index in np.flatnonzero(column.having(Verdict.MISMATCH)).tolist():
         found[index] = column.cause(index) in _CAUSES
     return found
 
+
+_KINDS = ("total", "local")
 
 _CAUSES = frozenset(Cause(word) for row in ROWS for word in row.causes if word in list(Cause))
 """Causes of which the table has a row."""
@@ -123,7 +131,7 @@ class _Mending:
         self.columns: dict[Key, Column] = {
             _key(c): c
             for c in report.columns
-            if c.dtype == form.name and c.claim is None and c.kind in ("total", "local") and c.of.partition("[")[0] in base
+            if c.dtype == form.name and c.claim is None and c.kind in _KINDS and c.of.partition("[")[0] in base
         }
         self.bad = {key: np.flatnonzero(_bad(c)) for key, c in self.columns.items()}
         self.bad = {key: found for key, found in self.bad.items() if len(found)}
@@ -158,7 +166,7 @@ class _Mending:
                     if mended is None:
                         continue
                     count, whole, _ = mended
-                    if whole and (remedy := self._confirmed(candidate)) is not None and remedy.whole:
+                    if whole and (remedy := self._confirmed(candidate)) is not None:
                         yield remedy
                         return
                     if best is None or count > best[0]:
@@ -251,6 +259,39 @@ class _Mending:
         outputs = old.outputs[:OUTPUTS]
         return [(Values(old.entry(name)), Values(new.entry(name))) for name in outputs]
 
+    def _values_kept(self, chain: Chain, indices: Sequence[int]) -> bool:
+        """Whether torch's values of the output are as right as before, or to half of the digits, at some of the points."""
+        some = list(dict.fromkeys([*self._worst(), *indices[:VALUES]]))
+        (before, after), (olds, _) = (
+            (self._torch(c, some) for c in (self.task.chain, chain)),
+            zip(*self._pairs(chain), strict=True),
+        )
+        for k, index in enumerate(some):
+            point = {name: exactly(float(values[index])) for name, values in self.points.items()}
+            for entry, old in enumerate(olds):
+                with working(BITS[0]):
+                    exact = old({n: point[n] for n in old.chain.inputs}, {})
+                if exact.is_finite():
+                    was, now = (_error(found[k, entry], exact, self.form) for found in (before, after))
+                    if now > was:
+                        return False
+        return True
+
+    def _torch(self, chain: Chain, indices: Sequence[int]) -> Floats:
+        """Torch's values of the entries of the output, a row a point; nan where it has none."""
+        shapes = None
+        if self.task.shapes is not None:
+            shapes = lower(chain, {name: self.task.shapes[name] for name in self.task.chain.inputs}).shapes
+        compiled = TorchChain(chain, getattr(torch, self.form.name), self.problem.device, {}, shapes)
+        found: Floats = np.full((len(indices), OUTPUTS), np.nan)
+        for batch in compiled.batches(self.points, indices, single=False):
+            with suppress(InputError):
+                values = compiled.values(batch.tensors)[chain.output].detach().double().numpy(force=True)
+                places = [list(indices).index(i) for i in batch.points]
+                rows = values.reshape(len(places), -1)[:, :OUTPUTS]
+                found[places, : rows.shape[1]] = rows
+        return found
+
     # -- the same check ------------------------------------------------------------------------------------------------
 
     def _mended(self, candidate: _Candidate, indices: Sequence[int], quick: bool) -> tuple[int, bool, Report] | None:
@@ -260,7 +301,7 @@ class _Mending:
         report = self._check(candidate.chain, indices, bad if quick else None)
         if report is None:
             return None
-        after = {_key(c): c for c in report.columns if c.kind in ("total", "local")}
+        after = {_key(c): c for c in report.columns if c.kind in _KINDS}
         mended, left = 0, 0
         for key, column in after.items():
             before = self.columns.get(key)
@@ -291,6 +332,8 @@ class _Mending:
         if outcome is None:
             return None
         mended, _, report = outcome
+        if not self._values_kept(candidate.chain, indices):
+            return None
         original = {stage.name: stage for stage in self.task.chain.stages}
         changed = [s for s in candidate.chain.stages if original[s.name].expression != s.expression]
         stage = changed[-1]
@@ -303,6 +346,7 @@ class _Mending:
             stage=stage.name,
             expression=original[stage.name].expression,
             rewritten=stage.expression,
+            others=tuple(f"{s.name} = {s.expression}" for s in changed[:-1]),
             stages=candidate.texts,
             rows=tuple(f"{row.pattern} -> {row.becomes}" for row in candidate.rows),
             causes=tuple(sorted(self._words())),
@@ -363,9 +407,7 @@ class _Mending:
         return Task(chain, tuple(questions), lowered.shapes, self.task.unlisted) if questions else None
 
 
-def _kept(
-    question: Question, known: set[str], only: set[tuple[str, tuple[str, ...]]] | None
-) -> tuple[tuple[str, ...], ...]:
+def _kept(question: Question, known: set[str], only: set[tuple[str, tuple[str, ...]]] | None) -> tuple[tuple[str, ...], ...]:
     """The derivatives that can be asked for; those of the output where others alone were bad."""
     mine = tuple(d for d in question.derivatives if set(d) <= known)
     if not only:
@@ -383,7 +425,12 @@ def _rank(verdict: Verdict) -> int:
 
 def _overlap(x: Ball, y: Ball) -> bool:
     """Whether two enclosures may be of one number; where one isn't known, nothing speaks against it."""
-    return x is None or y is None or not x.is_finite() or not y.is_finite() or bool(x.overlaps(y))
+    return x is None or y is None or not x.is_finite() or not y.is_finite() or bool(x.overlaps(y)) or _close(x, y)
+
+
+def _close(x: Ball, y: Ball) -> bool:
+    """Whether two numbers have their first SHARP bits in common, which no format tells apart; or both are nearly 0."""
+    return bool(abs(x - y) <= abs(x) * exactly(2.0**-SHARP)) or bool(abs(x - y) < exactly(2.0**-1000))
 
 
 def _agree(old: Values, new: Values, point: Mapping[str, float]) -> bool | None:
@@ -394,20 +441,27 @@ def _agree(old: Values, new: Values, point: Mapping[str, float]) -> bool | None:
             x, y = (chain({n: given[n] for n in chain.chain.inputs if n in given}, {}) for chain in (old, new))
             if not x.is_finite():
                 continue
+            if y.is_finite() and _close(x, y):
+                return True
             if y.is_finite() and not x.overlaps(y):
                 return False
-            if y.is_finite() and all(b.is_exact() or b.rel_accuracy_bits() >= SHARP for b in (x, y)):
-                return True
-            if y.is_finite() and abs(x - y).abs_upper() < exactly(2.0**-1000) and bits == BITS[-1]:
-                return True  # nothing but 0 is as small, and no precision tells it from 0
     return False if x.is_finite() else None
 
 
 def _beside(point: Mapping[str, float], step: float) -> dict[str, float]:
     """A point beside another one, each number moved by another part."""
-    return {
-        name: value * (1 + step / (1 + k)) if value else step / (1 + k) for k, (name, value) in enumerate(point.items())
-    }
+    return {name: value * (1 + step / (1 + k)) if value else step / (1 + k) for k, (name, value) in enumerate(point.items())}
+
+
+def _error(value: float, exact: Ball, form: Format) -> float:
+    """How far a float is from a ball, relative to it; below the smallest normal number nothing is."""
+    if not math.isfinite(value):
+        return math.inf if abs(exact) < form.largest else 0.0
+    difference = abs(exact - value)
+    if difference < form.smallest_normal:
+        return 0.0
+    error = float((difference / abs(exact)).mid()) if not exact.contains(0) else math.inf
+    return 0.0 if error <= math.sqrt(form.unit_roundoff) else error
 
 
 def _inlined(stages: Sequence[Stage], k: int) -> Node | None:
@@ -419,8 +473,8 @@ def _inlined(stages: Sequence[Stage], k: int) -> Node | None:
 
 
 def _with(chain: Chain, k: int, tree: Node) -> Chain | None:
-    """The chain with another formula for a stage, without the stages that nothing uses any more; None where it can't be written
-    down, or depends on nothing."""
+    """The chain with another formula for a stage, without the stages that nothing uses any more; None where it can't be
+    written down, or depends on nothing."""
     text = show(tree, LONGEST)
     if text is None:
         return None

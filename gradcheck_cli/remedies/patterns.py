@@ -45,6 +45,10 @@ _SPELLINGS = (
     ("a**0.5", "sqrt(a)"),
     ("clamp_min(a, 0)", "relu(a)"),
     ("clamp(a, 0)", "relu(a)"),
+    ("clamp(a, -inf, 0)", "clamp_max(a, 0)"),
+    ("minimum(a, 0)", "clamp_max(a, 0)"),
+    ("where(a < 0, a, 0)", "clamp_max(a, 0)"),
+    ("where(a < 0, -a, 0)", "relu(-a)"),
     ("maximum(a, 0)", "relu(a)"),
     ("where(a > 0, a, 0)", "relu(a)"),
     ("where(a >= 0, a, 0)", "relu(a)"),
@@ -65,6 +69,16 @@ def pattern(text: str) -> Node:
 @cache
 def _spellings() -> tuple[tuple[Node, Node], ...]:
     return tuple((pattern(left), pattern(right)) for left, right in _SPELLINGS)
+
+
+_QUOTIENTS = (("reciprocal(a)", "1/a"), ("rsqrt(a)", "1/sqrt(a)"))
+"""Functions that are quotients, and taken as such in products."""
+
+
+@cache
+def _quotients() -> Mapping[str, Node]:
+    parsed = ((pattern(left), pattern(right)) for left, right in _QUOTIENTS)
+    return {left.function: right for left, right in parsed if isinstance(left, Call)}
 
 
 # -- sums and products --------------------------------------------------------------------------------------------------
@@ -127,10 +141,8 @@ def product(node: Node) -> Product:
             case Call(function=syntax.NEG, arguments=(x,)):
                 found.constant = -found.constant
                 waiting.insert(0, (x, inverse))
-            case Call(function="reciprocal", arguments=(x,)):
-                waiting.insert(0, (x, not inverse))
-            case Call(function="rsqrt", arguments=(x,)):
-                (found.above if inverse else found.below).append(Call(syntax.SQRT, (x,)))
+            case Call(function=function, arguments=(x,)) if function in _quotients():
+                waiting.insert(0, (substitute(_quotients()[function], {"a": x}), inverse))
             case Call(function=syntax.POW, arguments=(x, y)) if value_of(y) == -1:
                 waiting.insert(0, (x, not inverse))
             case _:
@@ -359,7 +371,7 @@ def rewritings(node: Node, wanted: Node, becomes: Node) -> Iterator[Node]:
                 for found, sign, rest in _some_terms(terms(wanted), terms(node), {}):
                     yield total([(sign, instance(becomes, found)), *rest])
         case Call(function=syntax.MUL | syntax.DIV):
-            if isinstance(node, Call) and node.function in (syntax.MUL, syntax.DIV, "reciprocal"):
+            if isinstance(node, Call) and node.function in (syntax.MUL, syntax.DIV, *_quotients()):
                 for found, left in _some_factors(product(wanted), product(node), {}):
                     mended = product(instance(becomes, found))
                     constant = left.constant * mended.constant
@@ -384,7 +396,7 @@ def instance(becomes: Node, bound: Bound) -> Node:
     return done[becomes]
 
 
-def tidy(node: Call) -> Node:
+def tidy(node: Node) -> Node:
     """A sum without terms that cancel, a product with one constant factor; of anything else itself."""
     match node:
         case Call(function=syntax.ADD | syntax.SUB):
@@ -396,11 +408,13 @@ def tidy(node: Call) -> Node:
                     kept.append((sign, item))
                 else:
                     del kept[lost]
-            if len(kept) < len(parts):
+            if len(kept) < len(parts) or any(opposite(a) for a in node.arguments):
                 return total(kept) if kept else Constant(0)
         case Call(function=syntax.MUL | syntax.DIV, arguments=arguments):
             if sum(product(a).constant != 1 for a in arguments) > 1:
                 return product(node).node()
+        case Call(function=syntax.POW, arguments=(x, y)) if value_of(y) == 1:
+            return x
     return node
 
 

@@ -10,17 +10,18 @@ from gradcheck_cli.verdict.plain import jsonable
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """An expression written in another way: the same function, certified at the points of the check, of which the same check says
-    more.
+    """An expression written in another way: the same function, certified at points of the check, of which the check says more.
 
-    `stage`: which is rewritten, from `expression` to `rewritten`; `stages`: the whole chain then, as texts. `rows`: the patterns
-    that were applied. `before` and `after`: verdict -> number, of the same derivatives at the same points; `mended`: how many of
-    them pass as a match now. `dtype`: the format in which this holds; `points`: how many of its points were checked, of `of`.
+    `stage`: which is rewritten, from `expression` to `rewritten`; `others`: stages before it that are rewritten too; `stages`:
+    the whole chain then, as texts. `rows`: the patterns that were applied. `before` and `after`: verdict -> number, of the same
+    derivatives at the same points; `mended`: how many of them match now that didn't. `dtype`: the format in which this holds;
+    `points`: how many of its points were checked, of `of`.
     """
 
     stage: str
     expression: str
     rewritten: str
+    others: tuple[str, ...]
     stages: tuple[str, ...]
     rows: tuple[str, ...]
     causes: tuple[str, ...]
@@ -43,7 +44,8 @@ class Remedy:
         where = f" at {self.points:,} of {self.of:,} points" if self.points < self.of else ""
         says = "match" if self.whole else ", ".join(f"{n:,} {verdict}" for verdict, n in self.after.items())
         checks = f" ({total:,} check{'s' * (total != 1)}{where})"
-        return f"write {self.stage} = {self.rewritten}: the same check then says {says}{checks}"
+        written = ", ".join((*self.others, f"{self.stage} = {self.rewritten}"))
+        return f"write {written}: the same check then says {says}{checks}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
