@@ -18,8 +18,9 @@ from gradcheck_cli.verdict.verdicts import Verdict
 ROWS = 40
 """Rows of a verdict in a table, without --verbose."""
 FORMULA_WIDTH = 60
-BRIEF_FORMULA = 24
-"""Characters of a formula in a table, without --verbose; and where there is little room."""
+"""Characters of a formula in a table, without --verbose."""
+NAME_WIDTH = 80
+"""The same of a name."""
 
 _KINDS = (("value", "the function itself"), ("total", ""), ("local", "each stage's own derivative"))
 """Kinds of columns that have a table, and what it is called. The broken rules of others are findings only."""
@@ -147,8 +148,8 @@ class _Part:
         point = self.places.name(self.places.of(column, index)) if several else ""
         exact, judged = figures.exact(check, ball), figures.judged(check)
         return (
-            plain(title or ""),
-            plain(column.quantity if tensor and shape else check.quantity),
+            self.name(title or ""),
+            self.name(column.quantity if tensor and shape else check.quantity),
             plain("x".join(map(str, shape))),
             self.formula(check.formula if not shape else None),
             plain(", ".join(filter(None, (entry, point)))),
@@ -160,11 +161,13 @@ class _Part:
             Cell(_verdicts(group, check)),
         )
 
+    def name(self, text: str) -> Cell:
+        """A name, cut where it is long."""
+        return plain(text if self.verbose else cut(text, NAME_WIDTH))
+
     def formula(self, text: str | None) -> Cell:
         """A formula, cut where it is long."""
-        text = text or "-"
-        whole = text if self.verbose else cut(text, FORMULA_WIDTH)
-        return Cell((Word(whole),), None if self.verbose else cut(text, BRIEF_FORMULA))
+        return plain((text or "-") if self.verbose else cut(text or "-", FORMULA_WIDTH))
 
 
 def cut(text: str, width: int) -> str:

@@ -114,7 +114,7 @@ def _points(places: Places, found: Sequence[Finding], listed: Sequence[Table], v
         texts = [f.where for f in found] + [cell.text for t in listed for row in t.rows for cell in row.cells]
         named = {int(match[1]) - 1 for text in texts for match in _NAMED.finditer(text)}
         numbers = sorted(number for number in named if number < len(places))
-    return tuple(Point(places.name(number), places.text(number)) for number in numbers if places.text(number))
+    return tuple(Point(places.name(n), text) for n in numbers if (text := places.text(n, whole=verbose)))
 
 
 _NAMED = re.compile(r"\bpoint (\d+)\b")
