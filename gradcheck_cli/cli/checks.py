@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from gradcheck_cli.cli import crashes
-from gradcheck_cli.cli.options import Outcome, add, check_output, parameter, with_options
+from gradcheck_cli.cli.options import TYPED, Outcome, add, check_output, parameter, with_options
 from gradcheck_cli.cli.progress import progress
 from gradcheck_cli.cli.streams import colored, width
 from gradcheck_cli.errors import InputError
@@ -132,7 +132,8 @@ def _command(kind: Kind) -> Callable[..., Outcome]:
                     report = TWINS[kind.name](given.pop(kind.target), **given, progress=callback)
             except (SystemExit, GeneratorExit) as end:
                 raise InputError(f"the code that is checked ends the process: {type(end).__name__}({end})") from None
-        settings = {"verbose": given["verbose"], "quiet": quiet, "color": colored(output), "width": width(output)}
+        shown = {"verbose": given["verbose"], "quiet": quiet, "command": TYPED.get()}
+        settings = {**shown, "color": colored(output), "width": width(output)}
         return Outcome(renderer(format)(report, **settings), report.exit_code, output)
 
     target = typer.Argument(metavar=kind.metavar, help=kind.help, show_default=False)

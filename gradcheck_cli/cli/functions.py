@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from gradcheck_cli.cli.options import Outcome, add, check_output, parameter, with_options
+from gradcheck_cli.cli.options import TYPED, Outcome, add, check_output, parameter, with_options
 from gradcheck_cli.cli.streams import width
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.functions import NAMES, TABLE, Function
@@ -68,5 +68,11 @@ def _text(rows: list[dict[str, Any]], columns: int) -> str:
     return draw(fitted(Table("", headings, tuple(shown)), columns))
 
 
-WRITERS = {"text": _text, "json": _json}
+def _html(rows: list[dict[str, Any]], columns: int) -> str:
+    from gradcheck_cli.output.html.functions import page
+
+    return page(rows, TYPED.get())
+
+
+WRITERS = {"text": _text, "json": _json, "html": _html}
 """The formats of this command."""

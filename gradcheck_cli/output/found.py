@@ -55,13 +55,13 @@ class _Group:
         return column.verdict(index).severity, _own(column), np.inf if np.isnan(error) else error
 
 
-def findings(report: Report, places: Places, verbose: bool) -> list[Finding]:
+def findings(report: Report, places: Places, verbose: bool, wide: bool = False) -> list[Finding]:
     """All of them. Without `verbose` entries with one verdict, cause, blame and text are one, and points outside of the domain
     are left to the counts, unless there is nothing else."""
     groups = [_Group([(c, [i])]) for c in report.columns for i in _found(c, verbose)] if verbose else _groups(report.columns)
     groups.sort(key=lambda group: group.weight, reverse=True)
     said: set[str] = set()
-    return [_finding(group, places, verbose, said) for group in groups]
+    return [_finding(group, places, verbose or wide, said) for group in groups]
 
 
 def _found(column: Column, verbose: bool) -> list[int]:

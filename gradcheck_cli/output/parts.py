@@ -47,12 +47,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`title` may be empty. `left_out`: how many rows of which verdict aren't among `rows`."""
+    """`title` may be empty. `left_out`: how many rows of which verdict aren't among `rows`. `folded`: for a second look."""
 
     title: str
     headings: tuple[Heading, ...]
     rows: tuple[Row, ...]
     left_out: Mapping[Verdict, int] = field(default_factory=dict)
+    folded: bool = False
 
     def shortened(self, count: int) -> Table:
         """At most so many rows, the more severe ones, in the order that they had."""

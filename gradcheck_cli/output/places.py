@@ -49,6 +49,12 @@ class Places:
         column, index = self._first[number]
         return point(column.scope.point(index), column.dtype, whole=whole)
 
+    def value(self, number: int) -> float | None:
+        """The number that a point is, if it is one number."""
+        column, index = self._first[number]
+        values = list(column.scope.point(index).values())
+        return values[0] if len(values) == 1 and isinstance(values[0], float) else None
+
     def spans(self) -> str:
         """`x from -3 to 3`, of what is a number at every point."""
         found: dict[str, list[float]] = {}

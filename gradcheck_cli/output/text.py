@@ -21,7 +21,15 @@ HEAD, NOTES = 24, 16
 _REST = "  ... (--verbose shows all of it)"
 
 
-def render(report: Report, *, verbose: bool = False, quiet: bool = False, color: bool = False, width: int | None = None) -> str:
+def render(
+    report: Report,
+    *,
+    verbose: bool = False,
+    quiet: bool = False,
+    color: bool = False,
+    width: int | None = None,
+    command: str = "",
+) -> str:
     """The whole report as text, without a last newline.
 
     `width` in columns (None: 100), which no line exceeds; `quiet` leaves only the last line, the summary; `verbose` shows every
