@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from itertools import combinations_with_replacement, product
 from itertools import permutations as orders_of
@@ -338,8 +339,12 @@ def _run(
         callables={_row(name): function for name, function in (given["callables"] or {}).items()},
     )
     from gradcheck_cli.formulas.check import check_problem
+    from gradcheck_cli.remedies.mending import add_remedies
 
-    return check_problem(problem, progress=given["progress"])
+    start = time.monotonic()
+    report = check_problem(problem, progress=given["progress"])
+    add_remedies(problem, report, time.monotonic() - start)
+    return report
 
 
 def _chain(expressions: str | Sequence[str], output: str = "y") -> Chain:
