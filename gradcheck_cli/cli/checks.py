@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
 from typing import Any
 
 import typer
@@ -20,7 +21,7 @@ from gradcheck_cli.cli.options import Outcome, add, check_output, parameter, wit
 from gradcheck_cli.cli.progress import progress
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.options import KINDS, Kind
-from gradcheck_cli.output import FORMATS, renderer
+from gradcheck_cli.output import FORMATS, plots, renderer
 
 HELP: dict[str, tuple[str, tuple[str, ...]]] = {
     "chain": (
@@ -123,8 +124,11 @@ def register(app: typer.Typer) -> None:
 def _command(kind: Kind) -> Callable[..., Outcome]:
     """The twin, as Typer calls it: its report, written."""
 
-    def command(*, format: str, output: str, quiet: bool, **given: Any) -> Outcome:
+    def command(*, format: str, output: str, plot: list[str] | None, quiet: bool, **given: Any) -> Outcome:
         check_output(format, output, FORMATS)
+        plots.check(plot or ())
+        if output in (plot or ()):
+            raise InputError("the result and the picture can't be the same file", output, 0)
         from gradcheck_cli.api import TWINS
 
         with progress(not quiet) as callback, redirect_stdout(sys.stderr):  # what is checked may print
@@ -141,7 +145,7 @@ def _command(kind: Kind) -> Callable[..., Outcome]:
             color=terminal and not os.environ.get("NO_COLOR"),
             width=shutil.get_terminal_size().columns if terminal else None,
         )
-        return Outcome(text, report.exit_code, output)
+        return Outcome(text, report.exit_code, output, {name: partial(plots.drawn, report, name) for name in plot or ()})
 
     target = typer.Argument(metavar=kind.metavar, help=kind.help, show_default=False)
     own = parameter(kind.target, list[str] if kind.form.several else str, target)

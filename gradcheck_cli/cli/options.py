@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
@@ -20,11 +20,13 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a command leaves to `app.main`: a text for stdout, or for the file `output`, and the exit code."""
+    """What a command leaves to `app.main`: a text for stdout, or for the file `output`, the exit code, and pictures to
+    be drawn, by the names of their files."""
 
     text: str
     code: int = 0
     output: str = "-"
+    pictures: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
 
 
 def with_options(
