@@ -15,7 +15,15 @@ import gradcheck_cli
 from gradcheck_cli.cli import app
 
 ROOT = Path(__file__).parent.parent
-DATA = {"gradcheck_cli/py.typed", "gradcheck_cli/suite/example.gradcheck.toml"}
+DATA = {
+    "gradcheck_cli/py.typed",
+    "gradcheck_cli/suite/example.gradcheck.toml",
+    *(
+        path.relative_to(ROOT).as_posix()
+        for kind in ("*.html", "*.css", "*.js")
+        for path in (ROOT / "gradcheck_cli").rglob(kind)
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +39,7 @@ def metadata(wheel: ZipFile, file: str) -> str:
 
 
 def test_every_module_is_in_the_wheel(wheel: ZipFile) -> None:
-    """The modules of the package, py.typed and the example of a spec, unchanged; no test, no benchmark, no cache."""
+    """The modules of the package, py.typed, the example of a spec, what pages are made of, unchanged; no test, no cache."""
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gradcheck_cli").rglob("*.py")}
     shipped = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert shipped == modules | DATA

@@ -2,54 +2,133 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from io import StringIO
 
-from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from gradcheck_cli.errors import seen, visible
+from gradcheck_cli.output.parts import Heading, Table, Word
+from gradcheck_cli.verdict.verdicts import Verdict
 
-_GAP = 3
-_NARROWEST = 16
+WIDTH = 100
+"""Columns where nobody says how many there are."""
+NARROWEST = 20
+"""Columns that there are at least."""
+_GAP, _NEAR = 3, 2
+"""Blanks between the columns of a table; and where there is little room."""
+_SHORTEST = 10
+"""Characters of a formula that are worth a column."""
 _ENDLESS = 1_000_000
-"""Columns of the console: lines outside of tables are as long as they are, for the terminal to break."""
+"""Columns of the console: lines are as long as they are."""
+
+STYLES = {
+    Verdict.MATCH: "green",
+    Verdict.IMPRECISE: "yellow",
+    Verdict.NONDIFFERENTIABLE: "yellow",
+    Verdict.OUTSIDE_DOMAIN: "dim",
+    Verdict.UNDECIDED: "magenta",
+    Verdict.MISMATCH: "bold red",
+}
+
+Line = str | Text
 
 
-class Grid(Table):
-    """A rich table that knows how narrow it may get."""
-
-    least = 0
-
-
-def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Grid:
-    """A table with a rule under its headings. Cells are plain text (no markup), or rich's.
-
-    A heading that begins with `>` is of a column of numbers, set to the right; one that begins with `~` is of a column that
-    is folded where the page is narrow. Rich takes about a third of a millisecond for each row.
-    """
-    grid = Grid(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="")
-    cells = [[Text(visible(cell)) if isinstance(cell, str) else _seen(cell) for cell in row] for row in rows]
-    for i, heading in enumerate(headings):
-        title, folds = heading.lstrip(">~"), heading.startswith("~")
-        justify = "right" if heading.startswith(">") else "left"
-        grid.add_column(Text(title), justify=justify, no_wrap=not folds, overflow="fold")  # type: ignore[arg-type]
-        widest = max([cell_len(title), *(row[i].cell_len for row in cells)])
-        grid.least += min(widest, _NARROWEST) if folds else widest
-    grid.least += _GAP * (len(headings) - 1)
-    for row in cells:
-        grid.add_row(*row)
-    return grid
+def painted(words: Iterable[Word]) -> Text:
+    """Words, each in the colour of the verdict that it stands for."""
+    return Text.assemble(*((visible(w.text), STYLES[w.verdict] if w.verdict is not None else "") for w in words))
 
 
-def draw(items: Iterable[str | Text | Grid], *, color: bool = False, width: int | None = None) -> str:
-    """The items one under the other, without blanks at the ends of lines and without a last newline.
+def fitted(table: Table, width: int) -> list[Line]:
+    """The table in at most so many columns: as it is, or with brief numbers and formulas, or as records, a block a row."""
+    title: list[Line] = [*wrapped(f"{table.title}:", width), ""] if table.title else []
+    more: list[Line] = [*wrapped(table.more, width)]
+    whole = [[painted(cell.words) for cell in row.cells] for row in table.rows]
+    lines = _grid(table.headings, whole, _GAP)
+    if not all(_width(line) <= width for line in lines):
+        lines = _brief(table, width) or _records(table, width)
+    return [*title, *(lines if table.rows else ()), *more]
 
-    Tables are folded to `width` as far as whole numbers allow; None: as wide as they get.
-    """
+
+def _brief(table: Table, width: int) -> list[Line]:
+    """The table with fewer digits, and with formulas as long as there is room for; none where it is too wide all the same."""
+    rows = [[Text(visible(c.brief)) if c.brief is not None else painted(c.words) for c in row.cells] for row in table.rows]
+    formulas = [i for i, heading in enumerate(table.headings) if heading.formula]
+    widths = [max([len(h.title), *(row[i].cell_len for row in rows)]) for i, h in enumerate(table.headings)]
+    fixed = sum(w for i, w in enumerate(widths) if i not in formulas) + _NEAR * (len(widths) - 1)
+    room = (width - fixed) // len(formulas) if formulas else 0
+    if fixed > width or (formulas and room < _SHORTEST):
+        return []
+    for row in rows:
+        for i in formulas:
+            row[i] = Text(_cut(row[i].plain, room))
+    headings = [replace(h, title=_cut(h.title, room)) if h.formula else h for h in table.headings]
+    return _grid(headings, rows, _NEAR)
+
+
+def _cut(text: str, width: int) -> str:
+    if cell_len(text) <= width:
+        return text
+    while cell_len(text) > width - 3:
+        text = text[:-1]
+    return text + "..."
+
+
+def _grid(headings: Sequence[Heading], rows: Sequence[Sequence[Text]], gap: int) -> list[Line]:
+    """A rule under the headings; numbers to the right."""
+    titles = [Text(heading.title) for heading in headings]
+    widths = [max(cell.cell_len for cell in cells) for cells in zip(titles, *rows, strict=True)]
+    rule = "─" * (sum(widths) + gap * (len(widths) - 1))
+    return [_line(headings, titles, widths, gap), rule, *(_line(headings, row, widths, gap) for row in rows)]
+
+
+def _line(headings: Sequence[Heading], cells: Sequence[Text], widths: Sequence[int], gap: int) -> Text:
+    line = Text()
+    for i, (heading, cell, width) in enumerate(zip(headings, cells, widths, strict=True)):
+        blanks = " " * (width - cell.cell_len)
+        line.append(" " * gap * bool(i) + blanks * heading.right)
+        line.append_text(cell)
+        line.append(blanks * (not heading.right))
+    line.rstrip()
+    return line
+
+
+def _records(table: Table, width: int) -> list[Line]:
+    """A block a row: what its first cell says, and a line for each of the others, indented."""
+    lines: list[Line] = []
+    names = max(len(heading.title) for heading in table.headings[1:]) if len(table.headings) > 1 else 0
+    for row in table.rows:
+        lines += wrapped(row.cells[0].text, width, "    ")
+        for heading, cell in zip(table.headings[1:], row.cells[1:], strict=True):
+            if cell.text in ("", "-"):
+                continue
+            name = f"  {heading.title:<{names}}  "
+            text = Text(name).append_text(painted(cell.words))
+            lines += [text] if text.cell_len <= width else wrapped(cell.text, width, " " * min(len(name), width // 2), name)
+    return lines
+
+
+def wrapped(text: str, width: int, indent: str = "", first: str = "") -> list[str]:
+    """The text in lines of at most so many columns."""
+    text = visible(text)
+    if cell_len(first + text) <= width:
+        return [first + text] if text else []
+    wide = width - (cell_len(first + text) - len(first + text))  # characters of two columns
+    return textwrap.wrap(
+        text, max(wide, NARROWEST // 2), initial_indent=first, subsequent_indent=indent, break_on_hyphens=False
+    )  # fmt: skip
+
+
+def _width(line: Line) -> int:
+    return cell_len(line) if isinstance(line, str) else line.cell_len
+
+
+def draw(items: Iterable[Line], *, color: bool = False, width: int | None = None) -> str:
+    """The lines one under the other, without blanks at their ends and without a last newline."""
     page = StringIO()
     console = Console(
         file=page, width=_ENDLESS, force_terminal=color, color_system="standard" if color else None, no_color=not color,
@@ -58,10 +137,8 @@ def draw(items: Iterable[str | Text | Grid], *, color: bool = False, width: int 
     for item in items:
         if isinstance(item, str):
             page.write(seen(item) + "\n")
-        elif isinstance(item, Text):
-            console.print(_seen(item), soft_wrap=True)
         else:
-            console.print(item, width=None if width is None else max(width, item.least), crop=False)
+            console.print(_seen(item), soft_wrap=True)
     return "\n".join(line.rstrip() for line in page.getvalue().split("\n")).rstrip("\n")
 
 

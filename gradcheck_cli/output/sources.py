@@ -1,11 +1,16 @@
-"""Where a target FILE.py:NAME is defined: found by reading the file, never by running it."""
+"""Where code is: a target FILE.py:NAME, found by reading the file, never by running it; and the lines that texts name."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+
+from gradcheck_cli.output.parts import Source
 
 LARGEST = 1_000_000
 """Bytes of a file that is read."""
@@ -54,3 +59,46 @@ def _applied(node: ast.stmt) -> Iterator[str]:
     for inner in ast.walk(node):
         if isinstance(inner, ast.Attribute) and inner.attr == "apply" and isinstance(inner.value, ast.Name):
             yield inner.value.id
+
+
+# -- lines that texts name ---------------------------------------------------------------------------------------------
+
+_LINE = re.compile(r"([^()\s,;:]+\.py), line (\d+)")
+"""A line of code, as details name it."""
+_SPELLED = re.compile(r"([^()\s,;:]+\.py):(\d+)")
+
+
+def spelled(text: str) -> str:
+    """The text with each `silu.py, line 14` as `silu.py:14`, which editors and terminals know; the path from here, where the
+    file is below."""
+    return _LINE.sub(lambda found: f"{_relative(found[1])}:{found[2]}", text)
+
+
+def named_in(texts: Iterable[str]) -> Iterator[Source]:
+    """The lines that spelled texts name, each once."""
+    found = {match[0]: match for text in texts for match in _SPELLED.finditer(text)}
+    for text, match in found.items():
+        path = _loaded(Path(match[1]).name)
+        yield Source(text, int(match[2]), path)
+
+
+def _loaded(name: str) -> str | None:
+    """The path of the module that was imported from a file of this name, if it is the only one."""
+    files = {file for module in list(sys.modules.values()) if (file := _file(module)) and os.path.basename(file) == name}
+    return os.path.abspath(files.pop()) if len(files) == 1 else None
+
+
+def _file(module: object) -> str | None:
+    file = getattr(module, "__dict__", {}).get("__file__")
+    return file if isinstance(file, str) else None
+
+
+def _relative(name: str) -> str:
+    path = _loaded(name)
+    if path is None:
+        return name
+    try:
+        here = os.path.relpath(path)
+    except (OSError, ValueError):  # another drive, or no working directory
+        return name
+    return name if here.startswith("..") else here

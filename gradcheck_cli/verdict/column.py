@@ -159,7 +159,7 @@ class Column:
         labels = [column.label(index) for column in columns for index in range(len(column))]
         return replace(
             first,
-            scope=OfLayer(first.scope.point(0), labels, title),
+            scope=OfLayer(first.scope.point(0), labels, layer=title),
             autograd=np.concatenate([c.autograd for c in columns]),
             exact=[ball for c in columns for ball in c.exact],
             error_ulps=np.concatenate([c.error_ulps for c in columns]),

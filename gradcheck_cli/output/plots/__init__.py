@@ -64,15 +64,13 @@ def drawn(report: Report, name: str) -> bytes:
 
 
 def svgs(report: Report, prefix: str = "plot-") -> list[str]:
-    """Pictures for a page, each an <svg> with its words in it, in the page's own ink; none where matplotlib is missing, or
-    nothing can be drawn. `prefix`: of all names in them; two reports in one page need two."""
+    """Pictures for a page, each an <svg> with its words in it, in the page's own ink; none where matplotlib is missing, or a
+    picture would say no more than a table. `prefix`: of all names in them; two reports in one page need two."""
     if not available():
         return []
-    try:
-        picture = figure(report)
-    except InputError:
-        return []
-    return [_element(report, picture, prefix, False)]
+    from gradcheck_cli.output.plots.pictures import tells
+
+    return [_element(report, figure(report), prefix, False)] if tells(report) else []
 
 
 def _element(report: Report, picture: Picture, prefix: str, alone: bool) -> str:

@@ -183,9 +183,10 @@ def _shade(axes: Axes, drawn: Sequence[Cells], scale: Scale, height: tuple[float
     """Ranges of what is no error of rounding."""
     for code, left, right in ranges(drawn, scale):
         mark = MARKS[code]
+        axes.axvspan(left, right, facecolor=mark.color, alpha=0.12, linewidth=0, zorder=0.8)
         axes.axvspan(
-            left, right, facecolor=(mark.color, 0.12), edgecolor=(mark.color, 0.55), hatch=mark.shade, linewidth=0,
-            label=mark.words, zorder=1,
+            left, right, facecolor="none", edgecolor=mark.color, alpha=0.6, hatch=mark.shade, linewidth=0, label=mark.words,
+            zorder=1,
         )  # fmt: skip
 
 

@@ -23,12 +23,14 @@ ARGUMENTS = 6
 
 @dataclass(frozen=True)
 class Part:
-    """What goes into one pair of axes: how it is drawn, its size in inches, and what is seen, in words."""
+    """What goes into one pair of axes: how it is drawn, its size in inches, and what is seen, in words. `tells`: more than a
+    table does."""
 
     draw: Callable[[Axes], None]
     width: float
     height: float
     words: str
+    tells: bool = True
 
 
 def parts(report: Report) -> list[list[Part]]:
@@ -68,6 +70,14 @@ def picture(report: Report, axes: Axes | None = None) -> Picture:
         _legend(figure)
         figure.words = "  ".join(part.words for row in rows for part in row)
     return figure
+
+
+def tells(report: Report) -> bool:
+    """Whether the picture says more than the tables of a page do."""
+    try:
+        return any(part.tells for row in parts(report) for part in row)
+    except InputError:
+        return False
 
 
 def title(report: Report) -> str:
@@ -126,7 +136,7 @@ def _entry_by_entry(series: Sequence[Series], dtype: str) -> list[Part]:
     count = sum(len(s.error) for s in single)
     told = "; ".join(entries.words(s) for s in single)
     if count <= entries.ROWS:
-        return [Part(lambda axes: entries.draw_rows(axes, single, dtype, dtype), 8.0, 1.2 + 0.26 * count, told)]
+        return [Part(lambda axes: entries.draw_rows(axes, single, dtype, dtype), 8.0, 1.2 + 0.26 * count, told, tells=False)]
     found = []
     for s in sorted(single, key=lambda s: s.weight, reverse=True)[:ARGUMENTS]:
         found.append(_argument(s))
