@@ -181,12 +181,15 @@ def _kinks(axes: Axes, mark: Mark, places: Sequence[float]) -> None:
 
 def _shade(axes: Axes, drawn: Sequence[Cells], scale: Scale, height: tuple[float, float]) -> None:
     """Ranges of what is no error of rounding."""
+    found: dict[int, list[tuple[float, float]]] = {}
     for code, left, right in ranges(drawn, scale):
-        mark = MARKS[code]
-        axes.axvspan(left, right, facecolor=mark.color, alpha=0.12, linewidth=0, zorder=0.8)
-        axes.axvspan(
-            left, right, facecolor="none", edgecolor=mark.color, alpha=0.6, hatch=mark.shade, linewidth=0, label=mark.words,
-            zorder=1,
+        found.setdefault(code, []).append((left, right - left))
+    for code, spans in found.items():
+        mark, (low, high) = MARKS[code], height
+        axes.broken_barh(spans, (low, high - low), facecolor=mark.color, alpha=0.12, linewidth=0, zorder=0.8)
+        axes.broken_barh(
+            spans, (low, high - low), facecolor="none", edgecolor=mark.color, alpha=0.6, hatch=mark.shade, linewidth=0,
+            label=mark.words, zorder=1,
         )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ worst error, so that what is drawn depends on the picture's width and not on how
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -26,7 +27,7 @@ FEW = 0.05
 """The share of numbers that may lie where an axis of both signs is linear."""
 
 DOUBLES = 1e300
-"""The quotient of two numbers of one axis is at most this, so that it is a double too."""
+"""The quotient of two numbers of a symmetric axis, and the range of a linear one, is at most this, so as to be a double too."""
 
 _IDLE = [CODES[Verdict.MATCH], CODES[Verdict.OUTSIDE_DOMAIN]]
 
@@ -46,10 +47,14 @@ class Scale:
         found: Floats = (self._bend(x) - low) / (high - low)
         return found
 
+    def at(self, place: float) -> float:
+        """The number at a position."""
+        low, high = self._bend(np.array([self.low, self.high])).tolist()
+        return self._straighten(low + place * (high - low))
+
     def between(self, a: float, b: float) -> float:
         """The number that is drawn halfway."""
-        p, q = self._bend(np.array([a, b]))
-        return float(self._straighten((p + q) / 2))
+        return self.at(float(self.position(np.array([a, b])).mean()))
 
     def holds(self, x: Floats) -> npt.NDArray[np.bool_]:
         """Which numbers are on it."""
@@ -78,7 +83,7 @@ def scale_of(x: Floats, active: npt.NDArray[np.bool_]) -> Scale:
     """The axis for finite numbers, at least two different ones. Drawn by magnitude, it is cut off a decade beyond those where
     something happens (`active`), for what comes after them is as dull as it is long."""
     sizes = np.abs(x[x != 0])
-    if not len(sizes) or sizes.max() / np.median(sizes) < WIDE:
+    if not len(sizes) or (sizes.max() < DOUBLES and sizes.max() / np.median(sizes) < WIDE):
         return Scale("linear", float(x.min()), float(x.max()))
     live = x[active & (x != 0)] if (active & (x != 0)).any() else x[x != 0]
     outer = _decade(np.abs(live).max(), 2)
@@ -102,19 +107,23 @@ def active(error: Floats, codes: Codes, roundoff: float) -> npt.NDArray[np.bool_
 
 
 def _decade(size: float, more: int) -> float:
-    """The power of 10 at or below a size, and some further."""
-    return float(10.0 ** min(max(math.floor(math.log10(size)) + more, -320), 308))
+    """The power of 10 at or below a size, and some further; no more than the largest double."""
+    exponent = max(math.floor(math.log10(size)) + more, -320)
+    return 10.0**exponent if exponent <= 308 else sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """Numbers of an axis, few enough to draw, in order. `x`: where the worst entry is; `worst`, `best`: errors, nan where there
-    is none; `points`: the entries to mark, one a cell and kind: (x, error, row of the table of marks)."""
+    """Numbers of an axis, few enough to draw, in order. `places`: where they are; `x`: where the worst entry is; `worst`,
+    `best`: errors, nan where there is none; `points`: the entries to mark, one a cell and kind: (x, error, row of the table of
+    marks), and `within` the cell of each."""
 
+    places: Floats
     x: Floats
     worst: Floats
     best: Floats
     points: tuple[tuple[float, float, int], ...]
+    within: tuple[int, ...]
     binned: bool
 
 
@@ -127,7 +136,8 @@ def cells(x: Floats, error: Floats, codes: Codes, scale: Scale) -> Cells:
     binned = len(places) > CELLS
     if binned:
         strip = np.clip((scale.position(x) * CELLS).astype(np.int64), 0, CELLS - 1)
-        _, cell = np.unique(strip, return_inverse=True)
+        strips, cell = np.unique(strip, return_inverse=True)
+        places = np.array([scale.at((i + 0.5) / CELLS) for i in strips.tolist()])
     size = np.where(np.isnan(error), -1.0, error)  # an infinite one is the worst
     starts = np.flatnonzero(np.diff(cell, prepend=-1)) if len(cell) else np.zeros(0, dtype=np.int64)
     order = np.lexsort((size, cell))
@@ -141,18 +151,21 @@ def cells(x: Floats, error: Floats, codes: Codes, scale: Scale) -> Cells:
         if key not in points or size[i] > size[points[key]]:
             points[key] = int(i)
     marked = tuple((float(x[i]), float(error[i]), code) for (_, code), i in points.items())
-    return Cells(x[last], worst, np.where(np.isnan(worst), np.nan, best), marked, binned)
+    within = tuple(cell for cell, _ in points)
+    return Cells(places, x[last], worst, np.where(np.isnan(worst), np.nan, best), marked, within, binned)
 
 
 def ranges(many: Sequence[Cells], scale: Scale) -> list[tuple[int, float, float]]:
     """Where something holds that is shaded: (row of the table of marks, from, to), each as wide as to halfway to the next
     number that is drawn."""
-    places = np.unique(np.concatenate([[x for x, _, _ in c.points] for c in many] + [c.x for c in many]))
+    places = np.unique(np.concatenate([c.places for c in many]))
     found = []
     for code, mark in enumerate(MARKS):
         if not mark.shade:
             continue
-        there = np.isin(places, [x for c in many for x, _, k in c.points if k == code])
+        there = np.isin(
+            places, [c.places[i] for c in many for i, point in zip(c.within, c.points, strict=True) if point[2] == code]
+        )
         edges = np.flatnonzero(np.diff(np.concatenate([[False], there, [False]]).astype(np.int8)))
         for first, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
             left = scale.low if first == 0 else scale.between(places[first - 1], places[first])

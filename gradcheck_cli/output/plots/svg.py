@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
+from gradcheck_cli.errors import visible
 from gradcheck_cli.output.plots.style import INK, PAPER
 
 _NAMED = re.compile(r"url\(#([^)]+)\)")
@@ -42,7 +43,7 @@ def finished(content: bytes, title: str, words: str, *, prefix: str, alone: bool
     heads = [("title", title, f"{prefix}title"), ("desc", words, f"{prefix}words")]
     for place, (tag, text, name) in enumerate(heads):
         head = ElementTree.Element(tag, {"id": name})
-        head.text = text
+        head.text = visible(text)
         root.insert(place, head)
     if alone:
         style = ElementTree.Element("style")
