@@ -80,7 +80,11 @@ def write_articles(app: Sphinx) -> None:
 
 
 def within(app: Sphinx, page: str, source: list[str]) -> None:
-    """Links to files that are included lead to their pages; among the files themselves they need no folder."""
+    """Links to files that are included lead to their pages. Pages that the index doesn't list stand at its end."""
+    if page == "index":
+        listed = set(re.findall(r"^[\w/-]+$", source[0], re.MULTILINE))
+        others = sorted(app.env.found_docs - listed - {page})
+        source[0] += "\n".join(["\n```{toctree}", ":caption: More", ":hidden:", "", *others, "```\n"]) if others else ""
     depth = page.count("/")
     for file, name in INCLUDED.items():
         source[0] = source[0].replace(f"]({'../' * (depth + 1)}{file}", f"]({'../' * depth}{name}")

@@ -210,6 +210,13 @@ def _described(kind: str, signature: str, body: str, level: int = 4) -> str:
     return f"{ticks}{{py:{kind}}} {signature}\n{body}\n{ticks}"
 
 
+def python_rest() -> str:
+    """Every public name that the page of Python doesn't ask for by itself."""
+    page = (Path(__file__).parent / "python.md").read_text(encoding="utf-8")
+    placed = {"__version__", *re.findall(r"^```{generated} python (\w+)$", page, re.MULTILINE)}
+    return "\n\n".join(python(name) for name in gradcheck_cli.__all__ if name not in placed)
+
+
 GENERATED: dict[str, Callable[..., str]] = {
     "options": command_options,
     "which-options": common_options,
@@ -217,5 +224,6 @@ GENERATED: dict[str, Callable[..., str]] = {
     "causes": causes,
     "functions": functions,
     "python": python,
+    "python-rest": python_rest,
 }
 """What a page may ask for, by name."""
