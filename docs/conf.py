@@ -71,7 +71,7 @@ INCLUDED = {
 
 
 def write_articles(app: Sphinx) -> None:
-    """A page for each article that `gradcheck why` has."""
+    """A page for each article that `gradcheck why` has, and one that lists them."""
     for name, article in generate.articles().items():
         page = HERE / "generated" / f"{name}.md"
         page.parent.mkdir(exist_ok=True)

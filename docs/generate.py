@@ -18,6 +18,7 @@ import gradcheck_cli
 from gradcheck_cli import options
 from gradcheck_cli.cli.app import app
 from gradcheck_cli.language.functions import TABLE, Function
+from gradcheck_cli.output.articles import list_as_markdown
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -115,8 +116,12 @@ def _said(words: Any) -> str:
 
 
 def articles() -> dict[str, str]:
-    """What `gradcheck why` has to say: the text of each page by its name; none where there are no articles."""
-    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(ARTICLES.glob("*.md"))}
+    """What `gradcheck why` has to say, a page by its name, and `index`, which lists them."""
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in sorted(ARTICLES.glob("*.md"))}
+    listed = re.sub(r"^- `(\w+)`", r"- [\1](\1.md)", list_as_markdown(), flags=re.MULTILINE)
+    about = "What each means, with an example and what to do. `gradcheck why WORD` prints the same."
+    contents = "\n".join(["```{toctree}", ":hidden:", "", *sorted(pages), "```"])
+    return {**pages, "index": f"# The words of a report\n\n{about}\n\n{listed.strip()}\n\n{contents}\n"}
 
 
 # -- the language -------------------------------------------------------------------------------------------------------
