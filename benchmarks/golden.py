@@ -94,7 +94,8 @@ def listed() -> Iterator[Check]:
 
 def documented() -> Iterator[Check]:
     """The commands of the README and the manual, as they stand there (each once), and the scripts of examples/."""
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs").glob("[!_]*/*.md"))]
+    manual = sorted(p for p in (ROOT / "docs").rglob("*.md") if not {"_build", "generated"} & {*p.parts})
+    pages = [ROOT / "README.md", *manual]
     lines = (line for page in pages for line in page.read_text(encoding="utf-8").splitlines())
     for line in dict.fromkeys(line for line in lines if line.startswith("$ gradcheck ")):
         yield Check("README", "command", line.removeprefix("$ gradcheck "))

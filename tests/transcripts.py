@@ -30,7 +30,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-BUILT = "_build"
+BUILT = {"_build", "generated"}
+"""Folders of docs/ that `make docs` writes. The articles of `gradcheck why`, which it copies, have a test of their own."""
 COLUMNS = "100"
 
 _SECONDS = re.compile(r"\b\d+(\.\d+)? s\b|\b\d+ min \d+ s\b")
@@ -39,7 +40,7 @@ _PROGRESS = re.compile(r"^\[\d+/\d+\].*\n", re.MULTILINE)
 
 def pages() -> list[Path]:
     """The README and every page of the manual that is written by hand."""
-    manual = sorted(p for p in (ROOT / "docs").rglob("*.md") if BUILT not in p.relative_to(ROOT).parts)
+    manual = sorted(p for p in (ROOT / "docs").rglob("*.md") if not BUILT & {*p.relative_to(ROOT).parts})
     return [ROOT / "README.md", *manual]
 
 
