@@ -83,7 +83,7 @@ def within(app: Sphinx, page: str, source: list[str]) -> None:
     """Links to files that are included lead to their pages. Pages that the index doesn't list stand at its end."""
     if page == "index":
         listed = set(re.findall(r"^[\w/-]+$", source[0], re.MULTILINE))
-        others = sorted(app.env.found_docs - listed - {page})
+        others = sorted(name for name in app.env.found_docs - listed - {page} if not name.startswith("generated/"))
         source[0] += "\n".join(["\n```{toctree}", ":caption: More", ":hidden:", "", *others, "```\n"]) if others else ""
     depth = page.count("/")
     for file, name in INCLUDED.items():
