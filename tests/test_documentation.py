@@ -73,6 +73,18 @@ def test_code_runs(block: str) -> None:
     exec(compile(block, "<page>", "exec"), {"__name__": "page"})
 
 
+@pytest.mark.slow(reason="a run of pytest")
+def test_tests_that_pages_show_pass(tmp_path: Path) -> None:
+    """Every block of Python that defines tests is a file of tests that pass."""
+    shown = [block for text in TEXTS.values() for block in transcripts.blocks(text, "python") if "\ndef test_" in block]
+    for i, block in enumerate(shown):
+        (tmp_path / f"test_page_{i}.py").write_text(block, encoding="utf-8")
+    files = sorted(tmp_path.glob("test_page_*.py"))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", *files]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert len(files) > 1 and done.returncode == 0, done.stdout
+
+
 def test_a_changed_transcript_is_told_and_renewed() -> None:
     """What `make transcripts` writes is what happens; seconds and progress alone change nothing."""
     error = "gradcheck: error: no such option: --no-such (see gradcheck --help)"
