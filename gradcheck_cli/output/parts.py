@@ -18,11 +18,13 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Words in a table. `brief`: the same where there is little room; `value`: the number that it shows, to sort by."""
+    """Words in a table. `brief`, `least`: the same where there is little room, or hardly any; `value`: the number that it
+    shows, to sort by."""
 
     words: tuple[Word, ...]
     brief: str | None = None
     value: float | None = None
+    least: str | None = None
 
     @property
     def text(self) -> str:
