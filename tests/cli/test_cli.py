@@ -373,7 +373,7 @@ from gradcheck_cli.cli.app import run
 found = []
 for arguments in json.loads(sys.argv[1]):
     code = run(arguments)
-    found.append((code, [m for m in ("torch", "sympy", "flint", "numpy") if m in sys.modules], len(sys.modules)))
+    found.append((code, [m for m in ("torch", "sympy", "flint", "numpy", "jinja2") if m in sys.modules], len(sys.modules)))
 print(json.dumps(found), file=sys.stderr)
 """
 
