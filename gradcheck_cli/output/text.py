@@ -56,7 +56,7 @@ class _Page:
 
     def bounded(self) -> list[Line]:
         """The same in at most LINES lines: the findings have what is left by the rest, and half of it at least."""
-        head, notes, last = _first(self.head(), HEAD), _first(self.notes(), NOTES), self.last()
+        head, notes, last = self.first(self.head(), HEAD), self.first(self.notes(), NOTES), self.last()
         remedies = self.remedies()
         room = LINES - len(head) - 1 - len(remedies) - len(notes) - len(last)
         tables = _blocks(self.tables(room // 2))
@@ -103,7 +103,7 @@ class _Page:
                 return lines
             if count == 1:
                 spare = room - len(more) - bool(more) - 1
-                return [*_first(blocks[0], spare), "", *more, *([""] if more else [])]
+                return [*self.first(blocks[0], spare), "", *more, *([""] if more else [])]
         return []
 
     def tables(self, room: int) -> list[list[Line]]:
@@ -147,6 +147,12 @@ class _Page:
             for line in self.wrapped(text, "  ", "  ") if text else ():
                 yield _linked(line, sources)
 
+    def first(self, lines: Sequence[Line], count: int) -> list[Line]:
+        """At most so many lines, the last of which says that there are more."""
+        if len(lines) <= count:
+            return [*lines]
+        return [*lines[: max(count - 1, 0)], _REST if len(_REST) <= self.width else "  ..."]
+
     # -- lines -----------------------------------------------------------------------------------------------------
 
     def wrapped(self, text: str, indent: str = "", first: str = "") -> list[str]:
@@ -167,11 +173,6 @@ _NUMBERS = 12
 def _blocks(blocks: Iterable[Sequence[Line]]) -> list[Line]:
     """With an empty line after each."""
     return [line for block in blocks if block for line in (*block, "")]
-
-
-def _first(lines: Sequence[Line], count: int) -> list[Line]:
-    """At most so many lines, the last of which says that there are more."""
-    return [*lines] if len(lines) <= count else [*lines[: max(count - 1, 0)], _REST]
 
 
 def _linked(line: str, sources: Sequence[Source]) -> Line:

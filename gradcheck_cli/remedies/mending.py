@@ -2,7 +2,7 @@
 
 A remedy is one that three parties confirm. Balls say that the rewritten chain is the same function at the worst points and
 beside them. The exact derivatives of both overlap. And the check that found something says, at every point that it was asked
-about (or at as many as MOST), of no derivative less than before, and of some of those that were found wanting that they match.
+about (or at as many as MOST), of no derivative less than before, and of half of those that were found wanting that they match.
 Nothing here changes a verdict; what it costs is bounded by counts, not by time, and by what the check itself was asked.
 """
 
@@ -355,6 +355,8 @@ class _Mending:
         if outcome is None:
             return None
         mended, _, report = outcome
+        if 2 * mended < sum(len(set(found.tolist()) & set(indices)) for found in self.bad.values()):
+            return None
         if not self._values_kept(candidate.chain, indices):
             return None
         original = {stage.name: stage for stage in self.task.chain.stages}
