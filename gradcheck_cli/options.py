@@ -244,8 +244,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("format", (*CHECKS, "functions", "explain", "why"), TEXT, "How the result is written.", "text", example="json",
            twin=False),
     Option("output", (*CHECKS, "functions", "explain", "why"), TEXT, "Write the result to FILE, in one piece; - is stdout.",
-           "-", metavar="FILE",
-           spelt="--output -o", twin=False),
+           "-", metavar="FILE", spelt="--output -o", twin=False),
     Option("plot", CHECKS, FILES,
            "Draw the errors, or of a network the size of gradients, into a file that ends in .png or .svg; needs matplotlib.",
            metavar="FILE", example="errors.png", twin=False),
@@ -263,7 +262,7 @@ OPTIONS: tuple[Option, ...] = (
 
 
 def of(check: str) -> tuple[Option, ...]:
-    """The options of a check (or of the command `functions`), in the order of its help."""
+    """The options of a check (or of the commands `functions` and `why`), in the order of its help."""
     return tuple(row for row in OPTIONS if check in row.checks)
 
 

@@ -1,8 +1,8 @@
 """The articles of `gradcheck why`: what happened, an example, what to do, for each verdict, cause and slip.
 
-They are files of the package (`articles/WORD.md`), CommonMark in a few forms: a title, a comment with words that mean the same,
-and the parts of PARTS, made of paragraphs, fenced code, and lists of links. The manual shows the same files. The sentence that an
-article begins with isn't in its file: it is the one that reports say (`verdict.verdicts`, `verdict.slips`).
+They are files of the package (`articles/WORD.md`), CommonMark in a few forms: a title, a comment with words that mean the
+same, and the parts of PARTS, made of paragraphs, fenced code, and lists of links. The manual shows the same files. The sentence
+that an article begins with isn't in its file: it is the one that reports say (`verdict.verdicts`, `verdict.slips`).
 """
 
 from __future__ import annotations

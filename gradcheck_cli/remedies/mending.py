@@ -2,7 +2,7 @@
 
 A remedy is one that three parties confirm. Balls say that the rewritten chain is the same function at the worst points and
 beside them. The exact derivatives of both overlap. And the check that found something says, at every point that it was asked
-about (or at as many as MOST), of no derivative less than before, and of some of those that were found wanting that they match.
+about (or at as many as MOST), of no derivative less than before, and of half of those that were found wanting that they match.
 Nothing here changes a verdict; what it costs is bounded by counts, not by time, and by what the check itself was asked.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -38,6 +37,7 @@ from gradcheck_cli.verdict.column import VERDICTS, Column
 from gradcheck_cli.verdict.remedy import Remedy
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
+from gradcheck_cli.verdict.work import STOPPED
 
 WORST = 3
 """Points at which a rewriting is tried first."""
@@ -47,6 +47,15 @@ MOST = 2_000
 
 CANDIDATES, TRIES = 60, 8
 """Rewritings that are compared in balls, and those that are checked."""
+
+WORK = 4e6
+"""Units of `algebra.effort` that all comparisons may take, about 4 s."""
+
+LARGE = 500
+"""Entries of inputs and stages from which on fewer chains are compared."""
+
+STAGES = 64
+"""Stages of the longest chain that is rewritten."""
 
 DEPTH = 3
 """Rewritings one after another."""
@@ -78,18 +87,24 @@ Key = tuple[str, str, str, tuple[str, ...]]
 """What a column is, in one format: mode, kind, of, wrt."""
 
 
-def add_remedies(problem: Problem, report: Report, seconds: float) -> None:
-    """Enter what is confirmed into the report; `seconds`: what the check took. Raises nothing."""
-    if problem.callables or not any(_bad(c).any() for c in report.columns):
+def add_remedies(problem: Problem, report: Report) -> None:
+    """Enter what is confirmed into the report. Raises nothing; a check that time was up for is searched no further."""
+    if problem.callables or _stopped(report) or not any(_bad(c).any() for c in report.columns):
         return
-    deadline = time.monotonic() + problem.timeout - seconds
     try:
         for name in problem.formats:
             for task in problem.tasks:
-                report.remedies += _Mending(problem, report, task, FORMATS[name], deadline).found()
+                report.remedies += _Mending(problem, report, task, FORMATS[name]).found()
+    except RecursionError:  # of a formula that is nested too deeply for a search
+        return
     except Exception:  # of ours: what is known of the problem is in the report already
         if os.environ.get("GRADCHECK_DEBUG"):
             raise
+
+
+def _stopped(report: Report) -> bool:
+    """Whether time was up: a thread of it may still be working in balls."""
+    return any(note.startswith(STOPPED) for note in report.notes)
 
 
 def _bad(column: Column) -> npt.NDArray[np.bool_]:
@@ -124,8 +139,8 @@ class _Candidate:
 class _Mending:
     """One chain of a problem, in one format."""
 
-    def __init__(self, problem: Problem, report: Report, task: Task, form: Format, deadline: float) -> None:
-        self.problem, self.task, self.form, self.deadline = problem, task, form, deadline
+    def __init__(self, problem: Problem, report: Report, task: Task, form: Format) -> None:
+        self.problem, self.task, self.form = problem, task, form
         outputs = {stage.name for stage in task.chain.stages}
         base = {name.partition("[")[0] for name in outputs}
         self.columns: dict[Key, Column] = {
@@ -136,47 +151,54 @@ class _Mending:
         self.bad = {key: np.flatnonzero(_bad(c)) for key, c in self.columns.items()}
         self.bad = {key: found for key, found in self.bad.items() if len(found)}
         self.points: Mapping[str, Floats] = problem.points.values(form) if self.bad else {}
-        self.spent = 0
+        self.words, self.blamed = self._words(), self._blamed()
+        self.spent, self.work, self.stopped = 0, 0.0, False
 
-    def found(self) -> Iterator[Remedy]:
-        """The best remedy, if there is one."""
-        if not self.bad:
-            return
-        size = sum(len(c) for c in self.columns.values())
-        allowed = max(size, ENTRIES)
+    def found(self) -> list[Remedy]:
+        """The first candidate that mends everything; else the one that mends most."""
+        if not self.bad or len(self.task.chain.stages) > STAGES:
+            return []
         worst = self._worst()
+        allowed, tried = max(sum(map(len, self.columns.values())), ENTRIES), 0
         best: tuple[int, _Candidate] | None = None
-        wave, seen, tried = [_Candidate(self.task.chain, "", ())], {self._texts(self.task.chain)}, 0
-        compared = 0
+        for candidate in self._alike(worst):
+            if tried >= TRIES or self.spent >= allowed or self.stopped:
+                break
+            tried += 1
+            mended = self._mended(candidate, worst, quick=True)
+            if mended is None:
+                continue
+            count, whole, _ = mended
+            if whole and (remedy := self._confirmed(candidate)) is not None:
+                return [remedy]
+            if best is None or count > best[0]:
+                best = count, candidate
+        remedy = None if best is None else self._confirmed(best[1])
+        return [] if remedy is None else [remedy]
+
+    def _alike(self, worst: Sequence[int]) -> Iterator[_Candidate]:
+        """Chains that are the same function: rewritten once, then those once more, and so on."""
+        start = _Candidate(self.task.chain, "", ())
+        wave, seen, left = [start], {start.texts}, self._comparisons()
         for _ in range(DEPTH):
             following: list[_Candidate] = []
-            for start in wave:
-                for candidate in self._candidates(start, worst):
-                    if candidate.texts in seen or compared >= CANDIDATES:
+            for before in wave:
+                for candidate in self._candidates(before):
+                    if candidate.texts in seen:
                         continue
-                    seen.add(candidate.texts)
-                    compared += 1
-                    if not self._same(candidate.chain, worst):
-                        continue
-                    following.append(candidate)
-                    if tried >= TRIES or self.spent >= allowed or time.monotonic() >= self.deadline:
-                        continue
-                    tried += 1
-                    mended = self._mended(candidate, worst, quick=True)
-                    if mended is None:
-                        continue
-                    count, whole, _ = mended
-                    if whole and (remedy := self._confirmed(candidate)) is not None:
-                        yield remedy
+                    if not left or self.work > WORK:
                         return
-                    if best is None or count > best[0]:
-                        best = count, candidate
+                    seen.add(candidate.texts)
+                    left -= 1
+                    if self._same(candidate.chain, worst):
+                        following.append(candidate)
+                        yield candidate
             wave = following
-        if best is not None and (remedy := self._confirmed(best[1])) is not None:
-            yield remedy
 
-    def _texts(self, chain: Chain) -> tuple[str, ...]:
-        return tuple(f"{stage.name} = {show(stage.tree, LONGEST)}" for stage in chain.stages)
+    def _comparisons(self) -> int:
+        """How many chains may be compared: fewer where each takes long to be written out entry by entry."""
+        shapes = self.task.shapes or {}
+        return max(CANDIDATES // 8, CANDIDATES // (1 + sum(map(math.prod, shapes.values())) // LARGE))
 
     def _worst(self) -> list[int]:
         """Points that show everything that was found: of each outcome the worst entry."""
@@ -209,12 +231,11 @@ class _Mending:
                     found[(stage or column.of).partition("[")[0]] = None
         return [name for name in found if any(s.name == name for s in self.task.chain.stages)]
 
-    def _candidates(self, start: _Candidate, worst: Sequence[int]) -> Iterator[_Candidate]:
+    def _candidates(self, start: _Candidate) -> Iterator[_Candidate]:
         """Everything that one row makes of one stage; then of one into which the stages before are put."""
-        words, blamed = self._words(), self._blamed()
         stages = start.chain.stages
-        order = sorted(range(len(stages)), key=lambda k: (bool(blamed) and stages[k].name not in blamed, -k))
-        rows = [row for row in ROWS if words & set(row.causes)]
+        order = sorted(range(len(stages)), key=lambda k: (bool(self.blamed) and stages[k].name not in self.blamed, -k))
+        rows = [row for row in ROWS if self.words & set(row.causes)]
         for inlined in (False, True):
             for k in order:
                 tree = _inlined(stages, k) if inlined else stages[k].tree
@@ -240,8 +261,10 @@ class _Mending:
                 return False
             for near in (point, *(_beside(point, step) for step in BESIDE)):
                 for old, new in pairs:
+                    spent = old.work + new.work
                     outcome = _agree(old, new, near)
-                    if outcome is False:
+                    self.work += old.work + new.work - spent
+                    if outcome is False or self.work > WORK:
                         return False
                     certain += bool(outcome) and near is not point
         return certain > 0
@@ -332,6 +355,8 @@ class _Mending:
         if outcome is None:
             return None
         mended, _, report = outcome
+        if 2 * mended < sum(len(set(found.tolist()) & set(indices)) for found in self.bad.values()):
+            return None
         if not self._values_kept(candidate.chain, indices):
             return None
         original = {stage.name: stage for stage in self.task.chain.stages}
@@ -349,7 +374,7 @@ class _Mending:
             others=tuple(f"{s.name} = {s.expression}" for s in changed[:-1]),
             stages=candidate.texts,
             rows=tuple(f"{row.pattern} -> {row.becomes}" for row in candidate.rows),
-            causes=tuple(sorted(self._words())),
+            causes=tuple(sorted(self.words)),
             dtype=self.form.name,
             before={v.value: before[v] for v in reversed(VERDICTS) if before[v]},
             after=report.counts,
@@ -363,8 +388,7 @@ class _Mending:
         axes = {name: tuple(values[list(indices)].tolist()) for name, values in self.points.items()}
         points = replace(self.problem.points, at=(Group(axes, grid=False),), sample=0)
         task = self._task(chain, None if only is None else {(key[2], key[3]) for key in only if key[1] == "total"})
-        left = self.deadline - time.monotonic()
-        if task is None or left <= 0:
+        if task is None or self.stopped:
             return None
         problem = replace(
             self.problem,
@@ -374,7 +398,6 @@ class _Mending:
             modes=self.problem.modes if only is None else tuple(dict.fromkeys(key[0] for key in only)),
             local=self.problem.local and (only is None or any(key[1] == "local" for key in only)),
             claims=(),
-            timeout=left,
             verbose=False,
         )
         try:
@@ -382,7 +405,8 @@ class _Mending:
         except InputError:  # torch has no such operation in this format
             return None
         self.spent += sum(map(len, report.columns))
-        return report
+        self.stopped = _stopped(report)
+        return None if self.stopped else report
 
     def _task(self, chain: Chain, only: set[tuple[str, tuple[str, ...]]] | None) -> Task | None:
         """What was asked, of another chain: derivatives by stages that it hasn't are left out."""

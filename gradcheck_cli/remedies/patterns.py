@@ -12,7 +12,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
@@ -103,7 +103,7 @@ class Product:
         return negated(found) if top < 0 else found
 
 
-@cache
+@lru_cache(maxsize=4096)
 def value_of(node: Node) -> Fraction | None:
     """The value of a constant that is a number; None of anything else."""
     match node:
@@ -229,7 +229,7 @@ def same(x: Node, y: Node) -> bool:
     return x == y or _key(x) == _key(y)
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _key(node: Node) -> object:
     value = value_of(node)
     if isinstance(value, Fraction):

@@ -42,10 +42,12 @@ class Remedy:
         """One sentence: what to write, and what the check says of it."""
         total = sum(self.after.values())
         where = f" at {self.points:,} of {self.of:,} points" if self.points < self.of else ""
-        says = "match" if self.whole else ", ".join(f"{n:,} {verdict}" for verdict, n in self.after.items())
-        checks = f" ({total:,} check{'s' * (total != 1)}{where})"
         written = ", ".join((*self.others, f"{self.stage} = {self.rewritten}"))
-        return f"write {written}: the same check then says {says}{checks}"
+        says, before = "match", ""
+        if not self.whole:
+            says, before = (", ".join(f"{n:,} {v}" for v, n in counts.items()) for counts in (self.after, self.before))
+            before = f"; before: {before}"
+        return f"write {written}: the same check then says {says} ({total:,} check{'s' * (total != 1)}{where}{before})"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -1,7 +1,8 @@
 """The closed set of slips: usual mistakes in a backward, in a derivation by hand, and in the manners of a backward.
 
-What finds them says more than a word (`maps.slips`, `derivation.rules`, `callables.conventions` and `conditions`): which factor,
-which line. The word is what `gradcheck why` takes. It is known by what is said, so that whoever finds one needs no second name.
+What finds them says more than a word (`maps.slips`, `derivation.rules`, `callables.conventions`, `callables.conditions`): which
+factor, which line. The word is what `gradcheck why` takes. It is known by what is said, so that whoever finds one needs no
+second name.
 """
 
 from __future__ import annotations

@@ -136,7 +136,8 @@ def test_what_to_look_up(cause: Cause | None, text: str | None, wanted: str) -> 
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
-        ("nan", "nan_trap"), ("NaN", "nan_trap"), ("nan-trp", "nan_trap"), ("vanishing", "range"), ("overflow", "range"), ("0", "range"),
+        ("nan", "nan_trap"), ("NaN", "nan_trap"), ("nan-trp", "nan_trap"), ("vanishing", "range"), ("overflow", "range"),
+        ("0", "range"),
         ("detach", "no_gradient"), ("None", "no_gradient"), ("chain rule", "inner_derivative"), ("relu", "kink"),
         ("in-place", "writes_input"), ("transpose", "missing_transpose"), ("retain_graph", "two_runs"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gradcheck_cli.output.html import document, fill
 from gradcheck_cli.output.html.graph import graph
 from gradcheck_cli.output.html.pictures import figures, without
@@ -24,6 +26,7 @@ def page(report: Report, *, verbose: bool, command: str) -> str:
         "report": report,
         "view": seen,
         "verdict": report.verdict,
+        "lead": _lead(report, seen.findings),
         "counts": [(Verdict(name), count) for name, count in report.counts.items()],
         "graph": graph(report, places, seen.findings),
         "findings": [(finding, _marked(finding)) for finding in seen.findings],
@@ -35,6 +38,12 @@ def page(report: Report, *, verbose: bool, command: str) -> str:
     }
     title = f"{report.verdict.value}: {seen.title}"
     return document(title if len(title) <= HEADING else f"{title[:HEADING]}...", fill("report.html", **values))
+
+
+def _lead(report: Report, findings: Sequence[Finding]) -> str:
+    """What the verdict means: of the worst finding its cause."""
+    worst = next((f for f in findings if f.verdict is report.verdict), None)
+    return (worst.sentence if worst else "") or report.verdict.sentence
 
 
 def _marked(finding: Finding) -> list[tuple[str, str, str, str]]:
