@@ -16,7 +16,7 @@ from gradcheck_cli.exact.derivative import LONGEST_CHAIN, readable
 from gradcheck_cli.language.chain import Chain, Stage, derivative_name
 from gradcheck_cli.language.tree import Constant, Node, Variable
 from gradcheck_cli.lessons.lesson import DIGITS, EQUAL, Block, Line, Ratio, Section, Side, Sum, Words, digits
-from gradcheck_cli.lessons.rules import at_point, conclusion, fits, lines, step_kinks, with_numbers
+from gradcheck_cli.lessons.rules import at_point, conclusion, conjoined, fits, lines, step_kinks, with_numbers
 from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.truth import Kind, Truth
 
@@ -146,7 +146,7 @@ def _head(stage: Stage, name: str, several: bool) -> list[Block]:
     if not (several or held):
         return []
     what = f"by {name}" + (
-        f", with {listed(held)} held fixed" if 0 < len(held) <= 4 else ", all else held fixed" if held else ""
+        f", with {conjoined(held)} held fixed" if 0 < len(held) <= 4 else ", all else held fixed" if held else ""
     )
     return (
         [Line((("", Variable(stage.name)), (EQUAL, stage.tree)), what)] if fits(stage.tree) else [Words(f"{stage.name} {what}")]
@@ -209,7 +209,7 @@ def _back(worked: Worked, name: str) -> Line:
     note = ""
     if len(ways) > 1:
         roads = [f"through {s.name}" if s.name != y else "directly" for s in ways]
-        note = f"{len(ways)} ways from {name} to {y}, {' and '.join(roads)}: their sum"
+        note = f"{len(ways)} ways from {name} to {y}, {conjoined(roads)}: their sum"
     return Line(tuple(sides), note)
 
 
@@ -254,7 +254,7 @@ def _side(ball: Ball) -> str | None:
 def _product(worked: Worked, name: str) -> tuple[Node, ...] | None:
     """The derivatives along a chain without forks, 1 * 6 * 2."""
     factors: list[Node] = [Constant(1)]
-    if len(worked.chain.stages) < 2:
+    if len(worked.chain.stages) < 2 or "[" in name:
         return None
     road: list[tuple[str, str]] = []
     while name != worked.chain.output:
@@ -270,7 +270,3 @@ def _product(worked: Worked, name: str) -> tuple[Node, ...] | None:
             return None
         factors.append(found[1])
     return tuple(factors) if len(factors) > 2 else None
-
-
-def listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -20,14 +20,14 @@ from gradcheck_cli.formulas.tasks import listed, with_labels
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.chain import Chain, derivative_name, link
 from gradcheck_cli.language.points import parse_points, split
+from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.spaces import Shape, entry_names
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, variables
 from gradcheck_cli.lessons.chain import Worked, backwards, forwards, own_derivatives, results, said
-from gradcheck_cli.lessons.chain import listed as conjoined
 from gradcheck_cli.lessons.cut import cut
-from gradcheck_cli.lessons.lesson import EQUAL, Block, Code, Lesson, Line, Ratio, Section, Words
+from gradcheck_cli.lessons.lesson import ABOUT, EQUAL, Block, Code, Lesson, Line, Ratio, Section, Words, literal
 from gradcheck_cli.lessons.program import MOST, nested, program
-from gradcheck_cli.lessons.rules import fits, lines, step_kinks
+from gradcheck_cli.lessons.rules import conjoined, fits, lines, step_kinks
 from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
 
@@ -35,6 +35,9 @@ DOUBLE = FORMATS["float64"]
 
 TITLE = 72
 """Characters of the expressions that a title quotes."""
+
+SHOWN = 60
+"""Characters of an array in a title."""
 
 WORKED = 24
 """Entries of arrays by which a derivative is worked out; the others' are like them."""
@@ -144,13 +147,22 @@ def _PLAIN() -> Iterator[Iterator[float]]:
     yield (-1 / n for n in (2.0**k for k in count(1)))
 
 
-def _at(point: Mapping[str, float], names: Sequence[str]) -> str:
-    shown = [f"{name} = {point[name]:.17g}" if not _short(point[name]) else f"{name} = {_short(point[name])}" for name in names]
+def _at(point: Mapping[str, float], asked: _Asked) -> str:
+    """The point in words: x = [1, 2], y = 3."""
+    shown = []
+    for name in asked.chain.inputs:
+        values = [literal(repr(point[e])) for e in entry_names(name, asked.shapes.get(name, ()))]
+        shown.append(f"{name} = {show(_stacked(values, asked.shapes.get(name, ())), SHOWN) or '...'}")
     return ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "")
 
 
-def _short(value: float) -> str:
-    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+def _stacked(values: Sequence[Node], shape: Shape) -> Node:
+    """Numbers as an array of the language."""
+    if not shape:
+        return values[0]
+    step = max(len(values) // shape[0], 1)
+    rows = [_stacked(values[i : i + step], shape[1:]) for i in range(0, len(values), step)]
+    return Call(syntax.STACK, (*rows, Constant(0)))
 
 
 # -- first derivatives --------------------------------------------------------------------------------------------------
@@ -179,7 +191,7 @@ def _first(asked: _Asked, point: Mapping[str, float], order: Sequence[str] | Non
     if groups:
         sections.append(Section("So", tuple(groups)))
     sections.append(_torch(asked, point, output, order))
-    title = f"{_title(asked, order)} at {_at(point, asked.entries)}"
+    title = f"{_title(asked, order)} at {_at(point, asked)}"
     exact = {n: decimal(truths[n].ball) if truths[n].kind is Kind.REGULAR else None for n in names}
     every = {n: decimal(worked.value(n)) for n in (*scalar.inputs, *(s.name for s in scalar.stages))}
     return Lesson(title, (*head, *sections), every, {derivative_name(output, (n,)): d for n, d in exact.items()})
@@ -189,9 +201,9 @@ def _title(asked: _Asked, order: Sequence[str] | None) -> str:
     y = asked.chain.output
     if len(asked.chain.stages) > 1:
         return f"The chain rule for {asked.written()}"
-    if order or len(asked.chain.inputs) == 1:
+    if order or (len(asked.entries) == 1 and len(asked.outputs) == 1):
         return f"{derivative_name(y, tuple(order or asked.chain.inputs))} of {asked.written()}"
-    return f"The gradient of {asked.written()}"
+    return f"The {'gradient' if len(asked.outputs) == 1 else 'derivatives'} of {asked.written()}"
 
 
 def _head(asked: _Asked, scalar: Chain, short: Chain, point: Mapping[str, float], chosen: bool, output: str) -> list[Section]:
@@ -237,20 +249,20 @@ def _gradient(worked: Worked, asked: _Asked, names: Sequence[str], output: str) 
     """The numbers by the entries of each input."""
     scalars: list[Node] = []
     for base in asked.chain.inputs:
-        entries = [n for n in entry_names(base, asked.shapes.get(base, ())) if n in names]
-        found = [worked.number(n) for n in entries]
-        if not entries or any(f is None for f in found):
-            continue
+        shape = asked.shapes.get(base, ())
+        entries = entry_names(base, shape)
+        found = [worked.number(n) for n in entries if n in names or n not in worked.chain.inputs]
         numbers = [f for f in found if f is not None]
-        sign = EQUAL if all(s == EQUAL for s, _ in numbers) else "≈"
-        if len(entries) > 1:
-            stacked = Call(syntax.STACK, (*(c for _, c in numbers), Constant(0)))
-            yield Line((("", Ratio(output, (base,))), (sign, stacked)), "the derivatives by its entries, in order")
-        elif entries == [base]:
-            scalars.append(numbers[0][1])
+        if len(numbers) < len(entries):
+            continue
+        sign = EQUAL if all(s == EQUAL for s, _ in numbers) else ABOUT
+        stacked = _stacked([c for _, c in numbers], shape)
+        if shape and fits(stacked):
+            yield Line((("", Ratio(output, (base,))), (sign, stacked)), "by its entries, in order")
+        elif not shape:
+            scalars.append(stacked)
     if len(scalars) > 1 and len(scalars) == len(names):
-        stacked = Call(syntax.STACK, (*scalars, Constant(0)))
-        yield Line((("", Variable(f"grad {output}")), (EQUAL, stacked)), f"by {', '.join(names)}")
+        yield Line((("", Variable(f"grad {output}")), (EQUAL, _stacked(scalars, (len(scalars),)))), f"by {', '.join(names)}")
 
 
 def _torch(asked: _Asked, point: Mapping[str, float], output: str, order: Sequence[str] | None) -> Section:
@@ -312,7 +324,7 @@ def _higher(asked: _Asked, point: Mapping[str, float], order: Sequence[str], cho
     values_of = {n: [point[e] for e in entry_names(n, asked.shapes.get(n, ()))] for n in asked.chain.inputs}
     code = nested(asked.chain, values_of, asked.every_shape(), order, depends)
     sections.append(Section("The same in torch, by differentiating again", ((Code(code),),)))
-    title = f"{derivative_name(output, tuple(order))} of {asked.written()} at {_at(point, asked.entries)}"
+    title = f"{derivative_name(output, tuple(order))} of {asked.written()} at {_at(point, asked)}"
     exact = decimal(truth.ball) if truth.kind is Kind.REGULAR else None
     return Lesson(
         title, tuple(sections), {n: decimal(b) for n, b in values.items()}, {derivative_name(output, tuple(order)): exact}

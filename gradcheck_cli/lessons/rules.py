@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from gradcheck_cli.derivation.at import At
 from gradcheck_cli.derivation.rules import SUMS, rate
@@ -171,6 +171,8 @@ def _note(step: Step, at: At | None) -> str:
         lost = isinstance(condition, Call) and condition.function == syntax.NOT
         shown = show(condition.arguments[0] if isinstance(condition, Call) and lost else condition, WIDE) or "its condition"
         said = f"piecewise: {shown} {'does not hold' if lost else 'holds'} here, so it is {chosen}"
+    elif step.rule.name in SUMS and step.parts:
+        said = _summed(step)
     elif not step.owns:
         said = f"{step.rule.name}: {filled_in(step.rule.says, step)}"
     else:
@@ -182,6 +184,30 @@ def _note(step: Step, at: At | None) -> str:
         return said
     place = "the point lies on its border" if step.rule is BRANCH else "it has a kink or a jump here"
     return f"{said}; but {place}, where no rule holds"
+
+
+def _summed(step: Step) -> str:
+    """The rule of a sum, and which of its terms are constants."""
+    constants = [show(node, WIDE // 2) or "..." for node in _constants(step)]
+    if not constants:
+        return f"{step.rule.name}: {filled_in(step.rule.says.partition(';')[0], step)}"
+    are = "is a constant" if len(constants) == 1 else "are constants"
+    shown = constants if len(constants) <= 3 else [*constants[:2], f"{len(constants) - 2} more terms"]
+    return f"{step.rule.name}: term by term; {conjoined(shown)} {are}"
+
+
+def _constants(step: Step) -> Iterator[Node]:
+    for letter in step.rule.letters:
+        part = step.parts.get(rate(letter))
+        if part is None:
+            yield step.operands[letter]
+        elif part.rule.name in SUMS and part.parts:
+            yield from _constants(part)
+
+
+def conjoined(words: Sequence[str]) -> str:
+    """x, y and z"""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _own(own: Own, call: Call, at: At | None) -> str:

@@ -113,9 +113,9 @@ def _side(side: Side) -> str:
             named: dict[str, Node] = {
                 n: Variable(f"({c.value!r})" if c.value < 0 else repr(c.value)) for n, c in values.items()
             }
-            return show(formula if not named else substitute(formula, named)) or ""
+            return re.sub(r"\((\(-[^()]*\))\)", r"\1", show(substitute(formula, named)) or "")  # sin((-1))
         case Sum(terms=terms):
-            return " + ".join(" * ".join(_factor(f, i) for i, f in enumerate(term)) for term in terms)
+            return " + ".join(" * ".join(_factor(f, i + n) for i, f in enumerate(term)) for n, term in enumerate(terms))
     return show(side) or ""
 
 
@@ -271,7 +271,7 @@ def _typeset(side: Side, to: _Notation) -> str:
         case Filled(formula=formula, values=values):
             return to.draw(substitute(formula, dict(values)))
         case Sum(terms=terms):
-            return to.plus.join(to.times.join(_fenced(f, i, to) for i, f in enumerate(term)) for term in terms)
+            return to.plus.join(to.times.join(_fenced(f, i + n, to) for i, f in enumerate(t)) for n, t in enumerate(terms))
     return to.draw(side)
 
 
