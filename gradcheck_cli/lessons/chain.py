@@ -20,8 +20,14 @@ from gradcheck_cli.lessons.rules import at_point, conclusion, conjoined, fits, l
 from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.truth import Kind, Truth
 
-MOST = 40
+MOST = 30
 """Lines of a section that are shown unless all are asked for."""
+
+ROWS = 14
+"""The same of a section whose lines are alike."""
+
+WAYS = 4
+"""Terms of a sum over ways that are written out."""
 
 
 class Worked:
@@ -158,7 +164,7 @@ def _few(groups: Sequence[list[Block]]) -> list[list[Block]]:
     kept: list[list[Block]] = []
     room = MOST
     for group in reversed(groups):
-        room -= len(group) + 1
+        room -= 1 + sum(1 + (isinstance(block, Line) and len(block.sides) > 3) for block in group)
         if room < 0 and kept:
             break
         kept.append(shortened(group, False, "lines"))
@@ -169,9 +175,9 @@ def _few(groups: Sequence[list[Block]]) -> list[list[Block]]:
 
 def shortened(rows: Sequence[Block], verbose: bool, what: str) -> list[Block]:
     """The first and the last of many rows."""
-    if verbose or len(rows) <= MOST // 2:
+    if verbose or len(rows) <= ROWS + 1:
         return list(rows)
-    half = MOST // 4
+    half = ROWS // 2
     left = len(rows) - 2 * half
     return [*rows[:half], Words(f"... {left} more {what} (--verbose shows them)"), *rows[-half:]]
 
@@ -192,6 +198,9 @@ def _back(worked: Worked, name: str) -> Line:
         return Line((("", Ratio(y, (name,))), (EQUAL, Constant(0))), f"{y} doesn't depend on {name}")
     symbols = tuple((Ratio(y, (s.name,)), Ratio(s.name, (name,), len(s.inputs) > 1)) for s in ways)
     sides: list[tuple[str, Side]] = [("", Ratio(y, (name,)))]
+    if len(ways) > WAYS:
+        total = worked.number(name)
+        return Line((*sides, *([total] if total else [])), f"{len(ways)} ways from {name} to {y}: the sum over them")
     if [s.name for s in ways] != [y]:
         sides.append((EQUAL, Sum(symbols)))
     numbers = []
@@ -218,7 +227,7 @@ def results(worked: Worked, truths: Mapping[str, Truth], wrt: Sequence[str]) -> 
     chain, y = worked.chain, worked.chain.output
     for name in wrt:
         ratio = Ratio(y, (name,))
-        product = _product(worked, name)
+        product = _product(worked, name) if len(wrt) <= WAYS else None
         total = worked.number(name)
         if product is not None and total is not None:
             yield Line((("", ratio), (EQUAL, Sum((product,))), total), "the product of the stages' derivatives, from the back")
@@ -269,4 +278,4 @@ def _product(worked: Worked, name: str) -> tuple[Node, ...] | None:
         if found is None:
             return None
         factors.append(found[1])
-    return tuple(factors) if len(factors) > 2 else None
+    return tuple(factors) if 2 < len(factors) <= 2 * WAYS else None

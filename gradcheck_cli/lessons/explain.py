@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import count, islice
+from dataclasses import dataclass, replace
+from itertools import count, cycle, islice
 from typing import Any
 
 from gradcheck_cli.algebra.constants import nearest_double
@@ -19,10 +19,11 @@ from gradcheck_cli.formulas.problem import MAX_ORDER
 from gradcheck_cli.formulas.tasks import listed, with_labels
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.chain import Chain, derivative_name, link
+from gradcheck_cli.language.constants import exact_constant
 from gradcheck_cli.language.points import parse_points, split
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.spaces import Shape, entry_names
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, variables
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, variables, walk
 from gradcheck_cli.lessons.chain import Worked, backwards, forwards, own_derivatives, results, said
 from gradcheck_cli.lessons.cut import cut
 from gradcheck_cli.lessons.lesson import ABOUT, EQUAL, Block, Code, Lesson, Line, Ratio, Section, Words, literal
@@ -35,6 +36,12 @@ DOUBLE = FORMATS["float64"]
 
 TITLE = 72
 """Characters of the expressions that a title quotes."""
+
+GRADIENT = 8
+"""Numbers of a gradient that stand side by side."""
+
+LARGEST = 1_500
+"""Derivatives of stages that are worked out, one by one."""
 
 SHOWN = 60
 """Characters of an array in a title."""
@@ -95,8 +102,20 @@ class _Asked:
         return [self.chain.output] if self.lowered is None else self.lowered.outputs
 
     def scalar(self, output: str) -> Chain:
-        """The chain of one entry of the output."""
-        return self.chain if self.lowered is None else self.lowered.entry(output)
+        """The chain of one entry of the output; numbers that only came from shapes (1 + 1 + 1 of a mean) are added up."""
+        if self.lowered is None:
+            return self.chain
+        chain = self.lowered.entry(output)
+        stages = [replace(stage, tree=_counted(stage.tree)) for stage in chain.stages]
+        return Chain(chain.inputs, tuple(stages))
+
+    def short(self, output: str) -> Chain:
+        """The same, its long formulas cut. InputError where that is too much for a lesson."""
+        chain = cut(self.scalar(output))
+        size = sum(len(stage.inputs) for stage in chain.stages)
+        if size > LARGEST:
+            raise InputError(f"{size:,} derivatives of stages are too many for a lesson: at most {LARGEST:,} are worked out")
+        return chain
 
     def every_shape(self) -> Mapping[str, Shape]:
         return self.shapes if self.lowered is None else self.lowered.shapes
@@ -105,6 +124,20 @@ class _Asked:
         """The chain as it was typed, if it is short."""
         text = " | ".join(f"{s.name} = {' '.join(s.expression.split())}" for s in self.chain.stages)
         return text if len(text) <= TITLE else f"{text[:TITLE]}..."
+
+
+def _counted(tree: Node) -> Node:
+    """The formula with its sums of whole numbers added up."""
+    done: dict[Node, Node] = {}
+    for item in walk(tree):
+        done[item] = item
+        if isinstance(item, Call):
+            arguments = tuple(done[a] for a in item.arguments)
+            whole = all(isinstance(a, Constant) and type(a.value) is int for a in arguments)
+            value = exact_constant(Call(item.function, arguments)) if whole and item.function == syntax.ADD else None
+            made = Call(item.function, arguments) if value is None else Constant(int(value))
+            done[item] = made
+    return done[tree]
 
 
 def _names(wrt: str | Sequence[str], entries: Sequence[str]) -> tuple[str, ...]:
@@ -126,19 +159,21 @@ def _names(wrt: str | Sequence[str], entries: Sequence[str]) -> tuple[str, ...]:
 
 def _plain(asked: _Asked) -> dict[str, float]:
     """A point where the function is smooth, of plain numbers."""
-    names = asked.entries
-    points = [list(islice(numbers, len(names))) for numbers in _PLAIN()]
+    names, chain = asked.entries, asked.short(asked.outputs[0])
+    wrt = chain.inputs[:WORKED]
+    points = [list(islice(numbers, len(names))) for numbers in _numbers(len(names))]
     for numbers in points:
         point = dict(zip(names, numbers, strict=True))
-        chain = asked.scalar(asked.outputs[0])
-        worked = Worked(chain, {n: exactly(point[n]) for n in chain.inputs}, chain.inputs)
-        if all(worked.totals.get(n) is not None for n in chain.inputs if n in worked.moving):
+        worked = Worked(chain, {n: exactly(point[n]) for n in chain.inputs}, wrt)
+        if all(worked.totals.get(n) is not None for n in wrt if n in worked.moving):
             return point
     return dict(zip(names, points[0], strict=True))
 
 
-def _PLAIN() -> Iterator[Iterator[float]]:
-    """Numbers to try: 2, 3, 4, ...; then such that lie between 0 and 1, or below 0."""
+def _numbers(many: int) -> Iterator[Iterator[float]]:
+    """Numbers to try: 2, 3, 4, ..., or small ones where there are many; then such that lie between 0 and 1, or below 0."""
+    if many > GRADIENT:
+        yield cycle((0.5, -0.25, 0.75, 1.0, -0.5, 0.25, -1.0))
     yield (float(n) for n in count(2))
     yield (1 / n for n in (2.0**k for k in count(1)))
     yield (1 - 1 / n for n in (2.0**k for k in count(2)))
@@ -174,7 +209,7 @@ def _first(asked: _Asked, point: Mapping[str, float], order: Sequence[str] | Non
     wanted = [n for n in (order or asked.entries) if n in scalar.inputs or order]
     names = wanted if asked.verbose else wanted[:WORKED]
     values = {n: exactly(point[n]) for n in scalar.inputs}
-    short = cut(scalar)
+    short = asked.short(output)
     worked = Worked(short, values, [n for n in names if n in scalar.inputs])
     truths = _truths(scalar, point, names)
     _settle(worked, truths)
@@ -189,7 +224,7 @@ def _first(asked: _Asked, point: Mapping[str, float], order: Sequence[str] | Non
     if len(wanted) > len(names):
         groups.append((Words(f"... and {len(wanted) - len(names):,} more entries, in the same way (--verbose shows them)"),))
     if groups:
-        sections.append(Section("So", tuple(groups)))
+        sections.append(Section("The result", tuple(groups)))
     sections.append(_torch(asked, point, output, order))
     title = f"{_title(asked, order)} at {_at(point, asked)}"
     exact = {n: decimal(truths[n].ball) if truths[n].kind is Kind.REGULAR else None for n in names}
@@ -261,14 +296,14 @@ def _gradient(worked: Worked, asked: _Asked, names: Sequence[str], output: str) 
             yield Line((("", Ratio(output, (base,))), (sign, stacked)), "by its entries, in order")
         elif not shape:
             scalars.append(stacked)
-    if len(scalars) > 1 and len(scalars) == len(names):
+    if 1 < len(scalars) == len(names) <= GRADIENT:
         yield Line((("", Variable(f"grad {output}")), (EQUAL, _stacked(scalars, (len(scalars),)))), f"by {', '.join(names)}")
 
 
 def _torch(asked: _Asked, point: Mapping[str, float], output: str, order: Sequence[str] | None) -> Section:
     chain = asked.chain
-    if len(chain.stages) > MOST and not asked.verbose:
-        said = Words(f"{len(chain.stages)} stages make a long program: --verbose prints it")
+    if len(chain.stages) + len(chain.inputs) > MOST and not asked.verbose:
+        said = Words("So many stages and inputs make a long program: --verbose prints it.")
         return Section("The same in torch", ((said,),))
     bases = list(dict.fromkeys(n.partition("[")[0] for n in order)) if order else list(chain.inputs)
     values = {n: [point[e] for e in entry_names(n, asked.shapes.get(n, ()))] for n in chain.inputs}
@@ -318,7 +353,7 @@ def _higher(asked: _Asked, point: Mapping[str, float], order: Sequence[str], cho
     truth = regular(Enclosure(refine(scalar), [tuple(order)], DOUBLE).at({n: [point[n]] for n in scalar.inputs})[0][0][0])
     total = at(tree) if not (step is not None and step_kinks(step)) else None
     if truth.kind is not Kind.REGULAR or total is None or not total.is_finite():
-        sections.append(Section("So", ((said(derivative_name(output, tuple(order)), truth),),)))
+        sections.append(Section("The result", ((said(derivative_name(output, tuple(order)), truth),),)))
     elif not total.overlaps(truth.ball):
         raise RuntimeError(f"the steps give {total}, the derivative is {truth.ball}")
     values_of = {n: [point[e] for e in entry_names(n, asked.shapes.get(n, ()))] for n in asked.chain.inputs}

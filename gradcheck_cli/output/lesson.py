@@ -189,7 +189,15 @@ _LATEX_SIGNS = {"≈": r"\approx"}
 
 def _in_latex(text: str) -> str:
     """A sentence in which nothing is a command."""
-    signs = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "∂": r"$\partial$"}
+    signs = {
+        "\\": r"\textbackslash{}",
+        "^": r"\textasciicircum{}",
+        "~": r"\textasciitilde{}",
+        "∂": r"$\partial$",
+        "|": r"\textbar{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+    }
     signs |= {c: f"\\{c}" for c in "&%$#_{}"}
     return "".join(signs.get(c, c) for c in visible(text))
 

@@ -57,14 +57,9 @@ PARTIALS = [
 
 def called(row: Function) -> Node:
     """The function at variables; settings are numbers."""
-    return Call(
-        row.name,
-        tuple(
-            Constant(1) if p.kind == "integer" else Constant(0.75) if p.kind == "number" else parse("x > y") if p.kind == "truth"
-            else Variable(("x", "y", "z")[i % 3])
-            for i, p in enumerate(row.parameters)
-        ),
-    )  # fmt: skip
+    given = {"integer": Constant(1), "number": Constant(0.75), "truth": parse("x > y")}
+    letters = (Variable("x"), Variable("y"), Variable("z"))
+    return Call(row.name, tuple(given.get(p.kind, letters[i % 3]) for i, p in enumerate(row.parameters)))
 
 
 @pytest.mark.parametrize(("row", "parameter"), PARTIALS, ids=lambda v: getattr(v, "name", v))
