@@ -11,6 +11,7 @@ import difflib
 import gc
 import os
 import re
+import shlex
 import sys
 from typing import Annotated, NoReturn
 
@@ -18,7 +19,7 @@ import typer
 
 from gradcheck_cli.cli import checks, crashes, explain, functions, streams
 from gradcheck_cli.cli import run as suite
-from gradcheck_cli.cli.options import CONTEXT, Outcome, write
+from gradcheck_cli.cli.options import CONTEXT, TYPED, Outcome, write
 from gradcheck_cli.errors import InputError, visible
 from gradcheck_cli.options import OPTIONS
 
@@ -87,6 +88,7 @@ def run(arguments: list[str]) -> int:
         os.getcwd()
     except OSError:
         return _fail("the working directory isn't there any more: go to one that is", BAD_INPUT)
+    TYPED.set(shlex.join(["gradcheck", *arguments]))
     try:
         outcome = app(shield(arguments), prog_name="gradcheck", standalone_mode=False)
         if isinstance(outcome, Outcome):

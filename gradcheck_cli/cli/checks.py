@@ -6,8 +6,6 @@ What it takes stands in `options`, what it does in `api`; here is the rest of it
 from __future__ import annotations
 
 import inspect
-import os
-import shutil
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -16,8 +14,9 @@ from typing import Any
 import typer
 
 from gradcheck_cli.cli import crashes
-from gradcheck_cli.cli.options import Outcome, add, check_output, parameter, with_options
+from gradcheck_cli.cli.options import TYPED, Outcome, add, check_output, parameter, with_options
 from gradcheck_cli.cli.progress import progress
+from gradcheck_cli.cli.streams import colored, width
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.options import KINDS, Kind
 from gradcheck_cli.output import FORMATS, renderer
@@ -133,15 +132,9 @@ def _command(kind: Kind) -> Callable[..., Outcome]:
                     report = TWINS[kind.name](given.pop(kind.target), **given, progress=callback)
             except (SystemExit, GeneratorExit) as end:
                 raise InputError(f"the code that is checked ends the process: {type(end).__name__}({end})") from None
-        terminal = output == "-" and sys.stdout.isatty()
-        text = renderer(format)(
-            report,
-            verbose=given["verbose"],
-            quiet=quiet,
-            color=terminal and not os.environ.get("NO_COLOR"),
-            width=shutil.get_terminal_size().columns if terminal else None,
-        )
-        return Outcome(text, report.exit_code, output)
+        shown = {"verbose": given["verbose"], "quiet": quiet, "command": TYPED.get()}
+        settings = {**shown, "color": colored(output), "width": width(output)}
+        return Outcome(renderer(format)(report, **settings), report.exit_code, output)
 
     target = typer.Argument(metavar=kind.metavar, help=kind.help, show_default=False)
     own = parameter(kind.target, list[str] if kind.form.several else str, target)

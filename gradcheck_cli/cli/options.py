@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,6 +15,9 @@ import typer
 from gradcheck_cli import files
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.options import Option, of
+
+TYPED: ContextVar[str] = ContextVar("TYPED", default="")
+"""The command line, as it can be typed again."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

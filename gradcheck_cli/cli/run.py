@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gradcheck_cli.cli.options import Outcome, add, check_file, write
+from gradcheck_cli.cli.options import TYPED, Outcome, add, check_file, write
 from gradcheck_cli.errors import InputError, visible
 from gradcheck_cli.files import trouble, unlinked
 from gradcheck_cli.output import SUITE_FORMATS, suite_renderer
@@ -170,7 +170,7 @@ def _run(
     terminal = sys.stdout.isatty()
     colored = color if color is not None else terminal and not os.environ.get("NO_COLOR")
     settings = {"verbose": verbose, "quiet": quiet, "color": colored,
-                "width": shutil.get_terminal_size().columns if terminal else None}  # fmt: skip
+                "width": shutil.get_terminal_size().columns if terminal else None, "command": TYPED.get()}  # fmt: skip
     shown = []
     files = [(name, suite_renderer(name)(result, **settings), file) for name, file in targets]
     if result.updated is not None:

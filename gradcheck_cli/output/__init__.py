@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-FORMATS: dict[str, str] = {"text": "gradcheck_cli.output.text", "json": "gradcheck_cli.output.json"}
+FORMATS: dict[str, str] = {name: f"gradcheck_cli.output.{name}" for name in ("text", "json", "html")}
 """Name -> module, loaded when it is used."""
 
 SUITE_FORMATS: dict[str, str] = {
     "text": "gradcheck_cli.output.summary",
-    **{name: f"gradcheck_cli.output.{name}" for name in ("json", "jsonl", "junit", "sarif", "github", "markdown")},
+    **{name: f"gradcheck_cli.output.{name}" for name in ("json", "jsonl", "junit", "sarif", "github", "markdown", "html")},
 }
 """The same, of a suite."""
 

@@ -187,22 +187,32 @@ def _signed(one: str, other: str) -> tuple[str, str]:
 # -- points ------------------------------------------------------------------------------------------------------------
 
 
-def point(values: Mapping[str, Any], dtype: str) -> str:
-    """`x = 1, y = [0.5, 2]`; of a larger array its shape and a few numbers."""
-    return ", ".join(f"{name} = {_place(value, dtype)}" for name, value in values.items())
+def point(values: Mapping[str, Any], dtype: str, *, whole: bool = False) -> str:
+    """`x = 1, y = [0.5, 2]`; of arrays no more than a few digits, and of large ones the shape and a few numbers, unless they
+    are wanted `whole`."""
+    return ", ".join(f"{name} = {_place(value, dtype, whole)}" for name, value in values.items())
 
 
-def _place(value: Any, dtype: str) -> str:
+def _place(value: Any, dtype: str, whole: bool) -> str:
     """A number, a nested list of them, or the words that stand for a large tensor."""
     if isinstance(value, str):
         return value
     if not isinstance(value, (list, tuple)):
         return _plain(value, dtype)
-    flat, shape = list(_flat(value)), _shape(value)
-    if len(flat) <= FEW:
-        return f"[{', '.join(_place(v, dtype) for v in value)}]"
-    first = ", ".join(v if isinstance(v, str) else f"{v:.{ROUGH}g}" for v in flat[: FEW - 2])
-    return f"{'x'.join(map(str, shape))} numbers ({first}, ...)"
+    numbers = list(_flat(value))
+    if whole or len(numbers) <= FEW:
+        return _listed(value, dtype, whole)
+    first = ", ".join(_listed(v, dtype, False) for v in numbers[: FEW - 2])
+    return f"{'x'.join(map(str, _shape(value)))} numbers ({first}, ...)"
+
+
+def _listed(value: Any, dtype: str, whole: bool) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_listed(v, dtype, whole) for v in value)}]"
+    if isinstance(value, str):
+        return value
+    text = _plain(value, dtype)
+    return text if whole or len(text) <= ROUGH + 2 else f"{value:.{ROUGH}g}"
 
 
 def _plain(value: Any, dtype: str) -> str:

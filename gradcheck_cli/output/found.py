@@ -55,13 +55,13 @@ class _Group:
         return column.verdict(index).severity, _own(column), np.inf if np.isnan(error) else error
 
 
-def findings(report: Report, places: Places, verbose: bool) -> list[Finding]:
+def findings(report: Report, places: Places, verbose: bool, wide: bool = False) -> list[Finding]:
     """All of them. Without `verbose` entries with one verdict, cause, blame and text are one, and points outside of the domain
     are left to the counts, unless there is nothing else."""
     groups = [_Group([(c, [i])]) for c in report.columns for i in _found(c, verbose)] if verbose else _groups(report.columns)
     groups.sort(key=lambda group: group.weight, reverse=True)
     said: set[str] = set()
-    return [_finding(group, places, verbose, said) for group in groups]
+    return [_finding(group, places, verbose or wide, said) for group in groups]
 
 
 def _found(column: Column, verbose: bool) -> list[int]:
@@ -135,8 +135,7 @@ def _finding(group: _Group, places: Places, verbose: bool, said: set[str]) -> Fi
     blame = [f"{what} {name}" for what, name in (("stage", check.stage), ("operation", check.operation)) if name]
     prose = [NO_DIGIT] if (check.detail or "").startswith(NO_DIGIT) else []
     prose += [rest] if rest else []
-    if check.sentence not in said and not (check.verdict is Verdict.IMPRECISE and rest):  # that says why
-        prose.append(check.sentence)
+    silent = check.sentence in said or (check.verdict is Verdict.IMPRECISE and rest)  # which says why
     said.add(check.sentence)
     lines = [f"blamed: {', '.join((*blame, *placed))}" if blame or placed else "", *prose]
     return Finding(
@@ -151,6 +150,7 @@ def _finding(group: _Group, places: Places, verbose: bool, said: set[str]) -> Fi
         sides=_sides(check),
         blame=_cut(lines[0], limit),
         prose=tuple(_cut(text, limit) for text in prose),
+        sentence="" if silent else check.sentence,
         formulas=tuple(_formulas(column, check, verbose)),
         same=_same(group, places),
         sources=tuple(named_in(lines)),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from io import StringIO
 
 from rich.cells import cell_len
@@ -10,10 +12,17 @@ from rich.console import Console
 from rich.text import Text
 
 from gradcheck_cli.errors import seen, visible
-from gradcheck_cli.output.parts import Cell, Heading, Table, Word
+from gradcheck_cli.output.parts import Heading, Table, Word
 from gradcheck_cli.verdict.verdicts import Verdict
 
-_GAP = 3
+WIDTH = 100
+"""Columns where nobody says how many there are."""
+NARROWEST = 20
+"""Columns that there are at least."""
+_GAP, _NEAR = 3, 2
+"""Blanks between the columns of a table; and where there is little room."""
+_SHORTEST = 10
+"""Characters of a formula that are worth a column."""
 _ENDLESS = 1_000_000
 """Columns of the console: lines are as long as they are."""
 
@@ -35,48 +44,83 @@ def painted(words: Iterable[Word]) -> Text:
 
 
 def fitted(table: Table, width: int) -> list[Line]:
-    """The table in at most so many columns: as it is, with brief numbers and formulas, or as records, a block a row."""
-    title: list[Line] = [f"{table.title}:", ""] if table.title else []
-    more: list[Line] = [table.more] if table.more else []
-    for brief in (False, True):
-        lines = _grid(table.headings, [[_shown(cell, brief) for cell in row.cells] for row in table.rows])
-        if all(_width(line) <= width for line in lines):
-            return [*title, *lines, *more]
-    return [*title, *_records(table), *more]
+    """The table in at most so many columns: as it is, or with brief numbers and formulas, or as records, a block a row."""
+    title: list[Line] = [*wrapped(f"{table.title}:", width), ""] if table.title else []
+    more: list[Line] = [*wrapped(table.more, width)]
+    whole = [[painted(cell.words) for cell in row.cells] for row in table.rows]
+    lines = _grid(table.headings, whole, _GAP)
+    if not all(_width(line) <= width for line in lines):
+        lines = _brief(table, width) or _records(table, width)
+    return [*title, *(lines if table.rows else ()), *more]
 
 
-def _shown(cell: Cell, brief: bool) -> Text:
-    return Text(visible(cell.brief)) if brief and cell.brief is not None else painted(cell.words)
+def _brief(table: Table, width: int) -> list[Line]:
+    """The table with fewer digits, and with formulas as long as there is room for; none where it is too wide all the same."""
+    rows = [[Text(visible(c.brief)) if c.brief is not None else painted(c.words) for c in row.cells] for row in table.rows]
+    formulas = [i for i, heading in enumerate(table.headings) if heading.formula]
+    widths = [max([len(h.title), *(row[i].cell_len for row in rows)]) for i, h in enumerate(table.headings)]
+    fixed = sum(w for i, w in enumerate(widths) if i not in formulas) + _NEAR * (len(widths) - 1)
+    room = (width - fixed) // len(formulas) if formulas else 0
+    if fixed > width or (formulas and room < _SHORTEST):
+        return []
+    for row in rows:
+        for i in formulas:
+            row[i] = Text(_cut(row[i].plain, room))
+    headings = [replace(h, title=_cut(h.title, room)) if h.formula else h for h in table.headings]
+    return _grid(headings, rows, _NEAR)
 
 
-def _grid(headings: Sequence[Heading], rows: Sequence[Sequence[Text]]) -> list[Line]:
+def _cut(text: str, width: int) -> str:
+    if cell_len(text) <= width:
+        return text
+    while cell_len(text) > width - 3:
+        text = text[:-1]
+    return text + "..."
+
+
+def _grid(headings: Sequence[Heading], rows: Sequence[Sequence[Text]], gap: int) -> list[Line]:
     """A rule under the headings; numbers to the right."""
     titles = [Text(heading.title) for heading in headings]
     widths = [max(cell.cell_len for cell in cells) for cells in zip(titles, *rows, strict=True)]
-    rule = "─" * (sum(widths) + _GAP * (len(widths) - 1))
-    return [_line(headings, titles, widths), rule, *(_line(headings, row, widths) for row in rows)]
+    rule = "─" * (sum(widths) + gap * (len(widths) - 1))
+    return [_line(headings, titles, widths, gap), rule, *(_line(headings, row, widths, gap) for row in rows)]
 
 
-def _line(headings: Sequence[Heading], cells: Sequence[Text], widths: Sequence[int]) -> Text:
+def _line(headings: Sequence[Heading], cells: Sequence[Text], widths: Sequence[int], gap: int) -> Text:
     line = Text()
     for i, (heading, cell, width) in enumerate(zip(headings, cells, widths, strict=True)):
         blanks = " " * (width - cell.cell_len)
-        gap = " " * _GAP if i else ""
-        line.append_text(Text(gap + blanks).append_text(cell) if heading.right else Text(gap).append_text(cell).append(blanks))
+        line.append(" " * gap * bool(i) + blanks * heading.right)
+        line.append_text(cell)
+        line.append(blanks * (not heading.right))
     line.rstrip()
     return line
 
 
-def _records(table: Table) -> list[Line]:
-    """`name: value` lines, a block a row."""
+def _records(table: Table, width: int) -> list[Line]:
+    """A block a row: what its first cell says, and a line for each of the others, indented."""
     lines: list[Line] = []
+    names = max(len(heading.title) for heading in table.headings[1:]) if len(table.headings) > 1 else 0
     for row in table.rows:
-        if lines:
-            lines.append("")
-        for heading, cell in zip(table.headings, row.cells, strict=True):
-            if cell.text:
-                lines.append(Text(f"{heading.title}: ").append_text(painted(cell.words)))
+        lines += wrapped(row.cells[0].text, width, "    ")
+        for heading, cell in zip(table.headings[1:], row.cells[1:], strict=True):
+            if cell.text in ("", "-"):
+                continue
+            name = f"  {heading.title:<{names}}  "
+            text = Text(name).append_text(painted(cell.words))
+            lines += [text] if text.cell_len <= width else wrapped(cell.text, width, " " * min(len(name), width // 2), name)
     return lines
+
+
+def wrapped(text: str, width: int, indent: str = "", first: str = "") -> list[str]:
+    """The text in lines of at most so many columns."""
+    text = visible(text)
+    if cell_len(first + text) <= width:
+        return [first + text] if text else []
+    wide = width - (cell_len(first + text) - len(first + text))  # characters of two columns
+    return textwrap.wrap(
+        text, max(wide, NARROWEST // 2), initial_indent=first, subsequent_indent=indent, break_on_hyphens=False
+    )  # fmt: skip
 
 
 def _width(line: Line) -> int:

@@ -47,12 +47,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`title` may be empty. `left_out`: how many rows of which verdict aren't among `rows`."""
+    """`title` may be empty. `left_out`: how many rows of which verdict aren't among `rows`. `folded`: for a second look."""
 
     title: str
     headings: tuple[Heading, ...]
     rows: tuple[Row, ...]
     left_out: Mapping[Verdict, int] = field(default_factory=dict)
+    folded: bool = False
 
     def shortened(self, count: int) -> Table:
         """At most so many rows, the more severe ones, in the order that they had."""
@@ -91,7 +92,8 @@ class Finding:
     `name`: `mismatch (formula)`. `where`: `point 2`, empty where there is one point. `numbers`: who says it (exact, autograd,
     claimed) and the number, aligned so that digits stand under one another; `differs`: the place in them of the first digit
     that differs, if some before it don't. `error`, `sides`, `blame`, `same` are lines, empty where there is nothing to say;
-    `prose` are sentences; `formulas`: whose it is, and the formula. `sources`: the lines of code that `blame` and `prose` name.
+    `prose` is what is known of this one, `sentence` of its verdict or cause, where no finding before has said it. `formulas`:
+    whose it is, and the formula. `sources`: the lines of code that `blame` and `prose` name.
     """
 
     verdict: Verdict
@@ -105,6 +107,7 @@ class Finding:
     sides: str = ""
     blame: str = ""
     prose: tuple[str, ...] = ()
+    sentence: str = ""
     formulas: tuple[tuple[str, str], ...] = ()
     same: str = ""
     sources: tuple[Source, ...] = ()

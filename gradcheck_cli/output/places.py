@@ -44,10 +44,16 @@ class Places:
         """What a point is called; empty where there is no other."""
         return f"point {number + 1}" if len(self) > 1 else ""
 
-    def text(self, number: int) -> str:
+    def text(self, number: int, *, whole: bool = False) -> str:
         """`x = 1, y = [0.5, 2]`, in the dtype that it was first met in."""
         column, index = self._first[number]
-        return point(column.scope.point(index), column.dtype)
+        return point(column.scope.point(index), column.dtype, whole=whole)
+
+    def value(self, number: int) -> float | None:
+        """The number that a point is, if it is one number."""
+        column, index = self._first[number]
+        values = list(column.scope.point(index).values())
+        return values[0] if len(values) == 1 and isinstance(values[0], float) else None
 
     def spans(self) -> str:
         """`x from -3 to 3`, of what is a number at every point."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+
+import numpy as np
 
 from gradcheck_cli.output import figures
 from gradcheck_cli.output.parts import Cell, Heading, Row, Table, Word, joined, plain, without_blanks
@@ -15,24 +17,30 @@ from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.scope import AtPoints, OfTensor
 from gradcheck_cli.verdict.verdicts import Verdict
 
-ROWS = 40
-"""Rows of a verdict in a table, without --verbose."""
+ROWS, WIDE_ROWS = 40, 400
+"""Rows of a verdict in a table, without --verbose; and where there is room."""
+ENTRIES = 2_000
+"""Entries that have a row of their own where there is room."""
 FORMULA_WIDTH = 60
-BRIEF_FORMULA = 24
-"""Characters of a formula in a table, without --verbose; and where there is little room."""
+"""Characters of a formula in a table, without --verbose."""
+NAME_WIDTH = 80
+"""The same of a name."""
 
 _KINDS = (("value", "the function itself"), ("total", ""), ("local", "each stage's own derivative"))
 """Kinds of columns that have a table, and what it is called. The broken rules of others are findings only."""
 
 
-def tables(report: Report, places: Places, verbose: bool) -> Iterator[Table]:
+def tables(report: Report, places: Places, verbose: bool, wide: bool = False) -> Iterator[Table]:
     """The function itself, the totals, and what each stage does by itself; of claims by themselves."""
     for kind, title in _KINDS:
         of_kind = [c for c in report.columns if c.kind == kind]
         for claimed in (False, True):
             columns = [c for c in of_kind if (c.claim is not None) == claimed]
             if columns:
-                yield from _Part(report, columns, places, verbose).tables("claimed" if claimed else title)
+                part = _Part(report, columns, places, verbose, wide)
+                yield from part.tables("claimed" if claimed else title)
+                if wide and not verbose:
+                    yield from part.entries()
 
 
 @dataclass
@@ -42,6 +50,8 @@ class _Group:
     columns: list[Column] = field(default_factory=list)
     only: int | None = None
     """The entry that it is about, if it isn't about all."""
+    listed: bool = False
+    """Whether it is one of many, under a table that says the rest."""
 
     @cached_property
     def worst(self) -> tuple[Column, int]:
@@ -73,17 +83,18 @@ class _Group:
 class _Part:
     """The tables of some columns."""
 
-    def __init__(self, report: Report, columns: Sequence[Column], places: Places, verbose: bool) -> None:
-        self.report, self.columns, self.places, self.verbose = report, columns, places, verbose
+    def __init__(self, report: Report, columns: Sequence[Column], places: Places, verbose: bool, wide: bool) -> None:
+        self.report, self.columns, self.places, self.verbose, self.wide = report, columns, places, verbose, wide
+        self.rows = None if verbose else WIDE_ROWS if wide else ROWS
         self.dtypes, self.modes = ({getattr(c, name) for c in columns} for name in ("dtype", "mode"))
         self.party = figures.party(columns[0])
 
     def tables(self, title: str) -> Iterator[Table]:
         groups = self.groups(by_run=True)
-        if not self.verbose and len(groups) > ROWS:
+        if self.rows is not None and len(groups) > self.rows:
             groups = self.groups(by_run=False)
         if groups:
-            yield self.table(title, groups)
+            yield self.table(title, groups, self.rows)
         if not self.verbose:
             return
         applied = [(column, formula) for column in self.columns if (formula := column.applied)]
@@ -96,7 +107,23 @@ class _Part:
             yield Table("", headings, tuple(rows))
         for column in self.columns:
             if isinstance(column.scope, AtPoints) and len(column) > 1:
-                yield self.table(column.quantity, [_Group([column], index) for index in range(len(column))])
+                yield self.table(column.quantity, [_Group([column], index) for index in range(len(column))], None)
+
+    def entries(self) -> Iterator[Table]:
+        """What the rows stand for, one by one, as far as they stand for several: the worst of it, in its order."""
+        several = [column for column in self.columns if len(column) > 1 and not self.entrywise(column)]
+        if not several:
+            return
+        severity = np.concatenate([column.verdicts for column in several])
+        chosen = np.sort(np.argsort(-severity.astype(np.int64), kind="stable")[:ENTRIES])
+        ends = np.cumsum([len(column) for column in several])
+        which = np.searchsorted(ends, chosen, side="right")
+        shown = [_Group([several[w]], int(i - ends[w] + len(several[w])), True) for i, w in zip(chosen, which, strict=True)]
+        lost = Counter(severity.tolist())
+        lost.subtract(Counter(severity[chosen].tolist()))
+        title = "each of them, one by one" if len(chosen) == len(severity) else f"the {len(chosen):,} worst, one by one"
+        table = self.table(title, shown, None)
+        yield replace(table, left_out={VERDICTS[v]: n for v, n in lost.items() if n}, folded=True)
 
     def groups(self, by_run: bool) -> list[_Group]:
         """The rows, those of one derivative one under the other."""
@@ -117,8 +144,8 @@ class _Part:
             return False
         return self.verbose or (self.report.command == "model" and column.scope.title is None)
 
-    def table(self, title: str, groups: Sequence[_Group]) -> Table:
-        shown, left_out = _first(groups, None if self.verbose else ROWS)
+    def table(self, title: str, groups: Sequence[_Group], limit: int | None) -> Table:
+        shown, left_out = _first(groups, limit)
         several = len(self.places) > 1
         single = all(sum(g.counts.values()) == 1 for g in shown)
         headings = (
@@ -144,14 +171,17 @@ class _Part:
         tensor = isinstance(column.scope, OfTensor) and title is None and group.only is None
         shape = column.scope.shape if tensor and isinstance(column.scope, OfTensor) else ()
         entry = check.quantity.removeprefix(column.quantity) if shape else ""
-        point = self.places.name(self.places.of(column, index)) if several else ""
+        number = self.places.of(column, index)
+        written = group.listed and self.places.pointwise(column)
+        point = self.places.text(number) if written else self.places.name(number) if several else ""
+        at = self.places.value(number) if written else None
         exact, judged = figures.exact(check, ball), figures.judged(check)
         return (
-            plain(title or ""),
-            plain(column.quantity if tensor and shape else check.quantity),
+            self.name(title or ""),
+            self.name(column.quantity if tensor and shape else check.quantity),
             plain("x".join(map(str, shape))),
-            self.formula(check.formula if not shape else None),
-            plain(", ".join(filter(None, (entry, point)))),
+            self.formula(check.formula if not (shape or group.listed) else None),
+            Cell((Word(", ".join(filter(None, (entry, point)))),), None, at),
             plain(column.dtype if len(self.dtypes) > 1 else ""),
             plain(column.mode if len(self.modes) > 1 else ""),
             Cell((Word(exact),), figures.brief(exact), figures.value(ball)),
@@ -160,11 +190,13 @@ class _Part:
             Cell(_verdicts(group, check)),
         )
 
+    def name(self, text: str) -> Cell:
+        """A name, cut where it is long."""
+        return plain(text if self.verbose else cut(text, NAME_WIDTH))
+
     def formula(self, text: str | None) -> Cell:
         """A formula, cut where it is long."""
-        text = text or "-"
-        whole = text if self.verbose else cut(text, FORMULA_WIDTH)
-        return Cell((Word(whole),), None if self.verbose else cut(text, BRIEF_FORMULA))
+        return plain((text or "-") if self.verbose or self.wide else cut(text or "-", FORMULA_WIDTH))
 
 
 def cut(text: str, width: int) -> str:

@@ -20,7 +20,13 @@ _STYLES = {FAILED: "bold red", UNDECIDED: "magenta", KNOWN: "yellow", MENDED: "b
 
 
 def render_suite(
-    suite: Suite, *, verbose: bool = False, quiet: bool = False, color: bool = False, width: int | None = None
+    suite: Suite,
+    *,
+    verbose: bool = False,
+    quiet: bool = False,
+    color: bool = False,
+    width: int | None = None,
+    command: str = "",
 ) -> str:
     """The text, without a last newline. `quiet` leaves the last line; `verbose` shows every report in full."""
     items: list[Line] = [] if quiet else list(_items(suite, verbose))

@@ -24,6 +24,8 @@ POINTS = 6
 STAGES = 8
 """Stages that are shown, and values of them."""
 EXPRESSION = 180
+WIDE_FINDINGS = 40
+"""Findings where there is room."""
 NOTES = 12
 """Notes that are shown without --verbose."""
 
@@ -59,12 +61,13 @@ class View:
         return f"... and {counted(count, 'more finding')}: --verbose shows all" if count else ""
 
 
-def view(report: Report, *, verbose: bool = False) -> View:
-    """What is shown. Without `verbose` its size is bounded, and the cost doesn't grow with the entries that match."""
+def view(report: Report, *, verbose: bool = False, wide: bool = False) -> View:
+    """What is shown. Without `verbose` its size is bounded, and the cost doesn't grow with the entries that match. `wide`: for
+    a page to scroll through and to filter: more of it, formulas whole, and the worst entries one by one."""
     places = Places(report.columns)
-    found = findings(report, places, verbose)
-    shown = found if verbose else found[:FINDINGS]
-    listed = tuple(tables(report, places, verbose))
+    found = findings(report, places, verbose, wide)
+    shown = found if verbose else found[: WIDE_FINDINGS if wide else FINDINGS]
+    listed = tuple(tables(report, places, verbose, wide))
     return View(
         title=_title(report, verbose),
         run=_run(report),
@@ -114,7 +117,7 @@ def _points(places: Places, found: Sequence[Finding], listed: Sequence[Table], v
         texts = [f.where for f in found] + [cell.text for t in listed for row in t.rows for cell in row.cells]
         named = {int(match[1]) - 1 for text in texts for match in _NAMED.finditer(text)}
         numbers = sorted(number for number in named if number < len(places))
-    return tuple(Point(places.name(number), places.text(number)) for number in numbers if places.text(number))
+    return tuple(Point(places.name(n), text) for n in numbers if (text := places.text(n, whole=verbose)))
 
 
 _NAMED = re.compile(r"\bpoint (\d+)\b")

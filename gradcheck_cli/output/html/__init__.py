@@ -18,6 +18,23 @@ from gradcheck_cli.errors import visible
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from gradcheck_cli.suite.run import Suite
+    from gradcheck_cli.verdict.report import Report
+
+
+def render(report: Report, *, verbose: bool = False, command: str = "", **settings: Any) -> str:
+    """The page of a report, without a last newline. `command`: the line that was typed."""
+    from gradcheck_cli.output.html.report import page
+
+    return page(report, verbose=verbose, command=command)
+
+
+def render_suite(suite: Suite, *, command: str = "", **settings: Any) -> str:
+    """The page of a suite, without a last newline."""
+    from gradcheck_cli.output.html.suite import page
+
+    return page(suite, command=command)
+
 
 def document(title: str, body: str) -> str:
     """A whole page, without a last newline. `title` is text, `body` is HTML: what `fill` returned, or elements in which no text
@@ -48,8 +65,48 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["count"] = lambda number: f"{number:,}"
+    filters: dict[str, Any] = {"count": "{:,}".format, "short": _short, "mathml": _mathml, "tone": _tone, "sign": _sign}
+    environment.filters |= filters
     return environment
+
+
+SHORT = 240
+"""Characters of a text that is to be short."""
+
+_LOOKS: dict[str | None, tuple[str, str]] = {
+    "match": ("good", "✓"),
+    "imprecise": ("warn", "≈"),
+    "nondifferentiable": ("warn", "∧"),
+    "outside_domain": ("none", "∅"),
+    "undecided": ("open", "?"),
+    "mismatch": ("bad", "✗"),
+    "passed": ("good", "✓"),
+    "failed": ("bad", "✗"),
+    "known": ("warn", "•"),
+    "mended": ("good", "↑"),
+    None: ("none", ""),
+}
+"""Verdict, or what became of a check -> the class of its colour in `page.css`, and its sign."""
+
+
+def _tone(verdict: str | None) -> str:
+    return _LOOKS[verdict][0]
+
+
+def _sign(verdict: str | None) -> str:
+    return _LOOKS[verdict][1]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHORT else f"{text[:SHORT]}..."
+
+
+def _mathml(formula: str, block: bool = False) -> Any:
+    from markupsafe import Markup
+
+    from gradcheck_cli.output.typeset import mathml
+
+    return Markup(mathml(formula, block=block))
 
 
 def _finalized(value: Any) -> Any:

@@ -27,9 +27,13 @@
     });
   }
 
+  const said = (item) => {
+    const keys = [...item.querySelectorAll("[data-key]")].map((cell) => cell.dataset.key);
+    return [item.textContent, ...keys].join(" ").toLowerCase();
+  };
   for (const filter of document.querySelectorAll(".filter")) {
     const items = [...document.getElementById(filter.dataset.of).querySelectorAll("[data-kind]")];
-    const words = new Map(items.map((item) => [item, item.textContent.toLowerCase()]));
+    const words = new Map(items.map((item) => [item, said(item)]));
     const shown = filter.querySelector("output");
     const apply = () => {
       const text = (filter.querySelector("input[type=search]")?.value || "").trim().toLowerCase();
@@ -41,12 +45,16 @@
         item.hidden = !(kind && words.get(item).includes(text));
         count += !item.hidden;
       }
-      for (const group of document.querySelectorAll(`[data-group-of="${filter.dataset.of}"]`)) {
-        group.hidden = !group.querySelector("[data-kind]:not([hidden])");
-      }
       if (shown) shown.textContent = `${count} of ${items.length} shown`;
     };
     filter.addEventListener("input", apply);
     apply();
   }
+
+  const unfold = () => {
+    const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+    if (target instanceof HTMLDetailsElement) target.open = true;
+  };
+  addEventListener("hashchange", unfold);
+  unfold();
 })();
