@@ -216,25 +216,29 @@ def body(lesson: Lesson) -> str:
     page = [f"<h1>{_in_html(lesson.title)}</h1>"]
     for title, groups in _numbered(lesson):
         page += [f"<section><h2>{_in_html(title)}</h2>" if title else "<section>"]
-        for group in groups:
-            page.append('<div class="steps">')
-            page += [_html_block(block) for block in group]
-            page.append("</div>")
+        page += [element for group in groups for element in _html_group(group)]
         page.append("</section>")
     return "\n".join(page)
 
 
-def _html_block(block: Block) -> str:
-    match block:
-        case Words(text=text):
-            return f"<p>{_in_html(text)}</p>"
-        case Code(text=text):
-            return f"<pre><code>{escape(text)}</code></pre>"
-        case Line(note=note):
-            signs = "".join((f"<mo>{escape(sign)}</mo>" if sign else "") + _typeset(side, MATHML) for sign, side in block.sides)
-            formula = f"<math><mrow>{signs}</mrow></math>" if block.sides else ""
-            return f"<p>{formula}{f' <small>{_in_html(note)}</small>' if note else ''}</p>"
-    raise TypeError(block)
+def _html_group(group: tuple[Block, ...]) -> Iterator[str]:
+    """A paragraph for each line: every side is an element of its own, so that a narrow page breaks between them."""
+    yield '<div class="steps">'
+    for block in group:
+        match block:
+            case Line(sides=sides, note=note) if sides:
+                equation = " ".join(f"<math><mrow>{_signed(sign, side)}</mrow></math>" for sign, side in sides)
+                said = f' <span class="soft">{_in_html(note)}</span>' if note else ""
+                yield f"<p>{equation}{said}</p>"
+            case Words(text=text) | Line(note=text):
+                yield f"<p>{_in_html(text)}</p>"
+            case Code(text=text):
+                yield f"<pre><code>{escape(text)}</code></pre>"
+    yield "</div>"
+
+
+def _signed(sign: str, side: Side) -> str:
+    return (f"<mo>{escape(sign)}</mo>" if sign else "") + _typeset(side, MATHML)
 
 
 def _in_html(text: str) -> str:
@@ -247,8 +251,8 @@ def _in_html(text: str) -> str:
 class _Notation:
     """What the two notations differ in, beside what `typeset` draws."""
 
-    def __init__(self, draw: Callable[[typeset.Formula], str], prime: str, fence: str, d: str, times: str, plus: str) -> None:
-        self.draw, self.prime, self.fence, self.d, self.times, self.plus = draw, prime, fence, d, times, plus
+    def __init__(self, draw: Callable[[typeset.Formula], str], prime: str, fence: str, times: str, plus: str) -> None:
+        self.draw, self.prime, self.fence, self.times, self.plus = draw, prime, fence, times, plus
 
 
 def _inner(formula: typeset.Formula) -> str:
@@ -259,9 +263,9 @@ def _inner(formula: typeset.Formula) -> str:
     return text.removeprefix("<math>").removesuffix("</math>")
 
 
-LATEX = _Notation(typeset.latex, r"\left({0}\right)'", r"\left({0}\right)", r"\partial", r" \cdot ", " + ")
+LATEX = _Notation(typeset.latex, r"\left({0}\right)'", r"\left({0}\right)", r" \cdot ", " + ")
 MATHML = _Notation(
-    _inner, "<msup><mrow><mo>(</mo>{0}<mo>)</mo></mrow><mo>′</mo></msup>", "<mrow><mo>(</mo>{0}<mo>)</mo></mrow>", "∂",
+    _inner, "<msup><mrow><mo>(</mo>{0}<mo>)</mo></mrow><mo>′</mo></msup>", "<mrow><mo>(</mo>{0}<mo>)</mo></mrow>",
     "<mo>·</mo>", "<mo>+</mo>",
 )  # fmt: skip
 
@@ -295,9 +299,8 @@ def _fenced(factor: Node | Ratio, index: int, to: _Notation) -> str:
 
 def _partial(text: str, to: _Notation) -> str:
     """A derivative's d as the sign of a partial one."""
-    if to is LATEX:
-        return re.sub(r"\\mathrm\{d\}|(?<![a-zA-Z\\])d(?![a-zA-Z])", r"\\partial ", text)
-    return re.sub(r"<(m[a-z]+)>d</\1>", r"<mi>∂</mi>", text)
+    upright = r"\mathrm{d}" if to is LATEX else '<mi mathvariant="normal">d</mi>'
+    return text.replace(upright, r"\partial " if to is LATEX else "<mi>∂</mi>")
 
 
 FORMATS: Mapping[str, Callable[[Lesson, int], str]] = {
