@@ -34,7 +34,7 @@ from gradcheck_cli.verdict.truth import Kind, Truth, regular
 
 DOUBLE = FORMATS["float64"]
 
-TITLE = 72
+TITLE = 60
 """Characters of the expressions that a title quotes."""
 
 GRADIENT = 8
@@ -44,7 +44,7 @@ LARGEST = 1_500
 """Derivatives of stages that are worked out, one by one."""
 
 SHOWN = 60
-"""Characters of an array in a title."""
+"""Characters of an array in a title, and of the whole point."""
 
 WORKED = 24
 """Entries of arrays by which a derivative is worked out; the others' are like them."""
@@ -187,8 +187,9 @@ def _at(point: Mapping[str, float], asked: _Asked) -> str:
     shown = []
     for name in asked.chain.inputs:
         values = [literal(repr(point[e])) for e in entry_names(name, asked.shapes.get(name, ()))]
-        shown.append(f"{name} = {show(_stacked(values, asked.shapes.get(name, ())), SHOWN) or '...'}")
-    return ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "")
+        shown.append(f"{name} = {show(_stacked(values, asked.shapes.get(name, ())), SHOWN // 2) or '...'}")
+    kept = [text for place, text in enumerate(shown) if sum(map(len, shown[: place + 1])) <= SHOWN]
+    return ", ".join(kept) + (", ..." if len(kept) < len(shown) else "")
 
 
 def _stacked(values: Sequence[Node], shape: Shape) -> Node:

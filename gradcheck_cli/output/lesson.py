@@ -13,8 +13,8 @@ from gradcheck_cli.language.tree import Constant, Node, Variable, substitute
 from gradcheck_cli.lessons.lesson import Block, Code, Filled, Lesson, Line, Pattern, Ratio, Side, Sum, Words
 from gradcheck_cli.output import typeset
 
-WIDTH, NOTE, TAB = 100, 56, 2
-"""Columns of the text; where remarks begin at the latest, if the line is short; of an indentation."""
+WIDTH, NOTE, REMARK, TAB = 100, 56, 48, 2
+"""Columns of the text; where remarks begin at the latest, if the line is short; room for them; an indentation."""
 
 
 def render(lesson: Lesson, format: str = "text", *, width: int | None = None) -> str:
@@ -26,7 +26,7 @@ def render(lesson: Lesson, format: str = "text", *, width: int | None = None) ->
 
 
 def _text(lesson: Lesson, width: int) -> str:
-    page = [lesson.title, ""]
+    page = [*_wrapped(lesson.title, width), ""]
     for title, groups in _numbered(lesson):
         page += [f"{title}", ""] if title else []
         for group in groups:
@@ -45,7 +45,8 @@ def _numbered(lesson: Lesson) -> Iterator[tuple[str, tuple[tuple[Block, ...], ..
 def _group(group: tuple[Block, ...], width: int) -> Iterator[str]:
     rows = [(b, _equation(b)) for b in group if isinstance(b, Line)]
     longest = max([len(" " * TAB * (1 + b.depth) + text) for b, text in rows if b.note], default=0)
-    column = min(longest, NOTE) + 3
+    widest = max([len(b.note) for b, text in rows if text], default=0)
+    column = min(longest, NOTE, width - 3 - min(widest, REMARK)) + 3
     for block in group:
         match block:
             case Words(text=text, depth=depth):

@@ -133,9 +133,9 @@ LONG = "+".join(f"sin({i}*x**2+{i})*exp(-x/{i + 1})/(1+x**{i % 5 + 1})" for i in
     ids=["a long formula", "many stages", "many inputs", "matrices"],
 )  # fmt: skip
 def test_a_lesson_is_short(texts: list[str], asked: dict[str, Any]) -> None:
-    """At most 120 lines, code aside of at most 130 characters, unless all is asked for; what is left out is said."""
+    """At most 120 lines, code aside of at most 110 characters, unless all is asked for; what is left out is said."""
     lines = str(explain(texts, **asked)).splitlines()
-    assert len(lines) <= 120 and max(len(line) for line in lines if not line.startswith("    ")) <= 130
+    assert len(lines) <= 120 and max(len(line) for line in lines if not line.startswith("    ")) <= 110
     assert any("--verbose" in line for line in lines)
 
 
