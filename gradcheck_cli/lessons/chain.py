@@ -81,7 +81,7 @@ class Worked:
             totals[name] = total
         return totals
 
-    def number(self, name: str) -> tuple[str, Constant] | None:
+    def number(self, name: str) -> tuple[str, Node] | None:
         """The derivative of the output by a name, for a reader."""
         known = self.totals.get(name) if name in self.moving else (NIL, Fraction(0))
         return None if known is None else digits(*known)
@@ -112,7 +112,9 @@ def forwards(worked: Worked, verbose: bool) -> Section:
 def _known(worked: Worked, name: str, sides: Iterable[tuple[str, Side]]) -> Line:
     found = at_point(Variable(name), worked.at)
     if found is None:
-        return Line((("", Variable(name)), *tuple(sides)[:1]), "no real number here")
+        unreal = worked.value(name).is_nan()
+        why = "no real number here" if unreal else "larger than any number that can be written here"
+        return Line((("", Variable(name)), *tuple(sides)[:1]), why)
     return Line((("", Variable(name)), *sides, found))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, cycle, islice
 from typing import Any
@@ -20,7 +21,7 @@ from gradcheck_cli.formulas.tasks import listed, with_labels
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.chain import Chain, derivative_name, link
 from gradcheck_cli.language.constants import exact_constant
-from gradcheck_cli.language.points import parse_points, split
+from gradcheck_cli.language.points import FOREIGN, named, parse_points, split
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.spaces import Shape, entry_names
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, variables, walk
@@ -69,6 +70,7 @@ def explain(
     chain = link(texts)
     if len(chain.stages) == 1 and len(chain.inputs) > 1:
         chain = link(texts, "f")
+    _refuse_foreign(chain, named(at, shape, wrt))
     spec = parse_points(at, chain.inputs, shape=shape, evaluate=nearest_double)
     (chain,), spec = with_labels([chain], spec)
     asked = _Asked(chain, spec.shapes, verbose)
@@ -79,9 +81,20 @@ def explain(
         if spec.count(DOUBLE) != 1:
             raise InputError(f"a lesson is about one point, and here are {spec.count(DOUBLE):,}", spec.at[0].text, 0)
         point = {name: float(values[0]) for name, values in spec.values(DOUBLE).items()}
+        if not all(map(math.isfinite, point.values())):
+            raise InputError("a lesson is worked out at a finite point", spec.at[0].text, 0)
     if order is not None and len(order) > 1:
         return _higher(asked, point, order, at is None)
     return _first(asked, point, order, at is None)
+
+
+def _refuse_foreign(chain: Chain, said: Container[str]) -> None:
+    """InputError for SymPy's constants, where nothing says that they are inputs."""
+    for stage in chain.stages:
+        for node in walk(stage.tree):
+            if isinstance(node, Variable) and node.name in FOREIGN and node.name in chain.inputs and node.name not in said:
+                message = f"{node.name!r} is an input only where --at, --shape or --wrt names it; {FOREIGN[node.name]}"
+                raise InputError(message, stage.source, node.position)
 
 
 @dataclass

@@ -94,13 +94,15 @@ def _right(step: Step, at: At | None, whole: bool) -> Iterator[tuple[str, Side]]
     number = None if at is None else number_of(step, at)
     if at is None or number is None or isinstance(step.result, Constant):
         return
-    if whole and isinstance(step.result, Call):
+    if whole:
         yield from with_numbers(step.result, at)
     yield number
 
 
 def with_numbers(formula: Node, at: At) -> Iterator[tuple[str, Side]]:
     """A short formula with numbers in the place of its names."""
+    if not isinstance(formula, Call):
+        return
     found = {name: at_point(Variable(name), at) for name in variables(formula)}
     known = {name: number for name, number in found.items() if number is not None}
     if known and len(known) == len(found) and fits(formula, WIDE // 2):
@@ -108,12 +110,12 @@ def with_numbers(formula: Node, at: At) -> Iterator[tuple[str, Side]]:
         yield sign, Filled(formula, {name: number for name, (_, number) in known.items()})
 
 
-def at_point(formula: Node, at: At) -> tuple[str, Constant] | None:
+def at_point(formula: Node, at: At) -> tuple[str, Node] | None:
     """The number of a formula, for a reader."""
     return digits(at(formula), at.fraction(formula))
 
 
-def number_of(step: Step, at: At) -> tuple[str, Constant] | None:
+def number_of(step: Step, at: At) -> tuple[str, Node] | None:
     """The number of a derivative; None where there is none, or none that the rules give."""
     value = at(step.of)
     return at_point(step.result, at) if value.is_finite() and not step_kinks(step) else None

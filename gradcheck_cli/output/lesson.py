@@ -9,7 +9,7 @@ from html import escape
 from gradcheck_cli.errors import seen, visible
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.language.printer import show
-from gradcheck_cli.language.tree import Constant, Node, Variable, substitute
+from gradcheck_cli.language.tree import Node, Variable, substitute
 from gradcheck_cli.lessons.lesson import Block, Code, Filled, Lesson, Line, Pattern, Ratio, Side, Sum, Words
 from gradcheck_cli.output import typeset
 
@@ -111,9 +111,8 @@ def _side(side: Side) -> str:
                 text = re.sub(rf"\b{mark}\b", lambda _, node=node: f"({show(node)})'", text)  # type: ignore[misc]
             return text
         case Filled(formula=formula, values=values):
-            named: dict[str, Node] = {
-                n: Variable(f"({c.value!r})" if c.value < 0 else repr(c.value)) for n, c in values.items()
-            }
+            shown = {name: show(number) or "" for name, number in values.items()}
+            named = {n: Variable(f"({text})" if text.startswith("-") else text) for n, text in shown.items()}
             return re.sub(r"\((\(-[^()]*\))\)", r"\1", show(substitute(formula, named)) or "")  # sin((-1))
         case Sum(terms=terms):
             return " + ".join(" * ".join(_factor(f, i + n) for i, f in enumerate(term)) for n, term in enumerate(terms))
@@ -294,7 +293,7 @@ def _bare(mark: str) -> str:
 
 def _fenced(factor: Node | Ratio, index: int, to: _Notation) -> str:
     text = _typeset(factor, to)
-    negative = isinstance(factor, Constant) and factor.value < 0
+    negative = not isinstance(factor, Ratio) and (show(factor) or "").startswith("-")
     return to.fence.format(text) if negative and index else text
 
 
