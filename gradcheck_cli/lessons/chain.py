@@ -15,7 +15,7 @@ from gradcheck_cli.derivation.steps import Step, Unknown, derive, variable
 from gradcheck_cli.exact.derivative import LONGEST_CHAIN, readable
 from gradcheck_cli.language.chain import Chain, Stage, derivative_name
 from gradcheck_cli.language.tree import Constant, Node, Variable
-from gradcheck_cli.lessons.lesson import DIGITS, EQUAL, Block, Line, Ratio, Section, Side, Sum, Words, digits
+from gradcheck_cli.lessons.lesson import ABOUT, DIGITS, EQUAL, Block, Line, Ratio, Section, Side, Sum, Words, digits
 from gradcheck_cli.lessons.rules import at_point, conclusion, conjoined, fits, lines, step_kinks, with_numbers
 from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.truth import Kind, Truth
@@ -215,7 +215,7 @@ def _back(worked: Worked, name: str) -> Line:
     total = worked.number(name)
     if len(numbers) == len(ways) and total is not None:
         exact = all(sign == EQUAL for pair in numbers for sign, _ in pair)
-        sides.append((EQUAL if exact else "≈", Sum(tuple((b[1], s[1]) for b, s in numbers))))
+        sides.append((EQUAL if exact else ABOUT, Sum(tuple((b[1], s[1]) for b, s in numbers))))
         sides.append(total)
     note = ""
     if len(ways) > 1:
@@ -232,7 +232,9 @@ def results(worked: Worked, truths: Mapping[str, Truth], wrt: Sequence[str]) -> 
         product = _product(worked, name) if len(wrt) <= WAYS else None
         total = worked.number(name)
         if product is not None and total is not None:
-            yield Line((("", ratio), (EQUAL, Sum((product,))), total), "the product of the stages' derivatives, from the back")
+            yield Line(
+                (("", ratio), (product[0], Sum((product[1],))), total), "the product of the stages' derivatives, from the back"
+            )
         truth = truths[name]
         if worked.totals.get(name) is None or truth.kind is not Kind.REGULAR:
             yield said(derivative_name(y, (name,)), truth)
@@ -262,9 +264,10 @@ def _side(ball: Ball) -> str | None:
     return None if ball is None else decimal(ball, DIGITS)
 
 
-def _product(worked: Worked, name: str) -> tuple[Node, ...] | None:
-    """The derivatives along a chain without forks, 1 * 6 * 2."""
+def _product(worked: Worked, name: str) -> tuple[str, tuple[Node, ...]] | None:
+    """The derivatives along a chain without forks, 1 * 6 * 2, and the sign before them."""
     factors: list[Node] = [Constant(1)]
+    sign = EQUAL
     if len(worked.chain.stages) < 2 or "[" in name:
         return None
     road: list[tuple[str, str]] = []
@@ -280,4 +283,5 @@ def _product(worked: Worked, name: str) -> tuple[Node, ...] | None:
         if found is None:
             return None
         factors.append(found[1])
-    return tuple(factors) if 2 < len(factors) <= 2 * WAYS else None
+        sign = found[0] if sign == EQUAL else sign
+    return (sign, tuple(factors)) if 2 < len(factors) <= 2 * WAYS else None

@@ -296,7 +296,7 @@ def _settle(worked: Worked, truths: Mapping[str, Truth]) -> None:
 
 def _gradient(worked: Worked, asked: _Asked, names: Sequence[str], output: str) -> Iterator[Line]:
     """The numbers by the entries of each input."""
-    scalars: list[Node] = []
+    scalars: list[tuple[str, Node]] = []
     for base in asked.chain.inputs:
         shape = asked.shapes.get(base, ())
         entries = entry_names(base, shape)
@@ -309,9 +309,11 @@ def _gradient(worked: Worked, asked: _Asked, names: Sequence[str], output: str) 
         if shape and fits(stacked):
             yield Line((("", Ratio(output, (base,))), (sign, stacked)), "by its entries, in order")
         elif not shape:
-            scalars.append(stacked)
+            scalars.append((sign, stacked))
     if 1 < len(scalars) == len(names) <= GRADIENT:
-        yield Line((("", Variable(f"grad {output}")), (EQUAL, _stacked(scalars, (len(scalars),)))), f"by {', '.join(names)}")
+        sign = EQUAL if all(s == EQUAL for s, _ in scalars) else ABOUT
+        stacked = _stacked([number for _, number in scalars], (len(scalars),))
+        yield Line((("", Variable(f"grad {output}")), (sign, stacked)), f"by {', '.join(names)}")
 
 
 def _torch(asked: _Asked, point: Mapping[str, float], output: str, order: Sequence[str] | None) -> Section:
