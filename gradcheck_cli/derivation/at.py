@@ -21,6 +21,10 @@ _BITS, _LARGE = 2048, 2**1000
 """Fractions are followed up to this size of a numerator or denominator; they start from floats below the latter."""
 
 
+def _bits(value: Fraction) -> int:
+    return max(value.numerator.bit_length(), value.denominator.bit_length())
+
+
 def _computed(function: str, parts: Sequence[Fraction]) -> Fraction | None:
     match function, parts:
         case syntax.POW, (x, n) if n.denominator == 1 and abs(n) <= 64 and (x or n > 0):
@@ -34,6 +38,7 @@ def _computed(function: str, parts: Sequence[Fraction]) -> Fraction | None:
 _OPERATIONS: Mapping[str, Callable[..., Fraction]] = MappingProxyType(
     {syntax.ADD: operator.add, syntax.SUB: operator.sub, syntax.MUL: operator.mul, syntax.NEG: operator.neg}
 )
+_COMPUTED = frozenset({*_OPERATIONS, syntax.DIV, syntax.POW})
 
 
 class At:
@@ -67,19 +72,13 @@ class At:
         match item:
             case Constant(value=int() | float() as value) if math.isfinite(value):
                 return Fraction(value)
-            case Variable():
-                ball = self._found[item]
-                whole = is_ball(ball) and ball.is_finite() and ball.is_exact() and abs(ball) < _LARGE
-                return Fraction(float(ball)) if whole and exactly(float(ball)) == ball else None
-            case Call(function=function, arguments=arguments):
-                parts = [self._fractions[a] for a in arguments]
-                if any(part is None for part in parts):
-                    return None
-                found = _computed(function, [part for part in parts if part is not None])
-                return (
-                    found if found is None or max(map(int.bit_length, (found.numerator, found.denominator))) <= _BITS else None
-                )
-        return None
+            case Call(function=function, arguments=arguments) if function in _COMPUTED and len(arguments) <= 2:
+                parts = [part for a in arguments if (part := self._fractions[a]) is not None]
+                found = _computed(function, parts) if len(parts) == len(arguments) else None
+                return None if found is None or _bits(found) > _BITS else found
+        ball = self(item)  # a float, or what comes out exactly: sqrt(25), sign(-2)
+        exact = is_ball(ball) and ball.is_finite() and ball.is_exact() and abs(ball) < _LARGE
+        return Fraction(float(ball)) if exact and exactly(float(ball)) == ball else None
 
     def _one(self, item: Node) -> Any:
         match item:

@@ -15,13 +15,19 @@ from gradcheck_cli.derivation.steps import Step, Unknown, derive, variable
 from gradcheck_cli.exact.derivative import LONGEST_CHAIN, readable
 from gradcheck_cli.language.chain import Chain, Stage, derivative_name
 from gradcheck_cli.language.tree import Constant, Node, Variable
-from gradcheck_cli.lessons.lesson import DIGITS, EQUAL, Block, Line, Ratio, Section, Side, Sum, Words, digits
-from gradcheck_cli.lessons.rules import at_point, conclusion, fits, lines, step_kinks, with_numbers
+from gradcheck_cli.lessons.lesson import ABOUT, DIGITS, EQUAL, Block, Line, Ratio, Section, Side, Sum, Words, digits
+from gradcheck_cli.lessons.rules import at_point, conclusion, conjoined, fits, lines, step_kinks, with_numbers
 from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.truth import Kind, Truth
 
-MOST = 40
+MOST = 30
 """Lines of a section that are shown unless all are asked for."""
+
+ROWS = 14
+"""The same of a section whose lines are alike."""
+
+WAYS = 4
+"""Terms of a sum over ways that are written out."""
 
 
 class Worked:
@@ -75,7 +81,7 @@ class Worked:
             totals[name] = total
         return totals
 
-    def number(self, name: str) -> tuple[str, Constant] | None:
+    def number(self, name: str) -> tuple[str, Node] | None:
         """The derivative of the output by a name, for a reader."""
         known = self.totals.get(name) if name in self.moving else (NIL, Fraction(0))
         return None if known is None else digits(*known)
@@ -106,7 +112,9 @@ def forwards(worked: Worked, verbose: bool) -> Section:
 def _known(worked: Worked, name: str, sides: Iterable[tuple[str, Side]]) -> Line:
     found = at_point(Variable(name), worked.at)
     if found is None:
-        return Line((("", Variable(name)), *tuple(sides)[:1]), "no real number here")
+        unreal = worked.value(name).is_nan()
+        why = "no real number here" if unreal else "larger than any number that can be written here"
+        return Line((("", Variable(name)), *tuple(sides)[:1]), why)
     return Line((("", Variable(name)), *sides, found))
 
 
@@ -146,7 +154,7 @@ def _head(stage: Stage, name: str, several: bool) -> list[Block]:
     if not (several or held):
         return []
     what = f"by {name}" + (
-        f", with {listed(held)} held fixed" if 0 < len(held) <= 4 else ", all else held fixed" if held else ""
+        f", with {conjoined(held)} held fixed" if 0 < len(held) <= 4 else ", all else held fixed" if held else ""
     )
     return (
         [Line((("", Variable(stage.name)), (EQUAL, stage.tree)), what)] if fits(stage.tree) else [Words(f"{stage.name} {what}")]
@@ -158,7 +166,7 @@ def _few(groups: Sequence[list[Block]]) -> list[list[Block]]:
     kept: list[list[Block]] = []
     room = MOST
     for group in reversed(groups):
-        room -= len(group) + 1
+        room -= 1 + sum(1 + (isinstance(block, Line) and len(block.sides) > 3) for block in group)
         if room < 0 and kept:
             break
         kept.append(shortened(group, False, "lines"))
@@ -169,9 +177,9 @@ def _few(groups: Sequence[list[Block]]) -> list[list[Block]]:
 
 def shortened(rows: Sequence[Block], verbose: bool, what: str) -> list[Block]:
     """The first and the last of many rows."""
-    if verbose or len(rows) <= MOST // 2:
+    if verbose or len(rows) <= ROWS + 1:
         return list(rows)
-    half = MOST // 4
+    half = ROWS // 2
     left = len(rows) - 2 * half
     return [*rows[:half], Words(f"... {left} more {what} (--verbose shows them)"), *rows[-half:]]
 
@@ -192,6 +200,9 @@ def _back(worked: Worked, name: str) -> Line:
         return Line((("", Ratio(y, (name,))), (EQUAL, Constant(0))), f"{y} doesn't depend on {name}")
     symbols = tuple((Ratio(y, (s.name,)), Ratio(s.name, (name,), len(s.inputs) > 1)) for s in ways)
     sides: list[tuple[str, Side]] = [("", Ratio(y, (name,)))]
+    if len(ways) > WAYS:
+        total = worked.number(name)
+        return Line((*sides, *([total] if total else [])), f"{len(ways)} ways from {name} to {y}: the sum over them")
     if [s.name for s in ways] != [y]:
         sides.append((EQUAL, Sum(symbols)))
     numbers = []
@@ -204,12 +215,12 @@ def _back(worked: Worked, name: str) -> Line:
     total = worked.number(name)
     if len(numbers) == len(ways) and total is not None:
         exact = all(sign == EQUAL for pair in numbers for sign, _ in pair)
-        sides.append((EQUAL if exact else "≈", Sum(tuple((b[1], s[1]) for b, s in numbers))))
+        sides.append((EQUAL if exact else ABOUT, Sum(tuple((b[1], s[1]) for b, s in numbers))))
         sides.append(total)
     note = ""
     if len(ways) > 1:
         roads = [f"through {s.name}" if s.name != y else "directly" for s in ways]
-        note = f"{len(ways)} ways from {name} to {y}, {' and '.join(roads)}: their sum"
+        note = f"{len(ways)} ways from {name} to {y}, {conjoined(roads)}: their sum"
     return Line(tuple(sides), note)
 
 
@@ -218,10 +229,12 @@ def results(worked: Worked, truths: Mapping[str, Truth], wrt: Sequence[str]) -> 
     chain, y = worked.chain, worked.chain.output
     for name in wrt:
         ratio = Ratio(y, (name,))
-        product = _product(worked, name)
+        product = _product(worked, name) if len(wrt) <= WAYS else None
         total = worked.number(name)
         if product is not None and total is not None:
-            yield Line((("", ratio), (EQUAL, Sum((product,))), total), "the product of the stages' derivatives, from the back")
+            yield Line(
+                (("", ratio), (product[0], Sum((product[1],))), total), "the product of the stages' derivatives, from the back"
+            )
         truth = truths[name]
         if worked.totals.get(name) is None or truth.kind is not Kind.REGULAR:
             yield said(derivative_name(y, (name,)), truth)
@@ -251,10 +264,11 @@ def _side(ball: Ball) -> str | None:
     return None if ball is None else decimal(ball, DIGITS)
 
 
-def _product(worked: Worked, name: str) -> tuple[Node, ...] | None:
-    """The derivatives along a chain without forks, 1 * 6 * 2."""
+def _product(worked: Worked, name: str) -> tuple[str, tuple[Node, ...]] | None:
+    """The derivatives along a chain without forks, 1 * 6 * 2, and the sign before them."""
     factors: list[Node] = [Constant(1)]
-    if len(worked.chain.stages) < 2:
+    sign = EQUAL
+    if len(worked.chain.stages) < 2 or "[" in name:
         return None
     road: list[tuple[str, str]] = []
     while name != worked.chain.output:
@@ -269,8 +283,5 @@ def _product(worked: Worked, name: str) -> tuple[Node, ...] | None:
         if found is None:
             return None
         factors.append(found[1])
-    return tuple(factors) if len(factors) > 2 else None
-
-
-def listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        sign = found[0] if sign == EQUAL else sign
+    return (sign, tuple(factors)) if 2 < len(factors) <= 2 * WAYS else None

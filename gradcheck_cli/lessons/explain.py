@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import count, islice
+import math
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count, cycle, islice
 from typing import Any
 
 from gradcheck_cli.algebra.constants import nearest_double
@@ -19,22 +20,32 @@ from gradcheck_cli.formulas.problem import MAX_ORDER
 from gradcheck_cli.formulas.tasks import listed, with_labels
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.chain import Chain, derivative_name, link
-from gradcheck_cli.language.points import parse_points, split
+from gradcheck_cli.language.constants import exact_constant
+from gradcheck_cli.language.points import FOREIGN, named, parse_points, split
+from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.spaces import Shape, entry_names
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, variables
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, variables, walk
 from gradcheck_cli.lessons.chain import Worked, backwards, forwards, own_derivatives, results, said
-from gradcheck_cli.lessons.chain import listed as conjoined
 from gradcheck_cli.lessons.cut import cut
-from gradcheck_cli.lessons.lesson import EQUAL, Block, Code, Lesson, Line, Ratio, Section, Words
+from gradcheck_cli.lessons.lesson import ABOUT, EQUAL, Block, Code, Lesson, Line, Ratio, Section, Words, literal
 from gradcheck_cli.lessons.program import MOST, nested, program
-from gradcheck_cli.lessons.rules import fits, lines, step_kinks
+from gradcheck_cli.lessons.rules import conjoined, fits, lines, step_kinks
 from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
 
 DOUBLE = FORMATS["float64"]
 
-TITLE = 72
+TITLE = 60
 """Characters of the expressions that a title quotes."""
+
+GRADIENT = 8
+"""Numbers of a gradient that stand side by side."""
+
+LARGEST = 1_500
+"""Derivatives of stages that are worked out, one by one."""
+
+SHOWN = 60
+"""Characters of an array in a title, and of the whole point."""
 
 WORKED = 24
 """Entries of arrays by which a derivative is worked out; the others' are like them."""
@@ -59,6 +70,7 @@ def explain(
     chain = link(texts)
     if len(chain.stages) == 1 and len(chain.inputs) > 1:
         chain = link(texts, "f")
+    _refuse_foreign(chain, named(at, shape, wrt))
     spec = parse_points(at, chain.inputs, shape=shape, evaluate=nearest_double)
     (chain,), spec = with_labels([chain], spec)
     asked = _Asked(chain, spec.shapes, verbose)
@@ -69,9 +81,20 @@ def explain(
         if spec.count(DOUBLE) != 1:
             raise InputError(f"a lesson is about one point, and here are {spec.count(DOUBLE):,}", spec.at[0].text, 0)
         point = {name: float(values[0]) for name, values in spec.values(DOUBLE).items()}
+        if not all(map(math.isfinite, point.values())):
+            raise InputError("a lesson is worked out at a finite point", spec.at[0].text, 0)
     if order is not None and len(order) > 1:
         return _higher(asked, point, order, at is None)
     return _first(asked, point, order, at is None)
+
+
+def _refuse_foreign(chain: Chain, said: Container[str]) -> None:
+    """InputError for SymPy's constants, where nothing says that they are inputs."""
+    for stage in chain.stages:
+        for node in walk(stage.tree):
+            if isinstance(node, Variable) and node.name in FOREIGN and node.name in chain.inputs and node.name not in said:
+                message = f"{node.name!r} is an input only where --at, --shape or --wrt names it; {FOREIGN[node.name]}"
+                raise InputError(message, stage.source, node.position)
 
 
 @dataclass
@@ -92,8 +115,20 @@ class _Asked:
         return [self.chain.output] if self.lowered is None else self.lowered.outputs
 
     def scalar(self, output: str) -> Chain:
-        """The chain of one entry of the output."""
-        return self.chain if self.lowered is None else self.lowered.entry(output)
+        """The chain of one entry of the output; numbers that only came from shapes (1 + 1 + 1 of a mean) are added up."""
+        if self.lowered is None:
+            return self.chain
+        chain = self.lowered.entry(output)
+        stages = [replace(stage, tree=_counted(stage.tree)) for stage in chain.stages]
+        return Chain(chain.inputs, tuple(stages))
+
+    def short(self, output: str) -> Chain:
+        """The same, its long formulas cut. InputError where that is too much for a lesson."""
+        chain = cut(self.scalar(output))
+        size = sum(len(stage.inputs) for stage in chain.stages)
+        if size > LARGEST:
+            raise InputError(f"{size:,} derivatives of stages are too many for a lesson: at most {LARGEST:,} are worked out")
+        return chain
 
     def every_shape(self) -> Mapping[str, Shape]:
         return self.shapes if self.lowered is None else self.lowered.shapes
@@ -102,6 +137,20 @@ class _Asked:
         """The chain as it was typed, if it is short."""
         text = " | ".join(f"{s.name} = {' '.join(s.expression.split())}" for s in self.chain.stages)
         return text if len(text) <= TITLE else f"{text[:TITLE]}..."
+
+
+def _counted(tree: Node) -> Node:
+    """The formula with its sums of whole numbers added up."""
+    done: dict[Node, Node] = {}
+    for item in walk(tree):
+        done[item] = item
+        if isinstance(item, Call):
+            arguments = tuple(done[a] for a in item.arguments)
+            whole = all(isinstance(a, Constant) and type(a.value) is int for a in arguments)
+            value = exact_constant(Call(item.function, arguments)) if whole and item.function == syntax.ADD else None
+            made = Call(item.function, arguments) if value is None else Constant(int(value))
+            done[item] = made
+    return done[tree]
 
 
 def _names(wrt: str | Sequence[str], entries: Sequence[str]) -> tuple[str, ...]:
@@ -123,19 +172,21 @@ def _names(wrt: str | Sequence[str], entries: Sequence[str]) -> tuple[str, ...]:
 
 def _plain(asked: _Asked) -> dict[str, float]:
     """A point where the function is smooth, of plain numbers."""
-    names = asked.entries
-    points = [list(islice(numbers, len(names))) for numbers in _PLAIN()]
+    names, chain = asked.entries, asked.short(asked.outputs[0])
+    wrt = chain.inputs[:WORKED]
+    points = [list(islice(numbers, len(names))) for numbers in _numbers(len(names))]
     for numbers in points:
         point = dict(zip(names, numbers, strict=True))
-        chain = asked.scalar(asked.outputs[0])
-        worked = Worked(chain, {n: exactly(point[n]) for n in chain.inputs}, chain.inputs)
-        if all(worked.totals.get(n) is not None for n in chain.inputs if n in worked.moving):
+        worked = Worked(chain, {n: exactly(point[n]) for n in chain.inputs}, wrt)
+        if all(worked.totals.get(n) is not None for n in wrt if n in worked.moving):
             return point
     return dict(zip(names, points[0], strict=True))
 
 
-def _PLAIN() -> Iterator[Iterator[float]]:
-    """Numbers to try: 2, 3, 4, ...; then such that lie between 0 and 1, or below 0."""
+def _numbers(many: int) -> Iterator[Iterator[float]]:
+    """Numbers to try: 2, 3, 4, ..., or small ones where there are many; then such that lie between 0 and 1, or below 0."""
+    if many > GRADIENT:
+        yield cycle((0.5, -0.25, 0.75, 1.0, -0.5, 0.25, -1.0))
     yield (float(n) for n in count(2))
     yield (1 / n for n in (2.0**k for k in count(1)))
     yield (1 - 1 / n for n in (2.0**k for k in count(2)))
@@ -144,13 +195,23 @@ def _PLAIN() -> Iterator[Iterator[float]]:
     yield (-1 / n for n in (2.0**k for k in count(1)))
 
 
-def _at(point: Mapping[str, float], names: Sequence[str]) -> str:
-    shown = [f"{name} = {point[name]:.17g}" if not _short(point[name]) else f"{name} = {_short(point[name])}" for name in names]
-    return ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "")
+def _at(point: Mapping[str, float], asked: _Asked) -> str:
+    """The point in words: x = [1, 2], y = 3."""
+    shown = []
+    for name in asked.chain.inputs:
+        values = [literal(repr(point[e])) for e in entry_names(name, asked.shapes.get(name, ()))]
+        shown.append(f"{name} = {show(_stacked(values, asked.shapes.get(name, ())), SHOWN // 2) or '...'}")
+    kept = [text for place, text in enumerate(shown) if sum(map(len, shown[: place + 1])) <= SHOWN]
+    return ", ".join(kept) + (", ..." if len(kept) < len(shown) else "")
 
 
-def _short(value: float) -> str:
-    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+def _stacked(values: Sequence[Node], shape: Shape) -> Node:
+    """Numbers as an array of the language."""
+    if not shape:
+        return values[0]
+    step = max(len(values) // shape[0], 1)
+    rows = [_stacked(values[i : i + step], shape[1:]) for i in range(0, len(values), step)]
+    return Call(syntax.STACK, (*rows, Constant(0)))
 
 
 # -- first derivatives --------------------------------------------------------------------------------------------------
@@ -162,7 +223,7 @@ def _first(asked: _Asked, point: Mapping[str, float], order: Sequence[str] | Non
     wanted = [n for n in (order or asked.entries) if n in scalar.inputs or order]
     names = wanted if asked.verbose else wanted[:WORKED]
     values = {n: exactly(point[n]) for n in scalar.inputs}
-    short = cut(scalar)
+    short = asked.short(output)
     worked = Worked(short, values, [n for n in names if n in scalar.inputs])
     truths = _truths(scalar, point, names)
     _settle(worked, truths)
@@ -177,9 +238,9 @@ def _first(asked: _Asked, point: Mapping[str, float], order: Sequence[str] | Non
     if len(wanted) > len(names):
         groups.append((Words(f"... and {len(wanted) - len(names):,} more entries, in the same way (--verbose shows them)"),))
     if groups:
-        sections.append(Section("So", tuple(groups)))
+        sections.append(Section("The result", tuple(groups)))
     sections.append(_torch(asked, point, output, order))
-    title = f"{_title(asked, order)} at {_at(point, asked.entries)}"
+    title = f"{_title(asked, order)} at {_at(point, asked)}"
     exact = {n: decimal(truths[n].ball) if truths[n].kind is Kind.REGULAR else None for n in names}
     every = {n: decimal(worked.value(n)) for n in (*scalar.inputs, *(s.name for s in scalar.stages))}
     return Lesson(title, (*head, *sections), every, {derivative_name(output, (n,)): d for n, d in exact.items()})
@@ -189,9 +250,9 @@ def _title(asked: _Asked, order: Sequence[str] | None) -> str:
     y = asked.chain.output
     if len(asked.chain.stages) > 1:
         return f"The chain rule for {asked.written()}"
-    if order or len(asked.chain.inputs) == 1:
+    if order or (len(asked.entries) == 1 and len(asked.outputs) == 1):
         return f"{derivative_name(y, tuple(order or asked.chain.inputs))} of {asked.written()}"
-    return f"The gradient of {asked.written()}"
+    return f"The {'gradient' if len(asked.outputs) == 1 else 'derivatives'} of {asked.written()}"
 
 
 def _head(asked: _Asked, scalar: Chain, short: Chain, point: Mapping[str, float], chosen: bool, output: str) -> list[Section]:
@@ -235,28 +296,30 @@ def _settle(worked: Worked, truths: Mapping[str, Truth]) -> None:
 
 def _gradient(worked: Worked, asked: _Asked, names: Sequence[str], output: str) -> Iterator[Line]:
     """The numbers by the entries of each input."""
-    scalars: list[Node] = []
+    scalars: list[tuple[str, Node]] = []
     for base in asked.chain.inputs:
-        entries = [n for n in entry_names(base, asked.shapes.get(base, ())) if n in names]
-        found = [worked.number(n) for n in entries]
-        if not entries or any(f is None for f in found):
-            continue
+        shape = asked.shapes.get(base, ())
+        entries = entry_names(base, shape)
+        found = [worked.number(n) for n in entries if n in names or n not in worked.chain.inputs]
         numbers = [f for f in found if f is not None]
-        sign = EQUAL if all(s == EQUAL for s, _ in numbers) else "≈"
-        if len(entries) > 1:
-            stacked = Call(syntax.STACK, (*(c for _, c in numbers), Constant(0)))
-            yield Line((("", Ratio(output, (base,))), (sign, stacked)), "the derivatives by its entries, in order")
-        elif entries == [base]:
-            scalars.append(numbers[0][1])
-    if len(scalars) > 1 and len(scalars) == len(names):
-        stacked = Call(syntax.STACK, (*scalars, Constant(0)))
-        yield Line((("", Variable(f"grad {output}")), (EQUAL, stacked)), f"by {', '.join(names)}")
+        if len(numbers) < len(entries):
+            continue
+        sign = EQUAL if all(s == EQUAL for s, _ in numbers) else ABOUT
+        stacked = _stacked([c for _, c in numbers], shape)
+        if shape and fits(stacked):
+            yield Line((("", Ratio(output, (base,))), (sign, stacked)), "by its entries, in order")
+        elif not shape:
+            scalars.append((sign, stacked))
+    if 1 < len(scalars) == len(names) <= GRADIENT:
+        sign = EQUAL if all(s == EQUAL for s, _ in scalars) else ABOUT
+        stacked = _stacked([number for _, number in scalars], (len(scalars),))
+        yield Line((("", Variable(f"grad {output}")), (sign, stacked)), f"by {', '.join(names)}")
 
 
 def _torch(asked: _Asked, point: Mapping[str, float], output: str, order: Sequence[str] | None) -> Section:
     chain = asked.chain
-    if len(chain.stages) > MOST and not asked.verbose:
-        said = Words(f"{len(chain.stages)} stages make a long program: --verbose prints it")
+    if len(chain.stages) + len(chain.inputs) > MOST and not asked.verbose:
+        said = Words("So many stages and inputs make a long program: --verbose prints it.")
         return Section("The same in torch", ((said,),))
     bases = list(dict.fromkeys(n.partition("[")[0] for n in order)) if order else list(chain.inputs)
     values = {n: [point[e] for e in entry_names(n, asked.shapes.get(n, ()))] for n in chain.inputs}
@@ -306,13 +369,13 @@ def _higher(asked: _Asked, point: Mapping[str, float], order: Sequence[str], cho
     truth = regular(Enclosure(refine(scalar), [tuple(order)], DOUBLE).at({n: [point[n]] for n in scalar.inputs})[0][0][0])
     total = at(tree) if not (step is not None and step_kinks(step)) else None
     if truth.kind is not Kind.REGULAR or total is None or not total.is_finite():
-        sections.append(Section("So", ((said(derivative_name(output, tuple(order)), truth),),)))
+        sections.append(Section("The result", ((said(derivative_name(output, tuple(order)), truth),),)))
     elif not total.overlaps(truth.ball):
         raise RuntimeError(f"the steps give {total}, the derivative is {truth.ball}")
     values_of = {n: [point[e] for e in entry_names(n, asked.shapes.get(n, ()))] for n in asked.chain.inputs}
     code = nested(asked.chain, values_of, asked.every_shape(), order, depends)
     sections.append(Section("The same in torch, by differentiating again", ((Code(code),),)))
-    title = f"{derivative_name(output, tuple(order))} of {asked.written()} at {_at(point, asked.entries)}"
+    title = f"{derivative_name(output, tuple(order))} of {asked.written()} at {_at(point, asked)}"
     exact = decimal(truth.ball) if truth.kind is Kind.REGULAR else None
     return Lesson(
         title, tuple(sections), {n: decimal(b) for n, b in values.items()}, {derivative_name(output, tuple(order)): exact}

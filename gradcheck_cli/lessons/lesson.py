@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -9,7 +10,8 @@ from typing import Any
 
 from gradcheck_cli.algebra.number import is_ball, working
 from gradcheck_cli.algebra.precision import LESSON
-from gradcheck_cli.language.tree import Constant, Node
+from gradcheck_cli.language import syntax
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable
 from gradcheck_cli.verdict.numbers import decimal
 
 DIGITS = 8
@@ -19,6 +21,9 @@ EXACT_DIGITS = 12
 """Those of one that is."""
 
 EQUAL, ABOUT = "=", "≈"
+
+Number = Node
+"""A literal, or a decimal that is none because no double is as large, or as small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class Filled:
     """A formula with numbers in the place of names."""
 
     formula: Node
-    values: Mapping[str, Constant]
+    values: Mapping[str, Number]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +131,7 @@ class Lesson:
         return self.render("markdown")
 
 
-def digits(ball: Any, fraction: Fraction | None = None) -> tuple[str, Constant] | None:
+def digits(ball: Any, fraction: Fraction | None = None) -> tuple[str, Number] | None:
     """A number for a reader, and the sign before it: right in every digit; `=` where that is all of it, as only a fraction can
     tell. None for nan and the infinities."""
     if not is_ball(ball) or not ball.is_finite():
@@ -144,7 +149,9 @@ _ROUNDED = Fraction(1, 2**50)
 """What is typed as 0.1 is taken for a tenth."""
 
 
-def literal(text: str) -> Constant:
-    """A decimal as a literal of the language."""
+def literal(text: str) -> Number:
+    """A decimal as a literal of the language; beyond the doubles, as it stands."""
     value = float(text)
+    if math.isinf(value) or (value == 0 and text.strip("-0.") != ""):
+        return Call(syntax.NEG, (Variable(text[1:]),)) if text.startswith("-") else Variable(text)
     return Constant(int(value) if value.is_integer() and abs(value) < 1e15 else value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import Chain, derivative_name
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import is_truth
@@ -32,10 +31,10 @@ def program(
     shown = "tolist()" if any(shapes.get(n) for n in (*chain.inputs, *(s.name for s in chain.stages))) else "item()"
     if len(chain.stages) == 1:
         body += [f"{out}.backward()"]
-        body += [f'print("d{y}/d{n} =", {names[n]}.grad.{shown})' for n in wrt if n in moving]
+        body += [f'print("d{y}{index}/d{n} =", {names[n]}.grad.{shown})' for n in wrt if n in moving]
         return _whole(body)
     hooked = [n for n in (*(s.name for s in reversed(chain.stages)), *wrt) if n in moving]
-    pairs = ", ".join(f'"d{y}/d{n}": {names[n]}' for n in hooked)
+    pairs = ", ".join(f'"d{y}{index}/d{n}": {names[n]}' for n in hooked)
     body += [
         f"for name, tensor in {{{pairs}}}.items():",
         f'    tensor.register_hook(lambda gradient, name=name: print(name, "=", gradient.{shown}))',
@@ -117,6 +116,3 @@ def _requires(tree: Node, names: set[str]) -> bool:
 
 def _whole(body: Sequence[str]) -> str:
     return "\n".join([*preamble(body), *body])
-
-
-Values = Mapping[str, Floats]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from gradcheck_cli.derivation.at import At
 from gradcheck_cli.derivation.rules import SUMS, rate
@@ -94,13 +94,15 @@ def _right(step: Step, at: At | None, whole: bool) -> Iterator[tuple[str, Side]]
     number = None if at is None else number_of(step, at)
     if at is None or number is None or isinstance(step.result, Constant):
         return
-    if whole and isinstance(step.result, Call):
+    if whole:
         yield from with_numbers(step.result, at)
     yield number
 
 
 def with_numbers(formula: Node, at: At) -> Iterator[tuple[str, Side]]:
     """A short formula with numbers in the place of its names."""
+    if not isinstance(formula, Call):
+        return
     found = {name: at_point(Variable(name), at) for name in variables(formula)}
     known = {name: number for name, number in found.items() if number is not None}
     if known and len(known) == len(found) and fits(formula, WIDE // 2):
@@ -108,12 +110,12 @@ def with_numbers(formula: Node, at: At) -> Iterator[tuple[str, Side]]:
         yield sign, Filled(formula, {name: number for name, (_, number) in known.items()})
 
 
-def at_point(formula: Node, at: At) -> tuple[str, Constant] | None:
+def at_point(formula: Node, at: At) -> tuple[str, Node] | None:
     """The number of a formula, for a reader."""
     return digits(at(formula), at.fraction(formula))
 
 
-def number_of(step: Step, at: At) -> tuple[str, Constant] | None:
+def number_of(step: Step, at: At) -> tuple[str, Node] | None:
     """The number of a derivative; None where there is none, or none that the rules give."""
     value = at(step.of)
     return at_point(step.result, at) if value.is_finite() and not step_kinks(step) else None
@@ -171,6 +173,8 @@ def _note(step: Step, at: At | None) -> str:
         lost = isinstance(condition, Call) and condition.function == syntax.NOT
         shown = show(condition.arguments[0] if isinstance(condition, Call) and lost else condition, WIDE) or "its condition"
         said = f"piecewise: {shown} {'does not hold' if lost else 'holds'} here, so it is {chosen}"
+    elif step.rule.name in SUMS and step.parts:
+        said = _summed(step)
     elif not step.owns:
         said = f"{step.rule.name}: {filled_in(step.rule.says, step)}"
     else:
@@ -182,6 +186,30 @@ def _note(step: Step, at: At | None) -> str:
         return said
     place = "the point lies on its border" if step.rule is BRANCH else "it has a kink or a jump here"
     return f"{said}; but {place}, where no rule holds"
+
+
+def _summed(step: Step) -> str:
+    """The rule of a sum, and which of its terms are constants."""
+    constants = [show(node, WIDE // 2) or "..." for node in _constants(step)]
+    if not constants:
+        return f"{step.rule.name}: {filled_in(step.rule.says.partition(';')[0], step)}"
+    are = "is a constant" if len(constants) == 1 else "are constants"
+    shown = constants if len(constants) <= 3 else [*constants[:2], f"{len(constants) - 2} more terms"]
+    return f"{step.rule.name}: term by term; {conjoined(shown)} {are}"
+
+
+def _constants(step: Step) -> Iterator[Node]:
+    for letter in step.rule.letters:
+        part = step.parts.get(rate(letter))
+        if part is None:
+            yield step.operands[letter]
+        elif part.rule.name in SUMS and part.parts:
+            yield from _constants(part)
+
+
+def conjoined(words: Sequence[str]) -> str:
+    """x, y and z"""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _own(own: Own, call: Call, at: At | None) -> str:

@@ -9,12 +9,12 @@ from html import escape
 from gradcheck_cli.errors import seen, visible
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.language.printer import show
-from gradcheck_cli.language.tree import Constant, Node, Variable, substitute
+from gradcheck_cli.language.tree import Node, Variable, substitute
 from gradcheck_cli.lessons.lesson import Block, Code, Filled, Lesson, Line, Pattern, Ratio, Side, Sum, Words
 from gradcheck_cli.output import typeset
 
-WIDTH, NOTE, TAB = 100, 56, 2
-"""Columns of the text; where remarks begin at the latest, if the line is short; of an indentation."""
+WIDTH, NOTE, REMARK, TAB = 100, 56, 48, 2
+"""Columns of the text; where remarks begin at the latest, if the line is short; room for them; an indentation."""
 
 
 def render(lesson: Lesson, format: str = "text", *, width: int | None = None) -> str:
@@ -26,7 +26,7 @@ def render(lesson: Lesson, format: str = "text", *, width: int | None = None) ->
 
 
 def _text(lesson: Lesson, width: int) -> str:
-    page = [lesson.title, ""]
+    page = [*_wrapped(lesson.title, width), ""]
     for title, groups in _numbered(lesson):
         page += [f"{title}", ""] if title else []
         for group in groups:
@@ -45,7 +45,8 @@ def _numbered(lesson: Lesson) -> Iterator[tuple[str, tuple[tuple[Block, ...], ..
 def _group(group: tuple[Block, ...], width: int) -> Iterator[str]:
     rows = [(b, _equation(b)) for b in group if isinstance(b, Line)]
     longest = max([len(" " * TAB * (1 + b.depth) + text) for b, text in rows if b.note], default=0)
-    column = min(longest, NOTE) + 3
+    widest = max([len(b.note) for b, text in rows if text], default=0)
+    column = min(longest, NOTE, width - 3 - min(widest, REMARK)) + 3
     for block in group:
         match block:
             case Words(text=text, depth=depth):
@@ -110,12 +111,11 @@ def _side(side: Side) -> str:
                 text = re.sub(rf"\b{mark}\b", lambda _, node=node: f"({show(node)})'", text)  # type: ignore[misc]
             return text
         case Filled(formula=formula, values=values):
-            named: dict[str, Node] = {
-                n: Variable(f"({c.value!r})" if c.value < 0 else repr(c.value)) for n, c in values.items()
-            }
-            return show(formula if not named else substitute(formula, named)) or ""
+            shown = {name: show(number) or "" for name, number in values.items()}
+            named = {n: Variable(f"({text})" if text.startswith("-") else text) for n, text in shown.items()}
+            return re.sub(r"\((\(-[^()]*\))\)", r"\1", show(substitute(formula, named)) or "")  # sin((-1))
         case Sum(terms=terms):
-            return " + ".join(" * ".join(_factor(f, i) for i, f in enumerate(term)) for term in terms)
+            return " + ".join(" * ".join(_factor(f, i + n) for i, f in enumerate(term)) for n, term in enumerate(terms))
     return show(side) or ""
 
 
@@ -189,7 +189,15 @@ _LATEX_SIGNS = {"≈": r"\approx"}
 
 def _in_latex(text: str) -> str:
     """A sentence in which nothing is a command."""
-    signs = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "∂": r"$\partial$"}
+    signs = {
+        "\\": r"\textbackslash{}",
+        "^": r"\textasciicircum{}",
+        "~": r"\textasciitilde{}",
+        "∂": r"$\partial$",
+        "|": r"\textbar{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+    }
     signs |= {c: f"\\{c}" for c in "&%$#_{}"}
     return "".join(signs.get(c, c) for c in visible(text))
 
@@ -208,25 +216,29 @@ def body(lesson: Lesson) -> str:
     page = [f"<h1>{_in_html(lesson.title)}</h1>"]
     for title, groups in _numbered(lesson):
         page += [f"<section><h2>{_in_html(title)}</h2>" if title else "<section>"]
-        for group in groups:
-            page.append('<div class="steps">')
-            page += [_html_block(block) for block in group]
-            page.append("</div>")
+        page += [element for group in groups for element in _html_group(group)]
         page.append("</section>")
     return "\n".join(page)
 
 
-def _html_block(block: Block) -> str:
-    match block:
-        case Words(text=text):
-            return f"<p>{_in_html(text)}</p>"
-        case Code(text=text):
-            return f"<pre><code>{escape(text)}</code></pre>"
-        case Line(note=note):
-            signs = "".join((f"<mo>{escape(sign)}</mo>" if sign else "") + _typeset(side, MATHML) for sign, side in block.sides)
-            formula = f"<math><mrow>{signs}</mrow></math>" if block.sides else ""
-            return f"<p>{formula}{f' <small>{_in_html(note)}</small>' if note else ''}</p>"
-    raise TypeError(block)
+def _html_group(group: tuple[Block, ...]) -> Iterator[str]:
+    """A paragraph for each line: every side is an element of its own, so that a narrow page breaks between them."""
+    yield '<div class="steps">'
+    for block in group:
+        match block:
+            case Line(sides=sides, note=note) if sides:
+                equation = " ".join(f"<math><mrow>{_signed(sign, side)}</mrow></math>" for sign, side in sides)
+                said = f' <span class="soft">{_in_html(note)}</span>' if note else ""
+                yield f"<p>{equation}{said}</p>"
+            case Words(text=text) | Line(note=text):
+                yield f"<p>{_in_html(text)}</p>"
+            case Code(text=text):
+                yield f"<pre><code>{escape(text)}</code></pre>"
+    yield "</div>"
+
+
+def _signed(sign: str, side: Side) -> str:
+    return (f"<mo>{escape(sign)}</mo>" if sign else "") + _typeset(side, MATHML)
 
 
 def _in_html(text: str) -> str:
@@ -239,8 +251,8 @@ def _in_html(text: str) -> str:
 class _Notation:
     """What the two notations differ in, beside what `typeset` draws."""
 
-    def __init__(self, draw: Callable[[typeset.Formula], str], prime: str, fence: str, d: str, times: str, plus: str) -> None:
-        self.draw, self.prime, self.fence, self.d, self.times, self.plus = draw, prime, fence, d, times, plus
+    def __init__(self, draw: Callable[[typeset.Formula], str], prime: str, fence: str, times: str, plus: str) -> None:
+        self.draw, self.prime, self.fence, self.times, self.plus = draw, prime, fence, times, plus
 
 
 def _inner(formula: typeset.Formula) -> str:
@@ -251,9 +263,9 @@ def _inner(formula: typeset.Formula) -> str:
     return text.removeprefix("<math>").removesuffix("</math>")
 
 
-LATEX = _Notation(typeset.latex, r"\left({0}\right)'", r"\left({0}\right)", r"\partial", r" \cdot ", " + ")
+LATEX = _Notation(typeset.latex, r"\left({0}\right)'", r"\left({0}\right)", r" \cdot ", " + ")
 MATHML = _Notation(
-    _inner, "<msup><mrow><mo>(</mo>{0}<mo>)</mo></mrow><mo>′</mo></msup>", "<mrow><mo>(</mo>{0}<mo>)</mo></mrow>", "∂",
+    _inner, "<msup><mrow><mo>(</mo>{0}<mo>)</mo></mrow><mo>′</mo></msup>", "<mrow><mo>(</mo>{0}<mo>)</mo></mrow>",
     "<mo>·</mo>", "<mo>+</mo>",
 )  # fmt: skip
 
@@ -271,7 +283,7 @@ def _typeset(side: Side, to: _Notation) -> str:
         case Filled(formula=formula, values=values):
             return to.draw(substitute(formula, dict(values)))
         case Sum(terms=terms):
-            return to.plus.join(to.times.join(_fenced(f, i, to) for i, f in enumerate(term)) for term in terms)
+            return to.plus.join(to.times.join(_fenced(f, i + n, to) for i, f in enumerate(t)) for n, t in enumerate(terms))
     return to.draw(side)
 
 
@@ -281,15 +293,14 @@ def _bare(mark: str) -> str:
 
 def _fenced(factor: Node | Ratio, index: int, to: _Notation) -> str:
     text = _typeset(factor, to)
-    negative = isinstance(factor, Constant) and factor.value < 0
+    negative = not isinstance(factor, Ratio) and (show(factor) or "").startswith("-")
     return to.fence.format(text) if negative and index else text
 
 
 def _partial(text: str, to: _Notation) -> str:
     """A derivative's d as the sign of a partial one."""
-    if to is LATEX:
-        return re.sub(r"\\mathrm\{d\}|(?<![a-zA-Z\\])d(?![a-zA-Z])", r"\\partial ", text)
-    return re.sub(r"<(m[a-z]+)>d</\1>", r"<mi>∂</mi>", text)
+    upright = r"\mathrm{d}" if to is LATEX else '<mi mathvariant="normal">d</mi>'
+    return text.replace(upright, r"\partial " if to is LATEX else "<mi>∂</mi>")
 
 
 FORMATS: Mapping[str, Callable[[Lesson, int], str]] = {

@@ -235,3 +235,15 @@ def test_the_slip_in_a_mixed_partial_is_named(text: str, claim: str, wrt: str, s
     """With the derivative in whose derivation it is."""
     column, _ = judged(text, claim, wrt, **{name: [0.7, 0.4] for name in dict.fromkeys("xy") if name in text})
     assert all(str(d.text).startswith(slip) for d in column.details.values()) and column.details
+
+
+def test_the_slip_in_json() -> None:
+    """`detail` carries the step that the claim misses, of chains and of entries of arrays."""
+    (found,) = [
+        c for c in check_chain("sin(3*x)", at="x=0.7", claim="x=cos(3*x)").to_dict()["checks"] if c["verdict"] == "mismatch"
+    ]
+    assert found["detail"] == "the inner derivative 3 of sin(3*x) is missing" and found["cause"] == "claim"
+    report = check_chain("sum(exp(2*x))", at={"x": [0.5, 2.0]}, claim="x=exp(2*x)")
+    assert {c.detail for c in report.checks if c.verdict == "mismatch"} == {
+        "the inner derivative 2 of exp(2*x[0]) is missing", "the inner derivative 2 of exp(2*x[1]) is missing",
+    }  # fmt: skip
