@@ -88,7 +88,7 @@ def scale_of(x: Floats, active: npt.NDArray[np.bool_]) -> Scale:
     live = x[active & (x != 0)] if (active & (x != 0)).any() else x[x != 0]
     outer = _decade(np.abs(live).max(), 2)
     inner = max(_decade(np.abs(live).min(), -1), _decade(sizes.min(), 0), outer / DOUBLES)
-    near = max(inner, _decade(float(np.quantile(np.abs(live), FEW)), -1))
+    near = min(max(inner, _decade(float(np.quantile(np.abs(live), FEW)), -1)), outer / WIDE)
     low, high = max(float(x.min()), -outer), min(float(x.max()), outer)
     if (live > 0).all() and not (active & (x == 0)).any():
         low, high = min(v for v in x.tolist() if v > 0), min(float(x.max()), outer)
