@@ -143,6 +143,19 @@ def test_an_axis_ends_where_nothing_happens() -> None:
     assert (scale.low, scale.high) == (-1000, 1000)
 
 
+def test_an_axis_loses_nothing_that_happens() -> None:
+    """Whatever the sizes, the signs and the places: what is cut off is dull."""
+    draw = np.random.default_rng(2)
+    for _ in range(300):
+        x = draw.choice([-1.0, 1.0], 30) * 10.0 ** draw.uniform(*np.sort(draw.uniform(-320, 308, 2)), 30)
+        x[draw.integers(30)] = 0.0
+        x = np.abs(x) * draw.choice([-1.0, 1.0]) if draw.uniform() < 0.3 else x
+        live = draw.uniform(size=30) < draw.uniform()
+        scale = scale_of(x, live)
+        assert scale.holds(x)[live].all() and scale.low < scale.high, (x, live)
+        assert np.isfinite(scale.position(x[scale.holds(x)])).all()
+
+
 def test_cells_keep_the_worst_and_everything_that_is_no_match() -> None:
     """As a plain loop over the strips finds it: few cells, however many points."""
     draw = np.random.default_rng(0)
