@@ -27,6 +27,7 @@ from gradcheck_cli.floats import FORMATS, Floats
 from gradcheck_cli.options import KINDS
 from gradcheck_cli.output import plots
 from gradcheck_cli.output.plots.entries import shape_of, worst_of_points
+from gradcheck_cli.output.plots.errors import panel
 from gradcheck_cli.output.plots.layers import PARAMETERS, RETURNED, layers_of
 from gradcheck_cli.output.plots.marks import CODES, MARKS, codes
 from gradcheck_cli.output.plots.pictures import parts
@@ -247,6 +248,24 @@ def test_entries_without_an_axis() -> None:
         0,
         0,
     ]
+
+
+def test_a_jacobian_has_the_shape_of_its_names() -> None:
+    """Rows of what is differentiated, columns of what it is differentiated by; in order where that doesn't come out."""
+    scope = AtPoints({"x[0]": np.array([1.0]), "x[1]": np.array([2.0])}, {"x": (2,)})
+    rows = [Column.blank(scope, 1, of=f"f[{i}]", wrt=(f"x[{j}]",)) for i in range(3) for j in range(2)]
+    (s,) = series_of(report(*rows))
+    assert shape_of(s) == (3, 2)
+    (s,) = series_of(report(*rows[1:]))
+    assert shape_of(s) == (5,)
+
+
+def test_no_line_hides_another() -> None:
+    """Derivatives with the same errors are one, with all names."""
+    x = np.arange(9.0)
+    made = report(column(x, matches(9)), column(x, matches(9), of="z"), column(x, [Cause.RANGE] * 9, of="w"))
+    found = panel(series_of(made), "float64", "x", "", True)
+    assert [s.label for s in found.series] == ["dy/dx, dz/dx", "dw/dx"]
 
 
 # -- pictures -----------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -63,8 +63,16 @@ class Panel:
 
 def panel(series: Sequence[Series], dtype: str, name: str, title: str, swept: bool) -> Panel:
     """The series of a dtype over an input."""
-    shown, left_out = chosen([s for s in series if s.dtype == dtype and name in s.over])
+    shown, left_out = chosen(_once([s for s in series if s.dtype == dtype and name in s.over], name))
     return Panel(dtype, name, tuple(shown), tuple(s.over[name] for s in shown), left_out, title, swept)
+
+
+def _once(series: Sequence[Series], name: str) -> list[Series]:
+    """Series of the same errors as one, with all names: one line would hide the others."""
+    found: dict[tuple[bytes, ...], list[Series]] = {}
+    for s in series:
+        found.setdefault((s.error.tobytes(), s.codes.tobytes(), s.over[name].tobytes()), []).append(s)
+    return [replace(same[0], label=", ".join(dict.fromkeys(s.label for s in same))) for same in found.values()]
 
 
 def draw(axes: Axes, panel: Panel) -> None:
