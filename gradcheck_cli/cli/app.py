@@ -20,6 +20,7 @@ import typer
 from gradcheck_cli import files
 from gradcheck_cli.cli import checks, crashes, functions, streams
 from gradcheck_cli.cli import run as suite
+from gradcheck_cli.cli.helps import Commands
 from gradcheck_cli.cli.options import CONTEXT, TYPED, Outcome, write
 from gradcheck_cli.errors import InputError, visible
 from gradcheck_cli.options import OPTIONS
@@ -28,8 +29,9 @@ BAD_INPUT, INTERNAL_ERROR, INTERRUPTED = 2, 70, 130
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, context_settings=CONTEXT,
-    epilog="\b\nExit codes: 0 all passed, 1 a mismatch, 2 bad input, 3 nothing failed but something is undecided\n"
-    "or nothing was checked, 70 internal error.",
+    cls=Commands,
+    epilog="Exit codes: 0 all passed, 1 a mismatch, 2 bad input, 3 nothing failed but something is undecided or nothing was "
+    "checked, 70 internal error.",
 )  # fmt: skip
 for module in (checks, suite, functions):
     module.register(app)

@@ -13,13 +13,14 @@ from typing import Annotated, Any
 import typer
 
 from gradcheck_cli import files
+from gradcheck_cli.cli.helps import Command
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.options import Option, of
 
 TYPED: ContextVar[str] = ContextVar("TYPED", default="")
 """The command line, as it can be typed again."""
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def _parameter(row: Option, formats: Collection[str]) -> inspect.Parameter:
 def add(app: typer.Typer, name: str, help: str, *examples: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a command with a block of examples under its help."""
     epilog = "\b\nExamples:\n" + "\n".join(f"  gradcheck {example}" for example in examples)
-    return app.command(name, help=inspect.cleandoc(help), epilog=epilog, context_settings=CONTEXT)
+    return app.command(name, cls=Command, help=inspect.cleandoc(help), epilog=epilog, context_settings=CONTEXT)
 
 
 def check_output(format: str, output: str, formats: Collection[str]) -> None:

@@ -40,6 +40,10 @@ class Notation(Protocol):
     def code(self, text: str) -> str: ...
 
 
+NBSP = "\u00a0"
+"""A blank at the end of a text, which MathML would drop."""
+
+
 class _MathML:
     """Presentation MathML, of the elements that MathML Core has."""
 
@@ -53,7 +57,7 @@ class _MathML:
         return f'<mi mathvariant="normal">{escape(text)}</mi>' if len(text) == 1 else self._words(text, after)
 
     def _words(self, text: str, after: bool) -> str:
-        return f"<mtext>{escape(text)}{' ' if after else ''}</mtext>"
+        return f"<mtext>{escape(text)}{NBSP if after else ''}</mtext>"
 
     def function(self, name: str) -> str:
         return f'<mi mathvariant="normal">{escape(name)}</mi>' if len(name) == 1 else f"<mi>{escape(name)}</mi>"

@@ -18,11 +18,13 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Words in a table. `brief`: the same where there is little room; `value`: the number that it shows, to sort by."""
+    """Words in a table. `brief`, `least`: the same where there is little room, or hardly any; `value`: the number that it
+    shows, to sort by."""
 
     words: tuple[Word, ...]
     brief: str | None = None
     value: float | None = None
+    least: str | None = None
 
     @property
     def text(self) -> str:
@@ -47,12 +49,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`title` may be empty. `left_out`: how many rows of which verdict aren't among `rows`."""
+    """`title` may be empty. `left_out`: how many rows of which verdict aren't among `rows`. `folded`: for a second look."""
 
     title: str
     headings: tuple[Heading, ...]
     rows: tuple[Row, ...]
     left_out: Mapping[Verdict, int] = field(default_factory=dict)
+    folded: bool = False
 
     def shortened(self, count: int) -> Table:
         """At most so many rows, the more severe ones, in the order that they had."""

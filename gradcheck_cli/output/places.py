@@ -58,7 +58,7 @@ class Places:
     def spans(self) -> str:
         """`x from -3 to 3`, of what is a number at every point."""
         found: dict[str, list[float]] = {}
-        for numbers in {start: numbers for start, numbers in self._blocks.values()}.values():
+        for numbers in {start: numbers for start, numbers in reversed(self._blocks.values())}.values():
             for name, values in numbers.items():
                 found.setdefault(name, []).extend(_ends(values))
         texts = [f"{name} from {_number(min(ends))} to {_number(max(ends))}" for name, ends in found.items() if ends]

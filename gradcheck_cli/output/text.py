@@ -72,7 +72,9 @@ class _Page:
         if seen.count > 1:
             span = f", {seen.span}" if seen.span else ""
             lines += self.wrapped(f"{seen.count:,} points ({seen.run}){span}", "  ")
-            lines += (line for point in seen.points for line in self.wrapped(f"{point.name}: {point.text}", "    ", "  "))
+            texts = [f"{point.name}: {point.text}" for point in seen.points]
+            texts = [", ".join(texts)] if all(len(text) <= _SHORT for text in texts) else texts
+            lines += (line for text in texts for line in self.wrapped(text, "    ", "  "))
         else:
             where = "".join(f"at {point.text} " for point in seen.points)
             lines += self.wrapped(f"{where}({seen.run})" if where else seen.run, "  ") if seen.run else []
@@ -149,6 +151,8 @@ class _Page:
         return [text] if text.cell_len <= self.width else [*self.wrapped(text.plain, "  ")]
 
 
+_SHORT = 30
+"""Characters of points that stand on one line."""
 _NUMBERS = 12
 """Columns before the numbers of a finding."""
 

@@ -21,6 +21,8 @@ FINDINGS = 5
 """Findings shown without --verbose."""
 POINTS = 6
 """Points up to which all are shown without --verbose; of more, those that a finding or a table speaks of."""
+NAMED = 12
+"""Of those, how many."""
 STAGES = 8
 """Stages that are shown, and values of them."""
 EXPRESSION = 180
@@ -114,9 +116,10 @@ def _points(places: Places, found: Sequence[Finding], listed: Sequence[Table], v
     """All points where they are few, else those that are spoken of."""
     numbers: Iterable[int] = range(len(places))
     if not verbose and len(places) > POINTS:
-        texts = [f.where for f in found] + [cell.text for t in listed for row in t.rows for cell in row.cells]
-        named = {int(match[1]) - 1 for text in texts for match in _NAMED.finditer(text)}
-        numbers = sorted(number for number in named if number < len(places))
+        rows = [row for t in listed for row in t.rows if row.verdict is not Verdict.MATCH]
+        texts = [f.where for f in found] + [cell.text for row in rows for cell in row.cells]
+        named = dict.fromkeys(int(match[1]) - 1 for text in texts for match in _NAMED.finditer(text))
+        numbers = sorted([number for number in named if number < len(places)][:NAMED])
     return tuple(Point(places.name(n), text) for n in numbers if (text := places.text(n, whole=verbose)))
 
 

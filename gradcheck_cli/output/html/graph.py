@@ -138,24 +138,24 @@ def _gradient(column: Column | None, at: int) -> Gradient | None:
 
 def _layers(report: Report) -> tuple[list[Node], str]:
     """The layers, from the first one to be called, with the worst of what each does by itself and in its place."""
-    told = {stage["name"]: stage for stage in report.problem.get("stages", [])}
+    told = {stage["name"]: str(stage["expression"]) for stage in report.problem.get("stages", [])}
+    flow: Mapping[str, Sequence[str]] = report.problem.get("flow", {})
     totals, own = _titled(report, "total"), _titled(report, "local")
     titles = list(dict.fromkeys((*totals, *own)))
     nodes = []
     for title in reversed(titles):
         name = title.partition(" ")[0]
         by_itself, counts = _worst(own.get(title, []))
-        stage: Mapping[str, object] = told.get(name, {})
-        uses = stage.get("inputs") or ()
-        assert isinstance(uses, (list, tuple))
         gradient = None
         if title in totals:
             verdict, counted = _worst(totals[title])
             gradient = Gradient("", verdict or Verdict.UNDECIDED, counts=counted)
         verdict = by_itself or (gradient.verdict if gradient else None)
-        nodes.append(Node(title, str(stage.get("expression", "")), False, tuple(uses), "", verdict, counts, gradient))
+        nodes.append(Node(title, told.get(name, ""), False, tuple(flow.get(name, ())), "", verdict, counts, gradient))
     inputs = [node for node in nodes if node.name in report.problem.get("inputs", {})]
-    return [*inputs, *(node for node in nodes if node not in inputs)], ""
+    layers = [node for node in nodes if node not in inputs]
+    ends = [name for name in flow.get("y", ()) if layers and name != layers[-1].name.partition(" ")[0]]
+    return [*inputs, *layers, *([Node("y", uses=tuple(flow["y"]))] if ends else [])], ""
 
 
 def _titled(report: Report, kind: str) -> dict[str, list[Column]]:
@@ -202,10 +202,7 @@ class _Lane:
 
 def _drawn(nodes: list[Node], where: str) -> Graph:
     known = {name: i for i, node in enumerate(nodes) for name in (node.name.partition(" ")[0], node.name)}
-    plain = not any(node.uses for node in nodes)
     uses = [{known[name] for name in node.uses if name in known} for node in nodes]
-    if plain:  # nobody says what a layer uses: each the one before it, as far as is known
-        uses = [{i - 1} if i else set() for i in range(len(nodes))]
     lanes = [
         _Lane(start, ends)
         for start in range(len(nodes))

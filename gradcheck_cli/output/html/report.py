@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gradcheck_cli.output.html import document, fill
 from gradcheck_cli.output.html.graph import graph
 from gradcheck_cli.output.html.pictures import figures, without
@@ -10,7 +12,7 @@ from gradcheck_cli.output.parts import Finding
 from gradcheck_cli.output.places import Places
 from gradcheck_cli.output.view import view
 from gradcheck_cli.verdict.report import Report
-from gradcheck_cli.verdict.verdicts import Verdict
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 HEADING = 120
 """Characters of what was checked in the page's title."""
@@ -24,6 +26,7 @@ def page(report: Report, *, verbose: bool, command: str) -> str:
         "report": report,
         "view": seen,
         "verdict": report.verdict,
+        "lead": _lead(report, seen.findings),
         "counts": [(Verdict(name), count) for name, count in report.counts.items()],
         "graph": graph(report, places, seen.findings),
         "findings": [(finding, _marked(finding)) for finding in seen.findings],
@@ -31,10 +34,18 @@ def page(report: Report, *, verbose: bool, command: str) -> str:
         "without": without(),
         "tables": [sheet(table, f"table-{i + 1}") for i, table in enumerate(seen.tables)],
         "command": command,
-        "subject": seen.title.partition(": ")[2],
+        "subject": report.problem.get("model") or seen.title.partition(": ")[2],
     }
     title = f"{report.verdict.value}: {seen.title}"
     return document(title if len(title) <= HEADING else f"{title[:HEADING]}...", fill("report.html", **values))
+
+
+def _lead(report: Report, findings: Sequence[Finding]) -> str:
+    """What the verdict means: of the worst finding its cause, unless that is said there."""
+    worst = next((f for f in findings if f.verdict is report.verdict and f.cause), None)
+    if worst is None or worst.cause is None or (worst.cause is Cause.FORMULA and not worst.formulas):
+        return report.verdict.sentence
+    return report.verdict.sentence if worst.cause.sentence in worst.prose else worst.cause.sentence
 
 
 def _marked(finding: Finding) -> list[tuple[str, str, str, str]]:

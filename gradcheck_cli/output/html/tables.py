@@ -44,7 +44,7 @@ class SheetRow:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """`kinds`: the verdicts of its rows, the worst first. `more`: what is left out, in words."""
+    """`kinds`: the verdicts of its rows, the worst first; `more`: what is left out; `folded`: shown on demand."""
 
     id: str
     title: str
@@ -53,6 +53,7 @@ class Sheet:
     kinds: tuple[str, ...]
     filtered: bool
     more: str
+    folded: bool = False
 
 
 def sheet(table: Table, id: str) -> Sheet:
@@ -61,7 +62,7 @@ def sheet(table: Table, id: str) -> Sheet:
     rows = tuple(_row(row, table.headings, typeset) for row in table.rows)
     found = {kind for row in rows for kind in row.kinds.split()}
     kinds = tuple(v.value for v in reversed(VERDICTS) if v.value in found)
-    return Sheet(id, table.title, table.headings, rows, kinds, len(rows) > FILTERED, _more(table))
+    return Sheet(id, table.title, table.headings, rows, kinds, len(rows) > FILTERED, _more(table), table.folded)
 
 
 def _row(row: Row, headings: Sequence[Heading], typeset: bool) -> SheetRow:
