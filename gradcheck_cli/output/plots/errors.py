@@ -21,6 +21,8 @@ from gradcheck_cli.verdict.verdicts import Verdict
 TOP = 1e4
 """The largest error that has a place of its own: at ten thousand times the exact value it doesn't matter any more."""
 
+WIDE = 4.5
+"""Inches of an axis that has room for many ticks."""
 SPARSE = 120
 """Numbers of an axis, each of which is drawn as a dot."""
 KINKS = 12
@@ -121,18 +123,23 @@ def _place(axes: Axes, scale: Scale) -> None:
     elif scale.kind == "log":
         axes.set_xscale("log")
         axes.set_xlim(scale.low, scale.high)
-        decades(axes.xaxis, scale.low, scale.high)
+        decades(axes.xaxis, scale.low, scale.high, 9 if _is_wide(axes) else 5)
     else:
         axes.set_xscale(SymmetricalLogScale(axes.xaxis, linthresh=scale.threshold))
         axes.set_xlim(scale.low, scale.high)
-        ticked(axes.xaxis, _both_ways(scale))
+        ticked(axes.xaxis, _both_ways(scale, 4 if _is_wide(axes) else 2))
 
 
-def _both_ways(scale: Scale) -> list[float]:
+def _is_wide(axes: Axes) -> bool:
+    """Whether there is room for more than a few numbers below it."""
+    return bool(axes.get_window_extent().width > WIDE * axes.figure.get_dpi())
+
+
+def _both_ways(scale: Scale, most: int) -> list[float]:
     """Ticks of a symmetric axis: 0, and powers of 10 on both sides, few enough to be read."""
     first, ticks = round(math.log10(scale.threshold)), [0.0]
     last = math.floor(math.log10(max(-scale.low, scale.high)) + 1e-9)
-    step = max(1, math.ceil((last - first + 1) / (4 if last - first < 20 else 2)))
+    step = max(1, math.ceil((last - first + 1) / (most if last - first < 20 else 2)))
     for k in range(last, first - 1, -step):
         ticks += [10.0**k, -(10.0**k)]
     return [t for t in ticks if scale.low <= t <= scale.high]
