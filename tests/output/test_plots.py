@@ -27,6 +27,7 @@ from gradcheck_cli.floats import FORMATS, Floats
 from gradcheck_cli.options import KINDS
 from gradcheck_cli.output import plots
 from gradcheck_cli.output.plots.entries import shape_of, worst_of_points
+from gradcheck_cli.output.plots.errors import panel
 from gradcheck_cli.output.plots.layers import PARAMETERS, RETURNED, layers_of
 from gradcheck_cli.output.plots.marks import CODES, MARKS, codes
 from gradcheck_cli.output.plots.pictures import parts
@@ -122,7 +123,7 @@ def test_everything_has_a_mark_of_its_own() -> None:
         (FORMATS["bfloat16"].every_float(), "symlog"),
         (FORMATS["float16"].every_float(), "symlog"),
         (np.array([-1e308, -1.0, 5e-324, 1.0, 1e308]), "symlog"),
-        (np.array([-1e308, 1e308]), "linear"),
+        (np.array([-1e308, 1e308]), "symlog"),
         (np.array([5e-324, 1e-323, 1e-322]), "linear"),
     ],
 )
@@ -141,6 +142,19 @@ def test_an_axis_ends_where_nothing_happens() -> None:
     error = np.where((np.abs(x) > 1) & (np.abs(x) < 50), 1.0, 0.0)
     scale = scale_of(x, active(error, np.zeros(len(x), dtype=np.uint8), 2.0**-8))
     assert (scale.low, scale.high) == (-1000, 1000)
+
+
+def test_an_axis_loses_nothing_that_happens() -> None:
+    """Whatever the sizes, the signs and the places: what is cut off is dull."""
+    draw = np.random.default_rng(2)
+    for _ in range(300):
+        x = draw.choice([-1.0, 1.0], 30) * 10.0 ** draw.uniform(*np.sort(draw.uniform(-320, 308, 2)), 30)
+        x[draw.integers(30)] = 0.0
+        x = np.abs(x) * draw.choice([-1.0, 1.0]) if draw.uniform() < 0.3 else x
+        live = draw.uniform(size=30) < draw.uniform()
+        scale = scale_of(x, live)
+        assert scale.holds(x)[live].all() and scale.low < scale.high, (x, live)
+        assert np.isfinite(scale.position(x[scale.holds(x)])).all()
 
 
 def test_cells_keep_the_worst_and_everything_that_is_no_match() -> None:
@@ -234,6 +248,24 @@ def test_entries_without_an_axis() -> None:
         0,
         0,
     ]
+
+
+def test_a_jacobian_has_the_shape_of_its_names() -> None:
+    """Rows of what is differentiated, columns of what it is differentiated by; in order where that doesn't come out."""
+    scope = AtPoints({"x[0]": np.array([1.0]), "x[1]": np.array([2.0])}, {"x": (2,)})
+    rows = [Column.blank(scope, 1, of=f"f[{i}]", wrt=(f"x[{j}]",)) for i in range(3) for j in range(2)]
+    (s,) = series_of(report(*rows))
+    assert shape_of(s) == (3, 2)
+    (s,) = series_of(report(*rows[1:]))
+    assert shape_of(s) == (5,)
+
+
+def test_no_line_hides_another() -> None:
+    """Derivatives with the same errors are one, with all names."""
+    x = np.arange(9.0)
+    made = report(column(x, matches(9)), column(x, matches(9), of="z"), column(x, [Cause.RANGE] * 9, of="w"))
+    found = panel(series_of(made), "float64", "x", "", True)
+    assert [s.label for s in found.series] == ["dy/dx, dz/dx", "dw/dx"]
 
 
 # -- pictures -----------------------------------------------------------------------------------------------------------

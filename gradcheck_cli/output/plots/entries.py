@@ -86,13 +86,14 @@ def draw_rows(axes: Axes, series: Sequence[Series], dtype: str, title: str) -> N
 
 
 def shape_of(series: Series) -> tuple[int, ...]:
-    """The shape of the tensor whose entries these are, off the names of the last one."""
+    """The shape of the tensor whose entries these are, off the names of the last one: of what is differentiated first, then of
+    what it is differentiated by."""
     column = series.columns[-1]
     label = column.label(len(column) - 1)
-    name = label.wrt[-1] if label.wrt else label.of
-    inside = name.rpartition("[")[2].removesuffix("]") if name.endswith("]") else ""
-    sizes = [int(n) + 1 for n in inside.split(",")] if inside else []
-    return tuple(sizes) if math.prod(sizes) == len(series.error) and sizes else (len(series.error),)
+    sizes = [
+        int(n) + 1 for name in (label.of, *label.wrt) if name.endswith("]") for n in name[name.rindex("[") + 1 : -1].split(",")
+    ]
+    return tuple(sizes) if sizes and math.prod(sizes) == len(series.error) else (len(series.error),)
 
 
 def draw_map(axes: Axes, series: Series, title: str) -> None:
@@ -107,7 +108,7 @@ def draw_map(axes: Axes, series: Series, title: str) -> None:
         np.ma.masked_invalid(np.where(np.isinf(error), top, np.maximum(error, low))), norm=LogNorm(low, top), cmap="cividis",
         aspect="auto", interpolation="nearest",
     )  # fmt: skip
-    plain(axes, "last index", "index" if len(shape) == 2 else "indices before it", title)
+    plain(axes, "last index", "first index" if len(shape) == 2 else "indices before it", title)
     axes.grid(False)
     axes.set_facecolor((0.55, 0.55, 0.55, 0.35))
     for axis, count in ((axes.xaxis, columns), (axes.yaxis, rows)):

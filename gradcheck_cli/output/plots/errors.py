@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +21,8 @@ from gradcheck_cli.verdict.verdicts import Verdict
 TOP = 1e4
 """The largest error that has a place of its own: at ten thousand times the exact value it doesn't matter any more."""
 
+WIDE = 4.5
+"""Inches of an axis that has room for many ticks."""
 SPARSE = 120
 """Numbers of an axis, each of which is drawn as a dot."""
 KINKS = 12
@@ -63,8 +65,16 @@ class Panel:
 
 def panel(series: Sequence[Series], dtype: str, name: str, title: str, swept: bool) -> Panel:
     """The series of a dtype over an input."""
-    shown, left_out = chosen([s for s in series if s.dtype == dtype and name in s.over])
+    shown, left_out = chosen(_once([s for s in series if s.dtype == dtype and name in s.over], name))
     return Panel(dtype, name, tuple(shown), tuple(s.over[name] for s in shown), left_out, title, swept)
+
+
+def _once(series: Sequence[Series], name: str) -> list[Series]:
+    """Series of the same errors as one, with all names: one line would hide the others."""
+    found: dict[tuple[bytes, ...], list[Series]] = {}
+    for s in series:
+        found.setdefault((s.error.tobytes(), s.codes.tobytes(), s.over[name].tobytes()), []).append(s)
+    return [replace(same[0], label=", ".join(dict.fromkeys(s.label for s in same))) for same in found.values()]
 
 
 def draw(axes: Axes, panel: Panel) -> None:
@@ -113,18 +123,23 @@ def _place(axes: Axes, scale: Scale) -> None:
     elif scale.kind == "log":
         axes.set_xscale("log")
         axes.set_xlim(scale.low, scale.high)
-        decades(axes.xaxis, scale.low, scale.high)
+        decades(axes.xaxis, scale.low, scale.high, 9 if _is_wide(axes) else 5)
     else:
         axes.set_xscale(SymmetricalLogScale(axes.xaxis, linthresh=scale.threshold))
         axes.set_xlim(scale.low, scale.high)
-        ticked(axes.xaxis, _both_ways(scale))
+        ticked(axes.xaxis, _both_ways(scale, 4 if _is_wide(axes) else 2))
 
 
-def _both_ways(scale: Scale) -> list[float]:
+def _is_wide(axes: Axes) -> bool:
+    """Whether there is room for more than a few numbers below it."""
+    return bool(axes.get_window_extent().width > WIDE * axes.figure.get_dpi())
+
+
+def _both_ways(scale: Scale, most: int) -> list[float]:
     """Ticks of a symmetric axis: 0, and powers of 10 on both sides, few enough to be read."""
     first, ticks = round(math.log10(scale.threshold)), [0.0]
     last = math.floor(math.log10(max(-scale.low, scale.high)) + 1e-9)
-    step = max(1, math.ceil((last - first + 1) / (4 if last - first < 20 else 2)))
+    step = max(1, math.ceil((last - first + 1) / (most if last - first < 20 else 2)))
     for k in range(last, first - 1, -step):
         ticks += [10.0**k, -(10.0**k)]
     return [t for t in ticks if scale.low <= t <= scale.high]

@@ -137,16 +137,17 @@ def _group(axes: Axes, layers: Layers, group: str, edges: tuple[float, float, fl
     def height(value: float) -> float:
         return math.nan if math.isnan(value) else zero if value < low else value
 
-    few = len(layers.titles) <= 80
-    largest, medians = [height(s.largest) for s in sizes], [height(s.median) for s in sizes]
-    axes.plot(
-        places, largest, color=color, linestyle=dash, marker=shape if few else "", markersize=5, linewidth=1.6,
-        label=f"{group}: largest",
-    )  # fmt: skip
-    axes.plot(
-        places, medians, color=color, linestyle=(0, (1, 2)), marker=shape if few else "", markersize=5, markerfacecolor="none",
-        linewidth=1.0, label=f"{group}: median",
-    )  # fmt: skip
+    few = shape if len(layers.titles) <= 80 else ""
+    for found, dots, width, words, full in (
+        ([s.largest for s in sizes], dash, 1.6, "largest", color), ([s.median for s in sizes], ":", 1.0, "median", "none"),
+    ):  # fmt: skip
+        heights = [height(value) for value in found]
+        look = {"color": color, "marker": few, "markersize": 5, "markerfacecolor": full, "linewidth": width}
+        held = [math.nan if h == zero else h for h in heights]
+        axes.plot(places, held, linestyle=dots, label=f"{group}: {words}", **look)  # type: ignore[arg-type]
+        if zero in heights:
+            at = [i for i, h in zip(places, heights, strict=True) if h == zero]
+            axes.plot(at, [zero] * len(at), linestyle="", **{**look, "marker": shape})  # type: ignore[arg-type]
     off = [(i, s.exact) for i, s in zip(places, sizes, strict=True) if not _near(s.largest, s.exact) and math.isfinite(s.exact)]
     if off:
         axes.scatter(

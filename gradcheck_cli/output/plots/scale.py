@@ -83,20 +83,18 @@ def scale_of(x: Floats, active: npt.NDArray[np.bool_]) -> Scale:
     """The axis for finite numbers, at least two different ones. Drawn by magnitude, it is cut off a decade beyond those where
     something happens (`active`), for what comes after them is as dull as it is long."""
     sizes = np.abs(x[x != 0])
-    if not len(sizes) or (sizes.max() < DOUBLES and sizes.max() / np.median(sizes) < WIDE):
+    if not len(sizes) or (sizes.max() < DOUBLES and sizes.max() / WIDE < np.median(sizes)):
         return Scale("linear", float(x.min()), float(x.max()))
     live = x[active & (x != 0)] if (active & (x != 0)).any() else x[x != 0]
-    outer = _decade(np.abs(live).max(), 2)
-    inner = max(_decade(np.abs(live).min(), -1), _decade(sizes.min(), 0), outer / DOUBLES)
-    near = max(inner, _decade(float(np.quantile(np.abs(live), FEW)), -1))
+    inner, outer = max(_decade(np.abs(live).min(), -1), _decade(sizes.min(), 0)), _decade(np.abs(live).max(), 2)
     low, high = max(float(x.min()), -outer), min(float(x.max()), outer)
-    if (live > 0).all() and not (active & (x == 0)).any():
-        low, high = min(v for v in x.tolist() if v > 0), min(float(x.max()), outer)
-        return Scale("log", max(low, inner), high)
-    if (live < 0).all() and not (active & (x == 0)).any():
-        high = max(v for v in x.tolist() if v < 0)
-        return Scale("symlog", low, min(high, -inner), inner)
-    return Scale("symlog", low, high, near)
+    whole = bool((active & (x == 0)).any())
+    if (live > 0).all() and not whole:
+        return Scale("log", max(float(x[x > 0].min()), inner), high)
+    if (live < 0).all() and not whole:
+        return Scale("symlog", low, min(float(x[x < 0].max()), -inner), max(inner, outer / DOUBLES))
+    few = _decade(float(np.quantile(np.abs(live), FEW)), -1)
+    return Scale("symlog", low, high, min(max(inner, few, outer / DOUBLES), outer / WIDE))
 
 
 def active(error: Floats, codes: Codes, roundoff: float) -> npt.NDArray[np.bool_]:

@@ -29,7 +29,8 @@ from gradcheck_cli.output.plots.marks import GREY
 INK, PAPER = "#24292f", "#ffffff"
 """Of text and axes, and behind them; svg.py exchanges them for the page's own."""
 
-DPI = 150
+DPI, NOTEBOOK = 150, 100
+"""Dots of an inch: of a file, and in a notebook, which keeps its pictures."""
 FONT = 10.0
 LONGEST = 90
 """Characters of a line of text."""
@@ -45,7 +46,7 @@ class Picture(Figure):
 
     def _repr_png_(self) -> tuple[bytes, dict[str, Any]]:
         width, height = self.get_size_inches()
-        return png(self), {"width": round(width * 72), "height": round(height * 72)}
+        return png(self, NOTEBOOK), {"width": round(width * 72), "height": round(height * 72)}
 
 
 @contextmanager
@@ -66,21 +67,21 @@ def sheet(width: float, height: float) -> Picture:
     return figure
 
 
-def png(figure: Figure) -> bytes:
+def png(figure: Figure, dpi: int = DPI) -> bytes:
     """The picture as a PNG."""
-    return _saved(figure, "png", FigureCanvasAgg, {"Software": None})
+    return _saved(figure, "png", FigureCanvasAgg, {"Software": None}, dpi)
 
 
 def svg(figure: Figure) -> bytes:
     """The picture as matplotlib's SVG."""
-    return _saved(figure, "svg", FigureCanvasSVG, {"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _saved(figure, "svg", FigureCanvasSVG, {"Date": None, "Creator": None, "Format": None, "Type": None}, 72)
 
 
-def _saved(figure: Figure, format: str, canvas: type[Any], metadata: dict[str, None]) -> bytes:
+def _saved(figure: Figure, format: str, canvas: type[Any], metadata: dict[str, None], dpi: int) -> bytes:
     file, before = io.BytesIO(), figure.canvas
     with defaults():
         try:
-            canvas(figure).print_figure(file, format=format, dpi=DPI if format == "png" else 72, metadata=metadata)
+            canvas(figure).print_figure(file, format=format, dpi=dpi, metadata=metadata)
         finally:
             figure.set_canvas(before)
     return file.getvalue()
