@@ -1,4 +1,7 @@
-"""What an outcome is made of, field by field: a line of results, of a baseline or of a worker has it, or is refused."""
+"""What an outcome is made of, field by field: a line of results, of a baseline or of a worker has it, or is refused.
+
+Lines are hostile, and as many as there are checks: a handful of tests of types, no validator to be installed with the package.
+"""
 
 from __future__ import annotations
 

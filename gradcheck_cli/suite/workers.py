@@ -1,6 +1,9 @@
 """Processes that run checks for this one, one after the other; each is replaced when it hangs, dies or runs out of memory.
 
-So a check can only spoil itself.
+So a check can only spoil itself. Pools of multiprocessing (pebble's ProcessPool was looked at, version 5.2) don't keep that: the
+owner unpickles what a worker sends, hence executes what the checked code puts there; of a worker that is late, what it has
+started goes on; workers can't be chosen by the file whose code they have executed; and Dask's workers, which are daemons, may
+not have any.
 """
 
 from __future__ import annotations
