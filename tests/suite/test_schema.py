@@ -66,7 +66,7 @@ def test_the_editor_and_the_reader_agree(kind: str) -> None:
             mine = taken(check)
             assert allowed(check) == mine, check
             counts[mine] += 1
-    assert min(counts.values()) > 100
+    assert min(counts.values()) > 80
 
 
 def test_what_is_offered_has_an_explanation() -> None:
@@ -75,10 +75,8 @@ def test_what_is_offered_has_an_explanation() -> None:
     assert offered.keys() == {*KINDS, *ABOUT, *(name for kind in KINDS for name in keys(kind))}
     for part in [*offered.values(), *SCHEMA["properties"]["defaults"]["properties"].values()]:
         part = SCHEMA["definitions"][part["$ref"].rpartition("/")[2]] if "$ref" in part else part
-        assert all(
-            one["description"] and "--" not in one["description"] for one in part.get("anyOf", [part]) if "description" in one
-        )
-        assert "description" in part or all("description" in one for one in part["anyOf"])
+        said = [one.get("description", "") for one in ([part] if "description" in part else part["anyOf"])]
+        assert all(text and "--" not in text for text in said)
     assert offered["expect"]["enum"] == [v.value for v in Verdict] and offered["cause"]["enum"] == [c.value for c in Cause]
 
 
