@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.forms import FLAG, LIMIT, SECONDS, TEXT, WHOLE
+from gradcheck_cli.options import KINDS, OPTIONS
 from gradcheck_cli.suite.places import line_of, places
 from gradcheck_cli.suite.run import collect, refuse_code
-from gradcheck_cli.suite.spec import Spec, _Reader, load
+from gradcheck_cli.suite.settings import KEYS, find
+from gradcheck_cli.suite.spec import ABOUT, Spec, _Reader, load
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 
@@ -155,3 +160,30 @@ def test_what_is_asked_is_plain_json(tmp_path: Path) -> None:
     (spec,) = read(tmp_path, '[[check]]\njacobian = ["x", "y"]\nat = {x = inf, y = nan}')
     asked = spec.asked()
     assert asked == {"kind": "jacobian", "target": ["x", "y"], "options": {"at": {"x": "inf", "y": "nan"}}, "expect": "match"}
+
+
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "specs.md").read_text(encoding="utf-8")
+
+
+def test_the_page_about_specs_is_true(tmp_path: Path) -> None:
+    """Its files are specs, its error is what its wrong one gives, and its settings and keys are those there are."""
+    blocks = re.findall(r"^```(toml|text)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    specs = [text for kind, text in blocks if kind == "toml" and "[[check]]" in text]
+    assert len(read(tmp_path, specs[0])) == 3
+    (tmp_path / "a.toml").write_text(specs[1])
+    with pytest.raises(InputError) as wrong:
+        load(tmp_path / "a.toml", "a.toml")
+    assert ("text", f"gradcheck: error: {wrong.value}\n") in blocks
+    (settings,) = (text for kind, text in blocks if kind == "toml" and "[tool.gradcheck]" in text)
+    assert tomllib.loads(settings)["tool"]["gradcheck"].keys() == KEYS.keys()
+    (tmp_path / "pyproject.toml").write_text(settings)
+    assert find(tmp_path).run["memory"] == "2G"
+    assert not [name for name in (*KINDS, *ABOUT) if f"| `{name}` |" not in PAGE]
+
+
+def test_every_option_with_a_form_of_its_own_is_on_the_page() -> None:
+    """The table of values names each that may be more than a text, a number or a flag."""
+    (table,) = re.findall(r"^## Values\n(.*?)^## ", PAGE, re.MULTILINE | re.DOTALL)
+    plain = (TEXT, FLAG, WHOLE, LIMIT, SECONDS)
+    own = {row.name for row in OPTIONS if row.written and not any(row.form.holds.schema == form.holds.schema for form in plain)}
+    assert own and {f"`{name}`" for name in own} <= {*re.findall(r"`\w+`", table)}
