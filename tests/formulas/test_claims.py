@@ -247,3 +247,7 @@ def test_the_slip_in_json() -> None:
     assert {c.detail for c in report.checks if c.verdict == "mismatch"} == {
         "the inner derivative 2 of exp(2*x[0]) is missing", "the inner derivative 2 of exp(2*x[1]) is missing",
     }  # fmt: skip
+    report = check_chain("sum(x**2)", at={"x": [1.0, 2.0]}, claim="x=x")
+    assert {(c.wrt[0], c.detail) for c in report.checks if c.verdict == "mismatch"} == {
+        (name, f"the exponent 2 of {name}**2 is missing as a factor") for name in ("x[0]", "x[1]")
+    }
