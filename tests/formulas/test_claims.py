@@ -207,6 +207,8 @@ SLIPS = [
     ("2*x | z**2 + z", "2*(2*x + 1)", "the derivative of z**2 + z by z, 2*z + 1, is taken at x, not at z = 2*x"),
     ("z = 2*x | w = sin(z) + x | y = w*z", "2*cos(z)*z + 2*w", "the derivative 1 of the term x is missing"),
     ("log(1 + x**2)", "log(1 + x**2)", "log(1 + x**2) isn't differentiated"),
+    ("where(x > 0, x**2, x**3)", "3*x**2", "the piece x**3 is differentiated, but here x > 0 holds: it is x**2"),
+    ("relu(x)*x", "x", "the second term of the product rule, relu(x), is missing"),
     ("gelu(x)", "x", None),
     ("x**3", "3*x**2 + 1", None),
     ("exp(x)*cos(x)", "0*x", "the claim is 0"),
