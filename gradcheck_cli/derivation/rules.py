@@ -240,18 +240,9 @@ TABLE: tuple[Rule, ...] = (
         ),
     ),
     # -- choices ----------------------------------------------------------------------------------------------------
-    *(
-        Rule("piecewise", "where(c, u, v)", varying, derivative, "each piece by itself", slips)
-        for varying, derivative, slips in (
-            ("uv", "where(c, du, dv)", (("du", "only the first piece, {u}, is differentiated"),
-                                        ("dv", "only the second piece, {v}, is differentiated"),
-                                        ("where(c, dv, du)", "the pieces are exchanged"))),
-            ("u", "where(c, du, 0)", (("du", "where {c} doesn't hold, the constant {v} has the derivative 0"),
-                                      ("where(c, 0, du)", "the pieces are exchanged"))),
-            ("v", "where(c, 0, dv)", (("dv", "where {c} holds, the constant {u} has the derivative 0"),
-                                      ("where(c, dv, 0)", "the pieces are exchanged"))),
-        )
-    ),
+    Rule("piecewise", "where(c, u, v)", "uv", "where(c, du, dv)", "each piece by itself"),
+    Rule("piecewise", "where(c, u, v)", "u", "where(c, du, 0)", "each piece by itself"),
+    Rule("piecewise", "where(c, u, v)", "v", "where(c, 0, dv)", "each piece by itself"),
 )  # fmt: skip
 
 RULES: Mapping[tuple[str, str], Rule] = MappingProxyType({(rule.function, rule.varying): rule for rule in TABLE})
@@ -275,7 +266,8 @@ def _chain_slips(varying: str) -> list[Slip]:
             found.append((others.removeprefix(" + "), f"{{of}} depends on {{{u}}} too: the term {{{p}*{rate(u)}}} is missing"))
             found.append((f"-{p}*{rate(u)}{others}", f"the term {{{p}*{rate(u)}}} has the wrong sign"))
         else:
-            found.append((rate(u), f"the derivative {{{p}}} of the outer function in {{of}} is missing"))
+            outer = f"the derivative {{{p}}} of the outer function in {{of}} is missing"
+            found.append((rate(u), f"{outer}: only the inner one, {{{rate(u)}}}, is there"))
             found.append((f"{p} + {rate(u)}", f"the inner derivative {{{rate(u)}}} of {{of}} is a factor, not a term"))
     return found
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from gradcheck_cli.algebra.number import Ball, is_ball
 from gradcheck_cli.derivation.at import At
-from gradcheck_cli.derivation.rules import OF_FUNCTIONS, SLOPES, STAGE, rate, read
+from gradcheck_cli.derivation.rules import OF_FUNCTIONS, SLOPES, STAGE, VARIABLE, rate, read
 from gradcheck_cli.derivation.steps import Step, derive, variable
 from gradcheck_cli.derivation.tidy import ONE, ZERO, call, filled
 from gradcheck_cli.language import syntax
@@ -116,6 +116,8 @@ def slips(order: Sequence[Step]) -> Iterator[Slip]:
     for step in reversed(order):
         filling = step.filling
         for text, sentence in (*step.rule.slips, *OF_FUNCTIONS.get(getattr(step.of, "function", ""), ())):
+            if step.owns and any(f"{{{letter}}}" in sentence and part.rule is VARIABLE for letter, part in step.parts.items()):
+                continue  # nobody forgets, or misplaces, the inner derivative of sin(x)
             yield Slip(step, substitute(read(text), filling), filled_in(sentence, step))
         yield from _elsewhere(step)
         for own, p in zip(step.owns, (p for p in SLOPES if p in step.operands), strict=True):

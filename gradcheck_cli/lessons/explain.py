@@ -74,7 +74,7 @@ def explain(
     spec = parse_points(at, chain.inputs, shape=shape, evaluate=nearest_double)
     (chain,), spec = with_labels([chain], spec)
     asked = _Asked(chain, spec.shapes, verbose)
-    order = None if wrt is None else _names(wrt, asked.entries)
+    order = None if wrt is None else wrt_names(wrt, asked.entries)
     if at is None or not spec.explicit:
         point = _plain(asked)
     else:
@@ -153,7 +153,8 @@ def _counted(tree: Node) -> Node:
     return done[tree]
 
 
-def _names(wrt: str | Sequence[str], entries: Sequence[str]) -> tuple[str, ...]:
+def wrt_names(wrt: str | Sequence[str], entries: Sequence[str]) -> tuple[str, ...]:
+    """The inputs, or entries of inputs, in "x,y" or ["x", "y"]. InputError for anything else."""
     text = wrt if isinstance(wrt, str) else ",".join(wrt)
     names: list[str] = []
     for piece, offset in split(text, 0):

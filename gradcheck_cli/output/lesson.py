@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from html import escape
 
-from gradcheck_cli.errors import seen, visible
+from gradcheck_cli.errors import InputError, seen, visible
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Node, Variable, substitute
@@ -19,6 +19,8 @@ WIDTH, NOTE, REMARK, TAB = 100, 56, 48, 2
 
 def render(lesson: Lesson, format: str = "text", *, width: int | None = None) -> str:
     """The lesson in one of FORMATS, without a last newline."""
+    if format not in FORMATS:
+        raise InputError(f"unknown format {format!r}: choose from {', '.join(FORMATS)}")
     return FORMATS[format](lesson, width or WIDTH)
 
 
