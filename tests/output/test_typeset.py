@@ -114,6 +114,7 @@ def test_every_row_is_typeset(row: Function) -> None:
         ("abs(x)", r"\left|x\right|"),
         ("where(x <= 0, exp(x), 1 + x)", r"\begin{cases}e^{x} & \text{if }x \le 0 \\ 1 + x & \mathrm{otherwise}\end{cases}"),
         ("where(x > 0, x, 0) + 1", r"\left(\begin{cases}x & \text{if }x > 0 \\ 0 & \mathrm{otherwise}\end{cases}\right) + 1"),
+        ("exp(where(x > 0, x, 0))", r"\exp\left(\begin{cases}x & \text{if }x > 0 \\ 0 & \mathrm{otherwise}\end{cases}\right)"),
         ("softmax(x, dim=1)", r"\operatorname{softmax}\left(x, \mathrm{dim} = 1\right)"),
         ("sum(x**2, dim=1)", r"\sum_{\mathrm{dim} = 1}x^{2}"),
         ("A.T @ x", r"A^{\top } \, x"),
