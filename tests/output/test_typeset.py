@@ -37,7 +37,8 @@ def read(element: ElementTree.Element) -> str:
 
 
 def value(text: str) -> float:
-    names = {name: getattr(math, name) for name in ("sin", "exp", "sqrt", "floor", "e", "pi")}
+    names = {name: getattr(math, name) for name in ("sin", "sqrt", "floor", "e", "pi")}
+    names["exp"] = lambda x: math.e**x  # as it is drawn, to the last digit: a sine of a large number needs that
     text = re.sub(r"(?<![\w.])(?<!e-)(\d+)(?![\w.])", r"\1.0", text)  # no powers of whole numbers that never end
     try:
         found = eval(text, {"__builtins__": {}, **names, "x": 1.3, "y": 0.7, "z": 2.0})
