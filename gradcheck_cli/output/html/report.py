@@ -30,6 +30,7 @@ def page(report: Report, *, verbose: bool, command: str) -> str:
         "counts": [(Verdict(name), count) for name, count in report.counts.items()],
         "graph": graph(report, places, seen.findings),
         "findings": [(finding, _marked(finding)) for finding in seen.findings],
+        "remedies": [(text, next(r for r in report.remedies if text.startswith(r.text))) for text in seen.remedies],
         "figures": figures(report),
         "without": without(),
         "tables": [sheet(table, f"table-{i + 1}") for i, table in enumerate(seen.tables)],
