@@ -137,7 +137,12 @@ def _records(table: Table, width: int) -> list[Line]:
                 continue
             name = f"  {heading.title:<{names}}  "
             text = Text(name).append_text(painted(cell.words))
-            lines += [text] if text.cell_len <= width else wrapped(cell.text, width, " " * min(len(name), width // 2), name)
+            if text.cell_len <= width:
+                lines.append(text)
+            elif len(name) <= width // 2:
+                lines += wrapped(cell.text, width, " " * len(name), name)
+            else:
+                lines += [name.rstrip()[:width], *wrapped(cell.text, width, "    ", "    ")]
     return lines
 
 

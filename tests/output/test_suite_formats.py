@@ -76,8 +76,8 @@ def each_suite() -> pytest.MarkDecorator:
 
 def commands(text: str) -> Iterator[tuple[str, dict[str, str], str]]:
     """Workflow commands as the runner reads them: name, properties, message."""
-    for line in text.split("\n"):
-        if match := re.fullmatch(r"::(\w+) (.*?)::(.*)", line):
+    for each in text.split("\n"):
+        if match := re.fullmatch(r"::(\w+) (.*?)::(.*)", each):
             pairs = (pair.split("=", 1) for pair in match[2].split(","))
             yield match[1], {key: unescaped(value) for key, value in pairs}, unescaped(match[3])
 
@@ -101,7 +101,7 @@ def test_every_format_takes_every_suite(format: str, name: str) -> None:
     assert not text.endswith("\n")
 
 
-@pytest.mark.parametrize("format", ["junit", "sarif", "github", "markdown"])
+@pytest.mark.parametrize("format", ["junit", "sarif", "github", "markdown", "html"])
 def test_pages_are_bounded(format: str) -> None:
     """Megabytes in a check don't become megabytes on a page, and say how many they were."""
     text = suite_renderer(format)(SUITES["huge"])

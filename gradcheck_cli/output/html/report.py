@@ -12,7 +12,7 @@ from gradcheck_cli.output.parts import Finding
 from gradcheck_cli.output.places import Places
 from gradcheck_cli.output.view import view
 from gradcheck_cli.verdict.report import Report
-from gradcheck_cli.verdict.verdicts import Cause, Verdict
+from gradcheck_cli.verdict.verdicts import Verdict
 
 HEADING = 120
 """Characters of what was checked in the page's title."""
@@ -41,11 +41,9 @@ def page(report: Report, *, verbose: bool, command: str) -> str:
 
 
 def _lead(report: Report, findings: Sequence[Finding]) -> str:
-    """What the verdict means: of the worst finding its cause, unless that is said there."""
-    worst = next((f for f in findings if f.verdict is report.verdict and f.cause), None)
-    if worst is None or worst.cause is None or (worst.cause is Cause.FORMULA and not worst.formulas):
-        return report.verdict.sentence
-    return report.verdict.sentence if worst.cause.sentence in worst.prose else worst.cause.sentence
+    """What the verdict means: of the worst finding its cause."""
+    worst = next((f for f in findings if f.verdict is report.verdict), None)
+    return (worst.sentence if worst else "") or report.verdict.sentence
 
 
 def _marked(finding: Finding) -> list[tuple[str, str, str, str]]:
