@@ -144,6 +144,15 @@ def test_an_axis_ends_where_nothing_happens() -> None:
     assert (scale.low, scale.high) == (-1000, 1000)
 
 
+def test_strays_dont_stretch_an_axis() -> None:
+    """Where nothing happens: samples are mostly of ordinary size, some of any."""
+    x = np.concatenate([np.random.default_rng(0).uniform(-5, 5, 60), [1e-300, -1e-200, 1e250, -1e300]])
+    scale = scale_of(x, np.zeros(len(x), dtype=bool))
+    assert -1e4 < scale.low < -5 and 5 < scale.high < 1e4
+    even = np.logspace(-18, 3, 60)
+    assert scale_of(even, np.zeros(60, dtype=bool)).holds(even).all()
+
+
 def test_an_axis_loses_nothing_that_happens() -> None:
     """Whatever the sizes, the signs and the places: what is cut off is dull."""
     draw = np.random.default_rng(2)

@@ -131,9 +131,9 @@ def draw_map(axes: Axes, series: Series, title: str) -> None:
 
 def words(series: Series) -> str:
     """What is seen, for those who can't."""
-    finite = series.error[np.isfinite(series.error)]
+    count, finite = len(series.error), series.error[np.isfinite(series.error)]
     wrong = int(np.isin(series.codes, [i for i, m in enumerate(MARKS) if m.words.startswith(Verdict.MISMATCH)]).sum())
     largest = f"largest error {finite.max():.1e}" if len(finite) else "no error known"
-    return f"{series.label} in {series.dtype}: {len(series.error):,} entries, {largest}" + (
-        f", {wrong:,} mismatches" if wrong else ""
+    return f"{series.label} in {series.dtype}: {count:,} entr{'y' if count == 1 else 'ies'}, {largest}" + (
+        f", {wrong:,} mismatch{'es' * (wrong != 1)}" if wrong else ""
     )

@@ -216,17 +216,8 @@ def _corner(axes: Axes, panel: Panel, scale: Scale) -> None:
     notes += [f"{_counted(infinite, 'point')} without a place on the axis"] if infinite else []
     notes += [f"{_counted(panel.left_out, 'more derivative')} with smaller errors"] if panel.left_out else []
     if notes:
-        axes.text(
-            0.0,
-            -0.16,
-            "; ".join(notes),
-            transform=axes.transAxes,
-            fontsize=8,
-            color=INK,
-            alpha=0.85,
-            va="top",
-            parse_math=False,
-        )
+        text = axes.annotate("; ".join(notes), (0, 0), (0, -42), xycoords="axes fraction", textcoords="offset points", va="top")
+        text.set(color=INK, fontsize=8, parse_math=False)
 
 
 def _counted(count: int, what: str) -> str:

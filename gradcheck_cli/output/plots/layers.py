@@ -4,7 +4,7 @@ become nan."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,13 +109,14 @@ def _sizes(found: Floats, exact: Floats, rows: Codes) -> Sizes:
 def draw(axes: Axes, layers: Layers, title: str) -> None:
     """Draw one dtype and mode."""
     low, high = _span(layers)
-    zero, none = low / _room(low, high), high * _room(low, high)
+    room = 10 ** (0.05 * math.log10(high / low))  # half of the height of the strips below and above
+    zero, none, edge, beyond = low / room, high * room, low / room**2, high * room**2
     plain(axes, "from the output back to the input  →", "size of the gradient", title)
     axes.set_yscale("log")
-    axes.set_ylim(low / _room(low, high) ** 2, high * _room(low, high) ** 2)
+    axes.set_ylim(edge, beyond)
     decades(axes.yaxis, low, high, extra=((zero, "0"), (none, "inf, nan")))
-    for edges in ((low / _room(low, high) ** 2, low), (high, high * _room(low, high) ** 2)):
-        axes.axhspan(*edges, color=GREY, alpha=0.12, linewidth=0, zorder=0.5)
+    for strip in ((edge, low), (high, beyond)):
+        axes.axhspan(*strip, color=GREY, alpha=0.12, linewidth=0, zorder=0.5)
     form = FORMATS[layers.dtype]
     for value, words in ((form.smallest_normal, "smallest normal number"), (form.largest, "largest number")):
         if low < value < high:
@@ -175,16 +176,11 @@ def _numbers(layers: Layers) -> Iterable[float]:
 
 
 def _span(layers: Layers) -> tuple[float, float]:
-    """Powers of 10 around all sizes but 0; the gradients that vanish beside the others are not to hide these."""
+    """Powers of 10 around all sizes but 0."""
     found = [v for v in _numbers(layers) if math.isfinite(v) and v > 0] or [1.0]
     low, high = math.floor(math.log10(min(found))), math.ceil(math.log10(max(found)))
     high = max(high, low + 2)
     return 10.0 ** max(low, -300), 10.0 ** min(high, 290)
-
-
-def _room(low: float, high: float) -> float:
-    """Half of the height of the strips below and above."""
-    return float(10 ** (0.05 * math.log10(high / low)))
 
 
 def _names(axes: Axes, layers: Layers) -> None:
@@ -193,9 +189,8 @@ def _names(axes: Axes, layers: Layers) -> None:
     step = max(1, math.ceil(count / NAMED))
     places = list(range(0, count, step))
     names = [("✗ " if layers.titles[i] in layers.wrong else "") + line(layers.titles[i], 28) for i in places]
-    steep: Sequence[float] = (0, 35, 70)
-    longest = max(len(n) for n in names) * len(names)
-    turn = steep[0] if longest < 90 else steep[1] if longest < 260 else steep[2]
+    needed = max(len(n) for n in names) * len(names)
+    turn = 0 if needed < 90 else 35 if needed < 260 else 70
     axes.set_xticks(places, names, rotation=turn, ha="right" if turn else "center", rotation_mode="anchor", parse_math=False)
     axes.set_xlim(-0.5, count - 0.5)
     for text, i in zip(axes.get_xticklabels(), places, strict=True):

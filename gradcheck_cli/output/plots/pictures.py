@@ -137,10 +137,7 @@ def _entry_by_entry(series: Sequence[Series], dtype: str) -> list[Part]:
     told = "; ".join(entries.words(s) for s in single)
     if count <= entries.ROWS:
         return [Part(lambda axes: entries.draw_rows(axes, single, dtype, dtype), 8.0, 1.2 + 0.26 * count, told, tells=False)]
-    found = []
-    for s in sorted(single, key=lambda s: s.weight, reverse=True)[:ARGUMENTS]:
-        found.append(_argument(s))
-    return found
+    return [_argument(s) for s in sorted(single, key=lambda s: s.weight, reverse=True)[:ARGUMENTS]]
 
 
 def _argument(s: Series) -> Part:

@@ -29,6 +29,9 @@ FEW = 0.05
 DOUBLES = 1e300
 """The quotient of two numbers of a symmetric axis, and the range of a linear one, is at most this, so as to be a double too."""
 
+STRAY = 5
+"""How many times as many decades as most numbers all of them may take."""
+
 _IDLE = [CODES[Verdict.MATCH], CODES[Verdict.OUTSIDE_DOMAIN]]
 
 
@@ -85,7 +88,7 @@ def scale_of(x: Floats, active: npt.NDArray[np.bool_]) -> Scale:
     sizes = np.abs(x[x != 0])
     if not len(sizes) or (sizes.max() < DOUBLES and sizes.max() / WIDE < np.median(sizes)):
         return Scale("linear", float(x.min()), float(x.max()))
-    live = x[active & (x != 0)] if (active & (x != 0)).any() else x[x != 0]
+    live = x[active & (x != 0)] if (active & (x != 0)).any() else _usual(x[x != 0])
     inner, outer = max(_decade(np.abs(live).min(), -1), _decade(sizes.min(), 0)), _decade(np.abs(live).max(), 2)
     low, high = max(float(x.min()), -outer), min(float(x.max()), outer)
     whole = bool((active & (x == 0)).any())
@@ -102,6 +105,13 @@ def active(error: Floats, codes: Codes, roundoff: float) -> npt.NDArray[np.bool_
     with np.errstate(invalid="ignore"):
         found: npt.NDArray[np.bool_] = (error > 2 * roundoff) | ~np.isin(codes, _IDLE)
     return found
+
+
+def _usual(x: Floats) -> Floats:
+    """The numbers without those that are far from most others: samples have some of every size."""
+    sizes = np.log10(np.abs(x))
+    low, high = np.quantile(sizes, (0.1, 0.9))
+    return x[(sizes >= low) & (sizes <= high)] if np.ptp(sizes) > STRAY * (high - low + 1) else x
 
 
 def _decade(size: float, more: int) -> float:

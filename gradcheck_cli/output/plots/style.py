@@ -14,12 +14,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from gradcheck_cli.errors import visible
@@ -87,12 +85,6 @@ def _saved(figure: Figure, format: str, canvas: type[Any], metadata: dict[str, N
     return file.getvalue()
 
 
-def said(text: Artist | None) -> None:
-    """No text is taken for TeX: a dollar sign in a name is one."""
-    if isinstance(text, Text):
-        text.set_parse_math(False)
-
-
 def line(text: str, longest: int = LONGEST) -> str:
     """One line of what can be seen, cut where it is long."""
     text = visible(" ".join(text.split()))
@@ -104,10 +96,10 @@ def line(text: str, longest: int = LONGEST) -> str:
 
 def plain(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
     """Labels, a light grid below everything, and no frame where nothing is read off."""
-    said(axes.set_xlabel(line(xlabel)))
-    said(axes.set_ylabel(line(ylabel)))
+    axes.set_xlabel(line(xlabel), parse_math=False)
+    axes.set_ylabel(line(ylabel), parse_math=False)
     if title:
-        said(axes.set_title(line(title), loc="left", fontsize=FONT, color=INK))
+        axes.set_title(line(title), loc="left", fontsize=FONT, color=INK, parse_math=False)
     axes.set_facecolor("none")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, which="major", color=GREY, alpha=0.25, linewidth=0.6)
