@@ -34,6 +34,7 @@ from gradcheck_cli.forms import (
     COTANGENT,
     DOMAIN,
     EXPRESSIONS,
+    FILES,
     FLAG,
     FUNCTION,
     INDEX,
@@ -236,6 +237,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("format", (*CHECKS, "functions"), TEXT, "How the result is written.", "text", example="json", twin=False),
     Option("output", (*CHECKS, "functions"), TEXT, "Write the result to FILE, in one piece; - is stdout.", "-", metavar="FILE",
            spelt="--output -o", twin=False),
+    Option("plot", CHECKS, FILES,
+           "Draw the errors, or of a network the size of gradients, into a file that ends in .png or .svg; needs matplotlib.",
+           metavar="FILE", example="errors.png", twin=False),
     Option("quiet", CHECKS, FLAG, "Only the last line.", False, spelt="--quiet -q", twin=False),
     Option("verbose", CHECKS, FLAG, "Every point and every formula in full.", False, spelt="--verbose -v"),
 

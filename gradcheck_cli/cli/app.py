@@ -17,6 +17,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from gradcheck_cli import files
 from gradcheck_cli.cli import checks, crashes, functions, streams
 from gradcheck_cli.cli import run as suite
 from gradcheck_cli.cli.helps import Commands
@@ -96,6 +97,8 @@ def run(arguments: list[str]) -> int:
         if isinstance(outcome, Outcome):
             code = outcome.code
             write(outcome.text, outcome.output)
+            for name, draw in outcome.pictures.items():
+                files.write(draw(), name)
         else:
             code = outcome or 0
             sys.stdout.flush()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gradcheck_cli.output.html import document, fill
 from gradcheck_cli.output.html.graph import graph
-from gradcheck_cli.output.html.pictures import figures
+from gradcheck_cli.output.html.pictures import figures, without
 from gradcheck_cli.output.html.tables import sheet
 from gradcheck_cli.output.parts import Finding
 from gradcheck_cli.output.places import Places
@@ -31,6 +31,7 @@ def page(report: Report, *, verbose: bool, command: str) -> str:
         "graph": graph(report, places, seen.findings),
         "findings": [(finding, _marked(finding)) for finding in seen.findings],
         "figures": figures(report),
+        "without": without(),
         "tables": [sheet(table, f"table-{i + 1}") for i, table in enumerate(seen.tables)],
         "command": command,
         "subject": report.problem.get("model") or seen.title.partition(": ")[2],
