@@ -14,11 +14,15 @@ from gradcheck_cli.algebra.number import Ball, conditions, exactly, working
 from gradcheck_cli.algebra.precision import CLAIM
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.symbols import to_symbols
+from gradcheck_cli.derivation.at import At
+from gradcheck_cli.derivation.slips import Point, missed, missed_before
+from gradcheck_cli.derivation.steps import Step, Unknown, derive, variable
+from gradcheck_cli.derivation.steps import stage as of_stage
 from gradcheck_cli.exact.derivative import TIDY, chain_formula, differentiate
 from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.formulas.problem import Claim
-from gradcheck_cli.language.chain import Chain
+from gradcheck_cli.language.chain import Chain, derivative_name
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Node, substitute, variables
 from gradcheck_cli.maps.slips import named
@@ -83,10 +87,71 @@ def check_claim(claim: Claim, chain: Chain, column: Column, points: Mapping[str,
         if verdict is Verdict.MISMATCH:
             column.details[index] = Detail(cause=Cause.CLAIM, autograd_formula=show(claim.tree))
     wrong = np.flatnonzero(column.having(Verdict.MISMATCH)).tolist()
-    slip = _slip(claim, chain, {name: float(values[wrong[0]]) for name, values in points.items()}) if wrong else None
+    slip = None
+    if wrong:
+        point = {name: float(values[wrong[0]]) for name, values in points.items()}
+        slip = _missed(claim, chain, point) or _slip(claim, chain, point)
     for index in wrong:
         column.details[index].text = slip
     return _summary(claim, chain, column, points)
+
+
+def _missed(claim: Claim, chain: Chain, point: Mapping[str, float]) -> str | None:
+    """The step of the derivation by hand that the claim misses, if it is a single one."""
+    *before, last = claim.wrt
+    whole = _composed(chain)
+    try:
+        first, root = None, _of_stages(chain, last)
+        if before:
+            first = derive(whole[chain.output], {before[0]: variable(before[0])})
+            for name in before[1:]:
+                first = derive(first.result, {name: variable(name)})
+            root = derive(first.result, {last: variable(last)})
+        program = Program([claim.tree], variables(claim.tree), _Constants(), conditions)
+        trials: list[Point] = []
+        for seed in range(SEEDS):
+            near = _beside(chain, point, seed)
+            with working(8 * CLAIM):
+                inputs = [exactly(value) for value in near.values()]
+                values = Program(list(whole.values()), chain.inputs, PLAIN, conditions)(*inputs)
+                everything = dict(zip((*near, *whole), (*inputs, *values), strict=True))
+                (claimed,) = program(*(everything[name] for name in variables(claim.tree)))
+            trials.append((At(everything), claimed))
+        if first is None:
+            return missed(root, trials)
+        lower = first.result
+        if all(bool(at(lower).overlaps(claimed)) for at, claimed in trials):
+            return f"this is {derivative_name(chain.output, before)}: it isn't differentiated by {last}"
+        text, so_far = missed(root, trials), show(lower, LONGEST)
+        if text is not None:
+            return f"{text} (in the derivative by {last} of {so_far or derivative_name(chain.output, before)})"
+        text = missed_before(first, last, trials) if len(before) == 1 else None
+        return text and f"{text} (in {derivative_name(chain.output, before)}, before it is differentiated by {last})"
+    except (Unknown, LookupError, ValueError, ArithmeticError, NotImplementedError):
+        return None
+
+
+def _of_stages(chain: Chain, wrt: str) -> Step:
+    """The derivation of a chain's output by an input or a stage: every stage's by itself, one using the other's."""
+    steps: dict[str, Step] = {wrt: variable(wrt)}
+    for stage in chain.stages:
+        if stage.name != wrt:
+            found = derive(stage.tree, steps)
+            steps[stage.name] = found if stage.name == chain.output else of_stage(stage.name, found)
+    return steps[chain.output]
+
+
+LONGEST = 80
+"""Characters of a formula that a sentence quotes."""
+
+SEEDS = 2
+"""Points beside the user's at which a slip must fit."""
+
+
+def _beside(chain: Chain, point: Mapping[str, float], seed: int) -> dict[str, float]:
+    """A seeded point beside one."""
+    factors = np.random.default_rng(seed).uniform(0.9, 1.1, len(chain.inputs)).tolist()
+    return {n: point[n] * factor if point[n] else factor / 8 for n, factor in zip(chain.inputs, factors, strict=True)}
 
 
 def _slip(claim: Claim, chain: Chain, point: Mapping[str, float]) -> str | None:
@@ -103,16 +168,14 @@ def _slip(claim: Claim, chain: Chain, point: Mapping[str, float]) -> str | None:
     shapes: dict[str, tuple[int, ...]] = {n: () for n in (*chain.inputs, *own, result(y), upstream(y))}
 
     def beside(seed: int) -> Trees:
-        draw = np.random.default_rng(seed)
-        factors = draw.uniform(0.9, 1.1, len(chain.inputs)).tolist()
-        near = {n: point[n] * factor if point[n] else factor / 8 for n, factor in zip(chain.inputs, factors, strict=True)}
+        near = _beside(chain, point, seed)
         given = [exactly(value) for value in near.values()]
         values = Program([*(whole[n] for n in own), substitute(output, whole)], chain.inputs, PLAIN)(*given)
         more = dict(zip((*own, result(y)), map(float, values), strict=True))
         return Trees({y: [output]}, {last: [claimed]}, shapes, {**near, **more, upstream(y): 1.0})
 
     try:
-        text = named([lambda k=k: beside(k) for k in range(2)], "upstream").get(last)  # type: ignore[misc]
+        text = named([lambda k=k: beside(k) for k in range(SEEDS)], "upstream").get(last)  # type: ignore[misc]
     except (LookupError, ValueError, ArithmeticError, NotImplementedError):  # what can't be evaluated beside the point
         return None
     for said, meant in _PARTIES.items():
