@@ -18,7 +18,18 @@ from gradcheck_cli import options as table
 from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.formulas.problem import MAX_ORDER, Problem
-from gradcheck_cli.formulas.tasks import MAX_DERIVATIVES, Asked, Entries, Wrt, claims_of, every, listed, task_of, with_labels
+from gradcheck_cli.formulas.tasks import (
+    MAX_DERIVATIVES,
+    Asked,
+    Claimed,
+    Entries,
+    Wrt,
+    claims_of,
+    every,
+    listed,
+    task_of,
+    with_labels,
+)
 from gradcheck_cli.language.chain import Chain, link
 from gradcheck_cli.language.functions import NAMES
 from gradcheck_cli.language.points import FOREIGN, named, parse_points, split
@@ -34,10 +45,12 @@ MAX_PERMUTATIONS = 120
 HIGHEST = 4
 """The highest order of derivatives of a function: what they cost grows two- to threefold with each."""
 
-At = str | Sequence[str | Mapping[str, Any]] | Mapping[str, Any]
-Domain = str | Sequence[str] | Mapping[str, tuple[float, float] | str]
-Shapes = str | Sequence[str] | Mapping[str, Sequence[int]]
-Names = str | Sequence[str]
+At = Any
+"""A text, a mapping, a number, an array, or a list of them: see `forms.POINTS`."""
+Domain = str | Sequence[str] | tuple[float, float] | Mapping[str, tuple[float, float] | str]
+Shapes = str | int | Sequence[str] | Sequence[int] | Mapping[str, Sequence[int]]
+Names = Any
+"""Names, one or several, as texts or as torch's own: torch.float32."""
 
 
 class Common(TypedDict, total=False):
@@ -46,7 +59,7 @@ class Common(TypedDict, total=False):
     seed: int | None
     mode: Names | None
     dtype: Names | None
-    device: str
+    device: Any
     rtol: float | None
     atol: float | None
     ulps: float | None
@@ -63,7 +76,7 @@ class OfFormulas(Common, total=False):
     shape: Shapes | None
     sample: int | None
     domain: Domain | None
-    claim: str | None
+    claim: Claimed | None
     callables: Mapping[str, Callable[..., Any]] | None
 
 
@@ -125,8 +138,13 @@ def _twin(types: type) -> Callable[[_Twin], _Twin]:
 
         @functools.wraps(function)
         def check(*arguments: Any, **given: Any) -> Report:
+            if len(arguments) > len(own):
+                what = " and ".join(p.name for p in own) + " (several in a list)" * table.KINDS[kind].form.several
+                raise TypeError(f"check_{kind}() takes {what}; options are named: at=..., dtype=...")
             mine = {name: given.pop(name) for name in names & given.keys()}
-            report: Report = function(*arguments, **mine, **table.values(kind, given, names))
+            meant = table.meant(kind, given)
+            mine |= {name: meant.pop(name) for name in names & meant.keys()}
+            report: Report = function(*arguments, **mine, **table.values(kind, meant, names))
             return report
 
         shared = [

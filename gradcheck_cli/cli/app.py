@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gradcheck_cli.cli import checks, crashes, functions, streams
+from gradcheck_cli.cli import checks, crashes, functions, streams, words
 from gradcheck_cli.cli import run as suite
 from gradcheck_cli.cli.options import CONTEXT, Outcome, write
 from gradcheck_cli.errors import InputError, visible
@@ -52,7 +52,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def gradcheck(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the versions and exit.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the versions and exit.")
     ] = False,
 ) -> None:
     """
@@ -88,7 +88,8 @@ def run(arguments: list[str]) -> int:
     except OSError:
         return _fail("the working directory isn't there any more: go to one that is", BAD_INPUT)
     try:
-        outcome = app(shield(arguments), prog_name="gradcheck", standalone_mode=False)
+        commands = [command.name for command in app.registered_commands if command.name]
+        outcome = app(shield(words.meant(arguments, commands)), prog_name="gradcheck", standalone_mode=False)
         if isinstance(outcome, Outcome):
             code = outcome.code
             write(outcome.text, outcome.output)
@@ -126,7 +127,7 @@ def shield(arguments: list[str]) -> list[str]:
     return [f" {a}" if _is_expression(a) else a for a in arguments]
 
 
-_FORMS = ["--help", "-h", "--version", *(form for row in OPTIONS if row.typed for form in row.forms)]
+_FORMS = ["--help", "-h", "--version", "-V", *(form for row in OPTIONS if row.typed for form in row.forms)]
 _SHORT = frozenset(form[1:] for form in _FORMS if len(form) == 2)
 _LONG = [form.removeprefix("--") for forms in _FORMS for form in forms.split("/") if form.startswith("--")]
 

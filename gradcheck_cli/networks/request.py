@@ -170,6 +170,8 @@ def _values(given: Any, evaluate: Evaluate) -> Iterable[tuple[str | None, Given]
     if isinstance(given, Mapping):
         return list(given.items())
     texts = [given] if isinstance(given, str) else given
+    if not (isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts)):  # numbers, or a tensor
+        return [(None, given)]
     return [_value(piece.strip(), evaluate) for text in texts for piece, _ in split(text, 0)]
 
 
