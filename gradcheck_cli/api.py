@@ -255,10 +255,15 @@ def check_function(function: str | Callable[..., Any], **options: Unpack[OfFunct
     """A function of tensors: its gradient by every tensor, and the rules around a custom backward.
 
     `at` and `shape` are of its parameters, by name; tensors too: {"x": torch.ones(3)}. Tensors of integers are handed over as
-    they are. With `verbose` every output entry is checked by itself too, where they are few.
+    they are. With `verbose` every output entry is checked by itself too, where they are few. FILE.py, or a module, without a
+    NAME is everything in it that can be checked: `Reports`, a report each.
     """
+    from gradcheck_cli.callables.contents import whole
     from gradcheck_cli.callables.loading import load, target
 
+    place = whole(function) if isinstance(function, str) else None
+    if place is not None:
+        return _everything("function", place, options)
     given: Mapping[str, Any] = options
     if not 1 <= given["order"] <= HIGHEST:
         raise InputError(f"the order of a function must be from 1 to {HIGHEST}", str(given["order"]), 0)
@@ -288,10 +293,13 @@ def check_function(function: str | Callable[..., Any], **options: Unpack[OfFunct
 def check_model(model: Any, **options: Unpack[OfModel]) -> Report:
     """A network: every layer by itself and in its place; with `layer` or `neuron` the Jacobian of these outputs.
 
-    The module itself doesn't change.
+    The module itself doesn't change. FILE.py, or a module of Python, without a NAME is every network in it: `Reports`.
     """
     from gradcheck_cli.networks import request
 
+    place = request.whole_file(model)
+    if place is not None:
+        return _everything("model", place, options)
     given: Mapping[str, Any] = options
     known, text = request.model(model)
     asked = request.Request(
@@ -314,6 +322,19 @@ def check_model(model: Any, **options: Unpack[OfModel]) -> Report:
     from gradcheck_cli.networks.model import report
 
     return report(asked, strict=given["strict"], timeout=given["timeout"], progress=given["progress"])
+
+
+def _everything(kind: str, place: str, given: Mapping[str, Any]) -> Report:
+    """Everything in a file, or a module, that can be checked."""
+    from gradcheck_cli.callables.contents import contents
+    from gradcheck_cli.verdict.reports import gathered
+
+    found = contents(place, networks=kind == "model")
+    limits = {name: given[name] for name in ("strict", "timeout", "progress")}
+    check = functools.partial(
+        TWINS[kind], **{name: value for name, value in given.items() if name not in ("timeout", "progress")}
+    )
+    return gathered(kind, place, found.found, found.left, check, **limits)
 
 
 def _refuse_foreign(chains: Sequence[Chain], said: Container[str]) -> None:

@@ -54,14 +54,19 @@ class Target:
 def load(text: str) -> Any:
     """The object that `text` names. Prints of the file go to stderr. Nothing is imported before the text itself holds."""
     place, names = _split(text)
-    module = _from_file(text, place) if place.endswith(".py") else _from_module(text, place)
-    found: Any = module
+    found: Any = module_of(place, text)
     for name, start in names:
         try:
             found = getattr(found, name)
         except AttributeError:
             raise InputError(f"{place} has no {name!r}{_hint(name, found)}", text, start) from None
     return found
+
+
+def module_of(place: str, text: str | None = None) -> ModuleType:
+    """The module that a file, or a dotted name, is. `text`: the target that it stands in, for errors."""
+    text = place if text is None else text
+    return _from_file(text, place) if place.endswith(".py") else _from_module(text, place)
 
 
 def target(found: Any, text: str) -> Target:

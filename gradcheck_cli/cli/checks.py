@@ -20,7 +20,7 @@ from gradcheck_cli.cli.options import Outcome, add, check_output, parameter, wit
 from gradcheck_cli.cli.progress import progress
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.options import KINDS, Kind
-from gradcheck_cli.output import FORMATS, renderer
+from gradcheck_cli.output import FORMATS
 
 HELP: dict[str, tuple[str, tuple[str, ...]]] = {
     "chain": (
@@ -126,6 +126,7 @@ def _command(kind: Kind) -> Callable[..., Outcome]:
     def command(*, format: str, output: str, quiet: bool, **given: Any) -> Outcome:
         check_output(format, output, FORMATS)
         from gradcheck_cli.api import TWINS
+        from gradcheck_cli.output import several
 
         with progress(not quiet) as callback, redirect_stdout(sys.stderr):  # what is checked may print
             try:
@@ -134,7 +135,7 @@ def _command(kind: Kind) -> Callable[..., Outcome]:
             except (SystemExit, GeneratorExit) as end:
                 raise InputError(f"the code that is checked ends the process: {type(end).__name__}({end})") from None
         terminal = output == "-" and sys.stdout.isatty()
-        text = renderer(format)(
+        text = several.renderer_of(report, format)(
             report,
             verbose=given["verbose"],
             quiet=quiet,

@@ -145,10 +145,9 @@ class _Reader:
         """The input that a value without a name is of; InputError where there are several."""
         if len(self.names) == 1:
             return self.names[0]
-        written = ", ".join(f"{name}{example}" for name in self.names[:4])
         text = value if isinstance(value, str) else None
-        there = f"the inputs are {', '.join(self.names)}" if self.names else "there is no input"
-        raise InputError(f"{what}: {there}, so give names, such as {written}", text, None if text is None else 0)
+        written = ",".join(f"{name}{example}" for name in self.names[:4] or ["x"])
+        raise InputError(f"{what.partition(',')[0]}, such as {written}", text, None if text is None else 0)
 
     def entry(self, value: Any) -> Any:
         """A text or a mapping: a value alone is that of the only input."""
@@ -209,8 +208,6 @@ class _Reader:
         return self.group(axes, True, text)
 
     def mapping(self, entry: Mapping[str, Any]) -> Group:
-        if not isinstance(entry, Mapping):
-            raise InputError(f"a point is a mapping from name to number, or a text such as 'x=1': {entry!r}")
         axes: dict[str, dict[str, Axis]] = {}
         for name, value in entry.items():
             self.known(name, None, None, axes)
