@@ -23,7 +23,7 @@ MAP = (PACKAGE.parent / "ARCHITECTURE.md").read_text(encoding="utf-8").partition
 ORDER = [line.split()[0].removesuffix("/").removesuffix(".py") for line in MAP.splitlines()]
 """The layers of ARCHITECTURE.md. A module imports from those above it, or from its own folder."""
 
-UPWARDS = {("verdict.report", "output.text")}
+UPWARDS = {("verdict.report", "output.text"), ("verdict.reports", "output.several")}
 """`str(report)` renders itself: the import is inside __str__."""
 
 

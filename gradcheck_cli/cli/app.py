@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gradcheck_cli.cli import checks, crashes, functions, streams, words
+from gradcheck_cli.cli import checks, completion, crashes, functions, streams, words
 from gradcheck_cli.cli import run as suite
 from gradcheck_cli.cli.options import CONTEXT, Outcome, write
 from gradcheck_cli.errors import InputError, visible
@@ -29,7 +29,7 @@ app = typer.Typer(
     epilog="\b\nExit codes: 0 all passed, 1 a mismatch, 2 bad input, 3 nothing failed but something is undecided\n"
     "or nothing was checked, 70 internal error.",
 )  # fmt: skip
-for module in (checks, suite, functions):
+for module in (checks, suite, functions, completion):
     module.register(app)
 
 
@@ -71,6 +71,9 @@ def main() -> NoReturn:
     """
     gc.set_threshold(100_000, 20, 20)  # importing torch makes a million objects that stay
     streams.secure()
+    if completion.ASKED in os.environ:
+        completion.answer(app, os.environ)
+        os._exit(0)
     crashes.watch(sys.argv[1:2])
     code = run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):

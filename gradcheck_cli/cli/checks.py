@@ -126,7 +126,6 @@ def _command(kind: Kind) -> Callable[..., Outcome]:
     def command(*, format: str, output: str, quiet: bool, **given: Any) -> Outcome:
         check_output(format, output, FORMATS)
         from gradcheck_cli.api import TWINS
-        from gradcheck_cli.output import several
 
         with progress(not quiet) as callback, redirect_stdout(sys.stderr):  # what is checked may print
             try:
@@ -134,6 +133,8 @@ def _command(kind: Kind) -> Callable[..., Outcome]:
                     report = TWINS[kind.name](given.pop(kind.target), **given, progress=callback)
             except (SystemExit, GeneratorExit) as end:
                 raise InputError(f"the code that is checked ends the process: {type(end).__name__}({end})") from None
+        from gradcheck_cli.output import several
+
         terminal = output == "-" and sys.stdout.isatty()
         text = several.renderer_of(report, format)(
             report,

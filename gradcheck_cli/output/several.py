@@ -14,7 +14,7 @@ SHOWN = 3
 """Reports that are shown in full without --verbose, of those that don't pass."""
 
 
-def render(
+def render_reports(
     reports: Reports, *, verbose: bool = False, quiet: bool = False, color: bool = False, width: int | None = None
 ) -> str:
     """The text, without a last newline. `quiet` leaves the last line; `verbose` shows every report in full."""
@@ -63,4 +63,4 @@ def _left(reports: Reports) -> Iterator[str]:
 
 def renderer_of(report: Report, format: str) -> Callable[..., str]:
     """What writes a report in a format: this module, where it is several and the reader is a person."""
-    return render if format == "text" and isinstance(report, Reports) else renderer(format)
+    return render_reports if format == "text" and isinstance(report, Reports) else renderer(format)

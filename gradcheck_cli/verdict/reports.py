@@ -45,9 +45,9 @@ class Reports(Report):
         }
 
     def __str__(self) -> str:
-        from gradcheck_cli.output.several import render
+        from gradcheck_cli.output.several import render_reports
 
-        return render(self)
+        return render_reports(self)
 
 
 def gathered(
