@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gradcheck_cli.callables.loading import REQUIRED, module_of
+from gradcheck_cli.callables.loading import REQUIRED, module_of, search
 from gradcheck_cli.errors import InputError
 
 MOST = 200
@@ -40,6 +40,7 @@ def whole(text: str) -> str | None:
         return None
     if "." not in text and Path(f"{text}.py").is_file():
         return f"{text}.py"
+    search(Path.cwd())
     try:
         found = "." in text or importlib.util.find_spec(text) is not None
     except (ImportError, ValueError):

@@ -174,7 +174,7 @@ def _from_file(text: str, place: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    _search(path.parent)
+    search(path.parent)
     sys.modules[name] = module  # before it runs: dataclasses, pickle and inspect look it up
     with _importing(text, place, path, name):
         spec.loader.exec_module(module)
@@ -182,12 +182,12 @@ def _from_file(text: str, place: str) -> ModuleType:
 
 
 def _from_module(text: str, place: str) -> ModuleType:
-    _search(Path.cwd())
+    search(Path.cwd())
     with _importing(text, place, None, None):
         return importlib.import_module(place)
 
 
-def _search(folder: Path) -> None:
+def search(folder: Path) -> None:
     """Imports look here first, as for `python FILE.py`."""
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))

@@ -188,7 +188,7 @@ def _values(before: Sequence[str], form: str, command: Any, last: str) -> Iterat
     parameter = _option(command, [before[0], form])
     if parameter is None:
         return
-    row = next((row for row in of(before[0]) if form in row.forms), None)
+    row = next((row for row in of(before[0]) if {*row.forms} & {*parameter.opts}), None)
     if row is not None and row.choices:
         yield from _listed([*row.choices, "all"], last)
     elif parameter.name == "device":
