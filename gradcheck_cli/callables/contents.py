@@ -17,6 +17,7 @@ from typing import Any
 
 from gradcheck_cli.callables.loading import REQUIRED, module_of, search
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.files import is_file
 
 MOST = 200
 """Targets that are checked at once."""
@@ -38,7 +39,7 @@ def whole(text: str) -> str | None:
         return text
     if not _MODULE.fullmatch(text):
         return None
-    if "." not in text and Path(f"{text}.py").is_file():
+    if "." not in text and is_file(f"{text}.py"):
         return f"{text}.py"
     search(Path.cwd())
     try:

@@ -9,9 +9,9 @@ import difflib
 import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.files import is_file, is_folder
 from gradcheck_cli.options import ELSEWHERE, KINDS, OPTIONS, Option, of, spoken
 from gradcheck_cli.output import FORMATS, SUITE_FORMATS
 
@@ -128,7 +128,7 @@ def _is_command(word: str) -> bool:
     """Whether a word may be meant as a command, or as an option of the app; else it is what is to be checked."""
     if word.startswith("-"):
         return not _option_of_checks(word) and not re.search(r"[\w)][-+*/(]|^-\w*[^\w-]", word)
-    return bool(re.fullmatch(r"[A-Za-z][\w-]*", word)) and not Path(f"{word}.py").is_file() and not Path(word).is_dir()
+    return bool(re.fullmatch(r"[A-Za-z][\w-]*", word)) and not is_file(f"{word}.py") and not is_folder(word)
 
 
 def _option_of_checks(word: str) -> bool:
@@ -162,11 +162,11 @@ _PURPOSES = {
 
 def _kind(target: str, options: Collection[str]) -> str:
     """The command that fits what is to be checked and the options."""
-    if target.endswith(".toml") or "::" in target or Path(target).is_dir():
+    if target.endswith(".toml") or "::" in target or is_folder(target):
         return RUN
     if re.match(r"\s*[A-Z]\w*\(.*\)\s*(\||$)", target) or "nn." in target:
         return "model"
-    code = re.fullmatch(r"[^()|\s]+\.py(:[\w.]+)?|[A-Za-z_][\w.]*:[\w.]+", target) or Path(f"{target}.py").is_file()
+    code = re.fullmatch(r"[^()|\s]+\.py(:[\w.]+)?|[A-Za-z_][\w.]*:[\w.]+", target) or is_file(f"{target}.py")
     kinds = [kind for kind in KINDS if (kind in ("function", "model")) == bool(code)]
     return next((kind for kind in kinds if all(name in spoken(kind) for name in options)), kinds[0])
 

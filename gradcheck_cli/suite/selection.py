@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from gradcheck_cli.errors import InputError, nearest
+from gradcheck_cli.files import is_file
 from gradcheck_cli.suite.spec import Spec
 
 Matches = Callable[[str], bool]
@@ -29,7 +29,7 @@ def chosen(paths: Iterable[str], collect: Callable[[str], tuple[Spec, ...]]) -> 
     found: dict[str, Spec] = {}
     every: dict[str, Spec] = {}
     for text in paths:
-        path, colons, name = (text, "", "") if Path(text).exists() else text.partition("::")
+        path, colons, name = (text, "", "") if is_file(text) else text.partition("::")
         specs = collect(path)
         every |= {spec.id: spec for spec in specs if spec.id not in every}
         if colons:

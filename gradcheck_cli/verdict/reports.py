@@ -77,6 +77,8 @@ def gathered(
             reports[target] = check(target, timeout=max(timeout - (time.monotonic() - start), SHORTEST), progress=told)
         except InputError as refusal:
             out[name] = refusal.message.removeprefix(f"{name}: ")
+        except (SystemExit, GeneratorExit) as end:
+            out[name] = f"it ends the process: {type(end).__name__}({end})"
     if not reports:
         said = "".join(f"\n  {name}: {reason}" for name, reason in out.items())
         raise Nothing(f"nothing in {place} can be checked:", said)

@@ -41,6 +41,7 @@ square = _Square.apply
 cube = lambda x: x**3
 def product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor: return x*y
 def scaled(x, n: int): return x*n
+def ends(x): raise SystemExit(0)
 def shaped(x): return x.reshape(4, 5)
 def save(x: torch.Tensor, path: Path): raise SystemExit("called")
 def main(): raise SystemExit("called")
@@ -108,6 +109,7 @@ def test_functions_of_a_file(file: str, found: Any) -> None:
     assert left["dataclass"] == left["Path"] == "imported" and "torch" not in left and "LIMIT" not in left
     assert left["scaled"].endswith("give its value by --set, as in --set n=2")
     assert left["shaped"].startswith("it fails at tensors of shape (3,), (3, 3), ()")
+    assert left["ends"] == "it ends the process: SystemExit(0)"
     assert left["save"] == "'path' is annotated Path, no tensor"
     assert left["main"] == left["build"] == "it takes no arguments"
     assert left["test_something"] == "a test" and left["Settings"] == "a class" and "_hidden" not in left
