@@ -327,9 +327,10 @@ def check_model(model: Any, **options: Unpack[OfModel]) -> Report:
 def _everything(kind: str, place: str, given: Mapping[str, Any]) -> Report:
     """Everything in a file, or a module, that can be checked."""
     from gradcheck_cli.callables.contents import contents
-    from gradcheck_cli.verdict.reports import gathered
 
     found = contents(place, networks=kind == "model")
+    from gradcheck_cli.verdict.reports import gathered  # NumPy, which an error above does without
+
     limits = {name: given[name] for name in ("strict", "timeout", "progress")}
     check = functools.partial(
         TWINS[kind], **{name: value for name, value in given.items() if name not in ("timeout", "progress")}
