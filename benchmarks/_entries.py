@@ -237,16 +237,10 @@ def _claim(text: str) -> None:
 
 def _command_line(text: str) -> None:
     """As the only word, as a value, and as a formula."""
-    shield(["chain", text, f"-{text}"])
-    for arguments in (
-        ["chain", text, f"--{text}"],
-        ["run", text, f"--{text}", "--maxfail"],
-        [text, "--at", text],
-        [f"--at={text}"],
-    ):
+    for arguments in ([text], [text, "--at", text], [f"--at={text}"], ["run", text, f"--{text}", "--maxfail"]):
         with suppress(InputError):
             meant(arguments, ["chain", "run", "functions"])
-    meant([text], ["chain", "run", "functions"])
+    shield(meant(["chain", text, f"-{text}"], ["chain", "run", "functions"]))
 
 
 def _completed(text: str) -> None:

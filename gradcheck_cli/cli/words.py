@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.files import is_file, is_folder
+from gradcheck_cli.networks.layers import LAYERS
 from gradcheck_cli.options import ELSEWHERE, KINDS, OPTIONS, Option, of, spoken
 from gradcheck_cli.output import FORMATS, SUITE_FORMATS
 
@@ -164,7 +165,8 @@ def _kind(target: str, options: Collection[str]) -> str:
     """The command that fits what is to be checked and the options."""
     if target.endswith(".toml") or "::" in target or is_folder(target):
         return RUN
-    if re.match(r"\s*[A-Z]\w*\(.*\)\s*(\||$)", target) or "nn." in target:
+    layer = re.match(r"\s*(?:torch\.)?(?:nn\.)?([A-Z]\w*)", target)
+    if layer is not None and layer[1] in LAYERS:
         return "model"
     code = re.fullmatch(r"[^()|\s]+\.py(:[\w.]+)?|[A-Za-z_][\w.]*:[\w.]+", target) or is_file(f"{target}.py")
     kinds = [kind for kind in KINDS if (kind in ("function", "model")) == bool(code)]
