@@ -76,8 +76,8 @@ def each_suite() -> pytest.MarkDecorator:
 
 def commands(text: str) -> Iterator[tuple[str, dict[str, str], str]]:
     """Workflow commands as the runner reads them: name, properties, message."""
-    for line in text.split("\n"):
-        if match := re.fullmatch(r"::(\w+) (.*?)::(.*)", line):
+    for written in text.split("\n"):
+        if match := re.fullmatch(r"::(\w+) (.*?)::(.*)", written):
             pairs = (pair.split("=", 1) for pair in match[2].split(","))
             yield match[1], {key: unescaped(value) for key, value in pairs}, unescaped(match[3])
 
