@@ -11,49 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gradcheck_cli import shapes
 from gradcheck_cli.errors import InputError
-
-# -- tests of plain values, as TOML and JSON have them ------------------------------------------------------------------
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, float) or _whole(value)
-
-
-def _numbers(value: Any) -> bool:
-    return _number(value) or _list(_numbers)(value)
-
-
-def _plain(value: Any) -> bool:
-    """No date: what is handed over must mean the same in JSON."""
-    if isinstance(value, Mapping):
-        return all(map(_plain, value.values()))
-    return all(map(_plain, value)) if isinstance(value, list) else isinstance(value, str | bool) or _number(value)
-
-
-def _list(of: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list) and all(map(of, value))
-
-
-def _table(of: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, Mapping) and all(map(of, value.values()))
-
-
-def _either(*tests: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: any(test(value) for test in tests)
-
-
-_texts = _either(_text, _list(_text))
-_sizes = _either(_whole, _list(_whole))
-_place = _table(_either(_text, _numbers))
+from gradcheck_cli.shapes import NUMBER, NUMBERS, PLACE, PLAIN, SIZES, Shape, either, list_of, table_of
 
 # -- readers: the value, the option's name, its choices by every word for them; InputError for what can't be meant --------
 
@@ -128,7 +88,7 @@ class Form:
     """One form of values.
 
     name      what it is called in an error of a spec
-    holds     whether a value of a spec has it
+    holds     whether a value of a spec has it, and what JSON Schema calls that
     word      what the text behind an option of the command line becomes; None: there is no such text, only Python has it
     several   the command line may repeat the option; a list of texts is the same in Python and in a spec
     python    what Python may give instead, for its docstring
@@ -137,7 +97,7 @@ class Form:
     """
 
     name: str
-    holds: Callable[[Any], bool]
+    holds: Shape
     word: type[str] | type[int] | type[float] | type[bool] | None = str
     several: bool = False
     python: str = ""
@@ -145,23 +105,21 @@ class Form:
     read: Callable[[Any, str, Mapping[str, str]], Any] = _as_given
 
 
-TEXT = Form("a text", _text)
-TEXTS = Form("a text or a list of texts", _texts, python="a list of texts")
+TEXT = Form("a text", shapes.TEXT)
+TEXTS = Form("a text or a list of texts", shapes.TEXTS, python="a list of texts")
 EXPRESSIONS = replace(TEXTS, several=True)
 FILES = replace(TEXTS, several=True)
-NAMES = Form(TEXTS.name, _texts, several=True, python="a list of texts, or torch's own (torch.float32)", read=_chosen)
-FLAG = Form("true or false", lambda value: isinstance(value, bool), bool)
-WHOLE = Form("a whole number", _whole, int, example="2", read=_index)
-DEVICE = Form(TEXT.name, _text, python="a torch.device", read=_said)
-LIMIT = Form("a number", _number, float, example="0.25", read=_non_negative)
-SECONDS = Form(
-    "a positive number of seconds", lambda value: _number(value) and 0 < value < 1e9, float, example="7.5", read=_positive
-)
-LAYER = Form("a text or a whole number", _either(_text, _whole), python="a whole number", example="0")
-INDEX = Form("a whole number, a list of them or a text", _either(_sizes, _text), python="2, (1, 2)", example="1")
+NAMES = Form(TEXTS.name, shapes.TEXTS, several=True, python="a list of texts, or torch's own (torch.float32)", read=_chosen)
+FLAG = Form("true or false", shapes.FLAG, bool)
+WHOLE = Form("a whole number", shapes.WHOLE, int, example="2", read=_index)
+DEVICE = Form(TEXT.name, shapes.TEXT, python="a torch.device", read=_said)
+LIMIT = Form("a number", NUMBER, float, example="0.25", read=_non_negative)
+SECONDS = Form("a positive number of seconds", shapes.between(0, 1e9), float, example="7.5", read=_positive)
+LAYER = Form("a text or a whole number", either(shapes.TEXT, shapes.WHOLE), python="a whole number", example="0")
+INDEX = Form("a whole number, a list of them or a text", either(SIZES, shapes.TEXT), python="2, (1, 2)", example="1")
 POINTS = Form(
     'a point "x=1,y=2" or {x = 1, y = 2}, or a list of points',
-    _either(_text, _numbers, _place, _list(_either(_text, _place))),
+    either(shapes.TEXT, NUMBERS, PLACE, list_of(either(shapes.TEXT, PLACE))),
     several=True,
     python='{"x": 1, "y": [1, 2]}, whose values are numbers, lists, arrays or texts, or a list of points; '
     "of a single input the value alone",
@@ -169,7 +127,7 @@ POINTS = Form(
 )
 CLAIMS = Form(
     '"x=2*x", {x = "2*x"}, or a list of such texts',
-    _either(_texts, _number, _table(_either(_text, _number))),
+    either(shapes.TEXTS, NUMBER, table_of(either(shapes.TEXT, NUMBER))),
     several=True,
     python='{"x": "2*x"}, or a list of texts',
     example="2",
@@ -177,38 +135,43 @@ CLAIMS = Form(
 VALUES = replace(POINTS, python='{"x": [1, 2]}, whose values are numbers, lists or tensors', example="x=[1,2]")
 SHAPES = Form(
     '"x=3,4", {x = [3, 4]}, or a list of such texts',
-    _either(_texts, _sizes, _table(_sizes)),
+    either(shapes.TEXTS, SIZES, table_of(SIZES)),
     several=True,
     python='{"x": (3, 4)}, or a list of texts; of a single input the sizes alone',
     example="x=2",
 )
 DOMAIN = Form(
     '"x=0:5", {x = [0, 5]}, or a list of such texts',
-    _either(_texts, _table(_either(_text, _list(_number)))),
+    either(shapes.TEXTS, table_of(either(shapes.TEXT, list_of(NUMBER)))),
     several=True,
     python='{"x": (0, 5)}, or a list of texts',
     example="x=0:5",
 )
 SETTINGS = Form(
     '"dim=1", {dim = 1}, or a list of such texts',
-    _either(_texts, _table(_plain)),
+    either(shapes.TEXTS, table_of(PLAIN)),
     several=True,
     python='{"dim": 1}, or a list of texts',
     example="dim=1",
 )
 INPUT = Form(
     'sizes [4, 10], "4,10" or {x = [4, 10]}, or a list of such texts',
-    _either(_texts, _sizes, _table(_sizes)),
+    either(shapes.TEXTS, SIZES, table_of(SIZES)),
     several=True,
     python="sizes (4, 10), or tensors: one, several in order, or by the names of the parameters of `forward`",
     example="1,2",
 )
 COTANGENT = Form(
-    '"random", "ones", or a list of numbers', _either(_text, _numbers), python="numbers of the output's shape", example="ones"
+    '"random", "ones", or a list of numbers',
+    either(shapes.TEXT, NUMBERS),
+    python="numbers of the output's shape",
+    example="ones",
 )
-LOSS = Form(TEXT.name, _text, python="a callable that takes what the network returns and gives one number")
-SURROGATE = Form(TEXT.name, _text, python="a function of the same parameters")
-FUNCTION = Form(TEXT.name, _text, python="the object: a function, a torch.nn.Module, a torch.autograd.Function or its apply")
-NETWORK = Form(TEXT.name, _text, python="a torch.nn.Module, or a function that returns one; the module doesn't change")
-OBJECT = Form("an object of Python", lambda value: False, None)
-TABLE = Form("a table", lambda value: isinstance(value, Mapping), None)
+LOSS = Form(TEXT.name, shapes.TEXT, python="a callable that takes what the network returns and gives one number")
+SURROGATE = Form(TEXT.name, shapes.TEXT, python="a function of the same parameters")
+FUNCTION = Form(
+    TEXT.name, shapes.TEXT, python="the object: a function, a torch.nn.Module, a torch.autograd.Function or its apply"
+)
+NETWORK = Form(TEXT.name, shapes.TEXT, python="a torch.nn.Module, or a function that returns one; the module doesn't change")
+OBJECT = Form("an object of Python", shapes.NOTHING, None)
+TABLE = Form("a table", shapes.ANY_TABLE, None)

@@ -145,9 +145,10 @@ class _Failed(Exception):
     """A check of a spec that didn't pass: its headline and report, or its error."""
 
     def __init__(self, outcome: Outcome) -> None:
-        from gradcheck_cli.output.outcomes import explanation, headline, summary
+        from gradcheck_cli.output.outcomes import explanation, headline
 
-        super().__init__(summary(outcome) if outcome.error else f"{headline(outcome)}\n\n{explanation(outcome)}")
+        head = f"{outcome.found}: " if outcome.error else f"{headline(outcome)}\n\n"
+        super().__init__(f"{head}{explanation(outcome)}")
 
 
 # -- within Python tests ------------------------------------------------------------------------------------------------

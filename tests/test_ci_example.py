@@ -17,6 +17,8 @@ import xmlschema
 import yaml
 from jsonschema.validators import validator_for
 
+from gradcheck_cli.cli.run import EXAMPLE as EXAMPLE_SPEC
+from gradcheck_cli.pytest_plugin import SUFFIX
 from tests.schemas import schema
 
 pytestmark = pytest.mark.slow(reason="each test starts processes")
@@ -150,22 +152,60 @@ def test_inputs_of_the_action_are_not_evaluated(project: Path) -> None:
     assert files["GITHUB_STEP_SUMMARY"].read_text() == "before\n"
 
 
-def test_the_action_installs_itself() -> None:
-    """The package that is installed is the one beside the action, and every input is used."""
+@pytest.mark.parametrize(
+    ("inputs", "arguments"),
+    [
+        ({}, ["--extra-index-url", "https://download.pytorch.org/whl/cpu"]),
+        ({"torch-index": ""}, []),
+        (
+            {"torch-index": "https://cpu.example", "pip-args": "-c c.txt"},
+            ["--extra-index-url", "https://cpu.example", "-c", "c.txt"],
+        ),
+    ],
+)
+def test_the_action_installs_itself(tmp_path: Path, inputs: dict[str, str], arguments: list[str]) -> None:
+    """From the folder in which it lies, with a torch for the CPU unless something else is asked for; every input is used."""
+    (step,) = (step for step in ACTION["runs"]["steps"] if step.get("name") == "Install gradcheck")
+    given = {}
+    for name, value in step["env"].items():
+        of = re.fullmatch(r"\${{ (?:inputs|github)\.(\S+) }}", value)
+        assert of is not None
+        given[name] = (
+            "/action here" if of[1] == "action_path" else inputs.get(of[1], ACTION["inputs"].get(of[1], {}).get("default"))
+        )
+    (tmp_path / "python").write_text('#!/bin/sh\nprintf "%s\\n" "$@" > seen.txt\n')
+    (tmp_path / "python").chmod(0o755)
+    environment = {**os.environ, **given, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(["bash", "-eo", "pipefail", "-c", step["run"]], cwd=tmp_path, env=environment, check=True, timeout=60)
+    assert (tmp_path / "seen.txt").read_text().splitlines() == ["-m", "pip", "install", *arguments, "/action here"]
     text = json.dumps(ACTION["runs"])
-    assert "github.action_path" in text
     assert all(f"inputs.{name}" in text for name in ACTION["inputs"])
+
+
+def test_nothing_is_fetched_from_an_address_that_is_made_up() -> None:
+    """What the workflows use is GitHub's own, or lies in the repository; what pip installs lies there too."""
+    workflow = (EXAMPLE / ".github" / "workflows" / "gradients.yml").read_text(encoding="utf-8")
+    texts = [workflow, *((ROOT / name).read_text(encoding="utf-8") for name in ("action.yml", "README.md"))]
+    used = [name for text in texts for name in re.findall(r"uses: (\S+)", text)]
+    assert used and all(name.startswith(("actions/", "github/", "./third_party/")) for name in used)
+    installed = re.findall(r"pip install (.*)", (EXAMPLE / ".gitlab-ci.yml").read_text(encoding="utf-8"))
+    assert installed and all(line.split()[-1] == "./third_party/gradcheck-cli" for line in installed)
 
 
 # -- pre-commit ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_hooks_run(project: Path) -> None:
-    """Each hook's entry is a command of ours, given the files that its pattern takes; the example names a hook that exists."""
-    used = yaml.safe_load((EXAMPLE / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
-    assert {hook["id"] for hook in used} <= {hook["id"] for hook in HOOKS}
+    """Each hook's entry is a command of ours, given the files that its pattern takes, which are those that pytest collects and
+    `--init` writes; the example has a hook as it is offered. None installs anything: torch is that of the project."""
+    (used,) = yaml.safe_load((EXAMPLE / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    (offered,) = (hook for hook in HOOKS if hook["id"] == used["id"])
+    assert used.items() <= offered.items()
+    assert re.search(offered["files"], EXAMPLE_SPEC) and re.search(offered["files"], f"a/b{SUFFIX}")
+    assert not re.search(offered["files"], "pyproject.toml")
     for hook in HOOKS:
         assert {"id", "name", "entry", "language"} <= hook.keys()
+        assert hook["language"] == "system"
         names = [path.relative_to(project).as_posix() for path in sorted(project.rglob("*.*"))]
         files = [name for name in names if re.search(hook["files"], name)] if hook.get("pass_filenames", True) else []
         done = ran([*shlex.split(hook["entry"]), *files, "--list"], project)

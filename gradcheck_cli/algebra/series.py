@@ -105,7 +105,8 @@ def div(f: Series, g: Series) -> Series:
     """The quotient; nan where g may be 0."""
     if not f[0].is_finite() or not g[0].is_finite() or g[0].contains(ZERO):
         return _unknown()
-    return _checked(f / g, _length(f, g))
+    length = _length(f, g)
+    return _checked(f / g if f.length() else arb_series([], length), length)  # python-flint 0.8 can't divide 0
 
 
 def where(condition: Truth, f: Series, g: Series) -> Series:
@@ -253,7 +254,7 @@ def zeta(s: Series, q: Series) -> Series:
     for k in range(1 if _fixed(q) else n):
         value = constant(balls.zeta(s[0] + k, q0)) if _fixed(s) else (s + k).zeta(q0)
         total = total + factor * value
-        factor = factor * rest * (s + k) / (-(k + 1))
+        factor = div(factor * rest * (s + k), constant(arb(-(k + 1))))
     return _checked(total, n)
 
 

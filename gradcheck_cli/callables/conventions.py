@@ -123,7 +123,8 @@ def second_order(map: Map) -> list[str]:
     """Why the second derivative may be missing or wrong, from how the custom Functions of the map are written."""
     notes: dict[str, None] = {}
     leaves = map.leaves()
-    for node in functions_of(map(leaves).values()):
+    outputs = map(leaves)  # kept: torch up to 2.6 frees what is saved as soon as the graph has no owner
+    for node in functions_of(outputs.values()):
         if node._forward_cls.backward.__code__ is _ONCE:
             notes[f"the backward of {owner(node)} is once_differentiable: torch refuses to differentiate it"] = None
         for name, tensor in saved_by(node).items():

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,6 +66,9 @@ def register(app: typer.Typer) -> None:
             typer.Argument(metavar="PATH", help="Spec files, folders of them, or FILE::NAME of one check.", show_default=False),
         ] = None,
         init: Annotated[bool, typer.Option("--init", help=f"Write a commented example, to PATH or {EXAMPLE}.")] = False,
+        schema: Annotated[
+            bool, typer.Option("--schema", help="Show the JSON Schema of spec files, by which editors complete them.")
+        ] = False,
         expression: Annotated[
             str | None,
             typer.Option("-k", metavar="EXPRESSION", help="Only checks whose file::name holds these words; and, or, not, ( )."),
@@ -131,6 +134,8 @@ def register(app: typer.Typer) -> None:
     ) -> Outcome | None:
         if init:
             return _init(paths or [])
+        if schema:
+            return Outcome(_schema())
         targets = _targets(format or [])
         from gradcheck_cli.suite import settings
         from gradcheck_cli.suite.run import Plan, collect, refuse_code
@@ -265,11 +270,25 @@ def _bounds(timeout: float | None, memory: str | None) -> dict[str, Any]:
 
 
 def _init(paths: Sequence[str]) -> Outcome:
-    """Write the example; never over a file."""
+    """Write the example, and the schema that its first line names beside it; never over a file."""
+    from gradcheck_cli.suite.schema import FIRST_LINE, NAME
+
     path = unlinked(paths[0] if paths else EXAMPLE, "write the example")
+    example = resources.files("gradcheck_cli.suite").joinpath(EXAMPLE).read_text(encoding="utf-8")
     with trouble("write the example", str(path)), path.open("x", encoding="utf-8") as file:
-        file.write(resources.files("gradcheck_cli.suite").joinpath(EXAMPLE).read_text(encoding="utf-8"))
-    return Outcome(visible(f"{path} is written; gradcheck run {path}"))
+        file.write(FIRST_LINE + example)
+    beside = unlinked(path.with_name(NAME), "write the schema")
+    with trouble("write the schema", str(beside)), suppress(FileExistsError), beside.open("x", encoding="utf-8") as file:
+        file.write(_schema() + "\n")
+    return Outcome(visible(f"{path} is written, and {NAME}, by which editors complete it; gradcheck run {path}"))
+
+
+def _schema() -> str:
+    import json
+
+    from gradcheck_cli.suite.schema import schema
+
+    return json.dumps(schema(), indent=1)
 
 
 # -- progress -----------------------------------------------------------------------------------------------------------

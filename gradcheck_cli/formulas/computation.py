@@ -28,6 +28,7 @@ from gradcheck_cli.formulas.lowering import refine
 from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.spaces import Shape
+from gradcheck_cli.maps.runs import numpy
 from gradcheck_cli.modes import MODES
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.entries import OF_FORMULAS, OF_SERIES, Entries, Evidence
@@ -378,9 +379,9 @@ class _Part:
                     column = found.gradients[wrt]
                     if column is None:
                         column = found.gradients[wrt] = self._blank()
-                    column[here] = _numpy(gradient)
+                    column[here] = numpy(gradient)
             for name, column in found.values.items():
-                column[here] = _numpy(self.compiled.entry(outcome.values, name))
+                column[here] = numpy(self.compiled.entry(outcome.values, name))
         return found
 
     def _blank(self) -> Floats:
@@ -404,7 +405,3 @@ def _blurred(shadow: Ball, ball: Ball, form: Format) -> bool:
     if not shadow.overlaps(ball):
         return False
     return bool(shadow.rad() > abs(ball).abs_upper() * form.unit_roundoff / 16)
-
-
-def _numpy(tensor: torch.Tensor) -> Floats:
-    return tensor.to(torch.float64).numpy(force=True).reshape(-1)

@@ -18,6 +18,7 @@ from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import Node, canonical
+from gradcheck_cli.maps.runs import numpy
 from gradcheck_cli.verdict.column import Column, blame
 from gradcheck_cli.verdict.judge import judge_rounding
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -80,7 +81,7 @@ def _values(total: Computation, compiled: TorchChain) -> dict[str, Floats]:
     for batch in compiled.batches(total.points, range(total.count), single=False):
         with suppress(InputError):
             for name, value in compiled.values(batch.tensors).items():
-                columns[name][batch.points] = value.detach().double().numpy(force=True).reshape(-1)
+                columns[name][batch.points] = numpy(value)
     return {
         entry: row
         for name, c in columns.items()

@@ -24,7 +24,10 @@ def _escaped(line: str) -> str:
 
 
 def render_suite(suite: Suite, **settings: Any) -> str:
-    """The same of a suite: its outcomes, each with its report, how many there are of each status, and what is known."""
+    """The same of a suite: its outcomes, each with its report, how many there are of each status, what is known, and the
+    commands that run what is not passed alone."""
+    from gradcheck_cli.suite.alone import alone
+
     found = {
         "schema": SUITE_SCHEMA,
         "command": "run",
@@ -36,5 +39,6 @@ def render_suite(suite: Suite, **settings: Any) -> str:
         "mended": list(suite.comparison.mended),
         "notes": [*suite.notes, *([suite.failure] if suite.failure else [])],
         "outcomes": [outcome.to_dict() for outcome in suite.outcomes],
+        "alone": {outcome.spec_id: alone(outcome) for outcome in suite.new},
     }
     return json.dumps(found, indent=1, allow_nan=False)

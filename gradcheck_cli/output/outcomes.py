@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.errors import seen, visible
+from gradcheck_cli.suite.alone import alone
 from gradcheck_cli.suite.execute import FAILED, PASSED, UNDECIDED, Outcome
 from gradcheck_cli.verdict.plain import intentions
 from gradcheck_cli.verdict.verdicts import Cause, Verdict, sentence
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 LINE, SUMMARY, PAGE = 400, 4_000, 20_000
 """Characters of a headline, a summary and an explanation that are shown."""
+
+ALONE = "run it alone: "
+"""Before the command that does."""
 
 ROOTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR", "WORKSPACE")
 """Where GitHub, GitLab and Jenkins say that the repository is: their pages want paths from there."""
@@ -46,8 +50,11 @@ def headline(outcome: Outcome) -> str:
 
 
 def explanation(outcome: Outcome) -> str:
-    """The report as the command prints it, or the error of the check; the headline where there is neither."""
-    return printable((outcome.error or outcome.text or "").strip()) or headline(outcome)
+    """The report as the command prints it, or the error of the check; the headline where there is neither. Then how to run it
+    alone."""
+    text = printable((outcome.error or outcome.text or "").strip()) or headline(outcome)
+    command = alone(outcome)
+    return text if command is None else f"{text}\n\n{ALONE}{command}"
 
 
 def summary(outcome: Outcome) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from gradcheck_cli.errors import visible
-from gradcheck_cli.output.outcomes import explanation, headline, line, tally
+from gradcheck_cli.output.outcomes import ALONE, explanation, headline, line, tally
 from gradcheck_cli.output.page import Line, draw
+from gradcheck_cli.suite.alone import alone
 from gradcheck_cli.suite.execute import FAILED, PASSED, UNDECIDED, Outcome
 from gradcheck_cli.suite.run import Suite
 
@@ -55,6 +56,9 @@ def _group(word: str, outcomes: Sequence[Outcome], verbose: bool) -> Iterator[Li
     for outcome in shown:
         yield Text.assemble((word, _STYLES[word]), f" {visible(outcome.file)}:{outcome.line}: {line(outcome.name, 120)}")
         yield f"  {headline(outcome)}"
+        command = alone(outcome) if word in (FAILED, UNDECIDED) and not verbose else None
+        if command is not None:
+            yield f"  {ALONE}{command}"
         if verbose and word in (FAILED, UNDECIDED):
             yield from (f"    {text}".rstrip() for text in explanation(outcome).splitlines())
     if len(shown) < len(outcomes):

@@ -143,12 +143,12 @@ def _run(spec: Spec, path: Path, options: dict[str, Any]) -> Report:
     if spec.executes and ":" not in str(target):
         raise InputError("a check of a spec names what is checked: FILE.py:NAME", str(target), len(str(target)))
     if spec.executes:
-        target = _beside(target, path)
-        options |= {name: _beside(options[name], path) for name in CODE_TOO if name in options}
+        target = beside(target, path)
+        options |= {name: beside(options[name], path) for name in CODE_TOO if name in options}
     return TWINS[spec.kind](target, **options)
 
 
-def _beside(target: str, path: Path) -> str:
+def beside(target: str, path: Path) -> str:
     """A target in a file, whose path is one from the spec's folder."""
     return str(path.parent / expanded(target)) if target.partition(":")[0].endswith(".py") else target
 

@@ -1,67 +1,51 @@
-"""What an outcome is made of, field by field: a line of results, of a baseline or of a worker has it, or is refused."""
+"""What an outcome is made of, field by field: a line of results, of a baseline or of a worker has it, or is refused.
+
+Lines are hostile, and as many as there are checks: a handful of tests of types, no validator to be installed with the package.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from gradcheck_cli.shapes import (
+    ANY_TABLE,
+    NUMBER,
+    TEXT,
+    WHOLE,
+    Shape,
+    either,
+    fields,
+    list_of,
+    maybe,
+    one_of,
+    table_of,
+)
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
-Holds = Callable[[Any], bool]
+_VERDICT, _CAUSE = one_of([v.value for v in Verdict]), one_of([c.value for c in Cause])
 
-
-def _is(*types: type) -> Holds:
-    return lambda value: isinstance(value, types) and (bool in types or not isinstance(value, bool))
-
-
-def _maybe(holds: Holds) -> Holds:
-    return lambda value: value is None or holds(value)
-
-
-def _each(holds: Holds) -> Holds:
-    return lambda value: isinstance(value, list | tuple) and all(map(holds, value))
-
-
-def _values(holds: Holds) -> Holds:
-    return lambda value: isinstance(value, Mapping) and all(map(holds, value.values()))
-
-
-def _fields(fields: Mapping[str, Holds], optional: Mapping[str, Holds]) -> Holds:
-    """A mapping that has all of the first, and of the second what it has; what else it holds is not read."""
-    return lambda value: (
-        isinstance(value, Mapping)
-        and all(name in value and holds(value[name]) for name, holds in fields.items())
-        and all(holds(value[name]) for name, holds in optional.items() if name in value)
-    )
-
-
-_TEXT, _WHOLE, _NUMBER, _TABLE = _is(str), _is(int), _is(int, float), _is(dict)
-_VERDICT, _CAUSE = frozenset(v.value for v in Verdict), frozenset(c.value for c in Cause)
-
-_CHECK = _fields(
+_CHECK = fields(
     {
-        "point": _TABLE, "quantity": _TEXT, "exact": _maybe(_TEXT), "autograd": _maybe(_is(int, float, str)),
-        "verdict": lambda value: _TEXT(value) and value in _VERDICT,
-        "cause": _maybe(lambda value: _TEXT(value) and value in _CAUSE),
+        "point": ANY_TABLE, "quantity": TEXT, "exact": maybe(TEXT), "autograd": maybe(either(NUMBER, TEXT)),
+        "verdict": _VERDICT, "cause": maybe(_CAUSE),
     },
     {
-        "inputs": _maybe(_TABLE), "detail": _maybe(_TEXT), "formula": _maybe(_TEXT), "autograd_formula": _maybe(_TEXT),
-        "claim": _maybe(_TEXT), "witness": _maybe(_TEXT),
+        "inputs": maybe(ANY_TABLE), "detail": maybe(TEXT), "formula": maybe(TEXT), "autograd_formula": maybe(TEXT),
+        "claim": maybe(TEXT), "witness": maybe(TEXT),
     },
 )  # fmt: skip
 
-FIELDS: Mapping[str, Holds] = {
-    "spec_id": _TEXT, "name": _TEXT, "kind": _TEXT, "file": _TEXT, "line": _WHOLE,
-    "status": lambda value: _TEXT(value) and value in ("passed", "failed", "undecided"),
-    "verdict": _maybe(lambda value: _TEXT(value) and value in _VERDICT),
-    "cause": _maybe(lambda value: _TEXT(value) and value in _CAUSE),
-    "expected": _TEXT, "seconds": _NUMBER, "error": _maybe(_TEXT),
-    "fault": _maybe(lambda value: _TEXT(value) and value in ("input", "crash", "timeout", "memory")),
-    "report": _maybe(_fields({"checks": _each(_CHECK)}, {"problem": _TABLE})),
-    "text": _maybe(_TEXT), "counts": _values(_WHOLE), "findings": _each(_TEXT), "versions": _values(_TEXT),
-    "seed": _maybe(_WHOLE), "asked": _TABLE, "seal": _maybe(_TEXT),
+FIELDS: Mapping[str, Shape] = {
+    "spec_id": TEXT, "name": TEXT, "kind": TEXT, "file": TEXT, "line": WHOLE,
+    "status": one_of(("passed", "failed", "undecided")), "verdict": maybe(_VERDICT), "cause": maybe(_CAUSE),
+    "expected": TEXT, "seconds": NUMBER, "error": maybe(TEXT),
+    "fault": maybe(one_of(("input", "crash", "timeout", "memory"))),
+    "report": maybe(fields({"checks": list_of(_CHECK)}, {"problem": ANY_TABLE})),
+    "text": maybe(TEXT), "counts": table_of(WHOLE), "findings": list_of(TEXT), "versions": table_of(TEXT),
+    "seed": maybe(WHOLE), "asked": ANY_TABLE, "seal": maybe(TEXT),
 }  # fmt: skip
 """Every field of an Outcome, and what it may hold. The first ten have to be there."""
 

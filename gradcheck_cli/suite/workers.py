@@ -1,6 +1,8 @@
 """Processes that run checks for this one, one after the other; each is replaced when it hangs, dies or runs out of memory.
 
-So a check can only spoil itself.
+So a check can only spoil itself. Pools of multiprocessing (pebble 5.2 was looked at) don't keep that: the owner unpickles what
+a worker sends, hence executes what checked code puts there; what a worker has started goes on when it is killed; none can be
+chosen by the file whose code it has executed; and Dask's workers, being daemons, may have no such pool.
 """
 
 from __future__ import annotations

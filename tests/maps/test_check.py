@@ -28,7 +28,7 @@ def tensor(*values: Any, dtype: torch.dtype = F64) -> Tensor:
 
 
 def a_map(function: Callable[..., Tensor], **inputs: Tensor) -> Map:
-    return Map(inputs, lambda leaves: {"y": function(**leaves)})
+    return Map(inputs, lambda leaves: {"y": function(*leaves.values())})
 
 
 def checked(function: Callable[..., Tensor], rows: bool = False, mode: str = "reverse", **inputs: Tensor) -> Found:

@@ -42,7 +42,7 @@ class Attention(torch.autograd.Function):
 
 
 def checked(function: Any, options: Options | None = None, **inputs: Tensor) -> Found:
-    map = Map(inputs, lambda leaves: {"y": function(**leaves)})
+    map = Map(inputs, lambda leaves: {"y": function(*leaves.values())})
     return check_map(map, [random_row(map(map.leaves()), 0)], options or Options())
 
 

@@ -106,5 +106,6 @@ def test_every_module_of_torch_has_a_place() -> None:
 
     there = {n for n, c in vars(nn).items() if inspect.isclass(c) and issubclass(c, nn.Module)}
     refused = {name for names in REFUSED.values() for name in names}
-    assert {*LAYERS, *refused} - {"Residual"} == there
+    newer = {"LinearCrossEntropyLoss"}  # than the lowest torch that we take
+    assert there <= {*LAYERS, *refused} - {"Residual"} <= there | newer
     assert not LAYERS.keys() & refused

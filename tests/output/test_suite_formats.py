@@ -127,9 +127,9 @@ def test_a_summary_says_why_without_a_table() -> None:
 
 
 def test_an_explanation_is_the_report() -> None:
-    """What the command prints, else the error."""
-    assert explanation(wrong()) == "mismatch\n  both formulas"
-    assert explanation(stuck()) == "not finished in 3 s\nmore"
+    """What the command prints, else the error; then the command that runs the check alone."""
+    assert explanation(wrong()) == "mismatch\n  both formulas\n\nrun it alone: gradcheck run checks.toml::b"
+    assert explanation(stuck()).startswith("not finished in 3 s\nmore\n\nrun it alone: ")
 
 
 def test_unseen_characters_are_shown() -> None:
@@ -184,7 +184,7 @@ def test_junit_tells_failures_from_what_is_undecided() -> None:
     assert (cases["d"].attrib["classname"], cases["a"].attrib["time"]) == ("more.checks", "0.123")
     failure = cases["b"][0]
     assert failure.attrib == {"type": "mismatch (formula)", "message": headline(wrong())}
-    assert failure.text == "checks.toml:3\n\nmismatch\n  both formulas"
+    assert failure.text == f"checks.toml:3\n\n{explanation(wrong())}"
     assert root.find(".//property").attrib == {"name": "torch", "value": "2"}  # type: ignore[union-attr]
 
 
@@ -300,7 +300,7 @@ def test_markdown_shows_what_did_not_pass() -> None:
     """A table of findings and their reports; of many, the first ones and how many more there are."""
     text = suite_renderer("markdown")(USUAL)
     assert text.startswith("### gradcheck: 4 checks: 2 failed, 1 undecided, 1 passed\n")
-    assert "```text\nmismatch\n  both formulas\n```" in text
+    assert f"```text\n{explanation(wrong())}\n```" in text
     assert suite_renderer("markdown")(suite(outcome())) == "### gradcheck: 1 check: 1 passed"
     assert f"\n... and {MANY + 1 - ROWS:,} more\n" in suite_renderer("markdown")(SUITES["many"])
 

@@ -21,16 +21,19 @@ TAIL = replace(PASSED, spec_id="a.toml::tail", name="tail", line=11, verdict="im
 
 
 def test_the_worst_comes_first_and_matches_are_counted_only() -> None:
-    """Two lines an outcome; one that passes without being a match is shown last."""
+    """Two lines an outcome, and the command where it didn't pass; one that passes without being a match is shown last."""
     suite = Suite((PASSED, TAIL, LATE, FAILED, INPUT), 6, 3.21, notes=("a note",))
     assert render_suite(suite) == "\n".join([
         "failed a.toml:7: typo",
         "  bad input: unknown function 'sinn'",
+        "  run it alone: gradcheck run a.toml::typo",
         "failed a.toml:5: kink",
         "  mismatch (kink): df/dx at x = 0.0: exact 1, autograd 0.0",
+        "  run it alone: gradcheck run a.toml::kink",
         "",
         "undecided a.toml:9: late",
         "  timed out: no answer within 2 s: the worker was replaced",
+        "  run it alone: gradcheck run a.toml::late",
         "",
         "passed a.toml:11: tail",
         "  imprecise",

@@ -16,6 +16,11 @@ from tests.suite.processes import lines, outcomes, run, runners, spec, start, wa
 GOOD = [f'name = "good {i}"\ngrad = "sin({i + 1}*x)"' for i in range(30)]
 BAD = 'name = "bad"\ngrad = "relu(x) - relu(-x)"\nat = "x=0"'
 
+INIT = (
+    "example.gradcheck.toml is written, and gradcheck.schema.json, by which editors complete it; "
+    "gradcheck run example.gradcheck.toml\n"
+)
+
 HOSTILE = """
 import os, re, subprocess
 def spin(x):
@@ -153,7 +158,7 @@ def test_formats_and_baselines(tmp_path: Path) -> None:
 def test_the_example_passes_on_any_number_of_workers(tmp_path: Path) -> None:
     """--init writes it, never over a file; the results are the same on one worker and on two, and the run's own process imports
     nothing heavy."""
-    assert run(tmp_path, "--init")[:2] == (0, "example.gradcheck.toml is written; gradcheck run example.gradcheck.toml\n")
+    assert run(tmp_path, "--init")[:2] == (0, INIT)
     assert run(tmp_path, "--init")[0] == 2
     found = []
     for workers in ("1", "2"):

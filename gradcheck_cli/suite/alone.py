@@ -1,0 +1,128 @@
+"""The command that runs a check of a suite by itself, to be pasted into a shell: what a spec asks, as it is typed.
+
+`gradcheck grad 'relu(x) - relu(-x)' --at x=0` where the check can be written so: its whole report, without the file.
+Else `gradcheck run 'checks/a.toml::NAME'`. What the run itself said (--strict, --timeout) isn't in it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from gradcheck_cli.options import KINDS, Option, taken
+from gradcheck_cli.suite.execute import CODE_TOO, Outcome, beside
+
+LONGEST = 500
+"""Characters of a command: where it would be longer, the file is named; where that has more too, nothing."""
+
+_NOT_JSON = ("inf", "-inf", "nan")
+"""How a number that JSON lacks stands among what was asked: where texts may stand too, nothing tells which it was."""
+
+
+def alone(outcome: Outcome) -> str | None:
+    """The command; None where there is none that can be seen, or pasted: names may hold anything."""
+    ways = (_whole(outcome), ["run", outcome.spec_id])
+    texts = (shlex.join(["gradcheck", *words]) for words in ways if words is not None)
+    return next((text for text in texts if text.isprintable() and len(text) <= LONGEST), None)
+
+
+def _whole(outcome: Outcome) -> list[str] | None:
+    """The words of the command that asks for the same; None where there is none, or what was asked isn't what a spec asks."""
+    kind, target, options = outcome.kind, outcome.target, outcome.asked.get("options")
+    if kind not in KINDS or not KINDS[kind].form.holds(target) or not isinstance(options, Mapping):
+        return None
+    rows, folder = taken(kind), Path(outcome.file)
+    if any(name not in rows or not rows[name].written or not rows[name].form.holds(value) for name, value in options.items()):
+        return None
+    targets = [target] if isinstance(target, str) else [*(target or ())]
+    if KINDS[kind].code:
+        targets = [beside(text, folder) for text in targets]
+        options = {name: beside(value, folder) if name in CODE_TOO else value for name, value in options.items()}
+    try:
+        given = [word for name, value in options.items() for word in _option(rows[name], value)]
+    except ValueError:
+        return None
+    return [kind, *map(_no_option, targets), *given]
+
+
+def _no_option(text: str) -> str:
+    """An expression that can't be taken for an option."""
+    return f" {text}" if text.startswith("-") else text
+
+
+def _option(row: Option, value: Any) -> Iterator[str]:
+    """An option as it is typed: --at x=1 --at x=2. ValueError where it can't be."""
+    if isinstance(value, bool):
+        form, _, contrary = row.forms[0].partition("/")
+        if value or contrary:
+            yield form if value else contrary
+        return
+    for text in _TYPED.get(row.name, _plainly)(value):
+        yield from [f"{row.forms[0]}={text}"] if text.startswith("-") else [row.forms[0], text]
+
+
+# -- values, each as the texts behind one option ------------------------------------------------------------------------
+
+
+def _plainly(value: Any) -> Iterator[str]:
+    """A text, a number, or a list of either in one text."""
+    yield ",".join(map(_number, value)) if isinstance(value, list) else _number(value)
+
+
+def _number(value: Any) -> str:
+    """A text as it is, numbers as the language reads them, lists in brackets."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_number, value))}]"
+    return value if isinstance(value, str) else repr(value)
+
+
+def _points(value: Any) -> Iterator[str]:
+    for point in value if isinstance(value, list) else [value]:
+        yield point if isinstance(point, str) else ",".join(f"{name}={_number(v)}" for name, v in point.items())
+
+
+def _entries(write: Callable[[Any], str]) -> Callable[[Any], Iterator[str]]:
+    """Texts as they are; of a table, one for each entry, its value written so."""
+
+    def texts(value: Any) -> Iterator[str]:
+        if isinstance(value, Mapping):
+            yield from (f"{name}={write(v)}" for name, v in value.items())
+        else:
+            yield from value if isinstance(value, list) else [value]
+
+    return texts
+
+
+def _sizes(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _input(value: Any) -> Iterator[str]:
+    """Sizes, or what has sizes by name."""
+    sizes = isinstance(value, int) or (isinstance(value, list) and not any(isinstance(v, str) for v in value))
+    yield from [_sizes(value)] if sizes else _entries(_sizes)(value)
+
+
+def _interval(value: Any) -> str:
+    if isinstance(value, list) and len(value) != 2:
+        raise ValueError("no interval")
+    return ":".join(map(repr, value)) if isinstance(value, list) else str(value)
+
+
+def _literal(value: Any) -> str:
+    if value in _NOT_JSON:
+        raise ValueError("a text or a number")
+    return repr(value)
+
+
+def _cotangent(value: Any) -> Iterator[str]:
+    yield _number(value)
+
+
+_TYPED: Mapping[str, Callable[[Any], Iterator[str]]] = {
+    "at": _points, "shape": _entries(_sizes), "domain": _entries(_interval), "set": _entries(_literal), "input": _input,
+    "cotangent": _cotangent,
+}  # fmt: skip
+"""By the name of the option, where its values aren't simply written."""
