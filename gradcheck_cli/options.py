@@ -283,9 +283,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("strict", CHECKS, FLAG, "An imprecise derivative fails too.", False),
     Option("timeout", CHECKS, SECONDS, "Seconds for the whole run; what is left is undecided.", 600.0, metavar="SECONDS",
            also="time_limit max_time"),
-    Option("format", (*CHECKS, "functions", "explain"), TEXT, "How the result is written.", "text", example="json", twin=False,
+    Option("format", (*CHECKS, "functions", "explain", "why"), TEXT, "How the result is written.", "text", example="json", twin=False,
            also="fmt output_format", bare=True),
-    Option("output", (*CHECKS, "functions", "explain"), TEXT, "Write the result to FILE, in one piece; - is stdout.", "-",
+    Option("output", (*CHECKS, "functions", "explain", "why"), TEXT, "Write the result to FILE, in one piece; - is stdout.", "-",
            metavar="FILE", spelt="--output -o", twin=False, also="out outfile output_file"),
     Option("plot", CHECKS, FILES,
            "Draw the errors, or of a network the size of gradients, into a file that ends in .png or .svg; needs matplotlib.",
@@ -304,7 +304,7 @@ OPTIONS: tuple[Option, ...] = (
 
 
 def of(check: str) -> tuple[Option, ...]:
-    """The options of a check (or of the command `functions`), in the order of its help."""
+    """The options of a check (or of the commands `functions` and `why`), in the order of its help."""
     return tuple(row for row in OPTIONS if check in row.checks)
 
 

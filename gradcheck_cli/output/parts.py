@@ -95,7 +95,8 @@ class Finding:
     claimed) and the number, aligned so that digits stand under one another; `differs`: the place in them of the first digit
     that differs, if some before it don't. `error`, `sides`, `blame`, `same` are lines, empty where there is nothing to say;
     `prose` is what is known of this one, `sentence` of its verdict or cause, where no finding before has said it. `formulas`:
-    whose it is, and the formula. `sources`: the lines of code that `blame` and `prose` name.
+    whose it is, and the formula. `sources`: the lines of code that `blame` and `prose` name. `more`: the command that tells
+    more, where no finding before has said it.
     """
 
     verdict: Verdict
@@ -113,6 +114,7 @@ class Finding:
     formulas: tuple[tuple[str, str], ...] = ()
     same: str = ""
     sources: tuple[Source, ...] = ()
+    more: str = ""
 
     @property
     def title(self) -> str:

@@ -52,16 +52,17 @@ class _Page:
         """All of it."""
         found = [self.finding(finding) for finding in self.view.findings]
         tables = [fitted(table, self.width) for table in self.view.tables]
-        return [*self.head(), "", *_blocks(found), *_blocks(tables), *self.notes(), *self.last()]
+        return [*self.head(), "", *_blocks(found), *self.remedies(), *_blocks(tables), *self.notes(), *self.last()]
 
     def bounded(self) -> list[Line]:
         """The same in at most LINES lines: the findings have what is left by the rest, and half of it at least."""
         head, notes, last = _first(self.head(), HEAD), _first(self.notes(), NOTES), self.last()
-        room = LINES - len(head) - 1 - len(notes) - len(last)
+        remedies = self.remedies()
+        room = LINES - len(head) - 1 - len(remedies) - len(notes) - len(last)
         tables = _blocks(self.tables(room // 2))
         found = self.findings(room - len(tables))
         tables = _blocks(self.tables(room - len(found)))
-        return [*head, "", *found, *tables, *notes, *last]
+        return [*head, "", *found, *remedies, *tables, *notes, *last]
 
     # -- the parts -------------------------------------------------------------------------------------------------
 
@@ -80,6 +81,11 @@ class _Page:
             lines += self.wrapped(f"{where}({seen.run})" if where else seen.run, "  ") if seen.run else []
             lines += self.wrapped(f"where {seen.values}", "  ") if seen.values else []
         return [*lines]
+
+    def remedies(self) -> list[Line]:
+        """What to write instead, and an empty line."""
+        lines = [line for text in self.view.remedies for line in self.wrapped(f"remedy: {text}", "  ")]
+        return [*lines, ""] if lines else []
 
     def notes(self) -> list[Line]:
         return [line for note in self.view.notes for line in self.wrapped(f"note: {note}", "  ")]
@@ -132,7 +138,8 @@ class _Page:
         lines += self.said(texts, finding.sources)
         for who, formula in finding.formulas:
             lines += self.wrapped(f"{who + ':':<9} {formula}", "    ", "  ")
-        return [*lines, *self.said([finding.same, finding.sentence], finding.sources)]
+        more = f"more: {finding.more}" if finding.more else ""
+        return [*lines, *self.said([finding.same, finding.sentence, more], finding.sources)]
 
     def said(self, texts: Iterable[str], sources: Sequence[Source]) -> Iterator[Line]:
         """Sentences, indented; lines of code that they name are links."""

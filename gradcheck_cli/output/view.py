@@ -28,6 +28,7 @@ STAGES = 8
 EXPRESSION = 180
 WIDE_FINDINGS = 40
 """Findings where there is room."""
+REMEDIES = 4
 NOTES = 12
 """Notes that are shown without --verbose."""
 
@@ -36,7 +37,8 @@ NOTES = 12
 class View:
     """A whole report. `run`: dtypes and modes. `points`: those that are spoken of, of `count`; `span`: from where to where they
     go, where they are many; `values`: torch's of the stages, where there is one point. `findings_left_out`: how many there are
-    besides, and `findings_more` says so. `summary`: the last line."""
+    besides, and `findings_more` says so. `remedies`: what to write instead, and what the check says of it. `summary`: the last
+    line."""
 
     title: str
     run: str
@@ -47,6 +49,7 @@ class View:
     declared: tuple[str, ...]
     findings: tuple[Finding, ...]
     findings_left_out: int
+    remedies: tuple[str, ...]
     tables: tuple[Table, ...]
     notes: tuple[str, ...]
     summary: tuple[Word, ...]
@@ -80,6 +83,7 @@ def view(report: Report, *, verbose: bool = False, wide: bool = False) -> View:
         declared=tuple(report.declared),
         findings=tuple(shown),
         findings_left_out=len(found) - len(shown),
+        remedies=_remedies(report, verbose),
         tables=listed,
         notes=tuple(dict.fromkeys(report.notes)),
         summary=summary(report),
@@ -96,6 +100,16 @@ def summary(report: Report) -> tuple[Word, ...]:
         rest += ", fails under --strict"
     seed = report.problem.get("seed")
     return Word("verdict: "), Word(verdict.value, verdict), Word(rest if seed is None else f"{rest}, seed {seed}")
+
+
+def _remedies(report: Report, verbose: bool) -> tuple[str, ...]:
+    """The sentence of each, with the format that it is about where there are several; one that is the same in all is one."""
+    several = len({column.dtype for column in report.columns}) > 1
+    found: dict[str, list[str]] = {}
+    for remedy in report.remedies:
+        found.setdefault(remedy.text, []).append(remedy.dtype)
+    texts = [f"{text}, in {', '.join(dtypes)}" if several else text for text, dtypes in found.items()]
+    return tuple(texts if verbose else texts[:REMEDIES])
 
 
 def _title(report: Report, verbose: bool) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from gradcheck_cli.errors import VerdictError
 from gradcheck_cli.verdict.column import VERDICTS, Check, Column
 from gradcheck_cli.verdict.plain import intentions, jsonable
+from gradcheck_cli.verdict.remedy import Remedy
 from gradcheck_cli.verdict.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Report:
     versions: dict[str, str]
     strict: bool = False
     notes: list[str] = field(default_factory=list)
+    remedies: list[Remedy] = field(default_factory=list)
 
     @property
     def checks(self) -> Checks:
@@ -117,6 +119,7 @@ class Report:
             "checks": [check.to_dict() for check in (self.checks if checks is None else checks)],
             "counts": self.counts,
             "notes": list(self.notes),
+            "remedies": [remedy.to_dict() for remedy in self.remedies],
             "versions": dict(self.versions),
         }
 

@@ -348,7 +348,7 @@ def test_functions(run: Run) -> None:
     assert len(rows) > 130
 
 
-@pytest.mark.parametrize("command", ["chain", "mixed", "grad", "functions"])
+@pytest.mark.parametrize("command", ["chain", "mixed", "grad", "functions", "why"])
 def test_every_help_has_examples_that_work(run: Run, command: str) -> None:
     """The examples in the help are command lines that the program accepts."""
     import shlex
@@ -368,7 +368,7 @@ def test_every_help_has_examples_that_work(run: Run, command: str) -> None:
 LIGHT: list[tuple[list[str], int]] = [
     (["--help"], 0), (["chain", "--help"], 0), (["--version"], 0), (["chain", "--nothing"], 2),
     (["chain", "x^2"], 2), (["chain", "x", "--at", "y=1"], 2), (["mixed", "x", "--wrt", "y"], 2),
-    (["functions", "silu"], 0),
+    (["functions", "silu"], 0), (["why", "kink"], 0),
 ]  # fmt: skip
 
 SCRIPT = """
