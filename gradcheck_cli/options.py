@@ -107,6 +107,8 @@ FORMULAS = tuple(kind.name for kind in KINDS.values() if not kind.code)
 CODE = tuple(kind.name for kind in KINDS.values() if kind.code)
 POINTED = (*FORMULAS, "function")
 NESTED = tuple(name for name in FORMULAS if name != "chain")
+COMMANDS = (*CHECKS, "functions", "explain", "why")
+"""Those that write one result."""
 
 # -- options ------------------------------------------------------------------------------------------------------------
 
@@ -283,10 +285,10 @@ OPTIONS: tuple[Option, ...] = (
     Option("strict", CHECKS, FLAG, "An imprecise derivative fails too.", False),
     Option("timeout", CHECKS, SECONDS, "Seconds for the whole run; what is left is undecided.", 600.0, metavar="SECONDS",
            also="time_limit max_time"),
-    Option("format", (*CHECKS, "functions", "explain", "why"), TEXT, "How the result is written.", "text", example="json", twin=False,
-           also="fmt output_format", bare=True),
-    Option("output", (*CHECKS, "functions", "explain", "why"), TEXT, "Write the result to FILE, in one piece; - is stdout.", "-",
-           metavar="FILE", spelt="--output -o", twin=False, also="out outfile output_file"),
+    Option("format", COMMANDS, TEXT, "How the result is written.", "text", example="json", twin=False, also="fmt output_format",
+           bare=True),
+    Option("output", COMMANDS, TEXT, "Write the result to FILE, in one piece; - is stdout.", "-", metavar="FILE",
+           spelt="--output -o", twin=False, also="out outfile output_file"),
     Option("plot", CHECKS, FILES,
            "Draw the errors, or of a network the size of gradients, into a file that ends in .png or .svg; needs matplotlib.",
            metavar="FILE", example="errors.png", twin=False, also="figure picture"),

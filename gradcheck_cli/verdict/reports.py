@@ -16,7 +16,7 @@ SHORTEST = 0.01
 """Seconds that a target has, where none is left: it is undecided, and the report says why."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Reports(Report):
     """A report a target, by FILE.py:NAME, and what is left out with the reason. As a Report it holds the columns of all; its
     verdict and its exit code are the worst."""
@@ -79,7 +79,7 @@ def gathered(
         raise Nothing(f"nothing in {place} can be checked:", said)
     columns = [column for report in reports.values() for column in report.columns]
     problem: dict[str, Any] = {"stages": [], "file": place, "seed": None}
-    return Reports(command, problem, columns, versions(), strict, [], reports, out)
+    return Reports(command, problem, columns, versions(), strict, reports=reports, left=out)
 
 
 class Nothing(InputError):
