@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -133,3 +133,17 @@ def umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def is_file(text: str) -> bool:
+    """Whether a text names a file; False too where it can't name anything."""
+    with suppress(OSError, ValueError):
+        return Path(text).is_file()
+    return False
+
+
+def is_folder(text: str) -> bool:
+    """The same of a folder."""
+    with suppress(OSError, ValueError):
+        return Path(text).is_dir()
+    return False

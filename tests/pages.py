@@ -112,8 +112,8 @@ def pages() -> dict[str, str]:
 
     command = f"gradcheck chain '{HOSTILE[0]}'"
     return {
-        "chain": renderer("html")(chain(), command=command),
-        "hostile": renderer("html")(hostile(), command=command),
+        "chain": renderer("html", chain())(chain(), command=command),
+        "hostile": renderer("html", hostile())(hostile(), command=command),
         "suite": suite_renderer("html")(suite(), command=command),
         "functions": WRITERS["html"]([describe(row) for row in TABLE.values()], 100),
     }

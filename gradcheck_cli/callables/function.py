@@ -18,6 +18,7 @@ from gradcheck_cli.callables.loading import Target
 from gradcheck_cli.callables.rewriting import remedies_of
 from gradcheck_cli.errors import REFUSALS, InputError, NoValue, words
 from gradcheck_cli.language.parser import parse
+from gradcheck_cli.language.points import listed
 from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
 from gradcheck_cli.maps.cuts import name_cuts, name_whole_cuts
 from gradcheck_cli.maps.map import (
@@ -151,7 +152,7 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
 def _described(question: Question, asked: Sequence[Case]) -> dict[str, Any]:
     names = [*asked[0].arguments.tensors, *asked[0].arguments.others]
     expression = f"{question.target.name}({', '.join(names)})"
-    drawn = not question.wanted.at or question.wanted.sample
+    drawn = not listed(question.wanted.at) or question.wanted.sample
     intended = {} if question.surrogate is None else {"surrogate": name_of(question.surrogate)}
     return {
         "stages": [{"name": _result(asked[0].arguments), "expression": expression, "inputs": names}],

@@ -54,14 +54,19 @@ class Target:
 def load(text: str) -> Any:
     """The object that `text` names. Prints of the file go to stderr. Nothing is imported before the text itself holds."""
     place, names = _split(text)
-    module = _from_file(text, place) if place.endswith(".py") else _from_module(text, place)
-    found: Any = module
+    found: Any = module_of(place, text)
     for name, start in names:
         try:
             found = getattr(found, name)
         except AttributeError:
             raise InputError(f"{place} has no {name!r}{_hint(name, found)}", text, start) from None
     return found
+
+
+def module_of(place: str, text: str | None = None) -> ModuleType:
+    """The module that a file, or a dotted name, is. `text`: the target that it stands in, for errors."""
+    text = place if text is None else text
+    return _from_file(text, place) if place.endswith(".py") else _from_module(text, place)
 
 
 def target(found: Any, text: str) -> Target:
@@ -169,7 +174,7 @@ def _from_file(text: str, place: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    _search(path.parent)
+    search(path.parent)
     sys.modules[name] = module  # before it runs: dataclasses, pickle and inspect look it up
     with _importing(text, place, path, name):
         spec.loader.exec_module(module)
@@ -177,12 +182,12 @@ def _from_file(text: str, place: str) -> ModuleType:
 
 
 def _from_module(text: str, place: str) -> ModuleType:
-    _search(Path.cwd())
+    search(Path.cwd())
     with _importing(text, place, None, None):
         return importlib.import_module(place)
 
 
-def _search(folder: Path) -> None:
+def search(folder: Path) -> None:
     """Imports look here first, as for `python FILE.py`."""
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))

@@ -139,7 +139,7 @@ def _command(kind: Kind) -> Callable[..., Outcome]:
         shown = {"verbose": given["verbose"], "quiet": quiet, "command": TYPED.get()}
         settings = {**shown, "color": colored(output), "width": width(output)}
         pictures = {name: partial(plots.drawn, report, name) for name in plot or ()}
-        return Outcome(renderer(format)(report, **settings), report.exit_code, output, pictures)
+        return Outcome(renderer(format, report)(report, **settings), report.exit_code, output, pictures)
 
     target = typer.Argument(metavar=kind.metavar, help=kind.help, show_default=False)
     own = parameter(kind.target, list[str] if kind.form.several else str, target)

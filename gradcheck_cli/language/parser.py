@@ -17,6 +17,7 @@ from keyword import iskeyword
 
 from gradcheck_cli.errors import NO_TEXT, InputError, half_character
 from gradcheck_cli.language import syntax
+from gradcheck_cli.language.elsewhere import INSTEAD
 from gradcheck_cli.language.functions import (
     KEYWORDS,
     NAMES,
@@ -90,7 +91,7 @@ def parse_stage(text: str, whole: str | None = None, offset: int = 0, entry: boo
     """
     whole = text if whole is None else whole
     name, body = None, text
-    at = _assignment(text)
+    at = assignment(text)
     if at is not None:
         name, body = text[:at].strip(), text[at + 1 :]
         start = offset + len(text) - len(text.lstrip())
@@ -110,7 +111,7 @@ def parse_stage(text: str, whole: str | None = None, offset: int = 0, entry: boo
     return name, tree
 
 
-def _assignment(text: str) -> int | None:
+def assignment(text: str) -> int | None:
     """Where a single `=` stands outside of parentheses."""
     depth = 0
     for i, c in enumerate(text):
@@ -214,6 +215,8 @@ class _Translation:
         return self.error(f"syntax error: {message}", column)
 
     def refused(self, kind: ast.AST, node: ast.AST) -> InputError:
+        if isinstance(kind, ast.Attribute) and kind.attr in INSTEAD:
+            return self.error(f"syntax error: .{kind.attr} is not part of the language: {INSTEAD[kind.attr]}", node)
         default = "this operator" if isinstance(kind, ast.operator) else "this"
         what, colon, hint = _REFUSED.get(type(kind), default).partition(": ")
         return self.error(f"syntax error: {what} is not part of the language{colon}{hint}", node)
@@ -343,7 +346,8 @@ class _Translation:
                 if prefix not in MODULES:
                     transposed = isinstance(value, ast.Attribute) and value.attr in ("T", "mT")
                     if prefix is not None and "." in prefix and not transposed or name.startswith("_"):
-                        raise self.error("syntax error: attributes are not part of the language", node.func)
+                        hint = f": {INSTEAD[name]}" if name in INSTEAD else ""
+                        raise self.error(f"syntax error: attributes are not part of the language{hint}", node.func)
                     positional.insert(0, value)  # x.sin() is sin(x)
             case _:
                 raise self.error("syntax error: only named functions can be called", node.func)
@@ -501,6 +505,9 @@ def _dotted(node: ast.AST) -> str | None:
 
 
 def _nearest(name: str) -> str:
+    """What to write instead, the nearest names, or where they are listed."""
+    if name in INSTEAD:
+        return f": {INSTEAD[name]}"
     folded = {n.lower(): n for n in NAMES}
     near = [folded[m] for m in difflib.get_close_matches(name.lower()[:60], folded, n=3, cutoff=0.6)]
     return f"; nearest: {', '.join(near)}" if near else "; `gradcheck functions` lists the known ones"

@@ -38,8 +38,11 @@ Evaluate = Callable[[Node], float]
 """The nearest double to the value of a tree without variables."""
 
 _SPACES = re.compile(r"\s*(linspace|logspace)\s*\((.*)\)\s*", re.DOTALL)
+_NAMED = re.compile(r"(?:^|,)\s*([^\W\d]\w*)\s*=")
 _LARGEST = 1e308
 _SHAPE_USAGE = "a shape is written name=sizes, such as x=3,4"
+_DOMAIN_USAGE = "a domain is written name=a:b, such as x=0:5"
+_POINT_USAGE = "a point is written name=value, such as x=1"
 
 
 def parse_points(
@@ -55,9 +58,9 @@ def parse_points(
     """The points that were asked for, checked whole: InputError for anything that isn't a point of `names`.
 
     `at`: texts ("x=1,y=pi/4", "x=[1,2]", "x=linspace(0,1,5)", "x=all"), or mappings from name to a number, a text, or nested
-    sequences of numbers, which are arrays. Several values of one name in a text make a grid. `logspace(a,b,n)` runs
-    geometrically from a to b. Without `at`, 20 samples; `shape` ("x=3,4") says which inputs are arrays. `evaluate` computes
-    constants such as sqrt(2); numbers and their sums, products and quotients need none.
+    sequences of numbers, which are arrays; of a single input the value alone. Several values of one name in a text make a grid.
+    `logspace(a,b,n)` runs geometrically from a to b. Without `at`, 20 samples; `shape` ("x=3,4") says which inputs are arrays.
+    `evaluate` computes constants such as sqrt(2); numbers and their sums, products and quotients need none.
     """
     if seed is not None and seed < 0:
         raise InputError(f"the seed must not be negative: {seed}")
@@ -65,7 +68,7 @@ def parse_points(
         raise InputError(f"the number of samples must be at least 1: {sample}")
     reader = _Reader(tuple(names), evaluate)
     reader.given(shape)
-    entries = [at] if isinstance(at, str | Mapping) else list(at or ())
+    entries = [reader.entry(e) for e in listed(at)]
     column = _column(entries, reader)
     groups = [column] if column else [reader.text(e) if isinstance(e, str) else reader.mapping(e) for e in entries]
     shapes = {name: reader.shapes.get(name, ()) for name in names}
@@ -91,6 +94,14 @@ def named(*given: object) -> set[str]:
             elif isinstance(part, str):
                 found.update(re.findall(r"([^\W\d]\w*)\s*(?:\[[^]=]*\]\s*)?=" if "=" in part else r"[^\W\d]\w*", part))
     return found
+
+
+def listed(at: Any) -> list[Any]:
+    """The points in what `at` may be: a list of them, or one: a text, a mapping, a number, or an array, which is one value."""
+    if at is None:
+        return []
+    one = isinstance(at, str | bytes | Mapping) or hasattr(at, "tolist") or not isinstance(at, Iterable)
+    return [at] if one else list(at)
 
 
 def _column(entries: Sequence[str | Mapping[str, Any]], reader: _Reader) -> Group | None:
@@ -130,8 +141,27 @@ class _Reader:
     evaluate: Evaluate | None = field(repr=False)
     shapes: dict[str, Shape] = field(default_factory=dict)
 
-    def given(self, shape: str | Sequence[str] | Mapping[str, Any] | None) -> None:
+    def alone(self, value: object, what: str, example: str) -> str:
+        """The input that a value without a name is of; InputError where there are several."""
+        if len(self.names) == 1:
+            return self.names[0]
+        text = value if isinstance(value, str) else None
+        written = ",".join(f"{name}{example}" for name in self.names[:4] or ["x"])
+        raise InputError(f"{what.partition(',')[0]}, such as {written}", text, None if text is None else 0)
+
+    def entry(self, value: Any) -> Any:
+        """A text or a mapping: a value alone is that of the only input."""
+        if isinstance(value, dict | Mapping) or (isinstance(value, str) and ("=" in value or not value.strip())):
+            return value
+        name = self.alone(value, _POINT_USAGE, "=1")
+        if isinstance(value, str) and len(split(value, 0)) > 1:
+            raise InputError(f"several points are given one by one, or as {name}=linspace(a,b,n); a vector is [1,2]", value, 0)
+        return {name: value}
+
+    def given(self, shape: Any) -> None:
         """Enter the shapes that were asked for."""
+        if isinstance(shape, int) or (shape and isinstance(shape, list | tuple) and all(isinstance(n, int) for n in shape)):
+            shape = {self.alone(shape, _SHAPE_USAGE, "=3"): shape}
         if isinstance(shape, Mapping):
             for name, sizes in shape.items():
                 self.known(name, None, None, self.shapes)
@@ -141,17 +171,27 @@ class _Reader:
                 self.sized(name, found, None, None)
             return
         for text in [shape] if isinstance(shape, str) else shape or ():
-            name, equals, value = text.partition("=")
-            start = len(name) - len(name.lstrip())
-            if not equals:
-                raise InputError(_SHAPE_USAGE, text, min(start, len(text)))
-            self.known(name.strip(), text, start, self.shapes)
-            pieces = split(value.strip().removeprefix("(").removesuffix(")").removesuffix(","), 0)
-            sizes = [whole(piece) for piece, _ in pieces]
-            found = tuple(size for size in sizes if size)
-            if len(found) < len(sizes):
-                raise InputError(_SHAPE_USAGE, text, len(name) + 1)
-            self.sized(name.strip(), found, text, len(name) + 1)
+            for name, start, sizes, offset in self.shapes_in(text):
+                self.known(name, text, start, self.shapes)
+                words = [word for word, _ in split(sizes.strip().removeprefix("(").removesuffix(")").removesuffix(","), 0)]
+                found = tuple(size for size in map(whole, words) if size)
+                if len(found) < len(words):
+                    raise InputError(_SHAPE_USAGE, text, offset)
+                self.sized(name, found, text, offset)
+
+    def shapes_in(self, text: str) -> Iterator[tuple[str, int, str, int]]:
+        """The `name=sizes` in a text, "x=4,3,W=2,3", as in `_assignments`: each goes on to the next name."""
+        starts = [match.start(1) for match in _NAMED.finditer(text)]
+        lead = len(text) - len(text.lstrip())
+        if not starts and whole(text.partition(",")[0].strip(" ([")) is not None:
+            yield self.alone(text, _SHAPE_USAGE, "=3"), lead, text.strip(" []"), lead
+            return
+        if not starts or starts[0] != lead:
+            raise InputError(_SHAPE_USAGE, text, min(lead, len(text)))
+        for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+            name, _, sizes = text[start:end].partition("=")
+            sizes = sizes.rstrip().removesuffix(",") if end < len(text) else sizes
+            yield name.strip(), start, sizes, start + len(name) + 1
 
     def sized(self, name: str, shape: Shape, text: str | None, at: int | None) -> None:
         """Enter the shape of a value; it is the same at every point."""
@@ -162,14 +202,12 @@ class _Reader:
 
     def text(self, text: str) -> Group:
         axes: dict[str, dict[str, Axis]] = {}
-        for name, start, value, offset in _assignments(text, "a point is written name=value, such as x=1"):
+        for name, start, value, offset in _assignments(text, _POINT_USAGE):
             self.known(name, text, start, axes)
             axes[name] = self.value(name, value, text, offset)
         return self.group(axes, True, text)
 
     def mapping(self, entry: Mapping[str, Any]) -> Group:
-        if not isinstance(entry, Mapping):
-            raise InputError(f"a point is a mapping from name to number, or a text such as 'x=1': {entry!r}")
         axes: dict[str, dict[str, Axis]] = {}
         for name, value in entry.items():
             self.known(name, None, None, axes)
@@ -297,8 +335,13 @@ class _Reader:
                 return math.copysign(math.inf, exact)
         return None if self.evaluate is None else self.evaluate(tree)
 
-    def domain(self, domain: str | Sequence[str] | Mapping[str, Any] | None) -> dict[str, tuple[float, float]]:
+    def domain(self, domain: Any) -> dict[str, tuple[float, float]]:
         intervals: dict[str, tuple[float, float]] = {}
+        given = [domain] if isinstance(domain, str) else domain
+        if isinstance(given, list | tuple) and given and not all(isinstance(end, str) for end in given):  # (0, 5)
+            domain = {self.alone(domain, _DOMAIN_USAGE, "=0:5"): domain}
+        elif isinstance(given, list | tuple) and len(given) == 1 and "=" not in given[0] and ":" in given[0]:
+            domain = {self.alone(given[0], _DOMAIN_USAGE, "=0:5"): given[0]}
         if isinstance(domain, Mapping):
             for name, value in domain.items():
                 self.known(name, None, None, intervals)
@@ -311,8 +354,8 @@ class _Reader:
                     raise InputError(f"the domain of {name!r} is a pair of numbers (a, b): {value!r}") from None
                 intervals[name] = _ordered(a, b, None, None)
             return intervals
-        for text in [domain] if isinstance(domain, str) else domain or ():
-            for name, start, value, offset in _assignments(text, "a domain is written name=a:b, such as x=0:5"):
+        for text in given or ():
+            for name, start, value, offset in _assignments(text, _DOMAIN_USAGE):
                 self.known(name, text, start, intervals)
                 intervals[name] = self.interval(value, text, offset)
         return intervals
@@ -320,7 +363,7 @@ class _Reader:
     def interval(self, value: str, whole: str, offset: int) -> tuple[float, float]:
         ends = split(value, offset, ":")
         if len(ends) != 2:
-            raise InputError("a domain is written name=a:b, such as x=0:5", whole, offset)
+            raise InputError(_DOMAIN_USAGE, whole, offset)
         (first, at_first), (last, at_last) = ends
         a = self.number(first, whole, at_first) if first.strip() else -math.inf
         b = self.number(last, whole, at_last) if last.strip() else math.inf

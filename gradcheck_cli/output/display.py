@@ -34,9 +34,9 @@ _SIGNS = {
 
 def text(report: Report) -> str:
     """All of it, as the command prints it."""
-    from gradcheck_cli.output.text import render
+    from gradcheck_cli.output import renderer
 
-    return render(report)
+    return renderer("text", report)(report)
 
 
 def line(report: Report) -> str:

@@ -28,6 +28,41 @@ def backward(target: str, folder: Path) -> tuple[Path, int] | None:
     return None if node is None else (path, _line(node, known))
 
 
+def names(file: str, folder: Path, *, networks: bool = False) -> list[str]:
+    """What a file defines that may be a target: functions and custom Functions, or `networks`: classes, objects, and functions
+    that need no arguments."""
+    found = []
+    for name, node in _definitions(_path(file, folder)).items():
+        custom = isinstance(node, ast.ClassDef) and any(ast.unparse(base).endswith("Function") for base in node.bases)
+        if name.startswith("_") and not custom:
+            continue
+        if isinstance(node, ast.FunctionDef):
+            needed = len(node.args.args) - len(node.args.defaults)
+            wanted = not networks or needed <= 0
+        else:
+            wanted = networks != custom if isinstance(node, ast.ClassDef) else isinstance(node, ast.Assign) and _called(node)
+        found += [name] if wanted else []
+    return found
+
+
+def parameters(target: str, folder: Path) -> list[str]:
+    """The parameters of a function FILE.py:NAME, or of the forward of a class (without self and ctx)."""
+    file, _, name = target.rpartition(":")
+    node = _definitions(_path(file, folder)).get(name) if file else None
+    if isinstance(node, ast.ClassDef):
+        node = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "forward"), None)
+    return [a.arg for a in node.args.args if a.arg not in ("self", "ctx")] if isinstance(node, ast.FunctionDef) else []
+
+
+def _path(file: str, folder: Path) -> Path:
+    return folder / (file if file.endswith(".py") else file.replace(".", "/") + ".py")
+
+
+def _called(node: ast.Assign) -> bool:
+    """Whether what is assigned may be called: no literal."""
+    return isinstance(node.value, ast.Call | ast.Attribute | ast.Lambda | ast.Name)
+
+
 @lru_cache(maxsize=16)
 def _definitions(path: Path) -> Mapping[str, ast.stmt]:
     """What a file defines at its top; nothing if it can't be read."""

@@ -187,7 +187,11 @@ def test_an_expression_may_start_with_a_dash(run: Run, engine: FakeEngine, expre
         (["chain"], "missing argument 'EXPRESSION'"),
         (["mixed", "x*y"], "missing option '--wrt'"),
         (["chian", "x"], "no such command 'chian'; did you mean 'chain'"),
-        ([], "missing command"),
+        (["x"], "no such command: there is chain, mixed, "),
+        (
+            ["sin(x)", "--at", "x=1"],
+            'the command is missing; to check every derivative of a chain of expressions: gradcheck chain "',
+        ),
         (["chain", "x", "--at"], "option '--at' requires an argument"),
     ],
 )
@@ -221,16 +225,16 @@ def test_usage_errors(run: Run, arguments: list[str], message: str) -> None:
             "23,425 derivatives are too many: at most 1,000 are checked",
         ),
         (
-            ["chain", "x", "--mode", "rev"],
-            "unknown mode 'rev': choose from reverse, grad, forward, func, or all\n  rev\n  ^",
+            ["chain", "x", "--mode", "sideways"],
+            "unknown mode 'sideways': choose from reverse, grad, forward, func, or all\n  sideways\n  ^",
         ),
         (
-            ["chain", "x", "--dtype", "float32,double"],
-            "unknown dtype 'double': choose from float64, float32, float16, bfloat16, or all\n  float32,double\n          ^",
+            ["chain", "x", "--dtype", "float32,int"],
+            "unknown dtype 'int': choose from float64, float32, float16, bfloat16, or all\n  float32,int\n          ^",
         ),
         (
-            ["chain", "x", "--claim", "1"],
-            "say which derivative this is: name=formula, where name is one of y, x\n  1\n  ^",
+            ["chain", "x*t", "--claim", "t"],
+            "say which derivative this is: name=formula, where name is one of y, x, t\n  t\n  ^",
         ),
         (
             ["chain", "x", "--claim", "q=1"],

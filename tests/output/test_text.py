@@ -390,7 +390,7 @@ def test_formats_load_lazily() -> None:
     """Each entry of the table of formats is a module with a render function, which takes the settings of all formats."""
     assert {"text", "json"} <= set(OUTPUTS)
     for name in OUTPUTS:
-        assert renderer(name)(report(), verbose=False, quiet=True, color=False, width=80)
+        assert renderer(name, report())(report(), verbose=False, quiet=True, color=False, width=80)
 
 
 @pytest.mark.parametrize(("formats", "function"), [(OUTPUTS, "render"), (SUITE_FORMATS, "render_suite")])
