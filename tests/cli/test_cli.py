@@ -243,7 +243,7 @@ def test_usage_errors(run: Run, arguments: list[str], message: str) -> None:
         ),
         (["chain", "x", "--rtol", "-1"], "rtol must be a non-negative number: -1.0"),
         (["chain", "x", "--timeout", "0"], "timeout must be a positive number: 0.0"),
-        (["chain", "x", "--format", "xml"], "unknown format 'xml': choose from text, json"),
+        (["chain", "x", "--format", "xml"], "unknown format 'xml': choose from text, json, html"),
         (["chain", "x", "--output", "/"], "can't write the output: it is a directory\n  /\n  ^"),
         (["functions", "zzz"], "no function is called 'zzz'\n  zzz\n  ^"),
     ],
@@ -336,9 +336,10 @@ def test_an_interrupted_write_keeps_the_old_file(tmp_path: Path, monkeypatch: py
 
 def test_functions(run: Run) -> None:
     """The table as text and as JSON, whole or filtered by any name of a function."""
-    code, out, _ = run("functions", "swish")
+    code, out, _ = run("functions", "silu")
     assert code == 0
     assert out.splitlines()[2].split() == ["silu(x),", "swish", "x*sigmoid(x)", "torch.nn.functional.silu", "-", "-"]
+    assert "silu(x), swish\n  definition  x*sigmoid(x)\n  torch       torch.nn.functional.silu\n" in run("functions")[1]
     rows = json.loads(run("functions", "--format", "json")[1])
     assert {"name", "aliases", "signature", "definition", "torch", "domain", "kinks"} == set(rows[0])
     assert len(rows) > 130
