@@ -338,8 +338,11 @@ def _run(
         callables={_row(name): function for name, function in (given["callables"] or {}).items()},
     )
     from gradcheck_cli.formulas.check import check_problem
+    from gradcheck_cli.remedies.mending import add_remedies
 
-    return check_problem(problem, progress=given["progress"])
+    report = check_problem(problem, progress=given["progress"])
+    add_remedies(problem, report)
+    return report
 
 
 def _chain(expressions: str | Sequence[str], output: str = "y") -> Chain:

@@ -34,6 +34,7 @@ from gradcheck_cli.forms import (
     COTANGENT,
     DOMAIN,
     EXPRESSIONS,
+    FILES,
     FLAG,
     FUNCTION,
     INDEX,
@@ -240,9 +241,13 @@ OPTIONS: tuple[Option, ...] = (
     Option("ulps", CHECKS, LIMIT, "Accept an error of up to N ulps of the dtype.", metavar="N"),
     Option("strict", CHECKS, FLAG, "An imprecise derivative fails too.", False),
     Option("timeout", CHECKS, SECONDS, "Seconds for the whole run; what is left is undecided.", 600.0, metavar="SECONDS"),
-    Option("format", (*CHECKS, "functions", "explain"), TEXT, "How the result is written.", "text", example="json", twin=False),
-    Option("output", (*CHECKS, "functions", "explain"), TEXT, "Write the result to FILE, in one piece; - is stdout.", "-",
-           metavar="FILE", spelt="--output -o", twin=False),
+    Option("format", (*CHECKS, "functions", "explain", "why"), TEXT, "How the result is written.", "text", example="json",
+           twin=False),
+    Option("output", (*CHECKS, "functions", "explain", "why"), TEXT, "Write the result to FILE, in one piece; - is stdout.",
+           "-", metavar="FILE", spelt="--output -o", twin=False),
+    Option("plot", CHECKS, FILES,
+           "Draw the errors, or of a network the size of gradients, into a file that ends in .png or .svg; needs matplotlib.",
+           metavar="FILE", example="errors.png", twin=False),
     Option("quiet", CHECKS, FLAG, "Only the last line.", False, spelt="--quiet -q", twin=False),
     Option("verbose", CHECKS, FLAG, "Every point and every formula in full.", False, spelt="--verbose -v"),
     Option("verbose", ("explain",), FLAG, "Every step, however many there are.", False, spelt="--verbose -v"),
@@ -257,7 +262,7 @@ OPTIONS: tuple[Option, ...] = (
 
 
 def of(check: str) -> tuple[Option, ...]:
-    """The options of a check (or of the command `functions`), in the order of its help."""
+    """The options of a check (or of the commands `functions` and `why`), in the order of its help."""
     return tuple(row for row in OPTIONS if check in row.checks)
 
 

@@ -127,7 +127,7 @@ def test_a_check_has_one_option_of_a_name() -> None:
     """Names and the twins' names are unique among the options of a check, and checks are known."""
     for kind in KINDS:
         assert len({row.name for row in of(kind)}) == len({row.parameter for row in of(kind)}) == len(of(kind))
-    assert {check for row in OPTIONS for check in row.checks} == {*KINDS, "functions", "explain"}
+    assert {check for row in OPTIONS for check in row.checks} == {*KINDS, "functions", "explain", "why"}
 
 
 @pytest.mark.parametrize("row", OPTIONS, ids=lambda row: row.name)
@@ -246,7 +246,7 @@ def test_no_default_is_stated_twice(kind: str) -> None:
         assert parameter.default is inspect.Parameter.empty
 
 
-@pytest.mark.parametrize("command", [*KINDS, "functions"])
+@pytest.mark.parametrize("command", [*KINDS, "functions", "why"])
 def test_a_command_shows_its_options(capsys: pytest.CaptureFixture[str], command: str) -> None:
     """In the order of the table, each with its forms, what it means, and its default."""
     assert application.run([command, "--help"]) == 0

@@ -23,8 +23,8 @@ MAP = (PACKAGE.parent / "ARCHITECTURE.md").read_text(encoding="utf-8").partition
 ORDER = [line.split()[0].removesuffix("/").removesuffix(".py") for line in MAP.splitlines()]
 """The layers of ARCHITECTURE.md. A module imports from those above it, or from its own folder."""
 
-UPWARDS = {("verdict.report", "output.text"), ("lessons.lesson", "output.lesson")}
-"""`str(report)` and a lesson render themselves: the import is inside __str__."""
+UPWARDS = {("verdict.report", "output.display"), ("lessons.lesson", "output.lesson")}
+"""A report and a lesson show themselves: the import is inside the function that all ways to do so go through."""
 
 
 @cache

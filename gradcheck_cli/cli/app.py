@@ -17,8 +17,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gradcheck_cli.cli import checks, crashes, explain, functions, streams
+from gradcheck_cli import files
+from gradcheck_cli.cli import checks, crashes, explain, functions, streams, why
 from gradcheck_cli.cli import run as suite
+from gradcheck_cli.cli.helps import Commands
 from gradcheck_cli.cli.options import CONTEXT, TYPED, Outcome, write
 from gradcheck_cli.errors import InputError, visible
 from gradcheck_cli.options import OPTIONS
@@ -27,10 +29,11 @@ BAD_INPUT, INTERNAL_ERROR, INTERRUPTED = 2, 70, 130
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, context_settings=CONTEXT,
-    epilog="\b\nExit codes: 0 all passed, 1 a mismatch, 2 bad input, 3 nothing failed but something is undecided\n"
-    "or nothing was checked, 70 internal error.",
+    cls=Commands,
+    epilog="Exit codes: 0 all passed, 1 a mismatch, 2 bad input, 3 nothing failed but something is undecided or nothing was "
+    "checked, 70 internal error.",
 )  # fmt: skip
-for module in (checks, suite, explain, functions):
+for module in (checks, suite, explain, functions, why):
     module.register(app)
 
 
@@ -94,6 +97,8 @@ def run(arguments: list[str]) -> int:
         if isinstance(outcome, Outcome):
             code = outcome.code
             write(outcome.text, outcome.output)
+            for name, draw in outcome.pictures.items():
+                files.write(draw(), name)
         else:
             code = outcome or 0
             sys.stdout.flush()

@@ -50,7 +50,7 @@ class _Bar:
             self.state = (done, total, text)
             if self.shown is not None:
                 bar, task = self.shown
-                bar.update(task, completed=done, total=total or None, description=_said(text))
+                bar.update(task, completed=done, total=total or None, description=_said(done, total, text))
 
     def stop(self) -> None:
         self.over.set()
@@ -62,20 +62,22 @@ class _Bar:
         if self.over.wait(DELAY):
             return
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(20), MofNCompleteColumn())
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(20), TimeElapsedColumn())
         bar = Progress(
-            *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True, redirect_stdout=False,
-            redirect_stderr=False,
+            *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False,
+            refresh_per_second=5,
         )  # fmt: skip
         with self.lock:
             if self.over.is_set():
                 return
             done, total, text = self.state
             bar.start()
-            self.shown = bar, bar.add_task(_said(text), completed=done, total=total or None)
+            self.shown = bar, bar.add_task(_said(done, total, text), completed=done, total=total or None)
 
 
-def _said(text: str) -> str:
-    return visible(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
+def _said(done: int, total: int, text: str) -> str:
+    """`point 2 of 3 (1/4)`"""
+    short = visible(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
+    return f"{short} ({done:,}/{total:,})" if total > 1 else short

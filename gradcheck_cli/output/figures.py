@@ -16,8 +16,8 @@ from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 LEGIBLE = 60
 """Characters of an exact value that are shown: the exponent of what is far beyond every format may have hundreds."""
-BRIEF = 8
-"""Significant digits of a number in a table that has no room for all of them."""
+BRIEF, LEAST = 8, 5
+"""Significant digits of a number in a table that has no room for all of them, or hardly any."""
 MANY = 10_000.0
 """Ulps, from which on a relative error says more."""
 FEW = 6
@@ -58,15 +58,17 @@ def judged(check: Check) -> str:
     return "none" if check.autograd is None else number(check.autograd, check.dtype)
 
 
-def brief(text: str) -> str:
+def brief(text: str, digits: int = BRIEF) -> str:
     """A number with fewer digits; any other text as it is."""
     try:
         value = Decimal(text)
     except InvalidOperation:
         return text
-    if not value.is_finite() or len(value.as_tuple().digits) <= BRIEF:
+    if not value.is_finite() or len(value.as_tuple().digits) <= digits:
         return text
-    return f"{value:.{BRIEF}g}".replace("e+", "e")
+    shown = f"{value:.{digits}g}".replace("e+", "e")
+    mantissa, e, exponent = shown.partition("e")
+    return (mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa) + e + exponent
 
 
 def short(value: float) -> str:
@@ -104,7 +106,7 @@ def error(check: Check, ball: Any) -> str:
     size = absolute(ball, check.autograd)
     if size is not None:
         return f"{size:.3g} abs"
-    if off is not None and off < MANY and check.cause not in _WRONG:
+    if off is not None and off < MANY and check.cause not in _WRONG and check.verdict is not Verdict.IMPRECISE:
         return ulps(off)
     share = relative(ball, check.autograd)
     return "-" if share is None else f"{share:.3g} rel"
@@ -120,11 +122,11 @@ def explained(check: Check, ball: Any) -> str:
             + " (relative)"
         )
     parts = []
-    if check.error_ulps and check.error_ulps < MANY and check.cause not in _WRONG and absolute(ball, check.autograd) is None:
-        parts.append(f"off by {ulps(check.error_ulps)}")
+    size, share, text = absolute(ball, check.autograd), relative(ball, check.autograd), error(check, ball)
+    if size is None and check.error_ulps and text.endswith("ulp"):
+        parts.append(f"off by {text}")
     if formula == 0:
         parts.append("formula: right")
-    size, share = absolute(ball, check.autograd), relative(ball, check.autograd)
     if size:
         parts.append(f"off by {size:.3g}, where exact is 0")
     elif formula == 0 and rounding:
@@ -179,9 +181,8 @@ def _differ(one: str, other: str) -> int | None:
 
 def _signed(one: str, other: str) -> tuple[str, str]:
     """A blank before the one that has no sign, where the other has one."""
-    if one.startswith("-") == other.startswith("-"):
-        return one, other
-    return tuple(text if text.startswith("-") else f" {text}" for text in (one, other))  # type: ignore[return-value]
+    signs = [text[:1] == "-" and text != "-" for text in (one, other)]
+    return (one if signs[0] or not any(signs) else f" {one}"), (other if signs[1] or not any(signs) else f" {other}")
 
 
 # -- points ------------------------------------------------------------------------------------------------------------

@@ -96,9 +96,9 @@ def _groups(columns: Iterable[Column]) -> list[_Group]:
 def _shown(column: Column, index: int) -> tuple[tuple[object, ...], str]:
     """What an entry shows: verdict, cause and blame; and what is told of it, whatever the numbers in that."""
     detail = column.details.get(index, _NOTHING)
-    told = _NUMBERS.sub("#", detail.text or "")
-    blamed = detail.stage or detail.operation
-    about = column.quantity if column.kind == "convention" or not (blamed or told) else ""
+    told = _NUMBERS.sub("#", (detail.text or "").removeprefix(NO_DIGIT).removeprefix("; "))
+    known = detail.stage or detail.operation or told or detail.cause is None
+    about = "" if known and column.kind != "convention" else column.quantity
     claim = None if column.claim is None else _NUMBERS.sub("#", column.claim)
     return (int(column.verdicts[index]), detail.cause, detail.stage, detail.operation, about, claim, detail.witness), told
 
@@ -136,7 +136,9 @@ def _finding(group: _Group, places: Places, verbose: bool, said: set[str]) -> Fi
     prose = [NO_DIGIT] if (check.detail or "").startswith(NO_DIGIT) else []
     prose += [rest] if rest else []
     silent = check.sentence in said or (check.verdict is Verdict.IMPRECISE and rest)  # which says why
-    said.add(check.sentence)
+    more = f"gradcheck why {check.why}"
+    told = more in said
+    said |= {check.sentence, more}
     lines = [f"blamed: {', '.join((*blame, *placed))}" if blame or placed else "", *prose]
     return Finding(
         verdict=check.verdict,
@@ -154,13 +156,15 @@ def _finding(group: _Group, places: Places, verbose: bool, said: set[str]) -> Fi
         formulas=tuple(_formulas(column, check, verbose)),
         same=_same(group, places),
         sources=tuple(named_in(lines)),
+        more="" if told else more,
     )
 
 
 def _where(column: Column, index: int, check: Check, places: Places) -> str:
     """`point 2`, and what a stage received there."""
     name = places.name(places.of(column, index))
-    return name if not check.inputs or not name else f"{name}, where {figures.point(check.inputs, check.dtype)}"
+    received = {n: value for n, value in (check.inputs or {}).items() if check.point.get(n) != value}
+    return f"{name}, where {figures.point(received, check.dtype)}" if name and received else name
 
 
 def _sides(check: Check) -> str:

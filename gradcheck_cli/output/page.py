@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from io import StringIO
 
 from rich.cells import cell_len
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gradcheck_cli.errors import seen, visible
-from gradcheck_cli.output.parts import Heading, Table, Word
+from gradcheck_cli.output.parts import Cell, Heading, Table, Word
 from gradcheck_cli.verdict.verdicts import Verdict
 
 WIDTH = 100
@@ -44,19 +45,32 @@ def painted(words: Iterable[Word]) -> Text:
 
 
 def fitted(table: Table, width: int) -> list[Line]:
-    """The table in at most so many columns: as it is, or with brief numbers and formulas, or as records, a block a row."""
+    """The table in at most so many columns: as it is; with brief numbers, and formulas as long as there is room for; with
+    formulas under it; or as records, a block a row."""
     title: list[Line] = [*wrapped(f"{table.title}:", width), ""] if table.title else []
     more: list[Line] = [*wrapped(table.more, width)]
     whole = [[painted(cell.words) for cell in row.cells] for row in table.rows]
     lines = _grid(table.headings, whole, _GAP)
     if not all(_width(line) <= width for line in lines):
-        lines = _brief(table, width) or _records(table, width)
+        ways = (partial(way, table, width, text) for way in (_brief, _apart) for text in (_short, _shortest))
+        lines = next((found for way in ways if (found := way())), []) or _records(table, width)
     return [*title, *(lines if table.rows else ()), *more]
 
 
-def _brief(table: Table, width: int) -> list[Line]:
-    """The table with fewer digits, and with formulas as long as there is room for; none where it is too wide all the same."""
-    rows = [[Text(visible(c.brief)) if c.brief is not None else painted(c.words) for c in row.cells] for row in table.rows]
+def _short(cell: Cell) -> Text:
+    """With fewer digits."""
+    return painted(cell.words) if cell.brief is None else Text(visible(cell.brief))
+
+
+def _shortest(cell: Cell) -> Text:
+    """With as few as will do."""
+    return _short(cell) if cell.least is None else Text(visible(cell.least))
+
+
+def _brief(table: Table, width: int, text: Callable[[Cell], Text]) -> list[Line]:
+    """The table with less in its cells, and with formulas as long as there is room for; none where it is too wide all the
+    same."""
+    rows = [[text(cell) for cell in row.cells] for row in table.rows]
     formulas = [i for i, heading in enumerate(table.headings) if heading.formula]
     widths = [max([len(h.title), *(row[i].cell_len for row in rows)]) for i, h in enumerate(table.headings)]
     fixed = sum(w for i, w in enumerate(widths) if i not in formulas) + _NEAR * (len(widths) - 1)
@@ -68,6 +82,21 @@ def _brief(table: Table, width: int) -> list[Line]:
             row[i] = Text(_cut(row[i].plain, room))
     headings = [replace(h, title=_cut(h.title, room)) if h.formula else h for h in table.headings]
     return _grid(headings, rows, _NEAR)
+
+
+def _apart(table: Table, width: int, text: Callable[[Cell], Text]) -> list[Line]:
+    """The table without its formulas, and under it each of them once; none where it is too wide all the same."""
+    formulas = [i for i, heading in enumerate(table.headings) if heading.formula]
+    if len(formulas) != 1:
+        return []
+    at = formulas[0]
+    rows = tuple(replace(row, cells=row.cells[:at] + row.cells[at + 1 :]) for row in table.rows)
+    lines = _brief(replace(table, headings=table.headings[:at] + table.headings[at + 1 :], rows=rows), width, text)
+    named = dict.fromkeys((row.cells[0].text, row.cells[at].text) for row in table.rows if row.cells[at].text not in ("", "-"))
+    if lines:
+        lines += ["", f"{table.headings[at].title}s:"]
+        lines += (line for name, formula in named for line in wrapped(f"{name} = {formula}", width, "    ", "  "))
+    return lines
 
 
 def _cut(text: str, width: int) -> str:
@@ -108,7 +137,12 @@ def _records(table: Table, width: int) -> list[Line]:
                 continue
             name = f"  {heading.title:<{names}}  "
             text = Text(name).append_text(painted(cell.words))
-            lines += [text] if text.cell_len <= width else wrapped(cell.text, width, " " * min(len(name), width // 2), name)
+            if text.cell_len <= width:
+                lines.append(text)
+            elif len(name) <= width // 2:
+                lines += wrapped(cell.text, width, " " * len(name), name)
+            else:
+                lines += [name.rstrip()[:width], *wrapped(cell.text, width, "    ", "    ")]
     return lines
 
 

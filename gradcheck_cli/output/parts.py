@@ -18,11 +18,13 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Words in a table. `brief`: the same where there is little room; `value`: the number that it shows, to sort by."""
+    """Words in a table. `brief`, `least`: the same where there is little room, or hardly any; `value`: the number that it
+    shows, to sort by."""
 
     words: tuple[Word, ...]
     brief: str | None = None
     value: float | None = None
+    least: str | None = None
 
     @property
     def text(self) -> str:
@@ -93,7 +95,8 @@ class Finding:
     claimed) and the number, aligned so that digits stand under one another; `differs`: the place in them of the first digit
     that differs, if some before it don't. `error`, `sides`, `blame`, `same` are lines, empty where there is nothing to say;
     `prose` is what is known of this one, `sentence` of its verdict or cause, where no finding before has said it. `formulas`:
-    whose it is, and the formula. `sources`: the lines of code that `blame` and `prose` name.
+    whose it is, and the formula. `sources`: the lines of code that `blame` and `prose` name. `more`: the command that tells
+    more, where no finding before has said it.
     """
 
     verdict: Verdict
@@ -111,6 +114,7 @@ class Finding:
     formulas: tuple[tuple[str, str], ...] = ()
     same: str = ""
     sources: tuple[Source, ...] = ()
+    more: str = ""
 
     @property
     def title(self) -> str:

@@ -67,6 +67,10 @@ class _Group:
             return self.columns[0].verdict(self.only)
         return VERDICTS[max([int(c.verdicts.max()) for c in self.columns if len(c)], default=0)]
 
+    def runs(self, part: int) -> set[str]:
+        """The dtypes (0), or modes (1), that it is about."""
+        return {(c.dtype, c.mode)[part] for c in self.columns}
+
     @property
     def counts(self) -> Counter[Verdict]:
         """Of all its entries, those of large tensors that aren't listed too."""
@@ -90,9 +94,7 @@ class _Part:
         self.party = figures.party(columns[0])
 
     def tables(self, title: str) -> Iterator[Table]:
-        groups = self.groups(by_run=True)
-        if self.rows is not None and len(groups) > self.rows:
-            groups = self.groups(by_run=False)
+        groups = self.groups()
         if groups:
             yield self.table(title, groups, self.rows)
         if not self.verbose:
@@ -125,18 +127,23 @@ class _Part:
         table = self.table(title, shown, None)
         yield replace(table, left_out={VERDICTS[v]: n for v, n in lost.items() if n}, folded=True)
 
-    def groups(self, by_run: bool) -> list[_Group]:
-        """The rows, those of one derivative one under the other."""
-        found: dict[object, dict[object, _Group]] = {}
+    def groups(self) -> list[_Group]:
+        """The rows, those of one derivative one under the other: of each dtype and mode; without --verbose modes that lead
+        to the same counts are one row, and where there are too many, all dtypes and modes."""
+        found: dict[str, dict[object, _Group]] = {}
         for column in self.columns:
             title = column.scope.title
-            quantity = column.quantity if title is None else title
-            rows = found.setdefault(quantity, {})
+            rows = found.setdefault(column.quantity if title is None else title, {})
             if self.entrywise(column):
                 rows |= {(id(column), i): _Group([column], i) for i in range(len(column))}
             else:
-                rows.setdefault((column.dtype, column.mode) if by_run else (), _Group()).columns.append(column)
-        return [group for rows in found.values() for group in rows.values() if any(map(len, group.columns))]
+                rows.setdefault((column.dtype, column.mode), _Group()).columns.append(column)
+        lists = [[group for group in rows.values() if any(map(len, group.columns))] for rows in found.values()]
+        if self.rows is not None and len(self.modes) > 1:
+            lists = [_by_dtype(groups) for groups in lists]
+        if self.rows is not None and sum(map(len, lists)) > self.rows:
+            lists = [_united(groups) for groups in lists]
+        return [group for groups in lists for group in groups]
 
     def entrywise(self, column: Column) -> bool:
         """Whether each entry of a column has a row."""
@@ -154,7 +161,7 @@ class _Part:
             Heading("shape"),
             Heading("exact formula", formula=True),
             Heading("at" if single else "worst at"),
-            Heading("dtype"),
+            Heading("worst dtype" if any(len(g.runs(0)) > 1 for g in shown) else "dtype"),
             Heading("mode"),
             Heading("exact", right=True),
             Heading(self.party, right=True),
@@ -183,12 +190,17 @@ class _Part:
             self.formula(check.formula if not (shape or group.listed) else None),
             Cell((Word(", ".join(filter(None, (entry, point)))),), None, at),
             plain(column.dtype if len(self.dtypes) > 1 else ""),
-            plain(column.mode if len(self.modes) > 1 else ""),
-            Cell((Word(exact),), figures.brief(exact), figures.value(ball)),
-            Cell((Word(judged),), figures.brief(judged), check.autograd),
+            plain(self.mode(group) if len(self.modes) > 1 else ""),
+            Cell((Word(exact),), figures.brief(exact), figures.value(ball), figures.brief(exact, figures.LEAST)),
+            Cell((Word(judged),), figures.brief(judged), check.autograd, figures.brief(judged, figures.LEAST)),
             Cell((Word(figures.error(check, ball)),), None, check.error_ulps),
-            Cell(_verdicts(group, check)),
+            _verdicts(group, check),
         )
+
+    def mode(self, group: _Group) -> str:
+        """Of the worst entry; of all, where their counts are the same."""
+        modes = group.runs(1)
+        return group.worst[0].mode if len(group.runs(0)) > 1 or len(modes) == 1 else f"all {len(modes)}"
 
     def name(self, text: str) -> Cell:
         """A name, cut where it is long."""
@@ -199,17 +211,37 @@ class _Part:
         return plain((text or "-") if self.verbose or self.wide else cut(text or "-", FORMULA_WIDTH))
 
 
+def _by_dtype(groups: Sequence[_Group]) -> list[_Group]:
+    """The rows of one derivative; those of one dtype as one, if their counts are the same."""
+    found: dict[str, list[_Group]] = {}
+    for group in groups:
+        found.setdefault(group.columns[0].dtype if group.only is None else "", []).append(group)
+    return [g for name, some in found.items() for g in (_united(some) if name and _alike(some) else some)]
+
+
+def _alike(groups: Sequence[_Group]) -> bool:
+    return all(group.counts == groups[0].counts for group in groups)
+
+
+def _united(groups: Sequence[_Group]) -> list[_Group]:
+    """The rows of one derivative as one."""
+    whole = [column for group in groups if group.only is None for column in group.columns]
+    return [*([_Group(whole)] if whole else []), *(group for group in groups if group.only is not None)]
+
+
 def cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
-def _verdicts(group: _Group, check: Check) -> tuple[Word, ...]:
+def _verdicts(group: _Group, check: Check) -> Cell:
     """The verdict of the only entry, with its cause; else how many there are of each, the worst first."""
     counts = group.counts
-    if sum(counts.values()) == 1:
-        return (Word(figures.named(check), check.verdict),)
+    total = sum(counts.values())
+    if total == 1:
+        return plain(figures.named(check), check.verdict)
     found = sorted(counts, key=lambda v: -v.severity)
-    return joined(Word(f"{counts[v]:,} {v.value}", v) for v in found)
+    words = joined(Word(f"{counts[v]:,} {v.value}", v) for v in found)
+    return Cell(words, least=f"{counts[found[0]]:,} {found[0].value} of {total:,}" if len(found) > 1 else None)
 
 
 def _first(groups: Sequence[_Group], limit: int | None) -> tuple[list[_Group], Counter[Verdict]]:

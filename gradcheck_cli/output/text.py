@@ -52,16 +52,17 @@ class _Page:
         """All of it."""
         found = [self.finding(finding) for finding in self.view.findings]
         tables = [fitted(table, self.width) for table in self.view.tables]
-        return [*self.head(), "", *_blocks(found), *_blocks(tables), *self.notes(), *self.last()]
+        return [*self.head(), "", *_blocks(found), *self.remedies(), *_blocks(tables), *self.notes(), *self.last()]
 
     def bounded(self) -> list[Line]:
         """The same in at most LINES lines: the findings have what is left by the rest, and half of it at least."""
-        head, notes, last = _first(self.head(), HEAD), _first(self.notes(), NOTES), self.last()
-        room = LINES - len(head) - 1 - len(notes) - len(last)
+        head, notes, last = self.first(self.head(), HEAD), self.first(self.notes(), NOTES), self.last()
+        remedies = self.remedies()
+        room = LINES - len(head) - 1 - len(remedies) - len(notes) - len(last)
         tables = _blocks(self.tables(room // 2))
         found = self.findings(room - len(tables))
         tables = _blocks(self.tables(room - len(found)))
-        return [*head, "", *found, *tables, *notes, *last]
+        return [*head, "", *found, *remedies, *tables, *notes, *last]
 
     # -- the parts -------------------------------------------------------------------------------------------------
 
@@ -72,12 +73,19 @@ class _Page:
         if seen.count > 1:
             span = f", {seen.span}" if seen.span else ""
             lines += self.wrapped(f"{seen.count:,} points ({seen.run}){span}", "  ")
-            lines += (line for point in seen.points for line in self.wrapped(f"{point.name}: {point.text}", "    ", "  "))
+            texts = [f"{point.name}: {point.text}" for point in seen.points]
+            texts = [", ".join(texts)] if all(len(text) <= _SHORT for text in texts) else texts
+            lines += (line for text in texts for line in self.wrapped(text, "    ", "  "))
         else:
-            where = "".join(f"at {point.text} " for point in seen.points)
-            lines += self.wrapped(f"{where}({seen.run})" if where else seen.run, "  ") if seen.run else []
-            lines += self.wrapped(f"where {seen.values}", "  ") if seen.values else []
+            where = "".join(f"at {point.text}" for point in seen.points) + (f", where {seen.values}" if seen.values else "")
+            run = f"({seen.run})" if seen.run and where else seen.run
+            lines += self.wrapped(" ".join(filter(None, (where, run))), "  ")
         return [*lines]
+
+    def remedies(self) -> list[Line]:
+        """What to write instead, and an empty line."""
+        lines = [line for text in self.view.remedies for line in self.wrapped(f"remedy: {text}", "  ")]
+        return [*lines, ""] if lines else []
 
     def notes(self) -> list[Line]:
         return [line for note in self.view.notes for line in self.wrapped(f"note: {note}", "  ")]
@@ -95,7 +103,7 @@ class _Page:
                 return lines
             if count == 1:
                 spare = room - len(more) - bool(more) - 1
-                return [*_first(blocks[0], spare), "", *more, *([""] if more else [])]
+                return [*self.first(blocks[0], spare), "", *more, *([""] if more else [])]
         return []
 
     def tables(self, room: int) -> list[list[Line]]:
@@ -130,13 +138,20 @@ class _Page:
         lines += self.said(texts, finding.sources)
         for who, formula in finding.formulas:
             lines += self.wrapped(f"{who + ':':<9} {formula}", "    ", "  ")
-        return [*lines, *self.said([finding.same, finding.sentence], finding.sources)]
+        more = f"more: {finding.more}" if finding.more else ""
+        return [*lines, *self.said([finding.same, finding.sentence, more], finding.sources)]
 
     def said(self, texts: Iterable[str], sources: Sequence[Source]) -> Iterator[Line]:
         """Sentences, indented; lines of code that they name are links."""
         for text in texts:
             for line in self.wrapped(text, "  ", "  ") if text else ():
                 yield _linked(line, sources)
+
+    def first(self, lines: Sequence[Line], count: int) -> list[Line]:
+        """At most so many lines, the last of which says that there are more."""
+        if len(lines) <= count:
+            return [*lines]
+        return [*lines[: max(count - 1, 0)], _REST if len(_REST) <= self.width else "  ..."]
 
     # -- lines -----------------------------------------------------------------------------------------------------
 
@@ -149,6 +164,8 @@ class _Page:
         return [text] if text.cell_len <= self.width else [*self.wrapped(text.plain, "  ")]
 
 
+_SHORT = 30
+"""Characters of points that stand on one line."""
 _NUMBERS = 12
 """Columns before the numbers of a finding."""
 
@@ -156,11 +173,6 @@ _NUMBERS = 12
 def _blocks(blocks: Iterable[Sequence[Line]]) -> list[Line]:
     """With an empty line after each."""
     return [line for block in blocks if block for line in (*block, "")]
-
-
-def _first(lines: Sequence[Line], count: int) -> list[Line]:
-    """At most so many lines, the last of which says that there are more."""
-    return [*lines] if len(lines) <= count else [*lines[: max(count - 1, 0)], _REST]
 
 
 def _linked(line: str, sources: Sequence[Source]) -> Line:

@@ -21,11 +21,14 @@ FINDINGS = 5
 """Findings shown without --verbose."""
 POINTS = 6
 """Points up to which all are shown without --verbose; of more, those that a finding or a table speaks of."""
+NAMED = 12
+"""Of those, how many."""
 STAGES = 8
 """Stages that are shown, and values of them."""
 EXPRESSION = 180
 WIDE_FINDINGS = 40
 """Findings where there is room."""
+REMEDIES = 4
 NOTES = 12
 """Notes that are shown without --verbose."""
 
@@ -34,7 +37,8 @@ NOTES = 12
 class View:
     """A whole report. `run`: dtypes and modes. `points`: those that are spoken of, of `count`; `span`: from where to where they
     go, where they are many; `values`: torch's of the stages, where there is one point. `findings_left_out`: how many there are
-    besides, and `findings_more` says so. `summary`: the last line."""
+    besides, and `findings_more` says so. `remedies`: what to write instead, and what the check says of it. `summary`: the last
+    line."""
 
     title: str
     run: str
@@ -45,6 +49,7 @@ class View:
     declared: tuple[str, ...]
     findings: tuple[Finding, ...]
     findings_left_out: int
+    remedies: tuple[str, ...]
     tables: tuple[Table, ...]
     notes: tuple[str, ...]
     summary: tuple[Word, ...]
@@ -78,6 +83,7 @@ def view(report: Report, *, verbose: bool = False, wide: bool = False) -> View:
         declared=tuple(report.declared),
         findings=tuple(shown),
         findings_left_out=len(found) - len(shown),
+        remedies=_remedies(report, verbose),
         tables=listed,
         notes=tuple(dict.fromkeys(report.notes)),
         summary=summary(report),
@@ -94,6 +100,16 @@ def summary(report: Report) -> tuple[Word, ...]:
         rest += ", fails under --strict"
     seed = report.problem.get("seed")
     return Word("verdict: "), Word(verdict.value, verdict), Word(rest if seed is None else f"{rest}, seed {seed}")
+
+
+def _remedies(report: Report, verbose: bool) -> tuple[str, ...]:
+    """The sentence of each, with the format that it is about where there are several; one that is the same in all is one."""
+    several = len({column.dtype for column in report.columns}) > 1
+    found: dict[str, list[str]] = {}
+    for remedy in report.remedies:
+        found.setdefault(remedy.text, []).append(remedy.dtype)
+    texts = [f"{text}, in {', '.join(dtypes)}" if several else text for text, dtypes in found.items()]
+    return tuple(texts if verbose else texts[:REMEDIES])
 
 
 def _title(report: Report, verbose: bool) -> str:
@@ -114,9 +130,10 @@ def _points(places: Places, found: Sequence[Finding], listed: Sequence[Table], v
     """All points where they are few, else those that are spoken of."""
     numbers: Iterable[int] = range(len(places))
     if not verbose and len(places) > POINTS:
-        texts = [f.where for f in found] + [cell.text for t in listed for row in t.rows for cell in row.cells]
-        named = {int(match[1]) - 1 for text in texts for match in _NAMED.finditer(text)}
-        numbers = sorted(number for number in named if number < len(places))
+        rows = [row for t in listed for row in t.rows if row.verdict is not Verdict.MATCH]
+        texts = [f.where for f in found] + [cell.text for row in rows for cell in row.cells]
+        named = dict.fromkeys(int(match[1]) - 1 for text in texts for match in _NAMED.finditer(text))
+        numbers = sorted([number for number in named if number < len(places)][:NAMED])
     return tuple(Point(places.name(n), text) for n in numbers if (text := places.text(n, whole=verbose)))
 
 
@@ -131,4 +148,6 @@ def _values(report: Report) -> str:
             name = column.wrt[0]
             if name not in column.scope.point(0) and "[" not in name:
                 found.setdefault(name, figures.number(float(column.values[0]), column.dtype).removesuffix(".0"))
-    return ", ".join(f"{name} = {value}" for name, value in reversed(found.items())) if 0 < len(found) <= STAGES else ""
+        if len(found) > STAGES:
+            return ""
+    return ", ".join(f"{name} = {value}" for name, value in reversed(found.items()))

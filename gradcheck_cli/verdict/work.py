@@ -22,6 +22,10 @@ GRACE = 0.5
 """Seconds that stopped work has for coming to an end."""
 
 
+STOPPED = "stopped after"
+"""How the note begins that says so."""
+
+
 class Stopped(BaseException):
     """The run was told to stop: what isn't judged stays undecided. No Exception: who takes whatever a user's code raises for a
     refusal doesn't catch it."""
@@ -102,7 +106,7 @@ class Recorder:
 
     def give_up(self, command: str, timeout: float) -> None:
         """Say what is missing: time was up."""
-        limit = f"stopped after {timeout:g} s (--timeout)"
+        limit = f"{STOPPED} {timeout:g} s (--timeout)"
         if self._planned:
             for part in self._planned:
                 for column in part:
