@@ -91,6 +91,12 @@ STAGE = Rule(
 )  # fmt: skip
 """A stage that a formula uses; `u` is its formula."""
 
+BRANCH = Rule(
+    "piecewise", "", "", "du", "{c} holds here, so it is {u}",
+    (("dv", "the piece {v} is differentiated, but here {c} holds: it is {u}"),),
+)  # fmt: skip
+"""A choice that is made at the point; `v` is the piece that isn't chosen."""
+
 TABLE: tuple[Rule, ...] = (
     # -- sums -------------------------------------------------------------------------------------------------------
     Rule(
@@ -243,10 +249,12 @@ TABLE: tuple[Rule, ...] = (
     Rule("piecewise", "where(c, u, v)", "uv", "where(c, du, dv)", "each piece by itself"),
     Rule("piecewise", "where(c, u, v)", "u", "where(c, du, 0)", "each piece by itself"),
     Rule("piecewise", "where(c, u, v)", "v", "where(c, 0, dv)", "each piece by itself"),
+    BRANCH,
+    STAGE,
 )  # fmt: skip
 
-RULES: Mapping[tuple[str, str], Rule] = MappingProxyType({(rule.function, rule.varying): rule for rule in TABLE})
-"""By the row of the function table and the operands that vary."""
+RULES: Mapping[tuple[str, str], Rule] = MappingProxyType({(rule.function, rule.varying): rule for rule in TABLE if rule.call})
+"""By the row of the function table and the operands that vary; those that are about no row are named where they are used."""
 
 
 def chain_rule(varying: str) -> Rule:

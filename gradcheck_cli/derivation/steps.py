@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from gradcheck_cli.derivation.at import At
 from gradcheck_cli.derivation.rules import (
+    BRANCH,
     CONSTANT,
     OPERANDS,
     RULES,
@@ -27,12 +28,6 @@ from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import definition, is_constant, is_truth, parse
 from gradcheck_cli.language.tree import Call, Node, Variable, walk
-
-BRANCH = Rule(
-    "piecewise", "", "", "du", "{c} holds here, so it is {u}",
-    (("dv", "the piece {v} is differentiated, but here {c} holds: it is {u}"),),
-)  # fmt: skip
-"""A choice that is made at the point; `v` is the piece that isn't chosen."""
 
 
 @dataclass(frozen=True, eq=False)

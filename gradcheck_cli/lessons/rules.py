@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from gradcheck_cli.derivation.at import At
-from gradcheck_cli.derivation.rules import SUMS, rate
+from gradcheck_cli.derivation.rules import BRANCH, SUMS, rate
 from gradcheck_cli.derivation.slips import filled_in
-from gradcheck_cli.derivation.steps import BRANCH, Own, Step
+from gradcheck_cli.derivation.steps import Own, Step
 from gradcheck_cli.derivation.tidy import filled
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
