@@ -95,9 +95,9 @@ def check_writable(text: str | Path) -> None:
                 pass
 
 
-def write(text: str, name: str | Path) -> None:
-    """Write a text and a newline into the file, which appears whole or not at all. What has no bytes is escaped."""
-    content = text.encode(errors="backslashreplace") + b"\n"
+def write(text: str | bytes, name: str | Path) -> None:
+    """Write a text and a newline, or bytes, into the file, which appears whole or not at all. What has no bytes is escaped."""
+    content = text if isinstance(text, bytes) else text.encode(errors="backslashreplace") + b"\n"
     path = unlinked(name, "write the output")
     with trouble("write the output", str(name)):
         if special(path):  # /dev/stderr, a pipe: it must not be replaced by a file

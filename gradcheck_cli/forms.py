@@ -117,6 +117,7 @@ class Form:
 TEXT = Form("a text", _text)
 TEXTS = Form("a text or a list of texts", _texts, python="a list of texts")
 EXPRESSIONS = replace(TEXTS, several=True)
+FILES = replace(TEXTS, several=True)
 NAMES = Form(TEXTS.name, _texts, several=True, python="a list of texts", read=_chosen)
 FLAG = Form("true or false", lambda value: isinstance(value, bool), bool)
 WHOLE = Form("a whole number", _whole, int, example="2")

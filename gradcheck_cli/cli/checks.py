@@ -9,6 +9,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
 from typing import Any
 
 import typer
@@ -19,7 +20,7 @@ from gradcheck_cli.cli.progress import progress
 from gradcheck_cli.cli.streams import colored, width
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.options import KINDS, Kind
-from gradcheck_cli.output import FORMATS, renderer
+from gradcheck_cli.output import FORMATS, plots, renderer
 
 HELP: dict[str, tuple[str, tuple[str, ...]]] = {
     "chain": (
@@ -122,8 +123,11 @@ def register(app: typer.Typer) -> None:
 def _command(kind: Kind) -> Callable[..., Outcome]:
     """The twin, as Typer calls it: its report, written."""
 
-    def command(*, format: str, output: str, quiet: bool, **given: Any) -> Outcome:
+    def command(*, format: str, output: str, plot: list[str] | None, quiet: bool, **given: Any) -> Outcome:
         check_output(format, output, FORMATS)
+        plots.check(plot or ())
+        if output in (plot or ()):
+            raise InputError("the result and the picture can't be the same file", output, 0)
         from gradcheck_cli.api import TWINS
 
         with progress(not quiet) as callback, redirect_stdout(sys.stderr):  # what is checked may print
@@ -134,7 +138,8 @@ def _command(kind: Kind) -> Callable[..., Outcome]:
                 raise InputError(f"the code that is checked ends the process: {type(end).__name__}({end})") from None
         shown = {"verbose": given["verbose"], "quiet": quiet, "command": TYPED.get()}
         settings = {**shown, "color": colored(output), "width": width(output)}
-        return Outcome(renderer(format)(report, **settings), report.exit_code, output)
+        pictures = {name: partial(plots.drawn, report, name) for name in plot or ()}
+        return Outcome(renderer(format)(report, **settings), report.exit_code, output, pictures)
 
     target = typer.Argument(metavar=kind.metavar, help=kind.help, show_default=False)
     own = parameter(kind.target, list[str] if kind.form.several else str, target)

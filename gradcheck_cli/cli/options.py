@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
@@ -25,11 +25,13 @@ CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a command leaves to `app.main`: a text for stdout, or for the file `output`, and the exit code."""
+    """What a command leaves to `app.main`: a text for stdout, or for the file `output`, the exit code, and pictures to
+    be drawn, by the names of their files."""
 
     text: str
     code: int = 0
     output: str = "-"
+    pictures: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
 
 
 def with_options(

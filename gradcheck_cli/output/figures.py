@@ -181,9 +181,8 @@ def _differ(one: str, other: str) -> int | None:
 
 def _signed(one: str, other: str) -> tuple[str, str]:
     """A blank before the one that has no sign, where the other has one."""
-    if one.startswith("-") == other.startswith("-"):
-        return one, other
-    return tuple(text if text.startswith("-") else f" {text}" for text in (one, other))  # type: ignore[return-value]
+    signs = [text[:1] == "-" and text != "-" for text in (one, other)]
+    return (one if signs[0] or not any(signs) else f" {one}"), (other if signs[1] or not any(signs) else f" {other}")
 
 
 # -- points ------------------------------------------------------------------------------------------------------------

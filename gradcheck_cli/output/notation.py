@@ -167,7 +167,8 @@ def _base(text: str) -> str:
 
 
 _COMMANDS = frozenset({
-    "sin", "cos", "tan", "sec", "csc", "cot", "sinh", "cosh", "tanh", "coth", "arcsin", "arccos", "arctan", "log", "max", "min",
+    "sin", "cos", "tan", "sec", "csc", "cot", "sinh", "cosh", "tanh", "coth", "arcsin", "arccos", "arctan", "log", "exp", "max",
+    "min",
 })  # fmt: skip
 """Functions that LaTeX has names for."""
 

@@ -98,7 +98,11 @@ def _same(one: Mapping[str, Floats], other: Mapping[str, Floats]) -> bool:
     if one.keys() != other.keys():
         return False
     pairs = [(values, other[name]) for name, values in one.items()]
-    return all(len(a) == len(b) and bool(np.isclose(a, b, rtol=NEAR, atol=1e-7, equal_nan=True).all()) for a, b in pairs)
+    return all(np.array_equal(a, b) or _near(a, b) for a, b in pairs)
+
+
+def _near(one: Floats, other: Floats) -> bool:
+    return len(one) == len(other) and bool(np.isclose(one, other, rtol=NEAR, atol=1e-7, equal_nan=True).all())
 
 
 def _close(one: Any, other: Any) -> bool:

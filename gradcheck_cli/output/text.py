@@ -77,9 +77,9 @@ class _Page:
             texts = [", ".join(texts)] if all(len(text) <= _SHORT for text in texts) else texts
             lines += (line for text in texts for line in self.wrapped(text, "    ", "  "))
         else:
-            where = "".join(f"at {point.text} " for point in seen.points)
-            lines += self.wrapped(f"{where}({seen.run})" if where else seen.run, "  ") if seen.run else []
-            lines += self.wrapped(f"where {seen.values}", "  ") if seen.values else []
+            where = "".join(f"at {point.text}" for point in seen.points) + (f", where {seen.values}" if seen.values else "")
+            run = f"({seen.run})" if seen.run and where else seen.run
+            lines += self.wrapped(" ".join(filter(None, (where, run))), "  ")
         return [*lines]
 
     def remedies(self) -> list[Line]:

@@ -392,9 +392,11 @@ def _above(d: _Drawer, exponent: Node) -> str:
 
 
 def _to_the(base: str) -> Form:
-    """A power of a constant, the argument above: `exp` as e^x."""
+    """A power of a constant, the argument above: `exp` as e^x, unless there are several lines above."""
 
     def form(d: _Drawer) -> _Piece:
+        if d.parts[0].level < _OR:
+            return _call(d)
         below = d.to.number(base) if base.isdecimal() else d.to.letter(base)
         return _Piece(
             d.to.power(below, _above(d, d.item.arguments[0])), _POWER, _DIGIT if base.isdecimal() else _LETTER, _LETTER

@@ -148,4 +148,6 @@ def _values(report: Report) -> str:
             name = column.wrt[0]
             if name not in column.scope.point(0) and "[" not in name:
                 found.setdefault(name, figures.number(float(column.values[0]), column.dtype).removesuffix(".0"))
-    return ", ".join(f"{name} = {value}" for name, value in reversed(found.items())) if 0 < len(found) <= STAGES else ""
+        if len(found) > STAGES:
+            return ""
+    return ", ".join(f"{name} = {value}" for name, value in reversed(found.items()))

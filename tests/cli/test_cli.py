@@ -243,7 +243,7 @@ def test_usage_errors(run: Run, arguments: list[str], message: str) -> None:
         ),
         (["chain", "x", "--rtol", "-1"], "rtol must be a non-negative number: -1.0"),
         (["chain", "x", "--timeout", "0"], "timeout must be a positive number: 0.0"),
-        (["chain", "x", "--format", "xml"], "unknown format 'xml': choose from text, json"),
+        (["chain", "x", "--format", "xml"], "unknown format 'xml': choose from text, json, html"),
         (["chain", "x", "--output", "/"], "can't write the output: it is a directory\n  /\n  ^"),
         (["functions", "zzz"], "no function is called 'zzz'\n  zzz\n  ^"),
     ],
@@ -373,7 +373,7 @@ from gradcheck_cli.cli.app import run
 found = []
 for arguments in json.loads(sys.argv[1]):
     code = run(arguments)
-    found.append((code, [m for m in ("torch", "sympy", "flint", "numpy") if m in sys.modules], len(sys.modules)))
+    found.append((code, [m for m in ("torch", "sympy", "flint", "numpy", "jinja2") if m in sys.modules], len(sys.modules)))
 print(json.dumps(found), file=sys.stderr)
 """
 

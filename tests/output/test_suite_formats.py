@@ -101,7 +101,7 @@ def test_every_format_takes_every_suite(format: str, name: str) -> None:
     assert not text.endswith("\n")
 
 
-@pytest.mark.parametrize("format", ["junit", "sarif", "github", "markdown"])
+@pytest.mark.parametrize("format", ["junit", "sarif", "github", "markdown", "html"])
 def test_pages_are_bounded(format: str) -> None:
     """Megabytes in a check don't become megabytes on a page, and say how many they were."""
     text = suite_renderer(format)(SUITES["huge"])

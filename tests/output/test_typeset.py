@@ -37,7 +37,8 @@ def read(element: ElementTree.Element) -> str:
 
 
 def value(text: str) -> float:
-    names = {name: getattr(math, name) for name in ("sin", "exp", "sqrt", "floor", "e", "pi")}
+    names = {name: getattr(math, name) for name in ("sin", "sqrt", "floor", "e", "pi")}
+    names["exp"] = lambda x: math.e**x  # as it is drawn, to the last digit: a sine of a large number needs that
     text = re.sub(r"(?<![\w.])(?<!e-)(\d+)(?![\w.])", r"\1.0", text)  # no powers of whole numbers that never end
     try:
         found = eval(text, {"__builtins__": {}, **names, "x": 1.3, "y": 0.7, "z": 2.0})
@@ -114,6 +115,7 @@ def test_every_row_is_typeset(row: Function) -> None:
         ("abs(x)", r"\left|x\right|"),
         ("where(x <= 0, exp(x), 1 + x)", r"\begin{cases}e^{x} & \text{if }x \le 0 \\ 1 + x & \mathrm{otherwise}\end{cases}"),
         ("where(x > 0, x, 0) + 1", r"\left(\begin{cases}x & \text{if }x > 0 \\ 0 & \mathrm{otherwise}\end{cases}\right) + 1"),
+        ("exp(where(x > 0, x, 0))", r"\exp\left(\begin{cases}x & \text{if }x > 0 \\ 0 & \mathrm{otherwise}\end{cases}\right)"),
         ("softmax(x, dim=1)", r"\operatorname{softmax}\left(x, \mathrm{dim} = 1\right)"),
         ("sum(x**2, dim=1)", r"\sum_{\mathrm{dim} = 1}x^{2}"),
         ("A.T @ x", r"A^{\top } \, x"),

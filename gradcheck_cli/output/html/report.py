@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gradcheck_cli.output.html import document, fill
 from gradcheck_cli.output.html.graph import graph
-from gradcheck_cli.output.html.pictures import figures
+from gradcheck_cli.output.html.pictures import figures, without
 from gradcheck_cli.output.html.tables import sheet
 from gradcheck_cli.output.parts import Finding
 from gradcheck_cli.output.places import Places
@@ -24,16 +26,25 @@ def page(report: Report, *, verbose: bool, command: str) -> str:
         "report": report,
         "view": seen,
         "verdict": report.verdict,
+        "lead": _lead(report, seen.findings),
         "counts": [(Verdict(name), count) for name, count in report.counts.items()],
         "graph": graph(report, places, seen.findings),
         "findings": [(finding, _marked(finding)) for finding in seen.findings],
+        "remedies": [(text, next(r for r in report.remedies if text.startswith(r.text))) for text in seen.remedies],
         "figures": figures(report),
+        "without": without(),
         "tables": [sheet(table, f"table-{i + 1}") for i, table in enumerate(seen.tables)],
         "command": command,
         "subject": report.problem.get("model") or seen.title.partition(": ")[2],
     }
     title = f"{report.verdict.value}: {seen.title}"
     return document(title if len(title) <= HEADING else f"{title[:HEADING]}...", fill("report.html", **values))
+
+
+def _lead(report: Report, findings: Sequence[Finding]) -> str:
+    """What the verdict means: of the worst finding its cause."""
+    worst = next((f for f in findings if f.verdict is report.verdict), None)
+    return (worst.sentence if worst else "") or report.verdict.sentence
 
 
 def _marked(finding: Finding) -> list[tuple[str, str, str, str]]:
