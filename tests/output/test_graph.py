@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import numpy as np
+
 from gradcheck_cli.output.html.graph import LANES, NODES, Graph, graph
 from gradcheck_cli.output.places import Places
 from gradcheck_cli.verdict.column import Detail
@@ -15,7 +17,7 @@ from tests.pages import chain, column
 
 
 def drawn(report: Report) -> Graph:
-    found = graph(report, Places(report.columns), ())
+    found = graph(report, Places(report.columns))
     assert found is not None
     return found
 
@@ -69,6 +71,28 @@ def test_numbers_are_those_of_the_worst_point() -> None:
     assert z.verdict is Verdict.MATCH and z.blamed  # by its detail
 
 
+def test_a_point_outside_of_the_domain_is_not_shown_if_there_is_another() -> None:
+    """Where nothing is wrong, the numbers are those of a point at which the chain has a value."""
+    report = chain()
+    report.columns[:] = [column("dy/dx", [1.0, 2.0], details={})]
+    report.columns[0].mark([1], Verdict.OUTSIDE_DOMAIN)
+    assert drawn(report).where == "point 1"
+
+
+def test_of_arrays_entries_are_counted() -> None:
+    """An array's node shows its first entries, and how many entries of its gradient are how."""
+    report = chain()
+    wrong = {0: Detail(cause=Cause.FORMULA)}
+    report.columns[:] = [
+        column(f"dy/dx[{i}]", [float("nan") if i == 1 else 1.0], wrt=(f"x[{i}]",), details=wrong if i == 1 else {},
+               values=np.array([0.5 + i]))
+        for i in range(8)
+    ]  # fmt: skip
+    x = drawn(report).nodes[0]
+    assert x.value == "[0.5, 1.5, 2.5, 3.5, 4.5, 5.5, ...]" and x.gradient is not None
+    assert (x.gradient.counts, x.gradient.verdict) == ("1 of 8", Verdict.MISMATCH)
+
+
 def test_layers_are_in_the_order_of_the_forward_pass() -> None:
     """Inputs first; a U-net's skips are lanes; what adds to the output is told by a node of its own."""
     flow = {"0": ["x"], "1": ["0"], "2": ["1"], "3": ["2", "1"], "4": ["3", "0"], "y": ["4", "x"]}
@@ -101,6 +125,6 @@ def test_a_long_network_is_shortened_around_what_is_wrong() -> None:
 def test_a_single_thing_is_no_graph() -> None:
     """A function by itself, or a report without columns, has none."""
     report = replace(chain(), command="function")
-    assert graph(report, Places(report.columns), ()) is None
+    assert graph(report, Places(report.columns)) is None
     empty = Report("chain", {"stages": []}, [], {})
-    assert graph(empty, Places([]), ()) is None
+    assert graph(empty, Places([])) is None

@@ -7,13 +7,12 @@ beside it: a skip connection.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gradcheck_cli.output import figures
-from gradcheck_cli.output.parts import Finding
 from gradcheck_cli.output.places import Places
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.report import Report
@@ -71,9 +70,9 @@ class Graph:
     """Whether a connection isn't drawn."""
 
 
-def graph(report: Report, places: Places, findings: Sequence[Finding]) -> Graph | None:
+def graph(report: Report, places: Places) -> Graph | None:
     """The graph of a chain or of a network; None where there is no more than one thing to show."""
-    nodes, where = _layers(report) if report.command == "model" else _stages(report, places, findings)
+    nodes, where = _layers(report) if report.command == "model" else _stages(report, places)
     if len(nodes) < 2:
         return None
     return _drawn(_shortened([replace(node, blamed=node.name in _blamed(report)) for node in nodes]), where)
@@ -88,49 +87,85 @@ def _blamed(report: Report) -> set[str]:
 # -- chains ------------------------------------------------------------------------------------------------------------
 
 
-def _stages(report: Report, places: Places, findings: Sequence[Finding]) -> tuple[list[Node], str]:
-    """Inputs and stages, at the point of the worst finding, or else the first."""
+def _stages(report: Report, places: Places) -> tuple[list[Node], str]:
+    """Inputs and stages, at the worst point."""
     stages = report.problem.get("stages", [])
-    columns = [c for c in report.columns if c.claim is None]
+    columns = [c for c in report.columns if c.claim is None and len(c)]
     if report.command != "chain" or not columns or not stages:
         return [], ""
-    worst = max(columns, key=lambda c: (c.verdict(c.worst()).severity, figures.weight(c.error_ulps[c.worst()])))
-    at = worst.worst()
+    worst, at = max(((c, _worst_of(c)) for c in columns), key=lambda place: _weight(*place))
     run = [c for c in columns if (c.dtype, c.mode) == (worst.dtype, worst.mode) and len(c) > at]
-    totals = {c.wrt[0]: c for c in run if c.kind == "total" and len(c.wrt) == 1}
-    own: dict[str, list[Column]] = {}
-    for column in run:
-        if column.kind in ("local", "value"):
-            own.setdefault(column.of, []).append(column)
+    totals = _by_name((c.wrt[0], c) for c in run if c.kind == "total" and len(c.wrt) == 1)
+    own = _by_name((c.of, c) for c in run if c.kind in ("local", "value"))
     names = [stage["name"] for stage in stages]
-    inputs = list(dict.fromkeys(name for stage in stages for name in stage["inputs"] if name not in names))
-    nodes = [Node(name, value=_value(totals.get(name), at), gradient=_gradient(totals.get(name), at)) for name in inputs]
-    nodes = [replace(node, verdict=node.gradient.verdict if node.gradient else None) for node in nodes]
+    inputs = dict.fromkeys(name for stage in stages for name in stage["inputs"] if name not in names)
+    nodes = []
+    for name in inputs:
+        gradient = _gradient(name, totals.get(name, []), at)
+        verdict = gradient.verdict if gradient else None
+        nodes.append(Node(name, value=_value(totals.get(name, []), at), verdict=verdict, gradient=gradient))
     for stage in stages:
-        name, locals_ = stage["name"], own.get(stage["name"], [])
-        verdict = max((c.verdict(at) for c in locals_), key=lambda v: v.severity, default=None)
-        nodes.append(
-            Node(
-                name, " ".join(stage["expression"].split()), True, tuple(stage["inputs"]), _value(totals.get(name), at),
-                verdict, "by itself" if verdict else "", _gradient(totals.get(name), at),
-            )
-        )  # fmt: skip
+        name, text = stage["name"], " ".join(stage["expression"].split())
+        verdict, counts = _tally([c.verdict(at) for c in own.get(name, [])])
+        of_it = totals.get(name, [])
+        told = counts if name not in {c.of for c in own.get(name, [])} else "" if verdict is None else "by itself"
+        value, gradient = _value(of_it, at), _gradient(name, of_it, at)
+        nodes.append(Node(name, text, True, tuple(stage["inputs"]), value, verdict, told, gradient))
     return nodes, places.name(places.of(worst, at))
 
 
-def _value(column: Column | None, at: int) -> str:
-    if column is None or column.values is None:
-        return ""
-    return figures.number(float(column.values[at]), column.dtype).removesuffix(".0")
+def _worst_of(column: Column) -> int:
+    """The entry to look at first; one that is outside of the domain only where nothing else is there."""
+    severity = np.where(column.having(Verdict.OUTSIDE_DOMAIN), -1, column.verdicts.astype(np.int64))
+    candidates = np.flatnonzero(severity == severity.max())
+    errors = np.nan_to_num(column.error_ulps[candidates], nan=-1.0, posinf=np.inf)
+    return int(candidates[int(np.argmax(errors))])
 
 
-def _gradient(column: Column | None, at: int) -> Gradient | None:
-    if column is None:
+def _weight(column: Column, index: int) -> tuple[int, float]:
+    verdict = column.verdict(index)
+    severity = -1 if verdict is Verdict.OUTSIDE_DOMAIN else verdict.severity
+    return severity, figures.weight(column.error_ulps[index])
+
+
+def _by_name(columns: Iterable[tuple[str, Column]]) -> dict[str, list[Column]]:
+    """Columns by the name of a stage or an input, of which they may be an entry."""
+    found: dict[str, list[Column]] = {}
+    for name, column in columns:
+        found.setdefault(name.partition("[")[0], []).append(column)
+    return found
+
+
+def _value(columns: Sequence[Column], at: int) -> str:
+    """A number, or the first entries of an array."""
+    named = {c.wrt[0]: figures.number(float(c.values[at]), c.dtype).removesuffix(".0") for c in columns if c.values is not None}
+    if len(named) == 1 and "[" not in next(iter(named)):
+        return next(iter(named.values()))
+    shown = list(named.values())
+    more = ["..."] if len(shown) > figures.FEW else []
+    return f"[{', '.join(shown[: figures.FEW] + more)}]" if shown else ""
+
+
+def _gradient(name: str, columns: Sequence[Column], at: int) -> Gradient | None:
+    """That of a number by a number; of and by arrays how many entries there are of the worst verdict."""
+    if not columns:
         return None
-    check = column.check(at)
-    exact, value = figures.exact(check, column.exact[at]), figures.judged(check).removesuffix(".0")
+    if len(columns) > 1 or columns[0].wrt[0] != name:
+        verdict, counts = _tally([c.verdict(at) for c in columns])
+        return Gradient("", verdict or Verdict.UNDECIDED, counts=counts)
+    check = columns[0].check(at)
+    exact, value = figures.exact(check, columns[0].exact[at]), figures.judged(check).removesuffix(".0")
     same = check.verdict is Verdict.MATCH or exact == value or exact == "-"
     return Gradient(check.quantity, check.verdict, value, "" if same else exact)
+
+
+def _tally(verdicts: Sequence[Verdict]) -> tuple[Verdict | None, str]:
+    """The worst verdict, and how many there are of it: `4`, `1 of 4`."""
+    if not verdicts:
+        return None, ""
+    worst = max(verdicts, key=lambda v: v.severity)
+    count, total = sum(v is worst for v in verdicts), len(verdicts)
+    return worst, f"{total:,}" if count == total else f"{count:,} of {total:,}"
 
 
 # -- networks ----------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def page(report: Report, *, verbose: bool, command: str) -> str:
         "verdict": report.verdict,
         "lead": _lead(report, seen.findings),
         "counts": [(Verdict(name), count) for name, count in report.counts.items()],
-        "graph": graph(report, places, seen.findings),
+        "graph": graph(report, places),
         "findings": [(finding, _marked(finding)) for finding in seen.findings],
         "remedies": [(text, next(r for r in report.remedies if text.startswith(r.text))) for text in seen.remedies],
         "figures": figures(report),
