@@ -66,8 +66,13 @@ def brief(text: str, digits: int = BRIEF) -> str:
         return text
     if not value.is_finite() or len(value.as_tuple().digits) <= digits:
         return text
-    shown = f"{value:.{digits}g}".replace("e+", "e")
-    mantissa, e, exponent = shown.partition("e")
+    forms = (f"{value:.{digits}g}", f"{value:.{digits - 1}e}")
+    return min((_trimmed(form.replace("e+", "e")) for form in forms), key=len)
+
+
+def _trimmed(text: str) -> str:
+    """Without zeros at the end of a fraction."""
+    mantissa, e, exponent = text.partition("e")
     return (mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa) + e + exponent
 
 

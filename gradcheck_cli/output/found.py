@@ -29,7 +29,7 @@ NAMES = 4
 _TWO_FORMULAS = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.CLAIM)
 """Causes that both formulas, one under the other, explain."""
 _PLACED = re.compile(r"the \w+ of [^;()]+ \([^()\s,]+, line \d+\)")
-"""The rule of a custom Function that is wrong, as details name it."""
+"""The rule of a custom Function that is wrong, as details name it, where they say no more of it."""
 
 _NOTHING = Detail()
 
@@ -128,10 +128,9 @@ def _finding(group: _Group, places: Places, verbose: bool, said: set[str]) -> Fi
     check, ball = column.check(index), column.exact[index]
     limit = None if verbose else LONGEST
     numbers, differs = _numbers(column, check, ball)
-    rest = spelled((check.detail or "").removeprefix(NO_DIGIT).removeprefix("; "))
-    placed = [spelled(text) for text in _PLACED.findall(check.detail or "")]
-    for text in placed:
-        rest = rest.replace(f"; {text}", "").removeprefix(text).removeprefix("; ")
+    told = (check.detail or "").removeprefix(NO_DIGIT).removeprefix("; ").split("; ")
+    placed = [spelled(text) for text in told if _PLACED.fullmatch(text)]
+    rest = spelled("; ".join(text for text in told if not _PLACED.fullmatch(text)))
     blame = [f"{what} {name}" for what, name in (("stage", check.stage), ("operation", check.operation)) if name]
     prose = [NO_DIGIT] if (check.detail or "").startswith(NO_DIGIT) else []
     prose += [rest] if rest else []

@@ -71,8 +71,9 @@ def _brief(table: Table, width: int, text: Callable[[Cell], Text]) -> list[Line]
     """The table with less in its cells, and with formulas as long as there is room for; none where it is too wide all the
     same."""
     rows = [[text(cell) for cell in row.cells] for row in table.rows]
-    formulas = [i for i, heading in enumerate(table.headings) if heading.formula]
-    widths = [max([len(h.title), *(row[i].cell_len for row in rows)]) for i, h in enumerate(table.headings)]
+    headings = [replace(h, title=h.least) if h.least and text is _shortest else h for h in table.headings]
+    formulas = [i for i, heading in enumerate(headings) if heading.formula]
+    widths = [max([len(h.title), *(row[i].cell_len for row in rows)]) for i, h in enumerate(headings)]
     fixed = sum(w for i, w in enumerate(widths) if i not in formulas) + _NEAR * (len(widths) - 1)
     room = (width - fixed) // len(formulas) if formulas else 0
     if fixed > width or (formulas and room < _SHORTEST):
@@ -80,8 +81,7 @@ def _brief(table: Table, width: int, text: Callable[[Cell], Text]) -> list[Line]
     for row in rows:
         for i in formulas:
             row[i] = Text(_cut(row[i].plain, room))
-    headings = [replace(h, title=_cut(h.title, room)) if h.formula else h for h in table.headings]
-    return _grid(headings, rows, _NEAR)
+    return _grid([replace(h, title=_cut(h.title, room)) if h.formula else h for h in headings], rows, _NEAR)
 
 
 def _apart(table: Table, width: int, text: Callable[[Cell], Text]) -> list[Line]:

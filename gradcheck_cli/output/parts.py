@@ -33,11 +33,13 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """Of a column of a table. `right`: of numbers; `formula`: of what may be cut where there is little room."""
+    """Of a column of a table. `right`: of numbers; `formula`: of what may be cut where there is little room; `least`: the title
+    where there is hardly any."""
 
     title: str
     right: bool = False
     formula: bool = False
+    least: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ class _Part:
         single = all(sum(g.counts.values()) == 1 for g in shown)
         headings = (
             Heading("layer"),
-            Heading("worst derivative" if any(g.columns[0].scope.title for g in shown) else "derivative"),
+            Heading("worst derivative", least="worst") if any(map(_titled, shown)) else Heading("derivative"),
             Heading("shape"),
             Heading("exact formula", formula=True),
             Heading("at" if single else "worst at"),
@@ -185,7 +185,7 @@ class _Part:
         exact, judged = figures.exact(check, ball), figures.judged(check)
         return (
             self.name(title or ""),
-            self.name(column.quantity if tensor and shape else check.quantity),
+            replace(self.name(column.quantity if tensor and shape else check.quantity), least=_within(check, title)),
             plain("x".join(map(str, shape))),
             self.formula(check.formula if not (shape or group.listed) else None),
             Cell((Word(", ".join(filter(None, (entry, point)))),), None, at),
@@ -231,6 +231,19 @@ def _united(groups: Sequence[_Group]) -> list[_Group]:
 
 def cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def _titled(group: _Group) -> bool:
+    return group.columns[0].scope.title is not None
+
+
+def _within(check: Check, layer: str | None) -> str | None:
+    """`by weight[0,1]`: a derivative beside its layer's name."""
+    if layer is None or len(check.wrt) != 1:
+        return None
+    name = layer.partition(" ")[0]
+    of = f"{check.of} " if check.of == f"<v,{name}>" and not check.wrt[0].startswith(f"{name}.") else ""
+    return f"{of}by {check.wrt[0].removeprefix(f'{name}.')}"
 
 
 def _verdicts(group: _Group, check: Check) -> Cell:

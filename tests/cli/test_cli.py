@@ -336,9 +336,10 @@ def test_an_interrupted_write_keeps_the_old_file(tmp_path: Path, monkeypatch: py
 
 def test_functions(run: Run) -> None:
     """The table as text and as JSON, whole or filtered by any name of a function."""
-    code, out, _ = run("functions", "swish")
+    code, out, _ = run("functions", "silu")
     assert code == 0
     assert out.splitlines()[2].split() == ["silu(x),", "swish", "x*sigmoid(x)", "torch.nn.functional.silu", "-", "-"]
+    assert "silu(x), swish\n  definition  x*sigmoid(x)\n  torch       torch.nn.functional.silu\n" in run("functions")[1]
     rows = json.loads(run("functions", "--format", "json")[1])
     assert {"name", "aliases", "signature", "definition", "torch", "domain", "kinks"} == set(rows[0])
     assert len(rows) > 130
