@@ -1,6 +1,6 @@
 """THE table of what reads text, for benchmarks/fuzz.py and tests/test_fuzz.py: networks, layer arguments, inputs, points,
-shapes, domains, settings, claims, specs, the project's settings, results, baselines, choices. Input number i of an entry is a
-function of (seed, entry, i) alone.
+shapes, domains, settings, claims, orders of differentiation, specs, the project's settings, results, baselines, choices. Input
+number i of an entry is a function of (seed, entry, i) alone.
 
 `attempt` gives what became of it: `read`, `refused`, or the description of a defect. Nothing is imported that a text names, and
 no layer is built that is large.
@@ -25,6 +25,7 @@ from gradcheck_cli.cli.run import _bounds
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.parser import parse_stage
 from gradcheck_cli.language.points import parse_points
+from gradcheck_cli.lessons.explain import wrt_names
 from gradcheck_cli.networks import request
 from gradcheck_cli.networks.layers import LAYERS, Network, parse_network
 from gradcheck_cli.options import OPTIONS
@@ -232,6 +233,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("domain", lambda text: parse_points(None, ["x", "y"], domain=[text], evaluate=_one), POINTS),
     Entry("setting", _settings_of, SETTINGS),
     Entry("claim", lambda text: parse_stage(text, entry=True), ("x=2*y", "x[0]=y", *SEEDS)),
+    Entry("wrt", lambda text: wrt_names(text, ["x", "y", "A[0,1]"]), ("x,y", "A[0,1],x", "x", *SHAPES)),
     Entry("choice of checks", _choices, CHOICES),
     Entry("names", _words, CHOICES),
     Entry("size", lambda text: _bounds(None, text), SIZES),

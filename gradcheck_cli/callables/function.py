@@ -15,6 +15,7 @@ from gradcheck_cli.callables.higher import Higher
 from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
 from gradcheck_cli.callables.intent import Surrogate, declared, name_of, of_formula, surrogate_of
 from gradcheck_cli.callables.loading import Target
+from gradcheck_cli.callables.rewriting import remedies_of
 from gradcheck_cli.errors import REFUSALS, InputError, NoValue, words
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
@@ -201,6 +202,8 @@ class _Check:
             self.higher(row, asked, not any(column.having(Verdict.MISMATCH).any() for column in found))
         self.recorder.add(seen.columns)
         self.recorder.note(*seen.notes)
+        if not (self.recorder.remedies or self.case.formula or self.case.surrogate or self.map.stops):
+            self.recorder.remedies += remedies_of(self.map, row, found, self.question.limits)
         return self.opaque
 
     def backwards(self, map: Map, rows: Sequence[Row], mode: Mode, case: Case | None = None) -> list[Column]:

@@ -18,7 +18,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from gradcheck_cli import files
-from gradcheck_cli.cli import checks, crashes, functions, streams, why
+from gradcheck_cli.cli import checks, crashes, explain, functions, streams, why
 from gradcheck_cli.cli import run as suite
 from gradcheck_cli.cli.helps import Commands
 from gradcheck_cli.cli.options import CONTEXT, TYPED, Outcome, write
@@ -33,7 +33,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 all passed, 1 a mismatch, 2 bad input, 3 nothing failed but something is undecided or nothing was "
     "checked, 70 internal error.",
 )  # fmt: skip
-for module in (checks, suite, functions, why):
+for module in (checks, suite, explain, functions, why):
     module.register(app)
 
 

@@ -11,6 +11,9 @@ import typer
 from gradcheck_cli.cli.options import Outcome, add, check_output, parameter, with_options
 from gradcheck_cli.errors import InputError
 
+LONGEST = 60
+"""Characters of an unknown word that are looked at, and quoted."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
@@ -39,9 +42,10 @@ def _word(name: str | None) -> str | None:
     word = "_".join(name.strip().lower().replace("-", " ").replace("_", " ").split())
     if word in words():
         return word
-    near = nearest(name)
+    near = nearest(name[:LONGEST])
     hint = f"nearest: {', '.join(near)}" if near else "`gradcheck why` lists all words"
-    raise InputError(f"there is no article on {name!r}; {hint}", name, 0)
+    shown = name if len(name) <= LONGEST else f"{name[:LONGEST]}..."
+    raise InputError(f"there is no article on {shown!r}; {hint}", name, 0)
 
 
 def _text(word: str | None, width: int | None) -> str:

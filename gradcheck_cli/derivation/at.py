@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 from gradcheck_cli.algebra.balls import evaluate
 from gradcheck_cli.algebra.number import NAN, Ball, exactly, is_ball, working
 from gradcheck_cli.algebra.precision import LESSON
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import is_truth, parse
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, walk
+
+_BITS, _LARGE = 2048, 2**1000
+"""Fractions are followed up to this size of a numerator or denominator; they start from floats below the latter."""
+
+
+def _bits(value: Fraction) -> int:
+    return max(value.numerator.bit_length(), value.denominator.bit_length())
+
+
+def _computed(function: str, parts: Sequence[Fraction]) -> Fraction | None:
+    match function, parts:
+        case syntax.POW, (x, n) if n.denominator == 1 and abs(n) <= 64 and (x or n > 0):
+            return Fraction(x ** int(n))
+        case syntax.DIV, (x, y):
+            return x / y if y else None
+    operation = _OPERATIONS.get(function)
+    return None if operation is None else operation(*parts)
+
+
+_OPERATIONS: Mapping[str, Callable[..., Fraction]] = MappingProxyType(
+    {syntax.ADD: operator.add, syntax.SUB: operator.sub, syntax.MUL: operator.mul, syntax.NEG: operator.neg}
+)
+_COMPUTED = frozenset({*_OPERATIONS, syntax.DIV, syntax.POW})
 
 
 class At:
@@ -18,10 +46,12 @@ class At:
 
     def __init__(self, values: Mapping[str, Ball]) -> None:
         self._found: dict[Node, Any] = {Variable(name): ball for name, ball in values.items()}
+        self._fractions: dict[Node, Fraction | None] = {}
 
-    def give(self, name: str, ball: Ball) -> None:
-        """Enter one more value."""
-        self._found[Variable(name)] = ball
+    def give(self, name: str, tree: Node) -> None:
+        """Enter the value of a formula under a name."""
+        self._found[Variable(name)] = self(tree)
+        self._fractions[Variable(name)] = self.fraction(tree)
 
     def __call__(self, node: Node) -> Any:
         """The ball of a formula (nan where it has no value), or a truth value, None where that isn't decided."""
@@ -30,6 +60,25 @@ class At:
                 if item not in self._found:
                     self._found[item] = self._one(item)
         return self._found[node]
+
+    def fraction(self, node: Node) -> Fraction | None:
+        """The value, where it follows from the numbers of the point by + - * / and whole powers, and isn't long."""
+        for item in walk(node):
+            if item not in self._fractions:
+                self._fractions[item] = self._rational(item)
+        return self._fractions[node]
+
+    def _rational(self, item: Node) -> Fraction | None:
+        match item:
+            case Constant(value=int() | float() as value) if math.isfinite(value):
+                return Fraction(value)
+            case Call(function=function, arguments=arguments) if function in _COMPUTED and len(arguments) <= 2:
+                parts = [part for a in arguments if (part := self._fractions[a]) is not None]
+                found = _computed(function, parts) if len(parts) == len(arguments) else None
+                return None if found is None or _bits(found) > _BITS else found
+        ball = self(item)  # a float, or what comes out exactly: sqrt(25), sign(-2)
+        exact = is_ball(ball) and ball.is_finite() and ball.is_exact() and abs(ball) < _LARGE
+        return Fraction(float(ball)) if exact and exactly(float(ball)) == ball else None
 
     def _one(self, item: Node) -> Any:
         match item:

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
-from gradcheck_cli.language import syntax
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.tree import Call, Node, Variable
 
@@ -81,7 +80,7 @@ class Rule:
 _INNER = "the inner derivative {du} of {of} is missing"
 
 CONSTANT = Rule("constant", "", "", "0", "a constant has the derivative 0")
-VARIABLE = Rule("variable", "", "", "1", "a variable has the derivative 1 by itself")
+VARIABLE = Rule("variable", "", "", "1", "the derivative of a variable by itself is 1")
 
 STAGE = Rule(
     "stage", "", "u", "du", "the derivative of the stage, from its own line",
@@ -95,7 +94,7 @@ STAGE = Rule(
 TABLE: tuple[Rule, ...] = (
     # -- sums -------------------------------------------------------------------------------------------------------
     Rule(
-        "sum rule", "u + v", "uv", "du + dv", "a sum is differentiated term by term",
+        "sum rule", "u + v", "uv", "du + dv", "term by term",
         (
             ("du - dv", "the term {v} has the wrong sign: its derivative {dv} is added"),
             ("dv - du", "the term {u} has the wrong sign: its derivative {du} is added"),
@@ -104,21 +103,21 @@ TABLE: tuple[Rule, ...] = (
         ),
     ),
     Rule(
-        "sum rule", "u + v", "u", "du", "a sum is differentiated term by term; {v} is a constant",
+        "sum rule", "u + v", "u", "du", "term by term; {v} is a constant",
         (
             ("du + v", "the derivative of the constant {v} is 0, not {v}"),
             ("du + 1", "the derivative of the constant {v} is 0, not 1"),
         ),
     ),
     Rule(
-        "sum rule", "u + v", "v", "dv", "a sum is differentiated term by term; {u} is a constant",
+        "sum rule", "u + v", "v", "dv", "term by term; {u} is a constant",
         (
             ("u + dv", "the derivative of the constant {u} is 0, not {u}"),
             ("1 + dv", "the derivative of the constant {u} is 0, not 1"),
         ),
     ),
     Rule(
-        "difference rule", "u - v", "uv", "du - dv", "a difference is differentiated term by term",
+        "difference rule", "u - v", "uv", "du - dv", "term by term",
         (
             ("du + dv", "the term {v} has the wrong sign: its derivative {dv} is subtracted"),
             ("dv - du", "the difference {of} is taken the wrong way round"),
@@ -127,31 +126,31 @@ TABLE: tuple[Rule, ...] = (
         ),
     ),
     Rule(
-        "difference rule", "u - v", "u", "du", "a difference is differentiated term by term; {v} is a constant",
+        "difference rule", "u - v", "u", "du", "term by term; {v} is a constant",
         (
             ("du - v", "the derivative of the constant {v} is 0, not {v}"),
             ("du - 1", "the derivative of the constant {v} is 0, not 1"),
         ),
     ),
     Rule(
-        "difference rule", "u - v", "v", "-dv", "a difference is differentiated term by term; {u} is a constant",
+        "difference rule", "u - v", "v", "-dv", "term by term; {u} is a constant",
         (
             ("dv", "the minus sign in front of {v} is missing"),
             ("u - dv", "the derivative of the constant {u} is 0, not {u}"),
             ("1 - dv", "the derivative of the constant {u} is 0, not 1"),
         ),
     ),
-    Rule("sign", "-u", "u", "-du", "a sign stays", (("du", "the minus sign in front of {u} is missing"),)),
+    Rule("minus sign", "-u", "u", "-du", "it stays", (("du", "the minus sign in front of {u} is missing"),)),
     # -- products ---------------------------------------------------------------------------------------------------
     Rule(
-        "constant factor", "u*v", "u", "v*du", "the constant factor {v} stays",
+        "constant factor", "u*v", "u", "v*du", "{v} stays",
         (
             ("du", "the constant factor {v} of {of} is missing"),
             ("v*du + u", "the product rule with the derivative of the constant {v} taken for 1: it is 0"),
         ),
     ),
     Rule(
-        "constant factor", "u*v", "v", "u*dv", "the constant factor {u} stays",
+        "constant factor", "u*v", "v", "u*dv", "{u} stays",
         (
             ("dv", "the constant factor {u} of {of} is missing"),
             ("u*dv + v", "the product rule with the derivative of the constant {u} taken for 1: it is 0"),
@@ -171,7 +170,7 @@ TABLE: tuple[Rule, ...] = (
         ),
     ),
     Rule(
-        "constant divisor", "u/v", "u", "du/v", "the constant divisor {v} stays",
+        "constant divisor", "u/v", "u", "du/v", "{v} stays",
         (
             ("du", "the division by {v} in {of} is missing"),
             ("du*v", "{of} is multiplied by {v}, not divided by it"),
@@ -241,18 +240,9 @@ TABLE: tuple[Rule, ...] = (
         ),
     ),
     # -- choices ----------------------------------------------------------------------------------------------------
-    *(
-        Rule("piecewise", "where(c, u, v)", varying, derivative, "each piece by itself", slips)
-        for varying, derivative, slips in (
-            ("uv", "where(c, du, dv)", (("du", "only the first piece, {u}, is differentiated"),
-                                        ("dv", "only the second piece, {v}, is differentiated"),
-                                        ("where(c, dv, du)", "the pieces are exchanged"))),
-            ("u", "where(c, du, 0)", (("du", "where {c} doesn't hold, the constant {v} has the derivative 0"),
-                                      ("where(c, 0, du)", "the pieces are exchanged"))),
-            ("v", "where(c, 0, dv)", (("dv", "where {c} holds, the constant {u} has the derivative 0"),
-                                      ("where(c, dv, 0)", "the pieces are exchanged"))),
-        )
-    ),
+    Rule("piecewise", "where(c, u, v)", "uv", "where(c, du, dv)", "each piece by itself"),
+    Rule("piecewise", "where(c, u, v)", "u", "where(c, du, 0)", "each piece by itself"),
+    Rule("piecewise", "where(c, u, v)", "v", "where(c, 0, dv)", "each piece by itself"),
 )  # fmt: skip
 
 RULES: Mapping[tuple[str, str], Rule] = MappingProxyType({(rule.function, rule.varying): rule for rule in TABLE})
@@ -276,7 +266,8 @@ def _chain_slips(varying: str) -> list[Slip]:
             found.append((others.removeprefix(" + "), f"{{of}} depends on {{{u}}} too: the term {{{p}*{rate(u)}}} is missing"))
             found.append((f"-{p}*{rate(u)}{others}", f"the term {{{p}*{rate(u)}}} has the wrong sign"))
         else:
-            found.append((rate(u), f"the derivative {{{p}}} of the outer function in {{of}} is missing"))
+            outer = f"the derivative {{{p}}} of the outer function in {{of}} is missing"
+            found.append((rate(u), f"{outer}: only the inner one, {{{rate(u)}}}, is there"))
             found.append((f"{p} + {rate(u)}", f"the inner derivative {{{rate(u)}}} of {{of}} is a factor, not a term"))
     return found
 
@@ -293,5 +284,5 @@ OF_FUNCTIONS: Mapping[str, tuple[Slip, ...]] = MappingProxyType({
 })  # fmt: skip
 """Slips of some functions, besides those of the chain rule and of what is remembered wrongly."""
 
-IDENTITIES = frozenset({syntax.ADD, syntax.SUB, syntax.NEG})
-"""Rows whose rule only goes into the terms: a sum in a sum is one sum to a reader."""
+SUMS = frozenset({"sum rule", "difference rule", "minus sign"})
+"""Rules that only go into the terms: a sum in a sum is one sum to a reader."""

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from gradcheck_cli.algebra.number import Ball, is_ball
 from gradcheck_cli.derivation.at import At
-from gradcheck_cli.derivation.rules import OF_FUNCTIONS, SLOPES, STAGE, rate, read
+from gradcheck_cli.derivation.rules import OF_FUNCTIONS, SLOPES, STAGE, VARIABLE, rate, read
 from gradcheck_cli.derivation.steps import Step, derive, variable
 from gradcheck_cli.derivation.tidy import ONE, ZERO, call, filled
 from gradcheck_cli.language import syntax
@@ -116,7 +116,9 @@ def slips(order: Sequence[Step]) -> Iterator[Slip]:
     for step in reversed(order):
         filling = step.filling
         for text, sentence in (*step.rule.slips, *OF_FUNCTIONS.get(getattr(step.of, "function", ""), ())):
-            yield Slip(step, substitute(read(text), filling), _said(sentence, step))
+            if step.owns and any(f"{{{letter}}}" in sentence and part.rule is VARIABLE for letter, part in step.parts.items()):
+                continue  # nobody forgets, or misplaces, the inner derivative of sin(x)
+            yield Slip(step, substitute(read(text), filling), filled_in(sentence, step))
         yield from _elsewhere(step)
         for own, p in zip(step.owns, (p for p in SLOPES if p in step.operands), strict=True):
             for wrong, what in _misremembered(own.formula):
@@ -205,7 +207,7 @@ def _changed(node: Node) -> Iterator[tuple[Node, str]]:
             yield Call(node.function, (*node.arguments[:i], changed, *node.arguments[i + 1 :])), what
 
 
-def _said(sentence: str, step: Step) -> str:
+def filled_in(sentence: str, step: Step) -> str:
     """The sentence with its formulas written out."""
     filling: Mapping[str, Node] = {**step.filling, "of": step.of}
     return re.sub(r"\{([^}]*)\}", lambda found: _shown(filled(read(found[1]), filling)), sentence)

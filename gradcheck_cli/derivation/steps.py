@@ -26,7 +26,7 @@ from gradcheck_cli.derivation.tidy import ONE, ZERO, call, filled
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import definition, is_constant, is_truth, parse
-from gradcheck_cli.language.tree import Call, Node, Variable, substitute, walk
+from gradcheck_cli.language.tree import Call, Node, Variable, walk
 
 BRANCH = Rule(
     "piecewise", "", "", "du", "{c} holds here, so it is {u}",
@@ -206,7 +206,7 @@ def _own(function: str, parameter: str, settings: tuple[tuple[str, Node], ...]) 
     if row.taught or row.slope:
         return Own(function, parameter, filled(parse(row.taught or row.slope), {"f": itself}))
     if row.definition:
-        tree = substitute(definition(function), given)
+        tree = filled(definition(function), given) if given else definition(function)
         steps = derive(tree, {parameter: variable(parameter)})
         return Own(function, parameter, steps.result, tree, steps)
     from gradcheck_cli.exact.derivative import differentiate  # SymPy, which all other rows do without

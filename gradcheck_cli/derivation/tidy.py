@@ -135,6 +135,11 @@ class _Product:
         """What two terms have in common that can be added."""
         return frozenset((b, p) for b, p in self.powers.items() if p)
 
+    def alone(self) -> Node | None:
+        """What it is but for a sign, if that is no product."""
+        left = [(base, power) for base, power in self.powers.items() if power]
+        return left[0][0] if len(left) == 1 and left[0][1] == 1 and abs(self.number) == 1 else None
+
     def node(self) -> Node:
         """The product as it is written: numbers, constants, powers of variables, the rest; one fraction bar."""
         if not self.number:
@@ -238,11 +243,17 @@ def _sum(*signed: tuple[int, Node]) -> Node:
     """Equal terms are added where their numbers can be; the order is kept."""
     found: list[_Product] = []
     places: dict[object, int] = {}
-    for sign, node in (t for s, n in signed for t in _terms(n, s)):
+    waiting = [t for s, n in reversed(signed) for t in reversed(list(_terms(n, s)))]
+    while waiting:
+        sign, node = waiting.pop()
         term = _Product()
         term.take(node)
         term.number *= sign
         if not term.number:
+            continue
+        inner = term.alone()
+        if inner is not None and inner != node:  # what a product came to is a sum itself
+            waiting += reversed(list(_terms(inner, int(term.number))))
             continue
         at = places.setdefault(term.key(), len(found))
         if at == len(found):

@@ -97,30 +97,23 @@ def check_claim(claim: Claim, chain: Chain, column: Column, points: Mapping[str,
 
 
 def _missed(claim: Claim, chain: Chain, point: Mapping[str, float]) -> str | None:
-    """The step of the derivation by hand that the claim misses, if it is a single one."""
+    """The step of the derivation by hand that the claim misses, if it is a single one. Where a formula has pieces, the points
+    beside this one must lie on the same."""
     *before, last = claim.wrt
-    whole = _composed(chain)
+    program = Program([claim.tree], variables(claim.tree), _Constants(), conditions)
+    points = [point, *(_beside(chain, point, seed) for seed in range(SEEDS))]
     try:
-        first, root = None, _of_stages(chain, last)
-        if before:
-            first = derive(whole[chain.output], {before[0]: variable(before[0])})
-            for name in before[1:]:
-                first = derive(first.result, {name: variable(name)})
-            root = derive(first.result, {last: variable(last)})
-        program = Program([claim.tree], variables(claim.tree), _Constants(), conditions)
-        trials: list[Point] = []
-        for seed in range(SEEDS):
-            near = _beside(chain, point, seed)
-            with working(8 * CLAIM):
-                inputs = [exactly(value) for value in near.values()]
-                values = Program(list(whole.values()), chain.inputs, PLAIN, conditions)(*inputs)
-                everything = dict(zip((*near, *whole), (*inputs, *values), strict=True))
-                (claimed,) = program(*(everything[name] for name in variables(claim.tree)))
-            trials.append((At(everything), claimed))
+        places = [_everything(chain, near) for near in points]
+        (first, root), *others = [_derivation(claim, chain, At(values)) for values in places]
+        if any(step.kink for step in root.every()) or any(other.result != root.result for _, other in others):
+            return None
+        with working(8 * CLAIM):
+            claimed = [program(*(values[name] for name in variables(claim.tree)))[0] for values in places[1:]]
+        trials: list[Point] = [(At(values), value) for values, value in zip(places[1:], claimed, strict=True)]
         if first is None:
             return missed(root, trials)
         lower = first.result
-        if all(bool(at(lower).overlaps(claimed)) for at, claimed in trials):
+        if all(bool(at(lower).overlaps(value)) for at, value in trials):
             return f"this is {derivative_name(chain.output, before)}: it isn't differentiated by {last}"
         text, so_far = missed(root, trials), show(lower, LONGEST)
         if text is not None:
@@ -131,14 +124,29 @@ def _missed(claim: Claim, chain: Chain, point: Mapping[str, float]) -> str | Non
         return None
 
 
-def _of_stages(chain: Chain, wrt: str) -> Step:
-    """The derivation of a chain's output by an input or a stage: every stage's by itself, one using the other's."""
-    steps: dict[str, Step] = {wrt: variable(wrt)}
+def _everything(chain: Chain, point: Mapping[str, float]) -> dict[str, Ball]:
+    """The ball of every input and stage."""
+    whole = _composed(chain)
+    with working(8 * CLAIM):
+        inputs = [exactly(point[name]) for name in chain.inputs]
+        values = Program(list(whole.values()), chain.inputs, PLAIN, conditions)(*inputs)
+    return dict(zip((*chain.inputs, *whole), (*inputs, *values), strict=True))
+
+
+def _derivation(claim: Claim, chain: Chain, at: At) -> tuple[Step | None, Step]:
+    """The derivation of the claimed derivative at a point: of a higher one the last step, and that before it."""
+    *before, last = claim.wrt
+    if before:
+        first = derive(chain.composed(), {before[0]: variable(before[0])}, at)
+        for name in before[1:]:
+            first = derive(first.result, {name: variable(name)}, at)
+        return first, derive(first.result, {last: variable(last)}, at)
+    steps: dict[str, Step] = {last: variable(last)}
     for stage in chain.stages:
-        if stage.name != wrt:
-            found = derive(stage.tree, steps)
+        if stage.name != last:
+            found = derive(stage.tree, steps, at)
             steps[stage.name] = found if stage.name == chain.output else of_stage(stage.name, found)
-    return steps[chain.output]
+    return None, steps[chain.output]
 
 
 LONGEST = 80

@@ -136,7 +136,7 @@ def _finding(group: _Group, places: Places, verbose: bool, said: set[str]) -> Fi
     prose += [rest] if rest else []
     silent = check.sentence in said or (check.verdict is Verdict.IMPRECISE and rest)  # which says why
     more = f"gradcheck why {check.why}"
-    told = more in said
+    known = more in said
     said |= {check.sentence, more}
     lines = [f"blamed: {', '.join((*blame, *placed))}" if blame or placed else "", *prose]
     return Finding(
@@ -155,7 +155,7 @@ def _finding(group: _Group, places: Places, verbose: bool, said: set[str]) -> Fi
         formulas=tuple(_formulas(column, check, verbose)),
         same=_same(group, places),
         sources=tuple(named_in(lines)),
-        more="" if told else more,
+        more="" if known else more,
     )
 
 

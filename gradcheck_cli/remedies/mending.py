@@ -89,7 +89,7 @@ Key = tuple[str, str, str, tuple[str, ...]]
 
 def add_remedies(problem: Problem, report: Report) -> None:
     """Enter what is confirmed into the report. Raises nothing; a check that time was up for is searched no further."""
-    if problem.callables or _stopped(report) or not any(_bad(c).any() for c in report.columns):
+    if problem.callables or _stopped(report) or not any(wanting(c).any() for c in report.columns):
         return
     try:
         for name in problem.formats:
@@ -107,7 +107,7 @@ def _stopped(report: Report) -> bool:
     return any(note.startswith(STOPPED) for note in report.notes)
 
 
-def _bad(column: Column) -> npt.NDArray[np.bool_]:
+def wanting(column: Column) -> npt.NDArray[np.bool_]:
     """Which entries a rewriting may mend."""
     if column.claim is not None or column.kind not in _KINDS:
         return np.zeros(len(column), dtype=np.bool_)
@@ -148,7 +148,7 @@ class _Mending:
             for c in report.columns
             if c.dtype == form.name and c.claim is None and c.kind in _KINDS and c.of.partition("[")[0] in base
         }
-        self.bad = {key: np.flatnonzero(_bad(c)) for key, c in self.columns.items()}
+        self.bad = {key: np.flatnonzero(wanting(c)) for key, c in self.columns.items()}
         self.bad = {key: found for key, found in self.bad.items() if len(found)}
         self.points: Mapping[str, Floats] = problem.points.values(form) if self.bad else {}
         self.words, self.blamed = self._words(), self._blamed()

@@ -15,7 +15,8 @@ class Remedy:
     `stage`: which is rewritten, from `expression` to `rewritten`; `others`: stages before it that are rewritten too; `stages`:
     the whole chain then, as texts. `rows`: the patterns that were applied. `before` and `after`: verdict -> number, of the same
     derivatives at the same points; `mended`: how many of them match now that didn't. `dtype`: the format in which this holds;
-    `points`: how many of its points were checked, of `of`.
+    `points`: how many of its points were checked, of `of`. `entrywise`: it is about one entry of a function of tensors, of
+    whose formula the check is.
     """
 
     stage: str
@@ -31,6 +32,7 @@ class Remedy:
     mended: int
     points: int
     of: int
+    entrywise: bool = False
 
     @property
     def whole(self) -> bool:
@@ -47,7 +49,11 @@ class Remedy:
         if not self.whole:
             says, before = (", ".join(f"{n:,} {v}" for v, n in counts.items()) for counts in (self.after, self.before))
             before = f"; before: {before}"
-        return f"write {written}: the same check then says {says} ({total:,} check{'s' * (total != 1)}{where}{before})"
+        where += before
+        check = "the same check then"
+        if self.entrywise:
+            written, check = f"{written}, entry by entry", "the check of this formula"
+        return f"write {written}: {check} says {says} ({total:,} check{'s' * (total != 1)}{where})"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

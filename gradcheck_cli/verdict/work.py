@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.remedy import Remedy
 from gradcheck_cli.verdict.report import Report, versions
 
 Progress = Callable[[int, int, str], None]
@@ -61,6 +62,7 @@ class Recorder:
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.conditions: dict[str, list[str]] = {}
+        self.remedies: list[Remedy] = []
         self.total = 1
         self.done = 0
         self.doing = ""
@@ -151,4 +153,6 @@ def record(
         recorder.give_up(command, timeout)
     if recorder.conditions:
         problem["conditions"] = recorder.conditions
-    return Report(command, problem, recorder.columns, versions(), strict, list(dict.fromkeys(recorder.notes)))
+    return Report(
+        command, problem, recorder.columns, versions(), strict, list(dict.fromkeys(recorder.notes)), recorder.remedies
+    )

@@ -207,6 +207,8 @@ SLIPS = [
     ("2*x | z**2 + z", "2*(2*x + 1)", "the derivative of z**2 + z by z, 2*z + 1, is taken at x, not at z = 2*x"),
     ("z = 2*x | w = sin(z) + x | y = w*z", "2*cos(z)*z + 2*w", "the derivative 1 of the term x is missing"),
     ("log(1 + x**2)", "log(1 + x**2)", "log(1 + x**2) isn't differentiated"),
+    ("where(x > 0, x**2, x**3)", "3*x**2", "the piece x**3 is differentiated, but here x > 0 holds: it is x**2"),
+    ("relu(x)*x", "x", "the second term of the product rule, relu(x), is missing"),
     ("gelu(x)", "x", None),
     ("x**3", "3*x**2 + 1", None),
     ("exp(x)*cos(x)", "0*x", "the claim is 0"),
@@ -235,3 +237,19 @@ def test_the_slip_in_a_mixed_partial_is_named(text: str, claim: str, wrt: str, s
     """With the derivative in whose derivation it is."""
     column, _ = judged(text, claim, wrt, **{name: [0.7, 0.4] for name in dict.fromkeys("xy") if name in text})
     assert all(str(d.text).startswith(slip) for d in column.details.values()) and column.details
+
+
+def test_the_slip_in_json() -> None:
+    """`detail` carries the step that the claim misses, of chains and of entries of arrays."""
+    (found,) = [
+        c for c in check_chain("sin(3*x)", at="x=0.7", claim="x=cos(3*x)").to_dict()["checks"] if c["verdict"] == "mismatch"
+    ]
+    assert found["detail"] == "the inner derivative 3 of sin(3*x) is missing" and found["cause"] == "claim"
+    report = check_chain("sum(exp(2*x))", at={"x": [0.5, 2.0]}, claim="x=exp(2*x)")
+    assert {c.detail for c in report.checks if c.verdict == "mismatch"} == {
+        "the inner derivative 2 of exp(2*x[0]) is missing", "the inner derivative 2 of exp(2*x[1]) is missing",
+    }  # fmt: skip
+    report = check_chain("sum(x**2)", at={"x": [1.0, 2.0]}, claim="x=x")
+    assert {(c.wrt[0], c.detail) for c in report.checks if c.verdict == "mismatch"} == {
+        (name, f"the exponent 2 of {name}**2 is missing as a factor") for name in ("x[0]", "x[1]")
+    }

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from gradcheck_cli import check_chain, check_grad, check_jacobian
+from gradcheck_cli import check_chain, check_function, check_grad, check_jacobian
 from gradcheck_cli.formulas.check import check_problem
 from gradcheck_cli.remedies import mending
 from gradcheck_cli.remedies.table import Row
+from tests.custom_functions.elementwise import tripled_sine
 
 
 def remedies(*stages: str, at: Any, **options: Any) -> list[str]:
@@ -68,6 +69,42 @@ def test_another_function_is_none(monkeypatch: pytest.MonkeyPatch, becomes: str)
     row = Row("log(1 + exp(a))", becomes, ("range",), "log(1 + exp(x))", "x=30")
     monkeypatch.setattr(mending, "ROWS", (row,))
     assert remedies("log(1 + exp(20*x))", at="x=1", dtype="float16") == []
+
+
+def test_the_text_says_it() -> None:
+    """A finding ends with the command that tells more, once; the remedy stands below, once for all formats."""
+    text = str(check_chain("log(1 + exp(x))*y", at="x=800,y=1", dtype="float64,float32"))
+    assert text.count("more: gradcheck why range") == 1
+    assert text.count("remedy: ") == 1
+    assert "write y_1 = " not in text and "float64, float32" in text.partition("remedy: ")[2]
+    assert "more:" not in str(check_chain("sin(x)", at="x=1"))
+
+
+def softplus(x: torch.Tensor) -> torch.Tensor:
+    return torch.log(1 + torch.exp(x))
+
+
+@pytest.mark.parametrize(
+    ("function", "at", "written"),
+    [
+        (softplus, "x=[800,1]", "write y = softplus(x), entry by entry: the check of this formula says match"),
+        (lambda x: torch.where(x <= 0, torch.exp(x), 1 + x), "x=[-1,1000]", "exp(where(x <= 0, x, 0))"),
+        (lambda x, y: torch.sqrt(x**2 + y**2), "x=[1e200],y=[1e200]", "hypot(x, y)"),
+        (lambda x: torch.log(torch.exp(x).sum()), "x=[800,1]", None),  # not entry by entry
+        (lambda x: x * torch.ones_like(x).detach(), "x=[800,1]", None),  # nothing is wrong
+    ],
+)
+def test_functions_entry_by_entry(function: Any, at: str, written: str | None) -> None:
+    """The formula of a Python function's forward pass is mended, where it works entry by entry."""
+    report = check_function(function, at=at)
+    texts = [remedy.text for remedy in report.remedies]
+    assert len(texts) == (written is not None)
+    assert written is None or written in texts[0] and f"remedy: {texts[0]}"[:60] in str(report)
+
+
+def test_a_custom_backward_has_no_remedy_for_its_own_slips() -> None:
+    """What the formula's own check doesn't find isn't mended by writing the formula otherwise."""
+    assert not check_function(tripled_sine, at="x=[1,2]").remedies
 
 
 def test_nothing_is_tried_where_all_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
