@@ -16,7 +16,7 @@ from typing import Any, Literal
 from gradcheck_cli.errors import InputError, counted, whole
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.constants import exact_constant
-from gradcheck_cli.language.functions import TABLE
+from gradcheck_cli.language.functions import NAMES, TABLE
 from gradcheck_cli.language.parser import is_constant, is_truth, parse
 from gradcheck_cli.language.spaces import (
     ALL,
@@ -39,6 +39,8 @@ Evaluate = Callable[[Node], float]
 
 _SPACES = re.compile(r"\s*(linspace|logspace)\s*\((.*)\)\s*", re.DOTALL)
 _NAMED = re.compile(r"(?:^|,)\s*([^\W\d]\w*)\s*=")
+_NEXT = re.compile(r"(?:\s+|\s*;\s*)([^\W\d]\w*)\s*=(?!=)")
+"""Where another name begins without a comma."""
 _LARGEST = 1e308
 _SHAPE_USAGE = "a shape is written name=sizes, such as x=3,4"
 _DOMAIN_USAGE = "a domain is written name=a:b, such as x=0:5"
@@ -66,7 +68,7 @@ def parse_points(
         raise InputError(f"the seed must not be negative: {seed}")
     if sample is not None and sample < 1:
         raise InputError(f"the number of samples must be at least 1: {sample}")
-    reader = _Reader(tuple(names), evaluate)
+    reader = _Reader(tuple(names), evaluate, several=isinstance(at, list | tuple) and len(at) > 1)
     reader.given(shape)
     entries = [reader.entry(e) for e in listed(at)]
     column = _column(entries, reader)
@@ -140,6 +142,7 @@ class _Reader:
     names: tuple[str, ...]
     evaluate: Evaluate | None = field(repr=False)
     shapes: dict[str, Shape] = field(default_factory=dict)
+    several: bool = False
 
     def alone(self, value: object, what: str, example: str) -> str:
         """The input that a value without a name is of; InputError where there are several."""
@@ -154,6 +157,8 @@ class _Reader:
         if isinstance(value, dict | Mapping) or (isinstance(value, str) and ("=" in value or not value.strip())):
             return value
         name = self.alone(value, _POINT_USAGE, "=1")
+        if isinstance(value, str) and re.match(r"\s*[^\W\d]\w*\s*:", value):
+            raise InputError(f"{_POINT_USAGE.partition(',')[0]}, such as {name}=1", value, value.index(":"))
         if isinstance(value, str) and len(split(value, 0)) > 1:
             raise InputError(f"several points are given one by one, or as {name}=linspace(a,b,n); a vector is [1,2]", value, 0)
         return {name: value}
@@ -221,7 +226,8 @@ class _Reader:
     def group(self, axes: Mapping[str, Mapping[str, Axis]], grid: bool, text: str | None) -> Group:
         missing = [n for n in self.names if n not in axes]
         if missing:
-            raise InputError(f"the point gives no value for {', '.join(missing)}", text, len(text) if text else None)
+            hint = "; one point is one text, such as " + ",".join(f"{n}=1" for n in self.names) if self.several else ""
+            raise InputError(f"the point gives no value for {', '.join(missing)}{hint}", text, len(text) if text else None)
         group = Group({entry: axis for n in self.names for entry, axis in axes[n].items()}, grid, text)
         group.bounded()
         return group
@@ -262,6 +268,8 @@ class _Reader:
         if name not in self.names:
             near = difflib.get_close_matches(name[:60], self.names, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
+            joined = next((n for n in self.names if n.endswith(name) and n.removesuffix(name) in NAMES), None)
+            hint = hint if joined is None else f"; did you mean {joined.removesuffix(name)}({name})?"
             listed = ", ".join(self.names)
             plural = "inputs are" if len(self.names) > 1 else "only input is"
             raise InputError(f"{name!r} is not an input{hint} (the {plural} {listed})", text, at)
@@ -386,8 +394,19 @@ def _assignments(text: str, usage: str) -> list[tuple[str, int, str, int]]:
             raise InputError(usage, text, min(start, len(text)))
         if not value.strip():
             raise InputError(f"a value is missing: {usage}", text, offset + len(piece))
+        next_one = _NEXT.search(value)
+        if value.startswith("=") or next_one is not None:
+            hint = f", and several with commas: {_apart(text)}" if next_one is not None else ""
+            raise InputError(
+                f"{usage}{hint}", text, offset + len(name) + 1 + (next_one.start(1) if next_one is not None else 0)
+            )
         found.append((name.strip(), start, value, offset + len(name) + 1))
     return found
+
+
+def _apart(text: str) -> str:
+    """`x=1,y=2` for `x=1 y=2` and `x=1; y=2`."""
+    return _NEXT.sub(lambda match: f",{match[1]}=", text)
 
 
 def split(text: str, offset: int, separator: str = ",") -> list[tuple[str, int]]:
