@@ -219,3 +219,18 @@ def test_a_name_that_isn_t_there_is_told_the_nearest() -> None:
 
     with pytest.raises(AttributeError, match="has no attribute 'check_gradient'; nearest: check_grad, "):
         gradcheck_cli.check_gradient  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"at": {1: 2}}, {"at": object()}, {"at": 1j}, {"at": b"1"}, {"at": [None]}, {"shape": 2.5},
+        {"shape": True}, {"shape": (2.5,)}, {"shape": {"x": "2"}}, {"domain": 5}, {"domain": (0,)}, {"domain": np.array([0, 1, 2])}, {"dtype": torch.int32},
+        {"dtype": 5}, {"claim": {"x": None}}, {"claim": ","}, {"claim": "dy/dz=1"}, {"mode": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_nothing_ends_in_a_traceback(given: dict[str, Any]) -> None:
+    """What can't be meant is an InputError, whatever type it is of."""
+    with pytest.raises(InputError):
+        check_chain("x**2", **({"at": 1} if "claim" in given else {}), **given)

@@ -70,9 +70,9 @@ def parse_points(
         raise InputError(f"the number of samples must be at least 1: {sample}")
     reader = _Reader(tuple(names), evaluate, several=isinstance(at, list | tuple) and len(at) > 1)
     reader.given(shape)
-    entries = [reader.entry(e) for e in listed(at)]
+    entries = listed(at)
     column = _column(entries, reader)
-    groups = [column] if column else [reader.text(e) if isinstance(e, str) else reader.mapping(e) for e in entries]
+    groups = [column] if column else [reader.point(e) for e in entries]
     shapes = {name: reader.shapes.get(name, ()) for name in names}
     numbers = tuple(entry for name in names for entry in entry_names(name, shapes[name]))
     intervals = {entry: ends for name, ends in reader.domain(domain).items() for entry in entry_names(name, shapes[name])}
@@ -106,19 +106,20 @@ def listed(at: Any) -> list[Any]:
     return [at] if one else list(at)
 
 
-def _column(entries: Sequence[str | Mapping[str, Any]], reader: _Reader) -> Group | None:
+def _column(entries: Sequence[Any], reader: _Reader) -> Group | None:
     """Many points that are plain numbers, read at once; None where they are anything else."""
     names = reader.names
-    if reader.shapes or not all(isinstance(e, dict) and len(e) == len(names) for e in entries):
+    bare = len(names) == 1
+    if reader.shapes or not entries:
+        return None
+    if not all((isinstance(e, dict) and len(e) == len(names)) or (bare and isinstance(e, float | int)) for e in entries):
         return None
     axes: dict[str, tuple[float, ...]] = {}
     for name in names:
-        values = [e.get(name) for e in entries if isinstance(e, dict)]
+        values = [e.get(name) if isinstance(e, dict) else e for e in entries]
         if not all(isinstance(v, (float, int)) and abs(v) <= _LARGEST for v in values):
             return None
         axes[name] = tuple(map(float, values))  # type: ignore[arg-type]
-    if not entries:
-        return None
     group = Group(axes, False)
     group.bounded()
     return group
@@ -152,26 +153,28 @@ class _Reader:
         written = ",".join(f"{name}{example}" for name in self.names[:4] or ["x"])
         raise InputError(f"{what.partition(',')[0]}, such as {written}", text, None if text is None else 0)
 
-    def entry(self, value: Any) -> Any:
-        """A text or a mapping: a value alone is that of the only input."""
-        if isinstance(value, dict | Mapping) or (isinstance(value, str) and ("=" in value or not value.strip())):
-            return value
+    def point(self, value: Any) -> Group:
+        """A text or a mapping; a value alone is that of the only input."""
+        if isinstance(value, str) and ("=" in value or not value.strip()):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return self.mapping(value)
         name = self.alone(value, _POINT_USAGE, "=1")
         if isinstance(value, str) and re.match(r"\s*[^\W\d]\w*\s*:", value):
             raise InputError(f"{_POINT_USAGE.partition(',')[0]}, such as {name}=1", value, value.index(":"))
         if isinstance(value, str) and len(split(value, 0)) > 1:
             raise InputError(f"several points are given one by one, or as {name}=linspace(a,b,n); a vector is [1,2]", value, 0)
-        return {name: value}
+        return self.mapping({name: value})
 
     def given(self, shape: Any) -> None:
         """Enter the shapes that were asked for."""
-        if isinstance(shape, int) or (shape and isinstance(shape, list | tuple) and all(isinstance(n, int) for n in shape)):
+        if isinstance(shape, float | int) or (isinstance(shape, list | tuple) and shape and not isinstance(shape[0], str)):
             shape = {self.alone(shape, _SHAPE_USAGE, "=3"): shape}
         if isinstance(shape, Mapping):
             for name, sizes in shape.items():
                 self.known(name, None, None, self.shapes)
-                found = (sizes,) if isinstance(sizes, int) else tuple(sizes)
-                if not all(isinstance(n, int) and n > 0 for n in found):
+                found = tuple(sizes) if isinstance(sizes, Iterable) else (sizes,)
+                if not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in found):
                     raise InputError(f"the shape of {name!r} is a tuple of positive whole numbers: {sizes!r}")
                 self.sized(name, found, None, None)
             return
@@ -266,6 +269,7 @@ class _Reader:
 
     def known(self, name: str, text: str | None, at: int | None, given: Mapping[str, object]) -> None:
         if name not in self.names:
+            name = str(name)
             near = difflib.get_close_matches(name[:60], self.names, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             joined = next((n for n in self.names if n.endswith(name) and n.removesuffix(name) in NAMES), None)
@@ -345,7 +349,8 @@ class _Reader:
 
     def domain(self, domain: Any) -> dict[str, tuple[float, float]]:
         intervals: dict[str, tuple[float, float]] = {}
-        given = [domain] if isinstance(domain, str) else domain
+        domain = domain.tolist() if hasattr(domain, "tolist") else domain
+        given: Any = [domain] if isinstance(domain, str | float | int) else domain
         if isinstance(given, list | tuple) and given and not all(isinstance(end, str) for end in given):  # (0, 5)
             domain = {self.alone(domain, _DOMAIN_USAGE, "=0:5"): domain}
         elif isinstance(given, list | tuple) and len(given) == 1 and "=" not in given[0] and ":" in given[0]:
