@@ -13,8 +13,9 @@ from itertools import pairwise
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.files import is_file, is_folder
+from gradcheck_cli.language.functions import NAMES
 from gradcheck_cli.networks.layers import LAYERS
-from gradcheck_cli.options import CODE, ELSEWHERE, KINDS, OPTIONS, Option, of, spoken
+from gradcheck_cli.options import CODE, ELSEWHERE, FORMULAS, KINDS, OPTIONS, Option, of, spoken
 from gradcheck_cli.output import FORMATS, SUITE_FORMATS
 
 RUN = "run"
@@ -41,7 +42,10 @@ def meant(arguments: Sequence[str], commands: Collection[str]) -> list[str]:
         return [*rest[:1], "--help"]
     if first in OF_APP:
         return [OF_APP[first], *rest]
+    if first in commands and rest == ["help"]:
+        return [first, "--help"]
     if first in commands:
+        _fitting(first, rest)
         return [first, *_renamed(first, rest)]
     if not _is_command(first):
         raise InputError(f"the command is missing; {_with_command(arguments)}")
@@ -78,6 +82,8 @@ def _renamed(command: str, arguments: Sequence[str]) -> Iterator[str]:
         else:
             yield argument
 
+
+_LAYER = re.compile(r"\s*(?:torch\.)?(?:nn\.)?([A-Z]\w*)\s*(?:\(|\||$)")
 
 _PLACES = ("--at", "--point", "--shape", "--domain")
 _VALUE = re.compile(r"[A-Za-z_]\w*=[-+\d.eE*/()\[\],:]+(pi)?")
@@ -148,6 +154,20 @@ def _of_run(argument: str, name: str, equals: str, value: str, left: Iterator[st
         yield other + equals + value
 
 
+def _fitting(command: str, arguments: Sequence[str]) -> None:
+    """InputError where what is to be checked is plainly for another command: code, a network, a spec file."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if argument.startswith("-") or (before.startswith("-") and "=" not in before):
+            continue
+        layer = _LAYER.match(argument)
+        if argument.endswith(".toml") and command in KINDS:
+            raise InputError(f"checks of a spec file: gradcheck run {quoted(argument)}", argument, 0)
+        if command in (*FORMULAS, RUN) and re.fullmatch(r"[^\s()|*+]+\.py(::?[\w.]+)?", argument):
+            raise InputError(f"code is checked by: gradcheck function {quoted(argument)}", argument, 0)
+        if command in (*FORMULAS, "function") and layer is not None and layer[1] in LAYERS and layer[1] not in NAMES:
+            raise InputError(f"a network is checked by: gradcheck model {quoted(argument)}", argument, 0)
+
+
 # -- no command ---------------------------------------------------------------------------------------------------------
 
 
@@ -191,7 +211,7 @@ def _kind(target: str, options: Collection[str]) -> str:
     """The command that fits what is to be checked and the options."""
     if target.endswith(".toml") or "::" in target or is_folder(target):
         return RUN
-    layer = re.match(r"\s*(?:torch\.)?(?:nn\.)?([A-Z]\w*)", target)
+    layer = _LAYER.match(target)
     if layer is not None and layer[1] in LAYERS:
         return "model"
     code = re.fullmatch(r"[^()|\s]+\.py(:[\w.]+)?|[A-Za-z_][\w.]*:[\w.]+", target) or is_file(f"{target}.py")
