@@ -223,7 +223,7 @@ def check_jacobian(expressions: str | Sequence[str], **options: Unpack[OfFormula
 
     Several expressions are several outputs, f1, f2 and so on, or as they are named ("u = x*y").
     """
-    texts = [expressions] if isinstance(expressions, str) else list(expressions)
+    texts = _texts(expressions)
     outputs = ["f"] if len(texts) == 1 else [f"f{i}" for i in range(1, len(texts) + 1)]
     chains = [_chain(text, output) for text, output in zip(texts, outputs, strict=True)]
     if not chains:
@@ -386,7 +386,19 @@ def _run(
 
 
 def _chain(expressions: str | Sequence[str], output: str = "y") -> Chain:
-    return link([expressions] if isinstance(expressions, str) else expressions, output)
+    return link(_texts(expressions), output)
+
+
+def _texts(given: Any) -> list[str]:
+    """The expressions: a text, or a list of texts; SymPy's expressions are what they print."""
+    found = [
+        str(one) if hasattr(one, "free_symbols") else one for one in (given if isinstance(given, list | tuple) else [given])
+    ]
+    strange = next((one for one in found if not isinstance(one, str)), None)
+    if strange is not None:
+        hint = ": check_function checks a function" if callable(strange) else ""
+        raise InputError(f"an expression is a text, such as 'x**2', not {type(strange).__name__}{hint}")
+    return found
 
 
 def _limits(given: Mapping[str, Any]) -> Limits:

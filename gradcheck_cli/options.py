@@ -357,6 +357,8 @@ def unknown(check: str, name: str) -> str:
     """What there is to say of an option that a check hasn't: what to do instead, the nearest name, or all that there are."""
     if name in ELSEWHERE:
         return f": {ELSEWHERE[name]}"
+    if check in POINTED and len(name) < 3:
+        return f"; a point is given by at={{'{name}': 1}}"
     return nearest(name, {KINDS[check].target, *taken(check)} if check in KINDS else [row.name for row in of(check)])
 
 

@@ -175,3 +175,62 @@ def test_what_stands_without_a_name_is_told() -> None:
         check_chain("2*x", "z**2")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="unexpected keyword argument 'expression'; nearest: expressions"):
         check_chain("x", expression="x")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: check_chain(torch.sin), "check_function checks a function"),  # type: ignore[arg-type]
+        (lambda: check_grad(3), "an expression is a text, such as 'x\\*\\*2', not int"),  # type: ignore[arg-type]
+        (lambda: check_function(torch.sin(torch.ones(1))), "give the function itself, not what it returns"),
+        (lambda: check_function(torch.nn.Linear), "Linear is a network: gradcheck model Linear"),
+        (lambda: check_model(torch.sin), "a function of tensors is checked by gradcheck function"),
+    ],
+)
+def test_what_is_no_target_is_told(call: Callable[[], Any], words: str) -> None:
+    """With what checks it."""
+    with pytest.raises(InputError, match=words):
+        call()
+
+
+def test_an_input_is_no_option() -> None:
+    """`check_grad("x**2", x=1)` is answered with where the point belongs."""
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'x'; a point is given by at=\{'x': 1\}"):
+        check_grad("x**2", x=1)  # type: ignore[call-arg]
+
+
+def test_an_expression_of_sympy_is_what_it_prints() -> None:
+    """Beside a text."""
+    import sympy
+
+    x, y = sympy.symbols("x y")
+    assert check_grad(sympy.exp(-(x**2)) * sympy.Max(y, 1), at={"x": 1, "y": 2}).counts == {"match": 2}  # type: ignore[arg-type]
+
+
+def test_a_report_is_true_where_it_passes() -> None:
+    """`assert check_function(f)` fails where the check does; torch's own gradcheck gives a truth value."""
+    assert check_grad("x**2", at=1)
+    assert not check_grad("relu(x) - relu(-x)", at=0)
+
+
+def test_a_name_that_isn_t_there_is_told_the_nearest() -> None:
+    """Of the package."""
+    import gradcheck_cli
+
+    with pytest.raises(AttributeError, match="has no attribute 'check_gradient'; nearest: check_grad, "):
+        gradcheck_cli.check_gradient  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"at": {1: 2}}, {"at": object()}, {"at": 1j}, {"at": b"1"}, {"at": [None]}, {"shape": 2.5}, {"shape": True},
+        {"shape": (2.5,)}, {"shape": {"x": "2"}}, {"domain": 5}, {"domain": (0,)}, {"domain": np.array([0, 1, 2])},
+        {"dtype": torch.int32}, {"dtype": 5}, {"claim": {"x": None}}, {"claim": ","}, {"claim": "dy/dz=1"}, {"mode": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_nothing_ends_in_a_traceback(given: dict[str, Any]) -> None:
+    """What can't be meant is an InputError, whatever type it is of."""
+    with pytest.raises(InputError):
+        check_chain("x**2", **({"at": 1} if "claim" in given else {}), **given)

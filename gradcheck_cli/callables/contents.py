@@ -43,9 +43,11 @@ def whole(text: str) -> str | None:
         return f"{text}.py"
     search(Path.cwd())
     try:
-        found = "." in text or importlib.util.find_spec(text) is not None
+        found = importlib.util.find_spec(text) is not None
     except (ImportError, ValueError):
         return None
+    except Exception:  # of a package on the way, when it is imported: said where the target is
+        return text
     return text if found else None
 
 

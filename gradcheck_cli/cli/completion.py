@@ -67,8 +67,10 @@ def register(app: typer.Typer) -> None:
     @add(
         app, "completion",
         """
-        Print the script that lets a shell complete gradcheck's command lines: commands, options and their values, functions of
-        formulas, names in files of Python, checks of spec files.
+        Print the script by which a shell completes lines.
+
+        The Tab key then completes commands, options and their values, functions of formulas, names in files of Python, and
+        checks of spec files.
 
         In ~/.bashrc: eval "$(gradcheck completion bash)". In ~/.zshrc, behind compinit: eval "$(gradcheck completion zsh)".
         For fish: gradcheck completion fish > ~/.config/fish/completions/gradcheck.fish.

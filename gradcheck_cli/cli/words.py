@@ -9,11 +9,13 @@ import difflib
 import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence
+from itertools import pairwise
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.files import is_file, is_folder
+from gradcheck_cli.language.functions import NAMES
 from gradcheck_cli.networks.layers import LAYERS
-from gradcheck_cli.options import ELSEWHERE, KINDS, OPTIONS, Option, of, spoken
+from gradcheck_cli.options import CODE, ELSEWHERE, FORMULAS, KINDS, OPTIONS, Option, of, spoken
 from gradcheck_cli.output import FORMATS, SUITE_FORMATS
 
 RUN = "run"
@@ -40,7 +42,10 @@ def meant(arguments: Sequence[str], commands: Collection[str]) -> list[str]:
         return [*rest[:1], "--help"]
     if first in OF_APP:
         return [OF_APP[first], *rest]
+    if first in commands and rest == ["help"]:
+        return [first, "--help"]
     if first in commands:
+        _fitting(first, rest)
         return [first, *_renamed(first, rest)]
     if not _is_command(first):
         raise InputError(f"the command is missing; {_with_command(arguments)}")
@@ -54,6 +59,7 @@ def meant(arguments: Sequence[str], commands: Collection[str]) -> list[str]:
 
 def _renamed(command: str, arguments: Sequence[str]) -> Iterator[str]:
     """The arguments with the table's names of options; what stands behind `--` is left."""
+    _together(command, arguments)
     left = iter(arguments)
     known = spoken(command)
     bare = _bare(command)
@@ -71,8 +77,28 @@ def _renamed(command: str, arguments: Sequence[str]) -> Iterator[str]:
             yield from (bare[word].forms[0], word.replace("_", "-"))
         elif word in ELSEWHERE and word not in known:
             raise InputError(f"no such option: {ELSEWHERE[word]}", argument, 0)
+        elif word and word not in known and command in KINDS and (others := _of_others(command, name)):
+            raise InputError(f"no such option: {name} is one of {', '.join(others)}", argument, 0)
         else:
             yield argument
+
+
+_LAYER = re.compile(r"\s*(?:torch\.)?(?:nn\.)?([A-Z]\w*)\s*(?:\(|\||$)")
+
+_PLACES = ("--at", "--point", "--shape", "--domain")
+_VALUE = re.compile(r"[A-Za-z_]\w*=[-+\d.eE*/()\[\],:]+(pi)?")
+
+
+def _together(command: str, arguments: Sequence[str]) -> None:
+    """InputError where blanks divide what is one word: `--at x=1 y=2`, `FILE.py NAME`."""
+    for option, value, more in zip(arguments, arguments[1:], arguments[2:], strict=False):
+        if option in _PLACES and _VALUE.fullmatch(value) and _VALUE.fullmatch(more):
+            raise InputError(
+                f"several values stand in one word: {option} {quoted(f'{value},{more}')}", f"{value} {more}", len(value)
+            )
+    for file, name in pairwise(arguments):
+        if command in CODE and file.endswith(".py") and not file.startswith("-") and name.isidentifier():
+            raise InputError(f"a target is one word: {file}:{name}", f"{file} {name}", len(file))
 
 
 def _is_own(name: str, rows: Sequence[Option]) -> bool:
@@ -95,6 +121,12 @@ def _as(rows: Sequence[Option], argument: str, equals: str, value: str, left: It
             return
         value = found
     yield from (f"{row.forms[0]}={value}" for row in rows)
+
+
+def _of_others(command: str, name: str) -> list[str]:
+    """The checks that have an option of this spelling, where this one has none."""
+    kinds = [kind for row in OPTIONS if any(name in form.split("/") for form in row.forms) for kind in row.checks]
+    return [] if command in kinds else list(dict.fromkeys(kinds))
 
 
 def _bare(command: str) -> dict[str, Option]:
@@ -120,6 +152,20 @@ def _of_run(argument: str, name: str, equals: str, value: str, left: Iterator[st
         yield other + (value if equals else next(left, ""))
     else:
         yield other + equals + value
+
+
+def _fitting(command: str, arguments: Sequence[str]) -> None:
+    """InputError where what is to be checked is plainly for another command: code, a network, a spec file."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if argument.startswith("-") or (before.startswith("-") and "=" not in before):
+            continue
+        layer = _LAYER.match(argument)
+        if argument.endswith(".toml") and command in KINDS:
+            raise InputError(f"checks of a spec file: gradcheck run {quoted(argument)}", argument, 0)
+        if command in (*FORMULAS, RUN) and re.fullmatch(r"[^\s()|*+]+\.py(::?[\w.]+)?", argument):
+            raise InputError(f"code is checked by: gradcheck function {quoted(argument)}", argument, 0)
+        if command in (*FORMULAS, "function") and layer is not None and layer[1] in LAYERS and layer[1] not in NAMES:
+            raise InputError(f"a network is checked by: gradcheck model {quoted(argument)}", argument, 0)
 
 
 # -- no command ---------------------------------------------------------------------------------------------------------
@@ -165,7 +211,7 @@ def _kind(target: str, options: Collection[str]) -> str:
     """The command that fits what is to be checked and the options."""
     if target.endswith(".toml") or "::" in target or is_folder(target):
         return RUN
-    layer = re.match(r"\s*(?:torch\.)?(?:nn\.)?([A-Z]\w*)", target)
+    layer = _LAYER.match(target)
     if layer is not None and layer[1] in LAYERS:
         return "model"
     code = re.fullmatch(r"[^()|\s]+\.py(:[\w.]+)?|[A-Za-z_][\w.]*:[\w.]+", target) or is_file(f"{target}.py")

@@ -154,7 +154,8 @@ def _claims(text: str, start: int, end: int, tasks: Sequence[Task], asked: Asked
         else:
             what = "say which derivative this is" if name is None else f"nothing is differentiated by {name!r}"
             named = dict.fromkeys(d[0] for d in claimable if len(d) == 1)
-            message = f"{what}: name=formula, where name is one of {listed(named)}"
+            quantities = dict.fromkeys(derivative_name(chain.output, d) for d in claimable)
+            message = f"{what}: name=formula, where name is one of {listed(named or quantities)}"
         raise InputError(message, text, start)
     allowed = list(entries)
     for node in walk(tree):

@@ -103,3 +103,11 @@ def formulas() -> Iterator[str]:
     """Every formula that is advised."""
     for advice in INSTEAD.values():
         yield from advice.split("`")[1::2]
+
+
+SIGNS: Mapping[str, str] = MappingProxyType({
+    "·": "*", "×": "*", "⋅": "*", "∗": "*", "÷": "/", "⁄": "/", "−": "-", "–": "-", "—": "-", "²": "**2", "³": "**3",
+    "√": "sqrt(x)", "∛": "cbrt(x)", "π": "pi", "∞": "inf", "≤": "<=", "≥": ">=", "≠": "!=", "∑": "sum(x)", "∏": "prod(x)",
+    "∫": "the function itself", "∂": "the function itself", "′": "the function itself", "½": "1/2", "¼": "1/4",
+})  # fmt: skip
+"""Signs of printed mathematics -> what is typed."""

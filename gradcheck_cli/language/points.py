@@ -16,7 +16,7 @@ from typing import Any, Literal
 from gradcheck_cli.errors import InputError, counted, whole
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.constants import exact_constant
-from gradcheck_cli.language.functions import TABLE
+from gradcheck_cli.language.functions import NAMES, TABLE
 from gradcheck_cli.language.parser import is_constant, is_truth, parse
 from gradcheck_cli.language.spaces import (
     ALL,
@@ -39,6 +39,8 @@ Evaluate = Callable[[Node], float]
 
 _SPACES = re.compile(r"\s*(linspace|logspace)\s*\((.*)\)\s*", re.DOTALL)
 _NAMED = re.compile(r"(?:^|,)\s*([^\W\d]\w*)\s*=")
+_NEXT = re.compile(r"(?:\s+|\s*;\s*)([^\W\d]\w*)\s*=(?!=)")
+"""Where another name begins without a comma."""
 _LARGEST = 1e308
 _SHAPE_USAGE = "a shape is written name=sizes, such as x=3,4"
 _DOMAIN_USAGE = "a domain is written name=a:b, such as x=0:5"
@@ -66,11 +68,11 @@ def parse_points(
         raise InputError(f"the seed must not be negative: {seed}")
     if sample is not None and sample < 1:
         raise InputError(f"the number of samples must be at least 1: {sample}")
-    reader = _Reader(tuple(names), evaluate)
+    reader = _Reader(tuple(names), evaluate, several=isinstance(at, list | tuple) and len(at) > 1)
     reader.given(shape)
-    entries = [reader.entry(e) for e in listed(at)]
+    entries = listed(at)
     column = _column(entries, reader)
-    groups = [column] if column else [reader.text(e) if isinstance(e, str) else reader.mapping(e) for e in entries]
+    groups = [column] if column else [reader.point(e) for e in entries]
     shapes = {name: reader.shapes.get(name, ()) for name in names}
     numbers = tuple(entry for name in names for entry in entry_names(name, shapes[name]))
     intervals = {entry: ends for name, ends in reader.domain(domain).items() for entry in entry_names(name, shapes[name])}
@@ -104,19 +106,20 @@ def listed(at: Any) -> list[Any]:
     return [at] if one else list(at)
 
 
-def _column(entries: Sequence[str | Mapping[str, Any]], reader: _Reader) -> Group | None:
+def _column(entries: Sequence[Any], reader: _Reader) -> Group | None:
     """Many points that are plain numbers, read at once; None where they are anything else."""
     names = reader.names
-    if reader.shapes or not all(isinstance(e, dict) and len(e) == len(names) for e in entries):
+    bare = len(names) == 1
+    if reader.shapes or not entries:
+        return None
+    if not all((isinstance(e, dict) and len(e) == len(names)) or (bare and isinstance(e, float | int)) for e in entries):
         return None
     axes: dict[str, tuple[float, ...]] = {}
     for name in names:
-        values = [e.get(name) for e in entries if isinstance(e, dict)]
+        values = [e.get(name) if isinstance(e, dict) else e for e in entries]
         if not all(isinstance(v, (float, int)) and abs(v) <= _LARGEST for v in values):
             return None
         axes[name] = tuple(map(float, values))  # type: ignore[arg-type]
-    if not entries:
-        return None
     group = Group(axes, False)
     group.bounded()
     return group
@@ -140,6 +143,7 @@ class _Reader:
     names: tuple[str, ...]
     evaluate: Evaluate | None = field(repr=False)
     shapes: dict[str, Shape] = field(default_factory=dict)
+    several: bool = False
 
     def alone(self, value: object, what: str, example: str) -> str:
         """The input that a value without a name is of; InputError where there are several."""
@@ -149,24 +153,28 @@ class _Reader:
         written = ",".join(f"{name}{example}" for name in self.names[:4] or ["x"])
         raise InputError(f"{what.partition(',')[0]}, such as {written}", text, None if text is None else 0)
 
-    def entry(self, value: Any) -> Any:
-        """A text or a mapping: a value alone is that of the only input."""
-        if isinstance(value, dict | Mapping) or (isinstance(value, str) and ("=" in value or not value.strip())):
-            return value
+    def point(self, value: Any) -> Group:
+        """A text or a mapping; a value alone is that of the only input."""
+        if isinstance(value, str) and ("=" in value or not value.strip()):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return self.mapping(value)
         name = self.alone(value, _POINT_USAGE, "=1")
+        if isinstance(value, str) and re.match(r"\s*[^\W\d]\w*\s*:", value):
+            raise InputError(f"{_POINT_USAGE.partition(',')[0]}, such as {name}=1", value, value.index(":"))
         if isinstance(value, str) and len(split(value, 0)) > 1:
             raise InputError(f"several points are given one by one, or as {name}=linspace(a,b,n); a vector is [1,2]", value, 0)
-        return {name: value}
+        return self.mapping({name: value})
 
     def given(self, shape: Any) -> None:
         """Enter the shapes that were asked for."""
-        if isinstance(shape, int) or (shape and isinstance(shape, list | tuple) and all(isinstance(n, int) for n in shape)):
+        if isinstance(shape, float | int) or (isinstance(shape, list | tuple) and shape and not isinstance(shape[0], str)):
             shape = {self.alone(shape, _SHAPE_USAGE, "=3"): shape}
         if isinstance(shape, Mapping):
             for name, sizes in shape.items():
                 self.known(name, None, None, self.shapes)
-                found = (sizes,) if isinstance(sizes, int) else tuple(sizes)
-                if not all(isinstance(n, int) and n > 0 for n in found):
+                found = tuple(sizes) if isinstance(sizes, Iterable) else (sizes,)
+                if not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in found):
                     raise InputError(f"the shape of {name!r} is a tuple of positive whole numbers: {sizes!r}")
                 self.sized(name, found, None, None)
             return
@@ -221,7 +229,8 @@ class _Reader:
     def group(self, axes: Mapping[str, Mapping[str, Axis]], grid: bool, text: str | None) -> Group:
         missing = [n for n in self.names if n not in axes]
         if missing:
-            raise InputError(f"the point gives no value for {', '.join(missing)}", text, len(text) if text else None)
+            hint = "; one point is one text, such as " + ",".join(f"{n}=1" for n in self.names) if self.several else ""
+            raise InputError(f"the point gives no value for {', '.join(missing)}{hint}", text, len(text) if text else None)
         group = Group({entry: axis for n in self.names for entry, axis in axes[n].items()}, grid, text)
         group.bounded()
         return group
@@ -260,8 +269,11 @@ class _Reader:
 
     def known(self, name: str, text: str | None, at: int | None, given: Mapping[str, object]) -> None:
         if name not in self.names:
+            name = str(name)
             near = difflib.get_close_matches(name[:60], self.names, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
+            joined = next((n for n in self.names if n.endswith(name) and n.removesuffix(name) in NAMES), None)
+            hint = hint if joined is None else f"; did you mean {joined.removesuffix(name)}({name})?"
             listed = ", ".join(self.names)
             plural = "inputs are" if len(self.names) > 1 else "only input is"
             raise InputError(f"{name!r} is not an input{hint} (the {plural} {listed})", text, at)
@@ -337,7 +349,8 @@ class _Reader:
 
     def domain(self, domain: Any) -> dict[str, tuple[float, float]]:
         intervals: dict[str, tuple[float, float]] = {}
-        given = [domain] if isinstance(domain, str) else domain
+        domain = domain.tolist() if hasattr(domain, "tolist") else domain
+        given: Any = [domain] if isinstance(domain, str | float | int) else domain
         if isinstance(given, list | tuple) and given and not all(isinstance(end, str) for end in given):  # (0, 5)
             domain = {self.alone(domain, _DOMAIN_USAGE, "=0:5"): domain}
         elif isinstance(given, list | tuple) and len(given) == 1 and "=" not in given[0] and ":" in given[0]:
@@ -386,8 +399,19 @@ def _assignments(text: str, usage: str) -> list[tuple[str, int, str, int]]:
             raise InputError(usage, text, min(start, len(text)))
         if not value.strip():
             raise InputError(f"a value is missing: {usage}", text, offset + len(piece))
+        next_one = _NEXT.search(value)
+        if value.startswith("=") or next_one is not None:
+            hint = f", and several with commas: {_apart(text)}" if next_one is not None else ""
+            raise InputError(
+                f"{usage}{hint}", text, offset + len(name) + 1 + (next_one.start(1) if next_one is not None else 0)
+            )
         found.append((name.strip(), start, value, offset + len(name) + 1))
     return found
+
+
+def _apart(text: str) -> str:
+    """`x=1,y=2` for `x=1 y=2` and `x=1; y=2`."""
+    return _NEXT.sub(lambda match: f",{match[1]}=", text)
 
 
 def split(text: str, offset: int, separator: str = ",") -> list[tuple[str, int]]:

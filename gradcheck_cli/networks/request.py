@@ -73,7 +73,7 @@ class Request:
 def model(model: Any) -> tuple[Any, str]:
     """The `model` and `text` of a Request: a text with a colon outside of parentheses names a target."""
     if not isinstance(model, str):
-        return model, type(model).__name__
+        return model, getattr(model, "__name__", type(model).__name__)
     if re.fullmatch(r"[^()|]*(:[^()|]*|\.py)", model):
         return model, model
     return parse_network(model), model

@@ -103,6 +103,10 @@ class Report:
     def ok(self) -> bool:
         return self.exit_code == 0
 
+    def __bool__(self) -> bool:
+        """As `ok`: `assert check_function(f)` must not pass where the check doesn't."""
+        return self.ok
+
     def raise_for_verdict(self) -> None:
         """Raise VerdictError, with the report as its message, unless everything passed."""
         if not self.ok:

@@ -192,7 +192,8 @@ def test_where_nothing_can_be_checked(
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("a.py", "a.py"), ("folder/a.py", "folder/a.py"), ("a.py:f", None), ("package.module", "package.module"),
+        ("a.py", "a.py"), ("folder/a.py", "folder/a.py"), ("a.py:f", None), ("json.decoder", "json.decoder"),
+        ("json.decoder.JSONDecoder", None), ("no.such", None),
         ("json", "json"), ("no_such_module_at_all", None), ("Linear(2, 3)", None), ("a b", None),
     ],
 )  # fmt: skip

@@ -37,6 +37,12 @@ def understood(line: str) -> list[str]:
         ("chain x --double --backward", "chain x --dtype double --mode backward"),
         ("model 'Linear(2,2)' --shape 4,2 --training", "model 'Linear(2,2)' --input=4,2 --train"),
         ("function f.py:f --stop_gradients --kwarg dim=1", "function f.py:f --stop-gradients --set=dim=1"),
+        ("model x --eval", "model x --eval"),
+        ("chain help", "chain --help"),
+        ("chain Max(x,y) -o a.toml", "chain Max(x,y) -o a.toml"),
+        ("model act.py:Net", "model act.py:Net"),
+        ("chain E --at E=1", "chain E --at E=1"),
+        ("mixed x --wrt x --no-permutations", "mixed x --wrt x --no-permutations"),
         ("chain x -- --point", "chain x -- --point"),
         ("run a -x --lf --co -n 4", "run a -x --last-failed --list -n 4"),
         ("run a --junit b.xml --numprocesses=2 --maxfail=1", "run a --format=junit:b.xml --workers=2 --fail-fast"),
@@ -95,6 +101,31 @@ def test_options_of_other_tools_are_answered(name: str) -> None:
         with pytest.raises(TypeError, match=rf"check_{kind}\(\) got an unexpected keyword argument '{name}': "):
             api.TWINS[kind]("x", **({"wrt": "x"} if kind == "mixed" else {}), **{name: 1})
     assert seen
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("chain 'x*y' --at x=1 y=2", "several values stand in one word: --at x=1,y=2"),
+        ("grad 'x*y' --shape x=3,4 y=2", "several values stand in one word: --shape x=3,4,y=2"),
+        ("function act.py Swish", "a target is one word: act.py:Swish"),
+        ("chain act.py:Swish --at x=1", "code is checked by: gradcheck function act.py:Swish"),
+        ("run test_it.py", "code is checked by: gradcheck function test_it.py"),
+        ("grad 'Linear(2, 3) | ReLU()'", 'a network is checked by: gradcheck model "Linear(2, 3) | ReLU()"'),
+        ("function a.toml", "checks of a spec file: gradcheck run a.toml"),
+        ("grad x --wrt x", "no such option: --wrt is one of mixed, model"),
+        ("chain x --eval", "no such option: --eval is one of model"),
+    ],
+)
+def test_what_belongs_elsewhere_is_told(line: str, answer: str) -> None:
+    """Words that blanks divide, and options of other checks."""
+    with pytest.raises(InputError, match=re.escape(answer)):
+        understood(line)
+
+
+def test_a_stage_with_a_name_is_no_value() -> None:
+    """It may stand behind a point."""
+    assert understood("chain 'z = 2*x' --at x=1 'y = z**2'") == ["chain", "z = 2*x", "--at", "x=1", "y = z**2"]
 
 
 def test_maxfail_above_1_is_answered() -> None:

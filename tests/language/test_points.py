@@ -132,6 +132,9 @@ def test_all_is_every_finite_float(form: Any) -> None:
 
 ERRORS: list[tuple[Any, str]] = [
     ("x=1", "the point gives no value for y\n  x=1\n     ^"),
+    (["x=1", "y=2"], "the point gives no value for y; one point is one text, such as x=1,y=1\n  x=1\n     ^"),
+    ("x=1 y=2", "a point is written name=value, such as x=1, and several with commas: x=1,y=2\n  x=1 y=2\n      ^"),
+    ("x=1; y = 2", "a point is written name=value, such as x=1, and several with commas: x=1,y= 2\n  x=1; y = 2\n       ^"),
     ("z=1,y=2", "'z' is not an input (the inputs are x, y)\n  z=1,y=2\n  ^"),
     ("x=1,y=2,x=3", "'x' is given twice\n  x=1,y=2,x=3\n          ^"),
     ("x=foo,y=1", "a number is needed here, not a variable\n  x=foo,y=1\n    ^"),
@@ -147,7 +150,7 @@ ERRORS: list[tuple[Any, str]] = [
     ("x", "a point is written name=value, such as x=1,y=1\n  x\n  ^"),
     ("", "a point is written name=value, such as x=1\n  \n  ^"),
     ("x=1,", "a point is written name=value, such as x=1\n  x=1,\n      ^"),
-    ("x=1,y==2", "syntax error: this is not an expression\n  x=1,y==2\n        ^"),
+    ("x=1,y==2", "a point is written name=value, such as x=1\n  x=1,y==2\n        ^"),
     ("x=nan,y=1", "nan is not a point\n  x=nan,y=1\n    ^"),
     ("x=0/0,y=1", "this has no real value, or none that can be computed\n  x=0/0,y=1\n    ^"),
     ("x=sqrt(-1),y=1", "this has no real value, or none that can be computed\n  x=sqrt(-1),y=1\n    ^"),
