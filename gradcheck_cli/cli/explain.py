@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from typing import Any
 
 import typer
 
 from gradcheck_cli.cli.options import Outcome, add, check_output, parameter, with_options
+from gradcheck_cli.cli.streams import width
 
 FORMATS = ("text", "markdown", "latex", "html")
 
@@ -42,6 +41,4 @@ def explain(*, expressions: list[str], format: str, output: str, **given: Any) -
     from gradcheck_cli.lessons.explain import explain
 
     lesson = explain(expressions, **given)
-    terminal = output == "-" and sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if terminal else None
-    return Outcome(lesson.render(format, width=width), output=output)
+    return Outcome(lesson.render(format, width=width(output)), output=output)

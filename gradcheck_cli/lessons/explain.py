@@ -74,7 +74,10 @@ def explain(
     spec = parse_points(at, chain.inputs, shape=shape, evaluate=nearest_double)
     (chain,), spec = with_labels([chain], spec)
     asked = _Asked(chain, spec.shapes, verbose)
-    order = None if wrt is None else wrt_names(wrt, asked.entries)
+    whole = wrt.strip() if isinstance(wrt, str) else None
+    array = whole in chain.inputs and spec.shapes.get(whole)
+    entries = entry_names(whole, array) if whole is not None and array else None
+    order = tuple(entries) if entries else None if wrt is None else wrt_names(wrt, asked.entries)
     if at is None or not spec.explicit:
         point = _plain(asked)
     else:
@@ -83,7 +86,7 @@ def explain(
         point = {name: float(values[0]) for name, values in spec.values(DOUBLE).items()}
         if not all(map(math.isfinite, point.values())):
             raise InputError("a lesson is worked out at a finite point", spec.at[0].text, 0)
-    if order is not None and len(order) > 1:
+    if order is not None and len(order) > 1 and entries is None:
         return _higher(asked, point, order, at is None)
     return _first(asked, point, order, at is None)
 

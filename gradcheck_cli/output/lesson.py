@@ -13,15 +13,18 @@ from gradcheck_cli.language.tree import Node, Variable, substitute
 from gradcheck_cli.lessons.lesson import Block, Code, Filled, Lesson, Line, Pattern, Ratio, Side, Sum, Words
 from gradcheck_cli.output import typeset
 
-WIDTH, NOTE, REMARK, TAB = 100, 56, 48, 2
-"""Columns of the text; where remarks begin at the latest, if the line is short; room for them; an indentation."""
+WIDTH, NARROWEST = 100, 40
+"""Columns of the text, unless it is told; a narrower page is of no use."""
+
+NOTE, REMARK, TAB = 56, 48, 2
+"""Columns: where remarks begin at the latest, if the line is short; room for them; of an indentation."""
 
 
 def render(lesson: Lesson, format: str = "text", *, width: int | None = None) -> str:
     """The lesson in one of FORMATS, without a last newline."""
     if format not in FORMATS:
         raise InputError(f"unknown format {format!r}: choose from {', '.join(FORMATS)}")
-    return FORMATS[format](lesson, width or WIDTH)
+    return FORMATS[format](lesson, max(width or WIDTH, NARROWEST))
 
 
 # -- text ---------------------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def test_what_is_said_is_so() -> None:
     """Of random formulas, each with slips of its derivation for a claim: where a sentence is said, a slip of that one gives
     the claim at a third point, too."""
     rng, said = random.Random(5), 0
-    for _ in range(60):
+    for _ in range(30):
         tree = parse(random_formula(rng, 2))
         name = next(iter(variables(tree)), "x")
         try:
@@ -66,7 +66,7 @@ def test_what_is_said_is_so() -> None:
                 same = [value(claimed(order, other), FAR) for other in every if other.text == text]
                 assert any(v is not None and v.overlaps(values[2]) for v in same), (text, slip.text)
                 said += 1
-    assert said > 60
+    assert said > 30
 
 
 def test_a_right_claim_misses_nothing() -> None:
@@ -93,3 +93,13 @@ def test_ways_through_a_chain() -> None:
     assert text("2*z + cos(x)") == "the inner derivative 2*x of z**2 is missing"
     assert text("2*x*2*x + cos(x)") == "the derivative of z**2 + sin(x) by z, 2*z, is taken at x, not at z = x**2"
     assert text("4*x*z") == "the derivative cos(x) of the term sin(x) is missing"
+
+
+def test_one_point_is_none() -> None:
+    """A slip that gives the claim at one of the points, by chance, isn't named."""
+    root = derive(parse("sin(3*x)"), {"x": variable("x")})
+    slip, other = parse("cos(3*x)"), parse("1 + x")
+    named = "the inner derivative 3 of sin(3*x) is missing"
+    for first, second, said in ((slip, slip, named), (slip, other, None), (other, slip, None)):
+        points = [(at(p), value(tree, p)) for p, tree in zip(POINTS, (first, second), strict=True)]
+        assert missed(root, points) == said

@@ -86,7 +86,7 @@ def test_random_formulas() -> None:
     """Derivations of random formulas over the whole table are what difference quotients say, with choices made at the point and
     without."""
     rng, compared = random.Random(11), 0
-    for _ in range(150):
+    for _ in range(60):
         tree = parse(random_formula(rng, 3))
         for name in variables(tree):
             try:
@@ -105,7 +105,7 @@ def test_random_formulas() -> None:
                         name,
                         point,
                     )
-    assert compared > 300
+    assert compared > 150
 
 
 def test_the_same_as_the_exact_formula() -> None:

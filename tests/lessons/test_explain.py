@@ -45,6 +45,7 @@ CHAINS: list[tuple[list[str], dict[str, Any]]] = [
     (["torch*math + name"], {"at": "torch=2,math=3,name=1"}),
     (["x**x", "where(z > 1, log(z), z - 1)"], {}),
     (["max(x, 3)*x"], {"wrt": "x", "at": "x=2"}),
+    (["sum(x*y)"], {"wrt": "y", "at": "x=[1,2],y=[3,4]"}),
 ]
 
 
