@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gradcheck_cli.cli.options import TYPED, Outcome, add, check_file, write
+from gradcheck_cli.cli.streams import colored, width
 from gradcheck_cli.errors import InputError, visible, whole
 from gradcheck_cli.files import trouble, unlinked
 from gradcheck_cli.output import SUITE_FORMATS, suite_renderer
@@ -181,10 +181,8 @@ def _run(
     with _progress(not quiet) as observe:
         result = suite.run(specs, plan, observe, every)
     code = INTERRUPTED if result.interrupted else result.exit_code
-    terminal = sys.stdout.isatty()
-    colored = color if color is not None else terminal and not os.environ.get("NO_COLOR")
-    settings = {"verbose": verbose, "quiet": quiet, "color": colored,
-                "width": shutil.get_terminal_size().columns if terminal else None, "command": TYPED.get()}  # fmt: skip
+    painted = colored() if color is None else color
+    settings = {"verbose": verbose, "quiet": quiet, "color": painted, "width": width(), "command": TYPED.get()}
     shown = []
     files = [(name, suite_renderer(name)(result, **settings), file) for name, file in targets]
     if result.updated is not None:

@@ -284,7 +284,7 @@ ROWS: tuple[Function, ...] = (
     _row("asech", "x", "acosh(1/x)", "arcsech", torch="= acosh(1/x)", domain="0 < x <= 1", kinks="x == 0 or x == 1"),
     _row("acsch", "x", "asinh(1/x)", "arccsch", torch="= asinh(1/x)", domain="x != 0", kinks="x == 0"),
     _row("acoth", "x", "atanh(1/x)", "arccoth", torch="= atanh(1/x)", domain="abs(x) > 1", kinks="abs(x) == 1"),
-    _row("sinc", "x", "where(x == 0, 1, sin(pi*x)/(pi*x))", ball="sinc", series="sinc"),
+    _row("sinc", "x", "where(x == 0, 1, sin(pi*x)/(pi*x))", ball="sinc", series="sinc", absolute=1.0),
     _row("hypot", "x, y", "sqrt(x**2 + y**2)", kinks="x == 0 and y == 0"),
     # -- the error function and the normal distribution -------------------------------------------------------------
     _row("erf", "x", sympy="erf", ball="erf", slope="exp(-x*x)*(2/sqrt(pi))", analytic="-inf < x < inf"),

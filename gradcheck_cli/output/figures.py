@@ -117,8 +117,9 @@ def error(check: Check, ball: Any) -> str:
     return "-" if share is None else f"{share:.3g} rel"
 
 
-def explained(check: Check, ball: Any) -> str:
-    """The error in words: its two parts where they are known, and what is left of the digits; empty where nothing is known."""
+def explained(check: Check, ball: Any, terms: float | None = None) -> str:
+    """The error in words: its two parts where they are known, and what is left of the digits; empty where nothing is known.
+    `terms`: the size of what was added up, where exact is 0."""
     formula, rounding = (None, None) if check.cause is Cause.NO_GRADIENT else (check.formula_error, check.rounding_error)
     if formula:
         return (
@@ -133,7 +134,8 @@ def explained(check: Check, ball: Any) -> str:
     if formula == 0:
         parts.append("formula: right")
     if size:
-        parts.append(f"off by {size:.3g}, where exact is 0")
+        added = f" and about {terms:.2g} was added up" if terms else ""
+        parts.append(f"off by {size:.3g}, where exact is 0{added}")
     elif formula == 0 and rounding:
         held = FORMATS[check.dtype].bits * math.log10(2)
         right = short(min(max(0.0, -math.log10(rounding)), held))

@@ -147,7 +147,7 @@ def _finding(group: _Group, places: Places, verbose: bool, said: set[str]) -> Fi
         where=_where(column, index, check, places),
         numbers=numbers,
         differs=differs,
-        error=figures.explained(check, ball),
+        error=figures.explained(check, ball, column.details.get(index, _NOTHING).terms),
         sides=_sides(check),
         blame=_cut(lines[0], limit),
         prose=tuple(_cut(text, limit) for text in prose),

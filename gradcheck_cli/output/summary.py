@@ -8,7 +8,7 @@ from rich.text import Text
 
 from gradcheck_cli.errors import visible
 from gradcheck_cli.output.outcomes import ALONE, explanation, headline, line, tally
-from gradcheck_cli.output.page import Line, draw
+from gradcheck_cli.output.page import NARROWEST, WIDTH, Line, draw, wrapped
 from gradcheck_cli.suite.alone import alone
 from gradcheck_cli.suite.execute import FAILED, PASSED, UNDECIDED, Outcome
 from gradcheck_cli.suite.run import Suite
@@ -29,12 +29,19 @@ def render_suite(
     width: int | None = None,
     command: str = "",
 ) -> str:
-    """The text, without a last newline. `quiet` leaves the last line; `verbose` shows every report in full."""
-    items: list[Line] = [] if quiet else list(_items(suite, verbose))
-    return draw([*items, _last(suite)], color=color)
+    """The text, without a last newline, in at most `width` columns (None: 100), but for reports in full. `quiet` leaves the
+    last line; `verbose` shows every report."""
+    columns = max(width or WIDTH, NARROWEST)
+    items: list[Line] = [] if quiet else list(_items(suite, verbose, columns))
+    return draw([*items, *_fitting(_last(suite), columns)], color=color)
 
 
-def _items(suite: Suite, verbose: bool) -> Iterator[Line]:
+def _fitting(text: Text, width: int) -> list[Line]:
+    """The text, or lines without its colours where it is too long."""
+    return [text] if text.cell_len <= width else [*wrapped(text.plain, width, "  ")]
+
+
+def _items(suite: Suite, verbose: bool, width: int) -> Iterator[Line]:
     comparison = suite.comparison
     rest = sorted((o for o in suite.outcomes if o.status == PASSED and not o.plain), key=lambda o: o.severity, reverse=True)
     groups = (
@@ -45,17 +52,18 @@ def _items(suite: Suite, verbose: bool) -> Iterator[Line]:
         (PASSED, [o for o in rest if o.spec_id not in comparison.mended]),
     )
     for word, outcomes in groups:
-        yield from _group(word, outcomes, verbose)
-    yield from (f"note: {note}" for note in suite.notes)
+        yield from _group(word, outcomes, verbose, width)
+    yield from (part for note in suite.notes for part in wrapped(f"note: {note}", width, "  "))
     if suite.failure is not None:
-        yield Text(suite.failure, style="bold red")
+        yield from _fitting(Text(suite.failure, style="bold red"), width)
 
 
-def _group(word: str, outcomes: Sequence[Outcome], verbose: bool) -> Iterator[Line]:
+def _group(word: str, outcomes: Sequence[Outcome], verbose: bool, width: int) -> Iterator[Line]:
     shown = outcomes if verbose else outcomes[:SHOWN]
     for outcome in shown:
-        yield Text.assemble((word, _STYLES[word]), f" {visible(outcome.file)}:{outcome.line}: {line(outcome.name, 120)}")
-        yield f"  {headline(outcome)}"
+        title = f" {visible(outcome.file)}:{outcome.line}: {line(outcome.name, 120)}"
+        yield from _fitting(Text.assemble((word, _STYLES[word]), title), width)
+        yield from wrapped(headline(outcome), width, "    ", "  ")
         command = alone(outcome) if word in (FAILED, UNDECIDED) and not verbose else None
         if command is not None:
             yield f"  {ALONE}{command}"

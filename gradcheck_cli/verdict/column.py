@@ -27,7 +27,8 @@ VERDICTS: tuple[Verdict, ...] = tuple(Verdict)
 
 @dataclass(slots=True)
 class Detail:
-    """What is known beyond the numbers about one entry; absent for a plain match."""
+    """What is known beyond the numbers about one entry; absent for a plain match. `terms`: the size of what was added up, where
+    exact is 0."""
 
     cause: Cause | None = None
     stage: str | None = None
@@ -41,6 +42,7 @@ class Detail:
     rounding_error: float | None = None
     formula: str | None = None
     witness: str | None = None
+    terms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from gradcheck_cli.output import sources
+from gradcheck_cli.output.page import draw
+from gradcheck_cli.output.parts import Source
+from gradcheck_cli.output.sources import named_in, spelled
+from gradcheck_cli.output.text import _linked
 
 FILE = """\
 raise SystemExit("this file is only read")
@@ -55,3 +62,29 @@ def test_others_are_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "ops.py").write_text(FILE)
     monkeypatch.setattr(sources, "LARGEST", 10)
     assert [sources.backward(target, tmp_path) for target in ("os:path", "dir.py:f", "ops.py:Op", "Linear(2, 3)")] == [None] * 4
+
+
+def test_lines_that_texts_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`silu.py, line 14` is written `silu.py:14`, with the folder where it is below the working directory, and its path is that
+    of the module that was imported from it; none where two were, or none."""
+    (tmp_path / "inner").mkdir()
+    for name, file in (("a_module", "inner/silu_of_mine.py"), ("b_module", "twice.py"), ("c_module", "inner/twice.py")):
+        module = ModuleType(name)
+        module.__file__ = str(tmp_path / file)
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.chdir(tmp_path)
+    text = spelled("the backward of A (silu_of_mine.py, line 14); twice.py, line 3: sqrt; nowhere.py, line 5")
+    assert text == "the backward of A (inner/silu_of_mine.py:14); twice.py:3: sqrt; nowhere.py:5"
+    assert list(named_in([text, text])) == [
+        Source("inner/silu_of_mine.py:14", 14, str(tmp_path / "inner" / "silu_of_mine.py")),
+        Source("twice.py:3", 3, None), Source("nowhere.py:5", 5, None),
+    ]  # fmt: skip
+
+
+def test_a_line_is_a_link_in_colours() -> None:
+    """OSC 8, of the file; plain text otherwise."""
+    source = Source("silu.py:14", 14, "/folder/silu.py")
+    line = _linked("blamed: silu.py:14, and silu.py:140", [source])
+    link = r"\x1b\]8;[^;]*;file:///folder/silu\.py#14\x1b\\silu\.py:14\x1b\]8;;\x1b\\, and silu"
+    assert re.search(link, draw([line], color=True))
+    assert draw([line]) == "blamed: silu.py:14, and silu.py:140"

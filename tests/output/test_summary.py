@@ -58,3 +58,13 @@ def test_many_outcomes_are_cut() -> None:
     suite = Suite(tuple(replace(FAILED, spec_id=str(i)) for i in range(SHOWN + 7)), SHOWN + 7, 1.0)
     assert "... 7 more failed (--verbose shows all)" in render_suite(suite)
     assert "more failed" not in render_suite(suite, verbose=True)
+
+
+def test_no_line_is_wider_than_the_page() -> None:
+    """Names, files and headlines go on in the next line, and nothing of them is lost."""
+    long = replace(FAILED, name="a name " * 12, file="folder/" * 12 + "a.toml", error="why " * 40)
+    suite = Suite((long, TAIL), 2, 1.0, notes=("a note " * 30,), failure="it failed " * 20)
+    lines = render_suite(suite, width=50).splitlines()
+    assert max(map(len, lines)) <= 50
+    assert "".join(lines).count("why") == 40
+    assert max(map(len, render_suite(suite).splitlines())) <= 100

@@ -161,6 +161,15 @@ def test_the_two_parts_of_an_error(dtype: str, detail: Detail, line: str) -> Non
     assert [text.strip() for text in shown.splitlines() if re.match("  (off by .*)?formula", text)] == [line]
 
 
+@pytest.mark.parametrize(("terms", "added"), [(None, ""), (2.5, " and about 2.5 was added up")])
+def test_beside_0_a_size_is_told_what_it_is_a_part_of(terms: float | None, added: str) -> None:
+    """Where exact is 0 there is no relative error: the distance, and how much was added up, where that is known."""
+    detail = Detail(Cause.KERNEL, formula_error=None, terms=terms)
+    shown = render(report(column("dy/dx", "f", [0], [1e-9], [MISMATCH], details={0: detail}))).splitlines()
+    assert f"  off by 1e-09, where exact is 0{added}" in shown
+    assert "1e-09 abs   mismatch (kernel)" in "\n".join(shown)
+
+
 def test_no_gradient_shows_what_torch_computes_instead() -> None:
     """The two parts of an error mean nothing where a part of the graph is missing; both formulas do."""
     detail = Detail(Cause.NO_GRADIENT, autograd_formula="j0(x)", formula_error=1.35, rounding_error=0.0)
