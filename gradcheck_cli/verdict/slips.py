@@ -91,6 +91,11 @@ class Slip(Said):
         "The product rule is applied wrongly: (u*v)' = u'*v + u*v'.",
         "product rule|product of the derivatives",
     )
+    FUNCTION_DERIVATIVE = (
+        "function_derivative",
+        "The derivative of a function (tan, log, cosh ...) is remembered wrongly.",
+        r"^the derivative of [^;]*\) (is|has)\b|isn't a power of",
+    )
     QUOTIENT_RULE = (
         "quotient_rule",
         "The quotient rule is applied wrongly: (u/v)' = (u'*v - u*v')/v**2.",
@@ -125,11 +130,6 @@ class Slip(Said):
         "pieces",
         "The derivative of a piecewise function takes the wrong piece, or only one of them.",
         r"piece",
-    )
-    FUNCTION_DERIVATIVE = (
-        "function_derivative",
-        "The derivative of a function (tan, log, cosh ...) is remembered wrongly.",
-        r"^the derivative of [^;]*\) (is|has)\b|isn't a power of",
     )
     TERM_SIGN = (
         "term_sign",

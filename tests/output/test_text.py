@@ -109,6 +109,7 @@ def test_a_finding_shows_both_formulas() -> None:
         "  autograd: 24*x",
         "  The formula that autograd applies is not the derivative: even in exact arithmetic it gives another",
         "  number. The usual cause is a slip in a custom backward; compare the two formulas.",
+        "  more: gradcheck why formula",
         "",
         "derivative   exact formula   exact   autograd        error   verdict",
         "───────────────────────────────────────────────────────────────────────────────",
