@@ -20,7 +20,7 @@ DATA = {
     "gradcheck_cli/suite/example.gradcheck.toml",
     *(
         path.relative_to(ROOT).as_posix()
-        for kind in ("*.html", "*.css", "*.js")
+        for kind in ("*.html", "*.css", "*.js", "*.md")
         for path in (ROOT / "gradcheck_cli").rglob(kind)
     ),
 }
