@@ -82,7 +82,8 @@ def _module(request: Request) -> nn.Module:
         try:
             found = found()
         except Exception as problem:  # whatever a user's function raises
-            hint = "" if isinstance(found, type) else "; a function of tensors is checked by gradcheck function"
+            asks = isinstance(problem, TypeError) and not isinstance(found, type)
+            hint = "; a function of tensors is checked by gradcheck function" if asks else ""
             raise InputError(f"{request.text}: calling it without arguments fails: {one_line(problem)}{hint}") from problem
     if not isinstance(found, nn.Module):
         raise InputError(f"{request.text} gives no torch.nn.Module but {type(found).__name__}")

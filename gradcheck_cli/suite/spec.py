@@ -19,7 +19,7 @@ from typing import Any
 from gradcheck_cli.errors import InputError, nearest, visible
 from gradcheck_cli.files import link_in
 from gradcheck_cli.forms import TEXT
-from gradcheck_cli.options import KINDS, OPTIONS, Option, keys, spoken
+from gradcheck_cli.options import ELSEWHERE, KINDS, OPTIONS, Option, keys, spoken
 from gradcheck_cli.suite.places import line_of, places
 from gradcheck_cli.verdict.plain import jsonable
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -214,7 +214,8 @@ class _Reader:
             form = KINDS[kind].form if name == kind else ABOUT.get(name) or (known[name].form if name in known else None)
             if form is None:
                 others = [k for k in KINDS if any(k in row.checks for row in _rows(name))]
-                hint = f": an option of {', '.join(others)}" if others else nearest(name, (*known, *ABOUT))
+                said = f": {ELSEWHERE[name]}" if name in ELSEWHERE else nearest(name, (*known, *ABOUT))
+                hint = f": an option of {', '.join(others)}" if others else said
                 raise self.error(f"unknown key {name!r} of a {kind} check{hint}", *at, name)
             if not form.holds(value):
                 raise self.error(f"{name!r} must be {form.name}", *at, name)

@@ -196,6 +196,9 @@ def test_in_a_spec(tmp_path: Path) -> None:
     path.write_text('[[check]]\nchain = "x"\nat = 1\npoint = 2\n')
     with pytest.raises(InputError, match=r"a\.toml:4: 'at' is given twice"):
         load(path, "a.toml")
+    path.write_text('[[check]]\nchain = "x"\neps = 1e-6\n')
+    with pytest.raises(InputError, match=r"a\.toml:3: unknown key 'eps' of a chain check: there is no step to choose"):
+        load(path, "a.toml")
 
 
 def test_the_help_is_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
