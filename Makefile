@@ -1,5 +1,6 @@
 # make demo: install into .venv and check a first chain. make test: lint, types and all tests.
-# make fast: the same without the tests marked slow, for the inner loop.
+# make fast: the same without the tests marked slow, for the inner loop. make transcripts: run every command of README.md and
+# docs/ and write down what it prints. make docs: the manual, in docs/_build/html.
 # make test-lowest: these with the lowest versions that pyproject.toml takes, in .venv-lowest: 5 GB and 5 minutes. uv reads what it
 # wants of torch from UV_TORCH_BACKEND=cpu, where download.pytorch.org can be reached: a tenth of that.
 
@@ -8,7 +9,7 @@ BIN := .venv/bin
 LOWEST := .venv-lowest
 EXTRAS := plot notebook distributed
 
-.PHONY: demo lint fast test test-lowest clean
+.PHONY: demo lint fast test test-lowest transcripts docs clean
 
 demo: .venv/installed
 	$(BIN)/gradcheck chain "2*x" "z**2+2*z+2" --at x=1
@@ -27,12 +28,19 @@ test: lint
 test-lowest: $(LOWEST)/installed
 	$(LOWEST)/bin/pytest -n auto --dist worksteal -m "not slow"
 
+transcripts: .venv/installed-test
+	$(BIN)/python -m tests.transcripts
+
+docs: .venv/installed-test
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -j auto docs docs/_build/html
+	@echo "the manual: docs/_build/html/index.html"
+
 .venv/installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
 .venv/installed-test: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test,docs]"
 	touch $@
 
 # What pyproject.toml asks for at its lowest, what that needs at its newest, and the newest tools for tests.

@@ -1,6 +1,6 @@
 """THE table of what reads text, for benchmarks/fuzz.py and tests/test_fuzz.py: networks, layer arguments, inputs, points,
-shapes, domains, settings, claims, specs, the project's settings, results, baselines, choices. Input number i of an entry is a
-function of (seed, entry, i) alone.
+shapes, domains, settings, claims, orders of differentiation, specs, the project's settings, results, baselines, choices. Input
+number i of an entry is a function of (seed, entry, i) alone.
 
 `attempt` gives what became of it: `read`, `refused`, or the description of a defect. Nothing is imported that a text names, and
 no layer is built that is large.
@@ -13,18 +13,23 @@ import random
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import typer
 from _hostile import HOSTILE, SEEDS, TOKENS, changed, mutated
 
-from gradcheck_cli.cli.app import shield
+from gradcheck_cli.cli.app import app, shield
+from gradcheck_cli.cli.completion import Line, candidates
 from gradcheck_cli.cli.run import _bounds
+from gradcheck_cli.cli.words import meant
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.parser import parse_stage
 from gradcheck_cli.language.points import parse_points
+from gradcheck_cli.lessons.explain import wrt_names
 from gradcheck_cli.networks import request
 from gradcheck_cli.networks.layers import LAYERS, Network, parse_network
 from gradcheck_cli.options import OPTIONS
@@ -34,6 +39,8 @@ from gradcheck_cli.suite.selection import select
 from gradcheck_cli.suite.spec import Spec, load
 
 Reads = Callable[[str], Any]
+
+COMMAND: Any = typer.main.get_command(app)
 
 NETWORKS = (
     "Linear(10, 5) | ReLU()", "Residual(Linear(4, 4) | GELU()) | Linear(4, 3)", "nn.Conv2d(1, 4, 3) | BatchNorm2d(4) | ReLU",
@@ -71,6 +78,11 @@ CHOICES = (
     "all",
     "torch.float64",
 )
+CLAIMS = (
+    "x=2*x*y", "df/dx=2*x*y", "x=2*x*y, y=x**2", "d2f/dxdy = 2*x", "d^2f/dx^2=min(x, y)", "∂f/∂x=y", *(f"y={s}" for s in SEEDS),
+)  # fmt: skip
+LINES = (*SEEDS, "a.py:f", "--at=1", "--tol", "a.toml::b", "Linear(2, 2)", "--junit")
+TYPED = (*SEEDS, "--dtype fl", "'x*y' --at x=", "a.py:", '"Linear(2, 3) | Re', "--form")
 SIZES = ("512M", "2G", "none", "1e9", "4096MiB", "9" * 400, "1.5T")
 SPECS = (
     '[defaults]\nsample = 3\ndtype = "float32"\n[[check]]\nname = "a"\ngrad = "x**2"\nat = "x=1"\n',
@@ -212,6 +224,35 @@ def _choices(text: str) -> None:
     select([Spec("a", "grad", "x")], text)
 
 
+def _claim(text: str) -> None:
+    """Of each kind of check that takes claims otherwise: of one derivative, of several, of second ones."""
+    from gradcheck_cli.formulas.tasks import Asked, claims_of, task_of
+    from gradcheck_cli.language.chain import link
+
+    chain = link(["x**2*y"], "f")
+    task = task_of(chain, parse_points("x=1,y=2", chain.inputs, evaluate=_one), Asked(lambda entries: [("x",), ("y",)]))
+    with suppress(InputError):
+        claims_of(text, [task], Asked(lambda entries: [("x", "y"), ("x", "x")]))
+    claims_of(text, [task], Asked(lambda entries: [("x",), ("y",)]))
+
+
+def _command_line(text: str) -> None:
+    """As the only word, as a value, and as a formula."""
+    for arguments in ([text], [text, "--at", text], [f"--at={text}"], ["run", text, f"--{text}", "--maxfail"]):
+        with suppress(InputError):
+            meant(arguments, ["chain", "run", "functions"])
+    shield(meant(["chain", text, f"-{text}"], ["chain", "run", "functions"]))
+
+
+def _completed(text: str) -> None:
+    """At the end of a line that any command may begin."""
+    for start in ("gradcheck ", "gradcheck chain ", "gradcheck model ", "gradcheck grad x --at ", "gradcheck run --format "):
+        line = Line.read(start + text)
+        with suppress(InputError, ValueError, OSError):  # which the answer takes for nothing
+            for found in candidates(COMMAND, line.words):
+                line.for_bash(found, " =:\"'")
+
+
 def _words(text: str) -> None:
     for row in OPTIONS:
         if row.choices:
@@ -231,11 +272,16 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("shape", lambda text: parse_points(None, ["x", "y"], shape=[text], evaluate=_one), POINTS),
     Entry("domain", lambda text: parse_points(None, ["x", "y"], domain=[text], evaluate=_one), POINTS),
     Entry("setting", _settings_of, SETTINGS),
-    Entry("claim", lambda text: parse_stage(text, entry=True), ("x=2*y", "x[0]=y", *SEEDS)),
+    Entry("stage", lambda text: parse_stage(text, entry=True), ("x=2*y", "x[0]=y", *SEEDS)),
+    Entry("claim", _claim, CLAIMS),
+    Entry("wrt", lambda text: wrt_names(text, ["x", "y", "A[0,1]"]), ("x,y", "A[0,1],x", "x", *SHAPES)),
     Entry("choice of checks", _choices, CHOICES),
     Entry("names", _words, CHOICES),
     Entry("size", lambda text: _bounds(None, text), SIZES),
-    Entry("command line", lambda text: shield(["chain", text, f"-{text}"]), SEEDS),
+    Entry("command line", _command_line, LINES),
+    Entry("completion", _completed, TYPED),
+    Entry("point alone", lambda text: parse_points([text], ["x"], evaluate=_one), (*POINTS, "1", "[1,2]", "pi/4")),
+    Entry("shape alone", lambda text: parse_points(None, ["x"], shape=[text], evaluate=_one), (*POINTS, *SHAPES)),
     Entry("spec", lambda text: load(_file("a.toml", text), "a.toml"), SPECS, (*TOML, *SEEDS)),
     Entry("project", lambda text: settings.find(_file("pyproject.toml", text).parent), PROJECT, TOML),
     Entry("results", lambda text: results.read(_file("r.jsonl", text, "latin-1")), None),

@@ -14,7 +14,7 @@ the signs of life of a suite, the random name of the folder in which a check run
 of the code that issued a Python warning. Compare on the machine that recorded: another processor's kernels round differently.
 
 The checks are in golden_checks.txt, one a line, by section; the functions that they name in _golden_functions.py. To these
-come the commands of the README, the scripts of examples/, and, where DIR (../shared) has them, given cases and a seeded
+come the commands of README and docs/, the scripts of examples/, and, where DIR (../shared) has them, given cases and a seeded
 choice of the physics formulas. A check runs in a process of its own, forked from one that has imported everything, with one
 thread, a fixed seed, a clock that counts processor time, and a limit of LIMIT seconds.
 
@@ -93,10 +93,12 @@ def listed() -> Iterator[Check]:
 
 
 def documented() -> Iterator[Check]:
-    """The commands of the README, as they stand there, and the scripts of examples/."""
-    for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines():
-        if line.startswith("$ gradcheck "):
-            yield Check("README", "command", line.removeprefix("$ gradcheck "))
+    """The commands of the README and the manual, as they stand there (each once), and the scripts of examples/."""
+    manual = sorted(p for p in (ROOT / "docs").rglob("*.md") if not {"_build", "generated"} & {*p.parts})
+    pages = [ROOT / "README.md", *manual]
+    lines = (line for page in pages for line in page.read_text(encoding="utf-8").splitlines())
+    for line in dict.fromkeys(line for line in lines if line.startswith("$ gradcheck ")):
+        yield Check("README", "command", line.removeprefix("$ gradcheck "))
     for path in sorted((ROOT / "examples").glob("*.py")):
         yield Check("examples", "script", path.name)
 

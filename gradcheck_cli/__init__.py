@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     )
     from gradcheck_cli.callables.dropin import GradcheckError, gradcheck, gradgradcheck
     from gradcheck_cli.errors import InputError, UndecidedWarning, VerdictError
+    from gradcheck_cli.lessons.explain import explain
+    from gradcheck_cli.lessons.lesson import Lesson
     from gradcheck_cli.verdict.column import Check
     from gradcheck_cli.verdict.report import Report
     from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -31,6 +33,7 @@ _HOMES = {
     "check_function": "api", "check_model": "api", "gradcheck": "callables.dropin", "gradgradcheck": "callables.dropin",
     "GradcheckError": "callables.dropin", "UndecidedWarning": "errors", "Report": "verdict.report", "Check": "verdict.column",
     "Verdict": "verdict.verdicts", "Cause": "verdict.verdicts", "InputError": "errors", "VerdictError": "errors",
+    "explain": "lessons.explain", "Lesson": "lessons.lesson",
 }  # fmt: skip
 
 __all__ = [
@@ -38,6 +41,7 @@ __all__ = [
     "Check",
     "GradcheckError",
     "InputError",
+    "Lesson",
     "Report",
     "UndecidedWarning",
     "Verdict",
@@ -50,6 +54,7 @@ __all__ = [
     "check_jacobian",
     "check_mixed",
     "check_model",
+    "explain",
     "gradcheck",
     "gradgradcheck",
 ]
@@ -57,7 +62,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from gradcheck_cli.errors import nearest
+
+        hint = "" if name.startswith("_") else nearest(name, __all__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

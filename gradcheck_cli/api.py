@@ -18,7 +18,18 @@ from gradcheck_cli import options as table
 from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.formulas.problem import MAX_ORDER, Problem
-from gradcheck_cli.formulas.tasks import MAX_DERIVATIVES, Asked, Entries, Wrt, claims_of, every, listed, task_of, with_labels
+from gradcheck_cli.formulas.tasks import (
+    MAX_DERIVATIVES,
+    Asked,
+    Claimed,
+    Entries,
+    Wrt,
+    claims_of,
+    every,
+    listed,
+    task_of,
+    with_labels,
+)
 from gradcheck_cli.language.chain import Chain, link
 from gradcheck_cli.language.functions import NAMES
 from gradcheck_cli.language.points import FOREIGN, named, parse_points, split
@@ -34,10 +45,12 @@ MAX_PERMUTATIONS = 120
 HIGHEST = 4
 """The highest order of derivatives of a function: what they cost grows two- to threefold with each."""
 
-At = str | Sequence[str | Mapping[str, Any]] | Mapping[str, Any]
-Domain = str | Sequence[str] | Mapping[str, tuple[float, float] | str]
-Shapes = str | Sequence[str] | Mapping[str, Sequence[int]]
-Names = str | Sequence[str]
+At = Any
+"""A text, a mapping, a number, an array, or a list of them: see `forms.POINTS`."""
+Domain = str | Sequence[str] | tuple[float, float] | Mapping[str, tuple[float, float] | str]
+Shapes = str | int | Sequence[str] | Sequence[int] | Mapping[str, Sequence[int]]
+Names = Any
+"""Names, one or several, as texts or as torch's own: torch.float32."""
 
 
 class Common(TypedDict, total=False):
@@ -46,7 +59,7 @@ class Common(TypedDict, total=False):
     seed: int | None
     mode: Names | None
     dtype: Names | None
-    device: str
+    device: Any
     rtol: float | None
     atol: float | None
     ulps: float | None
@@ -63,7 +76,7 @@ class OfFormulas(Common, total=False):
     shape: Shapes | None
     sample: int | None
     domain: Domain | None
-    claim: str | None
+    claim: Claimed | None
     callables: Mapping[str, Callable[..., Any]] | None
 
 
@@ -125,8 +138,13 @@ def _twin(types: type) -> Callable[[_Twin], _Twin]:
 
         @functools.wraps(function)
         def check(*arguments: Any, **given: Any) -> Report:
+            if len(arguments) > len(own):
+                what = " and ".join(p.name for p in own) + " (several in a list)" * table.KINDS[kind].form.several
+                raise TypeError(f"check_{kind}() takes {what}; options are named: at=..., dtype=...")
             mine = {name: given.pop(name) for name in names & given.keys()}
-            report: Report = function(*arguments, **mine, **table.values(kind, given, names))
+            meant = table.meant(kind, given)
+            mine |= {name: meant.pop(name) for name in names & meant.keys()}
+            report: Report = function(*arguments, **mine, **table.values(kind, meant, names))
             return report
 
         shared = [
@@ -205,7 +223,7 @@ def check_jacobian(expressions: str | Sequence[str], **options: Unpack[OfFormula
 
     Several expressions are several outputs, f1, f2 and so on, or as they are named ("u = x*y").
     """
-    texts = [expressions] if isinstance(expressions, str) else list(expressions)
+    texts = _texts(expressions)
     outputs = ["f"] if len(texts) == 1 else [f"f{i}" for i in range(1, len(texts) + 1)]
     chains = [_chain(text, output) for text, output in zip(texts, outputs, strict=True)]
     if not chains:
@@ -237,10 +255,15 @@ def check_function(function: str | Callable[..., Any], **options: Unpack[OfFunct
     """A function of tensors: its gradient by every tensor, and the rules around a custom backward.
 
     `at` and `shape` are of its parameters, by name; tensors too: {"x": torch.ones(3)}. Tensors of integers are handed over as
-    they are. With `verbose` every output entry is checked by itself too, where they are few.
+    they are. With `verbose` every output entry is checked by itself too, where they are few. FILE.py, or a module, without a
+    NAME is everything in it that can be checked: `Reports`, a report each.
     """
+    from gradcheck_cli.callables.contents import whole
     from gradcheck_cli.callables.loading import load, target
 
+    place = whole(function) if isinstance(function, str) else None
+    if place is not None:
+        return _everything("function", place, options)
     given: Mapping[str, Any] = options
     if not 1 <= given["order"] <= HIGHEST:
         raise InputError(f"the order of a function must be from 1 to {HIGHEST}", str(given["order"]), 0)
@@ -270,10 +293,13 @@ def check_function(function: str | Callable[..., Any], **options: Unpack[OfFunct
 def check_model(model: Any, **options: Unpack[OfModel]) -> Report:
     """A network: every layer by itself and in its place; with `layer` or `neuron` the Jacobian of these outputs.
 
-    The module itself doesn't change.
+    The module itself doesn't change. FILE.py, or a module of Python, without a NAME is every network in it: `Reports`.
     """
     from gradcheck_cli.networks import request
 
+    place = request.whole_file(model)
+    if place is not None:
+        return _everything("model", place, options)
     given: Mapping[str, Any] = options
     known, text = request.model(model)
     asked = request.Request(
@@ -296,6 +322,20 @@ def check_model(model: Any, **options: Unpack[OfModel]) -> Report:
     from gradcheck_cli.networks.model import report
 
     return report(asked, strict=given["strict"], timeout=given["timeout"], progress=given["progress"])
+
+
+def _everything(kind: str, place: str, given: Mapping[str, Any]) -> Report:
+    """Everything in a file, or a module, that can be checked."""
+    from gradcheck_cli.callables.contents import contents
+
+    found = contents(place, networks=kind == "model")
+    from gradcheck_cli.verdict.reports import gathered  # NumPy, which an error above does without
+
+    limits = {name: given[name] for name in ("strict", "timeout", "progress")}
+    check = functools.partial(
+        TWINS[kind], **{name: value for name, value in given.items() if name not in ("timeout", "progress")}
+    )
+    return gathered(kind, place, found.found, found.left, check, **limits)
 
 
 def _refuse_foreign(chains: Sequence[Chain], said: Container[str]) -> None:
@@ -338,12 +378,27 @@ def _run(
         callables={_row(name): function for name, function in (given["callables"] or {}).items()},
     )
     from gradcheck_cli.formulas.check import check_problem
+    from gradcheck_cli.remedies.mending import add_remedies
 
-    return check_problem(problem, progress=given["progress"])
+    report = check_problem(problem, progress=given["progress"])
+    add_remedies(problem, report)
+    return report
 
 
 def _chain(expressions: str | Sequence[str], output: str = "y") -> Chain:
-    return link([expressions] if isinstance(expressions, str) else expressions, output)
+    return link(_texts(expressions), output)
+
+
+def _texts(given: Any) -> list[str]:
+    """The expressions: a text, or a list of texts; SymPy's expressions are what they print."""
+    found = [
+        str(one) if hasattr(one, "free_symbols") else one for one in (given if isinstance(given, list | tuple) else [given])
+    ]
+    strange = next((one for one in found if not isinstance(one, str)), None)
+    if strange is not None:
+        hint = ": check_function checks a function" if callable(strange) else ""
+        raise InputError(f"an expression is a text, such as 'x**2', not {type(strange).__name__}{hint}")
+    return found
 
 
 def _limits(given: Mapping[str, Any]) -> Limits:

@@ -37,6 +37,10 @@ class InputError(GradcheckToolError):
         return f"{message}\n  {line}" + (f"\n  {caret}" if caret else "")
 
 
+class MissingExtra(InputError, ImportError):
+    """A package that this asks for isn't installed: an extra of ours, which the message names."""
+
+
 class VerdictError(GradcheckToolError, AssertionError):
     """Raised by `Report.raise_for_verdict()` only: the report is the message."""
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -95,9 +95,9 @@ def check_writable(text: str | Path) -> None:
                 pass
 
 
-def write(text: str, name: str | Path) -> None:
-    """Write a text and a newline into the file, which appears whole or not at all. What has no bytes is escaped."""
-    content = text.encode(errors="backslashreplace") + b"\n"
+def write(text: str | bytes, name: str | Path) -> None:
+    """Write a text and a newline, or bytes, into the file, which appears whole or not at all. What has no bytes is escaped."""
+    content = text if isinstance(text, bytes) else text.encode(errors="backslashreplace") + b"\n"
     path = unlinked(name, "write the output")
     with trouble("write the output", str(name)):
         if special(path):  # /dev/stderr, a pipe: it must not be replaced by a file
@@ -133,3 +133,17 @@ def umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def is_file(text: str) -> bool:
+    """Whether a text names a file; False too where it can't name anything."""
+    with suppress(OSError, ValueError):
+        return Path(text).is_file()
+    return False
+
+
+def is_folder(text: str) -> bool:
+    """The same of a folder."""
+    with suppress(OSError, ValueError):
+        return Path(text).is_dir()
+    return False

@@ -6,7 +6,8 @@ What is read here needs nothing but the text; points, formulas and shapes stay a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,39 +15,69 @@ from gradcheck_cli import shapes
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.shapes import NUMBER, NUMBERS, PLACE, PLAIN, SIZES, Shape, either, list_of, table_of
 
-# -- readers: the value, the option's name and its choices; InputError for what can't be meant ---------------------------
+# -- readers: the value, the option's name, its choices by every word for them; InputError for what can't be meant --------
 
 
-def _as_given(value: Any, name: str, choices: Sequence[str]) -> Any:
+def _as_given(value: Any, name: str, choices: Mapping[str, str]) -> Any:
     return value
 
 
-def _chosen(value: str | Sequence[Any], name: str, choices: Sequence[str]) -> tuple[str, ...]:
-    """The names in "a,b" or ["a", "b"], each once; `all` is every known one."""
-    texts = [value] if isinstance(value, str) else [str(v) for v in value]
+def _chosen(value: Any, name: str, choices: Mapping[str, str]) -> tuple[str, ...]:
+    """The names in "a,b" or ["a", "b"], each once; `all` is every known one. A type stands for its name: torch.float32,
+    numpy.float32, and Python's float, which is a double."""
+    texts = [_word(v) for v in (value if isinstance(value, list | tuple | set) else [value])]
+    names = tuple(dict.fromkeys(choices.values()))
     chosen: dict[str, None] = {}
     for text in texts:
         offset = 0
         for piece in text.split(","):
-            word = piece.strip().removeprefix("torch.")
+            word = piece.strip().lower().removeprefix("torch.").removeprefix("np.").removeprefix("numpy.")
             if word != "all" and word not in choices:
                 at = offset + len(piece) - len(piece.lstrip())
-                raise InputError(f"unknown {name} {word!r}: choose from {', '.join(choices)}, or all", text, at)
-            chosen |= dict.fromkeys(choices if word == "all" else [word])
+                raise InputError(f"unknown {name} {piece.strip()!r}: choose from {', '.join(names)}, or all", text, at)
+            chosen |= dict.fromkeys(names if word == "all" else [choices[word]])
             offset += len(piece) + 1
     return tuple(chosen)
 
 
-def _non_negative(value: float, name: str, choices: Sequence[str]) -> float:
-    if not (math.isfinite(value) and value >= 0):
+def _word(value: Any) -> str:
+    return "float64" if value is float else value.__name__ if isinstance(value, type) else str(value)
+
+
+def _real(value: Any, name: str, what: str) -> float:
+    """The number, or InputError that says `what` is needed; a text is none."""
+    try:
+        number = math.nan if isinstance(value, str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{name} must be {what}: {value!r}")
+    return number
+
+
+def _non_negative(value: Any, name: str, choices: Mapping[str, str]) -> float:
+    number = _real(value, name, "a non-negative number")
+    if number < 0:
         raise InputError(f"{name} must be a non-negative number: {value}")
-    return value
+    return number
 
 
-def _positive(value: float, name: str, choices: Sequence[str]) -> float:
-    if not (math.isfinite(value) and value > 0):
+def _positive(value: Any, name: str, choices: Mapping[str, str]) -> float:
+    number = _real(value, name, "a positive number")
+    if number <= 0:
         raise InputError(f"{name} must be a positive number: {value}")
-    return value
+    return number
+
+
+def _index(value: Any, name: str, choices: Mapping[str, str]) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise InputError(f"{name} must be a whole number: {value!r}") from None
+
+
+def _said(value: Any, name: str, choices: Mapping[str, str]) -> str:
+    return str(value)
 
 
 # -- the forms ----------------------------------------------------------------------------------------------------------
@@ -71,32 +102,42 @@ class Form:
     several: bool = False
     python: str = ""
     example: str = ""
-    read: Callable[[Any, str, Sequence[str]], Any] = _as_given
+    read: Callable[[Any, str, Mapping[str, str]], Any] = _as_given
 
 
 TEXT = Form("a text", shapes.TEXT)
 TEXTS = Form("a text or a list of texts", shapes.TEXTS, python="a list of texts")
 EXPRESSIONS = replace(TEXTS, several=True)
-NAMES = Form(TEXTS.name, shapes.TEXTS, several=True, python="a list of texts", read=_chosen)
+FILES = replace(TEXTS, several=True)
+NAMES = Form(TEXTS.name, shapes.TEXTS, several=True, python="a list of texts, or torch's own (torch.float32)", read=_chosen)
 FLAG = Form("true or false", shapes.FLAG, bool)
-WHOLE = Form("a whole number", shapes.WHOLE, int, example="2")
+WHOLE = Form("a whole number", shapes.WHOLE, int, example="2", read=_index)
+DEVICE = Form(TEXT.name, shapes.TEXT, python="a torch.device", read=_said)
 LIMIT = Form("a number", NUMBER, float, example="0.25", read=_non_negative)
 SECONDS = Form("a positive number of seconds", shapes.between(0, 1e9), float, example="7.5", read=_positive)
 LAYER = Form("a text or a whole number", either(shapes.TEXT, shapes.WHOLE), python="a whole number", example="0")
 INDEX = Form("a whole number, a list of them or a text", either(SIZES, shapes.TEXT), python="2, (1, 2)", example="1")
 POINTS = Form(
     'a point "x=1,y=2" or {x = 1, y = 2}, or a list of points',
-    either(shapes.TEXT, PLACE, list_of(either(shapes.TEXT, PLACE))),
+    either(shapes.TEXT, NUMBERS, PLACE, list_of(either(shapes.TEXT, PLACE))),
     several=True,
-    python='{"x": 1, "y": [1, 2]}, whose values are numbers, lists, arrays or texts, or a list of points',
+    python='{"x": 1, "y": [1, 2]}, whose values are numbers, lists, arrays or texts, or a list of points; '
+    "of a single input the value alone",
     example="x=1",
+)
+CLAIMS = Form(
+    '"x=2*x", {x = "2*x"}, or a list of such texts',
+    either(shapes.TEXTS, NUMBER, table_of(either(shapes.TEXT, NUMBER))),
+    several=True,
+    python='{"x": "2*x"}, or a list of texts',
+    example="2",
 )
 VALUES = replace(POINTS, python='{"x": [1, 2]}, whose values are numbers, lists or tensors', example="x=[1,2]")
 SHAPES = Form(
     '"x=3,4", {x = [3, 4]}, or a list of such texts',
-    either(shapes.TEXTS, table_of(SIZES)),
+    either(shapes.TEXTS, SIZES, table_of(SIZES)),
     several=True,
-    python='{"x": (3, 4)}, or a list of texts',
+    python='{"x": (3, 4)}, or a list of texts; of a single input the sizes alone',
     example="x=2",
 )
 DOMAIN = Form(

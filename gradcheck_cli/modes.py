@@ -14,7 +14,8 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """One way to a derivative. `help`: what runs, in a few words; `of_tensors`: the same for a function of a user's tensors.
+    """One way to a derivative. `help`: what runs, in a few words; `of_tensors`: the same for a function of a user's tensors;
+    `also`: what else people call it.
 
     `backwards`: a cotangent is pulled back from the output to everything that it depends on; else a tangent is pushed forward.
     The other columns name functions below `maps`:
@@ -33,6 +34,7 @@ class Mode:
     tensors: str = ""
     again: str = ""
     of_tensors: str = ""
+    also: tuple[str, ...] = ()
 
 
 MODES: Mapping[str, Mode] = MappingProxyType({
@@ -40,11 +42,11 @@ MODES: Mapping[str, Mode] = MappingProxyType({
     for mode in (
         # backward() writes into .grad of the leaves, which may be the user's own tensors: of these autograd.grad is asked.
         Mode("reverse", "hooks and backward", True, "autograd.backward", "autograd.nested_backward", "autograd.grad",
-             "map.gradient", of_tensors="the backward"),
-        Mode("grad", "autograd.grad", True, "autograd.grad", "autograd.nested_grad"),
+             "map.gradient", of_tensors="the backward", also=("backward", "backprop", "rev", "bwd", "vjp")),
+        Mode("grad", "autograd.grad", True, "autograd.grad", "autograd.nested_grad", also=("autograd.grad", "autograd")),
         Mode("forward", "dual numbers", False, "autograd.dual", "autograd.nested_jvp", "autograd.dual", "map.tangent",
-             of_tensors="dual numbers"),
-        Mode("func", "torch.func", True, "autograd.vjp", "autograd.nested_vjp"),
+             of_tensors="dual numbers", also=("fwd", "jvp", "dual", "forward_ad", "autograd.forward_ad")),
+        Mode("func", "torch.func", True, "autograd.vjp", "autograd.nested_vjp", also=("functorch",)),
     )
 })  # fmt: skip
 

@@ -13,6 +13,10 @@ metavar     what stands for its value in the help of a command
 spelt       how the command line writes it, if not --name: with a short form, or with the contrary
 called      what the Python twin calls it, if not by its name
 choices     the names that it takes, each with what it is
+words       what else people write for these: {"double": "float64"}
+also        what else people call the option: each way takes that too. What several options of a check are called gives its
+            value to all of them
+bare        the command line takes a value of it as an option by itself: --json
 example     one, as it is typed, if not that of the form
 required    it has to be given
 twin        False: it is about what the command prints, and neither Python nor a spec takes it
@@ -31,9 +35,12 @@ from typing import Any
 
 from gradcheck_cli.errors import nearest
 from gradcheck_cli.forms import (
+    CLAIMS,
     COTANGENT,
+    DEVICE,
     DOMAIN,
     EXPRESSIONS,
+    FILES,
     FLAG,
     FUNCTION,
     INDEX,
@@ -100,6 +107,8 @@ FORMULAS = tuple(kind.name for kind in KINDS.values() if not kind.code)
 CODE = tuple(kind.name for kind in KINDS.values() if kind.code)
 POINTED = (*FORMULAS, "function")
 NESTED = tuple(name for name in FORMULAS if name != "chain")
+COMMANDS = (*CHECKS, "functions", "explain", "why")
+"""Those that write one result."""
 
 # -- options ------------------------------------------------------------------------------------------------------------
 
@@ -110,7 +119,18 @@ SAMPLES_OF_FUNCTION = 3
 
 MODES_OF_FORMULAS = {mode.name: mode.help for mode in MODES.values()}
 MODES_OF_CODE = {mode.name: mode.of_tensors for mode in OF_TENSORS.values()}
+MODE_WORDS = {word: mode.name for mode in MODES.values() for word in mode.also}
 DTYPES = dict.fromkeys(("float64", "float32", "float16", "bfloat16"), "")
+DTYPE_WORDS = {
+    word: name
+    for name, words in {
+        "float64": "double fp64 f64", "float32": "float single fp32 f32", "float16": "half fp16 f16", "bfloat16": "bf16",
+    }.items()
+    for word in words.split()
+}  # fmt: skip
+"""Torch's other names, by which `float` has 32 bits, and the short ones of papers."""
+
+TOLERANCE = "tol tolerance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +147,9 @@ class Option:
     spelt: str = ""
     called: str = ""
     choices: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+    also: str = ""
+    bare: bool = False
     example: str = ""
     required: bool = False
     twin: bool = True
@@ -167,77 +190,111 @@ class Option:
         """The value that goes on; None is the default. InputError where it can't be one."""
         value = (given or None) if self.choices else given
         value = self.default if value is None else value
-        return None if value is None else self.form.read(value, self.name, tuple(self.choices))
+        return None if value is None else self.form.read(value, self.name, self.known)
+
+    @property
+    def known(self) -> Mapping[str, str]:
+        """Every word for a choice, and the choice."""
+        return {**{name: name for name in self.choices}, **{w: n for w, n in self.words.items() if n in self.choices}}
+
+    @property
+    def called_too(self) -> tuple[str, ...]:
+        """All that it is called, as a name of Python: by the table first."""
+        return (self.parameter, self.name, *self.also.split())
 
 
 OPTIONS: tuple[Option, ...] = (
     Option("wrt", ("mixed",), TEXTS, "What to differentiate by, in this order: x,y is first by x, then by y.",
-           metavar="NAMES", example="x", required=True),
+           metavar="NAMES", example="x", required=True, also="by var vars variables with_respect_to"),
     Option("permutations", ("mixed",), FLAG, "Check all other orders too.", spelt="--permutations/--no-permutations",
+           also="permute all_orders",
            otherwise="where there are just two, different names"),
-    Option("order", ("grad",), WHOLE, "1: the gradient, 2: the Hessian too, and so on to 6.", 1, metavar="N"),
+    Option("order", ("grad",), WHOLE, "1: the gradient, 2: the Hessian too, and so on to 6.", 1, metavar="N", also="orders"),
+
+    Option("wrt", ("explain",), TEXT, "What to differentiate by; x,y: the mixed partial derivative, first by x, then by y.",
+           otherwise="every input", metavar="NAMES", example="x,y"),
+    Option("at", ("explain",), POINTS, "The point, x=1,y=pi/4; lists are arrays (x=[1,2]).", otherwise="a plain one",
+           metavar="POINT"),
+    Option("shape", ("explain",), SHAPES, "An input is a vector (x=3) or a matrix (A=3,4), where no point says so.",
+           metavar="NAME=SIZES"),
 
     Option("set", ("function",), SETTINGS,
            "An argument that is handed over as it is: a literal, dim=1, or target=tensor([0,2]).",
-           metavar="NAME=VALUE", called="settings"),
+           metavar="NAME=VALUE", called="settings", also="setting arg args kwarg kwargs"),
     Option("formula", ("function",), TEXT, "What the function ought to compute: its values are judged too.",
-           metavar="FORMULA", example="x*sigmoid(x)"),
+           metavar="FORMULA", example="x*sigmoid(x)", also="reference"),
     Option("surrogate", ("function",), SURROGATE,
            "What the backward is meant to be the derivative of, where it is another function's on purpose: a formula, or "
            "FILE.py:NAME, of the same parameters. Values aren't judged by it.",
            metavar="FORMULA|TARGET", example="clamp(x, -1, 1)"),
     Option("order", ("function",), WHOLE,
            "1: the gradient, 2: its derivative too (double backward), and so on to 4; what they ought to be is known from the "
-           "forward pass alone.", 1, metavar="N"),
+           "forward pass alone.", 1, metavar="N", also="orders"),
     Option("sample", ("function",), WHOLE, "Check N seeded points.", otherwise=f"{SAMPLES_OF_FUNCTION} without --at",
-           metavar="N"),
+           metavar="N", also="samples n_samples num_samples"),
 
     Option("input", ("model",), INPUT, "The shape of the input, 1,28,28 or NAME=1,28,28.", metavar="SIZES",
-           otherwise="what the first layer takes"),
-    Option("at", ("model",), VALUES, "The input itself: x=[1,2].", otherwise="seeded normal numbers", metavar="VALUES"),
+           otherwise="what the first layer takes", also="inputs shape shapes input_shape input_size"),
+    Option("at", ("model",), VALUES, "The input itself: x=[1,2].", otherwise="seeded normal numbers", metavar="VALUES",
+           also="point"),
     Option("layer", ("model",), LAYER, "Differentiate the output of this layer: 0, encoder.1.", metavar="NAME"),
     Option("neuron", ("model",), INDEX, "Differentiate one entry of the output: 2, or 1,2.", metavar="INDEX"),
     Option("wrt", ("model",), TEXT, "What to differentiate by.", otherwise="all; with --layer or --neuron: input",
-           metavar="input|parameters|all", example="input"),
-    Option("loss", ("model",), LOSS, "A formula of the output y: mean(y**2).", metavar="FORMULA", example="mean(y**2)"),
+           metavar="input|parameters|all", example="input", also="by with_respect_to"),
+    Option("loss", ("model",), LOSS, "A formula of the output y: mean(y**2).", metavar="FORMULA", example="mean(y**2)",
+           also="loss_fn criterion"),
     Option("cotangent", ("model",), COTANGENT, "The combination v of outputs that is differentiated.",
-           otherwise="random; with --layer: every output by itself", metavar="random|ones|[...]"),
+           otherwise="random; with --layer: every output by itself", metavar="random|ones|[...]",
+           also="cotangents grad_output grad_outputs upstream"),
     Option("train", ("model",), FLAG, "Training mode: dropout with one mask, statistics of the batch.", False, "--eval",
-           spelt="--train/--eval"),
-    Option("seed", ("model",), WHOLE, "Seed of weights, input and masks: torch.manual_seed.", 0, metavar="N"),
+           spelt="--train/--eval", also="training"),
+    Option("seed", ("model",), WHOLE, "Seed of weights, input and masks: torch.manual_seed.", 0, metavar="N", also="seeds"),
     Option("stop_gradients", CODE, FLAG,
            "What the code detaches (.detach(), .data, torch.no_grad()) is a constant to the exact derivative too.", False,
-           spelt="--stop-gradients"),
-    Option("mode", CODE, NAMES, "", "reverse", metavar="MODE", choices=MODES_OF_CODE),
+           spelt="--stop-gradients", also="stop_gradient"),
+    Option("mode", CODE, NAMES, "", "reverse", metavar="MODE", choices=MODES_OF_CODE, words=MODE_WORDS, also="modes",
+           bare=True),
 
     Option("at", POINTED, POINTS,
            "A point, x=1,y=pi/4. Values are constant expressions, lists (x=[1,2], A=[[1,2],[3,4]]), linspace(a,b,n), "
            "logspace(a,b,n) from a to b, or all (every float of a 16-bit dtype); several of them in one text make a grid.",
-           metavar="POINT"),
+           metavar="POINT", also="point"),
     Option("shape", POINTED, SHAPES, "An input is a vector (x=3) or a matrix (A=3,4), where no point says so.",
-           metavar="NAME=SIZES"),
-    Option("sample", FORMULAS, WHOLE, "Check N seeded points.", otherwise=f"{SAMPLES} without --at", metavar="N"),
+           metavar="NAME=SIZES", also="shapes size sizes"),
+    Option("sample", FORMULAS, WHOLE, "Check N seeded points.", otherwise=f"{SAMPLES} without --at", metavar="N",
+           also="samples n_samples num_samples"),
     Option("domain", POINTED, DOMAIN, "Where to sample, ends included; either may be left out. Holds for all entries.",
-           metavar="NAME=A:B"),
-    Option("seed", POINTED, WHOLE, "Seed of the samples.", 0, metavar="N"),
-    Option("mode", ("chain",), NAMES, "", "reverse", metavar="MODE", choices=MODES_OF_FORMULAS),
-    Option("mode", NESTED, NAMES, "", "grad", metavar="MODE", choices=MODES_OF_FORMULAS),
-    Option("dtype", FORMULAS, NAMES, "", "float64", metavar="DTYPE", choices=DTYPES),
+           metavar="NAME=A:B", also="domains range interval"),
+    Option("seed", POINTED, WHOLE, "Seed of the samples.", 0, metavar="N", also="seeds"),
+    Option("mode", ("chain",), NAMES, "", "reverse", metavar="MODE", choices=MODES_OF_FORMULAS, words=MODE_WORDS, also="modes",
+           bare=True),
+    Option("mode", NESTED, NAMES, "", "grad", metavar="MODE", choices=MODES_OF_FORMULAS, words=MODE_WORDS, also="modes",
+           bare=True),
+    Option("dtype", FORMULAS, NAMES, "", "float64", metavar="DTYPE", choices=DTYPES, words=DTYPE_WORDS, also="dtypes",
+           bare=True),
     Option("dtype", CODE, NAMES, "", otherwise="float64, or that of given tensors or of a Module", metavar="DTYPE",
-           choices=DTYPES),
-    Option("device", CHECKS, TEXT, "Torch's name of the device.", "cpu", metavar="NAME", example="cuda:0"),
-    Option("claim", FORMULAS, TEXT, "Your own derivative: x=8*x+4, or the formula alone where only one is asked for.",
-           metavar="FORMULA", example="2"),
-    Option("rtol", CHECKS, LIMIT, "Accept an error of up to R times |exact|, plus --atol.", metavar="R"),
-    Option("atol", CHECKS, LIMIT, "Accept an error of up to A, plus --rtol's.", metavar="A"),
-    Option("ulps", CHECKS, LIMIT, "Accept an error of up to N ulps of the dtype.", metavar="N"),
+           choices=DTYPES, words=DTYPE_WORDS, also="dtypes", bare=True),
+    Option("device", CHECKS, DEVICE, "Torch's name of the device.", "cpu", metavar="NAME", example="cuda:0"),
+    Option("claim", FORMULAS, CLAIMS, "Your own derivative: x=8*x+4 (or dy/dx=8*x+4), or the formula alone where only one is "
+           "asked for; several with commas.", metavar="FORMULA", also="claims"),
+    Option("rtol", CHECKS, LIMIT, "Accept an error of up to R times |exact|, plus --atol.", metavar="R",
+           also=f"rel_tol reltol {TOLERANCE}"),
+    Option("atol", CHECKS, LIMIT, "Accept an error of up to A, plus --rtol's.", metavar="A",
+           also=f"abs_tol abstol {TOLERANCE}"),
+    Option("ulps", CHECKS, LIMIT, "Accept an error of up to N ulps of the dtype.", metavar="N", also="ulp max_ulps"),
     Option("strict", CHECKS, FLAG, "An imprecise derivative fails too.", False),
-    Option("timeout", CHECKS, SECONDS, "Seconds for the whole run; what is left is undecided.", 600.0, metavar="SECONDS"),
-    Option("format", (*CHECKS, "functions"), TEXT, "How the result is written.", "text", example="json", twin=False),
-    Option("output", (*CHECKS, "functions"), TEXT, "Write the result to FILE, in one piece; - is stdout.", "-", metavar="FILE",
-           spelt="--output -o", twin=False),
-    Option("quiet", CHECKS, FLAG, "Only the last line.", False, spelt="--quiet -q", twin=False),
-    Option("verbose", CHECKS, FLAG, "Every point and every formula in full.", False, spelt="--verbose -v"),
+    Option("timeout", CHECKS, SECONDS, "Seconds for the whole run; what is left is undecided.", 600.0, metavar="SECONDS",
+           also="time_limit max_time"),
+    Option("format", COMMANDS, TEXT, "How the result is written.", "text", example="json", twin=False, also="fmt output_format",
+           bare=True),
+    Option("output", COMMANDS, TEXT, "Write the result to FILE, in one piece; - is stdout.", "-", metavar="FILE",
+           spelt="--output -o", twin=False, also="out outfile output_file"),
+    Option("plot", CHECKS, FILES,
+           "Draw the errors, or of a network the size of gradients, into a file that ends in .png or .svg; needs matplotlib.",
+           metavar="FILE", example="errors.png", twin=False, also="figure picture"),
+    Option("quiet", CHECKS, FLAG, "Only the last line.", False, spelt="--quiet -q", twin=False, also="silent"),
+    Option("verbose", CHECKS, FLAG, "Every point and every formula in full.", False, spelt="--verbose -v", also="details"),
+    Option("verbose", ("explain",), FLAG, "Every step, however many there are.", False, spelt="--verbose -v", also="details"),
 
     Option("callables", FORMULAS, OBJECT,
            "Name of a function of the language -> what torch shall call in its place (a custom autograd.Function's apply)."),
@@ -249,7 +306,7 @@ OPTIONS: tuple[Option, ...] = (
 
 
 def of(check: str) -> tuple[Option, ...]:
-    """The options of a check (or of the command `functions`), in the order of its help."""
+    """The options of a check (or of the commands `functions` and `why`), in the order of its help."""
     return tuple(row for row in OPTIONS if check in row.checks)
 
 
@@ -263,13 +320,68 @@ def keys(check: str) -> Mapping[str, Option]:
     return {row.name: row for row in of(check) if row.written}
 
 
+def spoken(check: str) -> Mapping[str, tuple[Option, ...]]:
+    """Every name that somebody may give an option of a check, and the options that are meant: the table's own name goes before
+    what else people call another."""
+    found: dict[str, tuple[Option, ...]] = {}
+    for row in of(check):
+        for name in row.called_too:
+            found[name] = (*found.get(name, ()), row)
+    own = {name: (row,) for row in of(check) for name in (row.name, row.parameter)}
+    return {**found, **own}
+
+
+ELSEWHERE: Mapping[str, str] = MappingProxyType({
+    "points": "a point is given by --at, how many are drawn by --sample",
+    "eps": "there is no step to choose: exact derivatives are compared, not difference quotients; leave it out",
+    "step": "there is no step to choose: exact derivatives are compared, not difference quotients; leave it out",
+    "raise_exception": "a check returns a Report, which raise_for_verdict() raises",
+    "nondet_tol": "a backward that gives something else when it runs again is reported in any case; leave it out",
+    "fast_mode": "there is one mode, which is both fast and exact; leave it out",
+    "check_forward_ad": "write --mode forward",
+    "check_backward_ad": "write --mode reverse, which is the default",
+    "check_undefined_grad": "it is checked in any case; leave it out",
+    "check_grad_dtypes": "it is checked in any case; leave it out",
+    "check_batched_grad": "it is checked in any case; leave it out",
+    "check_batched_forward_ad": "it is checked in any case; leave it out",
+    "grad_order": "write --order",
+    "inputs": "write --at, by the names of the parameters",
+    "gpu": "write --device cuda",
+    "cuda": "write --device cuda",
+    "expect": "what is expected is said in a spec file (gradcheck run)",
+})  # fmt: skip
+"""Options of other tools (torch.autograd.gradcheck above all) that no check has, and what to do instead."""
+
+
+def unknown(check: str, name: str) -> str:
+    """What there is to say of an option that a check hasn't: what to do instead, the nearest name, or all that there are."""
+    if name in ELSEWHERE:
+        return f": {ELSEWHERE[name]}"
+    if check in POINTED and len(name) < 3:
+        return f"; a point is given by at={{'{name}': 1}}"
+    return nearest(name, {KINDS[check].target, *taken(check)} if check in KINDS else [row.name for row in of(check)])
+
+
+def meant(check: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given to a twin, by the twin's own names. TypeError, as of any function, for an option that there isn't, and for
+    one that is given twice."""
+    known, found = spoken(check), {}
+    for name, value in given.items():
+        rows = [row for row in known.get(name, ()) if row.twin]
+        if not rows:
+            text = re.sub(r"--(?=[a-z])", "", unknown(check, name))
+            raise TypeError(f"check_{check}() got an unexpected keyword argument {name!r}{text}")
+        for row in rows:
+            if row.parameter in found:
+                raise TypeError(f"check_{check}() got multiple values for {row.parameter!r}: {name!r} is another name of it")
+            found[row.parameter] = value
+    return found
+
+
 def values(check: str, given: Mapping[str, Any], but: Container[str] = ()) -> dict[str, Any]:
-    """Every option of a twin (`but` those) by name, read, with its default where it isn't given. InputError for a value that
-    can't be meant; TypeError, as of any function, for an option that there isn't."""
+    """Every option of a twin (`but` those), read, with its default where it isn't given; `given` is by the twin's own names.
+    InputError for a value that can't be meant."""
     rows = {name: row for name, row in taken(check).items() if name not in but}
-    for name in given:
-        if name not in rows:
-            raise TypeError(f"check_{check}() got an unexpected keyword argument {name!r}{nearest(name, rows)}")
     return {name: row.read(given.get(name)) for name, row in rows.items()}
 
 

@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import runpy
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import nbformat
 import pytest
 
 from gradcheck_cli.verdict.verdicts import Verdict
+from tests import shown
 
 pytestmark = pytest.mark.slow(reason="the examples run, most in processes")
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FILES = sorted(path.name for path in EXAMPLES.iterdir() if path.is_file())
+
+
+def words(path: Path) -> str:
+    """The text of a file; of a notebook the list in its first cell, as a comment."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".ipynb":
+        return text
+    return "\n".join(f"# {line.strip().removeprefix('- ')}" for line in json.loads(text)["cells"][0]["source"])
+
+
+@cache
+def notebook(path: Path) -> Any:
+    """The notebook, run once."""
+    return shown.executed(path)
 
 
 def header(text: str) -> dict[str, str]:
@@ -37,7 +56,10 @@ def header(text: str) -> dict[str, str]:
 
 
 def run(path: Path) -> tuple[str, int]:
-    """What the file prints, and its exit code."""
+    """What the file prints, and its exit code; of a notebook the reports that its cells show."""
+    if path.suffix == ".ipynb":
+        text = "\n".join(part.get("text/plain", "") for cell in shown.printed(notebook(path)) for part in cell)
+        return re.sub(r"^<Report \w+: (\w+).*$", r"verdict: \1", text, flags=re.MULTILINE), 0
     if path.suffix == ".py":
         printed, code = io.StringIO(), 0
         with contextlib.redirect_stdout(printed):
@@ -61,7 +83,7 @@ def test_the_stories_are_there() -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_an_example_says_where_it_comes_from_and_how_it_ends(name: str) -> None:
     """Source, verdicts and exit code stand in the header, and each verdict is one."""
-    said = header((EXAMPLES / name).read_text(encoding="utf-8"))
+    said = header(words(EXAMPLES / name))
     assert said.keys() >= {"Source", "Verdict", "Exit code"}
     assert set(said["Verdict"].split(", ")) <= set(Verdict)
 
@@ -69,8 +91,18 @@ def test_an_example_says_where_it_comes_from_and_how_it_ends(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_an_example_ends_as_it_says(name: str) -> None:
     """The verdicts of the reports that it prints, in order, and its exit code."""
-    said = header((EXAMPLES / name).read_text(encoding="utf-8"))
+    said = header(words(EXAMPLES / name))
     printed, code = run(EXAMPLES / name)
     verdicts = re.findall(r"^verdict: (\w+)", printed, re.MULTILINE)
     assert ", ".join(verdicts) == said["Verdict"], printed
     assert str(code) == said["Exit code"]
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".ipynb")])
+def test_a_notebook_holds_what_it_prints(name: str) -> None:
+    """All text of every cell, as it was stored for those who only read; `python -m tests.shown` stores it anew."""
+    stored = nbformat.read(EXAMPLES / name, as_version=4)
+    nbformat.validate(stored)
+    assert all(cell.cell_type != "code" or cell.execution_count for cell in stored.cells)
+    for before, now in zip(shown.printed(stored), shown.printed(notebook(EXAMPLES / name)), strict=True):
+        assert before == now

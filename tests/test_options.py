@@ -20,7 +20,7 @@ from gradcheck_cli import api
 from gradcheck_cli.cli import app as application
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.options import DTYPES, KINDS, OPTIONS, Option, keys, of, taken
+from gradcheck_cli.options import DTYPES, KINDS, OPTIONS, Option, keys, of, spoken, taken
 from gradcheck_cli.suite.execute import execute
 from gradcheck_cli.suite.spec import load
 from gradcheck_cli.verdict.report import Report
@@ -127,7 +127,7 @@ def test_a_check_has_one_option_of_a_name() -> None:
     """Names and the twins' names are unique among the options of a check, and checks are known."""
     for kind in KINDS:
         assert len({row.name for row in of(kind)}) == len({row.parameter for row in of(kind)}) == len(of(kind))
-    assert {check for row in OPTIONS for check in row.checks} == {*KINDS, "functions"}
+    assert {check for row in OPTIONS for check in row.checks} == {*KINDS, "functions", "explain", "why"}
 
 
 @pytest.mark.parametrize("row", OPTIONS, ids=lambda row: row.name)
@@ -185,7 +185,7 @@ def test_what_is_of_one_way_is_refused_by_the_others(
 @each_kind
 def test_options_of_other_checks_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
     """By all three, before anything runs."""
-    own = {row.name for row in of(kind)}
+    own = spoken(kind)  # a network's input is also called its shape
     for row in OPTIONS:
         if row.name in own or not row.written:
             continue
@@ -246,7 +246,7 @@ def test_no_default_is_stated_twice(kind: str) -> None:
         assert parameter.default is inspect.Parameter.empty
 
 
-@pytest.mark.parametrize("command", [*KINDS, "functions"])
+@pytest.mark.parametrize("command", [*KINDS, "functions", "why"])
 def test_a_command_shows_its_options(capsys: pytest.CaptureFixture[str], command: str) -> None:
     """In the order of the table, each with its forms, what it means, and its default."""
     assert application.run([command, "--help"]) == 0

@@ -241,6 +241,14 @@ def test_the_marker_checks_what_is_returned(pytester: pytest.Pytester) -> None:
         def test_function(factor):
             return lambda x: (factor*x).sin()
 
+        @pytest.mark.gradcheck(points=torch.tensor([1.0, 2.0], dtype=torch.float64))
+        def test_a_tensor_needs_no_name():
+            return torch.sin
+
+        @pytest.mark.gradcheck(points=1.5, tol=1e-9)
+        def test_a_number_needs_no_name():
+            return "x**2"
+
         @pytest.mark.gradcheck
         def test_wrong_function():
             return Wrong.apply
@@ -269,7 +277,7 @@ def test_the_marker_checks_what_is_returned(pytester: pytest.Pytester) -> None:
             assert 1 == 2
     """)
     result = pytester.runpytest_inprocess("--strict-markers")
-    result.assert_outcomes(passed=4, failed=3, xfailed=1)
+    result.assert_outcomes(passed=6, failed=3, xfailed=1)
     text = result.stdout.str()
     assert "mismatch (formula)" in text
     assert "a test marked gradcheck returns a function of tensors, an expression or a Problem, not None" in text

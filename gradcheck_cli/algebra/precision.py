@@ -40,3 +40,6 @@ evaluated at 8 times as many."""
 
 SLIPS = 128
 """The numbers that a wrong gradient is compared with to name its slip: a double's own 53, and as many for what cancels."""
+
+LESSON = 256
+"""The numbers of a derivative that is worked out step by step: far more than the few digits that are shown."""

@@ -15,8 +15,10 @@ from gradcheck_cli.callables.higher import Higher
 from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
 from gradcheck_cli.callables.intent import Surrogate, declared, name_of, of_formula, surrogate_of
 from gradcheck_cli.callables.loading import Target
+from gradcheck_cli.callables.rewriting import remedies_of
 from gradcheck_cli.errors import REFUSALS, InputError, NoValue, words
 from gradcheck_cli.language.parser import parse
+from gradcheck_cli.language.points import listed
 from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
 from gradcheck_cli.maps.cuts import name_cuts, name_whole_cuts
 from gradcheck_cli.maps.map import (
@@ -150,7 +152,7 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
 def _described(question: Question, asked: Sequence[Case]) -> dict[str, Any]:
     names = [*asked[0].arguments.tensors, *asked[0].arguments.others]
     expression = f"{question.target.name}({', '.join(names)})"
-    drawn = not question.wanted.at or question.wanted.sample
+    drawn = not listed(question.wanted.at) or question.wanted.sample
     intended = {} if question.surrogate is None else {"surrogate": name_of(question.surrogate)}
     return {
         "stages": [{"name": _result(asked[0].arguments), "expression": expression, "inputs": names}],
@@ -201,6 +203,8 @@ class _Check:
             self.higher(row, asked, not any(column.having(Verdict.MISMATCH).any() for column in found))
         self.recorder.add(seen.columns)
         self.recorder.note(*seen.notes)
+        if not (self.recorder.remedies or self.case.formula or self.case.surrogate or self.map.stops):
+            self.recorder.remedies += remedies_of(self.map, row, found, self.question.limits)
         return self.opaque
 
     def backwards(self, map: Map, rows: Sequence[Row], mode: Mode, case: Case | None = None) -> list[Column]:

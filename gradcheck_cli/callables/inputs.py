@@ -19,7 +19,7 @@ from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.callables.loading import REQUIRED, Parameter, Target
 from gradcheck_cli.errors import NO_KERNEL, InputError, words
 from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.language.points import parse_points
+from gradcheck_cli.language.points import listed, parse_points
 from gradcheck_cli.language.spaces import PointSpec, entry_names
 from gradcheck_cli.maps.autograd import derived
 from gradcheck_cli.options import SAMPLES_OF_FUNCTION
@@ -30,7 +30,7 @@ SHAPES: tuple[tuple[int, ...], ...] = ((3,), (3, 3), ())
 SHOWN = 12
 """Entries of a tensor that is shown in full."""
 
-At = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None
+At = Any
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,31 @@ def arguments(target: Target, wanted: Wanted, dtype: str | None) -> Iterator[Arg
     """Every point in a dtype (None: float64, or what given tensors have). InputError for what can't be an argument."""
     settings = dict(_settings(wanted.settings))
     _check_names(target, settings)
-    entries = [wanted.at] if isinstance(wanted.at, str | Mapping) else list(wanted.at or ())
+    entries = _entries(target, wanted.at, settings)
     given = [e for e in entries if isinstance(e, Mapping) and not any(isinstance(v, str) for v in e.values())]
     for point in given:
         yield _given(target, point, settings, dtype)
     texts = [e for e in entries if not any(e is g for g in given)]
     if texts or not given:
         yield from _read(target, texts, wanted, settings, dtype or "float64")
+
+
+def _entries(target: Target, at: At, settings: Mapping[str, Any]) -> list[Any]:
+    """The points in `at`: texts and mappings. What is given without a name is that of the only parameter; as many tensors as
+    there are parameters are one point, in their order."""
+    listing = listed(at)
+    bare = [e for e in listing if not isinstance(e, str | Mapping)]
+    if not bare:
+        return listing
+    names = [p.name for p in target.parameters or () if p.default is REQUIRED and p.name not in settings]
+    if target.parameters is None and len(listing) == 1:
+        names = ["x"]
+    if len(names) == 1:
+        return [e if isinstance(e, str | Mapping) else {names[0]: e} for e in listing]
+    if len(names) == len(bare) == len(listing):
+        return [dict(zip(names, bare, strict=True))]
+    there = ", ".join(names) or "any number of arguments"
+    raise InputError(f"{target.name} takes {there}: give the point by names, such as at={{'{(names or ['x'])[0]}': ...}}")
 
 
 # -- texts --------------------------------------------------------------------------------------------------------------
@@ -234,7 +252,7 @@ def _mentioned(texts: Iterable[Any]) -> list[str]:
             found |= dict.fromkeys(text)
         elif isinstance(text, str):
             found |= dict.fromkeys(re.findall(r"(?:^|,)\s*([A-Za-z_]\w*)\s*=(?!=)", text))
-        elif text is not None:
+        elif isinstance(text, list | tuple):
             found |= dict.fromkeys(_mentioned(text))
     return list(found)
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.files import expanded, named
+from gradcheck_cli.language.functions import NAMES
 
 REQUIRED = inspect.Parameter.empty
 
@@ -54,14 +55,19 @@ class Target:
 def load(text: str) -> Any:
     """The object that `text` names. Prints of the file go to stderr. Nothing is imported before the text itself holds."""
     place, names = _split(text)
-    module = _from_file(text, place) if place.endswith(".py") else _from_module(text, place)
-    found: Any = module
+    found: Any = module_of(place, text)
     for name, start in names:
         try:
             found = getattr(found, name)
         except AttributeError:
             raise InputError(f"{place} has no {name!r}{_hint(name, found)}", text, start) from None
     return found
+
+
+def module_of(place: str, text: str | None = None) -> ModuleType:
+    """The module that a file, or a dotted name, is. `text`: the target that it stands in, for errors."""
+    text = place if text is None else text
+    return _from_file(text, place) if place.endswith(".py") else _from_module(text, place)
 
 
 def target(found: Any, text: str) -> Target:
@@ -72,13 +78,18 @@ def target(found: Any, text: str) -> Target:
     owner = getattr(found, "__self__", None)
     if inspect.isclass(owner) and issubclass(owner, torch.autograd.Function) and found.__name__ == "apply":
         found = owner
+    if isinstance(found, torch.autograd.Function):
+        found = type(found)
     if inspect.isclass(found) and issubclass(found, torch.autograd.Function):
         return Target(name, found.apply, _parameters(found.forward, _has_context(found)), found)
     at = len(text) - len(name)
     if inspect.isclass(found):
+        if issubclass(found, torch.nn.Module):
+            raise InputError(f"{name} is a network: gradcheck model {text}", text, at)
         raise InputError(f"{name} is a class: name a function, a torch.autograd.Function or an instance of a Module", text, at)
     if not callable(found):
-        raise InputError(f"{name} is not callable: it is of type {type(found).__name__}", text, at)
+        hint = ": give the function itself, not what it returns" if isinstance(found, torch.Tensor) else ""
+        raise InputError(f"{name} is not callable: it is of type {type(found).__name__}{hint}", text, at)
     if not isinstance(found, torch.nn.Module):
         return Target(name, found, _parameters(found, False))
     dtypes = [str(p.dtype).removeprefix("torch.") for p in found.parameters() if p.is_floating_point()]
@@ -123,12 +134,23 @@ def _plain(annotation: Any) -> str | None:
 # -- the text -----------------------------------------------------------------------------------------------------------
 
 
+_SHORT = {"F": "torch.nn.functional", "nn": "torch.nn", "nn.functional": "torch.nn.functional"}
+"""What code calls modules of torch."""
+
+
 def _split(text: str) -> tuple[str, list[tuple[str, int]]]:
-    """The file or module, and the names after the colon with their positions."""
+    """The file or module, and the names after the colon with their positions. Without a colon the last part of a dotted name is
+    one; two colons are one."""
+    if re.search(r"[()=\s]", text.rpartition("/")[2]) and ".py" not in text:
+        raise InputError(f"this is no target but a formula, which gradcheck chain checks: {SPELLING}", text, 0)
     place, colon, name = text.rpartition(":")
+    if not colon and "." in text and not text.endswith((".py", "/")) and all(part.isidentifier() for part in text.split(".")):
+        place, colon, name = text.rpartition(".")
     if not colon or not place or name.endswith((".py", "/")) or "/" in name or "\\" in name:
-        raise InputError(f"the name is missing: {SPELLING}", text, len(text))
+        hint = f" (torch's own: torch:{text})" if text in NAMES else ""
+        raise InputError(f"the name is missing: {SPELLING}{hint}", text, len(text))
     position, names = len(place) + 1, []
+    place = place.removesuffix(":")
     for part in name.split("."):
         if not part.isidentifier():
             raise InputError(f"{part!r} is no name: {SPELLING}" if part else f"a name is missing: {SPELLING}", text, position)
@@ -136,7 +158,7 @@ def _split(text: str) -> tuple[str, list[tuple[str, int]]]:
         position += len(part) + 1
     if not place.endswith(".py") and not all(part.isidentifier() for part in place.split(".")):
         raise InputError(f"{place!r} is neither a .py file nor a module: {SPELLING}", text, 0)
-    return place, names
+    return _SHORT.get(place, place), names
 
 
 def _hint(name: str, found: Any) -> str:
@@ -169,7 +191,7 @@ def _from_file(text: str, place: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    _search(path.parent)
+    search(path.parent)
     sys.modules[name] = module  # before it runs: dataclasses, pickle and inspect look it up
     with _importing(text, place, path, name):
         spec.loader.exec_module(module)
@@ -177,12 +199,12 @@ def _from_file(text: str, place: str) -> ModuleType:
 
 
 def _from_module(text: str, place: str) -> ModuleType:
-    _search(Path.cwd())
+    search(Path.cwd())
     with _importing(text, place, None, None):
         return importlib.import_module(place)
 
 
-def _search(folder: Path) -> None:
+def search(folder: Path) -> None:
     """Imports look here first, as for `python FILE.py`."""
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))

@@ -11,14 +11,17 @@ import difflib
 import gc
 import os
 import re
+import shlex
 import sys
 from typing import Annotated, NoReturn
 
 import typer
 
-from gradcheck_cli.cli import checks, crashes, functions, streams
+from gradcheck_cli import files
+from gradcheck_cli.cli import checks, completion, crashes, explain, functions, streams, why, words
 from gradcheck_cli.cli import run as suite
-from gradcheck_cli.cli.options import CONTEXT, Outcome, write
+from gradcheck_cli.cli.helps import Commands
+from gradcheck_cli.cli.options import CONTEXT, TYPED, Outcome, write
 from gradcheck_cli.errors import InputError, visible
 from gradcheck_cli.options import OPTIONS
 
@@ -26,10 +29,11 @@ BAD_INPUT, INTERNAL_ERROR, INTERRUPTED = 2, 70, 130
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, context_settings=CONTEXT,
-    epilog="\b\nExit codes: 0 all passed, 1 a mismatch, 2 bad input, 3 nothing failed but something is undecided\n"
-    "or nothing was checked, 70 internal error.",
+    cls=Commands,
+    epilog="Exit codes: 0 all passed, 1 a mismatch, 2 bad input, 3 nothing failed but something is undecided or nothing was "
+    "checked, 70 internal error.",
 )  # fmt: skip
-for module in (checks, suite, functions):
+for module in (checks, suite, explain, functions, why, completion):
     module.register(app)
 
 
@@ -52,7 +56,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def gradcheck(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the versions and exit.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the versions and exit.")
     ] = False,
 ) -> None:
     """
@@ -71,6 +75,9 @@ def main() -> NoReturn:
     """
     gc.set_threshold(100_000, 20, 20)  # importing torch makes a million objects that stay
     streams.secure()
+    if completion.ASKED in os.environ:
+        completion.answer(app, os.environ)
+        os._exit(0)
     crashes.watch(sys.argv[1:2])
     code = run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
@@ -87,11 +94,15 @@ def run(arguments: list[str]) -> int:
         os.getcwd()
     except OSError:
         return _fail("the working directory isn't there any more: go to one that is", BAD_INPUT)
+    TYPED.set(shlex.join(["gradcheck", *arguments]))
     try:
-        outcome = app(shield(arguments), prog_name="gradcheck", standalone_mode=False)
+        commands = [command.name for command in app.registered_commands if command.name]
+        outcome = app(shield(words.meant(arguments, commands)), prog_name="gradcheck", standalone_mode=False)
         if isinstance(outcome, Outcome):
             code = outcome.code
             write(outcome.text, outcome.output)
+            for name, draw in outcome.pictures.items():
+                files.write(draw(), name)
         else:
             code = outcome or 0
             sys.stdout.flush()
@@ -126,7 +137,7 @@ def shield(arguments: list[str]) -> list[str]:
     return [f" {a}" if _is_expression(a) else a for a in arguments]
 
 
-_FORMS = ["--help", "-h", "--version", *(form for row in OPTIONS if row.typed for form in row.forms)]
+_FORMS = ["--help", "-h", "--version", "-V", *(form for row in OPTIONS if row.typed for form in row.forms)]
 _SHORT = frozenset(form[1:] for form in _FORMS if len(form) == 2)
 _LONG = [form.removeprefix("--") for forms in _FORMS for form in forms.split("/") if form.startswith("--")]
 

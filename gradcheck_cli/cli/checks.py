@@ -6,21 +6,21 @@ What it takes stands in `options`, what it does in `api`; here is the rest of it
 from __future__ import annotations
 
 import inspect
-import os
-import shutil
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
 from typing import Any
 
 import typer
 
 from gradcheck_cli.cli import crashes
-from gradcheck_cli.cli.options import Outcome, add, check_output, parameter, with_options
+from gradcheck_cli.cli.options import TYPED, Outcome, add, check_output, parameter, with_options
 from gradcheck_cli.cli.progress import progress
+from gradcheck_cli.cli.streams import colored, width
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.options import KINDS, Kind
-from gradcheck_cli.output import FORMATS, renderer
+from gradcheck_cli.output import FORMATS, plots, renderer
 
 HELP: dict[str, tuple[str, tuple[str, ...]]] = {
     "chain": (
@@ -123,8 +123,11 @@ def register(app: typer.Typer) -> None:
 def _command(kind: Kind) -> Callable[..., Outcome]:
     """The twin, as Typer calls it: its report, written."""
 
-    def command(*, format: str, output: str, quiet: bool, **given: Any) -> Outcome:
+    def command(*, format: str, output: str, plot: list[str] | None, quiet: bool, **given: Any) -> Outcome:
         check_output(format, output, FORMATS)
+        plots.check(plot or ())
+        if output in (plot or ()):
+            raise InputError("the result and the picture can't be the same file", output, 0)
         from gradcheck_cli.api import TWINS
 
         with progress(not quiet) as callback, redirect_stdout(sys.stderr):  # what is checked may print
@@ -133,15 +136,10 @@ def _command(kind: Kind) -> Callable[..., Outcome]:
                     report = TWINS[kind.name](given.pop(kind.target), **given, progress=callback)
             except (SystemExit, GeneratorExit) as end:
                 raise InputError(f"the code that is checked ends the process: {type(end).__name__}({end})") from None
-        terminal = output == "-" and sys.stdout.isatty()
-        text = renderer(format)(
-            report,
-            verbose=given["verbose"],
-            quiet=quiet,
-            color=terminal and not os.environ.get("NO_COLOR"),
-            width=shutil.get_terminal_size().columns if terminal else None,
-        )
-        return Outcome(text, report.exit_code, output)
+        shown = {"verbose": given["verbose"], "quiet": quiet, "command": TYPED.get()}
+        settings = {**shown, "color": colored(output), "width": width(output)}
+        pictures = {name: partial(plots.drawn, report, name) for name in plot or ()}
+        return Outcome(renderer(format, report)(report, **settings), report.exit_code, output, pictures)
 
     target = typer.Argument(metavar=kind.metavar, help=kind.help, show_default=False)
     own = parameter(kind.target, list[str] if kind.form.several else str, target)

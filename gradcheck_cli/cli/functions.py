@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import shutil
-import sys
 from typing import Any
 
 import typer
 
-from gradcheck_cli.cli.options import Outcome, add, check_output, parameter, with_options
+from gradcheck_cli.cli.options import TYPED, Outcome, add, check_output, parameter, with_options
+from gradcheck_cli.cli.streams import width
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.functions import NAMES, TABLE, Function
 
@@ -32,9 +31,7 @@ def functions(name: str | None, *, format: str, output: str) -> Outcome:
         near = difflib.get_close_matches(name or "", NAMES, n=3)
         hint = f"; nearest: {', '.join(near)}" if near else ""
         raise InputError(f"no function is called {name!r}{hint}", name, 0)
-    terminal = output == "-" and sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if terminal else None
-    return Outcome(WRITERS[format]([describe(row) for row in rows], width), output=output)
+    return Outcome(WRITERS[format]([describe(row) for row in rows], width(output)), output=output)
 
 
 def describe(row: Function) -> dict[str, Any]:
@@ -50,22 +47,32 @@ def describe(row: Function) -> dict[str, Any]:
     }
 
 
-def _json(rows: list[dict[str, Any]], width: int | None) -> str:
+def _json(rows: list[dict[str, Any]], columns: int) -> str:
     import json
 
     return json.dumps(rows, indent=1, ensure_ascii=False)
 
 
-def _text(rows: list[dict[str, Any]], width: int | None) -> str:
-    from gradcheck_cli.output.page import draw, table
+def _text(rows: list[dict[str, Any]], columns: int) -> str:
+    from gradcheck_cli.output.page import draw, fitted
+    from gradcheck_cli.output.parts import Heading, Row, Table, plain
+    from gradcheck_cli.verdict.verdicts import Verdict
 
-    cells = []
+    shown = []
     for row in rows:
         names = [f"{row['name']}({row['signature']})" if row["signature"] else row["name"], *row["aliases"]]
-        definition, domain, kinks = row["definition"] or "primitive", row["domain"] or "-", row["kinks"] or "-"
-        cells.append((", ".join(names), definition, row["torch"], domain, kinks))
-    return draw([table(("~name", "~definition", "~torch", "~domain", "~kinks"), cells)], width=width)
+        definition, domain, kinks = row["definition"] or "-", row["domain"] or "-", row["kinks"] or "-"
+        texts = (", ".join(names), definition, row["torch"], domain, kinks)
+        shown.append(Row(tuple(map(plain, texts)), Verdict.MATCH))
+    headings = tuple(map(Heading, ("name", "definition", "torch", "domain", "kinks")))
+    return draw(fitted(Table("", headings, tuple(shown)), columns))
 
 
-WRITERS = {"text": _text, "json": _json}
+def _html(rows: list[dict[str, Any]], columns: int) -> str:
+    from gradcheck_cli.output.html.functions import page
+
+    return page(rows, TYPED.get())
+
+
+WRITERS = {"text": _text, "json": _json, "html": _html}
 """The formats of this command."""

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
 
 from gradcheck_cli import files
+from gradcheck_cli.cli.helps import Command
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.options import Option, of
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+TYPED: ContextVar[str] = ContextVar("TYPED", default="")
+"""The command line, as it can be typed again."""
+
+CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a command leaves to `app.main`: a text for stdout, or for the file `output`, and the exit code."""
+    """What a command leaves to `app.main`: a text for stdout, or for the file `output`, the exit code, and pictures to
+    be drawn, by the names of their files."""
 
     text: str
     code: int = 0
     output: str = "-"
+    pictures: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
 
 
 def with_options(
@@ -63,7 +70,7 @@ def _parameter(row: Option, formats: Collection[str]) -> inspect.Parameter:
 def add(app: typer.Typer, name: str, help: str, *examples: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a command with a block of examples under its help."""
     epilog = "\b\nExamples:\n" + "\n".join(f"  gradcheck {example}" for example in examples)
-    return app.command(name, help=inspect.cleandoc(help), epilog=epilog, context_settings=CONTEXT)
+    return app.command(name, cls=Command, help=inspect.cleandoc(help), epilog=epilog, context_settings=CONTEXT)
 
 
 def check_output(format: str, output: str, formats: Collection[str]) -> None:

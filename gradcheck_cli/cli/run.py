@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gradcheck_cli.cli.options import Outcome, add, check_file, write
-from gradcheck_cli.errors import InputError, visible
+from gradcheck_cli.cli.options import TYPED, Outcome, add, check_file, write
+from gradcheck_cli.errors import InputError, visible, whole
 from gradcheck_cli.files import trouble, unlinked
 from gradcheck_cli.output import SUITE_FORMATS, suite_renderer
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from gradcheck_cli.suite.run import Plan
     from gradcheck_cli.suite.settings import Settings
     from gradcheck_cli.suite.spec import Spec
+
+    Chosen = tuple[tuple[Spec, ...], tuple[Spec, ...]]
 
 EXAMPLE = "example.gradcheck.toml"
 INTERRUPTED = 130
@@ -60,7 +62,8 @@ def register(app: typer.Typer) -> None:
     )
     def run(
         paths: Annotated[
-            list[str] | None, typer.Argument(metavar="PATH", help="Spec files, or folders of them.", show_default=False)
+            list[str] | None,
+            typer.Argument(metavar="PATH", help="Spec files, folders of them, or FILE::NAME of one check.", show_default=False),
         ] = None,
         init: Annotated[bool, typer.Option("--init", help=f"Write a commented example, to PATH or {EXAMPLE}.")] = False,
         schema: Annotated[
@@ -74,9 +77,12 @@ def register(app: typer.Typer) -> None:
         last_failed: Annotated[
             bool, typer.Option("--last-failed", help="Only what didn't pass in the run before (see --results).")
         ] = False,
-        fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
+        fail_fast: Annotated[bool, typer.Option("--fail-fast", "-x", help="Stop at the first failure.")] = False,
         workers: Annotated[
-            int | None, typer.Option(metavar="N", help="Checks at a time. [the cores; of a cluster, all that it has]")
+            str | None,
+            typer.Option(
+                "--workers", "-n", metavar="N", help="Checks at a time. [auto: the cores; of a cluster, all that it has]"
+            ),
         ] = None,
         backend: Annotated[
             str,
@@ -116,6 +122,9 @@ def register(app: typer.Typer) -> None:
         no_python: Annotated[
             bool, typer.Option("--no-python", help="Refuse checks that import code: functions, and models from files.")
         ] = False,
+        durations: Annotated[
+            int | None, typer.Option(metavar="N", help="Show the N checks that took the longest; 0: every one.")
+        ] = None,
         strict: Annotated[bool, typer.Option("--strict", help="An imprecise derivative fails too.")] = False,
         verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Every report of what didn't pass, in full.")] = False,
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the last line.")] = False,
@@ -130,16 +139,16 @@ def register(app: typer.Typer) -> None:
         targets = _targets(format or [])
         from gradcheck_cli.suite import settings
         from gradcheck_cli.suite.run import Plan, collect, refuse_code
-        from gradcheck_cli.suite.selection import select
+        from gradcheck_cli.suite.selection import chosen, select
 
         found = settings.find(Path.cwd())
-        every = _collected(paths or [], found, collect)
-        specs = select(every, expression)
+        named, every = _collected(paths or [], found, collect, chosen)
+        specs = select(named, expression)
         if no_python or found.run.get("no-python", False):
             refuse_code(specs)
         if list_:
             return Outcome("\n".join(visible(spec.id) for spec in specs), 0 if specs else 3)
-        own = {"workers": workers, "timeout": timeout, "memory": memory}
+        own = {"workers": _workers(workers), "timeout": timeout, "memory": memory}
         given = {**found.run, **{name: value for name, value in own.items() if value is not None}}
         known = baseline
         if known is None and "baseline" in found.run:
@@ -159,12 +168,12 @@ def register(app: typer.Typer) -> None:
         )
         if update_baseline:
             check_file(str(known))
-        return _run(specs, every, plan, targets, verbose=verbose, quiet=quiet, color=color)
+        return _run(specs, every, plan, targets, verbose=verbose, quiet=quiet, color=color, durations=durations)
 
 
 def _run(
     specs: Sequence[Spec], every: Sequence[Spec], plan: Plan, targets: Sequence[tuple[str, str]], *, verbose: bool, quiet: bool,
-    color: bool | None,
+    color: bool | None, durations: int | None = None,
 ) -> Outcome:  # fmt: skip
     """Run, write every format, and leave what goes to stdout."""
     from gradcheck_cli.suite import run as suite
@@ -175,7 +184,7 @@ def _run(
     terminal = sys.stdout.isatty()
     colored = color if color is not None else terminal and not os.environ.get("NO_COLOR")
     settings = {"verbose": verbose, "quiet": quiet, "color": colored,
-                "width": shutil.get_terminal_size().columns if terminal else None}  # fmt: skip
+                "width": shutil.get_terminal_size().columns if terminal else None, "command": TYPED.get()}  # fmt: skip
     shown = []
     files = [(name, suite_renderer(name)(result, **settings), file) for name, file in targets]
     if result.updated is not None:
@@ -189,6 +198,10 @@ def _run(
         except InputError as problem:  # what was found is worth more than this file
             print(f"gradcheck: error: {problem}", file=sys.stderr)
             code = code or 2
+    if durations is not None:
+        slowest = sorted(result.outcomes, key=lambda outcome: outcome.seconds, reverse=True)[: durations or None]
+        lines = [f"{outcome.seconds:8.2f} s  {visible(outcome.spec_id)}" for outcome in slowest]
+        print("the slowest checks:", *lines, sep="\n", file=sys.stderr, flush=True)
     return Outcome("\n".join(shown), code)
 
 
@@ -209,13 +222,27 @@ def _targets(texts: Sequence[str]) -> list[tuple[str, str]]:
     return found
 
 
-def _collected(paths: Sequence[str], settings: Settings, collect: Callable[..., tuple[Spec, ...]]) -> tuple[Spec, ...]:
+def _collected(
+    paths: Sequence[str], settings: Settings, collect: Callable[..., tuple[Spec, ...]], chosen: Callable[..., Chosen]
+) -> Chosen:
+    """The checks that are asked for, and all of their files."""
     if paths:
-        return collect(paths, settings.defaults)
+        return chosen(paths, lambda path: collect([path], settings.defaults))
     if not settings.paths:
         message = "nothing to run: give spec files or folders, or paths in [tool.gradcheck] of pyproject.toml"
         raise InputError(f"{message} (--init writes an example)")
-    return collect(settings.paths, settings.defaults, settings.folder)
+    found = collect(settings.paths, settings.defaults, settings.folder)
+    return found, found
+
+
+def _workers(text: str | None) -> int | None:
+    """A number; `auto` (pytest-xdist's word) is the default."""
+    if text is None or text == "auto":
+        return None
+    number = whole(text.removeprefix("-"))
+    if number is None:
+        raise InputError("the number of workers is a whole number, or auto", text, 0)
+    return -number if text.startswith("-") else number
 
 
 def _positive(name: str, value: int | None) -> int | None:

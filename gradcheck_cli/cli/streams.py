@@ -1,10 +1,34 @@
-"""Standard streams that are closed, full or broken: they never become another file, and stderr never fails the work."""
+"""Standard streams: what they show (colours, how many columns), and that one which is closed, full or broken never becomes
+another file, and stderr never fails the work."""
 
 from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
+
+COLUMNS = 100
+"""Of a page that is no terminal's."""
+
+
+def width(output: str = "-") -> int:
+    """Columns of a text for `output`: COLUMNS where it is set, else those of the terminal, else 100."""
+    given = os.environ.get("COLUMNS", "")
+    if output == "-" and _terminal(sys.stdout):
+        return shutil.get_terminal_size((COLUMNS, 24)).columns
+    return int(given) if given.isascii() and given.isdigit() and int(given) > 0 else COLUMNS
+
+
+def colored(output: str = "-") -> bool:
+    """Whether a text for `output` has colours: on a terminal, or where FORCE_COLOR is set; never where NO_COLOR is."""
+    if os.environ.get("NO_COLOR") or output != "-":
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or (_terminal(sys.stdout) and os.environ.get("TERM") != "dumb")
+
+
+def _terminal(stream: object) -> bool:
+    return stream is not None and stream.isatty()  # type: ignore[attr-defined]
 
 
 class _Lossy(io.FileIO):

@@ -14,11 +14,15 @@ from gradcheck_cli.algebra.number import Ball, conditions, exactly, working
 from gradcheck_cli.algebra.precision import CLAIM
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.symbols import to_symbols
+from gradcheck_cli.derivation.at import At
+from gradcheck_cli.derivation.slips import Point, missed, missed_before
+from gradcheck_cli.derivation.steps import Step, Unknown, derive, variable
+from gradcheck_cli.derivation.steps import stage as of_stage
 from gradcheck_cli.exact.derivative import TIDY, chain_formula, differentiate
 from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.formulas.problem import Claim
-from gradcheck_cli.language.chain import Chain
+from gradcheck_cli.language.chain import Chain, derivative_name
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Node, substitute, variables
 from gradcheck_cli.maps.slips import named
@@ -83,10 +87,79 @@ def check_claim(claim: Claim, chain: Chain, column: Column, points: Mapping[str,
         if verdict is Verdict.MISMATCH:
             column.details[index] = Detail(cause=Cause.CLAIM, autograd_formula=show(claim.tree))
     wrong = np.flatnonzero(column.having(Verdict.MISMATCH)).tolist()
-    slip = _slip(claim, chain, {name: float(values[wrong[0]]) for name, values in points.items()}) if wrong else None
+    slip = None
+    if wrong:
+        point = {name: float(values[wrong[0]]) for name, values in points.items()}
+        slip = _missed(claim, chain, point) or _slip(claim, chain, point)
     for index in wrong:
         column.details[index].text = slip
     return _summary(claim, chain, column, points)
+
+
+def _missed(claim: Claim, chain: Chain, point: Mapping[str, float]) -> str | None:
+    """The step of the derivation by hand that the claim misses, if it is a single one. Where a formula has pieces, the points
+    beside this one must lie on the same."""
+    *before, last = claim.wrt
+    program = Program([claim.tree], variables(claim.tree), _Constants(), conditions)
+    points = [point, *(_beside(chain, point, seed) for seed in range(SEEDS))]
+    try:
+        places = [_everything(chain, near) for near in points]
+        (first, root), *others = [_derivation(claim, chain, At(values)) for values in places]
+        if any(step.kink for step in root.every()) or any(other.result != root.result for _, other in others):
+            return None
+        with working(8 * CLAIM):
+            claimed = [program(*(values[name] for name in variables(claim.tree)))[0] for values in places[1:]]
+        trials: list[Point] = [(At(values), value) for values, value in zip(places[1:], claimed, strict=True)]
+        if first is None:
+            return missed(root, trials)
+        lower = first.result
+        if all(bool(at(lower).overlaps(value)) for at, value in trials):
+            return f"this is {derivative_name(chain.output, before)}: it isn't differentiated by {last}"
+        text, so_far = missed(root, trials), show(lower, LONGEST)
+        if text is not None:
+            return f"{text} (in the derivative by {last} of {so_far or derivative_name(chain.output, before)})"
+        text = missed_before(first, last, trials) if len(before) == 1 else None
+        return text and f"{text} (in {derivative_name(chain.output, before)}, before it is differentiated by {last})"
+    except (Unknown, LookupError, ValueError, ArithmeticError, NotImplementedError):
+        return None
+
+
+def _everything(chain: Chain, point: Mapping[str, float]) -> dict[str, Ball]:
+    """The ball of every input and stage."""
+    whole = _composed(chain)
+    with working(8 * CLAIM):
+        inputs = [exactly(point[name]) for name in chain.inputs]
+        values = Program(list(whole.values()), chain.inputs, PLAIN, conditions)(*inputs)
+    return dict(zip((*chain.inputs, *whole), (*inputs, *values), strict=True))
+
+
+def _derivation(claim: Claim, chain: Chain, at: At) -> tuple[Step | None, Step]:
+    """The derivation of the claimed derivative at a point: of a higher one the last step, and that before it."""
+    *before, last = claim.wrt
+    if before:
+        first = derive(chain.composed(), {before[0]: variable(before[0])}, at)
+        for name in before[1:]:
+            first = derive(first.result, {name: variable(name)}, at)
+        return first, derive(first.result, {last: variable(last)}, at)
+    steps: dict[str, Step] = {last: variable(last)}
+    for stage in chain.stages:
+        if stage.name != last:
+            found = derive(stage.tree, steps, at)
+            steps[stage.name] = found if stage.name == chain.output else of_stage(stage.name, found)
+    return None, steps[chain.output]
+
+
+LONGEST = 80
+"""Characters of a formula that a sentence quotes."""
+
+SEEDS = 2
+"""Points beside the user's at which a slip must fit."""
+
+
+def _beside(chain: Chain, point: Mapping[str, float], seed: int) -> dict[str, float]:
+    """A seeded point beside one."""
+    factors = np.random.default_rng(seed).uniform(0.9, 1.1, len(chain.inputs)).tolist()
+    return {n: point[n] * factor if point[n] else factor / 8 for n, factor in zip(chain.inputs, factors, strict=True)}
 
 
 def _slip(claim: Claim, chain: Chain, point: Mapping[str, float]) -> str | None:
@@ -103,16 +176,14 @@ def _slip(claim: Claim, chain: Chain, point: Mapping[str, float]) -> str | None:
     shapes: dict[str, tuple[int, ...]] = {n: () for n in (*chain.inputs, *own, result(y), upstream(y))}
 
     def beside(seed: int) -> Trees:
-        draw = np.random.default_rng(seed)
-        factors = draw.uniform(0.9, 1.1, len(chain.inputs)).tolist()
-        near = {n: point[n] * factor if point[n] else factor / 8 for n, factor in zip(chain.inputs, factors, strict=True)}
+        near = _beside(chain, point, seed)
         given = [exactly(value) for value in near.values()]
         values = Program([*(whole[n] for n in own), substitute(output, whole)], chain.inputs, PLAIN)(*given)
         more = dict(zip((*own, result(y)), map(float, values), strict=True))
         return Trees({y: [output]}, {last: [claimed]}, shapes, {**near, **more, upstream(y): 1.0})
 
     try:
-        text = named([lambda k=k: beside(k) for k in range(2)], "upstream").get(last)  # type: ignore[misc]
+        text = named([lambda k=k: beside(k) for k in range(SEEDS)], "upstream").get(last)  # type: ignore[misc]
     except (LookupError, ValueError, ArithmeticError, NotImplementedError):  # what can't be evaluated beside the point
         return None
     for said, meant in _PARTIES.items():

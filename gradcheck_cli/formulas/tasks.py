@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -10,8 +11,8 @@ from gradcheck_cli.errors import InputError
 from gradcheck_cli.formulas.problem import Claim, Question, Task
 from gradcheck_cli.language.chain import Chain, derivative_name
 from gradcheck_cli.language.functions import TABLE
-from gradcheck_cli.language.parser import parse_stage
-from gradcheck_cli.language.points import FOREIGN
+from gradcheck_cli.language.parser import assignment, parse_stage
+from gradcheck_cli.language.points import FOREIGN, split
 from gradcheck_cli.language.spaces import PointSpec, Shape, entry_names
 from gradcheck_cli.language.tree import Call, Node, Variable, walk
 
@@ -21,6 +22,9 @@ MAX_ENTRIES_CHECKED = 50_000
 """Entries of a Jacobian that don't have to be 0."""
 
 Wrt = tuple[str, ...]
+
+Claimed = str | float | Sequence[str | float] | Mapping[str, str | float]
+"""What a user states: a text, several, or a formula for each name."""
 
 Entries = Mapping[str, Sequence[str]]
 """The entries of every input and stage: `x[0]`, `x[1]`, or `x` itself. Labels aren't among them."""
@@ -79,17 +83,54 @@ def with_labels(chains: Sequence[Chain], points: PointSpec) -> tuple[list[Chain]
     return [chain.substituted(labels) for chain in chains], points.without(labels)
 
 
-def claims_of(text: str, tasks: Sequence[Task], asked: Asked) -> tuple[Claim, ...]:
-    """`name=formula`, or the formula alone where only one derivative can be meant.
+def claims_of(given: Claimed, tasks: Sequence[Task], asked: Asked) -> tuple[Claim, ...]:
+    """`x=formula` or `dy/dx=formula`, several of them with commas, or the formula alone where only one derivative can be meant.
 
     Of arrays: `x=W` claims all derivatives of the output by x at once. The formula has the output's shape, followed by that of
     x, or a shape that is broadcast to it; `x[0]=...` is about one entry.
     """
-    name, tree = parse_stage(text, entry=True)
+    if isinstance(given, Mapping):
+        texts = [f"{name} = {formula}" for name, formula in given.items()]
+    else:
+        texts = list(map(str, given)) if isinstance(given, list | tuple) else [str(given)]
+    return tuple(claim for text in texts for start, end in _pieces(text) for claim in _claims(text, start, end, tasks, asked))
+
+
+def _pieces(text: str) -> list[tuple[int, int]]:
+    """Where the claims stand in a text: a comma is between two where a name follows it."""
+    found: list[tuple[int, int]] = []
+    for piece, start in split(text, 0):
+        if found and assignment(piece) is None:
+            found[-1] = (found[-1][0], start + len(piece))
+        else:
+            found.append((start, start + len(piece)))
+    return found
+
+
+_QUANTITY = re.compile(r"\s*(?:d|∂)(?:\^?\d+)?\s*(\w*)\s*/\s*((?:(?:d|∂)\s*\w+(?:\[[\d,\s]*\])?(?:\s*(?:\*\*|\^)\s*\d+)?\s*)+)")
+"""`dy/dx`, `d2f/dxdy`, `d/dx`, `d2f/dx2`."""
+
+
+def _quantities(chain: Chain, meant: Iterable[Wrt]) -> dict[str, Wrt]:
+    """What stands behind the slash of each derivative: dxdy, and dx2 of a second one."""
+    found: dict[str, Wrt] = {}
+    for wrt in meant:
+        found["".join(f"d{name}" for name in wrt)] = wrt
+        if len(wrt) > 1 and len(set(wrt)) == 1:
+            found[f"d{wrt[0]}{len(wrt)}"] = wrt
+    return found
+
+
+def _claims(text: str, start: int, end: int, tasks: Sequence[Task], asked: Asked) -> tuple[Claim, ...]:
+    """Those of one piece of a text."""
     task, *others = tasks
-    chain, start = task.chain, len(text) - len(text.lstrip())
+    chain, piece = task.chain, text[start:end]
+    start, at = start + len(piece) - len(piece.lstrip()), start
     if others:
         raise InputError("a claim is about one output: check the expressions one by one", text, start)
+    quotient = _QUANTITY.fullmatch(piece[: assignment(piece) or 0])
+    cut = 0 if quotient is None else (assignment(piece) or 0) + 1
+    name, tree = parse_stage(piece[cut:], text, at + cut, entry=True)
     entries = {n: [n] for n in chain.inputs} | {s.name: [s.name] for s in chain.stages}
     if task.shapes is not None:
         entries = {n: entry_names(n, shape) for n, shape in task.shapes.items()}
@@ -97,14 +138,24 @@ def claims_of(text: str, tasks: Sequence[Task], asked: Asked) -> tuple[Claim, ..
     if asked.claimable is None:
         claimable = [d for d in claimable if len(d) == 1] or claimable
     meant = {(n,): [(e,) for e in found] for n, found in entries.items()} | {d: [d] for d in claimable}
-    wrt = claimable[0] if name is None else (name,)
-    if (name is None and len(claimable) > 1) or not set(meant.get(wrt, ["?"])) <= set(claimable):
+    possible = [d for d, found in meant.items() if set(found) <= set(claimable)]
+    if quotient is not None:
+        wrt = _quotient(quotient, chain, possible, text, start)
+    elif name is not None:
+        wrt = (name,)
+    else:
+        others_of = [d for d in possible if d in claimable and d != (chain.output,)]
+        whole = [d for d in possible if d[0] in entries and d != (chain.output,)]
+        single = next((found for found in (others_of, whole, claimable) if len(found) == 1), [("?",)])
+        wrt = single[0]
+    if wrt not in possible:
         if len(claimable) == 1:
             message = f"give the formula alone: it is claimed to be {derivative_name(chain.output, claimable[0])}"
         else:
             what = "say which derivative this is" if name is None else f"nothing is differentiated by {name!r}"
             named = dict.fromkeys(d[0] for d in claimable if len(d) == 1)
-            message = f"{what}: name=formula, where name is one of {listed(named)}"
+            quantities = dict.fromkeys(derivative_name(chain.output, d) for d in claimable)
+            message = f"{what}: name=formula, where name is one of {listed(named or quantities)}"
         raise InputError(message, text, start)
     allowed = list(entries)
     for node in walk(tree):
@@ -113,8 +164,20 @@ def claims_of(text: str, tasks: Sequence[Task], asked: Asked) -> tuple[Claim, ..
             message = f"{node.name!r} is neither an input nor a stage (there is {listed(allowed)}){hint}"
             raise InputError(message, text, node.position)
     if task.shapes is None:
-        return (Claim(text, chain.output, wrt, tree),)
+        return (Claim(piece.strip(), chain.output, wrt, tree),)
     return _entry_claims(text, tree, task, meant[wrt], task.shapes.get(wrt[0], ()) if len(wrt) == 1 else ())
+
+
+def _quotient(found: re.Match[str], chain: Chain, possible: Sequence[Wrt], text: str, start: int) -> Wrt:
+    """The derivative that `dy/dx` names. Any name stands for the output that isn't something else's."""
+    of, below = found[1], re.sub(r"\s|\*\*|\^", "", found[2]).replace("∂", "d")
+    known = _quantities(chain, possible)
+    if of != chain.output and of in (*chain.inputs, *(stage.name for stage in chain.stages)):
+        raise InputError(f"the output is called {chain.output!r}: a claim is of d{chain.output}/...", text, start)
+    if below not in known:
+        names = [derivative_name(chain.output, wrt) for wrt in known.values()]
+        raise InputError(f"{found[0].strip()!r} is not asked for; there is {listed(names)}", text, start)
+    return known[below]
 
 
 def _entry_claims(text: str, tree: Node, task: Task, meant: Sequence[Wrt], shape: Shape) -> tuple[Claim, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import chain as chain_of
@@ -190,7 +191,8 @@ def _split(text: str) -> list[tuple[str, str, int]]:
     pieces, start = [], 0
     for piece in text.split("|"):
         if not piece.strip():
-            raise InputError("a stage is empty", text, min(start, max(len(text) - 1, 0)))
+            hint = "; an absolute value is abs(x)" if re.fullmatch(r"[^|]*\|[^|]+\|[^|]*", text) else ""
+            raise InputError(f"a stage is empty{hint}", text, min(start, max(len(text) - 1, 0)))
         pieces.append((piece, text, start))
         start += len(piece) + 1
     return pieces

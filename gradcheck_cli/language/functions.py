@@ -31,6 +31,8 @@ analytic     a condition, made of comparisons, `and` and `or`: it holds for cert
              domain, or at infinity.
 slope        primitive of one variable: its derivative in terms of that and of `f`, its own value. "0": constant between jumps. On
              a defined row, sharper than what follows from the definition.
+taught       the derivative as textbooks write it, in the same terms, where `slope` is written for the sake of balls. A derivation by
+             hand (`derivation`) shows it; nothing is computed by it but there.
 series       primitive that has no such slope: the name in `algebra.series`. Operators of power series, truth values and constants
              need neither.
 array        primitive on arrays: the name in `language.arrays`, which says what becomes of the entries.
@@ -109,6 +111,7 @@ class Function:
     ball: str = ""
     analytic: str = ""
     slope: str = ""
+    taught: str = ""
     series: str = ""
     array: str = ""
     aliases: tuple[str, ...] = ()
@@ -271,7 +274,7 @@ ROWS: tuple[Function, ...] = (
     _row("atan2", "y, x", "", "arctan2", sympy="atan2", ball="atan2", series="atan2", analytic="x > 0 or y != 0", domain="x != 0 or y != 0", kinks="y == 0 and x <= 0"),
     _row("sinh", "x", sympy="sinh", ball="sinh", slope="cosh(x)"),
     _row("cosh", "x", sympy="cosh", ball="cosh", series="cosh"),
-    _row("tanh", "x", sympy="tanh", ball="tanh", slope="1/(cosh(x)*cosh(x))", analytic="-inf < x < inf"),
+    _row("tanh", "x", sympy="tanh", ball="tanh", slope="1/(cosh(x)*cosh(x))", taught="1 - f**2", analytic="-inf < x < inf"),
     _row("sech", "x", "1/cosh(x)", torch="= 1/cosh(x)"),
     _row("csch", "x", "1/sinh(x)", torch="= 1/sinh(x)", domain="x != 0", kinks="x == 0"),
     _row("coth", "x", "1/tanh(x)", torch="= 1/tanh(x)", domain="x != 0", kinks="x == 0"),
@@ -331,7 +334,7 @@ ROWS: tuple[Function, ...] = (
     _row("i1", "x", "besseli(1, x)", torch="special.i1", ulps=64),
     _row("i1e", "x", "exp(-abs(x))*besseli(1, x)", torch="special.i1e", ball="i1e", series="i1e", analytic="x != 0", ulps=64),
     # -- activations of neural networks -----------------------------------------------------------------------------
-    _row("sigmoid", "x", "1/(1 + exp(-x))", "expit", ball="sigmoid", slope="f*f*exp(-x)"),
+    _row("sigmoid", "x", "1/(1 + exp(-x))", "expit", ball="sigmoid", slope="f*f*exp(-x)", taught="f*(1 - f)"),
     _row("logit", "x", "log(x/(1 - x))", domain="0 < x < 1", kinks="x == 0 or x == 1"),
     _row("logsigmoid", "x", "-log(1 + exp(-x))", "log_sigmoid", torch="nn.functional.logsigmoid", ball="logsigmoid", slope="sigmoid(-x)"),
     _row("softplus", "x, beta: number = 1, threshold: number = 20",

@@ -17,6 +17,7 @@ from keyword import iskeyword
 
 from gradcheck_cli.errors import NO_TEXT, InputError, half_character
 from gradcheck_cli.language import syntax
+from gradcheck_cli.language.elsewhere import INSTEAD, SIGNS
 from gradcheck_cli.language.functions import (
     KEYWORDS,
     NAMES,
@@ -55,6 +56,9 @@ def _operators() -> dict[type[ast.AST], Function]:
 
 _OPERATORS = _operators()
 
+_SIGN = re.compile(f"[{''.join(SIGNS)}]")
+_POWER = re.compile(r"\b([^\W\d]\w*)\s*(?:\^|\*\*)\s*(-?\d+)\s*\(")
+
 _REFUSED: dict[type[ast.AST], str] = {
     ast.Lambda: "a lambda", ast.JoinedStr: "an f-string", ast.ListComp: "a comprehension",
     ast.SetComp: "a comprehension", ast.DictComp: "a comprehension", ast.GeneratorExp: "a comprehension",
@@ -90,7 +94,7 @@ def parse_stage(text: str, whole: str | None = None, offset: int = 0, entry: boo
     """
     whole = text if whole is None else whole
     name, body = None, text
-    at = _assignment(text)
+    at = assignment(text)
     if at is not None:
         name, body = text[:at].strip(), text[at + 1 :]
         start = offset + len(text) - len(text.lstrip())
@@ -100,7 +104,9 @@ def parse_stage(text: str, whole: str | None = None, offset: int = 0, entry: boo
             name = "".join(name.split())
         named = name.partition("[")[0] if entry and re.fullmatch(r"\w+\[\d+(,\d+)*\]", name) else name
         if not named.isidentifier() or iskeyword(named):
-            raise InputError(f"{name!r} is not a name for a stage", whole, start)
+            called = re.fullmatch(r"([^\W\d]\w*)\s*\([\w\s,]*\)", name)
+            hint = f": write {called[1]} = ..." if called else ""
+            raise InputError(f"{name!r} is not a name for a stage{hint}", whole, start)
         if _constant(name):
             raise InputError(f"{name!r} is a constant and can't name a stage", whole, start)
         offset += at + 1
@@ -110,7 +116,7 @@ def parse_stage(text: str, whole: str | None = None, offset: int = 0, entry: boo
     return name, tree
 
 
-def _assignment(text: str) -> int | None:
+def assignment(text: str) -> int | None:
     """Where a single `=` stands outside of parentheses."""
     depth = 0
     for i, c in enumerate(text):
@@ -176,6 +182,7 @@ class _Translation:
             raise self.error("an expression is missing here", 0)
         if len(stripped) > MAX_LENGTH:
             raise self.error(f"the expression has {len(stripped):,} characters; at most {MAX_LENGTH:,} are read", 0)
+        self.misprinted(stripped)
         if "^" in stripped:
             raise self.error("'^' is not a power here: write '**'", stripped.index("^"))
         if "\0" in stripped:
@@ -198,6 +205,18 @@ class _Translation:
         except RecursionError:
             raise self.error("the expression is nested too deeply", 0) from None
 
+    def misprinted(self, text: str) -> None:
+        """InputError for what is written in printed mathematics only: its signs, and sin^2(x)."""
+        sign = _SIGN.search(text)
+        if sign is not None:
+            raise self.error(f"{sign[0]!r} is not part of the language: write {SIGNS[sign[0]]}", sign.start())
+        for power in _POWER.finditer(text):
+            name, exponent = power.groups()
+            inverse = f"a{name}(...)" if exponent == "-1" else ""
+            if name in NAMES and TABLE[NAMES[name]].signature:
+                hint = inverse if f"a{name}" in NAMES and inverse else f"{name}(...)**{exponent}"
+                raise self.error(f"a power of {name} is written behind its argument: {hint}", power.start())
+
     def syntax(self, problem: SyntaxError) -> InputError:
         column = problem.offset - 1 if problem.offset else len(self.source)  # 0: the end
         message = (problem.msg or "invalid syntax").split(". ")[0].split(" (")[0]
@@ -209,11 +228,15 @@ class _Translation:
                 message = "a number runs into a name: is a '*' missing?"
             elif not rest.strip("+-*/%<>=&,( "):
                 message = "the expression ends too early"
+            elif (word := re.search(r"([^\W\d]\w*)\s+$", self.source[:column])) and word[1] in NAMES:
+                message = f"the argument of {word[1]} stands in parentheses: {word[1]}(x)"
             else:
                 message = "this is not an expression"
         return self.error(f"syntax error: {message}", column)
 
     def refused(self, kind: ast.AST, node: ast.AST) -> InputError:
+        if isinstance(kind, ast.Attribute) and kind.attr in INSTEAD:
+            return self.error(f"syntax error: .{kind.attr} is not part of the language: {INSTEAD[kind.attr]}", node)
         default = "this operator" if isinstance(kind, ast.operator) else "this"
         what, colon, hint = _REFUSED.get(type(kind), default).partition(": ")
         return self.error(f"syntax error: {what} is not part of the language{colon}{hint}", node)
@@ -343,7 +366,8 @@ class _Translation:
                 if prefix not in MODULES:
                     transposed = isinstance(value, ast.Attribute) and value.attr in ("T", "mT")
                     if prefix is not None and "." in prefix and not transposed or name.startswith("_"):
-                        raise self.error("syntax error: attributes are not part of the language", node.func)
+                        hint = f": {INSTEAD[name]}" if name in INSTEAD else ""
+                        raise self.error(f"syntax error: attributes are not part of the language{hint}", node.func)
                     positional.insert(0, value)  # x.sin() is sin(x)
             case _:
                 raise self.error("syntax error: only named functions can be called", node.func)
@@ -501,6 +525,9 @@ def _dotted(node: ast.AST) -> str | None:
 
 
 def _nearest(name: str) -> str:
+    """What to write instead, the nearest names, or where they are listed."""
+    if name in INSTEAD:
+        return f": {INSTEAD[name]}"
     folded = {n.lower(): n for n in NAMES}
     near = [folded[m] for m in difflib.get_close_matches(name.lower()[:60], folded, n=3, cutoff=0.6)]
     return f"; nearest: {', '.join(near)}" if near else "; `gradcheck functions` lists the known ones"

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from gradcheck_cli.errors import InputError, counted, whole
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.constants import exact_constant
-from gradcheck_cli.language.functions import TABLE
+from gradcheck_cli.language.functions import NAMES, TABLE
 from gradcheck_cli.language.parser import is_constant, is_truth, parse
 from gradcheck_cli.language.spaces import (
     ALL,
@@ -38,8 +38,13 @@ Evaluate = Callable[[Node], float]
 """The nearest double to the value of a tree without variables."""
 
 _SPACES = re.compile(r"\s*(linspace|logspace)\s*\((.*)\)\s*", re.DOTALL)
+_NAMED = re.compile(r"(?:^|,)\s*([^\W\d]\w*)\s*=")
+_NEXT = re.compile(r"(?:\s+|\s*;\s*)([^\W\d]\w*)\s*=(?!=)")
+"""Where another name begins without a comma."""
 _LARGEST = 1e308
 _SHAPE_USAGE = "a shape is written name=sizes, such as x=3,4"
+_DOMAIN_USAGE = "a domain is written name=a:b, such as x=0:5"
+_POINT_USAGE = "a point is written name=value, such as x=1"
 
 
 def parse_points(
@@ -55,19 +60,19 @@ def parse_points(
     """The points that were asked for, checked whole: InputError for anything that isn't a point of `names`.
 
     `at`: texts ("x=1,y=pi/4", "x=[1,2]", "x=linspace(0,1,5)", "x=all"), or mappings from name to a number, a text, or nested
-    sequences of numbers, which are arrays. Several values of one name in a text make a grid. `logspace(a,b,n)` runs
-    geometrically from a to b. Without `at`, 20 samples; `shape` ("x=3,4") says which inputs are arrays. `evaluate` computes
-    constants such as sqrt(2); numbers and their sums, products and quotients need none.
+    sequences of numbers, which are arrays; of a single input the value alone. Several values of one name in a text make a grid.
+    `logspace(a,b,n)` runs geometrically from a to b. Without `at`, 20 samples; `shape` ("x=3,4") says which inputs are arrays.
+    `evaluate` computes constants such as sqrt(2); numbers and their sums, products and quotients need none.
     """
     if seed is not None and seed < 0:
         raise InputError(f"the seed must not be negative: {seed}")
     if sample is not None and sample < 1:
         raise InputError(f"the number of samples must be at least 1: {sample}")
-    reader = _Reader(tuple(names), evaluate)
+    reader = _Reader(tuple(names), evaluate, several=isinstance(at, list | tuple) and len(at) > 1)
     reader.given(shape)
-    entries = [at] if isinstance(at, str | Mapping) else list(at or ())
+    entries = listed(at)
     column = _column(entries, reader)
-    groups = [column] if column else [reader.text(e) if isinstance(e, str) else reader.mapping(e) for e in entries]
+    groups = [column] if column else [reader.point(e) for e in entries]
     shapes = {name: reader.shapes.get(name, ()) for name in names}
     numbers = tuple(entry for name in names for entry in entry_names(name, shapes[name]))
     intervals = {entry: ends for name, ends in reader.domain(domain).items() for entry in entry_names(name, shapes[name])}
@@ -93,19 +98,28 @@ def named(*given: object) -> set[str]:
     return found
 
 
-def _column(entries: Sequence[str | Mapping[str, Any]], reader: _Reader) -> Group | None:
+def listed(at: Any) -> list[Any]:
+    """The points in what `at` may be: a list of them, or one: a text, a mapping, a number, or an array, which is one value."""
+    if at is None:
+        return []
+    one = isinstance(at, str | bytes | Mapping) or hasattr(at, "tolist") or not isinstance(at, Iterable)
+    return [at] if one else list(at)
+
+
+def _column(entries: Sequence[Any], reader: _Reader) -> Group | None:
     """Many points that are plain numbers, read at once; None where they are anything else."""
     names = reader.names
-    if reader.shapes or not all(isinstance(e, dict) and len(e) == len(names) for e in entries):
+    bare = len(names) == 1
+    if reader.shapes or not entries:
+        return None
+    if not all((isinstance(e, dict) and len(e) == len(names)) or (bare and isinstance(e, float | int)) for e in entries):
         return None
     axes: dict[str, tuple[float, ...]] = {}
     for name in names:
-        values = [e.get(name) for e in entries if isinstance(e, dict)]
+        values = [e.get(name) if isinstance(e, dict) else e for e in entries]
         if not all(isinstance(v, (float, int)) and abs(v) <= _LARGEST for v in values):
             return None
         axes[name] = tuple(map(float, values))  # type: ignore[arg-type]
-    if not entries:
-        return None
     group = Group(axes, False)
     group.bounded()
     return group
@@ -129,29 +143,63 @@ class _Reader:
     names: tuple[str, ...]
     evaluate: Evaluate | None = field(repr=False)
     shapes: dict[str, Shape] = field(default_factory=dict)
+    several: bool = False
 
-    def given(self, shape: str | Sequence[str] | Mapping[str, Any] | None) -> None:
+    def alone(self, value: object, what: str, example: str) -> str:
+        """The input that a value without a name is of; InputError where there are several."""
+        if len(self.names) == 1:
+            return self.names[0]
+        text = value if isinstance(value, str) else None
+        written = ",".join(f"{name}{example}" for name in self.names[:4] or ["x"])
+        raise InputError(f"{what.partition(',')[0]}, such as {written}", text, None if text is None else 0)
+
+    def point(self, value: Any) -> Group:
+        """A text or a mapping; a value alone is that of the only input."""
+        if isinstance(value, str) and ("=" in value or not value.strip()):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return self.mapping(value)
+        name = self.alone(value, _POINT_USAGE, "=1")
+        if isinstance(value, str) and re.match(r"\s*[^\W\d]\w*\s*:", value):
+            raise InputError(f"{_POINT_USAGE.partition(',')[0]}, such as {name}=1", value, value.index(":"))
+        if isinstance(value, str) and len(split(value, 0)) > 1:
+            raise InputError(f"several points are given one by one, or as {name}=linspace(a,b,n); a vector is [1,2]", value, 0)
+        return self.mapping({name: value})
+
+    def given(self, shape: Any) -> None:
         """Enter the shapes that were asked for."""
+        if isinstance(shape, float | int) or (isinstance(shape, list | tuple) and shape and not isinstance(shape[0], str)):
+            shape = {self.alone(shape, _SHAPE_USAGE, "=3"): shape}
         if isinstance(shape, Mapping):
             for name, sizes in shape.items():
                 self.known(name, None, None, self.shapes)
-                found = (sizes,) if isinstance(sizes, int) else tuple(sizes)
-                if not all(isinstance(n, int) and n > 0 for n in found):
+                found = tuple(sizes) if isinstance(sizes, Iterable) else (sizes,)
+                if not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in found):
                     raise InputError(f"the shape of {name!r} is a tuple of positive whole numbers: {sizes!r}")
                 self.sized(name, found, None, None)
             return
         for text in [shape] if isinstance(shape, str) else shape or ():
-            name, equals, value = text.partition("=")
-            start = len(name) - len(name.lstrip())
-            if not equals:
-                raise InputError(_SHAPE_USAGE, text, min(start, len(text)))
-            self.known(name.strip(), text, start, self.shapes)
-            pieces = split(value.strip().removeprefix("(").removesuffix(")").removesuffix(","), 0)
-            sizes = [whole(piece) for piece, _ in pieces]
-            found = tuple(size for size in sizes if size)
-            if len(found) < len(sizes):
-                raise InputError(_SHAPE_USAGE, text, len(name) + 1)
-            self.sized(name.strip(), found, text, len(name) + 1)
+            for name, start, sizes, offset in self.shapes_in(text):
+                self.known(name, text, start, self.shapes)
+                words = [word for word, _ in split(sizes.strip().removeprefix("(").removesuffix(")").removesuffix(","), 0)]
+                found = tuple(size for size in map(whole, words) if size)
+                if len(found) < len(words):
+                    raise InputError(_SHAPE_USAGE, text, offset)
+                self.sized(name, found, text, offset)
+
+    def shapes_in(self, text: str) -> Iterator[tuple[str, int, str, int]]:
+        """The `name=sizes` in a text, "x=4,3,W=2,3", as in `_assignments`: each goes on to the next name."""
+        starts = [match.start(1) for match in _NAMED.finditer(text)]
+        lead = len(text) - len(text.lstrip())
+        if not starts and whole(text.partition(",")[0].strip(" ([")) is not None:
+            yield self.alone(text, _SHAPE_USAGE, "=3"), lead, text.strip(" []"), lead
+            return
+        if not starts or starts[0] != lead:
+            raise InputError(_SHAPE_USAGE, text, min(lead, len(text)))
+        for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+            name, _, sizes = text[start:end].partition("=")
+            sizes = sizes.rstrip().removesuffix(",") if end < len(text) else sizes
+            yield name.strip(), start, sizes, start + len(name) + 1
 
     def sized(self, name: str, shape: Shape, text: str | None, at: int | None) -> None:
         """Enter the shape of a value; it is the same at every point."""
@@ -162,14 +210,12 @@ class _Reader:
 
     def text(self, text: str) -> Group:
         axes: dict[str, dict[str, Axis]] = {}
-        for name, start, value, offset in _assignments(text, "a point is written name=value, such as x=1"):
+        for name, start, value, offset in _assignments(text, _POINT_USAGE):
             self.known(name, text, start, axes)
             axes[name] = self.value(name, value, text, offset)
         return self.group(axes, True, text)
 
     def mapping(self, entry: Mapping[str, Any]) -> Group:
-        if not isinstance(entry, Mapping):
-            raise InputError(f"a point is a mapping from name to number, or a text such as 'x=1': {entry!r}")
         axes: dict[str, dict[str, Axis]] = {}
         for name, value in entry.items():
             self.known(name, None, None, axes)
@@ -183,7 +229,8 @@ class _Reader:
     def group(self, axes: Mapping[str, Mapping[str, Axis]], grid: bool, text: str | None) -> Group:
         missing = [n for n in self.names if n not in axes]
         if missing:
-            raise InputError(f"the point gives no value for {', '.join(missing)}", text, len(text) if text else None)
+            hint = "; one point is one text, such as " + ",".join(f"{n}=1" for n in self.names) if self.several else ""
+            raise InputError(f"the point gives no value for {', '.join(missing)}{hint}", text, len(text) if text else None)
         group = Group({entry: axis for n in self.names for entry, axis in axes[n].items()}, grid, text)
         group.bounded()
         return group
@@ -222,8 +269,11 @@ class _Reader:
 
     def known(self, name: str, text: str | None, at: int | None, given: Mapping[str, object]) -> None:
         if name not in self.names:
+            name = str(name)
             near = difflib.get_close_matches(name[:60], self.names, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
+            joined = next((n for n in self.names if n.endswith(name) and n.removesuffix(name) in NAMES), None)
+            hint = hint if joined is None else f"; did you mean {joined.removesuffix(name)}({name})?"
             listed = ", ".join(self.names)
             plural = "inputs are" if len(self.names) > 1 else "only input is"
             raise InputError(f"{name!r} is not an input{hint} (the {plural} {listed})", text, at)
@@ -297,8 +347,14 @@ class _Reader:
                 return math.copysign(math.inf, exact)
         return None if self.evaluate is None else self.evaluate(tree)
 
-    def domain(self, domain: str | Sequence[str] | Mapping[str, Any] | None) -> dict[str, tuple[float, float]]:
+    def domain(self, domain: Any) -> dict[str, tuple[float, float]]:
         intervals: dict[str, tuple[float, float]] = {}
+        domain = domain.tolist() if hasattr(domain, "tolist") else domain
+        given: Any = [domain] if isinstance(domain, str | float | int) else domain
+        if isinstance(given, list | tuple) and given and not all(isinstance(end, str) for end in given):  # (0, 5)
+            domain = {self.alone(domain, _DOMAIN_USAGE, "=0:5"): domain}
+        elif isinstance(given, list | tuple) and len(given) == 1 and "=" not in given[0] and ":" in given[0]:
+            domain = {self.alone(given[0], _DOMAIN_USAGE, "=0:5"): given[0]}
         if isinstance(domain, Mapping):
             for name, value in domain.items():
                 self.known(name, None, None, intervals)
@@ -311,8 +367,8 @@ class _Reader:
                     raise InputError(f"the domain of {name!r} is a pair of numbers (a, b): {value!r}") from None
                 intervals[name] = _ordered(a, b, None, None)
             return intervals
-        for text in [domain] if isinstance(domain, str) else domain or ():
-            for name, start, value, offset in _assignments(text, "a domain is written name=a:b, such as x=0:5"):
+        for text in given or ():
+            for name, start, value, offset in _assignments(text, _DOMAIN_USAGE):
                 self.known(name, text, start, intervals)
                 intervals[name] = self.interval(value, text, offset)
         return intervals
@@ -320,7 +376,7 @@ class _Reader:
     def interval(self, value: str, whole: str, offset: int) -> tuple[float, float]:
         ends = split(value, offset, ":")
         if len(ends) != 2:
-            raise InputError("a domain is written name=a:b, such as x=0:5", whole, offset)
+            raise InputError(_DOMAIN_USAGE, whole, offset)
         (first, at_first), (last, at_last) = ends
         a = self.number(first, whole, at_first) if first.strip() else -math.inf
         b = self.number(last, whole, at_last) if last.strip() else math.inf
@@ -343,8 +399,19 @@ def _assignments(text: str, usage: str) -> list[tuple[str, int, str, int]]:
             raise InputError(usage, text, min(start, len(text)))
         if not value.strip():
             raise InputError(f"a value is missing: {usage}", text, offset + len(piece))
+        next_one = _NEXT.search(value)
+        if value.startswith("=") or next_one is not None:
+            hint = f", and several with commas: {_apart(text)}" if next_one is not None else ""
+            raise InputError(
+                f"{usage}{hint}", text, offset + len(name) + 1 + (next_one.start(1) if next_one is not None else 0)
+            )
         found.append((name.strip(), start, value, offset + len(name) + 1))
     return found
+
+
+def _apart(text: str) -> str:
+    """`x=1,y=2` for `x=1 y=2` and `x=1; y=2`."""
+    return _NEXT.sub(lambda match: f",{match[1]}=", text)
 
 
 def split(text: str, offset: int, separator: str = ",") -> list[tuple[str, int]]:

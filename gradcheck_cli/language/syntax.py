@@ -11,6 +11,9 @@ ADD, SUB, MUL, DIV, NEG, POW = "add", "sub", "mul", "div", "neg", "pow"
 SQRT, EXP = "sqrt", "exp"
 """What SymPy holds as powers."""
 
+E, LOG = "e", "log"
+"""What is 1 together: the natural logarithm of e."""
+
 LE, EQ, NE = "le", "eq", "ne"
 AND, OR, NOT = "logical_and", "logical_or", "logical_not"
 """Comparisons and connectives: `0 < x < 1` is two of the former and one of the latter."""

@@ -179,7 +179,7 @@ class Probe:
     def blank(self, of: str, wrt: str, tensor: Tensor, values: Floats | None = None, before: tuple[str, ...] = ()) -> Column:
         """The column of a tensor's entries: of a derivative of `of` by `wrt` (and by what comes `before`), or of `of` itself
         where that is empty."""
-        scope = OfTensor(self.point, TensorLabels(of, wrt, tuple(tensor.shape), before))
+        scope = OfTensor(self.point, TensorLabels(of, wrt, tuple(tensor.shape), before), tuple(tensor.shape))
         names, dtype = (*before, wrt) if wrt else (), format_of({of: tensor}).name
         return Column.blank(scope, tensor.numel(), of=of, wrt=names, kind=self.kind, mode=self.mode, dtype=dtype, values=values)
 
@@ -456,6 +456,8 @@ def _worst(column: Column) -> Column:
     small = column.pick(chosen)
     detail = small.details.setdefault(0, Detail())
     counts = ", ".join(f"{n:,} {v.value}" for v, n in sorted(column.counts().items(), key=lambda c: -c[0].severity))
+    if isinstance(small.scope, OfTensor):
+        small.scope = replace(small.scope, unlisted=column.counts() - small.counts())
     text = f"the worst of {len(column):,} entries ({counts})"
     detail.text = f"{detail.text}; {text}" if detail.text else text
     return small

@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 
 from gradcheck_cli.maps.autograd import derived, nodes
 from gradcheck_cli.maps.map import Map, Tensors, seeded, uncompiled, without_graph
+from gradcheck_cli.networks.flow import Flow
 from gradcheck_cli.networks.modules import signature
 from gradcheck_cli.networks.standing import Standing
 from gradcheck_cli.shadow.draws import States, restore, states
@@ -38,13 +39,16 @@ class Failed(Exception):
 class Call:
     """One call of a submodule. `name`: the module's path, with `:2` for its second call; `received` and `returned`: copies of
     what went in, under the names of its `forward`, and came out; `generators`: the states of torch's generators at the start;
-    `inner`: the calls made within; `within`: code that was running, where gradients were off."""
+    `sources`: names of the calls and arguments that what went in was computed from, `ends`: that what came out was, of a call
+    with others inside; `inner`: the calls made within; `within`: code that was running, where gradients were off."""
 
     name: str
     module: nn.Module
     received: Flat
     generators: States
     returned: Flat | None = None
+    sources: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
     inner: list[Call] = field(default_factory=list)
     within: frozenset[Any] = frozenset()
     cut: bool = False
@@ -214,16 +218,22 @@ class Subject:
         def before(name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             received = _arguments(module, args, kwargs).copied()
             within = frozenset() if torch.is_grad_enabled() else _running()
-            stack.append(Call(name, module, received, states(leaves.values()), within=within))
+            generators = states(leaves.values())
+            stack.append(Call(name, module, received, generators, sources=flow.behind((args, kwargs)), within=within))
 
         def after(name: str, outputs: Any) -> None:
             call = stack.pop()
             call.returned = flatten(joined(name, "output"), outputs).copied()
             if stack:
                 stack[-1].inner.append(call)
+            if call.inner:
+                call.ends = flow.behind(outputs)
+            else:
+                flow.enter(name, outputs)
             done.append(call)
 
         leaves = {n: _copy(t).requires_grad_() for n, t in {**self.parameters(), **self.floats()}.items()}
+        flow = Flow({name: leaves[name] for name in self.floats()})
         with seeded(self.seed, leaves.values()), uncompiled(), watched(self.module, before, after):
             try:
                 outputs = self.run(leaves)

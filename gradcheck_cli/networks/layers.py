@@ -209,7 +209,7 @@ class _Translation:
                 raise self.error(f"{name} {reason}", node)
         folded = {n.lower(): n for n in LAYERS}
         near = [folded[m] for m in difflib.get_close_matches(name.lower()[:60], folded, n=3, cutoff=0.6)]
-        hint = f"; nearest: {', '.join(near)}" if near else " (the names are those of torch.nn)"
+        hint = f"; nearest: {', '.join(near)}" if near else " (the names are those of torch.nn; your own is FILE.py:NAME)"
         raise self.error(f"unknown layer {name!r}{hint}", node)
 
     def argument(self, node: ast.AST, depth: int) -> Any:

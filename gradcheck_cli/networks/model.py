@@ -60,6 +60,7 @@ def check(request: Request, recorder: Recorder, problem: dict[str, Any]) -> None
             recorder.add([column])
             continue
         problem["stages"] = _stages(request, calls)
+        problem["flow"] = _flow(calls)
         problem["inputs"] = {name: list(t.shape) for name, t in subject.arguments.items()}
         recorder.note(*not_judged(subject.cut))
         with subject.checked():
@@ -81,7 +82,8 @@ def _module(request: Request) -> nn.Module:
         try:
             found = found()
         except Exception as problem:  # whatever a user's function raises
-            raise InputError(f"{request.text}: calling it without arguments fails: {one_line(problem)}") from problem
+            hint = "" if isinstance(found, type) else "; a function of tensors is checked by gradcheck function"
+            raise InputError(f"{request.text}: calling it without arguments fails: {one_line(problem)}{hint}") from problem
     if not isinstance(found, nn.Module):
         raise InputError(f"{request.text} gives no torch.nn.Module but {type(found).__name__}")
     return found
@@ -143,6 +145,12 @@ def _stages(request: Request, calls: Sequence[Call]) -> list[dict[str, Any]]:
         return [{"name": str(i), "expression": layer.text, "inputs": []} for i, layer in enumerate(request.model.layers)]
     layers = [call for call in calls if not call.inner]
     return [{"name": call.name or "network", "expression": _described(call), "inputs": []} for call in layers]
+
+
+def _flow(calls: Sequence[Call]) -> dict[str, list[str]]:
+    """What each layer, and the output, is computed from."""
+    found = {call.name or "network": list(call.sources) for call in calls if not call.inner}
+    return {**found, "y": list(calls[-1].ends)} if calls and calls[-1].ends else found
 
 
 def _described(call: Call) -> str:

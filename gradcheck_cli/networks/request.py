@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+from gradcheck_cli.callables.contents import whole as whole_place
 from gradcheck_cli.errors import InputError, counted, whole
 from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.points import Evaluate, parse_points, split
 from gradcheck_cli.modes import MODES
-from gradcheck_cli.networks.layers import parse_network
+from gradcheck_cli.networks.layers import LAYERS, parse_network
 from gradcheck_cli.verdict.limits import Limits
 
 WRT = ("input", "parameters", "all")
@@ -72,10 +73,18 @@ class Request:
 def model(model: Any) -> tuple[Any, str]:
     """The `model` and `text` of a Request: a text with a colon outside of parentheses names a target."""
     if not isinstance(model, str):
-        return model, type(model).__name__
+        return model, getattr(model, "__name__", type(model).__name__)
     if re.fullmatch(r"[^()|]*(:[^()|]*|\.py)", model):
         return model, model
     return parse_network(model), model
+
+
+def whole_file(model: Any) -> str | None:
+    """The file, or the dotted name of a module, that a target without a NAME is; None for all else."""
+    if not isinstance(model, str):
+        return None
+    layer = model.rpartition(".")[2] in LAYERS or model.startswith(("nn.", "torch.nn"))
+    return whole_place(model) if model.endswith(".py") or ("." in model and not layer) else None
 
 
 def inputs(shapes: Any, values: Any, evaluate: Evaluate) -> tuple[tuple[str | None, Given], ...]:
@@ -170,6 +179,8 @@ def _values(given: Any, evaluate: Evaluate) -> Iterable[tuple[str | None, Given]
     if isinstance(given, Mapping):
         return list(given.items())
     texts = [given] if isinstance(given, str) else given
+    if not (isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts)):  # numbers, or a tensor
+        return [(None, given)]
     return [_value(piece.strip(), evaluate) for text in texts for piece, _ in split(text, 0)]
 
 

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-FORMATS: dict[str, str] = {"text": "gradcheck_cli.output.text", "json": "gradcheck_cli.output.json"}
+if TYPE_CHECKING:
+    from gradcheck_cli.verdict.report import Report
+
+FORMATS: dict[str, str] = {name: f"gradcheck_cli.output.{name}" for name in ("text", "json", "html")}
 """Name -> module, loaded when it is used."""
+
+OF_FILES: dict[str, str] = {"text": "gradcheck_cli.output.several"}
+"""The same, of the reports on everything in a file, where that differs."""
 
 SUITE_FORMATS: dict[str, str] = {
     "text": "gradcheck_cli.output.summary",
-    **{name: f"gradcheck_cli.output.{name}" for name in ("json", "jsonl", "junit", "sarif", "github", "markdown")},
+    **{name: f"gradcheck_cli.output.{name}" for name in ("json", "jsonl", "junit", "sarif", "github", "markdown", "html")},
 }
 """The same, of a suite."""
 
 
-def renderer(name: str) -> Callable[..., str]:
-    """The module's `render(report, verbose=, quiet=, color=, width=)`: text without a last newline."""
-    render: Callable[..., str] = import_module(FORMATS[name]).render
+def renderer(name: str, report: Report) -> Callable[..., str]:
+    """The module's `render(report, verbose=, quiet=, color=, width=, command=)`: text without a last newline."""
+    from gradcheck_cli.verdict.reports import Reports
+
+    found = OF_FILES.get(name) if isinstance(report, Reports) else None
+    render: Callable[..., str] = import_module(found or FORMATS[name]).render
     return render
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.output.outcomes import explanation, headline, known, line, location, tally
@@ -37,16 +38,31 @@ def _lines(suite: Suite) -> Iterator[str]:
     if len(rows) > ROWS:
         yield from ("", f"... and {len(rows) - ROWS:,} more")
     for outcome in suite.new[:REPORTS]:
-        yield from ("", f"<details><summary>{_code(line(outcome.name))} {outcome.found}</summary>", "")
+        yield from ("", f"<details><summary>{_html(escape(line(outcome.name), quote=False))} {outcome.found}</summary>", "")
         yield from (*_fenced(explanation(outcome)), "", "</details>")
 
 
 def _code(text: str) -> str:
-    """Code in which nothing is markup, a link or the end of a cell: every sign is a character reference."""
-    return f"<code>{re.sub('[^0-9A-Za-z ]', lambda sign: f'&#{ord(sign[0])};', text)}</code>"
+    """Code as one types it: between more backticks than it holds in a row nothing is markup, a link or a mention, and a bar
+    that is escaped ends no cell. What can't be said so is as in HTML, with a reference for each sign."""
+    if not text.strip():
+        return ""
+    if "\\|" in text:
+        return _html("".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in text))
+    ticks = _ticks(text, 1)
+    blank = " " * (text[0] in "` " or text[-1] in "` ")
+    return ticks + blank + text.replace("|", "\\|") + blank + ticks
+
+
+def _html(text: str) -> str:
+    return f"<code>{text}</code>"
 
 
 def _fenced(text: str) -> list[str]:
     """A block delimited by more backticks than it holds in a row."""
-    ticks = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    ticks = _ticks(text, 3)
     return [f"{ticks}text", text, ticks]
+
+
+def _ticks(text: str, least: int) -> str:
+    return "`" * max(least, 1 + max(map(len, re.findall("`+", text)), default=0))

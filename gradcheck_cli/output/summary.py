@@ -8,7 +8,7 @@ from rich.text import Text
 
 from gradcheck_cli.errors import visible
 from gradcheck_cli.output.outcomes import ALONE, explanation, headline, line, tally
-from gradcheck_cli.output.page import Grid, draw
+from gradcheck_cli.output.page import Line, draw
 from gradcheck_cli.suite.alone import alone
 from gradcheck_cli.suite.execute import FAILED, PASSED, UNDECIDED, Outcome
 from gradcheck_cli.suite.run import Suite
@@ -19,18 +19,22 @@ SHOWN = 50
 KNOWN, MENDED = "known", "mended"
 _STYLES = {FAILED: "bold red", UNDECIDED: "magenta", KNOWN: "yellow", MENDED: "bold green", PASSED: "green"}
 
-Item = str | Text | Grid
-
 
 def render_suite(
-    suite: Suite, *, verbose: bool = False, quiet: bool = False, color: bool = False, width: int | None = None
+    suite: Suite,
+    *,
+    verbose: bool = False,
+    quiet: bool = False,
+    color: bool = False,
+    width: int | None = None,
+    command: str = "",
 ) -> str:
     """The text, without a last newline. `quiet` leaves the last line; `verbose` shows every report in full."""
-    items: list[Item] = [] if quiet else list(_items(suite, verbose))
-    return draw([*items, _last(suite)], color=color, width=width)
+    items: list[Line] = [] if quiet else list(_items(suite, verbose))
+    return draw([*items, _last(suite)], color=color)
 
 
-def _items(suite: Suite, verbose: bool) -> Iterator[Item]:
+def _items(suite: Suite, verbose: bool) -> Iterator[Line]:
     comparison = suite.comparison
     rest = sorted((o for o in suite.outcomes if o.status == PASSED and not o.plain), key=lambda o: o.severity, reverse=True)
     groups = (
@@ -47,7 +51,7 @@ def _items(suite: Suite, verbose: bool) -> Iterator[Item]:
         yield Text(suite.failure, style="bold red")
 
 
-def _group(word: str, outcomes: Sequence[Outcome], verbose: bool) -> Iterator[Item]:
+def _group(word: str, outcomes: Sequence[Outcome], verbose: bool) -> Iterator[Line]:
     shown = outcomes if verbose else outcomes[:SHOWN]
     for outcome in shown:
         yield Text.assemble((word, _STYLES[word]), f" {visible(outcome.file)}:{outcome.line}: {line(outcome.name, 120)}")

@@ -140,6 +140,8 @@ def _run(spec: Spec, path: Path, options: dict[str, Any]) -> Report:
     from gradcheck_cli.api import TWINS
 
     target: Any = list(spec.target) if isinstance(spec.target, tuple) else spec.target
+    if spec.executes and ":" not in str(target):
+        raise InputError("a check of a spec names what is checked: FILE.py:NAME", str(target), len(str(target)))
     if spec.executes:
         target = beside(target, path)
         options |= {name: beside(options[name], path) for name in CODE_TOO if name in options}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, nearest
+from gradcheck_cli.files import is_file
 from gradcheck_cli.suite.spec import Spec
 
 Matches = Callable[[str], bool]
@@ -20,6 +21,26 @@ def select(specs: Iterable[Spec], expression: str | None) -> tuple[Spec, ...]:
         return tuple(specs)
     matches = _Parser(expression).parse()
     return tuple(spec for spec in specs if matches(spec.id.lower()))
+
+
+def chosen(paths: Iterable[str], collect: Callable[[str], tuple[Spec, ...]]) -> tuple[tuple[Spec, ...], tuple[Spec, ...]]:
+    """The checks of spec files and folders, each once, and of FILE::NAME the one of that name; and all that stand in these
+    files. `collect` reads a path."""
+    found: dict[str, Spec] = {}
+    every: dict[str, Spec] = {}
+    for text in paths:
+        path, colons, name = (text, "", "") if is_file(text) else text.partition("::")
+        specs = collect(path)
+        every |= {spec.id: spec for spec in specs if spec.id not in every}
+        if colons:
+            wanted = " ".join(name.split())
+            specs = tuple(spec for spec in specs if spec.name == wanted) or _none(text, name, specs)
+        found |= {spec.id: spec for spec in specs if spec.id not in found}
+    return tuple(found.values()), tuple(every.values())
+
+
+def _none(text: str, name: str, specs: Iterable[Spec]) -> tuple[Spec, ...]:
+    raise InputError(f"no check is called {name!r}{nearest(name, [spec.name for spec in specs])}", text, len(text) - len(name))
 
 
 class _Parser:

@@ -19,7 +19,7 @@ from typing import Any
 from gradcheck_cli.errors import InputError, nearest, visible
 from gradcheck_cli.files import link_in
 from gradcheck_cli.forms import TEXT
-from gradcheck_cli.options import KINDS, OPTIONS, Option, keys
+from gradcheck_cli.options import KINDS, OPTIONS, Option, keys, spoken
 from gradcheck_cli.suite.places import line_of, places
 from gradcheck_cli.verdict.plain import jsonable
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -181,8 +181,21 @@ class _Reader:
             raise self.error("a check is written under a heading of its own: [[check]]", "check")
         check_options(own, lambda name, message: self.error(message, "defaults", name))
         defaults = {**below, **own}
+        checks = [self.renamed(i, check) for i, check in enumerate(checks)]
         specs = [self.spec(i, check, defaults) for i, check in enumerate(checks)]
         return tuple(self.named(specs, ["name" in check for check in checks]))
+
+    def renamed(self, index: int, check: Mapping[str, Any]) -> dict[str, Any]:
+        """The check with the table's own names of its options, which stand where the other ones do."""
+        known = spoken(next((name for name in check if name in KINDS), ""))
+        found: dict[str, Any] = {}
+        for name, value in check.items():
+            for own in [row.name for row in known.get(name, ()) if row.written] or [name]:
+                if own in found:
+                    raise self.error(f"{own!r} is given twice, under two names", "check", index, name)
+                found[own] = value
+                self.places.setdefault(("check", index, own), self.places.get(("check", index, name), 0))
+        return found
 
     def spec(self, index: int, check: Mapping[str, Any], defaults: Mapping[str, Any]) -> Spec:
         at = ("check", index)

@@ -16,6 +16,7 @@ from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.plain import jsonable
 from gradcheck_cli.verdict.scope import Label, OfLayer, OfTensor, Scope
+from gradcheck_cli.verdict.slips import word
 from gradcheck_cli.verdict.verdicts import QUOTIENT, Cause, Verdict, sentence
 
 LATE = "not finished in time: raise --timeout"
@@ -84,13 +85,18 @@ class Check:
         """The verdict, or its cause, for a human."""
         return sentence(self.verdict, self.cause, self.witness)
 
+    @property
+    def why(self) -> str:
+        """What `gradcheck why` explains of it: the slip, else the cause, else the verdict."""
+        return word(self.verdict, self.cause, self.detail).value
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; floats that are not finite become the strings "nan", "inf" and "-inf"."""
         plain = {name: jsonable(getattr(self, name)) for name in self.__slots__}
         for optional in ("value", "inputs", "claim", "witness"):
             if plain[optional] is None:
                 del plain[optional]
-        return plain
+        return plain if self.verdict is Verdict.MATCH else plain | {"why": self.why}
 
 
 @dataclass(slots=True)
@@ -159,7 +165,7 @@ class Column:
         labels = [column.label(index) for column in columns for index in range(len(column))]
         return replace(
             first,
-            scope=OfLayer(first.scope.point(0), labels, title),
+            scope=OfLayer(first.scope.point(0), labels, layer=title),
             autograd=np.concatenate([c.autograd for c in columns]),
             exact=[ball for c in columns for ball in c.exact],
             error_ulps=np.concatenate([c.error_ulps for c in columns]),

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradcheck_cli.errors import VerdictError
 from gradcheck_cli.verdict.column import VERDICTS, Check, Column
 from gradcheck_cli.verdict.plain import intentions, jsonable
+from gradcheck_cli.verdict.remedy import Remedy
 from gradcheck_cli.verdict.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 SCHEMA = 1
 
@@ -43,9 +50,12 @@ class Checks(Sequence[Check]):
                 yield column.check(index)
 
 
-@dataclass
+@dataclass(repr=False)
 class Report:
-    """The outcome of one command. `problem` describes what was asked (JSON's `problem`), `notes` are lines for the reader."""
+    """The outcome of one command. `problem` describes what was asked (JSON's `problem`), `notes` are lines for the reader.
+
+    `str(report)` is the whole text, `repr(report)` one line; a notebook shows a table.
+    """
 
     command: str
     problem: dict[str, Any]
@@ -53,6 +63,7 @@ class Report:
     versions: dict[str, str]
     strict: bool = False
     notes: list[str] = field(default_factory=list)
+    remedies: list[Remedy] = field(default_factory=list)
 
     @property
     def checks(self) -> Checks:
@@ -92,6 +103,10 @@ class Report:
     def ok(self) -> bool:
         return self.exit_code == 0
 
+    def __bool__(self) -> bool:
+        """As `ok`: `assert check_function(f)` must not pass where the check doesn't."""
+        return self.ok
+
     def raise_for_verdict(self) -> None:
         """Raise VerdictError, with the report as its message, unless everything passed."""
         if not self.ok:
@@ -108,13 +123,40 @@ class Report:
             "checks": [check.to_dict() for check in (self.checks if checks is None else checks)],
             "counts": self.counts,
             "notes": list(self.notes),
+            "remedies": [remedy.to_dict() for remedy in self.remedies],
             "versions": dict(self.versions),
         }
 
-    def __str__(self) -> str:
-        from gradcheck_cli.output.text import render
+    def to_dataframe(self) -> DataFrame:
+        """A table of pandas (an extra: gradcheck-cli[notebook]) with a row for each check, in their order, and the columns of a
+        Check, with one for each input."""
+        found: DataFrame = _display().frame(self)
+        return found
 
-        return render(self)
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """The picture that `--plot` writes, as a Figure of matplotlib (an extra: gradcheck-cli[plot]). `ax`: axes of your own,
+        for a picture of one panel."""
+        found: Figure = _display().figure(self, ax)
+        return found
+
+    def __str__(self) -> str:
+        return str(_display().text(self))
+
+    def __repr__(self) -> str:
+        return str(_display().line(self))
+
+    def _repr_html_(self) -> str:
+        return str(_display().as_html(self))
+
+    def _repr_markdown_(self) -> str:
+        return str(_display().as_markdown(self))
+
+
+def _display() -> ModuleType:
+    """How a report shows itself stands in `output`, below this layer; it is asked here, and nowhere else."""
+    from gradcheck_cli.output import display
+
+    return display
 
 
 def versions() -> dict[str, str]:

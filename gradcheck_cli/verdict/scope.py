@@ -12,6 +12,7 @@ import numpy as np
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.language.spaces import subscript, unravel
+from gradcheck_cli.verdict.verdicts import Verdict
 
 
 class Label(NamedTuple):
@@ -131,10 +132,15 @@ class AtPoints:
 
 @dataclass(frozen=True, slots=True)
 class OfTensor:
-    """The entries of one tensor at one point; none of them has a name of its own where `labels` is empty."""
+    """The entries of one tensor at one point; none of them has a name of its own where `labels` is empty.
+
+    `shape`: the tensor's, where it is known; `unlisted`: how many there are of each verdict besides those of the column.
+    """
 
     place: Point
     labels: Sequence[Label] = ()
+    shape: tuple[int, ...] = ()
+    unlisted: Mapping[Verdict, int] = field(default_factory=dict)
 
     unit: ClassVar[str] = "more entry"
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Self
 
 
-class _Said(StrEnum):
+class Said(StrEnum):
     """A word, and the sentence for a human: what happened, the usual cause, what to try."""
 
     sentence: str
@@ -19,7 +19,7 @@ class _Said(StrEnum):
         return member
 
 
-class Verdict(_Said):
+class Verdict(Said):
     """What is known of one derivative at one point. Members stand in order of severity, mildest first."""
 
     MATCH = "match", "Autograd agrees with the exact derivative to within rounding."
@@ -55,7 +55,7 @@ class Verdict(_Said):
         return self in (Verdict.MATCH, Verdict.IMPRECISE, Verdict.NONDIFFERENTIABLE)
 
 
-class Cause(_Said):
+class Cause(Said):
     """Why a derivative doesn't match."""
 
     FORMULA = (

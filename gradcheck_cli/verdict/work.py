@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.remedy import Remedy
 from gradcheck_cli.verdict.report import Report, versions
 
 Progress = Callable[[int, int, str], None]
@@ -20,6 +21,10 @@ TICK = 0.2
 
 GRACE = 0.5
 """Seconds that stopped work has for coming to an end."""
+
+
+STOPPED = "stopped after"
+"""How the note begins that says so."""
 
 
 class Stopped(BaseException):
@@ -57,6 +62,7 @@ class Recorder:
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.conditions: dict[str, list[str]] = {}
+        self.remedies: list[Remedy] = []
         self.total = 1
         self.done = 0
         self.doing = ""
@@ -102,7 +108,7 @@ class Recorder:
 
     def give_up(self, command: str, timeout: float) -> None:
         """Say what is missing: time was up."""
-        limit = f"stopped after {timeout:g} s (--timeout)"
+        limit = f"{STOPPED} {timeout:g} s (--timeout)"
         if self._planned:
             for part in self._planned:
                 for column in part:
@@ -147,4 +153,6 @@ def record(
         recorder.give_up(command, timeout)
     if recorder.conditions:
         problem["conditions"] = recorder.conditions
-    return Report(command, problem, recorder.columns, versions(), strict, list(dict.fromkeys(recorder.notes)))
+    return Report(
+        command, problem, recorder.columns, versions(), strict, list(dict.fromkeys(recorder.notes)), recorder.remedies
+    )

@@ -187,7 +187,11 @@ def test_an_expression_may_start_with_a_dash(run: Run, engine: FakeEngine, expre
         (["chain"], "missing argument 'EXPRESSION'"),
         (["mixed", "x*y"], "missing option '--wrt'"),
         (["chian", "x"], "no such command 'chian'; did you mean 'chain'"),
-        ([], "missing command"),
+        (["x"], "no such command: there is chain, mixed, "),
+        (
+            ["sin(x)", "--at", "x=1"],
+            'the command is missing; to check every derivative of a chain of expressions: gradcheck chain "',
+        ),
         (["chain", "x", "--at"], "option '--at' requires an argument"),
     ],
 )
@@ -221,16 +225,16 @@ def test_usage_errors(run: Run, arguments: list[str], message: str) -> None:
             "23,425 derivatives are too many: at most 1,000 are checked",
         ),
         (
-            ["chain", "x", "--mode", "rev"],
-            "unknown mode 'rev': choose from reverse, grad, forward, func, or all\n  rev\n  ^",
+            ["chain", "x", "--mode", "sideways"],
+            "unknown mode 'sideways': choose from reverse, grad, forward, func, or all\n  sideways\n  ^",
         ),
         (
-            ["chain", "x", "--dtype", "float32,double"],
-            "unknown dtype 'double': choose from float64, float32, float16, bfloat16, or all\n  float32,double\n          ^",
+            ["chain", "x", "--dtype", "float32,int"],
+            "unknown dtype 'int': choose from float64, float32, float16, bfloat16, or all\n  float32,int\n          ^",
         ),
         (
-            ["chain", "x", "--claim", "1"],
-            "say which derivative this is: name=formula, where name is one of y, x\n  1\n  ^",
+            ["chain", "x*t", "--claim", "t"],
+            "say which derivative this is: name=formula, where name is one of y, x, t\n  t\n  ^",
         ),
         (
             ["chain", "x", "--claim", "q=1"],
@@ -243,7 +247,7 @@ def test_usage_errors(run: Run, arguments: list[str], message: str) -> None:
         ),
         (["chain", "x", "--rtol", "-1"], "rtol must be a non-negative number: -1.0"),
         (["chain", "x", "--timeout", "0"], "timeout must be a positive number: 0.0"),
-        (["chain", "x", "--format", "xml"], "unknown format 'xml': choose from text, json"),
+        (["chain", "x", "--format", "xml"], "unknown format 'xml': choose from text, json, html"),
         (["chain", "x", "--output", "/"], "can't write the output: it is a directory\n  /\n  ^"),
         (["functions", "zzz"], "no function is called 'zzz'\n  zzz\n  ^"),
     ],
@@ -336,15 +340,16 @@ def test_an_interrupted_write_keeps_the_old_file(tmp_path: Path, monkeypatch: py
 
 def test_functions(run: Run) -> None:
     """The table as text and as JSON, whole or filtered by any name of a function."""
-    code, out, _ = run("functions", "swish")
+    code, out, _ = run("functions", "silu")
     assert code == 0
     assert out.splitlines()[2].split() == ["silu(x),", "swish", "x*sigmoid(x)", "torch.nn.functional.silu", "-", "-"]
+    assert "silu(x), swish\n  definition  x*sigmoid(x)\n  torch       torch.nn.functional.silu\n" in run("functions")[1]
     rows = json.loads(run("functions", "--format", "json")[1])
     assert {"name", "aliases", "signature", "definition", "torch", "domain", "kinks"} == set(rows[0])
     assert len(rows) > 130
 
 
-@pytest.mark.parametrize("command", ["chain", "mixed", "grad", "functions"])
+@pytest.mark.parametrize("command", ["chain", "mixed", "grad", "functions", "why"])
 def test_every_help_has_examples_that_work(run: Run, command: str) -> None:
     """The examples in the help are command lines that the program accepts."""
     import shlex
@@ -364,7 +369,7 @@ def test_every_help_has_examples_that_work(run: Run, command: str) -> None:
 LIGHT: list[tuple[list[str], int]] = [
     (["--help"], 0), (["chain", "--help"], 0), (["--version"], 0), (["chain", "--nothing"], 2),
     (["chain", "x^2"], 2), (["chain", "x", "--at", "y=1"], 2), (["mixed", "x", "--wrt", "y"], 2),
-    (["functions", "silu"], 0),
+    (["functions", "silu"], 0), (["why", "kink"], 0),
 ]  # fmt: skip
 
 SCRIPT = """
@@ -373,7 +378,7 @@ from gradcheck_cli.cli.app import run
 found = []
 for arguments in json.loads(sys.argv[1]):
     code = run(arguments)
-    found.append((code, [m for m in ("torch", "sympy", "flint", "numpy") if m in sys.modules], len(sys.modules)))
+    found.append((code, [m for m in ("torch", "sympy", "flint", "numpy", "jinja2") if m in sys.modules], len(sys.modules)))
 print(json.dumps(found), file=sys.stderr)
 """
 

@@ -73,7 +73,8 @@ def test_exit_codes(folder: Path, arguments: str, code: int) -> None:
 
 ERRORS = [
     ("nowhere.py:f", "there is no file 'nowhere.py'"),
-    ("layers_of_mine.py", "the name is missing: a target is FILE.py:NAME or package.module:NAME"),
+    ("layers_of_mine.py:", "a name is missing: a target is FILE.py:NAME or package.module:NAME"),
+    ("layers-of-mine", "the name is missing: a target is FILE.py:NAME or package.module:NAME"),
     ("layers_of_mine.py:SLU", "layers_of_mine.py has no 'SLU': did you mean 'SiLU'"),
     ("layers_of_mine.py:whole --at x=[1,2]", "whole returns int64 only: there is nothing to differentiate"),
     ("layers_of_mine.py:ends --at x=1", "the code that is checked ends the process: SystemExit(0)"),

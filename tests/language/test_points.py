@@ -132,6 +132,9 @@ def test_all_is_every_finite_float(form: Any) -> None:
 
 ERRORS: list[tuple[Any, str]] = [
     ("x=1", "the point gives no value for y\n  x=1\n     ^"),
+    (["x=1", "y=2"], "the point gives no value for y; one point is one text, such as x=1,y=1\n  x=1\n     ^"),
+    ("x=1 y=2", "a point is written name=value, such as x=1, and several with commas: x=1,y=2\n  x=1 y=2\n      ^"),
+    ("x=1; y = 2", "a point is written name=value, such as x=1, and several with commas: x=1,y= 2\n  x=1; y = 2\n       ^"),
     ("z=1,y=2", "'z' is not an input (the inputs are x, y)\n  z=1,y=2\n  ^"),
     ("x=1,y=2,x=3", "'x' is given twice\n  x=1,y=2,x=3\n          ^"),
     ("x=foo,y=1", "a number is needed here, not a variable\n  x=foo,y=1\n    ^"),
@@ -144,10 +147,10 @@ ERRORS: list[tuple[Any, str]] = [
     ("x=sum([1,2]),y=1", "a number is needed here, not an array\n  x=sum([1,2]),y=1\n    ^"),
     (["x=[1,2],y=1", "x=1,y=1"], "x has shape () here, and shape (2,) before\n  x=1,y=1\n    ^"),
     ("x=,y=1", "a value is missing: a point is written name=value, such as x=1\n  x=,y=1\n    ^"),
-    ("x", "a point is written name=value, such as x=1\n  x\n  ^"),
+    ("x", "a point is written name=value, such as x=1,y=1\n  x\n  ^"),
     ("", "a point is written name=value, such as x=1\n  \n  ^"),
     ("x=1,", "a point is written name=value, such as x=1\n  x=1,\n      ^"),
-    ("x=1,y==2", "syntax error: this is not an expression\n  x=1,y==2\n        ^"),
+    ("x=1,y==2", "a point is written name=value, such as x=1\n  x=1,y==2\n        ^"),
     ("x=nan,y=1", "nan is not a point\n  x=nan,y=1\n    ^"),
     ("x=0/0,y=1", "this has no real value, or none that can be computed\n  x=0/0,y=1\n    ^"),
     ("x=sqrt(-1),y=1", "this has no real value, or none that can be computed\n  x=sqrt(-1),y=1\n    ^"),
@@ -206,7 +209,8 @@ ERRORS: list[tuple[Any, str]] = [
     ({"x": "linspace(0,1,2)", "y": "linspace(0,1,3)"}, "sequences of different lengths run side by side: 2, 3"),
     ({"x": [], "y": 1}, "the value of 'x' is not an array: an empty list has no entries"),
     ({"x": [0] * 10_001, "y": 1}, "x has 10,001 entries; at most 10,000 are checked"),
-    ([1], "a point is a mapping from name to number, or a text such as 'x=1': 1"),
+    ([1], "a point is written name=value, such as x=1,y=1"),
+    (1.5, "a point is written name=value, such as x=1,y=1"),
 ]
 
 

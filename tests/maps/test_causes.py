@@ -181,13 +181,13 @@ def test_a_cast_is_named_with_its_line() -> None:
 
 
 def test_no_digit_is_said_first() -> None:
-    """sigmoid at 40 in float64: exp(-40) = 4.2e-18, autograd 0. At 12 some digits are left."""
+    """sigmoid at 40 in float64: exp(-40) = 4.2e-18, autograd 0. At 20 some digits are left."""
     report = check_grad("sigmoid(x)", at=["x=40", "x=20"])
     lost, kept = report.checks
     assert {lost.verdict, kept.verdict} == {Verdict.IMPRECISE}
     assert str(lost.detail).startswith("no digit is right") and "no digit" not in str(kept.detail)
-    lines = [text.strip() for text in str(check_grad("sigmoid(x)", at="x=40")).splitlines()]
-    assert lines[lines.index("imprecise: df/dx at x = 40") + 1].startswith("no digit is right")
+    shown = str(check_grad("sigmoid(x)", at="x=40")).splitlines()
+    assert "  no digit is right: what autograd returns is rounding alone" in shown
 
 
 # -- the same whatever the command --------------------------------------------------------------------------------------
@@ -213,9 +213,9 @@ def test_one_cause_whatever_the_command() -> None:
 def test_one_finding_once() -> None:
     """Four modes and two rows have one finding, which lists them."""
     text = str(check_chain("bessel_j0(x)", at="x=1.5", mode="all"))
-    assert text.count("mismatch (no_gradient): dy/dx") == 1 and "also found: in grad, in forward, in func" in text
+    assert text.count("mismatch (no_gradient): dy/dx") == 1 and "  the same in grad, forward, func\n" in text
     text = str(check_function(safe_branches, at={"x": tensor(0.0)}, mode="all"))
-    assert text.count("mismatch (nan_trap): ") == 1 and "also found: " in text
+    assert text.count("mismatch (nan_trap): ") == 1 and "  the same in " in text
     two = str(check_grad("bessel_j0(x)*bessel_j1(y)", at="x=1.5,y=2"))
     assert two.count("mismatch (no_gradient): ") == 2  # they are two
 

@@ -58,7 +58,7 @@ def test_a_layer_knows_its_text() -> None:
         ("", "a network is missing here", 0),
         ("Linear(10, 5) | Liner(5, 5)", "unknown layer 'Liner'; nearest: Linear", 16),
         ("Relu()", "nearest: ReLU", 0),
-        ("Frobnicate()", "the names are those of torch.nn", 0),
+        ("Frobnicate()", "the names are those of torch.nn; ", 0),
         ("Linear(10, 5", "'(' was never closed", 6),
         ("Linear(10, 5) |", "ends too early", 15),
         ("ReLU() || Tanh()", "this is not a network", 8),

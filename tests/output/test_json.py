@@ -17,7 +17,7 @@ from gradcheck_cli.verdict.verdicts import Cause, Verdict
 FIELDS = [
     "point", "quantity", "kind", "of", "wrt", "mode", "dtype", "formula", "exact", "left", "right", "autograd",
     "shadow", "autograd_formula", "error_ulps", "formula_error", "rounding_error", "verdict", "cause", "stage",
-    "operation", "detail",
+    "operation", "detail", "why",
 ]  # fmt: skip
 
 
@@ -55,6 +55,7 @@ def test_one_object() -> None:
         "checks",
         "counts",
         "notes",
+        "remedies",
         "versions",
     ]
     assert (read["schema"], read["command"], read["verdict"], read["exit_code"]) == (1, "chain", "mismatch", 1)

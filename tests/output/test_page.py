@@ -1,19 +1,35 @@
-"""Tables drawn by rich: aligned, folded where they may be, and never cutting a number."""
+"""Tables: aligned, and within so many columns by showing less, then other formulas' places, then a block a row."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from rich.cells import cell_len
 from rich.text import Text
 
-from gradcheck_cli.output.page import draw, table
+from gradcheck_cli.output.page import draw, fitted, wrapped
+from gradcheck_cli.output.parts import Cell, Heading, Row, Table, Word, plain
+from gradcheck_cli.verdict.verdicts import Verdict
 
-HEADINGS = ("name", ">number", "~formula")
-ROWS = [("a", "1.0", "x + y"), ("longer", "-12345.678", "sin(x)*cos(x) + exp(x) + 1")]
+HEADINGS = (Heading("name"), Heading("number", right=True), Heading("formula", formula=True))
+
+
+def table(*rows: tuple[str, str, str], title: str = "") -> Table:
+    made = [Row((plain(a), Cell((Word(b),), b[:4]), plain(c, Verdict.MATCH)), Verdict.MATCH) for a, b, c in rows]
+    return Table(title, HEADINGS, tuple(made))
+
+
+WHOLE = table(("a", "1.0", "x + y"), ("longer", "-12345.678", "sin(x)*cos(x) + exp(x) + 1"))
+
+
+def shown(made: Table, width: int = 100) -> list[str]:
+    return draw(fitted(made, width)).split("\n")
 
 
 def test_columns_are_aligned() -> None:
     """Text to the left, numbers to the right, a rule under the headings, no blanks at the ends of lines."""
-    assert draw([table(HEADINGS, ROWS)]).split("\n") == [
+    assert shown(WHOLE) == [
         "name         number   formula",
         "─" * 48,
         "a               1.0   x + y",
@@ -21,43 +37,68 @@ def test_columns_are_aligned() -> None:
     ]
 
 
-@pytest.mark.parametrize("width", [1, 20, 40, 45])
-def test_a_narrow_page_folds_formulas_only(width: int) -> None:
-    """Numbers stay whole however narrow the page is; a formula loses nothing but blanks."""
-    lines = draw([table(HEADINGS, ROWS)], width=width).split("\n")
-    assert lines[3].startswith("longer   -12345.678   sin(x)")
-    assert "".join(line[22:] for line in lines[3:]).replace(" ", "") == "sin(x)*cos(x)+exp(x)+1"
-    assert max(map(len, lines)) <= max(width, 38)
+def test_a_narrow_page_shows_less() -> None:
+    """Brief numbers and cut formulas; formulas under the table; at last a block a row, in which all is whole."""
+    assert shown(WHOLE, 40)[3] == "longer    -123  sin(x)*cos(x) + exp(x..."
+    assert shown(WHOLE, 25)[3:] == [
+        "longer    -123", "", "formulas:", "  a = x + y", "  longer = sin(x)*cos(x)", "    + exp(x) + 1"
+    ]  # fmt: skip
+    made = table(("longer", "-12345.678", "sin(x)*cos(x) + exp(x) + 1"))
+    assert shown(replace(made, headings=(*HEADINGS[:2], Heading("text"))), 20) == [
+        "longer", "  number  -12345.678", "  text    sin(x)*cos", "          (x) +", "          exp(x) + 1",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("width", range(20, 60))
+def test_nothing_is_wider_than_the_page(width: int) -> None:
+    """Whatever is in it: long names, wide characters."""
+    made = table(("変数" * 30, "1" * 70, "x*" * 50), ("a" * 300, "2", ""), title="t" * 90)
+    assert max(map(cell_len, shown(made, width))) <= width
 
 
 def test_a_table_may_be_empty() -> None:
-    """Headings stand alone where there are no rows."""
-    assert draw([table(HEADINGS, [])]).split("\n")[0] == "name   number   formula"
+    """Nothing stands there but its title."""
+    assert shown(table(title="nothing")) == ["nothing:"]
 
 
-def test_lines_are_left_alone() -> None:
-    """Text outside of tables isn't wrapped, and is no markup."""
-    long = "x + " * 200 + "[bold]1[/bold]"
-    assert draw([long, Text(long), ""], width=40) == f"{long}\n{long}"
+def test_what_is_left_out_is_said() -> None:
+    """The more severe rows stay, in their order; how many of which verdict don't, and how they are shown."""
+    rows = tuple(Row((plain(str(i)),), Verdict.MISMATCH if i in (3, 5) else Verdict.MATCH) for i in range(8))
+    made = Table("", HEADINGS[:1], rows).shortened(3)
+    assert [row.cells[0].text for row in made.rows] == ["0", "3", "5"]
+    assert made.more == "... and 5 more rows (5 match): --verbose shows all"
+    assert made.shortened(1).more == "... and 7 more rows (1 mismatch, 6 match): --verbose shows all"
 
 
 def test_wide_characters_count_twice() -> None:
     """A name in another script doesn't shift the columns."""
-    lines = draw([table(("a", ">b"), [("変数", "1"), ("x", "2")])]).split("\n")
-    assert lines[2:] == ["変数   1", "x      2"]
+    made = Table("", HEADINGS[:2], tuple(Row((plain(a), plain(b)), Verdict.MATCH) for a, b in (("変数", "1"), ("x", "2"))))
+    assert shown(made)[2:] == ["変数        1", "x           2"]
+
+
+def test_lines_break_at_blanks() -> None:
+    """Or where they must."""
+    assert wrapped("ab cd " * 4, 12, "  ") == ["ab cd ab cd", "  ab cd ab", "  cd"]
+    assert wrapped("", 12) == []
+    assert max(map(len, wrapped("x" * 100, 12, "    ", "  "))) == 12
+
+
+def test_brackets_are_no_markup() -> None:
+    """Text is no markup of rich's."""
+    assert draw([Text("[bold]1[/bold]"), "[red]", ""]) == "[bold]1[/bold]\n[red]"
 
 
 def test_colour_is_of_the_text_only() -> None:
     """Escape codes surround what is painted, and appear only where colour is asked for, whatever the environment says."""
-    grid = table(("a", "b"), [(Text.assemble(("red", "red")), "x")])
-    assert draw([grid], color=True).split("\n")[-1] == "\x1b[31mred\x1b[0m   x"
-    assert "\x1b" not in draw([grid])
+    lines = fitted(table(("a", "1", "red")), 100)
+    assert draw(lines, color=True).split("\n")[-1] == "a           1   \x1b[32mred\x1b[0m"
+    assert "\x1b" not in draw(lines)
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("FORCE_COLOR", "1"), ("COLUMNS", "10"), ("TERM", "dumb")])
 def test_the_environment_changes_nothing(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller decides on colour and width, not the variables that rich reads."""
-    grid = table(HEADINGS, [("a", "1.0", Text.assemble(("x + y", "red")))])
-    before = draw([grid]), draw([grid], color=True)
+    lines = fitted(WHOLE, 100)
+    before = draw(lines), draw(lines, color=True)
     monkeypatch.setenv(name, value)
-    assert (draw([grid]), draw([grid], color=True)) == before
+    assert (draw(lines), draw(lines, color=True)) == before

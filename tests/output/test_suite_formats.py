@@ -16,7 +16,7 @@ from jsonschema import Draft7Validator
 
 from gradcheck_cli.output import SUITE_FORMATS, sarif, suite_renderer
 from gradcheck_cli.output.markdown import ROWS
-from gradcheck_cli.output.outcomes import explanation, headline, location, printable, summary, tally
+from gradcheck_cli.output.outcomes import explanation, headline, line, location, printable, summary, tally
 from gradcheck_cli.suite.baseline import Comparison
 from gradcheck_cli.suite.execute import Outcome
 from gradcheck_cli.suite.run import Suite
@@ -76,8 +76,8 @@ def each_suite() -> pytest.MarkDecorator:
 
 def commands(text: str) -> Iterator[tuple[str, dict[str, str], str]]:
     """Workflow commands as the runner reads them: name, properties, message."""
-    for line in text.split("\n"):
-        if match := re.fullmatch(r"::(\w+) (.*?)::(.*)", line):
+    for each in text.split("\n"):
+        if match := re.fullmatch(r"::(\w+) (.*?)::(.*)", each):
             pairs = (pair.split("=", 1) for pair in match[2].split(","))
             yield match[1], {key: unescaped(value) for key, value in pairs}, unescaped(match[3])
 
@@ -101,7 +101,7 @@ def test_every_format_takes_every_suite(format: str, name: str) -> None:
     assert not text.endswith("\n")
 
 
-@pytest.mark.parametrize("format", ["junit", "sarif", "github", "markdown"])
+@pytest.mark.parametrize("format", ["junit", "sarif", "github", "markdown", "html"])
 def test_pages_are_bounded(format: str) -> None:
     """Megabytes in a check don't become megabytes on a page, and say how many they were."""
     text = suite_renderer(format)(SUITES["huge"])
@@ -259,13 +259,41 @@ def test_annotations() -> None:
 
 
 def test_markdown_holds_no_markup_of_others() -> None:
-    """What a check says can't end a cell, a block of code or a fold, nor link: signs are character references."""
-    text = suite_renderer("markdown")(SUITES["hostile"])
-    outside = re.sub(r"^(`{3,})text\n.*?\n\1$", "", text, flags=re.MULTILINE | re.DOTALL)
-    assert set(re.findall(r"<[^>]*>", outside)) == {"<code>", "</code>", "<details>", "</details>", "<summary>", "</summary>"}
-    assert not re.search(r"\]\(|@|`", outside)
-    rows = [line for line in text.split("\n") if line.startswith("| ❌")]
-    assert [row.count("|") for row in rows] == [5]
+    """What a check says can't end a cell, a block of code or a fold, nor link: a parser finds it all in code."""
+    from markdown_it import MarkdownIt
+
+    found = MarkdownIt("commonmark").enable("table").parse(suite_renderer("markdown")(SUITES["hostile"]))
+    inner = [token for block in found for token in block.children or ()]
+    assert {token.type for token in inner} <= {"text", "code_inline"}
+    raw = "".join(token.content for token in found if token.type == "html_block")
+    assert set(re.findall(r"<[^>]*>", raw)) == {"<code>", "</code>", "<details>", "</details>", "<summary>", "</summary>"}
+    cells = [sum(t.type == "td_open" for t in found[i : found.index(end, i)]) for i, end in rows_of(found)]
+    assert cells == [4, 4]
+    assert line(HOSTILE) in [token.content for token in inner]
+
+
+def rows_of(tokens: list[Any]) -> Iterator[tuple[int, Any]]:
+    """Where each row of a table's body begins, and the token at which it ends."""
+    body = False
+    for i, token in enumerate(tokens):
+        body = token.type == "tbody_open" or (body and token.type != "tbody_close")
+        if body and token.type == "tr_open":
+            yield i, next(end for end in tokens[i:] if end.type == "tr_close")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("sin(x) | y[0] <= 3", r"`sin(x) \| y[0] <= 3`"),
+        ("`x`", "`` `x` ``"),
+        ("a ``` b", "````a ``` b````"),
+        ("a*b_c", "`a*b_c`"),
+        ("x \\| y", "<code>x &#92;&#124; y</code>"),
+    ],
+)
+def test_markdown_reads_as_text(name: str, shown: str) -> None:
+    """Where it is pasted, a name stands as it was typed, in a row of a table too."""
+    assert f"\n| ❌ | {shown} | " in suite_renderer("markdown")(suite(wrong(name)))
 
 
 def test_markdown_shows_what_did_not_pass() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.suite.selection import select
+from gradcheck_cli.suite.selection import chosen, select
 from gradcheck_cli.suite.spec import Spec
 
 NAMES = ("relu", "ReLU float16", "sin(x)", "second order", "not a number")
@@ -56,3 +56,20 @@ def test_a_slip_is_an_input_error(expression: str, message: str) -> None:
 def test_words_are_compared_only() -> None:
     """What would be code elsewhere is a word."""
     assert select(SPECS, "__import__") == ()
+
+
+def test_one_check_by_its_name() -> None:
+    """FILE::NAME is that one, whatever blanks are in it; all checks of its file are known too; a file counts once."""
+    files = {"a.toml": tuple(SPECS), "b.toml": (Spec("relu", "grad", "x", file="b.toml"),)}
+    specs, every = chosen(["a.toml::second  order", "b.toml", "a.toml::relu", "b.toml::relu"], files.__getitem__)
+    assert [spec.id for spec in specs] == ["a.toml::second order", "b.toml::relu", "a.toml::relu"]
+    assert {spec.id for spec in every} == {spec.id for found in files.values() for spec in found}
+
+
+def test_the_nearest_name_is_told() -> None:
+    """With a caret under the name."""
+    with pytest.raises(InputError) as caught:
+        chosen(["a.toml::secnd order"], lambda path: tuple(SPECS))
+    assert str(caught.value).startswith(
+        "no check is called 'secnd order'; nearest: second order\n  a.toml::secnd order\n          ^"
+    )

@@ -1,0 +1,1 @@
+"""A derivative worked out by hand, rule by rule, and the slips that are made with each rule."""

@@ -1,0 +1,113 @@
+"""What people write who come from torch, NumPy and SymPy, and that isn't in the language: what to write instead, by meaning.
+
+Formulas stand in backquotes; a test parses each. Where no formula stands for a function, a command that checks it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+_RANDOM = 'a formula draws nothing: make the numbers an input, --at "n=[0.5,-1]", or check the code: gradcheck function'
+_VALUE = "it changes no value: leave it out"
+_SIZE = "sizes are numbers here: write `3`"
+_OURS = "gradcheck differentiates the formula itself: leave it out"
+_REAL = "functions here are real"
+_SPREAD = "a number, or a smaller array, is spread by itself: leave it out"
+_OF_TORCH = "there is no formula of it, but torch's own can be checked: gradcheck function torch:{}"
+_OF_LINALG = "there is no formula of it, but torch's own can be checked: gradcheck function torch.linalg:{} --shape A=3,3"
+_OF_NN = "there is no formula of it, but torch's own can be checked: gradcheck function torch.nn.functional:{}"
+_CONSTANT = "write the derivation out: a formula is what is differentiated"
+
+_GROUPS: tuple[tuple[str, str], ...] = (
+    ("tensor Tensor array asarray as_tensor from_numpy FloatTensor DoubleTensor Parameter",
+     "a list is a tensor, `[1, 2]`; one to differentiate by is an input: --at \"x=[1,2]\""),
+    ("detach stop_gradient no_grad data",
+     "a formula is differentiated as a whole; for code that detaches: gradcheck function FILE.py:NAME --stop-gradients"),
+    ("item tolist", "a number is taken by its index, `x[0]`; one that is a number already needs nothing"),
+    ("clone contiguous requires_grad requires_grad_ retain_grad numpy Variable copy", _VALUE),
+    ("to type float double half bfloat16 astype float32 float64", "--dtype says in which format it is computed: leave it out"),
+    ("cpu cuda", "--device says where it is computed: leave it out"),
+    ("zeros zeros_like", "write 0, or `0*x` where the shape matters"),
+    ("ones full", "write the number: it is spread by itself"),
+    ("full_like", "write the number, or `0*x + 2` where the shape matters"),
+    ("eye", "write it out: `[[1, 0], [0, 1]]`"),
+    ("arange linspace logspace range", "write the numbers, `[0, 1, 2]`; several points are --at \"x=linspace(0,1,5)\""),
+    ("rand randn rand_like randn_like randint dropout bernoulli normal multinomial rrelu", _RANDOM),
+    ("manual_seed", "--seed is the seed of the samples"),
+    ("size shape dim ndim numel len", _SIZE),
+    ("backward grad autograd", _OURS),
+    ("diff Derivative", f"{_OURS}; gradcheck grad --order 2 takes second derivatives"),
+    ("Integral integrate Sum Product limit series Function", _CONSTANT),
+    ("Symbol Var symbols", "a variable is its name: `x`"),
+    ("Rational Fraction", "write the quotient: `1/2`"),
+    ("DiracDelta", "it is no function of numbers"),
+    ("bmm chain_matmul multi_dot", "write `a @ b`"),
+    ("vdot", "write `dot(a, b)`"),
+    ("einsum tensordot", "write the products and sums: `sum(a*b)`, `a @ b`"),
+    ("addmm addmv baddbmm", "write `x + a @ b`"),
+    ("addcmul", "write `x + a*b`"),
+    ("addcdiv", "write `x + a/b`"),
+    ("kron", "write it out, entry by entry: `[a[0]*b[0], a[0]*b[1]]`"),
+    ("cross", "write it out: `[a[1]*b[2] - a[2]*b[1], a[2]*b[0] - a[0]*b[2], a[0]*b[1] - a[1]*b[0]]`"),
+    ("det", "of two rows write `A[0,0]*A[1,1] - A[0,1]*A[1,0]`; of more: gradcheck function torch.linalg:det --shape A=3,3"),
+    *((name, _OF_LINALG.format(name)) for name in ("inv", "pinv", "cholesky", "svd", "eigh", "qr", "slogdet", "matrix_exp")),
+    ("inverse", _OF_LINALG.format("inv")),
+    ("solve", "there is no formula of it, but torch's own can be checked: gradcheck function torch.linalg:solve "
+     "--shape A=3,3 --shape B=3,2"),
+    *((name, _OF_TORCH.format(name)) for name in ("sort", "topk", "median", "quantile", "cummax", "cummin", "kthvalue")),
+    ("argmax argmin argsort", "a place has no derivative: its number is constant but for jumps"),
+    *((name, f"{_OF_NN.format(name)}; a layer is checked by gradcheck model") for name in (
+        "conv1d", "conv2d", "conv3d", "embedding", "batch_norm", "instance_norm", "group_norm", "max_pool1d", "max_pool2d",
+        "avg_pool1d", "avg_pool2d", "interpolate", "scaled_dot_product_attention", "cosine_embedding_loss",
+        "triplet_margin_loss", "ctc_loss")),
+    ("rms_norm", "write `x/sqrt(mean(x**2) + 1e-6)`"),
+    ("pad", "write the list with its border: `[0, x[0], x[1], 0]`"),
+    ("gather index_select select narrow take", "write an index: `x[0]`, `A[0,1]`"),
+    ("masked_fill", "write `where(m > 0, 2, x)`"),
+    ("masked_select", "write an index, `x[0]`, or `where(m > 0, x, 0)`"),
+    ("one_hot", "write it out: `[0, 1, 0]`"),
+    ("repeat tile expand expand_as broadcast_to", _SPREAD),
+    ("hstack", "write `cat([a, b])`"),
+    ("vstack", "write `stack([a, b])`"),
+    ("chunk split", "write the parts as indices: `x[0]`, `x[1]`"),
+    ("tril triu", "write `where` with a condition, or an index: `A[1,0]`"),
+    ("roll", "write it out: `[x[2], x[0], x[1]]`"),
+    ("isnan", "write `where(x != x, 0, x)`"),
+    ("isinf", "write `where(abs(x) == inf, 0, x)`"),
+    ("isfinite", "write `where(abs(x) < inf, x, 0)`"),
+    ("nan_to_num", "write `where(x == x, x, 0)`"),
+    ("isclose allclose", "write `where(abs(a - b) < 1e-8, a, b)`"),
+    ("real imag conj angle complex fft ifft rfft irfft view_as_real", _REAL),
+    ("dist cdist pdist", "write `norm(x - y)`"),
+    ("average", "write `mean(x)`"),
+    ("rint", "write `round(x)`"),
+    ("signum", "write `sign(x)`"),
+    ("logistic", "write `sigmoid(x)`"),
+    ("root nroot", "write `x**(1/3)`"),
+    ("binom comb", "write `exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1))`"),
+    ("betaln", "write `lgamma(a) + lgamma(b) - lgamma(a + b)`"),
+    ("glu", "write `a*sigmoid(b)`"),
+    ("deg2rad radians", "write `x*pi/180`"),
+    ("rad2deg degrees", "write `x*180/pi`"),
+    ("sinpi cospi", "write `sin(pi*x)`"),
+    ("sind cosd", "write `sin(x*pi/180)`"),
+    ("print", "there is nothing to print: --verbose shows every value"),
+)  # fmt: skip
+
+INSTEAD: Mapping[str, str] = MappingProxyType({word: advice for words, advice in _GROUPS for word in words.split()})
+"""What is written elsewhere -> what to write here."""
+
+
+def formulas() -> Iterator[str]:
+    """Every formula that is advised."""
+    for advice in INSTEAD.values():
+        yield from advice.split("`")[1::2]
+
+
+SIGNS: Mapping[str, str] = MappingProxyType({
+    "·": "*", "×": "*", "⋅": "*", "∗": "*", "÷": "/", "⁄": "/", "−": "-", "–": "-", "—": "-", "²": "**2", "³": "**3",
+    "√": "sqrt(x)", "∛": "cbrt(x)", "π": "pi", "∞": "inf", "≤": "<=", "≥": ">=", "≠": "!=", "∑": "sum(x)", "∏": "prod(x)",
+    "∫": "the function itself", "∂": "the function itself", "′": "the function itself", "½": "1/2", "¼": "1/4",
+})  # fmt: skip
+"""Signs of printed mathematics -> what is typed."""

@@ -1,0 +1,1 @@
+"""A derivation for a reader, as data that `output` writes."""

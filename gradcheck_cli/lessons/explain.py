@@ -1,0 +1,387 @@
+"""`explain`: expressions and a point in, a lesson out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count, cycle, islice
+from typing import Any
+
+from gradcheck_cli.algebra.constants import nearest_double
+from gradcheck_cli.algebra.number import exactly
+from gradcheck_cli.derivation.at import At
+from gradcheck_cli.derivation.steps import Step, Unknown, derive, variable
+from gradcheck_cli.errors import InputError
+from gradcheck_cli.exact.enclosure import Enclosure
+from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.formulas.lowering import Lowered, lower, refine
+from gradcheck_cli.formulas.problem import MAX_ORDER
+from gradcheck_cli.formulas.tasks import listed, with_labels
+from gradcheck_cli.language import syntax
+from gradcheck_cli.language.chain import Chain, derivative_name, link
+from gradcheck_cli.language.constants import exact_constant
+from gradcheck_cli.language.points import FOREIGN, named, parse_points, split
+from gradcheck_cli.language.printer import show
+from gradcheck_cli.language.spaces import Shape, entry_names
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, variables, walk
+from gradcheck_cli.lessons.chain import Worked, backwards, forwards, own_derivatives, results, said
+from gradcheck_cli.lessons.cut import cut
+from gradcheck_cli.lessons.lesson import ABOUT, EQUAL, Block, Code, Lesson, Line, Ratio, Section, Words, literal
+from gradcheck_cli.lessons.program import MOST, nested, program
+from gradcheck_cli.lessons.rules import conjoined, fits, lines, step_kinks
+from gradcheck_cli.verdict.numbers import decimal
+from gradcheck_cli.verdict.truth import Kind, Truth, regular
+
+DOUBLE = FORMATS["float64"]
+
+TITLE = 60
+"""Characters of the expressions that a title quotes."""
+
+GRADIENT = 8
+"""Numbers of a gradient that stand side by side."""
+
+LARGEST = 1_500
+"""Derivatives of stages that are worked out, one by one."""
+
+SHOWN = 60
+"""Characters of an array in a title, and of the whole point."""
+
+WORKED = 24
+"""Entries of arrays by which a derivative is worked out; the others' are like them."""
+
+
+def explain(
+    expressions: str | Sequence[str], *, wrt: str | Sequence[str] | None = None, at: Any = None, shape: Any = None,
+    verbose: bool = False,
+) -> Lesson:  # fmt: skip
+    """How a derivative is worked out by hand, at one point.
+
+    expressions   stages of a chain, as check_chain takes them; of a single one with several inputs, the gradient
+    wrt           what to differentiate by; "x,y": the mixed partial derivative, first by x, then by y [every input]
+    at            one point, as check_chain takes it [a plain one]
+    shape         shapes of inputs that are arrays, where no point says so
+    verbose       every step, however many there are
+
+    The lesson's `str()` is the text; `render("markdown")`, "latex" and "html" are others, and a notebook shows it typeset.
+    Raises InputError for what isn't in the language.
+    """
+    texts = [expressions] if isinstance(expressions, str) else list(expressions)
+    chain = link(texts)
+    if len(chain.stages) == 1 and len(chain.inputs) > 1:
+        chain = link(texts, "f")
+    _refuse_foreign(chain, named(at, shape, wrt))
+    spec = parse_points(at, chain.inputs, shape=shape, evaluate=nearest_double)
+    (chain,), spec = with_labels([chain], spec)
+    asked = _Asked(chain, spec.shapes, verbose)
+    order = None if wrt is None else wrt_names(wrt, asked.entries)
+    if at is None or not spec.explicit:
+        point = _plain(asked)
+    else:
+        if spec.count(DOUBLE) != 1:
+            raise InputError(f"a lesson is about one point, and here are {spec.count(DOUBLE):,}", spec.at[0].text, 0)
+        point = {name: float(values[0]) for name, values in spec.values(DOUBLE).items()}
+        if not all(map(math.isfinite, point.values())):
+            raise InputError("a lesson is worked out at a finite point", spec.at[0].text, 0)
+    if order is not None and len(order) > 1:
+        return _higher(asked, point, order, at is None)
+    return _first(asked, point, order, at is None)
+
+
+def _refuse_foreign(chain: Chain, said: Container[str]) -> None:
+    """InputError for SymPy's constants, where nothing says that they are inputs."""
+    for stage in chain.stages:
+        for node in walk(stage.tree):
+            if isinstance(node, Variable) and node.name in FOREIGN and node.name in chain.inputs and node.name not in said:
+                message = f"{node.name!r} is an input only where --at, --shape or --wrt names it; {FOREIGN[node.name]}"
+                raise InputError(message, stage.source, node.position)
+
+
+@dataclass
+class _Asked:
+    """The chain as typed, and entry by entry if it is on arrays."""
+
+    chain: Chain
+    shapes: Mapping[str, Shape]
+    verbose: bool
+
+    def __post_init__(self) -> None:
+        arrays = self.chain.on_arrays or any(self.shapes[name] for name in self.chain.inputs)
+        self.lowered: Lowered | None = lower(self.chain, self.shapes) if arrays else None
+        self.entries = [e for name in self.chain.inputs for e in entry_names(name, self.shapes.get(name, ()))]
+
+    @property
+    def outputs(self) -> list[str]:
+        return [self.chain.output] if self.lowered is None else self.lowered.outputs
+
+    def scalar(self, output: str) -> Chain:
+        """The chain of one entry of the output; numbers that only came from shapes (1 + 1 + 1 of a mean) are added up."""
+        if self.lowered is None:
+            return self.chain
+        chain = self.lowered.entry(output)
+        stages = [replace(stage, tree=_counted(stage.tree)) for stage in chain.stages]
+        return Chain(chain.inputs, tuple(stages))
+
+    def short(self, output: str) -> Chain:
+        """The same, its long formulas cut. InputError where that is too much for a lesson."""
+        chain = cut(self.scalar(output))
+        size = sum(len(stage.inputs) for stage in chain.stages)
+        if size > LARGEST:
+            raise InputError(f"{size:,} derivatives of stages are too many for a lesson: at most {LARGEST:,} are worked out")
+        return chain
+
+    def every_shape(self) -> Mapping[str, Shape]:
+        return self.shapes if self.lowered is None else self.lowered.shapes
+
+    def written(self) -> str:
+        """The chain as it was typed, if it is short."""
+        text = " | ".join(f"{s.name} = {' '.join(s.expression.split())}" for s in self.chain.stages)
+        return text if len(text) <= TITLE else f"{text[:TITLE]}..."
+
+
+def _counted(tree: Node) -> Node:
+    """The formula with its sums of whole numbers added up."""
+    done: dict[Node, Node] = {}
+    for item in walk(tree):
+        done[item] = item
+        if isinstance(item, Call):
+            arguments = tuple(done[a] for a in item.arguments)
+            whole = all(isinstance(a, Constant) and type(a.value) is int for a in arguments)
+            value = exact_constant(Call(item.function, arguments)) if whole and item.function == syntax.ADD else None
+            made = Call(item.function, arguments) if value is None else Constant(int(value))
+            done[item] = made
+    return done[tree]
+
+
+def wrt_names(wrt: str | Sequence[str], entries: Sequence[str]) -> tuple[str, ...]:
+    """The inputs, or entries of inputs, in "x,y" or ["x", "y"]. InputError for anything else."""
+    text = wrt if isinstance(wrt, str) else ",".join(wrt)
+    names: list[str] = []
+    for piece, offset in split(text, 0):
+        name, at = "".join(piece.split()), offset + len(piece) - len(piece.lstrip())
+        if name not in entries:
+            message = f"{name!r} is not an input (there is {listed(entries)})" if name else "a name is missing"
+            raise InputError(message, text, min(at, len(text)))
+        names.append(name)
+    if len(names) > MAX_ORDER:
+        raise InputError(f"derivatives up to order {MAX_ORDER} are explained, not {len(names)}", text, 0)
+    return tuple(names)
+
+
+# -- the point ----------------------------------------------------------------------------------------------------------
+
+
+def _plain(asked: _Asked) -> dict[str, float]:
+    """A point where the function is smooth, of plain numbers."""
+    names, chain = asked.entries, asked.short(asked.outputs[0])
+    wrt = chain.inputs[:WORKED]
+    points = [list(islice(numbers, len(names))) for numbers in _numbers(len(names))]
+    for numbers in points:
+        point = dict(zip(names, numbers, strict=True))
+        worked = Worked(chain, {n: exactly(point[n]) for n in chain.inputs}, wrt)
+        if all(worked.totals.get(n) is not None for n in wrt if n in worked.moving):
+            return point
+    return dict(zip(names, points[0], strict=True))
+
+
+def _numbers(many: int) -> Iterator[Iterator[float]]:
+    """Numbers to try: 2, 3, 4, ..., or small ones where there are many; then such that lie between 0 and 1, or below 0."""
+    if many > GRADIENT:
+        yield cycle((0.5, -0.25, 0.75, 1.0, -0.5, 0.25, -1.0))
+    yield (float(n) for n in count(2))
+    yield (1 / n for n in (2.0**k for k in count(1)))
+    yield (1 - 1 / n for n in (2.0**k for k in count(2)))
+    yield (n + 0.5 for n in map(float, count(1)))
+    yield (-float(n) for n in count(2))
+    yield (-1 / n for n in (2.0**k for k in count(1)))
+
+
+def _at(point: Mapping[str, float], asked: _Asked) -> str:
+    """The point in words: x = [1, 2], y = 3."""
+    shown = []
+    for name in asked.chain.inputs:
+        values = [literal(repr(point[e])) for e in entry_names(name, asked.shapes.get(name, ()))]
+        shown.append(f"{name} = {show(_stacked(values, asked.shapes.get(name, ())), SHOWN // 2) or '...'}")
+    kept = [text for place, text in enumerate(shown) if sum(map(len, shown[: place + 1])) <= SHOWN]
+    return ", ".join(kept) + (", ..." if len(kept) < len(shown) else "")
+
+
+def _stacked(values: Sequence[Node], shape: Shape) -> Node:
+    """Numbers as an array of the language."""
+    if not shape:
+        return values[0]
+    step = max(len(values) // shape[0], 1)
+    rows = [_stacked(values[i : i + step], shape[1:]) for i in range(0, len(values), step)]
+    return Call(syntax.STACK, (*rows, Constant(0)))
+
+
+# -- first derivatives --------------------------------------------------------------------------------------------------
+
+
+def _first(asked: _Asked, point: Mapping[str, float], order: Sequence[str] | None, chosen: bool) -> Lesson:
+    output = asked.outputs[0]
+    scalar = asked.scalar(output)
+    wanted = [n for n in (order or asked.entries) if n in scalar.inputs or order]
+    names = wanted if asked.verbose else wanted[:WORKED]
+    values = {n: exactly(point[n]) for n in scalar.inputs}
+    short = asked.short(output)
+    worked = Worked(short, values, [n for n in names if n in scalar.inputs])
+    truths = _truths(scalar, point, names)
+    _settle(worked, truths)
+    head = _head(asked, scalar, short, point, chosen, output)
+    sections = [forwards(worked, asked.verbose), own_derivatives(worked, asked.verbose)]
+    if len(short.stages) > 1:
+        sections.append(backwards(worked, asked.verbose))
+    found = list(results(worked, truths, names))
+    groups: list[tuple[Block, ...]] = [tuple(found)] if found else []
+    if len(names) > 1:
+        groups += [tuple(_gradient(worked, asked, names, output))]
+    if len(wanted) > len(names):
+        groups.append((Words(f"... and {len(wanted) - len(names):,} more entries, in the same way (--verbose shows them)"),))
+    if groups:
+        sections.append(Section("The result", tuple(groups)))
+    sections.append(_torch(asked, point, output, order))
+    title = f"{_title(asked, order)} at {_at(point, asked)}"
+    exact = {n: decimal(truths[n].ball) if truths[n].kind is Kind.REGULAR else None for n in names}
+    every = {n: decimal(worked.value(n)) for n in (*scalar.inputs, *(s.name for s in scalar.stages))}
+    return Lesson(title, (*head, *sections), every, {derivative_name(output, (n,)): d for n, d in exact.items()})
+
+
+def _title(asked: _Asked, order: Sequence[str] | None) -> str:
+    y = asked.chain.output
+    if len(asked.chain.stages) > 1:
+        return f"The chain rule for {asked.written()}"
+    if order or (len(asked.entries) == 1 and len(asked.outputs) == 1):
+        return f"{derivative_name(y, tuple(order or asked.chain.inputs))} of {asked.written()}"
+    return f"The {'gradient' if len(asked.outputs) == 1 else 'derivatives'} of {asked.written()}"
+
+
+def _head(asked: _Asked, scalar: Chain, short: Chain, point: Mapping[str, float], chosen: bool, output: str) -> list[Section]:
+    """What has to be said before."""
+    said: list[Block] = []
+    if chosen:
+        said.append(Words("The point was chosen for you: --at gives another."))
+    if asked.lowered is not None:
+        many = len(asked.outputs)
+        if many > 1:
+            said.append(
+                Words(f"{asked.chain.output} has {many:,} entries; here is {output}, and the others go in the same way.")
+            )
+        for stage in scalar.stages[:4]:
+            if fits(stage.tree):
+                said.append(Line((("", Variable(stage.name)), (EQUAL, stage.tree)), "entry by entry"))
+    if len(short.stages) > len(scalar.stages):
+        said.append(Words("The formula is long: its parts get names, t1, t2 and so on, as autograd does it."))
+    return [Section("", (tuple(said),))] if said else []
+
+
+def _truths(scalar: Chain, point: Mapping[str, float], names: Sequence[str]) -> dict[str, Truth]:
+    """What is certified of each derivative, without a rule of the lesson."""
+    inside = [n for n in names if n in scalar.inputs]
+    columns = {n: [point[n]] for n in scalar.inputs}
+    found = dict(zip(inside, Enclosure(refine(scalar), [(n,) for n in inside], DOUBLE).at(columns)[0], strict=True))
+    return {n: regular(found[n][0]) if n in found else Truth(Kind.REGULAR, exactly(0)) for n in names}
+
+
+def _settle(worked: Worked, truths: Mapping[str, Truth]) -> None:
+    """No number of a lesson stands where it isn't certified: where it isn't the derivative, the lesson is wrong."""
+    for name, truth in truths.items():
+        total = worked.totals.get(name)
+        if total is None:
+            continue
+        if truth.kind is not Kind.REGULAR:
+            worked.totals[name] = None
+        elif not total[0].overlaps(truth.ball):
+            raise RuntimeError(f"the steps by {name} give {total[0]}, the derivative is {truth.ball}")
+
+
+def _gradient(worked: Worked, asked: _Asked, names: Sequence[str], output: str) -> Iterator[Line]:
+    """The numbers by the entries of each input."""
+    scalars: list[tuple[str, Node]] = []
+    for base in asked.chain.inputs:
+        shape = asked.shapes.get(base, ())
+        entries = entry_names(base, shape)
+        found = [worked.number(n) for n in entries if n in names or n not in worked.chain.inputs]
+        numbers = [f for f in found if f is not None]
+        if len(numbers) < len(entries):
+            continue
+        sign = EQUAL if all(s == EQUAL for s, _ in numbers) else ABOUT
+        stacked = _stacked([c for _, c in numbers], shape)
+        if shape and fits(stacked):
+            yield Line((("", Ratio(output, (base,))), (sign, stacked)), "by its entries, in order")
+        elif not shape:
+            scalars.append((sign, stacked))
+    if 1 < len(scalars) == len(names) <= GRADIENT:
+        sign = EQUAL if all(s == EQUAL for s, _ in scalars) else ABOUT
+        stacked = _stacked([number for _, number in scalars], (len(scalars),))
+        yield Line((("", Variable(f"grad {output}")), (sign, stacked)), f"by {', '.join(names)}")
+
+
+def _torch(asked: _Asked, point: Mapping[str, float], output: str, order: Sequence[str] | None) -> Section:
+    chain = asked.chain
+    if len(chain.stages) + len(chain.inputs) > MOST and not asked.verbose:
+        said = Words("So many stages and inputs make a long program: --verbose prints it.")
+        return Section("The same in torch", ((said,),))
+    bases = list(dict.fromkeys(n.partition("[")[0] for n in order)) if order else list(chain.inputs)
+    values = {n: [point[e] for e in entry_names(n, asked.shapes.get(n, ()))] for n in chain.inputs}
+    index = output[len(chain.output) :]
+    return Section("The same in torch", ((Code(program(chain, values, asked.every_shape(), index, bases)),),))
+
+
+# -- higher derivatives -------------------------------------------------------------------------------------------------
+
+
+def _higher(asked: _Asked, point: Mapping[str, float], order: Sequence[str], chosen: bool) -> Lesson:
+    output = asked.outputs[0]
+    if len(asked.outputs) > 1:
+        many = f"{asked.chain.output} has {len(asked.outputs):,} entries"
+        raise InputError(f"a mixed derivative is explained of one number, and {many}: index it")
+    scalar = asked.scalar(output)
+    values = {n: exactly(point[n]) for n in scalar.inputs}
+    at = At(values)
+    tree = scalar.composed()
+    sections = _head(asked, scalar, scalar, point, chosen, output)
+    if len(scalar.stages) > 1 and fits(tree):
+        sections.append(Section("As one formula", ((Line((("", Variable(output)), (EQUAL, tree))),),)))
+    depends: list[bool] = []
+    done: list[str] = []
+    step: Step | None = None
+    for name in order:
+        of = Ratio(output, tuple(done)) if done else Variable(output)
+        done.append(name)
+        ratio = Ratio(output, tuple(done))
+        depends.append(name in variables(tree))
+        held = [n for n in variables(tree) if n != name]
+        what = f"by {name}" + (f", with {conjoined(held)} held fixed" if 0 < len(held) <= 4 else "")
+        rows: list[Block] = [Line((("", of), (EQUAL, tree)), what)] if fits(tree) else [Words(what)]
+        try:
+            step = derive(tree, {name: variable(name)}, at) if depends[-1] else None
+        except Unknown as problem:
+            sections.append(Section(_nth(len(done), name), ((*rows, Words(str(problem))),)))
+            step = None
+            break
+        if step is None:
+            rows.append(Line((("", ratio), (EQUAL, Constant(0))), f"it doesn't depend on {name}"))
+            tree = Constant(0)
+        else:
+            rows += lines(step, ratio, at, asked.verbose)
+            tree = step.result
+        sections.append(Section(_nth(len(done), name), (tuple(rows),)))
+    truth = regular(Enclosure(refine(scalar), [tuple(order)], DOUBLE).at({n: [point[n]] for n in scalar.inputs})[0][0][0])
+    total = at(tree) if not (step is not None and step_kinks(step)) else None
+    if truth.kind is not Kind.REGULAR or total is None or not total.is_finite():
+        sections.append(Section("The result", ((said(derivative_name(output, tuple(order)), truth),),)))
+    elif not total.overlaps(truth.ball):
+        raise RuntimeError(f"the steps give {total}, the derivative is {truth.ball}")
+    values_of = {n: [point[e] for e in entry_names(n, asked.shapes.get(n, ()))] for n in asked.chain.inputs}
+    code = nested(asked.chain, values_of, asked.every_shape(), order, depends)
+    sections.append(Section("The same in torch, by differentiating again", ((Code(code),),)))
+    title = f"{derivative_name(output, tuple(order))} of {asked.written()} at {_at(point, asked)}"
+    exact = decimal(truth.ball) if truth.kind is Kind.REGULAR else None
+    return Lesson(
+        title, tuple(sections), {n: decimal(b) for n, b in values.items()}, {derivative_name(output, tuple(order)): exact}
+    )
+
+
+def _nth(number: int, name: str) -> str:
+    return f"{'First' if number == 1 else 'Then'} by {name}"

@@ -1,0 +1,46 @@
+"""Which layers, and which arguments, the inputs of a layer come from: skip connections, as torch's own graph has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+
+class Flow:
+    """The nodes of the graph that layers returned, in one run. What no graph records (whole numbers, what is detached) comes
+    from nowhere."""
+
+    def __init__(self, arguments: Mapping[str, Tensor]) -> None:
+        self._arguments = {id(tensor): name for name, tensor in arguments.items()}
+        self._origins: dict[Any, str] = {}
+
+    def enter(self, name: str, outputs: Any) -> None:
+        """What a layer of this name returned."""
+        self._origins |= dict.fromkeys(_nodes(outputs), name)
+
+    def behind(self, inputs: Any) -> tuple[str, ...]:
+        """The names of the layers that gave these inputs, or what they were computed from, without another one between; of
+        arguments too. No node is looked at that lies behind a layer."""
+        found: dict[str, None] = {}
+        stack, seen = list(_nodes(inputs)), set()
+        while stack:
+            node = stack.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            name = self._origins.get(node) or self._arguments.get(id(getattr(node, "variable", None)))
+            if name is not None:
+                found[name] = None
+            else:
+                stack += [following for following, _ in node.next_functions if following is not None]
+        return tuple(reversed(found))
+
+
+def _nodes(value: Any) -> Iterator[Any]:
+    for leaf in pytree.tree_leaves(value):
+        if isinstance(leaf, torch.Tensor) and leaf.grad_fn is not None:
+            yield leaf.grad_fn

@@ -1,0 +1,238 @@
+"""The findings of a view: what is not a match, the worst first, each once, with where else the same was found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from gradcheck_cli.output import figures
+from gradcheck_cli.output.parts import Finding, counted
+from gradcheck_cli.output.places import Places
+from gradcheck_cli.output.sources import named_in, spelled
+from gradcheck_cli.verdict.column import Check, Column, Detail
+from gradcheck_cli.verdict.entries import NO_DIGIT
+from gradcheck_cli.verdict.report import Report
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
+
+FORMULA_WIDTH = 180
+"""Characters of a formula in a finding, without --verbose."""
+LONGEST = 600
+"""Characters of a text in a finding, without --verbose."""
+NAMES = 4
+"""Names of derivatives that are listed."""
+
+_TWO_FORMULAS = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.CLAIM)
+"""Causes that both formulas, one under the other, explain."""
+_PLACED = re.compile(r"the \w+ of [^;()]+ \([^()\s,]+, line \d+\)")
+"""The rule of a custom Function that is wrong, as details name it, where they say no more of it."""
+
+_NOTHING = Detail()
+
+
+@dataclass
+class _Group:
+    """Entries that show one thing: columns, and which entries of each."""
+
+    members: list[tuple[Column, list[int]]] = field(default_factory=list)
+
+    @cached_property
+    def chosen(self) -> tuple[Column, int]:
+        """The entry that stands for all: of what a layer does by itself if it can be, of a single output rather than of a
+        combination, and then the one with the largest error."""
+        entries = [(column, _worst(column, indices)) for column, indices in self.members]
+        return max(entries, key=lambda e: (_own(e[0]), not _combines(e[0]), figures.weight(e[0].error_ulps[e[1]])))
+
+    @property
+    def weight(self) -> tuple[int, bool, float]:
+        """What comes first: the more severe, of a network what a layer does by itself, then the larger error."""
+        column, index = self.chosen
+        error = float(column.error_ulps[index])
+        return column.verdict(index).severity, _own(column), np.inf if np.isnan(error) else error
+
+
+def findings(report: Report, places: Places, verbose: bool, wide: bool = False) -> list[Finding]:
+    """All of them. Without `verbose` entries with one verdict, cause, blame and text are one, and points outside of the domain
+    are left to the counts, unless there is nothing else."""
+    groups = [_Group([(c, [i])]) for c in report.columns for i in _found(c, verbose)] if verbose else _groups(report.columns)
+    groups.sort(key=lambda group: group.weight, reverse=True)
+    said: set[str] = set()
+    return [_finding(group, places, verbose or wide, said) for group in groups]
+
+
+def _found(column: Column, verbose: bool) -> list[int]:
+    """The entries to explain."""
+    if not column.verdicts.any():
+        return []
+    ignored = [Verdict.MATCH.severity]
+    if not verbose and not bool((column.verdicts == Verdict.OUTSIDE_DOMAIN.severity).all()):
+        ignored.append(Verdict.OUTSIDE_DOMAIN.severity)
+    found: list[int] = np.flatnonzero(~np.isin(column.verdicts, ignored)).tolist()
+    return found
+
+
+def _groups(columns: Iterable[Column]) -> list[_Group]:
+    """The entries by what they show. One of which nothing is told joins those with the same cause and blame that tell more."""
+    found: dict[tuple[object, ...], dict[str, _Group]] = {}
+    for column in columns:
+        members: dict[tuple[tuple[object, ...], str], list[int]] = {}
+        for index in _found(column, False):
+            members.setdefault(_shown(column, index), []).append(index)
+        for (blame, text), indices in members.items():
+            found.setdefault(blame, {}).setdefault(text, _Group()).members.append((column, indices))
+    groups: list[_Group] = []
+    for by_text in found.values():
+        silent = by_text.pop("", None) if len(by_text) > 1 else None
+        if silent is not None:
+            next(iter(by_text.values())).members += silent.members
+        groups += by_text.values()
+    return groups
+
+
+def _shown(column: Column, index: int) -> tuple[tuple[object, ...], str]:
+    """What an entry shows: verdict, cause and blame; and what is told of it, whatever the numbers in that."""
+    detail = column.details.get(index, _NOTHING)
+    told = _NUMBERS.sub("#", (detail.text or "").removeprefix(NO_DIGIT).removeprefix("; "))
+    known = detail.stage or detail.operation or told or detail.cause is None
+    about = "" if known and column.kind != "convention" else column.quantity
+    claim = None if column.claim is None else _NUMBERS.sub("#", column.claim)
+    return (int(column.verdicts[index]), detail.cause, detail.stage, detail.operation, about, claim, detail.witness), told
+
+
+_NUMBERS = re.compile(r"\d[\d.,e+-]*")
+
+
+def _own(column: Column) -> bool:
+    return column.scope.title is not None and column.kind == "local"
+
+
+def _combines(column: Column) -> bool:
+    """Whether it is of a combination of the outputs."""
+    return column.of.startswith("<")
+
+
+def _worst(column: Column, members: list[int]) -> int:
+    """The member with the largest error; the first one where none has any."""
+    return members[int(np.argmax(np.nan_to_num(column.error_ulps[members], nan=-1.0, posinf=np.inf)))]
+
+
+# -- one finding -------------------------------------------------------------------------------------------------------
+
+
+def _finding(group: _Group, places: Places, verbose: bool, said: set[str]) -> Finding:
+    column, index = group.chosen
+    check, ball = column.check(index), column.exact[index]
+    limit = None if verbose else LONGEST
+    numbers, differs = _numbers(column, check, ball)
+    told = (check.detail or "").removeprefix(NO_DIGIT).removeprefix("; ").split("; ")
+    placed = [spelled(text) for text in told if _PLACED.fullmatch(text)]
+    rest = spelled("; ".join(text for text in told if not _PLACED.fullmatch(text)))
+    blame = [f"{what} {name}" for what, name in (("stage", check.stage), ("operation", check.operation)) if name]
+    prose = [NO_DIGIT] if (check.detail or "").startswith(NO_DIGIT) else []
+    prose += [rest] if rest else []
+    silent = check.sentence in said or (check.verdict is Verdict.IMPRECISE and rest)  # which says why
+    more = f"gradcheck why {check.why}"
+    repeated = more in said
+    said |= {check.sentence, more}
+    lines = [f"blamed: {', '.join((*blame, *placed))}" if blame or placed else "", *prose]
+    return Finding(
+        verdict=check.verdict,
+        cause=check.cause,
+        name=figures.named(check),
+        quantity=check.quantity,
+        where=_where(column, index, check, places),
+        numbers=numbers,
+        differs=differs,
+        error=figures.explained(check, ball),
+        sides=_sides(check),
+        blame=_cut(lines[0], limit),
+        prose=tuple(_cut(text, limit) for text in prose),
+        sentence="" if silent else check.sentence,
+        formulas=tuple(_formulas(column, check, verbose)),
+        same=_same(group, places),
+        sources=tuple(named_in(lines)),
+        more="" if repeated else more,
+    )
+
+
+def _where(column: Column, index: int, check: Check, places: Places) -> str:
+    """`point 2`, and what a stage received there."""
+    name = places.name(places.of(column, index))
+    received = {n: value for n, value in (check.inputs or {}).items() if check.point.get(n) != value}
+    return f"{name}, where {figures.point(received, check.dtype)}" if name and received else name
+
+
+def _sides(check: Check) -> str:
+    if check.left is None and check.right is None:
+        return ""
+    return f"left derivative {check.left or '-'}, right derivative {check.right or '-'}"
+
+
+def _numbers(column: Column, check: Check, ball: object) -> tuple[tuple[tuple[str, str], ...], int | None]:
+    """Exact and judged, one under the other, as far as there is anything to show."""
+    if check.verdict is Verdict.OUTSIDE_DOMAIN:
+        return (), None
+    one, other = figures.exact(check, ball), figures.judged(check)
+    if one == "-" and other in ("nan", "none") and check.verdict is Verdict.UNDECIDED:
+        return (), None
+    if one == "-" or one.startswith("["):
+        return ((figures.party(column), other),), None
+    one, other, differs = figures.aligned(one, other)
+    return (("exact", one), (figures.party(column), other)), differs
+
+
+def _formulas(column: Column, check: Check, verbose: bool) -> Iterator[tuple[str, str]]:
+    other = check.autograd_formula if check.claim is None else _formula_of(check.claim)
+    if other and (verbose or check.cause in _TWO_FORMULAS):
+        for label, formula in (("exact", check.formula), (figures.party(column), other)):
+            if formula:
+                yield label, _cut(formula, None if verbose else FORMULA_WIDTH)
+
+
+def _formula_of(claim: str) -> str:
+    """A claim without the name before its equals sign."""
+    return re.sub(r"^\s*\w+(\[[\d, ]+\])?\s*=(?!=)", "", claim).strip()
+
+
+def _cut(text: str, limit: int | None) -> str:
+    return text if limit is None or len(text) <= limit else text[: limit - 3] + "..."
+
+
+# -- where else --------------------------------------------------------------------------------------------------------
+
+
+def _same(group: _Group, places: Places) -> str:
+    """`the same at 3 more points`: entries, points, derivatives and runs at which the same was found."""
+    first, chosen = group.chosen
+    here = _entry(first, chosen, places)
+    entries = {_entry(column, i, places) for column, indices in group.members for i in indices} - {here}
+    others = list(dict.fromkeys(column.quantity for column, _ in group.members if column.quantity != first.quantity))
+    points = len({entry.point for entry in entries} - {here.point})
+    names = ", ".join(others[:NAMES]) + (", ..." if len(others) > NAMES else "")
+    parts = []
+    if all(entry[:2] == here[:2] for entry in entries):
+        parts += [f"at {counted(points, 'more point')}"] if points else []
+    elif not points and len(entries) == len(others) <= NAMES:
+        parts.append(f"of {names}")
+    else:
+        more = f", at {counted(points, 'more point')}" if points else ""
+        parts.append(f"at {counted(len(entries), 'more entry')}{more}{f' ({names})' if names else ''}")
+    modes = dict.fromkeys(column.mode for column, _ in group.members if column.mode != first.mode)
+    dtypes = dict.fromkeys(column.dtype for column, _ in group.members if column.dtype != first.dtype)
+    parts += [f"in {', '.join((*modes, *dtypes))}"] if modes or dtypes else []
+    return f"the same {', '.join(parts)}" if parts else ""
+
+
+class _Place(NamedTuple):
+    quantity: str
+    entry: int
+    point: int
+
+
+def _entry(column: Column, index: int, places: Places) -> _Place:
+    """An entry: the quantity, the number of the entry of its tensor, the point."""
+    return _Place(column.quantity, 0 if places.pointwise(column) else index, places.of(column, index))

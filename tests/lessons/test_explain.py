@@ -1,0 +1,219 @@
+"""Lessons: their numbers are the derivatives, the torch code runs as it is printed, and bad input is one line."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import math
+import re
+from typing import Any
+
+import pytest
+import torch
+
+import gradcheck_cli
+from gradcheck_cli import InputError, Lesson, explain
+from gradcheck_cli.derivation.at import At
+from gradcheck_cli.language.functions import ROWS
+from gradcheck_cli.language.parser import parse
+from gradcheck_cli.lessons.code import preamble, source
+from gradcheck_cli.lessons.lesson import digits
+
+
+def printed(code: str) -> dict[str, Any]:
+    """What the code prints, `name = value`, in order; it runs as it stands."""
+    output, before = io.StringIO(), torch.get_default_dtype()
+    try:
+        with contextlib.redirect_stdout(output):
+            exec(compile(code, "lesson", "exec"), {"__name__": "lesson"})
+    finally:
+        torch.set_default_dtype(before)
+    lines = [line.partition(" = ") for line in output.getvalue().splitlines()]
+    return {name: ast.literal_eval(value) for name, _, value in lines}
+
+
+CHAINS: list[tuple[list[str], dict[str, Any]]] = [
+    (["2*x", "z**2+2*z+2"], {"at": "x=1"}),
+    (["z = 2*x", "w = sin(z)+x", "y = w*z"], {"at": "x=1"}),
+    (["x**2 + y**3"], {"at": "x=2,y=3"}),
+    (["exp(-x**2/2)/sqrt(2*pi)"], {"at": "x=0.7"}),
+    (["relu(3*x) + abs(x)*silu(x)"], {"at": "x=-1.5"}),
+    (["sum(x*y)"], {"at": "x=[1,2],y=[3,4]"}),
+    (["z = W@x", "sum(tanh(z)**2)"], {"at": "W=[[0.1,0.2],[0.3,0.4]],x=[1,-1]"}),
+    (["cross_entropy(x, [0])"], {"at": "x=[[1,2,3]]"}),
+    (["torch*math + name"], {"at": "torch=2,math=3,name=1"}),
+    (["x**x", "where(z > 1, log(z), z - 1)"], {}),
+    (["max(x, 3)*x"], {"wrt": "x", "at": "x=2"}),
+]
+
+
+@pytest.mark.parametrize(("texts", "asked"), CHAINS, ids=lambda v: str(v))
+def test_the_code_prints_what_the_lesson_says(texts: list[str], asked: dict[str, Any]) -> None:
+    """Every derivative that the lesson comes to is what the printed program prints."""
+    lesson = explain(texts, **asked)
+    found = printed(lesson.code())
+    assert lesson.derivatives and found
+    for name, exact in lesson.derivatives.items():
+        value = found[name if name in found else name.split("[")[0]]
+        for place in re.findall(r"\d+", name.partition("[")[2]):
+            value = value[int(place)]
+        assert exact is not None and math.isclose(value, float(exact), rel_tol=1e-12), name
+    assert str(lesson) == lesson.render("text") and repr(lesson).startswith("<Lesson: ")
+
+
+def test_hooks_fire_as_the_lesson_tells() -> None:
+    """From the output back: 1, 6, 12, in the text and in torch; the product is written out, and the formula."""
+    lesson = explain(["2*x", "z**2+2*z+2"], at={"x": 1.0})
+    assert list(printed(lesson.code()).items()) == [
+        ("dy/dy", 1.0), ("dy/dz", 6.0), ("dy/dx", 12.0), ("z.grad", 6.0), ("x.grad", 12.0),
+    ]  # fmt: skip
+    text = str(lesson)
+    assert "z = 2*x = 2*1 = 2" in text and "(z**2)' = 2*z = 4" in text
+    assert text.index("dy/dy = 1") < text.index("dy/dz = 1 * 6 = 6") < text.index("dy/dx = dy/dz * dz/dx = 6 * 2 = 12")
+    assert "dy/dx = 1 * 6 * 2 = 12" in text and "dy/dx = 8*x + 4" in text
+
+
+def test_skip_connections_are_sums() -> None:
+    """Over the ways from an input to the output."""
+    text = str(explain(["z = 2*x", "w = sin(z)+x", "y = w*z"], at="x=1"))
+    assert "dy/dx = dy/dw * ∂w/∂x + dy/dz * dz/dx ≈ 2 * 1 + 1.0770038 * 2 ≈ 4.1540075" in text
+    assert "2 ways from x to y, through w and through z: their sum" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "wrt", "at", "value"),
+    [
+        ("x**2+x*y**2", "x,y", "x=2,y=3", 6.0), ("x*y*z", "x,y,z", "x=1,y=2,z=3", 1.0), ("x + y", "x,y", None, 0.0),
+        ("sin(x)*exp(y)", "x,x,y", "x=0.5,y=1", -math.sin(0.5) * math.e), ("sum(x**3)", "x[0],x[0]", "x=[2,5]", 12.0),
+        ("2*x | z**2", "x,x", "x=1", 8.0), ("x**2", "x,x,x", "x=1", 0.0),
+    ],
+)  # fmt: skip
+def test_mixed_partials(text: str, wrt: str, at: str | None, value: float) -> None:
+    """One name after the other, by nested autograd.grad; what a derivative doesn't depend on is 0, which torch refuses."""
+    lesson = explain(text, wrt=wrt, at=at)
+    ((name, exact),) = lesson.derivatives.items()
+    assert math.isclose(float(exact or "nan"), value, abs_tol=1e-15)
+    assert math.isclose(printed(lesson.code())[name], value, rel_tol=1e-12, abs_tol=1e-15)
+    assert "create_graph=True" in lesson.code() or "would raise" in lesson.code()
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "says"),
+    [
+        ("relu(x)", "x=2", "relu(t)' = where(t > 0, 1, 0), here at t = 2"),
+        ("where(x > 1, x**2, x)", "x=3", "piecewise: x > 1 holds here, so it is x**2"),
+        ("where(x > 1, x**2, x)", "x=0", "piecewise: x > 1 does not hold here, so it is x"),
+        ("abs(x)", "x=0", "dy/dx doesn't exist: the slope is -1 from the left and 1 from the right"),
+        ("max(x, 1)", "x=1", "dy/dx doesn't exist: the slope is 0 from the left and 1 from the right"),
+        ("where(x > 1, x**2, 2*x - 1)", "x=1", "dy/dx is 2: the limit of the slopes from both sides"),
+        ("log(x)", "x=-1", "dy/dx doesn't exist: the function has no real value here."),
+        ("zeta(x, 2)", "x=3", "no formula is known for the derivative of zeta by its argument 'x'"),
+        ("x/3", "x=1", "dy/dx = 1/3 ≈ 0.33333333"),
+        ("0.1*x", "x=3", "y = 0.1*x = 0.1*3 = 0.3"),
+        ("sigmoid(x)", "x=40", "≈ 1\n"),
+    ],
+)
+def test_what_a_lesson_says(text: str, at: str, says: str) -> None:
+    """Of choices that the point decides, of kinks, of the domain, and of numbers that are rounded."""
+    assert says in re.sub(r"\s*\n\s+", " ", str(explain(text, at=at))) + "\n" or says in str(explain(text, at=at))
+
+
+LONG = "+".join(f"sin({i}*x**2+{i})*exp(-x/{i + 1})/(1+x**{i % 5 + 1})" for i in range(1, 16))
+
+
+@pytest.mark.parametrize(
+    ("texts", "asked"),
+    [
+        ([LONG], {}),
+        ([f"s{i} = sin({f's{i - 1}' if i else 'x'}) + x" for i in range(60)], {}),
+        (["+".join(f"x{i}**2*x{i + 1}" for i in range(60))], {}),
+        (["mean(tanh(A@B)**2)"], {"shape": ["A=4,4", "B=4,4"]}),
+    ],
+    ids=["a long formula", "many stages", "many inputs", "matrices"],
+)  # fmt: skip
+def test_a_lesson_is_short(texts: list[str], asked: dict[str, Any]) -> None:
+    """At most 120 lines, code aside of at most 110 characters, unless all is asked for; what is left out is said."""
+    lines = str(explain(texts, **asked)).splitlines()
+    assert len(lines) <= 120 and max(len(line) for line in lines if not line.startswith("    ")) <= 110
+    assert any("--verbose" in line for line in lines)
+
+
+def test_too_large_for_a_lesson() -> None:
+    """It is refused at once."""
+    with pytest.raises(InputError, match="derivatives of stages are too many for a lesson"):
+        explain("mean(tanh(A@B)**2)", shape=["A=10,10", "B=10,10"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "place"),
+    [
+        (["sin(x"], "syntax error: '(' was never closed", 3),
+        (["x*y", "--wrt", "x,w"], "'w' is not an input (there is x, y)", 2),
+        (["x", "--at", "x=linspace(0,1,3)"], "a lesson is about one point, and here are 3", 0),
+        (["x", "--at", "y=1"], "'y' is not an input", 0),
+        (["[x, x]", "--wrt", "x,x"], "a mixed derivative is explained of one", None),
+        (["x", "--format", "pdf"], "unknown format 'pdf': choose from text, markdown, latex, html", None),
+        (["x", "--wrt", "x,x,x,x,x,x,x"], "derivatives up to order 6 are explained, not 7", 0),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line(
+    arguments: list[str], message: str, place: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the text and a caret under the culprit; exit code 2."""
+    from gradcheck_cli.cli.app import run
+
+    assert run(["explain", *arguments]) == 2
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert message in first
+    assert place is None or (len(rest) == 2 and rest[1].index("^") == place + 2)
+
+
+def test_every_function_as_torch_code() -> None:
+    """The code of a row computes what the row's operation does in a check."""
+    from gradcheck_cli.algebra.tensors import TensorAlgebra, compiled
+    from tests.derivation.test_steps import called
+
+    values = {"x": 0.62, "y": 0.37, "z": 0.55}
+    compared = 0
+    for row in ROWS:
+        if row.parameters and not row.truth:
+            tree = called(row)
+            names = sorted({n for n in values if re.search(rf"\b{n}\b", source(tree))})
+            tensors = {n: torch.tensor(values[n], dtype=torch.float64) for n in names}
+            (wanted,) = compiled(tree, names, TensorAlgebra(torch.float64, "cpu", {}), None)(*tensors.values())
+            printed_ = f"{source(tree)}"
+            before = torch.get_default_dtype()
+            torch.set_default_dtype(torch.float64)
+            try:
+                found = eval(printed_, {"torch": torch, "math": math}, dict(tensors))
+            finally:
+                torch.set_default_dtype(before)
+            assert torch.equal(torch.nan_to_num(found.double()), torch.nan_to_num(wanted.double())), row.name
+            compared += 1
+    assert compared > 100
+    assert "import math" in preamble(["math.sqrt(2)"]) and "import math" not in preamble(["x"])
+
+
+def test_numbers_are_right_in_every_digit() -> None:
+    """`=` stands where the number is all that is shown, `≈` elsewhere."""
+    at = At({"x": parse_ball(0.1), "y": parse_ball(3.0)})
+
+    def shown(text: str) -> tuple[str, Any] | None:
+        found = digits(at(parse(text)), at.fraction(parse(text)))
+        return None if found is None else (found[0], found[1].value)
+
+    assert shown("2*x") == ("=", 0.2) and shown("y/4") == ("=", 0.75) and shown("sqrt(y + 1)") == ("=", 2)
+    assert shown("1/y") == ("≈", 0.33333333) and shown("exp(y)") == ("≈", 20.085537) and shown("sigmoid(40*y)") == ("≈", 1)
+    assert shown("x - x") == ("=", 0) and shown("log(x - 1)") is None and shown("y**30") == ("≈", 205891130000000)
+
+
+def parse_ball(value: float) -> Any:
+    from gradcheck_cli.algebra.number import exactly
+
+    return exactly(value)
+
+
+def test_it_is_exported() -> None:
+    """As the other twins."""
+    assert {"explain", "Lesson"} <= set(gradcheck_cli.__all__) and isinstance(explain("x"), Lesson)

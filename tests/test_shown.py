@@ -1,0 +1,27 @@
+"""The pictures of docs/ are those that the commands beside them draw."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests import shown
+
+PICTURES = {name: command for command, name in shown.pictured()}
+
+
+def test_every_picture_is_drawn_by_a_command() -> None:
+    """Each that a page shows, with words for those who can't see it; none is left over."""
+    pages = "".join(page.read_text(encoding="utf-8") for page in shown.DOCS.glob("*.md"))
+    assert len(PICTURES) > 3
+    assert set(re.findall(r"!\[[^\]]{20,}\]\(pictures/([\w.]+)\)", pages)) == set(PICTURES)
+    assert {path.name for path in (shown.DOCS / "pictures").iterdir()} == set(PICTURES)
+
+
+@pytest.mark.slow(reason="a command")
+def test_a_picture_is_what_is_drawn(tmp_path: Path) -> None:
+    """To the byte, of one of them; `python -m tests.shown` draws all of them anew."""
+    name = "where.svg"
+    assert shown.drawn(PICTURES[name], name, tmp_path) == (shown.DOCS / "pictures" / name).read_text(encoding="utf-8")
