@@ -14,6 +14,7 @@ from gradcheck_cli.shapes import (
     ANY_TABLE,
     NUMBER,
     TEXT,
+    TEXTS,
     WHOLE,
     Shape,
     either,
@@ -38,6 +39,8 @@ _CHECK = fields(
     },
 )  # fmt: skip
 
+_ASKED = fields({}, {"kind": TEXT, "target": TEXTS, "options": ANY_TABLE, "expect": TEXT})
+
 FIELDS: Mapping[str, Shape] = {
     "spec_id": TEXT, "name": TEXT, "kind": TEXT, "file": TEXT, "line": WHOLE,
     "status": one_of(("passed", "failed", "undecided")), "verdict": maybe(_VERDICT), "cause": maybe(_CAUSE),
@@ -45,7 +48,7 @@ FIELDS: Mapping[str, Shape] = {
     "fault": maybe(one_of(("input", "crash", "timeout", "memory"))),
     "report": maybe(fields({"checks": list_of(_CHECK)}, {"problem": ANY_TABLE})),
     "text": maybe(TEXT), "counts": table_of(WHOLE), "findings": list_of(TEXT), "versions": table_of(TEXT),
-    "seed": maybe(WHOLE), "asked": ANY_TABLE, "seal": maybe(TEXT),
+    "seed": maybe(WHOLE), "asked": _ASKED, "seal": maybe(TEXT),
 }  # fmt: skip
 """Every field of an Outcome, and what it may hold. The first ten have to be there."""
 

@@ -155,10 +155,9 @@ def test_what_it_says(given: dict[str, Any], command: str | None) -> None:
     ("change", "command"),
     [
         ({"kind": "rm", "asked": {}}, "gradcheck run c.toml::a"), ({"asked": {}}, "gradcheck run c.toml::a"),
-        ({"asked": {"target": {}, "options": {}}}, "gradcheck run c.toml::a"),
         ({"asked": {"target": "x", "options": {"output": "/etc/passwd"}}}, "gradcheck run c.toml::a"),
         ({"asked": {"target": "x", "options": {"at": 3}}}, "gradcheck run c.toml::a"),
-        ({"asked": {"target": "x", "options": [1]}}, "gradcheck run c.toml::a"),
+        ({"asked": {"target": ["x", "y"], "options": {}}}, "gradcheck run c.toml::a"),
     ],
 )  # fmt: skip
 def test_results_that_were_changed_give_no_other_command(change: dict[str, Any], command: str) -> None:

@@ -41,6 +41,7 @@ def test_every_field_has_its_shape() -> None:
         ({"status": "fine"}, "'status' holds"), ({"status": ["passed"]}, "'status' holds"), ({"line": True}, "'line' holds"),
         ({"verdict": "wrong"}, "'verdict' holds"), ({"extra": 1}, "'extra' is no field"),
         ({"counts": {"match": "1"}}, "'counts' holds"),
+        ({"asked": {"target": True}}, "'asked' holds"), ({"asked": {"options": [1]}}, "'asked' holds"),
         ({"report": {"checks": [{}]}}, "'report' holds"), ({"findings": "dy/dx"}, "'findings' holds"),
         ({"seconds": 10**60}, "a number that no outcome has"),
     ],
