@@ -102,6 +102,8 @@ def read(path: Path) -> dict[str, Outcome]:
     path = unlinked(path, "read the results")
     with trouble("read the results", str(path)), path.open("rb") as file:
         for number, text in enumerate(iter(lambda: file.readline(LONGEST), b""), 1):
+            if number == 1 and text == b"\n":  # a baseline in which nothing is known
+                continue
             try:
                 outcome = _outcome(text)
             except ValueError as problem:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from gradcheck_cli.files import write
 from gradcheck_cli.suite.baseline import compare, text, update
 from gradcheck_cli.suite.execute import Outcome
-from gradcheck_cli.suite.results import line
+from gradcheck_cli.suite.results import line, read
 from gradcheck_cli.suite.run import Suite
 
 KINK = Outcome("a::x", "x", "grad", "a", 1, "failed", "mismatch", "kink", "match", 0.1, findings=("df/dx: kink", "df/dy: kink"))
@@ -53,3 +55,11 @@ def test_an_updated_baseline_holds_what_does_not_pass() -> None:
     known = update(now, before, {"a::kept", "a::mended", "a::b", "a::a", "a::input"})
     assert list(known) == ["a::a", "a::b", "a::kept"]
     assert text(known).splitlines()[0] == line(replace(CRASH, spec_id="a::a", seconds=0.0, line=0))
+
+
+@pytest.mark.parametrize("known", [{}, {KINK.spec_id: KINK}], ids=["nothing", "a kink"])
+def test_an_updated_baseline_is_read_again(known: dict[str, Outcome], tmp_path: Path) -> None:
+    """As `--update-baseline` writes it and `--baseline` reads it, also where nothing is known."""
+    file = tmp_path / "known.jsonl"
+    write(text(known), str(file))
+    assert [*read(file)] == [*known]
