@@ -263,7 +263,7 @@ class Rounded(Exact):
 
         def rounded(*cells: Cell) -> Cell:
             result = exact(*cells)
-            return result if result.is_zero() else result * factor + offset
+            return result if result.is_zero() and not row.absolute else result * factor + offset
 
         return rounded
 

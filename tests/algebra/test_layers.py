@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+import torch
 from flint import arb, arb_series, fmpq
 
 from gradcheck_cli.algebra.directions import Directional, Kept, Precise, slope
@@ -63,6 +64,15 @@ def test_a_kernel_is_as_good_as_its_row_says() -> None:
         assert wanted * 0.99 <= radius(layer.function(row)(at)) <= 1.01 * wanted + 2 * DOUBLE.smallest_normal, row.name
         counted += 1
     assert counted >= 20
+
+
+def test_a_kernel_that_adds_up_errs_at_its_zeros_too() -> None:
+    """torch.sinc(1) is 3.9e-17, for pi is rounded in it; the exact value is 0. What is 0 by a choice, or a kernel of one step,
+    stays 0."""
+    layer = Rounded(DOUBLE)
+    for at in (1.0, 2.0, -7.0, 1e5):
+        assert layer.function(TABLE["sinc"])(arb(at)).contains(arb(float(torch.sinc(torch.tensor(at, dtype=torch.float64)))))
+    assert layer.function(TABLE["sin"])(arb(0)).is_zero()
 
 
 @pytest.mark.parametrize("form", EVERY)
