@@ -78,31 +78,33 @@ def _number(value: Any) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
+def _several(value: Any) -> list[Any]:
+    """The parts of a list of texts and tables; what is one value, such as a list of numbers, by itself."""
+    listed = isinstance(value, list) and any(isinstance(part, str | Mapping) for part in value)
+    return [*value] if listed else [value]
+
+
 def _points(value: Any) -> Iterator[str]:
-    for point in value if isinstance(value, list) else [value]:
-        yield point if isinstance(point, str) else ",".join(f"{name}={_number(v)}" for name, v in point.items())
+    for point in _several(value):
+        named = isinstance(point, Mapping)
+        yield ",".join(f"{name}={_number(v)}" for name, v in point.items()) if named else _number(point)
 
 
 def _entries(write: Callable[[Any], str]) -> Callable[[Any], Iterator[str]]:
-    """Texts as they are; of a table, one for each entry, its value written so."""
+    """Texts as they are; of a table, one for each entry, its value written so; a value without a name, too."""
 
     def texts(value: Any) -> Iterator[str]:
-        if isinstance(value, Mapping):
-            yield from (f"{name}={write(v)}" for name, v in value.items())
-        else:
-            yield from value if isinstance(value, list) else [value]
+        for part in [value] if isinstance(value, Mapping) else _several(value):
+            if isinstance(part, Mapping):
+                yield from (f"{name}={write(v)}" for name, v in part.items())
+            else:
+                yield part if isinstance(part, str) else write(part)
 
     return texts
 
 
 def _sizes(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _input(value: Any) -> Iterator[str]:
-    """Sizes, or what has sizes by name."""
-    sizes = isinstance(value, int) or (isinstance(value, list) and not any(isinstance(v, str) for v in value))
-    yield from [_sizes(value)] if sizes else _entries(_sizes)(value)
 
 
 def _interval(value: Any) -> str:
@@ -122,7 +124,7 @@ def _cotangent(value: Any) -> Iterator[str]:
 
 
 _TYPED: Mapping[str, Callable[[Any], Iterator[str]]] = {
-    "at": _points, "shape": _entries(_sizes), "domain": _entries(_interval), "set": _entries(_literal), "input": _input,
-    "cotangent": _cotangent,
+    "at": _points, "shape": _entries(_sizes), "domain": _entries(_interval), "set": _entries(_literal),
+    "input": _entries(_sizes), "claim": _entries(_number), "cotangent": _cotangent,
 }  # fmt: skip
 """By the name of the option, where its values aren't simply written."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gradcheck_cli.options import KINDS, OPTIONS, Option, keys
+from gradcheck_cli.options import KINDS, OPTIONS, Option, spoken
 from gradcheck_cli.shapes import DEFINITIONS, one_of
 from gradcheck_cli.suite.spec import ABOUT
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -69,9 +69,15 @@ def _by_kind(kinds: Sequence[str]) -> dict[str, Any]:
 def _check(kind: str) -> dict[str, Any]:
     return {
         "additionalProperties": False,
-        "properties": {kind: True, **dict.fromkeys(_ABOUT, True), **{name: _option(row) for name, row in keys(kind).items()}},
+        "properties": {**_named(kind), kind: True, **dict.fromkeys(_ABOUT, True)},
         "dependencies": {"cause": {"required": ["expect"], "properties": {"expect": {"const": Verdict.MISMATCH.value}}}},
     }
+
+
+def _named(kind: str) -> dict[str, Any]:
+    """The options of a kind by every name that people call them."""
+    rows = {name: [_option(row) for row in rows if row.written] for name, rows in spoken(kind).items()}
+    return {name: meant[0] if len(meant) == 1 else {"allOf": meant} for name, meant in rows.items() if meant}
 
 
 def _target(name: str) -> dict[str, Any]:

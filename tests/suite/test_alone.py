@@ -29,8 +29,9 @@ TARGETS: dict[str, Any] = {
 
 VALUES: dict[str, list[str]] = {
     "at": ['"x=1"', "{x = 2}", "{x = [1, 2.5]}", '["x=-1", {x = -2.5}]', '{x = "pi/4"}', "{x = inf}",
+           "3", "[1, 2.5]", "[[1], [2]]",
            "{x = -1, y = [[1], [2]]}"],
-    "shape": ['"x=2"', "{x = 2}", "{x = [2, 3]}", "{x = 2, y = [3]}", '["x=2", "y=3,4"]'],
+    "shape": ['"x=2"', "{x = 2}", "{x = [2, 3]}", "{x = 2, y = [3]}", '["x=2", "y=3,4"]', "3", "[2, 3]"],
     "domain": ['"x=0:5"', "{x = [0, 5]}", "{x = [-1.5, 1e-9]}", '{x = ":3"}', "{x = [0, 1], y = [-2, 2]}"],
     "set": ['"dim=1"', "{dim = 1}", '{reduction = "mean"}', '{p = -0.5, flag = true, words = "it\'s"}', "{sizes = [1, 2]}",
             '["dim=1", "p=2"]'],
@@ -38,7 +39,9 @@ VALUES: dict[str, list[str]] = {
     "cotangent": ['"ones"', "[1.0, -1]", "[[0.5]]"],
     "neuron": ["1", "[0, 1]", '"0,1"'], "layer": ["0", '"0"'],
     "dtype": ['"float32"', '["float64", "float32"]', '"all"'], "mode": ['"all"', '["reverse"]'],
-    "wrt": ['"x,y"', '["x", "y", "x"]'], "claim": ['"-2*x"', '"x=2"'], "formula": ['"x*sigmoid(x)"'],
+    "wrt": ['"x,y"', '["x", "y", "x"]'],
+    "claim": ['"-2*x"', '"x=2"', '{x = "-2*x", y = 2}', '["x=2", "y=3*x"]', "2"],
+    "formula": ['"x*sigmoid(x)"'],
     "surrogate": ['"clamp(x, -1, 1)"'], "loss": ['"mean(y**2)"'], "device": ['"cpu"'],
     "rtol": ["1e-9"], "atol": ["0.25"], "ulps": ["3"], "timeout": ["7.5"], "order": ["2"], "sample": ["5"], "seed": ["7"],
     "permutations": ["true", "false"], "train": ["true", "false"], "strict": ["true", "false"], "verbose": ["true"],
@@ -72,18 +75,27 @@ def read(folder: Path, text: str) -> Spec:
 
 def meant(kind: str, row: Option, value: Any) -> Any:
     """What a value means, written in either way: read by Python, not by the package."""
-    entries = [value] if isinstance(value, str | dict) else value
+    listed = isinstance(value, list) and any(isinstance(part, str | dict) for part in value)
+    entries = value if listed else [value]
     if row.name == "at":
         known = {"pi": math.pi, "inf": math.inf}
-        tables = [eval(f"dict({e})", known) if isinstance(e, str) else e for e in entries]
-        return [{n: eval(v, known) if isinstance(v, str) else v for n, v in table.items()} for table in tables]
+        tables = [eval(f"dict({e})" if "=" in e else e, known) if isinstance(e, str) else e for e in entries]
+        every = [table if isinstance(table, dict) else {"": table} for table in tables]
+        return [{n: eval(v, known) if isinstance(v, str) else v for n, v in table.items()} for table in every]
+    if row.name == "claim":
+        pairs = [pair for e in entries for pair in (e.items() if isinstance(e, dict) else [str(e).rpartition("=")[::2]])]
+        return {n: str(v) for n, v in pairs}
     if row.name == "set":
         typed = [e.split("=", 1) for e in entries if isinstance(e, str)]
         return dict([(n, ast.literal_eval(v)) for n, v in typed], **(value if isinstance(value, dict) else {}))
-    if row.name in ("shape", "domain") or (row.name == "input" and isinstance(entries, list) and "=" in str(entries)):
-        pairs = [pair for e in entries for pair in ([e.split("=", 1)] if isinstance(e, str) else e.items())]
+    if row.name in ("shape", "domain", "input"):
+        pairs = [
+            pair
+            for e in entries
+            for pair in (e.items() if isinstance(e, dict) else [e.rpartition("=")[::2] if isinstance(e, str) else ("", e)])
+        ]
         return {n: parts(row.name, v) for n, v in pairs}
-    if row.name in ("input", "neuron", "layer", "cotangent"):
+    if row.name in ("neuron", "layer", "cotangent"):
         (first,) = value if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) else [value]
         return parts(row.name, first)
     return ",".join([value] if isinstance(value, str) else value) if isinstance(value, str | list) else value
@@ -156,7 +168,7 @@ def test_what_it_says(given: dict[str, Any], command: str | None) -> None:
     [
         ({"kind": "rm", "asked": {}}, "gradcheck run c.toml::a"), ({"asked": {}}, "gradcheck run c.toml::a"),
         ({"asked": {"target": "x", "options": {"output": "/etc/passwd"}}}, "gradcheck run c.toml::a"),
-        ({"asked": {"target": "x", "options": {"at": 3}}}, "gradcheck run c.toml::a"),
+        ({"asked": {"target": "x", "options": {"at": True}}}, "gradcheck run c.toml::a"),
         ({"asked": {"target": ["x", "y"], "options": {}}}, "gradcheck run c.toml::a"),
     ],
 )  # fmt: skip

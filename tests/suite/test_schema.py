@@ -12,7 +12,7 @@ from jsonschema import Draft7Validator
 
 from gradcheck_cli.cli import app
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.options import KINDS, keys
+from gradcheck_cli.options import KINDS, keys, spoken
 from gradcheck_cli.suite.schema import NAME, schema
 from gradcheck_cli.suite.spec import ABOUT, _Reader
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -33,7 +33,8 @@ ANYTHING: list[Any] = [
 def taken(check: dict[str, Any], defaults: dict[str, Any] | None = None) -> bool:
     """Whether our reader takes a check."""
     try:
-        _Reader("c.toml", "").spec(0, check, defaults or {})
+        reader = _Reader("c.toml", "")
+        reader.spec(0, reader.renamed(0, check), defaults or {})
     except InputError:
         return False
     return True
@@ -57,10 +58,12 @@ def test_the_editor_and_the_reader_agree(kind: str) -> None:
     """On every key of every kind of check, and on what it may hold: the same values are taken and refused."""
     base = {kind: TARGETS[kind], **({"wrt": "x,y"} if kind == "mixed" else {})}
     counts = {True: 0, False: 0}
-    names = dict.fromkeys([*keys(kind), *ABOUT, *(n for other in KINDS for n in keys(other)), *KINDS, "dtyp"])
+    names = dict.fromkeys([*keys(kind), *ABOUT, *(n for other in KINDS for n in keys(other)), *spoken(kind), *KINDS, "dtyp"])
     for name in names:
         for value in ANYTHING:
             check = {**base, name: value}
+            if {name, *(row.name for row in spoken(kind).get(name, ()))} & base.keys() - {name}:
+                continue  # given twice, under two names
             if name in (kind, "name") and (not value or value == [""]):
                 continue  # that it says something is more than its form
             mine = taken(check)
