@@ -112,9 +112,9 @@ class Lesson:
 
     def render(self, format: str = "text", width: int | None = None) -> str:
         """As text, markdown, latex or html."""
-        from gradcheck_cli.output.lesson import render  # the one import upwards, as that of Report.__str__
+        from gradcheck_cli.output.lesson import written  # the one import upwards, as that of Report.__str__
 
-        return render(self, format, width=width)
+        return written(self, format, width=width)
 
     def __str__(self) -> str:
         return self.render()

@@ -20,7 +20,7 @@ NOTE, REMARK, TAB = 56, 48, 2
 """Columns: where remarks begin at the latest, if the line is short; room for them; of an indentation."""
 
 
-def render(lesson: Lesson, format: str = "text", *, width: int | None = None) -> str:
+def written(lesson: Lesson, format: str = "text", *, width: int | None = None) -> str:
     """The lesson in one of FORMATS, without a last newline."""
     if format not in FORMATS:
         raise InputError(f"unknown format {format!r}: choose from {', '.join(FORMATS)}")

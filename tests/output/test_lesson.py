@@ -9,23 +9,23 @@ import pytest
 
 from gradcheck_cli import explain
 from gradcheck_cli.lessons.lesson import Code, Lesson, Line, Section, Words
-from gradcheck_cli.output.lesson import FORMATS, render
+from gradcheck_cli.output.lesson import FORMATS, written
 
 LESSON = explain(["z = 2*x", "w = sin(z)/x**-2", "y = -w*z"], at="x=-1.5")
 
 
 def test_the_text() -> None:
     """Numbers put in keep their signs apart, remarks stand in a column, lines fit."""
-    text = render(LESSON)
+    text = written(LESSON)
     assert "w = sin(z)/x**-2 = sin(-3)/(-1.5)**-2 ≈ -0.31752002" in text
     assert "dy/dz = dy/dy * ∂y/∂z + dy/dw * ∂w/∂z ≈ 1 * 0.31752002 + 3 * (-2.2274831) ≈ -6.3649293" in text
     assert max(map(len, text.splitlines())) <= 100
-    assert max(map(len, render(LESSON, width=60).splitlines())) <= 110  # code, and single formulas, are never cut
+    assert max(map(len, written(LESSON, width=60).splitlines())) <= 110  # code, and single formulas, are never cut
 
 
 def test_latex() -> None:
     """A document whose groups close, formulas between dollars; signs of the sentences are escaped."""
-    text = render(LESSON, "latex")
+    text = written(LESSON, "latex")
     assert text.startswith(r"\documentclass") and text.endswith(r"\end{document}")
     assert r"\frac{\partial w}{\partial z} = x^{2} \cdot \left(\sin\left(z\right)\right)' = x^{2} \, \cos\left(z\right)" in text
     outside = re.sub(r"\\begin\{verbatim\}.*?\\end\{verbatim\}", "", text, flags=re.DOTALL)
@@ -53,16 +53,16 @@ class Elements(HTMLParser):
 def test_html() -> None:
     """Every element is closed, formulas are MathML, derivatives of several inputs are partial."""
     page = Elements()
-    page.feed(render(LESSON, "html"))
+    page.feed(written(LESSON, "html"))
     assert not page.open and {"math", "mfrac", "msup", "pre", "h1", "h2"} <= page.seen
     body = LESSON._repr_html_()
     assert "<mi>∂</mi>" in body and "<mo>′</mo>" in body and "prime" not in body
-    assert render(LESSON, "markdown") == LESSON._repr_markdown_()
+    assert written(LESSON, "markdown") == LESSON._repr_markdown_()
 
 
 def test_markdown() -> None:
     """A list whose formulas are code; sentences aren't markup; the code is fenced."""
-    text = render(LESSON, "markdown")
+    text = written(LESSON, "markdown")
     assert text.startswith("# The chain rule for z = 2\\*x \\| w = ") and "- `z = 2*x = 2*(-1.5) = -3`" in text
     assert re.search(r"^```python\nimport torch$", text, re.MULTILINE)
 
@@ -74,7 +74,7 @@ def test_hostile_text_stays_text(format: str) -> None:
     lesson = Lesson(
         nasty, (Section(nasty, ((Words(nasty), Line((), nasty), Code("x = 1  # ```\n```\n\\end{verbatim} </pre>")),)),)
     )
-    text = render(lesson, format)
+    text = written(lesson, format)
     assert "<script>alert" not in text.replace(r"\<script\>", "") or format in ("text", "latex")
     assert "\x1b" not in text and "\u202e" not in text
     assert not re.search(r"^\s*::error::", text, re.MULTILINE)
@@ -89,7 +89,7 @@ def test_hostile_text_stays_text(format: str) -> None:
 def test_every_format_has_all_sections() -> None:
     """Whatever the notation."""
     for format in FORMATS:
-        text = render(LESSON, format)
+        text = written(LESSON, format)
         assert all(
             section.title.split(":")[0].replace("'", "") in text.replace("&#x27;", "").replace("'", "")
             for section in LESSON.sections

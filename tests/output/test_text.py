@@ -7,6 +7,7 @@ import math
 import pkgutil
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from flint import arb, ctx
 
 import gradcheck_cli.output
 from gradcheck_cli.output import FORMATS as OUTPUTS
-from gradcheck_cli.output import SUITE_FORMATS, renderer
+from gradcheck_cli.output import OF_FILES, SUITE_FORMATS, renderer
 from gradcheck_cli.output.text import render
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.report import Report
@@ -403,8 +404,10 @@ def test_formats_load_lazily() -> None:
         assert renderer(name, report())(report(), verbose=False, quiet=True, color=False, width=80)
 
 
-@pytest.mark.parametrize(("formats", "function"), [(OUTPUTS, "render"), (SUITE_FORMATS, "render_suite")])
-def test_a_format_is_listed_if_it_is_written(formats: dict[str, str], function: str) -> None:
-    """The two tables name the modules that have the function, and no others: what a command accepts is what it writes."""
+@pytest.mark.parametrize(
+    ("formats", "function"), [([*OUTPUTS.values(), *OF_FILES.values()], "render"), (SUITE_FORMATS.values(), "render_suite")]
+)
+def test_a_format_is_listed_if_it_is_written(formats: Iterable[str], function: str) -> None:
+    """The tables name the modules that have the function, and no others: what a command accepts is what it writes."""
     modules = (f"gradcheck_cli.output.{m.name}" for m in pkgutil.iter_modules(gradcheck_cli.output.__path__))
-    assert sorted(formats.values()) == sorted(m for m in modules if hasattr(importlib.import_module(m), function))
+    assert sorted(formats) == sorted(m for m in modules if hasattr(importlib.import_module(m), function))
