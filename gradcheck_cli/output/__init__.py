@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 FORMATS: dict[str, str] = {name: f"gradcheck_cli.output.{name}" for name in ("text", "json", "html")}
 """Name -> module, loaded when it is used."""
 
-OF_FILES: dict[str, str] = {"text": "gradcheck_cli.output.several"}
+OF_FILES: dict[str, str] = {"text": "gradcheck_cli.output.several", "html": "gradcheck_cli.output.html.several"}
 """The same, of the reports on everything in a file, where that differs."""
 
 SUITE_FORMATS: dict[str, str] = {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gradcheck_cli.errors import visible
 from gradcheck_cli.output.parts import Finding, Table
 from gradcheck_cli.output.view import View, view
+from gradcheck_cli.verdict.reports import Reports
 from gradcheck_cli.verdict.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -51,9 +52,9 @@ def line(report: Report) -> str:
 
 def frame(report: Report) -> DataFrame:
     """A row a check, in the order of `report.checks`."""
-    from gradcheck_cli.output.frame import frame
+    from gradcheck_cli.output.frame import frame, frame_of_several
 
-    return frame(report)
+    return frame_of_several(report.reports) if isinstance(report, Reports) else frame(report)
 
 
 def figure(report: Report, ax: Any = None) -> Figure:
@@ -68,12 +69,18 @@ def as_html(report: Report) -> str:
     and no style but its own."""
     from gradcheck_cli.output.html import fill
 
+    if isinstance(report, Reports):
+        return fill("preformatted.html", text=text(report))
     seen, tables = _short(report)
     return fill("notebook.html", view=seen, tables=tables, whole=text(report))
 
 
 def as_markdown(report: Report) -> str:
     """The same, without the whole text."""
+    if isinstance(report, Reports):
+        from gradcheck_cli.output.markdown import fenced
+
+        return "\n".join(fenced(text(report)))
     seen, tables = _short(report)
     words = "".join(f"{_SIGNS[w.verdict]} **{_bare(w.text)}**" if w.verdict else _bare(w.text) for w in seen.summary)
     points = [f"{point.name or 'at'}: {_code(point.text)}  " for point in seen.points]

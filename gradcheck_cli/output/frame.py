@@ -4,7 +4,7 @@ checks, so that a million rows take seconds."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,11 +34,7 @@ def frame(report: Report) -> DataFrame:
     mismatch, `cause`: categories; `stage`, `operation`, `detail`: text, or missing. `exact` is the double next to the exact
     value, of which a check has 20 digits.
     """
-    try:
-        import pandas as pd
-    except ImportError:
-        raise MissingExtra(f"to_dataframe() makes a table of pandas, which isn't installed: {HOW}") from None
-
+    pd = _pandas()
     columns = [column for column in report.columns if len(column)]
     exact = [middles(column) for column in columns]
 
@@ -93,6 +89,21 @@ def frame(report: Report) -> DataFrame:
     for name, values in _points(columns).items():
         data[f"point.{name}" if name in data or name in rest else name] = values
     return pd.DataFrame(data | rest)
+
+
+def frame_of_several(reports: Mapping[str, Report]) -> DataFrame:
+    """The same of several reports, one after the other, with the name of each in the column `target`."""
+    pd = _pandas()
+    found: DataFrame = pd.concat([frame(report) for report in reports.values()], keys=list(reports), names=["target", None])
+    return found.reset_index("target").reset_index(drop=True)
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError:
+        raise MissingExtra(f"to_dataframe() makes a table of pandas, which isn't installed: {HOW}") from None
+    return pandas
 
 
 def _joined(parts: Iterable[Any]) -> Any:

@@ -39,7 +39,7 @@ def _lines(suite: Suite) -> Iterator[str]:
         yield from ("", f"... and {len(rows) - ROWS:,} more")
     for outcome in suite.new[:REPORTS]:
         yield from ("", f"<details><summary>{_html(escape(line(outcome.name), quote=False))} {outcome.found}</summary>", "")
-        yield from (*_fenced(explanation(outcome)), "", "</details>")
+        yield from (*fenced(explanation(outcome)), "", "</details>")
 
 
 def _code(text: str) -> str:
@@ -58,7 +58,7 @@ def _html(text: str) -> str:
     return f"<code>{text}</code>"
 
 
-def _fenced(text: str) -> list[str]:
+def fenced(text: str) -> list[str]:
     """A block delimited by more backticks than it holds in a row."""
     ticks = _ticks(text, 3)
     return [f"{ticks}text", text, ticks]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,6 +148,28 @@ def test_as_json(found: Any) -> None:
     assert [target["target"].partition(":")[2] for target in given["targets"]] == ["_Square", "cube", "product"]
     assert all(target["schema"] == 1 and target["checks"] for target in given["targets"])
     assert (given["verdict"], given["exit_code"], given["left"]["Settings"]) == ("mismatch", 1, "a class")
+
+
+def test_as_a_page(found: Any) -> None:
+    """Each target with its whole report, no name twice in the page, headings in order, and what is left out."""
+    page = renderer("html", found)(found, command="gradcheck function FILE")
+    ids = re.findall(r' id="([^"]*)"', page)
+    assert len(ids) == len(set(ids)) and {"report-1", "report-2", "report-3", "report-1-findings"} <= set(ids)
+    named = set(" ".join(re.findall(r'(?:aria-labelledby|data-of)="([^"]*)"', page)).split())
+    assert named and named <= set(ids)
+    levels = [int(level) for level in re.findall(r"<h(\d)", page)]
+    assert levels[0] == 1 and levels.count(1) == 1 and all(b <= a + 1 for a, b in itertools.pairwise(levels))
+    assert page.count("<details id=") == 3 and "<li><code>Settings</code>: a class</li>" in page
+
+
+def test_in_a_notebook(found: Any) -> None:
+    """The text, whole; a table of pandas names the target of each row; a picture is of one target."""
+    assert str(found) in found._repr_markdown_() and "_Square" in found._repr_html_()
+    table = found.to_dataframe()
+    assert list(table["target"].unique()) == list(found.reports) and len(table) == len(found.checks)
+    assert (table.groupby("target")["verdict"].max() == "mismatch").sum() == 1
+    with pytest.raises(InputError, match=r"a picture is of one target: gradcheck function .*:_Square --plot FILE"):
+        found.plot()
 
 
 def test_options_are_for_all(file: str) -> None:

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from gradcheck_cli.output import renderer, suite_renderer
-from gradcheck_cli.output.html import document
+from gradcheck_cli.output import suite_renderer
+from gradcheck_cli.output.html import document, render
 from gradcheck_cli.output.html.suite import REPORTS, ROWS
 from gradcheck_cli.suite.run import Suite
 from gradcheck_cli.verdict.report import Report
@@ -68,7 +68,7 @@ def test_a_page_of_a_hundred_thousand_points_is_bounded() -> None:
     values = [1.0] * 100_000
     values[77_777] = float("nan")
     report = Report("chain", chain().problem, [column("dy/dx", values, formula="1")], {})
-    page = renderer("html")(report)
+    page = render(report)
     assert len(page) < 1_500_000
     assert "98,000 more rows (98,000 match) are left out" in page
     assert "x = 77778" in page and page.count("<tr data-kind=") == 2_001
@@ -76,9 +76,9 @@ def test_a_page_of_a_hundred_thousand_points_is_bounded() -> None:
 
 def test_a_page_says_how_to_get_it_again() -> None:
     """The line that was typed, the seed and the versions are on it; nothing is where nobody typed one."""
-    text = "".join(_Tags(renderer("html")(chain(), command="gradcheck chain 'x<y' --seed 7")).text)
+    text = "".join(_Tags(render(chain(), command="gradcheck chain 'x<y' --seed 7")).text)
     assert "gradcheck chain 'x<y' --seed 7" in text and "torch 2" in text and re.search(r"seed\s*7", text)
-    assert "To repeat it" not in renderer("html")(chain())
+    assert "To repeat it" not in render(chain())
 
 
 def test_digits_that_differ_are_marked() -> None:
@@ -87,7 +87,7 @@ def test_digits_that_differ_are_marked() -> None:
     (wrong,) = [column("dy/dx", [1.25e-7])]
     wrong.exact[0] = wrong.exact[0] * 0 + 1.2345e-7
     wrong.mark([0], report.verdict, "wrong", Cause.FORMULA)
-    page = renderer("html")(Report("chain", report.problem, [wrong], {}))
+    page = render(Report("chain", report.problem, [wrong], {}))
     marked = re.findall(r"<samp>(.*?)</samp>", page)
     assert any(re.fullmatch(r"1\.2<mark>345\d*</mark>e-7", text) for text in marked)
     assert any(re.fullmatch(r"1\.2<mark>5\d*</mark>e-7", text) for text in marked)
@@ -97,7 +97,7 @@ def test_both_formulas_are_typeset() -> None:
     """A claim that is wrong stands under what is right, both as MathML; what is no formula as code."""
     report = chain()
     claimed = column("dy/dx", [float("nan")], formula="2*x/(1 + x)", claim="x=sqrt(<x>)")
-    page = renderer("html")(Report("grad", report.problem, [claimed], {}))
+    page = render(Report("grad", report.problem, [claimed], {}))
     finding = page[page.index("<article") : page.index("</article")]
     assert "<mfrac>" in finding and "sqrt(&lt;x&gt;)" in finding
 

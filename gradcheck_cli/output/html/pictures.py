@@ -6,9 +6,10 @@ from gradcheck_cli.output import plots
 from gradcheck_cli.verdict.report import Report
 
 
-def figures(report: Report) -> list[str]:
-    """Pictures as `<svg>` elements; none where there is nothing to draw, or matplotlib is missing."""
-    return plots.svgs(report)
+def figures(report: Report, prefix: str) -> list[str]:
+    """Pictures as `<svg>` elements; none where there is nothing to draw, or matplotlib is missing. `prefix`: of the names in
+    them."""
+    return plots.svgs(report, prefix)
 
 
 def without() -> str:

@@ -20,9 +20,22 @@ HEADING = 120
 
 def page(report: Report, *, verbose: bool, command: str) -> str:
     """The whole page. `command`: the line that gives this report again, empty where nobody typed one."""
+    return titled(f"{report.verdict.value}: {view(report).title}", body(report, verbose=verbose, command=command))
+
+
+def titled(title: str, body: str) -> str:
+    """A page of this title, cut where it is long."""
+    return document(title if len(title) <= HEADING else f"{title[:HEADING]}...", body)
+
+
+def body(report: Report, *, verbose: bool, command: str = "", id: str = "", level: int = 1) -> str:
+    """The page's elements. `id`: before the name of each, where several reports stand in one page; `level`: of the highest
+    heading."""
     seen = view(report, verbose=verbose, wide=True)
     places = Places(report.columns)
     values = {
+        "id": id,
+        "level": level,
         "report": report,
         "view": seen,
         "verdict": report.verdict,
@@ -31,14 +44,13 @@ def page(report: Report, *, verbose: bool, command: str) -> str:
         "graph": graph(report, places),
         "findings": [(finding, _marked(finding)) for finding in seen.findings],
         "remedies": [(text, next(r for r in report.remedies if text.startswith(r.text))) for text in seen.remedies],
-        "figures": figures(report),
+        "figures": figures(report, f"{id}plot-"),
         "without": without(),
-        "tables": [sheet(table, f"table-{i + 1}") for i, table in enumerate(seen.tables)],
+        "tables": [sheet(table, f"{id}table-{i + 1}") for i, table in enumerate(seen.tables)],
         "command": command,
         "subject": report.problem.get("model") or seen.title.partition(": ")[2],
     }
-    title = f"{report.verdict.value}: {seen.title}"
-    return document(title if len(title) <= HEADING else f"{title[:HEADING]}...", fill("report.html", **values))
+    return fill("report.html", **values)
 
 
 def _lead(report: Report, findings: Sequence[Finding]) -> str:

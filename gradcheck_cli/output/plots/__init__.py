@@ -49,6 +49,11 @@ def figure(report: Report, ax: Any = None) -> Picture:
     """The picture of a report as matplotlib's Figure; in the axes `ax`, where it is one panel."""
     need()
     from gradcheck_cli.output.plots.pictures import picture
+    from gradcheck_cli.verdict.reports import Reports
+
+    if isinstance(report, Reports):
+        one = next(iter(report.reports))
+        raise InputError(f"a picture is of one target: gradcheck {report.command} {one} --plot FILE")
 
     return picture(report, ax)
 
