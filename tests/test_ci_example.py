@@ -186,7 +186,7 @@ def test_nothing_is_fetched_from_an_address_that_is_made_up() -> None:
     """What the workflows use is GitHub's own, or lies in the repository; what pip installs lies there too."""
     workflow = (EXAMPLE / ".github" / "workflows" / "gradients.yml").read_text(encoding="utf-8")
     texts = [workflow, *((ROOT / name).read_text(encoding="utf-8") for name in ("action.yml", "README.md"))]
-    used = [name for text in texts for name in re.findall(r"uses: (\S+)", text)]
+    used = [name for text in texts for name in re.findall(r"\buses: (\S+)", text)]
     assert used and all(name.startswith(("actions/", "github/", "./third_party/")) for name in used)
     installed = re.findall(r"pip install (.*)", (EXAMPLE / ".gitlab-ci.yml").read_text(encoding="utf-8"))
     assert installed and all(line.split()[-1] == "./third_party/gradcheck-cli" for line in installed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,22 @@ import pytest
 from tests import shown
 
 PICTURES = {name: command for command, name in shown.pictured()}
+DRAWN = runpy.run_path(str(shown.DOCS / "pictures" / "draw.py"))["PICTURES"]
 
 
 def test_every_picture_is_drawn_by_a_command() -> None:
-    """Each that a page shows, with words for those who can't see it; none is left over."""
+    """Each that a page shows, with words for those who can't see it, is drawn by one, or by draw.py; none is left over."""
     pages = "".join(page.read_text(encoding="utf-8") for page in shown.DOCS.glob("*.md"))
+    made = set(PICTURES) | set(DRAWN)
     assert len(PICTURES) > 3
-    assert set(re.findall(r"!\[[^\]]{20,}\]\(pictures/([\w.]+)\)", pages)) == set(PICTURES)
-    assert {path.name for path in (shown.DOCS / "pictures").iterdir()} == set(PICTURES)
+    assert set(re.findall(r"!\[[^\]]{20,}\]\(pictures/([-\w.]+)\)", pages)) == made
+    assert {path.name for path in (shown.DOCS / "pictures").glob("*.svg")} == made
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_drawing_is_what_its_program_draws(name: str) -> None:
+    """To the byte."""
+    assert (shown.DOCS / "pictures" / name).read_text(encoding="utf-8") == DRAWN[name]()
 
 
 @pytest.mark.slow(reason="a command")

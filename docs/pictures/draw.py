@@ -64,22 +64,21 @@ class Picture:
         self.line(x1, y, x2, y)
         self.text((x1 + x2) / 2, y + 22, words, "small")
 
-    def save(self, name: str) -> None:
+    def svg(self) -> str:
         marker = (
             '<marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" orient="auto">'
             '<path d="M0,0 L10,5 L0,10 z" class="head"/></marker>'
         )
         ground = f'<rect x="0.5" y="0.5" width="{self.width - 1}" height="{self.height - 1}" rx="8" class="ground"/>'
         body = "\n".join(self.parts)
-        (HERE / name).write_text(
+        return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" width="{self.width}" '
             f'height="{self.height}" role="img" aria-label="{self.title}">\n<title>{self.title}</title>\n'
-            f"<style>{STYLE}</style>\n<defs>{marker}</defs>\n{ground}\n{body}\n</svg>\n",
-            encoding="utf-8",
+            f"<style>{STYLE}</style>\n<defs>{marker}</defs>\n{ground}\n{body}\n</svg>\n"
         )
 
 
-def three_numbers() -> None:
+def three_numbers() -> str:
     """Two number lines: a wrong formula, and rounding."""
     p = Picture(
         720, 360, "Three numbers on a line: exact, shadow and autograd. What lies between them is a wrong formula, or rounding."
@@ -102,10 +101,10 @@ def three_numbers() -> None:
             p.text(autograd + 12, top + 125, "rounding", "small", "start")
         else:
             p.span(shadow, autograd, top + 120, "autograd - shadow: rounding")
-    p.save("three-numbers.svg")
+    return p.svg()
 
 
-def way() -> None:
+def way() -> str:
     """From a function to a verdict."""
     p = Picture(720, 430, "A function is taken three ways to a verdict: exact, autograd and shadow; a quotient guards code.")
     p.box(260, 20, 200, 56, "a function, a point", "formula, code or network")
@@ -123,9 +122,11 @@ def way() -> None:
     p.arrow((496, 190), (478, 190), (478, 240), (430, 240), (430, 254))
     p.arrow((496, 284), (462, 284))
     p.arrow((360, 312), (360, 354))
-    p.save("way.svg")
+    return p.svg()
 
+
+PICTURES = {"three-numbers.svg": three_numbers, "way.svg": way}
 
 if __name__ == "__main__":
-    three_numbers()
-    way()
+    for name, draw in PICTURES.items():
+        (HERE / name).write_text(draw(), encoding="utf-8")

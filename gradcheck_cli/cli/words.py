@@ -173,8 +173,10 @@ def _fitting(command: str, arguments: Sequence[str]) -> None:
 
 def _is_command(word: str) -> bool:
     """Whether a word may be meant as a command, or as an option of the app; else it is what is to be checked."""
+    if re.fullmatch(r"--[A-Za-z][\w-]*(=.*)?", word, re.DOTALL):
+        return not _option_of_checks(word)
     if word.startswith("-"):
-        return not _option_of_checks(word) and not re.search(r"[\w)][-+*/(]|^-\w*[^\w-]", word)
+        return not re.search(r"[\w)][-+*/(]|^-\w*[^\w-]", word)
     return bool(re.fullmatch(r"[A-Za-z][\w-]*", word)) and not is_file(f"{word}.py") and not is_folder(word)
 
 

@@ -96,7 +96,7 @@ def _groups(columns: Iterable[Column]) -> list[_Group]:
 def _shown(column: Column, index: int) -> tuple[tuple[object, ...], str]:
     """What an entry shows: verdict, cause and blame; and what is told of it, whatever the numbers in that."""
     detail = column.details.get(index, _NOTHING)
-    told = _NUMBERS.sub("#", (detail.text or "").removeprefix(NO_DIGIT).removeprefix("; "))
+    told = _NUMBERS.sub("#", _RULE.sub("#", (detail.text or "").removeprefix(NO_DIGIT).removeprefix("; ")))
     known = detail.stage or detail.operation or told or detail.cause is None
     about = "" if known and column.kind != "convention" else column.quantity
     claim = None if column.claim is None else _NUMBERS.sub("#", column.claim)
@@ -104,6 +104,8 @@ def _shown(column: Column, index: int) -> tuple[tuple[object, ...], str]:
 
 
 _NUMBERS = re.compile(r"\d[\d.,e+-]*")
+_RULE = re.compile(r"the (backward|derivative|jvp) of ")
+"""What is blamed: by the mode."""
 
 
 def _own(column: Column) -> bool:

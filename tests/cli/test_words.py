@@ -113,7 +113,7 @@ def test_options_of_other_tools_are_answered(name: str) -> None:
         ("run test_it.py", "code is checked by: gradcheck function test_it.py"),
         ("grad 'Linear(2, 3) | ReLU()'", 'a network is checked by: gradcheck model "Linear(2, 3) | ReLU()"'),
         ("function a.toml", "checks of a spec file: gradcheck run a.toml"),
-        ("grad x --wrt x", "no such option: --wrt is one of mixed, model"),
+        ("grad x --wrt x", "no such option: --wrt is one of mixed, explain, model"),
         ("chain x --eval", "no such option: --eval is one of model"),
     ],
 )

@@ -213,7 +213,7 @@ def test_one_cause_whatever_the_command() -> None:
 def test_one_finding_once() -> None:
     """Four modes and two rows have one finding, which lists them."""
     text = str(check_chain("bessel_j0(x)", at="x=1.5", mode="all"))
-    assert text.count("mismatch (no_gradient): dy/dx") == 1 and "  the same in grad, forward, func\n" in text
+    assert text.count("mismatch (no_gradient): dy/dx") == 1 and "  the same in reverse, grad, func\n" in text
     text = str(check_function(safe_branches, at={"x": tensor(0.0)}, mode="all"))
     assert text.count("mismatch (nan_trap): ") == 1 and "  the same in " in text
     two = str(check_grad("bessel_j0(x)*bessel_j1(y)", at="x=1.5,y=2"))

@@ -447,7 +447,6 @@ def test_the_options_arrive(capsys: pytest.CaptureFixture[str]) -> None:
         (["FILE:broken"], "calling it without arguments fails: ValueError: no weights"),
         (["FILE:Fails"], "the network fails for x of shape (4,): KeyError: 'shape'"),
         (["FILE:Words"], "returns no floating-point tensor"),
-        (["FILE"], "the name is missing"),
         (["missing.py:net"], "there is no file 'missing.py'"),
     ],
 )  # fmt: skip

@@ -85,7 +85,7 @@ def _shows(name: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypa
         reports.append(report)
         return render(report, **settings)
 
-    monkeypatch.setattr(checks, "renderer", lambda format: kept)
+    monkeypatch.setattr(checks, "renderer", lambda format, report: kept)
     run(arguments)
     assert capsys.readouterr().out.rstrip("\n").split("\n") == list(console.lines[1:])
     found = reports[0].checks
