@@ -2,7 +2,7 @@
 # make fast: the same without the tests marked slow, for the inner loop. make transcripts: run every command of README.md and
 # docs/ and write down what it prints. make docs: the manual, in docs/_build/html.
 # make test-lowest: these with the lowest versions that pyproject.toml takes, in .venv-lowest: 5 GB and 5 minutes. uv reads what it
-# wants of torch from UV_TORCH_BACKEND=cpu, where download.pytorch.org can be reached: a tenth of that.
+# wants of torch from UV_TORCH_BACKEND=cpu, where the index of CPU builds can be reached: a tenth of that.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
