@@ -147,6 +147,11 @@ def register(app: typer.Typer) -> None:
         if no_python or found.run.get("no-python", False):
             refuse_code(specs)
         if list_:
+            if last_failed:
+                from gradcheck_cli.suite.results import read
+                from gradcheck_cli.suite.run import DEFAULT_RESULTS, not_passed
+
+                specs = tuple(not_passed(specs, read(results or DEFAULT_RESULTS))) or specs
             return Outcome("\n".join(visible(spec.id) for spec in specs), 0 if specs else 3)
         own = {"workers": _workers(workers), "timeout": timeout, "memory": memory}
         given = {**found.run, **{name: value for name, value in own.items() if value is not None}}

@@ -112,7 +112,8 @@ def _numbers(check: Mapping[str, Any]) -> list[str]:
     if not check:
         return []
     point = ", ".join(f"{name} = {value}" for name, value in (check.get("inputs") or check["point"]).items())
-    where = f"{check['quantity']} at {point}" if point else check["quantity"]
+    dtype = "" if check.get("dtype", "float64") == "float64" else f" ({check['dtype']})"
+    where = (f"{check['quantity']} at {point}" if point else check["quantity"]) + dtype
     if check["exact"] is None and check["verdict"] == Verdict.UNDECIDED:
         return [where]
     return [where, f"exact {_number(check['exact'])}, {_party(check)} {_number(check['autograd'])}"]

@@ -1,7 +1,8 @@
 """The command that runs a check of a suite by itself, to be pasted into a shell: what a spec asks, as it is typed.
 
 `gradcheck grad 'relu(x) - relu(-x)' --at x=0` where the check can be written so: its whole report, without the file.
-Else `gradcheck run 'checks/a.toml::NAME'`. What the run itself said (--strict, --timeout) isn't in it.
+Else `gradcheck run 'checks/a.toml::NAME'`. What the run itself said (--timeout) isn't in it, but for --strict
+where nothing fails without it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gradcheck_cli.options import KINDS, Option, taken
-from gradcheck_cli.suite.execute import CODE_TOO, Outcome, beside
+from gradcheck_cli.suite.execute import CODE_TOO, FAILED, Outcome, beside
+from gradcheck_cli.verdict.verdicts import Verdict
 
 LONGEST = 500
 """Characters of a command: where it would be longer, the file is named; where that has more too, nothing."""
@@ -24,7 +26,8 @@ _NOT_JSON = ("inf", "-inf", "nan")
 def alone(outcome: Outcome) -> str | None:
     """The command; None where there is none that can be seen, or pasted: names may hold anything."""
     ways = (_whole(outcome), ["run", outcome.spec_id])
-    texts = (shlex.join(["gradcheck", *words]) for words in ways if words is not None)
+    strict = ["--strict"] if outcome.status == FAILED and outcome.verdict == Verdict.IMPRECISE else []
+    texts = (shlex.join(["gradcheck", *words, *strict]) for words in ways if words is not None)
     return next((text for text in texts if text.isprintable() and len(text) <= LONGEST), None)
 
 

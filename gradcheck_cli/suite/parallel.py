@@ -6,6 +6,7 @@ Whatever the backend, each of joblib's workers drives a process of its own (see 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
@@ -69,6 +70,8 @@ def _once(specs: Sequence[Spec], conditions: Conditions, workers: int, backend: 
     from joblib import Parallel, delayed
     from joblib.parallel import get_active_backend
 
+    # A run that stops early leaves tasks, and says so itself.
+    warnings.filterwarnings("ignore", message=r"\d+ tasks which were still being processed", category=UserWarning)
     lazy = get_active_backend()[0].supports_return_generator
     size = len(specs) if lazy else 4 * cores()
     for start in range(0, len(specs), size):

@@ -202,12 +202,20 @@ def _open(plan: Plan, stack: ExitStack, notes: list[str]) -> Results | None:
         return None
 
 
+def not_passed(specs: Sequence[Spec], earlier: Mapping[str, Outcome]) -> list[Spec]:
+    """Those that didn't pass in the run before."""
+    return [spec for spec in specs if spec.id in earlier and earlier[spec.id].status != PASSED]
+
+
 def _before(
     specs: Sequence[Spec], earlier: Mapping[str, Outcome], plan: Plan, notes: list[str]
 ) -> tuple[Sequence[Spec], dict[str, Outcome]]:
     """The checks to deal with, and the outcomes of those that are done: unchanged since they were run."""
     if plan.last_failed:
-        return [spec for spec in specs if spec.id in earlier and earlier[spec.id].status != PASSED], {}
+        failed = not_passed(specs, earlier)
+        if not failed:
+            notes.append("nothing failed in the run before: all are run")
+        return failed or specs, {}
     before = [spec for spec in specs if spec.id in earlier]
     done = {s.id: replace(earlier[s.id], line=s.line) for s in before if seals.holds(earlier[s.id], s, plan.strict)}
     if earlier:
