@@ -96,6 +96,12 @@ class Origins:
         if number not in self._forward:
             self._forward[number] = self._of(node, name)
 
+    @property
+    def node(self) -> int | None:
+        """The number of the node whose backward is running."""
+        node = _node()
+        return None if node is None else node._sequence_nr()
+
     def of(self, name: str) -> Origin:
         """Whose the operation is that runs."""
         return self._of(_node(), name)

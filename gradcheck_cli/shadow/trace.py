@@ -48,6 +48,8 @@ class Event:
     where the exact result isn't finite either, "infinite" or "undefined"."""
     origin: Origin
     why: str | None = None
+    vanished: bool = False
+    """Whether it was an underflow, of which came what `kind` says."""
 
     def place(self, left_out: Origin | None = None) -> Place:
         """The operation, and what to do about a nan that comes of it; `left_out`: the selection that doesn't want it."""
@@ -56,7 +58,7 @@ class Event:
             found = selected(origin, left_out)
         elif found is None and self.kind in ("infinite", "undefined"):
             found = advice(origin)
-        return Place(origin.operation, self.stage, origin.told, found)
+        return Place(origin.operation, self.stage, origin.told, found, self.vanished)
 
 
 PINNED = (
@@ -73,12 +75,13 @@ _KINDS = ("infinite", "undefined", "strayed", "overflow")
 class Mark:
     """What happened on the way to one number: see `Event`. `trap`: the first nan came from a factor that is exactly 0, so that
     the infinity it met should not have mattered; None: there was no nan. `left_out`: by what selection, if that is what made
-    it 0."""
+    it 0. `born`: the node in whose backward the first nan came up, if it was one."""
 
     infinite: Event | None = None
     tiny: Event | None = None
     trap: bool | None = None
     left_out: Origin | None = None
+    born: int | None = None
 
     def joined(self, other: Mark, together: bool) -> Mark:
         """The marks of a number that is made of two, the earlier first. Together, an infinity that was meant (a mask) doesn't
@@ -87,7 +90,8 @@ class Mark:
         if together and infinite and other.infinite and _KINDS.index(other.infinite.kind) > _KINDS.index(infinite.kind):
             infinite = other.infinite
         trap = other.trap if self.trap is None else self.trap
-        return Mark(infinite, self.tiny or other.tiny, trap, self.left_out or other.left_out)
+        born = other.born if self.trap is None else self.born
+        return Mark(infinite, self.tiny or other.tiny, trap, self.left_out or other.left_out, born)
 
 
 UNMARKED = Mark()
@@ -169,14 +173,17 @@ def _marked(mark: Mark, seen: Seen, cell: Cell, value: float, form: Format, befo
     event = None
     if finite and mark.infinite is None and cell.abs_upper() <= form.largest:
         if mark.tiny is not None:  # what underflowed before made an infinity, or a nan, of what is in range
-            event = replace(mark.tiny, kind=kind)
+            event = replace(mark.tiny, kind=kind, vanished=True)
         elif math.isnan(value):
             kind = "strayed"
     trap, left_out = mark.trap, mark.left_out
+    born = mark.born
     if math.isnan(value):
-        trap = any(_exact_zero(a, entry) for a in before) if trap is None else trap
-        left_out = left_out or seen.origins.left_out(seen.tensors(), seen.output, entry)
-    return Mark(event or _event(seen, kind), mark.tiny, trap, left_out)
+        if trap is None:
+            trap, born = any(_exact_zero(a, entry) for a in before), seen.origins.node
+        if born in (None, seen.origins.node):  # it spreads: what is left out further down is another number
+            left_out = left_out or seen.origins.left_out(seen.tensors(), seen.output, entry)
+    return Mark(event or _event(seen, kind), mark.tiny, trap, left_out, born)
 
 
 def shade(

@@ -245,7 +245,8 @@ class _Apart:
             found and found.stage,
             rule.text(self),
             formula_error=0.0 if error is not None and self.right_formula else error,
-            rounding_error=relative(self.autograd, self.truth.ball, self.shade.exact),
+            # a right formula gives the exact value, however wide the shadow's ball of it is
+            rounding_error=relative(self.autograd, self.truth.ball, None if self.right_formula else self.shade.exact),
         )
 
 
@@ -272,7 +273,9 @@ def _cut_off(cut: tuple[str, ...]) -> str:
 def _left(entry: _Apart) -> str | None:
     """Where the range was left."""
     found = entry.shade.infinite or entry.shade.tiny
-    return found and found.where and f"{found.where} {'overflows' if entry.shade.overflow else 'leaves the range'}"
+    if not (found and found.where):
+        return None
+    return f"{found.where} {'underflows' if found.vanished else 'overflows' if entry.shade.overflow else 'leaves the range'}"
 
 
 def _trap(entry: _Apart) -> str | None:

@@ -10,12 +10,13 @@ from gradcheck_cli.algebra.number import Ball
 
 class Place(NamedTuple):
     """An operation, as a user calls it, and the stage it belongs to; where it is in the user's code, in words, and what to do
-    about the nan that came of it."""
+    about the nan that came of it. `vanished`: its result was too small, whatever came of that."""
 
     operation: str
     stage: str | None = None
     where: str | None = None
     advice: str | None = None
+    vanished: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,13 @@ def test_errors_are_taken_apart() -> None:
     assert judge(NAN, regular(ball(2)), DOUBLE, shade(arb.nan()), NONE).formula_error is None
 
 
+def test_rounding_is_told_from_the_exact_value_where_the_formula_is_right() -> None:
+    """The shadow's ball may be much wider than the derivative is large: its midpoint says nothing of the error."""
+    found = judge(0.05e-227, regular(ball(8e-227)), DOUBLE, shade(ball(1e-39, 1e-12), ball(0.0, 1e-11)), Limits())
+    assert (found.verdict, found.formula_error) == (Verdict.IMPRECISE, 0)
+    assert found.rounding_error == pytest.approx(7.95 / 8)
+
+
 def test_the_margin_of_kernels() -> None:
     """Rounding explains up to MARGIN times the model's radius, no more."""
     rounded = ball(1, 1e-12)
