@@ -357,7 +357,6 @@ def _higher(asked: _Asked, point: Mapping[str, float], order: Sequence[str], cho
         sections.append(Section("As one formula", ((Line((("", Variable(output)), (EQUAL, tree))),),)))
     depends: list[bool] = []
     done: list[str] = []
-    step: Step | None = None
     fails = False
     for name in order:
         of = Ratio(output, tuple(done)) if done else Variable(output)
@@ -368,10 +367,10 @@ def _higher(asked: _Asked, point: Mapping[str, float], order: Sequence[str], cho
         what = f"by {name}" + (f", with {conjoined(held)} held fixed" if 0 < len(held) <= 4 else "")
         rows: list[Block] = [Line((("", of), (EQUAL, tree)), what)] if fits(tree) else [Words(what)]
         try:
-            step = derive(tree, {name: variable(name)}, at) if depends[-1] else None
+            step: Step | None = derive(tree, {name: variable(name)}, at) if depends[-1] else None
         except Unknown as problem:
             sections.append(Section(_nth(len(done), name), ((*rows, Words(str(problem))),)))
-            step = None
+            fails = True
             break
         if step is None:
             rows.append(Line((("", ratio), (EQUAL, Constant(0))), f"it doesn't depend on {name}"))

@@ -252,6 +252,8 @@ def test_no_mixed_partial_goes_on_from_a_kink() -> None:
     assert "d2y/dxdx" in printed(lesson.code())
     assert "would raise" in explain("max(x, 1)", wrt="x,x", at="x=1").code()  # torch keeps no graph of a mask
     printed(explain("max(x, 1)", wrt="x,x", at="x=1").code())
+    unknown = str(explain("zeta(x, 2)", wrt="x,x", at="x=3"))  # by the series: sum of log(k)**2/k**3 over k >= 2, 0.23974692
+    assert "no formula is known" in unknown and "d2y/dxdx is 0.23974692" in unknown
 
 
 def test_entries_beside_a_kink() -> None:
