@@ -243,7 +243,7 @@ def _first(asked: _Asked, point: Mapping[str, float], order: Sequence[str] | Non
         groups.append((Words(f"... and {len(wanted) - len(names):,} more entries, in the same way (--verbose shows them)"),))
     if groups:
         sections.append(Section("The result", tuple(groups)))
-    ruled = all(worked.totals.get(n) is not None for n in names if n in worked.moving)
+    ruled = all(_smooth(truth) for truth in truths.values())
     sections.append(_torch(asked, point, output, order, ruled))
     title = f"{_title(asked, order)} at {_at(point, asked)}"
     exact = {n: decimal(truths[n].ball) if truths[n].kind is Kind.REGULAR else None for n in names}
@@ -324,6 +324,11 @@ def _gradient(worked: Worked, asked: _Asked, names: Sequence[str], output: str) 
         yield Line((("", Variable(f"grad {output}")), (sign, stacked)), f"by {', '.join(names)}")
 
 
+def _smooth(truth: Truth) -> bool:
+    """Whether a derivative exists by a formula, so that torch's number is no convention."""
+    return truth.kind is Kind.REGULAR and not truth.singular
+
+
 CONVENTION = "No rule holds at this point: what torch prints there is a convention, and may be another number."
 
 
@@ -392,7 +397,7 @@ def _higher(asked: _Asked, point: Mapping[str, float], order: Sequence[str], cho
         raise RuntimeError(f"the steps give {total}, the derivative is {truth.ball}")
     values_of = {n: [point[e] for e in entry_names(n, asked.shapes.get(n, ()))] for n in asked.chain.inputs}
     code = nested(asked.chain, values_of, asked.every_shape(), order, depends)
-    convention: tuple[tuple[Block, ...], ...] = () if ruled else ((Words(CONVENTION),),)
+    convention: tuple[tuple[Block, ...], ...] = () if ruled or _smooth(truth) else ((Words(CONVENTION),),)
     sections.append(Section("The same in torch, by differentiating again", (*convention, (Code(code),))))
     title = f"{derivative_name(output, tuple(order))} of {asked.written()} at {_at(point, asked)}"
     exact = decimal(truth.ball) if truth.kind is Kind.REGULAR else None
