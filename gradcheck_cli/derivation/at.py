@@ -27,7 +27,7 @@ def _bits(value: Fraction) -> int:
 
 def _computed(function: str, parts: Sequence[Fraction]) -> Fraction | None:
     match function, parts:
-        case syntax.POW, (x, n) if n.denominator == 1 and abs(n) <= 64 and (x or n > 0):
+        case syntax.POW, (x, n) if n.denominator == 1 and abs(n) <= 64 and (x or n >= 0):
             return Fraction(x ** int(n))
         case syntax.DIV, (x, y):
             return x / y if y else None
@@ -98,8 +98,11 @@ class At:
         return found if isinstance(found, bool) else None
 
     def tied(self, condition: Node) -> bool:
-        """Whether the point lies on the border of a condition: some comparison in it is one of equal numbers."""
+        """Whether the point lies on the border of a condition: some comparison in it is one of equal numbers, or
+        of what may jump here."""
         for item in walk(condition):
+            if isinstance(item, Call) and not is_truth(item) and self.kink(item):
+                return True
             if isinstance(item, Call) and is_truth(item) and len(item.arguments) == 2:
                 x, y = (self(a) for a in item.arguments)
                 if is_ball(x) and is_ball(y) and x.overlaps(y):

@@ -220,6 +220,8 @@ TABLE: tuple[Rule, ...] = (
             ("(v - 1)*u**(v - 1)*du", "the factor is the exponent {v} itself: only the new exponent is {v - 1}"),
             ("u**(v - 1)", "the exponent {v} as a factor and the inner derivative {du} of {of} are missing"),
             ("v*u*du", "the exponent of {of} becomes {v - 1}, not 1"),
+            ("v*du", "the power rule for {of} lacks the factor {u**(v - 1)}: (u**n)' = n*u**(n - 1)*u'"),
+            ("du", "the power rule for {of} lacks the factor {v*u**(v - 1)}: (u**n)' = n*u**(n - 1)*u'"),
             ("du**v", "the inner function {u} stays in the power: (u**n)' = n*u**(n - 1)*u'"),
             ("v*du**(v - 1)", "the inner function {u} stays in the power: (u**n)' = n*u**(n - 1)*u'"),
             ("u**(v + 1)/(v + 1)", "{of} is differentiated here, not integrated"),

@@ -104,7 +104,7 @@ def derive(tree: Node, seeds: Mapping[str, Step], at: At | None = None) -> Step:
         elif isinstance(item, Call) and not is_truth(item) and any(done[a].varies for a in item.arguments):
             done[item] = _step(item, done, at)
         else:
-            done[item] = Step(CONSTANT, item, ZERO)
+            done[item] = Step(CONSTANT, item, ZERO, kink=isinstance(item, Call) and any(done[a].kink for a in item.arguments))
     return done[tree]
 
 
@@ -135,7 +135,8 @@ def _step(item: Call, done: Mapping[Node, Step], at: At | None) -> Step:
         bound = {p.name: a for p, a in TABLE[item.function].bind(item.arguments)}
         operands |= {p: chosen(filled(o.formula, bound), at) for p, o in found.items()}
         owns = tuple(found.values())
-    kink = at is not None and at.kink(item)
+    # A piece that is constant on either side of the point, but not across it, is no constant.
+    kink = at is not None and (at.kink(item) or any(done[a].kink for a in item.arguments if not done[a].varies))
     return _made(rule, item, operands, parts, owns, kink)
 
 
@@ -147,7 +148,7 @@ def _letters(item: Call) -> tuple[str, ...]:
 def _choice(item: Call, done: Mapping[Node, Step], at: At | None) -> Step:
     condition, u, v = item.arguments
     decided = None if at is None else at.holds(condition)
-    tied = at is not None and at.tied(condition)
+    tied = at is not None and (at.tied(condition) or any(done[a].kink for a in (u, v) if not done[a].varies))
     if decided is None:
         varying = "".join(letter for letter, a in (("u", u), ("v", v)) if done[a].varies)
         if not varying:  # the condition alone varies

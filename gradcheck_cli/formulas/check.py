@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.formulas.claims import check_claim
 from gradcheck_cli.formulas.computation import FORMULAS, Computation, Run
-from gradcheck_cli.formulas.problem import Problem, Task
+from gradcheck_cli.formulas.problem import Claim, Problem, Task
 from gradcheck_cli.formulas.stages import apportion, own_derivatives, own_entries, strays
 from gradcheck_cli.formulas.torch_chain import TorchChain
+from gradcheck_cli.language.chain import Chain
+from gradcheck_cli.language.tree import variables
 from gradcheck_cli.maps.map import check_device
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.report import Report
@@ -101,7 +103,14 @@ class _Work:
         for claim in self.problem.claims:
             total = by_output[claim.of]
             self.claims.append(total.blank(claim.of, claim.wrt, total.kind))
-            self.recorder.note(check_claim(claim, total.chain, self.claims[-1], total.points, total.run.form))
+            chain = _of_claim(claim, total.chain, total.points)
+            self.recorder.note(check_claim(claim, chain, self.claims[-1], total.points, total.run.form))
+
+
+def _of_claim(claim: Claim, chain: Chain, points: Collection[str]) -> Chain:
+    """The chain, with those inputs too that only the claim names: they are what may be wrong with it."""
+    known = {*chain.inputs, *(stage.name for stage in chain.stages)}
+    return replace(chain, inputs=(*chain.inputs, *(n for n in variables(claim.tree) if n in points and n not in known)))
 
 
 def _describe(problem: Problem) -> dict[str, Any]:

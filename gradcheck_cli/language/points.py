@@ -211,6 +211,8 @@ class _Reader:
     def text(self, text: str) -> Group:
         axes: dict[str, dict[str, Axis]] = {}
         for name, start, value, offset in _assignments(text, _POINT_USAGE):
+            if name in axes and (hint := _one_by_one(text)):
+                raise InputError(f"{name!r} is given twice{hint}", text, start)
             self.known(name, text, start, axes)
             axes[name] = self.value(name, value, text, offset)
         return self.group(axes, True, text)
@@ -402,11 +404,23 @@ def _assignments(text: str, usage: str) -> list[tuple[str, int, str, int]]:
         next_one = _NEXT.search(value)
         if value.startswith("=") or next_one is not None:
             hint = f", and several with commas: {_apart(text)}" if next_one is not None else ""
+            hint = (usage == _POINT_USAGE and _one_by_one(text)) or hint
             raise InputError(
                 f"{usage}{hint}", text, offset + len(name) + 1 + (next_one.start(1) if next_one is not None else 0)
             )
         found.append((name.strip(), start, value, offset + len(name) + 1))
     return found
+
+
+def _one_by_one(text: str | None) -> str:
+    """What to write for several points in one text, `x=1;x=2`; nothing where that isn't what the text has."""
+    pieces = [piece.strip(" ;") for piece, _ in split(_apart(text or ""), 0)]
+    names = [piece.partition("=")[0].strip() for piece in pieces]
+    every = len(set(names))
+    if every == len(names) or len(names) % every or any(n != names[i % every] for i, n in enumerate(names)):
+        return ""
+    points = [",".join(pieces[i : i + every]) for i in range(0, len(pieces), every)]
+    return f", and several points one by one: {' '.join(f'--at {point}' for point in points)}"
 
 
 def _apart(text: str) -> str:

@@ -26,6 +26,11 @@ MOST = 30
 ROWS = 14
 """The same of a section whose lines are alike."""
 
+ENDS = 8
+"""The same of those that are only told what they come to."""
+
+SAME = "in the same way"
+
 WAYS = 4
 """Terms of a sum over ways that are written out."""
 
@@ -122,7 +127,7 @@ def own_derivatives(worked: Worked, verbose: bool) -> Section:
     """Every stage's own derivative by what it uses, rule by rule; of entries of arrays that are alike, the first."""
     groups: list[list[Block]] = []
     several = len(worked.chain.stages) > 1
-    first: dict[tuple[str, str, object], list[Block]] = {}
+    first: dict[tuple[str, str, str, bool], list[Block]] = {}
     for stage in worked.chain.stages:
         for name in sorted(stage.inputs, key=lambda n: [*worked.chain.inputs, n].index(n)):
             if name not in worked.moving:
@@ -132,10 +137,12 @@ def own_derivatives(worked: Worked, verbose: bool) -> Section:
                 groups.append([*_head(stage, name, several), Words(worked.unknown[stage.name, name])])
                 continue
             step = worked.local[stage.name][name]
-            key = (_base(stage.name), _base(name), step.rule.name)
+            fails = step_kinks(step)
+            key = (_base(stage.name), _base(name), step.rule.name, fails)
             like = first.get(key) if "[" in stage.name + name and not verbose else None
             if like is not None:
-                like.append(Line((("", ratio), *conclusion(step, worked.at)), "in the same way"))
+                same = "no rule holds here either" if fails else SAME
+                like.append(Line((("", ratio), *conclusion(step, worked.at)), same))
                 continue
             first[key] = [*_head(stage, name, several), *lines(step, ratio, worked.at, verbose)]
             groups.append(first[key])
@@ -162,24 +169,35 @@ def _head(stage: Stage, name: str, several: bool) -> list[Block]:
 
 
 def _few(groups: Sequence[list[Block]]) -> list[list[Block]]:
-    """As many groups as fit, the last ones: they are nearest to the output."""
+    """As many groups as fit, the last ones: they are nearest to the output. Of the others, what they come to."""
     kept: list[list[Block]] = []
-    room = MOST
-    for group in reversed(groups):
-        room -= 1 + sum(1 + (isinstance(block, Line) and len(block.sides) > 3) for block in group)
+    sizes = [1 + sum(1 + (isinstance(block, Line) and len(block.sides) > 3) for block in group) for group in groups]
+    room = MOST if sum(sizes) <= MOST else MOST - ENDS - 2
+    for group, size in zip(reversed(groups), reversed(sizes), strict=True):
+        room -= size
         if room < 0 and kept:
             break
         kept.append(shortened(group, False, "lines"))
-    left = len(groups) - len(kept)
-    kept += [[Words(f"... {left} more in the same way (--verbose shows them)")]] if left else []
+    left = groups[: len(groups) - len(kept)]
+    if left:
+        ends = [line for group in left for line in _ends(group)]
+        many = f"{len(left)} more go in the same way as those below (--verbose shows their steps); they come to"
+        kept.append([Words(many), *shortened(ends, False, "derivatives", ENDS)])
     return kept[::-1]
 
 
-def shortened(rows: Sequence[Block], verbose: bool, what: str) -> list[Block]:
+def _ends(group: Sequence[Block]) -> Iterator[Line]:
+    """What a group comes to: each derivative with the last of its formulas, and its number."""
+    for block in group:
+        if isinstance(block, Line) and block.sides and isinstance(block.sides[0][1], Ratio):
+            yield Line((block.sides[0], *block.sides[1:][-1:]), "" if block.sides[1:] else "no rule holds here")
+
+
+def shortened(rows: Sequence[Block], verbose: bool, what: str, most: int = ROWS) -> list[Block]:
     """The first and the last of many rows."""
-    if verbose or len(rows) <= ROWS + 1:
+    if verbose or len(rows) <= most + 1:
         return list(rows)
-    half = ROWS // 2
+    half = most // 2
     left = len(rows) - 2 * half
     return [*rows[:half], Words(f"... {left} more {what} (--verbose shows them)"), *rows[-half:]]
 
@@ -248,16 +266,31 @@ def said(name: str, truth: Truth) -> Block:
     """What is certified of a derivative that the rules don't give."""
     match truth.kind:
         case Kind.REGULAR:
-            return Words(
-                f"{name} is {_side(truth.ball)}: the limit of the slopes from both sides, for no rule holds at the point"
-            )
+            limit = "the limit of the difference quotients from both sides, for no rule holds at the point"
+            return Words(f"{name} is {_side(truth.ball)}: {limit if truth.singular else 'certified without the rules above'}")
         case Kind.OUTSIDE:
             return Words(f"{name} doesn't exist: the function has no real value here.")
         case Kind.NONDIFFERENTIABLE:
-            left, right = (_side(side) for side in (truth.left, truth.right))
-            sides = f"the slope is {left} from the left and {right} from the right" if left and right else "no slope settles"
-            return Words(f"{name} doesn't exist: {sides}. What torch returns there is a convention.")
-    return Words(f"{name} isn't known: neither the rules nor limits from both sides settle it.")
+            return Words(f"{name} doesn't exist: {_missing(truth)}. What torch returns there is a convention.")
+    why = truth.text or "neither the rules nor limits from both sides settle it"
+    return Words(f"{name} isn't known: {why}.")
+
+
+def _missing(truth: Truth) -> str:
+    """Why there is no derivative: a jump, a kink, an infinite slope, or the end of the domain."""
+    if truth.jump:
+        return "the function jumps here"
+    known = {side: _side(ball) for side, ball in (("left", truth.left), ("right", truth.right))}
+    slopes = [f"{_SLOPE.get(n, f'is {n}')} from the {side}" for side, n in known.items() if n is not None]
+    if truth.free:
+        return "a derivative before it is missing here, or its slopes are unbounded"
+    if not slopes:
+        return "no slope settles"
+    ends = [f"{side} of the point the function has no real values" for side, number in known.items() if number is None]
+    return f"the slope {' and '.join(slopes).replace(' and is ', ' and ')}" + "".join(f", and {end}" for end in ends)
+
+
+_SLOPE = {"inf": "grows without bound, to inf,", "-inf": "falls without bound, to -inf,"}
 
 
 def _side(ball: Ball) -> str | None:

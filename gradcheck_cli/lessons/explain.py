@@ -25,10 +25,10 @@ from gradcheck_cli.language.points import FOREIGN, named, parse_points, split
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.spaces import Shape, entry_names
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, variables, walk
-from gradcheck_cli.lessons.chain import Worked, backwards, forwards, own_derivatives, results, said
+from gradcheck_cli.lessons.chain import Worked, backwards, forwards, own_derivatives, results, said, shortened
 from gradcheck_cli.lessons.cut import cut
 from gradcheck_cli.lessons.lesson import ABOUT, EQUAL, Block, Code, Lesson, Line, Ratio, Section, Words, literal
-from gradcheck_cli.lessons.program import MOST, nested, program
+from gradcheck_cli.lessons.program import MOST, nested, program, requires
 from gradcheck_cli.lessons.rules import conjoined, fits, lines, step_kinks
 from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
@@ -237,13 +237,14 @@ def _first(asked: _Asked, point: Mapping[str, float], order: Sequence[str] | Non
         sections.append(backwards(worked, asked.verbose))
     found = list(results(worked, truths, names))
     groups: list[tuple[Block, ...]] = [tuple(found)] if found else []
-    if len(names) > 1:
-        groups += [tuple(_gradient(worked, asked, names, output))]
+    numbers = tuple(_gradient(worked, asked, names, output)) if len(names) > 1 else ()
+    groups += [numbers] if numbers else []
     if len(wanted) > len(names):
         groups.append((Words(f"... and {len(wanted) - len(names):,} more entries, in the same way (--verbose shows them)"),))
     if groups:
         sections.append(Section("The result", tuple(groups)))
-    sections.append(_torch(asked, point, output, order))
+    ruled = all(_smooth(truth) for truth in truths.values())
+    sections.append(_torch(asked, point, output, order, ruled))
     title = f"{_title(asked, order)} at {_at(point, asked)}"
     exact = {n: decimal(truths[n].ball) if truths[n].kind is Kind.REGULAR else None for n in names}
     every = {n: decimal(worked.value(n)) for n in (*scalar.inputs, *(s.name for s in scalar.stages))}
@@ -298,7 +299,7 @@ def _settle(worked: Worked, truths: Mapping[str, Truth]) -> None:
             raise RuntimeError(f"the steps by {name} give {total[0]}, the derivative is {truth.ball}")
 
 
-def _gradient(worked: Worked, asked: _Asked, names: Sequence[str], output: str) -> Iterator[Line]:
+def _gradient(worked: Worked, asked: _Asked, names: Sequence[str], output: str) -> Iterator[Block]:
     """The numbers by the entries of each input."""
     scalars: list[tuple[str, Node]] = []
     for base in asked.chain.inputs:
@@ -306,6 +307,9 @@ def _gradient(worked: Worked, asked: _Asked, names: Sequence[str], output: str) 
         entries = entry_names(base, shape)
         found = [worked.number(n) for n in entries if n in names or n not in worked.chain.inputs]
         numbers = [f for f in found if f is not None]
+        if len(numbers) < len(found):  # some entries have no derivative: the others stand one by one
+            rows = [Line((("", Ratio(output, (n,))), f)) for n, f in zip(entries, found, strict=True) if f is not None]
+            yield from shortened(rows, asked.verbose, "derivatives")
         if len(numbers) < len(entries):
             continue
         sign = EQUAL if all(s == EQUAL for s, _ in numbers) else ABOUT
@@ -320,7 +324,16 @@ def _gradient(worked: Worked, asked: _Asked, names: Sequence[str], output: str) 
         yield Line((("", Variable(f"grad {output}")), (sign, stacked)), f"by {', '.join(names)}")
 
 
-def _torch(asked: _Asked, point: Mapping[str, float], output: str, order: Sequence[str] | None) -> Section:
+def _smooth(truth: Truth) -> bool:
+    """Whether a derivative exists by a formula, so that torch's number is no convention."""
+    return truth.kind is Kind.REGULAR and not truth.singular
+
+
+CONVENTION = "No rule holds at this point: what torch prints there is a convention, and may be another number."
+
+
+def _torch(asked: _Asked, point: Mapping[str, float], output: str, order: Sequence[str] | None, ruled: bool) -> Section:
+    """`ruled`: the rules hold at the point, so that the code prints the derivative."""
     chain = asked.chain
     if len(chain.stages) + len(chain.inputs) > MOST and not asked.verbose:
         said = Words("So many stages and inputs make a long program: --verbose prints it.")
@@ -328,7 +341,8 @@ def _torch(asked: _Asked, point: Mapping[str, float], output: str, order: Sequen
     bases = list(dict.fromkeys(n.partition("[")[0] for n in order)) if order else list(chain.inputs)
     values = {n: [point[e] for e in entry_names(n, asked.shapes.get(n, ()))] for n in chain.inputs}
     index = output[len(chain.output) :]
-    return Section("The same in torch", ((Code(program(chain, values, asked.every_shape(), index, bases)),),))
+    code = Code(program(chain, values, asked.every_shape(), index, bases))
+    return Section("The same in torch", ((code,),) if ruled else ((Words(CONVENTION),), (code,)))
 
 
 # -- higher derivatives -------------------------------------------------------------------------------------------------
@@ -348,7 +362,7 @@ def _higher(asked: _Asked, point: Mapping[str, float], order: Sequence[str], cho
         sections.append(Section("As one formula", ((Line((("", Variable(output)), (EQUAL, tree))),),)))
     depends: list[bool] = []
     done: list[str] = []
-    step: Step | None = None
+    fails = False
     for name in order:
         of = Ratio(output, tuple(done)) if done else Variable(output)
         done.append(name)
@@ -358,10 +372,10 @@ def _higher(asked: _Asked, point: Mapping[str, float], order: Sequence[str], cho
         what = f"by {name}" + (f", with {conjoined(held)} held fixed" if 0 < len(held) <= 4 else "")
         rows: list[Block] = [Line((("", of), (EQUAL, tree)), what)] if fits(tree) else [Words(what)]
         try:
-            step = derive(tree, {name: variable(name)}, at) if depends[-1] else None
+            step: Step | None = derive(tree, {name: variable(name)}, at) if depends[-1] else None
         except Unknown as problem:
             sections.append(Section(_nth(len(done), name), ((*rows, Words(str(problem))),)))
-            step = None
+            fails = True
             break
         if step is None:
             rows.append(Line((("", ratio), (EQUAL, Constant(0))), f"it doesn't depend on {name}"))
@@ -369,21 +383,39 @@ def _higher(asked: _Asked, point: Mapping[str, float], order: Sequence[str], cho
         else:
             rows += lines(step, ratio, at, asked.verbose)
             tree = step.result
+            fails = step_kinks(step)
         sections.append(Section(_nth(len(done), name), (tuple(rows),)))
+        if fails:  # away from the point there are other formulas: this one can't be differentiated again
+            break
+    depends += _graphs(scalar.composed(), order)[len(depends) :]
     truth = regular(Enclosure(refine(scalar), [tuple(order)], DOUBLE).at({n: [point[n]] for n in scalar.inputs})[0][0][0])
-    total = at(tree) if not (step is not None and step_kinks(step)) else None
-    if truth.kind is not Kind.REGULAR or total is None or not total.is_finite():
+    total = at(tree) if not fails else None
+    ruled = truth.kind is Kind.REGULAR and total is not None and total.is_finite()
+    if not ruled:
         sections.append(Section("The result", ((said(derivative_name(output, tuple(order)), truth),),)))
-    elif not total.overlaps(truth.ball):
+    elif total is not None and not total.overlaps(truth.ball):
         raise RuntimeError(f"the steps give {total}, the derivative is {truth.ball}")
     values_of = {n: [point[e] for e in entry_names(n, asked.shapes.get(n, ()))] for n in asked.chain.inputs}
     code = nested(asked.chain, values_of, asked.every_shape(), order, depends)
-    sections.append(Section("The same in torch, by differentiating again", ((Code(code),),)))
+    convention: tuple[tuple[Block, ...], ...] = () if ruled or _smooth(truth) else ((Words(CONVENTION),),)
+    sections.append(Section("The same in torch, by differentiating again", (*convention, (Code(code),))))
     title = f"{derivative_name(output, tuple(order))} of {asked.written()} at {_at(point, asked)}"
     exact = decimal(truth.ball) if truth.kind is Kind.REGULAR else None
     return Lesson(
         title, tuple(sections), {n: decimal(b) for n, b in values.items()}, {derivative_name(output, tuple(order)): exact}
     )
+
+
+def _graphs(tree: Node, order: Sequence[str]) -> list[bool]:
+    """Whether torch has a graph by each name, of the derivative by those before it: by the formula that holds everywhere."""
+    found = []
+    for name in order:
+        found.append(requires(tree, {name}))
+        try:
+            tree = derive(tree, {name: variable(name)}).result
+        except Unknown:
+            break
+    return [*found, *[True] * (len(order) - len(found))]
 
 
 def _nth(number: int, name: str) -> str:

@@ -98,12 +98,12 @@ def _tracked(chain: Chain, wrt: Iterable[str]) -> set[str]:
     """The names that torch keeps a graph for: what depends on the inputs by more than comparisons."""
     found = set(wrt)
     for stage in chain.stages:
-        if _requires(stage.tree, found):
+        if requires(stage.tree, found):
             found.add(stage.name)
     return found
 
 
-def _requires(tree: Node, names: set[str]) -> bool:
+def requires(tree: Node, names: set[str]) -> bool:
     known: dict[Node, bool] = {}
     for item in walk(tree):
         if isinstance(item, Variable):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from gradcheck_cli.algebra.number import is_ball
 from gradcheck_cli.derivation.at import At
 from gradcheck_cli.derivation.rules import BRANCH, SUMS, rate
 from gradcheck_cli.derivation.slips import filled_in
@@ -11,7 +12,7 @@ from gradcheck_cli.derivation.steps import Own, Step
 from gradcheck_cli.derivation.tidy import filled
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
-from gradcheck_cli.language.parser import is_constant
+from gradcheck_cli.language.parser import is_constant, is_truth
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, variables, walk
 from gradcheck_cli.lessons.lesson import ABOUT, EQUAL, Filled, Line, Pattern, Ratio, Side, digits
@@ -38,7 +39,9 @@ def lines(root: Step, ratio: Ratio, at: At | None, verbose: bool = False) -> Ite
         sides: list[tuple[str, Side]] = [("", _left(step))] if step is not root else [("", ratio)]
         sides += _right(step, at, whole=step is root)
         yield Line(tuple(sides), _note(step, at))
-    if not order:  # a name, or a constant, by itself
+    if not order and root.kink:
+        yield Line((("", ratio),), f"the pieces are constants; but {_failing(root, at)}, where no rule holds")
+    elif not order:  # a name, or a constant, by itself
         yield Line((("", ratio), (EQUAL, root.result)), root.rule.says)
 
 
@@ -54,7 +57,9 @@ def _counting(root: Step) -> Iterator[Step]:
 
 
 def conclusion(step: Step, at: At) -> Iterator[tuple[str, Side]]:
-    """What a derivation comes to: its formula and its number."""
+    """What a derivation comes to: its formula and its number; nothing where no rule holds."""
+    if step_kinks(step):
+        return
     yield EQUAL, step.result if fits(step.result) else Variable("...")
     number = number_of(step, at)
     if number is not None and not isinstance(step.result, Constant):
@@ -85,18 +90,35 @@ def _mark(index: int) -> str:
 def _right(step: Step, at: At | None, whole: bool) -> Iterator[tuple[str, Side]]:
     primes: dict[str, Node] = {}
     pattern = _pattern(step, primes)
-    if pattern != step.result and (primes or not whole) and fits(pattern):
+    shown = pattern != step.result and (primes or not whole) and fits(pattern)
+    fails = step_kinks(step)
+    if shown and not step.kink:
         yield EQUAL, Pattern(pattern, primes)
+    if fails:
+        return  # what would follow is a number that the function doesn't have
+    number = None if at is None else number_of(step, at)
     if fits(step.result):
         yield EQUAL, step.result
+    elif not shown and at is not None and number is not None and (applied := _applied(step, at)):
+        yield applied
     else:
         yield EQUAL, Variable("...")
-    number = None if at is None else number_of(step, at)
     if at is None or number is None or isinstance(step.result, Constant):
         return
     if whole:
         yield from with_numbers(step.result, at)
     yield number
+
+
+def _applied(step: Step, at: At) -> tuple[str, Side] | None:
+    """The rule with the numbers of its operands and of their derivatives, where formulas in their place are too long."""
+    formulas = {name: formula for name, formula in step.filling.items() if name in variables(step.rule.formula)}
+    found = {name: at_point(formula, at) for name, formula in formulas.items() if name != "c"}
+    numbers = {name: number for name, number in found.items() if number is not None}
+    if len(numbers) < len(variables(step.rule.formula)):
+        return None
+    sign = EQUAL if all(sign == EQUAL for sign, _ in numbers.values()) else ABOUT
+    return sign, Filled(step.rule.formula, {name: number for name, (_, number) in numbers.items()})
 
 
 def with_numbers(formula: Node, at: At) -> Iterator[tuple[str, Side]]:
@@ -105,9 +127,16 @@ def with_numbers(formula: Node, at: At) -> Iterator[tuple[str, Side]]:
         return
     found = {name: at_point(Variable(name), at) for name in variables(formula)}
     known = {name: number for name, number in found.items() if number is not None}
+    if any(isinstance(part, Call) and not is_truth(part) and not _finite(part, at) for part in walk(formula)):
+        return  # 1/0, in a piece that isn't the one that counts
     if known and len(known) == len(found) and fits(formula, WIDE // 2):
         sign = EQUAL if all(sign == EQUAL for sign, _ in known.values()) else ABOUT
         yield sign, Filled(formula, {name: number for name, (_, number) in known.items()})
+
+
+def _finite(formula: Node, at: At) -> bool:
+    value = at(formula)
+    return is_ball(value) and bool(value.is_finite())
 
 
 def at_point(formula: Node, at: At) -> tuple[str, Node] | None:
@@ -123,7 +152,7 @@ def number_of(step: Step, at: At) -> tuple[str, Node] | None:
 
 def step_kinks(step: Step) -> bool:
     """Whether the point lies at a kink of anything that the step is about."""
-    return any(part.kink for part in step.every())
+    return any(part.kink for part in _counting(step))
 
 
 def fits(node: Node, most: int = WIDE) -> bool:
@@ -182,10 +211,24 @@ def _note(step: Step, at: At | None) -> str:
         simple = all(isinstance(a, Variable) for a in step.of.arguments if not is_constant(a))
         own = "; ".join(_own(own, step.of, at) for own in step.owns)
         said = own if simple else f"{step.rule.name}: {own}"
-    if not step.kink:
+    if step.kink:
+        return f"{said}; but {_failing(step, at)}, where no rule holds"
+    if at is None or isinstance(step.result, Constant):
         return said
-    place = "the point lies on its border" if step.rule is BRANCH else "it has a kink or a jump here"
-    return f"{said}; but {place}, where no rule holds"
+    if step_kinks(step):
+        return f"{said}; but no rule holds for what stands in it"
+    return said if _finite(step.result, at) else f"{said}; but that is no finite number here"
+
+
+def _failing(step: Step, at: At | None) -> str:
+    """Why a rule doesn't hold at the point."""
+    if isinstance(step.of, Call) and step.of.function == syntax.WHERE:
+        return "the point lies on its border"
+    if at is not None and not _finite(step.of, at):
+        return "it has no value here"
+    if at is not None and not _finite(step.result, at):
+        return "its slope has no number here"
+    return "it has a kink or a jump here"
 
 
 def _summed(step: Step) -> str:

@@ -26,7 +26,7 @@ from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
 from gradcheck_cli.maps.map import Map, direction_of, push, random_row
 from gradcheck_cli.maps.runs import Formula, flat, numpy
-from gradcheck_cli.maps.trials import Trial, numbers, patterns
+from gradcheck_cli.maps.trials import BARE, Trial, matrices, mended, numbers, patterns
 from gradcheck_cli.maps.written import Trees, evaluate, family, result, upstream, write
 
 TRIALS = 2
@@ -392,7 +392,6 @@ def _factors(trial: Trial, name: str) -> Candidates:
 def _places(trial: Trial, name: str) -> Candidates:
     """A variable where another one belongs: the right one is put in its place, and must give the exact gradient."""
     trees = trial.trees
-    found = trial.torch[name]
     nodes = trees.gradients[name]
     used = {n.name for node in nodes for n in walk(node) if isinstance(n, Variable)}
     calls = [item for item in evaluate(nodes, trees.values) if isinstance(item, Call)]
@@ -401,41 +400,40 @@ def _places(trial: Trial, name: str) -> Candidates:
         names = {v.name: i for i, v in enumerate(family(wrong, shape))}
         if not used & names.keys():
             continue
-        places = list(
-            dict.fromkeys(
-                (keys[c], i) for c in calls for i, a in enumerate(c.arguments) if isinstance(a, Variable) and a.name in names
-            )
-        )
-        if len(places) > OCCURRENCES:
-            continue
         for right, other in trees.shapes.items():
             if right == wrong or math.prod(other) != math.prod(shape):
                 continue
             replaced = {n: family(right, other)[i] for n, i in names.items()}
-            for count in range(1, len(places) + 1):
-                for chosen in combinations(places, count):
-                    mended = _mended(nodes, keys, set(chosen), replaced)
-                    values = numbers(mended, evaluate(mended, trees.values, dict(trial.given)))
-                    if _close(values, trial.exact[name]):
-                        yield f"{_said(wrong)} is used where {_said(right)} belongs", found
+            if _mends(trial, name, calls, keys, replaced):
+                yield f"{_said(wrong)} is used where {_said(right)} belongs", trial.torch[name]
 
 
-def _mended(
-    nodes: Sequence[Node], keys: Mapping[Node, int], places: set[tuple[int, int]], replaced: Mapping[str, Variable]
-) -> list[Node]:
-    """The trees with some occurrences of variables replaced."""
-    done: dict[Node, Node] = {}
-    for node in nodes:
-        for item in walk(node):
-            if item in done or not isinstance(item, Call):
-                done.setdefault(item, item)
-                continue
-            arguments = tuple(
-                replaced[a.name] if isinstance(a, Variable) and (keys[item], i) in places and a.name in replaced else done[a]
-                for i, a in enumerate(item.arguments)
-            )
-            done[item] = item if arguments == item.arguments else Call(item.function, arguments)
-    return [done[node] for node in nodes]
+def _turned(trial: Trial, name: str) -> Candidates:
+    """The same of a matrix, with its transpose in some of its places."""
+    nodes = trial.trees.gradients[name]
+    calls = [item for item in evaluate(nodes, trial.trees.values) if isinstance(item, Call)]
+    keys = patterns(calls)
+    for base, turned in matrices(trial.trees).items():
+        if _mends(trial, name, calls, keys, turned):
+            yield f"{_said(base)} is used where its transpose belongs", trial.torch[name]
+
+
+def _mends(trial: Trial, name: str, calls: Sequence[Call], keys: Mapping[Node, int], replaced: Mapping[str, Variable]) -> bool:
+    """Whether a gradient is exact with some variables in the place of others, wherever these stand, or in some places."""
+    nodes = trial.trees.gradients[name]
+    places = list(
+        dict.fromkeys(
+            (keys[c], i) for c in calls for i, a in enumerate(c.arguments) if isinstance(a, Variable) and a.name in replaced
+        )
+    )
+    places += [BARE] if any(isinstance(node, Variable) and node.name in replaced for node in nodes) else []
+    for count in range(1, len(places) + 1 if len(places) <= OCCURRENCES else 0):
+        for chosen in combinations(places, count):
+            changed = mended(nodes, keys, set(chosen), replaced)
+            values = numbers(changed, evaluate(changed, trial.trees.values, dict(trial.given)))
+            if _close(values, trial.exact[name]):
+                return True
+    return False
 
 
 def _said(name: str) -> str:
@@ -482,7 +480,7 @@ def _varies(node: Node) -> bool:
 
 
 _SLIPS = (
-    _simple, _constant, _upstream, _other_input, _indices, _transposes, _ratio, _paths, _places, _factors, _few,
+    _simple, _constant, _upstream, _other_input, _indices, _transposes, _ratio, _paths, _turned, _places, _factors, _few,
 )  # fmt: skip
 """In this order: of two that fit, the plainer one is named."""
 

@@ -17,6 +17,9 @@ from gradcheck_cli.maps.written import Trees, evaluate, family, partial, result,
 ROUNDED = 1e-9
 """Relative difference up to which an output's float is the exact value, rounded."""
 
+BARE = (-1, -1)
+"""The place of a variable that is no argument of a call: a whole tree."""
+
 GROUPS = 64
 """Places in the forward pass that are tried."""
 
@@ -150,3 +153,37 @@ def patterns(calls: Sequence[Call]) -> dict[Node, int]:
                 found[argument] = known.setdefault(written, len(known))
         found[call] = known.setdefault((call.function, *(found[a] for a in call.arguments)), len(known))
     return found
+
+
+def matrices(trees: Trees) -> Mapping[str, Mapping[str, Variable]]:
+    """The matrices among the inputs, whole or entry by entry: each entry's name, and what stands there in the transpose."""
+    entries: dict[str, set[tuple[int, int]]] = {}
+    for v in (v for name, shape in trees.shapes.items() for v in family(name, shape)):
+        base, _, rest = v.name.partition("[")
+        index = rest.removesuffix("]").split(",")
+        if len(index) == 2 and " " not in base and all(i.strip().isdigit() for i in index):
+            entries.setdefault(base, set()).add((int(index[0]), int(index[1])))
+    return {
+        base: {f"{base}[{i},{j}]": Variable(f"{base}[{j},{i}]") for i, j in found if (j, i) in found}
+        for base, found in entries.items()
+        if any(i != j and (j, i) in found for i, j in found)
+    }
+
+
+def mended(
+    nodes: Sequence[Node], keys: Mapping[Node, int], places: set[tuple[int, int]], replaced: Mapping[str, Variable]
+) -> list[Node]:
+    """The trees with some occurrences of variables replaced."""
+    done: dict[Node, Node] = {}
+    for node in nodes:
+        for item in walk(node):
+            if item in done or not isinstance(item, Call):
+                done.setdefault(item, item)
+                continue
+            arguments = tuple(
+                replaced[a.name] if isinstance(a, Variable) and (keys[item], i) in places and a.name in replaced else done[a]
+                for i, a in enumerate(item.arguments)
+            )
+            done[item] = item if arguments == item.arguments else Call(item.function, arguments)
+    bare = replaced if BARE in places else {}
+    return [bare.get(node.name, node) if isinstance(node, Variable) else done[node] for node in nodes]

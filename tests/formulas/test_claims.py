@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradcheck_cli.api import check_chain
+from gradcheck_cli.api import check_chain, check_jacobian
 from gradcheck_cli.formulas.claims import SHARP, check_claim
 from gradcheck_cli.formulas.problem import Claim
 from gradcheck_cli.language.chain import link
@@ -185,6 +185,9 @@ SLIPS = [
     ("exp(3*x)", "-3*exp(3*x)", "the derivative of exp(x) is exp(x): the sign is wrong"),
     ("cos(x)", "sin(x)", "the derivative of cos(x) is -sin(x): the sign is wrong"),
     ("x**3", "-3*x**2", "the sign is wrong: the claim is -exact"),
+    ("log(x)/x**2", "(x - 2*log(x))/x**4", "the power rule for x**2 lacks the factor x: (u**n)' = n*u**(n - 1)*u'"),
+    ("x**4 + x", "5", "the power rule for x**4 lacks the factor x**3"),
+    ("sin(x)**3", "cos(x)", "the power rule for sin(x)**3 lacks the factor 3*sin(x)**2"),
     ("x**4", "x**3", "the exponent 4 of x**4 is missing as a factor"),
     ("x**3", "3*x**3", "the exponent of x**3 isn't lowered: it becomes 2"),
     ("x**3", "x**4/4", "x**3 is differentiated here, not integrated"),
@@ -221,6 +224,26 @@ def test_the_slip_in_a_claim_is_named(text: str, claim: str, slip: str | None) -
     column, _ = judged(text, claim, x=[0.7, 0.4])
     texts = {d.text for d in column.details.values()}
     assert texts == {None} if slip is None else all(str(t).startswith(slip) for t in texts) and texts
+
+
+SQUARE, SYMMETRIC = "W=[[1,2,4],[3,4,5],[1,5,7]],x=[1,2,-1]", "W=[[1,2],[2,4]],x=[1,2]"
+
+
+@pytest.mark.parametrize(
+    ("text", "claim", "at"),
+    [
+        ("W@x", "x=W.T", SQUARE),
+        ("norm(W@x)", "x=W@(W@x)/norm(W@x)", SQUARE),
+        ("sum((W@x)**2)", "x=2*W@(W@x)", SQUARE),
+        ("W@x", "x=W", SQUARE),
+        ("W@x", "x=W.T", SYMMETRIC),
+    ],
+)
+def test_a_missing_transpose_is_named(text: str, claim: str, at: str) -> None:
+    """In every entry that is wrong; none is where the matrix is its own transpose."""
+    wrong = [c for c in check_jacobian(text, at=at, claim=claim).checks if c.claim and c.verdict == "mismatch"]
+    assert bool(wrong) is (claim != "x=W" and at == SQUARE)
+    assert {c.detail for c in wrong} <= {"the input W is used where its transpose belongs"}
 
 
 HIGHER = [

@@ -136,6 +136,15 @@ ERRORS: list[tuple[Any, str]] = [
     ("x=1 y=2", "a point is written name=value, such as x=1, and several with commas: x=1,y=2\n  x=1 y=2\n      ^"),
     ("x=1; y = 2", "a point is written name=value, such as x=1, and several with commas: x=1,y= 2\n  x=1; y = 2\n       ^"),
     ("z=1,y=2", "'z' is not an input (the inputs are x, y)\n  z=1,y=2\n  ^"),
+    (
+        "x=1,y=2;x=3,y=4",
+        "a point is written name=value, such as x=1, and several points one by one: --at x=1,y=2 --at x=3,y=4"
+        "\n  x=1,y=2;x=3,y=4\n          ^",
+    ),
+    (
+        "x=1,y=2,x=3,y=4",
+        "'x' is given twice, and several points one by one: --at x=1,y=2 --at x=3,y=4\n  x=1,y=2,x=3,y=4\n          ^",
+    ),
     ("x=1,y=2,x=3", "'x' is given twice\n  x=1,y=2,x=3\n          ^"),
     ("x=foo,y=1", "a number is needed here, not a variable\n  x=foo,y=1\n    ^"),
     ("x=2*y,y=1", "a number is needed here, not a variable\n  x=2*y,y=1\n      ^"),
@@ -351,3 +360,13 @@ def test_any_text_is_a_point_or_an_input_error(text: str) -> None:
             assert spec.count(F64) <= MAX_POINTS
         except InputError as problem:
             assert problem.message  # noqa: PT017
+
+
+@pytest.mark.parametrize("text", ["x=1;x=2", "x=1 x=2", "x=1,x=2", "x=1,y=2; x=3,y=4", "x=1; y=2; x=3; y=4"])
+def test_the_advice_is_accepted(text: str) -> None:
+    """What an error says to write for several points is read, as those points."""
+    names = ("x", "y") if "y" in text else ("x",)
+    with pytest.raises(InputError, match="several points one by one: ") as caught:
+        read(text, *names)
+    advice = str(caught.value).splitlines()[0].partition("one by one: ")[2]
+    assert read([part.strip() for part in advice.split("--at ")[1:]], *names).count(FORMATS["float64"]) == 2

@@ -107,7 +107,7 @@ def test_mixed_partials(text: str, wrt: str, at: str | None, value: float) -> No
         ("where(x > 1, x**2, x)", "x=0", "piecewise: x > 1 does not hold here, so it is x"),
         ("abs(x)", "x=0", "dy/dx doesn't exist: the slope is -1 from the left and 1 from the right"),
         ("max(x, 1)", "x=1", "dy/dx doesn't exist: the slope is 0 from the left and 1 from the right"),
-        ("where(x > 1, x**2, 2*x - 1)", "x=1", "dy/dx is 2: the limit of the slopes from both sides"),
+        ("where(x > 1, x**2, 2*x - 1)", "x=1", "dy/dx is 2: the limit of the difference quotients from both sides"),
         ("log(x)", "x=-1", "dy/dx doesn't exist: the function has no real value here."),
         ("zeta(x, 2)", "x=3", "no formula is known for the derivative of zeta by its argument 'x'"),
         ("x/3", "x=1", "dy/dx = 1/3 ≈ 0.33333333"),
@@ -218,3 +218,56 @@ def parse_ball(value: float) -> Any:
 def test_it_is_exported() -> None:
     """As the other twins."""
     assert {"explain", "Lesson"} <= set(gradcheck_cli.__all__) and isinstance(explain("x"), Lesson)
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "wrong", "says"),
+    [
+        ("max(x,0)+min(x,0)", "x=0", ("= 2", "' = 1"), "dy/dx is 1: the limit of the difference quotients"),
+        ("where(x==1, 1, x**2)", "x=1", ("dy/dx = 0",), "dy/dx is 2: the limit"),
+        ("where(sign(x)==0, 5*x, x)", "x=0", ("dy/dx = (5", "dy/dx = 5"), "dy/dx is 1: the limit"),
+        ("(x-1)*where(x==1, 5, 2)", "x=1", ("= 5",), "dy/dx is 2: the limit"),
+        ("max(x, 2*x-1)", "x=1", ("dy/dx = ",), "the slope is 1 from the left and 2 from the right"),
+        ("x*where(x>1, 2, 3)", "x=1", ("dy/dx = ",), "dy/dx doesn't exist: the function jumps here."),
+        ("where(x>1, 2, 3)", "x=1", ("dy/dx = ",), "dy/dx doesn't exist: the function jumps here."),
+        ("where(x>1, x**2, 2*x)", "x=1", ("dy/dx = ",), "dy/dx doesn't exist: the function jumps here."),
+        ("sqrt(x)", "x=0", ("no slope settles",), "the slope grows without bound, to inf, from the right"),
+        ("x**x", "x=0", ("no slope settles",), "the slope falls without bound, to -inf, from the right"),
+        ("where(x==0, 0, x**2*sin(1/x))", "x=0", ("1/0", "dy/dx = "), "dy/dx is 0: the limit of the difference quotients"),
+    ],
+)
+def test_no_number_where_no_rule_holds(text: str, at: str, wrong: tuple[str, ...], says: str) -> None:
+    """No step gives a number that the result contradicts; the result says what there is by hand: limits of quotients, a kink,
+    a jump, an infinite slope; and the code is said to print a convention."""
+    told = " ".join(str(explain(text, at=at)).split("import torch")[0].split())
+    steps = told.partition("The derivative, from the inside out")[2].partition("The result")[0]
+    assert says in told and "what torch prints there is a convention" in told
+    assert not any(piece in steps or piece in told for piece in wrong)
+
+
+def test_no_mixed_partial_goes_on_from_a_kink() -> None:
+    """The formula at the point is one piece's; the code prints what torch has, for every name."""
+    lesson = explain("where(x>0, x**2, -x**2)", wrt="x,x", at="x=0")
+    assert "d2y/dxdx = " not in str(lesson).split("import torch")[0] and "d2y/dxdx doesn't exist" in str(lesson)
+    assert "d2y/dxdx" in printed(lesson.code())
+    assert "would raise" in explain("max(x, 1)", wrt="x,x", at="x=1").code()  # torch keeps no graph of a mask
+    printed(explain("max(x, 1)", wrt="x,x", at="x=1").code())
+    unknown = str(explain("zeta(x, 2)", wrt="x,x", at="x=3"))  # by the series: sum of log(k)**2/k**3 over k >= 2, 0.23974692
+    assert "no formula is known" in unknown and "d2y/dxdx is 0.23974692" in unknown
+
+
+def test_entries_beside_a_kink() -> None:
+    """Each that has a derivative is told; no line is blank twice."""
+    text = str(explain("sum(abs(x))", at="x=[-1,0,2]"))
+    assert "dy/dx[0] = -1\n" in text and "dy/dx[2] = 1\n" in text and "dy/dx[1] doesn't exist" in text
+    assert "\n\n\n" not in str(explain("max(x,y)", at="x=1,y=1")) + text
+
+
+def test_what_is_left_out_is_told_by_its_number() -> None:
+    """Nothing that the way back uses is missing: the derivatives whose steps are left out, and a rule too long to be written
+    out stands with its numbers. d(softmax(x)[0])/dx[0] = s*(1 - s), with e**1 = 2.7182818 and their sum 30.192875."""
+    text = str(explain("norm(W@x)", at="W=[[1,2],[3,4]],x=[1,2]"))
+    assert "∂t1/∂W[0,0] = 10\n" in text and text.index("∂t1/∂W[0,0] = 10\n") < text.index("Back: the chain rule")
+    text = str(explain("softmax(x)[0]", at="x=[1,2,3]"))
+    assert "∂y/∂x[0] ≈ (2.7182818*30.192875 - 2.7182818*2.7182818)/30.192875**2 ≈ 0.081925069" in text
+    assert "0**0 = 1" in str(explain("x**x", at="x=0"))
