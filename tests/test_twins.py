@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from gradcheck_cli import InputError, check_chain, check_function, check_grad, check_jacobian, check_mixed, check_model
+from gradcheck_cli import (
+    InputError,
+    Report,
+    check_chain,
+    check_function,
+    check_grad,
+    check_hessian,
+    check_jacobian,
+    check_mixed,
+    check_model,
+    explain,
+)
+from gradcheck_cli.verdict.reports import Reports
 
 
 def points(report: Any) -> list[Any]:
@@ -234,3 +249,36 @@ def test_nothing_ends_in_a_traceback(given: dict[str, Any]) -> None:
     """What can't be meant is an InputError, whatever type it is of."""
     with pytest.raises(InputError):
         check_chain("x**2", **({"at": 1} if "claim" in given else {}), **given)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: check_chain(["z = log(1 + exp(x))", "abs(z)"], at=[1, 800]),  # with remedies
+        lambda: check_chain("log(x)", at=[-1, 0, 1], claim="2/x"),
+        lambda: check_mixed("sin(x*y)", "x,y", at="x=1,y=2"),
+        lambda: check_grad("sum(x**2)", at={"x": [1, 2]}),
+        lambda: check_jacobian(["x*y", "x+y"], at="x=1,y=0"),
+        lambda: check_hessian("x**3", at=1e300),
+        lambda: check_function(torch.atan2, at={"input": torch.ones(2), "other": torch.zeros(2)}),
+        lambda: check_model(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())),
+    ],
+)  # fmt: skip
+def test_a_report_is_pickled_and_copied(made: Callable[[], Report]) -> None:
+    """With all that it says, of every kind: results are cached, and go from one process to another."""
+    report = made()
+    for one in (pickle.loads(pickle.dumps(report)), copy.deepcopy(report), copy.copy(report)):
+        assert str(one) == str(report) and one.to_dict() == report.to_dict() and one.remedies == report.remedies
+        assert one._repr_html_() == report._repr_html_()
+
+
+def test_several_reports_and_a_lesson_are_pickled_and_copied(tmp_path: Path) -> None:
+    """As a report is."""
+    (tmp_path / "both.py").write_text("def f(x):\n    return x.exp()\n\ndef g(x):\n    return x.detach() * x\n")
+    report = check_function(str(tmp_path / "both.py"))
+    assert isinstance(report, Reports) and len(report.reports) == 2
+    for one in (pickle.loads(pickle.dumps(report)), copy.deepcopy(report)):
+        assert str(one) == str(report) and one.to_dict() == report.to_dict()
+    lesson = explain("log(sin(x))*x", at=1)
+    for other in (pickle.loads(pickle.dumps(lesson)), copy.deepcopy(lesson)):
+        assert str(other) == str(lesson) and other == lesson
