@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from gradcheck_cli import options as table
 from gradcheck_cli.algebra.constants import nearest_double
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, boundary
 from gradcheck_cli.formulas.problem import MAX_ORDER, Problem
 from gradcheck_cli.formulas.tasks import (
     MAX_DERIVATIVES,
@@ -136,6 +136,7 @@ def _twin(types: type) -> Callable[[_Twin], _Twin]:
         own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
         names = {p.name for p in own}
 
+        @boundary
         @functools.wraps(function)
         def check(*arguments: Any, **given: Any) -> Report:
             if len(arguments) > len(own):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import pickle
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import matplotlib.figure
 import numpy as np
 import pytest
 import torch
@@ -23,6 +25,7 @@ from gradcheck_cli import (
     check_mixed,
     check_model,
     explain,
+    gradcheck,
 )
 from gradcheck_cli.verdict.reports import Reports
 
@@ -282,3 +285,43 @@ def test_several_reports_and_a_lesson_are_pickled_and_copied(tmp_path: Path) -> 
     lesson = explain("log(sin(x))*x", at=1)
     for other in (pickle.loads(pickle.dumps(lesson)), copy.deepcopy(lesson)):
         assert str(other) == str(lesson) and other == lesson
+
+
+def failing(x: torch.Tensor) -> torch.Tensor:
+    """A line of the user's that raises."""
+    return x @ torch.ones(7)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: check_chain("sin(x"),
+        lambda: check_function(failing, at={"x": torch.ones(3)}),
+        lambda: check_model("Linear(2)"),
+        lambda: explain("2*"),
+        lambda: gradcheck(lambda x: x.detach() * x, torch.ones(1, dtype=torch.float64, requires_grad=True)),
+        lambda: check_grad("x*y").plot(matplotlib.figure.Figure().subplots()),
+    ],
+)
+def test_an_error_shows_no_frame_of_ours(call: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """But the one that raises it: what is the user's is seen at once; all of them where GRADCHECK_TRACEBACK asks for that."""
+
+    def frames() -> list[str]:
+        try:
+            call()
+        except Exception as problem:
+            return [f.filename for e in (problem, problem.__cause__) if e for f in traceback.extract_tb(e.__traceback__)]
+        return pytest.fail("it doesn't raise")
+
+    assert sum("gradcheck_cli" in name for name in frames()) <= 1
+    monkeypatch.setenv("GRADCHECK_TRACEBACK", "1")
+    assert sum("gradcheck_cli" in name for name in frames()) > 2
+
+
+def test_the_line_of_the_user_that_raises_is_shown() -> None:
+    """As the cause of the error."""
+    with pytest.raises(InputError) as caught:
+        check_function(failing, at={"x": torch.ones(3)})
+    cause = caught.value.__cause__
+    assert cause is not None
+    assert [f.name for f in traceback.extract_tb(cause.__traceback__)] == ["failing"]

@@ -12,7 +12,7 @@ from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.algebra.number import exactly
 from gradcheck_cli.derivation.at import At
 from gradcheck_cli.derivation.steps import Step, Unknown, derive, variable
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, boundary
 from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.formulas.lowering import Lowered, lower, refine
@@ -51,6 +51,7 @@ WORKED = 24
 """Entries of arrays by which a derivative is worked out; the others' are like them."""
 
 
+@boundary
 def explain(
     expressions: str | Sequence[str], *, wrt: str | Sequence[str] | None = None, at: Any = None, shape: Any = None,
     verbose: bool = False,
