@@ -93,16 +93,28 @@ def inert(text: str) -> str:
 _Given = ParamSpec("_Given")
 _Found = TypeVar("_Found")
 
+_ANY_NAME = 0x08
+"""Python's flag of a function with **names (`inspect` has it, which is slow to import)."""
+
 PACKAGE = os.path.join(os.path.dirname(__file__), "")
 """Where the code of this package stands."""
 
 
 def boundary(function: Callable[_Given, _Found]) -> Callable[_Given, _Found]:
     """A function that users call: the errors that it raises on purpose show no frame inside of this package, and of what caused
-    them only those of other code (the user's); unless GRADCHECK_TRACEBACK is set."""
+    them only those of other code (the user's); unless GRADCHECK_TRACEBACK is set. A name that it doesn't take is answered with
+    the nearest."""
+
+    code = function.__code__
+    own = {*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]} - {"self"}
+    takes_any = bool(code.co_flags & _ANY_NAME)
 
     @functools.wraps(function)
     def call(*arguments: _Given.args, **given: _Given.kwargs) -> _Found:
+        strange = [name for name in given if not takes_any and name not in own]
+        if strange:
+            unknown = f"unexpected keyword argument {strange[0]!r}{nearest(strange[0], own)}"
+            raise TypeError(f"{function.__name__}() got an {unknown}")
         try:
             return function(*arguments, **given)
         except GradcheckToolError as problem:

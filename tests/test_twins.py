@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -325,3 +326,52 @@ def test_the_line_of_the_user_that_raises_is_shown() -> None:
     cause = caught.value.__cause__
     assert cause is not None
     assert [f.name for f in traceback.extract_tb(cause.__traceback__)] == ["failing"]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: check_chain(None), InputError, "an expression is a text, such as .*, not NoneType"),
+        (lambda: check_grad(None), InputError, "an expression is a text, such as .*, not NoneType"),
+        (lambda: check_mixed(None, wrt="x"), InputError, "an expression is a text, such as .*, not NoneType"),
+        (lambda: check_chain(["2*x", None]), InputError, "an expression is a text, such as .*, not NoneType"),
+        (lambda: check_mixed("x*y", wrt=3), InputError, "wrt: names of inputs are wanted, such as 'x,y', not int"),
+        (lambda: explain(None), InputError, "an expression is a text, such as .*, not NoneType"),
+        (lambda: explain("x*y", wrt=3), InputError, "wrt: names of inputs are wanted"),
+        (lambda: explain(torch.sin, at=1), InputError, "not builtin_function_or_method: check_function checks a function"),
+        (lambda: explain("sin(x)", att=1), TypeError, r"explain\(\) got an unexpected keyword argument 'att'; nearest: at"),
+        (lambda: check_chain("x", at=1).plot("x.png"), InputError, r"plot\(\).savefig\('x.png'\) writes a file"),
+        (lambda: check_chain("x", at=1, progress=3), InputError, "progress: a function is wanted, not int"),
+        (lambda: check_chain("x", at=1, callables={"sin": 3}), InputError, "callables: 'sin': a function is wanted, not int"),
+        (lambda: check_chain("x", at=1, strict="no"), InputError, "strict must be true or false: 'no'"),
+        (lambda: check_chain("x**2", at=1, claim=lambda x: 2 * x), InputError, "a claim is a formula, as a text such as"),
+        (lambda: check_chain("x**2", at=1, claim={"x": abs}), InputError, "a claim is a formula, as a text such as"),
+        (lambda: check_model(None), InputError, "a network is wanted, .*, not NoneType"),
+        (lambda: check_function(3), InputError, "a function is wanted, not int"),
+        (lambda: check_function(torch.sin, settings=3), InputError, "arguments by their names are wanted"),
+        (lambda: check_function(torch.sin, formula=abs), InputError, "formula must be a text, not builtin"),
+        (lambda: check_chain("sin(x)", at=np.zeros(100_000)), InputError, "an array is one point: many points are a list"),
+    ],
+)  # fmt: skip
+def test_what_is_wanted_is_said(call: Callable[[], Any], error: type[Exception], words: str) -> None:
+    """In one sentence, of values that no type checker would let pass."""
+    with pytest.raises(error, match=words):
+        call()
+
+
+@pytest.mark.parametrize("flag", [True, False, 0, 1, np.bool_(1)])
+def test_flags(flag: Any) -> None:
+    """Python's, NumPy's, and their numbers."""
+    assert check_chain("x", at=1, strict=flag, verbose=flag).strict is bool(flag)
+
+
+def test_an_empty_list_is_no_value() -> None:
+    """As the docstrings say: the default holds."""
+    assert check_chain("sin(x)", at=[], dtype=[], mode=[]).counts == check_chain("sin(x)").counts
+    assert "an empty list" in (check_chain.__doc__ or "")
+
+
+def test_each_option_is_described_by_itself() -> None:
+    """torch.float32 is a dtype, and no mode."""
+    rows = {row.split()[0]: row for row in re.split(r"\n(?=\S)", check_chain.__doc__ or "")}
+    assert "torch.float32" in rows["dtype"] and "torch.float32" not in rows["mode"]

@@ -47,7 +47,7 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One derivative at one point. Field names and meanings are those of the JSON (DESIGN, section 7).
+    """One derivative at one point. Field names and meanings are those of the JSON (docs/json.md).
 
     `exact`, `left`, `right`, `shadow`: decimal strings, correct in every digit shown; `error_ulps` in ulps of the dtype;
     `formula_error` and `rounding_error` relative to the exact value. `value`: torch's value of the variable differentiated

@@ -113,7 +113,7 @@ class Report:
             raise VerdictError(str(self))
 
     def to_dict(self, checks: Iterable[Check] | None = None) -> dict[str, Any]:
-        """The JSON object of DESIGN, section 7, as plain Python values. `checks`: those to list, if not all."""
+        """What `--format json` writes (docs/json.md), as plain Python values. `checks`: those to list, if not all."""
         return {
             "schema": SCHEMA,
             "command": self.command,
