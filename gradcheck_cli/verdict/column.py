@@ -149,9 +149,9 @@ class Column:
         )
 
     @classmethod
-    def unfinished(cls, quantity: str, text: str = LATE) -> Column:
+    def unfinished(cls, quantity: str, text: str = LATE, dtype: str = "float64") -> Column:
         """One undecided entry for what there is nothing else to say of."""
-        column = cls.blank(OfTensor({}), 1, of=quantity)
+        column = cls.blank(OfTensor({}), 1, of=quantity, dtype=dtype)
         column.mark([0], Verdict.UNDECIDED, text)
         return column
 
