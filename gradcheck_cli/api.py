@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from gradcheck_cli import options as table
 from gradcheck_cli.algebra.constants import nearest_double
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, boundary
 from gradcheck_cli.formulas.problem import MAX_ORDER, Problem
 from gradcheck_cli.formulas.tasks import (
     MAX_DERIVATIVES,
@@ -30,9 +30,9 @@ from gradcheck_cli.formulas.tasks import (
     task_of,
     with_labels,
 )
-from gradcheck_cli.language.chain import Chain, link
+from gradcheck_cli.language.chain import Chain, link, texts_of
 from gradcheck_cli.language.functions import NAMES
-from gradcheck_cli.language.points import FOREIGN, named, parse_points, split
+from gradcheck_cli.language.points import FOREIGN, named, order_of, parse_points, split
 from gradcheck_cli.language.tree import Variable, walk
 from gradcheck_cli.verdict.limits import Limits
 
@@ -136,6 +136,7 @@ def _twin(types: type) -> Callable[[_Twin], _Twin]:
         own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
         names = {p.name for p in own}
 
+        @boundary
         @functools.wraps(function)
         def check(*arguments: Any, **given: Any) -> Report:
             if len(arguments) > len(own):
@@ -223,7 +224,7 @@ def check_jacobian(expressions: str | Sequence[str], **options: Unpack[OfFormula
 
     Several expressions are several outputs, f1, f2 and so on, or as they are named ("u = x*y").
     """
-    texts = _texts(expressions)
+    texts = texts_of(expressions)
     outputs = ["f"] if len(texts) == 1 else [f"f{i}" for i in range(1, len(texts) + 1)]
     chains = [_chain(text, output) for text, output in zip(texts, outputs, strict=True)]
     if not chains:
@@ -386,19 +387,7 @@ def _run(
 
 
 def _chain(expressions: str | Sequence[str], output: str = "y") -> Chain:
-    return link(_texts(expressions), output)
-
-
-def _texts(given: Any) -> list[str]:
-    """The expressions: a text, or a list of texts; SymPy's expressions are what they print."""
-    found = [
-        str(one) if hasattr(one, "free_symbols") else one for one in (given if isinstance(given, list | tuple) else [given])
-    ]
-    strange = next((one for one in found if not isinstance(one, str)), None)
-    if strange is not None:
-        hint = ": check_function checks a function" if callable(strange) else ""
-        raise InputError(f"an expression is a text, such as 'x**2', not {type(strange).__name__}{hint}")
-    return found
+    return link(texts_of(expressions), output)
 
 
 def _limits(given: Mapping[str, Any]) -> Limits:
@@ -413,7 +402,7 @@ def _row(name: str) -> str:
 
 def _names(wrt: str | Sequence[str], inputs: Sequence[str]) -> Wrt:
     """The inputs, or entries of inputs, in "x,y", "x[0],y[1]" or ["x", "y"]."""
-    text = wrt if isinstance(wrt, str) else ",".join(wrt)
+    text = order_of(wrt)
     names: list[str] = []
     for piece, offset in split(text, 0):
         name, at = "".join(piece.split()), offset + len(piece) - len(piece.lstrip())

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import math
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import ParamSpec, TypeVar
 
 _WINDOW = 72
 _LONGEST = 2_000
@@ -84,6 +88,54 @@ _COMMAND = re.compile(r"^(\s*)(::|##\[|##vso\[)", re.MULTILINE)
 def inert(text: str) -> str:
     """The text, none of whose lines a CI takes for a command of its own (`::error::`, `##[error]`)."""
     return _COMMAND.sub(r"\1| \2", text)
+
+
+_Given = ParamSpec("_Given")
+_Found = TypeVar("_Found")
+
+_ANY_NAME = 0x08
+"""Python's flag of a function with **names (`inspect` has it, which is slow to import)."""
+
+PACKAGE = os.path.join(os.path.dirname(__file__), "")
+"""Where the code of this package stands."""
+
+
+def boundary(function: Callable[_Given, _Found]) -> Callable[_Given, _Found]:
+    """A function that users call: the errors that it raises on purpose show no frame inside of this package, and of what caused
+    them only those of other code (the user's); unless GRADCHECK_TRACEBACK is set. A name that it doesn't take is answered with
+    the nearest."""
+
+    code = function.__code__
+    own = {*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]} - {"self"}
+    takes_any = bool(code.co_flags & _ANY_NAME)
+
+    @functools.wraps(function)
+    def call(*arguments: _Given.args, **given: _Given.kwargs) -> _Found:
+        strange = [name for name in given if not takes_any and name not in own]
+        if strange:
+            unknown = f"unexpected keyword argument {strange[0]!r}{nearest(strange[0], own)}"
+            raise TypeError(f"{function.__name__}() got an {unknown}")
+        try:
+            return function(*arguments, **given)
+        except GradcheckToolError as problem:
+            if os.environ.get("GRADCHECK_TRACEBACK"):
+                raise
+            cause = problem.__cause__
+            if cause is not None:
+                cause.__traceback__, cause.__cause__, cause.__suppress_context__ = _elsewhere(cause.__traceback__), None, True
+            raise problem.with_traceback(None) from (cause if cause is not None and cause.__traceback__ else None)
+
+    return call
+
+
+def _elsewhere(trace: TracebackType | None) -> TracebackType | None:
+    """The frames that aren't of this package."""
+    if trace is None:
+        return None
+    rest = _elsewhere(trace.tb_next)
+    if trace.tb_frame.f_code.co_filename.startswith(PACKAGE):
+        return rest
+    return TracebackType(rest, trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
 
 
 NO_TEXT = "this is no text: bytes that aren't UTF-8, or half a character"

@@ -76,6 +76,38 @@ def _index(value: Any, name: str, choices: Mapping[str, str]) -> int:
         raise InputError(f"{name} must be a whole number: {value!r}") from None
 
 
+def _flag(value: Any, name: str, choices: Mapping[str, str]) -> bool:
+    """True or False, NumPy's too; a text such as "no" would be true."""
+    if not ((isinstance(value, int) and value in (0, 1)) or type(value).__name__ in ("bool", "bool_")):
+        raise InputError(f"{name} must be true or false: {value!r}")
+    return bool(value)
+
+
+def _text(value: Any, name: str, choices: Mapping[str, str]) -> str:
+    """A text; an expression of SymPy is what it prints."""
+    if not (isinstance(value, str) or hasattr(value, "free_symbols")):
+        raise InputError(f"{name} must be a text, not {type(value).__name__}")
+    return str(value)
+
+
+def _callback(value: Any, name: str, choices: Mapping[str, str]) -> Any:
+    if not callable(value):
+        raise InputError(f"{name}: a function is wanted, not {type(value).__name__}")
+    return value
+
+
+def _callbacks(value: Any, name: str, choices: Mapping[str, str]) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InputError(f"{name}: a mapping of names to functions is wanted, not {type(value).__name__}")
+    return {str(key): _callback(function, f"{name}: {key!r}", choices) for key, function in value.items()}
+
+
+def _settings(value: Any, name: str, choices: Mapping[str, str]) -> Any:
+    if not isinstance(value, str | Mapping | list | tuple):
+        raise InputError(f"{name}: arguments by their names are wanted, such as {{'dim': 1}}, not {type(value).__name__}")
+    return value
+
+
 def _said(value: Any, name: str, choices: Mapping[str, str]) -> str:
     return str(value)
 
@@ -105,12 +137,13 @@ class Form:
     read: Callable[[Any, str, Mapping[str, str]], Any] = _as_given
 
 
-TEXT = Form("a text", shapes.TEXT)
+TEXT = Form("a text", shapes.TEXT, read=_text)
 TEXTS = Form("a text or a list of texts", shapes.TEXTS, python="a list of texts")
 EXPRESSIONS = replace(TEXTS, several=True)
 FILES = replace(TEXTS, several=True)
-NAMES = Form(TEXTS.name, shapes.TEXTS, several=True, python="a list of texts, or torch's own (torch.float32)", read=_chosen)
-FLAG = Form("true or false", shapes.FLAG, bool)
+NAMES = Form(TEXTS.name, shapes.TEXTS, several=True, python="a list of texts", read=_chosen)
+FORMATS = replace(NAMES, python="a list of texts, or torch's own (torch.float32)")
+FLAG = Form("true or false", shapes.FLAG, bool, read=_flag)
 WHOLE = Form("a whole number", shapes.WHOLE, int, example="2", read=_index)
 DEVICE = Form(TEXT.name, shapes.TEXT, python="a torch.device", read=_said)
 LIMIT = Form("a number", NUMBER, float, example="0.25", read=_non_negative)
@@ -153,6 +186,7 @@ SETTINGS = Form(
     several=True,
     python='{"dim": 1}, or a list of texts',
     example="dim=1",
+    read=_settings,
 )
 INPUT = Form(
     'sizes [4, 10], "4,10" or {x = [4, 10]}, or a list of such texts',
@@ -173,5 +207,6 @@ FUNCTION = Form(
     TEXT.name, shapes.TEXT, python="the object: a function, a torch.nn.Module, a torch.autograd.Function or its apply"
 )
 NETWORK = Form(TEXT.name, shapes.TEXT, python="a torch.nn.Module, or a function that returns one; the module doesn't change")
-OBJECT = Form("an object of Python", shapes.NOTHING, None)
+CALLBACK = Form("a function of Python", shapes.NOTHING, None, read=_callback)
+CALLBACKS = Form("functions of Python by name", shapes.NOTHING, None, read=_callbacks)
 TABLE = Form("a table", shapes.ANY_TABLE, None)

@@ -35,6 +35,8 @@ from typing import Any
 
 from gradcheck_cli.errors import nearest
 from gradcheck_cli.forms import (
+    CALLBACK,
+    CALLBACKS,
     CLAIMS,
     COTANGENT,
     DEVICE,
@@ -42,6 +44,7 @@ from gradcheck_cli.forms import (
     EXPRESSIONS,
     FILES,
     FLAG,
+    FORMATS,
     FUNCTION,
     INDEX,
     INPUT,
@@ -50,7 +53,6 @@ from gradcheck_cli.forms import (
     LOSS,
     NAMES,
     NETWORK,
-    OBJECT,
     POINTS,
     SECONDS,
     SETTINGS,
@@ -270,9 +272,9 @@ OPTIONS: tuple[Option, ...] = (
            bare=True),
     Option("mode", NESTED, NAMES, "", "grad", metavar="MODE", choices=MODES_OF_FORMULAS, words=MODE_WORDS, also="modes",
            bare=True),
-    Option("dtype", FORMULAS, NAMES, "", "float64", metavar="DTYPE", choices=DTYPES, words=DTYPE_WORDS, also="dtypes",
+    Option("dtype", FORMULAS, FORMATS, "", "float64", metavar="DTYPE", choices=DTYPES, words=DTYPE_WORDS, also="dtypes",
            bare=True),
-    Option("dtype", CODE, NAMES, "", otherwise="float64, or that of given tensors or of a Module", metavar="DTYPE",
+    Option("dtype", CODE, FORMATS, "", otherwise="float64, or that of given tensors or of a Module", metavar="DTYPE",
            choices=DTYPES, words=DTYPE_WORDS, also="dtypes", bare=True),
     Option("device", CHECKS, DEVICE, "Torch's name of the device.", "cpu", metavar="NAME", example="cuda:0"),
     Option("claim", FORMULAS, CLAIMS, "Your own derivative: x=8*x+4 (or dy/dx=8*x+4), or the formula alone where only one is "
@@ -296,9 +298,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("verbose", CHECKS, FLAG, "Every point and every formula in full.", False, spelt="--verbose -v", also="details"),
     Option("verbose", ("explain",), FLAG, "Every step, however many there are.", False, spelt="--verbose -v", also="details"),
 
-    Option("callables", FORMULAS, OBJECT,
+    Option("callables", FORMULAS, CALLBACKS,
            "Name of a function of the language -> what torch shall call in its place (a custom autograd.Function's apply)."),
-    Option("progress", CHECKS, OBJECT, "Called as the work goes on: (done, total, text)."),
+    Option("progress", CHECKS, CALLBACK, "Called as the work goes on: (done, total, text)."),
 )  # fmt: skip
 
 
@@ -392,7 +394,7 @@ def described(check: str) -> str:
     return "\n".join([_entry(kind.target, kind.help, kind.form), "", _HEADING, "", *rows])
 
 
-_HEADING = "Options; None is the default of each, which stands in brackets if it says something:"
+_HEADING = "Options; None, or an empty list, is the default of each, which stands in brackets if it says something:"
 _WIDTH = 110
 
 

@@ -117,3 +117,10 @@ def pages() -> dict[str, str]:
         "suite": suite_renderer("html")(suite(), command=command),
         "functions": WRITERS["html"]([describe(row) for row in TABLE.values()], 100),
     }
+
+
+def wide() -> Report:
+    """One whose table and text are wider than a notebook."""
+    names = [f"d{'y' * 40}/d{'x' * 60}[{i}]" for i in range(3)]
+    columns = [column(name, VALUES, formula="+".join(f"x[{i}]*cos({i}*x[{i}])" for i in range(60))) for name in names]
+    return Report("chain", {"stages": [], "seed": None}, columns, {})

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import re
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import matplotlib.figure
 import numpy as np
 import pytest
 import torch
 
-from gradcheck_cli import InputError, check_chain, check_function, check_grad, check_jacobian, check_mixed, check_model
+from gradcheck_cli import (
+    InputError,
+    Report,
+    check_chain,
+    check_function,
+    check_grad,
+    check_hessian,
+    check_jacobian,
+    check_mixed,
+    check_model,
+    explain,
+    gradcheck,
+)
+from gradcheck_cli.verdict.reports import Reports
 
 
 def points(report: Any) -> list[Any]:
@@ -234,3 +253,125 @@ def test_nothing_ends_in_a_traceback(given: dict[str, Any]) -> None:
     """What can't be meant is an InputError, whatever type it is of."""
     with pytest.raises(InputError):
         check_chain("x**2", **({"at": 1} if "claim" in given else {}), **given)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: check_chain(["z = log(1 + exp(x))", "abs(z)"], at=[1, 800]),  # with remedies
+        lambda: check_chain("log(x)", at=[-1, 0, 1], claim="2/x"),
+        lambda: check_mixed("sin(x*y)", "x,y", at="x=1,y=2"),
+        lambda: check_grad("sum(x**2)", at={"x": [1, 2]}),
+        lambda: check_jacobian(["x*y", "x+y"], at="x=1,y=0"),
+        lambda: check_hessian("x**3", at=1e300),
+        lambda: check_function(torch.atan2, at={"input": torch.ones(2), "other": torch.zeros(2)}),
+        lambda: check_model(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())),
+    ],
+)  # fmt: skip
+def test_a_report_is_pickled_and_copied(made: Callable[[], Report]) -> None:
+    """With all that it says, of every kind: results are cached, and go from one process to another."""
+    report = made()
+    for one in (pickle.loads(pickle.dumps(report)), copy.deepcopy(report), copy.copy(report)):
+        assert str(one) == str(report) and one.to_dict() == report.to_dict() and one.remedies == report.remedies
+        assert one._repr_html_() == report._repr_html_()
+
+
+def test_several_reports_and_a_lesson_are_pickled_and_copied(tmp_path: Path) -> None:
+    """As a report is."""
+    (tmp_path / "both.py").write_text("def f(x):\n    return x.exp()\n\ndef g(x):\n    return x.detach() * x\n")
+    report = check_function(str(tmp_path / "both.py"))
+    assert isinstance(report, Reports) and len(report.reports) == 2
+    for one in (pickle.loads(pickle.dumps(report)), copy.deepcopy(report)):
+        assert str(one) == str(report) and one.to_dict() == report.to_dict()
+    lesson = explain("log(sin(x))*x", at=1)
+    for other in (pickle.loads(pickle.dumps(lesson)), copy.deepcopy(lesson)):
+        assert str(other) == str(lesson) and other == lesson
+
+
+def failing(x: torch.Tensor) -> torch.Tensor:
+    """A line of the user's that raises."""
+    return x @ torch.ones(7)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: check_chain("sin(x"),
+        lambda: check_function(failing, at={"x": torch.ones(3)}),
+        lambda: check_model("Linear(2)"),
+        lambda: explain("2*"),
+        lambda: gradcheck(lambda x: x.detach() * x, torch.ones(1, dtype=torch.float64, requires_grad=True)),
+        lambda: check_grad("x*y").plot(matplotlib.figure.Figure().subplots()),
+    ],
+)
+def test_an_error_shows_no_frame_of_ours(call: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """But the one that raises it: what is the user's is seen at once; all of them where GRADCHECK_TRACEBACK asks for that."""
+
+    def frames() -> list[str]:
+        try:
+            call()
+        except Exception as problem:
+            return [f.filename for e in (problem, problem.__cause__) if e for f in traceback.extract_tb(e.__traceback__)]
+        return pytest.fail("it doesn't raise")
+
+    assert sum("gradcheck_cli" in name for name in frames()) <= 1
+    monkeypatch.setenv("GRADCHECK_TRACEBACK", "1")
+    assert sum("gradcheck_cli" in name for name in frames()) > 2
+
+
+def test_the_line_of_the_user_that_raises_is_shown() -> None:
+    """As the cause of the error."""
+    with pytest.raises(InputError) as caught:
+        check_function(failing, at={"x": torch.ones(3)})
+    cause = caught.value.__cause__
+    assert cause is not None
+    assert [f.name for f in traceback.extract_tb(cause.__traceback__)] == ["failing"]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: check_chain(None), InputError, "an expression is a text, such as .*, not NoneType"),
+        (lambda: check_grad(None), InputError, "an expression is a text, such as .*, not NoneType"),
+        (lambda: check_mixed(None, wrt="x"), InputError, "an expression is a text, such as .*, not NoneType"),
+        (lambda: check_chain(["2*x", None]), InputError, "an expression is a text, such as .*, not NoneType"),
+        (lambda: check_mixed("x*y", wrt=3), InputError, "wrt: names of inputs are wanted, such as 'x,y', not int"),
+        (lambda: explain(None), InputError, "an expression is a text, such as .*, not NoneType"),
+        (lambda: explain("x*y", wrt=3), InputError, "wrt: names of inputs are wanted"),
+        (lambda: explain(torch.sin, at=1), InputError, "not builtin_function_or_method: check_function checks a function"),
+        (lambda: explain("sin(x)", att=1), TypeError, r"explain\(\) got an unexpected keyword argument 'att'; nearest: at"),
+        (lambda: check_chain("x", at=1).plot("x.png"), InputError, r"plot\(\).savefig\('x.png'\) writes a file"),
+        (lambda: check_chain("x", at=1, progress=3), InputError, "progress: a function is wanted, not int"),
+        (lambda: check_chain("x", at=1, callables={"sin": 3}), InputError, "callables: 'sin': a function is wanted, not int"),
+        (lambda: check_chain("x", at=1, strict="no"), InputError, "strict must be true or false: 'no'"),
+        (lambda: check_chain("x**2", at=1, claim=lambda x: 2 * x), InputError, "a claim is a formula, as a text such as"),
+        (lambda: check_chain("x**2", at=1, claim={"x": abs}), InputError, "a claim is a formula, as a text such as"),
+        (lambda: check_model(None), InputError, "a network is wanted, .*, not NoneType"),
+        (lambda: check_function(3), InputError, "a function is wanted, not int"),
+        (lambda: check_function(torch.sin, settings=3), InputError, "arguments by their names are wanted"),
+        (lambda: check_function(torch.sin, formula=abs), InputError, "formula must be a text, not builtin"),
+        (lambda: check_chain("sin(x)", at=np.zeros(100_000)), InputError, "an array is one point: many points are a list"),
+    ],
+)  # fmt: skip
+def test_what_is_wanted_is_said(call: Callable[[], Any], error: type[Exception], words: str) -> None:
+    """In one sentence, of values that no type checker would let pass."""
+    with pytest.raises(error, match=words):
+        call()
+
+
+@pytest.mark.parametrize("flag", [True, False, 0, 1, np.bool_(1)])
+def test_flags(flag: Any) -> None:
+    """Python's, NumPy's, and their numbers."""
+    assert check_chain("x", at=1, strict=flag, verbose=flag).strict is bool(flag)
+
+
+def test_an_empty_list_is_no_value() -> None:
+    """As the docstrings say: the default holds."""
+    assert check_chain("sin(x)", at=[], dtype=[], mode=[]).counts == check_chain("sin(x)").counts
+    assert "an empty list" in (check_chain.__doc__ or "")
+
+
+def test_each_option_is_described_by_itself() -> None:
+    """torch.float32 is a dtype, and no mode."""
+    rows = {row.split()[0]: row for row in re.split(r"\n(?=\S)", check_chain.__doc__ or "")}
+    assert "torch.float32" in rows["dtype"] and "torch.float32" not in rows["mode"]

@@ -6,6 +6,7 @@ Outside of algebra/, exact/ and shadow/ this is all that is known of its type, b
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Hashable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -46,3 +47,40 @@ def precision() -> int:
 def conditions() -> Hashable:
     """What compiled programs keep their constants under: the precision in bits, and the length of series."""
     return precision(), int(ctx.cap)
+
+
+# -- as plain data ------------------------------------------------------------------------------------------------------
+
+Part = tuple[int, int] | str
+"""A number without a radius: mantissa and exponent, or nan, inf and -inf."""
+
+_MORE = 64
+"""Bits by which a radius is made smaller than the one that is meant, for flint rounds up to the next that it can keep."""
+
+
+def _part(number: Ball) -> Part:
+    if number.is_finite():
+        mantissa, exponent = number.man_exp()
+        return int(mantissa), int(exponent)
+    return "nan" if number.is_nan() else "inf" if number > 0 else "-inf"
+
+
+def _number(part: Part) -> Ball:
+    return arb(part).mid()
+
+
+def ball_of(mid: Part, rad: Part) -> Ball:
+    """The ball of this midpoint and radius, to the bit, at any precision."""
+    if rad == (0, 0):
+        return _number(mid)
+    if not isinstance(rad, str):
+        rad = (rad[0] << _MORE) - 1, rad[1] - _MORE
+    return arb(_number(mid), _number(rad))
+
+
+def _reduced(ball: Ball) -> tuple[Any, tuple[Part, Part]]:
+    return ball_of, (_part(ball.mid()), _part(ball.rad()))
+
+
+copyreg.pickle(arb, _reduced)
+"""python-flint doesn't say how a ball is pickled, or copied; what holds balls (a Report) can be both so."""

@@ -8,7 +8,8 @@ import logging
 import os
 import sys
 import warnings
-from pathlib import Path
+
+from gradcheck_cli.errors import PACKAGE
 
 LOG = logging.getLogger("gradcheck_cli")
 """What torch's gradcheck doesn't say: it writes nothing to stdout, so this doesn't either."""
@@ -18,8 +19,6 @@ RUNNING = "PYTEST_CURRENT_TEST"
 
 Reasons = dict[str, list[str]]
 """What was said, with the test that each of the calls was made in."""
-
-_PACKAGE = str(Path(__file__).parent)
 
 _sessions: list[Reasons] = []
 """The sessions of pytest that listen: one runs within another only where a plugin is tested."""
@@ -63,8 +62,8 @@ def _fatal(category: type[Warning]) -> bool:
 
 
 def _caller() -> int:
-    """The `stacklevel` of the first frame outside of this folder, seen from `say`."""
+    """The `stacklevel` of the first frame outside of this package, seen from `say`."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_code.co_filename.startswith(_PACKAGE) and frame.f_back is not None:
+    while frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back is not None:
         level, frame = level + 1, frame.f_back
     return level

@@ -34,7 +34,7 @@ from gradcheck_cli.callables.gradient import Gradient, differentiable, tensors, 
 from gradcheck_cli.callables.handover import Budget, Spent, hand_over, name_of
 from gradcheck_cli.callables.inputs import shown
 from gradcheck_cli.callables.tolerances import Default, Tolerances, beyond, excused, worthless
-from gradcheck_cli.errors import GradcheckToolError, ImpreciseWarning, ToleratedWarning
+from gradcheck_cli.errors import GradcheckToolError, ImpreciseWarning, ToleratedWarning, boundary
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.maps.autograd import REENTRANT, derived
 from gradcheck_cli.maps.check import Found, check_map
@@ -69,6 +69,7 @@ class GradcheckError(GradcheckToolError, _TorchError):
     """A gradient is wrong: the report is the message. Whatever catches torch's GradcheckError catches it."""
 
 
+@boundary
 def gradcheck(
     func: Callable[..., Any],
     inputs: Any,
@@ -137,6 +138,7 @@ def _gradcheck(
     return _run(check, options["raise_exception"])
 
 
+@boundary
 def gradgradcheck(
     func: Callable[..., Any],
     inputs: Any,

@@ -88,8 +88,11 @@ def target(found: Any, text: str) -> Target:
             raise InputError(f"{name} is a network: gradcheck model {text}", text, at)
         raise InputError(f"{name} is a class: name a function, a torch.autograd.Function or an instance of a Module", text, at)
     if not callable(found):
+        kind = type(found).__name__
         hint = ": give the function itself, not what it returns" if isinstance(found, torch.Tensor) else ""
-        raise InputError(f"{name} is not callable: it is of type {type(found).__name__}{hint}", text, at)
+        if name == kind:  # given, not named
+            raise InputError(f"a function is wanted, not {kind}{hint}")
+        raise InputError(f"{name} is not callable: it is of type {kind}{hint}", text, at)
     if not isinstance(found, torch.nn.Module):
         return Target(name, found, _parameters(found, False))
     dtypes = [str(p.dtype).removeprefix("torch.") for p in found.parameters() if p.is_floating_point()]

@@ -89,6 +89,9 @@ def claims_of(given: Claimed, tasks: Sequence[Task], asked: Asked) -> tuple[Clai
     Of arrays: `x=W` claims all derivatives of the output by x at once. The formula has the output's shape, followed by that of
     x, or a shape that is broadcast to it; `x[0]=...` is about one entry.
     """
+    every = given.values() if isinstance(given, Mapping) else given if isinstance(given, list | tuple) else [given]
+    if any(callable(one) and not hasattr(one, "free_symbols") for one in every):
+        raise InputError("a claim is a formula, as a text such as 'x = 2*x', not a function: check_function checks functions")
     if isinstance(given, Mapping):
         texts = [f"{name} = {formula}" for name, formula in given.items()]
     else:

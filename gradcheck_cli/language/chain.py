@@ -7,15 +7,12 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import chain as chain_of
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import Any
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import parse_stage
 from gradcheck_cli.language.tree import Call, Node, Variable, substitute, variables, walk
-
-if TYPE_CHECKING:
-    pass
 
 MAX_STAGES = 20_000
 
@@ -60,6 +57,18 @@ class Chain:
         for stage in self.stages:
             trees[stage.name] = substitute(stage.tree, trees)
         return trees[self.output]
+
+
+def texts_of(given: Any) -> list[str]:
+    """Expressions as Python gives them: a text, or a list of texts; SymPy's expressions are what they print."""
+    found = [
+        str(one) if hasattr(one, "free_symbols") else one for one in (given if isinstance(given, list | tuple) else [given])
+    ]
+    for one in found:
+        if not isinstance(one, str):
+            hint = ": check_function checks a function" if callable(one) else ""
+            raise InputError(f"an expression is a text, such as 'x**2', not {type(one).__name__}{hint}")
+    return found
 
 
 def link(texts: Sequence[str], output: str = "y") -> Chain:

@@ -98,6 +98,15 @@ def named(*given: object) -> set[str]:
     return found
 
 
+def order_of(wrt: Any) -> str:
+    """The names to differentiate by, in their order, as one text: "x,y", or ["x", "y"]."""
+    names = [wrt] if isinstance(wrt, str) else list(wrt) if isinstance(wrt, Iterable) else [wrt]
+    strange = [name for name in names if not isinstance(name, str)]
+    if strange:
+        raise InputError(f"wrt: names of inputs are wanted, such as 'x,y', not {type(strange[0]).__name__}")
+    return ",".join(names)
+
+
 def listed(at: Any) -> list[Any]:
     """The points in what `at` may be: a list of them, or one: a text, a mapping, a number, or an array, which is one value."""
     if at is None:
@@ -206,7 +215,10 @@ class _Reader:
         if self.shapes.setdefault(name, shape) != shape:
             raise InputError(f"{name} has shape {shape} here, and shape {self.shapes[name]} before", text, at)
         if math.prod(shape) > MAX_ENTRIES:
-            raise InputError(f"{name} has {counted(math.prod(shape))} entries; at most {MAX_ENTRIES:,} are checked", text, at)
+            hint = "; an array is one point: many points are a list, at=[...]" if text is None else ""
+            raise InputError(
+                f"{name} has {counted(math.prod(shape))} entries; at most {MAX_ENTRIES:,} are checked{hint}", text, at
+            )
 
     def text(self, text: str) -> Group:
         axes: dict[str, dict[str, Axis]] = {}

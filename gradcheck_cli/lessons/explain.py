@@ -12,16 +12,16 @@ from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.algebra.number import exactly
 from gradcheck_cli.derivation.at import At
 from gradcheck_cli.derivation.steps import Step, Unknown, derive, variable
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, boundary
 from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.formulas.lowering import Lowered, lower, refine
 from gradcheck_cli.formulas.problem import MAX_ORDER
 from gradcheck_cli.formulas.tasks import listed, with_labels
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.chain import Chain, derivative_name, link
+from gradcheck_cli.language.chain import Chain, derivative_name, link, texts_of
 from gradcheck_cli.language.constants import exact_constant
-from gradcheck_cli.language.points import FOREIGN, named, parse_points, split
+from gradcheck_cli.language.points import FOREIGN, named, order_of, parse_points, split
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.spaces import Shape, entry_names
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, variables, walk
@@ -51,6 +51,7 @@ WORKED = 24
 """Entries of arrays by which a derivative is worked out; the others' are like them."""
 
 
+@boundary
 def explain(
     expressions: str | Sequence[str], *, wrt: str | Sequence[str] | None = None, at: Any = None, shape: Any = None,
     verbose: bool = False,
@@ -66,7 +67,7 @@ def explain(
     The lesson's `str()` is the text; `render("markdown")`, "latex" and "html" are others, and a notebook shows it typeset.
     Raises InputError for what isn't in the language.
     """
-    texts = [expressions] if isinstance(expressions, str) else list(expressions)
+    texts = texts_of(expressions)
     chain = link(texts)
     if len(chain.stages) == 1 and len(chain.inputs) > 1:
         chain = link(texts, "f")
@@ -158,7 +159,7 @@ def _counted(tree: Node) -> Node:
 
 def wrt_names(wrt: str | Sequence[str], entries: Sequence[str]) -> tuple[str, ...]:
     """The inputs, or entries of inputs, in "x,y" or ["x", "y"]. InputError for anything else."""
-    text = wrt if isinstance(wrt, str) else ",".join(wrt)
+    text = order_of(wrt)
     names: list[str] = []
     for piece, offset in split(text, 0):
         name, at = "".join(piece.split()), offset + len(piece) - len(piece.lstrip())

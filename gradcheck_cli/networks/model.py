@@ -86,6 +86,9 @@ def _module(request: Request) -> nn.Module:
             hint = "; a function of tensors is checked by gradcheck function" if asks else ""
             raise InputError(f"{request.text}: calling it without arguments fails: {one_line(problem)}{hint}") from problem
     if not isinstance(found, nn.Module):
+        if found is request.model:
+            wanted = "a network is wanted, a torch.nn.Module or a text such as 'Linear(4, 2)'"
+            raise InputError(f"{wanted}, not {type(found).__name__}")
         raise InputError(f"{request.text} gives no torch.nn.Module but {type(found).__name__}")
     return found
 

@@ -87,6 +87,7 @@ def as_markdown(report: Report) -> str:
     lines = [words, "", f"{_code(seen.title)}  ", *points, ""]
     for finding in seen.findings:
         lines += _finding(finding)
+    lines += [line for text in seen.remedies for line in (f"remedy: {_bare(text)}", "")]
     for table in tables:
         lines += _table(table)
     return "\n".join(lines + [f"note: {_bare(note)}\n" for note in seen.notes]).rstrip() + "\n"
@@ -103,7 +104,8 @@ def _finding(finding: Finding) -> list[str]:
     numbers = "".join(f"; {who} {_code(number.strip())}" for who, number in finding.numbers)
     texts = [finding.error, finding.blame, *finding.prose, finding.sentence]
     head = f"{_SIGNS[finding.verdict]} **{_bare(finding.name)}** {_code(finding.title)}{numbers}"
-    return [head, "", *(line for words in texts if words for line in (_bare(words), ""))]
+    formulas = [f"{_bare(who)}: {_code(formula)}" for who, formula in finding.formulas]
+    return [head, "", *(line for words in (*map(_bare, texts), *formulas) if words for line in (words, ""))]
 
 
 def _table(table: Table) -> list[str]:

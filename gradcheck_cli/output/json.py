@@ -1,4 +1,4 @@
-"""The Report, or the outcomes of a suite, as one JSON object (DESIGN, section 7)."""
+"""The Report, or the outcomes of a suite, as one JSON object: see docs/json.md."""
 
 from __future__ import annotations
 

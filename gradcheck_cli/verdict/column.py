@@ -47,7 +47,7 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One derivative at one point. Field names and meanings are those of the JSON (DESIGN, section 7).
+    """One derivative at one point. Field names and meanings are those of the JSON (docs/json.md).
 
     `exact`, `left`, `right`, `shadow`: decimal strings, correct in every digit shown; `error_ulps` in ulps of the dtype;
     `formula_error` and `rounding_error` relative to the exact value. `value`: torch's value of the variable differentiated
@@ -149,9 +149,9 @@ class Column:
         )
 
     @classmethod
-    def unfinished(cls, quantity: str, text: str = LATE) -> Column:
+    def unfinished(cls, quantity: str, text: str = LATE, dtype: str = "float64") -> Column:
         """One undecided entry for what there is nothing else to say of."""
-        column = cls.blank(OfTensor({}), 1, of=quantity)
+        column = cls.blank(OfTensor({}), 1, of=quantity, dtype=dtype)
         column.mark([0], Verdict.UNDECIDED, text)
         return column
 

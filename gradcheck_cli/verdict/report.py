@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_cli.errors import VerdictError
+from gradcheck_cli.errors import VerdictError, boundary
 from gradcheck_cli.verdict.column import VERDICTS, Check, Column
 from gradcheck_cli.verdict.plain import intentions, jsonable
 from gradcheck_cli.verdict.remedy import Remedy
@@ -113,7 +113,7 @@ class Report:
             raise VerdictError(str(self))
 
     def to_dict(self, checks: Iterable[Check] | None = None) -> dict[str, Any]:
-        """The JSON object of DESIGN, section 7, as plain Python values. `checks`: those to list, if not all."""
+        """What `--format json` writes (docs/json.md), as plain Python values. `checks`: those to list, if not all."""
         return {
             "schema": SCHEMA,
             "command": self.command,
@@ -127,12 +127,14 @@ class Report:
             "versions": dict(self.versions),
         }
 
+    @boundary
     def to_dataframe(self) -> DataFrame:
         """A table of pandas (an extra: gradcheck-cli[notebook]) with a row for each check, in their order, and the columns of a
         Check, with one for each input."""
         found: DataFrame = _display().frame(self)
         return found
 
+    @boundary
     def plot(self, ax: Axes | None = None) -> Figure:
         """The picture that `--plot` writes, as a Figure of matplotlib (an extra: gradcheck-cli[plot]). `ax`: axes of your own,
         for a picture of one panel."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.remedy import Remedy
 from gradcheck_cli.verdict.report import Report, versions
@@ -21,6 +23,21 @@ TICK = 0.2
 
 GRACE = 0.5
 """Seconds that stopped work has for coming to an end."""
+
+
+LAST = 3.0
+"""Seconds that all of it has at the end of the process."""
+
+_left: list[threading.Thread] = []
+"""What came to no end in time."""
+
+
+@atexit.register
+def _wait() -> None:
+    """A thread that still runs C++ of torch's while Python ends would abort the process; most come to a checkpoint soon."""
+    deadline = time.monotonic() + LAST
+    for thread in _left:
+        thread.join(max(deadline - time.monotonic(), 0.0))
 
 
 STOPPED = "stopped after"
@@ -49,6 +66,7 @@ def supervise(work: Callable[[], None], stop: Callable[[], None], timeout: float
     late = thread.is_alive()
     stop()
     thread.join(GRACE)
+    _left[:] = [left for left in (*_left, thread) if left.is_alive()]
     return late
 
 
@@ -106,8 +124,8 @@ class Recorder:
         """Let the work end at its next checkpoint."""
         self._stopped = True
 
-    def give_up(self, command: str, timeout: float) -> None:
-        """Say what is missing: time was up."""
+    def give_up(self, command: str, timeout: float, dtype: str = "float64") -> None:
+        """Say what is missing: time was up. `dtype`: of what was checked."""
         limit = f"{STOPPED} {timeout:g} s (--timeout)"
         if self._planned:
             for part in self._planned:
@@ -116,7 +134,7 @@ class Recorder:
             self.notes.append(f"{limit}: what was not finished is undecided")
         else:
             self.notes.append(f"{limit} in: {self.doing or command}; the rest was not checked")
-            self.add([Column.unfinished(self.doing or command)])
+            self.add([Column.unfinished(self.doing or command, dtype=dtype)])
 
 
 def record(
@@ -150,7 +168,7 @@ def record(
     if failures:
         raise failures[0]
     if late:
-        recorder.give_up(command, timeout)
+        recorder.give_up(command, timeout, next((name for name in problem.get("dtype", ()) if name in FORMATS), "float64"))
     if recorder.conditions:
         problem["conditions"] = recorder.conditions
     return Report(

@@ -217,7 +217,10 @@ ERRORS: list[tuple[Any, str]] = [
     ({"x": [[1], 2], "y": 1}, "the value of 'x' is not an array: the entries of its lists differ in shape"),
     ({"x": "linspace(0,1,2)", "y": "linspace(0,1,3)"}, "sequences of different lengths run side by side: 2, 3"),
     ({"x": [], "y": 1}, "the value of 'x' is not an array: an empty list has no entries"),
-    ({"x": [0] * 10_001, "y": 1}, "x has 10,001 entries; at most 10,000 are checked"),
+    (
+        {"x": [0] * 10_001, "y": 1},
+        "x has 10,001 entries; at most 10,000 are checked; an array is one point: many points are a list, at=[...]",
+    ),
     ([1], "a point is written name=value, such as x=1,y=1"),
     (1.5, "a point is written name=value, such as x=1,y=1"),
 ]

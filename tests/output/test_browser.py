@@ -268,3 +268,35 @@ def test_a_page_can_be_heard(page: tuple[str, Any]) -> None:
     first = browser.switch_to.active_element
     assert first.text == "Skip to the content"
     assert browser.execute_script("return getComputedStyle(arguments[0]).outlineStyle", first) == "solid"
+
+
+# -- in a notebook ------------------------------------------------------------------------------------------------------
+
+_AROUND = ("display: block", "display: flex", "display: grid", "display: table-cell")
+"""How notebooks lay out what a cell shows."""
+
+
+@pytest.mark.parametrize("around", _AROUND)
+@pytest.mark.parametrize("open_", ["", "open"])
+def test_a_notebook_of_any_width_scrolls_inside_of_a_report(browser: Any, tmp_path: Path, around: str, open_: str) -> None:
+    """Tables, and the folded text, have a scroll bar of their own: nothing sticks out sideways."""
+    shown = pages.wide()._repr_html_().replace("<details>", f"<details {open_}>")
+    held = f'<div style="width: 760px; display: flex"><div style="flex: 1; min-width: 0"><div style="{around}; min-width: 0">'
+    if "table" in around:
+        held = (
+            '<div style="width: 760px"><div style="display: table; width: 100%; table-layout: fixed"><div style="'
+            + around
+            + '">'
+        )
+    (tmp_path / "cell.html").write_text(f"<meta charset=utf-8>{held}{shown}</div></div></div>", encoding="utf-8")
+    show(browser, tmp_path / "cell.html")
+    resize(browser, 800)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 800
+    report = "document.querySelector('.gradcheck-report')"
+    assert browser.execute_script(f"return {report}.getBoundingClientRect().width") <= 760
+    inside = browser.execute_script(
+        f"return [...{report}.querySelectorAll('.scroll, pre')].map(e => [e.clientWidth, e.scrollWidth, e.tagName])"
+    )
+    assert all(seen <= 760 for seen, _, _ in inside)
+    assert any(whole > seen for seen, whole, tag in inside if tag == "DIV")
+    assert not open_ or any(whole > seen for seen, whole, tag in inside if tag == "PRE")

@@ -16,6 +16,7 @@ from flint import arb
 from gradcheck_cli.errors import MissingExtra
 from gradcheck_cli.output.display import FINDINGS, ROWS
 from gradcheck_cli.verdict.column import Check, Column, Detail
+from gradcheck_cli.verdict.remedy import Remedy
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.scope import AtPoints, Label, OfLayer, OfTensor, TensorLabels
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -147,6 +148,21 @@ def test_what_a_user_wrote_stays_text() -> None:
         assert len(re.findall(r"(?<!\\)\|", row)) == len(
             re.findall(r"(?<!\\)\|", next(r for r in words.splitlines() if "--" in r))
         )
+
+
+def test_the_remedy_and_the_formulas_are_shown() -> None:
+    """What to write instead, and both formulas where a finding says to compare them: in HTML and in Markdown."""
+    some = column(Verdict.MISMATCH, Cause.FORMULA)
+    some.details[1].autograd_formula = "3*x<1"
+    remedy = Remedy(
+        "y", "log(1+exp(x))", "softplus(x)", (), ("softplus(x)",), ("softplus",), ("range",), "float64",
+        {"mismatch": 1}, {"match": 1}, 1, 1, 1,
+    )  # fmt: skip
+    made = report(some, remedies=[remedy])
+    page, words = made._repr_html_().partition("<details>")[0], made._repr_markdown_()
+    assert "softplus(x)" in page and "write y = softplus(x)" in words
+    assert "exact: <code>2*x</code>" in page and "autograd: <code>3*x&lt;1</code>" in page
+    assert "exact: `2*x`" in words and "autograd: `3*x<1`" in words
 
 
 # -- as a table ---------------------------------------------------------------------------------------------------------

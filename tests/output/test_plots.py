@@ -197,14 +197,47 @@ def test_numbers_that_are_met_twice_are_one_cell() -> None:
     np.testing.assert_equal([found.worst, found.best], [[1e-3, NAN, 1.0], [1e-9, NAN, 1.0]])
 
 
-def test_a_range_is_shaded_to_halfway_to_what_is_beside_it() -> None:
-    """And to the edge, where nothing is; one alone has a width too."""
-    said = [Verdict.OUTSIDE_DOMAIN, *matches(3), Cause.NAN_TRAP, Cause.NAN_TRAP, Verdict.MATCH, Cause.RANGE]
-    some, scale = column(np.arange(8.0), said), Scale("linear", 0.0, 7.0)
-    found = ranges([cells(np.arange(8.0), relative(some), codes(some), scale)], scale)
+def test_only_what_is_known_is_shaded() -> None:
+    """Between neighbouring numbers that are wrong in one way, never from a wrong one to a right one; one alone has no width."""
+    said = [Verdict.OUTSIDE_DOMAIN, *matches(3), *[Cause.NAN_TRAP] * 3, Verdict.MATCH, *[Cause.RANGE, Verdict.MATCH] * 2]
+    x = np.arange(float(len(said)))
+    some, scale = column(x, said), Scale("linear", 0.0, 11.0)
+    found = ranges([cells(x, relative(some), codes(some), scale)])
     assert [(MARKS[code].name, left, right) for code, left, right in found] == [
-        (Verdict.OUTSIDE_DOMAIN, 0.0, 0.5), (Cause.RANGE, 6.5, 7.0), (Cause.NAN_TRAP, 3.5, 5.5),
+        (Verdict.OUTSIDE_DOMAIN, 0.0, 0.0), (Cause.RANGE, 8.0, 8.0), (Cause.RANGE, 10.0, 10.0), (Cause.NAN_TRAP, 4.0, 6.0),
     ]  # fmt: skip
+
+
+def test_what_two_derivatives_have_is_shaded_of_each_alone() -> None:
+    """A point of one beside a point of the other is no range; ranges that overlap are one."""
+    scale = Scale("linear", 0.0, 5.0)
+
+    def one(x: list[float]) -> Any:
+        some = column(np.arange(6.0), [Cause.RANGE if i in x else Verdict.MATCH for i in range(6)])
+        return cells(np.arange(6.0), relative(some), codes(some), scale)
+
+    assert [r[1:] for r in ranges([one([1]), one([2])])] == [(1, 1), (2, 2)]
+    assert [r[1:] for r in ranges([one([1, 2]), one([2, 3, 4]), one([3])])] == [(1, 4)]
+
+
+def test_where_some_are_right_nothing_is_shaded() -> None:
+    """Over one input of a grid, where what is wrong is due to the other."""
+    made = api.check_grad("log(x)*y", at="x=linspace(-1,1,5),y=linspace(1,2,3)")
+    over_x, over_y = made.plot().axes[:2]
+    shaded = [[c.get_label() for c in axes.collections if c.get_label()[:1] != "_"] for axes in (over_x, over_y)]
+    assert "outside the domain" in shaded[0] and shaded[1] == []
+
+
+def test_a_line_ends_where_there_is_no_error() -> None:
+    """Points outside of the domain, between others: no line goes across, and a lone one is a hairline."""
+    axes = api.check_chain("log(x)", at=[1, 2, -1, 3, 4]).plot(None).axes[0]
+    (line,) = [drawn for drawn in axes.lines if drawn.get_label() == "dy/dx"]
+    assert np.isnan(line.get_ydata()).tolist() == [True, False, False, False, False]
+    axes = api.check_chain("log(x**2-1)", at=[-3, -2, 0, 2, 3]).plot().axes[0]
+    (line,) = [drawn for drawn in axes.lines if drawn.get_label() == "dy/dx"]
+    assert np.isnan(line.get_ydata()).tolist() == [False, False, True, False, False]
+    (hairline,) = [c for c in axes.collections if c.get_label() == "outside the domain"]
+    assert hairline.get_segments()[0][:, 0].tolist() == [0, 0]
 
 
 def test_what_is_drawn_of_a_report() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable
 
@@ -99,3 +102,35 @@ def test_late_work_that_was_planned_is_undecided_itself() -> None:
     assert [(c.of, c.verdict(0).value) for c in report.columns] == [("a", "match"), ("b", "undecided")]
     assert report.columns[1].check(0).detail == "not finished in time: raise --timeout"
     assert report.notes == ["stopped after 0.05 s (--timeout): what was not finished is undecided"]
+
+
+def test_what_is_late_has_the_dtype_of_what_was_checked() -> None:
+    """Not float64, where nothing else is known of it."""
+    problem = {"dtype": ["complex64", "float32"]}
+    made = record("function", problem, lambda recorder: time.sleep(0.3), timeout=0.01)
+    assert [c.dtype for c in made.columns] == ["float32"]
+
+
+def test_the_process_waits_for_what_is_late() -> None:
+    """Until it comes to its next checkpoint: a thread that Python ends within C++ aborts the process; not for ever."""
+    program = """
+import sys, time
+from gradcheck_cli.verdict.work import record
+from tests.verdict.test_work import busy
+record("function", {}, lambda recorder: busy(recorder, float(sys.argv[1])), timeout=0.05)
+"""
+    start = time.monotonic()
+    runs = [subprocess.Popen([sys.executable, "-c", program, s], stdout=subprocess.PIPE, text=True) for s in ("1.5", "60")]
+    said = [run.communicate()[0] for run in runs]
+    assert said == ["came to its end\n", ""] and [run.returncode for run in runs] == [0, 0]
+    assert time.monotonic() - start < 40
+
+
+def busy(recorder: Recorder, seconds: float) -> None:
+    """Work whose next checkpoint is so far away."""
+    time.sleep(seconds)
+    try:
+        recorder.checkpoint()
+    except Stopped:
+        print("came to its end", flush=True)
+        raise

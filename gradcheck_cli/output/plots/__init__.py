@@ -54,7 +54,11 @@ def figure(report: Report, ax: Any = None) -> Picture:
     if isinstance(report, Reports):
         one = next(iter(report.reports))
         raise InputError(f"a picture is of one target: gradcheck {report.command} {one} --plot FILE")
+    from matplotlib.axes import Axes
 
+    if ax is not None and not isinstance(ax, Axes):
+        said = f"; plot().savefig({ax!r}) writes a file" if isinstance(ax, str | PurePath) else ""
+        raise InputError(f"ax: matplotlib's axes are wanted, not {type(ax).__name__}{said}")
     return picture(report, ax)
 
 

@@ -92,7 +92,7 @@ def draw(axes: Axes, panel: Panel) -> None:
     axes.axhspan(top, beyond, color=GREY, alpha=0.12, linewidth=0, zorder=0.5)
     for value, words in levels(panel.dtype):
         level(axes, value, words)
-    _shade(axes, drawn, scale, (low, beyond))
+    _shade(axes, drawn, (low, beyond))
     for number, (s, c) in enumerate(zip(panel.series, drawn, strict=True)):
         _line(axes, c, number, _name(s, panel.series), (low, top, strip), panel.swept)
     for c in drawn:
@@ -194,18 +194,23 @@ def _kinks(axes: Axes, mark: Mark, places: Sequence[float]) -> None:
         )  # fmt: skip
 
 
-def _shade(axes: Axes, drawn: Sequence[Cells], scale: Scale, height: tuple[float, float]) -> None:
-    """Ranges of what is no error of rounding."""
+def _shade(axes: Axes, drawn: Sequence[Cells], height: tuple[float, float]) -> None:
+    """Ranges of what is no error of rounding; of one number alone a hairline, unless it has a mark."""
     found: dict[int, list[tuple[float, float]]] = {}
-    for code, left, right in ranges(drawn, scale):
+    for code, left, right in ranges(drawn):
         found.setdefault(code, []).append((left, right - left))
     for code, spans in found.items():
         mark, (low, high) = MARKS[code], height
-        axes.broken_barh(spans, (low, high - low), facecolor=mark.color, alpha=0.12, linewidth=0, zorder=0.8)
-        axes.broken_barh(
-            spans, (low, high - low), facecolor="none", edgecolor=mark.color, alpha=0.6, hatch=mark.shade, linewidth=0,
-            label=mark.words, zorder=1,
-        )  # fmt: skip
+        wide = [(left, width) for left, width in spans if width]
+        if wide:
+            axes.broken_barh(wide, (low, high - low), facecolor=mark.color, alpha=0.12, linewidth=0, zorder=0.8)
+            axes.broken_barh(
+                wide, (low, high - low), facecolor="none", edgecolor=mark.color, alpha=0.6, hatch=mark.shade, linewidth=0,
+                label=mark.words, zorder=1,
+            )  # fmt: skip
+        lone = [] if mark.marker else [left for left, width in spans if not width]
+        if lone:
+            axes.vlines(lone, low, high, color=mark.color, linewidth=0.5, alpha=0.6, label=mark.words, zorder=1)
 
 
 def _corner(axes: Axes, panel: Panel, scale: Scale) -> None:

@@ -26,6 +26,9 @@ WIDE = 100.0
 FEW = 0.05
 """The share of numbers that may lie where an axis of both signs is linear."""
 
+MIXED = -1
+"""In place of a row of the table of marks: entries of several."""
+
 DOUBLES = 1e300
 """The quotient of two numbers of a symmetric axis, and the range of a linear one, is at most this, so as to be a double too."""
 
@@ -54,10 +57,6 @@ class Scale:
         """The number at a position."""
         low, high = self._bend(np.array([self.low, self.high])).tolist()
         return self._straighten(low + place * (high - low))
-
-    def between(self, a: float, b: float) -> float:
-        """The number that is drawn halfway."""
-        return self.at(float(self.position(np.array([a, b])).mean()))
 
     def holds(self, x: Floats) -> npt.NDArray[np.bool_]:
         """Which numbers are on it."""
@@ -124,14 +123,14 @@ def _decade(size: float, more: int) -> float:
 class Cells:
     """Numbers of an axis, few enough to draw, in order. `places`: where they are; `x`: where the worst entry is; `worst`,
     `best`: errors, nan where there is none; `points`: the entries to mark, one a cell and kind: (x, error, row of the table of
-    marks), and `within` the cell of each."""
+    marks). `held`: what all entries of a cell are, a row of that table; MIXED, where they aren't one."""
 
     places: Floats
     x: Floats
     worst: Floats
     best: Floats
     points: tuple[tuple[float, float, int], ...]
-    within: tuple[int, ...]
+    held: npt.NDArray[np.int64]
     binned: bool
 
 
@@ -159,24 +158,27 @@ def cells(x: Floats, error: Floats, codes: Codes, scale: Scale) -> Cells:
         if key not in points or size[i] > size[points[key]]:
             points[key] = int(i)
     marked = tuple((float(x[i]), float(error[i]), code) for (_, code), i in points.items())
-    within = tuple(cell for cell, _ in points)
-    return Cells(places, x[last], worst, np.where(np.isnan(worst), np.nan, best), marked, within, binned)
+    kinds = codes.astype(np.int64)
+    held = np.where(np.minimum.reduceat(kinds, starts) == kinds[last], kinds[last], MIXED) if len(cell) else kinds
+    return Cells(places, x[last], worst, np.where(np.isnan(worst), np.nan, best), marked, held, binned)
 
 
-def ranges(many: Sequence[Cells], scale: Scale) -> list[tuple[int, float, float]]:
-    """Where something holds that is shaded: (row of the table of marks, from, to), each as wide as to halfway to the next
-    number that is drawn."""
-    places = np.unique(np.concatenate([c.places for c in many]))
-    found = []
+def ranges(many: Sequence[Cells]) -> list[tuple[int, float, float]]:
+    """Where something is known to hold that is shaded: (row of the table of marks, from, to), from the first of neighbouring
+    numbers of one derivative at which all entries are so to the last of them; one alone has no width. What is between it and
+    one that isn't so, nobody knows."""
+    found: list[tuple[int, float, float]] = []
     for code, mark in enumerate(MARKS):
-        if not mark.shade:
-            continue
-        there = np.isin(
-            places, [c.places[i] for c in many for i, point in zip(c.within, c.points, strict=True) if point[2] == code]
-        )
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], there, [False]]).astype(np.int8)))
-        for first, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-            left = scale.low if first == 0 else scale.between(places[first - 1], places[first])
-            right = scale.high if end == len(places) else scale.between(places[end - 1], places[end])
-            found.append((code, float(left), float(right)))
+        spans = sorted(span for c in many for span in _runs(c, code)) if mark.shade else []
+        for left, right in spans:
+            if found and found[-1][0] == code and left <= found[-1][2]:
+                found[-1] = code, found[-1][1], max(right, found[-1][2])
+            else:
+                found.append((code, left, right))
     return found
+
+
+def _runs(c: Cells, code: int) -> list[tuple[float, float]]:
+    """From where to where neighbouring cells are held by this."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], c.held == code, [False]]).astype(np.int8)))
+    return [(float(c.places[first]), float(c.places[end - 1])) for first, end in zip(edges[::2], edges[1::2], strict=True)]
