@@ -349,6 +349,7 @@ def _higher(asked: _Asked, point: Mapping[str, float], order: Sequence[str], cho
     depends: list[bool] = []
     done: list[str] = []
     step: Step | None = None
+    kinked = False
     for name in order:
         of = Ratio(output, tuple(done)) if done else Variable(output)
         done.append(name)
@@ -363,7 +364,11 @@ def _higher(asked: _Asked, point: Mapping[str, float], order: Sequence[str], cho
             sections.append(Section(_nth(len(done), name), ((*rows, Words(str(problem))),)))
             step = None
             break
-        if step is None:
+        kinked = kinked or (step is not None and step_kinks(step))
+        if kinked and len(done) > 1:
+            rows = [Words("No rule holds here for the formula above, so its derivative isn't this one's: see the result.")]
+            tree = Constant(0) if step is None else step.result
+        elif step is None:
             rows.append(Line((("", ratio), (EQUAL, Constant(0))), f"it doesn't depend on {name}"))
             tree = Constant(0)
         else:
@@ -371,7 +376,7 @@ def _higher(asked: _Asked, point: Mapping[str, float], order: Sequence[str], cho
             tree = step.result
         sections.append(Section(_nth(len(done), name), (tuple(rows),)))
     truth = regular(Enclosure(refine(scalar), [tuple(order)], DOUBLE).at({n: [point[n]] for n in scalar.inputs})[0][0][0])
-    total = at(tree) if not (step is not None and step_kinks(step)) else None
+    total = None if kinked else at(tree)
     if truth.kind is not Kind.REGULAR or total is None or not total.is_finite():
         sections.append(Section("The result", ((said(derivative_name(output, tuple(order)), truth),),)))
     elif not total.overlaps(truth.ball):

@@ -99,6 +99,15 @@ def test_mixed_partials(text: str, wrt: str, at: str | None, value: float) -> No
     assert "create_graph=True" in lesson.code() or "would raise" in lesson.code()
 
 
+@pytest.mark.parametrize(("wrt", "value"), [("x,y", -1), ("y,x", 1)])
+def test_a_mixed_partial_where_no_rule_holds(wrt: str, value: int) -> None:
+    """Peano's function: -1 and 1 by hand, and no step says anything else with an "="."""
+    name = "d2f/d" + wrt.replace(",", "d")
+    text = str(explain("f = where(x==0 and y==0, 0, x*y*(x**2-y**2)/(x**2+y**2))", wrt=wrt, at="x=0,y=0"))
+    assert f"{name} is {value}: " in text
+    assert f"{name} = " not in text.replace(f'"{name} =', "")
+
+
 @pytest.mark.parametrize(
     ("text", "at", "says"),
     [
