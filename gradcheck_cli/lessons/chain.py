@@ -254,10 +254,21 @@ def said(name: str, truth: Truth) -> Block:
         case Kind.OUTSIDE:
             return Words(f"{name} doesn't exist: the function has no real value here.")
         case Kind.NONDIFFERENTIABLE:
-            left, right = (_side(side) for side in (truth.left, truth.right))
-            sides = f"the slope is {left} from the left and {right} from the right" if left and right else "no slope settles"
-            return Words(f"{name} doesn't exist: {sides}. What torch returns there is a convention.")
+            return Words(f"{name} doesn't exist: {_missing(truth)}. What torch returns there is a convention.")
     return Words(f"{name} isn't known: neither the rules nor limits from both sides settle it.")
+
+
+def _missing(truth: Truth) -> str:
+    """Why there is no derivative."""
+    if truth.jump:
+        return "the function jumps here"
+    left, right = (_side(side) for side in (truth.left, truth.right))
+    if truth.free or left is None and right is None:
+        return truth.text or "the function has a value here, but none beside it"
+    if left is None or right is None:
+        known, side, other = (right, "right", "left") if left is None else (left, "left", "right")
+        return f"the slope is {known} from the {side}, and on the {other} the function has no value"
+    return f"the slope is {left} from the left and {right} from the right"
 
 
 def _side(ball: Ball) -> str | None:

@@ -227,3 +227,17 @@ def parse_ball(value: float) -> Any:
 def test_it_is_exported() -> None:
     """As the other twins."""
     assert {"explain", "Lesson"} <= set(gradcheck_cli.__all__) and isinstance(explain("x"), Lesson)
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "why"),
+    [
+        ("sqrt(x)", "x=0", "the slope is inf from the right, and on the left the function has no value"),
+        ("x**x", "x=0", "the slope is -inf from the right, and on the left the function has no value"),
+        ("where(x > 1, x**2, 2*x)", "x=1", "the function jumps here"),
+        ("abs(x)", "x=0", "the slope is -1 from the left and 1 from the right"),
+    ],
+)
+def test_why_there_is_no_derivative(text: str, at: str, why: str) -> None:
+    """A derivative that doesn't exist is missing for a reason that is true."""
+    assert f"dy/dx doesn't exist: {why}." in str(explain(text, at=at)).replace("\n  ", " ")
