@@ -251,7 +251,9 @@ def _summary(claim: Claim, chain: Chain, column: Column, points: Mapping[str, Fl
         return f"the claim is refuted at {where}: exact {exact}, claimed {claimed!r}"
     if any(detail.text == ROUNDED for detail in column.details.values()):
         return f"the claim is {ROUNDED}"
-    return "the claim is the derivative: symbols say so too" if _same(claim, chain) else None
+    if not column.having(Verdict.MATCH).any() or not _same(claim, chain):
+        return None
+    return f"the claim is {derivative_name(chain.output, claim.wrt)}: symbols say so too"
 
 
 def _same(claim: Claim, chain: Chain) -> bool:
