@@ -10,15 +10,15 @@ The point itself is never used in a quotient: a formula may be undefined there a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from itertools import product
 from typing import Any
 
 from flint import arb, ctx
 
-from gradcheck_cli.algebra.number import Ball
-from gradcheck_cli.exact.values import Line, Wrt
+from gradcheck_cli.algebra.number import NAN, Ball
+from gradcheck_cli.exact.values import NOWHERE, Line, Wrt
 from gradcheck_cli.verdict.truth import Kind, Truth
 
 EXPONENTS = (1200, 1600, 2400)
@@ -87,10 +87,10 @@ _FIRST_LOOK = 256
 alike)."""
 
 
-def precision(order: int, size: int) -> int:
+def precision(order: int, size: int, times: int = 1) -> int:
     """Working bits for an order, at a point below 2**size: every difference cancels the exponents of h and of the point
     once, an argument may move by h**2 only (acos near 1), and SPARE bits stay."""
-    return (order + 1) * (EXPONENTS[-1] + size) + SPARE
+    return (order + 1) * (EXPONENTS[-1] * times + size) + SPARE
 
 
 class _Spent(Exception):
@@ -99,15 +99,33 @@ class _Spent(Exception):
 
 COSTLY = "the limits from both sides take more work to certify than is spent on one derivative (no --timeout changes that)"
 LOWER = "a lower derivative doesn't exist here already"
+BESIDE = "a lower derivative doesn't exist beside this point"
 UNDEFINED = "the formula has no value at the point itself; this is the limit from both sides"
+UNSTEADY = "the difference quotients don't settle"
+JUMPS = "the lower derivative jumps here"
+DEPENDS = "the quotients depend on the ratio of the steps, and one differentiation after the other doesn't settle"
+
+NESTED = 3
+"""Steps of a lower derivative beside the point have so many times the exponents: the longest of them is 2**-1200 of the
+shortest by which the point was moved."""
+
+Smooth = Callable[[Mapping[str, Ball], Wrt], Ball]
+"""A derivative where the function is certified to be analytic, else None."""
 
 
-def limits(values: Line, point: Mapping[str, float], wrt: Wrt, most: float = math.inf, mixed: bool = False) -> Truth:
+def limits(
+    values: Line,
+    point: Mapping[str, float],
+    wrt: Wrt,
+    most: float = math.inf,
+    mixed: bool = False,
+    smooth: Smooth | None = None,
+) -> Truth:
     """The derivative at `point` from both sides of every name in `wrt`, judged: see `Truth`.
 
     An order above 1 exists only where the lower ones do. It is UNKNOWN where it takes more work than `most`.
-    `mixed`: by any number of names; by different ones it exists wherever it is the same from all sides, for what is missing
-    along one direction needn't bear on another, and otherwise lies in between.
+    By different names it is what one differentiation after the other gives, in the order of `wrt`. `mixed`: by any number of
+    names; it exists wherever it is the same from all sides, for what is missing along one direction needn't bear on another.
     """
     if not all(math.isfinite(point.get(name, 0.0)) for name in wrt) or any(math.isnan(x) for x in point.values()):
         with ctx.workprec(_FIRST_LOOK):
@@ -121,34 +139,65 @@ def limits(values: Line, point: Mapping[str, float], wrt: Wrt, most: float = mat
         if values(exact, {}).is_nan() and values.undefined(exact):
             return Truth(Kind.OUTSIDE, singular=True)
     try:
-        return _from_all_sides(values, point, wrt, values.work + most, mixed and 1 < len(set(wrt)) == len(wrt))
+        return _Search(values, point, values.work + most, smooth).found(wrt, mixed and 1 < len(set(wrt)) == len(wrt))
     except _Spent:
         return Truth(Kind.UNKNOWN, text=COSTLY)
 
 
-def _from_all_sides(values: Line, point: Mapping[str, float], wrt: Wrt, until: float, alone: bool = False) -> Truth:
-    size = max([0, *(math.frexp(x)[1] for x in point.values() if math.isfinite(x))])
-    with ctx.workprec(precision(len(wrt), size)):
-        near = _Neighbourhood(values, {name: arb(x) for name, x in point.items()}, wrt, size, until, alone)
+class _Search:
+    """Derivatives at one point, and at points beside it that are `moved`. `times`: of the exponents of the steps."""
+
+    def __init__(
+        self, values: Line, point: Mapping[str, float], until: float, smooth: Smooth | None = None, times: int = 1
+    ) -> None:
+        self.values, self.point, self.until, self.smooth, self.times = values, point, until, smooth, times
+        self.size = max([0, *(math.frexp(x)[1] for x in point.values() if math.isfinite(x))])
+
+    def found(self, wrt: Wrt, alone: bool = False) -> Truth:
+        """The derivative, by all steps together, and by different names by one after the other where that says more."""
+        together, certain = self._together(wrt, alone)
+        if len(set(wrt)) == 1 or together.free or together.kind is Kind.OUTSIDE or (alone and certain):
+            return together
+        lower = self.found(wrt[:-1])
+        if lower.kind is Kind.NONDIFFERENTIABLE:
+            return together if alone and certain else Truth(Kind.NONDIFFERENTIABLE, singular=True, free=True, text=LOWER)
+        if lower.kind is not Kind.REGULAR:
+            return together
+        line = _Lower(self, wrt[:-1], lower.ball)
+        after, _ = _Search(line, self.point, self.until)._together(wrt[-1:])
+        if after.kind in (Kind.REGULAR, Kind.NONDIFFERENTIABLE):
+            return Truth(Kind.NONDIFFERENTIABLE, singular=True, free=True, text=JUMPS) if after.jump else after
+        if line.missing and together.kind is not Kind.NONDIFFERENTIABLE:
+            return Truth(Kind.NONDIFFERENTIABLE, singular=True, free=True, text=BESIDE)
+        return together
+
+    def _together(self, wrt: Wrt, alone: bool = False) -> tuple[Truth, bool]:
+        """By steps along all names at once; and whether that doesn't hang on their ratio."""
+        with ctx.workprec(precision(len(wrt), self.size, self.times)):
+            point = {name: arb(x) for name, x in self.point.items()}
+            near = _Neighbourhood(self.values, point, wrt, self.size, self.until, self.times)
+            return self._judged(near, wrt, alone), near.certain
+
+    def _judged(self, near: _Neighbourhood, wrt: Wrt, alone: bool) -> Truth:
         here = near.here
-        if not here.is_finite() and not here.is_nan() and not all(map(math.isfinite, point.values())):
+        if not here.is_finite() and not here.is_nan() and not all(map(math.isfinite, self.point.values())):
             return Truth(Kind.OUTSIDE, singular=True)
         if not here.is_finite() and not here.is_nan():
             return Truth(Kind.UNKNOWN, text="the value is beyond every size that is followed")
-        if here.is_nan() and values.undefined(near.point):
+        if here.is_nan() and self.values.undefined(near.point):
             return Truth(Kind.OUTSIDE, singular=True)
         sides = [near.side(signs) for signs in near.quadrants]
         known = [s for s in sides if s is not None]
         if here.is_nan() and (len(known) < len(sides) or not near.meets()):
             return Truth(Kind.UNKNOWN, singular=True, text="whether the function has a value here can't be decided")
         if any(s is UNSETTLED for s in known):
-            return Truth(Kind.UNKNOWN, singular=True, text="the difference quotients don't settle")
+            return Truth(Kind.UNKNOWN, singular=True, text=UNSTEADY if near.certain else DEPENDS)
         left, right = sides[0], sides[-1]
         if alone and len(known) == len(sides) and all(s.is_finite() for s in known):
-            left, right = reduce(min, known + near.others), reduce(max, known + near.others)
+            left, right = reduce(min, known), reduce(max, known)
         jump = here.is_finite() and near.jumps()
-        lower = alone or len(wrt) == 1 or _from_all_sides(values, point, wrt[:-1], until).kind is Kind.REGULAR
-        same = not near.others and all(s is not None and s.is_finite() and _same(s, sides[0]) for s in sides)
+        lower = alone or len(wrt) == 1 or self.found(wrt[:-1]).kind is Kind.REGULAR
+        same = all(s is not None and s.is_finite() and _same(s, sides[0]) for s in sides)
         if lower and same and (alone or not jump):
             ball = reduce(lambda a, b: a.union(b), sides)
             return Truth(Kind.REGULAR, ball, singular=True, text=UNDEFINED if here.is_nan() else None)
@@ -158,14 +207,72 @@ def _from_all_sides(values: Line, point: Mapping[str, float], wrt: Wrt, until: f
         return Truth(Kind.NONDIFFERENTIABLE, left=left, right=right, singular=True, jump=jump)
 
 
-class _Neighbourhood:
-    """A function around a point, asked on tiny steps in each quadrant of the names that are differentiated by. `between`: a
-    side that depends on the ratio of the steps is what it is at the first of them, with the `others`, instead of unsettled."""
+class _Moved:
+    """A line as seen from a point beside the given one."""
 
-    def __init__(self, values: Line, point: Mapping[str, Ball], wrt: Wrt, size: int, until: float, between: bool) -> None:
+    def __init__(self, values: Line, by: Mapping[str, Ball]) -> None:
+        self._values, self._by = values, by
+
+    @property
+    def work(self) -> float:
+        return self._values.work
+
+    def __call__(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> Ball:
+        return self._values(point, self._sum(offsets))
+
+    def each(self, point: Mapping[str, Ball], offsets: Sequence[Mapping[str, Ball]]) -> list[Ball]:
+        return self._values.each(point, [self._sum(some) for some in offsets])
+
+    def undefined(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball] = NOWHERE) -> bool:
+        return self._values.undefined(point, self._sum(offsets))
+
+    def _sum(self, offsets: Mapping[str, Ball]) -> dict[str, Ball]:
+        names = dict.fromkeys((*self._by, *offsets))
+        return {name: self._by.get(name, 0) + offsets.get(name, 0) for name in names}
+
+
+class _Lower:
+    """A derivative as a function around the point: `here`, and beside it what is found there. `missing`: somewhere beside it
+    there is none."""
+
+    def __init__(self, search: _Search, wrt: Wrt, here: Ball) -> None:
+        self._search, self._wrt, self._here = search, wrt, here
+        self.missing = False
+
+    @property
+    def work(self) -> float:
+        return self._search.values.work
+
+    def __call__(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball]) -> Ball:
+        if not offsets:
+            return self._here
+        search = self._search
+        if search.smooth is not None and offsets.keys() <= point.keys():
+            ball = search.smooth({name: x + offsets.get(name, 0) for name, x in point.items()}, self._wrt)
+            if ball is not None and ball.is_finite():
+                return ball
+        moved = _Search(_Moved(search.values, offsets), search.point, search.until, None, search.times * NESTED)
+        truth = moved.found(self._wrt)
+        self.missing |= truth.kind is Kind.NONDIFFERENTIABLE
+        return truth.ball if truth.kind is Kind.REGULAR else NAN
+
+    def each(self, point: Mapping[str, Ball], offsets: Sequence[Mapping[str, Ball]]) -> list[Ball]:
+        return [self(point, some) for some in offsets]
+
+    def undefined(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball] = NOWHERE) -> bool:
+        return False
+
+
+class _Neighbourhood:
+    """A function around a point, asked on tiny steps in each quadrant of the names that are differentiated by. `certain`:
+    no side was seen to depend on the ratio of the steps."""
+
+    def __init__(self, values: Line, point: Mapping[str, Ball], wrt: Wrt, size: int, until: float, times: int) -> None:
         self.point, self.quadrants = point, list(product((-1, 1), repeat=len(set(wrt))))
-        self.others: list[Ball] = []
-        self._values, self._size, self._until, self._between = values, size, until, between
+        self.certain = True
+        self._values, self._size, self._until = values, size, until
+        self._exponents = [times * e for e in EXPONENTS]
+        self._nothing = NOTHING * times**2  # beside the point, all that vanishes there is small
         self._names = tuple(dict.fromkeys(wrt))
         self._orders = [wrt.count(name) for name in self._names]
         self._nodes = [
@@ -197,7 +304,7 @@ class _Neighbourhood:
     def side(self, signs: Sequence[int]) -> Side:
         """The limit of the difference quotient in one quadrant."""
         quotients: list[Ball] = []
-        for exponent in EXPONENTS:
+        for exponent in self._exponents:
             quotient, height = self._quotient(signs, exponent)
             if not quotient.is_finite():
                 return None if self._ends(signs, exponent) else UNSETTLED
@@ -209,13 +316,11 @@ class _Neighbourhood:
         noise = height * arb(2) ** -(NOISE + sum(self._orders) * self._size) + abs(third).abs_upper() * arb(2) ** -STILL
         if after <= before * arb(2) ** -SETTLED or after <= noise:
             # A mixed derivative must not depend on the ratio of the steps (Peano's x*y*(x**2 - y**2)/(x**2 + y**2) does).
-            stretched = [self._quotient(signs, EXPONENTS[-1], s)[0] for s in STRETCHES] if len(self._names) > 1 else []
+            stretched = [self._quotient(signs, self._exponents[-1], s)[0] for s in STRETCHES] if len(self._names) > 1 else []
             if all(abs(s - third) <= before + noise for s in stretched):
                 return third + arb(0, after)
-            if not all(s.is_finite() for s in stretched) or not self._between:
-                return UNSETTLED
-            self.others += stretched
-            return third
+            self.certain = False
+            return UNSETTLED
         # Growth like log(h) doubles the difference, any faster one more; 1/log(h), which converges, repeats it.
         if abs(first) < abs(second) < abs(third) and (first > 0) == (second > 0) == (third > 0) and after > before * GROWTH:
             return arb.pos_inf() if third > 0 else arb.neg_inf()
@@ -248,14 +353,14 @@ class _Neighbourhood:
 
     def meets(self) -> bool:
         """True where the function has one limit from all sides of a point at which its formula has no value."""
-        around = [self._at(signs, EXPONENTS[-1]) for signs in self.quadrants]
+        around = [self._at(signs, self._exponents[-1]) for signs in self.quadrants]
         return all(abs(a - around[0]) < (abs(a) + 1) * arb(2) ** -MEETING for a in around)
 
     def jumps(self) -> bool:
         """True where the function's limit on some side is not its value."""
-        noise = arb(2) ** -JUMP * (abs(self.here) + arb(2) ** -NOTHING)
+        noise = arb(2) ** -JUMP * (abs(self.here) + arb(2) ** -self._nothing)
         for signs in self.quadrants:
-            far, near = (abs(self._at(signs, exponent) - self.here) for exponent in (EXPONENTS[0], EXPONENTS[-1]))
+            far, near = (abs(self._at(signs, exponent) - self.here) for exponent in (self._exponents[0], self._exponents[-1]))
             if far.is_finite() and near.is_finite() and near > noise and near.abs_lower() > far.abs_upper() * STAYS:
                 return True
         return False

@@ -38,6 +38,11 @@ SHARP = Format("claim", CLAIM, -1022, 1023)
 
 ROUNDED = "right within the rounding of its constants"
 
+BEYOND = "there is no derivative here, and the claim lies outside of the one-sided ones"
+
+SLACK = 60
+"""Bits to which one-sided derivatives, which are limits, are taken for known."""
+
 LONG = 15
 """Significant digits from which on a number in a claim looks as if it was rounded in decimal, not chosen."""
 
@@ -77,23 +82,33 @@ def check_claim(claim: Claim, chain: Chain, column: Column, points: Mapping[str,
         column.exact[index] = truth.ball
         column.autograd[index] = float(value.mid()) if value.is_finite() else float("nan")
         verdict = _verdict(truth, value)
-        rounded = verdict is Verdict.MISMATCH and value.is_finite() and _verdict(truth, loose) is Verdict.MATCH
-        verdict = Verdict.MATCH if rounded else verdict
+        lenient = _verdict(truth, loose) if verdict is Verdict.MISMATCH and value.is_finite() else verdict
+        rounded = lenient is Verdict.MATCH and lenient is not verdict
+        verdict = lenient if lenient in (Verdict.MATCH, Verdict.NONDIFFERENTIABLE) else verdict
         column.verdicts[index] = verdict.severity
         if truth.kind is Kind.REGULAR:
             column.error_ulps[index] = distance(float(column.autograd[index]), truth.ball, form)
         if rounded:
             column.details[index] = Detail(text=ROUNDED)
         if verdict is Verdict.MISMATCH:
-            column.details[index] = Detail(cause=Cause.CLAIM, autograd_formula=show(claim.tree))
+            left, right = decimal(truth.left), decimal(truth.right)
+            column.details[index] = Detail(cause=Cause.CLAIM, autograd_formula=show(claim.tree), left=left, right=right)
     wrong = np.flatnonzero(column.having(Verdict.MISMATCH)).tolist()
     slip = None
     if wrong:
         point = {name: float(values[wrong[0]]) for name, values in points.items()}
-        slip = _missed(claim, chain, point) or _slip(claim, chain, point)
+        itself = claim.wrt == (chain.output,)
+        slip = _itself(chain) if itself else _missed(claim, chain, point) or _slip(claim, chain, point)
     for index in wrong:
-        column.details[index].text = slip
+        detail = column.details[index]
+        detail.text = slip if detail.left is None and detail.right is None else BEYOND
     return _summary(claim, chain, column, points)
+
+
+def _itself(chain: Chain) -> str:
+    """What is wrong with a claim about the output by itself: the user means another name."""
+    y, x = chain.output, chain.inputs[0]
+    return f"{y}=... claims {derivative_name(y, (y,))}, which is 1: of {derivative_name(y, (x,))} it is {x}=..."
 
 
 def _missed(claim: Claim, chain: Chain, point: Mapping[str, float]) -> str | None:
@@ -208,7 +223,7 @@ def _verdict(truth: Truth, value: Ball) -> Verdict:
         case Kind.OUTSIDE:
             return Verdict.OUTSIDE_DOMAIN
         case Kind.NONDIFFERENTIABLE:
-            return Verdict.NONDIFFERENTIABLE
+            return Verdict.NONDIFFERENTIABLE if _admissible(truth, value) else Verdict.MISMATCH
         case Kind.UNKNOWN:
             return Verdict.UNDECIDED
     if not value.is_finite():
@@ -216,16 +231,29 @@ def _verdict(truth: Truth, value: Ball) -> Verdict:
     return Verdict.MATCH if value.overlaps(truth.ball) else Verdict.MISMATCH
 
 
+def _admissible(truth: Truth, value: Ball) -> bool:
+    """Whether a claim is a convention that one may choose where there is no derivative: it lies between the one-sided ones.
+    Where they aren't known, or the function jumps, no claim is held to them; what has no value claims nothing."""
+    sides = [side for side in (truth.left, truth.right) if side is not None]
+    if truth.jump or truth.free or not sides or not value.is_finite():
+        return True
+    with working(8 * CLAIM):
+        slack = sum(abs(side) for side in sides if side.is_finite()) * exactly(2.0**-SLACK)
+        return not (all(value + slack < side for side in sides) or all(value - slack > side for side in sides))
+
+
 def _summary(claim: Claim, chain: Chain, column: Column, points: Mapping[str, Floats]) -> str | None:
     wrong = np.flatnonzero(column.having(Verdict.MISMATCH)).tolist()
     if wrong:
         simplest = min(wrong, key=lambda i: (sum(len(repr(float(v[i]))) for v in points.values()), i))
         where = ", ".join(f"{name}={float(values[simplest])!r}" for name, values in points.items())
-        exact, claimed = decimal(column.exact[simplest]), float(column.autograd[simplest])
+        exact, claimed = decimal(column.exact[simplest]) or "no derivative", float(column.autograd[simplest])
         return f"the claim is refuted at {where}: exact {exact}, claimed {claimed!r}"
     if any(detail.text == ROUNDED for detail in column.details.values()):
         return f"the claim is {ROUNDED}"
-    return "the claim is the derivative: symbols say so too" if _same(claim, chain) else None
+    if not column.having(Verdict.MATCH).any() or not _same(claim, chain):
+        return None
+    return f"the claim is {derivative_name(chain.output, claim.wrt)}: symbols say so too"
 
 
 def _same(claim: Claim, chain: Chain) -> bool:

@@ -250,8 +250,8 @@ class Entries:
             stage=judgement.stage or (stage if judgement.cause else None),
             operation=judgement.operation,
             text=judgement.text or (truth.text if judgement.verdict is not Verdict.MATCH else None),
-            left=decimal(truth.left),
-            right=decimal(truth.right),
+            left=None if truth.jump else decimal(truth.left),  # slopes beside a jump are no one-sided derivatives
+            right=None if truth.jump else decimal(truth.right),
             shadow=None if shade is None else interval(shade.exact),
             formula_error=judgement.formula_error,
             rounding_error=judgement.rounding_error,

@@ -92,6 +92,7 @@ def _at_kink(autograd: float | None, truth: Truth, form: Format) -> Judgement | 
         text = (
             "autograd's nan claims nothing" if autograd is not None else "autograd has no gradient here, which claims nothing"
         )
+        text = f"{JUMP}; {text}" if truth.jump else text
         return Judgement(Verdict.NONDIFFERENTIABLE, text=text)
     if truth.free:
         return Judgement(Verdict.NONDIFFERENTIABLE, text=truth.text)
@@ -102,11 +103,7 @@ def _at_kink(autograd: float | None, truth: Truth, form: Format) -> Judgement | 
     ]
     if truth.jump:
         # The function itself jumps: its slope there is infinite, the slopes beside it are what kernels return.
-        return (
-            Judgement(Verdict.NONDIFFERENTIABLE, text="the function jumps here")
-            if math.isfinite(autograd) or not slopes
-            else None
-        )
+        return Judgement(Verdict.NONDIFFERENTIABLE, text=JUMP) if math.isfinite(autograd) or not slopes else None
     if not slopes:
         return Judgement(Verdict.NONDIFFERENTIABLE, text="the function has a value here, but none beside it")
     slack = QUICK * form.gap(max((abs(s) for s in slopes if math.isfinite(s)), default=1.0))
@@ -152,7 +149,11 @@ def _beyond_kink(autograd: float, truth: Truth, form: Format, shade: Shade) -> J
             admissible = float(hull.lower()) - slack <= autograd <= float(hull.upper()) + slack
         if admissible:
             return Judgement(Verdict.NONDIFFERENTIABLE, text="autograd is admissible to within rounding")
-    return Judgement(Verdict.MISMATCH, Cause.KINK, text="autograd's value lies outside of the one-sided derivatives")
+    return Judgement(Verdict.MISMATCH, Cause.KINK, text=f"{JUMP}, and autograd's value is infinite" if truth.jump else BEYOND)
+
+
+JUMP = "the function jumps here"
+BEYOND = "autograd's value lies outside of the one-sided derivatives"
 
 
 class _Apart:

@@ -21,7 +21,8 @@ class Kind(Enum):
 class Truth:
     """The exact side of one entry. `ball` is None unless REGULAR; `left` and `right` are one-sided derivatives as balls
     (an infinity where the slope is infinite), None where that side is outside the domain. `singular`: found by limits
-    from both sides, not by a formula. `jump`: the function is discontinuous. `free`: there are no one-sided values that a
+    from both sides, not by a formula. `jump`: the function is discontinuous, and `left` and `right` are slopes beside the
+    jump. `free`: there are no one-sided values that a
     convention could be held to (a lower derivative is missing already, or a mixed one is unbounded)."""
 
     kind: Kind

@@ -30,8 +30,8 @@ class Verdict(Said):
     )
     NONDIFFERENTIABLE = (
         "nondifferentiable",
-        "The derivative doesn't exist here (a kink, an infinite slope or the end of the domain), and autograd's value is "
-        "an admissible convention. Nothing is wrong; an optimiser may see either side.",
+        "The derivative doesn't exist here: a kink, a jump, an infinite slope, the end of the domain, or a missing lower "
+        "derivative. Any value is a convention then, and nothing contradicts this one.",
     )
     OUTSIDE_DOMAIN = (
         "outside_domain",
@@ -65,9 +65,8 @@ class Cause(Said):
     )
     RANGE = (
         "range",
-        "An intermediate result overflowed or underflowed, so that autograd lost a derivative that the dtype can "
-        "represent. Rewrite the function so that the operation stays in range (logaddexp, hypot, log1p), or use a wider "
-        "dtype.",
+        "An intermediate result overflowed or underflowed, and took the derivative with it. Rewrite the function so that the "
+        "operation stays in range (logaddexp, hypot, log1p), or use a wider dtype.",
     )
     NAN_TRAP = (
         "nan_trap",
@@ -76,9 +75,9 @@ class Cause(Said):
     )
     KINK = (
         "kink",
-        "The derivative exists or is bounded here, and the conventions that autograd uses at kinks add up to another "
-        "number. The usual cause is a sum or difference of functions with a kink at the same point; write them as one "
-        "function.",
+        "No formula holds at this point, and what autograd's conventions give there is neither the derivative nor between the "
+        "one-sided ones. The usual cause is a sum, difference or product of functions with a kink at the same point; write "
+        "them as one function.",
     )
     KERNEL = (
         "kernel",

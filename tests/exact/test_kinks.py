@@ -12,8 +12,10 @@ import pytest
 from flint import arb, ctx
 from mpmath import mp
 
-from gradcheck_cli.exact.kinks import LOWER, UNDEFINED, limits
+from gradcheck_cli.exact.enclosure import Enclosure
+from gradcheck_cli.exact.kinks import BESIDE, JUMPS, LOWER, UNDEFINED, limits
 from gradcheck_cli.exact.values import Values
+from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.chain import link
 from gradcheck_cli.verdict.truth import Kind, Truth
 
@@ -165,12 +167,35 @@ def test_the_order_of_names_counts() -> None:
     assert ask("abs(x)*y", "x", x=0.0, y=0.0).kind is Kind.REGULAR
 
 
+@pytest.mark.parametrize(
+    ("text", "xy", "yx"),
+    [
+        ("x*y*(x**2 - y**2)/(x**2 + y**2)", -1, 1),  # Peano's: Rudin, Principles, exercise 9.27
+        ("x**3*y/(x**2 + y**2)", 0, 1),  # df/dx(0, y) = 0, df/dy(x, 0) = x
+        ("x*y**11/(x**2 + y**10)", 1, 0),  # df/dx(0, y) = y; at |y|**5 << |x| it looks like 0
+        ("where(x >= 0, x*y, y*x)", 1, 1),  # a border that isn't one
+        ("where(y == 0, 0, x)", None, None),  # df/dx(0, y) = 1 but at y = 0; df/dy(x, 0) doesn't exist
+        ("x*y + where(x == 0, y**2, 0)", None, 1),  # df/dx(0, y) doesn't exist; df/dy(x, 0) = x
+    ],
+)
 @pytest.mark.parametrize("wrt", ["xy", "yx"])
-def test_a_mixed_derivative_that_depends_on_the_order(wrt: str) -> None:
-    """Peano's function has -1 and 1 for its two mixed partials at the origin (Rudin, Principles, exercise 9.27): a quotient
-    with equal steps gives 0, and must not be certified."""
-    truth = ask("where(x**2 + y**2 == 0, 0, x*y*(x**2 - y**2)/(x**2 + y**2))", wrt, x=0.0, y=0.0)
-    assert truth.kind is Kind.UNKNOWN or (truth.kind is Kind.REGULAR and close(truth.ball, -1 if wrt == "xy" else 1))
+def test_a_mixed_derivative_that_depends_on_the_order(text: str, xy: float | None, yx: float | None, wrt: str) -> None:
+    """One differentiation after the other, by hand: not what a quotient by both steps at once gives (0 for equal ones), and no
+    derivative where the lower one is missing beside the point, or jumps."""
+    chain = link([f"where(x == 0 and y == 0, 0, {text})"])
+    ((truth,),), _ = Enclosure(chain, [tuple(wrt)], FORMATS["float64"]).at({"x": [0.0], "y": [0.0]})
+    expected = xy if wrt == "xy" else yx
+    if expected is None:
+        assert (truth.kind, truth.free) == (Kind.NONDIFFERENTIABLE, True) and truth.text in (BESIDE, JUMPS)
+    else:
+        assert truth.kind is Kind.REGULAR and close(truth.ball, expected)
+
+
+def test_a_mixed_derivative_without_series() -> None:
+    """Peano's function by quotients alone, the inner steps far shorter than the outer ones: -1 and 1 again."""
+    for wrt, expected in (("xy", -1), ("yx", 1)):
+        truth = ask("where(x**2 + y**2 == 0, 0, x*y*(x**2 - y**2)/(x**2 + y**2))", wrt, x=0.0, y=0.0)
+        assert truth.kind is Kind.REGULAR and close(truth.ball, expected)
 
 
 @pytest.mark.parametrize(

@@ -340,3 +340,13 @@ def test_huge_formulas(text: str) -> None:
     """A formula of thousands of operations gets an answer or an input error."""
     with contextlib.suppress(InputError):
         assert check_chain(text, at="x=0.5", timeout=60).exit_code in (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "at"), [("where(x > 1, x**2, 2*x)", 1), ("sign(x)", 0), ("floor(x)", 1), ("x % 2", 2), ("where(x == 0, 5, x)", 0)]
+)
+def test_a_jump_has_no_one_sided_derivatives(text: str, at: int) -> None:
+    """Slopes beside a jump, equal or not, aren't shown as one-sided derivatives, nor as exact."""
+    (*_, found) = check_chain(text, at={"x": at}).checks
+    assert (found.verdict, found.exact, found.left, found.right) == ("nondifferentiable", None, None, None)
+    assert found.detail == "the function jumps here"

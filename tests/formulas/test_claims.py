@@ -141,9 +141,10 @@ def test_numbers_of_a_claim() -> None:
 
 def test_symbols_say_so_too() -> None:
     """A note says so where symbols prove a claim; not where it only held at the points."""
-    assert judged("x**3", "3*x**2", x=[2.0])[1] == ["the claim is the derivative: symbols say so too"]
-    assert judged("2*x | z**2", "4*z", x=[2.0])[1] == ["the claim is the derivative: symbols say so too"]
+    assert judged("x**3", "3*x**2", x=[2.0])[1] == ["the claim is dy/dx: symbols say so too"]
+    assert judged("2*x | z**2", "4*z", x=[2.0])[1] == ["the claim is dy/dx: symbols say so too"]
     assert judged("x**3", "12", x=[2.0])[1] == []
+    assert judged("abs(x)", "sign(x)", x=[0.0])[1] == []  # there is no derivative
     assert judged("x**3", "3*x**2 + floor(x) - 2", x=[2.0])[1] == []
 
 
@@ -276,3 +277,31 @@ def test_the_slip_in_json() -> None:
     assert {(c.wrt[0], c.detail) for c in report.checks if c.verdict == "mismatch"} == {
         (name, f"the exponent 2 of {name}**2 is missing as a factor") for name in ("x[0]", "x[1]")
     }
+
+
+@pytest.mark.parametrize("claim", ["x=3*sin(x)**2*cos(x), y=3*sin(x)**2*cos(x)", "y=2"])
+def test_a_claim_about_the_output_by_itself(claim: str) -> None:
+    """dy/dy is 1: whatever else is claimed of it is refuted, and says which name is meant."""
+    *_, found = check_chain("sin(x)**3", at="x=1", claim=claim).checks
+    assert (found.verdict, found.cause, found.exact) == ("mismatch", "claim", "1")
+    assert found.detail == "y=... claims dy/dy, which is 1: of dy/dx it is x=..."
+    assert check_chain("sin(x)**3", at="x=1", claim="y=1").ok
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "inside", "outside"),
+    [
+        ("abs(x)", 0.0, ("0.5", "1", "-1", "sign(x)", "1/x"), ("7", "-1.0000001", "x + 2")),
+        ("relu(x)", 0.0, ("0", "where(x > 0, 1, 0)"), ("-0.1", "2")),
+        ("0.1*abs(x)", 0.0, ("0.1", "-0.1"), ("0.11",)),
+        ("sqrt(x)", 0.0, ("1/(2*sqrt(x))",), ("7",)),  # its slope is infinite
+        ("sign(x)", 0.0, ("5",), ()),  # a jump has no one-sided derivatives
+        ("where(x == 0, 5, x)", 0.0, ("5",), ()),
+    ],
+)
+def test_a_claim_without_a_derivative(text: str, at: float, inside: tuple[str, ...], outside: tuple[str, ...]) -> None:
+    """At a kink a claim may be any convention between the one-sided derivatives, and nothing else."""
+    for claims, verdict in ((inside, "nondifferentiable"), (outside, "mismatch")):
+        for claim in claims:
+            column, _ = judged(text, claim, x=[at])
+            assert verdicts(column) == [verdict], claim

@@ -99,6 +99,15 @@ def test_mixed_partials(text: str, wrt: str, at: str | None, value: float) -> No
     assert "create_graph=True" in lesson.code() or "would raise" in lesson.code()
 
 
+@pytest.mark.parametrize(("wrt", "value"), [("x,y", -1), ("y,x", 1)])
+def test_a_mixed_partial_where_no_rule_holds(wrt: str, value: int) -> None:
+    """Peano's function: -1 and 1 by hand, and no step says anything else with an "="."""
+    name = "d2f/d" + wrt.replace(",", "d")
+    text = str(explain("f = where(x==0 and y==0, 0, x*y*(x**2-y**2)/(x**2+y**2))", wrt=wrt, at="x=0,y=0"))
+    assert f"{name} is {value}: " in text
+    assert f"{name} = " not in text.replace(f'"{name} =', "")
+
+
 @pytest.mark.parametrize(
     ("text", "at", "says"),
     [
@@ -271,3 +280,25 @@ def test_what_is_left_out_is_told_by_its_number() -> None:
     text = str(explain("softmax(x)[0]", at="x=[1,2,3]"))
     assert "∂y/∂x[0] ≈ (2.7182818*30.192875 - 2.7182818*2.7182818)/30.192875**2 ≈ 0.081925069" in text
     assert "0**0 = 1" in str(explain("x**x", at="x=0"))
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "why"),
+    [
+        (
+            "sqrt(x)",
+            "x=0",
+            "the slope grows without bound, to inf, from the right",
+        ),
+        (
+            "x**x",
+            "x=0",
+            "the slope falls without bound, to -inf, from the right",
+        ),
+        ("where(x > 1, x**2, 2*x)", "x=1", "the function jumps here"),
+        ("abs(x)", "x=0", "the slope is -1 from the left and 1 from the right"),
+    ],
+)
+def test_why_there_is_no_derivative(text: str, at: str, why: str) -> None:
+    """A derivative that doesn't exist is missing for a reason that is true."""
+    assert f"dy/dx doesn't exist: {why}" in " ".join(str(explain(text, at=at)).split())

@@ -309,3 +309,21 @@ def test_an_underflow_must_have_cost_the_digits(scaled: Any, tiny: Place, cause:
     seen = Shade(arb(1), arb(0, 10), scaled, tiny=tiny)
     found = judge(0.0, Truth(Kind.REGULAR, arb(1)), FORMATS["float64"], seen, Limits())
     assert (found.verdict, found.cause) == ("mismatch" if cause else "imprecise", cause)
+
+
+def test_sentences_hold_wherever_they_stand() -> None:
+    """A kink may have an infinite slope only, a range may be left on the way to what no dtype holds, and where there is no
+    derivative autograd may be nan: no sentence promises more."""
+    for said, words in (
+        (Cause.KINK, ("exists", "bounded")),
+        (Cause.RANGE, ("can represent", "can hold")),
+        (Verdict.NONDIFFERENTIABLE, ("autograd's value", "optimiser")),
+    ):
+        assert not any(word in said.sentence for word in words)
+
+
+def test_a_jump_is_said_to_be_one() -> None:
+    """Whatever autograd's value is there: the slopes beside a jump are no one-sided derivatives."""
+    for value in (0.0, math.nan, None):
+        found = judge(value, kink(2, 2, jump=True), FORMATS["float64"], None, Limits())
+        assert found.text is not None and found.text.startswith("the function jumps here")
