@@ -156,7 +156,7 @@ class _Search:
     def found(self, wrt: Wrt, alone: bool = False) -> Truth:
         """The derivative, by all steps together, and by different names by one after the other where that says more."""
         together, certain = self._together(wrt, alone)
-        if len(set(wrt)) == 1 or together.free or together.kind is Kind.OUTSIDE or (alone and certain):
+        if len(set(wrt)) == 1 or together.kind is Kind.OUTSIDE or (alone and certain):
             return together
         lower = self.found(wrt[:-1])
         if lower.kind is Kind.NONDIFFERENTIABLE:
@@ -167,9 +167,9 @@ class _Search:
         after, _ = _Search(line, self.point, self.until)._together(wrt[-1:])
         if after.kind in (Kind.REGULAR, Kind.NONDIFFERENTIABLE):
             return Truth(Kind.NONDIFFERENTIABLE, singular=True, free=True, text=JUMPS) if after.jump else after
-        if line.missing and together.kind is not Kind.NONDIFFERENTIABLE:
+        if line.missing and (together.free or together.kind is not Kind.NONDIFFERENTIABLE):
             return Truth(Kind.NONDIFFERENTIABLE, singular=True, free=True, text=BESIDE)
-        return together
+        return Truth(Kind.UNKNOWN, singular=True, text=DEPENDS) if together.free else together
 
     def _together(self, wrt: Wrt, alone: bool = False) -> tuple[Truth, bool]:
         """By steps along all names at once; and whether that doesn't hang on their ratio."""

@@ -191,6 +191,13 @@ def test_a_mixed_derivative_that_depends_on_the_order(text: str, xy: float | Non
         assert truth.kind is Kind.REGULAR and close(truth.ball, expected)
 
 
+def test_a_mixed_derivative_of_order_3() -> None:
+    """Peano's function is odd in x: its second derivative by x is 0 along x = 0, and no quotient by both steps is bounded."""
+    chain = link(["where(x == 0 and y == 0, 0, x*y*(x**2 - y**2)/(x**2 + y**2))"])
+    ((truth,),), _ = Enclosure(chain, [("x", "x", "y")], FORMATS["float64"]).at({"x": [0.0], "y": [0.0]})
+    assert truth.kind is Kind.REGULAR and close(truth.ball, 0)
+
+
 def test_a_mixed_derivative_without_series() -> None:
     """Peano's function by quotients alone, the inner steps far shorter than the outer ones: -1 and 1 again."""
     for wrt, expected in (("xy", -1), ("yx", 1)):
