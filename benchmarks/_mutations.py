@@ -38,7 +38,7 @@ JUDGE = {
         ),
         ("if low - slack <= autograd <= high + slack or", "if low - 1e3 * slack - 1 <= autograd <= high + slack + 1 or"),
         ("if low - slack <= autograd <= high + slack or", "if low + slack < autograd < high - slack or"),
-        ("            if math.isfinite(autograd) or not slopes\n", "            if True\n"),
+        (" if math.isfinite(autograd) or not slopes else None\n", "\n"),
         ("admissible = hull.overlaps(shade.exact) and", "admissible = True and"),
         ("self.certified and bool(shade.exact.overlaps(truth.ball))", "self.certified"),
         ("self.wrong_formula = self.certified and not self.right_formula", "self.wrong_formula = False"),

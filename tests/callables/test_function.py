@@ -211,7 +211,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (torch.sin, {"at": "x=[1,2]", "formula": "sum(x)"}, "the formula has shape (), the function's result (2,)"),
     (two, {"at": "x=[1,2],y=[1,2]", "formula": "x"}, "a formula is for one output; here are 2"),
     (lambda q: q.nothing, {}, "it fails at tensors of shape (3,), (3, 3), () (AttributeError"),
-    (3, {}, "int is not callable"),
+    (3, {}, "a function is wanted, not int"),
 ]
 
 

@@ -388,7 +388,7 @@ def test_a_file_of_a_spec_is_beside_it(tmp_path: Path) -> None:
         ({"surrogate": "{place}:failing"}, "the surrogate failing fails: ValueError: no"),
         ({"surrogate": "{place}:nobody"}, "has no 'nobody'"),
         ({"surrogate": "{place}"}, "the name is missing"),
-        ({"surrogate": 3}, "is not callable"),
+        ({"surrogate": 3}, "a function is wanted, not int"),
         ({"surrogate": "x", "order": 2}, "leave --order out"),
         ({"stop_gradients": True, "order": 2}, "leave --order out"),
     ],
