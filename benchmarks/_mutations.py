@@ -207,7 +207,7 @@ PROVERS = {
         ("        jump = here.is_finite() and near.jumps()", "        jump = False"),
         ("if all(abs(s - third) <= before + noise for s in stretched):", "if True:"),
         ("EQUAL = 100\n", "EQUAL = 1\n"),
-        ("_from_all_sides(values, point, wrt[:-1], until).kind is Kind.REGULAR", "True"),
+        ("self.found(wrt[:-1]).kind is Kind.REGULAR", "True"),
     ),
     "exact/witness.py": (
         (
