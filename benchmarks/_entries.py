@@ -27,9 +27,9 @@ from gradcheck_cli.cli.completion import Line, candidates
 from gradcheck_cli.cli.run import _bounds
 from gradcheck_cli.cli.words import meant
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.formulas.tasks import wrt_names
 from gradcheck_cli.language.parser import parse_stage
 from gradcheck_cli.language.points import parse_points
-from gradcheck_cli.lessons.explain import wrt_names
 from gradcheck_cli.networks import request
 from gradcheck_cli.networks.layers import LAYERS, Network, parse_network
 from gradcheck_cli.options import OPTIONS
@@ -274,7 +274,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("setting", _settings_of, SETTINGS),
     Entry("stage", lambda text: parse_stage(text, entry=True), ("x=2*y", "x[0]=y", *SEEDS)),
     Entry("claim", _claim, CLAIMS),
-    Entry("wrt", lambda text: wrt_names(text, ["x", "y", "A[0,1]"]), ("x,y", "A[0,1],x", "x", *SHAPES)),
+    Entry("wrt", lambda text: wrt_names(text, ["x", "y", "A[0,1]"], "checked"), ("x,y", "A[0,1],x", "x", *SHAPES)),
     Entry("choice of checks", _choices, CHOICES),
     Entry("names", _words, CHOICES),
     Entry("size", lambda text: _bounds(None, text), SIZES),

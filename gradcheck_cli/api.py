@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations_with_replacement, product
 from itertools import permutations as orders_of
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
@@ -26,14 +26,14 @@ from gradcheck_cli.formulas.tasks import (
     Wrt,
     claims_of,
     every,
-    listed,
+    refuse_foreign,
     task_of,
     with_labels,
+    wrt_names,
 )
 from gradcheck_cli.language.chain import Chain, link, texts_of
 from gradcheck_cli.language.functions import NAMES
-from gradcheck_cli.language.points import FOREIGN, named, order_of, parse_points, split
-from gradcheck_cli.language.tree import Variable, walk
+from gradcheck_cli.language.points import named, parse_points
 from gradcheck_cli.verdict.limits import Limits
 
 if TYPE_CHECKING:
@@ -186,14 +186,14 @@ def check_mixed(expression: str, wrt: str | Sequence[str], **options: Unpack[OfM
     chain, permutations = _chain(expression, "f"), options["permutations"]
 
     def asked(entries: Entries) -> list[Wrt]:
-        order = _names(wrt, every(chain.inputs, entries))
+        order = wrt_names(wrt, every(chain.inputs, entries), "checked")
         derivatives = [order[: i + 1] for i in range(len(order))]
         if permutations or (permutations is None and len(order) == 2):
             derivatives += _other_orders(order)
         return derivatives
 
     def claimable(entries: Entries) -> list[Wrt]:
-        return [_names(wrt, every(chain.inputs, entries))]
+        return [wrt_names(wrt, every(chain.inputs, entries), "checked")]
 
     return _run("mixed", [chain], Asked(asked, claimable), options, wrt=wrt)
 
@@ -339,22 +339,12 @@ def _everything(kind: str, place: str, given: Mapping[str, Any]) -> Report:
     return gathered(kind, place, found.found, found.left, check, **limits)
 
 
-def _refuse_foreign(chains: Sequence[Chain], said: Container[str]) -> None:
-    """InputError for SymPy's constants: they are inputs only where the user speaks of them so."""
-    for inputs, stage in ((chain.inputs, stage) for chain in chains for stage in chain.stages):
-        for node in walk(stage.tree):
-            name = node.name if isinstance(node, Variable) else ""
-            if name in FOREIGN and name in inputs and name not in said:
-                message = f"{name!r} is an input only where --at, --domain, --shape or --wrt names it; {FOREIGN[name]}"
-                raise InputError(message, stage.source, node.position)
-
-
 def _run(
     kind: str, chains: Sequence[Chain], asked: Asked, given: Mapping[str, Any], *, local: bool = False, wrt: object = None
 ) -> Report:
     """Check what depends on the chains, build the Problem and have it checked."""
     inputs = list(dict.fromkeys(name for chain in chains for name in chain.inputs))
-    _refuse_foreign(chains, named(given["at"], given["shape"], given["domain"], wrt))
+    refuse_foreign(chains, named(given["at"], given["shape"], given["domain"], wrt), "--at, --domain, --shape or --wrt")
     where = {name: given[name] for name in ("shape", "sample", "domain", "seed")}
     points = parse_points(given["at"], inputs, **where, evaluate=nearest_double)
     chains, points = with_labels(chains, points)
@@ -398,21 +388,6 @@ def _row(name: str) -> str:
     if name not in NAMES:
         raise InputError(f"callables: {name!r} is not in the table of functions")
     return NAMES[name]
-
-
-def _names(wrt: str | Sequence[str], inputs: Sequence[str]) -> Wrt:
-    """The inputs, or entries of inputs, in "x,y", "x[0],y[1]" or ["x", "y"]."""
-    text = order_of(wrt)
-    names: list[str] = []
-    for piece, offset in split(text, 0):
-        name, at = "".join(piece.split()), offset + len(piece) - len(piece.lstrip())
-        if name not in inputs:
-            message = f"{name!r} is not an input (there is {listed(inputs)})" if name else "a name is missing"
-            raise InputError(message, text, min(at, len(text)))
-        names.append(name)
-    if len(names) > MAX_ORDER:
-        raise InputError(f"derivatives up to order {MAX_ORDER} are checked, not {len(names)}", text, 0)
-    return tuple(names)
 
 
 def _other_orders(order: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.formulas.problem import Claim, Question, Task
+from gradcheck_cli.formulas.problem import MAX_ORDER, Claim, Question, Task
 from gradcheck_cli.language.chain import Chain, derivative_name
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import assignment, parse_stage
-from gradcheck_cli.language.points import FOREIGN, split
+from gradcheck_cli.language.points import FOREIGN, order_of, split
 from gradcheck_cli.language.spaces import PointSpec, Shape, entry_names
 from gradcheck_cli.language.tree import Call, Node, Variable, walk
 
@@ -32,6 +32,32 @@ Entries = Mapping[str, Sequence[str]]
 
 def every(names: Iterable[str], entries: Entries) -> list[str]:
     return [entry for name in names for entry in entries.get(name, ())]
+
+
+def wrt_names(wrt: str | Sequence[str], entries: Sequence[str], what: str) -> Wrt:
+    """The inputs, or entries of inputs, in "x,y", "x[0],y[1]" or ["x", "y"]; `what`: what is done with the derivatives.
+    InputError for anything else."""
+    text = order_of(wrt)
+    names: list[str] = []
+    for piece, offset in split(text, 0):
+        name, at = "".join(piece.split()), offset + len(piece) - len(piece.lstrip())
+        if name not in entries:
+            message = f"{name!r} is not an input (there is {listed(entries)})" if name else "a name is missing"
+            raise InputError(message, text, min(at, len(text)))
+        names.append(name)
+    if len(names) > MAX_ORDER:
+        raise InputError(f"derivatives up to order {MAX_ORDER} are {what}, not {len(names)}", text, 0)
+    return tuple(names)
+
+
+def refuse_foreign(chains: Iterable[Chain], said: Container[str], places: str) -> None:
+    """InputError for SymPy's constants: they are inputs only where the user speaks of them so, in one of the `places`."""
+    for inputs, stage in ((chain.inputs, stage) for chain in chains for stage in chain.stages):
+        for node in walk(stage.tree):
+            name = node.name if isinstance(node, Variable) else ""
+            if name in FOREIGN and name in inputs and name not in said:
+                message = f"{name!r} is an input only where {places} names it; {FOREIGN[name]}"
+                raise InputError(message, stage.source, node.position)
 
 
 @dataclass(frozen=True, slots=True)

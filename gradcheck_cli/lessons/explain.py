@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, cycle, islice
 from typing import Any
@@ -16,12 +16,11 @@ from gradcheck_cli.errors import InputError, boundary
 from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.formulas.lowering import Lowered, lower, refine
-from gradcheck_cli.formulas.problem import MAX_ORDER
-from gradcheck_cli.formulas.tasks import listed, with_labels
+from gradcheck_cli.formulas.tasks import refuse_foreign, with_labels, wrt_names
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.chain import Chain, derivative_name, link, texts_of
 from gradcheck_cli.language.constants import exact_constant
-from gradcheck_cli.language.points import FOREIGN, named, order_of, parse_points, split
+from gradcheck_cli.language.points import named, parse_points
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.spaces import Shape, entry_names
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, variables, walk
@@ -71,14 +70,14 @@ def explain(
     chain = link(texts)
     if len(chain.stages) == 1 and len(chain.inputs) > 1:
         chain = link(texts, "f")
-    _refuse_foreign(chain, named(at, shape, wrt))
+    refuse_foreign([chain], named(at, shape, wrt), "--at, --shape or --wrt")
     spec = parse_points(at, chain.inputs, shape=shape, evaluate=nearest_double)
     (chain,), spec = with_labels([chain], spec)
     asked = _Asked(chain, spec.shapes, verbose)
     whole = wrt.strip() if isinstance(wrt, str) else None
     array = whole in chain.inputs and spec.shapes.get(whole)
     entries = entry_names(whole, array) if whole is not None and array else None
-    order = tuple(entries) if entries else None if wrt is None else wrt_names(wrt, asked.entries)
+    order = tuple(entries) if entries else None if wrt is None else wrt_names(wrt, asked.entries, "explained")
     if at is None or not spec.explicit:
         point = _plain(asked)
     else:
@@ -90,15 +89,6 @@ def explain(
     if order is not None and len(order) > 1 and entries is None:
         return _higher(asked, point, order, at is None)
     return _first(asked, point, order, at is None)
-
-
-def _refuse_foreign(chain: Chain, said: Container[str]) -> None:
-    """InputError for SymPy's constants, where nothing says that they are inputs."""
-    for stage in chain.stages:
-        for node in walk(stage.tree):
-            if isinstance(node, Variable) and node.name in FOREIGN and node.name in chain.inputs and node.name not in said:
-                message = f"{node.name!r} is an input only where --at, --shape or --wrt names it; {FOREIGN[node.name]}"
-                raise InputError(message, stage.source, node.position)
 
 
 @dataclass
@@ -155,21 +145,6 @@ def _counted(tree: Node) -> Node:
             made = Call(item.function, arguments) if value is None else Constant(int(value))
             done[item] = made
     return done[tree]
-
-
-def wrt_names(wrt: str | Sequence[str], entries: Sequence[str]) -> tuple[str, ...]:
-    """The inputs, or entries of inputs, in "x,y" or ["x", "y"]. InputError for anything else."""
-    text = order_of(wrt)
-    names: list[str] = []
-    for piece, offset in split(text, 0):
-        name, at = "".join(piece.split()), offset + len(piece) - len(piece.lstrip())
-        if name not in entries:
-            message = f"{name!r} is not an input (there is {listed(entries)})" if name else "a name is missing"
-            raise InputError(message, text, min(at, len(text)))
-        names.append(name)
-    if len(names) > MAX_ORDER:
-        raise InputError(f"derivatives up to order {MAX_ORDER} are explained, not {len(names)}", text, 0)
-    return tuple(names)
 
 
 # -- the point ----------------------------------------------------------------------------------------------------------

@@ -81,6 +81,16 @@ def location(file: str) -> str:
     return visible(path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix())
 
 
+KNOWN, MENDED = "known", "mended"
+
+
+def became(suite: Suite, outcome: Outcome) -> str:
+    """What a check is called where a suite is shown: KNOWN or MENDED by the baseline, else its status."""
+    if outcome.spec_id in suite.comparison.known:
+        return KNOWN
+    return MENDED if outcome.spec_id in suite.comparison.mended else outcome.status
+
+
 def known(suite: Suite) -> list[Outcome]:
     """What didn't pass, but is in the baseline, the worst first."""
     found = (o for o in suite.outcomes if o.spec_id in suite.comparison.known)

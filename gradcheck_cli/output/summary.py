@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from gradcheck_cli.errors import visible
-from gradcheck_cli.output.outcomes import ALONE, explanation, headline, line, tally
+from gradcheck_cli.output.outcomes import ALONE, KNOWN, MENDED, explanation, headline, line, tally
 from gradcheck_cli.output.page import NARROWEST, WIDTH, Line, draw, wrapped
 from gradcheck_cli.suite.alone import alone
 from gradcheck_cli.suite.execute import FAILED, PASSED, UNDECIDED, Outcome
@@ -16,7 +16,6 @@ from gradcheck_cli.suite.run import Suite
 SHOWN = 50
 """Outcomes of a kind that are shown without --verbose."""
 
-KNOWN, MENDED = "known", "mended"
 _STYLES = {FAILED: "bold red", UNDECIDED: "magenta", KNOWN: "yellow", MENDED: "bold green", PASSED: "green"}
 
 

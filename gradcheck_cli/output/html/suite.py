@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from gradcheck_cli.output.html import document, fill
 from gradcheck_cli.output.html.tables import FILTERED, Sheet, SheetCell, SheetRow, Tag, key
-from gradcheck_cli.output.outcomes import explanation, headline, line, location, printable, tally
+from gradcheck_cli.output.outcomes import KNOWN, MENDED, became, explanation, headline, line, location, printable, tally
 from gradcheck_cli.output.parts import Heading
 from gradcheck_cli.output.typeset import mathml
 from gradcheck_cli.suite.execute import FAILED, PASSED, UNDECIDED, Outcome
@@ -21,7 +21,6 @@ from gradcheck_cli.suite.run import Suite
 ROWS, REPORTS, LONGEST = 2_000, 500, 4_000
 """Checks that are listed, those whose report is shown, and characters of one: the worst come first."""
 
-KNOWN, MENDED = "known", "mended"
 _KINDS = (FAILED, UNDECIDED, KNOWN, MENDED, PASSED)
 """What became of a check, what to look at first first."""
 
@@ -47,7 +46,7 @@ class Folded:
 
 def page(suite: Suite, *, command: str) -> str:
     """The whole page."""
-    kinds = {outcome.spec_id: _kind(suite, outcome) for outcome in suite.outcomes}
+    kinds = {outcome.spec_id: became(suite, outcome) for outcome in suite.outcomes}
     ordered = sorted(suite.outcomes, key=lambda o: (_KINDS.index(kinds[o.spec_id]), *(-n for n in o.severity)))[:ROWS]
     ids = {id(outcome): f"check-{n + 1}" for n, outcome in enumerate(ordered)}
     told = {id(outcome) for outcome in ordered[:REPORTS]}
@@ -69,12 +68,6 @@ def page(suite: Suite, *, command: str) -> str:
         "overview": _table(ordered, kinds, ids, len(suite.outcomes) - len(ordered)),
     }
     return document(f"gradcheck: {tally(suite)}", fill("suite.html", **values))
-
-
-def _kind(suite: Suite, outcome: Outcome) -> str:
-    if outcome.spec_id in suite.comparison.known:
-        return KNOWN
-    return MENDED if outcome.spec_id in suite.comparison.mended else outcome.status
 
 
 def _counted(kinds: Sequence[str]) -> list[tuple[str, int]]:
