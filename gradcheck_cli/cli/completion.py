@@ -19,7 +19,7 @@ import typer
 from gradcheck_cli.cli.options import Outcome, add
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.options import DTYPES, KINDS, of, spoken
-from gradcheck_cli.output import SUITE_FORMATS, sources
+from gradcheck_cli.output import SUITE_FORMATS
 
 if TYPE_CHECKING:
     from typer.core import TyperGroup
@@ -233,6 +233,8 @@ def _inputs(before: Sequence[str]) -> list[str]:
     from gradcheck_cli.language.functions import NAMES
 
     if before[0] == "function":
+        from gradcheck_cli.output import sources
+
         return [name for word in before[1:] for name in sources.parameters(word, Path())]
     words = [w for k, w in enumerate(before[1:]) if not w.startswith("--") and not before[k].startswith("--")]
     try:
@@ -283,6 +285,8 @@ def _targets(before: Sequence[str], last: str) -> Iterator[str]:
         yield from files
     if len(files) == 1:
         networks = before[0] == "model"
+        from gradcheck_cli.output import sources
+
         yield from (f"{files[0]}:{name}" for name in sources.names(files[0], Path(), networks=networks))
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from gradcheck_cli.cli.options import TYPED, Outcome, add, check_output, parameter, with_options
 from gradcheck_cli.cli.streams import width
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.language.functions import NAMES, TABLE, Function
+
+if TYPE_CHECKING:
+    from gradcheck_cli.language.functions import Function
 
 
 def register(app: typer.Typer) -> None:
@@ -26,8 +27,12 @@ def register(app: typer.Typer) -> None:
 def functions(name: str | None, *, format: str, output: str) -> Outcome:
     """The rows that match, in one of the formats of WRITERS."""
     check_output(format, output, WRITERS)
+    from gradcheck_cli.language.functions import NAMES, TABLE
+
     rows = [r for r in TABLE.values() if not name or any(name.lower() in n.lower() for n in (r.name, *r.aliases))]
     if not rows:
+        import difflib
+
         near = difflib.get_close_matches(name or "", NAMES, n=3)
         hint = f"; nearest: {', '.join(near)}" if near else ""
         raise InputError(f"no function is called {name!r}{hint}", name, 0)

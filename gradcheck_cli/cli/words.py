@@ -13,8 +13,6 @@ from itertools import pairwise
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.files import is_file, is_folder
-from gradcheck_cli.language.functions import NAMES
-from gradcheck_cli.networks.layers import LAYERS
 from gradcheck_cli.options import CODE, ELSEWHERE, FORMULAS, KINDS, OPTIONS, Option, of, spoken
 from gradcheck_cli.output import FORMATS, SUITE_FORMATS
 
@@ -159,12 +157,11 @@ def _fitting(command: str, arguments: Sequence[str]) -> None:
     for before, argument in zip(["", *arguments], arguments, strict=False):
         if argument.startswith("-") or (before.startswith("-") and "=" not in before):
             continue
-        layer = _LAYER.match(argument)
         if argument.endswith(".toml") and command in KINDS:
             raise InputError(f"checks of a spec file: gradcheck run {quoted(argument)}", argument, 0)
         if command in (*FORMULAS, RUN) and re.fullmatch(r"[^\s()|*+]+\.py(::?[\w.]+)?", argument):
             raise InputError(f"code is checked by: gradcheck function {quoted(argument)}", argument, 0)
-        if command in (*FORMULAS, "function") and layer is not None and layer[1] in LAYERS and layer[1] not in NAMES:
+        if command in (*FORMULAS, "function") and _is_network(argument, beside_functions=False):
             raise InputError(f"a network is checked by: gradcheck model {quoted(argument)}", argument, 0)
 
 
@@ -213,12 +210,22 @@ def _kind(target: str, options: Collection[str]) -> str:
     """The command that fits what is to be checked and the options."""
     if target.endswith(".toml") or "::" in target or is_folder(target):
         return RUN
-    layer = _LAYER.match(target)
-    if layer is not None and layer[1] in LAYERS:
+    if _is_network(target):
         return "model"
     code = re.fullmatch(r"[^()|\s]+\.py(:[\w.]+)?|[A-Za-z_][\w.]*:[\w.]+", target) or is_file(f"{target}.py")
     kinds = [kind for kind in KINDS if (kind in ("function", "model")) == bool(code)]
     return next((kind for kind in kinds if all(name in spoken(kind) for name in options)), kinds[0])
+
+
+def _is_network(text: str, *, beside_functions: bool = True) -> bool:
+    """Whether a text begins with a layer; a name that is a function's too only `beside_functions`."""
+    layer = _LAYER.match(text)
+    if layer is None:
+        return False
+    from gradcheck_cli.language.functions import NAMES
+    from gradcheck_cli.networks.layers import LAYERS
+
+    return layer[1] in LAYERS and (beside_functions or layer[1] not in NAMES)
 
 
 def quoted(argument: str) -> str:
