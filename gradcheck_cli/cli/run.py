@@ -138,6 +138,7 @@ def register(app: typer.Typer) -> None:
             return Outcome(_schema())
         targets = _targets(format or [])
         from gradcheck_cli.suite import settings
+        from gradcheck_cli.suite.refusals import refuse
         from gradcheck_cli.suite.run import Plan, collect, refuse_code
         from gradcheck_cli.suite.selection import chosen, select
 
@@ -146,6 +147,7 @@ def register(app: typer.Typer) -> None:
         specs = select(named, expression)
         if no_python or found.run.get("no-python", False):
             refuse_code(specs)
+        refuse(specs)
         if list_:
             if last_failed:
                 from gradcheck_cli.suite.results import read

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gradcheck_cli.suite.execute import LISTED, Outcome, execute
+from gradcheck_cli.suite.execute import Outcome, execute
+from gradcheck_cli.suite.findings import LISTED
 from gradcheck_cli.suite.spec import Spec
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
