@@ -179,7 +179,9 @@ def run(specs: Sequence[Spec], plan: Plan, observe: Observer | None = None, exis
     return Suite(found, len(specs), seconds, comparison, interrupted, tuple(notes), failure, updated)
 
 
-def _open(plan: Plan, stack: ExitStack, notes: list[str], every: Sequence[Spec], run: Container[str]) -> Results | None:
+def _open(
+    plan: Plan, stack: ExitStack, notes: list[str], every: Sequence[Spec] = (), run: Container[str] = ()
+) -> Results | None:
     """The file for the outcomes; None where it wasn't asked for and can't be written. Where nobody named it, it keeps what is
     known of the checks that aren't `run` this time, of `every` one that there is: --last-failed goes on from that."""
     keep = plan.resume or plan.last_failed
