@@ -118,8 +118,10 @@ PLAIN = nested("plain", lambda self: either(TEXT, FLAG, NUMBER, list_of(self), t
 """No date: what is handed over must mean the same in JSON."""
 TEXTS = either(TEXT, list_of(TEXT))
 SIZES = either(WHOLE, list_of(WHOLE))
-PLACE = table_of(either(TEXT, NUMBERS))
-"""Where a point lies, or the numbers of a tensor: {x = 1, y = [1, 2]}."""
+VALUES = nested("values", lambda self: either(TEXT, NUMBER, list_of(self)))
+"""The same, where a text may stand for a number: "pi/4"."""
+PLACE = table_of(VALUES)
+"""Where a point lies, or the numbers of a tensor: {x = 1, y = [1, "pi/4"]}."""
 NOTHING = Shape({"not": {}}, lambda value: False)
 
 

@@ -19,7 +19,7 @@ from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.callables.loading import REQUIRED, Parameter, Target
 from gradcheck_cli.errors import NO_KERNEL, InputError, words
 from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.language.points import listed, parse_points
+from gradcheck_cli.language.points import holds_text, listed, parse_points
 from gradcheck_cli.language.spaces import PointSpec, entry_names
 from gradcheck_cli.maps.autograd import derived
 from gradcheck_cli.options import SAMPLES_OF_FUNCTION
@@ -79,7 +79,7 @@ def arguments(target: Target, wanted: Wanted, dtype: str | None) -> Iterator[Arg
     settings = dict(_settings(wanted.settings))
     _check_names(target, settings)
     entries = _entries(target, wanted.at, settings)
-    given = [e for e in entries if isinstance(e, Mapping) and not any(isinstance(v, str) for v in e.values())]
+    given = [e for e in entries if isinstance(e, Mapping) and not any(map(holds_text, e.values()))]
     for point in given:
         yield _given(target, point, settings, dtype)
     texts = [e for e in entries if not any(e is g for g in given)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -150,8 +151,12 @@ def question(spec: Spec, path: Path, options: dict[str, Any]) -> Answer:
 
 
 def beside(target: str, path: Path) -> str:
-    """A target in a file, whose path is one from the spec's folder."""
-    return str(path.parent / expanded(target)) if target.partition(":")[0].endswith(".py") else target
+    """A target in a file, whose path is one from the spec's folder; without the `..` that a symbolic link doesn't need."""
+    if not target.partition(":")[0].endswith(".py"):
+        return target
+    found = path.parent / expanded(target)
+    plain = Path(os.path.normpath(found))
+    return str(plain if plain.parent.resolve() == found.parent.resolve() else found)
 
 
 def _judged(spec: Spec, report: Report, seconds: float) -> Outcome:
