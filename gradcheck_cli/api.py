@@ -34,6 +34,7 @@ from gradcheck_cli.formulas.tasks import (
 from gradcheck_cli.language.chain import Chain, link, texts_of
 from gradcheck_cli.language.functions import NAMES
 from gradcheck_cli.language.points import named, parse_points
+from gradcheck_cli.language.spaces import PointSpec
 from gradcheck_cli.verdict.limits import Limits
 
 if TYPE_CHECKING:
@@ -372,18 +373,27 @@ def _everything(kind: str, place: str, given: Mapping[str, Any]) -> Report:
 def _run(
     kind: str, chains: Sequence[Chain], asked: Asked, given: Mapping[str, Any], *, local: bool = False, wrt: object = None
 ) -> Answer:
-    """Check what depends on the chains, and build the Problem."""
+    """Check what depends on the chains; where that takes no time, build the Problem too."""
     inputs = list(dict.fromkeys(name for chain in chains for name in chain.inputs))
     refuse_foreign(chains, named(given["at"], given["shape"], given["domain"], wrt), "--at, --domain, --shape or --wrt")
     where = {name: given[name] for name in ("shape", "sample", "domain", "seed")}
     points = parse_points(given["at"], inputs, **where, evaluate=nearest_double)
-    chains, points = with_labels(chains, points)
+    build = functools.partial(_problem, kind, *with_labels(chains, points), asked, given, local)
+    if any(chain.on_arrays or any(points.shapes[name] for name in chain.inputs) for chain in chains):
+        return lambda: _solved(build(), given["progress"])  # entry by entry, which takes its time, as the check does
+    return functools.partial(_solved, build(), given["progress"])
+
+
+def _problem(
+    kind: str, chains: Sequence[Chain], points: PointSpec, asked: Asked, given: Mapping[str, Any], local: bool
+) -> Problem:
+    """Every derivative and every claim, entry by entry."""
     tasks = [task_of(chain, points, asked) for chain in chains]
     from gradcheck_cli.floats import FORMATS  # NumPy, which an error above does without
 
     for name in given["dtype"]:
         points.count(FORMATS[name])
-    problem = Problem(
+    return Problem(
         command=kind,
         tasks=tuple(tasks),
         points=points,
@@ -398,7 +408,6 @@ def _run(
         verbose=given["verbose"],
         callables={_row(name): function for name, function in (given["callables"] or {}).items()},
     )
-    return functools.partial(_solved, problem, given["progress"])
 
 
 def _solved(problem: Problem, progress: Progress | None) -> Report:
