@@ -7,7 +7,7 @@ import functools
 import math
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
@@ -39,6 +39,20 @@ class InputError(GradcheckToolError):
             return message
         line, caret = quote(self.text, self.position)
         return f"{message}\n  {line}" + (f"\n  {caret}" if caret else "")
+
+
+class InputErrors(InputError):
+    """Several, of things that don't depend on each other: each in full, as far as there is room."""
+
+    TOLD = 10
+
+    def __init__(self, problems: Sequence[InputError]) -> None:
+        super().__init__(problems[0].message, problems[0].text, problems[0].position)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        more = len(self.problems) - self.TOLD
+        return "\n".join([*map(str, self.problems[: self.TOLD]), *([f"... and {more:,} more"] if more > 0 else [])])
 
 
 class MissingExtra(InputError, ImportError):

@@ -275,10 +275,21 @@ def test_the_marker_checks_what_is_returned(pytester: pytest.Pytester) -> None:
         @pytest.mark.gradcheck
         def test_its_own_failure():
             assert 1 == 2
+
+        @pytest.mark.gradcheck(pionts={"x": 1})
+        def test_misspelt():
+            return torch.sin
+
+        @pytest.mark.gradcheck(points={"x": 1})
+        def test_misnamed():
+            return torch.nn.functional.celu
     """)
     result = pytester.runpytest_inprocess("--strict-markers")
-    result.assert_outcomes(passed=6, failed=3, xfailed=1)
+    result.assert_outcomes(passed=6, failed=5, xfailed=1)
     text = result.stdout.str()
+    assert "_ test_misspelt _" in text and "\nthe marker gradcheck takes no 'pionts'; nearest: points\n___" in text
+    assert "\n'x' is not a parameter of celu (it has input, alpha, inplace): its input is called 'input'\n" in text
+    assert "another exception" not in text and "Traceback" not in text
     assert "mismatch (formula)" in text
     assert "a test marked gradcheck returns a function of tensors, an expression or a Problem, not None" in text
     assert "assert 1 == 2" in text

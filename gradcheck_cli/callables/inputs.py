@@ -19,7 +19,7 @@ from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.callables.loading import REQUIRED, Parameter, Target
 from gradcheck_cli.errors import NO_KERNEL, InputError, words
 from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.language.points import listed, parse_points
+from gradcheck_cli.language.points import holds_text, listed, parse_points
 from gradcheck_cli.language.spaces import PointSpec, entry_names
 from gradcheck_cli.maps.autograd import derived
 from gradcheck_cli.options import SAMPLES_OF_FUNCTION
@@ -79,7 +79,7 @@ def arguments(target: Target, wanted: Wanted, dtype: str | None) -> Iterator[Arg
     settings = dict(_settings(wanted.settings))
     _check_names(target, settings)
     entries = _entries(target, wanted.at, settings)
-    given = [e for e in entries if isinstance(e, Mapping) and not any(isinstance(v, str) for v in e.values())]
+    given = [e for e in entries if isinstance(e, Mapping) and not any(map(holds_text, e.values()))]
     for point in given:
         yield _given(target, point, settings, dtype)
     texts = [e for e in entries if not any(e is g for g in given)]
@@ -192,6 +192,10 @@ def _suited(target: Target, specs: Sequence[PointSpec], settings: Mapping[str, A
         except Exception as problem:  # whatever a user's function raises
             if NO_KERNEL in str(problem) and dtype != "float64":
                 return _suited(target, specs, settings, "float64")  # the shapes are the same in every dtype
+            if isinstance(problem, MemoryError):
+                raise InputError(
+                    f"{target.name}: it takes more memory than there is, at a tensor of shape {shape} (MemoryError)"
+                ) from None
             tried = ", ".join(str(s) for s in SHAPES)
             why = why or f"it fails at tensors of shape {tried} ({type(problem).__name__}: {words(problem)})"
             continue
@@ -289,10 +293,13 @@ def _tensor(name: str, value: Any, dtype: str | None) -> Tensor:
 
 
 def _check_names(target: Target, names: Iterable[str]) -> None:
-    known = None if target.parameters is None else [p.name for p in target.parameters]
+    if target.parameters is None:
+        return
+    known, needed = [p.name for p in target.parameters], [p.name for p in target.parameters if p.default is REQUIRED]
     for name in names:
-        if known is not None and name not in known:
-            raise InputError(f"{name!r} is not a parameter of {target.name} (it has {', '.join(known) or 'none'})")
+        if name not in known:
+            hint = f": its input is called {needed[0]!r}" if len(needed) == 1 else ""
+            raise InputError(f"{name!r} is not a parameter of {target.name} (it has {', '.join(known) or 'none'}){hint}")
 
 
 # -- settings -----------------------------------------------------------------------------------------------------------

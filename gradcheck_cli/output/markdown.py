@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.output.outcomes import explanation, headline, known, line, location, tally
+from gradcheck_cli.output.outcomes import changed, explanation, headline, known, line, location, tally
 from gradcheck_cli.suite.execute import FAILED, UNDECIDED
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ def _lines(suite: Suite) -> Iterator[str]:
         yield from ("", f"... and {len(rows) - ROWS:,} more")
     for outcome in suite.new[:REPORTS]:
         yield from ("", f"<details><summary>{_html(escape(line(outcome.name), quote=False))} {outcome.found}</summary>", "")
+        other = changed(suite, outcome)
+        yield from ([_code(other), ""] if other is not None else ())
         yield from (*fenced(explanation(outcome)), "", "</details>")
 
 

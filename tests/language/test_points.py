@@ -75,6 +75,7 @@ def test_points(at: Any, expected: dict[str, list[float]]) -> None:
         ({"x": [2, 4], "y": 1}, {"x": (2,), "y": ()}, {"x[0]": [2], "x[1]": [4], "y": [1]}),
         ({"x": np.array([[2], [4]]), "y": 1}, {"x": (2, 1), "y": ()}, {"x[0,0]": [2], "x[1,0]": [4], "y": [1]}),
         ({"x": [np.float32(2), 4], "y": "[1]"}, {"x": (2,), "y": (1,)}, {"x[0]": [2], "x[1]": [4], "y[0]": [1]}),
+        ({"x": [1, "pi/4"], "y": "1/2"}, {"x": (2,), "y": ()}, {"x[0]": [1], "x[1]": [math.pi / 4], "y": [0.5]}),
         ([{"x": [2, 4], "y": 1}, {"x": (3, 5), "y": 0}], {"x": (2,), "y": ()}, {"x[0]": [2, 3], "x[1]": [4, 5], "y": [1, 0]}),
     ],
 )
@@ -211,7 +212,7 @@ ERRORS: list[tuple[Any, str]] = [
     ({"x": 1}, "the point gives no value for y"),
     ({"x": 1j, "y": 1}, "the value of 'x' is complex; functions here are real"),
     ({"x": None, "y": 1}, "the value of 'x' is not a number: 'None'"),
-    ({"x": ["a"], "y": 1}, "the value of 'x' is not a number: 'a'"),
+    ({"x": ["a"], "y": 1}, "a number is needed here, not a variable\n  a\n  ^"),
     ({"x": float("nan"), "y": 1}, "the value of 'x' is not a number: 'nan'"),
     ({"x": 10**400, "y": 1}, "the value of 'x' is larger than any float"),
     ({"x": [[1], 2], "y": 1}, "the value of 'x' is not an array: the entries of its lists differ in shape"),
