@@ -10,6 +10,7 @@ from typing import Any
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.formulas.claims import check_claim
 from gradcheck_cli.formulas.computation import FORMULAS, Computation, Run
+from gradcheck_cli.formulas.points import points_of
 from gradcheck_cli.formulas.problem import Claim, Problem, Task
 from gradcheck_cli.formulas.stages import apportion, own_derivatives, own_entries, strays
 from gradcheck_cli.formulas.torch_chain import TorchChain
@@ -67,7 +68,7 @@ class _Work:
 
     def _group(self, task: Task, run: Run) -> _Group:
         compiled = None if task.shapes is None else run.torch(task.chain, task.shapes)
-        points = self.problem.points.values(run.form)
+        points = points_of(self.problem, run.form)
         sizes = accumulate(len(question.derivatives) for question in task.questions)
         totals = [
             Computation(
