@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.errors import visible
+from gradcheck_cli.errors import report_in_python, visible
 from gradcheck_cli.output.parts import Finding, Table
 from gradcheck_cli.output.view import View, view
 from gradcheck_cli.verdict.reports import Reports
@@ -34,10 +35,10 @@ _SIGNS = {
 
 
 def text(report: Report) -> str:
-    """All of it, as the command prints it."""
+    """All of it, as the command prints it, but for the names of options."""
     from gradcheck_cli.output import renderer
 
-    return renderer("text", report)(report)
+    return report_in_python(renderer("text", report)(report))
 
 
 def line(report: Report) -> str:
@@ -72,16 +73,26 @@ def as_html(report: Report) -> str:
     if isinstance(report, Reports):
         return fill("preformatted.html", text=text(report))
     seen, tables = _short(report)
-    return fill("notebook.html", view=seen, tables=tables, whole=text(report))
+    return report_in_python(fill("notebook.html", view=seen, tables=tables, whole=text(report)))
 
 
 def as_markdown(report: Report) -> str:
     """The same, without the whole text."""
+    return report_in_python(markdown(report) if isinstance(report, Reports) else _markdown(*_short(report)))
+
+
+def markdown(report: Report, *, verbose: bool = False) -> str:
+    """What the text shows, as a page of Markdown; of everything in a file the text itself."""
     if isinstance(report, Reports):
+        from gradcheck_cli.output import renderer
         from gradcheck_cli.output.markdown import fenced
 
-        return "\n".join(fenced(text(report)))
-    seen, tables = _short(report)
+        return "\n".join(fenced(renderer("text", report)(report, verbose=verbose)))
+    seen = view(report, verbose=verbose)
+    return _markdown(seen, seen.tables)
+
+
+def _markdown(seen: View, tables: Iterable[Table]) -> str:
     words = "".join(f"{_SIGNS[w.verdict]} **{_bare(w.text)}**" if w.verdict else _bare(w.text) for w in seen.summary)
     points = [f"{point.name or 'at'}: {_code(point.text)}  " for point in seen.points]
     lines = [words, "", f"{_code(seen.title)}  ", *points, ""]

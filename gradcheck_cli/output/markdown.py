@@ -1,4 +1,5 @@
-"""A Markdown page for a job's summary: the counts, a table of what didn't pass, and each report folded under it."""
+"""Markdown: a report, to be pasted into an issue; of a suite a page for a job's summary, the counts, a table of what didn't
+pass, and each report folded under it."""
 
 from __future__ import annotations
 
@@ -12,11 +13,20 @@ from gradcheck_cli.suite.execute import FAILED, UNDECIDED
 
 if TYPE_CHECKING:
     from gradcheck_cli.suite.run import Suite
+    from gradcheck_cli.verdict.report import Report
 
 ROWS, REPORTS = 200, 20
 """Rows of the table, and findings whose report is shown: GitHub takes a summary of at most 1 MiB."""
 
 _MARKS = {FAILED: "❌", UNDECIDED: "❔"}
+
+
+def render(report: Report, *, verbose: bool = False, quiet: bool = False, **settings: Any) -> str:
+    """The report, without a last newline; `quiet`: its last line alone."""
+    from gradcheck_cli.output.display import markdown
+    from gradcheck_cli.output.view import summary
+
+    return "".join(word.text for word in summary(report)) if quiet else markdown(report, verbose=verbose).rstrip()
 
 
 def render_suite(suite: Suite, **settings: Any) -> str:
