@@ -25,7 +25,7 @@ TERMS = 100
 QUOTIENT = 60
 """Operations up to which a formula is brought over one denominator for display."""
 
-DIVISION = 4
+DIVISION = 5
 """Characters that a division is as hard to read as, besides its own."""
 
 _MANY = 10**6
@@ -132,6 +132,7 @@ def _equal(expression: Expression) -> Iterator[Expression]:
     if expression.count_ops() > QUOTIENT:
         return
     yield from _quotients(expression)
+    yield sympy.powsimp(expression, combine="exp")  # n*x**(n - 1), which is n*x**n/x to SymPy
     signs = {sign: sympy.Abs(sign.args[0]) / sign.args[0] for sign in expression.atoms(sympy.sign)}
     if signs and _terms(unsigned := expression.xreplace(signs)) <= TERMS:
         yield from _quotients(_expanded(unsigned))

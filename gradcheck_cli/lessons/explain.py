@@ -66,6 +66,8 @@ def explain(
     The lesson's `str()` is the text; `render("markdown")`, "latex" and "html" are others, and a notebook shows it typeset.
     Raises InputError for what isn't in the language.
     """
+    if not isinstance(verbose, bool | int):
+        raise InputError(f"verbose must be true or false: {verbose!r}")
     texts = texts_of(expressions)
     chain = link(texts)
     if len(chain.stages) == 1 and len(chain.inputs) > 1:

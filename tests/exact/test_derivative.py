@@ -187,6 +187,11 @@ def test_formulas_are_those_of_a_person(text: str, shown: str | None) -> None:
             assert agree(at(parse(found), {"x": place}), quotient(tree, {"x": place}, ("x",))) or place < 0 and "log" in text
 
 
+def test_a_power_is_lowered() -> None:
+    """As the rule has it."""
+    assert formula(parse("x**n"), ("x",)) == "n*x**(n - 1)"
+
+
 def test_long_formulas_are_not_shown() -> None:
     """Beyond the bounds the answer is None, with hardly more work than reading took."""
     tree = parse("+".join(f"sin({i}*x)**x" for i in range(1, 200)))
