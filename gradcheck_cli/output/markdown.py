@@ -22,11 +22,19 @@ _MARKS = {FAILED: "❌", UNDECIDED: "❔"}
 
 
 def render(report: Report, *, verbose: bool = False, quiet: bool = False, **settings: Any) -> str:
-    """The report, without a last newline; `quiet`: its last line alone."""
-    from gradcheck_cli.output.display import markdown
-    from gradcheck_cli.output.view import summary
+    """What the text shows, without a last newline; `quiet`: its last line alone. Of everything in a file, the text itself."""
+    from gradcheck_cli.output.marked import drawn
+    from gradcheck_cli.output.view import summary, view
+    from gradcheck_cli.verdict.reports import Reports
 
-    return "".join(word.text for word in summary(report)) if quiet else markdown(report, verbose=verbose).rstrip()
+    if quiet:
+        return "".join(word.text for word in summary(report))
+    if isinstance(report, Reports):
+        from gradcheck_cli.output import renderer
+
+        return "\n".join(fenced(renderer("text", report)(report, verbose=verbose)))
+    seen = view(report, verbose=verbose)
+    return drawn(seen, seen.tables).rstrip()
 
 
 def render_suite(suite: Suite, **settings: Any) -> str:
