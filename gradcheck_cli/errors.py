@@ -32,9 +32,20 @@ class InputError(GradcheckToolError):
         self.message = message
         self.text = text
         self.position = position
+        self.in_python = False
+        """Whether a function of Python was called, not a command: its options are names, without dashes."""
 
     def __str__(self) -> str:
-        message = visible(self.message if len(self.message) <= _LONGEST else self.message[: _LONGEST - 3] + "...")
+        return self.said(in_python(self.message) if self.in_python else self.message)
+
+    @property
+    def typed(self) -> str:
+        """The readable form for who typed a command."""
+        return self.said(self.message)
+
+    def said(self, message: str) -> str:
+        """The readable form of a message."""
+        message = visible(message if len(message) <= _LONGEST else message[: _LONGEST - 3] + "...")
         if self.text is None:
             return message
         line, caret = quote(self.text, self.position)
@@ -86,6 +97,21 @@ class ToleratedWarning(UserWarning):
     """A gradient that isn't the derivative, within the tolerances that the caller gave."""
 
 
+_OPTION = re.compile(r"(?<![^\s(;'])--(?=[a-z])")
+_SAID = re.compile(r"(?<=[ (])--(verbose|timeout|at|format json)(?= shows| gives| has all|\))")
+_NAMES = {"at": "at=...", "verbose": "verbose=True", "format json": "to_dict()"}
+
+
+def in_python(message: str) -> str:
+    """A message in which an option of a command is that of its function: a name without dashes."""
+    return _OPTION.sub("", message)
+
+
+def report_in_python(text: str) -> str:
+    """The same of a whole report or lesson, which holds formulas too: only where it says what an option shows."""
+    return _SAID.sub(lambda found: _NAMES.get(found[1], found[1]), text)
+
+
 def visible(text: str) -> str:
     r"""One line of what can be seen: what can't be (an escape, a line feed, half a character) as `\x1b`."""
     return text if text.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -132,6 +158,8 @@ def boundary(function: Callable[_Given, _Found]) -> Callable[_Given, _Found]:
         try:
             return function(*arguments, **given)
         except GradcheckToolError as problem:
+            if isinstance(problem, InputError):
+                problem.in_python = True
             if os.environ.get("GRADCHECK_TRACEBACK"):
                 raise
             cause = problem.__cause__

@@ -201,7 +201,7 @@ def _run(
         try:
             write(text, file)
         except InputError as problem:  # what was found is worth more than this file
-            print(f"gradcheck: error: {problem}", file=sys.stderr)
+            print(f"gradcheck: error: {problem.typed}", file=sys.stderr)
             code = code or 2
     if durations is not None:
         slowest = sorted(result.outcomes, key=lambda outcome: outcome.seconds, reverse=True)[: durations or None]

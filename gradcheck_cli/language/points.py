@@ -245,7 +245,7 @@ class _Reader:
         if missing:
             hint = "; one point is one text, such as " + ",".join(f"{n}=1" for n in self.names) if self.several else ""
             raise InputError(f"the point gives no value for {', '.join(missing)}{hint}", text, len(text) if text else None)
-        group = Group({entry: axis for n in self.names for entry, axis in axes[n].items()}, grid, text)
+        group = Group({entry: axis for entries in axes.values() for entry, axis in entries.items()}, grid, text)
         group.bounded()
         return group
 

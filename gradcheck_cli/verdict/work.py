@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -137,6 +138,30 @@ class Recorder:
             self.add([Column.unfinished(self.doing or command, dtype=dtype)])
 
 
+FIRST_WORD = 10.0
+"""Seconds after which somebody who waits at a prompt is told what is being done; then after twice as long, and so on."""
+
+
+def patience(command: str, timeout: float) -> Progress | None:
+    """What tells somebody at a prompt, or in a notebook, what takes so long and how it is bounded; None where nobody waits."""
+    if not hasattr(sys, "ps1") and "ipykernel" not in sys.modules:
+        return None
+    start, due = time.monotonic(), [FIRST_WORD]
+
+    def tell(done: int, total: int, doing: str) -> None:
+        spent = time.monotonic() - start
+        if spent >= due[0]:
+            due[0] *= 2
+            part = f" ({done} of {total} done)" if total > 1 else ""
+            at = f": {doing}{part}" if doing else part
+            text = (
+                f"gradcheck {command}, {spent:.0f} s so far{at}; it stops after timeout={timeout:g}, smaller tensors take less"
+            )
+            print(text, file=sys.stderr, flush=True)
+
+    return tell
+
+
 def record(
     command: str,
     problem: dict[str, Any],
@@ -148,9 +173,11 @@ def record(
     recorder: Recorder | None = None,
 ) -> Report:
     """Run `work` and report what it recorded. Raises what it raises; after `timeout` seconds the report holds what was
-    finished, and says so. `recorder`: one in which columns are planned already."""
+    finished, and says so. Without `progress` whoever waits at a prompt is told what takes long. `recorder`: one in which
+    columns are planned already."""
     recorder = recorder or Recorder()
     failures: list[BaseException] = []
+    progress = patience(command, timeout) if progress is None else progress
 
     def run() -> None:
         try:

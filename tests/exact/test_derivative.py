@@ -168,6 +168,30 @@ def test_what_is_shown_is_the_derivative(text: str) -> None:
         assert formula(tree, ("x",))
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("(x + 1)/(x - 1)", "-2/(x - 1)**2"), ("sin(x)/x", "(x*cos(x) - sin(x))/x**2"), ("exp(x)/x", "(x - 1)*exp(x)/x**2"),
+        ("log(x + sqrt(x**2 + 1))", "1/sqrt(x**2 + 1)"), ("exp(x)/(1 + exp(x))", "exp(x)/(exp(x) + 1)**2"),
+        ("abs(x)**3", "3*x*abs(x)"), ("relu(x)**2", "where(x > 0, 2*x, 0)"), ("atan(x/2)", "2/(x**2 + 4)"),
+        ("x**2*sin(x)", "x*(x*cos(x) + 2*sin(x))"), ("where(x > 0, x, 0)*where(x > 1, x, 0)", None),
+    ],
+)  # fmt: skip
+def test_formulas_are_those_of_a_person(text: str, shown: str | None) -> None:
+    """One quotient, one choice, no sign beside its number; on both sides of 0 it is the same function by a quotient."""
+    tree = parse(text)
+    found = formula(tree, ("x",))
+    assert found is not None and shown in (None, found)
+    with ctx.workprec(BITS):
+        for place in (arb(0.3), arb(1.75), arb(-0.6)):
+            assert agree(at(parse(found), {"x": place}), quotient(tree, {"x": place}, ("x",))) or place < 0 and "log" in text
+
+
+def test_a_power_is_lowered() -> None:
+    """As the rule has it."""
+    assert formula(parse("x**n"), ("x",)) == "n*x**(n - 1)"
+
+
 def test_long_formulas_are_not_shown() -> None:
     """Beyond the bounds the answer is None, with hardly more work than reading took."""
     tree = parse("+".join(f"sin({i}*x)**x" for i in range(1, 200)))

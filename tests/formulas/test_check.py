@@ -350,3 +350,11 @@ def test_a_jump_has_no_one_sided_derivatives(text: str, at: int) -> None:
     (*_, found) = check_chain(text, at={"x": at}).checks
     assert (found.verdict, found.exact, found.left, found.right) == ("nondifferentiable", None, None, None)
     assert found.detail == "the function jumps here"
+
+
+@pytest.mark.parametrize(("text", "low", "high"), [("asin(x)", -1, 1), ("acosh(x)", 1, math.inf), ("log(x)", 0, math.inf)])
+def test_points_are_chosen_where_there_is_a_function(text: str, low: float, high: float) -> None:
+    """Without --at most points lie in the domain, those of ordinary size all of them, and are few digits long first."""
+    found = [c.point["x"] for c in check_chain(text).checks if c.quantity == "dy/dx"]
+    assert len(found) == 20 and all(low <= x <= high for x in found[3:16])
+    assert all(len(repr(x)) <= 5 for x in found[:7])

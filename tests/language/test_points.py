@@ -316,6 +316,31 @@ def test_the_simplest_samples_come_first() -> None:
     assert (np.abs(values[3:-4]) < 1e4).all()
 
 
+def test_ordinary_samples_lie_inside_of_the_domain() -> None:
+    """Where some points are said to be of no use, others stand in their place, of the same format everywhere; what is special,
+    or drawn over the bit patterns, stays, and so does everything where all of it is of use, or nothing is."""
+    spec = read(None, "x", "y", sample=40)
+    before = spec.values(F64)
+    for form in (F64, F16):
+        values = spec.values(form, lambda p: abs(p["x"]) <= 1 and p["y"] > 0)
+        inside = (np.abs(values["x"]) <= 1) & (values["y"] > 0)
+        assert inside[10:32].all() and not inside[:10].all() and not inside[32:].all()
+    picked = spec.values(F64, lambda p: abs(p["x"]) <= 1 and p["y"] > 0)
+    for kept in (slice(0, 10), slice(32, 40)):
+        assert all((picked[name][kept] == before[name][kept]).all() for name in before)
+    for useful in (True, False):
+        same = spec.values(F64, lambda p, useful=useful: useful)  # type: ignore[misc]
+        assert all((same[name] == before[name]).all() for name in before)
+
+
+def test_names_stand_in_the_order_of_the_point() -> None:
+    """As they were written, in texts and in mappings; in a grid the first of them runs slowest."""
+    assert list(read("x=1,y=2", "y", "x").values(F64)) == ["x", "y"]
+    assert list(read({"b": 1, "a": [1, 2]}, "a", "b").values(F64)) == ["b", "a[0]", "a[1]"]
+    grid = read("x=linspace(0,1,2),y=linspace(0,1,2)", "y", "x").values(F64)
+    assert grid["x"].tolist() == [0, 0, 1, 1]
+
+
 def test_ends_of_the_domain_are_samples() -> None:
     """Both ends of a closed domain are checked, at the nearest float inside."""
     assert {0.0, 5.0} <= set(read(None, domain="x=0:5").values(F64)["x"])

@@ -16,7 +16,7 @@ from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.scope import OfTensor
 from gradcheck_cli.verdict.verdicts import Verdict
-from gradcheck_cli.verdict.work import Recorder, Stopped, record
+from gradcheck_cli.verdict.work import Recorder, Stopped, patience, record
 
 
 def column(quantity: str, verdict: Verdict = Verdict.MATCH) -> Column:
@@ -134,3 +134,21 @@ def busy(recorder: Recorder, seconds: float) -> None:
     except Stopped:
         print("came to its end", flush=True)
         raise
+
+
+def test_who_waits_at_a_prompt_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is being done, how long it has taken, and how it is bounded, each time after twice as long; nothing where nobody
+    waits, as in a script."""
+    monkeypatch.delattr(sys, "ps1", raising=False)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    assert patience("function", 600.0) is None
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    tell = patience("function", 600.0)
+    assert tell is not None
+    for now[0] in (1.0, 9.0, 10.0, 15.0, 21.0, 39.0):
+        tell(0, 2, "point 1 of 1")
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(" s so far")[0] for line in said] == ["gradcheck function, 10", "gradcheck function, 21"]
+    assert said[0].endswith(": point 1 of 1 (0 of 2 done); it stops after timeout=600, smaller tensors take less")
