@@ -339,8 +339,7 @@ class Networked:
         """The columns of a map: of the network, or of one call by itself. Entries at ties are left out if they are many, and
         the reader is told."""
         map, kept = untied(replace(map, stops=self.request.stop_gradients), values, self.options)
-        for name, alone in kept.items():
-            self.recorder.note(left_out(joined(call.name if call else "", name), alone))
+        self.recorder.note(*left_out({joined(call.name if call else "", name): alone for name, alone in kept.items()}))
         kind = "local" if call else "total"
         found = check_map(map, rows, self.options, kind=kind, mode=self.mode.name, point=self.point)
         self.sensitivity = max(self.sensitivity, found.sensitivity)
