@@ -84,10 +84,13 @@ class Places:
                 self._first.append((column, 0))
 
     def _key(self, column: Column) -> object:
-        """The same for columns of tensors at one point: words such as `64x64 numbers` don't tell points apart."""
+        """The same for columns of tensors at one point: words such as `64x64 numbers` don't tell points apart, and a network's
+        columns have one, where they tell any."""
+        if self._network:
+            return column.dtype
         scope = column.scope
         place = scope.place if isinstance(scope, OfTensor) else scope.point(0)
-        worded = not self._network and any(isinstance(value, str) for value in place.values())
+        worded = any(isinstance(value, str) for value in place.values())
         return column.dtype, repr(place), id(place) if worded else 0
 
     def _alike(self, number: int, here: Mapping[str, Any]) -> bool:
