@@ -150,9 +150,9 @@ def _input(value: Any) -> Given:
 
 
 def _shape(text: str) -> tuple[str | None, Shape]:
-    """ "1,10", "query=4,8"; "" is a single number."""
+    """ "1,10", "1x10", "query=4,8"; "" is a single number."""
     name, equals, sizes = text.rpartition("=")
-    words = [word.strip() for word in sizes.strip().strip("()").split(",")]
+    words = [word.strip() for word in re.split("[,x×]", sizes.strip().strip("()"))]
     words = [word for word in words if word]
     found = [whole(word) for word in words]
     if None in found or (equals and not name.strip().isidentifier()):

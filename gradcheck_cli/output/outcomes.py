@@ -74,7 +74,7 @@ def summary(outcome: Outcome) -> str:
         lines += [f"exact: {worst['formula']}", f"{_party(worst)}: {worst['autograd_formula']}"]
     if worst:
         cause = Cause(worst["cause"]) if worst["cause"] else None
-        lines.append(sentence(Verdict(worst["verdict"]), cause, worst.get("witness")))
+        lines.append(sentence(Verdict(worst["verdict"]), cause, worst.get("witness"), worst.get("detail")))
     return printable("\n".join(lines), SUMMARY)
 
 

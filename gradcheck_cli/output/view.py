@@ -91,10 +91,12 @@ def view(report: Report, *, verbose: bool = False, wide: bool = False) -> View:
 
 
 def summary(report: Report) -> tuple[Word, ...]:
-    """The last line: the verdict, counts, and the seed where points were drawn."""
+    """The last line: the verdict, counts, a nan that passes, and the seed where points were drawn."""
     counts, verdict = report.counts, report.verdict
     total = sum(counts.values())
     listed = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    nans = sum(column.passing_nans for column in report.columns)
+    listed += f"; of what passes autograd is nan in {nans:,}" if nans else ""
     rest = f" ({total:,} check{'s' * (total != 1)}: {listed})" if total else " (nothing was checked)"
     if report.exit_code == 1 and verdict is not Verdict.MISMATCH:
         rest += ", fails under --strict"

@@ -17,7 +17,7 @@ from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.plain import jsonable
 from gradcheck_cli.verdict.scope import Label, OfLayer, OfTensor, Scope
 from gradcheck_cli.verdict.slips import word
-from gradcheck_cli.verdict.verdicts import QUOTIENT, Cause, Verdict, sentence
+from gradcheck_cli.verdict.verdicts import QUOTIENT, Cause, Verdict, passing_nan, sentence
 
 LATE = "not finished in time: raise --timeout"
 """What is said of entries that the run came to no end with."""
@@ -85,7 +85,7 @@ class Check:
     @property
     def sentence(self) -> str:
         """The verdict, or its cause, for a human."""
-        return sentence(self.verdict, self.cause, self.witness)
+        return sentence(self.verdict, self.cause, self.witness, self.detail)
 
     @property
     def why(self) -> str:
@@ -250,6 +250,11 @@ class Column:
     def counts(self) -> Counter[Verdict]:
         tally = np.bincount(self.verdicts, minlength=len(VERDICTS)).tolist()
         return Counter({verdict: n for verdict, n in zip(VERDICTS, tally, strict=True) if n})
+
+    @property
+    def passing_nans(self) -> int:
+        """How many entries are a nan where no derivative exists."""
+        return sum(passing_nan(self.verdict(i), detail.text) for i, detail in self.details.items())
 
     def worst(self) -> int:
         """The index of the entry to look at first: the most severe verdict, then the largest error."""

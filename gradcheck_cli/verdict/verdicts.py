@@ -110,6 +110,23 @@ _REFUTED = (
 )
 
 
-def sentence(verdict: Verdict, cause: Cause | None, witness: str | None = None) -> str:
-    """What a person reads of an outcome; where a quotient alone is the witness, nothing is known of formulas."""
+SILENT = "autograd's nan claims nothing, but makes a nan of every sum that it enters"
+"""What is told of a nan where no derivative exists, which passes."""
+
+_NAN = (
+    "The derivative doesn't exist here (a kink, an infinite slope, the end of the domain), so that nothing contradicts a nan. "
+    "But training doesn't survive it: keep the operation that it comes from off this point."
+)
+
+
+def passing_nan(verdict: Verdict, text: str | None) -> bool:
+    """Whether what is told of an outcome is of a nan where no derivative exists, which passes."""
+    return verdict is Verdict.NONDIFFERENTIABLE and SILENT in (text or "")
+
+
+def sentence(verdict: Verdict, cause: Cause | None, witness: str | None = None, text: str | None = None) -> str:
+    """What a person reads of an outcome, of which `text` is told; where a quotient alone is the witness, nothing is known of
+    formulas."""
+    if passing_nan(verdict, text):
+        return _NAN
     return _REFUTED if cause is Cause.FORMULA and witness == QUOTIENT else (cause or verdict).sentence

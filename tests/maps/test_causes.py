@@ -154,6 +154,27 @@ def test_forward_mode_names_what_python_called() -> None:
     assert check.operation == "sqrt" and f"the derivative of sqrt ({line(safe_branches, 'sqrt')})" in str(check.detail)
 
 
+def distance(x: Tensor) -> Tensor:
+    """Of two halves."""
+    return torch.sqrt(((x[:2] - x[2:]) ** 2).sum())
+
+
+def test_a_nan_where_no_derivative_exists_leads_to_its_operation() -> None:
+    """The distance of equal vectors has a corner: the nan passes, and its reader is told the line, what keeps the root off the
+    point, how a nan comes about, and how many there are. Along an axis the slopes are -1 and 1."""
+    report = check_function(distance, at={"x": tensor([1.0, 2.0, 1.0, 2.0])})
+    assert (report.verdict, report.exit_code) == (Verdict.NONDIFFERENTIABLE, 0)
+    for check in report.checks:
+        assert (check.verdict, check.operation, check.why) == (Verdict.NONDIFFERENTIABLE, "sqrt", "nan_trap")
+        assert f"the backward of sqrt ({line(distance, 'sqrt')})" in str(check.detail) and "sqrt(x + eps)" in str(check.detail)
+        assert check.left == f"-{check.right}" or check.right == f"-{check.left}"
+        assert "training" in check.sentence
+    assert "autograd is nan in 8" in str(report).splitlines()[-1]
+    kept = check_function(lambda x: torch.linalg.vector_norm(x[:2] - x[2:]), at={"x": tensor([1.0, 2.0, 1.0, 2.0])})
+    assert {(c.verdict, c.operation, c.why) for c in kept.checks} == {(Verdict.NONDIFFERENTIABLE, None, "nondifferentiable")}
+    assert "nan" not in str(kept)
+
+
 # -- branches for a single point ----------------------------------------------------------------------------------------
 
 
