@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradcheck_cli.callables.conditions import try_conditions
 from gradcheck_cli.callables.conventions import batching, has_forward_rule, observe
-from gradcheck_cli.callables.explain import explain, explain_pushed, upstream
+from gradcheck_cli.callables.explain import Known, along, explain, explain_pushed, upstream
 from gradcheck_cli.callables.higher import Higher
 from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
 from gradcheck_cli.callables.intent import Surrogate, declared, name_of, of_formula, surrogate_of
@@ -26,6 +26,7 @@ from gradcheck_cli.maps.map import (
     Row,
     Tensors,
     check_device,
+    direction_of,
     every_row,
     not_judged,
     random_row,
@@ -138,10 +139,14 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
         problem.update(_described(question, asked))
         recorder.total = len(asked) + 1
         opaque: dict[str, None] = {}
+        known, sensitivity = Known(), 0.0
         for number, case in enumerate(asked):
             recorder.step(f"point {number + 1} of {len(asked)}")
-            opaque |= _Check(question, case, recorder).run()
+            check = _Check(question, case, recorder, known)
+            opaque |= check.run()
+            sensitivity = max(sensitivity, check.sensitivity)
         recorder.add(refused)
+        recorder.note(*unseen(sensitivity))
         if opaque:
             hint = "" if question.formula or question.surrogate else "; --formula says what the function ought to be"
             recorder.note(f"could not be followed: {', '.join(opaque)}{hint}")
@@ -168,11 +173,12 @@ def _described(question: Question, asked: Sequence[Case]) -> dict[str, Any]:
 class _Check:
     """One case."""
 
-    def __init__(self, question: Question, case: Case, recorder: Recorder) -> None:
-        self.question, self.case, self.recorder = question, case, recorder
+    def __init__(self, question: Question, case: Case, recorder: Recorder, known: Known) -> None:
+        self.question, self.case, self.recorder, self.known = question, case, recorder, known
         self.map, self.point = case.map, case.arguments.shown()
         self.options = Options(question.limits, question.seed, recorder.checkpoint)
         self.opaque: dict[str, None] = {}
+        self.sensitivity = 0.0
 
     def run(self) -> dict[str, None]:
         """Add the columns; returns the operations that couldn't be followed."""
@@ -180,6 +186,13 @@ class _Check:
         outputs = self.map(self.map.leaves())
         row = random_row(outputs, self.question.seed)
         self.point |= {name: shown(v) for name, v in upstream(row).items() if name not in self.point}
+        asked = [mode for mode in OF_TENSORS.values() if mode.name in self.question.modes]
+        pushed = [mode for mode in asked if not mode.backwards]
+        if not pushed and has_forward_rule(self.map):
+            pushed = [mode for mode in OF_TENSORS.values() if not mode.backwards]
+        if pushed:
+            directions = along(direction_of(self.map.inputs, self.question.seed))
+            self.point |= {name: shown(u) for name, u in directions.items() if name not in self.point}
         rows = [row]
         count = size(outputs)
         if count == 1 or (self.question.jacobian and count * size(self.map.inputs) <= JACOBIAN):
@@ -187,20 +200,15 @@ class _Check:
         if self.case.formula is not None:
             self.recorder.add(check_values(self.map, self.case.formula, self.options, self.point))
         seen = observe(self.map, row, self.point)
-        asked = [mode for mode in OF_TENSORS.values() if mode.name in self.question.modes]
         pulled = [mode for mode in asked if mode.backwards and seen.repeatable]
-        pushed = [mode for mode in asked if not mode.backwards]
-        if not pushed and has_forward_rule(self.map):
-            pushed = [mode for mode in OF_TENSORS.values() if not mode.backwards]
         found = [column for mode in pulled for column in self.backwards(self.map, rows, mode, self.case)]
         if pulled:
             self.recorder.add(batching(self.map, row, self.point))
-        if pulled and not any(column.having(Verdict.MISMATCH).any() for column in (*found, *seen.columns)):
+        if pulled and not _wrong((*found, *seen.columns)):
             self.recorder.add(try_conditions(self.map, row, self.point, record=self.recorder.conditions))
-        for mode in pushed:
-            self.forwards(self.map, self.options, mode, self.case)
+        pushes = [column for mode in pushed for column in self.forwards(self.map, self.options, mode, self.case)]
         if self.question.order > 1 and seen.repeatable:
-            self.higher(row, asked, not any(column.having(Verdict.MISMATCH).any() for column in found))
+            self.higher(row, asked, not _wrong(found), not _wrong(pushes))
         self.recorder.add(seen.columns)
         self.recorder.note(*seen.notes)
         if not (self.recorder.remedies or self.case.formula or self.case.surrogate or self.map.stops):
@@ -211,28 +219,37 @@ class _Check:
         found = self.take(check_map(map, rows, self.options, mode=mode.name, point=self.point, **_truth(case)))
         if case is not None and case.surrogate is None:
             name_cuts(map, rows, found, self.options)
-        explain(map, rows, found, None if case is None else case.truth, case is None or case.surrogate is None)
+        explain(map, rows, found, None if case is None else case.truth, case is None or case.surrogate is None, self.known)
         return found
 
-    def forwards(self, map: Map, options: Options, mode: Mode, case: Case | None = None) -> None:
+    def forwards(self, map: Map, options: Options, mode: Mode, case: Case | None = None) -> list[Column]:
         found = self.take(check_map(map, [], options, mode=mode.name, point=self.point, **_truth(case)))
         if case is None or case.surrogate is None:
             name_whole_cuts(map, found, options)
-            explain_pushed(map, found, mode.name, None if case is None else case.truth)
+            explain_pushed(map, found, mode.name, None if case is None else case.truth, self.known)
+        return found
 
-    def higher(self, row: Row, modes: Sequence[Mode], right: bool) -> None:
-        """The derivatives above the first. `right`: of that, nothing is wrong."""
-        higher, order = Higher(self.map, self.case.formula, self.options, self.point), self.question.order
+    def higher(self, row: Row, modes: Sequence[Mode], right: bool, right_forwards: bool) -> None:
+        """The derivatives above the first. `right`: of that, backwards or forwards, nothing is wrong."""
+        higher = Higher(self.map, self.case.formula, self.options, self.point, self.known)
+        order = self.question.order
         for mode in modes:
-            for found in higher.backwards(row, mode, order, right) if mode.backwards else higher.forwards(mode, order):
+            for found in (
+                higher.backwards(row, mode, order, right) if mode.backwards else higher.forwards(mode, order, right_forwards)
+            ):
                 self.take(found)
         self.recorder.note(*higher.notes)
 
     def take(self, found: Found) -> list[Column]:
         self.recorder.add(found.columns)
         self.opaque |= dict.fromkeys(found.opaque)
-        self.recorder.note(*unseen(found.sensitivity), *found.notes)
+        self.sensitivity = max(self.sensitivity, found.sensitivity)
+        self.recorder.note(*found.notes)
         return found.columns
+
+
+def _wrong(columns: Sequence[Column]) -> bool:
+    return any(column.having(Verdict.MISMATCH).any() for column in columns)
 
 
 def _truth(case: Case | None) -> dict[str, Any]:

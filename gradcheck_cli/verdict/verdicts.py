@@ -55,13 +55,16 @@ class Verdict(Said):
         return self in (Verdict.MATCH, Verdict.IMPRECISE, Verdict.NONDIFFERENTIABLE)
 
 
+_COMPARE = "; compare the two formulas"
+
+
 class Cause(Said):
     """Why a derivative doesn't match."""
 
     FORMULA = (
         "formula",
         "The formula that autograd applies is not the derivative: even in exact arithmetic it gives another number. The "
-        "usual cause is a slip in a custom backward; compare the two formulas.",
+        "usual cause is a slip in a custom backward" + _COMPARE + ".",
     )
     RANGE = (
         "range",
@@ -110,6 +113,13 @@ _REFUTED = (
 )
 
 
-def sentence(verdict: Verdict, cause: Cause | None, witness: str | None = None) -> str:
-    """What a person reads of an outcome; where a quotient alone is the witness, nothing is known of formulas."""
-    return _REFUTED if cause is Cause.FORMULA and witness == QUOTIENT else (cause or verdict).sentence
+def sentence(
+    verdict: Verdict, cause: Cause | None, witness: str | None = None, backwards: bool = True, formulas: bool = True
+) -> str:
+    """What a person reads of an outcome; where a quotient alone is the witness, nothing is known of formulas. `backwards`: the
+    way in which torch differentiated; `formulas`: that they are shown."""
+    said = (cause or verdict).sentence
+    if cause is Cause.FORMULA:
+        said = _REFUTED if witness == QUOTIENT else said if formulas else said.replace(_COMPARE, "")
+        said = said if backwards else said.replace("a custom backward", "a custom jvp")
+    return said
