@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gradcheck_cli.callables.conditions import try_conditions
@@ -13,7 +14,7 @@ from gradcheck_cli.callables.conventions import batching, has_forward_rule, obse
 from gradcheck_cli.callables.explain import Known, along, explain, explain_pushed, upstream
 from gradcheck_cli.callables.higher import Higher
 from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
-from gradcheck_cli.callables.intent import Surrogate, declared, name_of, of_formula, surrogate_of
+from gradcheck_cli.callables.intent import Surrogate, declared, name_of, of_formula, surrogate_of, with_settings
 from gradcheck_cli.callables.loading import Target
 from gradcheck_cli.callables.rewriting import remedies_of
 from gradcheck_cli.errors import REFUSALS, InputError, NoValue, words
@@ -36,6 +37,7 @@ from gradcheck_cli.maps.map import (
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.runs import Formula, format_of
 from gradcheck_cli.modes import OF_TENSORS, Mode
+from gradcheck_cli.options import DTYPES
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.report import Report
@@ -112,7 +114,8 @@ def cases(question: Question) -> tuple[list[Case], list[Column]]:
             cut = without_graph(outputs)
             if cut:
                 map, outputs = map.without(cut), {n: y for n, y in outputs.items() if n not in cut}
-            formula = None if tree is None else of_formula(tree, str(question.formula), point.tensors, outputs)
+            written = None if tree is None else with_settings(tree, point)
+            formula = None if written is None else of_formula(written, str(question.formula), point.tensors, outputs)
             surrogate = None if meant is None else surrogate_of(meant, map, point, outputs)
             found.append(Case(map, point, formula, surrogate, cut))
     if first is not None and not found:
@@ -290,6 +293,15 @@ def _map(question: Question, point: Arguments) -> Map:
     return map
 
 
+def _runs(map: Map, dtype: str) -> bool:
+    """Whether the function has outputs that can be differentiated in another dtype."""
+    there = map.at({name: x.to(getattr(torch, dtype)) for name, x in map.inputs.items()})
+    try:
+        return all(x.dtype != there.inputs[n].dtype for n, x in map.inputs.items()) and bool(there(there.leaves()))
+    except Exception:  # whatever a user's function raises
+        return False
+
+
 def _outputs(question: Question, map: Map, point: Arguments) -> Mapping[str, Tensor]:
     """The floating-point outputs; InputError where there are none."""
     name = question.target.name
@@ -297,8 +309,10 @@ def _outputs(question: Question, map: Map, point: Arguments) -> Mapping[str, Ten
         everything = map.call(map.leaves())
     except Exception as problem:  # whatever a user's function raises
         shapes = ", ".join(f"{n} {tuple(x.shape)}" for n, x in point.tensors.items())
-        kind = NoValue if isinstance(problem, REFUSALS) else InputError
-        raise kind(f"{name} fails with {shapes}: {type(problem).__name__}: {words(problem)}") from problem
+        others = [dtype for dtype in DTYPES if _runs(map, dtype)]
+        kind = NoValue if others or isinstance(problem, REFUSALS) else InputError
+        advice = f"; it runs with tensors of another dtype: --dtype {others[0]}" if others else ""
+        raise kind(f"{name} fails with {shapes}: {type(problem).__name__}: {words(problem)}{advice}") from problem
     found = {n: y for n, y in everything.items() if y.is_floating_point() and y.numel()}
     if found:
         return found

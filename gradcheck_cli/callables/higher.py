@@ -16,7 +16,7 @@ from torch import Tensor
 from gradcheck_cli.callables.conventions import second_order
 from gradcheck_cli.callables.explain import Known, explain
 from gradcheck_cli.callables.own import constant_tangents
-from gradcheck_cli.errors import words
+from gradcheck_cli.errors import refusal_of, refused
 from gradcheck_cli.language.spaces import entry_names, unravel
 from gradcheck_cli.maps.check import Found, check_map
 from gradcheck_cli.maps.map import Map, Row, Tensors, direction_of, one_row, pushed, random_row, size, split
@@ -55,7 +55,7 @@ class Higher:
             try:
                 outputs = again(again.leaves())
             except RuntimeError as refusal:
-                yield Found([_refused(f"d{n}{row.name}", words(refusal), self.point, mode)], 0.0, ())
+                yield Found([_refused(f"d{n}{row.name}", refusal_of(refusal), self.point, mode)], 0.0, ())
                 return
             w = f"w{n - 1 if n > 2 else ''}"
             self.notes.append(f"{gradient}: the gradient of {name} (by {', '.join(self.map.inputs)}), {w}: seeded numbers")
@@ -129,7 +129,7 @@ class Higher:
             try:
                 again(again.leaves())
             except Exception as refusal:  # what torch.func can't do with the function
-                yield Found([_refused(" over ".join([mode.name] * n), words(refusal), self.point, mode)], 0.0, ())
+                yield Found([_refused(" over ".join([mode.name] * n), refusal_of(refusal), self.point, mode)], 0.0, ())
                 return
             names = {y: pushed(name) for y, name in names.items()}
             ahead = [_numbers(d) for d in directions]
@@ -164,5 +164,5 @@ def _output(outputs: Tensors, map: Map, name: str) -> tuple[str, Tensor]:
 
 def _refused(quantity: str, text: str, point: Mapping[str, Any], mode: Mode) -> Column:
     column = Column.blank(OfTensor(point), 1, of=quantity, mode=mode.name)
-    column.mark([0], Verdict.MISMATCH, f"torch: {text}", Cause.NO_GRADIENT)
+    column.mark([0], Verdict.MISMATCH, refused(text), Cause.NO_GRADIENT)
     return column
