@@ -39,6 +39,9 @@ SMALLEST = 1e-300
 QUOTED = 60
 """Characters up to which a term is quoted."""
 
+DEEPEST = 6
+"""Steps down a term to which it is quoted at most, where it is longer."""
+
 OCCURRENCES = 6
 """Places of a variable whose subsets are tried."""
 
@@ -196,6 +199,15 @@ def _root(value: float, terms: int) -> str:
     return f" ({'' if large else '1/'}sqrt({square}){', of as many terms' if square == terms else ''})"
 
 
+def _forgotten(edge: Edge) -> str | None:
+    """What is forgotten with a derivative that is a constant: a factor, or the division of a mean."""
+    constant = _scaling(edge.call) if edge.call.function != syntax.POW else None
+    if constant is None:
+        return None
+    mean = edge.call.function == syntax.DIV and edge.call.arguments[1] == Constant(_terms(edge.call.arguments[0]))
+    return f"{'a sum for a mean: ' if mean else ''}{constant[0]} is missing"
+
+
 def _constants(trial: Trial, name: str) -> Candidates:
     """A constant of the forward pass that is missing where it is a factor of a derivative on the way, not of everything."""
     for edge in trial.edges:
@@ -266,7 +278,10 @@ def _paths(trial: Trial, name: str) -> Candidates:
     for edge in trial.edges:
         term, of = _quoted(edge.argument), _quoted(edge.call)
         yield f"a term is dropped: the one through {term} in {of}", partial(_through, trial, name, edge, ZERO)
-        yield f"an inner derivative is missing: that of {of} by {term}", partial(_through, trial, name, edge, None)
+        yield (
+            _forgotten(edge) or f"an inner derivative is missing: that of {of} by {term}",
+            partial(_through, trial, name, edge, None),
+        )
         yield f"a term has the wrong sign: the one through {term} in {of}", partial(_through, trial, name, edge, -ONE)
     adjoints: dict[Node, Ball] = {}
     trial.adjoint(keep=adjoints)
@@ -430,10 +445,22 @@ OF_THE_CHAIN = (_paths, _constants, _factors)
 
 
 def _quoted(node: Node) -> str:
-    """The text of a tree, long arguments left out."""
-    if isinstance(node, Call) and show(node, QUOTED) is None:
-        node = Call(node.function, tuple(a if show(a, QUOTED // 2) else Variable("...") for a in node.arguments))
-    return show(node) or ""
+    """The text of a tree; of a long one what is deep inside is left out."""
+    text = show(node, QUOTED)
+    for depth in range(DEEPEST, 0, -1):
+        text = text or show(_cut(node, depth), QUOTED)
+    return text or "..."
+
+
+def _cut(node: Node, depth: int) -> Node:
+    """The tree down to a depth; a sum, or a product, of several is one step down."""
+    if not isinstance(node, Call):
+        return node
+    if depth == 0:
+        return Variable("...")
+    alike = (syntax.ADD, syntax.MUL)
+    kept = (depth if isinstance(a, Call) and a.function == node.function in alike else depth - 1 for a in node.arguments)
+    return Call(node.function, tuple(_cut(a, d) for a, d in zip(node.arguments, kept, strict=True)))
 
 
 def _bracketed(node: Node, form: str) -> str:
