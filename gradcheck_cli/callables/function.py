@@ -144,6 +144,7 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
         opaque: dict[str, None] = {}
         known, sensitivity = Known(), 0.0
         for number, case in enumerate(asked):
+            recorder.left = _points(number, len(asked))
             recorder.step(f"point {number + 1} of {len(asked)}")
             check = _Check(question, case, recorder, known)
             opaque |= check.run()
@@ -155,6 +156,11 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
             recorder.note(f"could not be followed: {', '.join(opaque)}{hint}")
 
     return record("function", problem, work, strict=strict, timeout=timeout, progress=progress)
+
+
+def _points(done: int, count: int) -> tuple[str, int]:
+    """What is left of so many points."""
+    return (f"points {done + 1} to {count}" if done + 1 < count else f"point {count} of {count}"), count - done
 
 
 def _described(question: Question, asked: Sequence[Case]) -> dict[str, Any]:
