@@ -244,13 +244,14 @@ def _admissible(truth: Truth, value: Ball) -> bool:
 
 def _summary(claim: Claim, chain: Chain, column: Column, points: Mapping[str, Floats]) -> str | None:
     wrong = np.flatnonzero(column.having(Verdict.MISMATCH)).tolist()
+    about = f"the claim about {column.quantity}" if "[" in column.quantity else "the claim"  # of arrays there are many
     if wrong:
         simplest = min(wrong, key=lambda i: (sum(len(repr(float(v[i]))) for v in points.values()), i))
         where = ", ".join(f"{name}={float(values[simplest])!r}" for name, values in points.items())
         exact, claimed = decimal(column.exact[simplest]) or "no derivative", float(column.autograd[simplest])
-        return f"the claim is refuted at {where}: exact {exact}, claimed {claimed!r}"
+        return f"{about} is refuted at {where}: exact {exact}, claimed {claimed!r}"
     if any(detail.text == ROUNDED for detail in column.details.values()):
-        return f"the claim is {ROUNDED}"
+        return f"{about} is {ROUNDED}"
     if not column.having(Verdict.MATCH).any() or not _same(claim, chain):
         return None
     return f"the claim is {derivative_name(chain.output, claim.wrt)}: symbols say so too"

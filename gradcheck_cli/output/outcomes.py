@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.errors import seen, visible
-from gradcheck_cli.modes import MODES
 from gradcheck_cli.suite.alone import alone
 from gradcheck_cli.suite.execute import FAILED, PASSED, UNDECIDED, Outcome
 from gradcheck_cli.verdict.plain import intentions
@@ -71,8 +70,8 @@ def summary(outcome: Outcome) -> str:
         lines += [f"exact: {worst['formula']}", f"{_party(worst)}: {worst['autograd_formula']}"]
     if worst:
         cause = Cause(worst["cause"]) if worst["cause"] else None
-        backwards, shown = MODES[worst["mode"]].backwards, bool(worst.get("autograd_formula"))
-        lines.append(sentence(Verdict(worst["verdict"]), cause, worst.get("witness"), backwards, shown))
+        mode, shown = worst.get("mode", ""), bool(worst.get("autograd_formula"))
+        lines.append(sentence(Verdict(worst["verdict"]), cause, worst.get("witness"), mode, shown))
     return printable("\n".join(lines), SUMMARY)
 
 

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import derivative_name
-from gradcheck_cli.modes import MODES
 from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.plain import jsonable
 from gradcheck_cli.verdict.scope import Label, OfLayer, OfTensor, Scope
@@ -86,8 +85,7 @@ class Check:
     @property
     def sentence(self) -> str:
         """The verdict, or its cause, for a human."""
-        backwards = MODES[self.mode].backwards
-        return sentence(self.verdict, self.cause, self.witness, backwards, self.autograd_formula is not None)
+        return sentence(self.verdict, self.cause, self.witness, self.mode, self.autograd_formula is not None)
 
     @property
     def why(self) -> str:

@@ -6,6 +6,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Self
 
+from gradcheck_cli.modes import MODES
+
 
 class Said(StrEnum):
     """A word, and the sentence for a human: what happened, the usual cause, what to try."""
@@ -113,13 +115,11 @@ _REFUTED = (
 )
 
 
-def sentence(
-    verdict: Verdict, cause: Cause | None, witness: str | None = None, backwards: bool = True, formulas: bool = True
-) -> str:
-    """What a person reads of an outcome; where a quotient alone is the witness, nothing is known of formulas. `backwards`: the
-    way in which torch differentiated; `formulas`: that they are shown."""
+def sentence(verdict: Verdict, cause: Cause | None, witness: str | None = None, mode: str = "", formulas: bool = True) -> str:
+    """What a person reads of an outcome; where a quotient alone is the witness, nothing is known of formulas. `mode`: in
+    which torch differentiated; `formulas`: that they are shown."""
     said = (cause or verdict).sentence
     if cause is Cause.FORMULA:
         said = _REFUTED if witness == QUOTIENT else said if formulas else said.replace(_COMPARE, "")
-        said = said if backwards else said.replace("a custom backward", "a custom jvp")
+        said = said if mode not in MODES or MODES[mode].backwards else said.replace("a custom backward", "a custom jvp")
     return said
