@@ -167,14 +167,15 @@ RAISED = "the code raises "
 
 def refusal_of(problem: BaseException) -> str:
     """What torch says where it doesn't differentiate, or the code that it runs then, with the line of that code."""
-    slip = "" if isinstance(problem, REFUSALS) else f"{RAISED}{type(problem).__name__}: "
+    said, kind = words(problem), type(problem).__name__
+    slip = "" if isinstance(problem, RuntimeError | ValueError) else RAISED + (f"{kind}: " if said != kind else "")
     trace, own = problem.__traceback__, ""
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
         if not (file.startswith((PACKAGE, "<")) or _INSTALLED.search(file)):
             own = f" ({os.path.basename(file)}, line {trace.tb_lineno})"
         trace = trace.tb_next
-    return f"{slip}{words(problem)}{own}"
+    return f"{slip}{said}{own}"
 
 
 _INSTALLED = re.compile(r"[\\/](site|dist)-packages[\\/]|[\\/]lib[\\/]python3\.\d+[\\/]\w+\.py$")
