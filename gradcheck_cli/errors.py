@@ -168,7 +168,11 @@ RAISED = "the code raises "
 def refusal_of(problem: BaseException) -> str:
     """What torch says where it doesn't differentiate, or the code that it runs then, with the line of that code."""
     said, kind = words(problem), type(problem).__name__
-    slip = "" if isinstance(problem, RuntimeError | ValueError) else RAISED + (f"{kind}: " if said != kind else "")
+    slip = (
+        ""
+        if isinstance(problem, RuntimeError | ValueError | GradcheckToolError)
+        else RAISED + (f"{kind}: " if said != kind else "")
+    )
     trace, own = problem.__traceback__, ""
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
