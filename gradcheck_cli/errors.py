@@ -203,6 +203,36 @@ def words(problem: BaseException) -> str:
     return first_line(problem).split(". ")[0][:200] or type(problem).__name__
 
 
+RAISED = "the code raises "
+"""How a refusal begins that isn't torch's own, but a slip of the code that it runs."""
+
+
+def refusal_of(problem: BaseException) -> str:
+    """What torch says where it doesn't differentiate, or the code that it runs then, with the line of that code."""
+    said, kind = words(problem), type(problem).__name__
+    slip = (
+        ""
+        if isinstance(problem, RuntimeError | ValueError | GradcheckToolError)
+        else RAISED + (f"{kind}: " if said != kind else "")
+    )
+    trace, own = problem.__traceback__, ""
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not (file.startswith((PACKAGE, "<")) or _INSTALLED.search(file)):
+            own = f" ({os.path.basename(file)}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return f"{slip}{said}{own}"
+
+
+_INSTALLED = re.compile(r"[\\/](site|dist)-packages[\\/]|[\\/]lib[\\/]python3\.\d+[\\/]\w+\.py$")
+"""Files of packages, and of Python itself."""
+
+
+def refused(refusal: str) -> str:
+    """The same in a report, which says whose words these are."""
+    return refusal if refusal.startswith(RAISED) else f"torch: {refusal}"
+
+
 def quote(text: str, position: int | None) -> tuple[str, str]:
     """The line of `text` that holds `position`, cut to a window, and the line with the caret (empty without position)."""
     if position is None:

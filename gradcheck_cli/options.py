@@ -379,6 +379,8 @@ def meant(check: str, given: Mapping[str, Any]) -> dict[str, Any]:
         rows = [row for row in known.get(name, ()) if row.twin]
         if not rows:
             text = re.sub(r"--(?=[a-z])", "", unknown(check, name))
+            if "settings" in taken(check) and text.startswith("; there is"):
+                text = f"; what the function itself takes stands in settings={{{name!r}: ...}}"
             raise TypeError(f"check_{check}() got an unexpected keyword argument {name!r}{text}")
         for row in rows:
             if row.parameter in found:

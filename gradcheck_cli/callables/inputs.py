@@ -7,6 +7,7 @@ import math
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +18,12 @@ from torch.overrides import TorchFunctionMode
 
 from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.callables.loading import REQUIRED, Parameter, Target
-from gradcheck_cli.errors import NO_KERNEL, InputError, words
+from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.points import holds_text, listed, parse_points
 from gradcheck_cli.language.spaces import PointSpec, entry_names
 from gradcheck_cli.maps.autograd import derived
-from gradcheck_cli.options import SAMPLES_OF_FUNCTION
+from gradcheck_cli.options import DTYPES, SAMPLES_OF_FUNCTION
 
 SHAPES: tuple[tuple[int, ...], ...] = ((3,), (3, 3), ())
 """Shapes that are tried for all inputs where none is given."""
@@ -179,8 +180,11 @@ class _Transposed(TorchFunctionMode):
 _TRANSPOSE = (torch.t, Tensor.t, Tensor.T.__get__)  # type: ignore[attr-defined]  # a descriptor of C
 
 
-def _suited(target: Target, specs: Sequence[PointSpec], settings: Mapping[str, Any], dtype: str) -> PointSpec:
-    """The first points that the target and its backward run at. InputError where it plainly wants other shapes."""
+def _suited(
+    target: Target, specs: Sequence[PointSpec], settings: Mapping[str, Any], dtype: str, elsewhere: bool = True
+) -> PointSpec:
+    """The first points that the target and its backward run at, in this dtype or in another (`elsewhere`). InputError where it
+    plainly wants other shapes."""
     why, running, backward = "", [], ""
     for spec in specs:
         point = next(_points(spec, settings, dtype))
@@ -190,8 +194,6 @@ def _suited(target: Target, specs: Sequence[PointSpec], settings: Mapping[str, A
                 warnings.simplefilter("ignore")
                 some = floating(point.call(target, point.tensors))
         except Exception as problem:  # whatever a user's function raises
-            if NO_KERNEL in str(problem) and dtype != "float64":
-                return _suited(target, specs, settings, "float64")  # the shapes are the same in every dtype
             if isinstance(problem, MemoryError):
                 raise InputError(
                     f"{target.name}: it takes more memory than there is, at a tensor of shape {shape} (MemoryError)"
@@ -213,6 +215,10 @@ def _suited(target: Target, specs: Sequence[PointSpec], settings: Mapping[str, A
             return spec
         running.append(spec)
         backward = backward or refusal
+    if not running and elsewhere:  # the shapes are the same in every dtype
+        for other in DTYPES:
+            with suppress(InputError):
+                return _suited(target, specs, settings, other, elsewhere=False)
     if not running:
         raise _ask(target, specs[0], why)
     return running[0]  # the backward fails, but not because it wants matrices: that is to be reported

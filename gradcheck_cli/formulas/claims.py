@@ -271,7 +271,8 @@ def _summary(claim: Claim, chain: Chain, column: Column, points: Mapping[str, Fl
         simplest = min(wrong, key=lambda i: (sum(len(repr(float(v[i]))) for v in points.values()), i))
         where = ", ".join(f"{name}={float(values[simplest])!r}" for name, values in points.items())
         exact, claimed = decimal(column.exact[simplest]) or "no derivative", float(column.autograd[simplest])
-        return Note(f"the claim is refuted at {where}: ", f"exact {exact}, claimed {claimed!r}", between="; ")
+        entry = f"{column.quantity}: " if "[" in column.quantity else ""  # of arrays there are many
+        return Note(f"the claim is refuted at {where}: ", f"{entry}exact {exact}, claimed {claimed!r}", between="; ")
     if any(detail.text == ROUNDED for detail in column.details.values()):
         return Note(f"the claim is {ROUNDED}")
     if not column.having(Verdict.MATCH).any() or not _same(claim, chain):

@@ -74,7 +74,8 @@ def summary(outcome: Outcome) -> str:
         lines += [f"exact: {worst['formula']}", f"{_party(worst)}: {worst['autograd_formula']}"]
     if worst:
         cause = Cause(worst["cause"]) if worst["cause"] else None
-        lines.append(sentence(Verdict(worst["verdict"]), cause, worst.get("witness"), worst.get("detail")))
+        mode, shown = worst.get("mode", ""), bool(worst.get("autograd_formula"))
+        lines.append(sentence(Verdict(worst["verdict"]), cause, worst.get("witness"), worst.get("detail"), mode, shown))
     return printable("\n".join(lines), SUMMARY)
 
 

@@ -85,7 +85,8 @@ class Check:
     @property
     def sentence(self) -> str:
         """The verdict, or its cause, for a human."""
-        return sentence(self.verdict, self.cause, self.witness, self.detail)
+        shown = self.autograd_formula is not None
+        return sentence(self.verdict, self.cause, self.witness, self.detail, self.mode, shown)
 
     @property
     def why(self) -> str:
@@ -149,10 +150,10 @@ class Column:
         )
 
     @classmethod
-    def unfinished(cls, quantity: str, text: str = LATE, dtype: str = "float64") -> Column:
-        """One undecided entry for what there is nothing else to say of."""
-        column = cls.blank(OfTensor({}), 1, of=quantity, dtype=dtype)
-        column.mark([0], Verdict.UNDECIDED, text)
+    def unfinished(cls, quantity: str, text: str = LATE, dtype: str = "float64", count: int = 1) -> Column:
+        """Undecided entries for what there is nothing else to say of."""
+        column = cls.blank(OfTensor({}), count, of=quantity, dtype=dtype)
+        column.mark(range(count), Verdict.UNDECIDED, text)
         return column
 
     @classmethod

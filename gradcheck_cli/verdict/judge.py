@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from gradcheck_cli.algebra.number import Ball
+from gradcheck_cli.errors import refused
 from gradcheck_cli.floats import Format
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.shade import Place, Shade
@@ -125,7 +126,7 @@ def judge(
     if plain is not None and plain.cause is not Cause.NO_GRADIENT:
         return _traced(plain, shade) if shade is not None and claims_nothing(autograd, plain) else plain
     if autograd is None or refusal:
-        text = _cut_off(cut) if cut and refusal in (None, CUT) else f"torch: {refusal}" if refusal else NONE
+        text = _cut_off(cut) if cut and refusal in (None, CUT) else refused(refusal) if refusal else NONE
         return Judgement(Verdict.MISMATCH, Cause.NO_GRADIENT, operation=cut[0] if cut else None, text=text)
     if shade is None:
         return Judgement(Verdict.UNDECIDED, text="the operations of this run could not be followed")

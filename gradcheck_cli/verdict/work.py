@@ -85,6 +85,8 @@ class Recorder:
         self.total = 1
         self.done = 0
         self.doing = ""
+        self.left: tuple[str, int] | None = None
+        """What is still to be done, this step included, in words, and how many of them."""
         self._final: list[Column] = []
         self._planned: list[list[Column]] = []
         self._stopped = False
@@ -134,8 +136,10 @@ class Recorder:
                     column.late()
             self.notes.append(f"{limit}: what was not finished is undecided")
         else:
-            self.notes.append(f"{limit} in: {self.doing or command}; the rest was not checked")
-            self.add([Column.unfinished(self.doing or command, dtype=dtype)])
+            name, count = self.left or (self.doing or command, 1)
+            rest = "not finished" if self.left else "the rest was not checked"
+            self.notes.append(f"{limit} in: {self.doing or command}; {rest}{f': {name}' if self.left else ''}")
+            self.add([Column.unfinished(name, dtype=dtype, count=count)])
 
 
 FIRST_WORD = 10.0

@@ -88,6 +88,21 @@ def test_late_work_is_reported_as_far_as_it_came() -> None:
     assert ended.wait(10)
 
 
+def test_late_work_says_how_much_is_left() -> None:
+    """What was never begun is counted, and named."""
+
+    def work(recorder: Recorder) -> None:
+        recorder.left = "points 3 to 7", 5
+        recorder.step("point 3 of 7")
+        while True:
+            recorder.checkpoint()
+
+    report = recorded(work, timeout=0.05)
+    (rest,) = report.columns
+    assert (rest.quantity, report.counts) == ("points 3 to 7", {Verdict.UNDECIDED: 5})
+    assert report.notes == ["stopped after 0.05 s (--timeout) in: point 3 of 7; not finished: points 3 to 7"]
+
+
 def test_late_work_that_was_planned_is_undecided_itself() -> None:
     """Where columns were planned they stand there undecided: nothing else needs to be said of them."""
     recorder = Recorder()
