@@ -177,6 +177,21 @@ def to_symbols(node: Node) -> Expression:
     return done[node] if node in done else done[expand(node, SYMBOLS)]
 
 
+def renamed(expression: Expression, numbers: Mapping[str, str]) -> Expression:
+    """The expression in which the name of every number of `numbers` (name -> number) stands for it, built anew with all orders
+    and signs that SymPy has for these names. Comparisons stay undecided, as `to_symbols` makes them."""
+    done: dict[Expression, Expression] = {
+        sympy.Symbol(number, real=True): sympy.Symbol(name, real=True) for name, number in numbers.items()
+    }
+    for item in sympy.postorder_traversal(expression):
+        if item not in done:
+            arguments = [done[a] for a in item.args]
+            same = all(new is old for new, old in zip(arguments, item.args, strict=True))
+            choice = {"evaluate": False} if item.is_Relational else {}
+            done[item] = item if same else item.func(*arguments, **choice)
+    return done[expression]
+
+
 def _small(value: Expression) -> bool:
     return bool(value.is_Rational and abs(value.p) <= 100 and value.q <= 100) or value in (sympy.pi, sympy.E)
 

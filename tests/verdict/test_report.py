@@ -28,7 +28,7 @@ def column(*verdicts: Verdict, quantity: str = "dy/dx", errors: list[float] | No
     """A column with these verdicts at x = 0, 1, 2, ..."""
     count = len(verdicts)
     return Column(
-        quantity=quantity, kind="total", of="y", wrt=("x",), mode="reverse", dtype="float64", formula="2*x",
+        quantity=quantity, kind="total", of="y", wrt=("x",), mode="reverse", dtype="float64", shown="2*x",
         scope=AtPoints({"x": np.arange(count, dtype=np.float64)}), autograd=10.0 + np.arange(count),
         exact=[arb(10 + i) for i in range(count)], error_ulps=np.array([0.0] * count if errors is None else errors),
         verdicts=np.array([VERDICTS.index(v) for v in verdicts], np.uint8),
