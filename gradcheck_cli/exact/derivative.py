@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import sympy
 
-from gradcheck_cli.algebra.symbols import Expression, renamed, to_symbols, to_tree
+from gradcheck_cli.algebra.symbols import Expression, derived, renamed, to_symbols, to_tree
 from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Node, Variable, canonical, substitute, variables, written_size
@@ -41,7 +41,7 @@ _UNKNOWN = (LookupError, NotImplementedError, RecursionError, sympy.core.functio
 def _symbolic(tree: Node, wrt: tuple[str, ...]) -> Expression:
     if not wrt:
         return to_symbols(tree)
-    found = _symbolic(tree, wrt[:-1]).diff(sympy.Symbol(wrt[-1], real=True))
+    found = derived(_symbolic(tree, wrt[:-1]), wrt[-1])
     # The derivative of a step, where the step is certified not to be, is 0.
     return found.replace(sympy.DiracDelta, lambda *_: sympy.Integer(0)) if found.has(sympy.DiracDelta) else found
 
