@@ -16,7 +16,7 @@ from gradcheck_cli.errors import VerdictError
 from gradcheck_cli.verdict.column import VERDICTS, Column, Detail
 from gradcheck_cli.verdict.numbers import DIGITS, decimal, interval
 from gradcheck_cli.verdict.plain import jsonable
-from gradcheck_cli.verdict.report import Checks, Report
+from gradcheck_cli.verdict.report import Checks, Report, _versions, versions
 from gradcheck_cli.verdict.scope import AtPoints
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
@@ -300,3 +300,22 @@ def test_a_wide_ball_is_not_zero(ball: Any) -> None:
     """A ball without a certain digit that excludes 0 must not read as 0."""
     shown = interval(ball)
     assert shown is not None and ("+/-" in shown or value(shown) != 0)
+
+
+def test_versions_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Finding a distribution reads files: a process does it once, and nobody's change of the answer is another's."""
+    read: list[str] = []
+
+    def version(name: str) -> str:
+        read.append(name)
+        return "1.2"
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    _versions.cache_clear()
+    try:
+        first = versions()
+        first["torch"] = "changed"
+        assert versions() == versions() == {**first, "torch": "1.2"}
+        assert sorted(read) == ["numpy", "python-flint", "sympy", "torch"]
+    finally:
+        _versions.cache_clear()
