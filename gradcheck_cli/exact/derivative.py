@@ -11,10 +11,10 @@ from functools import lru_cache
 
 import sympy
 
-from gradcheck_cli.algebra.symbols import Expression, to_symbols, to_tree, where
+from gradcheck_cli.algebra.symbols import Expression, derived, renamed, to_symbols, to_tree, where
 from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.printer import show
-from gradcheck_cli.language.tree import Node, Variable, canonical, substitute, written_size
+from gradcheck_cli.language.tree import Node, Variable, canonical, substitute, variables, written_size
 
 TIDY = 400
 """Operations up to which a formula is tidied for display (expanding a longer one takes noticeable time)."""
@@ -40,11 +40,15 @@ SHORT = 120
 """Nodes up to which a composed formula is differentiated for display: SymPy's time grows with a power of them."""
 
 
+_UNKNOWN = (LookupError, NotImplementedError, RecursionError, sympy.core.function.ArgumentIndexError)
+"""What SymPy, or the way back to a tree, raises for a derivative that isn't known."""
+
+
 @lru_cache(maxsize=4096)
 def _symbolic(tree: Node, wrt: tuple[str, ...]) -> Expression:
     if not wrt:
         return to_symbols(tree)
-    found = _symbolic(tree, wrt[:-1]).diff(sympy.Symbol(wrt[-1], real=True))
+    found = derived(_symbolic(tree, wrt[:-1]), wrt[-1])
     # The derivative of a step, where the step is certified not to be, is 0.
     return found.replace(sympy.DiracDelta, lambda *_: sympy.Integer(0)) if found.has(sympy.DiracDelta) else found
 
@@ -54,25 +58,37 @@ def differentiate(tree: Node, wrt: tuple[str, ...]) -> Node | None:
     """The derivative of `tree` by each name of `wrt` in turn; None where SymPy knows none."""
     try:
         return to_tree(_symbolic(tree, wrt))
-    except (LookupError, NotImplementedError, RecursionError, sympy.core.function.ArgumentIndexError):
+    except _UNKNOWN:
         return None
 
 
 @lru_cache(maxsize=4096)
-def readable(tree: Node, wrt: tuple[str, ...]) -> Node | None:
-    """The derivative for a reader: the shortest of a few equal forms; None for a tree of more than SHORT nodes written out."""
-    if written_size(tree) > SHORT:
+def readable(tree: Node, wrt: tuple[str, ...], inputs: tuple[str, ...] = ()) -> Node | None:
+    """The derivative for a reader: the shortest of a few equal forms; None for a tree of more than SHORT nodes written out.
+
+    Differentiated is the tree whose `inputs` are numbered, which `exact.enclosure` has differentiated already.
+    """
+    if not short(tree):
         return None
-    derivative = differentiate(tree, wrt)
-    if derivative is None:
+    names = tuple(dict.fromkeys((*inputs, *variables(tree), *wrt)))
+    numbers = {name: f"_{i}" for i, name in enumerate(names)}
+    try:
+        found = renamed(_symbolic(canonical(tree, names), tuple(numbers[name] for name in wrt)), numbers)
+        derivative = to_tree(found)
+    except _UNKNOWN:
         return None
-    tidied = _shortest(_equal(_symbolic(tree, wrt)))
+    tidied = _shortest(_equal(found))
     return min((t for t in (derivative, tidied) if t is not None), key=_length)
 
 
-def formula(tree: Node, wrt: tuple[str, ...]) -> str | None:
+def short(tree: Node) -> bool:
+    """Whether a formula is short enough for its derivative to be shown."""
+    return _size(tree) <= SHORT
+
+
+def formula(tree: Node, wrt: tuple[str, ...], inputs: tuple[str, ...] = ()) -> str | None:
     """The text of `readable`; None if it is longer than DISPLAYED characters."""
-    found = readable(tree, wrt)
+    found = readable(tree, wrt, inputs)
     return None if found is None else show(found, DISPLAYED)
 
 
@@ -92,7 +108,7 @@ def chain_formula(chain: Chain, wrt: tuple[str, ...], longest: int = SHORT) -> s
     trees: dict[str, Node] = {}
     for stage in chain.stages:
         trees[stage.name] = Variable(stage.name) if stage.name in wrt else substitute(stage.tree, trees)
-    return formula(trees[chain.output], wrt)
+    return formula(trees[chain.output], wrt, chain.inputs)
 
 
 @lru_cache(maxsize=4096)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -90,7 +91,7 @@ def check_claim(claim: Claim, chain: Chain, column: Column, points: Mapping[str,
     A claim is right within the rounding of its constants (see `_Constants`), and the note says where it takes that.
     """
     column.mode, column.claim = "claim", claim.text
-    column.formula = chain_formula(chain, claim.wrt)
+    column.shown = partial(chain_formula, chain, claim.wrt)
     enclosure = Enclosure(chain, [claim.wrt], SHARP)
     (truths,), _ = enclosure.at({name: values.tolist() for name, values in points.items()})
     names = variables(claim.tree)

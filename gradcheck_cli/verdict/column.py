@@ -109,7 +109,8 @@ class Column:
 
     `autograd` is nan where torch returned no tensor (then the detail's cause is no_gradient). `exact` holds balls, or None
     where no derivative is known or exists. `values`: torch's, of the variable differentiated by. `claim`: the text under
-    test, where it is a claim.
+    test, where it is a claim. `shown`: the exact derivative as a formula, or what works it out when it is read: tidying takes
+    longer than a small check, and of a match nobody may look.
     """
 
     quantity: str
@@ -124,7 +125,7 @@ class Column:
     error_ulps: Floats
     verdicts: npt.NDArray[np.uint8]
     details: dict[int, Detail] = field(default_factory=dict)
-    formula: str | None = None
+    shown: str | Callable[[], str | None] | None = None
     values: Floats | None = None
     claim: str | None = None
 
@@ -179,6 +180,18 @@ class Column:
 
     def __len__(self) -> int:
         return len(self.autograd)
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """Copies, and what another process gets, hold the formula itself, which takes nothing to be read."""
+        self.shown = self.formula
+        return None, {name: getattr(self, name) for name in self.__slots__}
+
+    @property
+    def formula(self) -> str | None:
+        """The exact derivative for a reader; None where it would be long. Worked out once."""
+        if callable(self.shown):
+            self.shown = self.shown()
+        return self.shown
 
     @property
     def applied(self) -> str | None:

@@ -39,7 +39,7 @@ def column(
     }  # fmt: skip
     return Column(
         quantity=quantity,
-        formula=formula,
+        shown=formula,
         exact=[None if e is None else arb(e) for e in exact],
         autograd=np.array(autograd),
         verdicts=np.array([v.severity for v in verdicts], dtype=np.uint8),
@@ -390,7 +390,7 @@ def test_many_points_cost_little() -> None:
     n = 65_536
     big = Column(
         "dy/dx", "total", "y", ("x",), "reverse", "bfloat16", AtPoints({"x": np.arange(n, dtype=float)}), np.ones(n),
-        [arb(1)] * n, np.zeros(n), np.zeros(n, dtype=np.uint8), formula="1",
+        [arb(1)] * n, np.zeros(n), np.zeros(n, dtype=np.uint8), shown="1",
     )  # fmt: skip
     assert render(report(big)).endswith("verdict: match (65,536 checks: 65,536 match)")
     assert count_calls(lambda: render(report(big))) < n / 4
