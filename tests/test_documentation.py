@@ -22,7 +22,9 @@ from gradcheck_cli.options import OPTIONS
 from gradcheck_cli.suite.execute import Outcome
 from gradcheck_cli.verdict.column import Check
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
-from tests import transcripts
+from tests import sessions, transcripts
+
+pytest_plugins = "pytester"
 
 ROOT = transcripts.ROOT
 TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in transcripts.pages()}
@@ -74,15 +76,14 @@ def test_code_runs(block: str) -> None:
 
 
 @pytest.mark.slow(reason="a run of pytest")
-def test_tests_that_pages_show_pass(tmp_path: Path) -> None:
+def test_tests_that_pages_show_pass(pytester: pytest.Pytester) -> None:
     """Every block of Python that defines tests is a file of tests that pass."""
     shown = [block for text in TEXTS.values() for block in transcripts.blocks(text, "python") if "\ndef test_" in block]
-    for i, block in enumerate(shown):
-        (tmp_path / f"test_page_{i}.py").write_text(block, encoding="utf-8")
-    files = sorted(tmp_path.glob("test_page_*.py"))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", *files]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert len(files) > 1 and done.returncode == 0, done.stdout
+    sessions.loaded()
+    pytester.makepyfile(**{f"test_page_{i}": block for i, block in enumerate(shown)})
+    files = sorted(pytester.path.glob("test_page_*.py"))
+    result = pytester.runpytest_inprocess("-q", "-p", "no:xdist", "-p", "no:cacheprovider", *files)
+    assert len(files) == len(shown) > 1 and result.ret == 0
 
 
 def test_a_changed_transcript_is_told_and_renewed() -> None:
