@@ -117,9 +117,9 @@ def error(check: Check, ball: Any) -> str:
     return "-" if share is None else f"{share:.3g} rel"
 
 
-def explained(check: Check, ball: Any, terms: float | None = None) -> str:
+def explained(check: Check, ball: Any, rounded: float | None = None) -> str:
     """The error in words: its two parts where they are known, and what is left of the digits; empty where nothing is known.
-    `terms`: the size of what was added up, where exact is 0."""
+    `rounded`: how far rounding may lead, which is at least a roundoff of what was added up."""
     formula, rounding = (None, None) if check.cause is Cause.NO_GRADIENT else (check.formula_error, check.rounding_error)
     if formula:
         return (
@@ -134,6 +134,7 @@ def explained(check: Check, ball: Any, terms: float | None = None) -> str:
     if formula == 0:
         parts.append("formula: right")
     if size:
+        terms = (rounded or 0.0) / FORMATS[check.dtype].unit_roundoff
         added = f" and about {terms:.2g} was added up" if terms else ""
         parts.append(f"off by {size:.3g}, where exact is 0{added}")
     elif formula == 0 and rounding:

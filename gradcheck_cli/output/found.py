@@ -149,7 +149,7 @@ def _finding(group: _Group, places: Places, verbose: bool, said: set[str]) -> Fi
         where=_where(column, index, check, places),
         numbers=numbers,
         differs=differs,
-        error=figures.explained(check, ball, column.details.get(index, _NOTHING).terms),
+        error=figures.explained(check, ball, column.details.get(index, _NOTHING).rounded),
         sides=_sides(check),
         blame=cut(lines[0], limit),
         prose=tuple(cut(text, limit) for text in prose),

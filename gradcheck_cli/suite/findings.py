@@ -1,9 +1,10 @@
 """What a check found, in so few words that the next run can say whether it is the same: for baselines.
 
 A finding is where and how something is wrong: `df/dx float64 grad: formula`. Two bugs may well be wrong there, and so, so the
-wrong numbers are kept with it, at the first points that are wrong: exact, autograd, and how much of the difference may be
-rounding (which differs between machines). It is the same finding where no number has moved by more than MOVED of its error and
-rounding, the same operation is named, and nothing is wrong that wasn't.
+wrong numbers are kept with it, at the first points that are wrong: exact, autograd, and how far rounding (which differs between
+machines) may move that. It is the same finding where the exact value is what it was, autograd's has moved no further than
+rounding may move it, the same operation is named, and nothing is wrong that wasn't. How large the error is plays no part: a
+backward that is off by half a percent more is another one, and so is the same backward of another forward.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ FINDINGS = 200
 NUMBERS, FEWEST, MOST = 1_000, 3, 20
 """Wrong numbers that it keeps of all findings together, where there are many; at least, and at most, of one."""
 
-MOVED = 0.05
-"""The part of an error by which it may change: what is another number is another bug."""
+EXACT = 1e-6
+"""The part of an exact value by which it may change, or a roundoff of the dtype: it takes no part in rounding, but inputs that
+somebody computes are rounded (to float32 in most networks)."""
 ROUNDINGS = 16.0
 """Units of roundoff, of the numbers themselves, that another machine may round otherwise."""
 TIMES = 4.0
@@ -41,7 +43,8 @@ LONGEST = 60
 """Characters of a point that is kept as it is; of a longer one, a digest."""
 
 Wrong = dict[str, Any]
-"""Of a finding: `entries`, how many are wrong; `at`: point -> [exact, autograd, rounding, operation], of the first ones."""
+"""Of a finding: `entries`, how many are wrong; `at`: point -> [exact, autograd, rounding, operation], of the first ones. Where
+no derivative exists, exact is a list of the one-sided ones."""
 
 
 @dataclass(slots=True)
@@ -128,14 +131,19 @@ def _numbers(column: Column, index: int) -> list[Any]:
 
     check = column.check(index)
     exact = None if check.exact is None else float(check.exact)
+    sides = [None if side is None else float(side) for side in (check.left, check.right)]
+    known = exact if exact is not None or sides == [None, None] else sides
     if check.autograd is None:
-        return [exact, None, None, check.operation]
+        return jsonable([known, None, None, check.operation])  # type: ignore[no-any-return]
     about = max(abs(check.autograd), abs(exact or 0.0))
-    slack = ROUNDINGS * FORMATS[column.dtype].unit_roundoff * about
+    roundoff = FORMATS[column.dtype].unit_roundoff
+    modelled = column.details[index].rounded if index in column.details else None
+    half = math.sqrt(roundoff) * about  # of the digits: the model may be wide, or silent, and an error as large would be shown
+    slack = max(ROUNDINGS * roundoff * about, half if modelled is None else min(2 * modelled, half))
     if check.rounding_error is not None and exact is not None and check.autograd and check.cause is not Cause.KERNEL:
         slack = max(slack, TIMES * check.rounding_error * abs(exact))  # a kernel's fault is none of rounding; a 0 is a 0
     rounding = float(f"{slack:.2g}") if math.isfinite(slack) else None
-    return jsonable([exact, check.autograd, rounding, check.operation])  # type: ignore[no-any-return]
+    return jsonable([known, check.autograd, rounding, check.operation])  # type: ignore[no-any-return]
 
 
 # -- the next run ---------------------------------------------------------------------------------------------------------
@@ -145,16 +153,26 @@ def moved(now: Mapping[str, Wrong], then: Mapping[str, Wrong]) -> str | None:
     """The first difference between the wrong numbers of two runs, in words; None where they are the same but for rounding. What
     was kept without its numbers isn't compared."""
     for where in now:
-        difference = _difference(now[where], then[where]) if where in then else None
+        difference = _difference(now[where], then[where], _loose(where)) if where in then else None
         if difference is not None:
             return f"{where.rpartition(':')[0]} {difference}"
     return None
 
 
-def _difference(now: Wrong, then: Wrong) -> str | None:
+def _loose(where: str) -> float:
+    """By which part of itself an exact value may change: of a finding `df/dx float64 grad: formula`, whose dtype it has."""
+    from gradcheck_cli.floats import FORMATS
+
+    return max([EXACT, *(FORMATS[word].unit_roundoff for word in where.split() if word in FORMATS)])
+
+
+def _difference(now: Wrong, then: Wrong, loose: float) -> str | None:
     here, there = now["at"], then["at"]
     common = [place for place in here if place in there]
     for place in common:
+        before, after = _truth(there[place][0]), _truth(here[place][0])
+        if not all(_close(one, other, loose) for one, other in zip(before, after, strict=True)):
+            return f"at {place}: exact {_exact(before)} is known, now it is {_exact(after)}"
         if not _alike(here[place], there[place]):
             return f"at {place}: {_said(there[place], here[place])} is known, now it is {_said(here[place], there[place])}"
     if not common:
@@ -173,8 +191,26 @@ def _alike(now: list[Any], then: list[Any]) -> bool:
     one, other = now[1], then[1]
     if isinstance(one, str) or isinstance(other, str) or one is None or other is None:  # "nan", "inf", none
         return bool(one == other)
-    errors = [abs(numbers[1] - _number(numbers[0])) for numbers in (now, then)]
-    return bool(abs(one - other) <= MOVED * max(errors) + max(now[2] or 0.0, then[2] or 0.0))
+    return bool(abs(one - other) <= max(now[2] or 0.0, then[2] or 0.0))
+
+
+def _truth(exact: Any) -> list[Any]:
+    """An exact value, or one from each side, as two."""
+    return exact if isinstance(exact, list) else [exact, exact]
+
+
+def _close(one: Any, other: Any, loose: float) -> bool:
+    """Whether this is one exact value, as far as both are known."""
+    if one is None or other is None:
+        return True
+    if isinstance(one, str) or isinstance(other, str):  # "inf"
+        return bool(one == other)
+    return bool(abs(one - other) <= loose * max(abs(one), abs(other)))
+
+
+def _exact(truth: list[Any]) -> str:
+    left, right = ("unknown" if side is None else str(side) for side in truth)
+    return left if left == right else f"{left} and {right} from the two sides"
 
 
 def _marginal(numbers: list[Any]) -> bool:

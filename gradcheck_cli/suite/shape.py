@@ -41,7 +41,7 @@ _CHECK = fields(
 )  # fmt: skip
 
 _FLOAT = maybe(either(NUMBER, TEXT))
-_NUMBERS = row_of(_FLOAT, _FLOAT, maybe(NUMBER), maybe(TEXT))
+_NUMBERS = row_of(either(_FLOAT, row_of(_FLOAT, _FLOAT)), _FLOAT, maybe(NUMBER), maybe(TEXT))
 """Exact, autograd, rounding, operation: see `findings`."""
 
 _ASKED = fields({}, {"kind": TEXT, "target": TEXTS, "options": ANY_TABLE, "expect": TEXT})

@@ -27,8 +27,8 @@ VERDICTS: tuple[Verdict, ...] = tuple(Verdict)
 
 @dataclass(slots=True)
 class Detail:
-    """What is known beyond the numbers about one entry; absent for a plain match. `terms`: the size of what was added up, where
-    exact is 0."""
+    """What is known beyond the numbers about one entry; absent for a plain match. `rounded`: how far rounding may lead from
+    autograd's own formula, by the model of its operations; None where that has no bound, or nobody has looked."""
 
     cause: Cause | None = None
     stage: str | None = None
@@ -42,7 +42,7 @@ class Detail:
     rounding_error: float | None = None
     formula: str | None = None
     witness: str | None = None
-    terms: float | None = None
+    rounded: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,7 +255,7 @@ class Entries:
             shadow=None if shade is None else interval(shade.exact),
             formula_error=judgement.formula_error,
             rounding_error=judgement.rounding_error,
-            terms=_terms(truth, shade, self.form),
+            rounded=_rounded(shade),
         )
         if detail != _NOTHING:
             column.details[here] = detail
@@ -263,11 +263,9 @@ class Entries:
             column.details.pop(here, None)
 
 
-def _terms(truth: Truth, shade: Shade | None, form: Format) -> float | None:
-    """The size of what autograd added up, where the exact value is 0: rounding is at least a roundoff of that."""
-    if shade is None or truth.ball is None or not truth.ball.contains(0) or not shade.rounded.is_finite():
-        return None
-    return float(shade.rounded.rad()) / form.unit_roundoff or None
+def _rounded(shade: Shade | None) -> float | None:
+    """How far rounding may lead, where that has a bound."""
+    return None if shade is None or not shade.rounded.is_finite() else float(shade.rounded.rad())
 
 
 def _told(judgement: Judgement, shade: Shade | None) -> Judgement:

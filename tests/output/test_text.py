@@ -166,7 +166,7 @@ def test_the_two_parts_of_an_error(dtype: str, detail: Detail, line: str) -> Non
 @pytest.mark.parametrize(("terms", "added"), [(None, ""), (2.5, " and about 2.5 was added up")])
 def test_beside_0_a_size_is_told_what_it_is_a_part_of(terms: float | None, added: str) -> None:
     """Where exact is 0 there is no relative error: the distance, and how much was added up, where that is known."""
-    detail = Detail(Cause.KERNEL, formula_error=None, terms=terms)
+    detail = Detail(Cause.KERNEL, formula_error=None, rounded=terms and terms * 2.0**-53)
     shown = render(report(column("dy/dx", "f", [0], [1e-9], [MISMATCH], details={0: detail}))).splitlines()
     assert f"  off by 1e-09, where exact is 0{added}" in shown
     assert "1e-09 abs   mismatch (kernel)" in "\n".join(shown)
