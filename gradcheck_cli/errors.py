@@ -82,8 +82,12 @@ class ImpreciseWarning(UserWarning):
     """A gradient whose formula is right, of which rounding left no digit."""
 
 
-class NoValue(InputError):
-    """The code that is checked raises at a point, or in a dtype; its own words. Where it runs at others, that is no error."""
+class Raised(InputError):
+    """The code that is checked raises; its own words."""
+
+
+class NoValue(Raised):
+    """It raises at a point, or in a dtype. Where it runs at others, that is no error."""
 
 
 REFUSALS = (RuntimeError, ValueError, AssertionError, ArithmeticError)

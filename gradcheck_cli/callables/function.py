@@ -17,7 +17,7 @@ from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves,
 from gradcheck_cli.callables.intent import Surrogate, declared, name_of, of_formula, surrogate_of, with_settings
 from gradcheck_cli.callables.loading import Target
 from gradcheck_cli.callables.rewriting import remedies_of
-from gradcheck_cli.errors import REFUSALS, InputError, NoValue, words
+from gradcheck_cli.errors import REFUSALS, InputError, NoValue, Raised, words
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.points import listed
 from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
@@ -314,9 +314,9 @@ def _outputs(question: Question, map: Map, point: Arguments) -> Mapping[str, Ten
     try:
         everything = map.call(map.leaves())
     except Exception as problem:  # whatever a user's function raises
-        shapes = ", ".join(f"{n} {tuple(x.shape)}" for n, x in point.tensors.items())
+        shapes = ", ".join(f"{n} {tuple(x.shape) or '(a number)'}" for n, x in point.tensors.items())
         others = [dtype for dtype in DTYPES if _runs(map, dtype)]
-        kind = NoValue if others or isinstance(problem, REFUSALS) else InputError
+        kind = NoValue if others or isinstance(problem, REFUSALS) else Raised
         advice = f"; it runs with tensors of another dtype: --dtype {others[0]}" if others else ""
         raise kind(f"{name} fails with {shapes}: {type(problem).__name__}: {words(problem)}{advice}") from problem
     found = {n: y for n, y in everything.items() if y.is_floating_point() and y.numel()}

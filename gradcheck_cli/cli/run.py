@@ -153,7 +153,8 @@ def register(app: typer.Typer) -> None:
                 from gradcheck_cli.suite.run import DEFAULT_RESULTS, not_passed
 
                 specs = tuple(not_passed(specs, read(results or DEFAULT_RESULTS))) or specs
-            return Outcome("\n".join(visible(spec.id) for spec in specs), 0 if specs else 3)
+            none = f"no check matches -k {expression}" if expression is not None else "there is no check"
+            return Outcome("\n".join(visible(spec.id) for spec in specs) or visible(none), 0 if specs else 3)
         refuse(specs)
         own = {"workers": _workers(workers), "timeout": timeout, "memory": memory}
         given = {**found.run, **{name: value for name, value in own.items() if value is not None}}

@@ -106,7 +106,8 @@ class _Work:
             total = by_output[claim.of]
             self.claims.append(total.blank(claim.of, claim.wrt, total.kind))
             chain = _of_claim(claim, total.chain, total.points)
-            notes.append(check_claim(claim, chain, self.claims[-1], total.points, total.run.form))
+            chosen = self.problem.points.explicit
+            notes.append(check_claim(claim, chain, self.claims[-1], total.points, total.run.form, chosen=chosen))
         for note in united(filter(None, notes)):
             self.recorder.note(note)
 

@@ -23,6 +23,7 @@ from gradcheck_cli.derivation.steps import stage as of_stage
 from gradcheck_cli.exact.derivative import TIDY, chain_formula, differentiate
 from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.formulas.points import ordinary
 from gradcheck_cli.formulas.problem import Claim
 from gradcheck_cli.language.chain import Chain, derivative_name
 from gradcheck_cli.language.printer import show
@@ -32,6 +33,7 @@ from gradcheck_cli.maps.written import Trees, result, upstream
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.judge import distance
 from gradcheck_cli.verdict.numbers import decimal
+from gradcheck_cli.verdict.scope import AtPoints
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
@@ -85,14 +87,32 @@ def united(notes: Iterable[Note]) -> Iterator[str]:
         yield before + between.join(listed[:LISTED]) + f"{between}..." * (len(listed) > LISTED) + after
 
 
-def check_claim(claim: Claim, chain: Chain, column: Column, points: Mapping[str, Floats], form: Format) -> Note | None:
+def check_claim(
+    claim: Claim, chain: Chain, column: Column, points: Mapping[str, Floats], form: Format, *, chosen: bool = False
+) -> Note | None:
     """Fill a blank column with the claim's verdict at each point; returns a note: where it fails, at the simplest one.
 
-    A claim is right within the rounding of its constants (see `_Constants`), and the note says where it takes that.
+    A claim is right within the rounding of its constants (see `_Constants`), and the note says where it takes that. `chosen`:
+    the points are the user's, at which another formula may be right too: the note says what it is elsewhere.
     """
-    column.mode, column.claim = "claim", claim.text
     column.shown = partial(chain_formula, chain, claim.wrt)
     enclosure = Enclosure(chain, [claim.wrt], SHARP)
+    _fill(claim, column, enclosure, points, form)
+    wrong = np.flatnonzero(column.having(Verdict.MISMATCH)).tolist()
+    slip = None
+    if wrong:
+        point = {name: float(values[wrong[0]]) for name, values in points.items()}
+        itself = claim.wrt == (chain.output,)
+        slip = _itself(chain) if itself else _missed(claim, chain, point) or _slip(claim, chain, point)
+    for index in wrong:
+        detail = column.details[index]
+        detail.text = slip if detail.left is None and detail.right is None else BEYOND
+    return _summary(claim, chain, column, points) or (_elsewhere(claim, column, enclosure, points, form) if chosen else None)
+
+
+def _fill(claim: Claim, column: Column, enclosure: Enclosure, points: Mapping[str, Floats], form: Format) -> None:
+    """The claim's verdict at each point."""
+    column.mode, column.claim = "claim", claim.text
     (truths,), _ = enclosure.at({name: values.tolist() for name, values in points.items()})
     names = variables(claim.tree)
     program, meant = (Program([claim.tree], names, algebra, conditions) for algebra in (PLAIN, _Constants()))
@@ -117,16 +137,45 @@ def check_claim(claim: Claim, chain: Chain, column: Column, points: Mapping[str,
         if verdict is Verdict.MISMATCH:
             left, right = decimal(truth.left), decimal(truth.right)
             column.details[index] = Detail(cause=Cause.CLAIM, autograd_formula=show(claim.tree), left=left, right=right)
-    wrong = np.flatnonzero(column.having(Verdict.MISMATCH)).tolist()
-    slip = None
+
+
+ELSEWHERE = 8
+"""Other points at which a claim is tried that is right where the user asked."""
+
+WIDEST = 32
+"""Numbers that a point may have for that: of a long vector the claim is about each entry, and all would be computed anew."""
+
+
+def _elsewhere(claim: Claim, column: Column, enclosure: Enclosure, points: Mapping[str, Floats], form: Format) -> Note | None:
+    """Whether a claim that is right at the user's points is so as a formula, at points of ordinary size; of a number it is no
+    question. What is shown is the simplest point, on the user's side of 0 where it is wrong there."""
+    if not variables(claim.tree) or not column.having(Verdict.MATCH).any() or not 0 < len(points) <= WIDEST:
+        return None
+    others = ordinary(enclosure.chain, list(points), form, ELSEWHERE)
+    there = Column.blank(AtPoints(others), len(next(iter(others.values()))), of=column.of, wrt=column.wrt)
+    _fill(claim, there, enclosure, others, form)
+    wrong = [i for i in np.flatnonzero(there.having(Verdict.MISMATCH)).tolist() if decimal(there.exact[i]) is not None]
     if wrong:
-        point = {name: float(values[wrong[0]]) for name, values in points.items()}
-        itself = claim.wrt == (chain.output,)
-        slip = _itself(chain) if itself else _missed(claim, chain, point) or _slip(claim, chain, point)
-    for index in wrong:
-        detail = column.details[index]
-        detail.text = slip if detail.left is None and detail.right is None else BEYOND
-    return _summary(claim, chain, column, points)
+
+        def plain(i: int) -> tuple[int, int, int]:
+            across = sum(float(values[i]) * float(points[name][0]) < 0 for name, values in others.items())
+            return across, sum(len(repr(float(values[i]))) for values in others.values()), i
+
+        simplest = min(wrong, key=plain)
+        where = ", ".join(f"{name}={float(values[simplest])!r}" for name, values in others.items())
+        exact, claimed = decimal(there.exact[simplest], SHORT), float(there.autograd[simplest])
+        given = "point" if len(column) == 1 else "points"
+        return Note(
+            f"the claim agrees at the given {given} only; as a formula it is another one: ",
+            f"at {where} {column.quantity} is {exact}, claimed {claimed:.{SHORT}g}",
+            between="; ",
+        )
+    agreed = int(np.count_nonzero(there.having(Verdict.MATCH)))
+    return Note("the claim agrees at ", "", f"{agreed} other points too") if agreed else None
+
+
+SHORT = 8
+"""Digits of numbers in a note."""
 
 
 def _itself(chain: Chain) -> str:

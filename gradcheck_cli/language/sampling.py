@@ -76,10 +76,14 @@ class Sampler:
         special = self.special(n // 4)
         bits = n // 5
         ordinary = n - bits - (len(special[names[0]]) if names else 0)
-        usual = self.within({name: self.ordinary(name, ordinary) for name in names}, ordinary)
+        usual = self.usual(ordinary)
         wild = self.wild(bits)
         drawn = {name: np.concatenate([special[name], usual[name], wild[name]]) for name in names}
         return {name: np.clip(self.format.round(values), *self.bounds[name]) for name, values in drawn.items()}
+
+    def usual(self, n: int) -> dict[str, Floats]:
+        """n points of ordinary size."""
+        return self.within({name: self.ordinary(name, n) for name in self.names}, n)
 
     def within(self, usual: dict[str, Floats], n: int) -> dict[str, Floats]:
         """The same n points, those of the first PICKED that aren't inside replaced by others that are."""

@@ -16,6 +16,7 @@ from gradcheck_cli.errors import InputError, boundary
 from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.formulas.lowering import Lowered, lower, refine
+from gradcheck_cli.formulas.points import Domain, ordinary
 from gradcheck_cli.formulas.tasks import refuse_foreign, with_labels, wrt_names
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.chain import Chain, derivative_name, link, texts_of
@@ -45,6 +46,9 @@ LARGEST = 1_500
 
 SHOWN = 60
 """Characters of an array in a title, and of the whole point."""
+
+DRAWN = 20
+"""Points within a domain that are looked for where plain ones don't lie in it."""
 
 WORKED = 24
 """Entries of arrays by which a derivative is worked out; the others' are like them."""
@@ -153,16 +157,29 @@ def _counted(tree: Node) -> Node:
 
 
 def _plain(asked: _Asked) -> dict[str, float]:
-    """A point where the function is smooth, of plain numbers."""
+    """A point where the function is smooth, of plain numbers; else one at which it has a value, if one is found."""
     names, chain = asked.entries, asked.short(asked.outputs[0])
-    wrt = chain.inputs[:WORKED]
-    points = [list(islice(numbers, len(names))) for numbers in _numbers(len(names))]
-    for numbers in points:
-        point = dict(zip(names, numbers, strict=True))
+    wrt, inside = chain.inputs[:WORKED], Domain([chain])
+    plain = [dict(zip(names, numbers, strict=False)) for numbers in _numbers(len(names))]
+
+    def smooth(point: Mapping[str, float]) -> bool:
         worked = Worked(chain, {n: exactly(point[n]) for n in chain.inputs}, wrt)
-        if all(worked.totals.get(n) is not None for n in wrt if n in worked.moving):
-            return point
-    return dict(zip(names, points[0], strict=True))
+        return all(worked.totals.get(n) is not None for n in wrt if n in worked.moving)
+
+    found = next(filter(smooth, plain), None)
+    if found is not None:
+        return found
+    within = list(islice(filter(inside, (*plain, *_others(chain, names))), DRAWN if len(names) <= GRADIENT else 1))
+    return next(filter(smooth, within), (within or plain)[0])
+
+
+def _others(chain: Chain, names: Sequence[str]) -> Iterator[dict[str, float]]:
+    """More points: of whole and half numbers, then such as are drawn."""
+    for start in (*range(13), *(n + 0.5 for n in range(12))):
+        for sign in (1.0, -1.0):
+            yield {name: sign * (start + k) for k, name in enumerate(names)}
+    drawn = ordinary(chain, names, DOUBLE, DRAWN)
+    yield from ({name: float(values[k]) for name, values in drawn.items()} for k in range(len(drawn[names[0]])))
 
 
 def _numbers(many: int) -> Iterator[Iterator[float]]:

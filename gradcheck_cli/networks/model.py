@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gradcheck_cli.callables.loading import load
-from gradcheck_cli.errors import REFUSALS, InputError, NoValue
+from gradcheck_cli.errors import REFUSALS, InputError, NoValue, Raised
 from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.maps.map import Tensors, check_device, not_judged, seeded
@@ -136,7 +136,7 @@ def _refusal(request: Request, tensors: Tensors, failed: Failed) -> InputError:
     shapes = ", ".join(f"{name} of shape {tuple(t.shape)}" for name, t in tensors.items())
     where = f"layer {failed.layer}" if failed.layer else "the network" if failed.layer == "" else "the loss"
     message = f"{where} fails for {shapes}: {one_line(failed.problem)}"
-    kind = NoValue if isinstance(failed.problem, REFUSALS) else InputError
+    kind = NoValue if isinstance(failed.problem, REFUSALS) else Raised
     if isinstance(request.model, Network) and failed.layer:
         top = int(failed.layer.partition(".")[0].partition(":")[0])
         return kind(message, request.text, request.model.layers[top].position)

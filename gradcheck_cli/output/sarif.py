@@ -16,7 +16,7 @@ from gradcheck_cli import __version__
 from gradcheck_cli.options import CODE
 from gradcheck_cli.output.outcomes import known, line, location, summary
 from gradcheck_cli.output.sources import backward
-from gradcheck_cli.suite.execute import CRASH, FAILED, INPUT, MEMORY, TIMEOUT, UNDECIDED, Outcome
+from gradcheck_cli.suite.execute import CRASH, FAILED, INPUT, MEMORY, RAISED, TIMEOUT, UNDECIDED, Outcome
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ RESULTS = 5_000
 
 _LEVELS = {FAILED: "error", UNDECIDED: "warning"}
 _FAULTS = {
+    RAISED: "The code that is checked raises an error.",
     INPUT: "The check itself is wrong: it asks for something that doesn't exist.",
     CRASH: "The check ended with an error of the code that it runs, or its process died.",
     TIMEOUT: "The check didn't end in time.",

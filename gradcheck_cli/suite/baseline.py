@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.files import from_here, named
-from gradcheck_cli.suite.execute import INPUT, PASSED, Outcome
+from gradcheck_cli.suite.execute import INPUT, PASSED, RAISED, Outcome
 from gradcheck_cli.suite.findings import moved
 from gradcheck_cli.suite.results import line, read
 
@@ -74,10 +74,10 @@ def _difference(outcome: Outcome, earlier: Outcome) -> str | None:
 def update(
     outcomes: Iterable[Outcome], before: Mapping[str, Outcome], existing: Collection[str], files: Collection[str]
 ) -> dict[str, Outcome]:
-    """The baseline that makes everything known that doesn't pass, but for bad input. What wasn't run this time stays as it was
-    `before`, if there still is such a check: `existing` are those of the `files` that were read."""
+    """The baseline that makes everything known that doesn't pass, but for bad input and code that raises. What wasn't run this
+    time stays as it was `before`, if there still is such a check: `existing` are those of the `files` that were read."""
     kept = remaining(before, existing, files) | {o.spec_id: o for o in outcomes}
-    return {id: kept[id] for id in sorted(kept) if kept[id].status != PASSED and kept[id].fault != INPUT}
+    return {id: kept[id] for id in sorted(kept) if kept[id].status != PASSED and kept[id].fault not in (INPUT, RAISED)}
 
 
 def remaining(before: Mapping[str, Outcome], existing: Collection[str], files: Collection[str]) -> dict[str, Outcome]:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, Raised
 from gradcheck_cli.files import expanded
 from gradcheck_cli.suite.findings import Wrong, found
 from gradcheck_cli.suite.shape import checked
@@ -26,9 +26,10 @@ PASSED, FAILED, UNDECIDED = "passed", "failed", "undecided"
 STATUSES = (PASSED, UNDECIDED, FAILED)
 """Mildest first."""
 
-INPUT, CRASH, TIMEOUT, MEMORY = "input", "crash", "timeout", "memory"
-"""Why a check has no verdict: bad input of the check (which counts as failed), or what happened to its process (undecided)."""
-_FAULTS = {INPUT: "bad input", CRASH: "crashed", TIMEOUT: "timed out", MEMORY: "out of memory"}
+INPUT, RAISED, CRASH, TIMEOUT, MEMORY = "input", "raised", "crash", "timeout", "memory"
+"""Why a check has no verdict: bad input of it, or an error of the code that it runs (both count as failed), or what happened to
+its process (undecided)."""
+_FAULTS = {INPUT: "bad input", RAISED: "the code raises", CRASH: "crashed", TIMEOUT: "timed out", MEMORY: "out of memory"}
 
 CODE_TOO = ("surrogate",)
 """Options that may name code as a target does."""
@@ -41,9 +42,10 @@ LONGEST = 20_000
 class Outcome:
     """What became of one check: one line of a results file.
 
-    `verdict` and `cause`: the worst of the report; None where there is no report, and then `fault` (input, crash, timeout or
-    memory) and `error` say why. `expected`: "match", "mismatch (kink)". `report`: Report.to_dict(), its checks cut to those
-    that aren't a match, worst first, at most LISTED; `text`: the report as the command prints it, of a check that didn't pass.
+    `verdict` and `cause`: the worst of the report; None where there is no report, and then `fault` (input, raised, crash,
+    timeout or memory) and `error` say why. `expected`: "match", "mismatch (kink)". `report`: Report.to_dict(), its checks cut
+    to those that aren't a match, worst first, at most LISTED; `text`: the report as the command prints it, of a check that
+    didn't pass.
     `findings`: where and how it is wrong, "dy/dx float64 reverse: kink", and `wrong`, the numbers there, by which a baseline
     knows it again (see `findings`). `nans`: entries that pass, without a derivative, and with a gradient that is nan. `asked`:
     Spec.asked(). `seal`: see `seals`.
@@ -122,17 +124,18 @@ def execute(spec: Spec, path: Path | None = None, *, timeout: float | None = Non
             report = question(spec, path or Path(spec.file), options)()
             return _judged(spec, report, time.monotonic() - start)
     except InputError as problem:
-        return broken(spec, MEMORY if starved(str(problem)) else INPUT, str(problem), time.monotonic() - start)
+        fault = MEMORY if starved(str(problem)) else RAISED if isinstance(problem, Raised) else INPUT
+        return broken(spec, fault, str(problem), time.monotonic() - start)
     except (Exception, SystemExit) as problem:
         text = " ".join(f"{type(problem).__name__}: {problem}".split())[:1000]
         return broken(spec, MEMORY if starved(text) else CRASH, text, time.monotonic() - start)
 
 
 def broken(spec: Spec, fault: str, error: str, seconds: float) -> Outcome:
-    """The outcome of a check without a report: bad input is the author's to mend and fails, the rest is undecided."""
+    """The outcome of a check without a report: what is the author's to mend fails, the rest is undecided."""
     return Outcome(
         spec_id=spec.id, name=spec.name, kind=spec.kind, file=spec.file, line=spec.line,
-        status=FAILED if fault == INPUT else UNDECIDED, verdict=None, cause=None, expected=spec.expected,
+        status=FAILED if fault in (INPUT, RAISED) else UNDECIDED, verdict=None, cause=None, expected=spec.expected,
         seconds=round(seconds, 3), error=error, fault=fault, asked=spec.asked(),
     )  # fmt: skip
 

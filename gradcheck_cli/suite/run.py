@@ -90,11 +90,12 @@ class Suite:
 
     @property
     def exit_code(self) -> int:
-        """0 all passed (or known), 1 something failed, 2 bad input of a check or results that couldn't be written, 3 something
-        undecided, not run, or nothing to run."""
-        if any(outcome.status == FAILED and outcome.fault != INPUT for outcome in self.new):
+        """0 all passed (or known), 1 something failed, 2 bad input of every check or results that couldn't be written, 3
+        something undecided, not run, or nothing to run."""
+        bad = sum(outcome.fault == INPUT for outcome in self.new)
+        if any(outcome.status == FAILED and outcome.fault != INPUT for outcome in self.new) or 0 < bad < len(self.outcomes):
             return 1
-        if self.failure is not None or any(outcome.fault == INPUT for outcome in self.new):
+        if self.failure is not None or bad:
             return 2
         return 3 if self.new or len(self.outcomes) < self.asked or not self.outcomes else 0
 
@@ -226,7 +227,8 @@ def _before(
     if plan.last_failed:
         failed = not_passed(specs, earlier)
         if not failed:
-            notes.append("nothing failed in the run before: all are run")
+            others = any(outcome.status != PASSED for outcome in earlier.values())
+            notes.append(f"{'none of these' if others else 'nothing'} failed in the run before: all are run")
         return failed or specs, {}
     before = [spec for spec in specs if spec.id in earlier]
     done = {s.id: replace(earlier[s.id], line=s.line) for s in before if seals.holds(earlier[s.id], s, plan.strict)}

@@ -50,7 +50,7 @@ FIELDS: Mapping[str, Shape] = {
     "spec_id": TEXT, "name": TEXT, "kind": TEXT, "file": TEXT, "line": WHOLE,
     "status": one_of(("passed", "failed", "undecided")), "verdict": maybe(_VERDICT), "cause": maybe(_CAUSE),
     "expected": TEXT, "seconds": NUMBER, "error": maybe(TEXT),
-    "fault": maybe(one_of(("input", "crash", "timeout", "memory"))),
+    "fault": maybe(one_of(("input", "raised", "crash", "timeout", "memory"))),
     "report": maybe(fields({"checks": list_of(_CHECK)}, {"problem": ANY_TABLE})),
     "text": maybe(TEXT), "counts": table_of(WHOLE), "findings": list_of(TEXT),
     "wrong": table_of(fields({"entries": WHOLE, "at": table_of(_NUMBERS)}, {})), "nans": WHOLE, "versions": table_of(TEXT),

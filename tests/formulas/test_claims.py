@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -329,3 +330,31 @@ def test_an_elementwise_derivative_is_that_of_each_entry(formula: str, at: str, 
     assert len(sure) <= 1
     if formula == "sin(x)" and claim == "cos(x)":
         assert sure == ["the claim is dy[0]/dx[0], dy[1]/dx[1], dy[2]/dx[2]: symbols say so too"]
+
+
+@pytest.mark.parametrize(
+    ("text", "claim", "at", "says"),
+    [
+        ("x**2", "x=x**2", "x=2", "agrees at the given point only; as a formula it is another one: at x="),
+        ("x*sin(x**2)", "x=sin(x**2)+x*cos(x**2)", "x=0.5", "agrees at the given point only"),
+        ("log(x-5)", "x=x/6", "x=6", "agrees at the given point only"),
+        ("sqrt(x**2)*y", "x=y*x/x", "x=2,y=3", "agrees at the given point only; as a formula it is another one: at x=-"),
+        ("x**3", "x=3*x", ["x=1", "x=0"], "agrees at the given points only"),
+        ("sin(x)**2", "x=sin(2*x)", "x=2", "the claim agrees at 8 other points too"),
+        ("x**2", "x=2*x", "x=2", "the claim is dy/dx: symbols say so too"),
+        ("x**2", "x=4", "x=2", None),  # a number is of this point
+    ],
+)
+def test_a_claim_that_agrees_by_chance_is_told_from_the_derivative(text: str, claim: str, at: Any, says: str | None) -> None:
+    """The verdict is of the given points; the note says whether it is the derivative elsewhere, inside of the domain."""
+    report = check_chain(text, claim=claim, at=at)
+    assert report.verdict is Verdict.MATCH
+    assert [note for note in report.notes if "claim" in note and (says is None or says not in note)] == []
+    assert says is None or any(says in note for note in report.notes)
+
+
+def test_the_numbers_of_another_formula_are_right() -> None:
+    """By hand: of x**2 the derivative is 2*x, and the claim x**2."""
+    (note,) = (n for n in check_chain("x**2", claim="x=x**2", at="x=2").notes if "claim" in n)
+    x, exact, claimed = (float(number) for number in re.findall(r"(?:x=|is |claimed )(-?[\d.]+\d)", note))
+    assert x > 0 and (exact, claimed) == pytest.approx((2 * x, x * x), rel=1e-7)

@@ -7,6 +7,7 @@ import contextlib
 import io
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -146,7 +147,7 @@ def test_a_lesson_is_short(texts: list[str], asked: dict[str, Any]) -> None:
     """At most 120 lines, code aside of at most 110 characters, unless all is asked for; what is left out is said."""
     lines = str(explain(texts, **asked)).splitlines()
     assert len(lines) <= 120 and max(len(line) for line in lines if not line.startswith("    ")) <= 110
-    assert any("--verbose" in line for line in lines)
+    assert any("verbose=True" in line for line in lines)
 
 
 def test_too_large_for_a_lesson() -> None:
@@ -302,3 +303,25 @@ def test_what_is_left_out_is_told_by_its_number() -> None:
 def test_why_there_is_no_derivative(text: str, at: str, why: str) -> None:
     """A derivative that doesn't exist is missing for a reason that is true."""
     assert f"dy/dx doesn't exist: {why}" in " ".join(str(explain(text, at=at)).split())
+
+
+@pytest.mark.parametrize(
+    ("texts", "inside"),
+    [
+        ("log(x-3)", lambda x: x > 3), ("log(x-5)", lambda x: x > 5), ("sqrt(x**2-9)", lambda x: abs(x) > 3),
+        ("asin(2*x+5)", lambda x: -3 < x < -2), ("acos(x)+sqrt(x-1)", lambda x: x == 1),
+        (["u=x**2", "y=log(u-9)"], lambda x: abs(x) > 3), ("log(x-40)", lambda x: x > 40), ("log(x)", lambda x: x == 2),
+    ],
+)  # fmt: skip
+def test_the_point_that_is_chosen_lies_within_the_domain(texts: Any, inside: Callable[[float], bool]) -> None:
+    """And the derivative exists there, where it does anywhere; a plain point where one does."""
+    lesson = explain(texts)
+    (x,) = [float(value) for name, value in lesson.values.items() if name == "x"]
+    assert inside(x)
+    assert all(value is not None for value in lesson.derivatives.values()) is ("acos" not in texts)
+
+
+def test_several_inputs_are_chosen_within_the_domain() -> None:
+    """Together."""
+    values = {name: float(str(value)) for name, value in explain("log(x-y-7)").values.items() if name in "xy"}
+    assert values["x"] - values["y"] > 7

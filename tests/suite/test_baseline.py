@@ -22,6 +22,7 @@ PASSED = replace(KINK, status="passed", verdict="match", cause=None, findings=()
 UNDECIDED = replace(KINK, status="undecided", verdict="undecided", cause=None, findings=("df/dx: undecided",))
 CRASH = replace(UNDECIDED, verdict=None, fault="crash", findings=())
 INPUT = replace(KINK, verdict=None, fault="input", findings=())
+RAISED = replace(INPUT, fault="raised")
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,7 @@ INPUT = replace(KINK, verdict=None, fault="input", findings=())
         (CRASH, replace(CRASH, fault="timeout"), False, False, 3),
         (CRASH, KINK, False, False, 3),
         (INPUT, KINK, False, False, 2),
+        (RAISED, KINK, False, False, 1),
     ],
 )
 def test_only_what_was_wrong_in_the_same_places_is_known(
@@ -49,6 +51,15 @@ def test_only_what_was_wrong_in_the_same_places_is_known(
     comparison = compare([now], {} if before is None else {before.spec_id: before})
     assert (comparison.known, comparison.mended) == (frozenset(["a::x"] if known else []), ("a::x",) if mended else ())
     assert Suite((now,), 1, 0.0, comparison).exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code"),
+    [((INPUT, INPUT), 2), ((INPUT, PASSED), 1), ((INPUT, CRASH), 1), ((RAISED,), 1), ((RAISED, INPUT), 1), ((PASSED,), 0)],
+)
+def test_a_run_in_which_something_was_run_and_failed_ends_with_1(outcomes: tuple[Outcome, ...], code: int) -> None:
+    """2 is for nothing but bad input."""
+    assert Suite(outcomes, len(outcomes), 0.0).exit_code == code
 
 
 def test_an_updated_baseline_holds_what_does_not_pass() -> None:

@@ -48,6 +48,15 @@ def test_a_check_passes_where_the_expected_was_found(
     assert (outcome.text is None) is (status == "passed" or outcome.report is None)
 
 
+def test_what_the_code_raises_is_told_as_that(tmp_path: Path) -> None:
+    """It is no bad input of the check: the code was run; a number is called one."""
+    (tmp_path / "ops.py").write_text("def slips(x):\n    return x.nothing\ndef refuses(x):\n    raise ValueError('boom')\n")
+    for name, words in (("slips", "AttributeError: "), ("refuses", "ValueError: boom")):
+        outcome = execute(Spec("n", "function", f"ops.py:{name}", {"at": "x=0.7"}, file=str(tmp_path / "a.toml")))
+        assert (outcome.status, outcome.found) == ("failed", "the code raises")
+        assert f"{name} fails with x (a number): {words}" in str(outcome.error)
+
+
 def test_an_outcome_is_a_line_of_json() -> None:
     """It comes back as it was; of 2,001 points that don't match it keeps the worst, and where they are wrong."""
     outcome = execute(Spec("n", "grad", TWO_KINKS + "+ x/0", {"at": "x=linspace(-1,1,2001)", "dtype": "float32"}))

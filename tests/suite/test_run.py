@@ -141,6 +141,9 @@ def test_choosing_and_repeating(tmp_path: Path) -> None:
     assert run(tmp_path, "checks.toml", "--lf", "--list")[1].splitlines() == ["checks.toml::bad", "checks.toml::outside"]
     code, out, _ = run(tmp_path, "checks.toml", "-k", "cosine")
     assert code == 3 and "0 checks: nothing was checked" in out
+    assert run(tmp_path, "checks.toml", "--list", "-k", "cosine")[:2] == (3, "no check matches -k cosine\n")
+    code, out, _ = run(tmp_path, "checks.toml", "-n", "0", "--lf", "-k", "good")
+    assert code == 0 and "note: none of these failed in the run before: all are run" in out
 
 
 def test_formats_and_baselines(tmp_path: Path) -> None:
