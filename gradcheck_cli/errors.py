@@ -101,18 +101,55 @@ class ToleratedWarning(UserWarning):
     """A gradient that isn't the derivative, within the tolerances that the caller gave."""
 
 
-_OPTION = re.compile(r"(?<![^\s(;'])--(?=[a-z])")
-_SAID = re.compile(r"(?<=[ (])--(verbose|timeout|at|format json)(?= shows| gives| has all|\))")
-_NAMES = {"at": "at=...", "verbose": "verbose=True", "format json": "to_dict()"}
+TWINS = ("chain", "grad", "mixed", "jacobian", "hessian", "function", "model")
+"""Commands whose Python twin is check_NAME."""
+
+_TWIN = rf"gradcheck ({'|'.join(TWINS)})"
+_GIVEN = r" --[a-z][a-z-]*(?: [^\s;()-][^\s;()]*)?| [^\s;()-]*[:./=|*A-Z][^\s;()]*[^\s;():.,]"
+_COMMANDS = re.compile(rf"gradcheck [a-z]+(?P<given>(?:{_GIVEN})*)")
+"""A command in a sentence, with what it is given: `gradcheck function torch.linalg:det --shape A=3,3`."""
+_VALUE = r" \w+=[^\s;()]*[^\s;():.,]"
+_OPTION = re.compile(rf"(?<![^\s(;'])--(?P<name>[a-z][a-z-]*)(?P<text> (?=\")|{_VALUE}(?: --(?P=name){_VALUE})*)?")
+"""An option, and its text where that follows, once or several times."""
+_CALLED = {"set": "settings"}
+"""What the twins call otherwise."""
+_QUOTED = re.compile(f"`{_TWIN}`")
+_SAID = re.compile(
+    r"(?:(?<=[ (])|(?<=raise )|(?<=under ))--(verbose|timeout|at|format json|formula|surrogate|stop-gradients|strict)"
+    r"(?:(?= shows| gives| has all| says| judges| changes| prints| of `|\))|(?<=raise --timeout)|(?<=under --strict))"
+)
+_NAMES = {
+    "at": "at=...", "verbose": "verbose=True", "format json": "to_dict()", "formula": "formula=...",
+    "surrogate": "surrogate=...", "stop-gradients": "stop_gradients=True", "strict": "strict=True",
+}  # fmt: skip
 
 
 def in_python(message: str) -> str:
-    """A message in which an option of a command is that of its function: a name without dashes."""
-    return _OPTION.sub("", message)
+    """A message in which an option of a command is that of its function, a name without dashes, and a command that nothing is
+    given is its function. One with all that it takes stays as it is: it can be run."""
+    parts, end = [], 0
+    for found in _COMMANDS.finditer(message):
+        parts += [_OPTION.sub(_keyword, message[end : found.start()]), found[0] if found["given"] else _twin(found[0])]
+        end = found.end()
+    return "".join([*parts, _OPTION.sub(_keyword, message[end:])])
+
+
+def _keyword(found: re.Match[str]) -> str:
+    """`stop_gradients`; `wrt="x,y"` where its text follows, `at=["x=1", "x=2"]` of several."""
+    name, text = _CALLED.get(found["name"], found["name"].replace("-", "_")), found["text"]
+    if text is None:
+        return name
+    values = [f'"{value}"' for value in text.split() if not value.startswith("--")]
+    return f"{name}=" + (f"[{', '.join(values)}]" if len(values) > 1 else "".join(values))
+
+
+def _twin(command: str) -> str:
+    return re.sub(f"^{_TWIN}$", r"check_\1", command)
 
 
 def report_in_python(text: str) -> str:
-    """The same of a whole report or lesson, which holds formulas too: only where it says what an option shows."""
+    """The same of a whole report or lesson, which holds formulas too: only where it says what an option shows or does."""
+    text = _QUOTED.sub(lambda found: f"`check_{found[1]}`", text)
     return _SAID.sub(lambda found: _NAMES.get(found[1], found[1]), text)
 
 

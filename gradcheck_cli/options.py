@@ -20,6 +20,7 @@ bare        the command line takes a value of it as an option by itself: --json
 example     one, as it is typed, if not that of the form
 required    it has to be given
 twin        False: it is about what the command prints, and neither Python nor a spec takes it
+once        of several points (or what there may be several of) one alone is meant
 
 The order is that of every help: a check's own options, then those that it shares with others.
 """
@@ -157,6 +158,7 @@ class Option:
     example: str = ""
     required: bool = False
     twin: bool = True
+    once: bool = False
 
     @property
     def parameter(self) -> str:
@@ -223,7 +225,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("wrt", ("explain",), TEXT, "What to differentiate by; x,y: the mixed partial derivative, first by x, then by y.",
            otherwise="every input", metavar="NAMES", example="x,y"),
     Option("at", ("explain",), POINTS, "The point, x=1,y=pi/4; lists are arrays (x=[1,2]).", otherwise="a plain one",
-           metavar="POINT"),
+           metavar="POINT", once=True),
     Option("shape", ("explain",), SHAPES, "An input is a vector (x=3) or a matrix (A=3,4), where no point says so.",
            metavar="NAME=SIZES"),
 

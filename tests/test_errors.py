@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradcheck_cli.errors import GradcheckToolError, InputError, VerdictError, first_line, quote, report_in_python, words
+from gradcheck_cli.errors import (
+    TWINS,
+    GradcheckToolError,
+    InputError,
+    VerdictError,
+    first_line,
+    in_python,
+    quote,
+    report_in_python,
+    words,
+)
+from gradcheck_cli.options import KINDS
 
 WINDOW = 72
 
@@ -90,7 +101,52 @@ def test_options_are_named_as_the_caller_gives_them() -> None:
     problem = InputError("use linspace or --sample (--at x=1); a--b", "x=a --b", 2)
     assert str(problem) == problem.typed
     problem.in_python = True
-    assert str(problem).splitlines()[:2] == ["use linspace or sample (at x=1); a--b", "  x=a --b"]
+    assert str(problem).splitlines()[:2] == ['use linspace or sample (at="x=1"); a--b', "  x=a --b"]
     assert problem.typed.startswith("use linspace or --sample (--at")
     said = report_in_python("y = 1 --x\n... and 3 more rows: --verbose shows all\nstopped after 9 s (--timeout)")
     assert said == "y = 1 --x\n... and 3 more rows: verbose=True shows all\nstopped after 9 s (timeout)"
+
+
+@pytest.mark.parametrize(
+    ("typed", "python"),
+    [
+        ("of more: gradcheck function torch.linalg:det --shape A=3,3", None),
+        ("check the code: gradcheck function FILE.py:NAME --stop-gradients", None),
+        ("gradcheck grad --order 2 is it; --order is 1", "gradcheck grad --order 2 is it; order is 1"),
+        ("a formula, which gradcheck chain checks: FILE.py:NAME", "a formula, which check_chain checks: FILE.py:NAME"),
+        ("check it with `gradcheck function` instead", "check it with `check_function` instead"),
+        ("see gradcheck functions", None),
+        ("such as --set dim=1", 'such as settings="dim=1"'),
+        ("one by one: --at x=1,y=2 --at x=2,y=3", 'one by one: at=["x=1,y=2", "x=2,y=3"]'),
+        ("--surrogate or --stop-gradients", "surrogate or stop_gradients"),
+        ('name entries of it, --wrt "x[0]"', 'name entries of it, wrt="x[0]"'),
+    ],
+)
+def test_a_command_that_is_quoted_stays_one_that_runs(typed: str, python: str | None) -> None:
+    """With its dashes; one that nothing is given is named as its function, and other options are keywords."""
+    assert in_python(typed) == (python or typed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "python"),
+    [
+        ("if it is meant, --stop-gradients judges it so", "if it is meant, stop_gradients=True judges it so"),
+        ("--surrogate of `gradcheck function` judges it", "--surrogate of `check_function` judges it"),
+        (
+            "a derivative, --surrogate of `gradcheck function` judges it",
+            "a derivative, surrogate=... of `check_function` judges it",
+        ),
+        ("opaque; --formula says what it ought to be", "opaque; formula=... says what it ought to be"),
+        ("not finished in time: raise --timeout", "not finished in time: raise timeout"),
+        ("1 imprecise, fails under --strict", "1 imprecise, fails under strict=True"),
+        ("y = 1 --at, x --strict", None),
+    ],
+)
+def test_a_report_names_keywords(typed: str, python: str | None) -> None:
+    """Where it says what they do; formulas stay."""
+    assert report_in_python(typed) == (python or typed)
+
+
+def test_twins_are_those_of_the_table() -> None:
+    """The list in `errors`, which imports nothing, is that of the checks."""
+    assert set(TWINS) == set(KINDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import math
 import re
 import warnings
@@ -271,10 +272,15 @@ def _mentioned(texts: Iterable[Any]) -> list[str]:
 
 
 def _given(target: Target, point: Mapping[str, Any], settings: Mapping[str, Any], dtype: str | None) -> Arguments:
-    """A point of tensors, arrays, lists and numbers. Tensors of integers or truth values are handed over as they are."""
+    """A point of tensors, arrays, lists and numbers. Tensors of integers or truth values are handed over as they are; Python's
+    numbers follow the tensors' dtype, as they do in torch, and are float64 among themselves."""
     _check_names(target, point)
     plain = {p.name for p in target.parameters or () if p.plain and not hasattr(point.get(p.name), "dtype")}
-    values = {**settings, **{name: value if name in plain else _tensor(name, value, dtype) for name, value in point.items()}}
+    own = _common(point.values())
+    values = {
+        **settings,
+        **{name: value if name in plain else _tensor(name, value, dtype, own) for name, value in point.items()},
+    }
     if target.parameters is not None:
         missing = [p.name for p in target.parameters if p.default is REQUIRED and p.name not in values]
         if missing:
@@ -285,7 +291,14 @@ def _given(target: Target, point: Mapping[str, Any], settings: Mapping[str, Any]
     return Arguments(tensors, {n: v for n, v in values.items() if n not in tensors})
 
 
-def _tensor(name: str, value: Any, dtype: str | None) -> Tensor:
+def _common(values: Iterable[Any]) -> torch.dtype:
+    """The dtype of what torch computes of the floating-point tensors among some values; float64 where there are none."""
+    found = [value.dtype for value in values if isinstance(value, Tensor) and value.is_floating_point()]
+    return functools.reduce(torch.promote_types, found) if found else torch.float64
+
+
+def _tensor(name: str, value: Any, dtype: str | None, own: torch.dtype) -> Tensor:
+    """A value in the dtype that is asked for; else in its own, and what has none in that of the others, `own`."""
     try:
         exact = hasattr(value, "dtype")
         tensor = torch.as_tensor(value).detach() if exact else torch.tensor(value, dtype=torch.float64)
@@ -294,7 +307,7 @@ def _tensor(name: str, value: Any, dtype: str | None) -> Tensor:
     if tensor.is_complex():
         raise InputError(f"the value of {name!r} is complex; functions here are real")
     if tensor.is_floating_point() and (dtype is not None or not exact):
-        return tensor.to(getattr(torch, dtype or "float64"))
+        return tensor.to(own if dtype is None else getattr(torch, dtype))
     return tensor
 
 

@@ -52,7 +52,7 @@ def parameter(name: str, kind: Any, declared: Any, default: Any = inspect.Parame
 
 def _parameter(row: Option, formats: Collection[str]) -> inspect.Parameter:
     """An option. Where it isn't given, None is handed on: the twin knows the default."""
-    repeat = " Repeat it for more." if row.form.several and not row.choices else ""
+    repeat = " Repeat it for more." if row.form.several and not row.choices and not row.once else ""
     declared = typer.Option(
         *row.forms,
         metavar="|".join(formats) if row.name == "format" else row.metavar or None,

@@ -38,6 +38,12 @@ def every(names: Iterable[str], entries: Entries) -> list[str]:
     return [entry for name in names for entry in entries.get(name, ())]
 
 
+def _entries_of(text: str, entries: Sequence[str]) -> str:
+    """The names in a text, of an array its first entry."""
+    pieces = ["".join(piece.split()) for piece, _ in split(text, 0)]
+    return ",".join(next((entry for entry in entries if entry.partition("[")[0] == piece), piece) for piece in pieces)
+
+
 def wrt_names(wrt: str | Sequence[str], entries: Sequence[str], what: str) -> Wrt:
     """The inputs, or entries of inputs, in "x,y", "x[0],y[1]" or ["x", "y"]; `what`: what is done with the derivatives.
     InputError for anything else."""
@@ -47,6 +53,8 @@ def wrt_names(wrt: str | Sequence[str], entries: Sequence[str], what: str) -> Wr
         name, at = "".join(piece.split()), offset + len(piece) - len(piece.lstrip())
         if name not in entries:
             message = f"{name!r} is not an input (there is {listed(entries)})" if name else "a name is missing"
+            if any(entry.startswith(f"{name}[") for entry in entries):
+                message = f'{name!r} is an array: name entries of it, --wrt "{_entries_of(text, entries)}"'
             raise InputError(message, text, min(at, len(text)))
         names.append(name)
     if len(names) > MAX_ORDER:

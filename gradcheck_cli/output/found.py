@@ -43,16 +43,21 @@ class _Group:
     @cached_property
     def chosen(self) -> tuple[Column, int]:
         """The entry that stands for all: of what a layer does by itself if it can be, of a single output rather than of a
-        combination, and then the one with the largest error."""
+        combination, and then the one with the largest error; of claims, which are read in their order, the first."""
         entries = [(column, _worst(column, indices)) for column, indices in self.members]
-        return max(entries, key=lambda e: (_own(e[0]), not _combines(e[0]), figures.weight(e[0].error_ulps[e[1]])))
+        return max(entries, key=lambda e: (_own(e[0]), not _combines(e[0]), _size(*e)))
 
     @property
     def weight(self) -> tuple[int, bool, float]:
         """What comes first: the more severe, of a network what a layer does by itself, then the larger error."""
         column, index = self.chosen
-        error = float(column.error_ulps[index])
-        return column.verdict(index).severity, _own(column), np.inf if np.isnan(error) else error
+        error = _size(column, index)
+        return column.verdict(index).severity, _own(column), np.inf if error < 0 else error
+
+
+def _size(column: Column, index: int) -> float:
+    """How large an error is; that of a claim is 0, for it is right or wrong."""
+    return 0.0 if column.claim is not None else figures.weight(column.error_ulps[index])
 
 
 def findings(report: Report, places: Places, verbose: bool, wide: bool = False) -> list[Finding]:

@@ -51,11 +51,11 @@ class Checks(Sequence[Check]):
                 yield column.check(index)
 
 
-@dataclass(repr=False)
+@dataclass(repr=False, eq=False)
 class Report:
     """The outcome of one command. `problem` describes what was asked (JSON's `problem`), `notes` are lines for the reader.
 
-    `str(report)` is the whole text, `repr(report)` one line; a notebook shows a table.
+    `str(report)` is the whole text, `repr(report)` one line; a notebook shows a table. Two are equal where they say the same.
     """
 
     command: str
@@ -141,6 +141,11 @@ class Report:
         for a picture of one panel."""
         found: Figure = _display().figure(self, ax)
         return found
+
+    def __eq__(self, other: object) -> bool:
+        return self.to_dict() == other.to_dict() if isinstance(other, Report) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # it can be changed
 
     def __str__(self) -> str:
         return str(_display().text(self))

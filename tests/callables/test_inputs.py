@@ -72,8 +72,8 @@ class Failing(Rowwise):
 @pytest.mark.parametrize(
     ("function", "example"),
     [
-        (scaled, "--set alpha=0.5"), (rolled, "--set by=2"), (chosen, "--set on=True"), (reduced, "--set \"how='mean'\""),
-        (perhaps, "--set alpha=0.5"),
+        (scaled, 'settings="alpha=0.5"'), (rolled, 'settings="by=2"'), (chosen, 'settings="on=True"'),
+        (reduced, "settings=\"how='mean'\""), (perhaps, 'settings="alpha=0.5"'),
     ],
 )  # fmt: skip
 def test_what_is_annotated_as_a_number_is_asked_for(function: Callable[..., Tensor], example: str) -> None:
@@ -106,9 +106,9 @@ def test_a_number_that_is_given_stays_one() -> None:
 def test_a_function_of_matrices_asks_for_their_shapes() -> None:
     """Vectors make a transposition nothing, or a backward fail that is right: no mismatch is due to that. With shapes it
     matches."""
-    with pytest.raises(InputError, match=r"transposes a vector.*--shape x=2,3 --shape weight=3,3"):
+    with pytest.raises(InputError, match=r'transposes a vector.*shape=\["x=2,3", "weight=3,3"\]'):
         check_function(Linear)
-    with pytest.raises(InputError, match=r"its backward fails at tensors of shape \(3,\).*--shape x=2,3"):
+    with pytest.raises(InputError, match=r'its backward fails at tensors of shape \(3,\).*shape="x=2,3"'):
         check_function(Rowwise)
     assert check_function(Linear, shape={"x": (2, 3), "weight": (4, 3)}).ok
     assert check_function(Rowwise, shape={"x": (2, 3)}).ok
@@ -151,3 +151,34 @@ def test_forward_mode_within_nests(times: int) -> None:
 
     x = torch.tensor([0.5, -1.25], dtype=torch.float64)
     assert check_function(lambda x: slope(x), at={"x": x}, mode=["reverse", "forward"]).verdict == "match"
+
+
+class Scaled(torch.autograd.Function):
+    """A product with a right backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, s: Tensor) -> Tensor:
+        ctx.save_for_backward(x, s)
+        return x * s
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, s = ctx.saved_tensors
+        return g * s, g * x
+
+
+@pytest.mark.parametrize(
+    ("at", "dtypes"),
+    [
+        ({"x": torch.tensor(0.7), "s": 2.0}, {"float32"}),
+        ({"x": [0.7, 1.0], "s": torch.tensor(0.5, dtype=torch.float16)}, {"float16"}),
+        ({"x": torch.tensor(0.7), "s": torch.tensor(2.0, dtype=torch.float64)}, {"float32", "float64"}),
+        ({"x": 0.7, "s": 2}, {"float64"}),
+        ({"x": torch.tensor(3), "s": 2.0}, {"float64"}),
+    ],
+)
+def test_a_python_number_follows_the_tensors(at: dict[str, Any], dtypes: set[str]) -> None:
+    """As in torch: beside a float32 tensor it is no float64, for which the backward would be blamed."""
+    report = check_function(Scaled, at=at)
+    assert {column.dtype for column in report.columns} == dtypes and report.ok
+    assert any("converts it silently" in note for note in report.notes) is (len(dtypes) == 2)

@@ -72,3 +72,12 @@ def test_width(columns: str, width: int, monkeypatch: pytest.MonkeyPatch) -> Non
     """COLUMNS, where it is a number; 100 where there is no terminal."""
     monkeypatch.setenv("COLUMNS", columns)
     assert streams.width() == streams.width("file") == width
+
+
+def test_only_what_may_be_repeated_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """A lesson is about one point."""
+    for command, repeated in (("explain", False), ("chain", True)):
+        assert run([command, "--help"]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        point = said.partition("--at POINT ")[2].partition(" --shape ")[0]
+        assert point and ("Repeat it for more" in point) is repeated

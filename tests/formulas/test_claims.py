@@ -358,3 +358,12 @@ def test_the_numbers_of_another_formula_are_right() -> None:
     (note,) = (n for n in check_chain("x**2", claim="x=x**2", at="x=2").notes if "claim" in n)
     x, exact, claimed = (float(number) for number in re.findall(r"(?:x=|is |claimed )(-?[\d.]+\d)", note))
     assert x > 0 and (exact, claimed) == pytest.approx((2 * x, x * x), rel=1e-7)
+
+
+def test_findings_of_a_vector_claim_begin_with_the_first_entry() -> None:
+    """Whatever their errors are: in the order in which the claim has them."""
+    text = str(check_chain("[x**2, x**3, x**4]", claim="x=[0*x, x, x]", at="x=2"))
+    heads = re.findall(r"^mismatch \(claim\): (.*)$", text, re.MULTILINE)
+    assert heads[0].startswith("dy[0]/dx") and heads == sorted(heads)
+    same = str(check_chain("[x, x, x**2/4, x**3]", claim="x=[1,1.001,1.002,12.5]", at="x=2"))
+    assert re.findall(r"^mismatch \(claim\): (\S+)", same, re.MULTILINE)[0] == "dy[1]/dx"

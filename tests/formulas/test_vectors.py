@@ -250,7 +250,9 @@ def test_a_gradient_of_ten_thousand_entries() -> None:
             lambda: check_chain(["z = 2*x", "y = z@z + z[2]"], at="x=[1,2]"),
             "index 2 is out of bounds: z has shape (2,)\n  y = z@z + z[2]\n            ^",
         ),
-        (lambda: check_mixed("sum(x)", "x", at="x=[1,2]"), "'x' is not an input (there is x[0], x[1])\n  x\n  ^"),
+        (lambda: check_mixed("sum(x)", "x", at="x=[1,2]"), "'x' is an array: name entries of it, wrt=\"x[0]\"\n  x\n  ^"),
+        (lambda: check_mixed("sum(x*y)", "x,y", at="x=[1,2],y=[3,4]"),
+         "'x' is an array: name entries of it, wrt=\"x[0],y[0]\"\n  x,y\n  ^"),
         (
             lambda: check_grad("sum(x)", at="x=[1,2]", claim="x=[1,2,3]"),
             "the formula has shape (3,); the output has (), and what it is differentiated by (2,): shapes that don't fit\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 import random
 from fractions import Fraction
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from flint import arb, ctx
 
+from gradcheck_cli import check_grad
 from gradcheck_cli.errors import VerdictError
 from gradcheck_cli.verdict.column import VERDICTS, Column, Detail
 from gradcheck_cli.verdict.numbers import DIGITS, decimal, interval
@@ -319,3 +321,15 @@ def test_versions_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sorted(read) == ["numpy", "python-flint", "sympy", "torch"]
     finally:
         _versions.cache_clear()
+
+
+def test_reports_that_say_the_same_are_equal() -> None:
+    """Also a copy that was pickled; what says something else isn't, nor is anything but a report. None has a hash."""
+    report = check_grad("x**2*y", at=["x=1,y=2", "x=inf,y=0"])
+    copy = pickle.loads(pickle.dumps(report))
+    assert report == copy and report == check_grad("x**2*y", at=["x=1,y=2", "x=inf,y=0"])
+    assert report != check_grad("x**2*y", at=["x=1,y=3", "x=inf,y=0"]) and report != report.to_dict()
+    copy.notes.append("another")
+    assert report != copy
+    with pytest.raises(TypeError):
+        hash(report)
