@@ -217,7 +217,7 @@ def _known(text: str) -> None:
     known = baseline.load(_file("known.jsonl", text, "latin-1"))
     found = Outcome.from_dict({**OUTCOME, "spec_id": "a.toml::b"})
     baseline.compare([found], known)
-    baseline.text(baseline.update([found], known, set(known)))
+    baseline.text(baseline.update([found], known, set(known), {found.file}), Path())
 
 
 def _choices(text: str) -> None:

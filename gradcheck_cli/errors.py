@@ -116,7 +116,7 @@ _CALLED = {"set": "settings"}
 _QUOTED = re.compile(f"`{_TWIN}`")
 _SAID = re.compile(
     r"(?:(?<=[ (])|(?<=raise )|(?<=under ))--(verbose|timeout|at|format json|formula|surrogate|stop-gradients|strict)"
-    r"(?:(?= shows| gives| has all| says| judges| changes| prints| of `|\))|(?<=raise --timeout)|(?<=under --strict))"
+    r"(?:(?=\s+(?:shows|gives|has all|says|judges|changes|prints|of `)|\))|(?<=raise --timeout)|(?<=under --strict))"
 )
 _NAMES = {
     "at": "at=...", "verbose": "verbose=True", "format json": "to_dict()", "formula": "formula=...",

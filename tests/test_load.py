@@ -104,4 +104,4 @@ def test_time_is_advised_only_where_it_ran_out() -> None:
         return torch.from_numpy(x.detach().numpy().reshape(-1) ** 2) + 0 * x
 
     said = str(check_function(opaque, at="x=[2,3]"))
-    assert "Raise --timeout" not in said and "raise --timeout" not in said
+    assert "Raise --timeout" not in said and "raise timeout" not in said

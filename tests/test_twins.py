@@ -203,7 +203,7 @@ def test_what_stands_without_a_name_is_told() -> None:
         (lambda: check_grad(3), "an expression is a text, such as 'x\\*\\*2', not int"),  # type: ignore[arg-type]
         (lambda: check_function(torch.sin(torch.ones(1))), "give the function itself, not what it returns"),
         (lambda: check_function(torch.nn.Linear), "Linear is a network: gradcheck model Linear"),
-        (lambda: check_model(torch.sin), "a function of tensors is checked by gradcheck function"),
+        (lambda: check_model(torch.sin), "a function of tensors is checked by check_function"),
     ],
 )
 def test_what_is_no_target_is_told(call: Callable[[], Any], words: str) -> None:

@@ -247,7 +247,7 @@ def test_usage_errors(run: Run, arguments: list[str], message: str) -> None:
         ),
         (["chain", "x", "--rtol", "-1"], "rtol must be a non-negative number: -1.0"),
         (["chain", "x", "--timeout", "0"], "timeout must be a positive number: 0.0"),
-        (["chain", "x", "--format", "xml"], "unknown format 'xml': choose from text, json, html"),
+        (["chain", "x", "--format", "xml"], "unknown format 'xml': choose from text, json, markdown, html"),
         (["chain", "x", "--output", "/"], "can't write the output: it is a directory\n  /\n  ^"),
         (["functions", "zzz"], "no function is called 'zzz'\n  zzz\n  ^"),
     ],

@@ -462,7 +462,7 @@ def test_bad_input(file: str, arguments: list[str], message: str, capsys: pytest
     [
         ({"input": torch.zeros(3, 0)}, "without entries"),
         ({"input": "words"}, "the shape of an input"),
-        ({"at": {"x": "words"}}, "a tensor is needed"),
+        ({"at": {"x": "words"}}, "a number is needed"),
         ({"loss": 3}, "a loss is a formula of y"),
         ({"seed": -1}, "the seed must not be negative"),
         ({"neuron": 1.5}, "the index of an output entry"),
