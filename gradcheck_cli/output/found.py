@@ -209,6 +209,7 @@ def _same(group: _Group, places: Places) -> str:
     here = _entry(first, chosen, places)
     entries = {_entry(column, i, places) for column, indices in group.members for i in indices} - {here}
     others = list(dict.fromkeys(column.quantity for column, _ in group.members if column.quantity != first.quantity))
+    elsewhere = sum(entry.quantity != here.quantity for entry in entries)
     points = len({entry.point for entry in entries} - {here.point})
     names = ", ".join(others[:NAMES]) + (", ..." if len(others) > NAMES else "")
     parts = []
@@ -218,7 +219,8 @@ def _same(group: _Group, places: Places) -> str:
         parts.append(f"of {names}")
     else:
         more = f", at {counted(points, 'more point')}" if points else ""
-        parts.append(f"at {counted(len(entries), 'more entry')}{more}{f' ({names})' if names else ''}")
+        some = "" if elsewhere == len(entries) else f"{elsewhere:,} of "
+        parts.append(f"at {counted(len(entries), 'more entry')}{more}{f' ({some}{names})' if names else ''}")
     modes = dict.fromkeys(column.mode for column, _ in group.members if column.mode != first.mode)
     dtypes = dict.fromkeys(column.dtype for column, _ in group.members if column.dtype != first.dtype)
     parts += [f"in {', '.join((*modes, *dtypes))}"] if modes or dtypes else []
