@@ -111,6 +111,16 @@ def test_an_output_that_is_nan_is_told_first(neuron: tuple[int, ...] | None) -> 
     assert not notes(check_model(Between(torch.relu), at={"x": torch.ones(1, 2)}), "is nan at")
 
 
+def test_where_else_the_same_was_found_is_counted_by_derivative() -> None:
+    """Of all entries that are outside of the domain, those of the first one's own derivative aren't said to be of others."""
+    report = check_model(Between(lambda h: h.relu() / h.relu().norm()), at={"x": torch.ones(1, 2)})
+    found = [c.quantity.partition("[")[0] for c in report.checks if c.verdict.value == "outside_domain"]
+    text = " ".join(str(report).split())
+    own = text.partition("outside_domain: ")[2].partition("[")[0]
+    others = len(found) - found.count(own)
+    assert found.count(own) > 1 and f"the same at {len(found) - 1} more entries ({others} of d<" in text
+
+
 def test_a_live_network_has_no_such_note() -> None:
     """A ReLU that lets one number through is alive; and a second call of a layer is told by its name."""
     report = check_model("Linear(4, 3) | ReLU | Linear(3, 2)", seed=1)
