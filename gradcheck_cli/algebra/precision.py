@@ -30,6 +30,10 @@ DIRECTIONS = (128, 1280)
 """Derivatives of functions of tensors along directions. At the second, what cancels to 0 is certainly below every double; more
 would cost seconds for each operation on large tensors."""
 
+CANCELLED = 6300
+"""The third, where torch has no finite value and balls can't say whether there is one: that of limits of the first order. There
+1 - sigmoid(x) is told from 0 up to x = 4,366."""
+
 CONSTANT = (128, 512, 2048, 8192)
 """What a user writes without a variable, sqrt(2) or exp(-700), as the nearest double. At the third step what cancels altogether
 lies below every double, so that it is 0."""

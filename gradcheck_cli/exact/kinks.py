@@ -181,9 +181,9 @@ class _Search:
 
     def _judged(self, near: _Neighbourhood, wrt: Wrt, alone: bool) -> Truth:
         here = near.here
-        if not here.is_finite() and not here.is_nan() and not all(map(math.isfinite, self.point.values())):
-            return Truth(Kind.OUTSIDE, singular=True)
         if not here.is_finite() and not here.is_nan():
+            if not all(map(math.isfinite, self.point.values())) or self.values.undefined(near.point):
+                return Truth(Kind.OUTSIDE, singular=True)
             return Truth(Kind.UNKNOWN, text="the value is beyond every size that is followed")
         if here.is_nan() and self.values.undefined(near.point):
             return Truth(Kind.OUTSIDE, singular=True)

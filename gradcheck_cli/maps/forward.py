@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck_cli.algebra.directions import Meant, Precise, slope, value_of
+from gradcheck_cli.algebra.directions import Meant, slope, value_of
 from gradcheck_cli.algebra.number import NAN, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.maps.guard import guard_pushes
 from gradcheck_cli.maps.map import NESTED, Tensors, direction_of, push
+from gradcheck_cli.maps.poles import settled
 from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL, Probe
 from gradcheck_cli.maps.runs import Followed, Runs, layers_of, numpy, unlimited
 from gradcheck_cli.maps.second import Read, confirms, doubted
@@ -91,9 +92,12 @@ class Forward(Probe):
         return {name: [truth(name, i, b) for i, b in enumerate(balls)] for name, balls in found.items()}
 
     def _followed(self, direction: Tensors) -> dict[str, list[Shade]]:
-        with working(DIRECTIONS[0]):
-            run = self.runs.pushed(layers_of(self.form), direction)
-            scaled = self.runs.pushed(unlimited(self.form), direction).gradients[0][1] if run.ranged else {}
+        for bits in self.precisions if self.doubtful else DIRECTIONS[:1]:
+            with working(bits):
+                run = self.runs.pushed(layers_of(self.form), direction)
+                scaled = self.runs.pushed(unlimited(self.form), direction).gradients[0][1] if run.ranged else {}
+            if all(b.is_finite() for cells in run.gradients[0][0].values() for b in cells or ()):
+                break
         return _shades(run, run.gradients[0][0], run.gradients[0][1], scaled)
 
     def _meant(self, name: str, indices: Sequence[int]) -> list[Ball]:
@@ -113,8 +117,9 @@ class Values(Probe):
     def check(self) -> list[Column]:
         """The columns of all outputs."""
         outputs = self.map(self.map.leaves())
-        with working(DIRECTIONS[1]):
-            (cells,) = self.runs.forward([Precise()], [self.runs.exact])
+        lost = {name: ~np.isfinite(numpy(y)) for name, y in outputs.items()}
+        values, doubtful = settled(self.runs, lost, DIRECTIONS[1])
+        unknown = Truth(Kind.UNKNOWN, text="whether there is a value here can't be decided")
         traced = Runs(self.map, None, self.options.checkpoint)
         shades: dict[str, list[Shade]] = {}
 
@@ -129,8 +134,8 @@ class Values(Probe):
         def column(name: str) -> Column:
             found = numpy(outputs[name])
             truths: list[Truth | Ball] = [
-                value if value.is_finite() else Truth(Kind.UNKNOWN if math.isfinite(seen) else Kind.OUTSIDE)
-                for value, seen in zip(map(value_of, cells[name]), found.tolist(), strict=True)
+                value if value.is_finite() else unknown if math.isfinite(seen) or doubtful else Truth(Kind.OUTSIDE)
+                for value, seen in zip(values[name], found.tolist(), strict=True)
             ]
             known = Evidence(
                 shade=lambda i: shade(name, i),

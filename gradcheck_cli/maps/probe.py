@@ -17,7 +17,7 @@ from gradcheck_cli.algebra.directions import Directional, Moved, Precise, moving
 from gradcheck_cli.algebra.effort import ENTRY, FAILURE
 from gradcheck_cli.algebra.layers import Rounded
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, exactly, two_to, working
-from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT, QUOTIENT_STEP
+from gradcheck_cli.algebra.precision import CANCELLED, DIRECTIONS, QUOTIENT, QUOTIENT_STEP
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.exact.values import NOWHERE
@@ -120,11 +120,17 @@ class Probe:
         self.symmetrised = Symmetrised()
         self.notes: list[str] = []  # what the reader should know besides
         self._singular = 0
+        self.doubtful = False  # torch has no finite value, and whether there is one shows at a higher precision only
 
     @property
     def work(self) -> float:
         """What was done so far."""
         return self.runs.work + (self.source.work if self.source is not self.runs else 0.0)
+
+    @property
+    def precisions(self) -> tuple[int, ...]:
+        """At which the shadow is run, in turn, until it is certain."""
+        return (*DIRECTIONS, CANCELLED) if self.doubtful else DIRECTIONS
 
     @property
     def whose(self) -> str:
@@ -394,7 +400,7 @@ class _Line:
 
     def each(self, point: Mapping[str, Ball], offsets: Sequence[Mapping[str, Ball]]) -> list[Ball]:
         """At several, in one pass."""
-        cells = [self._probe.displaced([(self._lines[name], by) for name, by in some.items()]) for some in offsets]
+        cells = list(map(self._cells, offsets))
         try:
             outputs = self._probe.beside(cells)
         except Exception:  # what the code refuses beside the point (an assertion about its arguments) has no value there
@@ -407,8 +413,15 @@ class _Line:
         return list(map(self._read, outputs))
 
     def undefined(self, point: Mapping[str, Ball], offsets: Mapping[str, Ball] = NOWHERE) -> bool:
-        """True where torch has no value either: none at all, or a pole's. Beside the point all that has none counts."""
-        return bool(offsets) or not self._read(self._probe.here()).is_finite()
+        """True where it certainly has none, and torch has none either: none at all, or a pole's."""
+        if not offsets and self._read(self._probe.here()).is_finite():
+            return False
+        certain = self._probe.source.undefined(self._cells(offsets))
+        self._probe.doubtful |= not certain and not offsets
+        return certain
+
+    def _cells(self, offsets: Mapping[str, Ball]) -> dict[str, list[Any]]:
+        return self._probe.displaced([(self._lines[name], by) for name, by in offsets.items()])
 
 
 def _named(directions: Sequence[Floats]) -> tuple[tuple[str, ...], dict[str, Floats], Ball]:

@@ -33,7 +33,7 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.autograd import Pulled
 from gradcheck_cli.maps.guard import Judged, guard_rows
 from gradcheck_cli.maps.map import Map, Row, draws, run
-from gradcheck_cli.maps.poles import infinite, set_aside, told, without
+from gradcheck_cli.maps.poles import AT_A_POLE, UNDECIDED, infinite, set_aside, told, without
 from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, UNFAITHFUL, Probe
 from gradcheck_cli.maps.runs import Cells, Followed, flat, layers_of, numpy, unlimited
 from gradcheck_cli.maps.second import confirms, doubted
@@ -110,7 +110,8 @@ class Reverse(Probe):
             self.notes += [found.overflowed] if found.overflowed else []
             if found.poles:
                 self.rows, left = without(self.rows, found.poles)
-                self.notes += [told(found.poles, outputs)] if left else []
+                self.notes += [told(found, outputs)] if left else []
+            apart = UNDECIDED if found.doubtful else AT_A_POLE
         self._pulled = [pull(row) for row in self.rows]
         shape = (len(self.rows), self.count)
         self._floats = np.array([self._joined(p) for p in self._pulled]).reshape(shape)
@@ -132,7 +133,7 @@ class Reverse(Probe):
             if self.orders is not None or any(touched):
                 self._truths[k] = [UNFAITHFUL] * self.count
         for k, row in left.items():
-            set_aside(self._truths[k], self._floats[k], self._joined(pull(row)))
+            set_aside(self._truths[k], self._floats[k], self._joined(pull(row)), apart)
         return [self._column(k, name) for k in range(len(self.rows)) for name, x in self.map.inputs.items() if x.numel()]
 
     def guard(self, columns: Sequence[Column]) -> None:
@@ -453,7 +454,7 @@ class Reverse(Probe):
         if self._outside is not None:
             return [Shade(NAN, NAN, opaque=(self._outside.what,))] * self.count
         if k not in self._seen:
-            for bits in DIRECTIONS:
+            for bits in self.precisions:
                 with working(bits):
                     run = self._repeated(k, layers_of(self.form))
                     exact, rounded = (self._cells(gradients) for gradients in run.gradients[0])

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradcheck_cli.algebra.certainty import Certain
 from gradcheck_cli.algebra.directions import Moved, Precise, value_of
 from gradcheck_cli.algebra.effort import ELEMENTARY, price
 from gradcheck_cli.algebra.layers import Cell, Exact, Layer, Rounded
@@ -21,7 +22,7 @@ from gradcheck_cli.shadow.decisions import Border, Endless
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.shadow.origins import Calls
 from gradcheck_cli.shadow.trace import UNMARKED, shade
-from gradcheck_cli.verdict.shade import Shade
+from gradcheck_cli.verdict.shade import Place, Shade
 
 Cells = Mapping[str, list[Cell]]
 """The cells of named tensors, flat."""
@@ -40,7 +41,8 @@ class Runs:
     `follow`: whether Python is told what exact arithmetic decides, where rounding alone made torch tell something else (None:
     it never did). `numbers`: whether Python was told floats. `triangles`: operations that read one triangle of a matrix, and
     whether it was symmetric. `equal`: what to say of decompositions with equal values. `held`: whether state was written.
-    `overflowed`: whether a float did, where its exact value didn't. `work`: what was done so far, see `algebra.effort`."""
+    `overflowed`: whether a float did, where its exact value didn't. `left`: the first operation whose float isn't finite.
+    `work`: what was done so far, see `algebra.effort`."""
 
     def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
         self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
@@ -53,6 +55,7 @@ class Runs:
         self.triangles: dict[str, bool] = {}
         self.equal: dict[str, None] = {}
         self.held = self.overflowed = False
+        self.left: Place | None = None
         self.work = 0.0
 
     def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
@@ -62,6 +65,23 @@ class Runs:
             return self.forward([Moved() for _ in cells], cells)
         except Border:
             return [self.forward([Moved(), Precise()], [given, self.exact])[0] for given in cells]
+
+    def undefined(self, cells: Cells) -> bool:
+        """Whether what has no finite value at a displaced point certainly has none, rather than none that is known at this
+        precision. What the map refuses there has none."""
+        if any(cell.is_nan() for some in cells.values() for cell in some):
+            return True
+        layer = Certain()
+        try:
+            try:
+                found, *_ = self.forward([layer], [cells])
+            except Border:
+                layer = Certain()
+                found, *_ = self.forward([layer, Precise()], [cells, self.exact])
+        except Exception:  # whatever the code says to what it hasn't met
+            return True
+        infinite = [v for some in found.values() for v in map(value_of, some) if not v.is_finite()]
+        return layer.certain if any(v.is_nan() for v in infinite) else all(v.is_exact() for v in infinite)
 
     def forward(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
         """The outputs' cells in every layer: by the formula if there is one, else by the map's operations."""
@@ -135,6 +155,9 @@ class Runs:
         self.equal.update(shadow.equal)
         self.held = self.held or shadow.held
         self.overflowed = self.overflowed or shadow.trace.overflowed
+        mark = shadow.trace.run.get(0, UNMARKED)
+        if self.left is None and mark.infinite is not None:
+            self.left = mark.infinite.place(mark.left_out)
         return False
 
     def _ends(self) -> bool:

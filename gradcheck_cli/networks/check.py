@@ -28,7 +28,7 @@ from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.modes import Mode
 from gradcheck_cli.networks.hooks import Call, Subject, joined
 from gradcheck_cli.networks.request import Request
-from gradcheck_cli.networks.signals import again, stopped, strange
+from gradcheck_cli.networks.signals import again, stopped, strange, without_value
 from gradcheck_cli.networks.ties import left_out, moving_only, untied
 from gradcheck_cli.verdict.column import Column, blame
 from gradcheck_cli.verdict.scope import Label, OfTensor
@@ -53,6 +53,7 @@ class Networked:
     def check(self) -> None:
         """Everything that was asked."""
         whole = self.request.layer is None and self.request.neuron is None
+        self.recorder.note(*without_value(self.subject.by_layers(self.inputs, []), self.recorder.checkpoint))
         if self.mode.backwards:
             self.layer_by_layer() if whole else self.rows_of_outputs()
         else:
@@ -124,9 +125,16 @@ class Networked:
             )
         self.blame(columns, own)
         self.recorder.add(columns)
-        self.recorder.note(*stopped(self.places, self.gradients(map).gradients))
+        self.recorder.note(*stopped(self.places, self.gradients(map).gradients, self.flat))
         if not _wrong([*columns, *(column for some in own.values() for column in some)]):
             self.around_layers(self.subject.by_layers(inputs, []))
+
+    def flat(self, call: Call) -> bool:
+        """Whether a layer's own derivative by what it received, as it is reported, is 0 throughout."""
+        map = self.subject.of_layer(call, parameters=False)
+        outputs, pull = run(map, map.leaves(), self.mode.name)
+        found = pull(random_row(outputs, self.request.seed)).gradients.values()
+        return not any(gradient is not None and bool(gradient.detach().any()) for gradient in found)
 
     def alike(self, tapped: Map, whole: Map, inputs: Tensors) -> bool:
         """Whether the network gives the same gradients where its layers are looked into: what is compiled runs as written then,

@@ -17,6 +17,8 @@ class Flow:
     def __init__(self, arguments: Mapping[str, Tensor]) -> None:
         self._arguments = {id(tensor): name for name, tensor in arguments.items()}
         self._origins: dict[Any, str] = {}
+        self.between: tuple[str, ...] = ()
+        """The operations on the way, of what was asked for last."""
 
     def enter(self, name: str, outputs: Any) -> None:
         """What a layer of this name returned."""
@@ -26,6 +28,7 @@ class Flow:
         """The names of the layers that gave these inputs, or what they were computed from, without another one between; of
         arguments too. No node is looked at that lies behind a layer."""
         found: dict[str, None] = {}
+        between: dict[str, None] = {}
         stack, seen = list(_nodes(inputs)), set()
         while stack:
             node = stack.pop()
@@ -35,9 +38,19 @@ class Flow:
             name = self._origins.get(node) or self._arguments.get(id(getattr(node, "variable", None)))
             if name is not None:
                 found[name] = None
-            else:
-                stack += [following for following, _ in node.next_functions if following is not None]
+                continue
+            following = [behind for behind, _ in node.next_functions if behind is not None]
+            if following:
+                between[_operation(node)] = None
+            stack += following
+        self.between = tuple(reversed(between))
         return tuple(reversed(found))
+
+
+def _operation(node: Any) -> str:
+    """What a node is the backward of."""
+    name: str = node.name().rpartition("::")[2].rstrip("0123456789").removesuffix("Backward")
+    return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
 
 
 def _nodes(value: Any) -> Iterator[Any]:

@@ -39,8 +39,9 @@ class Failed(Exception):
 class Call:
     """One call of a submodule. `name`: the module's path, with `:2` for its second call; `received` and `returned`: copies of
     what went in, under the names of its `forward`, and came out; `generators`: the states of torch's generators at the start;
-    `sources`: names of the calls and arguments that what went in was computed from, `ends`: that what came out was, of a call
-    with others inside; `inner`: the calls made within; `within`: code that was running, where gradients were off."""
+    `sources`: names of the calls and arguments that what went in was computed from, `between`: by what operations; `ends`: that
+    what came out was, of a call with others inside; `inner`: the calls made within; `within`: code that was running, where
+    gradients were off."""
 
     name: str
     module: nn.Module
@@ -48,6 +49,7 @@ class Call:
     generators: States
     returned: Flat | None = None
     sources: tuple[str, ...] = ()
+    between: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
     inner: list[Call] = field(default_factory=list)
     within: frozenset[Any] = frozenset()
@@ -219,7 +221,8 @@ class Subject:
             received = _arguments(module, args, kwargs).copied()
             within = frozenset() if torch.is_grad_enabled() else _running()
             generators = states(leaves.values())
-            stack.append(Call(name, module, received, generators, sources=flow.behind((args, kwargs)), within=within))
+            sources = flow.behind((args, kwargs))
+            stack.append(Call(name, module, received, generators, sources=sources, between=flow.between, within=within))
 
         def after(name: str, outputs: Any) -> None:
             call = stack.pop()

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from gradcheck_cli.algebra.directions import Precise
+from gradcheck_cli.algebra.number import working
+from gradcheck_cli.algebra.precision import DIRECTIONS
+from gradcheck_cli.formulas.tasks import listed
+from gradcheck_cli.maps.map import Map
+from gradcheck_cli.maps.runs import Runs
 from gradcheck_cli.networks.hooks import Call, joined
+
+Asked = Callable[[Call], bool]
 
 
 def strange(call: Call) -> str:
@@ -22,25 +30,46 @@ def strange(call: Call) -> str:
     return f"the layer received {', '.join(found)}: there its own derivative isn't checked" if found else ""
 
 
-def stopped(calls: Sequence[Call], gradients: Mapping[str, Tensor | None]) -> list[str]:
-    """The note on the layer, the nearest to the output, that passes nothing on to what it is computed from; none where there is
-    no such layer. `gradients`: of the output, by what the calls returned and by the inputs, where they are known."""
+def stopped(calls: Sequence[Call], gradients: Mapping[str, Tensor | None], flat: Asked) -> list[str]:
+    """The note on the layer, the nearest to the output, before which there is no gradient; none where there is no such layer.
+    `gradients`: of the output, by what the calls returned and by the inputs, where they are known. `flat`: whether a layer's
+    own derivative by what it received is 0 throughout."""
     zero = {name: gradient is not None and not bool(gradient.detach().any()) for name, gradient in gradients.items()}
     behind = {call.name: all(zero.get(name, False) for name in call.outputs) for call in calls}
     dead = zero | behind
     for call in reversed(calls):
         if not behind[call.name] and call.sources and all(dead.get(source, False) for source in call.sources):
             count = sum(behind.values())
-            layers = f" ({count:,} layers)" if count > 1 else ""
-            return [f"layer {call.name} passes no gradient on, autograd has 0 in all that comes before{layers}: {_why(call)}"]
+            return [_told(call, f" ({count:,} layers)" if count > 1 else "", flat(call))]
     return []
 
 
-def _why(call: Call) -> str:
+def _told(call: Call, layers: str, flat: bool) -> str:
+    before = f"autograd has 0 in all that comes before{layers}"
+    if not flat:
+        start = f"no gradient gets behind layer {call.name}, though its own derivative isn't 0: {before}"
+        return f"{start}; between it and {listed(call.sources)}: {listed(call.between)}" if call.between else start
     received = list(call.received.floats.values())
     if isinstance(call.module, nn.ReLU) and all(bool((tensor <= 0).all()) for tensor in received):
-        return "this ReLU received no number above 0 (it is dead); look at the scale and the bias of what it received"
-    return "its own derivative is 0 at what it received (a flat part, a weight of 0, something detached)"
+        why = "this ReLU received no number above 0 (it is dead); look at the scale and the bias of what it received"
+    else:
+        why = "its own derivative is 0 at what it received (a flat part, a weight of 0, something detached)"
+    return f"layer {call.name} passes no gradient on, {before}: {why}"
+
+
+def without_value(map: Map, checkpoint: Callable[[], None]) -> list[str]:
+    """The note on outputs that are nan, with the operation that they come from; none where none is."""
+    found = {name: torch.isnan(y.detach()).reshape(-1) for name, y in map(map.leaves()).items()}
+    name = next((name for name, lost in found.items() if bool(lost.any())), None)
+    if name is None:
+        return []
+    lost = found[name]
+    runs = Runs(map, None, checkpoint)
+    with working(DIRECTIONS[0]):
+        runs.forward([Precise()], [runs.exact])
+    start = f"{name} is nan at {int(lost.sum()):,} of {lost.numel():,} entries: nothing is said of their derivatives"
+    came = [text for text in (runs.left.where or runs.left.operation, runs.left.advice) if text] if runs.left else []
+    return ["; it begins with ".join((start, ": ".join(came))) if came else start]
 
 
 def again(calls: Sequence[Call]) -> list[str]:

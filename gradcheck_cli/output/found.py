@@ -212,8 +212,11 @@ def _same(group: _Group, places: Places) -> str:
     """`the same at 3 more points`: entries, points, derivatives and runs at which the same was found."""
     first, chosen = group.chosen
     here = _entry(first, chosen, places)
-    entries = {_entry(column, i, places) for column, indices in group.members for i in indices} - {here}
-    others = list(dict.fromkeys(column.quantity for column, _ in group.members if column.quantity != first.quantity))
+    named = {_entry(column, i, places): _of(column, i) for column, indices in group.members for i in indices}
+    own = named.pop(here)
+    entries = named.keys()
+    others = list(dict.fromkeys(name for name in named.values() if name != own))
+    elsewhere = sum(name != own for name in named.values())
     points = len({entry.point for entry in entries} - {here.point})
     names = ", ".join(others[:NAMES]) + (", ..." if len(others) > NAMES else "")
     parts = []
@@ -223,11 +226,20 @@ def _same(group: _Group, places: Places) -> str:
         parts.append(f"of {names}")
     else:
         more = f", at {counted(points, 'more point')}" if points else ""
-        parts.append(f"at {counted(len(entries), 'more entry')}{more}{f' ({names})' if names else ''}")
+        some = "" if elsewhere == len(entries) else f"{elsewhere:,} of "
+        parts.append(f"at {counted(len(entries), 'more entry')}{more}{f' ({some}{names})' if names else ''}")
     modes = dict.fromkeys(column.mode for column, _ in group.members if column.mode != first.mode)
     dtypes = dict.fromkeys(column.dtype for column, _ in group.members if column.dtype != first.dtype)
     parts += [f"in {', '.join((*modes, *dtypes))}"] if modes or dtypes else []
     return f"the same {', '.join(parts)}" if parts else ""
+
+
+def _of(column: Column, index: int) -> str:
+    """The derivative that an entry belongs to: in the column of a layer, which has several, the one by its own tensor."""
+    return column.quantity if column.scope.title is None else _ENTRY.sub("", column.label(index).quantity)
+
+
+_ENTRY = re.compile(r"\[[\d,]+\]$")
 
 
 class _Place(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from mpmath import mp
+from mpmath import mp, mpf
 from torch import Tensor
 
 from gradcheck_cli import Report, check_function
@@ -115,3 +115,41 @@ def test_a_row_that_is_all_masked_is_a_trap() -> None:
     assert found["w"] == ("mismatch", "nan_trap")
     assert found["x[0,0]"] == found["x[0,1]"] == ("match", None)
     assert found["x[1,0]"] == ("outside_domain", None)
+
+
+CANCELLED: list[tuple[Callable[[Tensor], Tensor], Callable[[mpf], mpf], float]] = [
+    (lambda x: -torch.log(1 - torch.sigmoid(x)), lambda x: -mp.log(1 - 1 / (1 + mp.exp(-x))), 1443.0),
+    (lambda x: torch.log(1 - torch.tanh(x)), lambda x: mp.log(1 - mp.tanh(x)), 758.0),
+    (lambda x: 1e-300 / (1 - torch.erf(x)), lambda x: mpf(1e-300) / (1 - mp.erf(x)), 30.0),
+]
+
+
+@pytest.mark.parametrize(("function", "precisely", "x"), CANCELLED)
+def test_what_cancels_to_0_in_floats_alone_is_no_pole(
+    function: Callable[[Tensor], Tensor], precisely: Callable[[mpf], mpf], x: float
+) -> None:
+    """Beside 1, torch has 0 for what is 2**-1300 and less, and balls of few bits can't tell it from 0: the derivative is known
+    all the same (that of mpmath at 3,000 bits), and autograd's nan isn't it."""
+    report = checked(function, x=x)
+    with mp.workprec(3000):
+        slope = mp.diff(precisely, mpf(x), h=mpf(2) ** -200)
+        assert abs(mpf(report.checks[0].exact or "nan") / slope - 1) < mpf(10) ** -12
+    assert {c.verdict.value for c in report.checks} == {"mismatch"}
+
+
+def test_what_is_not_known_is_not_outside() -> None:
+    """1 - sigmoid(1e5) is 2**-144269: no precision that is tried tells it from 0, and nothing is said, be it one output or one
+    of two; 1 - x at 1 is 0, which is certain."""
+    assert {c.verdict.value for c in checked(lambda x: torch.log(1 - torch.sigmoid(x)), x=1e5).checks} == {"undecided"}
+    report = checked(lambda x: torch.log(1 - torch.sigmoid(x)), x=[1e5, 1.0])
+    assert [c.verdict.value for c in rows(report)] == ["undecided", "match"]
+    assert any("no finite value that is known here: y[0]" in note for note in report.notes)
+    assert {c.verdict.value for c in checked(lambda x: torch.log(1 - x), x=1.0).checks} == {"outside_domain"}
+
+
+def test_a_cancelled_output_forwards() -> None:
+    """The same in forward mode: along 1 or -1, or any u, the derivative is u*sigmoid(x)."""
+    report = check_function(
+        lambda x: -torch.log(1 - torch.sigmoid(x)), at={"x": torch.tensor(1443.0, dtype=torch.float64)}, mode="forward"
+    )
+    assert {c.verdict.value for c in report.checks} == {"mismatch"}

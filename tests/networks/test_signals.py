@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -43,9 +46,13 @@ def notes(report: Report, word: str) -> list[str]:
 
 def test_a_value_that_overflows_is_told() -> None:
     """1e30 squared is 1e60, which float32 doesn't hold; softplus of 1000 is 1000, though log(1 + exp(1000)) is inf. The
-    gradients are right all the same, and one note tells of each output."""
-    report = check_model(nn.Sequential(Squared(), nn.Linear(2, 2)), at={"input": torch.tensor([[1e30, 2.0]])})
-    assert report.ok
+    gradients are right all the same, and one note tells of each output, whichever signs the weights give the infinities."""
+    for weights in ([[1.0, 2.0], [3.0, -1.0]], [[1.0, 2.0], [-3.0, -1.0]]):
+        net = nn.Sequential(Squared(), nn.Linear(2, 2))
+        with torch.no_grad():
+            net[1].weight.copy_(torch.tensor(weights))
+        report = check_model(net, at={"input": torch.tensor([[1e30, 2.0]])})
+        assert report.ok
     (first, last) = notes(report, "in exact arithmetic")
     assert first.startswith("0.output[0,0] is inf, and 1.00000e+60 in exact arithmetic: too large for float32 (1 of 2")
     assert last.startswith("y[0,0] is ")
@@ -69,6 +76,50 @@ def test_a_layer_that_passes_nothing_on_is_named(skip: bool) -> None:
     (note,) = notes(report, "passes no gradient on")
     assert note.startswith("layer act passes no gradient on") and "received no number above 0" in note
     assert report.ok
+
+
+class Between(nn.Module):
+    """What stands between two lines is given: a ReLU that gets 1 + 1 - 9 and less, or a factor of 0."""
+
+    def __init__(self, between: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first, self.last, self.between = nn.Linear(2, 2), nn.Linear(2, 1), between
+        nn.init.ones_(self.first.weight)
+        nn.init.constant_(self.first.bias, -9.0)
+        nn.init.ones_(self.last.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.between(self.first(x)))
+
+
+@pytest.mark.parametrize(
+    ("between", "operations"),
+    [(torch.relu, "relu"), (lambda h: 0.0 * h.tanh(), "tanh, mul"), (lambda h: h.relu() / h.relu().norm(), "div")],
+)
+def test_what_passes_nothing_on_between_layers_is_named(between: Callable[[Tensor], Tensor], operations: str) -> None:
+    """The last layer's own derivative is its weight, 1: it isn't blamed for what is dead before it."""
+    report = check_model(Between(between), at={"x": torch.ones(1, 2)})
+    assert not notes(report, "passes no gradient on")
+    (note,) = notes(report, "no gradient gets behind layer last, though its own derivative isn't 0")
+    assert operations in note.partition("between it and first: ")[2]
+
+
+@pytest.mark.parametrize("neuron", [None, (0, 0)])
+def test_an_output_that_is_nan_is_told_first(neuron: tuple[int, ...] | None) -> None:
+    """0/0 in the network's own code: the verdicts stay, and the first note names the operation and its line."""
+    report = check_model(Between(lambda h: h.relu() / h.relu().norm()), at={"x": torch.ones(1, 2)}, neuron=neuron)
+    assert report.notes[0].startswith("y is nan at 1 of 1 entries") and "div (test_signals.py, line " in report.notes[0]
+    assert not notes(check_model(Between(torch.relu), at={"x": torch.ones(1, 2)}), "is nan at")
+
+
+def test_where_else_the_same_was_found_is_counted_by_derivative() -> None:
+    """Of all entries that are outside of the domain, those of the first one's own derivative aren't said to be of others."""
+    report = check_model(Between(lambda h: h.relu() / h.relu().norm()), at={"x": torch.ones(1, 2)})
+    found = [c.quantity.partition("[")[0] for c in report.checks if c.verdict.value == "outside_domain"]
+    text = " ".join(str(report).split())
+    own = text.partition("outside_domain: ")[2].partition("[")[0]
+    counts = re.search(r"the same at (\d+) more entries \((\d+) of d<", text)
+    assert counts is not None and int(counts[1]) - int(counts[2]) == found.count(own) - 1 > 0
 
 
 def test_a_live_network_has_no_such_note() -> None:
