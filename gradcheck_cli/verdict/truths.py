@@ -1,0 +1,130 @@
+"""The exact side of many entries, as arrays where columns certify it: a ball is made when somebody reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gradcheck_cli.algebra.number import Ball
+from gradcheck_cli.floats import Floats
+from gradcheck_cli.verdict.truth import Truth
+
+
+class Truths:
+    """What is known of each entry. Where `certified`, the derivative lies within `radius` of high + low, and the ball of an
+    entry, which may be sharper, is what `make` returns for its index; elsewhere it is what was set, None at first."""
+
+    __slots__ = ("_kept", "_make", "certified", "high", "low", "radius")
+
+    def __init__(self, count: int, make: Callable[[int], Ball] | None = None) -> None:
+        self.certified: npt.NDArray[np.bool_] = np.zeros(count, dtype=bool)
+        self.high: Floats
+        self.low: Floats
+        self.radius: Floats
+        self._make = make
+        self._kept: dict[int, Any] = {}
+
+    @classmethod
+    def of(cls, known: Sequence[Truth | Ball | None]) -> Truths:
+        """A list of them."""
+        found = cls(len(known))
+        found._kept = dict(enumerate(known))
+        return found
+
+    def certify(self, high: Floats, low: Floats, radius: Floats, certified: npt.NDArray[np.bool_]) -> None:
+        """Words for every entry; those that are `certified` count."""
+        self.high, self.low, self.radius, self.certified = high, low, radius, certified.copy()
+
+    def release(self) -> None:
+        """Forget the words, when nobody judges by them any more; balls are made as before."""
+        for name in ("high", "low", "radius"):
+            if hasattr(self, name):
+                delattr(self, name)
+
+    def part(self, indices: Sequence[int]) -> Truths:
+        """Some of them, as words; nothing else is known of those that aren't certified."""
+        found = Truths(len(indices))
+        found.certify(self.high[indices], self.low[indices], self.radius[indices], self.certified[indices])
+        return found
+
+    def __len__(self) -> int:
+        return len(self.certified)
+
+    def __getitem__(self, index: int) -> Any:
+        if self.certified[index] and self._make is not None:
+            return self._make(index)
+        return self._kept.get(index)
+
+    def __setitem__(self, index: int, truth: Truth | Ball | None) -> None:
+        self.certified[index] = False
+        self._kept[index] = truth
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def others(self) -> list[int]:
+        """The entries that aren't certified, in order."""
+        found: list[int] = np.flatnonzero(~self.certified).tolist()
+        return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Truths.of, (list(self),)
+
+
+def ball_of(known: Truth | Ball | None) -> Ball | None:
+    """The derivative's ball; None where there is no derivative, or none is known."""
+    return known.ball if isinstance(known, Truth) else known
+
+
+class Balls:
+    """The exact values of a column's entries: each a ball, or None. Chunks of Truths can stand for them."""
+
+    __slots__ = ("_chunks", "_count", "_kept")
+
+    def __init__(self, known: Iterable[Ball | None] = ()) -> None:
+        self._kept: dict[int, Ball | None] = dict(enumerate(known))
+        self._count = len(self._kept)
+        self._chunks: list[tuple[int, Truths]] = []
+
+    @classmethod
+    def blank(cls, count: int) -> Balls:
+        """As many, all None."""
+        found = cls()
+        found._count = count
+        return found
+
+    def place(self, start: int, truths: Truths) -> None:
+        """Let these entries be what the truths say, now and later."""
+        self._chunks.append((start, truths))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Ball | None:
+        if index < 0:
+            index += self._count
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        if index in self._kept:
+            return self._kept[index]
+        for start, truths in self._chunks:
+            if start <= index < start + len(truths):
+                return ball_of(truths[index - start])
+        return None
+
+    def __setitem__(self, index: int, value: Ball | None) -> None:
+        self._kept[index] = value
+
+    def __iter__(self) -> Iterator[Ball | None]:
+        return (self[index] for index in range(self._count))
+
+    def pick(self, indices: Iterable[int]) -> Balls:
+        """Some of them."""
+        return Balls(self[index] for index in indices)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Balls, (list(self),)
