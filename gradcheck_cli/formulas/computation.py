@@ -231,10 +231,11 @@ class _Part:
             self.run.checkpoint()
             some = indices[start : start + COLUMNS_CHUNK]
             (batch,) = self.compiled.batches(self.points, some, self.whole.count == 1)
-            for wrt, shades in many_shades(self.compiled, self.run.mode, self.run.form, batch, self.whole.derivatives).items():
+            found = many_shades(self.compiled, self.run.mode, self.run.form, batch, self.whole.derivatives)
+            for wrt, seen in found.items():
                 k = self.whole.derivatives.index(wrt)
                 asked = [position for position, i in enumerate(some) if k in waiting[i]]
-                for i in self.entries[k].sift([some[position] for position in asked], shades.pick(asked)):
+                for i in self.entries[k].sift([some[position] for position in asked], seen.pick(asked)):
                     waiting[i].remove(k)
                     if not waiting[i]:
                         del waiting[i]

@@ -23,7 +23,7 @@ from gradcheck_cli.algebra.columns.shadowed import Cell, Shadowed, is_truth
 from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.floats import Format
 from gradcheck_cli.shadow.arguments import Outputs, asks_kind, is_plain, near, outputs_of, solid, tensors_of, written_by
-from gradcheck_cli.shadow.aten import Operation, results
+from gradcheck_cli.shadow.aten import KINDS, Operation, results
 from gradcheck_cli.shadow.decisions import TELLING
 from gradcheck_cli.shadow.memory import FLOATS
 from gradcheck_cli.shadow.overloads import Overload, overload
@@ -76,7 +76,7 @@ class Columns(TorchDispatchMode):
         bound = known.bind(args, kwargs)
         row = known.choose(bound)
         strange = known.foreign or known.base in TELLING or not all(map(is_plain, tensors)) or known.name in MUTATED
-        if row is not None and row.name in ("eq", "ne") and asks_kind(bound["self"], bound["other"]):
+        if row is not None and row.name in KINDS and asks_kind(bound["self"], bound["other"]):
             row, strange = None, True
         for tensor in tensors if known.writes and not strange else ():  # what is about to be overwritten
             if tensor.dtype in FLOATS or tensor.dtype is torch.bool:
@@ -146,10 +146,9 @@ class Columns(TorchDispatchMode):
         others = tensors_of([value for name, value in bound.items() if name not in row.moves and name not in known.outputs])
         moved = tensors_of([bound[name] for name in row.moves])
         function, (output, *more) = known.functional, outputs
-        if (
-            function is None or more or output is None or output.dtype not in FLOATS or any(t.dtype not in FLOATS for t in moved)
-            or any(t.dtype is torch.bool or self._key(t) in self._unsure for t in others)
-        ):  # fmt: skip
+        plain = output is not None and not more and all(t.dtype in FLOATS for t in (output, *moved))
+        certain = not any(t.dtype is torch.bool or self._key(t) in self._unsure for t in others)
+        if function is None or output is None or not (plain and certain):
             self._unknown(outputs)
             return
         parts = [self._moved(function, row, bound, known, part) for part in range(len(self._layer.constant(0)) + 1)]
@@ -266,8 +265,7 @@ class Columns(TorchDispatchMode):
         count = storage.nbytes() // tensor.element_size()
         memory = self._storages.get(storage._cdata)
         if count == tensor.numel() and tensor.is_contiguous():
-            parts = [torch.from_numpy(np.array(np.broadcast_to(p, (*np.shape(p)[:-1], count)) if np.ndim(p) else np.full(count, p)))
-                     for p in cell]  # fmt: skip
+            parts = [torch.from_numpy(np.array(np.broadcast_to(p, (*np.shape(p)[:-1], count)))) for p in cell]
             self._storages[storage._cdata] = _Storage(storage, parts)
             return
         if memory is None:

@@ -17,8 +17,8 @@ _EACH = "_foreach_"
 
 
 def way_of(known: Overload, bound: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Any], Any] | None:
-    """What computes an operation by simpler ones, from its arguments and its result: its rule, or torch's own decomposition; None
-    where there is neither."""
+    """What computes an operation by simpler ones, from its arguments and its result: its rule, or torch's own decomposition;
+    None where there is neither."""
     own = RULES.get(known.name) or RULES.get(known.base)
     if own is not None:
         return lambda bound, result: own.function(**own.chosen({**bound, "result": result, "name": known.base}))

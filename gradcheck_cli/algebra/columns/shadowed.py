@@ -126,9 +126,9 @@ class Shadowed(ColumnAlgebra):
     def _rounding(self, row: Function, kernel: Callable[..., Cell]) -> Callable[..., Cell]:
         """The kernel, and what rounding adds to its result."""
         if not row.parameters:
-            exact = self._exact.function(row)
-            assert exact is not None
-            word = self.both(exact(), self._rounded.function(row)())
+            exact, rounded = self._exact.function(row), self._rounded.function(row)
+            assert exact is not None and rounded is not None
+            word = self.both(exact(), rounded())
             return lambda: word
         if row.name in _CHOICES:
             return kernel
