@@ -14,7 +14,7 @@ from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.algebra.precision import ENCLOSURE
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.tree import Node
-from gradcheck_cli.verdict.truths import Truths
+from gradcheck_cli.verdict.truths import Truths, Words
 
 SHORT_BITS = 24
 """Formats of so many bits are certified in single words."""
@@ -38,7 +38,7 @@ class Many:
         if not self._confirmed(given, [value, *derivatives], certain, balls):
             return
         for truths, column in zip(found, [value, *derivatives], strict=True):
-            truths.certify(column.high, column.low, column.radius, certain)
+            truths.certify(Words(*column), certain)
 
     def _confirmed(
         self, given: Sequence[Floats], columns: Sequence[Any], certain: npt.NDArray[np.bool_], balls: Callable[..., Any]

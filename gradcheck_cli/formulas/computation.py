@@ -215,6 +215,8 @@ class _Part:
         indices = sorted(waiting)
         for start in range(0, len(indices), SHADOW_CHUNK):
             self._judge({i: waiting[i] for i in indices[start : start + SHADOW_CHUNK]})
+        for entries in self.entries:
+            entries.truths.release()
         if self.run.callables:
             self._guard()
         if self.run.verbose and self.start == 0:

@@ -134,11 +134,13 @@ class Entries:
 
     def sift(self, waiting: Sequence[int], shades: Shades) -> set[int]:
         """Enter a match for those whose shades, in the same order, make it certain; returns them."""
-        if self.floats is None or self.limits.given or not hasattr(self.truths, "high"):
+        if self.floats is None or self.limits.given or self.truths.words is None:
             return set()
-        truths, floats = self.truths.part(waiting), self.floats[waiting]
-        certain = np.flatnonzero(explained(floats, truths, self.form, shades)).tolist()
-        errors = np.abs((floats - truths.high) - truths.low) / np.abs(truths.high)
+        words, floats = self.truths.words.pick(waiting), self.floats[waiting]
+        found = self.truths.certified[waiting] & explained(floats, words, self.form, shades)
+        certain = np.flatnonzero(found).tolist()
+        with np.errstate(all="ignore"):
+            errors = words.off(floats) / np.abs(words.high)
         for k in certain:
             here = self.start + waiting[k]
             self.column.verdicts[here] = Verdict.MATCH.severity
@@ -173,19 +175,19 @@ class Entries:
 
     def _settled(self, part: slice) -> list[int]:
         """Enter the exact side, and a match wherever two numbers show it at once; returns the other entries."""
-        column, truths = self.column, self.truths
+        column, truths, words = self.column, self.truths, self.truths.words
         column.exact.place(self.start, truths)
         others = {i: truths[i] for i in truths.others}
         floats = column.autograd[part]
         with np.errstate(all="ignore"):
-            middles = truths.high.copy() if hasattr(truths, "high") else np.full(len(floats), np.nan)
+            middles = np.full(len(floats), np.nan) if words is None else words.high.copy()
             for i, known in others.items():
                 ball = ball_of(known)
                 middles[i] = math.nan if ball is None else float(ball)
             gaps = floats - middles
-            if hasattr(truths, "high"):
-                near = np.abs(gaps - truths.low)
-                gaps = np.where(truths.certified, np.where(near <= truths.radius, 0.0, near), gaps)
+            if words is not None:
+                off = words.off(floats)
+                gaps = np.where(truths.certified, np.where(off <= words.radius, 0.0, off), gaps)
             if self.form.bits == DOUBLE.bits:  # a difference of doubles is whole ulps; of shorter formats it is exact enough
                 for i in (i for i in others if math.isfinite(gaps[i])):
                     gap: Ball = ball_of(others[i])

@@ -15,7 +15,7 @@ from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.shade import Place, Shade, Shades
 from gradcheck_cli.verdict.truth import Kind, Truth
-from gradcheck_cli.verdict.truths import Truths
+from gradcheck_cli.verdict.truths import Words
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 QUICK = 4.0
@@ -160,7 +160,7 @@ JUMP = "the function jumps here"
 BEYOND = "autograd's value lies outside of the one-sided derivatives"
 
 
-def explained(autograd: Floats, truths: Truths, form: Format, shades: Shades) -> npt.NDArray[np.bool_]:
+def explained(autograd: Floats, truths: Words, form: Format, shades: Shades) -> npt.NDArray[np.bool_]:
     """The entries of which it is certain that the formula is right, that rounding explains what is lost, and that half of the
     digits are left: a match by the table below. The others it says nothing of.
 
@@ -171,8 +171,8 @@ def explained(autograd: Floats, truths: Truths, form: Format, shades: Shades) ->
         right = np.abs((shades.high - truths.high) + (shades.low - truths.low)) <= truths.radius + shades.exact
         sharp = shades.exact <= size * (form.unit_roundoff / 16)
         bounded = np.abs((autograd - shades.high) - shades.low) <= shades.rounded * MARGIN
-        kept = np.abs((autograd - truths.high) - truths.low) <= size * math.sqrt(form.unit_roundoff)
-        found: npt.NDArray[np.bool_] = truths.certified & right & sharp & bounded & kept & np.isfinite(shades.rounded)
+        kept = truths.off(autograd) <= size * math.sqrt(form.unit_roundoff)
+        found: npt.NDArray[np.bool_] = right & sharp & bounded & kept & np.isfinite(shades.rounded)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,17 +13,32 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.verdict.truth import Truth
 
 
-class Truths:
-    """What is known of each entry. Where `certified`, the derivative lies within `radius` of high + low, and the ball of an
-    entry, which may be sharper, is what `make` returns for its index; elsewhere it is what was set, None at first."""
+class Words(NamedTuple):
+    """Balls as arrays: each number lies within `radius` of high + low."""
 
-    __slots__ = ("_kept", "_make", "certified", "high", "low", "radius")
+    high: Floats
+    low: Floats
+    radius: Floats
+
+    def pick(self, indices: Sequence[int]) -> Words:
+        """Some of them."""
+        return Words(self.high[indices], self.low[indices], self.radius[indices])
+
+    def off(self, floats: Floats) -> Floats:
+        """How far floats are from the middles."""
+        with np.errstate(all="ignore"):
+            return np.abs((floats - self.high) - self.low)
+
+
+class Truths:
+    """What is known of each entry. Where `certified` it lies within `words`, and its ball, which may be sharper, is what `make`
+    returns for its index; elsewhere it is what was set, None at first."""
+
+    __slots__ = ("_kept", "_make", "certified", "words")
 
     def __init__(self, count: int, make: Callable[[int], Ball] | None = None) -> None:
         self.certified: npt.NDArray[np.bool_] = np.zeros(count, dtype=bool)
-        self.high: Floats
-        self.low: Floats
-        self.radius: Floats
+        self.words: Words | None = None
         self._make = make
         self._kept: dict[int, Any] = {}
 
@@ -34,21 +49,13 @@ class Truths:
         found._kept = dict(enumerate(known))
         return found
 
-    def certify(self, high: Floats, low: Floats, radius: Floats, certified: npt.NDArray[np.bool_]) -> None:
+    def certify(self, words: Words, certified: npt.NDArray[np.bool_]) -> None:
         """Words for every entry; those that are `certified` count."""
-        self.high, self.low, self.radius, self.certified = high, low, radius, certified.copy()
+        self.words, self.certified = words, certified.copy()
 
     def release(self) -> None:
         """Forget the words, when nobody judges by them any more; balls are made as before."""
-        for name in ("high", "low", "radius"):
-            if hasattr(self, name):
-                delattr(self, name)
-
-    def part(self, indices: Sequence[int]) -> Truths:
-        """Some of them, as words; nothing else is known of those that aren't certified."""
-        found = Truths(len(indices))
-        found.certify(self.high[indices], self.low[indices], self.radius[indices], self.certified[indices])
-        return found
+        self.words = None
 
     def __len__(self) -> int:
         return len(self.certified)

@@ -22,7 +22,7 @@ from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.program import LARGEST_PRODUCT, Program
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.functions import TABLE, Function
+from gradcheck_cli.language.functions import Function
 
 Cell = tuple[Any, ...]
 """(value, radii) or (high, low, radii) of numbers; a pair of masks of truth values, where it holds and where it doesn't."""
@@ -104,7 +104,10 @@ class Shadowed(ColumnAlgebra):
 
     def truth(self, cell: Cell) -> Cell:
         """A number as a truth value: whether it isn't 0."""
-        return cell if is_truth(cell) else self.function(TABLE[syntax.NE])(cell, self.constant(0))
+        if is_truth(cell):
+            return cell
+        found: Cell = self._kernels["apart"](_widest(cell), _widest(self.constant(0)))
+        return found
 
     def real(self, cell: Cell) -> Cell:
         """A truth value as a number, 1 or 0."""
