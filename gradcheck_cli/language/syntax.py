@@ -24,6 +24,9 @@ WHERE = "where"
 MAXIMUM, MINIMUM = "maximum", "minimum"
 """What the extremes of an array are made of."""
 
+SIGMOID, SECH, COSH, TANH, ERF, ERFC, LOG1P, EXPM1 = "sigmoid", "sech", "cosh", "tanh", "erf", "erfc", "log1p", "expm1"
+"""What other formulas are written as lest they overflow or cancel."""
+
 INF = "inf"
 """The one constant that is no number."""
 

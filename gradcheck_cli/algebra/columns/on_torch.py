@@ -1,0 +1,81 @@
+"""The primitives in torch: see `primitives`. Only operations of one rounding each, by tensors: a Python number as a divisor
+becomes a rounded reciprocal on some devices."""
+
+from __future__ import annotations
+
+import torch
+
+from gradcheck_cli.algebra.columns.primitives import Array, Mask, Whole
+
+_SPLITTER = 2.0**27 + 1
+
+
+def _tensor(a: Array, like: Array) -> Array:
+    return a if isinstance(a, torch.Tensor) else torch.full((), a, dtype=torch.float64, device=like.device)
+
+
+def two_product(a: Array, b: Array) -> tuple[Array, Array]:
+    """a*b as a rounded product and its error."""
+    product = a * b
+    c = _SPLITTER * a
+    ah = c - (c - a)
+    al = a - ah
+    c = _SPLITTER * b
+    bh = c - (c - b)
+    bl = b - bh
+    return product, al * bl - (((product - ah * bh) - al * bh) - ah * bl)
+
+
+def divide(a: Array, b: Array) -> Array:
+    """a/b, rounded to nearest."""
+    return torch.div(_tensor(a, b), b)
+
+
+def root(a: Array) -> Array:
+    """The square root, rounded to nearest."""
+    return torch.sqrt(a)
+
+
+def absolute(a: Array) -> Array:
+    """|a|."""
+    return abs(a)
+
+
+def nearest(a: Array) -> Array:
+    """The nearest whole number, ties to even, as a float."""
+    return torch.round(a)
+
+
+def whole(a: Array) -> Whole:
+    """A whole number that is given as a float."""
+    return a.to(torch.int64)
+
+
+def bits(a: Array) -> Whole:
+    """The 64 bits of a float."""
+    return a.view(torch.int64)
+
+
+def unbits(i: Whole) -> Array:
+    """The float of 64 bits."""
+    return i.view(torch.float64)
+
+
+def where(condition: Mask, a: Array, b: Array) -> Array:
+    """a where the condition holds, b elsewhere."""
+    return torch.where(condition, _tensor(a, condition), _tensor(b, condition))
+
+
+def isfinite(a: Array) -> Mask:
+    """Neither infinite nor nan."""
+    return torch.isfinite(a)
+
+
+def anywhere(condition: Mask) -> bool:
+    """Whether a condition holds somewhere."""
+    return bool(condition.any())
+
+
+def lookup(table: Array, i: Whole) -> Array:
+    """Entries of a table of one dimension."""
+    return table[i]

@@ -1,0 +1,157 @@
+"""The numbers of the kernels, made with arb when this module is first imported: tables of words, and constants in parts.
+
+Each is the nearest float of a certified ball; how far it may be off is in the bound of the kernel that uses it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from flint import arb, ctx
+
+Table = npt.NDArray[np.float64]
+
+_BITS = 320
+
+
+def _nearest(ball: Any) -> float:
+    return float(ball.mid())
+
+
+def _word(ball: Any) -> tuple[float, float]:
+    high = _nearest(ball)
+    return high, _nearest(ball - high)
+
+
+def _words(balls: Iterable[Any]) -> tuple[Table, Table]:
+    pairs = np.array([_word(ball) for ball in balls])
+    return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
+
+
+def _parts(ball: Any, *lengths: int) -> tuple[float, ...]:
+    """A number as floats of so many bits each, and what is left of it."""
+    parts = []
+    for length in lengths:
+        mantissa, exponent = math.frexp(_nearest(ball))
+        parts.append(math.ldexp(math.floor(mantissa * 2.0**length), exponent - length))
+        ball = ball - parts[-1]
+    return (*parts, _nearest(ball))
+
+
+# -- exp: 2**(j/256) ----------------------------------------------------------------------------------------------------
+
+EXP_STEPS = 256
+
+
+def _exponentials() -> tuple[Table, Table]:
+    return _words((arb(2).log() * j / EXP_STEPS).exp() for j in range(EXP_STEPS))
+
+
+# -- log: reciprocals of 11 bits for 512 pieces of [sqrt(1/2), sqrt(2)], and their logarithms --------------------------------
+
+LOG_BITS = 9
+LOG_BASE = 0x3FE6A09E667F3BCD
+"""The bits of the float next to sqrt(1/2): the significand counts from there."""
+
+
+def _reciprocals() -> Table:
+    """1 for the pieces beside 1, so that log x is accurate there."""
+    edges = (LOG_BASE + (np.arange(2**LOG_BITS + 1, dtype=np.int64) << (52 - LOG_BITS))).view(np.float64)
+    low, high = edges[:-1], edges[1:]
+    found: Table = np.rint(1024 / ((low + high) / 2)) / 1024
+    found[(low > 1 - 2.0**-8.5) & (high < 1 + 2.0**-8)] = 1.0
+    return found
+
+
+# -- sin, cos: 512 steps of the circle ------------------------------------------------------------------------------------
+
+CIRCLE = 512
+
+
+def _sines() -> tuple[Table, Table]:
+    step = 2 * arb.pi() / CIRCLE
+    return _words((step * j).sin() if 2 * j % CIRCLE else arb(0) for j in range(CIRCLE))
+
+
+TURN_FIRST = 10
+"""The exponent of the smallest argument that is reduced by the table of turns."""
+
+TURN_PIECES, TURN_BITS = 7, 24
+
+
+def _turns() -> Table:
+    """For each exponent e from TURN_FIRST on, 2**(e - 52)*CIRCLE/(2*pi) modulo CIRCLE, in pieces of 24 bits: the first of them
+    counts from CIRCLE down."""
+    fraction = 1300
+    with ctx.workprec(1400):
+        number = int((arb(2) ** fraction / (2 * arb.pi())).floor().unique_fmpz())
+    exponents = range(TURN_FIRST, 1024)
+    rows = np.empty((TURN_PIECES, len(exponents)))
+    for column, exponent in enumerate(exponents):
+        turned = (number << (exponent - 52)) if exponent >= 52 else number >> (52 - exponent)
+        turned &= (1 << fraction) - 1
+        for piece in range(TURN_PIECES):
+            digits = turned >> (fraction - TURN_BITS * (piece + 1)) & ((1 << TURN_BITS) - 1)
+            rows[piece, column] = math.ldexp(digits, 9 - TURN_BITS * (piece + 1))
+    return rows
+
+
+# -- atan: j/128, and pi/2 - atan(j/128) after it ------------------------------------------------------------------------
+
+ATAN_STEPS = 128
+
+
+def _angles() -> tuple[Table, Table]:
+    inner = [(arb(j) / ATAN_STEPS).atan() for j in range(ATAN_STEPS + 1)]
+    return _words([*inner, *(arb.pi() / 2 - angle for angle in inner)])
+
+
+# -- erfcx(x) = exp(x**2)*erfc(x): Taylor's polynomials at the middles of [j/32, (j + 1)/32] ------------------------------
+
+ERFCX_STEPS, ERFCX_END, ERFCX_TERMS = 32, 28, 13
+
+
+def _erfcx(middle: Any, terms: int) -> list[Any]:
+    """Taylor's coefficients: the derivative of y is 2*x*y - 2/sqrt(pi)."""
+    value = (middle * middle).exp() * middle.erfc()
+    found = [value, 2 * middle * value - 2 / arb.pi().sqrt()]
+    for k in range(1, terms - 1):
+        found.append((2 * middle * found[k] + 2 * found[k - 1]) / (k + 1))
+    return found
+
+
+def _erfcx_tables() -> tuple[list[Table], list[Table]]:
+    columns = zip(
+        *(_erfcx((arb(j) + arb(1) / 2) / ERFCX_STEPS, ERFCX_TERMS) for j in range(ERFCX_STEPS * ERFCX_END)), strict=True
+    )
+    words = [_words(column) for column in columns]
+    return [high for high, _ in words], [low for _, low in words]
+
+
+def _logarithms(reciprocals: Table) -> tuple[Table, Table]:
+    return _words(-arb(c).log() for c in reciprocals.tolist())
+
+
+def _at(function: Callable[..., Any], *arguments: Any) -> Any:
+    with ctx.workprec(_BITS):
+        return function(*arguments)
+
+
+EXP_HIGH, EXP_LOW = _at(_exponentials)
+EXP_A, EXP_B, EXP_C = _at(lambda: _parts(arb(2).log() / EXP_STEPS, 34, 34))
+EXP_RATE: float = _at(lambda: _nearest(EXP_STEPS / arb(2).log()))
+
+LOG_RECIPROCAL = _reciprocals()
+LOG_HIGH, LOG_LOW = _at(_logarithms, LOG_RECIPROCAL)
+LN2_HIGH, LN2_LOW = _at(lambda: _parts(arb(2).log(), 42))
+
+SIN_HIGH, SIN_LOW = _at(_sines)
+TURN_A, TURN_B, TURN_C = _at(lambda: _parts(2 * arb.pi() / CIRCLE, 31, 31))
+TURN_STEP, TURN_STEP_LOW = _at(lambda: _word(2 * arb.pi() / CIRCLE))
+TURN_RATE: float = _at(lambda: _nearest(CIRCLE / (2 * arb.pi())))
+
+ATAN_HIGH, ATAN_LOW = _at(_angles)
