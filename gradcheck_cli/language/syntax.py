@@ -8,7 +8,7 @@ from __future__ import annotations
 ADD, SUB, MUL, DIV, NEG, POW = "add", "sub", "mul", "div", "neg", "pow"
 """What every algebra of numbers has: sums are written, powers become products, signs move."""
 
-SQRT, EXP = "sqrt", "exp"
+SQRT, EXP, SQUARE = "sqrt", "exp", "square"
 """What SymPy holds as powers."""
 
 E, LOG = "e", "log"

@@ -21,7 +21,7 @@ KINDS = ("single", "double")
 KERNELS: Mapping[str, str] = MappingProxyType(
     {
         syntax.ADD: "add", syntax.SUB: "subtract", syntax.MUL: "multiply", syntax.DIV: "over", syntax.NEG: "negative",
-        syntax.POW: "power", "square": "square", "reciprocal": "reciprocal", "sqrt": "square_root",
+        syntax.POW: "power", syntax.SQUARE: "square", "reciprocal": "reciprocal", "sqrt": "square_root",
         "lt": "less", "le": "less", "gt": "order", "ge": "order", "eq": "level", "ne": "apart",
         syntax.AND: "conjunction", syntax.OR: "disjunction", syntax.NOT: "negation", syntax.WHERE: "choose",
         "abs": "magnitude", "sign": "sign", "floor": "floor",

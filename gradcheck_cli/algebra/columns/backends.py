@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, reduce
 from operator import and_
@@ -19,6 +20,26 @@ _PACKAGE = __package__ or ""
 
 Loop = Callable[[Sequence[Array], Sequence[Sequence[Array]]], None]
 """From an array for each input to the parts of each output, which it fills."""
+
+
+TOGETHER = frozenset({"sine_cosine"})
+"""Kernels that several rows are made of."""
+
+_LAST = 4
+
+
+def _remembered(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    last: deque[tuple[Any, Any]] = deque(maxlen=_LAST)
+
+    def remembered(x: Any) -> Any:
+        for argument, result in list(last):
+            if argument is x:
+                return result
+        result = kernel(x)
+        last.append((x, result))
+        return result
+
+    return remembered
 
 
 class Backend:
@@ -42,13 +63,13 @@ class Backend:
         return np.empty(points)
 
     def compiled(self, kernel: Callable[..., Any]) -> Callable[..., Any]:
-        """A kernel as it is called."""
-        return kernel
+        """A kernel as it is called; one that computes several functions together remembers what it found last."""
+        return _remembered(kernel) if kernel.__name__ in TOGETHER else kernel
 
     def loop(self, run: Callable[..., Any], inputs: int, outputs: int, words: int) -> Loop:
         """A function of numbers of so many words, which returns a tuple of them, over arrays."""
         isfinite, where = self.primitives.isfinite, self.primitives.where
-        nothing = (0.0,) * (words - 1)
+        nothing = (self.constant(0.0),) * (words - 1)
 
         def evaluate(values: Sequence[Array], parts: Sequence[Sequence[Array]]) -> None:
             finite = reduce(and_, map(isfinite, values))

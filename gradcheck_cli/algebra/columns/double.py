@@ -1,12 +1,13 @@
 """Arithmetic of double words: (high, low, radius), the true number within the radius of high + low.
 
 |low| is at most half a gap of `high`, that is u*|high|. Each docstring says what the centre of the result may be off; the
-radius adds how far the function moves within the balls of its arguments. Names: of an argument x the parts are xh, xl, xr.
+radius adds how far the function moves within the balls of its arguments: what divides by a `room` that is 0 is infinite, or
+nan, and open. So is a centre that isn't finite, whatever the radius. Names: of an argument x the parts are xh, xl, xr.
 """
 
 from __future__ import annotations
 
-from gradcheck_cli.algebra.columns.primitives import Array, Mask, absolute, divide, nearest, root, two_product, where
+from gradcheck_cli.algebra.columns.primitives import Array, Mask, absolute, divide, maximum, nearest, root, two_product, where
 from gradcheck_cli.algebra.columns.truths import Truth, equal, negation
 from gradcheck_cli.algebra.columns.words import DOWN, OPEN, TINY, UNIT, UNIT2, UP, fast_two_sum, two_sum
 
@@ -81,10 +82,9 @@ def over(x: Double, y: Double) -> Double:
     xh, xl, xr = x
     yh, yl, yr = y
     h, low = quotient(xh, xl, yh, yl)
-    room = absolute(yh) * DOWN - yr
+    room = maximum(absolute(yh) * DOWN - yr, 0.0)
     size = absolute(h)
-    radius = (divide(xr + size * yr + TINY, room) + QUOTIENT * size) * UP + TINY
-    return h, low, where(room > 0.0, radius, OPEN)
+    return h, low, (divide(xr + size * yr + TINY, room) + QUOTIENT * size) * UP + TINY
 
 
 def reciprocal(y: Double) -> Double:
@@ -98,8 +98,8 @@ def square_root(x: Double) -> Double:
     s = root(xh)
     p, e = two_product(s, s)
     h, low = fast_two_sum(s, divide(((xh - p) - e) + xl, 2.0 * s))
-    radius = (divide(xr + TINY, s) + ROOT * s) * UP
-    return h, low, where(xr < xh * DOWN, radius, OPEN)
+    room = maximum(xh * DOWN - xr, 0.0)
+    return h, low, (divide(xr + TINY, room) + ROOT) * s * UP
 
 
 def scale(x: Double, factor: Array) -> Double:

@@ -6,7 +6,18 @@ In each bound: what the argument's ball moves, the plain terms (CUBE), the words
 
 from __future__ import annotations
 
-from gradcheck_cli.algebra.columns.double import Double, add, multiply, negative, over, quotient, scale, square, square_root
+from gradcheck_cli.algebra.columns.double import (
+    Double,
+    add,
+    multiply,
+    negative,
+    over,
+    quotient,
+    scale,
+    square,
+    square_root,
+    subtract,
+)
 from gradcheck_cli.algebra.columns.primitives import (
     Array,
     Whole,
@@ -14,7 +25,10 @@ from gradcheck_cli.algebra.columns.primitives import (
     anywhere,
     bits,
     divide,
+    floating,
     lookup,
+    maximum,
+    minimum,
     nearest,
     two_product,
     unbits,
@@ -24,6 +38,8 @@ from gradcheck_cli.algebra.columns.primitives import (
 from gradcheck_cli.algebra.columns.tables import (
     ATAN_HIGH,
     ATAN_LOW,
+    ATAN_POINT,
+    ATAN_STEPS,
     EXP_A,
     EXP_B,
     EXP_C,
@@ -43,6 +59,7 @@ from gradcheck_cli.algebra.columns.tables import (
     TURN_C,
     TURN_RATE,
 )
+from gradcheck_cli.algebra.columns.turns import NEAR, reduced
 from gradcheck_cli.algebra.columns.words import DOWN, OPEN, TINY, UNIT, UNIT2, UP, fast_two_sum, two_sum
 
 # -- exp -----------------------------------------------------------------------------------------------------------------
@@ -81,32 +98,25 @@ def _power_of_two(e: Whole) -> Array:
 
 
 def exp(x: Double) -> Double:
-    """exp(x), from results of 2**-1074 on to the largest; open beyond, and for a ball wider than 1."""
+    """exp(x): 0 below -746, to TINY; open beyond the largest float, and for a ball of 1 or wider."""
     xh, xl, xr = x
-    inside = (absolute(xh) < 746.0) & (xr <= 1.0)
-    h, low = where(inside, xh, 0.0), where(inside, xl, 0.0)
-    th, tl, ph, pl, cubed, e = _exponential(h, low)
+    h = maximum(minimum(xh, 746.0), -746.0)
+    th, tl, ph, pl, cubed, e = _exponential(h, xl)
     m, ml = two_product(th, ph)
     s, t = fast_two_sum(th, m)
     v = t + (tl + (ml + (th * pl + tl * ph)))
     half = e >> 1
     first, second = _power_of_two(half), _power_of_two(e - half)
     y, yl = fast_two_sum((s * first) * second, (v * first) * second)
-    moved = xr * (1.0 + xr) + (EXP_CUBE * cubed + (EXP_ARGUMENT * absolute(h) + EXP_WORD))
-    radius = where(inside, y * moved * UP + TINY, OPEN)
-    below = (xh < -746.0) & (xr <= 0.5)
-    if anywhere(below):
-        y, yl, radius = where(below, 0.0, y), where(below, 0.0, yl), where(below, TINY, radius)
-    return y, yl, radius
+    moved = divide(xr, maximum(1.0 - xr, 0.0))
+    return y, yl, y * (moved + (EXP_CUBE * cubed + (EXP_ARGUMENT * absolute(h) + EXP_WORD))) * UP + TINY
 
 
 def expm1(x: Double) -> Double:
-    """exp(x) - 1, accurate beside 0; open from 690 on, where a product of words overflows, and for a ball wider than 1."""
+    """exp(x) - 1, accurate beside 0; open from 690 on, where a product of words overflows, and for a ball of 1 or wider."""
     xh, xl, xr = x
-    inside = (xh < 690.0) & (xr <= 1.0)
-    ordinary = inside & (xh > -ALMOST_MINUS_ONE)
-    h, low = where(ordinary, xh, -ALMOST_MINUS_ONE), where(ordinary, xl, 0.0)
-    th, tl, ph, pl, cubed, e = _exponential(h, low)
+    h = maximum(minimum(xh, 710.0), -ALMOST_MINUS_ONE)
+    th, tl, ph, pl, cubed, e = _exponential(h, xl)
     power = _power_of_two(e)
     th, tl = th * power, tl * power
     m, ml = two_product(th, ph)
@@ -114,12 +124,20 @@ def expm1(x: Double) -> Double:
     a, al = two_sum(th, -1.0)
     s, t = two_sum(a, m)
     y, yl = two_sum(s, t + (al + (tl + ml)))
-    size = where(a == 0.0, absolute(ph), th + 1.0)
-    moved = xr * (1.0 + xr) + (EXP_CUBE * cubed + EXP_ARGUMENT * absolute(h))
-    return y, yl, where(inside, (1.01 * th * moved + EXP_WORD * size) * UP + TINY, OPEN)
+    moved = divide(xr, maximum(1.0 - xr, 0.0))
+    size = EXP_WORD * (minimum(1.0 + th, 512.0 * absolute(a)) + th * absolute(ph))  # a is 0, or at least 2**-9
+    return y, yl, (th * 1.01 * (moved + (EXP_CUBE * cubed + EXP_ARGUMENT * absolute(h))) + size) * UP + TINY
 
 
-# -- what is made of it: each formula is an identity for either sign, that of the centre keeps it from overflow ------------
+# -- what is made of it: where a formula overflows, the same with another sign ----------------------------------------------
+
+ONE: Double = (1.0, 0.0, 0.0)
+TWO: Double = (2.0, 0.0, 0.0)
+
+FAR = 340.0
+"""Beyond this exp(2|x|) is near the end of the range, and exp(-2|x|) is below 2**-980."""
+
+LEAST = 2.0**-980
 
 
 def power(x: Double, y: Double) -> Double:
@@ -127,52 +145,60 @@ def power(x: Double, y: Double) -> Double:
     return exp(multiply(y, log(x)))
 
 
-def _towards_zero(x: Double) -> tuple[Double, Array]:
-    """-|x| by the sign of the centre, and that sign."""
+def outwards(x: Double) -> tuple[Double, Array]:
+    """x or -x, so that the centre is positive, and 1 or -1."""
     xh, xl, xr = x
     sign = where(xh < 0.0, -1.0, 1.0)
-    return (-sign * xh, -sign * xl, xr), sign
-
-
-ONE: Double = (1.0, 0.0, 0.0)
-TWO: Double = (2.0, 0.0, 0.0)
+    return (absolute(xh), sign * xl, xr), sign
 
 
 def sinh(x: Double) -> Double:
     """(E + E/(1 + E))/2 with E = expm1(|x|)."""
-    inwards, sign = _towards_zero(x)
-    e = expm1(negative(inwards))
+    away, sign = outwards(x)
+    e = expm1(away)
     return scale(add(e, over(e, add(ONE, e))), 0.5 * sign)
 
 
 def cosh(x: Double) -> Double:
-    """(E + 1/E)/2 with E = exp(|x|)."""
-    inwards, _ = _towards_zero(x)
-    e = exp(negative(inwards))
+    """(E + 1/E)/2 with E = exp(x)."""
+    e = exp(x)
     return scale(add(e, over(ONE, e)), 0.5)
 
 
 def tanh(x: Double) -> Double:
-    """-E/(2 + E) with E = expm1(-2|x|)."""
-    inwards, sign = _towards_zero(x)
-    e = expm1(scale(inwards, 2.0))
-    return scale(over(e, add(TWO, e)), -sign)
+    """-E/(2 + E) with E = expm1(-2x); 1 or -1 beyond FAR."""
+    xh, _, xr = x
+    e = expm1(scale(x, -2.0))
+    y, yl, radius = over(negative(e), add(TWO, e))
+    far = absolute(xh) > FAR
+    if anywhere(far):
+        y, yl = where(far, where(xh < 0.0, -1.0, 1.0), y), where(far, 0.0, yl)
+        radius = where(far, where(xr < 1.0, LEAST, OPEN), radius)
+    return y, yl, radius
 
 
 def sech(x: Double) -> Double:
-    """2E/(1 + E**2) with E = exp(-|x|)."""
-    inwards, _ = _towards_zero(x)
-    e = exp(inwards)
-    return over(scale(e, 2.0), add(ONE, square(e)))
+    """2E/(1 + E**2) with E = exp(x); 2*exp(-|x|) beyond FAR."""
+    xh, _, _ = x
+    e = exp(x)
+    y, yl, radius = over(scale(e, 2.0), add(ONE, square(e)))
+    far = absolute(xh) > FAR
+    if anywhere(far):
+        away, _ = outwards(x)
+        h, low, r = scale(exp(negative(away)), 2.0)
+        y, yl, radius = where(far, h, y), where(far, low, yl), where(far, (r + LEAST * h) * UP, radius)
+    return y, yl, radius
 
 
 def sigmoid(x: Double) -> Double:
-    """1/(1 + E), or E/(1 + E) for a negative x, with E = exp(-|x|)."""
-    inwards, sign = _towards_zero(x)
-    e = exp(inwards)
-    positive = sign > 0.0
-    eh, el, er = e
-    return over((where(positive, 1.0, eh), where(positive, 0.0, el), where(positive, 0.0, er)), add(ONE, e))
+    """1/(1 + exp(-x)); exp(x) below -2*FAR."""
+    xh, _, _ = x
+    y, yl, radius = over(ONE, add(ONE, exp(negative(x))))
+    far = xh < -2.0 * FAR
+    if anywhere(far):
+        h, low, r = exp(x)
+        y, yl, radius = where(far, h, y), where(far, low, yl), where(far, (r + LEAST * h) * UP, radius)
+    return y, yl, radius
 
 
 # -- log -----------------------------------------------------------------------------------------------------------------
@@ -189,15 +215,12 @@ def _logarithm(xh: Array, xm: Array, xl: Array) -> tuple[Array, Array, Array]:
     i = bits(xh)
     d = i - LOG_BASE
     e = d >> 52
-    z = unbits(i - (e << 52))
-    shrunk = unbits((1023 - e) << 52)
     j = (d >> 43) & 511
     c = lookup(LOG_RECIPROCAL, j)
-    n = e * 1.0
-    p, pe = two_product(z, c)
-    shrunk = shrunk * c
-    r, rl = two_sum(p - 1.0, pe + shrunk * xm)
-    r, rl = two_sum(r, rl + shrunk * xl)  # normalized: the cube below is of r alone
+    n = floating(e)
+    p, pe = two_product(unbits(i - (e << 52)), c)
+    r, rl = two_sum(p - 1.0, pe + p * divide(xm, xh))
+    r, rl = two_sum(r, rl + p * divide(xl, xh))  # normalized: the cube below is of r alone
     q, ql = two_product(r, r)
     cubed = r * q
     tail = cubed * (1.0 / 3.0 - r * (0.25 - r * (0.2 - r * (1.0 / 6.0 - r * (1.0 / 7.0 - r * (0.125 - r * (1.0 / 9.0)))))))
@@ -209,23 +232,30 @@ def _logarithm(xh: Array, xm: Array, xl: Array) -> tuple[Array, Array, Array]:
     return y, yl, LOG_CUBE * absolute(cubed) + LOG_WORD * absolute(y) + TINY
 
 
+SMALL = 2.0**-1021
+"""Below this the bits of a float don't tell its exponent; it is multiplied by 2**108 first."""
+
+
 def log(x: Double) -> Double:
-    """log(x) for x certainly positive and at least 2**-1020; else open."""
+    """log(x); open where x may be 0 or less."""
     xh, xl, xr = x
-    room = xh * DOWN - xr
-    inside = (room > 0.0) & (xh > 2.0**-1020) & (xh < 2.0**1020)
-    y, yl, off = _logarithm(where(inside, xh, 1.0), where(inside, xl, 0.0), 0.0)
-    return y, yl, where(inside, (divide(xr, room) + off) * UP, OPEN)
+    room = maximum(xh * DOWN - xr, 0.0)
+    y, yl, off = _logarithm(xh, xl, 0.0)
+    small = xh < SMALL
+    if anywhere(small):
+        h, low, o = _logarithm(xh * 2.0**108, xl * 2.0**108, 0.0)
+        h, low, r = add((h, low, o), (-108.0 * LN2_HIGH, -108.0 * LN2_LOW, 2.0**-87))
+        y, yl, off = where(small, h, y), where(small, low, yl), where(small, r, off)
+    return y, yl, (divide(xr, room) + off) * UP + (xh - xh)  # nan at infinity
 
 
 def log1p(x: Double) -> Double:
     """log(1 + x), accurate beside 0; open where x may be -1 or less."""
     xh, xl, xr = x
     s, t = two_sum(1.0, xh)
-    room = s * DOWN - xr
-    inside = (room > 0.0) & (s > 2.0**-100) & (xh < 2.0**1020)
-    y, yl, off = _logarithm(where(inside, s, 1.0), where(inside, t, 0.0), where(inside, xl, 0.0))
-    return y, yl, where(inside, (divide(xr, room) + off) * UP, OPEN)
+    room = maximum(s * DOWN - xr, 0.0)
+    y, yl, off = _logarithm(s, t, xl)
+    return y, yl, (divide(xr, room) + off) * UP + (xh - xh)
 
 
 # -- sin and cos ---------------------------------------------------------------------------------------------------------
@@ -238,19 +268,19 @@ SIN_WORD = 2.0**-102
 TURN_ERROR = 2.0**-120
 """Of each step of the circle: its third part, below 2**-68, is rounded when it is multiplied and when it is added."""
 
-NEAR = 2.0**14
-"""Arguments up to this are reduced by the three parts of a step, larger ones by the table of turns."""
-
 
 def sine_cosine(x: Double) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """sin(x) and cos(x); open beyond NEAR."""
+    """sin(x) and cos(x)."""
     xh, xl, xr = x
-    inside = absolute(xh) < NEAR
-    h, low = where(inside, xh, 0.0), where(inside, xl, 0.0)
-    k = nearest(h * TURN_RATE)
-    s, t = two_sum(h - k * TURN_A, -k * TURN_B)  # k*A, k*B and the difference are exact
-    r, rl = two_sum(s, t + (low - k * TURN_C))
-    lost = TURN_ERROR * absolute(k) + EXP_ARGUMENT * absolute(h)
+    k = nearest(xh * TURN_RATE)
+    s, t = two_sum(xh - k * TURN_A, -k * TURN_B)  # k*A, k*B and the difference are exact
+    r, rl = two_sum(s, t + (xl - k * TURN_C))
+    lost = TURN_ERROR * absolute(k) + EXP_ARGUMENT * absolute(xh)
+    far = absolute(xh) > NEAR
+    if anywhere(far):
+        turns, rest, rest_low, off = reduced(xh, xl)
+        k, r, rl, lost = where(far, turns, k), where(far, rest, r), where(far, rest_low, rl), where(far, off, lost)
+    lost = lost + (xh - xh)  # nan at infinity
     j = whole(k) & 511
     i = (j + 128) & 511
     sh, sl, ch, cl = lookup(SIN_HIGH, j), lookup(SIN_LOW, j), lookup(SIN_HIGH, i), lookup(SIN_LOW, i)
@@ -265,8 +295,8 @@ def sine_cosine(x: Double) -> tuple[Array, Array, Array, Array, Array, Array]:
     sine, sine_low = _turned(sh, sl, ch, cl, u, ul, v, vl)
     cosine, cosine_low = _turned(ch, cl, -sh, -sl, u, ul, v, vl)
     size = absolute(r)
-    sine_radius = where(inside, (off + SIN_WORD * (absolute(sh) + size)) * UP + TINY, OPEN)
-    cosine_radius = where(inside, (off + SIN_WORD * (absolute(ch) + size)) * UP + TINY, OPEN)
+    sine_radius = (off + SIN_WORD * (absolute(sh) + size)) * UP + TINY
+    cosine_radius = (off + SIN_WORD * (absolute(ch) + size)) * UP + TINY
     return sine, sine_low, sine_radius, cosine, cosine_low, cosine_radius
 
 
@@ -309,68 +339,55 @@ ATAN_WORD = 2.0**-101
 
 
 def atan(x: Double) -> Double:
-    """atan(x) = atan(c) + atan((x - c)/(1 + c*x)), or pi/2 - atan(c) - atan((1 - c*x)/(x + c)) from 1 on."""
+    """atan(x) = atan(c) + atan((x - c)/(1 + c*x)), c the entry of a table beside |x|."""
     xh, xl, xr = x
-    inside = absolute(xh) < 2.0**500
+    h = absolute(xh)
+    j = whole(nearest(ATAN_STEPS * divide(h, 1.0 + h))) & 511
     sign = where(xh < 0.0, -1.0, 1.0)
-    h, low = where(inside, xh * sign, 0.0), where(inside, xl * sign, 0.0)
-    large = h > 1.0
-    steps = nearest(128.0 * where(large, divide(1.0, where(large, h, 1.0)), h))
-    c = steps * (1.0 / 128.0)
+    low = sign * xl
+    c = lookup(ATAN_POINT, j)
+    a, al = two_sum(h, -c)
+    a, al = fast_two_sum(a, al + low)
     p, pl = two_product(h, c)
-    pl = pl + low * c
-    # numerator x - c or 1 - c*x, denominator 1 + c*x or x + c
-    a, al = two_sum(where(large, 1.0, h), -where(large, p, c))
-    al = al + where(large, -pl, low)
-    a, al = fast_two_sum(a, al)
-    b, bl = two_sum(where(large, h, 1.0), where(large, c, p))
-    b, bl = fast_two_sum(b, bl + where(large, low, pl))
-    t, tl = quotient(a, al, b, bl)
+    b, bl = two_sum(1.0, p)
+    t, tl = quotient(a, al, b, bl + (pl + low * c))
     q = t * t
     cubed = t * q
     tail = cubed * (-1.0 / 3.0 + q * (0.2 - q * (1.0 / 7.0 - q * (1.0 / 9.0))))
-    turn = where(large, -sign, sign)
-    j = whole(steps + where(large, 129.0, 0.0))
     angle = lookup(ATAN_HIGH, j)
-    s, w = two_sum(sign * angle, turn * t)
-    y, yl = two_sum(s, w + (sign * lookup(ATAN_LOW, j) + turn * (tl + tail)))
+    s, w = two_sum(angle, t)
+    y, yl = two_sum(s, w + (lookup(ATAN_LOW, j) + (tl + tail)))
     off = ATAN_CUBE * absolute(cubed) + ATAN_WORD * (angle + absolute(t))
-    return y, yl, where(inside, (xr + off) * UP + TINY, OPEN)
+    return sign * y, sign * yl, (xr + off) * UP + TINY
 
 
 # -- the other inverses --------------------------------------------------------------------------------------------------
 
 
-def _complement(x: Double) -> Double:
-    """1 - x**2 = (1 - x)*(1 + x), accurate beside 1."""
-    return multiply(add(ONE, negative(x)), add(ONE, x))
-
-
 def asin(x: Double) -> Double:
-    """atan(x/sqrt(1 - x**2)), |x| < 1."""
-    return atan(over(x, square_root(_complement(x))))
+    """atan(x/sqrt((1 - x)*(1 + x))), |x| < 1."""
+    return atan(over(x, square_root(multiply(subtract(ONE, x), add(ONE, x)))))
 
 
 def acos(x: Double) -> Double:
     """2*atan(sqrt((1 - x)/(1 + x))), |x| < 1."""
-    return scale(atan(square_root(over(add(ONE, negative(x)), add(ONE, x)))), 2.0)
+    return scale(atan(square_root(over(subtract(ONE, x), add(ONE, x)))), 2.0)
 
 
 def atanh(x: Double) -> Double:
     """log1p(2x/(1 - x))/2, of |x|."""
-    inwards, sign = _towards_zero(x)
-    outwards = negative(inwards)
-    return scale(log1p(over(scale(outwards, 2.0), add(ONE, inwards))), 0.5 * sign)
+    away, sign = outwards(x)
+    return scale(log1p(over(scale(away, 2.0), subtract(ONE, away))), 0.5 * sign)
 
 
 def asinh(x: Double) -> Double:
     """log1p(|x| + x**2/(1 + sqrt(1 + x**2)))."""
-    inwards, sign = _towards_zero(x)
+    away, sign = outwards(x)
     squared = square(x)
-    return scale(log1p(add(negative(inwards), over(squared, add(ONE, square_root(add(ONE, squared)))))), sign)
+    return scale(log1p(add(away, over(squared, add(ONE, square_root(add(ONE, squared)))))), sign)
 
 
 def acosh(x: Double) -> Double:
     """log1p(t + sqrt(t*(2 + t))) with t = x - 1, x > 1."""
-    beyond = add(x, (-1.0, 0.0, 0.0))
+    beyond = subtract(x, ONE)
     return log1p(add(beyond, square_root(multiply(beyond, add(TWO, beyond)))))

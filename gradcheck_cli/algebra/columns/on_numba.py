@@ -42,11 +42,22 @@ def _conversion(name: str, target: Any, source: Any, kind: Any) -> Callable[...,
     return intrinsic(lambda context, a: (target(source), emit))  # type: ignore[no-any-return]
 
 
+def _saturated() -> Callable[..., Any]:
+    """The whole number that a float is; 0 for nan, the nearest there is for what is too large."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(_WHOLE, [_DOUBLE])
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.fptosi.sat.i64.f64"), arguments)
+
+    return intrinsic(lambda context, a: (types.int64(types.float64), emit))  # type: ignore[no-any-return]
+
+
 fma = _operation("fma", 3)
 root, absolute, nearest = _operation("sqrt", 1), _operation("fabs", 1), _operation("rint", 1)
 bits = _conversion("bitcast", types.int64, types.float64, _WHOLE)
 unbits = _conversion("bitcast", types.float64, types.int64, _DOUBLE)
-whole = _conversion("fptosi", types.int64, types.float64, _WHOLE)
+floating = _conversion("sitofp", types.float64, types.int64, _DOUBLE)
+whole = _saturated()
 
 
 def _two_product(a: float, b: float) -> tuple[float, float]:
@@ -56,8 +67,12 @@ def _two_product(a: float, b: float) -> tuple[float, float]:
 
 two_product = compiled(_two_product)
 divide = compiled(lambda a, b: a / b)
+maximum = compiled(lambda a, b: b if a < b else a)
+minimum = compiled(lambda a, b: b if a > b else a)
 where = compiled(lambda condition, a, b: a if condition else b)
-anywhere = compiled(lambda condition: condition)
+anymaximum = compiled(lambda a, b: b if a < b else a)
+minimum = compiled(lambda a, b: b if a > b else a)
+where = compiled(lambda condition: condition)
 lookup = compiled(lambda table, i: table[i])
 isfinite = compiled(lambda a: a - a == 0.0)
 

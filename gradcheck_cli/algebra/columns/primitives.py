@@ -50,6 +50,16 @@ def absolute(a: Array) -> Array:
     return np.abs(a)
 
 
+def maximum(a: Array, b: Array) -> Array:
+    """The larger one; nan where a is nan."""
+    return np.maximum(a, b)
+
+
+def minimum(a: Array, b: Array) -> Array:
+    """The smaller one; nan where a is nan."""
+    return np.minimum(a, b)
+
+
 def nearest(a: Array) -> Array:
     """The nearest whole number, ties to even, as a float."""
     return np.rint(a)
@@ -58,6 +68,11 @@ def nearest(a: Array) -> Array:
 def whole(a: Array) -> Whole:
     """A whole number that is given as a float."""
     return np.asarray(a).astype(np.int64)
+
+
+def floating(i: Whole) -> Array:
+    """A whole number as a float."""
+    return np.asarray(i).astype(np.float64)
 
 
 def bits(a: Array) -> Whole:

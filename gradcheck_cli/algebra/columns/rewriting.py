@@ -25,23 +25,35 @@ SQUARES = 64
 
 
 def prepared(trees: Sequence[Node], algebra: Algebra) -> list[Node]:
-    """`economical` trees of equal formulas that are more accurate in columns."""
-    return economical(stable([expand(tree, algebra) for tree in trees]), algebra)
+    """`economical` trees of equal formulas that are more accurate in columns; squares by themselves."""
+    return _each(economical(stable([expand(tree, algebra) for tree in trees]), algebra), _square)
 
 
 def stable(trees: Sequence[Node]) -> list[Node]:
     """Each tree rewritten from its leaves up."""
+    return _each(trees, _rewritten)
+
+
+def _each(trees: Sequence[Node], rewritten: Callable[[Call], Node]) -> list[Node]:
     done: dict[Node, Node] = {}
     for tree in trees:
         for item in walk(tree):
             if item not in done:
-                done[item] = _rewritten(item, tuple(done[a] for a in item.arguments)) if isinstance(item, Call) else item
+                done[item] = (
+                    rewritten(Call(item.function, tuple(done[a] for a in item.arguments))) if isinstance(item, Call) else item
+                )
     return [done[tree] for tree in trees]
 
 
-def _rewritten(item: Call, arguments: tuple[Node, ...]) -> Node:
-    node = Call(item.function, arguments)
-    match item.function:
+def _square(node: Call) -> Node:
+    match node:
+        case Call(function=syntax.MUL, arguments=(a, b)) if a == b:
+            return Call(syntax.SQUARE, (a,))
+    return node
+
+
+def _rewritten(node: Call) -> Node:
+    match node.function:
         case syntax.POW:
             return _power(node)
         case syntax.MUL | syntax.DIV:

@@ -1,11 +1,12 @@
 """Arithmetic of single words: (value, radius), the true number within the radius of the value. Enough for float32 and shorter.
 
-Each bound is twice what rounding can do: it costs nothing here. Names: of an argument x the parts are xh, xr.
+Each bound is twice what rounding can do: it costs nothing here. What divides by a `room` that is 0 is infinite, or nan, and
+open; so is a centre that isn't finite, whatever the radius. Names: of an argument x the parts are xh, xr.
 """
 
 from __future__ import annotations
 
-from gradcheck_cli.algebra.columns.primitives import Array, Mask, absolute, divide, nearest, root, where
+from gradcheck_cli.algebra.columns.primitives import Array, Mask, absolute, divide, maximum, nearest, root, where
 from gradcheck_cli.algebra.columns.truths import Truth, equal, negation
 from gradcheck_cli.algebra.columns.words import DOWN, OPEN, TINY, UNIT, UP
 
@@ -57,10 +58,9 @@ def over(x: Single, y: Single) -> Single:
     xh, xr = x
     yh, yr = y
     h = divide(xh, yh)
-    room = absolute(yh) * DOWN - yr
+    room = maximum(absolute(yh) * DOWN - yr, 0.0)
     size = absolute(h)
-    radius = (divide(xr + size * yr, room) + ROUNDED * size) * UP + TINY
-    return h, where(room > 0.0, radius, OPEN)
+    return h, (divide(xr + size * yr + TINY, room) + ROUNDED * size) * UP + TINY
 
 
 def reciprocal(y: Single) -> Single:
@@ -72,7 +72,8 @@ def square_root(x: Single) -> Single:
     """The root of a positive x; open where x may be 0."""
     xh, xr = x
     h = root(xh)
-    return h, where(xr < xh * DOWN, (divide(xr, h) + ROUNDED * h) * UP, OPEN)
+    room = maximum(xh * DOWN - xr, 0.0)
+    return h, (divide(xr, room) + ROUNDED) * h * UP
 
 
 def scale(x: Single, factor: Array) -> Single:

@@ -12,15 +12,20 @@ from gradcheck_cli.algebra.columns.primitives import (
     anywhere,
     bits,
     divide,
+    floating,
     lookup,
+    maximum,
+    minimum,
     nearest,
     unbits,
     where,
     whole,
 )
-from gradcheck_cli.algebra.columns.single import Single, add, multiply, negative, over, scale, square, square_root
+from gradcheck_cli.algebra.columns.single import Single, add, multiply, negative, over, scale, square, square_root, subtract
 from gradcheck_cli.algebra.columns.tables import (
     ATAN_HIGH,
+    ATAN_POINT,
+    ATAN_STEPS,
     EXP_A,
     EXP_B,
     EXP_HIGH,
@@ -36,6 +41,7 @@ from gradcheck_cli.algebra.columns.tables import (
     TURN_C,
     TURN_RATE,
 )
+from gradcheck_cli.algebra.columns.turns import NEAR, reduced
 from gradcheck_cli.algebra.columns.words import DOWN, OPEN, TINY, UNIT, UP, two_sum
 
 # -- exp -----------------------------------------------------------------------------------------------------------------
@@ -62,30 +68,35 @@ def _power_of_two(e: Whole) -> Array:
 
 
 def exp(x: Single) -> Single:
-    """exp(x), from results of 2**-1074 on to the largest; open beyond, and for a ball wider than 1."""
+    """exp(x): 0 below -746, to TINY; open beyond the largest float, and for a ball of 1 or wider."""
     xh, xr = x
-    inside = (absolute(xh) < 746.0) & (xr <= 1.0)
-    t, p, e = _exponential(where(inside, xh, 0.0))
+    t, p, e = _exponential(maximum(minimum(xh, 746.0), -746.0))
     half = e >> 1
     y = ((t + t * p) * _power_of_two(half)) * _power_of_two(e - half)
-    radius = where(inside, y * (xr * (1.0 + xr) + EXP_ROUNDED) * UP + TINY, OPEN)
-    below = (xh < -746.0) & (xr <= 0.5)
-    if anywhere(below):
-        y, radius = where(below, 0.0, y), where(below, TINY, radius)
-    return y, radius
+    return y, y * (divide(xr, maximum(1.0 - xr, 0.0)) + EXP_ROUNDED) * UP + TINY
 
 
 def expm1(x: Single) -> Single:
-    """exp(x) - 1, accurate beside 0; open from 709 on, and for a ball wider than 1."""
+    """exp(x) - 1, accurate beside 0; open from 709 on, and for a ball of 1 or wider."""
     xh, xr = x
-    inside = (xh < 709.0) & (xr <= 1.0)
-    t, p, e = _exponential(where(inside & (xh > -ALMOST_MINUS_ONE), xh, -ALMOST_MINUS_ONE))
+    t, p, e = _exponential(maximum(minimum(xh, 710.0), -ALMOST_MINUS_ONE))
     t = t * _power_of_two(e)
     a = t - 1.0
     m = t * p
     y = a + m
-    rounded = where(a == 0.0, 0.0, 2.0 * t + absolute(a)) + 4.0 * absolute(m) + 2.0 * absolute(y)
-    return y, where(inside, (1.01 * t * (xr * (1.0 + xr)) + UNIT * rounded) * UP + TINY, OPEN)
+    rounded = 2.0 * (minimum(t, 512.0 * absolute(a)) + absolute(a) + absolute(y)) + 4.0 * absolute(m)
+    return y, (1.01 * t * divide(xr, maximum(1.0 - xr, 0.0)) + UNIT * rounded) * UP + TINY
+
+
+# -- what is made of it: where a formula overflows, the same with another sign ----------------------------------------------
+
+ONE: Single = (1.0, 0.0)
+TWO: Single = (2.0, 0.0)
+
+FAR = 340.0
+"""Beyond this exp(2|x|) is near the end of the range, and exp(-2|x|) is below 2**-980."""
+
+LEAST = 2.0**-980
 
 
 def power(x: Single, y: Single) -> Single:
@@ -93,52 +104,58 @@ def power(x: Single, y: Single) -> Single:
     return exp(multiply(y, log(x)))
 
 
-def _towards_zero(x: Single) -> tuple[Single, Array]:
-    """-|x| by the sign of the centre, and that sign."""
+def outwards(x: Single) -> tuple[Single, Array]:
+    """x or -x, so that the centre is positive, and 1 or -1."""
     xh, xr = x
-    sign = where(xh < 0.0, -1.0, 1.0)
-    return (-sign * xh, xr), sign
-
-
-ONE: Single = (1.0, 0.0)
-TWO: Single = (2.0, 0.0)
+    return (absolute(xh), xr), where(xh < 0.0, -1.0, 1.0)
 
 
 def sinh(x: Single) -> Single:
     """(E + E/(1 + E))/2 with E = expm1(|x|)."""
-    inwards, sign = _towards_zero(x)
-    e = expm1(negative(inwards))
+    away, sign = outwards(x)
+    e = expm1(away)
     return scale(add(e, over(e, add(ONE, e))), 0.5 * sign)
 
 
 def cosh(x: Single) -> Single:
-    """(E + 1/E)/2 with E = exp(|x|)."""
-    inwards, _ = _towards_zero(x)
-    e = exp(negative(inwards))
+    """(E + 1/E)/2 with E = exp(x)."""
+    e = exp(x)
     return scale(add(e, over(ONE, e)), 0.5)
 
 
 def tanh(x: Single) -> Single:
-    """-E/(2 + E) with E = expm1(-2|x|)."""
-    inwards, sign = _towards_zero(x)
-    e = expm1(scale(inwards, 2.0))
-    return scale(over(e, add(TWO, e)), -sign)
+    """-E/(2 + E) with E = expm1(-2x); 1 or -1 beyond FAR."""
+    xh, xr = x
+    e = expm1(scale(x, -2.0))
+    y, radius = over(negative(e), add(TWO, e))
+    far = absolute(xh) > FAR
+    if anywhere(far):
+        y, radius = where(far, where(xh < 0.0, -1.0, 1.0), y), where(far, where(xr < 1.0, LEAST, OPEN), radius)
+    return y, radius
 
 
 def sech(x: Single) -> Single:
-    """2E/(1 + E**2) with E = exp(-|x|)."""
-    inwards, _ = _towards_zero(x)
-    e = exp(inwards)
-    return over(scale(e, 2.0), add(ONE, square(e)))
+    """2E/(1 + E**2) with E = exp(x); 2*exp(-|x|) beyond FAR."""
+    xh, _ = x
+    e = exp(x)
+    y, radius = over(scale(e, 2.0), add(ONE, square(e)))
+    far = absolute(xh) > FAR
+    if anywhere(far):
+        away, _ = outwards(x)
+        h, r = scale(exp(negative(away)), 2.0)
+        y, radius = where(far, h, y), where(far, (r + LEAST * h) * UP, radius)
+    return y, radius
 
 
 def sigmoid(x: Single) -> Single:
-    """1/(1 + E), or E/(1 + E) for a negative x, with E = exp(-|x|)."""
-    inwards, sign = _towards_zero(x)
-    e = exp(inwards)
-    positive = sign > 0.0
-    eh, er = e
-    return over((where(positive, 1.0, eh), where(positive, 0.0, er)), add(ONE, e))
+    """1/(1 + exp(-x)); exp(x) below -2*FAR."""
+    xh, _ = x
+    y, radius = over(ONE, add(ONE, exp(negative(x))))
+    far = xh < -2.0 * FAR
+    if anywhere(far):
+        h, r = exp(x)
+        y, radius = where(far, h, y), where(far, (r + LEAST * h) * UP, radius)
+    return y, radius
 
 
 # -- log -----------------------------------------------------------------------------------------------------------------
@@ -152,60 +169,68 @@ def _logarithm(xh: Array, xl: Array) -> tuple[Array, Array]:
     z = unbits(i - (e << 52))
     j = (d >> 43) & 511
     c = lookup(LOG_RECIPROCAL, j)
-    n = e * 1.0
+    n = floating(e)
     upper = unbits(bits(z) & -4096)  # c has 11 bits: both products are exact
-    r = ((upper * c - 1.0) + (z - upper) * c) + (unbits((1023 - e) << 52) * c) * xl
+    r = ((upper * c - 1.0) + (z - upper) * c) + divide(xl, xh)  # of z*c beside 1, an error of 2**-9 of what is small
     p = (r * r) * (-0.5 + r * (1.0 / 3.0 - r * (0.25 - r * (0.2 - r * (1.0 / 6.0)))))
     f = n * LN2_HIGH + lookup(LOG_HIGH, j)
     y = f + (r + (p + n * LN2_LOW))
     return y, UNIT * (3.0 * absolute(f) + 8.0 * absolute(r) + 2.0 * absolute(y)) + TINY
 
 
+SMALL = 2.0**-1021
+"""Below this the bits of a float don't tell its exponent; it is multiplied by 2**108 first."""
+
+
 def log(x: Single) -> Single:
-    """log(x) for x certainly positive and at least 2**-1020; else open."""
+    """log(x); open where x may be 0 or less."""
     xh, xr = x
-    room = xh * DOWN - xr
-    inside = (room > 0.0) & (xh > 2.0**-1020) & (xh < 2.0**1020)
-    y, off = _logarithm(where(inside, xh, 1.0), 0.0)
-    return y, where(inside, (divide(xr, room) + off) * UP, OPEN)
+    room = maximum(xh * DOWN - xr, 0.0)
+    y, off = _logarithm(xh, 0.0)
+    small = xh < SMALL
+    if anywhere(small):
+        h, r = _logarithm(xh * 2.0**108, 0.0)
+        h, r = add((h, r), (-108.0 * (LN2_HIGH + LN2_LOW), 2.0**-45))
+        y, off = where(small, h, y), where(small, r, off)
+    return y, (divide(xr, room) + off) * UP + (xh - xh)  # nan at infinity
 
 
 def log1p(x: Single) -> Single:
     """log(1 + x), accurate beside 0; open where x may be -1 or less."""
     xh, xr = x
     s, t = two_sum(1.0, xh)
-    room = s * DOWN - xr
-    inside = (room > 0.0) & (s > 2.0**-100) & (xh < 2.0**1020)
-    y, off = _logarithm(where(inside, s, 1.0), where(inside, t, 0.0))
-    return y, where(inside, (divide(xr, room) + off) * UP, OPEN)
+    room = maximum(s * DOWN - xr, 0.0)
+    y, off = _logarithm(s, t)
+    return y, (divide(xr, room) + off) * UP + (xh - xh)
 
 
 # -- sin and cos ---------------------------------------------------------------------------------------------------------
-
-NEAR = 2.0**14
-"""Arguments up to this are reduced by the three parts of a step, larger ones by the table of turns."""
 
 TURN_ERROR = 2.0**-104
 """Of each step of the circle: see `sine_cosine`."""
 
 
 def sine_cosine(x: Single) -> tuple[Array, Array, Array, Array]:
-    """sin(x) and cos(x); open beyond NEAR."""
+    """sin(x) and cos(x)."""
     xh, xr = x
-    inside = absolute(xh) < NEAR
-    h = where(inside, xh, 0.0)
-    k = nearest(h * TURN_RATE)
-    r = ((h - k * TURN_A) - k * TURN_B) - k * TURN_C  # the first difference is exact
+    k = nearest(xh * TURN_RATE)
+    r = ((xh - k * TURN_A) - k * TURN_B) - k * TURN_C  # the first difference is exact
+    lost = TURN_ERROR * absolute(k)
+    far = absolute(xh) > NEAR
+    if anywhere(far):
+        turns, rest, _, off = reduced(xh, 0.0 * xh)
+        k, r, lost = where(far, turns, k), where(far, rest, r), where(far, off, lost)
+    lost = lost + (xh - xh)  # nan at infinity
     j = whole(k) & 511
     sh, ch = lookup(SIN_HIGH, j), lookup(SIN_HIGH, (j + 128) & 511)
     p = r * r
     u = r + (r * p) * (-1.0 / 6.0 + p * (1.0 / 120.0 - p * (1.0 / 5040.0)))
     v = p * (-0.5 + p * (1.0 / 24.0 - p * (1.0 / 720.0)))
-    off = xr + TURN_ERROR * absolute(k)
+    off = xr + lost
     size = 10.0 * absolute(r)
     sine, cosine = sh + (ch * u + sh * v), ch + (ch * v - sh * u)
-    sine_radius = where(inside, (off + UNIT * (4.0 * absolute(sh) + size)) * UP + TINY, OPEN)
-    cosine_radius = where(inside, (off + UNIT * (4.0 * absolute(ch) + size)) * UP + TINY, OPEN)
+    sine_radius = (off + UNIT * (4.0 * absolute(sh) + size)) * UP + TINY
+    cosine_radius = (off + UNIT * (4.0 * absolute(ch) + size)) * UP + TINY
     return sine, sine_radius, cosine, cosine_radius
 
 
@@ -231,57 +256,45 @@ def tan(x: Single) -> Single:
 
 
 def atan(x: Single) -> Single:
-    """atan(x) = atan(c) + atan((x - c)/(1 + c*x)), or pi/2 - atan(c) - atan((1 - c*x)/(x + c)) from 1 on."""
+    """atan(x) = atan(c) + atan((x - c)/(1 + c*x)), c the entry of a table beside |x|."""
     xh, xr = x
-    inside = absolute(xh) < 2.0**500
-    sign = where(xh < 0.0, -1.0, 1.0)
-    h = where(inside, xh * sign, 0.0)
-    large = h > 1.0
-    v = where(large, divide(1.0, where(large, h, 1.0)), h)
-    steps = nearest(128.0 * v)
-    c = steps * (1.0 / 128.0)
-    t = divide(v - c, 1.0 + c * v)
+    h = absolute(xh)
+    j = whole(nearest(ATAN_STEPS * divide(h, 1.0 + h))) & 511
+    c = lookup(ATAN_POINT, j)
+    t = divide(h - c, 1.0 + c * h)
     q = t * t
-    p = t + (t * q) * (-1.0 / 3.0 + q * (0.2 - q * (1.0 / 7.0)))
-    angle = lookup(ATAN_HIGH, whole(steps + where(large, 129.0, 0.0)))
-    y = sign * (angle + where(large, -p, p))
-    rounded = 4.0 * angle + 10.0 * absolute(t) + where(large, 2.0 * v, 0.0)
-    return y, where(inside, (xr + UNIT * rounded) * UP + TINY, OPEN)
+    angle = lookup(ATAN_HIGH, j)
+    y = angle + (t + (t * q) * (-1.0 / 3.0 + q * (0.2 - q * (1.0 / 7.0))))
+    return where(xh < 0.0, -y, y), (xr + UNIT * (4.0 * angle + 10.0 * absolute(t))) * UP + TINY
 
 
 # -- the other inverses --------------------------------------------------------------------------------------------------
 
 
-def _complement(x: Single) -> Single:
-    """1 - x**2 = (1 - x)*(1 + x), accurate beside 1."""
-    return multiply(add(ONE, negative(x)), add(ONE, x))
-
-
 def asin(x: Single) -> Single:
-    """atan(x/sqrt(1 - x**2)), |x| < 1."""
-    return atan(over(x, square_root(_complement(x))))
+    """atan(x/sqrt((1 - x)*(1 + x))), |x| < 1."""
+    return atan(over(x, square_root(multiply(subtract(ONE, x), add(ONE, x)))))
 
 
 def acos(x: Single) -> Single:
     """2*atan(sqrt((1 - x)/(1 + x))), |x| < 1."""
-    return scale(atan(square_root(over(add(ONE, negative(x)), add(ONE, x)))), 2.0)
+    return scale(atan(square_root(over(subtract(ONE, x), add(ONE, x)))), 2.0)
 
 
 def atanh(x: Single) -> Single:
     """log1p(2x/(1 - x))/2, of |x|."""
-    inwards, sign = _towards_zero(x)
-    outwards = negative(inwards)
-    return scale(log1p(over(scale(outwards, 2.0), add(ONE, inwards))), 0.5 * sign)
+    away, sign = outwards(x)
+    return scale(log1p(over(scale(away, 2.0), subtract(ONE, away))), 0.5 * sign)
 
 
 def asinh(x: Single) -> Single:
     """log1p(|x| + x**2/(1 + sqrt(1 + x**2)))."""
-    inwards, sign = _towards_zero(x)
+    away, sign = outwards(x)
     squared = square(x)
-    return scale(log1p(add(negative(inwards), over(squared, add(ONE, square_root(add(ONE, squared)))))), sign)
+    return scale(log1p(add(away, over(squared, add(ONE, square_root(add(ONE, squared)))))), sign)
 
 
 def acosh(x: Single) -> Single:
     """log1p(t + sqrt(t*(2 + t))) with t = x - 1, x > 1."""
-    beyond = add(x, (-1.0, 0.0))
+    beyond = subtract(x, ONE)
     return log1p(add(beyond, square_root(multiply(beyond, add(TWO, beyond)))))

@@ -77,59 +77,39 @@ def _sines() -> tuple[Table, Table]:
     return _words((step * j).sin() if 2 * j % CIRCLE else arb(0) for j in range(CIRCLE))
 
 
-TURN_FIRST = 10
-"""The exponent of the smallest argument that is reduced by the table of turns."""
-
-TURN_PIECES, TURN_BITS = 7, 24
+TURN_BITS, TURN_FRACTION = 24, 1300
 
 
-def _turns() -> Table:
-    """For each exponent e from TURN_FIRST on, 2**(e - 52)*CIRCLE/(2*pi) modulo CIRCLE, in pieces of 24 bits: the first of them
-    counts from CIRCLE down."""
-    fraction = 1300
+def _turns() -> list[Table]:
+    """For each biased exponent e + 1023 from 2**10 on, 2**(e - 52)*CIRCLE/(2*pi) modulo CIRCLE, in seven pieces of 24 bits."""
     with ctx.workprec(1400):
-        number = int((arb(2) ** fraction / (2 * arb.pi())).floor().unique_fmpz())
-    exponents = range(TURN_FIRST, 1024)
-    rows = np.empty((TURN_PIECES, len(exponents)))
-    for column, exponent in enumerate(exponents):
-        turned = (number << (exponent - 52)) if exponent >= 52 else number >> (52 - exponent)
-        turned &= (1 << fraction) - 1
-        for piece in range(TURN_PIECES):
-            digits = turned >> (fraction - TURN_BITS * (piece + 1)) & ((1 << TURN_BITS) - 1)
-            rows[piece, column] = math.ldexp(digits, 9 - TURN_BITS * (piece + 1))
-    return rows
+        number = int((arb(2) ** TURN_FRACTION / (2 * arb.pi())).floor().unique_fmpz())
+    pieces = np.zeros((7, 2048))
+    for exponent in range(10, 1024):
+        turned = number << (exponent - 52) if exponent >= 52 else number >> (52 - exponent)
+        for piece, row in enumerate(pieces, 1):
+            digits = turned >> (TURN_FRACTION - TURN_BITS * piece) & ((1 << TURN_BITS) - 1)
+            row[exponent + 1023] = math.ldexp(digits, 9 - TURN_BITS * piece)
+    return list(pieces)
 
 
-# -- atan: j/128, and pi/2 - atan(j/128) after it ------------------------------------------------------------------------
+# -- atan: at j/(256 - j), and at 1023 for j = 256 -----------------------------------------------------------------------
 
-ATAN_STEPS = 128
-
-
-def _angles() -> tuple[Table, Table]:
-    inner = [(arb(j) / ATAN_STEPS).atan() for j in range(ATAN_STEPS + 1)]
-    return _words([*inner, *(arb.pi() / 2 - angle for angle in inner)])
+ATAN_STEPS = 256
 
 
-# -- erfcx(x) = exp(x**2)*erfc(x): Taylor's polynomials at the middles of [j/32, (j + 1)/32] ------------------------------
-
-ERFCX_STEPS, ERFCX_END, ERFCX_TERMS = 32, 28, 13
-
-
-def _erfcx(middle: Any, terms: int) -> list[Any]:
-    """Taylor's coefficients: the derivative of y is 2*x*y - 2/sqrt(pi)."""
-    value = (middle * middle).exp() * middle.erfc()
-    found = [value, 2 * middle * value - 2 / arb.pi().sqrt()]
-    for k in range(1, terms - 1):
-        found.append((2 * middle * found[k] + 2 * found[k - 1]) / (k + 1))
+def _points() -> Table:
+    found = np.zeros(512)
+    found[:ATAN_STEPS] = np.arange(ATAN_STEPS) / (ATAN_STEPS - np.arange(ATAN_STEPS))
+    found[ATAN_STEPS] = 1023
     return found
 
 
-def _erfcx_tables() -> tuple[list[Table], list[Table]]:
-    columns = zip(
-        *(_erfcx((arb(j) + arb(1) / 2) / ERFCX_STEPS, ERFCX_TERMS) for j in range(ERFCX_STEPS * ERFCX_END)), strict=True
-    )
-    words = [_words(column) for column in columns]
-    return [high for high, _ in words], [low for _, low in words]
+def _angles(points: Table) -> tuple[Table, Table]:
+    return _words(arb(c).atan() for c in points.tolist())
+
+
+# -- the tables -------------------------------------------------------------------------------------------------------------
 
 
 def _logarithms(reciprocals: Table) -> tuple[Table, Table]:
@@ -154,4 +134,7 @@ TURN_A, TURN_B, TURN_C = _at(lambda: _parts(2 * arb.pi() / CIRCLE, 31, 31))
 TURN_STEP, TURN_STEP_LOW = _at(lambda: _word(2 * arb.pi() / CIRCLE))
 TURN_RATE: float = _at(lambda: _nearest(CIRCLE / (2 * arb.pi())))
 
-ATAN_HIGH, ATAN_LOW = _at(_angles)
+TURN_0, TURN_1, TURN_2, TURN_3, TURN_4, TURN_5, TURN_6 = _turns()
+
+ATAN_POINT = _points()
+ATAN_HIGH, ATAN_LOW = _at(_angles, ATAN_POINT)
