@@ -28,7 +28,7 @@ KERNELS: Mapping[str, str] = MappingProxyType(
         "exp": "exp", "expm1": "expm1", "log": "log", "log1p": "log1p",
         "sin": "sin", "cos": "cos", "tan": "tan", "asin": "asin", "acos": "acos", "atan": "atan",
         "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "sech": "sech", "asinh": "asinh", "acosh": "acosh", "atanh": "atanh",
-        "sigmoid": "sigmoid",
+        "sigmoid": "sigmoid", "erf": "erf", "erfc": "erfc",
     }
 )  # fmt: skip
 """Rows that have a kernel, and its name."""
@@ -39,6 +39,7 @@ BODIES: Mapping[str, str] = MappingProxyType(
     {
         "cbrt": "sign(x)*exp(log(abs(x))/3)",
         "logaddexp": "where(x > y, x + log1p(exp(y - x)), y + log1p(exp(x - y)))",
+        "gelu": "x*erfc(-x/sqrt(2))/2",
         "logsigmoid": "where(x > 0, -log1p(exp(-x)), x - log1p(exp(x)))",
         "atan2": "where(x > 0, atan(y/x), where(y > 0, pi/2 - atan(x/y), -pi/2 - atan(x/y)))",
     }
@@ -56,9 +57,12 @@ class ColumnAlgebra:
     def __init__(self, kind: str, backend: Backend) -> None:
         assert kind in KINDS
         self.kind, self.backend = kind, backend
-        self._kernels: dict[str, Any] = {}
-        for module in ("truths", kind, f"{kind}_functions"):
-            self._kernels |= backend.kernels(module)
+
+    def _kernel(self, name: str) -> Callable[..., Any]:
+        modules = ("truths", self.kind, f"{self.kind}_functions", f"{self.kind}_normal")  # the last one's tables take a while
+        found = (self.backend.kernels(module).get(name) for module in modules)
+        kernel: Callable[..., Any] = next(kernel for kernel in found if kernel is not None)
+        return kernel
 
     def number(self, high: float, low: float, radius: float) -> tuple[Any, ...]:
         """A number of (high, low, radius): a single word has the low part in its radius."""
@@ -87,8 +91,7 @@ class ColumnAlgebra:
     def function(self, row: Function) -> Callable[..., Any] | None:
         """The kernel, or what is open; None where the body stands for the row."""
         if row.name in KERNELS:
-            kernel: Callable[..., Any] = self._kernels[KERNELS[row.name]]
-            return kernel
+            return self._kernel(KERNELS[row.name])
         if row.name in CONSTANTS:
             word = self._nearest(CONSTANTS[row.name])
             return lambda: word

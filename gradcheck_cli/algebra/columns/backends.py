@@ -92,6 +92,8 @@ class Backend:
     def _value(self, module: str, name: str, value: Any, scope: dict[str, Any]) -> Any:
         if isinstance(value, np.ndarray):
             return self.table(value)
+        if isinstance(value, tuple) and value and isinstance(value[0], np.ndarray):
+            return tuple(map(self.table, value))
         if not isinstance(value, FunctionType) or not value.__module__.startswith(_PACKAGE):
             return value
         home = value.__module__.rpartition(".")[2]

@@ -27,7 +27,8 @@ def _word(ball: Any) -> tuple[float, float]:
     return high, _nearest(ball - high)
 
 
-def _words(balls: Iterable[Any]) -> tuple[Table, Table]:
+def words(balls: Iterable[Any]) -> tuple[Table, Table]:
+    """High and low parts of numbers."""
     pairs = np.array([_word(ball) for ball in balls])
     return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
 
@@ -48,7 +49,7 @@ EXP_STEPS = 256
 
 
 def _exponentials() -> tuple[Table, Table]:
-    return _words((arb(2).log() * j / EXP_STEPS).exp() for j in range(EXP_STEPS))
+    return words((arb(2).log() * j / EXP_STEPS).exp() for j in range(EXP_STEPS))
 
 
 # -- log: reciprocals of 11 bits for 512 pieces of [sqrt(1/2), sqrt(2)], and their logarithms --------------------------------
@@ -74,7 +75,7 @@ CIRCLE = 512
 
 def _sines() -> tuple[Table, Table]:
     step = 2 * arb.pi() / CIRCLE
-    return _words((step * j).sin() if 2 * j % CIRCLE else arb(0) for j in range(CIRCLE))
+    return words((step * j).sin() if 2 * j % CIRCLE else arb(0) for j in range(CIRCLE))
 
 
 TURN_BITS, TURN_FRACTION = 24, 1300
@@ -106,14 +107,14 @@ def _points() -> Table:
 
 
 def _angles(points: Table) -> tuple[Table, Table]:
-    return _words(arb(c).atan() for c in points.tolist())
+    return words(arb(c).atan() for c in points.tolist())
 
 
 # -- the tables -------------------------------------------------------------------------------------------------------------
 
 
 def _logarithms(reciprocals: Table) -> tuple[Table, Table]:
-    return _words(-arb(c).log() for c in reciprocals.tolist())
+    return words(-arb(c).log() for c in reciprocals.tolist())
 
 
 def _at(function: Callable[..., Any], *arguments: Any) -> Any:
