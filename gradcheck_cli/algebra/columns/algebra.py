@@ -28,7 +28,7 @@ KERNELS: Mapping[str, str] = MappingProxyType(
         "exp": "exp", "expm1": "expm1", "log": "log", "log1p": "log1p",
         "sin": "sin", "cos": "cos", "tan": "tan", "asin": "asin", "acos": "acos", "atan": "atan",
         "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "sech": "sech", "asinh": "asinh", "acosh": "acosh", "atanh": "atanh",
-        "sigmoid": "sigmoid", "erf": "erf", "erfc": "erfc",
+        "sigmoid": "sigmoid", "erf": "erf", "erfc": "erfc", "erfcx": "erfcx",
     }
 )  # fmt: skip
 """Rows that have a kernel, and its name."""

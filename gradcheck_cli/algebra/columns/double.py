@@ -13,10 +13,13 @@ from gradcheck_cli.algebra.columns.words import DOWN, OPEN, TINY, UNIT, UNIT2, U
 
 Double = tuple[Array, Array, Array]
 
+SUM = 2.0 * UNIT
+"""One rounding each of two small parts."""
+
 PRODUCT = 10 * UNIT2
 """DWTimesDW1, algorithm 10: 5u**2 for words of half a gap; here the four roundings of low parts make 8u**2 at most."""
 
-QUOTIENT = 16 * UNIT2
+QUOTIENT = 13 * UNIT2
 """DWDivDW1, algorithm 16: 15u**2; here 12u**2: see `quotient`."""
 
 ROOT = 9 * UNIT2
@@ -38,7 +41,7 @@ def add(x: Double, y: Double) -> Double:
     w = xl + yl
     v = t + w
     h, low = two_sum(s, v)
-    return h, low, (xr + yr + 2.0 * UNIT * (absolute(w) + absolute(v))) * UP
+    return h, low, (xr + yr + SUM * (absolute(w) + absolute(v))) * UP
 
 
 def subtract(x: Double, y: Double) -> Double:
@@ -49,7 +52,7 @@ def subtract(x: Double, y: Double) -> Double:
     w = xl - yl
     v = t + w
     h, low = two_sum(s, v)
-    return h, low, (xr + yr + 2.0 * UNIT * (absolute(w) + absolute(v))) * UP
+    return h, low, (xr + yr + SUM * (absolute(w) + absolute(v))) * UP
 
 
 def multiply(x: Double, y: Double) -> Double:
@@ -117,7 +120,7 @@ def order(x: Double, y: Double) -> Truth:
     yh, yl, yr = y
     low = xl - yl
     apart = (xh - yh) + low
-    reach = (xr + yr + 2.0 * UNIT * absolute(low)) * UP  # xh - yh is exact, or its error is a part of `apart`
+    reach = (xr + yr + SUM * absolute(low)) * UP  # xh - yh is exact, or its error is a part of `apart`
     return apart * DOWN > reach, -apart * DOWN > reach
 
 

@@ -62,16 +62,17 @@ from gradcheck_cli.algebra.columns.tables import (
 from gradcheck_cli.algebra.columns.turns import NEAR, reduced
 from gradcheck_cli.algebra.columns.words import DOWN, OPEN, TINY, UNIT, UNIT2, UP, fast_two_sum, two_sum
 
+REDUCED = 3 * UNIT2
+"""Of the argument: its low part, at most u of it, is rounded twice when it is reduced. (The last part of a step times their
+number is below 2**-60 of the argument: its roundings are nothing beside this.)"""
+
 # -- exp -----------------------------------------------------------------------------------------------------------------
 
 EXP_CUBE = 2.0 * UNIT
 """The cubic term r**3/6 and what follows: nine roundings of a sixth."""
 
-EXP_ARGUMENT = 4 * UNIT2
-"""The low part of the argument is rounded twice when it is reduced, by u of u of the argument each."""
-
-EXP_WORD = 2.0**-102
-"""The table's words and three sums of words."""
+EXP_WORD = 6 * UNIT2
+"""The table's words, u**2/2, and three sums of what is u, 4u**2."""
 
 ALMOST_MINUS_ONE = 100.0
 """Below minus this, expm1 is -1 to 2**-144."""
@@ -109,7 +110,7 @@ def exp(x: Double) -> Double:
     first, second = _power_of_two(half), _power_of_two(e - half)
     y, yl = fast_two_sum((s * first) * second, (v * first) * second)
     moved = divide(xr, maximum(1.0 - xr, 0.0))
-    return y, yl, y * (moved + (EXP_CUBE * cubed + (EXP_ARGUMENT * absolute(h) + EXP_WORD))) * UP + TINY
+    return y, yl, y * (moved + (EXP_CUBE * cubed + (REDUCED * absolute(h) + EXP_WORD))) * UP + TINY
 
 
 def expm1(x: Double) -> Double:
@@ -126,7 +127,7 @@ def expm1(x: Double) -> Double:
     y, yl = two_sum(s, t + (al + (tl + ml)))
     moved = divide(xr, maximum(1.0 - xr, 0.0))
     size = EXP_WORD * (minimum(1.0 + th, 512.0 * absolute(a)) + th * absolute(ph))  # a is 0, or at least 2**-9
-    return y, yl, (th * 1.01 * (moved + (EXP_CUBE * cubed + EXP_ARGUMENT * absolute(h))) + size) * UP + TINY
+    return y, yl, (th * 1.01 * (moved + (EXP_CUBE * cubed + REDUCED * absolute(h))) + size) * UP + TINY
 
 
 # -- what is made of it: where a formula overflows, the same with another sign ----------------------------------------------
@@ -135,9 +136,9 @@ ONE: Double = (1.0, 0.0, 0.0)
 TWO: Double = (2.0, 0.0, 0.0)
 
 FAR = 340.0
-"""Beyond this exp(2|x|) is near the end of the range, and exp(-2|x|) is below 2**-980."""
+"""Beyond this exp(2|x|) is near the end of the range, and exp(-2|x|) is below 2**-981."""
 
-LEAST = 2.0**-980
+LEAST = 2.0**-979
 
 
 def power(x: Double, y: Double) -> Double:
@@ -210,14 +211,14 @@ LOG_WORD = 2.0**-94
 """Of the result's size: the second word of ln 2, 2**-43 of the first, is rounded in a product and in four sums."""
 
 
-def _logarithm(xh: Array, xm: Array, xl: Array) -> tuple[Array, Array, Array]:
-    """log(xh + xm + xl) and the bound of its error, for a positive normal xh and what is small beside it."""
+def _logarithm(xh: Array, xm: Array, xl: Array, shift: float) -> tuple[Array, Array, Array]:
+    """log(2**-shift*(xh + xm + xl)) and the bound of its error, for a positive normal xh and what is small beside it."""
     i = bits(xh)
     d = i - LOG_BASE
     e = d >> 52
     j = (d >> 43) & 511
     c = lookup(LOG_RECIPROCAL, j)
-    n = floating(e)
+    n = floating(e) - shift
     p, pe = two_product(unbits(i - (e << 52)), c)
     r, rl = two_sum(p - 1.0, pe + p * divide(xm, xh))
     r, rl = two_sum(r, rl + p * divide(xl, xh))  # normalized: the cube below is of r alone
@@ -240,12 +241,11 @@ def log(x: Double) -> Double:
     """log(x); open where x may be 0 or less."""
     xh, xl, xr = x
     room = maximum(xh * DOWN - xr, 0.0)
-    y, yl, off = _logarithm(xh, xl, 0.0)
+    y, yl, off = _logarithm(xh, xl, 0.0, 0.0)
     small = xh < SMALL
     if anywhere(small):
-        h, low, o = _logarithm(xh * 2.0**108, xl * 2.0**108, 0.0)
-        h, low, r = add((h, low, o), (-108.0 * LN2_HIGH, -108.0 * LN2_LOW, 2.0**-87))
-        y, yl, off = where(small, h, y), where(small, low, yl), where(small, r, off)
+        h, low, o = _logarithm(xh * 2.0**108, xl * 2.0**108, 0.0, 108.0)
+        y, yl, off = where(small, h, y), where(small, low, yl), where(small, o, off)
     return y, yl, (divide(xr, room) + off) * UP + (xh - xh)  # nan at infinity
 
 
@@ -253,8 +253,9 @@ def log1p(x: Double) -> Double:
     """log(1 + x), accurate beside 0; open where x may be -1 or less."""
     xh, xl, xr = x
     s, t = two_sum(1.0, xh)
+    s, low = two_sum(s, xl)  # of -1 and something small xl is no longer what is small
     room = maximum(s * DOWN - xr, 0.0)
-    y, yl, off = _logarithm(s, t, xl)
+    y, yl, off = _logarithm(s, t, low, 0.0)
     return y, yl, (divide(xr, room) + off) * UP + (xh - xh)
 
 
@@ -263,10 +264,8 @@ def log1p(x: Double) -> Double:
 SIN_CUBE = 4.0 * UNIT
 """The cubic term r**3/6 and what follows, and as much of the other series."""
 
-SIN_WORD = 2.0**-102
-
-TURN_ERROR = 2.0**-120
-"""Of each step of the circle: its third part, below 2**-68, is rounded when it is multiplied and when it is added."""
+SIN_WORD = 4 * UNIT2
+"""The table's words, and what is u of it, three times."""
 
 
 def sine_cosine(x: Double) -> tuple[Array, Array, Array, Array, Array, Array]:
@@ -275,7 +274,7 @@ def sine_cosine(x: Double) -> tuple[Array, Array, Array, Array, Array, Array]:
     k = nearest(xh * TURN_RATE)
     s, t = two_sum(xh - k * TURN_A, -k * TURN_B)  # k*A, k*B and the difference are exact
     r, rl = two_sum(s, t + (xl - k * TURN_C))
-    lost = TURN_ERROR * absolute(k) + EXP_ARGUMENT * absolute(xh)
+    lost = REDUCED * absolute(xh)
     far = absolute(xh) > NEAR
     if anywhere(far):
         turns, rest, rest_low, off = reduced(xh, xl)
@@ -334,7 +333,7 @@ def tan(x: Double) -> Double:
 ATAN_CUBE = 5.0 * UNIT
 """The cubic term t**3/3 and what follows: seven roundings of a third."""
 
-ATAN_WORD = 2.0**-101
+ATAN_WORD = 4 * UNIT2
 """Of the angle in the table and of what is added: the quotient, and three sums of words."""
 
 

@@ -20,12 +20,12 @@ from gradcheck_cli.algebra.columns.primitives import (
     whole,
 )
 from gradcheck_cli.algebra.columns.tables_normal import END, PLAIN_HIGH, PLAIN_LOW, SCALED_HIGH, SCALED_LOW, STEPS
-from gradcheck_cli.algebra.columns.words import TINY, UNIT, UP, fast_two_sum, two_sum
+from gradcheck_cli.algebra.columns.words import OPEN, TINY, UNIT, UP, fast_two_sum, two_sum
 
 TAIL = 4.0 * UNIT
 """The term of t**4, at most half, and what follows: eight roundings."""
 
-WORD = 2.0**-101
+WORD = 2.0**-103
 """Four products and sums of words."""
 
 SLOPE = 1.1284
@@ -69,17 +69,28 @@ def _plain(j: Whole, t: Array, tl: Array) -> tuple[Array, Array]:
     return fast_two_sum(y, yl)
 
 
-def _tail(away: Double) -> Double:
-    """erfc(x) = exp(-x**2)*erfcx(x) for the centre of a positive x, and how far it moves in the ball."""
-    h, low, xr = away
+def _centre(h: Array, low: Array) -> Double:
+    """erfcx of a word between 0 and END."""
     bounded = minimum(h, END - 2.0**-10)
     j = whole(bounded * STEPS) & 1023
     t, e = two_sum(bounded, (floating(j) + 0.5) * (-1.0 / STEPS))
     t, tl = two_sum(t, e + low)
     y, yl = _scaled(j, t, tl)
-    quartic = (t * t) * (t * t)
+    return y, yl, y * (TAIL * ((t * t) * (t * t)) + WORD)
+
+
+def erfcx(x: Double) -> Double:
+    """exp(x**2)*erfc(x), between 0 and END; else open."""
+    xh, xl, xr = x
+    y, yl, radius = _centre(xh, xl)
+    return y, yl, where((xh >= xr) & (xh < END - 2.0**-10), (SLOPE * xr + radius) * UP, OPEN)
+
+
+def _tail(away: Double) -> Double:
+    """erfc(x) = exp(-x**2)*erfcx(x) for the centre of a positive x, and how far it moves in the ball."""
+    h, low, xr = away
     power = exp(negative(square((h, low, 0.0))))
-    y, yl, radius = multiply(power, (y, yl, y * (TAIL * quartic + WORD)))
+    y, yl, radius = multiply(power, _centre(h, low))
     most = divide(SLOPE * (power[0] + power[2]) * xr, maximum(1.0 - 2.0 * h * xr, 0.0))
     return y, yl, (radius + most) * UP + TINY + (h - h)  # nan at infinity
 

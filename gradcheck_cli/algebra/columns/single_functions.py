@@ -49,6 +49,9 @@ from gradcheck_cli.algebra.columns.words import DOWN, OPEN, TINY, UNIT, UP, two_
 EXP_ROUNDED = 4.0 * UNIT
 """The table, the last sum, and what is r/2**9 beside them."""
 
+EXPM1_ROUNDED = 2.0 * UNIT
+"""The table, its difference from 1, the sum; and twice the rest."""
+
 ALMOST_MINUS_ONE = 100.0
 """Below minus this, expm1 is -1 to 2**-144."""
 
@@ -84,8 +87,8 @@ def expm1(x: Single) -> Single:
     a = t - 1.0
     m = t * p
     y = a + m
-    rounded = 2.0 * (minimum(t, 512.0 * absolute(a)) + absolute(a) + absolute(y)) + 4.0 * absolute(m)
-    return y, (1.01 * t * divide(xr, maximum(1.0 - xr, 0.0)) + UNIT * rounded) * UP + TINY
+    size = minimum(t, 512.0 * absolute(a)) + absolute(a) + absolute(y) + 2.0 * absolute(m)  # a is 0, or at least t/512
+    return y, (1.01 * t * divide(xr, maximum(1.0 - xr, 0.0)) + EXPM1_ROUNDED * size) * UP + TINY
 
 
 # -- what is made of it: where a formula overflows, the same with another sign ----------------------------------------------
@@ -94,9 +97,9 @@ ONE: Single = (1.0, 0.0)
 TWO: Single = (2.0, 0.0)
 
 FAR = 340.0
-"""Beyond this exp(2|x|) is near the end of the range, and exp(-2|x|) is below 2**-980."""
+"""Beyond this exp(2|x|) is near the end of the range, and exp(-2|x|) is below 2**-981."""
 
-LEAST = 2.0**-980
+LEAST = 2.0**-979
 
 
 def power(x: Single, y: Single) -> Single:
@@ -161,21 +164,25 @@ def sigmoid(x: Single) -> Single:
 # -- log -----------------------------------------------------------------------------------------------------------------
 
 
-def _logarithm(xh: Array, xl: Array) -> tuple[Array, Array]:
-    """log(xh + xl) and the bound of its error, for a positive normal xh and what is small beside it."""
+LOG_TABLE, LOG_REST = 5.0 * UNIT, 5.0 * UNIT
+"""The logarithm in the table and that of the power of 2, their sum and the last one; what is added."""
+
+
+def _logarithm(xh: Array, xl: Array, shift: float) -> tuple[Array, Array]:
+    """log(2**-shift*(xh + xl)) and the bound of its error, for a positive normal xh and what is small beside it."""
     i = bits(xh)
     d = i - LOG_BASE
     e = d >> 52
     z = unbits(i - (e << 52))
     j = (d >> 43) & 511
     c = lookup(LOG_RECIPROCAL, j)
-    n = floating(e)
+    n = floating(e) - shift
     upper = unbits(bits(z) & -4096)  # c has 11 bits: both products are exact
     r = ((upper * c - 1.0) + (z - upper) * c) + divide(xl, xh)  # of z*c beside 1, an error of 2**-9 of what is small
     p = (r * r) * (-0.5 + r * (1.0 / 3.0 - r * (0.25 - r * (0.2 - r * (1.0 / 6.0)))))
     f = n * LN2_HIGH + lookup(LOG_HIGH, j)
     y = f + (r + (p + n * LN2_LOW))
-    return y, UNIT * (3.0 * absolute(f) + 8.0 * absolute(r) + 2.0 * absolute(y)) + TINY
+    return y, LOG_TABLE * absolute(f) + LOG_REST * absolute(r) + TINY
 
 
 SMALL = 2.0**-1021
@@ -186,11 +193,10 @@ def log(x: Single) -> Single:
     """log(x); open where x may be 0 or less."""
     xh, xr = x
     room = maximum(xh * DOWN - xr, 0.0)
-    y, off = _logarithm(xh, 0.0)
+    y, off = _logarithm(xh, 0.0, 0.0)
     small = xh < SMALL
     if anywhere(small):
-        h, r = _logarithm(xh * 2.0**108, 0.0)
-        h, r = add((h, r), (-108.0 * (LN2_HIGH + LN2_LOW), 2.0**-45))
+        h, r = _logarithm(xh * 2.0**108, 0.0, 108.0)
         y, off = where(small, h, y), where(small, r, off)
     return y, (divide(xr, room) + off) * UP + (xh - xh)  # nan at infinity
 
@@ -200,22 +206,23 @@ def log1p(x: Single) -> Single:
     xh, xr = x
     s, t = two_sum(1.0, xh)
     room = maximum(s * DOWN - xr, 0.0)
-    y, off = _logarithm(s, t)
+    y, off = _logarithm(s, t, 0.0)
     return y, (divide(xr, room) + off) * UP + (xh - xh)
 
 
 # -- sin and cos ---------------------------------------------------------------------------------------------------------
 
-TURN_ERROR = 2.0**-104
-"""Of each step of the circle: see `sine_cosine`."""
+SIN_TABLE, SIN_REST = 4.0 * UNIT, 8.0 * UNIT
+"""The entry of the table and the last sum; what is added, and the last part of the steps that are taken away."""
 
 
 def sine_cosine(x: Single) -> tuple[Array, Array, Array, Array]:
     """sin(x) and cos(x)."""
     xh, xr = x
     k = nearest(xh * TURN_RATE)
-    r = ((xh - k * TURN_A) - k * TURN_B) - k * TURN_C  # the first difference is exact
-    lost = TURN_ERROR * absolute(k)
+    last = k * TURN_C
+    r = ((xh - k * TURN_A) - k * TURN_B) - last  # the first difference is exact
+    lost = SIN_REST * absolute(last)
     far = absolute(xh) > NEAR
     if anywhere(far):
         turns, rest, _, off = reduced(xh, 0.0 * xh)
@@ -226,11 +233,10 @@ def sine_cosine(x: Single) -> tuple[Array, Array, Array, Array]:
     p = r * r
     u = r + (r * p) * (-1.0 / 6.0 + p * (1.0 / 120.0 - p * (1.0 / 5040.0)))
     v = p * (-0.5 + p * (1.0 / 24.0 - p * (1.0 / 720.0)))
-    off = xr + lost
-    size = 10.0 * absolute(r)
+    off = xr + lost + SIN_REST * absolute(r)
     sine, cosine = sh + (ch * u + sh * v), ch + (ch * v - sh * u)
-    sine_radius = (off + UNIT * (4.0 * absolute(sh) + size)) * UP + TINY
-    cosine_radius = (off + UNIT * (4.0 * absolute(ch) + size)) * UP + TINY
+    sine_radius = (off + SIN_TABLE * absolute(sh)) * UP + TINY
+    cosine_radius = (off + SIN_TABLE * absolute(ch)) * UP + TINY
     return sine, sine_radius, cosine, cosine_radius
 
 
@@ -255,17 +261,23 @@ def tan(x: Single) -> Single:
 # -- atan ----------------------------------------------------------------------------------------------------------------
 
 
+ATAN_TABLE, ATAN_REST = 4.0 * UNIT, 6.0 * UNIT
+"""The angle in the table and the last sum; what is added."""
+
+
 def atan(x: Single) -> Single:
     """atan(x) = atan(c) + atan((x - c)/(1 + c*x)), c the entry of a table beside |x|."""
     xh, xr = x
     h = absolute(xh)
     j = whole(nearest(ATAN_STEPS * divide(h, 1.0 + h))) & 511
     c = lookup(ATAN_POINT, j)
-    t = divide(h - c, 1.0 + c * h)
+    d = 1.0 + c * h
+    t = divide(h - c, d)
     q = t * t
     angle = lookup(ATAN_HIGH, j)
     y = angle + (t + (t * q) * (-1.0 / 3.0 + q * (0.2 - q * (1.0 / 7.0))))
-    return where(xh < 0.0, -y, y), (xr + UNIT * (4.0 * angle + 10.0 * absolute(t))) * UP + TINY
+    off = ATAN_TABLE * angle + ATAN_REST * absolute(t) + (d - d)  # nan where c*h overflows
+    return where(xh < 0.0, -y, y), (xr + off) * UP + TINY
 
 
 # -- the other inverses --------------------------------------------------------------------------------------------------

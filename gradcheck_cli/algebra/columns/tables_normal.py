@@ -1,7 +1,7 @@
 """The tables of erfc, made with arb when a formula first needs them: a tenth of a second.
 
-Taylor's coefficients of erfcx(x) = exp(x**2)*erfc(x) at the middles of [j/32, (j + 1)/32], 0 <= x < 28, and of erf(x) at j/32 up to
-1/2.
+Taylor's coefficients of erfcx(x) = exp(x**2)*erfc(x) at the middles of [j/32, (j + 1)/32], 0 <= x < 28, and of erf(x) at j/32
+up to 1/2.
 """
 
 from __future__ import annotations

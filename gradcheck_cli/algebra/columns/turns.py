@@ -23,8 +23,8 @@ from gradcheck_cli.algebra.columns.words import OPEN, two_sum
 NEAR = 2.0**14
 """Arguments up to this are reduced by the three parts of a step, larger ones by the table."""
 
-TURNED_ERROR = 2.0**-90
-"""What is small is added in plain floats, from 2**-33 of a step on; a step is below 2**-6."""
+TURNED_ERROR = 2.0**-91
+"""What is small is added in plain floats, from 2**-33 of a step on: three roundings; a step is below 2**-6."""
 
 LOW = 2.0**-9
 """The low part of an argument up to this is added to the rest."""
@@ -48,10 +48,11 @@ def reduced(xh: Array, xl: Array) -> tuple[Array, Array, Array, Array]:
     c4, c5, c6 = lookup(TURN_4, e), lookup(TURN_5, e), lookup(TURN_6, e)
     s = _within(upper * c0) + _within(lower * c0) + _within(upper * c1) + _within(lower * c1) + _within(upper * c2)
     k = nearest(s)
-    a, b = two_sum(s - k, lower * c2 + upper * c3)
+    a, b = two_sum(s - k, lower * c2)
+    a, g = two_sum(a, upper * c3)
     n = nearest(a)
     a = a - n
-    b = b + ((lower * c3 + upper * c4) + ((lower * c4 + upper * c5) + (lower * c5 + upper * c6)))
+    b = (b + g) + ((lower * c3 + upper * c4) + ((lower * c4 + upper * c5) + (lower * c5 + upper * c6)))
     p, pe = two_product(a, TURN_STEP)
     r, rl = two_sum(p, pe + (a * TURN_STEP_LOW + b * TURN_STEP))
     r, t = two_sum(sign * r, xl)
