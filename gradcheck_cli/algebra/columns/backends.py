@@ -80,6 +80,14 @@ class Backend:
 
         return evaluate
 
+    def trustworthy(self) -> bool:
+        """Whether this thread rounds to nearest and keeps subnormals: a process can change both, and then no bound holds."""
+        one, tie, least = self.empty(8), self.empty(8), self.empty(8)
+        one[:], tie[:], least[:] = 1.0, 2.0**-53, 2.0**-1074
+        up, down = one + tie * 1.5, one + tie * 0.5
+        kept = ((up == 1.0 + 2.0**-52) & (down == 1.0) & (-up == -one - tie * 1.5) & (one + tie == 1.0)).all()
+        return bool(kept) and bool(((least * 2.0**60) * 2.0**-60 == least).all()) and bool((least + least > least).all())
+
     def kernels(self, module: str) -> Mapping[str, Any]:
         """What a module of this package defines, by name, its functions bound to these primitives."""
         if module not in self._bound:

@@ -2,7 +2,8 @@
 
 |low| is at most half a gap of `high`, that is u*|high|. Each docstring says what the centre of the result may be off; the
 radius adds how far the function moves within the balls of its arguments: what divides by a `room` that is 0 is infinite, or
-nan, and open. So is a centre that isn't finite, whatever the radius. Names: of an argument x the parts are xh, xl, xr.
+nan, and open. So is a centre that isn't finite, whatever the radius; but exp and what is made of it have limits at infinity.
+Names: of an argument x the parts are xh, xl, xr.
 """
 
 from __future__ import annotations

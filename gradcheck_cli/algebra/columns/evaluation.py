@@ -44,13 +44,17 @@ class Evaluation:
             self._run = self.backend.loop(self.program.bind(), self.inputs, self.outputs, self._words)
 
     def at(self, *inputs: Array) -> list[Column]:
-        """A column for each formula, of an array of float64 for each input; open where one of them isn't finite."""
+        """A column for each formula, of an array of float64 for each input; open where one of them isn't finite, and
+        everywhere if this thread doesn't round as the bounds suppose."""
         points = len(inputs[0])
         parts = [[self.backend.empty(points) for _ in range(self._words)] for _ in range(self.outputs)]
         with np.errstate(all="ignore"):
             for start in range(0, points, self.backend.chunk):
                 span = slice(start, start + self.backend.chunk)
                 self._run([values[span] for values in inputs], [[part[span] for part in column] for column in parts])
+            if not self.backend.trustworthy():
+                for column in parts:
+                    column[-1][:] = OPEN
         nothing = self.backend.empty(0 if self._words == 3 else points)
         nothing[:] = 0.0
         return [Column(part[0], part[1] if self._words == 3 else nothing, part[-1]) for part in parts]

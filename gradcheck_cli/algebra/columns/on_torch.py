@@ -33,10 +33,13 @@ def divide(a: Array, b: Array) -> Array:
 
 def root(a: Array) -> Array:
     """The square root, off by half a gap and 2**-50 of one: what torch has on a CPU, MKL's, is off by 0.68 of a gap."""
+    a = _tensor(a, a)
+    small = a < 2.0**-900
+    a = torch.where(small, a * 2.0**212, a)
     s = torch.sqrt(a)
     p, e = two_product(s, s)
     better = s + torch.div((a - p) - e, 2.0 * s)
-    return torch.where(isfinite(better), better, s)
+    return torch.where(isfinite(better), better, s) * where(small, 2.0**-106, 1.0)
 
 
 def absolute(a: Array) -> Array:

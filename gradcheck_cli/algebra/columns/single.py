@@ -1,7 +1,7 @@
 """Arithmetic of single words: (value, radius), the true number within the radius of the value. Enough for float32 and shorter.
 
 Each bound is twice what rounding can do: it costs nothing here. What divides by a `room` that is 0 is infinite, or nan, and
-open; so is a centre that isn't finite, whatever the radius. Names: of an argument x the parts are xh, xr.
+open; so is a centre that isn't finite, but for limits of exp. Names: of an argument x the parts are xh, xr.
 """
 
 from __future__ import annotations
