@@ -2,11 +2,11 @@
 
     python benchmarks/containment.py [--points 1000000] [--seed 0] [--library numpy|torch|numba] [KERNEL...]
 
-Each kernel, in both kinds, at arguments that are hard for it (`tests/containment.py`): every exponent and subnormals, the edges of its
-tables and what is near them, multiples of pi/512, neighbours of the ends of its range, and balls whose truth is at the rim. The
-truth is python-flint's, at up to 6,000 bits. A million points of every kernel take 20 minutes of one core. `used`: the largest part
-of a bound that the rounding of exact arguments took; `open`: the share of points that arb would have to decide. Violations are
-printed, and the exit code is 1 if there is one.
+Each kernel, in both kinds, at arguments that are hard for it (`tests/containment.py`): every exponent and subnormals, the
+edges of its tables and what is near them, multiples of pi/512, neighbours of the ends of its range, and balls whose truth is
+at the rim. The truth is python-flint's, at up to 6,000 bits. A million points of every kernel take 20 minutes of one core.
+`used`: the largest part of a bound that the rounding of exact arguments took; `open`: the share of points that arb would have
+to decide. Violations are printed, and the exit code is 1 if there is one.
 """
 
 from __future__ import annotations
