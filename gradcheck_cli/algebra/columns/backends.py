@@ -44,7 +44,9 @@ def _remembered(kernel: Callable[..., Any]) -> Callable[..., Any]:
 
 class Backend:
     """A library to compute with: `primitives` is a module with the names of `primitives`. `chunk`: how many points go
-    together."""
+    together; `brief`: whether a program lets arrays go, see `algebra.program`."""
+
+    brief = True
 
     def __init__(self, primitives: ModuleType, chunk: int) -> None:
         self.primitives, self.chunk = primitives, chunk
@@ -136,6 +138,8 @@ class _Torch(Backend):
 
 
 class _Numba(Backend):
+    brief = False  # numbers, one at a time; and numba knows no `del`
+
     def __init__(self) -> None:
         from gradcheck_cli.algebra.columns import on_numba
 

@@ -37,7 +37,7 @@ class Evaluation:
     ) -> None:
         self.backend = backend or on_numpy()
         self.algebra = ColumnAlgebra(kind, self.backend)
-        self.program = Program(prepared(trees, self.algebra), inputs, self.algebra, brief=True)
+        self.program = Program(prepared(trees, self.algebra), inputs, self.algebra, brief=self.backend.brief)
         self.inputs, self.outputs = len(inputs), len(trees)
         self._words = 3 if kind == "double" else 2
         with np.errstate(all="ignore"):
