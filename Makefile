@@ -9,6 +9,9 @@ BIN := .venv/bin
 LOWEST := .venv-lowest
 EXTRAS := plot notebook distributed
 
+# Tests start many processes, and a process of pytest compiles every module for itself: let it read what another compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo lint fast test test-lowest transcripts docs clean
 
 demo: .venv/installed

@@ -19,6 +19,15 @@ class Mutation(NamedTuple):
 
 
 JUDGE = {
+    # -- what is known of a run before
+    "suite/findings.py": (
+        ("MOVED = 0.05\n", "MOVED = 0.5\n"),
+        ("MOVED = 0.05\n", "MOVED = 0.0\n"),
+        ("MORE = 1.1\n", "MORE = 11.0\n"),
+        ("<= 2 * (slack or 0.0))", ">= 0.0)"),
+        ("    if not common:\n", "    if False:\n"),
+        ("max(now[2] or 0.0, then[2] or 0.0)", "0.0"),
+    ),
     # -- numbers against each other
     "verdict/judge.py": (
         (

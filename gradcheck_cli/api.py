@@ -1,4 +1,4 @@
-"""The Python twins of the commands: each builds a Problem and returns the Report on it; bad input is an InputError.
+"""The Python twins of the commands: each returns the Report on what is asked; bad input is an InputError.
 
 What their options mean, their defaults and how they are read stand in `options`; here are their types, for type checkers.
 Nothing here imports torch or SymPy before the whole input has been checked.
@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations_with_replacement, product
 from itertools import permutations as orders_of
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, Unpack
 
 from gradcheck_cli import options as table
 from gradcheck_cli.algebra.constants import nearest_double
@@ -34,6 +34,7 @@ from gradcheck_cli.formulas.tasks import (
 from gradcheck_cli.language.chain import Chain, link, texts_of
 from gradcheck_cli.language.functions import NAMES
 from gradcheck_cli.language.points import named, parse_points
+from gradcheck_cli.language.spaces import PointSpec
 from gradcheck_cli.verdict.limits import Limits
 
 if TYPE_CHECKING:
@@ -120,43 +121,54 @@ class OfModel(Common, total=False):
     stop_gradients: bool
 
 
-_Twin = TypeVar("_Twin", bound=Callable[..., Any])
+_Given = ParamSpec("_Given")
+
+Answer = Callable[[], "Report"]
+"""What a check does, once it is plain what is asked."""
 
 TWINS: dict[str, Callable[..., Report]] = {}
 """Every kind of check and its twin."""
 
+QUESTIONS: dict[str, Callable[..., Answer]] = {}
+"""The same, but for the answer: bad input is an InputError, and nothing is computed, or imported of the user's, yet."""
 
-def _twin(types: type) -> Callable[[_Twin], _Twin]:
-    """Make check_KIND of a function: it gets every option of its kind, read and with its default, and shows them all in its
-    signature and docstring. `types`: those of the options that aren't parameters of its own."""
 
-    def decorate(function: _Twin) -> _Twin:
+def _twin(types: type) -> Callable[[Callable[_Given, Answer]], Callable[_Given, Report]]:
+    """Make check_KIND of a function that says what is asked: it gets every option of its kind, read and with its default, and
+    shows them all in its signature and docstring. `types`: those of the options that aren't parameters of its own."""
+
+    def decorate(function: Callable[_Given, Answer]) -> Callable[_Given, Report]:
         kind = function.__name__.removeprefix("check_")
         signature = inspect.signature(function)
         own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
         names = {p.name for p in own}
 
-        @boundary
-        @functools.wraps(function)
-        def check(*arguments: Any, **given: Any) -> Report:
+        def question(*arguments: Any, **given: Any) -> Answer:
             if len(arguments) > len(own):
                 what = " and ".join(p.name for p in own) + " (several in a list)" * table.KINDS[kind].form.several
                 raise TypeError(f"check_{kind}() takes {what}; options are named: at=..., dtype=...")
             mine = {name: given.pop(name) for name in names & given.keys()}
             meant = table.meant(kind, given)
             mine |= {name: meant.pop(name) for name in names & meant.keys()}
-            report: Report = function(*arguments, **mine, **table.values(kind, meant, names))
-            return report
+            options: Any = mine | table.values(kind, meant, names)
+            return function(*arguments, **options)
+
+        @boundary
+        @functools.wraps(function)
+        def check(*arguments: Any, **given: Any) -> Report:
+            return question(*arguments, **given)()
 
         shared = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=row.default, annotation=_annotation(types, name))
             for name, row in table.taken(kind).items()
             if name not in names
         ]
-        check.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
+        signature = signature.replace(parameters=[*own, *shared], return_annotation="Report")
+        check.__signature__ = signature  # type: ignore[attr-defined]
+        check.__annotations__["return"] = "Report"
         check.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n{table.described(kind)}\n"
-        TWINS[kind] = check
-        return check  # type: ignore[return-value]
+        TWINS[kind], QUESTIONS[kind] = check, question
+        return check
 
     return decorate
 
@@ -168,7 +180,7 @@ def _annotation(types: type, name: str) -> Any:
 
 
 @_twin(OfFormulas)
-def check_chain(expressions: str | Sequence[str], **options: Unpack[OfFormulas]) -> Report:
+def check_chain(expressions: str | Sequence[str], **options: Unpack[OfFormulas]) -> Answer:
     """The derivative of the output of a chain with respect to every stage and input, and every stage's own derivatives.
 
     Doesn't raise on a mismatch: see Report.ok and Report.raise_for_verdict().
@@ -180,7 +192,7 @@ def check_chain(expressions: str | Sequence[str], **options: Unpack[OfFormulas])
 
 
 @_twin(OfMixed)
-def check_mixed(expression: str, wrt: str | Sequence[str], **options: Unpack[OfMixed]) -> Report:
+def check_mixed(expression: str, wrt: str | Sequence[str], **options: Unpack[OfMixed]) -> Answer:
     """The mixed partial derivative with respect to `wrt` ("x,y", "x[0],y[1]" or ["x", "y"]) in that order, and every prefix of
     it, and other orders of differentiation."""
     chain, permutations = _chain(expression, "f"), options["permutations"]
@@ -199,7 +211,7 @@ def check_mixed(expression: str, wrt: str | Sequence[str], **options: Unpack[OfM
 
 
 @_twin(OfGrad)
-def check_grad(expression: str, **options: Unpack[OfGrad]) -> Report:
+def check_grad(expression: str, **options: Unpack[OfGrad]) -> Answer:
     """All partial derivatives up to `order`: 1 the gradient, 2 the Hessian too, at most 6.
 
     An expression whose value is an array has one row of the Jacobian for each entry.
@@ -219,7 +231,7 @@ def check_grad(expression: str, **options: Unpack[OfGrad]) -> Report:
 
 
 @_twin(OfFormulas)
-def check_jacobian(expressions: str | Sequence[str], **options: Unpack[OfFormulas]) -> Report:
+def check_jacobian(expressions: str | Sequence[str], **options: Unpack[OfFormulas]) -> Answer:
     """The derivative of every entry of every output by every entry of every input.
 
     Several expressions are several outputs, f1, f2 and so on, or as they are named ("u = x*y").
@@ -238,7 +250,7 @@ def check_jacobian(expressions: str | Sequence[str], **options: Unpack[OfFormula
 
 
 @_twin(OfFormulas)
-def check_hessian(expression: str, **options: Unpack[OfFormulas]) -> Report:
+def check_hessian(expression: str, **options: Unpack[OfFormulas]) -> Answer:
     """All second derivatives of an expression, in both orders; of every entry, where its value is an array."""
     chain = _chain(expression, "f")
 
@@ -252,7 +264,7 @@ def check_hessian(expression: str, **options: Unpack[OfFormulas]) -> Report:
 
 
 @_twin(OfFunction)
-def check_function(function: str | Callable[..., Any], **options: Unpack[OfFunction]) -> Report:
+def check_function(function: str | Callable[..., Any], **options: Unpack[OfFunction]) -> Answer:
     """A function of tensors: its gradient by every tensor, and the rules around a custom backward.
 
     `at` and `shape` are of its parameters, by name; tensors too: {"x": torch.ones(3)}. Tensors of integers are handed over as
@@ -260,14 +272,26 @@ def check_function(function: str | Callable[..., Any], **options: Unpack[OfFunct
     NAME is everything in it that can be checked: `Reports`, a report each.
     """
     from gradcheck_cli.callables.contents import whole
-    from gradcheck_cli.callables.loading import load, target
+    from gradcheck_cli.callables.loading import find
+    from gradcheck_cli.language.parser import parse
 
     place = whole(function) if isinstance(function, str) else None
     if place is not None:
-        return _everything("function", place, options)
+        return functools.partial(_everything, "function", place, options)
     given: Mapping[str, Any] = options
     if not 1 <= given["order"] <= HIGHEST:
         raise InputError(f"the order of a function must be from 1 to {HIGHEST}", str(given["order"]), 0)
+    if given["formula"] is not None:
+        parse(given["formula"])
+    if isinstance(function, str):
+        find(function)
+    return functools.partial(_function, function, given)
+
+
+def _function(function: str | Callable[..., Any], given: Mapping[str, Any]) -> Report:
+    """Import what is asked for, and check it."""
+    from gradcheck_cli.callables.loading import load, target
+
     loaded = load(function) if isinstance(function, str) else function
     from gradcheck_cli.callables.function import Question, report
     from gradcheck_cli.callables.inputs import Wanted
@@ -291,18 +315,21 @@ def check_function(function: str | Callable[..., Any], **options: Unpack[OfFunct
 
 
 @_twin(OfModel)
-def check_model(model: Any, **options: Unpack[OfModel]) -> Report:
+def check_model(model: Any, **options: Unpack[OfModel]) -> Answer:
     """A network: every layer by itself and in its place; with `layer` or `neuron` the Jacobian of these outputs.
 
     The module itself doesn't change. FILE.py, or a module of Python, without a NAME is every network in it: `Reports`.
     """
+    from gradcheck_cli.callables.loading import find
     from gradcheck_cli.networks import request
 
     place = request.whole_file(model)
     if place is not None:
-        return _everything("model", place, options)
+        return functools.partial(_everything, "model", place, options)
     given: Mapping[str, Any] = options
     known, text = request.model(model)
+    if isinstance(known, str):
+        find(known)
     asked = request.Request(
         model=known,
         text=text,
@@ -320,9 +347,13 @@ def check_model(model: Any, **options: Unpack[OfModel]) -> Report:
         modes=given["mode"],
         limits=_limits(given),
     )
-    from gradcheck_cli.networks.model import report
 
-    return report(asked, strict=given["strict"], timeout=given["timeout"], progress=given["progress"])
+    def answer() -> Report:
+        from gradcheck_cli.networks.model import report
+
+        return report(asked, strict=given["strict"], timeout=given["timeout"], progress=given["progress"])
+
+    return answer
 
 
 def _everything(kind: str, place: str, given: Mapping[str, Any]) -> Report:
@@ -341,19 +372,28 @@ def _everything(kind: str, place: str, given: Mapping[str, Any]) -> Report:
 
 def _run(
     kind: str, chains: Sequence[Chain], asked: Asked, given: Mapping[str, Any], *, local: bool = False, wrt: object = None
-) -> Report:
-    """Check what depends on the chains, build the Problem and have it checked."""
+) -> Answer:
+    """Check what depends on the chains; where that takes no time, build the Problem too."""
     inputs = list(dict.fromkeys(name for chain in chains for name in chain.inputs))
     refuse_foreign(chains, named(given["at"], given["shape"], given["domain"], wrt), "--at, --domain, --shape or --wrt")
     where = {name: given[name] for name in ("shape", "sample", "domain", "seed")}
     points = parse_points(given["at"], inputs, **where, evaluate=nearest_double)
-    chains, points = with_labels(chains, points)
+    build = functools.partial(_problem, kind, *with_labels(chains, points), asked, given, local)
+    if any(chain.on_arrays or any(points.shapes[name] for name in chain.inputs) for chain in chains):
+        return lambda: _solved(build(), given["progress"])  # entry by entry, which takes its time, as the check does
+    return functools.partial(_solved, build(), given["progress"])
+
+
+def _problem(
+    kind: str, chains: Sequence[Chain], points: PointSpec, asked: Asked, given: Mapping[str, Any], local: bool
+) -> Problem:
+    """Every derivative and every claim, entry by entry."""
     tasks = [task_of(chain, points, asked) for chain in chains]
     from gradcheck_cli.floats import FORMATS  # NumPy, which an error above does without
 
     for name in given["dtype"]:
         points.count(FORMATS[name])
-    problem = Problem(
+    return Problem(
         command=kind,
         tasks=tuple(tasks),
         points=points,
@@ -368,10 +408,14 @@ def _run(
         verbose=given["verbose"],
         callables={_row(name): function for name, function in (given["callables"] or {}).items()},
     )
+
+
+def _solved(problem: Problem, progress: Progress | None) -> Report:
+    """Have it checked."""
     from gradcheck_cli.formulas.check import check_problem
     from gradcheck_cli.remedies.mending import add_remedies
 
-    report = check_problem(problem, progress=given["progress"])
+    report = check_problem(problem, progress=progress)
     add_remedies(problem, report)
     return report
 

@@ -7,7 +7,7 @@ import functools
 import math
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
@@ -32,13 +32,38 @@ class InputError(GradcheckToolError):
         self.message = message
         self.text = text
         self.position = position
+        self.in_python = False
+        """Whether a function of Python was called, not a command: its options are names, without dashes."""
 
     def __str__(self) -> str:
-        message = visible(self.message if len(self.message) <= _LONGEST else self.message[: _LONGEST - 3] + "...")
+        return self.said(in_python(self.message) if self.in_python else self.message)
+
+    @property
+    def typed(self) -> str:
+        """The readable form for who typed a command."""
+        return self.said(self.message)
+
+    def said(self, message: str) -> str:
+        """The readable form of a message."""
+        message = visible(message if len(message) <= _LONGEST else message[: _LONGEST - 3] + "...")
         if self.text is None:
             return message
         line, caret = quote(self.text, self.position)
         return f"{message}\n  {line}" + (f"\n  {caret}" if caret else "")
+
+
+class InputErrors(InputError):
+    """Several, of things that don't depend on each other: each in full, as far as there is room."""
+
+    TOLD = 10
+
+    def __init__(self, problems: Sequence[InputError]) -> None:
+        super().__init__(problems[0].message, problems[0].text, problems[0].position)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        more = len(self.problems) - self.TOLD
+        return "\n".join([*map(str, self.problems[: self.TOLD]), *([f"... and {more:,} more"] if more > 0 else [])])
 
 
 class MissingExtra(InputError, ImportError):
@@ -70,6 +95,21 @@ NO_KERNEL = "not implemented for '"
 
 class ToleratedWarning(UserWarning):
     """A gradient that isn't the derivative, within the tolerances that the caller gave."""
+
+
+_OPTION = re.compile(r"(?<![^\s(;'])--(?=[a-z])")
+_SAID = re.compile(r"(?<=[ (])--(verbose|timeout|at|format json)(?= shows| gives| has all|\))")
+_NAMES = {"at": "at=...", "verbose": "verbose=True", "format json": "to_dict()"}
+
+
+def in_python(message: str) -> str:
+    """A message in which an option of a command is that of its function: a name without dashes."""
+    return _OPTION.sub("", message)
+
+
+def report_in_python(text: str) -> str:
+    """The same of a whole report or lesson, which holds formulas too: only where it says what an option shows."""
+    return _SAID.sub(lambda found: _NAMES.get(found[1], found[1]), text)
 
 
 def visible(text: str) -> str:
@@ -118,6 +158,8 @@ def boundary(function: Callable[_Given, _Found]) -> Callable[_Given, _Found]:
         try:
             return function(*arguments, **given)
         except GradcheckToolError as problem:
+            if isinstance(problem, InputError):
+                problem.in_python = True
             if os.environ.get("GRADCHECK_TRACEBACK"):
                 raise
             cause = problem.__cause__
@@ -159,6 +201,36 @@ def first_line(problem: BaseException) -> str:
 def words(problem: BaseException) -> str:
     """An error of torch, or of the user's code, in one sentence of at most 200 characters."""
     return first_line(problem).split(". ")[0][:200] or type(problem).__name__
+
+
+RAISED = "the code raises "
+"""How a refusal begins that isn't torch's own, but a slip of the code that it runs."""
+
+
+def refusal_of(problem: BaseException) -> str:
+    """What torch says where it doesn't differentiate, or the code that it runs then, with the line of that code."""
+    said, kind = words(problem), type(problem).__name__
+    slip = (
+        ""
+        if isinstance(problem, RuntimeError | ValueError | GradcheckToolError)
+        else RAISED + (f"{kind}: " if said != kind else "")
+    )
+    trace, own = problem.__traceback__, ""
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not (file.startswith((PACKAGE, "<")) or _INSTALLED.search(file)):
+            own = f" ({os.path.basename(file)}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return f"{slip}{said}{own}"
+
+
+_INSTALLED = re.compile(r"[\\/](site|dist)-packages[\\/]|[\\/]lib[\\/]python3\.\d+[\\/]\w+\.py$")
+"""Files of packages, and of Python itself."""
+
+
+def refused(refusal: str) -> str:
+    """The same in a report, which says whose words these are."""
+    return refusal if refusal.startswith(RAISED) else f"torch: {refusal}"
 
 
 def quote(text: str, position: int | None) -> tuple[str, str]:

@@ -52,6 +52,12 @@ def named(text: str | Path, doing: str = "use this file") -> Path:
     return Path(text)
 
 
+def from_here(path: Path) -> str:
+    """The path as it is shown: relative to the working directory where it lies in it, the same on every machine."""
+    here = Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
+
+
 def _device(path: Path) -> bool:
     return str(path).startswith(_DEVICES) and not str(path).startswith(_MEMORY)
 

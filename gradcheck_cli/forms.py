@@ -145,6 +145,8 @@ NAMES = Form(TEXTS.name, shapes.TEXTS, several=True, python="a list of texts", r
 FORMATS = replace(NAMES, python="a list of texts, or torch's own (torch.float32)")
 FLAG = Form("true or false", shapes.FLAG, bool, read=_flag)
 WHOLE = Form("a whole number", shapes.WHOLE, int, example="2", read=_index)
+COUNT = replace(WHOLE, name="a whole number, at least 1", holds=shapes.whole(1))
+NATURAL = replace(WHOLE, name="a whole number, not negative", holds=shapes.whole(0))
 DEVICE = Form(TEXT.name, shapes.TEXT, python="a torch.device", read=_said)
 LIMIT = Form("a number", NUMBER, float, example="0.25", read=_non_negative)
 SECONDS = Form("a positive number of seconds", shapes.between(0, 1e9), float, example="7.5", read=_positive)

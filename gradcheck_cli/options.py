@@ -39,6 +39,7 @@ from gradcheck_cli.forms import (
     CALLBACKS,
     CLAIMS,
     COTANGENT,
+    COUNT,
     DEVICE,
     DOMAIN,
     EXPRESSIONS,
@@ -52,6 +53,7 @@ from gradcheck_cli.forms import (
     LIMIT,
     LOSS,
     NAMES,
+    NATURAL,
     NETWORK,
     POINTS,
     SECONDS,
@@ -61,10 +63,10 @@ from gradcheck_cli.forms import (
     TEXT,
     TEXTS,
     VALUES,
-    WHOLE,
     Form,
 )
 from gradcheck_cli.modes import MODES, OF_TENSORS
+from gradcheck_cli.shapes import Shape, names_of
 
 # -- checks -------------------------------------------------------------------------------------------------------------
 
@@ -195,6 +197,11 @@ class Option:
         return None if value is None else self.form.read(value, self.name, self.known)
 
     @property
+    def holds(self) -> Shape:
+        """Whether a spec may give a value: its form, and of a single name that it is one of those that there are."""
+        return names_of([*self.choices, "all"], self.known) if self.choices else self.form.holds
+
+    @property
     def known(self) -> Mapping[str, str]:
         """Every word for a choice, and the choice."""
         return {**{name: name for name in self.choices}, **{w: n for w, n in self.words.items() if n in self.choices}}
@@ -211,7 +218,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("permutations", ("mixed",), FLAG, "Check all other orders too.", spelt="--permutations/--no-permutations",
            also="permute all_orders",
            otherwise="where there are just two, different names"),
-    Option("order", ("grad",), WHOLE, "1: the gradient, 2: the Hessian too, and so on to 6.", 1, metavar="N", also="orders"),
+    Option("order", ("grad",), COUNT, "1: the gradient, 2: the Hessian too, and so on to 6.", 1, metavar="N", also="orders"),
 
     Option("wrt", ("explain",), TEXT, "What to differentiate by; x,y: the mixed partial derivative, first by x, then by y.",
            otherwise="every input", metavar="NAMES", example="x,y"),
@@ -229,10 +236,10 @@ OPTIONS: tuple[Option, ...] = (
            "What the backward is meant to be the derivative of, where it is another function's on purpose: a formula, or "
            "FILE.py:NAME, of the same parameters. Values aren't judged by it.",
            metavar="FORMULA|TARGET", example="clamp(x, -1, 1)"),
-    Option("order", ("function",), WHOLE,
+    Option("order", ("function",), COUNT,
            "1: the gradient, 2: its derivative too (double backward), and so on to 4; what they ought to be is known from the "
            "forward pass alone.", 1, metavar="N", also="orders"),
-    Option("sample", ("function",), WHOLE, "Check N seeded points.", otherwise=f"{SAMPLES_OF_FUNCTION} without --at",
+    Option("sample", ("function",), COUNT, "Check N seeded points.", otherwise=f"{SAMPLES_OF_FUNCTION} without --at",
            metavar="N", also="samples n_samples num_samples"),
 
     Option("input", ("model",), INPUT, "The shape of the input, 1,28,28 or NAME=1,28,28.", metavar="SIZES",
@@ -250,7 +257,7 @@ OPTIONS: tuple[Option, ...] = (
            also="cotangents grad_output grad_outputs upstream"),
     Option("train", ("model",), FLAG, "Training mode: dropout with one mask, statistics of the batch.", False, "--eval",
            spelt="--train/--eval", also="training"),
-    Option("seed", ("model",), WHOLE, "Seed of weights, input and masks: torch.manual_seed.", 0, metavar="N", also="seeds"),
+    Option("seed", ("model",), NATURAL, "Seed of weights, input and masks: torch.manual_seed.", 0, metavar="N", also="seeds"),
     Option("stop_gradients", CODE, FLAG,
            "What the code detaches (.detach(), .data, torch.no_grad()) is a constant to the exact derivative too.", False,
            spelt="--stop-gradients", also="stop_gradient"),
@@ -263,11 +270,11 @@ OPTIONS: tuple[Option, ...] = (
            metavar="POINT", also="point"),
     Option("shape", POINTED, SHAPES, "An input is a vector (x=3) or a matrix (A=3,4), where no point says so.",
            metavar="NAME=SIZES", also="shapes size sizes"),
-    Option("sample", FORMULAS, WHOLE, "Check N seeded points.", otherwise=f"{SAMPLES} without --at", metavar="N",
+    Option("sample", FORMULAS, COUNT, "Check N seeded points.", otherwise=f"{SAMPLES} without --at", metavar="N",
            also="samples n_samples num_samples"),
     Option("domain", POINTED, DOMAIN, "Where to sample, ends included; either may be left out. Holds for all entries.",
            metavar="NAME=A:B", also="domains range interval"),
-    Option("seed", POINTED, WHOLE, "Seed of the samples.", 0, metavar="N", also="seeds"),
+    Option("seed", POINTED, NATURAL, "Seed of the samples.", 0, metavar="N", also="seeds"),
     Option("mode", ("chain",), NAMES, "", "reverse", metavar="MODE", choices=MODES_OF_FORMULAS, words=MODE_WORDS, also="modes",
            bare=True),
     Option("mode", NESTED, NAMES, "", "grad", metavar="MODE", choices=MODES_OF_FORMULAS, words=MODE_WORDS, also="modes",
@@ -372,6 +379,8 @@ def meant(check: str, given: Mapping[str, Any]) -> dict[str, Any]:
         rows = [row for row in known.get(name, ()) if row.twin]
         if not rows:
             text = re.sub(r"--(?=[a-z])", "", unknown(check, name))
+            if "settings" in taken(check) and text.startswith("; there is"):
+                text = f"; what the function itself takes stands in settings={{{name!r}: ...}}"
             raise TypeError(f"check_{check}() got an unexpected keyword argument {name!r}{text}")
         for row in rows:
             if row.parameter in found:

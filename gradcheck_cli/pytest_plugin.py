@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradcheck_cli.callables import doubts
-from gradcheck_cli.errors import InputError, VerdictError
-from gradcheck_cli.options import KINDS
+from gradcheck_cli.errors import InputError, VerdictError, nearest
+from gradcheck_cli.options import ELSEWHERE, KINDS, spoken, taken
 
 if TYPE_CHECKING:
     from gradcheck_cli.suite.execute import Outcome
@@ -190,10 +190,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
             returned = test(**arguments)
             try:
                 report = _check(returned, *marker.args, **marker.kwargs)
+                failure = None if report.ok else str(report)
             except InputError as problem:
-                pytest.fail(str(problem), pytrace=False)
-            if not report.ok:
-                pytest.fail(str(report), pytrace=False)
+                failure = str(problem)
+            if failure is not None:
+                pytest.fail(failure, pytrace=False)
 
         pyfuncitem.obj = checked
     try:
@@ -215,7 +216,14 @@ def _check(returned: Any, points: Any = None, *, kind: str | None = None, **opti
     written = isinstance(returned, str) or (isinstance(returned, Sequence) and all(isinstance(r, str) for r in returned))
     if not written and not callable(returned):
         raise InputError(f"a test marked gradcheck returns a function of tensors, an expression or a Problem, not {returned!r}")
-    report: Report = _twin(kind or ("chain" if written else "function"))(returned, **options)
+    kind = kind or ("chain" if written else "function")
+    check = _twin(kind)
+    for name in options:
+        if name not in spoken(kind):
+            known = ("points", "kind", *taken(kind))
+            said = f": {ELSEWHERE[name]}" if name in ELSEWHERE else nearest(name, known)
+            raise InputError(f"the marker gradcheck takes no {name!r}{said}")
+    report: Report = check(returned, **options)
     return report
 
 

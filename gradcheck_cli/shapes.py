@@ -6,6 +6,7 @@ an editor refuses, we refuse. The one difference is 2.0, which is a whole number
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,18 @@ DEFINITIONS: dict[str, Mapping[str, Any]] = {}
 def list_of(of: Shape) -> Shape:
     """A list, or the tuple that it was in Python."""
     return Shape({"type": "array", "items": of.schema}, lambda value: isinstance(value, list | tuple) and all(map(of, value)))
+
+
+def row_of(*cells: Shape) -> Shape:
+    """A list of just these, in order."""
+    return Shape(
+        {"type": "array", "items": [cell.schema for cell in cells], "minItems": len(cells), "maxItems": len(cells)},
+        lambda value: (
+            isinstance(value, list | tuple)
+            and len(value) == len(cells)
+            and all(cell(part) for cell, part in zip(cells, value, strict=True))
+        ),
+    )
 
 
 def table_of(of: Shape) -> Shape:
@@ -70,6 +83,21 @@ def one_of(words: Collection[str]) -> Shape:
     return Shape({"enum": list(words)}, lambda value: isinstance(value, str) and value in words)
 
 
+def names_of(offered: Collection[str], known: Collection[str]) -> Shape:
+    """Names, or a list of them. A text that holds more than a plain word may be several names, or one in another spelling; what
+    is a plain word is one of these. `offered`: what an editor offers."""
+    more = Shape(
+        {"type": "string", "pattern": f"^$|{_BEYOND}"},
+        lambda value: TEXT(value) and (not value or bool(re.search(_BEYOND, value))),
+    )
+    others = [word for word in known if word not in offered]
+    one = either(one_of(offered), *([one_of(others)] if others else []), more)
+    return either(one, list_of(one))
+
+
+_BEYOND = "[^a-z0-9_]"
+
+
 def nested(name: str, of: Callable[[Shape], Shape]) -> Shape:
     """A shape that may hold itself: `of` is given it."""
     made: list[Shape] = []
@@ -90,9 +118,17 @@ PLAIN = nested("plain", lambda self: either(TEXT, FLAG, NUMBER, list_of(self), t
 """No date: what is handed over must mean the same in JSON."""
 TEXTS = either(TEXT, list_of(TEXT))
 SIZES = either(WHOLE, list_of(WHOLE))
-PLACE = table_of(either(TEXT, NUMBERS))
-"""Where a point lies, or the numbers of a tensor: {x = 1, y = [1, 2]}."""
+VALUES = nested("values", lambda self: either(TEXT, NUMBER, list_of(self)))
+"""The same, where a text may stand for a number: "pi/4"."""
+PLACE = table_of(VALUES)
+"""Where a point lies, or the numbers of a tensor: {x = 1, y = [1, "pi/4"]}."""
 NOTHING = Shape({"not": {}}, lambda value: False)
+
+
+def whole(low: int, high: int | None = None) -> Shape:
+    """A whole number from `low` to `high`."""
+    bounds = {"minimum": low} | ({} if high is None else {"maximum": high})
+    return Shape({**WHOLE.schema, **bounds}, lambda value: WHOLE(value) and low <= value and (high is None or value <= high))
 
 
 def between(low: float, high: float) -> Shape:

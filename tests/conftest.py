@@ -3,6 +3,7 @@ modules beside it."""
 
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
@@ -13,6 +14,15 @@ os.environ.setdefault("GRADCHECK_DEBUG", "1")  # in every process: see `shadow.m
 
 settings.register_profile("gradcheck", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
 settings.load_profile("gradcheck")
+
+
+gc.disable()  # until all is collected: modules and items stay, and every look at them would be for nothing
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected isn't looked at again."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -52,9 +52,9 @@ def chain() -> Report:
         {"name": "y", "expression": "w/(1 + exp(-x))", "inputs": ["w", "x"]},
     ]
     columns = [
-        column("dy/dx", VALUES, formula="where(x <= 0, exp(x), 1)/(1 + exp(-x))"),
-        column("dy/dz", VALUES, wrt=("z",), formula="2*z"),
-        column("dz/dx", [2.0] * 10, of="z", kind="local", formula="2"),
+        column("dy/dx", VALUES, shown="where(x <= 0, exp(x), 1)/(1 + exp(-x))"),
+        column("dy/dz", VALUES, wrt=("z",), shown="2*z"),
+        column("dz/dx", [2.0] * 10, of="z", kind="local", shown="2"),
     ]
     problem = {"stages": stages, "dtype": ["float64"], "modes": ["reverse"], "seed": 7}
     return Report("chain", problem, columns, {"gradcheck": "1", "torch": "2"}, False, ["a note"])
@@ -69,7 +69,7 @@ def hostile() -> Report:
         labels = [Label(f"dy/d{name}[{j}]", "y", (f"{name}[{j}]",)) for j in range(2)]
         scope = OfLayer({name: [1.0, 2.0]}, labels, layer=f"{name} Layer")
         given: dict[str, Any] = {"scope": scope, "values": None}
-        columns.append(column(name, [1.0, float("nan")], details={1: detail}, formula=name, wrt=(name,), **given))
+        columns.append(column(name, [1.0, float("nan")], details={1: detail}, shown=name, wrt=(name,), **given))
         columns.append(column(name, [1.0, 2.0], kind="local", details={}, claim=name if i == 0 else None, **given))
     stages = [{"name": name, "expression": f"{name}()", "inputs": []} for name in HOSTILE]
     problem = {
@@ -122,5 +122,5 @@ def pages() -> dict[str, str]:
 def wide() -> Report:
     """One whose table and text are wider than a notebook."""
     names = [f"d{'y' * 40}/d{'x' * 60}[{i}]" for i in range(3)]
-    columns = [column(name, VALUES, formula="+".join(f"x[{i}]*cos({i}*x[{i}])" for i in range(60))) for name in names]
+    columns = [column(name, VALUES, shown="+".join(f"x[{i}]*cos({i}*x[{i}])" for i in range(60))) for name in names]
     return Report("chain", {"stages": [], "seed": None}, columns, {})

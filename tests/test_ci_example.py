@@ -19,8 +19,10 @@ from jsonschema.validators import validator_for
 
 from gradcheck_cli.cli.run import EXAMPLE as EXAMPLE_SPEC
 from gradcheck_cli.pytest_plugin import SUFFIX
+from tests import sessions
 from tests.schemas import schema
 
+pytest_plugins = "pytester"
 pytestmark = pytest.mark.slow(reason="each test starts processes")
 
 ROOT = Path(__file__).parent.parent
@@ -73,11 +75,14 @@ def test_the_gitlab_job_passes(project: Path) -> None:
     xmlschema.XMLSchema(str(ROOT / "tests" / "output" / "junit.xsd")).validate(report)
 
 
-def test_pytest_passes(project: Path) -> None:
+def test_pytest_passes(project: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests of the project, and the checks of its spec files beside them."""
-    done = ran([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], project)
-    assert done.returncode == 0, done.stdout
-    assert "11 passed" in done.stdout
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    sessions.loaded()
+    result = pytester.runpytest_inprocess("-q", "-p", "no:cacheprovider")
+    assert result.ret == 0
+    result.assert_outcomes(passed=11)
 
 
 # -- the action ---------------------------------------------------------------------------------------------------------

@@ -3,9 +3,10 @@ out. `make transcripts` writes down what the commands print now."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
@@ -22,7 +23,9 @@ from gradcheck_cli.options import OPTIONS
 from gradcheck_cli.suite.execute import Outcome
 from gradcheck_cli.verdict.column import Check
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
-from tests import transcripts
+from tests import sessions, transcripts
+
+pytest_plugins = "pytester"
 
 ROOT = transcripts.ROOT
 TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in transcripts.pages()}
@@ -74,15 +77,14 @@ def test_code_runs(block: str) -> None:
 
 
 @pytest.mark.slow(reason="a run of pytest")
-def test_tests_that_pages_show_pass(tmp_path: Path) -> None:
+def test_tests_that_pages_show_pass(pytester: pytest.Pytester) -> None:
     """Every block of Python that defines tests is a file of tests that pass."""
     shown = [block for text in TEXTS.values() for block in transcripts.blocks(text, "python") if "\ndef test_" in block]
-    for i, block in enumerate(shown):
-        (tmp_path / f"test_page_{i}.py").write_text(block, encoding="utf-8")
-    files = sorted(tmp_path.glob("test_page_*.py"))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", *files]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert len(files) > 1 and done.returncode == 0, done.stdout
+    sessions.loaded()
+    pytester.makepyfile(**{f"test_page_{i}": block for i, block in enumerate(shown)})
+    files = sorted(pytester.path.glob("test_page_*.py"))
+    result = pytester.runpytest_inprocess("-q", "-p", "no:xdist", "-p", "no:cacheprovider", *files)
+    assert len(files) == len(shown) > 1 and result.ret == 0
 
 
 def test_a_changed_transcript_is_told_and_renewed() -> None:
@@ -208,9 +210,14 @@ def test_links_lead_somewhere(name: str) -> None:
 
 
 @pytest.mark.skipif(any(importlib.util.find_spec(tool) is None for tool in TOOLS), reason="needs the extra `docs`")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")  # of the parser, about Sphinx
 @pytest.mark.slow(reason="Sphinx reads the whole manual")
-def test_the_manual_is_read_without_a_warning(tmp_path: Path) -> None:
+def test_the_manual_is_read_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As by `make docs`, but no page is written: each is in the contents, every link and every block is understood."""
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "dummy", ROOT / "docs", tmp_path / "none"]
-    done = subprocess.run([*command, "-d", tmp_path / "trees"], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    from sphinx.cmd.build import build_main
+
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    arguments = ["-W", "--keep-going", "-q", "-b", "dummy", "-d", tmp_path / "trees", ROOT / "docs", tmp_path / "none"]
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        assert build_main([*map(str, arguments)]) == 0, said.getvalue()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradcheck_cli.errors import GradcheckToolError, InputError, VerdictError, first_line, quote, words
+from gradcheck_cli.errors import GradcheckToolError, InputError, VerdictError, first_line, quote, report_in_python, words
 
 WINDOW = 72
 
@@ -83,3 +83,14 @@ def test_words(problem: Exception, line: str, said: str) -> None:
     """An exception in one line, and in one sentence; never empty: where it says nothing its type speaks."""
     assert first_line(problem) == line
     assert words(problem) == said
+
+
+def test_options_are_named_as_the_caller_gives_them() -> None:
+    """In Python without dashes, in what was typed nothing is changed; a command shows them as they are typed."""
+    problem = InputError("use linspace or --sample (--at x=1); a--b", "x=a --b", 2)
+    assert str(problem) == problem.typed
+    problem.in_python = True
+    assert str(problem).splitlines()[:2] == ["use linspace or sample (at x=1); a--b", "  x=a --b"]
+    assert problem.typed.startswith("use linspace or --sample (--at")
+    said = report_in_python("y = 1 --x\n... and 3 more rows: --verbose shows all\nstopped after 9 s (--timeout)")
+    assert said == "y = 1 --x\n... and 3 more rows: verbose=True shows all\nstopped after 9 s (timeout)"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
-import gradcheck_cli
 from gradcheck_cli.callables import doubts
+from tests import sessions
 
 pytestmark = pytest.mark.slow(reason="each test is a session of pytest")
 
@@ -46,14 +45,7 @@ grad = "sinn(x)"
 
 @pytest.fixture(scope="module", autouse=True)
 def _loaded() -> None:
-    """A session within this process forgets the modules that it imported, and torch can't be imported twice."""
-    for report in (
-        gradcheck_cli.check_function(torch.sin, dtype=["float64", "float32"], order=2),
-        gradcheck_cli.check_model("Linear(2, 1)"),
-        gradcheck_cli.check_jacobian(["x*y", "x + y"], at=[{"x": 1, "y": 2}]),
-        gradcheck_cli.check_chain("relu(x) - relu(-x)", at="x=0"),
-    ):
-        assert str(report)
+    sessions.loaded()
 
 
 @pytest.fixture(autouse=True)
@@ -171,21 +163,6 @@ def test_settings_of_the_project_hold(pytester: pytest.Pytester) -> None:
     assert "fails under --strict" in result.stdout.str()
 
 
-def test_several_processes(pytester: pytest.Pytester) -> None:
-    """Under pytest-xdist the same tests pass and fail, and failures read the same."""
-    write(pytester, "a.gradcheck.toml", SPEC)
-    pytester.makepyfile("""
-        import pytest
-
-        @pytest.mark.gradcheck(points=2)
-        def test_expression():
-            return "sin(x)"
-    """)
-    result = pytester.runpytest_subprocess("-n", "2")
-    result.assert_outcomes(passed=3, failed=3)
-    assert "verdict: mismatch (2 checks: 1 mismatch, 1 match)" in result.stdout.str()
-
-
 # -- within Python tests ------------------------------------------------------------------------------------------------
 
 
@@ -275,10 +252,21 @@ def test_the_marker_checks_what_is_returned(pytester: pytest.Pytester) -> None:
         @pytest.mark.gradcheck
         def test_its_own_failure():
             assert 1 == 2
+
+        @pytest.mark.gradcheck(pionts={"x": 1})
+        def test_misspelt():
+            return torch.sin
+
+        @pytest.mark.gradcheck(points={"x": 1})
+        def test_misnamed():
+            return torch.nn.functional.celu
     """)
     result = pytester.runpytest_inprocess("--strict-markers")
-    result.assert_outcomes(passed=6, failed=3, xfailed=1)
+    result.assert_outcomes(passed=6, failed=5, xfailed=1)
     text = result.stdout.str()
+    assert "_ test_misspelt _" in text and "\nthe marker gradcheck takes no 'pionts'; nearest: points\n___" in text
+    assert "\n'x' is not a parameter of celu (it has input, alpha, inplace): its input is called 'input'\n" in text
+    assert "another exception" not in text and "Traceback" not in text
     assert "mismatch (formula)" in text
     assert "a test marked gradcheck returns a function of tensors, an expression or a Problem, not None" in text
     assert "assert 1 == 2" in text
@@ -344,22 +332,44 @@ DOUBTFUL = """
 """
 
 
-@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["one process", "two workers"])
-def test_doubts_are_told_once(pytester: pytest.Pytester, options: list[str]) -> None:
-    """Where warnings are errors nothing fails for them: a section has each reason, its calls, some tests."""
-    pytester.makepyfile(DOUBTFUL)
-    result = pytester.runpytest_subprocess("-W", "error", *options)
-    result.assert_outcomes(passed=8)
-    text = result.stdout.str()
+def told(text: str) -> None:
+    """What a session says that runs these tests."""
     assert text.count("gradcheck: not certified") == text.count("6 x was checked by torch's own gradcheck") == 1
     assert "test_complex[" in text and " and 3 more" in text
     assert "1 x is not the derivative, but within the tolerances that were given" in text
 
 
+def test_doubts_are_told_once(pytester: pytest.Pytester) -> None:
+    """Where warnings are errors nothing fails for them: a section has each reason, its calls, some tests."""
+    pytester.makepyfile(DOUBTFUL)
+    result = pytester.runpytest_inprocess("-W", "error")
+    result.assert_outcomes(passed=8)
+    told(result.stdout.str())
+
+
+def test_several_processes(pytester: pytest.Pytester) -> None:
+    """Under pytest-xdist the same tests pass and fail, failures read the same, and doubts are told once, of all workers."""
+    write(pytester, "a.gradcheck.toml", SPEC)
+    pytester.makepyfile(
+        DOUBTFUL,
+        test_marked="""
+        import pytest
+
+        @pytest.mark.gradcheck(points=2)
+        def test_expression():
+            return "sin(x)"
+        """,
+    )
+    result = pytester.runpytest_inprocess("-n", "2", "-W", "error")
+    result.assert_outcomes(passed=3 + 8, failed=3)
+    assert "verdict: mismatch (2 checks: 1 mismatch, 1 match)" in result.stdout.str()
+    told(result.stdout.str())
+
+
 def test_all_tests_are_named_if_asked(pytester: pytest.Pytester) -> None:
     """With -v."""
     pytester.makepyfile(DOUBTFUL)
-    result = pytester.runpytest_subprocess("-v")
+    result = pytester.runpytest_inprocess("-v")
     section = result.stdout.str().partition("gradcheck: not certified")[2]
     assert all(f"::test_complex[{name}]" in section for name in ("sin", "cos", "exp", "tanh")) and "more" not in section
 
@@ -367,15 +377,16 @@ def test_all_tests_are_named_if_asked(pytester: pytest.Pytester) -> None:
 def test_nothing_to_tell(pytester: pytest.Pytester) -> None:
     """No section where all was certified."""
     pytester.makepyfile(DOUBTFUL)
-    result = pytester.runpytest_subprocess("-k", "certified")
+    result = pytester.runpytest_inprocess("-k", "certified")
     result.assert_outcomes(passed=1, deselected=7)
     assert "not certified" not in result.stdout.str()
 
 
-def test_without_the_plugin_nothing_fails_either(pytester: pytest.Pytester) -> None:
+def test_without_the_plugin_nothing_fails_either(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then the log has it, which pytest shows for tests that fail."""
+    monkeypatch.setattr(doubts, "_sessions", [])  # the plugin of the outer session
     pytester.makepyfile(DOUBTFUL)
-    result = pytester.runpytest_subprocess("-W", "error", "-p", "no:gradcheck", "-o", "log_cli=true")
+    result = pytester.runpytest_inprocess("-W", "error", "-p", "no:gradcheck", "-o", "log_cli=true")
     result.assert_outcomes(passed=8)
     assert "WARNING" in result.stdout.str() and "tensors that are complex" in result.stdout.str()
 

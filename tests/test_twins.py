@@ -212,6 +212,12 @@ def test_what_is_no_target_is_told(call: Callable[[], Any], words: str) -> None:
         call()
 
 
+def test_a_parameter_of_the_function_is_no_option() -> None:
+    """Where it belongs is told."""
+    with pytest.raises(TypeError, match=r"'beta'; what the function itself takes stands in settings=\{'beta': ...\}"):
+        check_function(torch.nn.functional.softplus, at=1.5, beta=3.0)  # type: ignore[call-arg]
+
+
 def test_an_input_is_no_option() -> None:
     """`check_grad("x**2", x=1)` is answered with where the point belongs."""
     with pytest.raises(TypeError, match=r"unexpected keyword argument 'x'; a point is given by at=\{'x': 1\}"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from flint import arb, arb_series, ctx
 
@@ -31,16 +30,9 @@ _ABS = "abs"
 KEPT_ULPS = 4
 """Of the largest number of a table, what two ways to compute one may differ by: two roundings each."""
 
-_PROGRAMS: dict[type, dict[Any, Program]] = {}
-"""The layers have no state: what was compiled for one serves the next."""
-
 
 class Precise(Exact):
     """Balls in which every float stands for itself: the function as the code has it, its constants included."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.programs = _PROGRAMS.setdefault(type(self), {})
 
     def number(self, value: float | bool, form: Format) -> Cell:
         return value if isinstance(value, bool) else arb(value)

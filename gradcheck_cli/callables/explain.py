@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import sympy
@@ -16,10 +18,10 @@ from gradcheck_cli.callables.own import forgotten_conjugates, own_pushed, own_sl
 from gradcheck_cli.exact.derivative import TIDY, tidy
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import written_size
-from gradcheck_cli.maps.map import Map, Row, pull, size, uncompiled
+from gradcheck_cli.maps.map import Map, Row, Tensors, direction_of, pull, push, size, uncompiled
 from gradcheck_cli.maps.runs import Formula, flat
-from gradcheck_cli.maps.slips import name_pushed, name_slips
-from gradcheck_cli.maps.written import write
+from gradcheck_cli.maps.slips import Searched, name_pushed, name_slips
+from gradcheck_cli.maps.written import Trees, write
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -33,18 +35,43 @@ LONG = 400
 CLOSE, TINY = 1e-6, 1e-290
 """How well a formula that is shown must give the exact value."""
 
+_UNSAID = (LookupError, NotImplementedError, RecursionError, ValueError, TypeError, AttributeError)
+"""Of formulas that SymPy can't hold, or differentiate."""
+
 _TWO_FORMULAS = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.KINK)
 
 
+class Formulas(NamedTuple):
+    """Of an entry: the exact derivative, its text, and that of the formula that autograd applies."""
+
+    exact: Expression | None
+    text: str | None
+    applied: str | None
+
+
+@dataclass
+class Known:
+    """What was found out about a function at one point, for the next: what is written alike has the same formulas."""
+
+    searched: Searched = field(default_factory=Searched)
+    formulas: dict[object, Formulas] = field(default_factory=dict)
+
+
 def explain(
-    map: Map, rows: Sequence[Row], columns: Sequence[Column], formula: Formula | None = None, values: bool = True
+    map: Map,
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    formula: Formula | None = None,
+    values: bool = True,
+    known: Known | None = None,
 ) -> None:
     """Complete the details of what is wrong: the formulas of each column's worst entry, and the slip if it is a usual one.
 
     `formula` is what the map ought to compute, if its own operations don't say; `values`: whether what it does compute is that.
     """
     wrong = [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH]
-    _slips(map, [c for c in wrong if c.cause(c.worst()) is Cause.FORMULA], formula, values)
+    known = known or Known()
+    _slips(map, [c for c in wrong if c.cause(c.worst()) is Cause.FORMULA], formula, values, known.searched)
     wrong = [c for c in wrong if c.check(c.worst()).witness is None]  # else there is nothing to explain it by
     for column in wrong:
         row = next((r for r in rows if (r.of or r.name) == column.of and r.by == column.wrt[:-1]), None)
@@ -55,19 +82,19 @@ def explain(
             if column.cause(index) is Cause.FORMULA:
                 column.details[index].text = _joined(column.details[index].text, remedy)
         if column.cause(column.worst()) in _TWO_FORMULAS:
-            _formulas(map, row, column, column.worst(), formula)
+            _formulas(map, row, column, column.worst(), formula, known)
 
 
-def _slips(map: Map, wrong: Sequence[Column], formula: Formula | None, values: bool) -> None:
+def _slips(map: Map, wrong: Sequence[Column], formula: Formula | None, values: bool, searched: Searched) -> None:
     """Name the slip in a wrong formula, and the backward that it is in."""
     if not wrong:
         return
     seen = [c for c in wrong if c.check(c.worst()).witness is None]
-    slips = name_slips(map, formula, values=values) if seen else {}
+    slips = name_slips(map, formula, values=values, searched=searched) if seen else {}
     own: list[str] = []
     if values:
         named = all(slips.get(c.wrt[-1]) for c in wrong)
-        own = places(map) if named else own_slips(map) if seen else forgotten_conjugates(map)
+        own = places(map) if named else own_slips(map, searched) if seen else forgotten_conjugates(map)
     for column in wrong:
         for detail in column.details.values():
             if detail.cause is Cause.FORMULA:
@@ -75,15 +102,20 @@ def _slips(map: Map, wrong: Sequence[Column], formula: Formula | None, values: b
                 detail.text = _joined(slips.get(column.wrt[-1]), *seen_first) or None
 
 
-def explain_pushed(map: Map, columns: Sequence[Column], mode: str, formula: Formula | None = None) -> None:
+def explain_pushed(
+    map: Map, columns: Sequence[Column], mode: str, formula: Formula | None = None, known: Known | None = None
+) -> None:
     """The same of derivatives along a direction, in a mode that runs forwards: the slip, and the rule that it is in."""
     wrong = [d for c in columns for d in c.details.values() if d.cause is Cause.FORMULA and d.witness is None]
     if not wrong:
         return
-    slip = name_pushed(map, mode, formula)
-    own = places(map, "jvp") if slip else own_pushed(map, mode)
+    known = known or Known()
+    slip = name_pushed(map, mode, formula, searched=known.searched)
+    own = places(map, "jvp") if slip else own_pushed(map, mode, known.searched)
     for detail in wrong:
         detail.text = _joined(slip or None, *own, detail.text) or None
+    for column in (c for c in columns if c.verdict(c.worst()) is Verdict.MISMATCH):
+        _formulas_along(map, column, column.worst(), mode, formula)
 
 
 def upstream(row: Row) -> dict[str, Tensor]:
@@ -91,6 +123,11 @@ def upstream(row: Row) -> dict[str, Tensor]:
     letter = row.name[1:].partition(",")[0]
     several = len(row.cotangents) > 1
     return {f"{letter}_{name}" if several else letter: v for name, v in row.cotangents.items()}
+
+
+def along(direction: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A direction by the names that formulas use: `u` in (J u of y), u_x and u_w where two inputs move."""
+    return {f"u_{name}" if len(direction) > 1 else "u": u for name, u in direction.items()}
 
 
 def _joined(*texts: str | None) -> str:
@@ -123,24 +160,39 @@ _REMEDIES: tuple[tuple[Callable[[Column, Row], bool], str], ...] = (
 """When a backward may be deliberate, and what its author can do."""
 
 
-def _formulas(map: Map, row: Row, column: Column, index: int, formula: Formula | None) -> None:
+def _formulas(map: Map, row: Row, column: Column, index: int, formula: Formula | None, known: Known) -> None:
     """Enter both formulas of an entry, where they are short."""
     if size(map.inputs) + size(row.cotangents) > ENTRIES:
         return
     trees = write(map, row, formula)
     if trees is None or any(written_size(n) > LONG for nodes in trees.everything() for n in nodes):
         return  # written out it would be too long for SymPy, and for a reader
-    try:
-        exact, applied = _derived(map, row, column.label(index).wrt[-1], formula, column.exact[index])
-    except (LookupError, NotImplementedError, RecursionError, ValueError, TypeError):  # what can't be said, or differentiated
-        return
-    detail = column.details[index]
-    detail.formula, detail.autograd_formula = exact, applied
+    detail, entry = column.details[index], column.label(index).wrt[-1]
+    key = _alike(trees, row, entry)
+    if key not in known.formulas:
+        try:
+            known.formulas[key] = _derived(map, row, entry, formula)
+        except _UNSAID:
+            known.formulas[key] = Formulas(None, None, None)
+    exact, text, detail.autograd_formula = known.formulas[key]
+    detail.formula = text if _agrees(exact, _floats(map, row), column.exact[index]) else None
 
 
-def _derived(map: Map, row: Row, entry: str, formula: Formula | None, known: Ball) -> tuple[str | None, str | None]:
-    """The exact derivative of a row by one entry, unless that isn't `known` at this point (of a branch for it alone), and the
-    one that autograd applies."""
+def _alike(trees: Trees, row: Row, entry: str) -> object:
+    """What has the same formulas at every point: one entry of what is written alike, under upstream gradients that are 0, 1, or
+    anything, alike."""
+    given = [w if w in (0, 1) else None for v in row.cotangents.values() for w in flat(v)]
+    return (row.name, entry, *given, *(tuple(nodes) for nodes in trees.everything()))
+
+
+def _floats(map: Map, row: Row) -> dict[Expression, float]:
+    """What the symbols of a formula stand for at this point."""
+    tensors = [*map.inputs.items(), *upstream(row).items()]
+    return {s: x for name, t in tensors for s, x in zip(_symbols(name, tuple(t.shape)), flat(t), strict=True)}
+
+
+def _derived(map: Map, row: Row, entry: str, formula: Formula | None) -> Formulas:
+    """The exact derivative of a row by one entry, and the one that autograd applies."""
     leaves = map.leaves()
     symbols: dict[str, Expression] = {}
     inputs: dict[str, list[Expression]] = {}
@@ -164,19 +216,49 @@ def _derived(map: Map, row: Row, entry: str, formula: Formula | None, known: Bal
         total = sum((v * y for v, y in pairs), sympy.Integer(0))
         gradients = pull(outputs, leaves, Row(row.name, given_upstream)).gradients
     if shadow.opaque:
-        return None, None
+        return Formulas(None, None, None)
     name = entry.partition("[")[0]
     number = [str(cell) for cell in _symbols(name, tuple(leaves[name].shape))].index(entry)
     gradient = gradients[name]
     applied = None if gradient is None else shadow.cells(gradient, 0)[number]
     exact = layer.released(total.diff(symbols[entry])) if total.count_ops() <= TIDY else None
-    floats = [*leaves.items(), *((shown, v) for shown, v in zip(upstream(row), given_upstream.values(), strict=True))]
-    values = {s: x for name, t in floats for s, x in zip(_symbols(name, tuple(t.shape)), flat(t), strict=True)}
-    return _text(exact if _agrees(exact, values, known) else None), _text(applied)
+    return Formulas(exact, _text(exact), _text(applied))
+
+
+def _formulas_along(map: Map, column: Column, index: int, mode: str, formula: Formula | None) -> None:
+    """The same of an entry of a derivative along a direction, whose symbols are `u`."""
+    detail, name = column.details[index], column.of.removeprefix("(J u of ").partition(")")[0]
+    if detail.cause is not Cause.FORMULA or detail.witness or 2 * size(map.inputs) > ENTRIES:
+        return
+    layer, direction = Symbolic(), direction_of(map.inputs, map.seed)
+    shadow = Shadow([layer], 0, stops=map.stops)
+    inputs = {n: _symbols(n, tuple(x.shape)) for n, x in map.inputs.items()}
+    tangents = {n: _symbols(shown, tuple(u.shape)) for (n, u), shown in zip(direction.items(), along(direction), strict=True)}
+
+    def seed(primals: Tensors) -> None:
+        for n, x in primals.items():
+            shadow.seed(x, [inputs[n]])
+            shadow.seed(direction[n], [tangents[n]])
+
+    try:
+        with uncompiled(), shadow:
+            outputs, pushed, _ = push(map, direction, mode, seed)
+            found = pushed[name]
+            meant = shadow.cells(outputs[name], 0) if formula is None else formula(layer, inputs)[name]
+            applied = None if found is None else shadow.cells(found, 0)[index]
+        pairs = [(x, u) for n in inputs for x, u in zip(inputs[n], tangents[n], strict=True)]
+        known = not shadow.opaque and all(e.count_ops() <= TIDY for e in (meant[index], applied) if e is not None)
+        exact = layer.released(sympy.Add(*(u * meant[index].diff(x) for x, u in pairs))) if known else None
+        numbers = [(*map.inputs.items(), *direction.items()), (*inputs.values(), *tangents.values())]
+        values = {s: x for (_, t), symbols in zip(*numbers, strict=True) for s, x in zip(symbols, flat(t), strict=True)}
+        detail.formula = _text(exact) if _agrees(exact, values, column.exact[index]) else None
+        detail.autograd_formula = _text(applied) if known else None
+    except _UNSAID:
+        return
 
 
 def _agrees(expression: Expression | None, values: Mapping[Expression, float], known: Ball) -> bool:
-    """Whether an expression has a known value at a point, as far as that can be told."""
+    """Whether an expression has a known value at a point (not of a branch for it alone), as far as that can be told."""
     if expression is None or known is None:
         return True
     found = expression.subs({s: sympy.Rational(x) for s, x in values.items() if math.isfinite(x)}).evalf()

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gradcheck_cli.callables.conditions import try_conditions
 from gradcheck_cli.callables.conventions import batching, has_forward_rule, observe
-from gradcheck_cli.callables.explain import explain, explain_pushed, upstream
+from gradcheck_cli.callables.explain import Known, along, explain, explain_pushed, upstream
 from gradcheck_cli.callables.higher import Higher
 from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
-from gradcheck_cli.callables.intent import Surrogate, declared, name_of, of_formula, surrogate_of
+from gradcheck_cli.callables.intent import Surrogate, declared, name_of, of_formula, surrogate_of, with_settings
 from gradcheck_cli.callables.loading import Target
 from gradcheck_cli.callables.rewriting import remedies_of
 from gradcheck_cli.errors import REFUSALS, InputError, NoValue, words
@@ -26,6 +27,7 @@ from gradcheck_cli.maps.map import (
     Row,
     Tensors,
     check_device,
+    direction_of,
     every_row,
     not_judged,
     random_row,
@@ -35,6 +37,7 @@ from gradcheck_cli.maps.map import (
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.runs import Formula, format_of
 from gradcheck_cli.modes import OF_TENSORS, Mode
+from gradcheck_cli.options import DTYPES
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.report import Report
@@ -111,7 +114,8 @@ def cases(question: Question) -> tuple[list[Case], list[Column]]:
             cut = without_graph(outputs)
             if cut:
                 map, outputs = map.without(cut), {n: y for n, y in outputs.items() if n not in cut}
-            formula = None if tree is None else of_formula(tree, str(question.formula), point.tensors, outputs)
+            written = None if tree is None else with_settings(tree, point)
+            formula = None if written is None else of_formula(written, str(question.formula), point.tensors, outputs)
             surrogate = None if meant is None else surrogate_of(meant, map, point, outputs)
             found.append(Case(map, point, formula, surrogate, cut))
     if first is not None and not found:
@@ -138,15 +142,25 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
         problem.update(_described(question, asked))
         recorder.total = len(asked) + 1
         opaque: dict[str, None] = {}
+        known, sensitivity = Known(), 0.0
         for number, case in enumerate(asked):
+            recorder.left = _points(number, len(asked))
             recorder.step(f"point {number + 1} of {len(asked)}")
-            opaque |= _Check(question, case, recorder).run()
+            check = _Check(question, case, recorder, known)
+            opaque |= check.run()
+            sensitivity = max(sensitivity, check.sensitivity)
         recorder.add(refused)
+        recorder.note(*unseen(sensitivity))
         if opaque:
             hint = "" if question.formula or question.surrogate else "; --formula says what the function ought to be"
             recorder.note(f"could not be followed: {', '.join(opaque)}{hint}")
 
     return record("function", problem, work, strict=strict, timeout=timeout, progress=progress)
+
+
+def _points(done: int, count: int) -> tuple[str, int]:
+    """What is left of so many points."""
+    return (f"points {done + 1} to {count}" if done + 1 < count else f"point {count} of {count}"), count - done
 
 
 def _described(question: Question, asked: Sequence[Case]) -> dict[str, Any]:
@@ -168,11 +182,12 @@ def _described(question: Question, asked: Sequence[Case]) -> dict[str, Any]:
 class _Check:
     """One case."""
 
-    def __init__(self, question: Question, case: Case, recorder: Recorder) -> None:
-        self.question, self.case, self.recorder = question, case, recorder
+    def __init__(self, question: Question, case: Case, recorder: Recorder, known: Known) -> None:
+        self.question, self.case, self.recorder, self.known = question, case, recorder, known
         self.map, self.point = case.map, case.arguments.shown()
         self.options = Options(question.limits, question.seed, recorder.checkpoint)
         self.opaque: dict[str, None] = {}
+        self.sensitivity = 0.0
 
     def run(self) -> dict[str, None]:
         """Add the columns; returns the operations that couldn't be followed."""
@@ -180,6 +195,13 @@ class _Check:
         outputs = self.map(self.map.leaves())
         row = random_row(outputs, self.question.seed)
         self.point |= {name: shown(v) for name, v in upstream(row).items() if name not in self.point}
+        asked = [mode for mode in OF_TENSORS.values() if mode.name in self.question.modes]
+        pushed = [mode for mode in asked if not mode.backwards]
+        if not pushed and has_forward_rule(self.map):
+            pushed = [mode for mode in OF_TENSORS.values() if not mode.backwards]
+        if pushed:
+            directions = along(direction_of(self.map.inputs, self.question.seed))
+            self.point |= {name: shown(u) for name, u in directions.items() if name not in self.point}
         rows = [row]
         count = size(outputs)
         if count == 1 or (self.question.jacobian and count * size(self.map.inputs) <= JACOBIAN):
@@ -187,20 +209,15 @@ class _Check:
         if self.case.formula is not None:
             self.recorder.add(check_values(self.map, self.case.formula, self.options, self.point))
         seen = observe(self.map, row, self.point)
-        asked = [mode for mode in OF_TENSORS.values() if mode.name in self.question.modes]
         pulled = [mode for mode in asked if mode.backwards and seen.repeatable]
-        pushed = [mode for mode in asked if not mode.backwards]
-        if not pushed and has_forward_rule(self.map):
-            pushed = [mode for mode in OF_TENSORS.values() if not mode.backwards]
         found = [column for mode in pulled for column in self.backwards(self.map, rows, mode, self.case)]
         if pulled:
             self.recorder.add(batching(self.map, row, self.point))
-        if pulled and not any(column.having(Verdict.MISMATCH).any() for column in (*found, *seen.columns)):
+        if pulled and not _wrong((*found, *seen.columns)):
             self.recorder.add(try_conditions(self.map, row, self.point, record=self.recorder.conditions))
-        for mode in pushed:
-            self.forwards(self.map, self.options, mode, self.case)
+        pushes = [column for mode in pushed for column in self.forwards(self.map, self.options, mode, self.case)]
         if self.question.order > 1 and seen.repeatable:
-            self.higher(row, asked, not any(column.having(Verdict.MISMATCH).any() for column in found))
+            self.higher(row, asked, not _wrong(found), not _wrong(pushes))
         self.recorder.add(seen.columns)
         self.recorder.note(*seen.notes)
         if not (self.recorder.remedies or self.case.formula or self.case.surrogate or self.map.stops):
@@ -211,28 +228,37 @@ class _Check:
         found = self.take(check_map(map, rows, self.options, mode=mode.name, point=self.point, **_truth(case)))
         if case is not None and case.surrogate is None:
             name_cuts(map, rows, found, self.options)
-        explain(map, rows, found, None if case is None else case.truth, case is None or case.surrogate is None)
+        explain(map, rows, found, None if case is None else case.truth, case is None or case.surrogate is None, self.known)
         return found
 
-    def forwards(self, map: Map, options: Options, mode: Mode, case: Case | None = None) -> None:
+    def forwards(self, map: Map, options: Options, mode: Mode, case: Case | None = None) -> list[Column]:
         found = self.take(check_map(map, [], options, mode=mode.name, point=self.point, **_truth(case)))
         if case is None or case.surrogate is None:
             name_whole_cuts(map, found, options)
-            explain_pushed(map, found, mode.name, None if case is None else case.truth)
+            explain_pushed(map, found, mode.name, None if case is None else case.truth, self.known)
+        return found
 
-    def higher(self, row: Row, modes: Sequence[Mode], right: bool) -> None:
-        """The derivatives above the first. `right`: of that, nothing is wrong."""
-        higher, order = Higher(self.map, self.case.formula, self.options, self.point), self.question.order
+    def higher(self, row: Row, modes: Sequence[Mode], right: bool, right_forwards: bool) -> None:
+        """The derivatives above the first. `right`: of that, backwards or forwards, nothing is wrong."""
+        higher = Higher(self.map, self.case.formula, self.options, self.point, self.known)
+        order = self.question.order
         for mode in modes:
-            for found in higher.backwards(row, mode, order, right) if mode.backwards else higher.forwards(mode, order):
+            for found in (
+                higher.backwards(row, mode, order, right) if mode.backwards else higher.forwards(mode, order, right_forwards)
+            ):
                 self.take(found)
         self.recorder.note(*higher.notes)
 
     def take(self, found: Found) -> list[Column]:
         self.recorder.add(found.columns)
         self.opaque |= dict.fromkeys(found.opaque)
-        self.recorder.note(*unseen(found.sensitivity), *found.notes)
+        self.sensitivity = max(self.sensitivity, found.sensitivity)
+        self.recorder.note(*found.notes)
         return found.columns
+
+
+def _wrong(columns: Sequence[Column]) -> bool:
+    return any(column.having(Verdict.MISMATCH).any() for column in columns)
 
 
 def _truth(case: Case | None) -> dict[str, Any]:
@@ -273,6 +299,15 @@ def _map(question: Question, point: Arguments) -> Map:
     return map
 
 
+def _runs(map: Map, dtype: str) -> bool:
+    """Whether the function has outputs that can be differentiated in another dtype."""
+    there = map.at({name: x.to(getattr(torch, dtype)) for name, x in map.inputs.items()})
+    try:
+        return all(x.dtype != there.inputs[n].dtype for n, x in map.inputs.items()) and bool(there(there.leaves()))
+    except Exception:  # whatever a user's function raises
+        return False
+
+
 def _outputs(question: Question, map: Map, point: Arguments) -> Mapping[str, Tensor]:
     """The floating-point outputs; InputError where there are none."""
     name = question.target.name
@@ -280,8 +315,10 @@ def _outputs(question: Question, map: Map, point: Arguments) -> Mapping[str, Ten
         everything = map.call(map.leaves())
     except Exception as problem:  # whatever a user's function raises
         shapes = ", ".join(f"{n} {tuple(x.shape)}" for n, x in point.tensors.items())
-        kind = NoValue if isinstance(problem, REFUSALS) else InputError
-        raise kind(f"{name} fails with {shapes}: {type(problem).__name__}: {words(problem)}") from problem
+        others = [dtype for dtype in DTYPES if _runs(map, dtype)]
+        kind = NoValue if others or isinstance(problem, REFUSALS) else InputError
+        advice = f"; it runs with tensors of another dtype: --dtype {others[0]}" if others else ""
+        raise kind(f"{name} fails with {shapes}: {type(problem).__name__}: {words(problem)}{advice}") from problem
     found = {n: y for n, y in everything.items() if y.is_floating_point() and y.numel()}
     if found:
         return found

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from gradcheck_cli.callables.conventions import second_order
-from gradcheck_cli.callables.explain import explain
-from gradcheck_cli.errors import words
+from gradcheck_cli.callables.explain import Known, explain
+from gradcheck_cli.callables.own import constant_tangents
+from gradcheck_cli.errors import refusal_of, refused
 from gradcheck_cli.language.spaces import entry_names, unravel
 from gradcheck_cli.maps.check import Found, check_map
 from gradcheck_cli.maps.map import Map, Row, Tensors, direction_of, one_row, pushed, random_row, size, split
@@ -34,8 +35,11 @@ BY_ENTRY = 8
 class Higher:
     """One function at one point, whose first derivatives have been judged. Its checks give what was found, order by order."""
 
-    def __init__(self, map: Map, formula: Formula | None, options: Options, point: Mapping[str, Any]) -> None:
+    def __init__(
+        self, map: Map, formula: Formula | None, options: Options, point: Mapping[str, Any], known: Known | None = None
+    ) -> None:
         self.map, self.formula, self.options, self.point = map, formula, options, point
+        self.known = known or Known()
         self.notes: list[str] = []
 
     # -- backwards ------------------------------------------------------------------------------------------------------
@@ -51,7 +55,7 @@ class Higher:
             try:
                 outputs = again(again.leaves())
             except RuntimeError as refusal:
-                yield Found([_refused(f"d{n}{row.name}", words(refusal), self.point)], 0.0, ())
+                yield Found([_refused(f"d{n}{row.name}", refusal_of(refusal), self.point, mode)], 0.0, ())
                 return
             w = f"w{n - 1 if n > 2 else ''}"
             self.notes.append(f"{gradient}: the gradient of {name} (by {', '.join(self.map.inputs)}), {w}: seeded numbers")
@@ -111,13 +115,13 @@ class Higher:
         orders = Orders(self.map, parts, self.formula, self.options.checkpoint, mode.name)
         found = check_map(again, rows, self.options, mode=mode.name, point=self.point, orders=orders)
         if right and self.formula is None:  # else the operations of the order before say nothing of what ought to be
-            explain(again, rows, found.columns)
+            explain(again, rows, found.columns, known=self.known)
         return found
 
     # -- forwards -------------------------------------------------------------------------------------------------------
 
-    def forwards(self, mode: Mode, order: int) -> Iterator[Found]:
-        """The derivative along a direction of the one along others."""
+    def forwards(self, mode: Mode, order: int, right: bool) -> Iterator[Found]:
+        """The derivative along a direction of the one along others. `right`: nothing was wrong below."""
         names, directions = {y: y for y in self.map(self.map.leaves())}, list[Tensors]()
         for n in range(2, order + 1):
             directions.append(direction_of(self.map.inputs, self.options.seed + n - 2))
@@ -125,7 +129,7 @@ class Higher:
             try:
                 again(again.leaves())
             except Exception as refusal:  # what torch.func can't do with the function
-                yield Found([_refused(" over ".join([mode.name] * n), words(refusal), self.point)], 0.0, ())
+                yield Found([_refused(" over ".join([mode.name] * n), refusal_of(refusal), self.point, mode)], 0.0, ())
                 return
             names = {y: pushed(name) for y, name in names.items()}
             ahead = [_numbers(d) for d in directions]
@@ -137,7 +141,12 @@ class Higher:
                 mode.name,
             )
             another = replace(self.options, seed=self.options.seed + n - 1)
-            yield check_map(again, [], another, mode=mode.name, point=self.point, orders=orders)
+            found = check_map(again, [], another, mode=mode.name, point=self.point, orders=orders)
+            wrong = [d for c in found.columns for d in c.details.values() if right and d.cause is Cause.FORMULA]
+            held = constant_tangents(self.map) if wrong else []
+            for detail in wrong if held else ():
+                detail.cause, detail.text = Cause.NO_GRADIENT, "; ".join([*held, *([detail.text] if detail.text else [])])
+            yield found
 
 
 def _numbers(direction: Tensors) -> dict[str, Any]:
@@ -153,7 +162,7 @@ def _output(outputs: Tensors, map: Map, name: str) -> tuple[str, Tensor]:
     return list(outputs.items())[list(map.inputs).index(name)]
 
 
-def _refused(quantity: str, text: str, point: Mapping[str, Any]) -> Column:
-    column = Column.blank(OfTensor(point), 1, of=quantity)
-    column.mark([0], Verdict.MISMATCH, f"torch: {text}", Cause.NO_GRADIENT)
+def _refused(quantity: str, text: str, point: Mapping[str, Any], mode: Mode) -> Column:
+    column = Column.blank(OfTensor(point), 1, of=quantity, mode=mode.name)
+    column.mark([0], Verdict.MISMATCH, refused(text), Cause.NO_GRADIENT)
     return column

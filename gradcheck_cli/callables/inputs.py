@@ -7,6 +7,7 @@ import math
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +18,12 @@ from torch.overrides import TorchFunctionMode
 
 from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.callables.loading import REQUIRED, Parameter, Target
-from gradcheck_cli.errors import NO_KERNEL, InputError, words
+from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.language.points import listed, parse_points
+from gradcheck_cli.language.points import holds_text, listed, parse_points
 from gradcheck_cli.language.spaces import PointSpec, entry_names
 from gradcheck_cli.maps.autograd import derived
-from gradcheck_cli.options import SAMPLES_OF_FUNCTION
+from gradcheck_cli.options import DTYPES, SAMPLES_OF_FUNCTION
 
 SHAPES: tuple[tuple[int, ...], ...] = ((3,), (3, 3), ())
 """Shapes that are tried for all inputs where none is given."""
@@ -79,7 +80,7 @@ def arguments(target: Target, wanted: Wanted, dtype: str | None) -> Iterator[Arg
     settings = dict(_settings(wanted.settings))
     _check_names(target, settings)
     entries = _entries(target, wanted.at, settings)
-    given = [e for e in entries if isinstance(e, Mapping) and not any(isinstance(v, str) for v in e.values())]
+    given = [e for e in entries if isinstance(e, Mapping) and not any(map(holds_text, e.values()))]
     for point in given:
         yield _given(target, point, settings, dtype)
     texts = [e for e in entries if not any(e is g for g in given)]
@@ -179,8 +180,11 @@ class _Transposed(TorchFunctionMode):
 _TRANSPOSE = (torch.t, Tensor.t, Tensor.T.__get__)  # type: ignore[attr-defined]  # a descriptor of C
 
 
-def _suited(target: Target, specs: Sequence[PointSpec], settings: Mapping[str, Any], dtype: str) -> PointSpec:
-    """The first points that the target and its backward run at. InputError where it plainly wants other shapes."""
+def _suited(
+    target: Target, specs: Sequence[PointSpec], settings: Mapping[str, Any], dtype: str, elsewhere: bool = True
+) -> PointSpec:
+    """The first points that the target and its backward run at, in this dtype or in another (`elsewhere`). InputError where it
+    plainly wants other shapes."""
     why, running, backward = "", [], ""
     for spec in specs:
         point = next(_points(spec, settings, dtype))
@@ -190,8 +194,10 @@ def _suited(target: Target, specs: Sequence[PointSpec], settings: Mapping[str, A
                 warnings.simplefilter("ignore")
                 some = floating(point.call(target, point.tensors))
         except Exception as problem:  # whatever a user's function raises
-            if NO_KERNEL in str(problem) and dtype != "float64":
-                return _suited(target, specs, settings, "float64")  # the shapes are the same in every dtype
+            if isinstance(problem, MemoryError):
+                raise InputError(
+                    f"{target.name}: it takes more memory than there is, at a tensor of shape {shape} (MemoryError)"
+                ) from None
             tried = ", ".join(str(s) for s in SHAPES)
             why = why or f"it fails at tensors of shape {tried} ({type(problem).__name__}: {words(problem)})"
             continue
@@ -209,6 +215,10 @@ def _suited(target: Target, specs: Sequence[PointSpec], settings: Mapping[str, A
             return spec
         running.append(spec)
         backward = backward or refusal
+    if not running and elsewhere:  # the shapes are the same in every dtype
+        for other in DTYPES:
+            with suppress(InputError):
+                return _suited(target, specs, settings, other, elsewhere=False)
     if not running:
         raise _ask(target, specs[0], why)
     return running[0]  # the backward fails, but not because it wants matrices: that is to be reported
@@ -289,10 +299,13 @@ def _tensor(name: str, value: Any, dtype: str | None) -> Tensor:
 
 
 def _check_names(target: Target, names: Iterable[str]) -> None:
-    known = None if target.parameters is None else [p.name for p in target.parameters]
+    if target.parameters is None:
+        return
+    known, needed = [p.name for p in target.parameters], [p.name for p in target.parameters if p.default is REQUIRED]
     for name in names:
-        if known is not None and name not in known:
-            raise InputError(f"{name!r} is not a parameter of {target.name} (it has {', '.join(known) or 'none'})")
+        if name not in known:
+            hint = f": its input is called {needed[0]!r}" if len(needed) == 1 else ""
+            raise InputError(f"{name!r} is not a parameter of {target.name} (it has {', '.join(known) or 'none'}){hint}")
 
 
 # -- settings -----------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.language.arrays import entries, variables_of
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.spaces import entry_names
-from gradcheck_cli.language.tree import Node, Variable, walk
+from gradcheck_cli.language.tree import Constant, Node, Variable, substitute, walk
 from gradcheck_cli.maps.map import Map, Tensors
 from gradcheck_cli.maps.runs import Cells, Formula, Runs
 
@@ -65,7 +65,7 @@ def surrogate_of(meant: Target | tuple[Node, str], map: Map, point: Arguments, o
     if isinstance(meant, Target):
         call, written = _code(meant, point, outputs), None
     else:
-        tree, text = meant
+        tree, text = with_settings(meant[0], point), meant[1]
         written = of_formula(tree, text, map.inputs, outputs)
         call = _written(tree, map, outputs)
     found = replace(map, call=call)
@@ -114,6 +114,12 @@ def _check_outputs(name: str, map: Map, outputs: Mapping[str, Tensor]) -> None:
 
 def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return ", ".join(f"{name} of shape {shape}" for name, shape in shapes.items()) or "no floating-point tensor"
+
+
+def with_settings(tree: Node, point: Arguments) -> Node:
+    """A formula with the numbers that are handed over as they are, by the names of their parameters."""
+    numbers = {n: Constant(v) for n, v in point.others.items() if isinstance(v, int | float) and n not in point.tensors}
+    return substitute(tree, numbers)
 
 
 def of_formula(tree: Node, text: str, inputs: Tensors, outputs: Mapping[str, Tensor]) -> Formula:

@@ -64,6 +64,13 @@ def load(text: str) -> Any:
     return found
 
 
+def find(text: str) -> None:
+    """InputError where a target isn't one, or its file isn't there. Nothing is imported."""
+    place, _ = _split(text)
+    if place.endswith(".py"):
+        _file(text, place)
+
+
 def module_of(place: str, text: str | None = None) -> ModuleType:
     """The module that a file, or a dotted name, is. `text`: the target that it stands in, for errors."""
     text = place if text is None else text
@@ -178,13 +185,17 @@ def _hint(name: str, found: Any) -> str:
 # -- importing ----------------------------------------------------------------------------------------------------------
 
 
-def _from_file(text: str, place: str) -> ModuleType:
+def _file(text: str, place: str) -> Path:
     path = named(expanded(place), "read the code")
     if not path.is_file():
         near = difflib.get_close_matches(path.name, _python_files(path.parent), n=1)
         hint = f": did you mean {str(path.parent / near[0])!r}" if near else ""
         raise InputError(f"{'it is a directory' if path.is_dir() else 'there is no file'} {place!r}{hint}", text, 0)
-    path = path.resolve()
+    return path.resolve()
+
+
+def _from_file(text: str, place: str) -> ModuleType:
+    path = _file(text, place)
     name = path.stem
     known = sys.modules.get(name)
     if known is not None and getattr(known, "__file__", None) == str(path):

@@ -18,8 +18,8 @@ from torch.autograd import Function
 
 from gradcheck_cli.callables.backward import custom_nodes
 from gradcheck_cli.callables.inputs import leaves
-from gradcheck_cli.maps.map import Map, Tensors, without_graph
-from gradcheck_cli.maps.slips import name_pushed, name_slips
+from gradcheck_cli.maps.map import Map, Tensors, direction_of, push, tangent, without_graph
+from gradcheck_cli.maps.slips import Searched, name_pushed, name_slips
 
 CALLS = 4
 """Calls of custom Functions that are looked at."""
@@ -107,20 +107,41 @@ Examine = Callable[[Call], Mapping[str, str | None]]
 """The slip of each argument that a rule is wrong for, None where it has no name."""
 
 
-def own_slips(map: Map) -> list[str]:
+def own_slips(map: Map, searched: Searched | None = None) -> list[str]:
     """What is wrong with the custom Functions of a map by themselves: where, and the slip if it is a usual one."""
-    return _told(map, "backward", lambda call: {} if (own := call.map()) is None else name_slips(own))
+    return _told(map, "backward", lambda call: {} if (own := call.map()) is None else name_slips(own, searched=searched))
 
 
-def own_pushed(map: Map, mode: str) -> list[str]:
+def own_pushed(map: Map, mode: str, searched: Searched | None = None) -> list[str]:
     """The same of their derivatives forwards."""
 
     def examine(call: Call) -> Mapping[str, str | None]:
         own = call.map()
-        slip = None if own is None else name_pushed(own, mode)
+        slip = None if own is None else name_pushed(own, mode, searched=searched)
         return {} if slip is None else {"": slip or None}
 
     return _told(map, "jvp", examine)
+
+
+def constant_tangents(map: Map) -> list[str]:
+    """The custom jvps of a map that torch doesn't differentiate again: what is pushed through them is a constant to the next
+    derivative. Each is asked: the derivative of what it returns, along a seeded direction, is 0."""
+    found = []
+    for call in calls(map):
+        own = call.map() if call.function.jvp is not Function.jvp else None
+        if own is None:
+            continue
+        direction = direction_of(own.inputs, 0)
+        try:
+            _, again, refusal = push(tangent(own, direction), direction)
+        except Exception:  # what torch.func can't do with it
+            continue
+        if refusal is None and not any(t is not None and t.any() for t in again.values()):
+            found.append(
+                f"torch doesn't differentiate a custom jvp again: what {place(call.function, 'jvp')} returns is a constant to "
+                "the next derivative in forward mode; reverse mode differentiates the backward"
+            )
+    return found
 
 
 def forgotten_conjugates(map: Map) -> list[str]:

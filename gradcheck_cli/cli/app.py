@@ -108,7 +108,7 @@ def run(arguments: list[str]) -> int:
             code = outcome or 0
             sys.stdout.flush()
     except InputError as problem:
-        return _fail(str(problem), BAD_INPUT)
+        return _fail(problem.typed, BAD_INPUT)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     except (BrokenPipeError, SystemExit):  # Typer exits where the reader of its help has gone

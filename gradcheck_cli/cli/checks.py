@@ -120,12 +120,25 @@ def register(app: typer.Typer) -> None:
         add(app, kind.name, about, *(f"{kind.name} {example}" for example in examples))(_command(kind))
 
 
+def _one_target(kind: str, target: str) -> None:
+    """InputError, before any work, where a picture is asked for of everything in a file."""
+    if KINDS[kind].form.several:
+        return
+    from gradcheck_cli.callables.contents import whole
+
+    place = whole(target)
+    if place is not None:
+        raise InputError(f"a picture is of one target: gradcheck {kind} {place}:NAME --plot FILE", target, len(target))
+
+
 def _command(kind: Kind) -> Callable[..., Outcome]:
     """The twin, as Typer calls it: its report, written."""
 
     def command(*, format: str, output: str, plot: list[str] | None, quiet: bool, **given: Any) -> Outcome:
         check_output(format, output, FORMATS)
         plots.check(plot or ())
+        if plot and isinstance(given[kind.target], str):
+            _one_target(kind.name, given[kind.target])
         if output in (plot or ()):
             raise InputError("the result and the picture can't be the same file", output, 0)
         from gradcheck_cli.api import TWINS

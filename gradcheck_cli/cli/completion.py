@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gradcheck_cli.cli.options import Outcome, add
+from gradcheck_cli.cli.words import OF_RUN, RUN
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.options import DTYPES, KINDS, of, spoken
 from gradcheck_cli.output import SUITE_FORMATS
@@ -162,7 +163,9 @@ def candidates(app: TyperGroup, words: Sequence[str]) -> Iterator[str]:
         if last.startswith("--") and equals:
             yield from (f"{name}={text}" for text in _values(before, name, command, value))
         elif last.startswith("-"):
-            yield from _options(command)
+            own = [*_options(command)]
+            yield from own
+            yield from _other_names(before[0]) if not any(option.startswith(last) for option in own) else ()
         elif before[-1].startswith("-") and "=" not in before[-1] and _option(command, before) is not None:
             yield from _values(before, before[-1], command, last)
         else:
@@ -174,6 +177,11 @@ def _options(command: Any) -> Iterator[str]:
     for parameter in command.params:
         yield from (form for form in (*parameter.opts, *parameter.secondary_opts) if form.startswith("--"))
     yield "--help"
+
+
+def _other_names(command: str) -> Iterator[str]:
+    """What else people call the options: pytest's names of those of a run."""
+    yield from OF_RUN if command == RUN else (f"--{name.replace('_', '-')}" for name in spoken(command))
 
 
 def _option(command: Any, before: Sequence[str]) -> Any:
@@ -321,16 +329,16 @@ def _names(before: Sequence[str], last: str) -> Iterator[str]:
     yield from NAMES
 
 
-def _causes(before: Sequence[str], last: str) -> Iterator[str]:
-    from gradcheck_cli.verdict.verdicts import Cause, Verdict
+def _words(before: Sequence[str], last: str) -> Iterator[str]:
+    from gradcheck_cli.output.articles import words
 
-    yield from (member.value for kind in (Cause, Verdict) for member in kind)
+    yield from words()
 
 
 _METAVARS: Mapping[str, Callable[[Sequence[str], str], Iterable[str]]] = {
     KINDS["chain"].metavar: _functions, KINDS["function"].metavar: _targets, KINDS["model"].metavar: _networks,
     "PATH": _specs, "NAME": _names, "FORMULA": _functions, "FORMULA|TARGET": _functions, "NAME[:FILE": _formats,
     "DTYPE": lambda before, last: _listed(DTYPES, last), "FILE": _files, "POINT": _assigned, "NAME=SIZES": _assigned,
-    "NAME=A:B": _assigned, "NAMES": _wrt, "CAUSE": _causes,
+    "NAME=A:B": _assigned, "NAMES": _wrt, "WORD": _words,
 }  # fmt: skip
 """What stands in the help for a value -> what it may be."""

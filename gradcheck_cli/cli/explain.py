@@ -39,6 +39,6 @@ def explain(*, expressions: list[str], format: str, output: str, **given: Any) -
     """The lesson, in one of FORMATS."""
     check_output(format, output, FORMATS)
     from gradcheck_cli.lessons.explain import explain
+    from gradcheck_cli.output.lesson import written
 
-    lesson = explain(expressions, **given)
-    return Outcome(lesson.render(format, width=width(output)), output=output)
+    return Outcome(written(explain(expressions, **given), format, width=width(output)), output=output)

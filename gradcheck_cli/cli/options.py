@@ -76,8 +76,12 @@ def add(app: typer.Typer, name: str, help: str, *examples: str) -> Callable[[Cal
 def check_output(format: str, output: str, formats: Collection[str]) -> None:
     """InputError, before any work, where the command doesn't write the format, or the file can't be written."""
     if format not in formats:
-        raise InputError(f"unknown format {format!r}: choose from {', '.join(formats)}")
+        raise InputError(f"unknown format {format!r}: choose from {', '.join(formats)}{_ELSEWHERE.get(format, '')}")
     check_file(output)
+
+
+_ELSEWHERE = {"latex": "; gradcheck explain writes a derivation in LaTeX"}
+"""Formats that other commands write."""
 
 
 def check_file(output: str) -> None:

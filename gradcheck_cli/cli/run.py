@@ -138,6 +138,7 @@ def register(app: typer.Typer) -> None:
             return Outcome(_schema())
         targets = _targets(format or [])
         from gradcheck_cli.suite import settings
+        from gradcheck_cli.suite.refusals import refuse
         from gradcheck_cli.suite.run import Plan, collect, refuse_code
         from gradcheck_cli.suite.selection import chosen, select
 
@@ -153,6 +154,7 @@ def register(app: typer.Typer) -> None:
 
                 specs = tuple(not_passed(specs, read(results or DEFAULT_RESULTS))) or specs
             return Outcome("\n".join(visible(spec.id) for spec in specs), 0 if specs else 3)
+        refuse(specs)
         own = {"workers": _workers(workers), "timeout": timeout, "memory": memory}
         given = {**found.run, **{name: value for name, value in own.items() if value is not None}}
         known = baseline
@@ -199,7 +201,7 @@ def _run(
         try:
             write(text, file)
         except InputError as problem:  # what was found is worth more than this file
-            print(f"gradcheck: error: {problem}", file=sys.stderr)
+            print(f"gradcheck: error: {problem.typed}", file=sys.stderr)
             code = code or 2
     if durations is not None:
         slowest = sorted(result.outcomes, key=lambda outcome: outcome.seconds, reverse=True)[: durations or None]
@@ -239,13 +241,13 @@ def _collected(
 
 
 def _workers(text: str | None) -> int | None:
-    """A number; `auto` (pytest-xdist's word) is the default."""
+    """A number; `auto` (pytest-xdist's word) is the default, and its 0 is one at a time."""
     if text is None or text == "auto":
         return None
     number = whole(text.removeprefix("-"))
     if number is None:
         raise InputError("the number of workers is a whole number, or auto", text, 0)
-    return -number if text.startswith("-") else number
+    return -number if text.startswith("-") else max(number, 1)
 
 
 def _positive(name: str, value: int | None) -> int | None:

@@ -27,6 +27,22 @@ OF_RUN = {
 }  # fmt: skip
 """Pytest's names (and those of its plugins) for options of `run`. What ends with a colon goes on with the value."""
 
+OF_OTHERS = {
+    ("-s", "--capture"): "what a check prints isn't shown here; the command of one check alone shows it",
+    ("-m", "--markers"): "checks have no markers: -k chooses by file and name",
+    ("--deselect", "--ignore"): "write -k 'not NAME', which leaves out what is called so",
+    ("--ff", "--failed-first", "--nf", "--new-first"): "checks run side by side; --last-failed runs only what didn't pass",
+    ("--sw", "--stepwise"): "write -x, which stops at the first failure, and then --last-failed",
+    ("--tb", "-l", "--showlocals", "--full-trace"): "there are no tracebacks: --verbose shows every report in full",
+    ("-r", "--verbosity", "-ra", "-rA", "-rf", "-rs", "-rx"): "what didn't pass is shown; --verbose shows every report in full",
+    ("-p", "-c", "--rootdir", "--confcutdir"): "there are no plugins and no other settings than [tool.gradcheck]",
+    ("--pdb", "--trace"): "checks run in processes of their own; the command of one check alone runs in yours",
+    ("--dist", "--tx"): "write --backend, and -n for the number of checks at a time",
+    ("--cache-clear", "--cache-show"): "what a run leaves is .gradcheck/last.jsonl, which may be deleted",
+    ("--cov", "--cov-report"): "the coverage of code is another tool's",
+}  # fmt: skip
+"""Pytest's options that a run hasn't, and what there is to do instead."""
+
 OF_APP = {"version": "--version", "-v": "--version", "-?": "--help", "-help": "--help", "-version": "--version"}
 """What people write in the place of a command."""
 
@@ -139,6 +155,9 @@ def _bare(command: str) -> dict[str, Option]:
 def _of_run(argument: str, name: str, equals: str, value: str, left: Iterator[str]) -> Iterator[str]:
     name = name.replace("_", "-") if name.startswith("--") else name
     other = OF_RUN.get(name)
+    said = next((said for names, said in OF_OTHERS.items() if name in names), None)
+    if said is not None:
+        raise InputError(f"no such option: {said}", argument, 0)
     if name == "--maxfail":
         number = value if equals else next(left, "")
         if number != "1":

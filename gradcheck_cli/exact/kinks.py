@@ -101,6 +101,7 @@ COSTLY = "the limits from both sides take more work to certify than is spent on 
 LOWER = "a lower derivative doesn't exist here already"
 BESIDE = "a lower derivative doesn't exist beside this point"
 UNDEFINED = "the formula has no value at the point itself; this is the limit from both sides"
+INFINITE = "infinity is no number at which there could be a derivative"
 UNSTEADY = "the difference quotients don't settle"
 JUMPS = "the lower derivative jumps here"
 DEPENDS = "the quotients depend on the ratio of the steps, and one differentiation after the other doesn't settle"
@@ -131,7 +132,7 @@ def limits(
         with ctx.workprec(_FIRST_LOOK):
             if not values({name: arb(x) for name, x in point.items()}, {}).is_finite():
                 return Truth(Kind.OUTSIDE, singular=True)
-        return Truth(Kind.UNKNOWN, text="limits at an infinite point are not taken")
+        return Truth(Kind.OUTSIDE, text=INFINITE)
     if len(set(wrt)) > MAX_NAMES and not mixed:
         return Truth(Kind.UNKNOWN, text="a mixed partial of more than two names at a singular point")
     with ctx.workprec(_FIRST_LOOK):

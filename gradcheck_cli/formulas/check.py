@@ -8,8 +8,9 @@ from itertools import accumulate
 from typing import Any
 
 from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.formulas.claims import check_claim
+from gradcheck_cli.formulas.claims import check_claim, united
 from gradcheck_cli.formulas.computation import FORMULAS, Computation, Run
+from gradcheck_cli.formulas.points import points_of
 from gradcheck_cli.formulas.problem import Claim, Problem, Task
 from gradcheck_cli.formulas.stages import apportion, own_derivatives, own_entries, strays
 from gradcheck_cli.formulas.torch_chain import TorchChain
@@ -67,7 +68,7 @@ class _Work:
 
     def _group(self, task: Task, run: Run) -> _Group:
         compiled = None if task.shapes is None else run.torch(task.chain, task.shapes)
-        points = self.problem.points.values(run.form)
+        points = points_of(self.problem, run.form)
         sizes = accumulate(len(question.derivatives) for question in task.questions)
         totals = [
             Computation(
@@ -100,11 +101,14 @@ class _Work:
 
     def _check_claims(self, totals: Sequence[Computation]) -> None:
         by_output = {total.chain.output: total for total in totals}
+        notes = []
         for claim in self.problem.claims:
             total = by_output[claim.of]
             self.claims.append(total.blank(claim.of, claim.wrt, total.kind))
             chain = _of_claim(claim, total.chain, total.points)
-            self.recorder.note(check_claim(claim, chain, self.claims[-1], total.points, total.run.form))
+            notes.append(check_claim(claim, chain, self.claims[-1], total.points, total.run.form))
+        for note in united(filter(None, notes)):
+            self.recorder.note(note)
 
 
 def _of_claim(claim: Claim, chain: Chain, points: Collection[str]) -> Chain:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import sympy
@@ -43,6 +45,9 @@ BEYOND = "there is no derivative here, and the claim lies outside of the one-sid
 SLACK = 60
 """Bits to which one-sided derivatives, which are limits, are taken for known."""
 
+LISTED = 4
+"""Derivatives that one note speaks of by name."""
+
 LONG = 15
 """Significant digits from which on a number in a claim looks as if it was rounded in decimal, not chosen."""
 
@@ -61,13 +66,32 @@ class _Constants(Exact):
             return (exactly(value) - radius).union(exactly(value) + radius)
 
 
-def check_claim(claim: Claim, chain: Chain, column: Column, points: Mapping[str, Floats], form: Format) -> str | None:
+class Note(NamedTuple):
+    """What is to be said of a claim: `about` one derivative, between words that are the same of others."""
+
+    before: str
+    about: str = ""
+    after: str = ""
+    between: str = ", "
+
+
+def united(notes: Iterable[Note]) -> Iterator[str]:
+    """What is said of several derivatives with the same words, in one sentence."""
+    found: dict[Note, list[str]] = {}
+    for note in notes:
+        found.setdefault(note._replace(about=""), []).append(note.about)
+    for (before, _, after, between), every in found.items():
+        listed = [*dict.fromkeys(every)]
+        yield before + between.join(listed[:LISTED]) + f"{between}..." * (len(listed) > LISTED) + after
+
+
+def check_claim(claim: Claim, chain: Chain, column: Column, points: Mapping[str, Floats], form: Format) -> Note | None:
     """Fill a blank column with the claim's verdict at each point; returns a note: where it fails, at the simplest one.
 
     A claim is right within the rounding of its constants (see `_Constants`), and the note says where it takes that.
     """
     column.mode, column.claim = "claim", claim.text
-    column.formula = chain_formula(chain, claim.wrt)
+    column.shown = partial(chain_formula, chain, claim.wrt)
     enclosure = Enclosure(chain, [claim.wrt], SHARP)
     (truths,), _ = enclosure.at({name: values.tolist() for name, values in points.items()})
     names = variables(claim.tree)
@@ -242,18 +266,19 @@ def _admissible(truth: Truth, value: Ball) -> bool:
         return not (all(value + slack < side for side in sides) or all(value - slack > side for side in sides))
 
 
-def _summary(claim: Claim, chain: Chain, column: Column, points: Mapping[str, Floats]) -> str | None:
+def _summary(claim: Claim, chain: Chain, column: Column, points: Mapping[str, Floats]) -> Note | None:
     wrong = np.flatnonzero(column.having(Verdict.MISMATCH)).tolist()
     if wrong:
         simplest = min(wrong, key=lambda i: (sum(len(repr(float(v[i]))) for v in points.values()), i))
         where = ", ".join(f"{name}={float(values[simplest])!r}" for name, values in points.items())
         exact, claimed = decimal(column.exact[simplest]) or "no derivative", float(column.autograd[simplest])
-        return f"the claim is refuted at {where}: exact {exact}, claimed {claimed!r}"
+        entry = f"{column.quantity}: " if "[" in column.quantity else ""  # of arrays there are many
+        return Note(f"the claim is refuted at {where}: ", f"{entry}exact {exact}, claimed {claimed!r}", between="; ")
     if any(detail.text == ROUNDED for detail in column.details.values()):
-        return f"the claim is {ROUNDED}"
+        return Note(f"the claim is {ROUNDED}")
     if not column.having(Verdict.MATCH).any() or not _same(claim, chain):
         return None
-    return f"the claim is {derivative_name(chain.output, claim.wrt)}: symbols say so too"
+    return Note("the claim is ", derivative_name(chain.output, claim.wrt), ": symbols say so too")
 
 
 def _same(claim: Claim, chain: Chain) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -133,7 +134,7 @@ class Computation:
             compiled = self.compiled or self.run.torch(self.chain)
             longest = SHORT if self.compiled is None else LEGIBLE
             for column in self.columns if self.legible else ():
-                column.formula = chain_formula(self.chain, column.wrt, longest)
+                column.shown = partial(chain_formula, self.chain, column.wrt, longest)
             for start in range(0, self.count, CHUNK):
                 part = slice(start, min(start + CHUNK, self.count))
                 _Part(self, exact, compiled, part).check()
@@ -150,7 +151,7 @@ class Computation:
             for name, found in rest.values.items():
                 self.values[name][kept] = found
             for column, source in zip(self.columns, rest.columns, strict=True):
-                column.formula = source.formula
+                column.shown = source.shown
                 column.paste(source, range(len(kept)), kept)
         for column in self.columns:
             column.mark(lost, Verdict.UNDECIDED, "a kernel of torch would run for hours at this point")
@@ -289,7 +290,7 @@ class _Part:
                 continue
             if cause not in formulas:
                 formulas[cause] = self._formula(k, index)
-                column.formula = column.formula or chain_formula(self.whole.chain, column.wrt)
+                column.shown = partial(chain_formula, self.whole.chain, column.wrt)
             column.details[self.start + index].autograd_formula = formulas[cause]
 
     def _shades(self, waiting: Mapping[int, Sequence[int]]) -> dict[tuple[int, int], Shade]:

@@ -72,13 +72,13 @@ def guard_points(
     wrong = moving.any(axis=0)
     for again in range(2):  # no refutation stands on one direction, or on what rounding may do inside of the function
         direction = plain.direction().reshape(shape) * moving
-        wrong &= refuted(plain, partial(along, direction))[0]
+        wrong &= refuted(plain, partial(along, direction), direction.reshape(-1))[0]
         if not wrong.any():
             return
         if not again:
             plain.heed_rounding()
     alone = np.eye(len(names))[:, :, None]
-    each = [refuted(plain, partial(along, direction * single)) for single in alone]
+    each = [refuted(plain, partial(along, moved), moved.reshape(-1)) for moved in direction * alone]
     located = np.array([off for off, _ in each]) & moving & wrong
     for p in np.flatnonzero(wrong).tolist():
         guilty = np.flatnonzero(located[:, p]).tolist()

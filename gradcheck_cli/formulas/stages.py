@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.exact.derivative import stage_formula
+from gradcheck_cli.exact.derivative import short, stage_formula
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.formulas.computation import Computation
 from gradcheck_cli.formulas.lowering import lower
@@ -58,7 +59,7 @@ def _equal_stages(total: Computation, stages: Sequence[Stage]) -> dict[str, list
         for i, name in enumerate(stage.inputs):
             received = {n: inputs[there][mine] for n, there in zip(stage.inputs, first.inputs, strict=True)}
             column = total.blank(stage.name, (name,), "local", received)
-            column.formula = stage_formula(stage, name)
+            column.shown = partial(stage_formula, stage, name) if short(stage.tree) else None
             if batch is not None:
                 column.paste(batch.columns[i], where[mine][targets].tolist(), targets, stage.name)
             column.mark(np.flatnonzero(~usable[mine]).tolist(), Verdict.OUTSIDE_DOMAIN, _NOT_FINITE)
@@ -99,6 +100,7 @@ def _entries_of(total: Computation, compiled: TorchChain, stage: Stage, values: 
     columns: list[Column] = []
     for output in lowered.outputs:
         chain = lowered.entry(output)
+        (only,) = chain.stages
         derivatives = [(name,) for name in lowered.inputs if name in chain.inputs]
         source: Computation | None = None
         if kept:
@@ -107,7 +109,7 @@ def _entries_of(total: Computation, compiled: TorchChain, stage: Stage, values: 
             source.check()
         for i, wrt in enumerate(derivatives):
             column = total.blank(output, wrt, "local", inputs)
-            column.formula = stage_formula(chain.stages[0], wrt[0])
+            column.shown = partial(stage_formula, only, wrt[0]) if short(only.tree) else None
             if source is not None:
                 column.paste(source.columns[i], range(len(kept)), kept, output)
             column.mark(lost, Verdict.OUTSIDE_DOMAIN, _NOT_FINITE)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import TYPE_CHECKING
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.formulas.problem import MAX_ORDER, Claim, Question, Task
@@ -15,6 +16,9 @@ from gradcheck_cli.language.parser import assignment, parse_stage
 from gradcheck_cli.language.points import FOREIGN, order_of, split
 from gradcheck_cli.language.spaces import PointSpec, Shape, entry_names
 from gradcheck_cli.language.tree import Call, Node, Variable, walk
+
+if TYPE_CHECKING:
+    from gradcheck_cli.formulas.lowering import Lowered
 
 MAX_DERIVATIVES = 1_000
 """Derivatives of one output of an order above 1; entries of a Jacobian that is listed with its zeros."""
@@ -113,7 +117,8 @@ def claims_of(given: Claimed, tasks: Sequence[Task], asked: Asked) -> tuple[Clai
     """`x=formula` or `dy/dx=formula`, several of them with commas, or the formula alone where only one derivative can be meant.
 
     Of arrays: `x=W` claims all derivatives of the output by x at once. The formula has the output's shape, followed by that of
-    x, or a shape that is broadcast to it; `x[0]=...` is about one entry.
+    x, or a shape that is broadcast to it; `x[0]=...` is about one entry. Where each entry of the output depends on its own
+    entry of x alone, a formula of that shape claims their derivatives, as `cos(x)` does for sin(x): the others are 0.
     """
     every = given.values() if isinstance(given, Mapping) else given if isinstance(given, list | tuple) else [given]
     if any(callable(one) and not hasattr(one, "free_symbols") for one in every):
@@ -219,16 +224,27 @@ def _entry_claims(text: str, tree: Node, task: Task, meant: Sequence[Wrt], shape
     found = entries(tree, {name: variables_of(name, s) for name, s in task.shapes.items()}, text)
     lowered = lower(task.chain, task.shapes)
     outputs = task.shapes[task.chain.output]
+    pairs = list(product(entry_names(task.chain.output, outputs), meant))
+    diagonal = found.shape in ((), shape) and _diagonal(lowered, meant) if shape and shape == outputs else False
     try:
-        formulas = spread(found, (*outputs, *shape))
+        formulas = spread(found, shape if diagonal else (*outputs, *shape))
     except ValueError:
         message = f"the formula has shape {found.shape}; the output has {outputs}, and what it is differentiated by {shape}"
         raise InputError(f"{message}: shapes that don't fit", text, 0) from None
-    pairs = product(entry_names(task.chain.output, outputs), meant)
     return tuple(
         Claim(f"{wrt[0]}={show(f, 500) or text}", of, wrt, lowered.written(f, of))
-        for (of, wrt), f in zip(pairs, formulas, strict=True)
+        for (of, wrt), f in zip(pairs[:: len(meant) + 1] if diagonal else pairs, formulas, strict=True)
     )
+
+
+def _diagonal(lowered: Lowered, meant: Sequence[Wrt]) -> bool:
+    """Whether each entry of the output depends on the entry at its own place alone, of those that are differentiated by."""
+    names = {wrt[0] for wrt in meant}
+    for output, wrt in zip(lowered.outputs, meant, strict=True):
+        chain = lowered.entry(output)
+        if not names & {*chain.inputs, *(stage.name for stage in chain.stages)} <= {wrt[0]}:
+            return False
+    return True
 
 
 def listed(names: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ import torch
 
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.tensors import TensorAlgebra, compiled
-from gradcheck_cli.errors import NoValue, words
+from gradcheck_cli.errors import NoValue, refusal_of, words
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.spaces import entry_names
@@ -180,7 +180,7 @@ class TorchChain:
                     self._push(resolved(row.first), inputs, first, outcome)
             except RuntimeError as refusal:  # on the way forward already: an argument has no derivative
                 outcome.gradients.update({wrt: None for wrt in first})
-                outcome.refusals.update({wrt: words(refusal) for wrt in first})
+                outcome.refusals.update({wrt: refusal_of(refusal) for wrt in first})
         if not outcome.values:
             outcome.values = self.values(inputs)
         nested: Nested = resolved(row.nested)
@@ -190,7 +190,7 @@ class TorchChain:
                 outcome.gradients[wrt] = nested(Entry(self._value, inputs, self._places[self.output][1], by, self._unit))
             except Exception as refusal:  # whatever a user's backward raises
                 outcome.gradients[wrt] = None
-                outcome.refusals[wrt] = words(refusal)
+                outcome.refusals[wrt] = refusal_of(refusal)
         itself = (self.output,)
         if itself in derivatives and outcome.gradients[itself] is None:
             # Whatever torch refuses further back.

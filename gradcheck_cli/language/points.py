@@ -245,7 +245,7 @@ class _Reader:
         if missing:
             hint = "; one point is one text, such as " + ",".join(f"{n}=1" for n in self.names) if self.several else ""
             raise InputError(f"the point gives no value for {', '.join(missing)}{hint}", text, len(text) if text else None)
-        group = Group({entry: axis for n in self.names for entry, axis in axes[n].items()}, grid, text)
+        group = Group({entry: axis for entries in axes.values() for entry, axis in entries.items()}, grid, text)
         group.bounded()
         return group
 
@@ -277,7 +277,7 @@ class _Reader:
         """A number or nested sequences of numbers from Python: lists, NumPy arrays, tensors."""
         plain: Any = value.tolist() if hasattr(value, "tolist") else value
         found: list[float] = []
-        shape = _nested(name, plain, found)
+        shape = _nested(name, plain, found, lambda text: self.number(text, text, 0))
         self.sized(name, shape, None, None)
         return {entry: (number,) for entry, number in zip(entry_names(name, shape), found, strict=True)}
 
@@ -451,10 +451,15 @@ def split(text: str, offset: int, separator: str = ",") -> list[tuple[str, int]]
     return [*pieces, (text[start:], offset + start)]
 
 
-def _nested(name: str, value: object, found: list[float]) -> Shape:
-    """The shape of nested sequences; their numbers go to `found`."""
+def holds_text(value: object) -> bool:
+    """Whether a value is, or holds in its lists, a text, which is a constant expression."""
+    return isinstance(value, str) or (isinstance(value, list | tuple) and any(map(holds_text, value)))
+
+
+def _nested(name: str, value: object, found: list[float], read: Callable[[str], float]) -> Shape:
+    """The shape of nested sequences; their numbers go to `found`, constant expressions too, which are `read`."""
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
-        shapes = [_nested(name, v.tolist() if hasattr(v, "tolist") else v, found) for v in value]
+        shapes = [_nested(name, v.tolist() if hasattr(v, "tolist") else v, found, read) for v in value]
         if len(set(shapes)) != 1:
             what = "the entries of its lists differ in shape" if shapes else "an empty list has no entries"
             raise InputError(f"the value of {name!r} is not an array: {what}")
@@ -462,7 +467,7 @@ def _nested(name: str, value: object, found: list[float]) -> Shape:
     if isinstance(value, complex):
         raise InputError(f"the value of {name!r} is complex; functions here are real")
     try:
-        number = math.nan if isinstance(value, str | bytes) else float(value)  # type: ignore[arg-type]
+        number = read(value) if isinstance(value, str) else math.nan if isinstance(value, bytes) else float(value)  # type: ignore[arg-type]
     except OverflowError:
         raise InputError(f"the value of {name!r} is larger than any float") from None
     except (TypeError, ValueError):

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.floats import Floats, Format
+
+Inside = Callable[[Mapping[str, float]], bool]
+"""Whether a point lies where there is anything to check."""
+
+_NEAR = 5.0
+"""Numbers of ordinary size lie between minus and plus this, most of them; by it they are divided to come near 0."""
+
+PICKED = 40
+"""Points of ordinary size that are looked for inside of the function's domain: those that a reader looks at."""
+
+TRIES = 12
+"""Points that are tried for each of them."""
 
 
 def linspace(a: float, b: float, n: int) -> Floats:
@@ -32,12 +45,16 @@ class Sampler:
     """Draws seeded samples in one format, the simplest first; the same seed gives the same points.
 
     A quarter at most are special (0, 1, -1, the ends of the domain), a fifth are drawn over the float's bit patterns,
-    the others are of ordinary size. Special and ordinary ones differ between formats by rounding only.
+    the others are of ordinary size. Special and ordinary ones differ between formats by rounding only. Of the ordinary ones,
+    the first PICKED lie `inside`, as far as TRIES for each find such points.
     """
 
-    def __init__(self, names: Sequence[str], domain: Mapping[str, tuple[float, float]], seed: int, format: Format) -> None:
+    def __init__(
+        self, names: Sequence[str], domain: Mapping[str, tuple[float, float]], seed: int, format: Format,
+        inside: Inside | None = None,
+    ) -> None:  # fmt: skip
         """Raises InputError where the domain of a name holds no number of the format."""
-        self.names, self.domain, self.format = names, domain, format
+        self.names, self.domain, self.seed, self.format, self.inside = names, domain, seed, format, inside
         self.rng = np.random.default_rng(seed)
         self.bounds = {name: self.interval(name) for name in names}
 
@@ -59,10 +76,35 @@ class Sampler:
         special = self.special(n // 4)
         bits = n // 5
         ordinary = n - bits - (len(special[names[0]]) if names else 0)
-        usual = {name: self.ordinary(name, ordinary) for name in names}
+        usual = self.within({name: self.ordinary(name, ordinary) for name in names}, ordinary)
         wild = self.wild(bits)
         drawn = {name: np.concatenate([special[name], usual[name], wild[name]]) for name in names}
         return {name: np.clip(self.format.round(values), *self.bounds[name]) for name, values in drawn.items()}
+
+    def within(self, usual: dict[str, Floats], n: int) -> dict[str, Floats]:
+        """The same n points, those of the first PICKED that aren't inside replaced by others that are."""
+        if self.inside is None or not self.names:
+            return usual
+        rest = self.spare(TRIES * min(n, PICKED))
+        for k in range(min(n, PICKED)):
+            if not self.inside({name: float(values[k]) for name, values in usual.items()}):
+                found = next((point for point in rest if self.inside(point)), None)
+                if found is None:
+                    break
+                for name, value in found.items():
+                    usual[name][k] = value
+        return usual
+
+    def spare(self, n: int) -> Iterator[dict[str, float]]:
+        """n other points of ordinary size: as they are drawn, near 0, and above it."""
+        other = copy.copy(self)
+        other.rng = np.random.default_rng((self.seed, n))
+        drawn = {name: other.ordinary(name, n) for name in self.names}
+        for name, values in drawn.items():
+            if name not in self.domain:
+                near = np.where(np.abs(values) < _NEAR, values, np.round(values / _NEAR, 3))
+                drawn[name] = np.choose(other.rng.integers(4, size=n), [values, np.abs(values), near, np.abs(near)])
+        return ({name: float(values[k]) for name, values in drawn.items()} for k in range(n))
 
     def special(self, n: int) -> dict[str, Floats]:
         """At most n: every name at its k-th special value first, then mixtures."""

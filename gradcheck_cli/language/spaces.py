@@ -18,6 +18,7 @@ from gradcheck_cli.language.tree import Call, Constant, Node
 
 if TYPE_CHECKING:
     from gradcheck_cli.floats import Floats, Format
+    from gradcheck_cli.language.sampling import Inside
 
 MAX_POINTS = 5_000_000
 MAX_ENTRIES = 10_000
@@ -48,7 +49,8 @@ Axis = tuple[float, ...] | Space | Literal["all"]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The points of one --at: what each name takes. `grid`: every combination; otherwise the axes run side by side."""
+    """The points of one --at: what each name takes, as written. `grid`: every combination; otherwise the axes run side by
+    side."""
 
     axes: Mapping[str, Axis]
     grid: bool
@@ -129,7 +131,9 @@ class PointSpec:
         """The same points, some inputs left out."""
         shapes = {name: shape for name, shape in self.shapes.items() if name not in names}
         kept = tuple(entry for name, shape in shapes.items() for entry in entry_names(name, shape))
-        groups = tuple(replace(group, axes={entry: group.axes[entry] for entry in kept}) for group in self.at)
+        groups = tuple(
+            replace(group, axes={entry: axis for entry, axis in group.axes.items() if entry in kept}) for group in self.at
+        )
         return replace(self, at=groups, names=kept, shapes=shapes)
 
     @property
@@ -148,11 +152,9 @@ class PointSpec:
             Sampler(self.names, self.domain, self.seed, format)
         return count
 
-    def values(self, format: Format) -> dict[str, Floats]:
-        """Arrays of equal length, one entry a point, in the order of `names`, rounded to the format.
-
-        Duplicate points stay.
-        """
+    def values(self, format: Format, inside: Inside | None = None) -> dict[str, Floats]:
+        """Arrays of equal length, one entry a point, rounded to the format: the names as the first point has them, else in the
+        order of `names`. Duplicate points stay. `inside`: where samples of ordinary size are looked for."""
         import numpy as np
 
         from gradcheck_cli.language.sampling import Sampler
@@ -160,8 +162,10 @@ class PointSpec:
         self.count(format)
         parts = [group.values(format) for group in self.at]
         if self.sample:
-            parts.append(Sampler(self.names, self.domain, self.seed, format).values(self.sample))
-        return {name: np.concatenate([part[name] for part in parts]) for name in self.names}
+            sampler = Sampler(self.names, self.domain, self.seed, format, inside)
+            parts.append(sampler.values(self.sample))
+        order = self.at[0].axes if self.at else self.names
+        return {name: np.concatenate([part[name] for part in parts]) for name in order}
 
 
 def entry_names(name: str, shape: Shape) -> list[str]:

@@ -66,6 +66,8 @@ def explain(
     The lesson's `str()` is the text; `render("markdown")`, "latex" and "html" are others, and a notebook shows it typeset.
     Raises InputError for what isn't in the language.
     """
+    if not isinstance(verbose, bool | int):
+        raise InputError(f"verbose must be true or false: {verbose!r}")
     texts = texts_of(expressions)
     chain = link(texts)
     if len(chain.stages) == 1 and len(chain.inputs) > 1:
@@ -178,7 +180,7 @@ def _numbers(many: int) -> Iterator[Iterator[float]]:
 def _at(point: Mapping[str, float], asked: _Asked) -> str:
     """The point in words: x = [1, 2], y = 3."""
     shown = []
-    for name in asked.chain.inputs:
+    for name in dict.fromkeys(entry.partition("[")[0] for entry in point):
         values = [literal(repr(point[e])) for e in entry_names(name, asked.shapes.get(name, ()))]
         shown.append(f"{name} = {show(_stacked(values, asked.shapes.get(name, ())), SHOWN // 2) or '...'}")
     kept = [text for place, text in enumerate(shown) if sum(map(len, shown[: place + 1])) <= SHOWN]

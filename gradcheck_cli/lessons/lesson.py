@@ -10,6 +10,7 @@ from typing import Any
 
 from gradcheck_cli.algebra.number import is_ball, working
 from gradcheck_cli.algebra.precision import LESSON
+from gradcheck_cli.errors import report_in_python
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable
 from gradcheck_cli.verdict.numbers import decimal
@@ -114,7 +115,7 @@ class Lesson:
         """As text, markdown, latex or html."""
         from gradcheck_cli.output.lesson import written  # the one import upwards, as that of Report.__str__
 
-        return written(self, format, width=width)
+        return report_in_python(written(self, format, width=width))
 
     def __str__(self) -> str:
         return self.render()
@@ -125,7 +126,7 @@ class Lesson:
     def _repr_html_(self) -> str:
         from gradcheck_cli.output.lesson import body
 
-        return body(self)
+        return report_in_python(body(self))
 
     def _repr_markdown_(self) -> str:
         return self.render("markdown")

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils.checkpoint import CheckpointFunction
 
-from gradcheck_cli.errors import words
+from gradcheck_cli.errors import refusal_of
 from gradcheck_cli.verdict.judge import CUT
 
 Tensors = Mapping[str, Tensor]
@@ -99,7 +99,7 @@ def backward(map: Tapped, leaves: Tensors, by: Sequence[str]) -> Run:
         try:
             values[name].backward(cotangent)
         except Exception as refusal:  # whatever a user's backward raises; the places that it had reached have their gradients
-            return Pulled({n: caught.get(n) for n in by}, words(refusal))
+            return Pulled({n: caught.get(n) for n in by}, refusal_of(refusal))
         return Pulled({n: leaves[n].grad if n in leaves else caught.get(n) for n in by})
 
     return Run(values, pull)
@@ -132,7 +132,7 @@ def gradients(outputs: Tensors, by: Tensors, cotangents: Tensors, create_graph: 
     try:
         found = derived([outputs[n] for n in taken], list(by.values()), [cotangents[n] for n in taken], create_graph)
     except Exception as refusal:  # whatever a user's backward raises
-        return Pulled(dict.fromkeys(by), words(refusal))
+        return Pulled(dict.fromkeys(by), refusal_of(refusal))
     return Pulled(dict(zip(by, found, strict=True)))
 
 
@@ -196,14 +196,14 @@ def vjp(map: Tapped, leaves: Tensors, by: Sequence[str]) -> Run:
     try:
         results, pullback, values = torch.func.vjp(outputs, inputs, zeros, has_aux=True)  # type: ignore[misc]
     except Exception as refusal:  # torch.func has no rule for it, or it is the map's own error, which comes again
-        refused = Pulled(dict.fromkeys(by), words(refusal))
+        refused = Pulled(dict.fromkeys(by), refusal_of(refusal))
         return Run(map.forward(constants, unchanged), lambda cotangents: refused)
 
     def pull(cotangents: Tensors) -> Pulled:
         try:
             found = pullback({n: cotangents[n] if n in cotangents else torch.zeros_like(y) for n, y in results.items()})
         except Exception as refusal:  # whatever a user's backward raises
-            return Pulled(dict.fromkeys(by), words(refusal))
+            return Pulled(dict.fromkeys(by), refusal_of(refusal))
         everything = {**found[0], **found[1], **cotangents}
         return Pulled({name: everything[name] for name in by})
 
@@ -244,7 +244,7 @@ def dual(map: Tapped, primals: Tensors, tangents: Mapping[str, Callable[[Tensor]
         try:
             values = map.forward({n: seeded(n, x) for n, x in primals.items()}, seeded)
         except Exception as refusal:  # whatever a user's jvp raises
-            return Pushed(refusal=words(refusal))
+            return Pushed(refusal=refusal_of(refusal))
         return Pushed(
             {n: forward_ad.unpack_dual(v).primal for n, v in values.items()},
             {n: forward_ad.unpack_dual(y).tangent for n, y in map.results(values).items()},
@@ -262,7 +262,7 @@ def jvp(map: Tapped, primals: Tensors, tangents: Mapping[str, Callable[[Tensor],
     try:
         _, found, values = torch.func.jvp(outputs, (dict(primals),), (given,), has_aux=True)  # type: ignore[misc]
     except Exception as refusal:  # torch has no rule for the derivative of a rule
-        return Pushed(refusal=words(refusal))
+        return Pushed(refusal=refusal_of(refusal))
     return Pushed(values, found)
 
 

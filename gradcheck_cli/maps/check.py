@@ -17,8 +17,8 @@ from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.scope import Point
 from gradcheck_cli.verdict.verdicts import Verdict
 
-VISIBLE = 1e-30
-"""Relative errors that are worth mentioning as too small to be seen."""
+VISIBLE = 1e-18
+"""Relative errors that are worth mentioning as too small to be seen: less than this changes no float of any format."""
 
 
 BRANCH = "rounding alone ended an iteration, or a branch, of Python where exact arithmetic goes on; judged as torch went"
@@ -28,7 +28,7 @@ def unseen(sensitivity: float) -> list[str]:
     """The note on errors that couldn't have been seen, if they are worth one."""
     if sensitivity <= VISIBLE:
         return []
-    return [f"an error of a single entry shows if it is larger than {sensitivity:.1g} (relative)"]
+    return [f"an error of a single entry that is smaller than {sensitivity:.1g} of its value would not have been seen"]
 
 
 @dataclass

@@ -86,7 +86,8 @@ def _agrees(plain: Plain, weights: tuple[Indices, Floats], found: Floats, span: 
     for _ in range(2):
         moving = np.zeros(found.shape[1])
         moving[span] = 1.0
-        wrong, outcome = refuted(plain, partial(numbers.along, plain, plain.direction() * moving))
+        direction = plain.direction() * moving
+        wrong, outcome = refuted(plain, partial(numbers.along, plain, direction), direction)
         if wrong.any() or outcome.against_found.any() or not np.isfinite(outcome.seen.error).all():
             return False
     return True

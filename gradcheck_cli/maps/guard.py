@@ -148,7 +148,7 @@ class _Guard:
         for again in range(2):  # no refutation stands on one direction, or on what rounding may do inside of the function
             direction = self.plain.direction() * moving
             along = partial(numbers.along, self.plain, direction)
-            off, outcome = refuted(self.plain, along)
+            off, outcome = refuted(self.plain, along, direction)
             wrong &= off
             if not wrong.any():
                 break
@@ -156,7 +156,7 @@ class _Guard:
                 self.plain.heed_rounding()
         for k in np.flatnonzero(wrong).tolist():
             self._locate(k, numbers.row(k), direction)
-        for k in np.flatnonzero(kinked(self.plain, along, outcome) & ~wrong).tolist():
+        for k in np.flatnonzero(kinked(self.plain, along, direction, outcome) & ~wrong).tolist():
             self._doubt_kinks(k, numbers.row(k), direction)
 
     def _doubt_kinks(self, k: int, numbers: Numbers, direction: Floats) -> None:
@@ -164,8 +164,9 @@ class _Guard:
         derivative of its own."""
 
         def bends(part: Indices) -> bool:
-            along = partial(numbers.along, self.plain, _only(direction, part))
-            return bool(kinked(self.plain, along, along()).any())
+            moved = _only(direction, part)
+            along = partial(numbers.along, self.plain, moved)
+            return bool(kinked(self.plain, along, moved, along()).any())
 
         moving = np.flatnonzero(direction)
         for _ in range(ENTRIES):
@@ -203,7 +204,8 @@ class _Guard:
         return part
 
     def _disagrees(self, numbers: Numbers, direction: Floats, part: Indices) -> bool:
-        return bool(refuted(self.plain, partial(numbers.along, self.plain, _only(direction, part)))[0].all())
+        moved = _only(direction, part)
+        return bool(refuted(self.plain, partial(numbers.along, self.plain, moved), moved)[0].all())
 
     def _mark(self, k: int, numbers: Numbers, direction: Floats, part: Indices) -> None:
         along = _only(direction, part)
@@ -347,7 +349,7 @@ def guard_pushes(
             [empty, *(np.zeros(math.prod(plain.shapes[n])) if t is None else numpy(t) for n, t in tangents.items())]
         )
         with np.errstate(all="ignore"):
-            off, outcome = refuted(plain, numbers(direction, found, found))
+            off, outcome = refuted(plain, numbers(direction, found, found), direction)
         wrong &= off & np.isfinite(found)
         if not again and wrong.any():
             plain.heed_rounding()

@@ -1,19 +1,21 @@
 """Outputs that have no finite value, in exact arithmetic either: poles, and infinities that are meant (a mask).
 
-They have no derivative, but those of the other outputs do: the rows are judged without them.
+They have no derivative, but those of the other outputs do: the rows are judged without them. What only overflows has its
+derivative; its reader is told.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradcheck_cli.algebra.directions import Precise, value_of
 from gradcheck_cli.algebra.number import Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS
-from gradcheck_cli.floats import Floats
+from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.language.spaces import subscript, unravel
 from gradcheck_cli.maps.map import Row, Tensors, split
 from gradcheck_cli.maps.runs import Runs, numpy
@@ -21,6 +23,8 @@ from gradcheck_cli.verdict.truth import Kind, Truth, regular
 
 SHOWN = 8
 """Outputs that the note names."""
+DIGITS = 6
+"""Of a value in a note."""
 
 AT_A_POLE = Truth(Kind.OUTSIDE, text="the outputs that this entry moves have no finite value here")
 
@@ -28,16 +32,39 @@ Poles = Mapping[str, Any]
 """Which entries of every output, in order: arrays of truth values."""
 
 
-def poles(runs: Runs, outputs: Tensors) -> Poles | None:
-    """The entries of torch's outputs that have no finite value; None where all have one. What only overflows has."""
-    infinite = {name: ~np.isfinite(numpy(y)) for name, y in outputs.items()}
-    if not any(marks.any() for marks in infinite.values()):
-        return None
+class Infinite(NamedTuple):
+    """Torch's outputs without a finite value. `poles`: the entries that have none in exact arithmetic either; None where all
+    have one. `overflowed`: what is told of the first output with others; empty where there is none."""
+
+    poles: Poles | None = None
+    overflowed: str = ""
+
+
+def infinite(runs: Runs, outputs: Tensors, form: Format) -> Infinite:
+    """Which entries of torch's outputs are infinite or nan, and what they are in exact arithmetic."""
+    found = {name: ~np.isfinite(numpy(y)) for name, y in outputs.items()}
+    if not any(marks.any() for marks in found.values()):
+        return Infinite()
     with working(DIRECTIONS[0]):
         (cells,) = runs.forward([Precise()], [runs.exact])
-    for name, marks in infinite.items():
-        marks &= np.array([not value_of(cell).is_finite() for cell in cells[name]], dtype=bool)
-    return infinite if any(marks.any() for marks in infinite.values()) else None
+    told = ""
+    for name, marks in found.items():
+        exact = [value_of(cell) for cell in cells[name]]
+        lost = [i for i in np.flatnonzero(marks).tolist() if exact[i].is_finite()]
+        marks[lost] = False
+        if lost and not told:
+            first, values = lost[0], numpy(outputs[name])
+            of = f" ({len(lost):,} of {len(marks):,} entries)" if len(marks) > 1 else ""
+            entry = name + subscript(unravel(first, outputs[name].shape))
+            told = f"{entry} is {float(values[first])}, and {_apart(exact[first], form)}{of}"
+    return Infinite(found if any(marks.any() for marks in found.values()) else None, told)
+
+
+def _apart(exact: Ball, form: Format) -> str:
+    """What exact arithmetic has, which may be beyond every format, and why torch hasn't."""
+    value = exact.mid().str(DIGITS, radius=False)
+    held = math.isfinite(float(form.round(float(exact))))
+    return f"{value} in exact arithmetic: {'an overflow on the way' if held else f'too large for {form.name}'}"
 
 
 def without(rows: Sequence[Row], found: Poles) -> tuple[list[Row], dict[int, Row]]:

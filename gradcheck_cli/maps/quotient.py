@@ -185,6 +185,16 @@ class Plain:
             longest = np.max(abs(direction) / self.sizes, initial=0.0, where=np.isfinite(self.inputs))
         return float(2.0 ** np.floor(np.log2(self.step / longest))) if longest else 1.0
 
+    def nearer(self, direction: Floats) -> tuple[float, ...]:
+        """The shares of a direction's steps that must give the same as the whole: the format's, and one that moves no entry by
+        more than a small share of its own size, or of 1. Beside entries that are far larger it would be moved across all that
+        a function does there."""
+        with np.errstate(all="ignore"):
+            longest = np.max(abs(direction) / np.maximum(abs(self.inputs), 1.0), initial=0.0, where=np.isfinite(self.inputs))
+        shares = NEARER[self.form.bits]
+        own = float(self.step / longest) if longest else 1.0
+        return (*shares, own) if own < shares[-1] else shares
+
     def shaped(self, direction: Floats) -> dict[str, torch.Tensor]:
         """A direction as tensors like the inputs."""
         return dict(self._split(direction))
@@ -309,12 +319,13 @@ class Along(Protocol):
     def __call__(self, scale: float = 1.0, /) -> Outcome: ...
 
 
-def kinked(plain: Plain, along: Along, outcome: Outcome) -> Which:
+def kinked(plain: Plain, along: Along, direction: Floats, outcome: Outcome) -> Which:
     """Which numbers have autograd's derivative on one side, and on the other another one or a jump: the nearer the steps, the
-    less of a difference a curve leaves, and no noise leaves the same. `outcome`: what `along` gives at its own length."""
+    less of a difference a curve leaves, and no noise leaves the same. `along`: quotients in that direction; `outcome`: what it
+    gives at its own length."""
     bend = outcome.bend
     found: Which = bend != 0
-    for scale in NEARER[plain.form.bits]:
+    for scale in plain.nearer(direction):
         if found.any():
             closer = along(scale)
             with np.errstate(all="ignore"):
@@ -325,11 +336,12 @@ def kinked(plain: Plain, along: Along, outcome: Outcome) -> Which:
     return found
 
 
-def refuted(plain: Plain, along: Along) -> tuple[Which, Outcome]:
-    """Which derivatives are wrong: nearer steps must give the same, and no staircase explain it."""
+def refuted(plain: Plain, along: Along, direction: Floats) -> tuple[Which, Outcome]:
+    """Which derivatives are wrong: nearer steps must give the same, and no staircase explain it. `along`: quotients in that
+    direction."""
     outcome = along()
     wrong, far = outcome.against_both(), outcome.seen
-    for scale in NEARER[plain.form.bits]:
+    for scale in plain.nearer(direction):
         if not wrong.any():
             return wrong, outcome
         closer = along(scale)

@@ -33,7 +33,7 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.autograd import Pulled
 from gradcheck_cli.maps.guard import Judged, guard_rows
 from gradcheck_cli.maps.map import Map, Row, draws, run
-from gradcheck_cli.maps.poles import poles, set_aside, told, without
+from gradcheck_cli.maps.poles import infinite, set_aside, told, without
 from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, UNFAITHFUL, Probe
 from gradcheck_cli.maps.runs import Cells, Followed, flat, layers_of, numpy, unlimited
 from gradcheck_cli.maps.second import confirms, doubted
@@ -105,9 +105,12 @@ class Reverse(Probe):
         """The columns of all rows, input by input."""
         outputs, pull = run(self.map, self.map.leaves(), self.mode)
         left: dict[int, Row] = {}
-        if self.orders is None and (infinite := poles(self.source, outputs)):
-            self.rows, left = without(self.rows, infinite)
-            self.notes += [told(infinite, outputs)] if left else []
+        if self.orders is None:
+            found = infinite(self.source, outputs, self.form)
+            self.notes += [found.overflowed] if found.overflowed else []
+            if found.poles:
+                self.rows, left = without(self.rows, found.poles)
+                self.notes += [told(found.poles, outputs)] if left else []
         self._pulled = [pull(row) for row in self.rows]
         shape = (len(self.rows), self.count)
         self._floats = np.array([self._joined(p) for p in self._pulled]).reshape(shape)

@@ -24,6 +24,10 @@ GROUPS = 64
 """Places in the forward pass that are tried."""
 
 
+Change = Callable[[Call, int, Ball], Ball]
+"""What stands instead of the derivative of a call by one of its arguments."""
+
+
 class Trial:
     """One point: torch's gradients, the exact ones, and their changes. Arrays are flat, an entry for each of an input's."""
 
@@ -41,6 +45,8 @@ class Trial:
         groups: dict[int, list[Call]] = {}
         for call in self.order:
             groups.setdefault(keys[call], []).append(call)
+        self.changed: dict[object, dict[str, Floats]] = {}
+        """Gradients with a change in them that have been computed."""
         self._groups: list[list[Call]] = list(groups.values())[-GROUPS:]
         self.edges = [
             Edge(calls[0], argument, frozenset(calls), i)
@@ -80,7 +86,7 @@ class Trial:
     def adjoint(
         self,
         cotangent: Callable[[float], float] = lambda v: v,
-        change: Callable[[Call, int, Ball], Ball] = lambda call, position, slope: slope,
+        change: Change = lambda call, position, slope: slope,
         keep: dict[Node, Ball] | None = None,
         given: Mapping[str, float] = MappingProxyType({}),
     ) -> dict[str, Floats]:
@@ -109,12 +115,34 @@ class Trial:
             return np.zeros(0)
         return self.pushed(name, [values.get(v.name, 0.0) for v in cotangents])
 
-    def pushed(self, name: str, direction: Sequence[float]) -> Floats:
-        """The derivative of all outputs along a direction of one input."""
+    def pushed(self, name: str, direction: Sequence[float], change: Change = lambda call, position, slope: slope) -> Floats:
+        """The derivative of all outputs along a direction of one input, with changed derivatives of some calls."""
         moved: dict[Node, Ball] = {x: exactly(u) for x, u in zip(self.family(name), direction, strict=True)}
         for call in self.order:
-            moved[call] = sum((moved.get(a, ZERO) * self._partials[call, i] for i, a in enumerate(call.arguments)), ZERO)
+            terms = (moved[a] * change(call, i, self._partials[call, i]) for i, a in enumerate(call.arguments) if a in moved)
+            moved[call] = sum(terms, ZERO)
         return numbers([node for nodes in self.trees.outputs.values() for node in nodes], moved)
+
+
+class Pushed(Trial):
+    """The same of the derivative along a direction, as if that were the gradient by the first input. `parts`: by each input
+    that moves; `found`: what torch has."""
+
+    def __init__(self, trees: Trees, direction: Mapping[str, Sequence[float]], found: Floats) -> None:
+        self._direction = direction
+        super().__init__(trees)
+        self.parts = {n: self.pushed(n, u) for n, u in direction.items()}
+        self.torch = {next(iter(direction)): found}
+
+    def adjoint(
+        self,
+        cotangent: Callable[[float], float] = lambda v: v,
+        change: Change = lambda call, position, slope: slope,
+        keep: dict[Node, Ball] | None = None,
+        given: Mapping[str, float] = MappingProxyType({}),
+    ) -> dict[str, Floats]:
+        total = np.asarray(sum(self.pushed(n, u, change) for n, u in self._direction.items()))
+        return {next(iter(self._direction)): total}
 
 
 @dataclass(frozen=True)

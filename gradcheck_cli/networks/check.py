@@ -28,6 +28,7 @@ from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.modes import Mode
 from gradcheck_cli.networks.hooks import Call, Subject, joined
 from gradcheck_cli.networks.request import Request
+from gradcheck_cli.networks.signals import again, stopped, strange
 from gradcheck_cli.networks.ties import left_out, moving_only, untied
 from gradcheck_cli.verdict.column import Column, blame
 from gradcheck_cli.verdict.scope import Label, OfTensor
@@ -123,6 +124,7 @@ class Networked:
             )
         self.blame(columns, own)
         self.recorder.add(columns)
+        self.recorder.note(*stopped(self.places, self.gradients(map).gradients))
         if not _wrong([*columns, *(column for some in own.values() for column in some)]):
             self.around_layers(self.subject.by_layers(inputs, []))
 
@@ -143,6 +145,7 @@ class Networked:
     def each_layer(self) -> dict[str, list[Column]]:
         """Every layer's own derivative, at the floats that it received, by its inputs and its parameters."""
         self.recorder.total += len(self.layers)
+        self.recorder.note(*again(self.layers))
         found: dict[str, list[Column]] = {}
         for call in reversed(self.layers):
             self.recorder.step(f"layer {call.name}")
@@ -159,6 +162,9 @@ class Networked:
             return []
         row = Row(_pairing(call.name), random_row(call.outputs, self.request.seed).cotangents)
         columns = self.judged(map, [row], map.inputs, call)
+        received = strange(call)
+        for column in columns if received else ():
+            column.mark(np.flatnonzero(column.having(Verdict.OUTSIDE_DOMAIN)).tolist(), Verdict.OUTSIDE_DOMAIN, received)
         if self.mode.backwards and not _wrong(columns):
             known: set[Any] = set()
             columns += [_placed(column, call) for column in self.tried_on(map, row, known)]
@@ -216,7 +222,9 @@ class Networked:
         name, output = next(iter(outputs.items()))
         index = self.request.neuron or ()
         if len(index) != output.ndim or not all(-n <= i < n for i, n in zip(index, output.shape, strict=True)):
-            raise InputError(f"there is no neuron {','.join(map(str, index))}: {name} has shape {tuple(output.shape)}")
+            fits = (0,) * (output.ndim - len(index)) + index if len(index) < output.ndim else ()
+            hint = f": did you mean {','.join(map(str, fits))}" if fits else ""
+            raise InputError(f"there is no neuron {','.join(map(str, index))}: {name} has shape {tuple(output.shape)}{hint}")
         return name, tuple(i % n for i, n in zip(index, output.shape, strict=True))
 
     def rows(self, outputs: Tensors) -> list[Row]:
@@ -339,8 +347,7 @@ class Networked:
         """The columns of a map: of the network, or of one call by itself. Entries at ties are left out if they are many, and
         the reader is told."""
         map, kept = untied(replace(map, stops=self.request.stop_gradients), values, self.options)
-        for name, alone in kept.items():
-            self.recorder.note(left_out(joined(call.name if call else "", name), alone))
+        self.recorder.note(*left_out({joined(call.name if call else "", name): alone for name, alone in kept.items()}))
         kind = "local" if call else "total"
         found = check_map(map, rows, self.options, kind=kind, mode=self.mode.name, point=self.point)
         self.sensitivity = max(self.sensitivity, found.sensitivity)

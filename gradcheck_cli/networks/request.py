@@ -11,7 +11,7 @@ from typing import Any
 from gradcheck_cli.callables.contents import whole as whole_place
 from gradcheck_cli.errors import InputError, counted, whole
 from gradcheck_cli.language.chain import link
-from gradcheck_cli.language.points import Evaluate, parse_points, split
+from gradcheck_cli.language.points import Evaluate, holds_text, parse_points, split
 from gradcheck_cli.modes import MODES
 from gradcheck_cli.networks.layers import LAYERS, parse_network
 from gradcheck_cli.verdict.limits import Limits
@@ -150,9 +150,9 @@ def _input(value: Any) -> Given:
 
 
 def _shape(text: str) -> tuple[str | None, Shape]:
-    """ "1,10", "query=4,8"; "" is a single number."""
+    """ "1,10", "1x10", "query=4,8"; "" is a single number."""
     name, equals, sizes = text.rpartition("=")
-    words = [word.strip() for word in sizes.strip().strip("()").split(",")]
+    words = [word.strip() for word in re.split("[,x×]", sizes.strip().strip("()"))]
     words = [word for word in words if word]
     found = [whole(word) for word in words]
     if None in found or (equals and not name.strip().isidentifier()):
@@ -177,11 +177,18 @@ def _values(given: Any, evaluate: Evaluate) -> Iterable[tuple[str | None, Given]
     if given is None:
         return []
     if isinstance(given, Mapping):
-        return list(given.items())
+        return [(name, _written(name, value, evaluate) if holds_text(value) else value) for name, value in given.items()]
     texts = [given] if isinstance(given, str) else given
     if not (isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts)):  # numbers, or a tensor
         return [(None, given)]
     return [_value(piece.strip(), evaluate) for text in texts for piece, _ in split(text, 0)]
+
+
+def _written(name: str, value: Any, evaluate: Evaluate) -> Any:
+    """A text, or lists that hold some."""
+    if isinstance(value, list | tuple):
+        return [_written(name, part, evaluate) for part in value]
+    return numbers(f"{name}={value}", name, evaluate) if isinstance(value, str) else value
 
 
 def _value(text: str, evaluate: Evaluate) -> tuple[str | None, Given]:

@@ -1,6 +1,6 @@
-"""Ties. A maximum of equal numbers has no derivative, and behind a ReLU, or in the background of an image, there are hundreds
-of them. Taking the limits of each would take hours, and what a whole network makes of many says nothing about autograd; so
-the numbers that meet their equals stand still, and the others are examined. A few are examined too.
+"""Ties. A maximum of equal numbers has no derivative, nor has a ReLU at 0, and behind a ReLU, or in the background of an
+image, there are hundreds of them. Taking the limits of each would take hours, and what a whole network makes of many says
+nothing about autograd; so the numbers that meet their equals stand still, and the others are examined. A few are examined too.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from gradcheck_cli.verdict.column import Column
 
 FEW = 16
 """Equal numbers that are examined one by one."""
+SHOWN = 4
+"""Tensors whose entries the note counts."""
 
 
 def untied(map: Map, values: Tensors, options: Options) -> tuple[Map, dict[str, Tensor]]:
@@ -55,13 +57,16 @@ def moving_only(columns: Sequence[Column], kept: Mapping[str, Tensor]) -> list[C
     return found
 
 
-def left_out(name: str, alone: Tensor) -> str:
-    """What the reader is told."""
-    count = int((~alone).sum())
-    return (
-        f"{name}: {count:,} of {alone.numel():,} entries were left out: their value occurs more than once, and a maximum of "
-        "equal numbers has no derivative"
-    )
+def left_out(kept: Mapping[str, Tensor]) -> list[str]:
+    """What the reader is told; nothing where nothing stood still."""
+    counts = [f"{int((~alone).sum()):,} of {alone.numel():,} entries of {name}" for name, alone in kept.items()]
+    if not counts:
+        return []
+    more = f" and of {len(counts) - SHOWN:,} more" if len(counts) > SHOWN else ""
+    return [
+        f"left out: {', '.join(counts[:SHOWN])}{more}: their value occurs more than once, and they meet a kink (the largest of "
+        "equal numbers, a ReLU at 0), where there is no derivative"
+    ]
 
 
 def _single(value: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gradcheck_cli.verdict.report import Report
 
-FORMATS: dict[str, str] = {name: f"gradcheck_cli.output.{name}" for name in ("text", "json", "html")}
+FORMATS: dict[str, str] = {name: f"gradcheck_cli.output.{name}" for name in ("text", "json", "markdown", "html")}
 """Name -> module, loaded when it is used."""
 
 OF_FILES: dict[str, str] = {"text": "gradcheck_cli.output.several", "html": "gradcheck_cli.output.html.several"}

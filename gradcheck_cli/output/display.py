@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.errors import visible
-from gradcheck_cli.output.parts import Finding, Table
+from gradcheck_cli.errors import report_in_python, visible
+from gradcheck_cli.output.marked import drawn
+from gradcheck_cli.output.parts import Table
 from gradcheck_cli.output.view import View, view
 from gradcheck_cli.verdict.reports import Reports
 from gradcheck_cli.verdict.verdicts import Verdict
@@ -23,21 +23,12 @@ if TYPE_CHECKING:
 FINDINGS, TABLES, ROWS, POINTS, NOTES = 2, 2, 10, 4, 3
 """What a notebook shows at first, at most."""
 
-_SIGNS = {
-    Verdict.MATCH: "✓",
-    Verdict.IMPRECISE: "≈",
-    Verdict.NONDIFFERENTIABLE: "∧",
-    Verdict.OUTSIDE_DOMAIN: "∅",
-    Verdict.UNDECIDED: "?",
-    Verdict.MISMATCH: "✗",
-}
-
 
 def text(report: Report) -> str:
-    """All of it, as the command prints it."""
+    """All of it, as the command prints it, but for the names of options."""
     from gradcheck_cli.output import renderer
 
-    return renderer("text", report)(report)
+    return report_in_python(renderer("text", report)(report))
 
 
 def line(report: Report) -> str:
@@ -72,7 +63,7 @@ def as_html(report: Report) -> str:
     if isinstance(report, Reports):
         return fill("preformatted.html", text=text(report))
     seen, tables = _short(report)
-    return fill("notebook.html", view=seen, tables=tables, whole=text(report))
+    return report_in_python(fill("notebook.html", view=seen, tables=tables, whole=text(report)))
 
 
 def as_markdown(report: Report) -> str:
@@ -81,16 +72,7 @@ def as_markdown(report: Report) -> str:
         from gradcheck_cli.output.markdown import fenced
 
         return "\n".join(fenced(text(report)))
-    seen, tables = _short(report)
-    words = "".join(f"{_SIGNS[w.verdict]} **{_bare(w.text)}**" if w.verdict else _bare(w.text) for w in seen.summary)
-    points = [f"{point.name or 'at'}: {_code(point.text)}  " for point in seen.points]
-    lines = [words, "", f"{_code(seen.title)}  ", *points, ""]
-    for finding in seen.findings:
-        lines += _finding(finding)
-    lines += [line for text in seen.remedies for line in (f"remedy: {_bare(text)}", "")]
-    for table in tables:
-        lines += _table(table)
-    return "\n".join(lines + [f"note: {_bare(note)}\n" for note in seen.notes]).rstrip() + "\n"
+    return report_in_python(drawn(*_short(report)))
 
 
 def _short(report: Report) -> tuple[View, list[Table]]:
@@ -98,30 +80,3 @@ def _short(report: Report) -> tuple[View, list[Table]]:
     seen = view(report)
     tables = [table.shortened(ROWS) for table in seen.tables[:TABLES]]
     return replace(seen.first_findings(FINDINGS), notes=seen.notes[:NOTES], points=seen.points[:POINTS]), tables
-
-
-def _finding(finding: Finding) -> list[str]:
-    numbers = "".join(f"; {who} {_code(number.strip())}" for who, number in finding.numbers)
-    texts = [finding.error, finding.blame, *finding.prose, finding.sentence]
-    head = f"{_SIGNS[finding.verdict]} **{_bare(finding.name)}** {_code(finding.title)}{numbers}"
-    formulas = [f"{_bare(who)}: {_code(formula)}" for who, formula in finding.formulas]
-    return [head, "", *(line for words in (*map(_bare, texts), *formulas) if words for line in (words, ""))]
-
-
-def _table(table: Table) -> list[str]:
-    heads = f"| {' | '.join(_bare(heading.title) for heading in table.headings)} |"
-    rules = "|" + "".join("--:|" if heading.right else "---|" for heading in table.headings)
-    rows = [f"| {' | '.join(_bare(cell.text) for cell in row.cells)} |" for row in table.rows]
-    return [*([_bare(table.title), ""] if table.title else []), heads, rules, *rows, ""]
-
-
-def _bare(words: str) -> str:
-    """Text in which Markdown sees nothing of its own."""
-    plain = visible(re.sub(r"\s", " ", words))
-    return "".join(f"\\{c}" if c in "\\`*_[]<>|#&$~" else c for c in plain)
-
-
-def _code(words: str) -> str:
-    """Text as code, in a table too."""
-    plain = visible(" ".join(words.split())).replace("|", "\\|")
-    return f"`` {plain} ``" if "`" in plain else f"`{plain}`"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gradcheck_cli.output import figures
-from gradcheck_cli.output.parts import Finding, counted
+from gradcheck_cli.output.parts import Finding, counted, cut
 from gradcheck_cli.output.places import Places
 from gradcheck_cli.output.sources import named_in, spelled
 from gradcheck_cli.verdict.column import Check, Column, Detail
@@ -151,8 +151,8 @@ def _finding(group: _Group, places: Places, verbose: bool, said: set[str]) -> Fi
         differs=differs,
         error=figures.explained(check, ball, column.details.get(index, _NOTHING).terms),
         sides=_sides(check),
-        blame=_cut(lines[0], limit),
-        prose=tuple(_cut(text, limit) for text in prose),
+        blame=cut(lines[0], limit),
+        prose=tuple(cut(text, limit) for text in prose),
         sentence="" if silent else check.sentence,
         formulas=tuple(_formulas(column, check, verbose)),
         same=_same(group, places),
@@ -192,16 +192,12 @@ def _formulas(column: Column, check: Check, verbose: bool) -> Iterator[tuple[str
     if other and (verbose or check.cause in _TWO_FORMULAS):
         for label, formula in (("exact", check.formula), (figures.party(column), other)):
             if formula:
-                yield label, _cut(formula, None if verbose else FORMULA_WIDTH)
+                yield label, cut(formula, None if verbose else FORMULA_WIDTH)
 
 
 def _formula_of(claim: str) -> str:
     """A claim without the name before its equals sign."""
     return re.sub(r"^\s*\w+(\[[\d, ]+\])?\s*=(?!=)", "", claim).strip()
-
-
-def _cut(text: str, limit: int | None) -> str:
-    return text if limit is None or len(text) <= limit else text[: limit - 3] + "..."
 
 
 # -- where else --------------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ def render_suite(suite: Suite, **settings: Any) -> str:
         "counts": suite.counts,
         "known": sorted(suite.comparison.known),
         "mended": list(suite.comparison.mended),
+        "changed": dict(suite.comparison.changed),
         "notes": [*suite.notes, *([suite.failure] if suite.failure else [])],
         "outcomes": [outcome.to_dict() for outcome in suite.outcomes],
         "alone": {outcome.spec_id: alone(outcome) for outcome in suite.new},

@@ -8,6 +8,7 @@ from html import escape
 
 from gradcheck_cli.errors import InputError, seen, visible
 from gradcheck_cli.language.chain import derivative_name
+from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Node, Variable, substitute
 from gradcheck_cli.lessons.lesson import Block, Code, Filled, Lesson, Line, Pattern, Ratio, Side, Sum, Words
@@ -184,7 +185,7 @@ def _latex_block(block: Block) -> Iterator[str]:
         case Line(note=note):
             formula = " ".join(f"{_LATEX_SIGNS.get(sign, sign)} {_typeset(side, LATEX)}".strip() for sign, side in block.sides)
             said = [rf"${formula}$"] if formula else []
-            said += [_in_latex(note)] if note else []
+            said += [_remark(note, LATEX)] if note else []
             between = r" \quad "
             yield rf"\noindent {between.join(said)}\par"
 
@@ -233,7 +234,7 @@ def _html_group(group: tuple[Block, ...]) -> Iterator[str]:
         match block:
             case Line(sides=sides, note=note) if sides:
                 equation = " ".join(f"<math><mrow>{_signed(sign, side)}</mrow></math>" for sign, side in sides)
-                said = f' <span class="soft">{_in_html(note)}</span>' if note else ""
+                said = f' <span class="soft">{_remark(note, MATHML)}</span>' if note else ""
                 yield f"<p>{equation}{said}</p>"
             case Words(text=text) | Line(note=text):
                 yield f"<p>{_in_html(text)}</p>"
@@ -256,8 +257,16 @@ def _in_html(text: str) -> str:
 class _Notation:
     """What the two notations differ in, beside what `typeset` draws."""
 
-    def __init__(self, draw: Callable[[typeset.Formula], str], prime: str, fence: str, times: str, plus: str) -> None:
-        self.draw, self.prime, self.fence, self.times, self.plus = draw, prime, fence, times, plus
+    def __init__(
+        self, draw: Callable[[typeset.Formula], str], prime: str, name: str, fence: str, times: str, plus: str, formula: str,
+        words: Callable[[str], str],
+    ) -> None:  # fmt: skip
+        self.draw, self.prime, self.name, self.fence, self.times, self.plus = draw, prime, name, fence, times, plus
+        self.formula, self.words = formula, words
+
+    def primed(self, node: Node) -> str:
+        """(...)', and x' of a name."""
+        return (self.name if isinstance(node, Variable) else self.prime).format(self.draw(node))
 
 
 def _inner(formula: typeset.Formula) -> str:
@@ -268,11 +277,34 @@ def _inner(formula: typeset.Formula) -> str:
     return text.removeprefix("<math>").removesuffix("</math>")
 
 
-LATEX = _Notation(typeset.latex, r"\left({0}\right)'", r"\left({0}\right)", r" \cdot ", " + ")
-MATHML = _Notation(
-    _inner, "<msup><mrow><mo>(</mo>{0}<mo>)</mo></mrow><mo>′</mo></msup>", "<mrow><mo>(</mo>{0}<mo>)</mo></mrow>",
-    "<mo>·</mo>", "<mo>+</mo>",
+LATEX = _Notation(
+    typeset.latex, r"\left({0}\right)'", "{0}'", r"\left({0}\right)", r" \cdot ", " + ", "${0}$", _in_latex,
 )  # fmt: skip
+MATHML = _Notation(
+    _inner, "<msup><mrow><mo>(</mo>{0}<mo>)</mo></mrow><mo>′</mo></msup>", "<msup>{0}<mo>′</mo></msup>",
+    "<mrow><mo>(</mo>{0}<mo>)</mo></mrow>", "<mo>·</mo>", "<mo>+</mo>", "<math><mrow>{0}</mrow></math>", _in_html,
+)  # fmt: skip
+
+_RULE = re.compile(r"((?:[\w -]+: )?)(.+?)'((?: by \w)?) = (.+?)((?:; |, for |, here ).*)?")
+"""A rule in words and signs: `product rule: (u*v)' = u'*v + u*v'`, `atan2(s, t)' by s = ...; but it has a kink here`."""
+_RATE = re.compile(r"\b([a-z])'")
+
+
+def _remark(note: str, to: _Notation) -> str:
+    """What is said beside a line, the rule in it typeset as formulas are."""
+    found = _RULE.fullmatch(note)
+    if found is None:
+        return to.words(note)
+    name, left, by, right, rest = found.groups("")
+    rates = {f"rate{letter}0": Variable(letter) for letter in _RATE.findall(right)}
+    try:
+        sides = parse(left), parse(_RATE.sub(r"rate\g<1>0", right))
+    except InputError:
+        return to.words(note)
+    first, second = to.primed(sides[0]), _typeset(Pattern(sides[1], rates), to)
+    equals = "<mo>=</mo>" if to is MATHML else "="
+    parts = [first, equals + second] if by else [f"{first} {equals} {second}"]
+    return to.words(name) + to.words(f"{by} ").join(map(to.formula.format, parts)) + to.words(rest)
 
 
 def _typeset(side: Side, to: _Notation) -> str:
@@ -283,7 +315,7 @@ def _typeset(side: Side, to: _Notation) -> str:
         case Pattern(formula=formula, primes=primes):
             text = to.draw(formula)
             for mark, node in primes.items():
-                text = text.replace(to.draw(Variable(mark)) if to is LATEX else _bare(mark), to.prime.format(to.draw(node)))
+                text = text.replace(to.draw(Variable(mark)) if to is LATEX else _bare(mark), to.primed(node))
             return text
         case Filled(formula=formula, values=values):
             return to.draw(substitute(formula, dict(values)))

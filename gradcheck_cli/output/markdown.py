@@ -1,4 +1,5 @@
-"""A Markdown page for a job's summary: the counts, a table of what didn't pass, and each report folded under it."""
+"""Markdown: a report, to be pasted into an issue; of a suite a page for a job's summary, the counts, a table of what didn't
+pass, and each report folded under it."""
 
 from __future__ import annotations
 
@@ -7,16 +8,33 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_cli.output.outcomes import explanation, headline, known, line, location, tally
+from gradcheck_cli.output.outcomes import changed, explanation, headline, known, line, location, tally
 from gradcheck_cli.suite.execute import FAILED, UNDECIDED
 
 if TYPE_CHECKING:
     from gradcheck_cli.suite.run import Suite
+    from gradcheck_cli.verdict.report import Report
 
 ROWS, REPORTS = 200, 20
 """Rows of the table, and findings whose report is shown: GitHub takes a summary of at most 1 MiB."""
 
 _MARKS = {FAILED: "❌", UNDECIDED: "❔"}
+
+
+def render(report: Report, *, verbose: bool = False, quiet: bool = False, **settings: Any) -> str:
+    """What the text shows, without a last newline; `quiet`: its last line alone. Of everything in a file, the text itself."""
+    from gradcheck_cli.output.marked import drawn
+    from gradcheck_cli.output.view import summary, view
+    from gradcheck_cli.verdict.reports import Reports
+
+    if quiet:
+        return "".join(word.text for word in summary(report))
+    if isinstance(report, Reports):
+        from gradcheck_cli.output import renderer
+
+        return "\n".join(fenced(renderer("text", report)(report, verbose=verbose)))
+    seen = view(report, verbose=verbose)
+    return drawn(seen, seen.tables).rstrip()
 
 
 def render_suite(suite: Suite, **settings: Any) -> str:
@@ -39,6 +57,8 @@ def _lines(suite: Suite) -> Iterator[str]:
         yield from ("", f"... and {len(rows) - ROWS:,} more")
     for outcome in suite.new[:REPORTS]:
         yield from ("", f"<details><summary>{_html(escape(line(outcome.name), quote=False))} {outcome.found}</summary>", "")
+        other = changed(suite, outcome)
+        yield from ([_code(other), ""] if other is not None else ())
         yield from (*fenced(explanation(outcome)), "", "</details>")
 
 

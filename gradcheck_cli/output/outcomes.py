@@ -23,6 +23,9 @@ LINE, SUMMARY, PAGE = 400, 4_000, 20_000
 ALONE = "run it alone: "
 """Before the command that does."""
 
+OTHERWISE = "in the baseline, but not so: "
+"""Before what is another."""
+
 ROOTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR", "WORKSPACE")
 """Where GitHub, GitLab and Jenkins say that the repository is: their pages want paths from there."""
 
@@ -42,7 +45,8 @@ def line(text: str, limit: int = LINE) -> str:
 def headline(outcome: Outcome) -> str:
     """One line: what was found and where, and what was expected instead if that wasn't a match."""
     instead = outcome.status != PASSED and outcome.expected != Verdict.MATCH
-    words = [f"{outcome.found}, where {outcome.expected} was expected" if instead else outcome.found]
+    nans = f", and the gradient is nan there ({outcome.nans:,} of them)" if outcome.nans else ""
+    words = [f"{outcome.found}, where {outcome.expected} was expected" if instead else f"{outcome.found}{nans}"]
     worst = _worst(outcome)
     reason = outcome.error or (worst.get("detail") if outcome.verdict == Verdict.UNDECIDED else None)
     words += [reason.partition("\n")[0]] if reason else _numbers(worst)
@@ -70,7 +74,8 @@ def summary(outcome: Outcome) -> str:
         lines += [f"exact: {worst['formula']}", f"{_party(worst)}: {worst['autograd_formula']}"]
     if worst:
         cause = Cause(worst["cause"]) if worst["cause"] else None
-        lines.append(sentence(Verdict(worst["verdict"]), cause, worst.get("witness")))
+        mode, shown = worst.get("mode", ""), bool(worst.get("autograd_formula"))
+        lines.append(sentence(Verdict(worst["verdict"]), cause, worst.get("witness"), worst.get("detail"), mode, shown))
     return printable("\n".join(lines), SUMMARY)
 
 
@@ -91,6 +96,12 @@ def became(suite: Suite, outcome: Outcome) -> str:
     return MENDED if outcome.spec_id in suite.comparison.mended else outcome.status
 
 
+def changed(suite: Suite, outcome: Outcome) -> str | None:
+    """Why a check that is in the baseline isn't known; None where it is, or isn't there."""
+    difference = suite.comparison.changed.get(outcome.spec_id)
+    return None if difference is None else line(f"{OTHERWISE}{difference}")
+
+
 def known(suite: Suite) -> list[Outcome]:
     """What didn't pass, but is in the baseline, the worst first."""
     found = (o for o in suite.outcomes if o.spec_id in suite.comparison.known)
@@ -98,14 +109,17 @@ def known(suite: Suite) -> list[Outcome]:
 
 
 def tally(suite: Suite) -> str:
-    """`5 checks: 1 failed, 1 known, 3 passed (1 mended)`; what failed or is undecided as before is only counted as known."""
+    """`5 checks: 1 failed, 1 known, 3 passed (1 mended, 1 with a gradient of nan)`; what failed or is undecided as before is
+    only counted as known."""
     counts = Counter(outcome.status for outcome in suite.new)
-    mended = f" ({len(suite.comparison.mended):,} mended)" if suite.comparison.mended else ""
+    nans = sum(outcome.nans > 0 for outcome in suite.outcomes if outcome.status == PASSED)
+    notable = {"mended": len(suite.comparison.mended), "with a gradient of nan": nans}
+    of_these = ", ".join(f"{count:,} {what}" for what, count in notable.items() if count)
     parts = {
         FAILED: counts[FAILED],
         UNDECIDED: counts[UNDECIDED],
         "known": len(suite.comparison.known),
-        f"{PASSED}{mended}": suite.counts.get(PASSED, 0),
+        f"{PASSED}{f' ({of_these})' if of_these else ''}": suite.counts.get(PASSED, 0),
         "not run": suite.asked - len(suite.outcomes),
     }
     listed = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)

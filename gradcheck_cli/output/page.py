@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from io import StringIO
 
 from rich.cells import cell_len
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gradcheck_cli.errors import seen, visible
-from gradcheck_cli.output.parts import Cell, Heading, Table, Word
+from gradcheck_cli.output.parts import Cell, Heading, Table, Word, counted
 from gradcheck_cli.verdict.verdicts import Verdict
 
 WIDTH = 100
@@ -22,8 +22,8 @@ NARROWEST = 20
 """Columns that there are at least."""
 _GAP, _NEAR = 3, 2
 """Blanks between the columns of a table; and where there is little room."""
-_SHORTEST = 10
-"""Characters of a formula that are worth a column."""
+NAMES = 4
+"""Names of what has a formula that are listed."""
 _ENDLESS = 1_000_000
 """Columns of the console: lines are as long as they are."""
 
@@ -44,22 +44,30 @@ def painted(words: Iterable[Word]) -> Text:
     return Text.assemble(*((visible(w.text), STYLES[w.verdict] if w.verdict is not None else "") for w in words))
 
 
-def fitted(table: Table, width: int) -> list[Line]:
-    """The table in at most so many columns: as it is; with brief numbers, and formulas as long as there is room for; with
-    formulas under it; or as records, a block a row."""
+def fitted(table: Table, width: int, most: int | None = None) -> list[Line]:
+    """The table in at most so many columns: as it is; with brief numbers; without its formulas, each of which then stands under
+    it once, at most so many; or as records, a block a row."""
     title: list[Line] = [*wrapped(f"{table.title}:", width), ""] if table.title else []
     more: list[Line] = [*wrapped(table.more, width)]
-    whole = [[painted(cell.words) for cell in row.cells] for row in table.rows]
-    lines = _grid(table.headings, whole, _GAP)
-    if not all(_width(line) <= width for line in lines):
-        ways = (partial(way, table, width, text) for way in (_brief, _apart) for text in (_short, _shortest))
-        lines = next((found for way in ways if (found := way())), []) or _records(table, width)
-    return [*title, *(lines if table.rows else ()), *more]
+    bare = _bare(table)
+    ways = [(table, _whole, _GAP), (table, _short, _NEAR)]
+    ways += [(bare, _whole, _GAP), (bare, _short, _NEAR), (bare, _shortest, _NEAR)]
+    for shown, text, gap in ways:
+        lines = _grid(shown, text, gap)
+        if all(_width(line) <= width for line in lines):
+            under = _formulas(table, width, most) if shown is not table else ()
+            return [*title, *(lines if table.rows else ()), *more, *under]
+    return [*title, *_records(table, width), *more]
+
+
+def _whole(cell: Cell) -> Text:
+    """As it is."""
+    return painted(cell.words)
 
 
 def _short(cell: Cell) -> Text:
     """With fewer digits."""
-    return painted(cell.words) if cell.brief is None else Text(visible(cell.brief))
+    return _whole(cell) if cell.brief is None else Text(visible(cell.brief))
 
 
 def _shortest(cell: Cell) -> Text:
@@ -67,48 +75,36 @@ def _shortest(cell: Cell) -> Text:
     return _short(cell) if cell.least is None else Text(visible(cell.least))
 
 
-def _brief(table: Table, width: int, text: Callable[[Cell], Text]) -> list[Line]:
-    """The table with less in its cells, and with formulas as long as there is room for; none where it is too wide all the
-    same."""
-    rows = [[text(cell) for cell in row.cells] for row in table.rows]
-    headings = [replace(h, title=h.least) if h.least and text is _shortest else h for h in table.headings]
-    formulas = [i for i, heading in enumerate(headings) if heading.formula]
-    widths = [max([len(h.title), *(row[i].cell_len for row in rows)]) for i, h in enumerate(headings)]
-    fixed = sum(w for i, w in enumerate(widths) if i not in formulas) + _NEAR * (len(widths) - 1)
-    room = (width - fixed) // len(formulas) if formulas else 0
-    if fixed > width or (formulas and room < _SHORTEST):
-        return []
-    for row in rows:
-        for i in formulas:
-            row[i] = Text(_cut(row[i].plain, room))
-    return _grid([replace(h, title=_cut(h.title, room)) if h.formula else h for h in headings], rows, _NEAR)
+def _bare(table: Table) -> Table:
+    """The table without its formulas."""
+    kept = [i for i, heading in enumerate(table.headings) if not heading.formula]
+    rows = tuple(replace(row, cells=tuple(row.cells[i] for i in kept)) for row in table.rows)
+    return replace(table, headings=tuple(table.headings[i] for i in kept), rows=rows)
 
 
-def _apart(table: Table, width: int, text: Callable[[Cell], Text]) -> list[Line]:
-    """The table without its formulas, and under it each of them once; none where it is too wide all the same."""
-    formulas = [i for i, heading in enumerate(table.headings) if heading.formula]
-    if len(formulas) != 1:
-        return []
-    at = formulas[0]
-    rows = tuple(replace(row, cells=row.cells[:at] + row.cells[at + 1 :]) for row in table.rows)
-    lines = _brief(replace(table, headings=table.headings[:at] + table.headings[at + 1 :], rows=rows), width, text)
-    named = dict.fromkeys((row.cells[0].text, row.cells[at].text) for row in table.rows if row.cells[at].text not in ("", "-"))
-    if lines:
-        lines += ["", f"{table.headings[at].title}s:"]
-        lines += (line for name, formula in named for line in wrapped(f"{name} = {formula}", width, "    ", "  "))
+def _formulas(table: Table, width: int, most: int | None) -> list[Line]:
+    """The formulas of a table, each once, with the names of what has it; those of the more severe rows if not all."""
+    lines: list[Line] = []
+    for at in (i for i, heading in enumerate(table.headings) if heading.formula):
+        rows = [row for row in table.rows if row.cells[at].text not in ("", "-")]
+        severe = sorted(rows, key=lambda row: -row.verdict.severity)
+        chosen = [*dict.fromkeys(row.cells[at].text for row in severe)]
+        left_out = len(chosen[most:]) if most is not None else 0
+        lines += ["", f"{table.headings[at].title}s:"] if chosen else []
+        for formula in dict.fromkeys(row.cells[at].text for row in rows):
+            if formula in chosen[:most]:
+                names = dict.fromkeys(row.cells[0].text for row in rows if row.cells[at].text == formula)
+                shown = [*names] if most is None or len(names) <= NAMES else [*[*names][: NAMES - 1], "..."]
+                lines += wrapped(" = ".join([*shown, formula]), width, "    ", "  ")
+        more = f"... and {counted(left_out, 'more formula')}: --verbose shows all"
+        lines += wrapped(more, width, "    ", "  ") if left_out else ()
     return lines
 
 
-def _cut(text: str, width: int) -> str:
-    if cell_len(text) <= width:
-        return text
-    while cell_len(text) > width - 3:
-        text = text[:-1]
-    return text + "..."
-
-
-def _grid(headings: Sequence[Heading], rows: Sequence[Sequence[Text]], gap: int) -> list[Line]:
-    """A rule under the headings; numbers to the right."""
+def _grid(table: Table, text: Callable[[Cell], Text], gap: int) -> list[Line]:
+    """The table in lines, whatever their width: a rule under the headings; numbers to the right."""
+    headings = [replace(h, title=h.least) if h.least and text is _shortest else h for h in table.headings]
+    rows = [[text(cell) for cell in row.cells] for row in table.rows]
     titles = [Text(heading.title) for heading in headings]
     widths = [max(cell.cell_len for cell in cells) for cells in zip(titles, *rows, strict=True)]
     rule = "─" * (sum(widths) + gap * (len(widths) - 1))
@@ -152,9 +148,20 @@ def wrapped(text: str, width: int, indent: str = "", first: str = "") -> list[st
     if cell_len(first + text) <= width:
         return [first + text] if text else []
     wide = width - (cell_len(first + text) - len(first + text))  # characters of two columns
-    return textwrap.wrap(
-        text, max(wide, NARROWEST // 2), initial_indent=first, subsequent_indent=indent, break_on_hyphens=False
-    )  # fmt: skip
+    wrapper = _Wrapper(max(wide, NARROWEST // 2), first, indent, break_on_hyphens=False)
+    return wrapper.wrap(text)
+
+
+class _Wrapper(textwrap.TextWrapper):
+    """What is longer than a line breaks behind an operator, or a slash, if it has one."""
+
+    def _split(self, text: str) -> list[str]:
+        room = self.width - max(len(self.initial_indent), len(self.subsequent_indent))
+        words = super()._split(text)
+        return [part for word in words for part in (_PARTS.findall(word) if len(word) > room else [word])]
+
+
+_PARTS = re.compile(r"[^*/,(]*[*/,(]+|[^*/,(]+")
 
 
 def _width(line: Line) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -33,8 +34,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """Of a column of a table. `right`: of numbers; `formula`: of what may be cut where there is little room; `least`: the title
-    where there is hardly any."""
+    """Of a column of a table. `right`: of numbers; `formula`: of what may stand under the table where there is little room;
+    `least`: the title where there is hardly any."""
 
     title: str
     right: bool = False
@@ -135,6 +136,17 @@ def counted(count: int, what: str) -> str:
     """`1 more entry`, `1,234 more entries`"""
     plural = what.removesuffix("y") + "ies" if what.endswith("y") else what + "s"
     return f"{count:,} {what if count == 1 else plural}"
+
+
+def cut(text: str, width: int | None) -> str:
+    """The text in at most so many characters, cut between words if it is cut."""
+    if width is None or len(text) <= width:
+        return text
+    head = text[: width - 4]
+    whole = head.rpartition(" ")[0] if text[width - 4] != " " else head
+    if len(whole) < len(head) // 2:  # a long word: at least no name in it is cut
+        whole = re.sub(r"\w+$", "", head) if re.match(r"\w", text[width - 4]) else head
+    return (whole or head) + " ..."
 
 
 def plain(text: str, verdict: Verdict | None = None) -> Cell:

@@ -24,6 +24,8 @@ class Places:
         self._blocks: dict[int, tuple[int, Mapping[str, Floats]]] = {}
         self._tensors: dict[object, int] = {}
         self._taken: dict[str, set[int]] = {}
+        self._network = any(isinstance(column.scope, OfLayer) for column in columns)
+        """Then all is at one point."""
         for column in columns:
             self._enter(column)
 
@@ -34,7 +36,7 @@ class Places:
         """The number, from 0, of the point of an entry."""
         if isinstance(column.scope, AtPoints):
             return self._blocks[id(column.scope.numbers)][0] + index
-        return self._tensors[_key(column)]
+        return self._tensors[self._key(column)]
 
     def pointwise(self, column: Column) -> bool:
         """Whether each entry of a column is at a point of its own."""
@@ -72,7 +74,7 @@ class Places:
                 self._blocks[id(scope.numbers)] = start, scope.numbers
                 if start == len(self._first):
                     self._first += [(column, i) for i in range(len(column))]
-        elif (key := _key(column)) not in self._tensors:
+        elif (key := self._key(column)) not in self._tensors:
             taken = self._taken.setdefault(column.dtype, set())
             here = scope.point(0)
             number = next((n for n in range(len(self._first)) if n not in taken and self._alike(n, here)), len(self._first))
@@ -81,17 +83,19 @@ class Places:
             if number == len(self._first):
                 self._first.append((column, 0))
 
+    def _key(self, column: Column) -> object:
+        """The same for columns of tensors at one point: words such as `64x64 numbers` don't tell points apart, and a network's
+        columns have one, where they tell any."""
+        if self._network:
+            return column.dtype
+        scope = column.scope
+        place = scope.place if isinstance(scope, OfTensor) else scope.point(0)
+        worded = any(isinstance(value, str) for value in place.values())
+        return column.dtype, repr(place), id(place) if worded else 0
+
     def _alike(self, number: int, here: Mapping[str, Any]) -> bool:
         column, index = self._first[number]
         return not isinstance(column.scope, AtPoints) and _close(column.scope.point(index), here)
-
-
-def _key(column: Column) -> object:
-    """The same for columns of tensors at one point: words such as `64x64 numbers` don't tell points apart."""
-    scope = column.scope
-    place = scope.place if isinstance(scope, OfTensor) else scope.point(0)
-    worded = not isinstance(scope, OfLayer) and any(isinstance(value, str) for value in place.values())
-    return column.dtype, repr(place), id(place) if worded else 0
 
 
 def _same(one: Mapping[str, Floats], other: Mapping[str, Floats]) -> bool:

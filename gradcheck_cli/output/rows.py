@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from gradcheck_cli.output import figures
-from gradcheck_cli.output.parts import Cell, Heading, Row, Table, Word, joined, plain, without_blanks
+from gradcheck_cli.output.parts import Cell, Heading, Row, Table, Word, cut, joined, plain, without_blanks
 from gradcheck_cli.output.places import Places
 from gradcheck_cli.verdict.column import VERDICTS, Check, Column
 from gradcheck_cli.verdict.report import Report
@@ -21,8 +21,8 @@ ROWS, WIDE_ROWS = 40, 400
 """Rows of a verdict in a table, without --verbose; and where there is room."""
 ENTRIES = 2_000
 """Entries that have a row of their own where there is room."""
-FORMULA_WIDTH = 60
-"""Characters of a formula in a table, without --verbose."""
+FORMULA_WIDTH = 180
+"""Characters of a formula in a table, or under it, without --verbose."""
 NAME_WIDTH = 80
 """The same of a name."""
 
@@ -227,10 +227,6 @@ def _united(groups: Sequence[_Group]) -> list[_Group]:
     """The rows of one derivative as one."""
     whole = [column for group in groups if group.only is None for column in group.columns]
     return [*([_Group(whole)] if whole else []), *(group for group in groups if group.only is not None)]
-
-
-def cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 3] + "..."
 
 
 def _titled(group: _Group) -> bool:

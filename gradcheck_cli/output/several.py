@@ -9,6 +9,9 @@ from gradcheck_cli.errors import seen, visible
 from gradcheck_cli.output import text
 from gradcheck_cli.verdict.reports import Reports
 
+NAMED = 10
+"""Further targets whose names are listed."""
+
 SHOWN = 3
 """Reports that are shown in full without --verbose, of those that don't pass."""
 
@@ -54,7 +57,10 @@ def _in_full(reports: Reports, every: bool, **settings: object) -> Iterator[str]
         yield text.render(report, **settings)  # type: ignore[arg-type]
         yield ""
     if not every and len(wanted) > SHOWN:
-        yield f"... {len(wanted) - SHOWN} more didn't pass: gradcheck {reports.command} FILE:NAME shows one, --verbose all"
+        names = ", ".join(visible(target).rpartition(":")[2] for target, _ in wanted[SHOWN:][:NAMED])
+        more = ", ..." if len(wanted) > SHOWN + NAMED else ""
+        count = len(wanted) - SHOWN
+        yield f"... {count} more didn't pass ({names}{more}): gradcheck {reports.command} FILE:NAME shows one, --verbose all"
         yield ""
 
 

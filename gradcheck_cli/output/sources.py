@@ -85,8 +85,14 @@ def _line(node: ast.stmt, known: Mapping[str, ast.stmt]) -> int:
     for found in classes:
         for member in found.body if isinstance(found, ast.ClassDef) else ():
             if isinstance(member, ast.FunctionDef) and member.name == "backward":
-                return member.lineno
-    return node.lineno
+                return _first_line(member)
+    return _first_line(node)
+
+
+def _first_line(node: ast.stmt) -> int:
+    """Where a definition begins: at its first decorator, as Python says it, and reports."""
+    decorators = node.decorator_list if isinstance(node, ast.FunctionDef | ast.ClassDef) else []
+    return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
 
 def _applied(node: ast.stmt) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from gradcheck_cli.errors import visible
-from gradcheck_cli.output.outcomes import ALONE, KNOWN, MENDED, explanation, headline, line, tally
+from gradcheck_cli.output.outcomes import ALONE, KNOWN, MENDED, changed, explanation, headline, line, tally
 from gradcheck_cli.output.page import NARROWEST, WIDTH, Line, draw, wrapped
 from gradcheck_cli.suite.alone import alone
 from gradcheck_cli.suite.execute import FAILED, PASSED, UNDECIDED, Outcome
@@ -51,18 +51,20 @@ def _items(suite: Suite, verbose: bool, width: int) -> Iterator[Line]:
         (PASSED, [o for o in rest if o.spec_id not in comparison.mended]),
     )
     for word, outcomes in groups:
-        yield from _group(word, outcomes, verbose, width)
+        yield from _group(suite, word, outcomes, verbose, width)
     yield from (part for note in suite.notes for part in wrapped(f"note: {note}", width, "  "))
     if suite.failure is not None:
         yield from _fitting(Text(suite.failure, style="bold red"), width)
 
 
-def _group(word: str, outcomes: Sequence[Outcome], verbose: bool, width: int) -> Iterator[Line]:
+def _group(suite: Suite, word: str, outcomes: Sequence[Outcome], verbose: bool, width: int) -> Iterator[Line]:
     shown = outcomes if verbose else outcomes[:SHOWN]
     for outcome in shown:
         title = f" {visible(outcome.file)}:{outcome.line}: {line(outcome.name, 120)}"
         yield from _fitting(Text.assemble((word, _STYLES[word]), title), width)
         yield from wrapped(headline(outcome), width, "    ", "  ")
+        other = changed(suite, outcome)
+        yield from wrapped(other, width, "    ", "  ") if other is not None else ()
         command = alone(outcome) if word in (FAILED, UNDECIDED) and not verbose else None
         if command is not None:
             yield f"  {ALONE}{command}"

@@ -18,6 +18,8 @@ LINES = 120
 """Lines of a report without --verbose, at most."""
 HEAD, NOTES = 24, 16
 """Of them, at most: what is checked, and where; notes."""
+FORMULAS = 12
+"""Formulas under a table without --verbose."""
 _REST = "  ... (--verbose shows all of it)"
 
 
@@ -108,7 +110,7 @@ class _Page:
 
     def tables(self, room: int) -> list[list[Line]]:
         """All tables, each with as many rows as there is room for: what one doesn't need is the others'."""
-        whole = [fitted(table, self.width) for table in self.view.tables]
+        whole = [fitted(table, self.width, FORMULAS) for table in self.view.tables]
         order = sorted(range(len(whole)), key=lambda i: len(whole[i]))
         for done, i in enumerate(order):
             share = room // (len(order) - done) - 1
@@ -122,9 +124,9 @@ class _Page:
         fewest, most = 0, len(table.rows)
         while fewest < most:
             count = (fewest + most + 1) // 2
-            fits = len(fitted(table.shortened(count), self.width)) <= room
+            fits = len(fitted(table.shortened(count), self.width, FORMULAS)) <= room
             fewest, most = (count, most) if fits else (fewest, count - 1)
-        return fitted(table.shortened(fewest), self.width)
+        return fitted(table.shortened(fewest), self.width, FORMULAS)
 
     def finding(self, finding: Finding) -> list[Line]:
         """What is wrong: the numbers, what is to blame, and why."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from gradcheck_cli.output import figures
 from gradcheck_cli.output.found import findings
-from gradcheck_cli.output.parts import Finding, Point, Table, Word, counted
+from gradcheck_cli.output.parts import Finding, Point, Table, Word, counted, cut
 from gradcheck_cli.output.places import Places
-from gradcheck_cli.output.rows import cut, tables
+from gradcheck_cli.output.rows import tables
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.verdicts import Verdict
 
@@ -91,10 +91,12 @@ def view(report: Report, *, verbose: bool = False, wide: bool = False) -> View:
 
 
 def summary(report: Report) -> tuple[Word, ...]:
-    """The last line: the verdict, counts, and the seed where points were drawn."""
+    """The last line: the verdict, counts, a nan that passes, and the seed where points were drawn."""
     counts, verdict = report.counts, report.verdict
     total = sum(counts.values())
     listed = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    nans = sum(column.passing_nans for column in report.columns)
+    listed += f"; of what passes autograd is nan in {nans:,}" if nans else ""
     rest = f" ({total:,} check{'s' * (total != 1)}: {listed})" if total else " (nothing was checked)"
     if report.exit_code == 1 and verdict is not Verdict.MISMATCH:
         rest += ", fails under --strict"
@@ -114,9 +116,12 @@ def _remedies(report: Report, verbose: bool) -> tuple[str, ...]:
 
 def _title(report: Report, verbose: bool) -> str:
     stages = report.problem.get("stages", [])
-    shown = " | ".join(f"{stage['name']} = {' '.join(stage['expression'].split())}" for stage in stages[:STAGES])
-    more = f" | ... ({len(stages):,} stages)" if len(stages) > STAGES else ""
-    return f"{report.command}: {shown if verbose else cut(shown, EXPRESSION)}{more}"
+    texts = [f"{stage['name']} = {' '.join(stage['expression'].split())}" for stage in stages[:STAGES]]
+    shown = texts if verbose else [cut(text, EXPRESSION) for text in texts]
+    while not verbose and len(" | ".join(shown)) > EXPRESSION and len(shown) > 1:
+        shown.pop()
+    more = [f"... ({len(stages):,} stages)"] if len(shown) < len(stages) else []
+    return f"{report.command}: {' | '.join([*shown, *more])}"
 
 
 def _run(report: Report) -> str:

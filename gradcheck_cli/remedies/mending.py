@@ -25,6 +25,7 @@ from gradcheck_cli.exact.values import Values
 from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.formulas.check import check_problem
 from gradcheck_cli.formulas.lowering import lower
+from gradcheck_cli.formulas.points import points_of
 from gradcheck_cli.formulas.problem import Problem, Question, Task
 from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import Chain, Stage
@@ -150,7 +151,7 @@ class _Mending:
         }
         self.bad = {key: np.flatnonzero(wanting(c)) for key, c in self.columns.items()}
         self.bad = {key: found for key, found in self.bad.items() if len(found)}
-        self.points: Mapping[str, Floats] = problem.points.values(form) if self.bad else {}
+        self.points: Mapping[str, Floats] = points_of(problem, form) if self.bad else {}
         self.words, self.blamed = self._words(), self._blamed()
         self.spent, self.work, self.stopped = 0, 0.0, False
 

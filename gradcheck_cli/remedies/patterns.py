@@ -17,7 +17,7 @@ from functools import cache, lru_cache
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import is_truth, parse
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, walk
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, variables, walk
 
 Bound = Mapping[str, Node]
 
@@ -364,20 +364,25 @@ def _some_factors(wanted: Product, parts: Product, bound: Bound) -> Iterator[tup
 
 def rewritings(node: Node, wanted: Node, becomes: Node) -> Iterator[Node]:
     """What one formula becomes where it is what a pattern says, or begins with it: a sum with further terms, a product with
-    further factors."""
+    further factors. What is constant altogether stays: nothing is lost in it that a derivative sees."""
     match wanted:
         case Call(function=syntax.ADD | syntax.SUB):
             if isinstance(node, Call) and node.function in (syntax.ADD, syntax.SUB, syntax.NEG):
-                for found, sign, rest in _some_terms(terms(wanted), terms(node), {}):
+                for found, sign, rest in filter(lambda some: _varies(some[0]), _some_terms(terms(wanted), terms(node), {})):
                     yield total([(sign, instance(becomes, found)), *rest])
         case Call(function=syntax.MUL | syntax.DIV):
             if isinstance(node, Call) and node.function in (syntax.MUL, syntax.DIV, *_quotients()):
-                for found, left in _some_factors(product(wanted), product(node), {}):
+                for found, left in filter(lambda some: _varies(some[0]), _some_factors(product(wanted), product(node), {})):
                     mended = product(instance(becomes, found))
                     constant = left.constant * mended.constant
                     yield Product(constant, [*mended.above, *left.above], [*mended.below, *left.below]).node()
         case _:
-            yield from (instance(becomes, found) for found in match(wanted, node, {}))
+            yield from (instance(becomes, found) for found in match(wanted, node, {}) if _varies(found))
+
+
+def _varies(bound: Bound) -> bool:
+    """Whether something that a pattern's names stand for has a variable in it."""
+    return any(variables(tree) for tree in bound.values())
 
 
 def instance(becomes: Node, bound: Bound) -> Node:

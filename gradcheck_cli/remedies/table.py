@@ -117,6 +117,8 @@ ROWS: tuple[Row, ...] = (
     Row("1 - sigmoid(a)", "sigmoid(-a)", _LOST, "(1 - sigmoid(x))**2", "x=40", source=_TORCH),
     Row("exp(a)/(exp(a) + exp(b))", "sigmoid(a - b)", _LOST, "exp(x)/(exp(x) + exp(y))", "x=800,y=1", source=_TORCH),
     Row("log(sigmoid(a))", "logsigmoid(a)", _LOST, "log(sigmoid(x))", "x=-800", source=_TORCH),
+    Row("log(1 + exp(a)) - a", "softplus(-a)", _LOST, "log(1 + exp(x)) - x", "x=40", source=_TORCH),
+    Row("softplus(a) - a", "softplus(-a)", _LOST, "softplus(x) - x", "x=19.9", source=_TORCH),
     Row("log(1 + exp(a))", "softplus(a)", _LOST, "log(1 + exp(x))", "x=800", source=_TORCH),
     Row("log1p(exp(a))", "softplus(a)", _LOST, "log1p(exp(x))", "x=800", source=_TORCH),
     # -- exponentials and logarithms
@@ -180,6 +182,7 @@ ROWS: tuple[Row, ...] = (
     Row("log(mean(exp(a)))", "logsumexp(a) - log(sum(ones_like(a)))", _LOST, "log(mean(exp(x)))", "x=[800,1]", source=_TORCH),
     # -- roots and squares
     Row("sqrt(a**2 + b**2)", "hypot(a, b)", _LOST, "sqrt(x**2 + y**2)", "x=1e200,y=1e200", source="torch.hypot"),
+    Row("sqrt(exp(a))", "exp(a/2)", _LOST, "sqrt(exp(x))", "x=800", source="a standard deviation of a log-variance"),
     Row("sqrt(a**2)", "abs(a)", _LOST, "sqrt(x**2)", "x=1e-200", source=_HERBIE),
     Row("sqrt(a**4)", "a**2", _LOST, "sqrt(x**4)", "x=0", source=_HERBIE),
     Row("sqrt(a)**2", "a", _ANY, "sqrt(x**2 + y**2)**2", "x=0,y=0", "a >= 0", _HERBIE),
@@ -187,6 +190,15 @@ ROWS: tuple[Row, ...] = (
     Row("sqrt(a) - b", "(a - b**2)/(sqrt(a) + b)", _LOST, "log(sqrt(x**2 + 1) - x)", "x=1e9", "b > 0", _HERBIE),
     Row("1/a - 1/b", "(b - a)/(a*b)", _LOST, "1/(x + 1) - 1/x", "x=1e12", source=_HERBIE),
     Row("a**2 - b**2", "(a - b)*(a + b)", _LOST, "sqrt(x**2 - y**2)", "x=1e200,y=1", source=_HERBIE),
+    Row(
+        "a/norm(a)",
+        "a/amax(abs(a))/norm(a/amax(abs(a)))",
+        _LOST,
+        "x/norm(x)",
+        "x=[3e-200,4e-200]",
+        "a is a vector",
+        "LAPACK's nrm2, which scales",
+    ),
     Row("sqrt(a*b)", "sqrt(a)*sqrt(b)", _LOST, "sqrt(x*y)", "x=1e200,y=1e200", "a >= 0 and b >= 0", _HERBIE),
     Row("a**2/(a**2 + b**2)", "1/(1 + (b/a)**2)", _LOST, "x**2/(x**2 + y**2)", "x=1e200,y=1e200", "a != 0", _HERBIE),
     Row(

@@ -211,6 +211,18 @@ SINGULAR = (
     "{operation} at this point"
 )
 NO_VALUE = "{operation} has no finite value here, and autograd multiplies by it: keep its argument inside of its domain"
+OFF = ", or keep off it with a small eps > 0: {}"
+_OFF = {
+    **dict.fromkeys(("norm", "dist", "cdist", "pdist", "pairwise_distance"), "sqrt(sum(x**2) + eps)"),
+    "hypot": "sqrt(x**2 + y**2 + eps)",
+    **{name: f"{name}(x + eps)" for name in ("sqrt", "rsqrt", "log", "log2", "log10")},
+    "pow": "(x + eps)**p",
+    "std": "sqrt(var(x) + eps)",
+    **{name: f"{name}(clamp(x, -1 + eps, 1 - eps))" for name in ("acos", "asin", "atanh", "erfinv")},
+    "acosh": "acosh(clamp(x, 1 + eps))",
+    "logit": "logit(x, eps)",
+}
+"""How an operation is kept off the point where its slope isn't finite."""
 
 _INDICES = frozenset({"index", "index_select", "gather", "take", "select", "slice", "narrow", "split", "unbind", "diagonal"})
 _ROWS = frozenset({"softmax", "log_softmax", "safe_softmax", "logsumexp", "scaled_dot_product_attention"})
@@ -245,10 +257,11 @@ def selected(origin: Origin, by: Origin) -> str:
 
 def advice(origin: Origin) -> str:
     """What to do about a result that isn't finite in exact arithmetic either."""
-    if origin.inner is None:
-        return NO_VALUE.format(operation=origin.operation)
-    own = origin.function is not None or origin.operation in _DIVISIONS
-    return DIVIDES if own else SINGULAR.format(operation=origin.operation)
+    if origin.function is not None or (origin.inner is not None and origin.operation in _DIVISIONS):
+        return DIVIDES
+    said = (NO_VALUE if origin.inner is None else SINGULAR).format(operation=origin.operation)
+    off = _OFF.get(origin.operation)
+    return said if off is None else said + OFF.format(off)
 
 
 def _masked(arguments: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.files import expanded
+from gradcheck_cli.suite.findings import Wrong, found
 from gradcheck_cli.suite.shape import checked
 from gradcheck_cli.suite.spec import Spec
 from gradcheck_cli.verdict.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from gradcheck_cli.verdict.column import Check, Column
+    from gradcheck_cli.api import Answer
     from gradcheck_cli.verdict.report import Report
 
 PASSED, FAILED, UNDECIDED = "passed", "failed", "undecided"
@@ -31,10 +33,6 @@ _FAULTS = {INPUT: "bad input", CRASH: "crashed", TIMEOUT: "timed out", MEMORY: "
 CODE_TOO = ("surrogate",)
 """Options that may name code as a target does."""
 
-LISTED = 20
-"""Entries of a report that an outcome keeps."""
-FINDINGS = 200
-"""Findings that it keeps."""
 LONGEST = 20_000
 """Characters of a report's text that it keeps."""
 
@@ -46,7 +44,8 @@ class Outcome:
     `verdict` and `cause`: the worst of the report; None where there is no report, and then `fault` (input, crash, timeout or
     memory) and `error` say why. `expected`: "match", "mismatch (kink)". `report`: Report.to_dict(), its checks cut to those
     that aren't a match, worst first, at most LISTED; `text`: the report as the command prints it, of a check that didn't pass.
-    `findings`: where and how it is wrong, "dy/dx float64 reverse: kink", by which a baseline knows it again. `asked`:
+    `findings`: where and how it is wrong, "dy/dx float64 reverse: kink", and `wrong`, the numbers there, by which a baseline
+    knows it again (see `findings`). `nans`: entries that pass, without a derivative, and with a gradient that is nan. `asked`:
     Spec.asked(). `seal`: see `seals`.
     """
 
@@ -66,6 +65,8 @@ class Outcome:
     text: str | None = None
     counts: dict[str, int] = field(default_factory=dict)
     findings: tuple[str, ...] = ()
+    wrong: dict[str, Wrong] = field(default_factory=dict)
+    nans: int = 0
     versions: dict[str, str] = field(default_factory=dict)
     seed: int | None = None
     asked: dict[str, Any] = field(default_factory=dict)
@@ -118,7 +119,7 @@ def execute(spec: Spec, path: Path | None = None, *, timeout: float | None = Non
         options["strict"] = True
     try:
         with redirect_stdout(sys.stderr):
-            report = _run(spec, path or Path(spec.file), options)
+            report = question(spec, path or Path(spec.file), options)()
             return _judged(spec, report, time.monotonic() - start)
     except InputError as problem:
         return broken(spec, MEMORY if starved(str(problem)) else INPUT, str(problem), time.monotonic() - start)
@@ -136,8 +137,9 @@ def broken(spec: Spec, fault: str, error: str, seconds: float) -> Outcome:
     )  # fmt: skip
 
 
-def _run(spec: Spec, path: Path, options: dict[str, Any]) -> Report:
-    from gradcheck_cli.api import TWINS
+def question(spec: Spec, path: Path, options: dict[str, Any]) -> Answer:
+    """What a check asks, in the words of its twin. InputError where that can't be meant; no code of the user runs yet."""
+    from gradcheck_cli.api import QUESTIONS
 
     target: Any = list(spec.target) if isinstance(spec.target, tuple) else spec.target
     if spec.executes and ":" not in str(target):
@@ -145,19 +147,23 @@ def _run(spec: Spec, path: Path, options: dict[str, Any]) -> Report:
     if spec.executes:
         target = beside(target, path)
         options |= {name: beside(options[name], path) for name in CODE_TOO if name in options}
-    return TWINS[spec.kind](target, **options)
+    return QUESTIONS[spec.kind](target, **options)
 
 
 def beside(target: str, path: Path) -> str:
-    """A target in a file, whose path is one from the spec's folder."""
-    return str(path.parent / expanded(target)) if target.partition(":")[0].endswith(".py") else target
+    """A target in a file, whose path is one from the spec's folder; without the `..` that a symbolic link doesn't need."""
+    if not target.partition(":")[0].endswith(".py"):
+        return target
+    found = path.parent / expanded(target)
+    plain = Path(os.path.normpath(found))
+    return str(plain if plain.parent.resolve() == found.parent.resolve() else found)
 
 
 def _judged(spec: Spec, report: Report, seconds: float) -> Outcome:
     """The report held against what the spec expects."""
-    worst, findings, causes = _read(report)
+    what = found(report)
     verdict = report.verdict
-    unexpected = [cause for cause in causes if spec.cause is not None and cause != spec.cause]
+    unexpected = [cause for cause in what.causes if spec.cause is not None and cause != spec.cause]
     status = _status(spec, report, not unexpected)
     return Outcome(
         spec_id=spec.id,
@@ -167,13 +173,15 @@ def _judged(spec: Spec, report: Report, seconds: float) -> Outcome:
         line=spec.line,
         status=status,
         verdict=verdict.value,
-        cause=next(iter([*unexpected, *causes]), None) if verdict is Verdict.MISMATCH else None,
+        cause=next(iter([*unexpected, *what.causes]), None) if verdict is Verdict.MISMATCH else None,
         expected=spec.expected,
         seconds=round(seconds, 3),
-        report=report.to_dict(worst),
+        report=report.to_dict(what.worst),
         text=None if status == PASSED else str(report)[:LONGEST],
         counts=report.counts,
-        findings=findings,
+        findings=what.findings,
+        wrong=what.wrong,
+        nans=what.nans,
         versions=dict(report.versions),
         seed=report.problem.get("seed"),
         asked=spec.asked(),
@@ -186,37 +194,6 @@ def _status(spec: Spec, report: Report, causes_hold: bool) -> str:
             return PASSED
         return UNDECIDED if report.verdict is Verdict.UNDECIDED else FAILED
     return {0: PASSED, 3: UNDECIDED}.get(report.exit_code, FAILED)
-
-
-def _read(report: Report) -> tuple[list[Check], tuple[str, ...], list[str]]:
-    """The entries that are no match, the worst first and only the worst (of those what could be explained); the findings; the
-    causes of mismatches, that of the worst entry first. Entries that match cost nothing here."""
-    import numpy as np
-
-    wanted = [Verdict.MISMATCH, Verdict.UNDECIDED, *([Verdict.IMPRECISE] if report.strict else [])]
-    codes = [verdict.severity for verdict in wanted]
-    entries: list[tuple[int, bool, float, Column, int]] = []
-    findings: set[str] = set()
-    causes: dict[str, None] = {}
-    for column in report.columns:
-        strange = np.flatnonzero(~column.having(Verdict.MATCH))
-        severity = column.verdicts[strange].astype(np.int64)
-        errors = np.nan_to_num(column.error_ulps[strange], nan=-1.0, posinf=np.inf)
-        for k in np.lexsort((-errors, -severity))[:LISTED].tolist():
-            index = int(strange[k])
-            explained = index in column.details and column.details[index].text is not None
-            entries.append((int(severity[k]), explained, float(errors[k]), column, index))
-        for index in np.flatnonzero(np.isin(column.verdicts, codes)).tolist():
-            cause = column.cause(index) if column.verdict(index) is Verdict.MISMATCH else None
-            label = column.label(index).quantity
-            findings.add(f"{label} {column.dtype} {column.mode}: {(cause or column.verdict(index)).value}")
-            causes |= {cause.value: None} if cause is not None else {}
-    entries.sort(key=lambda entry: entry[:3], reverse=True)
-    worst = [column.check(index) for *_, column, index in entries[:LISTED]]
-    first = [check.cause.value for check in worst[:1] if check.cause is not None and check.cause.value in causes]
-    listed = sorted(findings)
-    more = [f"... {len(listed) - FINDINGS:,} more"] if len(listed) > FINDINGS else []
-    return worst, tuple(listed[:FINDINGS] + more), list(dict.fromkeys([*first, *causes]))
 
 
 _STARVED = ("MemoryError", "allocate memory", "Unable to allocate", "alloc_cpu", "bad_alloc", "can't start new thread")

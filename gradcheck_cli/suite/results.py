@@ -48,12 +48,12 @@ class Results:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.file.close()
 
-    def append(self, outcome: Outcome) -> None:
-        """Write a line, down to the disk. Doesn't raise: see `failure`."""
-        if self.failure is not None:
+    def append(self, *outcomes: Outcome) -> None:
+        """Write a line of each, down to the disk. Doesn't raise: see `failure`."""
+        if self.failure is not None or not outcomes:
             return
         end = os.fstat(self.file.fileno()).st_size
-        left = memoryview(line(outcome).encode() + b"\n")
+        left = memoryview("".join(f"{line(outcome)}\n" for outcome in outcomes).encode())
         try:
             while left:
                 left = left[self.file.write(left) or 0 :]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from gradcheck_cli.errors import InputError, first_line
-from gradcheck_cli.files import expanded, link_in, named, trouble
+from gradcheck_cli.files import expanded, from_here, link_in, named, trouble
 from gradcheck_cli.suite import baseline, seals
 from gradcheck_cli.suite.baseline import Comparison
 from gradcheck_cli.suite.execute import FAILED, INPUT, PASSED, STATUSES, Outcome
@@ -113,7 +113,7 @@ def collect(paths: Iterable[str], defaults: Mapping[str, Any] | None = None, fol
         with trouble("read the spec", text):
             for file in found:
                 files.setdefault(_resolved(file), file)
-    return tuple(spec for file, written in files.items() for spec in load(written, _shown(file), defaults))
+    return tuple(spec for file, written in files.items() for spec in load(written, from_here(file), defaults))
 
 
 def _resolved(path: Path) -> Path:
@@ -127,12 +127,6 @@ def _below(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(place, n) for n in names if n.endswith(SUFFIX) and n != PROJECT and not n.startswith("."))
-
-
-def _shown(path: Path) -> str:
-    """Relative to the working directory where it lies in it: the same on every machine."""
-    here = Path.cwd()
-    return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
 
 
 def refuse_code(specs: Iterable[Spec]) -> None:
@@ -152,7 +146,7 @@ def run(specs: Sequence[Spec], plan: Plan, observe: Observer | None = None, exis
     done: dict[str, Outcome] = {}
     interrupted = False
     with ExitStack() as stack:
-        file = _open(plan, stack, notes)
+        file = _open(plan, stack, notes, existing or specs, {spec.id for spec in specs})
         if file is not None and (plan.resume or plan.last_failed):
             specs, done = _before(specs, read(file.path), plan, notes)
         left = [spec for spec in specs if spec.id not in done]
@@ -175,15 +169,21 @@ def run(specs: Sequence[Spec], plan: Plan, observe: Observer | None = None, exis
     found = tuple(done[spec.id] for spec in specs if spec.id in done)
     comparison, updated = baseline.compare(found, known), None
     if plan.update and not interrupted:
-        now = baseline.update(found, known, {spec.id for spec in existing or specs})
-        comparison, updated = replace(comparison, known=baseline.compare(found, now).known), baseline.text(now)
+        every = existing or specs
+        assert plan.baseline is not None
+        now = baseline.update(found, known, {spec.id for spec in every}, {spec.file for spec in every})
+        same = baseline.compare(found, now)
+        comparison, updated = replace(comparison, known=same.known, changed={}), baseline.text(now, plan.baseline.parent)
     failure = None if file is None else file.failure
     seconds = time.monotonic() - start
     return Suite(found, len(specs), seconds, comparison, interrupted, tuple(notes), failure, updated)
 
 
-def _open(plan: Plan, stack: ExitStack, notes: list[str]) -> Results | None:
-    """The file for the outcomes; None where it wasn't asked for and can't be written."""
+def _open(
+    plan: Plan, stack: ExitStack, notes: list[str], every: Sequence[Spec] = (), run: Container[str] = ()
+) -> Results | None:
+    """The file for the outcomes; None where it wasn't asked for and can't be written. Where nobody named it, it keeps what is
+    known of the checks that aren't `run` this time, of `every` one that there is: --last-failed goes on from that."""
     keep = plan.resume or plan.last_failed
     path = plan.results or DEFAULT_RESULTS
     if not named(path, "use the results").exists() and plan.last_failed:
@@ -196,10 +196,22 @@ def _open(plan: Plan, stack: ExitStack, notes: list[str]) -> Results | None:
         if not path.parent.exists():
             path.parent.mkdir()
             path.with_name(".gitignore").write_text("*\n")
-        return stack.enter_context(Results(path))
+        before = _earlier(path)
+        file = stack.enter_context(Results(path))
+        kept = baseline.remaining(before, {spec.id for spec in every}, {spec.file for spec in every})
+        file.append(*(outcome for id, outcome in kept.items() if id not in run))
+        return file
     except (OSError, InputError) as problem:
         notes.append(f"results aren't kept: {first_line(problem)}")
         return None
+
+
+def _earlier(path: Path) -> dict[str, Outcome]:
+    """What the run before left; nothing where that can't be read."""
+    try:
+        return read(path) if path.exists() else {}
+    except InputError:
+        return {}
 
 
 def not_passed(specs: Sequence[Spec], earlier: Mapping[str, Outcome]) -> list[Spec]:

@@ -92,11 +92,8 @@ def _of_any(name: str) -> Mapping[str, Any]:
 
 
 def _option(row: Option) -> dict[str, Any]:
-    """An option. Names that are known are offered beside the texts that hold several of them."""
-    shape = row.form.holds.schema
-    known = {"anyOf": [one_of((*row.choices, "all")).schema, shape]} if row.choices else shape
     said = {"description": _words(f"{row.meaning} [{row.without}]" if row.without else row.meaning)}
-    return {**known, **said, **({} if row.default is None else {"default": row.default})}
+    return {**row.holds.schema, **said, **({} if row.default is None else {"default": row.default})}
 
 
 def _words(text: str) -> str:

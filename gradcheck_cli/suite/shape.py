@@ -22,6 +22,7 @@ from gradcheck_cli.shapes import (
     list_of,
     maybe,
     one_of,
+    row_of,
     table_of,
 )
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -39,6 +40,10 @@ _CHECK = fields(
     },
 )  # fmt: skip
 
+_FLOAT = maybe(either(NUMBER, TEXT))
+_NUMBERS = row_of(_FLOAT, _FLOAT, maybe(NUMBER), maybe(TEXT))
+"""Exact, autograd, rounding, operation: see `findings`."""
+
 _ASKED = fields({}, {"kind": TEXT, "target": TEXTS, "options": ANY_TABLE, "expect": TEXT})
 
 FIELDS: Mapping[str, Shape] = {
@@ -47,7 +52,8 @@ FIELDS: Mapping[str, Shape] = {
     "expected": TEXT, "seconds": NUMBER, "error": maybe(TEXT),
     "fault": maybe(one_of(("input", "crash", "timeout", "memory"))),
     "report": maybe(fields({"checks": list_of(_CHECK)}, {"problem": ANY_TABLE})),
-    "text": maybe(TEXT), "counts": table_of(WHOLE), "findings": list_of(TEXT), "versions": table_of(TEXT),
+    "text": maybe(TEXT), "counts": table_of(WHOLE), "findings": list_of(TEXT),
+    "wrong": table_of(fields({"entries": WHOLE, "at": table_of(_NUMBERS)}, {})), "nans": WHOLE, "versions": table_of(TEXT),
     "seed": maybe(WHOLE), "asked": _ASKED, "seal": maybe(TEXT),
 }  # fmt: skip
 """Every field of an Outcome, and what it may hold. The first ten have to be there."""

@@ -139,11 +139,21 @@ def check_options(given: Mapping[str, Any], refuse: Callable[[str, str], InputEr
         rows = _rows(name)
         if not rows:
             raise refuse(name, f"unknown key {name!r}{nearest(name, _NAMES)}")
-        if not any(row.form.holds(value) for row in rows):
-            raise refuse(name, f"{name!r} must be {' or '.join(dict.fromkeys(row.form.name for row in rows))}")
+        if not any(row.holds(value) for row in rows):
+            raise refuse(name, _refusal(name, rows, value))
 
 
 _NAMES = tuple(dict.fromkeys(row.name for row in OPTIONS if row.written))
+
+
+def _refusal(name: str, rows: Sequence[Option], value: Any) -> str:
+    """Why a value isn't one of an option: in its own words, or by its form."""
+    try:
+        if all(row.form.holds(value) for row in rows):
+            rows[0].read(value)
+    except InputError as problem:
+        return problem.message
+    return f"{name!r} must be {' or '.join(dict.fromkeys(row.form.name for row in rows))}"
 
 
 def _rows(name: str) -> list[Option]:
@@ -217,6 +227,8 @@ class _Reader:
                 said = f": {ELSEWHERE[name]}" if name in ELSEWHERE else nearest(name, (*known, *ABOUT))
                 hint = f": an option of {', '.join(others)}" if others else said
                 raise self.error(f"unknown key {name!r} of a {kind} check{hint}", *at, name)
+            if name in known and not known[name].holds(value):
+                raise self.error(_refusal(name, [known[name]], value), *at, name)
             if not form.holds(value):
                 raise self.error(f"{name!r} must be {form.name}", *at, name)
             if name in known:

@@ -19,7 +19,7 @@ from gradcheck_cli.verdict.plain import jsonable
 from gradcheck_cli.verdict.scope import Label, OfLayer, OfTensor, Scope
 from gradcheck_cli.verdict.slips import word
 from gradcheck_cli.verdict.truths import Balls
-from gradcheck_cli.verdict.verdicts import QUOTIENT, Cause, Verdict, sentence
+from gradcheck_cli.verdict.verdicts import QUOTIENT, Cause, Verdict, passing_nan, sentence
 
 LATE = "not finished in time: raise --timeout"
 """What is said of entries that the run came to no end with."""
@@ -87,7 +87,8 @@ class Check:
     @property
     def sentence(self) -> str:
         """The verdict, or its cause, for a human."""
-        return sentence(self.verdict, self.cause, self.witness)
+        shown = self.autograd_formula is not None
+        return sentence(self.verdict, self.cause, self.witness, self.detail, self.mode, shown)
 
     @property
     def why(self) -> str:
@@ -110,7 +111,8 @@ class Column:
 
     `autograd` is nan where torch returned no tensor (then the detail's cause is no_gradient). `exact` holds balls, or None
     where no derivative is known or exists. `values`: torch's, of the variable differentiated by. `claim`: the text under
-    test, where it is a claim.
+    test, where it is a claim. `shown`: the exact derivative as a formula, or what works it out when it is read: tidying takes
+    longer than a small check, and of a match nobody may look.
     """
 
     quantity: str
@@ -125,7 +127,7 @@ class Column:
     error_ulps: Floats
     verdicts: npt.NDArray[np.uint8]
     details: dict[int, Detail] = field(default_factory=dict)
-    formula: str | None = None
+    shown: str | Callable[[], str | None] | None = None
     values: Floats | None = None
     claim: str | None = None
 
@@ -155,10 +157,10 @@ class Column:
         )
 
     @classmethod
-    def unfinished(cls, quantity: str, text: str = LATE, dtype: str = "float64") -> Column:
-        """One undecided entry for what there is nothing else to say of."""
-        column = cls.blank(OfTensor({}), 1, of=quantity, dtype=dtype)
-        column.mark([0], Verdict.UNDECIDED, text)
+    def unfinished(cls, quantity: str, text: str = LATE, dtype: str = "float64", count: int = 1) -> Column:
+        """Undecided entries for what there is nothing else to say of."""
+        column = cls.blank(OfTensor({}), count, of=quantity, dtype=dtype)
+        column.mark(range(count), Verdict.UNDECIDED, text)
         return column
 
     @classmethod
@@ -184,6 +186,18 @@ class Column:
 
     def __len__(self) -> int:
         return len(self.autograd)
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """Copies, and what another process gets, hold the formula itself, which takes nothing to be read."""
+        self.shown = self.formula
+        return None, {name: getattr(self, name) for name in self.__slots__}
+
+    @property
+    def formula(self) -> str | None:
+        """The exact derivative for a reader; None where it would be long. Worked out once."""
+        if callable(self.shown):
+            self.shown = self.shown()
+        return self.shown
 
     @property
     def applied(self) -> str | None:
@@ -256,6 +270,11 @@ class Column:
     def counts(self) -> Counter[Verdict]:
         tally = np.bincount(self.verdicts, minlength=len(VERDICTS)).tolist()
         return Counter({verdict: n for verdict, n in zip(VERDICTS, tally, strict=True) if n})
+
+    @property
+    def passing_nans(self) -> int:
+        """How many entries are a nan where no derivative exists."""
+        return sum(passing_nan(self.verdict(i), detail.text) for i, detail in self.details.items())
 
     def worst(self) -> int:
         """The index of the entry to look at first: the most severe verdict, then the largest error."""

@@ -15,7 +15,16 @@ import numpy as np
 from gradcheck_cli.algebra.number import NAN, Ball, exactly
 from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.verdict.column import Column, Detail
-from gradcheck_cli.verdict.judge import QUICK, Judgement, distance, explained, judge, judge_plainly, judge_rounding
+from gradcheck_cli.verdict.judge import (
+    QUICK,
+    Judgement,
+    claims_nothing,
+    distance,
+    explained,
+    judge,
+    judge_plainly,
+    judge_rounding,
+)
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.numbers import decimal, interval
 from gradcheck_cli.verdict.shade import Shade, Shades
@@ -113,7 +122,7 @@ class Entries:
         self._waiting = self._settled(part)
 
     def plainly(self) -> list[int]:
-        """Enter what two numbers settle; returns the entries for which the shadow has to speak."""
+        """Enter what two numbers settle; returns the entries for which the shadow has to speak, of a nan that passes too."""
         waiting = []
         far = self.truths.certified & np.isfinite(self.column.autograd[self.start : self.start + len(self.truths)])
         far &= not self.limits.given
@@ -126,7 +135,7 @@ class Entries:
             if truth.kind is Kind.REGULAR and number is not None:
                 self.column.error_ulps[self.start + index] = distance(number, truth.ball, self.form)
             judgement = judge_plainly(number, truth, self.form, self.limits)
-            if judgement is None or judgement.cause is Cause.NO_GRADIENT:
+            if judgement is None or judgement.cause is Cause.NO_GRADIENT or claims_nothing(number, judgement):
                 waiting.append(index)
             else:
                 self._enter(index, judgement, truth, None, None)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from gradcheck_cli.algebra.number import Ball
+from gradcheck_cli.errors import refused
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.shade import Place, Shade, Shades
 from gradcheck_cli.verdict.truth import Kind, Truth
 from gradcheck_cli.verdict.truths import Words
-from gradcheck_cli.verdict.verdicts import Cause, Verdict
+from gradcheck_cli.verdict.verdicts import SILENT, Cause, Verdict
 
 QUICK = 4.0
 """Ulps within which autograd matches without looking at its operations: a few roundings."""
@@ -93,9 +94,7 @@ def judge_plainly(autograd: float | None, truth: Truth, form: Format, limits: Li
 def _at_kink(autograd: float | None, truth: Truth, form: Format) -> Judgement | None:
     """Where no derivative exists: the hull of the one-sided slopes is admissible, and nan, which claims nothing."""
     if autograd is None or math.isnan(autograd):
-        text = (
-            "autograd's nan claims nothing" if autograd is not None else "autograd has no gradient here, which claims nothing"
-        )
+        text = SILENT if autograd is not None else "autograd has no gradient here, which claims nothing"
         text = f"{JUMP}; {text}" if truth.jump else text
         return Judgement(Verdict.NONDIFFERENTIABLE, text=text)
     if truth.free:
@@ -129,15 +128,30 @@ def judge(
     """The judgement of one entry, with all that is known of it. `cut`: operations that returned a detached tensor."""
     plain = judge_plainly(autograd, truth, form, limits)
     if plain is not None and plain.cause is not Cause.NO_GRADIENT:
-        return plain
+        return _traced(plain, shade) if shade is not None and claims_nothing(autograd, plain) else plain
     if autograd is None or refusal:
-        text = _cut_off(cut) if cut and refusal in (None, CUT) else f"torch: {refusal}" if refusal else NONE
+        text = _cut_off(cut) if cut and refusal in (None, CUT) else refused(refusal) if refusal else NONE
         return Judgement(Verdict.MISMATCH, Cause.NO_GRADIENT, operation=cut[0] if cut else None, text=text)
     if shade is None:
         return Judgement(Verdict.UNDECIDED, text="the operations of this run could not be followed")
     if truth.kind is Kind.NONDIFFERENTIABLE:
         return _beyond_kink(autograd, truth, form, shade)
     return _Apart(autograd, truth, form, shade, limits, cut).judged()
+
+
+def claims_nothing(autograd: float | None, judgement: Judgement) -> bool:
+    """Whether it is a nan where no derivative exists: it passes, and its reader wants to know where it comes from."""
+    return judgement.verdict is Verdict.NONDIFFERENTIABLE and autograd is not None and math.isnan(autograd)
+
+
+def _traced(judgement: Judgement, shade: Shade) -> Judgement:
+    """The judgement of a nan that claims nothing, with the operation that it came from."""
+    found = shade.infinite
+    if found is None:
+        return judgement
+    came = ": ".join(text for text in (found.where, found.advice) if text)
+    text = "; ".join(text for text in (judgement.text, came) if text)
+    return replace(judgement, operation=found.operation, stage=found.stage, text=text)
 
 
 def _beyond_kink(autograd: float, truth: Truth, form: Format, shade: Shade) -> Judgement:
@@ -245,9 +259,8 @@ class _Apart:
 
     @property
     def trapped(self) -> bool:
-        """The nan isn't the overflow's own: an infinity met a factor that is exactly 0, or is there in exact arithmetic too; or
-        the format has no float that it, or an infinity of the wrong sign, stands for."""
-        return not self.held if not self.nan else self.shade.trap or not (self.shade.overflow and self.certified and self.held)
+        """The nan isn't the overflow's own: an infinity met a factor that is exactly 0, or is there in exact arithmetic too."""
+        return self.nan and (self.shade.trap or not (self.shade.overflow and self.certified))
 
     @property
     def vanished(self) -> bool:
@@ -294,21 +307,28 @@ def _cut_off(cut: tuple[str, ...]) -> str:
 def _left(entry: _Apart) -> str | None:
     """Where the range was left."""
     found = entry.shade.infinite or entry.shade.tiny
-    if not (found and found.where):
-        return None
-    return f"{found.where} {'underflows' if found.vanished else 'overflows' if entry.shade.overflow else 'leaves the range'}"
+    texts = []
+    if not entry.held and not entry.finite:
+        met = "infinities of both signs met on the way to it" if entry.nan else "autograd's infinity has the other sign"
+        texts.append(f"the derivative is too large for {entry.form.name}, and {met}")
+    if found and found.where:
+        texts.append(f"{found.where} {_how(entry, found)}")
+    return "; ".join(texts) or None
+
+
+def _how(entry: _Apart, found: Place) -> str:
+    return "underflows" if found.vanished else "overflows" if entry.shade.overflow else "leaves the range"
 
 
 def _trap(entry: _Apart) -> str | None:
-    """Where a nan, or an infinity, came from, and what to do about it."""
+    """Where a nan came from, and what to do about it."""
     found = entry.shade.infinite
     if entry.shade.strayed:
         return f"{found.where}: {_STRAYED}" if found and found.where else _STRAYED
-    if not entry.held:
-        met = "infinities on the way to it met" if entry.nan else "rounding turned its sign"
-        return f"the derivative is too large for {entry.form.name}, and {met}"
     if found is None or not (found.where or found.advice):
         return None if entry.certified else _NO_VALUE
+    if found.advice is None and (found.vanished or entry.shade.overflow):
+        return f"{found.where} {_how(entry, found)}, and a 0 meets the infinity that comes of it"
     return ": ".join(text for text in (found.where, found.advice) if text)
 
 

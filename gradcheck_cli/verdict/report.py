@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +164,12 @@ def _display() -> ModuleType:
 
 def versions() -> dict[str, str]:
     """The versions that a result depends on."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    """Read once: what is imported stays so while the process runs, and finding a distribution takes a millisecond."""
     from importlib.metadata import PackageNotFoundError, version
 
     from gradcheck_cli import __version__  # of the code that runs, which an installed distribution's metadata needn't be

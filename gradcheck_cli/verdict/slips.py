@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Self
 
-from gradcheck_cli.verdict.verdicts import Cause, Said, Verdict
+from gradcheck_cli.verdict.verdicts import Cause, Said, Verdict, passing_nan
 
 
 class Slip(Said):
@@ -237,5 +237,8 @@ _SLIPS = {Cause.FORMULA, Cause.CLAIM, Cause.CONVENTION}
 
 
 def word(verdict: Verdict, cause: Cause | None, text: str | None) -> Said:
-    """What to look up about an outcome: the slip, if it is one, else the cause, else the verdict."""
+    """What to look up about an outcome: the slip, if it is one, else the cause, else the verdict; of a nan that passes, how it
+    comes about."""
+    if passing_nan(verdict, text):
+        return Cause.NAN_TRAP
     return (Slip.of(text) if cause in _SLIPS else None) or cause or verdict

@@ -6,6 +6,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Self
 
+from gradcheck_cli.modes import MODES
+
 
 class Said(StrEnum):
     """A word, and the sentence for a human: what happened, the usual cause, what to try."""
@@ -55,13 +57,16 @@ class Verdict(Said):
         return self in (Verdict.MATCH, Verdict.IMPRECISE, Verdict.NONDIFFERENTIABLE)
 
 
+_COMPARE = "; compare the two formulas"
+
+
 class Cause(Said):
     """Why a derivative doesn't match."""
 
     FORMULA = (
         "formula",
         "The formula that autograd applies is not the derivative: even in exact arithmetic it gives another number. The "
-        "usual cause is a slip in a custom backward; compare the two formulas.",
+        "usual cause is a slip in a custom backward" + _COMPARE + ".",
     )
     RANGE = (
         "range",
@@ -110,6 +115,30 @@ _REFUTED = (
 )
 
 
-def sentence(verdict: Verdict, cause: Cause | None, witness: str | None = None) -> str:
-    """What a person reads of an outcome; where a quotient alone is the witness, nothing is known of formulas."""
-    return _REFUTED if cause is Cause.FORMULA and witness == QUOTIENT else (cause or verdict).sentence
+SILENT = "autograd's nan claims nothing, but makes a nan of every sum that it enters"
+"""What is told of a nan where no derivative exists, which passes."""
+
+_NAN = (
+    "The derivative doesn't exist here (a kink, an infinite slope, the end of the domain), so that nothing contradicts a nan. "
+    "But training doesn't survive it: keep the operation that it comes from off this point."
+)
+
+
+def passing_nan(verdict: Verdict, text: str | None) -> bool:
+    """Whether what is told of an outcome is of a nan where no derivative exists, which passes."""
+    return verdict is Verdict.NONDIFFERENTIABLE and SILENT in (text or "")
+
+
+def sentence(
+    verdict: Verdict, cause: Cause | None, witness: str | None = None, text: str | None = None, mode: str = "",
+    formulas: bool = True,
+) -> str:  # fmt: skip
+    """What a person reads of an outcome, of which `text` is told; where a quotient alone is the witness, nothing is known of
+    formulas. `mode`: in which torch differentiated; `formulas`: that they are shown."""
+    if passing_nan(verdict, text):
+        return _NAN
+    said = (cause or verdict).sentence
+    if cause is Cause.FORMULA:
+        said = _REFUTED if witness == QUOTIENT else said if formulas else said.replace(_COMPARE, "")
+        said = said if mode not in MODES or MODES[mode].backwards else said.replace("a custom backward", "a custom jvp")
+    return said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -84,6 +85,8 @@ class Recorder:
         self.total = 1
         self.done = 0
         self.doing = ""
+        self.left: tuple[str, int] | None = None
+        """What is still to be done, this step included, in words, and how many of them."""
         self._final: list[Column] = []
         self._planned: list[list[Column]] = []
         self._stopped = False
@@ -133,8 +136,34 @@ class Recorder:
                     column.late()
             self.notes.append(f"{limit}: what was not finished is undecided")
         else:
-            self.notes.append(f"{limit} in: {self.doing or command}; the rest was not checked")
-            self.add([Column.unfinished(self.doing or command, dtype=dtype)])
+            name, count = self.left or (self.doing or command, 1)
+            rest = "not finished" if self.left else "the rest was not checked"
+            self.notes.append(f"{limit} in: {self.doing or command}; {rest}{f': {name}' if self.left else ''}")
+            self.add([Column.unfinished(name, dtype=dtype, count=count)])
+
+
+FIRST_WORD = 10.0
+"""Seconds after which somebody who waits at a prompt is told what is being done; then after twice as long, and so on."""
+
+
+def patience(command: str, timeout: float) -> Progress | None:
+    """What tells somebody at a prompt, or in a notebook, what takes so long and how it is bounded; None where nobody waits."""
+    if not hasattr(sys, "ps1") and "ipykernel" not in sys.modules:
+        return None
+    start, due = time.monotonic(), [FIRST_WORD]
+
+    def tell(done: int, total: int, doing: str) -> None:
+        spent = time.monotonic() - start
+        if spent >= due[0]:
+            due[0] *= 2
+            part = f" ({done} of {total} done)" if total > 1 else ""
+            at = f": {doing}{part}" if doing else part
+            text = (
+                f"gradcheck {command}, {spent:.0f} s so far{at}; it stops after timeout={timeout:g}, smaller tensors take less"
+            )
+            print(text, file=sys.stderr, flush=True)
+
+    return tell
 
 
 def record(
@@ -148,9 +177,11 @@ def record(
     recorder: Recorder | None = None,
 ) -> Report:
     """Run `work` and report what it recorded. Raises what it raises; after `timeout` seconds the report holds what was
-    finished, and says so. `recorder`: one in which columns are planned already."""
+    finished, and says so. Without `progress` whoever waits at a prompt is told what takes long. `recorder`: one in which
+    columns are planned already."""
     recorder = recorder or Recorder()
     failures: list[BaseException] = []
+    progress = patience(command, timeout) if progress is None else progress
 
     def run() -> None:
         try:

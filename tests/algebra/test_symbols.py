@@ -16,10 +16,10 @@ from mpmath import mp
 
 from gradcheck_cli.algebra.balls import PLAIN
 from gradcheck_cli.algebra.program import Program
-from gradcheck_cli.algebra.symbols import to_symbols, to_tree
+from gradcheck_cli.algebra.symbols import derived, renamed, to_symbols, to_tree
 from gradcheck_cli.language.functions import ROWS, Function
 from gradcheck_cli.language.parser import parse
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, variables, walk
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, variables, walk
 from tests.counting import count_calls
 
 VALUES = (0.3, 1.7, -0.6, 2.5, -2.25)
@@ -182,3 +182,37 @@ def test_infinity_and_nan() -> None:
     assert to_tree(sympy.oo) == Call("inf", ())
     assert balls(to_tree(sympy.nan), {}).is_nan()
     assert math.isinf(float(to_symbols(Constant(math.inf))))
+
+
+COMPOSED = (
+    "x**y*exp(-x)/(1 + x**2)", "(x*y + 1)**3/sqrt(y)", "where(x**2 + 1 > 0, x*y, y)*log(x)", "maximum(x, y**2)*x", "inf*x*y",
+    "2**x*y**x", "lgamma(x*y)*floor(x)", "besselj(2, x*y)", "polygamma(2, x)*abs(x*y)", "0.1*x/(x - y)",
+)  # fmt: skip
+
+
+def test_derived_is_what_sympy_derives() -> None:
+    """Every row of the table, and formulas composed of several: the very expression that SymPy's own `diff` gives, for a first
+    derivative and for the next. What quotients say of it stands in tests/exact/test_derivative.py."""
+    compared = 0
+    rows = [row for row in ROWS if row.parameters and not row.arrays and not row.truth]
+    plain = [row for row in rows if not {"integer", "number", "truth"} & {p.kind for p in row.parameters}]
+    for tree in [*(Call(row.name, tuple(Variable(p.name) for p in row.parameters)) for row in plain), *map(parse, COMPOSED)]:
+        expression = to_symbols(tree)
+        for name, again in itertools.product(variables(tree)[:2], repeat=2):
+            found = derived(expression, name)
+            assert found == expression.diff(sympy.Symbol(name, real=True)), (tree, name)
+            if found.count_ops() < 60:
+                assert derived(found, again) == found.diff(sympy.Symbol(again, real=True)), (tree, name, again)
+            compared += 1
+    assert compared > 100
+
+
+def test_renamed_is_what_the_names_would_give() -> None:
+    """Derived under numbers and then renamed: all that SymPy orders, and leaves undecided, under the names themselves."""
+    for tree in map(parse, (*COMPOSED, "b*a - a*c + b**2*sin(c - a)", "where(a**2 + 1 > 0, b - a, c)*c", "(c - b)*(a - c)")):
+        names = variables(tree)
+        numbers = {name: f"_{i}" for i, name in enumerate(sorted(names, reverse=True))}
+        for name in names:
+            numbered = to_symbols(substitute(tree, {n: Variable(number) for n, number in numbers.items()}))
+            found = renamed(derived(numbered, numbers[name]), numbers)
+            assert found == derived(to_symbols(tree), name)

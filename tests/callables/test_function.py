@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -282,3 +283,56 @@ def test_a_slip_at_one_point_is_an_error() -> None:
 
     with pytest.raises(InputError, match="AttributeError"):
         check_function(slip, at=["x=0.5", "x=2"])
+
+
+class Slipped(Function):
+    """sin, in whose backward a name is missing."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        return g * cosine(x)  # type: ignore[name-defined]  # noqa: F821
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+def test_a_slip_in_a_backward_is_told_with_its_line(mode: str) -> None:
+    """It is no word of torch's: the kind of the error, the file and the line; torch's own words have none."""
+    line = inspect.getsourcelines(Slipped.backward)[1] + 3
+    report = check_function(Slipped, at=1.5, mode=mode)
+    said = "; ".join(str(c.detail) for c in report.checks)
+    if mode == "reverse":
+        assert f"the code raises NameError: name 'cosine' is not defined (test_function.py, line {line})" in said
+    else:
+        assert "torch: " in said and "line" not in said
+    assert all((c.verdict, c.cause) == ("mismatch", "no_gradient") for c in report.checks)
+
+
+def test_a_jvp_is_told_with_its_own_formula() -> None:
+    """By the symbols of the direction, which is shown with the point, and with a jvp's sentence."""
+    report = check_function(Halved, at=1.5)
+    wrong = next(c for c in report.checks if c.verdict == "mismatch")
+    assert (wrong.formula, wrong.autograd_formula) == ("u*cos(x)", "u*cos(x)/2") and "u" in wrong.point
+    assert wrong.sentence.endswith("a slip in a custom jvp; compare the two formulas.")
+
+
+class Halved(Function):
+    """sin, whose jvp is half of it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
+        return g * ctx.saved_tensors[0].cos()
+
+    @staticmethod
+    def jvp(ctx: Any, t: Tensor) -> Any:  # type: ignore[override]
+        return t * ctx.saved_tensors[0].cos() / 2

@@ -205,3 +205,39 @@ def test_a_mixed_derivative_at_a_border_needs_both_sides() -> None:
     smooth = check_function(lambda x, y: x * x.abs() * y, at="x=0,y=1.5", order=2)
     check = entry(smooth, "d2f/dxdy")
     assert (check.verdict, check.exact) == ("match", "0")
+
+
+class Sinhc(torch.autograd.Function):
+    """sinh(x)/x; both of its rules are right."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return torch.sinh(x) / x
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.save_for_backward(*inputs, output)
+        ctx.save_for_forward(*inputs, output)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, y = ctx.saved_tensors
+        return g * (torch.cosh(x) - y) / x
+
+    @staticmethod
+    def jvp(ctx: Any, t: Tensor) -> Any:
+        x, y = ctx.saved_tensors
+        return t * (torch.cosh(x) - y) / x
+
+
+def test_a_custom_jvp_is_not_differentiated_again() -> None:
+    """A right jvp isn't blamed for it that torch takes its tangent for a constant: what is missing of x*sinh(x)/x is the part
+    through it, so that 2*f' is left of the second derivative."""
+    report = check_function(lambda x: x * Sinhc.apply(x), at="x=1.5", order=2, mode="forward")
+    first, again = report.checks
+    assert first.verdict == "match" and (again.verdict, again.cause) == ("mismatch", "no_gradient")
+    assert "torch doesn't differentiate a custom jvp again: what the jvp of Sinhc" in again.detail
+    left = 2 * mp.diff(lambda x: mp.sinh(x) / x, 1.5) / mp.sinh(1.5)
+    assert abs(again.autograd / mp.mpf(again.exact) / left - 1) < 1e-12
+    backwards = check_function(lambda x: x * Sinhc.apply(x), at="x=1.5", order=2)
+    assert backwards.ok, str(backwards)

@@ -41,7 +41,7 @@ class FakeEngine:
         self.problem = problem
         column = Column(
             "dy/dx", "total", "y", ("x",), "reverse", "float64", AtPoints({"x": np.ones(1)}), np.ones(1), [None],
-            np.zeros(1), np.array([self.verdict.severity], dtype=np.uint8), formula="1",
+            np.zeros(1), np.array([self.verdict.severity], dtype=np.uint8), shown="1",
         )  # fmt: skip
         return Report(problem.command, {"stages": [], "seed": None}, [column], {}, problem.strict)
 

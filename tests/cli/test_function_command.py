@@ -40,6 +40,11 @@ def loud(x):
 def whole(x):
     return x.long()
 
+def single(x):
+    if x.dtype != torch.float32:
+        raise TypeError("float32 alone")
+    return x * x
+
 def ends(x):
     raise SystemExit(0)
 """
@@ -62,6 +67,10 @@ EXITS = [
     ("layers_of_mine:SiLU --shape x=2,2", 0),
     ("layers_of_mine.py:Bad --at x=[1,2]", 1),
     ("torch:sin --sample 1 --domain x=0:1", 0),
+    ("layers_of_mine.py:SiLU --at x=1 --set beta=0.5 --formula x*sigmoid(beta*x)", 0),
+    ("layers_of_mine.py:SiLU --at x=1 --set beta=0.5 --formula x*sigmoid(x*beta*2)", 1),
+    ("layers_of_mine.py:SiLU --at x=1 --set beta=0.5 --surrogate x*sigmoid(beta*x)", 0),
+    ("layers_of_mine.py:single --sample 1 --dtype all", 0),
 ]
 
 
@@ -82,6 +91,9 @@ ERRORS = [
     ("layers_of_mine.py:SiLU --at y=1", "'y' is not an input"),
     ("layers_of_mine.py:SiLU --set gamma=1", "'gamma' is not a parameter of SiLU (it has x, beta)"),
     ("layers_of_mine.py:SiLU --claim x=1", "no such option: --claim"),
+    ("layers_of_mine.py --plot a.png", "a picture is of one target: gradcheck function layers_of_mine.py:NAME --plot FILE"),
+    ("layers_of_mine.py:single", "TypeError: float32 alone; it runs with tensors of another dtype: --dtype float32"),
+    ("layers_of_mine.py:single --at x=1", "TypeError: float32 alone; it runs with tensors of another dtype: --dtype float32"),
 ]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from gradcheck_cli import api
 from gradcheck_cli.cli.app import app, run
-from gradcheck_cli.cli.words import OF_RUN, meant, quoted
+from gradcheck_cli.cli.words import OF_OTHERS, OF_RUN, meant, quoted
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.options import ELSEWHERE, KINDS, OPTIONS, Option, of, spoken, taken
 
@@ -134,6 +134,16 @@ def test_maxfail_above_1_is_answered() -> None:
         understood("run a --maxfail 3")
 
 
+@pytest.mark.parametrize("line", ["-s", "-rA", "--tb short", "--tb=short", "--ff", "-m slow", "--deselect a::b"])
+def test_pytest_s_other_options_are_answered(line: str) -> None:
+    """With what there is to do instead, not with an option that is spelt like it; those of a run are never among them."""
+    with pytest.raises(InputError, match=r"^no such option: ") as caught:
+        understood(f"run a {line}")
+    assert caught.value.text == line.split()[0]
+    names = [name for names in OF_OTHERS for name in names]
+    assert len({*names}) == len(names) and not {*names} & OF_RUN.keys()
+
+
 def test_pytest_s_names_lead_to_options() -> None:
     """Whatever another name of an option of `run` stands for, `run` has it."""
     import typer
@@ -143,6 +153,7 @@ def test_pytest_s_names_lead_to_options() -> None:
     assert len(OF_RUN) > 10
     for name, other in OF_RUN.items():
         assert other.partition("=")[0] in known and name not in known
+    assert not {name for names in OF_OTHERS for name in names} & known
 
 
 # -- the table of names ---------------------------------------------------------------------------------------------------

@@ -13,8 +13,11 @@ import pytest
 import sympy
 from flint import arb, ctx
 
+from gradcheck_cli import check_chain, check_mixed
 from gradcheck_cli.algebra.balls import PLAIN, SMOOTH, evaluate
 from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.algebra.symbols import derived
+from gradcheck_cli.exact import derivative as module
 from gradcheck_cli.exact.derivative import (
     DISPLAYED,
     LONGEST_CHAIN,
@@ -25,6 +28,7 @@ from gradcheck_cli.exact.derivative import (
     stage_formula,
     tidy,
 )
+from gradcheck_cli.exact.enclosure import _formula_program, _stage_program
 from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.functions import ROWS, Function
 from gradcheck_cli.language.parser import parse
@@ -168,6 +172,30 @@ def test_what_is_shown_is_the_derivative(text: str) -> None:
         assert formula(tree, ("x",))
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("(x + 1)/(x - 1)", "-2/(x - 1)**2"), ("sin(x)/x", "(x*cos(x) - sin(x))/x**2"), ("exp(x)/x", "(x - 1)*exp(x)/x**2"),
+        ("log(x + sqrt(x**2 + 1))", "1/sqrt(x**2 + 1)"), ("exp(x)/(1 + exp(x))", "exp(x)/(exp(x) + 1)**2"),
+        ("abs(x)**3", "3*x*abs(x)"), ("relu(x)**2", "where(x > 0, 2*x, 0)"), ("atan(x/2)", "2/(x**2 + 4)"),
+        ("x**2*sin(x)", "x*(x*cos(x) + 2*sin(x))"), ("where(x > 0, x, 0)*where(x > 1, x, 0)", None),
+    ],
+)  # fmt: skip
+def test_formulas_are_those_of_a_person(text: str, shown: str | None) -> None:
+    """One quotient, one choice, no sign beside its number; on both sides of 0 it is the same function by a quotient."""
+    tree = parse(text)
+    found = formula(tree, ("x",))
+    assert found is not None and shown in (None, found)
+    with ctx.workprec(BITS):
+        for place in (arb(0.3), arb(1.75), arb(-0.6)):
+            assert agree(at(parse(found), {"x": place}), quotient(tree, {"x": place}, ("x",))) or place < 0 and "log" in text
+
+
+def test_a_power_is_lowered() -> None:
+    """As the rule has it."""
+    assert formula(parse("x**n"), ("x",)) == "n*x**(n - 1)"
+
+
 def test_long_formulas_are_not_shown() -> None:
     """Beyond the bounds the answer is None, with hardly more work than reading took."""
     tree = parse("+".join(f"sin({i}*x)**x" for i in range(1, 200)))
@@ -219,3 +247,38 @@ def test_evaluate_is_the_oracle_of_quotients() -> None:
         x = {"x": arb(0.3)}
         assert agree(quotient(parse("exp(x)"), x, ("x", "x")), evaluate("exp")(x["x"]))
         assert not agree(quotient(parse("exp(x)"), x, ("x",)) * (1 + arb(2) ** -290), evaluate("exp")(x["x"]))
+
+
+def test_one_differentiation_of_a_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The enclosure derives each derivative of a formula once. What shows it derives nothing more, under whichever names it is
+    asked for; what nobody reads isn't tidied; and the next check of an equal stage derives nothing at all."""
+    derived_by: list[str] = []
+    tidied: list[object] = []
+
+    def counted(expression: Any, name: str) -> Any:
+        derived_by.append(name)
+        return derived(expression, name)
+
+    def counted_too(expression: Any) -> Node | None:
+        tidied.append(expression)
+        return whole(expression)
+
+    whole = module._tidied
+    monkeypatch.setattr(module, "derived", counted)
+    monkeypatch.setattr(module, "_tidied", counted_too)
+    for kept in (module._symbolic, module.differentiate, module.readable, _formula_program, _stage_program):
+        kept.cache_clear()
+    report = check_mixed("sin(31*u)*v**2", "u,v", at="u=1,v=2")
+    assert sorted(derived_by) == ["_0", "_0", "_1", "_1"] and not tidied  # u, then v; v, then u
+    assert [c.formula for c in report.columns] == ["31*v**2*cos(31*u)", "62*v*cos(31*u)", "62*v*cos(31*u)"]
+    assert len(derived_by) == 4 and len(tidied) == 3
+    assert str(report) and report.to_dict()["checks"][0]["formula"] == "31*v**2*cos(31*u)" and len(tidied) == 3
+    del derived_by[:], tidied[:]
+    assert check_mixed("sin(31*a)*b**2", "a,b", at="a=1,b=2").ok and check_chain(["31*sin(x)"], at="x=1").ok
+    assert derived_by == ["_0"] and not tidied  # of 31*sin(x); the derivative by the output itself takes none
+
+
+def test_what_is_kept_is_bounded() -> None:
+    """A process that checks for days keeps a bounded number of derivatives and programs."""
+    for kept in (module._symbolic, module.differentiate, module.readable, module._size, _formula_program, _stage_program):
+        assert 0 < (kept.cache_info().maxsize or 0) <= 4096

@@ -264,14 +264,16 @@ def test_undecided_values_are_filled_in() -> None:
 
 
 def test_limits_of_what_is_asked() -> None:
-    """More than two names, infinite points and too much work are unknown, each with its reason."""
-    for truth, word in (
-        (ask("abs(x)*abs(y)*abs(z)", "xyz", x=0.0, y=0.0, z=0.0), "two names"),
-        (ask("tanh(x)", "x", x=INF), "infinite"),
-        (limits(Values(link(["abs(x)"])), {"x": 0.0}, ("x",), 1.0), "more work"),
+    """More than two names and too much work are unknown, each with its reason; infinity is outside of every domain, where the
+    function has a limit (tanh) and where it has none (sin)."""
+    for truth, kind, word in (
+        (ask("abs(x)*abs(y)*abs(z)", "xyz", x=0.0, y=0.0, z=0.0), Kind.UNKNOWN, "two names"),
+        (ask("tanh(x)", "x", x=INF), Kind.OUTSIDE, "infinity"),
+        (ask("sin(x)", "x", x=INF), Kind.OUTSIDE, ""),
+        (limits(Values(link(["abs(x)"])), {"x": 0.0}, ("x",), 1.0), Kind.UNKNOWN, "more work"),
     ):
-        assert truth.kind is Kind.UNKNOWN
-        assert truth.text is not None and word in truth.text
+        assert truth.kind is kind
+        assert word in (truth.text or "")
 
 
 def test_at_an_ordinary_point() -> None:
@@ -292,11 +294,11 @@ def test_moving_a_stage() -> None:
 
 def test_beside_an_infinite_coordinate() -> None:
     """What is infinite and isn't differentiated by is a constant: softmax with a masked entry, exp(x)/(exp(x) + exp(-inf)) is 1
-    whatever x; by the infinite one itself nothing is said, and where the value is infinite there is no derivative."""
+    whatever x; by the infinite one itself there is none, and where the value is infinite there is no derivative."""
     for text, slope in (("exp(x)/(exp(x) + exp(y))", 0.0), ("x*x + exp(y)", 3.0), ("abs(x - 1.5) + exp(y)", None)):
         truth = ask(text, "x", x=1.5, y=-INF)
         assert truth.kind is (Kind.NONDIFFERENTIABLE if slope is None else Kind.REGULAR), text
         assert slope is None or close(truth.ball, slope)
-    assert ask("x*x + exp(y)", "y", x=1.5, y=-INF).kind is Kind.UNKNOWN
+    assert ask("x*x + exp(y)", "y", x=1.5, y=-INF).kind is Kind.OUTSIDE
     assert ask("x + y", "x", x=1.5, y=-INF).kind is Kind.OUTSIDE
     assert ask("x + y", "y", x=1.5, y=-INF).kind is Kind.OUTSIDE

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from gradcheck_cli import InputError, check_chain, check_grad, check_mixed
+from gradcheck_cli import InputError, check_chain, check_grad, check_hessian, check_mixed
 from gradcheck_cli.verdict.column import Check
 from gradcheck_cli.verdict.report import Report
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from tests.mutants import custom
 
 PI = math.pi
@@ -142,6 +143,17 @@ def test_permutations() -> None:
     report = check_mixed("exp(x*y)*z", "x,y,z", at="x=1,y=2,z=3", permutations=True)
     assert sum(len(c.wrt) == 3 for c in report.checks) == 6
     assert report.ok
+
+
+def test_a_mixed_partial_at_a_tie_exists() -> None:
+    """max(x, y)**2 at 0: df/dx is 0 at (0, y) for each y (2*max is 0 where x is chosen, and else y is), so its derivative by y
+    is 0; df/dx at (x, 0) is 2x on the right and 0 on the left, slopes 2 and 0. Autograd halves at the tie: 1/2 for all four."""
+    for check in check_hessian("maximum(x,y)**2", at="x=0,y=0").checks:
+        assert check.autograd == 0.5
+        if len(set(check.wrt)) == 2:
+            assert (check.exact, check.verdict, check.cause) == ("0", Verdict.MISMATCH, Cause.KINK)
+        else:
+            assert ({check.left, check.right}, check.verdict) == ({"0", "2"}, Verdict.NONDIFFERENTIABLE)
 
 
 def test_hessian() -> None:
@@ -350,3 +362,11 @@ def test_a_jump_has_no_one_sided_derivatives(text: str, at: int) -> None:
     (*_, found) = check_chain(text, at={"x": at}).checks
     assert (found.verdict, found.exact, found.left, found.right) == ("nondifferentiable", None, None, None)
     assert found.detail == "the function jumps here"
+
+
+@pytest.mark.parametrize(("text", "low", "high"), [("asin(x)", -1, 1), ("acosh(x)", 1, math.inf), ("log(x)", 0, math.inf)])
+def test_points_are_chosen_where_there_is_a_function(text: str, low: float, high: float) -> None:
+    """Without --at most points lie in the domain, those of ordinary size all of them, and are few digits long first."""
+    found = [c.point["x"] for c in check_chain(text).checks if c.quantity == "dy/dx"]
+    assert len(found) == 20 and all(low <= x <= high for x in found[3:16])
+    assert all(len(repr(x)) <= 5 for x in found[:7])

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from gradcheck_cli.api import check_chain, check_jacobian
-from gradcheck_cli.formulas.claims import SHARP, check_claim
+from gradcheck_cli.formulas.claims import SHARP, check_claim, united
 from gradcheck_cli.formulas.problem import Claim
 from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.scope import AtPoints
-from gradcheck_cli.verdict.verdicts import Cause
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from tests.formats import DOUBLE
 
 
@@ -24,7 +24,7 @@ def judged(text: str, claim: str, wrt: str = "x", /, **points: list[float]) -> t
     chain, arrays = link(text.split("|")), {n: np.array(v, dtype=np.float64) for n, v in points.items()}
     column = Column.blank(AtPoints(arrays), len(next(iter(arrays.values()))), of=chain.output, wrt=tuple(wrt))
     note = check_claim(Claim(claim, chain.output, tuple(wrt), parse(claim)), chain, column, arrays, DOUBLE)
-    return column, [] if note is None else [note]
+    return column, [*united([] if note is None else [note])]
 
 
 def verdicts(column: Column) -> list[str]:
@@ -160,7 +160,8 @@ def test_a_claim_that_names_arrays(claim: str, verdict: str) -> None:
     exp(x)."""
     report = check_chain(["a = exp(x)", "b = a", "y = b", "z = sum(y)"], at={"x": [0.5, 2.0]}, claim=claim)
     assert {check.verdict.value for check in report.checks if check.mode == "claim"} == {verdict}
-    report = check_chain("exp(x)", at={"x": [0.5, 2.0]}, claim=claim.replace("a", "y").replace("b", "y"))
+    row = claim[2:].replace("a", "y").replace("b", "y")
+    report = check_chain("exp(x)", at={"x": [0.5, 2.0]}, claim=f"x=stack([{row}, {row}])")
     judged = {check.of + "".join(check.wrt): check for check in report.checks if check.mode == "claim"}
     assert float(judged["y[1]x[0]"].exact or "nan") == 0
     assert {judged[f"y[{i}]x[{i}]"].verdict.value for i in (0, 1)} == {verdict}
@@ -305,3 +306,26 @@ def test_a_claim_without_a_derivative(text: str, at: float, inside: tuple[str, .
         for claim in claims:
             column, _ = judged(text, claim, x=[at])
             assert verdicts(column) == [verdict], claim
+
+
+@pytest.mark.parametrize(
+    ("formula", "at", "claim", "wrong"),
+    [
+        ("sin(x)", "x=[1,2,3]", "cos(x)", 0), ("x**3", "x=[[1,2],[3,4]]", "3*x**2", 0), ("2*x", "x=[1,2]", "2", 0),
+        ("tanh(x)", "x=[1,2]", "1 - tanh(x)", 2), ("sin(x)", "x=[1,2]", "diag(cos(x))", 0),
+        ("x*w", "x=[1,2],w=[3,4]", "x=w", 0),
+        ("softmax(x)", "x=[1,2]", "softmax(x)*(1 - softmax(x))", 2), ("cumsum(x, 0)", "x=[1,2]", "1", 1),
+        ("x.flip(0)", "x=[1,2]", "1", 2),
+    ],
+)  # fmt: skip
+def test_an_elementwise_derivative_is_that_of_each_entry(formula: str, at: str, claim: str, wrong: int) -> None:
+    """Where each entry of the output depends on its own entry of x alone, a formula of their shape claims these derivatives;
+    where it depends on others, a claim is about all of them. One note speaks of all that symbols confirm."""
+    report = check_chain(formula, at=at, claim=claim)
+    claimed = [c for c in report.checks if c.claim is not None]
+    assert sum(c.verdict == Verdict.MISMATCH for c in claimed) == wrong
+    assert len(claimed) >= 2
+    sure = [note for note in report.notes if "symbols say so" in note]
+    assert len(sure) <= 1
+    if formula == "sin(x)" and claim == "cos(x)":
+        assert sure == ["the claim is dy[0]/dx[0], dy[1]/dx[1], dy[2]/dx[2]: symbols say so too"]

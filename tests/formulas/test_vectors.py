@@ -166,7 +166,7 @@ def test_traps_of_arrays_are_found() -> None:
         ("sum(x*y)", "x=y[0]", ["match", "mismatch"]),
         ("x*y", "x=diag(y)", ["match"] * 4),
         ("x*y", "x[0]=[y[0], 0]", ["match"] * 2),
-        ("x*y", "x=y", ["match", "mismatch", "mismatch", "match"]),
+        ("x*y", "x=y", ["match"] * 2),
     ],
 )
 def test_claims(text: str, claim: str, verdicts: list[str]) -> None:

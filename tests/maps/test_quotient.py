@@ -242,6 +242,39 @@ def test_kinks_and_ties_are_not_refuted(name: str, dtype: torch.dtype) -> None:
     assert not any("difference quotient" in str(c.detail) for c in entries(checked(KINKS[name], x=x)))
 
 
+BESIDE: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid, "tanh of squares": lambda x: torch.tanh(x * x), "sin": lambda x: torch.sin(x[1:]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.parametrize("large", [1e3, 1e8, 1e16, 1e30])
+def test_small_entries_beside_large_ones_are_moved_by_little(name: str, large: float) -> None:
+    """A step that is small for 1e16 crosses all that sigmoid does at 0.7: a right function is no mismatch there."""
+    found = checked(BESIDE[name], x=torch.tensor([large, 0.7, -1.5], dtype=F64))
+    assert {check.verdict for check in entries(found)} == {Verdict.MATCH}
+
+
+class Behind(torch.autograd.Function):
+    """The square of each number, by NumPy, with the gradient 2x + 0.01."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.from_numpy(x.detach().numpy() ** 2)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        return upstream * (2 * ctx.saved_tensors[0] + 0.01)
+
+
+@pytest.mark.parametrize("large", [1.0, 1e3, 1e5])
+def test_beside_large_entries_a_wrong_gradient_stays_wrong(large: float) -> None:
+    """A square behind torch's back, whose gradient is 0.01 too large at each entry."""
+    found = checked(lambda x: Behind.apply(x[1:]) + 0 * x[0], x=torch.tensor([large, 0.7, -1.5], dtype=F64))
+    assert Verdict.MISMATCH in {check.verdict for check in entries(found)}
+
+
 NARROW: dict[str, Callable[[Tensor], Tensor]] = {
     "float32": lambda x: x.float().sin().double(),
     "float16": lambda x: x.half().sin().double(),

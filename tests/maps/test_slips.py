@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from gradcheck_cli.maps.map import Map
-from gradcheck_cli.maps.slips import name_slips
+from gradcheck_cli.maps.slips import Searched, name_pushed, name_slips
+from tests.counting import count_calls
 from tests.custom_functions import SUBJECTS
 from tests.custom_functions.elementwise import custom
 
@@ -96,3 +97,75 @@ def test_factors_of_any_size(factor: float) -> None:
 def test_a_function_that_is_too_large_has_none() -> None:
     """Beyond some hundred entries nothing is tried."""
     assert name_slips(Map({"x": torch.ones(1000, dtype=torch.float64)}, lambda x: {"y": x["x"].detach()})) == {}
+
+
+def at(function: Any, *numbers: float) -> Map:
+    return Map({"x": torch.tensor(numbers, dtype=torch.float64)}, lambda leaves: {"y": function(leaves["x"])})
+
+
+INNER = custom(lambda x: torch.tanh(x + x**3 / 8), lambda g, x, y: g * (1 - y * y) * (1 + x**2 / 8))
+CONFUSED = custom(lambda x: x * torch.sigmoid(x), lambda g, x, y: g * (torch.sigmoid(x) + x * torch.sigmoid(x) ** 2))
+UNKNOWN = custom(lambda x: torch.tanh(x + x**3 / 8), lambda g, x, y: g * (1 - y * y) * (1.1 + x**2 / 7))
+SIDES = custom(
+    lambda x: torch.where(x > 0, torch.exp(x), torch.sin(x)),
+    lambda g, x, y: torch.where(x > 0, -g * torch.exp(x), 3 * g * torch.cos(x)),
+)
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        (INNER, "the exponent 3 in x[0]**3 is missing"),
+        (CONFUSED, "the factor 1 - sigmoid(x[0]) is missing in the term through sigmoid(x[0]) in x[0]*sigmoid(x[0]): "
+         "sigmoid(x[0]) stands in its place"),
+    ],
+)  # fmt: skip
+def test_in_a_part_of_the_chain(function: Any, text: str) -> None:
+    """A constant that is missing, or a factor for another, somewhere on the way."""
+    assert name_slips(at(function, 0.7, -1.3))["x"] == text
+
+
+@pytest.mark.parametrize("function", [INNER, UNKNOWN])
+def test_the_search_is_made_at_few_points(function: Any) -> None:
+    """At later points what was found is only verified, and nothing is searched for that wasn't found at three."""
+    searched = Searched()
+    work, texts = [], []
+    for k in range(6):
+        map = at(function, 0.3 + k / 4, k - 2.3)
+        work.append(count_calls(lambda map=map: texts.append(name_slips(map, searched=searched))))
+    assert len({str(t) for t in texts}) == 1 and "x" in texts[0]
+    assert max(work[3:]) < work[0] * 0.8
+
+
+def test_another_slip_at_another_point() -> None:
+    """What fits at one point isn't said at one where it doesn't: a backward may be wrong otherwise there."""
+    searched = Searched()
+    found = [name_slips(at(SIDES, x), searched=searched)["x"] for x in (0.5, -0.5, 1.5, -1.5)]
+    assert found == ["the sign is wrong: autograd is -exact", "a constant factor: autograd is 3 times exact"] * 2
+
+
+class Sinhc(torch.autograd.Function):
+    """sinh(x)/x, whose jvp lacks a division."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        y = torch.sinh(x) / x
+        ctx.save_for_backward(x, y)
+        ctx.save_for_forward(x, y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> Any:
+        x, y = ctx.saved_tensors
+        return g * (torch.cosh(x) - y) / x
+
+    @staticmethod
+    def jvp(ctx: Any, t: torch.Tensor) -> Any:  # type: ignore[override]
+        x, y = ctx.saved_tensors
+        return t * (torch.cosh(x) / x - y)
+
+
+def test_a_slip_in_a_part_of_a_jvp() -> None:
+    """The chain rule is changed forwards too; a right one has none."""
+    assert name_pushed(at(Sinhc.apply, 1.5, -0.5)) == "the factor x is one too many in the term through x[0] in sinh(x[0])/x[0]"
+    assert name_pushed(at(lambda x: torch.sinh(x) / x, 1.5, -0.5)) is None

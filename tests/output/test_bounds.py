@@ -40,7 +40,7 @@ def column(
     made.error_ulps[:] = 10.0 ** random.integers(0, 20, count)
     made.verdicts[:] = np.arange(count) % len(Verdict)
     made.details = {i: detail(i) for i in range(count) if made.verdict(i) is Verdict.MISMATCH}
-    made.claim, made.formula = claim, formula
+    made.claim, made.shown = claim, formula
     return made
 
 

@@ -135,7 +135,7 @@ def test_it_is_short() -> None:
 def test_what_a_user_wrote_stays_text() -> None:
     """In formulas, names, details and notes."""
     some = column(Verdict.MISMATCH, Cause.FORMULA, name=HOSTILE, text=HOSTILE)
-    some.formula = HOSTILE
+    some.shown = HOSTILE
     made = report(some, expression=HOSTILE, notes=[HOSTILE])
     seen = Elements(made._repr_html_())
     assert not seen.open and {"script", "img"}.isdisjoint(seen.names) and "onerror" not in seen.attributes

@@ -67,7 +67,7 @@ def test_a_page_of_a_hundred_thousand_points_is_bounded() -> None:
     """What is wrong is shown, how much else is left out is said, and the page stays small enough to be mailed."""
     values = [1.0] * 100_000
     values[77_777] = float("nan")
-    report = Report("chain", chain().problem, [column("dy/dx", values, formula="1")], {})
+    report = Report("chain", chain().problem, [column("dy/dx", values, shown="1")], {})
     page = render(report)
     assert len(page) < 1_500_000
     assert "98,000 more rows (98,000 match) are left out" in page
@@ -96,7 +96,7 @@ def test_digits_that_differ_are_marked() -> None:
 def test_both_formulas_are_typeset() -> None:
     """A claim that is wrong stands under what is right, both as MathML; what is no formula as code."""
     report = chain()
-    claimed = column("dy/dx", [float("nan")], formula="2*x/(1 + x)", claim="x=sqrt(<x>)")
+    claimed = column("dy/dx", [float("nan")], shown="2*x/(1 + x)", claim="x=sqrt(<x>)")
     page = render(Report("grad", report.problem, [claimed], {}))
     finding = page[page.index("<article") : page.index("</article")]
     assert "<mfrac>" in finding and "sqrt(&lt;x&gt;)" in finding

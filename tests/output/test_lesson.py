@@ -94,3 +94,21 @@ def test_every_format_has_all_sections() -> None:
             section.title.split(":")[0].replace("'", "") in text.replace("&#x27;", "").replace("'", "")
             for section in LESSON.sections
         )
+
+
+def test_rules_are_typeset_as_formulas_are() -> None:
+    """Beside a line a rule stands in the notation of the format, its words as words; what is no rule stays text."""
+    latex = explain("sin(3*x)/x", at="x=1").render("latex")
+    assert r"quotient rule: $\left(\frac{u}{v}\right)' = \frac{u' \cdot v - u \cdot v'}{v^{2}}$" in latex
+    page = explain("sin(3*x)/x", at="x=1").render("html")
+    assert 'class="soft">quotient rule: <math>' in page and "(u/v)&#x27;" not in page
+    assert "constant factor: 3 stays</span>" in page
+    jump = explain("abs(x)", at="x=0").render("html")
+    assert "</math>, here at t = 0; but it has a kink or a jump here" in jump
+    assert "by s <math>" in explain("atan2(x, y)", at="x=1,y=2").render("html")
+
+
+def test_options_are_named_as_the_reader_gives_them() -> None:
+    """In Python as names, on the command line with dashes."""
+    lesson = explain("x**2")
+    assert "at=... gives another" in str(lesson) and "--at gives another" in written(lesson)

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from gradcheck_cli.output.page import draw, fitted, wrapped
-from gradcheck_cli.output.parts import Cell, Heading, Row, Table, Word, plain
+from gradcheck_cli.output.parts import Cell, Heading, Row, Table, Word, cut, plain
 from gradcheck_cli.verdict.verdicts import Verdict
 
 HEADINGS = (Heading("name"), Heading("number", right=True), Heading("formula", formula=True))
@@ -38,15 +38,36 @@ def test_columns_are_aligned() -> None:
 
 
 def test_a_narrow_page_shows_less() -> None:
-    """Brief numbers and cut formulas; formulas under the table; at last a block a row, in which all is whole."""
-    assert shown(WHOLE, 40)[3] == "longer    -123  sin(x)*cos(x) + exp(x..."
-    assert shown(WHOLE, 25)[3:] == [
-        "longer    -123", "", "formulas:", "  a = x + y", "  longer = sin(x)*cos(x)", "    + exp(x) + 1"
-    ]  # fmt: skip
+    """Brief numbers; whole formulas under the table, with whole numbers above them if there is room; at last a block a row, in
+    which all is whole."""
+    assert shown(WHOLE, 44)[3] == "longer    -123  sin(x)*cos(x) + exp(x) + 1"
+    under = ["", "formulas:", "  a = x + y", "  longer = sin(x)*cos(x) +", "    exp(x) + 1"]
+    assert shown(WHOLE, 30)[3:] == ["longer   -12345.678", *under]
+    assert shown(WHOLE, 18)[3] == "longer    -123"
     made = table(("longer", "-12345.678", "sin(x)*cos(x) + exp(x) + 1"))
     assert shown(replace(made, headings=(*HEADINGS[:2], Heading("text"))), 20) == [
-        "longer", "  number  -12345.678", "  text    sin(x)*cos", "          (x) +", "          exp(x) + 1",
+        "longer", "  number  -12345.678", "  text    sin(x)*", "          cos(x) +", "          exp(x) + 1",
     ]  # fmt: skip
+
+
+def test_a_formula_stands_under_a_table_once() -> None:
+    """With the names of all that have it; of many formulas the more severe rows' first, and how many are left out is said."""
+    made = table(*((f"d{i}", "1.0", "x + " * 9 + "y") for i in range(2)), ("d3", "1.0", "y + " * 9 + "z"))
+    lines = shown(made, 50)
+    assert lines[6:] == ["formulas:", f"  d0 = d1 = {'x + ' * 9}y", f"  d3 = {'y + ' * 9}z"]
+    worse = replace(made, rows=(*made.rows[:2], replace(made.rows[2], verdict=Verdict.MISMATCH)))
+    few = draw(fitted(worse, 50, 1)).split("\n")[6:]
+    assert few == ["formulas:", f"  d3 = {'y + ' * 9}z", "  ... and 1 more formula: --verbose shows all"]
+    many = table(*((f"d{i}", "1.0", "x + " * 9 + "y") for i in range(9)))
+    assert draw(fitted(many, 50, 1)).split("\n")[-2:] == [f"  d0 = d1 = d2 = ... = {'x + ' * 6}x +", "    x + x + y"]
+
+
+def test_what_is_cut_keeps_its_words() -> None:
+    """No name is cut; a short text isn't either; and what is cut is no longer than was asked for."""
+    assert cut("sin(x) + cos(alpha)", 18) == "sin(x) + ..."
+    assert cut("sin(x)*cos(alpha)", 16) == "sin(x)*cos( ..."
+    assert (cut("sin(x)", 6), cut("sin(x)", None)) == ("sin(x)", "sin(x)")
+    assert all(len(cut("x" * 50 + " + y" * 9, n)) <= n for n in range(8, 90))
 
 
 @pytest.mark.parametrize("width", range(20, 60))
@@ -81,6 +102,7 @@ def test_lines_break_at_blanks() -> None:
     assert wrapped("ab cd " * 4, 12, "  ") == ["ab cd ab cd", "  ab cd ab", "  cd"]
     assert wrapped("", 12) == []
     assert max(map(len, wrapped("x" * 100, 12, "    ", "  "))) == 12
+    assert wrapped("sin(alpha)*cos(beta)/gamma**2", 16) == ["sin(alpha)*cos(", "beta)/gamma**2"]
 
 
 def test_brackets_are_no_markup() -> None:

@@ -514,6 +514,46 @@ def test_sizes_through_layers_are_those_of_torch() -> None:
     assert "gradient" in svg(made) and "2 Linear" in " ".join(texts(svg(made)))
 
 
+def boxes(figure: Figure, wanted: Callable[[str], bool]) -> list[Any]:
+    """Where texts stand in a picture that was drawn."""
+    figure.canvas.draw()
+    found = [text for text in figure.findobj(matplotlib.text.Text) if text.get_visible() and wanted(text.get_text())]
+    return [text.get_window_extent() for text in found]
+
+
+LEVEL_WORDS = ("unit roundoff", "half of the digits", "float64", "float32")
+
+
+def test_names_of_layers_do_not_run_together() -> None:
+    """Ten layers side by side; and a title stands above the words of the levels, however high the picture is."""
+    one = column(np.ones(1), matches(1), name="weight")
+    columns = [Column.joined(f"{i} Linear", [one]) for i in range(10)]
+    for made, wanted in (
+        (report(*columns), lambda text: text.endswith(" Linear")),
+        (report(*(column(np.ones(1), [Verdict.MATCH], dtype=d) for d in ("float64", "float32"))), lambda t: t in LEVEL_WORDS),
+    ):
+        found = boxes(made.plot(), wanted)
+        assert len(found) > 1
+        turned = {round(label.get_rotation()) for axes in made.plot().axes for label in axes.get_xticklabels()}
+        for box, other in itertools.combinations(found, 2):
+            assert not box.overlaps(other) or turned == {35}
+
+
+def test_every_number_that_is_a_dot_has_its_mark() -> None:
+    """81 mismatches, 81 crosses; of thousands some."""
+    made = report(column(np.linspace(-4, 4, 81), [Cause.FORMULA] * 81))
+    crosses = [c for axes in made.plot().axes for c in axes.collections if c.get_label() == MARKS[CODES[Cause.FORMULA]].words]
+    assert [len(c.get_offsets()) for c in crosses] == [81]
+
+
+def test_what_is_wrong_by_the_networks_input_marks_the_layer() -> None:
+    """The row <v,0> of a layer isn't drawn, for it is no gradient of the output; a mismatch in it is seen all the same."""
+    whole = column(np.ones(1), [Verdict.MATCH], name="0.output")
+    other = column(np.ones(1), [Cause.KINK], of="<v,0>", name="input")
+    (found,) = layers_of(report(Column.joined("0 ReLU", [whole, other])))
+    assert found.groups[0][RETURNED].code == CODES[Cause.KINK]
+
+
 # -- the command --------------------------------------------------------------------------------------------------------
 
 

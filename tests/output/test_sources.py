@@ -33,14 +33,18 @@ def wrapped(x):
     return Op.apply(inner(x))
 def plain(x):
     return torch.sin(x)
+class Static(Op):
+    @staticmethod
+    def backward(ctx, g): ...
 """
 
-LINES = {"Op": 7, "Op.apply": 7, "Plain": 8, "op": 7, "also": 7, "wrapped": 7, "plain": 16, "missing": None}
+LINES = {"Op": 7, "Op.apply": 7, "Plain": 8, "op": 7, "also": 7, "wrapped": 7, "plain": 16, "Static": 19, "missing": None}
 
 
 @pytest.mark.parametrize("name", LINES)
 def test_a_name_leads_to_its_backward(tmp_path: Path, name: str) -> None:
-    """The backward of a class, of the class that is applied, else the definition; None for a name that isn't defined there."""
+    """The backward of a class, of the class that is applied, else the definition; None for a name that isn't defined there. The
+    line is that of its first decorator, which Python's own co_firstlineno, and so the report, calls its first."""
     (tmp_path / "ops.py").write_text(FILE)
     line = LINES[name]
     assert sources.backward(f"ops.py:{name}", tmp_path) == (line and (tmp_path / "ops.py", line))

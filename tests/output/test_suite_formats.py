@@ -240,6 +240,15 @@ def test_what_is_known_does_not_fail() -> None:
     assert (page.count("\n| known |"), page.count("<details>"), page.count("🎉 mended")) == (2, 1, 1)
 
 
+@pytest.mark.parametrize("name", ["text", "github", "markdown", "json"])
+def test_it_is_told_what_is_another_than_known(name: str) -> None:
+    """Of a check that is in the baseline and fails all the same, in one line that can be seen."""
+    found = wrong()
+    changed = {found.spec_id: "df/dx float64 grad at x=1: 3.0 is known,\n::error::now it is \x1b[2.5"}
+    shown = suite_renderer(name)(Suite((found,), 1, 0.5, Comparison(changed=changed)))
+    assert "3.0 is known" in shown and "\x1b" not in shown and not any(s.startswith("::error::now") for s in shown.split("\n"))
+
+
 @each_suite()
 def test_annotations_can_not_be_forged(name: str) -> None:
     """Every line but the last is a command of ours, and each decodes to the place and the summary of its check."""

@@ -122,6 +122,8 @@ LISTS: dict[str, Callable[[list[Any]], Any]] = {
     "softmax": _soft,
     "log_softmax": lambda x: [mp.log(v) for v in _soft(x)],
     "logsumexp": lambda x: mp.log(sum(map(mp.exp, x))),
+    "norm": lambda x: mp.sqrt(sum(v * v for v in x)),
+    "amax": max,
 }
 
 NUMBERS: dict[str, Callable[..., Any]] = {

@@ -14,11 +14,16 @@ import torch
 import torch.nn.functional as F
 from flint import arb, ctx
 
+from gradcheck_cli.algebra import layers as layers_module
+from gradcheck_cli.algebra.directions import Precise
 from gradcheck_cli.algebra.layers import Exact, Layer, Rounded, Symbolic
+from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.exact.derivative import tidy
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import link
+from gradcheck_cli.language.parser import parse
+from gradcheck_cli.language.tree import Variable
 from gradcheck_cli.shadow.mode import BITS, Shadow, Trace
 from tests.counting import count_calls
 from tests.formats import DOUBLE
@@ -167,9 +172,9 @@ def test_conversions_round() -> None:
     assert shadow.cells(longer, 1)[0].rad() == shadow.cells(short, 1)[0].rad()
 
 
-def test_programs_live_with_their_layer() -> None:
-    """Compiled formulas belong to the layer object, and follow the precision."""
-    seconds = []
+def test_programs_serve_layers_that_are_alike() -> None:
+    """What one layer has compiled isn't compiled again by the next; it follows the precision, and serves no other kind."""
+    accuracies, compiled = [], []
     for precision in (64, 256, 64):
         layer = Exact()
         for _ in range(2):
@@ -177,9 +182,31 @@ def test_programs_live_with_their_layer() -> None:
                 shadow, x = seeded([0.0], [layer])
                 with shadow:
                     y = torch.nn.functional.gelu(x) / 3
-            seconds.append(shadow.cells(y, 0)[0].rel_accuracy_bits())
-        assert len(layer.programs) == 2
-    assert seconds[0] == seconds[1] == seconds[4] < 70 < 240 < seconds[2] == seconds[3]
+            accuracies.append(shadow.cells(y, 0)[0].rel_accuracy_bits())
+            compiled.append(list(layer.programs.values()))
+    assert accuracies[0] == accuracies[1] == accuracies[4] < 70 < 240 < accuracies[2] == accuracies[3]
+    assert len(compiled[0]) >= 2 and all(programs == compiled[0] for programs in compiled)
+    single = FORMATS["float32"]
+    layers = [
+        Exact(),
+        Exact({10.0: parse("1/0.1")}),
+        Rounded(DOUBLE),
+        Rounded(single),
+        Rounded(DOUBLE, limited=False),
+        Precise(),
+    ]
+    assert len({id(layer.programs) for layer in layers}) == len(layers)
+    assert Rounded(single).programs is layers[3].programs and Rounded(DOUBLE).within(single).programs is layers[3].programs
+
+
+def test_programs_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that runs for days keeps so many programs of a kind of layer, the latest."""
+    monkeypatch.setattr(layers_module, "KEPT", 3)
+    monkeypatch.setattr(layers_module, "_PROGRAMS", {})
+    programs, one = Exact().programs, Program([Variable("x")], ["x"], Exact())
+    for key in (*range(5), 4):
+        programs[key] = one
+    assert list(programs) == [2, 3, 4]
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ import json
 import math
 import shlex
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gradcheck_cli.api import TWINS
+from gradcheck_cli.api import QUESTIONS, TWINS
 from gradcheck_cli.cli import app as application
 from gradcheck_cli.options import KINDS, Option, keys, of
 from gradcheck_cli.output import suite_renderer
@@ -65,6 +66,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
     for kind in KINDS:
         monkeypatch.setitem(TWINS, kind, twin)
+        monkeypatch.setitem(QUESTIONS, kind, lambda *target, **options: partial(twin, *target, **options))
     return found
 
 

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gradcheck_cli.suite.execute import LISTED, Outcome, execute
+from gradcheck_cli.output.outcomes import headline, tally
+from gradcheck_cli.suite.execute import Outcome, beside, execute
+from gradcheck_cli.suite.findings import LISTED
+from gradcheck_cli.suite.run import Suite
 from gradcheck_cli.suite.spec import Spec
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
@@ -74,3 +77,23 @@ def test_code_of_the_user_is_found_beside_the_spec(tmp_path: Path, capsys: pytes
     assert (of("beside.py:leave").fault, of("beside.py:leave").status) == ("crash", "undecided")
     elsewhere = Spec("n", "function", "beside.py:twice", {"at": "x=1"}, file="elsewhere/a.toml")
     assert execute(elsewhere, Path(file)).plain
+
+
+def test_a_target_is_named_without_a_detour(tmp_path: Path) -> None:
+    """`checks/../lib.py:f` is lib.py:f, unless `checks` is a link: then its parent is elsewhere."""
+    (tmp_path / "checks").mkdir()
+    (tmp_path / "other" / "checks").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "other" / "checks")
+    for folder, place in (("checks", "lib.py:f"), ("link", "link/../lib.py:f")):
+        assert beside("../lib.py:f", tmp_path / folder / "a.toml") == str(tmp_path / place)
+    assert beside("torch:sin", tmp_path / "checks" / "a.toml") == "torch:sin"
+
+
+@pytest.mark.parametrize(("at", "nans"), [("x=0,y=0", 2), ("x=3,y=4", 0)])
+def test_a_gradient_of_nan_that_passes_is_told(at: str, nans: int) -> None:
+    """The verdict stays what it is: no derivative exists there, and nan claims none. How often is counted, and said in the
+    headline and in the counts."""
+    outcome = execute(Spec("norm", "grad", "sqrt(x**2 + y**2)", {"at": at}, file="a.toml", line=1))
+    assert (outcome.status, outcome.nans) == ("passed", nans)
+    said = "nondifferentiable, and the gradient is nan there (2 of them)" in headline(outcome)
+    assert said is ("1 passed (1 with a gradient of nan)" in tally(Suite((outcome,), 1, 0.0))) is (nans > 0)

@@ -43,6 +43,10 @@ def repository(tmp_path: Path) -> Path:
 def test_nothing_is_overwritten(repository: Path) -> None:
     """The results that nobody asked for aren't kept, and the run goes on; a file that was asked for is refused: 2."""
     code, out, err = run(repository, "checks", "--workers", "1")
+    assert code == 2 and "syntax error" in err and not COMMAND.search(out + err)
+    assert all(text.isprintable() for text in (out + err).split("\n"))
+    spec(repository, BAD, 'grad = "log(x)"\nname = "  ::error::x + "\nat = "x=-1"', name=NAME)
+    code, out, err = run(repository, "checks", "--workers", "1")
     note = "note: results aren't kept: can't write the results: last.jsonl is a symbolic link"
     assert code == 1 and note in " ".join(out.split())
     assert not COMMAND.search(out + err) and all(text.isprintable() for text in (out + err).split("\n"))

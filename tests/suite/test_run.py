@@ -125,14 +125,20 @@ def test_results_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_choosing_and_repeating(tmp_path: Path) -> None:
     """--list runs nothing; -k, --fail-fast and --last-failed run a part; nothing chosen is 3."""
-    spec(tmp_path, BAD, *GOOD[:2], 'name = "typo"\ngrad = "sinn(x)"')
+    typo, outside = 'name = "typo"\ngrad = "sinn(x)"', 'name = "outside"\ngrad = "log(x)"\nat = "x=-1"'
+    spec(tmp_path, BAD, *GOOD[:2], typo)
     assert run(tmp_path, "checks.toml", "--list", "-k", "not good")[:2] == (0, "checks.toml::bad\nchecks.toml::typo\n")
+    code, out, err = run(tmp_path, "checks.toml")
+    assert (code, out) == (2, "") and "checks.toml:" in err and "unknown function 'sinn'" in err
+    spec(tmp_path, BAD, *GOOD[:2], outside)
     assert not (tmp_path / ".gradcheck").exists()
     assert run(tmp_path, "checks.toml", "--last-failed")[0] == 2
     code, out, _ = run(tmp_path, "checks.toml", "--workers", "1", "--fail-fast")
     assert code == 1 and "note: stopped at the first failure" in out and "4 checks: 1 failed, 3 not run in" in out
     code, out, err = run(tmp_path, "checks.toml", "--last-failed", "--quiet")
     assert (code, err) == (1, "") and out.startswith("1 check: 1 failed in")
+    assert run(tmp_path, "checks.toml", "-k", "outside", "-n", "0")[0] == 3
+    assert run(tmp_path, "checks.toml", "--lf", "--list")[1].splitlines() == ["checks.toml::bad", "checks.toml::outside"]
     code, out, _ = run(tmp_path, "checks.toml", "-k", "cosine")
     assert code == 3 and "0 checks: nothing was checked" in out
 
@@ -147,10 +153,21 @@ def test_formats_and_baselines(tmp_path: Path) -> None:
     assert "<testsuites" in (tmp_path / "j.xml").read_text()
     known = (tmp_path / "known.jsonl").read_text()
     assert known.count("\n") == 1 and '"findings": ["df/dx float64 grad: kink"]' in known
+    (tmp_path / "below").mkdir()
+    code, out, _ = run(tmp_path / "below", "..", *arguments[1:2], "../known.jsonl")
+    assert code == 0 and "2 checks: 1 known, 1 passed in" in out  # the same from another folder
     spec(tmp_path, BAD.replace("x=0", "x=1"), GOOD[0], BAD.replace('"bad"', '"new"'))
     code, out, _ = run(tmp_path, *arguments)
     assert code == 1 and "mended checks.toml:3: bad" in out and "3 checks: 1 failed, 2 passed (1 mended) in" in out
-    for refused in (("--format", "pdf"), ("--workers", "0"), ("--timeout", "0"), ("--memory", "2Q"), ("--memory", "1M")):
+    for refused in (
+        ("--format", "pdf"),
+        ("--workers", "-1"),
+        ("--tb", "short"),
+        ("-rA",),
+        ("--timeout", "0"),
+        ("--memory", "2Q"),
+        ("--memory", "1M"),
+    ):
         assert run(tmp_path, "checks.toml", *refused)[0] == 2
     assert run(tmp_path, "checks.toml", "--update-baseline")[0] == 2
 

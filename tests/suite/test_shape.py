@@ -74,5 +74,5 @@ def test_mutated_lines(tmp_path: Path) -> None:
         found += 1
         suite = Suite((known,), 1, 0.0, baseline.compare([wrong()], {known.spec_id: known}))
         assert all(isinstance(suite_renderer(name)(suite), str) for name in SUITE_FORMATS)
-        baseline.text(baseline.update([wrong()], {known.spec_id: known}, {known.spec_id}))
+        baseline.text(baseline.update([wrong()], {known.spec_id: known}, {known.spec_id}, {known.file}), tmp_path)
     assert 5 < found < 145 and refused == {f"{path}:1: this is no result of a run"}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 
 from gradcheck_cli.verdict.column import Column, Detail
@@ -40,3 +43,23 @@ def test_blame_keeps_what_is_known() -> None:
     column.blame(0, None)
     column.blame(1, "z")
     assert column.details == {0: Detail(Cause.FORMULA, "z", text="why"), 1: Detail(stage="z")}
+
+
+def test_a_formula_is_worked_out_when_it_is_read() -> None:
+    """Not before, once, and by no copy again: what is pickled or copied holds the text. Entries show it too."""
+    asked: list[int] = []
+
+    def work_out() -> str:
+        asked.append(1)
+        return "2*x"
+
+    column = Column.blank(AtPoints({"x": np.arange(2.0)}), 2, of="y", wrt=("x",))
+    column.shown = work_out
+    other = Column.blank(AtPoints({"x": np.arange(1.0)}), 1, of="y", wrt=("x",))
+    other.paste(column, [0], [0])
+    picked = column.pick([1])
+    assert not asked and other.formula is None
+    assert column.check(0).formula == column.check(1).formula == column.formula == "2*x" and len(asked) == 1
+    for one in (pickle.loads(pickle.dumps(column)), copy.deepcopy(column), copy.copy(column)):
+        assert one.shown == one.formula == "2*x" and one.quantity == column.quantity and len(asked) == 1
+    assert copy.copy(picked).shown == "2*x" and len(asked) == 2

@@ -117,6 +117,10 @@ EVIDENCE: list[tuple[str, float | None, Truth, Shade | None, dict[str, Any], Ver
      Verdict.MISMATCH, Cause.RANGE, "exp"),
     ("overflow, nan", NAN, regular(ball(1)), shade(ball(1), arb.nan(), infinite=Place("exp", "z"), overflow=True), {},
      Verdict.MISMATCH, Cause.RANGE, "exp"),
+    ("too large, and of the other sign", -INF, regular(arb(2) ** 2000),
+     shade(arb(2) ** 2000, arb.nan(), infinite=Place("mm", None), overflow=True), {}, Verdict.MISMATCH, Cause.RANGE, "mm"),
+    ("too large, and nan", NAN, regular(arb(2) ** 2000),
+     shade(arb(2) ** 2000, arb.nan(), infinite=Place("mm", None), overflow=True), {}, Verdict.MISMATCH, Cause.RANGE, "mm"),
     ("trap", NAN, regular(ball(1)), shade(ball(1), arb.nan(), infinite=Place("exp", "z"), overflow=True, trap=True), {},
      Verdict.MISMATCH, Cause.NAN_TRAP, "exp"),
     ("trap of 1/0", NAN, regular(ball(1)), shade(arb.nan(), arb.nan(), infinite=Place("div", None)), {},
@@ -246,6 +250,17 @@ def test_nan_at_a_kink_is_noted() -> None:
     """nan claims nothing: it passes, with a remark."""
     found = judge_plainly(NAN, kink(0, 1), DOUBLE, NONE)
     assert found is not None and found.text is not None and "nan" in found.text
+
+
+def test_a_nan_at_a_kink_is_traced() -> None:
+    """The verdict stays, and what the shadow saw first is named; without a shadow nothing is."""
+    seen = shade(arb.nan(), infinite=Place("sqrt", "z", "f.py, line 3", "add eps"))
+    found = judge(NAN, kink(-1, 1), DOUBLE, seen, NONE)
+    assert (found.verdict, found.cause, found.operation, found.stage) == (Verdict.NONDIFFERENTIABLE, None, "sqrt", "z")
+    assert str(found.text).endswith("; f.py, line 3: add eps")
+    assert judge(NAN, kink(-1, 1), DOUBLE, None, NONE).operation is None
+    assert judge(0.0, kink(-1, 1), DOUBLE, seen, NONE).operation is None
+    assert judge(None, kink(-1, 1), DOUBLE, seen, NONE).operation is None
 
 
 def test_distance() -> None:

@@ -16,7 +16,7 @@ from gradcheck_cli.errors import VerdictError
 from gradcheck_cli.verdict.column import VERDICTS, Column, Detail
 from gradcheck_cli.verdict.numbers import DIGITS, decimal, interval
 from gradcheck_cli.verdict.plain import jsonable
-from gradcheck_cli.verdict.report import Checks, Report
+from gradcheck_cli.verdict.report import Checks, Report, _versions, versions
 from gradcheck_cli.verdict.scope import AtPoints
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
@@ -28,7 +28,7 @@ def column(*verdicts: Verdict, quantity: str = "dy/dx", errors: list[float] | No
     """A column with these verdicts at x = 0, 1, 2, ..."""
     count = len(verdicts)
     return Column(
-        quantity=quantity, kind="total", of="y", wrt=("x",), mode="reverse", dtype="float64", formula="2*x",
+        quantity=quantity, kind="total", of="y", wrt=("x",), mode="reverse", dtype="float64", shown="2*x",
         scope=AtPoints({"x": np.arange(count, dtype=np.float64)}), autograd=10.0 + np.arange(count),
         exact=[arb(10 + i) for i in range(count)], error_ulps=np.array([0.0] * count if errors is None else errors),
         verdicts=np.array([VERDICTS.index(v) for v in verdicts], np.uint8),
@@ -300,3 +300,22 @@ def test_a_wide_ball_is_not_zero(ball: Any) -> None:
     """A ball without a certain digit that excludes 0 must not read as 0."""
     shown = interval(ball)
     assert shown is not None and ("+/-" in shown or value(shown) != 0)
+
+
+def test_versions_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Finding a distribution reads files: a process does it once, and nobody's change of the answer is another's."""
+    read: list[str] = []
+
+    def version(name: str) -> str:
+        read.append(name)
+        return "1.2"
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    _versions.cache_clear()
+    try:
+        first = versions()
+        first["torch"] = "changed"
+        assert versions() == versions() == {**first, "torch": "1.2"}
+        assert sorted(read) == ["numpy", "python-flint", "sympy", "torch"]
+    finally:
+        _versions.cache_clear()

@@ -16,7 +16,7 @@ from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.scope import OfTensor
 from gradcheck_cli.verdict.verdicts import Verdict
-from gradcheck_cli.verdict.work import Recorder, Stopped, record
+from gradcheck_cli.verdict.work import Recorder, Stopped, patience, record
 
 
 def column(quantity: str, verdict: Verdict = Verdict.MATCH) -> Column:
@@ -88,6 +88,21 @@ def test_late_work_is_reported_as_far_as_it_came() -> None:
     assert ended.wait(10)
 
 
+def test_late_work_says_how_much_is_left() -> None:
+    """What was never begun is counted, and named."""
+
+    def work(recorder: Recorder) -> None:
+        recorder.left = "points 3 to 7", 5
+        recorder.step("point 3 of 7")
+        while True:
+            recorder.checkpoint()
+
+    report = recorded(work, timeout=0.05)
+    (rest,) = report.columns
+    assert (rest.quantity, report.counts) == ("points 3 to 7", {Verdict.UNDECIDED: 5})
+    assert report.notes == ["stopped after 0.05 s (--timeout) in: point 3 of 7; not finished: points 3 to 7"]
+
+
 def test_late_work_that_was_planned_is_undecided_itself() -> None:
     """Where columns were planned they stand there undecided: nothing else needs to be said of them."""
     recorder = Recorder()
@@ -134,3 +149,21 @@ def busy(recorder: Recorder, seconds: float) -> None:
     except Stopped:
         print("came to its end", flush=True)
         raise
+
+
+def test_who_waits_at_a_prompt_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is being done, how long it has taken, and how it is bounded, each time after twice as long; nothing where nobody
+    waits, as in a script."""
+    monkeypatch.delattr(sys, "ps1", raising=False)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    assert patience("function", 600.0) is None
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    tell = patience("function", 600.0)
+    assert tell is not None
+    for now[0] in (1.0, 9.0, 10.0, 15.0, 21.0, 39.0):
+        tell(0, 2, "point 1 of 1")
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(" s so far")[0] for line in said] == ["gradcheck function, 10", "gradcheck function, 21"]
+    assert said[0].endswith(": point 1 of 1 (0 of 2 done); it stops after timeout=600, smaller tensors take less")

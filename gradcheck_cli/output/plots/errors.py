@@ -27,8 +27,8 @@ SPARSE = 120
 """Numbers of an axis, each of which is drawn as a dot."""
 KINKS = 12
 """Kinks that are drawn as a line each."""
-MARKED = 40
-"""Marks of one kind in a panel: of more, so many are drawn, evenly."""
+MARKED = SPARSE
+"""Marks of one kind in a panel: of more, so many are drawn, evenly; where each number is a dot, each has its mark."""
 
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 3)))
 _DOTS = ("o", "s", "^", "D", "v", "P")

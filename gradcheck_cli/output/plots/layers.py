@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +21,11 @@ from gradcheck_cli.verdict.verdicts import Verdict
 RETURNED, PARAMETERS = "by what the layer returned", "by its parameters"
 NAMED = 40
 """Layers up to which each has its name on the axis."""
+
+LETTER, GAP = 6.0, 8.0
+"""Points: of a letter of a name, on average, and between two names."""
+TURNS = ((0, 1.0), (35, 0.35), (70, 0.0))
+"""Angles of names on the axis, and which share of their length they need then beside each other."""
 
 _LOOKS: Mapping[str, tuple[str, str, str]] = {RETURNED: (BLUE, "-", "o"), PARAMETERS: (GREEN, "--", "s")}
 
@@ -79,30 +84,40 @@ def layers_of(report: Report) -> list[Layers]:
 
 
 def _groups(column: Column) -> dict[str, Sizes]:
-    """The entries of a layer, but for those of what it returned itself, differentiated by the network's input."""
+    """The entries of a layer, but for those of what it returned itself, differentiated by the network's input: what is wrong
+    with those is a mark of the layer."""
     layer = str(column.scope.title).partition(" ")[0]
     members: dict[str, list[int]] = {}
+    apart = []
     for index in range(len(column)):
         label = column.label(index)
         if label.of == f"<v,{layer}>":
+            apart.append(index)
             continue
         by = base(label.wrt[-1]) if label.wrt else ""
         returned = by in ("", layer, f"{layer}.output") or by.startswith(f"{layer}.output.")
         members.setdefault(RETURNED if returned else PARAMETERS, []).append(index)
     exact, rows = np.abs(middles(column)), codes(column)
-    return {group: _sizes(np.abs(column.autograd[some]), exact[some], rows[some]) for group, some in members.items()}
+    found = {group: _sizes(np.abs(column.autograd[some]), exact[some], rows[some]) for group, some in members.items()}
+    if apart and RETURNED in found:
+        found[RETURNED] = replace(found[RETURNED], code=max(found[RETURNED].code, _worst(rows[apart])))
+    return found
+
+
+def _worst(rows: Codes) -> int:
+    """The mark of a mismatch among some entries; that of a match where there is none."""
+    return max((int(code) for code in rows if MARKS[code].words.startswith(Verdict.MISMATCH)), default=0)
 
 
 def _sizes(found: Floats, exact: Floats, rows: Codes) -> Sizes:
     known = found[np.isfinite(found)]
     true = exact[np.isfinite(exact)]
-    mismatches = [int(code) for code in rows if MARKS[code].words.startswith(Verdict.MISMATCH)]
     return Sizes(
         largest=float(known.max()) if len(known) else math.nan,
         median=float(np.median(known)) if len(known) else math.nan,
         exact=float(true.max()) if len(true) else math.nan,
         lost=len(found) - len(known),
-        code=max(mismatches, default=0),
+        code=_worst(rows),
     )
 
 
@@ -189,8 +204,9 @@ def _names(axes: Axes, layers: Layers) -> None:
     step = max(1, math.ceil(count / NAMED))
     places = list(range(0, count, step))
     names = [("✗ " if layers.titles[i] in layers.wrong else "") + line(layers.titles[i], 28) for i in places]
-    needed = max(len(n) for n in names) * len(names)
-    turn = 0 if needed < 90 else 35 if needed < 260 else 70
+    room = axes.get_window_extent().width / axes.figure.get_dpi() * 72 * step / count  # points, between two names
+    needed = max(len(n) for n in names) * LETTER + GAP
+    turn = next((angle for angle, share in TURNS if needed * share < room), TURNS[-1][0])
     axes.set_xticks(places, names, rotation=turn, ha="right" if turn else "center", rotation_mode="anchor", parse_math=False)
     axes.set_xlim(-0.5, count - 0.5)
     for text, i in zip(axes.get_xticklabels(), places, strict=True):

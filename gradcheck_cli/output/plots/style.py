@@ -146,9 +146,11 @@ def level(axes: Axes, value: float, words: str, *, across: bool = False) -> None
     draw = axes.axvline if across else axes.axhline
     draw(value, color=INK, linewidth=0.9, linestyle=(0, (6, 3)), alpha=0.65, zorder=1.5)
     if across:
-        text = axes.text(value, 1.02, words, transform=axes.get_xaxis_transform(), ha="center", va="bottom")
+        where: dict[str, Any] = {"xy": (value, 1.0), "xytext": (0, 4), "ha": "center", "va": "bottom"}
     else:
-        text = axes.text(1.008, value, words, transform=axes.get_yaxis_transform(), ha="left", va="center")
+        where = {"xy": (1.0, value), "xytext": (5, 0), "ha": "left", "va": "center"}
+    over = axes.get_xaxis_transform() if across else axes.get_yaxis_transform()
+    text = axes.annotate(words, xycoords=over, textcoords="offset points", **where)
     text.set(fontsize=FONT * 0.8, color=INK, parse_math=False)
 
 

@@ -1,0 +1,470 @@
+"""THE list of the usual slips in a backward: what each would make of a gradient.
+
+The exact gradient is made from the forward pass, operation by operation (`written`); a slip is a change to that: a factor, an
+index, a term left out, an inner derivative forgotten. A variable in the wrong place is looked for from the other side: the
+formula of the backward pass with one variable for another that gives the exact gradient. What a slip makes is computed when it
+is asked for: most are never compared at a second point.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from gradcheck_cli.algebra.number import ONE, ZERO, Ball, exactly
+from gradcheck_cli.floats import Floats
+from gradcheck_cli.language import syntax
+from gradcheck_cli.language.parser import is_truth
+from gradcheck_cli.language.printer import show
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
+from gradcheck_cli.maps.trials import BARE, Edge, Trial, matrices, mended, numbers, patterns
+from gradcheck_cli.maps.written import evaluate, family, result, upstream
+
+CLOSE = 1e-7
+CANCELLED = 1e-12
+"""How well a slip must fit every entry: relative to it, and to the largest one, of which cancellation may leave as much."""
+
+RIGHT = 1e-11
+"""Relative error up to which an entry is right where others are wrong: a slip that shows little there is in all of them."""
+
+SMALLEST = 1e-300
+"""Factors down to which one may be 1/N."""
+
+QUOTED = 60
+"""Characters up to which a term is quoted."""
+
+DEEPEST = 6
+"""Steps down a term to which it is quoted at most, where it is longer."""
+
+OCCURRENCES = 6
+"""Places of a variable whose subsets are tried."""
+
+Candidates = Iterator[tuple[str, Callable[[], Floats]]]
+"""What is said of a slip, and the gradient that it makes."""
+
+
+def close(found: Floats, wanted: Floats, scale: float = 0.0) -> bool:
+    """Whether every entry is right, by itself: to within CLOSE of it, or what cancels leaves of the largest one, or of
+    `scale`."""
+    if found.shape != wanted.shape or not np.isfinite(found).all():
+        return False
+    return not _off(found, wanted, scale).any()
+
+
+def _off(found: Floats, wanted: Floats, scale: float = 0.0) -> npt.NDArray[np.bool_]:
+    """Which entries are wrong."""
+    with np.errstate(all="ignore"):
+        return ~(abs(found - wanted) <= CLOSE * abs(wanted) + CANCELLED * float(np.max(abs(wanted), initial=scale)))
+
+
+# -- the slips ----------------------------------------------------------------------------------------------------------
+
+
+def _simple(trial: Trial, name: str) -> Candidates:
+    """The whole gradient, changed."""
+    exact, found = trial.exact[name], trial.torch[name]
+    yield "the sign is wrong: autograd is -exact", lambda: -exact
+    yield (
+        "the backward drops the upstream gradient: it returns what belongs to an upstream gradient of 1",
+        lambda: trial.adjoint(lambda v: 1.0 if v else 0.0)[name],
+    )
+    if not found.any():
+        yield "the backward returns 0", lambda: found
+    yield "the backward multiplies by the upstream gradient twice", lambda: trial.adjoint(lambda v: v * v)[name]
+
+
+def _upstream(trial: Trial, name: str) -> Candidates:
+    """The upstream gradient of one output, in the wrong place."""
+    shapes = {output: trial.trees.shapes[result(output)] for output in trial.trees.outputs}
+    for output, shape in shapes.items():
+        of = f" of {output}" if len(shapes) > 1 else ""
+        names = [v.name for v in family(upstream(output), shape)]
+        values = np.array([trial.trees.values.get(n, 0.0) for n in names])
+        changes = {f"the upstream gradient{of} is not used": np.zeros_like(values)} if len(shapes) > 1 else {}
+        if len(shape) >= 2 and shape[-1] == shape[-2]:
+            changes[f"the upstream gradient{of} is transposed"] = _transposed(values.reshape(shape)).ravel()
+        for text, changed in changes.items():
+            given = dict(zip(names, changed.tolist(), strict=True))
+            yield text, lambda given=given: trial.adjoint(given=given)[name]  # type: ignore[misc]
+
+
+LARGEST_WHOLE = 1e6
+"""A factor beyond it, or below its inverse, isn't taken for a count of entries."""
+
+
+def _constant(trial: Trial, name: str) -> Candidates:
+    """A constant factor of everything."""
+    exact, found = trial.exact[name], trial.torch[name]
+    largest = int(np.argmax(np.abs(exact)))
+    factor = float(found[largest] / exact[largest]) if exact[largest] else 0.0
+    if factor and math.isfinite(factor):
+        yield _factor(factor, trial, name), lambda: exact * factor
+
+
+def _factor(factor: float, trial: Trial, name: str) -> str:
+    """What a constant factor says: what is missing of the forward pass, a sum where that has a mean, or the reverse."""
+    text = f"autograd is {shown(factor)} times exact"
+    count = _whole(abs(factor))
+    if factor > 0 and count is not None and count > 1:
+        means = (c for c in trial.order if c.function == syntax.DIV and c.arguments[1] == Constant(count))
+        if any(_terms(c.arguments[0]) == count for c in means):
+            return f"a sum for a mean: {text}"
+    missing = _missing(factor, trial)
+    if missing:
+        return f"a constant factor: {text}: {missing}"
+    count = _whole(1 / factor) if abs(factor) > SMALLEST else None
+    if count is not None and count > 1 and count in _uses(trial, name):
+        return f"a mean for a sum: {text}"
+    return f"a constant factor: {text}"
+
+
+def shown(factor: float) -> str:
+    """A factor as a reader would write it: 3, 1/3, 1.01."""
+    if not math.isfinite(factor):
+        return "nan"
+    large = abs(factor) >= 1 or abs(factor) <= SMALLEST
+    whole = _whole(abs(factor) if large else 1 / abs(factor))
+    sign = "-" if factor < 0 else ""
+    return f"{factor:.10g}" if whole is None else f"{sign}{whole}" if large else f"{sign}1/{whole}"
+
+
+def _whole(ratio: float) -> int | None:
+    """The whole number that a ratio is."""
+    whole = round(ratio) if abs(ratio) < LARGEST_WHOLE else 0
+    return whole if whole and math.isclose(ratio, whole, rel_tol=CLOSE) else None
+
+
+def _terms(node: Node) -> int:
+    """How many terms a sum has."""
+    waiting, count = [node], 0
+    while waiting:
+        match waiting.pop():
+            case Call(function=syntax.ADD, arguments=arguments):
+                waiting += arguments
+            case _:
+                count += 1
+    return count
+
+
+def _uses(trial: Trial, name: str) -> set[int]:
+    """How many entries of the outputs each entry of an input goes into."""
+    used: Counter[str] = Counter()
+    for nodes in trial.trees.outputs.values():
+        for node in nodes:
+            used.update({n.name for n in walk(node) if isinstance(n, Variable)})
+    return {used[v.name] for v in trial.family(name)}
+
+
+def _missing(factor: float, trial: Trial) -> str | None:
+    """The constant of the forward pass whose absence makes this factor."""
+    for call in reversed(trial.order):
+        constant = _scaling(call)
+        if constant is None:
+            continue
+        text, lost = constant
+        if abs(lost) != 1 and math.isclose(abs(factor * lost), 1.0, rel_tol=CLOSE):
+            sign = ", and the sign is wrong" if factor * lost < 0 else ""
+            return f"{text} is missing{sign}"
+    return None
+
+
+def _scaling(call: Call) -> tuple[str, float] | None:
+    """The constant in a call that is a factor of its derivative, in words, and that factor."""
+    if call.function not in _LOST or len(call.arguments) != 2:
+        return None
+    x, y = call.arguments
+    x, y = (y, x) if call.function == syntax.MUL and isinstance(x, Constant) else (x, y)
+    if isinstance(x, Constant) or not isinstance(y, Constant) or isinstance(y.value, bool) or not y.value:
+        return None
+    what, power = _LOST[call.function]
+    return f"{what} {y.value:.10g}{_root(y.value, _terms(x))} in {_quoted(call)}", y.value**power
+
+
+_LOST = {syntax.DIV: ("the division by", -1), syntax.MUL: ("the factor", 1), syntax.POW: ("the exponent", 1)}
+"""Calls with a constant that is a factor of their derivative, to this power."""
+
+
+def _root(value: float, terms: int) -> str:
+    """What a constant is that scales a sum by the root of the number of its terms, or is another root."""
+    large = abs(value) >= 1
+    square = _whole(value**2 if large else 1 / value**2)
+    if square is None or (square != terms and math.isqrt(square) ** 2 == square):
+        return ""
+    return f" ({'' if large else '1/'}sqrt({square}){', of as many terms' if square == terms else ''})"
+
+
+def _forgotten(edge: Edge) -> str | None:
+    """What is forgotten with a derivative that is a constant: a factor, or the division of a mean."""
+    constant = _scaling(edge.call) if edge.call.function != syntax.POW else None
+    if constant is None:
+        return None
+    mean = edge.call.function == syntax.DIV and edge.call.arguments[1] == Constant(_terms(edge.call.arguments[0]))
+    return f"{'a sum for a mean: ' if mean else ''}{constant[0]} is missing"
+
+
+def _constants(trial: Trial, name: str) -> Candidates:
+    """A constant of the forward pass that is missing where it is a factor of a derivative on the way, not of everything."""
+    for edge in trial.edges:
+        constant = _scaling(edge.call)
+        if constant is not None and abs(constant[1]) != 1 and not isinstance(edge.argument, Constant):
+            yield f"{constant[0]} is missing", partial(_through, trial, name, edge, 1 / exactly(constant[1]))
+
+
+def _other_input(trial: Trial, name: str) -> Candidates:
+    for other, exact in trial.exact.items():
+        if other != name and trial.trees.shapes[other] == trial.trees.shapes[name]:
+            yield f"this is the gradient of {other}: gradients are returned in the wrong order", partial(np.array, exact)
+
+
+def _indices(trial: Trial, name: str) -> Candidates:
+    shape = trial.trees.shapes[name]
+    exact = trial.exact[name].reshape(shape)
+    for axis, size in enumerate(shape):
+        where = f" along dimension {axis}" if len(shape) > 1 else ""
+        for by in sorted(range(1, size), key=lambda b: min(b, size - b)):
+            if by <= 2 or size - by <= 2:
+                signed = by if by <= size - by else by - size
+                yield f"the index is shifted by {signed}{where}", partial(_rolled, exact, by, axis)
+        if size > 1:
+            yield f"the index runs backwards{where}", partial(_flipped, exact, axis)
+    if len(shape) >= 2:
+        yield "the index is transposed: the last two dimensions are exchanged", lambda: _transposed(exact).reshape(-1)
+
+
+def _transposes(trial: Trial, name: str) -> Candidates:
+    """A matrix where its transpose belongs, with which the gradient is exact; or the whole Jacobian."""
+    trees, found = trial.trees, trial.torch[name]
+    for other, shape in trees.shapes.items():
+        if len(shape) < 2 or shape[-1] != shape[-2]:
+            continue
+        names = [v.name for v in family(other, shape)]
+        values = np.array([trees.values[n] for n in names]).reshape(shape)
+        changed = {**trees.values, **dict(zip(names, _transposed(values).ravel().tolist(), strict=True))}
+        known = {v: ball for v, ball in trial.given.items() if not (isinstance(v, Variable) and v.name in names)}
+        nodes = trees.gradients[name]
+        if close(numbers(nodes, evaluate(nodes, changed, known)), trial.exact[name]):
+            yield f"{_said(other)} is used where its transpose belongs", lambda: found
+    yield "a transposition is missing: the Jacobian is applied where its transpose belongs", lambda: trial.tangent(name)
+
+
+def _rolled(exact: Floats, by: int, axis: int) -> Floats:
+    return np.roll(exact, by, axis).ravel()
+
+
+def _flipped(exact: Floats, axis: int) -> Floats:
+    return np.flip(exact, axis).ravel()
+
+
+def _transposed(exact: Floats) -> Floats:
+    return np.ascontiguousarray(np.swapaxes(exact, -1, -2))
+
+
+def _through(trial: Trial, name: str, edge: Edge, factor: Ball | None) -> Floats:
+    """The gradient with a factor at one place of the chain rule, or 1 there for None. Each is asked for several times."""
+    key = (edge, None if factor is None else float(factor))
+    if key not in trial.changed:
+        trial.changed[key] = edge.changed(trial, factor)
+    return trial.changed[key][name]
+
+
+def _paths(trial: Trial, name: str) -> Candidates:
+    """A part of the chain rule left out, or with another sign."""
+    for edge in trial.edges:
+        term, of = _quoted(edge.argument), _quoted(edge.call)
+        yield f"a term is dropped: the one through {term} in {of}", partial(_through, trial, name, edge, ZERO)
+        yield (
+            _forgotten(edge) or f"an inner derivative is missing: that of {of} by {term}",
+            partial(_through, trial, name, edge, None),
+        )
+        yield f"a term has the wrong sign: the one through {term} in {of}", partial(_through, trial, name, edge, -ONE)
+    adjoints: dict[Node, Ball] = {}
+    trial.adjoint(keep=adjoints)
+    for members in trial.members(name):
+        if len(members) == len(trial.exact[name]):
+            text = f"an inner derivative is missing: this is the derivative by {_quoted(members[0])}, not by {name}"
+            yield text, partial(numbers, members, adjoints)
+
+
+FORMS: Mapping[str, Callable[[Floats], Floats]] = {
+    "{0}": lambda u: u,
+    "{0}**2": lambda u: u**2,
+    "1 - {0}": lambda u: 1 - u,
+    "1 + {0}": lambda u: 1 + u,
+    "1 - {0}**2": lambda u: 1 - u**2,
+    "1 + {0}**2": lambda u: 1 + u**2,
+}
+"""Factors that derivatives are made of, of a term of the forward pass."""
+
+_CONFUSED = (
+    ("{0}", "1 - {0}"),
+    ("1 - {0}", "{0}"),
+    ("{0}", "1 - {0}**2"),
+    ("1 + {0}", "1 - {0}"),
+    ("1 + {0}**2", "1 - {0}**2"),
+)
+"""One of them that is taken for another."""
+
+
+def _factors(trial: Trial, name: str) -> Candidates:
+    """A factor missing or too many, in the whole or in one term of the chain rule."""
+    exact = trial.exact[name]
+    parts = [("", np.zeros_like(exact))]
+    for edge in trial.edges:
+        text = f" in the term through {_quoted(edge.argument)} in {_quoted(edge.call)}"
+        parts.append((text, _through(trial, name, edge, ZERO)))
+    terms: list[tuple[Node, Floats]] = [(Variable(name), numbers(trial.family(name), trial.found))]
+    terms += [(m[0], numbers(m, trial.found)) for m in trial.members(name) if _varies(m[0]) and show(m[0], QUOTED)]
+    terms = [(term, values) for term, values in terms if len(values) in (1, len(exact))]
+    factors = [(form.format(_bracketed(term, form)), make(values)) for term, values in terms for form, make in FORMS.items()]
+    for where, rest in parts:
+        for shown, factor in factors:
+            yield f"the factor {shown} is missing{where}", partial(_scaled, rest, exact - rest, 1.0, factor)
+    for where, rest in parts:
+        for shown, factor in factors:
+            yield f"the factor {shown} is one too many{where}", partial(_scaled, rest, exact - rest, factor, 1.0)
+    for where, rest in parts:
+        for wrong, right in _CONFUSED:
+            for term, values in terms:
+                text = f"the factor {right.format(_bracketed(term, right))} is missing{where}"
+                other = wrong.format(_bracketed(term, wrong))
+                taken = partial(_scaled, rest, exact - rest, FORMS[wrong](values), FORMS[right](values))
+                yield f"{text}: {other} stands in its place", taken
+
+
+def _scaled(rest: Floats, part: Floats, factor: Floats | float, divisor: Floats | float) -> Floats:
+    with np.errstate(all="ignore"):
+        return np.asarray(rest + part * factor / divisor)
+
+
+def _places(trial: Trial, name: str) -> Candidates:
+    """A variable where another one belongs: the right one is put in its place, and must give the exact gradient."""
+    trees = trial.trees
+    nodes = trees.gradients[name]
+    used = {n.name for node in nodes for n in walk(node) if isinstance(n, Variable)}
+    calls = [item for item in evaluate(nodes, trees.values) if isinstance(item, Call)]
+    keys = patterns(calls)
+    for wrong, shape in trees.shapes.items():
+        names = {v.name: i for i, v in enumerate(family(wrong, shape))}
+        if not used & names.keys():
+            continue
+        for right, other in trees.shapes.items():
+            if right == wrong or math.prod(other) != math.prod(shape):
+                continue
+            replaced = {n: family(right, other)[i] for n, i in names.items()}
+            mends = partial(_mended, trial, name, calls, keys, replaced)
+            yield f"{_said(wrong)} is used where {_said(right)} belongs", mends
+
+
+def _turned(trial: Trial, name: str) -> Candidates:
+    """The same of a matrix, with its transpose in some of its places."""
+    nodes = trial.trees.gradients[name]
+    calls = [item for item in evaluate(nodes, trial.trees.values) if isinstance(item, Call)]
+    keys = patterns(calls)
+    for base, turned in matrices(trial.trees).items():
+        yield f"{_said(base)} is used where its transpose belongs", partial(_mended, trial, name, calls, keys, turned)
+
+
+def _mended(
+    trial: Trial, name: str, calls: Sequence[Call], keys: Mapping[Node, int], replaced: Mapping[str, Variable]
+) -> Floats:
+    """The gradient as it is, where it would be exact with some variables in the place of others, wherever these stand, or in
+    some places; else nothing."""
+    nodes = trial.trees.gradients[name]
+    places = list(
+        dict.fromkeys(
+            (keys[c], i) for c in calls for i, a in enumerate(c.arguments) if isinstance(a, Variable) and a.name in replaced
+        )
+    )
+    places += [BARE] if any(isinstance(node, Variable) and node.name in replaced for node in nodes) else []
+    for count in range(1, len(places) + 1 if len(places) <= OCCURRENCES else 0):
+        for chosen in combinations(places, count):
+            changed = mended(nodes, keys, set(chosen), replaced)
+            values = numbers(changed, evaluate(changed, trial.trees.values, dict(trial.given)))
+            if close(values, trial.exact[name]):
+                return trial.torch[name]
+    return np.zeros(0)
+
+
+def _said(name: str) -> str:
+    """A family of variables in words."""
+    if name.startswith(upstream("")):
+        return "the upstream gradient"
+    return f"the {name}" if name.startswith(result("")) else f"the input {name}"
+
+
+def _wrong(trial: Trial, name: str) -> tuple[list[int], str]:
+    """The entries that are wrong, and the words for it."""
+    exact, found = trial.exact[name], trial.torch[name]
+    wrong: list[int] = np.flatnonzero(~(abs(found - exact) <= RIGHT * abs(exact))).tolist()
+    labels = [trial.family(name)[i].name for i in wrong]
+    return wrong, f"only {', '.join(labels)} of {len(exact)} entries {'is' if len(wrong) == 1 else 'are'} wrong"
+
+
+def _ratio(trial: Trial, name: str) -> Candidates:
+    """Some entries right, and the others wrong by one factor."""
+    exact, found = trial.exact[name], trial.torch[name]
+    wrong, text = _wrong(trial, name)
+    with np.errstate(all="ignore"):
+        ratios = found[wrong] / exact[wrong]
+    if (
+        len(wrong) < len(exact)
+        and len(text) <= QUOTED
+        and np.isfinite(ratios).all()
+        and np.ptp(ratios) <= CLOSE * abs(ratios[0])
+    ):
+        yield f"{text}: there autograd is {shown(float(ratios[0])) if ratios[0] else 0} times exact", lambda: found
+
+
+def _few(trial: Trial, name: str) -> Candidates:
+    """Most entries right."""
+    wrong, text = _wrong(trial, name)
+    count = len(trial.exact[name])
+    if count >= 3 and len(wrong) <= count // 3:
+        yield text, lambda: trial.torch[name]
+
+
+def _varies(node: Node) -> bool:
+    """Whether a term is a number that hangs on something."""
+    return not is_truth(node) and any(isinstance(n, Variable) for n in walk(node))
+
+
+SLIPS: tuple[Callable[[Trial, str], Candidates], ...] = (
+    _simple, _constant, _upstream, _other_input, _indices, _transposes, _ratio, _paths, _constants, _turned, _places,
+    _factors, _few,
+)  # fmt: skip
+"""In this order: of two that fit, the plainer one is named."""
+
+OF_THE_CHAIN = (_paths, _constants, _factors)
+"""Those that change a part of the chain rule, whichever way that is gone."""
+
+
+def _quoted(node: Node) -> str:
+    """The text of a tree; of a long one what is deep inside is left out."""
+    text = show(node, QUOTED)
+    for depth in range(DEEPEST, 0, -1):
+        text = text or show(_cut(node, depth), QUOTED)
+    return text or "..."
+
+
+def _cut(node: Node, depth: int) -> Node:
+    """The tree down to a depth; a sum, or a product, of several is one step down."""
+    if not isinstance(node, Call):
+        return node
+    if depth == 0:
+        return Variable("...")
+    alike = (syntax.ADD, syntax.MUL)
+    kept = (depth if isinstance(a, Call) and a.function == node.function in alike else depth - 1 for a in node.arguments)
+    return Call(node.function, tuple(_cut(a, d) for a, d in zip(node.arguments, kept, strict=True)))
+
+
+def _bracketed(node: Node, form: str) -> str:
+    """The text of a tree inside a form."""
+    text = _quoted(node)
+    simple = isinstance(node, Variable) or (isinstance(node, Call) and text.startswith(f"{node.function}("))
+    return text if form == "{0}" or simple else f"({text})"
