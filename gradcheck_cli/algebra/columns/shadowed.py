@@ -106,25 +106,31 @@ class Shadowed(ColumnAlgebra):
         """A number as a truth value: whether it isn't 0."""
         if is_truth(cell):
             return cell
-        found: Cell = self._kernels["apart"](_widest(cell), _widest(self.constant(0)))
+        found: Cell = self._kernel("apart")(_widest(cell), _widest(self.constant(0)))
         return found
 
     def real(self, cell: Cell) -> Cell:
         """A truth value as a number, 1 or 0."""
         if not is_truth(cell):
             return cell
-        found: Cell = self._kernels["choose"](cell, self.constant(1), self.constant(0))
+        found: Cell = self._kernel("choose")(cell, self.constant(1), self.constant(0))
         return found
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
-    def function(self, row: Function) -> Callable[..., Cell] | None:
+    def function(self, row: Function) -> Callable[..., Cell]:
         if row.name not in self._functions:
-            kernel = super().function(row)
-            if kernel is None:
-                return None
-            self._functions[row.name] = self._rounding(row, kernel)
+            self._functions[row.name] = self._rounding(row, super().function(row) or self._defined(row))
         return self._functions[row.name]
+
+    def _defined(self, row: Function) -> Callable[..., Cell]:
+        """A row without a kernel, by its body: one function to torch, which rounds as one."""
+        names = [p.name for p in row.parameters]
+        if any(p.kind == "integer" for p in row.parameters):
+            nothing = self._parts(0.0, 0.0, OPEN, OPEN)
+            return lambda *arguments: nothing
+        program = Program([self.body(row)], names, ColumnAlgebra(self.kind, self.backend))
+        return lambda *cells: program(*cells)[0]
 
     def _rounding(self, row: Function, kernel: Callable[..., Cell]) -> Callable[..., Cell]:
         """The kernel, and what rounding adds to its result."""
@@ -153,11 +159,11 @@ class Shadowed(ColumnAlgebra):
         value = float(exponent[0]) if np.ndim(exponent[0]) == 0 and not np.any(exponent[-1]) else 0.5
         if value not in _WHOLE:
             return kernel(base, exponent)
-        found, multiply = self.constant(1), self._kernels["multiply"]
+        found, multiply = self.constant(1), self._kernel("multiply")
         for bit in f"{abs(int(value)):b}":
             found = multiply(found, found)
             found = multiply(found, base) if bit == "1" else found
-        divided: Cell = self._kernels["over"](self.constant(1), found) if value < 0 else found
+        divided: Cell = self._kernel("over")(self.constant(1), found) if value < 0 else found
         return divided
 
     def _widened(self, cell: Cell, relative: float, absolute: float, always: bool) -> Cell:
