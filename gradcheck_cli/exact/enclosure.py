@@ -27,8 +27,9 @@ from gradcheck_cli.exact.many import Many
 from gradcheck_cli.exact.values import TINY, Values, Wrt, undefined
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.chain import Chain, Stage
-from gradcheck_cli.language.tree import Constant, Node, canonical
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, canonical, substitute
 from gradcheck_cli.verdict.truth import Kind, Truth
 from gradcheck_cli.verdict.truths import Truths
 
@@ -38,6 +39,9 @@ GUARD_BITS = 8
 
 MANY = 256
 """Points from which on columns pay."""
+
+LONGEST = 64
+"""Stages of the longest chain that columns follow: what they enclose grows wider from stage to stage."""
 
 _HUGE = arb(2) ** 1025
 """Twice the largest double: certain to overflow in any format."""
@@ -83,13 +87,6 @@ def _formulas(tree: Node, derivatives: tuple[Wrt, ...]) -> list[Node] | None:
     return [tree, *known] if len(known) == len(found) else None
 
 
-@lru_cache(maxsize=64)
-def _many(tree: Node, count: int, derivatives: tuple[Wrt, ...], form: Format) -> Many | None:
-    """The same at many points."""
-    trees = _formulas(tree, derivatives)
-    return None if trees is None else Many(trees, [f"_{i}" for i in range(count)], form.bits, GUARD_BITS)
-
-
 CANCELLED = "the terms of the derivative cancel so far that no precision that is tried tells it from 0"
 
 
@@ -122,6 +119,7 @@ class Enclosure:
         if self._series and len(self.derivatives) > 1:
             each = {wrt: Enclosure(chain, [wrt], form) for wrt in self.derivatives}
             self._each = {} if all(part._series for part in each.values()) else each
+        self._many: Many | None = None
         self._witness = Witness(chain)
         programs = [self._direct] if self._direct else [program for _, program in self._steps]
         by_series = self._witness.work(max(map(len, self.derivatives)), len(self.derivatives)) if self._series else 0
@@ -135,6 +133,37 @@ class Enclosure:
                 return False
             self._steps.append((stage, program))
         return not higher
+
+    def _trees(self) -> list[Node] | None:
+        """The value's formula in numbered inputs, and those of the derivatives, which share all that they have in common; None
+        where there are none, or too many stages."""
+        if self._series or len(self.chain.stages) > LONGEST:
+            return None
+        if self._direct is not None:
+            tree, _, derivatives = self._composed()
+            return _formulas(tree, derivatives)
+        values: dict[str, Node] = {name: Variable(f"_{i}") for i, name in enumerate(self.chain.inputs)}
+        for stage in self.chain.stages:
+            values[stage.name] = substitute(stage.tree, {name: values[name] for name in stage.inputs})
+        totals: dict[str, Node] = {self.chain.output: Constant(1)}
+        for stage in reversed(self.chain.stages):
+            tree = canonical(stage.tree, stage.inputs)
+            for i, name in enumerate(stage.inputs if stage.name in totals else ()):
+                slope = differentiate(tree, (f"_{i}",))
+                assert slope is not None  # a stage without one has no program either
+                given = {f"_{k}": values[n] for k, n in enumerate(stage.inputs)}
+                term = Call(syntax.MUL, (totals[stage.name], substitute(slope, given)))
+                totals[name] = Call(syntax.ADD, (totals[name], term)) if name in totals else term
+        return [values[self.chain.output], *(totals.get(wrt[0], Constant(0)) for wrt in self.derivatives)]
+
+    def _certify(self, given: Sequence[Floats], found: Sequence[Truths]) -> None:
+        """Let columns certify what they can."""
+        if self._many is None:
+            trees = self._trees()
+            if trees is None:
+                return
+            self._many = Many(trees, [f"_{i}" for i in range(len(given))], self.form.bits, GUARD_BITS)
+        self._many.certify(given, found, self._evaluate)
 
     def by_series(self, wrt: Wrt) -> bool:
         """Whether a derivative has no formula, and comes from power series."""
@@ -161,10 +190,8 @@ class Enclosure:
         given: list[Floats] = [np.asarray(columns[name], dtype=np.float64) for name in self.chain.inputs]
         count = len(given[0])
         values, *results = (Truths(count, partial(self._read, given, k)) for k in range(len(self.derivatives) + 1))
-        if self._direct is not None and count >= MANY:
-            many = _many(*self._composed(), self.form)
-            if many is not None:
-                many.certify(given, [values, *results], self._direct)
+        if count >= MANY:
+            self._certify(given, [values, *results])
         waiting = values.others
         easy = [i for i in waiting if all(math.isfinite(column[i]) for column in given)] if self._direct is not None else []
         settled = set()
@@ -191,9 +218,10 @@ class Enclosure:
 
     def _read(self, given: Sequence[Floats], k: int, index: int) -> Ball:
         """The ball of the value (0), or of a derivative (from 1 on), at a point where columns have certified it."""
-        assert self._direct is not None
         with ctx.workprec(ENCLOSURE[0]):
-            return self._direct.bind()(*(arb(float(column[index])) for column in given))[k]
+            found = self._evaluate([arb(float(column[index])) for column in given])
+        assert found is not None
+        return found[k]
 
     def _settle(self, point: tuple[float, ...]) -> tuple[list[Truth | Ball], Ball | None]:
         """One point: raise the precision until every ball is tight, and certain to be 0 or not, as far as that can be; hand

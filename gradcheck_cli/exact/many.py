@@ -11,10 +11,13 @@ from flint import arb, ctx
 
 from gradcheck_cli.algebra.columns.evaluation import Evaluation
 from gradcheck_cli.algebra.columns.trust import TRUST
+from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.precision import ENCLOSURE
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.tree import Node
 from gradcheck_cli.verdict.truths import Truths, Words
+
+Balls = Callable[[Sequence[Ball]], Sequence[Ball] | None]
 
 SHORT_BITS = 24
 """Formats of so many bits are certified in single words."""
@@ -27,8 +30,8 @@ class Many:
         self._evaluation = Evaluation(trees, inputs, "single" if bits <= SHORT_BITS else "double")
         self._enough = 2.0 ** -(bits + guard)
 
-    def certify(self, given: Sequence[Floats], found: Sequence[Truths], balls: Any) -> None:
-        """Certify what columns can, unless they aren't trusted. `balls`: the same formulas' program in balls."""
+    def certify(self, given: Sequence[Floats], found: Sequence[Truths], balls: Balls) -> None:
+        """Certify what columns can, unless they aren't trusted. `balls`: the same numbers of a point in balls."""
         if not TRUST.sound():
             return
         value, *derivatives = self._evaluation.at(*given)
@@ -40,14 +43,12 @@ class Many:
         for truths, column in zip(found, [value, *derivatives], strict=True):
             truths.certify(Words(*column), certain)
 
-    def _confirmed(
-        self, given: Sequence[Floats], columns: Sequence[Any], certain: npt.NDArray[np.bool_], balls: Callable[..., Any]
-    ) -> bool:
+    def _confirmed(self, given: Sequence[Floats], columns: Sequence[Any], certain: npt.NDArray[np.bool_], balls: Balls) -> bool:
         """Whether balls agree on a sample of what was certified, all special points among it."""
         with ctx.workprec(ENCLOSURE[0]):
             for index in TRUST.sample(given, certain):
                 point = [float(column[index]) for column in given]
-                for ball, column in zip(balls(*map(arb, point)), columns, strict=True):
+                for ball, column in zip(balls([arb(x) for x in point]) or (), columns, strict=True):
                     word = arb(float(column.high[index])) + float(column.low[index])
                     if not ball.overlaps(word + arb(0, float(column.radius[index]))):
                         TRUST.lose(f"at {', '.join(map(repr, point))}")

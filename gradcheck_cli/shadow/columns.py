@@ -75,7 +75,8 @@ class Columns(TorchDispatchMode):
             args = tuple(solid(a) for a in args)
         bound = known.bind(args, kwargs)
         row = known.choose(bound)
-        strange = known.foreign or known.base in TELLING or not all(map(is_plain, tensors)) or known.name in MUTATED
+        asked = known.base in TELLING and not all(map(self._constant, tensors))
+        strange = known.foreign or asked or not all(map(is_plain, tensors)) or known.name in MUTATED
         if row is not None and row.name in KINDS and asks_kind(bound["self"], bound["other"]):
             row, strange = None, True
         for tensor in tensors if known.writes and not strange else ():  # what is about to be overwritten
@@ -87,7 +88,8 @@ class Columns(TorchDispatchMode):
             early = self._run(way, bound, None)
         result = func(*args, **kwargs)
         outputs = outputs_of(result) or written_by(known, bound)
-        if strange or not all(o is None or is_plain(o) for o in outputs) or (tensors and not outputs):
+        told = known.base in TELLING or not tensors
+        if strange or not all(o is None or is_plain(o) for o in outputs) or not (outputs or told):
             self.lost = True
         elif row is not None and row.data:
             for output in outputs:
@@ -219,6 +221,10 @@ class Columns(TorchDispatchMode):
     def _key(tensor: torch.Tensor) -> int:
         return 0 if tensor._is_zerotensor() else int(tensor.untyped_storage()._cdata)
 
+    def _constant(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor is a single float that no operation has made."""
+        return self._key(tensor) not in self._storages and tensor.untyped_storage().nbytes() == tensor.element_size()
+
     def _forget(self, tensor: torch.Tensor | None) -> None:
         if tensor is not None:
             self._storages.pop(self._key(tensor), None)
@@ -236,7 +242,8 @@ class Columns(TorchDispatchMode):
             if part.dim() == 1:
                 seen.append(part.as_strided(size, stride, start).expand(shape).reshape(-1).numpy())
             else:
-                rows = part.as_strided((2, *size), (part.stride(0), *stride), start).expand((2, *shape))
+                rows = part.as_strided((2, *size), (part.stride(0), *stride), start)
+                rows = rows.reshape(2, *(1,) * (len(shape) - len(size)), *size).expand((2, *shape))
                 seen.append(rows.reshape(2, -1).numpy())
         return tuple(seen)
 
@@ -287,5 +294,5 @@ def _joined(cell: Cell, step: Cell) -> Cell:
     *words, radii = cell
     *others, far = step
     apart = np.abs(sum(a - b for a, b in zip(words, others, strict=True)))
-    wider = np.maximum(radii[0], (far[1] + apart) * (1.0 + 2.0**-44) + np.abs(words[0]) * 2.0**-105)
+    wider = (far[1] + apart) * (1.0 + 2.0**-44) + np.abs(words[0]) * 2.0**-105
     return *words, np.stack(np.broadcast_arrays(radii[0], wider))

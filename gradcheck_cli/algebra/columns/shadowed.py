@@ -1,5 +1,5 @@
 """What the shadow keeps beside many floats at once: two columns with one centre, the number itself in exact arithmetic and all
-that rounding may make of it. So radii have a leading dimension of two, EXACT and ROUNDED, the second never the smaller.
+that rounding may make of it. So radii have a leading dimension of two, EXACT and ROUNDED.
 
 Constants are those of the layers of balls (`algebra.layers`), and so is the model of rounding.
 """
@@ -70,7 +70,7 @@ class Shadowed(ColumnAlgebra):
         low = float((exact.mid() - high).mid())
         word = arb(high) + low
         near, far = (float(abs(ball - word).abs_upper()) * UP for ball in (exact, rounded))
-        return self._parts(high, low, near, max(near, far))
+        return self._parts(high, low, near, far)
 
     def _parts(self, high: float, low: float, near: float, far: float) -> Cell:
         extra = abs(low) if self.kind == "single" else 0.0
@@ -171,7 +171,7 @@ class Shadowed(ColumnAlgebra):
         *words, radii = cell
         near, far = radii[EXACT], radii[ROUNDED]
         size = abs(words[0]) + (abs(words[1]) if len(words) > 1 else 0.0)
-        wider = np.maximum((far + ((size + far) * relative + absolute)) * UP, near)
+        wider = (far + ((size + far) * relative + absolute)) * UP
         if not always:
             wider = np.where((words[0] == 0.0) & (far == 0.0), 0.0, wider)
         return *words, np.stack(np.broadcast_arrays(near, wider))
@@ -184,15 +184,17 @@ def is_truth(cell: Cell) -> bool:
 
 def _widest(cell: Cell) -> Cell:
     """A number with the wider of its radii: what is certain of that is certain of both."""
-    return cell if is_truth(cell) else (*cell[:-1], cell[-1][ROUNDED])
+    return cell if is_truth(cell) else (*cell[:-1], np.max(cell[-1], axis=0))
 
 
 def _together(cell: Cell) -> Cell:
-    """A result with one centre, and a radius that isn't smaller with rounding. Where a kernel left one of the two radii out of
-    its range, it may have gone on from another centre; then that one is open."""
+    """A result with one centre. A kernel that left one of the two balls out of its range may have gone on from another centre
+    there: that of the ball that is known counts."""
     *words, radii = cell
     if all(np.ndim(word) < 2 for word in words):
-        return *words, radii if np.ndim(radii) == 2 else np.broadcast_to(radii, (2, *np.shape(radii)))
+        return *words, radii if np.ndim(radii) == 2 else np.broadcast_to(radii, (2, np.size(radii)))
     pairs = [np.broadcast_arrays(word, radii)[0] for word in words]
+    known = np.isfinite(radii[EXACT])
     same = np.logical_and.reduce([pair[EXACT] == pair[ROUNDED] for pair in pairs])
-    return *(pair[EXACT] for pair in pairs), np.stack([radii[EXACT], np.where(same, radii[ROUNDED], OPEN)])
+    centre = [np.where(known, pair[EXACT], pair[ROUNDED]) for pair in pairs]
+    return *centre, np.stack([radii[EXACT], np.where(known & ~same, OPEN, radii[ROUNDED])])

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from gradcheck_cli.algebra.columns.backends import on_numpy
 from gradcheck_cli.floats import Floats
 
 ONE_IN, AT_LEAST, AT_MOST_SPECIAL = 1_000, 20, 200
@@ -26,7 +27,7 @@ class Trust:
 
     def sound(self) -> bool:
         """Whether columns may be used here and now."""
-        return not self.notes and os.environ.get("GRADCHECK_COLUMNS", "on") != "off" and rounds_to_nearest()
+        return not self.notes and os.environ.get("GRADCHECK_COLUMNS", "on") != "off" and on_numpy().trustworthy()
 
     def lose(self, where: str) -> None:
         """Columns contradicted balls."""
@@ -47,15 +48,6 @@ class Trust:
             size = np.abs(column[known])
             special |= np.isin(size, SPECIAL) | ((size > 0.0) & (size < 2.0**-1022))
         return sorted({*chosen.tolist(), *known[special][:AT_MOST_SPECIAL].tolist()})
-
-
-def rounds_to_nearest() -> bool:
-    """Whether this thread computes as IEEE 754 says by default: rounding to nearest, subnormal numbers kept."""
-    one, least = np.float64(1.0), np.float64(2.0**-1060)
-    tie = np.float64(2.0**-53)
-    kept = bool(least * 0.5 * 2.0 == least)
-    nearest = bool(one + tie == one and one + 1.5 * tie > one and -one - tie == -one and -one - 1.5 * tie < -one)
-    return kept and nearest
 
 
 TRUST = Trust()
