@@ -237,7 +237,7 @@ class _Part:
             found = many_shades(self.compiled, self.run.mode, self.run.form, batch, self.whole.derivatives)
             for wrt, seen in found.items():
                 k = self.whole.derivatives.index(wrt)
-                asked = [position for position, i in enumerate(some) if k in waiting[i]]
+                asked = [position for position, i in enumerate(some) if k in waiting.get(i, ())]
                 for i in self.entries[k].sift([some[position] for position in asked], seen.pick(asked)):
                     waiting[i].remove(k)
                     if not waiting[i]:
