@@ -56,14 +56,20 @@ class Truths:
     def release(self) -> None:
         """Forget the words, when nobody judges by them any more; balls are made as before."""
         self.words = None
+        self._kept = {index: known for index, known in self._kept.items() if not self.certified[index]}
 
     def __len__(self) -> int:
         return len(self.certified)
 
     def __getitem__(self, index: int) -> Any:
-        if self.certified[index] and self._make is not None:
-            return self._make(index)
-        return self._kept.get(index)
+        if not self.certified[index] or self._make is None:
+            return self._kept.get(index)
+        if index not in self._kept:
+            made = self._make(index)
+            if self.words is None:  # whoever judges reads a ball several times; whoever looks, once
+                return made
+            self._kept[index] = made
+        return self._kept[index]
 
     def __setitem__(self, index: int, truth: Truth | Ball | None) -> None:
         self.certified[index] = False
