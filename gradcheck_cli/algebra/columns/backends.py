@@ -47,6 +47,8 @@ class Backend:
     together; `brief`: whether a program lets arrays go, see `algebra.program`."""
 
     brief = True
+    rest: Backend | None = None
+    """The library to which points go that are open here."""
 
     def __init__(self, primitives: ModuleType, chunk: int) -> None:
         self.primitives, self.chunk = primitives, chunk
@@ -144,6 +146,7 @@ class _Numba(Backend):
         from gradcheck_cli.algebra.columns import on_numba
 
         super().__init__(on_numba, 1 << 62)
+        self.rest = on_numpy()
 
     def constant(self, value: float) -> Array:
         return float(value)

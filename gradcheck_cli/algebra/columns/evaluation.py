@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from typing import NamedTuple
 
 import numpy as np
@@ -40,21 +42,33 @@ class Evaluation:
         self.program = Program(prepared(trees, self.algebra), inputs, self.algebra, brief=self.backend.brief)
         self.inputs, self.outputs = len(inputs), len(trees)
         self._words = 3 if kind == "double" else 2
+        self._rest = Evaluation(trees, inputs, kind, self.backend.rest) if self.backend.rest else None
         with np.errstate(all="ignore"):
             self._run = self.backend.loop(self.program.bind(), self.inputs, self.outputs, self._words)
 
     def at(self, *inputs: Array) -> list[Column]:
         """A column for each formula, of an array of float64 for each input; open where one of them isn't finite, and
         everywhere if this thread doesn't round as the bounds suppose."""
+        parts = self._parts(inputs)
+        if not self.backend.trustworthy():
+            for column in parts:
+                column[-1][:] = OPEN
+        nothing = self.backend.empty(0 if self._words == 3 else len(inputs[0]))
+        nothing[:] = 0.0
+        return [Column(part[0], part[1] if self._words == 3 else nothing, part[-1]) for part in parts]
+
+    def _parts(self, inputs: Sequence[Array]) -> list[list[Array]]:
+        """The words of each formula."""
         points = len(inputs[0])
         parts = [[self.backend.empty(points) for _ in range(self._words)] for _ in range(self.outputs)]
         with np.errstate(all="ignore"):
             for start in range(0, points, self.backend.chunk):
                 span = slice(start, start + self.backend.chunk)
                 self._run([values[span] for values in inputs], [[part[span] for part in column] for column in parts])
-            if not self.backend.trustworthy():
-                for column in parts:
-                    column[-1][:] = OPEN
-        nothing = self.backend.empty(0 if self._words == 3 else points)
-        nothing[:] = 0.0
-        return [Column(part[0], part[1] if self._words == 3 else nothing, part[-1]) for part in parts]
+        if self._rest is not None:
+            left = np.flatnonzero(reduce(or_, (column[-1] == OPEN for column in parts)))
+            found = self._rest._parts([values[left] for values in inputs])
+            for column, others in zip(parts, found, strict=True):
+                for part, other in zip(column, others, strict=True):
+                    part[left] = other
+        return parts

@@ -95,6 +95,12 @@ def isfinite(a: Array) -> Mask:
     return np.isfinite(a)
 
 
+def pending(rare: Mask, radius: Array) -> Array:
+    """The radius of what a kernel computes otherwise where something rare holds, before it does so. Compiled loops do it not at
+    all, and leave the number open."""
+    return radius
+
+
 def anywhere(condition: Mask) -> bool:
     """Whether a condition holds somewhere: what is rare costs nothing where it isn't met."""
     return bool(np.any(condition))
