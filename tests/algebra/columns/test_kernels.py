@@ -127,3 +127,9 @@ def test_steps_are_taken_where_both_rims_agree(kind: str) -> None:
                 assert ends[0][0] * ends[0][1] > 0 or name == "floor" and ends[0][0] > middle
     assert decided > count
     assert above.sum() > 50 and below.sum() > 50
+
+
+def test_floor_of_a_wide_ball_beside_a_half_is_open() -> None:
+    """A ball around n + 1/2 + 2**-15 with a radius of 1/2 + 2**-16 reaches n + 1."""
+    words = (np.array([2.0**39 + 0.5]), np.array([2.0**-15]), np.array([0.5 + 2.0**-16]))
+    assert np.isinf(on_numpy().kernels("double")["floor"](words)[2]).all()
