@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.algebra.columns import primitives
-from gradcheck_cli.algebra.columns.primitives import Array
+from gradcheck_cli.algebra.columns.primitives import Array, Mask, Whole
 from gradcheck_cli.algebra.columns.words import OPEN
 
 _PACKAGE = __package__ or ""
@@ -65,6 +65,10 @@ class Backend:
     def empty(self, points: int) -> Array:
         """An array of float64, to be filled."""
         return np.empty(points)
+
+    def places(self, condition: Mask) -> Whole:
+        """Where a condition holds."""
+        return np.flatnonzero(condition)
 
     def compiled(self, kernel: Callable[..., Any]) -> Callable[..., Any]:
         """A kernel as it is called; one that computes several functions together remembers what it found last."""
@@ -137,6 +141,9 @@ class _Torch(Backend):
         import torch
 
         return torch.empty(points, dtype=torch.float64, device=self.device)
+
+    def places(self, condition: Mask) -> Whole:
+        return condition.nonzero()[:, 0]
 
 
 class _Numba(Backend):
