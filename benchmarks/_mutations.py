@@ -296,7 +296,7 @@ COLUMNS = {
     "algebra/columns/double_functions.py": (
         *_eighths(
             "REDUCED = 3 * UNIT2",
-            "EXP_CUBE = 2.0 * UNIT",
+            "EXP_CUBE = 2.5 * UNIT",
             "EXP_WORD = 6 * UNIT2",
             "LOG_CUBE = 6.0 * UNIT",
             "LOG_WORD = 2.0**-94",

@@ -69,7 +69,7 @@ number is below 2**-60 of the argument: its roundings are nothing beside this.)"
 
 # -- exp -----------------------------------------------------------------------------------------------------------------
 
-EXP_CUBE = 2.0 * UNIT
+EXP_CUBE = 2.5 * UNIT
 """The cubic term r**3/6 and what follows: nine roundings of a sixth."""
 
 EXP_WORD = 6 * UNIT2
