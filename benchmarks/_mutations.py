@@ -305,9 +305,8 @@ COLUMNS = {
     "algebra/columns/double_functions.py": (
         *_eighths(
             "REDUCED = 3 * UNIT2",
-            "EXP_CUBE = 2.0 * UNIT",
+            "EXP_CUBE = 2.5 * UNIT",
             "EXP_WORD = 6 * UNIT2",
-            "LEAST = 2.0**-979",
             "LOG_CUBE = 6.0 * UNIT",
             "LOG_WORD = 2.0**-94",
             "SIN_CUBE = 4.0 * UNIT",
@@ -315,6 +314,7 @@ COLUMNS = {
             "ATAN_CUBE = 5.0 * UNIT",
             "ATAN_WORD = 4 * UNIT2",
         ),
+        ("LEAST, NARROW = 2.0**-979, 2.0**-10", "LEAST, NARROW = 2.0**-982, 2.0**-10"),
         ("    r, rl = two_sum(r, rl + p * divide(xl, xh))", "    rl = rl + p * divide(xl, xh)"),
         ("    s, low = two_sum(s, xl)  # of -1 and something small xl is no longer what is small\n", "    low = xl\n"),
     ),
@@ -333,7 +333,9 @@ COLUMNS = {
         ("where(holds, xr, where(fails, yr, OPEN))", "where(holds, xr, yr)"),
     ),
     "algebra/columns/single_functions.py": (
-        *_eighths("EXP_ROUNDED = 4.0 * UNIT", "EXPM1_ROUNDED = 2.0 * UNIT", "LEAST = 2.0**-979"),
+        *_eighths("EXP_ROUNDED = 4.0 * UNIT", "EXPM1_ROUNDED = 2.0 * UNIT"),
+        ("LEAST, NARROW = 2.0**-979, 2.0**-10", "LEAST, NARROW = 2.0**-982, 2.0**-10"),
+        ("LEAST, NARROW = 2.0**-979, 2.0**-10", "LEAST, NARROW = 2.0**-979, 1.0"),
         ("LOG_TABLE, LOG_REST = 5.0 * UNIT, 5.0 * UNIT", "LOG_TABLE, LOG_REST = 0.625 * UNIT, 5.0 * UNIT"),
         ("LOG_TABLE, LOG_REST = 5.0 * UNIT, 5.0 * UNIT", "LOG_TABLE, LOG_REST = 5.0 * UNIT, 0.625 * UNIT"),
         ("SIN_TABLE, SIN_REST = 4.0 * UNIT, 8.0 * UNIT", "SIN_TABLE, SIN_REST = 0.5 * UNIT, 8.0 * UNIT"),

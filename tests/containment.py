@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -168,9 +169,28 @@ def evaluate(name: str, kind: str, backend: Backend, given: Sequence[Balls]) -> 
     function = next(f for f in (backend.kernels(m).get(name) for m in modules) if f is not None)
     words = [(b.high, b.low, b.radius) if kind == "double" else (b.high, b.radius) for b in given]
     with np.errstate(all="ignore"):
-        parts = function(*(tuple(map(backend.table, word)) for word in words))
+        parts = (
+            function(*(tuple(map(backend.table, word)) for word in words))
+            if backend.brief
+            else _looped(function, len(given), len(words[0]))(*(part for word in words for part in word))
+        )
     arrays = [np.broadcast_to(np.asarray(part), given[0].high.shape) for part in parts]
     return arrays[0], arrays[1] if kind == "double" else np.zeros_like(arrays[0]), arrays[-1]
+
+
+@cache
+def _looped(kernel: Callable[..., Any], arguments: int, words: int) -> Callable[..., Any]:
+    """A kernel of numba's, which takes one number at a time, over arrays."""
+    import numba
+
+    names = [[f"x{i}_{k}" for k in range(words)] for i in range(arguments)]
+    calls = ", ".join("(" + ", ".join(f"{name}[i]" for name in some) + ")" for some in names)
+    lines = [f"def loop({', '.join(name for some in names for name in some)}):", f" found = empty(({words}, len(x0_0)))"]
+    lines += [" for i in range(len(x0_0)):", f"  result = kernel({calls})"]
+    lines += [*(f"  found[{k}, i] = result[{k}]" for k in range(words)), " return found"]
+    scope: dict[str, Any] = {"kernel": kernel, "empty": np.empty}
+    exec("\n".join(lines), scope)
+    return numba.njit(error_model="numpy")(scope["loop"])  # type: ignore[no-any-return]
 
 
 def check(name: str, kind: str, backend: Backend, given: Sequence[Balls]) -> Found:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.algebra.columns import primitives
-from gradcheck_cli.algebra.columns.primitives import Array
+from gradcheck_cli.algebra.columns.primitives import Array, Mask, Whole
 from gradcheck_cli.algebra.columns.words import OPEN
 
 _PACKAGE = __package__ or ""
@@ -47,6 +47,8 @@ class Backend:
     together; `brief`: whether a program lets arrays go, see `algebra.program`."""
 
     brief = True
+    rest: Backend | None = None
+    """The library to which points go that are open here."""
 
     def __init__(self, primitives: ModuleType, chunk: int) -> None:
         self.primitives, self.chunk = primitives, chunk
@@ -63,6 +65,10 @@ class Backend:
     def empty(self, points: int) -> Array:
         """An array of float64, to be filled."""
         return np.empty(points)
+
+    def places(self, condition: Mask) -> Whole:
+        """Where a condition holds."""
+        return np.flatnonzero(condition)
 
     def compiled(self, kernel: Callable[..., Any]) -> Callable[..., Any]:
         """A kernel as it is called; one that computes several functions together remembers what it found last."""
@@ -136,6 +142,9 @@ class _Torch(Backend):
 
         return torch.empty(points, dtype=torch.float64, device=self.device)
 
+    def places(self, condition: Mask) -> Whole:
+        return condition.nonzero()[:, 0]
+
 
 class _Numba(Backend):
     brief = False  # numbers, one at a time; and numba knows no `del`
@@ -144,6 +153,7 @@ class _Numba(Backend):
         from gradcheck_cli.algebra.columns import on_numba
 
         super().__init__(on_numba, 1 << 62)
+        self.rest = on_numpy()
 
     def constant(self, value: float) -> Array:
         return float(value)

@@ -30,6 +30,7 @@ from gradcheck_cli.algebra.columns.primitives import (
     maximum,
     minimum,
     nearest,
+    pending,
     two_product,
     unbits,
     where,
@@ -68,7 +69,7 @@ number is below 2**-60 of the argument: its roundings are nothing beside this.)"
 
 # -- exp -----------------------------------------------------------------------------------------------------------------
 
-EXP_CUBE = 2.0 * UNIT
+EXP_CUBE = 2.5 * UNIT
 """The cubic term r**3/6 and what follows: nine roundings of a sixth."""
 
 EXP_WORD = 6 * UNIT2
@@ -138,7 +139,8 @@ TWO: Double = (2.0, 0.0, 0.0)
 FAR = 340.0
 """Beyond this exp(2|x|) is near the end of the range, and exp(-2|x|) is below 2**-981."""
 
-LEAST = 2.0**-979
+LEAST, NARROW = 2.0**-979, 2.0**-10
+"""1 - tanh(FAR), twice, and the width of a ball up to which that holds."""
 
 
 def power(x: Double, y: Double) -> Double:
@@ -167,14 +169,16 @@ def cosh(x: Double) -> Double:
 
 
 def tanh(x: Double) -> Double:
-    """-E/(2 + E) with E = expm1(-2x); 1 or -1 beyond FAR."""
-    xh, _, xr = x
-    e = expm1(scale(x, -2.0))
-    y, yl, radius = over(negative(e), add(TWO, e))
-    far = absolute(xh) > FAR
+    """-E/(2 + E) with E = expm1(-2|x|), which moves as little as tanh does; 1 or -1 beyond FAR."""
+    _, _, xr = x
+    away, sign = outwards(x)
+    e = expm1(scale(away, -2.0))
+    y, yl, radius = scale(over(negative(e), add(TWO, e)), sign)
+    far = away[0] > FAR
+    radius = pending(far, radius)
     if anywhere(far):
-        y, yl = where(far, where(xh < 0.0, -1.0, 1.0), y), where(far, 0.0, yl)
-        radius = where(far, where(xr < 1.0, LEAST, OPEN), radius)
+        y, yl = where(far, sign, y), where(far, 0.0, yl)
+        radius = where(far, where(xr < NARROW, LEAST, OPEN), radius)
     return y, yl, radius
 
 
@@ -184,6 +188,7 @@ def sech(x: Double) -> Double:
     e = exp(x)
     y, yl, radius = over(scale(e, 2.0), add(ONE, square(e)))
     far = absolute(xh) > FAR
+    radius = pending(far, radius)
     if anywhere(far):
         away, _ = outwards(x)
         h, low, r = scale(exp(negative(away)), 2.0)
@@ -196,6 +201,7 @@ def sigmoid(x: Double) -> Double:
     xh, _, _ = x
     y, yl, radius = over(ONE, add(ONE, exp(negative(x))))
     far = xh < -2.0 * FAR
+    radius = pending(far, radius)
     if anywhere(far):
         h, low, r = exp(x)
         y, yl, radius = where(far, h, y), where(far, low, yl), where(far, (r + LEAST * h) * UP, radius)
@@ -243,6 +249,7 @@ def log(x: Double) -> Double:
     room = maximum(xh * DOWN - xr, 0.0)
     y, yl, off = _logarithm(xh, xl, 0.0, 0.0)
     small = xh < SMALL
+    off = pending(small, off)
     if anywhere(small):
         h, low, o = _logarithm(xh * 2.0**108, xl * 2.0**108, 0.0, 108.0)
         y, yl, off = where(small, h, y), where(small, low, yl), where(small, o, off)
@@ -276,6 +283,7 @@ def sine_cosine(x: Double) -> tuple[Array, Array, Array, Array, Array, Array]:
     r, rl = two_sum(s, t + (xl - k * TURN_C))
     lost = REDUCED * absolute(xh)
     far = absolute(xh) > NEAR
+    lost = pending(far, lost)
     if anywhere(far):
         turns, rest, rest_low, off = reduced(xh, xl)
         k, r, rl, lost = where(far, turns, k), where(far, rest, r), where(far, rest_low, rl), where(far, off, lost)

@@ -8,7 +8,6 @@ from gradcheck_cli.algebra.columns.primitives import (
     Array,
     Whole,
     absolute,
-    anywhere,
     divide,
     floating,
     lookup,
@@ -107,12 +106,10 @@ def erf(x: Double) -> Double:
     away, sign = outwards(x)
     y, yl, radius = subtract(ONE, _tail(away))
     h, low, xr = away
+    n = nearest(minimum(h, 0.5) * STEPS)
+    t, e = two_sum(h, n * (-1.0 / STEPS))
+    t, tl = two_sum(t, e + low)
+    z, zl = _plain(whole(n) & 31, t, tl)
+    off = (SLOPE * xr + (TAIL * (t * t) * (t * t) + WORD * absolute(z))) * UP + TINY
     small = h < 0.5
-    if anywhere(small):
-        n = nearest(minimum(h, 0.5) * STEPS)
-        t, e = two_sum(h, n * (-1.0 / STEPS))
-        t, tl = two_sum(t, e + low)
-        z, zl = _plain(whole(n) & 31, t, tl)
-        off = (SLOPE * xr + (TAIL * (t * t) * (t * t) + WORD * absolute(z))) * UP + TINY
-        y, yl, radius = where(small, z, y), where(small, zl, yl), where(small, off, radius)
-    return sign * y, sign * yl, radius
+    return sign * where(small, z, y), sign * where(small, zl, yl), where(small, off, radius)

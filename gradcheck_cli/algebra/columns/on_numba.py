@@ -1,5 +1,9 @@
 """The primitives for loops that numba compiles: one number at a time, see `primitives`. LLVM contracts and reorders nothing
-unless it is told to, and nothing here tells it."""
+unless it is told to, and nothing here tells it.
+
+All kernels of a formula become one loop without branches, of which LLVM makes vectors: what is rare stays open, and goes to
+NumPy.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,8 @@ _DOUBLE, _WHOLE = ir.DoubleType(), ir.IntType(64)
 
 
 def compiled(kernel: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that other compiled ones may call."""
-    return njit(error_model="numpy")(kernel)  # type: ignore[no-any-return]
+    """A function that becomes a part of those that call it."""
+    return njit(error_model="numpy", forceinline=True)(kernel)  # type: ignore[no-any-return]
 
 
 def _operation(name: str, count: int) -> Callable[..., Any]:
@@ -70,7 +74,8 @@ divide = compiled(lambda a, b: a / b)
 maximum = compiled(lambda a, b: b if a < b else a)
 minimum = compiled(lambda a, b: b if a > b else a)
 where = compiled(lambda condition, a, b: a if condition else b)
-anywhere = compiled(lambda condition: condition)
+pending = compiled(lambda rare, radius: OPEN if rare else radius)
+anywhere = compiled(lambda condition: False)
 lookup = compiled(lambda table, i: table[i])
 isfinite = compiled(lambda a: a - a == 0.0)
 
@@ -94,7 +99,7 @@ def loop(
         lines.append(f"  {names[-1]}[i] = {radius} if finite and isfinite(results[{i}][0]) and {radius} < OPEN else OPEN")
     scope: dict[str, Any] = {"run": compiled(run), "isfinite": isfinite, "OPEN": OPEN}
     exec(compile("\n".join(lines), "<loop>", "exec"), scope)  # our own lines, of our own names
-    fused = compiled(scope["loop"])
+    fused = njit(error_model="numpy")(scope["loop"])
 
     def evaluate(values: Sequence[Array], parts: Sequence[Sequence[Array]]) -> None:
         fused(*values, *(part for column in parts for part in column))

@@ -92,6 +92,11 @@ def isfinite(a: Array) -> Mask:
     return torch.isfinite(a)
 
 
+def pending(rare: Mask, radius: Array) -> Array:
+    """The radius, as it is."""
+    return radius
+
+
 def anywhere(condition: Mask) -> bool:
     """Whether a condition holds somewhere."""
     return bool(condition.any())

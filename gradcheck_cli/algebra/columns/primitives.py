@@ -6,6 +6,7 @@ torch's `/` by a Python number multiplies by a rounded reciprocal on some device
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -26,13 +27,64 @@ def two_product(a: Array, b: Array) -> tuple[Array, Array]:
     """a*b as a rounded product and its error, which is exact but for underflow: off by at most 2**-1073 then. `nan` where a
     factor is beyond 2**996. (Dekker, Numer. Math. 18 (1971); the splitting is Veltkamp's.)"""
     product = a * b
+    if not np.shape(a) == np.shape(b) == np.shape(product) != ():
+        ah, al = _split(a)
+        bh, bl = _split(b)
+        return product, al * bl - (((product - ah * bh) - al * bh) - ah * bl)
+    # the same, a third of the time of all kernels, with no array made but the two results
+    c, ah, al, bh, bl = _SCRATCH.arrays(product.shape)
+    _split_into(a, c, ah, al)
+    if b is a:
+        bh, bl, d = ah, al, bh
+    else:
+        _split_into(b, c, bh, bl)
+        d = bh
+    np.subtract(product, np.multiply(ah, bh, out=c), out=c)
+    np.subtract(c, np.multiply(al, bh, out=d), out=c)
+    np.subtract(c, np.multiply(ah, bl, out=d), out=c)
+    return product, np.multiply(al, bl, out=d) - c
+
+
+def _split(a: Array) -> tuple[Array, Array]:
+    """26 bits of a, and the others."""
     c = _SPLITTER * a
-    ah = c - (c - a)
-    al = a - ah
-    c = _SPLITTER * b
-    bh = c - (c - b)
-    bl = b - bh
-    return product, al * bl - (((product - ah * bh) - al * bh) - ah * bl)
+    high = c - (c - a)
+    return high, a - high
+
+
+def _split_into(a: Array, c: Array, high: Array, low: Array) -> None:
+    np.multiply(a, _SPLITTER, out=c)
+    np.subtract(c, np.subtract(c, a, out=high), out=high)
+    np.subtract(a, high, out=low)
+
+
+class _Scratch(threading.local):
+    """Arrays to compute in, a set for each shape: beginning at a multiple of 64 bytes halves the time of an operation."""
+
+    def __init__(self) -> None:
+        self._sets: dict[tuple[int, ...], list[Array]] = {}
+
+    def arrays(self, shape: tuple[int, ...]) -> list[Array]:
+        """Five of them."""
+        found = self._sets.get(shape)
+        if found is None:
+            if len(self._sets) >= _SHAPES:
+                self._sets.clear()
+            found = self._sets[shape] = [_aligned(shape) for _ in range(5)]
+        return found
+
+
+_SHAPES = 4
+
+
+def _aligned(shape: tuple[int, ...]) -> Array:
+    size = int(np.prod(shape))
+    room = np.empty(size + 8)
+    start = -room.ctypes.data // 8 % 8
+    return room[start : start + size].reshape(shape)
+
+
+_SCRATCH = _Scratch()
 
 
 def divide(a: Array, b: Array) -> Array:
@@ -93,6 +145,12 @@ def where(condition: Mask, a: Array, b: Array) -> Array:
 def isfinite(a: Array) -> Mask:
     """Neither infinite nor nan."""
     return np.isfinite(a)
+
+
+def pending(rare: Mask, radius: Array) -> Array:
+    """The radius of what a kernel computes otherwise where something rare holds, before it does so. Compiled loops do it not at
+    all, and leave the number open."""
+    return radius
 
 
 def anywhere(condition: Mask) -> bool:

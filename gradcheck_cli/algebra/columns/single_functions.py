@@ -17,6 +17,7 @@ from gradcheck_cli.algebra.columns.primitives import (
     maximum,
     minimum,
     nearest,
+    pending,
     unbits,
     where,
     whole,
@@ -99,7 +100,8 @@ TWO: Single = (2.0, 0.0)
 FAR = 340.0
 """Beyond this exp(2|x|) is near the end of the range, and exp(-2|x|) is below 2**-981."""
 
-LEAST = 2.0**-979
+LEAST, NARROW = 2.0**-979, 2.0**-10
+"""1 - tanh(FAR), twice, and the width of a ball up to which that holds."""
 
 
 def power(x: Single, y: Single) -> Single:
@@ -127,13 +129,15 @@ def cosh(x: Single) -> Single:
 
 
 def tanh(x: Single) -> Single:
-    """-E/(2 + E) with E = expm1(-2x); 1 or -1 beyond FAR."""
-    xh, xr = x
-    e = expm1(scale(x, -2.0))
-    y, radius = over(negative(e), add(TWO, e))
-    far = absolute(xh) > FAR
+    """-E/(2 + E) with E = expm1(-2|x|), which moves as little as tanh does; 1 or -1 beyond FAR."""
+    _, xr = x
+    away, sign = outwards(x)
+    e = expm1(scale(away, -2.0))
+    y, radius = scale(over(negative(e), add(TWO, e)), sign)
+    far = away[0] > FAR
+    radius = pending(far, radius)
     if anywhere(far):
-        y, radius = where(far, where(xh < 0.0, -1.0, 1.0), y), where(far, where(xr < 1.0, LEAST, OPEN), radius)
+        y, radius = where(far, sign, y), where(far, where(xr < NARROW, LEAST, OPEN), radius)
     return y, radius
 
 
@@ -143,6 +147,7 @@ def sech(x: Single) -> Single:
     e = exp(x)
     y, radius = over(scale(e, 2.0), add(ONE, square(e)))
     far = absolute(xh) > FAR
+    radius = pending(far, radius)
     if anywhere(far):
         away, _ = outwards(x)
         h, r = scale(exp(negative(away)), 2.0)
@@ -155,6 +160,7 @@ def sigmoid(x: Single) -> Single:
     xh, _ = x
     y, radius = over(ONE, add(ONE, exp(negative(x))))
     far = xh < -2.0 * FAR
+    radius = pending(far, radius)
     if anywhere(far):
         h, r = exp(x)
         y, radius = where(far, h, y), where(far, (r + LEAST * h) * UP, radius)
@@ -195,6 +201,7 @@ def log(x: Single) -> Single:
     room = maximum(xh * DOWN - xr, 0.0)
     y, off = _logarithm(xh, 0.0, 0.0)
     small = xh < SMALL
+    off = pending(small, off)
     if anywhere(small):
         h, r = _logarithm(xh * 2.0**108, 0.0, 108.0)
         y, off = where(small, h, y), where(small, r, off)
@@ -224,6 +231,7 @@ def sine_cosine(x: Single) -> tuple[Array, Array, Array, Array]:
     r = ((xh - k * TURN_A) - k * TURN_B) - last  # the first difference is exact
     lost = SIN_REST * absolute(last)
     far = absolute(xh) > NEAR
+    lost = pending(far, lost)
     if anywhere(far):
         turns, rest, _, off = reduced(xh, 0.0 * xh)
         k, r, lost = where(far, turns, k), where(far, rest, r), where(far, off, lost)

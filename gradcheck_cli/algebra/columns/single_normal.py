@@ -5,7 +5,6 @@ from __future__ import annotations
 from gradcheck_cli.algebra.columns.primitives import (
     Array,
     absolute,
-    anywhere,
     divide,
     floating,
     lookup,
@@ -70,15 +69,13 @@ def erf(x: Single) -> Single:
     away, sign = outwards(x)
     y, radius = subtract(ONE, _tail(away))
     h, xr = away
+    n = nearest(minimum(h, 0.5) * STEPS)
+    j = whole(n) & 31
+    t = h - n * (1.0 / STEPS)
+    q = lookup(PLAIN_HIGH[7], j) + t * lookup(PLAIN_HIGH[8], j)
+    q = lookup(PLAIN_HIGH[5], j) + t * (lookup(PLAIN_HIGH[6], j) + t * q)
+    q = lookup(PLAIN_HIGH[3], j) + t * (lookup(PLAIN_HIGH[4], j) + t * q)
+    z = lookup(PLAIN_HIGH[0], j) + t * (lookup(PLAIN_HIGH[1], j) + t * (lookup(PLAIN_HIGH[2], j) + t * q))
     small = h < 0.5
-    if anywhere(small):
-        n = nearest(minimum(h, 0.5) * STEPS)
-        j = whole(n) & 31
-        t = h - n * (1.0 / STEPS)
-        q = lookup(PLAIN_HIGH[7], j) + t * lookup(PLAIN_HIGH[8], j)
-        q = lookup(PLAIN_HIGH[5], j) + t * (lookup(PLAIN_HIGH[6], j) + t * q)
-        q = lookup(PLAIN_HIGH[3], j) + t * (lookup(PLAIN_HIGH[4], j) + t * q)
-        z = lookup(PLAIN_HIGH[0], j) + t * (lookup(PLAIN_HIGH[1], j) + t * (lookup(PLAIN_HIGH[2], j) + t * q))
-        y = where(small, z, y)
-        radius = where(small, (SLOPE * xr + PLAIN_ROUNDED * absolute(z)) * UP + TINY, radius)
-    return sign * y, radius
+    off = (SLOPE * xr + PLAIN_ROUNDED * absolute(z)) * UP + TINY
+    return sign * where(small, z, y), where(small, off, radius)

@@ -12,7 +12,7 @@ from flint import arb, ctx
 from gradcheck_cli.algebra.balls import PLAIN, SMOOTH
 from gradcheck_cli.algebra.columns.algebra import KINDS
 from gradcheck_cli.algebra.columns.backends import Backend, on_numpy, on_torch
-from gradcheck_cli.algebra.columns.evaluation import Column, Evaluation
+from gradcheck_cli.algebra.columns.evaluation import Column, Enclosures, Evaluation
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.exact.derivative import differentiate
 from gradcheck_cli.language.functions import ROWS, Function
@@ -140,3 +140,32 @@ def test_variables_are_let_go() -> None:
     kept, brief = (Program([tree, parse("sin(x)")], ["x"], PLAIN, brief=brief) for brief in (False, True))
     assert [str(v) for v in kept(arb(2))] == [str(v) for v in brief(arb(2))]
     assert brief.bind().__code__.co_code.count(b"\x7e") > kept.bind().__code__.co_code.count(b"\x7e")  # DELETE_FAST
+
+
+@pytest.mark.parametrize("bits", [32, 61])
+@pytest.mark.parametrize("library", [on_numpy, on_torch])
+def test_enclosures_are_accurate_or_left(bits: int, library: Any) -> None:
+    """To 32 bits most points take single words, those that cancel double ones; what is left says so, and balls agree with the
+    rest."""
+    trees = [parse("x - sin(x)"), parse("1 - cos(x)"), parse("1/x")]
+    x = np.concatenate([np.random.default_rng(1).normal(size=300), np.logspace(-14, 0, 60), [0.0]])
+    values = torch.from_numpy(x) if library is on_torch else x
+    columns, left = Enclosures(trees, ["x"], [bits, bits, 0], library()).at(values)
+    left = np.asarray(left)
+    assert left[-1] and left.sum() < 2 * bits
+    assert np.isfinite(np.asarray(columns[0].radius)[:-1]).all()
+    program = Program(trees, ["x"], SMOOTH, lambda: ctx.prec)
+    for i in np.flatnonzero(~left).tolist():
+        with ctx.workprec(300):
+            truths = program(arb(float(x[i])))
+            balls = [column.ball(i) for column in columns]
+            assert all(ball.contains(truth) for ball, truth in zip(balls, truths, strict=True))
+            assert min(ball.rel_accuracy_bits() for ball in balls[:2]) >= bits - 1
+
+
+def test_an_open_number_has_no_ball() -> None:
+    """A ball of a column is nan where it is open."""
+    (column,) = Evaluation([parse("1/x")], ["x"]).at(np.array([0.0, 3.0]))
+    with ctx.workprec(200):
+        assert column.ball(0).is_nan() and column.ball(1).contains(arb(1) / 3)
+    assert list(column.accurate(90)) == [False, True]

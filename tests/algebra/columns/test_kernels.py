@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from flint import arb, ctx
 from gradcheck_cli.algebra.columns.algebra import KERNELS as ROWS
 from gradcheck_cli.algebra.columns.algebra import KINDS
 from gradcheck_cli.algebra.columns.backends import on_numpy, on_torch
-from tests.containment import KERNELS, Balls, contained, drawn, evaluate
+from tests.containment import KERNELS, Balls, balls, contained, drawn, evaluate
 
 POINTS = 400
 
@@ -93,3 +94,42 @@ def test_a_thread_that_rounds_otherwise_is_found() -> None:
         finally:
             torch.set_flush_denormal(False)
         assert found == [False, False]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_are_taken_where_both_rims_agree(kind: str) -> None:
+    """floor, sign and abs, and comparisons: closed, or decided, only where no number of the balls says otherwise."""
+    generator = np.random.default_rng(4)
+    count = 1_000
+    half = np.rint(generator.normal(size=count) * 4) / 2
+    given = [balls(half * generator.choice([1.0, 1.0 + 2.0**-50], count), kind, generator) for _ in range(2)]
+    radii = [
+        np.where(generator.random(count) < 0.5, ball.radius, generator.choice([0.0, 0.25, 0.5, 1.0], count)) for ball in given
+    ]
+    low = np.where(kind == "single", 0.0, np.ldexp(generator.choice([-1.0, 0.0, 1.0], count), -60))
+    x, y = (ball._replace(low=low, radius=radius) for ball, radius in zip(given, radii, strict=True))
+    kernels = on_numpy().kernels(kind)
+    words = [(b.high, b.low, b.radius) if kind == "double" else (b.high, b.radius) for b in (x, y)]
+    above, below = kernels["order"](*words)
+    steps = {"floor": lambda t: math.floor(t), "sign": lambda t: (t > 0) - (t < 0), "magnitude": abs}
+    results = {name: kernels[name](words[0]) for name in steps}
+    decided = 0
+    for i in range(count):
+        ends = [[Fraction(b.high[i]) + Fraction(b.low[i]) + s * Fraction(b.radius[i]) for s in (-1, 1)] for b in (x, y)]
+        assert not above[i] or ends[0][0] > ends[1][1]
+        assert not below[i] or ends[0][1] < ends[1][0]
+        for name, step in steps.items():
+            value, *_, radius = (np.broadcast_to(part, count)[i] for part in results[name])
+            middle = Fraction(value) + (Fraction(np.broadcast_to(results[name][1], count)[i]) if kind == "double" else 0)
+            if np.isfinite(radius):
+                decided += 1
+                assert all(abs(step(end) - middle) <= Fraction(radius) for end in ends[0]), (name, ends[0])
+                assert ends[0][0] * ends[0][1] > 0 or name == "floor" and ends[0][0] > middle
+    assert decided > count
+    assert above.sum() > 50 and below.sum() > 50
+
+
+def test_floor_of_a_wide_ball_beside_a_half_is_open() -> None:
+    """A ball around n + 1/2 + 2**-15 with a radius of 1/2 + 2**-16 reaches n + 1."""
+    words = (np.array([2.0**39 + 0.5]), np.array([2.0**-15]), np.array([0.5 + 2.0**-16]))
+    assert np.isinf(on_numpy().kernels("double")["floor"](words)[2]).all()
