@@ -270,10 +270,8 @@ class Rounded(Exact):
             self._functions[row.name] = self._widened(row)
         return self._functions[row.name]
 
-    def _widened(self, row: Function) -> Callable[..., Cell]:
-        exact = _row(row.name)
-        if row.ulps == 0:
-            return exact
+    def model(self, row: Function) -> tuple[float, float]:
+        """How far the float of a function evaluation may be off: relative to the result, and besides."""
         # Correct rounding errs by u relative; a kernel good to n ulps by 2*n*u (an ulp is up to 2*u of the result).
         relative = self.form.unit_roundoff * (1 if row.ulps == 1 else 2 * row.ulps)
         # Kernels that aren't correctly rounded may lose a subnormal result (the exp(95) in sigmoid(-95) overflows), in the
@@ -281,6 +279,13 @@ class Rounded(Exact):
         lossy = self.limited and row.ulps != 1
         flushed = FORMATS["float64" if self.form.bits > 24 else "float32"].smallest_normal if lossy else 0.0
         absolute = self._least * row.ulps + flushed + 2 * self.form.unit_roundoff * row.ulps * row.absolute
+        return relative, absolute
+
+    def _widened(self, row: Function) -> Callable[..., Cell]:
+        exact = _row(row.name)
+        if row.ulps == 0:
+            return exact
+        relative, absolute = self.model(row)
         factor, offset = arb(1, relative), arb(0, absolute)
 
         def rounded(*cells: Cell) -> Cell:

@@ -115,7 +115,8 @@ class Program:
 
     Subtrees without a variable are computed once for each value of `key()` (for balls: the working precision); without a key
     at every call. `shared`: equal subtrees are computed once, wherever they stand; else every operation that is written runs,
-    in the order in which Python would run it, for rounding tells them apart. `work`: what a call costs, see `algebra.effort`.
+    in the order in which Python would run it, for rounding tells them apart. `brief`: what isn't needed any more is let go, for
+    numbers that are arrays. `work`: what a call costs, see `algebra.effort`.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class Program:
         algebra: Algebra,
         key: Callable[[], object] | None = lambda: None,
         shared: bool = True,
+        brief: bool = False,
     ) -> None:
         expanded = [expand(o, algebra) for o in outputs]
         each, place = (walk, _itself) if shared else (occurrences, _written)
@@ -133,6 +135,7 @@ class Program:
         scope: dict[str, Any] = {}
         prelude: list[str] = []
         body: list[str] = []
+        last: dict[str, int] = {}
         varying: set[Any] = set(names)
         for output in expanded:
             for item in each(output):
@@ -149,10 +152,14 @@ class Program:
                         line = f"{name} = {_operation(item, algebra, lambda a: names[place(a)], scope)}"
                         if depends:
                             varying.add(place(item))
+                            last |= {names[place(a)]: len(body) for a in arguments if place(a) in varying}
                             body.append(line)
                             self.work += weight(TABLE[item.function])
                         else:
                             prelude.append(line)
+        if brief:
+            for name in set(last) - {names[place(o)] for o in expanded}:
+                body[last[name]] += f"; del {name}"
         results = "".join(f"{names[place(o)]}, " for o in expanded)
         parameters = ", ".join(f"x{i}" for i in range(len(inputs)))
         self.length = len(body)

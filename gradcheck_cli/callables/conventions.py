@@ -25,6 +25,7 @@ from gradcheck_cli.maps.map import Map, Row, Tensors, pull
 from gradcheck_cli.maps.runs import format_of, numpy
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.scope import Label, OfTensor, Point
+from gradcheck_cli.verdict.truths import Balls
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 BATCH = (1.0, 0.5, -1.25)
@@ -237,7 +238,7 @@ def broken(quantity: str, found: Tensor | None, wanted: Tensor, text: str, point
     labels = [Label(entry, quantity, ()) for entry in entry_names(quantity, tuple(wanted.shape))]
     column = Column.blank(OfTensor(point, labels), len(right), of=quantity, kind="convention", dtype=form.name)
     column.autograd, column.error_ulps = floats, errors
-    column.exact = [exactly(v) for v in right.tolist()]
+    column.exact = Balls(map(exactly, right.tolist()))
     column.verdicts[~differs] = Verdict.MATCH.severity
     column.mark(np.flatnonzero(differs).tolist(), Verdict.MISMATCH, text, Cause.CONVENTION)
     return column

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
+import numpy as np
+import numpy.typing as npt
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.balls import SMOOTH
@@ -21,16 +23,25 @@ from gradcheck_cli.algebra.program import Program, economical
 from gradcheck_cli.exact.accumulation import accumulate
 from gradcheck_cli.exact.derivative import differentiate
 from gradcheck_cli.exact.kinks import limits
+from gradcheck_cli.exact.many import Many
 from gradcheck_cli.exact.values import TINY, Values, Wrt, undefined
 from gradcheck_cli.exact.witness import Witness
-from gradcheck_cli.floats import Format
+from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.chain import Chain, Stage
-from gradcheck_cli.language.tree import Constant, Node, canonical
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, canonical, substitute
 from gradcheck_cli.verdict.truth import Kind, Truth
+from gradcheck_cli.verdict.truths import Truths
 
 GUARD_BITS = 8
 """A ball is tight when it is this many bits more accurate than the float format."""
 
+
+MANY = 256
+"""Points from which on columns pay."""
+
+LONGEST = 64
+"""Stages of the longest chain that columns follow: what they enclose grows wider from stage to stage."""
 
 _HUGE = arb(2) ** 1025
 """Twice the largest double: certain to overflow in any format."""
@@ -65,13 +76,15 @@ def _stage_program(tree: Node, count: int) -> Program | None:
 @lru_cache(maxsize=256)
 def _formula_program(tree: Node, count: int, derivatives: tuple[Wrt, ...]) -> Program | None:
     """(value, derivatives...) in the SMOOTH algebra, () standing for 1; None where SymPy has one not."""
-    trees = [tree]
-    for wrt in derivatives:
-        found = differentiate(tree, wrt) if wrt else Constant(1)
-        if found is None:
-            return None
-        trees.append(found)
-    return Program(economical(trees, SMOOTH), [f"_{i}" for i in range(count)], SMOOTH, conditions)
+    trees = _formulas(tree, derivatives)
+    return None if trees is None else Program(economical(trees, SMOOTH), [f"_{i}" for i in range(count)], SMOOTH, conditions)
+
+
+def _formulas(tree: Node, derivatives: tuple[Wrt, ...]) -> list[Node] | None:
+    """The value's tree, and those of its derivatives."""
+    found = [differentiate(tree, wrt) if wrt else Constant(1) for wrt in derivatives]
+    known = [derivative for derivative in found if derivative is not None]
+    return [tree, *known] if len(known) == len(found) else None
 
 
 CANCELLED = "the terms of the derivative cancel so far that no precision that is tried tells it from 0"
@@ -95,7 +108,7 @@ class Enclosure:
         self.chain, self.derivatives, self.form = chain, list(derivatives), form
         self.values = Values(chain)
         higher = any(len(wrt) > 1 for wrt in derivatives)
-        self._direct = self._direct_program() if higher or len(chain.stages) == 1 else None
+        self._direct = _formula_program(*self._composed()) if higher or len(chain.stages) == 1 else None
         self._steps: list[tuple[Stage, Program]] = []
         self._series = self._direct is None and not self._compile_stages(higher)
         self._evaluate: Callable[[Sequence[Ball]], list[Ball] | None] = (
@@ -106,6 +119,7 @@ class Enclosure:
         if self._series and len(self.derivatives) > 1:
             each = {wrt: Enclosure(chain, [wrt], form) for wrt in self.derivatives}
             self._each = {} if all(part._series for part in each.values()) else each
+        self._many: Many | None = None
         self._witness = Witness(chain)
         programs = [self._direct] if self._direct else [program for _, program in self._steps]
         by_series = self._witness.work(max(map(len, self.derivatives)), len(self.derivatives)) if self._series else 0
@@ -120,52 +134,94 @@ class Enclosure:
             self._steps.append((stage, program))
         return not higher
 
+    def _trees(self) -> list[Node] | None:
+        """The value's formula in numbered inputs, and those of the derivatives, which share all that they have in common; None
+        where there are none, or too many stages."""
+        if self._series or len(self.chain.stages) > LONGEST:
+            return None
+        if self._direct is not None:
+            tree, _, derivatives = self._composed()
+            return _formulas(tree, derivatives)
+        values: dict[str, Node] = {name: Variable(f"_{i}") for i, name in enumerate(self.chain.inputs)}
+        for stage in self.chain.stages:
+            values[stage.name] = substitute(stage.tree, {name: values[name] for name in stage.inputs})
+        totals: dict[str, Node] = {self.chain.output: Constant(1)}
+        for stage in reversed(self.chain.stages):
+            tree = canonical(stage.tree, stage.inputs)
+            for i, name in enumerate(stage.inputs if stage.name in totals else ()):
+                slope = differentiate(tree, (f"_{i}",))
+                assert slope is not None  # a stage without one has no program either
+                given = {f"_{k}": values[n] for k, n in enumerate(stage.inputs)}
+                term = Call(syntax.MUL, (totals[stage.name], substitute(slope, given)))
+                totals[name] = Call(syntax.ADD, (totals[name], term)) if name in totals else term
+        return [values[self.chain.output], *(totals.get(wrt[0], Constant(0)) for wrt in self.derivatives)]
+
+    def _certify(self, given: Sequence[Floats], found: Sequence[Truths]) -> None:
+        """Let columns certify what they can."""
+        if self._many is None:
+            trees = self._trees()
+            if trees is None:
+                return
+            self._many = Many(trees, [f"_{i}" for i in range(len(given))], self.form.bits, GUARD_BITS)
+        self._many.certify(given, found, self._evaluate)
+
     def by_series(self, wrt: Wrt) -> bool:
         """Whether a derivative has no formula, and comes from power series."""
         return self._each[wrt]._series if self._each else self._series
 
-    def _direct_program(self) -> Program | None:
-        """(value, derivatives...) of the composed tree; a derivative by the output itself is 1."""
+    def _composed(self) -> tuple[Node, int, tuple[Wrt, ...]]:
+        """The composed tree, how many inputs it has, and what it is differentiated by; by the output itself that is 1."""
         inputs = {name: f"_{i}" for i, name in enumerate(self.chain.inputs)}
         derivatives = [() if d == (self.chain.output,) else tuple(inputs.get(n, n) for n in d) for d in self.derivatives]
-        return _formula_program(canonical(self.chain.composed(), self.chain.inputs), len(inputs), tuple(derivatives))
+        return canonical(self.chain.composed(), self.chain.inputs), len(inputs), tuple(derivatives)
 
     def at(
-        self, columns: Mapping[str, Sequence[float]], checkpoint: Callable[[], None] = lambda: None
-    ) -> tuple[list[list[Truth | Ball]], list[Ball | None]]:
-        """For each derivative a list with one entry a point (a ball where regular, else a Truth), and the values' balls.
+        self, columns: Mapping[str, npt.ArrayLike], checkpoint: Callable[[], None] = lambda: None
+    ) -> tuple[list[Truths], Truths]:
+        """For each derivative what is known of it at every point (a ball where regular, else a Truth), and the values' balls.
 
         `columns` maps every input to its floats. `checkpoint` is called between points that take long.
         """
         if self._each:
             found = [part.at(columns, checkpoint) for part in self._each.values()]
             together = zip(*(values for _, values in found), strict=True)
-            return [truths[0] for truths, _ in found], [next((v for v in vs if v is not None), None) for vs in together]
-        points = list(zip(*(columns[name] for name in self.chain.inputs), strict=True))
-        results: list[list[Truth | Ball]] = [[None] * len(points) for _ in self.derivatives]
-        values: list[Ball | None] = [None] * len(points)
-        everywhere = range(len(points))
-        easy: Sequence[int] = everywhere if self._direct is not None else ()
-        if not all(all(map(math.isfinite, column)) for column in columns.values()):
-            easy = [i for i in easy if all(map(math.isfinite, points[i]))]
+            valued = Truths.of([next((v for v in vs if v is not None), None) for vs in together])
+            return [truths[0] for truths, _ in found], valued
+        given: list[Floats] = [np.asarray(columns[name], dtype=np.float64) for name in self.chain.inputs]
+        count = len(given[0])
+        values, *results = (Truths(count, partial(self._read, given, k)) for k in range(len(self.derivatives) + 1))
+        if count >= MANY:
+            self._certify(given, [values, *results])
+        waiting = values.others
+        easy = [i for i in waiting if all(math.isfinite(column[i]) for column in given)] if self._direct is not None else []
+        settled = set()
         if self._direct is not None:
             # The hot loop: one call of straight-line code a point, and one accuracy test a ball.
             enough = self.form.bits + GUARD_BITS
+            points = list(zip(*(column[easy].tolist() for column in given), strict=True))
             with ctx.workprec(ENCLOSURE[0]):
                 run = self._direct.bind()
-                for index in easy:
-                    value, *balls = run(*map(arb, points[index]))
+                for index, point in zip(easy, points, strict=True):
+                    value, *balls = run(*map(arb, point))
                     if value.is_finite() and all([ball.rel_accuracy_bits() >= enough for ball in balls]):
                         values[index] = value
+                        settled.add(index)
                         for result, ball in zip(results, balls, strict=True):
                             result[index] = ball
-        hard = [index for index in everywhere if values[index] is None]
-        for index in hard:
-            checkpoint()
-            truths, values[index] = self._settle(points[index])
-            for result, truth in zip(results, truths, strict=True):
-                result[index] = truth
+        for index in waiting:
+            if index not in settled:
+                checkpoint()
+                truths, values[index] = self._settle(tuple(float(column[index]) for column in given))
+                for result, truth in zip(results, truths, strict=True):
+                    result[index] = truth
         return results, values
+
+    def _read(self, given: Sequence[Floats], k: int, index: int) -> Ball:
+        """The ball of the value (0), or of a derivative (from 1 on), at a point where columns have certified it."""
+        with ctx.workprec(ENCLOSURE[0]):
+            found = self._evaluate([arb(float(column[index])) for column in given])
+        assert found is not None
+        return found[k]
 
     def _settle(self, point: tuple[float, ...]) -> tuple[list[Truth | Ball], Ball | None]:
         """One point: raise the precision until every ball is tight, and certain to be 0 or not, as far as that can be; hand

@@ -14,16 +14,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.algebra.effort import POINT, price
 from gradcheck_cli.algebra.number import Ball, working
 from gradcheck_cli.algebra.precision import SHADOW
 from gradcheck_cli.errors import NO_KERNEL, InputError, NoValue
 from gradcheck_cli.exact.derivative import LONGEST_CHAIN, SHORT, chain_formula
-from gradcheck_cli.exact.enclosure import Enclosure
+from gradcheck_cli.exact.enclosure import MANY, Enclosure
 from gradcheck_cli.exact.stalls import stalled
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Floats, Format
-from gradcheck_cli.formulas.follow import formula, shades
+from gradcheck_cli.formulas.follow import formula, many_shades, shades
 from gradcheck_cli.formulas.guard import guard_points
 from gradcheck_cli.formulas.lowering import refine
 from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
@@ -39,10 +40,14 @@ from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.scope import AtPoints
 from gradcheck_cli.verdict.shade import Shade
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
+from gradcheck_cli.verdict.truths import Truths
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 CHUNK = 65_536
 """Points that go through torch at once: bounds the memory of intermediate results."""
+
+COLUMNS_CHUNK = 8_192
+"""Points that columns follow at once: what they hold stays in the cache."""
 
 SHADOW_CHUNK = 4_096
 """Points that the shadow follows at once; a point costs a few balls for each operation."""
@@ -177,10 +182,10 @@ class _Part:
             whole.values[name][part] = values
         self.output = self.torch.values[whole.chain.output]
         self.run.checkpoint()
-        truths, self.exact_values = exact.at({n: c.tolist() for n, c in self.points.items()}, self.run.checkpoint)
+        truths, self.exact_values = exact.at(self.points, self.run.checkpoint)
         self.entries = [self._entries(column, found) for column, found in zip(whole.columns, truths, strict=True)]
 
-    def _entries(self, column: Column, truths: list[Truth | Ball]) -> Entries:
+    def _entries(self, column: Column, truths: Truths) -> Entries:
         """A column's entries. A limit where the formula has no certified value is none if torch has no value either."""
         for index, refusal in self.torch.without.items():
             truths[index], self.exact_values[index] = Truth(Kind.OUTSIDE, text=f"torch has no value here: {refusal}"), None
@@ -207,15 +212,36 @@ class _Part:
             self._probe_value()
             if MODES[self.run.mode].backwards:
                 self._probe_upstream()
+        self._sift(waiting)
         indices = sorted(waiting)
         for start in range(0, len(indices), SHADOW_CHUNK):
             self._judge({i: waiting[i] for i in indices[start : start + SHADOW_CHUNK]})
+        for entries in self.entries:
+            entries.truths.release()
         if self.run.callables:
             self._guard()
         if self.run.verbose and self.start == 0:
             for k, column in enumerate(self.whole.columns):
                 detail = column.details.setdefault(0, Detail())
                 detail.autograd_formula = detail.autograd_formula or self._formula(k, 0)
+
+    def _sift(self, waiting: dict[int, list[int]]) -> None:
+        """Take out of the waiting entries (index -> which derivatives) those that columns are certain match."""
+        if len(waiting) < MANY or self.compiled.shapes is not None or self.run.callables or not TRUST.sound():
+            return
+        indices = sorted(i for i in waiting if i not in self.torch.without)
+        for start in range(0, len(indices), COLUMNS_CHUNK):
+            self.run.checkpoint()
+            some = indices[start : start + COLUMNS_CHUNK]
+            (batch,) = self.compiled.batches(self.points, some, self.whole.count == 1)
+            found = many_shades(self.compiled, self.run.mode, self.run.form, batch, self.whole.derivatives)
+            for wrt, seen in found.items():
+                k = self.whole.derivatives.index(wrt)
+                asked = [position for position, i in enumerate(some) if k in waiting.get(i, ())]
+                for i in self.entries[k].sift([some[position] for position in asked], seen.pick(asked)):
+                    waiting[i].remove(k)
+                    if not waiting[i]:
+                        del waiting[i]
 
     def _judge(self, waiting: Mapping[int, Sequence[int]]) -> None:
         """Run the shadow over some entries (index -> which derivatives) and judge them."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import sympy
 
+from gradcheck_cli.algebra.columns.shadowed import Shadowed
 from gradcheck_cli.algebra.layers import Exact, Rounded, Symbolic
 from gradcheck_cli.algebra.number import exactly
 from gradcheck_cli.exact.derivative import tidy
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.formulas.torch_chain import Batch, TorchChain, Wrt
+from gradcheck_cli.shadow.columns import Columns
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.shadow.origins import Calls
 from gradcheck_cli.shadow.trace import UNMARKED, shade
-from gradcheck_cli.verdict.shade import Shade
+from gradcheck_cli.verdict.shade import Shade, Shades
 
 
 def shades(
@@ -55,6 +58,24 @@ def shades(
                 unseen = () if exact.is_finite() else opaque
                 shown.append(shade(marks.get(i, UNMARKED), exact, rounded, unseen, scaled, shadow.trace.pinned.get(i)))
     return found, tuple(cut)
+
+
+def many_shades(chain: TorchChain, mode: str, form: Format, batch: Batch, derivatives: Sequence[Wrt]) -> dict[Wrt, Shades]:
+    """What columns see of each derivative at all points of the batch; nothing where they can't tell."""
+    shadow = Columns(Shadowed(Exact(chain.algebra.constants), Rounded(form)))
+    with shadow:
+        outcome = chain.differentiate(mode, batch.tensors, derivatives)
+    if shadow.lost:
+        return {}
+    count, found = len(batch.points), {}
+    for wrt in derivatives:
+        gradient = outcome.gradients[wrt]
+        if gradient is not None and gradient.numel() == count:
+            *words, radii = shadow.cell(gradient)
+            high, low = (np.broadcast_to(w, count) for w in (*words, 0.0)[:2])
+            exact, rounded = np.broadcast_to(radii, (2, count))
+            found[wrt] = Shades(high, low, exact, rounded)
+    return found
 
 
 def formula(chain: TorchChain, mode: str, batch: Batch, wrt: Wrt) -> str | None:

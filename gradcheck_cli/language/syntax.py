@@ -8,7 +8,7 @@ from __future__ import annotations
 ADD, SUB, MUL, DIV, NEG, POW = "add", "sub", "mul", "div", "neg", "pow"
 """What every algebra of numbers has: sums are written, powers become products, signs move."""
 
-SQRT, EXP = "sqrt", "exp"
+SQRT, EXP, SQUARE = "sqrt", "exp", "square"
 """What SymPy holds as powers."""
 
 E, LOG = "e", "log"
@@ -23,6 +23,9 @@ WHERE = "where"
 
 MAXIMUM, MINIMUM = "maximum", "minimum"
 """What the extremes of an array are made of."""
+
+SIGMOID, SECH, COSH, TANH, ERF, ERFC, LOG1P, EXPM1 = "sigmoid", "sech", "cosh", "tanh", "erf", "erfc", "log1p", "expm1"
+"""What other formulas are written as lest they overflow or cancel."""
 
 INF = "inf"
 """The one constant that is no number."""

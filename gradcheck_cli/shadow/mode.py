@@ -22,7 +22,6 @@ from itertools import chain, repeat
 from typing import Any
 
 import torch
-from torch._decomp import decomposition_table
 from torch.overrides import enable_reentrant_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -35,7 +34,6 @@ from gradcheck_cli.floats import Format
 from gradcheck_cli.shadow.arguments import Outputs, alike, asks_kind, is_plain, near, outputs_of, solid, tensors_of, written_by
 from gradcheck_cli.shadow.aten import KINDS, Operation, results
 from gradcheck_cli.shadow.decisions import TELLING, Decisions, at_the_point
-from gradcheck_cli.shadow.draws import restored
 from gradcheck_cli.shadow.folds import FOLDS, Fold
 from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
 from gradcheck_cli.shadow.movers import gathered, origins
@@ -45,6 +43,7 @@ from gradcheck_cli.shadow.overloads import Overload, overload
 from gradcheck_cli.shadow.rules import MUTATED, RULES, SYMMETRIC, is_symmetric
 from gradcheck_cli.shadow.stops import Graph, state_written
 from gradcheck_cli.shadow.trace import Seen, Trace
+from gradcheck_cli.shadow.ways import way_of
 
 REFUSALS: tuple[type[Exception], ...] = (
     NotImplementedError,  # from a rule that doesn't know the case, and from torch, which has no kernel for the dtype or device
@@ -202,7 +201,7 @@ class Shadow(TorchDispatchMode):
         row = known.choose(bound) if plain else None
         if row is not None and row.name in KINDS and asks_kind(bound["self"], bound["other"]):
             row = KINDS[row.name]
-        rule = None if row is not None or not plain else self._rule(known, bound)
+        rule = None if row is not None or not plain else way_of(known, bound)
         if known.writes and plain:
             self._before(known, row, bound)
         # a rule needs what is about to be overwritten
@@ -489,31 +488,6 @@ class Shadow(TorchDispatchMode):
 
     # -- rules and decompositions -------------------------------------------------------------------------------------
 
-    def _rule(self, known: Overload, bound: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Any], Any] | None:
-        """What computes the operation by simpler ones, from its arguments and its result."""
-        own = RULES.get(known.name) or RULES.get(known.base)
-        if own is not None:
-            return lambda bound, result: own.function(**own.chosen({**bound, "result": result, "name": known.base}))
-        function = known.functional
-        if function is None:
-            return None
-        if known.base.startswith(_EACH):
-            return _each(getattr(torch.ops.aten, known.base.removeprefix(_EACH)))
-        table = decomposition_table.get(function)
-        if table is None and not function._can_decompose():
-            return None
-
-        def decomposed(bound: Mapping[str, Any], result: Any) -> Any:
-            arguments = [bound[a.name] for a in function._schema.arguments if not a.kwarg_only]
-            named = {a.name: bound[a.name] for a in function._schema.arguments if a.kwarg_only}
-            try:
-                with restored(tensors_of(arguments)):  # one that draws numbers draws others than the operation did
-                    return table(*arguments, **named) if table is not None else function.decompose(*arguments, **named)
-            except RuntimeError as refusal:  # torch's way to refuse, in code that isn't ours
-                raise NotImplementedError(str(refusal)) from refusal
-
-        return decomposed
-
     def _run(
         self, name: str, rule: Callable[[Mapping[str, Any], Any], Any], bound: Mapping[str, Any], result: Any
     ) -> tuple[Outputs | None, str | None]:
@@ -600,21 +574,6 @@ def _terms(tensors: Sequence[torch.Tensor | None]) -> int:
     """How many terms an operation on whole tensors adds up, about: of matrices (n, k) and (k, m), with the result, n*k*m."""
     largest = sorted((t.numel() for t in tensors if t is not None), reverse=True)[:3]
     return max(largest, default=0) if len(largest) < 3 else max(largest[0], math.isqrt(math.prod(largest)))
-
-
-_EACH = "_foreach_"
-
-
-def _each(operation: Any) -> Callable[[Mapping[str, Any], Any], Any]:
-    """An operation on lists of tensors, one by one."""
-
-    def rule(bound: Mapping[str, Any], result: Any) -> list[Any]:
-        lists = {n: v for n, v in bound.items() if isinstance(v, (list, tuple))}
-        others = {n: v for n, v in bound.items() if n not in lists}
-        rows = zip(*lists.values(), strict=True)
-        return [operation(*row, *others.values()) for row in rows]
-
-    return rule
 
 
 __all__ = ["Shadow", "Trace"]

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gradcheck_cli.algebra.number import Word
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import derivative_name
-from gradcheck_cli.verdict.numbers import decimal
+from gradcheck_cli.verdict.numbers import decimal, interval
 from gradcheck_cli.verdict.plain import jsonable
 from gradcheck_cli.verdict.scope import Label, OfLayer, OfTensor, Scope
 from gradcheck_cli.verdict.slips import word
+from gradcheck_cli.verdict.truths import Balls
 from gradcheck_cli.verdict.verdicts import QUOTIENT, Cause, Verdict, passing_nan, sentence
 
 LATE = "not finished in time: raise --timeout"
@@ -36,7 +38,7 @@ class Detail:
     text: str | None = None
     left: str | None = None
     right: str | None = None
-    shadow: str | None = None
+    shadow: str | Word | None = None
     autograd_formula: str | None = None
     formula_error: float | None = None
     rounding_error: float | None = None
@@ -121,13 +123,17 @@ class Column:
     dtype: str
     scope: Scope
     autograd: Floats
-    exact: list[Any]
+    exact: Balls
     error_ulps: Floats
     verdicts: npt.NDArray[np.uint8]
     details: dict[int, Detail] = field(default_factory=dict)
     shown: str | Callable[[], str | None] | None = None
     values: Floats | None = None
     claim: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.exact, Balls):
+            self.exact = Balls(self.exact)
 
     @classmethod
     def blank(
@@ -144,7 +150,7 @@ class Column:
             dtype=dtype,
             scope=scope,
             autograd=np.full(count, np.nan),
-            exact=[None] * count,
+            exact=Balls.blank(count),
             error_ulps=np.full(count, np.nan),
             verdicts=np.full(count, Verdict.UNDECIDED.severity, dtype=np.uint8),
             values=values,
@@ -171,7 +177,7 @@ class Column:
             first,
             scope=OfLayer(first.scope.point(0), labels, layer=title),
             autograd=np.concatenate([c.autograd for c in columns]),
-            exact=[ball for c in columns for ball in c.exact],
+            exact=Balls(ball for c in columns for ball in c.exact),
             error_ulps=np.concatenate([c.error_ulps for c in columns]),
             verdicts=np.concatenate([c.verdicts for c in columns]),
             values=None,
@@ -231,7 +237,7 @@ class Column:
             self,
             scope=self.scope.pick(chosen),
             autograd=self.autograd[chosen],
-            exact=[self.exact[i] for i in chosen],
+            exact=self.exact.pick(chosen),
             error_ulps=self.error_ulps[chosen],
             verdicts=self.verdicts[chosen],
             details={here: self.details[i] for here, i in enumerate(chosen) if i in self.details},
@@ -296,7 +302,7 @@ class Column:
             left=detail.left,
             right=detail.right,
             autograd=None if detail.cause is Cause.NO_GRADIENT and math.isnan(found) else found,
-            shadow=detail.shadow,
+            shadow=interval(detail.shadow.ball) if isinstance(detail.shadow, Word) else detail.shadow,
             autograd_formula=detail.autograd_formula,
             error_ulps=None if math.isnan(error) else error,
             formula_error=detail.formula_error,

@@ -15,11 +15,21 @@ import numpy as np
 from gradcheck_cli.algebra.number import NAN, Ball, exactly
 from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.verdict.column import Column, Detail
-from gradcheck_cli.verdict.judge import QUICK, Judgement, claims_nothing, distance, judge, judge_plainly, judge_rounding
+from gradcheck_cli.verdict.judge import (
+    QUICK,
+    Judgement,
+    claims_nothing,
+    distance,
+    explained,
+    judge,
+    judge_plainly,
+    judge_rounding,
+)
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.numbers import decimal, interval
-from gradcheck_cli.verdict.shade import Shade
+from gradcheck_cli.verdict.shade import Shade, Shades
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
+from gradcheck_cli.verdict.truths import Truths, ball_of
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 RESIDUE = 64
@@ -100,17 +110,26 @@ class Entries:
 
     def __init__(
         self, column: Column, part: slice, form: Format, policy: Policy, limits: Limits, floats: Floats | None,
-        truths: Sequence[Truth | Ball], checkpoint: Callable[[], None],
+        truths: Truths | Sequence[Truth | Ball], checkpoint: Callable[[], None],
     ) -> None:  # fmt: skip
         self.column, self.start, self.form, self.policy, self.limits = column, part.start, form, policy, limits
-        self.floats, self.truths, self.checkpoint = floats, list(truths), checkpoint
+        self.floats, self.truths, self.checkpoint = (
+            floats,
+            truths if isinstance(truths, Truths) else Truths.of(truths),
+            checkpoint,
+        )
         column.autograd[part] = np.nan if floats is None else floats
         self._waiting = self._settled(part)
 
     def plainly(self) -> list[int]:
         """Enter what two numbers settle; returns the entries for which the shadow has to speak, of a nan that passes too."""
         waiting = []
+        far = self.truths.certified & np.isfinite(self.column.autograd[self.start : self.start + len(self.truths)])
+        far &= not self.limits.given
         for index in self._waiting:
+            if far[index]:
+                waiting.append(index)  # more than a few ulps off, as arrays tell
+                continue
             self.checkpoint()
             truth, number = self.truth(index), self.number(index)
             if truth.kind is Kind.REGULAR and number is not None:
@@ -121,6 +140,21 @@ class Entries:
             else:
                 self._enter(index, judgement, truth, None, None)
         return waiting
+
+    def sift(self, waiting: Sequence[int], shades: Shades) -> set[int]:
+        """Enter a match for those whose shades, in the same order, make it certain; returns them."""
+        if self.floats is None or self.limits.given or self.truths.words is None:
+            return set()
+        words, floats = self.truths.words.pick(waiting), self.floats[waiting]
+        found = self.truths.certified[waiting] & explained(floats, words, self.form, shades)
+        certain = np.flatnonzero(found).tolist()
+        with np.errstate(all="ignore"):
+            errors = words.off(floats) / np.abs(words.high)
+        for k in certain:
+            here = self.start + waiting[k]
+            self.column.verdicts[here] = Verdict.MATCH.severity
+            self.column.details[here] = Detail(shadow=shades.word(k), formula_error=0.0, rounding_error=float(errors[k]))
+        return {waiting[k] for k in certain}
 
     def judge(self, waiting: Sequence[int], known: Evidence) -> None:
         """Judge entries with all that is known of them. No mismatch stands on one witness."""
@@ -150,17 +184,27 @@ class Entries:
 
     def _settled(self, part: slice) -> list[int]:
         """Enter the exact side, and a match wherever two numbers show it at once; returns the other entries."""
-        column, balls = self.column, [t.ball if isinstance(t, Truth) else t for t in self.truths]
-        column.exact[part] = balls
-        middles = np.array([math.nan if b is None else float(b) for b in balls])
+        column, truths, words = self.column, self.truths, self.truths.words
+        column.exact.place(self.start, truths)
+        others = {i: truths[i] for i in truths.others}
+        floats = column.autograd[part]
         with np.errstate(all="ignore"):
-            gaps = column.autograd[part] - middles
+            middles = np.full(len(floats), np.nan) if words is None else words.high.copy()
+            for i, known in others.items():
+                ball = ball_of(known)
+                middles[i] = math.nan if ball is None else float(ball)
+            gaps = floats - middles
+            if words is not None:
+                off = words.off(floats)
+                gaps = np.where(truths.certified, np.where(off <= words.radius, 0.0, off), gaps)
             if self.form.bits == DOUBLE.bits:  # a difference of doubles is whole ulps; of shorter formats it is exact enough
-                near, floats = np.flatnonzero(np.isfinite(gaps)).tolist(), column.autograd[part].tolist()
-                off = [balls[i] - floats[i] for i in near]
-                gaps[near] = [0.0 if gap.contains(0) else float(gap) for gap in off]
+                for i in (i for i in others if math.isfinite(gaps[i])):
+                    gap: Ball = ball_of(others[i])
+                    gap -= float(floats[i])
+                    gaps[i] = 0.0 if gap.contains(0) else float(gap)
             column.error_ulps[part] = np.abs(gaps) / self.form.ulp(middles)
-        plain = np.array([not isinstance(t, Truth) for t in self.truths], dtype=bool)
+        plain = truths.certified.copy()
+        plain[[i for i, known in others.items() if not isinstance(known, Truth)]] = True
         quick = plain & (column.error_ulps[part] <= QUICK) & (not self.limits.given)
         column.verdicts[part][quick] = Verdict.MATCH.severity
         return np.flatnonzero(~quick).tolist()

@@ -7,12 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.errors import refused
-from gradcheck_cli.floats import Format
+from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.verdict.limits import Limits
-from gradcheck_cli.verdict.shade import Place, Shade
+from gradcheck_cli.verdict.shade import Place, Shade, Shades
 from gradcheck_cli.verdict.truth import Kind, Truth
+from gradcheck_cli.verdict.truths import Words
 from gradcheck_cli.verdict.verdicts import SILENT, Cause, Verdict
 
 QUICK = 4.0
@@ -20,6 +24,10 @@ QUICK = 4.0
 
 MARGIN = 4.0
 """How far beyond the modelled rounding a kernel must be before it is blamed: promises of kernels are not proofs."""
+
+
+SHARE = 0.125
+"""By how much the room that columns leave for rounding is cut: more than they may be wider than balls (tests: 8 times)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +176,23 @@ def _beyond_kink(autograd: float, truth: Truth, form: Format, shade: Shade) -> J
 
 JUMP = "the function jumps here"
 BEYOND = "autograd's value lies outside of the one-sided derivatives"
+
+
+def explained(autograd: Floats, truths: Words, form: Format, shades: Shades) -> npt.NDArray[np.bool_]:
+    """The entries of which it is certain that the formula is right, that rounding explains what is lost, and that half of the
+    digits are left: a match by the table below. The others it says nothing of.
+
+    Certain: the ball of the formula is sharp (a sixteenth of a roundoff) and meets the exact one. What rounding explains: SHARE
+    of what the table allows, for columns enclose less tightly than balls.
+    """
+    with np.errstate(all="ignore"):
+        size = np.abs(truths.high)
+        right = np.abs((shades.high - truths.high) + (shades.low - truths.low)) <= truths.radius + shades.exact
+        sharp = shades.exact <= size * (form.unit_roundoff / 16)
+        bounded = np.abs((autograd - shades.high) - shades.low) <= shades.rounded * (MARGIN * SHARE)
+        kept = truths.off(autograd) <= size * math.sqrt(form.unit_roundoff)
+        found: npt.NDArray[np.bool_] = right & sharp & bounded & kept & np.isfinite(shades.rounded)
+    return found
 
 
 class _Apart:

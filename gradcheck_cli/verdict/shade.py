@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gradcheck_cli.algebra.number import Ball
+from gradcheck_cli.algebra.number import Ball, Word
+from gradcheck_cli.floats import Floats
 
 
 class Place(NamedTuple):
@@ -45,3 +47,22 @@ class Shade:
     loose: bool = False
     narrowed: tuple[str, ...] = ()
     pinned: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shades:
+    """The same of many entries: in exact arithmetic each lies within `exact` of high + low, and rounding may make of it what
+    lies within `rounded`. Infinite: nothing is known."""
+
+    high: Floats
+    low: Floats
+    exact: Floats
+    rounded: Floats
+
+    def word(self, index: int) -> Word:
+        """What an entry is in exact arithmetic."""
+        return Word(float(self.high[index]), float(self.low[index]), float(self.exact[index]))
+
+    def pick(self, places: Sequence[int]) -> Shades:
+        """Some of them."""
+        return Shades(self.high[places], self.low[places], self.exact[places], self.rounded[places])

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.remedy import Remedy
@@ -203,5 +204,11 @@ def record(
     if recorder.conditions:
         problem["conditions"] = recorder.conditions
     return Report(
-        command, problem, recorder.columns, versions(), strict, list(dict.fromkeys(recorder.notes)), recorder.remedies
+        command,
+        problem,
+        recorder.columns,
+        versions(),
+        strict,
+        list(dict.fromkeys([*recorder.notes, *TRUST.notes])),
+        recorder.remedies,
     )

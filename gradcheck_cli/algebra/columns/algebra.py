@@ -1,0 +1,108 @@
+"""The rows of the function table on columns: an `algebra.program.Algebra`, so that one definition has one meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from flint import arb, ctx
+
+from gradcheck_cli.algebra.columns.backends import Backend
+from gradcheck_cli.algebra.columns.words import OPEN, UP
+from gradcheck_cli.language import syntax
+from gradcheck_cli.language.functions import Function
+from gradcheck_cli.language.parser import definition, parse
+from gradcheck_cli.language.tree import Node
+
+KINDS = ("single", "double")
+"""(value, radius), for float32 and shorter; (high, low, radius), for float64."""
+
+KERNELS: Mapping[str, str] = MappingProxyType(
+    {
+        syntax.ADD: "add", syntax.SUB: "subtract", syntax.MUL: "multiply", syntax.DIV: "over", syntax.NEG: "negative",
+        syntax.POW: "power", syntax.SQUARE: "square", "reciprocal": "reciprocal", "sqrt": "square_root",
+        "lt": "less", "le": "less", "gt": "order", "ge": "order", "eq": "level", "ne": "apart",
+        syntax.AND: "conjunction", syntax.OR: "disjunction", syntax.NOT: "negation", syntax.WHERE: "choose",
+        "abs": "magnitude", "sign": "sign", "floor": "floor",
+        "exp": "exp", "expm1": "expm1", "log": "log", "log1p": "log1p",
+        "sin": "sin", "cos": "cos", "tan": "tan", "asin": "asin", "acos": "acos", "atan": "atan",
+        "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "sech": "sech", "asinh": "asinh", "acosh": "acosh", "atanh": "atanh",
+        "sigmoid": "sigmoid", "erf": "erf", "erfc": "erfc", "erfcx": "erfcx",
+    }
+)  # fmt: skip
+"""Rows that have a kernel, and its name."""
+
+CONSTANTS: Mapping[str, Callable[[], Any]] = MappingProxyType({"pi": arb.pi, "e": arb.const_e})
+
+BODIES: Mapping[str, str] = MappingProxyType(
+    {
+        "cbrt": "sign(x)*exp(log(abs(x))/3)",
+        "logaddexp": "where(x > y, x + log1p(exp(y - x)), y + log1p(exp(x - y)))",
+        "gelu": "x*erfc(-x/sqrt(2))/2",
+        "logsigmoid": "where(x > 0, -log1p(exp(-x)), x - log1p(exp(x)))",
+        "atan2": "where(x > 0, atan(y/x), where(y > 0, pi/2 - atan(x/y), -pi/2 - atan(x/y)))",
+    }
+)
+"""What stands for a row without a kernel where its definition overflows, cancels, or isn't there."""
+
+_BITS = 256
+
+
+class ColumnAlgebra:
+    """Columns of one kind in one library. A row that has neither kernel, nor body, nor definition is open."""
+
+    operators: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, kind: str, backend: Backend) -> None:
+        assert kind in KINDS
+        self.kind, self.backend = kind, backend
+
+    def _kernel(self, name: str) -> Callable[..., Any]:
+        modules = ("truths", self.kind, f"{self.kind}_functions", f"{self.kind}_normal")  # the last one's tables take a while
+        found = (self.backend.kernels(module).get(name) for module in modules)
+        kernel: Callable[..., Any] = next(kernel for kernel in found if kernel is not None)
+        return kernel
+
+    def number(self, high: float, low: float, radius: float) -> tuple[Any, ...]:
+        """A number of (high, low, radius): a single word has the low part in its radius."""
+        words = (high, low, radius) if self.kind == "double" else (high, (radius + abs(low)) * UP)
+        return tuple(map(self.backend.constant, words))
+
+    def constant(self, value: int | float | bool) -> Any:
+        """The number of a literal; a truth value as its two masks."""
+        if isinstance(value, bool):
+            one = self.backend.constant(1.0)
+            return one > 0 if value else one < 0, one < 0 if value else one > 0
+        if isinstance(value, float):
+            return self.number(value, 0.0, 0.0)
+        return self._nearest(lambda: arb(value))
+
+    def _nearest(self, make: Callable[[], Any]) -> Any:
+        """The word next to a ball, and a radius that reaches its other end."""
+        with ctx.workprec(_BITS):
+            ball = make()
+            high = float(ball.mid())
+            low = float((ball - high).mid()) if abs(high) < OPEN else 0.0
+            rest = ball - high - low
+            radius = 0.0 if rest.is_zero() else float(rest.abs_upper()) * UP + 2.0**-1074
+            return self.number(high, low, radius)
+
+    def function(self, row: Function) -> Callable[..., Any] | None:
+        """The kernel, or what is open; None where the body stands for the row."""
+        if row.name in KERNELS:
+            return self._kernel(KERNELS[row.name])
+        if row.name in CONSTANTS:
+            word = self._nearest(CONSTANTS[row.name])
+            return lambda: word
+        if row.name == syntax.INF:
+            infinite = self.number(OPEN, 0.0, 0.0)
+            return lambda: infinite
+        if row.name in BODIES or row.definition:
+            return None
+        nothing = self.number(0.0, 0.0, OPEN)
+        return lambda *arguments: nothing
+
+    def body(self, row: Function) -> Node:
+        """What stands for a row without a kernel."""
+        return parse(BODIES[row.name]) if row.name in BODIES else definition(row.name)

@@ -1,0 +1,129 @@
+"""Formulas at many points: in chunks that stay in the cache, as arrays of (high, low, radius)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import and_, or_
+from typing import NamedTuple
+
+import numpy as np
+from flint import arb, ctx
+
+from gradcheck_cli.algebra.columns.algebra import ColumnAlgebra
+from gradcheck_cli.algebra.columns.backends import Backend, on_numpy
+from gradcheck_cli.algebra.columns.primitives import Array, Mask
+from gradcheck_cli.algebra.columns.rewriting import prepared
+from gradcheck_cli.algebra.columns.words import OPEN
+from gradcheck_cli.algebra.number import NAN, Ball
+from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.language.tree import Node
+
+
+class Column(NamedTuple):
+    """One number at each point: the true one lies within `radius` of high + low. What is open has an infinite radius."""
+
+    high: Array
+    low: Array
+    radius: Array
+
+    @property
+    def open(self) -> Mask:
+        """Where nothing is certified."""
+        return self.radius == OPEN
+
+    def accurate(self, bits: int) -> Mask:
+        """Where the radius is at most 2**-bits of the number, whichever number of the ball that is."""
+        return self.radius * 2.0**bits <= (abs(self.high) - self.radius) * (1.0 - 2.0**-40)
+
+    def ball(self, point: int) -> Ball:
+        """The number at one point as a ball; nan where it is open."""
+        high, low, radius = (float(part[point]) for part in self)
+        with ctx.workprec(_BITS):
+            return arb(high) + arb(low) + arb(0, radius) if radius < OPEN else NAN
+
+
+_BITS = 192
+"""Bits of a ball that is made of a column: two floats of 53, and what is between them."""
+
+SINGLE_BITS = 44
+"""Bits that single words have after an elementary function or two: what needs more is evaluated in double words at once."""
+
+
+class Evaluation:
+    """The values of formulas of some inputs; open where they aren't certified analytic (see `balls.SMOOTH`)."""
+
+    def __init__(
+        self, trees: Sequence[Node], inputs: Sequence[str], kind: str = "double", backend: Backend | None = None
+    ) -> None:
+        self.backend = backend or on_numpy()
+        self.algebra = ColumnAlgebra(kind, self.backend)
+        self.program = Program(prepared(trees, self.algebra), inputs, self.algebra, brief=self.backend.brief)
+        self.inputs, self.outputs = len(inputs), len(trees)
+        self._words = 3 if kind == "double" else 2
+        self._rest = Evaluation(trees, inputs, kind, self.backend.rest) if self.backend.rest else None
+        with np.errstate(all="ignore"):
+            self._run = self.backend.loop(self.program.bind(), self.inputs, self.outputs, self._words)
+
+    def at(self, *inputs: Array) -> list[Column]:
+        """A column for each formula, of an array of float64 for each input; open where one of them isn't finite, and
+        everywhere if this thread doesn't round as the bounds suppose."""
+        parts = self._parts(inputs)
+        if not self.backend.trustworthy():
+            for column in parts:
+                column[-1][:] = OPEN
+        if self._words == 2:
+            for column in parts:
+                column.insert(1, self.backend.empty(len(inputs[0])))
+                column[1][:] = 0.0
+        return [Column(*column) for column in parts]
+
+    def _parts(self, inputs: Sequence[Array]) -> list[list[Array]]:
+        """The words of each formula."""
+        points = len(inputs[0])
+        parts = [[self.backend.empty(points) for _ in range(self._words)] for _ in range(self.outputs)]
+        with np.errstate(all="ignore"):
+            for start in range(0, points, self.backend.chunk):
+                span = slice(start, start + self.backend.chunk)
+                self._run([values[span] for values in inputs], [[part[span] for part in column] for column in parts])
+        if self._rest is not None:
+            left = self.backend.places(reduce(or_, (column[-1] == OPEN for column in parts)))
+            found = self._rest._parts([values[left] for values in inputs])
+            for column, others in zip(parts, found, strict=True):
+                for part, other in zip(column, others, strict=True):
+                    part[left] = other
+        return parts
+
+
+class Enclosures:
+    """Formulas at many points, each to so many bits: in single words where they are enough, in double words where not, and what
+    is open then is told.
+
+    `bits` is what is needed of each formula, 0 where it is enough to have a value. What stays open is for `balls.SMOOTH`.
+    """
+
+    def __init__(
+        self, trees: Sequence[Node], inputs: Sequence[str], bits: Sequence[int], backend: Backend | None = None
+    ) -> None:
+        self.bits = list(bits)
+        kinds = ("single", "double") if max(self.bits) <= SINGLE_BITS else ("double",)
+        self._stages = [Evaluation(trees, inputs, kind, backend) for kind in kinds]
+
+    def at(self, *inputs: Array) -> tuple[list[Column], Mask]:
+        """A column for each formula, and the points at which one of them isn't certified to its bits."""
+        first, *others = self._stages
+        found = first.at(*inputs)
+        left = self._left(found)
+        for stage in others:
+            points = first.backend.places(left)
+            if len(points):
+                better = stage.at(*(values[points] for values in inputs))
+                for column, other in zip(found, better, strict=True):
+                    for part, new in zip(column, other, strict=True):
+                        part[points] = new
+                left[points] = self._left(better)
+        return found, left
+
+    def _left(self, columns: Sequence[Column]) -> Mask:
+        settled = [c.accurate(bits) if bits else c.radius < OPEN for c, bits in zip(columns, self.bits, strict=True)]
+        return ~reduce(and_, settled)

@@ -1,0 +1,54 @@
+"""Whether columns may be used: GRADCHECK_COLUMNS=off forbids them, a contradiction with balls ends it for the process, and so
+does a processor that doesn't round to nearest or flushes what is subnormal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from gradcheck_cli.algebra.columns.backends import on_numpy
+from gradcheck_cli.floats import Floats
+
+ONE_IN, AT_LEAST, AT_MOST_SPECIAL = 1_000, 20, 200
+"""Of what columns certified, the part that is asked of balls too; how much at least; and how many of the special points."""
+
+SPECIAL = (0.0, 0.5, 1.0, 2.0)
+"""Sizes of special points, besides subnormal ones."""
+
+
+class Trust:
+    """What is thought of columns in this process. `notes`: what the reader has to be told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def sound(self) -> bool:
+        """Whether columns may be used here and now."""
+        return not self.notes and os.environ.get("GRADCHECK_COLUMNS", "on") != "off" and on_numpy().trustworthy()
+
+    def lose(self, where: str) -> None:
+        """Columns contradicted balls."""
+        self.notes.append(
+            f"arrays of balls contradicted single balls {where}: they are switched off, and nothing here was judged by them. "
+            "This is an error of gradcheck's: please report it"
+        )
+
+    def sample(self, given: Sequence[Floats], certain: npt.NDArray[np.bool_]) -> list[int]:
+        """Which certified points balls are asked about: a seeded sample, and special points."""
+        known = np.flatnonzero(certain)
+        if not len(known):
+            return []
+        count = min(len(known), max(AT_LEAST, len(known) // ONE_IN))
+        chosen = np.random.default_rng(len(known)).choice(known, count, replace=False)
+        special = np.zeros(len(known), dtype=bool)
+        for column in given:
+            size = np.abs(column[known])
+            special |= np.isin(size, SPECIAL) | ((size > 0.0) & (size < 2.0**-1022))
+        return sorted({*chosen.tolist(), *known[special][:AT_MOST_SPECIAL].tolist()})
+
+
+TRUST = Trust()
+"""What this process thinks of them."""

@@ -1,0 +1,60 @@
+"""Arguments of sin and cos of any size, reduced to a step of the circle.
+
+x = m*2**(e - 52) with a whole m of 53 bits; a table has 2**(e - 52)*512/(2*pi) modulo 512 in pieces of 24 bits, whose products
+with either half of m are exact (Payne and Hanek, SIGNUM 18 (1983)).
+"""
+
+from __future__ import annotations
+
+from gradcheck_cli.algebra.columns.primitives import Array, absolute, bits, lookup, nearest, two_product, unbits, where
+from gradcheck_cli.algebra.columns.tables import (
+    TURN_0,
+    TURN_1,
+    TURN_2,
+    TURN_3,
+    TURN_4,
+    TURN_5,
+    TURN_6,
+    TURN_STEP,
+    TURN_STEP_LOW,
+)
+from gradcheck_cli.algebra.columns.words import OPEN, two_sum
+
+NEAR = 2.0**14
+"""Arguments up to this are reduced by the three parts of a step, larger ones by the table."""
+
+TURNED_ERROR = 2.0**-91
+"""What is small is added in plain floats, from 2**-33 of a step on: three roundings; a step is below 2**-6."""
+
+LOW = 2.0**-9
+"""The low part of an argument up to this is added to the rest."""
+
+
+def _within(a: Array) -> Array:
+    """a modulo the circle, exactly: from -256 to 256 steps."""
+    return a - 512.0 * nearest(a * (1.0 / 512.0))
+
+
+def reduced(xh: Array, xl: Array) -> tuple[Array, Array, Array, Array]:
+    """Whole steps, at most 2000, the rest as a word, for a finite |xh| > 2**10; and the bound of its error, infinite where the
+    low part is larger than LOW."""
+    i = bits(absolute(xh))
+    e = i >> 52
+    m = unbits((i & 0xFFFFFFFFFFFFF) + (1075 << 52))
+    upper = unbits(bits(m) & -0x4000000)
+    lower = m - upper
+    sign = where(xh < 0.0, -1.0, 1.0)
+    c0, c1, c2, c3 = lookup(TURN_0, e), lookup(TURN_1, e), lookup(TURN_2, e), lookup(TURN_3, e)
+    c4, c5, c6 = lookup(TURN_4, e), lookup(TURN_5, e), lookup(TURN_6, e)
+    s = _within(upper * c0) + _within(lower * c0) + _within(upper * c1) + _within(lower * c1) + _within(upper * c2)
+    k = nearest(s)
+    a, b = two_sum(s - k, lower * c2)
+    a, g = two_sum(a, upper * c3)
+    n = nearest(a)
+    a = a - n
+    b = (b + g) + ((lower * c3 + upper * c4) + ((lower * c4 + upper * c5) + (lower * c5 + upper * c6)))
+    p, pe = two_product(a, TURN_STEP)
+    r, rl = two_sum(p, pe + (a * TURN_STEP_LOW + b * TURN_STEP))
+    r, t = two_sum(sign * r, xl)
+    r, rl = two_sum(r, t + sign * rl)
+    return sign * (k + n), r, rl, where(absolute(xl) <= LOW, TURNED_ERROR, OPEN)

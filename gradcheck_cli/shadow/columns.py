@@ -1,0 +1,298 @@
+"""The shadow of many entries at once: every ATen operation repeated on columns, by the same tables as in `shadow.mode`.
+
+It is a filter before the shadow of balls: what it can't follow (a fold, an operation without a row, a decision that isn't
+certain) is open, and whoever asks about an open entry goes on to balls. So nothing here records events, names or decisions.
+
+Numbers lie in flat arrays, one for each part and storage, and are seen through a tensor's own sizes and strides, as in
+`shadow.memory`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.overrides import enable_reentrant_dispatch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gradcheck_cli.algebra.columns.shadowed import Cell, Shadowed, is_truth
+from gradcheck_cli.algebra.columns.words import OPEN
+from gradcheck_cli.floats import Format
+from gradcheck_cli.shadow.arguments import Outputs, asks_kind, is_plain, near, outputs_of, solid, tensors_of, written_by
+from gradcheck_cli.shadow.aten import KINDS, Operation, results
+from gradcheck_cli.shadow.decisions import TELLING
+from gradcheck_cli.shadow.memory import FLOATS
+from gradcheck_cli.shadow.overloads import Overload, overload
+from gradcheck_cli.shadow.rules import MUTATED, RULES
+from gradcheck_cli.shadow.ways import way_of
+
+
+@dataclass(slots=True)
+class _Storage:
+    """The parts of all numbers of a storage: the words and the radii (a row each), or two masks. `storage` keeps the address
+    from being used again."""
+
+    storage: Any
+    parts: list[torch.Tensor]
+
+
+class Columns(TorchDispatchMode):
+    """Follow the torch operations run inside the `with` block. `cell` reads what a tensor's entries have become.
+
+    `lost`: something was asked or run that columns know nothing of; nothing holds then.
+    """
+
+    def __init__(self, layer: Shadowed) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.lost = False
+        self._layer = layer
+        self._storages: dict[int, _Storage] = {}
+        self._unsure: dict[int, Any] = {}
+        """Storages of whole numbers that were made of what is followed."""
+        self._within = False
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # as in `shadow.mode`
+
+    def cell(self, tensor: torch.Tensor) -> Cell:
+        """The tensor's entries, flat."""
+        return self._read(tensor, tuple(tensor.shape))
+
+    # -- following --------------------------------------------------------------------------------------------------
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        known = overload(func)
+        if known.view:
+            return func(*args, **kwargs)
+        tensors = tensors_of((*args, *kwargs.values()))
+        if any(t._is_zerotensor() for t in tensors):
+            args = tuple(solid(a) for a in args)
+        bound = known.bind(args, kwargs)
+        row = known.choose(bound)
+        asked = known.base in TELLING and not all(map(self._constant, tensors))
+        strange = known.foreign or asked or not all(map(is_plain, tensors)) or known.name in MUTATED
+        if row is not None and row.name in KINDS and asks_kind(bound["self"], bound["other"]):
+            row, strange = None, True
+        for tensor in tensors if known.writes and not strange else ():  # what is about to be overwritten
+            if tensor.dtype in FLOATS or tensor.dtype is torch.bool:
+                self._load(tensor)
+        early = None
+        way = None if row is not None or strange else way_of(known, bound)
+        if way is not None and known.written - known.outputs:
+            early = self._run(way, bound, None)
+        result = func(*args, **kwargs)
+        outputs = outputs_of(result) or written_by(known, bound)
+        told = known.base in TELLING or not tensors
+        if strange or not all(o is None or is_plain(o) for o in outputs) or not (outputs or told):
+            self.lost = True
+        elif row is not None and row.data:
+            for output in outputs:
+                self._forget(output)
+        elif row is not None and not row.whole:
+            self._repeat(row, bound, outputs)
+        elif row is not None and row.moves:
+            self._move(known, row, bound, outputs)
+        else:
+            found = early or (None if way is None else self._run(way, bound, result))
+            self._take(known, found, outputs, tensors)
+        return result
+
+    def _repeat(self, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
+        """The formula of each output."""
+        first = outputs[0]
+        if first is None or not first.numel():
+            self._unknown(outputs)
+            return
+        if not first.is_floating_point() and first.dtype is not torch.bool:
+            self._unknown(outputs)
+            return
+        shape, form = tuple(first.shape), FLOATS.get(first.dtype)
+        settings = tuple(bound[name] for name in sorted(row.integers))
+        layer = self._layer.within(form)
+        inputs = [self._argument(row, name, bound[name], shape, form) for name in row.entries]
+        cells = row.program(layer, settings)(*inputs)
+        if row.steps:
+            stepped = row.program(layer.steps, settings)(*inputs)
+            cells = tuple(_joined(cell, step) for cell, step in zip(cells, stepped, strict=True))
+        for output, cell, tree in zip(outputs, cells, row.trees, strict=True):
+            if output is None or tuple(output.shape) != shape:
+                self._unknown([output])
+                continue
+            logical, given = output.dtype is torch.bool, results(tree)
+            if logical and given != "truth":
+                cell = layer.truth(cell)
+            elif not logical and given != "number":
+                cell = layer.real(cell)
+            self._write(output, cell)
+
+    def _argument(self, row: Operation, name: str, value: Any, shape: tuple[int, ...], form: Format | None) -> Cell:
+        layer = self._layer
+        cell = self._read(value, shape) if isinstance(value, torch.Tensor) else layer.scalar(value)
+        if name in row.truths:
+            return layer.truth(cell)
+        if name in row.numbers:
+            cell = layer.real(cell)
+        given = FLOATS.get(value.dtype) if isinstance(value, torch.Tensor) else None
+        if given is not None and form is not None and given.bits > form.bits:
+            cell = layer.convert(cell, form)
+        return cell
+
+    def _move(self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
+        """Each part as torch moves the entries; only numbers move here, by masks and indices that are the floats' own."""
+        others = tensors_of([value for name, value in bound.items() if name not in row.moves and name not in known.outputs])
+        moved = tensors_of([bound[name] for name in row.moves])
+        function, (output, *more) = known.functional, outputs
+        plain = output is not None and not more and all(t.dtype in FLOATS for t in (output, *moved))
+        certain = not any(t.dtype is torch.bool or self._key(t) in self._unsure for t in others)
+        if function is None or output is None or not (plain and certain):
+            self._unknown(outputs)
+            return
+        parts = [self._moved(function, row, bound, known, part) for part in range(len(self._layer.constant(0)) + 1)]
+        flat = [part.reshape(-1).numpy() for part in parts]
+        self._write(output, (*flat[:-2], np.stack(flat[-2:])))
+
+    def _moved(self, function: Any, row: Operation, bound: Mapping[str, Any], known: Overload, part: int) -> torch.Tensor:
+        def seen(value: Any) -> Any:
+            if isinstance(value, (list, tuple)):
+                return [seen(v) for v in value]
+            if not isinstance(value, torch.Tensor):
+                *words, radii = self._layer.scalar(value)
+                return float([*words, *radii[:, 0]][part])
+            *words, radii = self._read(value, tuple(value.shape))
+            array = np.broadcast_to([*words, *radii][part], value.numel())
+            return torch.from_numpy(array.copy()).reshape(value.shape)
+
+        given = {
+            name: seen(value) if name in row.moves else value for name, value in bound.items() if name not in known.outputs
+        }
+        found: torch.Tensor = function(**given)
+        return found
+
+    def _run(self, way: Any, bound: Mapping[str, Any], result: Any) -> Outputs | None:
+        """The outputs of simpler operations, followed; None where they can't be."""
+        within, lost, self._within = self._within, self.lost, True
+        try:
+            with enable_reentrant_dispatch(), torch.no_grad(), self:
+                found = outputs_of(way(bound, result))
+            return None if self.lost and not lost else found
+        except Exception:  # whatever a rule raises, balls follow it once more
+            return None
+        finally:
+            self._within, self.lost = within, lost
+
+    def _take(self, known: Overload, found: Outputs | None, outputs: Outputs, tensors: Sequence[torch.Tensor]) -> None:
+        if found is None or len(found) != len(outputs):
+            self._unknown(outputs)
+            return
+        pairs = [(o, f) for o, f in zip(outputs, found, strict=True) if o is not None and f is not None and o.numel()]
+        fits = all(o.shape == f.shape and o.dtype is f.dtype for o, f in pairs)
+        if not fits or (known.base not in RULES and not near(pairs, tensors)):
+            self._unknown(outputs)
+            return
+        self._unknown(outputs)
+        for output, other in pairs:
+            if output.dtype in FLOATS or output.dtype is torch.bool:
+                self._write(output, self._read(other, tuple(other.shape)))
+
+    def _unknown(self, outputs: Outputs) -> None:
+        """Results of which nothing is certain."""
+        for output in outputs:
+            if output is None or output._is_zerotensor() or not output.numel():
+                continue
+            if output.dtype is torch.bool:
+                no = np.zeros(output.numel(), dtype=bool)
+                self._write(output, (no, no))
+            elif output.dtype in FLOATS:
+                nothing = np.zeros(output.numel())
+                words = (nothing,) * (len(self._layer.constant(0)) - 1)
+                self._write(output, (*words, np.full((2, output.numel()), OPEN)))
+            else:
+                self._unsure[self._key(output)] = output.untyped_storage()
+
+    # -- memory -------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _key(tensor: torch.Tensor) -> int:
+        return 0 if tensor._is_zerotensor() else int(tensor.untyped_storage()._cdata)
+
+    def _constant(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor is a single float that no operation has made."""
+        return self._key(tensor) not in self._storages and tensor.untyped_storage().nbytes() == tensor.element_size()
+
+    def _forget(self, tensor: torch.Tensor | None) -> None:
+        if tensor is not None:
+            self._storages.pop(self._key(tensor), None)
+
+    def _read(self, tensor: torch.Tensor, shape: tuple[int, ...]) -> Cell:
+        """The entries of a tensor that is broadcast to a shape, flat; a single number may stand for all of them."""
+        if tensor._is_zerotensor():
+            return self._layer.constant(0)
+        memory = self._storages.get(self._key(tensor))
+        if memory is None:
+            return self._met(tensor, shape)
+        size, stride, start = tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
+        seen = []
+        for part in memory.parts:
+            if part.dim() == 1:
+                seen.append(part.as_strided(size, stride, start).expand(shape).reshape(-1).numpy())
+            else:
+                rows = part.as_strided((2, *size), (part.stride(0), *stride), start)
+                rows = rows.reshape(2, *(1,) * (len(shape) - len(size)), *size).expand((2, *shape))
+                seen.append(rows.reshape(2, -1).numpy())
+        return tuple(seen)
+
+    def _met(self, tensor: torch.Tensor, shape: tuple[int, ...]) -> Cell:
+        """A tensor that no operation has made: a single float is a constant, several stand for themselves."""
+        if tensor.dtype in FLOATS and tensor.untyped_storage().nbytes() == tensor.element_size():
+            return self._layer.literal(float(tensor.detach().reshape(-1)[0]), FLOATS[tensor.dtype])
+        values = tensor.detach().expand(shape).reshape(-1)
+        if tensor.dtype is torch.bool:
+            return values.numpy(), ~values.numpy()
+        if self._key(tensor) in self._unsure:
+            return self._layer.data(np.full(values.numel(), math.nan))
+        return self._layer.data(values.double().numpy())
+
+    def _load(self, tensor: torch.Tensor) -> _Storage:
+        """The parts of its storage, which is filled with what stands for its floats where it is new."""
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._storages:
+            whole = torch.empty(0, dtype=tensor.dtype).set_(storage)
+            self._write(whole, self._met(whole, tuple(whole.shape)))
+        return self._storages[storage._cdata]
+
+    def _write(self, tensor: torch.Tensor, cell: Cell) -> None:
+        """Give the tensor's entries, in order, their numbers."""
+        storage = tensor.untyped_storage()
+        count = storage.nbytes() // tensor.element_size()
+        memory = self._storages.get(storage._cdata)
+        if count == tensor.numel() and tensor.is_contiguous():
+            parts = [torch.from_numpy(np.array(np.broadcast_to(p, (*np.shape(p)[:-1], count)))) for p in cell]
+            self._storages[storage._cdata] = _Storage(storage, parts)
+            return
+        if memory is None:
+            memory = self._load(tensor)
+        size, stride, start = tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
+        for into, part in zip(memory.parts, cell, strict=True):
+            values = torch.from_numpy(np.array(part))
+            if into.dim() == 1:
+                into.as_strided(size, stride, start).copy_(values.expand(tensor.numel()).reshape(size))
+            else:
+                rows = into.as_strided((2, *size), (into.stride(0), *stride), start)
+                rows.copy_(values.expand(2, tensor.numel()).reshape(2, *size))
+
+
+def _joined(cell: Cell, step: Cell) -> Cell:
+    """What exact arithmetic makes of a formula, with what rounding makes of the steps that a kernel takes."""
+    if is_truth(cell):
+        return cell[0] & step[0], cell[1] & step[1]
+    *words, radii = cell
+    *others, far = step
+    apart = np.abs(sum(a - b for a, b in zip(words, others, strict=True)))
+    wider = (far[1] + apart) * (1.0 + 2.0**-44) + np.abs(words[0]) * 2.0**-105
+    return *words, np.stack(np.broadcast_arrays(radii[0], wider))

@@ -1,0 +1,143 @@
+"""The exact side of many entries, as arrays where columns certify it: a ball is made when somebody reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gradcheck_cli.algebra.number import Ball
+from gradcheck_cli.floats import Floats
+from gradcheck_cli.verdict.truth import Truth
+
+
+class Words(NamedTuple):
+    """Balls as arrays: each number lies within `radius` of high + low."""
+
+    high: Floats
+    low: Floats
+    radius: Floats
+
+    def pick(self, indices: Sequence[int]) -> Words:
+        """Some of them."""
+        return Words(self.high[indices], self.low[indices], self.radius[indices])
+
+    def off(self, floats: Floats) -> Floats:
+        """How far floats are from the middles."""
+        with np.errstate(all="ignore"):
+            return np.abs((floats - self.high) - self.low)
+
+
+class Truths:
+    """What is known of each entry. Where `certified` it lies within `words`, and its ball, which may be sharper, is what `make`
+    returns for its index; elsewhere it is what was set, None at first."""
+
+    __slots__ = ("_kept", "_make", "certified", "words")
+
+    def __init__(self, count: int, make: Callable[[int], Ball] | None = None) -> None:
+        self.certified: npt.NDArray[np.bool_] = np.zeros(count, dtype=bool)
+        self.words: Words | None = None
+        self._make = make
+        self._kept: dict[int, Any] = {}
+
+    @classmethod
+    def of(cls, known: Sequence[Truth | Ball | None]) -> Truths:
+        """A list of them."""
+        found = cls(len(known))
+        found._kept = dict(enumerate(known))
+        return found
+
+    def certify(self, words: Words, certified: npt.NDArray[np.bool_]) -> None:
+        """Words for every entry; those that are `certified` count."""
+        self.words, self.certified = words, certified.copy()
+
+    def release(self) -> None:
+        """Forget the words, when nobody judges by them any more; balls are made as before."""
+        self.words = None
+        self._kept = {index: known for index, known in self._kept.items() if not self.certified[index]}
+
+    def __len__(self) -> int:
+        return len(self.certified)
+
+    def __getitem__(self, index: int) -> Any:
+        if not self.certified[index] or self._make is None:
+            return self._kept.get(index)
+        if index not in self._kept:
+            made = self._make(index)
+            if self.words is None:  # whoever judges reads a ball several times; whoever looks, once
+                return made
+            self._kept[index] = made
+        return self._kept[index]
+
+    def __setitem__(self, index: int, truth: Truth | Ball | None) -> None:
+        self.certified[index] = False
+        self._kept[index] = truth
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def others(self) -> list[int]:
+        """The entries that aren't certified, in order."""
+        found: list[int] = np.flatnonzero(~self.certified).tolist()
+        return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Truths.of, (list(self),)
+
+
+def ball_of(known: Truth | Ball | None) -> Ball | None:
+    """The derivative's ball; None where there is no derivative, or none is known."""
+    return known.ball if isinstance(known, Truth) else known
+
+
+class Balls:
+    """The exact values of a column's entries: each a ball, or None. Chunks of Truths can stand for them."""
+
+    __slots__ = ("_chunks", "_count", "_kept")
+
+    def __init__(self, known: Iterable[Ball | None] = ()) -> None:
+        self._kept: dict[int, Ball | None] = dict(enumerate(known))
+        self._count = len(self._kept)
+        self._chunks: list[tuple[int, Truths]] = []
+
+    @classmethod
+    def blank(cls, count: int) -> Balls:
+        """As many, all None."""
+        found = cls()
+        found._count = count
+        return found
+
+    def place(self, start: int, truths: Truths) -> None:
+        """Let these entries be what the truths say, now and later."""
+        self._chunks.append((start, truths))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Ball | None:
+        if index < 0:
+            index += self._count
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        if index in self._kept:
+            return self._kept[index]
+        for start, truths in self._chunks:
+            if start <= index < start + len(truths):
+                return ball_of(truths[index - start])
+        return None
+
+    def __setitem__(self, index: int, value: Ball | None) -> None:
+        self._kept[index] = value
+
+    def __iter__(self) -> Iterator[Ball | None]:
+        return (self[index] for index in range(self._count))
+
+    def pick(self, indices: Iterable[int]) -> Balls:
+        """Some of them."""
+        return Balls(self[index] for index in indices)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Balls, (list(self),)

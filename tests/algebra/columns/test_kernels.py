@@ -1,0 +1,135 @@
+"""Every kernel holds the truth, in both kinds and in each library; what it can't certify is open."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from flint import arb, ctx
+
+from gradcheck_cli.algebra.columns.algebra import KERNELS as ROWS
+from gradcheck_cli.algebra.columns.algebra import KINDS
+from gradcheck_cli.algebra.columns.backends import on_numpy, on_torch
+from tests.containment import KERNELS, Balls, balls, contained, drawn, evaluate
+
+POINTS = 400
+
+
+def each_kernel() -> Callable[..., None]:
+    def parametrized(test: Callable[..., None]) -> Callable[..., None]:
+        return pytest.mark.parametrize("name", KERNELS)(pytest.mark.parametrize("kind", KINDS)(test))
+
+    return parametrized  # type: ignore[return-value]
+
+
+@each_kernel()
+def test_the_truth_is_in_the_ball(name: str, kind: str) -> None:
+    """Of exact arguments and of balls whose truth is at the rim, at every exponent, beside the edges of tables and where the
+    kernel's ways part; and exact arguments use at most half of each bound."""
+    found = contained(name, kind, on_numpy(), POINTS, 3)
+    assert not found.violations
+    assert found.points > POINTS / 2
+    assert 0 < found.used <= 0.51
+
+
+@each_kernel()
+def test_libraries_agree(name: str, kind: str) -> None:
+    """Torch's tensors give the same balls as NumPy's arrays, or two that overlap: each is open where the other is."""
+    given = drawn(name, kind, 2_000, 5)
+    (h, low, r), (g, m, s) = (evaluate(name, kind, backend, given) for backend in (on_numpy(), on_torch()))
+    closed = np.isfinite(h) & np.isfinite(r)
+    assert closed.any()
+    assert (closed == (np.isfinite(g) & np.isfinite(s))).all()
+    h, low, r, g, m, s = (part[closed] for part in (h, low, r, g, m, s))
+    assert (np.abs((h - g) + (low - m)) <= r + s).all()
+
+
+@each_kernel()
+def test_what_is_no_number_is_open(name: str, kind: str) -> None:
+    """An infinite argument gives nothing but a limit, an undefined one and a ball without a bound nothing; nor does what is
+    outside of the domain."""
+    kernel = KERNELS[name]
+    bad = np.array([np.inf, -np.inf, np.nan, 1.0, 0.5])
+    radius = np.array([0.0, 0.0, 0.0, np.inf, np.nan])
+    given = [Balls(bad, np.zeros(5), radius, np.ones(5)) for _ in range(kernel.arguments)]
+    high, _, result = evaluate(name, kind, on_numpy(), given)
+    assert not (np.isfinite(high) & np.isfinite(result))[2:].any()
+    for i in np.flatnonzero(np.isfinite(high) & np.isfinite(result)).tolist():
+        with ctx.workprec(100):
+            assert high[i] == float(kernel.reference(arb(math.copysign(1e4, bad[i])))), bad[i]
+    if np.isfinite(kernel.low) and kernel.low in (-1.0, 0.0, 1.0) and name != "erfcx":
+        edge = np.array([kernel.low, np.nextafter(kernel.low, -np.inf), kernel.low - 1.0, kernel.low + 0.25])
+        given = [Balls(edge, np.zeros(4), np.array([0.0, 0.0, 0.5, 0.5]), np.ones(4))]
+        high, _, result = evaluate(name, kind, on_numpy(), given)
+        assert not (np.isfinite(high) & np.isfinite(result)).any()
+
+
+def test_each_kernel_is_tested() -> None:
+    """No row of the function table has a kernel that arb never saw; those that choose and compare have tests by formulas."""
+    logical = {"less", "order", "level", "apart", "conjunction", "disjunction", "negation", "choose"}
+    assert set(ROWS.values()) == set(KERNELS) | logical | {"magnitude", "sign", "floor", "negative", "reciprocal", "power"}
+
+
+def test_a_thread_that_rounds_otherwise_is_found() -> None:
+    """Rounding upwards, downwards or to 0, and subnormals that are taken for 0, are seen in each library."""
+    backends = (on_numpy(), on_torch())
+    assert all(backend.trustworthy() for backend in backends)
+    library = ctypes.CDLL(None)
+    for mode in (0x400, 0x800, 0xC00):  # FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO of x86
+        try:
+            if library.fesetround(mode):
+                pytest.skip("no such way of rounding here")
+            found = [backend.trustworthy() for backend in backends]
+        finally:
+            library.fesetround(0)
+        assert found == [False, False], mode
+    if torch.set_flush_denormal(True):
+        try:
+            found = [backend.trustworthy() for backend in backends]
+        finally:
+            torch.set_flush_denormal(False)
+        assert found == [False, False]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_are_taken_where_both_rims_agree(kind: str) -> None:
+    """floor, sign and abs, and comparisons: closed, or decided, only where no number of the balls says otherwise."""
+    generator = np.random.default_rng(4)
+    count = 1_000
+    half = np.rint(generator.normal(size=count) * 4) / 2
+    given = [balls(half * generator.choice([1.0, 1.0 + 2.0**-50], count), kind, generator) for _ in range(2)]
+    radii = [
+        np.where(generator.random(count) < 0.5, ball.radius, generator.choice([0.0, 0.25, 0.5, 1.0], count)) for ball in given
+    ]
+    low = np.where(kind == "single", 0.0, np.ldexp(generator.choice([-1.0, 0.0, 1.0], count), -60))
+    x, y = (ball._replace(low=low, radius=radius) for ball, radius in zip(given, radii, strict=True))
+    kernels = on_numpy().kernels(kind)
+    words = [(b.high, b.low, b.radius) if kind == "double" else (b.high, b.radius) for b in (x, y)]
+    above, below = kernels["order"](*words)
+    steps = {"floor": lambda t: math.floor(t), "sign": lambda t: (t > 0) - (t < 0), "magnitude": abs}
+    results = {name: kernels[name](words[0]) for name in steps}
+    decided = 0
+    for i in range(count):
+        ends = [[Fraction(b.high[i]) + Fraction(b.low[i]) + s * Fraction(b.radius[i]) for s in (-1, 1)] for b in (x, y)]
+        assert not above[i] or ends[0][0] > ends[1][1]
+        assert not below[i] or ends[0][1] < ends[1][0]
+        for name, step in steps.items():
+            value, *_, radius = (np.broadcast_to(part, count)[i] for part in results[name])
+            middle = Fraction(value) + (Fraction(np.broadcast_to(results[name][1], count)[i]) if kind == "double" else 0)
+            if np.isfinite(radius):
+                decided += 1
+                assert all(abs(step(end) - middle) <= Fraction(radius) for end in ends[0]), (name, ends[0])
+                assert ends[0][0] * ends[0][1] > 0 or name == "floor" and ends[0][0] > middle
+    assert decided > count
+    assert above.sum() > 50 and below.sum() > 50
+
+
+def test_floor_of_a_wide_ball_beside_a_half_is_open() -> None:
+    """A ball around n + 1/2 + 2**-15 with a radius of 1/2 + 2**-16 reaches n + 1."""
+    words = (np.array([2.0**39 + 0.5]), np.array([2.0**-15]), np.array([0.5 + 2.0**-16]))
+    assert np.isinf(on_numpy().kernels("double")["floor"](words)[2]).all()

@@ -1,0 +1,127 @@
+"""Exact derivatives at many points: what columns certify, balls would have said too; and they are asked."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+
+from gradcheck_cli import Report, Verdict, check_grad
+from gradcheck_cli.algebra.columns.evaluation import Column, Evaluation
+from gradcheck_cli.algebra.columns.trust import TRUST
+from gradcheck_cli.exact.enclosure import MANY
+
+POINTS = f"x=linspace(-4,4,{4 * MANY})"
+
+FORMULAS = {
+    "sin(x)*exp(-x**2/2) + atan(x)*x**3": lambda x: mpmath.sin(x) * mpmath.exp(-(x**2) / 2) + mpmath.atan(x) * x**3,
+    "(x**3 - 2*x + 1)/(x**2 + 1)": lambda x: (x**3 - 2 * x + 1) / (x**2 + 1),
+    "log(x**2 + 0.1) - tanh(3*x)": lambda x: mpmath.log(x**2 + 0.1) - mpmath.tanh(3 * x),
+}
+
+
+def both(monkeypatch: pytest.MonkeyPatch, text: str, **given: Any) -> tuple[Report, Report]:
+    """The report with columns, and without."""
+    monkeypatch.setenv("GRADCHECK_COLUMNS", "on")
+    one = check_grad(text, **given)
+    monkeypatch.setenv("GRADCHECK_COLUMNS", "off")
+    return one, check_grad(text, **given)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize("text", FORMULAS)
+def test_the_same_is_said_with_and_without(monkeypatch: pytest.MonkeyPatch, text: str, dtype: str) -> None:
+    """Verdict, cause, error and the digits that are shown, at points of ordinary size, at zeros and at kinks."""
+    one, other = both(monkeypatch, f"{text} + abs(x)", at=POINTS, dtype=dtype)
+    (column,), (plain,) = one.columns, other.columns
+    assert (column.verdicts == plain.verdicts).all()
+    assert np.allclose(column.error_ulps, plain.error_ulps, rtol=1e-5, atol=1e-9, equal_nan=True)
+    for index in range(0, len(column), 97):
+        ours, theirs = column.check(index), plain.check(index)
+        assert (ours.exact, ours.cause, ours.detail) == (theirs.exact, theirs.cause, theirs.detail)
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_what_is_shown_is_the_derivative(text: str) -> None:
+    """The exact value of an entry that arrays have judged is right in every digit (mpmath, by its own differences)."""
+    column = check_grad(text, at=POINTS).columns[0]
+    with mpmath.workdps(60):
+        for index in (3, 500, len(column) - 1):
+            check = column.check(index)
+            exact = mpmath.diff(FORMULAS[text], mpmath.mpf(check.point["x"]))
+            assert mpmath.almosteq(mpmath.mpf(check.exact), exact, rel_eps=mpmath.mpf(10) ** -18)
+
+
+def test_an_error_of_ulps_is_no_whole_number() -> None:
+    """The error in float64 is exact: that of a correctly rounded result isn't 0 or 1 ulp, but a part of one half."""
+    errors = check_grad("x**3/7", at=POINTS).columns[0].error_ulps
+    assert ((errors > 0.01) & (errors < 0.49)).mean() > 0.3
+
+
+def test_a_report_of_many_points_can_be_handed_over() -> None:
+    """Pickling makes the balls that nobody has read yet."""
+    report = check_grad("sin(x)", at=POINTS)
+    again = pickle.loads(pickle.dumps(report))
+    assert again.columns[0].check(77) == report.columns[0].check(77)
+
+
+def test_a_contradiction_switches_columns_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that is wrong by 1e-12 is found out by balls: nothing is judged by it, and the report says so."""
+    monkeypatch.setattr(TRUST, "notes", [])
+    evaluated = Evaluation.at
+
+    def wrong(self: Evaluation, *inputs: Any) -> list[Column]:
+        return [column._replace(high=column.high * (1 + 1e-12)) for column in evaluated(self, *inputs)]
+
+    monkeypatch.setattr(Evaluation, "at", wrong)
+    report = check_grad("sin(x)*x", at=POINTS)
+    assert report.counts == {Verdict.MATCH: 4 * MANY}
+    assert any("contradicted single balls at" in note for note in report.notes)
+    monkeypatch.setattr(Evaluation, "at", lambda *_: pytest.fail("asked again"))
+    assert check_grad("cos(x)*x", at=POINTS).exit_code == 0
+
+
+def test_they_are_used_unless_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GRADCHECK_COLUMNS=off, few points, or a processor that flushes subnormal numbers: balls alone."""
+    asked: list[int] = []
+    monkeypatch.setattr(Evaluation, "at", lambda self, *inputs: asked.append(len(inputs[0])) or [])  # type: ignore[func-returns-value]
+    check_grad("sin(x)", at=f"x=linspace(-4,4,{MANY - 1})")
+    monkeypatch.setenv("GRADCHECK_COLUMNS", "off")
+    check_grad("sin(x)", at=POINTS)
+    monkeypatch.setenv("GRADCHECK_COLUMNS", "on")
+    assert not asked
+    with pytest.raises(ValueError, match="unpack"):
+        check_grad("sin(x)", at=POINTS)
+    assert asked == [4 * MANY]
+
+
+def test_a_sample_has_special_points() -> None:
+    """Balls are asked about at least twenty certified points, and about zeros, ones and subnormal ones among them."""
+    values = np.linspace(0.1, 3.0, 5_000)
+    values[[7, 99, 4_000]] = 0.0, 1.0, 5e-324
+    certain = np.ones(5_000, dtype=bool)
+    certain[99] = False
+    sample = TRUST.sample([values], certain)
+    assert {7, 4_000} <= set(sample) and 99 not in sample and len(sample) >= 20
+
+
+def test_a_planted_error_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backward off by 1e-14 is a wrong formula at every point, with columns as without."""
+
+    class Off(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            ctx.save_for_backward(x)
+            return x.sin()
+
+        @staticmethod
+        def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+            (x,) = ctx.saved_tensors
+            return grad * x.cos() * (1 + 1e-14)
+
+    one, other = both(monkeypatch, "sin(x)", at=f"x=linspace(-1,1,{MANY + 44})", callables={"sin": Off.apply})
+    assert one.counts == other.counts and one.counts[Verdict.MISMATCH] > MANY

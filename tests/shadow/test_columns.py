@@ -1,0 +1,117 @@
+"""The shadow of many entries: every row of the table that it follows, against the shadow of balls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from flint import arb
+
+from gradcheck_cli.algebra.number import working
+from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.formulas.follow import many_shades, shades
+from gradcheck_cli.formulas.torch_chain import TorchChain
+from gradcheck_cli.language.chain import link
+from gradcheck_cli.language.functions import ROWS, Function
+from gradcheck_cli.verdict.judge import SHARE
+from gradcheck_cli.verdict.shade import Shades
+
+COUNT = 60
+
+FORMULAS = (
+    "sin(x)*exp(-x**2/2) + tanh(x/3)*log(1 + x**2)", "(x**3 - 2*x + 1)/(x**2 + 1)", "sigmoid(x)*atan(x)", "x**-3 + 0.1*x**2.5",
+    "where(x > 1, x**2, 2*x - 1)", "maximum(x, 0.3)*minimum(x, 3)", "softplus(x)*gelu(x)", "1 - tanh(x)**2", "(x - 0.7)*3.1/7",
+)  # fmt: skip
+
+
+def _unary(row: Function) -> bool:
+    needed = [p for p in row.parameters if p.default is None]
+    return len(needed) == 1 and needed[0].kind in ("tensor", "scalar") and not row.arrays and not row.truth
+
+
+def _compared(text: str, dtype: str, mode: str = "reverse") -> int:
+    """How many of the points columns know; each number holds what balls hold, with as much room for rounding, and no more than
+    the judge takes back."""
+    import torch
+
+    form, chain = FORMATS[dtype], link([text])
+    compiled = TorchChain(chain, getattr(torch, dtype), "cpu", {})
+    points = {"x": form.round(np.random.default_rng(1).normal(scale=1.5, size=COUNT))}
+    (batch,) = compiled.batches(points, range(COUNT), False)
+    wrt: list[Any] = [("x",)]
+    (found,) = many_shades(compiled, mode, form, batch, wrt).values() or [None]
+    with working(160):
+        balls, _ = shades(compiled, mode, form, [batch], points, wrt)
+        return _agreeing(text, found, balls[("x",)])
+
+
+def _agreeing(text: str, found: Shades | None, balls: list[Any]) -> int:
+    known = 0
+    for index, ball in enumerate(balls):
+        if found is None or ball is None or not np.isfinite(found.rounded[index]):
+            continue
+        known += 1
+        assert found.word(index).ball.overlaps(ball.exact), (text, index)
+        assert ball.exact.is_finite() and ball.rounded.is_finite()
+        middle = arb(float(found.high[index])) + float(found.low[index])
+        ours, theirs = float(found.rounded[index]), float(ball.rounded.rad() + abs(ball.rounded.mid() - middle))
+        assert 0.8 * theirs <= ours + 1e-300 and ours <= theirs / SHARE + 1e-300, (text, index, ours, theirs)
+    return known
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if _unary(row)], ids=lambda row: row.name)
+def test_every_row_is_followed_as_balls_are(row: Function) -> None:
+    """What columns know of a derivative holds what balls know of it; what they don't know is open."""
+    _compared(f"{row.name}(x)", "float64")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+@pytest.mark.parametrize("text", FORMULAS)
+def test_most_points_of_a_formula_are_known(text: str, dtype: str) -> None:
+    """Where nothing is special, columns know the derivative and its rounding."""
+    assert _compared(text, dtype) > COUNT / 3
+
+
+def test_forward_mode_is_followed() -> None:
+    """Tangents go through the same rows."""
+    assert _compared("sin(x)*exp(x) + x**3", "float64", "forward") > COUNT / 2
+
+
+def test_what_python_is_told_is_lost() -> None:
+    """A number that is handed to Python may decide anything: nothing holds then."""
+    import torch
+
+    from gradcheck_cli.algebra.columns.shadowed import Shadowed
+    from gradcheck_cli.algebra.layers import Exact, Rounded
+    from gradcheck_cli.shadow.columns import Columns
+
+    shadow = Columns(Shadowed(Exact(), Rounded(FORMATS["float64"])))
+    with shadow:
+        x = torch.linspace(1, 2, 4, dtype=torch.float64)
+        x * 2
+        assert not shadow.lost
+        bool(x.sum() > 1)
+    assert shadow.lost
+
+
+def test_memory_is_seen_through_views_and_written_in_place() -> None:
+    """A part that is overwritten, a transposed view, and a sum that isn't followed."""
+    import torch
+
+    from gradcheck_cli.algebra.columns.shadowed import Shadowed
+    from gradcheck_cli.algebra.layers import Exact, Rounded
+    from gradcheck_cli.shadow.columns import Columns
+
+    shadow = Columns(Shadowed(Exact(), Rounded(FORMATS["float64"])))
+    with shadow:
+        x = torch.linspace(1, 2, 6, dtype=torch.float64)
+        y = (x / 3).reshape(2, 3)
+        y[0].mul_(7)
+        turned = y.t().contiguous()
+        total = x.sum()
+    for tensor in (y, turned):
+        high, low, radii = shadow.cell(tensor)
+        assert np.allclose(high, tensor.reshape(-1).numpy(), rtol=1e-15) and (radii[0] < 1e-30).all() and (low != 0).any()
+        assert (radii[1] >= radii[0]).all() and (radii[1] < 1e-15).all()
+    assert np.isinf(shadow.cell(total)[-1]).all()
