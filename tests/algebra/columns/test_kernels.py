@@ -140,3 +140,10 @@ def test_tanh_of_a_wide_ball_far_out(kind: str) -> None:
     """Where tanh is 1 to 2**-979 at the centre of a ball, it isn't so at its rim."""
     given = [Balls(np.array([-340.01, 340.01]), np.zeros(2), np.array([0.99, 0.99]), np.array([1.0, -1.0]))]
     assert not check("tanh", kind, on_numpy(), given).violations
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_atan_next_to_the_largest_float(kind: str) -> None:
+    """What overflows on the way is open: pi/2 is not the angle in the table."""
+    x = np.array([4.4942328371557893e307, -1.7e308])
+    assert not check("atan", kind, on_numpy(), [Balls(x, np.zeros(2), np.zeros(2), np.ones(2))]).violations
