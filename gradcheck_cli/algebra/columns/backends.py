@@ -62,6 +62,10 @@ class Backend:
         """A table that was made in NumPy."""
         return values
 
+    def floats(self, values: Any) -> Array:
+        """Numbers of any format as an array of float64."""
+        return np.ascontiguousarray(values, dtype=np.float64)
+
     def empty(self, points: int) -> Array:
         """An array of float64, to be filled."""
         return np.empty(points)
@@ -133,9 +137,12 @@ class _Torch(Backend):
         return torch.tensor(value, dtype=torch.float64, device=self.device)
 
     def table(self, values: Any) -> Array:
+        return self.floats(values)
+
+    def floats(self, values: Any) -> Array:
         import torch
 
-        return torch.as_tensor(values, device=self.device)
+        return torch.as_tensor(values, dtype=torch.float64, device=self.device).contiguous()
 
     def empty(self, points: int) -> Array:
         import torch

@@ -66,9 +66,9 @@ class Evaluation:
             self._run = self.backend.loop(self.program.bind(), self.inputs, self.outputs, self._words)
 
     def at(self, *inputs: Array) -> list[Column]:
-        """A column for each formula, of an array of float64 for each input; open where one of them isn't finite, and
-        everywhere if this thread doesn't round as the bounds suppose."""
-        parts = self._parts(inputs)
+        """A column for each formula, of as many numbers for each input, in one dimension; open where one of them isn't
+        finite, and everywhere if this thread doesn't round as the bounds suppose."""
+        parts = self._parts([self.backend.floats(values) for values in inputs])
         if not self.backend.trustworthy():
             for column in parts:
                 column[-1][:] = OPEN
@@ -112,6 +112,7 @@ class Enclosures:
     def at(self, *inputs: Array) -> tuple[list[Column], Mask]:
         """A column for each formula, and the points at which one of them isn't certified to its bits."""
         first, *others = self._stages
+        inputs = tuple(map(first.backend.floats, inputs))
         found = first.at(*inputs)
         left = self._left(found)
         for stage in others:

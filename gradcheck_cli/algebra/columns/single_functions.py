@@ -170,7 +170,7 @@ def sigmoid(x: Single) -> Single:
 # -- log -----------------------------------------------------------------------------------------------------------------
 
 
-LOG_TABLE, LOG_REST = 5.0 * UNIT, 5.0 * UNIT
+LOG_TABLE, LOG_REST = 5.0 * UNIT, 6.0 * UNIT
 """The logarithm in the table and that of the power of 2, their sum and the last one; what is added."""
 
 

@@ -169,3 +169,14 @@ def test_an_open_number_has_no_ball() -> None:
     with ctx.workprec(200):
         assert column.ball(0).is_nan() and column.ball(1).contains(arb(1) / 3)
     assert list(column.accurate(90)) == [False, True]
+
+
+@pytest.mark.parametrize("library", [on_numpy, on_torch])
+def test_inputs_of_any_format_are_taken_exactly(library: Any) -> None:
+    """Numbers of float32, in any steps of memory, are computed with as doubles."""
+    x = np.random.default_rng(3).normal(size=200).astype(np.float32)[::2]
+    values = torch.from_numpy(x) if library is on_torch else x
+    (short,) = Evaluation([parse("sin(x)*x")], ["x"], "double", library()).at(values)
+    (long,) = Evaluation([parse("sin(x)*x")], ["x"]).at(x.astype(np.float64))
+    assert (np.asarray(short.high) == long.high).all() and (np.asarray(short.low) == long.low).all()
+    assert short.radius.max() < 1e-19

@@ -15,7 +15,7 @@ from flint import arb, ctx
 from gradcheck_cli.algebra.columns.algebra import KERNELS as ROWS
 from gradcheck_cli.algebra.columns.algebra import KINDS
 from gradcheck_cli.algebra.columns.backends import on_numpy, on_torch
-from tests.containment import KERNELS, Balls, balls, contained, drawn, evaluate
+from tests.containment import KERNELS, Balls, balls, check, contained, drawn, evaluate
 
 POINTS = 400
 
@@ -133,3 +133,17 @@ def test_floor_of_a_wide_ball_beside_a_half_is_open() -> None:
     """A ball around n + 1/2 + 2**-15 with a radius of 1/2 + 2**-16 reaches n + 1."""
     words = (np.array([2.0**39 + 0.5]), np.array([2.0**-15]), np.array([0.5 + 2.0**-16]))
     assert np.isinf(on_numpy().kernels("double")["floor"](words)[2]).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tanh_of_a_wide_ball_far_out(kind: str) -> None:
+    """Where tanh is 1 to 2**-979 at the centre of a ball, it isn't so at its rim."""
+    given = [Balls(np.array([-340.01, 340.01]), np.zeros(2), np.array([0.99, 0.99]), np.array([1.0, -1.0]))]
+    assert not check("tanh", kind, on_numpy(), given).violations
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_atan_next_to_the_largest_float(kind: str) -> None:
+    """What overflows on the way is open: pi/2 is not the angle in the table."""
+    x = np.array([4.4942328371557893e307, -1.7e308])
+    assert not check("atan", kind, on_numpy(), [Balls(x, np.zeros(2), np.zeros(2), np.ones(2))]).violations
