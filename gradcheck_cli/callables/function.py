@@ -26,6 +26,7 @@ from gradcheck_cli.maps.map import (
     Map,
     Row,
     Tensors,
+    attempted,
     check_device,
     direction_of,
     every_row,
@@ -301,11 +302,10 @@ def _map(question: Question, point: Arguments) -> Map:
 
 def _runs(map: Map, dtype: str) -> bool:
     """Whether the function has outputs that can be differentiated in another dtype."""
-    there = map.at({name: x.to(getattr(torch, dtype)) for name, x in map.inputs.items()})
-    try:
-        return all(x.dtype != there.inputs[n].dtype for n, x in map.inputs.items()) and bool(there(there.leaves()))
-    except Exception:  # whatever a user's function raises
+    if any(x.dtype == getattr(torch, dtype) for x in map.inputs.values()):
         return False
+    there = map.at({name: x.to(getattr(torch, dtype)) for name, x in map.inputs.items()})
+    return bool(attempted(lambda: there(there.leaves())))
 
 
 def _outputs(question: Question, map: Map, point: Arguments) -> Mapping[str, Tensor]:
