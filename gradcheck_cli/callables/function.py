@@ -16,7 +16,7 @@ from gradcheck_cli.callables.higher import Higher
 from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
 from gradcheck_cli.callables.intent import Surrogate, declared, name_of, of_formula, surrogate_of, with_settings
 from gradcheck_cli.callables.loading import Target
-from gradcheck_cli.callables.rewriting import remedies_of
+from gradcheck_cli.callables.rewriting import Rewriting
 from gradcheck_cli.errors import REFUSALS, InputError, NoValue, words
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.points import listed
@@ -43,11 +43,14 @@ from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.scope import OfTensor
-from gradcheck_cli.verdict.verdicts import Verdict
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from gradcheck_cli.verdict.work import Progress, Recorder, record
 
 JACOBIAN = 400
 """Entries of a Jacobian up to which each is shown, where that is asked for."""
+
+
+ANOTHER = "the formula is another function than the code, whose own derivative this says nothing about"
 
 
 @dataclass(frozen=True)
@@ -143,14 +146,15 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
         problem.update(_described(question, asked))
         recorder.total = len(asked) + 1
         opaque: dict[str, None] = {}
-        known, sensitivity = Known(), 0.0
+        known, rewriting, sensitivity = Known(), Rewriting(), 0.0
         for number, case in enumerate(asked):
             recorder.left = _points(number, len(asked))
             recorder.step(f"point {number + 1} of {len(asked)}")
-            check = _Check(question, case, recorder, known)
+            check = _Check(question, case, recorder, known, rewriting)
             opaque |= check.run()
             sensitivity = max(sensitivity, check.sensitivity)
         recorder.add(refused)
+        recorder.remedies += rewriting.remedies(question.limits)
         recorder.note(*unseen(sensitivity))
         if opaque:
             hint = "" if question.formula or question.surrogate else "; --formula says what the function ought to be"
@@ -183,12 +187,14 @@ def _described(question: Question, asked: Sequence[Case]) -> dict[str, Any]:
 class _Check:
     """One case."""
 
-    def __init__(self, question: Question, case: Case, recorder: Recorder, known: Known) -> None:
-        self.question, self.case, self.recorder, self.known = question, case, recorder, known
+    def __init__(self, question: Question, case: Case, recorder: Recorder, known: Known, rewriting: Rewriting) -> None:
+        self.question, self.case, self.recorder, self.known, self.rewriting = question, case, recorder, known, rewriting
         self.map, self.point = case.map, case.arguments.shown()
         self.options = Options(question.limits, question.seed, recorder.checkpoint)
         self.opaque: dict[str, None] = {}
         self.sensitivity = 0.0
+        self.another = False
+        """Whether the values refute the formula: then the derivatives are compared with those of another function."""
 
     def run(self) -> dict[str, None]:
         """Add the columns; returns the operations that couldn't be followed."""
@@ -208,7 +214,11 @@ class _Check:
         if count == 1 or (self.question.jacobian and count * size(self.map.inputs) <= JACOBIAN):
             rows = [*every_row(outputs), row]
         if self.case.formula is not None:
-            self.recorder.add(check_values(self.map, self.case.formula, self.options, self.point))
+            values = check_values(self.map, self.case.formula, self.options, self.point)
+            self.recorder.add(values)
+            self.another = self.case.surrogate is None and any(
+                d.cause is Cause.VALUE for c in values for d in c.details.values()
+            )
         seen = observe(self.map, row, self.point)
         pulled = [mode for mode in asked if mode.backwards and seen.repeatable]
         found = [column for mode in pulled for column in self.backwards(self.map, rows, mode, self.case)]
@@ -221,8 +231,8 @@ class _Check:
             self.higher(row, asked, not _wrong(found), not _wrong(pushes))
         self.recorder.add(seen.columns)
         self.recorder.note(*seen.notes)
-        if not (self.recorder.remedies or self.case.formula or self.case.surrogate or self.map.stops):
-            self.recorder.remedies += remedies_of(self.map, row, found, self.question.limits)
+        if not (self.case.formula or self.case.surrogate or self.map.stops):
+            self.rewriting.add(self.map, row, found)
         return self.opaque
 
     def backwards(self, map: Map, rows: Sequence[Row], mode: Mode, case: Case | None = None) -> list[Column]:
@@ -251,6 +261,8 @@ class _Check:
         self.recorder.note(*higher.notes)
 
     def take(self, found: Found) -> list[Column]:
+        for detail in (d for c in found.columns for d in c.details.values() if self.another and d.cause is Cause.FORMULA):
+            detail.cause, detail.text = Cause.VALUE, ANOTHER
         self.recorder.add(found.columns)
         self.opaque |= dict.fromkeys(found.opaque)
         self.sensitivity = max(self.sensitivity, found.sensitivity)
