@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -145,6 +146,7 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
         asked, refused = cases(question)
         problem.update(_described(question, asked))
         recorder.total = len(asked) + 1
+        recorder.points = max(Counter([c.dtype for c in refused] + [format_of(c.map.inputs).name for c in asked]).values())
         opaque: dict[str, None] = {}
         known, rewriting, sensitivity = Known(), Rewriting(), 0.0
         for number, case in enumerate(asked):

@@ -173,7 +173,7 @@ def test_a_branch_of_the_backward_alone_is_no_slip(function: Any, numbers: list[
 
 def test_a_branch_of_both_is_one() -> None:
     """Where the function has the same pieces, what is wrong on one of them has its name."""
-    slip = custom(torch.nn.functional.leaky_relu, lambda g, x, y: torch.where(x > 0, -g, -0.01 * g))
+    slip = custom(torch.nn.functional.leaky_relu, lambda g, x, y: torch.where(x > 0, -g, 0.01 * g))
     assert name_slips(at(slip, 3.5))["x"] == "the sign is wrong: autograd is -exact"
 
 
