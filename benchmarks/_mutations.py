@@ -244,7 +244,14 @@ PROVERS = {
             "doubted=lambda some, balls: {},",
         ),
     ),
-    "maps/poles.py": (("if exact[i].is_finite()]", "if False]"),),
+    "maps/poles.py": (("if exact[i].is_finite()]", "if True]"),),
+    "maps/slips.py": (
+        ("return own is None or not _finite(own, name) or _fits", "return True or _fits"),
+        ("return search in candidates.OF_ENTRIES or all(", "return True or all("),
+        ("if trial is not None and here is not None and _pieces(trial) == here]", "if trial is not None and here is not None]"),
+        ("and not (place in CALM and _exact(trial, name))", "and True"),
+    ),
+    "maps/map.py": (("    try:\n        return run()\n    except Exception:\n        return None\n", "    return run()\n"),),
     "maps/second.py": (
         ("AGREED = 48\n", "AGREED = -48\n"),
         (

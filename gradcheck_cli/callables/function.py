@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,7 +17,7 @@ from gradcheck_cli.callables.higher import Higher
 from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
 from gradcheck_cli.callables.intent import Surrogate, declared, name_of, of_formula, surrogate_of, with_settings
 from gradcheck_cli.callables.loading import Target
-from gradcheck_cli.callables.rewriting import remedies_of
+from gradcheck_cli.callables.rewriting import Rewriting
 from gradcheck_cli.errors import REFUSALS, InputError, NoValue, Raised, words
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.points import listed
@@ -26,6 +27,7 @@ from gradcheck_cli.maps.map import (
     Map,
     Row,
     Tensors,
+    attempted,
     check_device,
     direction_of,
     every_row,
@@ -42,11 +44,14 @@ from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.scope import OfTensor
-from gradcheck_cli.verdict.verdicts import Verdict
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from gradcheck_cli.verdict.work import Progress, Recorder, record
 
 JACOBIAN = 400
 """Entries of a Jacobian up to which each is shown, where that is asked for."""
+
+
+ANOTHER = "the formula is another function than the code, whose own derivative this says nothing about"
 
 
 @dataclass(frozen=True)
@@ -141,15 +146,17 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
         asked, refused = cases(question)
         problem.update(_described(question, asked))
         recorder.total = len(asked) + 1
+        recorder.points = max(Counter([c.dtype for c in refused] + [format_of(c.map.inputs).name for c in asked]).values())
         opaque: dict[str, None] = {}
-        known, sensitivity = Known(), 0.0
+        known, rewriting, sensitivity = Known(), Rewriting(), 0.0
         for number, case in enumerate(asked):
             recorder.left = _points(number, len(asked))
             recorder.step(f"point {number + 1} of {len(asked)}")
-            check = _Check(question, case, recorder, known)
+            check = _Check(question, case, recorder, known, rewriting)
             opaque |= check.run()
             sensitivity = max(sensitivity, check.sensitivity)
         recorder.add(refused)
+        recorder.remedies += rewriting.remedies(question.limits)
         recorder.note(*unseen(sensitivity))
         if opaque:
             hint = "" if question.formula or question.surrogate else "; --formula says what the function ought to be"
@@ -182,12 +189,14 @@ def _described(question: Question, asked: Sequence[Case]) -> dict[str, Any]:
 class _Check:
     """One case."""
 
-    def __init__(self, question: Question, case: Case, recorder: Recorder, known: Known) -> None:
-        self.question, self.case, self.recorder, self.known = question, case, recorder, known
+    def __init__(self, question: Question, case: Case, recorder: Recorder, known: Known, rewriting: Rewriting) -> None:
+        self.question, self.case, self.recorder, self.known, self.rewriting = question, case, recorder, known, rewriting
         self.map, self.point = case.map, case.arguments.shown()
         self.options = Options(question.limits, question.seed, recorder.checkpoint)
         self.opaque: dict[str, None] = {}
         self.sensitivity = 0.0
+        self.another = False
+        """Whether the values refute the formula: then the derivatives are compared with those of another function."""
 
     def run(self) -> dict[str, None]:
         """Add the columns; returns the operations that couldn't be followed."""
@@ -207,7 +216,11 @@ class _Check:
         if count == 1 or (self.question.jacobian and count * size(self.map.inputs) <= JACOBIAN):
             rows = [*every_row(outputs), row]
         if self.case.formula is not None:
-            self.recorder.add(check_values(self.map, self.case.formula, self.options, self.point))
+            values = check_values(self.map, self.case.formula, self.options, self.point)
+            self.recorder.add(values)
+            self.another = self.case.surrogate is None and any(
+                d.cause is Cause.VALUE for c in values for d in c.details.values()
+            )
         seen = observe(self.map, row, self.point)
         pulled = [mode for mode in asked if mode.backwards and seen.repeatable]
         found = [column for mode in pulled for column in self.backwards(self.map, rows, mode, self.case)]
@@ -220,8 +233,8 @@ class _Check:
             self.higher(row, asked, not _wrong(found), not _wrong(pushes))
         self.recorder.add(seen.columns)
         self.recorder.note(*seen.notes)
-        if not (self.recorder.remedies or self.case.formula or self.case.surrogate or self.map.stops):
-            self.recorder.remedies += remedies_of(self.map, row, found, self.question.limits)
+        if not (self.case.formula or self.case.surrogate or self.map.stops):
+            self.rewriting.add(self.map, row, found)
         return self.opaque
 
     def backwards(self, map: Map, rows: Sequence[Row], mode: Mode, case: Case | None = None) -> list[Column]:
@@ -250,6 +263,8 @@ class _Check:
         self.recorder.note(*higher.notes)
 
     def take(self, found: Found) -> list[Column]:
+        for detail in (d for c in found.columns for d in c.details.values() if self.another and d.cause is Cause.FORMULA):
+            detail.cause, detail.text = Cause.VALUE, ANOTHER
         self.recorder.add(found.columns)
         self.opaque |= dict.fromkeys(found.opaque)
         self.sensitivity = max(self.sensitivity, found.sensitivity)
@@ -301,11 +316,10 @@ def _map(question: Question, point: Arguments) -> Map:
 
 def _runs(map: Map, dtype: str) -> bool:
     """Whether the function has outputs that can be differentiated in another dtype."""
-    there = map.at({name: x.to(getattr(torch, dtype)) for name, x in map.inputs.items()})
-    try:
-        return all(x.dtype != there.inputs[n].dtype for n, x in map.inputs.items()) and bool(there(there.leaves()))
-    except Exception:  # whatever a user's function raises
+    if any(x.dtype == getattr(torch, dtype) for x in map.inputs.values()):
         return False
+    there = map.at({name: x.to(getattr(torch, dtype)) for name, x in map.inputs.items()})
+    return bool(attempted(lambda: there(there.leaves())))
 
 
 def _outputs(question: Question, map: Map, point: Arguments) -> Mapping[str, Tensor]:

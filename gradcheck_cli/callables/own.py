@@ -18,7 +18,7 @@ from torch.autograd import Function
 
 from gradcheck_cli.callables.backward import custom_nodes
 from gradcheck_cli.callables.inputs import leaves
-from gradcheck_cli.maps.map import Map, Tensors, direction_of, push, tangent, without_graph
+from gradcheck_cli.maps.map import Map, Tensors, attempted, direction_of, push, tangent, without_graph
 from gradcheck_cli.maps.slips import Searched, name_pushed, name_slips
 
 CALLS = 4
@@ -128,20 +128,22 @@ def constant_tangents(map: Map) -> list[str]:
     derivative. Each is asked: the derivative of what it returns, along a seeded direction, is 0."""
     found = []
     for call in calls(map):
-        own = call.map() if call.function.jvp is not Function.jvp else None
-        if own is None:
-            continue
-        direction = direction_of(own.inputs, 0)
-        try:
-            _, again, refusal = push(tangent(own, direction), direction)
-        except Exception:  # what torch.func can't do with it
-            continue
-        if refusal is None and not any(t is not None and t.any() for t in again.values()):
+        if call.function.jvp is not Function.jvp and attempted(lambda call=call: _again(call)) is False:  # type: ignore[misc]
             found.append(
                 f"torch doesn't differentiate a custom jvp again: what {place(call.function, 'jvp')} returns is a constant to "
                 "the next derivative in forward mode; reverse mode differentiates the backward"
             )
     return found
+
+
+def _again(call: Call) -> bool | None:
+    """Whether the derivative along a seeded direction of what a jvp returns isn't 0; None where torch refuses to tell."""
+    own = call.map()
+    if own is None:
+        return None
+    direction = direction_of(own.inputs, 0)
+    _, again, refusal = push(tangent(own, direction), direction)
+    return None if refusal is not None else any(bool(t.any()) for t in again.values() if t is not None)
 
 
 def forgotten_conjugates(map: Map) -> list[str]:
@@ -157,10 +159,7 @@ def places(map: Map, rule: str = "backward") -> list[str]:
 def _told(map: Map, rule: str, examine: Examine) -> list[str]:
     functions, found = calls(map), []
     for call in functions:
-        try:
-            wrong = examine(call)
-        except Exception:  # whatever a user's code raises by itself
-            continue
+        wrong = attempted(lambda call=call: examine(call))  # type: ignore[misc]
         if wrong:
             by: dict[str, list[str]] = {}
             for name, slip in wrong.items():

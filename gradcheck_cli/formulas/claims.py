@@ -28,6 +28,7 @@ from gradcheck_cli.formulas.problem import Claim
 from gradcheck_cli.language.chain import Chain, derivative_name
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Node, substitute, variables
+from gradcheck_cli.maps.places import NEAR, Place
 from gradcheck_cli.maps.slips import named
 from gradcheck_cli.maps.written import Trees, result, upstream
 from gradcheck_cli.verdict.column import Column, Detail
@@ -189,7 +190,7 @@ def _missed(claim: Claim, chain: Chain, point: Mapping[str, float]) -> str | Non
     beside this one must lie on the same."""
     *before, last = claim.wrt
     program = Program([claim.tree], variables(claim.tree), _Constants(), conditions)
-    points = [point, *(_beside(chain, point, seed) for seed in range(SEEDS))]
+    points = [point, *(_moved(chain, point, place) for place in NEAR)]
     try:
         places = [_everything(chain, near) for near in points]
         (first, root), *others = [_derivation(claim, chain, At(values)) for values in places]
@@ -240,18 +241,15 @@ def _derivation(claim: Claim, chain: Chain, at: At) -> tuple[Step | None, Step]:
 LONGEST = 80
 """Characters of a formula that a sentence quotes."""
 
-SEEDS = 2
-"""Points beside the user's at which a slip must fit."""
 
-
-def _beside(chain: Chain, point: Mapping[str, float], seed: int) -> dict[str, float]:
-    """A seeded point beside one."""
-    factors = np.random.default_rng(seed).uniform(0.9, 1.1, len(chain.inputs)).tolist()
-    return {n: point[n] * factor if point[n] else factor / 8 for n, factor in zip(chain.inputs, factors, strict=True)}
+def _moved(chain: Chain, point: Mapping[str, float], place: Place) -> dict[str, float]:
+    """The point, moved to a place."""
+    moved = place.of({n: np.array(point[n]) for n in chain.inputs}, place.seed)
+    return {n: float(x) for n, x in moved.items()}
 
 
 def _slip(claim: Claim, chain: Chain, point: Mapping[str, float]) -> str | None:
-    """The usual slip that makes the claim of the derivative, if one does: at two points beside this one."""
+    """The usual slip that makes the claim of the derivative, if one does."""
     *before, last = claim.wrt
     own = [name for name in dict.fromkeys(claim.wrt) if name not in chain.inputs]  # stages: what comes after them, by them
     trees, whole = _composed(chain, own), _composed(chain)
@@ -263,17 +261,14 @@ def _slip(claim: Claim, chain: Chain, point: Mapping[str, float]) -> str | None:
     claimed, y = substitute(claim.tree, trees), chain.output
     shapes: dict[str, tuple[int, ...]] = {n: () for n in (*chain.inputs, *own, result(y), upstream(y))}
 
-    def beside(seed: int) -> Trees:
-        near = _beside(chain, point, seed)
+    def written(place: Place) -> Trees:
+        near = _moved(chain, point, place)
         given = [exactly(value) for value in near.values()]
         values = Program([*(whole[n] for n in own), substitute(output, whole)], chain.inputs, PLAIN)(*given)
         more = dict(zip((*own, result(y)), map(float, values), strict=True))
         return Trees({y: [output]}, {last: [claimed]}, shapes, {**near, **more, upstream(y): 1.0})
 
-    try:
-        text = named([lambda k=k: beside(k) for k in range(SEEDS)], "upstream").get(last)  # type: ignore[misc]
-    except (LookupError, ValueError, ArithmeticError, NotImplementedError):  # what can't be evaluated beside the point
-        return None
+    text = named(written, "upstream").get(last)
     for said, meant in _PARTIES.items():
         text = text and text.replace(said, meant)
     return text

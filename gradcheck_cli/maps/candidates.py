@@ -374,11 +374,16 @@ def _mended(
     trial: Trial, name: str, calls: Sequence[Call], keys: Mapping[Node, int], replaced: Mapping[str, Variable]
 ) -> Floats:
     """The gradient as it is, where it would be exact with some variables in the place of others, wherever these stand, or in
-    some places; else nothing."""
+    some places; else nothing. Not in a condition alone: there it would choose another branch, whatever that is for."""
     nodes = trial.trees.gradients[name]
+    numerical = set(_numerical(nodes))
     places = list(
         dict.fromkeys(
-            (keys[c], i) for c in calls for i, a in enumerate(c.arguments) if isinstance(a, Variable) and a.name in replaced
+            (keys[c], i)
+            for c in calls
+            if c in numerical
+            for i, a in enumerate(c.arguments)
+            if isinstance(a, Variable) and a.name in replaced
         )
     )
     places += [BARE] if any(isinstance(node, Variable) and node.name in replaced for node in nodes) else []
@@ -389,6 +394,17 @@ def _mended(
             if close(values, trial.exact[name]):
                 return trial.torch[name]
     return np.zeros(0)
+
+
+def _numerical(nodes: Sequence[Node]) -> Iterator[Call]:
+    """The calls that numbers are made by, not conditions alone."""
+    waiting, seen = list(nodes), set[Node]()
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Call) and node not in seen and not is_truth(node):
+            seen.add(node)
+            waiting += node.arguments
+            yield node
 
 
 def _said(name: str) -> str:
@@ -439,6 +455,9 @@ SLIPS: tuple[Callable[[Trial, str], Candidates], ...] = (
     _factors, _few,
 )  # fmt: skip
 """In this order: of two that fit, the plainer one is named."""
+
+OF_ENTRIES = (_ratio, _few)
+"""Those that say of a point which of its entries are wrong."""
 
 OF_THE_CHAIN = (_paths, _constants, _factors)
 """Those that change a part of the chain rule, whichever way that is gone."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -108,6 +109,18 @@ def check_device(name: str) -> None:
             torch.zeros(1, device=name).tolist()
     except (RuntimeError, AssertionError, ImportError, AttributeError, TypeError, ValueError) as refusal:
         raise InputError(f"torch can't use the device {name!r}: {first_line(refusal)}") from None
+
+
+T = TypeVar("T")
+
+
+def attempted(run: Callable[[], T]) -> T | None:
+    """What comes of the user's code where nobody asked for it: in another dtype, at other points, by a part of it alone. None
+    where it raises, whatever that is: it was written for what it was given."""
+    try:
+        return run()
+    except Exception:
+        return None
 
 
 @contextmanager

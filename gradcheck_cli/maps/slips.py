@@ -1,8 +1,10 @@
 """The usual slips in a backward, or a jvp, recognised: what torch returns is compared with what each slip would return.
 
-A slip is named only where it fits every entry at two seeded points beside the user's, with seeded upstream gradients. Those of
-`candidates` are all tried at the first points at which a function is wrong; what was found there is tried before them at the
-others, where it must fit just as well.
+A slip is named only where it fits every entry at two seeded points beside the user's, with seeded upstream gradients, and at
+the user's own; and, since it is a statement about a formula, at points FAR off that lie on the same pieces of the forward pass,
+where something has to be wrong too. There functions aren't saturated, and what a backward does beyond some limit alone is no
+slip of that kind. Those of `candidates` are all tried at the first points at which a function is wrong; what was found there is
+tried before them at the others, where it must fit just as well.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,12 +22,15 @@ from gradcheck_cli.algebra.precision import SLIPS
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps import candidates
 from gradcheck_cli.maps.candidates import CANCELLED, Candidates, close
-from gradcheck_cli.maps.map import Map, direction_of, push, random_row
+from gradcheck_cli.maps.map import Map, attempted, direction_of, push, random_row
+from gradcheck_cli.maps.pieces import pieces
+from gradcheck_cli.maps.places import CALM, FAR, NEAR, OWN, Place
 from gradcheck_cli.maps.runs import Formula, flat, numpy
 from gradcheck_cli.maps.trials import Pushed, Trial
 from gradcheck_cli.maps.written import Trees, family, write
 
-TRIALS = 2
+Write = Callable[[Place], "Trial | None"]
+"""What torch has at a place, written down; None where that can't be done."""
 
 PART = 1e-7
 """What a slip may leave unexplained of the error, for constants are rounded: what is almost a slip is another one."""
@@ -49,23 +55,73 @@ class Searched:
     def __init__(self) -> None:
         self._tried: dict[object, _Tried] = {}
 
-    def slip(self, trials: Sequence[Trial], name: str, searches: Sequence[Search], unless: str | None) -> str | None:
-        """The slip that fits in every trial: one that was found before, else the plainest. What speaks of `unless` isn't
+    def slip(self, points: Points, name: str, searches: Sequence[Search], unless: str | None) -> str | None:
+        """The slip that fits at every point: one that was found before, else the plainest. What speaks of `unless` isn't
         named."""
+        trials = points.near
         trees = trials[0].trees
         key = (type(trials[0]), name, unless, *map(tuple, (*trees.outputs.values(), trees.gradients.get(name, ()))))
         tried = self._tried.setdefault(key, _Tried())
         for search, text in tried.found:
-            if all(_fits(t, name, search, text) for t in trials):
+            if all(_fits(t, name, search, text) for t in trials) and points.own_fits(name, search, text):
                 return text
         if len(tried.vain) >= SEARCHES or trees.values in tried.vain:
             return None
         for search, text in _fitting(trials, name, searches):
-            if unless is None or unless not in text:
+            if (
+                (unless is None or unless not in text)
+                and points.own_fits(name, search, text)
+                and points.far_fits(name, search, text)
+            ):
                 tried.found.append((search, text))
                 return text
         tried.vain.append(trees.values)
         return None
+
+
+class Points:
+    """What torch has at the places at which a slip must fit. Those that only confirm one are written down when they are asked
+    for."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self.near: list[Trial] = []
+        for place in NEAR:
+            trial = write(place)
+            if trial is None:
+                return
+            self.near.append(trial)
+        self._names = [n for n in self.near[0].torch if not any(_right(trial, n) for trial in self.near)]
+
+    @property
+    def wrong(self) -> list[str]:
+        """What is wrong at both places beside the user's point; nothing where that isn't known."""
+        return self._names if len(self.near) == len(NEAR) else []
+
+    @cached_property
+    def _own(self) -> Trial | None:
+        return self._write(OWN)
+
+    @cached_property
+    def _far(self) -> list[tuple[Place, Trial]]:
+        """The far places that lie on the same pieces of the forward pass."""
+        here = _pieces(self.near[0])
+        found = ((place, self._write(place)) for place in FAR)
+        return [(place, trial) for place, trial in found if trial is not None and here is not None and _pieces(trial) == here]
+
+    def own_fits(self, name: str, search: Search, text: str) -> bool:
+        """Whether a slip fits at the user's own point, where there are numbers."""
+        own = self._own
+        return own is None or not _finite(own, name) or _fits(own, name, search, text)
+
+    def far_fits(self, name: str, search: Search, text: str) -> bool:
+        """Whether it fits far off, wherever there are numbers; and whether something is wrong where functions are calm. Which
+        entries are wrong is said of this point alone."""
+        return search in candidates.OF_ENTRIES or all(
+            _fits(trial, name, search, text) and not (place in CALM and _exact(trial, name))
+            for place, trial in self._far
+            if _finite(trial, name)
+        )
 
 
 def name_slips(
@@ -75,7 +131,7 @@ def name_slips(
     stands for the forward pass; `values`: which gives these values, so that a backward may use its outputs."""
     double = _double(map)
     unless = None if values else "the output"
-    return named([lambda k=k: _trial(double, formula, seed + k) for k in range(TRIALS)], unless, searched)  # type: ignore[misc]
+    return named(lambda place: _trees(double, formula, place, seed), unless, searched)
 
 
 def _double(map: Map) -> Map:
@@ -85,19 +141,18 @@ def _double(map: Map) -> Map:
 
 
 def named(
-    points: Sequence[Callable[[], Trees | None]], unless: str | None = None, searched: Searched | None = None
+    write: Callable[[Place], Trees | None], unless: str | None = None, searched: Searched | None = None
 ) -> dict[str, str | None]:
-    """The same of what is written down at several points; nothing where that can't be done at one of them."""
+    """The same of what `write` writes down at a place; nothing where that can't be done beside the user's point."""
     searched = searched or Searched()
+
+    def trial(place: Place) -> Trial | None:
+        trees = write(place)
+        return None if trees is None else Trial(trees)
+
     with working(SLIPS):
-        trials = []
-        for point in points:
-            trees = point()
-            if trees is None:
-                return {}
-            trials.append(Trial(trees))
-        wrong = [n for n in trials[0].trees.gradients if not any(_right(trial, n) for trial in trials)]
-        return {n: searched.slip(trials, n, candidates.SLIPS, unless) for n in wrong}
+        points = Points(lambda place: attempted(lambda: trial(place)))
+        return {n: searched.slip(points, n, candidates.SLIPS, unless) for n in points.wrong}
 
 
 def name_pushed(
@@ -107,20 +162,18 @@ def name_pushed(
     it, None where it is right, or can't be written down."""
     double = _double(map)
     with working(SLIPS):
-        trials = [_pushed(double, mode, formula, seed + k) for k in range(TRIALS)]
-        known = [t for t in trials if t is not None]
-        name = next(iter(map.inputs))
-        if len(known) < TRIALS or any(_right(t, name) for t in known):
-            return None
-        return (searched or Searched()).slip(known, name, _OF_A_JVP, None) or ""
+        points = Points(lambda place: attempted(lambda: _pushed(double, mode, formula, place, seed)))
+        for name in points.wrong:  # one: the derivative along the direction
+            return (searched or Searched()).slip(points, name, _OF_A_JVP, None) or ""
+        return None
 
 
-def _pushed(map: Map, mode: str, formula: Formula | None, seed: int) -> Pushed | None:
-    trees = _trial(map, formula, seed)
+def _pushed(map: Map, mode: str, formula: Formula | None, place: Place, seed: int) -> Pushed | None:
+    trees = _trees(map, formula, place, seed)
     if trees is None:
         return None
     near = map.at({n: _tensor(trees, n, x) for n, x in map.inputs.items()})
-    direction = direction_of(near.inputs, seed)
+    direction = direction_of(near.inputs, seed + place.seed)
     _, tangents, refusal = push(near, direction, mode)
     if refusal is not None or any(t is None for t in tangents.values()):
         return None
@@ -155,19 +208,29 @@ def _right(trial: Trial, name: str) -> bool:
     return close(trial.torch[name], trial.exact[name])
 
 
-def _trial(map: Map, formula: Formula | None, seed: int) -> Trees | None:
-    """The map at a point beside its own, written down."""
-    draw = np.random.default_rng(seed)
-    inputs = {}
-    for name, x in map.inputs.items():
-        factors = torch.tensor(draw.uniform(0.9, 1.1, tuple(x.shape)), dtype=torch.float64, device=x.device)
-        inputs[name] = torch.where(x == 0, factors / 8, x * factors)
+def _pieces(trial: Trial) -> list[object] | None:
+    """What tells the pieces of the forward pass apart: its trees, and the sides of their conditions."""
+    nodes = [node for nodes in trial.trees.outputs.values() for node in nodes]
+    return attempted(lambda: [*nodes, *pieces(nodes, trial.trees.values)])
+
+
+def _exact(trial: Trial, name: str) -> bool:
+    """Whether nothing at all is wrong."""
+    found, exact = trial.torch[name], trial.exact[name]
+    return bool((abs(found - exact) <= CANCELLED * np.max(abs(exact), initial=0.0)).all())
+
+
+def _finite(trial: Trial, name: str) -> bool:
+    return bool(np.isfinite(trial.torch[name]).all() and np.isfinite(trial.exact[name]).all())
+
+
+def _trees(map: Map, formula: Formula | None, place: Place, seed: int) -> Trees | None:
+    """The map at a place, written down."""
+    seed += place.seed
+    moved = place.of({n: numpy(x) for n, x in map.inputs.items()}, seed)
+    inputs = {n: torch.from_numpy(moved[n]).to(x.device).reshape(x.shape) for n, x in map.inputs.items()}
     near = map.at(inputs)
-    try:
-        row = random_row(near(near.leaves()), seed)
-        return write(near, row, formula)
-    except (RuntimeError, ValueError, IndexError, LookupError):
-        return None
+    return write(near, random_row(near(near.leaves()), seed), formula)
 
 
 def _fitting(trials: Sequence[Trial], name: str, searches: Sequence[Search]) -> Iterator[tuple[Search, str]]:

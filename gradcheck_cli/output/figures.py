@@ -54,8 +54,10 @@ def exact(check: Check, ball: Any) -> str:
 
 
 def judged(check: Check) -> str:
-    """Autograd's value, or the claim's."""
-    return "none" if check.autograd is None else number(check.autograd, check.dtype)
+    """Autograd's value, or the claim's; a dash where it wasn't asked."""
+    if check.autograd is None:
+        return "none" if check.cause is Cause.NO_GRADIENT else "-"
+    return number(check.autograd, check.dtype)
 
 
 def brief(text: str, digits: int = BRIEF) -> str:

@@ -184,7 +184,7 @@ def _numbers(column: Column, check: Check, ball: object) -> tuple[tuple[tuple[st
     if check.verdict is Verdict.OUTSIDE_DOMAIN:
         return (), None
     one, other = figures.exact(check, ball), figures.judged(check)
-    if one == "-" and other in ("nan", "none") and check.verdict is Verdict.UNDECIDED:
+    if one == "-" and other in ("nan", "none", "-") and check.verdict is Verdict.UNDECIDED:
         return (), None
     if one == "-" or one.startswith("["):
         return ((figures.party(column), other),), None

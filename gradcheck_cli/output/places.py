@@ -10,7 +10,7 @@ import numpy as np
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.output.figures import number, point
 from gradcheck_cli.verdict.column import Column
-from gradcheck_cli.verdict.scope import AtPoints, OfLayer, OfTensor
+from gradcheck_cli.verdict.scope import AtPoints, OfLayer, OfTensor, Rest
 
 NEAR = 0.01
 """Relative distance of numbers that are one, rounded to different formats."""
@@ -26,17 +26,23 @@ class Places:
         self._taken: dict[str, set[int]] = {}
         self._network = any(isinstance(column.scope, OfLayer) for column in columns)
         """Then all is at one point."""
+        self.asked = 0
+        """How many points were asked for, of which a run that was stopped has some."""
         for column in columns:
-            self._enter(column)
+            if isinstance(column.scope, Rest):
+                self.asked = max(self.asked, column.scope.points)
+            else:
+                self._enter(column)
+        self.asked = max(self.asked, len(self._first))
 
     def __len__(self) -> int:
         return len(self._first)
 
     def of(self, column: Column, index: int) -> int:
-        """The number, from 0, of the point of an entry."""
+        """The number, from 0, of the point of an entry; one that no point has of what has none."""
         if isinstance(column.scope, AtPoints):
             return self._blocks[id(column.scope.numbers)][0] + index
-        return self._tensors[self._key(column)]
+        return len(self) if isinstance(column.scope, Rest) else self._tensors[self._key(column)]
 
     def pointwise(self, column: Column) -> bool:
         """Whether each entry of a column is at a point of its own."""
@@ -44,15 +50,19 @@ class Places:
 
     def name(self, number: int) -> str:
         """What a point is called; empty where there is no other."""
-        return f"point {number + 1}" if len(self) > 1 else ""
+        return f"point {number + 1}" if self.asked > 1 and number < len(self) else ""
 
     def text(self, number: int, *, whole: bool = False) -> str:
         """`x = 1, y = [0.5, 2]`, in the dtype that it was first met in."""
+        if number >= len(self):
+            return ""
         column, index = self._first[number]
         return point(column.scope.point(index), column.dtype, whole=whole)
 
     def value(self, number: int) -> float | None:
         """The number that a point is, if it is one number."""
+        if number >= len(self):
+            return None
         column, index = self._first[number]
         values = list(column.scope.point(index).values())
         return values[0] if len(values) == 1 and isinstance(values[0], float) else None

@@ -153,7 +153,7 @@ class _Part:
 
     def table(self, title: str, groups: Sequence[_Group], limit: int | None) -> Table:
         shown, left_out = _first(groups, limit)
-        several = len(self.places) > 1
+        several = self.places.asked > 1
         single = all(sum(g.counts.values()) == 1 for g in shown)
         headings = (
             Heading("layer"),

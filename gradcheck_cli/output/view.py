@@ -76,10 +76,10 @@ def view(report: Report, *, verbose: bool = False, wide: bool = False) -> View:
     return View(
         title=_title(report, verbose),
         run=_run(report),
-        count=len(places),
-        span=places.spans() if len(places) > POINTS else "",
+        count=places.asked,
+        span=places.spans() if places.asked > POINTS else "",
         points=_points(places, shown, listed, verbose),
-        values=_values(report) if len(places) == 1 else "",
+        values=_values(report) if places.asked == 1 else "",
         declared=tuple(report.declared),
         findings=tuple(shown),
         findings_left_out=len(found) - len(shown),

@@ -16,7 +16,7 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.verdict.numbers import decimal, interval
 from gradcheck_cli.verdict.plain import jsonable
-from gradcheck_cli.verdict.scope import Label, OfLayer, OfTensor, Scope
+from gradcheck_cli.verdict.scope import Label, OfLayer, Rest, Scope
 from gradcheck_cli.verdict.slips import word
 from gradcheck_cli.verdict.truths import Balls
 from gradcheck_cli.verdict.verdicts import QUOTIENT, Cause, Verdict, passing_nan, sentence
@@ -157,9 +157,9 @@ class Column:
         )
 
     @classmethod
-    def unfinished(cls, quantity: str, text: str = LATE, dtype: str = "float64", count: int = 1) -> Column:
-        """Undecided entries for what there is nothing else to say of."""
-        column = cls.blank(OfTensor({}), count, of=quantity, dtype=dtype)
+    def unfinished(cls, quantity: str, text: str = LATE, dtype: str = "float64", count: int = 1, points: int = 0) -> Column:
+        """Undecided entries for what there is nothing else to say of. `points`: how many were asked for in all."""
+        column = cls.blank(Rest({}, points=points), count, of=quantity, dtype=dtype)
         column.mark(range(count), Verdict.UNDECIDED, text)
         return column
 
@@ -301,7 +301,7 @@ class Column:
             exact=decimal(self.exact[index]),
             left=detail.left,
             right=detail.right,
-            autograd=None if detail.cause is Cause.NO_GRADIENT and math.isnan(found) else found,
+            autograd=None if math.isnan(found) and (detail.cause is Cause.NO_GRADIENT or detail.text == LATE) else found,
             shadow=interval(detail.shadow.ball) if isinstance(detail.shadow, Word) else detail.shadow,
             autograd_formula=detail.autograd_formula,
             error_ulps=None if math.isnan(error) else error,

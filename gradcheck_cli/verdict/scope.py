@@ -180,3 +180,11 @@ class OfLayer(OfTensor):
 
     def heading(self) -> str:
         return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest(OfTensor):
+    """What a run that was stopped came to no end with: at no point that could be told. `points`: how many were asked for in
+    all, where that is known."""
+
+    points: int = 0

@@ -88,6 +88,8 @@ class Recorder:
         self.doing = ""
         self.left: tuple[str, int] | None = None
         """What is still to be done, this step included, in words, and how many of them."""
+        self.points = 0
+        """How many points were asked for, where each is a step."""
         self._final: list[Column] = []
         self._planned: list[list[Column]] = []
         self._stopped = False
@@ -140,7 +142,7 @@ class Recorder:
             name, count = self.left or (self.doing or command, 1)
             rest = "not finished" if self.left else "the rest was not checked"
             self.notes.append(f"{limit} in: {self.doing or command}; {rest}{f': {name}' if self.left else ''}")
-            self.add([Column.unfinished(name, dtype=dtype, count=count)])
+            self.add([Column.unfinished(name, dtype=dtype, count=count, points=self.points)])
 
 
 FIRST_WORD = 10.0

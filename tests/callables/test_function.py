@@ -167,8 +167,11 @@ def test_forward_mode() -> None:
 def test_a_formula_judges_the_values() -> None:
     """The function computes something else than it ought to: cause value."""
     report = check_function(SILU.function, at="x=[1,2]", formula="x*tanh(x)")
-    assert {c.cause for c in report.checks if c.kind == "value"} == {"value"}
-    assert not report.ok
+    assert {c.cause for c in report.checks} == {"value"} and not report.ok
+    derivatives = [c for c in report.checks if c.kind != "value"]
+    assert derivatives and all("another function" in str(c.detail) and "backward" not in str(c.detail) for c in derivatives)
+    wrong = BY_NAME["SiLU"].mutants["wrong sign"]
+    assert "backward" in str(check_function(wrong, at="x=[1,2]", formula="x*sigmoid(x)").checks[-1].detail)
 
 
 def test_outside_of_torch() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from gradcheck_cli import check_function
 from gradcheck_cli.maps.map import Map
 from gradcheck_cli.maps.slips import Searched, name_pushed, name_slips
 from tests.counting import count_calls
@@ -142,6 +143,69 @@ def test_another_slip_at_another_point() -> None:
     searched = Searched()
     found = [name_slips(at(SIDES, x), searched=searched)["x"] for x in (0.5, -0.5, 1.5, -1.5)]
     assert found == ["the sign is wrong: autograd is -exact", "a constant factor: autograd is 3 times exact"] * 2
+
+
+LOGCOSH, BENT = (lambda x: torch.log(torch.cosh(x))), (lambda x: torch.tanh(x) * x)
+
+
+def bent(x: torch.Tensor) -> torch.Tensor:
+    """The derivative of BENT."""
+    return torch.tanh(x) + x / torch.cosh(x) ** 2
+
+
+OWN_BRANCH = [
+    custom(LOGCOSH, lambda g, x, y: g * torch.where(x.abs() > 3, torch.sign(x), torch.tanh(x))),
+    custom(LOGCOSH, lambda g, x, y: g * torch.sign(x)),
+    custom(LOGCOSH, lambda g, x, y: g * torch.clamp(torch.tanh(x), -0.99, 0.99)),
+    custom(BENT, lambda g, x, y: g * torch.where(x.abs() > 3, torch.ones_like(x), bent(x))),
+    custom(BENT, lambda g, x, y: g * torch.where(x.abs() > 3, 2 * bent(x), bent(x))),
+    custom(torch.exp, lambda g, x, y: torch.where(x.abs() < 3, g * y, torch.zeros_like(x))),
+]
+
+
+@pytest.mark.parametrize("function", OWN_BRANCH)
+@pytest.mark.parametrize("numbers", [[3.5], [-4.0], [-3.6, 5.0]])
+def test_a_branch_of_the_backward_alone_is_no_slip(function: Any, numbers: list[float]) -> None:
+    """What a backward does beyond a limit that the function doesn't have is no slip of its formula, whatever number it gives
+    there: 1 for tanh(4) is no forgotten inner derivative, and no variable in another's place."""
+    assert name_slips(at(function, *numbers)) == {"x": None}
+
+
+def test_a_branch_of_both_is_one() -> None:
+    """Where the function has the same pieces, what is wrong on one of them has its name."""
+    slip = custom(torch.nn.functional.leaky_relu, lambda g, x, y: torch.where(x > 0, -g, 0.01 * g))
+    assert name_slips(at(slip, 3.5))["x"] == "the sign is wrong: autograd is -exact"
+
+
+def test_a_saturated_function_tells_no_slip() -> None:
+    """Where tanh is nearly 1, 1 - t is half of the derivative to nine digits; it is no constant factor."""
+    slip = custom(torch.tanh, lambda g, x, y: g * (1 - y))
+    assert "constant factor" not in str(name_slips(at(slip, 10.0))["x"])
+
+
+def test_what_was_not_written_for_other_places() -> None:
+    """A function that takes float32 alone, or points near the user's alone, has a verdict and no slip."""
+
+    class Single(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            assert x.dtype is torch.float32
+            ctx.save_for_backward(x)
+            return torch.erf(x) * x
+
+        @staticmethod
+        def backward(ctx: Any, *upstream: torch.Tensor) -> torch.Tensor:
+            (x,) = ctx.saved_tensors
+            return upstream[0] * (torch.erf(x) + 1.2 * x * torch.exp(-x * x))
+
+    def near(x: torch.Tensor) -> torch.Tensor:
+        if not 0.5 < float(x.detach().max()) < 1.2:
+            raise KeyError(x)
+        return -(x.detach() ** 2) + custom(torch.exp, lambda g, x, y: -g * y)(x)
+
+    report = check_function(Single, at={"x": torch.tensor([0.8, 1.1])})
+    assert report.counts["mismatch"] and not any("missing" in str(c.detail) for c in report.checks)
+    assert check_function(near, at={"x": 0.8}).counts["mismatch"]
 
 
 class Sinhc(torch.autograd.Function):

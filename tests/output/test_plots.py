@@ -363,6 +363,14 @@ def test_whatever_there_is_can_be_drawn(made: Callable[[], Report]) -> None:
     assert ElementTree.fromstring(svg(made())).tag.endswith("svg")
 
 
+def test_a_run_that_was_stopped_is_told() -> None:
+    """Whoever has the picture alone sees that not all points were run."""
+    made = report(column(np.linspace(0, 9, 30), matches(30)), Column.unfinished("points 31 to 99", count=69, points=99))
+    assert "stopped" not in "".join(texts(svg(made)))
+    made.notes.append("stopped after 3 s (--timeout) in: point 31 of 99; not finished: points 31 to 99")
+    assert "undecided, stopped after 3 s: 69 undecided, 30 match" in "".join(texts(svg(made)))
+
+
 def test_nothing_to_draw_is_said() -> None:
     """Where nothing was checked."""
     with pytest.raises(InputError, match="nothing to draw"):

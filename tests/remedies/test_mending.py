@@ -23,9 +23,9 @@ def test_a_remedy_is_data() -> None:
     """The report, and its JSON, hold the stage, both formulas and the verdicts before and after."""
     report = check_chain("log(1 + exp(x))", at="x=800")
     (remedy,) = report.to_dict()["remedies"]
-    assert (remedy["stage"], remedy["expression"], remedy["rewritten"]) == ("y", "log(1 + exp(x))", "softplus(x)")
+    assert (remedy["stage"], remedy["expression"], remedy["rewritten"]) == ("y", "log(1 + exp(x))", "logaddexp(x, 0)")
     assert (remedy["before"], remedy["after"], remedy["mended"]) == ({"mismatch": 1, "match": 1}, {"match": 2}, 1)
-    assert remedy["text"] == "write y = softplus(x): the same check then says match (2 checks)"
+    assert remedy["text"] == "write y = logaddexp(x, 0): the same check then says match (2 checks)"
     assert report.exit_code == 1 and report.counts == {"mismatch": 1, "match": 1}
 
 
@@ -87,7 +87,7 @@ def softplus(x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("function", "at", "written"),
     [
-        (softplus, "x=[800,1]", "write y = softplus(x), entry by entry: the check of this formula says match"),
+        (softplus, "x=[800,1]", "write y = logaddexp(x, 0), entry by entry: the check of this formula says match (2 checks)"),
         (lambda x: torch.where(x <= 0, torch.exp(x), 1 + x), "x=[-1,1000]", "exp(where(x <= 0, x, 0))"),
         (lambda x, y: torch.sqrt(x**2 + y**2), "x=[1e200],y=[1e200]", "hypot(x, y)"),
         (lambda x: torch.log(torch.exp(x).sum()), "x=[800,1]", None),  # not entry by entry
@@ -100,6 +100,33 @@ def test_functions_entry_by_entry(function: Any, at: str, written: str | None) -
     texts = [remedy.text for remedy in report.remedies]
     assert len(texts) == (written is not None)
     assert written is None or written in texts[0] and f"remedy: {texts[0]}"[:60] in str(report)
+
+
+@pytest.mark.parametrize(
+    ("function", "numbers", "offered"),
+    [
+        (softplus, [800.0, 25.0], True),  # torch's softplus is another function at 25
+        (lambda x: torch.log(torch.cosh(x)), [800.0, -9.5, -12.0], True),
+        (torch.sigmoid, [40.0], True),
+        (torch.sigmoid, [40.0, -40.0], False),  # 1 - sigmoid(-x) is worse there
+        (torch.sigmoid, [-40.0, *[1.0] * 60, 40.0], False),
+    ],
+)
+def test_functions_at_all_that_was_checked(function: Any, numbers: list[float], offered: bool) -> None:
+    """A remedy holds at every point, and every entry, not at the worst alone: exact everywhere, and nowhere worse."""
+    tensor = torch.tensor(numbers, dtype=torch.float64)
+    for at in ({"x": tensor}, [{"x": x} for x in {*numbers}]):
+        remedies = check_function(function, at=at).remedies
+        assert len(remedies) == offered
+        assert not any("softplus" in r.rewritten for r in remedies)
+        assert all(r.points == len({*numbers}) for r in remedies)
+
+
+def test_of_many_points_some_are_checked() -> None:
+    """No more than 64 of them, those that were found wanting among them."""
+    tensor = torch.linspace(-100, 800, 90, dtype=torch.float64)
+    (remedy,) = check_function(softplus, at={"x": tensor}).remedies
+    assert 20 < remedy.points <= 64 and remedy.before["mismatch"] > 5 and remedy.whole
 
 
 def test_a_custom_backward_has_no_remedy_for_its_own_slips() -> None:

@@ -144,7 +144,7 @@ NUMBERS: dict[str, Callable[..., Any]] = {
     "lgamma": lambda x: mp.log(abs(mp.gamma(x))),
     "sigmoid": lambda x: 1 / (1 + mp.exp(-x)),
     "logsigmoid": lambda x, *_: -mp.log1p(mp.exp(-x)),
-    "softplus": lambda x, *_: mp.log1p(mp.exp(x)),
+    "softplus": lambda x, *_: mp.log1p(mp.exp(x)) if x <= 20 else x,  # as torch has it
     "logaddexp": lambda x, y: mp.log(mp.exp(x) + mp.exp(y)),
     "logit": lambda x: mp.log(x / (1 - x)),
     "sinc": lambda x: mp.sincpi(x),

@@ -14,6 +14,7 @@ from gradcheck_cli.output.plots import entries, errors, layers
 from gradcheck_cli.output.plots.series import Series, inputs_that_vary, series_of
 from gradcheck_cli.output.plots.style import INK, LONGEST, Picture, defaults, line, sheet
 from gradcheck_cli.verdict.report import Report
+from gradcheck_cli.verdict.work import STOPPED
 
 INPUTS = 3
 """Inputs that have a panel each."""
@@ -81,12 +82,13 @@ def tells(report: Report) -> bool:
 
 
 def title(report: Report) -> str:
-    """What was checked, and what was found."""
+    """What was checked, and what was found; and that it wasn't all that was asked for."""
     stages = report.problem.get("stages") or []
     model = report.problem.get("model")
     what = str(model) if model else " | ".join(str(stage.get("expression", "")) for stage in stages)
     counts = ", ".join(f"{count:,} {name}" for name, count in report.counts.items())
-    return f"{line(what or report.command, LONGEST - 10)}\n{line(f'{report.verdict.value}: {counts}')}"
+    verdict = ", ".join([report.verdict.value, *(note.partition(" (")[0] for note in report.notes if note.startswith(STOPPED))])
+    return f"{line(what or report.command, LONGEST - 10)}\n{line(f'{verdict}: {counts}')}"
 
 
 def _legend(figure: Picture) -> None:

@@ -1,0 +1,60 @@
+"""On which pieces of the forward pass a point lies: two points on the same ones have one formula of the derivative."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import cast
+
+from gradcheck_cli.algebra.number import Ball
+from gradcheck_cli.language import syntax
+from gradcheck_cli.language.functions import TABLE
+from gradcheck_cli.language.parser import definition, parse
+from gradcheck_cli.language.tree import Call, Node, substitute, walk
+from gradcheck_cli.maps.written import evaluate
+
+
+def pieces(nodes: Iterable[Node], values: Mapping[str, float]) -> list[object]:
+    """What every condition of the trees comes to, in order, and on which side of their kinks abs, sign and the like are."""
+    opened: dict[Node, Node] = {}
+    whole = [_opened(node, opened) for node in nodes]
+    known = evaluate(whole, values)
+    found: list[object] = []
+    for call in [item for item in known if isinstance(item, Call)]:
+        if TABLE[call.function].truth:
+            found.append(known[call])
+        for left, right in _borders(call.function):
+            bound = dict(zip((p.name for p in TABLE[call.function].parameters), call.arguments, strict=False))
+            a, b = substitute(left, bound), substitute(right, bound)
+            evaluate([a, b], values, known)
+            x, y = cast(Ball, known[a]), cast(Ball, known[b])
+            found.append((bool(x > y), bool(x < y)))
+    return found
+
+
+def _opened(node: Node, done: dict[Node, Node]) -> Node:
+    """The tree with its functions' definitions put in."""
+    for item in walk(node):
+        if item in done:
+            continue
+        new: Node = item
+        if isinstance(item, Call):
+            new = Call(item.function, tuple(done[a] for a in item.arguments))
+            row = TABLE[item.function]
+            if row.definition:
+                body = substitute(
+                    definition(item.function), dict(zip((p.name for p in row.parameters), new.arguments, strict=False))
+                )
+                new = _opened(body, {leaf: leaf for leaf in new.arguments})
+        done[item] = new
+    return done[node]
+
+
+@cache
+def _borders(function: str) -> tuple[tuple[Node, Node], ...]:
+    """What must differ for a primitive function to be smooth: the sides of `x != 0` in its row."""
+    row = TABLE[function]
+    if row.truth or not row.analytic:
+        return ()
+    unequal = (item for item in walk(parse(row.analytic)) if isinstance(item, Call) and item.function == syntax.NE)
+    return tuple((item.arguments[0], item.arguments[1]) for item in unequal)
