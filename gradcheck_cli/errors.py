@@ -62,8 +62,15 @@ class InputErrors(InputError):
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
+        return self._told([str(problem) for problem in self.problems[: self.TOLD]])
+
+    @property
+    def typed(self) -> str:
+        return self._told([problem.typed for problem in self.problems[: self.TOLD]])
+
+    def _told(self, texts: list[str]) -> str:
         more = len(self.problems) - self.TOLD
-        return "\n".join([*map(str, self.problems[: self.TOLD]), *([f"... and {more:,} more"] if more > 0 else [])])
+        return "\n".join([*texts, *([f"... and {more:,} more"] if more > 0 else [])])
 
 
 class MissingExtra(InputError, ImportError):

@@ -63,7 +63,7 @@ def shades(
 def many_shades(chain: TorchChain, mode: str, form: Format, batch: Batch, derivatives: Sequence[Wrt]) -> dict[Wrt, Shades]:
     """What columns see of each derivative at all points of the batch; nothing where they can't tell."""
     shadow = Columns(Shadowed(Exact(chain.algebra.constants), Rounded(form)))
-    with shadow:
+    with shadow, np.errstate(all="ignore"):
         outcome = chain.differentiate(mode, batch.tensors, derivatives)
     if shadow.lost:
         return {}

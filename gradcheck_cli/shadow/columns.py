@@ -30,6 +30,14 @@ from gradcheck_cli.shadow.overloads import Overload, overload
 from gradcheck_cli.shadow.rules import MUTATED, RULES
 from gradcheck_cli.shadow.ways import way_of
 
+HERE = "cpu"
+"""Where the arrays are; tensors on other devices aren't followed."""
+
+
+def _own(array: Any) -> torch.Tensor:
+    """A copy of an array."""
+    return torch.as_tensor(np.array(array), device=HERE)
+
 
 @dataclass(slots=True)
 class _Storage:
@@ -76,7 +84,8 @@ class Columns(TorchDispatchMode):
         bound = known.bind(args, kwargs)
         row = known.choose(bound)
         asked = known.base in TELLING and not all(map(self._constant, tensors))
-        strange = known.foreign or asked or not all(map(is_plain, tensors)) or known.name in MUTATED
+        elsewhere = any(t.device.type != HERE or not is_plain(t) for t in tensors)
+        strange = known.foreign or asked or elsewhere or known.name in MUTATED
         if row is not None and row.name in KINDS and asks_kind(bound["self"], bound["other"]):
             row, strange = None, True
         for tensor in tensors if known.writes and not strange else ():  # what is about to be overwritten
@@ -166,7 +175,7 @@ class Columns(TorchDispatchMode):
                 return float([*words, *radii[:, 0]][part])
             *words, radii = self._read(value, tuple(value.shape))
             array = np.broadcast_to([*words, *radii][part], value.numel())
-            return torch.from_numpy(array.copy()).reshape(value.shape)
+            return _own(array).reshape(value.shape)
 
         given = {
             name: seen(value) if name in row.moves else value for name, value in bound.items() if name not in known.outputs
@@ -262,7 +271,7 @@ class Columns(TorchDispatchMode):
         """The parts of its storage, which is filled with what stands for its floats where it is new."""
         storage = tensor.untyped_storage()
         if storage._cdata not in self._storages:
-            whole = torch.empty(0, dtype=tensor.dtype).set_(storage)
+            whole = torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage)
             self._write(whole, self._met(whole, tuple(whole.shape)))
         return self._storages[storage._cdata]
 
@@ -272,14 +281,14 @@ class Columns(TorchDispatchMode):
         count = storage.nbytes() // tensor.element_size()
         memory = self._storages.get(storage._cdata)
         if count == tensor.numel() and tensor.is_contiguous():
-            parts = [torch.from_numpy(np.array(np.broadcast_to(p, (*np.shape(p)[:-1], count)))) for p in cell]
+            parts = [_own(np.broadcast_to(p, (*np.shape(p)[:-1], count))) for p in cell]
             self._storages[storage._cdata] = _Storage(storage, parts)
             return
         if memory is None:
             memory = self._load(tensor)
         size, stride, start = tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
         for into, part in zip(memory.parts, cell, strict=True):
-            values = torch.from_numpy(np.array(part))
+            values = _own(part)
             if into.dim() == 1:
                 into.as_strided(size, stride, start).copy_(values.expand(tensor.numel()).reshape(size))
             else:

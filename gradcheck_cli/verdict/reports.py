@@ -89,5 +89,5 @@ class Nothing(InputError):
         super().__init__(message)
         self.lines = lines
 
-    def __str__(self) -> str:
-        return super().__str__() + self.lines
+    def said(self, message: str) -> str:
+        return super().said(message) + self.lines

@@ -259,13 +259,13 @@ def test_one_differentiation_of_a_formula(monkeypatch: pytest.MonkeyPatch) -> No
         derived_by.append(name)
         return derived(expression, name)
 
-    def counted_too(expression: Any) -> Node | None:
-        tidied.append(expression)
-        return whole(expression)
+    def counted_too(forms: Any) -> Node | None:
+        tidied.append(forms)
+        return whole(forms)
 
-    whole = module._tidied
+    whole = module._shortest
     monkeypatch.setattr(module, "derived", counted)
-    monkeypatch.setattr(module, "_tidied", counted_too)
+    monkeypatch.setattr(module, "_shortest", counted_too)
     for kept in (module._symbolic, module.differentiate, module.readable, _formula_program, _stage_program):
         kept.cache_clear()
     report = check_mixed("sin(31*u)*v**2", "u,v", at="u=1,v=2")

@@ -220,7 +220,7 @@ def test_a_backward_that_raises(mode: str) -> None:
     assert outcome.gradients["x",] is None
     assert outcome.refusals["x",]
     if mode != "func":
-        assert outcome.refusals["x",] == "nothing here"
+        assert outcome.refusals["x",].startswith("nothing here (test_torch_chain.py, line ")
     itself = outcome.gradients["y",]
     assert itself is not None and itself.item() == 1
     assert ("y",) not in outcome.refusals
