@@ -45,7 +45,7 @@ if __name__ == "__main__":  # the commands below import this file
     at = "x=[0.4,1.7,-3]"
     plain = check_function(Sign, at=at)
     print(plain)
-    assert "--surrogate" in str(plain)
+    assert "surrogate=" in str(plain)
 
     # Judged as what it is meant to be; a slip in it is found as ever.
     print(check_function(Sign, at=at, surrogate="clamp(x, -1, 1)"))

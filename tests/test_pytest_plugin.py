@@ -160,7 +160,7 @@ def test_settings_of_the_project_hold(pytester: pytest.Pytester) -> None:
     pytester.makepyprojecttoml('[tool.gradcheck]\nstrict = true\n[tool.gradcheck.defaults]\nat = "x=40"')
     result = pytester.runpytest_inprocess()
     result.assert_outcomes(failed=1)
-    assert "fails under --strict" in result.stdout.str()
+    assert "fails under strict=True" in result.stdout.str()
 
 
 # -- within Python tests ------------------------------------------------------------------------------------------------
