@@ -90,7 +90,9 @@ def test_pytest_passes(project: Path, pytester: pytest.Pytester, monkeypatch: py
 HOSTILE = """
 [[check]]
 name = "::error::forged"
-chain = "::warning::forged"
+chain = "x**2"
+at = "x=1"
+claim = "x = 3"
 """
 
 
@@ -137,15 +139,15 @@ def test_the_action_reports_what_is_wrong(project: Path) -> None:
     assert done.returncode == 1, done.stderr
     annotations = commands(done.stdout)
     assert [line.split(",line=")[0] for line in annotations] == [
-        "::error file=checks/hostile.toml", "::error file=checks/ops.gradcheck.toml",
+        "::error file=checks/ops.gradcheck.toml", "::error file=checks/hostile.toml",
     ]  # fmt: skip
-    assert "the factor 1 - sigmoid" in annotations[1]
+    assert "the factor 1 - sigmoid" in annotations[0]
     assert files["GITHUB_STEP_SUMMARY"].read_text().startswith("before\n### gradcheck: 4 checks: 2 failed, 2 passed\n")
     reports = Path(files["GITHUB_OUTPUT"].read_text().strip().removeprefix("reports="))
     found: dict[str, Any] = json.loads((reports / "report.sarif").read_text())
     places = [result["locations"][0]["physicalLocation"] for result in found["runs"][0]["results"]]
     line = slipped.splitlines().index("    def backward(ctx, upstream):") + 1
-    assert (places[1]["artifactLocation"]["uri"], places[1]["region"]["startLine"]) == ("ops.py", line)
+    assert (places[0]["artifactLocation"]["uri"], places[0]["region"]["startLine"]) == ("ops.py", line)
     assert (reports / "junit.xml").exists()
 
 

@@ -19,6 +19,7 @@ from gradcheck_cli.verdict.column import Check, Column, Detail
 from gradcheck_cli.verdict.remedy import Remedy
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.scope import AtPoints, Label, OfLayer, OfTensor, TensorLabels
+from gradcheck_cli.verdict.truths import Balls
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 HOSTILE = "</pre></details><script>alert(1)</script> `code` | *b* _i_ [a](http://b) $x$ <img src=x onerror=y> \x1b[31m"
@@ -28,7 +29,13 @@ def column(verdict: Verdict = Verdict.MATCH, cause: Cause | None = None, name: s
     """Three entries of dy/dx, the second with this verdict."""
     scope = AtPoints({name: np.array([1.0, 2.0, 3.0])})
     found = Column.blank(scope, 3, of="y", wrt=(name,), values=np.array([1.0, 2.0, 3.0]))
-    found.exact, found.autograd[:], found.error_ulps[:], found.verdicts[:] = [arb(1) / 3, arb(2), arb(3)], [1 / 3, 2, 3], 0.3, 0
+    found.exact = Balls([arb(1) / 3, arb(2), arb(3)])
+    found.autograd[:], found.error_ulps[:], found.verdicts[:] = [1 / 3, 2, 3], 0.3, 0
+        Balls([arb(1) / 3, arb(2), arb(3)]),
+        [1 / 3, 2, 3],
+        0.3,
+        0,
+    )
     found.verdicts[1] = verdict.severity
     if verdict is not Verdict.MATCH:
         found.details[1] = Detail(
