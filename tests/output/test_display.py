@@ -31,11 +31,6 @@ def column(verdict: Verdict = Verdict.MATCH, cause: Cause | None = None, name: s
     found = Column.blank(scope, 3, of="y", wrt=(name,), values=np.array([1.0, 2.0, 3.0]))
     found.exact = Balls([arb(1) / 3, arb(2), arb(3)])
     found.autograd[:], found.error_ulps[:], found.verdicts[:] = [1 / 3, 2, 3], 0.3, 0
-        Balls([arb(1) / 3, arb(2), arb(3)]),
-        [1 / 3, 2, 3],
-        0.3,
-        0,
-    )
     found.verdicts[1] = verdict.severity
     if verdict is not Verdict.MATCH:
         found.details[1] = Detail(
