@@ -146,7 +146,7 @@ def test_the_action_reports_what_is_wrong(project: Path) -> None:
     reports = Path(files["GITHUB_OUTPUT"].read_text().strip().removeprefix("reports="))
     found: dict[str, Any] = json.loads((reports / "report.sarif").read_text())
     places = [result["locations"][0]["physicalLocation"] for result in found["runs"][0]["results"]]
-    line = slipped.splitlines().index("    def backward(ctx, upstream):") + 1
+    line = slipped.splitlines().index("    def backward(ctx, upstream):")  # of its decorator
     assert (places[0]["artifactLocation"]["uri"], places[0]["region"]["startLine"]) == ("ops.py", line)
     assert (reports / "junit.xml").exists()
 

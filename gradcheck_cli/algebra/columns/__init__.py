@@ -13,4 +13,5 @@ functions is. The kernels are written once, over the names of `primitives`, and 
     single.py, double.py   the kernels, one kind each      truths.py                  comparisons and choices
     backends.py     kernels bound to primitives            algebra.py                 rows of the function table
     rewriting.py    equal formulas that don't overflow     evaluation.py              many points of some formulas
+    shadowed.py     exact and rounding with one centre     trust.py                   whether columns may be used
 """
