@@ -9,7 +9,7 @@ from __future__ import annotations
 import copyreg
 from collections.abc import Hashable
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any
 
 from flint import arb, ctx
 
@@ -22,19 +22,6 @@ ZERO, ONE, NAN = arb(0), arb(1), arb("nan")
 def exactly(value: float) -> Ball:
     """The ball that holds this float, or whole number, alone."""
     return arb(value)
-
-
-class Word(NamedTuple):
-    """A ball as three floats: within `radius` of high + low."""
-
-    high: float
-    low: float
-    radius: float
-
-    @property
-    def ball(self) -> Ball:
-        """The ball that holds it, at the present precision."""
-        return arb(self.high) + self.low + arb(0, self.radius)
 
 
 def two_to(exponent: int) -> Ball:

@@ -162,7 +162,7 @@ class Enclosure:
             trees = self._trees()
             if trees is None:
                 return
-            self._many = Many(trees, [f"_{i}" for i in range(len(given))], self.form.bits, GUARD_BITS)
+            self._many = Many(trees, [f"_{i}" for i in range(len(given))], self.form.bits + GUARD_BITS)
         self._many.certify(given, found, self._evaluate)
 
     def by_series(self, wrt: Wrt) -> bool:
@@ -216,12 +216,15 @@ class Enclosure:
                     result[index] = truth
         return results, values
 
-    def _read(self, given: Sequence[Floats], k: int, index: int) -> Ball:
-        """The ball of the value (0), or of a derivative (from 1 on), at a point where columns have certified it."""
+    def _read(self, given: Sequence[Floats], k: int, index: int) -> Truth | Ball | None:
+        """The value (0), or a derivative (from 1 on), at a point where columns have certified it: as tight as elsewhere."""
+        point = tuple(float(column[index]) for column in given)
         with ctx.workprec(ENCLOSURE[0]):
-            found = self._evaluate([arb(float(column[index])) for column in given])
-        assert found is not None
-        return found[k]
+            found = self._evaluate([arb(x) for x in point])
+        if found is not None and found[0].is_finite() and all(tight(ball, self.form) for ball in found[1:]):
+            return found[k]
+        truths, value = self._settle(point)
+        return truths[k - 1] if k else value
 
     def _settle(self, point: tuple[float, ...]) -> tuple[list[Truth | Ball], Ball | None]:
         """One point: raise the precision until every ball is tight, and certain to be 0 or not, as far as that can be; hand

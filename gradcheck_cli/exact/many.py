@@ -5,52 +5,44 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from flint import arb, ctx
 
-from gradcheck_cli.algebra.columns.evaluation import Evaluation
+from gradcheck_cli.algebra.columns.column import Column
+from gradcheck_cli.algebra.columns.evaluation import Enclosures
 from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.precision import ENCLOSURE
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.tree import Node
-from gradcheck_cli.verdict.truths import Truths, Words
+from gradcheck_cli.verdict.truths import Truths
 
 Balls = Callable[[Sequence[Ball]], Sequence[Ball] | None]
-
-SHORT_BITS = 24
-"""Formats of so many bits are certified in single words."""
+"""The same numbers of a point in balls, at the present precision; None where they have none."""
 
 
 class Many:
-    """Formulas, the value first, at many points; each is certified where it is known to `guard` bits more than `bits`."""
+    """Formulas, the value first, at many points; each derivative is certified where it is known to so many `bits`."""
 
-    def __init__(self, trees: Sequence[Node], inputs: Sequence[str], bits: int, guard: int) -> None:
-        self._evaluation = Evaluation(trees, inputs, "single" if bits <= SHORT_BITS else "double")
-        self._enough = 2.0 ** -(bits + guard)
+    def __init__(self, trees: Sequence[Node], inputs: Sequence[str], bits: int) -> None:
+        self._enclosures = Enclosures(trees, inputs, [0] + [bits] * (len(trees) - 1))
 
     def certify(self, given: Sequence[Floats], found: Sequence[Truths], balls: Balls) -> None:
-        """Certify what columns can, unless they aren't trusted. `balls`: the same numbers of a point in balls."""
+        """Certify what columns can, unless they aren't trusted."""
         if not TRUST.sound():
             return
-        value, *derivatives = self._evaluation.at(*given)
-        certain = np.isfinite(value.radius)
-        for column in derivatives:
-            certain &= column.radius <= np.abs(column.high) * self._enough
-        if not self._confirmed(given, [value, *derivatives], certain, balls):
-            return
-        for truths, column in zip(found, [value, *derivatives], strict=True):
-            truths.certify(Words(*column), certain)
+        columns, left = self._enclosures.at(*given)
+        if self._confirmed(given, columns, ~left, balls):
+            for truths, column in zip(found, columns, strict=True):
+                truths.certify(column, ~left)
 
-    def _confirmed(self, given: Sequence[Floats], columns: Sequence[Any], certain: npt.NDArray[np.bool_], balls: Balls) -> bool:
-        """Whether balls agree on a sample of what was certified, all special points among it."""
-        with ctx.workprec(ENCLOSURE[0]):
-            for index in TRUST.sample(given, certain):
-                point = [float(column[index]) for column in given]
-                for ball, column in zip(balls([arb(x) for x in point]) or (), columns, strict=True):
-                    word = arb(float(column.high[index])) + float(column.low[index])
-                    if not ball.overlaps(word + arb(0, float(column.radius[index]))):
-                        TRUST.lose(f"at {', '.join(map(repr, point))}")
-                        return False
-        return TRUST.sound()
+    def _confirmed(self, given: Sequence[Floats], columns: Sequence[Column], certain: npt.NDArray[Any], balls: Balls) -> bool:
+        """Whether no ball contradicts a sample of what was certified, all special points among it."""
+        for index in TRUST.sample(given, certain):
+            point = [float(column[index]) for column in given]
+            with ctx.workprec(ENCLOSURE[0]):
+                known = balls([arb(x) for x in point])
+            if known is not None and not all(b.overlaps(c.ball(index)) for b, c in zip(known, columns, strict=True)):
+                TRUST.lose(f"at {', '.join(map(repr, point))}")
+                return False
+        return True

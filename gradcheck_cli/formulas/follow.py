@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import sympy
 
+from gradcheck_cli.algebra.columns.column import Column
 from gradcheck_cli.algebra.columns.shadowed import Shadowed
 from gradcheck_cli.algebra.layers import Exact, Rounded, Symbolic
 from gradcheck_cli.algebra.number import exactly
@@ -74,7 +75,7 @@ def many_shades(chain: TorchChain, mode: str, form: Format, batch: Batch, deriva
             *words, radii = shadow.cell(gradient)
             high, low = (np.broadcast_to(w, count) for w in (*words, 0.0)[:2])
             exact, rounded = np.broadcast_to(radii, (2, count))
-            found[wrt] = Shades(high, low, exact, rounded)
+            found[wrt] = Shades(Column(high, low, exact), rounded)
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gradcheck_cli.algebra.number import Word
+from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.verdict.numbers import decimal, interval
@@ -38,7 +38,7 @@ class Detail:
     text: str | None = None
     left: str | None = None
     right: str | None = None
-    shadow: str | Word | None = None
+    shadow: str | Ball | None = None
     autograd_formula: str | None = None
     formula_error: float | None = None
     rounding_error: float | None = None
@@ -302,7 +302,7 @@ class Column:
             left=detail.left,
             right=detail.right,
             autograd=None if math.isnan(found) and (detail.cause is Cause.NO_GRADIENT or detail.text == LATE) else found,
-            shadow=interval(detail.shadow.ball) if isinstance(detail.shadow, Word) else detail.shadow,
+            shadow=detail.shadow if isinstance(detail.shadow, str | None) else interval(detail.shadow),
             autograd_formula=detail.autograd_formula,
             error_ulps=None if math.isnan(error) else error,
             formula_error=detail.formula_error,

@@ -29,7 +29,7 @@ from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.numbers import decimal, interval
 from gradcheck_cli.verdict.shade import Shade, Shades
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
-from gradcheck_cli.verdict.truths import Truths, ball_of
+from gradcheck_cli.verdict.truths import Truths, regular_ball
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 RESIDUE = 64
@@ -153,7 +153,7 @@ class Entries:
         for k in certain:
             here = self.start + waiting[k]
             self.column.verdicts[here] = Verdict.MATCH.severity
-            self.column.details[here] = Detail(shadow=shades.word(k), formula_error=0.0, rounding_error=float(errors[k]))
+            self.column.details[here] = Detail(shadow=shades.exact.ball(k), formula_error=0.0, rounding_error=float(errors[k]))
         return {waiting[k] for k in certain}
 
     def judge(self, waiting: Sequence[int], known: Evidence) -> None:
@@ -191,7 +191,7 @@ class Entries:
         with np.errstate(all="ignore"):
             middles = np.full(len(floats), np.nan) if words is None else words.high.copy()
             for i, known in others.items():
-                ball = ball_of(known)
+                ball = regular_ball(known)
                 middles[i] = math.nan if ball is None else float(ball)
             gaps = floats - middles
             if words is not None:
@@ -199,7 +199,7 @@ class Entries:
                 gaps = np.where(truths.certified, np.where(off <= words.radius, 0.0, off), gaps)
             if self.form.bits == DOUBLE.bits:  # a difference of doubles is whole ulps; of shorter formats it is exact enough
                 for i in (i for i in others if math.isfinite(gaps[i])):
-                    gap: Ball = ball_of(others[i])
+                    gap: Ball = regular_ball(others[i])
                     gap -= float(floats[i])
                     gaps[i] = 0.0 if gap.contains(0) else float(gap)
             column.error_ulps[part] = np.abs(gaps) / self.form.ulp(middles)

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gradcheck_cli.algebra.columns.column import Column
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.errors import refused
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.shade import Place, Shade, Shades
 from gradcheck_cli.verdict.truth import Kind, Truth
-from gradcheck_cli.verdict.truths import Words
 from gradcheck_cli.verdict.verdicts import SILENT, Cause, Verdict
 
 QUICK = 4.0
@@ -178,7 +178,7 @@ JUMP = "the function jumps here"
 BEYOND = "autograd's value lies outside of the one-sided derivatives"
 
 
-def explained(autograd: Floats, truths: Words, form: Format, shades: Shades) -> npt.NDArray[np.bool_]:
+def explained(autograd: Floats, truths: Column, form: Format, shades: Shades) -> npt.NDArray[np.bool_]:
     """The entries of which it is certain that the formula is right, that rounding explains what is lost, and that half of the
     digits are left: a match by the table below. The others it says nothing of.
 
@@ -186,10 +186,10 @@ def explained(autograd: Floats, truths: Words, form: Format, shades: Shades) -> 
     of what the table allows, for columns enclose less tightly than balls.
     """
     with np.errstate(all="ignore"):
-        size = np.abs(truths.high)
-        right = np.abs((shades.high - truths.high) + (shades.low - truths.low)) <= truths.radius + shades.exact
-        sharp = shades.exact <= size * (form.unit_roundoff / 16)
-        bounded = np.abs((autograd - shades.high) - shades.low) <= shades.rounded * (MARGIN * SHARE)
+        size, seen = np.abs(truths.high), shades.exact
+        right = np.abs((seen.high - truths.high) + (seen.low - truths.low)) <= truths.radius + seen.radius
+        sharp = seen.radius <= size * (form.unit_roundoff / 16)
+        bounded = seen.off(autograd) <= shades.rounded * (MARGIN * SHARE)
         kept = truths.off(autograd) <= size * math.sqrt(form.unit_roundoff)
         found: npt.NDArray[np.bool_] = right & sharp & bounded & kept & np.isfinite(shades.rounded)
     return found

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gradcheck_cli.algebra.number import Ball, Word
+from gradcheck_cli.algebra.columns.column import Column
+from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.floats import Floats
 
 
@@ -51,18 +52,12 @@ class Shade:
 
 @dataclass(frozen=True, slots=True)
 class Shades:
-    """The same of many entries: in exact arithmetic each lies within `exact` of high + low, and rounding may make of it what
-    lies within `rounded`. Infinite: nothing is known."""
+    """The same of many entries: in exact arithmetic, and how far from that centre rounding may take each; infinite: nothing is
+    known."""
 
-    high: Floats
-    low: Floats
-    exact: Floats
+    exact: Column
     rounded: Floats
-
-    def word(self, index: int) -> Word:
-        """What an entry is in exact arithmetic."""
-        return Word(float(self.high[index]), float(self.low[index]), float(self.exact[index]))
 
     def pick(self, places: Sequence[int]) -> Shades:
         """Some of them."""
-        return Shades(self.high[places], self.low[places], self.exact[places], self.rounded[places])
+        return Shades(self.exact.pick(places), self.rounded[places])

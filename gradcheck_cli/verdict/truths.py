@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gradcheck_cli.algebra.columns.column import Column
 from gradcheck_cli.algebra.number import Ball
-from gradcheck_cli.floats import Floats
 from gradcheck_cli.verdict.truth import Truth
-
-
-class Words(NamedTuple):
-    """Balls as arrays: each number lies within `radius` of high + low."""
-
-    high: Floats
-    low: Floats
-    radius: Floats
-
-    def pick(self, indices: Sequence[int]) -> Words:
-        """Some of them."""
-        return Words(self.high[indices], self.low[indices], self.radius[indices])
-
-    def off(self, floats: Floats) -> Floats:
-        """How far floats are from the middles."""
-        with np.errstate(all="ignore"):
-            return np.abs((floats - self.high) - self.low)
 
 
 class Truths:
@@ -38,7 +21,7 @@ class Truths:
 
     def __init__(self, count: int, make: Callable[[int], Ball] | None = None) -> None:
         self.certified: npt.NDArray[np.bool_] = np.zeros(count, dtype=bool)
-        self.words: Words | None = None
+        self.words: Column | None = None
         self._make = make
         self._kept: dict[int, Any] = {}
 
@@ -49,7 +32,7 @@ class Truths:
         found._kept = dict(enumerate(known))
         return found
 
-    def certify(self, words: Words, certified: npt.NDArray[np.bool_]) -> None:
+    def certify(self, words: Column, certified: npt.NDArray[np.bool_]) -> None:
         """Words for every entry; those that are `certified` count."""
         self.words, self.certified = words, certified.copy()
 
@@ -88,7 +71,7 @@ class Truths:
         return Truths.of, (list(self),)
 
 
-def ball_of(known: Truth | Ball | None) -> Ball | None:
+def regular_ball(known: Truth | Ball | None) -> Ball | None:
     """The derivative's ball; None where there is no derivative, or none is known."""
     return known.ball if isinstance(known, Truth) else known
 
@@ -126,7 +109,7 @@ class Balls:
             return self._kept[index]
         for start, truths in self._chunks:
             if start <= index < start + len(truths):
-                return ball_of(truths[index - start])
+                return regular_ball(truths[index - start])
         return None
 
     def __setitem__(self, index: int, value: Ball | None) -> None:

@@ -52,9 +52,9 @@ def _agreeing(text: str, found: Shades | None, balls: list[Any]) -> int:
         if found is None or ball is None or not np.isfinite(found.rounded[index]):
             continue
         known += 1
-        assert found.word(index).ball.overlaps(ball.exact), (text, index)
+        assert found.exact.ball(index).overlaps(ball.exact), (text, index)
         assert ball.exact.is_finite() and ball.rounded.is_finite()
-        middle = arb(float(found.high[index])) + float(found.low[index])
+        middle = arb(float(found.exact.high[index])) + float(found.exact.low[index])
         ours, theirs = float(found.rounded[index]), float(ball.rounded.rad() + abs(ball.rounded.mid() - middle))
         assert 0.8 * theirs <= ours + 1e-300 and ours <= theirs / SHARE + 1e-300, (text, index, ours, theirs)
     return known

@@ -1,0 +1,50 @@
+"""Many numbers as arrays: what an evaluation returns, and what a judge holds floats against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from flint import arb, ctx
+
+from gradcheck_cli.algebra.columns.primitives import Array, Mask
+from gradcheck_cli.algebra.columns.words import OPEN
+from gradcheck_cli.algebra.number import NAN, Ball
+from gradcheck_cli.floats import Floats
+
+_BITS = 192
+"""Bits of a ball that is made of a column: two floats of 53, and what is between them."""
+
+
+class Column(NamedTuple):
+    """One number at each point: the true one lies within `radius` of high + low. What is open has an infinite radius."""
+
+    high: Array
+    low: Array
+    radius: Array
+
+    @property
+    def open(self) -> Mask:
+        """Where nothing is certified."""
+        return self.radius == OPEN
+
+    def accurate(self, bits: int) -> Mask:
+        """Where the radius is at most 2**-bits of the number, whichever number of the ball that is."""
+        return self.radius * 2.0**bits <= (abs(self.high) - self.radius) * (1.0 - 2.0**-40)
+
+    def ball(self, point: int) -> Ball:
+        """The number at one point as a ball; nan where it is open."""
+        high, low, radius = (float(part[point]) for part in self)
+        with ctx.workprec(_BITS):
+            return arb(high) + arb(low) + arb(0, radius) if radius < OPEN else NAN
+
+    def pick(self, points: Sequence[int]) -> Column:
+        """The numbers at some points."""
+        return Column(self.high[points], self.low[points], self.radius[points])
+
+    def off(self, floats: Floats) -> Floats:
+        """How far floats are from the centres."""
+        with np.errstate(all="ignore"):
+            found: Floats = np.abs((floats - self.high) - self.low)
+        return found
