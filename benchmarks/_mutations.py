@@ -314,9 +314,9 @@ COLUMNS = {
     "algebra/columns/double_functions.py": (
         *_eighths(
             "REDUCED = 3 * UNIT2",
-            "EXP_CUBE = 2.5 * UNIT",
-            "EXP_WORD = 6 * UNIT2",
-            "LOG_CUBE = 6.0 * UNIT",
+            "EXP_CUBE = 3.0 * UNIT",
+            "EXP_WORD = 8 * UNIT2",
+            "LOG_CUBE = 7.0 * UNIT",
             "LOG_WORD = 2.0**-94",
             "SIN_CUBE = 4.0 * UNIT",
             "SIN_WORD = 4 * UNIT2",
@@ -335,14 +335,14 @@ COLUMNS = {
             "    a, g = two_sum(s - k, lower * c2 + upper * c3)\n    b = 0.0\n",
         ),
     ),
-    "algebra/columns/double_normal.py": _eighths("TAIL = 4.0 * UNIT", "WORD = 2.0**-103", "SLOPE = 1.1284"),
+    "algebra/columns/double_normal.py": _eighths("TAIL = 5.0 * UNIT", "WORD = 2.0**-103", "SLOPE = 1.1284"),
     "algebra/columns/single.py": (
         *_eighths("ROUNDED = 2.0 * UNIT"),
         ("room = maximum(absolute(yh) * DOWN - yr, 0.0)", "room = absolute(yh)"),
         ("where(holds, xr, where(fails, yr, OPEN))", "where(holds, xr, yr)"),
     ),
     "algebra/columns/single_functions.py": (
-        *_eighths("EXP_ROUNDED = 4.0 * UNIT", "EXPM1_ROUNDED = 2.0 * UNIT"),
+        *_eighths("EXP_ROUNDED = 4.5 * UNIT", "EXPM1_ROUNDED = 2.5 * UNIT"),
         ("LEAST, NARROW = 2.0**-979, 2.0**-10", "LEAST, NARROW = 2.0**-982, 2.0**-10"),
         ("LEAST, NARROW = 2.0**-979, 2.0**-10", "LEAST, NARROW = 2.0**-979, 1.0"),
         ("LOG_TABLE, LOG_REST = 5.0 * UNIT, 6.0 * UNIT", "LOG_TABLE, LOG_REST = 0.625 * UNIT, 6.0 * UNIT"),

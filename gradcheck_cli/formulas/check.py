@@ -9,9 +9,10 @@ from typing import Any
 
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.formulas.claims import check_claim, united
-from gradcheck_cli.formulas.computation import FORMULAS, Computation, Run
+from gradcheck_cli.formulas.computation import FORMULAS, Computation
 from gradcheck_cli.formulas.points import points_of
 from gradcheck_cli.formulas.problem import Claim, Problem, Task
+from gradcheck_cli.formulas.run import Run
 from gradcheck_cli.formulas.stages import apportion, own_derivatives, own_entries, strays
 from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import Chain

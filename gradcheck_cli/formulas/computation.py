@@ -4,53 +4,38 @@ few ulps match at once, and the rest is followed by the shadow and judged.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from gradcheck_cli.algebra.columns.trust import TRUST
-from gradcheck_cli.algebra.effort import POINT, price
-from gradcheck_cli.algebra.number import Ball, working
 from gradcheck_cli.algebra.precision import SHADOW
 from gradcheck_cli.errors import NO_KERNEL, InputError, NoValue
-from gradcheck_cli.exact.derivative import LONGEST_CHAIN, SHORT, chain_formula
-from gradcheck_cli.exact.enclosure import MANY, Enclosure
+from gradcheck_cli.exact.derivative import SHORT, chain_formula
+from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.exact.stalls import stalled
-from gradcheck_cli.exact.witness import Witness
-from gradcheck_cli.floats import Floats, Format
-from gradcheck_cli.formulas.follow import formula, many_shades, shades
+from gradcheck_cli.floats import Floats
 from gradcheck_cli.formulas.guard import guard_points
 from gradcheck_cli.formulas.lowering import refine
+from gradcheck_cli.formulas.run import Points, Run
 from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
+from gradcheck_cli.formulas.waiting import Queue, Waiting
 from gradcheck_cli.language.chain import Chain
-from gradcheck_cli.language.spaces import Shape
 from gradcheck_cli.maps.runs import numpy
 from gradcheck_cli.modes import MODES
-from gradcheck_cli.verdict.column import Column, Detail
-from gradcheck_cli.verdict.entries import OF_FORMULAS, OF_SERIES, Entries, Evidence
+from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.entries import OF_FORMULAS, OF_SERIES, Entries
 from gradcheck_cli.verdict.judge import QUICK, distance, judge
-from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.scope import AtPoints
-from gradcheck_cli.verdict.shade import Shade
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
 from gradcheck_cli.verdict.truths import Truths
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 CHUNK = 65_536
 """Points that go through torch at once: bounds the memory of intermediate results."""
-
-COLUMNS_CHUNK = 8_192
-"""Points that columns follow at once: what they hold stays in the cache."""
-
-SHADOW_CHUNK = 4_096
-"""Points that the shadow follows at once; a point costs a few balls for each operation."""
 
 FORMULAS = 200
 LEGIBLE = 60
@@ -60,25 +45,6 @@ they do: SymPy takes milliseconds for each."""
 FOLLOWED = 64
 """Stages of the longest chain whose totals the shadow follows. Beyond, each stage's own derivative decides about the formula of
 a total that is more than a few ulps off: a product of right derivatives is right."""
-
-Points = Mapping[str, Floats]
-
-
-@dataclass(frozen=True)
-class Run:
-    """What holds for every computation in one format and mode. `checkpoint` is called often; it raises where time is up."""
-
-    form: Format
-    mode: str
-    limits: Limits
-    device: str
-    callables: Mapping[str, Callable[..., Any]]
-    verbose: bool
-    checkpoint: Callable[[], None]
-
-    def torch(self, chain: Chain, shapes: Mapping[str, Shape] | None = None) -> TorchChain:
-        """What torch runs of a chain."""
-        return TorchChain(chain, getattr(torch, self.form.name), self.device, self.callables, shapes)
 
 
 class Computation:
@@ -135,10 +101,14 @@ class Computation:
             longest = SHORT if self.compiled is None else LEGIBLE
             for column in self.columns if self.legible else ():
                 column.shown = partial(chain_formula, self.chain, column.wrt, longest)
+            queue = Queue(self.chain, self.typed, compiled, exact, self.columns, self.points, self.run)
             for start in range(0, self.count, CHUNK):
                 part = slice(start, min(start + CHUNK, self.count))
-                _Part(self, exact, compiled, part).check()
+                _Part(self, exact, compiled, part).settle(queue)
                 progress(part.stop - part.start)
+            queue.finish()
+            if self.run.verbose:
+                queue.decompile()
         for column in self.columns:
             column.values = self.values.get(column.wrt[-1])
 
@@ -198,143 +168,35 @@ class _Part:
         policy = OF_SERIES if self.exact.by_series(column.wrt) else OF_FORMULAS
         return Entries(column, self.part, run.form, policy, run.limits, gradient, truths, run.checkpoint)
 
-    def check(self) -> None:
-        """Judge every entry of the chunk."""
-        waiting: dict[int, list[int]] = {}
-        for k, entries in enumerate(self.entries):
-            for index in entries.plainly():
-                number = entries.number(index)
-                if len(self.whole.typed.stages) > FOLLOWED and number and math.isfinite(number):
-                    self.whole.deferred.append((k, self.start + index))
-                else:
-                    waiting.setdefault(index, []).append(k)
+    def settle(self, queue: Queue) -> None:
+        """Judge what two numbers, or a user's callable by itself, settle; the other entries are put in the queue."""
+        found = [np.asarray(entries.plainly(), dtype=np.int64) for entries in self.entries]
+        if len(self.whole.typed.stages) > FOLLOWED:
+            for k, (entries, waiting) in enumerate(zip(self.entries, found, strict=True)):
+                numbers = entries.column.autograd[self.start + waiting]
+                late = np.isfinite(numbers) & (numbers != 0.0) & (entries.floats is not None)
+                self.whole.deferred += [(k, index) for index in (self.start + waiting[late]).tolist()]
+                found[k] = waiting[~late]
         if self.run.callables and len(self.whole.typed.stages) == 1:
-            self._probe_value()
+            self._probe_value(queue)
             if MODES[self.run.mode].backwards:
                 self._probe_upstream()
-        self._sift(waiting)
-        indices = sorted(waiting)
-        for start in range(0, len(indices), SHADOW_CHUNK):
-            self._judge({i: waiting[i] for i in indices[start : start + SHADOW_CHUNK]})
-        for entries in self.entries:
-            entries.truths.release()
+        queue.add(Waiting(self.start, self.entries, found, self.torch.refusals, self.torch.without, self.torch.cut))
         if self.run.callables:
+            queue.finish()
             self._guard()
-        if self.run.verbose and self.start == 0:
-            for k, column in enumerate(self.whole.columns):
-                detail = column.details.setdefault(0, Detail())
-                detail.autograd_formula = detail.autograd_formula or self._formula(k, 0)
-
-    def _sift(self, waiting: dict[int, list[int]]) -> None:
-        """Take out of the waiting entries (index -> which derivatives) those that columns are certain match."""
-        if len(waiting) < MANY or self.compiled.shapes is not None or self.run.callables or not TRUST.sound():
-            return
-        indices = sorted(i for i in waiting if i not in self.torch.without)
-        for start in range(0, len(indices), COLUMNS_CHUNK):
-            self.run.checkpoint()
-            some = indices[start : start + COLUMNS_CHUNK]
-            (batch,) = self.compiled.batches(self.points, some, self.whole.count == 1)
-            found = many_shades(self.compiled, self.run.mode, self.run.form, batch, self.whole.derivatives)
-            for wrt, seen in found.items():
-                k = self.whole.derivatives.index(wrt)
-                asked = [position for position, i in enumerate(some) if k in waiting.get(i, ())]
-                for i in self.entries[k].sift([some[position] for position in asked], seen.pick(asked)):
-                    waiting[i].remove(k)
-                    if not waiting[i]:
-                        del waiting[i]
-
-    def _judge(self, waiting: Mapping[int, Sequence[int]]) -> None:
-        """Run the shadow over some entries (index -> which derivatives) and judge them."""
-        refused = {i: [k for k in ks if i in self._refusals(k)] for i, ks in waiting.items()}
-        seen = self._shades({i: rest for i, ks in waiting.items() if (rest := [k for k in ks if k not in refused[i]])})
-        witness = Witness(self.exact.chain)
-        # a single stage is to blame for what is wrong with it
-        only = self.whole.chain.output if len(self.whole.typed.stages) == 1 else None
-        of_column: dict[int, list[int]] = {}
-        for index, ks in waiting.items():
-            for k in ks:
-                of_column.setdefault(k, []).append(index)
-        for k, indices in sorted(of_column.items()):
-            known = Evidence(
-                shade=lambda i, k=k: seen.get((i, k)),  # type: ignore[misc]
-                doubted=lambda some, balls, k=k: self._doubted(witness, k, some, balls),  # type: ignore[misc]
-                cut=tuple(self.torch.cut),
-                stage=only,
-            )
-            said: dict[str | None, list[int]] = {}
-            for index in indices:
-                said.setdefault(self._refusals(k).get(index), []).append(index)
-            for refusal, some in said.items():
-                self.entries[k].judge(some, replace(known, refusal=refusal))
-            self._show(k, indices)
-
-    def _refusals(self, k: int) -> Mapping[int, str]:
-        """What torch said at points where it refused a derivative."""
-        return self.torch.refusals.get(self.whole.derivatives[k], {})
-
-    def _doubted(self, witness: Witness, k: int, indices: Sequence[int], balls: Sequence[Ball]) -> dict[int, bool]:
-        wrt = self.whole.columns[k].wrt
-        series = not self.exact.by_series(wrt)
-        points = ({name: float(values[i]) for name, values in self.points.items()} for i in indices)
-        found = zip(indices, points, balls, strict=True)
-        outcomes = {i: witness.confirms(point, wrt, ball, series) for i, point, ball in found}
-        return {i: outcome is False for i, outcome in outcomes.items() if not outcome}
-
-    def _show(self, k: int, indices: Sequence[int]) -> None:
-        """Add both formulas to what they explain."""
-        column = self.whole.columns[k]
-        formulas: dict[Cause, str | None] = {}
-        for index in indices:
-            cause = column.cause(self.start + index)
-            if cause not in _SHOWN:
-                continue
-            if cause not in formulas:
-                formulas[cause] = self._formula(k, index)
-                column.shown = partial(chain_formula, self.whole.chain, column.wrt)
-            column.details[self.start + index].autograd_formula = formulas[cause]
-
-    def _shades(self, waiting: Mapping[int, Sequence[int]]) -> dict[tuple[int, int], Shade]:
-        """What the shadow sees of the entries, at a precision that rises until it is sharp, or costs too much at one point."""
-        seen: dict[tuple[int, int], Shade] = {}
-        rest = list(waiting)
-        for precision in SHADOW:
-            if not rest:
-                break
-            if seen and self.exact.work * price(precision) > POINT:
-                # What has no value at a low precision may have one at a higher: that is not known then.
-                return {key: shade for key, shade in seen.items() if key[0] not in rest or shade.exact.is_finite()}
-            self.run.checkpoint()
-            found = self._follow(rest, precision)
-            blurred = []
-            for position, index in enumerate(rest):
-                for k in waiting[index]:
-                    shade = found[self.whole.derivatives[k]][position]
-                    if shade is None:
-                        continue
-                    seen[index, k] = shade
-                    truth = self.entries[k].truth(index)
-                    if truth.kind is Kind.REGULAR and _blurred(shade.exact, truth.ball, self.run.form):
-                        blurred.append(index)
-            rest = list(dict.fromkeys(blurred))
-        return seen
-
-    def _follow(self, indices: Sequence[int], precision: int) -> dict[Wrt, list[Shade | None]]:
-        batches = self.compiled.batches(self.points, indices, self.whole.count == 1)
-        with working(precision):
-            found, cut = shades(self.compiled, self.run.mode, self.run.form, batches, self.points, self.whole.derivatives)
-        self.torch.cut = dict.fromkeys(cut) or self.torch.cut
-        return found
 
     # -- a user's callable ------------------------------------------------------------------------------------------
 
-    def _probe_value(self) -> None:
+    def _probe_value(self, queue: Queue) -> None:
         """A callable may compute another function: its forward value is judged like a derivative."""
         form = self.run.form
         pairs = enumerate(zip(self.output.tolist(), self.exact_values, strict=True))
         off = [i for i, (found, ball) in pairs if ball is not None and not distance(found, ball, form) <= QUICK]
         if not off:
             return
-        for index, shade in zip(off, self._follow(off, SHADOW[1])[()], strict=True):
+        followed = queue.follow([self.start + index for index in off], SHADOW[1])[()]
+        for index, shade in zip(off, followed, strict=True):
             found, ball = float(self.output[index]), self.exact_values[index]
             if judge(found, regular(ball), form, shade, self.run.limits).cause is Cause.FORMULA:
                 text = f"torch computes {found:.12g} where the function is {decimal(ball, 12)}"
@@ -413,22 +275,3 @@ class _Part:
 
     def _blank(self) -> Floats:
         return np.full(self.size, np.nan)
-
-    def _formula(self, k: int, index: int) -> str | None:
-        """The formula that autograd applies, as it shows at one of the points."""
-        if len(self.whole.typed.stages) > LONGEST_CHAIN:
-            return None
-        (batch,) = self.compiled.batches(self.points, [index], self.whole.count == 1)
-        return formula(self.compiled, self.run.mode, batch, self.whole.derivatives[k])
-
-
-_SHOWN = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.KINK)
-
-
-def _blurred(shadow: Ball, ball: Ball, form: Format) -> bool:
-    """True where more precision may tell: the shadow is not finite, or overlaps the exact value only because it is wide."""
-    if not shadow.is_finite():
-        return True
-    if not shadow.overlaps(ball):
-        return False
-    return bool(shadow.rad() > abs(ball).abs_upper() * form.unit_roundoff / 16)

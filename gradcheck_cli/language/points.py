@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -90,7 +91,12 @@ def named(*given: object) -> set[str]:
     """The names that points, shapes, domains and orders of differentiation speak of."""
     found: set[str] = set()
     for item in given:
-        for part in item if isinstance(item, list | tuple) else [item]:
+        parts = item if isinstance(item, list | tuple) else [item]
+        if (kinds := set(map(type, parts))) <= _NUMBERS:
+            continue
+        if kinds == {dict}:
+            parts = [dict.fromkeys(set().union(*parts))]
+        for part in parts:
             if isinstance(part, Mapping):
                 found.update(map(str, part))
             elif isinstance(part, str):
@@ -115,20 +121,31 @@ def listed(at: Any) -> list[Any]:
     return [at] if one else list(at)
 
 
+_NUMBERS = {float, int, bool}
+
+
 def _column(entries: Sequence[Any], reader: _Reader) -> Group | None:
     """Many points that are plain numbers, read at once; None where they are anything else."""
     names = reader.names
-    bare = len(names) == 1
     if reader.shapes or not entries:
         return None
-    if not all((isinstance(e, dict) and len(e) == len(names)) or (bare and isinstance(e, float | int)) for e in entries):
+    kinds = set(map(type, entries))
+    if kinds == {dict} and set(map(len, entries)) == {len(names)}:
+        columns = [[entry.get(name) for entry in entries] for name in names]
+    elif kinds <= _NUMBERS and len(names) == 1:
+        columns = [list(entries)]
+    else:
         return None
-    axes: dict[str, tuple[float, ...]] = {}
-    for name in names:
-        values = [e.get(name) if isinstance(e, dict) else e for e in entries]
-        if not all(isinstance(v, (float, int)) and abs(v) <= _LARGEST for v in values):
+    axes: dict[str, array[float]] = {}
+    for name, values in zip(names, columns, strict=True):
+        if not set(map(type, values)) <= _NUMBERS:
             return None
-        axes[name] = tuple(map(float, values))  # type: ignore[arg-type]
+        try:
+            axes[name] = array("d", values)
+            if not math.isfinite(sum(axes[name])):  # one of them isn't; or all together aren't, which takes the other way too
+                return None
+        except OverflowError:
+            return None
     group = Group(axes, False)
     group.bounded()
     return group

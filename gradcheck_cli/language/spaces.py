@@ -7,10 +7,11 @@ made.
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Union
 
 from gradcheck_cli.errors import InputError, counted
 from gradcheck_cli.language import syntax
@@ -43,8 +44,8 @@ class Space:
         return self.n
 
 
-Axis = tuple[float, ...] | Space | Literal["all"]
-"""What one name takes."""
+Axis = Union[tuple[float, ...], "array[float]", Space, Literal["all"]]
+"""What one name takes; an array where that is many numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +188,9 @@ def unravel(flat: int, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(reversed(index))
 
 
-def plain(axis: Axis) -> tuple[float, ...]:
+def plain(axis: Axis) -> Sequence[float]:
     """The numbers of an axis that is given number by number."""
-    return axis if isinstance(axis, tuple) else ()
+    return axis if isinstance(axis, tuple | array) else ()
 
 
 def too_many(count: float) -> str:

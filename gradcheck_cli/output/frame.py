@@ -183,7 +183,7 @@ def _causes(column: Column) -> Any:
 def _numbers(column: Column, of: Callable[[Detail], float | str | None]) -> Floats:
     """A number of each entry's detail; nan where there is none."""
     found = np.full(len(column), math.nan)
-    for index, detail in column.details.items():
+    for index, detail in column.known():
         value = of(detail)
         found[index] = math.nan if value is None else float(value)
     return found
@@ -192,6 +192,6 @@ def _numbers(column: Column, of: Callable[[Detail], float | str | None]) -> Floa
 def _texts(column: Column, of: Callable[[Detail], str | None]) -> Any:
     """A text of each entry's detail, or None."""
     found = _same(None, len(column))
-    for index, detail in column.details.items():
+    for index, detail in column.known():
         found[index] = of(detail)
     return found

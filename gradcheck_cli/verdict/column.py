@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gradcheck_cli.algebra.columns.column import Column as Words
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import derivative_name
@@ -25,6 +27,8 @@ LATE = "not finished in time: raise --timeout"
 """What is said of entries that the run came to no end with."""
 
 VERDICTS: tuple[Verdict, ...] = tuple(Verdict)
+
+Indices = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True)
@@ -45,6 +49,50 @@ class Detail:
     formula: str | None = None
     witness: str | None = None
     rounded: float | None = None
+
+
+class Sifted:
+    """What columns saw of the matches that they settled, as arrays: what their operations give in exact arithmetic, which is
+    the derivative, and the relative error that rounding leaves. A Detail is made when somebody reads it."""
+
+    __slots__ = ("_chunks",)
+
+    def __init__(self) -> None:
+        self._chunks: list[tuple[Indices, Words, Floats]] = []
+
+    @classmethod
+    def joined(cls, several: Sequence[Sifted], counts: Sequence[int]) -> Sifted:
+        """Those of columns of so many entries, one after the other."""
+        found = cls()
+        for start, one in zip(accumulate(counts, initial=0), several, strict=False):
+            found._chunks += [(indices + start, words, errors) for indices, words, errors in one._chunks]
+        return found
+
+    def place(self, indices: Indices, words: Words, errors: Floats) -> None:
+        """Add some, in rising order."""
+        if len(indices):
+            self._chunks.append((indices, words, errors))
+
+    def indices(self) -> list[int]:
+        """Those of which something is known."""
+        return [index for indices, _, _ in self._chunks for index in indices.tolist()]
+
+    def detail(self, index: int) -> Detail | None:
+        """What is known of an entry."""
+        for indices, words, errors in self._chunks:
+            place = int(np.searchsorted(indices, index))
+            if place < len(indices) and indices[place] == index:
+                return Detail(shadow=words.ball(place), formula_error=0.0, rounding_error=float(errors[place]))
+        return None
+
+    def pick(self, chosen: Sequence[int]) -> Sifted:
+        """Those of some entries, which are numbered anew."""
+        found, places = Sifted(), np.asarray(chosen, dtype=np.int64)
+        for indices, words, errors in self._chunks:
+            here = np.searchsorted(indices, places)
+            new = np.flatnonzero(np.take(indices, here, mode="clip") == places)
+            found.place(new, words.pick(here[new]), errors[here[new]])
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +159,9 @@ class Column:
 
     `autograd` is nan where torch returned no tensor (then the detail's cause is no_gradient). `exact` holds balls, or None
     where no derivative is known or exists. `values`: torch's, of the variable differentiated by. `claim`: the text under
-    test, where it is a claim. `shown`: the exact derivative as a formula, or what works it out when it is read: tidying takes
-    longer than a small check, and of a match nobody may look.
+    test, where it is a claim. `details`: what is known of entries beyond the numbers; of those that columns have `sifted` it is
+    made when it is read, by `detail`. `shown`: the exact derivative as a formula, or what works it out when it is read: tidying
+    takes longer than a small check, and of a match nobody may look.
     """
 
     quantity: str
@@ -130,6 +179,7 @@ class Column:
     shown: str | Callable[[], str | None] | None = None
     values: Floats | None = None
     claim: str | None = None
+    sifted: Sifted = field(default_factory=Sifted)
 
     def __post_init__(self) -> None:
         if not isinstance(self.exact, Balls):
@@ -182,6 +232,7 @@ class Column:
             verdicts=np.concatenate([c.verdicts for c in columns]),
             values=None,
             details=details,
+            sifted=Sifted.joined([c.sifted for c in columns], [len(c) for c in columns]),
         )
 
     def __len__(self) -> int:
@@ -210,6 +261,15 @@ class Column:
     def cause(self, index: int) -> Cause | None:
         return self.details.get(index, _NOTHING).cause
 
+    def detail(self, index: int) -> Detail:
+        """What is known of an entry beyond the numbers."""
+        return self.details.get(index) or self.sifted.detail(index) or _NOTHING
+
+    def known(self) -> Iterator[tuple[int, Detail]]:
+        """The entries of which something is known beyond the numbers, and what."""
+        yield from self.details.items()
+        yield from ((index, self.detail(index)) for index in self.sifted.indices() if index not in self.details)
+
     def label(self, index: int) -> Label:
         """What an entry is called."""
         return self.scope.label(index, Label(self.quantity, self.of, self.wrt))
@@ -226,8 +286,8 @@ class Column:
         self.verdicts[targets] = source.verdicts[sources]
         for there, here in zip(sources, targets, strict=True):
             self.exact[here] = source.exact[there]
-            detail = source.details.get(there)
-            if detail is not None:
+            detail = source.detail(there)
+            if detail is not _NOTHING:
                 self.details[here] = replace(detail, stage=stage if stage and detail.cause else detail.stage)
 
     def pick(self, indices: Sequence[int]) -> Column:
@@ -242,6 +302,7 @@ class Column:
             verdicts=self.verdicts[chosen],
             details={here: self.details[i] for here, i in enumerate(chosen) if i in self.details},
             values=None if self.values is None else self.values[chosen],
+            sifted=self.sifted.pick(chosen),
         )
 
     def mark(self, targets: Sequence[int], verdict: Verdict, text: str | None = None, cause: Cause | None = None) -> None:
@@ -284,7 +345,7 @@ class Column:
         return int(candidates[int(np.argmax(errors))])
 
     def check(self, index: int) -> Check:
-        detail = self.details.get(index, _NOTHING)
+        detail = self.detail(index)
         error, found = float(self.error_ulps[index]), float(self.autograd[index])
         label = self.label(index)
         return Check(

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from gradcheck_cli.algebra.number import NAN, Ball, exactly
 from gradcheck_cli.floats import FORMATS, Floats, Format
-from gradcheck_cli.verdict.column import Column, Detail
+from gradcheck_cli.verdict.column import Column, Detail, Indices
 from gradcheck_cli.verdict.judge import (
     QUICK,
     Judgement,
@@ -113,23 +114,18 @@ class Entries:
         truths: Truths | Sequence[Truth | Ball], checkpoint: Callable[[], None],
     ) -> None:  # fmt: skip
         self.column, self.start, self.form, self.policy, self.limits = column, part.start, form, policy, limits
-        self.floats, self.truths, self.checkpoint = (
-            floats,
-            truths if isinstance(truths, Truths) else Truths.of(truths),
-            checkpoint,
-        )
+        self.truths = truths if isinstance(truths, Truths) else Truths.of(truths)
+        self.checkpoint = checkpoint
         column.autograd[part] = np.nan if floats is None else floats
+        self.floats = None if floats is None else column.autograd[part]
         self._waiting = self._settled(part)
 
     def plainly(self) -> list[int]:
         """Enter what two numbers settle; returns the entries for which the shadow has to speak, of a nan that passes too."""
-        waiting = []
-        far = self.truths.certified & np.isfinite(self.column.autograd[self.start : self.start + len(self.truths)])
-        far &= not self.limits.given
-        for index in self._waiting:
-            if far[index]:
-                waiting.append(index)  # more than a few ulps off, as arrays tell
-                continue
+        numbers = self.column.autograd[self.start : self.start + len(self.truths)]
+        far = self.truths.certified & np.isfinite(numbers) & (not self.limits.given)  # more than a few ulps off, as arrays tell
+        waiting = self._waiting[far[self._waiting]].tolist()
+        for index in self._waiting[~far[self._waiting]].tolist():
             self.checkpoint()
             truth, number = self.truth(index), self.number(index)
             if truth.kind is Kind.REGULAR and number is not None:
@@ -139,22 +135,21 @@ class Entries:
                 waiting.append(index)
             else:
                 self._enter(index, judgement, truth, None, None)
-        return waiting
+        return sorted(waiting)
 
-    def sift(self, waiting: Sequence[int], shades: Shades) -> set[int]:
-        """Enter a match for those whose shades, in the same order, make it certain; returns them."""
-        if self.floats is None or self.limits.given or self.truths.words is None:
-            return set()
-        words, floats = self.truths.words.pick(waiting), self.floats[waiting]
-        found = self.truths.certified[waiting] & explained(floats, words, self.form, shades)
-        certain = np.flatnonzero(found).tolist()
+    def sift(self, waiting: Indices, shades: Shades) -> npt.NDArray[np.bool_]:
+        """Enter a match for those whose shades, in the same order, make it certain; returns which."""
+        words = self.truths.pick(waiting)
+        if self.floats is None or self.limits.given or words is None:
+            return np.zeros(len(waiting), dtype=bool)
+        floats = self.floats[waiting]
+        certain = self.truths.certified[waiting] & explained(floats, words, self.form, shades)
         with np.errstate(all="ignore"):
             errors = words.off(floats) / np.abs(words.high)
-        for k in certain:
-            here = self.start + waiting[k]
-            self.column.verdicts[here] = Verdict.MATCH.severity
-            self.column.details[here] = Detail(shadow=shades.exact.ball(k), formula_error=0.0, rounding_error=float(errors[k]))
-        return {waiting[k] for k in certain}
+        here = self.start + waiting[certain]
+        self.column.verdicts[here] = Verdict.MATCH.severity
+        self.column.sifted.place(here, shades.exact.pick(certain), errors[certain])
+        return certain
 
     def judge(self, waiting: Sequence[int], known: Evidence) -> None:
         """Judge entries with all that is known of them. No mismatch stands on one witness."""
@@ -182,7 +177,7 @@ class Entries:
         """Torch's float of an entry; None where it gave no tensor."""
         return None if self.floats is None else float(self.floats[index])
 
-    def _settled(self, part: slice) -> list[int]:
+    def _settled(self, part: slice) -> Indices:
         """Enter the exact side, and a match wherever two numbers show it at once; returns the other entries."""
         column, truths, words = self.column, self.truths, self.truths.words
         column.exact.place(self.start, truths)
@@ -207,7 +202,7 @@ class Entries:
         plain[[i for i, known in others.items() if not isinstance(known, Truth)]] = True
         quick = plain & (column.error_ulps[part] <= QUICK) & (not self.limits.given)
         column.verdicts[part][quick] = Verdict.MATCH.severity
-        return np.flatnonzero(~quick).tolist()
+        return np.flatnonzero(~quick)
 
     def _judge(self, index: int, known: Evidence) -> Judgement:
         self.checkpoint()

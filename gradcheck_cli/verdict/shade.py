@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gradcheck_cli.algebra.columns.column import Column
+from gradcheck_cli.algebra.columns.primitives import Mask
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.floats import Floats
 
@@ -58,6 +59,6 @@ class Shades:
     exact: Column
     rounded: Floats
 
-    def pick(self, places: Sequence[int]) -> Shades:
+    def pick(self, places: Sequence[int] | Mask) -> Shades:
         """Some of them."""
         return Shades(self.exact.pick(places), self.rounded[places])

@@ -14,14 +14,15 @@ from gradcheck_cli.verdict.truth import Truth
 
 
 class Truths:
-    """What is known of each entry. Where `certified` it lies within `words`, and its ball, which may be sharper, is what `make`
-    returns for its index; elsewhere it is what was set, None at first."""
+    """What is known of each entry. Where `certified` it lies within its words, and its ball, which may be sharper, is what
+    `make` returns for its index; elsewhere it is what was set, None at first."""
 
-    __slots__ = ("_kept", "_make", "certified", "words")
+    __slots__ = ("_at", "_kept", "_make", "certified", "words")
 
     def __init__(self, count: int, make: Callable[[int], Ball] | None = None) -> None:
         self.certified: npt.NDArray[np.bool_] = np.zeros(count, dtype=bool)
         self.words: Column | None = None
+        self._at: npt.NDArray[np.int64] | None = None
         self._make = make
         self._kept: dict[int, Any] = {}
 
@@ -36,8 +37,18 @@ class Truths:
         """Words for every entry; those that are `certified` count."""
         self.words, self.certified = words, certified.copy()
 
+    def pick(self, indices: npt.NDArray[np.int64]) -> Column | None:
+        """The words of some entries; None where there are none."""
+        if self.words is None:
+            return None
+        return self.words.pick(indices if self._at is None else np.searchsorted(self._at, indices))
+
+    def keep(self, indices: npt.NDArray[np.int64]) -> None:
+        """Forget the words of all others, when nobody judges by them any more."""
+        self.words, self._at = self.pick(indices), indices
+
     def release(self) -> None:
-        """Forget the words, when nobody judges by them any more; balls are made as before."""
+        """Forget the words; balls are made as before."""
         self.words = None
         self._kept = {index: known for index, known in self._kept.items() if not self.certified[index]}
 

@@ -69,11 +69,11 @@ number is below 2**-60 of the argument: its roundings are nothing beside this.)"
 
 # -- exp -----------------------------------------------------------------------------------------------------------------
 
-EXP_CUBE = 2.5 * UNIT
-"""The cubic term r**3/6 and what follows: nine roundings of a sixth."""
+EXP_CUBE = 3.0 * UNIT
+"""The cubic term r**3/6 and what follows: nine roundings of a sixth, twice."""
 
-EXP_WORD = 6 * UNIT2
-"""The table's words, u**2/2, and three sums of what is u, 4u**2."""
+EXP_WORD = 8 * UNIT2
+"""The table's words, u**2/2, and three sums of what is u, 4u**2; and as much room."""
 
 ALMOST_MINUS_ONE = 100.0
 """Below minus this, expm1 is -1 to 2**-144."""
@@ -210,8 +210,8 @@ def sigmoid(x: Double) -> Double:
 
 # -- log -----------------------------------------------------------------------------------------------------------------
 
-LOG_CUBE = 6.0 * UNIT
-"""The cubic term r**3/3 and what follows: ten roundings of a third."""
+LOG_CUBE = 7.0 * UNIT
+"""The cubic term r**3/3 and what follows: ten roundings of a third, twice."""
 
 LOG_WORD = 2.0**-94
 """Of the result's size: the second word of ln 2, 2**-43 of the first, is rounded in a product and in four sums."""

@@ -47,11 +47,11 @@ from gradcheck_cli.algebra.columns.words import DOWN, OPEN, TINY, UNIT, UP, two_
 
 # -- exp -----------------------------------------------------------------------------------------------------------------
 
-EXP_ROUNDED = 4.0 * UNIT
-"""The table, the last sum, and what is r/2**9 beside them."""
+EXP_ROUNDED = 4.5 * UNIT
+"""The table, the last sum, and what is r/2**9 beside them: twice."""
 
-EXPM1_ROUNDED = 2.0 * UNIT
-"""The table, its difference from 1, the sum; and twice the rest."""
+EXPM1_ROUNDED = 2.5 * UNIT
+"""The table, its difference from 1, the sum; and twice the rest: with room."""
 
 ALMOST_MINUS_ONE = 100.0
 """Below minus this, expm1 is -1 to 2**-144."""

@@ -1,0 +1,249 @@
+"""Entries that two numbers don't settle, of all parts of a computation together: columns settle those that they are certain of,
+the shadow of balls judges the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from gradcheck_cli.algebra.columns.trust import TRUST
+from gradcheck_cli.algebra.effort import POINT, price
+from gradcheck_cli.algebra.number import Ball, working
+from gradcheck_cli.algebra.precision import SHADOW
+from gradcheck_cli.exact.derivative import LONGEST_CHAIN, chain_formula
+from gradcheck_cli.exact.enclosure import MANY, Enclosure
+from gradcheck_cli.exact.witness import Witness
+from gradcheck_cli.floats import Format
+from gradcheck_cli.formulas.follow import formula, many_shades, shades
+from gradcheck_cli.formulas.run import Points, Run
+from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
+from gradcheck_cli.language.chain import Chain
+from gradcheck_cli.verdict.column import Column, Indices
+from gradcheck_cli.verdict.entries import Entries, Evidence
+from gradcheck_cli.verdict.shade import Shade
+from gradcheck_cli.verdict.truth import Kind
+from gradcheck_cli.verdict.verdicts import Cause
+
+COLUMNS_CHUNK = 8_192
+"""Points that columns follow at once: what they hold stays in the cache."""
+
+SHADOW_CHUNK = 4_096
+"""Points that the shadow follows at once; a point costs a few balls for each operation."""
+
+POOL = 4 * COLUMNS_CHUNK
+"""Entries that wait for each other: torch's operations take their time for one of them too."""
+
+
+@dataclass
+class Waiting:
+    """What is left of a part of the points, which begins with number `start`: some of the `entries` of each derivative, with
+    indices within the part; and what torch said there, see `computation._Torch`."""
+
+    start: int
+    entries: Sequence[Entries]
+    indices: list[Indices]
+    refusals: Mapping[Wrt, Mapping[int, str]]
+    without: Mapping[int, str]
+    cut: Mapping[str, None]
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(map(len, self.indices))
+
+
+class Queue:
+    """Entries of a chain's derivatives, which are `columns`, at `points`. `compiled`: what torch runs, as the user typed it."""
+
+    def __init__(
+        self, chain: Chain, typed: Chain, compiled: TorchChain, exact: Enclosure, columns: Sequence[Column], points: Points,
+        run: Run,
+    ) -> None:  # fmt: skip
+        self.chain, self.compiled, self.exact = chain, compiled, exact
+        self.columns, self.points, self.run = columns, points, run
+        self.derivatives = [column.wrt for column in columns]
+        self._single = len(next(iter(points.values()))) == 1
+        # a single stage is to blame for what is wrong with it
+        self._only = chain.output if len(typed.stages) == 1 else None
+        self._long = len(typed.stages) > LONGEST_CHAIN
+        self._sifting: list[Waiting] = []
+        self._judging: list[Waiting] = []
+
+    def add(self, part: Waiting) -> None:
+        """Put a part in the queue; it is taken when enough is together."""
+        for entries, indices in zip(part.entries, part.indices, strict=True):
+            entries.truths.keep(indices)
+        self._sifting.append(part)
+        if _total(self._sifting) >= POOL:
+            self._sift()
+        if _total(self._judging) >= SHADOW_CHUNK:
+            self._judge()
+
+    def finish(self) -> None:
+        """Judge all that is left."""
+        self._sift()
+        self._judge()
+
+    def decompile(self) -> None:
+        """Add the formula that autograd applies at the first point."""
+        for k, column in enumerate(self.columns):
+            detail = column.details[0] = replace(column.detail(0))
+            detail.autograd_formula = detail.autograd_formula or self._formula(k, 0)
+
+    # -- columns ------------------------------------------------------------------------------------------------------
+
+    def _sift(self) -> None:
+        """Take out those that columns are certain match."""
+        parts, self._sifting = self._sifting, []
+        allowed = self.compiled.shapes is None and not self.run.callables and TRUST.sound()
+        if allowed and _total(parts) >= MANY:
+            points = np.unique(np.concatenate([part.start + some for part in parts for some in part.indices]))
+            lost = [part.start + index for part in parts for index in part.without]
+            points = points[~np.isin(points, lost)]
+            for some in np.array_split(points, -(-len(points) // COLUMNS_CHUNK)) if len(points) else ():
+                self._sift_at(some, parts)
+        for part in parts:
+            for entries in part.entries:
+                entries.truths.release()
+        self._judging += [part for part in parts if part.count]
+
+    def _sift_at(self, points: Indices, parts: Sequence[Waiting]) -> None:
+        self.run.checkpoint()
+        (batch,) = self.compiled.batches(self.points, points.tolist(), self._single)
+        found = many_shades(self.compiled, self.run.mode, self.run.form, batch, self.derivatives)
+        for k, wrt in enumerate(self.derivatives):
+            for part in parts if wrt in found else ():
+                waiting = part.indices[k]
+                here = np.searchsorted(points, part.start + waiting)
+                asked = np.take(points, here, mode="clip") == part.start + waiting
+                if asked.any():
+                    asked[asked] = part.entries[k].sift(waiting[asked], found[wrt].pick(here[asked]))
+                    part.indices[k] = waiting[~asked]
+
+    # -- balls --------------------------------------------------------------------------------------------------------
+
+    def _judge(self) -> None:
+        """Run the shadow over the entries, and judge them."""
+        parts, self._judging = {part.start: part for part in self._judging}, []
+        waiting: dict[int, list[int]] = {}
+        home: dict[int, Waiting] = {}
+        for part in parts.values():
+            for k, indices in enumerate(part.indices):
+                for index in (part.start + indices).tolist():
+                    waiting.setdefault(index, []).append(k)
+                    home[index] = part
+        order = sorted(waiting)
+        for start in range(0, len(order), SHADOW_CHUNK):
+            self._judge_at({i: waiting[i] for i in order[start : start + SHADOW_CHUNK]}, home)
+
+    def _judge_at(self, waiting: Mapping[int, Sequence[int]], home: Mapping[int, Waiting]) -> None:
+        """Some entries (point -> which derivatives)."""
+        groups: dict[tuple[int, int, str | None], list[int]] = {}
+        asked: dict[int, list[int]] = {}
+        for index, ks in waiting.items():
+            for k in ks:
+                part = home[index]
+                refusal = part.refusals.get(self.derivatives[k], {}).get(index - part.start)
+                groups.setdefault((k, part.start, refusal), []).append(index)
+                if refusal is None:
+                    asked.setdefault(index, []).append(k)
+        seen, cut = self._shades(asked, home)
+        witness = Witness(self.exact.chain)
+        for (k, start, refusal), indices in sorted(groups.items(), key=lambda item: item[0][:2]):
+            part = home[indices[0]]
+            known = Evidence(
+                shade=lambda i, k=k, start=start: seen.get((start + i, k)),  # type: ignore[misc]
+                doubted=lambda some, balls, k=k, start=start: self._doubted(witness, k, start, some, balls),  # type: ignore[misc]
+                cut=cut or tuple(part.cut),
+                refusal=refusal,
+                stage=self._only,
+            )
+            part.entries[k].judge([index - start for index in indices], known)
+            self._show(k, indices)
+
+    def _doubted(self, witness: Witness, k: int, start: int, indices: Sequence[int], balls: Sequence[Ball]) -> dict[int, bool]:
+        wrt = self.derivatives[k]
+        series = not self.exact.by_series(wrt)
+        points = ({name: float(values[start + i]) for name, values in self.points.items()} for i in indices)
+        found = zip(indices, points, balls, strict=True)
+        outcomes = {i: witness.confirms(point, wrt, ball, series) for i, point, ball in found}
+        return {i: outcome is False for i, outcome in outcomes.items() if not outcome}
+
+    def _show(self, k: int, indices: Sequence[int]) -> None:
+        """Add both formulas to what they explain."""
+        column = self.columns[k]
+        formulas: dict[Cause, str | None] = {}
+        for index in indices:
+            cause = column.cause(index)
+            if cause not in _SHOWN:
+                continue
+            if cause not in formulas:
+                formulas[cause] = self._formula(k, index)
+                column.shown = partial(chain_formula, self.chain, column.wrt)
+            column.details[index].autograd_formula = formulas[cause]
+
+    def _formula(self, k: int, index: int) -> str | None:
+        """The formula that autograd applies, as it shows at one of the points."""
+        if self._long:
+            return None
+        (batch,) = self.compiled.batches(self.points, [index], self._single)
+        return formula(self.compiled, self.run.mode, batch, self.derivatives[k])
+
+    def _shades(
+        self, waiting: Mapping[int, Sequence[int]], home: Mapping[int, Waiting]
+    ) -> tuple[dict[tuple[int, int], Shade], tuple[str, ...]]:
+        """What the shadow sees of the entries, at a precision that rises until it is sharp, or costs too much at one point; and
+        the operations that cut the graph."""
+        seen: dict[tuple[int, int], Shade] = {}
+        cut: tuple[str, ...] = ()
+        rest = list(waiting)
+        for precision in SHADOW:
+            if not rest:
+                break
+            if seen and self.exact.work * price(precision) > POINT:
+                # What has no value at a low precision may have one at a higher: that is not known then.
+                return {key: shade for key, shade in seen.items() if key[0] not in rest or shade.exact.is_finite()}, cut
+            self.run.checkpoint()
+            found, cut = self._followed(rest, precision)
+            blurred = []
+            for position, index in enumerate(rest):
+                part = home[index]
+                for k in waiting[index]:
+                    shade = found[self.derivatives[k]][position]
+                    if shade is None:
+                        continue
+                    seen[index, k] = shade
+                    truth = part.entries[k].truth(index - part.start)
+                    if truth.kind is Kind.REGULAR and _blurred(shade.exact, truth.ball, self.run.form):
+                        blurred.append(index)
+            rest = list(dict.fromkeys(blurred))
+        return seen, cut
+
+    def _followed(self, indices: Sequence[int], precision: int) -> tuple[dict[Wrt, list[Shade | None]], tuple[str, ...]]:
+        batches = self.compiled.batches(self.points, indices, self._single)
+        with working(precision):
+            return shades(self.compiled, self.run.mode, self.run.form, batches, self.points, self.derivatives)
+
+    def follow(self, indices: Sequence[int], precision: int) -> dict[Wrt, list[Shade | None]]:
+        """What the shadow sees of each derivative, and of the value under (), at some points."""
+        return self._followed(indices, precision)[0]
+
+
+_SHOWN = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.KINK)
+
+
+def _total(parts: Sequence[Waiting]) -> int:
+    return sum(part.count for part in parts)
+
+
+def _blurred(shadow: Ball, ball: Ball, form: Format) -> bool:
+    """True where more precision may tell: the shadow is not finite, or overlaps the exact value only because it is wide."""
+    if not shadow.is_finite():
+        return True
+    if not shadow.overlaps(ball):
+        return False
+    return bool(shadow.rad() > abs(ball).abs_upper() * form.unit_roundoff / 16)
