@@ -7,7 +7,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 LOWEST := .venv-lowest
-EXTRAS := plot notebook distributed
+EXTRAS := plot notebook fast distributed
 
 # Tests start many processes, and a process of pytest compiles every module for itself: let it read what another compiled.
 unexport PYTHONDONTWRITEBYTECODE

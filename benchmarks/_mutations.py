@@ -335,7 +335,7 @@ COLUMNS = {
             "    a, g = two_sum(s - k, lower * c2 + upper * c3)\n    b = 0.0\n",
         ),
     ),
-    "algebra/columns/double_normal.py": _eighths("TAIL = 5.0 * UNIT", "WORD = 2.0**-103", "SLOPE = 1.1284"),
+    "algebra/columns/double_normal.py": _eighths("TAIL = 5.0 * UNIT", "WORD = 10 * UNIT2", "SLOPE = 1.1284"),
     "algebra/columns/single.py": (
         *_eighths("ROUNDED = 2.0 * UNIT"),
         ("room = maximum(absolute(yh) * DOWN - yr, 0.0)", "room = absolute(yh)"),

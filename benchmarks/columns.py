@@ -1,6 +1,6 @@
 """Claim: enclosures in columns take a small part of what balls take, one number at a time.
 
-    python benchmarks/columns.py [--points 1000000] [--few 20000] [--rounds 5] [--library numpy torch numba]
+    python benchmarks/columns.py [--points 1000000] [--few 20000] [--rounds 5] [--library numpy torch llvm]
 
 The three formulas of points.py, the value and SymPy's derivative together, at normal points of deviation 2, on one core. CPU
 time, medians of runs in turn, ns a point. `balls`: `exact.enclosure.Enclosure` at `--few` points, as it is used today. `open`:
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=1_000_000)
     parser.add_argument("--few", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--library", nargs="+", choices=["numpy", "torch", "numba"], default=["numpy"])
+    parser.add_argument("--library", nargs="+", choices=["numpy", "torch", "llvm"], default=["numpy"])
     given = parser.parse_args()
     single_core()
     head = ["formula", "words", "library", "balls, ns", "columns, ns", "ratio", "open", "first"]

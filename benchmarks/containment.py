@@ -1,6 +1,6 @@
 """Claim: the truth lies in every ball of columns, and no bound was used by more than half.
 
-    python benchmarks/containment.py [--points 1000000] [--seed 0] [--library numpy|torch|numba] [KERNEL...]
+    python benchmarks/containment.py [--points 1000000] [--seed 0] [--library numpy|torch|llvm] [KERNEL...]
 
 Each kernel, in both kinds, at arguments that are hard for it (`tests/containment.py`): every exponent and subnormals, the
 edges of its tables and what is near them, multiples of pi/512, neighbours of the ends of its range, and balls whose truth is
@@ -28,7 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--library", choices=["numpy", "torch", "numba"], default="numpy")
+    parser.add_argument("--library", choices=["numpy", "torch", "llvm"], default="numpy")
     parser.add_argument("kernels", nargs="*")
     given = parser.parse_args()
     single_core()

@@ -179,18 +179,21 @@ def evaluate(name: str, kind: str, backend: Backend, given: Sequence[Balls]) -> 
 
 
 @cache
-def _looped(kernel: Callable[..., Any], arguments: int, words: int) -> Callable[..., Any]:
-    """A kernel of numba's, which takes one number at a time, over arrays."""
-    import numba
+def _looped(kernel: Callable[..., Any], arguments: int, words: int) -> Callable[..., list[Floats]]:
+    """A kernel on a number without a value, as a loop over arrays."""
+    from gradcheck_cli.algebra.columns import on_llvm
 
-    names = [[f"x{i}_{k}" for k in range(words)] for i in range(arguments)]
-    calls = ", ".join("(" + ", ".join(f"{name}[i]" for name in some) + ")" for some in names)
-    lines = [f"def loop({', '.join(name for some in names for name in some)}):", f" found = empty(({words}, len(x0_0)))"]
-    lines += [" for i in range(len(x0_0)):", f"  result = kernel({calls})"]
-    lines += [*(f"  found[{k}, i] = result[{k}]" for k in range(words)), " return found"]
-    scope: dict[str, Any] = {"kernel": kernel, "empty": np.empty}
-    exec("\n".join(lines), scope)
-    return numba.njit(error_model="numpy")(scope["loop"])  # type: ignore[no-any-return]
+    def body(*parts: Any) -> Any:
+        return kernel(*zip(*[iter(parts)] * words, strict=True))
+
+    loop = on_llvm.compiled(body, arguments * words, words)
+
+    def run(*parts: Floats) -> list[Floats]:
+        found = [np.empty(len(parts[0])) for _ in range(words)]
+        loop([np.ascontiguousarray(part) for part in parts], found)
+        return found
+
+    return run
 
 
 def check(name: str, kind: str, backend: Backend, given: Sequence[Balls]) -> Found:

@@ -101,11 +101,12 @@ def _unless_cancelled(found: Truth, wide: Ball | None) -> Truth:
 class Enclosure:
     """Exact derivatives of a chain's output: `derivatives` are tuples of names, applied from left to right.
 
-    First derivatives may be by any input or stage; higher ones by inputs only. `work`: what one evaluation costs.
+    First derivatives may be by any input or stage; higher ones by inputs only. `points`: at how many they will be asked for, in
+    all, as far as that is known. `work`: what one evaluation costs.
     """
 
-    def __init__(self, chain: Chain, derivatives: Sequence[Wrt], form: Format) -> None:
-        self.chain, self.derivatives, self.form = chain, list(derivatives), form
+    def __init__(self, chain: Chain, derivatives: Sequence[Wrt], form: Format, points: int = 0) -> None:
+        self.chain, self.derivatives, self.form, self.points = chain, list(derivatives), form, points
         self.values = Values(chain)
         higher = any(len(wrt) > 1 for wrt in derivatives)
         self._direct = _formula_program(*self._composed()) if higher or len(chain.stages) == 1 else None
@@ -117,7 +118,7 @@ class Enclosure:
         self._each: dict[Wrt, Enclosure] = {}
         """Where some derivatives have a formula and others not: each by itself, so that these cost those nothing."""
         if self._series and len(self.derivatives) > 1:
-            each = {wrt: Enclosure(chain, [wrt], form) for wrt in self.derivatives}
+            each = {wrt: Enclosure(chain, [wrt], form, points) for wrt in self.derivatives}
             self._each = {} if all(part._series for part in each.values()) else each
         self._many: Many | None = None
         self._witness = Witness(chain)
@@ -162,7 +163,7 @@ class Enclosure:
             trees = self._trees()
             if trees is None:
                 return
-            self._many = Many(trees, [f"_{i}" for i in range(len(given))], self.form.bits + GUARD_BITS)
+            self._many = Many(trees, [f"_{i}" for i in range(len(given))], self.form.bits + GUARD_BITS, self.points)
         self._many.certify(given, found, self._evaluate)
 
     def by_series(self, wrt: Wrt) -> bool:

@@ -96,7 +96,7 @@ class Computation:
         if stuck.any():
             self._check_rest(stuck)
         else:
-            exact = Enclosure(refine(self.chain) if self.compiled else self.chain, self.derivatives, self.run.form)
+            exact = Enclosure(refine(self.chain) if self.compiled else self.chain, self.derivatives, self.run.form, self.count)
             compiled = self.compiled or self.run.torch(self.chain)
             longest = SHORT if self.compiled is None else LEGIBLE
             for column in self.columns if self.legible else ():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import sympy
 
 from gradcheck_cli.algebra.columns.column import Column
 from gradcheck_cli.algebra.columns.shadowed import Shadowed
+from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.algebra.layers import Exact, Rounded, Symbolic
 from gradcheck_cli.algebra.number import exactly
 from gradcheck_cli.exact.derivative import tidy
@@ -77,6 +79,79 @@ def many_shades(chain: TorchChain, mode: str, form: Format, batch: Batch, deriva
             exact, rounded = np.broadcast_to(radii, (2, count))
             found[wrt] = Shades(Column(high, low, exact), rounded)
     return found
+
+
+Loop = Callable[[Mapping[str, Floats]], dict[Wrt, Shades]]
+"""What `many_shades` finds at points, compiled."""
+
+LOOPS = 64
+"""Compiled traces that a process keeps."""
+
+_loops: dict[Any, Loop | None] = {}
+
+
+def known_loop(chain: TorchChain, mode: str, form: Format, derivatives: Sequence[Wrt]) -> Loop | None:
+    """The loop of a trace, if it has been compiled."""
+    return _loops.get(_trace_of(chain, mode, form, derivatives))
+
+
+def loop(chain: TorchChain, mode: str, form: Format, batch: Batch, derivatives: Sequence[Wrt]) -> Loop | None:
+    """`many_shades` as one compiled loop over points, from the trace of a batch; None where there is no trace that holds at all
+    points, or no compiler."""
+    key = _trace_of(chain, mode, form, derivatives)
+    if len(batch.points) < 2:  # what is one number then, and what is one for each point?
+        return None
+    if key not in _loops:
+        if len(_loops) >= LOOPS:
+            _loops.clear()
+        try:
+            _loops[key] = _compiled(chain, mode, form, batch, derivatives)
+        except Exception:  # whatever a compiler raises: operations are followed one by one then
+            _loops[key] = None
+    return _loops[key]
+
+
+def _trace_of(chain: TorchChain, mode: str, form: Format, derivatives: Sequence[Wrt]) -> Any:
+    stages = tuple((stage.name, stage.tree, stage.inputs) for stage in chain.chain.stages)
+    return stages, chain.chain.inputs, mode, form.name, tuple(derivatives)
+
+
+def _compiled(chain: TorchChain, mode: str, form: Format, batch: Batch, derivatives: Sequence[Wrt]) -> Loop | None:
+    from gradcheck_cli.algebra.columns import on_llvm
+    from gradcheck_cli.algebra.columns.fused import Fused
+    from gradcheck_cli.shadow.traced import Traced
+
+    layer = Fused(Exact(chain.algebra.constants), Rounded(form))
+    followed: list[Wrt] = []
+
+    def body(*values: Any) -> list[Any]:
+        shadow = Traced(layer, list(zip(batch.tensors.values(), values, strict=True)))
+        with shadow, np.errstate(all="ignore"):
+            outcome = chain.differentiate(mode, batch.tensors, derivatives)
+        found: list[Any] = []
+        for wrt in derivatives:
+            gradient = outcome.gradients[wrt]
+            if gradient is None or gradient.numel() != len(batch.points):
+                found += [0.0, 0.0, OPEN, OPEN]
+                continue
+            *words, (near, far) = shadow.cell(gradient)
+            found += [*(*words, 0.0)[:2], near, far]
+            followed.append(wrt)
+        if shadow.lost or not followed:
+            raise LookupError("there is no trace")
+        return found
+
+    fused = on_llvm.compiled(body, len(batch.tensors), 4 * len(derivatives))
+
+    def run(points: Mapping[str, Floats]) -> dict[Wrt, Shades]:
+        given = [np.ascontiguousarray(points[name]) for name in batch.tensors]
+        parts = [np.empty(len(given[0])) for _ in range(4 * len(derivatives))]
+        fused(given, parts)
+        columns = zip(*[iter(parts)] * 4, strict=True)
+        found = {wrt: Shades(Column(*words), far) for wrt, (*words, far) in zip(derivatives, columns, strict=True)}
+        return {wrt: found[wrt] for wrt in followed}
+
+    return run
 
 
 def formula(chain: TorchChain, mode: str, batch: Batch, wrt: Wrt) -> str | None:

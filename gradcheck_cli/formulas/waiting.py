@@ -18,13 +18,13 @@ from gradcheck_cli.exact.derivative import LONGEST_CHAIN, chain_formula
 from gradcheck_cli.exact.enclosure import MANY, Enclosure
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Format
-from gradcheck_cli.formulas.follow import formula, many_shades, shades
+from gradcheck_cli.formulas.follow import Loop, formula, known_loop, loop, many_shades, shades
 from gradcheck_cli.formulas.run import Points, Run
 from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.verdict.column import Column, Indices
 from gradcheck_cli.verdict.entries import Entries, Evidence
-from gradcheck_cli.verdict.shade import Shade
+from gradcheck_cli.verdict.shade import Shade, Shades
 from gradcheck_cli.verdict.truth import Kind
 from gradcheck_cli.verdict.verdicts import Cause
 
@@ -33,6 +33,16 @@ COLUMNS_CHUNK = 8_192
 
 SHADOW_CHUNK = 4_096
 """Points that the shadow follows at once; a point costs a few balls for each operation."""
+
+LOOP_CHUNK = 32_768
+"""Points that a compiled loop follows at once."""
+
+LOOP_PAYS = 100_000
+"""Entries from which on the operations that are followed are compiled, if there is a compiler: that takes 0.5 to 1.2 s, and an
+entry costs 6 to 10 us less then."""
+
+TRACED = 64
+"""Points with which torch runs when its operations are written down."""
 
 POOL = 4 * COLUMNS_CHUNK
 """Entries that wait for each other: torch's operations take their time for one of them too."""
@@ -101,20 +111,36 @@ class Queue:
         parts, self._sifting = self._sifting, []
         allowed = self.compiled.shapes is None and not self.run.callables and TRUST.sound()
         if allowed and _total(parts) >= MANY:
-            points = np.unique(np.concatenate([part.start + some for part in parts for some in part.indices]))
-            lost = [part.start + index for part in parts for index in part.without]
-            points = points[~np.isin(points, lost)]
-            for some in np.array_split(points, -(-len(points) // COLUMNS_CHUNK)) if len(points) else ():
-                self._sift_at(some, parts)
+            if (fused := self._loop(parts)) is not None:
+                for some in _pieces(self._places(parts), LOOP_CHUNK):
+                    self._enter(some, parts, fused({name: values[some] for name, values in self.points.items()}))
+            for some in _pieces(self._places(parts), COLUMNS_CHUNK):
+                (batch,) = self.compiled.batches(self.points, some.tolist(), self._single)
+                self._enter(some, parts, many_shades(self.compiled, self.run.mode, self.run.form, batch, self.derivatives))
         for part in parts:
             for entries in part.entries:
                 entries.truths.release()
         self._judging += [part for part in parts if part.count]
 
-    def _sift_at(self, points: Indices, parts: Sequence[Waiting]) -> None:
+    def _places(self, parts: Sequence[Waiting]) -> Indices:
+        """The points of some parts' entries, in order, but for those at which torch has no value."""
+        points = np.unique(np.concatenate([part.start + some for part in parts for some in part.indices]))
+        lost = [part.start + index for part in parts for index in part.without]
+        return points[~np.isin(points, lost)]
+
+    def _loop(self, parts: Sequence[Waiting]) -> Loop | None:
+        """The operations as a compiled loop, where there is one, or where one will pay, as far as these parts tell."""
+        asked = self.compiled, self.run.mode, self.run.form
+        last = parts[-1]
+        seen = last.start + len(last.entries[0].truths) - parts[0].start
+        if _total(parts) / seen * len(next(iter(self.points.values()))) < LOOP_PAYS:
+            return known_loop(*asked, self.derivatives)
+        (batch,) = self.compiled.batches(self.points, self._places(parts)[:TRACED].tolist(), self._single)
+        return loop(*asked, batch, self.derivatives)
+
+    def _enter(self, points: Indices, parts: Sequence[Waiting], found: Mapping[Wrt, Shades]) -> None:
+        """Enter the matches among what columns found at some points."""
         self.run.checkpoint()
-        (batch,) = self.compiled.batches(self.points, points.tolist(), self._single)
-        found = many_shades(self.compiled, self.run.mode, self.run.form, batch, self.derivatives)
         for k, wrt in enumerate(self.derivatives):
             for part in parts if wrt in found else ():
                 waiting = part.indices[k]
@@ -234,6 +260,11 @@ class Queue:
 
 
 _SHOWN = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.KINK)
+
+
+def _pieces(points: Indices, most: int) -> list[Indices]:
+    """Some points in equal pieces of at most so many."""
+    return np.array_split(points, -(-len(points) // most)) if len(points) else []
 
 
 def _total(parts: Sequence[Waiting]) -> int:

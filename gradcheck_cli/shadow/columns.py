@@ -19,7 +19,7 @@ import torch
 from torch.overrides import enable_reentrant_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gradcheck_cli.algebra.columns.shadowed import Cell, Shadowed, is_truth
+from gradcheck_cli.algebra.columns.shadowed import Cell, Shadowed
 from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.floats import Format
 from gradcheck_cli.shadow.arguments import Outputs, asks_kind, is_plain, near, outputs_of, solid, tensors_of, written_by
@@ -128,7 +128,7 @@ class Columns(TorchDispatchMode):
         cells = row.program(layer, settings)(*inputs)
         if row.steps:
             stepped = row.program(layer.steps, settings)(*inputs)
-            cells = tuple(_joined(cell, step) for cell, step in zip(cells, stepped, strict=True))
+            cells = tuple(layer.joined(cell, step) for cell, step in zip(cells, stepped, strict=True))
         for output, cell, tree in zip(outputs, cells, row.trees, strict=True):
             if output is None or tuple(output.shape) != shape:
                 self._unknown([output])
@@ -294,14 +294,3 @@ class Columns(TorchDispatchMode):
             else:
                 rows = into.as_strided((2, *size), (into.stride(0), *stride), start)
                 rows.copy_(values.expand(2, tensor.numel()).reshape(2, *size))
-
-
-def _joined(cell: Cell, step: Cell) -> Cell:
-    """What exact arithmetic makes of a formula, with what rounding makes of the steps that a kernel takes."""
-    if is_truth(cell):
-        return cell[0] & step[0], cell[1] & step[1]
-    *words, radii = cell
-    *others, far = step
-    apart = np.abs(sum(a - b for a, b in zip(words, others, strict=True)))
-    wider = (far[1] + apart) * (1.0 + 2.0**-44) + np.abs(words[0]) * 2.0**-105
-    return *words, np.stack(np.broadcast_arrays(radii[0], wider))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from flint import arb
 
 from gradcheck_cli.algebra.number import working
 from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.formulas.follow import many_shades, shades
+from gradcheck_cli.formulas.follow import known_loop, loop, many_shades, shades
 from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.functions import ROWS, Function
@@ -76,6 +77,58 @@ def test_most_points_of_a_formula_are_known(text: str, dtype: str) -> None:
 def test_forward_mode_is_followed() -> None:
     """Tangents go through the same rows."""
     assert _compared("sin(x)*exp(x) + x**3", "float64", "forward") > COUNT / 2
+
+
+@pytest.mark.skipif(find_spec("llvmlite") is None, reason="there is no compiler: pip install gradcheck-cli[fast]")
+@pytest.mark.parametrize(
+    ("text", "dtype", "mode"),
+    [
+        (" + ".join(FORMULAS[3:6]), "float64", "reverse"),
+        (FORMULAS[2], "float32", "forward"),
+        (FORMULAS[5], "float16", "reverse"),
+    ],
+)
+def test_a_compiled_trace_sees_the_same(text: str, dtype: str, mode: str) -> None:
+    """The operations of a few points, written down and compiled, give at other points what following them gives: the same
+    bits, where they don't leave to it what is rare."""
+    import torch
+
+    form, wrt = FORMATS[dtype], [("x",)]
+    compiled = TorchChain(link([text]), getattr(torch, dtype), "cpu", {})
+    x = form.round(np.concatenate([np.random.default_rng(2).normal(scale=1.5, size=400), [0.0, np.inf, 1.0]]))
+    (few,), (batch,) = (compiled.batches({"x": x}, range(count), False) for count in (5, len(x)))
+    found, same = loop(compiled, mode, form, few, wrt), many_shades(compiled, mode, form, batch, wrt)[("x",)]
+    assert found is not None
+    ours = found({"x": x})[("x",)]
+    known = np.isfinite(ours.exact.radius) & np.isfinite(ours.rounded)
+    assert 0.4 < known.mean() < 1 and np.isfinite(same.rounded[known]).all()
+    for one, other in zip((*ours.exact, ours.rounded), (*same.exact, same.rounded), strict=True):
+        assert (one[known] == other[known]).all()
+    assert found is loop(compiled, mode, form, few, wrt) is known_loop(compiled, mode, form, wrt)
+
+
+def test_what_has_no_trace_is_followed_operation_by_operation() -> None:
+    """A sum over all points, a question by Python, a part of a tensor, an outer product: no formula of one point says that."""
+    pytest.importorskip("llvmlite")
+    import torch
+
+    from gradcheck_cli.algebra.columns.fused import Fused
+    from gradcheck_cli.algebra.layers import Exact, Rounded
+    from gradcheck_cli.shadow.traced import Traced
+
+    def lost(run: Any) -> bool:
+        x = torch.linspace(1, 2, 4, dtype=torch.float64)
+        shadow = Traced(Fused(Exact(), Rounded(FORMATS["float64"])), [(x, 0.5)])
+        with shadow:
+            run(x)
+        return shadow.lost
+
+    assert not lost(lambda x: (x * 2).exp_().view(2, 2).view(4) + torch.ones_like(x))
+    for run in (
+        lambda x: x.sum(), lambda x: bool((x > 1).all()), lambda x: x[1:] * 2, lambda x: x.flip(0), lambda x: x[:, None] * x,
+        lambda x: x.clone()[0].mul_(2), lambda x: torch.rand(4) * x, lambda x: x * torch.arange(4.0),
+    ):  # fmt: skip
+        assert lost(run)
 
 
 def test_what_python_is_told_is_lost() -> None:

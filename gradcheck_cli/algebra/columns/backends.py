@@ -153,27 +153,29 @@ class _Torch(Backend):
         return condition.nonzero()[:, 0]
 
 
-class _Numba(Backend):
-    brief = False  # numbers, one at a time; and numba knows no `del`
+class _Compiled(Backend):
+    brief = False  # numbers that have no value yet
 
     def __init__(self) -> None:
-        from gradcheck_cli.algebra.columns import on_numba
+        from gradcheck_cli.algebra.columns import on_llvm
 
-        super().__init__(on_numba, 1 << 62)
+        super().__init__(on_llvm, 1 << 14)
         self.rest = on_numpy()
 
     def constant(self, value: float) -> Array:
         return float(value)
 
-    def compiled(self, kernel: Callable[..., Any]) -> Callable[..., Any]:
-        from gradcheck_cli.algebra.columns import on_numba
+    def table(self, values: Any) -> Array:
+        """As long as a power of two: what is read beyond its end for a number that is open is there."""
+        return np.concatenate([values, np.zeros((1 << (len(values) - 1).bit_length()) - len(values))])
 
-        return on_numba.compiled(kernel)
+    def compiled(self, kernel: Callable[..., Any]) -> Callable[..., Any]:
+        return kernel  # what is computed twice LLVM finds
 
     def loop(self, run: Callable[..., Any], inputs: int, outputs: int, words: int) -> Loop:
-        from gradcheck_cli.algebra.columns import on_numba
+        from gradcheck_cli.algebra.columns import on_llvm
 
-        return on_numba.loop(run, inputs, outputs, words)
+        return on_llvm.loop(run, inputs, outputs, words)
 
 
 @cache
@@ -189,6 +191,6 @@ def on_torch(device: str = "cpu") -> Backend:
 
 
 @cache
-def on_numba() -> Backend:
-    """Loops over arrays of NumPy, compiled by numba; ImportError where it isn't installed."""
-    return _Numba()
+def on_llvm() -> Backend:
+    """Loops over arrays of NumPy, compiled by LLVM; ImportError where llvmlite isn't installed."""
+    return _Compiled()

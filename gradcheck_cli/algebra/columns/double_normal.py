@@ -19,13 +19,13 @@ from gradcheck_cli.algebra.columns.primitives import (
     whole,
 )
 from gradcheck_cli.algebra.columns.tables_normal import END, PLAIN_HIGH, PLAIN_LOW, SCALED_HIGH, SCALED_LOW, STEPS
-from gradcheck_cli.algebra.columns.words import OPEN, TINY, UNIT, UP, fast_two_sum, two_sum
+from gradcheck_cli.algebra.columns.words import OPEN, TINY, UNIT, UNIT2, UP, fast_two_sum, two_sum
 
 TAIL = 5.0 * UNIT
 """The term of t**4, at most half, and what follows: eight roundings, and room."""
 
-WORD = 2.0**-103
-"""Four products and sums of words."""
+WORD = 10 * UNIT2
+"""Four products and sums of words, and room."""
 
 SLOPE = 1.1284
 """2/sqrt(pi), rounded up."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from flint import arb
 
 from gradcheck_cli.algebra.columns.algebra import ColumnAlgebra
-from gradcheck_cli.algebra.columns.backends import on_numpy
+from gradcheck_cli.algebra.columns.backends import Backend, on_numpy
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.algebra.number import Ball
@@ -29,10 +29,10 @@ Cell = tuple[Any, ...]
 
 EXACT, ROUNDED = 0, 1
 
-_WHOLE = frozenset(map(float, range(-LARGEST_PRODUCT, LARGEST_PRODUCT + 1)))
+WHOLE = frozenset(map(float, range(-LARGEST_PRODUCT, LARGEST_PRODUCT + 1)))
 """Exponents of products."""
 
-_CHOICES = frozenset({syntax.WHERE, syntax.AND, syntax.OR, syntax.NOT})
+CHOICES = frozenset({syntax.WHERE, syntax.AND, syntax.OR, syntax.NOT})
 """Rows that take truth values."""
 
 
@@ -43,20 +43,24 @@ class Shadowed(ColumnAlgebra):
     strict = True
 
     def __init__(self, exact: Exact, rounded: Rounded, stepwise: bool = False) -> None:
-        super().__init__("single" if rounded.form.bits <= 24 else "double", on_numpy())
+        super().__init__("single" if rounded.form.bits <= 24 else "double", self._library())
         self.form, self.stepwise = rounded.form, stepwise
         self.programs: dict[Any, Program] = {}
         self._exact, self._rounded = exact, rounded
         self._functions: dict[str, Callable[..., Cell]] = {}
-        self._within: dict[str, Shadowed] = {}
-        self.steps = self if stepwise else Shadowed(exact, rounded, True)
+        self._within: dict[str, Self] = {}
+        self.steps = self if stepwise else type(self)(exact, rounded, True)
 
-    def within(self, form: Format | None) -> Shadowed:
+    @staticmethod
+    def _library() -> Backend:
+        return on_numpy()
+
+    def within(self, form: Format | None) -> Self:
         """The layer in which an operation is repeated whose result has this format."""
         if form is None or form.bits >= self.form.bits:
             return self
         if form.name not in self._within:
-            self._within[form.name] = Shadowed(self._exact, Rounded(form))
+            self._within[form.name] = type(self)(self._exact, Rounded(form))
             self._within[form.name].kind = self.kind
         return self._within[form.name]
 
@@ -116,6 +120,16 @@ class Shadowed(ColumnAlgebra):
         found: Cell = self._kernel("choose")(cell, self.constant(1), self.constant(0))
         return found
 
+    def joined(self, cell: Cell, step: Cell) -> Cell:
+        """What exact arithmetic makes of a formula, with what rounding makes of the steps that a kernel takes."""
+        if is_truth(cell):
+            return cell[0] & step[0], cell[1] & step[1]
+        *words, radii = cell
+        *others, far = step
+        apart = np.abs(sum(a - b for a, b in zip(words, others, strict=True)))
+        wider = (far[1] + apart) * (1.0 + 2.0**-44) + np.abs(words[0]) * 2.0**-105
+        return *words, np.stack(np.broadcast_arrays(radii[0], wider))
+
     # -- rows ---------------------------------------------------------------------------------------------------------
 
     def function(self, row: Function) -> Callable[..., Cell]:
@@ -139,7 +153,7 @@ class Shadowed(ColumnAlgebra):
             assert exact is not None and rounded is not None
             word = self.both(exact(), rounded())
             return lambda: word
-        if row.name in _CHOICES:
+        if row.name in CHOICES:
             return kernel
         if row.name == syntax.POW:
             kernel = partial(self._power, kernel)
@@ -157,13 +171,13 @@ class Shadowed(ColumnAlgebra):
     def _power(self, kernel: Callable[..., Cell], base: Cell, exponent: Cell) -> Cell:
         """Whole powers as products, whatever the sign of the base; others by the kernel."""
         value = float(exponent[0]) if np.ndim(exponent[0]) == 0 and not np.any(exponent[-1]) else 0.5
-        if value not in _WHOLE:
+        if value not in WHOLE:
             return kernel(base, exponent)
-        found, multiply = self.constant(1), self._kernel("multiply")
+        found, multiply = self.number(1.0, 0.0, 0.0), self._kernel("multiply")
         for bit in f"{abs(int(value)):b}":
             found = multiply(found, found)
             found = multiply(found, base) if bit == "1" else found
-        divided: Cell = self._kernel("over")(self.constant(1), found) if value < 0 else found
+        divided: Cell = self._kernel("over")(self.number(1.0, 0.0, 0.0), found) if value < 0 else found
         return divided
 
     def _widened(self, cell: Cell, relative: float, absolute: float, always: bool) -> Cell:

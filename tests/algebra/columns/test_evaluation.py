@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,18 @@ import torch
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.balls import PLAIN, SMOOTH
+from gradcheck_cli.algebra.columns import evaluation
 from gradcheck_cli.algebra.columns.algebra import KINDS
-from gradcheck_cli.algebra.columns.backends import Backend, on_numpy, on_torch
-from gradcheck_cli.algebra.columns.evaluation import Column, Enclosures, Evaluation
+from gradcheck_cli.algebra.columns.backends import Backend, on_llvm, on_numpy, on_torch
+from gradcheck_cli.algebra.columns.evaluation import PAYS, Column, Enclosures, Evaluation
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.exact.derivative import differentiate
 from gradcheck_cli.language.functions import ROWS, Function
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable
+
+COMPILED = pytest.mark.skipif(find_spec("llvmlite") is None, reason="there is no compiler: pip install gradcheck-cli[fast]")
+LIBRARIES = [on_numpy, on_torch, pytest.param(on_llvm, marks=COMPILED)]
 
 SPECIAL = (0.0, -0.0, 0.5, 1.0, -1.0, 2.0, 3.0, 6.0, 20.0, 1e-300, 40.0, -40.0, 800.0, -800.0, 5e-324, 1e300)
 
@@ -98,6 +103,37 @@ def test_single_and_double_and_libraries_agree() -> None:
     assert found[2].radius.max() < 2.0**-60 * np.abs(found[2].high).max()
 
 
+@COMPILED
+@pytest.mark.parametrize("kind", KINDS)
+def test_compiled_loops_give_the_same_bits(kind: str) -> None:
+    """Value and derivative in one loop, at special points too: what is rare goes to NumPy, whatever is closed is the same."""
+    trees = [parse("sin(x)*exp(-x**2) + where(x > 1, atan(x), log1p(x*x))*tanh(x) + floor(y)/(2 + x*y)")]
+    trees += [derivative for derivative in [differentiate(trees[0], ("x",))] if derivative is not None]
+    columns = [np.concatenate([_points(150, k), [np.inf, np.nan]]) for k in (1, 2)]
+    ours, theirs = (Evaluation(trees, ["x", "y"], kind, library()).at(*columns) for library in (on_llvm, on_numpy))
+    for one, other in zip(ours, theirs, strict=True):
+        assert 0.8 < 1 - other.open.mean() < 1
+        assert (one.open == other.open).all()
+        for part, same in zip(one, other, strict=True):
+            assert (part[~other.open] == same[~other.open]).all()
+
+
+@COMPILED
+def test_a_formula_is_compiled_where_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From PAYS points on, once for all checks of the process; NumPy does the same below, and where there is no compiler."""
+    trees, made = [parse("x*exp(x)*1.25")], []
+    monkeypatch.setattr(evaluation, "on_llvm", lambda: made.append(1) or on_llvm())
+    x = np.linspace(-1, 1, 50)
+    few, many, again = (Enclosures(trees, ["x"], [61], points=points) for points in (PAYS - 1, PAYS, PAYS))
+    assert made == [1]
+    monkeypatch.setattr(evaluation, "on_llvm", lambda: 1 / 0)
+    other = Enclosures([parse("x*exp(x)*1.5")], ["x"], [61], points=PAYS)
+    for enclosures in (few, many, again, other):
+        (column,), left = enclosures.at(x)
+        assert not left.any()
+        assert np.allclose(column.high, x * np.exp(x) * (1.5 if enclosures is other else 1.25), rtol=1e-15)
+
+
 def test_infinite_and_undefined_inputs_are_open() -> None:
     """Where an input isn't a finite number, nothing is said, though the formula doesn't depend on it."""
     evaluation = Evaluation([parse("where(x > 0, 1, y)")], ["x", "y"])
@@ -143,7 +179,7 @@ def test_variables_are_let_go() -> None:
 
 
 @pytest.mark.parametrize("bits", [32, 61])
-@pytest.mark.parametrize("library", [on_numpy, on_torch])
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_enclosures_are_accurate_or_left(bits: int, library: Any) -> None:
     """To 32 bits most points take single words, those that cancel double ones; what is left says so, and balls agree with the
     rest."""
@@ -171,7 +207,7 @@ def test_an_open_number_has_no_ball() -> None:
     assert list(column.accurate(90)) == [False, True]
 
 
-@pytest.mark.parametrize("library", [on_numpy, on_torch])
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_inputs_of_any_format_are_taken_exactly(library: Any) -> None:
     """Numbers of float32, in any steps of memory, are computed with as doubles."""
     x = np.random.default_rng(3).normal(size=200).astype(np.float32)[::2]
