@@ -11,11 +11,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+
+
+_FRACTION, _EXPONENT = 52, 2047
+"""Where the exponent of a double begins, and its bits."""
+
+
+@cache
+def _gaps(bits: int, least: int) -> Floats:
+    """The gap between floats of so many bits, for each exponent that a double can have, `least` being the smallest of a normal
+    float; nan for what isn't finite."""
+    exponents = np.maximum(np.arange(_EXPONENT + 1) - _EXPONENT // 2, least)
+    found: Floats = np.ldexp(1.0, exponents - (bits - 1))
+    found[_EXPONENT] = np.nan
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +64,9 @@ class Format:
 
     def ulp(self, values: npt.ArrayLike) -> Floats:
         """The gap at each value; nan for values that are not finite."""
-        x = np.abs(np.asarray(values, dtype=np.float64))
-        _, exponent = np.frexp(x)
-        exponent = np.where(x == 0, self.minimum_exponent, np.maximum(exponent - 1, self.minimum_exponent))
-        gap = np.ldexp(1.0, exponent - (self.bits - 1))
-        return np.where(np.isfinite(x), gap, np.nan)
+        x = np.asarray(values, dtype=np.float64)
+        found: Floats = _gaps(self.bits, self.minimum_exponent)[(x.view(np.int64) >> _FRACTION) & _EXPONENT]
+        return found
 
     def gap(self, value: float) -> float:
         """`ulp` of one number, without arrays."""

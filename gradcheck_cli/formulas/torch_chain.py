@@ -104,7 +104,8 @@ class TorchChain:
         """Some points as tensors of the dtype. `single`: there is but one, so the tensors of a scalar chain have no
         dimensions, as a user would write them."""
         if self.shapes is None:
-            at = indices[0] if single else np.asarray(indices)
+            some = slice(indices.start, indices.stop, indices.step) if isinstance(indices, range) else np.asarray(indices)
+            at = indices[0] if single else some
             tensors = {n: self._tensor(points[n][at]) for n in self.chain.inputs}
             return [Batch(indices, tensors, {n: [n] for n in self.chain.inputs})]
         shapes = {n: self.shapes[n] for n in self.chain.inputs}

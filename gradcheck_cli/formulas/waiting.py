@@ -114,7 +114,8 @@ class Queue:
             if (fused := self._loop(parts)) is not None:
                 for some in _pieces(self._places(parts), LOOP_CHUNK):
                     self._enter(some, parts, fused({name: values[some] for name, values in self.points.items()}))
-            for some in _pieces(self._places(parts), COLUMNS_CHUNK):
+            rest = self._places(parts) if _total(parts) >= MANY else ()
+            for some in _pieces(rest, COLUMNS_CHUNK):
                 (batch,) = self.compiled.batches(self.points, some.tolist(), self._single)
                 self._enter(some, parts, many_shades(self.compiled, self.run.mode, self.run.form, batch, self.derivatives))
         for part in parts:
@@ -124,9 +125,10 @@ class Queue:
 
     def _places(self, parts: Sequence[Waiting]) -> Indices:
         """The points of some parts' entries, in order, but for those at which torch has no value."""
-        points = np.unique(np.concatenate([part.start + some for part in parts for some in part.indices]))
+        points = np.concatenate([part.start + some for part in parts for some in part.indices])
+        points = points if len(self.derivatives) == 1 else np.unique(points)
         lost = [part.start + index for part in parts for index in part.without]
-        return points[~np.isin(points, lost)]
+        return points[~np.isin(points, lost)] if lost else points
 
     def _loop(self, parts: Sequence[Waiting]) -> Loop | None:
         """The operations as a compiled loop, where there is one, or where one will pay, as far as these parts tell."""
@@ -262,7 +264,7 @@ class Queue:
 _SHOWN = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.KINK)
 
 
-def _pieces(points: Indices, most: int) -> list[Indices]:
+def _pieces(points: Indices | tuple[()], most: int) -> list[Indices]:
     """Some points in equal pieces of at most so many."""
     return np.array_split(points, -(-len(points) // most)) if len(points) else []
 

@@ -92,7 +92,7 @@ def named(*given: object) -> set[str]:
     found: set[str] = set()
     for item in given:
         parts = item if isinstance(item, list | tuple) else [item]
-        if (kinds := set(map(type, parts))) <= _NUMBERS:
+        if _plain(kinds := set(map(type, parts))):
             continue
         if kinds == {dict}:
             parts = [dict.fromkeys(set().union(*parts))]
@@ -121,7 +121,9 @@ def listed(at: Any) -> list[Any]:
     return [at] if one else list(at)
 
 
-_NUMBERS = {float, int, bool}
+def _plain(kinds: Iterable[type]) -> bool:
+    """Whether values of these types are numbers as Python has them."""
+    return all(issubclass(kind, float | int) for kind in kinds)
 
 
 def _column(entries: Sequence[Any], reader: _Reader) -> Group | None:
@@ -132,13 +134,13 @@ def _column(entries: Sequence[Any], reader: _Reader) -> Group | None:
     kinds = set(map(type, entries))
     if kinds == {dict} and set(map(len, entries)) == {len(names)}:
         columns = [[entry.get(name) for entry in entries] for name in names]
-    elif kinds <= _NUMBERS and len(names) == 1:
+    elif len(names) == 1 and _plain(kinds):
         columns = [list(entries)]
     else:
         return None
     axes: dict[str, array[float]] = {}
     for name, values in zip(names, columns, strict=True):
-        if not set(map(type, values)) <= _NUMBERS:
+        if not _plain(set(map(type, values))):
             return None
         try:
             axes[name] = array("d", values)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gradcheck_cli.algebra.balls import PLAIN
 from gradcheck_cli.algebra.program import Program
@@ -40,9 +41,10 @@ class Row:
     maker: Callable[[Node], Iterator[Node]] | None = None
 
 
-def rewritten(row: Row, tree: Node) -> Iterator[Node]:
-    """The formula with one place rewritten, for each place and way."""
-    return row.maker(tree) if row.maker else applied(tree, pattern(row.pattern), pattern(row.becomes))
+@lru_cache(maxsize=4096)
+def rewritten(row: Row, tree: Node) -> tuple[Node, ...]:
+    """The formula with one place rewritten, for each place and way; kept, for checks of one formula in several formats."""
+    return tuple(row.maker(tree) if row.maker else applied(tree, pattern(row.pattern), pattern(row.becomes)))
 
 
 # -- the second where ---------------------------------------------------------------------------------------------------
