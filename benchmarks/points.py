@@ -4,11 +4,14 @@ On one core, at least 1.5 times as fast as bare evaluations of that derivative b
 torch.autograd.gradcheck.
 
     python benchmarks/points.py [--points 100000] [--rounds 3]
+    python benchmarks/points.py --many [--points 1000000] [--rounds 3]
     python benchmarks/points.py --memory
 
 Operations are counted in the derivative, with common subexpressions shared (`sympy.cse`). mpmath: gmpy2, 128 bits, `cse`,
 lambdify, conversion of the points not counted. gradcheck of torch: its defaults (slow mode, float64), 1,000 points in one
-call. With --memory: the peak memory of a process of its own at 1 (the imports), 10,000, 100,000 and 1,000,000 points.
+call. With --many: whole verdicts a second of CPU time, in NumPy and with the extra `fast`, each in a process of its own: the
+first check, with all that is derived and compiled, and the median of those after it. With --memory: the peak memory of a
+process of its own at 1 (the imports), 10,000, 100,000 and 1,000,000 points.
 """
 
 from __future__ import annotations
@@ -74,11 +77,43 @@ def compare(name: str, points: int, rounds: int) -> list[object]:
         rounds,
     )
     ours, theirs, torchs = took["gradcheck"] / points, took["mpmath"] / points, took["torch"] / TORCH_POINTS
-    shadowed = sum(1 for d in report.columns[0].details.values() if d.shadow is not None)
+    shadowed = sum(1 for _, detail in report.columns[0].known() if detail.shadow is not None)
     return [
         name, operations, f"{shadowed / points:.1%}", f"{1 / ours:,.0f}/s", f"{1 / theirs:,.0f}/s", f"{theirs / ours:.2f}x",
         f"{1 / torchs:,.0f}/s", f"{torchs / ours:.1f}x", report.counts,
     ]  # fmt: skip
+
+
+MANY = """
+import sys, time
+if sys.argv[1] == "numpy":
+    sys.modules["llvmlite"] = None  # as where it isn't installed
+import numpy as np
+from gradcheck_cli import check_grad
+x = np.random.default_rng(0).normal(scale=2.0, size=int(sys.argv[4])).tolist()
+check_grad("x*x", at=x[:1000])
+took = []
+for _ in range(int(sys.argv[5]) + 1):
+    start = time.process_time()
+    report = check_grad(sys.argv[2], at=x, dtype=sys.argv[3])
+    took.append(time.process_time() - start)
+column = report.columns[0]
+followed = len(column.details) + len(column.sifted.indices())
+print(took[0], sorted(took[1:])[len(took[1:]) // 2], followed / len(x), {str(v): n for v, n in report.counts.items()}, sep="|")
+"""
+
+
+def many(points: int, rounds: int) -> None:
+    rows: list[list[object]] = [["formula", "dtype", "library", "shadow", "first", "verdicts a second", "verdicts"]]
+    for name, text in FORMULAS.items():
+        for dtype in ("float64", "float32"):
+            for library in ("numpy", "fast"):
+                command = [sys.executable, "-c", MANY, library, text, dtype, str(points), str(rounds)]
+                said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("|")
+                first, each, followed = map(float, said[:3])
+                row = [f"{followed:.1%}", f"{first:.2f} s", f"{points / each:,.0f}/s", said[3].strip()]
+                rows.append([name, dtype, library, *row])
+    table(rows)
 
 
 MEMORY = """
@@ -102,16 +137,20 @@ def memory() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=int, default=100_000)
+    parser.add_argument("--points", type=int)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--many", action="store_true")
     parser.add_argument("--memory", action="store_true")
     given = parser.parse_args()
     single_core()
     if given.memory:  # first: a child's peak is never below that of the process it was forked from
         memory()
         return
+    if given.many:
+        many(given.points or 1_000_000, given.rounds)
+        return
     head = ["formula", "operations", "shadow", "gradcheck", "mpmath", "ratio", "torch", "ratio", "verdicts"]
-    table([head, *(compare(name, given.points, given.rounds) for name in FORMULAS)])
+    table([head, *(compare(name, given.points or 100_000, given.rounds) for name in FORMULAS)])
 
 
 if __name__ == "__main__":

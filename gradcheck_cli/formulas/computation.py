@@ -34,7 +34,7 @@ from gradcheck_cli.verdict.truth import Kind, Truth, regular
 from gradcheck_cli.verdict.truths import Truths
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
-CHUNK = 65_536
+CHUNK = 32_768
 """Points that go through torch at once: bounds the memory of intermediate results."""
 
 FORMULAS = 200
@@ -71,8 +71,9 @@ class Computation:
         self.columns = [self.blank(chain.output, wrt, kind) for wrt in derivatives]
         self.deferred: list[tuple[int, int]] = []
         """Entries (column, index) of a long chain that wait for the stages' own derivatives."""
-        names = (*chain.inputs, *(stage.name for stage in chain.stages))
-        self.values: dict[str, Floats] = {name: np.full(self.count, np.nan) for name in names}
+        self.values: dict[str, Floats] = {name: points[name] for name in chain.inputs}
+        """Torch's value of every input and stage: of inputs the points themselves, as long as torch has values at all."""
+        self.values |= {stage.name: np.full(self.count, np.nan) for stage in chain.stages}
 
     def blank(self, of: str, wrt: Wrt, kind: str, inputs: Points | None = None) -> Column:
         """A column of undecided entries at these points. `inputs`: what a stage received there."""
@@ -119,6 +120,7 @@ class Computation:
             rest = self.at({name: column[kept] for name, column in self.points.items()})
             rest.check()
             for name, found in rest.values.items():
+                self.values[name] = np.full(self.count, np.nan)
                 self.values[name][kept] = found
             for column, source in zip(self.columns, rest.columns, strict=True):
                 column.shown = source.shown
@@ -149,7 +151,11 @@ class _Part:
         self.points = {name: column[part] for name, column in whole.points.items()}
         self.torch = self._differentiate(whole.derivatives)
         for name, values in self.torch.values.items():
-            whole.values[name][part] = values
+            if name not in self.points:
+                whole.values[name][part] = values
+            elif self.torch.without:
+                whole.values[name] = whole.values[name].copy()
+                whole.values[name][part] = values
         self.output = self.torch.values[whole.chain.output]
         self.run.checkpoint()
         truths, self.exact_values = exact.at(self.points, self.run.checkpoint)
