@@ -63,9 +63,14 @@ def shades(
     return found, tuple(cut)
 
 
-def many_shades(chain: TorchChain, mode: str, form: Format, batch: Batch, derivatives: Sequence[Wrt]) -> dict[Wrt, Shades]:
+def columns_of(chain: TorchChain, form: Format) -> Shadowed:
+    """The layer in which `many_shades` follows a chain; it keeps what it compiles."""
+    return Shadowed(Exact(chain.algebra.constants), Rounded(form))
+
+
+def many_shades(chain: TorchChain, mode: str, layer: Shadowed, batch: Batch, derivatives: Sequence[Wrt]) -> dict[Wrt, Shades]:
     """What columns see of each derivative at all points of the batch; nothing where they can't tell."""
-    shadow = Columns(Shadowed(Exact(chain.algebra.constants), Rounded(form)))
+    shadow = Columns(layer)
     with shadow, np.errstate(all="ignore"):
         outcome = chain.differentiate(mode, batch.tensors, derivatives)
     if shadow.lost:

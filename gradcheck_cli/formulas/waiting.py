@@ -18,7 +18,7 @@ from gradcheck_cli.exact.derivative import LONGEST_CHAIN, chain_formula
 from gradcheck_cli.exact.enclosure import MANY, Enclosure
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Format
-from gradcheck_cli.formulas.follow import Loop, formula, known_loop, loop, many_shades, shades
+from gradcheck_cli.formulas.follow import Loop, columns_of, formula, known_loop, loop, many_shades, shades
 from gradcheck_cli.formulas.run import Points, Run
 from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
 from gradcheck_cli.language.chain import Chain
@@ -80,6 +80,7 @@ class Queue:
         # a single stage is to blame for what is wrong with it
         self._only = chain.output if len(typed.stages) == 1 else None
         self._long = len(typed.stages) > LONGEST_CHAIN
+        self._layer = columns_of(compiled, run.form)
         self._sifting: list[Waiting] = []
         self._judging: list[Waiting] = []
 
@@ -117,7 +118,7 @@ class Queue:
             rest = self._places(parts) if _total(parts) >= MANY else ()
             for some in _pieces(rest, COLUMNS_CHUNK):
                 (batch,) = self.compiled.batches(self.points, some.tolist(), self._single)
-                self._enter(some, parts, many_shades(self.compiled, self.run.mode, self.run.form, batch, self.derivatives))
+                self._enter(some, parts, many_shades(self.compiled, self.run.mode, self._layer, batch, self.derivatives))
         for part in parts:
             for entries in part.entries:
                 entries.truths.release()

@@ -11,7 +11,7 @@ from flint import arb
 
 from gradcheck_cli.algebra.number import working
 from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.formulas.follow import known_loop, loop, many_shades, shades
+from gradcheck_cli.formulas.follow import columns_of, known_loop, loop, many_shades, shades
 from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.functions import ROWS, Function
@@ -41,7 +41,7 @@ def _compared(text: str, dtype: str, mode: str = "reverse") -> int:
     points = {"x": form.round(np.random.default_rng(1).normal(scale=1.5, size=COUNT))}
     (batch,) = compiled.batches(points, range(COUNT), False)
     wrt: list[Any] = [("x",)]
-    (found,) = many_shades(compiled, mode, form, batch, wrt).values() or [None]
+    (found,) = many_shades(compiled, mode, columns_of(compiled, form), batch, wrt).values() or [None]
     with working(160):
         balls, _ = shades(compiled, mode, form, [batch], points, wrt)
         return _agreeing(text, found, balls[("x",)])
@@ -97,7 +97,10 @@ def test_a_compiled_trace_sees_the_same(text: str, dtype: str, mode: str) -> Non
     compiled = TorchChain(link([text]), getattr(torch, dtype), "cpu", {})
     x = form.round(np.concatenate([np.random.default_rng(2).normal(scale=1.5, size=400), [0.0, np.inf, 1.0]]))
     (few,), (batch,) = (compiled.batches({"x": x}, range(count), False) for count in (5, len(x)))
-    found, same = loop(compiled, mode, form, few, wrt), many_shades(compiled, mode, form, batch, wrt)[("x",)]
+    found, same = (
+        loop(compiled, mode, form, few, wrt),
+        many_shades(compiled, mode, columns_of(compiled, form), batch, wrt)[("x",)],
+    )
     assert found is not None
     ours = found({"x": x})[("x",)]
     known = np.isfinite(ours.exact.radius) & np.isfinite(ours.rounded)
