@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from gradcheck_cli import Report, Verdict, check_grad
+from gradcheck_cli.algebra.columns import evaluation
 from gradcheck_cli.algebra.columns.evaluation import Column, Evaluation
 from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.exact.enclosure import MANY
+from gradcheck_cli.formulas import computation, waiting
 
 POINTS = f"x=linspace(-4,4,{4 * MANY})"
 
@@ -22,6 +24,10 @@ FORMULAS = {
     "(x**3 - 2*x + 1)/(x**2 + 1)": lambda x: (x**3 - 2 * x + 1) / (x**2 + 1),
     "log(x**2 + 0.1) - tanh(3*x)": lambda x: mpmath.log(x**2 + 0.1) - mpmath.tanh(3 * x),
 }
+
+
+CANCELS = "(x - 1)**3 - x**3 + 3*x**2 - 3.001*x"
+"""Its derivative is -0.001, the rest of terms of 3: autograd is far off everywhere."""
 
 
 def both(monkeypatch: pytest.MonkeyPatch, text: str, **given: Any) -> tuple[Report, Report]:
@@ -43,6 +49,45 @@ def test_the_same_is_said_with_and_without(monkeypatch: pytest.MonkeyPatch, text
     for index in range(0, len(column), 97):
         ours, theirs = column.check(index), plain.check(index)
         assert (ours.exact, ours.cause, ours.detail) == (theirs.exact, theirs.cause, theirs.detail)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_compiled_loops_say_the_same(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    """Formulas, and the operations that torch runs, compiled: the verdicts, errors and details are those of single balls, where
+    a formula cancels, at a kink, and in parts that are judged together."""
+    pytest.importorskip("llvmlite")
+    monkeypatch.setattr(evaluation, "PAYS", 0)
+    monkeypatch.setattr(waiting, "LOOP_PAYS", 0)
+    monkeypatch.setattr(computation, "CHUNK", 700)
+    made: list[int] = []
+    monkeypatch.setattr(waiting.Queue, "_enter", _counted(waiting.Queue._enter, made))
+    one, other = both(monkeypatch, f"{CANCELS} + abs(x - 1)", at=f"x=linspace(0.5,1.5,{8 * MANY + 1})", dtype=dtype)
+    assert made and one.counts == other.counts
+    (column,), (plain,) = one.columns, other.columns
+    assert (column.verdicts == plain.verdicts).all() and len(column.sifted.indices()) > MANY
+    assert np.allclose(column.error_ulps, plain.error_ulps, rtol=1e-5, atol=1e-9, equal_nan=True)
+    for index, detail in plain.details.items():
+        ours = column.detail(index)
+        assert (ours.cause, ours.text, ours.formula_error) == (detail.cause, detail.text, detail.formula_error), index
+        assert (ours.rounding_error or 0.0) == pytest.approx(detail.rounding_error or 0.0, rel=1e-6, abs=1e-300), index
+
+
+def test_a_compiler_that_fails_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it raises, NumPy says the same."""
+    on_llvm = pytest.importorskip("gradcheck_cli.algebra.columns.on_llvm")
+    monkeypatch.setattr(evaluation, "PAYS", 0)
+    monkeypatch.setattr(waiting, "LOOP_PAYS", 0)
+    monkeypatch.setattr(on_llvm, "_callable", lambda *_: 1 / 0)
+    report = check_grad(CANCELS, at=f"x=linspace(0.5,1.5,{4 * MANY})")
+    assert report.counts == {Verdict.MATCH: 4 * MANY} and len(report.columns[0].sifted.indices()) > MANY
+
+
+def _counted(function: Any, calls: list[int]) -> Any:
+    def counting(*given: Any) -> Any:
+        calls.append(1)
+        return function(*given)
+
+    return counting
 
 
 @pytest.mark.parametrize("text", FORMULAS)

@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 
+from gradcheck_cli.algebra.columns.column import Column as Words
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.scope import AtPoints, OfLayer, OfTensor, TensorLabels
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -33,6 +34,24 @@ def test_tensors_of_a_layer_are_one_row() -> None:
     assert [whole.label(i).wrt[0] for i in range(3)] == ["weight[0]", "weight[1]", "bias[0]"]
     assert {i: d.text for i, d in whole.details.items()} == {1: "weight", 2: "bias"}
     assert whole.scope.point(0) == {"x": [1]} and whole.scope.heading() == "" != parts[0].scope.heading()
+
+
+def test_what_columns_saw_is_a_detail_when_it_is_read() -> None:
+    """Of entries that arrays settled: by index, in a column of some of them, pasted, joined and pickled."""
+    column = Column.blank(AtPoints({"x": np.arange(6.0)}), 6, of="y", wrt=("x",))
+    for some in ([1, 2], [4]):
+        words = Words(np.array(some) / 2, np.zeros(len(some)), np.full(len(some), 2.0**-80))
+        column.sifted.place(np.array(some), words, np.array(some) * 1e-3)
+    column.details[2] = Detail(text="more")
+    assert [column.detail(i).rounding_error for i in range(6)] == [None, 1e-3, None, None, 4e-3, None]
+    assert column.check(4).shadow == "2" and column.check(4).formula_error == 0.0 and column.check(3).shadow is None
+    assert dict(column.known()).keys() == {1, 2, 4} and column.detail(2).text == "more"
+    picked, other = column.pick([4, 0, 1]), Column.blank(AtPoints({"x": np.arange(3.0)}), 3, of="y", wrt=("x",))
+    assert [picked.detail(i).rounding_error for i in range(3)] == [4e-3, None, 1e-3]
+    other.paste(column, [1, 3], [2, 0])
+    assert other.details.keys() == {2} and other.check(2).rounding_error == 1e-3
+    assert Column.joined("two", [other, column]).detail(3 + 4).rounding_error == 4e-3
+    assert pickle.loads(pickle.dumps(column)).detail(4).rounding_error == 4e-3
 
 
 def test_blame_keeps_what_is_known() -> None:

@@ -88,7 +88,7 @@ class Backend:
             for into, result in zip(parts, run(*((v, *nothing) for v in values)), strict=True):
                 for array, part in zip(into[:-1], result[:-1], strict=True):
                     array[:] = part
-                into[-1][:] = where(finite & isfinite(into[0]) & (result[-1] < OPEN), result[-1], OPEN)
+                into[-1][:] = where(finite & isfinite(into[0]) & (result[-1] >= 0.0) & (result[-1] < OPEN), result[-1], OPEN)
 
         return evaluate
 

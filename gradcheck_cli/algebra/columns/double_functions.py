@@ -99,11 +99,17 @@ def _power_of_two(e: Whole) -> Array:
     return unbits((e + 1023) << 52)
 
 
+def _between(least: float, xh: Array, xl: Array, most: float) -> tuple[Array, Array]:
+    """A word, or an end of the range without a low part: that of a large number may be large too."""
+    h = maximum(minimum(xh, most), least)
+    return h, where(absolute(xh - h) > 0.0, 0.0, xl)
+
+
 def exp(x: Double) -> Double:
     """exp(x): 0 below -746, to TINY; open beyond the largest float, and for a ball of 1 or wider."""
     xh, xl, xr = x
-    h = maximum(minimum(xh, 746.0), -746.0)
-    th, tl, ph, pl, cubed, e = _exponential(h, xl)
+    h, low = _between(-746.0, xh, xl, 746.0)
+    th, tl, ph, pl, cubed, e = _exponential(h, low)
     m, ml = two_product(th, ph)
     s, t = fast_two_sum(th, m)
     v = t + (tl + (ml + (th * pl + tl * ph)))
@@ -117,8 +123,8 @@ def exp(x: Double) -> Double:
 def expm1(x: Double) -> Double:
     """exp(x) - 1, accurate beside 0; open from 690 on, where a product of words overflows, and for a ball of 1 or wider."""
     xh, xl, xr = x
-    h = maximum(minimum(xh, 710.0), -ALMOST_MINUS_ONE)
-    th, tl, ph, pl, cubed, e = _exponential(h, xl)
+    h, low = _between(-ALMOST_MINUS_ONE, xh, xl, 710.0)
+    th, tl, ph, pl, cubed, e = _exponential(h, low)
     power = _power_of_two(e)
     th, tl = th * power, tl * power
     m, ml = two_product(th, ph)

@@ -69,8 +69,9 @@ def _plain(j: Whole, t: Array, tl: Array) -> tuple[Array, Array]:
 
 
 def _centre(h: Array, low: Array) -> Double:
-    """erfcx of a word between 0 and END."""
+    """erfcx of a word between 0 and END; beyond, that of almost END."""
     bounded = minimum(h, END - 2.0**-10)
+    low = where(bounded < h, 0.0, low)  # of a large number it would lead far out of the piece
     j = whole(bounded * STEPS) & 1023
     t, e = two_sum(bounded, (floating(j) + 0.5) * (-1.0 / STEPS))
     t, tl = two_sum(t, e + low)

@@ -289,7 +289,7 @@ def loop(
             finite = isfinite(value) & finite
         found: list[Any] = []
         for *parts, radius in run(*((value, *nothing) for value in values)):
-            certain = finite & isfinite(parts[0]) & (radius < OPEN)
+            certain = finite & isfinite(parts[0]) & (radius >= 0.0) & (radius < OPEN)
             found += [*parts, where(certain, radius, OPEN)]
         return found
 
