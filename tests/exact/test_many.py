@@ -65,7 +65,7 @@ def test_compiled_loops_say_the_same(monkeypatch: pytest.MonkeyPatch, dtype: str
     one, other = both(monkeypatch, f"{CANCELS} + relu(x - 1)/512", at="x=linspace(0.51,1.49,601)", dtype=dtype)
     assert made and one.counts == other.counts
     (column,), (plain,) = one.columns, other.columns
-    assert (column.verdicts == plain.verdicts).all() and len(column.sifted.indices()) > MANY
+    assert (column.verdicts == plain.verdicts).all() and len(column.sifted.indices()) > 150
     assert np.allclose(column.error_ulps, plain.error_ulps, rtol=1e-5, atol=1e-9, equal_nan=True)
     for index, detail in plain.details.items():
         ours = column.detail(index)
