@@ -326,6 +326,7 @@ COLUMNS = {
         ("LEAST, NARROW = 2.0**-979, 2.0**-10", "LEAST, NARROW = 2.0**-982, 2.0**-10"),
         ("    r, rl = two_sum(r, rl + p * divide(xl, xh))", "    rl = rl + p * divide(xl, xh)"),
         ("    s, low = two_sum(s, xl)  # of -1 and something small xl is no longer what is small\n", "    low = xl\n"),
+        ("where(absolute(xh - h) > 0.0, 0.0, xl)", "xl"),
     ),
     "algebra/columns/turns.py": (
         *_eighths("TURNED_ERROR = 2.0**-91"),
@@ -367,6 +368,20 @@ COLUMNS = {
     ),
     "algebra/columns/evaluation.py": (("if not self.backend.trustworthy():", "if False:"),),
     "algebra/columns/backends.py": (("where(finite & isfinite(into[0]) &", "where(isfinite(into[0]) &"),),
+    "algebra/columns/on_llvm.py": (
+        ("finite: Any = True\n", "finite: Any = True\n        values = values[:0]\n"),
+        ("    return where(rare, OPEN, radius)", "    return radius"),
+    ),
+    "algebra/columns/fused.py": (
+        ("library.where(finite, 0.0, OPEN)", "0.0"),
+        ("(far + apart) * (1.0 + 2.0**-44)", "far"),
+        ("return lambda *cells: self._widened(both(*cells), relative, absolute, bool(row.absolute))", "return both"),
+    ),
+    "shadow/traced.py": (
+        ("self.lost = row is None or row.whole", "self.lost = row is None"),
+        ("(_whole(tensor) and math.prod(shape) == tensor.numel())", "_whole(tensor)"),
+        ("(_whole(tensor) and math.prod(shape)", "(math.prod(shape)"),
+    ),
 }
 """Bounds of the kernels of columns, and what keeps open what isn't certain."""
 
