@@ -84,17 +84,23 @@ class Shadowed(ColumnAlgebra):
     def constant(self, value: int | float | bool) -> Cell:
         if isinstance(value, bool):
             return np.bool_(value), np.bool_(not value)
-        return self.both(self._exact.constant(value), self._rounded.constant(value))
+        return self._of_float(value, self._exact.constant(value), self._rounded.constant(value))
 
     def literal(self, value: float, form: Format) -> Cell:
         """A single float that no operation has made."""
-        return self.both(self._exact.number(value, form), self._rounded.number(value, form))
+        return self._of_float(value, self._exact.number(value, form), self._rounded.number(value, form))
 
     def scalar(self, value: float | bool) -> Cell:
         """A Python number that is an argument of an operation."""
         if isinstance(value, bool):
             return self.constant(value)
-        return self.both(self._exact.scalar(value), self._rounded.scalar(value))
+        return self._of_float(value, self._exact.scalar(value), self._rounded.scalar(value))
+
+    def _of_float(self, value: float, exact: Ball, rounded: Ball) -> Cell:
+        """A constant: the float itself, where its ball has slack for the number that its author may have meant. A formula that
+        is right without that slack is right; one that isn't is left to balls."""
+        point = arb(value)
+        return self.both(point if exact.contains(point) else exact, rounded)
 
     def data(self, values: Floats) -> Cell:
         """Floats that stand for themselves."""
