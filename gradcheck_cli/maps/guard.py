@@ -122,7 +122,7 @@ class _Guard:
         self.limits, self._halvings = options.limits, HALVINGS
         self.found = np.array([row.found for row in rows])
         self.plain = Plain(map, options.seed, options.checkpoint, [self.found])
-        self.exact = np.array([_joined(row, lambda c: [middle(ball) for ball in c.exact]) for row in rows])
+        self.exact = np.array([_joined(row, lambda c: c.exact.middles()) for row in rows])
         self.verdicts = np.array([_joined(row, lambda c: c.verdicts.tolist()) for row in rows])
         self._weights = weights_of(self.plain, [row.row for row in rows])
 
@@ -227,10 +227,7 @@ class _Guard:
     def take_back(self) -> None:
         """Mismatches that the quotient sides against."""
         severity, finite = Verdict.MISMATCH.severity, np.isfinite(self.found) & np.isfinite(self.exact)
-        causes = np.array(
-            [_joined(row, lambda c: [c.cause(i) in _FORMAL for i in range(len(c))]) for row in self.rows], dtype=bool
-        )
-        suspects = (self.verdicts == severity) & causes & finite
+        suspects = (self.verdicts == severity) & np.array([_joined(row, _formal) for row in self.rows], dtype=bool) & finite
         entries = np.flatnonzero(suspects.any(axis=0))
         if not len(entries):
             return
@@ -394,6 +391,13 @@ def _passing(verdicts: npt.NDArray[np.uint8]) -> Which:
 
 def _doubt(column: Column, indices: Indices, text: str) -> None:
     column.mark(indices.tolist(), Verdict.UNDECIDED, text)
+
+
+def _formal(column: Column) -> npt.NDArray[np.bool_]:
+    """Where a cause is given that says that the formula is wrong."""
+    found = np.zeros(len(column), dtype=bool)
+    found[[i for i in column.details if column.cause(i) in _FORMAL]] = True
+    return found
 
 
 def _joined(row: Judged, read: Callable[[Column], Sequence[Any]]) -> list[Any]:

@@ -36,7 +36,9 @@ from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.entries import Entries, Evidence, Policy
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.scope import OfTensor, Point, TensorLabels
+from gradcheck_cli.verdict.shade import Shades
 from gradcheck_cli.verdict.truth import Kind, Truth
+from gradcheck_cli.verdict.truths import Truths
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 FLOOR = two_to(-300)
@@ -152,15 +154,19 @@ class Probe:
         return self.symmetrised.map(map) if any(self.source.triangles.values()) else map
 
     def judged(
-        self, column: Column, policy: Policy, floats: Floats | None, truths: Sequence[Truth | Ball], known: Evidence,
-        accused: Mapping[int, str] = MappingProxyType({}),
+        self, column: Column, policy: Policy, floats: Floats | None, truths: Truths | Sequence[Truth | Ball], known: Evidence,
+        accused: Mapping[int, str] = MappingProxyType({}), shades: Shades | None = None,
     ) -> Column:  # fmt: skip
         """The column of all entries of a tensor, judged. `accused`: entries that stand for a part that is wrong, and what to
-        say of it."""
+        say of it. `shades`: what columns are certain of."""
         form, options = FORMATS[column.dtype], self.options
         every = slice(0, len(column))
         entries = Entries(column, every, form, policy, options.limits, floats, truths, options.checkpoint)
-        entries.judge(entries.plainly(), known)
+        waiting = entries.plainly()
+        if shades is not None:
+            matching = entries.sift(waiting, shades.pick(waiting))
+            waiting = [index for index in waiting if index not in matching]
+        entries.judge(waiting, known)
         for index, text in accused.items():
             column.mark([index], Verdict.MISMATCH, text, Cause.FORMULA)
         return column

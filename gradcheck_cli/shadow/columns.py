@@ -10,7 +10,7 @@ Numbers lie in flat arrays, one for each part and storage, and are seen through 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from gradcheck_cli.shadow.decisions import TELLING
 from gradcheck_cli.shadow.memory import FLOATS
 from gradcheck_cli.shadow.overloads import Overload, overload
 from gradcheck_cli.shadow.rules import MUTATED, RULES
+from gradcheck_cli.shadow.stops import state_written
 from gradcheck_cli.shadow.ways import way_of
 
 HERE = "cpu"
@@ -51,12 +52,14 @@ class _Storage:
 class Columns(TorchDispatchMode):
     """Follow the torch operations run inside the `with` block. `cell` reads what a tensor's entries have become.
 
-    `lost`: something was asked or run that columns know nothing of; nothing holds then.
+    `lost`: something was asked or run that columns know nothing of; nothing holds then. `held`: something was written to the
+    `state`, see `shadow.mode`.
     """
 
-    def __init__(self, layer: Shadowed) -> None:
+    def __init__(self, layer: Any, state: Callable[[], Collection[int]] = tuple) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.lost = False
+        self.lost = self.held = False
+        self._state = state
         self._layer = layer
         self._storages: dict[int, _Storage] = {}
         self._unsure: dict[int, Any] = {}
@@ -66,6 +69,10 @@ class Columns(TorchDispatchMode):
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # as in `shadow.mode`
+
+    def seed(self, tensor: torch.Tensor, cell: Cell) -> None:
+        """Give the tensor's entries (in order) their numbers."""
+        self._write(tensor, cell)
 
     def cell(self, tensor: torch.Tensor) -> Cell:
         """The tensor's entries, flat."""
@@ -110,6 +117,9 @@ class Columns(TorchDispatchMode):
         else:
             found = early or (None if way is None else self._run(way, bound, result))
             self._take(known, found, outputs, tensors)
+        for tensor in () if self._within else state_written(func, args, kwargs, self._state()):
+            self._forget(tensor)
+            self.held = True
         return result
 
     def _repeat(self, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
@@ -126,7 +136,7 @@ class Columns(TorchDispatchMode):
         layer = self._layer.within(form)
         inputs = [self._argument(row, name, bound[name], shape, form) for name in row.entries]
         cells = row.program(layer, settings)(*inputs)
-        if row.steps:
+        if row.steps and layer.steps is not None:
             stepped = row.program(layer.steps, settings)(*inputs)
             cells = tuple(_joined(cell, step) for cell, step in zip(cells, stepped, strict=True))
         for output, cell, tree in zip(outputs, cells, row.trees, strict=True):

@@ -58,6 +58,6 @@ class Shades:
     exact: Column
     rounded: Floats
 
-    def pick(self, places: Sequence[int]) -> Shades:
+    def pick(self, places: Sequence[int] | slice) -> Shades:
         """Some of them."""
         return Shades(self.exact.pick(places), self.rounded[places])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.columns.column import Column
 from gradcheck_cli.algebra.number import Ball
+from gradcheck_cli.floats import Floats
 from gradcheck_cli.verdict.truth import Truth
 
 
@@ -117,6 +119,20 @@ class Balls:
 
     def __iter__(self) -> Iterator[Ball | None]:
         return (self[index] for index in range(self._count))
+
+    def middles(self) -> Floats:
+        """The floats next to them; nan where there is none."""
+        found = np.full(self._count, np.nan)
+        known = np.zeros(self._count, dtype=bool)
+        for start, truths in self._chunks:
+            if truths.words is not None:
+                span = slice(start, start + len(truths))
+                found[span], known[span] = np.where(truths.certified, truths.words.high, np.nan), truths.certified
+        known[list(self._kept)] = False
+        for index in np.flatnonzero(~known).tolist():
+            ball = self[index]
+            found[index] = math.nan if ball is None else float(ball.mid())
+        return found
 
     def pick(self, indices: Iterable[int]) -> Balls:
         """Some of them."""

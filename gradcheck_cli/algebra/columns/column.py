@@ -39,7 +39,7 @@ class Column(NamedTuple):
         with ctx.workprec(_BITS):
             return arb(high) + arb(low) + arb(0, radius) if radius < OPEN else NAN
 
-    def pick(self, points: Sequence[int]) -> Column:
+    def pick(self, points: Sequence[int] | slice) -> Column:
         """The numbers at some points."""
         return Column(self.high[points], self.low[points], self.radius[points])
 

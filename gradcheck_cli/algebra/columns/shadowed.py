@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from gradcheck_cli.algebra.columns.algebra import ColumnAlgebra
+from gradcheck_cli.algebra.columns.algebra import ColumnAlgebra, alike, decided
 from gradcheck_cli.algebra.columns.backends import on_numpy
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.layers import Exact, Rounded
@@ -22,7 +22,7 @@ from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.program import LARGEST_PRODUCT, Program
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.functions import Function
+from gradcheck_cli.language.functions import TABLE, Function
 
 Cell = tuple[Any, ...]
 """(value, radii) or (high, low, radii) of numbers; a pair of masks of truth values, where it holds and where it doesn't."""
@@ -106,7 +106,7 @@ class Shadowed(ColumnAlgebra):
         """A number as a truth value: whether it isn't 0."""
         if is_truth(cell):
             return cell
-        found: Cell = self._kernel("apart")(_widest(cell), _widest(self.constant(0)))
+        found: Cell = self.function(TABLE[syntax.NE])(cell, self.constant(0))
         return found
 
     def real(self, cell: Cell) -> Cell:
@@ -144,7 +144,7 @@ class Shadowed(ColumnAlgebra):
         if row.name == syntax.POW:
             kernel = partial(self._power, kernel)
         if row.truth:
-            return lambda *cells: kernel(*map(_widest, cells))
+            return partial(self._decided, row.name, kernel)
         if row.ulps == 0:
             return lambda *cells: _together(kernel(*cells))
         relative, absolute = self._rounded.model(row)
@@ -153,6 +153,12 @@ class Shadowed(ColumnAlgebra):
             return self._widened(_together(kernel(*cells)), relative, absolute, bool(row.absolute))
 
         return run
+
+    def _decided(self, name: str, kernel: Callable[..., Cell], x: Cell, y: Cell) -> Cell:
+        """A comparison; numbers that are known exactly are equal or aren't."""
+        x, y = _widest(x), _widest(y)
+        found: Cell = decided(name, kernel(x, y), alike(x, y))
+        return found
 
     def _power(self, kernel: Callable[..., Cell], base: Cell, exponent: Cell) -> Cell:
         """Whole powers as products, whatever the sign of the base; others by the kernel."""

@@ -1,0 +1,196 @@
+"""The layer that differentiates, on columns: beside each number its derivative along a direction, carried through the forward
+pass. So words are (high, low) of the value and of the slope, and radii have a leading dimension of two, VALUE and SLOPE.
+
+As in `algebra.directions`, no rule of torch's backward passes takes part: a row of the function table has its own slope there,
+or is followed through its definition. What isn't certainly smooth is open, and decisions are those of the value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial, reduce
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from gradcheck_cli.algebra.columns.algebra import KERNELS, ColumnAlgebra, alike, decided
+from gradcheck_cli.algebra.columns.backends import on_numpy
+from gradcheck_cli.algebra.columns.shadowed import Cell, is_truth
+from gradcheck_cli.algebra.columns.words import OPEN
+from gradcheck_cli.algebra.program import LARGEST_PRODUCT, Program
+from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.language import syntax
+from gradcheck_cli.language.functions import TABLE, Function
+from gradcheck_cli.language.parser import parse
+
+VALUE, SLOPE = 0, 1
+
+Half = tuple[Any, ...]
+"""The value, or the slope, of a cell: a double word."""
+
+SLOPES: Mapping[str, str] = MappingProxyType({"cos": "-sin(x)", "cosh": "sinh(x)"})
+"""Those of rows that the function table gives a series instead."""
+
+
+class Moving(ColumnAlgebra):
+    """Numbers and their slopes, as double words."""
+
+    strict, stepwise = True, False
+    steps = None
+
+    def __init__(self) -> None:
+        super().__init__("double", on_numpy())
+        self.programs: dict[Any, Program] = {}
+        self._functions: dict[str, Callable[..., Cell] | None] = {}
+        self._plain = ColumnAlgebra("double", self.backend)
+        self._add, self._multiply, self._over = map(self._kernel, ("add", "multiply", "over"))
+
+    def within(self, form: Format | None) -> Moving:
+        """Nothing is rounded here."""
+        return self
+
+    # -- numbers ----------------------------------------------------------------------------------------------------
+
+    def number(self, high: float, low: float, radius: float) -> Cell:
+        """A constant."""
+        still = OPEN if radius == OPEN else 0.0
+        return np.float64(high), np.float64(low), np.float64(0.0), np.float64(0.0), np.array([[radius], [still]])
+
+    def literal(self, value: float, form: Format) -> Cell:
+        """A single float that no operation has made: itself, as in `directions.Precise`."""
+        return self.scalar(value)
+
+    def scalar(self, value: float | bool) -> Cell:
+        """A Python number that is an argument of an operation: itself."""
+        return self.constant(value) if isinstance(value, bool) or math.isfinite(value) else self.number(0.0, 0.0, OPEN)
+
+    def data(self, values: Floats, slopes: Floats | float = 0.0) -> Cell:
+        """Floats that stand for themselves, and move so fast."""
+        known, zero = np.isfinite(values), np.zeros_like(values)
+        radius = np.where(known, 0.0, OPEN)
+        return np.where(known, values, 0.0), zero, zero + slopes, zero, np.stack([radius, radius])
+
+    def convert(self, cell: Cell, form: Format) -> Cell:
+        """Nothing is rounded here."""
+        return cell
+
+    def truth(self, cell: Cell) -> Cell:
+        """A number as a truth value: whether it isn't 0."""
+        return cell if is_truth(cell) else self._row(syntax.NE)(cell, self.constant(0))
+
+    def real(self, cell: Cell) -> Cell:
+        """A truth value as a number, 1 or 0."""
+        return self._choose(cell, self.constant(1), self.constant(0)) if is_truth(cell) else cell
+
+    # -- rows ---------------------------------------------------------------------------------------------------------
+
+    def function(self, row: Function) -> Callable[..., Cell] | None:
+        if row.name not in self._functions:
+            self._functions[row.name] = self._rules.get(row.name) or self._sloped(row)
+        return self._functions[row.name]
+
+    @cached_property
+    def _rules(self) -> Mapping[str, Callable[..., Cell]]:
+        """Rows of several arguments, or without a slope in the table."""
+        one, zero = self.constant(1), self.constant(0)
+        return {
+            syntax.ADD: self._sum, syntax.SUB: lambda x, y: self._sum(x, self._negative(y)), syntax.NEG: self._negative,
+            syntax.MUL: self._product, syntax.DIV: self._quotient, syntax.POW: self._power, syntax.WHERE: self._choose,
+            syntax.SQUARE: lambda x: self._product(x, x), "reciprocal": lambda x: self._quotient(one, x),
+            "sech": lambda x: self._quotient(one, self._row("cosh")(x)),
+            "abs": lambda x: self._choose(self._row("lt")(x, zero), self._negative(x), x),
+        }  # fmt: skip
+
+    def _sloped(self, row: Function) -> Callable[..., Cell] | None:
+        """A row by its kernel, and by its slope in the function table."""
+        kernel = super().function(row)
+        if kernel is None or not row.parameters:
+            return kernel
+        if row.name in (syntax.AND, syntax.OR, syntax.NOT):
+            return kernel
+        if row.truth:
+            return partial(self._decided, row.name, kernel)
+        slope = SLOPES.get(row.name, row.slope)
+        if row.name not in KERNELS or not slope:
+            nothing = self.number(0.0, 0.0, OPEN)
+            return lambda *cells: nothing
+        derivative = Program([parse(slope)], (row.parameters[0].name, "f"), self._plain, brief=True)
+
+        def run(x: Cell) -> Cell:
+            value, step = _halves(x)
+            found = kernel(value)
+            if _zero(step):
+                return _cell(found, _ZERO)
+            return _cell(found, self._multiply(derivative(value, found)[0], step))
+
+        return run
+
+    def _row(self, name: str) -> Callable[..., Cell]:
+        found = self.function(TABLE[name])
+        assert found is not None
+        return found
+
+    def _decided(self, name: str, kernel: Callable[..., Cell], x: Cell, y: Cell) -> Cell:
+        """A comparison of values. Numbers that are known exactly and don't move are equal, or aren't, beside the point too."""
+        (a, da), (b, db) = _halves(x), _halves(y)
+        still = (da[0] == 0.0) & (db[0] == 0.0) & (da[2] == 0.0) & (db[2] == 0.0)
+        return decided(name, kernel(a, b), still & alike(a, b))
+
+    def _sum(self, x: Cell, y: Cell) -> Cell:
+        (a, da), (b, db) = _halves(x), _halves(y)
+        return _cell(self._add(a, b), db if _zero(da) else da if _zero(db) else self._add(da, db))
+
+    def _negative(self, x: Cell) -> Cell:
+        *words, radii = x
+        return *(-word for word in words), radii
+
+    def _product(self, x: Cell, y: Cell) -> Cell:
+        (a, da), (b, db) = _halves(x), _halves(y)
+        parts = [self._multiply(f, dg) for f, dg in ((a, db), (b, da)) if not _zero(dg)]
+        return _cell(self._multiply(a, b), reduce(self._add, parts, _ZERO) if len(parts) != 1 else parts[0])
+
+    def _quotient(self, x: Cell, y: Cell) -> Cell:
+        """(x/y)' = (x' - (x/y)*y')/y."""
+        (a, da), (b, db) = _halves(x), _halves(y)
+        found = self._over(a, b)
+        if not _zero(db):
+            da = self._add(da, self._multiply((-found[0], -found[1], found[2]), db))
+        return _cell(found, _ZERO if _zero(da) else self._over(da, b))
+
+    def _power(self, base: Cell, exponent: Cell) -> Cell:
+        """Whole powers as products; others, of a positive base, as exp(y*log(x))."""
+        (y, low, radius), step = _halves(exponent)
+        value = float(y) if np.ndim(y) == 0 and not np.any(radius) and not low and _zero(step) else math.nan
+        if abs(value) <= LARGEST_PRODUCT and value == int(value):
+            found = self.constant(1)
+            for bit in f"{abs(int(value)):b}":
+                found = self._product(found, found)
+                found = self._product(found, base) if bit == "1" else found
+            return self._quotient(self.constant(1), found) if value < 0 else found
+        return self._row("exp")(self._product(exponent, self._row("log")(base)))
+
+    def _choose(self, condition: Cell, x: Cell, y: Cell) -> Cell:
+        choose = self._kernel("choose")
+        return _cell(*(choose(condition, f, g) for f, g in zip(_halves(x), _halves(y), strict=True)))
+
+
+def _halves(cell: Cell) -> tuple[Half, Half]:
+    """The value and the slope."""
+    high, low, slope, rest, radii = cell
+    return (high, low, radii[VALUE]), (slope, rest, radii[SLOPE])
+
+
+def _cell(value: Half, slope: Half) -> Cell:
+    """Both together; what has no value has no slope."""
+    radii = np.stack(np.broadcast_arrays(value[2], np.where(value[2] < OPEN, slope[2], OPEN)))
+    return *value[:2], *slope[:2], radii if radii.ndim > 1 else radii[:, None]
+
+
+def _zero(half: Half) -> bool:
+    """Whether all of them are exactly 0: what doesn't move costs nothing."""
+    return not (np.any(half[0]) or np.any(half[1]) or np.any(half[2]))
+
+
+_ZERO: Half = (np.float64(0.0), np.float64(0.0), np.float64(0.0))

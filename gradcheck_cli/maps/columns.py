@@ -1,0 +1,186 @@
+"""All entries of a large map's gradient at once, on columns: a filter before the shadow of balls, which certifies or says
+nothing.
+
+The proof is that of `maps.reverse`: the forward pass carries the derivative along seeded directions, the backward pass is
+repeated in exact arithmetic, with all that rounding may make of it, and <v, J u> = <J'v, u> holds every entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from gradcheck_cli.algebra.columns.backends import on_numpy
+from gradcheck_cli.algebra.columns.column import Column
+from gradcheck_cli.algebra.columns.moving import Moving
+from gradcheck_cli.algebra.columns.shadowed import Shadowed
+from gradcheck_cli.algebra.columns.trust import TRUST
+from gradcheck_cli.algebra.columns.words import OPEN
+from gradcheck_cli.algebra.directions import Precise
+from gradcheck_cli.algebra.layers import Rounded
+from gradcheck_cli.algebra.number import ZERO, Ball
+from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.maps.map import Map, Row, Tensors, run, uncompiled
+from gradcheck_cli.maps.runs import numpy
+from gradcheck_cli.shadow.columns import Columns
+from gradcheck_cli.verdict.shade import Shades
+from gradcheck_cli.verdict.truths import Truths
+
+LEAST = 256
+"""Entries from which on it pays."""
+
+GUARD = 8
+"""Bits beyond those of the format to which an entry has to be known."""
+
+NOTHING = 2.0**-30
+"""Of what rounding may do to an entry: as little as that is taken for 0, as balls take it that contain 0."""
+
+
+Agree = Callable[[Ball, int], bool | None]
+"""Whether nothing is left of the difference of both sides along so many entries."""
+
+
+class Filter:
+    """Runs of one map on columns, in a mode that runs backwards, at its own inputs. A run returns None where anything at all
+    can't be followed, or isn't as torch had it unwatched, in `outputs`. `held`: state was written."""
+
+    def __init__(self, map: Map, outputs: Tensors, form: Format, mode: str, checkpoint: Callable[[], None]) -> None:
+        self.map, self.outputs, self.form, self.mode, self.checkpoint = map, outputs, form, mode, checkpoint
+        self.held = False
+
+    def certified(self, rows: Sequence[Row], directions: Sequence[Floats], agree: Agree) -> list[Shades] | None:
+        """All entries of J'v of each row, if each is certain and both sides agree along every direction."""
+        if not TRUST.sound():
+            return None
+        found = self.gradients(rows)
+        if found is None or not all(certain(shades, self.form).all() for shades in found):
+            return None
+        for direction in directions:
+            totals = self.slopes(direction, rows)
+            if totals is None:
+                return None
+            for total, shades in zip(totals, found, strict=True):
+                if not agree(total - along(shades.exact, direction), np.count_nonzero(direction)):
+                    return None
+        return found
+
+    def gradients(self, rows: Sequence[Row]) -> list[Shades] | None:
+        """J'v of each row: all inputs' entries, one after another."""
+        shadow, leaves = self._entered(Shadowed(Precise(), Rounded(self.form)))
+        found: list[Shades] = []
+        with uncompiled(), shadow, np.errstate(all="ignore"):
+            outputs, pull = run(self.map, leaves, self.mode)
+            if not self._as_unwatched(shadow, outputs):
+                return None
+            for row in rows:
+                self.checkpoint()
+                pulled = pull(row)
+                if shadow.lost or pulled.refusal:
+                    return None
+                found.append(_joined([_shades(shadow, pulled.gradients[n], x) for n, x in self.map.inputs.items()]))
+        self.held = shadow.held
+        return found
+
+    def slopes(self, direction: Floats, rows: Sequence[Row]) -> list[Ball] | None:
+        """<v, J u> of each row."""
+        shadow, leaves = self._entered(Moving(), direction)
+        with uncompiled(), shadow, np.errstate(all="ignore"):
+            outputs = self.map(leaves)
+            if shadow.lost or not _equal(outputs, self.outputs):
+                return None
+            slopes = {name: _slope(shadow.cell(y), y.numel()) for name, y in outputs.items()}
+        return [along(_stacked([slopes[n] for n in row.cotangents]), _flat(row.cotangents)) for row in rows]
+
+    def _entered(self, layer: Any, direction: Floats | None = None) -> tuple[Columns, dict[str, Tensor]]:
+        """A run whose inputs stand for themselves, and move along a direction."""
+        self.checkpoint()
+        shadow, leaves, start = Columns(layer, self.map.state), self.map.leaves(), 0
+        for name, x in self.map.inputs.items():
+            span, start = slice(start, start + x.numel()), start + x.numel()
+            steps = () if direction is None else (direction[span],)
+            shadow.seed(leaves[name], layer.data(numpy(x), *steps))
+        return shadow, leaves
+
+    def _as_unwatched(self, shadow: Columns, outputs: Tensors) -> bool:
+        """Whether torch's outputs are the same, and where rounding may take what was followed."""
+        if shadow.lost or not _equal(outputs, self.outputs):
+            return False
+        share = self.form.unit_roundoff**0.5
+        for y in outputs.values():
+            seen = _shades(shadow, y, y)
+            near = seen.exact.off(numpy(y)) <= 4.0 * seen.rounded + np.abs(seen.exact.high) * share
+            if not near.all():
+                return False
+        return True
+
+
+def along(numbers: Column, steps: Floats) -> Ball:
+    """<numbers, steps>, of floats of few bits; nan where a number that counts is open."""
+    counted = np.flatnonzero(steps)
+    if not len(counted):
+        return ZERO
+    kernels = on_numpy().kernels("double")
+    zero = np.zeros(len(counted))
+    with np.errstate(all="ignore"):
+        left = kernels["multiply"](numbers.pick(counted), (steps[counted], zero, zero))
+        while (count := len(left[0])) > 1:
+            half, rest = count // 2, count % 2
+            found = kernels["add"](*([part[half * k : half * (k + 1)] for part in left] for k in (0, 1)))
+            left = tuple(np.concatenate([part, last[count - rest :]]) for part, last in zip(found, left, strict=True))
+    return Column(*left).ball(0)
+
+
+def certain(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
+    """The entries that are known as well as a verdict needs it: far beyond the last digit, or as nothing beside what rounding
+    may do to them, and beside the smallest float."""
+    numbers = found.exact
+    nothing = np.maximum(found.rounded * NOTHING, form.smallest_normal * NOTHING)
+    known = numbers.accurate(form.bits + GUARD) | (np.abs(numbers.high) + numbers.radius <= nothing)
+    return known & np.isfinite(found.rounded)
+
+
+def certified(words: Column) -> Truths:
+    """Certified numbers as the exact side of entries."""
+    found = Truths(len(words.high), words.ball)
+    found.certify(words, np.ones(len(words.high), dtype=bool))
+    return found
+
+
+def _equal(outputs: Tensors, others: Tensors) -> bool:
+    """Whether all floats are the same."""
+    return outputs.keys() == others.keys() and all(
+        outputs[n].shape == y.shape and np.array_equal(numpy(outputs[n]), numpy(y), equal_nan=True) for n, y in others.items()
+    )
+
+
+def _shades(shadow: Columns, tensor: Tensor | None, x: Tensor) -> Shades:
+    """What became of a tensor as large as x; 0 where torch gave none."""
+    count, nothing = x.numel(), np.zeros(x.numel())
+    if tensor is None:
+        return Shades(Column(nothing, nothing, nothing), nothing)
+    *words, radii = shadow.cell(tensor)
+    high, low = (np.broadcast_to(word, count) for word in (*words, 0.0)[:2])
+    exact, rounded = np.broadcast_to(radii, (2, count))
+    return Shades(Column(high, low, np.where(np.isfinite(high), exact, OPEN)), rounded)
+
+
+def _slope(cell: Any, count: int) -> Column:
+    _, _, high, low, radii = cell
+    high, low, radius = (np.broadcast_to(part, count) for part in (high, low, radii[1]))
+    return Column(high, low, np.where(np.isfinite(high), radius, OPEN))
+
+
+def _stacked(parts: Sequence[Column]) -> Column:
+    return Column(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _joined(parts: Sequence[Shades]) -> Shades:
+    return Shades(_stacked([part.exact for part in parts]), np.concatenate([part.rounded for part in parts]))
+
+
+def _flat(tensors: Tensors) -> Floats:
+    return np.concatenate([numpy(t) for t in tensors.values()])
