@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck_cli.algebra.columns import sums
 from gradcheck_cli.algebra.columns.algebra import KERNELS, ColumnAlgebra, alike, decided
 from gradcheck_cli.algebra.columns.backends import on_numpy
 from gradcheck_cli.algebra.columns.shadowed import Cell, is_truth
-from gradcheck_cli.algebra.columns.words import OPEN
+from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.program import LARGEST_PRODUCT, Program
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.language import syntax
@@ -174,6 +175,42 @@ class Moving(ColumnAlgebra):
     def _choose(self, condition: Cell, x: Cell, y: Cell) -> Cell:
         choose = self._kernel("choose")
         return _cell(*(choose(condition, f, g) for f, g in zip(_halves(x), _halves(y), strict=True)))
+
+    # -- folds --------------------------------------------------------------------------------------------------------
+
+    def total(self, cell: Cell, kept: int, count: int) -> Cell:
+        """Sums of so many numbers each, which stand together."""
+        return _cell(*(_total(half, kept, count) for half in _halves(cell)))
+
+    def dot(
+        self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False
+    ) -> Cell:
+        """Products of so many matrices."""
+        (x, dx), (y, dy) = _halves(xs), _halves(ys)
+        shapes = (batch, rows, inner), (batch, inner, columns)
+        slopes = [_dot(f, g, *shapes) for f, g in ((x, dy), (dx, y)) if not (_zero(f) or _zero(g))]
+        return _cell(_dot(x, y, *shapes), reduce(self._add, slopes, _ZERO) if len(slopes) != 1 else slopes[0])
+
+
+def _shaped(half: Half, shape: tuple[int, ...]) -> Half:
+    return tuple(np.broadcast_to(part, math.prod(shape)).reshape(shape) for part in half)
+
+
+def _total(half: Half, kept: int, count: int) -> Half:
+    high, low, radius = _shaped(half, (kept, count))
+    high, low, error = sums.total(high, low)
+    return high, low, (error + radius.sum(-1)) * (1.0 + (count + 2) * 2.0**-52)
+
+
+def _dot(x: Half, y: Half, left: tuple[int, int, int], right: tuple[int, int, int]) -> Half:
+    (xh, xl, xr), (yh, yl, yr) = _shaped(x, left), _shaped(y, right)
+    high, low, error = sums.dot((xh, xl), (yh, yl))
+    near, far = np.any(xr), np.any(yr)
+    if near:
+        error = error + sums.upper(xr, np.abs(yh) + np.abs(yl) + yr)
+    if far:
+        error = error + sums.upper(np.abs(xh) + np.abs(xl), yr)
+    return tuple(part.reshape(-1) for part in (high, low, error * UP if near or far else error))
 
 
 def _halves(cell: Cell) -> tuple[Half, Half]:
