@@ -169,7 +169,7 @@ def _shades(shadow: Columns, tensor: Tensor | None, x: Tensor) -> Shades:
 
 
 def _slope(cell: Any, count: int) -> Column:
-    _, _, high, low, radii = cell
+    _, _, high, low, _, radii = cell
     high, low, radius = (np.broadcast_to(part, count) for part in (high, low, radii[1]))
     return Column(high, low, np.where(np.isfinite(high), radius, OPEN))
 

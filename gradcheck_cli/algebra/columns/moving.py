@@ -1,5 +1,6 @@
 """The layer that differentiates, on columns: beside each number its derivative along a direction, carried through the forward
-pass. So words are (high, low) of the value and of the slope, and radii have a leading dimension of two, VALUE and SLOPE.
+pass. So words are (high, low) of the value and of the slope, and whether the number moves at all, 1 or 0: what has the slope 0
+here may have another one beside the point. Radii have a leading dimension of two, VALUE and SLOPE.
 
 As in `algebra.directions`, no rule of torch's backward passes takes part: a row of the function table has its own slope there,
 or is followed through its definition. What isn't certainly smooth is open, and decisions are those of the value.
@@ -8,7 +9,7 @@ or is followed through its definition. What isn't certainly smooth is open, and 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial, reduce
 from types import MappingProxyType
 from typing import Any
@@ -56,8 +57,9 @@ class Moving(ColumnAlgebra):
 
     def number(self, high: float, low: float, radius: float) -> Cell:
         """A constant."""
-        still = OPEN if radius == OPEN else 0.0
-        return np.float64(high), np.float64(low), np.float64(0.0), np.float64(0.0), np.array([[radius], [still]])
+        zero = np.float64(0.0)
+        radii = np.array([[radius], [OPEN if radius == OPEN else 0.0]])
+        return np.float64(high), np.float64(low), zero, zero, zero, radii
 
     def literal(self, value: float, form: Format) -> Cell:
         """A single float that no operation has made: itself, as in `directions.Precise`."""
@@ -67,11 +69,12 @@ class Moving(ColumnAlgebra):
         """A Python number that is an argument of an operation: itself."""
         return self.constant(value) if isinstance(value, bool) or math.isfinite(value) else self.number(0.0, 0.0, OPEN)
 
-    def data(self, values: Floats, slopes: Floats | float = 0.0) -> Cell:
-        """Floats that stand for themselves, and move so fast."""
+    def data(self, values: Floats, slopes: Floats | None = None) -> Cell:
+        """Floats that stand for themselves, and move so fast, if they do."""
         known, zero = np.isfinite(values), np.zeros_like(values)
-        radius = np.where(known, 0.0, OPEN)
-        return np.where(known, values, 0.0), zero, zero + slopes, zero, np.stack([radius, radius])
+        radius, values = np.where(known, 0.0, OPEN), np.where(known, values, 0.0)
+        moves = zero if slopes is None else zero + 1.0
+        return values, zero, zero if slopes is None else slopes, zero, moves, np.stack([radius, radius])
 
     def convert(self, cell: Cell, form: Format) -> Cell:
         """Nothing is rounded here."""
@@ -122,9 +125,7 @@ class Moving(ColumnAlgebra):
         def run(x: Cell) -> Cell:
             value, step = _halves(x)
             found = kernel(value)
-            if _zero(step):
-                return _cell(found, _ZERO)
-            return _cell(found, self._multiply(derivative(value, found)[0], step))
+            return _cell(found, _ZERO if _zero(step) else self._multiply(derivative(value, found)[0], step), _moves(x))
 
         return run
 
@@ -135,22 +136,25 @@ class Moving(ColumnAlgebra):
 
     def _decided(self, name: str, kernel: Callable[..., Cell], x: Cell, y: Cell) -> Cell:
         """A comparison of values. Numbers that are known exactly and don't move are equal, or aren't, beside the point too."""
-        (a, da), (b, db) = _halves(x), _halves(y)
-        still = (da[0] == 0.0) & (db[0] == 0.0) & (da[2] == 0.0) & (db[2] == 0.0)
-        return decided(name, kernel(a, b), still & alike(a, b))
+        a, b = _halves(x)[VALUE], _halves(y)[VALUE]
+        return decided(name, kernel(a, b), (_moves(x, y) == 0.0) & alike(a, b))
 
     def _sum(self, x: Cell, y: Cell) -> Cell:
         (a, da), (b, db) = _halves(x), _halves(y)
-        return _cell(self._add(a, b), db if _zero(da) else da if _zero(db) else self._add(da, db))
+        slope = db if _zero(da) else da if _zero(db) else self._add(da, db)
+        return _cell(self._add(a, b), slope, _moves(x, y))
 
     def _negative(self, x: Cell) -> Cell:
-        *words, radii = x
-        return *(-word for word in words), radii
+        high, low, slope, rest, moves, radii = x
+        return -high, -low, -slope, -rest, moves, radii
 
     def _product(self, x: Cell, y: Cell) -> Cell:
         (a, da), (b, db) = _halves(x), _halves(y)
         parts = [self._multiply(f, dg) for f, dg in ((a, db), (b, da)) if not _zero(dg)]
-        return _cell(self._multiply(a, b), reduce(self._add, parts, _ZERO) if len(parts) != 1 else parts[0])
+        return _cell(self._multiply(a, b), self._added(parts), _moves(x, y))
+
+    def _added(self, parts: Sequence[Half]) -> Half:
+        return reduce(self._add, parts) if parts else _ZERO
 
     def _quotient(self, x: Cell, y: Cell) -> Cell:
         """(x/y)' = (x' - (x/y)*y')/y."""
@@ -158,7 +162,7 @@ class Moving(ColumnAlgebra):
         found = self._over(a, b)
         if not _zero(db):
             da = self._add(da, self._multiply((-found[0], -found[1], found[2]), db))
-        return _cell(found, _ZERO if _zero(da) else self._over(da, b))
+        return _cell(found, _ZERO if _zero(da) else self._over(da, b), _moves(x, y))
 
     def _power(self, base: Cell, exponent: Cell) -> Cell:
         """Whole powers as products; others, of a positive base, as exp(y*log(x))."""
@@ -174,13 +178,15 @@ class Moving(ColumnAlgebra):
 
     def _choose(self, condition: Cell, x: Cell, y: Cell) -> Cell:
         choose = self._kernel("choose")
-        return _cell(*(choose(condition, f, g) for f, g in zip(_halves(x), _halves(y), strict=True)))
+        value, slope = (choose(condition, f, g) for f, g in zip(_halves(x), _halves(y), strict=True))
+        return _cell(value, slope, np.where(condition[0], _moves(x), _moves(y)))
 
     # -- folds --------------------------------------------------------------------------------------------------------
 
     def total(self, cell: Cell, kept: int, count: int) -> Cell:
         """Sums of so many numbers each, which stand together."""
-        return _cell(*(_total(half, kept, count) for half in _halves(cell)))
+        moves = np.broadcast_to(_moves(cell), kept * count).reshape(kept, count).max(-1, initial=0.0)
+        return _cell(*(_total(half, kept, count) for half in _halves(cell)), moves)
 
     def dot(
         self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False
@@ -189,7 +195,9 @@ class Moving(ColumnAlgebra):
         (x, dx), (y, dy) = _halves(xs), _halves(ys)
         shapes = (batch, rows, inner), (batch, inner, columns)
         slopes = [_dot(f, g, *shapes) for f, g in ((x, dy), (dx, y)) if not (_zero(f) or _zero(g))]
-        return _cell(_dot(x, y, *shapes), reduce(self._add, slopes, _ZERO) if len(slopes) != 1 else slopes[0])
+        left, right = (np.broadcast_to(_moves(c), math.prod(s)).reshape(s) for c, s in zip((xs, ys), shapes, strict=True))
+        moves = np.maximum(left.max(2, initial=0.0)[:, :, None], right.max(1, initial=0.0)[:, None])
+        return _cell(_dot(x, y, *shapes), self._added(slopes), moves.reshape(-1))
 
 
 def _shaped(half: Half, shape: tuple[int, ...]) -> Half:
@@ -215,18 +223,23 @@ def _dot(x: Half, y: Half, left: tuple[int, int, int], right: tuple[int, int, in
 
 def _halves(cell: Cell) -> tuple[Half, Half]:
     """The value and the slope."""
-    high, low, slope, rest, radii = cell
+    high, low, slope, rest, _, radii = cell
     return (high, low, radii[VALUE]), (slope, rest, radii[SLOPE])
 
 
-def _cell(value: Half, slope: Half) -> Cell:
-    """Both together; what has no value has no slope."""
+def _moves(*cells: Cell) -> Any:
+    """Whether one of some numbers moves."""
+    return reduce(np.maximum, (cell[4] for cell in cells))
+
+
+def _cell(value: Half, slope: Half, moves: Any) -> Cell:
+    """All together; what has no value has no slope."""
     radii = np.stack(np.broadcast_arrays(value[2], np.where(value[2] < OPEN, slope[2], OPEN)))
-    return *value[:2], *slope[:2], radii if radii.ndim > 1 else radii[:, None]
+    return *value[:2], *slope[:2], moves, radii if radii.ndim > 1 else radii[:, None]
 
 
 def _zero(half: Half) -> bool:
-    """Whether all of them are exactly 0: what doesn't move costs nothing."""
+    """Whether all of them are exactly 0: what costs nothing."""
     return not (np.any(half[0]) or np.any(half[1]) or np.any(half[2]))
 
 
