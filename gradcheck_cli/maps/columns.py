@@ -64,7 +64,7 @@ class Filter:
             if totals is None:
                 return None
             for total, shades in zip(totals, found, strict=True):
-                if not agree(total - along(shades.exact, direction), np.count_nonzero(direction)):
+                if not agree(total - along(shades.exact, direction), int(np.count_nonzero(direction))):
                     return None
         return found
 
@@ -79,9 +79,9 @@ class Filter:
             for row in rows:
                 self.checkpoint()
                 pulled = pull(row)
+                found.append(_joined([_shades(shadow, pulled.gradients[n], x) for n, x in self.map.inputs.items()]))
                 if shadow.lost or pulled.refusal:
                     return None
-                found.append(_joined([_shades(shadow, pulled.gradients[n], x) for n, x in self.map.inputs.items()]))
         self.held = shadow.held
         return found
 
@@ -90,15 +90,15 @@ class Filter:
         shadow, leaves = self._entered(Moving(), direction)
         with uncompiled(), shadow, np.errstate(all="ignore"):
             outputs = self.map(leaves)
+            slopes = {name: _slope(shadow.cell(y), y.numel()) for name, y in outputs.items()}
             if shadow.lost or not _equal(outputs, self.outputs):
                 return None
-            slopes = {name: _slope(shadow.cell(y), y.numel()) for name, y in outputs.items()}
         return [along(_stacked([slopes[n] for n in row.cotangents]), _flat(row.cotangents)) for row in rows]
 
     def _entered(self, layer: Any, direction: Floats | None = None) -> tuple[Columns, dict[str, Tensor]]:
         """A run whose inputs stand for themselves, and move along a direction."""
         self.checkpoint()
-        shadow, leaves, start = Columns(layer, self.map.state), self.map.leaves(), 0
+        shadow, leaves, start = Columns(layer, True, self.map.state), self.map.leaves(), 0
         for name, x in self.map.inputs.items():
             span, start = slice(start, start + x.numel()), start + x.numel()
             steps = () if direction is None else (direction[span],)
@@ -107,15 +107,13 @@ class Filter:
 
     def _as_unwatched(self, shadow: Columns, outputs: Tensors) -> bool:
         """Whether torch's outputs are the same, and where rounding may take what was followed."""
-        if shadow.lost or not _equal(outputs, self.outputs):
-            return False
         share = self.form.unit_roundoff**0.5
         for y in outputs.values():
             seen = _shades(shadow, y, y)
             near = seen.exact.off(numpy(y)) <= 4.0 * seen.rounded + np.abs(seen.exact.high) * share
             if not near.all():
                 return False
-        return True
+        return not shadow.lost and _equal(outputs, self.outputs)
 
 
 def along(numbers: Column, steps: Floats) -> Ball:

@@ -470,8 +470,9 @@ def _near(ball: Ball, value: float, radii: int, share: float) -> bool:
 def _worst(column: Column) -> Column:
     """The worst entry of a large column, and the first others that don't match."""
     worst = column.worst()
-    failing = [i for i in np.flatnonzero(column.verdicts == column.verdicts[worst]).tolist() if i != worst]
-    chosen = [worst, *(failing[:SHOWN] if column.verdict(worst) is not Verdict.MATCH else [])]
+    alike = np.flatnonzero(column.verdicts == column.verdicts[worst])
+    failing = [] if column.verdict(worst) is Verdict.MATCH else alike[alike != worst][:SHOWN].tolist()
+    chosen = [worst, *failing]
     small = column.pick(chosen)
     detail = small.details.setdefault(0, Detail())
     counts = ", ".join(f"{n:,} {v.value}" for v, n in sorted(column.counts().items(), key=lambda c: -c[0].severity))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,17 +20,21 @@ import torch
 from torch.overrides import enable_reentrant_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gradcheck_cli.algebra.columns.shadowed import Cell, Shadowed, is_truth
+from gradcheck_cli.algebra.columns.shadowed import Cell, is_truth
 from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.floats import Format
 from gradcheck_cli.shadow.arguments import Outputs, asks_kind, is_plain, near, outputs_of, solid, tensors_of, written_by
 from gradcheck_cli.shadow.aten import KINDS, Operation, results
+from gradcheck_cli.shadow.contents import Contents
 from gradcheck_cli.shadow.decisions import TELLING
-from gradcheck_cli.shadow.memory import FLOATS
+from gradcheck_cli.shadow.memory import FLOATS, UNFILLED
 from gradcheck_cli.shadow.overloads import Overload, overload
 from gradcheck_cli.shadow.rules import MUTATED, RULES
 from gradcheck_cli.shadow.stops import state_written
 from gradcheck_cli.shadow.ways import way_of
+
+TOGETHER = 1 << 13
+"""Entries that a formula works on at once."""
 
 HERE = "cpu"
 """Where the arrays are; tensors on other devices aren't followed."""
@@ -52,14 +57,14 @@ class _Storage:
 class Columns(TorchDispatchMode):
     """Follow the torch operations run inside the `with` block. `cell` reads what a tensor's entries have become.
 
-    `lost`: something was asked or run that columns know nothing of; nothing holds then. `held`: something was written to the
-    `state`, see `shadow.mode`.
+    `guarded`: code runs that may write to memory behind torch's back. `lost`: that was done, or something was asked or run that
+    columns know nothing of; nothing holds then. `held`: something was written to the `state`, see `shadow.mode`.
     """
 
-    def __init__(self, layer: Any, state: Callable[[], Collection[int]] = tuple) -> None:
+    def __init__(self, layer: Any, guarded: bool = False, state: Callable[[], Collection[int]] = tuple) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.lost = self.held = False
-        self._state = state
+        self._contents, self._state = Contents() if guarded else None, state
         self._layer = layer
         self._storages: dict[int, _Storage] = {}
         self._unsure: dict[int, Any] = {}
@@ -75,7 +80,9 @@ class Columns(TorchDispatchMode):
         self._write(tensor, cell)
 
     def cell(self, tensor: torch.Tensor) -> Cell:
-        """The tensor's entries, flat."""
+        """The tensor's entries, flat; look at `lost` after."""
+        if self._contents is not None and not tensor._is_zerotensor() and self._contents.changed([tensor]):
+            self.lost = True
         return self._read(tensor, tuple(tensor.shape))
 
     # -- following --------------------------------------------------------------------------------------------------
@@ -83,9 +90,15 @@ class Columns(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         known = overload(func)
+        contents = None if self._within else self._contents
         if known.view:
-            return func(*args, **kwargs)
+            result = func(*args, **kwargs)
+            if contents is not None and known.name in UNFILLED:
+                contents.blank(result)
+            return result
         tensors = tensors_of((*args, *kwargs.values()))
+        if contents is not None and contents.changed(t for t in tensors if not t._is_zerotensor()):
+            self.lost = True
         if any(t._is_zerotensor() for t in tensors):
             args = tuple(solid(a) for a in args)
         bound = known.bind(args, kwargs)
@@ -117,6 +130,9 @@ class Columns(TorchDispatchMode):
         else:
             found = early or (None if way is None else self._run(way, bound, result))
             self._take(known, found, outputs, tensors)
+        for output in outputs if contents is not None else ():
+            if contents is not None and output is not None and not output._is_zerotensor():
+                contents.remember(output)
         for tensor in () if self._within else state_written(func, args, kwargs, self._state()):
             self._forget(tensor)
             self.held = True
@@ -135,10 +151,7 @@ class Columns(TorchDispatchMode):
         settings = tuple(bound[name] for name in sorted(row.integers))
         layer = self._layer.within(form)
         inputs = [self._argument(row, name, bound[name], shape, form) for name in row.entries]
-        cells = row.program(layer, settings)(*inputs)
-        if row.steps and layer.steps is not None:
-            stepped = row.program(layer.steps, settings)(*inputs)
-            cells = tuple(_joined(cell, step) for cell, step in zip(cells, stepped, strict=True))
+        cells = _piecewise(partial(self._rows, row, layer, settings), inputs, first.numel())
         for output, cell, tree in zip(outputs, cells, row.trees, strict=True):
             if output is None or tuple(output.shape) != shape:
                 self._unknown([output])
@@ -149,6 +162,15 @@ class Columns(TorchDispatchMode):
             elif not logical and given != "number":
                 cell = layer.real(cell)
             self._write(output, cell)
+
+    @staticmethod
+    def _rows(row: Operation, layer: Any, settings: tuple[int, ...], *inputs: Cell) -> tuple[Cell, ...]:
+        """A row's formulas, and what the steps of its kernel may round away."""
+        cells: tuple[Cell, ...] = row.program(layer, settings)(*inputs)
+        if not row.steps or layer.steps is None:
+            return cells
+        stepped = row.program(layer.steps, settings)(*inputs)
+        return tuple(_joined(cell, step) for cell, step in zip(cells, stepped, strict=True))
 
     def _argument(self, row: Operation, name: str, value: Any, shape: tuple[int, ...], form: Format | None) -> Cell:
         layer = self._layer
@@ -304,6 +326,23 @@ class Columns(TorchDispatchMode):
             else:
                 rows = into.as_strided((2, *size), (into.stride(0), *stride), start)
                 rows.copy_(values.expand(2, tensor.numel()).reshape(2, *size))
+
+
+def _piecewise(run: Callable[..., tuple[Cell, ...]], inputs: Sequence[Cell], count: int) -> tuple[Cell, ...]:
+    """What a function of cells makes of so many entries, some at a time: as many as fit into a processor's cache."""
+    if count <= TOGETHER:
+        return run(*inputs)
+    found: list[list[Any]] = []
+    for start in range(0, count, TOGETHER):
+        span = slice(start, min(start + TOGETHER, count))
+        size = span.stop - start
+        pieces = run(*(tuple(p[..., span] if np.shape(p)[-1:] == (count,) else p for p in cell) for cell in inputs))
+        if not found:
+            found = [[np.empty((*np.shape(p)[:-1], count), dtype=np.asarray(p).dtype) for p in cell] for cell in pieces]
+        for into, cell in zip(found, pieces, strict=True):
+            for whole, part in zip(into, cell, strict=True):
+                whole[..., span] = np.broadcast_to(part, (*np.shape(part)[:-1], size))
+    return tuple(map(tuple, found))
 
 
 def _joined(cell: Cell, step: Cell) -> Cell:

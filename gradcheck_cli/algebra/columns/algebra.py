@@ -48,9 +48,7 @@ BODIES: Mapping[str, str] = MappingProxyType(
 )
 """What stands for a row without a kernel where its definition overflows, cancels, or isn't there."""
 
-EQUALS: Mapping[str, bool] = MappingProxyType(
-    {"lt": False, "le": True, "gt": False, "ge": True, "eq": True, "ne": False}
-)
+EQUALS: Mapping[str, bool] = MappingProxyType({"lt": False, "le": True, "gt": False, "ge": True, "eq": True, "ne": False})
 """What comparisons say of equal numbers."""
 
 _BITS = 256

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.columns.primitives import Array, Mask
@@ -31,7 +32,9 @@ class Column(NamedTuple):
 
     def accurate(self, bits: int) -> Mask:
         """Where the radius is at most 2**-bits of the number, whichever number of the ball that is."""
-        return self.radius * 2.0**bits <= (abs(self.high) - self.radius) * (1.0 - 2.0**-40)
+        with np.errstate(all="ignore"):
+            found: Mask = self.radius * 2.0**bits <= (abs(self.high) - self.radius) * (1.0 - 2.0**-40)
+        return found
 
     def ball(self, point: int) -> Ball:
         """The number at one point as a ball; nan where it is open."""
@@ -39,7 +42,7 @@ class Column(NamedTuple):
         with ctx.workprec(_BITS):
             return arb(high) + arb(low) + arb(0, radius) if radius < OPEN else NAN
 
-    def pick(self, points: Sequence[int] | slice) -> Column:
+    def pick(self, points: Sequence[int] | npt.NDArray[np.intp] | slice) -> Column:
         """The numbers at some points."""
         return Column(self.high[points], self.low[points], self.radius[points])
 

@@ -188,9 +188,7 @@ class Moving(ColumnAlgebra):
         moves = np.broadcast_to(_moves(cell), kept * count).reshape(kept, count).max(-1, initial=0.0)
         return _cell(*(_total(half, kept, count) for half in _halves(cell)), moves)
 
-    def dot(
-        self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False
-    ) -> Cell:
+    def dot(self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False) -> Cell:
         """Products of so many matrices."""
         (x, dx), (y, dy) = _halves(xs), _halves(ys)
         shapes = (batch, rows, inner), (batch, inner, columns)
