@@ -1,0 +1,237 @@
+"""Certified sums and matrix products of many double words, on arrays of NumPy: what a centre is, and how far it may be off.
+
+Only this is asked of the library behind `@`: that it adds up products of float64, each rounded once, fused or not, in whatever
+order. Numbers of a row, or a column, are split into slices of so few bits that all partial sums of products of slices are whole
+multiples of one unit below 2**53 units, and so exact in any order (Ozaki, Ogita, Oishi and Rump, Numer. Algorithms 59 (2012),
+section 3). What is left is small enough for plain products.
+
+An error of infinity says that nothing is certified: a number isn't finite, or too large or small to be scaled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from gradcheck_cli.algebra.columns.double import PRODUCT
+from gradcheck_cli.algebra.columns.primitives import split
+from gradcheck_cli.algebra.columns.words import OPEN, TINY, UNIT, UP, two_sum
+
+Floats = npt.NDArray[np.float64]
+Words = tuple[Floats, Floats | None]
+"""The high and the low parts of numbers, |low| at most half a gap of high; None: floats alone."""
+
+LOWER = 2.0 * UNIT
+"""Each level of a sum in pairs adds low parts twice: so many units of all that is low."""
+
+PLAIN = 1.0 * UNIT
+"""A plain product of matrices errs by a unit of the sum of sizes for each term (Jeannerod and Rump, SIAM J. Matrix Anal.
+Appl. 34 (2013), theorems 3.1 and 4.1)."""
+
+BLOCK = 512
+"""Terms that are added at once: more would leave fewer bits to a slice."""
+
+ROOM = 450
+"""Rows and columns of numbers between 2**-ROOM and 2**ROOM are scaled to 1; products of what is left stay normal."""
+
+CHUNK = 1 << 15
+"""Numbers that are worked on at once, which fit into a processor's cache."""
+
+
+def total(high: Floats, low: Floats | None) -> tuple[Floats, Floats, Floats]:
+    """Sums over the last axis, in pairs: of high parts exactly, their errors and the low parts in floats.
+
+    With d levels the errors of a level are at most UNIT of the sizes A of all high parts, so that all that is low is at most
+    the sum of |low| and d*UNIT*A, to which each level adds LOWER of it.
+    """
+    count = high.shape[-1]
+    if not count:
+        nothing = np.zeros(high.shape[:-1])
+        return nothing, nothing, nothing
+    h = np.ascontiguousarray(np.moveaxis(high, -1, 0))
+    w = None if low is None else np.ascontiguousarray(np.moveaxis(low, -1, 0))
+    levels = (count - 1).bit_length()
+    sizes = np.abs(h).sum(0) * (1.0 + count * 2.0**-52)
+    below = levels * UNIT * sizes
+    if w is not None:
+        below = below + np.abs(w).sum(0) * (1.0 + count * 2.0**-52)
+    while len(h) > 1:
+        half = len(h) // 2
+        s, t = two_sum(h[:half], h[half : 2 * half])
+        if w is not None:
+            t += w[:half] + w[half : 2 * half]
+        if len(h) % 2:
+            s = np.concatenate([s, h[-1:]])
+            t = np.concatenate([t, np.zeros_like(h[-1:]) if w is None else w[-1:]])
+        h, w = s, t
+    found, rest = (h[0], np.zeros_like(h[0])) if w is None else two_sum(h[0], w[0])
+    return found, rest, certain(LOWER * levels * below * UP, found)
+
+
+def certain(error: Floats, high: Floats) -> Floats:
+    """A bound, which is infinite where it or the number isn't finite."""
+    return np.where(np.isfinite(error) & np.isfinite(high), error, OPEN)
+
+
+def upper(xs: Floats, ys: Floats) -> Floats:
+    """A bound of the products (..., m, k) and (..., k, n) of what isn't negative; infinite where something isn't finite."""
+    count = xs.shape[-1]
+    found = (xs @ ys) * (1.0 + (count + 2) * 2.0**-52) + count * 2.0**-1074
+    finite = np.isfinite(xs.max(-1, initial=0.0))[..., :, None] & np.isfinite(ys.max(-2, initial=0.0))[..., None, :]
+    return np.where(finite & np.isfinite(found), found, OPEN)
+
+
+def dot(xs: Words, ys: Words) -> tuple[Floats, Floats, Floats]:
+    """The products of matrices (b, m, k) and (b, k, n), off by about 2**-84*k of the largest number of a row and a column.
+
+    What is exactly 0, since all numbers of a row or a column are, has no error.
+    """
+    (batch, rows, inner), columns = xs[0].shape, ys[0].shape[-1]
+    if inner < 2:
+        return _outer(xs, ys) if inner else (np.zeros((batch, rows, columns)),) * 3
+    if columns > rows:  # the larger one goes through in pieces
+        found = _dot(_turned(ys), _turned(xs))
+        return found[0].swapaxes(1, 2), found[1].swapaxes(1, 2), found[2].swapaxes(1, 2)
+    return _dot(xs, ys)
+
+
+def _turned(words: Words) -> Words:
+    high, low = words
+    return high.swapaxes(1, 2), None if low is None else low.swapaxes(1, 2)
+
+
+def _outer(xs: Words, ys: Words) -> tuple[Floats, Floats, Floats]:
+    """Products of a column and a row, as `double.multiply`."""
+    shape = (len(xs[0]), xs[0].shape[1], ys[0].shape[2])
+    high, low, error = np.empty(shape), np.empty(shape), np.empty(shape)
+    c = np.empty((1, 1, 1))
+    for batches, rows in _pieces(shape[0], shape[1], shape[2], CHUNK // 4, 1):
+        (xh, xl), (yh, yl) = _part(xs, batches, rows), _part(ys, batches)
+        (ah, al), (bh, bl) = split(xh), split(yh)
+        p, e, h = (array[batches, rows] for array in (error, low, high))
+        c = np.empty(p.shape) if c.shape != p.shape else c
+        np.multiply(xh, yh, out=p)
+        np.subtract(p, np.multiply(ah, bh, out=c), out=e)
+        e -= np.multiply(al, bh, out=c)
+        e -= np.multiply(ah, bl, out=c)
+        np.subtract(np.multiply(al, bl, out=c), e, out=e)
+        if xl is not None:
+            e += np.multiply(xl, yh, out=c)
+        if yl is not None:
+            e += np.multiply(xh, yl, out=c)
+        np.add(p, e, out=h)
+        np.subtract(h, p, out=c)
+        e -= c
+        np.abs(h, out=p)
+        p *= PRODUCT * UP
+        nonzero = (xh != 0.0, yh != 0.0)
+        p += TINY if all(mask.all() for mask in nonzero) else TINY * nonzero[0] * nonzero[1]
+    if max(_largest(xs[0]), _largest(ys[0])) > 2.0**500:
+        error = certain(error, high + low)
+    return high, low, error
+
+
+def _largest(x: Floats) -> float:
+    """The largest size; infinite where one isn't a number."""
+    found = float(np.maximum(x.max(initial=0.0), -x.min(initial=0.0)))
+    return OPEN if math.isnan(found) else found
+
+
+def _pieces(batch: int, rows: int, size: int, chunk: int, least: int) -> Iterator[tuple[slice, slice]]:
+    """Some whole batches, or at least some rows of one batch, of so many numbers in all: each row has `size`."""
+    together = max(1, chunk // max(rows * size, 1))
+    few = max(least, chunk // max(size, 1)) if together == 1 else rows
+    for first in range(0, batch, together):
+        for row in range(0, rows, max(few, 1)):
+            yield slice(first, first + together), slice(row, row + few)
+
+
+class _Sliced:
+    """Numbers of rows (axis 2) or columns (axis 1) as slices of `bits` bits, scaled to less than 1: the first two are whole
+    multiples of 2**-bits and 2**-(2*bits + 1), at most 2**bits of them each; what is left is at most 2**-(2*bits + 2), and the
+    low part, which is at most `low`. `factor`: what scales back; 0 where all numbers are 0, infinite where they can't be."""
+
+    def __init__(self, words: Words, axis: int, bits: int) -> None:
+        high, low = words
+        largest = np.maximum(high.max(axis, keepdims=True), -high.min(axis, keepdims=True))
+        power = np.frexp(largest)[1]
+        fit = np.isfinite(largest) & (np.abs(power) <= ROOM)
+        power = np.where(fit, power, 0)
+        inverse = np.where(fit, np.ldexp(1.0, -power), 0.0)
+        self.factor: Floats = np.where(largest == 0.0, 0.0, np.where(fit, np.ldexp(1.0, power), OPEN))
+        self.scale: Floats = np.ldexp(1.0, power)
+        self.whole = high * inverse if fit.all() else np.where(fit, high, 0.0) * inverse
+        rough, fine = 1.5 * 2.0 ** (52 - bits), 1.5 * 2.0 ** (51 - 2 * bits)
+        self.first = self.whole + rough
+        self.first -= rough
+        self.after = self.whole - self.first
+        self.second = self.after + fine
+        self.second -= fine
+        self.rest = self.after - self.second
+        self.low = 0.0
+        if low is not None:
+            part = low * inverse if fit.all() else np.where(fit, low, 0.0) * inverse
+            self.low = float(max(part.max(initial=0.0), -part.min(initial=0.0)))
+            self.rest += part
+            self.after += part
+
+
+def _bits(inner: int) -> int:
+    """Bits of a slice: twice `inner` products of two slices add up to less than 2**53 units."""
+    return (52 - math.ceil(math.log2(inner))) // 2
+
+
+def _dot(xs: Words, ys: Words) -> tuple[Floats, Floats, Floats]:
+    """The product, of some rows at a time. With x = a1 + a2 + ar, and y in the same way, the products a1*b1 and a1*b2 + a2*b1
+    are exact; a1*br + a2*(b2 + br) + ar*b are not. Where |ar| <= `left` and |br| <= `right` in numbers scaled to 1 and |a2|,
+    |b2| <= 2**-(bits + 1), their k terms err by PLAIN each, by one rounding more of an operand and two of the sums of three,
+    and the product of `left` and the low part of y isn't there."""
+    (batch, rows, inner), columns = xs[0].shape, ys[0].shape[-1]
+    shape = (batch, rows, columns)
+    high, low, error = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    size = min(inner, BLOCK)
+    bits = _bits(size)
+    small = 2.0 ** -(2 * bits + 2)
+    blocks = [slice(start, start + size) for start in range(0, inner, size)]
+    known: tuple[slice, _Sliced] | None = None
+    for batches, some in _pieces(batch, rows, max(inner, columns), CHUNK, 64):
+        if known is None or known[0] != batches:
+            known = batches, _Sliced(_part(ys, batches), 1, bits)
+        b, a = known[1], _Sliced(_part(xs, batches, some), 2, bits)
+        h, w, e = _block(a, b, blocks[0])
+        for block in blocks[1:]:
+            s, v, rounded = _block(a, b, block)
+            h, t = two_sum(h, s)
+            t += v
+            w += t
+            e += rounded + np.abs(t) + np.abs(w)
+        h, w = two_sum(h, w)
+        left, right = small + a.low, small + b.low
+        each = (size + 3) * PLAIN * (left + right + small) + left * b.low
+        scale, factor = a.scale * b.scale, a.factor * b.factor
+        high[batches, some], low[batches, some] = h * scale, w * scale
+        bound = (inner * each + UNIT * e) * factor * UP
+        error[batches, some] = certain(bound, high[batches, some])
+    return high, low, error
+
+
+def _part(words: Words, batches: slice, rows: slice = slice(None)) -> Words:
+    high, low = words
+    return high[batches, rows], None if low is None else low[batches, rows]
+
+
+def _block(a: _Sliced, b: _Sliced, block: slice) -> tuple[Floats, Floats, Floats]:
+    """The product of some terms, a high part and what is low, whose last rounding is a unit of the third."""
+    a1, a2, ar = (part[:, :, block] for part in (a.first, a.second, a.rest))
+    b1, b2, br, after, whole = (part[:, block] for part in (b.first, b.second, b.rest, b.after, b.whole))
+    mixed = a1 @ b2
+    mixed += a2 @ b1
+    high, low = two_sum(a1 @ b1, mixed)
+    left = a1 @ br
+    left += a2 @ after
+    left += ar @ whole
+    low += left
+    return high, low, np.abs(low)
