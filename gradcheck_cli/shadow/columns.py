@@ -93,18 +93,18 @@ class Columns(TorchDispatchMode):
         contents = None if self._within else self._contents
         if known.view:
             result = func(*args, **kwargs)
-            if contents is not None and known.name in UNFILLED:
+            if contents is not None and known.name in UNFILLED and is_plain(result) and result.device.type == HERE:
                 contents.blank(result)
             return result
         tensors = tensors_of((*args, *kwargs.values()))
-        if contents is not None and contents.changed(t for t in tensors if not t._is_zerotensor()):
-            self.lost = True
         if any(t._is_zerotensor() for t in tensors):
             args = tuple(solid(a) for a in args)
         bound = known.bind(args, kwargs)
         row = known.choose(bound)
         asked = known.base in TELLING and not all(map(self._constant, tensors))
         elsewhere = any(t.device.type != HERE or not is_plain(t) for t in tensors)
+        if contents is not None and not elsewhere and contents.changed(t for t in tensors if not t._is_zerotensor()):
+            self.lost = True
         strange = known.foreign or asked or elsewhere or known.name in MUTATED
         if row is not None and row.name in KINDS and asks_kind(bound["self"], bound["other"]):
             row, strange = None, True
@@ -131,7 +131,8 @@ class Columns(TorchDispatchMode):
             found = early or (None if way is None else self._run(way, bound, result))
             self._take(known, found, outputs, tensors)
         for output in outputs if contents is not None else ():
-            if contents is not None and output is not None and not output._is_zerotensor():
+            known_here = output is not None and output.device.type == HERE and is_plain(output)
+            if contents is not None and output is not None and known_here and not output._is_zerotensor():
                 contents.remember(output)
         for tensor in () if self._within else state_written(func, args, kwargs, self._state()):
             self._forget(tensor)
@@ -264,7 +265,8 @@ class Columns(TorchDispatchMode):
 
     def _constant(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor is a single float that no operation has made."""
-        return self._key(tensor) not in self._storages and tensor.untyped_storage().nbytes() == tensor.element_size()
+        key = self._key(tensor)
+        return key not in self._storages and key not in self._unsure and tensor.untyped_storage().nbytes() == tensor.element_size()
 
     def _forget(self, tensor: torch.Tensor | None) -> None:
         if tensor is not None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import reduce
-from operator import and_
 from types import MappingProxyType
 from typing import Any
 
@@ -48,8 +46,17 @@ BODIES: Mapping[str, str] = MappingProxyType(
 )
 """What stands for a row without a kernel where its definition overflows, cancels, or isn't there."""
 
-EQUALS: Mapping[str, bool] = MappingProxyType({"lt": False, "le": True, "gt": False, "ge": True, "eq": True, "ne": False})
-"""What comparisons say of equal numbers."""
+ANSWERS: Mapping[str, Callable[[Any, Any, Any], Any]] = MappingProxyType(
+    {
+        "lt": lambda above, below, same: (below, above | same),
+        "le": lambda above, below, same: (below | same, above),
+        "gt": lambda above, below, same: (above, below | same),
+        "ge": lambda above, below, same: (above | same, below),
+        "eq": lambda above, below, same: (same, above | below),
+        "ne": lambda above, below, same: (above | below, same),
+    }
+)
+"""Where a comparison holds and where it doesn't, of where x is above y, below it, and the same for certain."""
 
 _BITS = 256
 
@@ -111,15 +118,3 @@ class ColumnAlgebra:
     def body(self, row: Function) -> Node:
         """What stands for a row without a kernel."""
         return parse(BODIES[row.name]) if row.name in BODIES else definition(row.name)
-
-
-def alike(x: Any, y: Any) -> Any:
-    """Where two numbers are known exactly, and equal."""
-    (*words, radius), (*others, other) = x, y
-    return reduce(and_, (a == b for a, b in zip(words, others, strict=True)), (radius == 0.0) & (other == 0.0))
-
-
-def decided(name: str, truth: Any, equal: Any) -> Any:
-    """A comparison, which kernels leave open where numbers may be equal, where they certainly are."""
-    holds, fails = truth
-    return (holds | equal, fails) if EQUALS[name] else (holds, fails | equal)

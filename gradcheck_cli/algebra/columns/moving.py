@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.algebra.columns import sums
-from gradcheck_cli.algebra.columns.algebra import KERNELS, ColumnAlgebra, alike, decided
+from gradcheck_cli.algebra.columns.algebra import ANSWERS, KERNELS, ColumnAlgebra
 from gradcheck_cli.algebra.columns.backends import on_numpy
-from gradcheck_cli.algebra.columns.shadowed import Cell, is_truth
+from gradcheck_cli.algebra.columns.shadowed import LOGICAL, Cell, is_truth
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.program import LARGEST_PRODUCT, Program
 from gradcheck_cli.floats import Floats, Format
@@ -110,12 +110,10 @@ class Moving(ColumnAlgebra):
     def _sloped(self, row: Function) -> Callable[..., Cell] | None:
         """A row by its kernel, and by its slope in the function table."""
         kernel = super().function(row)
-        if kernel is None or not row.parameters:
+        if kernel is None or not row.parameters or row.name in LOGICAL:
             return kernel
-        if row.name in (syntax.AND, syntax.OR, syntax.NOT):
-            return kernel
-        if row.truth:
-            return partial(self._decided, row.name, kernel)
+        if row.name in ANSWERS:
+            return partial(self._compared, row.name)
         slope = SLOPES.get(row.name, row.slope)
         if row.name not in KERNELS or not slope:
             nothing = self.number(0.0, 0.0, OPEN)
@@ -134,10 +132,12 @@ class Moving(ColumnAlgebra):
         assert found is not None
         return found
 
-    def _decided(self, name: str, kernel: Callable[..., Cell], x: Cell, y: Cell) -> Cell:
-        """A comparison of values. Numbers that are known exactly and don't move are equal, or aren't, beside the point too."""
+    def _compared(self, name: str, x: Cell, y: Cell) -> Cell:
+        """A comparison of values. Numbers that are known exactly and don't move are the same beside the point too."""
         a, b = _halves(x)[VALUE], _halves(y)[VALUE]
-        return decided(name, kernel(a, b), (_moves(x, y) == 0.0) & alike(a, b))
+        still = (_moves(x, y) == 0.0) & (a[2] == 0.0) & (b[2] == 0.0)
+        found: Cell = ANSWERS[name](*self._kernel("order")(a, b), still & (a[0] == b[0]) & (a[1] == b[1]))
+        return found
 
     def _sum(self, x: Cell, y: Cell) -> Cell:
         (a, da), (b, db) = _halves(x), _halves(y)
@@ -177,6 +177,8 @@ class Moving(ColumnAlgebra):
         return self._row("exp")(self._product(exponent, self._row("log")(base)))
 
     def _choose(self, condition: Cell, x: Cell, y: Cell) -> Cell:
+        if is_truth(x):
+            return tuple((condition[0] & a) | (condition[1] & b) for a, b in zip(x, y, strict=True))
         choose = self._kernel("choose")
         value, slope = (choose(condition, f, g) for f, g in zip(_halves(x), _halves(y), strict=True))
         return _cell(value, slope, np.where(condition[0], _moves(x), _moves(y)))
@@ -186,7 +188,8 @@ class Moving(ColumnAlgebra):
     def total(self, cell: Cell, kept: int, count: int) -> Cell:
         """Sums of so many numbers each, which stand together."""
         moves = np.broadcast_to(_moves(cell), kept * count).reshape(kept, count).max(-1, initial=0.0)
-        return _cell(*(_total(half, kept, count) for half in _halves(cell)), moves)
+        value, slope = (_total(half, kept, count) for half in _halves(cell))
+        return _cell(value, slope, moves)
 
     def dot(self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False) -> Cell:
         """Products of so many matrices."""

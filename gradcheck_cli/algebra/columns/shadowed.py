@@ -7,22 +7,25 @@ Constants are those of the layers of balls (`algebra.layers`), and so is the mod
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import partial, reduce
+from operator import and_, eq, or_
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from flint import arb
 
-from gradcheck_cli.algebra.columns.algebra import ColumnAlgebra, alike, decided
+from gradcheck_cli.algebra.columns import sums
+from gradcheck_cli.algebra.columns.algebra import ANSWERS, ColumnAlgebra
 from gradcheck_cli.algebra.columns.backends import on_numpy
+from gradcheck_cli.algebra.columns.meeting import WIDER, Numbers, added, narrow, plain, roughly, rounded, terms_of
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.program import LARGEST_PRODUCT, Program
-from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.functions import TABLE, Function
+from gradcheck_cli.language.functions import Function
 
 Cell = tuple[Any, ...]
 """(value, radii) or (high, low, radii) of numbers; a pair of masks of truth values, where it holds and where it doesn't."""
@@ -32,8 +35,11 @@ EXACT, ROUNDED = 0, 1
 _WHOLE = frozenset(map(float, range(-LARGEST_PRODUCT, LARGEST_PRODUCT + 1)))
 """Exponents of products."""
 
-_CHOICES = frozenset({syntax.WHERE, syntax.AND, syntax.OR, syntax.NOT})
-"""Rows that take truth values."""
+LOGICAL = frozenset({syntax.AND, syntax.OR, syntax.NOT})
+"""Rows that take truth values only."""
+
+_PRODUCTS = frozenset({syntax.MUL, syntax.DIV, syntax.SQUARE})
+"""Rows whose kernels allow for underflow, where there is none: 0 times a number is 0."""
 
 
 class Shadowed(ColumnAlgebra):
@@ -94,9 +100,12 @@ class Shadowed(ColumnAlgebra):
 
     def data(self, values: Floats) -> Cell:
         """Floats that stand for themselves."""
-        radii = np.where(np.isfinite(values), 0.0, OPEN)[None, :].repeat(2, axis=0)
-        centre = np.where(np.isfinite(values), values, 0.0)
-        return (centre, radii) if self.kind == "single" else (centre, np.zeros_like(centre), radii)
+        finite = np.isfinite(values)
+        if finite.all():
+            centre, radii = values, np.zeros((2, 1))
+        else:
+            centre, radii = np.where(finite, values, 0.0), np.where(finite, 0.0, OPEN)[None, :].repeat(2, axis=0)
+        return (centre, radii) if self.kind == "single" else (centre, np.float64(0.0), radii)
 
     def convert(self, cell: Cell, form: Format) -> Cell:
         """The cell of a float that is converted to the shorter format `form`."""
@@ -104,17 +113,11 @@ class Shadowed(ColumnAlgebra):
 
     def truth(self, cell: Cell) -> Cell:
         """A number as a truth value: whether it isn't 0."""
-        if is_truth(cell):
-            return cell
-        found: Cell = self.function(TABLE[syntax.NE])(cell, self.constant(0))
-        return found
+        return cell if is_truth(cell) else self._compared("ne", cell, self.constant(0))
 
     def real(self, cell: Cell) -> Cell:
         """A truth value as a number, 1 or 0."""
-        if not is_truth(cell):
-            return cell
-        found: Cell = self._kernel("choose")(cell, self.constant(1), self.constant(0))
-        return found
+        return self._chosen(cell, self.constant(1), self.constant(0)) if is_truth(cell) else cell
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
@@ -139,26 +142,114 @@ class Shadowed(ColumnAlgebra):
             assert exact is not None and rounded is not None
             word = self.both(exact(), rounded())
             return lambda: word
-        if row.name in _CHOICES:
+        if row.name in LOGICAL:
             return kernel
+        if row.truth:
+            return partial(self._compared, row.name)
+        if row.name in _OWN:
+            return partial(_OWN[row.name], self)
         if row.name == syntax.POW:
             kernel = partial(self._power, kernel)
-        if row.truth:
-            return partial(self._decided, row.name, kernel)
         if row.ulps == 0:
             return lambda *cells: _together(kernel(*cells))
         relative, absolute = self._rounded.model(row)
+        product = row.name in _PRODUCTS
 
         def run(*cells: Cell) -> Cell:
-            return self._widened(_together(kernel(*cells)), relative, absolute, bool(row.absolute))
+            found = _together(kernel(*cells))
+            return self._widened(_nothing(found, cells) if product else found, relative, absolute, bool(row.absolute))
 
         return run
 
-    def _decided(self, name: str, kernel: Callable[..., Cell], x: Cell, y: Cell) -> Cell:
-        """A comparison; numbers that are known exactly are equal or aren't."""
-        x, y = _widest(x), _widest(y)
-        found: Cell = decided(name, kernel(x, y), alike(x, y))
+    # -- decisions and steps ------------------------------------------------------------------------------------------
+
+    def _compared(self, name: str, x: Cell, y: Cell) -> Cell:
+        """A comparison, decided in each ball: also where both are the same number for certain."""
+        above, below = self._kernel("order")(x, y)
+        same = reduce(and_, map(eq, x[:-1], y[:-1]))
+        found: Cell = ANSWERS[name](above, below, same & (x[-1] == 0.0) & (y[-1] == 0.0))
         return found
+
+    def _chosen(self, condition: Cell, x: Cell, y: Cell) -> Cell:
+        """A choice that isn't decided encloses both, as in `layers.HULL`."""
+        holds, fails = condition
+        if is_truth(x):
+            return (holds & x[0]) | (fails & y[0]) | (x[0] & y[0]), (holds & x[1]) | (fails & y[1]) | (x[1] & y[1])
+        first = holds[EXACT] if np.ndim(holds) > 1 else holds
+        words = [np.where(first, a, b) for a, b in zip(x[:-1], y[:-1], strict=True)]
+        radii: Any = np.where(first, x[-1], y[-1])
+        decided: Any = np.where(first, holds, fails)
+        if not decided.all():
+            apart = np.abs(sum(a - b for a, b in zip(x[:-1], y[:-1], strict=True))) * UP
+            apart = apart + sum(np.abs(word) for word in words) * 2.0**-100
+            other = np.where(first, y[-1], x[-1])
+            radii = np.where(decided, radii, np.maximum(radii, (apart + other) * UP))
+        return *words, radii
+
+    def _larger(self, x: Cell, y: Cell) -> Cell:
+        """The larger number: no further from the larger centre than the numbers are from theirs."""
+        order = self._kernel("order")(x, y)
+        first = x[0] >= y[0] if len(x) == 2 else (x[0] > y[0]) | ((x[0] == y[0]) & (x[1] >= y[1]))
+        words = [np.where(first, a, b) for a, b in zip(x[:-1], y[:-1], strict=True)]
+        own = np.where(first, x[-1], y[-1])
+        return *words, np.where(order[0] | order[1], own, np.maximum(x[-1], y[-1]))
+
+    def _smaller(self, x: Cell, y: Cell) -> Cell:
+        return _negative(self._larger(_negative(x), _negative(y)))
+
+    def _magnitude(self, x: Cell) -> Cell:
+        """|x|, as far from its centre as x is."""
+        sign = np.where(x[0] < 0.0, -1.0, 1.0)
+        return *(word * sign for word in x[:-1]), x[-1]
+
+    def _sign(self, x: Cell) -> Cell:
+        zero = _certainly_zero(x)
+        *words, radii = _together(self._kernel("sign")(x))
+        return *(np.where(zero, 0.0, word) for word in words), np.where(zero, 0.0, radii)
+
+    # -- entries that meet ----------------------------------------------------------------------------------------------
+
+    def total(self, cell: Cell, kept: int, count: int) -> Cell:
+        """Sums of `count` numbers that follow one another, added in any order, as in `Rounded.total`."""
+        x = Numbers(cell, (kept, count))
+        high, low, error = sums.total(x.high, x.low)
+        near, far, terms = added(x, error, self._adding(False).unit_roundoff)
+        return self._stored((high, low), near, far, terms > 1, False)
+
+    def dot(self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False) -> Cell:
+        """Products of matrices, (batch, rows, inner) and (batch, inner, columns), added in any order, as in `Rounded.dot`.
+        `parts`: sums of parts of them may be stored in between."""
+        x, y = Numbers(xs, (batch, rows, inner)), Numbers(ys, (batch, inner, columns))
+        terms = terms_of(x, y)
+        if self.kind == "double":
+            high, low, error = sums.dot((x.high, x.low), (y.high, y.low))
+            near = error + roughly(x, y)
+        else:
+            high, error = plain(x, y)
+            low, near = np.zeros(()), error + narrow(x, y)
+        least = self.form.smallest_subnormal if self._rounded.limited else 0.0
+        far = (error + rounded(x, y, terms, self._adding(parts).unit_roundoff)) * WIDER + terms * least
+        if x.zero is not None or y.zero is not None:
+            none = (terms == 0) & np.isfinite(far)
+            far = np.where(none, 0.0, far)
+            near = np.where(none & (x.near is y.near is None), 0.0, near)
+        return self._stored((high, low), near * WIDER, far, terms > 0, parts)
+
+    def _adding(self, parts: bool) -> Format:
+        """The format in which sums are kept: kernels add 16-bit numbers in float32."""
+        return self.form if parts else max(self.form, FORMATS["float32"], key=lambda form: form.bits)
+
+    def _stored(self, words: tuple[Any, Any], near: Any, far: Any, some: Any, parts: bool) -> Cell:
+        """A result, flat, which is rounded once more where it was kept in a longer format, and there was `some` operation."""
+        high, low = words
+        radii: Any = np.stack(np.broadcast_arrays(near, far))
+        radii = np.where(np.isfinite(radii), radii, OPEN).reshape(2, -1)
+        high, low = high.reshape(-1), np.broadcast_to(low, high.shape).reshape(-1)
+        cell: Cell = (high, (radii + np.abs(low)) * UP) if self.kind == "single" else (high, low, radii)
+        if self._adding(parts) is self.form:
+            return cell
+        *_, wider = self.convert(cell, self.form)
+        return *cell[:-1], np.where(np.broadcast_to(some, np.shape(words[0])).reshape(-1), wider, cell[-1])
 
     def _power(self, kernel: Callable[..., Cell], base: Cell, exponent: Cell) -> Cell:
         """Whole powers as products, whatever the sign of the base; others by the kernel."""
@@ -183,14 +274,39 @@ class Shadowed(ColumnAlgebra):
         return *words, np.stack(np.broadcast_arrays(near, wider))
 
 
+_OWN: Mapping[str, Callable[..., Cell]] = MappingProxyType(
+    {
+        syntax.WHERE: Shadowed._chosen,
+        "maximum": Shadowed._larger,
+        "minimum": Shadowed._smaller,
+        "fmax": Shadowed._larger,
+        "fmin": Shadowed._smaller,
+        "abs": Shadowed._magnitude,
+        "sign": Shadowed._sign,
+    }
+)
+"""Rows that balls know more of than what is smooth."""
+
+def _negative(cell: Cell) -> Cell:
+    return *(-word for word in cell[:-1]), cell[-1]
+
+
+def _certainly_zero(cell: Cell) -> Any:
+    """Where a number is 0 in both balls."""
+    zero = reduce(and_, (word == 0.0 for word in cell[:-1]))
+    return zero & (cell[-1] == 0.0).all(0) if np.any(zero) else zero
+
+
+def _nothing(found: Cell, factors: tuple[Cell, ...]) -> Cell:
+    """A product, which is certainly 0 where a factor (the first, of a quotient) is."""
+    *words, radii = found
+    zero = reduce(or_, map(_certainly_zero, factors))
+    return *words, np.where(zero & np.isfinite(radii), 0.0, radii) if np.any(zero) else radii
+
+
 def is_truth(cell: Cell) -> bool:
     """Whether a cell holds truth values."""
     return bool(np.asarray(cell[0]).dtype == np.bool_)
-
-
-def _widest(cell: Cell) -> Cell:
-    """A number with the wider of its radii: what is certain of that is certain of both."""
-    return cell if is_truth(cell) else (*cell[:-1], np.max(cell[-1], axis=0))
 
 
 def _together(cell: Cell) -> Cell:
@@ -201,6 +317,6 @@ def _together(cell: Cell) -> Cell:
         return *words, radii if np.ndim(radii) == 2 else np.broadcast_to(radii, (2, np.size(radii)))
     pairs = [np.broadcast_arrays(word, radii)[0] for word in words]
     known = np.isfinite(radii[EXACT])
-    same = np.logical_and.reduce([pair[EXACT] == pair[ROUNDED] for pair in pairs])
+    same = reduce(and_, (pair[EXACT] == pair[ROUNDED] for pair in pairs))
     centre = [np.where(known, pair[EXACT], pair[ROUNDED]) for pair in pairs]
     return *centre, np.stack([radii[EXACT], np.where(known & ~same, OPEN, radii[ROUNDED])])

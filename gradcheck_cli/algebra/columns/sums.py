@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -198,20 +197,17 @@ def _dot(xs: Words, ys: Words) -> tuple[Floats, Floats, Floats]:
     small = 2.0 ** -(2 * bits + 2)
     blocks = [slice(start, start + size) for start in range(0, inner, size)]
     known: tuple[slice, _Sliced] | None = None
-    for batches, some in _pieces(batch, rows, max(inner, columns), CHUNK, 32):
+    for batches, some in _pieces(batch, rows, max(inner, columns), CHUNK, 64):
         if known is None or known[0] != batches:
             known = batches, _Sliced(_part(ys, batches), 1, bits)
         b, a = known[1], _Sliced(_part(xs, batches, some), 2, bits)
-        h = np.zeros((*a.whole.shape[:2], columns))
-        w, e = np.zeros_like(h), np.zeros_like(h)
-        for block in blocks:
-            s, t = two_sum(*_exact(a, b, block))
-            v = t + _left(a, b, block)
+        h, w, e = _block(a, b, blocks[0])
+        for block in blocks[1:]:
+            s, v, rounded = _block(a, b, block)
             h, t = two_sum(h, s)
             t += v
             w += t
-            for rounded in (v, t, w):
-                e += np.abs(rounded)
+            e += rounded + np.abs(t) + np.abs(w)
         h, w = two_sum(h, w)
         left, right = small + a.low, small + b.low
         each = (size + 3) * PLAIN * (left + right + small) + left * b.low
@@ -227,19 +223,15 @@ def _part(words: Words, batches: slice, rows: slice = slice(None)) -> Words:
     return high[batches, rows], None if low is None else low[batches, rows]
 
 
-def _exact(a: _Sliced, b: _Sliced, block: slice) -> tuple[Floats, Floats]:
-    """The products of the first slices, and those of a first and a second one."""
-    a1, a2, b1, b2 = (
-        a.first[:, :, block], a.second[:, :, block], b.first[:, block], b.second[:, block],
-    )  # fmt: skip
-    mixed: Any = a1 @ b2
+def _block(a: _Sliced, b: _Sliced, block: slice) -> tuple[Floats, Floats, Floats]:
+    """The product of some terms, a high part and what is low, whose last rounding is a unit of the third."""
+    a1, a2, ar = (part[:, :, block] for part in (a.first, a.second, a.rest))
+    b1, b2, br, after, whole = (part[:, block] for part in (b.first, b.second, b.rest, b.after, b.whole))
+    mixed = a1 @ b2
     mixed += a2 @ b1
-    return a1 @ b1, mixed
-
-
-def _left(a: _Sliced, b: _Sliced, block: slice) -> Floats:
-    """What is left, in floats."""
-    found: Floats = a.first[:, :, block] @ b.rest[:, block]
-    found += a.second[:, :, block] @ b.after[:, block]
-    found += a.rest[:, :, block] @ b.whole[:, block]
-    return found
+    high, low = two_sum(a1 @ b1, mixed)
+    left = a1 @ br
+    left += a2 @ after
+    left += ar @ whole
+    low += left
+    return high, low, np.abs(low)
