@@ -137,7 +137,8 @@ def certain(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
     may do to them, and beside the smallest float."""
     numbers = found.exact
     nothing = np.maximum(found.rounded * NOTHING, form.smallest_normal * NOTHING)
-    known = numbers.accurate(form.bits + GUARD) | (np.abs(numbers.high) + numbers.radius <= nothing)
+    known: npt.NDArray[np.bool_] = numbers.accurate(form.bits + GUARD)
+    known = known | (np.abs(numbers.high) + numbers.radius <= nothing)
     return known & np.isfinite(found.rounded)
 
 

@@ -266,7 +266,9 @@ class Columns(TorchDispatchMode):
     def _constant(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor is a single float that no operation has made."""
         key = self._key(tensor)
-        return key not in self._storages and key not in self._unsure and tensor.untyped_storage().nbytes() == tensor.element_size()
+        return (
+            key not in self._storages and key not in self._unsure and tensor.untyped_storage().nbytes() == tensor.element_size()
+        )
 
     def _forget(self, tensor: torch.Tensor | None) -> None:
         if tensor is not None:

@@ -38,9 +38,7 @@ class Column(NamedTuple):
 
     def ball(self, point: int) -> Ball:
         """The number at one point as a ball; nan where it is open."""
-        high, low, radius = (float(part[point]) for part in self)
-        with ctx.workprec(_BITS):
-            return arb(high) + arb(low) + arb(0, radius) if radius < OPEN else NAN
+        return ball_of(*(float(part[point]) for part in self))
 
     def pick(self, points: Sequence[int] | npt.NDArray[np.intp] | slice) -> Column:
         """The numbers at some points."""
@@ -51,3 +49,14 @@ class Column(NamedTuple):
         with np.errstate(all="ignore"):
             found: Floats = np.abs((floats - self.high) - self.low)
         return found
+
+
+def ball_of(high: float, low: float, radius: float) -> Ball:
+    """A word as a ball; nan where it is open."""
+    with ctx.workprec(_BITS):
+        return arb(high) + arb(low) + arb(0, radius) if radius < OPEN else NAN
+
+
+def entry(part: Array, index: int) -> float:
+    """An entry of an array that may have one for all."""
+    return float(part.reshape(-1)[index if np.size(part) > 1 else 0])

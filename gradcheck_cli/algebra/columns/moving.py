@@ -19,8 +19,10 @@ import numpy as np
 from gradcheck_cli.algebra.columns import sums
 from gradcheck_cli.algebra.columns.algebra import ANSWERS, KERNELS, ColumnAlgebra
 from gradcheck_cli.algebra.columns.backends import on_numpy
+from gradcheck_cli.algebra.columns.column import ball_of, entry
 from gradcheck_cli.algebra.columns.shadowed import LOGICAL, Cell, is_truth
 from gradcheck_cli.algebra.columns.words import OPEN, UP
+from gradcheck_cli.algebra.directions import Directional, straight
 from gradcheck_cli.algebra.program import LARGEST_PRODUCT, Program
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.language import syntax
@@ -88,6 +90,23 @@ class Moving(ColumnAlgebra):
         """A truth value as a number, 1 or 0."""
         return self._choose(cell, self.constant(1), self.constant(0)) if is_truth(cell) else cell
 
+    # -- balls --------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def witness(self) -> Directional:
+        """Series that mean the same."""
+        return Directional()
+
+    def ball(self, cell: Cell, index: int) -> Any:
+        """An entry as a series, or as a ball where it doesn't move; None where a truth value isn't decided."""
+        if is_truth(cell):
+            holds, fails = (entry(np.asarray(mask), index) for mask in cell)
+            return True if holds else False if fails else None
+        high, low, slope, rest, moves = (entry(np.asarray(word), index) for word in cell[:-1])
+        value, step = (entry(radii, index) for radii in cell[-1])
+        known = ball_of(high, low, value)
+        return straight(known, ball_of(slope, rest, step)) if moves else known
+
     # -- rows ---------------------------------------------------------------------------------------------------------
 
     def function(self, row: Function) -> Callable[..., Cell] | None:
@@ -136,7 +155,8 @@ class Moving(ColumnAlgebra):
         """A comparison of values. Numbers that are known exactly and don't move are the same beside the point too."""
         a, b = _halves(x)[VALUE], _halves(y)[VALUE]
         still = (_moves(x, y) == 0.0) & (a[2] == 0.0) & (b[2] == 0.0)
-        found: Cell = ANSWERS[name](*self._kernel("order")(a, b), still & (a[0] == b[0]) & (a[1] == b[1]))
+        above, below = self._kernel("order")(a, b)
+        found: Cell = ANSWERS[name](above, below, still & (a[0] == b[0]) & (a[1] == b[1]))
         return found
 
     def _sum(self, x: Cell, y: Cell) -> Cell:

@@ -18,6 +18,7 @@ from flint import arb
 from gradcheck_cli.algebra.columns import sums
 from gradcheck_cli.algebra.columns.algebra import ANSWERS, ColumnAlgebra
 from gradcheck_cli.algebra.columns.backends import on_numpy
+from gradcheck_cli.algebra.columns.column import ball_of, entry
 from gradcheck_cli.algebra.columns.meeting import WIDER, Numbers, added, narrow, plain, roughly, rounded, terms_of
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.layers import Exact, Rounded
@@ -118,6 +119,21 @@ class Shadowed(ColumnAlgebra):
     def real(self, cell: Cell) -> Cell:
         """A truth value as a number, 1 or 0."""
         return self._chosen(cell, self.constant(1), self.constant(0)) if is_truth(cell) else cell
+
+    # -- balls --------------------------------------------------------------------------------------------------------
+
+    @property
+    def witness(self) -> Exact:
+        """Balls that mean the same, without rounding."""
+        return self._exact
+
+    def ball(self, cell: Cell, index: int) -> Any:
+        """An entry there; nan where it is open, None where a truth value isn't decided."""
+        if is_truth(cell):
+            holds, fails = (entry(mask[EXACT] if np.ndim(mask) > 1 else np.asarray(mask), index) for mask in cell)
+            return True if holds else False if fails else None
+        high, low = (entry(np.asarray(word), index) for word in (*cell[:-1], 0.0)[:2])
+        return ball_of(high, low, entry(cell[-1][EXACT], index))
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
@@ -286,6 +302,7 @@ _OWN: Mapping[str, Callable[..., Cell]] = MappingProxyType(
     }
 )
 """Rows that balls know more of than what is smooth."""
+
 
 def _negative(cell: Cell) -> Cell:
     return *(-word for word in cell[:-1]), cell[-1]
