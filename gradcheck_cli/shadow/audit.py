@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck_cli.algebra.columns.shadowed import Cell
+from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.algebra.directions import slope, value_of
 from gradcheck_cli.algebra.number import working

@@ -19,6 +19,7 @@ from gradcheck_cli.algebra.columns import sums
 from gradcheck_cli.algebra.columns.algebra import ANSWERS, ColumnAlgebra
 from gradcheck_cli.algebra.columns.backends import on_numpy
 from gradcheck_cli.algebra.columns.column import ball_of, entry
+from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.meeting import WIDER, Numbers, added, narrow, plain, roughly, rounded, terms_of
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.layers import Exact, Rounded
@@ -27,9 +28,6 @@ from gradcheck_cli.algebra.program import LARGEST_PRODUCT, Program
 from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import Function
-
-Cell = tuple[Any, ...]
-"""(value, radii) or (high, low, radii) of numbers; a pair of masks of truth values, where it holds and where it doesn't."""
 
 EXACT, ROUNDED = 0, 1
 
@@ -63,8 +61,8 @@ class Shadowed(ColumnAlgebra):
         if form is None or form.bits >= self.form.bits:
             return self
         if form.name not in self._within:
-            self._within[form.name] = Shadowed(self._exact, Rounded(form))
-            self._within[form.name].kind = self.kind
+            found = self._within[form.name] = Shadowed(self._exact, Rounded(form))
+            found.kind = found.steps.kind = self.kind
         return self._within[form.name]
 
     # -- numbers ----------------------------------------------------------------------------------------------------

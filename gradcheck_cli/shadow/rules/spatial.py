@@ -26,17 +26,21 @@ def _windows(size: int, kernel: int, stride: int, padding: int, dilation: int, c
     return [[i for k in range(kernel) if 0 <= (i := o * stride - padding + k * dilation) < size] for o in range(count)]
 
 
-def _pooled(x: Tensor, windows: Sequence[Sequence[Sequence[int]]], pool: Callable[[Tensor], Tensor]) -> Tensor:
-    """`pool` of the last axis, where each window over the last axes of `x` was laid out flat."""
+def _pooled(x: Tensor, windows: Sequence[Sequence[Sequence[int]]], pool: Callable[[Tensor, list[int]], Tensor]) -> Tensor:
+    """`pool` of the last axis, where windows over the last axes of `x` were laid out flat, those of one size together; it is
+    told which they are."""
     rank = len(windows)
-    flat = x.flatten(-rank)
-    rows = []
-    for choice in product(*windows):
+    flat, alike = x.flatten(-rank), dict[int, list[tuple[int, list[int]]]]()
+    for number, choice in enumerate(product(*windows)):
         positions = [0]
         for axis, chosen in enumerate(choice):
             positions = [p * x.shape[axis - rank] + i for p in positions for i in chosen]
-        rows.append(pool(flat[..., positions]))
-    return torch.stack(rows, -1).reshape(*x.shape[:-rank], *(len(w) for w in windows))
+        alike.setdefault(len(positions), []).append((number, positions))
+    found = [pool(flat[..., torch.tensor([p for _, p in some])], [n for n, _ in some]) for some in alike.values()]
+    order = [number for some in alike.values() for number, _ in some]
+    back = torch.tensor(sorted(range(len(order)), key=order.__getitem__))
+    joined = found[0] if len(found) == 1 else torch.cat(found, -1)[..., back]
+    return joined.reshape(*x.shape[:-rank], *(len(w) for w in windows))
 
 
 @rule("avg_pool2d", "avg_pool3d")
@@ -54,12 +58,12 @@ def _avg_pool(
         [min(o * s - p + k, n + p) - (o * s - p) for o in range(c)]
         for n, k, s, p, c in zip(sizes, kernel, steps, padding, counts, strict=True)
     ]
-    divisors = iter(math.prod(choice) for choice in product(*padded))
-    own = divisor_override
+    divisors = [math.prod(choice) for choice in product(*padded)]
 
-    def mean(window: Tensor) -> Tensor:
-        divisor = next(divisors)
-        return window.sum(-1) / (own if own is not None else divisor if count_include_pad else window.shape[-1])
+    def mean(window: Tensor, which: list[int]) -> Tensor:
+        own = divisor_override if divisor_override is not None else None if count_include_pad else window.shape[-1]
+        each = [divisors[n] if own is None else own for n in which]
+        return window.sum(-1) / (each[0] if len(set(each)) == 1 else torch.tensor(each, dtype=window.dtype))
 
     return _pooled(self, windows, mean)
 
@@ -76,7 +80,7 @@ def _adaptive_avg_pool(self: Tensor, output_size: list[int]) -> Tensor:
         [list(range(o * n // c, -(-(o + 1) * n // c))) for o in range(c)]
         for n, c in zip(self.shape[-rank:], output_size, strict=True)
     ]
-    return _pooled(self, windows, lambda window: window.mean(-1))
+    return _pooled(self, windows, lambda window, _: window.mean(-1))
 
 
 @rule("_adaptive_avg_pool2d_backward", "_adaptive_avg_pool3d_backward")
@@ -94,7 +98,7 @@ def _max_pool(
     steps = _spread(stride, rank) if stride else kernel
     counts = result[0].shape[-rank:]
     windows = [_windows(*w) for w in zip(self.shape[-rank:], kernel, steps, padding, dilation, counts, strict=True)]
-    return _pooled(self, windows, lambda window: window.amax(-1)), result[1]
+    return _pooled(self, windows, lambda window, _: window.amax(-1)), result[1]
 
 
 @rule("adaptive_max_pool2d", "adaptive_max_pool3d")
@@ -104,7 +108,7 @@ def _adaptive_max_pool(self: Tensor, output_size: list[int], result: Any) -> tup
         [list(range(o * n // c, -(-(o + 1) * n // c))) for o in range(c)]
         for n, c in zip(self.shape[-rank:], output_size, strict=True)
     ]
-    return _pooled(self, windows, lambda window: window.amax(-1)), result[1]
+    return _pooled(self, windows, lambda window, _: window.amax(-1)), result[1]
 
 
 @rule("fractional_max_pool2d", "fractional_max_pool3d")
