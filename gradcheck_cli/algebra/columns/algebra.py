@@ -46,7 +46,8 @@ BODIES: Mapping[str, str] = MappingProxyType(
 )
 """What stands for a row without a kernel where its definition overflows, cancels, or isn't there."""
 
-_BITS = 256
+BITS = 256
+"""Bits of a ball that becomes a constant."""
 
 
 class ColumnAlgebra:
@@ -80,7 +81,7 @@ class ColumnAlgebra:
 
     def _nearest(self, make: Callable[[], Any]) -> Any:
         """The word next to a ball, and a radius that reaches its other end."""
-        with ctx.workprec(_BITS):
+        with ctx.workprec(BITS):
             ball = make()
             high = float(ball.mid())
             low = float((ball - high).mid()) if abs(high) < OPEN else 0.0
