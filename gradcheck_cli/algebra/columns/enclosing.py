@@ -17,6 +17,7 @@ import numpy as np
 from gradcheck_cli.algebra.columns.algebra import ColumnAlgebra
 from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.words import OPEN, UP
+from gradcheck_cli.algebra.program import LARGEST_PRODUCT
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import Function
 
@@ -30,6 +31,10 @@ _PRODUCTS = frozenset({syntax.MUL, syntax.DIV, syntax.SQUARE})
 """Rows whose kernels allow for underflow, where there is none: 0 times a number is 0."""
 
 
+_WHOLE = frozenset(map(float, range(-LARGEST_PRODUCT, LARGEST_PRODUCT + 1)))
+"""Exponents of products."""
+
+
 class Enclosing(ColumnAlgebra):
     """Columns of one kind in NumPy."""
 
@@ -38,9 +43,10 @@ class Enclosing(ColumnAlgebra):
             return partial(self._compared, row.name)
         if row.name in _OWN:
             return partial(_OWN[row.name], self)
-        kernel = super().function(row)
-        if kernel is None or not row.parameters or row.name in _LOGICAL:
-            return kernel
+        found = super().function(row)
+        if found is None or not row.parameters or row.name in _LOGICAL:
+            return found
+        kernel: Callable[..., Cell] = partial(self._power, found) if row.name == syntax.POW else found
         if row.name in _PRODUCTS:
             return lambda *cells: _nothing(_together(kernel(*cells)), cells)
         return lambda *cells: _together(kernel(*cells))
@@ -51,6 +57,18 @@ class Enclosing(ColumnAlgebra):
         same = reduce(and_, map(eq, x[:-1], y[:-1]))
         found: Cell = _ANSWERS[name](above, below, same & (x[-1] == 0.0) & (y[-1] == 0.0))
         return found
+
+    def _power(self, kernel: Callable[..., Cell], base: Cell, exponent: Cell) -> Cell:
+        """Whole powers as products, whatever the sign of the base; others by the kernel."""
+        value = float(exponent[0]) if np.ndim(exponent[0]) == 0 and not np.any(exponent[-1]) else 0.5
+        if value not in _WHOLE:
+            return kernel(base, exponent)
+        found, multiply = self.constant(1), self._kernel("multiply")
+        for bit in f"{abs(int(value)):b}":
+            found = multiply(found, found)
+            found = multiply(found, base) if bit == "1" else found
+        divided: Cell = self._kernel("over")(self.constant(1), found) if value < 0 else found
+        return divided
 
     def _chosen(self, condition: Cell, x: Cell, y: Cell) -> Cell:
         """A choice; where it isn't decided no further from the centre than either number."""

@@ -7,7 +7,6 @@ Constants are those of the layers of balls (`algebra.layers`), and so is the mod
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -23,13 +22,9 @@ from gradcheck_cli.algebra.columns.meeting import WIDER, Numbers, added, narrow,
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.algebra.number import Ball
-from gradcheck_cli.algebra.program import LARGEST_PRODUCT, Program
+from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.floats import FORMATS, Floats, Format
-from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import Function
-
-_WHOLE = frozenset(map(float, range(-LARGEST_PRODUCT, LARGEST_PRODUCT + 1)))
-"""Exponents of products."""
 
 
 class Shadowed(Enclosing):
@@ -134,8 +129,6 @@ class Shadowed(Enclosing):
             with ctx.workprec(BITS):
                 word = self.both(exact(), rounded())
             return lambda: word
-        if row.name == syntax.POW:
-            kernel = partial(self._power, kernel)
         if row.ulps == 0 or row.truth:
             return kernel
         relative, absolute = self._rounded.model(row)
@@ -183,18 +176,6 @@ class Shadowed(Enclosing):
             return cell
         *_, wider = self.convert(cell, self.form)
         return *cell[:-1], np.where(np.broadcast_to(some, np.shape(words[0])).reshape(-1), wider, cell[-1])
-
-    def _power(self, kernel: Callable[..., Cell], base: Cell, exponent: Cell) -> Cell:
-        """Whole powers as products, whatever the sign of the base; others by the kernel."""
-        value = float(exponent[0]) if np.ndim(exponent[0]) == 0 and not np.any(exponent[-1]) else 0.5
-        if value not in _WHOLE:
-            return kernel(base, exponent)
-        found, multiply = self.constant(1), self._kernel("multiply")
-        for bit in f"{abs(int(value)):b}":
-            found = multiply(found, found)
-            found = multiply(found, base) if bit == "1" else found
-        divided: Cell = self._kernel("over")(self.constant(1), found) if value < 0 else found
-        return divided
 
     def _widened(self, cell: Cell, relative: float, absolute: float, always: bool) -> Cell:
         """A result, off by so much of its size and so much besides; what is exactly 0 stays so, unless `always`."""
