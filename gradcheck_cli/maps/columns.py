@@ -70,7 +70,7 @@ class Filter:
 
     def gradients(self, rows: Sequence[Row]) -> list[Shades] | None:
         """J'v of each row: all inputs' entries, one after another."""
-        shadow, leaves = self._entered(Shadowed(Precise(), Rounded(self.form)))
+        shadow, leaves = self._entered(Shadowed(Precise(), Rounded(self.form), kind="double"))
         found: list[Shades] = []
         with uncompiled(), shadow, np.errstate(all="ignore"):
             outputs, pull = run(self.map, leaves, self.mode)

@@ -41,9 +41,7 @@ def sums_agree(layer: Any, cell: Cell, found: Cell, kept: int, count: int) -> bo
     return _agree(layer, "a sum", places, [found], each)
 
 
-def products_agree(
-    layer: Any, xs: Cell, ys: Cell, found: Cell, batch: int, rows: int, inner: int, columns: int
-) -> bool:
+def products_agree(layer: Any, xs: Cell, ys: Cell, found: Cell, batch: int, rows: int, inner: int, columns: int) -> bool:
     """Whether products of matrices don't contradict balls."""
 
     def each(place: int) -> list[Any]:
@@ -75,7 +73,9 @@ def _alike(found: Any, known: Any) -> bool:
     """Whether two enclosures, or two truth values, may be of one and the same."""
     if found is None or known is None or isinstance(found, bool) or isinstance(known, bool):
         return found is None or known is None or found is known
-    return all(not (a.is_finite() and b.is_finite()) or a.overlaps(b) for a, b in zip(_parts(found), _parts(known), strict=True))
+    return all(
+        not (a.is_finite() and b.is_finite()) or a.overlaps(b) for a, b in zip(_parts(found), _parts(known), strict=True)
+    )
 
 
 def _parts(cell: Any) -> tuple[Any, Any]:

@@ -21,8 +21,8 @@ import torch
 from torch.overrides import enable_reentrant_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gradcheck_cli.algebra.columns.enclosing import is_truth
 from gradcheck_cli.algebra.columns.layer import Cell, ColumnLayer
-from gradcheck_cli.algebra.columns.shadowed import is_truth
 from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.floats import Format
 from gradcheck_cli.shadow.arguments import Outputs, asks_kind, is_plain, near, outputs_of, solid, tensors_of, written_by
@@ -31,6 +31,7 @@ from gradcheck_cli.shadow.column_folds import COLUMN_FOLDS, Call, whole
 from gradcheck_cli.shadow.contents import Contents
 from gradcheck_cli.shadow.decisions import TELLING
 from gradcheck_cli.shadow.memory import FLOATS, UNFILLED
+from gradcheck_cli.shadow.mode import REFUSALS
 from gradcheck_cli.shadow.overloads import Overload, overload
 from gradcheck_cli.shadow.rules import MUTATED, RULES
 from gradcheck_cli.shadow.stops import state_written
@@ -56,9 +57,7 @@ class Columns(TorchDispatchMode):
     columns know nothing of; nothing holds then. `held`: something was written to the `state`, see `shadow.mode`.
     """
 
-    def __init__(
-        self, layer: ColumnLayer, guarded: bool = False, state: Callable[[], Collection[int]] = tuple
-    ) -> None:
+    def __init__(self, layer: ColumnLayer, guarded: bool = False, state: Callable[[], Collection[int]] = tuple) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.lost = self.held = False
         self._contents, self._state = Contents() if guarded else None, state
@@ -220,9 +219,7 @@ class Columns(TorchDispatchMode):
             *words, radii = self._layer.scalar(value)
             return _Parts([float(part) for part in (*words, *radii[:, 0])])
         *words, radii = whole(self._read(value, tuple(value.shape)), value.numel())
-        return _Parts(
-            [torch.as_tensor(np.ascontiguousarray(part), device=HERE).reshape(value.shape) for part in (*words, *radii)]
-        )
+        return _Parts([_owned(part, value.numel()).reshape(value.shape) for part in (*words, *radii)])
 
     def _fold(self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
         """What becomes of entries that meet."""
@@ -258,7 +255,9 @@ class Columns(TorchDispatchMode):
             with enable_reentrant_dispatch(), torch.no_grad(), self:
                 found = outputs_of(way(bound, result))
             return None if self.lost and not lost else found
-        except Exception:  # whatever a rule raises, balls follow it once more
+        except Exception as problem:  # whatever a rule raises, balls follow it once more
+            if os.environ.get("GRADCHECK_DEBUG") and not isinstance(problem, REFUSALS):
+                raise
             return None
         finally:
             self._within, self.lost = within, lost
@@ -272,10 +271,13 @@ class Columns(TorchDispatchMode):
         if not fits or (known.base not in RULES and not near(pairs, tensors)):
             self._unknown(outputs)
             return
+        sure = {id(f): self._sure(f) for _, f in pairs}
         self._unknown(outputs)
         for output, other in pairs:
             if output.dtype in FLOATS or output.dtype is torch.bool:
                 self._write(output, self._read(other, tuple(other.shape)))
+            elif sure[id(other)] and torch.equal(output, other):
+                self._forget(output)
 
     def _unknown(self, outputs: Outputs) -> None:
         """Results of which nothing is certain."""

@@ -46,19 +46,8 @@ BODIES: Mapping[str, str] = MappingProxyType(
 )
 """What stands for a row without a kernel where its definition overflows, cancels, or isn't there."""
 
-ANSWERS: Mapping[str, Callable[[Any, Any, Any], Any]] = MappingProxyType(
-    {
-        "lt": lambda above, below, same: (below, above | same),
-        "le": lambda above, below, same: (below | same, above),
-        "gt": lambda above, below, same: (above, below | same),
-        "ge": lambda above, below, same: (above | same, below),
-        "eq": lambda above, below, same: (same, above | below),
-        "ne": lambda above, below, same: (above | below, same),
-    }
-)
-"""Where a comparison holds and where it doesn't, of where x is above y, below it, and the same for certain."""
-
-_BITS = 256
+BITS = 256
+"""Bits of a ball that becomes a constant."""
 
 
 class ColumnAlgebra:
@@ -92,7 +81,7 @@ class ColumnAlgebra:
 
     def _nearest(self, make: Callable[[], Any]) -> Any:
         """The word next to a ball, and a radius that reaches its other end."""
-        with ctx.workprec(_BITS):
+        with ctx.workprec(BITS):
             ball = make()
             high = float(ball.mid())
             low = float((ball - high).mid()) if abs(high) < OPEN else 0.0

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.columns import sums
 from gradcheck_cli.algebra.columns.sums import Floats
-from gradcheck_cli.algebra.columns.words import OPEN, UNIT
+from gradcheck_cli.algebra.columns.words import UNIT
 
 WIDER = 1.0 + 2.0**-46
 """For the low parts, which are left out of sizes (2**-53 of them), and for the roundings of a bound."""
@@ -40,9 +40,12 @@ class Numbers:
 
     @cached_property
     def zero(self) -> npt.NDArray[np.bool_] | None:
-        """What no rounding can make other than 0; None where there is none."""
+        """What is certainly 0 in both balls; None where there is none."""
         found: npt.NDArray[np.bool_] = self.high == 0.0
-        found = found if self.far is None else found & (self.far == 0.0)
+        if not found.any():
+            return None
+        for radius in (self.near, self.far):
+            found = found if radius is None else found & (radius == 0.0)
         return found if found.any() else None
 
     @property
@@ -102,22 +105,6 @@ def _within(size: Floats, radius: Floats | None, most: Floats, other: Floats | N
 def narrow(x: Numbers, y: Numbers) -> Any:
     """What small radii make of products."""
     return _within(x.size, x.near, y.size if y.near is None else y.size + y.near, y.near)
-
-
-def roughly(x: Numbers, y: Numbers) -> Any:
-    """The same, without a product of matrices: radii are so small that a few times more don't matter."""
-    found: Any = 0.0
-    if y.near is not None:
-        found = found + _spread(x.size if x.near is None else x.size + x.near, y.near)
-    return found if x.near is None else found + _spread(x.near, y.size)
-
-
-def _spread(xs: Floats, ys: Floats) -> Floats:
-    """A bound of the products of what isn't negative: sums of rows times the largest of columns, or the other way round."""
-    slack = (1.0 + xs.shape[-1] * 2.0**-52) * WIDER
-    one, other = xs.sum(2, keepdims=True) * ys.max(1, keepdims=True), xs.max(2, keepdims=True) * ys.sum(1, keepdims=True)
-    found: Floats = np.minimum(one, other) * slack + xs.shape[-1] * 2.0**-1073
-    return np.where(np.isfinite(found), found, OPEN)
 
 
 def plain(x: Numbers, y: Numbers) -> tuple[Floats, Floats]:

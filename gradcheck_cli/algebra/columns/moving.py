@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.algebra.columns import sums
-from gradcheck_cli.algebra.columns.algebra import ANSWERS, KERNELS, ColumnAlgebra
+from gradcheck_cli.algebra.columns.algebra import KERNELS, ColumnAlgebra
 from gradcheck_cli.algebra.columns.backends import on_numpy
 from gradcheck_cli.algebra.columns.column import ball_of, entry
+from gradcheck_cli.algebra.columns.enclosing import ANSWERS, LOGICAL, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell
-from gradcheck_cli.algebra.columns.shadowed import LOGICAL, is_truth
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.directions import Directional, straight
 from gradcheck_cli.algebra.program import LARGEST_PRODUCT, Program

@@ -7,62 +7,49 @@ Constants are those of the layers of balls (`algebra.layers`), and so is the mod
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial, reduce
-from operator import and_, eq, or_
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from flint import arb
+from flint import arb, ctx
 
 from gradcheck_cli.algebra.columns import sums
-from gradcheck_cli.algebra.columns.algebra import ANSWERS, ColumnAlgebra
+from gradcheck_cli.algebra.columns.algebra import BITS
 from gradcheck_cli.algebra.columns.backends import on_numpy
 from gradcheck_cli.algebra.columns.column import ball_of, entry
+from gradcheck_cli.algebra.columns.enclosing import EXACT, ROUNDED, Enclosing, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell
-from gradcheck_cli.algebra.columns.meeting import WIDER, Numbers, added, narrow, plain, roughly, rounded, terms_of
+from gradcheck_cli.algebra.columns.meeting import WIDER, Numbers, added, narrow, plain, rounded, terms_of
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.algebra.number import Ball
-from gradcheck_cli.algebra.program import LARGEST_PRODUCT, Program
+from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.floats import FORMATS, Floats, Format
-from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import Function
 
-EXACT, ROUNDED = 0, 1
 
-_WHOLE = frozenset(map(float, range(-LARGEST_PRODUCT, LARGEST_PRODUCT + 1)))
-"""Exponents of products."""
-
-LOGICAL = frozenset({syntax.AND, syntax.OR, syntax.NOT})
-"""Rows that take truth values only."""
-
-_PRODUCTS = frozenset({syntax.MUL, syntax.DIV, syntax.SQUARE})
-"""Rows whose kernels allow for underflow, where there is none: 0 times a number is 0."""
-
-
-class Shadowed(ColumnAlgebra):
-    """Both columns in one run; `stepwise`: formulas as kernels compute them, whose rounding counts."""
+class Shadowed(Enclosing):
+    """Both columns in one run; `stepwise`: formulas as kernels compute them, whose rounding counts. `kind`: of words; unless it
+    is given, what suffices for a few operations in the format."""
 
     operators: Mapping[str, str] = MappingProxyType({})
     strict = True
 
-    def __init__(self, exact: Exact, rounded: Rounded, stepwise: bool = False) -> None:
-        super().__init__("single" if rounded.form.bits <= 24 else "double", on_numpy())
+    def __init__(self, exact: Exact, rounded: Rounded, stepwise: bool = False, kind: str = "") -> None:
+        super().__init__(kind or ("single" if rounded.form.bits <= 24 else "double"), on_numpy())
         self.form, self.stepwise = rounded.form, stepwise
         self.programs: dict[Any, Program] = {}
         self._exact, self._rounded = exact, rounded
         self._functions: dict[str, Callable[..., Cell]] = {}
         self._within: dict[str, Shadowed] = {}
-        self.steps = self if stepwise else Shadowed(exact, rounded, True)
+        self.steps = self if stepwise else Shadowed(exact, rounded, True, self.kind)
 
     def within(self, form: Format | None) -> Shadowed:
         """The layer in which an operation is repeated whose result has this format."""
         if form is None or form.bits >= self.form.bits:
             return self
         if form.name not in self._within:
-            found = self._within[form.name] = Shadowed(self._exact, Rounded(form))
-            found.kind = found.steps.kind = self.kind
+            self._within[form.name] = Shadowed(self._exact, Rounded(form), self.stepwise, self.kind)
         return self._within[form.name]
 
     # -- numbers ----------------------------------------------------------------------------------------------------
@@ -71,10 +58,11 @@ class Shadowed(ColumnAlgebra):
         """A number from its two balls."""
         if not (exact.is_finite() and rounded.is_finite()):
             return self._parts(0.0, 0.0, OPEN, OPEN)
-        high = float(exact.mid())
-        low = float((exact.mid() - high).mid())
-        word = arb(high) + low
-        near, far = (float(abs(ball - word).abs_upper()) * UP for ball in (exact, rounded))
+        with ctx.workprec(BITS):
+            high = float(exact.mid())
+            low = float((exact.mid() - high).mid())
+            word = arb(high) + low
+            near, far = (float(abs(ball - word).abs_upper()) * UP for ball in (exact, rounded))
         return self._parts(high, low, near, far)
 
     def _parts(self, high: float, low: float, near: float, far: float) -> Cell:
@@ -146,7 +134,7 @@ class Shadowed(ColumnAlgebra):
         if any(p.kind == "integer" for p in row.parameters):
             nothing = self._parts(0.0, 0.0, OPEN, OPEN)
             return lambda *arguments: nothing
-        program = Program([self.body(row)], names, ColumnAlgebra(self.kind, self.backend))
+        program = Program([self.body(row)], names, Enclosing(self.kind, self.backend))
         return lambda *cells: program(*cells)[0]
 
     def _rounding(self, row: Function, kernel: Callable[..., Cell]) -> Callable[..., Cell]:
@@ -154,72 +142,13 @@ class Shadowed(ColumnAlgebra):
         if not row.parameters:
             exact, rounded = self._exact.function(row), self._rounded.function(row)
             assert exact is not None and rounded is not None
-            word = self.both(exact(), rounded())
+            with ctx.workprec(BITS):
+                word = self.both(exact(), rounded())
             return lambda: word
-        if row.name in LOGICAL:
+        if row.ulps == 0 or row.truth:
             return kernel
-        if row.truth:
-            return partial(self._compared, row.name)
-        if row.name in _OWN:
-            return partial(_OWN[row.name], self)
-        if row.name == syntax.POW:
-            kernel = partial(self._power, kernel)
-        if row.ulps == 0:
-            return lambda *cells: _together(kernel(*cells))
         relative, absolute = self._rounded.model(row)
-        product = row.name in _PRODUCTS
-
-        def run(*cells: Cell) -> Cell:
-            found = _together(kernel(*cells))
-            return self._widened(_nothing(found, cells) if product else found, relative, absolute, bool(row.absolute))
-
-        return run
-
-    # -- decisions and steps ------------------------------------------------------------------------------------------
-
-    def _compared(self, name: str, x: Cell, y: Cell) -> Cell:
-        """A comparison, decided in each ball: also where both are the same number for certain."""
-        above, below = self._kernel("order")(x, y)
-        same = reduce(and_, map(eq, x[:-1], y[:-1]))
-        found: Cell = ANSWERS[name](above, below, same & (x[-1] == 0.0) & (y[-1] == 0.0))
-        return found
-
-    def _chosen(self, condition: Cell, x: Cell, y: Cell) -> Cell:
-        """A choice that isn't decided encloses both, as in `layers.HULL`."""
-        holds, fails = condition
-        if is_truth(x):
-            return (holds & x[0]) | (fails & y[0]) | (x[0] & y[0]), (holds & x[1]) | (fails & y[1]) | (x[1] & y[1])
-        first = holds[EXACT] if np.ndim(holds) > 1 else holds
-        words = [np.where(first, a, b) for a, b in zip(x[:-1], y[:-1], strict=True)]
-        radii: Any = np.where(first, x[-1], y[-1])
-        decided: Any = np.where(first, holds, fails)
-        if not decided.all():
-            apart = np.abs(sum(a - b for a, b in zip(x[:-1], y[:-1], strict=True))) * UP
-            apart = apart + sum(np.abs(word) for word in words) * 2.0**-100
-            other = np.where(first, y[-1], x[-1])
-            radii = np.where(decided, radii, np.maximum(radii, (apart + other) * UP))
-        return *words, radii
-
-    def _larger(self, x: Cell, y: Cell) -> Cell:
-        """The larger number: no further from the larger centre than the numbers are from theirs."""
-        order = self._kernel("order")(x, y)
-        first = x[0] >= y[0] if len(x) == 2 else (x[0] > y[0]) | ((x[0] == y[0]) & (x[1] >= y[1]))
-        words = [np.where(first, a, b) for a, b in zip(x[:-1], y[:-1], strict=True)]
-        own = np.where(first, x[-1], y[-1])
-        return *words, np.where(order[0] | order[1], own, np.maximum(x[-1], y[-1]))
-
-    def _smaller(self, x: Cell, y: Cell) -> Cell:
-        return _negative(self._larger(_negative(x), _negative(y)))
-
-    def _magnitude(self, x: Cell) -> Cell:
-        """|x|, as far from its centre as x is."""
-        sign = np.where(x[0] < 0.0, -1.0, 1.0)
-        return *(word * sign for word in x[:-1]), x[-1]
-
-    def _sign(self, x: Cell) -> Cell:
-        zero = _certainly_zero(x)
-        *words, radii = _together(self._kernel("sign")(x))
-        return *(np.where(zero, 0.0, word) for word in words), np.where(zero, 0.0, radii)
+        return lambda *cells: self._widened(kernel(*cells), relative, absolute, bool(row.absolute))
 
     # -- entries that meet ----------------------------------------------------------------------------------------------
 
@@ -237,16 +166,15 @@ class Shadowed(ColumnAlgebra):
         terms = terms_of(x, y)
         if self.kind == "double":
             high, low, error = sums.dot((x.high, x.low), (y.high, y.low))
-            near = error + roughly(x, y)
+            near = error + narrow(x, y)
         else:
             high, error = plain(x, y)
             low, near = np.zeros(()), error + narrow(x, y)
         least = self.form.smallest_subnormal if self._rounded.limited else 0.0
         far = (error + rounded(x, y, terms, self._adding(parts).unit_roundoff)) * WIDER + terms * least
         if x.zero is not None or y.zero is not None:
-            none = (terms == 0) & np.isfinite(far)
-            far = np.where(none, 0.0, far)
-            near = np.where(none & (x.near is y.near is None), 0.0, near)
+            none = (terms == 0) & np.isfinite(far)  # but for 0 times what isn't known
+            near, far = np.where(none & np.isfinite(near), 0.0, near), np.where(none, 0.0, far)
         return self._stored((high, low), near * WIDER, far, terms > 0, parts)
 
     def _adding(self, parts: bool) -> Format:
@@ -265,18 +193,6 @@ class Shadowed(ColumnAlgebra):
         *_, wider = self.convert(cell, self.form)
         return *cell[:-1], np.where(np.broadcast_to(some, np.shape(words[0])).reshape(-1), wider, cell[-1])
 
-    def _power(self, kernel: Callable[..., Cell], base: Cell, exponent: Cell) -> Cell:
-        """Whole powers as products, whatever the sign of the base; others by the kernel."""
-        value = float(exponent[0]) if np.ndim(exponent[0]) == 0 and not np.any(exponent[-1]) else 0.5
-        if value not in _WHOLE:
-            return kernel(base, exponent)
-        found, multiply = self.constant(1), self._kernel("multiply")
-        for bit in f"{abs(int(value)):b}":
-            found = multiply(found, found)
-            found = multiply(found, base) if bit == "1" else found
-        divided: Cell = self._kernel("over")(self.constant(1), found) if value < 0 else found
-        return divided
-
     def _widened(self, cell: Cell, relative: float, absolute: float, always: bool) -> Cell:
         """A result, off by so much of its size and so much besides; what is exactly 0 stays so, unless `always`."""
         *words, radii = cell
@@ -286,52 +202,3 @@ class Shadowed(ColumnAlgebra):
         if not always:
             wider = np.where((words[0] == 0.0) & (far == 0.0), 0.0, wider)
         return *words, np.stack(np.broadcast_arrays(near, wider))
-
-
-_OWN: Mapping[str, Callable[..., Cell]] = MappingProxyType(
-    {
-        syntax.WHERE: Shadowed._chosen,
-        "maximum": Shadowed._larger,
-        "minimum": Shadowed._smaller,
-        "fmax": Shadowed._larger,
-        "fmin": Shadowed._smaller,
-        "abs": Shadowed._magnitude,
-        "sign": Shadowed._sign,
-    }
-)
-"""Rows that balls know more of than what is smooth."""
-
-
-def _negative(cell: Cell) -> Cell:
-    return *(-word for word in cell[:-1]), cell[-1]
-
-
-def _certainly_zero(cell: Cell) -> Any:
-    """Where a number is 0 in both balls."""
-    zero = reduce(and_, (word == 0.0 for word in cell[:-1]))
-    return zero & (cell[-1] == 0.0).all(0) if np.any(zero) else zero
-
-
-def _nothing(found: Cell, factors: tuple[Cell, ...]) -> Cell:
-    """A product, which is certainly 0 where a factor (the first, of a quotient) is."""
-    *words, radii = found
-    zero = reduce(or_, map(_certainly_zero, factors))
-    return *words, np.where(zero & np.isfinite(radii), 0.0, radii) if np.any(zero) else radii
-
-
-def is_truth(cell: Cell) -> bool:
-    """Whether a cell holds truth values."""
-    return bool(np.asarray(cell[0]).dtype == np.bool_)
-
-
-def _together(cell: Cell) -> Cell:
-    """A result with one centre. A kernel that left one of the two balls out of its range may have gone on from another centre
-    there: that of the ball that is known counts."""
-    *words, radii = cell
-    if all(np.ndim(word) < 2 for word in words):
-        return *words, radii if np.ndim(radii) == 2 else np.broadcast_to(radii, (2, np.size(radii)))
-    pairs = [np.broadcast_arrays(word, radii)[0] for word in words]
-    known = np.isfinite(radii[EXACT])
-    same = reduce(and_, (pair[EXACT] == pair[ROUNDED] for pair in pairs))
-    centre = [np.where(known, pair[EXACT], pair[ROUNDED]) for pair in pairs]
-    return *centre, np.stack([radii[EXACT], np.where(known & ~same, OPEN, radii[ROUNDED])])

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from gradcheck_cli.algebra.columns import sums
-from gradcheck_cli.algebra.columns.shadowed import EXACT, ROUNDED, Shadowed
+from gradcheck_cli.algebra.columns.enclosing import EXACT, ROUNDED
+from gradcheck_cli.algebra.columns.shadowed import Shadowed
 from gradcheck_cli.algebra.directions import Precise
 from gradcheck_cli.algebra.layers import Rounded
 from gradcheck_cli.floats import FORMATS
