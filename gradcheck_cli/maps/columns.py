@@ -33,8 +33,8 @@ from gradcheck_cli.verdict.truths import Truths
 LEAST = 256
 """Entries from which on it pays."""
 
-GUARD = 8
-"""Bits beyond those of the format to which an entry has to be known."""
+GUARD = 2
+"""Bits beyond those of the format to which an entry has to be known: an eighth of an ulp."""
 
 NOTHING = 2.0**-30
 """Of what rounding may do to an entry: as little as that is taken for 0, as balls take it that contain 0."""

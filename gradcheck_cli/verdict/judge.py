@@ -178,17 +178,21 @@ JUMP = "the function jumps here"
 BEYOND = "autograd's value lies outside of the one-sided derivatives"
 
 
+NEGLIGIBLE = 2.0**-10
+"""Of what rounding may do to an entry: what changes none of its verdicts."""
+
+
 def explained(autograd: Floats, truths: Column, form: Format, shades: Shades) -> npt.NDArray[np.bool_]:
     """The entries of which it is certain that the formula is right, that rounding explains what is lost, and that half of the
     digits are left: a match by the table below. The others it says nothing of.
 
-    Certain: the ball of the formula is sharp (a sixteenth of a roundoff) and meets the exact one. What rounding explains: SHARE
-    of what the table allows, for columns enclose less tightly than balls.
+    Certain: the ball of the formula is sharp (a sixteenth of a roundoff, or next to nothing beside what rounding may do) and
+    meets the exact one. What rounding explains: SHARE of what the table allows, for columns enclose less tightly than balls.
     """
     with np.errstate(all="ignore"):
         size, seen = np.abs(truths.high), shades.exact
         right = np.abs((seen.high - truths.high) + (seen.low - truths.low)) <= truths.radius + seen.radius
-        sharp = seen.radius <= size * (form.unit_roundoff / 16)
+        sharp = seen.radius <= np.maximum(size * (form.unit_roundoff / 16), shades.rounded * NEGLIGIBLE)
         bounded = seen.off(autograd) <= shades.rounded * (MARGIN * SHARE)
         kept = truths.off(autograd) <= size * math.sqrt(form.unit_roundoff)
         found: npt.NDArray[np.bool_] = right & sharp & bounded & kept & np.isfinite(shades.rounded)
