@@ -149,7 +149,7 @@ class Shadowed(Enclosing):
         x, y = Numbers(xs, (batch, rows, inner)), Numbers(ys, (batch, inner, columns))
         terms = terms_of(x, y)
         if self.kind == "double":
-            high, low, error = sums.dot((x.high, x.low), (y.high, y.low))
+            high, low, error = sums.dot((x.high, x.low), (y.high, y.low), 3 if self.form.bits > 24 else 2)
             near = error + narrow(x, y)
         else:
             high, error = plain(x, y)
