@@ -163,11 +163,12 @@ def _placed(call: Call, place: torch.Tensor | None) -> Cell | None:
 
 
 def _kind(call: Call) -> Cells:
-    """Torch's own answer where the number and its float are finite."""
+    """Torch's own answer where the number and its float are finite, or the same infinity."""
     answer, floats = asked(call.row, call.bound), call.bound["self"].detach().reshape(-1).double().numpy()
-    known = np.isfinite(floats) & np.isfinite(call.numbers("self")[-1]).all(0)
-    yes = answer(0.0)
-    return [(known & yes, known & (not yes))]
+    centre, *_, radii = call.numbers("self")
+    known = np.isfinite(radii).all(0) & np.where(np.isfinite(floats), np.isfinite(centre), centre == floats)
+    yes = np.select([floats == kind for kind in (math.inf, -math.inf)], [answer(math.inf), answer(-math.inf)], answer(0.0))
+    return [(known & yes, known & ~yes)]
 
 
 def _some(call: Call) -> Cells:

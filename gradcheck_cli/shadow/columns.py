@@ -68,8 +68,11 @@ class Columns(TorchDispatchMode):
         return False  # as in `shadow.mode`
 
     def cell(self, tensor: torch.Tensor) -> Cell:
-        """The tensor's entries, flat."""
-        return self._read(tensor, tuple(tensor.shape))
+        """The tensor's entries, flat. What is infinite is open."""
+        cell = self._read(tensor, tuple(tensor.shape))
+        if is_truth(cell) or np.isfinite(cell[0]).all():
+            return cell
+        return *cell[:-1], np.where(np.isfinite(cell[0]), cell[-1], OPEN)
 
     # -- following --------------------------------------------------------------------------------------------------
 
