@@ -354,7 +354,7 @@ COLUMNS = {
         (" + (d - d)  # nan where c*h overflows", ""),
     ),
     "algebra/columns/single_normal.py": _eighths("SCALED_ROUNDED = 5.0 * UNIT", "PLAIN_ROUNDED = 6.0 * UNIT", "SLOPE = 1.1284"),
-    "algebra/columns/sums.py": _eighths("LOWER = 2.0 * UNIT", "PLAIN = 1.0 * UNIT"),
+    "algebra/columns/sums.py": _eighths("LOWER = 2.0 * UNIT", "PLAIN = 1.0 * UNIT", "LAST = 2.0 * UNIT"),
     "algebra/columns/meeting.py": (
         ("np.maximum(terms - 1, 0) * unit", "np.maximum(terms - 1, 0) * 0.5 * unit"),
         ("grown = y.most * (terms * unit)", "grown = y.size * (terms * unit)"),

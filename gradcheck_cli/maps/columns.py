@@ -54,9 +54,7 @@ class Filter:
 
     def certified(self, rows: Sequence[Row], directions: Sequence[Floats], agree: Agree) -> list[Shades] | None:
         """All entries of J'v of each row, if each is certain and both sides agree along every direction."""
-        if not TRUST.sound():
-            return None
-        found = self.gradients(rows)
+        found = self.gradients(rows) if TRUST.sound() else None
         if found is None or not all(certain(shades, self.form).all() for shades in found):
             return None
         for direction in directions:
@@ -70,7 +68,7 @@ class Filter:
 
     def gradients(self, rows: Sequence[Row]) -> list[Shades] | None:
         """J'v of each row: all inputs' entries, one after another."""
-        shadow, leaves = self._entered(Shadowed(Precise(), Rounded(self.form), kind="double"))
+        shadow, leaves = _entered(self.map, Shadowed(Precise(), Rounded(self.form), kind="double"))
         found: list[Shades] = []
         with uncompiled(), shadow, np.errstate(all="ignore"):
             outputs, pull = run(self.map, leaves, self.mode)
@@ -87,23 +85,11 @@ class Filter:
 
     def slopes(self, direction: Floats, rows: Sequence[Row]) -> list[Ball] | None:
         """<v, J u> of each row."""
-        shadow, leaves = self._entered(Moving(), direction)
-        with uncompiled(), shadow, np.errstate(all="ignore"):
-            outputs = self.map(leaves)
-            slopes = {name: _slope(shadow.cell(y), y.numel()) for name, y in outputs.items()}
-            if shadow.lost or not _equal(outputs, self.outputs):
-                return None
-        return [along(_stacked([slopes[n] for n in row.cotangents]), _flat(row.cotangents)) for row in rows]
-
-    def _entered(self, layer: Any, direction: Floats | None = None) -> tuple[Columns, dict[str, Tensor]]:
-        """A run whose inputs stand for themselves, and move along a direction."""
         self.checkpoint()
-        shadow, leaves, start = Columns(layer, True, self.map.state), self.map.leaves(), 0
-        for name, x in self.map.inputs.items():
-            span, start = slice(start, start + x.numel()), start + x.numel()
-            steps = () if direction is None else (direction[span],)
-            shadow.seed(leaves[name], layer.data(numpy(x), *steps))
-        return shadow, leaves
+        outputs, slopes = _pushed(self.map, Moving(), direction)
+        if slopes is None or not _equal(outputs, self.outputs):
+            return None
+        return [along(_stacked([slopes[n] for n in row.cotangents]), _flat(row.cotangents)) for row in rows]
 
     def _as_unwatched(self, shadow: Columns, outputs: Tensors) -> bool:
         """Whether torch's outputs are the same, and where rounding may take what was followed."""
@@ -114,6 +100,38 @@ class Filter:
             if not near.all():
                 return False
         return not shadow.lost and _equal(outputs, self.outputs)
+
+
+def smooth(map: Map, direction: Floats) -> bool | None:
+    """Whether all outputs have a derivative along a direction: False where none is found and numbers that are compared are the
+    same; None where it isn't known."""
+    if not TRUST.sound() or len(direction) < LEAST or map.stops:
+        return None
+    layer = Moving()
+    _, slopes = _pushed(map, layer, direction)
+    if slopes is None:
+        return None
+    found = all(not slope.open.any() for slope in slopes.values())
+    return found or (False if layer.tied else None)
+
+
+def _pushed(map: Map, layer: Moving, direction: Floats) -> tuple[Tensors, dict[str, Column] | None]:
+    """The outputs, and their derivatives along a direction."""
+    shadow, leaves = _entered(map, layer, direction)
+    with uncompiled(), shadow, np.errstate(all="ignore"):
+        outputs = map(leaves)
+        slopes = {name: _slope(shadow.cell(y), y.numel()) for name, y in outputs.items()}
+    return outputs, None if shadow.lost else slopes
+
+
+def _entered(map: Map, layer: Any, direction: Floats | None = None) -> tuple[Columns, dict[str, Tensor]]:
+    """A run whose inputs stand for themselves, and move along a direction."""
+    shadow, leaves, start = Columns(layer, True, map.state), map.leaves(), 0
+    for name, x in map.inputs.items():
+        span, start = slice(start, start + x.numel()), start + x.numel()
+        steps = () if direction is None else (direction[span],)
+        shadow.seed(leaves[name], layer.data(numpy(x), *steps))
+    return shadow, leaves
 
 
 def along(numbers: Column, steps: Floats) -> Ball:

@@ -163,11 +163,12 @@ def _placed(call: Call, place: torch.Tensor | None) -> Cell | None:
 
 
 def _kind(call: Call) -> Cells:
-    """Torch's own answer where the number and its float are finite."""
+    """Torch's own answer where the number and its float are finite, or the same infinity."""
     answer, floats = asked(call.row, call.bound), call.bound["self"].detach().reshape(-1).double().numpy()
-    known = np.isfinite(floats) & np.isfinite(call.numbers("self")[-1]).all(0)
-    yes = answer(0.0)
-    return [(known & yes, known & (not yes))]
+    centre, *_, radii = call.numbers("self")
+    known = np.isfinite(radii).all(0) & np.where(np.isfinite(floats), np.isfinite(centre), centre == floats)
+    yes = np.select([floats == kind for kind in (math.inf, -math.inf)], [answer(math.inf), answer(-math.inf)], answer(0.0))
+    return [(known & yes, known & ~yes)]
 
 
 def _some(call: Call) -> Cells:
@@ -337,9 +338,8 @@ def _convolution_backward(call: Call) -> Cells:
 # -- sums into places -------------------------------------------------------------------------------------------------------
 
 
-def _meeting(call: Call) -> tuple[Cell, Iterator[tuple[Indices, Indices]]]:
-    """The entries of `self` and then those that are combined with them; for each number of entries that meet the places of
-    `self` where so many do, and what is combined there: a row for each."""
+def _added(call: Call) -> tuple[Cell, Indices]:
+    """What is combined with entries of `self`, and the place of each."""
     bound, (name, targets) = call.bound, targets_of(call.bound)
     added = call.numbers(name)
     if name == "values":
@@ -348,51 +348,48 @@ def _meeting(call: Call) -> tuple[Cell, Iterator[tuple[Indices, Indices]]]:
     elif name == "src" and targets.shape != bound[name].shape:
         added = taken(added, corner_of(bound[name], targets))
     if bound.get("alpha", 1) != 1:
-        added = call.function(syntax.MUL)(call.layer.scalar(bound["alpha"]), added)
-    own = call.numbers("self")
-    flat = targets.reshape(-1).numpy()
-    order = np.argsort(flat, kind="stable")
-    places, starts, counts = np.unique(flat[order], return_index=True, return_counts=True)
-
-    def groups() -> Iterator[tuple[Indices, Indices]]:
-        for count in np.unique(counts).tolist():
-            some = counts == count
-            yield places[some], bound["self"].numel() + order[starts[some][:, None] + np.arange(count)]
-
-    every = joined([tuple(np.asarray(part) for part in own), whole(added, flat.size)])
-    return every, groups()
+        added = whole(call.function(syntax.MUL)(call.layer.scalar(bound["alpha"]), added), targets.numel())
+    return added, targets.reshape(-1).numpy()
 
 
-def _put(cell: Cell, places: Indices, new: Cell) -> None:
-    """Write entries to their places."""
-    for part, values in zip(cell, whole(new, len(places)), strict=True):
-        part[..., places] = values
+def _combined(call: Call, step: Callable[[Cell, Cell], Cell], own: bool = True) -> tuple[Cell, Indices] | None:
+    """`self`, with what is combined with its entries, one after the other at each place: all that come first, then all that
+    come second, and so on; and how many they are. None where there are too many. `own`: the entry itself counts."""
+    added, targets = _added(call)
+    order = np.argsort(targets, kind="stable")
+    places, starts, counts = np.unique(targets[order], return_index=True, return_counts=True)
+    if counts.max(initial=0) > LONGEST:
+        return None
+    found = tuple(np.array(part) for part in call.numbers("self"))
+    for turn in range(int(counts.max(initial=0))):
+        some = counts > turn
+        new = taken(added, order[starts[some] + turn])
+        if turn or own:
+            new = step(taken(found, places[some]), new)
+        for part, values in zip(found, whole(new, int(some.sum())), strict=True):
+            part[..., places[some]] = values
+    return found, np.bincount(targets, minlength=call.bound["self"].numel())
 
 
 def _scatter(call: Call) -> Cells:
-    """Sums of an entry and those that are added to it."""
-    every, groups = _meeting(call)
-    found = tuple(np.array(part) for part in call.numbers("self"))
-    for places, others in groups:
-        rows = np.concatenate([places[:, None], others], axis=1)
-        _put(found, places, call.layer.total(taken(every, rows), *rows.shape))
-    return [found]
+    """Adds entries to those entries of `self` that indices name, one by one."""
+    found = _combined(call, call.function(syntax.ADD))
+    return [None if found is None else found[0]]
 
 
 def _scatter_reduce(call: Call) -> Cells:
-    every, groups = _meeting(call)
-    found = tuple(np.array(part) for part in call.numbers("self"))
-    for places, others in groups:
-        rows = np.concatenate([places[:, None], others], axis=1) if call.bound["include_self"] else others
-        kept, count = rows.shape
-        if call.row.step:
-            new = _folded(call, taken(every, rows.T), kept, count)
-        else:
-            new = call.layer.total(taken(every, rows), kept, count)
-        if call.bound["reduce"] == "mean":
-            new = call.function(syntax.DIV)(new, call.layer.literal(float(count), DOUBLE))
-        _put(found, places, new)
-    return [found]
+    """Combines entries with those entries of `self` that indices name, or puts them in their place."""
+    own, plus = bool(call.bound["include_self"]), call.function(syntax.ADD)
+    found = _combined(call, call.row.combine(call.layer) if call.row.step else plus, own)
+    if found is None or call.bound["reduce"] != "mean":
+        return [None if found is None else found[0]]
+    cell, counts = found
+    met = np.flatnonzero(counts)
+    divisors = call.layer.data(counts[met].astype(np.float64) + own)
+    quotients = whole(call.function(syntax.DIV)(taken(cell, met), divisors), len(met))
+    for part, values in zip(cell, quotients, strict=True):
+        part[..., met] = values
+    return [cell]
 
 
 COLUMN_FOLDS: Mapping[str, Callable[[Call], Cells]] = {

@@ -76,10 +76,13 @@ class Columns(TorchDispatchMode):
         self._write(tensor, cell)
 
     def cell(self, tensor: torch.Tensor) -> Cell:
-        """The tensor's entries, flat; look at `lost` after."""
+        """The tensor's entries, flat; look at `lost` after. What is infinite is open."""
         if self._contents is not None and not tensor._is_zerotensor() and self._contents.changed([tensor]):
             self.lost = True
-        return self._read(tensor, tuple(tensor.shape))
+        cell = self._read(tensor, tuple(tensor.shape))
+        if is_truth(cell) or np.isfinite(cell[0]).all():
+            return cell
+        return *cell[:-1], np.where(np.isfinite(cell[0]), cell[-1], OPEN)
 
     # -- following --------------------------------------------------------------------------------------------------
 

@@ -49,6 +49,9 @@ class Enclosing(ColumnAlgebra):
         kernel: Callable[..., Cell] = partial(self._power, found) if row.name == syntax.POW else found
         if row.name in _PRODUCTS:
             return lambda *cells: _nothing(_together(kernel(*cells)), cells)
+        limit = _LIMITS.get(row.name)
+        if limit is not None:
+            return lambda *cells: _limited(_together(kernel(*cells)), limit, cells)
         return lambda *cells: _together(kernel(*cells))
 
     def _compared(self, name: str, x: Cell, y: Cell) -> Cell:
@@ -133,6 +136,21 @@ ANSWERS: Mapping[str, Callable[[Any, Any, Any], Cell]] = MappingProxyType(
     }
 )
 """Where a comparison holds and where it doesn't."""
+
+
+_LIMITS: Mapping[str, Callable[..., Any]] = MappingProxyType({syntax.ADD: np.add, syntax.SUB: np.subtract, "exp": np.exp})
+"""Rows that have a value, exactly, where an argument is certainly infinite and the others are finite."""
+
+
+def _limited(found: Cell, limit: Callable[..., Any], cells: tuple[Cell, ...]) -> Cell:
+    if all(np.isfinite(cell[0]).all() for cell in cells):
+        return found
+    value = limit(*(np.where(np.isinf(cell[0]), cell[0], 0.0) for cell in cells))
+    there = reduce(or_, (np.isinf(cell[0]) for cell in cells)) & ~np.isnan(value)
+    known = reduce(and_, (np.isfinite(cell[-1]) & ((cell[-1] == 0.0) | np.isfinite(cell[0])) for cell in cells))
+    high, *lower, radii = found
+    words = np.where(there, value, high), *(np.where(there, 0.0, word) for word in lower)
+    return *words, np.where(there, np.where(known, 0.0, OPEN), radii)
 
 
 def is_truth(cell: Cell) -> bool:

@@ -40,13 +40,14 @@ SLOPES: Mapping[str, str] = MappingProxyType({"cos": "-sin(x)", "cosh": "sinh(x)
 
 
 class Moving(ColumnAlgebra):
-    """Numbers and their slopes, as double words."""
+    """Numbers and their slopes, as double words. `tied`: numbers that move and are the same were compared."""
 
     strict, stepwise = True, False
     steps = None
 
     def __init__(self) -> None:
         super().__init__("double", on_numpy())
+        self.tied = False
         self.programs: dict[Any, Program] = {}
         self._functions: dict[str, Callable[..., Cell] | None] = {}
         self._plain = ColumnAlgebra("double", self.backend)
@@ -73,11 +74,11 @@ class Moving(ColumnAlgebra):
         return self.constant(value) if isinstance(value, bool) or math.isfinite(value) else self.number(0.0, 0.0, OPEN)
 
     def data(self, values: Floats, slopes: Floats | None = None) -> Cell:
-        """Floats that stand for themselves, and move so fast, if they do."""
+        """Floats that stand for themselves, and move so fast; those of speed 0 stand still."""
         known, zero = np.isfinite(values), np.zeros_like(values)
         radius, values = np.where(known, 0.0, OPEN), np.where(known, values, 0.0)
-        moves = zero if slopes is None else zero + 1.0
-        return values, zero, zero if slopes is None else slopes, zero, moves, np.stack([radius, radius])
+        slopes = zero if slopes is None else slopes
+        return values, zero, slopes, zero, np.where(slopes != 0.0, 1.0, 0.0), np.stack([radius, radius])
 
     def convert(self, cell: Cell, form: Format) -> Cell:
         """Nothing is rounded here."""
@@ -155,9 +156,11 @@ class Moving(ColumnAlgebra):
     def _compared(self, name: str, x: Cell, y: Cell) -> Cell:
         """A comparison of values. Numbers that are known exactly and don't move are the same beside the point too."""
         a, b = _halves(x)[VALUE], _halves(y)[VALUE]
-        still = (_moves(x, y) == 0.0) & (a[2] == 0.0) & (b[2] == 0.0)
         above, below = self._kernel("order")(a, b)
-        found: Cell = ANSWERS[name](above, below, still & (a[0] == b[0]) & (a[1] == b[1]))
+        same = (a[0] == b[0]) & (a[1] == b[1]) & (a[2] == 0.0) & (b[2] == 0.0)
+        still = _moves(x, y) == 0.0
+        self.tied = self.tied or bool(np.any(same & ~still))
+        found: Cell = ANSWERS[name](above, below, same & still)
         return found
 
     def _sum(self, x: Cell, y: Cell) -> Cell:

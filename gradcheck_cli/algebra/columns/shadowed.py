@@ -57,7 +57,8 @@ class Shadowed(Enclosing):
     def both(self, exact: Ball, rounded: Ball) -> Cell:
         """A number from its two balls."""
         if not (exact.is_finite() and rounded.is_finite()):
-            return self._parts(0.0, 0.0, OPEN, OPEN)
+            infinite = float(exact.mid()) if exact.is_exact() and not exact.is_nan() and exact == rounded else 0.0
+            return self._parts(infinite, 0.0, *((0.0, 0.0) if infinite else (OPEN, OPEN)))
         with ctx.workprec(BITS):
             high = float(exact.mid())
             low = float((exact.mid() - high).mid())
@@ -86,12 +87,11 @@ class Shadowed(Enclosing):
         return self.both(self._exact.scalar(value), self._rounded.scalar(value))
 
     def data(self, values: Floats) -> Cell:
-        """Floats that stand for themselves."""
-        finite = np.isfinite(values)
-        if finite.all():
-            centre, radii = values, np.zeros((2, 1))
-        else:
-            centre, radii = np.where(finite, values, 0.0), np.where(finite, 0.0, OPEN)[None, :].repeat(2, axis=0)
+        """Floats that stand for themselves, infinite ones too: what masks scores is."""
+        unknown = np.isnan(values)
+        centre, radii = values, np.zeros((2, 1))
+        if unknown.any():
+            centre, radii = np.where(unknown, 0.0, values), np.where(unknown, OPEN, 0.0)[None, :].repeat(2, axis=0)
         return (centre, radii) if self.kind == "single" else (centre, np.float64(0.0), radii)
 
     def convert(self, cell: Cell, form: Format) -> Cell:
@@ -165,7 +165,7 @@ class Shadowed(Enclosing):
         x, y = Numbers(xs, (batch, rows, inner)), Numbers(ys, (batch, inner, columns))
         terms = terms_of(x, y)
         if self.kind == "double":
-            high, low, error = sums.dot((x.high, x.low), (y.high, y.low))
+            high, low, error = sums.dot((x.high, x.low), (y.high, y.low), 3 if self.form.bits > 24 else 2)
             near = error + narrow(x, y)
         else:
             high, error = plain(x, y)
@@ -200,5 +200,5 @@ class Shadowed(Enclosing):
         size = abs(words[0]) + (abs(words[1]) if len(words) > 1 else 0.0)
         wider = (far + ((size + far) * relative + absolute)) * UP
         if not always:
-            wider = np.where((words[0] == 0.0) & (far == 0.0), 0.0, wider)
+            wider = np.where(((words[0] == 0.0) | np.isinf(words[0])) & (far == 0.0), 0.0, wider)
         return *words, np.stack(np.broadcast_arrays(near, wider))

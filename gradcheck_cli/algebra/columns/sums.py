@@ -31,6 +31,9 @@ PLAIN = 1.0 * UNIT
 """A plain product of matrices errs by a unit of the sum of sizes for each term (Jeannerod and Rump, SIAM J. Matrix Anal.
 Appl. 34 (2013), theorems 3.1 and 4.1)."""
 
+LAST = 2.0 * UNIT
+"""What is low is added up in the end: twice a rounding."""
+
 BLOCK = 512
 """Terms that are added at once: more would leave fewer bits to a slice."""
 
@@ -79,13 +82,21 @@ def certain(error: Floats, high: Floats) -> Floats:
 def upper(xs: Floats, ys: Floats) -> Floats:
     """A bound of the products (..., m, k) and (..., k, n) of what isn't negative; infinite where something isn't finite."""
     count = xs.shape[-1]
-    found = (xs @ ys) * (1.0 + (count + 2) * 2.0**-52) + count * 2.0**-1074
+    found = (xs @ ys) * (1.0 + (count + 2) * 2.0**-52)
+    if found.size and not found.min() > 2.0**-900 and _least(xs) * _least(ys) < 2.0**-1000:
+        found += count * 2.0**-1074  # what underflow takes
     finite = np.isfinite(xs.max(-1, initial=0.0))[..., :, None] & np.isfinite(ys.max(-2, initial=0.0))[..., None, :]
     return np.where(finite & np.isfinite(found), found, OPEN)
 
 
-def dot(xs: Words, ys: Words) -> tuple[Floats, Floats, Floats]:
-    """The products of matrices (b, m, k) and (b, k, n), off by about 2**-84*k of the largest number of a row and a column.
+def _least(x: Floats) -> float:
+    """The least number that isn't 0."""
+    return float(np.min(x, initial=OPEN, where=x > 0.0))
+
+
+def dot(xs: Words, ys: Words, slices: int = 3) -> tuple[Floats, Floats, Floats]:
+    """The products of matrices (b, m, k) and (b, k, n). For each term they are off by at most 2**-94 of the largest numbers of
+    a row and a column with three `slices`, by 2**-84 with two; they take (slices + 1)*(slices + 2)/2 products.
 
     What is exactly 0, since all numbers of a row or a column are, has no error.
     """
@@ -93,9 +104,9 @@ def dot(xs: Words, ys: Words) -> tuple[Floats, Floats, Floats]:
     if inner < 2:
         return _outer(xs, ys) if inner else (np.zeros((batch, rows, columns)),) * 3
     if columns > rows:  # the larger one goes through in pieces
-        found = _dot(_turned(ys), _turned(xs))
+        found = _dot(_turned(ys), _turned(xs), slices)
         return found[0].swapaxes(1, 2), found[1].swapaxes(1, 2), found[2].swapaxes(1, 2)
-    return _dot(xs, ys)
+    return _dot(xs, ys, slices)
 
 
 def _turned(words: Words) -> Words:
@@ -150,11 +161,13 @@ def _pieces(batch: int, rows: int, size: int, chunk: int, least: int) -> Iterato
 
 
 class _Sliced:
-    """Numbers of rows (axis 2) or columns (axis 1) as slices of `bits` bits, scaled to less than 1: the first two are whole
-    multiples of 2**-bits and 2**-(2*bits + 1), at most 2**bits of them each; what is left is at most 2**-(2*bits + 2), and the
-    low part, which is at most `low`. `factor`: what scales back; 0 where all numbers are 0, infinite where they can't be."""
+    """Numbers of rows (axis 2) or columns (axis 1), scaled to less than 1: some slices of `bits` bits and what is left.
 
-    def __init__(self, words: Words, axis: int, bits: int) -> None:
+    Slice number p, from 0 on, is a whole multiple of 2**-((p + 1)*(bits + 1) - 1), at most 2**bits of it; what is left after p
+    of them, `tails[p]`, is at most 2**-(p*(bits + 1)), and the low part besides, which is at most `low`. `factor`: what scales
+    back; 0 where all numbers are 0, infinite where they can't be scaled."""
+
+    def __init__(self, words: Words, axis: int, bits: int, slices: int) -> None:
         high, low = words
         largest = np.maximum(high.max(axis, keepdims=True), -high.min(axis, keepdims=True))
         power = np.frexp(largest)[1]
@@ -163,44 +176,47 @@ class _Sliced:
         inverse = np.where(fit, np.ldexp(1.0, -power), 0.0)
         self.factor: Floats = np.where(largest == 0.0, 0.0, np.where(fit, np.ldexp(1.0, power), OPEN))
         self.scale: Floats = np.ldexp(1.0, power)
-        self.whole = high * inverse if fit.all() else np.where(fit, high, 0.0) * inverse
-        rough, fine = 1.5 * 2.0 ** (52 - bits), 1.5 * 2.0 ** (51 - 2 * bits)
-        self.first = self.whole + rough
-        self.first -= rough
-        self.after = self.whole - self.first
-        self.second = self.after + fine
-        self.second -= fine
-        self.rest = self.after - self.second
+        every = bool(fit.all())
+        self.tails: list[Floats] = [high * inverse if every else np.where(fit, high, 0.0) * inverse]
+        self.slices: list[Floats] = []
+        for number in range(slices):
+            shift = 1.5 * 2.0 ** (53 - (number + 1) * (bits + 1))
+            one = self.tails[-1] + shift
+            one -= shift
+            self.slices.append(one)
+            self.tails.append(self.tails[-1] - one)
         self.low = 0.0
         if low is not None:
-            part = low * inverse if fit.all() else np.where(fit, low, 0.0) * inverse
+            part = low * inverse if every else np.where(fit, low, 0.0) * inverse
             self.low = float(max(part.max(initial=0.0), -part.min(initial=0.0)))
-            self.rest += part
-            self.after += part
+            for tail in self.tails[1:]:
+                tail += part
 
 
-def _bits(inner: int) -> int:
-    """Bits of a slice: twice `inner` products of two slices add up to less than 2**53 units."""
-    return (52 - math.ceil(math.log2(inner))) // 2
+def _bits(inner: int, slices: int) -> int:
+    """Bits of a slice: so many times `inner` products of two slices add up to at most 2**53 units."""
+    return (53 - math.ceil(math.log2(inner * slices))) // 2
 
 
-def _dot(xs: Words, ys: Words) -> tuple[Floats, Floats, Floats]:
-    """The product, of some rows at a time. With x = a1 + a2 + ar, and y in the same way, the products a1*b1 and a1*b2 + a2*b1
-    are exact; a1*br + a2*(b2 + br) + ar*b are not. Where |ar| <= `left` and |br| <= `right` in numbers scaled to 1 and |a2|,
-    |b2| <= 2**-(bits + 1), their k terms err by PLAIN each, by one rounding more of an operand and two of the sums of three,
-    and the product of `left` and the low part of y isn't there."""
+def _dot(xs: Words, ys: Words, slices: int) -> tuple[Floats, Floats, Floats]:
+    """The product, of some rows at a time.
+
+    With x = a0 + a1 + ... + the rest, and y in the same way, the sums of the products ap*bq with the same p + q < slices are
+    exact; the product of each ap and what is left of y after the others, and that of the rest of x and y, are not. Scaled to
+    less than 1 all of these are at most `small`, but for low parts; their k terms err by PLAIN each, by one rounding more of an
+    operand and one for each of the slices, which are added, and the rest of x times the low part of y isn't there."""
     (batch, rows, inner), columns = xs[0].shape, ys[0].shape[-1]
     shape = (batch, rows, columns)
     high, low, error = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     size = min(inner, BLOCK)
-    bits = _bits(size)
-    small = 2.0 ** -(2 * bits + 2)
+    bits = _bits(size, slices)
+    small = 2.0 ** -(slices * (bits + 1))
     blocks = [slice(start, start + size) for start in range(0, inner, size)]
     known: tuple[slice, _Sliced] | None = None
     for batches, some in _pieces(batch, rows, max(inner, columns), CHUNK, 64):
         if known is None or known[0] != batches:
-            known = batches, _Sliced(_part(ys, batches), 1, bits)
-        b, a = known[1], _Sliced(_part(xs, batches, some), 2, bits)
+            known = batches, _Sliced(_part(ys, batches), 1, bits, slices)
+        b, a = known[1], _Sliced(_part(xs, batches, some), 2, bits, slices)
         h, w, e = _block(a, b, blocks[0])
         for block in blocks[1:]:
             s, v, rounded = _block(a, b, block)
@@ -209,11 +225,10 @@ def _dot(xs: Words, ys: Words) -> tuple[Floats, Floats, Floats]:
             w += t
             e += rounded + np.abs(t) + np.abs(w)
         h, w = two_sum(h, w)
-        left, right = small + a.low, small + b.low
-        each = (size + 3) * PLAIN * (left + right + small) + left * b.low
+        each = (size + slices + 1) * PLAIN * ((slices + 1) * small + a.low + slices * b.low) + (small + a.low) * b.low
         scale, factor = a.scale * b.scale, a.factor * b.factor
         high[batches, some], low[batches, some] = h * scale, w * scale
-        bound = (inner * each + UNIT * e) * factor * UP
+        bound = (inner * each + LAST * e) * factor * UP
         error[batches, some] = certain(bound, high[batches, some])
     return high, low, error
 
@@ -224,14 +239,24 @@ def _part(words: Words, batches: slice, rows: slice = slice(None)) -> Words:
 
 
 def _block(a: _Sliced, b: _Sliced, block: slice) -> tuple[Floats, Floats, Floats]:
-    """The product of some terms, a high part and what is low, whose last rounding is a unit of the third."""
-    a1, a2, ar = (part[:, :, block] for part in (a.first, a.second, a.rest))
-    b1, b2, br, after, whole = (part[:, block] for part in (b.first, b.second, b.rest, b.after, b.whole))
-    mixed = a1 @ b2
-    mixed += a2 @ b1
-    high, low = two_sum(a1 @ b1, mixed)
-    left = a1 @ br
-    left += a2 @ after
-    left += ar @ whole
-    low += left
-    return high, low, np.abs(low)
+    """The product of some terms, a high part and what is low, and of what each rounding there is a unit."""
+    ours, theirs = [part[:, :, block] for part in a.slices], [part[:, block] for part in b.slices]
+    count = len(ours)
+    rest: Floats = a.tails[count][:, :, block] @ b.tails[0][:, block]
+    for p, one in enumerate(ours):
+        rest += one @ b.tails[count - p][:, block]
+    sums: list[Floats] = []
+    for order in range(count):
+        sums.append(ours[0] @ theirs[order])
+        for p in range(1, order + 1):
+            sums[-1] += ours[p] @ theirs[order - p]
+    if count == 1:
+        return sums[0], rest, np.zeros_like(rest)
+    rounded = np.zeros_like(rest)
+    for low in sums[:1:-1]:
+        rest += low
+        rounded += np.abs(rest)
+    high, low = two_sum(sums[0], sums[1])
+    low += rest
+    rounded += np.abs(low)
+    return high, low, rounded
