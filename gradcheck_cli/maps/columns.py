@@ -151,11 +151,12 @@ def along(numbers: Column, steps: Floats) -> Ball:
 
 
 def certain(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
-    """The entries that are known as well as a verdict needs it: far beyond the last digit, or as nothing beside what rounding
-    may do to them, and beside the smallest float."""
-    numbers = found.exact
-    nothing = np.maximum(found.rounded * NOTHING, form.smallest_normal * NOTHING)
-    known: npt.NDArray[np.bool_] = numbers.accurate(form.bits + GUARD)
+    """The entries that are known as well as a verdict needs it: beyond the last digit; to it, where rounding may take many; or
+    as nothing beside what rounding may do to them, and beside the smallest float."""
+    numbers, bits = found.exact, form.bits
+    nothing = np.maximum(found.rounded, form.smallest_normal) * NOTHING
+    known: npt.NDArray[np.bool_] = numbers.accurate(bits + GUARD)
+    known = known | (numbers.accurate(bits - GUARD) & (numbers.radius <= nothing))
     known = known | (np.abs(numbers.high) + numbers.radius <= nothing)
     return known & np.isfinite(found.rounded)
 
