@@ -36,6 +36,9 @@ LEAST = 256
 GUARD = 2
 """Bits beyond those of the format to which an entry has to be known: an eighth of an ulp."""
 
+FARTHEST = 900
+"""Powers of two by which an entry of a direction is scaled at most: it stays a normal double, its random bits included."""
+
 NOTHING = 2.0**-30
 """Of what rounding may do to an entry: as little as that is taken for 0, as balls take it that contain 0."""
 
@@ -52,17 +55,18 @@ class Filter:
         self.map, self.outputs, self.form, self.mode, self.checkpoint = map, outputs, form, mode, checkpoint
         self.held = False
 
-    def certified(self, rows: Sequence[Row], directions: Sequence[Floats], agree: Agree) -> list[Shades] | None:
-        """All entries of J'v of each row, if each is certain and both sides agree along every direction."""
+    def certified(self, rows: Sequence[Row], direction: Floats, agree: Agree) -> list[Shades] | None:
+        """All entries of J'v of each row, if each is certain and both sides agree along the direction: of entries that torch has
+        a number for, of those that are 0 but for rounding, and of those that are 0."""
         found = self.gradients(rows) if TRUST.sound() else None
         if found is None or not all(certain(shades, self.form).all() for shades in found):
             return None
-        for direction in directions:
-            totals = self.slopes(direction, rows)
+        for part in _parts(direction, found, self.form):
+            totals = self.slopes(part, rows) if part.any() else []
             if totals is None:
                 return None
-            for total, shades in zip(totals, found, strict=True):
-                if not agree(total - along(shades.exact, direction), int(np.count_nonzero(direction))):
+            for total, shades in zip(totals, found, strict=bool(totals)):
+                if not agree(total - along(shades.exact, part), int(np.count_nonzero(part))):
                     return None
         return found
 
@@ -150,15 +154,31 @@ def along(numbers: Column, steps: Floats) -> Ball:
     return Column(*left).ball(0)
 
 
+def _parts(direction: Floats, found: Sequence[Shades], form: Format) -> list[Floats]:
+    """A direction whose entries add terms of one size, in parts: those of numbers, and those of what is 0, but for rounding or
+    in torch too. There the terms are what rounding may do."""
+    none = np.logical_and.reduce([_nothing(shades, form) for shades in found])
+    noise = np.max([np.where(np.isfinite(shades.rounded), shades.rounded, 0.0) for shades in found], axis=0)
+    zero = none & np.logical_and.reduce([(shades.exact.high == 0.0) & (shades.rounded == 0.0) for shades in found])
+    mantissas, _ = np.frexp(direction)
+    scaled = np.ldexp(mantissas, -np.clip(np.frexp(noise)[1], -FARTHEST, FARTHEST))
+    return [np.where(none, 0.0, direction), np.where(none & ~zero, scaled, 0.0), np.where(zero, direction, 0.0)]
+
+
+def _nothing(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
+    """The entries that are as nothing beside what rounding may do to them, and beside the smallest float."""
+    least = np.maximum(found.rounded, form.smallest_normal) * NOTHING
+    nothing: npt.NDArray[np.bool_] = np.abs(found.exact.high) + found.exact.radius <= least
+    return nothing
+
+
 def certain(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
-    """The entries that are known as well as a verdict needs it: beyond the last digit; to it, where rounding may take many; or
-    as nothing beside what rounding may do to them, and beside the smallest float."""
+    """The entries that are known as well as a verdict needs it: beyond the last digit; to more than half of the digits, where
+    rounding may take many more; or as nothing."""
     numbers, bits = found.exact, form.bits
-    nothing = np.maximum(found.rounded, form.smallest_normal) * NOTHING
     known: npt.NDArray[np.bool_] = numbers.accurate(bits + GUARD)
-    known = known | (numbers.accurate(bits - GUARD) & (numbers.radius <= nothing))
-    known = known | (np.abs(numbers.high) + numbers.radius <= nothing)
-    return known & np.isfinite(found.rounded)
+    known = known | (numbers.accurate(bits // 2 + 10) & (numbers.radius <= found.rounded * NOTHING))
+    return (known | _nothing(found, form)) & np.isfinite(found.rounded)
 
 
 def certified(words: Column) -> Truths:

@@ -31,7 +31,7 @@ from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.autograd import Pulled
-from gradcheck_cli.maps.columns import LEAST, Filter, certified
+from gradcheck_cli.maps.columns import FARTHEST, LEAST, Filter, certified
 from gradcheck_cli.maps.guard import Judged, guard_rows
 from gradcheck_cli.maps.map import Map, Row, Tensors, draws, run
 from gradcheck_cli.maps.poles import AT_A_POLE, UNDECIDED, infinite, set_aside, told, without
@@ -64,9 +64,6 @@ SENSITIVE = 1e-13
 
 CROWD = 100
 """Entries of a direction that share this error; of more, it grows with their number."""
-
-FARTHEST = 900
-"""Powers of two by which an entry of a direction is scaled at most: it stays a normal double, its DRAWN bits included."""
 
 TIGHT = 70
 """Bits of a certified entry; below TINY it rounds to 0 in every format."""
@@ -252,7 +249,7 @@ class Reverse(Probe):
         if not followed or self.count < LEAST or not self._groups or not self._direction.all():
             return None
         filter = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
-        found = filter.certified(self.rows, list(map(self._only, self._groups)), self._nothing)
+        found = filter.certified(self.rows, self._direction, self._nothing)
         self.source.held |= found is not None and filter.held
         return found
 
