@@ -314,8 +314,8 @@ COLUMNS = {
     "algebra/columns/double_functions.py": (
         *_eighths(
             "REDUCED = 3 * UNIT2",
-            "EXP_CUBE = 2.5 * UNIT",
-            "EXP_WORD = 6 * UNIT2",
+            "EXP_FOURTH = 1.5 * UNIT",
+            "EXP_WORD = 8 * UNIT2",
             "LOG_CUBE = 6.0 * UNIT",
             "LOG_WORD = 2.0**-94",
             "SIN_CUBE = 4.0 * UNIT",
