@@ -6,7 +6,8 @@ unevaluated sum high + low, about 2**-75 of its size wide after an elementary fu
 number is *open*, and `algebra.balls` decides it.
 
 Only the operations of IEEE 754 (+ - * / and square root, rounded to nearest) and moves of bits are trusted, and that a product
-of matrices adds up products, in whatever order (`sums.py`); no library of functions is. The kernels are written once, over the names of `primitives`, and bound to NumPy, to torch and to numba.
+of matrices adds up products, in whatever order (`sums.py`); no library of functions is. The kernels are written once, over the
+names of `primitives`, and bound to NumPy, to torch and to numba.
 
     primitives.py   what a kernel may use, in NumPy        on_torch.py, on_numba.py   the same elsewhere
     words.py        exact sums and products                tables.py                  numbers from arb
