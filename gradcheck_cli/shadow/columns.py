@@ -272,7 +272,9 @@ class Columns(TorchDispatchMode):
         return 0 if tensor._is_zerotensor() else int(tensor.untyped_storage()._cdata)
 
     def _constant(self, tensor: torch.Tensor) -> bool:
-        """Whether a tensor is a single float that no operation has made."""
+        """Whether a tensor is a single float that no operation has made, or a whole number that is certain."""
+        if not tensor.is_floating_point() and tensor.dtype is not torch.bool:
+            return self._sure(tensor)
         return self._key(tensor) not in self._storages and tensor.untyped_storage().nbytes() == tensor.element_size()
 
     def _forget(self, tensor: torch.Tensor | None) -> None:

@@ -90,6 +90,7 @@ def test_what_python_is_told_is_lost() -> None:
     with shadow:
         x = torch.linspace(1, 2, 4, dtype=torch.float64)
         x * 2
+        torch.arange(4).max().item()
         assert not shadow.lost
         bool(x.sum() > 1)
     assert shadow.lost
