@@ -62,7 +62,7 @@ from gradcheck_cli.algebra.columns.tables import (
     TURN_C,
     TURN_RATE,
 )
-from gradcheck_cli.algebra.columns.turns import NEAR, reduced
+from gradcheck_cli.algebra.columns.turns import NEAR, reduced, turned
 from gradcheck_cli.algebra.columns.words import DOWN, OPEN, TINY, UNIT, UNIT2, UP, fast_two_sum, two_sum
 
 REDUCED = 3 * UNIT2
@@ -304,12 +304,12 @@ def sine_cosine(x: Double) -> tuple[Array, Array, Array, Array, Array, Array]:
     ul = ul + rl
     v, vl = fast_two_sum(-0.5 * p, (p * p) * (1.0 / 24.0 - p * (1.0 / 720.0 - p * (1.0 / 40320.0))))
     vl = vl - 0.5 * pl
-    off = xr + (SIN_CUBE * absolute(cubed) + lost)
+    off = SIN_CUBE * absolute(cubed) + lost
     sine, sine_low = _turned(sh, sl, ch, cl, u, ul, v, vl)
     cosine, cosine_low = _turned(ch, cl, -sh, -sl, u, ul, v, vl)
     size = absolute(r)
-    sine_radius = (off + SIN_WORD * (absolute(sh) + size)) * UP + TINY
-    cosine_radius = (off + SIN_WORD * (absolute(ch) + size)) * UP + TINY
+    sine_radius = (turned(xr, absolute(cosine) + off) + (off + SIN_WORD * (absolute(sh) + size))) * UP + TINY
+    cosine_radius = (turned(xr, absolute(sine) + off) + (off + SIN_WORD * (absolute(ch) + size))) * UP + TINY
     return sine, sine_low, sine_radius, cosine, cosine_low, cosine_radius
 
 
@@ -371,7 +371,8 @@ def atan(x: Double) -> Double:
     s, w = two_sum(angle, t)
     y, yl = two_sum(s, w + (lookup(ATAN_LOW, j) + (tl + tail)))
     off = ATAN_CUBE * absolute(cubed) + ATAN_WORD * (angle + absolute(t))
-    return sign * y, sign * yl, (xr + off) * UP + TINY
+    nearest_zero = minimum(maximum(h * DOWN - xr, 0.0), 2.0**500)
+    return sign * y, sign * yl, (divide(xr, 1.0 + nearest_zero * nearest_zero) + off) * UP + TINY
 
 
 # -- the other inverses --------------------------------------------------------------------------------------------------
