@@ -39,6 +39,9 @@ GUARD = 2
 FARTHEST = 900
 """Powers of two by which an entry of a direction is scaled at most: it stays a normal double, its random bits included."""
 
+HEARD = 2.0**-10
+"""Of what rounding may do to an entry that is 0: a wrong derivative that is as large as that would have been seen."""
+
 NOTHING = 2.0**-30
 """Of what rounding may do to an entry: as little as that is taken for 0, as balls take it that contain 0."""
 
@@ -61,12 +64,13 @@ class Filter:
         found = self.gradients(rows) if TRUST.sound() else None
         if found is None or not all(certain(shades, self.form).all() for shades in found):
             return None
-        for part in _parts(direction, found, self.form):
+        numbers, noise, zeros = _parts(direction, found, self.form)
+        for part, test in ((numbers, agree), (noise, _silent), (zeros, agree)):
             totals = self.slopes(part, rows) if part.any() else []
             if totals is None:
                 return None
             for total, shades in zip(totals, found, strict=bool(totals)):
-                if not agree(total - along(shades.exact, part), int(np.count_nonzero(part))):
+                if not test(total - along(shades.exact, part), int(np.count_nonzero(part))):
                     return None
         return found
 
@@ -152,6 +156,11 @@ def along(numbers: Column, steps: Floats) -> Ball:
             found = kernels["add"](*([part[half * k : half * (k + 1)] for part in left] for k in (0, 1)))
             left = tuple(np.concatenate([part, last[count - rest :]]) for part, last in zip(found, left, strict=True))
     return Column(*left).ball(0)
+
+
+def _silent(difference: Ball, count: int) -> bool:
+    """Whether nothing is left of a difference in which an entry's own rounding is about 1."""
+    return bool(difference.is_finite() and difference.contains(0) and float(difference.rad()) <= HEARD)
 
 
 def _parts(direction: Floats, found: Sequence[Shades], form: Format) -> list[Floats]:

@@ -44,10 +44,11 @@ HERE = "cpu"
 @dataclass(slots=True)
 class _Storage:
     """The parts of all numbers of a storage: the words and the radii (a row each), or two masks. `storage` keeps the address
-    from being used again."""
+    from being used again. `shared`: the arrays may be others' too, and are copied before a part of them is written."""
 
     storage: Any
     parts: list[torch.Tensor]
+    shared: bool = True
 
 
 class Columns(TorchDispatchMode):
@@ -304,11 +305,10 @@ class Columns(TorchDispatchMode):
         return 0 if tensor._is_zerotensor() else int(tensor.untyped_storage()._cdata)
 
     def _constant(self, tensor: torch.Tensor) -> bool:
-        """Whether a tensor is a single float that no operation has made."""
-        key = self._key(tensor)
-        return (
-            key not in self._storages and key not in self._unsure and tensor.untyped_storage().nbytes() == tensor.element_size()
-        )
+        """Whether a tensor is a single float that no operation has made, or a whole number that is certain."""
+        if not tensor.is_floating_point() and tensor.dtype is not torch.bool:
+            return self._sure(tensor)
+        return self._key(tensor) not in self._storages and tensor.untyped_storage().nbytes() == tensor.element_size()
 
     def _forget(self, tensor: torch.Tensor | None) -> None:
         """The contents count from here on."""
@@ -377,6 +377,8 @@ class Columns(TorchDispatchMode):
             return
         if memory is None:
             memory = self._load(tensor)
+        if memory.shared:
+            memory.parts, memory.shared = [part.clone() for part in memory.parts], False
         size, stride, start = tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
         for index, part in enumerate(cell):
             into, values = memory.parts[index], _owned(part, tensor.numel())
@@ -398,9 +400,12 @@ def _pick(value: Any, part: int) -> Any:
 
 
 def _owned(part: Any, count: int) -> torch.Tensor:
-    """A part as a tensor of so many entries of its own."""
+    """A part as a tensor of so many entries of its own: what an operation has just made needs no copy. A single number may be
+    a constant."""
     array = np.asarray(part)
-    if array.shape[-1:] != (count,) or not (array.flags.owndata and array.flags.c_contiguous):
+    whole = array if array.base is None else array.base
+    made = isinstance(whole, np.ndarray) and whole.flags.owndata and whole.nbytes == array.nbytes
+    if count == 1 or array.shape[-1:] != (count,) or not (made and array.flags.c_contiguous and array.flags.writeable):
         array = np.array(np.broadcast_to(array, (*array.shape[:-1], count)))
     return torch.as_tensor(array, device=HERE)
 

@@ -40,7 +40,7 @@ BODIES: Mapping[str, str] = MappingProxyType(
         "cbrt": "sign(x)*exp(log(abs(x))/3)",
         "logaddexp": "where(x > y, x + log1p(exp(y - x)), y + log1p(exp(x - y)))",
         "gelu": "x*erfc(-x/sqrt(2))/2",
-        "logsigmoid": "where(x > 0, -log1p(exp(-x)), x - log1p(exp(x)))",
+        "logsigmoid": "where(x > 0, -log1p(exp(-x)), where(x > -600, log(sigmoid(x)), x - log1p(exp(x))))",
         "atan2": "where(x > 0, atan(y/x), where(y > 0, pi/2 - atan(x/y), -pi/2 - atan(x/y)))",
     }
 )

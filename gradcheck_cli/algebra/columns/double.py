@@ -104,7 +104,7 @@ def square_root(x: Double) -> Double:
     p, e = two_product(s, s)
     h, low = fast_two_sum(s, divide(((xh - p) - e) + xl, 2.0 * s))
     room = maximum(xh * DOWN - xr, 0.0)
-    return h, low, where(room > 0.0, (divide(xr + TINY, xh * DOWN + room) + ROOT) * s * UP, OPEN)
+    return h, low, where(room > 0.0, (divide(0.5 * xr + TINY, 0.5 * xh * DOWN + 0.5 * room) + ROOT) * s * UP, OPEN)
 
 
 def scale(x: Double, factor: Array) -> Double:

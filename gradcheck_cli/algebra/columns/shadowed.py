@@ -19,7 +19,7 @@ from gradcheck_cli.algebra.columns.backends import on_numpy
 from gradcheck_cli.algebra.columns.column import ball_of, entry
 from gradcheck_cli.algebra.columns.enclosing import EXACT, ROUNDED, Enclosing, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell
-from gradcheck_cli.algebra.columns.meeting import WIDER, Numbers, added, narrow, plain, rounded, terms_of
+from gradcheck_cli.algebra.columns.meeting import Numbers, added, narrow, plain, rounded, terms_of
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.algebra.number import Ball
@@ -157,7 +157,7 @@ class Shadowed(Enclosing):
         x = Numbers(cell, (kept, count))
         high, low, error = sums.total(x.high, x.low)
         near, far, terms = added(x, error, self._adding(False).unit_roundoff)
-        return self._stored((high, low), near, far, terms > 1, False)
+        return self._stored(high, low, _open(np.stack([near, far])), terms > 1, False)
 
     def dot(self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False) -> Cell:
         """Products of matrices, (batch, rows, inner) and (batch, inner, columns), added in any order, as in `Rounded.dot`.
@@ -166,32 +166,35 @@ class Shadowed(Enclosing):
         terms = terms_of(x, y)
         if self.kind == "double":
             high, low, error = sums.dot((x.high, x.low), (y.high, y.low), 3 if self.form.bits > 24 else 2)
-            near = error + narrow(x, y)
         else:
             high, error = plain(x, y)
-            low, near = np.zeros(()), error + narrow(x, y)
-        least = self.form.smallest_subnormal if self._rounded.limited else 0.0
-        far = (error + rounded(x, y, terms, self._adding(parts).unit_roundoff)) * WIDER + terms * least
-        if x.zero is not None or y.zero is not None:
-            none = (terms == 0) & np.isfinite(far)  # but for 0 times what isn't known
-            near, far = np.where(none & np.isfinite(near), 0.0, near), np.where(none, 0.0, far)
-        return self._stored((high, low), near * WIDER, far, terms > 0, parts)
+            low = None
+        radii = np.empty((2, *high.shape))
+        np.add(error, narrow(x, y), out=radii[EXACT])
+        np.add(error, rounded(x, y, terms, self._adding(parts).unit_roundoff), out=radii[ROUNDED])
+        if self._rounded.limited:
+            radii[ROUNDED] += terms * self.form.smallest_subnormal
+        radii = _open(radii)
+        if x.zero is not None or y.zero is not None:  # but for 0 times what isn't known
+            radii[:, np.broadcast_to(terms == 0, high.shape) & np.isfinite(radii).all(0)] = 0.0
+        return self._stored(high, low, radii, terms > 0, parts)
 
     def _adding(self, parts: bool) -> Format:
         """The format in which sums are kept: kernels add 16-bit numbers in float32."""
         return self.form if parts else max(self.form, FORMATS["float32"], key=lambda form: form.bits)
 
-    def _stored(self, words: tuple[Any, Any], near: Any, far: Any, some: Any, parts: bool) -> Cell:
+    def _stored(self, high: Floats, low: Floats | None, radii: Floats, some: Any, parts: bool) -> Cell:
         """A result, flat, which is rounded once more where it was kept in a longer format, and there was `some` operation."""
-        high, low = words
-        radii: Any = np.stack(np.broadcast_arrays(near, far))
-        radii = np.where(np.isfinite(radii), radii, OPEN).reshape(2, -1)
-        high, low = high.reshape(-1), np.broadcast_to(low, high.shape).reshape(-1)
-        cell: Cell = (high, (radii + np.abs(low)) * UP) if self.kind == "single" else (high, low, radii)
+        some, radii = np.broadcast_to(some, high.shape).reshape(-1), radii.reshape(2, -1)
+        if low is not None and self.kind == "single":
+            radii = (radii + np.abs(low.reshape(-1))) * UP
+        cell: Cell = (
+            (high.reshape(-1), radii) if low is None or self.kind == "single" else (high.reshape(-1), low.reshape(-1), radii)
+        )
         if self._adding(parts) is self.form:
             return cell
         *_, wider = self.convert(cell, self.form)
-        return *cell[:-1], np.where(np.broadcast_to(some, np.shape(words[0])).reshape(-1), wider, cell[-1])
+        return *cell[:-1], np.where(some, wider, radii)
 
     def _widened(self, cell: Cell, relative: float, absolute: float, always: bool) -> Cell:
         """A result, off by so much of its size and so much besides; what is exactly 0 stays so, unless `always`."""
@@ -202,3 +205,8 @@ class Shadowed(Enclosing):
         if not always:
             wider = np.where(((words[0] == 0.0) | np.isinf(words[0])) & (far == 0.0), 0.0, wider)
         return *words, np.stack(np.broadcast_arrays(near, wider))
+
+
+def _open(radii: Floats) -> Floats:
+    """Radii, infinite where they aren't finite."""
+    return radii if np.isfinite(radii.max(initial=0.0)) else np.where(np.isfinite(radii), radii, OPEN)

@@ -73,7 +73,7 @@ def square_root(x: Single) -> Single:
     xh, xr = x
     h = root(xh)
     room = maximum(xh * DOWN - xr, 0.0)
-    return h, where(room > 0.0, (divide(xr, xh * DOWN + room) + ROUNDED) * h * UP, OPEN)
+    return h, where(room > 0.0, (divide(0.5 * xr + TINY, 0.5 * xh * DOWN + 0.5 * room) + ROUNDED) * h * UP, OPEN)
 
 
 def scale(x: Single, factor: Array) -> Single:

@@ -42,7 +42,7 @@ from gradcheck_cli.algebra.columns.tables import (
     TURN_C,
     TURN_RATE,
 )
-from gradcheck_cli.algebra.columns.turns import NEAR, reduced
+from gradcheck_cli.algebra.columns.turns import NEAR, reduced, turned
 from gradcheck_cli.algebra.columns.words import DOWN, OPEN, TINY, UNIT, UP, two_sum
 
 # -- exp -----------------------------------------------------------------------------------------------------------------
@@ -241,10 +241,10 @@ def sine_cosine(x: Single) -> tuple[Array, Array, Array, Array]:
     p = r * r
     u = r + (r * p) * (-1.0 / 6.0 + p * (1.0 / 120.0 - p * (1.0 / 5040.0)))
     v = p * (-0.5 + p * (1.0 / 24.0 - p * (1.0 / 720.0)))
-    off = xr + lost + SIN_REST * absolute(r)
+    off = lost + SIN_REST * absolute(r)
     sine, cosine = sh + (ch * u + sh * v), ch + (ch * v - sh * u)
-    sine_radius = (off + SIN_TABLE * absolute(sh)) * UP + TINY
-    cosine_radius = (off + SIN_TABLE * absolute(ch)) * UP + TINY
+    sine_radius = (turned(xr, absolute(cosine) + off) + (off + SIN_TABLE * absolute(sh))) * UP + TINY
+    cosine_radius = (turned(xr, absolute(sine) + off) + (off + SIN_TABLE * absolute(ch))) * UP + TINY
     return sine, sine_radius, cosine, cosine_radius
 
 
@@ -285,7 +285,8 @@ def atan(x: Single) -> Single:
     angle = lookup(ATAN_HIGH, j)
     y = angle + (t + (t * q) * (-1.0 / 3.0 + q * (0.2 - q * (1.0 / 7.0))))
     off = ATAN_TABLE * angle + ATAN_REST * absolute(t) + (d - d)  # nan where c*h overflows
-    return where(xh < 0.0, -y, y), (xr + off) * UP + TINY
+    nearest_zero = minimum(maximum(h * DOWN - xr, 0.0), 2.0**500)
+    return where(xh < 0.0, -y, y), (divide(xr, 1.0 + nearest_zero * nearest_zero) + off) * UP + TINY
 
 
 # -- the other inverses --------------------------------------------------------------------------------------------------

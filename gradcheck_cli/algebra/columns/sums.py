@@ -80,18 +80,29 @@ def certain(error: Floats, high: Floats) -> Floats:
 
 
 def upper(xs: Floats, ys: Floats) -> Floats:
-    """A bound of the products (..., m, k) and (..., k, n) of what isn't negative; infinite where something isn't finite."""
+    """A bound of the products (..., m, k) and (..., k, n) of what isn't negative, with room for a few roundings more; infinite
+    where something isn't finite."""
     count = xs.shape[-1]
-    found = (xs @ ys) * (1.0 + (count + 2) * 2.0**-52)
-    if found.size and not found.min() > 2.0**-900 and _least(xs) * _least(ys) < 2.0**-1000:
-        found += count * 2.0**-1074  # what underflow takes
-    finite = np.isfinite(xs.max(-1, initial=0.0))[..., :, None] & np.isfinite(ys.max(-2, initial=0.0))[..., None, :]
-    return np.where(finite & np.isfinite(found), found, OPEN)
+    found: Floats = xs @ ys
+    found *= (1.0 + (count + 2) * 2.0**-52) * UP
+    if _underflows(xs, ys, found):
+        found += count * 2.0**-1074
+    if not count * float(xs.max(initial=0.0)) * float(ys.max(initial=0.0)) < 2.0**1000:
+        finite = np.isfinite(xs.max(-1, initial=0.0))[..., :, None] & np.isfinite(ys.max(-2, initial=0.0))[..., None, :]
+        found = np.where(finite & np.isfinite(found), found, OPEN)
+    return found
 
 
-def _least(x: Floats) -> float:
-    """The least number that isn't 0."""
-    return float(np.min(x, initial=OPEN, where=x > 0.0))
+def _underflows(xs: Floats, ys: Floats, found: Floats) -> bool:
+    """Whether a product of two numbers may be too small, asked first of what is less to look at."""
+    if found.size < xs.size + ys.size:
+        return not found.min(initial=OPEN) > 2.0**-900 and _small(xs, ys)
+    return _small(xs, ys) and not found.min(initial=OPEN) > 2.0**-900
+
+
+def _small(xs: Floats, ys: Floats) -> bool:
+    least = (float(np.min(x, initial=OPEN, where=x > 0.0)) for x in (xs, ys))
+    return math.prod(least) < 2.0**-1000
 
 
 def dot(xs: Words, ys: Words, slices: int = 3) -> tuple[Floats, Floats, Floats]:
