@@ -1,5 +1,5 @@
-"""What holds for all tests: one profile of Hypothesis; how much of a sweep runs; a slow test says why; a slip in a rule ends the
-run. Helpers are modules beside it."""
+"""What holds for all tests: one profile of Hypothesis; how much of a sweep runs; a slow test says why; a slip in a rule ends
+the run. Helpers are modules beside it."""
 
 from __future__ import annotations
 

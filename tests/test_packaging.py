@@ -83,8 +83,8 @@ def test_the_source_gives_the_same_wheel(wheel: ZipFile, sdist: Path, tmp_path: 
 @pytest.mark.slow(reason="makes a virtual environment, and imports torch in it")
 def test_it_runs_where_it_is_installed(sdist: Path, tmp_path: Path) -> None:
     """pip makes the wheel that is published (see above) from the source, and installs it into an environment of its own,
-    without a network; there the command checks a chain, and what it writes out of the package it reads. What the package needs is that
-    of these tests; the package itself isn't."""
+    without a network; there the command checks a chain, and what it writes out of the package it reads. What the package needs
+    is that of these tests; the package itself isn't."""
     home = tmp_path / "environment"
     venv.create(home, symlinks=True)
     python = home / "bin" / "python"
