@@ -49,7 +49,7 @@ def close(found: Any, text: str | None) -> bool:
     if text is None or not found.is_finite():
         return False
     with ctx.workprec(8000):
-        exact, digits = arb(text), len(text.partition("e")[0].lstrip("-0.").replace(".", ""))
+        exact, digits = arb(text), max(16, len(text.partition("e")[0].lstrip("-0.").replace(".", "")))  # 1 is 1.000...
         return bool(abs(found - exact) <= abs(exact) * arb(10) ** (2 - digits) + arb(10) ** -320)
 
 
