@@ -8,7 +8,7 @@ from tests.every import every
 
 
 def test_every_row_that_fails_is_named() -> None:
-    """With what was wrong with it, and none besides; marks and words are those of the claim. A table without a row says nothing."""
+    """With what was wrong with it, and none besides; marks and words are those of the claim. No row is no proof."""
 
     @pytest.mark.slow(reason="none")
     def claim(row: int) -> None:
