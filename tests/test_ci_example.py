@@ -82,6 +82,7 @@ def test_pytest_passes(project: Path, pytester: pytest.Pytester, monkeypatch: py
     """The tests of the project, and the checks of its spec files beside them."""
     monkeypatch.chdir(project)
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.delitem(sys.modules, "ops", raising=False)  # of another test in this process
     sessions.loaded()
     result = pytester.runpytest_inprocess("-q", "-p", "no:cacheprovider")
     assert result.ret == 0
