@@ -31,6 +31,7 @@ import re
 import textwrap
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -316,21 +317,25 @@ OPTIONS: tuple[Option, ...] = (
 # -- what is read off the tables ----------------------------------------------------------------------------------------
 
 
+@cache
 def of(check: str) -> tuple[Option, ...]:
     """The options of a check (or of the commands `functions` and `why`), in the order of its help."""
     return tuple(row for row in OPTIONS if check in row.checks)
 
 
+@cache
 def taken(check: str) -> Mapping[str, Option]:
     """Those that its Python twin takes, by what that calls them."""
     return {row.parameter: row for row in of(check) if row.twin}
 
 
+@cache
 def keys(check: str) -> Mapping[str, Option]:
     """Those that a spec may give, by name."""
     return {row.name: row for row in of(check) if row.written}
 
 
+@cache
 def spoken(check: str) -> Mapping[str, tuple[Option, ...]]:
     """Every name that somebody may give an option of a check, and the options that are meant: the table's own name goes before
     what else people call another."""

@@ -24,6 +24,7 @@ from gradcheck_cli.suite.execute import Outcome
 from gradcheck_cli.verdict.column import Check
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from tests import sessions, transcripts
+from tests.suite.processes import no_workers
 
 pytest_plugins = "pytester"
 
@@ -46,7 +47,7 @@ def _each(language: str) -> list[Any]:
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path) -> Iterator[None]:
     """What is run is run in a copy of the examples, where it may write; a page has 100 columns."""
-    with transcripts.elsewhere(tmp_path):
+    with transcripts.elsewhere(tmp_path), no_workers():
         yield
 
 

@@ -19,7 +19,7 @@ from gradcheck_cli.suite.execute import Outcome, execute
 from gradcheck_cli.suite.results import Results, line, read
 from gradcheck_cli.suite.run import Plan, Suite, _open, collect
 from gradcheck_cli.suite.spec import Spec
-from tests.suite.processes import outcomes, run, spec
+from tests.suite.processes import here, outcomes, spec
 
 NAME = "checks/a\x1b[31m\n::error::b\u202e.toml"
 """A file's name may hold anything but a slash and a null."""
@@ -39,14 +39,13 @@ def repository(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.mark.slow(reason="starts processes")
 def test_nothing_is_overwritten(repository: Path) -> None:
     """The results that nobody asked for aren't kept, and the run goes on; a file that was asked for is refused: 2."""
-    code, out, err = run(repository, "checks", "--workers", "1")
+    code, out, err = here(repository, "checks")
     assert code == 2 and "syntax error" in err and not COMMAND.search(out + err)
     assert all(text.isprintable() for text in (out + err).split("\n"))
     spec(repository, BAD, 'grad = "log(x)"\nname = "  ::error::x + "\nat = "x=-1"', name=NAME)
-    code, out, err = run(repository, "checks", "--workers", "1")
+    code, out, err = here(repository, "checks")
     note = "note: results aren't kept: can't write the results: last.jsonl is a symbolic link"
     assert code == 1 and note in " ".join(out.split())
     assert not COMMAND.search(out + err) and all(text.isprintable() for text in (out + err).split("\n"))
@@ -54,7 +53,7 @@ def test_nothing_is_overwritten(repository: Path) -> None:
         ("--results", "known.jsonl"), ("--baseline", "known.jsonl"), ("--baseline", "known.jsonl", "--update-baseline"),
         ("--format", "junit:report.xml"), ("--resume",), ("--last-failed",),
     ):  # fmt: skip
-        code, out, err = run(repository, "checks", *arguments)
+        code, out, err = here(repository, "checks", *arguments)
         assert (code, out) == (2, "") and "is a symbolic link, and none is followed" in err
     assert (repository.parent / "precious").read_text() == "token = 5ecret = 1\n"
 
@@ -195,7 +194,6 @@ def test_code_that_cannot_be_told(tmp_path: Path) -> None:
     assert seals.code_of(Spec("a", "function", "f.py:f", {"surrogate": "x[0:1]"}, file=str(tmp_path / "a.toml")))
 
 
-@pytest.mark.slow(reason="starts processes")
 def test_forged_and_stale_outcomes_are_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A committed file that says that all passed, and code that has changed since, cost one run more."""
     (tmp_path / "f.py").write_text("def f(x): return 2*x\n")
@@ -211,7 +209,7 @@ def test_forged_and_stale_outcomes_are_run_again(tmp_path: Path, monkeypatch: py
     ]
     results.write_text("".join(json.dumps(o) + "\n" for o in forged))
     (tmp_path / "f.py").write_text("def f(x): return 3*x\n")
-    code, out, _ = run(tmp_path, "checks.toml", "--results", "r.jsonl", "--resume", "--workers", "1")
+    code, out, _ = here(tmp_path, "checks.toml", "--results", "r.jsonl", "--resume")
     assert code == 1 and "note: 1 of 3 were done before" in out
     assert "note: 2 are run again: the check, its code or the results changed, or are another's" in " ".join(out.split())
     assert len(read(results)) == 3
