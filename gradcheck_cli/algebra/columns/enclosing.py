@@ -143,7 +143,7 @@ _LIMITS: Mapping[str, Callable[..., Any]] = MappingProxyType({syntax.ADD: np.add
 
 
 def _limited(found: Cell, limit: Callable[..., Any], cells: tuple[Cell, ...]) -> Cell:
-    if all(np.isfinite(cell[0]).all() for cell in cells):
+    if np.isfinite(found[0] if len(cells) > 1 else cells[0][0]).all():
         return found
     value = limit(*(np.where(np.isinf(cell[0]), cell[0], 0.0) for cell in cells))
     there = reduce(or_, (np.isinf(cell[0]) for cell in cells)) & ~np.isnan(value)
@@ -174,6 +174,8 @@ def _certainly_zero(cell: Cell) -> Any:
 def _nothing(found: Cell, factors: tuple[Cell, ...]) -> Cell:
     """A product, which is certainly 0 where a factor (the first, of a quotient) is."""
     *words, radii = found
+    if not np.any(words[0] == 0.0):
+        return found
     zero = reduce(or_, map(_certainly_zero, factors))
     return *words, np.where(zero & np.isfinite(radii), 0.0, radii) if np.any(zero) else radii
 

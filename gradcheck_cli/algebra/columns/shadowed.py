@@ -21,7 +21,7 @@ from gradcheck_cli.algebra.columns.enclosing import EXACT, ROUNDED, Enclosing, i
 from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.meeting import Numbers, added, narrow, plain, rounded, terms_of
 from gradcheck_cli.algebra.columns.words import OPEN, UP
-from gradcheck_cli.algebra.layers import Exact, Rounded
+from gradcheck_cli.algebra.layers import Exact, Rounded, kept
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.floats import FORMATS, Floats, Format
@@ -38,7 +38,8 @@ class Shadowed(Enclosing):
     def __init__(self, exact: Exact, rounded: Rounded, stepwise: bool = False, kind: str = "") -> None:
         super().__init__(kind or ("single" if rounded.form.bits <= 24 else "double"), on_numpy())
         self.form, self.stepwise = rounded.form, stepwise
-        self.programs: dict[Any, Program] = {}
+        alike = exact.programs is kept(type(exact))  # no constants of its own
+        self.programs = kept(Shadowed, type(exact), self.form.name, rounded.limited, stepwise, self.kind) if alike else {}
         self._exact, self._rounded = exact, rounded
         self._functions: dict[str, Callable[..., Cell]] = {}
         self._within: dict[str, Shadowed] = {}

@@ -40,6 +40,9 @@ BLOCK = 512
 ROOM = 450
 """Rows and columns of numbers between 2**-ROOM and 2**ROOM are scaled to 1; products of what is left stay normal."""
 
+FEW = 16
+"""Columns that are too few for a processor to be busy with, while it reads a matrix."""
+
 CHUNK = 1 << 15
 """Numbers that are worked on at once, which fit into a processor's cache."""
 
@@ -176,9 +179,9 @@ class _Sliced:
 
     Slice number p, from 0 on, is a whole multiple of 2**-((p + 1)*(bits + 1) - 1), at most 2**bits of it; what is left after p
     of them, `tails[p]`, is at most 2**-(p*(bits + 1)), and the low part besides, which is at most `low`. `factor`: what scales
-    back; 0 where all numbers are 0, infinite where they can't be scaled."""
+    back; 0 where all numbers are 0, infinite where they can't be scaled. `room`: arrays that nobody needs any more."""
 
-    def __init__(self, words: Words, axis: int, bits: int, slices: int) -> None:
+    def __init__(self, words: Words, axis: int, bits: int, slices: int, room: list[Floats] | None = None) -> None:
         high, low = words
         largest = np.maximum(high.max(axis, keepdims=True), -high.min(axis, keepdims=True))
         power = np.frexp(largest)[1]
@@ -188,20 +191,33 @@ class _Sliced:
         self.factor: Floats = np.where(largest == 0.0, 0.0, np.where(fit, np.ldexp(1.0, power), OPEN))
         self.scale: Floats = np.ldexp(1.0, power)
         every = bool(fit.all())
-        self.tails: list[Floats] = [high * inverse if every else np.where(fit, high, 0.0) * inverse]
-        self.slices: list[Floats] = []
-        for number in range(slices):
+        room = room if room and room[0].shape == high.shape else [np.empty_like(high) for _ in range(2 * slices + 1)]
+        self.room = room
+        self.tails, self.slices = room[slices:], room[:slices]
+        np.multiply(high if every else np.where(fit, high, 0.0), inverse, out=self.tails[0])
+        for number, (one, before, after) in enumerate(zip(self.slices, self.tails, self.tails[1:], strict=False)):
             shift = 1.5 * 2.0 ** (53 - (number + 1) * (bits + 1))
-            one = self.tails[-1] + shift
+            np.add(before, shift, out=one)
             one -= shift
-            self.slices.append(one)
-            self.tails.append(self.tails[-1] - one)
+            np.subtract(before, one, out=after)
         self.low = 0.0
         if low is not None:
             part = low * inverse if every else np.where(fit, low, 0.0) * inverse
             self.low = float(max(part.max(initial=0.0), -part.min(initial=0.0)))
             for tail in self.tails[1:]:
                 tail += part
+
+    def partners(self) -> list[list[Floats]]:
+        """For each slice of the other factor what it is multiplied by: slices, and what is left after them; and for what is
+        left there the whole. Few columns are put side by side: it is the other factor that is read, once for all of them."""
+        count = len(self.slices)
+        found = [[*self.slices[: count - p], self.tails[count - p]] for p in range(count + 1)]
+        return [[np.concatenate(some, axis=2)] for some in found] if self.whole.shape[2] <= FEW else found
+
+    @property
+    def whole(self) -> Floats:
+        """The numbers, without low parts."""
+        return self.tails[0]
 
 
 def _bits(inner: int, slices: int) -> int:
@@ -223,14 +239,18 @@ def _dot(xs: Words, ys: Words, slices: int) -> tuple[Floats, Floats, Floats]:
     bits = _bits(size, slices)
     small = 2.0 ** -(slices * (bits + 1))
     blocks = [slice(start, start + size) for start in range(0, inner, size)]
-    known: tuple[slice, _Sliced] | None = None
+    known: tuple[slice, _Sliced, list[list[Floats]]] | None = None
+    room: list[Floats] | None = None
     for batches, some in _pieces(batch, rows, max(inner, columns), CHUNK, 64):
         if known is None or known[0] != batches:
-            known = batches, _Sliced(_part(ys, batches), 1, bits, slices)
-        b, a = known[1], _Sliced(_part(xs, batches, some), 2, bits, slices)
-        h, w, e = _block(a, b, blocks[0])
+            b = _Sliced(_part(ys, batches), 1, bits, slices)
+            known = batches, b, b.partners()
+        _, b, partners = known
+        a = _Sliced(_part(xs, batches, some), 2, bits, slices, room)
+        room = a.room
+        h, w, e = _block(a, partners, blocks[0])
         for block in blocks[1:]:
-            s, v, rounded = _block(a, b, block)
+            s, v, rounded = _block(a, partners, block)
             h, t = two_sum(h, s)
             t += v
             w += t
@@ -249,18 +269,21 @@ def _part(words: Words, batches: slice, rows: slice = slice(None)) -> Words:
     return high[batches, rows], None if low is None else low[batches, rows]
 
 
-def _block(a: _Sliced, b: _Sliced, block: slice) -> tuple[Floats, Floats, Floats]:
+def _block(a: _Sliced, partners: list[list[Floats]], block: slice) -> tuple[Floats, Floats, Floats]:
     """The product of some terms, a high part and what is low, and of what each rounding there is a unit."""
-    ours, theirs = [part[:, :, block] for part in a.slices], [part[:, block] for part in b.slices]
-    count = len(ours)
-    rest: Floats = a.tails[count][:, :, block] @ b.tails[0][:, block]
-    for p, one in enumerate(ours):
-        rest += one @ b.tails[count - p][:, block]
-    sums: list[Floats] = []
-    for order in range(count):
-        sums.append(ours[0] @ theirs[order])
+    count, columns = len(a.slices), partners[-1][0].shape[2]
+    products: list[list[Floats]] = []
+    for part, others in zip((*a.slices, a.tails[count]), partners, strict=True):
+        found = [part[:, :, block] @ other[:, block] for other in others]
+        several = found[0].shape[2] // columns  # side by side
+        products.append(found if several == 1 else [found[0][:, :, q * columns : (q + 1) * columns] for q in range(several)])
+    *exact, (rest,) = products
+    for some in exact:
+        rest += some[-1]
+    sums = exact[0][:-1]
+    for order, total in enumerate(sums):
         for p in range(1, order + 1):
-            sums[-1] += ours[p] @ theirs[order - p]
+            total += exact[p][order - p]
     if count == 1:
         return sums[0], rest, np.zeros_like(rest)
     rounded = np.zeros_like(rest)

@@ -36,9 +36,12 @@ def _pooled(x: Tensor, windows: Sequence[Sequence[Sequence[int]]], pool: Callabl
         for axis, chosen in enumerate(choice):
             positions = [p * x.shape[axis - rank] + i for p in positions for i in chosen]
         alike.setdefault(len(positions), []).append((number, positions))
-    found = [pool(flat[..., torch.tensor([p for _, p in some])], [n for n, _ in some]) for some in alike.values()]
+    found = []
+    for some in alike.values():
+        places = torch.tensor([positions for _, positions in some], dtype=torch.long, device=x.device)
+        found.append(pool(flat[..., places], [number for number, _ in some]))
     order = [number for some in alike.values() for number, _ in some]
-    back = torch.tensor(sorted(range(len(order)), key=order.__getitem__))
+    back = torch.tensor(sorted(range(len(order)), key=order.__getitem__), device=x.device)
     joined = found[0] if len(found) == 1 else torch.cat(found, -1)[..., back]
     return joined.reshape(*x.shape[:-rank], *(len(w) for w in windows))
 
@@ -61,9 +64,10 @@ def _avg_pool(
     divisors = [math.prod(choice) for choice in product(*padded)]
 
     def mean(window: Tensor, which: list[int]) -> Tensor:
-        own = divisor_override if divisor_override is not None else None if count_include_pad else window.shape[-1]
-        each = [divisors[n] if own is None else own for n in which]
-        return window.sum(-1) / (each[0] if len(set(each)) == 1 else torch.tensor(each, dtype=window.dtype))
+        own = divisor_override if divisor_override is not None or count_include_pad else window.shape[-1]
+        each = [own or divisors[n] for n in which]
+        alike = len(set(each)) == 1
+        return window.sum(-1) / (each[0] if alike else torch.tensor(each, dtype=window.dtype, device=window.device))
 
     return _pooled(self, windows, mean)
 
