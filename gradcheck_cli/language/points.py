@@ -63,8 +63,9 @@ def parse_points(
 
     `at`: texts ("x=1,y=pi/4", "x=[1,2]", "x=linspace(0,1,5)", "x=all"), or mappings from name to a number, a text, or nested
     sequences of numbers, which are arrays; of a single input the value alone. Several values of one name in a text make a grid.
-    `logspace(a,b,n)` runs geometrically from a to b, `all(a,b)` over every float. Without `at`, 20 samples; `shape` ("x=3,4") says which inputs are arrays.
-    `evaluate` computes constants such as sqrt(2); numbers and their sums, products and quotients need none.
+    `logspace(a,b,n)` runs geometrically from a to b, `all(a,b)` over every float. Without `at`, 20 samples; `shape`
+    ("x=3,4") says which inputs are arrays. `evaluate` computes constants such as sqrt(2); numbers and their sums, products and
+    quotients need none.
     """
     if seed is not None and seed < 0:
         raise InputError(f"the seed must not be negative: {seed}")

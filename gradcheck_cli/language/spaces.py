@@ -24,7 +24,7 @@ MAX_POINTS = 5_000_000
 MAX_ENTRIES = 10_000
 """Of one array."""
 BLOCK = 1 << 20
-"""Where every float is asked for: points up to which all are kept. Of more, that many are looked at at a time, and summed up."""
+"""Where every float is asked for: points up to which all are kept. Of more, so many are gone through at a time."""
 LONGEST = 1 << 32
 """Floats of a format that are gone through: those of 32 bits."""
 
@@ -120,6 +120,15 @@ class Group:
         for start in range(0, len(numbers), step := max(size // others, 1)):
             yield replace(self, axes={**self.axes, name: Stretch(numbers[start : start + step])})
 
+    def end(self, format: Format, last: bool) -> dict[str, Floats]:
+        """The first point, or the last one, without making the others of every float."""
+        here = slice(-1, None) if last else slice(0, 1)
+        axes = {
+            name: Stretch(axis.numbers(format)[here]) if isinstance(axis, Every | Stretch) else axis
+            for name, axis in self.axes.items()
+        }
+        return {name: values[here] for name, values in replace(self, axes=axes).values(format).items()}
+
     def values(self, format: Format) -> dict[str, Floats]:
         """One array a name, of equal lengths; in a grid the first name runs slowest."""
         import numpy as np
@@ -208,6 +217,16 @@ class PointSpec:
         """The same points in their order: every float that is asked for in blocks of at most so many, the rest as it is."""
         found = [replace(self, at=(part,), sample=0) for group in self.at for part in group.blocks(format, size)]
         return [*found, *([replace(self, at=())] if self.sample else [])]
+
+    def ends(self, format: Format) -> tuple[dict[str, float], dict[str, float]]:
+        """The first point and the last one."""
+        if self.at and not self.sample:
+            ends = self.at[0].end(format, False), self.at[-1].end(format, True)
+        else:
+            values = self.values(format)
+            ends = values, {name: column[-1:] for name, column in values.items()}
+        first, last = ({name: float(column[0]) for name, column in end.items()} for end in ends)
+        return first, last
 
     def values(self, format: Format, inside: Inside | None = None) -> dict[str, Floats]:
         """Arrays of equal length, one entry a point, rounded to the format: the names as the first point has them, else in the

@@ -236,7 +236,8 @@ def _same(group: _Group, places: Places) -> str:
 
 def _unlisted(column: Column, indices: Sequence[int]) -> int:
     """How many entries there are of the same kinds, besides those of the column itself."""
-    return 0 if column.tally is None else sum(column.tally[kind] for kind in {*map(column.kind_of, indices)}) - len(indices)
+    kinds = {*map(column.kind_of, indices)} if column.tally is not None else ()
+    return max(sum((column.tally or {}).get(kind, 0) for kind in kinds) - len(indices), 0) if kinds else 0
 
 
 def _of(column: Column, index: int) -> str:
