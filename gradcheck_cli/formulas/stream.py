@@ -29,7 +29,7 @@ from gradcheck_cli.journal import LONGEST, Journal
 from gradcheck_cli.keys import signature, signed
 from gradcheck_cli.language.spaces import BLOCK, Group, PointSpec
 from gradcheck_cli.maps.map import check_device
-from gradcheck_cli.verdict.column import Column, Kind
+from gradcheck_cli.verdict.column import UNSEEN, Column, Kind
 from gradcheck_cli.verdict.report import Report, versions
 from gradcheck_cli.verdict.scope import AtPoints
 from gradcheck_cli.verdict.summary import FIRST, Summary
@@ -41,9 +41,6 @@ AHEAD = 2
 
 SPANS = 4
 """Stretches of floats that are named where not all were looked at."""
-
-UNSEEN = "not looked at: the run ended before"
-"""What is said of points that no block has come to."""
 
 
 @dataclass(frozen=True)
@@ -325,10 +322,11 @@ def _columns(problem: Problem, state: _State) -> list[Column]:
     if not unseen:
         return found.columns
     form = FORMATS[problem.formats[0]]
-    first = {name: np.array([value]) for name, value in unseen[0].points.ends(form)[0].items()}
+    first, last = unseen[0].points.ends(form)[0], unseen[-1].points.ends(form)[1]
+    points = {name: np.array([first[name], last[name]]) for name in first}
     count = sum(block.count for block in unseen)
-    blanks = [_unseen(column, first, count) for column in found.columns or _asked_for(problem)]
-    return Summary.merged([found, Summary(blanks, [unseen[0].start])]).columns
+    blanks = [_unseen(column, points, count) for column in found.columns or _asked_for(problem)]
+    return Summary.merged([found, Summary(blanks, [unseen[0].start, unseen[-1].start + unseen[-1].count - 1])]).columns
 
 
 def _asked_for(problem: Problem) -> list[Column]:
@@ -343,17 +341,17 @@ def _asked_for(problem: Problem) -> list[Column]:
     ]
 
 
-def _unseen(column: Column, point: Mapping[str, Any], count: int) -> Column:
-    """One entry, at the first point that wasn't looked at, which stands for all of them."""
+def _unseen(column: Column, points: Mapping[str, Any], count: int) -> Column:
+    """Two entries, at the first and the last point that wasn't looked at, which stand for all of them."""
     inputs = None
     if isinstance(column.scope, AtPoints) and column.scope.inputs is not None:
-        inputs = {name: np.full(1, np.nan) for name in column.scope.inputs}
-    scope = AtPoints(point, getattr(column.scope, "shapes", {}), inputs)
-    values = None if column.values is None else np.full(1, np.nan)
+        inputs = {name: np.full(2, np.nan) for name in column.scope.inputs}
+    scope = AtPoints(points, getattr(column.scope, "shapes", {}), inputs)
+    values = None if column.values is None else np.full(2, np.nan)
     blank = Column.blank(
-        scope, 1, of=column.of, wrt=column.wrt, kind=column.kind, mode=column.mode, dtype=column.dtype, values=values
+        scope, 2, of=column.of, wrt=column.wrt, kind=column.kind, mode=column.mode, dtype=column.dtype, values=values
     )
-    blank.mark([0], Verdict.UNDECIDED, UNSEEN)
+    blank.mark([0, 1], Verdict.UNDECIDED, UNSEEN)
     blank.tally = {Kind(Verdict.UNDECIDED, text=UNSEEN): count}
     return blank
 

@@ -69,6 +69,11 @@ class Stretch:
         return self.span
 
 
+def _size(numbers: range) -> int:
+    """How many there are, be it more than `len` can say."""
+    return max(-((numbers.start - numbers.stop) // numbers.step), 0)
+
+
 Axis = tuple[float, ...] | Space | Every | Stretch
 """What one name takes."""
 
@@ -84,7 +89,7 @@ class Group:
 
     def count(self, format: Format) -> int:
         """How many points this is in the format; InputError where `all` doesn't suit it, or there are too many."""
-        sizes = [len(axis.numbers(format)) if isinstance(axis, Every | Stretch) else len(axis) for axis in self.axes.values()]
+        sizes = [_size(axis.numbers(format)) if isinstance(axis, Every | Stretch) else len(axis) for axis in self.axes.values()]
         count = math.prod(sizes) if self.grid else max(sizes, default=0)
         at = self.text.index(ALL) if self.text and ALL in self.text else None
         if any(isinstance(axis, Every) and not size for axis, size in zip(self.axes.values(), sizes, strict=True)):

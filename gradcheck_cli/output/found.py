@@ -216,8 +216,8 @@ def _same(group: _Group, places: Places) -> str:
     entries = named.keys()
     others = list(dict.fromkeys(name for name in named.values() if name != own))
     elsewhere = sum(name != own for name in named.values())
-    unlisted = sum(_unlisted(column, indices) for column, indices in group.members)
-    points = len({entry.point for entry in entries} - {here.point}) + unlisted
+    left_out = [_unlisted(column, indices) for column, indices in group.members]
+    points = len({entry.point for entry in entries} - {here.point}) + max(left_out)
     names = ", ".join(others[:NAMES]) + (", ..." if len(others) > NAMES else "")
     parts = []
     if all(entry[:2] == here[:2] for entry in entries):
@@ -227,7 +227,7 @@ def _same(group: _Group, places: Places) -> str:
     else:
         more = f", at {counted(points, 'more point')}" if points else ""
         some = "" if elsewhere == len(entries) else f"{elsewhere:,} of "
-        parts.append(f"at {counted(len(entries) + unlisted, 'more entry')}{more}{f' ({some}{names})' if names else ''}")
+        parts.append(f"at {counted(len(entries) + sum(left_out), 'more entry')}{more}{f' ({some}{names})' if names else ''}")
     modes = dict.fromkeys(column.mode for column, _ in group.members if column.mode != first.mode)
     dtypes = dict.fromkeys(column.dtype for column, _ in group.members if column.dtype != first.dtype)
     parts += [f"in {', '.join((*modes, *dtypes))}"] if modes or dtypes else []

@@ -25,6 +25,9 @@ from gradcheck_cli.verdict.verdicts import QUOTIENT, Cause, Verdict, passing_nan
 LATE = "not finished in time: raise --timeout"
 """What is said of entries that the run came to no end with."""
 
+UNSEEN = "not looked at: the run ended before"
+"""What is said of points that it didn't come to."""
+
 VERDICTS: tuple[Verdict, ...] = tuple(Verdict)
 
 NUMBERS = re.compile(r"\d[\d.,e+-]*")
@@ -336,7 +339,9 @@ class Column:
             exact=decimal(self.exact[index]),
             left=detail.left,
             right=detail.right,
-            autograd=None if math.isnan(found) and (detail.cause is Cause.NO_GRADIENT or detail.text == LATE) else found,
+            autograd=None
+            if math.isnan(found) and (detail.cause is Cause.NO_GRADIENT or detail.text in (LATE, UNSEEN))
+            else found,
             shadow=detail.shadow if isinstance(detail.shadow, str | None) else interval(detail.shadow),
             autograd_formula=detail.autograd_formula,
             error_ulps=None if math.isnan(error) else error,
