@@ -68,9 +68,11 @@ class _Block:
 
 @dataclass
 class _State:
-    """How far a run is. `notes`: what the blocks' own reports say."""
+    """How far a run is. `deadline`, `limit`: when it has to end, and what is said then; `notes`: those of the blocks' reports."""
 
     blocks: Sequence[_Block]
+    deadline: float
+    limit: str
     found: dict[int, Summary] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     ended: str = ""
@@ -92,12 +94,11 @@ def check_stream(problem: Problem, progress: Progress | None = None, request: Re
     start, reports, notes = time.monotonic(), [], []
     progress = patience(problem.command, problem.timeout) if progress is None else progress
     for name in problem.formats:
-        left = max(problem.timeout - (time.monotonic() - start), 0.0)
-        part = replace(problem, formats=(name,), timeout=left)
+        part = replace(problem, formats=(name,))
         if problem.points.streams(FORMATS[name]):
-            report = _streamed(part, progress, request)
+            report = _streamed(part, progress, request, start + problem.timeout)
         else:
-            report = check_problem(part, progress)
+            report = check_problem(replace(part, timeout=max(start + problem.timeout - time.monotonic(), 0.0)), progress)
         reports.append(report)
         notes += report.notes
     columns = [column for report in reports for column in report.columns]
@@ -114,10 +115,10 @@ def listed(problem: Problem, report: Report, name: str) -> tuple[Problem, Report
     return small, replace(report, columns=columns, notes=list(report.notes), remedies=[])
 
 
-def _streamed(problem: Problem, progress: Progress | None, request: Request) -> Report:
+def _streamed(problem: Problem, progress: Progress | None, request: Request, deadline: float) -> Report:
     """The report on one format."""
     (name,) = problem.formats
-    state = _State(_blocks(problem, name, request.block))
+    state = _State(_blocks(problem, name, request.block), deadline, f"{STOPPED} {problem.timeout:g} s (--timeout)")
     with ExitStack() as stack:
         journal = None
         if request.resume is not None:
@@ -194,18 +195,18 @@ def _long(seconds: float) -> str:
 
 def _here(problem: Problem, state: _State, left: Sequence[int], progress: Progress | None) -> Generator[tuple[int, Summary]]:
     """The blocks one after the other, in this process."""
-    deadline, pace = time.monotonic() + problem.timeout, _Pace(problem, state, progress)
+    pace = _Pace(problem, state, progress)
     for number in left:
         block = state.blocks[number]
 
         def told(done: int, total: int, text: str, count: int = block.count) -> None:
             pace.tell(count * done / max(total, 1))
 
-        remaining = deadline - time.monotonic()
+        remaining = state.deadline - time.monotonic()
         summary, notes = _judged(replace(problem, timeout=remaining), block, told) if remaining > 0 else (None, [])
         state.notes += notes
         if summary is None:
-            state.ended = f"{STOPPED} {problem.timeout:g} s (--timeout)"
+            state.ended = state.limit
             return
         pace.done += block.count
         pace.tell()
@@ -218,7 +219,7 @@ def _elsewhere(
     """The blocks on several processes of joblib's, each with one thread, as they are finished."""
     from joblib.externals.loky import ProcessPoolExecutor
 
-    deadline, pace = time.monotonic() + problem.timeout, _Pace(problem, state, progress)
+    pace = _Pace(problem, state, progress)
     single = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     executor = ProcessPoolExecutor(workers, initializer=_prepare, env={**single, "PYTHONSAFEPATH": "1"})
     sent = replace(problem, callables=dict(problem.callables), timeout=math.inf)
@@ -228,7 +229,7 @@ def _elsewhere(
             while waiting and len(running) < AHEAD * workers:
                 number = waiting.pop()
                 running[executor.submit(_plainly, sent, state.blocks[number])] = number
-            finished, _ = wait(running, min(TICK, max(deadline - time.monotonic(), 0.0)), FIRST_COMPLETED)
+            finished, _ = wait(running, min(TICK, max(state.deadline - time.monotonic(), 0.0)), FIRST_COMPLETED)
             for future in finished:
                 number = running.pop(future)
                 plain, notes = future.result()
@@ -236,8 +237,8 @@ def _elsewhere(
                 pace.done += state.blocks[number].count
                 yield number, Summary.read(plain)
             pace.tell()
-            if time.monotonic() >= deadline and (waiting or running):
-                state.ended = f"{STOPPED} {problem.timeout:g} s (--timeout)"
+            if time.monotonic() >= state.deadline and (waiting or running):
+                state.ended = state.limit
                 return
     finally:
         executor.shutdown(wait=True, kill_workers=True)

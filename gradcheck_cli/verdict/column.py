@@ -28,6 +28,8 @@ LATE = "not finished in time: raise --timeout"
 UNSEEN = "not looked at: the run ended before"
 """What is said of points that it didn't come to."""
 
+_UNASKED = (LATE, UNSEEN)
+
 VERDICTS: tuple[Verdict, ...] = tuple(Verdict)
 
 NUMBERS = re.compile(r"\d[\d.,e+-]*")
