@@ -22,6 +22,7 @@ from gradcheck_cli.algebra.precision import ENCLOSURE
 from gradcheck_cli.algebra.program import Program, economical
 from gradcheck_cli.exact.accumulation import accumulate
 from gradcheck_cli.exact.derivative import differentiate
+from gradcheck_cli.exact.domains import Outside
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.exact.many import Many
 from gradcheck_cli.exact.values import TINY, Values, Wrt, undefined
@@ -120,6 +121,7 @@ class Enclosure:
             each = {wrt: Enclosure(chain, [wrt], form) for wrt in self.derivatives}
             self._each = {} if all(part._series for part in each.values()) else each
         self._many: Many | None = None
+        self._outside: Outside | None = None
         self._witness = Witness(chain)
         programs = [self._direct] if self._direct else [program for _, program in self._steps]
         by_series = self._witness.work(max(map(len, self.derivatives)), len(self.derivatives)) if self._series else 0
@@ -162,8 +164,14 @@ class Enclosure:
             trees = self._trees()
             if trees is None:
                 return
-            self._many = Many(trees, [f"_{i}" for i in range(len(given))], self.form.bits + GUARD_BITS)
+            names = [f"_{i}" for i in range(len(given))]
+            self._many = Many(trees, names, self.form.bits + GUARD_BITS, self.form.smallest_subnormal / 8)
+            self._outside = Outside(trees[0], names)
+        assert self._outside is not None
         self._many.certify(given, found, self._evaluate)
+        nowhere = self._outside.among(given, ~found[0].settled, self._evaluate)
+        for truths in found:
+            truths.exclude(nowhere)
 
     def by_series(self, wrt: Wrt) -> bool:
         """Whether a derivative has no formula, and comes from power series."""
@@ -190,6 +198,7 @@ class Enclosure:
         given: list[Floats] = [np.asarray(columns[name], dtype=np.float64) for name in self.chain.inputs]
         count = len(given[0])
         values, *results = (Truths(count, partial(self._read, given, k)) for k in range(len(self.derivatives) + 1))
+        values.nowhere = None
         if count >= MANY:
             self._certify(given, [values, *results])
         waiting = values.others

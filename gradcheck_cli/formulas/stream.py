@@ -68,7 +68,7 @@ class _Block:
 
 @dataclass
 class _State:
-    """How far a run is. `deadline`, `limit`: when it has to end, and what is said then; `notes`: those of the blocks' reports."""
+    """How far a run is. `deadline`, `limit`: when it has to end, and what is said then; `notes`: the blocks'."""
 
     blocks: Sequence[_Block]
     deadline: float

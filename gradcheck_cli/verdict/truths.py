@@ -10,17 +10,21 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.columns.column import Column
 from gradcheck_cli.algebra.number import Ball
-from gradcheck_cli.verdict.truth import Truth
+from gradcheck_cli.verdict.truth import Kind, Truth
+
+OUTSIDE = Truth(Kind.OUTSIDE, singular=True)
 
 
 class Truths:
     """What is known of each entry. Where `certified` it lies within `words`, and its ball, which may be sharper, is what `make`
-    returns for its index; elsewhere it is what was set, None at first."""
+    returns for its index; where `excluded` it is `nowhere`; elsewhere it is what was set, None at first."""
 
-    __slots__ = ("_kept", "_make", "certified", "words")
+    __slots__ = ("_kept", "_make", "certified", "excluded", "nowhere", "words")
 
     def __init__(self, count: int, make: Callable[[int], Ball] | None = None) -> None:
         self.certified: npt.NDArray[np.bool_] = np.zeros(count, dtype=bool)
+        self.excluded: npt.NDArray[np.bool_] = np.zeros(count, dtype=bool)
+        self.nowhere: Truth | None = OUTSIDE
         self.words: Column | None = None
         self._make = make
         self._kept: dict[int, Any] = {}
@@ -36,6 +40,16 @@ class Truths:
         """Words for every entry; those that are `certified` count."""
         self.words, self.certified = words, certified.copy()
 
+    def exclude(self, excluded: npt.NDArray[np.bool_]) -> None:
+        """Entries that are outside of the domain."""
+        self.excluded = excluded & ~self.certified
+
+    @property
+    def settled(self) -> npt.NDArray[np.bool_]:
+        """Which entries are known without a Python object."""
+        found: npt.NDArray[np.bool_] = self.certified | self.excluded
+        return found
+
     def release(self) -> None:
         """Forget the words, when nobody judges by them any more; balls are made as before."""
         self.words = None
@@ -45,6 +59,8 @@ class Truths:
         return len(self.certified)
 
     def __getitem__(self, index: int) -> Any:
+        if self.excluded[index]:
+            return self.nowhere
         if not self.certified[index] or self._make is None:
             return self._kept.get(index)
         if index not in self._kept:
@@ -55,7 +71,7 @@ class Truths:
         return self._kept[index]
 
     def __setitem__(self, index: int, truth: Truth | Ball | None) -> None:
-        self.certified[index] = False
+        self.certified[index] = self.excluded[index] = False
         self._kept[index] = truth
 
     def __iter__(self) -> Iterator[Any]:
@@ -63,8 +79,8 @@ class Truths:
 
     @property
     def others(self) -> list[int]:
-        """The entries that aren't certified, in order."""
-        found: list[int] = np.flatnonzero(~self.certified).tolist()
+        """The entries that are neither, in order."""
+        found: list[int] = np.flatnonzero(~self.settled).tolist()
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -37,27 +37,27 @@ _CHOICES = frozenset({syntax.WHERE, syntax.AND, syntax.OR, syntax.NOT})
 
 
 class Shadowed(ColumnAlgebra):
-    """Both columns in one run; `stepwise`: formulas as kernels compute them, whose rounding counts."""
+    """Both columns in one run; `stepwise`: formulas as kernels compute them, whose rounding counts. `words`: the kind of columns
+    (None: what suits the format)."""
 
     operators: Mapping[str, str] = MappingProxyType({})
     strict = True
 
-    def __init__(self, exact: Exact, rounded: Rounded, stepwise: bool = False) -> None:
-        super().__init__("single" if rounded.form.bits <= 24 else "double", on_numpy())
+    def __init__(self, exact: Exact, rounded: Rounded, stepwise: bool = False, words: str | None = None) -> None:
+        super().__init__(words or ("single" if rounded.form.bits <= 24 else "double"), on_numpy())
         self.form, self.stepwise = rounded.form, stepwise
         self.programs: dict[Any, Program] = {}
         self._exact, self._rounded = exact, rounded
         self._functions: dict[str, Callable[..., Cell]] = {}
         self._within: dict[str, Shadowed] = {}
-        self.steps = self if stepwise else Shadowed(exact, rounded, True)
+        self.steps = self if stepwise else Shadowed(exact, rounded, True, words)
 
     def within(self, form: Format | None) -> Shadowed:
         """The layer in which an operation is repeated whose result has this format."""
         if form is None or form.bits >= self.form.bits:
             return self
         if form.name not in self._within:
-            self._within[form.name] = Shadowed(self._exact, Rounded(form))
-            self._within[form.name].kind = self.kind
+            self._within[form.name] = Shadowed(self._exact, Rounded(form), words=self.kind)
         return self._within[form.name]
 
     # -- numbers ----------------------------------------------------------------------------------------------------
