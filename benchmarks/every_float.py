@@ -2,8 +2,8 @@
 
     python benchmarks/every_float.py [--stride N] [--start N] [FUNCTION ...]
 
-The points are every N-th of the 4,278,190,080 finite floats, so that all exponents and both signs are among them; CPU seconds of
-one core, and what follows for all of them on two.
+The points are every N-th of the 4,278,190,080 finite floats, so that all exponents and both signs are among them; CPU seconds
+of one core, and what follows for all of them on two.
 """
 
 from __future__ import annotations

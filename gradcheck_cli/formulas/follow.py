@@ -64,8 +64,8 @@ def shades(
 def many_shades(
     chain: TorchChain, mode: str, form: Format, batch: Batch, derivatives: Sequence[Wrt], limited: bool = True
 ) -> dict[Wrt, Shades]:
-    """What columns see of each derivative at all points of the batch; nothing where they can't tell. `limited`: rounding is that of
-    the format; else that of one whose exponents have no limits, in double words."""
+    """What columns see of each derivative at all points of the batch; nothing where they can't tell. `limited`: rounding is
+    that of the format; else that of one whose exponents have no limits, in double words."""
     layer = Shadowed(Exact(chain.algebra.constants), Rounded(form, limited=limited), words=None if limited else "double")
     shadow = Columns(layer)
     with shadow, np.errstate(all="ignore"):

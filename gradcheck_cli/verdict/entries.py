@@ -212,6 +212,7 @@ class Entries:
             infinite = np.flatnonzero(np.isinf(floats) & truths.certified)
             right = self.form.round(middles[infinite]) == floats[infinite]
             column.error_ulps[part][infinite] = np.where(right, 0.0, np.inf)  # beyond the largest float, or not: see `distance`
+            column.error_ulps[part][np.isinf(middles) & np.isfinite(floats)] = np.inf
         plain = truths.certified.copy()
         plain[[i for i, known in others.items() if not isinstance(known, Truth)]] = True
         quick = plain & (column.error_ulps[part] <= QUICK) & (not self.limits.given)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.columns.column import Column
 from gradcheck_cli.algebra.number import Ball
+from gradcheck_cli.floats import Floats
 from gradcheck_cli.verdict.truth import Kind, Truth
 
 OUTSIDE = Truth(Kind.OUTSIDE, singular=True)
@@ -43,6 +44,19 @@ class Truths:
     def exclude(self, excluded: npt.NDArray[np.bool_]) -> None:
         """Entries that are outside of the domain."""
         self.excluded = excluded & ~self.certified
+
+    def sharp(self, bits: int) -> npt.NDArray[np.bool_]:
+        """Which entries the words alone tell to so many bits."""
+        return np.zeros(len(self), dtype=bool) if self.words is None else self.words.accurate(bits)
+
+    def accept(self, entries: npt.NDArray[np.bool_], signs: Floats | None = None) -> None:
+        """Entries that are certified besides: within their words, or, where `signs` has 1 or -1, beyond the largest float."""
+        self.certified = self.certified | entries
+        if signs is not None and self.words is not None:
+            beyond = entries & (signs != 0.0)
+            high, low, radius = (part.copy() for part in self.words)
+            high[beyond], low[beyond], radius[beyond] = signs[beyond] * np.inf, 0.0, 0.0
+            self.words = Column(high, low, radius)
 
     @property
     def settled(self) -> npt.NDArray[np.bool_]:

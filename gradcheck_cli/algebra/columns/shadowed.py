@@ -37,8 +37,8 @@ _CHOICES = frozenset({syntax.WHERE, syntax.AND, syntax.OR, syntax.NOT})
 
 
 class Shadowed(ColumnAlgebra):
-    """Both columns in one run; `stepwise`: formulas as kernels compute them, whose rounding counts. `words`: the kind of columns
-    (None: what suits the format)."""
+    """Both columns in one run; `stepwise`: formulas as kernels compute them, whose rounding counts. `words`: the kind of
+    columns (None: what suits the format)."""
 
     operators: Mapping[str, str] = MappingProxyType({})
     strict = True
