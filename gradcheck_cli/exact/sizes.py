@@ -26,7 +26,7 @@ from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.tree import Call, Constant, Node, walk
 
-_GROWING = frozenset({syntax.EXP, syntax.EXPM1, syntax.COSH, "sinh", syntax.POW})
+_GROWING = frozenset({syntax.EXP, syntax.EXPM1, syntax.COSH, syntax.SINH, syntax.POW})
 """Rows whose values leave the range of floats while their arguments don't."""
 
 _WRITTEN = ColumnAlgebra("single", on_numpy())
@@ -78,7 +78,7 @@ def _size(node: Node, done: dict[Node, Size]) -> Size:
             return Size(one, _one_or(large, _call(syntax.SUB, u, one)), False)
         case Call(function=syntax.COSH, arguments=(u,)):
             return Size(one, _call(syntax.SUB, _call("abs", u), _HALF), False)
-        case Call(function="sinh", arguments=(u,)):
+        case Call(function=syntax.SINH, arguments=(u,)):
             large = _call("gt", _call("abs", u), one)
             return Size(_call("sign", u), _one_or(large, _call(syntax.SUB, _call("abs", u), one)), False)
         case Call(function=syntax.NEG, arguments=(a,)):

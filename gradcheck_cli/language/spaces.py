@@ -104,7 +104,10 @@ class Group:
 
     def bounded(self) -> None:
         """InputError where these are too many points in any format."""
-        sizes = [len(axis) for axis in self.axes.values() if not isinstance(axis, Every | Stretch)]
+        least = 1 << 16 if len(self.axes) > 1 else 1  # finite floats of 16 bits, nearly
+        sizes = [
+            least if axis == Every() else 1 if isinstance(axis, Every | Stretch) else len(axis) for axis in self.axes.values()
+        ]
         count = math.prod(sizes) if self.grid else max(sizes, default=0)
         if count > MAX_POINTS:
             raise InputError(too_many(count), self.text, 0 if self.text else None)

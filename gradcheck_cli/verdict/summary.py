@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from flint import arb
 
-from gradcheck_cli.algebra.number import NAN, Ball
+from gradcheck_cli.algebra.number import Ball, ball_of, parts_of
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.verdict.column import Column, Detail, Kind
 from gradcheck_cli.verdict.numbers import interval
@@ -170,7 +169,7 @@ def _plain(column: Column) -> dict[str, Any]:
         "shapes": {name: list(shape) for name, shape in scope.shapes.items()},
         "inputs": None if scope.inputs is None else {name: _numbers(values) for name, values in scope.inputs.items()},
         "autograd": _numbers(column.autograd),
-        "exact": [None if ball is None else _parts(ball) for ball in column.exact],
+        "exact": [None if ball is None else parts_of(ball) for ball in column.exact],
         "error_ulps": _numbers(column.error_ulps),
         "verdicts": column.verdicts.tolist(),
         "values": None if column.values is None else _numbers(column.values),
@@ -208,18 +207,9 @@ def _array(values: Sequence[float | str]) -> Floats:
     return np.array([float(value) for value in values], dtype=np.float64)
 
 
-def _parts(ball: Ball) -> list[int] | str:
-    """Middle and radius, each as a whole number and an exponent of 2; in words where it isn't finite."""
-    if not ball.is_finite():
-        return "nan" if ball.is_nan() or not ball.is_exact() else str(ball.mid())
-    return [int(part) for end in (ball.mid(), ball.rad()) for part in end.man_exp()]
-
-
-def _ball(parts: Sequence[int] | str) -> Ball:
-    if isinstance(parts, str):
-        return NAN if parts == "nan" else arb(float(parts))
-    middle, exponent, radius, power = parts
-    return arb((middle, exponent), (radius, power))
+def _ball(parts: Sequence[Sequence[int] | str]) -> Ball:
+    middle, radius = (part if isinstance(part, str) else (part[0], part[1]) for part in parts)
+    return ball_of(middle, radius)
 
 
 def _detail(detail: Detail) -> dict[str, Any]:
