@@ -27,7 +27,8 @@ from gradcheck_cli.formulas.check import check_problem, described
 from gradcheck_cli.formulas.problem import Problem
 from gradcheck_cli.journal import LONGEST, Journal
 from gradcheck_cli.keys import signature, signed
-from gradcheck_cli.language.spaces import BLOCK, Group, PointSpec
+from gradcheck_cli.language import spaces
+from gradcheck_cli.language.spaces import Group, PointSpec
 from gradcheck_cli.maps.map import check_device
 from gradcheck_cli.verdict.column import UNSEEN, Column, Kind
 from gradcheck_cli.verdict.report import Report, versions
@@ -45,11 +46,12 @@ SPANS = 4
 
 @dataclass(frozen=True)
 class Request:
-    """How a problem is gone through. `workers`: processes (None: the cores); `resume`: the file that keeps what is finished."""
+    """How a problem is gone through. `workers`: processes (None: the cores); `resume`: the file that keeps what is finished;
+    `block`: points that are checked together, if not as many as usual."""
 
     workers: int | None = None
     resume: Path | None = None
-    block: int = BLOCK
+    block: int | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,9 @@ def listed(problem: Problem, report: Report, name: str) -> tuple[Problem, Report
 def _streamed(problem: Problem, progress: Progress | None, request: Request, deadline: float) -> Report:
     """The report on one format."""
     (name,) = problem.formats
-    state = _State(_blocks(problem, name, request.block), deadline, f"{STOPPED} {problem.timeout:g} s (--timeout)")
+    state = _State(
+        _blocks(problem, name, request.block or spaces.BLOCK), deadline, f"{STOPPED} {problem.timeout:g} s (--timeout)"
+    )
     with ExitStack() as stack:
         journal = None
         if request.resume is not None:
