@@ -399,10 +399,8 @@ def _problem(
     streams = any(points.streams(FORMATS[name]) for name in given["dtype"])
     for option in ("workers", "resume"):
         if given[option] is not None and not streams:
-            message = (
-                f"--{option} is for every float of a format of 32 bits (--at x=all --dtype float32): this is checked at once"
-            )
-            raise InputError(message, str(given[option]), 0)
+            message = f"--{option} goes with every float of a dtype of 32 bits (--at x=all --dtype float32)"
+            raise InputError(f"{message}: these points are checked at once", str(given[option]), 0)
     return Problem(
         command=kind,
         tasks=tuple(tasks),

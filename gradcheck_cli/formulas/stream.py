@@ -46,7 +46,7 @@ SPANS = 4
 
 @dataclass(frozen=True)
 class Request:
-    """How a problem is gone through. `workers`: processes (None: the cores); `resume`: the file that keeps what is finished;
+    """How a problem is gone through. `workers`: processes (None: the cores); `resume`: the file that keeps what is done;
     `block`: points that are checked together, if not as many as usual."""
 
     workers: int | None = None

@@ -68,7 +68,7 @@ class Summary:
         return cls(small, numbers[chosen].tolist())
 
     def plain(self) -> dict[str, Any]:
-        """As values of JSON, in which nothing is lost but the formulas."""
+        """As values of JSON, in which nothing is lost."""
         return {"numbers": self.numbers, "columns": [_plain(column) for column in self.columns]}
 
     @classmethod
@@ -174,14 +174,15 @@ def _plain(column: Column) -> dict[str, Any]:
         "verdicts": column.verdicts.tolist(),
         "values": None if column.values is None else _numbers(column.values),
         "details": {str(index): _detail(detail) for index, detail in column.details.items()},
-        "tally": [[*kind, n] for kind, n in (column.tally or {}).items()],
+        "tally": sorted(([*kind, n] for kind, n in (column.tally or {}).items()), key=repr),
+        "shown": column.formula,
     }
 
 
 def _read(given: Mapping[str, Any]) -> Column:
     inputs = given["inputs"]
     return Column(
-        **{name: given[name] for name in ("quantity", "kind", "of", "mode", "dtype", "claim")},
+        **{name: given[name] for name in ("quantity", "kind", "of", "mode", "dtype", "claim", "shown")},
         wrt=tuple(given["wrt"]),
         scope=AtPoints(
             {name: _array(values) for name, values in given["at"].items()},
