@@ -1,8 +1,7 @@
 """How large a formula is where no float holds it, at many points at once: the logarithm of its size, and its sign, as formulas
 of the very language, which columns evaluate.
 
-The derivative of exp at 1000 is beyond every float, and that is all that a judge needs. Sizes are bounds from below, exact
-where nothing is added up; what they don't bound for certain is open.
+The derivative of exp at 1000 is beyond every float, and that is all that a judge needs.
 """
 
 from __future__ import annotations
@@ -32,19 +31,12 @@ _GROWING = frozenset({syntax.EXP, syntax.EXPM1, syntax.COSH, syntax.SINH, syntax
 _WRITTEN = ColumnAlgebra("single", on_numpy())
 """What rows are replaced by that have no kernel."""
 
-_UNKNOWN = Call(syntax.LOG, (Constant(0),))
-"""A number that is open everywhere."""
-
-_HALF = Constant(0.75)
-"""More than log(2), which a sum of two, or half an exponential, may be smaller by."""
-
 
 class Size(NamedTuple):
-    """A formula's sign, 1 or -1, and a bound from below of the logarithm of its size; `exact`: it is the logarithm."""
+    """A formula's sign, 1 or -1, and the logarithm of its size."""
 
     sign: Node
     log: Node
-    exact: bool = True
 
 
 def sizes(trees: Sequence[Node]) -> list[Size] | None:
@@ -64,55 +56,46 @@ def _call(name: str, *arguments: Node) -> Node:
     return Call(name, arguments)
 
 
-def _one_or(condition: Node, there: Node, elsewhere: Node = _UNKNOWN) -> Node:
-    return _call(syntax.WHERE, condition, there, elsewhere)
-
-
 def _size(node: Node, done: dict[Node, Size]) -> Size:
-    one = Constant(1)
+    one, log_of_2 = Constant(1), _call(syntax.LOG, Constant(2))
     match node:
         case Call(function=syntax.EXP, arguments=(u,)):
             return Size(one, u)
-        case Call(function=syntax.EXPM1, arguments=(u,)):  # at least exp(u - 1) from 1 on
-            large = _call("gt", u, one)
-            return Size(one, _one_or(large, _call(syntax.SUB, u, one)), False)
-        case Call(function=syntax.COSH, arguments=(u,)):
-            return Size(one, _call(syntax.SUB, _call("abs", u), _HALF), False)
-        case Call(function=syntax.SINH, arguments=(u,)):
-            large = _call("gt", _call("abs", u), one)
-            return Size(_call("sign", u), _one_or(large, _call(syntax.SUB, _call("abs", u), one)), False)
+        case Call(function=syntax.EXPM1, arguments=(u,)):
+            return _sum(Size(one, u), Size(Constant(-1), Constant(0)))
+        case Call(function=syntax.COSH | syntax.SINH as name, arguments=(u,)):  # (exp(|u|) +- exp(-|u|))/2, and the sign of u
+            away = _call("abs", u)
+            other = Size(one if name == syntax.COSH else Constant(-1), _call(syntax.NEG, away))
+            whole = _sum(Size(one, away), other)
+            return Size(one if name == syntax.COSH else _call("sign", u), _call(syntax.SUB, whole.log, log_of_2))
         case Call(function=syntax.NEG, arguments=(a,)):
-            return done[a]._replace(sign=_call(syntax.NEG, done[a].sign))
+            return _negative(done[a])
         case Call(function=syntax.MUL, arguments=(a, b)):
-            return _product(syntax.ADD, done[a], done[b])
-        case Call(function=syntax.DIV, arguments=(a, b)) if done[b].exact:
-            return _product(syntax.SUB, done[a], done[b])
+            return Size(_call(syntax.MUL, done[a].sign, done[b].sign), _call(syntax.ADD, done[a].log, done[b].log))
+        case Call(function=syntax.DIV, arguments=(a, b)):
+            return Size(_call(syntax.MUL, done[a].sign, done[b].sign), _call(syntax.SUB, done[a].log, done[b].log))
         case Call(function=syntax.POW, arguments=(a, Constant(value=int(n)))) if n > 0 and not isinstance(n, bool):
-            sign = one if n % 2 == 0 else done[a].sign
-            return Size(sign, _call(syntax.MUL, Constant(n), done[a].log), done[a].exact)
+            return Size(one if n % 2 == 0 else done[a].sign, _call(syntax.MUL, Constant(n), done[a].log))
         case Call(function=syntax.POW, arguments=(a, b)):
             return Size(one, _call(syntax.MUL, b, _call(syntax.LOG, a)))
         case Call(function=syntax.ADD, arguments=(a, b)):
             return _sum(done[a], done[b])
         case Call(function=syntax.SUB, arguments=(a, b)):
-            return _sum(done[a], done[b]._replace(sign=_call(syntax.NEG, done[b].sign)))
+            return _sum(done[a], _negative(done[b]))
     return Size(_call("sign", node), _call(syntax.LOG, _call("abs", node)))
 
 
-def _product(combined: str, a: Size, b: Size) -> Size:
-    return Size(_call(syntax.MUL, a.sign, b.sign), _call(combined, a.log, b.log), a.exact and b.exact)
+def _negative(a: Size) -> Size:
+    return Size(_call(syntax.NEG, a.sign), a.log)
 
 
 def _sum(a: Size, b: Size) -> Size:
-    """The larger term; of two with different signs if it is twice as large."""
+    """The larger term times 1 + r, where r is the other one divided by it; open where neither is certainly larger."""
     larger = _call("gt", a.log, b.log)
-    log = _one_or(larger, a.log, b.log)
-    same = _call("gt", _call(syntax.MUL, a.sign, b.sign), Constant(0))
-    apart: Node = _UNKNOWN
-    if a.exact and b.exact:
-        twice = _call("gt", _call("abs", _call(syntax.SUB, a.log, b.log)), _HALF)
-        apart = _one_or(twice, _call(syntax.SUB, log, _HALF))
-    return Size(_one_or(larger, a.sign, b.sign), _one_or(same, log, apart), False)
+    ratio = _call(syntax.EXP, _call(syntax.NEG, _call("abs", _call(syntax.SUB, a.log, b.log))))
+    ratio = _call(syntax.MUL, _call(syntax.MUL, a.sign, b.sign), ratio)
+    log = _call(syntax.WHERE, larger, a.log, b.log)
+    return Size(_call(syntax.WHERE, larger, a.sign, b.sign), _call(syntax.ADD, log, _call(syntax.LOG1P, ratio)))
 
 
 class Sizes:
@@ -123,7 +106,8 @@ class Sizes:
         self._limit = (form.maximum_exponent + 2) * math.log(2) * (1 + 2.0**-40)
         self._evaluation: Evaluation | None = None
         if found is not None:
-            beyond = [_one_or(_call("gt", size.log, Constant(self._limit)), size.sign, Constant(0)) for size in found[1:]]
+            large = [_call("gt", size.log, Constant(self._limit)) for size in found[1:]]
+            beyond = [_call(syntax.WHERE, c, size.sign, Constant(0)) for c, size in zip(large, found[1:], strict=True)]
             self._evaluation = Evaluation([found[0].log, *beyond], inputs, "single")
 
     def beyond(
