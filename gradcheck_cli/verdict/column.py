@@ -309,6 +309,12 @@ class Column:
         tally = np.bincount(self.verdicts, minlength=len(VERDICTS)).tolist()
         return Counter({verdict: n for verdict, n in zip(VERDICTS, tally, strict=True) if n})
 
+    def summary(self) -> dict[str, Any]:
+        """How many entries there are of each kind, as plain JSON values, the most severe first."""
+        kinds = sorted((self.tally or {}).items(), key=lambda item: (-item[0].verdict.severity, -item[1]))
+        about = {name: jsonable(getattr(self, name)) for name in ("quantity", "kind", "of", "wrt", "mode", "dtype")}
+        return about | {"size": self.size, "kinds": [{**jsonable(kind._asdict()), "count": n} for kind, n in kinds]}
+
     @property
     def passing_nans(self) -> int:
         """How many entries are a nan where no derivative exists."""
