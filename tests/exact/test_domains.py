@@ -29,7 +29,7 @@ FORMULAS = (
     "erf(x)", "gelu(x)", "log(x)", "log1p(x)", "sqrt(x)", "asin(x)", "acosh(x)", "atanh(x/2)", "x**1.5", "log(exp(x) - 5)",
     "x**5", "sqrt(x - 1) + log(3 - x)", "where(x > 0, log(x), x**2)", "where(x > 0, x, log(x))",
     "entr(x)", "asec(x)", "rsqrt(x)",
-    "where(x > 1000, exp(x), log(x + 2))", "exp(x)*abs(x)", "exp(x) + 1/x", "exp(floor(x)/4)",
+    "where(x > 1000, exp(x), log(x + 2))", "exp(x)*abs(x)", "exp(x) + 1/x", "exp(floor(x)/4)", "lgamma(x)",
 )  # fmt: skip
 
 
