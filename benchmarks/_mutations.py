@@ -45,7 +45,7 @@ JUDGE = {
     "exact/domains.py": (
         ("chosen = (condition, Call(syntax.NOT, (condition,)))", "chosen = (Call(syntax.NOT, (condition,)), condition)"),
         ("        return _both(*parts)\n", "        return _any(parts)\n"),
-        ('"ge": "lt"', '"ge": "le"'),
+        ('"ge": "lt"', '"ge": "gt"'),
     ),
     "exact/sizes.py": (
         ("(form.maximum_exponent + 2)", "(form.maximum_exponent - 9)"),
