@@ -185,7 +185,10 @@ class _Part:
             whole.values[name][part] = values
         self.output = self.torch.values[whole.chain.output]
         self.run.checkpoint()
-        truths, self.exact_values = exact.at(self.points, self.run.checkpoint)
+        if len(self.torch.without) < self.size:
+            truths, self.exact_values = exact.at(self.points, self.run.checkpoint)
+        else:  # nothing to hold an exact value against
+            *truths, self.exact_values = (Truths(self.size) for _ in range(len(whole.derivatives) + 1))
         self.entries = [self._entries(column, found) for column, found in zip(whole.columns, truths, strict=True)]
 
     def _entries(self, column: Column, truths: Truths) -> Entries:
