@@ -30,8 +30,30 @@ JUDGE = {
         ("    if not common:\n", "    if False:\n"),
         ("max(now[2] or 0.0, then[2] or 0.0)", "0.0"),
     ),
+    # -- every float32
+    "formulas/stream.py": (
+        ("asked == self.asked and number is not None", "number is not None"),
+        ("signed(_text(kept), str(seal))", "bool(seal)"),
+        ("Kind(Verdict.UNDECIDED, text=UNSEEN): count", "Kind(Verdict.UNDECIDED, text=UNSEEN): 2"),
+        ("blank.mark([0, 1], Verdict.UNDECIDED, UNSEEN)", "blank.mark([0, 1], Verdict.MATCH)"),
+    ),
+    "verdict/summary.py": (
+        ("tally.update(column.tally or {})", "tally = Counter(column.tally or {})"),
+        ("for size in (errors, relative)", "for size in (errors,)"),
+    ),
+    # -- what many points are known to be without a ball
+    "exact/domains.py": (
+        ("chosen = (condition, Call(syntax.NOT, (condition,)))", "chosen = (Call(syntax.NOT, (condition,)), condition)"),
+        ("        return _both(*parts)\n", "        return _any(parts)\n"),
+        ('"ge": "lt"', '"ge": "gt"'),
+    ),
+    "exact/sizes.py": (
+        ("(form.maximum_exponent + 2)", "(form.maximum_exponent - 9)"),
+        ("_call(syntax.SUB, done[a].log, done[b].log)", "_call(syntax.ADD, done[a].log, done[b].log)"),
+    ),
     # -- numbers against each other
     "verdict/judge.py": (
+        ("(truths.radius < digits) & ~small", "(truths.radius < digits)"),
         (
             "abs(ball).abs_upper() < form.smallest_normal and abs(autograd) <= form.smallest_normal",
             "abs(ball).abs_upper() < form.smallest_normal",

@@ -49,6 +49,9 @@ CHUNK = 65_536
 COLUMNS_CHUNK = 8_192
 """Points that columns follow at once: what they hold stays in the cache."""
 
+FEWEST = 32
+"""Points from which on columns follow a run once more, before balls do."""
+
 SHADOW_CHUNK = 4_096
 """Points that the shadow follows at once; a point costs a few balls for each operation."""
 
@@ -182,14 +185,17 @@ class _Part:
             whole.values[name][part] = values
         self.output = self.torch.values[whole.chain.output]
         self.run.checkpoint()
-        truths, self.exact_values = exact.at(self.points, self.run.checkpoint)
+        if len(self.torch.without) < self.size:
+            truths, self.exact_values = exact.at(self.points, self.run.checkpoint)
+        else:  # nothing to hold an exact value against
+            *truths, self.exact_values = (Truths(self.size) for _ in range(len(whole.derivatives) + 1))
         self.entries = [self._entries(column, found) for column, found in zip(whole.columns, truths, strict=True)]
 
     def _entries(self, column: Column, truths: Truths) -> Entries:
         """A column's entries. A limit where the formula has no certified value is none if torch has no value either."""
         for index, refusal in self.torch.without.items():
             truths[index], self.exact_values[index] = Truth(Kind.OUTSIDE, text=f"torch has no value here: {refusal}"), None
-        for index in np.flatnonzero(~np.isfinite(self.output)).tolist():
+        for index in np.flatnonzero(~(np.isfinite(self.output) | truths.settled)).tolist():
             truth = regular(truths[index])
             if truth.kind is Kind.REGULAR and truth.text is not None:
                 truths[index] = Truth(Kind.OUTSIDE, singular=True)
@@ -226,22 +232,26 @@ class _Part:
                 detail.autograd_formula = detail.autograd_formula or self._formula(k, 0)
 
     def _sift(self, waiting: dict[int, list[int]]) -> None:
-        """Take out of the waiting entries (index -> which derivatives) those that columns are certain match."""
+        """Take out of the waiting entries (index -> which derivatives) those that columns are certain of: they match, or are
+        imprecise."""
         if len(waiting) < MANY or self.compiled.shapes is not None or self.run.callables or not TRUST.sound():
             return
-        indices = sorted(i for i in waiting if i not in self.torch.without)
-        for start in range(0, len(indices), COLUMNS_CHUNK):
-            self.run.checkpoint()
-            some = indices[start : start + COLUMNS_CHUNK]
-            (batch,) = self.compiled.batches(self.points, some, self.whole.count == 1)
-            found = many_shades(self.compiled, self.run.mode, self.run.form, batch, self.whole.derivatives)
-            for wrt, seen in found.items():
-                k = self.whole.derivatives.index(wrt)
-                asked = [position for position, i in enumerate(some) if k in waiting.get(i, ())]
-                for i in self.entries[k].sift([some[position] for position in asked], seen.pick(asked)):
-                    waiting[i].remove(k)
-                    if not waiting[i]:
-                        del waiting[i]
+        for limited in (True, False):  # what rounding explains, and what loses digits without the format's limits
+            indices = sorted(i for i in waiting if i not in self.torch.without)
+            for start in range(0, len(indices) if len(indices) >= FEWEST else 0, COLUMNS_CHUNK):
+                self.run.checkpoint()
+                self._sift_some(waiting, indices[start : start + COLUMNS_CHUNK], limited)
+
+    def _sift_some(self, waiting: dict[int, list[int]], some: Sequence[int], limited: bool) -> None:
+        (batch,) = self.compiled.batches(self.points, some, self.whole.count == 1)
+        found = many_shades(self.compiled, self.run.mode, self.run.form, batch, self.whole.derivatives, limited)
+        for wrt, seen in found.items():
+            k = self.whole.derivatives.index(wrt)
+            asked = [position for position, i in enumerate(some) if k in waiting.get(i, ())]
+            for i in self.entries[k].sift([some[position] for position in asked], seen.pick(asked), limited):
+                waiting[i].remove(k)
+                if not waiting[i]:
+                    del waiting[i]
 
     def _judge(self, waiting: Mapping[int, Sequence[int]]) -> None:
         """Run the shadow over some entries (index -> which derivatives) and judge them."""

@@ -61,9 +61,13 @@ def shades(
     return found, tuple(cut)
 
 
-def many_shades(chain: TorchChain, mode: str, form: Format, batch: Batch, derivatives: Sequence[Wrt]) -> dict[Wrt, Shades]:
-    """What columns see of each derivative at all points of the batch; nothing where they can't tell."""
-    shadow = Columns(Shadowed(Exact(chain.algebra.constants), Rounded(form)))
+def many_shades(
+    chain: TorchChain, mode: str, form: Format, batch: Batch, derivatives: Sequence[Wrt], limited: bool = True
+) -> dict[Wrt, Shades]:
+    """What columns see of each derivative at all points of the batch; nothing where they can't tell. `limited`: rounding is
+    that of the format; else that of one whose exponents have no limits, in double words."""
+    layer = Shadowed(Exact(chain.algebra.constants), Rounded(form, limited=limited), kind="" if limited else "double")
+    shadow = Columns(layer)
     with shadow, np.errstate(all="ignore"):
         outcome = chain.differentiate(mode, batch.tensors, derivatives)
     if shadow.lost:

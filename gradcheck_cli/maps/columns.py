@@ -27,6 +27,7 @@ from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.maps.map import Map, Row, Tensors, run, uncompiled
 from gradcheck_cli.maps.runs import numpy
 from gradcheck_cli.shadow.columns import Columns
+from gradcheck_cli.verdict.judge import NO_SIZE
 from gradcheck_cli.verdict.shade import Shades
 from gradcheck_cli.verdict.truths import Truths
 
@@ -41,10 +42,6 @@ FARTHEST = 900
 
 HEARD = 2.0**-10
 """Of what rounding may do to an entry that is 0: a wrong derivative that is as large as that would have been seen."""
-
-NOTHING = 2.0**-30
-"""Of what rounding may do to an entry: as little as that is taken for 0, as balls take it that contain 0."""
-
 
 Agree = Callable[[Ball, int], bool | None]
 """Whether nothing is left of the difference of both sides along so many entries."""
@@ -74,9 +71,10 @@ class Filter:
                     return None
         return found
 
-    def gradients(self, rows: Sequence[Row]) -> list[Shades] | None:
-        """J'v of each row: all inputs' entries, one after another."""
-        shadow, leaves = _entered(self.map, Shadowed(Precise(), Rounded(self.form), kind="double"))
+    def gradients(self, rows: Sequence[Row], limited: bool = True) -> list[Shades] | None:
+        """J'v of each row: all inputs' entries, one after another. Not `limited`: with what rounding does where exponents have
+        no limits."""
+        shadow, leaves = _entered(self.map, Shadowed(Precise(), Rounded(self.form, limited), kind="double"))
         found: list[Shades] = []
         with uncompiled(), shadow, np.errstate(all="ignore"):
             outputs, pull = run(self.map, leaves, self.mode)
@@ -176,7 +174,7 @@ def _parts(direction: Floats, found: Sequence[Shades], form: Format) -> list[Flo
 
 def _nothing(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
     """The entries that are as nothing beside what rounding may do to them, and beside the smallest float."""
-    least = np.maximum(found.rounded, form.smallest_normal) * NOTHING
+    least = np.maximum(found.rounded, form.smallest_normal) * NO_SIZE
     nothing: npt.NDArray[np.bool_] = np.abs(found.exact.high) + found.exact.radius <= least
     return nothing
 
@@ -186,7 +184,7 @@ def certain(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
     rounding may take many more; or as nothing."""
     numbers, bits = found.exact, form.bits
     known: npt.NDArray[np.bool_] = numbers.accurate(bits + GUARD)
-    known = known | (numbers.accurate(bits // 2 + 10) & (numbers.radius <= found.rounded * NOTHING))
+    known = known | (numbers.accurate(bits // 2 + 10) & (numbers.radius <= found.rounded * NO_SIZE))
     return (known | _nothing(found, form)) & np.isfinite(found.rounded)
 
 

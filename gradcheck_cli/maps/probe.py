@@ -155,17 +155,18 @@ class Probe:
 
     def judged(
         self, column: Column, policy: Policy, floats: Floats | None, truths: Truths | Sequence[Truth | Ball], known: Evidence,
-        accused: Mapping[int, str] = MappingProxyType({}), shades: Shades | None = None,
+        accused: Mapping[int, str] = MappingProxyType({}), shades: Callable[[bool], Shades | None] = lambda limited: None,
     ) -> Column:  # fmt: skip
         """The column of all entries of a tensor, judged. `accused`: entries that stand for a part that is wrong, and what to
-        say of it. `shades`: what columns are certain of."""
+        say of it. `shades`: what columns saw, with and without the format's limits."""
         form, options = FORMATS[column.dtype], self.options
         every = slice(0, len(column))
         entries = Entries(column, every, form, policy, options.limits, floats, truths, options.checkpoint)
         waiting = entries.plainly()
-        if shades is not None:
-            matching = entries.sift(waiting, shades.pick(waiting))
-            waiting = [index for index in waiting if index not in matching]
+        for limited in (True, False):
+            seen = shades(limited) if waiting else None
+            settled = set() if seen is None else entries.sift(waiting, seen.pick(waiting), limited)
+            waiting = [index for index in waiting if index not in settled]
         entries.judge(waiting, known)
         for index, text in accused.items():
             column.mark([index], Verdict.MISMATCH, text, Cause.FORMULA)

@@ -122,8 +122,8 @@ class Reverse(Probe):
         self._precise: list[list[Ball]] = []
         self._wrong: dict[tuple[int, str], list[_Wrong]] = {}
         self._located: set[tuple[int, str]] = set()
-        self._shades = None if left else self._settled(outputs)
-        if self._shades is not None:
+        self._shades = {} if left else self._settled(outputs)
+        if self._shades:
             return self._columns()
         self._truths = self._certified() if self._outside is None and self._unknown is None else self._unfollowed()
         if self.source.numbers and not self.stated:
@@ -177,9 +177,9 @@ class Reverse(Probe):
         )
         floats = None if self._pulled[k].gradients[name] is None else self._floats[k, span]
         column = self.blank(row.of or row.name, name, x, numpy(x), row.by)
-        if self._shades is not None:
-            shades = self._shades[k].pick(span)
-            return self.judged(column, OF_TENSORS, floats, certified(shades.exact), known, shades=shades)
+        if self._shades:
+            exact = certified(self._shades[True][k].exact.pick(span))
+            return self.judged(column, OF_TENSORS, floats, exact, known, shades=lambda limited: self._sifting(k, span, limited))
         return self.judged(column, OF_TENSORS, floats, self._truths[k][span], known, accused=self._accused(k, name))
 
     def _joined(self, pulled: Pulled) -> Floats:
@@ -243,15 +243,23 @@ class Reverse(Probe):
             self._take_apart(rows, still, sorted(suspects), shadows, truths)
         return truths
 
-    def _settled(self, outputs: Tensors) -> list[Shades] | None:
-        """What columns are certain of, if that is every entry of every row."""
+    def _settled(self, outputs: Tensors) -> dict[bool, list[Shades]]:
+        """What columns are certain of, under True, if that is every entry of every row."""
         followed = self.own and self.orders is None and self._outside is None and self._unknown is None and not self.map.stops
         if not followed or self.count < LEAST or not self._groups or not self._direction.all():
-            return None
-        filter = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
-        found = filter.certified(self.rows, self._direction, self._nothing)
-        self.source.held |= found is not None and filter.held
-        return found
+            return {}
+        self._filter = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
+        found = self._filter.certified(self.rows, self._direction, self._nothing)
+        if found is None:
+            return {}
+        self.source.held |= self._filter.held
+        return {True: found}
+
+    def _sifting(self, k: int, span: slice, limited: bool) -> Shades | None:
+        """What columns saw of an input's entries in one row; None where without limits they see nothing."""
+        if limited not in self._shades:
+            self._shades[limited] = self._filter.gradients(self.rows, limited) or []
+        return self._shades[limited][k].pick(span) if self._shades[limited] else None
 
     def _told(self) -> None:
         """Where Python compares numbers, it may do so at a border: quotients from both sides must give what was certified, else

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,15 @@ from gradcheck_cli.verdict.verdicts import QUOTIENT, Cause, Verdict, passing_nan
 LATE = "not finished in time: raise --timeout"
 """What is said of entries that the run came to no end with."""
 
+UNSEEN = "not looked at: the run ended before"
+"""What is said of points that it didn't come to."""
+
+_UNASKED = (LATE, UNSEEN)
+
 VERDICTS: tuple[Verdict, ...] = tuple(Verdict)
+
+NUMBERS = re.compile(r"\d[\d.,e+-]*")
+"""What differs between texts that say the same."""
 
 
 @dataclass(slots=True)
@@ -45,6 +54,17 @@ class Detail:
     formula: str | None = None
     witness: str | None = None
     rounded: float | None = None
+
+
+class Kind(NamedTuple):
+    """What entries have in common that are counted together; `text`: what is told of them, whatever the numbers in that."""
+
+    verdict: Verdict
+    cause: Cause | None = None
+    stage: str | None = None
+    operation: str | None = None
+    witness: str | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +132,8 @@ class Column:
     `autograd` is nan where torch returned no tensor (then the detail's cause is no_gradient). `exact` holds balls, or None
     where no derivative is known or exists. `values`: torch's, of the variable differentiated by. `claim`: the text under
     test, where it is a claim. `shown`: the exact derivative as a formula, or what works it out when it is read: tidying takes
-    longer than a small check, and of a match nobody may look.
+    longer than a small check, and of a match nobody may look. `tally`: where these are but some of the entries, how many there
+    are of each kind in all.
     """
 
     quantity: str
@@ -130,6 +151,7 @@ class Column:
     shown: str | Callable[[], str | None] | None = None
     values: Floats | None = None
     claim: str | None = None
+    tally: Mapping[Kind, int] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.exact, Balls):
@@ -210,6 +232,12 @@ class Column:
     def cause(self, index: int) -> Cause | None:
         return self.details.get(index, _NOTHING).cause
 
+    def kind_of(self, index: int) -> Kind:
+        """What an entry is counted with."""
+        detail = self.details.get(index, _NOTHING)
+        text = None if detail.text is None else NUMBERS.sub("#", detail.text)
+        return Kind(self.verdict(index), detail.cause, detail.stage, detail.operation, detail.witness, text)
+
     def label(self, index: int) -> Label:
         """What an entry is called."""
         return self.scope.label(index, Label(self.quantity, self.of, self.wrt))
@@ -267,13 +295,31 @@ class Column:
         detail = self.details.setdefault(index, Detail())
         self.details[index] = replace(detail, stage=stage or detail.stage)
 
+    @property
+    def size(self) -> int:
+        """How many entries there are in all."""
+        return len(self) if self.tally is None else sum(self.tally.values())
+
     def counts(self) -> Counter[Verdict]:
+        if self.tally is not None:
+            found: Counter[Verdict] = Counter()
+            for kind, n in self.tally.items():
+                found[kind.verdict] += n
+            return found
         tally = np.bincount(self.verdicts, minlength=len(VERDICTS)).tolist()
         return Counter({verdict: n for verdict, n in zip(VERDICTS, tally, strict=True) if n})
+
+    def summary(self) -> dict[str, Any]:
+        """How many entries there are of each kind, as plain JSON values, the most severe first."""
+        kinds = sorted((self.tally or {}).items(), key=lambda item: (-item[0].verdict.severity, -item[1]))
+        about = {name: jsonable(getattr(self, name)) for name in ("quantity", "kind", "of", "wrt", "mode", "dtype")}
+        return about | {"size": self.size, "kinds": [{**jsonable(kind._asdict()), "count": n} for kind, n in kinds]}
 
     @property
     def passing_nans(self) -> int:
         """How many entries are a nan where no derivative exists."""
+        if self.tally is not None:
+            return sum(n for kind, n in self.tally.items() if passing_nan(kind.verdict, kind.text))
         return sum(passing_nan(self.verdict(i), detail.text) for i, detail in self.details.items())
 
     def worst(self) -> int:
@@ -301,7 +347,9 @@ class Column:
             exact=decimal(self.exact[index]),
             left=detail.left,
             right=detail.right,
-            autograd=None if math.isnan(found) and (detail.cause is Cause.NO_GRADIENT or detail.text == LATE) else found,
+            autograd=None
+            if math.isnan(found) and (detail.cause is Cause.NO_GRADIENT or detail.text in (LATE, UNSEEN))
+            else found,
             shadow=detail.shadow if isinstance(detail.shadow, str | None) else interval(detail.shadow),
             autograd_formula=detail.autograd_formula,
             error_ulps=None if math.isnan(error) else error,

@@ -124,8 +124,7 @@ class Entries:
     def plainly(self) -> list[int]:
         """Enter what two numbers settle; returns the entries for which the shadow has to speak, of a nan that passes too."""
         waiting = []
-        far = self.truths.certified & np.isfinite(self.column.autograd[self.start : self.start + len(self.truths)])
-        far &= not self.limits.given
+        far = self.truths.certified if self.floats is not None and not self.limits.given else np.zeros(len(self.truths), bool)
         for index in self._waiting:
             if far[index]:
                 waiting.append(index)  # more than a few ulps off, as arrays tell
@@ -141,20 +140,27 @@ class Entries:
                 self._enter(index, judgement, truth, None, None)
         return waiting
 
-    def sift(self, waiting: Sequence[int], shades: Shades) -> set[int]:
-        """Enter a match for those whose shades, in the same order, make it certain; returns them."""
+    def sift(self, waiting: Sequence[int], shades: Shades, limited: bool) -> set[int]:
+        """Enter a match for those whose shades, in the same order, make it certain, or, where rounding isn't `limited` by the
+        format, that they are imprecise; returns them."""
         if self.floats is None or self.limits.given or self.truths.words is None:
             return set()
         words, floats = self.truths.words.pick(waiting), self.floats[waiting]
-        found = self.truths.certified[waiting] & explained(floats, words, self.form, shades)
-        certain = np.flatnonzero(found).tolist()
+        matches, lost = explained(floats, words, self.form, shades)
         with np.errstate(all="ignore"):
             errors = words.off(floats) / np.abs(words.high)
-        for k in certain:
-            here = self.start + waiting[k]
-            self.column.verdicts[here] = Verdict.MATCH.severity
-            self.column.details[here] = Detail(shadow=shades.exact.ball(k), formula_error=0.0, rounding_error=float(errors[k]))
-        return {waiting[k] for k in certain}
+        certain = self.truths.certified[waiting] & (matches if limited else matches | lost)
+        for k in np.flatnonzero(certain).tolist():
+            here, error = self.start + waiting[k], float(errors[k])
+            self.column.verdicts[here] = (Verdict.MATCH if matches[k] else Verdict.IMPRECISE).severity
+            self.column.details[here] = Detail(
+                shadow=shades.exact.ball(k),
+                formula_error=0.0,
+                rounding_error=error,
+                text=NO_DIGIT if not matches[k] and error >= NOTHING_LEFT else None,
+                rounded=None if limited else float(shades.rounded[k]),
+            )
+        return {waiting[k] for k in np.flatnonzero(certain).tolist()}
 
     def judge(self, waiting: Sequence[int], known: Evidence) -> None:
         """Judge entries with all that is known of them. No mismatch stands on one witness."""
@@ -203,11 +209,17 @@ class Entries:
                     gap -= float(floats[i])
                     gaps[i] = 0.0 if gap.contains(0) else float(gap)
             column.error_ulps[part] = np.abs(gaps) / self.form.ulp(middles)
+            infinite = np.flatnonzero(np.isinf(floats) & truths.certified)
+            right = self.form.round(middles[infinite]) == floats[infinite]
+            column.error_ulps[part][infinite] = np.where(right, 0.0, np.inf)  # beyond the largest float, or not: see `distance`
+            column.error_ulps[part][np.isinf(middles) & np.isfinite(floats)] = np.inf
         plain = truths.certified.copy()
         plain[[i for i, known in others.items() if not isinstance(known, Truth)]] = True
         quick = plain & (column.error_ulps[part] <= QUICK) & (not self.limits.given)
         column.verdicts[part][quick] = Verdict.MATCH.severity
-        return np.flatnonzero(~quick).tolist()
+        column.verdicts[part][truths.excluded] = Verdict.OUTSIDE_DOMAIN.severity
+        column.error_ulps[part][truths.excluded] = np.nan
+        return np.flatnonzero(~(quick | truths.excluded)).tolist()
 
     def _judge(self, index: int, known: Evidence) -> Judgement:
         self.checkpoint()

@@ -12,17 +12,21 @@ import numpy.typing as npt
 from gradcheck_cli.algebra.columns.column import Column
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.floats import Floats
-from gradcheck_cli.verdict.truth import Truth
+from gradcheck_cli.verdict.truth import Kind, Truth
+
+OUTSIDE = Truth(Kind.OUTSIDE, singular=True)
 
 
 class Truths:
     """What is known of each entry. Where `certified` it lies within `words`, and its ball, which may be sharper, is what `make`
-    returns for its index; elsewhere it is what was set, None at first."""
+    returns for its index; where `excluded` it is `nowhere`; elsewhere it is what was set, None at first."""
 
-    __slots__ = ("_kept", "_make", "certified", "words")
+    __slots__ = ("_kept", "_make", "certified", "excluded", "nowhere", "words")
 
     def __init__(self, count: int, make: Callable[[int], Ball] | None = None) -> None:
         self.certified: npt.NDArray[np.bool_] = np.zeros(count, dtype=bool)
+        self.excluded: npt.NDArray[np.bool_] = np.zeros(count, dtype=bool)
+        self.nowhere: Truth | None = OUTSIDE
         self.words: Column | None = None
         self._make = make
         self._kept: dict[int, Any] = {}
@@ -38,6 +42,29 @@ class Truths:
         """Words for every entry; those that are `certified` count."""
         self.words, self.certified = words, certified.copy()
 
+    def exclude(self, excluded: npt.NDArray[np.bool_]) -> None:
+        """Entries that are outside of the domain."""
+        self.excluded = excluded & ~self.certified
+
+    def sharp(self, bits: int) -> npt.NDArray[np.bool_]:
+        """Which entries the words alone tell to so many bits."""
+        return np.zeros(len(self), dtype=bool) if self.words is None else self.words.accurate(bits)
+
+    def accept(self, entries: npt.NDArray[np.bool_], signs: Floats | None = None) -> None:
+        """Entries that are certified besides: within their words, or, where `signs` has 1 or -1, beyond the largest float."""
+        self.certified = self.certified | entries
+        if signs is not None and self.words is not None:
+            beyond = entries & (signs != 0.0)
+            high, low, radius = (part.copy() for part in self.words)
+            high[beyond], low[beyond], radius[beyond] = signs[beyond] * np.inf, 0.0, 0.0
+            self.words = Column(high, low, radius)
+
+    @property
+    def settled(self) -> npt.NDArray[np.bool_]:
+        """Which entries are known without a Python object."""
+        found: npt.NDArray[np.bool_] = self.certified | self.excluded
+        return found
+
     def release(self) -> None:
         """Forget the words, when nobody judges by them any more; balls are made as before."""
         self.words = None
@@ -47,6 +74,8 @@ class Truths:
         return len(self.certified)
 
     def __getitem__(self, index: int) -> Any:
+        if self.excluded[index]:
+            return self.nowhere
         if not self.certified[index] or self._make is None:
             return self._kept.get(index)
         if index not in self._kept:
@@ -57,7 +86,7 @@ class Truths:
         return self._kept[index]
 
     def __setitem__(self, index: int, truth: Truth | Ball | None) -> None:
-        self.certified[index] = False
+        self.certified[index] = self.excluded[index] = False
         self._kept[index] = truth
 
     def __iter__(self) -> Iterator[Any]:
@@ -65,8 +94,8 @@ class Truths:
 
     @property
     def others(self) -> list[int]:
-        """The entries that aren't certified, in order."""
-        found: list[int] = np.flatnonzero(~self.certified).tolist()
+        """The entries that are neither, in order."""
+        found: list[int] = np.flatnonzero(~self.settled).tolist()
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gradcheck_cli import keys
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.output import SUITE_FORMATS, suite_renderer
 from gradcheck_cli.suite import seals, settings
@@ -159,11 +160,11 @@ def test_a_seal_holds_for_what_was_found(tmp_path: Path, monkeypatch: pytest.Mon
         assert not seals.holds(forged, given, False)
     assert not seals.holds(back, given, True)
     assert not seals.holds(back, replace(given, options={"at": "x=2"}), False)
-    seals._key.cache_clear()
+    keys._key.cache_clear()
     with monkeypatch.context() as context:
-        context.setenv(seals.VARIABLE, "somebody else's")
+        context.setenv(keys.VARIABLE, "somebody else's")
         assert not seals.holds(back, given, False)
-    seals._key.cache_clear()
+    keys._key.cache_clear()
     assert seals.holds(back, given, False)
     (tmp_path / "f.py").write_text("def f(x): return 3*x\n")
     assert not seals.holds(back, given, False)
@@ -171,16 +172,16 @@ def test_a_seal_holds_for_what_was_found(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_key_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is made once, for nobody else to read; where none can be kept, nothing is recognised by the next process."""
-    monkeypatch.delenv(seals.VARIABLE)
+    monkeypatch.delenv(keys.VARIABLE)
     for folder, kept in ((tmp_path / "state", True), (Path("/dev/null"), False)):
         monkeypatch.setenv("XDG_STATE_HOME", str(folder))
-        keys = []
+        made = []
         for _ in range(2):
-            seals._key.cache_clear()
-            keys.append(seals._key())
-        assert (keys[0] == keys[1]) == kept and len(keys[0]) == 32
+            keys._key.cache_clear()
+            made.append(keys._key())
+        assert (made[0] == made[1]) == kept and len(made[0]) == 32
     assert (tmp_path / "state" / "gradcheck" / "key").stat().st_mode & 0o777 == 0o600
-    seals._key.cache_clear()
+    keys._key.cache_clear()
 
 
 def test_code_that_cannot_be_told(tmp_path: Path) -> None:

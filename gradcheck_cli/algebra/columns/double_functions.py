@@ -77,6 +77,9 @@ EXP_FOURTH = 1.5 * UNIT
 EXP_WORD = 8 * UNIT2
 """The table's words, u**2/2, and five sums of what is u, 6u**2."""
 
+BELOW = -750.0
+"""Below this exp is smaller than an eighth of TINY."""
+
 ALMOST_MINUS_ONE = 100.0
 """Below minus this, expm1 is -1 to 2**-144."""
 
@@ -106,7 +109,7 @@ def _power_of_two(e: Whole) -> Array:
 
 
 def exp(x: Double) -> Double:
-    """exp(x): 0 below -746, to TINY; open beyond the largest float, and for a ball of 1 or wider."""
+    """exp(x): 0 below -746, to TINY; open beyond the largest float, and for a ball of 1 or wider that isn't all below."""
     xh, xl, xr = x
     h = maximum(minimum(xh, 746.0), -746.0)
     th, tl, ph, pl, fourth, e = _exponential(h, xl)
@@ -117,7 +120,8 @@ def exp(x: Double) -> Double:
     first, second = _power_of_two(half), _power_of_two(e - half)
     y, yl = fast_two_sum((s * first) * second, (v * first) * second)
     moved = divide(xr, maximum(1.0 - xr, 0.0))
-    return y, yl, y * (moved + (EXP_FOURTH * fourth + (REDUCED * absolute(h) + EXP_WORD))) * UP + TINY
+    radius = y * (moved + (EXP_FOURTH * fourth + (REDUCED * absolute(h) + EXP_WORD))) * UP + TINY
+    return y, yl, where(xh + xr < BELOW, TINY, radius)
 
 
 def expm1(x: Double) -> Double:

@@ -53,6 +53,9 @@ EXP_ROUNDED = 4.0 * UNIT
 EXPM1_ROUNDED = 2.0 * UNIT
 """The table, its difference from 1, the sum; and twice the rest."""
 
+BELOW = -750.0
+"""Below this exp is smaller than an eighth of TINY."""
+
 ALMOST_MINUS_ONE = 100.0
 """Below minus this, expm1 is -1 to 2**-144."""
 
@@ -72,12 +75,13 @@ def _power_of_two(e: Whole) -> Array:
 
 
 def exp(x: Single) -> Single:
-    """exp(x): 0 below -746, to TINY; open beyond the largest float, and for a ball of 1 or wider."""
+    """exp(x): 0 below -746, to TINY; open beyond the largest float, and for a ball of 1 or wider that isn't all below."""
     xh, xr = x
     t, p, e = _exponential(maximum(minimum(xh, 746.0), -746.0))
     half = e >> 1
     y = ((t + t * p) * _power_of_two(half)) * _power_of_two(e - half)
-    return y, y * (divide(xr, maximum(1.0 - xr, 0.0)) + EXP_ROUNDED) * UP + TINY
+    radius = y * (divide(xr, maximum(1.0 - xr, 0.0)) + EXP_ROUNDED) * UP + TINY
+    return y, where(xh + xr < BELOW, TINY, radius)
 
 
 def expm1(x: Single) -> Single:
