@@ -1,6 +1,7 @@
 # make demo: install into .venv and check a first chain. make test: lint, types and all tests.
-# make fast: the same without the tests marked slow, for the inner loop. make transcripts: run every command of README.md and
-# docs/ and write down what it prints. make docs: the manual, in docs/_build/html.
+# make fast: the same without the tests marked slow, for the inner loop. make soundness: sweeps with all their cases.
+# make transcripts: run every command of README.md and docs/ and write down what it prints. make docs: the manual, in
+# docs/_build/html.
 # make test-lowest: these with the lowest versions that pyproject.toml takes, in .venv-lowest: 5 GB and 5 minutes. uv reads what it
 # wants of torch from UV_TORCH_BACKEND=cpu, where the index of CPU builds can be reached: a tenth of that.
 
@@ -12,7 +13,7 @@ EXTRAS := plot notebook fast distributed
 # Tests start many processes, and a process of pytest compiles every module for itself: let it read what another compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo lint fast test test-lowest transcripts docs clean
+.PHONY: demo lint fast test soundness test-lowest transcripts docs clean
 
 demo: .venv/installed
 	$(BIN)/gradcheck chain "2*x" "z**2+2*z+2" --at x=1
@@ -27,6 +28,9 @@ fast: lint
 
 test: lint
 	$(BIN)/pytest -n auto --dist worksteal
+
+soundness: .venv/installed-test
+	$(BIN)/pytest -n auto --dist worksteal --whole tests/soundness
 
 test-lowest: $(LOWEST)/installed
 	$(LOWEST)/bin/pytest -n auto --dist worksteal -m "not slow"

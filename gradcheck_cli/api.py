@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations_with_replacement, product
 from itertools import permutations as orders_of
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, Unpack
 
 from gradcheck_cli import options as table
@@ -78,6 +79,8 @@ class OfFormulas(Common, total=False):
     sample: int | None
     domain: Domain | None
     claim: Claimed | None
+    workers: int | None
+    resume: str | None
     callables: Mapping[str, Callable[..., Any]] | None
 
 
@@ -380,8 +383,8 @@ def _run(
     points = parse_points(given["at"], inputs, **where, evaluate=nearest_double)
     build = functools.partial(_problem, kind, *with_labels(chains, points), asked, given, local)
     if any(chain.on_arrays or any(points.shapes[name] for name in chain.inputs) for chain in chains):
-        return lambda: _solved(build(), given["progress"])  # entry by entry, which takes its time, as the check does
-    return functools.partial(_solved, build(), given["progress"])
+        return lambda: _solved(build(), given)  # entry by entry, which takes its time, as the check does
+    return functools.partial(_solved, build(), given)
 
 
 def _problem(
@@ -393,6 +396,11 @@ def _problem(
 
     for name in given["dtype"]:
         points.count(FORMATS[name])
+    streams = any(points.streams(FORMATS[name]) for name in given["dtype"])
+    for option in ("workers", "resume"):
+        if given[option] is not None and not streams:
+            message = f"--{option} goes with every float of a dtype of 32 bits (--at x=all --dtype float32)"
+            raise InputError(f"{message}: these points are checked at once", str(given[option]), 0)
     return Problem(
         command=kind,
         tasks=tuple(tasks),
@@ -404,19 +412,28 @@ def _problem(
         claims=() if given["claim"] is None else claims_of(given["claim"], tasks, asked),
         limits=_limits(given),
         strict=given["strict"],
-        timeout=given["timeout"],
+        timeout=given["timeout"] or (math.inf if streams else table.TIMEOUT),
         verbose=given["verbose"],
         callables={_row(name): function for name, function in (given["callables"] or {}).items()},
     )
 
 
-def _solved(problem: Problem, progress: Progress | None) -> Report:
+def _solved(problem: Problem, given: Mapping[str, Any]) -> Report:
     """Have it checked."""
-    from gradcheck_cli.formulas.check import check_problem
+    from gradcheck_cli.floats import FORMATS
+    from gradcheck_cli.formulas import check, stream
     from gradcheck_cli.remedies.mending import add_remedies
 
-    report = check_problem(problem, progress=progress)
-    add_remedies(problem, report)
+    if not any(problem.points.streams(FORMATS[name]) for name in problem.formats):
+        report = check.check_problem(problem, progress=given["progress"])
+        add_remedies(problem, report)
+        return report
+    request = stream.Request(given["workers"], None if given["resume"] is None else Path(given["resume"]))
+    report = stream.check_stream(problem, given["progress"], request)
+    for name in problem.formats:
+        part, found = stream.listed(problem, report, name)
+        add_remedies(part, found)
+        report.remedies += found.remedies
     return report
 
 

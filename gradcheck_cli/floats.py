@@ -89,17 +89,51 @@ class Format:
     @property
     def listed(self) -> bool:
         """Whether `every_float` lists them: 16 bits hold at most 2**16."""
-        return (self.maximum_exponent - self.minimum_exponent + 2) << self.bits <= 1 << 16
+        return self.finite <= 1 << 16
+
+    @property
+    def finite(self) -> int:
+        """How many finite floats there are, both zeros among them."""
+        return (self.maximum_exponent - self.minimum_exponent + 2) << self.bits
 
     def every_float(self) -> Floats:
         """Every finite float of a format of at most 16 bits, from the most negative to the largest; both zeros."""
         if not self.listed:
             raise ValueError(f"{self.name} has too many floats to list")
-        below = np.arange(1, 1 << (self.bits - 1)) * self.smallest_subnormal
-        significands = np.arange(1 << (self.bits - 1), 1 << self.bits) * 2.0 ** (1 - self.bits)
-        exponents = np.arange(self.minimum_exponent, self.maximum_exponent + 1)
-        positive = np.concatenate([below, np.ldexp(significands, exponents[:, None]).reshape(-1)])
-        return np.concatenate([-positive[::-1], [0.0, -0.0], positive])
+        return self.floats(range(self.finite))
+
+    def floats(self, numbers: range) -> Floats:
+        """The finite floats with these numbers, in a list of all from the most negative to the largest, 0.0 before -0.0."""
+        half = self.finite // 2
+        place = np.arange(len(numbers), dtype=np.int64) * numbers.step + (numbers.start - half)
+        found = self.from_ordinals(place + (place < 0))
+        found[place == 0] = -0.0
+        return found
+
+    def numbers(self, first: float, last: float) -> range:
+        """The numbers, in that list, of the floats from the one to the other, ends included; empty where there is none."""
+        low, high = self.ordinals(np.clip(self.round(np.array([first, last])), -self.largest, self.largest))
+        low += int(self.from_ordinals(np.array([low]))[0] < first)
+        high -= int(self.from_ordinals(np.array([high]))[0] > last)
+        half = self.finite // 2
+        return range(low + half - (low <= 0), high + half + (high >= 0))
+
+    def ordinals(self, values: Floats) -> list[int]:
+        """Each finite float's number in the order of the floats of the format; 0 is 0."""
+        fraction, exponent = np.frexp(np.abs(values))
+        lead = np.maximum(exponent - 1, self.minimum_exponent)
+        significand = np.ldexp(fraction, exponent - lead + self.bits - 1)  # below 2**bits, subnormals included
+        steps = (lead - self.minimum_exponent).astype(object) * (1 << (self.bits - 1))
+        return [int(s) * (int(m) + int(k)) for s, m, k in zip(np.sign(values), significand, steps, strict=True)]
+
+    def from_ordinals(self, ordinals: npt.ArrayLike) -> Floats:
+        """The floats with these numbers: the inverse of `ordinals`."""
+        number = np.asarray(ordinals, dtype=np.int64)
+        size = np.abs(number)
+        step = size >> (self.bits - 1)
+        significand = (size & ((1 << (self.bits - 1)) - 1)) + np.where(step > 0, 1 << (self.bits - 1), 0)
+        exponent = np.maximum(step, 1) - 1 + self.minimum_exponent - (self.bits - 1)
+        return np.asarray(np.sign(number) * np.ldexp(significand.astype(np.float64), exponent), dtype=np.float64)
 
 
 FORMATS: dict[str, Format] = {

@@ -20,6 +20,7 @@ bare        the command line takes a value of it as an option by itself: --json
 example     one, as it is typed, if not that of the form
 required    it has to be given
 twin        False: it is about what the command prints, and neither Python nor a spec takes it
+alone       it is about one run by itself: no spec takes it
 once        of several points (or what there may be several of) one alone is meant
 
 The order is that of every help: a check's own options, then those that it shares with others.
@@ -31,6 +32,7 @@ import re
 import textwrap
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -117,6 +119,8 @@ COMMANDS = (*CHECKS, "functions", "explain", "why")
 
 # -- options ------------------------------------------------------------------------------------------------------------
 
+TIMEOUT = 600.0
+"""Seconds of a run."""
 SAMPLES = 20
 """Points of a formula that are drawn where none is given."""
 SAMPLES_OF_FUNCTION = 3
@@ -159,6 +163,7 @@ class Option:
     required: bool = False
     twin: bool = True
     once: bool = False
+    alone: bool = False
 
     @property
     def parameter(self) -> str:
@@ -173,7 +178,7 @@ class Option:
     @property
     def written(self) -> bool:
         """Whether a spec takes it."""
-        return self.typed and self.twin
+        return self.typed and self.twin and not self.alone
 
     @property
     def forms(self) -> tuple[str, ...]:
@@ -268,7 +273,8 @@ OPTIONS: tuple[Option, ...] = (
 
     Option("at", POINTED, POINTS,
            "A point, x=1,y=pi/4. Values are constant expressions, lists (x=[1,2], A=[[1,2],[3,4]]), linspace(a,b,n), "
-           "logspace(a,b,n) from a to b, or all (every float of a 16-bit dtype); several of them in one text make a grid.",
+           "logspace(a,b,n) from a to b, all (every float of a dtype of at most 32 bits) or all(a,b); several of them in one "
+           "text make a grid.",
            metavar="POINT", also="point"),
     Option("shape", POINTED, SHAPES, "An input is a vector (x=3) or a matrix (A=3,4), where no point says so.",
            metavar="NAME=SIZES", also="shapes size sizes"),
@@ -294,7 +300,14 @@ OPTIONS: tuple[Option, ...] = (
            also=f"abs_tol abstol {TOLERANCE}"),
     Option("ulps", CHECKS, LIMIT, "Accept an error of up to N ulps of the dtype.", metavar="N", also="ulp max_ulps"),
     Option("strict", CHECKS, FLAG, "An imprecise derivative fails too.", False),
-    Option("timeout", CHECKS, SECONDS, "Seconds for the whole run; what is left is undecided.", 600.0, metavar="SECONDS",
+    Option("workers", FORMULAS, COUNT, "Processes that share the work where --at asks for every float32.",
+           otherwise="the cores", metavar="N", spelt="--workers -n", also="jobs n_jobs num_workers", alone=True),
+    Option("resume", FORMULAS, TEXT,
+           "Where --at asks for every float32: keep in FILE what is finished, and don't do again what it holds.",
+           metavar="FILE", example="sin.jsonl", alone=True),
+    Option("timeout", FORMULAS, SECONDS, "Seconds for the whole run; what is left is undecided.", metavar="SECONDS",
+           otherwise=f"{TIMEOUT:g}; none for every float32", also="time_limit max_time"),
+    Option("timeout", CODE, SECONDS, "Seconds for the whole run; what is left is undecided.", TIMEOUT, metavar="SECONDS",
            also="time_limit max_time"),
     Option("format", COMMANDS, TEXT, "How the result is written.", "text", example="json", twin=False, also="fmt output_format",
            bare=True),
@@ -316,21 +329,25 @@ OPTIONS: tuple[Option, ...] = (
 # -- what is read off the tables ----------------------------------------------------------------------------------------
 
 
+@cache
 def of(check: str) -> tuple[Option, ...]:
     """The options of a check (or of the commands `functions` and `why`), in the order of its help."""
     return tuple(row for row in OPTIONS if check in row.checks)
 
 
+@cache
 def taken(check: str) -> Mapping[str, Option]:
     """Those that its Python twin takes, by what that calls them."""
     return {row.parameter: row for row in of(check) if row.twin}
 
 
+@cache
 def keys(check: str) -> Mapping[str, Option]:
     """Those that a spec may give, by name."""
     return {row.name: row for row in of(check) if row.written}
 
 
+@cache
 def spoken(check: str) -> Mapping[str, tuple[Option, ...]]:
     """Every name that somebody may give an option of a check, and the options that are meant: the table's own name goes before
     what else people call another."""

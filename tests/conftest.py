@@ -1,5 +1,5 @@
-"""What holds for all tests: one profile of Hypothesis; a slow test says why; a slip in a rule ends the run. Helpers are
-modules beside it."""
+"""What holds for all tests: one profile of Hypothesis; how much of a sweep runs; a slow test says why; a slip in a rule ends
+the run. Helpers are modules beside it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,18 @@ os.environ.setdefault("GRADCHECK_DEBUG", "1")  # in every process: see `shadow.m
 
 settings.register_profile("gradcheck", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
 settings.load_profile("gradcheck")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--whole`, which `make soundness` gives."""
+    parser.addoption("--whole", action="store_true", help="run sweeps with all their cases, not with a part of each")
+
+
+@pytest.fixture(scope="session")
+def whole(pytestconfig: pytest.Config) -> bool:
+    """Whether a sweep is run with all its cases: for a change of what judges, and each week. Otherwise with a part of them, in
+    which each kind of case is."""
+    return bool(pytestconfig.getoption("whole"))
 
 
 gc.disable()  # until all is collected: modules and items stay, and every look at them would be for nothing

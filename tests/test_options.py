@@ -170,10 +170,12 @@ def test_none_is_the_default(ask: Ask, kind: str, row: Option) -> None:
 def test_what_is_of_one_way_is_refused_by_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, row: Option
 ) -> None:
-    """What only Python can say, and what is about the printed page."""
+    """What only Python can say, what is about the printed page, and what is about one run by itself, which no spec says."""
     with pytest.raises(InputError, match=f"unknown key '{row.name}'"):
         read(tmp_path, kind, {**REQUIRED.get(kind, {}), row.name: "x"})
-    if row.twin:
+    if row.alone:
+        assert row.typed and row.parameter in taken(kind)
+    elif row.twin:
         assert application.run([kind, TARGETS[kind], f"--{row.name}=x"]) == 2
         assert f"no such option: --{row.name}" in capsys.readouterr().err
     else:

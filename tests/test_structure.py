@@ -16,6 +16,7 @@ from gradcheck_cli.language.arrays import _Evaluation
 from gradcheck_cli.language.functions import KINDS, NAMES, PAIRS, TABLE, VARIADIC, VARIANTS, Function
 from gradcheck_cli.language.parser import composition, definition, is_truth, parse
 from gradcheck_cli.language.tree import Call, Node, variables, walk
+from tests.every import every
 
 PACKAGE = Path(gradcheck_cli.__file__).parent
 MAP = (PACKAGE.parent / "ARCHITECTURE.md").read_text(encoding="utf-8").partition("```layers\n")[2].partition("```")[0]
@@ -74,7 +75,7 @@ def test_no_import_is_relative_or_overlooked() -> None:
         assert all(node.level == 0 for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)), module
 
 
-@pytest.mark.parametrize("module", modules())
+@every(modules())
 def test_imports_go_downwards(module: str) -> None:
     """No module, and no function in it, imports from a layer below its own in ARCHITECTURE.md."""
     own = module.partition(".")[0]
@@ -121,8 +122,7 @@ def test_the_number_type_is_known_in_three_folders() -> None:
 # -- the table of functions --------------------------------------------------------------------------------------------
 
 
-def each_row() -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("row", TABLE.values(), ids=lambda row: row.name)
+each_row = every(TABLE.values(), lambda row: row.name)
 
 
 def test_names_are_unique() -> None:
@@ -133,14 +133,14 @@ def test_names_are_unique() -> None:
     assert {NAMES[name] for name in names} == set(TABLE)
 
 
-@each_row()
+@each_row
 def test_parameters_are_known_kinds(row: Function) -> None:
     """Every parameter is of a known kind, and defaults come last."""
     assert all(p.kind in KINDS for p in row.parameters)
     assert [p.default is not None for p in row.parameters] == sorted(p.default is not None for p in row.parameters)
 
 
-@each_row()
+@each_row
 def test_formulas_use_parameters_only(row: Function) -> None:
     """Definition, composition, domain, kinks and `analytic` parse and use no other name than the row's parameters; `slope` may
     use `f` too, and `stalls` the order."""
@@ -179,7 +179,7 @@ def test_definitions_end(column: str) -> None:
             del left[name]
 
 
-@each_row()
+@each_row
 def test_a_primitive_names_its_cells_and_they_resolve(row: Function) -> None:
     """A primitive names something of SymPy or algebra.symbols, something of algebra.balls or a method of arb, and a slope or
     something of algebra.series (operators of series, truth values and constants need neither); one on arrays names something of
@@ -204,7 +204,7 @@ def test_a_primitive_names_its_cells_and_they_resolve(row: Function) -> None:
     assert not (row.slope and row.series)
 
 
-@each_row()
+@each_row
 def test_truth_values_are_told(row: Function) -> None:
     """`truths` names parameters or the result, and what gives a truth value doesn't round."""
     assert set(row.truths.split()) <= {*(p.name for p in row.parameters), "result"}
@@ -212,7 +212,7 @@ def test_truth_values_are_told(row: Function) -> None:
         assert row.ulps == 0
 
 
-@each_row()
+@each_row
 def test_operators_are_read(row: Function) -> None:
     """What the column `operator` says is how the parser reads a call of the row."""
     if row.operator:
@@ -222,7 +222,7 @@ def test_operators_are_read(row: Function) -> None:
         assert parse(row.template.format(*(f"({t})" for t in terms))) == Call(row.name, arguments)
 
 
-@each_row()
+@each_row
 def test_conditions_that_must_be_certain_have_no_not(row: Function) -> None:
     """`analytic` is made of comparisons, `and` and `or`: what isn't certain is False, which `not` would turn into True."""
     if row.analytic:
@@ -263,7 +263,7 @@ def singled_out(tree: ast.AST) -> Iterator[tuple[int, str]]:
         yield from ((node.lineno, name) for name in found)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("module", [m for m in modules() if m not in ("language.functions", "language.syntax")])
+@every([m for m in modules() if m not in ("language.functions", "language.syntax")])
 def test_no_code_singles_out_a_function_by_name(module: str) -> None:
     """The table says what is special about a row; rows that are syntax have their names in language.syntax."""
     tree = tree_of(module)
@@ -282,7 +282,7 @@ def test_names_of_functions_in_code_are_seen(code: str) -> None:
     assert list(singled_out(ast.parse(code)))
 
 
-@each_row()
+@each_row
 def test_torch_names_resolve(row: Function) -> None:
     """The torch column is a callable below torch, a number, an operation of algebra.tensors, or a composition."""
     import torch

@@ -133,7 +133,8 @@ _PROGRAMS: dict[tuple[object, ...], _Kept] = {}
 """By what tells layers apart: those that are alike have no state, so that what was compiled for one serves the next."""
 
 
-def _kept(*kind: object) -> dict[Any, Program]:
+def kept(*kind: object) -> dict[Any, Program]:
+    """What was compiled for a kind of layer."""
     return _PROGRAMS.setdefault(kind, _Kept())
 
 
@@ -151,7 +152,7 @@ class Exact:
     strict = False
 
     def __init__(self, constants: Mapping[float, Node] = MappingProxyType({})) -> None:
-        self.programs: dict[Any, Program] = {} if constants else _kept(type(self))
+        self.programs: dict[Any, Program] = {} if constants else kept(type(self))
         self._meant: dict[float, Cell] = {}
         for value, tree in constants.items():
             if not math.isfinite(value):  # beyond the largest float of a shorter format
@@ -242,7 +243,7 @@ class Rounded(Exact):
 
     def __init__(self, form: Format, limited: bool = True) -> None:
         super().__init__()
-        self.programs = _kept(type(self), form.name, limited)
+        self.programs = kept(type(self), form.name, limited)
         self.form, self.limited = form, limited
         self._least = form.smallest_subnormal if limited else 0.0
         self._functions: dict[str, Callable[..., Cell]] = {}

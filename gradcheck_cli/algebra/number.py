@@ -78,8 +78,13 @@ def ball_of(mid: Part, rad: Part) -> Ball:
     return arb(_number(mid), _number(rad))
 
 
+def parts_of(ball: Ball) -> tuple[Part, Part]:
+    """Midpoint and radius of a ball, of which `ball_of` makes it again."""
+    return _part(ball.mid()), _part(ball.rad())
+
+
 def _reduced(ball: Ball) -> tuple[Any, tuple[Part, Part]]:
-    return ball_of, (_part(ball.mid()), _part(ball.rad()))
+    return ball_of, parts_of(ball)
 
 
 copyreg.pickle(arb, _reduced)

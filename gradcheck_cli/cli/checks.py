@@ -36,6 +36,7 @@ HELP: dict[str, tuple[str, tuple[str, ...]]] = {
             '"z = 2*x" "w = sin(z) + x" "y = w*z" --sample 100 --domain x=0:5 --seed 7',
             '"2*x | z**2+2*z+2" --at x=1 --claim "x=8*x+4"',
             '"tanh(x)" --at x=all --dtype bfloat16',
+            '"sin(x)" --at x=all --dtype float32 --workers 8 --resume sin.jsonl',
             '"-x" --at "x=linspace(-1,1,9)" --mode all --format json --output result.json',
         ),
     ),

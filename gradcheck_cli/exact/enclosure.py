@@ -22,8 +22,10 @@ from gradcheck_cli.algebra.precision import ENCLOSURE
 from gradcheck_cli.algebra.program import Program, economical
 from gradcheck_cli.exact.accumulation import accumulate
 from gradcheck_cli.exact.derivative import differentiate
+from gradcheck_cli.exact.domains import Outside
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.exact.many import Many
+from gradcheck_cli.exact.sizes import Sizes
 from gradcheck_cli.exact.values import TINY, Values, Wrt, undefined
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Floats, Format
@@ -121,6 +123,8 @@ class Enclosure:
             each = {wrt: Enclosure(chain, [wrt], form, points) for wrt in self.derivatives}
             self._each = {} if all(part._series for part in each.values()) else each
         self._many: Many | None = None
+        self._outside: Outside | None = None
+        self._sizes: Sizes | None = None
         self._witness = Witness(chain)
         programs = [self._direct] if self._direct else [program for _, program in self._steps]
         by_series = self._witness.work(max(map(len, self.derivatives)), len(self.derivatives)) if self._series else 0
@@ -163,8 +167,22 @@ class Enclosure:
             trees = self._trees()
             if trees is None:
                 return
-            self._many = Many(trees, [f"_{i}" for i in range(len(given))], self.form.bits + GUARD_BITS, self.points)
+            names = [f"_{i}" for i in range(len(given))]
+            self._many = Many(trees, names, self.form.bits + GUARD_BITS, self.form.smallest_subnormal / 8, self.points)
+            self._outside, self._sizes = Outside(trees[0], names), Sizes(trees, names, self.form)
+        assert self._outside is not None and self._sizes is not None
         self._many.certify(given, found, self._evaluate)
+        nowhere = self._outside.among(given, ~found[0].settled, self._evaluate)
+        for truths in found:
+            truths.exclude(nowhere)
+        signs = self._sizes.beyond(given, ~found[0].settled, self._evaluate)
+        if signs is not None:
+            values, *results = found
+            known = [truths.sharp(self.form.bits + GUARD_BITS) | (s != 0.0) for truths, s in zip(results, signs, strict=True)]
+            certain = np.logical_and.reduce([np.any([s != 0.0 for s in signs], axis=0), ~values.settled, *known])
+            values.accept(certain)
+            for truths, s in zip(results, signs, strict=True):
+                truths.accept(certain, s)
 
     def by_series(self, wrt: Wrt) -> bool:
         """Whether a derivative has no formula, and comes from power series."""
@@ -191,6 +209,7 @@ class Enclosure:
         given: list[Floats] = [np.asarray(columns[name], dtype=np.float64) for name in self.chain.inputs]
         count = len(given[0])
         values, *results = (Truths(count, partial(self._read, given, k)) for k in range(len(self.derivatives) + 1))
+        values.nowhere = None
         if count >= MANY:
             self._certify(given, [values, *results])
         waiting = values.others

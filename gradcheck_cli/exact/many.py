@@ -22,10 +22,11 @@ Balls = Callable[[Sequence[Ball]], Sequence[Ball] | None]
 
 
 class Many:
-    """Formulas, the value first, at so many `points`; each derivative is certified where it is known to so many `bits`."""
+    """Formulas, the value first, at so many `points`; each derivative is certified where it is known to so many `bits`, or to
+    be as good as 0, smaller than `tiny`."""
 
-    def __init__(self, trees: Sequence[Node], inputs: Sequence[str], bits: int, points: int = 0) -> None:
-        self._enclosures = Enclosures(trees, inputs, [0] + [bits] * (len(trees) - 1), points=points)
+    def __init__(self, trees: Sequence[Node], inputs: Sequence[str], bits: int, tiny: float, points: int = 0) -> None:
+        self._enclosures = Enclosures(trees, inputs, [0] + [bits] * (len(trees) - 1), points=points, tiny=tiny)
 
     def certify(self, given: Sequence[Floats], found: Sequence[Truths], balls: Balls) -> None:
         """Certify what columns can, unless they aren't trusted."""

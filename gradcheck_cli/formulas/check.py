@@ -33,7 +33,7 @@ def check_problem(problem: Problem, progress: Progress | None = None) -> Report:
     work = _Work(problem, recorder)
     return record(
         problem.command,
-        _describe(problem),
+        described(problem),
         work.run,
         strict=problem.strict,
         timeout=problem.timeout,
@@ -119,7 +119,8 @@ def _of_claim(claim: Claim, chain: Chain, points: Collection[str]) -> Chain:
     return replace(chain, inputs=(*chain.inputs, *(n for n in variables(claim.tree) if n in points and n not in known)))
 
 
-def _describe(problem: Problem) -> dict[str, Any]:
+def described(problem: Problem) -> dict[str, Any]:
+    """What was asked, for a reader."""
     return {
         "stages": [
             {"name": stage.name, "expression": stage.expression, "inputs": list(stage.inputs)}

@@ -158,14 +158,17 @@ class _Part:
                 whole.values[name][part] = values
         self.output = self.torch.values[whole.chain.output]
         self.run.checkpoint()
-        truths, self.exact_values = exact.at(self.points, self.run.checkpoint)
+        if len(self.torch.without) < self.size:
+            truths, self.exact_values = exact.at(self.points, self.run.checkpoint)
+        else:  # nothing to hold an exact value against
+            *truths, self.exact_values = (Truths(self.size) for _ in range(len(whole.derivatives) + 1))
         self.entries = [self._entries(column, found) for column, found in zip(whole.columns, truths, strict=True)]
 
     def _entries(self, column: Column, truths: Truths) -> Entries:
         """A column's entries. A limit where the formula has no certified value is none if torch has no value either."""
         for index, refusal in self.torch.without.items():
             truths[index], self.exact_values[index] = Truth(Kind.OUTSIDE, text=f"torch has no value here: {refusal}"), None
-        for index in np.flatnonzero(~np.isfinite(self.output)).tolist():
+        for index in np.flatnonzero(~(np.isfinite(self.output) | truths.settled)).tolist():
             truth = regular(truths[index])
             if truth.kind is Kind.REGULAR and truth.text is not None:
                 truths[index] = Truth(Kind.OUTSIDE, singular=True)

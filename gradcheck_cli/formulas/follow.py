@@ -63,9 +63,10 @@ def shades(
     return found, tuple(cut)
 
 
-def columns_of(chain: TorchChain, form: Format) -> Shadowed:
-    """The layer in which `many_shades` follows a chain; it keeps what it compiles."""
-    return Shadowed(Exact(chain.algebra.constants), Rounded(form))
+def columns_of(chain: TorchChain, form: Format, limited: bool = True) -> Shadowed:
+    """The layer in which `many_shades` follows a chain; it keeps what it compiles. `limited`: rounding is that of the format;
+    else that of one whose exponents have no limits, in double words."""
+    return Shadowed(Exact(chain.algebra.constants), Rounded(form, limited=limited), kind="" if limited else "double")
 
 
 def many_shades(chain: TorchChain, mode: str, layer: Shadowed, batch: Batch, derivatives: Sequence[Wrt]) -> dict[Wrt, Shades]:

@@ -31,6 +31,9 @@ from gradcheck_cli.verdict.verdicts import Cause
 COLUMNS_CHUNK = 8_192
 """Points that columns follow at once: what they hold stays in the cache."""
 
+FEWEST = 32
+"""Points from which on columns follow a run once more, before balls do."""
+
 SHADOW_CHUNK = 4_096
 """Points that the shadow follows at once; a point costs a few balls for each operation."""
 
@@ -80,7 +83,7 @@ class Queue:
         # a single stage is to blame for what is wrong with it
         self._only = chain.output if len(typed.stages) == 1 else None
         self._long = len(typed.stages) > LONGEST_CHAIN
-        self._layer = columns_of(compiled, run.form)
+        self._layers = [columns_of(compiled, run.form, limited) for limited in (True, False)]
         self._sifting: list[Waiting] = []
         self._judging: list[Waiting] = []
 
@@ -108,17 +111,19 @@ class Queue:
     # -- columns ------------------------------------------------------------------------------------------------------
 
     def _sift(self) -> None:
-        """Take out those that columns are certain match."""
+        """Take out those that columns are certain of: they match, or are imprecise."""
         parts, self._sifting = self._sifting, []
         allowed = self.compiled.shapes is None and not self.run.callables and TRUST.sound()
         if allowed and _total(parts) >= MANY:
             if (fused := self._loop(parts)) is not None:
                 for some in _pieces(self._places(parts), LOOP_CHUNK):
-                    self._enter(some, parts, fused({name: values[some] for name, values in self.points.items()}))
-            rest = self._places(parts) if _total(parts) >= MANY else ()
-            for some in _pieces(rest, COLUMNS_CHUNK):
-                (batch,) = self.compiled.batches(self.points, some.tolist(), self._single)
-                self._enter(some, parts, many_shades(self.compiled, self.run.mode, self._layer, batch, self.derivatives))
+                    self._enter(some, parts, fused({name: values[some] for name, values in self.points.items()}), True)
+            for layer in self._layers:  # what rounding explains, and what loses digits without the format's limits
+                rest = self._places(parts)
+                for some in _pieces(rest, COLUMNS_CHUNK) if len(rest) >= FEWEST else ():
+                    (batch,) = self.compiled.batches(self.points, some.tolist(), self._single)
+                    found = many_shades(self.compiled, self.run.mode, layer, batch, self.derivatives)
+                    self._enter(some, parts, found, layer.limited)
         for part in parts:
             for entries in part.entries:
                 entries.truths.release()
@@ -141,8 +146,8 @@ class Queue:
         (batch,) = self.compiled.batches(self.points, self._places(parts)[:TRACED].tolist(), self._single)
         return loop(*asked, batch, self.derivatives)
 
-    def _enter(self, points: Indices, parts: Sequence[Waiting], found: Mapping[Wrt, Shades]) -> None:
-        """Enter the matches among what columns found at some points."""
+    def _enter(self, points: Indices, parts: Sequence[Waiting], found: Mapping[Wrt, Shades], limited: bool) -> None:
+        """Enter what is certain of what columns found at some points, see `Entries.sift`."""
         self.run.checkpoint()
         for k, wrt in enumerate(self.derivatives):
             for part in parts if wrt in found else ():
@@ -150,7 +155,7 @@ class Queue:
                 here = np.searchsorted(points, part.start + waiting)
                 asked = np.take(points, here, mode="clip") == part.start + waiting
                 if asked.any():
-                    asked[asked] = part.entries[k].sift(waiting[asked], found[wrt].pick(here[asked]))
+                    asked[asked] = part.entries[k].sift(waiting[asked], found[wrt].pick(here[asked]), limited)
                     part.indices[k] = waiting[~asked]
 
     # -- balls --------------------------------------------------------------------------------------------------------

@@ -24,10 +24,12 @@ from gradcheck_cli.language.spaces import (
     MAX_ENTRIES,
     MAX_POINTS,
     Axis,
+    Every,
     Group,
     PointSpec,
     Shape,
     Space,
+    Stretch,
     entry_names,
     plain,
     too_many,
@@ -38,7 +40,7 @@ from gradcheck_cli.options import SAMPLES
 Evaluate = Callable[[Node], float]
 """The nearest double to the value of a tree without variables."""
 
-_SPACES = re.compile(r"\s*(linspace|logspace)\s*\((.*)\)\s*", re.DOTALL)
+_SPACES = re.compile(r"\s*(linspace|logspace|all)\s*\((.*)\)\s*", re.DOTALL)
 _NAMED = re.compile(r"(?:^|,)\s*([^\W\d]\w*)\s*=")
 _NEXT = re.compile(r"(?:\s+|\s*;\s*)([^\W\d]\w*)\s*=(?!=)")
 """Where another name begins without a comma."""
@@ -62,8 +64,9 @@ def parse_points(
 
     `at`: texts ("x=1,y=pi/4", "x=[1,2]", "x=linspace(0,1,5)", "x=all"), or mappings from name to a number, a text, or nested
     sequences of numbers, which are arrays; of a single input the value alone. Several values of one name in a text make a grid.
-    `logspace(a,b,n)` runs geometrically from a to b. Without `at`, 20 samples; `shape` ("x=3,4") says which inputs are arrays.
-    `evaluate` computes constants such as sqrt(2); numbers and their sums, products and quotients need none.
+    `logspace(a,b,n)` runs geometrically from a to b, `all(a,b)` over every float. Without `at`, 20 samples; `shape`
+    ("x=3,4") says which inputs are arrays. `evaluate` computes constants such as sqrt(2); numbers and their sums, products and
+    quotients need none.
     """
     if seed is not None and seed < 0:
         raise InputError(f"the seed must not be negative: {seed}")
@@ -78,7 +81,8 @@ def parse_points(
     numbers = tuple(entry for name in names for entry in entry_names(name, shapes[name]))
     intervals = {entry: ends for name, ends in reader.domain(domain).items() for entry in entry_names(name, shapes[name])}
     if groups and intervals and sample is None:
-        raise InputError("a domain says where to sample, but the points are given: add --sample, or leave one out")
+        hint = "; every float from 1 to 2 is x=all(1,2)" if any(group.streams for group in groups) else ""
+        raise InputError(f"a domain says where to sample, but the points are given: add --sample, or leave one out{hint}")
     count = sample if sample is not None else 0 if groups else SAMPLES
     return PointSpec(tuple(_merged(groups)), count, intervals, 0 if seed is None else seed, numbers, shapes)
 
@@ -254,10 +258,10 @@ class _Reader:
             self.known(name, None, None, axes)
             axes[name] = self.value(name, value, value, 0) if isinstance(value, str) else self.numbers(name, value)
         every = [axis for entries in axes.values() for axis in entries.values()]
-        lengths = {len(a) for a in every if not isinstance(a, str) and len(a) != 1}
+        lengths = {len(a) for a in every if not isinstance(a, Every | Stretch) and len(a) != 1}
         if len(lengths) > 1:
             raise InputError(f"sequences of different lengths run side by side: {', '.join(map(str, sorted(lengths)))}")
-        return self.group(axes, any(isinstance(a, str) for a in every), None)
+        return self.group(axes, any(isinstance(a, Every) for a in every), None)
 
     def group(self, axes: Mapping[str, Mapping[str, Axis]], grid: bool, text: str | None) -> Group:
         missing = [n for n in self.names if n not in axes]
@@ -314,13 +318,24 @@ class _Reader:
             raise InputError(f"{name!r} is given twice", text, at)
 
     def axis(self, value: str, whole: str, offset: int) -> Axis:
-        """What stands after `name=`: a number, linspace, logspace or all."""
+        """What stands after `name=`: a number, linspace, logspace, all or all(a,b)."""
         if value.strip() == ALL:
-            return ALL
+            return Every()
         match = _SPACES.fullmatch(value)
+        if match and match[1] == ALL:
+            return self.every(match[2], whole, offset + match.start(2))
         if match:
             return self.space("linspace" if match[1] == "linspace" else "logspace", match[2], whole, offset + match.start(2))
         return (self.number(value, whole, offset),)
+
+    def every(self, arguments: str, whole: str, offset: int) -> Every:
+        pieces = split(arguments, offset)
+        if len(pieces) != 2:
+            raise InputError("all takes no number, which is every float, or two: all(first, last)", whole, offset)
+        first, last = (self.number(text, whole, at) for text, at in pieces)
+        if first > last:
+            raise InputError(f"there is no float from {first!r} to {last!r}: the first end comes first", whole, offset)
+        return Every(first, last)
 
     def space(self, kind: Literal["linspace", "logspace"], arguments: str, whole: str, offset: int) -> Space:
         pieces = split(arguments, offset)

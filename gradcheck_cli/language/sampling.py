@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.floats import Floats, Format
@@ -62,12 +61,12 @@ class Sampler:
         """The least and the greatest finite float of the format in the domain of `name`."""
         largest = self.format.largest
         a, b = self.domain.get(name, (-largest, largest))
-        low, high = _ordinals(self.format, np.clip(self.format.round(np.array([a, b])), -largest, largest))
-        low += int(_from_ordinals(self.format, np.array([low]))[0] < a)
-        high -= int(_from_ordinals(self.format, np.array([high]))[0] > b)
+        low, high = self.format.ordinals(np.clip(self.format.round(np.array([a, b])), -largest, largest))
+        low += int(self.format.from_ordinals(np.array([low]))[0] < a)
+        high -= int(self.format.from_ordinals(np.array([high]))[0] > b)
         if low > high:
             raise InputError(f"no {self.format.name} number lies in the domain of {name!r}, {a!r}:{b!r}")
-        first, last = _from_ordinals(self.format, np.array([low, high]))
+        first, last = self.format.from_ordinals(np.array([low, high]))
         return float(first), float(last)
 
     def values(self, n: int) -> dict[str, Floats]:
@@ -166,26 +165,7 @@ class Sampler:
         result: dict[str, Floats] = {}
         for i, name in enumerate(names):
             usual = self.ordinary(name, n)
-            low, high = _ordinals(self.format, np.array(self.bounds[name]))
-            drawn = _from_ordinals(self.format, self.rng.integers(low, high, size=n, endpoint=True, dtype=np.int64))
+            low, high = self.format.ordinals(np.array(self.bounds[name]))
+            drawn = self.format.from_ordinals(self.rng.integers(low, high, size=n, endpoint=True, dtype=np.int64))
             result[name] = np.where(chosen[:, i], drawn, usual)
         return result
-
-
-def _ordinals(format: Format, values: Floats) -> list[int]:
-    """Each finite float's number in the order of the floats of the format; 0 is 0."""
-    fraction, exponent = np.frexp(np.abs(values))
-    lead = np.maximum(exponent - 1, format.minimum_exponent)
-    significand = np.ldexp(fraction, exponent - lead + format.bits - 1)  # below 2**bits, subnormals included
-    steps = (lead - format.minimum_exponent).astype(object) * (1 << (format.bits - 1))
-    return [int(s) * (int(m) + int(k)) for s, m, k in zip(np.sign(values), significand, steps, strict=True)]
-
-
-def _from_ordinals(format: Format, ordinals: npt.ArrayLike) -> Floats:
-    """The floats with these numbers: the inverse of `_ordinals`."""
-    number = np.asarray(ordinals, dtype=np.int64)
-    size = np.abs(number)
-    step = size >> (format.bits - 1)
-    significand = (size & ((1 << (format.bits - 1)) - 1)) + np.where(step > 0, 1 << (format.bits - 1), 0)
-    exponent = np.maximum(step, 1) - 1 + format.minimum_exponent - (format.bits - 1)
-    return np.asarray(np.sign(number) * np.ldexp(significand.astype(np.float64), exponent), dtype=np.float64)

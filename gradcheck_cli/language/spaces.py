@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Literal, Union
@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 MAX_POINTS = 5_000_000
 MAX_ENTRIES = 10_000
 """Of one array."""
+BLOCK = 1 << 20
+"""Where every float is asked for: points up to which all are kept. Of more, so many are gone through at a time."""
+LONGEST = 1 << 32
+"""Floats of a format that are gone through: those of 32 bits."""
 
-ALL: Literal["all"] = "all"
+ALL = "all"
 """Stands for every finite float of the format."""
 
 Shape = tuple[int, ...]
@@ -44,7 +48,34 @@ class Space:
         return self.n
 
 
-Axis = Union[tuple[float, ...], "array[float]", Space, Literal["all"]]
+@dataclass(frozen=True, slots=True)
+class Every:
+    """`all`, every finite float of the format, or `all(first, last)`, those between two numbers, ends included."""
+
+    first: float = -math.inf
+    last: float = math.inf
+
+    def numbers(self, format: Format) -> range:
+        """Which floats of the format these are, see `Format.floats`."""
+        return format.numbers(self.first, self.last)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The floats of one format with these numbers, see `Format.floats`."""
+
+    span: range
+
+    def numbers(self, format: Format) -> range:
+        return self.span
+
+
+def _size(numbers: range) -> int:
+    """How many there are, be it more than `len` can say."""
+    return max(-((numbers.start - numbers.stop) // numbers.step), 0)
+
+
+Axis = Union[tuple[float, ...], "array[float]", Space, Every, Stretch]
 """What one name takes; an array where that is many numbers."""
 
 
@@ -59,22 +90,53 @@ class Group:
 
     def count(self, format: Format) -> int:
         """How many points this is in the format; InputError where `all` doesn't suit it, or there are too many."""
-        if ALL in self.axes.values() and not format.listed:
-            at = self.text.index(ALL) if self.text and ALL in self.text else None
-            raise InputError(
-                f"{ALL!r} means every float of a 16-bit dtype; {format.name} has too many: use linspace or --sample",
-                self.text,
-                at,
-            )
-        return self.bounded()
+        sizes = [_size(axis.numbers(format)) if isinstance(axis, Every | Stretch) else len(axis) for axis in self.axes.values()]
+        count = math.prod(sizes) if self.grid else max(sizes, default=0)
+        at = self.text.index(ALL) if self.text and ALL in self.text else None
+        if any(isinstance(axis, Every) and not size for axis, size in zip(self.axes.values(), sizes, strict=True)):
+            raise InputError(f"no {format.name} number lies there", self.text, at)
+        if count > MAX_POINTS and max(sizes) > LONGEST:
+            message = f"{ALL!r} means every float of a dtype of at most 32 bits; {format.name} has too many"
+            raise InputError(f"{message}: use linspace or --sample", self.text, at)
+        if count > MAX_POINTS and not (self.streams and count == max(sizes)):
+            hint = f"; every float of {format.name} goes with one value of each other input" if max(sizes) > MAX_POINTS else ""
+            raise InputError(too_many(count) + hint, self.text, 0 if self.text else None)
+        return count
 
-    def bounded(self) -> int:
-        """How many points this is at most; InputError where that is too many."""
-        sizes = [1 << 16 if axis == ALL else len(axis) for axis in self.axes.values()]
+    def bounded(self) -> None:
+        """InputError where these are too many points in any format."""
+        least = 1 << 16 if len(self.axes) > 1 else 1  # finite floats of 16 bits, nearly
+        sizes = [
+            least if axis == Every() else 1 if isinstance(axis, Every | Stretch) else len(axis) for axis in self.axes.values()
+        ]
         count = math.prod(sizes) if self.grid else max(sizes, default=0)
         if count > MAX_POINTS:
             raise InputError(too_many(count), self.text, 0 if self.text else None)
-        return count
+
+    @property
+    def streams(self) -> bool:
+        """Whether it is about every float, so that any number of points has a meaning."""
+        return any(isinstance(axis, Every | Stretch) for axis in self.axes.values())
+
+    def blocks(self, format: Format, size: int) -> Iterator[Group]:
+        """The same points in their order, at most so many in each group, where this is about every float of the format."""
+        if self.count(format) <= size or not self.streams:
+            yield self
+            return
+        lengths = {name: axis.numbers(format) for name, axis in self.axes.items() if isinstance(axis, Every | Stretch)}
+        name = max(lengths, key=lambda name: len(lengths[name]))
+        numbers, others = lengths[name], self.count(format) // len(lengths[name])
+        for start in range(0, len(numbers), step := max(size // others, 1)):
+            yield replace(self, axes={**self.axes, name: Stretch(numbers[start : start + step])})
+
+    def end(self, format: Format, last: bool) -> dict[str, Floats]:
+        """The first point, or the last one, without making the others of every float."""
+        here = slice(-1, None) if last else slice(0, 1)
+        axes = {
+            name: Stretch(axis.numbers(format)[here]) if isinstance(axis, Every | Stretch) else axis
+            for name, axis in self.axes.items()
+        }
+        return {name: values[here] for name, values in replace(self, axes=axes).values(format).items()}
 
     def values(self, format: Format) -> dict[str, Floats]:
         """One array a name, of equal lengths; in a grid the first name runs slowest."""
@@ -82,14 +144,17 @@ class Group:
 
         from gradcheck_cli.language import sampling
 
-        self.count(format)
+        if self.count(format) > MAX_POINTS:
+            raise InputError(too_many(self.count(format)), self.text, 0 if self.text else None)
         arrays: list[Floats] = []
         for axis in self.axes.values():
             if isinstance(axis, Space):
                 space = sampling.linspace if axis.kind == "linspace" else sampling.logspace
                 arrays.append(format.round(space(axis.first, axis.last, axis.n)))
+            elif isinstance(axis, Every | Stretch):
+                arrays.append(format.floats(axis.numbers(format)))
             else:
-                arrays.append(format.every_float() if axis == ALL else format.round(axis))
+                arrays.append(format.round(axis))
         if self.grid:
             several = [i for i, a in enumerate(arrays) if len(a) != 1]  # an array's entries are many, and one each
             for i, a in zip(several, np.meshgrid(*(arrays[i] for i in several), indexing="ij"), strict=True):
@@ -147,11 +212,30 @@ class PointSpec:
         from gradcheck_cli.language.sampling import Sampler
 
         count = sum(group.count(format) for group in self.at) + self.sample
-        if count > MAX_POINTS:
+        if count > MAX_POINTS and not self.streams(format):
             raise InputError(too_many(count))
         if self.sample:
             Sampler(self.names, self.domain, self.seed, format)
         return count
+
+    def streams(self, format: Format) -> bool:
+        """Whether these are so many floats of the format that they are gone through block by block."""
+        return any(group.streams and group.count(format) > BLOCK for group in self.at)
+
+    def blocks(self, format: Format, size: int) -> list[PointSpec]:
+        """The same points in their order: every float that is asked for in blocks of at most so many, the rest as it is."""
+        found = [replace(self, at=(part,), sample=0) for group in self.at for part in group.blocks(format, size)]
+        return [*found, *([replace(self, at=())] if self.sample else [])]
+
+    def ends(self, format: Format) -> tuple[dict[str, float], dict[str, float]]:
+        """The first point and the last one."""
+        if self.at and not self.sample:
+            ends = self.at[0].end(format, False), self.at[-1].end(format, True)
+        else:
+            values = self.values(format)
+            ends = values, {name: column[-1:] for name, column in values.items()}
+        first, last = ({name: float(column[0]) for name, column in end.items()} for end in ends)
+        return first, last
 
     def values(self, format: Format, inside: Inside | None = None) -> dict[str, Floats]:
         """Arrays of equal length, one entry a point, rounded to the format: the names as the first point has them, else in the

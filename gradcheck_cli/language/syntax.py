@@ -27,6 +27,9 @@ MAXIMUM, MINIMUM = "maximum", "minimum"
 SIGMOID, SECH, COSH, TANH, ERF, ERFC, LOG1P, EXPM1 = "sigmoid", "sech", "cosh", "tanh", "erf", "erfc", "log1p", "expm1"
 """What other formulas are written as lest they overflow or cancel."""
 
+SINH = "sinh"
+"""What overflows as they do."""
+
 INF = "inf"
 """The one constant that is no number."""
 

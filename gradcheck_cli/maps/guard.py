@@ -122,8 +122,8 @@ class _Guard:
         self.limits, self._halvings = options.limits, HALVINGS
         self.found = np.array([row.found for row in rows])
         self.plain = Plain(map, options.seed, options.checkpoint, [self.found])
-        self.exact = np.array([_joined(row, lambda c: [middle(ball) for ball in c.exact]) for row in rows])
-        self.verdicts = np.array([_joined(row, lambda c: c.verdicts.tolist()) for row in rows])
+        self.exact = np.array([_joined(row, lambda c: c.exact.middles()) for row in rows])
+        self.verdicts = np.array([_joined(row, lambda c: c.verdicts) for row in rows])
         self._weights = weights_of(self.plain, [row.row for row in rows])
 
     def repeatable(self) -> bool:
@@ -227,10 +227,7 @@ class _Guard:
     def take_back(self) -> None:
         """Mismatches that the quotient sides against."""
         severity, finite = Verdict.MISMATCH.severity, np.isfinite(self.found) & np.isfinite(self.exact)
-        causes = np.array(
-            [_joined(row, lambda c: [c.cause(i) in _FORMAL for i in range(len(c))]) for row in self.rows], dtype=bool
-        )
-        suspects = (self.verdicts == severity) & causes & finite
+        suspects = (self.verdicts == severity) & np.array([_joined(row, _formal) for row in self.rows]) & finite
         entries = np.flatnonzero(suspects.any(axis=0))
         if not len(entries):
             return
@@ -322,9 +319,9 @@ def guard_pushes(
         return along
 
     if not trusted:
-        exact = np.array([middle(ball) for column in columns for ball in column.exact])
+        exact = np.concatenate([column.exact.middles() for column in columns])
         found = np.concatenate([column.autograd for column in columns])
-        suspects = np.array([column.cause(i) in _FORMAL for column in columns for i in range(len(column))], dtype=bool)
+        suspects = np.concatenate([_formal(column) for column in columns])
         suspects &= np.isfinite(found) & np.isfinite(exact)
         if suspects.any():
             scale = 1.0 if deeper else plain.scale(judged)
@@ -396,8 +393,15 @@ def _doubt(column: Column, indices: Indices, text: str) -> None:
     column.mark(indices.tolist(), Verdict.UNDECIDED, text)
 
 
-def _joined(row: Judged, read: Callable[[Column], Sequence[Any]]) -> list[Any]:
-    return [value for column in row.columns.values() for value in read(column)]
+def _formal(column: Column) -> npt.NDArray[np.bool_]:
+    """Where a cause is given that says that the formula is wrong."""
+    found = np.zeros(len(column), dtype=bool)
+    found[[i for i in column.details if column.cause(i) in _FORMAL]] = True
+    return found
+
+
+def _joined(row: Judged, read: Callable[[Column], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    return np.concatenate([read(column) for column in row.columns.values()])
 
 
 def allowed(limits: Limits, found: Floats, form: Format) -> Floats:

@@ -32,11 +32,13 @@ from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
 from gradcheck_cli.maps.second import Read
 from gradcheck_cli.maps.symmetric import Symmetrised, said
 from gradcheck_cli.shadow.rules import is_symmetric
-from gradcheck_cli.verdict.column import Column, Detail
+from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import Entries, Evidence, Policy
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.scope import OfTensor, Point, TensorLabels
+from gradcheck_cli.verdict.shade import Shades
 from gradcheck_cli.verdict.truth import Kind, Truth
+from gradcheck_cli.verdict.truths import Truths
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 FLOOR = two_to(-300)
@@ -152,15 +154,19 @@ class Probe:
         return self.symmetrised.map(map) if any(self.source.triangles.values()) else map
 
     def judged(
-        self, column: Column, policy: Policy, floats: Floats | None, truths: Sequence[Truth | Ball], known: Evidence,
-        accused: Mapping[int, str] = MappingProxyType({}),
+        self, column: Column, policy: Policy, floats: Floats | None, truths: Truths | Sequence[Truth | Ball], known: Evidence,
+        accused: Mapping[int, str] = MappingProxyType({}), shades: Callable[[bool], Shades | None] = lambda limited: None,
     ) -> Column:  # fmt: skip
         """The column of all entries of a tensor, judged. `accused`: entries that stand for a part that is wrong, and what to
-        say of it."""
+        say of it. `shades`: what columns saw, with and without the format's limits."""
         form, options = FORMATS[column.dtype], self.options
         every = slice(0, len(column))
         entries = Entries(column, every, form, policy, options.limits, floats, truths, options.checkpoint)
-        entries.judge(entries.plainly(), known)
+        waiting = np.asarray(entries.plainly(), dtype=np.int64)
+        for limited in (True, False):
+            if len(waiting) and (seen := shades(limited)) is not None:
+                waiting = waiting[~entries.sift(waiting, seen.pick(waiting), limited)]
+        entries.judge(waiting.tolist(), known)
         for index, text in accused.items():
             column.mark([index], Verdict.MISMATCH, text, Cause.FORMULA)
         return column
@@ -464,10 +470,11 @@ def _near(ball: Ball, value: float, radii: int, share: float) -> bool:
 def _worst(column: Column) -> Column:
     """The worst entry of a large column, and the first others that don't match."""
     worst = column.worst()
-    failing = [i for i in np.flatnonzero(column.verdicts == column.verdicts[worst]).tolist() if i != worst]
-    chosen = [worst, *(failing[:SHOWN] if column.verdict(worst) is not Verdict.MATCH else [])]
+    alike = np.flatnonzero(column.verdicts == column.verdicts[worst])
+    failing = [] if column.verdict(worst) is Verdict.MATCH else alike[alike != worst][:SHOWN].tolist()
+    chosen = [worst, *failing]
     small = column.pick(chosen)
-    detail = small.details.setdefault(0, Detail())
+    detail = small.details[0] = replace(small.detail(0))
     counts = ", ".join(f"{n:,} {v.value}" for v, n in sorted(column.counts().items(), key=lambda c: -c[0].severity))
     if isinstance(small.scope, OfTensor):
         small.scope = replace(small.scope, unlisted=column.counts() - small.counts())

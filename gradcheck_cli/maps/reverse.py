@@ -31,8 +31,9 @@ from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.autograd import Pulled
+from gradcheck_cli.maps.columns import FARTHEST, LEAST, Filter, certified
 from gradcheck_cli.maps.guard import Judged, guard_rows
-from gradcheck_cli.maps.map import Map, Row, draws, run
+from gradcheck_cli.maps.map import Map, Row, Tensors, draws, run
 from gradcheck_cli.maps.poles import AT_A_POLE, UNDECIDED, infinite, set_aside, told, without
 from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, UNFAITHFUL, Probe
 from gradcheck_cli.maps.runs import Cells, Followed, flat, layers_of, numpy, unlimited
@@ -40,7 +41,7 @@ from gradcheck_cli.maps.second import confirms, doubted
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, Evidence
 from gradcheck_cli.verdict.judge import QUICK, judge_plainly
-from gradcheck_cli.verdict.shade import Shade
+from gradcheck_cli.verdict.shade import Shade, Shades
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
 from gradcheck_cli.verdict.verdicts import Cause
 
@@ -63,9 +64,6 @@ SENSITIVE = 1e-13
 
 CROWD = 100
 """Entries of a direction that share this error; of more, it grows with their number."""
-
-FARTHEST = 900
-"""Powers of two by which an entry of a direction is scaled at most: it stays a normal double, its DRAWN bits included."""
 
 TIGHT = 70
 """Bits of a certified entry; below TINY it rounds to 0 in every format."""
@@ -124,6 +122,9 @@ class Reverse(Probe):
         self._precise: list[list[Ball]] = []
         self._wrong: dict[tuple[int, str], list[_Wrong]] = {}
         self._located: set[tuple[int, str]] = set()
+        self._shades = {} if left else self._settled(outputs)
+        if self._shades:
+            return self._columns()
         self._truths = self._certified() if self._outside is None and self._unknown is None else self._unfollowed()
         if self.source.numbers and not self.stated:
             self._told()
@@ -134,6 +135,9 @@ class Reverse(Probe):
                 self._truths[k] = [UNFAITHFUL] * self.count
         for k, row in left.items():
             set_aside(self._truths[k], self._floats[k], self._joined(pull(row)), apart)
+        return self._columns()
+
+    def _columns(self) -> list[Column]:
         return [self._column(k, name) for k in range(len(self.rows)) for name, x in self.map.inputs.items() if x.numel()]
 
     def guard(self, columns: Sequence[Column]) -> None:
@@ -173,7 +177,10 @@ class Reverse(Probe):
         )
         floats = None if self._pulled[k].gradients[name] is None else self._floats[k, span]
         column = self.blank(row.of or row.name, name, x, numpy(x), row.by)
-        return self.judged(column, OF_TENSORS, floats, self._truths[k][span], known, self._accused(k, name))
+        if self._shades:
+            exact = certified(self._shades[True][k].exact.pick(span))
+            return self.judged(column, OF_TENSORS, floats, exact, known, shades=lambda limited: self._sifting(k, span, limited))
+        return self.judged(column, OF_TENSORS, floats, self._truths[k][span], known, accused=self._accused(k, name))
 
     def _joined(self, pulled: Pulled) -> Floats:
         gradients = [(pulled.gradients[name], x.numel()) for name, x in self.map.inputs.items()]
@@ -236,6 +243,24 @@ class Reverse(Probe):
             self._take_apart(rows, still, sorted(suspects), shadows, truths)
         return truths
 
+    def _settled(self, outputs: Tensors) -> dict[bool, list[Shades]]:
+        """What columns are certain of, under True, if that is every entry of every row."""
+        followed = self.own and self.orders is None and self._outside is None and self._unknown is None and not self.map.stops
+        if not followed or self.count < LEAST or not self._groups or not self._direction.all():
+            return {}
+        self._filter = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
+        found = self._filter.certified(self.rows, self._direction, self._nothing)
+        if found is None:
+            return {}
+        self.source.held |= self._filter.held
+        return {True: found}
+
+    def _sifting(self, k: int, span: slice, limited: bool) -> Shades | None:
+        """What columns saw of an input's entries in one row; None where without limits they see nothing."""
+        if limited not in self._shades:
+            self._shades[limited] = self._filter.gradients(self.rows, limited) or []
+        return self._shades[limited][k].pick(span) if self._shades[limited] else None
+
     def _told(self) -> None:
         """Where Python compares numbers, it may do so at a border: quotients from both sides must give what was certified, else
         limits are taken."""
@@ -288,14 +313,18 @@ class Reverse(Probe):
         """Whether <J'v, u> over some entries is `total`: None where the balls can't tell, or (`tight`) don't hold each entry to
         TIGHT bits."""
         difference = total - _along(cells, direction, indices)
+        if tight and difference.contains(0) and not all(_tight(cells[i]) for i in indices):
+            return None
+        return self._nothing(difference, len(indices))
+
+    def _nothing(self, difference: Ball, count: int) -> bool | None:
+        """Whether nothing is left of the difference of both sides along so many entries: None where the ball can't tell."""
         if not difference.is_finite():
             return None
         if not difference.contains(0):
             return False
-        if tight and not all(_tight(cells[i]) for i in indices):
-            return None
         sensitivity = float(difference.rad()) * 4  # a term is at least 1/4 where torch's number isn't 0
-        if sensitivity > SENSITIVE * max(1.0, len(indices) / CROWD):
+        if sensitivity > SENSITIVE * max(1.0, count / CROWD):
             return None
         self.sensitivity = max(self.sensitivity, sensitivity)
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -46,7 +47,6 @@ class Runs:
 
     def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
         self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
-        self.exact: dict[str, list[Ball]] = {name: [exactly(v) for v in flat(x)] for name, x in map.inputs.items()}
         self.opaque: dict[str, None] = {}
         self.first: tuple[Cells, dict[str, Floats]] | None = None
         self.follow: bool | None = None
@@ -57,6 +57,11 @@ class Runs:
         self.held = self.overflowed = False
         self.left: Place | None = None
         self.work = 0.0
+
+    @cached_property
+    def exact(self) -> dict[str, list[Ball]]:
+        """The inputs themselves."""
+        return {name: [exactly(v) for v in flat(x)] for name, x in self.map.inputs.items()}
 
     def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Cell]]]:
         """The outputs' cells at points beside this one, at which decisions that hang on it are taken anew. Raises what the map

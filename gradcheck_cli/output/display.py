@@ -33,7 +33,7 @@ def text(report: Report) -> str:
 
 def line(report: Report) -> str:
     """`<Report chain: mismatch (nan_trap), 5 checks, 1 mismatch>`"""
-    total, counts = len(report.checks), report.counts
+    total, counts = sum(report.counts.values()), report.counts
     causes = sorted({d.cause.value for column in report.columns for d in column.details.values() if d.cause})
     because = f" ({', '.join(causes)})" if causes and report.verdict is Verdict.MISMATCH else ""
     rest = [f"{count:,} {name}" for name, count in counts.items() if name != Verdict.MATCH and count != total]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from gradcheck_cli.output import figures
 from gradcheck_cli.output.parts import Finding, counted, cut
 from gradcheck_cli.output.places import Places
 from gradcheck_cli.output.sources import named_in, spelled
-from gradcheck_cli.verdict.column import Check, Column, Detail
+from gradcheck_cli.verdict.column import NUMBERS, Check, Column
 from gradcheck_cli.verdict.entries import NO_DIGIT
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -30,8 +30,6 @@ _TWO_FORMULAS = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.CLAIM)
 """Causes that both formulas, one under the other, explain."""
 _PLACED = re.compile(r"the \w+ of [^;()]+ \([^()\s,]+, line \d+\)")
 """The rule of a custom Function that is wrong, as details name it, where they say no more of it."""
-
-_NOTHING = Detail()
 
 
 @dataclass
@@ -100,15 +98,14 @@ def _groups(columns: Iterable[Column]) -> list[_Group]:
 
 def _shown(column: Column, index: int) -> tuple[tuple[object, ...], str]:
     """What an entry shows: verdict, cause and blame; and what is told of it, whatever the numbers in that."""
-    detail = column.details.get(index, _NOTHING)
-    told = _NUMBERS.sub("#", _RULE.sub("#", (detail.text or "").removeprefix(NO_DIGIT).removeprefix("; ")))
+    detail = column.detail(index)
+    told = NUMBERS.sub("#", _RULE.sub("#", (detail.text or "").removeprefix(NO_DIGIT).removeprefix("; ")))
     known = detail.stage or detail.operation or told or detail.cause is None
     about = "" if known and column.kind != "convention" else column.quantity
-    claim = None if column.claim is None else _NUMBERS.sub("#", column.claim)
+    claim = None if column.claim is None else NUMBERS.sub("#", column.claim)
     return (int(column.verdicts[index]), detail.cause, detail.stage, detail.operation, about, claim, detail.witness), told
 
 
-_NUMBERS = re.compile(r"\d[\d.,e+-]*")
 _RULE = re.compile(r"the (backward|derivative|jvp) of ")
 """What is blamed: by the mode."""
 
@@ -154,7 +151,7 @@ def _finding(group: _Group, places: Places, verbose: bool, said: set[str]) -> Fi
         where=_where(column, index, check, places),
         numbers=numbers,
         differs=differs,
-        error=figures.explained(check, ball, column.details.get(index, _NOTHING).rounded),
+        error=figures.explained(check, ball, column.detail(index).rounded),
         sides=_sides(check),
         blame=cut(lines[0], limit),
         prose=tuple(cut(text, limit) for text in prose),
@@ -217,7 +214,8 @@ def _same(group: _Group, places: Places) -> str:
     entries = named.keys()
     others = list(dict.fromkeys(name for name in named.values() if name != own))
     elsewhere = sum(name != own for name in named.values())
-    points = len({entry.point for entry in entries} - {here.point})
+    left_out = [_unlisted(column, indices) for column, indices in group.members]
+    points = len({entry.point for entry in entries} - {here.point}) + max(left_out)
     names = ", ".join(others[:NAMES]) + (", ..." if len(others) > NAMES else "")
     parts = []
     if all(entry[:2] == here[:2] for entry in entries):
@@ -227,11 +225,17 @@ def _same(group: _Group, places: Places) -> str:
     else:
         more = f", at {counted(points, 'more point')}" if points else ""
         some = "" if elsewhere == len(entries) else f"{elsewhere:,} of "
-        parts.append(f"at {counted(len(entries), 'more entry')}{more}{f' ({some}{names})' if names else ''}")
+        parts.append(f"at {counted(len(entries) + sum(left_out), 'more entry')}{more}{f' ({some}{names})' if names else ''}")
     modes = dict.fromkeys(column.mode for column, _ in group.members if column.mode != first.mode)
     dtypes = dict.fromkeys(column.dtype for column, _ in group.members if column.dtype != first.dtype)
     parts += [f"in {', '.join((*modes, *dtypes))}"] if modes or dtypes else []
     return f"the same {', '.join(parts)}" if parts else ""
+
+
+def _unlisted(column: Column, indices: Sequence[int]) -> int:
+    """How many entries there are of the same kinds, besides those of the column itself."""
+    kinds = {*map(column.kind_of, indices)} if column.tally is not None else ()
+    return max(sum((column.tally or {}).get(kind, 0) for kind in kinds) - len(indices), 0) if kinds else 0
 
 
 def _of(column: Column, index: int) -> str:

@@ -33,6 +33,7 @@ class Places:
                 self.asked = max(self.asked, column.scope.points)
             else:
                 self._enter(column)
+                self.asked = max(self.asked, column.size if self.pointwise(column) else 0)
         self.asked = max(self.asked, len(self._first))
 
     def __len__(self) -> int:

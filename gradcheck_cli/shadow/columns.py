@@ -1,7 +1,7 @@
 """The shadow of many entries at once: every ATen operation repeated on columns, by the same tables as in `shadow.mode`.
 
-It is a filter before the shadow of balls: what it can't follow (a fold, an operation without a row, a decision that isn't
-certain) is open, and whoever asks about an open entry goes on to balls. So nothing here records events, names or decisions.
+It is a filter before the shadow of balls: what it can't follow (an operation without a row, a decision that isn't certain) is
+open, and whoever asks about an open entry goes on to balls. So nothing here records events, names or decisions.
 
 Numbers lie in flat arrays, one for each part and storage, and are seen through a tensor's own sizes and strides, as in
 `shadow.memory`.
@@ -10,8 +10,10 @@ Numbers lie in flat arrays, one for each part and storage, and are seen through 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -19,44 +21,47 @@ import torch
 from torch.overrides import enable_reentrant_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gradcheck_cli.algebra.columns.shadowed import Cell, Shadowed
+from gradcheck_cli.algebra.columns.enclosing import is_truth
+from gradcheck_cli.algebra.columns.layer import Cell, ColumnLayer
 from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.floats import Format
 from gradcheck_cli.shadow.arguments import Outputs, asks_kind, is_plain, near, outputs_of, solid, tensors_of, written_by
 from gradcheck_cli.shadow.aten import KINDS, Operation, results
+from gradcheck_cli.shadow.column_folds import COLUMN_FOLDS, Call, whole
+from gradcheck_cli.shadow.contents import Contents
 from gradcheck_cli.shadow.decisions import TELLING
-from gradcheck_cli.shadow.memory import FLOATS
+from gradcheck_cli.shadow.memory import FLOATS, UNFILLED
+from gradcheck_cli.shadow.mode import REFUSALS
 from gradcheck_cli.shadow.overloads import Overload, overload
 from gradcheck_cli.shadow.rules import MUTATED, RULES
+from gradcheck_cli.shadow.stops import state_written
 from gradcheck_cli.shadow.ways import way_of
 
 HERE = "cpu"
 """Where the arrays are; tensors on other devices aren't followed."""
 
 
-def _own(array: Any) -> torch.Tensor:
-    """A copy of an array."""
-    return torch.as_tensor(np.array(array), device=HERE)
-
-
 @dataclass(slots=True)
 class _Storage:
     """The parts of all numbers of a storage: the words and the radii (a row each), or two masks. `storage` keeps the address
-    from being used again."""
+    from being used again. `shared`: the arrays may be others' too, and are copied before a part of them is written."""
 
     storage: Any
     parts: list[torch.Tensor]
+    shared: bool = True
 
 
 class Columns(TorchDispatchMode):
     """Follow the torch operations run inside the `with` block. `cell` reads what a tensor's entries have become.
 
-    `lost`: something was asked or run that columns know nothing of; nothing holds then.
+    `guarded`: code runs that may write to memory behind torch's back. `lost`: that was done, or something was asked or run that
+    columns know nothing of; nothing holds then. `held`: something was written to the `state`, see `shadow.mode`.
     """
 
-    def __init__(self, layer: Shadowed) -> None:
+    def __init__(self, layer: ColumnLayer, guarded: bool = False, state: Callable[[], Collection[int]] = tuple) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.lost = False
+        self.lost = self.held = False
+        self._contents, self._state = Contents() if guarded else None, state
         self._layer = layer
         self._storages: dict[int, _Storage] = {}
         self._unsure: dict[int, Any] = {}
@@ -67,17 +72,30 @@ class Columns(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False  # as in `shadow.mode`
 
+    def seed(self, tensor: torch.Tensor, cell: Cell) -> None:
+        """Give the tensor's entries (in order) their numbers."""
+        self._write(tensor, cell)
+
     def cell(self, tensor: torch.Tensor) -> Cell:
-        """The tensor's entries, flat."""
-        return self._read(tensor, tuple(tensor.shape))
+        """The tensor's entries, flat; look at `lost` after. What is infinite is open."""
+        if self._contents is not None and not tensor._is_zerotensor() and self._contents.changed([tensor]):
+            self.lost = True
+        cell = self._read(tensor, tuple(tensor.shape))
+        if is_truth(cell) or np.isfinite(cell[0]).all():
+            return cell
+        return *cell[:-1], np.where(np.isfinite(cell[0]), cell[-1], OPEN)
 
     # -- following --------------------------------------------------------------------------------------------------
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         known = overload(func)
+        contents = None if self._within else self._contents
         if known.view:
-            return func(*args, **kwargs)
+            result = func(*args, **kwargs)
+            if contents is not None and known.name in UNFILLED and is_plain(result) and result.device.type == HERE:
+                contents.blank(result)
+            return result
         tensors = tensors_of((*args, *kwargs.values()))
         if any(t._is_zerotensor() for t in tensors):
             args = tuple(solid(a) for a in args)
@@ -85,31 +103,44 @@ class Columns(TorchDispatchMode):
         row = known.choose(bound)
         asked = known.base in TELLING and not all(map(self._constant, tensors))
         elsewhere = any(t.device.type != HERE or not is_plain(t) for t in tensors)
-        strange = known.foreign or asked or elsewhere or known.name in MUTATED
+        if contents is not None and not elsewhere and contents.changed(t for t in tensors if not t._is_zerotensor()):
+            self.lost = True
+        strange = known.foreign or asked or elsewhere
         if row is not None and row.name in KINDS and asks_kind(bound["self"], bound["other"]):
-            row, strange = None, True
+            row = KINDS[row.name]
         for tensor in tensors if known.writes and not strange else ():  # what is about to be overwritten
             if tensor.dtype in FLOATS or tensor.dtype is torch.bool:
                 self._load(tensor)
         early = None
         way = None if row is not None or strange else way_of(known, bound)
-        if way is not None and known.written - known.outputs:
+        if way is not None and known.written - known.outputs and known.name not in MUTATED:
             early = self._run(way, bound, None)
         result = func(*args, **kwargs)
         outputs = outputs_of(result) or written_by(known, bound)
         told = known.base in TELLING or not tensors
         if strange or not all(o is None or is_plain(o) for o in outputs) or not (outputs or told):
             self.lost = True
-        elif row is not None and row.data:
+        elif row is not None and row.data or self._settled(outputs, tensors):
             for output in outputs:
                 self._forget(output)
         elif row is not None and not row.whole:
             self._repeat(row, bound, outputs)
         elif row is not None and row.moves:
             self._move(known, row, bound, outputs)
+        elif row is not None:
+            self._fold(known, row, bound, outputs)
         else:
             found = early or (None if way is None else self._run(way, bound, result))
             self._take(known, found, outputs, tensors)
+        for name in MUTATED.get(known.name, ()):
+            self._forget(bound.get(name))
+        for output in outputs if contents is not None else ():
+            known_here = output is not None and output.device.type == HERE and is_plain(output)
+            if contents is not None and output is not None and known_here and not output._is_zerotensor():
+                contents.remember(output)
+        for tensor in () if self._within else state_written(func, args, kwargs, self._state()):
+            self._forget(tensor)
+            self.held = True
         return result
 
     def _repeat(self, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
@@ -125,10 +156,14 @@ class Columns(TorchDispatchMode):
         settings = tuple(bound[name] for name in sorted(row.integers))
         layer = self._layer.within(form)
         inputs = [self._argument(row, name, bound[name], shape, form) for name in row.entries]
-        cells = row.program(layer, settings)(*inputs)
-        if row.steps:
-            stepped = row.program(layer.steps, settings)(*inputs)
-            cells = tuple(layer.joined(cell, step) for cell, step in zip(cells, stepped, strict=True))
+        run, steps = row.program(layer, settings), layer.steps if row.steps else None
+        stepwise = row.program(steps, settings) if steps else None
+
+        def both(*some: Cell) -> tuple[Cell, ...]:
+            cells: tuple[Cell, ...] = run(*some)
+            return tuple(map(steps.joined, cells, stepwise(*some))) if steps and stepwise else cells
+
+        cells = _in_pieces(both, inputs, first.numel())
         for output, cell, tree in zip(outputs, cells, row.trees, strict=True):
             if output is None or tuple(output.shape) != shape:
                 self._unknown([output])
@@ -145,43 +180,74 @@ class Columns(TorchDispatchMode):
         cell = self._read(value, shape) if isinstance(value, torch.Tensor) else layer.scalar(value)
         if name in row.truths:
             return layer.truth(cell)
-        if name in row.numbers:
-            cell = layer.real(cell)
+        return self._as(cell, value, form, name in row.numbers)
+
+    def _as(self, cell: Cell, value: Any, form: Format | None, number: bool) -> Cell:
+        """The cell of an argument, as a number if it is one, of a float that is converted to a shorter format."""
+        if number:
+            cell = self._layer.real(cell)
         given = FLOATS.get(value.dtype) if isinstance(value, torch.Tensor) else None
         if given is not None and form is not None and given.bits > form.bits:
-            cell = layer.convert(cell, form)
+            cell = self._layer.convert(cell, form)
         return cell
 
     def _move(self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
         """Each part as torch moves the entries; only numbers move here, by masks and indices that are the floats' own."""
         others = tensors_of([value for name, value in bound.items() if name not in row.moves and name not in known.outputs])
         moved = tensors_of([bound[name] for name in row.moves])
-        function, (output, *more) = known.functional, outputs
-        plain = output is not None and not more and all(t.dtype in FLOATS for t in (output, *moved))
-        certain = not any(t.dtype is torch.bool or self._key(t) in self._unsure for t in others)
-        if function is None or output is None or not (plain and certain):
+        function = known.functional
+        plain = all(o is not None and o.dtype in FLOATS for o in outputs) and all(t.dtype in FLOATS for t in moved)
+        if function is None or not (plain and all(map(self._sure, others))):
             self._unknown(outputs)
             return
-        parts = [self._moved(function, row, bound, known, part) for part in range(len(self._layer.constant(0)) + 1)]
-        flat = [part.reshape(-1).numpy() for part in parts]
-        self._write(output, (*flat[:-2], np.stack(flat[-2:])))
+        given = {name: value for name, value in bound.items() if name not in known.outputs}
+        seen = {name: self._seen(bound[name]) for name in row.moves}
+        found: list[list[Any]] = [[] for _ in outputs]
+        for part in range(len(self._layer.constant(0)) + 1):
+            results = outputs_of(function(**given | {name: _pick(value, part) for name, value in seen.items()}))
+            for into, result in zip(found, results, strict=True):
+                assert result is not None
+                into.append(result.reshape(-1).numpy())
+        for output, parts in zip(outputs, found, strict=True):
+            assert output is not None
+            self._write(output, (*parts[:-2], np.stack(parts[-2:])))
 
-    def _moved(self, function: Any, row: Operation, bound: Mapping[str, Any], known: Overload, part: int) -> torch.Tensor:
-        def seen(value: Any) -> Any:
-            if isinstance(value, (list, tuple)):
-                return [seen(v) for v in value]
-            if not isinstance(value, torch.Tensor):
-                *words, radii = self._layer.scalar(value)
-                return float([*words, *radii[:, 0]][part])
-            *words, radii = self._read(value, tuple(value.shape))
-            array = np.broadcast_to([*words, *radii][part], value.numel())
-            return _own(array).reshape(value.shape)
+    def _seen(self, value: Any) -> Any:
+        """What stands for a tensor, several, or a number, in each part: the words, then the radii."""
+        if isinstance(value, (list, tuple)):
+            return [self._seen(v) for v in value]
+        if not isinstance(value, torch.Tensor):
+            *words, radii = self._layer.scalar(value)
+            return _Parts([float(part) for part in (*words, *radii[:, 0])])
+        *words, radii = whole(self._read(value, tuple(value.shape)), value.numel())
+        return _Parts([_owned(part, value.numel()).reshape(value.shape) for part in (*words, *radii)])
 
-        given = {
-            name: seen(value) if name in row.moves else value for name, value in bound.items() if name not in known.outputs
-        }
-        found: torch.Tensor = function(**given)
-        return found
+    def _fold(self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
+        """What becomes of entries that meet."""
+        fold, form = COLUMN_FOLDS.get(row.fold), next((FLOATS.get(o.dtype) for o in outputs if o is not None), None)
+        given = {name: value for name, value in bound.items() if name not in known.outputs}
+        decided = all(map(self._sure, tensors_of([given[name] for name in ("index", "indices") if name in given])))
+        if fold is None or not decided or not all(t.numel() for t in tensors_of([*given.values()])):
+            self._unknown(outputs)
+            return
+
+        def read(name: str) -> Cell:
+            tensor = given[name]
+            return self._as(self._read(tensor, tuple(tensor.shape)), tensor, form, row.fold != "some")
+
+        try:
+            cells = fold(Call(row, given, outputs, self._layer.within(form), read))
+        except Exception:  # balls follow it once more
+            if os.environ.get("GRADCHECK_DEBUG"):
+                raise
+            cells = []
+        for output, cell in zip_longest(outputs, cells):
+            if output is not None and cell is not None and (output.dtype in FLOATS or output.dtype is torch.bool):
+                self._write(output, cell)
+            elif output is not None and cell == ():
+                self._forget(output)
+            else:
+                self._unknown([output])
 
     def _run(self, way: Any, bound: Mapping[str, Any], result: Any) -> Outputs | None:
         """The outputs of simpler operations, followed; None where they can't be."""
@@ -190,7 +256,9 @@ class Columns(TorchDispatchMode):
             with enable_reentrant_dispatch(), torch.no_grad(), self:
                 found = outputs_of(way(bound, result))
             return None if self.lost and not lost else found
-        except Exception:  # whatever a rule raises, balls follow it once more
+        except Exception as problem:  # whatever a rule raises, balls follow it once more
+            if os.environ.get("GRADCHECK_DEBUG") and not isinstance(problem, REFUSALS):
+                raise
             return None
         finally:
             self._within, self.lost = within, lost
@@ -204,10 +272,13 @@ class Columns(TorchDispatchMode):
         if not fits or (known.base not in RULES and not near(pairs, tensors)):
             self._unknown(outputs)
             return
+        sure = {id(f): self._sure(f) for _, f in pairs}
         self._unknown(outputs)
         for output, other in pairs:
             if output.dtype in FLOATS or output.dtype is torch.bool:
                 self._write(output, self._read(other, tuple(other.shape)))
+            elif sure[id(other)] and torch.equal(output, other):
+                self._forget(output)
 
     def _unknown(self, outputs: Outputs) -> None:
         """Results of which nothing is certain."""
@@ -231,12 +302,30 @@ class Columns(TorchDispatchMode):
         return 0 if tensor._is_zerotensor() else int(tensor.untyped_storage()._cdata)
 
     def _constant(self, tensor: torch.Tensor) -> bool:
-        """Whether a tensor is a single float that no operation has made."""
+        """Whether a tensor is a single float that no operation has made, or a whole number that is certain."""
+        if not tensor.is_floating_point() and tensor.dtype is not torch.bool:
+            return self._sure(tensor)
         return self._key(tensor) not in self._storages and tensor.untyped_storage().nbytes() == tensor.element_size()
 
     def _forget(self, tensor: torch.Tensor | None) -> None:
+        """The contents count from here on."""
         if tensor is not None:
             self._storages.pop(self._key(tensor), None)
+            self._unsure.pop(self._key(tensor), None)
+
+    def _sure(self, tensor: torch.Tensor) -> bool:
+        """Whether truth values or whole numbers are certainly those that the tensor holds."""
+        if tensor.dtype in FLOATS or tensor._is_zerotensor() or not is_plain(tensor):
+            return False
+        if tensor.dtype is not torch.bool or self._key(tensor) not in self._storages:
+            return self._key(tensor) not in self._unsure
+        holds, fails = self._read(tensor, tuple(tensor.shape))
+        return bool(np.all(holds | fails)) and bool(np.all(holds == tensor.reshape(-1).numpy()))
+
+    def _settled(self, outputs: Outputs, tensors: Sequence[torch.Tensor]) -> bool:
+        """Whether all that an operation takes and makes are truth values and whole numbers that are certain."""
+        made = [o for o in outputs if o is not None]
+        return all(o.dtype not in FLOATS and is_plain(o) for o in made) and all(map(self._sure, tensors))
 
     def _read(self, tensor: torch.Tensor, shape: tuple[int, ...]) -> Cell:
         """The entries of a tensor that is broadcast to a shape, flat; a single number may stand for all of them."""
@@ -281,16 +370,54 @@ class Columns(TorchDispatchMode):
         count = storage.nbytes() // tensor.element_size()
         memory = self._storages.get(storage._cdata)
         if count == tensor.numel() and tensor.is_contiguous():
-            parts = [_own(np.broadcast_to(p, (*np.shape(p)[:-1], count))) for p in cell]
-            self._storages[storage._cdata] = _Storage(storage, parts)
+            self._storages[storage._cdata] = _Storage(storage, [_owned(part, count) for part in cell])
             return
         if memory is None:
             memory = self._load(tensor)
+        if memory.shared:
+            memory.parts, memory.shared = [part.clone() for part in memory.parts], False
         size, stride, start = tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
-        for into, part in zip(memory.parts, cell, strict=True):
-            values = _own(part)
+        for index, part in enumerate(cell):
+            into, values = memory.parts[index], _owned(part, tensor.numel())
+            if into.dim() < values.dim():  # masks that were the same in both balls
+                into = memory.parts[index] = into.expand(2, -1).clone()
             if into.dim() == 1:
-                into.as_strided(size, stride, start).copy_(values.expand(tensor.numel()).reshape(size))
+                into.as_strided(size, stride, start).copy_(values.reshape(size))
             else:
                 rows = into.as_strided((2, *size), (into.stride(0), *stride), start)
                 rows.copy_(values.expand(2, tensor.numel()).reshape(2, *size))
+
+
+class _Parts(list[Any]):
+    """The parts of one value."""
+
+
+def _pick(value: Any, part: int) -> Any:
+    return value[part] if isinstance(value, _Parts) else [_pick(v, part) for v in value]
+
+
+def _owned(part: Any, count: int) -> torch.Tensor:
+    """A part as a tensor of so many entries of its own: what an operation has just made needs no copy. A single number may be
+    a constant."""
+    array = np.asarray(part)
+    whole = array if array.base is None else array.base
+    made = isinstance(whole, np.ndarray) and whole.flags.owndata and whole.nbytes == array.nbytes
+    if count == 1 or array.shape[-1:] != (count,) or not (made and array.flags.c_contiguous and array.flags.writeable):
+        array = np.array(np.broadcast_to(array, (*array.shape[:-1], count)))
+    return torch.as_tensor(array, device=HERE)
+
+
+PIECE = 1 << 14
+"""Entries that go through a formula at once: its arrays stay in a processor's cache."""
+
+
+def _in_pieces(run: Callable[..., tuple[Cell, ...]], inputs: Sequence[Cell], count: int) -> list[Cell]:
+    """A formula of cells of so many entries, or of one."""
+    if count <= PIECE:
+        return list(run(*inputs))
+    found: list[list[list[Any]]] = []
+    for start in range(0, count, PIECE):
+        some = slice(start, min(start + PIECE, count))
+        cells = run(*(tuple(part[..., some] if np.shape(part)[-1:] == (count,) else part for part in c) for c in inputs))
+        found.append([list(whole(cell, some.stop - some.start)) for cell in cells])
+    return [tuple(np.concatenate(parts, axis=-1) for parts in zip(*cells, strict=True)) for cells in zip(*found, strict=True)]

@@ -32,10 +32,9 @@ def _triples(
     # along each axis: the (output, kernel) pairs that hit the input, and where
     hits = []
     for axis in range(rank):
-        o, k = np.meshgrid(np.arange(output[2 + axis]), np.arange(weight[2 + axis]), indexing="ij")
-        i = o * stride[axis] - padding[axis] + k * dilation[axis]
-        inside = (i >= 0) & (i < inputs[2 + axis])
-        hits.append((o[inside], i[inside], k[inside]))
+        i = taps(output[2 + axis], inputs[2 + axis], weight[2 + axis], stride[axis], padding[axis], dilation[axis])
+        o, k = np.nonzero(i >= 0)
+        hits.append((o, i[o, k], k))
     flat: list[Indices] = [np.zeros(1, dtype=np.int64) for _ in range(3)]
     for axis, found in enumerate(hits):
         sizes = (output[2 + axis], inputs[2 + axis], weight[2 + axis])
@@ -50,12 +49,24 @@ def _triples(
     return o.reshape(-1), i.reshape(-1), w.reshape(-1)
 
 
+def taps(outputs: int, inputs: int, kernel: int, stride: int, padding: int, dilation: int) -> Indices:
+    """Along one axis, for each position of the output and each of the kernel: where they meet the input, -1 where not."""
+    o, k = np.meshgrid(np.arange(outputs), np.arange(kernel), indexing="ij")
+    i = o * stride - padding + k * dilation
+    return np.where((i >= 0) & (i < inputs), i, -1)
+
+
+def settings_of(bound: Mapping[str, Any]) -> tuple[Sizes, Sizes, Sizes]:
+    """Stride, padding and dilation along each axis."""
+    rank = bound["weight"].dim() - 2
+    stride, padding, dilation = (tuple(bound[n]) for n in ("stride", "padding", "dilation"))
+    return tuple(s * rank if len(s) == 1 else s for s in (stride, padding, dilation))  # type: ignore[return-value]
+
+
 def _geometry(bound: Mapping[str, Any], output: tuple[int, ...]) -> tuple[Indices, Indices, Indices]:
     """The triples of the call; a transposed convolution is an ordinary one from its output to its input."""
     inputs, weight = tuple(bound["input"].shape), tuple(bound["weight"].shape)
-    rank = len(weight) - 2
-    settings = (tuple(bound[n]) for n in ("stride", "padding", "dilation"))
-    stride, padding, dilation = (s * rank if len(s) == 1 else s for s in settings)
+    stride, padding, dilation = settings_of(bound)
     if not bound["transposed"]:
         return _triples(output, inputs, weight, stride, padding, dilation, bound["groups"])
     i, o, w = _triples(inputs, output, weight, stride, padding, dilation, bound["groups"])

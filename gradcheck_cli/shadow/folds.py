@@ -68,11 +68,11 @@ class Fold:
 def _total(fold: Fold) -> list[Flat]:
     """Sums over some or all axes."""
     cells, total = fold.cells("self"), fold.layer.total
-    return [[total([cells[i] for i in row]) for row in rows_of(fold.shape("self"), _axes(fold))]]
+    return [[total([cells[i] for i in row]) for row in _rows(fold)]]
 
 
 def _mean(fold: Fold) -> list[Flat]:
-    rows = rows_of(fold.shape("self"), _axes(fold))
+    rows = _rows(fold)
     divide = fold.layer.function(TABLE[syntax.DIV]) or truediv
     count = fold.layer.number(len(rows[0]) if rows else 1, DOUBLE)
     return [[divide(c, count) for c in _total(fold)[0]]]
@@ -81,7 +81,7 @@ def _mean(fold: Fold) -> list[Flat]:
 def _reduce(fold: Fold) -> list[Flat]:
     """The step, from entry to entry, over some or all axes. Of nothing: the product 1."""
     cells, step = fold.cells("self"), fold.row.combine(fold.layer)
-    rows = rows_of(fold.shape("self"), _axes(fold))
+    rows = _rows(fold)
     one = fold.layer.scalar(1)
     return [[reduce(step, [cells[i] for i in row]) if row else one for row in rows]]
 
@@ -90,7 +90,7 @@ def _scan(fold: Fold) -> list[Flat]:
     """The step along one axis, every intermediate result kept."""
     cells, step = fold.cells("self"), fold.row.combine(fold.layer)
     found: Flat = [None] * len(cells)
-    for row in rows_of(fold.shape("self"), _axes(fold)):
+    for row in _rows(fold):
         for i, cell in zip(row, accumulate((cells[i] for i in row), step), strict=True):
             found[i] = cell
     return [found]
@@ -103,18 +103,18 @@ _SEEN: Mapping[str, Callable[[float], bool]] = {
 }
 
 
-def _asked(fold: Fold) -> Callable[[float], bool]:
-    name, other = fold.row.name, fold.bound.get("other")
-    if name in _SEEN:
-        return _SEEN[name]
-    infinity = other if isinstance(other, float) else None
-    return lambda x: (x == (x if infinity is None else infinity)) is (name == syntax.EQ)
+def asked(row: Operation, bound: Mapping[str, Any]) -> Callable[[float], bool]:
+    """What is asked of a number."""
+    if row.name in _SEEN:
+        return _SEEN[row.name]
+    infinity = bound["other"] if isinstance(bound["other"], float) else None
+    return lambda x: (x == (x if infinity is None else infinity)) is (row.name == syntax.EQ)
 
 
 def _kind(fold: Fold) -> list[Flat]:
     """What kind of number an entry is: torch's own answer (who asks means its range), unless a border is near, which is a float
     that is a number, or a cell that moves, without a value."""
-    layer, answer, x = fold.layer, _asked(fold), fold.bound["self"]
+    layer, answer, x = fold.layer, asked(fold.row, fold.bound), fold.bound["self"]
     floats, cells = x.detach().reshape(-1).tolist(), fold.cells("self")
     if not layer.strict:
         return [list(layer.data(list(map(answer, floats)), DOUBLE))]
@@ -135,11 +135,16 @@ def _some(fold: Fold) -> list[Flat]:
     given = fold.memory.read(name, fold.index, tuple(name.shape))
     cells = given if name.dtype is torch.bool else list(map(fold.layer.truth, given))
     start = fold.layer.number(fold.row.step == "and", DOUBLE)
-    return [[reduce(step, [cells[i] for i in row], start) for row in rows_of(fold.shape("self"), _axes(fold))]]
+    return [[reduce(step, [cells[i] for i in row], start) for row in _rows(fold)]]
 
 
-def _axes(fold: Fold) -> tuple[int, ...]:
-    axes, rank = fold.bound.get("dim"), len(fold.shape("self"))
+def _rows(fold: Fold) -> list[list[int]]:
+    return rows_of(fold.shape("self"), axes_of(fold.bound))
+
+
+def axes_of(bound: Mapping[str, Any]) -> tuple[int, ...]:
+    """The axes of `self` along which entries meet: those of `dim`, or all."""
+    axes, rank = bound.get("dim"), bound["self"].dim()
     chosen = [axes] if isinstance(axes, int) else axes or range(rank)
     return tuple(sorted({a % rank for a in chosen})) if rank else ()
 
@@ -158,12 +163,18 @@ def rows_of(shape: tuple[int, ...], axes: tuple[int, ...]) -> list[list[int]]:
 # -- contractions ---------------------------------------------------------------------------------------------------------
 
 
+def product_of(bound: Mapping[str, Any]) -> tuple[str, str, tuple[int, int, int, int]]:
+    """The factors of a product of matrices, with or without a batch, and its sizes: of the batch, rows, what is added up, and
+    columns. Vectors are matrices of one row or column."""
+    left, right = (n for n in ("self", "mat2", "vec", "tensor", "other") if isinstance(bound.get(n), torch.Tensor))
+    one, other = tuple(bound[left].shape), tuple(bound[right].shape)
+    inner, columns = other[-2:] if len(other) > 1 else (*other, 1)
+    return left, right, (one[0] if len(one) > 2 else 1, one[-2] if len(one) > 1 else 1, inner, columns)
+
+
 def _product(fold: Fold) -> list[Flat]:
-    """Matrix products, with or without a batch; vectors are matrices of one row or column."""
-    left, right = (n for n in ("self", "mat2", "vec", "tensor", "other") if isinstance(fold.bound.get(n), torch.Tensor))
-    inner, columns = fold.shape(right)[-2:] if len(fold.shape(right)) > 1 else (*fold.shape(right), 1)
-    rows = fold.shape(left)[-2] if len(fold.shape(left)) > 1 else 1
-    batch = fold.shape(left)[0] if len(fold.shape(left)) > 2 else 1
+    """Matrix products."""
+    left, right, (batch, rows, inner, columns) = product_of(fold.bound)
     xs, ys, dot = fold.cells(left), fold.cells(right), fold.layer.dot
     found: Flat = []
     for b in range(batch):
@@ -207,25 +218,34 @@ def _places(tensor: torch.Tensor) -> torch.Tensor:
     return torch.arange(tensor.numel(), device=tensor.device).reshape(tensor.shape)
 
 
+def targets_of(bound: Mapping[str, Any]) -> tuple[str, torch.Tensor]:
+    """What is combined with entries of `self`, and the place in `self` of each of its entries."""
+    name = next(n for n in ("src", "source", "values") if n in bound)
+    places = _places(bound["self"])
+    if "indices" in bound:
+        return name, places[tuple(slice(None) if i is None else i for i in bound["indices"])]
+    if "dim" not in bound:
+        return name, places.take(bound["index"])
+    if not places.ndim:
+        return name, places.expand(bound["index"].shape)
+    if name == "src":
+        return name, places.gather(bound["dim"], bound["index"])
+    return name, places.index_select(bound["dim"], bound["index"])
+
+
+def corner_of(tensor: torch.Tensor, targets: torch.Tensor) -> list[int]:
+    """Which entries of the tensor an index covers that is smaller."""
+    found: list[int] = _places(tensor)[tuple(slice(n) for n in targets.shape)].reshape(-1).tolist()
+    return found
+
+
 def _meeting(fold: Fold) -> tuple[Flat, dict[int, Flat]]:
     """The entries of `self`, and for those that indices name what is to be combined with them."""
     bound, layer = fold.bound, fold.layer
-    name = next(n for n in ("src", "source", "values") if n in bound)
-    own, places = fold.cells("self"), _places(fold.bound["self"])
-    if "indices" in bound:
-        targets = places[tuple(slice(None) if i is None else i for i in bound["indices"])]
-    elif "dim" not in bound:
-        targets = places.take(bound["index"])
-    elif not places.ndim:
-        targets = places.expand(bound["index"].shape)
-    elif name == "src":
-        targets = places.gather(bound["dim"], bound["index"])
-    else:
-        targets = places.index_select(bound["dim"], bound["index"])
+    own, (name, targets) = fold.cells("self"), targets_of(bound)
     added = fold.memory.read(bound[name], fold.index, tuple(targets.shape)) if name == "values" else fold.cells(name)
     if name == "src" and targets.shape != bound[name].shape:  # only the corner that the index covers counts
-        corner = tuple(slice(n) for n in targets.shape)
-        added = [added[i] for i in _places(bound[name])[corner].reshape(-1).tolist()]
+        added = [added[i] for i in corner_of(bound[name], targets)]
     if bound.get("alpha", 1) != 1:
         scale, multiply = layer.scalar(bound["alpha"]), layer.function(TABLE[syntax.MUL]) or mul
         added = [multiply(scale, c) for c in added]

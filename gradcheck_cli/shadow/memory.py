@@ -10,7 +10,6 @@ allocator may hand out what a kernel will write once more.
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,11 +21,15 @@ import torch
 
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.shadow.contents import NOTHING, bytes_of, extent
 
 FLOATS = {getattr(torch, name): form for name, form in FORMATS.items()}
 """torch's dtypes that the tool knows."""
 
 DOUBLE = FORMATS["float64"]
+
+UNFILLED = frozenset({"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"})
+"""Operations whose results hold no values."""
 
 
 @dataclass(slots=True)
@@ -59,7 +62,7 @@ class Memory:
         """The tensor is new and holds no values yet."""
         storage = tensor.untyped_storage()
         if self.guarded and tensor.dtype in FLOATS and storage.nbytes():
-            torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage).fill_(_NOTHING)
+            torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage).fill_(NOTHING)
             self._blank[storage._cdata] = storage
 
     def check(self, tensors: Iterable[torch.Tensor]) -> None:
@@ -73,10 +76,10 @@ class Memory:
                 if storage._cdata in self._blank and tensor.numel() * tensor.element_size() < storage.nbytes():
                     self.load(tensor)
                 continue
-            start, end = _extent(tensor)
+            start, end = extent(tensor)
             if len(memory.floats) != storage.nbytes():  # resized: what was added holds no values yet
-                memory.floats[:] = memory.floats[: storage.nbytes()] + _bytes(storage, len(memory.floats), storage.nbytes())
-            if memory.floats[start:end] != _bytes(storage, start, end):
+                memory.floats[:] = memory.floats[: storage.nbytes()] + bytes_of(storage, len(memory.floats), storage.nbytes())
+            if memory.floats[start:end] != bytes_of(storage, start, end):
                 self._overwritten(storage, memory)
 
     def _overwritten(self, storage: Any, memory: _Storage) -> None:
@@ -84,7 +87,7 @@ class Memory:
             del self._storages[storage._cdata]
             return
         size = memory.dtype.itemsize
-        there = _bytes(storage, 0, storage.nbytes())
+        there = bytes_of(storage, 0, storage.nbytes())
         old, new = (np.frombuffer(b, dtype=np.uint8).reshape(-1, size) for b in (bytes(memory.floats), there))
         self._undefine(memory, np.flatnonzero((old != new).any(axis=1)).tolist())
         self.changed = True
@@ -99,8 +102,8 @@ class Memory:
         """The floats of the tensor are what an operation wrote."""
         memory = self._storages.get(tensor.untyped_storage()._cdata) if self.guarded and not tensor._is_zerotensor() else None
         if memory is not None and tensor.numel():
-            start, end = _extent(tensor)
-            memory.floats[start:end] = _bytes(memory.storage, start, end)
+            start, end = extent(tensor)
+            memory.floats[start:end] = bytes_of(memory.storage, start, end)
 
     def astray(self, tensor: torch.Tensor) -> bool:
         """Whether the tensor shows the bits of floats as numbers of another dtype."""
@@ -118,7 +121,7 @@ class Memory:
         memory = self._storages.get(storage._cdata)
         if memory is not None and memory.dtype in FLOATS:
             self._undefine(memory, range(len(memory.layers[0]) if memory.layers else 0))
-            memory.floats[:] = _bytes(storage, 0, storage.nbytes())
+            memory.floats[:] = bytes_of(storage, 0, storage.nbytes())
         else:
             self._storages.pop(storage._cdata, None)
             self._lost[storage._cdata] = storage
@@ -155,11 +158,11 @@ class Memory:
                 layers = [[layer.number(floats[0], form)] for layer in self.layers]
             else:
                 layers = [list(layer.data(floats, FLOATS.get(tensor.dtype, DOUBLE))) for layer in self.layers]
-        there = bytearray(_bytes(storage, 0, storage.nbytes())) if self.guarded else bytearray()
+        there = bytearray(bytes_of(storage, 0, storage.nbytes())) if self.guarded else bytearray()
         memory = self._storages[storage._cdata] = _Storage(storage, tensor.dtype, layers, there)
         if self._blank.pop(storage._cdata, None) is not None and tensor.dtype in FLOATS:
             bits = np.frombuffer(bytes(there), dtype=np.uint8).reshape(count, -1)
-            filled = np.flatnonzero((bits != _NOTHING).any(axis=1)).tolist()
+            filled = np.flatnonzero((bits != NOTHING).any(axis=1)).tolist()
             self._undefine(memory, filled)
             self.changed = self.changed or bool(filled)
         return memory
@@ -206,24 +209,6 @@ class Memory:
             self._chosen.discard(storage._cdata)
             if tensor.numel() * tensor.element_size() == storage.nbytes():
                 self._lost.pop(storage._cdata, None)
-
-
-_NOTHING = 0xFF
-"""The byte that memory without values is filled with: in every format it makes a nan that no arithmetic returns."""
-
-
-def _bytes(storage: Any, start: int, end: int) -> bytes:
-    """Some bytes of a storage."""
-    if storage.device.type == "cpu":
-        return ctypes.string_at(storage.data_ptr() + start, end - start) if end > start else b""
-    return bytes(torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)[start:end].cpu().numpy())
-
-
-def _extent(tensor: torch.Tensor) -> tuple[int, int]:
-    """The bytes of its storage between which a tensor's entries lie."""
-    size, start = tensor.element_size(), tensor.storage_offset()
-    last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
-    return int(start * size), int((start + last + 1) * size)
 
 
 def _places(tensor: torch.Tensor, wanted: Sequence[int]) -> slice | list[int]:

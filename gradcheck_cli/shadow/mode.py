@@ -35,7 +35,7 @@ from gradcheck_cli.shadow.arguments import Outputs, alike, asks_kind, is_plain, 
 from gradcheck_cli.shadow.aten import KINDS, Operation, results
 from gradcheck_cli.shadow.decisions import TELLING, Decisions, at_the_point
 from gradcheck_cli.shadow.folds import FOLDS, Fold
-from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
+from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, UNFILLED, Memory
 from gradcheck_cli.shadow.movers import gathered, origins
 from gradcheck_cli.shadow.order import ORDERED
 from gradcheck_cli.shadow.origins import Origins, place
@@ -57,10 +57,6 @@ WRITTEN = "memory written behind torch (by a kernel, NumPy, ctypes, a thread)"
 BITS = "bits of numbers seen as another dtype"
 SHARED = "a write through a detached tensor into memory of the graph"
 """What is opaque besides operations."""
-
-_UNFILLED = frozenset({"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"})
-"""Operations whose results hold no values."""
-
 
 _CONVERSIONS = frozenset({"_to_copy", "copy"})
 
@@ -173,7 +169,7 @@ class Shadow(TorchDispatchMode):
     def _followed(self, known: Overload, func: Any, args: Any, kwargs: Any) -> Any:
         if known.view:
             result = func(*args, **kwargs)
-            if known.name in _UNFILLED and not self._within and is_plain(result) and result.device.type != "meta":
+            if known.name in UNFILLED and not self._within and is_plain(result) and result.device.type != "meta":
                 self._memory.blank(result)
             return result
         tensors = tensors_of(args)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from gradcheck_cli.algebra.columns.fused import Fused
-from gradcheck_cli.algebra.columns.shadowed import Cell
+from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.shadow.arguments import Outputs, tensors_of
 from gradcheck_cli.shadow.columns import Columns
@@ -54,8 +54,19 @@ class Traced(Columns):
             else:
                 self.lost = True
 
+    def cell(self, tensor: torch.Tensor) -> Cell:
+        return self._read(tensor, tuple(tensor.shape))
+
     def _constant(self, tensor: torch.Tensor) -> bool:
-        return self._key(tensor) not in self._held and super()._constant(tensor)
+        single = tensor.untyped_storage().nbytes() == tensor.element_size()
+        return single and self._key(tensor) not in self._held and super()._constant(tensor)
+
+    def _sure(self, tensor: torch.Tensor) -> bool:
+        return self._key(tensor) not in self._held and super()._sure(tensor)
+
+    def _forget(self, tensor: torch.Tensor | None) -> None:
+        if tensor is not None:
+            self._held.pop(self._key(tensor), None)
 
     def _read(self, tensor: torch.Tensor, shape: tuple[int, ...]) -> Cell:
         if tensor._is_zerotensor():

@@ -89,7 +89,7 @@ def found(report: Report) -> Found:
         errors = np.nan_to_num(column.error_ulps[strange], nan=-1.0, posinf=np.inf)
         for k in np.lexsort((-errors, -severity))[:LISTED].tolist():
             index = int(strange[k])
-            explained = index in column.details and column.details[index].text is not None
+            explained = column.detail(index).text is not None
             entries.append((int(severity[k]), explained, float(errors[k]), column, index))
         for index in np.flatnonzero(np.isin(column.verdicts, codes)).tolist():
             cause = column.cause(index) if column.verdict(index) is Verdict.MISMATCH else None
@@ -137,7 +137,7 @@ def _numbers(column: Column, index: int) -> list[Any]:
         return jsonable([known, None, None, check.operation])  # type: ignore[no-any-return]
     about = max(abs(check.autograd), abs(exact or 0.0))
     roundoff = FORMATS[column.dtype].unit_roundoff
-    modelled = column.details[index].rounded if index in column.details else None
+    modelled = column.detail(index).rounded
     half = math.sqrt(roundoff) * about  # of the digits: the model may be wide, or silent, and an error as large would be shown
     slack = max(ROUNDINGS * roundoff * about, half if modelled is None else min(2 * modelled, half))
     if check.rounding_error is not None and exact is not None and check.autograd and check.cause is not Cause.KERNEL:

@@ -1,8 +1,7 @@
 """Whether an outcome of an earlier run still stands: a seal over what was asked, the code that ran and all that was found.
 
-It is made with a key that only this user has (GRADCHECK_KEY, or a file in the user's state folder): results that came with
-somebody else's files, or that were changed since, have no valid one, and their checks are run again. So are those whose code
-can't be told without importing it.
+It is made with a key that only this user has (see `keys`): results that came with somebody else's files, or that were changed
+since, have no valid one, and their checks are run again. So are those whose code can't be told without importing it.
 """
 
 from __future__ import annotations
@@ -10,20 +9,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import re
-import secrets
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 from gradcheck_cli import __version__
+from gradcheck_cli.keys import signature
 from gradcheck_cli.suite.execute import CODE_TOO, Outcome
 from gradcheck_cli.suite.spec import Spec
-
-VARIABLE = "GRADCHECK_KEY"
-"""A key of the user's own, for results that go from machine to machine."""
 
 _MODULE = re.compile(r"[A-Za-z_][\w.]*:[\w.]+")
 
@@ -50,7 +45,7 @@ def seal(outcome: Outcome, code: str | None, strict: bool) -> str | None:
     found = outcome.to_dict()
     kept = {name: value for name, value in found.items() if name not in ("seal", "seconds", "line")}
     text = json.dumps([kept, code, strict, __version__, _torch()], sort_keys=True)
-    return hmac.new(_key(), text.encode(), hashlib.sha256).hexdigest()
+    return signature(text)
 
 
 def holds(outcome: Outcome, spec: Spec, strict: bool) -> bool:
@@ -72,21 +67,3 @@ def _digest(path: Path) -> str | None:
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
     except (OSError, ValueError):
         return None
-
-
-@cache
-def _key() -> bytes:
-    """The user's; one of this process alone where none can be kept, and then nothing is recognised later."""
-    given = os.environ.get(VARIABLE)
-    if given:
-        return given.encode(errors="surrogateescape")
-    try:
-        folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "gradcheck"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            made = os.open(folder / "key", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(made, "wb") as file:
-                file.write(secrets.token_bytes(32))
-        return (folder / "key").read_bytes() or secrets.token_bytes(32)
-    except (OSError, RuntimeError):
-        return secrets.token_bytes(32)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,13 @@ from gradcheck_cli.verdict.verdicts import QUOTIENT, Cause, Verdict, passing_nan
 LATE = "not finished in time: raise --timeout"
 """What is said of entries that the run came to no end with."""
 
+UNSEEN = "not looked at: the run ended before"
+"""What is said of points that it didn't come to."""
+
 VERDICTS: tuple[Verdict, ...] = tuple(Verdict)
+
+NUMBERS = re.compile(r"\d[\d.,e+-]*")
+"""What differs between texts that say the same."""
 
 Indices = npt.NDArray[np.int64]
 
@@ -51,48 +58,93 @@ class Detail:
     rounded: float | None = None
 
 
+class Seen(NamedTuple):
+    """What columns saw of some entries that they settled: what torch's operations give in exact arithmetic, which is the
+    derivative, the relative error that rounding leaves, what rounding may do (None: untold), and which entries have a text."""
+
+    indices: Indices
+    words: Words
+    errors: Floats
+    rounded: Floats | None
+    told: npt.NDArray[np.bool_]
+    text: str | None
+
+    def pick(self, places: Indices, indices: Indices) -> Seen:
+        """Some of them, with other numbers."""
+        rounded = None if self.rounded is None else self.rounded[places]
+        return Seen(indices, self.words.pick(places), self.errors[places], rounded, self.told[places], self.text)
+
+    def detail(self, place: int) -> Detail:
+        """What is known of one."""
+        return Detail(
+            shadow=self.words.ball(place),
+            formula_error=0.0,
+            rounding_error=float(self.errors[place]),
+            text=self.text if self.told[place] else None,
+            rounded=None if self.rounded is None else float(self.rounded[place]),
+        )
+
+
 class Sifted:
-    """What columns saw of the matches that they settled, as arrays: what their operations give in exact arithmetic, which is
-    the derivative, and the relative error that rounding leaves. A Detail is made when somebody reads it."""
+    """What is known of entries that columns settled, as arrays. A Detail is made when somebody reads it."""
 
     __slots__ = ("_chunks",)
 
     def __init__(self) -> None:
-        self._chunks: list[tuple[Indices, Words, Floats]] = []
+        self._chunks: list[Seen] = []
 
     @classmethod
     def joined(cls, several: Sequence[Sifted], counts: Sequence[int]) -> Sifted:
         """Those of columns of so many entries, one after the other."""
         found = cls()
         for start, one in zip(accumulate(counts, initial=0), several, strict=False):
-            found._chunks += [(indices + start, words, errors) for indices, words, errors in one._chunks]
+            found._chunks += [seen._replace(indices=seen.indices + start) for seen in one._chunks]
         return found
 
-    def place(self, indices: Indices, words: Words, errors: Floats) -> None:
+    def place(self, seen: Seen) -> None:
         """Add some, in rising order."""
-        if len(indices):
-            self._chunks.append((indices, words, errors))
+        if len(seen.indices):
+            self._chunks.append(seen)
 
     def indices(self) -> list[int]:
         """Those of which something is known."""
-        return [index for indices, _, _ in self._chunks for index in indices.tolist()]
+        return [index for seen in self._chunks for index in seen.indices.tolist()]
+
+    def told(self) -> list[int]:
+        """Those that have a text."""
+        return [index for seen in self._chunks for index in seen.indices[seen.told].tolist()]
+
+    def errors(self) -> Iterator[tuple[Indices, Floats]]:
+        """What rounding leaves of them."""
+        return ((seen.indices, seen.errors) for seen in self._chunks)
 
     def detail(self, index: int) -> Detail | None:
         """What is known of an entry."""
-        for indices, words, errors in self._chunks:
-            place = int(np.searchsorted(indices, index))
-            if place < len(indices) and indices[place] == index:
-                return Detail(shadow=words.ball(place), formula_error=0.0, rounding_error=float(errors[place]))
+        for seen in self._chunks:
+            place = int(np.searchsorted(seen.indices, index))
+            if place < len(seen.indices) and seen.indices[place] == index:
+                return seen.detail(place)
         return None
 
     def pick(self, chosen: Sequence[int]) -> Sifted:
         """Those of some entries, which are numbered anew."""
         found, places = Sifted(), np.asarray(chosen, dtype=np.int64)
-        for indices, words, errors in self._chunks:
-            here = np.searchsorted(indices, places)
-            new = np.flatnonzero(np.take(indices, here, mode="clip") == places)
-            found.place(new, words.pick(here[new]), errors[here[new]])
+        for seen in self._chunks:
+            here = np.searchsorted(seen.indices, places)
+            new = np.flatnonzero(np.take(seen.indices, here, mode="clip") == places)
+            found.place(seen.pick(here[new], new))
         return found
+
+
+class Kind(NamedTuple):
+    """What entries have in common that are counted together; `text`: what is told of them, whatever the numbers in that."""
+
+    verdict: Verdict
+    cause: Cause | None = None
+    stage: str | None = None
+    operation: str | None = None
+    witness: str | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +213,8 @@ class Column:
     where no derivative is known or exists. `values`: torch's, of the variable differentiated by. `claim`: the text under
     test, where it is a claim. `details`: what is known of entries beyond the numbers; of those that columns have `sifted` it is
     made when it is read, by `detail`. `shown`: the exact derivative as a formula, or what works it out when it is read: tidying
-    takes longer than a small check, and of a match nobody may look.
+    takes longer than a small check, and of a match nobody may look. `tally`: where these are but some of the entries, how many
+    there are of each kind in all.
     """
 
     quantity: str
@@ -180,6 +233,7 @@ class Column:
     values: Floats | None = None
     claim: str | None = None
     sifted: Sifted = field(default_factory=Sifted)
+    tally: Mapping[Kind, int] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.exact, Balls):
@@ -270,6 +324,17 @@ class Column:
         yield from self.details.items()
         yield from ((index, self.detail(index)) for index in self.sifted.indices() if index not in self.details)
 
+    def told(self) -> Iterator[tuple[int, Detail]]:
+        """The entries of which more than numbers is known: a cause, or something to say."""
+        yield from self.details.items()
+        yield from ((index, self.detail(index)) for index in self.sifted.told() if index not in self.details)
+
+    def kind_of(self, index: int) -> Kind:
+        """What an entry is counted with."""
+        detail = self.detail(index)
+        text = None if detail.text is None else NUMBERS.sub("#", detail.text)
+        return Kind(self.verdict(index), detail.cause, detail.stage, detail.operation, detail.witness, text)
+
     def label(self, index: int) -> Label:
         """What an entry is called."""
         return self.scope.label(index, Label(self.quantity, self.of, self.wrt))
@@ -325,16 +390,34 @@ class Column:
 
     def blame(self, index: int, stage: str | None) -> None:
         """Name the stage, or the layer, that an entry's mismatch is due to; None leaves what is said."""
-        detail = self.details.setdefault(index, Detail())
+        detail = self.detail(index)
         self.details[index] = replace(detail, stage=stage or detail.stage)
 
+    @property
+    def size(self) -> int:
+        """How many entries there are in all."""
+        return len(self) if self.tally is None else sum(self.tally.values())
+
     def counts(self) -> Counter[Verdict]:
+        if self.tally is not None:
+            found: Counter[Verdict] = Counter()
+            for kind, n in self.tally.items():
+                found[kind.verdict] += n
+            return found
         tally = np.bincount(self.verdicts, minlength=len(VERDICTS)).tolist()
         return Counter({verdict: n for verdict, n in zip(VERDICTS, tally, strict=True) if n})
+
+    def summary(self) -> dict[str, Any]:
+        """How many entries there are of each kind, as plain JSON values, the most severe first."""
+        kinds = sorted((self.tally or {}).items(), key=lambda item: (-item[0].verdict.severity, -item[1]))
+        about = {name: jsonable(getattr(self, name)) for name in ("quantity", "kind", "of", "wrt", "mode", "dtype")}
+        return about | {"size": self.size, "kinds": [{**jsonable(kind._asdict()), "count": n} for kind, n in kinds]}
 
     @property
     def passing_nans(self) -> int:
         """How many entries are a nan where no derivative exists."""
+        if self.tally is not None:
+            return sum(n for kind, n in self.tally.items() if passing_nan(kind.verdict, kind.text))
         return sum(passing_nan(self.verdict(i), detail.text) for i, detail in self.details.items())
 
     def worst(self) -> int:
@@ -362,7 +445,9 @@ class Column:
             exact=decimal(self.exact[index]),
             left=detail.left,
             right=detail.right,
-            autograd=None if math.isnan(found) and (detail.cause is Cause.NO_GRADIENT or detail.text == LATE) else found,
+            autograd=None
+            if math.isnan(found) and (detail.cause is Cause.NO_GRADIENT or detail.text in (LATE, UNSEEN))
+            else found,
             shadow=detail.shadow if isinstance(detail.shadow, str | None) else interval(detail.shadow),
             autograd_formula=detail.autograd_formula,
             error_ulps=None if math.isnan(error) else error,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.number import NAN, Ball, exactly
 from gradcheck_cli.floats import FORMATS, Floats, Format
-from gradcheck_cli.verdict.column import Column, Detail, Indices
+from gradcheck_cli.verdict.column import Column, Detail, Indices, Seen
 from gradcheck_cli.verdict.judge import (
     QUICK,
     Judgement,
@@ -122,8 +122,8 @@ class Entries:
 
     def plainly(self) -> list[int]:
         """Enter what two numbers settle; returns the entries for which the shadow has to speak, of a nan that passes too."""
-        numbers = self.column.autograd[self.start : self.start + len(self.truths)]
-        far = self.truths.certified & np.isfinite(numbers) & (not self.limits.given)  # more than a few ulps off, as arrays tell
+        # more than a few ulps off, as arrays tell
+        far = self.truths.certified & (self.floats is not None and not self.limits.given)
         waiting = self._waiting[far[self._waiting]].tolist()
         for index in self._waiting[~far[self._waiting]].tolist():
             self.checkpoint()
@@ -137,18 +137,22 @@ class Entries:
                 self._enter(index, judgement, truth, None, None)
         return sorted(waiting)
 
-    def sift(self, waiting: Indices, shades: Shades) -> npt.NDArray[np.bool_]:
-        """Enter a match for those whose shades, in the same order, make it certain; returns which."""
+    def sift(self, waiting: Indices, shades: Shades, limited: bool) -> npt.NDArray[np.bool_]:
+        """Enter a match for those whose shades, in the same order, make it certain, or, where rounding isn't `limited` by the
+        format, that they are imprecise; returns which."""
         words = self.truths.pick(waiting)
         if self.floats is None or self.limits.given or words is None:
             return np.zeros(len(waiting), dtype=bool)
         floats = self.floats[waiting]
-        certain = self.truths.certified[waiting] & explained(floats, words, self.form, shades)
+        matches, lost = explained(floats, words, self.form, shades)
+        certain: npt.NDArray[np.bool_] = self.truths.certified[waiting] & (matches if limited else matches | lost)
         with np.errstate(all="ignore"):
             errors = words.off(floats) / np.abs(words.high)
-        here = self.start + waiting[certain]
-        self.column.verdicts[here] = Verdict.MATCH.severity
-        self.column.sifted.place(here, shades.exact.pick(certain), errors[certain])
+        here, errors, imprecise = self.start + waiting[certain], errors[certain], ~matches[certain]
+        self.column.verdicts[here] = np.where(imprecise, Verdict.IMPRECISE.severity, Verdict.MATCH.severity)
+        rounded = None if limited else shades.rounded[certain]
+        told = imprecise & (errors >= NOTHING_LEFT)
+        self.column.sifted.place(Seen(here, shades.exact.pick(certain), errors, rounded, told, NO_DIGIT))
         return certain
 
     def judge(self, waiting: Sequence[int], known: Evidence) -> None:
@@ -198,11 +202,17 @@ class Entries:
                     gap -= float(floats[i])
                     gaps[i] = 0.0 if gap.contains(0) else float(gap)
             column.error_ulps[part] = np.abs(gaps) / self.form.ulp(middles)
+            infinite = np.flatnonzero(np.isinf(floats) & truths.certified)
+            right = self.form.round(middles[infinite]) == floats[infinite]
+            column.error_ulps[part][infinite] = np.where(right, 0.0, np.inf)  # beyond the largest float, or not: see `distance`
+            column.error_ulps[part][np.isinf(middles) & np.isfinite(floats)] = np.inf
         plain = truths.certified.copy()
         plain[[i for i, known in others.items() if not isinstance(known, Truth)]] = True
         quick = plain & (column.error_ulps[part] <= QUICK) & (not self.limits.given)
         column.verdicts[part][quick] = Verdict.MATCH.severity
-        return np.flatnonzero(~quick)
+        column.verdicts[part][truths.excluded] = Verdict.OUTSIDE_DOMAIN.severity
+        column.error_ulps[part][truths.excluded] = np.nan
+        return np.flatnonzero(~(quick | truths.excluded))
 
     def _judge(self, index: int, known: Evidence) -> Judgement:
         self.checkpoint()

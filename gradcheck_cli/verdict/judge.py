@@ -178,21 +178,33 @@ JUMP = "the function jumps here"
 BEYOND = "autograd's value lies outside of the one-sided derivatives"
 
 
-def explained(autograd: Floats, truths: Column, form: Format, shades: Shades) -> npt.NDArray[np.bool_]:
-    """The entries of which it is certain that the formula is right, that rounding explains what is lost, and that half of the
-    digits are left: a match by the table below. The others it says nothing of.
+NEGLIGIBLE, NO_SIZE = 2.0**-10, 2.0**-30
+"""Of what rounding may do to an entry: what changes none of its verdicts; and what is 0, where its ball holds 0."""
 
-    Certain: the ball of the formula is sharp (a sixteenth of a roundoff) and meets the exact one. What rounding explains: SHARE
-    of what the table allows, for columns enclose less tightly than balls.
+
+Mask = npt.NDArray[np.bool_]
+
+
+def explained(autograd: Floats, truths: Column, form: Format, shades: Shades) -> tuple[Mask, Mask]:
+    """The entries of which it is certain that the formula is right, that rounding explains what is lost, and that half of the
+    digits are left: a match by the table below; and those of which all that is certain but that fewer are left: imprecise, if
+    the rounding is that of a format without limits. Of the others it says nothing.
+
+    Certain: the ball of the formula is sharp (a sixteenth of a roundoff, or next to nothing beside what rounding may do) and
+    meets the exact one. What rounding explains: SHARE of what the table allows, for columns enclose less tightly than balls.
     """
     with np.errstate(all="ignore"):
-        size, seen = np.abs(truths.high), shades.exact
+        size, seen, off = np.abs(truths.high), shades.exact, truths.off(autograd)
         right = np.abs((seen.high - truths.high) + (seen.low - truths.low)) <= truths.radius + seen.radius
-        sharp = seen.radius <= size * (form.unit_roundoff / 16)
+        sharp = seen.radius <= np.maximum(size * (form.unit_roundoff / 16), shades.rounded * NEGLIGIBLE)
         bounded = seen.off(autograd) <= shades.rounded * (MARGIN * SHARE)
-        kept = truths.off(autograd) <= size * math.sqrt(form.unit_roundoff)
-        found: npt.NDArray[np.bool_] = right & sharp & bounded & kept & np.isfinite(shades.rounded)
-    return found
+        digits = size * math.sqrt(form.unit_roundoff)
+        small = (size - truths.radius <= form.smallest_normal) & (np.abs(autograd) <= form.smallest_normal)
+        found: Mask = right & sharp & bounded & np.isfinite(shades.rounded)
+        lost: Mask = (off - truths.radius > digits * (1.0 + 2.0**-20)) & (truths.radius < digits) & ~small
+        zero = (size <= truths.radius) & (size + truths.radius <= shades.rounded * NO_SIZE)
+        kept: Mask = (off <= digits) | zero  # beside 0 it is judged by what was added up
+    return found & kept, found & lost
 
 
 class _Apart:

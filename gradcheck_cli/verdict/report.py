@@ -123,6 +123,7 @@ class Report:
             "problem": jsonable(self.problem),
             "checks": [check.to_dict() for check in (self.checks if checks is None else checks)],
             "counts": self.counts,
+            **({"summary": summary} if (summary := [column.summary() for column in self.columns if column.tally]) else {}),
             "notes": list(self.notes),
             "remedies": [remedy.to_dict() for remedy in self.remedies],
             "versions": dict(self.versions),

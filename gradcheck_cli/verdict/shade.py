@@ -59,6 +59,6 @@ class Shades:
     exact: Column
     rounded: Floats
 
-    def pick(self, places: Sequence[int] | Mask) -> Shades:
+    def pick(self, places: Sequence[int] | Mask | slice) -> Shades:
         """Some of them."""
         return Shades(self.exact.pick(places), self.rounded[places])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -10,17 +11,22 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.columns.column import Column
 from gradcheck_cli.algebra.number import Ball
-from gradcheck_cli.verdict.truth import Truth
+from gradcheck_cli.floats import Floats
+from gradcheck_cli.verdict.truth import Kind, Truth
+
+OUTSIDE = Truth(Kind.OUTSIDE, singular=True)
 
 
 class Truths:
     """What is known of each entry. Where `certified` it lies within its words, and its ball, which may be sharper, is what
-    `make` returns for its index; elsewhere it is what was set, None at first."""
+    `make` returns for its index; where `excluded` it is `nowhere`; elsewhere it is what was set, None at first."""
 
-    __slots__ = ("_at", "_kept", "_make", "certified", "words")
+    __slots__ = ("_at", "_kept", "_make", "certified", "excluded", "nowhere", "words")
 
     def __init__(self, count: int, make: Callable[[int], Ball] | None = None) -> None:
         self.certified: npt.NDArray[np.bool_] = np.zeros(count, dtype=bool)
+        self.excluded: npt.NDArray[np.bool_] = np.zeros(count, dtype=bool)
+        self.nowhere: Truth | None = OUTSIDE
         self.words: Column | None = None
         self._at: npt.NDArray[np.int64] | None = None
         self._make = make
@@ -37,6 +43,29 @@ class Truths:
         """Words for every entry; those that are `certified` count."""
         self.words, self.certified = words, certified.copy()
 
+    def exclude(self, excluded: npt.NDArray[np.bool_]) -> None:
+        """Entries that are outside of the domain."""
+        self.excluded = excluded & ~self.certified
+
+    def sharp(self, bits: int) -> npt.NDArray[np.bool_]:
+        """Which entries the words alone tell to so many bits."""
+        return np.zeros(len(self), dtype=bool) if self.words is None else self.words.accurate(bits)
+
+    def accept(self, entries: npt.NDArray[np.bool_], signs: Floats | None = None) -> None:
+        """Entries that are certified besides: within their words, or, where `signs` has 1 or -1, beyond the largest float."""
+        self.certified = self.certified | entries
+        if signs is not None and self.words is not None:
+            beyond = entries & (signs != 0.0)
+            high, low, radius = (part.copy() for part in self.words)
+            high[beyond], low[beyond], radius[beyond] = signs[beyond] * np.inf, 0.0, 0.0
+            self.words = Column(high, low, radius)
+
+    @property
+    def settled(self) -> npt.NDArray[np.bool_]:
+        """Which entries are known without a Python object."""
+        found: npt.NDArray[np.bool_] = self.certified | self.excluded
+        return found
+
     def pick(self, indices: npt.NDArray[np.int64]) -> Column | None:
         """The words of some entries; None where there are none."""
         if self.words is None:
@@ -47,6 +76,11 @@ class Truths:
         """Forget the words of all others, when nobody judges by them any more."""
         self.words, self._at = self.pick(indices), indices
 
+    @property
+    def places(self) -> npt.NDArray[np.int64]:
+        """The entries that have words."""
+        return np.arange(len(self)) if self._at is None else self._at
+
     def release(self) -> None:
         """Forget the words; balls are made as before."""
         self.words = None
@@ -56,6 +90,8 @@ class Truths:
         return len(self.certified)
 
     def __getitem__(self, index: int) -> Any:
+        if self.excluded[index]:
+            return self.nowhere
         if not self.certified[index] or self._make is None:
             return self._kept.get(index)
         if index not in self._kept:
@@ -66,7 +102,7 @@ class Truths:
         return self._kept[index]
 
     def __setitem__(self, index: int, truth: Truth | Ball | None) -> None:
-        self.certified[index] = False
+        self.certified[index] = self.excluded[index] = False
         self._kept[index] = truth
 
     def __iter__(self) -> Iterator[Any]:
@@ -74,8 +110,8 @@ class Truths:
 
     @property
     def others(self) -> list[int]:
-        """The entries that aren't certified, in order."""
-        found: list[int] = np.flatnonzero(~self.certified).tolist()
+        """The entries that are neither, in order."""
+        found: list[int] = np.flatnonzero(~self.settled).tolist()
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -128,6 +164,21 @@ class Balls:
 
     def __iter__(self) -> Iterator[Ball | None]:
         return (self[index] for index in range(self._count))
+
+    def middles(self) -> Floats:
+        """The floats next to them; nan where there is none."""
+        found = np.full(self._count, np.nan)
+        known = np.zeros(self._count, dtype=bool)
+        for start, truths in self._chunks:
+            if truths.words is not None:
+                there = truths.places
+                certain = truths.certified[there]
+                found[start + there], known[start + there] = np.where(certain, truths.words.high, np.nan), certain
+        known[list(self._kept)] = False
+        for index in np.flatnonzero(~known).tolist():
+            ball = self[index]
+            found[index] = math.nan if ball is None else float(ball.mid())
+        return found
 
     def pick(self, indices: Iterable[int]) -> Balls:
         """Some of them."""

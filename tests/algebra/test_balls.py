@@ -24,6 +24,7 @@ from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.language.functions import ROWS, TABLE, Function
 from gradcheck_cli.language.parser import definition, parse
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
+from tests.every import every
 
 mp = mpmath.mp
 
@@ -255,7 +256,7 @@ def contains(ball: Any, value: Any) -> bool:
         return bool(abs(middle - value) <= radius + abs(value) * mp.mpf(10) ** -55)
 
 
-by_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+by_row = every(ROWS, lambda row: row.name)
 
 
 def test_every_ball_cell_resolves_and_has_an_oracle() -> None:
@@ -292,7 +293,7 @@ def test_the_ball_contains_the_value_of_mpmath(row: Function) -> None:
     assert compared >= min(5, len(points(row))), "too few points lie in the domain"
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if r.domain], ids=lambda r: r.name)
+@every([r for r in ROWS if r.domain], lambda row: row.name)
 def test_no_value_outside_of_the_domain(row: Function) -> None:
     """Where the domain's condition is False the ball is not finite, in both algebras."""
     outside = [p for p in points(row) + points(row, SPECIAL) if inside(row, p) is False]
@@ -316,7 +317,7 @@ def test_smooth_is_not_finite_at_a_kink(row: Function) -> None:
             assert value is plain if isinstance(value, bool) else value.overlaps(plain), point
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if not any(p.kind == "truth" for p in r.parameters)], ids=lambda r: r.name)
+@every([r for r in ROWS if not any(p.kind == "truth" for p in r.parameters)], lambda row: row.name)
 def test_nan_goes_through_everything(row: Function) -> None:
     """One nan argument makes the result not finite (not decided), in both algebras, unless the value is the same whatever that
     argument is (a branch that isn't selected); so does an infinite one in SMOOTH."""

@@ -20,6 +20,7 @@ from gradcheck_cli.algebra.series import SERIES, coefficient, compose, terms, va
 from gradcheck_cli.language.functions import ROWS, TABLE, Function
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable
+from tests.every import every
 
 mp = plain.mp
 
@@ -90,7 +91,7 @@ def series_of(name: str) -> Any:
 
 
 differentiable = [r for r in ROWS if r.signature and not r.truth]
-by_row = pytest.mark.parametrize("row", differentiable, ids=lambda row: row.name)
+by_row = every(differentiable, lambda row: row.name)
 
 
 @by_row

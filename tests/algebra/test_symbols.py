@@ -21,6 +21,7 @@ from gradcheck_cli.language.functions import ROWS, Function
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, variables, walk
 from tests.counting import count_calls
+from tests.every import every
 
 VALUES = (0.3, 1.7, -0.6, 2.5, -2.25)
 X = sympy.Symbol("x", real=True)
@@ -58,7 +59,7 @@ def calls(row: Function) -> list[Call]:
     return found
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@every(ROWS, lambda row: row.name)
 def test_round_trip(row: Function) -> None:
     """Every row of the table has the same value in balls after the way to SymPy and back."""
     compared = 0

@@ -22,6 +22,7 @@ from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.functions import ROWS, Function
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable
+from tests.every import every
 from tests.formats import DOUBLE
 
 VALUES = (0.3, 0.875, 1.7, -0.6, 2.5, -3.25, 5.0)
@@ -29,6 +30,7 @@ FEW = (0.3, -0.6, 2.5)
 BAD_KERNELS = {"polygamma": 1e-9} | dict.fromkeys(
     ("besselj", "bessely", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1"), 1e-7
 )
+
 """Relative errors of torch 2.13's kernels in float64, measured: polygamma(1, 0.3) has 9 digits right, bessel_y0(5) 7."""
 LOOSE = {"gamma": 4096, "factorial": 4096, "beta": 1024}
 """Ulps for rows that torch composes: their own roundings are the formula's, not a kernel's."""
@@ -73,7 +75,7 @@ def call(row: Function, point: tuple[Any, ...]) -> tuple[Node, dict[str, Any]]:
     return Call(row.name, tuple(arguments)), values
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if r.parameters], ids=lambda row: row.name)
+@every([r for r in ROWS if r.parameters], lambda row: row.name)
 def test_torch_computes_the_row(row: Function) -> None:
     """In float64, at ordinary points, torch's value lies within the row's own promise of the ball."""
     compared = 0

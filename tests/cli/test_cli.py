@@ -58,6 +58,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
 
     fake = FakeEngine()
     monkeypatch.setattr("gradcheck_cli.formulas.check.check_problem", fake.run)
+    monkeypatch.setattr("gradcheck_cli.formulas.stream.check_stream", lambda problem, progress, request: fake.run(problem))
     return fake
 
 

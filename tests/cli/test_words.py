@@ -14,6 +14,7 @@ from gradcheck_cli.cli.app import app, run
 from gradcheck_cli.cli.words import OF_OTHERS, OF_RUN, meant, quoted
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.options import ELSEWHERE, KINDS, OPTIONS, Option, of, spoken, taken
+from tests.every import every
 
 COMMANDS = [command.name for command in app.registered_commands if command.name]
 
@@ -167,9 +168,10 @@ def test_another_name_is_no_own_name() -> None:
         assert name.isidentifier() and name not in {r.name for r in of(kind)} | taken(kind).keys(), (kind, row.name, name)
 
 
-@pytest.mark.parametrize(("kind", "row", "name"), EVERY, ids=lambda value: value.name if isinstance(value, Option) else value)
-def test_another_name_is_understood(kind: str, row: Option, name: str) -> None:
+@every(EVERY, lambda case: f"{case[0]}, {case[2]}")
+def test_another_name_is_understood(case: tuple[str, Option, str]) -> None:
     """On the command line and in Python."""
+    kind, row, name = case
     rows = [r for r in of(kind) if name in r.also.split()]
     flag = row.form.word is bool
     words = [f"--{name.replace('_', '-')}", *([] if flag else ["1"])]

@@ -18,6 +18,7 @@ from gradcheck_cli.language.functions import ROWS, Function
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, variables
+from tests.every import every
 from tests.expressions import random_formula
 
 STEP = 2.0**-70
@@ -62,9 +63,10 @@ def called(row: Function) -> Node:
     return Call(row.name, tuple(given.get(p.kind, letters[i % 3]) for i, p in enumerate(row.parameters)))
 
 
-@pytest.mark.parametrize(("row", "parameter"), PARTIALS, ids=lambda v: getattr(v, "name", v))
-def test_every_function_has_a_derivation(row: Function, parameter: str) -> None:
+@every(PARTIALS, lambda partial: f"{partial[0].name} by {partial[1]}")
+def test_every_function_has_a_derivation(partial: tuple[Function, str]) -> None:
     """By each argument, and it is the derivative at some point at least, and at no point something else."""
+    row, parameter = partial
     tree = called(row)
     assert isinstance(tree, Call)
     name = next(a.name for p, a in row.bind(tree.arguments) if p.name == parameter and isinstance(a, Variable))

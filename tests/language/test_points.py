@@ -14,7 +14,7 @@ from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.points import parse_points
-from gradcheck_cli.language.sampling import _from_ordinals, _ordinals, linspace
+from gradcheck_cli.language.sampling import linspace
 from gradcheck_cli.language.spaces import MAX_POINTS, PointSpec
 
 F64, F32, F16, BF16 = (FORMATS[name] for name in ("float64", "float32", "float16", "bfloat16"))
@@ -241,13 +241,54 @@ def test_the_nearest_name_is_proposed() -> None:
         read("betta=1", "beta")
 
 
-def test_all_is_for_16_bits() -> None:
-    """float32 has too many floats to list."""
+def test_all_is_for_32_bits() -> None:
+    """float64 has too many floats to go through, and no more than one input takes every float32."""
     with pytest.raises(InputError) as caught:
-        read("x=all").values(F32)
+        read("x=all").count(FORMATS["float64"])
     assert str(caught.value) == (
-        "'all' means every float of a 16-bit dtype; float32 has too many: use linspace or --sample\n  x=all\n    ^"
+        "'all' means every float of a dtype of at most 32 bits; float64 has too many: use linspace or --sample\n  x=all\n    ^"
     )
+    with pytest.raises(InputError, match="every float of float32 goes with one value of each other input"):
+        read("x=all,y=linspace(0,1,2)", "x", "y").count(F32)
+    assert read("x=all,y=1", "x", "y").count(F32) == 4_278_190_080 == F32.finite
+    with pytest.raises(InputError, match="4,278,190,080 points are too many"):
+        read("x=all").values(F32)
+
+
+@pytest.mark.parametrize(
+    ("first", "last"), [(1, 1.00001), (-1e-44, 1e-44), (0, 3e-45), (-3e-45, 0), (-2, -1.99999), (3e38, "inf")]
+)
+def test_all_between_two_numbers(first: float, last: float) -> None:
+    """`all(a,b)` has every float from a to b once, in order, both zeros, and its blocks are the same points."""
+    spec = read(f"x=all({first},{last})")
+    values = spec.values(F32)["x"]
+    number = np.float32(first)
+    one_by_one = [] if number < first else [number]
+    while len(one_by_one) < len(values) and (number := np.nextafter(number, np.float32(np.inf))) <= np.float32(last):
+        one_by_one.append(number)
+    zeros = int((values == 0).sum())
+    assert zeros in (0, 2) and (np.diff(values) >= 0).all()
+    assert sorted({float(v) for v in one_by_one}) == sorted({float(v) for v in values if v != 0} | ({0.0} if zeros else set()))
+    assert spec.count(F32) == len(values) > 3
+    parts = [part.values(F32)["x"] for part in spec.blocks(F32, 5)]
+    assert max(map(len, parts)) <= 5 and np.array_equal(np.concatenate(parts).view(np.int64), values.view(np.int64))
+    start, end = spec.ends(F32)
+    assert (start["x"], end["x"]) == (values[0], values[-1])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x=all(1)", "all takes no number, which is every float, or two: all(first, last)\n  x=all(1)\n        ^"),
+        ("x=all(2,1)", "there is no float from 2.0 to 1.0: the first end comes first\n  x=all(2,1)\n        ^"),
+        ("x=all(a,1)", "a number is needed here, not a variable\n  x=all(a,1)\n        ^"),
+    ],
+)
+def test_ends_of_all(text: str, message: str) -> None:
+    """What `all` is given is two numbers in their order."""
+    with pytest.raises(InputError) as caught:
+        read(text)
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(
@@ -361,11 +402,11 @@ def test_ordinals_are_the_order_of_the_floats(x: float, name: str) -> None:
     """A float's number leads back to it, and the next number to the next float."""
     form = FORMATS[name]
     value = np.clip(form.round(np.array([x])), -form.largest, form.largest)
-    (ordinal,) = _ordinals(form, value)
-    (here,) = _from_ordinals(form, np.array([ordinal]))
+    (ordinal,) = form.ordinals(value)
+    (here,) = form.from_ordinals(np.array([ordinal]))
     assert here == value[0]
     if here < form.largest:
-        (above,) = _from_ordinals(form, np.array([ordinal + 1]))
+        (above,) = form.from_ordinals(np.array([ordinal + 1]))
         middle = form.round(here + (above - here) / 2)
         assert here < above
         assert middle in (here, above)

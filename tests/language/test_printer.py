@@ -17,6 +17,7 @@ from gradcheck_cli.language.functions import ROWS, Function
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable
+from tests.every import every
 
 X, Y, A, B, C = map(Variable, "xyabc")
 
@@ -182,7 +183,7 @@ def call(row: Function) -> Call:
     return Call(row.name, tuple(arguments))
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@every(ROWS, lambda row: row.name)
 def test_every_row_is_read_back(row: Function) -> None:
     """Every function of the table prints as text that is read as the same call."""
     text = show(call(row))

@@ -15,6 +15,7 @@ from gradcheck_cli.language.parser import definition, parse
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable
 from gradcheck_cli.output.typeset import Derivative, Equation, latex, mathml
+from tests.every import every
 
 _SIGNS = {"−": "-", "\u2062": "*", "·": "*", "×": "*", "\u2061": "", "⌊": "floor(", "⌋": ")"}
 _CALLS = {"π": "pi", "max": "maximum", "min": "minimum"}
@@ -76,7 +77,7 @@ def test_the_page_says_what_was_written(tree: Node) -> None:
     assert found == pytest.approx(expected, rel=1e-6, abs=1e-300, nan_ok=True), shown
 
 
-@pytest.mark.parametrize("row", TABLE.values(), ids=lambda row: row.name)
+@every(TABLE.values(), lambda row: row.name)
 def test_every_row_is_typeset(row: Function) -> None:
     """A call of every row of the table, its definition, domain and kinks: well-formed MathML, balanced LaTeX."""
     call: Node = Call(

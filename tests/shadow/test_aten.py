@@ -146,10 +146,14 @@ def points(names: Sequence[str], first: Sequence[float], dtype: str) -> dict[str
 @pytest.mark.parametrize("name", ROW_NAMES)
 @pytest.mark.slow(reason="every row of the table, in every mode")
 def test_nothing_is_opaque(name: str) -> None:
-    """Every operation of every row has a row in the ATen table: both orders, all modes, two formats."""
+    """Every operation of every row has a row in the ATen table: both orders, all modes in float64, one of them by turns in
+    bfloat16, which has a few operations of its own."""
+    turns = itertools.cycle(MODES)
+    for _ in range(ROW_NAMES.index(name) % len(MODES)):
+        next(turns)
     for text, names in cases(TABLE[name]):
         for order, derivatives in orders(names):
-            for mode, dtype in itertools.product(MODES, ("float64", "bfloat16")):
+            for mode, dtype in (*((mode, "float64") for mode in MODES), (next(turns), "bfloat16")):
                 try:
                     shadow, _ = follow(text, dtype, mode, points(names, ORDINARY[:2], dtype), derivatives, [Exact()])
                 except InputError:  # torch has no kernel for the format

@@ -146,13 +146,14 @@ def test_what_python_is_told_is_lost() -> None:
     with shadow:
         x = torch.linspace(1, 2, 4, dtype=torch.float64)
         x * 2
+        torch.arange(4).max().item()
         assert not shadow.lost
         bool(x.sum() > 1)
     assert shadow.lost
 
 
 def test_memory_is_seen_through_views_and_written_in_place() -> None:
-    """A part that is overwritten, a transposed view, and a sum that isn't followed."""
+    """A part that is overwritten, and a transposed view."""
     import torch
 
     from gradcheck_cli.algebra.columns.shadowed import Shadowed
@@ -165,9 +166,51 @@ def test_memory_is_seen_through_views_and_written_in_place() -> None:
         y = (x / 3).reshape(2, 3)
         y[0].mul_(7)
         turned = y.t().contiguous()
-        total = x.sum()
     for tensor in (y, turned):
         high, low, radii = shadow.cell(tensor)
         assert np.allclose(high, tensor.reshape(-1).numpy(), rtol=1e-15) and (radii[0] < 1e-30).all() and (low != 0).any()
         assert (radii[1] >= radii[0]).all() and (radii[1] < 1e-15).all()
-    assert np.isinf(shadow.cell(total)[-1]).all()
+
+
+def test_what_is_written_in_place_is_written_there_only() -> None:
+    """Copies, constants and what an operation has returned have memory of their own."""
+    import torch
+
+    from gradcheck_cli.algebra.columns.shadowed import Shadowed
+    from gradcheck_cli.algebra.layers import Exact, Rounded
+    from gradcheck_cli.shadow.columns import Columns
+
+    shadow = Columns(Shadowed(Exact(), Rounded(FORMATS["float64"])))
+    with shadow:
+        x = torch.linspace(1, 2, 6, dtype=torch.float64)
+        sums, one = x.reshape(2, 3).sum(1), torch.ones(1, dtype=torch.float64)
+        kept = [x.clone(), sums.clone(), sums.reshape(2, 1).sum(1), torch.ones(1, dtype=torch.float64)]
+        for tensor in (x, sums, one):
+            tensor.mul_(3)
+            tensor[0] = 0.0
+        kept.append(torch.ones(1, dtype=torch.float64))
+    for tensor in kept:
+        assert np.allclose(shadow.cell(tensor)[0], tensor.numpy(), rtol=1e-14)
+
+
+def test_masked_scores_are_followed() -> None:
+    """Scores of minus infinity have no part in a softmax; what is infinite in the end is open."""
+    import torch
+
+    from gradcheck_cli.algebra.columns.shadowed import Shadowed
+    from gradcheck_cli.algebra.layers import Exact, Rounded
+    from gradcheck_cli.shadow.columns import Columns
+
+    shadow = Columns(Shadowed(Exact(), Rounded(FORMATS["float64"])))
+    with shadow, np.errstate(all="ignore"):
+        x = torch.linspace(-1, 1, 9, dtype=torch.float64).reshape(3, 3).requires_grad_()
+        later = torch.ones(3, 3, dtype=torch.bool).triu(1)
+        scores = x.masked_fill(later, -torch.inf)
+        added = x + torch.zeros(3, 3, dtype=torch.float64).masked_fill(later, -torch.inf)
+        weights = scores.softmax(-1) * added.softmax(-1)
+        (gradient,) = torch.autograd.grad((weights * weights).sum(), x)
+    for tensor in (weights, gradient):
+        high, _, radii = shadow.cell(tensor)
+        assert np.allclose(high, tensor.detach().reshape(-1).numpy(), atol=1e-16) and (radii < 1e-13).all()
+        assert (radii[:, later.reshape(-1).numpy()] == 0).all()
+    assert np.isinf(shadow.cell(scores)[-1]).any(0).tolist() == later.reshape(-1).tolist()

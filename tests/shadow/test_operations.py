@@ -183,6 +183,7 @@ CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
     "batch_norm, evaluated": (
         lambda x, w, b: F.batch_norm(x, w.detach(), b.detach().exp(), w, b), lambda: [*IMAGE(), r(2), r(2)],
     ),
+    "weight_norm": (lambda v, g: torch._weight_norm(v, g, 0), lambda: [r(3, 4), r(3, 1)]),
     "_native_batch_norm_legit": (
         lambda x: aten._native_batch_norm_legit.no_stats(x, None, None, True, 0.1, 1e-5)[0], IMAGE,
     ),

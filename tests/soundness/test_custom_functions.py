@@ -59,10 +59,12 @@ def test_right(subject: Subject, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @each()
-def test_slips(subject: Subject, dtype: torch.dtype) -> None:
-    """Each slip is refuted as a formula, in every column with a mismatch."""
-    for slip, mutant in subject.mutants.items():
-        if dtype is torch.float32 and slip in FLOAT32:
+def test_slips(subject: Subject, dtype: torch.dtype, whole: bool) -> None:
+    """Each slip is refuted as a formula, in every column with a mismatch; in float32 a third of them, of each Function other
+    ones."""
+    turn = SUBJECTS.index(subject)
+    for number, (slip, mutant) in enumerate(subject.mutants.items()):
+        if dtype is torch.float32 and (slip in FLOAT32 or not (whole or number % 3 == turn % 3)):
             continue
         wrong = [c for c in columns(as_map(subject, mutant, dtype)) if c.verdict(c.worst()) is Verdict.MISMATCH]
         assert wrong, f"{slip} is missed"

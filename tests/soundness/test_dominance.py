@@ -235,10 +235,11 @@ LOST: dict[str, Callable[[Tensor], Tensor]] = {
 X = {"x": torch.tensor([0.5, -1.2, 2.1], dtype=F64)}
 
 
-def wrong() -> dict[str, Case]:
-    """All wrong backwards that the tests have."""
+def wrong(whole: bool) -> dict[str, Case]:
+    """All wrong backwards that the tests have; those of custom Functions, of which `test_custom_functions` wants each refuted,
+    only where the sweep is whole."""
     found: dict[str, Case] = {}
-    for subject in SUBJECTS:
+    for subject in SUBJECTS if whole else ():
         found |= {f"{subject.name}: {slip}": (f.apply, subject.tensors()) for slip, f in subject.mutants.items()}
     for s in mutants.SUBJECTS:
         x = {"x": torch.tensor(s.points, dtype=F64)}
@@ -249,9 +250,9 @@ def wrong() -> dict[str, Case]:
     return found | {f"lost: {name}": (function, X) for name, function in LOST.items()}
 
 
-def test_never_weaker_than_torch() -> None:
+def test_never_weaker_than_torch(whole: bool) -> None:
     """Of more than 500 wrong gradients none is called a match that torch's own check refuses."""
-    cases = wrong()
+    cases = wrong(whole)
     passed = {Verdict.MATCH, Verdict.IMPRECISE}
     found = {name: verdicts(case) for name, case in cases.items()}
     torch_refuses = {name for name, case in cases.items() if refused(case)}
@@ -259,7 +260,7 @@ def test_never_weaker_than_torch() -> None:
     mismatched = {name for name, said in found.items() if Verdict.MISMATCH in said}
     counts = f"torch refuses {len(torch_refuses)}, this tool {len(mismatched)} and passes {len(matched)}"
     print(f"\n{len(cases)} wrong gradients: {counts}")
-    assert len(cases) >= 500
+    assert len(cases) >= (500 if whole else 150)
     assert not matched & torch_refuses
     assert torch_refuses <= mismatched
 
@@ -406,9 +407,10 @@ POINTS: dict[str, Tensor] = {
 }
 
 
-def right() -> dict[str, Case]:
-    """Right gradients; at ties any admissible one is."""
-    found: dict[str, Case] = {s.name: (s.function.apply, s.tensors()) for s in SUBJECTS}
+def right(whole: bool) -> dict[str, Case]:
+    """Right gradients; at ties any admissible one is. Those of custom Functions, whose gradients `test_custom_functions` wants
+    certified and whose conditions `callables/test_conditions`, only where the sweep is whole."""
+    found: dict[str, Case] = {s.name: (s.function.apply, s.tensors()) for s in SUBJECTS if whole}
     found |= {f"mutant {s.name}": (mutants.right(s), {"x": torch.tensor(s.points, dtype=F64)}) for s in mutants.SUBJECTS}
     for name, function in MATRICES.items():
         found |= {f"{name}, {where}": (function, {"x": x}) for where, x in POINTS.items()}
@@ -422,11 +424,12 @@ def right() -> dict[str, Case]:
 
 
 @pytest.mark.parametrize("dtype", [F64, F32], ids=str)
-def test_right_is_no_mismatch(dtype: torch.dtype) -> None:
-    """Of more than 300 right gradients none is a mismatch."""
-    cases = right()
-    found = {name: verdicts(case, dtype) for name, case in cases.items()}
+def test_right_is_no_mismatch(dtype: torch.dtype, whole: bool) -> None:
+    """Of more than 300 right gradients none is a mismatch, in float32 of every third one."""
+    cases = right(whole)
+    step = 1 if whole or dtype is F64 else 3
+    found = {name: verdicts(case, dtype) for name, case in list(cases.items())[::step]}
     undecided = [name for name, said in found.items() if Verdict.UNDECIDED in said]
     print(f"\n{len(cases)} right gradients in {dtype}: {len(undecided)} undecided: {', '.join(undecided)}")
-    assert len(cases) >= 300
+    assert len(cases) >= (300 if whole else 270)
     assert not [name for name, said in found.items() if Verdict.MISMATCH in said]

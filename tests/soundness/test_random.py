@@ -20,15 +20,21 @@ pytestmark = pytest.mark.slow(reason="hundreds of random formulas")
 
 FORMULAS = 210
 GROUPS = 30
-POINTS = 20
+POINTS = 5
+"""Of a formula, in one of the two formats by turns."""
+ALL_POINTS = 20
+"""In each format, where the sweep is whole."""
 DTYPES = ("float64", "float32")
 
+COARSE, FINE = (200, 1600), (1300, 8000)
+"""Of a quotient: the exponent of its step, and the bits it is computed with; the fine step is smaller than every number."""
 
-def quotient(text: str, point: dict[str, float], name: str, sides: tuple[int, int], exponent: int = 1300) -> Any:
-    """(f(x + sides[1]*h) - f(x + sides[0]*h)) / (h * difference), h = 2**-exponent, at 8,000 bits."""
+
+def quotient(text: str, point: dict[str, float], name: str, sides: tuple[int, int], exponent: int, bits: int) -> Any:
+    """(f(x + sides[1]*h) - f(x + sides[0]*h)) / (h * difference), h = 2**-exponent."""
     chain = link([text], output="f")
     values = Values(chain)
-    with ctx.workprec(8000):
+    with ctx.workprec(bits):
         h = arb(2) ** -exponent
         exact = {n: arb(x) for n, x in point.items()}
         high, low = (values(exact, {name: h * side}) for side in (sides[1], sides[0]))
@@ -43,17 +49,27 @@ def close(found: Any, text: str | None) -> bool:
     if text is None or not found.is_finite():
         return False
     with ctx.workprec(8000):
-        exact, digits = arb(text), len(text.partition("e")[0].lstrip("-0.").replace(".", ""))
+        exact, digits = arb(text), max(16, len(text.partition("e")[0].lstrip("-0.").replace(".", "")))  # 1 is 1.000...
         return bool(abs(found - exact) <= abs(exact) * arb(10) ** (2 - digits) + arb(10) ** -320)
 
 
 def slope(text: str, point: dict[str, float], name: str, sides: tuple[int, int], printed: str) -> bool:
     """Agreement of a one-sided quotient with the printed slope; an infinite one shows in a quotient that grows."""
-    found = quotient(text, point, name, sides)
+    found = quotient(text, point, name, sides, *FINE)
     if printed not in ("inf", "-inf"):
         return close(found, printed)
-    nearer = quotient(text, point, name, sides, 2000)
+    nearer = quotient(text, point, name, sides, 2000, 8000)
     return bool(abs(nearer) > abs(found) * 1.2) and bool(nearer > 0) == (printed == "inf")
+
+
+def derived(text: str, check: Any) -> bool:
+    """True where the quotient is the exact value of the report: those of both sides with a coarse step, which take a tenth of
+    the time, or that across the point with a fine one."""
+    (name,) = check.wrt
+    sides = (quotient(text, check.point, name, side, *COARSE) for side in ((-1, 0), (0, 1)))
+    return all(close(side, check.exact) for side in sides) or close(
+        quotient(text, check.point, name, (-1, 1), *FINE), check.exact
+    )
 
 
 def confirmed(text: str, check: Any) -> bool:
@@ -66,7 +82,7 @@ def confirmed(text: str, check: Any) -> bool:
             if side is not None
         ]
         return bool(seen) and all(seen)
-    if not close(quotient(text, check.point, name, (-1, 1)), check.exact):
+    if not derived(text, check):
         return False
     value, exact = check.autograd, float(check.exact)
     if value is None or not math.isfinite(value):
@@ -75,18 +91,18 @@ def confirmed(text: str, check: Any) -> bool:
 
 
 @pytest.mark.parametrize("group", range(GROUPS))
-def test_no_false_alarm(group: int) -> None:
-    """Seven formulas, twenty points each over ordinary and extreme sizes, in float64 and float32."""
+def test_no_false_alarm(group: int, whole: bool) -> None:
+    """Seven formulas over ordinary and extreme sizes, in float64 and float32."""
     checked = 0
-    for seed in range(group, FORMULAS, GROUPS):
+    for turn, seed in enumerate(range(group, FORMULAS, GROUPS)):
         rng = random.Random(seed)
         text = random_formula(rng, rng.choice((1, 2, 3)))
-        for dtype in DTYPES:
+        for dtype in DTYPES if whole else (DTYPES[turn % len(DTYPES)],):
             try:
-                report = check_grad(text, sample=POINTS, seed=seed, dtype=dtype, timeout=5)
+                report = check_grad(text, sample=ALL_POINTS if whole else POINTS, seed=seed, dtype=dtype, timeout=5)
             except InputError:
                 continue  # a setting that torch refuses
             checked += len(report.checks)
             alarms = [c for c in report.checks if c.verdict == "mismatch" and not confirmed(text, c)]
             assert not alarms, f"{text} (seed {seed}, {dtype}): {alarms[0]}"
-    assert checked > 100
+    assert checked > (100 if whole else 10)

@@ -1,14 +1,25 @@
-"""`gradcheck run` as its user starts it: a process of its own in a folder of its own."""
+"""`gradcheck run` as its user starts it: a process of its own in a folder of its own. And `here`, in this one, for what isn't
+about processes: each that runs a check imports torch and SymPy, two seconds of a core.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from gradcheck_cli.cli import app
+from gradcheck_cli.suite.execute import Outcome, execute
+from gradcheck_cli.suite.spec import Spec
+from gradcheck_cli.suite.workers import Conditions
 
 COMMAND = [sys.executable, "-m", "gradcheck_cli", "run"]
 PATIENCE = 60.0
@@ -35,6 +46,28 @@ def run(folder: Path, *arguments: str, command: Sequence[str] = COMMAND) -> tupl
     process = start(folder, *arguments, command=command)
     out, err = process.communicate(timeout=PATIENCE)
     return process.returncode, out, err
+
+
+@contextlib.contextmanager
+def no_workers() -> Iterator[None]:
+    """Within it a run in this process executes its checks here, one by one; what they find is read as from a worker."""
+
+    def made(specs: Sequence[Spec], conditions: Conditions, **_: object) -> Iterator[Outcome]:
+        for spec in specs:
+            found = execute(spec, timeout=conditions.timeout, strict=conditions.strict)
+            yield Outcome.from_dict(json.loads(json.dumps(found.to_dict())))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gradcheck_cli.suite.run.outcomes", made)
+        yield
+
+
+def here(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """What `run` returns, without a process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), no_workers():
+        code = app.run(["run", *arguments])
+    return code, out.getvalue(), err.getvalue()
 
 
 def outcomes(path: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gradcheck_cli import keys
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.output import SUITE_FORMATS, suite_renderer
 from gradcheck_cli.suite import seals, settings
@@ -19,7 +20,7 @@ from gradcheck_cli.suite.execute import Outcome, execute
 from gradcheck_cli.suite.results import Results, line, read
 from gradcheck_cli.suite.run import Plan, Suite, _open, collect
 from gradcheck_cli.suite.spec import Spec
-from tests.suite.processes import outcomes, run, spec
+from tests.suite.processes import here, outcomes, spec
 
 NAME = "checks/a\x1b[31m\n::error::b\u202e.toml"
 """A file's name may hold anything but a slash and a null."""
@@ -39,14 +40,13 @@ def repository(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.mark.slow(reason="starts processes")
 def test_nothing_is_overwritten(repository: Path) -> None:
     """The results that nobody asked for aren't kept, and the run goes on; a file that was asked for is refused: 2."""
-    code, out, err = run(repository, "checks", "--workers", "1")
+    code, out, err = here(repository, "checks")
     assert code == 2 and "syntax error" in err and not COMMAND.search(out + err)
     assert all(text.isprintable() for text in (out + err).split("\n"))
     spec(repository, BAD, 'grad = "log(x)"\nname = "  ::error::x + "\nat = "x=-1"', name=NAME)
-    code, out, err = run(repository, "checks", "--workers", "1")
+    code, out, err = here(repository, "checks")
     note = "note: results aren't kept: can't write the results: last.jsonl is a symbolic link"
     assert code == 1 and note in " ".join(out.split())
     assert not COMMAND.search(out + err) and all(text.isprintable() for text in (out + err).split("\n"))
@@ -54,7 +54,7 @@ def test_nothing_is_overwritten(repository: Path) -> None:
         ("--results", "known.jsonl"), ("--baseline", "known.jsonl"), ("--baseline", "known.jsonl", "--update-baseline"),
         ("--format", "junit:report.xml"), ("--resume",), ("--last-failed",),
     ):  # fmt: skip
-        code, out, err = run(repository, "checks", *arguments)
+        code, out, err = here(repository, "checks", *arguments)
         assert (code, out) == (2, "") and "is a symbolic link, and none is followed" in err
     assert (repository.parent / "precious").read_text() == "token = 5ecret = 1\n"
 
@@ -160,11 +160,11 @@ def test_a_seal_holds_for_what_was_found(tmp_path: Path, monkeypatch: pytest.Mon
         assert not seals.holds(forged, given, False)
     assert not seals.holds(back, given, True)
     assert not seals.holds(back, replace(given, options={"at": "x=2"}), False)
-    seals._key.cache_clear()
+    keys._key.cache_clear()
     with monkeypatch.context() as context:
-        context.setenv(seals.VARIABLE, "somebody else's")
+        context.setenv(keys.VARIABLE, "somebody else's")
         assert not seals.holds(back, given, False)
-    seals._key.cache_clear()
+    keys._key.cache_clear()
     assert seals.holds(back, given, False)
     (tmp_path / "f.py").write_text("def f(x): return 3*x\n")
     assert not seals.holds(back, given, False)
@@ -172,16 +172,16 @@ def test_a_seal_holds_for_what_was_found(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_key_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is made once, for nobody else to read; where none can be kept, nothing is recognised by the next process."""
-    monkeypatch.delenv(seals.VARIABLE)
+    monkeypatch.delenv(keys.VARIABLE)
     for folder, kept in ((tmp_path / "state", True), (Path("/dev/null"), False)):
         monkeypatch.setenv("XDG_STATE_HOME", str(folder))
-        keys = []
+        made = []
         for _ in range(2):
-            seals._key.cache_clear()
-            keys.append(seals._key())
-        assert (keys[0] == keys[1]) == kept and len(keys[0]) == 32
+            keys._key.cache_clear()
+            made.append(keys._key())
+        assert (made[0] == made[1]) == kept and len(made[0]) == 32
     assert (tmp_path / "state" / "gradcheck" / "key").stat().st_mode & 0o777 == 0o600
-    seals._key.cache_clear()
+    keys._key.cache_clear()
 
 
 def test_code_that_cannot_be_told(tmp_path: Path) -> None:
@@ -195,7 +195,6 @@ def test_code_that_cannot_be_told(tmp_path: Path) -> None:
     assert seals.code_of(Spec("a", "function", "f.py:f", {"surrogate": "x[0:1]"}, file=str(tmp_path / "a.toml")))
 
 
-@pytest.mark.slow(reason="starts processes")
 def test_forged_and_stale_outcomes_are_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A committed file that says that all passed, and code that has changed since, cost one run more."""
     (tmp_path / "f.py").write_text("def f(x): return 2*x\n")
@@ -211,7 +210,7 @@ def test_forged_and_stale_outcomes_are_run_again(tmp_path: Path, monkeypatch: py
     ]
     results.write_text("".join(json.dumps(o) + "\n" for o in forged))
     (tmp_path / "f.py").write_text("def f(x): return 3*x\n")
-    code, out, _ = run(tmp_path, "checks.toml", "--results", "r.jsonl", "--resume", "--workers", "1")
+    code, out, _ = here(tmp_path, "checks.toml", "--results", "r.jsonl", "--resume")
     assert code == 1 and "note: 1 of 3 were done before" in out
     assert "note: 2 are run again: the check, its code or the results changed, or are another's" in " ".join(out.split())
     assert len(read(results)) == 3

@@ -55,12 +55,14 @@ def test_it_is_a_schema() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_editor_and_the_reader_agree(kind: str) -> None:
-    """On every key of every kind of check, and on what it may hold: the same values are taken and refused."""
+    """On every key of every kind of check, and on what it may hold: the same values are taken and refused. A key of other kinds
+    alone is refused, whatever it holds: some values are tried."""
     base = {kind: TARGETS[kind], **({"wrt": "x,y"} if kind == "mixed" else {})}
     counts = {True: 0, False: 0}
+    own = {*keys(kind), *ABOUT, *spoken(kind), *KINDS}
     names = dict.fromkeys([*keys(kind), *ABOUT, *(n for other in KINDS for n in keys(other)), *spoken(kind), *KINDS, "dtyp"])
     for name in names:
-        for value in ANYTHING:
+        for value in ANYTHING if name in own else ANYTHING[:: len(ANYTHING) // 4]:
             check = {**base, name: value}
             if {name, *(row.name for row in spoken(kind).get(name, ()))} & base.keys() - {name}:
                 continue  # given twice, under two names

@@ -8,7 +8,7 @@ import pytest
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.suite.settings import Settings, find
-from tests.suite.processes import run, spec
+from tests.suite.processes import here, spec
 
 TEXT = """
 [tool.gradcheck]
@@ -48,12 +48,11 @@ def test_a_slip_names_the_line(tmp_path: Path, text: str, message: str) -> None:
         find(tmp_path)
 
 
-@pytest.mark.slow(reason="starts a process")
 def test_a_bare_run_takes_paths_and_defaults(tmp_path: Path) -> None:
     """From any folder below; without a table there is nothing to run."""
-    assert run(tmp_path)[0] == 2
+    assert here(tmp_path)[0] == 2
     (tmp_path / "pyproject.toml").write_text(TEXT)
     spec(tmp_path, 'grad = "x**2"', name="checks/a.toml")
     (tmp_path / "below").mkdir()
-    code, out, err = run(tmp_path / "below", "--format", "jsonl")
+    code, out, err = here(tmp_path / "below", "--format", "jsonl")
     assert code == 0 and '"counts": {"match": 3}' in out, err

@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 
 from gradcheck_cli.algebra.columns.column import Column as Words
-from gradcheck_cli.verdict.column import Column, Detail
+from gradcheck_cli.verdict.column import Column, Detail, Seen
 from gradcheck_cli.verdict.scope import AtPoints, OfLayer, OfTensor, TensorLabels
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
@@ -41,7 +41,8 @@ def test_what_columns_saw_is_a_detail_when_it_is_read() -> None:
     column = Column.blank(AtPoints({"x": np.arange(6.0)}), 6, of="y", wrt=("x",))
     for some in ([1, 2], [4]):
         words = Words(np.array(some) / 2, np.zeros(len(some)), np.full(len(some), 2.0**-80))
-        column.sifted.place(np.array(some), words, np.array(some) * 1e-3)
+        told = np.array(some) == 4
+        column.sifted.place(Seen(np.array(some), words, np.array(some) * 1e-3, np.array(some) * 0.25, told, "rounding alone"))
     column.details[2] = Detail(text="more")
     assert [column.detail(i).rounding_error for i in range(6)] == [None, 1e-3, None, None, 4e-3, None]
     assert column.check(4).shadow == "2" and column.check(4).formula_error == 0.0 and column.check(3).shadow is None
@@ -52,6 +53,8 @@ def test_what_columns_saw_is_a_detail_when_it_is_read() -> None:
     assert other.details.keys() == {2} and other.check(2).rounding_error == 1e-3
     assert Column.joined("two", [other, column]).detail(3 + 4).rounding_error == 4e-3
     assert pickle.loads(pickle.dumps(column)).detail(4).rounding_error == 4e-3
+    assert (picked.detail(0).text, picked.detail(0).rounded, picked.detail(2).text) == ("rounding alone", 1.0, None)
+    assert dict(column.told()).keys() == {2, 4}
 
 
 def test_blame_keeps_what_is_known() -> None:

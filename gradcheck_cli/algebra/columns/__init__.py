@@ -5,14 +5,17 @@ unevaluated sum high + low, about 2**-75 of its size wide after an elementary fu
 2**-49. What isn't certified (a range left, a condition not certain, a function without a kernel) has an infinite radius: such a
 number is *open*, and `algebra.balls` decides it.
 
-Only the operations of IEEE 754 (+ - * / and square root, rounded to nearest) and moves of bits are trusted; no library of
-functions is. The kernels are written once, over the names of `primitives`, and bound to NumPy, to torch and to LLVM.
+Only the operations of IEEE 754 (+ - * / and square root, rounded to nearest) and moves of bits are trusted, and that a product
+of matrices adds up products, in whatever order (`sums.py`); no library of functions is. The kernels are written once, over the
+names of `primitives`, and bound to NumPy, to torch and to LLVM.
 
     primitives.py   what a kernel may use, in NumPy        on_torch.py, on_llvm.py   the same elsewhere
     words.py        exact sums and products                tables.py                  numbers from arb
     single.py, double.py   the kernels, one kind each      truths.py                  comparisons and choices
     backends.py     kernels bound to primitives            algebra.py                 rows of the function table
     rewriting.py    equal formulas that don't overflow     evaluation.py              many points of some formulas
-    shadowed.py     exact and rounding with one centre     fused.py                  the same as compiled loops
+    sums.py         sums, and products of matrices         meeting.py                 what radii and rounding make of them
+    enclosing.py    decisions as the shadow's balls have   shadowed.py                exact and rounding with one centre
+    layer.py        what the shadow asks of such numbers   fused.py                   the same as compiled loops
     trust.py        whether columns may be used
 """

@@ -40,13 +40,14 @@ BODIES: Mapping[str, str] = MappingProxyType(
         "cbrt": "sign(x)*exp(log(abs(x))/3)",
         "logaddexp": "where(x > y, x + log1p(exp(y - x)), y + log1p(exp(x - y)))",
         "gelu": "x*erfc(-x/sqrt(2))/2",
-        "logsigmoid": "where(x > 0, -log1p(exp(-x)), x - log1p(exp(x)))",
+        "logsigmoid": "where(x > 0, -log1p(exp(-x)), where(x > -600, log(sigmoid(x)), x - log1p(exp(x))))",
         "atan2": "where(x > 0, atan(y/x), where(y > 0, pi/2 - atan(x/y), -pi/2 - atan(x/y)))",
     }
 )
 """What stands for a row without a kernel where its definition overflows, cancels, or isn't there."""
 
-_BITS = 256
+BITS = 256
+"""Bits of a ball that becomes a constant."""
 
 
 class ColumnAlgebra:
@@ -80,7 +81,7 @@ class ColumnAlgebra:
 
     def _nearest(self, make: Callable[[], Any]) -> Any:
         """The word next to a ball, and a radius that reaches its other end."""
-        with ctx.workprec(_BITS):
+        with ctx.workprec(BITS):
             ball = make()
             high = float(ball.mid())
             low = float((ball - high).mid()) if abs(high) < OPEN else 0.0

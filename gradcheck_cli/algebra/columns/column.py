@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.columns.primitives import Array, Mask
@@ -31,15 +32,15 @@ class Column(NamedTuple):
 
     def accurate(self, bits: int) -> Mask:
         """Where the radius is at most 2**-bits of the number, whichever number of the ball that is."""
-        return self.radius * 2.0**bits <= (abs(self.high) - self.radius) * (1.0 - 2.0**-40)
+        with np.errstate(all="ignore"):
+            found: Mask = self.radius * 2.0**bits <= (abs(self.high) - self.radius) * (1.0 - 2.0**-40)
+        return found
 
     def ball(self, point: int) -> Ball:
         """The number at one point as a ball; nan where it is open."""
-        high, low, radius = (float(part[point]) for part in self)
-        with ctx.workprec(_BITS):
-            return arb(high) + arb(low) + arb(0, radius) if radius < OPEN else NAN
+        return ball_of(*(float(part[point]) for part in self))
 
-    def pick(self, points: Sequence[int] | Mask) -> Column:
+    def pick(self, points: Sequence[int] | npt.NDArray[np.intp] | Mask | slice) -> Column:
         """The numbers at some points."""
         return Column(self.high[points], self.low[points], self.radius[points])
 
@@ -48,3 +49,14 @@ class Column(NamedTuple):
         with np.errstate(all="ignore"):
             found: Floats = np.abs((floats - self.high) - self.low)
         return found
+
+
+def ball_of(high: float, low: float, radius: float) -> Ball:
+    """A word as a ball; nan where it is open."""
+    with ctx.workprec(_BITS):
+        return arb(high) + arb(low) + arb(0, radius) if radius < OPEN else NAN
+
+
+def entry(part: Array, index: int) -> float:
+    """An entry of an array that may have one for all."""
+    return float(part.reshape(-1)[index if np.size(part) > 1 else 0])

@@ -97,13 +97,14 @@ def reciprocal(y: Double) -> Double:
 
 
 def square_root(x: Double) -> Double:
-    """The root of a positive x; open where x may be 0."""
+    """The root of a positive x; open where x may be 0. Roots of x and y differ by |x - y| over their sum, and that of y <= x is
+    at least y/x of that of x."""
     xh, xl, xr = x
     s = root(xh)
     p, e = two_product(s, s)
     h, low = fast_two_sum(s, divide(((xh - p) - e) + xl, 2.0 * s))
     room = maximum(xh * DOWN - xr, 0.0)
-    return h, low, (divide(xr + TINY, room) + ROOT) * s * UP
+    return h, low, where(room > 0.0, (divide(0.5 * xr + TINY, 0.5 * xh * DOWN + 0.5 * room) + ROOT) * s * UP, OPEN)
 
 
 def scale(x: Double, factor: Array) -> Double:

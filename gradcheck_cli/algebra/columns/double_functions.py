@@ -55,12 +55,14 @@ from gradcheck_cli.algebra.columns.tables import (
     LOG_RECIPROCAL,
     SIN_HIGH,
     SIN_LOW,
+    SIXTH,
+    SIXTH_LOW,
     TURN_A,
     TURN_B,
     TURN_C,
     TURN_RATE,
 )
-from gradcheck_cli.algebra.columns.turns import NEAR, reduced
+from gradcheck_cli.algebra.columns.turns import NEAR, reduced, turned
 from gradcheck_cli.algebra.columns.words import DOWN, OPEN, TINY, UNIT, UNIT2, UP, fast_two_sum, two_sum
 
 REDUCED = 3 * UNIT2
@@ -69,29 +71,36 @@ number is below 2**-60 of the argument: its roundings are nothing beside this.)"
 
 # -- exp -----------------------------------------------------------------------------------------------------------------
 
-EXP_CUBE = 3.0 * UNIT
-"""The cubic term r**3/6 and what follows: nine roundings of a sixth, twice."""
+EXP_FOURTH = 1.5 * UNIT
+"""The term r**4/24 and what follows: fourteen roundings of a 24th."""
 
 EXP_WORD = 8 * UNIT2
-"""The table's words, u**2/2, and three sums of what is u, 4u**2; and as much room."""
+"""The table's words, u**2/2, and five sums of what is u, 6u**2."""
+
+BELOW = -750.0
+"""Below this exp is smaller than an eighth of TINY."""
 
 ALMOST_MINUS_ONE = 100.0
 """Below minus this, expm1 is -1 to 2**-144."""
 
 
 def _exponential(xh: Array, xl: Array) -> tuple[Array, Array, Array, Array, Array, Whole]:
-    """exp(xh + xl) = 2**e*T*(1 + P): T and P as words, then |r|**3 and e; |xh| < 2**10."""
+    """exp(xh + xl) = 2**e*T*(1 + P): T and P as words, then r**4 and e; |xh| < 2**10. Of r + r**2/2 + r**3/6 all is words."""
     k = nearest(xh * EXP_RATE)
     s, t = two_sum(xh - k * EXP_A, -k * EXP_B)  # k*A, k*B and the difference are exact
     r, rl = two_sum(s, t + (xl - k * EXP_C))
     p, pl = two_product(r, r)
-    cubed = r * p
-    q = cubed * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0 + r * (1.0 / 5040.0)))))
+    c, cl = two_product(r, p)
+    third, tl = two_product(c, SIXTH)
+    fourth = r * c
+    q = fourth * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0 + r * (1.0 / 5040.0 + r * (1.0 / 40320.0)))))
+    q = q + (tl + (c * SIXTH_LOW + (cl + r * pl) * SIXTH))
     s, t = fast_two_sum(r, 0.5 * p)
-    ph, pl = fast_two_sum(s, q + (t + (rl + (0.5 * pl + r * rl))))
+    s, v = fast_two_sum(s, third)
+    ph, pl = fast_two_sum(s, q + (v + (t + (rl + (0.5 * pl + (r + 0.5 * p) * rl)))))
     i = whole(k)
     j = i & 255
-    return lookup(EXP_HIGH, j), lookup(EXP_LOW, j), ph, pl, absolute(cubed), i >> 8
+    return lookup(EXP_HIGH, j), lookup(EXP_LOW, j), ph, pl, fourth, i >> 8
 
 
 def _power_of_two(e: Whole) -> Array:
@@ -106,10 +115,10 @@ def _between(least: float, xh: Array, xl: Array, most: float) -> tuple[Array, Ar
 
 
 def exp(x: Double) -> Double:
-    """exp(x): 0 below -746, to TINY; open beyond the largest float, and for a ball of 1 or wider."""
+    """exp(x): 0 below -746, to TINY; open beyond the largest float, and for a ball of 1 or wider that isn't all below."""
     xh, xl, xr = x
     h, low = _between(-746.0, xh, xl, 746.0)
-    th, tl, ph, pl, cubed, e = _exponential(h, low)
+    th, tl, ph, pl, fourth, e = _exponential(h, low)
     m, ml = two_product(th, ph)
     s, t = fast_two_sum(th, m)
     v = t + (tl + (ml + (th * pl + tl * ph)))
@@ -117,14 +126,15 @@ def exp(x: Double) -> Double:
     first, second = _power_of_two(half), _power_of_two(e - half)
     y, yl = fast_two_sum((s * first) * second, (v * first) * second)
     moved = divide(xr, maximum(1.0 - xr, 0.0))
-    return y, yl, y * (moved + (EXP_CUBE * cubed + (REDUCED * absolute(h) + EXP_WORD))) * UP + TINY
+    radius = y * (moved + (EXP_FOURTH * fourth + (REDUCED * absolute(h) + EXP_WORD))) * UP + TINY
+    return y, yl, where(xh + xr < BELOW, TINY, radius)
 
 
 def expm1(x: Double) -> Double:
     """exp(x) - 1, accurate beside 0; open from 690 on, where a product of words overflows, and for a ball of 1 or wider."""
     xh, xl, xr = x
     h, low = _between(-ALMOST_MINUS_ONE, xh, xl, 710.0)
-    th, tl, ph, pl, cubed, e = _exponential(h, low)
+    th, tl, ph, pl, fourth, e = _exponential(h, low)
     power = _power_of_two(e)
     th, tl = th * power, tl * power
     m, ml = two_product(th, ph)
@@ -134,7 +144,7 @@ def expm1(x: Double) -> Double:
     y, yl = two_sum(s, t + (al + (tl + ml)))
     moved = divide(xr, maximum(1.0 - xr, 0.0))
     size = EXP_WORD * (minimum(1.0 + th, 512.0 * absolute(a)) + th * absolute(ph))  # a is 0, or at least 2**-9
-    return y, yl, (th * 1.01 * (moved + (EXP_CUBE * cubed + REDUCED * absolute(h))) + size) * UP + TINY
+    return y, yl, (th * 1.01 * (moved + (EXP_FOURTH * fourth + REDUCED * absolute(h))) + size) * UP + TINY
 
 
 # -- what is made of it: where a formula overflows, the same with another sign ----------------------------------------------
@@ -304,12 +314,12 @@ def sine_cosine(x: Double) -> tuple[Array, Array, Array, Array, Array, Array]:
     ul = ul + rl
     v, vl = fast_two_sum(-0.5 * p, (p * p) * (1.0 / 24.0 - p * (1.0 / 720.0 - p * (1.0 / 40320.0))))
     vl = vl - 0.5 * pl
-    off = xr + (SIN_CUBE * absolute(cubed) + lost)
+    off = SIN_CUBE * absolute(cubed) + lost
     sine, sine_low = _turned(sh, sl, ch, cl, u, ul, v, vl)
     cosine, cosine_low = _turned(ch, cl, -sh, -sl, u, ul, v, vl)
     size = absolute(r)
-    sine_radius = (off + SIN_WORD * (absolute(sh) + size)) * UP + TINY
-    cosine_radius = (off + SIN_WORD * (absolute(ch) + size)) * UP + TINY
+    sine_radius = (turned(xr, absolute(cosine) + off) + (off + SIN_WORD * (absolute(sh) + size))) * UP + TINY
+    cosine_radius = (turned(xr, absolute(sine) + off) + (off + SIN_WORD * (absolute(ch) + size))) * UP + TINY
     return sine, sine_low, sine_radius, cosine, cosine_low, cosine_radius
 
 
@@ -371,7 +381,8 @@ def atan(x: Double) -> Double:
     s, w = two_sum(angle, t)
     y, yl = two_sum(s, w + (lookup(ATAN_LOW, j) + (tl + tail)))
     off = ATAN_CUBE * absolute(cubed) + ATAN_WORD * (angle + absolute(t))
-    return sign * y, sign * yl, (xr + off) * UP + TINY
+    nearest_zero = minimum(maximum(h * DOWN - xr, 0.0), 2.0**500)
+    return sign * y, sign * yl, (divide(xr, 1.0 + nearest_zero * nearest_zero) + off) * UP + TINY
 
 
 # -- the other inverses --------------------------------------------------------------------------------------------------

@@ -87,12 +87,12 @@ def erfcx(x: Double) -> Double:
 
 
 def _tail(away: Double) -> Double:
-    """erfc(x) = exp(-x**2)*erfcx(x) for the centre of a positive x, and how far it moves in the ball."""
+    """erfc(x) = exp(-x**2)*erfcx(x) for the centre of a positive x, and how far it moves in the ball; 0 beyond END."""
     h, low, xr = away
     power = exp(negative(square((h, low, 0.0))))
     y, yl, radius = multiply(power, _centre(h, low))
     most = divide(SLOPE * (power[0] + power[2]) * xr, maximum(1.0 - 2.0 * h * xr, 0.0))
-    return y, yl, (radius + most) * UP + TINY + (h - h)  # nan at infinity
+    return y, yl, where(h - xr > END, TINY, (radius + most) * UP + TINY) + (h - h)  # nan at infinity
 
 
 def erfc(x: Double) -> Double:

@@ -86,14 +86,15 @@ class Enclosures:
     """Formulas at many points, each to so many bits: in single words where they are enough, in double words where not, and what
     is open then is told.
 
-    `bits` is what is needed of each formula, 0 where it is enough to have a value. What stays open is for `balls.SMOOTH`.
-    `points`: how many it will be asked about, in all.
+    `bits` is what is needed of each formula, 0 where it is enough to have a value; what is certainly smaller than `tiny` needs
+    no more. What stays open is for `balls.SMOOTH`. `points`: how many it will be asked about, in all.
     """
 
     def __init__(
-        self, trees: Sequence[Node], inputs: Sequence[str], bits: Sequence[int], backend: Backend | None = None, points: int = 0
-    ) -> None:
-        self.bits = list(bits)
+        self, trees: Sequence[Node], inputs: Sequence[str], bits: Sequence[int], backend: Backend | None = None,
+        points: int = 0, tiny: float = 0.0,
+    ) -> None:  # fmt: skip
+        self.bits, self.tiny = list(bits), tiny
         kinds = ("single", "double") if max(self.bits) <= SINGLE_BITS else ("double",)
         known = tuple(trees), tuple(inputs)
         self._stages = [
@@ -119,6 +120,9 @@ class Enclosures:
                 left[points] = self._left(better)
         return found, left
 
+    def _settled(self, column: Column, bits: int) -> Mask:
+        return column.accurate(bits) | (abs(column.high) + column.radius < self.tiny)
+
     def _left(self, columns: Sequence[Column]) -> Mask:
-        settled = [c.accurate(bits) if bits else c.radius < OPEN for c, bits in zip(columns, self.bits, strict=True)]
+        settled = [self._settled(c, bits) if bits else c.radius < OPEN for c, bits in zip(columns, self.bits, strict=True)]
         return ~reduce(and_, settled)

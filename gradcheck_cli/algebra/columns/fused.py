@@ -5,6 +5,7 @@ turn; LLVM finds what they have in common.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial, reduce
 from operator import and_
@@ -14,7 +15,9 @@ import numpy as np
 
 from gradcheck_cli.algebra.columns.algebra import ColumnAlgebra
 from gradcheck_cli.algebra.columns.backends import Backend, on_llvm
-from gradcheck_cli.algebra.columns.shadowed import CHOICES, WHOLE, Cell, Shadowed
+from gradcheck_cli.algebra.columns.enclosing import LOGICAL, WHOLE
+from gradcheck_cli.algebra.columns.layer import Cell
+from gradcheck_cli.algebra.columns.shadowed import Shadowed
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.language import syntax
@@ -29,7 +32,8 @@ def is_truth(cell: Cell) -> bool:
 
 
 class Fused(Shadowed):
-    """Both columns of numbers without a value."""
+    """Both columns of numbers without a value. Decisions are those of the kernels: what isn't one branch for certain, and what
+    isn't finite, is open."""
 
     @staticmethod
     def _library() -> Backend:
@@ -38,6 +42,8 @@ class Fused(Shadowed):
     # -- numbers ----------------------------------------------------------------------------------------------------
 
     def _parts(self, high: float, low: float, near: float, far: float) -> Cell:
+        if not math.isfinite(high):
+            high, near, far = 0.0, OPEN, OPEN
         if self.kind == "double":
             return high, low, (near, far)
         return high, ((near + abs(low)) * UP, (far + abs(low)) * UP) if low else (near, far)
@@ -72,6 +78,11 @@ class Fused(Shadowed):
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
+    def function(self, row: Function) -> Kernel:
+        if row.name not in self._functions:
+            self._functions[row.name] = self._rounding(row, ColumnAlgebra.function(self, row) or self._defined(row))
+        return self._functions[row.name]
+
     def _defined(self, row: Function) -> Kernel:
         names = [p.name for p in row.parameters]
         if any(p.kind == "integer" for p in row.parameters):
@@ -83,12 +94,12 @@ class Fused(Shadowed):
     def _rounding(self, row: Function, kernel: Kernel) -> Kernel:
         if not row.parameters:
             return super()._rounding(row, kernel)
-        if row.name in CHOICES:
-            return self._both(kernel) if row.name == syntax.WHERE else kernel
+        if row.name in LOGICAL:
+            return kernel
         if row.truth:
             return lambda *cells: kernel(*map(self._widest, cells))
         both = self._both(partial(self._power, kernel) if row.name == syntax.POW else kernel)
-        if row.ulps == 0:
+        if row.ulps == 0 or row.name == syntax.WHERE:
             return both
         relative, absolute = self._rounded.model(row)
         return lambda *cells: self._widened(both(*cells), relative, absolute, bool(row.absolute))

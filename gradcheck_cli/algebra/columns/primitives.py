@@ -28,8 +28,8 @@ def two_product(a: Array, b: Array) -> tuple[Array, Array]:
     factor is beyond 2**996. (Dekker, Numer. Math. 18 (1971); the splitting is Veltkamp's.)"""
     product = a * b
     if not np.shape(a) == np.shape(b) == np.shape(product) != ():
-        ah, al = _split(a)
-        bh, bl = _split(b)
+        ah, al = split(a)
+        bh, bl = split(b)
         return product, al * bl - (((product - ah * bh) - al * bh) - ah * bl)
     # the same, a third of the time of all kernels, with no array made but the two results
     c, ah, al, bh, bl = _SCRATCH.arrays(product.shape)
@@ -45,7 +45,7 @@ def two_product(a: Array, b: Array) -> tuple[Array, Array]:
     return product, np.multiply(al, bl, out=d) - c
 
 
-def _split(a: Array) -> tuple[Array, Array]:
+def split(a: Array) -> tuple[Array, Array]:
     """26 bits of a, and the others."""
     c = _SPLITTER * a
     high = c - (c - a)

@@ -7,49 +7,43 @@ Constants are those of the layers of balls (`algebra.layers`), and so is the mod
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
-from flint import arb
+from flint import arb, ctx
 
-from gradcheck_cli.algebra.columns.algebra import ColumnAlgebra
+from gradcheck_cli.algebra.columns import sums
+from gradcheck_cli.algebra.columns.algebra import BITS
 from gradcheck_cli.algebra.columns.backends import Backend, on_numpy
+from gradcheck_cli.algebra.columns.column import ball_of, entry
+from gradcheck_cli.algebra.columns.enclosing import EXACT, ROUNDED, Enclosing, is_truth
+from gradcheck_cli.algebra.columns.layer import Cell
+from gradcheck_cli.algebra.columns.meeting import Numbers, added, narrow, plain, rounded, terms_of
 from gradcheck_cli.algebra.columns.words import OPEN, UP
-from gradcheck_cli.algebra.layers import Exact, Rounded
+from gradcheck_cli.algebra.layers import Exact, Rounded, kept
 from gradcheck_cli.algebra.number import Ball
-from gradcheck_cli.algebra.program import LARGEST_PRODUCT, Program
-from gradcheck_cli.floats import Floats, Format
-from gradcheck_cli.language import syntax
+from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.language.functions import Function
 
-Cell = tuple[Any, ...]
-"""(value, radii) or (high, low, radii) of numbers; a pair of masks of truth values, where it holds and where it doesn't."""
 
-EXACT, ROUNDED = 0, 1
-
-WHOLE = frozenset(map(float, range(-LARGEST_PRODUCT, LARGEST_PRODUCT + 1)))
-"""Exponents of products."""
-
-CHOICES = frozenset({syntax.WHERE, syntax.AND, syntax.OR, syntax.NOT})
-"""Rows that take truth values."""
-
-
-class Shadowed(ColumnAlgebra):
-    """Both columns in one run; `stepwise`: formulas as kernels compute them, whose rounding counts."""
+class Shadowed(Enclosing):
+    """Both columns in one run; `stepwise`: formulas as kernels compute them, whose rounding counts. `kind`: of words; unless it
+    is given, what suffices for a few operations in the format."""
 
     operators: Mapping[str, str] = MappingProxyType({})
     strict = True
 
-    def __init__(self, exact: Exact, rounded: Rounded, stepwise: bool = False) -> None:
-        super().__init__("single" if rounded.form.bits <= 24 else "double", self._library())
+    def __init__(self, exact: Exact, rounded: Rounded, stepwise: bool = False, kind: str = "") -> None:
+        super().__init__(kind or ("single" if rounded.form.bits <= 24 else "double"), self._library())
         self.form, self.stepwise = rounded.form, stepwise
-        self.programs: dict[Any, Program] = {}
+        alike = exact.programs is kept(type(exact))  # no constants of its own
+        self.programs = kept(type(self), type(exact), self.form.name, rounded.limited, stepwise, self.kind) if alike else {}
         self._exact, self._rounded = exact, rounded
         self._functions: dict[str, Callable[..., Cell]] = {}
         self._within: dict[str, Self] = {}
-        self.steps = self if stepwise else type(self)(exact, rounded, True)
+        self.steps = self if stepwise else type(self)(exact, rounded, True, self.kind)
 
     @staticmethod
     def _library() -> Backend:
@@ -60,20 +54,26 @@ class Shadowed(ColumnAlgebra):
         if form is None or form.bits >= self.form.bits:
             return self
         if form.name not in self._within:
-            self._within[form.name] = type(self)(self._exact, Rounded(form))
-            self._within[form.name].kind = self.kind
+            self._within[form.name] = type(self)(self._exact, Rounded(form), self.stepwise, self.kind)
         return self._within[form.name]
+
+    @property
+    def limited(self) -> bool:
+        """Whether rounding is that of a format whose exponents have limits."""
+        return self._rounded.limited
 
     # -- numbers ----------------------------------------------------------------------------------------------------
 
     def both(self, exact: Ball, rounded: Ball) -> Cell:
         """A number from its two balls."""
         if not (exact.is_finite() and rounded.is_finite()):
-            return self._parts(0.0, 0.0, OPEN, OPEN)
-        high = float(exact.mid())
-        low = float((exact.mid() - high).mid())
-        word = arb(high) + low
-        near, far = (float(abs(ball - word).abs_upper()) * UP for ball in (exact, rounded))
+            infinite = float(exact.mid()) if exact.is_exact() and not exact.is_nan() and exact == rounded else 0.0
+            return self._parts(infinite, 0.0, *((0.0, 0.0) if infinite else (OPEN, OPEN)))
+        with ctx.workprec(BITS):
+            high = float(exact.mid())
+            low = float((exact.mid() - high).mid())
+            word = arb(high) + low
+            near, far = (float(abs(ball - word).abs_upper()) * UP for ball in (exact, rounded))
         return self._parts(high, low, near, far)
 
     def _parts(self, high: float, low: float, near: float, far: float) -> Cell:
@@ -103,10 +103,12 @@ class Shadowed(ColumnAlgebra):
         return self.both(point if exact.contains(point) else exact, rounded)
 
     def data(self, values: Floats) -> Cell:
-        """Floats that stand for themselves."""
-        radii = np.where(np.isfinite(values), 0.0, OPEN)[None, :].repeat(2, axis=0)
-        centre = np.where(np.isfinite(values), values, 0.0)
-        return (centre, radii) if self.kind == "single" else (centre, np.zeros_like(centre), radii)
+        """Floats that stand for themselves, infinite ones too: what masks scores is."""
+        unknown = np.isnan(values)
+        centre, radii = values, np.zeros((2, 1))
+        if unknown.any():
+            centre, radii = np.where(unknown, 0.0, values), np.where(unknown, OPEN, 0.0)[None, :].repeat(2, axis=0)
+        return (centre, radii) if self.kind == "single" else (centre, np.float64(0.0), radii)
 
     def convert(self, cell: Cell, form: Format) -> Cell:
         """The cell of a float that is converted to the shorter format `form`."""
@@ -114,17 +116,11 @@ class Shadowed(ColumnAlgebra):
 
     def truth(self, cell: Cell) -> Cell:
         """A number as a truth value: whether it isn't 0."""
-        if is_truth(cell):
-            return cell
-        found: Cell = self._kernel("apart")(_widest(cell), _widest(self.constant(0)))
-        return found
+        return cell if is_truth(cell) else self._compared("ne", cell, self.constant(0))
 
     def real(self, cell: Cell) -> Cell:
         """A truth value as a number, 1 or 0."""
-        if not is_truth(cell):
-            return cell
-        found: Cell = self._kernel("choose")(cell, self.constant(1), self.constant(0))
-        return found
+        return self._chosen(cell, self.constant(1), self.constant(0)) if is_truth(cell) else cell
 
     def joined(self, cell: Cell, step: Cell) -> Cell:
         """What exact arithmetic makes of a formula, with what rounding makes of the steps that a kernel takes."""
@@ -133,8 +129,23 @@ class Shadowed(ColumnAlgebra):
         *words, radii = cell
         *others, far = step
         apart = np.abs(sum(a - b for a, b in zip(words, others, strict=True)))
-        wider = (far[1] + apart) * (1.0 + 2.0**-44) + np.abs(words[0]) * 2.0**-105
-        return *words, np.stack(np.broadcast_arrays(radii[0], wider))
+        wider = (far[ROUNDED] + apart) * (1.0 + 2.0**-44) + np.abs(words[0]) * 2.0**-105
+        return *words, np.stack(np.broadcast_arrays(radii[EXACT], wider))
+
+    # -- balls --------------------------------------------------------------------------------------------------------
+
+    @property
+    def witness(self) -> Exact:
+        """Balls that mean the same, without rounding."""
+        return self._exact
+
+    def ball(self, cell: Cell, index: int) -> Any:
+        """An entry there; nan where it is open, None where a truth value isn't decided."""
+        if is_truth(cell):
+            holds, fails = (entry(mask[EXACT] if np.ndim(mask) > 1 else np.asarray(mask), index) for mask in cell)
+            return True if holds else False if fails else None
+        high, low = (entry(np.asarray(word), index) for word in (*cell[:-1], 0.0)[:2])
+        return ball_of(high, low, entry(cell[-1][EXACT], index))
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
@@ -149,7 +160,7 @@ class Shadowed(ColumnAlgebra):
         if any(p.kind == "integer" for p in row.parameters):
             nothing = self._parts(0.0, 0.0, OPEN, OPEN)
             return lambda *arguments: nothing
-        program = Program([self.body(row)], names, ColumnAlgebra(self.kind, self.backend))
+        program = Program([self.body(row)], names, Enclosing(self.kind, self.backend))
         return lambda *cells: program(*cells)[0]
 
     def _rounding(self, row: Function, kernel: Callable[..., Cell]) -> Callable[..., Cell]:
@@ -157,34 +168,59 @@ class Shadowed(ColumnAlgebra):
         if not row.parameters:
             exact, rounded = self._exact.function(row), self._rounded.function(row)
             assert exact is not None and rounded is not None
-            word = self.both(exact(), rounded())
+            with ctx.workprec(BITS):
+                word = self.both(exact(), rounded())
             return lambda: word
-        if row.name in CHOICES:
+        if row.ulps == 0 or row.truth:
             return kernel
-        if row.name == syntax.POW:
-            kernel = partial(self._power, kernel)
-        if row.truth:
-            return lambda *cells: kernel(*map(_widest, cells))
-        if row.ulps == 0:
-            return lambda *cells: _together(kernel(*cells))
         relative, absolute = self._rounded.model(row)
+        return lambda *cells: self._widened(kernel(*cells), relative, absolute, bool(row.absolute))
 
-        def run(*cells: Cell) -> Cell:
-            return self._widened(_together(kernel(*cells)), relative, absolute, bool(row.absolute))
+    # -- entries that meet ----------------------------------------------------------------------------------------------
 
-        return run
+    def total(self, cell: Cell, kept: int, count: int) -> Cell:
+        """Sums of `count` numbers that follow one another, added in any order, as in `Rounded.total`."""
+        x = Numbers(cell, (kept, count))
+        high, low, error = sums.total(x.high, x.low)
+        near, far, terms = added(x, error, self._adding(False).unit_roundoff)
+        return self._stored(high, low, _open(np.stack([near, far])), terms > 1, False)
 
-    def _power(self, kernel: Callable[..., Cell], base: Cell, exponent: Cell) -> Cell:
-        """Whole powers as products, whatever the sign of the base; others by the kernel."""
-        value = float(exponent[0]) if np.ndim(exponent[0]) == 0 and not np.any(exponent[-1]) else 0.5
-        if value not in WHOLE:
-            return kernel(base, exponent)
-        found, multiply = self.number(1.0, 0.0, 0.0), self._kernel("multiply")
-        for bit in f"{abs(int(value)):b}":
-            found = multiply(found, found)
-            found = multiply(found, base) if bit == "1" else found
-        divided: Cell = self._kernel("over")(self.number(1.0, 0.0, 0.0), found) if value < 0 else found
-        return divided
+    def dot(self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False) -> Cell:
+        """Products of matrices, (batch, rows, inner) and (batch, inner, columns), added in any order, as in `Rounded.dot`.
+        `parts`: sums of parts of them may be stored in between."""
+        x, y = Numbers(xs, (batch, rows, inner)), Numbers(ys, (batch, inner, columns))
+        terms = terms_of(x, y)
+        if self.kind == "double":
+            high, low, error = sums.dot((x.high, x.low), (y.high, y.low), 3 if self.form.bits > 24 else 2)
+        else:
+            high, error = plain(x, y)
+            low = None
+        radii = np.empty((2, *high.shape))
+        np.add(error, narrow(x, y), out=radii[EXACT])
+        np.add(error, rounded(x, y, terms, self._adding(parts).unit_roundoff), out=radii[ROUNDED])
+        if self._rounded.limited:
+            radii[ROUNDED] += terms * self.form.smallest_subnormal
+        radii = _open(radii)
+        if x.zero is not None or y.zero is not None:  # but for 0 times what isn't known
+            radii[:, np.broadcast_to(terms == 0, high.shape) & np.isfinite(radii).all(0)] = 0.0
+        return self._stored(high, low, radii, terms > 0, parts)
+
+    def _adding(self, parts: bool) -> Format:
+        """The format in which sums are kept: kernels add 16-bit numbers in float32."""
+        return self.form if parts else max(self.form, FORMATS["float32"], key=lambda form: form.bits)
+
+    def _stored(self, high: Floats, low: Floats | None, radii: Floats, some: Any, parts: bool) -> Cell:
+        """A result, flat, which is rounded once more where it was kept in a longer format, and there was `some` operation."""
+        some, radii = np.broadcast_to(some, high.shape).reshape(-1), radii.reshape(2, -1)
+        if low is not None and self.kind == "single":
+            radii = (radii + np.abs(low.reshape(-1))) * UP
+        cell: Cell = (
+            (high.reshape(-1), radii) if low is None or self.kind == "single" else (high.reshape(-1), low.reshape(-1), radii)
+        )
+        if self._adding(parts) is self.form:
+            return cell
+        *_, wider = self.convert(cell, self.form)
+        return *cell[:-1], np.where(some, wider, radii)
 
     def _widened(self, cell: Cell, relative: float, absolute: float, always: bool) -> Cell:
         """A result, off by so much of its size and so much besides; what is exactly 0 stays so, unless `always`."""
@@ -193,28 +229,10 @@ class Shadowed(ColumnAlgebra):
         size = abs(words[0]) + (abs(words[1]) if len(words) > 1 else 0.0)
         wider = (far + ((size + far) * relative + absolute)) * UP
         if not always:
-            wider = np.where((words[0] == 0.0) & (far == 0.0), 0.0, wider)
+            wider = np.where(((words[0] == 0.0) | np.isinf(words[0])) & (far == 0.0), 0.0, wider)
         return *words, np.stack(np.broadcast_arrays(near, wider))
 
 
-def is_truth(cell: Cell) -> bool:
-    """Whether a cell holds truth values."""
-    return bool(np.asarray(cell[0]).dtype == np.bool_)
-
-
-def _widest(cell: Cell) -> Cell:
-    """A number with the wider of its radii: what is certain of that is certain of both."""
-    return cell if is_truth(cell) else (*cell[:-1], np.max(cell[-1], axis=0))
-
-
-def _together(cell: Cell) -> Cell:
-    """A result with one centre. A kernel that left one of the two balls out of its range may have gone on from another centre
-    there: that of the ball that is known counts."""
-    *words, radii = cell
-    if all(np.ndim(word) < 2 for word in words):
-        return *words, radii if np.ndim(radii) == 2 else np.broadcast_to(radii, (2, np.size(radii)))
-    pairs = [np.broadcast_arrays(word, radii)[0] for word in words]
-    known = np.isfinite(radii[EXACT])
-    same = np.logical_and.reduce([pair[EXACT] == pair[ROUNDED] for pair in pairs])
-    centre = [np.where(known, pair[EXACT], pair[ROUNDED]) for pair in pairs]
-    return *centre, np.stack([radii[EXACT], np.where(known & ~same, OPEN, radii[ROUNDED])])
+def _open(radii: Floats) -> Floats:
+    """Radii, infinite where they aren't finite."""
+    return radii if np.isfinite(radii.max(initial=0.0)) else np.where(np.isfinite(radii), radii, OPEN)

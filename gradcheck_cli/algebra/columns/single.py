@@ -69,11 +69,11 @@ def reciprocal(y: Single) -> Single:
 
 
 def square_root(x: Single) -> Single:
-    """The root of a positive x; open where x may be 0."""
+    """The root of a positive x, as in `double`; open where x may be 0."""
     xh, xr = x
     h = root(xh)
     room = maximum(xh * DOWN - xr, 0.0)
-    return h, (divide(xr, room) + ROUNDED) * h * UP
+    return h, where(room > 0.0, (divide(0.5 * xr + TINY, 0.5 * xh * DOWN + 0.5 * room) + ROUNDED) * h * UP, OPEN)
 
 
 def scale(x: Single, factor: Array) -> Single:

@@ -42,7 +42,7 @@ from gradcheck_cli.algebra.columns.tables import (
     TURN_C,
     TURN_RATE,
 )
-from gradcheck_cli.algebra.columns.turns import NEAR, reduced
+from gradcheck_cli.algebra.columns.turns import NEAR, reduced, turned
 from gradcheck_cli.algebra.columns.words import DOWN, OPEN, TINY, UNIT, UP, two_sum
 
 # -- exp -----------------------------------------------------------------------------------------------------------------
@@ -52,6 +52,9 @@ EXP_ROUNDED = 4.5 * UNIT
 
 EXPM1_ROUNDED = 2.5 * UNIT
 """The table, its difference from 1, the sum; and twice the rest: with room."""
+
+BELOW = -750.0
+"""Below this exp is smaller than an eighth of TINY."""
 
 ALMOST_MINUS_ONE = 100.0
 """Below minus this, expm1 is -1 to 2**-144."""
@@ -72,12 +75,13 @@ def _power_of_two(e: Whole) -> Array:
 
 
 def exp(x: Single) -> Single:
-    """exp(x): 0 below -746, to TINY; open beyond the largest float, and for a ball of 1 or wider."""
+    """exp(x): 0 below -746, to TINY; open beyond the largest float, and for a ball of 1 or wider that isn't all below."""
     xh, xr = x
     t, p, e = _exponential(maximum(minimum(xh, 746.0), -746.0))
     half = e >> 1
     y = ((t + t * p) * _power_of_two(half)) * _power_of_two(e - half)
-    return y, y * (divide(xr, maximum(1.0 - xr, 0.0)) + EXP_ROUNDED) * UP + TINY
+    radius = y * (divide(xr, maximum(1.0 - xr, 0.0)) + EXP_ROUNDED) * UP + TINY
+    return y, where(xh + xr < BELOW, TINY, radius)
 
 
 def expm1(x: Single) -> Single:
@@ -241,10 +245,10 @@ def sine_cosine(x: Single) -> tuple[Array, Array, Array, Array]:
     p = r * r
     u = r + (r * p) * (-1.0 / 6.0 + p * (1.0 / 120.0 - p * (1.0 / 5040.0)))
     v = p * (-0.5 + p * (1.0 / 24.0 - p * (1.0 / 720.0)))
-    off = xr + lost + SIN_REST * absolute(r)
+    off = lost + SIN_REST * absolute(r)
     sine, cosine = sh + (ch * u + sh * v), ch + (ch * v - sh * u)
-    sine_radius = (off + SIN_TABLE * absolute(sh)) * UP + TINY
-    cosine_radius = (off + SIN_TABLE * absolute(ch)) * UP + TINY
+    sine_radius = (turned(xr, absolute(cosine) + off) + (off + SIN_TABLE * absolute(sh))) * UP + TINY
+    cosine_radius = (turned(xr, absolute(sine) + off) + (off + SIN_TABLE * absolute(ch))) * UP + TINY
     return sine, sine_radius, cosine, cosine_radius
 
 
@@ -285,7 +289,8 @@ def atan(x: Single) -> Single:
     angle = lookup(ATAN_HIGH, j)
     y = angle + (t + (t * q) * (-1.0 / 3.0 + q * (0.2 - q * (1.0 / 7.0))))
     off = ATAN_TABLE * angle + ATAN_REST * absolute(t) + (d - d)  # nan where c*h overflows
-    return where(xh < 0.0, -y, y), (xr + off) * UP + TINY
+    nearest_zero = minimum(maximum(h * DOWN - xr, 0.0), 2.0**500)
+    return where(xh < 0.0, -y, y), (divide(xr, 1.0 + nearest_zero * nearest_zero) + off) * UP + TINY
 
 
 # -- the other inverses --------------------------------------------------------------------------------------------------

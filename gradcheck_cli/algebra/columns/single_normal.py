@@ -49,12 +49,12 @@ def erfcx(x: Single) -> Single:
 
 
 def _tail(away: Single) -> Single:
-    """erfc(x) = exp(-x**2)*erfcx(x) for the centre of a positive x, and how far it moves in the ball."""
+    """erfc(x) = exp(-x**2)*erfcx(x) for the centre of a positive x, and how far it moves in the ball; 0 beyond END."""
     h, xr = away
     power = exp(negative(square((h, 0.0))))
     y, radius = multiply(power, _centre(h))
     most = divide(SLOPE * (power[0] + power[1]) * xr, maximum(1.0 - 2.0 * h * xr, 0.0))
-    return y, (radius + most) * UP + TINY + (h - h)  # nan at infinity
+    return y, where(h - xr > END, TINY, (radius + most) * UP + TINY) + (h - h)  # nan at infinity
 
 
 def erfc(x: Single) -> Single:

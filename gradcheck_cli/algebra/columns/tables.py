@@ -124,6 +124,7 @@ def _at(function: Callable[..., Any], *arguments: Any) -> Any:
 
 EXP_HIGH, EXP_LOW = _at(_exponentials)
 EXP_A, EXP_B, EXP_C = _at(lambda: _parts(arb(2).log() / EXP_STEPS, 34, 34))
+SIXTH, SIXTH_LOW = _at(lambda: _word(arb(1) / 6))
 EXP_RATE: float = _at(lambda: _nearest(EXP_STEPS / arb(2).log()))
 
 LOG_RECIPROCAL = _reciprocals()

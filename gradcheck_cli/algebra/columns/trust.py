@@ -36,18 +36,20 @@ class Trust:
             "This is an error of gradcheck's: please report it"
         )
 
-    def sample(self, given: Sequence[Floats], certain: npt.NDArray[np.bool_]) -> list[int]:
-        """Which certified points balls are asked about: a seeded sample, and special points."""
+    def sample(
+        self, given: Sequence[Floats], certain: npt.NDArray[np.bool_], least: int = AT_LEAST, special: int = AT_MOST_SPECIAL
+    ) -> list[int]:
+        """Which certified points balls are asked about: a seeded sample, and `special` points at most."""
         known = np.flatnonzero(certain)
         if not len(known):
             return []
-        count = min(len(known), max(AT_LEAST, len(known) // ONE_IN))
+        count = min(len(known), max(least, len(known) // ONE_IN))
         chosen = np.random.default_rng(len(known)).choice(known, count, replace=False)
-        special = np.zeros(len(known), dtype=bool)
+        apart = np.zeros(len(known), dtype=bool)
         for column in given:
             size = np.abs(column[known])
-            special |= np.isin(size, SPECIAL) | ((size > 0.0) & (size < 2.0**-1022))
-        return sorted({*chosen.tolist(), *known[special][:AT_MOST_SPECIAL].tolist()})
+            apart |= np.isin(size, SPECIAL) | ((size > 0.0) & (size < 2.0**-1022))
+        return sorted({*chosen.tolist(), *known[apart][:special].tolist()})
 
 
 TRUST = Trust()

@@ -6,7 +6,7 @@ with either half of m are exact (Payne and Hanek, SIGNUM 18 (1983)).
 
 from __future__ import annotations
 
-from gradcheck_cli.algebra.columns.primitives import Array, absolute, bits, lookup, nearest, two_product, unbits, where
+from gradcheck_cli.algebra.columns.primitives import Array, absolute, bits, lookup, minimum, nearest, two_product, unbits, where
 from gradcheck_cli.algebra.columns.tables import (
     TURN_0,
     TURN_1,
@@ -25,6 +25,9 @@ NEAR = 2.0**14
 
 TURNED_ERROR = 2.0**-91
 """What is small is added in plain floats, from 2**-33 of a step on: three roundings; a step is below 2**-6."""
+
+STEEP = 2.0**-40
+"""More than the words of a table and a rounding take from a slope."""
 
 LOW = 2.0**-9
 """The low part of an argument up to this is added to the rest."""
@@ -58,3 +61,9 @@ def reduced(xh: Array, xl: Array) -> tuple[Array, Array, Array, Array]:
     r, t = two_sum(sign * r, xl)
     r, rl = two_sum(r, t + sign * rl)
     return sign * (k + n), r, rl, where(absolute(xl) <= LOW, TURNED_ERROR, OPEN)
+
+
+def turned(xr: Array, slope: Array) -> Array:
+    """How far a sine moves within a ball, at whose centre its slope is at most so large, but for STEEP: its second derivative
+    is at most 1."""
+    return minimum(xr, (slope + STEEP) * xr + 0.5 * (xr * xr))

@@ -111,6 +111,15 @@ def _layer_norm_backward(
     return found
 
 
+@rule("_weight_norm_interface_backward")
+def _weight_norm_backward(
+    grad_w: Tensor, saved_v: Tensor, saved_g: Tensor, saved_norms: Tensor, dim: int
+) -> tuple[Tensor, Tensor]:
+    axes = [a for a in range(saved_v.ndim) if a != dim % saved_v.ndim]
+    inner = (grad_w * saved_v).sum(axes, keepdim=True) / saved_norms
+    return (grad_w - saved_v * (inner / saved_norms)) * (saved_g / saved_norms), inner
+
+
 # -- losses and dropout -------------------------------------------------------------------------------------------------------
 
 

@@ -26,17 +26,24 @@ def _windows(size: int, kernel: int, stride: int, padding: int, dilation: int, c
     return [[i for k in range(kernel) if 0 <= (i := o * stride - padding + k * dilation) < size] for o in range(count)]
 
 
-def _pooled(x: Tensor, windows: Sequence[Sequence[Sequence[int]]], pool: Callable[[Tensor], Tensor]) -> Tensor:
-    """`pool` of the last axis, where each window over the last axes of `x` was laid out flat."""
+def _pooled(x: Tensor, windows: Sequence[Sequence[Sequence[int]]], pool: Callable[[Tensor, list[int]], Tensor]) -> Tensor:
+    """`pool` of the last axis, where windows over the last axes of `x` were laid out flat, those of one size together; it is
+    told which they are."""
     rank = len(windows)
-    flat = x.flatten(-rank)
-    rows = []
-    for choice in product(*windows):
+    flat, alike = x.flatten(-rank), dict[int, list[tuple[int, list[int]]]]()
+    for number, choice in enumerate(product(*windows)):
         positions = [0]
         for axis, chosen in enumerate(choice):
             positions = [p * x.shape[axis - rank] + i for p in positions for i in chosen]
-        rows.append(pool(flat[..., positions]))
-    return torch.stack(rows, -1).reshape(*x.shape[:-rank], *(len(w) for w in windows))
+        alike.setdefault(len(positions), []).append((number, positions))
+    found = []
+    for some in alike.values():
+        places = torch.tensor([positions for _, positions in some], dtype=torch.long, device=x.device)
+        found.append(pool(flat[..., places], [number for number, _ in some]))
+    order = [number for some in alike.values() for number, _ in some]
+    back = torch.tensor(sorted(range(len(order)), key=order.__getitem__), device=x.device)
+    joined = found[0] if len(found) == 1 else torch.cat(found, -1)[..., back]
+    return joined.reshape(*x.shape[:-rank], *(len(w) for w in windows))
 
 
 @rule("avg_pool2d", "avg_pool3d")
@@ -54,12 +61,13 @@ def _avg_pool(
         [min(o * s - p + k, n + p) - (o * s - p) for o in range(c)]
         for n, k, s, p, c in zip(sizes, kernel, steps, padding, counts, strict=True)
     ]
-    divisors = iter(math.prod(choice) for choice in product(*padded))
-    own = divisor_override
+    divisors = [math.prod(choice) for choice in product(*padded)]
 
-    def mean(window: Tensor) -> Tensor:
-        divisor = next(divisors)
-        return window.sum(-1) / (own if own is not None else divisor if count_include_pad else window.shape[-1])
+    def mean(window: Tensor, which: list[int]) -> Tensor:
+        own = divisor_override if divisor_override is not None or count_include_pad else window.shape[-1]
+        each = [own or divisors[n] for n in which]
+        alike = len(set(each)) == 1
+        return window.sum(-1) / (each[0] if alike else torch.tensor(each, dtype=window.dtype, device=window.device))
 
     return _pooled(self, windows, mean)
 
@@ -76,7 +84,7 @@ def _adaptive_avg_pool(self: Tensor, output_size: list[int]) -> Tensor:
         [list(range(o * n // c, -(-(o + 1) * n // c))) for o in range(c)]
         for n, c in zip(self.shape[-rank:], output_size, strict=True)
     ]
-    return _pooled(self, windows, lambda window: window.mean(-1))
+    return _pooled(self, windows, lambda window, _: window.mean(-1))
 
 
 @rule("_adaptive_avg_pool2d_backward", "_adaptive_avg_pool3d_backward")
@@ -94,7 +102,7 @@ def _max_pool(
     steps = _spread(stride, rank) if stride else kernel
     counts = result[0].shape[-rank:]
     windows = [_windows(*w) for w in zip(self.shape[-rank:], kernel, steps, padding, dilation, counts, strict=True)]
-    return _pooled(self, windows, lambda window: window.amax(-1)), result[1]
+    return _pooled(self, windows, lambda window, _: window.amax(-1)), result[1]
 
 
 @rule("adaptive_max_pool2d", "adaptive_max_pool3d")
@@ -104,7 +112,7 @@ def _adaptive_max_pool(self: Tensor, output_size: list[int], result: Any) -> tup
         [list(range(o * n // c, -(-(o + 1) * n // c))) for o in range(c)]
         for n, c in zip(self.shape[-rank:], output_size, strict=True)
     ]
-    return _pooled(self, windows, lambda window: window.amax(-1)), result[1]
+    return _pooled(self, windows, lambda window, _: window.amax(-1)), result[1]
 
 
 @rule("fractional_max_pool2d", "fractional_max_pool3d")

@@ -19,7 +19,7 @@ BOUNDS: tuple[tuple[str, str, str], ...] = (
     ("double", "QUOTIENT", "over"),
     ("double", "ROOT", "square_root"),
     ("double_functions", "REDUCED", "sin"),
-    ("double_functions", "EXP_CUBE", "exp"),
+    ("double_functions", "EXP_FOURTH", "exp"),
     ("double_functions", "EXP_WORD", "exp"),
     ("double_functions", "LOG_CUBE", "log"),
     ("double_functions", "LOG_WORD", "log"),

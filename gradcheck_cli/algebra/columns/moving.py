@@ -1,0 +1,271 @@
+"""The layer that differentiates, on columns: beside each number its derivative along a direction, carried through the forward
+pass. So words are (high, low) of the value and of the slope, and whether the number moves at all, 1 or 0: what has the slope 0
+here may have another one beside the point. Radii have a leading dimension of two, VALUE and SLOPE.
+
+As in `algebra.directions`, no rule of torch's backward passes takes part: a row of the function table has its own slope there,
+or is followed through its definition. What isn't certainly smooth is open, and decisions are those of the value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial, reduce
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from gradcheck_cli.algebra.columns import sums
+from gradcheck_cli.algebra.columns.algebra import KERNELS, ColumnAlgebra
+from gradcheck_cli.algebra.columns.backends import on_numpy
+from gradcheck_cli.algebra.columns.column import ball_of, entry
+from gradcheck_cli.algebra.columns.enclosing import ANSWERS, LOGICAL, is_truth
+from gradcheck_cli.algebra.columns.layer import Cell
+from gradcheck_cli.algebra.columns.words import OPEN, UP
+from gradcheck_cli.algebra.directions import Directional, straight
+from gradcheck_cli.algebra.program import LARGEST_PRODUCT, Program
+from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.language import syntax
+from gradcheck_cli.language.functions import TABLE, Function
+from gradcheck_cli.language.parser import parse
+
+VALUE, SLOPE = 0, 1
+
+Half = tuple[Any, ...]
+"""The value, or the slope, of a cell: a double word."""
+
+SLOPES: Mapping[str, str] = MappingProxyType({"cos": "-sin(x)", "cosh": "sinh(x)"})
+"""Those of rows that the function table gives a series instead."""
+
+
+class Moving(ColumnAlgebra):
+    """Numbers and their slopes, as double words. `tied`: numbers that move and are the same were compared."""
+
+    strict, stepwise = True, False
+    steps = None
+
+    def __init__(self) -> None:
+        super().__init__("double", on_numpy())
+        self.tied = False
+        self.programs: dict[Any, Program] = {}
+        self._functions: dict[str, Callable[..., Cell] | None] = {}
+        self._plain = ColumnAlgebra("double", self.backend)
+        self._add, self._multiply, self._over = map(self._kernel, ("add", "multiply", "over"))
+
+    def within(self, form: Format | None) -> Moving:
+        """Nothing is rounded here."""
+        return self
+
+    # -- numbers ----------------------------------------------------------------------------------------------------
+
+    def number(self, high: float, low: float, radius: float) -> Cell:
+        """A constant."""
+        zero = np.float64(0.0)
+        radii = np.array([[radius], [OPEN if radius == OPEN else 0.0]])
+        return np.float64(high), np.float64(low), zero, zero, zero, radii
+
+    def literal(self, value: float, form: Format) -> Cell:
+        """A single float that no operation has made: itself, as in `directions.Precise`."""
+        return self.scalar(value)
+
+    def scalar(self, value: float | bool) -> Cell:
+        """A Python number that is an argument of an operation: itself."""
+        return self.constant(value) if isinstance(value, bool) or math.isfinite(value) else self.number(0.0, 0.0, OPEN)
+
+    def data(self, values: Floats, slopes: Floats | None = None) -> Cell:
+        """Floats that stand for themselves, and move so fast; those of speed 0 stand still."""
+        known, zero = np.isfinite(values), np.zeros_like(values)
+        radius, values = np.where(known, 0.0, OPEN), np.where(known, values, 0.0)
+        slopes = zero if slopes is None else slopes
+        return values, zero, slopes, zero, np.where(slopes != 0.0, 1.0, 0.0), np.stack([radius, radius])
+
+    def convert(self, cell: Cell, form: Format) -> Cell:
+        """Nothing is rounded here."""
+        return cell
+
+    def truth(self, cell: Cell) -> Cell:
+        """A number as a truth value: whether it isn't 0."""
+        return cell if is_truth(cell) else self._row(syntax.NE)(cell, self.constant(0))
+
+    def real(self, cell: Cell) -> Cell:
+        """A truth value as a number, 1 or 0."""
+        return self._choose(cell, self.constant(1), self.constant(0)) if is_truth(cell) else cell
+
+    # -- balls --------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def witness(self) -> Directional:
+        """Series that mean the same."""
+        return Directional()
+
+    def ball(self, cell: Cell, index: int) -> Any:
+        """An entry as a series, or as a ball where it doesn't move; None where a truth value isn't decided."""
+        if is_truth(cell):
+            holds, fails = (entry(np.asarray(mask), index) for mask in cell)
+            return True if holds else False if fails else None
+        high, low, slope, rest, moves = (entry(np.asarray(word), index) for word in cell[:-1])
+        value, step = (entry(radii, index) for radii in cell[-1])
+        known = ball_of(high, low, value)
+        return straight(known, ball_of(slope, rest, step)) if moves else known
+
+    # -- rows ---------------------------------------------------------------------------------------------------------
+
+    def function(self, row: Function) -> Callable[..., Cell] | None:
+        if row.name not in self._functions:
+            self._functions[row.name] = self._rules.get(row.name) or self._sloped(row)
+        return self._functions[row.name]
+
+    @cached_property
+    def _rules(self) -> Mapping[str, Callable[..., Cell]]:
+        """Rows of several arguments, or without a slope in the table."""
+        one, zero = self.constant(1), self.constant(0)
+        return {
+            syntax.ADD: self._sum, syntax.SUB: lambda x, y: self._sum(x, self._negative(y)), syntax.NEG: self._negative,
+            syntax.MUL: self._product, syntax.DIV: self._quotient, syntax.POW: self._power, syntax.WHERE: self._choose,
+            syntax.SQUARE: lambda x: self._product(x, x), "reciprocal": lambda x: self._quotient(one, x),
+            "sech": lambda x: self._quotient(one, self._row("cosh")(x)),
+            "abs": lambda x: self._choose(self._row("lt")(x, zero), self._negative(x), x),
+        }  # fmt: skip
+
+    def _sloped(self, row: Function) -> Callable[..., Cell] | None:
+        """A row by its kernel, and by its slope in the function table."""
+        kernel = super().function(row)
+        if kernel is None or not row.parameters or row.name in LOGICAL:
+            return kernel
+        if row.name in ANSWERS:
+            return partial(self._compared, row.name)
+        slope = SLOPES.get(row.name, row.slope)
+        if row.name not in KERNELS or not slope:
+            nothing = self.number(0.0, 0.0, OPEN)
+            return lambda *cells: nothing
+        derivative = Program([parse(slope)], (row.parameters[0].name, "f"), self._plain, brief=True)
+
+        def run(x: Cell) -> Cell:
+            value, step = _halves(x)
+            found = kernel(value)
+            return _cell(found, _ZERO if _zero(step) else self._multiply(derivative(value, found)[0], step), _moves(x))
+
+        return run
+
+    def _row(self, name: str) -> Callable[..., Cell]:
+        found = self.function(TABLE[name])
+        assert found is not None
+        return found
+
+    def _compared(self, name: str, x: Cell, y: Cell) -> Cell:
+        """A comparison of values. Numbers that are known exactly and don't move are the same beside the point too."""
+        a, b = _halves(x)[VALUE], _halves(y)[VALUE]
+        above, below = self._kernel("order")(a, b)
+        same = (a[0] == b[0]) & (a[1] == b[1]) & (a[2] == 0.0) & (b[2] == 0.0)
+        still = _moves(x, y) == 0.0
+        self.tied = self.tied or bool(np.any(same & ~still))
+        found: Cell = ANSWERS[name](above, below, same & still)
+        return found
+
+    def _sum(self, x: Cell, y: Cell) -> Cell:
+        (a, da), (b, db) = _halves(x), _halves(y)
+        slope = db if _zero(da) else da if _zero(db) else self._add(da, db)
+        return _cell(self._add(a, b), slope, _moves(x, y))
+
+    def _negative(self, x: Cell) -> Cell:
+        high, low, slope, rest, moves, radii = x
+        return -high, -low, -slope, -rest, moves, radii
+
+    def _product(self, x: Cell, y: Cell) -> Cell:
+        (a, da), (b, db) = _halves(x), _halves(y)
+        parts = [self._multiply(f, dg) for f, dg in ((a, db), (b, da)) if not _zero(dg)]
+        return _cell(self._multiply(a, b), self._added(parts), _moves(x, y))
+
+    def _added(self, parts: Sequence[Half]) -> Half:
+        return reduce(self._add, parts) if parts else _ZERO
+
+    def _quotient(self, x: Cell, y: Cell) -> Cell:
+        """(x/y)' = (x' - (x/y)*y')/y."""
+        (a, da), (b, db) = _halves(x), _halves(y)
+        found = self._over(a, b)
+        if not _zero(db):
+            da = self._add(da, self._multiply((-found[0], -found[1], found[2]), db))
+        return _cell(found, _ZERO if _zero(da) else self._over(da, b), _moves(x, y))
+
+    def _power(self, base: Cell, exponent: Cell) -> Cell:
+        """Whole powers as products; others, of a positive base, as exp(y*log(x))."""
+        (y, low, radius), step = _halves(exponent)
+        value = float(y) if np.ndim(y) == 0 and not np.any(radius) and not low and _zero(step) else math.nan
+        if abs(value) <= LARGEST_PRODUCT and value == int(value):
+            found = self.constant(1)
+            for bit in f"{abs(int(value)):b}":
+                found = self._product(found, found)
+                found = self._product(found, base) if bit == "1" else found
+            return self._quotient(self.constant(1), found) if value < 0 else found
+        return self._row("exp")(self._product(exponent, self._row("log")(base)))
+
+    def _choose(self, condition: Cell, x: Cell, y: Cell) -> Cell:
+        if is_truth(x):
+            return tuple((condition[0] & a) | (condition[1] & b) for a, b in zip(x, y, strict=True))
+        choose = self._kernel("choose")
+        value, slope = (choose(condition, f, g) for f, g in zip(_halves(x), _halves(y), strict=True))
+        return _cell(value, slope, np.where(condition[0], _moves(x), _moves(y)))
+
+    # -- folds --------------------------------------------------------------------------------------------------------
+
+    def total(self, cell: Cell, kept: int, count: int) -> Cell:
+        """Sums of so many numbers each, which stand together."""
+        moves = np.broadcast_to(_moves(cell), kept * count).reshape(kept, count).max(-1, initial=0.0)
+        value, slope = (_total(half, kept, count) for half in _halves(cell))
+        return _cell(value, slope, moves)
+
+    def dot(self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False) -> Cell:
+        """Products of so many matrices."""
+        (x, dx), (y, dy) = _halves(xs), _halves(ys)
+        shapes = (batch, rows, inner), (batch, inner, columns)
+        slopes = [_dot(f, g, *shapes) for f, g in ((x, dy), (dx, y)) if not (_zero(f) or _zero(g))]
+        left, right = (np.broadcast_to(_moves(c), math.prod(s)).reshape(s) for c, s in zip((xs, ys), shapes, strict=True))
+        moves = np.maximum(left.max(2, initial=0.0)[:, :, None], right.max(1, initial=0.0)[:, None])
+        return _cell(_dot(x, y, *shapes), self._added(slopes), moves.reshape(-1))
+
+
+def _shaped(half: Half, shape: tuple[int, ...]) -> Half:
+    return tuple(np.broadcast_to(part, math.prod(shape)).reshape(shape) for part in half)
+
+
+def _total(half: Half, kept: int, count: int) -> Half:
+    high, low, radius = _shaped(half, (kept, count))
+    high, low, error = sums.total(high, low)
+    return high, low, (error + radius.sum(-1)) * (1.0 + (count + 2) * 2.0**-52)
+
+
+def _dot(x: Half, y: Half, left: tuple[int, int, int], right: tuple[int, int, int]) -> Half:
+    (xh, xl, xr), (yh, yl, yr) = _shaped(x, left), _shaped(y, right)
+    high, low, error = sums.dot((xh, xl), (yh, yl))
+    near, far = np.any(xr), np.any(yr)
+    if near:
+        error = error + sums.upper(xr, np.abs(yh) + np.abs(yl) + yr)
+    if far:
+        error = error + sums.upper(np.abs(xh) + np.abs(xl), yr)
+    return tuple(part.reshape(-1) for part in (high, low, error * UP if near or far else error))
+
+
+def _halves(cell: Cell) -> tuple[Half, Half]:
+    """The value and the slope."""
+    high, low, slope, rest, _, radii = cell
+    return (high, low, radii[VALUE]), (slope, rest, radii[SLOPE])
+
+
+def _moves(*cells: Cell) -> Any:
+    """Whether one of some numbers moves."""
+    return reduce(np.maximum, (cell[4] for cell in cells))
+
+
+def _cell(value: Half, slope: Half, moves: Any) -> Cell:
+    """All together; what has no value has no slope."""
+    radii = np.stack(np.broadcast_arrays(value[2], np.where(value[2] < OPEN, slope[2], OPEN)))
+    return *value[:2], *slope[:2], moves, radii if radii.ndim > 1 else radii[:, None]
+
+
+def _zero(half: Half) -> bool:
+    """Whether all of them are exactly 0: what costs nothing."""
+    return not (np.any(half[0]) or np.any(half[1]) or np.any(half[2]))
+
+
+_ZERO: Half = (np.float64(0.0), np.float64(0.0), np.float64(0.0))

@@ -1,0 +1,99 @@
+"""Where a formula has no value, at many points at once: a condition in the very language, made of the domains in the table,
+which columns evaluate.
+
+Only what is certain counts, of a point and of all points near it: on the edge of a domain balls decide, and limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+
+import numpy as np
+import numpy.typing as npt
+from flint import arb, ctx
+
+from gradcheck_cli.algebra.columns.evaluation import Evaluation
+from gradcheck_cli.algebra.columns.trust import TRUST
+from gradcheck_cli.algebra.number import Ball
+from gradcheck_cli.algebra.precision import ENCLOSURE
+from gradcheck_cli.floats import Floats
+from gradcheck_cli.language import syntax
+from gradcheck_cli.language.functions import TABLE
+from gradcheck_cli.language.parser import definition, parse
+from gradcheck_cli.language.tree import Call, Constant, Node, substitute, walk
+
+_OPPOSITE = {"gt": "lt", "ge": "lt", "lt": "gt", syntax.LE: "gt", syntax.EQ: syntax.NE}
+"""What holds off the closure of where a comparison holds; of `ne` that is nowhere."""
+
+
+def outside(tree: Node) -> Node | None:
+    """A condition under which the tree has no value, here and nearby; None where there is none. It need not hold everywhere."""
+    done: dict[Node, Node | None] = {}
+    for item in walk(tree):
+        done[item] = _outside(item, done) if isinstance(item, Call) else None
+    return done[tree]
+
+
+def _outside(call: Call, done: dict[Node, Node | None]) -> Node | None:
+    parts = [done[argument] for argument in call.arguments]
+    if call.function == syntax.WHERE:  # of the branches, one is looked at
+        condition = call.arguments[0]
+        chosen = (condition, Call(syntax.NOT, (condition,)))
+        return _any([parts[0], *(_both(c, part) for c, part in zip(chosen, parts[1:], strict=True))])
+    row = TABLE[call.function]
+    given = {p.name: argument for p, argument in zip(row.parameters, call.arguments, strict=True)}
+    if row.domain:
+        own = _off(parse(row.domain))
+        return _any([*parts, None if own is None else substitute(own, given)])
+    return _any([*parts, outside(substitute(definition(row.name), given)) if row.definition else None])
+
+
+def _off(condition: Node) -> Node | None:
+    """Where a condition doesn't hold, nor on its edge."""
+    if not isinstance(condition, Call):
+        return None
+    parts = [_off(argument) for argument in condition.arguments]
+    if condition.function == syntax.AND:
+        return _any(parts)
+    if condition.function == syntax.OR:
+        return _both(*parts)
+    opposite = _OPPOSITE.get(condition.function)
+    return None if opposite is None else Call(opposite, condition.arguments)
+
+
+def _any(parts: Sequence[Node | None]) -> Node | None:
+    known = list(dict.fromkeys(part for part in parts if part is not None))
+    return reduce(lambda a, b: Call(syntax.OR, (a, b)), known) if known else None
+
+
+def _both(one: Node | None, other: Node | None) -> Node | None:
+    return None if one is None or other is None else Call(syntax.AND, (one, other))
+
+
+class Outside:
+    """Says of many points which are certainly outside of a formula's domain."""
+
+    def __init__(self, tree: Node, inputs: Sequence[str]) -> None:
+        condition = outside(tree)
+        chosen = None if condition is None else Call(syntax.WHERE, (condition, Constant(1), Constant(0)))
+        self._evaluation = None if chosen is None else Evaluation([chosen], inputs, "single")
+
+    def among(
+        self, given: Sequence[Floats], open: npt.NDArray[np.bool_], balls: Callable[[Sequence[Ball]], Sequence[Ball] | None]
+    ) -> npt.NDArray[np.bool_]:
+        """Which of the open points are. Balls are asked about a sample of them: a value there ends the trust in columns."""
+        found = np.zeros(len(open), dtype=bool)
+        if self._evaluation is None or not TRUST.sound() or not open.any():
+            return found
+        places = np.flatnonzero(open)
+        (column,) = self._evaluation.at(*(values[places] for values in given))
+        found[places] = (column.high == 1.0) & ~column.open
+        for index in TRUST.sample(given, found):
+            point = [float(values[index]) for values in given]
+            with ctx.workprec(ENCLOSURE[0]):
+                known = balls([arb(x) for x in point])
+            if known is not None and known[0].is_finite():
+                TRUST.lose(f"at {', '.join(map(repr, point))}")
+                return np.zeros(len(open), dtype=bool)
+        return found

@@ -1,0 +1,139 @@
+"""How large a formula is where no float holds it, at many points at once: the logarithm of its size, and its sign, as formulas
+of the very language, which columns evaluate.
+
+The derivative of exp at 1000 is beyond every float, and that is all that a judge needs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from flint import arb, ctx
+
+from gradcheck_cli.algebra.columns.algebra import ColumnAlgebra
+from gradcheck_cli.algebra.columns.backends import on_numpy
+from gradcheck_cli.algebra.columns.evaluation import Evaluation
+from gradcheck_cli.algebra.columns.trust import TRUST
+from gradcheck_cli.algebra.number import Ball
+from gradcheck_cli.algebra.precision import ENCLOSURE
+from gradcheck_cli.algebra.program import expand
+from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.language import syntax
+from gradcheck_cli.language.tree import Call, Constant, Node, walk
+
+_GROWING = frozenset({syntax.EXP, syntax.EXPM1, syntax.COSH, syntax.SINH, syntax.POW})
+"""Rows whose values leave the range of floats while their arguments don't."""
+
+_WRITTEN = ColumnAlgebra("single", on_numpy())
+"""What rows are replaced by that have no kernel."""
+
+
+class Size(NamedTuple):
+    """A formula's sign, 1 or -1, and the logarithm of its size."""
+
+    sign: Node
+    log: Node
+
+
+def sizes(trees: Sequence[Node]) -> list[Size] | None:
+    """That of each tree; None where none of them grows so fast."""
+    trees = [expand(tree, _WRITTEN) for tree in trees]
+    if not any(isinstance(item, Call) and item.function in _GROWING for tree in trees for item in walk(tree)):
+        return None
+    done: dict[Node, Size] = {}
+    for tree in trees:
+        for item in walk(tree):
+            if item not in done:
+                done[item] = _size(item, done)
+    return [done[tree] for tree in trees]
+
+
+def _call(name: str, *arguments: Node) -> Node:
+    return Call(name, arguments)
+
+
+def _size(node: Node, done: dict[Node, Size]) -> Size:
+    one, log_of_2 = Constant(1), _call(syntax.LOG, Constant(2))
+    match node:
+        case Call(function=syntax.EXP, arguments=(u,)):
+            return Size(one, u)
+        case Call(function=syntax.EXPM1, arguments=(u,)):
+            return _sum(Size(one, u), Size(Constant(-1), Constant(0)))
+        case Call(function=syntax.COSH | syntax.SINH as name, arguments=(u,)):  # (exp(|u|) +- exp(-|u|))/2, and the sign of u
+            away = _call("abs", u)
+            other = Size(one if name == syntax.COSH else Constant(-1), _call(syntax.NEG, away))
+            whole = _sum(Size(one, away), other)
+            return Size(one if name == syntax.COSH else _call("sign", u), _call(syntax.SUB, whole.log, log_of_2))
+        case Call(function=syntax.NEG, arguments=(a,)):
+            return _negative(done[a])
+        case Call(function=syntax.MUL, arguments=(a, b)):
+            return Size(_call(syntax.MUL, done[a].sign, done[b].sign), _call(syntax.ADD, done[a].log, done[b].log))
+        case Call(function=syntax.DIV, arguments=(a, b)):
+            return Size(_call(syntax.MUL, done[a].sign, done[b].sign), _call(syntax.SUB, done[a].log, done[b].log))
+        case Call(function=syntax.POW, arguments=(a, Constant(value=int(n)))) if n > 0 and not isinstance(n, bool):
+            return Size(one if n % 2 == 0 else done[a].sign, _call(syntax.MUL, Constant(n), done[a].log))
+        case Call(function=syntax.POW, arguments=(a, b)):
+            return Size(one, _call(syntax.MUL, b, _call(syntax.LOG, a)))
+        case Call(function=syntax.ADD, arguments=(a, b)):
+            return _sum(done[a], done[b])
+        case Call(function=syntax.SUB, arguments=(a, b)):
+            return _sum(done[a], _negative(done[b]))
+    return Size(_call("sign", node), _call(syntax.LOG, _call("abs", node)))
+
+
+def _negative(a: Size) -> Size:
+    return Size(_call(syntax.NEG, a.sign), a.log)
+
+
+def _sum(a: Size, b: Size) -> Size:
+    """The larger term times 1 + r, where r is the other one divided by it; open where neither is certainly larger."""
+    larger = _call("gt", a.log, b.log)
+    ratio = _call(syntax.EXP, _call(syntax.NEG, _call("abs", _call(syntax.SUB, a.log, b.log))))
+    ratio = _call(syntax.MUL, _call(syntax.MUL, a.sign, b.sign), ratio)
+    log = _call(syntax.WHERE, larger, a.log, b.log)
+    return Size(_call(syntax.WHERE, larger, a.sign, b.sign), _call(syntax.ADD, log, _call(syntax.LOG1P, ratio)))
+
+
+class Sizes:
+    """Says of many points at which derivatives of a formula (`trees`: its value first) are beyond every float of a format."""
+
+    def __init__(self, trees: Sequence[Node], inputs: Sequence[str], form: Format) -> None:
+        found = sizes(trees)
+        self._limit = (form.maximum_exponent + 2) * math.log(2) * (1 + 2.0**-40)
+        self._evaluation: Evaluation | None = None
+        if found is not None:
+            large = [_call("gt", size.log, Constant(self._limit)) for size in found[1:]]
+            beyond = [_call(syntax.WHERE, c, size.sign, Constant(0)) for c, size in zip(large, found[1:], strict=True)]
+            self._evaluation = Evaluation([found[0].log, *beyond], inputs, "single")
+
+    def beyond(
+        self, given: Sequence[Floats], open: npt.NDArray[np.bool_], balls: Callable[[Sequence[Ball]], Sequence[Ball] | None]
+    ) -> list[Floats] | None:
+        """For each derivative 1 or -1, its sign, at those of the open points where it is, else 0; None where none is. A ball
+        that says otherwise ends the trust in columns."""
+        if self._evaluation is None or not TRUST.sound() or not open.any():
+            return None
+        places = np.flatnonzero(open)
+        value, *columns = self._evaluation.at(*(values[places] for values in given))
+        found = []
+        for column in columns:
+            signs = np.zeros(len(open))
+            signs[places] = np.where(column.open | value.open, 0.0, column.high)
+            found.append(signs)
+        for index in TRUST.sample(given, np.any([signs != 0.0 for signs in found], axis=0)):
+            point = [float(values[index]) for values in given]
+            with ctx.workprec(ENCLOSURE[0]):
+                known = balls([arb(x) for x in point])
+                least = arb(self._limit).exp() / 2
+                wrong = known is not None and any(
+                    signs[index] and b.is_finite() and b * signs[index] < least
+                    for b, signs in zip(known[1:], found, strict=True)
+                )
+            if wrong:
+                TRUST.lose(f"at {', '.join(map(repr, point))}")
+                return None
+        return found

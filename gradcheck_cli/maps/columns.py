@@ -1,0 +1,231 @@
+"""All entries of a large map's gradient at once, on columns: a filter before the shadow of balls, which certifies or says
+nothing.
+
+The proof is that of `maps.reverse`: the forward pass carries the derivative along seeded directions, the backward pass is
+repeated in exact arithmetic, with all that rounding may make of it, and <v, J u> = <J'v, u> holds every entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from gradcheck_cli.algebra.columns.backends import on_numpy
+from gradcheck_cli.algebra.columns.column import Column
+from gradcheck_cli.algebra.columns.moving import Moving
+from gradcheck_cli.algebra.columns.shadowed import Shadowed
+from gradcheck_cli.algebra.columns.trust import TRUST
+from gradcheck_cli.algebra.columns.words import OPEN
+from gradcheck_cli.algebra.directions import Precise
+from gradcheck_cli.algebra.layers import Rounded
+from gradcheck_cli.algebra.number import ZERO, Ball
+from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.maps.map import Map, Row, Tensors, run, uncompiled
+from gradcheck_cli.maps.runs import numpy
+from gradcheck_cli.shadow.columns import Columns
+from gradcheck_cli.verdict.judge import NO_SIZE
+from gradcheck_cli.verdict.shade import Shades
+from gradcheck_cli.verdict.truths import Truths
+
+LEAST = 256
+"""Entries from which on it pays."""
+
+GUARD = 2
+"""Bits beyond those of the format to which an entry has to be known: an eighth of an ulp."""
+
+FARTHEST = 900
+"""Powers of two by which an entry of a direction is scaled at most: it stays a normal double, its random bits included."""
+
+HEARD = 2.0**-10
+"""Of what rounding may do to an entry that is 0: a wrong derivative that is as large as that would have been seen."""
+
+Agree = Callable[[Ball, int], bool | None]
+"""Whether nothing is left of the difference of both sides along so many entries."""
+
+
+class Filter:
+    """Runs of one map on columns, in a mode that runs backwards, at its own inputs. A run returns None where anything at all
+    can't be followed, or isn't as torch had it unwatched, in `outputs`. `held`: state was written."""
+
+    def __init__(self, map: Map, outputs: Tensors, form: Format, mode: str, checkpoint: Callable[[], None]) -> None:
+        self.map, self.outputs, self.form, self.mode, self.checkpoint = map, outputs, form, mode, checkpoint
+        self.held = False
+
+    def certified(self, rows: Sequence[Row], direction: Floats, agree: Agree) -> list[Shades] | None:
+        """All entries of J'v of each row, if each is certain and both sides agree along the direction: of entries that torch has
+        a number for, of those that are 0 but for rounding, and of those that are 0."""
+        found = self.gradients(rows) if TRUST.sound() else None
+        if found is None or not all(certain(shades, self.form).all() for shades in found):
+            return None
+        numbers, noise, zeros = _parts(direction, found, self.form)
+        for part, test in ((numbers, agree), (noise, _silent), (zeros, agree)):
+            totals = self.slopes(part, rows) if part.any() else []
+            if totals is None:
+                return None
+            for total, shades in zip(totals, found, strict=bool(totals)):
+                if not test(total - along(shades.exact, part), int(np.count_nonzero(part))):
+                    return None
+        return found
+
+    def gradients(self, rows: Sequence[Row], limited: bool = True) -> list[Shades] | None:
+        """J'v of each row: all inputs' entries, one after another. Not `limited`: with what rounding does where exponents have
+        no limits."""
+        shadow, leaves = _entered(self.map, Shadowed(Precise(), Rounded(self.form, limited), kind="double"))
+        found: list[Shades] = []
+        with uncompiled(), shadow, np.errstate(all="ignore"):
+            outputs, pull = run(self.map, leaves, self.mode)
+            if not self._as_unwatched(shadow, outputs):
+                return None
+            for row in rows:
+                self.checkpoint()
+                pulled = pull(row)
+                found.append(_joined([_shades(shadow, pulled.gradients[n], x) for n, x in self.map.inputs.items()]))
+                if shadow.lost or pulled.refusal:
+                    return None
+        self.held = shadow.held
+        return found
+
+    def slopes(self, direction: Floats, rows: Sequence[Row]) -> list[Ball] | None:
+        """<v, J u> of each row."""
+        self.checkpoint()
+        outputs, slopes = _pushed(self.map, Moving(), direction)
+        if slopes is None or not _equal(outputs, self.outputs):
+            return None
+        return [along(_stacked([slopes[n] for n in row.cotangents]), _flat(row.cotangents)) for row in rows]
+
+    def _as_unwatched(self, shadow: Columns, outputs: Tensors) -> bool:
+        """Whether torch's outputs are the same, and where rounding may take what was followed."""
+        share = self.form.unit_roundoff**0.5
+        for y in outputs.values():
+            seen = _shades(shadow, y, y)
+            near = seen.exact.off(numpy(y)) <= 4.0 * seen.rounded + np.abs(seen.exact.high) * share
+            if not near.all():
+                return False
+        return not shadow.lost and _equal(outputs, self.outputs)
+
+
+def smooth(map: Map, direction: Floats) -> bool | None:
+    """Whether all outputs have a derivative along a direction: False where none is found and numbers that are compared are the
+    same; None where it isn't known."""
+    if not TRUST.sound() or len(direction) < LEAST or map.stops:
+        return None
+    layer = Moving()
+    _, slopes = _pushed(map, layer, direction)
+    if slopes is None:
+        return None
+    found = all(not slope.open.any() for slope in slopes.values())
+    return found or (False if layer.tied else None)
+
+
+def _pushed(map: Map, layer: Moving, direction: Floats) -> tuple[Tensors, dict[str, Column] | None]:
+    """The outputs, and their derivatives along a direction."""
+    shadow, leaves = _entered(map, layer, direction)
+    with uncompiled(), shadow, np.errstate(all="ignore"):
+        outputs = map(leaves)
+        slopes = {name: _slope(shadow.cell(y), y.numel()) for name, y in outputs.items()}
+    return outputs, None if shadow.lost else slopes
+
+
+def _entered(map: Map, layer: Any, direction: Floats | None = None) -> tuple[Columns, dict[str, Tensor]]:
+    """A run whose inputs stand for themselves, and move along a direction."""
+    shadow, leaves, start = Columns(layer, True, map.state), map.leaves(), 0
+    for name, x in map.inputs.items():
+        span, start = slice(start, start + x.numel()), start + x.numel()
+        steps = () if direction is None else (direction[span],)
+        shadow.seed(leaves[name], layer.data(numpy(x), *steps))
+    return shadow, leaves
+
+
+def along(numbers: Column, steps: Floats) -> Ball:
+    """<numbers, steps>, of floats of few bits; nan where a number that counts is open."""
+    counted = np.flatnonzero(steps)
+    if not len(counted):
+        return ZERO
+    kernels = on_numpy().kernels("double")
+    zero = np.zeros(len(counted))
+    with np.errstate(all="ignore"):
+        left = kernels["multiply"](numbers.pick(counted), (steps[counted], zero, zero))
+        while (count := len(left[0])) > 1:
+            half, rest = count // 2, count % 2
+            found = kernels["add"](*([part[half * k : half * (k + 1)] for part in left] for k in (0, 1)))
+            left = tuple(np.concatenate([part, last[count - rest :]]) for part, last in zip(found, left, strict=True))
+    return Column(*left).ball(0)
+
+
+def _silent(difference: Ball, count: int) -> bool:
+    """Whether nothing is left of a difference in which an entry's own rounding is about 1."""
+    return bool(difference.is_finite() and difference.contains(0) and float(difference.rad()) <= HEARD)
+
+
+def _parts(direction: Floats, found: Sequence[Shades], form: Format) -> list[Floats]:
+    """A direction whose entries add terms of one size, in parts: those of numbers, and those of what is 0, but for rounding or
+    in torch too. There the terms are what rounding may do."""
+    none = np.logical_and.reduce([_nothing(shades, form) for shades in found])
+    noise = np.max([np.where(np.isfinite(shades.rounded), shades.rounded, 0.0) for shades in found], axis=0)
+    zero = none & np.logical_and.reduce([(shades.exact.high == 0.0) & (shades.rounded == 0.0) for shades in found])
+    mantissas, _ = np.frexp(direction)
+    scaled = np.ldexp(mantissas, -np.clip(np.frexp(noise)[1], -FARTHEST, FARTHEST))
+    return [np.where(none, 0.0, direction), np.where(none & ~zero, scaled, 0.0), np.where(zero, direction, 0.0)]
+
+
+def _nothing(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
+    """The entries that are as nothing beside what rounding may do to them, and beside the smallest float."""
+    least = np.maximum(found.rounded, form.smallest_normal) * NO_SIZE
+    nothing: npt.NDArray[np.bool_] = np.abs(found.exact.high) + found.exact.radius <= least
+    return nothing
+
+
+def certain(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
+    """The entries that are known as well as a verdict needs it: beyond the last digit; to more than half of the digits, where
+    rounding may take many more; or as nothing."""
+    numbers, bits = found.exact, form.bits
+    known: npt.NDArray[np.bool_] = numbers.accurate(bits + GUARD)
+    known = known | (numbers.accurate(bits // 2 + 10) & (numbers.radius <= found.rounded * NO_SIZE))
+    return (known | _nothing(found, form)) & np.isfinite(found.rounded)
+
+
+def certified(words: Column) -> Truths:
+    """Certified numbers as the exact side of entries."""
+    found = Truths(len(words.high), words.ball)
+    found.certify(words, np.ones(len(words.high), dtype=bool))
+    return found
+
+
+def _equal(outputs: Tensors, others: Tensors) -> bool:
+    """Whether all floats are the same."""
+    return outputs.keys() == others.keys() and all(
+        outputs[n].shape == y.shape and np.array_equal(numpy(outputs[n]), numpy(y), equal_nan=True) for n, y in others.items()
+    )
+
+
+def _shades(shadow: Columns, tensor: Tensor | None, x: Tensor) -> Shades:
+    """What became of a tensor as large as x; 0 where torch gave none."""
+    count, nothing = x.numel(), np.zeros(x.numel())
+    if tensor is None:
+        return Shades(Column(nothing, nothing, nothing), nothing)
+    *words, radii = shadow.cell(tensor)
+    high, low = (np.broadcast_to(word, count) for word in (*words, 0.0)[:2])
+    exact, rounded = np.broadcast_to(radii, (2, count))
+    return Shades(Column(high, low, np.where(np.isfinite(high), exact, OPEN)), rounded)
+
+
+def _slope(cell: Any, count: int) -> Column:
+    _, _, high, low, _, radii = cell
+    high, low, radius = (np.broadcast_to(part, count) for part in (high, low, radii[1]))
+    return Column(high, low, np.where(np.isfinite(high), radius, OPEN))
+
+
+def _stacked(parts: Sequence[Column]) -> Column:
+    return Column(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _joined(parts: Sequence[Shades]) -> Shades:
+    return Shades(_stacked([part.exact for part in parts]), np.concatenate([part.rounded for part in parts]))
+
+
+def _flat(tensors: Tensors) -> Floats:
+    return np.concatenate([numpy(t) for t in tensors.values()])
