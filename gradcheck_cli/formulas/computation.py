@@ -71,9 +71,13 @@ class Computation:
         self.columns = [self.blank(chain.output, wrt, kind) for wrt in derivatives]
         self.deferred: list[tuple[int, int]] = []
         """Entries (column, index) of a long chain that wait for the stages' own derivatives."""
-        self.values: dict[str, Floats] = {name: points[name] for name in chain.inputs}
-        """Torch's value of every input and stage: of inputs the points themselves, as long as torch has values at all."""
-        self.values |= {stage.name: np.full(self.count, np.nan) for stage in chain.stages}
+        self.values: dict[str, Floats] = {name: self._none() if run.callables else points[name] for name in chain.inputs}
+        """Torch's value of every input and stage. Of inputs the points themselves, where torch has values, and no code of the
+        user's may have written to them."""
+        self.values |= {stage.name: self._none() for stage in chain.stages}
+
+    def _none(self) -> Floats:
+        return np.full(self.count, np.nan)
 
     def blank(self, of: str, wrt: Wrt, kind: str, inputs: Points | None = None) -> Column:
         """A column of undecided entries at these points. `inputs`: what a stage received there."""
@@ -116,11 +120,11 @@ class Computation:
     def _check_rest(self, stuck: npt.NDArray[np.bool_]) -> None:
         """Check the points at which torch's kernels come back."""
         kept, lost = np.flatnonzero(~stuck).tolist(), np.flatnonzero(stuck).tolist()
+        self.values = {name: self._none() for name in self.values}
         if kept:
             rest = self.at({name: column[kept] for name, column in self.points.items()})
             rest.check()
             for name, found in rest.values.items():
-                self.values[name] = np.full(self.count, np.nan)
                 self.values[name][kept] = found
             for column, source in zip(self.columns, rest.columns, strict=True):
                 column.shown = source.shown
@@ -151,10 +155,9 @@ class _Part:
         self.points = {name: column[part] for name, column in whole.points.items()}
         self.torch = self._differentiate(whole.derivatives)
         for name, values in self.torch.values.items():
-            if name not in self.points:
-                whole.values[name][part] = values
-            elif self.torch.without:
+            if self.torch.without and whole.values[name] is whole.points.get(name):
                 whole.values[name] = whole.values[name].copy()
+            if whole.values[name] is not whole.points.get(name):
                 whole.values[name][part] = values
         self.output = self.torch.values[whole.chain.output]
         self.run.checkpoint()

@@ -113,6 +113,14 @@ def test_what_cancels_is_read_as_tight_as_elsewhere() -> None:
             assert ball.rel_accuracy_bits() >= 61
 
 
+@pytest.mark.parametrize("text", ["exp(-x**2)", "erfc(x)", "tanh(x**3)"])
+def test_what_underflows_far_out_is_zero(text: str) -> None:
+    """Where the argument of exp is so large that its low word is large too, arrays say what balls say: nothing is left."""
+    report = check_grad(text, at=f"x=logspace(100,3e50,{MANY})")
+    assert report.counts == {Verdict.MATCH: MANY} and not report.notes
+    assert not report.columns[0].error_ulps.any()
+
+
 def test_an_error_of_ulps_is_no_whole_number() -> None:
     """The error in float64 is exact: that of a correctly rounded result isn't 0 or 1 ulp, but a part of one half."""
     errors = check_grad("x**3/7", at=POINTS).columns[0].error_ulps
