@@ -1,4 +1,5 @@
-"""A sample of what columns made of each operation, once more in balls: an entry that contradicts them is an error of gradcheck's.
+"""A sample of what columns made of each operation, once more in balls: an entry that contradicts them is an error of
+gradcheck's.
 
 A layer of columns has its `witness`, the layer of balls that means the same, and says what an entry of a cell is there.
 """
