@@ -410,7 +410,8 @@ COLUMNS = {
     "algebra/columns/evaluation.py": (("if not self.backend.trustworthy():", "if False:"),),
     "algebra/columns/backends.py": (("where(finite & isfinite(into[0]) &", "where(isfinite(into[0]) &"),),
     "shadow/column_folds.py": (
-        ("return () if np.all(holds | itself) else None", "return ()"),
+        ("return () if np.all(_everywhere(holds) | itself) else None", "return ()"),
+        ("np.where(np.tile(sure, many), radii, OPEN)", "radii"),
         ("np.where(inside < 0, batch * channels * space, group + inside)", "group + inside"),
         ("known & yes, known & ~yes", "yes, ~yes"),
     ),
