@@ -425,7 +425,8 @@ COLUMNS = {
         ("(_whole(tensor) and math.prod(shape)", "(math.prod(shape)"),
     ),
     "shadow/column_folds.py": (
-        ("return () if np.all(holds | itself) else None", "return ()"),
+        ("return () if np.all(_everywhere(holds) | itself) else None", "return ()"),
+        ("np.where(np.tile(sure, many), radii, OPEN)", "radii"),
         ("np.where(inside < 0, batch * channels * space, group + inside)", "group + inside"),
         ("known & yes, known & ~yes", "yes, ~yes"),
     ),

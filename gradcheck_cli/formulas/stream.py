@@ -11,6 +11,7 @@ import math
 import os
 import signal
 import time
+import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack, closing
@@ -223,6 +224,8 @@ def _elsewhere(
     """The blocks on several processes of joblib's, each with one thread, as they are finished."""
     from joblib.externals.loky import ProcessPoolExecutor
 
+    # one that has grown is replaced, and what it was to do is done by another
+    warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given", category=UserWarning)
     pace = _Pace(problem, state, progress)
     single = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     executor = ProcessPoolExecutor(workers, initializer=_prepare, env={**single, "PYTHONSAFEPATH": "1"})

@@ -56,8 +56,8 @@ class Filter:
         self.held = False
 
     def certified(self, rows: Sequence[Row], direction: Floats, agree: Agree) -> list[Shades] | None:
-        """All entries of J'v of each row, if each is certain and both sides agree along the direction: of entries that torch has
-        a number for, of those that are 0 but for rounding, and of those that are 0."""
+        """All entries of J'v of each row, if each is certain and both sides agree along the direction: of entries that have a
+        number, of those that are 0 but for rounding, and of those that are 0."""
         found = self.gradients(rows) if TRUST.sound() else None
         if found is None or not all(certain(shades, self.form).all() for shades in found):
             return None

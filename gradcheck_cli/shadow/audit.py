@@ -1,17 +1,18 @@
-"""A sample of what columns made of each operation, once more in balls: an entry that contradicts them is an error of gradcheck's.
+"""A sample of what columns made of each operation, once more in balls: an entry that contradicts them is an error of
+gradcheck's.
 
 A layer of columns has its `witness`, the layer of balls that means the same, and says what an entry of a cell is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from gradcheck_cli.algebra.columns.layer import Cell
-from gradcheck_cli.algebra.columns.trust import TRUST
+from gradcheck_cli.algebra.columns.layer import Cell, ColumnLayer
+from gradcheck_cli.algebra.columns.trust import ONE_IN, TRUST
 from gradcheck_cli.algebra.directions import slope, value_of
 from gradcheck_cli.algebra.number import working
 from gradcheck_cli.algebra.precision import DIRECTIONS
@@ -20,8 +21,8 @@ from gradcheck_cli.algebra.series import terms
 AT_LEAST, AT_MOST_SPECIAL = 2, 4
 """Entries of an operation that are looked at; a run has dozens of operations."""
 
-MOST = 1 << 14
-"""Numbers that meet in the sums and products that are looked at, in all, at each operation."""
+MOST, LONGEST = 1 << 10, 1 << 14
+"""Numbers that meet in the sums and products that are looked at, in all, at each operation; and in one of them."""
 
 Run = Callable[..., Sequence[Any]]
 
@@ -34,28 +35,45 @@ def agree(layer: Any, name: str, run: Run, inputs: Sequence[Cell], cells: Sequen
     return _agree(layer, name, places, cells, lambda i: run(*(layer.ball(cell, i) for cell in inputs)))
 
 
-def sums_agree(layer: Any, cell: Cell, found: Cell, kept: int, count: int) -> bool:
-    """Whether sums of `count` numbers that follow one another don't contradict balls."""
-    places = _some(kept, count)
-    each = lambda i: [layer.witness.total([layer.ball(cell, i * count + k) for k in range(count)])]  # noqa: E731
-    return _agree(layer, "a sum", places, [found], each)
+class Audited:
+    """A layer whose sums and products are looked at. `sound`: nothing contradicted them."""
 
+    def __init__(self, layer: ColumnLayer) -> None:
+        self._layer: Any = layer
+        self.sound = True
 
-def products_agree(layer: Any, xs: Cell, ys: Cell, found: Cell, batch: int, rows: int, inner: int, columns: int) -> bool:
-    """Whether products of matrices don't contradict balls."""
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._layer, name)
 
-    def each(place: int) -> list[Any]:
-        matrix, row, column = place // (rows * columns), place // columns, place % columns
-        left = [layer.ball(xs, row * inner + k) for k in range(inner)]
-        right = [layer.ball(ys, (matrix * inner + k) * columns + column) for k in range(inner)]
-        return [layer.witness.dot(left, right)]
+    def total(self, cell: Cell, kept: int, count: int) -> Cell:
+        """As the layer's."""
+        found: Cell = self._layer.total(cell, kept, count)
+        self._hold("a sum", found, _some(kept, count), lambda i: self._total(cell, range(i * count, (i + 1) * count)))
+        return found
 
-    return _agree(layer, "a product", _some(batch * rows * columns, inner), [found], each)
+    def dot(self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False) -> Cell:
+        """As the layer's."""
+        found: Cell = self._layer.dot(xs, ys, batch, rows, inner, columns, parts)
+
+        def product(place: int) -> Any:
+            row, column = place // columns, place % columns
+            across = range(row * inner, (row + 1) * inner)
+            down = range(row // rows * inner * columns + column, (row // rows + 1) * inner * columns, columns)
+            return self._layer.witness.dot(*([self._layer.ball(c, i) for i in some] for c, some in ((xs, across), (ys, down))))
+
+        self._hold("a product", found, _some(batch * rows * columns, inner), product)
+        return found
+
+    def _total(self, cell: Cell, places: Iterable[int]) -> Any:
+        return self._layer.witness.total([self._layer.ball(cell, i) for i in places])
+
+    def _hold(self, name: str, found: Cell, places: Sequence[int], run: Callable[[int], Any]) -> None:
+        self.sound = _agree(self._layer, name, places, [found], lambda i: [run(i)]) and self.sound
 
 
 def _some(count: int, terms: int) -> list[int]:
     """Entries of a result each of which so many numbers make."""
-    most = min(max(AT_LEAST, count // 1000), count, MOST // max(terms, 1))
+    most = min(max(AT_LEAST, count // ONE_IN), count, max(MOST // max(terms, 1), int(terms <= LONGEST)))
     return [] if most < 1 else sorted(np.random.default_rng(count).choice(count, most, replace=False).tolist())
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from gradcheck_cli.algebra.columns.layer import Cell, ColumnLayer
+from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.shadow.aten import Operation
@@ -159,7 +160,42 @@ def _placed(call: Call, place: torch.Tensor | None) -> Cell | None:
     at_least = call.function("ge" if call.row.name.endswith("max") else "le")
     holds, _ = at_least(winner, cell)
     itself = np.repeat(np.arange(count), kept) == np.tile(chosen, count)
-    return () if np.all(holds | itself) else None
+    return () if np.all(_everywhere(holds) | itself) else None
+
+
+def _ranked(call: Call) -> Cells:
+    """What torch has found at some ranks of a row, where the order certainly is its own."""
+    if len(call.outputs) < 2 or call.outputs[1] is None or call.bound.get("sorted") is False or not call.bound["self"].dim():
+        return [None] * len(call.outputs)
+    cell, kept, count = _rows(call, first=True)
+    (axis,), rank, places = axes_of(call.bound), call.bound["self"].dim(), call.outputs[1].detach().numpy()
+    chosen = np.moveaxis(places, axis, 0).reshape(-1, kept) if places.ndim == rank else places.reshape(1, kept)
+    many = len(chosen)
+    picked = taken(cell, chosen * kept + np.arange(kept))
+    last = tuple(np.tile(part[..., -kept:], count) for part in picked)
+    at_most = call.function("le")
+    below, above = (_everywhere(at_most(*pair)[0]).reshape(count, kept) for pair in ((cell, last), (last, cell)))
+    itself = (chosen[:, None] == np.arange(count)[:, None]).any(0)
+    if call.row.fold in ("sort", "topk"):
+        down = bool(call.bound.get("descending", call.bound.get("largest")))
+        sure = ((below if down else above) | itself).all(0)
+        if many > 1:
+            one, other = (tuple(part[..., some] for part in picked) for some in (slice(None, -kept), slice(kept, None)))
+            sure &= _everywhere(at_most(*((other, one) if down else (one, other)))[0]).reshape(-1, kept).all(0)
+    else:
+        place = call.bound["k"] - 1 if call.row.fold == "kthvalue" else (count - 1) // 2
+        less, more = (below & ~above & ~itself).sum(0), (above & ~below & ~itself).sum(0)
+        sure = (below | above | itself).all(0) & (less <= place) & (place < count - more)
+    *words, radii = picked
+    order = [axis, *(a for a in range(rank) if a != axis)]
+    shape = [many, *(call.bound["self"].shape[a] for a in order[1:])]
+    found = arranged((*words, np.where(np.tile(sure, many), radii, OPEN)), shape, [order.index(a) for a in range(rank)])
+    return [found, () if sure.all() else None]
+
+
+def _everywhere(mask: Any) -> Any:
+    """Where a condition holds in every ball."""
+    return mask.all(0) if np.ndim(mask) > 1 else mask
 
 
 def _kind(call: Call) -> Cells:
@@ -401,6 +437,7 @@ COLUMN_FOLDS: Mapping[str, Callable[[Call], Cells]] = {
     "some": _some,
     "extreme": _extreme,
     "place": _place,
+    **dict.fromkeys(("sort", "topk", "kthvalue", "median", "nanmedian"), _ranked),
     "product": _product,
     "convolution": _convolution,
     "convolution_backward": _convolution_backward,

@@ -27,6 +27,7 @@ from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.floats import Format
 from gradcheck_cli.shadow.arguments import Outputs, asks_kind, is_plain, near, outputs_of, solid, tensors_of, written_by
 from gradcheck_cli.shadow.aten import KINDS, Operation, results
+from gradcheck_cli.shadow.audit import Audited, agree
 from gradcheck_cli.shadow.column_folds import COLUMN_FOLDS, Call, whole
 from gradcheck_cli.shadow.contents import Contents
 from gradcheck_cli.shadow.decisions import TELLING
@@ -54,8 +55,9 @@ class _Storage:
 class Columns(TorchDispatchMode):
     """Follow the torch operations run inside the `with` block. `cell` reads what a tensor's entries have become.
 
-    `guarded`: code runs that may write to memory behind torch's back. `lost`: that was done, or something was asked or run that
-    columns know nothing of; nothing holds then. `held`: something was written to the `state`, see `shadow.mode`.
+    `guarded`: code runs that may write to memory behind torch's back; a sample of each operation is held against balls. `lost`:
+    one of these went wrong, or something was asked or run that columns know nothing of; nothing holds then. `held`: something
+    was written to the `state`, see `shadow.mode`.
     """
 
     def __init__(self, layer: ColumnLayer, guarded: bool = False, state: Callable[[], Collection[int]] = tuple) -> None:
@@ -164,6 +166,9 @@ class Columns(TorchDispatchMode):
             return tuple(map(steps.joined, cells, stepwise(*some))) if steps and stepwise else cells
 
         cells = _in_pieces(both, inputs, first.numel())
+        if self._contents is not None:
+            balls = lambda *some: row.program(layer.witness, settings)(*some)  # noqa: E731
+            self.lost |= not agree(layer, row.name, balls, inputs, cells, first.numel())
         for output, cell, tree in zip(outputs, cells, row.trees, strict=True):
             if output is None or tuple(output.shape) != shape:
                 self._unknown([output])
@@ -235,8 +240,11 @@ class Columns(TorchDispatchMode):
             tensor = given[name]
             return self._as(self._read(tensor, tuple(tensor.shape)), tensor, form, row.fold != "some")
 
+        layer: Any = self._layer.within(form)
+        layer = layer if self._contents is None else Audited(layer)
         try:
-            cells = fold(Call(row, given, outputs, self._layer.within(form), read))
+            cells = fold(Call(row, given, outputs, layer, read))
+            self.lost |= isinstance(layer, Audited) and not layer.sound
         except Exception:  # balls follow it once more
             if os.environ.get("GRADCHECK_DEBUG"):
                 raise

@@ -52,6 +52,12 @@ CASES: tuple[Case, ...] = (
     ("extreme", lambda x: x.amax(1) * x.amin((0, 1)), ((3, 5),)),
     ("extreme", lambda x, y: x.max(1).values * y.gather(1, x.max(1).indices[:, None])[:, 0], ((3, 5), (3, 5))),
     ("place", lambda x, y: y[x.argmax(0)] + y.take(x.argmin()), ((5, 3), (15,))),
+    ("sort", lambda x: x.sort(1).values.cumsum(1) * x.sort(1, descending=True).values, ((2, 5),)),
+    ("sort", lambda x: x.relu().sort(0).values ** 2, ((5, 2, 2),)),
+    ("topk", lambda x: x.topk(2, 0).values * x.topk(2, 0, largest=False).values, ((5, 3),)),
+    ("kthvalue", lambda x: x.kthvalue(2, 1).values, ((3, 4),)),
+    ("median", lambda x: x.median(0, keepdim=True).values * x.relu().median(-1).values, ((3, 3),)),
+    ("nanmedian", lambda x: x.nanmedian(1).values, ((2, 4),)),
     ("product", lambda x, y: x @ y, ((3, 4), (4, 2))),
     ("product", lambda x, y: x @ y, ((3, 4), (4,))),
     ("product", lambda x, y: x.dot(y), ((9,), (9,))),
@@ -164,4 +170,8 @@ def test_a_place_that_is_not_certain_is_open() -> None:
         x = torch.tensor([3.0, 7.0, 2.0], dtype=torch.float64)
         near = torch.stack([(x / 3)[1], (x * (1 / 3.0))[1]])  # 7/3 twice, by two ways
         sure, unsure = x.take(x.argmax()), x.take(near.argmax())
+        ordered = torch.stack([near, near + torch.tensor([5.0, -1.0], dtype=torch.float64)]).sort(1)
+        moved = ordered.values.gather(1, ordered.indices)
     assert np.isfinite(columns.cell(sure)[-1]).all() and np.isinf(columns.cell(unsure)[-1]).all()
+    assert np.isinf(columns.cell(ordered.values)[-1]).any(0).tolist() == [True, True, False, False]
+    assert np.isinf(columns.cell(moved)[-1]).all()

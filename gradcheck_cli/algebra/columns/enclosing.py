@@ -45,7 +45,9 @@ class Enclosing(ColumnAlgebra):
         found = super().function(row)
         if found is None or not row.parameters or row.name in LOGICAL:
             return found
-        kernel: Callable[..., Cell] = partial(self._power, found) if row.name == syntax.POW else found
+        kernel: Callable[..., Cell] = found
+        if row.name == syntax.POW:
+            return lambda base, exponent: _nothing(_together(self._power(kernel, base, exponent)), (base,))
         if row.name in _PRODUCTS:
             return lambda *cells: _nothing(_together(kernel(*cells)), cells)
         limit = _LIMITS.get(row.name)

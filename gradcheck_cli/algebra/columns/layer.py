@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from gradcheck_cli.algebra.layers import Layer
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.language.functions import Function
 from gradcheck_cli.language.tree import Node
@@ -24,6 +25,13 @@ class ColumnLayer(Protocol):
     @property
     def steps(self) -> ColumnSteps | None:
         """The layer in which formulas are as kernels compute them; None where their rounding doesn't count."""
+
+    @property
+    def witness(self) -> Layer:
+        """The layer of balls that means the same."""
+
+    def ball(self, cell: Cell, index: int) -> Any:
+        """An entry of a cell in the witness; nan where it is open, None for a truth value that isn't decided."""
 
     def constant(self, value: int | float | bool) -> Cell: ...
     def function(self, row: Function) -> Callable[..., Cell] | None: ...

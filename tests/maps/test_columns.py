@@ -1,0 +1,118 @@
+"""Large maps are judged on columns: the same verdicts as by balls, without a ball for each entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from gradcheck_cli.maps.check import Found, check_map
+from gradcheck_cli.maps.columns import Filter, smooth
+from gradcheck_cli.maps.map import Map, Tensors, random_row
+from gradcheck_cli.maps.probe import Options
+from gradcheck_cli.verdict.verdicts import Verdict
+from tests.custom_functions.elementwise import custom
+
+F64, F32 = torch.float64, torch.float32
+
+
+def of_module(module: nn.Module, *shape: int, dtype: torch.dtype = F64) -> Map:
+    """A module's outputs by its input and its parameters."""
+    torch.manual_seed(0)
+    module = module.to(dtype)
+    inputs = {"input": torch.randn(*shape, dtype=dtype), **{n: p.detach() for n, p in module.named_parameters()}}
+
+    def call(leaves: Tensors) -> Tensors:
+        found = functional_call(module, {n: x for n, x in leaves.items() if n != "input"}, (leaves["input"],))
+        return {"y": found[0] if isinstance(found, tuple) else found}
+
+    return Map(inputs, call)
+
+
+def checked(map: Map) -> Found:
+    return check_map(map, [random_row(map(map.leaves()), 0)], Options())
+
+
+class Attention(nn.MultiheadAttention):
+    """Of a sequence to itself."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        found: Tensor = super().forward(x, x, x, need_weights=False)[0]
+        return found
+
+
+MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "perceptron": (lambda: nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 5), nn.LogSoftmax(-1)), (2, 20)),
+    "convolutions": (
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6, track_running_stats=False), nn.GELU(), nn.MaxPool2d(2)
+        ),
+        (2, 2, 6, 6),
+    ),
+    "attention": (lambda: Attention(8, 2, batch_first=True), (1, 5, 8)),
+    "normalised": (lambda: nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 16), nn.Softplus(), nn.AvgPool1d(2)), (2, 16)),
+    "transposed": (lambda: nn.Sequential(nn.ConvTranspose1d(3, 4, 4, stride=2), nn.Tanh(), nn.Flatten()), (2, 3, 40)),
+}
+
+
+@pytest.mark.parametrize("dtype", [F64, F32], ids=str)
+@pytest.mark.parametrize("name", MODULES)
+def test_columns_say_what_balls_say(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every entry, and they are asked of none."""
+    make, shape = MODULES[name]
+    torch.manual_seed(0)
+    map = of_module(make(), *shape, dtype=dtype)
+    seen: list[bool] = []
+    certified = Filter.certified
+
+    def counted(self: Filter, *arguments: object) -> object:
+        found = certified(self, *arguments)  # type: ignore[arg-type]
+        seen.append(found is not None)
+        return found
+
+    monkeypatch.setattr(Filter, "certified", counted)
+    found = checked(map)
+    assert seen == [True]
+    monkeypatch.setenv("GRADCHECK_COLUMNS", "off")
+    for ours, theirs in zip(found.columns, checked(map).columns, strict=True):
+        assert ours.verdicts.tolist() == theirs.verdicts.tolist()
+        assert all(a is not None and b is not None and a.overlaps(b) for a, b in zip(ours.exact, theirs.exact, strict=True))
+
+
+@pytest.mark.parametrize(("dtype", "factor"), [(F64, 1 + 1e-14), (F64, 2.0), (F32, 1 + 1e-5)])
+def test_one_wrong_entry_among_many_is_found(dtype: torch.dtype, factor: float) -> None:
+    """A factor of 1 + 1e-14, of 1 + 1e-5 in float32, in one entry of a thousand."""
+    mask = torch.ones(1000, dtype=dtype)
+    mask[617] = factor
+    wrong = custom(torch.sin, lambda g, x, y: g * x.cos() * mask)
+    found = checked(Map({"x": torch.linspace(-1, 1, 1000, dtype=dtype)}, lambda leaves: {"y": wrong(leaves["x"])}))
+    verdicts = {Verdict(c.verdict(i)) for c in found.columns for i in range(len(c))}
+    assert Verdict.MISMATCH in verdicts or dtype is F32 and factor < 1.1 and Verdict.MATCH not in verdicts
+
+
+def written(x: Tensor) -> Tensor:
+    """What NumPy wrote into memory that an operation had filled."""
+    out = torch.zeros_like(x)
+    np.sin(x.detach().numpy(), out=out.numpy())
+    return out
+
+
+@pytest.mark.parametrize("forward", [written, lambda x: torch.from_numpy(np.sin(x.detach().numpy()))])
+def test_what_is_done_behind_torch_is_certified_by_nobody(forward: Callable[[Tensor], Tensor]) -> None:
+    """A backward that returns 0 agrees with a forward pass that nothing was seen of."""
+    zero = custom(forward, lambda g, x, y: torch.zeros_like(g))
+    found = checked(Map({"x": torch.linspace(-1, 1, 300, dtype=F64)}, lambda leaves: {"y": zero(leaves["x"])}))
+    assert not any(column.having(Verdict.MATCH).any() for column in found.columns)
+
+
+def test_whether_a_direction_is_smooth() -> None:
+    """Known where all outputs have a slope, and where equal numbers that move are compared; else not known."""
+    x = torch.cat([torch.zeros(100), torch.linspace(1, 2, 200)]).to(F64)
+    relu = Map({"x": x}, lambda leaves: {"y": leaves["x"].relu()})
+    still, moving = np.r_[np.zeros(100), np.ones(200)], np.ones(300)
+    assert smooth(relu, still) is True and smooth(relu, moving) is False
+    assert smooth(Map({"x": x + 1}, lambda leaves: {"y": torch.special.i0(leaves["x"])}), moving) is None

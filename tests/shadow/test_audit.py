@@ -1,0 +1,77 @@
+"""A wrong kernel, sum or product is found by the balls that see a sample of it, is told, and columns are switched off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gradcheck_cli.algebra.columns import sums
+from gradcheck_cli.algebra.columns.moving import Moving
+from gradcheck_cli.algebra.columns.shadowed import Shadowed
+from gradcheck_cli.algebra.columns.trust import TRUST
+from gradcheck_cli.algebra.directions import Precise
+from gradcheck_cli.algebra.layers import Rounded
+from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.shadow.columns import Columns
+
+
+def layers() -> list[Any]:
+    return [Shadowed(Precise(), Rounded(FORMATS["float64"])), Moving()]
+
+
+def followed(layer: Any) -> Columns:
+    """A run of an elementwise operation, a product and a sum."""
+    draw = np.random.default_rng(0)
+    x, y = (torch.from_numpy(draw.normal(size=(8, 8))) for _ in range(2))
+    shadow = Columns(layer, guarded=True)
+    for tensor in (x, y):
+        shadow.seed(
+            tensor, layer.data(tensor.numpy().reshape(-1), *([draw.normal(size=64)] if isinstance(layer, Moving) else []))
+        )
+    with shadow, np.errstate(all="ignore"):
+        (torch.exp(x) @ y).sum()
+    return shadow
+
+
+@pytest.fixture(autouse=True)
+def trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TRUST, "notes", [])
+
+
+@pytest.mark.parametrize("layer", layers(), ids=["balls", "series"])
+def test_what_is_right_is_trusted(layer: Any) -> None:
+    """Nothing is lost, nothing is told."""
+    assert not followed(layer).lost and not TRUST.notes
+
+
+@pytest.mark.parametrize("layer", layers(), ids=["balls", "series"])
+@pytest.mark.parametrize("name", ["total", "dot"])
+def test_wrong_sums_and_products_are_found(layer: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off by more than their bounds in the twentieth digit."""
+    right = getattr(sums, name)
+
+    def wrong(*arguments: Any) -> Any:
+        high, low, error = right(*arguments)
+        return high, (0.0 if low is None else low) + np.abs(high) * 2.0**-66, error
+
+    monkeypatch.setattr(sums, name, wrong)
+    assert followed(layer).lost
+    assert len(TRUST.notes) == 1 and "contradicted" in TRUST.notes[0] and not TRUST.sound()
+
+
+@pytest.mark.parametrize("layer", layers(), ids=["balls", "series"])
+def test_a_wrong_kernel_is_found(layer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an elementwise operation."""
+    right = layer._kernel
+    off = lambda x: (lambda h, low, r: (h, low + abs(h) * 2.0**-66, r))(*right("exp")(x))  # noqa: E731
+    monkeypatch.setattr(layer, "_kernel", lambda name: off if name == "exp" else right(name))
+    layer._functions.clear()
+    layer.programs.clear()
+    try:
+        assert followed(layer).lost and "exp" in TRUST.notes[0]
+    finally:
+        layer._functions.clear()
+        layer.programs.clear()
