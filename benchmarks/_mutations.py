@@ -181,7 +181,7 @@ SHADOW = {
         ('    if bound.get("alpha", 1) != 1:', "    if False:"),
     ),
     "shadow/convolutions.py": (
-        ("o * stride[axis] - padding[axis] + k * dilation[axis]", "o * stride[axis] - padding[axis] + k"),
+        ("o * stride - padding + k * dilation", "o * stride - padding + k"),
         ("group = co // (channels // groups)", "group = co * 0"),
     ),
     "shadow/order.py": (
@@ -205,8 +205,8 @@ SHADOW = {
     ),
     # -- what operations don't show
     "shadow/memory.py": (
-        ("if memory.floats[start:end] != _bytes(storage, start, end):", "if False:"),
-        ("filled = np.flatnonzero((bits != _NOTHING).any(axis=1)).tolist()", "filled = []"),
+        ("if memory.floats[start:end] != bytes_of(storage, start, end):", "if False:"),
+        ("filled = np.flatnonzero((bits != NOTHING).any(axis=1)).tolist()", "filled = []"),
         ("        return memory.dtype in FLOATS or tensor.dtype in FLOATS", "        return False"),
     ),
     "shadow/decisions.py": (
