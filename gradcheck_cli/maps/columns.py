@@ -8,7 +8,8 @@ repeated in exact arithmetic, with all that rounding may make of it, and <v, J u
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -47,14 +48,33 @@ Agree = Callable[[Ball, int], bool | None]
 """Whether nothing is left of the difference of both sides along so many entries."""
 
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def _unless_refused(run: Callable[Arguments, Result | None]) -> Callable[Arguments, Result | None]:
+    """A run, None where something raises: the function may refuse to be watched so, and balls follow it once more."""
+
+    @wraps(run)
+    def refusing(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result | None:
+        try:
+            return run(*arguments, **named)
+        except Exception:
+            return None
+
+    return refusing
+
+
 class Filter:
     """Runs of one map on columns, in a mode that runs backwards, at its own inputs. A run returns None where anything at all
-    can't be followed, or isn't as torch had it unwatched, in `outputs`. `held`: state was written."""
+    can't be followed, or isn't as torch had it unwatched, in `outputs`. `held`: state was written. `told`: there is
+    something that the reader of what rounding did has to know."""
 
     def __init__(self, map: Map, outputs: Tensors, form: Format, mode: str, checkpoint: Callable[[], None]) -> None:
         self.map, self.outputs, self.form, self.mode, self.checkpoint = map, outputs, form, mode, checkpoint
-        self.held = False
+        self.held = self.told = False
 
+    @_unless_refused
     def certified(self, rows: Sequence[Row], direction: Floats, agree: Agree) -> list[Shades] | None:
         """All entries of J'v of each row, if each is certain and both sides agree along the direction: of entries that have a
         number, of those that are 0 but for rounding, and of those that are 0."""
@@ -71,6 +91,7 @@ class Filter:
                     return None
         return found
 
+    @_unless_refused
     def gradients(self, rows: Sequence[Row], limited: bool = True) -> list[Shades] | None:
         """J'v of each row: all inputs' entries, one after another. Not `limited`: with what rounding does where exponents have
         no limits."""
@@ -86,7 +107,7 @@ class Filter:
                 found.append(_joined([_shades(shadow, pulled.gradients[n], x) for n, x in self.map.inputs.items()]))
                 if shadow.lost or pulled.refusal:
                     return None
-        self.held = shadow.held
+        self.held, self.told = shadow.held, shadow.told
         return found
 
     def slopes(self, direction: Floats, rows: Sequence[Row]) -> list[Ball] | None:
@@ -108,6 +129,7 @@ class Filter:
         return not shadow.lost and _equal(outputs, self.outputs)
 
 
+@_unless_refused
 def smooth(map: Map, direction: Floats) -> bool | None:
     """Whether all outputs have a derivative along a direction: False where none is found and numbers that are compared are the
     same; None where it isn't known."""

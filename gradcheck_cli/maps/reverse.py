@@ -258,7 +258,8 @@ class Reverse(Probe):
     def _sifting(self, k: int, span: slice, limited: bool) -> Shades | None:
         """What columns saw of an input's entries in one row; None where without limits they see nothing."""
         if limited not in self._shades:
-            self._shades[limited] = self._filter.gradients(self.rows, limited) or []
+            # what is lost to a shorter format, or to a decision by rounding alone, balls tell where
+            self._shades[limited] = [] if self._filter.told else self._filter.gradients(self.rows, limited) or []
         return self._shades[limited][k].pick(span) if self._shades[limited] else None
 
     def _told(self) -> None:

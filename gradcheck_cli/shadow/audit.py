@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck_cli.algebra.columns.enclosing import is_truth
 from gradcheck_cli.algebra.columns.layer import Cell, ColumnLayer
 from gradcheck_cli.algebra.columns.trust import ONE_IN, TRUST
 from gradcheck_cli.algebra.directions import slope, value_of
@@ -30,7 +31,7 @@ Run = Callable[..., Sequence[Any]]
 def agree(layer: Any, name: str, run: Run, inputs: Sequence[Cell], cells: Sequence[Cell], count: int) -> bool:
     """Whether a formula, `run` on balls, doesn't contradict its cells of so many entries."""
     certain = np.ones(count, dtype=bool)
-    given = [np.broadcast_to(cell[0], count) for cell in inputs if np.shape(cell[0])[-1:] == (count,)]
+    given = [cell[0] for cell in inputs if not is_truth(cell) and np.shape(cell[0]) == (count,)]
     places = TRUST.sample(given, certain, AT_LEAST, AT_MOST_SPECIAL)
     return _agree(layer, name, places, cells, lambda i: run(*(layer.ball(cell, i) for cell in inputs)))
 

@@ -21,7 +21,7 @@ import torch
 from torch.overrides import enable_reentrant_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gradcheck_cli.algebra.columns.enclosing import is_truth
+from gradcheck_cli.algebra.columns.enclosing import EXACT, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell, ColumnLayer
 from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.floats import Format
@@ -57,12 +57,13 @@ class Columns(TorchDispatchMode):
 
     `guarded`: code runs that may write to memory behind torch's back; a sample of each operation is held against balls. `lost`:
     one of these went wrong, or something was asked or run that columns know nothing of; nothing holds then. `held`: something
-    was written to the `state`, see `shadow.mode`.
+    was written to the `state`, see `shadow.mode`. `told`: balls have more to tell of what rounding
+    did, for a float was converted to a shorter format, or a truth value isn't what exact arithmetic has.
     """
 
     def __init__(self, layer: ColumnLayer, guarded: bool = False, state: Callable[[], Collection[int]] = tuple) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.lost = self.held = False
+        self.lost = self.held = self.told = False
         self._contents, self._state = Contents() if guarded else None, state
         self._layer = layer
         self._storages: dict[int, _Storage] = {}
@@ -178,6 +179,10 @@ class Columns(TorchDispatchMode):
                 cell = layer.truth(cell)
             elif not logical and given != "number":
                 cell = layer.real(cell)
+            if logical:
+                holds, fails = (mask[EXACT] if np.ndim(mask) > 1 else mask for mask in cell)
+                floats = output.reshape(-1).numpy()
+                self.told = self.told or bool(np.any(np.where(floats, fails, holds)))
             self._write(output, cell)
 
     def _argument(self, row: Operation, name: str, value: Any, shape: tuple[int, ...], form: Format | None) -> Cell:
@@ -193,7 +198,7 @@ class Columns(TorchDispatchMode):
             cell = self._layer.real(cell)
         given = FLOATS.get(value.dtype) if isinstance(value, torch.Tensor) else None
         if given is not None and form is not None and given.bits > form.bits:
-            cell = self._layer.convert(cell, form)
+            cell, self.told = self._layer.convert(cell, form), True
         return cell
 
     def _move(self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
