@@ -175,8 +175,8 @@ def test_what_is_not_decided_is_not_certain() -> None:
         small = x / 3 * 3 - x  # 0, of either sign
         chosen = torch.where(small > 0, 5.0, 1.0)
         selected = x.clone().masked_scatter(small > 0, x * 2)
-        unknown = small / small
-        rest = [unknown * 0, unknown - torch.inf, torch.where(unknown.isnan(), 5.0, 1.0)]
+        unknown = torch.tensor([torch.nan, torch.nan], dtype=torch.float64)
+        rest = [unknown * 0, (unknown - torch.inf).exp(), torch.where((small / small).isnan(), 5.0, 1.0)]
     high, *_, radii = shadow.cell(chosen)
     assert (np.abs(high - 5.0) <= radii).all() and (np.abs(high - 1.0) <= radii).all()
     for tensor in (selected, unknown, rest[0], rest[1]):
