@@ -433,7 +433,6 @@ COLUMNS = {
     "shadow/columns.py": (
         ("return bool(np.all(holds | fails)) and", "return"),
         ("return self._key(tensor) not in self._unsure", "return True"),
-        ("if count == 1 or array", "if array"),
     ),
 }
 """Bounds of the kernels of columns, and what keeps open what isn't certain."""

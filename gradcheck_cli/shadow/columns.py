@@ -410,12 +410,12 @@ def _pick(value: Any, part: int) -> Any:
 
 
 def _owned(part: Any, count: int) -> torch.Tensor:
-    """A part as a tensor of so many entries of its own: what an operation has just made needs no copy. A single number may be
-    a constant."""
+    """A part as a tensor of so many entries of its own: what an operation has just made needs no copy. (A single number may be
+    a constant: in place of that a new one is written, never into it.)"""
     array = np.asarray(part)
     whole = array if array.base is None else array.base
     made = isinstance(whole, np.ndarray) and whole.flags.owndata and whole.nbytes == array.nbytes
-    if count == 1 or array.shape[-1:] != (count,) or not (made and array.flags.c_contiguous and array.flags.writeable):
+    if array.shape[-1:] != (count,) or not (made and array.flags.c_contiguous and array.flags.writeable):
         array = np.array(np.broadcast_to(array, (*array.shape[:-1], count)))
     return torch.as_tensor(array, device=HERE)
 

@@ -100,10 +100,9 @@ def results(case: Case, mode: Any, inputs: list[Any]) -> list[Any]:
         return [found, *torch.autograd.grad(found, inputs, cotangent, allow_unused=True, materialize_grads=True)]
 
 
-@pytest.mark.parametrize("kind", ["", "double"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
-def test_entries_meet_as_in_balls(case: Case, dtype: str, kind: str) -> None:
+def test_entries_meet_as_in_balls(case: Case, dtype: str) -> None:
     """Nothing is open, the exact ball holds the truth, rounding has as much room as in balls, and torch's floats are in it."""
     import torch
 
@@ -116,7 +115,7 @@ def test_entries_meet_as_in_balls(case: Case, dtype: str, kind: str) -> None:
     form = FORMATS[dtype]
     torch.manual_seed(len(case[0]))
     inputs = [torch.randn(shape, dtype=torch.float64).to(getattr(torch, dtype)).requires_grad_() for shape in case[2]]
-    columns = Columns(Shadowed(Precise(), Rounded(form), kind=kind))
+    columns = Columns(Shadowed(Precise(), Rounded(form)))
     balls = Shadow([Precise(), Rounded(form)], 0, guarded=False)
     ours = results(case, columns, inputs)
     with working(256):

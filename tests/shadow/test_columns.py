@@ -214,3 +214,28 @@ def test_masked_scores_are_followed() -> None:
         assert np.allclose(high, tensor.detach().reshape(-1).numpy(), atol=1e-16) and (radii < 1e-13).all()
         assert (radii[:, later.reshape(-1).numpy()] == 0).all()
     assert np.isinf(shadow.cell(scores)[-1]).any(0).tolist() == later.reshape(-1).tolist()
+
+
+def test_what_is_not_decided_is_not_certain() -> None:
+    """A choice by a number that may have either sign encloses both; a mask of it selects nothing that is known; 0 times, and an
+    infinity with, what isn't known is unknown, and so is what kind of number that is."""
+    import torch
+
+    from gradcheck_cli.algebra.columns.shadowed import Shadowed
+    from gradcheck_cli.algebra.layers import Exact, Rounded
+    from gradcheck_cli.shadow.columns import Columns
+
+    shadow = Columns(Shadowed(Exact(), Rounded(FORMATS["float64"])))
+    with shadow, np.errstate(all="ignore"):
+        x = torch.tensor([3.0, 7.0], dtype=torch.float64)
+        small = x / 3 * 3 - x  # 0, of either sign
+        chosen = torch.where(small > 0, 5.0, 1.0)
+        selected = x.clone().masked_scatter(small > 0, x * 2)
+        unknown = torch.tensor([torch.nan, torch.nan], dtype=torch.float64)
+        rest = [unknown * 0, (unknown - torch.inf).exp(), torch.where((small / small).isnan(), 5.0, 1.0)]
+    high, *_, radii = shadow.cell(chosen)
+    assert (np.abs(high - 5.0) <= radii).all() and (np.abs(high - 1.0) <= radii).all()
+    for tensor in (selected, unknown, rest[0], rest[1]):
+        assert not np.isfinite(shadow.cell(tensor)[-1]).any()
+    high, *_, radii = shadow.cell(rest[2])
+    assert (np.abs(high - 5.0) <= radii).all() and (np.abs(high - 1.0) <= radii).all()
