@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -247,6 +248,8 @@ def _elsewhere(
             if time.monotonic() >= state.deadline and (waiting or running):
                 state.ended = state.limit
                 return
+    except BrokenProcessPool:
+        state.ended = "a process died, of a lack of memory or killed from outside"
     finally:
         executor.shutdown(wait=True, kill_workers=True)
 
