@@ -9,6 +9,8 @@ import os
 import pytest
 from hypothesis import settings
 
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # xdist has a process for each core already
+    os.environ.setdefault(threads, "1")
 os.environ.setdefault("GRADCHECK_KEY", "of the tests")  # no file in the home of who runs them
 os.environ.setdefault("GRADCHECK_DEBUG", "1")  # in every process: see `shadow.mode`
 

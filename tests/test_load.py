@@ -23,6 +23,7 @@ CLOCKS = {"monotonic", "perf_counter", "time", "thread_time", "process_time", "t
 TIMED = {
     "verdict/work.py": "--timeout",
     "verdict/reports.py": "--timeout of everything in a file",
+    "formulas/stream.py": "--timeout of all floats of a format, and signs of life",
     "callables/handover.py": "the drop-in's budget, which it names where it is spent",
     "callables/dropin.py": "whether the drop-in looks ahead, at the same budget",
     "suite": "--timeout of each check, and how long it took",
