@@ -256,7 +256,7 @@ def test_all_is_for_32_bits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "last"), [(1, 1.00001), (-1e-44, 1e-44), (0, 3e-45), (-3e-45, 0), (-2, -1.99999), (3.4028e38, "inf")]
+    ("first", "last"), [(1, 1.00001), (-1e-44, 1e-44), (0, 3e-45), (-3e-45, 0), (-2, -1.99999), (2.0**128 - 2.0**112, "inf")]
 )
 def test_all_between_two_numbers(first: float, last: float) -> None:
     """`all(a,b)` has every float from a to b once, in order, both zeros, and its blocks are the same points."""
