@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gradcheck_cli.algebra.columns.backends import on_numpy
 from gradcheck_cli.algebra.columns.column import Column
-from gradcheck_cli.algebra.columns.moving import Moving
+from gradcheck_cli.algebra.columns.moving import SLOPE, Moving, total
 from gradcheck_cli.algebra.columns.shadowed import Shadowed
 from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.algebra.columns.words import OPEN
@@ -36,12 +36,12 @@ LEAST = 256
 """Entries from which on it pays."""
 
 GUARD = 2
-"""Bits beyond those of the format to which an entry has to be known: an eighth of an ulp."""
+"""Bits beyond those of the format to which an entry has to be known: a quarter of an ulp at most."""
 
 FARTHEST = 900
 """Powers of two by which an entry of a direction is scaled at most: it stays a normal double, its random bits included."""
 
-HEARD = 2.0**-10
+HEARD = 2.0**-20
 """Of what rounding may do to an entry that is 0: a wrong derivative that is as large as that would have been seen."""
 
 Agree = Callable[[Ball, int], bool | None]
@@ -83,11 +83,11 @@ class Filter:
             return None
         numbers, noise, zeros = _parts(direction, found, self.form)
         for part, test in ((numbers, agree), (noise, _silent), (zeros, agree)):
-            totals = self.slopes(part, rows) if part.any() else []
-            if totals is None:
+            slopes = self.slopes(part, rows) if part.any() else []
+            if slopes is None:
                 return None
-            for total, shades in zip(totals, found, strict=bool(totals)):
-                if not test(total - along(shades.exact, part), int(np.count_nonzero(part))):
+            for slope, shades in zip(slopes, found, strict=bool(slopes)):
+                if not test(slope - along(shades.exact, part), int(np.count_nonzero(part))):
                     return None
         return found
 
@@ -132,7 +132,7 @@ class Filter:
 @_unless_refused
 def smooth(map: Map, direction: Floats) -> bool | None:
     """Whether all outputs have a derivative along a direction: False where none is found and numbers that are compared are the
-    same; None where it isn't known."""
+    same, and nothing else is unknown; None where it isn't known."""
     if not TRUST.sound() or len(direction) < LEAST or map.stops:
         return None
     layer = Moving()
@@ -140,7 +140,7 @@ def smooth(map: Map, direction: Floats) -> bool | None:
     if slopes is None:
         return None
     found = all(not slope.open.any() for slope in slopes.values())
-    return found or (False if layer.tied else None)
+    return found or (False if layer.tied and not layer.blind else None)
 
 
 def _pushed(map: Map, layer: Moving, direction: Floats) -> tuple[Tensors, dict[str, Column] | None]:
@@ -167,15 +167,9 @@ def along(numbers: Column, steps: Floats) -> Ball:
     counted = np.flatnonzero(steps)
     if not len(counted):
         return ZERO
-    kernels = on_numpy().kernels("double")
-    zero = np.zeros(len(counted))
+    multiply, zero = on_numpy().kernels("double")["multiply"], np.zeros(len(counted))
     with np.errstate(all="ignore"):
-        left = kernels["multiply"](numbers.pick(counted), (steps[counted], zero, zero))
-        while (count := len(left[0])) > 1:
-            half, rest = count // 2, count % 2
-            found = kernels["add"](*([part[half * k : half * (k + 1)] for part in left] for k in (0, 1)))
-            left = tuple(np.concatenate([part, last[count - rest :]]) for part, last in zip(found, left, strict=True))
-    return Column(*left).ball(0)
+        return Column(*total(multiply(numbers.pick(counted), (steps[counted], zero, zero)), 1, len(counted))).ball(0)
 
 
 def _silent(difference: Ball, count: int) -> bool:
@@ -195,9 +189,11 @@ def _parts(direction: Floats, found: Sequence[Shades], form: Format) -> list[Flo
 
 
 def _nothing(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
-    """The entries that are as nothing beside what rounding may do to them, and beside the smallest float."""
-    least = np.maximum(found.rounded, form.smallest_normal) * NO_SIZE
-    nothing: npt.NDArray[np.bool_] = np.abs(found.exact.high) + found.exact.radius <= least
+    """The entries that are as nothing beside the smallest float, or that may be 0 and are nothing beside what rounding may do
+    to them."""
+    size, radius = np.abs(found.exact.high), found.exact.radius
+    nothing: npt.NDArray[np.bool_] = size + radius <= form.smallest_normal * NO_SIZE
+    nothing |= (size <= radius) & (size + radius <= found.rounded * NO_SIZE)
     return nothing
 
 
@@ -237,7 +233,7 @@ def _shades(shadow: Columns, tensor: Tensor | None, x: Tensor) -> Shades:
 
 def _slope(cell: Any, count: int) -> Column:
     _, _, high, low, _, radii = cell
-    high, low, radius = (np.broadcast_to(part, count) for part in (high, low, radii[1]))
+    high, low, radius = (np.broadcast_to(part, count) for part in (high, low, radii[SLOPE]))
     return Column(high, low, np.where(np.isfinite(high), radius, OPEN))
 
 

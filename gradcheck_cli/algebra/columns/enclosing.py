@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.algebra.columns.algebra import ColumnAlgebra
+from gradcheck_cli.algebra.columns.column import entry
 from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.program import LARGEST_PRODUCT
@@ -152,6 +153,12 @@ def _limited(found: Cell, limit: Callable[..., Any], cells: tuple[Cell, ...]) ->
     high, *lower, radii = found
     words = np.where(there, value, high), *(np.where(there, 0.0, word) for word in lower)
     return *words, np.where(there, np.where(known, 0.0, OPEN), radii)
+
+
+def decision(cell: Cell, index: int) -> bool | None:
+    """A truth value in exact arithmetic; None where it isn't decided."""
+    holds, fails = (entry(mask[EXACT] if np.ndim(mask) > 1 else np.asarray(mask), index) for mask in cell)
+    return True if holds else False if fails else None
 
 
 def is_truth(cell: Cell) -> bool:

@@ -20,7 +20,7 @@ from gradcheck_cli.algebra.columns import sums
 from gradcheck_cli.algebra.columns.algebra import KERNELS, ColumnAlgebra
 from gradcheck_cli.algebra.columns.backends import on_numpy
 from gradcheck_cli.algebra.columns.column import ball_of, entry
-from gradcheck_cli.algebra.columns.enclosing import ANSWERS, LOGICAL, is_truth
+from gradcheck_cli.algebra.columns.enclosing import ANSWERS, LOGICAL, decision, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.directions import Directional, straight
@@ -40,14 +40,15 @@ SLOPES: Mapping[str, str] = MappingProxyType({"cos": "-sin(x)", "cosh": "sinh(x)
 
 
 class Moving(ColumnAlgebra):
-    """Numbers and their slopes, as double words. `tied`: numbers that move and are the same were compared."""
+    """Numbers and their slopes, as double words. `tied`: numbers that move and are the same were compared. `blind`: a function
+    without a kernel was asked for."""
 
     strict, stepwise = True, False
     steps = None
 
     def __init__(self) -> None:
         super().__init__("double", on_numpy())
-        self.tied = False
+        self.tied = self.blind = False
         self.programs: dict[Any, Program] = {}
         self._functions: dict[str, Callable[..., Cell] | None] = {}
         self._plain = ColumnAlgebra("double", self.backend)
@@ -102,8 +103,7 @@ class Moving(ColumnAlgebra):
     def ball(self, cell: Cell, index: int) -> Any:
         """An entry as a series, or as a ball where it doesn't move; None where a truth value isn't decided."""
         if is_truth(cell):
-            holds, fails = (entry(np.asarray(mask), index) for mask in cell)
-            return True if holds else False if fails else None
+            return decision(cell, index)
         high, low, slope, rest, moves = (entry(np.asarray(word), index) for word in cell[:-1])
         value, step = (entry(radii, index) for radii in cell[-1])
         known = ball_of(high, low, value)
@@ -137,8 +137,7 @@ class Moving(ColumnAlgebra):
             return partial(self._compared, row.name)
         slope = SLOPES.get(row.name, row.slope)
         if row.name not in KERNELS or not slope:
-            nothing = self.number(0.0, 0.0, OPEN)
-            return lambda *cells: nothing
+            return self._open
         derivative = Program([parse(slope)], (row.parameters[0].name, "f"), self._plain, brief=True)
 
         def run(x: Cell) -> Cell:
@@ -147,6 +146,11 @@ class Moving(ColumnAlgebra):
             return _cell(found, _ZERO if _zero(step) else self._multiply(derivative(value, found)[0], step), _moves(x))
 
         return run
+
+    def _open(self, *cells: Cell) -> Cell:
+        """What nothing is known of."""
+        self.blind = True
+        return self.number(0.0, 0.0, OPEN)
 
     def _row(self, name: str) -> Callable[..., Cell]:
         found = self.function(TABLE[name])
@@ -212,14 +216,14 @@ class Moving(ColumnAlgebra):
     def total(self, cell: Cell, kept: int, count: int) -> Cell:
         """Sums of so many numbers each, which stand together."""
         moves = np.broadcast_to(_moves(cell), kept * count).reshape(kept, count).max(-1, initial=0.0)
-        value, slope = (_total(half, kept, count) for half in _halves(cell))
+        value, slope = (total(half, kept, count) for half in _halves(cell))
         return _cell(value, slope, moves)
 
     def dot(self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False) -> Cell:
         """Products of so many matrices."""
         (x, dx), (y, dy) = _halves(xs), _halves(ys)
         shapes = (batch, rows, inner), (batch, inner, columns)
-        slopes = [_dot(f, g, *shapes) for f, g in ((x, dy), (dx, y)) if not (_zero(f) or _zero(g))]
+        slopes = [_dot(f, g, *shapes) for f, g, step in ((x, dy, dy), (dx, y, dx)) if not _zero(step)]
         left, right = (np.broadcast_to(_moves(c), math.prod(s)).reshape(s) for c, s in zip((xs, ys), shapes, strict=True))
         moves = np.maximum(left.max(2, initial=0.0)[:, :, None], right.max(1, initial=0.0)[:, None])
         return _cell(_dot(x, y, *shapes), self._added(slopes), moves.reshape(-1))
@@ -229,7 +233,8 @@ def _shaped(half: Half, shape: tuple[int, ...]) -> Half:
     return tuple(np.broadcast_to(part, math.prod(shape)).reshape(shape) for part in half)
 
 
-def _total(half: Half, kept: int, count: int) -> Half:
+def total(half: Half, kept: int, count: int) -> Half:
+    """Sums of double words, so many each."""
     high, low, radius = _shaped(half, (kept, count))
     high, low, error = sums.total(high, low)
     return high, low, (error + radius.sum(-1)) * (1.0 + (count + 2) * 2.0**-52)

@@ -17,7 +17,7 @@ from gradcheck_cli.algebra.columns import sums
 from gradcheck_cli.algebra.columns.algebra import BITS
 from gradcheck_cli.algebra.columns.backends import Backend, on_numpy
 from gradcheck_cli.algebra.columns.column import ball_of, entry
-from gradcheck_cli.algebra.columns.enclosing import EXACT, ROUNDED, Enclosing, is_truth
+from gradcheck_cli.algebra.columns.enclosing import EXACT, ROUNDED, Enclosing, decision, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.meeting import Numbers, added, narrow, plain, rounded, terms_of
 from gradcheck_cli.algebra.columns.words import OPEN, UP
@@ -142,8 +142,7 @@ class Shadowed(Enclosing):
     def ball(self, cell: Cell, index: int) -> Any:
         """An entry there; nan where it is open, None where a truth value isn't decided."""
         if is_truth(cell):
-            holds, fails = (entry(mask[EXACT] if np.ndim(mask) > 1 else np.asarray(mask), index) for mask in cell)
-            return True if holds else False if fails else None
+            return decision(cell, index)
         high, low = (entry(np.asarray(word), index) for word in (*cell[:-1], 0.0)[:2])
         return ball_of(high, low, entry(cell[-1][EXACT], index))
 
