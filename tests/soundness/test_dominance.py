@@ -438,5 +438,5 @@ def test_right_is_no_mismatch(dtype: torch.dtype, whole: bool) -> None:
     found = {name: verdicts(case, dtype) for name, case in list(cases.items())[::step]}
     undecided = [name for name, said in found.items() if Verdict.UNDECIDED in said]
     print(f"\n{len(cases)} right gradients in {dtype}: {len(undecided)} undecided: {', '.join(undecided)}")
-    assert len(cases) >= (300 if whole else 270)
+    assert len(cases) >= (300 if whole else 260)
     assert not [name for name, said in found.items() if Verdict.MISMATCH in said]
