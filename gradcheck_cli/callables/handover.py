@@ -19,8 +19,11 @@ from gradcheck_cli.verdict.work import Stopped
 SECONDS = 4.0
 """CPU time that a check may take in any case."""
 
+FAST = 1.0
+"""The same where the caller asks for torch's fast mode, for the sake of time."""
+
 TIMES, MOST = 30, 15.0
-"""Beyond SECONDS: how many times the CPU time of torch's own check; and the CPU time that none may take."""
+"""Beyond that: how many times the CPU time of torch's own check; and the CPU time that none may take."""
 
 
 class Spent(Stopped):
@@ -28,7 +31,8 @@ class Spent(Stopped):
 
 
 class Budget:
-    """CPU seconds, so that a busy machine changes no verdict: `SECONDS`, or `TIMES` what torch's own check takes, up to `MOST`.
+    """CPU seconds, so that a busy machine changes no verdict: `SECONDS`, or `FAST`, or `TIMES` what torch's own check takes, up
+    to `MOST`.
 
     Raises Spent where it is called (a checkpoint, and no dispatch mode, for torch.compile steps aside under one), and at once
     where `least`, what the check takes at least, is beyond it. The time of torch's check is estimated: two forward passes for
@@ -38,17 +42,19 @@ class Budget:
     def __init__(self, map: Map, outputs: Mapping[str, Tensor], backward: Callable[[], Any], fast: bool, least: float) -> None:
         forwards, backwards = (len(map.inputs), len(outputs)) if fast else (size(map.inputs), size(outputs))
         estimate = 2 * forwards * _seconds(lambda: map(map.leaves())) + 2 * backwards * _seconds(backward)
-        self.seconds = min(max(SECONDS, TIMES * estimate), max(SECONDS, MOST))
+        own = FAST if fast else SECONDS
+        self.seconds = min(max(own, TIMES * estimate), max(own, MOST))
+        self._reason = _SPENT.format(own, TIMES, MOST)
         if least > self.seconds:
-            raise Spent(_SPENT)
+            raise Spent(self._reason)
         self._start = time.thread_time()
 
     def __call__(self) -> None:
         if time.thread_time() - self._start > self.seconds:
-            raise Spent(_SPENT)
+            raise Spent(self._reason)
 
 
-_SPENT = f"it takes more than {SECONDS:g} s of CPU time and {TIMES} times torch's own, or more than {MOST:g} s"
+_SPENT = "it takes more than {:g} s of CPU time and {} times torch's own, or more than {:g} s"
 
 
 def _seconds(run: Callable[[], Any]) -> float:

@@ -210,13 +210,17 @@ class Reverse(Probe):
 
     def _certified(self) -> list[list[Truth | Ball]]:
         """The exact side of every entry of every row."""
-        rows, failed = list(range(len(self.rows))) if self._groups else [], False
+        rows, failed, lost = list(range(len(self.rows))) if self._groups else [], False, False
         shadows: list[list[Ball]] = [[ZERO] * self.count for _ in self.rows]
         self._precise = [[NAN] * self.count for _ in self.rows]
         suspects: set[int] = set()
         for bits, layer in ATTEMPTS if rows else ():
             if failed and layer is Precise:
                 continue  # it disagrees for certain: more precision changes nothing
+            if lost and layer is Exact:  # what has no value has none where constants are less certain
+                if self.count <= SMALL:
+                    break
+                continue
             with working(bits):
                 totals, found = self._both_sides(layer, rows)
                 outcomes = {
@@ -229,6 +233,7 @@ class Reverse(Probe):
                 if layer is Precise:
                     self._precise[k] = found[k]
             doubted = [key for key, outcome in outcomes.items() if outcome is not True]
+            lost = layer is Precise and not any(totals[k][g].is_finite() for k, g in doubted)
             suspects = {i for _, g in doubted for i in self._groups[g]}
             if layer is Exact and self.count <= SMALL:
                 suspects = set().union(*self._groups)  # what agrees but for the constants' slack is looked at one by one
@@ -398,7 +403,7 @@ class Reverse(Probe):
         precise = self._precise[k] if self._precise else shadow
         with working(DIRECTIONS[0]):
             total = self.paired(self.rows[k], outputs, slope)
-            agrees = self._agreement(total, shadow, direction, part, tight=False)
+            agrees = self._agreement(total, shadow, direction, part, tight=shadow is precise)
             if agrees is None and self._agreement(total, precise, direction, part, tight=True):
                 agrees, shadow = True, precise  # as the code has it; what its constants may mean as well only blurs that
             along = _along(shadow, direction, part)

@@ -6,7 +6,7 @@ A layer of columns has its `witness`, the layer of balls that means the same, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ class Audited:
     def total(self, cell: Cell, kept: int, count: int) -> Cell:
         """As the layer's."""
         found: Cell = self._layer.total(cell, kept, count)
-        self._hold("a sum", found, _some(kept, count), lambda i: self._total(cell, range(i * count, (i + 1) * count)))
+        self._hold("a sum", found, _some(kept, count), lambda i: self._layer.summed(cell, slice(i * count, (i + 1) * count)))
         return found
 
     def dot(self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False) -> Cell:
@@ -64,9 +64,6 @@ class Audited:
 
         self._hold("a product", found, _some(batch * rows * columns, inner), product)
         return found
-
-    def _total(self, cell: Cell, places: Iterable[int]) -> Any:
-        return self._layer.witness.total([self._layer.ball(cell, i) for i in places])
 
     def _hold(self, name: str, found: Cell, places: Sequence[int], run: Callable[[int], Any]) -> None:
         self.sound = _agree(self._layer, name, places, [found], lambda i: [run(i)]) and self.sound

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -55,6 +56,18 @@ def ball_of(high: float, low: float, radius: float) -> Ball:
     """A word as a ball; nan where it is open."""
     with ctx.workprec(_BITS):
         return arb(high) + arb(low) + arb(0, radius) if radius < OPEN else NAN
+
+
+def sum_of(words: Sequence[Array], radii: Array) -> Ball:
+    """The sum of numbers, whose words and radii are given, as a ball; nan where one is open. `math.fsum` rounds once, whatever
+    it adds (Shewchuk, Discrete Comput. Geom. 18, 1997)."""
+    numbers = [v for word in words for v in np.ravel(word).tolist()]
+    try:
+        total, radius = math.fsum(numbers), math.fsum(np.ravel(radii).tolist())
+        rest = math.fsum([*numbers, -total])
+    except (OverflowError, ValueError):  # of numbers that aren't finite, or far too large
+        return NAN
+    return ball_of(total, rest, (radius + abs(rest) * 2.0**-52) * (1.0 + 2.0**-50)) if math.isfinite(total) else NAN
 
 
 def entry(part: Array, index: int) -> float:
