@@ -26,6 +26,10 @@ TIMES, MOST = 30, 15.0
 """Beyond that: how many times the CPU time of torch's own check; and the CPU time that none may take."""
 
 
+Seconds = tuple[float, float]
+"""Of a forward pass, and of a backward pass."""
+
+
 class Spent(Stopped):
     """The budget is spent."""
 
@@ -36,13 +40,17 @@ class Budget:
 
     Raises Spent where it is called (a checkpoint, and no dispatch mode, for torch.compile steps aside under one), and at once
     where `least`, what the check takes at least, is beyond it. The time of torch's check is estimated: two forward passes for
-    each entry of the inputs, two backward passes for each of the outputs; in fast mode, for each tensor.
+    each entry of the inputs, two backward passes for each of the outputs; in fast mode, for each tensor. `seen`: what a pass of
+    each took at most.
     """
 
-    def __init__(self, map: Map, outputs: Mapping[str, Tensor], backward: Callable[[], Any], fast: bool, least: float) -> None:
+    def __init__(
+        self, map: Map, outputs: Mapping[str, Tensor], backward: Callable[[], Any], fast: bool, least: float, seen: Seconds
+    ) -> None:
         forwards, backwards = (len(map.inputs), len(outputs)) if fast else (size(map.inputs), size(outputs))
-        estimate = 2 * forwards * _seconds(lambda: map(map.leaves())) + 2 * backwards * _seconds(backward)
-        own = FAST if fast else SECONDS
+        own, estimate = FAST if fast else SECONDS, 2 * (forwards * seen[0] + backwards * seen[1])
+        if estimate * TIMES > own:
+            estimate = 2 * (forwards * _seconds(lambda: map(map.leaves())) + backwards * _seconds(backward))
         self.seconds = min(max(own, TIMES * estimate), max(own, MOST))
         self._reason = _SPENT.format(own, TIMES, MOST)
         if least > self.seconds:

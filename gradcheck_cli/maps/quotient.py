@@ -57,6 +57,9 @@ PLAIN = 2.0**-3
 
 STEADY = 2.0**-4
 """Share by which the difference of the quotients from both sides may change with the steps where it is a kink's."""
+
+CURVED = 2.0**-2
+"""Share of that difference that is left, extrapolated from the whole step and half of it, where it is at most a curve's."""
 PLAINLY = "the function as torch runs it"
 """Whose quotients they are, for the reader."""
 
@@ -72,13 +75,15 @@ Project = Callable[[Floats], Floats]
 
 class Slopes(NamedTuple):
     """Quotients of some numbers, and an error within which the derivatives lie; nan where nothing can be said. `noise`: the
-    part of it that is rounding. `left`, `right`: the quotients from each side, at the nearer step."""
+    part of it that is rounding. `left`, `right`: the quotients from each side, at the nearer step; `rest`: by how much they
+    differ where steps vanish, extrapolated."""
 
     value: Floats
     error: Floats
     noise: Floats
     left: Floats
     right: Floats
+    rest: Floats
 
     def contradict(self, found: Floats, size: Floats, more: Floats | float = 0.0) -> Which:
         """Where a derivative that was `found`, of terms of this size, can't be; `more`: further error."""
@@ -106,6 +111,7 @@ def slopes(values: Values, project: Project, noise: Floats) -> Slopes:
         bent = project(far_right + far_left + 6 * here - 4 * (right + left))
         best: tuple[Floats, ...] = (half + (half - whole) / 3, abs(half - whole) + abs(bent) + 4 * noise, 4 * noise)
         sides = []
+        rest = 4 * project(right + left - 2 * here) - project(far_right + far_left - 2 * here)
         for near, far in ((2 * (here - left), here - far_left), (2 * (right - here), far_right - here)):
             near, far = project(near), project(far)
             missing = ~(np.isfinite(best[0]) & np.isfinite(best[1]))
@@ -113,7 +119,7 @@ def slopes(values: Values, project: Project, noise: Floats) -> Slopes:
             best = tuple(np.where(missing, o, own) for o, own in zip(other, best, strict=True))
             sides.append(near)
     value, error, noise = best
-    return Slopes(value, error, noise, *sides)
+    return Slopes(value, error, noise, *sides, rest)
 
 
 def standing(values: Values) -> Floats:
@@ -324,7 +330,7 @@ def kinked(plain: Plain, along: Along, direction: Floats, outcome: Outcome) -> W
     less of a difference a curve leaves, and no noise leaves the same. `along`: quotients in that direction; `outcome`: what it
     gives at its own length."""
     bend = outcome.bend
-    found: Which = bend != 0
+    found: Which = (bend != 0) & ~(abs(outcome.seen.rest) < CURVED * abs(bend))
     for scale in plain.nearer(direction):
         if found.any():
             closer = along(scale)
