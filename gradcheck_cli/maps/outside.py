@@ -120,10 +120,16 @@ class _Log(TorchDispatchMode):
                 self._known[storage._cdata] = storage
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.take((args, kwargs))
+        _each(args, self._take)
+        if kwargs:
+            _each(kwargs, self._take)
         result = func(*args, **(kwargs or {}))
-        _each(result, lambda value: self.know([value]) if isinstance(value, Tensor) else None)
+        _each(result, self._know)
         return result
+
+    def _know(self, value: Any) -> None:
+        if isinstance(value, Tensor):
+            self.know([value])
 
     def take(self, values: Any) -> None:
         """Log what no operation has made, of (nested) arguments or results."""
@@ -144,7 +150,9 @@ def _solid(tensor: Tensor) -> bool:
 
 
 def _each(value: Any, do: Callable[[Any], None]) -> None:
-    if isinstance(value, (tuple, list)):
+    if isinstance(value, Tensor):
+        do(value)
+    elif isinstance(value, (tuple, list)):
         for item in value:
             _each(item, do)
     elif isinstance(value, Mapping):

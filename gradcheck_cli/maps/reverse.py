@@ -24,13 +24,13 @@ import numpy as np
 from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Directional, Kept, Meant, Precise, slope, value_of
-from gradcheck_cli.algebra.layers import Exact, Layer
+from gradcheck_cli.algebra.layers import Exact, Layer, Rounded
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats
-from gradcheck_cli.maps.autograd import Pulled
+from gradcheck_cli.maps.autograd import Pulled, nodes
 from gradcheck_cli.maps.columns import FARTHEST, LEAST, Filter, certified
 from gradcheck_cli.maps.guard import Judged, guard_rows
 from gradcheck_cli.maps.map import Map, Row, Tensors, draws, run
@@ -58,6 +58,10 @@ LARGE_WAYS = 2
 
 SMALL = 64
 """Inputs with at most so many entries are taken apart wherever constants leave any slack."""
+
+MANY = 48
+"""Nodes of a graph from which on rounding is likely to take more than a few ulps: it is followed beside the proof, not after
+it."""
 
 SENSITIVE = 1e-13
 """Relative error of one entry that a direction must be able to show before it certifies."""
@@ -116,6 +120,7 @@ class Reverse(Probe):
         self._missing = np.array([self._absent(p) for p in self._pulled], dtype=bool).reshape(shape)
         self._direction, self._groups = self._drawn()
         self._seen: dict[int, list[Shade]] = {}
+        self._long = self.own and len(nodes(outputs.values())) >= MANY
         self._outside, self._unknown = self.outside(self._derived, [row.cotangents for row in self.rows])
         if self._outside is not None:
             self.runs.opaque[self._outside.what] = None
@@ -232,6 +237,8 @@ class Reverse(Probe):
                 shadows[k] = found[k]
                 if layer is Precise:
                     self._precise[k] = found[k]
+                if not all(outcomes[k, g] for g in range(len(self._groups))):
+                    self._seen.pop(k, None)
             doubted = [key for key, outcome in outcomes.items() if outcome is not True]
             lost = layer is Precise and not any(totals[k][g].is_finite() for k, g in doubted)
             suspects = {i for _, g in doubted for i in self._groups[g]}
@@ -294,11 +301,15 @@ class Reverse(Probe):
         with terms(2):
             moving_inputs = [self.moved(u) for u in directions] if self.own else []
             series = Directional if layer is Precise or self.stated else Meant
-            layers = [layer(), *(series() for _ in moving_inputs)]
-            run = self.runs.backward(layers, [self.runs.exact, *moving_inputs], chosen, kept=1)
-        outputs = run.outputs[1:] or self.along(directions, series)
+            kept: list[Layer] = [layer(), *([Rounded(self.form)] if self._long and layer is Precise else [])]
+            layers = [*kept, *(series() for _ in moving_inputs)]
+            run = self.runs.backward(layers, [*[self.runs.exact] * len(kept), *moving_inputs], chosen, kept=len(kept))
+        outputs = run.outputs[len(kept) :] or self.along(directions, series)
         totals = {k: [self.paired(self.rows[k], cells, slope) for cells in outputs] for k in rows}
-        return totals, {k: self._cells(run.gradients[i][0]) for i, k in enumerate(rows)}
+        found = {k: self._cells(run.gradients[i][0]) for i, k in enumerate(rows)}
+        if len(kept) > 1 and run.eventless:
+            self._seen |= {k: run.shades(found[k], self._cells(run.gradients[i][1])) for i, k in enumerate(rows)}
+        return totals, found
 
     def _only(self, group: Sequence[int]) -> Floats:
         """The direction along some entries."""

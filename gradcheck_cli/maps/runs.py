@@ -226,6 +226,11 @@ class Followed:
         """Whether some float left the range of its format: what that did shows beside a run in `unlimited`."""
         return self._mark != UNMARKED
 
+    @property
+    def eventless(self) -> bool:
+        """Whether no float left the range, all was followed, and no decision hung on rounding: results are all there is to say."""
+        return not (self.ranged or self._opaque or self._pinned or any(self._marks.values()))
+
     def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball], scaled: Sequence[Ball] | None = None) -> list[Shade]:
         """What the verdict wants to know of results, from their cells in `layers_of`, and in the second of `unlimited`."""
         cells = zip(exact, rounded, scaled or [None] * len(exact), strict=True)
