@@ -54,12 +54,18 @@ def outside(map: Map, derive: Derive, directions: Iterable[Tensors]) -> Doubt | 
     if not any(here):
         return None
     places = (map.at(_moved(map.inputs, step, zeros)) for step, zeros in _STEPS)
-    there = next(filter(None, (_logged(place, derive, known) for place in places)), None)
+    again = derive if here[1] else forwards  # a derivative that takes in nothing here takes in nothing that counts
+    there = next(filter(None, (_logged(place, again, known) for place in places)), None)
     constants = here[0] | here[1]
     if there is None:
         return Doubt("forward" if here[0] else "derivative", MOVED)
     strange = (word for word, found in zip(("forward", "derivative"), there, strict=True) if not found <= constants)
     return next((Doubt(word, OUTSIDE) for word in strange), None)
+
+
+def forwards(map: Map) -> Iterable[Tensor]:
+    """Nothing but the outputs."""
+    return map(map.leaves()).values()
 
 
 def _held(call: Call) -> Call:

@@ -26,7 +26,7 @@ from gradcheck_cli.maps.deeper import Deeper
 from gradcheck_cli.maps.held import Held
 from gradcheck_cli.maps.map import Map, Row, Tensors, draws
 from gradcheck_cli.maps.orders import Orders
-from gradcheck_cli.maps.outside import Derive, Doubt, outside
+from gradcheck_cli.maps.outside import Derive, Doubt, forwards, outside
 from gradcheck_cli.maps.quotient import PLAINLY
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
 from gradcheck_cli.maps.second import Read
@@ -223,7 +223,7 @@ class Probe:
             return found, None
         if self.own or self.orders is not None:
             return found, forward
-        other = outside(self.meant, lambda map: map(map.leaves()).values(), ())
+        other = outside(self.meant, forwards, ())
         return found, None if other is None else other.what
 
     def along(self, directions: Sequence[Floats], layer: type[Directional] = Directional) -> list[dict[str, list[Any]]]:

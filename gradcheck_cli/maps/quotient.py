@@ -105,21 +105,22 @@ def slopes(values: Values, project: Project, noise: Floats) -> Slopes:
 
     Where one side isn't finite the other is taken alone.
     """
-    far_left, left, here, right, far_right = values
+    far_left, before, here, after, far_right = values
     with np.errstate(all="ignore"):
-        half, whole = project(right - left), project((far_right - far_left) / 2)
-        bent = project(far_right + far_left + 6 * here - 4 * (right + left))
+        half, whole = project(after - before), project((far_right - far_left) / 2)
+        bent = project(far_right + far_left + 6 * here - 4 * (after + before))
         best: tuple[Floats, ...] = (half + (half - whole) / 3, abs(half - whole) + abs(bent) + 4 * noise, 4 * noise)
         sides = []
-        rest = 4 * project(right + left - 2 * here) - project(far_right + far_left - 2 * here)
-        for near, far in ((2 * (here - left), here - far_left), (2 * (right - here), far_right - here)):
+        rest = 4 * project(after + before - 2 * here) - project(far_right + far_left - 2 * here)
+        for near, far in ((2 * (here - before), here - far_left), (2 * (after - here), far_right - here)):
             near, far = project(near), project(far)
             missing = ~(np.isfinite(best[0]) & np.isfinite(best[1]))
             other = (2 * near - far, 2 * abs(near - far) + 12 * noise, 12 * noise)
             best = tuple(np.where(missing, o, own) for o, own in zip(other, best, strict=True))
             sides.append(near)
     value, error, noise = best
-    return Slopes(value, error, noise, *sides, rest)
+    left, right = sides
+    return Slopes(value, error, noise, left, right, rest)
 
 
 def standing(values: Values) -> Floats:

@@ -228,7 +228,7 @@ class Followed:
 
     @property
     def eventless(self) -> bool:
-        """Whether no float left the range, all was followed, and no decision hung on rounding: results are all there is to say."""
+        """Whether no float left the range, all was followed, and no decision hung on rounding."""
         return not (self.ranged or self._opaque or self._pinned or any(self._marks.values()))
 
     def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball], scaled: Sequence[Ball] | None = None) -> list[Shade]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from gradcheck_cli.floats import Floats
 
 _BITS = 192
 """Bits of a ball that is made of a column: two floats of 53, and what is between them."""
+
+
+Indices = npt.NDArray[np.intp]
 
 
 class Column(NamedTuple):
@@ -56,6 +59,19 @@ def ball_of(high: float, low: float, radius: float) -> Ball:
     """A word as a ball; nan where it is open."""
     with ctx.workprec(_BITS):
         return arb(high) + arb(low) + arb(0, radius) if radius < OPEN else NAN
+
+
+def balls_of(high: Array, low: Array, radius: Array) -> list[Ball]:
+    """Words as balls; nan where one is open."""
+    with ctx.workprec(_BITS):
+        parts = zip(high.tolist(), low.tolist(), radius.tolist(), strict=True)
+        return [arb(x) + arb(y) + arb(0, r) if r < OPEN else NAN for x, y, r in parts]
+
+
+def some_of(cell: Sequence[Any], places: Indices) -> list[Array]:
+    """Some entries of a cell's parts, each of which may have one for all."""
+    parts = [np.atleast_1d(part) for part in cell]
+    return [p[..., places] if p.shape[-1] > 1 else np.broadcast_to(p, (*p.shape[:-1], len(places))) for p in parts]
 
 
 def sum_of(words: Sequence[Array], radii: Array) -> Ball:
