@@ -585,8 +585,8 @@ def test_a_budget_that_is_spent_leaves_it_to_torch(fast: bool, said: doubts.Reas
 
 
 def test_few_runs_of_the_function() -> None:
-    """16 for ten entries, where torch's own check takes 22: a curve needs no nearer steps, and passes that ran already tell what
-    torch's own takes."""
+    """16 for ten entries, where torch's own check takes 22: a curve needs no nearer steps, and passes that ran already tell
+    what torch's own takes."""
     runs: list[None] = []
 
     def counted(x: Tensor) -> Tensor:
