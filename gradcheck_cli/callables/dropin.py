@@ -373,7 +373,7 @@ def _found(
         options = Options(seed=SEED)
     else:
         budget = Budget(map, outputs, lambda: _pulled(outputs, leaves, rows[0]), asked.fast, least, seen)
-        options = Options(seed=SEED, checkpoint=budget)
+        options = Options(seed=SEED, checkpoint=budget, ahead=budget.ahead)
     found = []
     if asked.backward:
         found.append(check_map(map, rows, options, orders=call.orders(rows, options.checkpoint)))

@@ -61,6 +61,11 @@ class Budget:
         if time.thread_time() - self._start > self.seconds:
             raise Spent(self._reason)
 
+    def ahead(self, share: float) -> None:
+        """The same, now rather than later, where what is left to do is this share of all that was done."""
+        if (time.thread_time() - self._start) * (1.0 + share) > self.seconds:
+            raise Spent(self._reason)
+
 
 _SPENT = "it takes more than {:g} s of CPU time and {} times torch's own, or more than {:g} s"
 

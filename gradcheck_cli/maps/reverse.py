@@ -219,6 +219,7 @@ class Reverse(Probe):
         shadows: list[list[Ball]] = [[ZERO] * self.count for _ in self.rows]
         self._precise = [[NAN] * self.count for _ in self.rows]
         suspects: set[int] = set()
+        taken = 0.0
         for bits, layer in ATTEMPTS if rows else ():
             if failed and layer is Precise:
                 continue  # it disagrees for certain: more precision changes nothing
@@ -226,8 +227,11 @@ class Reverse(Probe):
                 if self.count <= SMALL:
                     break
                 continue
+            self.expect(taken)
+            taken = -self.work
             with working(bits):
                 totals, found = self._both_sides(layer, rows)
+                taken += self.work
                 outcomes = {
                     (k, g): self._agreement(totals[k][g], found[k], self._direction, group, layer is Precise)
                     for k in rows
@@ -379,8 +383,14 @@ class Reverse(Probe):
             while waiting and len(cut) < width:
                 whole = heappop(waiting)
                 cut += [(1 - whole.cuts, part) for part in self._split(whole.entries, ways)]
-            for (cuts, _), (part, direction, outputs) in zip(cut, self._parts([part for _, part in cut]), strict=True):
+            parts = self._parts([part for _, part in cut])
+            singular = [len(part) == 1 and self._nowhere(rows, outputs) for part, _, outputs in parts]
+            begun, left = self.work, sum(singular)
+            for (cuts, _), (part, direction, outputs), costs in zip(cut, parts, singular, strict=True):
                 found = [self._examine(k, part, direction, outputs, shadows[k], truths[k]) for k in rows]
+                if costs:  # limits are taken of each
+                    left -= 1
+                    self.expect((self.work - begun) / (sum(singular) - left) * left)
                 located = located or any(outcome.located for outcome in found)
                 if len(part) > 1 and not all(outcome.agrees for outcome in found):
                     unsure = all(outcome.agrees is not False for outcome in found)
@@ -406,6 +416,11 @@ class Reverse(Probe):
             directions.append(direction)
         with working(DIRECTIONS[0]):
             return list(zip(parts, directions, self.along(directions), strict=True))
+
+    def _nowhere(self, rows: Sequence[int], outputs: Cells) -> bool:
+        """Whether series say nothing of a row."""
+        with working(DIRECTIONS[0]):
+            return not all(self.paired(self.rows[k], outputs, slope).is_finite() for k in rows)
 
     def _examine(
         self, k: int, part: list[int], direction: Floats, outputs: Cells, shadow: list[Ball], truths: list[Truth | Ball]
