@@ -31,7 +31,7 @@ from gradcheck_cli.callables.conventions import ROUNDINGS, observe
 from gradcheck_cli.callables.doubts import LOG, say
 from gradcheck_cli.callables.explain import explain, upstream
 from gradcheck_cli.callables.gradient import Gradient, differentiable, tensors, tupled
-from gradcheck_cli.callables.handover import Budget, Spent, hand_over, name_of
+from gradcheck_cli.callables.handover import Budget, Seconds, Spent, hand_over, name_of
 from gradcheck_cli.callables.inputs import shown
 from gradcheck_cli.callables.tolerances import Default, Tolerances, beyond, excused, worthless
 from gradcheck_cli.errors import GradcheckToolError, ImpreciseWarning, ToleratedWarning, boundary
@@ -311,13 +311,16 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
     map = call.map
     leaves, start = map.leaves(), time.thread_time()
     outputs = map(leaves)
-    small = size(map.inputs) <= _SMALL and time.thread_time() - start <= _QUICK
+    forward, backward = time.thread_time() - start, 0.0
+    small = size(map.inputs) <= _SMALL and forward <= _QUICK
     if not outputs or not all(_known(y) for y in outputs.values()):
         return _UNKNOWN
     row = random_row(outputs, SEED)
     rows = [row]
     if asked.backward:
+        start = time.thread_time()
         _deterministic(outputs, leaves, row, asked)
+        backward = time.thread_time() - start
         rows += _alone(outputs, leaves, row)
     if asked.forward:
         _forwards(map)
@@ -327,7 +330,7 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
         return f"{opaque} can't be followed"
     try:
         with _quiet():
-            found = _found(call, rows, outputs, leaves, asked, least)
+            found = _found(call, rows, outputs, leaves, asked, least, (forward, backward))
     except Spent as spent:
         return str(spent)
     columns = [column for one in found for column in one.columns]
@@ -360,14 +363,17 @@ _SHOWN = 4
 """Entries that a note names."""
 
 
-def _found(call: _Call, rows: Sequence[Row], outputs: Tensors, leaves: Tensors, asked: _Asked, least: float) -> list[Found]:
-    """What was judged. Raises Spent, at once where it takes more time than there is (`least`: what it takes at least)."""
+def _found(
+    call: _Call, rows: Sequence[Row], outputs: Tensors, leaves: Tensors, asked: _Asked, least: float, seen: Seconds
+) -> list[Found]:
+    """What was judged. Raises Spent, at once where it takes more time than there is (`least`: what it takes at least; `seen`:
+    what torch's passes took)."""
     map = call.map
     if asked.strict in (True, "undecided"):  # torch's own check wouldn't decide
         options = Options(seed=SEED)
     else:
-        budget = Budget(map, outputs, lambda: _pulled(outputs, leaves, rows[0]), asked.fast, least)
-        options = Options(seed=SEED, checkpoint=budget)
+        budget = Budget(map, outputs, lambda: _pulled(outputs, leaves, rows[0]), asked.fast, least, seen)
+        options = Options(seed=SEED, checkpoint=budget, ahead=budget.ahead)
     found = []
     if asked.backward:
         found.append(check_map(map, rows, options, orders=call.orders(rows, options.checkpoint)))

@@ -19,8 +19,15 @@ from gradcheck_cli.verdict.work import Stopped
 SECONDS = 4.0
 """CPU time that a check may take in any case."""
 
+FAST = 1.0
+"""The same where the caller asks for torch's fast mode, for the sake of time."""
+
 TIMES, MOST = 30, 15.0
-"""Beyond SECONDS: how many times the CPU time of torch's own check; and the CPU time that none may take."""
+"""Beyond that: how many times the CPU time of torch's own check; and the CPU time that none may take."""
+
+
+Seconds = tuple[float, float]
+"""Of a forward pass, and of a backward pass."""
 
 
 class Spent(Stopped):
@@ -28,27 +35,39 @@ class Spent(Stopped):
 
 
 class Budget:
-    """CPU seconds, so that a busy machine changes no verdict: `SECONDS`, or `TIMES` what torch's own check takes, up to `MOST`.
+    """CPU seconds, so that a busy machine changes no verdict: `SECONDS`, or `FAST`, or `TIMES` what torch's own check takes, up
+    to `MOST`.
 
     Raises Spent where it is called (a checkpoint, and no dispatch mode, for torch.compile steps aside under one), and at once
     where `least`, what the check takes at least, is beyond it. The time of torch's check is estimated: two forward passes for
-    each entry of the inputs, two backward passes for each of the outputs; in fast mode, for each tensor.
+    each entry of the inputs, two backward passes for each of the outputs; in fast mode, for each tensor. `seen`: what a pass of
+    each took at most.
     """
 
-    def __init__(self, map: Map, outputs: Mapping[str, Tensor], backward: Callable[[], Any], fast: bool, least: float) -> None:
+    def __init__(
+        self, map: Map, outputs: Mapping[str, Tensor], backward: Callable[[], Any], fast: bool, least: float, seen: Seconds
+    ) -> None:
         forwards, backwards = (len(map.inputs), len(outputs)) if fast else (size(map.inputs), size(outputs))
-        estimate = 2 * forwards * _seconds(lambda: map(map.leaves())) + 2 * backwards * _seconds(backward)
-        self.seconds = min(max(SECONDS, TIMES * estimate), max(SECONDS, MOST))
+        own, estimate = FAST if fast else SECONDS, 2 * (forwards * seen[0] + backwards * seen[1])
+        if estimate * TIMES > own:
+            estimate = 2 * (forwards * _seconds(lambda: map(map.leaves())) + backwards * _seconds(backward))
+        self.seconds = min(max(own, TIMES * estimate), max(own, MOST))
+        self._reason = _SPENT.format(own, TIMES, MOST)
         if least > self.seconds:
-            raise Spent(_SPENT)
+            raise Spent(self._reason)
         self._start = time.thread_time()
 
     def __call__(self) -> None:
         if time.thread_time() - self._start > self.seconds:
-            raise Spent(_SPENT)
+            raise Spent(self._reason)
+
+    def ahead(self, share: float) -> None:
+        """The same, now rather than later, where what is left to do is this share of all that was done."""
+        if (time.thread_time() - self._start) * (1.0 + share) > self.seconds:
+            raise Spent(self._reason)
 
 
-_SPENT = f"it takes more than {SECONDS:g} s of CPU time and {TIMES} times torch's own, or more than {MOST:g} s"
+_SPENT = "it takes more than {:g} s of CPU time and {} times torch's own, or more than {:g} s"
 
 
 def _seconds(run: Callable[[], Any]) -> float:

@@ -54,12 +54,18 @@ def outside(map: Map, derive: Derive, directions: Iterable[Tensors]) -> Doubt | 
     if not any(here):
         return None
     places = (map.at(_moved(map.inputs, step, zeros)) for step, zeros in _STEPS)
-    there = next(filter(None, (_logged(place, derive, known) for place in places)), None)
+    again = derive if here[1] else forwards  # a derivative that takes in nothing here takes in nothing that counts
+    there = next(filter(None, (_logged(place, again, known) for place in places)), None)
     constants = here[0] | here[1]
     if there is None:
         return Doubt("forward" if here[0] else "derivative", MOVED)
     strange = (word for word, found in zip(("forward", "derivative"), there, strict=True) if not found <= constants)
     return next((Doubt(word, OUTSIDE) for word in strange), None)
+
+
+def forwards(map: Map) -> Iterable[Tensor]:
+    """Nothing but the outputs."""
+    return map(map.leaves()).values()
 
 
 def _held(call: Call) -> Call:
@@ -120,10 +126,16 @@ class _Log(TorchDispatchMode):
                 self._known[storage._cdata] = storage
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.take((args, kwargs))
+        _each(args, self._take)
+        if kwargs:
+            _each(kwargs, self._take)
         result = func(*args, **(kwargs or {}))
-        _each(result, lambda value: self.know([value]) if isinstance(value, Tensor) else None)
+        _each(result, self._know)
         return result
+
+    def _know(self, value: Any) -> None:
+        if isinstance(value, Tensor):
+            self.know([value])
 
     def take(self, values: Any) -> None:
         """Log what no operation has made, of (nested) arguments or results."""
@@ -144,7 +156,9 @@ def _solid(tensor: Tensor) -> bool:
 
 
 def _each(value: Any, do: Callable[[Any], None]) -> None:
-    if isinstance(value, (tuple, list)):
+    if isinstance(value, Tensor):
+        do(value)
+    elif isinstance(value, (tuple, list)):
         for item in value:
             _each(item, do)
     elif isinstance(value, Mapping):

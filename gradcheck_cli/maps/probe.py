@@ -26,7 +26,7 @@ from gradcheck_cli.maps.deeper import Deeper
 from gradcheck_cli.maps.held import Held
 from gradcheck_cli.maps.map import Map, Row, Tensors, draws
 from gradcheck_cli.maps.orders import Orders
-from gradcheck_cli.maps.outside import Derive, Doubt, outside
+from gradcheck_cli.maps.outside import Derive, Doubt, forwards, outside
 from gradcheck_cli.maps.quotient import PLAINLY
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
 from gradcheck_cli.maps.second import Read
@@ -75,13 +75,15 @@ KERNEL = 0.75
 class Options:
     """What holds for every map of a run.
 
-    `checkpoint` is called often; it raises where time is up. `most_entries`: of larger tensors only the worst entry, and the
+    `checkpoint` is called often; it raises where time is up. `ahead` is told what is left to do for certain, as a share of the
+    work that was done; it raises where time will be up. `most_entries`: of larger tensors only the worst entry, and the
     first ones that don't match, are reported. `effort`: the work for taking one failure apart.
     """
 
     limits: Limits = field(default_factory=Limits)
     seed: int = 0
     checkpoint: Callable[[], None] = lambda: None
+    ahead: Callable[[float], None] = lambda share: None
     most_entries: int = 1000
     effort: float = FAILURE
 
@@ -128,6 +130,11 @@ class Probe:
     def work(self) -> float:
         """What was done so far."""
         return self.runs.work + (self.source.work if self.source is not self.runs else 0.0)
+
+    def expect(self, work: float) -> None:
+        """So much is still to be done."""
+        if work:
+            self.options.ahead(work / self.work)
 
     @property
     def precisions(self) -> tuple[int, ...]:
@@ -223,7 +230,7 @@ class Probe:
             return found, None
         if self.own or self.orders is not None:
             return found, forward
-        other = outside(self.meant, lambda map: map(map.leaves()).values(), ())
+        other = outside(self.meant, forwards, ())
         return found, None if other is None else other.what
 
     def along(self, directions: Sequence[Floats], layer: type[Directional] = Directional) -> list[dict[str, list[Any]]]:
@@ -232,9 +239,11 @@ class Probe:
         with terms(2):
             if self.orders is not None:
                 return self.orders.along([self.moved(u) for u in directions], layer)
+            begun = self.work
             for start in range(0, len(directions), LAYERS):
                 batch = directions[start : start + LAYERS]
                 found += self.source.forward([layer() for _ in batch], [self.moved(u) for u in batch])
+                self.expect((self.work - begun) / len(found) * (len(directions) - len(found)))
         return found
 
     def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Any]]]:

@@ -57,6 +57,9 @@ PLAIN = 2.0**-3
 
 STEADY = 2.0**-4
 """Share by which the difference of the quotients from both sides may change with the steps where it is a kink's."""
+
+CURVED = 2.0**-2
+"""Share of that difference that is left, extrapolated from the whole step and half of it, where it is at most a curve's."""
 PLAINLY = "the function as torch runs it"
 """Whose quotients they are, for the reader."""
 
@@ -72,13 +75,15 @@ Project = Callable[[Floats], Floats]
 
 class Slopes(NamedTuple):
     """Quotients of some numbers, and an error within which the derivatives lie; nan where nothing can be said. `noise`: the
-    part of it that is rounding. `left`, `right`: the quotients from each side, at the nearer step."""
+    part of it that is rounding. `left`, `right`: the quotients from each side, at the nearer step; `rest`: by how much they
+    differ where steps vanish, extrapolated."""
 
     value: Floats
     error: Floats
     noise: Floats
     left: Floats
     right: Floats
+    rest: Floats
 
     def contradict(self, found: Floats, size: Floats, more: Floats | float = 0.0) -> Which:
         """Where a derivative that was `found`, of terms of this size, can't be; `more`: further error."""
@@ -100,20 +105,22 @@ def slopes(values: Values, project: Project, noise: Floats) -> Slopes:
 
     Where one side isn't finite the other is taken alone.
     """
-    far_left, left, here, right, far_right = values
+    far_left, before, here, after, far_right = values
     with np.errstate(all="ignore"):
-        half, whole = project(right - left), project((far_right - far_left) / 2)
-        bent = project(far_right + far_left + 6 * here - 4 * (right + left))
+        half, whole = project(after - before), project((far_right - far_left) / 2)
+        bent = project(far_right + far_left + 6 * here - 4 * (after + before))
         best: tuple[Floats, ...] = (half + (half - whole) / 3, abs(half - whole) + abs(bent) + 4 * noise, 4 * noise)
         sides = []
-        for near, far in ((2 * (here - left), here - far_left), (2 * (right - here), far_right - here)):
+        rest = 4 * project(after + before - 2 * here) - project(far_right + far_left - 2 * here)
+        for near, far in ((2 * (here - before), here - far_left), (2 * (after - here), far_right - here)):
             near, far = project(near), project(far)
             missing = ~(np.isfinite(best[0]) & np.isfinite(best[1]))
             other = (2 * near - far, 2 * abs(near - far) + 12 * noise, 12 * noise)
             best = tuple(np.where(missing, o, own) for o, own in zip(other, best, strict=True))
             sides.append(near)
     value, error, noise = best
-    return Slopes(value, error, noise, *sides)
+    left, right = sides
+    return Slopes(value, error, noise, left, right, rest)
 
 
 def standing(values: Values) -> Floats:
@@ -324,7 +331,7 @@ def kinked(plain: Plain, along: Along, direction: Floats, outcome: Outcome) -> W
     less of a difference a curve leaves, and no noise leaves the same. `along`: quotients in that direction; `outcome`: what it
     gives at its own length."""
     bend = outcome.bend
-    found: Which = bend != 0
+    found: Which = (bend != 0) & ~(abs(outcome.seen.rest) < CURVED * abs(bend))
     for scale in plain.nearer(direction):
         if found.any():
             closer = along(scale)

@@ -24,13 +24,13 @@ import numpy as np
 from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Directional, Kept, Meant, Precise, slope, value_of
-from gradcheck_cli.algebra.layers import Exact, Layer
+from gradcheck_cli.algebra.layers import Exact, Layer, Rounded
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats
-from gradcheck_cli.maps.autograd import Pulled
+from gradcheck_cli.maps.autograd import Pulled, nodes
 from gradcheck_cli.maps.columns import FARTHEST, LEAST, Filter, certified
 from gradcheck_cli.maps.guard import Judged, guard_rows
 from gradcheck_cli.maps.map import Map, Row, Tensors, draws, run
@@ -58,6 +58,10 @@ LARGE_WAYS = 2
 
 SMALL = 64
 """Inputs with at most so many entries are taken apart wherever constants leave any slack."""
+
+MANY = 48
+"""Nodes of a graph from which on rounding is likely to take more than a few ulps: it is followed beside the proof, not after
+it."""
 
 SENSITIVE = 1e-13
 """Relative error of one entry that a direction must be able to show before it certifies."""
@@ -116,6 +120,7 @@ class Reverse(Probe):
         self._missing = np.array([self._absent(p) for p in self._pulled], dtype=bool).reshape(shape)
         self._direction, self._groups = self._drawn()
         self._seen: dict[int, list[Shade]] = {}
+        self._long = self.own and len(nodes(outputs.values())) >= MANY
         self._outside, self._unknown = self.outside(self._derived, [row.cotangents for row in self.rows])
         if self._outside is not None:
             self.runs.opaque[self._outside.what] = None
@@ -210,15 +215,23 @@ class Reverse(Probe):
 
     def _certified(self) -> list[list[Truth | Ball]]:
         """The exact side of every entry of every row."""
-        rows, failed = list(range(len(self.rows))) if self._groups else [], False
+        rows, failed, lost = list(range(len(self.rows))) if self._groups else [], False, False
         shadows: list[list[Ball]] = [[ZERO] * self.count for _ in self.rows]
         self._precise = [[NAN] * self.count for _ in self.rows]
         suspects: set[int] = set()
+        taken = 0.0
         for bits, layer in ATTEMPTS if rows else ():
             if failed and layer is Precise:
                 continue  # it disagrees for certain: more precision changes nothing
+            if lost and layer is Exact:  # what has no value has none where constants are less certain
+                if self.count <= SMALL:
+                    break
+                continue
+            self.expect(taken)
+            taken = -self.work
             with working(bits):
                 totals, found = self._both_sides(layer, rows)
+                taken += self.work
                 outcomes = {
                     (k, g): self._agreement(totals[k][g], found[k], self._direction, group, layer is Precise)
                     for k in rows
@@ -228,7 +241,10 @@ class Reverse(Probe):
                 shadows[k] = found[k]
                 if layer is Precise:
                     self._precise[k] = found[k]
+                if not all(outcomes[k, g] for g in range(len(self._groups))):
+                    self._seen.pop(k, None)
             doubted = [key for key, outcome in outcomes.items() if outcome is not True]
+            lost = layer is Precise and not any(totals[k][g].is_finite() for k, g in doubted)
             suspects = {i for _, g in doubted for i in self._groups[g]}
             if layer is Exact and self.count <= SMALL:
                 suspects = set().union(*self._groups)  # what agrees but for the constants' slack is looked at one by one
@@ -289,11 +305,15 @@ class Reverse(Probe):
         with terms(2):
             moving_inputs = [self.moved(u) for u in directions] if self.own else []
             series = Directional if layer is Precise or self.stated else Meant
-            layers = [layer(), *(series() for _ in moving_inputs)]
-            run = self.runs.backward(layers, [self.runs.exact, *moving_inputs], chosen, kept=1)
-        outputs = run.outputs[1:] or self.along(directions, series)
+            kept: list[Layer] = [layer(), *([Rounded(self.form)] if self._long and layer is Precise else [])]
+            layers = [*kept, *(series() for _ in moving_inputs)]
+            run = self.runs.backward(layers, [*[self.runs.exact] * len(kept), *moving_inputs], chosen, kept=len(kept))
+        outputs = run.outputs[len(kept) :] or self.along(directions, series)
         totals = {k: [self.paired(self.rows[k], cells, slope) for cells in outputs] for k in rows}
-        return totals, {k: self._cells(run.gradients[i][0]) for i, k in enumerate(rows)}
+        found = {k: self._cells(run.gradients[i][0]) for i, k in enumerate(rows)}
+        if len(kept) > 1 and run.eventless:
+            self._seen |= {k: run.shades(found[k], self._cells(run.gradients[i][1])) for i, k in enumerate(rows)}
+        return totals, found
 
     def _only(self, group: Sequence[int]) -> Floats:
         """The direction along some entries."""
@@ -363,8 +383,14 @@ class Reverse(Probe):
             while waiting and len(cut) < width:
                 whole = heappop(waiting)
                 cut += [(1 - whole.cuts, part) for part in self._split(whole.entries, ways)]
-            for (cuts, _), (part, direction, outputs) in zip(cut, self._parts([part for _, part in cut]), strict=True):
+            parts = self._parts([part for _, part in cut])
+            singular = [len(part) == 1 and self._nowhere(rows, outputs) for part, _, outputs in parts]
+            begun, left = self.work, sum(singular)
+            for (cuts, _), (part, direction, outputs), costs in zip(cut, parts, singular, strict=True):
                 found = [self._examine(k, part, direction, outputs, shadows[k], truths[k]) for k in rows]
+                if costs:  # limits are taken of each
+                    left -= 1
+                    self.expect((self.work - begun) / (sum(singular) - left) * left)
                 located = located or any(outcome.located for outcome in found)
                 if len(part) > 1 and not all(outcome.agrees for outcome in found):
                     unsure = all(outcome.agrees is not False for outcome in found)
@@ -391,6 +417,11 @@ class Reverse(Probe):
         with working(DIRECTIONS[0]):
             return list(zip(parts, directions, self.along(directions), strict=True))
 
+    def _nowhere(self, rows: Sequence[int], outputs: Cells) -> bool:
+        """Whether series say nothing of a row."""
+        with working(DIRECTIONS[0]):
+            return not all(self.paired(self.rows[k], outputs, slope).is_finite() for k in rows)
+
     def _examine(
         self, k: int, part: list[int], direction: Floats, outputs: Cells, shadow: list[Ball], truths: list[Truth | Ball]
     ) -> _Outcome:
@@ -398,7 +429,7 @@ class Reverse(Probe):
         precise = self._precise[k] if self._precise else shadow
         with working(DIRECTIONS[0]):
             total = self.paired(self.rows[k], outputs, slope)
-            agrees = self._agreement(total, shadow, direction, part, tight=False)
+            agrees = self._agreement(total, shadow, direction, part, tight=shadow is precise)
             if agrees is None and self._agreement(total, precise, direction, part, tight=True):
                 agrees, shadow = True, precise  # as the code has it; what its constants may mean as well only blurs that
             along = _along(shadow, direction, part)

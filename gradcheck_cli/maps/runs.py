@@ -43,7 +43,8 @@ class Runs:
     it never did). `numbers`: whether Python was told floats. `triangles`: operations that read one triangle of a matrix, and
     whether it was symmetric. `equal`: what to say of decompositions with equal values. `held`: whether state was written.
     `overflowed`: whether a float did, where its exact value didn't. `left`: the first operation whose float isn't finite.
-    `work`: what was done so far, see `algebra.effort`."""
+    `selections`: whether what selections leave out is followed, from the first nan on. `work`: what was done so far, see
+    `algebra.effort`."""
 
     def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
         self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
@@ -54,7 +55,7 @@ class Runs:
         self.numbers = False
         self.triangles: dict[str, bool] = {}
         self.equal: dict[str, None] = {}
-        self.held = self.overflowed = False
+        self.held = self.overflowed = self.selections = False
         self.left: Place | None = None
         self.work = 0.0
 
@@ -147,8 +148,12 @@ class Runs:
         return Followed(found, [slopes], shadow)
 
     def _turns(self, shadow: Shadow) -> bool:
-        """After a run: whether it has to be taken again, on the way that exact arithmetic goes."""
+        """After a run: whether it has to be taken again, on the way that exact arithmetic goes, or with what selections leave
+        out."""
         self.work += shadow.work
+        if shadow.origins.missed:
+            self.selections = True
+            return True
         if self.follow is None and shadow.decisions.branches:
             self.follow = self._ends()
             if self.follow:
@@ -184,7 +189,10 @@ class Runs:
 
     def _shadow(self, layers: Sequence[Layer], follow: bool, limit: int | None = None) -> Shadow:
         map = self.map
-        return Shadow(layers, 0, follow=follow, limit=limit, stops=map.stops, checkpoint=self.checkpoint, state=map.state)
+        return Shadow(
+            layers, 0, follow=follow, limit=limit, stops=map.stops, checkpoint=self.checkpoint, state=map.state,
+            selections=self.selections,
+        )  # fmt: skip
 
     def _seeded(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> tuple[Shadow, dict[str, Tensor]]:
         shadow, leaves = self._shadow(layers, bool(self.follow)), self.map.leaves()
@@ -217,6 +225,11 @@ class Followed:
     def ranged(self) -> bool:
         """Whether some float left the range of its format: what that did shows beside a run in `unlimited`."""
         return self._mark != UNMARKED
+
+    @property
+    def eventless(self) -> bool:
+        """Whether no float left the range, all was followed, and no decision hung on rounding."""
+        return not (self.ranged or self._opaque or self._pinned or any(self._marks.values()))
 
     def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball], scaled: Sequence[Ball] | None = None) -> list[Shade]:
         """What the verdict wants to know of results, from their cells in `layers_of`, and in the second of `unlimited`."""

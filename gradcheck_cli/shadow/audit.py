@@ -6,7 +6,7 @@ A layer of columns has its `witness`, the layer of balls that means the same, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,9 @@ class Audited:
     def total(self, cell: Cell, kept: int, count: int) -> Cell:
         """As the layer's."""
         found: Cell = self._layer.total(cell, kept, count)
-        self._hold("a sum", found, _some(kept, count), lambda i: self._total(cell, range(i * count, (i + 1) * count)))
+        self._hold(
+            "a sum", found, _some(kept, count), lambda i: self._layer.summed(cell, np.arange(i * count, (i + 1) * count))
+        )
         return found
 
     def dot(self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False) -> Cell:
@@ -58,15 +60,12 @@ class Audited:
 
         def product(place: int) -> Any:
             row, column = place // columns, place % columns
-            across = range(row * inner, (row + 1) * inner)
-            down = range(row // rows * inner * columns + column, (row // rows + 1) * inner * columns, columns)
-            return self._layer.witness.dot(*([self._layer.ball(c, i) for i in some] for c, some in ((xs, across), (ys, down))))
+            across = np.arange(row * inner, (row + 1) * inner)
+            down = np.arange(row // rows * inner * columns + column, (row // rows + 1) * inner * columns, columns)
+            return self._layer.witness.dot(self._layer.balls(xs, across), self._layer.balls(ys, down))
 
         self._hold("a product", found, _some(batch * rows * columns, inner), product)
         return found
-
-    def _total(self, cell: Cell, places: Iterable[int]) -> Any:
-        return self._layer.witness.total([self._layer.ball(cell, i) for i in places])
 
     def _hold(self, name: str, found: Cell, places: Sequence[int], run: Callable[[int], Any]) -> None:
         self.sound = _agree(self._layer, name, places, [found], lambda i: [run(i)]) and self.sound

@@ -75,7 +75,8 @@ class Shadow(TorchDispatchMode):
     followed any further. `guarded`: code runs that may write to memory behind torch's back. `stops`: what code detaches from
     the graph is a constant, whatever is seeded as what is differentiated by. `checkpoint`: called before each operation; it
     raises, no Exception, where time is up. `state`: storages, what is written to which without gradients is data from there
-    on. `work`: what was done so far, see `algebra.effort`.
+    on. `work`: what was done so far, see `algebra.effort`. `selections`: what selections leave out is followed, which only nans
+    ask for.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Shadow(TorchDispatchMode):
         stops: bool = False,
         checkpoint: Callable[[], None] = lambda: None,
         state: Callable[[], Collection[int]] = tuple,
+        selections: bool = True,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.size, self.checkpoint, self.state = size, checkpoint, state
@@ -96,7 +98,7 @@ class Shadow(TorchDispatchMode):
         self.opaque: dict[str, str | None] = {}
         self.seen: dict[str, int] = {}
         self.trace = Trace()
-        self.origins = Origins()
+        self.origins = Origins(selections)
         self.stage: str | None = None
         self._memory = Memory(list(layers), guarded)
         self.decisions = Decisions(self._memory, follow, limit, stops)

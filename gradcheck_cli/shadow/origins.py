@@ -7,6 +7,7 @@ nan that comes of one of them is told from a nan that a formula has of its own.
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping, Sequence
@@ -81,9 +82,11 @@ class Calls(TorchFunctionMode):
 
 
 class Origins:
-    """What is known of one run. `entered` before each operation, `ran` after it."""
+    """What is known of one run. `entered` before each operation, `ran` after it. `selections`: what they leave out is followed;
+    `missed`: it would have been asked for, and wasn't."""
 
-    def __init__(self) -> None:
+    def __init__(self, selections: bool = True) -> None:
+        self.selections, self.missed = selections, False
         self.called: str | None = None
         """What Python has called, where somebody listens to that."""
         self._forward: dict[int, Origin] = {}
@@ -131,7 +134,7 @@ class Origins:
 
     def ran(self, name: str, arguments: Iterable[Tensor], outputs: Iterable[Tensor | None]) -> None:
         """Follow the zeros that a selection has made through an operation of a backward."""
-        node = _node()
+        node = _node() if self.selections else None
         if node is None:
             return
         runs = self._of(node, name)
@@ -160,6 +163,7 @@ class Origins:
 
     def left_out(self, arguments: Iterable[Tensor], output: Tensor, entry: int) -> Origin | None:
         """The selection that left out what an entry of a result was made from, if one did."""
+        self.missed = self.missed or not self.selections
         for tensor in arguments:
             selection = self._known(tensor) if _followed(tensor) else None
             if selection is not None:
@@ -319,6 +323,6 @@ def place() -> str | None:
         elif file.startswith(_HERE):
             return None  # who called is not who wrote it
         elif not file.startswith(_NOT_THE_USERS) or "site-packages" in file.removeprefix(_NOT_THE_USERS[0]):
-            return f"{Path(file).name}, line {frame.f_lineno}"
+            return f"{os.path.basename(file)}, line {frame.f_lineno}"
         frame = frame.f_back
     return None

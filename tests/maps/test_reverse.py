@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,8 @@ from gradcheck_cli.maps.check import Found, check_map
 from gradcheck_cli.maps.map import Map, random_row
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.reverse import Reverse
+from gradcheck_cli.maps.runs import Runs
+from gradcheck_cli.shadow.origins import Origins
 from gradcheck_cli.verdict.column import Check
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from tests.custom_functions.elementwise import custom
@@ -193,3 +196,72 @@ def test_a_staircase_is_no_slope() -> None:
     assert {c.verdict for c in found} == {Verdict.UNDECIDED}
     wrong = entries(checked(custom(staircase, lambda g, x, y: -g * x.cos()), x=X))
     assert Verdict.MISMATCH in {c.verdict for c in wrong}
+
+
+# -- what is followed once ------------------------------------------------------------------------------------------------
+
+
+def long(last: Any) -> Any:
+    """Sixty operations, whose gradient is some ulps off, and one more."""
+
+    def function(x: Tensor) -> Tensor:
+        for _ in range(20):
+            x = torch.cos(x) + x * 1.5
+        return last(x)
+
+    return function
+
+
+def counted(function: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Check], int]:
+    """Its entries, and how often it was followed there and back."""
+    calls: list[None] = []
+    followed = Runs.backward
+
+    def counting(self: Runs, *arguments: Any, **named: Any) -> Any:
+        calls.append(None)
+        return followed(self, *arguments, **named)
+
+    monkeypatch.setattr(Runs, "backward", counting)
+    return entries(checked(function, x=X)), len(calls)
+
+
+def test_rounding_of_a_long_function_is_followed_beside_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once in all; what it explains is a match, however many ulps off, and as far off as mpmath has it."""
+    found, times = counted(long(lambda x: x), monkeypatch)
+    assert times == 1 and all(check.verdict is Verdict.MATCH for check in found)
+
+    def scalar(x: Any) -> Any:
+        for _ in range(20):
+            x = mpmath.cos(x) + x * 1.5
+        return x
+
+    (v,) = random_row({"y": X}, 0).cotangents.values()
+    with mpmath.workdps(200):
+        exact = [float(w) * mpmath.diff(scalar, mpmath.mpf(float(x))) for w, x in zip(v, X, strict=True)]
+        off = [abs(float((mpmath.mpf(c.autograd) - e) / e)) for c, e in zip(found, exact, strict=True)]
+    told = [(c.rounding_error, o) for c, o in zip(found, off, strict=True) if o > 8 * 2.0**-52]
+    assert told and all(error == pytest.approx(o, rel=1e-6) for error, o in told)
+
+
+@pytest.mark.parametrize("error", [1e-3, 1e-9])
+def test_what_is_wrong_in_a_long_function_stays_wrong(error: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At every entry, by its formula: the rounding that was followed beside a proof that failed says nothing."""
+    found, times = counted(long(custom(torch.sin, lambda g, x, y: g * torch.cos(x) * (1 + error))), monkeypatch)
+    assert times > 1 and all((c.verdict, c.cause) == (Verdict.MISMATCH, Cause.FORMULA) for c in found)
+
+
+def test_selections_are_followed_from_the_first_nan_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which zeros a mask has left is asked only where a nan comes of one."""
+    asked: list[bool] = []
+    ran = Origins.ran
+
+    def seen(self: Origins, *arguments: Any) -> None:
+        asked.append(self.selections)
+        ran(self, *arguments)
+
+    monkeypatch.setattr(Origins, "ran", seen)
+    assert {c.verdict for c in entries(checked(lambda x: torch.where(x > 0, x.exp(), x), x=X))} == {Verdict.MATCH}
+    assert asked and not any(asked)
+    mask = torch.tensor([False, True, False])
+    found = entries(checked(lambda x: x.sqrt().masked_fill(mask, 0), x=X.abs() * ~mask))
+    assert [c.cause for c in found] == [None, Cause.NAN_TRAP, None] and any(asked)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from gradcheck_cli.floats import Floats
 
 _BITS = 192
 """Bits of a ball that is made of a column: two floats of 53, and what is between them."""
+
+
+Indices = npt.NDArray[np.intp]
 
 
 class Column(NamedTuple):
@@ -55,6 +59,31 @@ def ball_of(high: float, low: float, radius: float) -> Ball:
     """A word as a ball; nan where it is open."""
     with ctx.workprec(_BITS):
         return arb(high) + arb(low) + arb(0, radius) if radius < OPEN else NAN
+
+
+def balls_of(high: Array, low: Array, radius: Array) -> list[Ball]:
+    """Words as balls; nan where one is open."""
+    with ctx.workprec(_BITS):
+        parts = zip(high.tolist(), low.tolist(), radius.tolist(), strict=True)
+        return [arb(x) + arb(y) + arb(0, r) if r < OPEN else NAN for x, y, r in parts]
+
+
+def some_of(cell: Sequence[Any], places: Indices) -> list[Array]:
+    """Some entries of a cell's parts, each of which may have one for all."""
+    parts = [np.atleast_1d(part) for part in cell]
+    return [p[..., places] if p.shape[-1] > 1 else np.broadcast_to(p, (*p.shape[:-1], len(places))) for p in parts]
+
+
+def sum_of(words: Sequence[Array], radii: Array) -> Ball:
+    """The sum of numbers, whose words and radii are given, as a ball; nan where one is open. `math.fsum` rounds once, whatever
+    it adds (Shewchuk, Discrete Comput. Geom. 18, 1997)."""
+    numbers = [v for word in words for v in np.ravel(word).tolist()]
+    try:
+        total, radius = math.fsum(numbers), math.fsum(np.ravel(radii).tolist())
+        rest = math.fsum([*numbers, -total])
+    except (OverflowError, ValueError):  # of numbers that aren't finite, or far too large
+        return NAN
+    return ball_of(total, rest, (radius + abs(rest) * 2.0**-52) * (1.0 + 2.0**-50)) if math.isfinite(total) else NAN
 
 
 def entry(part: Array, index: int) -> float:

@@ -33,6 +33,12 @@ class ColumnLayer(Protocol):
     def ball(self, cell: Cell, index: int) -> Any:
         """An entry of a cell in the witness; nan where it is open, None for a truth value that isn't decided."""
 
+    def balls(self, cell: Cell, places: Any) -> list[Any]:
+        """Several numbers at once."""
+
+    def summed(self, cell: Cell, places: Any) -> Any:
+        """The sum of some entries in the witness, without an enclosure of each."""
+
     def constant(self, value: int | float | bool) -> Cell: ...
     def function(self, row: Function) -> Callable[..., Cell] | None: ...
     def body(self, row: Function) -> Node: ...

@@ -19,7 +19,7 @@ import numpy as np
 from gradcheck_cli.algebra.columns import sums
 from gradcheck_cli.algebra.columns.algebra import KERNELS, ColumnAlgebra
 from gradcheck_cli.algebra.columns.backends import on_numpy
-from gradcheck_cli.algebra.columns.column import ball_of, entry
+from gradcheck_cli.algebra.columns.column import Indices, ball_of, balls_of, entry, some_of, sum_of
 from gradcheck_cli.algebra.columns.enclosing import ANSWERS, LOGICAL, decision, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.words import OPEN, UP
@@ -108,6 +108,18 @@ class Moving(ColumnAlgebra):
         value, step = (entry(radii, index) for radii in cell[-1])
         known = ball_of(high, low, value)
         return straight(known, ball_of(slope, rest, step)) if moves else known
+
+    def balls(self, cell: Cell, places: Indices) -> list[Any]:
+        """Several numbers there."""
+        high, low, slope, rest, moves, (values, steps) = some_of(cell, places)
+        known, along = balls_of(high, low, values), balls_of(slope, rest, steps)
+        return [straight(x, u) if move else x for x, u, move in zip(known, along, moves.tolist(), strict=True)]
+
+    def summed(self, cell: Cell, places: Indices) -> Any:
+        """The sum of some entries there."""
+        high, low, slope, rest, moves, (values, steps) = some_of(cell, places)
+        known = sum_of([high, low], values)
+        return straight(known, sum_of([slope, rest], steps)) if moves.any() else known
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from flint import arb, ctx
 from gradcheck_cli.algebra.columns import sums
 from gradcheck_cli.algebra.columns.algebra import BITS
 from gradcheck_cli.algebra.columns.backends import Backend, on_numpy
-from gradcheck_cli.algebra.columns.column import ball_of, entry
+from gradcheck_cli.algebra.columns.column import Indices, ball_of, balls_of, entry, some_of, sum_of
 from gradcheck_cli.algebra.columns.enclosing import EXACT, ROUNDED, Enclosing, decision, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.meeting import Numbers, added, narrow, plain, rounded, terms_of
@@ -145,6 +145,16 @@ class Shadowed(Enclosing):
             return decision(cell, index)
         high, low = (entry(np.asarray(word), index) for word in (*cell[:-1], 0.0)[:2])
         return ball_of(high, low, entry(cell[-1][EXACT], index))
+
+    def balls(self, cell: Cell, places: Indices) -> list[Ball]:
+        """Several numbers there."""
+        *words, radii = some_of(cell, places)
+        return balls_of(words[0], words[1] if len(words) > 1 else np.zeros(len(places)), radii[EXACT])
+
+    def summed(self, cell: Cell, places: Indices) -> Ball:
+        """The sum of some entries there."""
+        *words, radii = some_of(cell, places)
+        return sum_of(words, radii[EXACT])
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 

@@ -48,7 +48,9 @@ class Trust:
         apart = np.zeros(len(known), dtype=bool)
         for column in given:
             size = np.abs(column[known])
-            apart |= np.isin(size, SPECIAL) | ((size > 0.0) & (size < 2.0**-1022))
+            apart |= (size > 0.0) & (size < 2.0**-1022)
+            for special_size in SPECIAL:
+                apart |= size == special_size
         return sorted({*chosen.tolist(), *known[apart][:special].tolist()})
 
 
