@@ -1,8 +1,9 @@
-"""All entries of a large map's gradient at once, on columns: a filter before the shadow of balls, which certifies or says
+"""All entries of a large map's derivative at once, on columns: a filter before the shadow of balls, which certifies or says
 nothing.
 
 The proof is that of `maps.reverse`: the forward pass carries the derivative along seeded directions, the backward pass is
-repeated in exact arithmetic, with all that rounding may make of it, and <v, J u> = <J'v, u> holds every entry.
+repeated in exact arithmetic, with all that rounding may make of it, and <v, J u> = <J'v, u> holds every entry. Where torch runs
+forwards along a direction, each entry has both by itself.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from gradcheck_cli.algebra.directions import Precise
 from gradcheck_cli.algebra.layers import Rounded
 from gradcheck_cli.algebra.number import ZERO, Ball
 from gradcheck_cli.floats import Floats, Format
-from gradcheck_cli.maps.map import Map, Row, Tensors, run, uncompiled
+from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
 from gradcheck_cli.maps.runs import numpy
 from gradcheck_cli.shadow.columns import Columns
 from gradcheck_cli.verdict.judge import NO_SIZE
@@ -66,7 +67,7 @@ def _unless_refused(run: Callable[Arguments, Result | None]) -> Callable[Argumen
 
 
 class Filter:
-    """Runs of one map on columns, in a mode that runs backwards, at its own inputs. A run returns None where anything at all
+    """Runs of one map on columns, in any mode, at its own inputs. A run returns None where anything at all
     can't be followed, or isn't as torch had it unwatched, in `outputs`. `held`: state was written. `told`: there is
     something that the reader of what rounding did has to know."""
 
@@ -112,11 +113,45 @@ class Filter:
 
     def slopes(self, direction: Floats, rows: Sequence[Row]) -> list[Ball] | None:
         """<v, J u> of each row."""
-        self.checkpoint()
-        outputs, slopes = _pushed(self.map, Moving(), direction)
-        if slopes is None or not _equal(outputs, self.outputs):
+        slopes = self._slopes(direction)
+        if slopes is None:
             return None
         return [along(_stacked([slopes[n] for n in row.cotangents]), _flat(row.cotangents)) for row in rows]
+
+    @_unless_refused
+    def pushed(self, direction: Tensors) -> tuple[dict[str, Column], dict[str, Shades]] | None:
+        """J u of each output, if each entry is certain, and what the operations of a mode that runs forwards make of it."""
+        slopes = self._slopes(_flat(direction)) if TRUST.sound() else None
+        seen = None if slopes is None else self.tangents(direction)
+        if slopes is None or seen is None:
+            return None
+        known = (certain(Shades(slopes[name], shades.rounded), self.form).all() for name, shades in seen.items())
+        return (slopes, seen) if all(known) else None
+
+    @_unless_refused
+    def tangents(self, direction: Tensors, limited: bool = True) -> dict[str, Shades] | None:
+        """What torch's operations make of J u; not `limited` as in `gradients`."""
+        self.checkpoint()
+        layer = Shadowed(Precise(), Rounded(self.form, limited), kind="double")
+        shadow = Columns(layer, True, self.map.state)
+
+        def seed(primals: Tensors) -> None:
+            for name, x in primals.items():
+                shadow.seed(x, layer.data(numpy(self.map.inputs[name])))
+
+        with uncompiled(), shadow, np.errstate(all="ignore"):
+            outputs, tangents, refusal = push(self.map, direction, self.mode, seed)
+            if refusal or not self._as_unwatched(shadow, outputs):
+                return None
+            found = {name: _shades(shadow, tangents[name], y) for name, y in outputs.items()}
+        self.held, self.told = shadow.held, shadow.told
+        return None if shadow.lost else found
+
+    def _slopes(self, direction: Floats) -> dict[str, Column] | None:
+        """J u of each output."""
+        self.checkpoint()
+        outputs, slopes = _pushed(self.map, Moving(), direction)
+        return slopes if slopes is not None and _equal(outputs, self.outputs) else None
 
     def _as_unwatched(self, shadow: Columns, outputs: Tensors) -> bool:
         """Whether torch's outputs are the same, and where rounding may take what was followed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,18 @@ import numpy as np
 from gradcheck_cli.algebra.directions import Meant, slope, value_of
 from gradcheck_cli.algebra.number import NAN, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
+from gradcheck_cli.maps.columns import LEAST, Filter, certified
 from gradcheck_cli.maps.guard import guard_pushes
-from gradcheck_cli.maps.map import NESTED, Tensors, direction_of, push
+from gradcheck_cli.maps.map import NESTED, Tensors, direction_of, push, size
 from gradcheck_cli.maps.poles import settled
 from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL, Probe
 from gradcheck_cli.maps.runs import Followed, Runs, layers_of, numpy, unlimited
 from gradcheck_cli.maps.second import Read, confirms, doubted
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, OF_VALUES, Evidence
-from gradcheck_cli.verdict.shade import Shade
+from gradcheck_cli.verdict.shade import Shade, Shades
 from gradcheck_cli.verdict.truth import Kind, Truth
+from gradcheck_cli.verdict.truths import Truths
 from gradcheck_cli.verdict.verdicts import Verdict
 
 
@@ -35,13 +38,9 @@ class Forward(Probe):
         self._outside, self._unknown = self.outside(lambda map: push(map, direction, self.mode)[1].values(), [direction])
         if self._outside is not None:
             self.runs.opaque[self._outside.what] = None
-        self._truths = self._certified(outputs)
-        if self.orders is None:
-            for name, places in self.strange(outputs).items():
-                for place in places:
-                    self._truths[name][place] = UNFAITHFUL
-        elif self.strange(self.orders.map(self.orders.map.leaves())):
-            self._truths = {name: [UNFAITHFUL] * len(found) for name, found in self._truths.items()}
+        whole = refusal is None and None not in tangents.values()
+        self._sifted: dict[bool, dict[str, Shades]] = {}
+        self._truths = (self._settled(outputs, direction) if whole else {}) or self._followed_truths(outputs)
         self._shades: dict[str, list[Shade]] = {}
 
         def shade(name: str, index: int) -> Shade:
@@ -64,9 +63,41 @@ class Forward(Probe):
                 refusal=refusal,
             )
             blank = self.blank(f"(J u of {name})", "", outputs[name])
-            return self.judged(blank, OF_TENSORS, None if tangent is None else numpy(tangent), self._truths[name], known)
+            floats = None if tangent is None else numpy(tangent)
+            seen = partial(self._sifting, name, direction)
+            return self.judged(blank, OF_TENSORS, floats, self._truths[name], known, shades=seen)
 
         return [column(name) for name, y in outputs.items() if y.numel()]
+
+    def _settled(self, outputs: Tensors, direction: Tensors) -> dict[str, Truths]:
+        """What columns are certain of, if that is every entry of every output."""
+        followed = self.own and self.orders is None and self._outside is None and self._unknown is None and not self.map.stops
+        if not followed or max(self.count, size(outputs)) < LEAST:
+            return {}
+        self._filter = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
+        found = self._filter.pushed(direction)
+        if found is None:
+            return {}
+        slopes, self._sifted[True] = found
+        self.source.held |= self._filter.held
+        return {name: certified(words) for name, words in slopes.items()}
+
+    def _sifting(self, name: str, direction: Tensors, limited: bool) -> Shades | None:
+        """What columns saw of an output's entries; None where without limits they see nothing."""
+        if self._sifted and limited not in self._sifted:
+            self._sifted[limited] = {} if self._filter.told else self._filter.tangents(direction, limited) or {}
+        return self._sifted.get(limited, {}).get(name)
+
+    def _followed_truths(self, outputs: Tensors) -> dict[str, list[Truth | Ball]]:
+        """The same by balls, but for what isn't the function that was followed."""
+        found = self._certified(outputs)
+        if self.orders is None:
+            for name, places in self.strange(outputs).items():
+                for place in places:
+                    found[name][place] = UNFAITHFUL
+        elif self.strange(self.orders.map(self.orders.map.leaves())):
+            return {name: [UNFAITHFUL] * len(truths) for name, truths in found.items()}
+        return found
 
     def guard(self, columns: Sequence[Column]) -> None:
         deeper = [self.deeper(lambda y: y, name) for name in self._truths if self._truths[name]] if self.orders else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,8 +34,8 @@ def of_module(module: nn.Module, *shape: int, dtype: torch.dtype = F64) -> Map:
     return Map(inputs, call)
 
 
-def checked(map: Map) -> Found:
-    return check_map(map, [random_row(map(map.leaves()), 0)], Options())
+def checked(map: Map, mode: str = "reverse") -> Found:
+    return check_map(map, [random_row(map(map.leaves()), 0)], Options(), mode=mode)
 
 
 class Attention(nn.MultiheadAttention):
@@ -59,25 +60,38 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
-@pytest.mark.parametrize(("name", "dtype"), [(name, (F64, F32)[i % 2]) for i, name in enumerate(MODULES)], ids=str)
-def test_columns_say_what_balls_say(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+WIDE = ("perceptron", "transposed")
+"""Those whose tangents are followed too."""
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "mode", "run"),
+    [
+        *((name, (F64, F32)[i % 2], "reverse", "certified") for i, name in enumerate(MODULES)),
+        *((name, (F32, F64)[i % 2], "forward", "pushed") for i, name in enumerate(WIDE)),
+    ],
+    ids=str,
+)
+def test_columns_say_what_balls_say(
+    name: str, dtype: torch.dtype, mode: str, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of every entry, and they are asked of none."""
     make, shape = MODULES[name]
     torch.manual_seed(0)
     map = of_module(make(), *shape, dtype=dtype)
     seen: list[bool] = []
-    certified = Filter.certified
+    asked = getattr(Filter, run)
 
     def counted(self: Filter, *arguments: object) -> object:
-        found = certified(self, *arguments)  # type: ignore[arg-type]
+        found = asked(self, *arguments)
         seen.append(found is not None)
         return found
 
-    monkeypatch.setattr(Filter, "certified", counted)
-    found = checked(map)
+    monkeypatch.setattr(Filter, run, counted)
+    found = checked(map, mode)
     assert seen == [True]
     monkeypatch.setenv("GRADCHECK_COLUMNS", "off")
-    for ours, theirs in zip(found.columns, checked(map).columns, strict=True):
+    for ours, theirs in zip(found.columns, checked(map, mode).columns, strict=True):
         assert ours.verdicts.tolist() == theirs.verdicts.tolist()
         assert all(a is not None and b is not None and a.overlaps(b) for a, b in zip(ours.exact, theirs.exact, strict=True))
 
@@ -91,6 +105,29 @@ def test_one_wrong_entry_among_many_is_found(dtype: torch.dtype, factor: float) 
     found = checked(Map({"x": torch.linspace(-1, 1, 1000, dtype=dtype)}, lambda leaves: {"y": wrong(leaves["x"])}))
     (column,) = found.columns
     assert column.counts() == {Verdict.MATCH: 999, Verdict.MISMATCH: 1}
+
+
+class Pushed(torch.autograd.Function):
+    """The sine, whose forward mode is off by factors."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factors: Tensor) -> Tensor:
+        ctx.x, ctx.factors = x, factors
+        return x.sin()
+
+    @staticmethod
+    def jvp(ctx: Any, step: Tensor, _: Any) -> Tensor:
+        return step * ctx.x.cos() * ctx.factors
+
+
+@pytest.mark.parametrize(("dtype", "factor"), [(F64, 1 + 1e-14), (F64, 2.0), (F32, 1 + 1e-5)])
+def test_one_wrong_entry_of_a_tangent_is_found(dtype: torch.dtype, factor: float) -> None:
+    """The same in forward mode."""
+    mask = torch.ones(1000, dtype=dtype)
+    mask[617] = factor
+    map = Map({"x": torch.linspace(-1, 1, 1000, dtype=dtype)}, lambda leaves: {"y": Pushed.apply(leaves["x"], mask)})
+    (column,) = checked(map, "forward").columns
+    assert column.counts() == {Verdict.MATCH: 999, Verdict.MISMATCH: 1} and column.verdict(617) is Verdict.MISMATCH
 
 
 def written(x: Tensor) -> Tensor:
