@@ -6,6 +6,7 @@ operation, and none for what is certainly 0.
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -60,8 +61,7 @@ class Numbers:
 
 def shaped(part: Any, shape: tuple[int, ...]) -> Any:
     """The entries of a part, which may be one for all, in a shape."""
-    count = int(np.prod(shape))
-    return (part if np.shape(part) == (count,) else np.broadcast_to(part, (count,))).reshape(shape)
+    return np.reshape(part, shape) if np.size(part) == math.prod(shape) else np.broadcast_to(part, shape)
 
 
 def added(x: Numbers, error: Floats, unit: float) -> tuple[Floats, Floats, Any]:

@@ -19,9 +19,10 @@ import numpy as np
 from gradcheck_cli.algebra.columns import sums
 from gradcheck_cli.algebra.columns.algebra import KERNELS, ColumnAlgebra
 from gradcheck_cli.algebra.columns.backends import on_numpy
-from gradcheck_cli.algebra.columns.column import ball_of, entry
-from gradcheck_cli.algebra.columns.enclosing import ANSWERS, LOGICAL, decision, is_truth
+from gradcheck_cli.algebra.columns.column import balls_of, entries
+from gradcheck_cli.algebra.columns.enclosing import ANSWERS, LOGICAL, decisions, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell
+from gradcheck_cli.algebra.columns.meeting import shaped
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.directions import Directional, straight
 from gradcheck_cli.algebra.program import LARGEST_PRODUCT, Program
@@ -76,10 +77,11 @@ class Moving(ColumnAlgebra):
 
     def data(self, values: Floats, slopes: Floats | None = None) -> Cell:
         """Floats that stand for themselves, and move so fast; those of speed 0 stand still."""
-        known, zero = np.isfinite(values), np.zeros_like(values)
-        radius, values = np.where(known, 0.0, OPEN), np.where(known, values, 0.0)
-        slopes = zero if slopes is None else slopes
-        return values, zero, slopes, zero, np.where(slopes != 0.0, 1.0, 0.0), np.stack([radius, radius])
+        known, zero = np.isfinite(values), np.float64(0.0)
+        rates = (zero, zero, zero) if slopes is None else (slopes, zero, (slopes != 0.0).astype(np.float64))
+        if known.all():
+            return values, zero, *rates, np.zeros((2, 1))
+        return np.where(known, values, 0.0), zero, *rates, np.where(known, 0.0, OPEN)[None].repeat(2, axis=0)
 
     def convert(self, cell: Cell, form: Format) -> Cell:
         """Nothing is rounded here."""
@@ -100,14 +102,13 @@ class Moving(ColumnAlgebra):
         """Series that mean the same."""
         return Directional()
 
-    def ball(self, cell: Cell, index: int) -> Any:
-        """An entry as a series, or as a ball where it doesn't move; None where a truth value isn't decided."""
+    def balls(self, cell: Cell, places: Sequence[int]) -> list[Any]:
+        """Some entries as series, or as balls where they don't move; None where a truth value isn't decided."""
         if is_truth(cell):
-            return decision(cell, index)
-        high, low, slope, rest, moves = (entry(np.asarray(word), index) for word in cell[:-1])
-        value, step = (entry(radii, index) for radii in cell[-1])
-        known = ball_of(high, low, value)
-        return straight(known, ball_of(slope, rest, step)) if moves else known
+            return decisions(cell, places)
+        high, low, slope, rest, moves, value, step = (entries(part, places) for part in (*cell[:-1], *cell[-1]))
+        moving = zip(balls_of(high, low, value), balls_of(slope, rest, step), moves, strict=True)
+        return [straight(known, rate) if moves else known for known, rate, moves in moving]
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
@@ -224,13 +225,13 @@ class Moving(ColumnAlgebra):
         (x, dx), (y, dy) = _halves(xs), _halves(ys)
         shapes = (batch, rows, inner), (batch, inner, columns)
         slopes = [_dot(f, g, *shapes) for f, g, step in ((x, dy, dy), (dx, y, dx)) if not _zero(step)]
-        left, right = (np.broadcast_to(_moves(c), math.prod(s)).reshape(s) for c, s in zip((xs, ys), shapes, strict=True))
+        left, right = (shaped(_moves(cell), shape) for cell, shape in zip((xs, ys), shapes, strict=True))
         moves = np.maximum(left.max(2, initial=0.0)[:, :, None], right.max(1, initial=0.0)[:, None])
         return _cell(_dot(x, y, *shapes), self._added(slopes), moves.reshape(-1))
 
 
 def _shaped(half: Half, shape: tuple[int, ...]) -> Half:
-    return tuple(np.broadcast_to(part, math.prod(shape)).reshape(shape) for part in half)
+    return tuple(shaped(part, shape) for part in half)
 
 
 def total(half: Half, kept: int, count: int) -> Half:
@@ -242,8 +243,8 @@ def total(half: Half, kept: int, count: int) -> Half:
 
 def _dot(x: Half, y: Half, left: tuple[int, int, int], right: tuple[int, int, int]) -> Half:
     (xh, xl, xr), (yh, yl, yr) = _shaped(x, left), _shaped(y, right)
-    high, low, error = sums.dot((xh, xl), (yh, yl))
-    near, far = np.any(xr), np.any(yr)
+    near, far, left_low, right_low = map(np.any, (x[2], y[2], x[1], y[1]))
+    high, low, error = sums.dot((xh, xl if left_low else None), (yh, yl if right_low else None))
     if near:
         error = error + sums.upper(xr, np.abs(yh) + np.abs(yl) + yr)
     if far:

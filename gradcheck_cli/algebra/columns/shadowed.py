@@ -6,7 +6,7 @@ Constants are those of the layers of balls (`algebra.layers`), and so is the mod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -16,8 +16,8 @@ from flint import arb, ctx
 from gradcheck_cli.algebra.columns import sums
 from gradcheck_cli.algebra.columns.algebra import BITS
 from gradcheck_cli.algebra.columns.backends import Backend, on_numpy
-from gradcheck_cli.algebra.columns.column import ball_of, entry
-from gradcheck_cli.algebra.columns.enclosing import EXACT, ROUNDED, Enclosing, decision, is_truth
+from gradcheck_cli.algebra.columns.column import balls_of, entries
+from gradcheck_cli.algebra.columns.enclosing import EXACT, ROUNDED, Enclosing, decisions, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.meeting import Numbers, added, narrow, plain, rounded, terms_of
 from gradcheck_cli.algebra.columns.words import OPEN, UP
@@ -139,12 +139,11 @@ class Shadowed(Enclosing):
         """Balls that mean the same, without rounding."""
         return self._exact
 
-    def ball(self, cell: Cell, index: int) -> Any:
-        """An entry there; nan where it is open, None where a truth value isn't decided."""
+    def balls(self, cell: Cell, places: Sequence[int]) -> list[Any]:
+        """Some entries there; nan where they are open, None where a truth value isn't decided."""
         if is_truth(cell):
-            return decision(cell, index)
-        high, low = (entry(np.asarray(word), index) for word in (*cell[:-1], 0.0)[:2])
-        return ball_of(high, low, entry(cell[-1][EXACT], index))
+            return decisions(cell, places)
+        return balls_of(*(entries(part, places) for part in (*(*cell[:-1], 0.0)[:2], cell[-1][EXACT])))
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
