@@ -386,9 +386,12 @@ COLUMNS = {
     ),
     "algebra/columns/meeting.py": (
         ("np.maximum(terms - 1, 0) * unit", "np.maximum(terms - 1, 0) * 0.5 * unit"),
-        ("grown = y.most * (terms * unit)", "grown = y.most * (0.5 * terms * unit)"),
+        ("else y.most * units", "else y.most * (0.5 * units)"),
         ("sums.upper(x.most, y.most) * (terms * unit)", "sums.upper(x.most, y.most) * (0.5 * terms * unit)"),
-        ("grown if y.far is None else grown + y.far", "grown"),
+        ("wide = _sum(grown, y.far)", "wide = grown"),
+        ("_beside([(x.size, wide), *far_terms])", "_beside([(x.size, wide)])"),
+        ("near, far = both[:, :, :columns], both[:, :, columns:]", "near, far = both[:, :, columns:], both[:, :, :columns]"),
+        ("far = far + sums.upper(radius, most)", "far = far"),
         ("inner - y.zero.sum(1, keepdims=True)", "inner"),
     ),
     "algebra/columns/enclosing.py": (

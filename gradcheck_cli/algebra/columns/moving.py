@@ -222,16 +222,35 @@ class Moving(ColumnAlgebra):
 
     def dot(self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False) -> Cell:
         """Products of so many matrices."""
-        (x, dx), (y, dy) = _halves(xs), _halves(ys)
         shapes = (batch, rows, inner), (batch, inner, columns)
-        slopes = [_dot(f, g, *shapes) for f, g, step in ((x, dy, dy), (dx, y, dx)) if not _zero(step)]
-        left, right = (shaped(_moves(cell), shape) for cell, shape in zip((xs, ys), shapes, strict=True))
-        moves = np.maximum(left.max(2, initial=0.0)[:, :, None], right.max(1, initial=0.0)[:, None])
-        return _cell(_dot(x, y, *shapes), self._added(slopes), moves.reshape(-1))
+        (x, dx), (y, dy) = ([_shaped(half, s) for half in _halves(cell)] for cell, s in zip((xs, ys), shapes, strict=True))
+        if rows <= columns:  # the larger factor is cut into slices once, for both parts of the other
+            value, *slopes = _split(_dot(_stacked(x, dx, 1), y), rows, 1)
+            slopes += [] if _zero(dy) else [_dot(x, dy)]
+        else:
+            value, *slopes = _split(_dot(x, _stacked(y, dy, 2)), columns, 2)
+            slopes += [] if _zero(dx) else [_dot(dx, y)]
+        left, right = (
+            cell[4] if np.size(cell[4]) == 1 else shaped(cell[4], shape).max(axis, initial=0.0, keepdims=True)
+            for cell, shape, axis in ((xs, shapes[0], 2), (ys, shapes[1], 1))
+        )
+        moves = np.broadcast_to(np.maximum(left, right), (batch, rows, columns))
+        value, *slopes = [tuple(part.reshape(-1) for part in half) for half in (value, *slopes)]
+        return _cell(value, self._added(slopes), moves.reshape(-1))
 
 
 def _shaped(half: Half, shape: tuple[int, ...]) -> Half:
     return tuple(shaped(part, shape) for part in half)
+
+
+def _stacked(value: Half, slope: Half, axis: int) -> Half:
+    """Both, side by side; the value alone, where the slope is 0."""
+    return value if _zero(slope) else tuple(np.concatenate(pair, axis=axis) for pair in zip(value, slope, strict=True))
+
+
+def _split(both: Half, count: int, axis: int) -> list[Half]:
+    starts = range(0, both[0].shape[axis], count)
+    return [tuple(part[(slice(None),) * axis + (slice(s, s + count),)] for part in both) for s in starts]
 
 
 def total(half: Half, kept: int, count: int) -> Half:
@@ -241,15 +260,20 @@ def total(half: Half, kept: int, count: int) -> Half:
     return high, low, (error + radius.sum(-1)) * (1.0 + (count + 2) * 2.0**-52)
 
 
-def _dot(x: Half, y: Half, left: tuple[int, int, int], right: tuple[int, int, int]) -> Half:
-    (xh, xl, xr), (yh, yl, yr) = _shaped(x, left), _shaped(y, right)
-    near, far, left_low, right_low = map(np.any, (x[2], y[2], x[1], y[1]))
+def _dot(x: Half, y: Half) -> Half:
+    """Products of matrices."""
+    (xh, xl, xr), (yh, yl, yr) = x, y
+    near, far, left_low, right_low = map(np.any, (xr, yr, xl, yl))
     high, low, error = sums.dot((xh, xl if left_low else None), (yh, yl if right_low else None))
-    if near:
+    if near and (far or right_low):
         error = error + sums.upper(xr, np.abs(yh) + np.abs(yl) + yr)
-    if far:
+    elif near:
+        error = error + sums.upper(yh.swapaxes(1, 2), xr.swapaxes(1, 2), signed=True).swapaxes(1, 2)
+    if far and left_low:
         error = error + sums.upper(np.abs(xh) + np.abs(xl), yr)
-    return tuple(part.reshape(-1) for part in (high, low, error * UP if near or far else error))
+    elif far:
+        error = error + sums.upper(xh, yr, signed=True)
+    return high, low, error * UP if near or far else error
 
 
 def _halves(cell: Cell) -> tuple[Half, Half]:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.columns import sums
@@ -19,7 +20,7 @@ from gradcheck_cli.algebra.columns.backends import Backend, on_numpy
 from gradcheck_cli.algebra.columns.column import balls_of, entries
 from gradcheck_cli.algebra.columns.enclosing import EXACT, ROUNDED, Enclosing, decisions, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell
-from gradcheck_cli.algebra.columns.meeting import Numbers, added, narrow, plain, rounded, terms_of
+from gradcheck_cli.algebra.columns.meeting import Numbers, added, plain, radii, terms_of
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.layers import Exact, Rounded, kept
 from gradcheck_cli.algebra.number import Ball
@@ -193,15 +194,15 @@ class Shadowed(Enclosing):
         else:
             high, error = plain(x, y)
             low = None
-        radii = np.empty((2, *high.shape))
-        np.add(error, narrow(x, y), out=radii[EXACT])
-        np.add(error, rounded(x, y, terms, self._adding(parts).unit_roundoff), out=radii[ROUNDED])
-        if self._rounded.limited:
-            radii[ROUNDED] += terms * self.form.smallest_subnormal
-        radii = _open(radii)
-        if x.zero is not None or y.zero is not None:  # but for 0 times what isn't known
-            radii[:, np.broadcast_to(terms == 0, high.shape) & np.isfinite(radii).all(0)] = 0.0
-        return self._stored(high, low, radii, terms > 0, parts)
+        found, near_far = np.empty((2, *high.shape)), radii(x, y, terms, self._adding(parts).unit_roundoff)
+        for into, radius in zip(found, near_far, strict=True):
+            np.add(error, radius, out=into)
+        if self._rounded.limited and not found[ROUNDED].min(initial=OPEN) > 2.0**-900:  # else there is room for it
+            found[ROUNDED] += terms * self.form.smallest_subnormal
+        found = _open(found)
+        if np.ndim(terms):  # but for 0 times what isn't known
+            _cleared(found, terms == 0)
+        return self._stored(high, low, found, terms > 0, parts)
 
     def _adding(self, parts: bool) -> Format:
         """The format in which sums are kept: kernels add 16-bit numbers in float32."""
@@ -234,3 +235,15 @@ class Shadowed(Enclosing):
 def _open(radii: Floats) -> Floats:
     """Radii, infinite where they aren't finite."""
     return radii if np.isfinite(radii.max(initial=0.0)) else np.where(np.isfinite(radii), radii, OPEN)
+
+
+def _cleared(radii: Floats, nothing: npt.NDArray[np.bool_]) -> None:
+    """No radii where there is nothing, in each place, row or column, but for what isn't known."""
+    if nothing.shape[1] > 1 and nothing.shape[2] == 1:
+        _cleared(radii.swapaxes(2, 3), nothing.swapaxes(1, 2))
+    elif nothing.shape[1] == 1 and nothing.any():
+        for batch, columns in enumerate(np.broadcast_to(nothing[:, 0], (len(nothing), radii.shape[3]))):
+            some = radii[:, batch][:, :, columns]
+            radii[:, batch][:, :, columns] = np.where(np.isfinite(some).all(0), 0.0, some)
+    elif nothing.any():
+        radii[:, nothing & np.isfinite(radii).all(0)] = 0.0
