@@ -24,7 +24,7 @@ from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.algebra.directions import Precise
 from gradcheck_cli.algebra.layers import Rounded
 from gradcheck_cli.algebra.number import ZERO, Ball
-from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.floats import Floats, Format, pieces
 from gradcheck_cli.maps.map import Map, Row, Tensors, run, uncompiled
 from gradcheck_cli.maps.runs import numpy
 from gradcheck_cli.shadow.columns import Columns
@@ -164,12 +164,16 @@ def _entered(map: Map, layer: Any, direction: Floats | None = None) -> tuple[Col
 
 def along(numbers: Column, steps: Floats) -> Ball:
     """<numbers, steps>, of floats of few bits; nan where a number that counts is open."""
-    counted = np.flatnonzero(steps)
-    if not len(counted):
-        return ZERO
-    multiply, zero = on_numpy().kernels("double")["multiply"], np.zeros(len(counted))
+    multiply, zero = on_numpy().kernels("double")["multiply"], np.float64(0.0)
+    found: list[Column] = []
     with np.errstate(all="ignore"):
-        return Column(*total(multiply(numbers.pick(counted), (steps[counted], zero, zero)), 1, len(counted))).ball(0)
+        for some in pieces(len(steps)):
+            counted, step, words = steps[some] != 0.0, steps[some], numbers.pick(some)
+            if not counted.all():
+                step, words = step[counted], words.pick(counted)
+            if len(step):
+                found.append(Column(*total(multiply(words, (step, zero, zero)), 1, len(step))))
+        return Column(*total(_stacked(found), 1, len(found))).ball(0) if found else ZERO
 
 
 def _silent(difference: Ball, count: int) -> bool:
@@ -180,12 +184,20 @@ def _silent(difference: Ball, count: int) -> bool:
 def _parts(direction: Floats, found: Sequence[Shades], form: Format) -> list[Floats]:
     """A direction whose entries add terms of one size, in parts: those of numbers, and those of what is 0, but for rounding or
     in torch too. There the terms are what rounding may do."""
-    none = np.logical_and.reduce([_nothing(shades, form) for shades in found])
-    noise = np.max([np.where(np.isfinite(shades.rounded), shades.rounded, 0.0) for shades in found], axis=0)
-    zero = none & np.logical_and.reduce([(shades.exact.high == 0.0) & (shades.rounded == 0.0) for shades in found])
-    mantissas, _ = np.frexp(direction)
-    scaled = np.ldexp(mantissas, -np.clip(np.frexp(noise)[1], -FARTHEST, FARTHEST))
-    return [np.where(none, 0.0, direction), np.where(none & ~zero, scaled, 0.0), np.where(zero, direction, 0.0)]
+    numbers, noisy, zeros = np.copy(direction), np.zeros_like(direction), np.zeros_like(direction)
+    for some in pieces(len(direction), len(found)):
+        part = [shades.pick(some) for shades in found]
+        none = np.logical_and.reduce([_nothing(shades, form) for shades in part])
+        if not none.any():
+            continue
+        noise = np.max([np.where(np.isfinite(shades.rounded), shades.rounded, 0.0) for shades in part], axis=0)
+        zero = none & np.logical_and.reduce([(shades.exact.high == 0.0) & (shades.rounded == 0.0) for shades in part])
+        mantissas, _ = np.frexp(direction[some])
+        scaled = np.ldexp(mantissas, -np.clip(np.frexp(noise)[1], -FARTHEST, FARTHEST))
+        numbers[some][none] = 0.0
+        noisy[some] = np.where(none & ~zero, scaled, 0.0)
+        zeros[some] = np.where(zero, direction[some], 0.0)
+    return [numbers, noisy, zeros]
 
 
 def _nothing(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
@@ -200,10 +212,15 @@ def _nothing(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
 def certain(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
     """The entries that are known as well as a verdict needs it: beyond the last digit; to more than half of the digits, where
     rounding may take many more; or as nothing."""
-    numbers, bits = found.exact, form.bits
-    known: npt.NDArray[np.bool_] = numbers.accurate(bits + GUARD)
-    known = known | (numbers.accurate(bits // 2 + 10) & (numbers.radius <= found.rounded * NO_SIZE))
-    return (known | _nothing(found, form)) & np.isfinite(found.rounded)
+    known, bits = np.empty(len(found.rounded), dtype=bool), form.bits
+    for some in pieces(len(known)):
+        part = found.pick(some)
+        sure = part.exact.accurate(bits + GUARD)
+        if not sure.all():
+            sure |= part.exact.accurate(bits // 2 + 10) & (part.exact.radius <= part.rounded * NO_SIZE)
+            sure |= _nothing(part, form)
+        known[some] = sure & np.isfinite(part.rounded)
+    return known
 
 
 def certified(words: Column) -> Truths:

@@ -15,12 +15,13 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from heapq import heappop, heappush
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Directional, Kept, Meant, Precise, slope, value_of
@@ -29,7 +30,7 @@ from gradcheck_cli.algebra.number import NAN, ZERO, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.values import TINY
-from gradcheck_cli.floats import Floats
+from gradcheck_cli.floats import Floats, pieces
 from gradcheck_cli.maps.autograd import Pulled
 from gradcheck_cli.maps.columns import FARTHEST, LEAST, Filter, certified
 from gradcheck_cli.maps.guard import Judged, guard_rows
@@ -112,9 +113,11 @@ class Reverse(Probe):
             apart = UNDECIDED if found.doubtful else AT_A_POLE
         self._pulled = [pull(row) for row in self.rows]
         shape = (len(self.rows), self.count)
-        self._floats = np.array([self._joined(p) for p in self._pulled]).reshape(shape)
-        self._missing = np.array([self._absent(p) for p in self._pulled], dtype=bool).reshape(shape)
-        self._direction, self._groups = self._drawn()
+        self._floats, self._missing = np.empty(shape), np.zeros(shape, dtype=bool)
+        for k, pulled in enumerate(self._pulled):
+            self._enter(k, pulled)
+        self._scales = [float(np.max(np.abs(row), initial=1.0, where=np.isfinite(row))) for row in self._floats]
+        self._direction, self._marks = self._drawn()
         self._seen: dict[int, list[Shade]] = {}
         self._outside, self._unknown = self.outside(self._derived, [row.cotangents for row in self.rows])
         if self._outside is not None:
@@ -149,7 +152,7 @@ class Reverse(Probe):
                 Judged(
                     row,
                     {name: next(rest) for name, x in self.map.inputs.items() if x.numel()},
-                    np.where(absent, 0.0, found),
+                    np.where(absent, 0.0, found) if absent.any() else found,
                     pulled.refusal is not None,
                 )
                 for row, pulled, found, absent in zip(self.rows, self._pulled, self._floats, self._missing, strict=True)
@@ -166,13 +169,12 @@ class Reverse(Probe):
 
     def _column(self, k: int, name: str) -> Column:
         x, span, row = self.map.inputs[name], self.spans[name], self.rows[k]
-        finite = self._floats[k][np.isfinite(self._floats[k])]
         known = Evidence(
             shade=lambda i: self._followed(k)[span.start + i],
             doubted=lambda some, balls: doubted(lambda s, b: self._confirm(k, [span.start + i for i in s], b), some, balls),
             meant=lambda some: self._meant(k, [span.start + i for i in some]),
             refusal=self._pulled[k].refusal,
-            scale=float(np.max(np.abs(finite), initial=1.0)),
+            scale=self._scales[k],
             around=lambda i, number: self.around(self._unit(span.start + i), row, number),
         )
         floats = None if self._pulled[k].gradients[name] is None else self._floats[k, span]
@@ -186,31 +188,44 @@ class Reverse(Probe):
         gradients = [(pulled.gradients[name], x.numel()) for name, x in self.map.inputs.items()]
         return np.concatenate([np.full(n, np.nan) if g is None else numpy(g) for g, n in gradients])
 
-    def _absent(self, pulled: Pulled) -> Floats:
-        return np.concatenate([np.full(x.numel(), pulled.gradients[n] is None) for n, x in self.map.inputs.items()])
+    def _enter(self, k: int, pulled: Pulled) -> None:
+        """What torch gave of a row: its floats, nan where it gave no tensor."""
+        for name, span in self.spans.items():
+            gradient = pulled.gradients[name]
+            self._missing[k, span] = gradient is None
+            self._floats[k, span] = np.nan if gradient is None else numpy(gradient)
 
-    def _drawn(self) -> tuple[Floats, list[list[int]]]:
+    @cached_property
+    def _groups(self) -> list[list[int]]:
+        """The entries of the direction that are looked at together."""
+        return [np.flatnonzero(mark).tolist() for mark in self._marks]
+
+    def _drawn(self) -> tuple[Floats, list[npt.NDArray[np.bool_]]]:
         """A direction of odd 20-bit numbers of both signs, scaled by powers of two so that each entry adds a term of about one
-        size, and the entries in groups: those where torch has a number, and those where it has 0, which the others would hide.
+        size, and which entries go together: those where torch has a number, and those where it has 0, which the others would
+        hide.
 
         It is 0 where torch's number isn't finite: such entries are looked at one by one. The numbers hang on the inputs and the
         gradients too: see `draws`.
         """
         draw = draws(self.options.seed, self._inputs(), self._floats)
         numbers = (2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), self.count) + 1) * draw.choice((-1.0, 1.0), self.count)
-        finite = np.isfinite(self._floats)
-        sizes = np.max(np.where(finite, np.abs(self._floats), 0.0), axis=0, initial=0.0)
-        _, exponents = np.frexp(sizes)
-        still = (~finite & ~self._missing).any(axis=0)
-        direction = np.where(still, 0.0, np.ldexp(numbers, -np.clip(exponents, -FARTHEST, FARTHEST) - DRAWN))
-        groups = [np.flatnonzero(~still & (sizes != 0)).tolist(), np.flatnonzero(~still & (sizes == 0)).tolist()]
-        return direction, [group for group in groups if group]
+        still, nothing = np.zeros((2, self.count), dtype=bool)
+        for some in pieces(self.count, len(self.rows)):
+            floats = self._floats[:, some]
+            finite = np.isfinite(floats)
+            sizes = np.max(np.abs(floats), axis=0, initial=0.0, where=finite)
+            still[some] = (~finite & ~self._missing[:, some]).any(axis=0)
+            nothing[some] = sizes == 0
+            numbers[some] = np.ldexp(numbers[some], -np.clip(np.frexp(sizes)[1], -FARTHEST, FARTHEST) - DRAWN)
+        numbers[still] = 0.0
+        return numbers, [mark for mark in (~still & ~nothing, ~still & nothing) if mark.any()]
 
     # -- certifying -------------------------------------------------------------------------------------------------
 
     def _certified(self) -> list[list[Truth | Ball]]:
         """The exact side of every entry of every row."""
-        rows, failed = list(range(len(self.rows))) if self._groups else [], False
+        rows, failed = list(range(len(self.rows))) if self._marks else [], False
         shadows: list[list[Ball]] = [[ZERO] * self.count for _ in self.rows]
         self._precise = [[NAN] * self.count for _ in self.rows]
         suspects: set[int] = set()
@@ -246,7 +261,7 @@ class Reverse(Probe):
     def _settled(self, outputs: Tensors) -> dict[bool, list[Shades]]:
         """What columns are certain of, under True, if that is every entry of every row."""
         followed = self.own and self.orders is None and self._outside is None and self._unknown is None and not self.map.stops
-        if not followed or self.count < LEAST or not self._groups or not self._direction.all():
+        if not followed or self.count < LEAST or not self._marks or not self._direction.all():
             return {}
         self._filter = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
         found = self._filter.certified(self.rows, self._direction, self._nothing)
