@@ -74,22 +74,28 @@ class Filter:
         self.map, self.outputs, self.form, self.mode, self.checkpoint = map, outputs, form, mode, checkpoint
         self.held = self.told = False
 
-    @_unless_refused
-    def certified(self, rows: Sequence[Row], direction: Floats, agree: Agree) -> list[Shades] | None:
-        """All entries of J'v of each row, if each is certain and both sides agree along the direction: of entries that have a
-        number, of those that are 0 but for rounding, and of those that are 0."""
+    def certain(self, rows: Sequence[Row]) -> list[Shades] | None:
+        """J'v of each row, if every entry is certain."""
         found = self.gradients(rows) if TRUST.sound() else None
-        if found is None or not all(certain(shades, self.form).all() for shades in found):
-            return None
-        numbers, noise, zeros = _parts(direction, found, self.form)
-        for part, test in ((numbers, agree), (noise, _silent), (zeros, agree)):
+        return found if found is not None and all(certain(shades, self.form).all() for shades in found) else None
+
+    @_unless_refused
+    def agrees(self, found: Sequence[Shades], rows: Sequence[Row], direction: Floats, agree: Agree) -> bool | None:
+        """Whether J'v, which was `found`, is the derivative: both sides agree along each part of the direction."""
+        for part, test in self.parts(direction, found, agree):
             slopes = self.slopes(part, rows) if part.any() else []
             if slopes is None:
                 return None
             for slope, shades in zip(slopes, found, strict=bool(slopes)):
                 if not test(slope - along(shades.exact, part), int(np.count_nonzero(part))):
-                    return None
-        return found
+                    return False
+        return True
+
+    def parts(self, direction: Floats, found: Sequence[Shades], agree: Agree) -> list[tuple[Floats, Agree]]:
+        """A direction in parts, each with its test: entries that have a number, those that are 0 but for rounding, and those
+        that are 0."""
+        numbers, noise, zeros = _parts(direction, found, self.form)
+        return [(numbers, agree), (noise, _silent), (zeros, agree)]
 
     @_unless_refused
     def gradients(self, rows: Sequence[Row], limited: bool = True) -> list[Shades] | None:
@@ -110,6 +116,7 @@ class Filter:
         self.held, self.told = shadow.held, shadow.told
         return found
 
+    @_unless_refused
     def slopes(self, direction: Floats, rows: Sequence[Row]) -> list[Ball] | None:
         """<v, J u> of each row."""
         self.checkpoint()
@@ -157,7 +164,7 @@ def _entered(map: Map, layer: Any, direction: Floats | None = None) -> tuple[Col
     shadow, leaves, start = Columns(layer, True, map.state), map.leaves(), 0
     for name, x in map.inputs.items():
         span, start = slice(start, start + x.numel()), start + x.numel()
-        steps = () if direction is None else (direction[span],)
+        steps = () if direction is None or not direction[span].any() else (direction[span],)
         shadow.seed(leaves[name], layer.data(numpy(x), *steps))
     return shadow, leaves
 
@@ -176,9 +183,9 @@ def along(numbers: Column, steps: Floats) -> Ball:
         return Column(*total(_stacked(found), 1, len(found))).ball(0) if found else ZERO
 
 
-def _silent(difference: Ball, count: int) -> bool:
-    """Whether nothing is left of a difference in which an entry's own rounding is about 1."""
-    return bool(difference.is_finite() and difference.contains(0) and float(difference.rad()) <= HEARD)
+def _silent(difference: Ball, count: int) -> bool | None:
+    """Whether nothing is left of a difference in which an entry's own rounding is about 1; that it is wrong is never said."""
+    return bool(difference.is_finite() and difference.contains(0) and float(difference.rad()) <= HEARD) or None
 
 
 def _parts(direction: Floats, found: Sequence[Shades], form: Format) -> list[Floats]:
@@ -223,10 +230,10 @@ def certain(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
     return known
 
 
-def certified(words: Column) -> Truths:
-    """Certified numbers as the exact side of entries."""
+def certified(words: Column, some: npt.NDArray[np.bool_] | None = None) -> Truths:
+    """Numbers, of which all or some are certified, as the exact side of entries."""
     found = Truths(len(words.high), words.ball)
-    found.certify(words, np.ones(len(words.high), dtype=bool))
+    found.certify(words, np.ones(len(words.high), dtype=bool) if some is None else some)
     return found
 
 

@@ -144,13 +144,15 @@ def test_bounds_of_products_are_bounds() -> None:
     rng = np.random.default_rng(0)
     for scale in (1.0, 2.0**-530, 2.0**-540):
         x, y = np.abs(rng.normal(size=(3, 9))) * scale, np.abs(rng.normal(size=(9, 2))) * scale
-        found = sums.upper(x, y)
-        for r, c in np.ndindex(3, 2):
-            truth = sum((Fraction(float(x[r, i])) * Fraction(float(y[i, c])) for i in range(9)), Fraction(0))
-            assert truth <= Fraction(float(found[r, c]))
-    x[1, 2] = np.inf
+        signs = rng.choice((-1.0, 1.0), x.shape)
+        for (found,) in (sums.upper(x[None], y[None]), sums.upper((x * signs)[None], y[None], signed=True)):
+            for r, c in np.ndindex(3, 2):
+                truth = sum((Fraction(float(x[r, i])) * Fraction(float(y[i, c])) for i in range(9)), Fraction(0))
+                assert truth <= Fraction(float(found[r, c])) <= truth * (1 + Fraction(2) ** -40) + Fraction(2) ** -1060
+    x[1, 2] = -np.inf
     with np.errstate(all="ignore"):
-        assert np.isinf(sums.upper(x, y * 0.0)[1]).all()
+        assert np.isinf(sums.upper(x[None], y[None] * 0.0, signed=True)[0, 1]).all()
+        assert np.isinf(sums.upper(np.abs(x)[None], y[None] * 0.0)[0, 1]).all()
 
 
 @pytest.mark.parametrize(
