@@ -231,7 +231,7 @@ class Columns(TorchDispatchMode):
             *words, radii = self._layer.scalar(value)
             return _Parts([float(part) for part in (*words, *radii[:, 0])])
         *words, radii = whole(self._read(value, tuple(value.shape)), value.numel())
-        return _Parts([torch.as_tensor(np.array(part)).reshape(value.shape) for part in (*words, *radii)])
+        return _Parts([torch.as_tensor(np.array(part), device=HERE).reshape(value.shape) for part in (*words, *radii)])
 
     def _fold(self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
         """What becomes of entries that meet."""
@@ -414,7 +414,7 @@ def _owned(part: Any, count: int) -> torch.Tensor:
     copy. (A single number may be a constant: in place of that a new one is written, never into it.)"""
     array = np.asarray(part)
     if array.ndim == 0 or array.shape[-1] == 1:
-        return torch.as_tensor(array.copy().reshape(*array.shape[:-1], 1))
+        return torch.as_tensor(array.copy().reshape(*array.shape[:-1], 1), device=HERE)
     whole = array if array.base is None else array.base
     made = isinstance(whole, np.ndarray) and whole.flags.owndata and whole.nbytes == array.nbytes
     if array.shape[-1:] != (count,) or not (made and array.flags.c_contiguous and array.flags.writeable):
