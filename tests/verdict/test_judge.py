@@ -9,9 +9,11 @@ import itertools
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from flint import arb
 
+from gradcheck_cli.algebra.columns.column import Column
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.verdict.judge import (
     _RULES,
@@ -20,13 +22,14 @@ from gradcheck_cli.verdict.judge import (
     Judgement,
     _Apart,
     distance,
+    explained,
     judge,
     judge_plainly,
     judge_rounding,
     relative,
 )
 from gradcheck_cli.verdict.limits import Limits
-from gradcheck_cli.verdict.shade import Place, Shade
+from gradcheck_cli.verdict.shade import Place, Shade, Shades
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from tests.formats import DOUBLE, SINGLE
@@ -64,6 +67,9 @@ def test_every_member_has_a_sentence(member: Any) -> None:
     assert member.sentence[0].isupper() and member.sentence.endswith(".")
     assert len([m for m in (*Verdict, *Cause) if m.sentence == member.sentence]) == 1
 
+
+KINDS = (Verdict.MATCH, Verdict.IMPRECISE)
+"""What columns settle."""
 
 EVIDENCE: list[tuple[str, float | None, Truth, Shade | None, dict[str, Any], Verdict, Cause | None, str | None]] = [
     # what, autograd, truth, shadow, more arguments; verdict, cause, operation
@@ -162,6 +168,24 @@ def test_judge(
     """Each piece of evidence reaches its verdict, cause and operation."""
     found = judge(autograd, truth, DOUBLE, shadow, **{"limits": NONE, **more})
     assert (found.verdict, found.cause, found.operation) == (verdict, cause, operation), found
+
+
+def test_arrays_say_nothing_else() -> None:
+    """What columns settle of the evidence (no more is known of it than numbers) is what single balls say of it: they match some
+    of it, and find some imprecise."""
+    settled = set()
+    for what, autograd, truth, shadow, more, verdict, _, _ in EVIDENCE:
+        balls = [truth.ball, shadow.exact, shadow.rounded] if shadow is not None and truth.kind is Kind.REGULAR else []
+        if autograd is None or not balls or not all(b.is_finite() for b in balls) or more or shadow.opaque or shadow.tiny:
+            continue
+        if any(abs(b).abs_upper() > DOUBLE.largest for b in balls):
+            continue
+        exact, seen = (Column(*(np.array([float(part)]) for part in (b.mid(), 0.0, b.rad()))) for b in balls[:2])
+        far = np.array([float(shadow.rounded.rad() + abs(shadow.rounded.mid() - shadow.exact.mid()))])
+        for found, said in zip(explained(np.array([autograd]), exact, DOUBLE, Shades(seen, far)), KINDS, strict=True):
+            assert not found[0] or verdict is said, what
+            settled |= {said} if found[0] else set()
+    assert settled == set(KINDS)
 
 
 def test_every_member_is_reached() -> None:
