@@ -251,7 +251,7 @@ PROVERS = {
         ("if not abs((far - near) / (sign * step) - ball) <= abs(ball) * arb(2) ** -GOAL:", "if False:"),
     ),
     # -- functions of tensors
-    "maps/reverse.py": (
+    "maps/search.py": (
         ("self.sensitivity = max(self.sensitivity, sensitivity)", "self.sensitivity = 0.0"),
         ("SENSITIVE = 1e-13\n", "SENSITIVE = 1e-3\n"),
         ("        if not difference.contains(0):\n            return False", "        if False:\n            return False"),
@@ -260,6 +260,10 @@ PROVERS = {
             "if plain is not None and plain.cause is not Cause.NO_GRADIENT:\n            return False",
             "if plain is not None and plain.cause is not Cause.NO_GRADIENT:\n            return True",
         ),
+        ("known.exclude(~right)", "known.accept(~right)"),
+    ),
+    "maps/narrowing.py": (("|= agreed[-1] is True", "|= agreed[-1] is not None"),),
+    "maps/reverse.py": (
         ("        draw = draws(self.options.seed, self._inputs(), self._floats)", "        draw = draws(self.options.seed)"),
         (
             "doubted=lambda some, balls: doubted(lambda s, b: self._confirm(k, [span.start + i for i in s], b), some, balls),",
@@ -387,9 +391,12 @@ COLUMNS = {
     ),
     "algebra/columns/meeting.py": (
         ("np.maximum(terms - 1, 0) * unit", "np.maximum(terms - 1, 0) * 0.5 * unit"),
-        ("grown = y.most * (terms * unit)", "grown = y.most * (0.5 * terms * unit)"),
+        ("else y.most * units", "else y.most * (0.5 * units)"),
         ("sums.upper(x.most, y.most) * (terms * unit)", "sums.upper(x.most, y.most) * (0.5 * terms * unit)"),
-        ("grown if y.far is None else grown + y.far", "grown"),
+        ("wide = _sum(grown, y.far)", "wide = grown"),
+        ("_beside([(x.size, wide), *far_terms])", "_beside([(x.size, wide)])"),
+        ("near, far = both[:, :, :columns], both[:, :, columns:]", "near, far = both[:, :, columns:], both[:, :, :columns]"),
+        ("far = far + sums.upper(radius, most)", "far = far"),
         ("inner - y.zero.sum(1, keepdims=True)", "inner"),
     ),
     "algebra/columns/enclosing.py": (

@@ -7,6 +7,11 @@ Every run is a process of its own on one core; times are CPU time. Beside the wh
 place, the input, all parameters): torch's own gradcheck in fast mode on the same loss, input and parameters, which compares
 one random projection with a finite difference; and one step of training, forward and backward. Then the same networks with an
 error of 1e-6 planted into one of the entries of an activation's backward, and what the two say.
+
+    python benchmarks/networks.py --growth
+
+How the time grows: with the entries of a network of three layers, and with the layers of one size, three sizes each. (Every
+layer by the input is a row for each layer, pulled back through all before it: a small part grows with the square of layers.)
 """
 
 from __future__ import annotations
@@ -80,6 +85,7 @@ model, x = {
     "MLP 784-128-10": lambda: perceptron(784, 128, 10),
     "MLP 1000-900-100-10": lambda: perceptron(1000, 900, 100, 10),
     "MLP 3000-3000-300-10": lambda: perceptron(3000, 3000, 300, 10),
+    **{f"{n} layers of 256": (lambda n=n: perceptron(*[256] * n, 10)) for n in (2, 4, 8)},
     "LeNet 28x28": lenet,
     "encoder layer, d=64": lambda: (Encoder(), torch.randn(1, 32, 64)),
 }[name]()
@@ -108,6 +114,7 @@ print(json.dumps({"seconds": seconds, "peak": peak, "said": said, "parameters": 
 """
 
 NETWORKS = ("MLP 784-128-10", "MLP 1000-900-100-10", "MLP 3000-3000-300-10", "LeNet 28x28", "encoder layer, d=64")
+GROWTH = {"entries": NETWORKS[:3], "layers": ("2 layers of 256", "4 layers of 256", "8 layers of 256")}
 TOOLS = ("gradcheck model", "torch's, fast mode", "forward and backward")
 
 
@@ -118,12 +125,29 @@ def run(network: str, tool: str, planted: bool) -> dict[str, float | str]:
     return found
 
 
+def growth(rounds: int) -> None:
+    """The time by the size, three sizes each."""
+    rows: list[list[object]] = [["grows with", "network", "parameters", "seconds", "microseconds a parameter", "GB"]]
+    for what, networks in GROWTH.items():
+        for network in networks:
+            found = [run(network, TOOLS[0], False) for _ in range(rounds)]
+            seconds, peak, count = (
+                statistics.median(float(r[key]) for r in found) for key in ("seconds", "peak", "parameters")
+            )
+            rows.append([what, network, f"{count:,.0f}", f"{seconds:.2f}", f"{seconds / count * 1e6:.2f}", f"{peak:.2f}"])
+    table(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("-k", dest="word", default="", help="networks whose names hold this")
+    parser.add_argument("--growth", action="store_true", help="how the time grows, instead")
     asked = parser.parse_args()
     rounds = asked.rounds
+    if asked.growth:
+        growth(rounds)
+        return
     rows: list[list[object]] = [["network", "parameters", "", "seconds", "GB", "says", "1e-6 planted: seconds", "says"]]
     for network in (name for name in NETWORKS if asked.word in name):
         right: dict[str, list[dict[str, float | str]]] = {tool: [] for tool in TOOLS}

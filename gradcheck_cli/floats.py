@@ -10,6 +10,7 @@ at most 1/2 away. (Muller et al., Handbook of Floating-Point Arithmetic, 2nd ed.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,6 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+
+PIECE = 1 << 15
+"""Numbers that are worked on at once, so that what is made of them on the way stays in a processor's cache."""
+
+
+def pieces(count: int, each: int = 1) -> Iterator[slice]:
+    """Slices of so many entries, of so many numbers `each`."""
+    step = max(1, PIECE // max(each, 1))
+    return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
 _FRACTION, _EXPONENT = 52, 2047

@@ -25,7 +25,7 @@ from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.algebra.directions import Precise
 from gradcheck_cli.algebra.layers import Rounded
 from gradcheck_cli.algebra.number import ZERO, Ball
-from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.floats import Floats, Format, pieces
 from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
 from gradcheck_cli.maps.runs import numpy
 from gradcheck_cli.shadow.columns import Columns
@@ -75,22 +75,28 @@ class Filter:
         self.map, self.outputs, self.form, self.mode, self.checkpoint = map, outputs, form, mode, checkpoint
         self.held = self.told = False
 
-    @_unless_refused
-    def certified(self, rows: Sequence[Row], direction: Floats, agree: Agree) -> list[Shades] | None:
-        """All entries of J'v of each row, if each is certain and both sides agree along the direction: of entries that have a
-        number, of those that are 0 but for rounding, and of those that are 0."""
+    def certain(self, rows: Sequence[Row]) -> list[Shades] | None:
+        """J'v of each row, if every entry is certain."""
         found = self.gradients(rows) if TRUST.sound() else None
-        if found is None or not all(certain(shades, self.form).all() for shades in found):
-            return None
-        numbers, noise, zeros = _parts(direction, found, self.form)
-        for part, test in ((numbers, agree), (noise, _silent), (zeros, agree)):
+        return found if found is not None and all(certain(shades, self.form).all() for shades in found) else None
+
+    @_unless_refused
+    def agrees(self, found: Sequence[Shades], rows: Sequence[Row], direction: Floats, agree: Agree) -> bool | None:
+        """Whether J'v, which was `found`, is the derivative: both sides agree along each part of the direction."""
+        for part, test in self.parts(direction, found, agree):
             slopes = self.slopes(part, rows) if part.any() else []
             if slopes is None:
                 return None
             for slope, shades in zip(slopes, found, strict=bool(slopes)):
                 if not test(slope - along(shades.exact, part), int(np.count_nonzero(part))):
-                    return None
-        return found
+                    return False
+        return True
+
+    def parts(self, direction: Floats, found: Sequence[Shades], agree: Agree) -> list[tuple[Floats, Agree]]:
+        """A direction in parts, each with its test: entries that have a number, those that are 0 but for rounding, and those
+        that are 0."""
+        numbers, noise, zeros = _parts(direction, found, self.form)
+        return [(numbers, agree), (noise, _silent), (zeros, agree)]
 
     @_unless_refused
     def gradients(self, rows: Sequence[Row], limited: bool = True) -> list[Shades] | None:
@@ -111,6 +117,7 @@ class Filter:
         self.held, self.told = shadow.held, shadow.told
         return found
 
+    @_unless_refused
     def slopes(self, direction: Floats, rows: Sequence[Row]) -> list[Ball] | None:
         """<v, J u> of each row."""
         slopes = self._slopes(direction)
@@ -192,35 +199,47 @@ def _entered(map: Map, layer: Any, direction: Floats | None = None) -> tuple[Col
     shadow, leaves, start = Columns(layer, True, map.state), map.leaves(), 0
     for name, x in map.inputs.items():
         span, start = slice(start, start + x.numel()), start + x.numel()
-        steps = () if direction is None else (direction[span],)
+        steps = () if direction is None or not direction[span].any() else (direction[span],)
         shadow.seed(leaves[name], layer.data(numpy(x), *steps))
     return shadow, leaves
 
 
 def along(numbers: Column, steps: Floats) -> Ball:
     """<numbers, steps>, of floats of few bits; nan where a number that counts is open."""
-    counted = np.flatnonzero(steps)
-    if not len(counted):
-        return ZERO
-    multiply, zero = on_numpy().kernels("double")["multiply"], np.zeros(len(counted))
+    multiply, zero = on_numpy().kernels("double")["multiply"], np.float64(0.0)
+    found: list[Column] = []
     with np.errstate(all="ignore"):
-        return Column(*total(multiply(numbers.pick(counted), (steps[counted], zero, zero)), 1, len(counted))).ball(0)
+        for some in pieces(len(steps)):
+            counted, step, words = steps[some] != 0.0, steps[some], numbers.pick(some)
+            if not counted.all():
+                step, words = step[counted], words.pick(counted)
+            if len(step):
+                found.append(Column(*total(multiply(words, (step, zero, zero)), 1, len(step))))
+        return Column(*total(_stacked(found), 1, len(found))).ball(0) if found else ZERO
 
 
-def _silent(difference: Ball, count: int) -> bool:
-    """Whether nothing is left of a difference in which an entry's own rounding is about 1."""
-    return bool(difference.is_finite() and difference.contains(0) and float(difference.rad()) <= HEARD)
+def _silent(difference: Ball, count: int) -> bool | None:
+    """Whether nothing is left of a difference in which an entry's own rounding is about 1; that it is wrong is never said."""
+    return bool(difference.is_finite() and difference.contains(0) and float(difference.rad()) <= HEARD) or None
 
 
 def _parts(direction: Floats, found: Sequence[Shades], form: Format) -> list[Floats]:
     """A direction whose entries add terms of one size, in parts: those of numbers, and those of what is 0, but for rounding or
     in torch too. There the terms are what rounding may do."""
-    none = np.logical_and.reduce([_nothing(shades, form) for shades in found])
-    noise = np.max([np.where(np.isfinite(shades.rounded), shades.rounded, 0.0) for shades in found], axis=0)
-    zero = none & np.logical_and.reduce([(shades.exact.high == 0.0) & (shades.rounded == 0.0) for shades in found])
-    mantissas, _ = np.frexp(direction)
-    scaled = np.ldexp(mantissas, -np.clip(np.frexp(noise)[1], -FARTHEST, FARTHEST))
-    return [np.where(none, 0.0, direction), np.where(none & ~zero, scaled, 0.0), np.where(zero, direction, 0.0)]
+    numbers, noisy, zeros = np.copy(direction), np.zeros_like(direction), np.zeros_like(direction)
+    for some in pieces(len(direction), len(found)):
+        part = [shades.pick(some) for shades in found]
+        none = np.logical_and.reduce([_nothing(shades, form) for shades in part])
+        if not none.any():
+            continue
+        noise = np.max([np.where(np.isfinite(shades.rounded), shades.rounded, 0.0) for shades in part], axis=0)
+        zero = none & np.logical_and.reduce([(shades.exact.high == 0.0) & (shades.rounded == 0.0) for shades in part])
+        mantissas, _ = np.frexp(direction[some])
+        scaled = np.ldexp(mantissas, -np.clip(np.frexp(noise)[1], -FARTHEST, FARTHEST))
+        numbers[some][none] = 0.0
+        noisy[some] = np.where(none & ~zero, scaled, 0.0)
+        zeros[some] = np.where(zero, direction[some], 0.0)
+    return [numbers, noisy, zeros]
 
 
 def _nothing(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
@@ -235,16 +254,21 @@ def _nothing(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
 def certain(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
     """The entries that are known as well as a verdict needs it: beyond the last digit; to more than half of the digits, where
     rounding may take many more; or as nothing."""
-    numbers, bits = found.exact, form.bits
-    known: npt.NDArray[np.bool_] = numbers.accurate(bits + GUARD)
-    known = known | (numbers.accurate(bits // 2 + 10) & (numbers.radius <= found.rounded * NO_SIZE))
-    return (known | _nothing(found, form)) & np.isfinite(found.rounded)
+    known, bits = np.empty(len(found.rounded), dtype=bool), form.bits
+    for some in pieces(len(known)):
+        part = found.pick(some)
+        sure = part.exact.accurate(bits + GUARD)
+        if not sure.all():
+            sure |= part.exact.accurate(bits // 2 + 10) & (part.exact.radius <= part.rounded * NO_SIZE)
+            sure |= _nothing(part, form)
+        known[some] = sure & np.isfinite(part.rounded)
+    return known
 
 
-def certified(words: Column) -> Truths:
-    """Certified numbers as the exact side of entries."""
+def certified(words: Column, some: npt.NDArray[np.bool_] | None = None) -> Truths:
+    """Numbers, of which all or some are certified, as the exact side of entries."""
     found = Truths(len(words.high), words.ball)
-    found.certify(words, np.ones(len(words.high), dtype=bool))
+    found.certify(words, np.ones(len(words.high), dtype=bool) if some is None else some)
     return found
 
 

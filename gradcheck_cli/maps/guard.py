@@ -143,10 +143,11 @@ class _Guard:
         if not moving.any():
             return
         imprecise = (self.verdicts == Verdict.IMPRECISE.severity) & np.isfinite(self.exact)
-        numbers = self._numbers(np.where(imprecise, self.exact, self.found))
+        numbers = self._numbers(np.where(imprecise, self.exact, self.found) if imprecise.any() else None)
         wrong = np.ones(len(self.rows), dtype=bool)
         for again in range(2):  # no refutation stands on one direction, or on what rounding may do inside of the function
-            direction = self.plain.direction() * moving
+            direction = self.plain.direction()
+            direction[~moving] = 0.0
             along = partial(numbers.along, self.plain, direction)
             off, outcome = refuted(self.plain, along, direction)
             wrong &= off
@@ -261,15 +262,19 @@ class _Guard:
         for name, column in self.rows[k].columns.items():
             _doubt(column, np.flatnonzero(here[self.spans[name]]), text)
 
-    def _numbers(self, known: Floats, found: Floats | None = None) -> Numbers:
+    def _numbers(self, known: Floats | None, found: Floats | None = None) -> Numbers:
+        """Torch's derivatives, those that aren't finite 0, and what is known of them (None: nothing else)."""
+
         def of(y: Floats) -> Floats:
             return np.array([v @ y[i] for i, v in self._weights])
 
         def squares(y: Floats) -> Floats:
             return np.array([(v * v) @ y[i] for i, v in self._weights])
 
-        found = np.where(np.isfinite(self.found), self.found, 0.0) if found is None else found
-        return Numbers(of, squares, found, known, allowed(self.limits, found, self.plain.form))
+        if found is None:
+            finite = np.isfinite(self.found)
+            found = self.found if finite.all() else np.where(finite, self.found, 0.0)
+        return Numbers(of, squares, found, found if known is None else known, allowed(self.limits, found, self.plain.form))
 
 
 def _sides(along: Along, nearer: Sequence[float]) -> tuple[Which, Which, Outcome]:
@@ -406,6 +411,8 @@ def _joined(row: Judged, read: Callable[[Column], npt.NDArray[Any]]) -> npt.NDAr
 
 def allowed(limits: Limits, found: Floats, form: Format) -> Floats:
     """What the user's own limits leave to derivatives."""
+    if not limits.given:
+        return np.broadcast_to(np.float64(0.0), found.shape)
     with np.errstate(all="ignore"):
         by_ulps = (limits.ulps or 0.0) * np.nan_to_num(form.ulp(found))
         return np.asarray(np.maximum((limits.atol or 0.0) + (limits.rtol or 0.0) * abs(found), by_ulps))

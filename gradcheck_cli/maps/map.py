@@ -199,7 +199,9 @@ def pull(outputs: Tensors, leaves: Tensors, row: Row, create_graph: bool = False
 def draws(seed: int, *numbers: Floats) -> np.random.Generator:
     """Random numbers from the seed and from all bits of some numbers: nobody can write a gradient whose error is orthogonal to
     them, and the same seed and inputs give them again."""
-    bits = hashlib.blake2b(b"".join(np.ascontiguousarray(n).tobytes() for n in numbers), digest_size=16)
+    bits = hashlib.blake2b(digest_size=16)
+    for some in numbers:
+        bits.update(np.ascontiguousarray(some).data)
     return np.random.default_rng([seed, int.from_bytes(bits.digest(), "little")])
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gradcheck_cli.floats import Floats
+from gradcheck_cli.floats import Floats, pieces
 from gradcheck_cli.maps.constants import Constants
 from gradcheck_cli.maps.map import Map, draws
 from gradcheck_cli.maps.runs import format_of, numpy, rounding
@@ -165,7 +165,7 @@ class Plain:
 
     def along(self, direction: Floats) -> Values:
         """The outputs along a direction."""
-        far_left, left, right, far_right = (self._run(direction * t) for t in (-1.0, -0.5, 0.5, 1.0))
+        far_left, left, right, far_right = (self._run(direction, t) for t in (-1.0, -0.5, 0.5, 1.0))
         return far_left, left, self.here, right, far_right
 
     def at(self, offset: Floats) -> Floats:
@@ -204,23 +204,26 @@ class Plain:
 
     def shaped(self, direction: Floats) -> dict[str, torch.Tensor]:
         """A direction as tensors like the inputs."""
-        return dict(self._split(direction))
+        return dict(self._split(direction.copy()))
 
     def _split(self, flat: Floats) -> list[tuple[str, torch.Tensor]]:
         ends = np.cumsum([x.numel() for x in self._inputs.values()])
         parts = np.split(flat, ends[:-1])
         return [
-            (name, torch.from_numpy(part.copy()).view(x.shape).to(x.device, x.dtype))
+            (name, torch.from_numpy(part).view(x.shape).to(x.device, x.dtype))
             for (name, x), part in zip(self._inputs.items(), parts, strict=True)
         ]
 
-    def _run(self, offset: Floats | None, again: bool = False) -> Floats:
-        """All entries of the outputs, at an offset; nan where the function fails there, or returns something else."""
+    def _run(self, offset: Floats | None, times: float = 1.0, again: bool = False) -> Floats:
+        """All entries of the outputs, at so many times an offset; nan where the function fails there, or returns something
+        else."""
         self.checkpoint()
         leaves = self.map.leaves()
         try:
             if offset is not None:
-                for name, x in self._split(self.inputs + offset):
+                place = offset * times
+                place += self.inputs
+                for name, x in self._split(place):
                     leaves[name].data.copy_(x)  # as torch's own check does: the function may hold these very tensors
             outputs = self.map(leaves) if again else self._outputs(leaves)
             found = np.concatenate(
@@ -270,16 +273,25 @@ class Numbers:
 
     def along(self, plain: Plain, direction: Floats, scale: float = 1.0) -> Outcome:
         """The quotients along a direction that is made shorter or longer, and what the derivatives make of it."""
-        step, moving = direction * scale, direction != 0
+        step = direction * scale
         with np.errstate(all="ignore"):
-            terms = np.sqrt(np.sum((self.found * np.where(moving, plain.inputs, 0.0)) ** 2, axis=1))
-            products = self.found * step
-            known = np.where(moving, self.known * step, 0.0)
             values = plain.along(step)
-            seen = slopes(values, self.of, plain.noise(self.squares, terms))
-            seen = seen.widened((self.allowed * abs(step)).sum(axis=1))
-            size = np.sqrt(np.sum(products**2, axis=1))
-            return Outcome(seen, products.sum(axis=1), known.sum(axis=1), size, self.squares(standing(values)) > 0)
+            terms, size, found, known, slack = self._sums(plain, direction, step)
+            seen = slopes(values, self.of, plain.noise(self.squares, np.sqrt(terms))).widened(slack)
+            return Outcome(seen, found, known, np.sqrt(size), self.squares(standing(values)) > 0)
+
+    def _sums(self, plain: Plain, direction: Floats, step: Floats) -> Floats:
+        """Of each number: the squares of the derivatives by what moves, as terms of its value and along a step, added up; what
+        the derivatives, and the exact ones, make along it; and what the user allows."""
+        found = np.zeros((5, len(self.found)))
+        for some in pieces(len(step), len(self.found)):
+            along, derivatives = step[some], self.found[:, some]
+            where = bool(direction[some].all()) or direction[some] != 0
+            products = derivatives * along
+            exact = products if self.known is self.found else self.known[:, some] * along
+            parts = ((derivatives * plain.inputs[some]) ** 2, products**2, products, exact, self.allowed[:, some] * abs(along))
+            found += [np.sum(part, axis=1, where=where) for part in parts]
+        return found
 
     def row(self, k: int) -> Numbers:
         """One of them alone."""
@@ -332,7 +344,7 @@ def kinked(plain: Plain, along: Along, direction: Floats, outcome: Outcome) -> W
     gives at its own length."""
     bend = outcome.bend
     found: Which = (bend != 0) & ~(abs(outcome.seen.rest) < CURVED * abs(bend))
-    for scale in plain.nearer(direction):
+    for scale in plain.nearer(direction) if found.any() else ():
         if found.any():
             closer = along(scale)
             with np.errstate(all="ignore"):
@@ -348,7 +360,7 @@ def refuted(plain: Plain, along: Along, direction: Floats) -> tuple[Which, Outco
     direction."""
     outcome = along()
     wrong, far = outcome.against_both(), outcome.seen
-    for scale in plain.nearer(direction):
+    for scale in plain.nearer(direction) if wrong.any() else ():
         if not wrong.any():
             return wrong, outcome
         closer = along(scale)

@@ -18,6 +18,7 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.columns import smooth
 from gradcheck_cli.maps.map import Map, Tensors
 from gradcheck_cli.maps.probe import LAYERS, Options, Probe
+from gradcheck_cli.maps.runs import numpy
 from gradcheck_cli.verdict.column import Column
 
 FEW = 16
@@ -32,12 +33,12 @@ def untied(map: Map, values: Tensors, options: Options) -> tuple[Map, dict[str, 
     `values` are the numbers that an input's entries stand for. Nothing changes where they are few, nor where moving them apart
     meets no tie.
     """
-    single = {name: _single(value) for name, value in values.items() if name in map.inputs}
-    suspects = [name for name, alone in single.items() if not bool(alone.all())]
-    if sum(int((~single[name]).sum()) for name in suspects) <= FEW or all(_smooth(map, [suspects], options)):
+    equal = {name: _equal(value) for name, value in values.items() if name in map.inputs}
+    suspects = [name for name, count in equal.items() if count]
+    if sum(equal.values()) <= FEW or all(_smooth(map, [suspects], options)):
         return map, {}
     smooth = _smooth(map, [[name] for name in suspects], options)
-    kept = {name: single[name] for name, fine in zip(suspects, smooth, strict=True) if not fine}
+    kept = {name: _single(values[name]) for name, fine in zip(suspects, smooth, strict=True) if not fine}
     here = {name: map.inputs[name].clone() for name in kept}
 
     def call(leaves: Tensors) -> Tensors:
@@ -69,6 +70,14 @@ def left_out(kept: Mapping[str, Tensor]) -> list[str]:
         f"left out: {', '.join(counts[:SHOWN])}{more}: their value occurs more than once, and they meet a kink (the largest of "
         "equal numbers, a ReLU at 0), where there is no derivative"
     ]
+
+
+def _equal(value: Tensor) -> int:
+    """How many entries have a value that another entry has."""
+    ordered = np.sort(numpy(value))
+    same = np.zeros(len(ordered) + 1, dtype=bool)
+    np.equal(ordered[1:], ordered[:-1], out=same[1:-1])
+    return int(np.count_nonzero(same[1:] | same[:-1]))
 
 
 def _single(value: Tensor) -> Tensor:

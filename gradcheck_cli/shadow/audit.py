@@ -33,7 +33,8 @@ def agree(layer: Any, name: str, run: Run, inputs: Sequence[Cell], cells: Sequen
     certain = np.ones(count, dtype=bool)
     given = [cell[0] for cell in inputs if not is_truth(cell) and np.shape(cell[0]) == (count,)]
     places = TRUST.sample(given, certain, AT_LEAST, AT_MOST_SPECIAL)
-    return _agree(layer, name, places, cells, lambda i: run(*(layer.ball(cell, i) for cell in inputs)))
+    given_there = [layer.balls(cell, places) for cell in inputs]
+    return _agree(layer, name, places, cells, lambda k: run(*(balls[k] for balls in given_there)))
 
 
 class Audited:
@@ -49,26 +50,31 @@ class Audited:
     def total(self, cell: Cell, kept: int, count: int) -> Cell:
         """As the layer's."""
         found: Cell = self._layer.total(cell, kept, count)
-        self._hold(
-            "a sum", found, _some(kept, count), lambda i: self._layer.summed(cell, np.arange(i * count, (i + 1) * count))
-        )
+        places = _some(kept, count)
+        self._hold("a sum", found, places, lambda k: self._layer.summed(cell, np.arange(count) + places[k] * count))
         return found
 
     def dot(self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False) -> Cell:
         """As the layer's."""
         found: Cell = self._layer.dot(xs, ys, batch, rows, inner, columns, parts)
 
-        def product(place: int) -> Any:
-            row, column = place // columns, place % columns
-            across = np.arange(row * inner, (row + 1) * inner)
-            down = np.arange(row // rows * inner * columns + column, (row // rows + 1) * inner * columns, columns)
-            return self._layer.witness.dot(self._layer.balls(xs, across), self._layer.balls(ys, down))
+        places = _some(batch * rows * columns, inner)
+        step = np.arange(inner)
+        across = [place // columns * inner + step for place in places]
+        down = [(place // columns // rows * inner + step) * columns + place % columns for place in places]
+        left, right = (
+            self._layer.balls(cell, np.concatenate(some).tolist() if some else []) for cell, some in ((xs, across), (ys, down))
+        )
 
-        self._hold("a product", found, _some(batch * rows * columns, inner), product)
+        def product(k: int) -> Any:
+            term = slice(k * inner, (k + 1) * inner)
+            return self._layer.witness.dot(left[term], right[term])
+
+        self._hold("a product", found, places, product)
         return found
 
     def _hold(self, name: str, found: Cell, places: Sequence[int], run: Callable[[int], Any]) -> None:
-        self.sound = _agree(self._layer, name, places, [found], lambda i: [run(i)]) and self.sound
+        self.sound = _agree(self._layer, name, places, [found], lambda k: [run(k)]) and self.sound
 
 
 def _some(count: int, terms: int) -> list[int]:
@@ -78,10 +84,12 @@ def _some(count: int, terms: int) -> list[int]:
 
 
 def _agree(layer: Any, name: str, places: Sequence[int], cells: Sequence[Cell], run: Callable[[int], Sequence[Any]]) -> bool:
+    """Whether what is run for each of some places doesn't contradict the cells there."""
+    found = [layer.balls(cell, places) for cell in cells]
     with working(DIRECTIONS[0]), terms(2):
-        for i in places:
-            for cell, known in zip(cells, run(i), strict=True):
-                if not _alike(layer.ball(cell, i), known):
+        for k in range(len(places)):
+            for balls, known in zip(found, run(k), strict=True):
+                if not _alike(balls[k], known):
                     TRUST.lose(f"in {name}")
                     return False
     return True

@@ -44,8 +44,9 @@ HERE = "cpu"
 
 @dataclass(slots=True)
 class _Storage:
-    """The parts of all numbers of a storage: the words and the radii (a row each), or two masks. `storage` keeps the address
-    from being used again. `shared`: the arrays may be others' too, and are copied before a part of them is written."""
+    """The parts of all numbers of a storage: the words and the radii (a row each), or two masks; of one number where it is the
+    same for all. `storage` keeps the address from being used again. `shared`: the arrays may be others' too, and are copied
+    before a part of them is written."""
 
     storage: Any
     parts: list[torch.Tensor]
@@ -230,7 +231,7 @@ class Columns(TorchDispatchMode):
             *words, radii = self._layer.scalar(value)
             return _Parts([float(part) for part in (*words, *radii[:, 0])])
         *words, radii = whole(self._read(value, tuple(value.shape)), value.numel())
-        return _Parts([_owned(part, value.numel()).reshape(value.shape) for part in (*words, *radii)])
+        return _Parts([torch.as_tensor(np.array(part), device=HERE).reshape(value.shape) for part in (*words, *radii)])
 
     def _fold(self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
         """What becomes of entries that meet."""
@@ -241,9 +242,9 @@ class Columns(TorchDispatchMode):
             self._unknown(outputs)
             return
 
-        def read(name: str) -> Cell:
+        def read(name: str, flat: bool = True) -> Cell:
             tensor = given[name]
-            return self._as(self._read(tensor, tuple(tensor.shape)), tensor, form, row.fold != "some")
+            return self._as(self._read(tensor, tuple(tensor.shape), flat), tensor, form, row.fold != "some")
 
         layer: Any = self._layer.within(form)
         layer = layer if self._contents is None else Audited(layer)
@@ -340,8 +341,9 @@ class Columns(TorchDispatchMode):
         made = [o for o in outputs if o is not None]
         return all(o.dtype not in FLOATS and is_plain(o) for o in made) and all(map(self._sure, tensors))
 
-    def _read(self, tensor: torch.Tensor, shape: tuple[int, ...]) -> Cell:
-        """The entries of a tensor that is broadcast to a shape, flat; a single number may stand for all of them."""
+    def _read(self, tensor: torch.Tensor, shape: tuple[int, ...], flat: bool = True) -> Cell:
+        """The entries of a tensor that is broadcast to a shape, flat, or as they lie in memory in that shape; a single number
+        may stand for all of them."""
         if tensor._is_zerotensor():
             return self._layer.constant(0)
         memory = self._storages.get(self._key(tensor))
@@ -350,12 +352,12 @@ class Columns(TorchDispatchMode):
         size, stride, start = tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
         seen = []
         for part in memory.parts:
-            if part.dim() == 1:
-                seen.append(part.as_strided(size, stride, start).expand(shape).reshape(-1).numpy())
-            else:
-                rows = part.as_strided((2, *size), (part.stride(0), *stride), start)
-                rows = rows.reshape(2, *(1,) * (len(shape) - len(size)), *size).expand((2, *shape))
-                seen.append(rows.reshape(2, -1).numpy())
+            if part.shape[-1] > 1:
+                *lead, _ = part.shape
+                rows = part.as_strided((*lead, *size), (*part.stride()[:-1], *stride), start)
+                rows = rows.reshape((*lead, *(1,) * (len(shape) - len(size)), *size)).expand((*lead, *shape))
+                part = rows.reshape((*lead, -1)) if flat else rows
+            seen.append(part.numpy())
         return tuple(seen)
 
     def _met(self, tensor: torch.Tensor, shape: tuple[int, ...]) -> Cell:
@@ -388,17 +390,15 @@ class Columns(TorchDispatchMode):
         if memory is None:
             memory = self._load(tensor)
         if memory.shared:
-            memory.parts, memory.shared = [part.clone() for part in memory.parts], False
+            memory.parts, memory.shared = [part.expand((*part.shape[:-1], count)).clone() for part in memory.parts], False
         size, stride, start = tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
         for index, part in enumerate(cell):
             into, values = memory.parts[index], _owned(part, tensor.numel())
             if into.dim() < values.dim():  # masks that were the same in both balls
                 into = memory.parts[index] = into.expand(2, -1).clone()
-            if into.dim() == 1:
-                into.as_strided(size, stride, start).copy_(values.reshape(size))
-            else:
-                rows = into.as_strided((2, *size), (into.stride(0), *stride), start)
-                rows.copy_(values.expand(2, tensor.numel()).reshape(2, *size))
+            *lead, _ = into.shape
+            rows = into.as_strided((*lead, *size), (*into.stride()[:-1], *stride), start)
+            rows.copy_(values.expand((*lead, tensor.numel())).reshape((*lead, *size)))
 
 
 class _Parts(list[Any]):
@@ -410,9 +410,11 @@ def _pick(value: Any, part: int) -> Any:
 
 
 def _owned(part: Any, count: int) -> torch.Tensor:
-    """A part as a tensor of so many entries of its own: what an operation has just made needs no copy. (A single number may be
-    a constant: in place of that a new one is written, never into it.)"""
+    """A part as a tensor of so many entries of its own, or of one number for all: what an operation has just made needs no
+    copy. (A single number may be a constant: in place of that a new one is written, never into it.)"""
     array = np.asarray(part)
+    if array.ndim == 0 or array.shape[-1] == 1:
+        return torch.as_tensor(array.copy().reshape(*array.shape[:-1], 1), device=HERE)
     whole = array if array.base is None else array.base
     made = isinstance(whole, np.ndarray) and whole.flags.owndata and whole.nbytes == array.nbytes
     if array.shape[-1:] != (count,) or not (made and array.flags.c_contiguous and array.flags.writeable):

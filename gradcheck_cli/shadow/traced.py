@@ -68,7 +68,7 @@ class Traced(Columns):
         if tensor is not None:
             self._held.pop(self._key(tensor), None)
 
-    def _read(self, tensor: torch.Tensor, shape: tuple[int, ...]) -> Cell:
+    def _read(self, tensor: torch.Tensor, shape: tuple[int, ...], flat: bool = True) -> Cell:
         if tensor._is_zerotensor():
             return self._fused.constant(0)
         single = tensor.untyped_storage().nbytes() == tensor.element_size()

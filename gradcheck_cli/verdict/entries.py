@@ -210,7 +210,10 @@ class Entries:
         plain[[i for i, known in others.items() if not isinstance(known, Truth)]] = True
         quick = plain & (column.error_ulps[part] <= QUICK) & (not self.limits.given)
         column.verdicts[part][quick] = Verdict.MATCH.severity
-        column.verdicts[part][truths.excluded] = Verdict.OUTSIDE_DOMAIN.severity
+        if truths.nowhere is not None and truths.nowhere.kind is Kind.UNKNOWN:
+            column.mark((part.start + np.flatnonzero(truths.excluded)).tolist(), Verdict.UNDECIDED, truths.nowhere.text)
+        else:
+            column.verdicts[part][truths.excluded] = Verdict.OUTSIDE_DOMAIN.severity
         column.error_ulps[part][truths.excluded] = np.nan
         return np.flatnonzero(~(quick | truths.excluded))
 

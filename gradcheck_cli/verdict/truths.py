@@ -60,6 +60,16 @@ class Truths:
             high[beyond], low[beyond], radius[beyond] = signs[beyond] * np.inf, 0.0, 0.0
             self.words = Column(high, low, radius)
 
+    def part(self, span: slice) -> Truths:
+        """Those of some entries, as they are now."""
+        found = Truths(span.stop - span.start)
+        if self.words is not None:
+            found.words = words = self.words.pick(span)
+            found._make = words.ball
+        found.certified, found.excluded, found.nowhere = self.certified[span].copy(), self.excluded[span].copy(), self.nowhere
+        found._kept = {i - span.start: known for i, known in self._kept.items() if span.start <= i < span.stop}
+        return found
+
     @property
     def settled(self) -> npt.NDArray[np.bool_]:
         """Which entries are known without a Python object."""

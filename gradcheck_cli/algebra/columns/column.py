@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,15 +57,16 @@ class Column(NamedTuple):
 
 def ball_of(high: float, low: float, radius: float) -> Ball:
     """A word as a ball; nan where it is open."""
-    with ctx.workprec(_BITS):
-        return arb(high) + arb(low) + arb(0, radius) if radius < OPEN else NAN
+    return balls_of([high], [low], [radius])[0]
 
 
-def balls_of(high: Array, low: Array, radius: Array) -> list[Ball]:
-    """Words as balls; nan where one is open."""
+def balls_of(highs: Iterable[float], lows: Iterable[float], radii: Iterable[float]) -> list[Ball]:
+    """Words as balls; nan where they are open."""
     with ctx.workprec(_BITS):
-        parts = zip(high.tolist(), low.tolist(), radius.tolist(), strict=True)
-        return [arb(x) + arb(y) + arb(0, r) if r < OPEN else NAN for x, y, r in parts]
+        return [
+            (arb(h) + arb(low) + arb(0, r) if low or r else arb(h)) if r < OPEN else NAN
+            for h, low, r in zip(highs, lows, radii, strict=True)
+        ]
 
 
 def some_of(cell: Sequence[Any], places: Indices) -> list[Array]:
@@ -86,6 +87,8 @@ def sum_of(words: Sequence[Array], radii: Array) -> Ball:
     return ball_of(total, rest, (radius + abs(rest) * 2.0**-52) * (1.0 + 2.0**-50)) if math.isfinite(total) else NAN
 
 
-def entry(part: Array, index: int) -> float:
-    """An entry of an array that may have one for all."""
-    return float(part.reshape(-1)[index if np.size(part) > 1 else 0])
+def entries(part: Any, places: Sequence[int]) -> list[Any]:
+    """Some entries, in order, of an array that may have one for all."""
+    array = np.asarray(part)
+    found: list[Any] = array.reshape(-1).tolist() * len(places) if array.size == 1 else array.flat[list(places)].tolist()
+    return found

@@ -6,7 +6,7 @@ Radii may have a leading axis: then there are several balls with one centre, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
 from operator import and_, eq, or_
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.algebra.columns.algebra import ColumnAlgebra
-from gradcheck_cli.algebra.columns.column import entry
+from gradcheck_cli.algebra.columns.column import entries
 from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.program import LARGEST_PRODUCT
@@ -155,10 +155,10 @@ def _limited(found: Cell, limit: Callable[..., Any], cells: tuple[Cell, ...]) ->
     return *words, np.where(there, np.where(known, 0.0, OPEN), radii)
 
 
-def decision(cell: Cell, index: int) -> bool | None:
-    """A truth value in exact arithmetic; None where it isn't decided."""
-    holds, fails = (entry(mask[EXACT] if np.ndim(mask) > 1 else np.asarray(mask), index) for mask in cell)
-    return True if holds else False if fails else None
+def decisions(cell: Cell, places: Sequence[int]) -> list[bool | None]:
+    """Some truth values in exact arithmetic; None where they aren't decided."""
+    masks = (entries(mask[EXACT] if np.ndim(mask) > 1 else mask, places) for mask in cell)
+    return [True if holds else False if fails else None for holds, fails in zip(*masks, strict=True)]
 
 
 def is_truth(cell: Cell) -> bool:

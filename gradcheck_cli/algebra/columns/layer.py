@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from gradcheck_cli.algebra.layers import Layer
@@ -30,11 +30,8 @@ class ColumnLayer(Protocol):
     def witness(self) -> Layer:
         """The layer of balls that means the same."""
 
-    def ball(self, cell: Cell, index: int) -> Any:
-        """An entry of a cell in the witness; nan where it is open, None for a truth value that isn't decided."""
-
-    def balls(self, cell: Cell, places: Any) -> list[Any]:
-        """Several numbers at once."""
+    def balls(self, cell: Cell, places: Sequence[int]) -> list[Any]:
+        """Some entries of a cell in the witness; nan where they are open, None for a truth value that isn't decided."""
 
     def summed(self, cell: Cell, places: Any) -> Any:
         """The sum of some entries in the witness, without an enclosure of each."""

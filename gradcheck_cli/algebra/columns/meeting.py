@@ -6,6 +6,7 @@ operation, and none for what is certainly 0.
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -52,7 +53,7 @@ class Numbers:
     def turned(self) -> Numbers:
         """The transposed matrices."""
         found = object.__new__(Numbers)
-        for name in ("high", "low", "near", "far", "size", "most", "zero"):
+        for name in ("high", "low", "near", "far", "zero"):
             part = getattr(self, name)
             setattr(found, name, None if part is None else part.swapaxes(-1, -2))
         return found
@@ -60,8 +61,7 @@ class Numbers:
 
 def shaped(part: Any, shape: tuple[int, ...]) -> Any:
     """The entries of a part, which may be one for all, in a shape."""
-    count = int(np.prod(shape))
-    return (part if np.shape(part) == (count,) else np.broadcast_to(part, (count,))).reshape(shape)
+    return np.reshape(part, shape) if np.size(part) == math.prod(shape) else np.broadcast_to(part, shape)
 
 
 def added(x: Numbers, error: Floats, unit: float) -> tuple[Floats, Floats, Any]:
@@ -84,27 +84,53 @@ def terms_of(x: Numbers, y: Numbers) -> Any:
     return inner if x.zero is None else inner - x.zero.sum(2, keepdims=True)
 
 
-def rounded(x: Numbers, y: Numbers, terms: Any, unit: float) -> Floats:
-    """What the wider radii and rounding make of products: with sizes X, Y and radii r, s the sum of X*s + r*(Y + s), and of
-    (X + r)*(Y + s) as many units as there are terms."""
-    if np.ndim(terms) and terms.shape[1] > 1:
-        if terms.shape[2] == 1:
-            return rounded(y.turned, x.turned, terms.swapaxes(1, 2), unit).swapaxes(1, 2)
-        found: Floats = sums.upper(x.most, y.most) * (terms * unit) + _within(x.size, x.far, y.most, y.far)
-        return found
-    grown = y.most * (terms * unit)
-    found = sums.upper(x.size, grown if y.far is None else grown + y.far)
-    return found if x.far is None else found + sums.upper(x.far, y.most + grown)
+def radii(x: Numbers, y: Numbers, terms: Any, unit: float) -> tuple[Any, Any]:
+    """What both radii, and rounding, make of products. With sizes X, Y and radii r, s these are the sums of X*s + r*(Y + s),
+    and in the wider one, in which there are as many roundings as `terms`, so many units of (X + r)*(Y + s) besides."""
+    rows, columns = np.shape(terms)[1:] or (1, 1)
+    if rows > 1 and columns > 1:
+        near, far = _radii(x, y, None)
+        return near, far + sums.upper(x.most, y.most) * (terms * unit)
+    if columns > 1 or (rows == 1 and x.high.size >= y.high.size):
+        return _radii(x, y, terms * unit)
+    turned = _radii(y.turned, x.turned, unit * (terms.swapaxes(1, 2) if np.ndim(terms) else terms))
+    near, far = (found.swapaxes(1, 2) if np.ndim(found) else found for found in turned)
+    return near, far
 
 
-def _within(size: Floats, radius: Floats | None, most: Floats, other: Floats | None) -> Any:
-    found: Any = 0.0 if other is None else sums.upper(size, other)
-    return found if radius is None else found + sums.upper(radius, most)
+def _radii(x: Numbers, y: Numbers, units: Any) -> tuple[Any, Any]:
+    """The same; `units`: of rounding, for all or for each column, None where there is none. The larger factor stands first: its
+    sizes are taken as they are needed."""
+    grown = None if units is None else y.most * units
+    wide = _sum(grown, y.far)
+    near_terms = [(x.near, _sum(y.size, y.near))] if x.near is not None else []
+    far_terms = [(x.far, _sum(y.most, grown))] if x.far is not None else []
+    if x.high.shape[2] == 1:  # a row and a column
+        return _beside([(x.size, y.near), *near_terms]), _beside([(x.size, wide), *far_terms])
+    near: Any = 0.0
+    far: Any = 0.0
+    if y.near is not None and wide is not None:
+        both, columns = sums.upper(x.high, np.concatenate([y.near, wide], axis=2), signed=True), y.high.shape[2]
+        near, far = both[:, :, :columns], both[:, :, columns:]
+    elif y.near is not None or wide is not None:
+        found = sums.upper(x.high, wide if y.near is None else y.near, signed=True)
+        near, far = (near, found) if y.near is None else (found, far)
+    for radius, most in near_terms:
+        near = near + sums.upper(radius, most)
+    for radius, most in far_terms:
+        far = far + sums.upper(radius, most)
+    return near, far
 
 
-def narrow(x: Numbers, y: Numbers) -> Any:
-    """What small radii make of products."""
-    return _within(x.size, x.near, y.size if y.near is None else y.size + y.near, y.near)
+def _sum(x: Floats | None, y: Floats | None) -> Any:
+    return y if x is None else x if y is None else x + y
+
+
+def _beside(terms: list[tuple[Floats, Floats | None]]) -> Any:
+    """A bound of the sum of products of columns and rows, None for zeros."""
+    known = [(x, y) for x, y in terms if y is not None]
+    lefts, rights = ([pair[side] for pair in known] for side in (0, 1))
+    return sums.upper(np.concatenate(lefts, axis=2), np.concatenate(rights, axis=1)) if known else 0.0
 
 
 def plain(x: Numbers, y: Numbers) -> tuple[Floats, Floats]:

@@ -19,9 +19,10 @@ import numpy as np
 from gradcheck_cli.algebra.columns import sums
 from gradcheck_cli.algebra.columns.algebra import KERNELS, ColumnAlgebra
 from gradcheck_cli.algebra.columns.backends import on_numpy
-from gradcheck_cli.algebra.columns.column import Indices, ball_of, balls_of, entry, some_of, sum_of
-from gradcheck_cli.algebra.columns.enclosing import ANSWERS, LOGICAL, decision, is_truth
+from gradcheck_cli.algebra.columns.column import Indices, balls_of, entries, some_of, sum_of
+from gradcheck_cli.algebra.columns.enclosing import ANSWERS, LOGICAL, decisions, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell
+from gradcheck_cli.algebra.columns.meeting import shaped
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.directions import Directional, straight
 from gradcheck_cli.algebra.program import LARGEST_PRODUCT, Program
@@ -76,10 +77,11 @@ class Moving(ColumnAlgebra):
 
     def data(self, values: Floats, slopes: Floats | None = None) -> Cell:
         """Floats that stand for themselves, and move so fast; those of speed 0 stand still."""
-        known, zero = np.isfinite(values), np.zeros_like(values)
-        radius, values = np.where(known, 0.0, OPEN), np.where(known, values, 0.0)
-        slopes = zero if slopes is None else slopes
-        return values, zero, slopes, zero, np.where(slopes != 0.0, 1.0, 0.0), np.stack([radius, radius])
+        known, zero = np.isfinite(values), np.float64(0.0)
+        rates = (zero, zero, zero) if slopes is None else (slopes, zero, (slopes != 0.0).astype(np.float64))
+        if known.all():
+            return values, zero, *rates, np.zeros((2, 1))
+        return np.where(known, values, 0.0), zero, *rates, np.where(known, 0.0, OPEN)[None].repeat(2, axis=0)
 
     def convert(self, cell: Cell, form: Format) -> Cell:
         """Nothing is rounded here."""
@@ -100,20 +102,13 @@ class Moving(ColumnAlgebra):
         """Series that mean the same."""
         return Directional()
 
-    def ball(self, cell: Cell, index: int) -> Any:
-        """An entry as a series, or as a ball where it doesn't move; None where a truth value isn't decided."""
+    def balls(self, cell: Cell, places: Sequence[int]) -> list[Any]:
+        """Some entries as series, or as balls where they don't move; None where a truth value isn't decided."""
         if is_truth(cell):
-            return decision(cell, index)
-        high, low, slope, rest, moves = (entry(np.asarray(word), index) for word in cell[:-1])
-        value, step = (entry(radii, index) for radii in cell[-1])
-        known = ball_of(high, low, value)
-        return straight(known, ball_of(slope, rest, step)) if moves else known
-
-    def balls(self, cell: Cell, places: Indices) -> list[Any]:
-        """Several numbers there."""
-        high, low, slope, rest, moves, (values, steps) = some_of(cell, places)
-        known, along = balls_of(high, low, values), balls_of(slope, rest, steps)
-        return [straight(x, u) if move else x for x, u, move in zip(known, along, moves.tolist(), strict=True)]
+            return decisions(cell, places)
+        high, low, slope, rest, moves, value, step = (entries(part, places) for part in (*cell[:-1], *cell[-1]))
+        moving = zip(balls_of(high, low, value), balls_of(slope, rest, step), moves, strict=True)
+        return [straight(known, rate) if moves else known for known, rate, moves in moving]
 
     def summed(self, cell: Cell, places: Indices) -> Any:
         """The sum of some entries there."""
@@ -233,16 +228,35 @@ class Moving(ColumnAlgebra):
 
     def dot(self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False) -> Cell:
         """Products of so many matrices."""
-        (x, dx), (y, dy) = _halves(xs), _halves(ys)
         shapes = (batch, rows, inner), (batch, inner, columns)
-        slopes = [_dot(f, g, *shapes) for f, g, step in ((x, dy, dy), (dx, y, dx)) if not _zero(step)]
-        left, right = (np.broadcast_to(_moves(c), math.prod(s)).reshape(s) for c, s in zip((xs, ys), shapes, strict=True))
-        moves = np.maximum(left.max(2, initial=0.0)[:, :, None], right.max(1, initial=0.0)[:, None])
-        return _cell(_dot(x, y, *shapes), self._added(slopes), moves.reshape(-1))
+        (x, dx), (y, dy) = ([_shaped(half, s) for half in _halves(cell)] for cell, s in zip((xs, ys), shapes, strict=True))
+        if rows <= columns:  # the larger factor is cut into slices once, for both parts of the other
+            value, *slopes = _split(_dot(_stacked(x, dx, 1), y), rows, 1)
+            slopes += [] if _zero(dy) else [_dot(x, dy)]
+        else:
+            value, *slopes = _split(_dot(x, _stacked(y, dy, 2)), columns, 2)
+            slopes += [] if _zero(dx) else [_dot(dx, y)]
+        left, right = (
+            cell[4] if np.size(cell[4]) == 1 else shaped(cell[4], shape).max(axis, initial=0.0, keepdims=True)
+            for cell, shape, axis in ((xs, shapes[0], 2), (ys, shapes[1], 1))
+        )
+        moves = np.broadcast_to(np.maximum(left, right), (batch, rows, columns))
+        value, *slopes = [tuple(part.reshape(-1) for part in half) for half in (value, *slopes)]
+        return _cell(value, self._added(slopes), moves.reshape(-1))
 
 
 def _shaped(half: Half, shape: tuple[int, ...]) -> Half:
-    return tuple(np.broadcast_to(part, math.prod(shape)).reshape(shape) for part in half)
+    return tuple(shaped(part, shape) for part in half)
+
+
+def _stacked(value: Half, slope: Half, axis: int) -> Half:
+    """Both, side by side; the value alone, where the slope is 0."""
+    return value if _zero(slope) else tuple(np.concatenate(pair, axis=axis) for pair in zip(value, slope, strict=True))
+
+
+def _split(both: Half, count: int, axis: int) -> list[Half]:
+    starts = range(0, both[0].shape[axis], count)
+    return [tuple(part[(slice(None),) * axis + (slice(s, s + count),)] for part in both) for s in starts]
 
 
 def total(half: Half, kept: int, count: int) -> Half:
@@ -252,15 +266,20 @@ def total(half: Half, kept: int, count: int) -> Half:
     return high, low, (error + radius.sum(-1)) * (1.0 + (count + 2) * 2.0**-52)
 
 
-def _dot(x: Half, y: Half, left: tuple[int, int, int], right: tuple[int, int, int]) -> Half:
-    (xh, xl, xr), (yh, yl, yr) = _shaped(x, left), _shaped(y, right)
-    high, low, error = sums.dot((xh, xl), (yh, yl))
-    near, far = np.any(xr), np.any(yr)
-    if near:
+def _dot(x: Half, y: Half) -> Half:
+    """Products of matrices."""
+    (xh, xl, xr), (yh, yl, yr) = x, y
+    near, far, left_low, right_low = map(np.any, (xr, yr, xl, yl))
+    high, low, error = sums.dot((xh, xl if left_low else None), (yh, yl if right_low else None))
+    if near and (far or right_low):
         error = error + sums.upper(xr, np.abs(yh) + np.abs(yl) + yr)
-    if far:
+    elif near:
+        error = error + sums.upper(yh.swapaxes(1, 2), xr.swapaxes(1, 2), signed=True).swapaxes(1, 2)
+    if far and left_low:
         error = error + sums.upper(np.abs(xh) + np.abs(xl), yr)
-    return tuple(part.reshape(-1) for part in (high, low, error * UP if near or far else error))
+    elif far:
+        error = error + sums.upper(xh, yr, signed=True)
+    return high, low, error * UP if near or far else error
 
 
 def _halves(cell: Cell) -> tuple[Half, Half]:

@@ -6,20 +6,21 @@ Constants are those of the layers of balls (`algebra.layers`), and so is the mod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.columns import sums
 from gradcheck_cli.algebra.columns.algebra import BITS
 from gradcheck_cli.algebra.columns.backends import Backend, on_numpy
-from gradcheck_cli.algebra.columns.column import Indices, ball_of, balls_of, entry, some_of, sum_of
-from gradcheck_cli.algebra.columns.enclosing import EXACT, ROUNDED, Enclosing, decision, is_truth
+from gradcheck_cli.algebra.columns.column import Indices, balls_of, entries, some_of, sum_of
+from gradcheck_cli.algebra.columns.enclosing import EXACT, ROUNDED, Enclosing, decisions, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell
-from gradcheck_cli.algebra.columns.meeting import Numbers, added, narrow, plain, rounded, terms_of
+from gradcheck_cli.algebra.columns.meeting import Numbers, added, plain, radii, terms_of
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.layers import Exact, Rounded, kept
 from gradcheck_cli.algebra.number import Ball
@@ -139,17 +140,11 @@ class Shadowed(Enclosing):
         """Balls that mean the same, without rounding."""
         return self._exact
 
-    def ball(self, cell: Cell, index: int) -> Any:
-        """An entry there; nan where it is open, None where a truth value isn't decided."""
+    def balls(self, cell: Cell, places: Sequence[int]) -> list[Any]:
+        """Some entries there; nan where they are open, None where a truth value isn't decided."""
         if is_truth(cell):
-            return decision(cell, index)
-        high, low = (entry(np.asarray(word), index) for word in (*cell[:-1], 0.0)[:2])
-        return ball_of(high, low, entry(cell[-1][EXACT], index))
-
-    def balls(self, cell: Cell, places: Indices) -> list[Ball]:
-        """Several numbers there."""
-        *words, radii = some_of(cell, places)
-        return balls_of(words[0], words[1] if len(words) > 1 else np.zeros(len(places)), radii[EXACT])
+            return decisions(cell, places)
+        return balls_of(*(entries(part, places) for part in (*(*cell[:-1], 0.0)[:2], cell[-1][EXACT])))
 
     def summed(self, cell: Cell, places: Indices) -> Ball:
         """The sum of some entries there."""
@@ -204,15 +199,16 @@ class Shadowed(Enclosing):
         else:
             high, error = plain(x, y)
             low = None
-        radii = np.empty((2, *high.shape))
-        np.add(error, narrow(x, y), out=radii[EXACT])
-        np.add(error, rounded(x, y, terms, self._adding(parts).unit_roundoff), out=radii[ROUNDED])
-        if self._rounded.limited:
-            radii[ROUNDED] += terms * self.form.smallest_subnormal
-        radii = _open(radii)
-        if x.zero is not None or y.zero is not None:  # but for 0 times what isn't known
-            radii[:, np.broadcast_to(terms == 0, high.shape) & np.isfinite(radii).all(0)] = 0.0
-        return self._stored(high, low, radii, terms > 0, parts)
+        found, near_far = np.empty((2, *high.shape)), radii(x, y, terms, self._adding(parts).unit_roundoff)
+        for into, radius in zip(found, near_far, strict=True):
+            np.add(error, radius, out=into)
+        least = self.form.smallest_subnormal
+        if self._rounded.limited and not found[ROUNDED].min(initial=OPEN) > least * 2.0**170:  # else there is room for it
+            found[ROUNDED] += terms * least
+        found = _open(found)
+        if np.ndim(terms):  # but for 0 times what isn't known
+            _cleared(found, terms == 0)
+        return self._stored(high, low, found, terms > 0, parts)
 
     def _adding(self, parts: bool) -> Format:
         """The format in which sums are kept: kernels add 16-bit numbers in float32."""
@@ -245,3 +241,15 @@ class Shadowed(Enclosing):
 def _open(radii: Floats) -> Floats:
     """Radii, infinite where they aren't finite."""
     return radii if np.isfinite(radii.max(initial=0.0)) else np.where(np.isfinite(radii), radii, OPEN)
+
+
+def _cleared(radii: Floats, nothing: npt.NDArray[np.bool_]) -> None:
+    """No radii where there is nothing, in each place, row or column, but for what isn't known."""
+    if nothing.shape[1] > 1 and nothing.shape[2] == 1:
+        _cleared(radii.swapaxes(2, 3), nothing.swapaxes(1, 2))
+    elif nothing.shape[1] == 1 and nothing.any():
+        for batch, columns in enumerate(np.broadcast_to(nothing[:, 0], (len(nothing), radii.shape[3]))):
+            some = radii[:, batch][:, :, columns]
+            radii[:, batch][:, :, columns] = np.where(np.isfinite(some).all(0), 0.0, some)
+    elif nothing.any():
+        radii[:, nothing & np.isfinite(radii).all(0)] = 0.0

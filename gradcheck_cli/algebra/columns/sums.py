@@ -82,30 +82,41 @@ def certain(error: Floats, high: Floats) -> Floats:
     return np.where(np.isfinite(error) & np.isfinite(high), error, OPEN)
 
 
-def upper(xs: Floats, ys: Floats) -> Floats:
-    """A bound of the products (..., m, k) and (..., k, n) of what isn't negative, with room for a few roundings more; infinite
-    where something isn't finite."""
+def upper(xs: Floats, ys: Floats, signed: bool = False) -> Floats:
+    """A bound of the products (b, m, k) and (b, k, n) of what isn't negative, with room for a few roundings more; infinite
+    where something isn't finite. `signed`: of the sizes of the first factor, which may be large."""
     count = xs.shape[-1]
-    found: Floats = xs @ ys
+    found, largest = _against(xs, ys) if signed else (xs @ ys, _largest(xs))
     found *= (1.0 + (count + 2) * 2.0**-52) * UP
     if _underflows(xs, ys, found):
         found += count * 2.0**-1074
-    if not count * float(xs.max(initial=0.0)) * float(ys.max(initial=0.0)) < 2.0**1000:
-        finite = np.isfinite(xs.max(-1, initial=0.0))[..., :, None] & np.isfinite(ys.max(-2, initial=0.0))[..., None, :]
+    if not count * largest * _largest(ys) < 2.0**1000:
+        finite = np.isfinite(np.abs(xs).max(-1, initial=0.0))[..., :, None] & np.isfinite(ys.max(-2, initial=0.0))[..., None, :]
         found = np.where(finite & np.isfinite(found), found, OPEN)
     return found
 
 
+def _against(xs: Floats, ys: Floats) -> tuple[Floats, float]:
+    """The product of the sizes of xs, some rows at a time, and ys; the largest size."""
+    batch, rows, inner = xs.shape
+    found, largest = np.empty((batch, rows, ys.shape[-1])), 0.0
+    for batches, some in _pieces(batch, rows, inner, CHUNK, 64):
+        size = np.abs(xs[batches, some])
+        np.matmul(size, ys[batches], out=found[batches, some])
+        largest = max(largest, _largest(size))
+    return found, largest
+
+
 def _underflows(xs: Floats, ys: Floats, found: Floats) -> bool:
-    """Whether a product of two numbers may be too small, asked first of what is less to look at."""
+    """Whether a product of the sizes of two numbers may be too small, asked first of what is less to look at."""
     if found.size < xs.size + ys.size:
         return not found.min(initial=OPEN) > 2.0**-900 and _small(xs, ys)
     return _small(xs, ys) and not found.min(initial=OPEN) > 2.0**-900
 
 
 def _small(xs: Floats, ys: Floats) -> bool:
-    least = (float(np.min(x, initial=OPEN, where=x > 0.0)) for x in (xs, ys))
-    return math.prod(least) < 2.0**-1000
+    sizes = map(np.abs, (xs, ys))
+    return math.prod(float(np.min(x, initial=OPEN, where=x > 0.0)) for x in sizes) < 2.0**-1000
 
 
 def dot(xs: Words, ys: Words, slices: int = 3) -> tuple[Floats, Floats, Floats]:
