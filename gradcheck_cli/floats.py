@@ -23,6 +23,10 @@ _FRACTION, _EXPONENT = 52, 2047
 """Where the exponent of a double begins, and its bits."""
 
 
+_NATIVE = {24: np.float32, 11: np.float16}
+"""NumPy's own types of so many bits, which it rounds to as IEEE 754 says."""
+
+
 @cache
 def _gaps(bits: int, least: int) -> Floats:
     """The gap between floats of so many bits, for each exponent that a double can have, `least` being the smallest of a normal
@@ -80,7 +84,10 @@ class Format:
         x = np.asarray(values, dtype=np.float64)
         if self.bits == 53:
             return x
-        with np.errstate(invalid="ignore", over="ignore"):
+        with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+            if self.bits in _NATIVE:
+                found: Floats = x.astype(_NATIVE[self.bits]).astype(np.float64)
+                return found
             gap = np.where(np.isfinite(x), self.ulp(x), 1.0)
             nearest = np.rint(x / gap) * gap
             nearest = np.where(np.isfinite(x), nearest, x)

@@ -41,11 +41,17 @@ def _centre(h: Array) -> Single:
     return y, SCALED_ROUNDED * y
 
 
+def _fall(x: Array) -> Array:
+    """How steep erfcx is at most beyond x: -erfcx' = 2/sqrt(pi) - 2x*erfcx, and erfcx > x/(sqrt(pi)*(x**2 + 1/2)), the second
+    convergent of its continued fraction."""
+    return divide(SLOPE, 1.0 + 2.0 * x * x)
+
+
 def erfcx(x: Single) -> Single:
     """exp(x**2)*erfc(x), between 0 and END; else open."""
     xh, xr = x
     y, radius = _centre(xh)
-    return y, where((xh >= xr) & (xh < END - 2.0**-10), (SLOPE * xr + radius) * UP, OPEN)
+    return y, where((xh >= xr) & (xh < END - 2.0**-10), (_fall(xh - xr) * xr + radius) * UP, OPEN)
 
 
 def _tail(away: Single) -> Single:
