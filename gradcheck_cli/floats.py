@@ -136,11 +136,10 @@ class Format:
     def from_ordinals(self, ordinals: npt.ArrayLike) -> Floats:
         """The floats with these numbers: the inverse of `ordinals`."""
         number = np.asarray(ordinals, dtype=np.int64)
-        size = np.abs(number)
-        step = size >> (self.bits - 1)
-        significand = (size & ((1 << (self.bits - 1)) - 1)) + np.where(step > 0, 1 << (self.bits - 1), 0)
-        exponent = np.maximum(step, 1) - 1 + self.minimum_exponent - (self.bits - 1)
-        return np.asarray(np.sign(number) * np.ldexp(significand.astype(np.float64), exponent), dtype=np.float64)
+        size = np.abs(number)  # the bits of a positive float, whose exponent begins with another number in a double
+        places = (size << (_FRACTION + 1 - self.bits)) + ((self.minimum_exponent + _EXPONENT // 2 - 1) << _FRACTION)
+        found = np.where(size >> (self.bits - 1), places.view(np.float64), size * self.smallest_subnormal)
+        return np.copysign(found, number)
 
 
 FORMATS: dict[str, Format] = {

@@ -89,10 +89,10 @@ def _tallied(column: Column, found: Indices, kinds: Sequence[Kind]) -> Column:
 
 def _chosen(column: Column, found: Indices, kinds: Sequence[Kind]) -> set[int]:
     """The entries to keep, which are of these kinds."""
-    errors = np.nan_to_num(column.error_ulps, nan=-1.0, posinf=np.inf)
+    errors = np.fmax(column.error_ulps, -1.0)  # nan as -1
     relative = np.full(len(column), -1.0)
     for indices, left in column.sifted.errors():
-        relative[indices] = np.nan_to_num(left, nan=-1.0, posinf=np.inf)
+        relative[indices] = np.fmax(left, -1.0)
     for index, detail in column.details.items():
         parts = [part for part in (detail.formula_error, detail.rounding_error) if part is not None and not math.isnan(part)]
         relative[index] = max(parts, default=-1.0)
