@@ -208,17 +208,15 @@ class Entries:
             if not np.isfinite(floats.sum() + middles.sum()):  # of one of them, or of all together
                 infinite = np.flatnonzero(np.isinf(floats) & truths.certified)
                 right = self.form.round(middles[infinite]) == floats[infinite]
-                column.error_ulps[part][infinite] = np.where(
-                    right, 0.0, np.inf
-                )  # beyond the largest float, or not: see `distance`
-                column.error_ulps[part][np.isinf(middles) & np.isfinite(floats)] = np.inf
+                errors[infinite] = np.where(right, 0.0, np.inf)  # beyond the largest float, or not: see `distance`
+                errors[np.isinf(middles) & np.isfinite(floats)] = np.inf
         plain = truths.certified.copy()
         plain[[i for i, known in others.items() if not isinstance(known, Truth)]] = True
-        quick = plain & (column.error_ulps[part] <= QUICK) & (not self.limits.given)
+        quick = plain & (errors <= QUICK) & (not self.limits.given)
         column.verdicts[part][quick] = Verdict.MATCH.severity
         if truths.excluded.any():
             column.verdicts[part][truths.excluded] = Verdict.OUTSIDE_DOMAIN.severity
-            column.error_ulps[part][truths.excluded] = np.nan
+            errors[truths.excluded] = np.nan
         return np.flatnonzero(~(quick | truths.excluded))
 
     def _judge(self, index: int, known: Evidence) -> Judgement:
