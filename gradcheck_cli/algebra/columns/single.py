@@ -143,3 +143,10 @@ def floor(x: Single) -> Single:
     beyond = xh - n
     certain = (absolute(beyond) > xr) & (xr < 0.25) & (absolute(xh) < 2.0**40)
     return where(beyond < 0.0, n - 1.0, n), where(certain, 0.0, OPEN)
+
+
+def rounded(x: Single) -> Single:
+    """The whole number next to x, where x is certainly not in the middle between two; else open."""
+    xh, xr = x
+    n = nearest(xh)
+    return n, where(absolute(xh - n) + xr < 0.5 * DOWN, 0.0, OPEN)
