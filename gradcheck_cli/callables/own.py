@@ -6,10 +6,13 @@ What lies around one (a factor, an activation) hides its slip in the gradient of
 from __future__ import annotations
 
 import inspect
+import linecache
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import torch
@@ -99,8 +102,16 @@ def place(function: Any, rule: str = "backward") -> str:
     if "info" in registered and "op" in registered:  # torch makes one of a `torch.library.custom_op`
         name, code = registered["op"].name().removesuffix(".default"), getattr(registered["info"], "_backward_fn", None)
     lines = getattr(code, "__code__", None)
-    at = f" ({Path(lines.co_filename).name}, line {lines.co_firstlineno})" if lines else ""
+    at = f" ({Path(lines.co_filename).name}, line {_line(lines)})" if lines else ""
     return f"the {rule} of {name}{at}"
+
+
+def _line(code: CodeType) -> int:
+    """The line of a function's `def`; its first one, which may be a decorator's, where there is none."""
+    lines = linecache.getlines(code.co_filename)[code.co_firstlineno - 1 :]
+    decorators = takewhile(lambda line: not line.lstrip().startswith(("def ", "async def ")), lines)
+    before = len([*decorators])
+    return code.co_firstlineno + before if code.co_name != "<lambda>" and before < len(lines) else code.co_firstlineno
 
 
 Examine = Callable[[Call], Mapping[str, str | None]]

@@ -90,6 +90,12 @@ class Operation:
         return frozenset(n for tree in self.trees for n in _used(tree, False))
 
     @cached_property
+    def compares(self) -> bool:
+        """The row compares its arguments: a number among them is the float that code compares with, whatever its author meant."""
+        (tree,) = self.trees if len(self.trees) == 1 else (None,)
+        return isinstance(tree, Call) and results(tree) == "truth" and not self.truths and not self.whole
+
+    @cached_property
     def whole(self) -> bool:
         """The row is no formula for each entry: it knows every argument of the operation."""
         return self.data or bool(self.moves or self.fold)

@@ -35,12 +35,13 @@ UNFILLED = frozenset({"empty", "empty_like", "empty_strided", "empty_permuted", 
 @dataclass(slots=True)
 class _Storage:
     """One storage: a list of cells for each layer. `storage` keeps the address from being used again; `floats` are its bytes
-    when an operation last wrote to it, in a guarded memory."""
+    when an operation last wrote to it, in a guarded memory. `literal`: one number, which no operation has written."""
 
     storage: Any
     dtype: torch.dtype
     layers: list[list[Cell]]
     floats: bytearray
+    literal: bool = False
 
 
 class Memory:
@@ -159,13 +160,17 @@ class Memory:
             else:
                 layers = [list(layer.data(floats, FLOATS.get(tensor.dtype, DOUBLE))) for layer in self.layers]
         there = bytearray(bytes_of(storage, 0, storage.nbytes())) if self.guarded else bytearray()
-        memory = self._storages[storage._cdata] = _Storage(storage, tensor.dtype, layers, there)
+        memory = self._storages[storage._cdata] = _Storage(storage, tensor.dtype, layers, there, count == 1 and not lost)
         if self._blank.pop(storage._cdata, None) is not None and tensor.dtype in FLOATS:
             bits = np.frombuffer(bytes(there), dtype=np.uint8).reshape(count, -1)
             filled = np.flatnonzero((bits != NOTHING).any(axis=1)).tolist()
             self._undefine(memory, filled)
             self.changed = self.changed or bool(filled)
         return memory
+
+    def literal(self, tensor: torch.Tensor) -> bool:
+        """Whether the tensor is a number of the code, as it stands there."""
+        return tensor.dtype in FLOATS and not tensor._is_zerotensor() and self.load(tensor).literal
 
     def read(self, tensor: torch.Tensor, layer: int, shape: tuple[int, ...]) -> list[Cell]:
         """The cells of the tensor, broadcast to `shape`."""
@@ -191,7 +196,7 @@ class Memory:
                 memory = self.load(tensor)
         if tensor.dtype not in FLOATS:
             self._chosen.add(storage._cdata)
-        cells = memory.layers[layer]
+        cells, memory.literal = memory.layers[layer], False
         if len(cells) < tensor.numel():
             self.load(tensor)
         indices = _places(tensor, tensor.shape)

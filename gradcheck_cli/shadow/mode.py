@@ -312,12 +312,13 @@ class Shadow(TorchDispatchMode):
             self._memory.forget(first)  # the floats' own are taken
             return
         shape, count, form = tuple(first.shape), first.numel(), FLOATS.get(first.dtype)
+        compared = next((FLOATS[t.dtype] for t in tensors if t.dtype in FLOATS), None) if row.compares else None
         exact: list[Any] = []
         numbers: list[Sequence[Cell]] = []
         self._worked(count)
         for index, whole_layer in enumerate(self.layers):
             layer = whole_layer.within(form)
-            inputs = [self._argument(row, name, bound[name], index, shape, form) for name in row.entries]
+            inputs = [self._argument(row, name, bound[name], index, shape, form, compared) for name in row.entries]
             run = row.program(layer, tuple(bound[name] for name in sorted(row.integers)))
             if all(isinstance(i, repeat) for i in inputs):
                 columns = [[cell] * count for cell in run(*(next(i) for i in inputs))]
@@ -428,12 +429,25 @@ class Shadow(TorchDispatchMode):
         nothing = self.layers[index].number(math.nan, DOUBLE)
         return [[] if o is None else [None if o.dtype is torch.bool else nothing] * o.numel() for o in outputs]
 
-    def _argument(self, row: Operation, name: str, value: Any, index: int, shape: tuple[int, ...], form: Format | None) -> Any:
-        """The cells of an argument: a list of the outputs' length, or the same cell for ever."""
+    def _argument(
+        self,
+        row: Operation,
+        name: str,
+        value: Any,
+        index: int,
+        shape: tuple[int, ...],
+        form: Format | None,
+        compared: Format | None,
+    ) -> Any:
+        """The cells of an argument: a list of the outputs' length, or the same cell for ever. `compared`: in which format."""
         layer = self.layers[index]
         if not isinstance(value, torch.Tensor):
+            if compared is not None and not isinstance(value, bool):
+                return repeat(layer.data([float(compared.round(value))], compared)[0])
             cell = layer.scalar(value)
             return repeat(layer.truth(cell) if name in row.truths else layer.real(cell) if name in row.numbers else cell)
+        if compared is not None and self._memory.literal(value):
+            return repeat(layer.data([value.item()], compared)[0])
         cells = self._memory.read(value, index, shape)
         if value.dtype is torch.bool:
             if name in row.numbers:

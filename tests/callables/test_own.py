@@ -115,7 +115,7 @@ def real(product: Any) -> Callable[[Tensor, Tensor], Tensor]:
 def test_a_forgotten_conjugate_is_named() -> None:
     """With the line of the backward; of the right one nothing is said."""
     wrong = [c for c in check_function(real(Product), sample=1).checks if c.verdict is Verdict.MISMATCH]
-    first = inspect.getsourcelines(Product.backward)[1]
+    first = inspect.getsourcelines(Product.backward)[1] + 1  # behind its decorator
     assert wrong
     for check in wrong:
         wrong_by_itself = f"the backward of Product (test_own.py, line {first}) is wrong by itself: a conjugate is forgotten"
@@ -145,7 +145,7 @@ class Tangents(Function):
 
 def test_an_ignored_tangent_is_named() -> None:
     """By the argument that it belongs to, with the line of the jvp; behind other operations too."""
-    first = inspect.getsourcelines(Tangents.jvp)[1]
+    first = inspect.getsourcelines(Tangents.jvp)[1] + 1
     for call in (lambda x, y: Tangents.apply(x, y), lambda x, y: torch.exp(Tangents.apply(x, 2 * y))):
         wrong = [c for c in check_function(call, mode="forward", sample=1).checks if c.cause is Cause.FORMULA]
         assert wrong

@@ -116,7 +116,7 @@ def test_a_root_is_right_to_a_rounding(logits: tuple[float, ...]) -> None:
     assert gradcheck(lambda x: Sparsemax.apply(x, 50, 0.0), (x,))
 
 
-@pytest.mark.parametrize(("steps", "slip"), [(50, 1e-12), (50, -0.5), (10, 0.0)])
+@pytest.mark.parametrize(("steps", "slip"), [(50, 1e-12), (10, 0.0)])
 def test_what_is_more_than_a_rounding_of_a_root_is_refuted(steps: int, slip: float) -> None:
     """A slip of 1e-12 beside a bisection is a wrong formula; so is what ten steps of one leave, which isn't the derivative of
     these ten steps."""

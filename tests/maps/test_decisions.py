@@ -264,3 +264,37 @@ def test_a_singular_value_of_0_has_a_kink(dtype: torch.dtype) -> None:
     found = checked(lambda x: torch.linalg.svdvals(x)[1], rows=True, x=torch.ones(2, 2, dtype=dtype))
     for entry in entries(found)[:4]:
         assert (entry.verdict, entry.left, entry.right) == (Verdict.NONDIFFERENTIABLE, "-0.5", "0.5")
+
+
+class Cosine(torch.autograd.Function):
+    """The sine, whose backward is wrong where a condition holds."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, where: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.where = where
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        (x,) = ctx.saved_tensors
+        return g * x.cos() * (1 + 0.01 * ctx.where(x)), None
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_what_code_compares_with_is_the_float_that_it_has(dtype: torch.dtype) -> None:
+    """A backward that is 1 % too large where x is 0.3, or at most 0.3, in one of several ways to write that, is wrong at 0.3:
+    0.3 may stand for 3/10 where it is computed with, not where it is compared with."""
+    at, number = torch.tensor(0.3, dtype=dtype), torch.tensor(0.3, dtype=dtype).item()
+    for where in (lambda x: x == 0.3, lambda x: x == number, lambda x: x == at, lambda x: x <= 0.3, lambda x: ~(x > at)):
+        found = checked(lambda x, w=where: Cosine.apply(x, w), x=torch.tensor([0.3, 1.5], dtype=dtype))
+        assert verdicts(found) == {("mismatch", "formula"), (FINE, None)}
+    right = checked(lambda x: Cosine.apply(x, lambda x: x < 0.3), x=torch.tensor([0.3, 1.5], dtype=dtype))
+    assert verdicts(right) == {(FINE, None)}
+
+
+def test_a_jump_at_a_float_that_is_no_short_fraction() -> None:
+    """A function that jumps at 0.3, checked at 0.3, has no derivative there, as one that jumps at 0.5 has none."""
+    for border in (0.3, 0.5):
+        found = checked(lambda x, b=border: torch.where(x <= b, 2 * x, x + 1), x=tensor([border, 1.5]))
+        assert verdicts(found) == {(KINK, None), (FINE, None)}

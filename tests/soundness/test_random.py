@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow(reason="hundreds of random formulas")
 
 FORMULAS = 210
 GROUPS = 30
-POINTS = 5
+POINTS = 3
 """Of a formula, in one of the two formats by turns."""
 ALL_POINTS = 20
 """In each format, where the sweep is whole."""

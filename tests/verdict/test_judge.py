@@ -71,6 +71,9 @@ def test_every_member_has_a_sentence(member: Any) -> None:
     assert len([m for m in (*Verdict, *Cause) if m.sentence == member.sentence]) == 1
 
 
+KINDS = (Verdict.MATCH, Verdict.IMPRECISE)
+"""What columns settle."""
+
 EVIDENCE: list[tuple[str, float | None, Truth, Shade | None, dict[str, Any], Verdict, Cause | None, str | None]] = [
     # what, autograd, truth, shadow, more arguments; verdict, cause, operation
     ("equal", 3.0, regular(ball(3)), None, {}, Verdict.MATCH, None, None),
@@ -168,6 +171,24 @@ def test_judge(
     """Each piece of evidence reaches its verdict, cause and operation."""
     found = judge(autograd, truth, DOUBLE, shadow, **{"limits": NONE, **more})
     assert (found.verdict, found.cause, found.operation) == (verdict, cause, operation), found
+
+
+def test_arrays_say_nothing_else() -> None:
+    """What columns settle of the evidence (no more is known of it than numbers) is what single balls say of it: they match some
+    of it, and find some imprecise."""
+    settled = set()
+    for what, autograd, truth, shadow, more, verdict, _, _ in EVIDENCE:
+        balls = [truth.ball, shadow.exact, shadow.rounded] if shadow is not None and truth.kind is Kind.REGULAR else []
+        if autograd is None or not balls or not all(b.is_finite() for b in balls) or more or shadow.opaque or shadow.tiny:
+            continue
+        if any(abs(b).abs_upper() > DOUBLE.largest for b in balls):
+            continue
+        exact, seen = (Column(*(np.array([float(part)]) for part in (b.mid(), 0.0, b.rad()))) for b in balls[:2])
+        far = np.array([float(shadow.rounded.rad() + abs(shadow.rounded.mid() - shadow.exact.mid()))])
+        for found, said in zip(explained(np.array([autograd]), exact, DOUBLE, Shades(seen, far)), KINDS, strict=True):
+            assert not found[0] or verdict is said, what
+            settled |= {said} if found[0] else set()
+    assert settled == set(KINDS)
 
 
 def test_every_member_is_reached() -> None:

@@ -115,7 +115,9 @@ def _usual(x: Floats) -> Floats:
 
 def _decade(size: float, more: int) -> float:
     """The power of 10 at or below a size, and some further; no more than the largest double."""
-    exponent = max(math.floor(math.log10(size)) + more, -320)
+    exponent = math.floor(math.log10(size))
+    exponent -= exponent > -308 and 10.0**exponent > size  # a logarithm is rounded
+    exponent = max(exponent + more, -320)
     return 10.0**exponent if exponent <= 308 else sys.float_info.max
 
 
