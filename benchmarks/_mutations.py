@@ -54,6 +54,9 @@ JUDGE = {
     # -- numbers against each other
     "verdict/judge.py": (
         ("(truths.radius < digits) & ~small", "(truths.radius < digits)"),
+        ("(off <= digits) | zero | tiny", "(off <= digits) | zero"),
+        ("(off <= digits) | zero | tiny", "(off <= digits) | zero | below"),
+        ("SHARE, SURE, NARROW = 0.125, 0.5, 2.0**-8", "SHARE, SURE, NARROW = 0.125, 2.0, 2.0**-8"),
         (
             "abs(ball).abs_upper() < form.smallest_normal and abs(autograd) <= form.smallest_normal",
             "abs(ball).abs_upper() < form.smallest_normal",

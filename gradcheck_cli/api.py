@@ -10,6 +10,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations_with_replacement, product
 from itertools import permutations as orders_of
 from pathlib import Path
@@ -422,18 +423,16 @@ def _solved(problem: Problem, given: Mapping[str, Any]) -> Report:
     """Have it checked."""
     from gradcheck_cli.floats import FORMATS
     from gradcheck_cli.formulas import check, stream
-    from gradcheck_cli.remedies.mending import add_remedies
+    from gradcheck_cli.remedies.mending import remedies_of
 
     if not any(problem.points.streams(FORMATS[name]) for name in problem.formats):
         report = check.check_problem(problem, progress=given["progress"])
-        add_remedies(problem, report)
+        report.sought = functools.partial(remedies_of, problem, replace(report))  # a copy: no circle to be collected
         return report
     request = stream.Request(given["workers"], None if given["resume"] is None else Path(given["resume"]))
     report = stream.check_stream(problem, given["progress"], request)
-    for name in problem.formats:
-        part, found = stream.listed(problem, report, name)
-        add_remedies(part, found)
-        report.remedies += found.remedies
+    parts = [stream.listed(problem, report, name) for name in problem.formats]
+    report.sought = lambda: [remedy for part in parts for remedy in remedies_of(*part)]
     return report
 
 

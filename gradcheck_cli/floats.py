@@ -33,6 +33,10 @@ _FRACTION, _EXPONENT = 52, 2047
 """Where the exponent of a double begins, and its bits."""
 
 
+_NATIVE = {24: np.float32, 11: np.float16}
+"""NumPy's own types of so many bits, which it rounds to as IEEE 754 says."""
+
+
 @cache
 def _gaps(bits: int, least: int) -> Floats:
     """The gap between floats of so many bits, for each exponent that a double can have, `least` being the smallest of a normal
@@ -90,7 +94,10 @@ class Format:
         x = np.asarray(values, dtype=np.float64)
         if self.bits == 53:
             return x
-        with np.errstate(invalid="ignore", over="ignore"):
+        with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+            if self.bits in _NATIVE:
+                found: Floats = x.astype(_NATIVE[self.bits]).astype(np.float64)
+                return found
             gap = np.where(np.isfinite(x), self.ulp(x), 1.0)
             nearest = np.rint(x / gap) * gap
             nearest = np.where(np.isfinite(x), nearest, x)
@@ -139,11 +146,10 @@ class Format:
     def from_ordinals(self, ordinals: npt.ArrayLike) -> Floats:
         """The floats with these numbers: the inverse of `ordinals`."""
         number = np.asarray(ordinals, dtype=np.int64)
-        size = np.abs(number)
-        step = size >> (self.bits - 1)
-        significand = (size & ((1 << (self.bits - 1)) - 1)) + np.where(step > 0, 1 << (self.bits - 1), 0)
-        exponent = np.maximum(step, 1) - 1 + self.minimum_exponent - (self.bits - 1)
-        return np.asarray(np.sign(number) * np.ldexp(significand.astype(np.float64), exponent), dtype=np.float64)
+        size = np.abs(number)  # the bits of a positive float, whose exponent begins with another number in a double
+        places = (size << (_FRACTION + 1 - self.bits)) + ((self.minimum_exponent + _EXPONENT // 2 - 1) << _FRACTION)
+        found = np.where(size >> (self.bits - 1), places.view(np.float64), size * self.smallest_subnormal)
+        return np.copysign(found, number)
 
 
 FORMATS: dict[str, Format] = {

@@ -24,7 +24,7 @@ from gradcheck_cli.language.spaces import Group, PointSpec
 from gradcheck_cli.language.tree import Node, Variable, substitute, variables
 from gradcheck_cli.maps.map import Map, Row
 from gradcheck_cli.maps.written import Trees, family, write
-from gradcheck_cli.remedies.mending import LONGEST, add_remedies, wanting
+from gradcheck_cli.remedies.mending import LONGEST, remedies_of, wanting
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.remedy import Remedy
@@ -79,8 +79,7 @@ class Rewriting:
         same = (column.verdict(worst), column.cause(worst))
         if same not in {(c.verdict(0), c.cause(0)) for c in report.columns}:
             return []
-        add_remedies(problem, report)
-        return [replace(remedy, entrywise=True) for remedy in report.remedies]
+        return [replace(remedy, entrywise=True) for remedy in remedies_of(problem, report)]
 
     def _points(self, tree: Node, output: str, point: Numbers, like: Column) -> list[Numbers]:
         """The numbers of all entries that are made in the same way, the worst first, then those that were found wanting."""

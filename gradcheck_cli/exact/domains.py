@@ -7,13 +7,13 @@ Only what is certain counts, of a point and of all points near it: on the edge o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import cached_property, reduce
 
 import numpy as np
 import numpy.typing as npt
 from flint import arb, ctx
 
-from gradcheck_cli.algebra.columns.evaluation import Evaluation
+from gradcheck_cli.algebra.columns.evaluation import Evaluation, evaluation
 from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.precision import ENCLOSURE
@@ -75,16 +75,20 @@ class Outside:
     """Says of many points which are certainly outside of a formula's domain."""
 
     def __init__(self, tree: Node, inputs: Sequence[str]) -> None:
-        condition = outside(tree)
+        self._tree, self._inputs = tree, inputs
+
+    @cached_property
+    def _evaluation(self) -> Evaluation | None:
+        condition = outside(self._tree)
         chosen = None if condition is None else Call(syntax.WHERE, (condition, Constant(1), Constant(0)))
-        self._evaluation = None if chosen is None else Evaluation([chosen], inputs, "single")
+        return None if chosen is None else evaluation((chosen,), tuple(self._inputs), "single")
 
     def among(
         self, given: Sequence[Floats], open: npt.NDArray[np.bool_], balls: Callable[[Sequence[Ball]], Sequence[Ball] | None]
     ) -> npt.NDArray[np.bool_]:
         """Which of the open points are. Balls are asked about a sample of them: a value there ends the trust in columns."""
         found = np.zeros(len(open), dtype=bool)
-        if self._evaluation is None or not TRUST.sound() or not open.any():
+        if not open.any() or not TRUST.sound() or self._evaluation is None:
             return found
         places = np.flatnonzero(open)
         (column,) = self._evaluation.at(*(values[places] for values in given))

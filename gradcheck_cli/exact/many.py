@@ -39,11 +39,13 @@ class Many:
 
     def _confirmed(self, given: Sequence[Floats], columns: Sequence[Column], certain: npt.NDArray[Any], balls: Balls) -> bool:
         """Whether no ball contradicts a sample of what was certified, all special points among it."""
-        for index in TRUST.sample(given, certain):
-            point = [float(column[index]) for column in given]
-            with ctx.workprec(ENCLOSURE[0]):
+        sample = TRUST.sample(given, certain)
+        points = zip(*(column[sample].tolist() for column in given), strict=True)
+        words = [zip(*(part[sample].tolist() for part in column), strict=True) for column in columns]
+        with ctx.workprec(ENCLOSURE[0]):
+            for point, *found in zip(points, *words, strict=True):
                 known = balls([arb(x) for x in point])
-            if known is not None and not all(b.overlaps(c.ball(index)) for b, c in zip(known, columns, strict=True)):
-                TRUST.lose(f"at {', '.join(map(repr, point))}")
-                return False
+                if known is not None and any(abs(b - high - low) > r for b, (high, low, r) in zip(known, found, strict=True)):
+                    TRUST.lose(f"at {', '.join(map(repr, point))}")
+                    return False
         return True

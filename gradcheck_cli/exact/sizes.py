@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from flint import arb, ctx
 
 from gradcheck_cli.algebra.columns.algebra import ColumnAlgebra
 from gradcheck_cli.algebra.columns.backends import on_numpy
-from gradcheck_cli.algebra.columns.evaluation import Evaluation
+from gradcheck_cli.algebra.columns.evaluation import Evaluation, evaluation
 from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.precision import ENCLOSURE
@@ -102,20 +103,24 @@ class Sizes:
     """Says of many points at which derivatives of a formula (`trees`: its value first) are beyond every float of a format."""
 
     def __init__(self, trees: Sequence[Node], inputs: Sequence[str], form: Format) -> None:
-        found = sizes(trees)
+        self._trees, self._inputs = trees, inputs
         self._limit = (form.maximum_exponent + 2) * math.log(2) * (1 + 2.0**-40)
-        self._evaluation: Evaluation | None = None
-        if found is not None:
-            large = [_call("gt", size.log, Constant(self._limit)) for size in found[1:]]
-            beyond = [_call(syntax.WHERE, c, size.sign, Constant(0)) for c, size in zip(large, found[1:], strict=True)]
-            self._evaluation = Evaluation([found[0].log, *beyond], inputs, "single")
+
+    @cached_property
+    def _evaluation(self) -> Evaluation | None:
+        found = sizes(self._trees)
+        if found is None:
+            return None
+        large = [_call("gt", size.log, Constant(self._limit)) for size in found[1:]]
+        beyond = [_call(syntax.WHERE, c, size.sign, Constant(0)) for c, size in zip(large, found[1:], strict=True)]
+        return evaluation((found[0].log, *beyond), tuple(self._inputs), "single")
 
     def beyond(
         self, given: Sequence[Floats], open: npt.NDArray[np.bool_], balls: Callable[[Sequence[Ball]], Sequence[Ball] | None]
     ) -> list[Floats] | None:
         """For each derivative 1 or -1, its sign, at those of the open points where it is, else 0; None where none is. A ball
         that says otherwise ends the trust in columns."""
-        if self._evaluation is None or not TRUST.sound() or not open.any():
+        if not open.any() or not TRUST.sound() or self._evaluation is None:
             return None
         places = np.flatnonzero(open)
         value, *columns = self._evaluation.at(*(values[places] for values in given))

@@ -116,7 +116,7 @@ def listed(problem: Problem, report: Report, name: str) -> tuple[Problem, Report
     points = next((c.scope.numbers for c in columns if isinstance(c.scope, AtPoints)), {})
     group = Group({entry: tuple(values.tolist()) for entry, values in points.items()}, False)
     small = replace(problem, formats=(name,), points=replace(spec, at=(group,), sample=0))
-    return small, replace(report, columns=columns, notes=list(report.notes), remedies=[])
+    return small, replace(report, columns=columns, notes=list(report.notes), sought=[])
 
 
 def _streamed(problem: Problem, progress: Progress | None, request: Request, deadline: float) -> Report:

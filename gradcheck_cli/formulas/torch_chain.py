@@ -120,8 +120,8 @@ class TorchChain:
         ]
 
     def _tensor(self, values: Any) -> Tensor:
-        tensor: Tensor = torch.tensor(values, dtype=torch.float64)
-        return tensor.to(self.algebra.dtype).to(self.algebra.device)
+        tensor: Tensor = torch.tensor(values, dtype=self.algebra.dtype)
+        return tensor.to(self.algebra.device)
 
     def entry(self, tensors: Mapping[str, Tensor], name: str) -> Tensor:
         """The entry `name` of the values of inputs and stages: a number, or one for each point of the batch."""

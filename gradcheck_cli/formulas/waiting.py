@@ -124,10 +124,8 @@ class Queue:
                     (batch,) = self.compiled.batches(self.points, some.tolist(), self._single)
                     found = many_shades(self.compiled, self.run.mode, layer, batch, self.derivatives)
                     self._enter(some, parts, found, layer.limited)
-        for part in parts:
-            for entries in part.entries:
-                entries.truths.release()
         self._judging += [part for part in parts if part.count]
+        _released([part for part in parts if not part.count])
 
     def _places(self, parts: Sequence[Waiting]) -> Indices:
         """The points of some parts' entries, in order, but for those at which torch has no value."""
@@ -173,6 +171,7 @@ class Queue:
         order = sorted(waiting)
         for start in range(0, len(order), SHADOW_CHUNK):
             self._judge_at({i: waiting[i] for i in order[start : start + SHADOW_CHUNK]}, home)
+        _released(list(parts.values()))
 
     def _judge_at(self, waiting: Mapping[int, Sequence[int]], home: Mapping[int, Waiting]) -> None:
         """Some entries (point -> which derivatives)."""
@@ -273,6 +272,13 @@ _SHOWN = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.KINK)
 def _pieces(points: Indices | tuple[()], most: int) -> list[Indices]:
     """Some points in equal pieces of at most so many."""
     return np.array_split(points, -(-len(points) // most)) if len(points) else []
+
+
+def _released(parts: Sequence[Waiting]) -> None:
+    """Nobody judges them any more."""
+    for part in parts:
+        for entries in part.entries:
+            entries.truths.release()
 
 
 def _total(parts: Sequence[Waiting]) -> int:

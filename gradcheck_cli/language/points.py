@@ -96,8 +96,9 @@ def named(*given: object) -> set[str]:
     found: set[str] = set()
     for item in given:
         parts = item if isinstance(item, list | tuple) else [item]
-        if _plain(kinds := set(map(type, parts))):
+        if parts and _plain({type(parts[0])}):  # of many numbers nobody looks at each for this
             continue
+        kinds = set(map(type, parts))
         if kinds == {dict}:
             parts = [dict.fromkeys(set().union(*parts))]
         for part in parts:
@@ -144,12 +145,12 @@ def _column(entries: Sequence[Any], reader: _Reader) -> Group | None:
         return None
     axes: dict[str, array[float]] = {}
     for name, values in zip(names, columns, strict=True):
-        if not _plain(set(map(type, values))):
+        if kinds == {dict} and not _plain(set(map(type, values))):
             return None
         try:
-            axes[name] = array("d", values)
-            if not math.isfinite(sum(axes[name])):  # one of them isn't; or all together aren't, which takes the other way too
+            if not math.isfinite(sum(values)):  # one of them isn't; or all together aren't, which takes the other way too
                 return None
+            axes[name] = array("d", values)
         except OverflowError:
             return None
     group = Group(axes, False)

@@ -32,6 +32,9 @@ UNSEEN = "not looked at: the run ended before"
 
 VERDICTS: tuple[Verdict, ...] = tuple(Verdict)
 
+KINDS = 64
+"""Kinds of a column that are told apart; those that are met later count by verdict and cause alone."""
+
 NUMBERS = re.compile(r"\d[\d.,e+-]*")
 """What differs between texts that say the same."""
 
@@ -110,9 +113,9 @@ class Sifted:
         """Those of which something is known."""
         return [index for seen in self._chunks for index in seen.indices.tolist()]
 
-    def told(self) -> list[int]:
-        """Those that have a text."""
-        return [index for seen in self._chunks for index in seen.indices[seen.told].tolist()]
+    def told(self) -> Iterator[tuple[Indices, str]]:
+        """Those that have a text, and which."""
+        return ((seen.indices[seen.told], seen.text) for seen in self._chunks if seen.text is not None)
 
     def errors(self) -> Iterator[tuple[Indices, Floats]]:
         """What rounding leaves of them."""
@@ -324,16 +327,32 @@ class Column:
         yield from self.details.items()
         yield from ((index, self.detail(index)) for index in self.sifted.indices() if index not in self.details)
 
-    def told(self) -> Iterator[tuple[int, Detail]]:
-        """The entries of which more than numbers is known: a cause, or something to say."""
-        yield from self.details.items()
-        yield from ((index, self.detail(index)) for index in self.sifted.told() if index not in self.details)
-
     def kind_of(self, index: int) -> Kind:
         """What an entry is counted with."""
         detail = self.detail(index)
         text = None if detail.text is None else NUMBERS.sub("#", detail.text)
         return Kind(self.verdict(index), detail.cause, detail.stage, detail.operation, detail.witness, text)
+
+    def kinds(self) -> tuple[Indices, list[Kind]]:
+        """For each entry the number of its kind, and the kinds. Entries of which nothing is told are no objects."""
+        kinds = [Kind(verdict) for verdict in VERDICTS]
+        known = {kind: number for number, kind in enumerate(kinds)}
+        found = self.verdicts.astype(np.int64)
+
+        def number(kind: Kind) -> int:
+            if kind not in known and len(known) >= KINDS:
+                kind = Kind(kind.verdict, kind.cause)
+            if kind not in known:
+                known[kind] = len(kinds)
+                kinds.append(kind)
+            return known[kind]
+
+        for told, text in self.sifted.told():
+            for severity in np.unique(self.verdicts[told]).tolist():
+                found[told[self.verdicts[told] == severity]] = number(Kind(VERDICTS[severity], text=NUMBERS.sub("#", text)))
+        for index in self.details:
+            found[index] = number(self.kind_of(index))
+        return found, kinds
 
     def label(self, index: int) -> Label:
         """What an entry is called."""

@@ -188,33 +188,38 @@ class Entries:
         others = {i: truths[i] for i in truths.others}
         floats = column.autograd[part]
         with np.errstate(all="ignore"):
-            middles = np.full(len(floats), np.nan) if words is None else words.high.copy()
+            middles = np.full(len(floats), np.nan) if words is None else words.high
+            gaps = np.full(len(floats), np.nan) if words is None else words.off(floats)
+            if words is not None:
+                gaps[gaps <= words.radius] = 0.0
+            if others:
+                middles = middles.copy()
             for i, known in others.items():
                 ball = regular_ball(known)
                 middles[i] = math.nan if ball is None else float(ball)
-            gaps = floats - middles
-            if words is not None:
-                off = words.off(floats)
-                gaps = np.where(truths.certified, np.where(off <= words.radius, 0.0, off), gaps)
+                gaps[i] = abs(floats[i] - middles[i])
             if self.form.bits == DOUBLE.bits:  # a difference of doubles is whole ulps; of shorter formats it is exact enough
                 for i in (i for i in others if math.isfinite(gaps[i])):
                     gap: Ball = regular_ball(others[i])
                     gap -= float(floats[i])
                     gaps[i] = 0.0 if gap.contains(0) else float(gap)
-            column.error_ulps[part] = np.abs(gaps) / self.form.ulp(middles)
-            infinite = np.flatnonzero(np.isinf(floats) & truths.certified)
-            right = self.form.round(middles[infinite]) == floats[infinite]
-            column.error_ulps[part][infinite] = np.where(right, 0.0, np.inf)  # beyond the largest float, or not: see `distance`
-            column.error_ulps[part][np.isinf(middles) & np.isfinite(floats)] = np.inf
+            errors = column.error_ulps[part]
+            errors[:] = np.abs(gaps) / self.form.ulp(middles)
+            if not np.isfinite(floats.sum() + middles.sum()):  # of one of them, or of all together
+                infinite = np.flatnonzero(np.isinf(floats) & truths.certified)
+                right = self.form.round(middles[infinite]) == floats[infinite]
+                errors[infinite] = np.where(right, 0.0, np.inf)  # beyond the largest float, or not: see `distance`
+                errors[np.isinf(middles) & np.isfinite(floats)] = np.inf
         plain = truths.certified.copy()
         plain[[i for i, known in others.items() if not isinstance(known, Truth)]] = True
-        quick = plain & (column.error_ulps[part] <= QUICK) & (not self.limits.given)
+        quick = plain & (errors <= QUICK) & (not self.limits.given)
         column.verdicts[part][quick] = Verdict.MATCH.severity
         if truths.nowhere is not None and truths.nowhere.kind is Kind.UNKNOWN:
             column.mark((part.start + np.flatnonzero(truths.excluded)).tolist(), Verdict.UNDECIDED, truths.nowhere.text)
-        else:
+            errors[truths.excluded] = np.nan
+        elif truths.excluded.any():
             column.verdicts[part][truths.excluded] = Verdict.OUTSIDE_DOMAIN.severity
-        column.error_ulps[part][truths.excluded] = np.nan
+            errors[truths.excluded] = np.nan
         return np.flatnonzero(~(quick | truths.excluded))
 
     def _judge(self, index: int, known: Evidence) -> Judgement:

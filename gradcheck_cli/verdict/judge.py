@@ -26,8 +26,9 @@ MARGIN = 4.0
 """How far beyond the modelled rounding a kernel must be before it is blamed: promises of kernels are not proofs."""
 
 
-SHARE = 0.125
-"""By how much the room that columns leave for rounding is cut: more than they may be wider than balls (tests: 8 times)."""
+SHARE, SURE, NARROW = 0.125, 0.5, 2.0**-8
+"""By how much the room that columns leave for rounding is cut: more than they may be wider than balls (tests: 8 times), which
+is twice where rounding moves a number by at most NARROW of itself: what is wider is wider for a choice that isn't decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,19 +192,21 @@ def explained(autograd: Floats, truths: Column, form: Format, shades: Shades) ->
     the rounding is that of a format without limits. Of the others it says nothing.
 
     Certain: the ball of the formula is sharp (a sixteenth of a roundoff, or next to nothing beside what rounding may do) and
-    meets the exact one. What rounding explains: SHARE of what the table allows, for columns enclose less tightly than balls.
+    meets the exact one. What rounding explains: a share of what the table allows, for columns enclose less tightly than balls.
     """
     with np.errstate(all="ignore"):
         size, seen, off = np.abs(truths.high), shades.exact, truths.off(autograd)
         right = np.abs((seen.high - truths.high) + (seen.low - truths.low)) <= truths.radius + seen.radius
         sharp = seen.radius <= np.maximum(size * (form.unit_roundoff / 16), shades.rounded * NEGLIGIBLE)
-        bounded = seen.off(autograd) <= shades.rounded * (MARGIN * SHARE)
+        share = np.where(shades.rounded <= size * NARROW, SURE, SHARE)
+        bounded = seen.off(autograd) <= shades.rounded * (MARGIN * share)
         digits = size * math.sqrt(form.unit_roundoff)
-        small = (size - truths.radius <= form.smallest_normal) & (np.abs(autograd) <= form.smallest_normal)
+        below = np.abs(autograd) <= form.smallest_normal
+        small, tiny = (below & (size + r * truths.radius < form.smallest_normal) for r in (-1.0, 1.0))  # maybe; certainly
         found: Mask = right & sharp & bounded & np.isfinite(shades.rounded)
         lost: Mask = (off - truths.radius > digits * (1.0 + 2.0**-20)) & (truths.radius < digits) & ~small
         zero = (size <= truths.radius) & (size + truths.radius <= shades.rounded * NO_SIZE)
-        kept: Mask = (off <= digits) | zero  # beside 0 it is judged by what was added up
+        kept: Mask = (off <= digits) | zero | tiny  # beside 0 it is judged by what was added up
     return found & kept, found & lost
 
 

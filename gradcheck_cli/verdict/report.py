@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import ModuleType
@@ -56,6 +56,7 @@ class Report:
     """The outcome of one command. `problem` describes what was asked (JSON's `problem`), `notes` are lines for the reader.
 
     `str(report)` is the whole text, `repr(report)` one line; a notebook shows a table. Two are equal where they say the same.
+    `sought`: the remedies, or what looks for them when they are read: that takes longer than many a check.
     """
 
     command: str
@@ -64,7 +65,18 @@ class Report:
     versions: dict[str, str]
     strict: bool = False
     notes: list[str] = field(default_factory=list)
-    remedies: list[Remedy] = field(default_factory=list)
+    sought: list[Remedy] | Callable[[], list[Remedy]] = field(default_factory=list)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies, and what another process gets, hold what was found."""
+        return {**self.__dict__, "sought": self.remedies}
+
+    @property
+    def remedies(self) -> list[Remedy]:
+        """What to write instead, and what the same check says of that. Looked for once."""
+        if callable(self.sought):
+            self.sought = self.sought()
+        return self.sought
 
     @property
     def checks(self) -> Checks:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.number import Ball, ball_of, parts_of
 from gradcheck_cli.floats import Floats
-from gradcheck_cli.verdict.column import Column, Detail, Kind, Sifted
+from gradcheck_cli.verdict.column import Column, Detail, Indices, Kind, Sifted
 from gradcheck_cli.verdict.numbers import interval
 from gradcheck_cli.verdict.scope import AtPoints
 from gradcheck_cli.verdict.truths import Balls
@@ -25,9 +25,6 @@ from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 FIRST = 3
 """Entries of each kind that are kept, besides the last one and the worst, by ulps and relative to the exact value."""
-
-KINDS = 64
-"""Kinds of a column that are told apart; those that are met later count by verdict and cause alone."""
 
 
 @dataclass(slots=True)
@@ -41,7 +38,9 @@ class Summary:
     def of(cls, columns: Sequence[Column], start: int) -> Summary:
         """Of columns at the same points, whose numbers begin with `start`."""
         numbers = np.arange(start, start + len(columns[0]) if columns else start)
-        return cls._kept([_tallied(column) for column in columns], numbers)
+        kinds = [column.kinds() for column in columns]
+        tallied = [_tallied(column, *known) for column, known in zip(columns, kinds, strict=True)]
+        return cls._kept(tallied, numbers, kinds)
 
     @classmethod
     def merged(cls, parts: Sequence[Summary]) -> Summary:
@@ -55,9 +54,12 @@ class Summary:
         return cls._kept(columns, numbers[order])
 
     @classmethod
-    def _kept(cls, columns: Sequence[Column], numbers: npt.NDArray[np.int64]) -> Summary:
-        """The entries that are worth keeping of any column, of all."""
-        chosen = sorted({index for column in columns for index in _chosen(column)})
+    def _kept(
+        cls, columns: Sequence[Column], numbers: Indices, kinds: Sequence[tuple[Indices, list[Kind]]] | None = None
+    ) -> Summary:
+        """The entries that are worth keeping of any column, of all. `kinds`: those of the columns, if they are known."""
+        kinds = kinds or [column.kinds() for column in columns]
+        chosen = sorted({index for column, known in zip(columns, kinds, strict=True) for index in _chosen(column, *known)})
         scopes: dict[int, Any] = {}  # columns at the same points stay so
         small = []
         for column in columns:
@@ -77,40 +79,20 @@ class Summary:
         return cls([_read(column) for column in given["columns"]], list(given["numbers"]))
 
 
-def _kinds(column: Column) -> tuple[npt.NDArray[np.int64], list[Kind]]:
-    """For each entry the number of its kind, and the kinds. Entries of which nothing is told are no objects."""
-    kinds = [Kind(verdict) for verdict in Verdict]
-    known = {kind: number for number, kind in enumerate(kinds)}
-    found = column.verdicts.astype(np.int64)
-    for index, detail in column.told():
-        if detail.text is None and detail.cause is None and detail.operation is None and detail.stage is None:
-            continue
-        kind = column.kind_of(index)
-        if kind not in known and len(known) >= KINDS:
-            kind = Kind(kind.verdict, kind.cause)
-        if kind not in known:
-            known[kind] = len(kinds)
-            kinds.append(kind)
-        found[index] = known[kind]
-    return found, kinds
-
-
-def _tallied(column: Column) -> Column:
-    """The same column with a tally of its entries."""
+def _tallied(column: Column, found: Indices, kinds: Sequence[Kind]) -> Column:
+    """The same column with a tally of its entries, which are of these kinds."""
     if column.tally is not None:
         return column
-    found, kinds = _kinds(column)
     counts = np.bincount(found, minlength=len(kinds)).tolist()
     return replace(column, tally=Counter({kind: n for kind, n in zip(kinds, counts, strict=True) if n}))
 
 
-def _chosen(column: Column) -> set[int]:
-    """The entries to keep."""
-    found, kinds = _kinds(column)
-    errors = np.nan_to_num(column.error_ulps, nan=-1.0, posinf=np.inf)
+def _chosen(column: Column, found: Indices, kinds: Sequence[Kind]) -> set[int]:
+    """The entries to keep, which are of these kinds."""
+    errors = np.fmax(column.error_ulps, -1.0)  # nan as -1
     relative = np.full(len(column), -1.0)
     for indices, left in column.sifted.errors():
-        relative[indices] = np.nan_to_num(left, nan=-1.0, posinf=np.inf)
+        relative[indices] = np.fmax(left, -1.0)
     for index, detail in column.details.items():
         parts = [part for part in (detail.formula_error, detail.rounding_error) if part is not None and not math.isnan(part)]
         relative[index] = max(parts, default=-1.0)

@@ -15,7 +15,7 @@ from gradcheck_cli.formulas.follow import columns_of, known_loop, loop, many_sha
 from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import link
 from gradcheck_cli.language.functions import ROWS, Function
-from gradcheck_cli.verdict.judge import SHARE
+from gradcheck_cli.verdict.judge import NARROW, SHARE, SURE
 from gradcheck_cli.verdict.shade import Shades
 
 COUNT = 60
@@ -57,7 +57,8 @@ def _agreeing(text: str, found: Shades | None, balls: list[Any]) -> int:
         assert ball.exact.is_finite() and ball.rounded.is_finite()
         middle = arb(float(found.exact.high[index])) + float(found.exact.low[index])
         ours, theirs = float(found.rounded[index]), float(ball.rounded.rad() + abs(ball.rounded.mid() - middle))
-        assert 0.8 * theirs <= ours + 1e-300 and ours <= theirs / SHARE + 1e-300, (text, index, ours, theirs)
+        share = SURE if ours <= NARROW * abs(found.exact.high[index]) else SHARE
+        assert 0.8 * theirs <= ours + 1e-300 and ours <= theirs / share + 1e-300, (text, index, ours, theirs)
     return known
 
 

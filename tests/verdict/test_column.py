@@ -54,7 +54,16 @@ def test_what_columns_saw_is_a_detail_when_it_is_read() -> None:
     assert Column.joined("two", [other, column]).detail(3 + 4).rounding_error == 4e-3
     assert pickle.loads(pickle.dumps(column)).detail(4).rounding_error == 4e-3
     assert (picked.detail(0).text, picked.detail(0).rounded, picked.detail(2).text) == ("rounding alone", 1.0, None)
-    assert dict(column.told()).keys() == {2, 4}
+    found, kinds = column.kinds()
+    assert found[0] == found[1] == found[5] and [kinds[found[i]].text for i in range(6)] == [
+        None,
+        None,
+        "more",
+        None,
+        "rounding alone",
+        None,
+    ]
+    assert all(kinds[found[i]] == column.kind_of(i) for i in range(6))
 
 
 def test_blame_keeps_what_is_known() -> None:

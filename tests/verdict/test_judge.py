@@ -18,7 +18,10 @@ from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.verdict.judge import (
     _RULES,
     MARGIN,
+    NARROW,
     QUICK,
+    SHARE,
+    SURE,
     Judgement,
     _Apart,
     distance,
@@ -337,6 +340,30 @@ def test_never_a_false_alarm_or_a_false_pass() -> None:
 def test_below_the_smallest_normal_float(exact: float, autograd: float, expected: str) -> None:
     """Below the smallest normal float digits don't count, for who is there: erfcx's slope in float32 is -2e-53, not -1.2e-7."""
     assert judge_rounding(arb(exact), autograd, FORMATS["float32"]) == expected
+
+
+def test_columns_settle_as_balls_do() -> None:
+    """A match, and what is imprecise, by arrays: balls say the same of each, though they may be as much narrower as columns
+    may be wider, and where both numbers are below the smallest normal float arrays say so."""
+    form, generator, count = FORMATS["float32"], np.random.default_rng(5), 4_000
+    size = np.exp2(generator.uniform(-1, 1, count) * generator.choice([1.0, 40.0, 3.0], count))
+    size *= generator.choice([1.0, form.smallest_normal], count)
+    rounded = size * np.exp2(generator.uniform(-24, 30, count))
+    reach = np.where(rounded <= NARROW * size, SURE, SHARE) * MARGIN * rounded
+    found = size + reach * np.exp2(generator.uniform(-3, 1, count)) * generator.choice([-1.0, 1.0], count)
+    found[::5] = generator.choice([0.0, form.smallest_normal, 2 * form.smallest_normal], len(found[::5]))
+    nothing, narrow = np.zeros(count), size * 2.0**-50
+    words = Column(size, nothing, narrow)
+    matches, lost = explained(found, words, form, Shades(words, rounded))
+    small = 0
+    for i in np.flatnonzero(matches | lost).tolist():
+        share = SURE if rounded[i] <= NARROW * size[i] else SHARE
+        seen = Shade(arb(size[i], narrow[i]), arb(size[i], rounded[i] * share), scaled=arb(size[i], rounded[i]))
+        judged = judge(float(found[i]), regular(arb(size[i], narrow[i])), form, seen, NONE)
+        assert judged.verdict is (Verdict.MATCH if matches[i] else Verdict.IMPRECISE), (size[i], found[i], rounded[i])
+        small += bool(matches[i] and found[i] == 0.0)
+    assert matches.sum() > 200 and lost.sum() > 200 and small > 20
+    assert not (matches | lost)[np.abs(found - size) > 1.001 * reach].any()
 
 
 @pytest.mark.parametrize(

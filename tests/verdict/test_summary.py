@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradcheck_cli.verdict.column import Column, Detail, Kind
+from gradcheck_cli.verdict.column import KINDS, Column, Detail, Kind
 from gradcheck_cli.verdict.scope import AtPoints
-from gradcheck_cli.verdict.summary import FIRST, KINDS, Summary
+from gradcheck_cli.verdict.summary import FIRST, Summary
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 COUNT = 300

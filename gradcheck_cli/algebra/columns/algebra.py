@@ -24,7 +24,7 @@ KERNELS: Mapping[str, str] = MappingProxyType(
         syntax.POW: "power", syntax.SQUARE: "square", "reciprocal": "reciprocal", "sqrt": "square_root",
         "lt": "less", "le": "less", "gt": "order", "ge": "order", "eq": "level", "ne": "apart",
         syntax.AND: "conjunction", syntax.OR: "disjunction", syntax.NOT: "negation", syntax.WHERE: "choose",
-        "abs": "magnitude", "sign": "sign", "floor": "floor",
+        "abs": "magnitude", "sign": "sign", "floor": "floor", "round": "rounded",
         "exp": "exp", "expm1": "expm1", "log": "log", "log1p": "log1p",
         "sin": "sin", "cos": "cos", "tan": "tan", "asin": "asin", "acos": "acos", "atan": "atan",
         "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "sech": "sech", "asinh": "asinh", "acosh": "acosh", "atanh": "atanh",

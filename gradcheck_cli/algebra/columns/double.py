@@ -175,3 +175,10 @@ def floor(x: Double) -> Double:
     beyond = (xh - n) + xl
     certain = (absolute(beyond) * DOWN > xr) & (xr < 0.25) & (absolute(xh) < 2.0**40)
     return where(beyond < 0.0, n - 1.0, n), 0.0, where(certain, 0.0, OPEN)
+
+
+def rounded(x: Double) -> Double:
+    """The whole number next to x, where x is certainly not in the middle between two; else open."""
+    xh, xl, xr = x
+    n = nearest(xh)
+    return n, 0.0, where(absolute((xh - n) + xl) * UP + xr < 0.5 * DOWN, 0.0, OPEN)

@@ -79,11 +79,17 @@ def _centre(h: Array, low: Array) -> Double:
     return y, yl, y * (TAIL * ((t * t) * (t * t)) + WORD)
 
 
+def _fall(x: Array) -> Array:
+    """How steep erfcx is at most beyond x: -erfcx' = 2/sqrt(pi) - 2x*erfcx, and erfcx > x/(sqrt(pi)*(x**2 + 1/2)), the second
+    convergent of its continued fraction."""
+    return divide(SLOPE, 1.0 + 2.0 * x * x)
+
+
 def erfcx(x: Double) -> Double:
     """exp(x**2)*erfc(x), between 0 and END; else open."""
     xh, xl, xr = x
     y, yl, radius = _centre(xh, xl)
-    return y, yl, where((xh >= xr) & (xh < END - 2.0**-10), (SLOPE * xr + radius) * UP, OPEN)
+    return y, yl, where((xh >= xr) & (xh < END - 2.0**-10), (_fall(xh - xr) * xr + radius) * UP, OPEN)
 
 
 def _tail(away: Double) -> Double:

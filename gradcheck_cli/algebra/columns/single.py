@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gradcheck_cli.algebra.columns.primitives import Array, Mask, absolute, divide, maximum, nearest, root, where
 from gradcheck_cli.algebra.columns.truths import Truth, equal, negation
-from gradcheck_cli.algebra.columns.words import DOWN, OPEN, TINY, UNIT, UP
+from gradcheck_cli.algebra.columns.words import DOWN, OPEN, SPECK, UNIT, UP
 
 Single = tuple[Array, Array]
 
@@ -43,14 +43,14 @@ def multiply(x: Single, y: Single) -> Single:
     xh, xr = x
     yh, yr = y
     h = xh * yh
-    return h, (absolute(xh) * yr + (absolute(yh) + yr) * xr + ROUNDED * absolute(h)) * UP + TINY
+    return h, (absolute(xh) * yr + (absolute(yh) + yr) * xr + ROUNDED * absolute(h)) * UP + SPECK
 
 
 def square(x: Single) -> Single:
     """x*x."""
     xh, xr = x
     h = xh * xh
-    return h, ((2.0 * absolute(xh) + xr) * xr + ROUNDED * h) * UP + TINY
+    return h, ((2.0 * absolute(xh) + xr) * xr + ROUNDED * h) * UP + SPECK
 
 
 def over(x: Single, y: Single) -> Single:
@@ -60,7 +60,7 @@ def over(x: Single, y: Single) -> Single:
     h = divide(xh, yh)
     room = maximum(absolute(yh) * DOWN - yr, 0.0)
     size = absolute(h)
-    return h, (divide(xr + size * yr + TINY, room) + ROUNDED * size) * UP + TINY
+    return h, (divide(xr + size * yr + SPECK, room) + ROUNDED * size) * UP + SPECK
 
 
 def reciprocal(y: Single) -> Single:
@@ -73,13 +73,13 @@ def square_root(x: Single) -> Single:
     xh, xr = x
     h = root(xh)
     room = maximum(xh * DOWN - xr, 0.0)
-    return h, where(room > 0.0, (divide(0.5 * xr + TINY, 0.5 * xh * DOWN + 0.5 * room) + ROUNDED) * h * UP, OPEN)
+    return h, where(room > 0.0, (divide(0.5 * xr + SPECK, 0.5 * xh * DOWN + 0.5 * room) + ROUNDED) * h * UP, OPEN)
 
 
 def scale(x: Single, factor: Array) -> Single:
     """x*factor for a power of two, or its negative."""
     xh, xr = x
-    return xh * factor, xr * absolute(factor) + TINY
+    return xh * factor, xr * absolute(factor) + SPECK
 
 
 # -- steps ---------------------------------------------------------------------------------------------------------------
@@ -143,3 +143,10 @@ def floor(x: Single) -> Single:
     beyond = xh - n
     certain = (absolute(beyond) > xr) & (xr < 0.25) & (absolute(xh) < 2.0**40)
     return where(beyond < 0.0, n - 1.0, n), where(certain, 0.0, OPEN)
+
+
+def rounded(x: Single) -> Single:
+    """The whole number next to x, where x is certainly not in the middle between two; else open."""
+    xh, xr = x
+    n = nearest(xh)
+    return n, where(absolute(xh - n) + xr < 0.5 * DOWN, 0.0, OPEN)

@@ -43,7 +43,7 @@ from gradcheck_cli.algebra.columns.tables import (
     TURN_RATE,
 )
 from gradcheck_cli.algebra.columns.turns import NEAR, reduced, turned
-from gradcheck_cli.algebra.columns.words import DOWN, OPEN, TINY, UNIT, UP, two_sum
+from gradcheck_cli.algebra.columns.words import DOWN, OPEN, SPECK, UNIT, UP, two_sum
 
 # -- exp -----------------------------------------------------------------------------------------------------------------
 
@@ -53,8 +53,8 @@ EXP_ROUNDED = 4.5 * UNIT
 EXPM1_ROUNDED = 2.5 * UNIT
 """The table, its difference from 1, the sum; and twice the rest: with room."""
 
-BELOW = -750.0
-"""Below this exp is smaller than an eighth of TINY."""
+BELOW, LEAST_EXPONENT = -690.0, -700.0
+"""Below the first exp is smaller than 2**-995, and 0 stands for it; the second is as good as everything below it."""
 
 ALMOST_MINUS_ONE = 100.0
 """Below minus this, expm1 is -1 to 2**-144."""
@@ -75,13 +75,14 @@ def _power_of_two(e: Whole) -> Array:
 
 
 def exp(x: Single) -> Single:
-    """exp(x): 0 below -746, to TINY; open beyond the largest float, and for a ball of 1 or wider that isn't all below."""
+    """exp(x): 0 below BELOW, to SPECK; open beyond the largest float, and for a ball of 1 or wider that isn't all below."""
     xh, xr = x
-    t, p, e = _exponential(maximum(minimum(xh, 746.0), -746.0))
+    t, p, e = _exponential(maximum(minimum(xh, 746.0), LEAST_EXPONENT))
     half = e >> 1
     y = ((t + t * p) * _power_of_two(half)) * _power_of_two(e - half)
-    radius = y * (divide(xr, maximum(1.0 - xr, 0.0)) + EXP_ROUNDED) * UP + TINY
-    return y, where(xh + xr < BELOW, TINY, radius)
+    radius = y * (divide(xr, maximum(1.0 - xr, 0.0)) + EXP_ROUNDED) * UP + SPECK
+    gone = xh + xr < BELOW
+    return where(gone, 0.0, y), where(gone, SPECK, radius)
 
 
 def expm1(x: Single) -> Single:
@@ -93,7 +94,7 @@ def expm1(x: Single) -> Single:
     m = t * p
     y = a + m
     size = minimum(t, 512.0 * absolute(a)) + absolute(a) + absolute(y) + 2.0 * absolute(m)  # a is 0, or at least t/512
-    return y, (1.01 * t * divide(xr, maximum(1.0 - xr, 0.0)) + EXPM1_ROUNDED * size) * UP + TINY
+    return y, (1.01 * t * divide(xr, maximum(1.0 - xr, 0.0)) + EXPM1_ROUNDED * size) * UP + SPECK
 
 
 # -- what is made of it: where a formula overflows, the same with another sign ----------------------------------------------
@@ -139,36 +140,27 @@ def tanh(x: Single) -> Single:
     e = expm1(scale(away, -2.0))
     y, radius = scale(over(negative(e), add(TWO, e)), sign)
     far = away[0] > FAR
-    radius = pending(far, radius)
-    if anywhere(far):
-        y, radius = where(far, sign, y), where(far, where(xr < NARROW, LEAST, OPEN), radius)
-    return y, radius
+    return where(far, sign, y), where(far, where(xr < NARROW, LEAST, OPEN), radius)
 
 
 def sech(x: Single) -> Single:
-    """2E/(1 + E**2) with E = exp(x); 2*exp(-|x|) beyond FAR."""
-    xh, _ = x
-    e = exp(x)
-    y, radius = over(scale(e, 2.0), add(ONE, square(e)))
-    far = absolute(xh) > FAR
-    radius = pending(far, radius)
-    if anywhere(far):
-        away, _ = outwards(x)
-        h, r = scale(exp(negative(away)), 2.0)
-        y, radius = where(far, h, y), where(far, (r + LEAST * h) * UP, radius)
-    return y, radius
+    """2E/(1 + E**2) with E = exp(-|x|)."""
+    away, _ = outwards(x)
+    e = exp(negative(away))
+    return over(scale(e, 2.0), add(ONE, square(e)))
 
 
 def sigmoid(x: Single) -> Single:
-    """1/(1 + exp(-x)); exp(x) below -2*FAR."""
-    xh, _ = x
+    """1/(1 + exp(-x)); 0 below BELOW, to SPECK, and exp(x) a little before that."""
+    xh, xr = x
     y, radius = over(ONE, add(ONE, exp(negative(x))))
-    far = xh < -2.0 * FAR
+    gone = xh + xr < BELOW
+    far = (xh < -2.0 * FAR) & (xh + xr >= BELOW)
     radius = pending(far, radius)
     if anywhere(far):
         h, r = exp(x)
         y, radius = where(far, h, y), where(far, (r + LEAST * h) * UP, radius)
-    return y, radius
+    return where(gone, 0.0, y), where(gone, SPECK, radius)
 
 
 # -- log -----------------------------------------------------------------------------------------------------------------
@@ -192,7 +184,7 @@ def _logarithm(xh: Array, xl: Array, shift: float) -> tuple[Array, Array]:
     p = (r * r) * (-0.5 + r * (1.0 / 3.0 - r * (0.25 - r * (0.2 - r * (1.0 / 6.0)))))
     f = n * LN2_HIGH + lookup(LOG_HIGH, j)
     y = f + (r + (p + n * LN2_LOW))
-    return y, LOG_TABLE * absolute(f) + LOG_REST * absolute(r) + TINY
+    return y, LOG_TABLE * absolute(f) + LOG_REST * absolute(r) + SPECK
 
 
 SMALL = 2.0**-1021
@@ -247,8 +239,8 @@ def sine_cosine(x: Single) -> tuple[Array, Array, Array, Array]:
     v = p * (-0.5 + p * (1.0 / 24.0 - p * (1.0 / 720.0)))
     off = lost + SIN_REST * absolute(r)
     sine, cosine = sh + (ch * u + sh * v), ch + (ch * v - sh * u)
-    sine_radius = (turned(xr, absolute(cosine) + off) + (off + SIN_TABLE * absolute(sh))) * UP + TINY
-    cosine_radius = (turned(xr, absolute(sine) + off) + (off + SIN_TABLE * absolute(ch))) * UP + TINY
+    sine_radius = (turned(xr, absolute(cosine) + off) + (off + SIN_TABLE * absolute(sh))) * UP + SPECK
+    cosine_radius = (turned(xr, absolute(sine) + off) + (off + SIN_TABLE * absolute(ch))) * UP + SPECK
     return sine, sine_radius, cosine, cosine_radius
 
 
@@ -290,7 +282,7 @@ def atan(x: Single) -> Single:
     y = angle + (t + (t * q) * (-1.0 / 3.0 + q * (0.2 - q * (1.0 / 7.0))))
     off = ATAN_TABLE * angle + ATAN_REST * absolute(t) + (d - d)  # nan where c*h overflows
     nearest_zero = minimum(maximum(h * DOWN - xr, 0.0), 2.0**500)
-    return where(xh < 0.0, -y, y), (divide(xr, 1.0 + nearest_zero * nearest_zero) + off) * UP + TINY
+    return where(xh < 0.0, -y, y), (divide(xr, 1.0 + nearest_zero * nearest_zero) + off) * UP + SPECK
 
 
 # -- the other inverses --------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from gradcheck_cli.algebra.columns.primitives import (
 from gradcheck_cli.algebra.columns.single import Single, add, multiply, negative, square, subtract
 from gradcheck_cli.algebra.columns.single_functions import ONE, exp, outwards
 from gradcheck_cli.algebra.columns.tables_normal import END, PLAIN_HIGH, SCALED_HIGH, STEPS
-from gradcheck_cli.algebra.columns.words import OPEN, TINY, UNIT, UP
+from gradcheck_cli.algebra.columns.words import OPEN, SPECK, UNIT, UP
 
 SCALED_ROUNDED = 5.0 * UNIT
 """The table, the last sum, and what is t = 2**-6 beside them."""
@@ -41,11 +41,17 @@ def _centre(h: Array) -> Single:
     return y, SCALED_ROUNDED * y
 
 
+def _fall(x: Array) -> Array:
+    """How steep erfcx is at most beyond x: -erfcx' = 2/sqrt(pi) - 2x*erfcx, and erfcx > x/(sqrt(pi)*(x**2 + 1/2)), the second
+    convergent of its continued fraction."""
+    return divide(SLOPE, 1.0 + 2.0 * x * x)
+
+
 def erfcx(x: Single) -> Single:
     """exp(x**2)*erfc(x), between 0 and END; else open."""
     xh, xr = x
     y, radius = _centre(xh)
-    return y, where((xh >= xr) & (xh < END - 2.0**-10), (SLOPE * xr + radius) * UP, OPEN)
+    return y, where((xh >= xr) & (xh < END - 2.0**-10), (_fall(xh - xr) * xr + radius) * UP, OPEN)
 
 
 def _tail(away: Single) -> Single:
@@ -54,11 +60,11 @@ def _tail(away: Single) -> Single:
     power = exp(negative(square((h, 0.0))))
     y, radius = multiply(power, _centre(h))
     most = divide(SLOPE * (power[0] + power[1]) * xr, maximum(1.0 - 2.0 * h * xr, 0.0))
-    return y, where(h - xr > END, TINY, (radius + most) * UP + TINY) + (h - h)  # nan at infinity
+    return y, where(h - xr > END, SPECK, (radius + most) * UP + SPECK) + (h - h)  # nan at infinity
 
 
 def erfc(x: Single) -> Single:
-    """erfc(x), its own size kept at the end where it is small; below TINY beyond END."""
+    """erfc(x), its own size kept at the end where it is small; below SPECK beyond END."""
     away, sign = outwards(x)
     y, radius = _tail(away)
     return add((1.0 - sign, 0.0), (sign * y, radius))
@@ -77,5 +83,5 @@ def erf(x: Single) -> Single:
     q = lookup(PLAIN_HIGH[3], j) + t * (lookup(PLAIN_HIGH[4], j) + t * q)
     z = lookup(PLAIN_HIGH[0], j) + t * (lookup(PLAIN_HIGH[1], j) + t * (lookup(PLAIN_HIGH[2], j) + t * q))
     small = h < 0.5
-    off = (SLOPE * xr + PLAIN_ROUNDED * absolute(z)) * UP + TINY
+    off = (SLOPE * xr + PLAIN_ROUNDED * absolute(z)) * UP + SPECK
     return sign * where(small, z, y), where(small, off, radius)

@@ -45,13 +45,13 @@ class Trust:
             return []
         count = min(len(known), max(least, len(known) // ONE_IN))
         chosen = np.random.default_rng(len(known)).choice(known, count, replace=False)
-        apart = np.zeros(len(known), dtype=bool)
+        apart = np.zeros(len(certain), dtype=bool)
         for column in given:
-            size = np.abs(column[known])
+            size = np.abs(column)
+            for value in SPECIAL:
+                apart |= size == value
             apart |= (size > 0.0) & (size < 2.0**-1022)
-            for special_size in SPECIAL:
-                apart |= size == special_size
-        return sorted({*chosen.tolist(), *known[apart][:special].tolist()})
+        return sorted({*chosen.tolist(), *np.flatnonzero(apart & certain)[:special].tolist()})
 
 
 TRUST = Trust()

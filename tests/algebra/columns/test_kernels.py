@@ -92,7 +92,8 @@ def test_what_is_no_number_is_open(name: str, kind: str) -> None:
 def test_each_kernel_is_tested() -> None:
     """No row of the function table has a kernel that arb never saw; those that choose and compare have tests by formulas."""
     logical = {"less", "order", "level", "apart", "conjunction", "disjunction", "negation", "choose"}
-    assert set(ROWS.values()) == set(KERNELS) | logical | {"magnitude", "sign", "floor", "negative", "reciprocal", "power"}
+    others = {"magnitude", "sign", "floor", "rounded", "negative", "reciprocal", "power"}
+    assert set(ROWS.values()) == set(KERNELS) | logical | others
 
 
 def test_a_thread_that_rounds_otherwise_is_found() -> None:
@@ -118,7 +119,7 @@ def test_a_thread_that_rounds_otherwise_is_found() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_steps_are_taken_where_both_rims_agree(kind: str) -> None:
-    """floor, sign and abs, and comparisons: closed, or decided, only where no number of the balls says otherwise."""
+    """floor, round, sign and abs, and comparisons: closed, or decided, only where no number of the balls says otherwise."""
     generator = np.random.default_rng(4)
     count = 1_000
     half = np.rint(generator.normal(size=count) * 4) / 2
@@ -131,7 +132,7 @@ def test_steps_are_taken_where_both_rims_agree(kind: str) -> None:
     kernels = on_numpy().kernels(kind)
     words = [(b.high, b.low, b.radius) if kind == "double" else (b.high, b.radius) for b in (x, y)]
     above, below = kernels["order"](*words)
-    steps = {"floor": lambda t: math.floor(t), "sign": lambda t: (t > 0) - (t < 0), "magnitude": abs}
+    steps = {"floor": lambda t: math.floor(t), "rounded": round, "sign": lambda t: (t > 0) - (t < 0), "magnitude": abs}
     results = {name: kernels[name](words[0]) for name in steps}
     decided = 0
     for i in range(count):
@@ -144,7 +145,8 @@ def test_steps_are_taken_where_both_rims_agree(kind: str) -> None:
             if np.isfinite(radius):
                 decided += 1
                 assert all(abs(step(end) - middle) <= Fraction(radius) for end in ends[0]), (name, ends[0])
-                assert ends[0][0] * ends[0][1] > 0 or name == "floor" and ends[0][0] > middle
+                kink = {"floor": ends[0][0] <= middle, "rounded": any(2 * end % 2 == 1 for end in ends[0])}
+                assert not kink.get(name, ends[0][0] * ends[0][1] <= 0), (name, ends[0])
     assert decided > count
     assert above.sum() > 50 and below.sum() > 50
 
