@@ -160,7 +160,7 @@ def test_the_remedy_and_the_formulas_are_shown() -> None:
         "y", "log(1+exp(x))", "softplus(x)", (), ("softplus(x)",), ("softplus",), ("range",), "float64",
         {"mismatch": 1}, {"match": 1}, 1, 1, 1,
     )  # fmt: skip
-    made = report(some, remedies=[remedy])
+    made = report(some, sought=[remedy])
     page, words = made._repr_html_().partition("<details>")[0], made._repr_markdown_()
     assert "softplus(x)" in page and "write y = softplus(x)" in words
     assert "exact: <code>2*x</code>" in page and "autograd: <code>3*x&lt;1</code>" in page
