@@ -297,7 +297,10 @@ PROVERS = {
         ("CURVED = 2.0**-2\n", "CURVED = 2.0**2\n"),
         ("MARGIN = 4.0\n", "MARGIN = 1e-6\n"),
         ("COARSE = 2.0**-16\n", "COARSE = 2.0**16\n"),
-        ("return Slopes(value, error, noise, left, right, rest)", "return Slopes(value, 0 * error, 0 * noise, left, right, rest)"),
+        (
+            "return Slopes(value, error, noise, left, right, rest)",
+            "return Slopes(value, 0 * error, 0 * noise, left, right, rest)",
+        ),
         ("wrong &= ~(stairs & near_found", "wrong &= ~(stairs & ~stairs & near_found"),
         ("found &= kink | jump", "found &= False"),
     ),
