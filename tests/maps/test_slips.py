@@ -177,6 +177,13 @@ def test_a_branch_of_both_is_one() -> None:
     assert name_slips(at(slip, 3.5))["x"] == "the sign is wrong: autograd is -exact"
 
 
+def test_a_slip_of_the_neighbours_alone_has_no_name() -> None:
+    """What is 2 times the derivative beside the point and 3 times at it is no constant factor at it."""
+    slip = custom(torch.sin, lambda g, x, y: g * x.cos() * torch.where(x == 0.5, 3.0, 2.0))
+    assert name_slips(at(slip, 0.5)) == {"x": None}
+    assert name_slips(at(slip, 0.75))["x"] == "a constant factor: autograd is 2 times exact"
+
+
 def test_a_saturated_function_tells_no_slip() -> None:
     """Where tanh is nearly 1, 1 - t is half of the derivative to nine digits; it is no constant factor."""
     slip = custom(torch.tanh, lambda g, x, y: g * (1 - y))
