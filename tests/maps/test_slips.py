@@ -184,6 +184,14 @@ def test_a_slip_of_the_neighbours_alone_has_no_name() -> None:
     assert name_slips(at(slip, 0.75))["x"] == "a constant factor: autograd is 2 times exact"
 
 
+@pytest.mark.parametrize(("rate", "named"), [(2, True), (50, False)])
+def test_what_is_right_where_all_is_calm_is_no_slip(rate: int, named: bool) -> None:
+    """exp(50*(x - 3)) is nothing beside x at 0.5: a backward of 1 is right there, and may as well have a limit beyond which it
+    isn't. With exp(2*(x - 3)) it is wrong there too, and has dropped a term."""
+    slip = custom(lambda x: x + (rate * (x - 3)).exp(), lambda g, x, y: g)
+    assert ("a term is dropped" in str(name_slips(at(slip, 3.5))["x"])) is named
+
+
 def test_a_saturated_function_tells_no_slip() -> None:
     """Where tanh is nearly 1, 1 - t is half of the derivative to nine digits; it is no constant factor."""
     slip = custom(torch.tanh, lambda g, x, y: g * (1 - y))
