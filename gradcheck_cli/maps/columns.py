@@ -67,9 +67,9 @@ def _unless_refused(run: Callable[Arguments, Result | None]) -> Callable[Argumen
 
 
 class Filter:
-    """Runs of one map on columns, in any mode, at its own inputs. A run returns None where anything at all
-    can't be followed, or isn't as torch had it unwatched, in `outputs`. `held`: state was written. `told`: there is
-    something that the reader of what rounding did has to know."""
+    """Runs of one map on columns, in any mode, at its own inputs. A run returns None where anything at all can't be followed,
+    or isn't as torch had it unwatched, in `outputs`. `held`: state was written. `told`: there is something that the reader of
+    what rounding did has to know."""
 
     def __init__(self, map: Map, outputs: Tensors, form: Format, mode: str, checkpoint: Callable[[], None]) -> None:
         self.map, self.outputs, self.form, self.mode, self.checkpoint = map, outputs, form, mode, checkpoint

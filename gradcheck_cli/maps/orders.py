@@ -34,7 +34,7 @@ from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.kinks import LOWER
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.map import Map, Tensors
-from gradcheck_cli.maps.outside import outside
+from gradcheck_cli.maps.outside import forwards, outside
 from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat
 from gradcheck_cli.verdict.truth import Kind, Truth
 
@@ -77,7 +77,7 @@ class Orders:
     def doubtful(self) -> bool:
         """Whether the forward pass takes in numbers from outside of torch that may depend on the inputs."""
         if self._doubtful is None:
-            found = outside(self.map, lambda map: map(map.leaves()).values(), [])
+            found = outside(self.map, forwards, [])
             self._doubtful = found is not None
         return self._doubtful
 

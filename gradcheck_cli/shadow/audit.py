@@ -51,7 +51,8 @@ class Audited:
         """As the layer's."""
         found: Cell = self._layer.total(cell, kept, count)
         places = _some(kept, count)
-        self._hold("a sum", found, places, lambda k: self._layer.summed(cell, np.arange(count) + places[k] * count))
+        added = [range(place * count, (place + 1) * count) for place in places]
+        self._hold("a sum", found, places, lambda k: self._layer.summed(cell, added[k]))
         return found
 
     def dot(self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False) -> Cell:

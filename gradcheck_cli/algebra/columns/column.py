@@ -19,9 +19,6 @@ _BITS = 192
 """Bits of a ball that is made of a column: two floats of 53, and what is between them."""
 
 
-Indices = npt.NDArray[np.intp]
-
-
 class Column(NamedTuple):
     """One number at each point: the true one lies within `radius` of high + low. What is open has an infinite radius."""
 
@@ -69,18 +66,12 @@ def balls_of(highs: Iterable[float], lows: Iterable[float], radii: Iterable[floa
         ]
 
 
-def some_of(cell: Sequence[Any], places: Indices) -> list[Array]:
-    """Some entries of a cell's parts, each of which may have one for all."""
-    parts = [np.atleast_1d(part) for part in cell]
-    return [p[..., places] if p.shape[-1] > 1 else np.broadcast_to(p, (*p.shape[:-1], len(places))) for p in parts]
-
-
-def sum_of(words: Sequence[Array], radii: Array) -> Ball:
+def sum_of(words: Iterable[Iterable[float]], radii: Iterable[float]) -> Ball:
     """The sum of numbers, whose words and radii are given, as a ball; nan where one is open. `math.fsum` rounds once, whatever
     it adds (Shewchuk, Discrete Comput. Geom. 18, 1997)."""
-    numbers = [v for word in words for v in np.ravel(word).tolist()]
+    numbers = [v for word in words for v in word]
     try:
-        total, radius = math.fsum(numbers), math.fsum(np.ravel(radii).tolist())
+        total, radius = math.fsum(numbers), math.fsum(radii)
         rest = math.fsum([*numbers, -total])
     except (OverflowError, ValueError):  # of numbers that aren't finite, or far too large
         return NAN

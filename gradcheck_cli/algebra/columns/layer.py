@@ -33,7 +33,7 @@ class ColumnLayer(Protocol):
     def balls(self, cell: Cell, places: Sequence[int]) -> list[Any]:
         """Some entries of a cell in the witness; nan where they are open, None for a truth value that isn't decided."""
 
-    def summed(self, cell: Cell, places: Any) -> Any:
+    def summed(self, cell: Cell, places: Sequence[int]) -> Any:
         """The sum of some entries in the witness, without an enclosure of each."""
 
     def constant(self, value: int | float | bool) -> Cell: ...

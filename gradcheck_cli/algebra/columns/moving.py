@@ -19,7 +19,7 @@ import numpy as np
 from gradcheck_cli.algebra.columns import sums
 from gradcheck_cli.algebra.columns.algebra import KERNELS, ColumnAlgebra
 from gradcheck_cli.algebra.columns.backends import on_numpy
-from gradcheck_cli.algebra.columns.column import Indices, balls_of, entries, some_of, sum_of
+from gradcheck_cli.algebra.columns.column import balls_of, entries, sum_of
 from gradcheck_cli.algebra.columns.enclosing import ANSWERS, LOGICAL, decisions, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.meeting import shaped
@@ -110,11 +110,11 @@ class Moving(ColumnAlgebra):
         moving = zip(balls_of(high, low, value), balls_of(slope, rest, step), moves, strict=True)
         return [straight(known, rate) if moves else known for known, rate, moves in moving]
 
-    def summed(self, cell: Cell, places: Indices) -> Any:
+    def summed(self, cell: Cell, places: Sequence[int]) -> Any:
         """The sum of some entries there."""
-        high, low, slope, rest, moves, (values, steps) = some_of(cell, places)
-        known = sum_of([high, low], values)
-        return straight(known, sum_of([slope, rest], steps)) if moves.any() else known
+        high, low, slope, rest, moves, value, step = (entries(part, places) for part in (*cell[:-1], *cell[-1]))
+        known = sum_of([high, low], value)
+        return straight(known, sum_of([slope, rest], step)) if any(moves) else known
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from flint import arb, ctx
 from gradcheck_cli.algebra.columns import sums
 from gradcheck_cli.algebra.columns.algebra import BITS
 from gradcheck_cli.algebra.columns.backends import Backend, on_numpy
-from gradcheck_cli.algebra.columns.column import Indices, balls_of, entries, some_of, sum_of
+from gradcheck_cli.algebra.columns.column import balls_of, entries, sum_of
 from gradcheck_cli.algebra.columns.enclosing import EXACT, ROUNDED, Enclosing, decisions, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.meeting import Numbers, added, plain, radii, terms_of
@@ -146,10 +146,9 @@ class Shadowed(Enclosing):
             return decisions(cell, places)
         return balls_of(*(entries(part, places) for part in (*(*cell[:-1], 0.0)[:2], cell[-1][EXACT])))
 
-    def summed(self, cell: Cell, places: Indices) -> Ball:
+    def summed(self, cell: Cell, places: Sequence[int]) -> Ball:
         """The sum of some entries there."""
-        *words, radii = some_of(cell, places)
-        return sum_of(words, radii[EXACT])
+        return sum_of((entries(word, places) for word in cell[:-1]), entries(cell[-1][EXACT], places))
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
