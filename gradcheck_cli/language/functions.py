@@ -35,6 +35,8 @@ taught       the derivative as textbooks write it, in the same terms, where `slo
              hand (`derivation`) shows it; nothing is computed by it but there.
 series       primitive that has no such slope: the name in `algebra.series`. Operators of power series, truth values and constants
              need neither.
+complex      what the row is of complex arguments, where that isn't its definition: in terms of `real(x)`, `imag(x)`, `1j` and other
+             rows of complex numbers. Empty, and no definition: it has no meaning there.
 array        primitive on arrays: the name in `language.arrays`, which says what becomes of the entries.
 aliases      other names in use: SymPy's, NumPy's, torch's.
 domain       a condition: where the function has a real value; empty: everywhere.
@@ -113,6 +115,7 @@ class Function:
     slope: str = ""
     taught: str = ""
     series: str = ""
+    complex: str = ""
     array: str = ""
     aliases: tuple[str, ...] = ()
     domain: str = ""
@@ -193,8 +196,7 @@ ROWS: tuple[Function, ...] = (
     _row(
         "pow", "x: scalar, y: scalar", "", "power", "float_power", operator="**", sympy="Pow", ball="pow", series="pow", analytic="x > 0 or y == floor(y)",
         domain="x > 0 or (y == floor(y) and (x != 0 or y >= 0)) or (x == 0 and y > 0)",
-        kinks="x == 0 and not (y == floor(y) and y >= 0) or x < 0 and y != floor(y)",
-    ),
+        kinks="x == 0 and not (y == floor(y) and y >= 0) or x < 0 and y != floor(y)", complex="exp(y*log(x))"),
     _row("lt", "x: scalar, y: scalar", operator="<", truths="result", sympy="StrictLessThan", ball="lt", analytic="x != y", kinks="x == y", ulps=0),
     _row("le", "x: scalar, y: scalar", operator="<=", truths="result", sympy="LessThan", ball="le", analytic="x != y", kinks="x == y", ulps=0),
     _row("gt", "x: scalar, y: scalar", operator=">", truths="result", sympy="StrictGreaterThan", ball="gt", analytic="x != y", kinks="x == y", ulps=0),
@@ -205,9 +207,14 @@ ROWS: tuple[Function, ...] = (
     _row("logical_or", "x, y", "", "Or", operator="or", truths="x y result", torch="logical_or", sympy="Or", ball="logical_or", ulps=0),
     _row("logical_not", "x", "", "Not", operator="not", truths="x result", torch="logical_not", sympy="Not", ball="logical_not", ulps=0),
     _row("where", "condition, x, y", "", "Where", truths="condition", sympy="where", ball="where", series="where", ulps=0),
+    # -- parts of complex numbers -----------------------------------------------------------------------------------
+    _row("real", "x", "x", "re", ulps=0, complex="real(x)"),
+    _row("imag", "x", "0*x", "im", torch="= 0*x", ulps=0, complex="imag(x)", source="of a real number; torch has none"),
+    _row("conj", "x", "x", "conjugate", ulps=0, complex="real(x) - 1j*imag(x)"),
+    _row("angle", "x", "where(x < 0, pi, 0)", "arg", kinks="x == 0", ulps=1, complex="atan2(imag(x), real(x))"),
     # -- steps and pieces -------------------------------------------------------------------------------------------
-    _row("abs", "x", "", "Abs", "absolute", "fabs", sympy="Abs", ball="abs", series="absolute", analytic="x != 0", kinks="x == 0", ulps=0),
-    _row("sign", "x", "", "sgn", sympy="sign", ball="sign", slope="0", analytic="x != 0", kinks="x == 0", ulps=0),
+    _row("abs", "x", "", "Abs", "absolute", "fabs", sympy="Abs", ball="abs", series="absolute", analytic="x != 0", kinks="x == 0", ulps=0, complex="hypot(real(x), imag(x))"),
+    _row("sign", "x", "", "sgn", sympy="sign", ball="sign", slope="0", analytic="x != 0", kinks="x == 0", ulps=0, complex="where(x == 0, 0, x/abs(x))"),
     _row("floor", "x", sympy="floor", ball="floor", slope="0", analytic="x != floor(x)", kinks="x == floor(x)", ulps=0),
     _row("ceil", "x", "-floor(-x)", "ceiling", kinks="x == floor(x)", ulps=0),
     _row("trunc", "x", "where(x >= 0, floor(x), -floor(-x))", "fix", kinks="x == floor(x) and x != 0", ulps=0),
@@ -240,14 +247,14 @@ ROWS: tuple[Function, ...] = (
     _row("lerp", "x, y, weight: scalar", "x + weight*(y - x)"),
     _row("ldexp", "x, y", "x*2**y"),
     # -- exponentials and logarithms --------------------------------------------------------------------------------
-    _row("exp", "x", sympy="exp", ball="exp", slope="f"),
+    _row("exp", "x", sympy="exp", ball="exp", slope="f", complex="exp(real(x))*(cos(imag(x)) + 1j*sin(imag(x)))"),
     _row("exp2", "x", "2**x"),
     _row("expm1", "x", "exp(x) - 1", ball="expm1", slope="exp(x)"),
-    _row("log", "x", "", "ln", sympy="log", ball="log", slope="1/x", domain="x > 0", kinks="x == 0"),
+    _row("log", "x", "", "ln", sympy="log", ball="log", slope="1/x", domain="x > 0", kinks="x == 0", complex="log(abs(x)) + 1j*angle(x)"),
     _row("log2", "x", "log(x)/log(2)", domain="x > 0", kinks="x == 0"),
     _row("log10", "x", "log(x)/log(10)", domain="x > 0", kinks="x == 0"),
     _row("log1p", "x", "log(1 + x)", ball="log1p", slope="1/(1 + x)", domain="x > -1", kinks="x == -1"),
-    _row("sqrt", "x", sympy="sqrt", ball="sqrt", slope="1/(2*f)", analytic="x > 0", domain="x >= 0", kinks="x == 0", ulps=1),
+    _row("sqrt", "x", sympy="sqrt", ball="sqrt", slope="1/(2*f)", analytic="x > 0", domain="x >= 0", kinks="x == 0", ulps=1, complex="where(x == 0, 0, sqrt(abs(x))*(cos(angle(x)/2) + 1j*sin(angle(x)/2)))"),
     _row("rsqrt", "x", "1/sqrt(x)", domain="x > 0", kinks="x == 0"),
     _row("cbrt", "x", "sign(x)*abs(x)**(1/3)", torch="= sign(x)*abs(x)**(1/3)", ball="cbrt", slope="f/(3*x)", analytic="x != 0", kinks="x == 0"),
     _row("square", "x", "x**2", ulps=1),
@@ -259,28 +266,28 @@ ROWS: tuple[Function, ...] = (
          domain="x == 0 or y > -1", kinks="x == 0 or y == -1"),
     _row("entr", "x", "where(x == 0, 0, -x*log(x))", torch="special.entr", domain="x >= 0", kinks="x == 0"),
     # -- trigonometric and hyperbolic -------------------------------------------------------------------------------
-    _row("sin", "x", sympy="sin", ball="sin", slope="cos(x)", analytic="-inf < x < inf"),
-    _row("cos", "x", sympy="cos", ball="cos", series="cos", analytic="-inf < x < inf"),
-    _row("tan", "x", sympy="tan", ball="tan", slope="1 + f*f", domain="cos(x) != 0"),
+    _row("sin", "x", sympy="sin", ball="sin", slope="cos(x)", analytic="-inf < x < inf", complex="sin(real(x))*cosh(imag(x)) + 1j*(cos(real(x))*sinh(imag(x)))"),
+    _row("cos", "x", sympy="cos", ball="cos", series="cos", analytic="-inf < x < inf", complex="cos(real(x))*cosh(imag(x)) - 1j*(sin(real(x))*sinh(imag(x)))"),
+    _row("tan", "x", sympy="tan", ball="tan", slope="1 + f*f", domain="cos(x) != 0", complex="(sin(real(x))*cos(real(x)) + 1j*(sinh(imag(x))*cosh(imag(x))))/(cos(real(x))**2 + sinh(imag(x))**2)"),
     _row("sec", "x", "1/cos(x)", torch="= 1/cos(x)", domain="cos(x) != 0"),
     _row("csc", "x", "1/sin(x)", torch="= 1/sin(x)", domain="sin(x) != 0", kinks="sin(x) == 0"),
     _row("cot", "x", "cos(x)/sin(x)", torch="= cos(x)/sin(x)", domain="sin(x) != 0", kinks="sin(x) == 0"),
-    _row("asin", "x", "", "arcsin", sympy="asin", ball="asin", slope="1/sqrt(1 - x*x)", analytic="-1 < x < 1", domain="abs(x) <= 1", kinks="abs(x) == 1"),
-    _row("acos", "x", "", "arccos", sympy="acos", ball="acos", slope="-1/sqrt(1 - x*x)", analytic="-1 < x < 1", domain="abs(x) <= 1", kinks="abs(x) == 1"),
-    _row("atan", "x", "", "arctan", sympy="atan", ball="atan", slope="1/(1 + x*x)", analytic="-inf < x < inf"),
+    _row("asin", "x", "", "arcsin", sympy="asin", ball="asin", slope="1/sqrt(1 - x*x)", analytic="-1 < x < 1", domain="abs(x) <= 1", kinks="abs(x) == 1", complex="-1j*log(1j*x + sqrt(1 - x**2))"),
+    _row("acos", "x", "", "arccos", sympy="acos", ball="acos", slope="-1/sqrt(1 - x*x)", analytic="-1 < x < 1", domain="abs(x) <= 1", kinks="abs(x) == 1", complex="pi/2 + 1j*log(1j*x + sqrt(1 - x**2))"),
+    _row("atan", "x", "", "arctan", sympy="atan", ball="atan", slope="1/(1 + x*x)", analytic="-inf < x < inf", complex="1j*(log(1 - 1j*x) - log(1 + 1j*x))/2"),
     _row("asec", "x", "acos(1/x)", "arcsec", torch="= acos(1/x)", domain="abs(x) >= 1", kinks="abs(x) == 1"),
     _row("acsc", "x", "asin(1/x)", "arccsc", torch="= asin(1/x)", domain="abs(x) >= 1", kinks="abs(x) == 1"),
     _row("acot", "x", "atan(1/x)", "arccot", torch="= atan(1/x)", domain="x != 0", kinks="x == 0", source="SymPy's branch"),
     _row("atan2", "y, x", "", "arctan2", sympy="atan2", ball="atan2", series="atan2", analytic="x > 0 or y != 0", domain="x != 0 or y != 0", kinks="y == 0 and x <= 0"),
-    _row("sinh", "x", sympy="sinh", ball="sinh", slope="cosh(x)"),
-    _row("cosh", "x", sympy="cosh", ball="cosh", series="cosh"),
-    _row("tanh", "x", sympy="tanh", ball="tanh", slope="1/(cosh(x)*cosh(x))", taught="1 - f**2", analytic="-inf < x < inf"),
+    _row("sinh", "x", sympy="sinh", ball="sinh", slope="cosh(x)", complex="sinh(real(x))*cos(imag(x)) + 1j*(cosh(real(x))*sin(imag(x)))"),
+    _row("cosh", "x", sympy="cosh", ball="cosh", series="cosh", complex="cosh(real(x))*cos(imag(x)) + 1j*(sinh(real(x))*sin(imag(x)))"),
+    _row("tanh", "x", sympy="tanh", ball="tanh", slope="1/(cosh(x)*cosh(x))", taught="1 - f**2", analytic="-inf < x < inf", complex="(sinh(real(x))*cosh(real(x)) + 1j*(sin(imag(x))*cos(imag(x))))/(sinh(real(x))**2 + cos(imag(x))**2)"),
     _row("sech", "x", "1/cosh(x)", torch="= 1/cosh(x)"),
     _row("csch", "x", "1/sinh(x)", torch="= 1/sinh(x)", domain="x != 0", kinks="x == 0"),
     _row("coth", "x", "1/tanh(x)", torch="= 1/tanh(x)", domain="x != 0", kinks="x == 0"),
-    _row("asinh", "x", "", "arcsinh", sympy="asinh", ball="asinh", slope="1/sqrt(1 + x*x)"),
-    _row("acosh", "x", "", "arccosh", sympy="acosh", ball="acosh", slope="1/sqrt(x*x - 1)", analytic="x > 1", domain="x >= 1", kinks="x == 1"),
-    _row("atanh", "x", "", "arctanh", sympy="atanh", ball="atanh", slope="1/(1 - x*x)", domain="abs(x) < 1", kinks="abs(x) == 1"),
+    _row("asinh", "x", "", "arcsinh", sympy="asinh", ball="asinh", slope="1/sqrt(1 + x*x)", complex="log(x + sqrt(1 + x**2))"),
+    _row("acosh", "x", "", "arccosh", sympy="acosh", ball="acosh", slope="1/sqrt(x*x - 1)", analytic="x > 1", domain="x >= 1", kinks="x == 1", complex="log(x + sqrt(x - 1)*sqrt(x + 1))"),
+    _row("atanh", "x", "", "arctanh", sympy="atanh", ball="atanh", slope="1/(1 - x*x)", domain="abs(x) < 1", kinks="abs(x) == 1", complex="(log(1 + x) - log(1 - x))/2"),
     _row("asech", "x", "acosh(1/x)", "arcsech", torch="= acosh(1/x)", domain="0 < x <= 1", kinks="x == 0 or x == 1"),
     _row("acsch", "x", "asinh(1/x)", "arccsch", torch="= asinh(1/x)", domain="x != 0", kinks="x == 0"),
     _row("acoth", "x", "atanh(1/x)", "arccoth", torch="= atanh(1/x)", domain="abs(x) > 1", kinks="abs(x) == 1"),

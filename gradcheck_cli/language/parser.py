@@ -75,15 +75,16 @@ def parse(
     offset: int = 0,
     truths: frozenset[str] = frozenset(),
     settings: frozenset[str] = frozenset(),
+    complex_numbers: bool = False,
 ) -> Node:
     """The tree of one expression.
 
     Raises InputError, which quotes the text with a caret, for anything that is not in the language. `whole` and
     `offset` place the expression in a longer text, so that the caret points into that. `truths` names variables that
     may hold a truth value (masks, in the table of ATen operations), `settings` those that stand for a setting (in the
-    definition of a row).
+    definition of a row). `complex_numbers`: literals such as `1j` are numbers.
     """
-    return _Translation(text, offset, text if whole is None else whole, truths, settings).expression()
+    return _Translation(text, offset, text if whole is None else whole, truths, settings, complex_numbers).expression()
 
 
 def parse_stage(text: str, whole: str | None = None, offset: int = 0, entry: bool = False) -> tuple[str | None, Node]:
@@ -156,8 +157,10 @@ class _Translation:
         whole: str,
         truths: frozenset[str] = frozenset(),
         settings: frozenset[str] = frozenset(),
+        complex_numbers: bool = False,
     ) -> None:
         self.text, self.offset, self.whole, self.truths, self.settings = text, offset, whole, truths, settings
+        self.complex_numbers = complex_numbers
         self.nodes = 0
 
     def error(self, message: str, node: ast.AST | int | None = None) -> InputError:
@@ -302,6 +305,8 @@ class _Translation:
         if isinstance(value, float):
             if math.isinf(value):
                 raise self.error("this number is larger than any float", node)
+            return Constant(value, at)
+        if isinstance(value, complex) and self.complex_numbers:
             return Constant(value, at)
         if isinstance(value, complex):
             raise self.error("complex numbers are not supported: functions here are real", node)

@@ -14,6 +14,9 @@ SQRT, EXP, SQUARE = "sqrt", "exp", "square"
 E, LOG = "e", "log"
 """What is 1 together: the natural logarithm of e."""
 
+REAL, IMAG = "real", "imag"
+"""The parts of a complex number."""
+
 LE, EQ, NE = "le", "eq", "ne"
 AND, OR, NOT = "logical_and", "logical_or", "logical_not"
 """Comparisons and connectives: `0 < x < 1` is two of the former and one of the latter."""

@@ -29,8 +29,13 @@ def asks_kind(x: Any, y: Any) -> bool:
 
 
 def is_plain(tensor: torch.Tensor) -> bool:
-    """Whether the tensor's values lie in a storage of real numbers."""
-    return tensor.layout is torch.strided and not tensor.is_complex() and not tensor.is_quantized
+    """Whether the tensor's values lie in a storage, as they are."""
+    return tensor.layout is torch.strided and not tensor.is_quantized
+
+
+def is_real(tensor: torch.Tensor) -> bool:
+    """Whether the tensor's values lie in a storage of real numbers, as they are."""
+    return is_plain(tensor) and not tensor.is_complex() and not tensor.is_neg()
 
 
 def solid(value: Any) -> Any:

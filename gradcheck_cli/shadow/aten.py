@@ -45,7 +45,7 @@ Cell = Any
 @dataclass(frozen=True, eq=False)
 class Operation:
     """One row; the columns are explained at the top of this file. `integers`: arguments that select a function (the order of
-    polygamma), handed over as ints."""
+    polygamma), handed over as ints. `formulas`, `stepped`: what stands for `texts` and `steps`, where that isn't text."""
 
     name: str
     texts: tuple[str, ...] = ()
@@ -57,17 +57,18 @@ class Operation:
     fold: str = ""
     step: str = ""
     integers: frozenset[str] = frozenset()
-    formula: Node | None = None
+    formulas: tuple[Node, ...] = ()
+    stepped: tuple[Node, ...] = ()
 
     @cached_property
     def trees(self) -> tuple[Node, ...]:
         """One for each output."""
-        return (self.formula,) if self.formula is not None else tuple(_parsed(t) for t in self.texts)
+        return self.formulas or tuple(_parsed(t) for t in self.texts)
 
     @cached_property
     def stepwise(self) -> tuple[Node, ...]:
         """One for each output, as the kernel computes it."""
-        return tuple(_parsed(t) for t in self.steps) or self.trees
+        return self.stepped or tuple(_parsed(t) for t in self.steps) or self.trees
 
     @cached_property
     def arguments(self) -> tuple[str, ...]:
@@ -125,7 +126,7 @@ MASKS = frozenset({"mask", "condition", "self", "other", "pred"})
 
 @cache
 def _parsed(text: str) -> Node:
-    return parse(text, truths=MASKS)
+    return parse(text, truths=MASKS, complex_numbers=True)
 
 
 def _used(tree: Node, truth: bool) -> set[str]:
@@ -152,7 +153,7 @@ def _op(name: str, *texts: str, **columns: Any) -> Operation:
 
 
 _VIEWS = (
-    "alias", "detach", "view", "_unsafe_view", "reshape", "_reshape_alias", "expand", "expand_as", "permute", "transpose", "t",
+    "alias", "detach", "view", "_unsafe_view", "reshape", "_reshape_alias", "expand", "expand_as", "permute", "view_as_real", "view_as_complex", "_conj", "_neg_view", "transpose", "t",
     "squeeze", "unsqueeze", "select", "slice", "diagonal", "unfold", "as_strided", "narrow", "view_as", "split", "chunk",
     "unbind", "split_with_sizes", "lift_fresh", "lift", "is_same_size", "_has_same_storage_numel", "empty", "empty_like",
     "empty_strided", "empty_permuted", "new_empty", "new_empty_strided", "_efficientzerotensor", "resolve_conj", "resolve_neg",
@@ -264,6 +265,9 @@ OPERATIONS: tuple[Operation, ...] = (
     _op("div", "floor(self/other)", when={"rounding_mode": "floor"}),
     _op("div", "trunc(self/other)", when={"rounding_mode": "trunc"}),
     _op("sgn", "sign(self)"),
+    _op("conj_physical", "conj(self)"),
+    _op("complex", "real + 1j*imag"),
+    _op("polar", "abs*cos(angle) + 1j*(abs*sin(angle))"),
     _op("signbit", "self < 0"),
     _op("clamp", "minimum(maximum(self, min), max)"),
     _op("clamp", "maximum(self, min)", when={"max": None}),
@@ -289,8 +293,8 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     _op("erf_inv", "erfinv(self)"),
     # -- backward formulas ------------------------------------------------------------------------------------------
-    _op("sigmoid_backward", "grad_output*(1 - output)*output"),
-    _op("tanh_backward", "grad_output*(1 - output**2)"),
+    _op("sigmoid_backward", "grad_output*conj(1 - output)*conj(output)"),
+    _op("tanh_backward", "grad_output*conj(1 - output**2)"),
     _op("threshold_backward", "where(self <= threshold, 0, grad_output)"),
     _op("logit_backward", "grad_output/(self*(1 - self))", when={"eps": None}),
     _op("logit_backward", "where(self < eps or self > 1 - eps, 0, grad_output/(self*(1 - self)))"),

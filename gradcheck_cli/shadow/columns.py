@@ -25,7 +25,7 @@ from gradcheck_cli.algebra.columns.enclosing import EXACT, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell, ColumnLayer
 from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.floats import Format
-from gradcheck_cli.shadow.arguments import Outputs, asks_kind, is_plain, near, outputs_of, solid, tensors_of, written_by
+from gradcheck_cli.shadow.arguments import Outputs, asks_kind, is_real, near, outputs_of, solid, tensors_of, written_by
 from gradcheck_cli.shadow.aten import KINDS, Operation, results
 from gradcheck_cli.shadow.audit import Audited, agree
 from gradcheck_cli.shadow.column_folds import COLUMN_FOLDS, Call, whole
@@ -97,7 +97,7 @@ class Columns(TorchDispatchMode):
         contents = None if self._within else self._contents
         if known.view:
             result = func(*args, **kwargs)
-            if contents is not None and known.name in UNFILLED and is_plain(result) and result.device.type == HERE:
+            if contents is not None and known.name in UNFILLED and is_real(result) and result.device.type == HERE:
                 contents.blank(result)
             return result
         tensors = tensors_of((*args, *kwargs.values()))
@@ -106,7 +106,7 @@ class Columns(TorchDispatchMode):
         bound = known.bind(args, kwargs)
         row = known.choose(bound)
         asked = known.base in TELLING and not all(map(self._constant, tensors))
-        elsewhere = any(t.device.type != HERE or not is_plain(t) for t in tensors)
+        elsewhere = any(t.device.type != HERE or not is_real(t) for t in tensors)
         if contents is not None and not elsewhere and contents.changed(t for t in tensors if not t._is_zerotensor()):
             self.lost = True
         strange = known.foreign or asked or elsewhere
@@ -122,7 +122,7 @@ class Columns(TorchDispatchMode):
         result = func(*args, **kwargs)
         outputs = outputs_of(result) or written_by(known, bound)
         told = known.base in TELLING or not tensors
-        if strange or not all(o is None or is_plain(o) for o in outputs) or not (outputs or told):
+        if strange or not all(o is None or is_real(o) for o in outputs) or not (outputs or told):
             self.lost = True
         elif row is not None and row.data or self._settled(outputs, tensors):
             for output in outputs:
@@ -139,7 +139,7 @@ class Columns(TorchDispatchMode):
         for name in MUTATED.get(known.name, ()):
             self._forget(bound.get(name))
         for output in outputs if contents is not None else ():
-            known_here = output is not None and output.device.type == HERE and is_plain(output)
+            known_here = output is not None and output.device.type == HERE and is_real(output)
             if contents is not None and output is not None and known_here and not output._is_zerotensor():
                 contents.remember(output)
         for tensor in () if self._within else state_written(func, args, kwargs, self._state()):
@@ -329,7 +329,7 @@ class Columns(TorchDispatchMode):
 
     def _sure(self, tensor: torch.Tensor) -> bool:
         """Whether truth values or whole numbers are certainly those that the tensor holds."""
-        if tensor.dtype in FLOATS or tensor._is_zerotensor() or not is_plain(tensor):
+        if tensor.dtype in FLOATS or tensor._is_zerotensor() or not is_real(tensor):
             return False
         if tensor.dtype is not torch.bool or self._key(tensor) not in self._storages:
             return self._key(tensor) not in self._unsure
@@ -339,7 +339,7 @@ class Columns(TorchDispatchMode):
     def _settled(self, outputs: Outputs, tensors: Sequence[torch.Tensor]) -> bool:
         """Whether all that an operation takes and makes are truth values and whole numbers that are certain."""
         made = [o for o in outputs if o is not None]
-        return all(o.dtype not in FLOATS and is_plain(o) for o in made) and all(map(self._sure, tensors))
+        return all(o.dtype not in FLOATS and is_real(o) for o in made) and all(map(self._sure, tensors))
 
     def _read(self, tensor: torch.Tensor, shape: tuple[int, ...], flat: bool = True) -> Cell:
         """The entries of a tensor that is broadcast to a shape, flat, or as they lie in memory in that shape; a single number

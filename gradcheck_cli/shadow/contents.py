@@ -67,6 +67,14 @@ class Contents:
         return seen.there[start:end] != bytes_of(seen.storage, start, end)
 
 
+def as_real(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor itself; of a complex one the real and imaginary parts of its entries in memory, a view with one more
+    dimension."""
+    if not tensor.is_complex():
+        return tensor
+    return torch.view_as_real(torch._conj(tensor) if tensor.is_conj() else tensor)
+
+
 def bytes_of(storage: Any, start: int, end: int) -> bytes:
     """Some bytes of a storage."""
     if storage.device.type == "cpu":

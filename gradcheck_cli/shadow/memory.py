@@ -2,6 +2,7 @@
 
 Since it mirrors storages and not tensors, views, `expand` and in-place operations need no code of their own. A storage that the
 shadow hasn't seen is filled from its floats: a single number is a constant (`Layer.number`), several are data (`Layer.data`).
+Of complex numbers it holds the parts: a complex tensor is one of real numbers with one more dimension.
 
 A guarded memory keeps a copy of the floats beside the cells. What changed without an operation (a kernel, ctypes, NumPy, a
 thread wrote to it) has no cells from there on. Memory that no operation has filled yet is filled with one nan, for the
@@ -21,7 +22,7 @@ import torch
 
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.shadow.contents import NOTHING, bytes_of, extent
+from gradcheck_cli.shadow.contents import NOTHING, as_real, bytes_of, extent
 
 FLOATS = {getattr(torch, name): form for name, form in FORMATS.items()}
 """torch's dtypes that the tool knows."""
@@ -61,6 +62,7 @@ class Memory:
 
     def blank(self, tensor: torch.Tensor) -> None:
         """The tensor is new and holds no values yet."""
+        tensor = as_real(tensor)
         storage = tensor.untyped_storage()
         if self.guarded and tensor.dtype in FLOATS and storage.nbytes():
             torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage).fill_(NOTHING)
@@ -108,6 +110,7 @@ class Memory:
 
     def astray(self, tensor: torch.Tensor) -> bool:
         """Whether the tensor shows the bits of floats as numbers of another dtype."""
+        tensor = as_real(tensor)
         if tensor._is_zerotensor():
             return False
         key = tensor.untyped_storage()._cdata
@@ -118,6 +121,7 @@ class Memory:
 
     def lose(self, tensor: torch.Tensor) -> None:
         """What the tensor holds was made of the bits of floats."""
+        tensor = as_real(tensor)
         storage = tensor.untyped_storage()
         memory = self._storages.get(storage._cdata)
         if memory is not None and memory.dtype in FLOATS:
@@ -133,6 +137,7 @@ class Memory:
 
     def chosen(self, tensor: torch.Tensor) -> bool:
         """Whether the tensor's truth values or whole numbers have cells of their own, which may differ from its contents."""
+        tensor = as_real(tensor)
         return not tensor._is_zerotensor() and tensor.untyped_storage()._cdata in (
             self._storages if tensor.dtype is torch.bool else self._chosen
         )
@@ -141,6 +146,7 @@ class Memory:
 
     def load(self, tensor: torch.Tensor) -> _Storage:
         """The memory of the tensor's storage; where it is new to the shadow, it is filled with the floats."""
+        single, tensor = tensor.element_size(), as_real(tensor)
         storage = tensor.untyped_storage()
         memory = self._storages.get(storage._cdata)
         if memory is not None and memory.dtype is tensor.dtype:
@@ -154,9 +160,9 @@ class Memory:
             layers = [[layer.number(math.nan, DOUBLE)] * count for layer in self.layers]
         else:
             floats = torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage, 0, (count,), (1,)).tolist()
-            if count == 1:
+            if storage.nbytes() == single:
                 form = FLOATS.get(tensor.dtype, DOUBLE)
-                layers = [[layer.number(floats[0], form)] for layer in self.layers]
+                layers = [[layer.number(value, form) for value in floats] for layer in self.layers]
             else:
                 layers = [list(layer.data(floats, FLOATS.get(tensor.dtype, DOUBLE))) for layer in self.layers]
         there = bytearray(bytes_of(storage, 0, storage.nbytes())) if self.guarded else bytearray()
@@ -170,10 +176,13 @@ class Memory:
 
     def literal(self, tensor: torch.Tensor) -> bool:
         """Whether the tensor is a number of the code, as it stands there."""
+        tensor = as_real(tensor)
         return tensor.dtype in FLOATS and not tensor._is_zerotensor() and self.load(tensor).literal
 
     def read(self, tensor: torch.Tensor, layer: int, shape: tuple[int, ...]) -> list[Cell]:
-        """The cells of the tensor, broadcast to `shape`."""
+        """The cells of the tensor, broadcast to `shape`; of a complex one the parts of each entry."""
+        if tensor.is_complex():
+            tensor, shape = as_real(tensor), (*shape, 2)
         if tensor._is_zerotensor():
             return [self.layers[layer].number(0, DOUBLE)] * math.prod(shape)
         cells = self.load(tensor).layers[layer]
@@ -182,6 +191,7 @@ class Memory:
 
     def write(self, tensor: torch.Tensor, layer: int, values: Sequence[Cell]) -> None:
         """Give the tensor's entries, in order, their cells."""
+        tensor = as_real(tensor)
         storage = tensor.untyped_storage()
         memory = self._storages.get(storage._cdata)
         if memory is None or memory.dtype is not tensor.dtype:

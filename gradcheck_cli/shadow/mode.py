@@ -33,6 +33,8 @@ from gradcheck_cli.errors import NO_KERNEL
 from gradcheck_cli.floats import Format
 from gradcheck_cli.shadow.arguments import Outputs, alike, asks_kind, is_plain, near, outputs_of, solid, tensors_of, written_by
 from gradcheck_cli.shadow.aten import KINDS, Operation, results
+from gradcheck_cli.shadow.complexes import by_parts, is_complex, is_flagged, parted
+from gradcheck_cli.shadow.contents import as_real
 from gradcheck_cli.shadow.decisions import TELLING, Decisions, at_the_point
 from gradcheck_cli.shadow.folds import FOLDS, Fold
 from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, UNFILLED, Memory
@@ -135,6 +137,7 @@ class Shadow(TorchDispatchMode):
     def cells(self, tensor: torch.Tensor, layer: int) -> list[Cell]:
         """The tensor's entries in one layer, flat."""
         self._check([tensor])
+        tensor = self._resolved(tensor) if is_flagged(tensor) else tensor
         if layer in self.decisions.lost:
             return [self.layers[layer].number(math.nan, DOUBLE)] * tensor.numel()
         outside = self._graph is not None and self._graph.outside(tensor)
@@ -183,6 +186,9 @@ class Shadow(TorchDispatchMode):
             return func(*args, **kwargs)
         bound = known.bind(args, kwargs)
         plain = all(map(is_plain, tensors))
+        pairs = plain and any(map(is_complex, chain(tensors, bound.values())))
+        if any(map(is_flagged, tensors)):
+            bound = {name: self._resolved(value) for name, value in bound.items()}
         if self._memory.guarded and plain and not self._within:
             self._memory.check(tensors)
             if any(map(self._memory.astray, tensors)):
@@ -199,7 +205,11 @@ class Shadow(TorchDispatchMode):
         row = known.choose(bound) if plain else None
         if row is not None and row.name in KINDS and asks_kind(bound["self"], bound["other"]):
             row = KINDS[row.name]
-        rule = None if row is not None or not plain else way_of(known, bound)
+        rule = None
+        if row is not None and pairs and row.whole and not row.data:
+            row, rule = None, by_parts(known.functional or known.func, row)
+        if row is None and rule is None and plain:
+            rule = way_of(known, bound)
         if known.writes and plain:
             self._before(known, row, bound)
         # a rule needs what is about to be overwritten
@@ -207,6 +217,8 @@ class Shadow(TorchDispatchMode):
         early = self._run(known.name, rule, bound, None) if rule is not None and beforehand else None
         result = func(*args, **kwargs)
         outputs = outputs_of(result) or written_by(known, bound)
+        if any(o is not None and is_flagged(o) for o in outputs):
+            row = rule = None
         if any(o is not None and o.device.type == "meta" for o in outputs):
             return result
         if not all(o is None or is_plain(o) for o in outputs):
@@ -215,8 +227,7 @@ class Shadow(TorchDispatchMode):
             self.trace.inherit(tensors, outputs, not self.size)
         if row is not None:
             if outputs:
-                self.seen[row.name] = self.seen.get(row.name, 0) + 1
-                self._repeat(known, row, bound, outputs)
+                self._entrywise(known, row, bound, outputs, tensors)
         else:
             found, slip = (None, None) if rule is None else early or self._run(known.name, rule, bound, result)
             if not self._take(known, found, outputs, tensors, bound):
@@ -240,6 +251,29 @@ class Shadow(TorchDispatchMode):
             self.origins.ran(known.base, tensors, outputs)
             self.equal |= dict.fromkeys(self.origins.equal_values(known.base, outputs))
         return result
+
+    def _entrywise(
+        self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs, tensors: list[torch.Tensor]
+    ) -> None:
+        """A row, on the parts of what is complex."""
+        try:
+            call = (row, bound, outputs) if row.whole else parted(row, bound, outputs)
+        except NotImplementedError:
+            self._unknown(known.name, None, known.writes, tensors, outputs)
+            return
+        self.seen[row.name] = self.seen.get(row.name, 0) + 1
+        self._repeat(known, *call)
+
+    def _resolved(self, value: Any) -> Any:
+        """A tensor that torch keeps as the conjugate, or the negative, of its memory: written out."""
+        if isinstance(value, (list, tuple)):
+            return [self._resolved(v) for v in value]
+        if not isinstance(value, torch.Tensor):
+            return value
+        with self:
+            if value.is_neg():
+                value = torch.ops.aten.neg(torch._neg_view(value))
+            return torch.ops.aten.conj_physical(torch._conj(value)) if value.is_conj() else value
 
     def _through(
         self, known: Overload, bound: Mapping[str, Any], tensors: Sequence[torch.Tensor], args: Any, kwargs: Any
@@ -495,7 +529,7 @@ class Shadow(TorchDispatchMode):
         """The tensor's entries in one layer as constants: beside the point as they are at the point itself."""
         if isinstance(self.layers[0], Moved) and self.layers[index].strict:
             return at_the_point(self._memory, tensor)
-        cells, seen = self._cells(tensor, index), tensor.detach().reshape(-1).tolist()
+        cells, seen = self._cells(tensor, index), as_real(tensor.detach()).reshape(-1).tolist()
         return [self.layers[index].still(cell, value) for cell, value in zip(cells, seen, strict=True)]
 
     # -- rules and decompositions -------------------------------------------------------------------------------------
@@ -532,7 +566,9 @@ class Shadow(TorchDispatchMode):
         """Give the outputs the cells that a rule found; False where torch's decomposition computes something else."""
         if found is None or len(found) != len(outputs):
             return False
-        pairs = [(o, f) for o, f in zip(outputs, found, strict=True) if o is not None and f is not None and o.numel()]
+        pairs = [
+            (as_real(o), as_real(f)) for o, f in zip(outputs, found, strict=True) if o is not None and f is not None and o.numel()
+        ]
         if not all(o.shape == f.shape for o, f in pairs) or len(pairs) < sum(o is not None and o.numel() > 0 for o in outputs):
             return False
         if known.base not in RULES and not near(pairs, tensors):
@@ -559,13 +595,13 @@ class Shadow(TorchDispatchMode):
                 continue
             if not is_plain(output):
                 self.opaque[name] = slip
-            elif not output.is_floating_point():
+            elif not as_real(output).is_floating_point():
                 if not self.decisions.carried(output, tensors):
                     self._memory.forget(output)
             elif writes or output.untyped_storage()._cdata not in known:
                 self.opaque[name] = slip
                 for index, layer in enumerate(self.layers):
-                    self._memory.write(output, index, [layer.number(math.nan, DOUBLE)] * output.numel())
+                    self._memory.write(output, index, [layer.number(math.nan, DOUBLE)] * as_real(output).numel())
                 self._memory.remember(output)
 
     def _watch(self, name: str, output: torch.Tensor, before: Sequence[Any], bound: Mapping[str, Any]) -> None:

@@ -79,7 +79,7 @@ class Overload:
                 found.append(
                     Operation(
                         self.name,
-                        formula=Call(row.name, tuple(Variable(n) for n in names)),
+                        formulas=(Call(row.name, tuple(Variable(n) for n in names)),),
                         integers=frozenset(n for n, p in zip(names, row.parameters, strict=True) if p.kind == "integer"),
                     )
                 )

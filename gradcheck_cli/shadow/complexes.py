@@ -1,0 +1,121 @@
+"""Complex tensors in terms of real ones: their parts are views of the same memory, and a call of an operation on complex
+numbers is a call on these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradcheck_cli.algebra.parts import imag_of, parts, real_of
+from gradcheck_cli.shadow.aten import Operation
+from gradcheck_cli.shadow.contents import as_real
+
+LINEAR = frozenset({"total", "mean", "scatter", "pad"})
+"""Folds that do the same to both parts, besides what only moves entries."""
+
+BILINEAR = {"product": ("self", "mat2", "vec", "vec2", "other", "tensor"), "convolution": ("input", "weight")}
+"""Folds that multiply two tensors, and what these may be called."""
+
+CONJUGATED = frozenset({"vdot"})
+"""Of which the first factor is conjugated."""
+
+
+def is_complex(value: Any) -> bool:
+    return value.is_complex() if isinstance(value, Tensor) else isinstance(value, complex)
+
+
+def is_flagged(tensor: Tensor) -> bool:
+    """Whether torch keeps the tensor as the conjugate, or the negative, of what its memory holds."""
+    return tensor.is_conj() or tensor.is_neg()
+
+
+def real_and_imag(value: Any) -> tuple[Any, Any]:
+    """The parts of a tensor (views), or of a Python number."""
+    if isinstance(value, Tensor):
+        seen = as_real(value)
+        return seen[..., 0], seen[..., 1]
+    return value.real, value.imag
+
+
+def parted(
+    row: Operation, bound: Mapping[str, Any], outputs: Sequence[Tensor | None]
+) -> tuple[Operation, Mapping[str, Any], Sequence[Tensor | None]]:
+    """A call that computes entry by entry, on parts. The same where nothing is complex. NotImplementedError where a function
+    has no meaning there."""
+    names = frozenset(name for name in row.entries if is_complex(bound[name]))
+    kinds = tuple(o is not None and o.is_complex() for o in outputs)
+    if not names and not any(kinds):
+        return row, bound, outputs
+    found = dict(bound)
+    for name in names:
+        found[real_of(name)], found[imag_of(name)] = real_and_imag(found.pop(name))
+    made = [part for o in outputs for part in (real_and_imag(o) if o is not None and o.is_complex() else (o,))]
+    return _parted(row, names, kinds), found, made
+
+
+@lru_cache(maxsize=1024)
+def _parted(row: Operation, names: frozenset[str], kinds: tuple[bool, ...]) -> Operation:
+    def split(trees: Sequence[Any]) -> tuple[Any, ...]:
+        found = [parts(tree, names) for tree in trees]
+        return tuple(t for p, pair in zip(found, kinds, strict=True) for t in (p.pair if pair else (p.real,)))
+
+    return replace(row, formulas=split(row.trees), stepped=split(row.stepwise))
+
+
+def by_parts(function: Any, row: Operation) -> Callable[[Mapping[str, Any], Any], Any] | None:
+    """What computes an operation that isn't entry by entry from those on parts of its arguments; None where that is none."""
+    if row.moves or row.fold in LINEAR or (row.fold == "scan" and row.step == "x + y"):
+        return lambda bound, result: _each(function, bound, result)
+    factors = BILINEAR.get(row.fold)
+    if factors is None:
+        return None
+    return lambda bound, result: _product(function, bound, [n for n in factors if n in bound], row.name in CONJUGATED, result)
+
+
+def _part(value: Any, index: int) -> Any:
+    if isinstance(value, list | tuple):
+        return [_part(v, index) for v in value]
+    return real_and_imag(value)[index] if is_complex(value) else value
+
+
+def _each(function: Any, bound: Mapping[str, Any], result: Any) -> Any:
+    """A linear operation. A number that fills, or a tensor that is real, belongs to the real part."""
+    real = {n: _part(v, 0) for n, v in bound.items()}
+    imag = {n: _zero(n, v, bound) for n, v in bound.items()}
+    return _joined(function(**real), function(**imag), result)
+
+
+def _zero(name: str, value: Any, bound: Mapping[str, Any]) -> Any:
+    if name in ("value", "fill", "fill_value") and not is_complex(value) and not isinstance(value, Tensor):
+        return 0
+    return _part(value, 1)
+
+
+def _product(function: Any, bound: Mapping[str, Any], factors: Sequence[str], conjugated: bool, result: Any) -> Any:
+    first, second = factors
+    (a, b), (c, d) = (
+        real_and_imag(bound[n]) if is_complex(bound[n]) else (bound[n], None) for n in (first, second)
+    )
+    run = lambda x, y: function(**{**bound, first: x, second: y})  # noqa: E731
+    real, imag = run(a, c), None
+    if b is not None:
+        b = -b if conjugated else b
+        imag = run(b, c)
+        real = real if d is None else real - run(b, d)
+    if d is not None:
+        imag = run(a, d) if imag is None else imag + run(a, d)
+    return _joined(real, imag, result)
+
+
+def _joined(real: Any, imag: Any, like: Any) -> Any:
+    if isinstance(like, list | tuple):
+        return [_joined(x, y, z) for x, y, z in zip(real, imag, like, strict=True)]
+    found = torch.empty_like(like)
+    for part, given in zip(real_and_imag(found), (real, imag), strict=True):
+        part.copy_(given)
+    return found
