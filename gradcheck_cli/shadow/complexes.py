@@ -3,9 +3,11 @@ numbers is a call on these."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -71,6 +73,8 @@ def by_parts(function: Any, row: Operation) -> Callable[[Mapping[str, Any], Any]
     """What computes an operation that isn't entry by entry from those on parts of its arguments; None where that is none."""
     if row.moves or row.fold in LINEAR or (row.fold == "scan" and row.step == "x + y"):
         return lambda bound, result: _each(function, bound, result)
+    if row.step == "x*y" and row.fold in ("reduce", "scan"):
+        return _multiplied if row.fold == "reduce" else _running
     factors = BILINEAR.get(row.fold)
     if factors is None:
         return None
@@ -87,7 +91,7 @@ def _each(function: Any, bound: Mapping[str, Any], result: Any) -> Any:
     """A linear operation. A number that fills, or a tensor that is real, belongs to the real part."""
     real = {n: _part(v, 0) for n, v in bound.items()}
     imag = {n: _zero(n, v, bound) for n, v in bound.items()}
-    return _joined(function(**real), function(**imag), result)
+    return joined(function(**real), function(**imag), result)
 
 
 def _zero(name: str, value: Any, bound: Mapping[str, Any]) -> Any:
@@ -109,12 +113,29 @@ def _product(function: Any, bound: Mapping[str, Any], factors: Sequence[str], co
         real = real if d is None else real - run(b, d)
     if d is not None:
         imag = run(a, d) if imag is None else imag + run(a, d)
-    return _joined(real, imag, result)
+    return joined(real, imag, result)
 
 
-def _joined(real: Any, imag: Any, like: Any) -> Any:
+def _multiplied(bound: Mapping[str, Any], result: Any) -> Tensor:
+    """The product of entries."""
+    x, dim = bound["self"], bound.get("dim")
+    x = x.reshape(-1) if dim is None else x.movedim(dim, -1)
+    found = functools.reduce(torch.mul, x.unbind(-1)) if x.shape[-1] else torch.ones_like(result)
+    return found.reshape(result.shape)
+
+
+def _running(bound: Mapping[str, Any], result: Any) -> Tensor:
+    """The product of entries and all before them."""
+    x, dim = bound["self"], bound["dim"]
+    if not x.ndim or not x.numel():
+        return x.clone()
+    return torch.stack(list(accumulate(x.unbind(dim), torch.mul)), dim)
+
+
+def joined(real: Any, imag: Any, like: Any) -> Any:
+    """A tensor like a given one, or several, of these parts."""
     if isinstance(like, list | tuple):
-        return [_joined(x, y, z) for x, y, z in zip(real, imag, like, strict=True)]
+        return [joined(x, y, z) for x, y, z in zip(real, imag, like, strict=True)]
     found = torch.empty_like(like)
     for part, given in zip(real_and_imag(found), (real, imag), strict=True):
         part.copy_(given)

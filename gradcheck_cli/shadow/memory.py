@@ -189,23 +189,29 @@ class Memory:
         indices = _places(tensor, shape)
         return cells[indices] if isinstance(indices, slice) else [cells[i] for i in indices]
 
-    def write(self, tensor: torch.Tensor, layer: int, values: Sequence[Cell]) -> None:
-        """Give the tensor's entries, in order, their cells."""
+    def claim(self, tensor: torch.Tensor) -> _Storage:
+        """The memory of a tensor that an operation has written: a new one, without what was there before, where the tensor is
+        all of its storage and the shadow hasn't seen that."""
         tensor = as_real(tensor)
         storage = tensor.untyped_storage()
         memory = self._storages.get(storage._cdata)
-        if memory is None or memory.dtype is not tensor.dtype:
-            count = storage.nbytes() // tensor.element_size()
-            if count == tensor.numel():
-                there = bytearray(storage.nbytes() if self.guarded else 0)
-                memory = _Storage(storage, tensor.dtype, [[None] * count for _ in self.layers], there)
-                self._storages[storage._cdata] = memory
-                self._blank.pop(storage._cdata, None)
-                self._lost.pop(storage._cdata, None)
-            else:
-                memory = self.load(tensor)
+        if memory is not None and memory.dtype is tensor.dtype:
+            return memory
+        count = storage.nbytes() // tensor.element_size()
+        if count != tensor.numel():
+            return self.load(tensor)
+        there = bytearray(storage.nbytes() if self.guarded else 0)
+        memory = self._storages[storage._cdata] = _Storage(storage, tensor.dtype, [[None] * count for _ in self.layers], there)
+        self._blank.pop(storage._cdata, None)
+        self._lost.pop(storage._cdata, None)
+        return memory
+
+    def write(self, tensor: torch.Tensor, layer: int, values: Sequence[Cell]) -> None:
+        """Give the tensor's entries, in order, their cells."""
+        tensor = as_real(tensor)
+        memory = self.claim(tensor)
         if tensor.dtype not in FLOATS:
-            self._chosen.add(storage._cdata)
+            self._chosen.add(memory.storage._cdata)
         cells, memory.literal = memory.layers[layer], False
         if len(cells) < tensor.numel():
             self.load(tensor)

@@ -262,6 +262,9 @@ class Shadow(TorchDispatchMode):
             self._unknown(known.name, None, known.writes, tensors, outputs)
             return
         self.seen[row.name] = self.seen.get(row.name, 0) + 1
+        for output in outputs if call[0] is not row else ():
+            if output is not None and output.numel():
+                self._memory.claim(output)
         self._repeat(known, *call)
 
     def _resolved(self, value: Any) -> Any:
@@ -571,7 +574,8 @@ class Shadow(TorchDispatchMode):
         ]
         if not all(o.shape == f.shape for o, f in pairs) or len(pairs) < sum(o is not None and o.numel() > 0 for o in outputs):
             return False
-        if known.base not in RULES and not near(pairs, tensors):
+        unsure = known.base not in RULES or any(map(is_complex, (*tensors, *outputs)))  # written for real numbers first
+        if unsure and not near(pairs, tensors):
             return False
         self.seen[known.base] = self.seen.get(known.base, 0) + 1
         for output, other in pairs:

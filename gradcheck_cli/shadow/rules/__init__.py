@@ -1,6 +1,6 @@
 """Operations of several steps, written in torch's own simpler operations: see `registry`."""
 
-from gradcheck_cli.shadow.rules import gathers, matrices, networks, order, products, sequences, spatial, spectra
+from gradcheck_cli.shadow.rules import gathers, matrices, networks, order, products, sequences, spatial, spectra, transforms
 from gradcheck_cli.shadow.rules.registry import MUTATED, RULES, SYMMETRIC, is_symmetric
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "sequences",
     "spatial",
     "spectra",
+    "transforms",
 ]

@@ -119,11 +119,11 @@ def _lu(A: Tensor, pivot: bool, result: Any) -> tuple[Tensor, Tensor, Tensor]:
 @rule("linalg_lu_solve")
 def _lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, left: bool, adjoint: bool) -> Tensor:
     if not left:
-        return _lu_solve(LU, pivots, B.mT, left=True, adjoint=not adjoint).mT
+        return _lu_solve(LU, pivots, B.mH, left=True, adjoint=not adjoint).mH
     if not adjoint:
         return _solved(LU, pivots, B)
     batch = torch.broadcast_shapes(LU.shape[:-2], B.shape[:-2])
-    lu, b = LU.expand(*batch, *LU.shape[-2:]).mT, B.expand(*batch, *B.shape[-2:])
+    lu, b = LU.expand(*batch, *LU.shape[-2:]).mH, B.expand(*batch, *B.shape[-2:])
     order = _permutation(pivots, LU.shape[-1]).argsort(-1)
     found = _substitute(lu, _substitute(lu, b, upper=False), upper=True, unit=True)
     return _rows(found, order.expand(*batch, order.shape[-1]))
@@ -192,7 +192,7 @@ def _cholesky_factor(a: Tensor) -> Tensor:
         column = a[..., k:, k]
         if columns:
             done = torch.stack([c[..., k:] for c in columns], -1)
-            column = column - (done @ done[..., :1, :].mT).squeeze(-1)
+            column = column - (done @ done[..., :1, :].mH).squeeze(-1)
         column = column / column[..., :1].sqrt()
         columns.append(torch.cat([column.new_zeros(*column.shape[:-1], k), column], -1))
     return torch.stack(columns, -1) if n else torch.zeros_like(a)
@@ -200,18 +200,18 @@ def _cholesky_factor(a: Tensor) -> Tensor:
 
 @rule("linalg_cholesky_ex")
 def _cholesky_ex(self: Tensor, upper: bool, result: Any) -> tuple[Tensor, Any]:
-    return _cholesky_factor(self.mT).mT if upper else _cholesky_factor(self), result[1]
+    return _cholesky_factor(self.mH).mH if upper else _cholesky_factor(self), result[1]
 
 
 @rule("cholesky")
 def _cholesky(self: Tensor, upper: bool) -> Tensor:
-    return _cholesky_factor(self.mT).mT if upper else _cholesky_factor(self)
+    return _cholesky_factor(self.mH).mH if upper else _cholesky_factor(self)
 
 
 @rule("cholesky_solve")
 def _cholesky_solve(self: Tensor, input2: Tensor, upper: bool) -> Tensor:
-    lower, b = _broadcast(input2.mT if upper else input2, self)
-    return _substitute(lower.mT, _substitute(lower, b, upper=False), upper=True)
+    lower, b = _broadcast(input2.mH if upper else input2, self)
+    return _substitute(lower.mH, _substitute(lower, b, upper=False), upper=True)
 
 
 @rule("cholesky_inverse")

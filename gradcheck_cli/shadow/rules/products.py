@@ -152,7 +152,8 @@ def _vector_norm(self: Tensor, ord: float, dim: Any, keepdim: bool, dtype: torch
     x = self if dtype is None else self.to(dtype)
     axes = list(range(x.ndim)) if dim is None or (dim == [] and x.ndim) else list(dim)
     if ord == 2:
-        return (x * x).sum(axes, keepdim).sqrt()
+        squares = torch.view_as_real(x).square().sum(-1) if x.is_complex() else x * x
+        return squares.sum(axes, keepdim).sqrt()
     size = x.abs()
     if math.isinf(ord):
         return size.amax(axes, keepdim) if ord > 0 else size.amin(axes, keepdim)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gradcheck_cli.shadow.contents import as_real
 from gradcheck_cli.shadow.memory import FLOATS
 from gradcheck_cli.shadow.rules.matrices import solution
 from gradcheck_cli.shadow.rules.registry import blurred, identity, number, paused, rule
@@ -19,8 +20,8 @@ singular value of 0 no fewer show that it has a kink."""
 
 def _symmetric(a: Tensor, triangle: str) -> Tensor:
     """The matrix that one triangle stands for."""
-    lower = a.tril(-1) if triangle == "L" else a.triu(1).mT
-    return lower + lower.mT + torch.diag_embed(a.diagonal(0, -2, -1))
+    lower = a.tril(-1) if triangle == "L" else a.triu(1).mH
+    return lower + lower.mH + torch.diag_embed(a.diagonal(0, -2, -1))
 
 
 def _refined(a: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,27 +30,34 @@ def _refined(a: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
     An eigenvalue that may be equal to another has no vector of its own: there the division leaves nothing."""
     eye = identity(a, a.shape[-1])
-    values = a.diagonal(0, -2, -1)
+    values = _real(a.diagonal(0, -2, -1))
     x = _start(x)
-    for _ in range(math.ceil(math.log2(SHARP / (FLOATS[x.dtype].bits // 2)))):
-        r, s = eye - x.mT @ x, x.mT @ (a @ x)
-        diagonal = r.diagonal(0, -2, -1)
-        values = s.diagonal(0, -2, -1) / (1 - diagonal)
+    for _ in range(math.ceil(math.log2(SHARP / (FLOATS[x.dtype.to_real()].bits // 2)))):
+        r, s = eye - x.mH @ x, x.mH @ (a @ x)
+        diagonal = _real(r.diagonal(0, -2, -1))
+        values = _real(s.diagonal(0, -2, -1)) / (1 - diagonal)
         gaps = values.unsqueeze(-2) - values.unsqueeze(-1)
         off = (s + values.unsqueeze(-2) * r) / (gaps + eye)
         x = x + x @ (off * (1 - eye) + torch.diag_embed(diagonal / 2))
     return values, x
 
 
+def _real(x: Tensor) -> Tensor:
+    """What is real in value."""
+    return x.real if x.is_complex() else x
+
+
 def _start(x: Tensor) -> Tensor:
     """Where Newton's method starts, as a sum of numbers of few bits: none of them is a constant of the code, which might stand
     for what it was rounded from."""
-    parts, half = [], FLOATS[x.dtype].bits // 2
+    parts, half = [], FLOATS[x.dtype.to_real()].bits // 2
     with paused():
+        rest = as_real(x)
         for k in (1, 2, 3):
             scale = 2.0 ** (k * half - 1)
-            parts.append((x * scale).round() / scale)
-            x = x - parts[-1]
+            part = (rest * scale).round() / scale
+            parts.append(torch.view_as_complex(part) if x.is_complex() else part)
+            rest = rest - part
     return parts[0] + parts[1] + parts[2]
 
 
