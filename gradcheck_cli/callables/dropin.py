@@ -1,8 +1,8 @@
 """`gradcheck` and `gradgradcheck`, called like torch's: an existing test suite changes one import.
 
 What is judged is every entry of the gradient of a random combination of the outputs, and of each output alone where that is
-another: a failure is followed to the wrong entry. Where that can't be certified (an operation that can't be followed, complex
-or sparse tensors, a check that takes too long) torch's own function of the same name decides, and it is said: see `doubts`.
+another: a failure is followed to the wrong entry. Where that can't be certified (an operation that can't be followed, sparse
+tensors, a check that takes too long) torch's own function of the same name decides, and it is said: see `doubts`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from gradcheck_cli.maps.autograd import REENTRANT, derived
 from gradcheck_cli.maps.check import Found, check_map
 from gradcheck_cli.maps.map import Map, Row, Tensors, random_row, size, uncompiled
 from gradcheck_cli.maps.orders import Orders
+from gradcheck_cli.maps.parts import joined, split
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.shadow.glance import Glance
 from gradcheck_cli.verdict.column import Column
@@ -50,12 +51,12 @@ from gradcheck_cli.verdict.verdicts import Verdict
 Strict = bool | Literal["imprecise", "undecided"]
 """What fails that passes elsewhere; True: both."""
 
-_DTYPES = frozenset(getattr(torch, name) for name in FORMATS)
+_DTYPES = frozenset(getattr(torch, name) for name in FORMATS) | {torch.complex64, torch.complex128}
 
 _OURS = ("func", "inputs", "strict")
 """Arguments that torch's own function isn't given by name."""
 
-_UNKNOWN = "tensors that are complex or sparse, or of an unknown dtype, can't be followed"
+_UNKNOWN = "tensors that are sparse, or of an unknown dtype, can't be followed"
 
 _EPS, _ATOL, _RTOL, _NONDET = Default(1e-6), Default(1e-5), Default(1e-3), Default(0.0)
 
@@ -121,10 +122,12 @@ def _gradcheck(
             if strict in (True, "undecided"):
                 raise GradcheckError(f"undecided: {undecided}")
             return hand_over(_torch_gradcheck, func, call.arguments, {**options, "raise_exception": True}, undecided)
-        if options["check_batched_forward_grad"]:
-            _test_batched_grad_forward_ad(call.plainly, call.arguments)
-        if check_forward_ad and check_undefined_grad:
-            _test_undefined_forward_mode(call.plainly, call.plainly(*call.arguments), call.arguments)
+        if check_forward_ad:
+            plainly, arguments = call.on_parts()
+            if options["check_batched_forward_grad"]:
+                _test_batched_grad_forward_ad(plainly, arguments)
+            if check_undefined_grad:
+                _test_undefined_forward_mode(plainly, plainly(*arguments), arguments)
         if check_backward_ad and options["check_batched_grad"]:
             for i, y in enumerate(differentiable(func(*call.arguments))):
                 _test_batched_grad(call.arguments, y, i)
@@ -233,21 +236,23 @@ class _Call:
             raise ValueError("gradcheck expects at least one input tensor that requires a gradient; none does")
         named = {"x": wanted[0]} if len(wanted) == 1 else {f"x{i}": x for i, x in enumerate(wanted)}
         self.names = {id(x): name for name, x in named.items()}
-        self.followed = all(map(_known, wanted)) and not any(x.is_complex() for x in self.tensors)
+        # The truth of a second order is that of the function below it, whose inputs are the caller's own.
+        self.followed = all(map(_known, wanted)) and not (gradient and any(x.is_complex() for x in self.tensors))
         # Entries that share memory can't carry cells of their own: such tensors are copied.
         alone = self.followed and len({x.untyped_storage()._cdata for x in wanted}) == len(wanted)
-        alone = alone and not any(0 in x.stride() for x in wanted if x.numel() > 1)
-        self.map = _Own({name: x.detach() for name, x in named.items()}, self.outputs, SEED, own=named if alone else {})
+        alone = alone and not any(x.is_complex() or 0 in x.stride() for x in wanted if x.numel() > 1 or x.is_complex())
+        inputs = split({name: x.detach() for name, x in named.items()})
+        self.map = _Own(inputs, self.outputs, SEED, own=named if alone else {})
 
     def outputs(self, leaves: Tensors) -> dict[str, Tensor]:
         """What the function returns for these tensors: the outputs that are differentiable, or all if none is. Which ones are
         is seen at the first call, for leaves that require a gradient: forward mode knows of none."""
-        found = tupled(self.func(*_replaced(self.arguments, self.names, leaves)))
+        found = tupled(self.func(*_replaced(self.arguments, self.names, joined(leaves))))
         if self._taken is None:
             tensors = [i for i, y in enumerate(found) if isinstance(y, Tensor)]
             moving = [i for i in tensors if found[i].requires_grad]
-            self._taken = moving or [i for i in tensors if found[i].is_floating_point()]
-        return {"y" if len(self._taken) == 1 else f"y{k}": found[i] for k, i in enumerate(self._taken)}
+            self._taken = moving or [i for i in tensors if found[i].is_floating_point() or found[i].is_complex()]
+        return split({"y" if len(self._taken) == 1 else f"y{k}": found[i] for k, i in enumerate(self._taken)})
 
     def orders(self, rows: Sequence[Row], checkpoint: Callable[[], None]) -> Orders | None:
         """The truth where the function is a gradient already: the forward pass of what it is the gradient of."""
@@ -263,10 +268,17 @@ class _Call:
         """The function's tensors, for torch's own checks: they ask every output what only a tensor knows."""
         return tuple(y for y in tupled(self.func(*arguments)) if isinstance(y, Tensor))
 
+    def on_parts(self) -> tuple[Callable[..., tuple[Tensor, ...]], tuple[Any, ...]]:
+        """The same and its arguments; where tensors are complex, of their parts: torch's tests of forward mode know no others."""
+        leaves = self.map.leaves()
+        if not any(y.is_complex() for y in (*self.tensors, *self.plainly(*self.arguments))):
+            return self.plainly, self.arguments
+        return lambda *parts: tuple(self.everything(dict(zip(leaves, parts, strict=True))).values()), tuple(leaves.values())
+
     def everything(self, leaves: Tensors) -> dict[str, Tensor]:
         """All that it returns, under the same names whatever requires a gradient."""
-        found = tupled(self.func(*_replaced(self.arguments, self.names, leaves)))
-        return {"y" if len(found) == 1 else f"y{i}": y for i, y in enumerate(found) if isinstance(y, Tensor)}
+        found = tupled(self.func(*_replaced(self.arguments, self.names, joined(leaves))))
+        return split({"y" if len(found) == 1 else f"y{i}": y for i, y in enumerate(found) if isinstance(y, Tensor)})
 
 
 @contextmanager

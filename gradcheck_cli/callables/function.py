@@ -171,7 +171,7 @@ def _points(done: int, count: int) -> tuple[str, int]:
 
 
 def _described(question: Question, asked: Sequence[Case]) -> dict[str, Any]:
-    names = [*asked[0].arguments.tensors, *asked[0].arguments.others]
+    names = asked[0].arguments.names
     expression = f"{question.target.name}({', '.join(names)})"
     drawn = not listed(question.wanted.at) or question.wanted.sample
     intended = {} if question.surrogate is None else {"surrogate": name_of(question.surrogate)}

@@ -24,6 +24,7 @@ from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.points import holds_text, listed, parse_points
 from gradcheck_cli.language.spaces import PointSpec, entry_names
 from gradcheck_cli.maps.autograd import derived
+from gradcheck_cli.maps.parts import joined, split
 from gradcheck_cli.options import DTYPES, SAMPLES_OF_FUNCTION
 
 SHAPES: tuple[tuple[int, ...], ...] = ((3,), (3, 3), ())
@@ -49,14 +50,15 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Arguments:
-    """One point: the tensors that are differentiated by, and everything else, by the names of the parameters."""
+    """One point: the tensors that are differentiated by (of complex ones the parts), and everything else, by the names of the
+    parameters."""
 
     tensors: Mapping[str, Tensor]
     others: Mapping[str, Any]
 
     def call(self, target: Target, tensors: Mapping[str, Tensor]) -> Any:
         """The target, called with these tensors in place of the arguments' own."""
-        given = {**tensors, **self.others}
+        given = {**joined(tensors), **self.others}
         positional: list[Any] = []
         named: dict[str, Any] = {}
         if target.parameters is None:
@@ -70,6 +72,11 @@ class Arguments:
             elif target.function is not None and parameter.default is not REQUIRED:
                 positional.append(parameter.default)  # apply takes no keyword arguments
         return target.call(*positional, **named)
+
+    @property
+    def names(self) -> list[str]:
+        """The parameters that have a value."""
+        return [*joined(self.tensors), *self.others]
 
     def shown(self) -> dict[str, Any]:
         """All arguments, for the reader."""
@@ -285,15 +292,25 @@ def _given(target: Target, point: Mapping[str, Any], settings: Mapping[str, Any]
         missing = [p.name for p in target.parameters if p.default is REQUIRED and p.name not in values]
         if missing:
             raise InputError(f"the point gives no value for {', '.join(missing)}")
-    tensors = {n: v for n, v in values.items() if n in point and isinstance(v, Tensor) and v.is_floating_point()}
+    tensors = {n: v for n, v in values.items() if n in point and isinstance(v, Tensor) and _moving(v)}
     if not tensors:
         raise InputError(f"{target.name}: no input is a floating-point tensor: there is nothing to differentiate by")
-    return Arguments(tensors, {n: v for n, v in values.items() if n not in tensors})
+    return Arguments(_apart(tensors), {n: v for n, v in values.items() if n not in tensors})
+
+
+def _moving(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parts of complex tensors, in memory of their own."""
+    parts = split(tensors)
+    return {n: x if n in tensors else x.resolve_neg().clone() for n, x in parts.items()}
 
 
 def _common(values: Iterable[Any]) -> torch.dtype:
     """The dtype of what torch computes of the floating-point tensors among some values; float64 where there are none."""
-    found = [value.dtype for value in values if isinstance(value, Tensor) and value.is_floating_point()]
+    found = [value.dtype.to_real() for value in values if isinstance(value, Tensor) and _moving(value)]
     return functools.reduce(torch.promote_types, found) if found else torch.float64
 
 
@@ -301,14 +318,21 @@ def _tensor(name: str, value: Any, dtype: str | None, own: torch.dtype) -> Tenso
     """A value in the dtype that is asked for; else in its own, and what has none in that of the others, `own`."""
     try:
         exact = hasattr(value, "dtype")
-        tensor = torch.as_tensor(value).detach() if exact else torch.tensor(value, dtype=torch.float64)
+        tensor = torch.as_tensor(value).detach() if exact else _double(value)
     except (TypeError, ValueError, RuntimeError) as problem:
         raise InputError(f"the value of {name!r} is no tensor, number or list of numbers: {words(problem)}") from None
-    if tensor.is_complex():
-        raise InputError(f"the value of {name!r} is complex; functions here are real")
-    if tensor.is_floating_point() and (dtype is not None or not exact):
-        return tensor.to(own if dtype is None else getattr(torch, dtype))
+    if tensor.dtype is torch.complex32:
+        raise InputError(f"the value of {name!r} is of 16-bit parts, with which torch computes next to nothing: give complex64")
+    if _moving(tensor) and (dtype is not None or not exact):
+        wanted = own if dtype is None else getattr(torch, dtype)
+        return tensor.to(wanted.to_complex() if tensor.is_complex() else wanted)
     return tensor
+
+
+def _double(value: Any) -> Tensor:
+    """A number, or lists of numbers, in double precision."""
+    found = torch.tensor(value)
+    return torch.tensor(value, dtype=torch.complex128 if found.is_complex() else torch.float64)
 
 
 def _check_names(target: Target, names: Iterable[str]) -> None:
@@ -357,9 +381,9 @@ def floating(value: Any) -> bool:
 
 
 def leaves(value: Any, name: str = "y") -> dict[str, Tensor]:
-    """The tensors in a result: `y`, or y0, y1 of several, by their keys in a mapping."""
+    """The tensors in a result: `y`, or y0, y1 of several, by their keys in a mapping; of complex ones the parts."""
     if isinstance(value, Tensor):
-        return {name: value}
+        return split({name: value})
     pairs: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, Mapping):
         pairs = value.items()
