@@ -40,7 +40,7 @@ from gradcheck_cli.maps.autograd import REENTRANT, derived
 from gradcheck_cli.maps.check import Found, check_map
 from gradcheck_cli.maps.map import Map, Row, Tensors, random_row, size, uncompiled
 from gradcheck_cli.maps.orders import Orders
-from gradcheck_cli.maps.parts import joined, split
+from gradcheck_cli.maps.parts import apart, joined, split
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.shadow.glance import Glance
 from gradcheck_cli.verdict.column import Column
@@ -241,7 +241,7 @@ class _Call:
         # Entries that share memory can't carry cells of their own: such tensors are copied.
         alone = self.followed and len({x.untyped_storage()._cdata for x in wanted}) == len(wanted)
         alone = alone and not any(x.is_complex() or 0 in x.stride() for x in wanted if x.numel() > 1 or x.is_complex())
-        inputs = split({name: x.detach() for name, x in named.items()})
+        inputs = apart({name: x.detach() for name, x in named.items()})
         self.map = _Own(inputs, self.outputs, SEED, own=named if alone else {})
 
     def outputs(self, leaves: Tensors) -> dict[str, Tensor]:

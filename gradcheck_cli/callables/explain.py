@@ -90,11 +90,11 @@ def _slips(map: Map, wrong: Sequence[Column], formula: Formula | None, values: b
     if not wrong:
         return
     seen = [c for c in wrong if c.check(c.worst()).witness is None]
-    slips = name_slips(map, formula, values=values, searched=searched) if seen else {}
-    own: list[str] = []
-    if values:
+    own = forgotten_conjugates(map) if values else []
+    slips = name_slips(map, formula, values=values, searched=searched) if seen and not own else {}
+    if values and not own:
         named = all(slips.get(c.wrt[-1]) for c in wrong)
-        own = places(map) if named else own_slips(map, searched) if seen else forgotten_conjugates(map)
+        own = own_slips(map, searched) if seen and not named else places(map)
     for column in wrong:
         for detail in column.details.values():
             if detail.cause is Cause.FORMULA:

@@ -24,7 +24,7 @@ from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.points import holds_text, listed, parse_points
 from gradcheck_cli.language.spaces import PointSpec, entry_names
 from gradcheck_cli.maps.autograd import derived
-from gradcheck_cli.maps.parts import joined, split
+from gradcheck_cli.maps.parts import apart, joined, split
 from gradcheck_cli.options import DTYPES, SAMPLES_OF_FUNCTION
 
 SHAPES: tuple[tuple[int, ...], ...] = ((3,), (3, 3), ())
@@ -295,17 +295,11 @@ def _given(target: Target, point: Mapping[str, Any], settings: Mapping[str, Any]
     tensors = {n: v for n, v in values.items() if n in point and isinstance(v, Tensor) and _moving(v)}
     if not tensors:
         raise InputError(f"{target.name}: no input is a floating-point tensor: there is nothing to differentiate by")
-    return Arguments(_apart(tensors), {n: v for n, v in values.items() if n not in tensors})
+    return Arguments(apart(tensors), {n: v for n, v in values.items() if n not in tensors})
 
 
 def _moving(tensor: Tensor) -> bool:
     return tensor.is_floating_point() or tensor.is_complex()
-
-
-def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The parts of complex tensors, in memory of their own."""
-    parts = split(tensors)
-    return {n: x if n in tensors else x.resolve_neg().clone() for n, x in parts.items()}
 
 
 def _common(values: Iterable[Any]) -> torch.dtype:

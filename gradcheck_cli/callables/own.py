@@ -22,6 +22,7 @@ from torch.autograd import Function
 from gradcheck_cli.callables.backward import custom_nodes
 from gradcheck_cli.callables.inputs import leaves
 from gradcheck_cli.maps.map import Map, Tensors, attempted, direction_of, push, tangent, without_graph
+from gradcheck_cli.maps.parts import apart, joined
 from gradcheck_cli.maps.slips import Searched, name_pushed, name_slips
 
 CALLS = 4
@@ -49,15 +50,16 @@ class Call:
     def map(self) -> Map | None:
         """The Function as a map of those of its arguments that are differentiated by; None where there are none."""
         names = self.names()
-        inputs = {n: x for n, x in zip(names, self.arguments, strict=False) if isinstance(x, Tensor) and x.is_floating_point()}
+        inputs = {n: x for n, x in zip(names, self.arguments, strict=False) if _numbers(x)}
 
         def call(given: Tensors) -> Tensors:
-            arguments = [given.get(n, x) for n, x in zip(names, self.arguments, strict=False)]
+            whole = joined(given)
+            arguments = [whole.get(n, x) for n, x in zip(names, self.arguments, strict=False)]
             return leaves(self.function.apply(*arguments), "y")
 
         if not inputs:
             return None
-        map = Map(inputs, call)
+        map = Map(apart(inputs), call)
         return map.without(without_graph(map(map.leaves())))
 
 
@@ -158,13 +160,16 @@ def _again(call: Call) -> bool | None:
 
 
 def forgotten_conjugates(map: Map) -> list[str]:
-    """The same of those of complex arguments, whose conjugates are easily forgotten."""
-    return _told(map, "backward", _conjugates)
+    """The same of those of complex arguments, whose conjugates are easily forgotten: where that is what is wrong."""
+    return [text for text in _told(map, "backward", _conjugates) if BY_ITSELF in text]
 
 
 def places(map: Map, rule: str = "backward") -> list[str]:
     """Where the rule is, if there is one custom Function."""
     return _told(map, rule, lambda call: {})
+
+
+BY_ITSELF = "is wrong by itself"
 
 
 def _told(map: Map, rule: str, examine: Examine) -> list[str]:
@@ -176,7 +181,7 @@ def _told(map: Map, rule: str, examine: Examine) -> list[str]:
             for name, slip in wrong.items():
                 by.setdefault(slip or "", []).append(name)
             texts = [f"{slip} (by {', '.join(names)})" if len(wrong) > 1 else slip for slip, names in by.items() if slip]
-            found.append(": ".join((f"{place(call.function, rule)} is wrong by itself", *filter(None, ["; ".join(texts)]))))
+            found.append(": ".join((f"{place(call.function, rule)} {BY_ITSELF}", *filter(None, ["; ".join(texts)]))))
     return found or [place(call.function, rule) for call in functions if len(functions) == 1]
 
 
@@ -202,7 +207,8 @@ def _conjugates(call: Call) -> dict[str, str | None]:
     if not any(isinstance(x, Tensor) and x.is_complex() for x in call.arguments):
         return {}
     found = [_at_a_point(call, seed) for seed in range(2)]
-    return {name: next((t for t in texts if t in found[1].get(name, ())), None) for name, texts in found[0].items()}
+    named = {name: next((t for t in texts if t in found[1].get(name, ())), None) for name, texts in found[0].items()}
+    return named if any(named.values()) else {}
 
 
 def _at_a_point(call: Call, seed: int) -> dict[str, list[str]]:

@@ -78,7 +78,7 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("isfinite", "write `where(abs(x) < inf, x, 0)`"),
     ("nan_to_num", "write `where(x == x, x, 0)`"),
     ("isclose allclose", "write `where(abs(a - b) < 1e-8, a, b)`"),
-    ("real imag conj angle complex fft ifft rfft irfft view_as_real", _REAL),
+    ("complex fft ifft rfft irfft view_as_real", _REAL),
     ("dist cdist pdist", "write `norm(x - y)`"),
     ("average", "write `mean(x)`"),
     ("rint", "write `round(x)`"),

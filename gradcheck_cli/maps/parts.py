@@ -21,6 +21,11 @@ def split(tensors: Tensors) -> dict[str, Tensor]:
     return found
 
 
+def apart(tensors: Tensors) -> dict[str, Tensor]:
+    """The same in memory of their own, as inputs of a map are."""
+    return {n: x if n in tensors else x.detach().resolve_neg().clone() for n, x in split(tensors).items()}
+
+
 def joined(tensors: Tensors) -> dict[str, Tensor]:
     """Back again."""
     found: dict[str, Tensor] = {}

@@ -265,7 +265,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _op("div", "floor(self/other)", when={"rounding_mode": "floor"}),
     _op("div", "trunc(self/other)", when={"rounding_mode": "trunc"}),
     _op("sgn", "sign(self)"),
-    _op("conj_physical", "conj(self)"),
+    *(_op(name, "conj(self)") for name in ("conj_physical", "_conj_physical")),
     _op("complex", "real + 1j*imag"),
     _op("polar", "abs*cos(angle) + 1j*(abs*sin(angle))"),
     _op("signbit", "self < 0"),

@@ -24,7 +24,7 @@ and backward in one, on a fast machine (measured: 2.9e-4 s, and from 1.9e-6 s fo
 
 class Glance(TorchDispatchMode):
     """`reason(tensor)`: the operation that a floating-point tensor was made by or from and that has no row, rule or
-    decomposition, or has results that are complex or sparse; None where there is none. What a rule refuses isn't seen.
+    decomposition, or has results that are sparse; None where there is none. What a rule refuses isn't seen.
 
     `seconds`: what it takes at least to follow all operations once."""
 
@@ -50,9 +50,9 @@ class Glance(TorchDispatchMode):
         if not known.view:
             self.seconds += OPERATION + STEP * _steps(func, args, kwargs, result)
         for output in _tensors(result):
-            strange = not _plain(output)
-            reason = inherited or (new if output.is_floating_point() or strange else None) or (known.name if strange else None)
-            if reason and output.device.type != "meta" and (strange or output.is_floating_point()):
+            strange, numbers = not _plain(output), output.is_floating_point() or output.is_complex()
+            reason = inherited or (new if numbers or strange else None) or (known.name if strange else None)
+            if reason and output.device.type != "meta" and (strange or numbers):
                 self._reasons[_key(output)] = (output, reason)  # kept, so that no address is used again
         return result
 
@@ -77,8 +77,7 @@ def _followed(known: Overload, args: Any, kwargs: Any) -> bool:
 def _plain(tensor: Tensor) -> bool:
     return (
         tensor.layout is torch.strided
-        and (tensor.dtype in FLOATS or not tensor.is_floating_point())
-        and not tensor.is_complex()
+        and (tensor.dtype.to_real() in FLOATS or not (tensor.is_floating_point() or tensor.is_complex()))
     )
 
 

@@ -73,7 +73,7 @@ def test_round_trip(row: Function) -> None:
             if isinstance(value, bool) or (value is not None and value.is_finite() and not value.is_zero()):
                 assert same(value, balls(back, point)), point
                 compared += 1
-    assert compared or row.name in ("inf",)
+    assert compared or row.name in ("inf", "imag")  # nothing but 0
 
 
 TEXTS = [

@@ -205,7 +205,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (two, {"settings": "scale"}, "a setting is written NAME=VALUE, such as dim=1"),
     (two, {"settings": "scale=exit()"}, "a setting is a literal (2, 0.5, True, 'mean', (1, 2), None), or tensor([0, 2])"),
     (torch.sin, {"at": {"x": torch.ones(2, dtype=torch.int64)}}, "no input is a floating-point tensor"),
-    (torch.sin, {"at": {"x": torch.ones(2, dtype=torch.complex64)}}, "the value of 'x' is complex"),
+    (torch.sin, {"at": {"x": torch.ones(2, dtype=torch.complex32)}}, "the value of 'x' is of 16-bit parts"),
     (torch.sin, {"at": {"x": object()}}, "the value of 'x' is no tensor, number or list of numbers"),
     (torch.sin, {"order": 0}, "the order of a function must be from 1 to 4"),
     (torch.sin, {"order": 5}, "the order of a function must be from 1 to 4"),

@@ -13,6 +13,7 @@ from torch import Tensor
 from gradcheck_cli.algebra.layers import Exact
 from gradcheck_cli.algebra.number import working
 from gradcheck_cli.shadow.aten import OPERATIONS, Operation
+from gradcheck_cli.shadow.contents import as_real
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.shadow.overloads import overload
 
@@ -35,6 +36,9 @@ TENSOR = {"output": 3, "mask": "bool", "condition": "bool", "pred": "bool", "exp
 UNIT = {"logit", "logit_backward", "erf_inv"}
 """Rows whose first argument lies between 0 and 1."""
 
+OF_COMPLEX = {"conj_physical", "_conj_physical"}
+"""Rows that mean nothing but of complex numbers."""
+
 COARSE = {"hardsigmoid_backward": 1e-8}
 """Kernels that multiply by a float32 sixth, in float64 too."""
 
@@ -55,7 +59,8 @@ def made(row: Operation, argument: Any, count: int) -> Any:
         if argument.name == "value":
             return torch.tensor(NUMBERS["value"], dtype=torch.float64)
         place = 3 if row.name in UNIT and argument.name in ("self", "a") else TENSOR.get(argument.name, count % 3)
-        return torch.tensor(PLACES[int(place)], dtype=torch.float64)
+        found = torch.tensor(PLACES[int(place)], dtype=torch.float64)
+        return torch.complex(found, found.flip(0)) if row.name in OF_COMPLEX else found
     if kind in ("number", "float", "Optional[number]", "Optional[float]"):
         return NUMBERS.get(argument.name, 1.5)
     if "bool" in kind:
@@ -109,7 +114,7 @@ def compared(share: float, func: Any, args: list[Any], kwargs: dict[str, Any]) -
             found = func(*args, **kwargs)
         assert not shadow.opaque, shadow.opaque
         for output in found if isinstance(found, tuple) else (found,):
-            for cell, value in zip(shadow.cells(output, 0) or (), output.reshape(-1).tolist(), strict=True):
+            for cell, value in zip(shadow.cells(output, 0) or (), as_real(output).reshape(-1).tolist(), strict=True):
                 if isinstance(value, bool):
                     assert cell is value, (func, args, kwargs)
                 else:

@@ -18,12 +18,13 @@ SEEN: list[tuple[str, Callable[[Tensor], Tensor], str | None]] = [
         lambda x: torch.nn.functional.gelu(x).sort().values + x.cumsum(0) + torch.lerp(x, x * 2, 0.5),
         None,
     ),
-    ("complex on the way", lambda x: torch.fft.fft(x).abs(), "_fft_r2c"),
-    ("through a view", lambda x: torch.fft.fft(x).real.reshape(2, 2)[0], "_fft_r2c"),
-    ("in place", lambda x: torch.zeros(4, dtype=x.dtype).add_(torch.fft.fft(x).abs()), "_fft_r2c"),
+    ("complex on the way", lambda x: torch.fft.fft(x).abs(), None),
+    ("eigenvalues", lambda x: torch.linalg.eigvals(x.diag()).abs(), "linalg_eig"),
+    ("through a view", lambda x: torch.linalg.eigvals(x.diag()).real.reshape(2, 2)[0], "linalg_eig"),
+    ("in place", lambda x: torch.zeros(4, dtype=x.dtype).add_(torch.linalg.eigvals(x.diag()).abs()), "linalg_eig"),
     ("sparse on the way", lambda x: x.reshape(2, 2).to_sparse().to_dense(), "_to_sparse"),
-    ("not used", lambda x: (torch.fft.fft(x), x * 2)[1], None),
-    ("an index", lambda x: x[torch.fft.fft(x).abs().argsort()], None),
+    ("not used", lambda x: (torch.linalg.eigvals(x.diag()), x * 2)[1], None),
+    ("an index", lambda x: x[torch.linalg.eigvals(x.diag()).abs().argsort()], None),
 ]
 
 

@@ -29,7 +29,8 @@ def _roots(n: int, rows: int, like: Tensor) -> Pair:
     steps = torch.arange(n, dtype=like.dtype, device=like.device)
     angle = steps * (2 * torch.acos(-like.new_ones(()))) / n
     with paused():
-        places = (torch.arange(rows)[:, None] * torch.arange(n) % n).to(like.device)
+        numbers = torch.arange(n, device=like.device)
+        places = numbers[:rows, None] * numbers % n
     return angle.cos()[places], angle.sin()[places]
 
 
