@@ -52,13 +52,15 @@ def test_sides_of_steps(text: str, right: object) -> None:
     assert TRUST.sound()
 
 
-@pytest.mark.parametrize(
-    "text", ["floor(x*x)", "abs(x*x)", "floor(0.1*x + 0.3)", "where(x < x + x*x, x, 2*x)", "floor(sin(x))"]
-)
+OPEN = ["floor(x*x)", "abs(x*x)", "where(x*x > 0, abs(x), 3*abs(x))", "where(x < x + x*x, x, 2*x)", "floor(0.1*x + 0.3)"]
+
+
+@pytest.mark.parametrize("text", [*OPEN, "floor(sin(x))"])
 def test_what_bends_or_rounds_is_left_open(text: str) -> None:
     """Beside 0 the square decides, not the slope; what rounds, or isn't made of steps, tells nothing."""
     found = sides(text, np.array([0.0, 1 / 3, 0.7]))
     assert found == [None] * 3
+    assert TRUST.sound()
 
 
 def test_a_contradiction_ends_the_trust(monkeypatch: pytest.MonkeyPatch) -> None:
