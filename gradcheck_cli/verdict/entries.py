@@ -204,7 +204,11 @@ class Entries:
                     gap -= float(floats[i])
                     gaps[i] = 0.0 if gap.contains(0) else float(gap)
             errors = column.error_ulps[part]
-            errors[:] = np.abs(gaps) / self.form.ulp(middles)
+            gaps = np.abs(gaps)
+            inner, outer = self.form.ulp(middles * (1.0 - BESIDE)), self.form.ulp(middles * (1.0 + BESIDE))
+            errors[:] = gaps / outer
+            for i in np.flatnonzero((inner != outer) & (gaps > 0.0) & np.isfinite(gaps)).tolist():
+                errors[i] *= outer[i] / (inner[i] if self._inside(i, middles[i]) else outer[i])
             if not np.isfinite(floats.sum() + middles.sum()):  # of one of them, or of all together
                 infinite = np.flatnonzero(np.isinf(floats) & truths.certified)
                 right = self.form.round(middles[infinite]) == floats[infinite]
@@ -221,6 +225,18 @@ class Entries:
             column.verdicts[part][truths.excluded] = Verdict.OUTSIDE_DOMAIN.severity
             errors[truths.excluded] = np.nan
         return np.flatnonzero(~(quick | truths.excluded))
+
+    def _inside(self, index: int, middle: float) -> bool:
+        """Whether the exact value of an entry, which is about as large as `middle`, lies below the power of two beside it."""
+        power = math.ldexp(1.0, round(math.log2(abs(middle))))
+        words = self.truths.words if self.truths.certified[index] else None
+        if words is not None:
+            high, low = (float(part[index]) * math.copysign(1.0, middle) for part in words[:2])
+            beyond = (high - power) + low
+            if abs(beyond) > float(words.radius[index]) * 2.0:
+                return beyond < 0.0
+        ball = regular_ball(self.truths[index])
+        return ball is not None and bool(abs(ball.mid()) < power)
 
     def _judge(self, index: int, known: Evidence) -> Judgement:
         self.checkpoint()
@@ -338,6 +354,9 @@ def _told(judgement: Judgement, shade: Shade | None) -> Judgement:
         texts.append(f"{', '.join(shade.narrowed)} on the way: that is where the digits go")
     return replace(judgement, text="; ".join(texts)) if texts else judgement
 
+
+BESIDE = 2.0**-40
+"""As far as this share of itself from a power of two, the gap between floats around a number is known by any approximation."""
 
 NOTHING_LEFT = 0.5
 """A relative error, from which on not even the first digit is right."""
