@@ -207,8 +207,9 @@ class Entries:
             gaps = np.abs(gaps)
             inner, outer = self.form.ulp(middles * (1.0 - BESIDE)), self.form.ulp(middles * (1.0 + BESIDE))
             errors[:] = gaps / outer
-            for i in np.flatnonzero((inner != outer) & (gaps > 0.0) & np.isfinite(gaps)).tolist():
-                errors[i] *= outer[i] / (inner[i] if self._inside(i, middles[i]) else outer[i])
+            near = np.flatnonzero((inner != outer) & (gaps > 0.0) & np.isfinite(gaps))
+            near = near[self._inside(near, middles[near])] if len(near) else near
+            errors[near] = gaps[near] / inner[near]
             if not np.isfinite(floats.sum() + middles.sum()):  # of one of them, or of all together
                 infinite = np.flatnonzero(np.isinf(floats) & truths.certified)
                 right = self.form.round(middles[infinite]) == floats[infinite]
@@ -226,17 +227,20 @@ class Entries:
             errors[truths.excluded] = np.nan
         return np.flatnonzero(~(quick | truths.excluded))
 
-    def _inside(self, index: int, middle: float) -> bool:
-        """Whether the exact value of an entry, which is about as large as `middle`, lies below the power of two beside it."""
-        power = math.ldexp(1.0, round(math.log2(abs(middle))))
-        words = self.truths.words if self.truths.certified[index] else None
+    def _inside(self, indices: Indices, middles: Floats) -> npt.NDArray[np.bool_]:
+        """Which exact values of entries, which are about as large as `middles`, lie below the power of two beside them: by their
+        words, by a ball where these don't tell."""
+        powers = np.exp2(np.round(np.log2(np.abs(middles))))
+        beyond, told = np.zeros(len(indices)), np.zeros(len(indices), dtype=bool)
+        words = self.truths.words
         if words is not None:
-            high, low = (float(part[index]) * math.copysign(1.0, middle) for part in words[:2])
-            beyond = (high - power) + low
-            if abs(beyond) > float(words.radius[index]) * 2.0:
-                return beyond < 0.0
-        ball = regular_ball(self.truths[index])
-        return ball is not None and bool(abs(ball.mid()) < power)
+            high, low, radius = (part[indices] for part in words)
+            beyond = (np.abs(high) - powers) + low * np.sign(high)
+            told = self.truths.certified[indices] & (np.abs(beyond) > 2.0 * radius)
+        for i in np.flatnonzero(~told).tolist():
+            ball = regular_ball(self.truths[int(indices[i])])
+            beyond[i] = 0.0 if ball is None else float(abs(ball.mid()) - float(powers[i]))
+        return beyond < 0.0
 
     def _judge(self, index: int, known: Evidence) -> Judgement:
         self.checkpoint()
