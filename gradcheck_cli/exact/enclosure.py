@@ -26,6 +26,7 @@ from gradcheck_cli.exact.domains import Outside
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.exact.many import Many
 from gradcheck_cli.exact.sizes import Sizes
+from gradcheck_cli.exact.steps import Steps
 from gradcheck_cli.exact.values import TINY, Values, Wrt, undefined
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Floats, Format
@@ -125,6 +126,7 @@ class Enclosure:
         self._many: Many | None = None
         self._outside: Outside | None = None
         self._sizes: Sizes | None = None
+        self._steps_of: Steps | None = None
         self._witness = Witness(chain)
         programs = [self._direct] if self._direct else [program for _, program in self._steps]
         by_series = self._witness.work(max(map(len, self.derivatives)), len(self.derivatives)) if self._series else 0
@@ -170,6 +172,9 @@ class Enclosure:
             names = [f"_{i}" for i in range(len(given))]
             self._many = Many(trees, names, self.form.bits + GUARD_BITS, self.form.smallest_subnormal / 8, self.points)
             self._outside, self._sizes = Outside(trees[0], names), Sizes(trees, names, self.form)
+            (wrt, *others) = self.derivatives
+            if not others and len(wrt) == 1 and wrt[0] in self.chain.inputs:
+                self._steps_of = Steps(trees[0], names, names[self.chain.inputs.index(wrt[0])])
         assert self._outside is not None and self._sizes is not None
         self._many.certify(given, found, self._evaluate)
         nowhere = self._outside.among(given, ~found[0].settled, self._evaluate)
@@ -183,6 +188,12 @@ class Enclosure:
             values.accept(certain)
             for truths, s in zip(results, signs, strict=True):
                 truths.accept(certain, s)
+        left = found[0].others
+        if self._steps_of is not None and len(left) >= MANY:
+            values, only = found
+            stepped = self._steps_of.at(given, np.array(left), lambda i: self._settle(tuple(float(x[i]) for x in given))[0][0])
+            for index, (value, truth) in stepped.items():
+                values[index], only[index] = arb(value), truth
 
     def by_series(self, wrt: Wrt) -> bool:
         """Whether a derivative has no formula, and comes from power series."""
@@ -212,7 +223,7 @@ class Enclosure:
         values.nowhere = None
         if count >= MANY:
             self._certify(given, [values, *results])
-        waiting = values.others
+        waiting = [index for index in values.others if values[index] is None]
         easy = [i for i in waiting if all(math.isfinite(column[i]) for column in given)] if self._direct is not None else []
         settled = set()
         if self._direct is not None:

@@ -14,10 +14,10 @@ import numpy as np
 
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.constants import Constants
-from gradcheck_cli.maps.guard import weights_of
+from gradcheck_cli.maps.guard import Weights, weights_of
 from gradcheck_cli.maps.map import Map, Row
 from gradcheck_cli.maps.probe import Options
-from gradcheck_cli.maps.quotient import Indices, Numbers, Plain, refuted
+from gradcheck_cli.maps.quotient import Numbers, Plain, refuted
 from gradcheck_cli.shadow.stops import Cut
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.judge import NOTHING
@@ -74,7 +74,7 @@ def name_whole_cuts(map: Map, columns: Sequence[Column], options: Options) -> No
                 _cut(column, index, replace(detail, operation=operation), text)
 
 
-def _agrees(plain: Plain, weights: tuple[Indices, Floats], found: Floats, span: slice) -> bool:
+def _agrees(plain: Plain, weights: Weights, found: Floats, span: slice) -> bool:
     """Whether autograd's gradient by an input is the slope of the function with all those numbers held."""
     indices, values = weights
     nothing = np.zeros_like(found)

@@ -99,15 +99,23 @@ def guard_rows(
             guard.refute()
 
 
-def weights_of(plain: Plain, rows: Sequence[Row]) -> list[tuple[Indices, Floats]]:
+Weights = tuple[slice | Indices, Floats]
+"""Some entries of all outputs, or all of them, and their cotangents."""
+
+
+def weights_of(plain: Plain, rows: Sequence[Row]) -> list[Weights]:
     """The entries of all outputs that rows are made of, and their cotangents."""
-    start, places, found = 0, {}, []
+    start, places = 0, {}
+    found: list[Weights] = []
     for name, shape in plain.shapes.items():
         places[name] = start
         start += math.prod(shape)
     for row in rows:
-        indices = np.concatenate([places[name] + np.arange(v.numel()) for name, v in row.cotangents.items()])
         values = np.concatenate([numpy(v) for v in row.cotangents.values()])
+        if list(row.cotangents) == list(plain.shapes) and values.all():
+            found.append((slice(None), values))
+            continue
+        indices = np.concatenate([places[name] + np.arange(v.numel()) for name, v in row.cotangents.items()])
         found.append((indices[values != 0], values[values != 0]))
     return found
 
@@ -266,10 +274,10 @@ class _Guard:
         """Torch's derivatives, those that aren't finite 0, and what is known of them (None: nothing else)."""
 
         def of(y: Floats) -> Floats:
-            return np.array([v @ y[i] for i, v in self._weights])
+            return np.array([np.sum(v * y[i]) for i, v in self._weights])
 
         def squares(y: Floats) -> Floats:
-            return np.array([(v * v) @ y[i] for i, v in self._weights])
+            return np.array([np.sum(v * v * y[i]) for i, v in self._weights])
 
         if found is None:
             finite = np.isfinite(self.found)

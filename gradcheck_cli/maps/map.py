@@ -11,10 +11,11 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -173,13 +174,37 @@ def one_row(name: str, output: Tensor, index: tuple[int, ...]) -> Row:
 
 def random_row(outputs: Tensors, seed: int) -> Row:
     """All outputs, with seeded cotangents of sizes from 1/2 to 2 and both signs, short enough to be exact in every format."""
-    draw = random.Random(seed)
-    choices = [s * k / 16 for k in range(8, 33) for s in (-1, 1)]
+    count = sum(y.numel() for y in outputs.values())
+    drawn = torch.from_numpy(_kept(seed, count) if count <= KEPT else _cotangents(seed, count))
+    parts = drawn.split([y.numel() for y in outputs.values()])
     cotangents = {
-        name: torch.tensor(draw.choices(choices, k=output.numel()), dtype=output.dtype, device=output.device).view(output.shape)
-        for name, output in outputs.items()
+        name: torch.empty(output.shape, dtype=output.dtype, device=output.device).copy_(part.view(output.shape))
+        for (name, output), part in zip(outputs.items(), parts, strict=True)
     }
     return Row(f"<v,{','.join(outputs)}>", cotangents)
+
+
+KEPT = 1000
+"""Cotangents up to which those that were drawn are kept for the next map."""
+
+
+def _cotangents(seed: int, count: int) -> Floats:
+    """So many cotangents, which begin those of a larger number."""
+    state = np.random.RandomState(0)
+    state.set_state(("MT19937", *_state(seed), 0, 0.0))
+    return _CHOICES[(state.random_sample(count) * len(_CHOICES)).astype(np.int64)]
+
+
+_CHOICES = np.array([s * k / 16 for k in range(8, 33) for s in (-1, 1)])
+
+_kept = lru_cache(maxsize=64)(_cotangents)
+
+
+@lru_cache(maxsize=64)
+def _state(seed: int) -> tuple[npt.NDArray[np.uint32], int]:
+    """Where Python's generator starts from: NumPy's seeds are 32 bits wide."""
+    _, words, _ = random.Random(seed).getstate()
+    return np.array(words[:-1], dtype=np.uint32), words[-1]
 
 
 def run(map: Map, leaves: Tensors, mode: str = "reverse") -> tuple[dict[str, Tensor], Callable[[Row], Pulled]]:

@@ -125,7 +125,9 @@ def slopes(values: Values, project: Project, noise: Floats) -> Slopes:
 
 def standing(values: Values) -> Floats:
     """1 for each output that is the same at all places, else 0."""
-    return np.asarray(np.ptp(np.array(values), axis=0) == 0, dtype=np.float64)
+    first, *others = values
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.logical_and.reduce([other - first == 0.0 for other in others]), dtype=np.float64)
 
 
 class Plain:

@@ -204,7 +204,12 @@ class Entries:
                     gap -= float(floats[i])
                     gaps[i] = 0.0 if gap.contains(0) else float(gap)
             errors = column.error_ulps[part]
-            errors[:] = np.abs(gaps) / self.form.ulp(middles)
+            gaps = np.abs(gaps)
+            inner, outer = self.form.ulp(middles * (1.0 - BESIDE)), self.form.ulp(middles * (1.0 + BESIDE))
+            errors[:] = gaps / outer
+            near = np.flatnonzero((inner != outer) & (gaps > 0.0) & np.isfinite(gaps))
+            near = near[self._inside(near, middles[near])] if len(near) else near
+            errors[near] = gaps[near] / inner[near]
             if not np.isfinite(floats.sum() + middles.sum()):  # of one of them, or of all together
                 infinite = np.flatnonzero(np.isinf(floats) & truths.certified)
                 right = self.form.round(middles[infinite]) == floats[infinite]
@@ -221,6 +226,21 @@ class Entries:
             column.verdicts[part][truths.excluded] = Verdict.OUTSIDE_DOMAIN.severity
             errors[truths.excluded] = np.nan
         return np.flatnonzero(~(quick | truths.excluded))
+
+    def _inside(self, indices: Indices, middles: Floats) -> npt.NDArray[np.bool_]:
+        """Which exact values of entries, which are about as large as `middles`, lie below the power of two beside them: by their
+        words, by a ball where these don't tell."""
+        powers = np.exp2(np.round(np.log2(np.abs(middles))))
+        beyond, told = np.zeros(len(indices)), np.zeros(len(indices), dtype=bool)
+        words = self.truths.words
+        if words is not None:
+            high, low, radius = (part[indices] for part in words)
+            beyond = (np.abs(high) - powers) + low * np.sign(high)
+            told = self.truths.certified[indices] & (np.abs(beyond) > 2.0 * radius)
+        for i in np.flatnonzero(~told).tolist():
+            ball = regular_ball(self.truths[int(indices[i])])
+            beyond[i] = 0.0 if ball is None else float(abs(ball.mid()) - float(powers[i]))
+        return beyond < 0.0
 
     def _judge(self, index: int, known: Evidence) -> Judgement:
         self.checkpoint()
@@ -338,6 +358,9 @@ def _told(judgement: Judgement, shade: Shade | None) -> Judgement:
         texts.append(f"{', '.join(shade.narrowed)} on the way: that is where the digits go")
     return replace(judgement, text="; ".join(texts)) if texts else judgement
 
+
+BESIDE = 2.0**-40
+"""As far as this share of itself from a power of two, the gap between floats around a number is known by any approximation."""
 
 NOTHING_LEFT = 0.5
 """A relative error, from which on not even the first digit is right."""

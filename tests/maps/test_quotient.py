@@ -425,3 +425,16 @@ def test_values_that_have_lost_their_digits_refute_nothing(name: str, dtype: tor
     for place in places:
         found = checked(function, x=torch.tensor([place], dtype=dtype))
         assert not any(column.having(Verdict.MISMATCH).any() for column in found.columns)
+
+
+@pytest.mark.parametrize("seed", [0, 7, -3, 2**40])
+def test_cotangents_are_those_of_pythons_generator(seed: int) -> None:
+    """NumPy draws what random.choices would, for few and for many numbers, output after output."""
+    choices = [sign * k / 16 for k in range(8, 33) for sign in (-1, 1)]
+    outputs = {"a": torch.zeros(3, 4), "b": torch.zeros(1500, dtype=F64), "c": torch.zeros(()), "d": torch.zeros(0, 2)}
+    for some in (["a", "c", "d"], ["a", "b", "c"]):
+        draw = random.Random(seed)
+        cotangents = random_row({name: outputs[name] for name in some}, seed).cotangents
+        for name in some:
+            wanted = torch.tensor(draw.choices(choices, k=outputs[name].numel()), dtype=outputs[name].dtype)
+            assert torch.equal(cotangents[name], wanted.view(outputs[name].shape))

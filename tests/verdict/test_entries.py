@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 from flint import arb
 
+from gradcheck_cli.algebra.columns.column import Column as Words
+from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_FORMULAS, OF_TENSORS, OF_VALUES, UNCONFIRMED, Entries, Evidence, Policy
+from gradcheck_cli.verdict.judge import distance
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.scope import AtPoints
 from gradcheck_cli.verdict.shade import Shade
 from gradcheck_cli.verdict.truth import Kind, Truth
+from gradcheck_cli.verdict.truths import Truths
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from tests.formats import DOUBLE
 
@@ -222,3 +226,27 @@ def test_the_caller_keeps_its_truths() -> None:
     assert verdicts(entries) == ["match"]
     assert truths[0].is_exact() and not entries.truth(0).ball.is_exact()
     assert entries.column.verdict(1) is Verdict.MATCH
+
+
+@pytest.mark.parametrize("form", ["bfloat16", "float16", "float32", "float64"])
+@pytest.mark.parametrize("share", [2.0**-30, 2.0**-45, 2.0**-60, 2.0**-70])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_errors_beside_a_power_of_two(form: str, share: float, sign: int) -> None:
+    """An ulp is the gap between the floats that enclose the exact value: just below a power of two it is half of that above, by
+    arrays and by balls, however near the value is."""
+    kind = FORMATS[form]
+    exact = arb(1) + sign * arb(share)
+    gap = float(2 * kind.unit_roundoff if sign > 0 else kind.unit_roundoff)
+    number = 1.0 + 8 * kind.unit_roundoff
+    right = float(abs(arb(number) - exact) / gap)
+    words = Words(np.array([1.0 + sign * share]), np.array([0.0]), np.array([2.0**-46]))
+    if form == "float64":
+        high = float(exact)
+        words = Words(np.array([high]), np.array([float(exact - high)]), np.array([2.0**-100]))
+    truths = Truths(1, lambda index: exact)
+    truths.certify(words, np.array([True]))
+    for known in (truths, [exact]):
+        column = Column.blank(AtPoints({"x": np.zeros(1)}), 1, of="y", wrt=("x",), dtype=form)
+        Entries(column, slice(0, 1), kind, OF_FORMULAS, Limits(), np.array([number]), known, lambda: None)
+        assert column.error_ulps[0] == pytest.approx(right, rel=1e-6)
+    assert distance(number, exact, kind) == pytest.approx(right, rel=1e-6)

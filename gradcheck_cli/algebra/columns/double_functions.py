@@ -354,7 +354,7 @@ def tan(x: Double) -> Double:
 
 # -- atan ----------------------------------------------------------------------------------------------------------------
 
-ATAN_CUBE = 5.0 * UNIT
+ATAN_CUBE = 6.0 * UNIT
 """The cubic term t**3/3 and what follows: seven roundings of a third."""
 
 ATAN_WORD = 4 * UNIT2
