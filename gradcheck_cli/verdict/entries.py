@@ -228,8 +228,8 @@ class Entries:
         return np.flatnonzero(~(quick | truths.excluded))
 
     def _inside(self, indices: Indices, middles: Floats) -> npt.NDArray[np.bool_]:
-        """Which exact values of entries, which are about as large as `middles`, lie below the power of two beside them: by their
-        words, by a ball where these don't tell."""
+        """Which exact values of entries, about as large as `middles`, lie below the power of two beside them: by their words,
+        by a ball where these don't tell."""
         powers = np.exp2(np.round(np.log2(np.abs(middles))))
         beyond, told = np.zeros(len(indices)), np.zeros(len(indices), dtype=bool)
         words = self.truths.words
