@@ -14,7 +14,7 @@ from types import MappingProxyType
 from gradcheck_cli.algebra.program import LARGEST_PRODUCT
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
-from gradcheck_cli.language.parser import definition, is_truth, parse
+from gradcheck_cli.language.parser import definition, parse
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, occurrences
 
 ZERO, ONE = Constant(0), Constant(1)
@@ -75,14 +75,21 @@ def _call(function: str, given: list[Parts]) -> Parts:
     if not row.complex and not row.definition:
         raise NotImplementedError(f"{function} is a function of real numbers")
     body = _meaning(function) if row.complex else definition(function)
-    numbers = {"tensor", "scalar", "number"}
-    values = {
-        p.name: Parts(*x.pair) if p.kind in numbers else x for p, x in zip(row.parameters, given, strict=True)
-    }  # what torch promotes is complex from there on, be it real in value
-    if function == syntax.POW and isinstance(n := given[1].real, Constant) and given[1].imag in (None, ZERO):
-        if isinstance(n.value, int | float) and float(n.value).is_integer() and abs(n.value) <= LARGEST_PRODUCT:
-            return _power(values["x"], int(n.value))
-    return _parts(body, values)
+    # What torch promotes is complex from there on, be it real in value.
+    values = {p.name: Parts(*x.pair) if p.kind in _NUMBERS else x for p, x in zip(row.parameters, given, strict=True)}
+    power = _whole(given[1]) if function == syntax.POW else None
+    return _parts(body, values) if power is None else _power(values["x"], power)
+
+
+def _whole(x: Parts) -> int | None:
+    """A whole number that makes a power a product."""
+    value = x.real.value if isinstance(x.real, Constant) and x.imag in (None, ZERO) else None
+    whole = isinstance(value, int | float) and float(value).is_integer() and abs(value) <= LARGEST_PRODUCT
+    return int(value) if whole else None  # type: ignore[arg-type]
+
+
+_NUMBERS = frozenset({"tensor", "scalar", "number"})
+"""Kinds of parameters that may be complex."""
 
 
 @cache
@@ -150,7 +157,9 @@ def _power(x: Parts, n: int) -> Parts:
 
 
 def _chosen(condition: Parts, x: Parts, y: Parts) -> Parts:
-    choose = lambda a, b: a if a == b else Call(syntax.WHERE, (condition.real, a, b))  # noqa: E731
+    def choose(a: Node, b: Node) -> Node:
+        return a if a == b else Call(syntax.WHERE, (condition.real, a, b))
+
     if x.imag is None and y.imag is None:
         return Parts(choose(x.real, y.real))
     return Parts(choose(x.real, y.real), choose(x.pair[1], y.pair[1]))
@@ -181,4 +190,4 @@ _OWN: Mapping[str, Callable[..., Parts]] = MappingProxyType({
 })  # fmt: skip
 """What everything else is made of."""
 
-__all__ = ["Parts", "imag_of", "is_truth", "parts", "real_of"]
+__all__ = ["Parts", "imag_of", "parts", "real_of"]

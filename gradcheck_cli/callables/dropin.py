@@ -269,7 +269,8 @@ class _Call:
         return tuple(y for y in tupled(self.func(*arguments)) if isinstance(y, Tensor))
 
     def on_parts(self) -> tuple[Callable[..., tuple[Tensor, ...]], tuple[Any, ...]]:
-        """The same and its arguments; where tensors are complex, of their parts: torch's tests of forward mode know no others."""
+        """The same and its arguments; where tensors are complex, of their parts: torch's tests of forward mode know no
+        others."""
         leaves = self.map.leaves()
         if not any(y.is_complex() for y in (*self.tensors, *self.plainly(*self.arguments))):
             return self.plainly, self.arguments

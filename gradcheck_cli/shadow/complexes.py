@@ -91,7 +91,7 @@ def _each(function: Any, bound: Mapping[str, Any], result: Any) -> Any:
     """A linear operation. A number that fills, or a tensor that is real, belongs to the real part."""
     real = {n: _part(v, 0) for n, v in bound.items()}
     imag = {n: _zero(n, v, bound) for n, v in bound.items()}
-    return joined(function(**real), function(**imag), result)
+    return joined((function(**real), function(**imag)), result)
 
 
 def _zero(name: str, value: Any, bound: Mapping[str, Any]) -> Any:
@@ -102,10 +102,12 @@ def _zero(name: str, value: Any, bound: Mapping[str, Any]) -> Any:
 
 def _product(function: Any, bound: Mapping[str, Any], factors: Sequence[str], conjugated: bool, result: Any) -> Any:
     first, second = factors
-    (a, b), (c, d) = (
-        real_and_imag(bound[n]) if is_complex(bound[n]) else (bound[n], None) for n in (first, second)
-    )
-    run = lambda x, y: function(**{**bound, first: x, second: y})  # noqa: E731
+    (a, b), (c, d) = (real_and_imag(bound[n]) if is_complex(bound[n]) else (bound[n], None) for n in (first, second))
+
+    def run(x: Tensor, y: Tensor) -> Tensor:
+        found: Tensor = function(**{**bound, first: x, second: y})
+        return found
+
     real, imag = run(a, c), None
     if b is not None:
         b = -b if conjugated else b
@@ -113,14 +115,14 @@ def _product(function: Any, bound: Mapping[str, Any], factors: Sequence[str], co
         real = real if d is None else real - run(b, d)
     if d is not None:
         imag = run(a, d) if imag is None else imag + run(a, d)
-    return joined(real, imag, result)
+    return joined((real, imag), result)
 
 
 def _multiplied(bound: Mapping[str, Any], result: Any) -> Tensor:
     """The product of entries."""
     x, dim = bound["self"], bound.get("dim")
     x = x.reshape(-1) if dim is None else x.movedim(dim, -1)
-    found = functools.reduce(torch.mul, x.unbind(-1)) if x.shape[-1] else torch.ones_like(result)
+    found: Tensor = functools.reduce(torch.mul, x.unbind(-1)) if x.shape[-1] else torch.ones_like(result)
     return found.reshape(result.shape)
 
 
@@ -129,14 +131,15 @@ def _running(bound: Mapping[str, Any], result: Any) -> Tensor:
     x, dim = bound["self"], bound["dim"]
     if not x.ndim or not x.numel():
         return x.clone()
-    return torch.stack(list(accumulate(x.unbind(dim), torch.mul)), dim)
+    found: Tensor = torch.stack(list(accumulate(x.unbind(dim), torch.mul)), dim)
+    return found
 
 
-def joined(real: Any, imag: Any, like: Any) -> Any:
-    """A tensor like a given one, or several, of these parts."""
+def joined(parts: Sequence[Any], like: Any) -> Any:
+    """A tensor like a given one, or several, of these parts: real, imaginary."""
     if isinstance(like, list | tuple):
-        return [joined(x, y, z) for x, y, z in zip(real, imag, like, strict=True)]
+        return [joined(pair, one) for *pair, one in zip(*parts, like, strict=True)]
     found = torch.empty_like(like)
-    for part, given in zip(real_and_imag(found), (real, imag), strict=True):
+    for part, given in zip(real_and_imag(found), parts, strict=True):
         part.copy_(given)
     return found

@@ -75,9 +75,8 @@ def _followed(known: Overload, args: Any, kwargs: Any) -> bool:
 
 
 def _plain(tensor: Tensor) -> bool:
-    return (
-        tensor.layout is torch.strided
-        and (tensor.dtype.to_real() in FLOATS or not (tensor.is_floating_point() or tensor.is_complex()))
+    return tensor.layout is torch.strided and (
+        tensor.dtype.to_real() in FLOATS or not (tensor.is_floating_point() or tensor.is_complex())
     )
 
 

@@ -207,7 +207,7 @@ class Shadow(TorchDispatchMode):
             row = KINDS[row.name]
         rule = None
         if row is not None and pairs and row.whole and not row.data:
-            row, rule = None, by_parts(known.functional or known.func, row)
+            rule, row = by_parts(known.functional or known.func, row), None
         if row is None and rule is None and plain:
             rule = way_of(known, bound)
         if known.writes and plain:
@@ -570,7 +570,9 @@ class Shadow(TorchDispatchMode):
         if found is None or len(found) != len(outputs):
             return False
         pairs = [
-            (as_real(o), as_real(f)) for o, f in zip(outputs, found, strict=True) if o is not None and f is not None and o.numel()
+            (as_real(o), as_real(f))
+            for o, f in zip(outputs, found, strict=True)
+            if o is not None and f is not None and o.numel()
         ]
         if not all(o.shape == f.shape for o, f in pairs) or len(pairs) < sum(o is not None and o.numel() > 0 for o in outputs):
             return False

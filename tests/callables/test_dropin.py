@@ -211,7 +211,7 @@ def test_strict_about_rounding(outside: None) -> None:
 def test_strict_about_doubt() -> None:
     """What can't be certified fails, without asking torch."""
     for strict in (True, "undecided"):
-        with pytest.raises(GradcheckError, match="undecided: _to_sparse, .* can't be followed"):
+        with pytest.raises(GradcheckError, match=r"undecided: _to_sparse, .* can't be followed"):
             gradcheck(sparsely, vector(), strict=strict)
         assert not gradgradcheck(sparsely, vector(), strict=strict, raise_exception=False)
     assert gradcheck(sparsely, vector(), strict="imprecise")

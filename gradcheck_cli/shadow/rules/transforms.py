@@ -43,10 +43,10 @@ def _along(x: Pair, axis: int, forward: bool, imag: bool = True) -> Pair:
     return found[0].movedim(-1, axis), found[1].movedim(-1, axis)
 
 
-def _scaled(x: Sequence[Tensor], normalization: int, count: int) -> list[Tensor]:
+def _scaled(x: Sequence[Tensor], normalization: int, count: int) -> Sequence[Tensor]:
     """ATen's norms: 0 none, 1 by the root of the number of entries, 2 by that number."""
     if not normalization:
-        return list(x)
+        return x
     return [part / (part.new_full((), count).sqrt() if normalization == 1 else count) for part in x]
 
 
@@ -59,7 +59,8 @@ def _complex(self: Tensor, dim: list[int], normalization: int, forward: bool, re
     x = real_and_imag(self)
     for axis in dim:
         x = _along(x, axis, forward)
-    return joined(*_scaled(x, normalization, _count(self.shape, dim)), result)
+    found: Tensor = joined(_scaled(x, normalization, _count(self.shape, dim)), result)
+    return found
 
 
 @rule("_fft_r2c")
@@ -69,7 +70,8 @@ def _of_real(self: Tensor, dim: list[int], normalization: int, onesided: bool, r
         x = (x[0].narrow(dim[-1], 0, self.shape[dim[-1]] // 2 + 1), x[1].narrow(dim[-1], 0, self.shape[dim[-1]] // 2 + 1))
     for axis in dim[:-1]:
         x = _along(x, axis, True)
-    return joined(*_scaled(x, normalization, _count(self.shape, dim)), result)
+    found: Tensor = joined(_scaled(x, normalization, _count(self.shape, dim)), result)
+    return found
 
 
 @rule("_fft_c2r")
