@@ -160,8 +160,8 @@ SHADOW = {
     ),
     # -- rules of operations
     "shadow/aten.py": (
-        ('"grad_output*(1 - output)*output"', '"grad_output*(1 - output)"'),
-        ('"grad_output*(1 - output**2)"', '"grad_output*(1 - output)"'),
+        ('"grad_output*conj(1 - output)*conj(output)"', '"grad_output*conj(1 - output)"'),
+        ('"grad_output*conj(1 - output**2)"', '"grad_output*(1 - output)"'),
         ('"where(self <= threshold, 0, grad_output)"', '"where(self < threshold, 0, grad_output)"'),
         ('_op("addcmul", "self + value*tensor1*tensor2"),', '_op("addcmul", "self - value*tensor1*tensor2"),'),
         ('_op("rsub", "other - alpha*self"),', '_op("rsub", "self - alpha*other"),'),

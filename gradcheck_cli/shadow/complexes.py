@@ -130,7 +130,7 @@ def _running(bound: Mapping[str, Any], result: Any) -> Tensor:
     """The product of entries and all before them."""
     x, dim = bound["self"], bound["dim"]
     if not x.ndim or not x.numel():
-        return x.clone()
+        return x.clone()  # type: ignore[no-any-return]
     found: Tensor = torch.stack(list(accumulate(x.unbind(dim), torch.mul)), dim)
     return found
 

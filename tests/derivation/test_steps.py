@@ -115,6 +115,8 @@ def test_the_same_as_the_exact_formula() -> None:
     rng, compared = random.Random(3), 0
     while compared < 40:
         tree = parse(random_formula(rng, 2))
+        if not variables(tree):
+            continue
         name = variables(tree)[0]
         try:
             found, exact = derive(tree, {name: variable(name)}).result, differentiate(tree, (name,))

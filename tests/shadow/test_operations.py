@@ -49,7 +49,12 @@ EDGES = torch.tensor([-1.0, 0.0, 0.5], dtype=torch.float64)
 
 SMALL, SQUARE, IMAGE, CUBE = (lambda: [r(5)]), (lambda: [r(3, 4)]), (lambda: [r(2, 2, 5, 6)]), (lambda: [r(1, 2, 4, 4, 4)])
 
+
 # name -> (function, inputs); the function's results are differentiated too, unless the name is in WITHOUT_BACKWARD
+def both_parts(z: Tensor) -> Tensor:
+    return torch.view_as_real(z)
+
+
 CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
     # -- moves --------------------------------------------------------------------------------------------------------
     "cat": (lambda x: torch.cat([x, 2 * x, x[:1]]), SQUARE),
@@ -267,6 +272,13 @@ CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
         IMAGE,
     ),
     "grid_sample": (F.grid_sample, lambda: [*IMAGE(), r(2, 3, 3, 2).tanh()]),
+    # -- complex numbers on the way ------------------------------------------------------------------------------------------
+    "fft": (lambda x: both_parts(torch.fft.fft2(torch.complex(x, x * x), norm="ortho")), lambda: [r(2, 3)]),
+    "rfft": (lambda x: both_parts(torch.fft.rfft2(x, norm="forward")), lambda: [r(4, 5)]),
+    "irfft": (
+        lambda x, y: torch.fft.irfft2(torch.complex(x, y)) + torch.fft.irfft(torch.complex(x, y), 3).sum(),
+        lambda: [r(3, 3), r(3, 3)],
+    ),
     # -- matrices -----------------------------------------------------------------------------------------------------------
     "solve": (torch.linalg.solve, lambda: [regular(3, 3), r(3, 2)]),
     "solve from the right": (lambda a, b: torch.linalg.solve(a, b, left=False), lambda: [regular(3, 3), r(2, 3)]),
