@@ -1,7 +1,8 @@
 # A function of complex numbers, and the conjugate that a backward of it forgets.
 #
-# Source: "Autograd for Complex Numbers", https://docs.pytorch.org/docs/stable/notes/autograd.html: the gradient of a real
-#     loss L by z = a + b*i is dL/da + i*dL/db. The slip is planted: a backward multiplies by the derivative, not by its conjugate.
+# Source: https://docs.pytorch.org/docs/stable/notes/autograd.html: the gradient of a real
+#     loss L by z = a + b*i is dL/da + i*dL/db. The slip is planted: a backward multiplies by the derivative, not by its
+#     conjugate.
 # Verdict: match, mismatch, match
 # Exit code: 0
 
