@@ -72,26 +72,28 @@ def _parted(row: Operation, names: frozenset[str], kinds: tuple[bool, ...]) -> O
 def by_parts(function: Any, row: Operation) -> Callable[[Mapping[str, Any], Any], Any] | None:
     """What computes an operation that isn't entry by entry from those on parts of its arguments; None where that is none."""
     if row.moves or row.fold in LINEAR or (row.fold == "scan" and row.step == "x + y"):
-        return lambda bound, result: _each(function, bound, result)
+        return lambda bound, result: _each(function, bound)
     if row.step == "x*y" and row.fold in ("reduce", "scan"):
         return _multiplied if row.fold == "reduce" else _running
     factors = BILINEAR.get(row.fold)
     if factors is None:
         return None
-    return lambda bound, result: _product(function, bound, [n for n in factors if n in bound], row.name in CONJUGATED, result)
+    return lambda bound, result: _product(function, bound, [n for n in factors if n in bound], row.name in CONJUGATED)
 
 
 def _part(value: Any, index: int) -> Any:
     if isinstance(value, list | tuple):
         return [_part(v, index) for v in value]
+    if isinstance(value, torch.dtype):
+        return value.to_real()
     return real_and_imag(value)[index] if is_complex(value) else value
 
 
-def _each(function: Any, bound: Mapping[str, Any], result: Any) -> Any:
+def _each(function: Any, bound: Mapping[str, Any]) -> Any:
     """A linear operation. A number that fills, or a tensor that is real, belongs to the real part."""
     real = {n: _part(v, 0) for n, v in bound.items()}
     imag = {n: _zero(n, v, bound) for n, v in bound.items()}
-    return joined((function(**real), function(**imag)), result)
+    return joined(function(**real), function(**imag))
 
 
 def _zero(name: str, value: Any, bound: Mapping[str, Any]) -> Any:
@@ -100,12 +102,12 @@ def _zero(name: str, value: Any, bound: Mapping[str, Any]) -> Any:
     return _part(value, 1)
 
 
-def _product(function: Any, bound: Mapping[str, Any], factors: Sequence[str], conjugated: bool, result: Any) -> Any:
+def _product(function: Any, bound: Mapping[str, Any], factors: Sequence[str], conjugated: bool) -> Any:
     first, second = factors
     (a, b), (c, d) = (real_and_imag(bound[n]) if is_complex(bound[n]) else (bound[n], None) for n in (first, second))
 
     def run(x: Tensor, y: Tensor) -> Tensor:
-        found: Tensor = function(**{**bound, first: x, second: y})
+        found: Tensor = function(**{**{n: _part(v, 0) for n, v in bound.items()}, first: x, second: y})
         return found
 
     real, imag = run(a, c), None
@@ -115,7 +117,7 @@ def _product(function: Any, bound: Mapping[str, Any], factors: Sequence[str], co
         real = real if d is None else real - run(b, d)
     if d is not None:
         imag = run(a, d) if imag is None else imag + run(a, d)
-    return joined((real, imag), result)
+    return joined(real, imag)
 
 
 def _multiplied(bound: Mapping[str, Any], result: Any) -> Tensor:
@@ -135,11 +137,8 @@ def _running(bound: Mapping[str, Any], result: Any) -> Tensor:
     return found
 
 
-def joined(parts: Sequence[Any], like: Any) -> Any:
-    """A tensor like a given one, or several, of these parts: real, imaginary."""
-    if isinstance(like, list | tuple):
-        return [joined(pair, one) for *pair, one in zip(*parts, like, strict=True)]
-    found = torch.empty_like(like)
-    for part, given in zip(real_and_imag(found), parts, strict=True):
-        part.copy_(given)
-    return found
+def joined(real: Any, imag: Any) -> Any:
+    """A complex tensor, or several, of these parts."""
+    if isinstance(real, list | tuple):
+        return [joined(*pair) for pair in zip(real, imag, strict=True)]
+    return torch.complex(real, imag)

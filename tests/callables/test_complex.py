@@ -38,6 +38,8 @@ RIGHT: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
     "stft": (lambda x: torch.stft(x, 8, window=WINDOW.to(x.dtype), return_complex=True), (X,)),
     "in place": (lambda z: z.clone().mul_(2j).add_(z.conj()), (Z,)),
     "the imaginary part, written": (lambda z: _scaled_imag(z), (Z,)),
+    "a sum in another dtype": (lambda z: z.sum(dtype=torch.complex128) + z.tril(-1).sum(), (A,)),
+    "triangles, in place": (lambda a: a.clone().tril_() * a, (A,)),
     "an index": (lambda z: z[[0, 2]] * z[1], (Z,)),
     "a convolution": (lambda z, w: torch.nn.functional.conv1d(z.view(1, 1, 3), w[:2].view(1, 1, 2)), (Z, W)),
 }

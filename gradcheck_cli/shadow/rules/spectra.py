@@ -99,7 +99,7 @@ def _matrix_exp(self: Tensor) -> Tensor:
     if not self.numel():
         return self.clone()
     with paused():
-        size = torch.linalg.matrix_norm(self.detach().double(), 1).max().item()
+        size = torch.linalg.matrix_norm(self.detach().abs().double(), 1).max().item()
         halvings = max(0, math.ceil(math.log2(size)) + 1) if 0 < size < math.inf else 0
     x = self * 0.5**halvings
     found = term = identity(self, self.shape[-1]).expand(self.shape)
@@ -131,8 +131,8 @@ def _pseudoinverse(self: Tensor, atol: Any = None, rtol: Any = None, hermitian: 
 def _detour(a: Tensor, inverse: Tensor) -> Tensor:
     """torch goes by singular values: its error is of the size of the condition number."""
     with paused():
-        size = torch.linalg.matrix_norm(inverse.detach().double(), keepdim=True)
-        condition = torch.linalg.matrix_norm(a.detach().double(), keepdim=True) * size
+        size = torch.linalg.matrix_norm(inverse.detach().abs().double(), keepdim=True)
+        condition = torch.linalg.matrix_norm(a.detach().abs().double(), keepdim=True) * size
         bound = (sum(a.shape[-2:]) * size * condition).to(a.dtype)
     return blurred(inverse, bound)
 

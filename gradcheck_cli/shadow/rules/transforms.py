@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,22 +54,22 @@ def _count(shape: Sequence[int], dim: Sequence[int]) -> int:
 
 
 @rule("_fft_c2c")
-def _complex(self: Tensor, dim: list[int], normalization: int, forward: bool, result: Any) -> Tensor:
+def _complex(self: Tensor, dim: list[int], normalization: int, forward: bool) -> Tensor:
     x = real_and_imag(self)
     for axis in dim:
         x = _along(x, axis, forward)
-    found: Tensor = joined(_scaled(x, normalization, _count(self.shape, dim)), result)
+    found: Tensor = joined(*_scaled(x, normalization, _count(self.shape, dim)))
     return found
 
 
 @rule("_fft_r2c")
-def _of_real(self: Tensor, dim: list[int], normalization: int, onesided: bool, result: Any) -> Tensor:
+def _of_real(self: Tensor, dim: list[int], normalization: int, onesided: bool) -> Tensor:
     x = _along((self, self), dim[-1], True, imag=False)
     if onesided:
         x = (x[0].narrow(dim[-1], 0, self.shape[dim[-1]] // 2 + 1), x[1].narrow(dim[-1], 0, self.shape[dim[-1]] // 2 + 1))
     for axis in dim[:-1]:
         x = _along(x, axis, True)
-    found: Tensor = joined(_scaled(x, normalization, _count(self.shape, dim)), result)
+    found: Tensor = joined(*_scaled(x, normalization, _count(self.shape, dim)))
     return found
 
 
