@@ -302,6 +302,8 @@ class Entries:
         if off <= few:
             self.truths[index] = truth.union(shade.exact)
             return True
+        if off > excusable(self.form) * max(abs(float(truth.mid())), known.scale):
+            return False
         if not (meant.is_finite() and meant.overlaps(shade.exact) and meant.rad() <= self._slack(meant, shade, known)):
             return False
         self.truths[index] = meant
@@ -338,6 +340,12 @@ class Entries:
             column.details[here] = detail
         else:
             column.details.pop(here, None)
+
+
+def excusable(form: Format) -> float:
+    """The share of everything around up to which the slack of constants excuses an error, 7e-12 in float64: worst cases of a
+    deep function are worse by far than what rounded constants do."""
+    return float(form.unit_roundoff**0.7)
 
 
 def _rounded(shade: Shade | None) -> float | None:

@@ -112,11 +112,11 @@ def test_constants_excuse_a_formula() -> None:
 
     def meant(indices: Sequence[int]) -> list[Any]:
         asked.append(list(indices))
-        return [arb(1, 1e-9) if i == 0 else arb(1) for i in indices]
+        return [arb(1, 1e-11) if i == 0 else arb(1) for i in indices]
 
     count = 20
-    shades = [seen(1 + 1e-10, 1e-12) for _ in range(count)]
-    entries = loop([arb(1)] * count, [1 + 1e-10] * count, OF_TENSORS)
+    shades = [seen(1 + 1e-12, 1e-14) for _ in range(count)]
+    entries = loop([arb(1)] * count, [1 + 1e-12] * count, OF_TENSORS)
     entries.judge(entries.plainly(), known(shades, meant=meant))
     assert [len(a) for a in asked] == [16, 4]
     assert verdicts(entries) == ["match"] + ["mismatch"] * (count - 1)
@@ -128,7 +128,7 @@ def test_constants_excuse_a_formula() -> None:
 
 def test_more_slack_than_constants_have_is_a_choice() -> None:
     """Numbers that a code's constants leave open by more than half of the digits are a choice that isn't decided: no excuse."""
-    for slack, expected in ((1e-9, "match"), (1e-2, "mismatch")):
+    for slack, expected in ((1e-11, "match"), (1e-2, "mismatch")):
         entries = loop([arb(1)], [1 + slack / 10], OF_TENSORS)
         evidence = known([seen(1 + slack / 10, 1e-15)], meant=lambda some, slack=slack: [arb(1, slack)] * len(some))
         entries.judge(entries.plainly(), evidence)
@@ -221,8 +221,8 @@ def test_time_is_asked_for_at_every_entry() -> None:
 def test_the_caller_keeps_its_truths() -> None:
     """The loop's list is its own: what constants excuse doesn't change what the prover holds."""
     truths = [arb(1)]
-    entries = loop(truths, [1 + 1e-10], OF_TENSORS)
-    entries.judge(entries.plainly(), known([seen(1 + 1e-10)], meant=lambda some: [arb(1, 1e-9)] * len(some)))
+    entries = loop(truths, [1 + 1e-12], OF_TENSORS)
+    entries.judge(entries.plainly(), known([seen(1 + 1e-12)], meant=lambda some: [arb(1, 1e-11)] * len(some)))
     assert verdicts(entries) == ["match"]
     assert truths[0].is_exact() and not entries.truth(0).ball.is_exact()
     assert entries.column.verdict(1) is Verdict.MATCH
