@@ -490,4 +490,4 @@ def _times(factor: float, gradients: Mapping[str, Tensor | None]) -> dict[str, T
 
 
 def _real(tensor: Tensor) -> Tensor:
-    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor

@@ -40,7 +40,7 @@ from gradcheck_cli.maps.autograd import REENTRANT, derived
 from gradcheck_cli.maps.check import Found, check_map
 from gradcheck_cli.maps.map import Map, Row, Tensors, random_row, size, uncompiled
 from gradcheck_cli.maps.orders import Orders
-from gradcheck_cli.maps.parts import apart, joined, split
+from gradcheck_cli.maps.parts import apart, inexact, joined, split
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.shadow.glance import Glance
 from gradcheck_cli.verdict.column import Column
@@ -251,7 +251,7 @@ class _Call:
         if self._taken is None:
             tensors = [i for i, y in enumerate(found) if isinstance(y, Tensor)]
             moving = [i for i in tensors if found[i].requires_grad]
-            self._taken = moving or [i for i in tensors if found[i].is_floating_point() or found[i].is_complex()]
+            self._taken = moving or [i for i in tensors if inexact(found[i])]
         return split({"y" if len(self._taken) == 1 else f"y{k}": found[i] for k, i in enumerate(self._taken)})
 
     def orders(self, rows: Sequence[Row], checkpoint: Callable[[], None]) -> Orders | None:

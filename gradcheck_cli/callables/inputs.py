@@ -24,7 +24,7 @@ from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.points import holds_text, listed, parse_points
 from gradcheck_cli.language.spaces import PointSpec, entry_names
 from gradcheck_cli.maps.autograd import derived
-from gradcheck_cli.maps.parts import apart, joined, split
+from gradcheck_cli.maps.parts import apart, inexact, joined, split
 from gradcheck_cli.options import DTYPES, SAMPLES_OF_FUNCTION
 
 SHAPES: tuple[tuple[int, ...], ...] = ((3,), (3, 3), ())
@@ -292,19 +292,15 @@ def _given(target: Target, point: Mapping[str, Any], settings: Mapping[str, Any]
         missing = [p.name for p in target.parameters if p.default is REQUIRED and p.name not in values]
         if missing:
             raise InputError(f"the point gives no value for {', '.join(missing)}")
-    tensors = {n: v for n, v in values.items() if n in point and isinstance(v, Tensor) and _moving(v)}
+    tensors = {n: v for n, v in values.items() if n in point and isinstance(v, Tensor) and inexact(v)}
     if not tensors:
         raise InputError(f"{target.name}: no input is a floating-point tensor: there is nothing to differentiate by")
     return Arguments(apart(tensors), {n: v for n, v in values.items() if n not in tensors})
 
 
-def _moving(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()
-
-
 def _common(values: Iterable[Any]) -> torch.dtype:
     """The dtype of what torch computes of the floating-point tensors among some values; float64 where there are none."""
-    found = [value.dtype.to_real() for value in values if isinstance(value, Tensor) and _moving(value)]
+    found = [value.dtype.to_real() for value in values if isinstance(value, Tensor) and inexact(value)]
     return functools.reduce(torch.promote_types, found) if found else torch.float64
 
 
@@ -317,7 +313,7 @@ def _tensor(name: str, value: Any, dtype: str | None, own: torch.dtype) -> Tenso
         raise InputError(f"the value of {name!r} is no tensor, number or list of numbers: {words(problem)}") from None
     if tensor.dtype is torch.complex32:
         raise InputError(f"the value of {name!r} is of 16-bit parts, with which torch computes next to nothing: give complex64")
-    if _moving(tensor) and (dtype is not None or not exact):
+    if inexact(tensor) and (dtype is not None or not exact):
         wanted = own if dtype is None else getattr(torch, dtype)
         return tensor.to(wanted.to_complex() if tensor.is_complex() else wanted)
     return tensor

@@ -22,7 +22,7 @@ from torch.autograd import Function
 from gradcheck_cli.callables.backward import custom_nodes
 from gradcheck_cli.callables.inputs import leaves
 from gradcheck_cli.maps.map import Map, Tensors, attempted, direction_of, push, tangent, without_graph
-from gradcheck_cli.maps.parts import apart, joined
+from gradcheck_cli.maps.parts import apart, inexact, joined
 from gradcheck_cli.maps.slips import Searched, name_pushed, name_slips
 
 CALLS = 4
@@ -250,7 +250,7 @@ def _exact(function: Callable[..., Tensor], points: Sequence[Any], k: int, upstr
 
 
 def _numbers(x: Any) -> bool:
-    return isinstance(x, Tensor) and (x.is_floating_point() or x.is_complex())
+    return isinstance(x, Tensor) and inexact(x)
 
 
 def _wide(x: Tensor) -> torch.dtype:

@@ -13,6 +13,11 @@ from gradcheck_cli.algebra.parts import imag_of, real_of
 from gradcheck_cli.maps.autograd import Tensors
 
 
+def inexact(tensor: Tensor) -> bool:
+    """Whether its entries are numbers that torch differentiates by."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
 def split(tensors: Tensors) -> dict[str, Tensor]:
     """The tensors, of complex ones the parts in their places, `z.real` and `z.imag`."""
     found: dict[str, Tensor] = {}

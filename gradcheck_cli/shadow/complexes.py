@@ -17,7 +17,7 @@ from gradcheck_cli.algebra.parts import imag_of, parts, real_of
 from gradcheck_cli.shadow.aten import Operation
 from gradcheck_cli.shadow.contents import as_real
 
-LINEAR = frozenset({"total", "mean", "scatter", "pad"})
+LINEAR = frozenset({"total", "mean", "scatter"})
 """Folds that do the same to both parts, besides what only moves entries."""
 
 BILINEAR = {"product": ("self", "mat2", "vec", "vec2", "other", "tensor"), "convolution": ("input", "weight")}
@@ -92,11 +92,12 @@ def _part(value: Any, index: int) -> Any:
 def _each(function: Any, bound: Mapping[str, Any]) -> Any:
     """A linear operation. A number that fills, or a tensor that is real, belongs to the real part."""
     real = {n: _part(v, 0) for n, v in bound.items()}
-    imag = {n: _zero(n, v, bound) for n, v in bound.items()}
+    imag = {n: _zero(n, v) for n, v in bound.items()}
     return joined(function(**real), function(**imag))
 
 
-def _zero(name: str, value: Any, bound: Mapping[str, Any]) -> Any:
+def _zero(name: str, value: Any) -> Any:
+    """The imaginary part of an argument, 0 of a real number that fills."""
     if name in ("value", "fill", "fill_value") and not is_complex(value) and not isinstance(value, Tensor):
         return 0
     return _part(value, 1)
