@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import sympy
@@ -21,7 +21,8 @@ from gradcheck_cli.language.tree import written_size
 from gradcheck_cli.maps.map import Map, Row, Tensors, direction_of, pull, push, size, uncompiled
 from gradcheck_cli.maps.runs import Formula, flat
 from gradcheck_cli.maps.slips import Searched, name_pushed, name_slips
-from gradcheck_cli.maps.written import Trees, write
+from gradcheck_cli.maps.written import Trees, family, write
+from gradcheck_cli.maps.written import Written as AsTrees
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -47,6 +48,15 @@ class Formulas(NamedTuple):
     exact: Expression | None
     text: str | None
     applied: str | None
+
+
+class Written(NamedTuple):
+    """A map pushed along a direction, in cells of one kind; `applied` is None where torch gave no tensor."""
+
+    inputs: Mapping[str, list[Any]]
+    tangents: Mapping[str, list[Any]]
+    output: Any
+    applied: Any
 
 
 @dataclass
@@ -230,29 +240,41 @@ def _formulas_along(map: Map, column: Column, index: int, mode: str, formula: Fo
     detail, name = column.details[index], column.of.removeprefix("(J u of ").partition(")")[0]
     if detail.cause is not Cause.FORMULA or detail.witness or 2 * size(map.inputs) > ENTRIES:
         return
-    layer, direction = Symbolic(), direction_of(map.inputs, map.seed)
-    shadow = Shadow([layer], 0, stops=map.stops)
-    inputs = {n: _symbols(n, tuple(x.shape)) for n, x in map.inputs.items()}
-    tangents = {n: _symbols(shown, tuple(u.shape)) for (n, u), shown in zip(direction.items(), along(direction), strict=True)}
+    direction = direction_of(map.inputs, map.seed)
+    shown = dict(zip(direction, along(direction), strict=True))
 
-    def seed(primals: Tensors) -> None:
-        for n, x in primals.items():
-            shadow.seed(x, [inputs[n]])
-            shadow.seed(direction[n], [tangents[n]])
+    def written(layer: Any, entries: Callable[[str, tuple[int, ...]], list[Any]]) -> Written | None:
+        """The inputs, the tangents, the output's entry and its tangent's, in one kind of cells."""
+        inputs = {n: entries(n, tuple(x.shape)) for n, x in map.inputs.items()}
+        tangents = {n: entries(shown[n], tuple(u.shape)) for n, u in direction.items()}
+        shadow = Shadow([layer], 0, stops=map.stops)
 
-    try:
+        def seed(primals: Tensors) -> None:
+            for n, x in primals.items():
+                shadow.seed(x, [inputs[n]])
+                shadow.seed(direction[n], [tangents[n]])
+
         with uncompiled(), shadow:
             outputs, pushed, _ = push(map, direction, mode, seed)
             found = pushed[name]
             meant = shadow.cells(outputs[name], 0) if formula is None else formula(layer, inputs)[name]
             applied = None if found is None else shadow.cells(found, 0)[index]
-        pairs = [(x, u) for n in inputs for x, u in zip(inputs[n], tangents[n], strict=True)]
-        known = not shadow.opaque and all(e.count_ops() <= TIDY for e in (meant[index], applied) if e is not None)
-        exact = layer.released(sympy.Add(*(u * meant[index].diff(x) for x, u in pairs))) if known else None
-        numbers = [(*map.inputs.items(), *direction.items()), (*inputs.values(), *tangents.values())]
+        return None if shadow.opaque else Written(inputs, tangents, meant[index], applied)
+
+    try:
+        trees = written(AsTrees(), family)
+        if trees is None or any(written_size(node) > LONG for node in (trees.output, trees.applied) if node is not None):
+            return  # in symbols it would be too long for SymPy
+        layer = Symbolic()
+        known = written(layer, _symbols)
+        if known is None:
+            return
+        pairs = [(x, u) for n in known.inputs for x, u in zip(known.inputs[n], known.tangents[n], strict=True)]
+        exact = layer.released(sympy.Add(*(u * known.output.diff(x) for x, u in pairs)))
+        numbers = [(*map.inputs.items(), *direction.items()), (*known.inputs.values(), *known.tangents.values())]
         values = {s: x for (_, t), symbols in zip(*numbers, strict=True) for s, x in zip(symbols, flat(t), strict=True)}
         detail.formula = _text(exact) if _agrees(exact, values, column.exact[index]) else None
-        detail.autograd_formula = _text(applied) if known else None
+        detail.autograd_formula = _text(known.applied)
     except _UNSAID:
         return
 

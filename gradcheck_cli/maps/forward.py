@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,12 @@ from gradcheck_cli.algebra.number import NAN, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.maps.columns import LEAST, Filter, certified
 from gradcheck_cli.maps.guard import guard_pushes
-from gradcheck_cli.maps.map import NESTED, Tensors, direction_of, push, size
+from gradcheck_cli.maps.map import NESTED, Tensors, direction_of, push, size, spans_of
 from gradcheck_cli.maps.poles import settled
 from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL, Probe
 from gradcheck_cli.maps.runs import Followed, Runs, layers_of, numpy, unlimited
 from gradcheck_cli.maps.second import Read, confirms, doubted
+from gradcheck_cli.maps.seen import sharply
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, OF_VALUES, Evidence
 from gradcheck_cli.verdict.shade import Shade, Shades
@@ -41,14 +42,13 @@ class Forward(Probe):
         whole = refusal is None and None not in tangents.values()
         self._sifted: dict[bool, dict[str, Shades]] = {}
         self._truths = (self._settled(outputs, direction) if whole else {}) or self._followed_truths(outputs)
-        self._shades: dict[str, list[Shade]] = {}
+        spans = spans_of(outputs)
+        seen = cache(lambda: sharply(self.form, self.precisions, lambda layers: self.runs.pushed(layers, direction), spans))
 
         def shade(name: str, index: int) -> Shade:
             if self._outside is not None:
                 return Shade(NAN, NAN, opaque=(self._outside.what,))
-            if not self._shades:
-                self._shades = self._followed(direction)
-            return self._shades[name][index]
+            return seen().shade(spans[name].start + index)
 
         def column(name: str) -> Column:
             tangent = tangents[name]
@@ -64,8 +64,8 @@ class Forward(Probe):
             )
             blank = self.blank(f"(J u of {name})", "", outputs[name])
             floats = None if tangent is None else numpy(tangent)
-            seen = partial(self._sifting, name, direction)
-            return self.judged(blank, OF_TENSORS, floats, self._truths[name], known, shades=seen)
+            sifting = partial(self._sifting, name, direction)
+            return self.judged(blank, OF_TENSORS, floats, self._truths[name], known, shades=sifting)
 
         return [column(name) for name, y in outputs.items() if y.numel()]
 
@@ -121,15 +121,6 @@ class Forward(Probe):
             return ball if sure else self.singular(self._u, _entry(name, index), name, index)
 
         return {name: [truth(name, i, b) for i, b in enumerate(balls)] for name, balls in found.items()}
-
-    def _followed(self, direction: Tensors) -> dict[str, list[Shade]]:
-        for bits in self.precisions if self.doubtful else DIRECTIONS[:1]:
-            with working(bits):
-                run = self.runs.pushed(layers_of(self.form), direction)
-                scaled = self.runs.pushed(unlimited(self.form), direction).gradients[0][1] if run.ranged else {}
-            if all(b.is_finite() for cells in run.gradients[0][0].values() for b in cells or ()):
-                break
-        return _shades(run, run.gradients[0][0], run.gradients[0][1], scaled)
 
     def _meant(self, name: str, indices: Sequence[int]) -> list[Ball]:
         with working(DIRECTIONS[0]):

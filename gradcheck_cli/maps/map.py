@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from itertools import accumulate
 from typing import TypeVar
 
 import numpy as np
@@ -322,3 +323,9 @@ def pushed(name: str) -> str:
 def size(tensors: Tensors) -> int:
     """The number of entries."""
     return sum(math.prod(t.shape) for t in tensors.values())
+
+
+def spans_of(tensors: Tensors) -> dict[str, slice]:
+    """Where the entries of each tensor stand, if all of them stand in a row."""
+    ends = list(accumulate((math.prod(t.shape) for t in tensors.values()), initial=0))
+    return {name: slice(*ends[i : i + 2]) for i, name in enumerate(tensors)}

@@ -24,7 +24,7 @@ from gradcheck_cli.exact.values import NOWHERE
 from gradcheck_cli.floats import FORMATS, Floats
 from gradcheck_cli.maps.deeper import Deeper
 from gradcheck_cli.maps.held import Held
-from gradcheck_cli.maps.map import Map, Row, Tensors, draws
+from gradcheck_cli.maps.map import Map, Row, Tensors, draws, size, spans_of
 from gradcheck_cli.maps.orders import Orders
 from gradcheck_cli.maps.outside import Derive, Doubt, forwards, outside
 from gradcheck_cli.maps.quotient import PLAINLY
@@ -115,11 +115,7 @@ class Probe:
         elif surrogate is not None and formula is None:
             self.source = Runs(surrogate, None, options.checkpoint, mode)
         self.form = format_of(map.inputs)
-        self.spans: dict[str, slice] = {}
-        self.count = 0
-        for name, x in map.inputs.items():
-            self.spans[name] = slice(self.count, self.count + x.numel())
-            self.count += x.numel()
+        self.spans, self.count = spans_of(map.inputs), size(map.inputs)
         self.sensitivity = 0.0
         self.symmetrised = Symmetrised()
         self.notes: list[str] = []  # what the reader should know besides

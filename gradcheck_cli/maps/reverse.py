@@ -12,7 +12,6 @@ wrong, and the quotient along it the witness.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -21,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from gradcheck_cli.algebra.directions import Kept, Precise, slope, value_of
+from gradcheck_cli.algebra.directions import Kept, slope, value_of
 from gradcheck_cli.algebra.layers import Layer
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
@@ -32,11 +31,12 @@ from gradcheck_cli.maps.guard import Judged, guard_rows
 from gradcheck_cli.maps.map import Map, Row, Tensors, draws, run
 from gradcheck_cli.maps.poles import AT_A_POLE, UNDECIDED, infinite, set_aside, told, without
 from gradcheck_cli.maps.probe import DRAWN, FLOOR, UNFAITHFUL
-from gradcheck_cli.maps.runs import Followed, flat, layers_of, numpy, unlimited
-from gradcheck_cli.maps.search import MANY, Search, Seen
+from gradcheck_cli.maps.runs import Followed, flat, numpy
+from gradcheck_cli.maps.search import MANY, Search
 from gradcheck_cli.maps.second import confirms, doubted
+from gradcheck_cli.maps.seen import sharply
 from gradcheck_cli.verdict.column import Column
-from gradcheck_cli.verdict.entries import OF_TENSORS, Evidence, excusable
+from gradcheck_cli.verdict.entries import OF_TENSORS, Evidence
 from gradcheck_cli.verdict.shade import Shade, Shades
 from gradcheck_cli.verdict.truth import Kind, regular
 from gradcheck_cli.verdict.truths import Truths
@@ -206,19 +206,7 @@ class Reverse(Search):
         if self._outside is not None:
             return Shade(NAN, NAN, opaque=(self._outside.what,))
         if k not in self._seen:
-            sharp = SHARP * self.form.unit_roundoff
-            for bits in self.precisions:
-                with working(bits):
-                    run = self._repeated(k, layers_of(self.form))
-                    exact, rounded = (self._cells(gradients) for gradients in run.gradients[0])
-                    scaled = self._cells(self._repeated(k, unlimited(self.form)).gradients[0][1]) if run.ranged else None
-                    if widest(exact) <= sharp:
-                        break
-                    plain = self._cells(self._repeated(k, [Precise()]).gradients[0][0])
-                    if widest(plain) <= sharp:
-                        exact = [within(*pair, excusable(self.form)) for pair in zip(exact, plain, strict=True)]
-                        break
-            self._seen[k] = Seen(run, exact, rounded, scaled)
+            self._seen[k] = sharply(self.form, self.precisions, partial(self._repeated, k), self.spans)
         return self._seen[k].shade(index)
 
     def _repeated(self, k: int, layers: Sequence[Layer]) -> Followed:
@@ -240,29 +228,6 @@ class Reverse(Search):
             size = sum((abs(p) for p in products), FLOOR)
             reads = [(lambda cells: self.paired(row, cells, value_of), sum(products, ZERO), size)]
             return confirms(self, direction, reads, self.ahead(row.name))
-
-
-SHARP = 64
-"""Roundoffs, relative to an entry, up to which the ball of it is sharp: a wrong formula shows where it is off by more."""
-
-SMALL = 2.0**-20
-"""Entries below this share of the largest are sharp where a ball of that size is."""
-
-
-def widest(balls: Sequence[Ball]) -> float:
-    """The largest radius, relative to its entry; infinite where one isn't finite."""
-    if not all(b.is_finite() for b in balls):
-        return math.inf
-    sizes = [float(abs(b.mid())) for b in balls]
-    least = SMALL * max(sizes, default=0.0) or math.ulp(0.0)
-    return max((float(b.rad()) / max(size, least) for b, size in zip(balls, sizes, strict=True)), default=0.0)
-
-
-def within(meant: Ball, plain: Ball, share: float) -> Ball:
-    """What constants may mean, no further from what they are than this share of it: worst cases of a deep function are worse by
-    far than what rounded constants do."""
-    near = (plain * (1 + share)).union(plain * (1 - share))
-    return near if near.rad() < meant.rad() else meant
 
 
 def _added(y: Floats) -> Floats:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import pairwise
@@ -29,10 +29,11 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.columns import Filter, certified
 from gradcheck_cli.maps.narrowing import narrowed
 from gradcheck_cli.maps.probe import FLOOR, LAYERS, Probe
-from gradcheck_cli.maps.runs import Cells, Followed
+from gradcheck_cli.maps.runs import Cells
 from gradcheck_cli.maps.second import confirms
+from gradcheck_cli.maps.seen import Seen, joined
 from gradcheck_cli.verdict.judge import QUICK, judge_plainly
-from gradcheck_cli.verdict.shade import Shade, Shades
+from gradcheck_cli.verdict.shade import Shades
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
 from gradcheck_cli.verdict.truths import Truths
 from gradcheck_cli.verdict.verdicts import Cause
@@ -90,21 +91,6 @@ class _Wrong(NamedTuple):
     part: Sequence[int]
     exact: Ball
     shadow: Ball
-
-
-class Seen(NamedTuple):
-    """What the shadow saw of all entries of a row: their cells, in exact arithmetic, with rounding, and with what rounding does
-    where exponents have no limits."""
-
-    run: Followed
-    exact: list[Ball]
-    rounded: list[Ball]
-    scaled: list[Ball] | None = None
-
-    def shade(self, index: int) -> Shade:
-        """Of one of them."""
-        here = slice(index, index + 1)
-        return self.run.shades(self.exact[here], self.rounded[here], None if self.scaled is None else self.scaled[here])[0]
 
 
 class Search(Probe):
@@ -227,9 +213,9 @@ class Search(Probe):
             run = self.runs.backward(layers, [*[self.runs.exact] * len(kept), *moving_inputs], chosen, kept=len(kept))
         outputs = run.outputs[len(kept) :] or self.along(directions, series)
         totals = {k: [self.paired(self.rows[k], cells, slope) for cells in outputs] for k in rows}
-        found = {k: self._cells(run.gradients[i][0]) for i, k in enumerate(rows)}
+        found = {k: joined(run.gradients[i][0], self.spans) for i, k in enumerate(rows)}
         if len(kept) > 1 and run.eventless:
-            self._seen |= {k: Seen(run, found[k], self._cells(run.gradients[i][1])) for i, k in enumerate(rows)}
+            self._seen |= {k: Seen(run, found[k], joined(run.gradients[i][1], self.spans)) for i, k in enumerate(rows)}
         return totals, found
 
     def _only(self, group: Sequence[int]) -> Floats:
@@ -237,13 +223,6 @@ class Search(Probe):
         direction = np.zeros(self.count)
         direction[list(group)] = self._direction[list(group)]
         return direction
-
-    def _cells(self, gradients: Mapping[str, list[Any] | None]) -> list[Any]:
-        found: list[Any] = []
-        for name, x in self.map.inputs.items():
-            cells = gradients[name]
-            found += [ZERO] * x.numel() if cells is None else cells
-        return found
 
     def _agreement(
         self, total: Ball, cells: Sequence[Ball], direction: Floats, indices: Sequence[int], tight: bool

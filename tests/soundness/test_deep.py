@@ -15,16 +15,23 @@ from gradcheck_cli.verdict.verdicts import Verdict
 
 
 class Scaled(Function):
-    """The identity, whose backward is off by a factor."""
+    """The identity, whose backward and jvp are off by a factor."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor
+    def forward(x: Tensor, factor: float) -> Tensor:
         return x.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
+        ctx.factor = inputs[1]
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         return g * ctx.factor, None
+
+    @staticmethod
+    def jvp(ctx: Any, t: Tensor, _: None) -> Tensor:
+        return t * ctx.factor  # type: ignore[no-any-return]
 
 
 def deep(depth: int, act: Callable[[Tensor], Tensor], factor: float) -> Callable[[Tensor], Tensor]:
@@ -42,12 +49,13 @@ def deep(depth: int, act: Callable[[Tensor], Tensor], factor: float) -> Callable
     return run
 
 
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
 @pytest.mark.parametrize("depth", [10, 20, 45])
 @pytest.mark.parametrize("act", [torch.relu, torch.tanh])
 @pytest.mark.slow(reason="the shadow is run at several precisions")
-def test_a_slip_in_a_deep_function(depth: int, act: Callable[[Tensor], Tensor]) -> None:
+def test_a_slip_in_a_deep_function(depth: int, act: Callable[[Tensor], Tensor], mode: str) -> None:
     """Off by 1e-6 it is no match, and not imprecise, at any entry; without the slip it is one."""
     x = torch.randn(12, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
-    wrong = check_function(deep(depth, act, 1 + 1e-6), at={"x": x})
+    wrong = check_function(deep(depth, act, 1 + 1e-6), at={"x": x}, mode=mode)
     assert {c.verdict for c in wrong.checks if c.exact != "0"} == {Verdict.MISMATCH}
-    assert check_function(deep(depth, act, 1.0), at={"x": x}).verdict is Verdict.MATCH
+    assert check_function(deep(depth, act, 1.0), at={"x": x}, mode=mode).verdict is Verdict.MATCH

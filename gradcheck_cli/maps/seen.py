@@ -1,0 +1,85 @@
+"""What the shadow saw of many results at once, as sharply as a wrong formula needs it.
+
+Balls of a deep function are worst cases of worst cases: of rounding, and of what constants may mean. Where they are wide the
+run is repeated at more bits, and without what constants may mean: no wrong formula hides behind a bound that a better one
+disproves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from gradcheck_cli.algebra.directions import Precise
+from gradcheck_cli.algebra.layers import Cell, Layer
+from gradcheck_cli.algebra.number import ZERO, Ball, working
+from gradcheck_cli.floats import Format
+from gradcheck_cli.maps.runs import Followed, layers_of, unlimited
+from gradcheck_cli.verdict.entries import excusable
+from gradcheck_cli.verdict.shade import Shade
+
+SHARP = 64
+"""Roundoffs, relative to an entry, up to which the ball of it is sharp: a wrong formula shows where it is off by more."""
+
+SMALL = 2.0**-20
+"""Entries below this share of the largest are sharp where a ball of that size is."""
+
+
+class Seen(NamedTuple):
+    """What the shadow saw of all results of a run: their cells, in exact arithmetic, with rounding, and with what rounding does
+    where exponents have no limits."""
+
+    run: Followed
+    exact: list[Ball]
+    rounded: list[Ball]
+    scaled: list[Ball] | None = None
+
+    def shade(self, index: int) -> Shade:
+        """Of one of them."""
+        here = slice(index, index + 1)
+        return self.run.shades(self.exact[here], self.rounded[here], None if self.scaled is None else self.scaled[here])[0]
+
+
+def sharply(
+    form: Format,
+    precisions: Iterable[int],
+    repeated: Callable[[Sequence[Layer]], Followed],
+    spans: Mapping[str, slice],
+) -> Seen:
+    """What is seen of the first row of a run in given layers, at the first precision at which it is sharp, or the last. The
+    results of each name stand at `spans`."""
+    sharp = SHARP * form.unit_roundoff
+    for bits in precisions:
+        with working(bits):
+            run = repeated(layers_of(form))
+            exact, rounded = (joined(found, spans) for found in run.gradients[0])
+            scaled = joined(repeated(unlimited(form)).gradients[0][1], spans) if run.ranged else None
+            if widest(exact) <= sharp:
+                break
+            plain = joined(repeated([Precise()]).gradients[0][0], spans)
+            if widest(plain) <= sharp:
+                exact = [within(*pair, excusable(form)) for pair in zip(exact, plain, strict=True)]
+                break
+    return Seen(run, exact, rounded, scaled)
+
+
+def joined(found: Mapping[str, list[Cell] | None], spans: Mapping[str, slice]) -> list[Cell]:
+    """The cells of all names, in order; 0 where torch gave no tensor."""
+    return [cell for name, span in spans.items() for cell in found[name] or [ZERO] * (span.stop - span.start)]
+
+
+def widest(balls: Sequence[Ball]) -> float:
+    """The largest radius, relative to its entry; infinite where one isn't finite."""
+    if not all(b.is_finite() for b in balls):
+        return math.inf
+    sizes = [float(abs(b.mid())) for b in balls]
+    least = SMALL * max(sizes, default=0.0) or math.ulp(0.0)
+    return max((float(b.rad()) / max(size, least) for b, size in zip(balls, sizes, strict=True)), default=0.0)
+
+
+def within(meant: Ball, plain: Ball, share: float) -> Ball:
+    """What constants may mean, no further from what they are than this share of it: worst cases of a deep function are worse by
+    far than what rounded constants do."""
+    near = (plain * (1 + share)).union(plain * (1 - share))
+    return near if near.rad() < meant.rad() else meant
