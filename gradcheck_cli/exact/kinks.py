@@ -75,9 +75,10 @@ STAYS = 0.9
 approached like 1/log(h), less for any power of h. What approaches like 1/log(log(h)) (0.91), or more slowly, is taken for a
 jump; its slope is infinite either way. (0.09 to 0.999 give the same; 1 or more sees no jump.)"""
 
-JUMP, NOTHING = 600, 1100
-"""A jump is larger than 2**-600 of the value, or of 2**-1100 beside a value of 0: far above all rounding, and far below what
-a format can hold. A smaller one isn't seen. (NOTHING = 100 loses a jump of 1e-300.)"""
+JUMP = NOTHING = 1100
+"""A jump is larger than 2**-1100 of the value, or of 2**-1100 beside a value of 0: above all rounding, which leaves SPARE bits,
+and below what a format can hold. A smaller one isn't seen. (JUMP = 600 loses that of floor(x) at 1e200, NOTHING = 100 one of
+1e-300.)"""
 
 EQUAL = 100
 """Sides that differ by less than 2**-100 of themselves are the same: 53 bits don't tell them apart."""
