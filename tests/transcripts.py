@@ -9,6 +9,7 @@ Python session; those of a page go on from one another. They run in a copy of ex
     echo $?             the exit code of the one before
 
 What differs from run to run is compared without it: seconds, the folder, and how far a run is (lines that begin with [3/7]).
+What differs from processor to processor too: in the tables of `gradcheck model`, which entry rounding made a layer's worst.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ BUILT = {"_build", "generated"}
 COLUMNS = "100"
 
 _SECONDS = re.compile(r"\b\d+(\.\d+)? s\b|\b\d+ min \d+ s\b")
+_ROW = re.compile(r"^(\S+(?: \S+)*) {2,}\S.* {2,}(\S+(?: \S+)*)$|(─)─+", re.MULTILINE)
+"""A row of a table, of which the first cell and the last one are kept, and a line."""
 _PROGRESS = re.compile(r"^\[\d+/\d+\].*\n", re.MULTILINE)
 
 
@@ -155,6 +158,7 @@ def _shown(source: str, names: dict[str, Any]) -> str:
 
 def lasting(text: str) -> str:
     """The text without what differs from run to run."""
+    text = _ROW.sub(r"\1 \2\3", text) if text.startswith("model: ") else text
     return _SECONDS.sub("- s", text.replace(os.getcwd(), "."))
 
 
