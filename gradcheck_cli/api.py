@@ -106,6 +106,7 @@ class OfFunction(Common, total=False):
     domain: Domain | None
     settings: str | Sequence[str] | Mapping[str, Any] | None
     formula: str | None
+    reference: str | Callable[..., Any] | None
     surrogate: str | Callable[..., Any] | None
     order: int
     stop_gradients: bool
@@ -306,6 +307,7 @@ def _function(function: str | Callable[..., Any], given: Mapping[str, Any]) -> R
         ),
         wanted=Wanted(*(given[name] for name in ("at", "shape", "sample", "domain", "seed", "settings"))),
         formula=given["formula"],
+        reference=given["reference"],
         surrogate=given["surrogate"],
         stop_gradients=given["stop_gradients"],
         order=given["order"],

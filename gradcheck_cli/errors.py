@@ -122,12 +122,13 @@ _CALLED = {"set": "settings"}
 """What the twins call otherwise."""
 _QUOTED = re.compile(f"`{_TWIN}`")
 _SAID = re.compile(
-    r"(?:(?<=[ (])|(?<=raise )|(?<=under ))--(verbose|timeout|at|format json|formula|surrogate|stop-gradients|strict)"
+    r"(?:(?<=[ (])|(?<=raise )|(?<=under ))--(verbose|timeout|at|format json|formula|reference|surrogate|stop-gradients|strict)"
     r"(?:(?=\s+(?:shows|gives|has all|says|judges|changes|prints|of `)|\))|(?<=raise --timeout)|(?<=under --strict))"
 )
 _NAMES = {
     "at": "at=...", "verbose": "verbose=True", "format json": "to_dict()", "formula": "formula=...",
-    "surrogate": "surrogate=...", "stop-gradients": "stop_gradients=True", "strict": "strict=True",
+    "reference": "reference=...", "surrogate": "surrogate=...", "stop-gradients": "stop_gradients=True",
+    "strict": "strict=True",
 }  # fmt: skip
 
 

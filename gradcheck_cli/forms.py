@@ -204,7 +204,7 @@ COTANGENT = Form(
     example="ones",
 )
 LOSS = Form(TEXT.name, shapes.TEXT, python="a callable that takes what the network returns and gives one number")
-SURROGATE = Form(TEXT.name, shapes.TEXT, python="a function of the same parameters")
+SURROGATE = REFERENCE = Form(TEXT.name, shapes.TEXT, python="a function of the same parameters")
 FUNCTION = Form(
     TEXT.name, shapes.TEXT, python="the object: a function, a torch.nn.Module, a torch.autograd.Function or its apply"
 )

@@ -59,6 +59,7 @@ from gradcheck_cli.forms import (
     NATURAL,
     NETWORK,
     POINTS,
+    REFERENCE,
     SECONDS,
     SETTINGS,
     SHAPES,
@@ -238,7 +239,11 @@ OPTIONS: tuple[Option, ...] = (
            "An argument that is handed over as it is: a literal, dim=1, or target=tensor([0,2]).",
            metavar="NAME=VALUE", called="settings", also="setting arg args kwarg kwargs"),
     Option("formula", ("function",), TEXT, "What the function ought to compute: its values are judged too.",
-           metavar="FORMULA", example="x*sigmoid(x)", also="reference"),
+           metavar="FORMULA", example="x*sigmoid(x)"),
+    Option("reference", ("function",), REFERENCE,
+           "A second implementation that is right, such as the plain PyTorch one beside a kernel of your own: FILE.py:NAME of "
+           "the same parameters, or a formula. Values and derivatives are judged by it.",
+           metavar="TARGET", example="torch:sin", also="ref oracle ground_truth"),
     Option("surrogate", ("function",), SURROGATE,
            "What the backward is meant to be the derivative of, where it is another function's on purpose: a formula, or "
            "FILE.py:NAME, of the same parameters. Values aren't judged by it.",

@@ -15,11 +15,10 @@ from gradcheck_cli.callables.conventions import batching, has_forward_rule, obse
 from gradcheck_cli.callables.explain import Known, along, explain, explain_pushed, upstream
 from gradcheck_cli.callables.higher import Higher
 from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
-from gradcheck_cli.callables.intent import Surrogate, declared, name_of, of_formula, surrogate_of, with_settings
+from gradcheck_cli.callables.intent import WORDS, intention, meant_by, name_of
 from gradcheck_cli.callables.loading import Target
 from gradcheck_cli.callables.rewriting import Rewriting
 from gradcheck_cli.errors import REFUSALS, InputError, NoValue, Raised, words
-from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.points import listed
 from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
 from gradcheck_cli.maps.cuts import name_cuts, name_whole_cuts
@@ -36,6 +35,7 @@ from gradcheck_cli.maps.map import (
     size,
     without_graph,
 )  # fmt: skip
+from gradcheck_cli.maps.meant import Meant
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.runs import Formula, format_of
 from gradcheck_cli.modes import OF_TENSORS, Mode
@@ -51,7 +51,7 @@ JACOBIAN = 400
 """Entries of a Jacobian up to which each is shown, where that is asked for."""
 
 
-ANOTHER = "the formula is another function than the code, whose own derivative this says nothing about"
+ANOTHER = "{} is another function than the code, whose own derivative this says nothing about"
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,10 @@ class Question:
     target: Target
     wanted: Wanted
     formula: str | None = None
+    reference: Any = None
+    """What the function ought to compute: a formula, a target, or a function of the same parameters."""
     surrogate: Any = None
-    """What the backward is meant to be the derivative of: a formula, a target, or a function of the same parameters."""
+    """What the backward alone is meant to be the derivative of: the same."""
     stop_gradients: bool = False
     order: int = 1
     modes: Sequence[str] = ("reverse",)
@@ -76,6 +78,8 @@ class Question:
     def __post_init__(self) -> None:
         if self.order > 1 and (self.surrogate is not None or self.stop_gradients):
             raise InputError("what is declared by --surrogate or --stop-gradients is of the gradient itself: leave --order out")
+        if self.formula is not None and self.reference is not None:
+            raise InputError("--formula and --reference both say what the function ought to compute: give one of them")
 
     @property
     def seed(self) -> int:
@@ -88,22 +92,27 @@ class Case:
 
     map: Map
     arguments: Arguments
-    formula: Formula | None
-    surrogate: Surrogate | None
+    same: Meant | None
+    """What the function itself ought to compute, if that was said."""
+    surrogate: Meant | None
     cut: Sequence[str] = ()
     """Outputs that aren't judged."""
 
     @property
-    def truth(self) -> Formula | None:
+    def meant(self) -> Meant | None:
         """What says what the derivative ought to be, if the map's own operations don't."""
-        return self.formula if self.surrogate is None else self.surrogate.formula
+        return self.surrogate or self.same
+
+    @property
+    def truth(self) -> Formula | None:
+        """The same, as cells."""
+        return None if self.meant is None else self.meant.formula
 
 
 def cases(question: Question) -> tuple[list[Case], list[Column]]:
     """The function at every point, run once; and a row for each at which it raises while it runs at others. InputError where it
     can't be run at all, or has nothing to differentiate."""
-    tree = None if question.formula is None else parse(question.formula)
-    meant = None if question.surrogate is None else declared(question.surrogate)
+    said = {word: intention(word, given) for word in WORDS if (given := getattr(question, word)) is not None}
     found: list[Case] = []
     refused: list[Column] = []
     first: NoValue | None = None
@@ -119,10 +128,9 @@ def cases(question: Question) -> tuple[list[Case], list[Column]]:
             cut = without_graph(outputs)
             if cut:
                 map, outputs = map.without(cut), {n: y for n, y in outputs.items() if n not in cut}
-            written = None if tree is None else with_settings(tree, point)
-            formula = None if written is None else of_formula(written, str(question.formula), point.tensors, outputs)
-            surrogate = None if meant is None else surrogate_of(meant, map, point, outputs)
-            found.append(Case(map, point, formula, surrogate, cut))
+            meant = {word: meant_by(what, map, point, outputs, _result(point)) for word, what in said.items()}
+            same = meant.get("formula") or meant.get("reference")
+            found.append(Case(map, point, same, meant.get("surrogate"), cut))
     if first is not None and not found:
         raise first
     return found, refused
@@ -159,7 +167,8 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
         recorder.remedies += rewriting.remedies(question.limits)
         recorder.note(*unseen(sensitivity))
         if opaque:
-            hint = "" if question.formula or question.surrogate else "; --formula says what the function ought to be"
+            told = any(getattr(question, word) is not None for word in WORDS)
+            hint = "" if told else "; --formula or --reference says what the function ought to be"
             recorder.note(f"could not be followed: {', '.join(opaque)}{hint}")
 
     return record("function", problem, work, strict=strict, timeout=timeout, progress=progress)
@@ -174,7 +183,7 @@ def _described(question: Question, asked: Sequence[Case]) -> dict[str, Any]:
     names = asked[0].arguments.names
     expression = f"{question.target.name}({', '.join(names)})"
     drawn = not listed(question.wanted.at) or question.wanted.sample
-    intended = {} if question.surrogate is None else {"surrogate": name_of(question.surrogate)}
+    intended = {w: name_of(said) for w in ("reference", "surrogate") if (said := getattr(question, w)) is not None}
     return {
         "stages": [{"name": _result(asked[0].arguments), "expression": expression, "inputs": names}],
         "dtype": list(dict.fromkeys(str(x.dtype).removeprefix("torch.") for c in asked for x in c.map.inputs.values())),
@@ -196,7 +205,7 @@ class _Check:
         self.opaque: dict[str, None] = {}
         self.sensitivity = 0.0
         self.another = False
-        """Whether the values refute the formula: then the derivatives are compared with those of another function."""
+        """Whether the values refute what is meant: then the derivatives are compared with those of another function."""
 
     def run(self) -> dict[str, None]:
         """Add the columns; returns the operations that couldn't be followed."""
@@ -215,8 +224,8 @@ class _Check:
         count = size(outputs)
         if count == 1 or (self.question.jacobian and count * size(self.map.inputs) <= JACOBIAN):
             rows = [*every_row(outputs), row]
-        if self.case.formula is not None:
-            values = check_values(self.map, self.case.formula, self.options, self.point)
+        if self.case.same is not None:
+            values = check_values(self.map, self.case.same, self.options, self.point)
             self.recorder.add(values)
             self.another = self.case.surrogate is None and any(
                 d.cause is Cause.VALUE for c in values for d in c.details.values()
@@ -233,19 +242,21 @@ class _Check:
             self.higher(row, asked, not _wrong(found), not _wrong(pushes))
         self.recorder.add(seen.columns)
         self.recorder.note(*seen.notes)
-        if not (self.case.formula or self.case.surrogate or self.map.stops):
+        if not (self.case.meant or self.map.stops):
             self.rewriting.add(self.map, row, found)
         return self.opaque
 
     def backwards(self, map: Map, rows: Sequence[Row], mode: Mode, case: Case | None = None) -> list[Column]:
-        found = self.take(check_map(map, rows, self.options, mode=mode.name, point=self.point, **_truth(case)))
+        meant = None if case is None else case.meant
+        found = self.take(check_map(map, rows, self.options, mode=mode.name, point=self.point, meant=meant))
         if case is not None and case.surrogate is None:
             name_cuts(map, rows, found, self.options)
         explain(map, rows, found, None if case is None else case.truth, case is None or case.surrogate is None, self.known)
         return found
 
     def forwards(self, map: Map, options: Options, mode: Mode, case: Case | None = None) -> list[Column]:
-        found = self.take(check_map(map, [], options, mode=mode.name, point=self.point, **_truth(case)))
+        meant = None if case is None else case.meant
+        found = self.take(check_map(map, [], options, mode=mode.name, point=self.point, meant=meant))
         if case is None or case.surrogate is None:
             name_whole_cuts(map, found, options)
             explain_pushed(map, found, mode.name, None if case is None else case.truth, self.known)
@@ -253,7 +264,7 @@ class _Check:
 
     def higher(self, row: Row, modes: Sequence[Mode], right: bool, right_forwards: bool) -> None:
         """The derivatives above the first. `right`: of that, backwards or forwards, nothing is wrong."""
-        higher = Higher(self.map, self.case.formula, self.options, self.point, self.known)
+        higher = Higher(self.map, self.case.same, self.options, self.point, self.known)
         order = self.question.order
         for mode in modes:
             for found in (
@@ -264,7 +275,8 @@ class _Check:
 
     def take(self, found: Found) -> list[Column]:
         for detail in (d for c in found.columns for d in c.details.values() if self.another and d.cause is Cause.FORMULA):
-            detail.cause, detail.text = Cause.VALUE, ANOTHER
+            assert self.case.same is not None
+            detail.cause, detail.text = Cause.VALUE, ANOTHER.format(self.case.same.name)
         self.recorder.add(found.columns)
         self.opaque |= dict.fromkeys(found.opaque)
         self.sensitivity = max(self.sensitivity, found.sensitivity)
@@ -274,13 +286,6 @@ class _Check:
 
 def _wrong(columns: Sequence[Column]) -> bool:
     return any(column.having(Verdict.MISMATCH).any() for column in columns)
-
-
-def _truth(case: Case | None) -> dict[str, Any]:
-    """What `check_map` takes the exact derivative from, if that isn't the map itself."""
-    if case is None or case.surrogate is None:
-        return {"formula": None if case is None else case.formula}
-    return {"formula": case.surrogate.written, "surrogate": case.surrogate.map}
 
 
 # -- the function -------------------------------------------------------------------------------------------------------

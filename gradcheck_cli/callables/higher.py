@@ -5,8 +5,9 @@ by single entries; what that ought to be is known from the forward pass alone (`
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -20,9 +21,10 @@ from gradcheck_cli.errors import refusal_of, refused
 from gradcheck_cli.language.spaces import entry_names, unravel
 from gradcheck_cli.maps.check import Found, check_map
 from gradcheck_cli.maps.map import Map, Row, Tensors, direction_of, one_row, pushed, random_row, size, split
+from gradcheck_cli.maps.meant import Meant
 from gradcheck_cli.maps.orders import Orders, Part, at_borders
 from gradcheck_cli.maps.probe import Options
-from gradcheck_cli.maps.runs import Formula, flat, numpy
+from gradcheck_cli.maps.runs import flat, numpy
 from gradcheck_cli.modes import Mode, resolved
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.scope import OfTensor
@@ -32,13 +34,19 @@ BY_ENTRY = 8
 """Derivatives of one order, each by single entries, up to which they are shown besides those along seeded directions."""
 
 
+Derive = Callable[[Map], Map]
+
+
 class Higher:
     """One function at one point, whose first derivatives have been judged. Its checks give what was found, order by order."""
 
     def __init__(
-        self, map: Map, formula: Formula | None, options: Options, point: Mapping[str, Any], known: Known | None = None
+        self, map: Map, meant: Meant | None, options: Options, point: Mapping[str, Any], known: Known | None = None
     ) -> None:
-        self.map, self.formula, self.options, self.point = map, formula, options, point
+        self.map, self.meant, self.options, self.point = map, meant, options, point
+        # what has the truth: code of its own, or the map, if by a formula
+        self.formula, self.code = (None, None) if meant is None else (meant.written, meant if meant.written is None else None)
+        self.truth = map if self.code is None else self.code.map
         self.known = known or Known()
         self.notes: list[str] = []
 
@@ -49,7 +57,7 @@ class Higher:
         wrong below."""
         why = second_order(self.map)
         name, gradient, ahead = row.name, "g", list[Tensors]()
-        borders = at_borders(self.map, self.formula, self.options.checkpoint)
+        borders = at_borders(self.truth, self.formula, self.options.checkpoint)
         for n in range(2, order + 1):
             again: Map = resolved(mode.again)(self.map, row, ahead)
             try:
@@ -67,7 +75,7 @@ class Higher:
             rows = [smooth, rest] if rest is not None and n == 2 else [smooth]
             taken = [self._direction(one) for one in rows]
             parts = {one.name: self._part([*ahead, d], row) for one, d in zip(rows, taken, strict=True)}
-            found = [self._judged(again, parts, rows, mode, right)]
+            found = [self._judged(again, partial(resolved(mode.again), row=row, ahead=ahead), parts, rows, mode, right)]
             if _single(row):
                 found += self._by_entry(row, mode, n, right)
             right = right and not any(c.having(Verdict.MISMATCH).any() for f in found for c in f.columns)
@@ -96,14 +104,15 @@ class Higher:
         found = []
         for before in combinations_with_replacement(range(len(entries)), order - 2):
             ahead = [self._unit(*entries[k][:2]) for k in before]
-            again: Map = resolved(mode.again)(self.map, plain, ahead, upstream=False)
+            derive = partial(resolved(mode.again), row=plain, ahead=ahead, upstream=False)
+            again: Map = derive(self.map)
             outputs, rows, parts = again(again.leaves()), list[Row](), dict[str, Part]()
             for name, index, label in entries[max(before, default=0) :]:
                 (output, x), by = _output(outputs, self.map, name), (*(entries[k][2] for k in before), label)
                 one = one_row(output, x, unravel(index, tuple(x.shape)))
                 rows.append(Row(f"d{order - 1}{y}/{by}", one.cotangents, of=y, by=by))
                 parts[rows[-1].name] = Part([_numbers(d) for d in [*ahead, self._unit(name, index)]], upstream)
-            found.append(self._judged(again, parts, rows, mode, right))
+            found.append(self._judged(again, derive, parts, rows, mode, right))
         return found
 
     def _unit(self, name: str, index: int) -> Tensors:
@@ -111,12 +120,19 @@ class Higher:
         unit.reshape(-1)[index] = 1
         return {name: unit}
 
-    def _judged(self, again: Map, parts: Mapping[str, Part], rows: Sequence[Row], mode: Mode, right: bool) -> Found:
-        orders = Orders(self.map, parts, self.formula, self.options.checkpoint, mode.name)
-        found = check_map(again, rows, self.options, mode=mode.name, point=self.point, orders=orders)
-        if right and self.formula is None:  # else the operations of the order before say nothing of what ought to be
+    def _judged(
+        self, again: Map, derive: Derive, parts: Mapping[str, Part], rows: Sequence[Row], mode: Mode, right: bool
+    ) -> Found:
+        known = self._known(derive, parts, mode)
+        found = check_map(again, rows, self.options, mode=mode.name, point=self.point, **known)
+        if right and self.meant is None:  # else the operations of the order before say nothing of what ought to be
             explain(again, rows, found.columns, known=self.known)
         return found
+
+    def _known(self, derive: Derive, parts: Mapping[str, Part], mode: Mode) -> dict[str, Any]:
+        """What `check_map` takes the exact side from. `derive`: a derivative as a map, of any map."""
+        orders = Orders(self.truth, parts, self.formula, self.options.checkpoint, mode.name)
+        return {"orders": orders} if self.code is None else {"meant": replace(self.code, map=derive(self.truth), orders=orders)}
 
     # -- forwards -------------------------------------------------------------------------------------------------------
 
@@ -125,7 +141,8 @@ class Higher:
         names, directions = {y: y for y in self.map(self.map.leaves())}, list[Tensors]()
         for n in range(2, order + 1):
             directions.append(direction_of(self.map.inputs, self.options.seed + n - 2))
-            again: Map = resolved(mode.again)(self.map, directions[-1], directions[:-1])
+            derive = partial(resolved(mode.again), direction=directions[-1], ahead=directions[:-1])
+            again: Map = derive(self.map)
             try:
                 again(again.leaves())
             except Exception as refusal:  # what torch.func can't do with the function
@@ -133,15 +150,9 @@ class Higher:
                 return
             names = {y: pushed(name) for y, name in names.items()}
             ahead = [_numbers(d) for d in directions]
-            orders = Orders(
-                self.map,
-                {name: Part(ahead, of=y) for y, name in names.items()},
-                self.formula,
-                self.options.checkpoint,
-                mode.name,
-            )
+            known = self._known(derive, {name: Part(ahead, of=y) for y, name in names.items()}, mode)
             another = replace(self.options, seed=self.options.seed + n - 1)
-            found = check_map(again, [], another, mode=mode.name, point=self.point, orders=orders)
+            found = check_map(again, [], another, mode=mode.name, point=self.point, **known)
             wrong = [d for c in found.columns for d in c.details.values() if right and d.cause is Cause.FORMULA]
             held = constant_tangents(self.map) if wrong else []
             for detail in wrong if held else ():

@@ -1,7 +1,8 @@
-"""What a function ought to compute, or its backward to differentiate: a formula, or a function that its author declares.
+"""What a function ought to compute, or its backward to differentiate: a formula, or another function, as its author says.
 
-A surrogate stands for the function in the exact derivative, and in nothing else: a straight-through estimator, a fast
-approximation, a reversed gradient is judged by what it is meant to be. What torch's backward returns is the function's own.
+A reference, or a formula, is the truth of values and derivatives. A surrogate stands for the function in the exact derivative,
+and in nothing else: a straight-through estimator, a fast approximation, a reversed gradient is judged by what it is meant to
+be. What torch's backward returns is the function's own.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from torch import Tensor
@@ -25,78 +27,94 @@ from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import Constant, Node, Variable, substitute, walk
 from gradcheck_cli.maps.map import Map, Tensors
-from gradcheck_cli.maps.runs import Cells, Formula, Runs
+from gradcheck_cli.maps.meant import Meant
+from gradcheck_cli.maps.runs import Cells, Formula
 
 _TARGET = re.compile(r".*\.py(:[\w.]*)?|[\w.]+:[\w.]+")
 """FILE.py:NAME, package.module:NAME; no formula looks so."""
 
 
 @dataclass(frozen=True)
-class Surrogate:
-    """What a backward is meant to be the derivative of, at one point: `map`, of the same inputs and outputs, and the formula
-    that it was `written` as, if it was."""
+class Intention:
+    """What was said, at every point: a function, or a formula with its text. `word`: what it is, for the reader; `same`: the
+    function itself ought to compute it, else only its backward is of it."""
 
-    map: Map
-    written: Formula | None
-
-    @property
-    def formula(self) -> Formula:
-        """Its outputs' cells, followed through its operations where it is code."""
-        runs = Runs(self.map, self.written, lambda: None)
-        return lambda layer, inputs: runs.forward([layer], [inputs])[0]
+    word: str
+    same: bool
+    given: Target | tuple[Node, str]
 
 
-def declared(surrogate: Any) -> Target | tuple[Node, str]:
+WORDS = {"formula": True, "reference": True, "surrogate": False}
+"""The options that say so, and whether the function itself ought to compute it."""
+
+
+def intention(word: str, given: Any) -> Intention:
+    """What is said by an option. InputError where it is neither a formula nor a function."""
+    return Intention(word, WORDS[word], (parse(given), given) if word == "formula" else declared(given))
+
+
+def declared(given: Any) -> Target | tuple[Node, str]:
     """The function that is meant, or the formula and its text. InputError where it is neither."""
-    if not isinstance(surrogate, str):
-        return target(surrogate, name_of(surrogate))
-    if _TARGET.fullmatch(surrogate.strip()):
-        return target(load(surrogate.strip()), surrogate.strip())
-    return parse(surrogate), surrogate
+    if not isinstance(given, str):
+        return target(given, name_of(given))
+    if _TARGET.fullmatch(given.strip()):
+        return target(load(given.strip()), given.strip())
+    return parse(given), given
 
 
-def name_of(surrogate: Any) -> str:
+def name_of(given: Any) -> str:
     """What it is called, for the reader."""
-    return surrogate if isinstance(surrogate, str) else str(getattr(surrogate, "__name__", type(surrogate).__name__))
+    return given if isinstance(given, str) else str(getattr(given, "__name__", type(given).__name__))
 
 
-def surrogate_of(meant: Target | tuple[Node, str], map: Map, point: Arguments, outputs: Mapping[str, Tensor]) -> Surrogate:
-    """The surrogate of a map at one point. InputError where it doesn't take the same inputs, or returns something else."""
-    if isinstance(meant, Target):
-        call, written = _code(meant, point, outputs), None
-    else:
-        tree, text = with_settings(meant[0], point), meant[1]
-        written = of_formula(tree, text, map.inputs, outputs)
-        call = _written(tree, map, outputs)
-    found = replace(map, call=call)
-    if isinstance(meant, Target):
-        _check_outputs(meant.name, found, outputs)
-    return Surrogate(found, written)
+def meant_by(said: Intention, map: Map, point: Arguments, outputs: Mapping[str, Tensor], name: str) -> Meant:
+    """What is meant at one point. `name`: what results are called. InputError where it doesn't take the same inputs, or returns
+    something else."""
+    if isinstance(said.given, Target):
+        call = _code(said.word, said.given, point, outputs, name)
+        found = replace(map, call=call)
+        _check_outputs(f"the {said.word} {said.given.name}", found, outputs)
+        return Meant(found, None, said.same, f"the {said.word}")
+    tree, text = with_settings(said.given[0], point), said.given[1]
+    written = of_formula(tree, text, map.inputs, outputs)
+    return Meant(replace(map, call=_written(tree, map, outputs)), written, said.same, f"the {said.word}")
 
 
-def _code(meant: Target, point: Arguments, outputs: Mapping[str, Tensor]) -> Callable[[Tensors], Tensors]:
-    given = {**point.tensors, **point.others}
-    strange = [p.name for p in meant.parameters or () if p.default is REQUIRED and p.name not in given]
-    if strange:
-        raise InputError(f"the surrogate {meant.name} has a parameter {strange[0]!r} (there is {', '.join(given)})")
-    name = next(iter(outputs)).rstrip("0123456789") if len(outputs) > 1 else next(iter(outputs))
+def _code(word: str, meant: Target, point: Arguments, outputs: Tensors, name: str) -> Callable[[Tensors], Tensors]:
+    meant = _renamed(word, meant, point)
 
     def call(tensors: Tensors) -> dict[str, Tensor]:
         there = {n: x.clone() for n, x in tensors.items()}  # it may write to them, as the function itself may
-        return leaves(point.call(meant, there), name)
+        found = leaves(point.call(meant, there), name)
+        return {n: found[n] for n in outputs} if outputs.keys() <= found.keys() else found  # others aren't judged
 
     return call
+
+
+def _renamed(word: str, meant: Target, point: Arguments) -> Target:
+    """The function with the names of the arguments as its parameters': its own where it has them, else in their order."""
+    given, parameters = point.names, meant.parameters or ()
+    strange = [p.name for p in parameters if p.default is REQUIRED and p.name not in given]
+    if not strange:
+        return meant
+    positional = [p for p in parameters if p.positional]
+    if any(p.name in given for p in parameters) or not len(strange) <= len(given) <= len(positional):
+        raise InputError(f"the {word} {meant.name} has a parameter {strange[0]!r} (there is {', '.join(given)})")
+    return replace(meant, parameters=tuple(replace(p, name=n) for p, n in zip(positional, given, strict=False)))
 
 
 def _written(tree: Node, map: Map, outputs: Mapping[str, Tensor]) -> Callable[[Tensors], Tensors]:
     """The formula as torch computes it."""
     first = next(iter(map.inputs.values()))
     names = list(map.inputs)
-    program = compiled(tree, names, TensorAlgebra(first.dtype, str(first.device), {}))
     ((name, y),) = outputs.items()
 
+    @cache
+    def program() -> Any:
+        return compiled(tree, names, TensorAlgebra(first.dtype, str(first.device), {}))
+
     def call(tensors: Tensors) -> dict[str, Tensor]:
-        (value,) = program(*(tensors[n] for n in names))
+        (value,) = program()(*(tensors[n] for n in names))
         return {name: value if isinstance(value, Tensor) else first.new_full(tuple(y.shape), value)}
 
     return call
@@ -106,10 +124,10 @@ def _check_outputs(name: str, map: Map, outputs: Mapping[str, Tensor]) -> None:
     try:
         found = map(map.leaves())
     except Exception as problem:  # whatever a user's function raises
-        raise InputError(f"the surrogate {name} fails: {type(problem).__name__}: {words(problem)}") from problem
+        raise InputError(f"{name} fails: {type(problem).__name__}: {words(problem)}") from problem
     wanted, got = ({n: tuple(y.shape) for n, y in tensors.items()} for tensors in (outputs, found))
     if wanted != got:
-        raise InputError(f"the surrogate {name} returns {_shapes(got)}, the function {_shapes(wanted)}")
+        raise InputError(f"{name} returns {_shapes(got)}, the function {_shapes(wanted)}")
 
 
 def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from gradcheck_cli.maps.forward import Forward, Values
 from gradcheck_cli.maps.held import HELD
 from gradcheck_cli.maps.map import Map, Row
+from gradcheck_cli.maps.meant import Meant
 from gradcheck_cli.maps.orders import Orders
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.reverse import Reverse
-from gradcheck_cli.maps.runs import Formula
 from gradcheck_cli.modes import MODES
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.scope import Point
@@ -49,32 +49,34 @@ def check_map(
     *,
     kind: str = "total",
     mode: str = "reverse",
-    formula: Formula | None = None,
+    meant: Meant | None = None,
     point: Point | None = None,
     orders: Orders | None = None,
-    surrogate: Map | None = None,
 ) -> Found:
     """Judge every entry of d<row>/d<input>, for every row and input; in a mode that runs forwards, every entry of the outputs'
     derivative along a seeded direction. One Column for each row and input (for each output), its entries labelled.
 
-    `formula` gives the truth instead of the map's own operations, and so do `orders`, where the map is a derivative of torch's
-    already, and a `surrogate`, another map of the same inputs and outputs, against whose quotients the derivative is held then
-    (where it is given with a formula, both are of one and the same function). `point`: how the inputs are shown. Raises what
-    the map raises.
+    What is `meant` gives the truth instead of the map's own operations, and so do `orders`, where the map is a derivative of
+    torch's already. `point`: how the inputs are shown. Raises what the map raises.
     """
     prover = Reverse if MODES[mode].backwards else Forward
-    work = prover(map, rows, options, kind, point or {}, formula, mode, orders, surrogate)
+    work = prover(map, rows, options, kind, point or {}, meant, mode, orders)
     columns = work.check()
     work.guard(columns)
-    notes = [BRANCH] if work.source.follow is False else []
-    notes += [HELD] * work.source.held
+    truth = work.truth
+    notes = [BRANCH] if truth.source.follow is False else []
+    notes += [HELD] * truth.source.held
     if not all(column.having(Verdict.MATCH).all() for column in columns):
-        notes += list(work.runs.equal | work.source.equal)
-    opaque = tuple(work.runs.opaque | work.source.opaque)
-    return Found([work.shown(column) for column in columns], work.sensitivity, opaque, (*notes, *work.notes, *work.triangles))
+        notes += list(work.runs.equal | truth.runs.equal | truth.source.equal)
+    unknown = {**truth.runs.opaque, **truth.source.opaque}
+    opaque = (*work.runs.opaque, *([f"{what} (of {truth.called})" for what in unknown] if truth is not work else unknown))
+    notes += dict.fromkeys([*truth.notes, *work.notes])
+    return Found(
+        [work.shown(column) for column in columns], truth.sensitivity, tuple(dict.fromkeys(opaque)), (*notes, *work.triangles)
+    )
 
 
-def check_values(map: Map, formula: Formula, options: Options, point: Point) -> list[Column]:
-    """Judge every entry of the map's outputs against the formula: cause `value` where the function is another one."""
-    work = Values(map, (), options, "value", point, formula)
+def check_values(map: Map, meant: Meant, options: Options, point: Point) -> list[Column]:
+    """Judge every entry of the map's outputs against what is meant: cause `value` where the function is another one."""
+    work = Values(map, (), options, "value", point, meant)
     return [work.shown(column) for column in work.check()]

@@ -4,51 +4,88 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Meant, slope, value_of
 from gradcheck_cli.algebra.number import NAN, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
+from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.columns import LEAST, Filter, certified
 from gradcheck_cli.maps.guard import guard_pushes
 from gradcheck_cli.maps.map import NESTED, Tensors, direction_of, push, size, spans_of
+from gradcheck_cli.maps.meant import instead, roomier
+from gradcheck_cli.maps.outside import UNSEEN, Doubt, forwards, outside
 from gradcheck_cli.maps.poles import settled
-from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL, Probe
-from gradcheck_cli.maps.runs import Followed, Runs, layers_of, numpy, unlimited
+from gradcheck_cli.maps.probe import FLOOR, OTHERWISE, UNFAITHFUL, Probe
+from gradcheck_cli.maps.runs import Followed, layers_of, numpy, unlimited
 from gradcheck_cli.maps.second import Read, confirms, doubted
-from gradcheck_cli.maps.seen import sharply
+from gradcheck_cli.maps.seen import Seen, sharply
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, OF_VALUES, Evidence
 from gradcheck_cli.verdict.shade import Shade, Shades
-from gradcheck_cli.verdict.truth import Kind, Truth
+from gradcheck_cli.verdict.truth import Kind, Truth, regular
 from gradcheck_cli.verdict.truths import Truths
 from gradcheck_cli.verdict.verdicts import Verdict
+
+Pushed = tuple[dict[str, Tensor], dict[str, Tensor | None], str | None]
+"""What `push` returns."""
 
 
 class Forward(Probe):
     """The derivative along a seeded direction, in a mode of torch's that runs forwards."""
 
-    def check(self) -> list[Column]:
-        """The columns of all outputs."""
-        direction = direction_of(self.map.inputs, self.options.seed)
-        outputs, tangents, refusal = push(self.map, direction, self.mode)
-        self._u = np.concatenate([numpy(direction[name]) for name in self.map.inputs])
-        self._outside, self._unknown = self.outside(lambda map: push(map, direction, self.mode)[1].values(), [direction])
+    other: Forward | None
+    truth: Forward
+    _filter: Filter
+    _truths: dict[str, Any]
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._sifted, self._seen = dict[bool, dict[str, Shades]](), dict[str, Seen]()
+        self._outside: Doubt | None = UNSEEN
+        self._unknown: str | None = None
+
+    @cached_property
+    def _along(self) -> dict[str, Tensor]:
+        """The direction."""
+        return direction_of(self.map.inputs, self.options.seed)
+
+    @cached_property
+    def _u(self) -> Floats:
+        """All its entries."""
+        return np.concatenate([numpy(self._along[name]) for name in self.map.inputs])
+
+    def prove(self) -> Pushed:
+        """The exact side of all outputs; returns what torch gave."""
+        given = push(self.map, self._along, self.mode)
+        outputs, tangents, refusal = given
+        self._look_outside()
+        whole = refusal is None and None not in tangents.values()
+        self._truths = (self._settled(outputs, self._along) if whole else {}) or self._followed_truths(outputs)
+        return given
+
+    def _adopt(self) -> Pushed:
+        """What is meant, proved by itself, is the exact side."""
+        given = push(self.map, self._along, self.mode)
+        self.truth.prove()
+        self._truths = self.truth._truths
+        self._filter = Filter(self.map, given[0], self.form, self.mode, self.options.checkpoint)
+        return given
+
+    def _look_outside(self) -> None:
+        """Look for numbers that come from outside of torch."""
+        self._outside, self._unknown = self.outside(lambda map: push(map, self._along, self.mode)[1].values(), [self._along])
         if self._outside is not None:
             self.runs.opaque[self._outside.what] = None
-        whole = refusal is None and None not in tangents.values()
-        self._sifted: dict[bool, dict[str, Shades]] = {}
-        self._truths = (self._settled(outputs, direction) if whole else {}) or self._followed_truths(outputs)
-        spans = spans_of(outputs)
-        seen = cache(lambda: sharply(self.form, self.precisions, lambda layers: self.runs.pushed(layers, direction), spans))
 
-        def shade(name: str, index: int) -> Shade:
-            if self._outside is not None:
-                return Shade(NAN, NAN, opaque=(self._outside.what,))
-            return seen().shade(spans[name].start + index)
+    def check(self) -> list[Column]:
+        """The columns of all outputs."""
+        outputs, tangents, refusal = self.prove() if self.truth is self else self._adopt()
+        truth = self.truth
 
         def column(name: str) -> Column:
             tangent = tangents[name]
@@ -57,15 +94,15 @@ class Forward(Probe):
                 unasked.mark(range(len(unasked)), Verdict.UNDECIDED, f"the function runs forward mode itself; torch: {refusal}")
                 return unasked
             known = Evidence(
-                shade=lambda i: shade(name, i),
-                doubted=lambda some, balls: doubted(lambda s, b: self._confirm(name, s, b), some, balls),
-                meant=lambda some: self._meant(name, some),
+                shade=lambda i: self._shade(name, i),
+                doubted=lambda some, balls: doubted(lambda s, b: truth._confirm(name, s, b), some, balls),
+                meant=lambda some: truth._meant(name, some),
                 refusal=refusal,
             )
             blank = self.blank(f"(J u of {name})", "", outputs[name])
             floats = None if tangent is None else numpy(tangent)
-            sifting = partial(self._sifting, name, direction)
-            return self.judged(blank, OF_TENSORS, floats, self._truths[name], known, shades=sifting)
+            seen = partial(self._sifting, name)
+            return self.judged(blank, OF_TENSORS, floats, self._truths[name], known, shades=seen)
 
         return [column(name) for name, y in outputs.items() if y.numel()]
 
@@ -82,11 +119,37 @@ class Forward(Probe):
         self.source.held |= self._filter.held
         return {name: certified(words) for name, words in slopes.items()}
 
-    def _sifting(self, name: str, direction: Tensors, limited: bool) -> Shades | None:
+    def _sifting(self, name: str, limited: bool) -> Shades | None:
         """What columns saw of an output's entries; None where without limits they see nothing."""
-        if self._sifted and limited not in self._sifted:
-            self._sifted[limited] = {} if self._filter.told else self._filter.tangents(direction, limited) or {}
-        return self._sifted.get(limited, {}).get(name)
+        if self.truth._sifted and limited not in self._sifted:
+            self._sifted[limited] = {} if self._filter.told else self._filter.tangents(self._along, limited) or {}
+        found = self._sifted.get(limited, {}).get(name)
+        if found is not None or self.truth is self or not self.truth._sifted or not self._followed(name, 0).opaque:
+            return found
+        stand = self.truth._sifting(name, limited)
+        return None if stand is None else roomier(stand)
+
+    def _shade(self, name: str, index: int) -> Shade:
+        """What the shadow saw of an entry, or what stands for that."""
+        found, truth = self._followed(name, index), regular(self._truths[name][index])
+        if self.other is None or not found.opaque or truth.kind is not Kind.REGULAR:
+            return found
+        return instead(found, self.other._followed(name, index), truth.ball)
+
+    def _followed(self, name: str, index: int) -> Shade:
+        """What the shadow saw of an entry."""
+        if self._outside is UNSEEN:
+            self._look_outside()
+        if self._outside is None and not self._seen:
+            outputs = self.map(self.map.leaves())
+            self._ends = spans_of(outputs)
+            seen = sharply(self.form, self.precisions, lambda layers: self.runs.pushed(layers, self._along), self._ends)
+            self._seen = dict.fromkeys(outputs, seen)
+            if self.truth is not self and self.strange(outputs):
+                self._outside = Doubt("forward", OTHERWISE)
+        if self._outside is not None:
+            return Shade(NAN, NAN, opaque=(self._outside.what,))
+        return self._seen[name].shade(self._ends[name].start + index)
 
     def _followed_truths(self, outputs: Tensors) -> dict[str, list[Truth | Ball]]:
         """The same by balls, but for what isn't the function that was followed."""
@@ -100,12 +163,13 @@ class Forward(Probe):
         return found
 
     def guard(self, columns: Sequence[Column]) -> None:
-        deeper = [self.deeper(lambda y: y, name) for name in self._truths if self._truths[name]] if self.orders else []
-        guard_pushes(self.map, self.options, columns, self.mode, self._u, self.stated, self.plain, self.whose, deeper)
+        truth = self.truth
+        deeper = [truth.deeper(lambda y: y, name) for name in self._truths if self._truths[name]] if truth.orders else []
+        guard_pushes(self.map, self.quotients, self.options, columns, self.mode, self._u, deeper)
 
     def _certified(self, outputs: Tensors) -> dict[str, list[Truth | Ball]]:
         if self._unknown is not None:
-            unknown = Truth(Kind.UNKNOWN, text=f"opaque: {self._unknown} can't be followed")
+            unknown = Truth(Kind.UNKNOWN, text=self.opaque(self._unknown))
             return {name: [unknown] * y.numel() for name, y in outputs.items()}
         found: dict[str, list[Ball]] = {}
         for bits in DIRECTIONS:
@@ -134,33 +198,55 @@ class Forward(Probe):
 
 
 class Values(Probe):
-    """The outputs themselves, against the formula."""
+    """The outputs themselves, against what is meant."""
+
+    other: Values | None
+
+    @cached_property
+    def _shades(self) -> dict[str, list[Shade]]:
+        """What the shadow saw of the map's own operations."""
+        traced = self.runs  # which follows the map's own operations backwards, whatever is written
+        doubt = outside(self.map, forwards, ())
+        if doubt is not None:
+            self.runs.opaque[doubt.what] = None
+            sizes = {name: y.numel() for name, y in self.map(self.map.leaves()).items()}
+            return {name: [Shade(NAN, NAN, opaque=(doubt.what,))] * size for name, size in sizes.items()}
+        with working(DIRECTIONS[0]):
+            run = traced.backward(layers_of(self.form), [traced.exact] * 2, (), kept=2)
+            again = traced.backward(unlimited(self.form), [traced.exact] * 2, (), kept=2) if run.ranged else None
+        if self.truth is not self and self.strange(self.map(self.map.leaves())):
+            return {name: [Shade(NAN, NAN, opaque=(OTHERWISE,))] * len(cells) for name, cells in run.outputs[0].items()}
+        return _shades(run, run.outputs[0], run.outputs[1], again.outputs[1] if again else {})
 
     def check(self) -> list[Column]:
         """The columns of all outputs."""
         outputs = self.map(self.map.leaves())
         lost = {name: ~np.isfinite(numpy(y)) for name, y in outputs.items()}
-        values, doubtful = settled(self.runs, lost, DIRECTIONS[1])
-        unknown = Truth(Kind.UNKNOWN, text="whether there is a value here can't be decided")
-        traced = Runs(self.map, None, self.options.checkpoint)
-        shades: dict[str, list[Shade]] = {}
+        runs = self.truth.runs
+        values, doubtful = settled(runs, lost, DIRECTIONS[1])
+        text = "whether there is a value here can't be decided"
+        if runs.opaque:
+            text = self.truth.opaque(", ".join(runs.opaque))
+        unknown = Truth(Kind.UNKNOWN, text=text)
+        strange = self.truth.strange(self.truth.map(self.truth.map.leaves()))
 
-        def shade(name: str, index: int) -> Shade:
-            if not shades:
-                with working(DIRECTIONS[0]):
-                    run = traced.backward(layers_of(self.form), [traced.exact] * 2, (), kept=2)
-                    again = traced.backward(unlimited(self.form), [traced.exact] * 2, (), kept=2) if run.ranged else None
-                shades.update(_shades(run, run.outputs[0], run.outputs[1], again.outputs[1] if again else {}))
-            return shades[name][index]
+        def shade(name: str, index: int, value: Ball) -> Shade:
+            found = self._shades[name][index]
+            if self.other is None or not found.opaque or not value.is_finite():
+                return found
+            return instead(found, self.other._shades[name][index], value)
 
         def column(name: str) -> Column:
             found = numpy(outputs[name])
+            open_here = doubtful or runs.opaque
             truths: list[Truth | Ball] = [
-                value if value.is_finite() else unknown if math.isfinite(seen) or doubtful else Truth(Kind.OUTSIDE)
+                value if value.is_finite() else unknown if math.isfinite(seen) or open_here else Truth(Kind.OUTSIDE)
                 for value, seen in zip(values[name], found.tolist(), strict=True)
             ]
+            for i in strange.get(name, ()):
+                truths[i] = UNFAITHFUL
             known = Evidence(
-                shade=lambda i: shade(name, i),
+                shade=lambda i: shade(name, i, values[name][i]),
                 doubted=lambda some, balls: {},  # a value is no derivative: there is nothing to doubt
                 scale=float(np.max(np.abs(found[np.isfinite(found)]), initial=1.0)),
             )

@@ -21,8 +21,8 @@ from gradcheck_cli.maps.map import Map, Row, push
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.quotient import (
     NEARER,
-    PLAINLY,
     Along,
+    HeldTo,
     Indices,
     Numbers,
     Outcome,
@@ -84,17 +84,19 @@ class Judged:
 
 
 def guard_rows(
-    map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice], trusted: bool, whose: str = PLAINLY,
+    functions: Sequence[HeldTo], options: Options, rows: Sequence[Judged], spans: Mapping[str, slice],
     deeper: Callable[[str], Deeper] | None = None,
 ) -> None:  # fmt: skip
-    """Hold judged gradients against quotients of the map's function: what they contradict is refuted, and a mismatch that they
-    contradict is undecided, unless the exact side is `trusted` (the user's own formula). `whose`: what the reader calls it.
-    `deeper`: quotients of the function whose derivative a row is already, which alone say whether a mismatch stands."""
+    """Hold judged gradients against quotients of functions: what they contradict is refuted, and a mismatch that those of the
+    exact side's own contradict is undecided. `deeper`: quotients of the function whose derivative a row is already, which alone
+    say whether a mismatch stands."""
     rows = [row for row in rows if not row.refused and row.columns]
-    if rows and any(_concerned(column) for row in rows for column in row.columns.values()):
+    for map, whose, doubts in functions:
+        if not rows or not any(_concerned(column) for row in rows for column in row.columns.values()):
+            return
         guard = _Guard(map, options, rows, spans, whose, deeper)
         if guard.repeatable():
-            if not trusted:
+            if doubts:
                 guard.take_back()
             guard.refute()
 
@@ -304,14 +306,22 @@ def _sides(along: Along, nearer: Sequence[float]) -> tuple[Which, Which, Outcome
 
 
 def guard_pushes(
-    map: Map, options: Options, columns: Sequence[Column], mode: str, judged: Floats, trusted: bool, meant: Map,
-    whose: str = PLAINLY, deeper: Sequence[Deeper] = (),
+    map: Map, functions: Sequence[HeldTo], options: Options, columns: Sequence[Column], mode: str, judged: Floats,
+    deeper: Sequence[Deeper] = (),
 ) -> None:  # fmt: skip
     """The same of every output's derivative along the direction `judged`; what passes is held against another direction, in
-    which torch is asked again. `meant`: the map whose quotients are taken."""
-    if not any(_concerned(column) for column in columns):
-        return
-    plain = Plain(meant, options.seed, options.checkpoint, [column.autograd for column in columns])
+    which torch is asked of the `map` again."""
+    for function in functions:
+        if any(_concerned(column) for column in columns):
+            _guard_pushes(map, function, options, columns, mode, judged, deeper)
+
+
+def _guard_pushes(
+    map: Map, function: HeldTo, options: Options, columns: Sequence[Column], mode: str, judged: Floats,
+    deeper: Sequence[Deeper],
+) -> None:  # fmt: skip
+    whose = function.whose
+    plain = Plain(function.map, options.seed, options.checkpoint, [column.autograd for column in columns])
     everything = np.concatenate([column.verdicts for column in columns])
     starts = np.cumsum([0, *(len(column) for column in columns)])
     spans = [slice(start, stop) for start, stop in pairwise(starts.tolist())]
@@ -331,7 +341,7 @@ def guard_pushes(
 
         return along
 
-    if not trusted:
+    if function.doubts:
         exact = np.concatenate([column.exact.middles() for column in columns])
         found = np.concatenate([column.autograd for column in columns])
         suspects = np.concatenate([_formal(column) for column in columns])

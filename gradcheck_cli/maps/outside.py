@@ -36,6 +36,10 @@ class Doubt(NamedTuple):
     what: str
 
 
+UNSEEN = Doubt("", "")
+"""Nobody has looked yet."""
+
+
 Derive = Callable[[Map], Iterable[Tensor | None]]
 """Runs a map and its derivative, and returns the derivative's tensors."""
 

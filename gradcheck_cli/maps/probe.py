@@ -25,10 +25,11 @@ from gradcheck_cli.floats import FORMATS, Floats
 from gradcheck_cli.maps.deeper import Deeper
 from gradcheck_cli.maps.held import Held
 from gradcheck_cli.maps.map import Map, Row, Tensors, draws, size, spans_of
+from gradcheck_cli.maps.meant import Meant
 from gradcheck_cli.maps.orders import Orders
-from gradcheck_cli.maps.outside import Derive, Doubt, forwards, outside
-from gradcheck_cli.maps.quotient import PLAINLY
-from gradcheck_cli.maps.runs import Cells, Formula, Runs, flat, format_of, numpy
+from gradcheck_cli.maps.outside import Derive, Doubt, outside
+from gradcheck_cli.maps.quotient import PLAINLY, HeldTo
+from gradcheck_cli.maps.runs import Cells, Runs, flat, format_of, numpy
 from gradcheck_cli.maps.second import Read
 from gradcheck_cli.maps.symmetric import Symmetrised, said
 from gradcheck_cli.shadow.rules import is_symmetric
@@ -92,8 +93,12 @@ class Probe:
     """The directions in which a map's inputs move, entry by entry in the inputs' order, and what the outputs make of it.
 
     `orders`: the map is a derivative of torch's of another one, which has the truth instead of its own operations. `source`:
-    the runs that the truth comes from.
+    the runs that the truth comes from. `other`: the same of what is meant, if anything is; `truth`: whichever of the two knows
+    the exact side, that one where code is meant.
     """
+
+    other: Probe | None
+    truth: Probe
 
     def __init__(
         self,
@@ -102,18 +107,20 @@ class Probe:
         options: Options,
         kind: str,
         point: Point,
-        formula: Formula | None,
+        meant: Meant | None = None,
         mode: str = "reverse",
         orders: Orders | None = None,
-        surrogate: Map | None = None,
     ) -> None:
         self.map, self.rows, self.options, self.kind, self.point = map, rows, options, kind, point
-        self.mode, self.runs = mode, Runs(map, formula, options.checkpoint, mode)
-        self.orders, self.meant, self.source = orders, surrogate or map, self.runs
-        if orders is not None:
-            self.source = orders.runs
-        elif surrogate is not None and formula is None:
-            self.source = Runs(surrogate, None, options.checkpoint, mode)
+        self.mode, self.runs = mode, Runs(map, None if meant is None else meant.written, options.checkpoint, mode)
+        self.orders, self.source = orders, self.runs if orders is None else orders.runs
+        # whose quotients are taken, and what the reader calls it
+        self.function, self.called = (map, PLAINLY) if meant is None or meant.same else (meant.map, meant.name)
+        self.other, self.truth = None, self
+        if meant is not None:
+            self.other = type(self)(meant.map, rows, options, kind, point, None, mode, meant.orders)
+            self.other.called = meant.name
+            self.truth = self if meant.written is not None else self.other
         self.form = format_of(map.inputs)
         self.spans, self.count = spans_of(map.inputs), size(map.inputs)
         self.sensitivity = 0.0
@@ -125,12 +132,17 @@ class Probe:
     @property
     def work(self) -> float:
         """What was done so far."""
-        return self.runs.work + (self.source.work if self.source is not self.runs else 0.0)
+        own = self.runs.work + (self.source.work if self.source is not self.runs else 0.0)
+        return own + (0.0 if self.other is None else self.other.work)
 
     def expect(self, work: float) -> None:
         """So much is still to be done."""
         if work:
             self.options.ahead(work / self.work)
+
+    def opaque(self, what: str) -> str:
+        """What is said of an exact side that isn't known."""
+        return f"opaque: {what}{'' if self.called == PLAINLY else f' of {self.called}'} can't be followed"
 
     @property
     def precisions(self) -> tuple[int, ...]:
@@ -141,20 +153,30 @@ class Probe:
     def whose(self) -> str:
         """Whose quotients are taken, for the reader."""
         held = ", what it detaches held constant" if self.map.stops else ""
-        return PLAINLY + held if self.meant is self.map else f"the surrogate{held}"
+        return self.called + held
 
     @property
     def triangles(self) -> list[str]:
         """What the reader is to know of operations that read one triangle of a matrix, where that matters."""
         given = any(x.ndim > 1 and min(x.shape[-2:]) > 1 and is_symmetric(x) for x in self.map.inputs.values())
-        told = (self.runs.triangles | self.source.triangles).items()
-        return [said(name, even) for name, even in told if not even or given or name in self.symmetrised.found]
+        told = (self.runs.triangles | self.truth.source.triangles).items()
+        found = self.symmetrised.found | self.truth.symmetrised.found
+        return [said(name, even) for name, even in told if not even or given or name in found]
+
+    @property
+    def quotients(self) -> list[HeldTo]:
+        """The functions whose difference quotients judged columns are held to: what is meant first, where that is another than
+        the one that is judged."""
+        if self.truth is self or self.function is self.truth.map:
+            return [HeldTo(self.plain, self.whose, not self.stated)]
+        return [HeldTo(self.truth.plain, self.truth.whose, True), HeldTo(self.plain, self.whose, False)]
 
     @property
     def plain(self) -> Map:
         """The function for difference quotients."""
-        map = Held(self.meant.state).map(self.meant) if self.source.held else self.meant
-        return self.symmetrised.map(map) if any(self.source.triangles.values()) else map
+        source = self.truth.source
+        map = Held(self.function.state).map(self.function) if self.source.held or source.held else self.function
+        return self.symmetrised.map(map) if any((self.source.triangles | source.triangles).values()) else map
 
     def judged(
         self, column: Column, policy: Policy, floats: Floats | None, truths: Truths | Sequence[Truth | Ball], known: Evidence,
@@ -182,7 +204,7 @@ class Probe:
     @property
     def own(self) -> bool:
         """Whether the map's own operations say what its outputs ought to be."""
-        return self.source is self.runs and not self.stated
+        return self.source is self.runs and not self.stated and self.truth is self
 
     def guard(self, columns: Sequence[Column]) -> None:
         """Hold all columns against difference quotients of the plain function."""
@@ -224,10 +246,7 @@ class Probe:
         forward = found.what if found is not None and found.where == "forward" else None
         if self.stated or (self.orders is not None and not (forward and self.orders.doubtful)):
             return found, None
-        if self.own or self.orders is not None:
-            return found, forward
-        other = outside(self.meant, forwards, ())
-        return found, None if other is None else other.what
+        return found, forward
 
     def along(self, directions: Sequence[Floats], layer: type[Directional] = Directional) -> list[dict[str, list[Any]]]:
         """For each direction, the outputs' cells as series."""
@@ -250,7 +269,7 @@ class Probe:
         """The same at the point, as torch has it."""
         if self.orders is not None:
             return self.orders.here(self.runs.exact)
-        outputs = self.meant(self.meant.leaves())
+        outputs = self.function(self.function.leaves())
         return {name: [exactly(v) for v in flat(y)] for name, y in outputs.items()}
 
     def ahead(self, part: str) -> list[Floats]:
@@ -273,12 +292,10 @@ class Probe:
     def strange(self, outputs: Tensors) -> dict[str, list[int]]:
         """The entries of torch's outputs (of a run that nothing watched) that aren't what the first run was followed to.
 
-        A formula needs no run that is followed; of a surrogate, its own outputs are compared.
+        A formula needs no run that is followed.
         """
         if self.source.first is None or self.stated:
             return {}
-        if self.meant is not self.map:
-            outputs = self.meant(self.meant.leaves())
         cells, watched = self.source.first
         floats = {name: numpy(y) for name, y in outputs.items()}
         half = self.form.unit_roundoff**0.5
@@ -311,7 +328,7 @@ class Probe:
         """A number's derivative along `direction` where no series gives it: from both sides. It is an entry of a part, a row or
         an output."""
         if self.source.opaque and not self.stated:
-            return Truth(Kind.UNKNOWN, text=f"opaque: {', '.join(self.source.opaque)} can't be followed")
+            return Truth(Kind.UNKNOWN, text=self.opaque(", ".join(self.source.opaque)))
         known = None
         if self.orders is not None:
             with working(DIRECTIONS[0]):

@@ -63,6 +63,16 @@ CURVED = 2.0**-2
 PLAINLY = "the function as torch runs it"
 """Whose quotients they are, for the reader."""
 
+
+class HeldTo(NamedTuple):
+    """A function whose quotients judged derivatives are held to, what the reader calls it, and whether they say that the exact
+    side is of something else (not of a formula, which is the user's own word)."""
+
+    map: Map
+    whose: str
+    doubts: bool
+
+
 Which = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
 

@@ -29,8 +29,10 @@ from gradcheck_cli.maps.autograd import Pulled, nodes
 from gradcheck_cli.maps.columns import FARTHEST, LEAST, Filter, certified
 from gradcheck_cli.maps.guard import Judged, guard_rows
 from gradcheck_cli.maps.map import Map, Row, Tensors, draws, run
+from gradcheck_cli.maps.meant import instead, roomier
+from gradcheck_cli.maps.outside import UNSEEN, Doubt
 from gradcheck_cli.maps.poles import AT_A_POLE, UNDECIDED, infinite, set_aside, told, without
-from gradcheck_cli.maps.probe import DRAWN, FLOOR, UNFAITHFUL
+from gradcheck_cli.maps.probe import DRAWN, FLOOR, OTHERWISE, UNFAITHFUL
 from gradcheck_cli.maps.runs import Followed, flat, numpy
 from gradcheck_cli.maps.search import MANY, Search
 from gradcheck_cli.maps.second import confirms, doubted
@@ -45,8 +47,34 @@ from gradcheck_cli.verdict.truths import Truths
 class Reverse(Search):
     """Rows pulled back by torch, in a mode that runs backwards."""
 
+    other: Reverse | None
+    truth: Reverse
+    _filter: Filter
+    _outside: Doubt | None
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._seen, self._shades, self._outside = {}, dict[bool, list[Shades]](), UNSEEN
+        self._long = False
+
     def check(self) -> list[Column]:
         """The columns of all rows, input by input."""
+        if self.truth is self:
+            self.prove()
+        else:
+            self._adopt()
+        return [self._column(k, name) for k in range(len(self.rows)) for name, x in self.map.inputs.items() if x.numel()]
+
+    def _adopt(self) -> None:
+        """What is meant, proved by itself, is the exact side."""
+        outputs, pull = run(self.map, self.map.leaves(), self.mode)
+        self.truth.prove()
+        self.rows, self._truths = self.truth.rows, self.truth._truths
+        self._pulled_back([pull(row) for row in self.rows])
+        self._filter = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
+
+    def prove(self) -> None:
+        """The exact side of all rows."""
         outputs, pull = run(self.map, self.map.leaves(), self.mode)
         left: dict[int, Row] = {}
         if self.orders is None:
@@ -56,22 +84,13 @@ class Reverse(Search):
                 self.rows, left = without(self.rows, found.poles)
                 self.notes += [told(found, outputs)] if left else []
             apart = UNDECIDED if found.doubtful else AT_A_POLE
-        self._pulled = [pull(row) for row in self.rows]
-        shape = (len(self.rows), self.count)
-        self._floats, self._missing = np.empty(shape), np.zeros(shape, dtype=bool)
-        for k, pulled in enumerate(self._pulled):
-            self._enter(k, pulled)
-        self._scales = [float(np.max(np.abs(row), initial=1.0, where=np.isfinite(row))) for row in self._floats]
+        self._pulled_back([pull(row) for row in self.rows])
         self._direction, self._marks = self._drawn()
-        self._seen, self._long = {}, self.own and len(nodes(outputs.values())) >= MANY
-        self._outside, self._unknown = self.outside(self._derived, [row.cotangents for row in self.rows])
-        if self._outside is not None:
-            self.runs.opaque[self._outside.what] = None
-        self._precise, self._wrong, self._located = [], {}, set()
-        self._shades: dict[bool, list[Shades]] = {}
+        self._long = self.own and len(nodes(outputs.values())) >= MANY
+        self._look_outside()
         self._truths = list[Any]() if left else self._settled(outputs)
         if self._truths and not self._located:
-            return self._columns()
+            return
         if not self._truths:
             self._truths = self._certified() if self._outside is None and self._unknown is None else self._unfollowed()
         if self.source.numbers and not self.stated:
@@ -83,15 +102,26 @@ class Reverse(Search):
                 self._truths[k] = [UNFAITHFUL] * self.count
         for k, row in left.items():
             set_aside(self._truths[k], self._floats[k], self._joined(pull(row)), apart)
-        return self._columns()
 
-    def _columns(self) -> list[Column]:
-        return [self._column(k, name) for k in range(len(self.rows)) for name, x in self.map.inputs.items() if x.numel()]
+    def _pulled_back(self, pulled: Sequence[Pulled]) -> None:
+        """Enter what torch gave of all rows; nothing is known yet."""
+        self._pulled, shape = pulled, (len(self.rows), self.count)
+        self._floats, self._missing = np.empty(shape), np.zeros(shape, dtype=bool)
+        for k, one in enumerate(pulled):
+            self._enter(k, one)
+        self._scales = [float(np.max(np.abs(row), initial=1.0, where=np.isfinite(row))) for row in self._floats]
+        self._precise, self._wrong, self._located = [], {}, set()
+
+    def _look_outside(self) -> None:
+        """Look for numbers that come from outside of torch."""
+        self._outside, self._unknown = self.outside(self._derived, [row.cotangents for row in self.rows])
+        if self._outside is not None:
+            self.runs.opaque[self._outside.what] = None
 
     def guard(self, columns: Sequence[Column]) -> None:
         rest = iter(columns)
         guard_rows(
-            self.plain,
+            self.quotients,
             self.options,
             [
                 Judged(
@@ -103,9 +133,7 @@ class Reverse(Search):
                 for row, pulled, found, absent in zip(self.rows, self._pulled, self._floats, self._missing, strict=True)
             ],
             self.spans,
-            trusted=self.stated,
-            whose=self.whose,
-            deeper=None if self.orders is None else partial(self.deeper, _added),
+            deeper=None if self.truth.orders is None else partial(self.truth.deeper, _added),
         )
 
     def _derived(self, map: Map) -> list[Tensor | None]:
@@ -114,13 +142,14 @@ class Reverse(Search):
 
     def _column(self, k: int, name: str) -> Column:
         x, span, row = self.map.inputs[name], self.spans[name], self.rows[k]
+        truth = self.truth
         known = Evidence(
-            shade=lambda i: self._followed(k, span.start + i),
-            doubted=lambda some, balls: doubted(lambda s, b: self._confirm(k, [span.start + i for i in s], b), some, balls),
-            meant=lambda some: self._meant(k, [span.start + i for i in some]),
+            shade=lambda i: self._shade(k, span.start + i),
+            doubted=lambda some, balls: doubted(lambda s, b: truth._confirm(k, [span.start + i for i in s], b), some, balls),
+            meant=lambda some: truth._meant(k, [span.start + i for i in some]),
             refusal=self._pulled[k].refusal,
             scale=self._scales[k],
-            around=lambda i, number: self.around(self._unit(span.start + i), row, number),
+            around=lambda i, number: truth.around(truth._unit(span.start + i), row, number),
         )
         floats = None if self._pulled[k].gradients[name] is None else self._floats[k, span]
         column = self.blank(row.of or row.name, name, x, numpy(x), row.by)
@@ -188,7 +217,12 @@ class Reverse(Search):
         if limited not in self._shades:
             # what is lost to a shorter format, or to a decision by rounding alone, balls tell where
             self._shades[limited] = [] if self._filter.told else self._filter.gradients(self.rows, limited) or []
-        return self._shades[limited][k].pick(span) if self._shades[limited] else None
+        if self._shades[limited]:
+            return self._shades[limited][k].pick(span)
+        if self.truth is self or not self._followed(k, span.start).opaque:
+            return None
+        found = self.truth._sifting(k, span, limited)
+        return None if found is None else roomier(found)
 
     def _told(self) -> None:
         """Where Python compares numbers, it may do so at a border: quotients from both sides must give what was certified, else
@@ -201,12 +235,24 @@ class Reverse(Search):
 
     # -- what the shadow and the second witness say -----------------------------------------------------------------
 
+    def _shade(self, k: int, index: int) -> Shade:
+        """What the shadow saw of an entry of a row, or what stands for that."""
+        found, truth = self._followed(k, index), regular(self._truths[k][index])
+        if self.other is None or not found.opaque or truth.kind is not Kind.REGULAR:
+            return found
+        return instead(found, self.other._followed(k, index), truth.ball)
+
     def _followed(self, k: int, index: int) -> Shade:
         """What the shadow saw of an entry of a row."""
+        if self._outside is UNSEEN:
+            self._look_outside()
         if self._outside is not None:
             return Shade(NAN, NAN, opaque=(self._outside.what,))
         if k not in self._seen:
             self._seen[k] = sharply(self.form, self.precisions, partial(self._repeated, k), self.spans)
+            if self.truth is not self and self.strange(self.map(self.map.leaves())):
+                self._outside = Doubt("forward", OTHERWISE)
+                return self._followed(k, index)
         return self._seen[k].shade(index)
 
     def _repeated(self, k: int, layers: Sequence[Layer]) -> Followed:

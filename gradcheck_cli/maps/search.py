@@ -194,7 +194,7 @@ class Search(Probe):
         """The exact side where the shadow of the backward pass can't be trusted: entry by entry; unknown where the forward pass
         can't be either."""
         if self._unknown is not None:
-            unknown = Truth(Kind.UNKNOWN, text=f"opaque: {self._unknown} can't be followed")
+            unknown = Truth(Kind.UNKNOWN, text=self.opaque(self._unknown))
             return [[unknown] * self.count for _ in self.rows]
         nothing: list[list[Ball]] = [[NAN] * self.count for _ in self.rows]
         truths: list[list[Truth | Ball]] = [list(found) for found in nothing]

@@ -31,7 +31,7 @@ INPUT, RAISED, CRASH, TIMEOUT, MEMORY = "input", "raised", "crash", "timeout", "
 its process (undecided)."""
 _FAULTS = {INPUT: "bad input", RAISED: "the code raises", CRASH: "crashed", TIMEOUT: "timed out", MEMORY: "out of memory"}
 
-CODE_TOO = ("surrogate",)
+CODE_TOO = ("reference", "surrogate")
 """Options that may name code as a target does."""
 
 LONGEST = 20_000

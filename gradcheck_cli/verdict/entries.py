@@ -249,6 +249,8 @@ class Entries:
         if number is not None and math.isfinite(number):
             judgement = self._forgiven(judgement, number, truth, known)
             judgement = self._hidden(judgement, number, truth, shade, known)
+        if shade is not None and shade.instead:
+            judgement = self._instead(judgement, number, truth, shade)
         if judgement.cause is Cause.KINK and known.around is not None and number is not None and math.isfinite(number):
             judgement = self._beside(judgement, number, known.around(index, number))
         if judgement.cause is Cause.FORMULA:
@@ -281,6 +283,19 @@ class Entries:
         if off > own * abs(float(truth.ball)) and off > around * known.scale:
             return Judgement(Verdict.MISMATCH, Cause.FORMULA, text=judgement.text)
         return judgement
+
+    def _instead(self, judgement: Judgement, number: float | None, truth: Truth, shade: Shade) -> Judgement:
+        """What another way to the same derivative allows an entry behind operations that can't be followed. Beyond that it is
+        wrong; unless half of the digits are right, where it may approximate, which nobody can tell from wrong constants."""
+        opaque = f"opaque: {', '.join(shade.instead)} can't be followed"
+        if judgement.cause is not Cause.KERNEL or number is None:
+            return replace(judgement, text="; ".join(filter(None, (opaque, judgement.text))))
+        size = float(shade.rounded.rad())
+        times = f", {abs(number - float(truth.ball)) / size:.2g} times as far off as" if size else ", beyond what"
+        text = f"{opaque}{times} rounding may take it"
+        if judge_rounding(truth.ball, number, self.form) is Verdict.MATCH:
+            return Judgement(Verdict.UNDECIDED, text=f"{text}: {APPROXIMATE}")
+        return Judgement(Verdict.MISMATCH, Cause.FORMULA, text=text)
 
     def _beside(self, judgement: Judgement, number: float, around: Truth) -> Judgement:
         """What is outside of the one-sided derivatives of an entry may be a derivative all the same, where others move too."""
@@ -374,6 +389,8 @@ NOTHING_LEFT = 0.5
 """A relative error, from which on not even the first digit is right."""
 
 NO_DIGIT = "no digit is right: what autograd returns is rounding alone"
+
+APPROXIMATE = "an approximation, or a formula that is slightly wrong; --rtol accepts it"
 
 _ROUNDED = (None, Cause.RANGE, Cause.KERNEL, Cause.TOLERANCE, Cause.VALUE)
 """What rounding to a shorter format may lead to."""

@@ -20,12 +20,17 @@ def jsonable(value: Any) -> Any:
     return value
 
 
+_DECLARED = {
+    "reference": "declared: values and derivatives are judged by the reference {}",
+    "surrogate": "declared: the backward is judged as the derivative of the surrogate {}; values are not judged by it",
+}
+
+
 def intentions(problem: Mapping[str, Any]) -> list[str]:
     """What the user has declared, in sentences, of a report's `problem`."""
-    surrogate, found = problem.get("surrogate"), []
-    if surrogate is not None:
-        text = " ".join(str(surrogate).split())
-        found.append(f"declared: the backward is judged as the derivative of the surrogate {text}; values are not judged by it")
+    found = [
+        text.format(" ".join(str(problem[word]).split())) for word, text in _DECLARED.items() if problem.get(word) is not None
+    ]
     if problem.get("stop_gradients"):
         found.append("declared: what the code detaches (.detach(), .data, torch.no_grad()) is constant in the exact derivative")
     return found

@@ -34,6 +34,7 @@ class Shade:
     be followed. `turned`: operations whose truth values rounding alone made other than they are in exact arithmetic.
     `loose`: rounding might have made some truth value other than it is.
     `narrowed`: what rounded to a shorter format on the way. `pinned`: the comparison that chose a branch for this very point.
+    `instead`: operations that couldn't be followed, for which all this is what another way to the same derivative saw.
     """
 
     exact: Ball
@@ -49,6 +50,7 @@ class Shade:
     loose: bool = False
     narrowed: tuple[str, ...] = ()
     pinned: str | None = None
+    instead: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 from gradcheck_cli.maps.check import Found, check_map, check_values
 from gradcheck_cli.maps.forward import Forward
 from gradcheck_cli.maps.map import Map, every_row, gradient, random_row
+from gradcheck_cli.maps.meant import Meant
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.reverse import Reverse
 from gradcheck_cli.verdict.column import Check
@@ -240,14 +241,15 @@ def test_a_formula_decides_where_the_code_is_opaque():
     for factor, expected in ((1, ("match", None)), (1.001, ("mismatch", "formula"))):
         function = custom(lambda x: torch.from_numpy(np.sin(x.detach().numpy())), lambda g, x, y, f=factor: g * x.cos() * f)
         map = a_map(function, x=tensor(1, 2))
-        found = check_map(map, [random_row(map(map.leaves()), 0)], Options(), formula=sine)
+        found = check_map(map, [random_row(map(map.leaves()), 0)], Options(), meant=Meant(map, sine))
         assert verdicts(found) == {expected}
 
 
 def test_the_forward_is_judged_against_a_formula():
     """Another function than the formula has the cause `value`; the right one matches."""
     for function, expected in ((torch.sin, ("match", None)), (lambda x: x.sin() * (1 + 1e-9), ("mismatch", "value"))):
-        (column,) = check_values(a_map(function, x=tensor(1, 2)), sine, Options(), {})
+        there = a_map(function, x=tensor(1, 2))
+        (column,) = check_values(there, Meant(there, sine), Options(), {})
         assert {(c.verdict.value, c.cause and c.cause.value) for c in map(column.check, range(2))} == {expected}
 
 
