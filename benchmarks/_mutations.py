@@ -294,8 +294,15 @@ PROVERS = {
         ),
     ),
     "maps/probe.py": (
+        ("True), HeldTo(self.plain, self.whose, False)]", "True)]"),
+        ("self if meant.written is not None else self.other", "self"),
         ("jump = bool(abs(apart) > two_to(-QUOTIENT_STEP // 2))", "jump = True"),
         ("        if not any(suspects.values()):\n            return {}", "        return {}"),
+    ),
+    # -- what is meant
+    "maps/meant.py": (
+        ("ROOM = 4.0\n", "ROOM = 4e9\n"),
+        ("known = not other.opaque and", "known = other.opaque and"),
     ),
     "maps/quotient.py": (
         ("MARGIN = 4.0\n", "MARGIN = 4e9\n"),

@@ -117,6 +117,7 @@ class OfModel(Common, total=False):
 
     at: Any
     input: Any
+    reference: Any
     layer: str | int | None
     neuron: int | str | Sequence[int] | None
     wrt: str | None
@@ -344,6 +345,7 @@ def check_model(model: Any, **options: Unpack[OfModel]) -> Answer:
         neuron=request.neuron(given["neuron"]),
         wrt=given["wrt"],
         loss=request.loss(given["loss"]),
+        reference=given["reference"],
         cotangent=request.cotangent(given["cotangent"], nearest_double),
         training=given["train"],
         stop_gradients=given["stop_gradients"],

@@ -204,7 +204,8 @@ COTANGENT = Form(
     example="ones",
 )
 LOSS = Form(TEXT.name, shapes.TEXT, python="a callable that takes what the network returns and gives one number")
-SURROGATE = REFERENCE = Form(TEXT.name, shapes.TEXT, python="a function of the same parameters")
+SURROGATE = Form(TEXT.name, shapes.TEXT, python="a function of the same parameters")
+REFERENCE = Form(TEXT.name, shapes.TEXT, python="the object itself: a function of the same parameters, or a Module")
 FUNCTION = Form(
     TEXT.name, shapes.TEXT, python="the object: a function, a torch.nn.Module, a torch.autograd.Function or its apply"
 )

@@ -254,6 +254,10 @@ OPTIONS: tuple[Option, ...] = (
     Option("sample", ("function",), COUNT, "Check N seeded points.", otherwise=f"{SAMPLES_OF_FUNCTION} without --at",
            metavar="N", also="samples n_samples num_samples"),
 
+    Option("reference", ("model",), REFERENCE,
+           "A second implementation of the whole network that is right: FILE.py:NAME, a Module (or what gives one) with "
+           "parameters of the same names. Values and derivatives are judged by it.", metavar="TARGET", example="net.py:Plain",
+           also="ref oracle ground_truth"),
     Option("input", ("model",), INPUT, "The shape of the input, 1,28,28 or NAME=1,28,28.", metavar="SIZES",
            otherwise="what the first layer takes", also="inputs shape shapes input_shape input_size"),
     Option("at", ("model",), VALUES, "The input itself: x=[1,2].", otherwise="seeded normal numbers", metavar="VALUES",

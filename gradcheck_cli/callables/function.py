@@ -168,7 +168,7 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
         recorder.note(*unseen(sensitivity))
         if opaque:
             told = any(getattr(question, word) is not None for word in WORDS)
-            hint = "" if told else "; --formula or --reference says what the function ought to be"
+            hint = "" if told else "; --reference says what the function ought to be"
             recorder.note(f"could not be followed: {', '.join(opaque)}{hint}")
 
     return record("function", problem, work, strict=strict, timeout=timeout, progress=progress)

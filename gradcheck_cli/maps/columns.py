@@ -118,6 +118,18 @@ class Filter:
         return found
 
     @_unless_refused
+    def values(self, limited: bool = True) -> dict[str, Shades] | None:
+        """The outputs themselves; not `limited` as in `gradients`."""
+        shadow, leaves = _entered(self.map, Shadowed(Precise(), Rounded(self.form, limited), kind="double"))
+        with uncompiled(), shadow, np.errstate(all="ignore"):
+            outputs = self.map(leaves)
+            if not self._as_unwatched(shadow, outputs):
+                return None
+            found = {name: _shades(shadow, y, y) for name, y in outputs.items()}
+        self.held, self.told = shadow.held, shadow.told
+        return found
+
+    @_unless_refused
     def slopes(self, direction: Floats, rows: Sequence[Row]) -> list[Ball] | None:
         """<v, J u> of each row."""
         slopes = self._slopes(direction)

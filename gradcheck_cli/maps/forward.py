@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.algebra.directions import Meant, slope, value_of
 from gradcheck_cli.algebra.number import NAN, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.floats import Floats
-from gradcheck_cli.maps.columns import LEAST, Filter, certified
+from gradcheck_cli.maps.columns import LEAST, Filter, certain, certified
 from gradcheck_cli.maps.guard import guard_pushes
 from gradcheck_cli.maps.map import NESTED, Tensors, direction_of, push, size, spans_of
 from gradcheck_cli.maps.meant import instead, roomier
@@ -202,6 +203,10 @@ class Values(Probe):
 
     other: Values | None
 
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._sifted = dict[bool, dict[str, Shades]]()
+
     @cached_property
     def _shades(self) -> dict[str, list[Shade]]:
         """What the shadow saw of the map's own operations."""
@@ -220,39 +225,60 @@ class Values(Probe):
 
     def check(self) -> list[Column]:
         """The columns of all outputs."""
-        outputs = self.map(self.map.leaves())
+        outputs = {name: y for name, y in self.map(self.map.leaves()).items() if y.numel()}
+        truths = self._settled() or self._evaluated(outputs)
+        self._filter = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
+        return [self._judged(name, y, truths[name]) for name, y in outputs.items()]
+
+    def _settled(self) -> dict[str, Truths]:
+        """What columns are certain of, if that is every entry of every output of code that is meant."""
+        outputs = self.truth.map(self.truth.map.leaves())
+        if self.truth is self or max(self.count, size(outputs)) < LEAST or not TRUST.sound():
+            return {}
+        found = Filter(self.truth.map, outputs, self.form, self.mode, self.options.checkpoint).values() or {}
+        known = all(certain(shades, self.form).all() for shades in found.values())
+        return {name: certified(shades.exact) for name, shades in found.items()} if known else {}
+
+    def _evaluated(self, outputs: Tensors) -> dict[str, list[Truth | Ball]]:
+        """The same by balls."""
         lost = {name: ~np.isfinite(numpy(y)) for name, y in outputs.items()}
         runs = self.truth.runs
         values, doubtful = settled(runs, lost, DIRECTIONS[1])
         text = "whether there is a value here can't be decided"
-        if runs.opaque:
-            text = self.truth.opaque(", ".join(runs.opaque))
-        unknown = Truth(Kind.UNKNOWN, text=text)
+        unknown = Truth(Kind.UNKNOWN, text=self.truth.opaque(", ".join(runs.opaque)) if runs.opaque else text)
+        nowhere = unknown if doubtful or runs.opaque else Truth(Kind.OUTSIDE)
         strange = self.truth.strange(self.truth.map(self.truth.map.leaves()))
 
-        def shade(name: str, index: int, value: Ball) -> Shade:
-            found = self._shades[name][index]
-            if self.other is None or not found.opaque or not value.is_finite():
-                return found
-            return instead(found, self.other._shades[name][index], value)
+        def truth(name: str, place: int, value: Ball, seen: float) -> Truth | Ball:
+            if place in strange.get(name, ()):
+                return UNFAITHFUL
+            return value if value.is_finite() else unknown if math.isfinite(seen) else nowhere
 
-        def column(name: str) -> Column:
-            found = numpy(outputs[name])
-            open_here = doubtful or runs.opaque
-            truths: list[Truth | Ball] = [
-                value if value.is_finite() else unknown if math.isfinite(seen) or open_here else Truth(Kind.OUTSIDE)
-                for value, seen in zip(values[name], found.tolist(), strict=True)
-            ]
-            for i in strange.get(name, ()):
-                truths[i] = UNFAITHFUL
-            known = Evidence(
-                shade=lambda i: shade(name, i, values[name][i]),
-                doubted=lambda some, balls: {},  # a value is no derivative: there is nothing to doubt
-                scale=float(np.max(np.abs(found[np.isfinite(found)]), initial=1.0)),
-            )
-            return self.judged(self.blank(name, "", outputs[name]), OF_VALUES, found, truths, known)
+        numbers = {name: zip(values[name], numpy(y).tolist(), strict=True) for name, y in outputs.items()}
+        return {name: [truth(name, i, *pair) for i, pair in enumerate(pairs)] for name, pairs in numbers.items()}
 
-        return [column(name) for name, y in outputs.items() if y.numel()]
+    def _judged(self, name: str, y: Tensor, truths: Truths | list[Truth | Ball]) -> Column:
+        found = numpy(y)
+
+        def shade(index: int) -> Shade:
+            seen, truth = self._shades[name][index], regular(truths[index])
+            if self.other is None or not seen.opaque or truth.kind is not Kind.REGULAR:
+                return seen
+            return instead(seen, self.other._shades[name][index], truth.ball)
+
+        known = Evidence(
+            shade=shade,
+            doubted=lambda some, balls: {},  # a value is no derivative: there is nothing to doubt
+            scale=float(np.max(np.abs(found[np.isfinite(found)]), initial=1.0)),
+        )
+        seen = partial(self._sifting, name) if isinstance(truths, Truths) else lambda limited: None
+        return self.judged(self.blank(name, "", y), OF_VALUES, found, truths, known, shades=seen)
+
+    def _sifting(self, name: str, limited: bool) -> Shades | None:
+        """What columns saw of an output's entries; None where they see nothing."""
+        if limited not in self._sifted:
+            self._sifted[limited] = {} if self._filter.told else self._filter.values(limited) or {}
+        return self._sifted[limited].get(name)
 
 
 def _entry(name: str, index: int) -> Read:

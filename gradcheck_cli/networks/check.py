@@ -17,13 +17,14 @@ from gradcheck_cli.callables.conditions import try_conditions
 from gradcheck_cli.callables.conventions import observe
 from gradcheck_cli.callables.explain import explain
 from gradcheck_cli.callables.inputs import shown
-from gradcheck_cli.errors import InputError
+from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.formulas.tasks import listed
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.maps.autograd import Pulled
-from gradcheck_cli.maps.check import check_map, unseen
+from gradcheck_cli.maps.check import check_map, check_values, unseen
 from gradcheck_cli.maps.cuts import name_cuts
 from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, one_row, random_row, run
+from gradcheck_cli.maps.meant import Meant
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.modes import Mode
 from gradcheck_cli.networks.hooks import Call, Subject, joined
@@ -45,6 +46,8 @@ class Networked:
     subject: Subject
     calls: list[Call]
     mode: Mode
+    meant: Subject | None = None
+    """A network that is right, at the same point."""
     sensitivity: float = 0.0
     opaque: dict[str, None] = field(default_factory=dict)
     tried: set[Any] = field(default_factory=set)
@@ -54,7 +57,9 @@ class Networked:
         """Everything that was asked."""
         whole = self.request.layer is None and self.request.neuron is None
         self.recorder.note(*without_value(self.subject.by_layers(self.inputs, []), self.recorder.checkpoint))
-        if self.mode.backwards:
+        if self.meant is not None:
+            self.by_reference(self.meant)
+        elif self.mode.backwards:
             self.layer_by_layer() if whole else self.rows_of_outputs()
         else:
             self.along() if whole else self.some_along()
@@ -190,6 +195,37 @@ class Networked:
         self.recorder.step("every layer by the input")
         found = self.judged(self.subject.of_layers(floats, self.places), rows, floats)
         return {call.name: [c for c in found if c.of == _pairing(call.name)] for call in self.places}
+
+    # -- the whole, by another one ----------------------------------------------------------------------------------
+
+    def by_reference(self, meant: Subject) -> None:
+        """Values and derivatives of the whole network, judged by another one that is right; the layers where something is
+        wrong."""
+        map, truth = (of.by_layers(self.inputs, []) for of in (self.subject, meant))
+        outputs = self.outputs(map)
+        try:
+            shapes = [{n: tuple(y.shape) for n, y in found.items()} for found in (outputs, truth(truth.leaves()))]
+        except Exception as problem:  # whatever a user's forward raises
+            raise InputError(f"the reference fails: {type(problem).__name__}: {words(problem)}") from problem
+        if shapes[0] != shapes[1]:
+            raise InputError(f"the reference returns {shapes[1]}, the network {shapes[0]}")
+        stops = self.request.stop_gradients
+        same = Meant(replace(truth, stops=stops))
+        self.recorder.step("the whole network")
+        values = check_values(replace(map, stops=stops), same, self.options, self.point)
+        self.recorder.add([Column.joined(column.of, [column]) for column in values])
+        rows = [self.row(outputs)] if self.mode.backwards else []
+        columns = self.judged(map, rows, self.subject.floats(), meant=same)
+        if rows:
+            self.recorder.note("<v,y>: the sum of the entries of y times seeded numbers v")
+        else:
+            self.tell_direction()
+        if _wrong(columns):
+            self.blame(columns, self.each_layer())
+        found = [Column.joined(column.wrt[0] if column.wrt else column.of, [column]) for column in columns]
+        if rows and not _wrong(columns):
+            found += self.under_conditions(map)
+        self.recorder.add(found)
 
     # -- some outputs -----------------------------------------------------------------------------------------------
 
@@ -351,13 +387,17 @@ class Networked:
             raise InputError(f"the cotangent has shape {tuple(cotangent.shape)}, {first} has shape {tuple(output.shape)}")
         return Row(f"<v,{first}>", {first: cotangent})
 
-    def judged(self, map: Map, rows: Sequence[Row], values: Tensors, call: Call | None = None) -> list[Column]:
+    def judged(
+        self, map: Map, rows: Sequence[Row], values: Tensors, call: Call | None = None, meant: Meant | None = None
+    ) -> list[Column]:
         """The columns of a map: of the network, or of one call by itself. Entries at ties are left out if they are many, and
         the reader is told."""
-        map, kept = untied(replace(map, stops=self.request.stop_gradients), values, self.options)
+        map, kept = replace(map, stops=self.request.stop_gradients), dict[str, Any]()
+        if meant is None:  # else both are of the same entries
+            map, kept = untied(map, values, self.options)
         self.recorder.note(*left_out({joined(call.name if call else "", name): alone for name, alone in kept.items()}))
         kind = "local" if call else "total"
-        found = check_map(map, rows, self.options, kind=kind, mode=self.mode.name, point=self.point)
+        found = check_map(map, rows, self.options, kind=kind, mode=self.mode.name, point=self.point, meant=meant)
         self.sensitivity = max(self.sensitivity, found.sensitivity)
         self.opaque |= dict.fromkeys(found.opaque)
         self.recorder.note(*found.notes)

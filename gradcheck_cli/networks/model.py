@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from gradcheck_cli.callables.intent import name_of
 from gradcheck_cli.callables.loading import load
 from gradcheck_cli.errors import REFUSALS, InputError, NoValue, Raised
 from gradcheck_cli.formulas.torch_chain import TorchChain
@@ -34,6 +38,7 @@ def report(request: Request, *, strict: bool = False, timeout: float = 600.0, pr
         "model": request.text, "stages": [], "dtype": list(request.dtypes), "modes": list(request.modes),
         "seed": request.seed,
         "training": request.training, "wrt": request.wrt, "layer": request.layer, "neuron": request.neuron,
+        **({} if request.reference is None else {"reference": name_of(request.reference)}),
         **({"stop_gradients": True} if request.stop_gradients else {}),
     }  # fmt: skip
     return record(
@@ -45,8 +50,9 @@ def check(request: Request, recorder: Recorder, problem: dict[str, Any]) -> None
     """Check a network in every dtype that is asked for; `problem` is completed with its layers and inputs. A dtype in which it
     doesn't run, while it does in others, is a row."""
     with seeded(request.seed):
-        module = _module(request)
+        module = _module(request.model, request.text)
         state = torch.get_rng_state()
+    reference = None if request.reference is None else _reference(request, module)
     dtypes = [getattr(torch, name) for name in request.dtypes] or [_own_dtype(module)]
     problem["dtype"] = [str(dtype).removeprefix("torch.") for dtype in dtypes]
     refused: list[NoValue] = []
@@ -63,19 +69,37 @@ def check(request: Request, recorder: Recorder, problem: dict[str, Any]) -> None
         problem["flow"] = _flow(calls)
         problem["inputs"] = {name: list(t.shape) for name, t in subject.arguments.items()}
         recorder.note(*not_judged(subject.cut))
-        with subject.checked():
+        meant = None if reference is None else replace(subject, module=reference, given={})
+        with subject.checked(), nullcontext() if meant is None else meant.checked():
             for mode in OF_TENSORS.values():
                 if mode.name in request.modes:
-                    Networked(request, recorder, subject, calls, mode).check()
+                    Networked(request, recorder, subject, calls, mode, meant).check()
     if len(refused) == len(dtypes):
         raise refused[0]
 
 
-def _module(request: Request) -> nn.Module:
-    """The network itself; a factory is called."""
-    found = request.model
+def _reference(request: Request, module: nn.Module) -> nn.Module:
+    """The network that is right, with the parameters and buffers of the one that is checked."""
+    text = name_of(request.reference)
+    with seeded(request.seed):
+        found = _module(request.reference, text)
+    if found is request.reference:
+        found = copy.deepcopy(found)  # the user's own keeps its numbers
+    try:
+        found.load_state_dict(module.state_dict())
+    except RuntimeError as problem:
+        said = " ".join(str(problem).split())[:300]
+        raise InputError(f"the reference {text} has other parameters or buffers than the network: {said}") from None
+    for name, parameter in found.named_parameters():
+        parameter.requires_grad_(module.get_parameter(name).requires_grad)
+    return found
+
+
+def _module(found: Any, text: str) -> nn.Module:
+    """The network itself; a factory is called. `text`: how it was written."""
+    given = found
     if isinstance(found, Network):
-        return build(found, request.text)
+        return build(found, text)
     if isinstance(found, str):
         found = load(found)
     if not isinstance(found, nn.Module) and callable(found):
@@ -84,12 +108,12 @@ def _module(request: Request) -> nn.Module:
         except Exception as problem:  # whatever a user's function raises
             asks = isinstance(problem, TypeError) and not isinstance(found, type)
             hint = "; a function of tensors is checked by gradcheck function" if asks else ""
-            raise InputError(f"{request.text}: calling it without arguments fails: {one_line(problem)}{hint}") from problem
+            raise InputError(f"{text}: calling it without arguments fails: {one_line(problem)}{hint}") from problem
     if not isinstance(found, nn.Module):
-        if found is request.model:
+        if found is given:
             wanted = "a network is wanted, a torch.nn.Module or a text such as 'Linear(4, 2)'"
             raise InputError(f"{wanted}, not {type(found).__name__}")
-        raise InputError(f"{request.text} gives no torch.nn.Module but {type(found).__name__}")
+        raise InputError(f"{text} gives no torch.nn.Module but {type(found).__name__}")
     return found
 
 

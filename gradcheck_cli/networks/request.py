@@ -39,6 +39,7 @@ class Request:
     `given` are the inputs that were given: by name, or None for the next one in order. `neuron`: one output entry. `cotangent`:
     "random", "ones" or nested lists. `loss`: a chain of y, or a callable. `dtypes`: names; empty: as the model is. `device`:
     where it runs; what is drawn doesn't depend on it. `modes`: names of `modes.OF_TENSORS`. `stop_gradients`: see `Map.stops`.
+    `reference`: another network that is right, as `model` may be.
     """
 
     model: Any
@@ -56,6 +57,7 @@ class Request:
     device: str = "cpu"
     modes: tuple[str, ...] = ("reverse",)
     stop_gradients: bool = False
+    reference: Any = None
 
     def __post_init__(self) -> None:
         if self.wrt is not None and self.wrt not in WRT:
@@ -64,6 +66,8 @@ class Request:
             raise InputError(f"the seed must not be negative: {self.seed}")
         if self.loss is not None and (self.layer is not None or self.neuron is not None or self.cotangent is not None):
             raise InputError("a loss is one number of the whole network: leave out layer, neuron and cotangent, or the loss")
+        if self.reference is not None and (self.layer is not None or self.neuron is not None):
+            raise InputError("a reference is of the whole network: leave out layer and neuron, or the reference")
         if self.neuron is not None and self.cotangent is not None:
             raise InputError("a neuron is one output entry and needs no cotangent: leave one of them out")
         if self.cotangent is not None and not any(MODES[mode].backwards for mode in self.modes):

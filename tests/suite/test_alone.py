@@ -43,7 +43,7 @@ VALUES: dict[str, list[str]] = {
     "wrt": ['"x,y"', '["x", "y", "x"]'],
     "claim": ['"-2*x"', '"x=2"', '{x = "-2*x", y = 2}', '["x=2", "y=3*x"]', "2"],
     "formula": ['"x*sigmoid(x)"'],
-    "surrogate": ['"clamp(x, -1, 1)"'], "loss": ['"mean(y**2)"'], "device": ['"cpu"'],
+    "reference": ['"x*sigmoid(x)"'], "surrogate": ['"clamp(x, -1, 1)"'], "loss": ['"mean(y**2)"'], "device": ['"cpu"'],
     "rtol": ["1e-9"], "atol": ["0.25"], "ulps": ["3"], "timeout": ["7.5"], "order": ["2"], "sample": ["5"], "seed": ["7"],
     "permutations": ["true", "false"], "train": ["true", "false"], "strict": ["true", "false"], "verbose": ["true"],
     "stop_gradients": ["true"],
