@@ -33,6 +33,7 @@ from gradcheck_cli.language.points import parse_points
 from gradcheck_cli.networks import request
 from gradcheck_cli.networks.layers import LAYERS, Network, parse_network
 from gradcheck_cli.options import OPTIONS
+from gradcheck_cli.stored import tensor_in
 from gradcheck_cli.suite import baseline, results, settings
 from gradcheck_cli.suite.execute import Outcome
 from gradcheck_cli.suite.selection import select
@@ -253,6 +254,20 @@ def _completed(text: str) -> None:
                 line.for_bash(found, " =:\"'")
 
 
+ARRAY = (
+    "\x93NUMPY\x01\x00v\x00" + "{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }".ljust(117) + "\n" + "abcdefgh" * 2
+)
+"""Two numbers, as NumPy writes them."""
+
+
+def _array_in(text: str) -> None:
+    """As weights of torch too, which they never are."""
+    content = "".join(c for c in text if ord(c) < 256)
+    with suppress(InputError):
+        tensor_in(weights := f"@{_file('a.pt', content, 'latin-1')}", weights, 0)
+    tensor_in(array := f"@{_file('a.npy', content, 'latin-1')}", array, 0)
+
+
 def _words(text: str) -> None:
     for row in OPTIONS:
         if row.choices:
@@ -281,6 +296,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("command line", _command_line, LINES),
     Entry("completion", _completed, TYPED),
     Entry("point alone", lambda text: parse_points([text], ["x"], evaluate=_one), (*POINTS, "1", "[1,2]", "pi/4")),
+    Entry("array in a file", _array_in, (ARRAY,), ARRAY),
     Entry("shape alone", lambda text: parse_points(None, ["x"], shape=[text], evaluate=_one), (*POINTS, *SHAPES)),
     Entry("spec", lambda text: load(_file("a.toml", text), "a.toml"), SPECS, (*TOML, *SEEDS)),
     Entry("project", lambda text: settings.find(_file("pyproject.toml", text).parent), PROJECT, TOML),

@@ -274,7 +274,7 @@ PROVERS = {
     "maps/reverse.py": (
         ("        draw = draws(self.options.seed, self._inputs(), self._floats)", "        draw = draws(self.options.seed)"),
         (
-            "doubted=lambda some, balls: doubted(lambda s, b: self._confirm(k, [span.start + i for i in s], b), some, balls),",
+            "doubted=lambda some, balls: doubted(lambda s, b: truth._confirm(k, [span.start + i for i in s], b), some, balls),",
             "doubted=lambda some, balls: {},",
         ),
     ),
@@ -317,7 +317,7 @@ PROVERS = {
         ("found &= kink | jump", "found &= False"),
     ),
     "maps/guard.py": (
-        ("            if not trusted:\n                guard.take_back()\n", ""),
+        ("            if doubts:\n                guard.take_back()\n", ""),
         ("            guard.refute()\n", ""),
         ("        if not self.plain.repeatable:\n", "        if False:\n"),
         ("            if not again:\n                self.plain.heed_rounding()\n", ""),

@@ -260,7 +260,8 @@ OPTIONS: tuple[Option, ...] = (
            also="ref oracle ground_truth"),
     Option("input", ("model",), INPUT, "The shape of the input, 1,28,28 or NAME=1,28,28.", metavar="SIZES",
            otherwise="what the first layer takes", also="inputs shape shapes input_shape input_size"),
-    Option("at", ("model",), VALUES, "The input itself: x=[1,2].", otherwise="seeded normal numbers", metavar="VALUES",
+    Option("at", ("model",), VALUES, "The input itself: x=[1,2], or x=@FILE (.npy, .npz, .pt, .safetensors; @FILE:NAME).",
+           otherwise="seeded normal numbers", metavar="VALUES",
            also="point"),
     Option("layer", ("model",), LAYER, "Differentiate the output of this layer: 0, encoder.1.", metavar="NAME"),
     Option("neuron", ("model",), INDEX, "Differentiate one entry of the output: 2, or 1,2.", metavar="INDEX"),
@@ -283,7 +284,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("at", POINTED, POINTS,
            "A point, x=1,y=pi/4. Values are constant expressions, lists (x=[1,2], A=[[1,2],[3,4]]), linspace(a,b,n), "
            "logspace(a,b,n) from a to b, all (every float of a dtype of at most 32 bits) or all(a,b); several of them in one "
-           "text make a grid.",
+           "text make a grid. @FILE is an array in a .npy, .npz, .pt or .safetensors file, @FILE:NAME one of several.",
            metavar="POINT", also="point"),
     Option("shape", POINTED, SHAPES, "An input is a vector (x=3) or a matrix (A=3,4), where no point says so.",
            metavar="NAME=SIZES", also="shapes size sizes"),

@@ -21,7 +21,7 @@ from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.callables.loading import REQUIRED, Parameter, Target
 from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.language.points import holds_text, listed, parse_points
+from gradcheck_cli.language.points import holds_text, listed, parse_points, with_files
 from gradcheck_cli.language.spaces import PointSpec, entry_names
 from gradcheck_cli.maps.autograd import derived
 from gradcheck_cli.maps.parts import apart, inexact, joined, split
@@ -99,7 +99,7 @@ def arguments(target: Target, wanted: Wanted, dtype: str | None) -> Iterator[Arg
 def _entries(target: Target, at: At, settings: Mapping[str, Any]) -> list[Any]:
     """The points in `at`: texts and mappings. What is given without a name is that of the only parameter; as many tensors as
     there are parameters are one point, in their order."""
-    listing = listed(at)
+    listing = [with_files(entry, nearest_double) for entry in listed(at)]
     bare = [e for e in listing if not isinstance(e, str | Mapping)]
     if not bare:
         return listing

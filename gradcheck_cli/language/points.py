@@ -36,6 +36,7 @@ from gradcheck_cli.language.spaces import (
 )
 from gradcheck_cli.language.tree import Call, Constant, Node, walk
 from gradcheck_cli.options import SAMPLES
+from gradcheck_cli.stored import MARK, is_stored, tensor_in
 
 Evaluate = Callable[[Node], float]
 """The nearest double to the value of a tree without variables."""
@@ -246,7 +247,7 @@ class _Reader:
 
     def text(self, text: str) -> Group:
         axes: dict[str, dict[str, Axis]] = {}
-        for name, start, value, offset in _assignments(text, _POINT_USAGE):
+        for name, start, value, offset in assignments(text):
             if name in axes and (hint := _one_by_one(text)):
                 raise InputError(f"{name!r} is given twice{hint}", text, start)
             self.known(name, text, start, axes)
@@ -276,6 +277,8 @@ class _Reader:
     def value(self, name: str, value: str, whole: str, offset: int) -> dict[str, Axis]:
         """What stands after `name=`: a list, which is an array, or what the one number takes."""
         start = offset + len(value) - len(value.lstrip())
+        if is_stored(value):
+            return self.numbers(name, tensor_in(value, whole, offset), whole, start)
         if value.lstrip().startswith("["):
             found: list[float] = []
             shape = self.listed(parse(value, whole, offset), found, whole)
@@ -297,12 +300,12 @@ class _Reader:
                 raise InputError(message, whole, part.position)
         return (len(shapes), *shapes[0])
 
-    def numbers(self, name: str, value: object) -> dict[str, Axis]:
+    def numbers(self, name: str, value: object, whole: str | None = None, at: int | None = None) -> dict[str, Axis]:
         """A number or nested sequences of numbers from Python: lists, NumPy arrays, tensors."""
         plain: Any = value.tolist() if hasattr(value, "tolist") else value
         found: list[float] = []
         shape = _nested(name, plain, found, lambda text: self.number(text, text, 0))
-        self.sized(name, shape, None, None)
+        self.sized(name, shape, whole, at)
         return {entry: (number,) for entry, number in zip(entry_names(name, shape), found, strict=True)}
 
     def known(self, name: str, text: str | None, at: int | None, given: Mapping[str, object]) -> None:
@@ -436,6 +439,45 @@ def _ordered(a: float, b: float, whole: str | None, at: int | None) -> tuple[flo
     if not a < b:
         raise InputError(f"the domain {a!r}:{b!r} is empty: the first end must be less than the last", whole, at)
     return a, b
+
+
+def numbers_of(text: str, name: str, evaluate: Evaluate) -> Any:
+    """The value of "name=value": a number, or nested lists of numbers; constant expressions are evaluated."""
+    spec = parse_points(text, [name], evaluate=evaluate)
+    (group,) = spec.at
+    if not all(isinstance(axis, tuple) for axis in group.axes.values()):
+        raise InputError("one value is needed here: a number, or a list of numbers", text, len(name) + 1)
+    flat: list[Any] = [axis[0] for axis in group.axes.values() if isinstance(axis, tuple)]
+    shape = spec.shapes[name]
+    for size in reversed(shape):
+        flat = [flat[i : i + size] for i in range(0, len(flat), size)]
+    return flat[0]
+
+
+def with_files(entry: Any, evaluate: Evaluate) -> Any:
+    """A point that is a text, or holds texts, of which some name files: by its names, with the tensors, and with numbers for
+    all else; a file alone is its tensor. Any other as it is."""
+    if is_stored(entry):
+        return tensor_in(entry, entry, 0)
+    if isinstance(entry, str) and MARK in entry:
+        values = {name: (value, entry, offset) for name, _, value, offset in assignments(entry)}
+    elif isinstance(entry, Mapping):
+        values = {name: (value, value, 0) for name, value in entry.items()}
+    else:
+        return entry
+    if not any(is_stored(value) for value, _, _ in values.values()):
+        return entry
+    return {
+        name: tensor_in(*given) if is_stored(given[0])
+        else numbers_of(f"{name}={given[0]}", name, evaluate) if isinstance(given[0], str)
+        else given[0]
+        for name, given in values.items()
+    }  # fmt: skip
+
+
+def assignments(text: str) -> list[tuple[str, int, str, int]]:
+    """The `name=value` pieces of a point."""
+    return _assignments(text, _POINT_USAGE)
 
 
 def _assignments(text: str, usage: str) -> list[tuple[str, int, str, int]]:

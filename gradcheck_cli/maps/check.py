@@ -70,7 +70,7 @@ def check_map(
         notes += list(work.runs.equal | truth.runs.equal | truth.source.equal)
     unknown = {**truth.runs.opaque, **truth.source.opaque}
     opaque = (*work.runs.opaque, *([f"{what} (of {truth.called})" for what in unknown] if truth is not work else unknown))
-    notes += dict.fromkeys([*truth.notes, *work.notes])
+    notes += work.notes if truth is work else [*(f"of {truth.called}: {note}" for note in truth.notes), *work.notes]
     return Found(
         [work.shown(column) for column in columns], truth.sensitivity, tuple(dict.fromkeys(opaque)), (*notes, *work.triangles)
     )

@@ -11,7 +11,7 @@ from typing import Any
 from gradcheck_cli.callables.contents import whole as whole_place
 from gradcheck_cli.errors import InputError, counted, whole
 from gradcheck_cli.language.chain import link
-from gradcheck_cli.language.points import Evaluate, holds_text, parse_points, split
+from gradcheck_cli.language.points import Evaluate, holds_text, numbers_of, split, with_files
 from gradcheck_cli.modes import MODES
 from gradcheck_cli.networks.layers import LAYERS, parse_network
 from gradcheck_cli.verdict.limits import Limits
@@ -117,7 +117,7 @@ def cotangent(given: Any, evaluate: Evaluate) -> Any:
     """ "random", "ones", or numbers: "[1, -1]", nested lists, a tensor."""
     if not isinstance(given, str) or given in ("random", "ones"):
         return given
-    return numbers(f"cotangent={given}", "cotangent", evaluate)
+    return numbers_of(f"cotangent={given}", "cotangent", evaluate)
 
 
 def loss(given: Any) -> Any:
@@ -181,7 +181,8 @@ def _values(given: Any, evaluate: Evaluate) -> Iterable[tuple[str | None, Given]
     if given is None:
         return []
     if isinstance(given, Mapping):
-        return [(name, _written(name, value, evaluate) if holds_text(value) else value) for name, value in given.items()]
+        values = with_files(given, evaluate).items()
+        return [(name, _written(name, value, evaluate) if holds_text(value) else value) for name, value in values]
     texts = [given] if isinstance(given, str) else given
     if not (isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts)):  # numbers, or a tensor
         return [(None, given)]
@@ -192,23 +193,15 @@ def _written(name: str, value: Any, evaluate: Evaluate) -> Any:
     """A text, or lists that hold some."""
     if isinstance(value, list | tuple):
         return [_written(name, part, evaluate) for part in value]
-    return numbers(f"{name}={value}", name, evaluate) if isinstance(value, str) else value
+    return numbers_of(f"{name}={value}", name, evaluate) if isinstance(value, str) else value
 
 
 def _value(text: str, evaluate: Evaluate) -> tuple[str | None, Given]:
     """ "x=[1,2]", or the numbers alone."""
+    found = with_files(text, evaluate)
+    if isinstance(found, Mapping):
+        return next(iter(found.items()))
+    if found is not text:
+        return None, found
     name = text.partition("=")[0].strip()
-    return (name, numbers(text, name, evaluate)) if "=" in text else (None, numbers(f"x={text}", "x", evaluate))
-
-
-def numbers(text: str, name: str, evaluate: Evaluate) -> Any:
-    """The value of "name=value": a number, or nested lists of numbers; constant expressions are evaluated."""
-    spec = parse_points(text, [name], evaluate=evaluate)
-    (group,) = spec.at
-    if not all(isinstance(axis, tuple) for axis in group.axes.values()):
-        raise InputError("one value is needed here: a number, or a list of numbers", text, len(name) + 1)
-    flat: list[Any] = [axis[0] for axis in group.axes.values() if isinstance(axis, tuple)]
-    shape = spec.shapes[name]
-    for size in reversed(shape):
-        flat = [flat[i : i + size] for i in range(0, len(flat), size)]
-    return flat[0]
+    return (name, numbers_of(text, name, evaluate)) if "=" in text else (None, numbers_of(f"x={text}", "x", evaluate))

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gradcheck_cli.options import KINDS, Option, taken
-from gradcheck_cli.suite.execute import CODE_TOO, FAILED, Outcome, beside
+from gradcheck_cli.stored import moved
+from gradcheck_cli.suite.execute import CODE_TOO, FAILED, STORED, Outcome, beside, next_to
 from gradcheck_cli.verdict.verdicts import Verdict
 
 LONGEST = 500
@@ -43,6 +44,9 @@ def _whole(outcome: Outcome) -> list[str] | None:
     if KINDS[kind].code:
         targets = [beside(text, folder) for text in targets]
         options = {name: beside(value, folder) if name in CODE_TOO else value for name, value in options.items()}
+    options = {
+        name: moved(value, lambda file: next_to(file, folder)) if name in STORED else value for name, value in options.items()
+    }
     try:
         given = [word for name, value in options.items() for word in _option(rows[name], value)]
     except ValueError:

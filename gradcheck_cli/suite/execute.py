@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.errors import InputError, Raised
 from gradcheck_cli.files import expanded
+from gradcheck_cli.stored import moved
 from gradcheck_cli.suite.findings import Wrong, found
 from gradcheck_cli.suite.shape import checked
 from gradcheck_cli.suite.spec import Spec
@@ -33,6 +34,9 @@ _FAULTS = {INPUT: "bad input", RAISED: "the code raises", CRASH: "crashed", TIME
 
 CODE_TOO = ("reference", "surrogate")
 """Options that may name code as a target does."""
+
+STORED = ("at",)
+"""Options that may name files of tensors."""
 
 LONGEST = 20_000
 """Characters of a report's text that it keeps."""
@@ -150,14 +154,18 @@ def question(spec: Spec, path: Path, options: dict[str, Any]) -> Answer:
     if spec.executes:
         target = beside(target, path)
         options |= {name: beside(options[name], path) for name in CODE_TOO if name in options}
+    options |= {name: moved(options[name], lambda file: next_to(file, path)) for name in STORED if name in options}
     return QUESTIONS[spec.kind](target, **options)
 
 
 def beside(target: str, path: Path) -> str:
     """A target in a file, whose path is one from the spec's folder; without the `..` that a symbolic link doesn't need."""
-    if not target.partition(":")[0].endswith(".py"):
-        return target
-    found = path.parent / expanded(target)
+    return next_to(target, path) if target.partition(":")[0].endswith(".py") else target
+
+
+def next_to(file: str, path: Path) -> str:
+    """The same of any file."""
+    found = path.parent / expanded(file)
     plain = Path(os.path.normpath(found))
     return str(plain if plain.parent.resolve() == found.parent.resolve() else found)
 

@@ -17,22 +17,23 @@ from pathlib import Path
 
 from gradcheck_cli import __version__
 from gradcheck_cli.keys import signature
-from gradcheck_cli.suite.execute import CODE_TOO, Outcome
+from gradcheck_cli.stored import files_in
+from gradcheck_cli.suite.execute import CODE_TOO, STORED, Outcome
 from gradcheck_cli.suite.spec import Spec
 
 _MODULE = re.compile(r"[A-Za-z_][\w.]*:[\w.]+")
 
 
 def code_of(spec: Spec) -> str | None:
-    """A digest of the files that the check executes: empty where there are none, None where they can't be told."""
-    if not spec.executes:
-        return ""
-    targets = [str(spec.target), *(str(spec.options[name]) for name in CODE_TOO if name in spec.options)]
-    digests = []
+    """A digest of the files that the check executes, or reads: empty where there are none, None where they can't be told."""
+    targets, folder = list[str](), Path(spec.file).parent
+    if spec.executes:
+        targets = [str(spec.target), *(str(spec.options[name]) for name in CODE_TOO if name in spec.options)]
+    digests = [_digest(folder / file) for name in STORED for file in files_in(spec.options.get(name))]
     for target in targets:
         file = target.partition(":")[0].strip()
         if file.endswith(".py"):
-            digests.append(_digest(Path(spec.file).parent / file))
+            digests.append(_digest(folder / file))
         elif target is targets[0] or _MODULE.fullmatch(target.strip()):
             return None
     return None if None in digests else " ".join(filter(None, digests))
