@@ -110,6 +110,8 @@ class OfFunction(Common, total=False):
     surrogate: str | Callable[..., Any] | None
     order: int
     stop_gradients: bool
+    compile: bool | str | Callable[..., Any] | None
+    autocast: Any
 
 
 class OfModel(Common, total=False):
@@ -125,6 +127,8 @@ class OfModel(Common, total=False):
     cotangent: Any
     train: bool
     stop_gradients: bool
+    compile: bool | str | Callable[..., Any] | None
+    autocast: Any
 
 
 _Given = ParamSpec("_Given")
@@ -312,6 +316,8 @@ def _function(function: str | Callable[..., Any], given: Mapping[str, Any]) -> R
         surrogate=given["surrogate"],
         stop_gradients=given["stop_gradients"],
         order=given["order"],
+        compile=given["compile"],
+        autocast=given["autocast"],
         modes=given["mode"],
         dtypes=given["dtype"] or (),
         device=given["device"],
@@ -345,6 +351,8 @@ def check_model(model: Any, **options: Unpack[OfModel]) -> Answer:
         neuron=request.neuron(given["neuron"]),
         wrt=given["wrt"],
         loss=request.loss(given["loss"]),
+        compile=given["compile"],
+        autocast=given["autocast"],
         reference=given["reference"],
         cotangent=request.cotangent(given["cotangent"], nearest_double),
         training=given["train"],

@@ -108,6 +108,42 @@ def _settings(value: Any, name: str, choices: Mapping[str, str]) -> Any:
     return value
 
 
+def _backend(value: Any, name: str, choices: Mapping[str, str]) -> Any:
+    """A backend of torch.compile: its name, or a callable; True is torch's own."""
+    if value is True:
+        return INDUCTOR
+    if value is False:
+        return None
+    if not isinstance(value, str) and not callable(value):
+        raise InputError(f"{name}: the name of a backend is wanted, such as {INDUCTOR!r}, not {type(value).__name__}")
+    return value
+
+
+def _narrow(value: Any, name: str, choices: Mapping[str, str]) -> str | None:
+    """A format that torch.autocast computes in; True is that of the CPU."""
+    if value is True or value is False:
+        return BFLOAT16 if value else None
+    known = {
+        "bfloat16": BFLOAT16,
+        "bf16": BFLOAT16,
+        "float16": "float16",
+        "fp16": "float16",
+        "f16": "float16",
+        "half": "float16",
+    }
+    found = known.get(str(value).removeprefix("torch.").lower())
+    if found is None:
+        raise InputError(f"{name}: torch.autocast computes in bfloat16 or float16", str(value), 0)
+    return found
+
+
+BFLOAT16 = "bfloat16"
+"""The format that torch.autocast computes in on a CPU, where none is named."""
+
+INDUCTOR = "inductor"
+"""The backend that torch.compile has where none is named."""
+
+
 def _said(value: Any, name: str, choices: Mapping[str, str]) -> str:
     return str(value)
 
@@ -147,6 +183,17 @@ FLAG = Form("true or false", shapes.FLAG, bool, read=_flag)
 WHOLE = Form("a whole number", shapes.WHOLE, int, example="2", read=_index)
 COUNT = replace(WHOLE, name="a whole number, at least 1", holds=shapes.whole(1))
 NATURAL = replace(WHOLE, name="a whole number, not negative", holds=shapes.whole(0))
+BACKEND = Form(
+    "a text, or true for inductor",
+    either(shapes.TEXT, shapes.FLAG),
+    python="True, or a backend itself",
+    example="eager",
+    read=_backend,
+)
+AUTOCAST = Form(
+    "bfloat16, float16, or true for bfloat16", either(shapes.TEXT, shapes.FLAG), python="True, or torch's own (torch.float16)",
+    example="float16", read=_narrow,
+)  # fmt: skip
 DEVICE = Form(TEXT.name, shapes.TEXT, python="a torch.device", read=_said)
 LIMIT = Form("a number", NUMBER, float, example="0.25", read=_non_negative)
 SECONDS = Form("a positive number of seconds", shapes.between(0, 1e9), float, example="7.5", read=_positive)

@@ -17,6 +17,7 @@ words       what else people write for these: {"double": "float64"}
 also        what else people call the option: each way takes that too. What several options of a check are called gives its
             value to all of them
 bare        the command line takes a value of it as an option by itself: --json
+lone        its value where the command line names it without one: --compile
 example     one, as it is typed, if not that of the form
 required    it has to be given
 twin        False: it is about what the command prints, and neither Python nor a spec takes it
@@ -38,6 +39,9 @@ from typing import Any
 
 from gradcheck_cli.errors import nearest
 from gradcheck_cli.forms import (
+    AUTOCAST,
+    BACKEND,
+    BFLOAT16,
     CALLBACK,
     CALLBACKS,
     CLAIMS,
@@ -51,6 +55,7 @@ from gradcheck_cli.forms import (
     FORMATS,
     FUNCTION,
     INDEX,
+    INDUCTOR,
     INPUT,
     LAYER,
     LIMIT,
@@ -160,6 +165,7 @@ class Option:
     words: Mapping[str, str] = field(default_factory=dict)
     also: str = ""
     bare: bool = False
+    lone: str = ""
     example: str = ""
     required: bool = False
     twin: bool = True
@@ -278,6 +284,12 @@ OPTIONS: tuple[Option, ...] = (
     Option("stop_gradients", CODE, FLAG,
            "What the code detaches (.detach(), .data, torch.no_grad()) is a constant to the exact derivative too.", False,
            spelt="--stop-gradients", also="stop_gradient"),
+    Option("compile", CODE, BACKEND,
+           "Run it by torch.compile too, with this backend; what was written is the truth of both. How long compiling takes "
+           "isn't counted by --timeout.", metavar="[BACKEND]", example="eager", lone=INDUCTOR, also="backend torch_compile"),
+    Option("autocast", CODE, AUTOCAST,
+           "Run it under torch.autocast, which computes some operations in this format.", metavar="[DTYPE]", example="float16",
+           lone=BFLOAT16, also="amp"),
     Option("mode", CODE, NAMES, "", "reverse", metavar="MODE", choices=MODES_OF_CODE, words=MODE_WORDS, also="modes",
            bare=True),
 

@@ -21,12 +21,25 @@ from gradcheck_cli.callables.rewriting import Rewriting
 from gradcheck_cli.errors import REFUSALS, InputError, NoValue, Raised, words
 from gradcheck_cli.language.points import listed
 from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
+from gradcheck_cli.maps.compiling import (
+    COMPILED,
+    PLAIN,
+    check_backend,
+    compiled,
+    counted_by,
+    labelled,
+    recompiling,
+    set_beside,
+    warm,
+)
+from gradcheck_cli.maps.compiling import name_of as compiler
 from gradcheck_cli.maps.cuts import name_cuts, name_whole_cuts
 from gradcheck_cli.maps.map import (
     Map,
     Row,
     Tensors,
     attempted,
+    autocast,
     check_device,
     direction_of,
     every_row,
@@ -68,6 +81,10 @@ class Question:
     """What the backward alone is meant to be the derivative of: the same."""
     stop_gradients: bool = False
     order: int = 1
+    compile: Any = None
+    """A backend of torch.compile, by which the function is run too."""
+    autocast: str | None = None
+    """A format that torch.autocast computes in."""
     modes: Sequence[str] = ("reverse",)
     dtypes: Sequence[str] = ()
     device: str = "cpu"
@@ -97,6 +114,8 @@ class Case:
     surrogate: Meant | None
     cut: Sequence[str] = ()
     """Outputs that aren't judged."""
+    compiled: Map | None = None
+    """The same, compiled."""
 
     @property
     def meant(self) -> Meant | None:
@@ -130,7 +149,8 @@ def cases(question: Question) -> tuple[list[Case], list[Column]]:
                 map, outputs = map.without(cut), {n: y for n, y in outputs.items() if n not in cut}
             meant = {word: meant_by(what, map, point, outputs, _result(point)) for word, what in said.items()}
             same = meant.get("formula") or meant.get("reference")
-            found.append(Case(map, point, same, meant.get("surrogate"), cut))
+            compiled = None if question.compile is None else _compiled(question, map, point).without(cut)
+            found.append(Case(map, point, same, meant.get("surrogate"), cut, compiled))
     if first is not None and not found:
         raise first
     return found, refused
@@ -147,9 +167,15 @@ def _without_value(point: Arguments, map: Map, refusal: str) -> Column:
 def report(question: Question, *, strict: bool = False, timeout: float = 600.0, progress: Progress | None = None) -> Report:
     """Check the function at every point. InputError where it can't be run, or has nothing to differentiate."""
     check_device(question.device)
+    if question.compile is not None:
+        check_backend(question.compile)
     problem = {"stages": [], "dtype": list(question.dtypes), "modes": list(question.modes), "seed": None}
 
     def work(recorder: Recorder) -> None:
+        with counted_by(recorder, question.compile):
+            check(recorder)
+
+    def check(recorder: Recorder) -> None:
         recorder.step("the forward pass")
         asked, refused = cases(question)
         problem.update(_described(question, asked))
@@ -190,6 +216,8 @@ def _described(question: Question, asked: Sequence[Case]) -> dict[str, Any]:
         "modes": list(question.modes),
         "order": question.order,
         **intended,
+        **({} if question.autocast is None else {"autocast": question.autocast}),
+        **({} if question.compile is None else {"compile": compiler(question.compile)}),
         **({"stop_gradients": True} if question.stop_gradients else {}),
         "seed": question.seed if drawn else None,
     }
@@ -230,6 +258,9 @@ class _Check:
             self.another = self.case.surrogate is None and any(
                 d.cause is Cause.VALUE for c in values for d in c.details.values()
             )
+        backend = None if self.case.compiled is None else compiler(self.question.compile)
+        if backend is not None:
+            self.compile(row, backend)
         seen = observe(self.map, row, self.point)
         pulled = [mode for mode in asked if mode.backwards and seen.repeatable]
         found = [column for mode in pulled for column in self.backwards(self.map, rows, mode, self.case)]
@@ -248,7 +279,9 @@ class _Check:
 
     def backwards(self, map: Map, rows: Sequence[Row], mode: Mode, case: Case | None = None) -> list[Column]:
         meant = None if case is None else case.meant
-        found = self.take(check_map(map, rows, self.options, mode=mode.name, point=self.point, meant=meant))
+        judged = check_map(map, rows, self.options, mode=mode.name, point=self.point, meant=meant)
+        found = self.take(judged)
+        self.compiled(rows, judged, mode, case)
         if case is not None and case.surrogate is None:
             name_cuts(map, rows, found, self.options)
         explain(map, rows, found, None if case is None else case.truth, case is None or case.surrogate is None, self.known)
@@ -256,11 +289,46 @@ class _Check:
 
     def forwards(self, map: Map, options: Options, mode: Mode, case: Case | None = None) -> list[Column]:
         meant = None if case is None else case.meant
-        found = self.take(check_map(map, [], options, mode=mode.name, point=self.point, meant=meant))
+        judged = check_map(map, [], options, mode=mode.name, point=self.point, meant=meant)
+        found = self.take(judged)
+        self.compiled([], judged, mode, case)
         if case is None or case.surrogate is None:
             name_whole_cuts(map, found, options)
             explain_pushed(map, found, mode.name, None if case is None else case.truth, self.known)
         return found
+
+    def compile(self, row: Row, backend: str) -> None:
+        """Compile the function, and judge its values."""
+        map = self.case.compiled
+        assert map is not None
+        self.recorder.doing = f"compiling with {backend}"
+        with self.recorder.uncounted():
+            self.recorder.note(warm(map, row, backend))
+        meant = replace(self.case.same or Meant(self.map, name=PLAIN), hidden=COMPILED)
+        values = check_values(map, meant, self.options, self.point)
+        for column in values:
+            column.mode = labelled(column.mode, backend)
+        self.recorder.add(values)
+
+    def compiled(self, rows: Sequence[Row], plain: Found, mode: Mode, case: Case | None) -> None:
+        """The derivatives of the compiled function, beside those of the plain one, which were proved."""
+        map = None if case is None else case.compiled
+        if map is None:
+            return
+        backend = compiler(self.question.compile)
+        meant = Meant(
+            plain.prover.map,
+            name=PLAIN if self.case.meant is None else self.case.meant.name,
+            prover=plain.prover,
+            hidden=COMPILED,
+        )
+        with recompiling() as notes:
+            found = check_map(
+                map, rows, self.options, mode=mode.name, point=self.point, meant=meant, label=labelled(mode.name, backend)
+            )
+        set_beside(found.columns, plain.columns, backend)
+        self.take(found)
+        self.recorder.note(*notes)
 
     def higher(self, row: Row, modes: Sequence[Mode], right: bool, right_forwards: bool) -> None:
         """The derivatives above the first. `right`: of that, backwards or forwards, nothing is wrong."""
@@ -297,16 +365,19 @@ def _result(point: Arguments) -> str:
     return next(n for n in ("y", "f", "output", "result_of_the_function") if n not in taken)
 
 
-def _map(question: Question, point: Arguments) -> Map:
+def _map(question: Question, point: Arguments, probed: bool = True) -> Map:
     name = _result(point)
     others = {n: v.to(question.device) if isinstance(v, Tensor) else v for n, v in point.others.items()}
     there = replace(point, others=others)
 
     def call(tensors: Tensors) -> dict[str, Tensor]:
-        return leaves(there.call(question.target, tensors), name)
+        with autocast(question.device, question.autocast):
+            return leaves(there.call(question.target, tensors), name)
 
     inputs = {name: x.to(question.device) for name, x in point.tensors.items()}
     map = Map(inputs, call, question.seed, stops=question.stop_gradients)
+    if not probed:
+        return map
     try:
         map(map.leaves())
     except RuntimeError as problem:
@@ -317,6 +388,12 @@ def _map(question: Question, point: Arguments) -> Map:
     except Exception:  # said by _outputs
         return map
     return map
+
+
+def _compiled(question: Question, map: Map, point: Arguments) -> Map:
+    """The same function, compiled when it first runs."""
+    target = replace(question.target, call=compiled(question.target.call, question.compile))
+    return _map(replace(question, target=target, compile=None), point, probed=False)
 
 
 def _runs(map: Map, dtype: str) -> bool:

@@ -74,7 +74,7 @@ def meant(arguments: Sequence[str], commands: Collection[str]) -> list[str]:
 def _renamed(command: str, arguments: Sequence[str]) -> Iterator[str]:
     """The arguments with the table's names of options; what stands behind `--` is left."""
     _together(command, arguments)
-    left = iter(arguments)
+    left = _given(command, arguments)
     known = spoken(command)
     bare = _bare(command)
     for argument in left:
@@ -95,6 +95,13 @@ def _renamed(command: str, arguments: Sequence[str]) -> Iterator[str]:
             raise InputError(f"no such option: {name} is one of {', '.join(others)}", argument, 0)
         else:
             yield argument
+
+
+def _given(command: str, arguments: Sequence[str]) -> Iterator[str]:
+    """The arguments, those that may stand without a value with the one that is meant then."""
+    lone = {form: row.lone for row in (of(command) if command in KINDS else ()) if row.lone for form in row.forms}
+    for argument, following in zip(arguments, [*arguments[1:], "-"], strict=True):
+        yield f"{argument}={lone[argument]}" if argument in lone and following.startswith("-") else argument
 
 
 _LAYER = re.compile(r"\s*(?:torch\.)?(?:nn\.)?([A-Z]\w*)\s*(?:\(|\||$)")

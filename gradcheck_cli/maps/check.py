@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from gradcheck_cli.maps.compiling import COMPILED
 from gradcheck_cli.maps.forward import Forward, Values
 from gradcheck_cli.maps.held import HELD
 from gradcheck_cli.maps.map import Map, Row
 from gradcheck_cli.maps.meant import Meant
 from gradcheck_cli.maps.orders import Orders
 from gradcheck_cli.maps.probe import Options
+from gradcheck_cli.maps.quotient import PLAINLY
 from gradcheck_cli.maps.reverse import Reverse
 from gradcheck_cli.modes import MODES
 from gradcheck_cli.verdict.column import Column
@@ -40,6 +43,8 @@ class Found:
     sensitivity: float
     opaque: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    prover: Any = None
+    """What proved the exact side, for other maps that ought to have the same (`Meant.prover`)."""
 
 
 def check_map(
@@ -52,15 +57,18 @@ def check_map(
     meant: Meant | None = None,
     point: Point | None = None,
     orders: Orders | None = None,
+    label: str = "",
 ) -> Found:
     """Judge every entry of d<row>/d<input>, for every row and input; in a mode that runs forwards, every entry of the outputs'
     derivative along a seeded direction. One Column for each row and input (for each output), its entries labelled.
 
     What is `meant` gives the truth instead of the map's own operations, and so do `orders`, where the map is a derivative of
-    torch's already. `point`: how the inputs are shown. Raises what the map raises.
+    torch's already. `point`: how the inputs are shown; `label`: what is said of the mode, if not its name. Raises what the map
+    raises.
     """
     prover = Reverse if MODES[mode].backwards else Forward
     work = prover(map, rows, options, kind, point or {}, meant, mode, orders)
+    work.label = label or mode
     columns = work.check()
     work.guard(columns)
     truth = work.truth
@@ -68,11 +76,19 @@ def check_map(
     notes += [HELD] * truth.source.held
     if not all(column.having(Verdict.MATCH).all() for column in columns):
         notes += list(work.runs.equal | truth.runs.equal | truth.source.equal)
+    of = "" if truth is work or truth.called == PLAINLY else truth.called
     unknown = {**truth.runs.opaque, **truth.source.opaque}
-    opaque = (*work.runs.opaque, *([f"{what} (of {truth.called})" for what in unknown] if truth is not work else unknown))
-    notes += work.notes if truth is work else [*(f"of {truth.called}: {note}" for note in truth.notes), *work.notes]
+    opaque = (
+        *(what for what in work.runs.opaque if what != COMPILED),
+        *(f"{what} (of {of})" if of else what for what in unknown),
+    )
+    notes += work.notes if truth is work else [*(f"of {of}: {note}" if of else note for note in truth.notes), *work.notes]
     return Found(
-        [work.shown(column) for column in columns], truth.sensitivity, tuple(dict.fromkeys(opaque)), (*notes, *work.triangles)
+        [work.shown(column) for column in columns],
+        truth.sensitivity,
+        tuple(dict.fromkeys(opaque)),
+        (*notes, *work.triangles),
+        truth,
     )
 
 

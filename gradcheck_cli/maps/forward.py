@@ -21,7 +21,7 @@ from gradcheck_cli.maps.map import NESTED, Tensors, direction_of, push, size, sp
 from gradcheck_cli.maps.meant import instead, roomier
 from gradcheck_cli.maps.outside import UNSEEN, Doubt, forwards, outside
 from gradcheck_cli.maps.poles import settled
-from gradcheck_cli.maps.probe import FLOOR, OTHERWISE, UNFAITHFUL, Probe
+from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL, Probe
 from gradcheck_cli.maps.runs import Followed, layers_of, numpy, unlimited
 from gradcheck_cli.maps.second import Read, confirms, doubted
 from gradcheck_cli.maps.seen import Seen, sharply
@@ -48,6 +48,7 @@ class Forward(Probe):
         super().__init__(*given)
         self._sifted, self._seen = dict[bool, dict[str, Shades]](), dict[str, Seen]()
         self._outside: Doubt | None = UNSEEN
+        self._truths = {}
         self._unknown: str | None = None
 
     @cached_property
@@ -72,7 +73,8 @@ class Forward(Probe):
     def _adopt(self) -> Pushed:
         """What is meant, proved by itself, is the exact side."""
         given = push(self.map, self._along, self.mode)
-        self.truth.prove()
+        if not self.truth._truths:
+            self.truth.prove()
         self._truths = self.truth._truths
         self._filter = Filter(self.map, given[0], self.form, self.mode, self.options.checkpoint)
         return given
@@ -147,7 +149,7 @@ class Forward(Probe):
             seen = sharply(self.form, self.precisions, lambda layers: self.runs.pushed(layers, self._along), self._ends)
             self._seen = dict.fromkeys(outputs, seen)
             if self.truth is not self and self.strange(outputs):
-                self._outside = Doubt("forward", OTHERWISE)
+                self._outside = Doubt("forward", self.otherwise)
         if self._outside is not None:
             return Shade(NAN, NAN, opaque=(self._outside.what,))
         return self._seen[name].shade(self._ends[name].start + index)
@@ -220,7 +222,7 @@ class Values(Probe):
             run = traced.backward(layers_of(self.form), [traced.exact] * 2, (), kept=2)
             again = traced.backward(unlimited(self.form), [traced.exact] * 2, (), kept=2) if run.ranged else None
         if self.truth is not self and self.strange(self.map(self.map.leaves())):
-            return {name: [Shade(NAN, NAN, opaque=(OTHERWISE,))] * len(cells) for name, cells in run.outputs[0].items()}
+            return {name: [Shade(NAN, NAN, opaque=(self.otherwise,))] * len(cells) for name, cells in run.outputs[0].items()}
         return _shades(run, run.outputs[0], run.outputs[1], again.outputs[1] if again else {})
 
     def check(self) -> list[Column]:

@@ -9,11 +9,11 @@ import random
 import sys
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import accumulate
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -133,6 +133,13 @@ def seeded(seed: int, tensors: Iterable[Tensor] = ()) -> Iterator[None]:
         for generator in generators:
             generator.manual_seed(seed)
         yield
+
+
+def autocast(device: str, dtype: str | None) -> AbstractContextManager[Any]:
+    """torch.autocast to a format, or nothing."""
+    if dtype is None:
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, getattr(torch, dtype))
 
 
 @contextmanager

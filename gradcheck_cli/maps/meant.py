@@ -9,6 +9,7 @@ what it may do to the map.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.maps.map import Map
@@ -25,13 +26,16 @@ order, another formula of as good a condition. The judge's own margin comes on t
 class Meant:
     """`map`: of the same inputs and outputs; `written`: the formula that it is, if it is one, else its operations are followed;
     `same`: the map that is judged ought to compute it, else its backward alone is of it; `name`: what the reader calls it.
-    `orders`: where both are derivatives already, what has the truth of this one."""
+    `orders`: where both are derivatives already, what has the truth of this one. `prover`: what has proved this one, if
+    anything has. `hidden`: what behaves otherwise where it is watched, if that is known of the map that is judged."""
 
     map: Map
     written: Formula | None = None
     same: bool = True
     name: str = "the reference"
     orders: Orders | None = None
+    prover: Any = None
+    hidden: str = ""
 
     @property
     def formula(self) -> Formula:

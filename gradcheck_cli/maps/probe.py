@@ -117,7 +117,11 @@ class Probe:
         # whose quotients are taken, and what the reader calls it
         self.function, self.called = (map, PLAINLY) if meant is None or meant.same else (meant.map, meant.name)
         self.other, self.truth = None, self
-        if meant is not None:
+        self.label = mode  # what is said of the mode
+        self.otherwise = OTHERWISE if meant is None or not meant.hidden else meant.hidden
+        if meant is not None and meant.prover is not None:
+            self.other = self.truth = meant.prover
+        elif meant is not None:
             self.other = type(self)(meant.map, rows, options, kind, point, None, mode, meant.orders)
             self.other.called = meant.name
             self.truth = self if meant.written is not None else self.other
@@ -218,7 +222,9 @@ class Probe:
         where that is empty."""
         scope = OfTensor(self.point, TensorLabels(of, wrt, tuple(tensor.shape), before), tuple(tensor.shape))
         names, dtype = (*before, wrt) if wrt else (), format_of({of: tensor}).name
-        return Column.blank(scope, tensor.numel(), of=of, wrt=names, kind=self.kind, mode=self.mode, dtype=dtype, values=values)
+        return Column.blank(
+            scope, tensor.numel(), of=of, wrt=names, kind=self.kind, mode=self.label, dtype=dtype, values=values
+        )
 
     def moved(self, direction: Floats, by: Ball = None) -> dict[str, list[Any]]:
         """The inputs' cells: series along `direction`, or balls moved by `by` times it."""
@@ -321,7 +327,7 @@ class Probe:
                 if not _near(ball, float(floats[name][i]), 4, self.form.unit_roundoff**share):
                     found.setdefault(name, []).append(i)
         if found:
-            self.runs.opaque[OTHERWISE] = None
+            self.runs.opaque[self.otherwise] = None
         return found
 
     def singular(self, direction: Floats, read: Read, part: str, index: int = 0) -> Truth:

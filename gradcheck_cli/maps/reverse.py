@@ -32,7 +32,7 @@ from gradcheck_cli.maps.map import Map, Row, Tensors, draws, run
 from gradcheck_cli.maps.meant import instead, roomier
 from gradcheck_cli.maps.outside import UNSEEN, Doubt
 from gradcheck_cli.maps.poles import AT_A_POLE, UNDECIDED, infinite, set_aside, told, without
-from gradcheck_cli.maps.probe import DRAWN, FLOOR, OTHERWISE, UNFAITHFUL
+from gradcheck_cli.maps.probe import DRAWN, FLOOR, UNFAITHFUL
 from gradcheck_cli.maps.runs import Followed, flat, numpy
 from gradcheck_cli.maps.search import MANY, Search
 from gradcheck_cli.maps.second import confirms, doubted
@@ -55,7 +55,7 @@ class Reverse(Search):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self._seen, self._shades, self._outside = {}, dict[bool, list[Shades]](), UNSEEN
-        self._long = False
+        self._long, self._truths = False, []
 
     def check(self) -> list[Column]:
         """The columns of all rows, input by input."""
@@ -74,7 +74,9 @@ class Reverse(Search):
         self._filter = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
 
     def prove(self) -> None:
-        """The exact side of all rows."""
+        """The exact side of all rows; once."""
+        if self._truths:
+            return
         outputs, pull = run(self.map, self.map.leaves(), self.mode)
         left: dict[int, Row] = {}
         if self.orders is None:
@@ -251,7 +253,7 @@ class Reverse(Search):
         if k not in self._seen:
             self._seen[k] = sharply(self.form, self.precisions, partial(self._repeated, k), self.spans)
             if self.truth is not self and self.strange(self.map(self.map.leaves())):
-                self._outside = Doubt("forward", OTHERWISE)
+                self._outside = Doubt("forward", self.otherwise)
                 return self._followed(k, index)
         return self._seen[k].shade(index)
 

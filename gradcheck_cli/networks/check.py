@@ -22,6 +22,8 @@ from gradcheck_cli.formulas.tasks import listed
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.maps.autograd import Pulled
 from gradcheck_cli.maps.check import check_map, check_values, unseen
+from gradcheck_cli.maps.compiling import COMPILED, PLAIN, labelled, recompiling, set_beside, warm
+from gradcheck_cli.maps.compiling import name_of as compiler
 from gradcheck_cli.maps.cuts import name_cuts
 from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, one_row, random_row, run
 from gradcheck_cli.maps.meant import Meant
@@ -63,6 +65,8 @@ class Networked:
             self.layer_by_layer() if whole else self.rows_of_outputs()
         else:
             self.along() if whole else self.some_along()
+        if self.request.compile is not None and whole:
+            self.by_compiler(self.request.compile)
         self.recorder.note(*unseen(self.sensitivity))
         if self.opaque:
             self.recorder.note(f"could not be followed: {', '.join(self.opaque)}")
@@ -227,6 +231,29 @@ class Networked:
             found += self.under_conditions(map)
         self.recorder.add(found)
 
+    def by_compiler(self, backend: Any) -> None:
+        """The whole network as torch.compile runs it: its values and derivatives are those of the network as it was written."""
+        name = compiler(backend)
+        plain, map = self.subject.by_layers(self.inputs, []), self.subject.compiled(self.inputs, backend)
+        outputs = self.outputs(plain)
+        rows = [self.row(outputs)] if self.mode.backwards else []
+        self.recorder.step(f"compiling with {name}")
+        with self.recorder.uncounted():
+            self.recorder.note(warm(map, self.row(outputs), name))
+        self.recorder.step("the compiled network")
+        stops = self.request.stop_gradients
+        known = check_map(replace(plain, stops=stops), rows, self.options, mode=self.mode.name, point=self.point)
+        meant = Meant(known.prover.map, name=PLAIN, prover=known.prover, hidden=COMPILED)
+        values = check_values(replace(map, stops=stops), replace(meant, prover=None), self.options, self.point)
+        with recompiling() as notes:
+            found = self.judged(map, rows, self.subject.floats(), meant=meant, label=labelled(self.mode.name, name))
+        self.recorder.note(*notes)
+        set_beside(found, known.columns, name)
+        for column in values:
+            column.mode = labelled(self.mode.name, name)
+        for column in (*values, *found):
+            self.recorder.add([Column.joined(column.wrt[0] if column.wrt else column.of, [column])])
+
     # -- some outputs -----------------------------------------------------------------------------------------------
 
     def rows_of_outputs(self) -> None:
@@ -388,8 +415,9 @@ class Networked:
         return Row(f"<v,{first}>", {first: cotangent})
 
     def judged(
-        self, map: Map, rows: Sequence[Row], values: Tensors, call: Call | None = None, meant: Meant | None = None
-    ) -> list[Column]:
+        self, map: Map, rows: Sequence[Row], values: Tensors, call: Call | None = None, meant: Meant | None = None,
+        label: str = "",
+    ) -> list[Column]:  # fmt: skip
         """The columns of a map: of the network, or of one call by itself. Entries at ties are left out if they are many, and
         the reader is told."""
         map, kept = replace(map, stops=self.request.stop_gradients), dict[str, Any]()
@@ -397,7 +425,7 @@ class Networked:
             map, kept = untied(map, values, self.options)
         self.recorder.note(*left_out({joined(call.name if call else "", name): alone for name, alone in kept.items()}))
         kind = "local" if call else "total"
-        found = check_map(map, rows, self.options, kind=kind, mode=self.mode.name, point=self.point, meant=meant)
+        found = check_map(map, rows, self.options, kind=kind, mode=self.mode.name, point=self.point, meant=meant, label=label)
         self.sensitivity = max(self.sensitivity, found.sensitivity)
         self.opaque |= dict.fromkeys(found.opaque)
         self.recorder.note(*found.notes)

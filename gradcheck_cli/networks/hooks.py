@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from gradcheck_cli.maps.autograd import derived, nodes
-from gradcheck_cli.maps.map import Map, Tensors, seeded, uncompiled, without_graph
+from gradcheck_cli.maps.compiling import compiled
+from gradcheck_cli.maps.map import Map, Tensors, autocast, seeded, uncompiled, without_graph
 from gradcheck_cli.networks.flow import Flow
 from gradcheck_cli.networks.modules import signature
 from gradcheck_cli.networks.standing import Standing
@@ -134,6 +135,8 @@ class Subject:
     given: Mapping[str, Tensor] = field(default_factory=dict)
     cut: Sequence[str] = ()
     """Outputs that aren't judged."""
+    autocast: str | None = None
+    """A format that torch.autocast computes in."""
     standing: Standing = field(init=False)
     own: Mapping[str, Tensor] = field(init=False)
     """The network's own parameters."""
@@ -173,11 +176,12 @@ class Subject:
 
     # -- runs -------------------------------------------------------------------------------------------------------
 
-    def run(self, leaves: Tensors) -> dict[str, Tensor]:
-        """The network's outputs, `y`, or its `loss`; what isn't in `leaves` is as it stands."""
+    def run(self, leaves: Tensors, through: Callable[..., Any] | None = None) -> dict[str, Tensor]:
+        """The network's outputs, `y`, or its `loss`; what isn't in `leaves` is as it stands. `through`: what is called in place
+        of the module, and calls it."""
         arguments = {name: _given(leaves, name, t) for name, t in self.arguments.items()}
         args, kwargs = ((), arguments) if self.named else (tuple(arguments.values()), {})
-        outputs = self._call(self.module, leaves, args, kwargs)
+        outputs = self._call(self.module, leaves, args, kwargs, through)
         if self.loss is None:
             return {name: y for name, y in flatten("y", outputs).floats.items() if name not in self.cut}
         loss = self.loss(outputs)
@@ -186,7 +190,10 @@ class Subject:
             raise ValueError(f"a loss is one number, and this {shape}: take its mean or sum")
         return {"loss": loss.reshape(())}
 
-    def _call(self, module: nn.Module, given: Tensors, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _call(
+        self, module: nn.Module, given: Tensors, args: tuple[Any, ...], kwargs: dict[str, Any],
+        through: Callable[..., Any] | None = None,
+    ) -> Any:  # fmt: skip
         """Call a module with these parameters; its buffers are copies, which it may change."""
         self.standing.settle()
         state = {name: given[name] if name in given else self._cast(p) for name, p in module.named_parameters()}
@@ -195,7 +202,8 @@ class Subject:
         training = [(m, m.training) for m in self.module.modules()]
         self.module.train(self.training)
         try:
-            return self.standing.call(module, state, lambda: module(*args, **kwargs))
+            with autocast(self.device, self.autocast):
+                return self.standing.call(module, state, lambda: (through or module)(*args, **kwargs))
         finally:
             for changed, before in training:
                 changed.training = before
@@ -260,6 +268,11 @@ class Subject:
                 return self.run(leaves)
 
         return Map({**inputs, **zeros}, call, self.seed, state=self.standing.state)
+
+    def compiled(self, inputs: Tensors, backend: Any) -> Map:
+        """The outputs as a function of `inputs`, of the network as torch.compile runs it."""
+        through = compiled(self.module, backend)
+        return Map(dict(inputs), lambda leaves: self.run(leaves, through), self.seed, state=self.standing.state)
 
     def of_layers(self, inputs: Tensors, calls: Sequence[Call]) -> Map:
         """What `calls` returned as a function of `inputs` (arguments and parameters)."""

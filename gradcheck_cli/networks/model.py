@@ -16,6 +16,8 @@ from gradcheck_cli.callables.loading import load
 from gradcheck_cli.errors import REFUSALS, InputError, NoValue, Raised
 from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import Chain
+from gradcheck_cli.maps.compiling import check_backend, counted_by
+from gradcheck_cli.maps.compiling import name_of as compiler
 from gradcheck_cli.maps.map import Tensors, check_device, not_judged, seeded
 from gradcheck_cli.modes import OF_TENSORS
 from gradcheck_cli.networks.arguments import candidates
@@ -34,11 +36,15 @@ from gradcheck_cli.verdict.work import Progress, Recorder, record
 def report(request: Request, *, strict: bool = False, timeout: float = 600.0, progress: Progress | None = None) -> Report:
     """Check a network, and report what was found out about it within the time."""
     check_device(request.device)
+    if request.compile is not None:
+        check_backend(request.compile)
     problem: dict[str, Any] = {
         "model": request.text, "stages": [], "dtype": list(request.dtypes), "modes": list(request.modes),
         "seed": request.seed,
         "training": request.training, "wrt": request.wrt, "layer": request.layer, "neuron": request.neuron,
         **({} if request.reference is None else {"reference": name_of(request.reference)}),
+        **({} if request.autocast is None else {"autocast": request.autocast}),
+        **({} if request.compile is None else {"compile": compiler(request.compile)}),
         **({"stop_gradients": True} if request.stop_gradients else {}),
     }  # fmt: skip
     return record(
@@ -69,8 +75,8 @@ def check(request: Request, recorder: Recorder, problem: dict[str, Any]) -> None
         problem["flow"] = _flow(calls)
         problem["inputs"] = {name: list(t.shape) for name, t in subject.arguments.items()}
         recorder.note(*not_judged(subject.cut))
-        meant = None if reference is None else replace(subject, module=reference, given={})
-        with subject.checked(), nullcontext() if meant is None else meant.checked():
+        meant = None if reference is None else replace(subject, module=reference, given={}, autocast=None)
+        with counted_by(recorder, request.compile), subject.checked(), nullcontext() if meant is None else meant.checked():
             for mode in OF_TENSORS.values():
                 if mode.name in request.modes:
                     Networked(request, recorder, subject, calls, mode, meant).check()
@@ -137,6 +143,7 @@ def _runs(request: Request, module: nn.Module, state: Tensor, dtype: torch.dtype
                 _loss(request, dtype),
                 request.device,
                 arguments.given,
+                autocast=request.autocast,
             )
             try:
                 calls = subject.calls()

@@ -39,7 +39,8 @@ class Request:
     `given` are the inputs that were given: by name, or None for the next one in order. `neuron`: one output entry. `cotangent`:
     "random", "ones" or nested lists. `loss`: a chain of y, or a callable. `dtypes`: names; empty: as the model is. `device`:
     where it runs; what is drawn doesn't depend on it. `modes`: names of `modes.OF_TENSORS`. `stop_gradients`: see `Map.stops`.
-    `reference`: another network that is right, as `model` may be.
+    `reference`: another network that is right, as `model` may be. `compile`: a backend of torch.compile, by which it is run
+    too. `autocast`: a format that torch.autocast computes in.
     """
 
     model: Any
@@ -58,6 +59,8 @@ class Request:
     modes: tuple[str, ...] = ("reverse",)
     stop_gradients: bool = False
     reference: Any = None
+    compile: Any = None
+    autocast: str | None = None
 
     def __post_init__(self) -> None:
         if self.wrt is not None and self.wrt not in WRT:

@@ -31,6 +31,10 @@ def intentions(problem: Mapping[str, Any]) -> list[str]:
     found = [
         text.format(" ".join(str(problem[word]).split())) for word, text in _DECLARED.items() if problem.get(word) is not None
     ]
+    if problem.get("autocast") is not None:
+        found.append(f"run under torch.autocast to {problem['autocast']}")
+    if problem.get("compile") is not None:
+        found.append(f"run by torch.compile ({problem['compile']}) too")
     if problem.get("stop_gradients"):
         found.append("declared: what the code detaches (.detach(), .data, torch.no_grad()) is constant in the exact derivative")
     return found

@@ -6,7 +6,8 @@ import atexit
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,9 @@ def _wait() -> None:
         thread.join(max(deadline - time.monotonic(), 0.0))
 
 
+MOST_UNCOUNTED = 1800.0
+"""Seconds of a compiler that aren't counted; one that takes longer is stopped as all else is."""
+
 STOPPED = "stopped after"
 """How the note begins that says so."""
 
@@ -51,9 +55,13 @@ class Stopped(BaseException):
     refusal doesn't catch it."""
 
 
-def supervise(work: Callable[[], None], stop: Callable[[], None], timeout: float, observe: Callable[[], None]) -> bool:
-    """Run `work` for at most `timeout` seconds, calling `observe` now and then; True where it came to no end in time (`stop`
-    has been called then, and the thread is left behind). NumPy doesn't warn of what leaves the range: verdicts say it."""
+def supervise(
+    work: Callable[[], None], stop: Callable[[], None], timeout: float, observe: Callable[[], None],
+    uncounted: Callable[[], float] = lambda: 0.0,
+) -> bool:  # fmt: skip
+    """Run `work` for at most `timeout` seconds, and those that are `uncounted`, calling `observe` now and then; True where it
+    came to no end in time (`stop` has been called then, and the thread is left behind). NumPy doesn't warn of what leaves the
+    range: verdicts say it."""
 
     def quiet() -> None:
         with np.errstate(all="ignore"):
@@ -61,9 +69,9 @@ def supervise(work: Callable[[], None], stop: Callable[[], None], timeout: float
 
     thread = threading.Thread(target=quiet, name="gradcheck", daemon=True)
     thread.start()
-    deadline = time.monotonic() + timeout
-    while thread.is_alive() and time.monotonic() < deadline:
-        thread.join(min(TICK, max(deadline - time.monotonic(), 0.0)))
+    start = time.monotonic()
+    while thread.is_alive() and (left := start + timeout + uncounted() - time.monotonic()) > 0.0:
+        thread.join(min(TICK, left))
         observe()
     late = thread.is_alive()
     stop()
@@ -93,6 +101,21 @@ class Recorder:
         self._final: list[Column] = []
         self._planned: list[list[Column]] = []
         self._stopped = False
+        self._uncounted = self._since = 0.0
+
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """What runs within isn't counted by the time limit, up to MOST_UNCOUNTED seconds in all."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._uncounted, self._since = self.seconds_uncounted(), 0.0
+
+    def seconds_uncounted(self) -> float:
+        """So far."""
+        now = time.monotonic() - self._since if self._since else 0.0
+        return min(self._uncounted + now, MOST_UNCOUNTED)
 
     @property
     def columns(self) -> list[Column]:
@@ -198,7 +221,7 @@ def record(
         if progress is not None:
             progress(min(recorder.done, recorder.total), recorder.total, recorder.doing)
 
-    late = supervise(run, recorder.stop, timeout, observe)
+    late = supervise(run, recorder.stop, timeout, observe, recorder.seconds_uncounted)
     if failures:
         raise failures[0]
     if late:
