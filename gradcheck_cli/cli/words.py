@@ -100,7 +100,7 @@ def _renamed(command: str, arguments: Sequence[str]) -> Iterator[str]:
 def _given(command: str, arguments: Sequence[str]) -> Iterator[str]:
     """The arguments, those that may stand without a value with the one that is meant then."""
     lone = {form: row.lone for row in (of(command) if command in KINDS else ()) if row.lone for form in row.forms}
-    for argument, following in zip(arguments, [*arguments[1:], "-"], strict=True):
+    for argument, following in pairwise([*arguments, "-"]):
         yield f"{argument}={lone[argument]}" if argument in lone and following.startswith("-") else argument
 
 

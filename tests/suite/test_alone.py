@@ -46,7 +46,7 @@ VALUES: dict[str, list[str]] = {
     "reference": ['"x*sigmoid(x)"'], "surrogate": ['"clamp(x, -1, 1)"'], "loss": ['"mean(y**2)"'], "device": ['"cpu"'],
     "rtol": ["1e-9"], "atol": ["0.25"], "ulps": ["3"], "timeout": ["7.5"], "order": ["2"], "sample": ["5"], "seed": ["7"],
     "permutations": ["true", "false"], "train": ["true", "false"], "strict": ["true", "false"], "verbose": ["true"],
-    "stop_gradients": ["true"],
+    "stop_gradients": ["true"], "compile": ['"eager"', "true"], "autocast": ['"float16"', "true"],
 }  # fmt: skip
 """Of each option, every form in which a spec may give it, as TOML."""
 
