@@ -97,6 +97,8 @@ def meant(kind: str, row: Option, value: Any) -> Any:
             for pair in (e.items() if isinstance(e, dict) else [e.rpartition("=")[::2] if isinstance(e, str) else ("", e)])
         ]
         return {n: parts(row.name, v) for n, v in pairs}
+    if row.lone and value is True:
+        return row.lone
     if row.name in ("neuron", "layer", "cotangent"):
         (first,) = value if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) else [value]
         return parts(row.name, first)
