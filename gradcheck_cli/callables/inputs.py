@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import functools
 import math
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -55,10 +56,14 @@ class Arguments:
 
     tensors: Mapping[str, Tensor]
     others: Mapping[str, Any]
+    nested: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments that hold several tensors (a dictionary, a list, a dataclass), whose names begin with theirs."""
 
     def call(self, target: Target, tensors: Mapping[str, Tensor]) -> Any:
         """The target, called with these tensors in place of the arguments' own."""
         given = {**joined(tensors), **self.others}
+        for name, value in self.nested.items():
+            given = {n: v for n, v in given.items() if not n.startswith(f"{name}.")} | {name: _filled(name, value, given)}
         positional: list[Any] = []
         named: dict[str, Any] = {}
         if target.parameters is None:
@@ -76,7 +81,8 @@ class Arguments:
     @property
     def names(self) -> list[str]:
         """The parameters that have a value."""
-        return [*joined(self.tensors), *self.others]
+        flat = [*joined(self.tensors), *self.others]
+        return [*self.nested, *(n for n in flat if n.partition(".")[0] not in self.nested)]
 
     def shown(self) -> dict[str, Any]:
         """All arguments, for the reader."""
@@ -282,6 +288,9 @@ def _given(target: Target, point: Mapping[str, Any], settings: Mapping[str, Any]
     """A point of tensors, arrays, lists and numbers. Tensors of integers or truth values are handed over as they are; Python's
     numbers follow the tensors' dtype, as they do in torch, and are float64 among themselves."""
     _check_names(target, point)
+    nested = {name: value for name, value in point.items() if _holds_tensors(value)}
+    given = point
+    point = {n: v for name, value in given.items() for n, v in (_parts(name, value) if name in nested else ((name, value),))}
     plain = {p.name for p in target.parameters or () if p.plain and not hasattr(point.get(p.name), "dtype")}
     own = _common(point.values())
     values = {
@@ -289,13 +298,49 @@ def _given(target: Target, point: Mapping[str, Any], settings: Mapping[str, Any]
         **{name: value if name in plain else _tensor(name, value, dtype, own) for name, value in point.items()},
     }
     if target.parameters is not None:
-        missing = [p.name for p in target.parameters if p.default is REQUIRED and p.name not in values]
+        missing = [p.name for p in target.parameters if p.default is REQUIRED and p.name not in {**given, **settings}]
         if missing:
             raise InputError(f"the point gives no value for {', '.join(missing)}")
     tensors = {n: v for n, v in values.items() if n in point and isinstance(v, Tensor) and inexact(v)}
     if not tensors:
         raise InputError(f"{target.name}: no input is a floating-point tensor: there is nothing to differentiate by")
-    return Arguments(apart(tensors), {n: v for n, v in values.items() if n not in tensors})
+    return Arguments(apart(tensors), {n: v for n, v in values.items() if n not in tensors}, nested)
+
+
+def _items(value: Any) -> list[tuple[str, Any]] | None:
+    """What a container holds, by key, index or field; None for anything else."""
+    if isinstance(value, Mapping):
+        return [(str(key), part) for key, part in value.items()]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value) if f.init]
+    return [(str(i), part) for i, part in enumerate(value)] if isinstance(value, list | tuple) else None
+
+
+def _holds_tensors(value: Any) -> bool:
+    """Whether a container holds a tensor, at any depth; lists of numbers are arrays."""
+    return any(isinstance(part, Tensor) or _holds_tensors(part) for _, part in _items(value) or ())
+
+
+def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The tensors that a container holds, under its own name and theirs."""
+    for key, part in _items(value) or ():
+        if isinstance(part, Tensor):
+            yield f"{name}.{key}", part
+        else:
+            yield from _parts(f"{name}.{key}", part)
+
+
+def _filled(name: str, value: Any, tensors: Mapping[str, Any]) -> Any:
+    """A container like one, with other tensors."""
+    items = _items(value)
+    if isinstance(value, Tensor) or items is None:
+        return tensors.get(name, value)
+    parts = {key: _filled(f"{name}.{key}", part, tensors) for key, part in items}
+    if isinstance(value, Mapping):
+        return {key: parts[str(key)] for key in value}
+    if not isinstance(value, list | tuple):
+        return dataclasses.replace(value, **parts)
+    return type(value)(*parts.values()) if hasattr(value, "_fields") else type(value)(parts.values())
 
 
 def _common(values: Iterable[Any]) -> torch.dtype:
@@ -375,10 +420,10 @@ def leaves(value: Any, name: str = "y") -> dict[str, Tensor]:
     if isinstance(value, Tensor):
         return split({name: value})
     pairs: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, Mapping):
-        pairs = value.items()
-    elif isinstance(value, tuple | list):
+    if isinstance(value, tuple | list):
         pairs = enumerate(value)
+    else:
+        pairs = _items(value) or ()
     return {n: y for key, item in pairs for n, y in leaves(item, f"{name}{key}").items()}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from gradcheck_cli import check_function
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.verdict.verdicts import Verdict
 
 
 def scaled(x: Tensor, alpha: float) -> Tensor:
@@ -182,3 +184,55 @@ def test_a_python_number_follows_the_tensors(at: dict[str, Any], dtypes: set[str
     report = check_function(Scaled, at=at)
     assert {column.dtype for column in report.columns} == dtypes and report.ok
     assert any("converts it silently" in note for note in report.notes) is (len(dtypes) == 2)
+
+
+# -- arguments that hold several tensors ---------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Pair:
+    a: Tensor
+    b: Tensor
+    power: int = 2
+
+
+class Named(NamedTuple):
+    a: Tensor
+    b: Tensor
+
+
+HELD = {
+    "dict": (lambda d: d["a"] * d["b"] ** 2, {"a": torch.ones(2), "b": torch.full((2,), 3.0)}),
+    "list": (lambda d: d[0] * d[1] ** 2, [torch.ones(2), torch.full((2,), 3.0)]),
+    "dataclass": (lambda d: Pair(d.a * d.b**d.power, d.a), Pair(torch.ones(2), torch.full((2,), 3.0))),
+    "named tuple": (lambda d: d.a * d.b**2, Named(torch.ones(2), torch.full((2,), 3.0))),
+    "nested": (lambda d: d["p"][0] * d["q"].b ** 2, {"p": (torch.ones(2),), "q": Pair(torch.ones(2), torch.full((2,), 3.0))}),
+    "integers": (lambda d: d["x"][d["i"]] ** 2, {"x": torch.ones(2), "i": torch.tensor([1, 0])}),
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_an_argument_may_hold_several_tensors(name: str) -> None:
+    """Each is differentiated by, under its argument's name; the others are handed over in their places."""
+    function, value = HELD[name]
+    report = check_function(function, at={"d": value})
+    assert report.verdict is Verdict.MATCH, str(report)
+    assert all(c.wrt[0].startswith("d.") for c in report.checks) and report.counts[Verdict.MATCH] >= 2
+
+
+def test_a_wrong_gradient_by_a_part_is_found() -> None:
+    """It is named by its place."""
+
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, a, b):
+            ctx.save_for_backward(a, b)
+            return a * b
+
+        @staticmethod
+        def backward(ctx, g):
+            a, b = ctx.saved_tensors
+            return g * b, g * a * 1.01
+
+    report = check_function(lambda d: Wrong.apply(d["a"], d["b"]), at={"d": {"a": torch.ones(2), "b": torch.ones(2)}})
+    assert {c.wrt[0].partition("[")[0] for c in report.checks if c.verdict is Verdict.MISMATCH} == {"d.b"}
