@@ -46,7 +46,8 @@ class Forward(Probe):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self._sifted, self._seen = dict[bool, dict[str, Shades]](), dict[str, Seen]()
+        self._sifted: dict[bool, dict[str, Shades]] = {}
+        self._seen: Seen | None = None
         self._outside: Doubt | None = UNSEEN
         self._truths = {}
         self._unknown: str | None = None
@@ -143,16 +144,15 @@ class Forward(Probe):
         """What the shadow saw of an entry."""
         if self._outside is UNSEEN:
             self._look_outside()
-        if self._outside is None and not self._seen:
+        if self._outside is None and self._seen is None:
             outputs = self.map(self.map.leaves())
             self._ends = spans_of(outputs)
-            seen = sharply(self.form, self.precisions, lambda layers: self.runs.pushed(layers, self._along), self._ends)
-            self._seen = dict.fromkeys(outputs, seen)
+            self._seen = sharply(self.form, self.precisions, lambda layers: self.runs.pushed(layers, self._along), self._ends)
             if self.truth is not self and self.strange(outputs):
                 self._outside = Doubt("forward", self.otherwise)
-        if self._outside is not None:
-            return Shade(NAN, NAN, opaque=(self._outside.what,))
-        return self._seen[name].shade(self._ends[name].start + index)
+        if self._outside is not None or self._seen is None:
+            return Shade(NAN, NAN, opaque=(self._outside.what if self._outside else self.otherwise,))
+        return self._seen.shade(self._ends[name].start + index)
 
     def _followed_truths(self, outputs: Tensors) -> dict[str, list[Truth | Ball]]:
         """The same by balls, but for what isn't the function that was followed."""
