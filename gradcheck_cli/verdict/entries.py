@@ -346,7 +346,7 @@ class Entries:
             text=judgement.text or (truth.text if judgement.verdict is not Verdict.MATCH else None),
             left=None if truth.jump else decimal(truth.left),  # slopes beside a jump are no one-sided derivatives
             right=None if truth.jump else decimal(truth.right),
-            shadow=None if shade is None else interval(shade.exact),
+            shadow=None if shade is None or shade.instead else interval(shade.exact),
             formula_error=judgement.formula_error,
             rounding_error=judgement.rounding_error,
             rounded=_rounded(shade),
