@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from gradcheck_cli.options import COMPLEX
 from gradcheck_cli.output import figures
 from gradcheck_cli.output.found import findings
 from gradcheck_cli.output.parts import Finding, Point, Table, Word, counted, cut
 from gradcheck_cli.output.places import Places
 from gradcheck_cli.output.rows import tables
+from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.verdicts import Verdict
 
@@ -127,8 +129,14 @@ def _title(report: Report, verbose: bool) -> str:
 def _run(report: Report) -> str:
     """`float64, reverse`: dtypes and modes, claims apart."""
     columns = [c for c in report.columns if c.claim is None] or report.columns
-    found = (dict.fromkeys(c.dtype for c in columns), dict.fromkeys(c.mode for c in columns))
+    found = (dict.fromkeys(map(_dtype, columns)), dict.fromkeys(c.mode for c in columns))
     return "; ".join(filter(None, (", ".join(names) for names in found))).replace("; ", ", " if len(found[0]) == 1 else "; ")
+
+
+def _dtype(column: Column) -> str:
+    """The dtype of its numbers, or of those whose parts they are."""
+    parts = any(name.endswith(".imag") for name in column.scope.point(0)) if len(column) else False
+    return next((whole for whole, part in COMPLEX.items() if parts and part == column.dtype), column.dtype)
 
 
 def _points(places: Places, found: Sequence[Finding], listed: Sequence[Table], verbose: bool) -> tuple[Point, ...]:
@@ -147,12 +155,14 @@ _NAMED = re.compile(r"\bpoint (\d+)\b")
 
 def _values(report: Report) -> str:
     """Torch's values of the stages, where they are numbers: `z = 2, y = 10`."""
-    found: dict[str, str] = {}
+    found: dict[str, float] = {}
+    dtype = ""
     for column in report.columns:
         if column.kind == "total" and len(column.wrt) == 1 and column.values is not None and len(column) == 1:
             name = column.wrt[0]
-            if name not in column.scope.point(0) and "[" not in name:
-                found.setdefault(name, figures.number(float(column.values[0]), column.dtype).removesuffix(".0"))
+            if name not in column.scope.point(0) and "[" not in name and (dtype or column.dtype) == column.dtype:
+                dtype = column.dtype
+                found.setdefault(name, float(column.values[0]))
         if len(found) > STAGES:
             return ""
-    return ", ".join(f"{name} = {value}" for name, value in reversed(found.items()))
+    return figures.point(dict(reversed(found.items())), dtype)
