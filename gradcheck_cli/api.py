@@ -380,14 +380,10 @@ def _run(
 ) -> Answer:
     """Check what depends on the chains; where that takes no time, build the Problem too."""
     inputs = list(dict.fromkeys(name for chain in chains for name in chain.inputs))
-    complexes = [name in table.COMPLEX for name in given["dtype"]]
-    if any(complexes) and not all(complexes):
-        raise InputError("real and complex numbers are checked one by one", ",".join(given["dtype"]), 0)
+    complexes = all(name in table.COMPLEX for name in given["dtype"])
     refuse_foreign(chains, named(given["at"], given["shape"], given["domain"], wrt), "--at, --domain, --shape or --wrt")
     where = {name: given[name] for name in ("shape", "sample", "domain", "seed")}
-    points = parse_points(
-        given["at"], inputs, **where, evaluate=nearest_double, parts=constant_parts, complex_inputs=any(complexes)
-    )
+    points = parse_points(given["at"], inputs, **where, evaluate=nearest_double, parts=constant_parts, complex_inputs=complexes)
     build = functools.partial(_problem, kind, *with_labels(chains, points), asked, given, local)
     if any(chain.on_arrays or any(points.shapes[name] for name in chain.inputs) for chain in chains):
         return lambda: _solved(build(), given)  # entry by entry, which takes its time, as the check does
@@ -401,9 +397,7 @@ def _problem(
     tasks = [task_of(chain, points, asked) for chain in chains]
     from gradcheck_cli.floats import FORMATS  # NumPy, which an error above does without
 
-    formats = tuple(table.COMPLEX.get(name, name) for name in given["dtype"])
-    if any(task.complex for task in tasks) and not set(formats) <= set(table.COMPLEX.values()):
-        raise InputError("torch computes with complex128 and complex64", ",".join(given["dtype"]), 0)
+    formats = _formats(given["dtype"], any(task.complex for task in tasks))
     for name in formats:
         points.count(FORMATS[name])
     streams = any(points.streams(FORMATS[name]) for name in formats)
@@ -426,6 +420,19 @@ def _problem(
         verbose=given["verbose"],
         callables={_row(name): function for name, function in (given["callables"] or {}).items()},
     )
+
+
+def _formats(names: Sequence[str], complexes: bool) -> tuple[str, ...]:
+    """The dtypes that are asked for; of complex numbers those of their parts. `all` is every one that suits."""
+    if set(names) == {*table.DTYPES, *table.COMPLEX}:
+        names = tuple(table.COMPLEX if complexes else table.DTYPES)
+    asked = ",".join(names)
+    if not complexes and not table.COMPLEX.keys().isdisjoint(names):
+        raise InputError("real and complex numbers are checked one by one", asked, 0)
+    formats = tuple(dict.fromkeys(table.COMPLEX.get(name, name) for name in names))
+    if complexes and not set(formats) <= set(table.COMPLEX.values()):
+        raise InputError("torch computes with complex128 and complex64", asked, 0)
+    return formats
 
 
 def _solved(problem: Problem, given: Mapping[str, Any]) -> Report:

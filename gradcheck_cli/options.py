@@ -292,7 +292,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("mode", NESTED, NAMES, "", "grad", metavar="MODE", choices=MODES_OF_FORMULAS, words=MODE_WORDS, also="modes",
            bare=True),
     Option("dtype", FORMULAS, FORMATS, "", "float64", metavar="DTYPE", choices=DTYPES | dict.fromkeys(COMPLEX, ""),
-           words=DTYPE_WORDS, also="dtypes", bare=True),
+           words=DTYPE_WORDS, also="dtypes", bare=True, example="float32"),
     Option("dtype", CODE, FORMATS, "", otherwise="float64, or that of given tensors or of a Module", metavar="DTYPE",
            choices=DTYPES, words=DTYPE_WORDS, also="dtypes", bare=True),
     Option("device", CHECKS, DEVICE, "Torch's name of the device.", "cpu", metavar="NAME", example="cuda:0"),

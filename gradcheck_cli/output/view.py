@@ -129,14 +129,15 @@ def _title(report: Report, verbose: bool) -> str:
 def _run(report: Report) -> str:
     """`float64, reverse`: dtypes and modes, claims apart."""
     columns = [c for c in report.columns if c.claim is None] or report.columns
-    found = (dict.fromkeys(map(_dtype, columns)), dict.fromkeys(c.mode for c in columns))
+    found = (dict.fromkeys(c.dtype for c in columns), dict.fromkeys(c.mode for c in columns))
+    if _in_parts(columns[:1]):
+        found = (dict.fromkeys(whole for whole, part in COMPLEX.items() if part in found[0]), found[1])
     return "; ".join(filter(None, (", ".join(names) for names in found))).replace("; ", ", " if len(found[0]) == 1 else "; ")
 
 
-def _dtype(column: Column) -> str:
-    """The dtype of its numbers, or of those whose parts they are."""
-    parts = any(name.endswith(".imag") for name in column.scope.point(0)) if len(column) else False
-    return next((whole for whole, part in COMPLEX.items() if parts and part == column.dtype), column.dtype)
+def _in_parts(columns: Sequence[Column]) -> bool:
+    """Whether some input is complex."""
+    return any(name.endswith(".imag") for column in columns if len(column) for name in column.scope.point(0))
 
 
 def _points(places: Places, found: Sequence[Finding], listed: Sequence[Table], verbose: bool) -> tuple[Point, ...]:

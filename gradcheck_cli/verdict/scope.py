@@ -54,7 +54,7 @@ def gather(values: Mapping[str, float], shapes: Mapping[str, tuple[int, ...]]) -
     arrays, found = arrays_of(shapes), dict[str, list[float]]()
     for entry, number in values.items():
         found.setdefault(entry.partition("[")[0], []).append(number)
-    return {name: np.array(numbers).reshape(arrays.get(name, ())).tolist() for name, numbers in found.items()}
+    return {n: np.array(v).reshape(arrays.get(n, () if len(v) == 1 else (len(v),))).tolist() for n, v in found.items()}
 
 
 class Scope(Protocol):
