@@ -61,10 +61,11 @@ class Contents:
         seen = self._seen.get(tensor.untyped_storage()._cdata)
         if seen is None:
             return False
-        if seen.blank or seen.dtype is not tensor.dtype:
+        if seen.dtype is not tensor.dtype:
             return True
         start, end = extent(tensor)
-        return seen.there[start:end] != bytes_of(seen.storage, start, end)
+        there = bytes_of(seen.storage, start, end)
+        return there.count(NOTHING) != len(there) if seen.blank else seen.there[start:end] != there
 
 
 def as_real(tensor: torch.Tensor) -> torch.Tensor:
