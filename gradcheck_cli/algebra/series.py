@@ -85,7 +85,17 @@ def _length(*series: Series) -> int:
 
 def _checked(f: Series, length: int) -> Series:
     """f, unless it has an unknown coefficient or fewer terms than it should have."""
-    return f if f.prec >= length and all(c.is_finite() for c in f.coeffs()) else _unknown()
+    return f if f.prec >= length and _known(f) else _unknown()
+
+
+def _known(f: Series) -> bool:
+    """True where no coefficient is unknown."""
+    return all(c.is_finite() for c in f.coeffs())
+
+
+def _never(f: Series) -> bool:
+    """True where f is 0 wherever t is."""
+    return bool(not f.length() and f.prec >= LONG)
 
 
 def _fixed(g: Series) -> bool:
@@ -97,14 +107,21 @@ def _fixed(g: Series) -> bool:
 
 
 def mul(f: Series, g: Series) -> Series:
-    """The product; nan times 0 is nan (flint says 0)."""
-    return _checked(f * g, _length(f, g)) if f[0].is_finite() and g[0].is_finite() else _unknown()
+    """The product; nan times 0 is nan (flint says 0). What is 0 wherever t is, stays so."""
+    if not (f[0].is_finite() and g[0].is_finite()):
+        return _unknown()
+    product = f * g
+    if not product.length() and (_never(f) or _never(g)) and _known(f) and _known(g):
+        return constant(ZERO)
+    return _checked(product, _length(f, g))
 
 
 def div(f: Series, g: Series) -> Series:
     """The quotient; nan where g may be 0."""
     if not f[0].is_finite() or not g[0].is_finite() or g[0].contains(ZERO):
         return _unknown()
+    if _never(f) and _known(g):
+        return constant(ZERO)
     length = _length(f, g)
     return _checked(f / g if f.length() else arb_series([], length), length)  # python-flint 0.8 can't divide 0
 

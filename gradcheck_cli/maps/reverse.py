@@ -67,7 +67,7 @@ class Reverse(Search):
         self._outside, self._unknown = self.outside(self._derived, [row.cotangents for row in self.rows])
         if self._outside is not None:
             self.runs.opaque[self._outside.what] = None
-        self._precise, self._wrong, self._located = [], {}, set()
+        self._precise, self._wrong, self._located, self._doubtful = [], {}, set(), {}
         self._shades: dict[bool, list[Shades]] = {}
         self._truths = list[Any]() if left else self._settled(outputs)
         if self._truths and not self._located:

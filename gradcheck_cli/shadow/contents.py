@@ -63,9 +63,11 @@ class Contents:
             return False
         if seen.dtype is not tensor.dtype:
             return True
+        if seen.blank:  # wherever it was: what is remembered next is all of it
+            there = bytes_of(seen.storage, 0, seen.storage.nbytes())
+            return there.count(NOTHING) != len(there)
         start, end = extent(tensor)
-        there = bytes_of(seen.storage, start, end)
-        return there.count(NOTHING) != len(there) if seen.blank else seen.there[start:end] != there
+        return seen.there[start:end] != bytes_of(seen.storage, start, end)
 
 
 def as_real(tensor: torch.Tensor) -> torch.Tensor:

@@ -19,6 +19,7 @@ from gradcheck_cli.maps.check import Found, check_map
 from gradcheck_cli.maps.map import Map, draws, random_row
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.quotient import Plain, slopes
+from gradcheck_cli.maps.search import Search
 from gradcheck_cli.verdict.column import Check
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from tests.custom_functions.elementwise import custom
@@ -206,6 +207,17 @@ def test_iterations_are_no_mismatch(name: str, dtype: torch.dtype) -> None:
     """An iteration whose comparisons move with the input: the quotient sides with the right implicit derivative."""
     a = torch.tensor([0.3, 2.0, 7.0], dtype=dtype)
     assert "mismatch" not in verdicts(checked(ITERATIONS[name], a=a))
+
+
+def test_a_quotient_is_asked_before_all_entries_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an iteration nothing is known, whichever entry one takes."""
+    seen: list[int] = []
+    take = Search._examine
+    monkeypatch.setattr(Search, "_examine", lambda self, k, part, *rest: seen.append(len(part)) or take(self, k, part, *rest))
+    a = torch.linspace(0.3, 7.0, 20, dtype=F64)
+    found = checked(ITERATIONS["square root"], a=a)
+    assert verdicts(found) == {"undecided"} and not seen
+    assert "sides with autograd" in str(found.columns[0].detail(0).text)
 
 
 def test_a_wrong_implicit_derivative_stays_wrong() -> None:
