@@ -67,6 +67,7 @@ REPEATED = "two runs of the function at the same point differ: it isn't repeatab
 
 _PASSED = (Verdict.MATCH.severity, Verdict.IMPRECISE.severity)
 _OPEN = (*_PASSED, Verdict.UNDECIDED.severity)
+_IS_OPEN, _HAS_PASSED = (np.isin(np.arange(256), some) for some in (_OPEN, _PASSED))
 
 _FORMAL = (Cause.FORMULA, Cause.KINK)
 
@@ -419,11 +420,11 @@ def _concerned(column: Column) -> bool:
 
 def lively(verdicts: npt.NDArray[np.uint8]) -> Which:
     """Entries that are differentiable, and not refuted yet."""
-    return np.isin(verdicts, _OPEN)
+    return _IS_OPEN[verdicts]
 
 
 def _passing(verdicts: npt.NDArray[np.uint8]) -> Which:
-    return np.isin(verdicts, _PASSED)
+    return _HAS_PASSED[verdicts]
 
 
 def _doubt(column: Column, indices: Indices, text: str) -> None:
