@@ -269,6 +269,7 @@ PROVERS = {
             "if plain is not None and plain.cause is not Cause.NO_GRADIENT:\n            return True",
         ),
         ("known.exclude(~right)", "known.accept(~right)"),
+        ("        if abs(meant - value) > COARSE * size:\n", "        if True:\n"),
     ),
     "maps/narrowing.py": (("|= agreed[-1] is True", "|= agreed[-1] is not None"),),
     "maps/reverse.py": (
@@ -314,11 +315,14 @@ PROVERS = {
         ("            guard.refute()\n", ""),
         ("        if not self.plain.repeatable:\n", "        if False:\n"),
         ("            if not again:\n                self.plain.heed_rounding()\n", ""),
+        ("said(outcome, 0, scale)) if sides[0] else None", "said(outcome, 0, scale))"),
     ),
     "maps/orders.py": (
         ("    every = ahead | 1 << len(part.ahead)\n", "    every = ahead\n"),
         ("straight(value_of(above), a.union(b) if a.is_finite() and a.overlaps(b) else NAN)", "straight(value_of(above), a)"),
     ),
+    "algebra/series.py": (("    if _never(f) and _known(g):\n", "    if _never(f):\n"),),
+    "shadow/contents.py": (("return there.count(NOTHING) != len(there)", "return False"),),
     "algebra/jets.py": (
         ("                if not a & b:\n", "                if True:\n"),
         ("/ 2 ** max(len(bits) - 1, 0)", ""),

@@ -216,6 +216,8 @@ def test_what_is_zero_all_along_stays_so() -> None:
         zero, x = series.constant(arb(0)), variable(arb(3))
         for found in (series.mul(zero, x), series.mul(x, zero), series.div(zero, x)):
             assert found.prec >= series.LONG and not found.length()
+        steep = arb_series([3, arb("nan")], 2)
+        assert series.mul(zero, steep).prec < series.LONG and series.div(zero, steep).prec < series.LONG
         for unknown in (series.mul(zero, variable(arb("nan"))), series.div(zero, variable(arb(0)))):
             assert not unknown[0].is_finite()
         assert series.mul(variable(arb(0)) * 0, x).prec < series.LONG

@@ -226,6 +226,14 @@ def test_a_wrong_implicit_derivative_stays_wrong() -> None:
     assert "mismatch" in verdicts(checked(wrong, a=torch.tensor([0.3, 2.0, 7.0], dtype=F64)))
 
 
+def test_a_wrong_formula_is_found_where_it_is() -> None:
+    """A quotient that doesn't side with autograd ends no search: each wrong entry is named, with both numbers."""
+    wrong = custom(torch.sin, lambda g, x, y: g * x.cos() * torch.where(x > 1, 1 + 1e-3, 1.0))
+    found = entries(checked(wrong, x=torch.tensor([0.3, 1.2, 0.7, 2.0], dtype=F64)))
+    assert [c.verdict is Verdict.MISMATCH for c in found] == [False, True, False, True]
+    assert all("quotient" not in str(c.detail) for c in found)
+
+
 @pytest.mark.parametrize("place", [0.0, 2 / 3, -2 / 3, 1 / 3, 0.1])
 def test_interpolation_at_whole_pixels(place: float) -> None:
     """An index of the float run and a weight of the exact one belong to no function."""
