@@ -61,6 +61,8 @@ def coefficient(f: Series, k: int) -> Ball:
 
 def compose(coefficients: Sequence[Ball], g: Series) -> Series:
     """sum a_k*(g - g0)**k: f(g), where the a_k are the Taylor coefficients of f at g0."""
+    if g.prec == 2 == len(coefficients):
+        return _checked(arb_series([coefficients[0], coefficients[1] * g[1]], 2), 2)
     rest = arb_series([0, *g.coeffs()[1:]], g.prec)
     result = arb_series([0], LONG)
     for a in reversed(coefficients):
@@ -80,7 +82,10 @@ def _unknown() -> Series:
 
 def _length(*series: Series) -> int:
     """How many terms a function of these has."""
-    return int(min(ctx.cap, *(s.prec for s in series)))
+    length = ctx.cap
+    for s in series:
+        length = min(length, s.prec)
+    return int(length)
 
 
 def _checked(f: Series, length: int) -> Series:
@@ -90,6 +95,8 @@ def _checked(f: Series, length: int) -> Series:
 
 def _known(f: Series) -> bool:
     """True where no coefficient is unknown."""
+    if f.length() <= 2:  # the list of a few takes as long as all the rest
+        return bool(f[0].is_finite() and f[1].is_finite())
     return all(c.is_finite() for c in f.coeffs())
 
 
@@ -111,9 +118,9 @@ def mul(f: Series, g: Series) -> Series:
     if not (f[0].is_finite() and g[0].is_finite()):
         return _unknown()
     product = f * g
-    if not product.length() and (_never(f) or _never(g)) and _known(f) and _known(g):
-        return constant(ZERO)
-    return _checked(product, _length(f, g))
+    if product.length():
+        return _checked(product, _length(f, g))
+    return constant(ZERO) if (_never(f) or _never(g)) and _known(f) and _known(g) else product
 
 
 def div(f: Series, g: Series) -> Series:
@@ -158,12 +165,16 @@ def _sloped(row: Function) -> Callable[[Series], Series]:
     assert value is not None
     if slope == Constant(0):
         return lambda g: _checked(constant(value(g[0])), 1)
-    program = cache(lambda: Program([slope], [row.parameters[0].name, "f"], _SLOPES, key=lambda: (ctx.prec, ctx.cap)))
+    names = [row.parameters[0].name, "f"]
+    program = cache(lambda: Program([slope], names, _SLOPES, key=lambda: (ctx.prec, ctx.cap)))
+    single = cache(lambda: Program([slope], names, balls.SMOOTH, key=lambda: ctx.prec))
 
     def function(g: Series) -> Series:
         n, start = _length(g), value(g[0])
         if not start.is_finite():
             return _unknown()
+        if n == 2 and not _fixed(g):  # a value and a slope are what most are asked for
+            return _checked(arb_series([start, single()(g[0], start)[0] * g[1]], n), n)
         f = arb_series([start], n)
         if _fixed(g):
             return f
