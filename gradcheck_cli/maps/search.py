@@ -166,16 +166,18 @@ class Search(Probe):
             if not rows or (failed and layer is Exact):
                 break
         truths: list[list[Truth | Ball]] = [list(found) for found in shadows]
-        still = np.flatnonzero(self._direction == 0).tolist() if len(self._doubtful) < len(self.rows) else []
+        still = np.flatnonzero(self._direction == 0).tolist()
         if rows or still:
             self._take_apart(rows, still, sorted(suspects), shadows, truths)
-        for k, unknown in self._doubtful.items():
-            truths[k] = [unknown] * self.count
+        for k, unknown in self._doubtful.items():  # but for what torch has no finite number of
+            for i in np.flatnonzero(self._direction).tolist():
+                truths[k][i] = unknown
         return truths
 
     def _ask(self, k: int, direction: Floats, total: Ball) -> None:
         """Ask a quotient about a derivative that is not autograd's for certain, before more entries are looked at. Where it
-        sides with autograd, the exact side is of another function than torch runs, and nothing is known of the row."""
+        sides with autograd, the exact side is of another function than torch runs, and nothing is known of the row's
+        entries that the direction moves."""
         if k in self._doubtful or not self.own or self.orders is not None or total is None or not total.is_finite():
             return
         found = np.where(np.isfinite(self._floats[k]), self._floats[k], 0.0)

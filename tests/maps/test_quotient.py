@@ -218,6 +218,8 @@ def test_a_quotient_is_asked_before_all_entries_are_looked_at(monkeypatch: pytes
     found = checked(ITERATIONS["square root"], a=a)
     assert verdicts(found) == {"undecided"} and not seen
     assert "sides with autograd" in str(found.columns[0].detail(0).text)
+    found = checked(ITERATIONS["square root"], a=torch.tensor([0.3, -4.0, 7.0], dtype=F64))
+    assert [c.verdict.value for c in entries(found)] == ["undecided", "mismatch", "undecided"]  # the second is infinite
 
 
 def test_a_wrong_implicit_derivative_stays_wrong() -> None:
