@@ -42,13 +42,13 @@ class Forward(Probe):
         whole = refusal is None and None not in tangents.values()
         self._sifted: dict[bool, dict[str, Shades]] = {}
         self._truths = (self._settled(outputs, direction) if whole else {}) or self._followed_truths(outputs)
-        spans = spans_of(outputs)
+        spans = spans_of({name: y for name, y in outputs.items() if tangents[name] is not None})
         seen = cache(lambda: sharply(self.form, self.precisions, lambda layers: self.runs.pushed(layers, direction), spans))
 
         def shade(name: str, index: int) -> Shade:
             if self._outside is not None:
                 return Shade(NAN, NAN, opaque=(self._outside.what,))
-            return seen().shade(spans[name].start + index)
+            return seen().shade(spans[name].start + index) if name in spans else Shade(NAN, NAN)
 
         def column(name: str) -> Column:
             tangent = tangents[name]
