@@ -8,6 +8,7 @@ forwards along a direction, each entry has both by itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -17,9 +18,9 @@ import numpy.typing as npt
 from torch import Tensor
 
 from gradcheck_cli.algebra.columns.backends import on_numpy
-from gradcheck_cli.algebra.columns.column import Column
-from gradcheck_cli.algebra.columns.moving import SLOPE, Moving, total
-from gradcheck_cli.algebra.columns.shadowed import Shadowed
+from gradcheck_cli.algebra.columns.column import Column, shortened
+from gradcheck_cli.algebra.columns.long import MOST, moving, shadowed
+from gradcheck_cli.algebra.columns.moving import Moving, total
 from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.algebra.directions import Precise
@@ -38,6 +39,9 @@ LEAST = 256
 
 GUARD = 2
 """Bits beyond those of the format to which an entry has to be known: a quarter of an ulp at most."""
+
+WORD, MARGIN = 53, 8
+"""Bits of a word, and those by which more than are missing are asked for: radii that have swallowed a number don't tell all."""
 
 FARTHEST = 900
 """Powers of two by which an entry of a direction is scaled at most: it stays a normal double, its random bits included."""
@@ -71,14 +75,26 @@ class Filter:
     or isn't as torch had it unwatched, in `outputs`. `held`: state was written. `told`: there is something that the reader of
     what rounding did has to know."""
 
-    def __init__(self, map: Map, outputs: Tensors, form: Format, mode: str, checkpoint: Callable[[], None]) -> None:
+    def __init__(
+        self, map: Map, outputs: Tensors, form: Format, mode: str, checkpoint: Callable[[], None], words: int = 2
+    ) -> None:
         self.map, self.outputs, self.form, self.mode, self.checkpoint = map, outputs, form, mode, checkpoint
+        self.words, self._lacking = words, 0.0
+
+    def longer(self) -> Filter | None:
+        """The same with as many words as may suffice; None where it isn't words that are missing, or there would be too many."""
+        if self._lacking == OPEN:
+            words = 2 * self.words
+        else:
+            words = self.words + math.ceil((self._lacking + MARGIN) / WORD) if self._lacking else MOST + 1
+        return Filter(self.map, self.outputs, self.form, self.mode, self.checkpoint, words) if words <= MOST else None
         self.held = self.told = False
 
     def certain(self, rows: Sequence[Row]) -> list[Shades] | None:
         """J'v of each row, if every entry is certain."""
         found = self.gradients(rows) if TRUST.sound() else None
-        return found if found is not None and all(certain(shades, self.form).all() for shades in found) else None
+        self._lacking = max((lacking(shades, self.form) for shades in found or ()), default=0.0)
+        return None if self._lacking else found
 
     @_unless_refused
     def agrees(self, found: Sequence[Shades], rows: Sequence[Row], direction: Floats, agree: Agree) -> bool | None:
@@ -88,8 +104,10 @@ class Filter:
             if slopes is None:
                 return None
             for slope, shades in zip(slopes, found, strict=bool(slopes)):
-                if not test(slope - along(shades.exact, part), int(np.count_nonzero(part))):
-                    return False
+                agrees = test(slope - along(shades.exact, part), int(np.count_nonzero(part)))
+                if not agrees:
+                    self._lacking = WORD if agrees is None else 0.0
+                    return agrees
         return True
 
     def parts(self, direction: Floats, found: Sequence[Shades], agree: Agree) -> list[tuple[Floats, Agree]]:
@@ -102,7 +120,7 @@ class Filter:
     def gradients(self, rows: Sequence[Row], limited: bool = True) -> list[Shades] | None:
         """J'v of each row: all inputs' entries, one after another. Not `limited`: with what rounding does where exponents have
         no limits."""
-        shadow, leaves = _entered(self.map, Shadowed(Precise(), Rounded(self.form, limited), kind="double"))
+        shadow, leaves = _entered(self.map, shadowed(self.words, Precise(), Rounded(self.form, limited)))
         found: list[Shades] = []
         with uncompiled(), shadow, np.errstate(all="ignore"):
             outputs, pull = run(self.map, leaves, self.mode)
@@ -139,7 +157,7 @@ class Filter:
     def tangents(self, direction: Tensors, limited: bool = True) -> dict[str, Shades] | None:
         """What torch's operations make of J u; not `limited` as in `gradients`."""
         self.checkpoint()
-        layer = Shadowed(Precise(), Rounded(self.form, limited), kind="double")
+        layer = shadowed(self.words, Precise(), Rounded(self.form, limited))
         shadow = Columns(layer, True, self.map.state)
 
         def seed(primals: Tensors) -> None:
@@ -157,7 +175,7 @@ class Filter:
     def _slopes(self, direction: Floats) -> dict[str, Column] | None:
         """J u of each output."""
         self.checkpoint()
-        outputs, slopes = _pushed(self.map, Moving(), direction)
+        outputs, slopes = _pushed(self.map, moving(self.words), direction)
         return slopes if slopes is not None and _equal(outputs, self.outputs) else None
 
     def _as_unwatched(self, shadow: Columns, outputs: Tensors) -> bool:
@@ -190,7 +208,7 @@ def _pushed(map: Map, layer: Moving, direction: Floats) -> tuple[Tensors, dict[s
     shadow, leaves = _entered(map, layer, direction)
     with uncompiled(), shadow, np.errstate(all="ignore"):
         outputs = map(leaves)
-        slopes = {name: _slope(shadow.cell(y), y.numel()) for name, y in outputs.items()}
+        slopes = {name: layer.slope(shadow.cell(y), y.numel()) for name, y in outputs.items()}
     return outputs, None if shadow.lost else slopes
 
 
@@ -265,6 +283,20 @@ def certain(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
     return known
 
 
+def lacking(found: Shades, form: Format) -> float:
+    """Bits that are missing until every entry is certain; infinite where one is open."""
+    unknown = ~certain(found, form)
+    if not unknown.any():
+        return 0.0
+    part = found.pick(unknown)
+    size, radius = np.abs(part.exact.high), part.exact.radius
+    if not (np.isfinite(radius).all() and np.isfinite(part.rounded).all()):
+        return OPEN
+    with np.errstate(all="ignore"):
+        share = float(np.max(np.where(size > 0.0, radius / size, 1.0)))
+    return max(math.log2(share) + form.bits + GUARD, 1.0)
+
+
 def certified(words: Column, some: npt.NDArray[np.bool_] | None = None) -> Truths:
     """Numbers, of which all or some are certified, as the exact side of entries."""
     found = Truths(len(words.high), words.ball)
@@ -285,15 +317,8 @@ def _shades(shadow: Columns, tensor: Tensor | None, x: Tensor) -> Shades:
     if tensor is None:
         return Shades(Column(nothing, nothing, nothing), nothing)
     *words, radii = shadow.cell(tensor)
-    high, low = (np.broadcast_to(word, count) for word in (*words, 0.0)[:2])
     exact, rounded = np.broadcast_to(radii, (2, count))
-    return Shades(Column(high, low, np.where(np.isfinite(high), exact, OPEN)), rounded)
-
-
-def _slope(cell: Any, count: int) -> Column:
-    _, _, high, low, _, radii = cell
-    high, low, radius = (np.broadcast_to(part, count) for part in (high, low, radii[SLOPE]))
-    return Column(high, low, np.where(np.isfinite(high), radius, OPEN))
+    return Shades(shortened([np.broadcast_to(word, count) for word in words], exact), rounded)
 
 
 def _stacked(parts: Sequence[Column]) -> Column:

@@ -170,9 +170,13 @@ class Reverse(Search):
         followed = self.own and self.orders is None and self._outside is None and self._unknown is None and not self.map.stops
         if not followed or self.count < LEAST or not self._marks or not self._direction.all():
             return []
-        self._filter = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
-        found = self._filter.certain(self.rows)
-        agrees = None if found is None else self._filter.agrees(found, self.rows, self._direction, self._nothing)
+        longer: Filter | None = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
+        found, agrees = None, None
+        while agrees is None and longer is not None:
+            self._filter = longer
+            found = self._filter.certain(self.rows)
+            agrees = None if found is None else self._filter.agrees(found, self.rows, self._direction, self._nothing)
+            longer = self._filter.longer()
         truths: list[Truths] = []
         if found is not None and agrees:
             truths = [certified(shades.exact) for shades in found]

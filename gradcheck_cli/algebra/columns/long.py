@@ -1,0 +1,124 @@
+"""The layers of columns (`shadowed`, `moving`) with numbers of as many words as a deep network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from flint import ctx
+
+from gradcheck_cli.algebra.balls import SMOOTH
+from gradcheck_cli.algebra.columns import long_sums, sums
+from gradcheck_cli.algebra.columns.algebra import KERNELS, MULTIPLE, ColumnAlgebra
+from gradcheck_cli.algebra.columns.backends import on_numpy
+from gradcheck_cli.algebra.columns.column import balls_of, entries
+from gradcheck_cli.algebra.columns.enclosing import EXACT, Enclosing
+from gradcheck_cli.algebra.columns.layer import Cell
+from gradcheck_cli.algebra.columns.meeting import Numbers
+from gradcheck_cli.algebra.columns.moving import Half, Moving, grown
+from gradcheck_cli.algebra.columns.multiple import size, subtract
+from gradcheck_cli.algebra.columns.multiple_functions import enclosed
+from gradcheck_cli.algebra.columns.shadowed import Shadowed
+from gradcheck_cli.algebra.columns.words import UP
+from gradcheck_cli.algebra.number import ZERO, Ball
+from gradcheck_cli.floats import Floats
+from gradcheck_cli.language.functions import Function
+
+MOST = 12
+"""Words at most: beyond, balls are as fast."""
+
+ENDS = 4
+"""A product that is so many times as large as its factors is an end, the gradient of a weight: two words suffice."""
+
+
+class _Long(ColumnAlgebra):
+    """Rows by their kernels, and by balls number by number where they have none."""
+
+    def function(self, row: Function) -> Callable[..., Cell] | None:
+        kernel = self.backend.kernels(MULTIPLE).get(KERNELS.get(row.name, ""))
+        if kernel is not None or not row.ball or not row.parameters or row.truth:
+            return kernel if kernel is not None else super().function(row)
+        if any(p.kind == "integer" for p in row.parameters):
+            return super().function(row)
+        return partial(enclosed, SMOOTH.evaluate(row.name))
+
+
+class _LongEnclosing(Enclosing, _Long):
+    """Decisions as `enclosing` has them."""
+
+    def _apart(self, x: Cell, y: Cell, words: Sequence[Any]) -> Any:
+        apart = subtract((*x[:-1], 0.0), (*y[:-1], 0.0))
+        return (size(apart) + apart[-1]) * UP
+
+    def _larger(self, x: Cell, y: Cell) -> Cell:
+        return self._chosen(self._kernel("order")(x, y), x, y)
+
+
+class LongShadowed(Shadowed, _LongEnclosing):
+    """`Shadowed`, of so many words."""
+
+    def _plain(self) -> Enclosing:
+        return _LongEnclosing(self.kind, self.backend, self.words)
+
+    def summed(self, cell: Cell, places: Sequence[int]) -> Ball:
+        return _added_up([entries(word, places) for word in cell[:-1]], entries(cell[-1][EXACT], places), self.bits)
+
+    def _summed(self, x: Numbers) -> tuple[list[Floats], Floats]:
+        words, error = long_sums.total(x.words)
+        return _filled(words, self.words), error
+
+    def _multiplied(self, x: Numbers, y: Numbers) -> tuple[list[Floats], Floats]:
+        (batch, rows, inner), columns = x.high.shape, y.high.shape[2]
+        if rows * columns > ENDS * inner * (rows + columns):
+            for factor in (x, y):
+                factor.shorten()
+            high, low, error = sums.dot((x.high, x.low), (y.high, y.low))
+            return _filled([high, low], self.words), error
+        return long_sums.dot(x.words, y.words, self.words)
+
+
+class LongMoving(Moving, _Long):
+    """`Moving`, of so many words."""
+
+    def _still(self) -> ColumnAlgebra:
+        return _Long(self.kind, self.backend, self.words)
+
+    def _added_up(self, words: Sequence[Sequence[float]], radii: Sequence[float]) -> Any:
+        return _added_up(words, radii, self.bits)
+
+    def _summed(self, half: Half, kept: int, count: int) -> Half:
+        *words, radius = (np.broadcast_to(part, kept * count).reshape(kept, count) for part in half)
+        found, error = long_sums.total(_some(words))
+        return *_filled(found, self.words), (error + radius.sum(-1)) * (1.0 + (count + 2) * 2.0**-52)
+
+    def _multiplied(self, x: Half, y: Half) -> Half:
+        words, error = long_sums.dot(_some(x[:-1]), _some(y[:-1]), self.words)
+        return grown((*words, error), x, y)
+
+
+def _some(words: Sequence[Floats]) -> list[Floats]:
+    """The first word, and those that aren't 0 everywhere."""
+    return [words[0], *(word for word in words[1:] if np.any(word))]
+
+
+def _filled(words: Sequence[Floats], count: int) -> list[Floats]:
+    return [*words, *[np.zeros(words[0].shape)] * (count - len(words))]
+
+
+def _added_up(words: Sequence[Sequence[float]], radii: Sequence[float], bits: int) -> Ball:
+    """The sum of numbers as a ball."""
+    with ctx.workprec(bits):
+        return sum(balls_of(words, radii), ZERO)
+
+
+def shadowed(words: int, *given: Any) -> Shadowed:
+    """The layer of exact arithmetic and of rounding, of so many words."""
+    return Shadowed(*given, kind="double") if words == 2 else LongShadowed(*given, kind=MULTIPLE, words=words)
+
+
+def moving(words: int) -> Moving:
+    """The layer that differentiates."""
+    return Moving() if words == 2 else LongMoving(MULTIPLE, words)
