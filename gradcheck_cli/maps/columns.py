@@ -37,8 +37,9 @@ from gradcheck_cli.verdict.truths import Truths
 LEAST = 256
 """Entries from which on it pays."""
 
-GUARD = 2
-"""Bits beyond those of the format to which an entry has to be known: a quarter of an ulp at most."""
+GUARD, UNBOUNDED = 2, 5
+"""Bits beyond those of the format to which an entry has to be known: a quarter of an ulp at most; where rounding has no bound, as
+well as `judge.explained` asks then."""
 
 WORD, MARGIN = 53, 8
 """Bits of a word, and those by which more than are missing are asked for: radii that have swallowed a number don't tell all."""
@@ -183,8 +184,8 @@ class Filter:
         share = self.form.unit_roundoff**0.5
         for y in outputs.values():
             seen = _shades(shadow, y, y)
-            near = seen.exact.off(numpy(y)) <= 4.0 * seen.rounded + np.abs(seen.exact.high) * share
-            if not near.all():
+            off = seen.exact.off(numpy(y))
+            if np.isnan(off).any() or (off > 4.0 * seen.rounded + np.abs(seen.exact.high) * share).any():
                 return False
         return not shadow.lost and _equal(outputs, self.outputs)
 
@@ -250,7 +251,7 @@ def _parts(direction: Floats, found: Sequence[Shades], form: Format) -> list[Flo
         none = np.logical_and.reduce([_nothing(shades, form) for shades in part])
         if not none.any():
             continue
-        noise = np.max([np.where(np.isfinite(shades.rounded), shades.rounded, 0.0) for shades in part], axis=0)
+        noise = np.max([_bounded(shades) for shades in part], axis=0)
         zero = none & np.logical_and.reduce([(shades.exact.high == 0.0) & (shades.rounded == 0.0) for shades in part])
         mantissas, _ = np.frexp(direction[some])
         scaled = np.ldexp(mantissas, -np.clip(np.frexp(noise)[1], -FARTHEST, FARTHEST))
@@ -265,8 +266,13 @@ def _nothing(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
     to them."""
     size, radius = np.abs(found.exact.high), found.exact.radius
     nothing: npt.NDArray[np.bool_] = size + radius <= form.smallest_normal * NO_SIZE
-    nothing |= (size <= radius) & (size + radius <= found.rounded * NO_SIZE)
+    nothing |= (size <= radius) & (size + radius <= _bounded(found) * NO_SIZE)
     return nothing
+
+
+def _bounded(found: Shades) -> Floats:
+    """How far rounding may take entries; 0 where that has no bound."""
+    return np.where(np.isfinite(found.rounded), found.rounded, 0.0)
 
 
 def certain(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
@@ -276,10 +282,13 @@ def certain(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
     for some in pieces(len(known)):
         part = found.pick(some)
         sure = part.exact.accurate(bits + GUARD)
+        unbounded = part.rounded == OPEN
+        if unbounded.any():
+            sure &= ~unbounded | part.exact.accurate(bits + UNBOUNDED)
         if not sure.all():
-            sure |= part.exact.accurate(bits // 2 + 10) & (part.exact.radius <= part.rounded * NO_SIZE)
+            sure |= part.exact.accurate(bits // 2 + 10) & (part.exact.radius <= _bounded(part) * NO_SIZE)
             sure |= _nothing(part, form)
-        known[some] = sure & np.isfinite(part.rounded)
+        known[some] = sure & ~np.isnan(part.rounded)
     return known
 
 
@@ -290,11 +299,11 @@ def lacking(found: Shades, form: Format) -> float:
         return 0.0
     part = found.pick(unknown)
     size, radius = np.abs(part.exact.high), part.exact.radius
-    if not (np.isfinite(radius).all() and np.isfinite(part.rounded).all()):
+    if not (np.isfinite(radius).all() and not np.isnan(part.rounded).any()):
         return OPEN
     with np.errstate(all="ignore"):
         share = float(np.max(np.where(size > 0.0, radius / size, 1.0)))
-    return max(math.log2(share) + form.bits + GUARD, 1.0)
+    return max(math.log2(share) + form.bits + UNBOUNDED, 1.0)
 
 
 def certified(words: Column, some: npt.NDArray[np.bool_] | None = None) -> Truths:
@@ -318,6 +327,8 @@ def _shades(shadow: Columns, tensor: Tensor | None, x: Tensor) -> Shades:
         return Shades(Column(nothing, nothing, nothing), nothing)
     *words, radii = shadow.cell(tensor)
     exact, rounded = np.broadcast_to(radii, (2, count))
+    # kernels of two words are open where balls may have a bound
+    rounded = np.where(rounded < OPEN, rounded, np.nan if len(words) == 2 else OPEN)
     return Shades(shortened([np.broadcast_to(word, count) for word in words], exact), rounded)
 
 

@@ -87,7 +87,7 @@ def _some(count: int, terms: int) -> list[int]:
 def _agree(layer: Any, name: str, places: Sequence[int], cells: Sequence[Cell], run: Callable[[int], Sequence[Any]]) -> bool:
     """Whether what is run for each of some places doesn't contradict the cells there."""
     found = [layer.balls(cell, places) for cell in cells]
-    with working(DIRECTIONS[0]), terms(2):
+    with working(max(DIRECTIONS[0], layer.bits)), terms(2):
         for k in range(len(places)):
             for balls, known in zip(found, run(k), strict=True):
                 if not _alike(balls[k], known):

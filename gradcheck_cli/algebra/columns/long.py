@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from flint import ctx
 
-from gradcheck_cli.algebra.balls import SMOOTH
+from gradcheck_cli.algebra.balls import SMOOTH, BallAlgebra
 from gradcheck_cli.algebra.columns import long_sums, sums
 from gradcheck_cli.algebra.columns.algebra import KERNELS, MULTIPLE, ColumnAlgebra
 from gradcheck_cli.algebra.columns.backends import on_numpy
@@ -23,6 +23,7 @@ from gradcheck_cli.algebra.columns.multiple import size, subtract
 from gradcheck_cli.algebra.columns.multiple_functions import enclosed
 from gradcheck_cli.algebra.columns.shadowed import Shadowed
 from gradcheck_cli.algebra.columns.words import UP
+from gradcheck_cli.algebra.layers import HULL
 from gradcheck_cli.algebra.number import ZERO, Ball
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.functions import Function
@@ -35,19 +36,22 @@ ENDS = 4
 
 
 class _Long(ColumnAlgebra):
-    """Rows by their kernels, and by balls number by number where they have none."""
+    """Rows by their kernels, and number by number in balls where they have none."""
+
+    enclosures: BallAlgebra = SMOOTH
+    """Which enclosures those are."""
 
     def function(self, row: Function) -> Callable[..., Cell] | None:
-        kernel = self.backend.kernels(MULTIPLE).get(KERNELS.get(row.name, ""))
-        if kernel is not None or not row.ball or not row.parameters or row.truth:
-            return kernel if kernel is not None else super().function(row)
-        if any(p.kind == "integer" for p in row.parameters):
+        plain = row.truth or not (row.ball and row.parameters) or any(p.kind == "integer" for p in row.parameters)
+        if plain or KERNELS.get(row.name) in self.backend.kernels(MULTIPLE):
             return super().function(row)
-        return partial(enclosed, SMOOTH.evaluate(row.name))
+        return partial(enclosed, self.enclosures.evaluate(row.name))
 
 
 class _LongEnclosing(Enclosing, _Long):
     """Decisions as `enclosing` has them."""
+
+    enclosures = HULL
 
     def _apart(self, x: Cell, y: Cell, words: Sequence[Any]) -> Any:
         apart = subtract((*x[:-1], 0.0), (*y[:-1], 0.0))

@@ -17,7 +17,7 @@ from gradcheck_cli.algebra.columns.sums import CHUNK, ROOM, Floats, certain, pie
 from gradcheck_cli.algebra.columns.words import OPEN, UP, two_sum
 
 EXACT = 2.0**53
-"""Whole numbers up to this are floats, and so are all partial sums of those whose sizes add up to it."""
+"""Whole numbers below this are floats, and so are all partial sums of those whose sizes add up to less."""
 
 SPARE = 6
 """Bits beyond those of a result: for the terms that aren't multiplied."""
@@ -101,8 +101,7 @@ def dot(xs: Words, ys: Words, count: int) -> tuple[list[Floats], Floats]:
 
 def _dot(xs: Words, ys: Words, count: int) -> tuple[list[Floats], Floats]:
     (batch, rows, inner), columns = xs[0].shape, ys[0].shape[-1]
-    together = 4 if min(len(xs), len(ys)) == 1 else 4 * count  # slices of the shorter one: products that are added
-    step = (52 - math.ceil(math.log2(inner * together))) // 2
+    step = (52 - math.ceil(math.log2(inner))) // 2
     most = math.ceil((53 * count + SPARE) / step)
     words, error = [np.zeros((batch, rows, columns)) for _ in range(count)], np.full((batch, rows, columns), OPEN)
     known: tuple[slice, _Cut, Floats] | None = None
@@ -133,15 +132,15 @@ def _products(a: _Cut, b: _Cut, beside: Floats, columns: int, inner: int, step: 
         several = min(len(b.slices), most - p)
         product = part @ beside[:, :, : several * columns]
         for q in range(several):
-            size = inner * a.largest[p] * b.largest[q] * 2.0 ** ((p + q + 2) * step) * UP
-            if not size <= EXACT:
+            size = inner * a.largest[p] * b.largest[q] * 2.0 ** ((p + q + 2) * step)
+            if not size < EXACT:
                 return None
             levels[p + q].append((product[:, :, q * columns : (q + 1) * columns], size))
     terms: list[Floats] = []
     for level in levels:
         held = OPEN
         for product, size in level:
-            if held + size <= EXACT:
+            if held + size < EXACT:
                 terms[-1] += product
                 held += size
             else:

@@ -20,7 +20,6 @@ from gradcheck_cli.algebra.columns.primitives import (
     anywhere,
     divide,
     maximum,
-    nearest,
     root,
     split,
     where,
@@ -244,23 +243,3 @@ def sign(x: Multiple) -> Multiple:
     """1 or -1, for x certainly not 0; else open."""
     value, certain = signed(x)
     return value, *[0.0] * (len(x) - 2), where(certain, 0.0, OPEN)
-
-
-def floor(x: Multiple) -> Multiple:
-    """The largest whole number below x, where x is certainly between two; else open."""
-    n, beyond, reach = _beside(x)
-    certain = (absolute(beyond) * DOWN > reach) & (reach < 0.25) & (absolute(x[0]) < 2.0**40)
-    return where(beyond < 0.0, n - 1.0, n), *[0.0] * (len(x) - 2), where(certain, 0.0, OPEN)
-
-
-def rounded(x: Multiple) -> Multiple:
-    """The whole number next to x, where x is certainly not in the middle between two; else open."""
-    n, beyond, reach = _beside(x)
-    certain = (absolute(beyond) + reach < 0.5 * DOWN) & (absolute(x[0]) < 2.0**40)
-    return n, *[0.0] * (len(x) - 2), where(certain, 0.0, OPEN)
-
-
-def _beside(x: Multiple) -> tuple[Array, Array, Array]:
-    """A whole number near x, how far the first word is from it, exactly, and how far x may be from that word."""
-    n = nearest(x[0])
-    return n, x[0] - n, ((size(x) - absolute(x[0])) + x[-1]) * UP
