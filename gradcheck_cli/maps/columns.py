@@ -24,7 +24,7 @@ from gradcheck_cli.algebra.columns.moving import Moving, total
 from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.algebra.directions import Precise
-from gradcheck_cli.algebra.layers import Rounded
+from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.algebra.number import ZERO, Ball
 from gradcheck_cli.floats import Floats, Format, pieces
 from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
@@ -118,10 +118,11 @@ class Filter:
         return [(numbers, agree), (noise, _silent), (zeros, agree)]
 
     @_unless_refused
-    def gradients(self, rows: Sequence[Row], limited: bool = True) -> list[Shades] | None:
+    def gradients(self, rows: Sequence[Row], limited: bool = True, slack: bool = False) -> list[Shades] | None:
         """J'v of each row: all inputs' entries, one after another. Not `limited`: with what rounding does where exponents have
-        no limits."""
-        shadow, leaves = _entered(self.map, shadowed(self.words, Precise(), Rounded(self.form, limited)))
+        no limits. `slack`: with all that the authors of constants may have meant."""
+        layer = shadowed(self.words, Exact() if slack else Precise(), Rounded(self.form, limited))
+        shadow, leaves = _entered(self.map, layer)
         found: list[Shades] = []
         with uncompiled(), shadow, np.errstate(all="ignore"):
             outputs, pull = run(self.map, leaves, self.mode)

@@ -18,8 +18,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from flint import arb
 from torch import Tensor
 
+from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.algebra.directions import Kept, slope, value_of
 from gradcheck_cli.algebra.layers import Layer
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, working
@@ -67,7 +69,9 @@ class Reverse(Search):
         self._outside, self._unknown = self.outside(self._derived, [row.cotangents for row in self.rows])
         if self._outside is not None:
             self.runs.opaque[self._outside.what] = None
-        self._precise, self._wrong, self._located, self._doubtful = [], {}, set(), {}
+        self._precise, self._wrong, self._located, self._doubtful, self._confirmed = [], {}, set(), {}, {}
+        self._slack: list[Shades] | None = None
+        self._suspects: set[tuple[int, int]] = set()
         self._shades: dict[bool, list[Shades]] = {}
         self._truths = list[Any]() if left else self._settled(outputs)
         if self._truths and not self._located:
@@ -209,9 +213,30 @@ class Reverse(Search):
         """What the shadow saw of an entry of a row."""
         if self._outside is not None:
             return Shade(NAN, NAN, opaque=(self._outside.what,))
+        known = self._plainly_wrong(k, index)
+        if known is not None:
+            return known
         if k not in self._seen:
             self._seen[k] = sharply(self.form, self.precisions, partial(self._repeated, k), self.spans)
         return self._seen[k].shade(index)
+
+    def _plainly_wrong(self, k: int, index: int) -> Shade | None:
+        """What columns saw of an entry whose formula is wrong by more than the slack of constants, and all that may excuse an
+        error besides."""
+        truth = regular(self._truths[k][index])
+        if (k, index) not in self._suspects or self._filter.told or truth.kind is not Kind.REGULAR:
+            return None
+        if self._slack is None:
+            self._slack = self._filter.gradients(self.rows, slack=True) or []
+        if not self._slack or self._filter.told:
+            return None
+        seen = self._slack[k].pick([index])
+        exact, reach = seen.exact.ball(0), float(seen.rounded[0])
+        least = excusable(self.form) * max(abs(float(truth.ball.mid())), self._scales[k])
+        if not (exact.is_finite() and truth.ball.is_finite() and reach < OPEN and abs(exact - truth.ball) > 2 * least):
+            return None
+        with working(DIRECTIONS[0]):
+            return Shade(exact, exact + arb(0, reach))
 
     def _repeated(self, k: int, layers: Sequence[Layer]) -> Followed:
         return self.runs.backward(layers, [self.runs.exact] * len(layers), [self.rows[k]], kept=len(layers))
@@ -225,7 +250,15 @@ class Reverse(Search):
     def _unit(self, index: int) -> Floats:
         return np.bincount([index], minlength=self.count).astype(np.float64)
 
+    def _witness(self, k: int, some: Sequence[int]) -> None:
+        self._suspects |= {(k, i) for i in some}
+        balls = [regular(self._truths[k][i]).ball for i in some]
+        if len(some) > 1 and self._confirm(k, some, balls):
+            self._confirmed |= {(k, i): ball for i, ball in zip(some, balls, strict=True)}
+
     def _confirm(self, k: int, indices: Sequence[int], balls: Sequence[Ball]) -> bool | None:
+        if all(self._confirmed.get((k, i)) is ball for i, ball in zip(indices, balls, strict=True)):
+            return True
         direction, row = self.steps(indices), self.rows[k]
         with working(QUOTIENT):
             products = [ball * float(direction[i]) for i, ball in zip(indices, balls, strict=True)]

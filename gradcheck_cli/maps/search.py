@@ -28,7 +28,7 @@ from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.columns import Filter, certified
 from gradcheck_cli.maps.guard import sided
-from gradcheck_cli.maps.narrowing import narrowed
+from gradcheck_cli.maps.narrowing import Disagreement, narrowed
 from gradcheck_cli.maps.probe import FLOOR, LAYERS, Probe
 from gradcheck_cli.maps.quotient import COARSE
 from gradcheck_cli.maps.runs import Cells
@@ -195,8 +195,8 @@ class Search(Probe):
 
     def _narrowed(self, filter: Filter, found: Sequence[Shades]) -> list[Truths]:
         """The exact side of a large map of which columns know J'v, `found`, but not that it is the derivative: they settle what
-        is right, balls look at single entries of what disagrees for certain, and nothing else is examined. Nothing, if balls
-        find none of these wrong."""
+        is right, and what single entries are that disagree for certain, which the second witness, in balls, has to confirm as
+        it has any; nothing else is examined. Nothing, if none of these is wrong."""
         parts = filter.parts(self._direction, found, self._nothing)
         seen = narrowed(lambda u: filter.slopes(u, self.rows), found, parts, self.spans)
         single = sorted({int(wrong.entries[0]) for wrong in seen.wrong.values() if len(wrong.entries) == 1})[:LAYERS]
@@ -205,21 +205,37 @@ class Search(Probe):
             known.nowhere = _UNEXAMINED
             known.exclude(~right)
         self._truths = truths
-        for (i,), direction, outputs in self._parts([[i] for i in single]):
+        located: list[list[int]] = [[] for _ in self.rows]
+        slopes = {(k, int(w.entries[0])): self._alone(w) for (k, _), w in seen.wrong.items() if len(w.entries) == 1}
+        unknown = [i for i in single if not all(_tight(slopes.get((k, i), NAN)) for k in range(len(self.rows)) if not seen.right[k, i])]
+        series = {i: outputs for (i,), _, outputs in self._parts([[i] for i in unknown])}
+        for i in single:
+            name, direction = self._input([i]), self._only([i])
+            direction[i] = 1.0
             for k, row in enumerate(self.rows):
-                name = self._input([i])
                 if seen.right[k, i] or name is None:
                     continue
                 with working(DIRECTIONS[0]):
-                    truths[k][i] = self._single(k, direction, self.paired(row, outputs, slope))
+                    truths[k][i] = self._single(k, direction, self.paired(row, series[i], slope)) if i in series else slopes[k, i]
                 if self._far(k, i, truths[k][i], found[k].exact.ball(i)):
                     self._located.add((k, name))
+                    located[k].append(i)
         if not self._located:
             return []
         for (k, name), wrong in seen.wrong.items():
             if (k, name) not in self._located:
                 self._wrong[k, name] = [_Wrong(wrong.entries.tolist(), wrong.exact, wrong.shadow)]
+        for k, some in enumerate(located):
+            self._witness(k, some)
         return truths
+
+    def _alone(self, wrong: Disagreement) -> Ball:
+        """The derivative along a single entry that disagrees."""
+        with working(DIRECTIONS[0]):
+            return wrong.exact / float(self._direction[wrong.entries[0]])
+
+    def _witness(self, k: int, some: Sequence[int]) -> None:
+        """Have the second witness look at some entries of a row at once, whichever inputs they belong to."""
 
     def _unfollowed(self) -> list[list[Truth | Ball]]:
         """The exact side where the shadow of the backward pass can't be trusted: entry by entry; unknown where the forward pass

@@ -23,7 +23,8 @@ from gradcheck_cli.algebra.columns.multiple import size, subtract
 from gradcheck_cli.algebra.columns.multiple_functions import enclosed
 from gradcheck_cli.algebra.columns.shadowed import Shadowed
 from gradcheck_cli.algebra.columns.words import UP
-from gradcheck_cli.algebra.layers import HULL
+from gradcheck_cli.algebra.directions import Precise
+from gradcheck_cli.algebra.layers import HULL, Exact, Rounded
 from gradcheck_cli.algebra.number import ZERO, Ball
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.functions import Function
@@ -118,9 +119,24 @@ def _added_up(words: Sequence[Sequence[float]], radii: Sequence[float], bits: in
         return sum(balls_of(words, radii), ZERO)
 
 
-def shadowed(words: int, *given: Any) -> Shadowed:
-    """The layer of exact arithmetic and of rounding, of so many words."""
-    return Shadowed(*given, kind="double") if words == 2 else LongShadowed(*given, kind=MULTIPLE, words=words)
+class _Slack(Shadowed):
+    """Constants are all that their author may have meant."""
+
+    def _of_float(self, value: float, exact: Ball, rounded: Ball) -> Cell:
+        return self.both(exact, rounded)
+
+
+class _LongSlack(_Slack, LongShadowed):
+    """The same, of so many words."""
+
+
+def shadowed(words: int, exact: Exact, rounded: Rounded) -> Shadowed:
+    """The layer of exact arithmetic and of rounding, of so many words; constants are the floats that they are where `exact` has
+    them so."""
+    plain = isinstance(exact, Precise)
+    if words == 2:
+        return (Shadowed if plain else _Slack)(exact, rounded, kind="double")
+    return (LongShadowed if plain else _LongSlack)(exact, rounded, kind=MULTIPLE, words=words)
 
 
 def moving(words: int) -> Moving:
