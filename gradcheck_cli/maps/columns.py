@@ -138,9 +138,9 @@ class Filter:
         return found
 
     @_unless_refused
-    def slopes(self, direction: Floats, rows: Sequence[Row]) -> list[Ball] | None:
-        """<v, J u> of each row."""
-        slopes = self._slopes(direction)
+    def slopes(self, direction: Floats, rows: Sequence[Row], slack: bool = False) -> list[Ball] | None:
+        """<v, J u> of each row; `slack`: with all that constants, and numbers that are kept, may mean."""
+        slopes = self._slopes(direction, slack)
         if slopes is None:
             return None
         return [along(_stacked([slopes[n] for n in row.cotangents]), _flat(row.cotangents)) for row in rows]
@@ -174,10 +174,10 @@ class Filter:
         self.held, self.told = shadow.held, shadow.told
         return None if shadow.lost else found
 
-    def _slopes(self, direction: Floats) -> dict[str, Column] | None:
+    def _slopes(self, direction: Floats, slack: bool = False) -> dict[str, Column] | None:
         """J u of each output."""
         self.checkpoint()
-        outputs, slopes = _pushed(self.map, moving(self.words), direction)
+        outputs, slopes = _pushed(self.map, moving(self.words, self.form if slack else None), direction)
         return slopes if slopes is not None and _equal(outputs, self.outputs) else None
 
     def _as_unwatched(self, shadow: Columns, outputs: Tensors) -> bool:
@@ -219,7 +219,7 @@ def _entered(map: Map, layer: Any, direction: Floats | None = None) -> tuple[Col
     shadow, leaves, start = Columns(layer, True, map.state), map.leaves(), 0
     for name, x in map.inputs.items():
         span, start = slice(start, start + x.numel()), start + x.numel()
-        steps = () if direction is None or not direction[span].any() else (direction[span],)
+        steps = () if direction is None else (direction[span] if direction[span].any() else np.zeros(1),)
         shadow.seed(leaves[name], layer.data(numpy(x), *steps))
     return shadow, leaves
 

@@ -38,7 +38,7 @@ from gradcheck_cli.maps.search import MANY, Search
 from gradcheck_cli.maps.second import confirms, doubted
 from gradcheck_cli.maps.seen import sharply
 from gradcheck_cli.verdict.column import Column
-from gradcheck_cli.verdict.entries import OF_TENSORS, Evidence
+from gradcheck_cli.verdict.entries import OF_TENSORS, RESIDUE, Evidence
 from gradcheck_cli.verdict.shade import Shade, Shades
 from gradcheck_cli.verdict.truth import Kind, regular
 from gradcheck_cli.verdict.truths import Truths
@@ -232,7 +232,7 @@ class Reverse(Search):
             return None
         seen = self._slack[k].pick([index])
         exact, reach = seen.exact.ball(0), float(seen.rounded[0])
-        least = excusable(self.form) * max(abs(float(truth.ball.mid())), self._scales[k])
+        least = RESIDUE * float(self.form.ulp(max(abs(float(truth.ball.mid())), self._scales[k])))
         if not (exact.is_finite() and truth.ball.is_finite() and reach < OPEN and abs(exact - truth.ball) > 2 * least):
             return None
         with working(DIRECTIONS[0]):
@@ -244,6 +244,11 @@ class Reverse(Search):
     def _meant(self, k: int, indices: Sequence[int]) -> list[Ball]:
         """The exact side of some entries with the slack that the code's constants, and the numbers that it keeps, leave."""
         directions = [self._unit(i) for i in indices]
+        if all((k, i) in self._suspects for i in indices):
+            found = [self._filter.slopes(direction, self.rows, slack=True) for direction in directions]
+            shades = [self._plainly_wrong(k, i) for i in indices]
+            if all(f is not None and s is not None and not f[k].overlaps(s.exact) for f, s in zip(found, shades, strict=True)):
+                return [f[k] for f in found if f is not None]  # no slack explains them
         with working(DIRECTIONS[0]):
             return [self.paired(self.rows[k], cells, slope) for cells in self.along(directions, Kept)]
 

@@ -26,7 +26,7 @@ from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats
-from gradcheck_cli.maps.columns import Filter, certified
+from gradcheck_cli.maps.columns import UNBOUNDED, Filter, certified
 from gradcheck_cli.maps.guard import sided
 from gradcheck_cli.maps.narrowing import Disagreement, narrowed
 from gradcheck_cli.maps.probe import FLOOR, LAYERS, Probe
@@ -207,8 +207,12 @@ class Search(Probe):
         self._truths = truths
         located: list[list[int]] = [[] for _ in self.rows]
         slopes = {(k, int(w.entries[0])): self._alone(w) for (k, _), w in seen.wrong.items() if len(w.entries) == 1}
-        unknown = [i for i in single if not all(_tight(slopes.get((k, i), NAN)) for k in range(len(self.rows)) if not seen.right[k, i])]
-        series = {i: outputs for (i,), _, outputs in self._parts([[i] for i in unknown])}
+        sharp = self.form.bits + UNBOUNDED
+        unknown = [
+            i for i in single for k in range(len(self.rows))
+            if not seen.right[k, i] and slopes.get((k, i), NAN).rel_accuracy_bits() < sharp
+        ]  # fmt: skip
+        series = {i: outputs for (i,), _, outputs in self._parts([[i] for i in sorted(set(unknown))])}
         for i in single:
             name, direction = self._input([i]), self._only([i])
             direction[i] = 1.0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from gradcheck_cli.algebra.balls import SMOOTH, BallAlgebra
 from gradcheck_cli.algebra.columns import long_sums, sums
 from gradcheck_cli.algebra.columns.algebra import KERNELS, MULTIPLE, ColumnAlgebra
 from gradcheck_cli.algebra.columns.backends import on_numpy
-from gradcheck_cli.algebra.columns.column import balls_of, entries
+from gradcheck_cli.algebra.columns.column import ball_with, balls_of, entries, float_words
 from gradcheck_cli.algebra.columns.enclosing import EXACT, Enclosing
 from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.meeting import Numbers
@@ -23,10 +23,10 @@ from gradcheck_cli.algebra.columns.multiple import size, subtract
 from gradcheck_cli.algebra.columns.multiple_functions import enclosed
 from gradcheck_cli.algebra.columns.shadowed import Shadowed
 from gradcheck_cli.algebra.columns.words import UP
-from gradcheck_cli.algebra.directions import Precise
+from gradcheck_cli.algebra.directions import KEPT_ULPS, Kept, Precise
 from gradcheck_cli.algebra.layers import HULL, Exact, Rounded
 from gradcheck_cli.algebra.number import ZERO, Ball
-from gradcheck_cli.floats import Floats
+from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.language.functions import Function
 
 MOST = 12
@@ -139,6 +139,41 @@ def shadowed(words: int, exact: Exact, rounded: Rounded) -> Shadowed:
     return (LongShadowed if plain else _LongSlack)(exact, rounded, kind=MULTIPLE, words=words)
 
 
-def moving(words: int) -> Moving:
-    """The layer that differentiates."""
-    return Moving() if words == 2 else LongMoving(MULTIPLE, words)
+class _Kept(Moving):
+    """Constants, and the numbers that the code keeps, are at least all that their author may have meant, as in
+    `directions.Kept`; `form`: the shortest format in which they may be stored."""
+
+    form = FORMATS["float64"]
+    _meant = Kept()
+
+    def literal(self, value: float, form: Format) -> Cell:
+        return self._of_ball(self._meant.number(value, form)) if math.isfinite(value) else super().literal(value, form)
+
+    def scalar(self, value: float | bool) -> Cell:
+        plain = isinstance(value, bool) or not math.isfinite(value)
+        return super().scalar(value) if plain else self._of_ball(self._meant.scalar(value))
+
+    def data(self, values: Floats, slopes: Floats | None = None) -> Cell:
+        *words, radii = super().data(values, slopes)
+        if slopes is not None:  # what is differentiated by
+            return *words, radii
+        size = np.max(np.abs(values), initial=0.0, where=np.isfinite(values))
+        return *words, radii + np.array([[self.form.gap(float(size)) * KEPT_ULPS], [0.0]])
+
+    def _of_ball(self, ball: Ball) -> Cell:
+        with ctx.workprec(self.bits):
+            words = float_words(ball, self.words)
+            return self.number(words, float(abs(ball - ball_with(words, 0.0)).abs_upper()) * UP)
+
+
+class _LongKept(_Kept, LongMoving):
+    """The same, of more words."""
+
+
+def moving(words: int, slack: Format | None = None) -> Moving:
+    """The layer that differentiates; `slack`: with what constants may mean, of which the shortest has this format."""
+    if slack is None:
+        return Moving() if words == 2 else LongMoving(MULTIPLE, words)
+    found = _Kept() if words == 2 else _LongKept(MULTIPLE, words)
+    found.form = slack
+    return found
