@@ -74,13 +74,15 @@ def _unless_refused(run: Callable[Arguments, Result | None]) -> Callable[Argumen
 class Filter:
     """Runs of one map on columns, in any mode, at its own inputs. A run returns None where anything at all can't be followed,
     or isn't as torch had it unwatched, in `outputs`. `held`: state was written. `told`: there is something that the reader of
-    what rounding did has to know."""
+    what rounding did has to know. `first`: the words of a number, unless said otherwise."""
+
+    first = 2
 
     def __init__(
-        self, map: Map, outputs: Tensors, form: Format, mode: str, checkpoint: Callable[[], None], words: int = 2
+        self, map: Map, outputs: Tensors, form: Format, mode: str, checkpoint: Callable[[], None], words: int = 0
     ) -> None:
         self.map, self.outputs, self.form, self.mode, self.checkpoint = map, outputs, form, mode, checkpoint
-        self.words, self._lacking = words, 0.0
+        self.words, self._lacking = words or self.first, 0.0
 
     def longer(self) -> Filter | None:
         """The same with as many words as may suffice; None where it isn't words that are missing, or there would be too many."""

@@ -15,6 +15,7 @@ from gradcheck_cli.maps.check import Found, check_map
 from gradcheck_cli.maps.columns import Filter, smooth
 from gradcheck_cli.maps.map import Map, Tensors, random_row
 from gradcheck_cli.maps.probe import Options
+from gradcheck_cli.maps.reverse import Reverse
 from gradcheck_cli.verdict.verdicts import Verdict
 from tests.custom_functions.elementwise import custom
 
@@ -96,6 +97,73 @@ def test_columns_say_what_balls_say(
         assert all(a is not None and b is not None and a.overlaps(b) for a, b in zip(ours.exact, theirs.exact, strict=True))
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_numbers_of_more_words_say_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of two: every entry is certain, a sample agrees with balls, and both enclose one number."""
+    make, shape = MODULES[name]
+    torch.manual_seed(0)
+    map = of_module(make(), *shape)
+    plain = checked(map)
+    monkeypatch.setattr(Filter, "first", 4)
+    monkeypatch.setattr(Reverse, "_certified", None)
+    for ours, theirs in zip(checked(map).columns, plain.columns, strict=True):
+        assert ours.verdicts.tolist() == theirs.verdicts.tolist()
+        assert all(a is not None and b is not None and a.overlaps(b) for a, b in zip(ours.exact, theirs.exact, strict=True))
+
+
+class Scaled(torch.autograd.Function):
+    """The identity, whose backward is off by a factor."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return g * (1 + 1e-6)
+
+
+class Slip(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = Scaled.apply(x)  # type: ignore[no-untyped-call]
+        return found
+
+
+def deep(depth: int, act: type[nn.Module], *within: nn.Module) -> Map:
+    """Layers of 12, with something in the middle."""
+    torch.manual_seed(0)
+    layers = [layer for _ in range(depth) for layer in (nn.Linear(12, 12), act())]
+    return of_module(nn.Sequential(*layers[:depth], *within, *layers[depth:]), 1, 12)
+
+
+@pytest.mark.parametrize(("act", "depth"), [(nn.Tanh, 28), (nn.ReLU, 45)])
+def test_deep_networks_take_more_words(act: type[nn.Module], depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Radii of two words swallow the numbers; with as many words as that takes nothing is left to balls."""
+    words: list[int] = []
+    certain = Filter.certain
+
+    def counted(self: Filter, rows: Any) -> Any:
+        words.append(self.words)
+        return certain(self, rows)
+
+    monkeypatch.setattr(Filter, "certain", counted)
+    monkeypatch.setattr(Reverse, "_certified", None)
+    found = checked(deep(depth, act))
+    assert words[0] == 2 < words[-1] and words == sorted(words)
+    assert all(column.having(Verdict.MATCH).all() for column in found.columns)
+
+
+@pytest.mark.parametrize("act", [nn.Tanh, nn.ReLU])
+@pytest.mark.slow(reason="the second witness follows 56 operations in balls")
+def test_a_slip_in_a_deep_network_is_found(act: type[nn.Module]) -> None:
+    """Off by 1e-6 after 28 of 56 operations: no gradient before it is a match where it isn't 0, and some are refuted."""
+    found = checked(deep(28, act, Slip()))
+    before = next(column for column in found.columns if column.wrt == ("0.weight",))
+    wrong = np.asarray(before.autograd) != 0.0
+    assert wrong.any() and not before.having(Verdict.MATCH)[wrong].any() and not before.having(Verdict.IMPRECISE)[wrong].any()
+    assert any(column.having(Verdict.MISMATCH).any() for column in found.columns)
+
+
 @pytest.mark.parametrize(("dtype", "factor"), [(F64, 1 + 1e-14), (F64, 2.0), (F32, 1 + 1e-5)])
 def test_one_wrong_entry_among_many_is_found(dtype: torch.dtype, factor: float) -> None:
     """A factor of 1 + 1e-14, of 1 + 1e-5 in float32, in one entry of a thousand."""
@@ -118,6 +186,73 @@ class Pushed(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, step: Tensor, _: Any) -> Tensor:
         return step * ctx.x.cos() * ctx.factors
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_numbers_of_more_words_say_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of two: every entry is certain, a sample agrees with balls, and both enclose one number."""
+    make, shape = MODULES[name]
+    torch.manual_seed(0)
+    map = of_module(make(), *shape)
+    plain = checked(map)
+    monkeypatch.setattr(Filter, "first", 4)
+    monkeypatch.setattr(Reverse, "_certified", None)
+    for ours, theirs in zip(checked(map).columns, plain.columns, strict=True):
+        assert ours.verdicts.tolist() == theirs.verdicts.tolist()
+        assert all(a is not None and b is not None and a.overlaps(b) for a, b in zip(ours.exact, theirs.exact, strict=True))
+
+
+class Scaled(torch.autograd.Function):
+    """The identity, whose backward is off by a factor."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return g * (1 + 1e-6)
+
+
+class Slip(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = Scaled.apply(x)  # type: ignore[no-untyped-call]
+        return found
+
+
+def deep(depth: int, act: type[nn.Module], *within: nn.Module) -> Map:
+    """Layers of 12, with something in the middle."""
+    torch.manual_seed(0)
+    layers = [layer for _ in range(depth) for layer in (nn.Linear(12, 12), act())]
+    return of_module(nn.Sequential(*layers[:depth], *within, *layers[depth:]), 1, 12)
+
+
+@pytest.mark.parametrize(("act", "depth"), [(nn.Tanh, 28), (nn.ReLU, 45)])
+def test_deep_networks_take_more_words(act: type[nn.Module], depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Radii of two words swallow the numbers; with as many words as that takes nothing is left to balls."""
+    words: list[int] = []
+    certain = Filter.certain
+
+    def counted(self: Filter, rows: Any) -> Any:
+        words.append(self.words)
+        return certain(self, rows)
+
+    monkeypatch.setattr(Filter, "certain", counted)
+    monkeypatch.setattr(Reverse, "_certified", None)
+    found = checked(deep(depth, act))
+    assert words[0] == 2 < words[-1] and words == sorted(words)
+    assert all(column.having(Verdict.MATCH).all() for column in found.columns)
+
+
+@pytest.mark.parametrize("act", [nn.Tanh, nn.ReLU])
+@pytest.mark.slow(reason="the second witness follows 56 operations in balls")
+def test_a_slip_in_a_deep_network_is_found(act: type[nn.Module]) -> None:
+    """Off by 1e-6 after 28 of 56 operations: no gradient before it is a match where it isn't 0, and some are refuted."""
+    found = checked(deep(28, act, Slip()))
+    before = next(column for column in found.columns if column.wrt == ("0.weight",))
+    wrong = np.asarray(before.autograd) != 0.0
+    assert wrong.any() and not before.having(Verdict.MATCH)[wrong].any() and not before.having(Verdict.IMPRECISE)[wrong].any()
+    assert any(column.having(Verdict.MISMATCH).any() for column in found.columns)
 
 
 @pytest.mark.parametrize(("dtype", "factor"), [(F64, 1 + 1e-14), (F64, 2.0), (F32, 1 + 1e-5)])

@@ -12,7 +12,7 @@ from flint import ctx
 
 from gradcheck_cli.algebra.balls import SMOOTH, BallAlgebra
 from gradcheck_cli.algebra.columns import long_sums, sums
-from gradcheck_cli.algebra.columns.algebra import KERNELS, MULTIPLE, ColumnAlgebra
+from gradcheck_cli.algebra.columns.algebra import BODIES, KERNELS, MULTIPLE, ColumnAlgebra
 from gradcheck_cli.algebra.columns.backends import on_numpy
 from gradcheck_cli.algebra.columns.column import ball_with, balls_of, entries, float_words
 from gradcheck_cli.algebra.columns.enclosing import EXACT, Enclosing
@@ -44,7 +44,8 @@ class _Long(ColumnAlgebra):
 
     def function(self, row: Function) -> Callable[..., Cell] | None:
         plain = row.truth or not (row.ball and row.parameters) or any(p.kind == "integer" for p in row.parameters)
-        if plain or KERNELS.get(row.name) in self.backend.kernels(MULTIPLE):
+        defined = row.name not in KERNELS and (row.name in BODIES or row.definition)
+        if plain or defined or KERNELS.get(row.name) in self.backend.kernels(MULTIPLE):
             return super().function(row)
         return partial(enclosed, self.enclosures.evaluate(row.name))
 
@@ -72,8 +73,7 @@ class LongShadowed(Shadowed, _LongEnclosing):
         return _added_up([entries(word, places) for word in cell[:-1]], entries(cell[-1][EXACT], places), self.bits)
 
     def _summed(self, x: Numbers) -> tuple[list[Floats], Floats]:
-        words, error = long_sums.total(x.words)
-        return _filled(words, self.words), error
+        return long_sums.total(x.words, self.words)
 
     def _multiplied(self, x: Numbers, y: Numbers) -> tuple[list[Floats], Floats]:
         (batch, rows, inner), columns = x.high.shape, y.high.shape[2]
@@ -81,7 +81,7 @@ class LongShadowed(Shadowed, _LongEnclosing):
             for factor in (x, y):
                 factor.shorten()
             high, low, error = sums.dot((x.high, x.low), (y.high, y.low))
-            return _filled([high, low], self.words), error
+            return [high, low, *[np.zeros(high.shape)] * (self.words - 2)], error
         return long_sums.dot(x.words, y.words, self.words)
 
 
@@ -96,8 +96,8 @@ class LongMoving(Moving, _Long):
 
     def _summed(self, half: Half, kept: int, count: int) -> Half:
         *words, radius = (np.broadcast_to(part, kept * count).reshape(kept, count) for part in half)
-        found, error = long_sums.total(_some(words))
-        return *_filled(found, self.words), (error + radius.sum(-1)) * (1.0 + (count + 2) * 2.0**-52)
+        found, error = long_sums.total(_some(words), self.words)
+        return *found, (error + radius.sum(-1)) * (1.0 + (count + 2) * 2.0**-52)
 
     def _multiplied(self, x: Half, y: Half) -> Half:
         words, error = long_sums.dot(_some(x[:-1]), _some(y[:-1]), self.words)
@@ -107,10 +107,6 @@ class LongMoving(Moving, _Long):
 def _some(words: Sequence[Floats]) -> list[Floats]:
     """The first word, and those that aren't 0 everywhere."""
     return [words[0], *(word for word in words[1:] if np.any(word))]
-
-
-def _filled(words: Sequence[Floats], count: int) -> list[Floats]:
-    return [*words, *[np.zeros(words[0].shape)] * (count - len(words))]
 
 
 def _added_up(words: Sequence[Sequence[float]], radii: Sequence[float], bits: int) -> Ball:

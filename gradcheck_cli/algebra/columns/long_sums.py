@@ -29,20 +29,25 @@ less than 1, and of what is scaled back."""
 Words = Sequence[Floats]
 
 
-def total(words: Words) -> tuple[list[Floats], Floats]:
-    """Sums over the last axis, in pairs; and how far they may be off."""
+def total(words: Words, most: int) -> tuple[list[Floats], Floats]:
+    """Sums over the last axis, in pairs, as so many words; and how far they may be off."""
     turned = [np.ascontiguousarray(np.moveaxis(word, -1, 0)) for word in words]
     count, error = turned[0].shape[0], np.zeros(turned[0].shape[1:])
     if not count:
-        return [np.zeros(word.shape[1:]) for word in turned], error
+        return [error] * most, error
     off = np.zeros(turned[0].shape)
     while len(off) > 1:
         half, odd = len(off) // 2, len(off) % 2
-        levels = [[word[:half], word[half : 2 * half]] for word in turned]
-        *found, radius = gathered(levels, len(words), off[:half] + off[half : 2 * half])
+        turned += [np.zeros(off.shape)] * (most - len(turned))
+        levels = [[word[:half], word[half : 2 * half]] if word.any() else [] for word in turned]
+        *found, radius = gathered(levels, most, off[:half] + off[half : 2 * half])
         parts = [np.broadcast_to(part, radius.shape) for part in (*found, radius)]
         *turned, off = ([np.concatenate([p, w[-1:]]) for p, w in zip(parts, (*turned, off), strict=True)] if odd else parts)
-    return [word[0] for word in turned], certain(off[0], turned[0][0])
+    return _filled([word[0] for word in turned], most), certain(off[0], turned[0][0])
+
+
+def _filled(words: Words, count: int) -> list[Floats]:
+    return [*words, *[np.zeros(words[0].shape)] * (count - len(words))]
 
 
 class _Cut:
@@ -168,6 +173,4 @@ def _distilled(terms: list[Floats], count: int) -> tuple[list[Floats], Floats]:
         terms = [error for error in reversed(errors) if error.any()]
         if not terms:
             break
-    nothing = np.zeros(found[0].shape)
-    found += [nothing] * (count - len(found))
-    return found, sum(map(np.abs, terms), nothing) * UP
+    return _filled(found, count), sum(map(np.abs, terms), np.zeros(found[0].shape)) * UP
