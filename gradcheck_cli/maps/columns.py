@@ -38,8 +38,8 @@ LEAST = 256
 """Entries from which on it pays."""
 
 GUARD, UNBOUNDED = 2, 5
-"""Bits beyond those of the format to which an entry has to be known: a quarter of an ulp at most; where rounding has no bound, as
-well as `judge.explained` asks then."""
+"""Bits beyond those of the format to which an entry has to be known: a quarter of an ulp at most; where rounding has no bound,
+as well as `judge.explained` asks then."""
 
 WORD, MARGIN = 53, 8
 """Bits of a word, and those by which more than are missing are asked for: radii that have swallowed a number don't tell all."""
@@ -83,15 +83,14 @@ class Filter:
     ) -> None:
         self.map, self.outputs, self.form, self.mode, self.checkpoint = map, outputs, form, mode, checkpoint
         self.words, self._lacking = words or self.first, 0.0
+        self.held = self.told = False
 
     def longer(self) -> Filter | None:
-        """The same with as many words as may suffice; None where it isn't words that are missing, or there would be too many."""
-        if self._lacking == OPEN:
-            words = 2 * self.words
-        else:
-            words = self.words + math.ceil((self._lacking + MARGIN) / WORD) if self._lacking else MOST + 1
+        """The same with as many words as may suffice; None where it isn't words that are missing, or too many are."""
+        if not self._lacking:
+            return None
+        words = 2 * self.words if self._lacking == OPEN else self.words + math.ceil((self._lacking + MARGIN) / WORD)
         return Filter(self.map, self.outputs, self.form, self.mode, self.checkpoint, words) if words <= MOST else None
-        self.held = self.told = False
 
     def certain(self, rows: Sequence[Row]) -> list[Shades] | None:
         """J'v of each row, if every entry is certain."""

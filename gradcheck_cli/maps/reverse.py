@@ -69,7 +69,8 @@ class Reverse(Search):
         self._outside, self._unknown = self.outside(self._derived, [row.cotangents for row in self.rows])
         if self._outside is not None:
             self.runs.opaque[self._outside.what] = None
-        self._precise, self._wrong, self._located, self._doubtful, self._confirmed = [], {}, set(), {}, {}
+        self._precise, self._wrong, self._located, self._doubtful = [], {}, set(), {}
+        self._confirmed: dict[tuple[int, int], Ball] = {}
         self._slack: list[Shades] | None = None
         self._suspects: set[tuple[int, int]] = set()
         self._shades: dict[bool, list[Shades]] = {}

@@ -220,7 +220,9 @@ class Search(Probe):
                 if seen.right[k, i] or name is None:
                     continue
                 with working(DIRECTIONS[0]):
-                    truths[k][i] = self._single(k, direction, self.paired(row, series[i], slope)) if i in series else slopes[k, i]
+                    truths[k][i] = (
+                        self._single(k, direction, self.paired(row, series[i], slope)) if i in series else slopes[k, i]
+                    )
                 if self._far(k, i, truths[k][i], found[k].exact.ball(i)):
                     self._located.add((k, name))
                     located[k].append(i)

@@ -19,7 +19,9 @@ from gradcheck_cli.shadow.columns import Columns
 
 
 def layers() -> list[Any]:
-    return [layer(words) for words in (2, 4) for layer in (lambda w: shadowed(w, Precise(), Rounded(FORMATS["float64"])), moving)]
+    return [
+        layer(words) for words in (2, 4) for layer in (lambda w: shadowed(w, Precise(), Rounded(FORMATS["float64"])), moving)
+    ]
 
 
 def followed(layer: Any) -> Columns:

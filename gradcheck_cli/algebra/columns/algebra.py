@@ -24,7 +24,9 @@ MULTIPLE = "multiple"
 
 _MODULES = MappingProxyType(
     {
-        **{kind: ("truths", kind, f"{kind}_functions", f"{kind}_normal") for kind in KINDS},  # the last one's tables take a while
+        **{
+            kind: ("truths", kind, f"{kind}_functions", f"{kind}_normal") for kind in KINDS
+        },  # the last one's tables take a while
         MULTIPLE: ("truths", MULTIPLE),
     }
 )

@@ -16,7 +16,6 @@ from gradcheck_cli.algebra.number import NAN, Ball
 from gradcheck_cli.floats import Floats
 
 
-
 def bits_of(words: int) -> int:
     """Bits of a ball that is made of so many words: floats of 53, and what is between them."""
     return 86 + 53 * words
@@ -63,9 +62,7 @@ def ball_of(high: float, low: float, radius: float) -> Ball:
 def balls_of(words: Sequence[Iterable[float]], radii: Iterable[float]) -> list[Ball]:
     """Numbers, of which each word and the radius are given, as balls; nan where they are open."""
     with ctx.workprec(bits_of(len(words))):
-        return [
-            ball_with(own, r) if r < OPEN else NAN for *own, r in zip(*words, radii, strict=True)
-        ]
+        return [ball_with(own, r) if r < OPEN else NAN for *own, r in zip(*words, radii, strict=True)]
 
 
 def ball_with(words: Sequence[float], radius: float) -> Ball:

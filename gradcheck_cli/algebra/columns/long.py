@@ -13,7 +13,6 @@ from flint import ctx
 from gradcheck_cli.algebra.balls import SMOOTH, BallAlgebra
 from gradcheck_cli.algebra.columns import long_sums, sums
 from gradcheck_cli.algebra.columns.algebra import BODIES, KERNELS, MULTIPLE, ColumnAlgebra
-from gradcheck_cli.algebra.columns.backends import on_numpy
 from gradcheck_cli.algebra.columns.column import ball_with, balls_of, entries, float_words
 from gradcheck_cli.algebra.columns.enclosing import EXACT, Enclosing
 from gradcheck_cli.algebra.columns.layer import Cell
@@ -76,7 +75,7 @@ class LongShadowed(Shadowed, _LongEnclosing):
         return long_sums.total(x.words, self.words)
 
     def _multiplied(self, x: Numbers, y: Numbers) -> tuple[list[Floats], Floats]:
-        (batch, rows, inner), columns = x.high.shape, y.high.shape[2]
+        (_, rows, inner), columns = x.high.shape, y.high.shape[2]
         if rows * columns > ENDS * inner * (rows + columns):
             for factor in (x, y):
                 factor.shorten()

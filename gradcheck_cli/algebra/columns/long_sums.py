@@ -42,7 +42,7 @@ def total(words: Words, most: int) -> tuple[list[Floats], Floats]:
         levels = [[word[:half], word[half : 2 * half]] if word.any() else [] for word in turned]
         *found, radius = gathered(levels, most, off[:half] + off[half : 2 * half])
         parts = [np.broadcast_to(part, radius.shape) for part in (*found, radius)]
-        *turned, off = ([np.concatenate([p, w[-1:]]) for p, w in zip(parts, (*turned, off), strict=True)] if odd else parts)
+        *turned, off = [np.concatenate([p, w[-1:]]) for p, w in zip(parts, (*turned, off), strict=True)] if odd else parts
     return _filled([word[0] for word in turned], most), certain(off[0], turned[0][0])
 
 
@@ -130,8 +130,8 @@ def _dot(xs: Words, ys: Words, count: int) -> tuple[list[Floats], Floats]:
 
 
 def _products(a: _Cut, b: _Cut, beside: Floats, columns: int, inner: int, step: int, most: int) -> list[Floats] | None:
-    """Terms whose sum is that of the products of slices number p and q with p + q < most, all exact; None where one isn't. Those
-    with the same p + q have the same unit: they are added up where that is exact."""
+    """Terms whose sum is that of the products of slices number p and q with p + q < most, all exact; None where one isn't.
+    Those with the same p + q have the same unit: they are added up where that is exact."""
     levels: list[list[tuple[Floats, float]]] = [[] for _ in range(most)]
     for p, part in enumerate(a.slices):
         several = min(len(b.slices), most - p)

@@ -1,6 +1,6 @@
 """The layer that differentiates, on columns: beside each number its derivative along a direction, carried through the forward
-pass. So words are those of the value, then those of the slope, and whether the number moves at all, 1 or 0: what has the slope 0
-here may have another one beside the point. Radii have a leading dimension of two, VALUE and SLOPE.
+pass. So words are those of the value, then those of the slope, and whether the number moves at all, 1 or 0: what has the slope
+0 here may have another one beside the point. Radii have a leading dimension of two, VALUE and SLOPE.
 
 As in `algebra.directions`, no rule of torch's backward passes takes part: a row of the function table has its own slope there,
 or is followed through its definition. What isn't certainly smooth is open, and decisions are those of the value.
@@ -42,8 +42,8 @@ SLOPES: Mapping[str, str] = MappingProxyType({"cos": "-sin(x)", "cosh": "sinh(x)
 
 
 class Moving(ColumnAlgebra):
-    """Numbers and their slopes, of two words each. `tied`: numbers that move and are the same were compared. `blind`: a function
-    without a kernel was asked for."""
+    """Numbers and their slopes, of two words each. `tied`: numbers that move and are the same were compared. `blind`: a
+    function without a kernel was asked for."""
 
     strict, stepwise = True, False
     steps = None
@@ -333,4 +333,3 @@ def _cell(value: Half, slope: Half, moves: Any) -> Cell:
 def _zero(half: Half) -> bool:
     """Whether all of them are exactly 0: what costs nothing."""
     return not any(map(np.any, half))
-

@@ -14,7 +14,6 @@ from gradcheck_cli.algebra.balls import SMOOTH
 from gradcheck_cli.algebra.columns import long_sums, multiple
 from gradcheck_cli.algebra.columns.multiple_functions import enclosed
 
-
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 mp = mpmath.mp
 COUNT = 60
@@ -98,7 +97,9 @@ def test_what_cancels_is_exact() -> None:
 def test_what_is_added_plainly_is_bounded() -> None:
     """Beyond the words that are kept a term is lost beside two that cancel: half a unit of them."""
     far = 2.0**-106
-    *words, radius = multiple.gathered([[np.array([1.0])], [np.array([0.0])], [np.array([v]) for v in (far, far * 2.0**-53, -far)]], 2, 0.0)
+    *words, radius = multiple.gathered(
+        [[np.array([1.0])], [np.array([0.0])], [np.array([v]) for v in (far, far * 2.0**-53, -far)]], 2, 0.0
+    )
     assert float(sum(words)[0]) == 1.0 and radius[0] >= far * 2.0**-53
 
 
@@ -124,7 +125,11 @@ def test_open_stays_open() -> None:
     one = (np.ones(3), 0.0, 0.0, np.zeros(3))
     doubtful = (np.array([0.0, 1.0, np.inf]), 0.0, 0.0, np.array([0.0, 1.5, 0.0]))
     with np.errstate(all="ignore"):
-        for found in (multiple.over(one, doubtful), multiple.square_root((-doubtful[0], *doubtful[1:])), multiple.square_root(doubtful)):
+        for found in (
+            multiple.over(one, doubtful),
+            multiple.square_root((-doubtful[0], *doubtful[1:])),
+            multiple.square_root(doubtful),
+        ):
             assert not np.isfinite(found[-1]).any() or not np.isfinite(found[0][np.isfinite(found[-1])]).any()
 
 
@@ -181,7 +186,10 @@ def test_products_hold_the_truth(spread: int) -> None:
 def test_all_that_is_added_up_is_exact() -> None:
     """Positive numbers near 1, whose slices are as large as they can be."""
     rng = np.random.default_rng(5)
-    xs = [1 - rng.integers(1, 2**20, (1, 2, 500)) * 2.0**-53, *(rng.uniform(0.5, 1, (1, 2, 500)) * 2.0 ** (-53 * k - 1) for k in (1, 2, 3, 4, 5))]
+    xs = [
+        1 - rng.integers(1, 2**20, (1, 2, 500)) * 2.0**-53,
+        *(rng.uniform(0.5, 1, (1, 2, 500)) * 2.0 ** (-53 * k - 1) for k in (1, 2, 3, 4, 5)),
+    ]
     ys = [x.swapaxes(1, 2).copy() for x in xs]
     assert product_holds(xs, ys, 6) <= 2.0**-317
 
