@@ -172,21 +172,24 @@ def _negative(cell: Cell) -> Cell:
     return *(-word for word in cell[:-1]), cell[-1]
 
 
+def _zeros(cell: Cell) -> Any:
+    """Where a number is 0, in each ball."""
+    zero = reduce(and_, (word == 0.0 for word in cell[:-1]))
+    return zero & (cell[-1] == 0.0) if np.any(zero) else zero
+
+
 def _certainly_zero(cell: Cell) -> Any:
     """Where a number is 0 in every ball."""
-    zero = reduce(and_, (word == 0.0 for word in cell[:-1]))
-    if not np.any(zero):
-        return zero
-    exact = cell[-1] == 0.0
-    return zero & (exact.all(0) if np.ndim(exact) > 1 else exact)
+    zero = _zeros(cell)
+    return zero.all(0) if np.ndim(zero) > 1 else zero
 
 
 def _nothing(found: Cell, factors: tuple[Cell, ...]) -> Cell:
-    """A product, which is certainly 0 where a factor (the first, of a quotient) is."""
+    """A product, which is certainly 0 where a factor (the first, of a quotient) is, in each ball."""
     *words, radii = found
     if not np.any(words[0] == 0.0):
         return found
-    zero = reduce(or_, map(_certainly_zero, factors))
+    zero = reduce(or_, map(_zeros, factors))
     return *words, np.where(zero & np.isfinite(radii), 0.0, radii) if np.any(zero) else radii
 
 

@@ -67,10 +67,18 @@ class Numbers:
     @cached_property
     def zero(self) -> npt.NDArray[np.bool_] | None:
         """What is certainly 0 in both balls; None where there is none."""
+        return self._zero(self.near, self.far)
+
+    @cached_property
+    def nothing(self) -> npt.NDArray[np.bool_] | None:
+        """What is certainly 0 in exact arithmetic."""
+        return self._zero(self.near)
+
+    def _zero(self, *radii: Floats | None) -> npt.NDArray[np.bool_] | None:
         found: npt.NDArray[np.bool_] = self.high == 0.0
         if not found.any():
             return None
-        for part in (*self.lower[1:], self.near, self.far):
+        for part in (*self.lower[1:], *radii):
             found = found if part is None else found & (part == 0.0)
         return found if found.any() else None
 
@@ -78,7 +86,7 @@ class Numbers:
     def turned(self) -> Numbers:
         """The transposed matrices."""
         found = object.__new__(Numbers)
-        for name in ("high", "near", "far", "zero"):
+        for name in ("high", "near", "far", "zero", "nothing"):
             part = getattr(self, name)
             setattr(found, name, None if part is None else part.swapaxes(-1, -2))
         found.lower = [None if part is None else part.swapaxes(-1, -2) for part in self.lower]
@@ -99,15 +107,15 @@ def added(x: Numbers, error: Floats, unit: float) -> tuple[Floats, Floats, Any]:
     return near, far + x.most.sum(-1) * (np.maximum(terms - 1, 0) * unit * slack), terms
 
 
-def terms_of(x: Numbers, y: Numbers) -> Any:
-    """How many products aren't 0, for each entry of the product, each row or column of it, or for all of it."""
-    inner = x.high.shape[-1]
-    if x.zero is not None and y.zero is not None:
+def terms_of(x: Numbers, y: Numbers, zero: str = "zero") -> Any:
+    """How many products aren't 0, for each entry of the product, each row or column of it, or for all of it. `zero`: in what."""
+    inner, left, right = x.high.shape[-1], getattr(x, zero), getattr(y, zero)
+    if left is not None and right is not None:
         short = np.float32 if inner < 2**24 else np.float64  # which holds all counts
-        return ((~x.zero).astype(short) @ (~y.zero).astype(short)).astype(np.float64)
-    if y.zero is not None:
-        return inner - y.zero.sum(1, keepdims=True)
-    return inner if x.zero is None else inner - x.zero.sum(2, keepdims=True)
+        return ((~left).astype(short) @ (~right).astype(short)).astype(np.float64)
+    if right is not None:
+        return inner - right.sum(1, keepdims=True)
+    return inner if left is None else inner - left.sum(2, keepdims=True)
 
 
 def radii(x: Numbers, y: Numbers, terms: Any, unit: float) -> tuple[Any, Any]:

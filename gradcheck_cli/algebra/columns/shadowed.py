@@ -215,8 +215,10 @@ class Shadowed(Enclosing):
         if self._rounded.limited and not found[ROUNDED].min(initial=OPEN) > least * 2.0**170:  # else there is room for it
             found[ROUNDED] += terms * least
         found = _open(found)
-        if np.ndim(terms):  # but for 0 times what isn't known
-            _cleared(found, terms == 0)
+        known = np.isfinite(found[ROUNDED].max(initial=0.0))
+        for radius, count in zip(found, (terms if known else terms_of(x, y, "nothing"), terms), strict=True):
+            if np.ndim(count):  # but for 0 times what isn't known
+                _cleared(radius, count == 0)
         return self._stored(words, found, terms > 0, parts)
 
     def _adding(self, parts: bool) -> Format:
@@ -251,13 +253,13 @@ def _open(radii: Floats) -> Floats:
     return radii if np.isfinite(radii.max(initial=0.0)) else np.where(np.isfinite(radii), radii, OPEN)
 
 
-def _cleared(radii: Floats, nothing: npt.NDArray[np.bool_]) -> None:
+def _cleared(radius: Floats, nothing: npt.NDArray[np.bool_]) -> None:
     """No radii where there is nothing, in each place, row or column, but for what isn't known."""
     if nothing.shape[1] > 1 and nothing.shape[2] == 1:
-        _cleared(radii.swapaxes(2, 3), nothing.swapaxes(1, 2))
+        _cleared(radius.swapaxes(1, 2), nothing.swapaxes(1, 2))
     elif nothing.shape[1] == 1 and nothing.any():
-        for batch, columns in enumerate(np.broadcast_to(nothing[:, 0], (len(nothing), radii.shape[3]))):
-            some = radii[:, batch][:, :, columns]
-            radii[:, batch][:, :, columns] = np.where(np.isfinite(some).all(0), 0.0, some)
+        for batch, columns in enumerate(np.broadcast_to(nothing[:, 0], (len(nothing), radius.shape[2]))):
+            some = radius[batch][:, columns]
+            radius[batch][:, columns] = np.where(np.isfinite(some), 0.0, some)
     elif nothing.any():
-        radii[:, nothing & np.isfinite(radii).all(0)] = 0.0
+        radius[nothing & np.isfinite(radius)] = 0.0

@@ -227,3 +227,34 @@ def test_sums_hold_the_truth(words: int) -> None:
             truth = sum((entry(xs, (row, i)) for i in range(count)), Fraction(0))
             assert abs(truth - entry(found, (row,))) <= Fraction(float(error[row]))
         assert (error <= np.abs(xs[0]).sum(-1) * 2.0 ** (8 - 53 * max(words, 3))).all()
+
+
+def test_what_is_too_far_down_is_bounded() -> None:
+    """The product of two last words is no part of the result, but of the radius; so is a number that gives no slice."""
+    x, y = ((np.array([1.0]), 0.0, 0.0, np.array([low]), 0.0) for low in (2.0**-159, 3.0 * 2.0**-160))
+    found = multiple.multiply(x, y)
+    assert found[-1][0] >= 3.0 * 2.0**-319
+    small = 2.0**-200
+    words, error = long_sums.dot([np.array([[[1.0, small]]])], [np.array([[[1.0], [1.0]]])], 3)
+    assert abs(1 + Fraction(small) - entry(words, (0, 0, 0))) <= Fraction(float(error[0, 0, 0]))
+
+
+def test_only_what_is_apart_is_ordered() -> None:
+    """Balls that meet aren't, whichever of their words differ."""
+    one, other = ((np.ones(1), low, 0.0, np.array([2.0**-50])) for low in (2.0**-60, -(2.0**-60)))
+    assert not any(np.any(answer) for answer in multiple.order(one, other))
+    above, below = multiple.order((*one[:-1], 0.0), (*other[:-1], 0.0))
+    assert above.all() and not below.any()
+
+
+def test_sums_of_many_slices_are_exact() -> None:
+    """All of them positive, and as large as they can be: those of one size are more than a float holds."""
+    rng, step = np.random.default_rng(9), 21
+    slices = [2**20 + rng.integers(1, 2**10, 1024) * (-1 if p else 1) for p in range(16)]
+    words: list[Floats] = [np.zeros((1, 1, 1024)) for _ in range(6)]
+    for k in range(1024):
+        rest = sum((Fraction(int(s[k]), 2 ** (step * (p + 1))) for p, s in enumerate(slices)), Fraction(0))
+        for word in words:
+            word[0, 0, k] = float(rest)
+            rest -= Fraction(float(word[0, 0, k]))
+    product_holds(words, [word.swapaxes(1, 2).copy() for word in words], 6)
