@@ -433,7 +433,7 @@ COLUMNS = {
         ("radii + np.array([[self.form.gap(float(size)) * KEPT_ULPS], [0.0]])", "radii"),
     ),
     "maps/columns.py": (
-        ("part.exact.accurate(bits + UNBOUNDED)", "True"),
+        ("known[some] = sure & ~np.isnan(part.rounded)", "known[some] = sure"),
         ("return np.where(np.isfinite(found.rounded), found.rounded, 0.0)", "return found.rounded"),
     ),
     "algebra/columns/meeting.py": (

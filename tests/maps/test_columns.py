@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from gradcheck_cli.algebra.columns.column import Column
+from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.maps.check import Found, check_map
-from gradcheck_cli.maps.columns import Filter, smooth
+from gradcheck_cli.maps.columns import Filter, certain, lacking, smooth
 from gradcheck_cli.maps.map import Map, Tensors, random_row
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.reverse import Reverse
+from gradcheck_cli.verdict.shade import Shades
 from gradcheck_cli.verdict.verdicts import Verdict
 from tests.custom_functions.elementwise import custom
 
@@ -220,3 +223,29 @@ def test_whether_a_direction_is_smooth() -> None:
     still, moving = np.r_[np.zeros(100), np.ones(200)], np.ones(300)
     assert smooth(relu, still) is True and smooth(relu, moving) is False
     assert smooth(Map({"x": x + 1}, lambda leaves: {"y": torch.special.i0(leaves["x"])}), moving) is None
+
+
+def test_what_is_unknown_is_not_certain() -> None:
+    """A number within its own radius is none because rounding has no bound; and nothing is certain of which that isn't known."""
+    form = FORMATS["float64"]
+    for radius, rounded, known in (
+        (1.0, np.inf, False),
+        (2.0**-60, np.inf, True),
+        (2.0**-56, np.inf, False),
+        (2.0**-60, np.nan, False),
+    ):
+        shades = Shades(Column(*(np.array([v]) for v in (1e-3, 0.0, 1e-3 * radius))), np.array([rounded]))
+        assert certain(shades, form).tolist() == [known]
+        assert (lacking(shades, form) == 0.0) is known
+
+
+def test_numbers_that_are_kept_have_slack_where_it_is_asked_for() -> None:
+    """A table, as in balls: what is differentiated by has none."""
+    table = torch.linspace(0.1, 0.7, 300, dtype=F64)
+    map = Map({"x": torch.linspace(1, 2, 300, dtype=F64)}, lambda leaves: {"y": (leaves["x"] * table).sum()})
+    row = random_row(map(map.leaves()), 0)
+    for words in (2, 4):
+        filter = Filter(map, map(map.leaves()), FORMATS["float64"], "reverse", lambda: None, words)
+        plain, wide = (filter.slopes(np.ones(300), [row], slack) for slack in (False, True))
+        assert plain is not None and wide is not None and wide[0].overlaps(plain[0])
+        assert plain[0].rad() < 2.0**-80 and wide[0].rad() > 300 * 2.0**-53

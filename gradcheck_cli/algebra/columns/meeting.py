@@ -108,7 +108,8 @@ def added(x: Numbers, error: Floats, unit: float) -> tuple[Floats, Floats, Any]:
 
 
 def terms_of(x: Numbers, y: Numbers, zero: str = "zero") -> Any:
-    """How many products aren't 0, for each entry of the product, each row or column of it, or for all of it. `zero`: in what."""
+    """How many products aren't 0, for each entry of the product, each row or column of it, or for all of it. `zero`: which of
+    the two that stands for."""
     inner, left, right = x.high.shape[-1], getattr(x, zero), getattr(y, zero)
     if left is not None and right is not None:
         short = np.float32 if inner < 2**24 else np.float64  # which holds all counts

@@ -12,7 +12,12 @@ import pytest
 
 from gradcheck_cli.algebra.balls import SMOOTH
 from gradcheck_cli.algebra.columns import long_sums, multiple
+from gradcheck_cli.algebra.columns.long import shadowed
 from gradcheck_cli.algebra.columns.multiple_functions import enclosed
+from gradcheck_cli.algebra.directions import Precise
+from gradcheck_cli.algebra.layers import Rounded
+from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.language.functions import TABLE
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 mp = mpmath.mp
@@ -258,3 +263,20 @@ def test_sums_of_many_slices_are_exact() -> None:
             word[0, 0, k] = float(rest)
             rest -= Fraction(float(word[0, 0, k]))
     product_holds(words, [word.swapaxes(1, 2).copy() for word in words], 6)
+
+
+def test_the_larger_number_is_told_by_any_word() -> None:
+    """Of two that differ in the third only, or in none."""
+    layer = shadowed(4, Precise(), Rounded(FORMATS["float64"]))
+    one, other = (
+        (np.ones(1), np.full(1, 2.0**-60), np.full(1, low), np.zeros(1), np.zeros((2, 1))) for low in (2.0**-120, 2.0**-119)
+    )
+    for name, truth in (("maximum", other), ("minimum", one)):
+        for pair in ((one, other), (other, one)):
+            *words, radii = layer.function(TABLE[name])(*pair)
+            assert sum(Fraction(float(np.reshape(word, -1)[0])) for word in words) == sum(
+                Fraction(float(w[0])) for w in truth[:-1]
+            )
+            assert not radii.any()
+    *_, radii = layer.function(TABLE["maximum"])(one, one)
+    assert not radii[0].any()
