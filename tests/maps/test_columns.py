@@ -226,7 +226,7 @@ def test_whether_a_direction_is_smooth() -> None:
 
 
 def test_what_is_unknown_is_not_certain() -> None:
-    """A number within its own radius is none because rounding has no bound; and nothing is certain of which that isn't known."""
+    """A number within its own radius is none because rounding has no bound; nor is one of which that isn't known."""
     form = FORMATS["float64"]
     for radius, rounded, known in (
         (1.0, np.inf, False),
