@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from flint import arb
 from torch import Tensor
 
+from gradcheck_cli.algebra.columns.column import ball_of as column_ball
 from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.algebra.directions import Kept, slope, value_of
 from gradcheck_cli.algebra.layers import Layer
@@ -237,7 +237,7 @@ class Reverse(Search):
         if not (exact.is_finite() and truth.ball.is_finite() and reach < OPEN and abs(exact - truth.ball) > 2 * least):
             return None
         with working(DIRECTIONS[0]):
-            return Shade(exact, exact + arb(0, reach))
+            return Shade(exact, exact + column_ball(0.0, 0.0, reach))
 
     def _repeated(self, k: int, layers: Sequence[Layer]) -> Followed:
         return self.runs.backward(layers, [self.runs.exact] * len(layers), [self.rows[k]], kept=len(layers))
