@@ -269,6 +269,7 @@ PROVERS = {
             "if plain is not None and plain.cause is not Cause.NO_GRADIENT:\n            return True",
         ),
         ("known.exclude(~right)", "known.accept(~right)"),
+        ("        if abs(meant - value) > COARSE * size:\n", "        if True:\n"),
     ),
     "maps/narrowing.py": (("|= agreed[-1] is True", "|= agreed[-1] is not None"),),
     "maps/reverse.py": (
@@ -326,11 +327,14 @@ PROVERS = {
         ("            guard.refute()\n", ""),
         ("        if not self.plain.repeatable:\n", "        if False:\n"),
         ("            if not again:\n                self.plain.heed_rounding()\n", ""),
+        ("said(outcome, 0, scale)) if sides[0] else None", "said(outcome, 0, scale))"),
     ),
     "maps/orders.py": (
         ("    every = ahead | 1 << len(part.ahead)\n", "    every = ahead\n"),
         ("straight(value_of(above), a.union(b) if a.is_finite() and a.overlaps(b) else NAN)", "straight(value_of(above), a)"),
     ),
+    "algebra/series.py": (("    if _never(f) and _known(g):\n", "    if _never(f):\n"),),
+    "shadow/contents.py": (("return there.count(NOTHING) != len(there)", "return False"),),
     "algebra/jets.py": (
         ("                if not a & b:\n", "                if True:\n"),
         ("/ 2 ** max(len(bits) - 1, 0)", ""),
@@ -412,6 +416,38 @@ COLUMNS = {
         ("finite & np.isfinite(found), found, OPEN", "np.isfinite(found), found, 0.0"),
         ("fit = np.isfinite(largest) & (np.abs(power) <= ROOM)", "fit = np.isfinite(largest)"),
     ),
+    "algebra/columns/multiple.py": (
+        *_eighths("PLAIN = 1.0 * UNIT", "LOST = 2.0**-1072"),
+        ("        radius = radius + absolute(word)\n", "        radius = radius + 0.5 * absolute(word)\n"),
+        ("radius, found[place] = radius + absolute(found[place]), 0.0", "found[place] = 0.0"),
+        (
+            "                dropped = dropped + absolute(product)\n",
+            "                dropped = dropped + 0.0 * absolute(product)\n",
+        ),
+        ("(size(y) + y[-1]) * x[-1] + dropped", "size(y) * x[-1] + dropped"),
+        ("divide((size(rest) + rest[-1]) * UP, room))", "divide(size(rest) * UP, room))"),
+        ("    room = maximum(_least(y) - y[-1], 0.0)\n", "    room = _least(y)\n"),
+        ("where(room > 0.0, divide((size(rest) + rest[-1]) * UP, both), OPEN)", "divide(size(rest) * UP, both)"),
+        ("reach = ((size(apart) - absolute(apart[0])) + apart[-1]) * UP", "reach = 0.0 * apart[-1]"),
+    ),
+    "algebra/columns/multiple_functions.py": (
+        ("float(abs(ball - middle).abs_upper()) * UP", "float(abs(ball - middle).abs_lower())"),
+    ),
+    "algebra/columns/long_sums.py": (
+        ("EXACT = 2.0**53\n", "EXACT = 2.0**57\n"),
+        ("off[:half] + off[half : 2 * half])", "0.0 * off[:half])"),
+        ("for q, y in enumerate(b.largest) if p + q >= most)", "for q, y in enumerate(b.largest) if p + q > most + 1)"),
+        ("small += a.left * (sum(b.largest) + b.left) + sum(a.largest) * b.left", "small += 0.0"),
+        ("sum(map(np.abs, terms), np.zeros(found[0].shape)) * UP", "np.zeros(found[0].shape)"),
+    ),
+    "algebra/columns/long.py": (
+        ('return self._chosen(self._kernel("order")(x, y), x, y)', "return super()._larger(x, y)"),
+        ("radii + np.array([[self.form.gap(float(size)) * KEPT_ULPS], [0.0]])", "radii"),
+    ),
+    "maps/columns.py": (
+        ("known[some] = sure & ~np.isnan(part.rounded)", "known[some] = sure"),
+        ("return np.where(np.isfinite(found.rounded), found.rounded, 0.0)", "return found.rounded"),
+    ),
     "algebra/columns/meeting.py": (
         ("np.maximum(terms - 1, 0) * unit", "np.maximum(terms - 1, 0) * 0.5 * unit"),
         ("else y.most * units", "else y.most * (0.5 * units)"),
@@ -420,7 +456,7 @@ COLUMNS = {
         ("_beside([(x.size, wide), *far_terms])", "_beside([(x.size, wide)])"),
         ("near, far = both[:, :, :columns], both[:, :, columns:]", "near, far = both[:, :, columns:], both[:, :, :columns]"),
         ("far = far + sums.upper(radius, most)", "far = far"),
-        ("inner - y.zero.sum(1, keepdims=True)", "inner"),
+        ("inner - right.sum(1, keepdims=True)", "inner"),
     ),
     "algebra/columns/enclosing.py": (
         ("np.maximum(radii, (apart + other) * UP)", "radii"),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, Unpack
 
 from gradcheck_cli import options as table
 from gradcheck_cli.algebra.constants import nearest_double
+from gradcheck_cli.algebra.parts import constant_parts
 from gradcheck_cli.errors import InputError, boundary
 from gradcheck_cli.formulas.problem import MAX_ORDER, Problem
 from gradcheck_cli.formulas.tasks import (
@@ -195,7 +196,7 @@ def check_chain(expressions: str | Sequence[str], **options: Unpack[OfFormulas])
 
     Doesn't raise on a mismatch: see Report.ok and Report.raise_for_verdict().
     """
-    chain = _chain(expressions)
+    chain = _chain(expressions, options)
     names = [stage.name for stage in reversed(chain.stages)] + list(chain.inputs)
     derivatives = Asked(lambda entries: [(e,) for e in every(names, entries)], depending=True)
     return _run("chain", [chain], derivatives, options, local=True)
@@ -205,7 +206,7 @@ def check_chain(expressions: str | Sequence[str], **options: Unpack[OfFormulas])
 def check_mixed(expression: str, wrt: str | Sequence[str], **options: Unpack[OfMixed]) -> Answer:
     """The mixed partial derivative with respect to `wrt` ("x,y", "x[0],y[1]" or ["x", "y"]) in that order, and every prefix of
     it, and other orders of differentiation."""
-    chain, permutations = _chain(expression, "f"), options["permutations"]
+    chain, permutations = _chain(expression, options, "f", wrt), options["permutations"]
 
     def asked(entries: Entries) -> list[Wrt]:
         order = wrt_names(wrt, every(chain.inputs, entries), "checked")
@@ -226,7 +227,7 @@ def check_grad(expression: str, **options: Unpack[OfGrad]) -> Answer:
 
     An expression whose value is an array has one row of the Jacobian for each entry.
     """
-    chain, order = _chain(expression, "f"), options["order"]
+    chain, order = _chain(expression, options, "f"), options["order"]
     if not 1 <= order <= MAX_ORDER:
         raise InputError(f"the order must be from 1 to {MAX_ORDER}: {order}")
 
@@ -248,7 +249,7 @@ def check_jacobian(expressions: str | Sequence[str], **options: Unpack[OfFormula
     """
     texts = texts_of(expressions)
     outputs = ["f"] if len(texts) == 1 else [f"f{i}" for i in range(1, len(texts) + 1)]
-    chains = [_chain(text, output) for text, output in zip(texts, outputs, strict=True)]
+    chains = [_chain(text, options, output) for text, output in zip(texts, outputs, strict=True)]
     if not chains:
         raise InputError("there is no expression: give at least one")
     inputs = dict.fromkeys(name for chain in chains for name in chain.inputs)
@@ -262,7 +263,7 @@ def check_jacobian(expressions: str | Sequence[str], **options: Unpack[OfFormula
 @_twin(OfFormulas)
 def check_hessian(expression: str, **options: Unpack[OfFormulas]) -> Answer:
     """All second derivatives of an expression, in both orders; of every entry, where its value is an array."""
-    chain = _chain(expression, "f")
+    chain = _chain(expression, options, "f")
 
     def asked(entries: Entries) -> list[Wrt]:
         inputs = every(chain.inputs, entries)
@@ -391,9 +392,10 @@ def _run(
 ) -> Answer:
     """Check what depends on the chains; where that takes no time, build the Problem too."""
     inputs = list(dict.fromkeys(name for chain in chains for name in chain.inputs))
+    complexes = all(name in table.COMPLEX for name in given["dtype"])
     refuse_foreign(chains, named(given["at"], given["shape"], given["domain"], wrt), "--at, --domain, --shape or --wrt")
     where = {name: given[name] for name in ("shape", "sample", "domain", "seed")}
-    points = parse_points(given["at"], inputs, **where, evaluate=nearest_double)
+    points = parse_points(given["at"], inputs, **where, evaluate=nearest_double, parts=constant_parts, complex_inputs=complexes)
     build = functools.partial(_problem, kind, *with_labels(chains, points), asked, given, local)
     if any(chain.on_arrays or any(points.shapes[name] for name in chain.inputs) for chain in chains):
         return lambda: _solved(build(), given)  # entry by entry, which takes its time, as the check does
@@ -407,9 +409,10 @@ def _problem(
     tasks = [task_of(chain, points, asked) for chain in chains]
     from gradcheck_cli.floats import FORMATS  # NumPy, which an error above does without
 
-    for name in given["dtype"]:
+    formats = _formats(given["dtype"], any(task.complex for task in tasks))
+    for name in formats:
         points.count(FORMATS[name])
-    streams = any(points.streams(FORMATS[name]) for name in given["dtype"])
+    streams = any(points.streams(FORMATS[name]) for name in formats)
     for option in ("workers", "resume"):
         if given[option] is not None and not streams:
             message = f"--{option} goes with every float of a dtype of 32 bits (--at x=all --dtype float32)"
@@ -419,7 +422,7 @@ def _problem(
         tasks=tuple(tasks),
         points=points,
         local=local,
-        formats=given["dtype"],
+        formats=formats,
         modes=given["mode"],
         device=given["device"],
         claims=() if given["claim"] is None else claims_of(given["claim"], tasks, asked),
@@ -429,6 +432,19 @@ def _problem(
         verbose=given["verbose"],
         callables={_row(name): function for name, function in (given["callables"] or {}).items()},
     )
+
+
+def _formats(names: Sequence[str], complexes: bool) -> tuple[str, ...]:
+    """The dtypes that are asked for; of complex numbers those of their parts. `all` is every one that suits."""
+    if set(names) == {*table.DTYPES, *table.COMPLEX}:
+        names = tuple(table.COMPLEX if complexes else table.DTYPES)
+    asked = ",".join(names)
+    if not complexes and not table.COMPLEX.keys().isdisjoint(names):
+        raise InputError("real and complex numbers are checked one by one", asked, 0)
+    formats = tuple(dict.fromkeys(table.COMPLEX.get(name, name) for name in names))
+    if complexes and not set(formats) <= set(table.COMPLEX.values()):
+        raise InputError("torch computes with complex128 and complex64", asked, 0)
+    return formats
 
 
 def _solved(problem: Problem, given: Mapping[str, Any]) -> Report:
@@ -448,8 +464,10 @@ def _solved(problem: Problem, given: Mapping[str, Any]) -> Report:
     return report
 
 
-def _chain(expressions: str | Sequence[str], output: str = "y") -> Chain:
-    return link(texts_of(expressions), output)
+def _chain(expressions: str | Sequence[str], given: Mapping[str, Any], output: str = "y", wrt: object = None) -> Chain:
+    """The chain, in which I is the imaginary unit, where nobody speaks of an input that is called so."""
+    said = named(given["at"], given["shape"], given["domain"], wrt)
+    return link(texts_of(expressions), output, frozenset({"I"} - said))
 
 
 def _limits(given: Mapping[str, Any]) -> Limits:

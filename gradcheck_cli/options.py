@@ -136,10 +136,14 @@ MODES_OF_FORMULAS = {mode.name: mode.help for mode in MODES.values()}
 MODES_OF_CODE = {mode.name: mode.of_tensors for mode in OF_TENSORS.values()}
 MODE_WORDS = {word: mode.name for mode in MODES.values() for word in mode.also}
 DTYPES = dict.fromkeys(("float64", "float32", "float16", "bfloat16"), "")
+COMPLEX = {"complex128": "float64", "complex64": "float32"}
+"""Of formulas there are complex ones too, whose parts are these."""
+
 DTYPE_WORDS = {
     word: name
     for name, words in {
         "float64": "double fp64 f64", "float32": "float single fp32 f32", "float16": "half fp16 f16", "bfloat16": "bf16",
+        "complex128": "cdouble c128", "complex64": "cfloat c64",
     }.items()
     for word in words.split()
 }  # fmt: skip
@@ -309,8 +313,8 @@ OPTIONS: tuple[Option, ...] = (
            bare=True),
     Option("mode", NESTED, NAMES, "", "grad", metavar="MODE", choices=MODES_OF_FORMULAS, words=MODE_WORDS, also="modes",
            bare=True),
-    Option("dtype", FORMULAS, FORMATS, "", "float64", metavar="DTYPE", choices=DTYPES, words=DTYPE_WORDS, also="dtypes",
-           bare=True),
+    Option("dtype", FORMULAS, FORMATS, "", "float64", metavar="DTYPE", choices=DTYPES | dict.fromkeys(COMPLEX, ""),
+           words=DTYPE_WORDS, also="dtypes", bare=True, example="float32"),
     Option("dtype", CODE, FORMATS, "", otherwise="float64, or that of given tensors or of a Module", metavar="DTYPE",
            choices=DTYPES, words=DTYPE_WORDS, also="dtypes", bare=True),
     Option("device", CHECKS, DEVICE, "Torch's name of the device.", "cpu", metavar="NAME", example="cuda:0"),

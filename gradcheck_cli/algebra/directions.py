@@ -209,9 +209,12 @@ def _made(row: Function, layer: type[Directional]) -> Callable[..., Cell]:
 
     def run(*cells: Cell) -> Cell:
         for cell in cells:
-            if type(cell) is Jet:
+            kind = type(cell)
+            if kind is arb:
+                continue
+            if kind is Jet:
                 return mixed(*cells)
-            if type(cell) is arb_series:
+            if kind is arb_series:
                 found = varying(*[constant(c) if type(c) is arb else c for c in cells])
                 # A branch that doesn't move (relu of a negative number) is a plain ball again: ties of such are no kinks.
                 return found[0] if type(found) is arb_series and found.prec >= LONG else found

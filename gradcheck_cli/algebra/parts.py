@@ -15,6 +15,7 @@ from gradcheck_cli.algebra.program import LARGEST_PRODUCT
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import definition, parse
+from gradcheck_cli.language.spaces import imag_of, real_of
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, occurrences
 
 ZERO, ONE = Constant(0), Constant(1)
@@ -32,21 +33,23 @@ class Parts:
         return self.real, ZERO if self.imag is None else self.imag
 
 
-def real_of(name: str) -> str:
-    """What the real part of a variable is called: no name that a formula may use."""
-    return f"{name}.real"
-
-
-def imag_of(name: str) -> str:
-    return f"{name}.imag"
+def named(real: str, imag: str) -> Parts:
+    """A variable that is complex, whose parts are called so."""
+    return Parts(Variable(real), Variable(imag))
 
 
 def parts(tree: Node, names: Collection[str]) -> Parts:
     """The parts of a formula in which these variables are complex. NotImplementedError where a row has no meaning there."""
-    return _parts(tree, {name: Parts(Variable(real_of(name)), Variable(imag_of(name))) for name in names})
+    return parts_of(tree, {name: named(real_of(name), imag_of(name)) for name in names})
 
 
-def _parts(tree: Node, values: Mapping[str, Parts]) -> Parts:
+def constant_parts(tree: Node) -> tuple[Node, Node]:
+    """The parts of a constant, as constants."""
+    return parts(tree, ()).pair
+
+
+def parts_of(tree: Node, values: Mapping[str, Parts]) -> Parts:
+    """The same where these variables have these parts; others are real."""
     done: dict[int, Parts] = {}
     for item in occurrences(tree):
         match item:
@@ -78,7 +81,7 @@ def _call(function: str, given: list[Parts]) -> Parts:
     # What torch promotes is complex from there on, be it real in value.
     values = {p.name: Parts(*x.pair) if p.kind in _NUMBERS else x for p, x in zip(row.parameters, given, strict=True)}
     power = _whole(given[1]) if function == syntax.POW else None
-    return _parts(body, values) if power is None else _power(values["x"], power)
+    return parts_of(body, values) if power is None else _power(values["x"], power)
 
 
 def _whole(x: Parts) -> int | None:
@@ -94,7 +97,7 @@ _NUMBERS = frozenset({"tensor", "scalar", "number"})
 
 @cache
 def _meaning(function: str) -> Node:
-    return parse(TABLE[function].complex, complex_numbers=True)
+    return parse(TABLE[function].complex, imaginary=frozenset())
 
 
 # -- arithmetic -----------------------------------------------------------------------------------------------------------
@@ -189,5 +192,3 @@ _OWN: Mapping[str, Callable[..., Parts]] = MappingProxyType({
     syntax.IMAG: lambda x: Parts(x.pair[1]),
 })  # fmt: skip
 """What everything else is made of."""
-
-__all__ = ["Parts", "imag_of", "parts", "real_of"]

@@ -61,6 +61,8 @@ def coefficient(f: Series, k: int) -> Ball:
 
 def compose(coefficients: Sequence[Ball], g: Series) -> Series:
     """sum a_k*(g - g0)**k: f(g), where the a_k are the Taylor coefficients of f at g0."""
+    if g.prec == 2 == len(coefficients):
+        return _checked(arb_series([coefficients[0], coefficients[1] * g[1]], 2), 2)
     rest = arb_series([0, *g.coeffs()[1:]], g.prec)
     result = arb_series([0], LONG)
     for a in reversed(coefficients):
@@ -80,12 +82,27 @@ def _unknown() -> Series:
 
 def _length(*series: Series) -> int:
     """How many terms a function of these has."""
-    return int(min(ctx.cap, *(s.prec for s in series)))
+    length = ctx.cap
+    for s in series:
+        length = min(length, s.prec)
+    return int(length)
 
 
 def _checked(f: Series, length: int) -> Series:
     """f, unless it has an unknown coefficient or fewer terms than it should have."""
-    return f if f.prec >= length and all(c.is_finite() for c in f.coeffs()) else _unknown()
+    return f if f.prec >= length and _known(f) else _unknown()
+
+
+def _known(f: Series) -> bool:
+    """True where no coefficient is unknown."""
+    if f.length() <= 2:  # the list of a few takes as long as all the rest
+        return bool(f[0].is_finite() and f[1].is_finite())
+    return all(c.is_finite() for c in f.coeffs())
+
+
+def _never(f: Series) -> bool:
+    """True where f is 0 wherever t is."""
+    return bool(not f.length() and f.prec >= LONG)
 
 
 def _fixed(g: Series) -> bool:
@@ -97,14 +114,21 @@ def _fixed(g: Series) -> bool:
 
 
 def mul(f: Series, g: Series) -> Series:
-    """The product; nan times 0 is nan (flint says 0)."""
-    return _checked(f * g, _length(f, g)) if f[0].is_finite() and g[0].is_finite() else _unknown()
+    """The product; nan times 0 is nan (flint says 0). What is 0 wherever t is, stays so."""
+    if not (f[0].is_finite() and g[0].is_finite()):
+        return _unknown()
+    product = f * g
+    if product.length():
+        return _checked(product, _length(f, g))
+    return constant(ZERO) if (_never(f) or _never(g)) and _known(f) and _known(g) else product
 
 
 def div(f: Series, g: Series) -> Series:
     """The quotient; nan where g may be 0."""
     if not f[0].is_finite() or not g[0].is_finite() or g[0].contains(ZERO):
         return _unknown()
+    if _never(f) and _known(g):
+        return constant(ZERO)
     length = _length(f, g)
     return _checked(f / g if f.length() else arb_series([], length), length)  # python-flint 0.8 can't divide 0
 
@@ -141,12 +165,16 @@ def _sloped(row: Function) -> Callable[[Series], Series]:
     assert value is not None
     if slope == Constant(0):
         return lambda g: _checked(constant(value(g[0])), 1)
-    program = cache(lambda: Program([slope], [row.parameters[0].name, "f"], _SLOPES, key=lambda: (ctx.prec, ctx.cap)))
+    names = [row.parameters[0].name, "f"]
+    program = cache(lambda: Program([slope], names, _SLOPES, key=lambda: (ctx.prec, ctx.cap)))
+    single = cache(lambda: Program([slope], names, balls.SMOOTH, key=lambda: ctx.prec))
 
     def function(g: Series) -> Series:
         n, start = _length(g), value(g[0])
         if not start.is_finite():
             return _unknown()
+        if n == 2 and not _fixed(g):  # a value and a slope are what most are asked for
+            return _checked(arb_series([start, single()(g[0], start)[0] * g[1]], n), n)
         f = arb_series([start], n)
         if _fixed(g):
             return f

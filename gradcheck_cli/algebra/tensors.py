@@ -36,6 +36,11 @@ def pick(x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return x.gather(-1, target.unsqueeze(-1)).squeeze(-1)
 
 
+def imag(x: torch.Tensor) -> torch.Tensor:
+    """The imaginary part; torch has none of a real number."""
+    return torch.imag(x) if x.is_complex() else 0 * x
+
+
 def gelu_tanh(x: torch.Tensor) -> torch.Tensor:
     """torch's other gelu; a string argument has no place in a formula."""
     return torch.nn.functional.gelu(x, approximate="tanh")
@@ -121,7 +126,7 @@ class TensorAlgebra:
         if (
             row.array not in _FACTORIES
             and isinstance(result, torch.Tensor)
-            and result.is_floating_point()
+            and (result.is_floating_point() or result.is_complex())
             and not _tracked(result)
             and any(isinstance(v, torch.Tensor) and _tracked(v) for v in values)
         ):
@@ -134,6 +139,8 @@ class TensorAlgebra:
             return value
         if isinstance(value, bool):
             return torch.tensor(value, device=self.device)
+        if isinstance(value, complex):
+            return torch.tensor(value, dtype=self.dtype.to_complex(), device=self.device)
         made = torch.tensor(value, dtype=self.dtype, device=self.device)
         if math.isfinite(value) and not math.isfinite(nearest := made.item()):
             self.constants[nearest] = Constant(value)

@@ -340,6 +340,11 @@ CONDITIONS: tuple[Condition, ...] = (
 # -- trying them --------------------------------------------------------------------------------------------------------
 
 
+def tried(outputs: Tensors) -> bool:
+    """Whether a graph has something that is tried: a custom backward, or several outputs."""
+    return sum(y.requires_grad for y in outputs.values()) > 1 or bool(custom_nodes(outputs))
+
+
 def try_conditions(
     map: Map,
     row: Row,
@@ -354,21 +359,21 @@ def try_conditions(
     """Try every condition on the custom backwards behind a row, and on the map. `slack`: how far two runs may be apart besides;
     `undefined`: whether a backward has to do without any upstream gradient; `known`: custom Functions that were tried already,
     completed here; `hooked`: see `Backward`; `record`: the conditions that each backward was tried under, completed here."""
-    tried: list[Column] = []
+    found: list[Column] = []
     map = map.at(map.inputs)  # copies: nobody's tensors get a .grad, or are frozen
     leaves = map.leaves()
     outputs = _forward(map, leaves)
     if outputs is None or not all(name in outputs for name in row.cotangents):
-        return tried
+        return found
     nodes = [n for n in custom_nodes(outputs) if known is None or n.function not in known]
     if known is not None:
         known |= {n.function for n in nodes}
     if not nodes and len(row.cotangents) < 2 and hooked is None:
-        return tried
+        return found
     whole = Backward(row.name, "autograd", outputs, leaves, dict(row.cotangents), map, hooked)
     backwards = [one for one in (of_node(n, leaves) for n in nodes) if one is not None]
     for backward in (*backwards, whole):
-        failed = {column.quantity.partition(":")[0] for column in tried}  # of a backward by itself: no need to say it again
+        failed = {column.quantity.partition(":")[0] for column in found}  # of a backward by itself: no need to say it again
         if backward.plain.refusal is not None:
             continue
         noise = {name: slack + n for name, n in backward.noise().items()}  # sampled now, before anything else is called
@@ -376,13 +381,13 @@ def try_conditions(
             asked = condition.whole == (backward is whole) and (nodes or condition.plain)
             if not asked or condition.name in failed or (condition.run is _undefined and not undefined):
                 continue
-            before = len(tried)
+            before = len(found)
             for trial in condition.run(backward):
                 if record is not None and condition.name not in record.setdefault(backward.name, []):
                     record[backward.name].append(condition.name)
-                if not (trial.slack and len(tried) > before):  # the sum of what is wrong already
-                    tried += _judged(condition, backward, trial, noise, point)
-    return tried
+                if not (trial.slack and len(found) > before):  # the sum of what is wrong already
+                    found += _judged(condition, backward, trial, noise, point)
+    return found
 
 
 def _judged(

@@ -26,7 +26,7 @@ from torch.autograd.gradcheck import (
     _test_undefined_forward_mode,
 )
 
-from gradcheck_cli.callables.conditions import try_conditions
+from gradcheck_cli.callables.conditions import tried, try_conditions
 from gradcheck_cli.callables.conventions import ROUNDINGS, observe
 from gradcheck_cli.callables.doubts import LOG, say
 from gradcheck_cli.callables.explain import explain, upstream
@@ -368,7 +368,7 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
         LOG.info("%s entries by directions; an error of one above %.1g (relative) would have shown", f"{entries:,}", least)
     judged = any(not column.having(Verdict.OUTSIDE_DOMAIN).all() for column in columns)
     if judged and asked.backward:
-        _under_conditions(call, asked)
+        _under_conditions(call, asked, outputs)
     return "" if judged or not columns else "it has no real value here"
 
 
@@ -432,8 +432,11 @@ def _pulled(outputs: Tensors, leaves: Tensors, row: Row) -> dict[str, Tensor | N
     return dict(zip(leaves, found, strict=True))
 
 
-def _under_conditions(call: _Call, asked: _Asked) -> None:
-    """Raise GradcheckError where a backward is right as it was run, and wrong as training runs it."""
+def _under_conditions(call: _Call, asked: _Asked, outputs: Tensors) -> None:
+    """Raise GradcheckError where a backward is right as it was run, and wrong as training runs it. `outputs`: of a run whose
+    graph is there."""
+    if not tried(outputs):
+        return
     map = Map(call.map.inputs, call.everything, SEED)
     try:
         found = map(map.leaves())

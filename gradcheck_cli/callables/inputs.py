@@ -19,11 +19,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from gradcheck_cli.algebra.constants import nearest_double
+from gradcheck_cli.algebra.parts import constant_parts
 from gradcheck_cli.callables.loading import REQUIRED, Parameter, Target
 from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.points import holds_text, listed, parse_points, with_files
-from gradcheck_cli.language.spaces import PointSpec, entry_names
+from gradcheck_cli.language.spaces import PointSpec, arrays_of, entry_names
 from gradcheck_cli.maps.autograd import derived
 from gradcheck_cli.maps.parts import apart, inexact, joined, split
 from gradcheck_cli.options import DTYPES, SAMPLES_OF_FUNCTION
@@ -135,8 +136,9 @@ def _read(target: Target, texts: Sequence[Any], wanted: Wanted, settings: Mappin
 
     def spec(shape: Any) -> PointSpec:
         return parse_points(
-            texts, names, shape=shape, sample=sample, domain=wanted.domain, seed=wanted.seed, evaluate=nearest_double
-        )
+            texts, names, shape=shape, sample=sample, domain=wanted.domain, seed=wanted.seed, evaluate=nearest_double,
+            parts=constant_parts,
+        )  # fmt: skip
 
     chosen = spec(wanted.shape)
     if not names:
@@ -150,7 +152,7 @@ def _points(spec: PointSpec, settings: Mapping[str, Any], dtype: str) -> Iterato
     values = spec.values(FORMATS[dtype])
     for k in range(len(next(iter(values.values())))):
         tensors = {}
-        for name, shape in spec.shapes.items():
+        for name, shape in arrays_of(spec.shapes).items():
             floats = np.array([values[entry][k] for entry in entry_names(name, shape)]).reshape(shape)
             tensors[name] = torch.tensor(floats, dtype=torch.float64).to(getattr(torch, dtype))
         yield Arguments(tensors, settings)

@@ -15,7 +15,9 @@ from gradcheck_cli.formulas.problem import Claim, Problem, Task
 from gradcheck_cli.formulas.run import Run
 from gradcheck_cli.formulas.stages import apportion, own_derivatives, own_entries, strays
 from gradcheck_cli.formulas.torch_chain import TorchChain
+from gradcheck_cli.formulas.wirtinger import told
 from gradcheck_cli.language.chain import Chain
+from gradcheck_cli.language.spaces import OfParts, arrays_of
 from gradcheck_cli.language.tree import variables
 from gradcheck_cli.maps.map import check_device
 from gradcheck_cli.verdict.column import Column
@@ -92,6 +94,8 @@ class _Work:
                 recorder.note(strays(group.totals))
             for total in group.totals:
                 total.check(recorder.advance)
+            if group.task.complex:
+                self._tell(group)
             if self.problem.local and len(group.task.chain.stages) > 1:
                 group.locals += (own_entries if group.compiled else own_derivatives)(group.totals[0])
                 for total in group.totals:
@@ -99,6 +103,13 @@ class _Work:
             if run.form.name not in claimed:
                 claimed.add(run.form.name)
                 self._check_claims(group.totals)
+
+    def _tell(self, group: _Group) -> None:
+        """What torch's gradient of complex numbers is, where formulas of one number say it."""
+        chain, points = group.task.chain, self.problem.points
+        for name in chain.inputs:
+            if points.shapes[name] == OfParts.of(()) and not any(name in c.wrt for t in group.totals for c in t.columns):
+                self.recorder.note(told(chain, name, group.totals) if len(group.totals) <= 2 else None)
 
     def _check_claims(self, totals: Sequence[Computation]) -> None:
         by_output = {total.chain.output: total for total in totals}
@@ -127,7 +138,7 @@ def described(problem: Problem) -> dict[str, Any]:
             for task in problem.tasks
             for stage in task.chain.stages
         ],
-        "shapes": {name: list(shape) for name, shape in problem.points.shapes.items()},
+        "shapes": {name: list(shape) for name, shape in arrays_of(problem.points.shapes).items()},
         "dtype": list(problem.formats),
         "modes": list(problem.modes),
         "seed": None if problem.points.explicit else problem.points.seed,

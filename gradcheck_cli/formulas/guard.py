@@ -9,9 +9,11 @@ import numpy as np
 
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.formulas.torch_chain import Batch, TorchChain
+from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.maps.autograd import Tensors
 from gradcheck_cli.maps.guard import REFUTED, REPEATED, allowed, lively, middle, said
 from gradcheck_cli.maps.map import Map
+from gradcheck_cli.maps.parts import apart, joined
 from gradcheck_cli.maps.quotient import PLAINLY, Outcome, Plain, refuted, slopes, standing
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.limits import Limits
@@ -29,7 +31,8 @@ def guard_points(
 ) -> None:
     """Refute the first derivatives at the points of a batch that a quotient contradicts. `columns`: by what is differentiated
     by; `here`: the points' places in them; `stage`: who is to blame, if there is but one."""
-    names = [entry for name in batch.tensors for entry in batch.entries[name]]
+    tensors = apart(batch.tensors)
+    names = [e for n, x in tensors.items() for e in (batch.entries[n] if n in batch.tensors else entry_names(n, x.shape))]
     shape, places = (len(names), len(here)), list(here)
     found, known, moving = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=bool)
     for i, name in enumerate(names):
@@ -47,9 +50,9 @@ def guard_points(
         return
 
     def call(leaves: Tensors) -> Tensors:
-        return {compiled.output: compiled.entry(compiled.forward(dict(leaves)), compiled.output)}
+        return {compiled.output: compiled.entry(compiled.forward(joined(leaves)), compiled.output)}
 
-    plain = Plain(Map(batch.tensors, call), 0, checkpoint, [found], apart=compiled.shapes is None)
+    plain = Plain(Map(tensors, call), 0, checkpoint, [found], apart=compiled.shapes is None)
     if plain.here.size != len(here):
         return
     if not plain.repeatable:

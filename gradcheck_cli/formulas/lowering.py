@@ -1,21 +1,24 @@
-"""Chains on arrays as scalar chains, and long formulas as many short stages.
+"""Chains on arrays, or of complex numbers, as scalar chains, and long formulas as many short stages.
 
-A stage whose value has the shape (2,) becomes the stages `z[0]` and `z[1]`; an input likewise. Everything that knows scalar
+A stage whose value has the shape (2,) becomes the stages `z[0]` and `z[1]`, a complex one `z.real` and `z.imag`; an input
+likewise. Everything that knows scalar
 chains then applies to one entry of the output at a time; only torch runs the chain as typed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from gradcheck_cli.algebra.parts import Parts, named, parts_of
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.arrays import MAX_ENTRY, entries, variables_of
 from gradcheck_cli.language.chain import Chain, Stage
+from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import is_truth
-from gradcheck_cli.language.spaces import Shape, entry_names
-from gradcheck_cli.language.tree import Call, Node, Variable, substitute, variables, walk, written_size
+from gradcheck_cli.language.spaces import OfParts, Shape, entry_names
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, variables, walk, written_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +66,53 @@ def lower(chain: Chain, shapes: Mapping[str, Shape]) -> Lowered:
 
     Raises InputError where shapes don't fit, or the result is too large to be followed.
     """
-    values = {name: variables_of(name, shapes[name]) for name in chain.inputs}
     found: dict[str, Shape] = {name: shapes[name] for name in chain.inputs}
+    values = {name: variables_of(name, _whole(shape)) for name, shape in found.items()}
+    complexes = {entry: parts for name, shape in found.items() for entry, parts in _parts(name, shape)}
     stages: dict[str, Stage] = {}
     for stage in chain.stages:
         trees = entries(stage.tree, values, stage.source)
-        for name, tree in zip(entry_names(stage.name, trees.shape), trees.reshape(-1), strict=True):
+        shape: Shape = tuple(map(int, trees.shape))
+        listed: list[Node] = list(trees.reshape(-1))
+        if complexes or any(isinstance(n, Constant) and isinstance(n.value, complex) for n in walk(stage.tree)):
+            shape, listed = _in_parts(stage, shape, listed, complexes)
+        for name, tree in zip(entry_names(stage.name, shape), listed, strict=True):
             size = sum(1 for _ in walk(tree))
             if size > MAX_ENTRY:
                 message = f"an entry of {stage.name} takes {size:,} operations; at most {MAX_ENTRY:,} are followed"
                 raise InputError(f"{message}: check a Python function with `gradcheck function` instead", stage.source)
             stages[name] = Stage(name, stage.expression, tree, variables(tree), stage.source)
-        found[stage.name] = tuple(map(int, trees.shape))
-        values[stage.name] = variables_of(stage.name, found[stage.name])
+        found[stage.name] = shape
+        values[stage.name] = variables_of(stage.name, _whole(shape))
+        complexes |= dict(_parts(stage.name, shape))
     return Lowered(chain, found, stages)
+
+
+def _whole(shape: Shape) -> Shape:
+    """The shape that a formula sees."""
+    return shape.whole if isinstance(shape, OfParts) else shape
+
+
+def _parts(name: str, shape: Shape) -> Iterator[tuple[str, Parts]]:
+    """The entries of what is complex, and what their parts are called."""
+    if isinstance(shape, OfParts):
+        called = iter(entry_names(name, shape))
+        yield from zip(entry_names(name, shape.whole), map(named, called, called), strict=True)
+
+
+def _in_parts(stage: Stage, shape: Shape, trees: Sequence[Node], complexes: Mapping[str, Parts]) -> tuple[Shape, list[Node]]:
+    """The formulas of real numbers that these are; and the shape of the stage. InputError where one has no meaning."""
+    for node in walk(stage.tree):
+        if isinstance(node, Call) and TABLE[node.function].arrays and not TABLE[node.function].array:
+            message = f"{node.function} of complex numbers isn't followed: check a Python function with `gradcheck function`"
+            raise InputError(message, stage.source, node.position)
+    try:
+        found = [parts_of(tree, complexes) for tree in trees]
+    except NotImplementedError as problem:
+        raise InputError(str(problem), stage.source, stage.tree.position) from None
+    if all(p.imag is None for p in found):
+        return shape, [p.real for p in found]
+    return OfParts.of(shape), [part for p in found for part in p.pair]
 
 
 LONG = 40

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_cli.language.chain import Chain
+from gradcheck_cli.language.spaces import OfParts
 from gradcheck_cli.language.tree import Node
 from gradcheck_cli.verdict.limits import Limits
 
@@ -48,6 +49,11 @@ class Task:
     questions: tuple[Question, ...]
     shapes: Mapping[str, tuple[int, ...]] | None = None
     unlisted: bool = False
+
+    @property
+    def complex(self) -> bool:
+        """Whether some input or stage is complex."""
+        return any(isinstance(shape, OfParts) for shape in (self.shapes or {}).values())
 
 
 @dataclass(frozen=True, slots=True)

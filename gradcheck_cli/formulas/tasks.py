@@ -229,6 +229,10 @@ def _entry_claims(text: str, tree: Node, task: Task, meant: Sequence[Wrt], shape
     from gradcheck_cli.language.printer import show
 
     assert task.shapes is not None
+    if task.complex:
+        raise InputError(
+            "a claim about complex numbers can't be checked: claim a derivative of the parts, as real formulas", text, 0
+        )
     found = entries(tree, {name: variables_of(name, s) for name, s in task.shapes.items()}, text)
     lowered = lower(task.chain, task.shapes)
     outputs = task.shapes[task.chain.output]

@@ -22,7 +22,7 @@ from gradcheck_cli.algebra.tensors import TensorAlgebra, compiled
 from gradcheck_cli.errors import NoValue, refusal_of, words
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import Chain
-from gradcheck_cli.language.spaces import entry_names
+from gradcheck_cli.language.spaces import OfParts, entry_names
 from gradcheck_cli.language.tree import variables
 from gradcheck_cli.maps.autograd import Backwards, Entry, Forwards, Nested, Place, Pulled, Seen, pick, requiring, unchanged
 from gradcheck_cli.modes import MODES, resolved
@@ -113,15 +113,22 @@ class TorchChain:
         return [
             Batch(
                 [i],
-                {n: self._tensor(np.reshape([points[e][i] for e in entries[n]], shape)) for n, shape in shapes.items()},
+                {n: self._array([points[e][i] for e in entries[n]], shape) for n, shape in shapes.items()},
                 entries,
             )
             for i in indices
         ]
 
     def _tensor(self, values: Any) -> Tensor:
-        tensor: Tensor = torch.tensor(values, dtype=self.algebra.dtype)
+        complex_number = isinstance(values, complex)
+        dtype = self.algebra.dtype.to_complex() if complex_number else self.algebra.dtype
+        tensor: Tensor = torch.tensor(values, dtype=dtype)
         return tensor.to(self.algebra.device)
+
+    def _array(self, values: Any, shape: tuple[int, ...]) -> Tensor:
+        """An array of a shape; a complex one, of its parts, where that is `OfParts`."""
+        tensor = self._tensor(np.reshape(values, shape))
+        return torch.view_as_complex(tensor) if isinstance(shape, OfParts) else tensor
 
     def entry(self, tensors: Mapping[str, Tensor], name: str) -> Tensor:
         """The entry `name` of the values of inputs and stages: a number, or one for each point of the batch."""
@@ -150,7 +157,9 @@ class TorchChain:
         like = next(iter(inputs.values()))
         if place == self.chain.output:
             return None
-        return torch.zeros_like(like) if self.shapes is None else like.new_zeros(self.shapes[place])
+        if self.shapes is None:
+            return torch.zeros_like(like)
+        return self._array(np.zeros(self.shapes[place]), self.shapes[place])
 
     def strays(self, mode: str, inputs: Mapping[str, Tensor], inside: Set[str]) -> tuple[list[str], int]:
         """The entries of inputs and stages, other than `inside`, by which torch's derivative of the output is not 0; and how
@@ -255,11 +264,12 @@ class TorchChain:
         """A cotangent or tangent: `scale` at the place, 0 elsewhere."""
         if not place:
             return torch.ones_like(like) if scale == 1.0 else torch.full_like(like, scale)
-        key = (tuple(like.shape), place, scale)
+        shape = OfParts.of(tuple(like.shape)) if like.is_complex() else tuple(like.shape)
+        key = (shape, place, scale)
         if key not in self._units:
-            array = np.zeros(key[0])
+            array = np.zeros(shape)
             array[place] = scale
-            self._units[key] = self._tensor(array)
+            self._units[key] = self._array(array, shape)
         return self._units[key]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import parse_stage
-from gradcheck_cli.language.tree import Call, Node, Variable, substitute, variables, walk
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, variables, walk
 
 MAX_STAGES = 20_000
 
@@ -42,8 +42,8 @@ class Chain:
 
     @property
     def on_arrays(self) -> bool:
-        """True where some function looks at whole arrays, whatever the inputs' shapes."""
-        return any(isinstance(n, Call) and TABLE[n.function].arrays for s in self.stages for n in walk(s.tree))
+        """True where some function looks at whole arrays, whatever the inputs' shapes, or some number is complex."""
+        return any(_on_arrays(node) for stage in self.stages for node in walk(stage.tree))
 
     def substituted(self, values: Mapping[str, Node]) -> Chain:
         """The chain with some inputs replaced by constants."""
@@ -59,6 +59,12 @@ class Chain:
         return trees[self.output]
 
 
+def _on_arrays(node: Node) -> bool:
+    if isinstance(node, Constant):
+        return isinstance(node.value, complex)
+    return isinstance(node, Call) and TABLE[node.function].arrays
+
+
 def texts_of(given: Any) -> list[str]:
     """Expressions as Python gives them: a text, or a list of texts; SymPy's expressions are what they print."""
     found = [
@@ -71,15 +77,16 @@ def texts_of(given: Any) -> list[str]:
     return found
 
 
-def link(texts: Sequence[str], output: str = "y") -> Chain:
+def link(texts: Sequence[str], output: str = "y", imaginary: frozenset[str] | None = None) -> Chain:
     """The chain that the stage texts mean; each text may hold several stages separated by `|`.
 
     Every stage but the last is used by a later one. A stage calls the stage before by its name; where that has none, or
     isn't mentioned by a stage without a name, one name *binds* to it: the only name there is, or the only one that is
-    neither an input nor an earlier stage. `output` is the last stage's name, if it has none and that is free.
+    neither an input nor an earlier stage. `output` is the last stage's name, if it has none and that is free. `imaginary`: see
+    `parser.parse`.
     InputError, with a list of the candidates, where more than one may be meant.
     """
-    parsed = [_parse(piece) for text in texts for piece in _split(text)]
+    parsed = [_parse(piece, imaginary) for text in texts for piece in _split(text)]
     if not parsed:
         raise InputError("the chain is empty: give at least one expression")
     if len(parsed) > MAX_STAGES:
@@ -148,9 +155,9 @@ class _Parsed:
         return InputError(message, self.whole, min(places, default=self.offset))
 
 
-def _parse(piece: tuple[str, str, int]) -> _Parsed:
+def _parse(piece: tuple[str, str, int], imaginary: frozenset[str] | None) -> _Parsed:
     text, whole, offset = piece
-    name, tree = parse_stage(text, whole, offset)
+    name, tree = parse_stage(text, whole, offset, imaginary=imaginary)
     expression = text if name is None else text.partition("=")[2]
     return _Parsed(name, tree, expression.strip(), variables(tree), whole, offset + len(text) - len(text.lstrip()))
 

@@ -209,7 +209,7 @@ ROWS: tuple[Function, ...] = (
     _row("where", "condition, x, y", "", "Where", truths="condition", sympy="where", ball="where", series="where", ulps=0),
     # -- parts of complex numbers -----------------------------------------------------------------------------------
     _row("real", "x", "x", "re", ulps=0, complex="real(x)"),
-    _row("imag", "x", "0*x", "im", torch="= 0*x", ulps=0, complex="imag(x)", source="of a real number; torch has none"),
+    _row("imag", "x", "0*x", "im", ulps=0, complex="imag(x)", source="of a real number 0*x: torch has none"),
     _row("conj", "x", "x", "conjugate", ulps=0, complex="real(x) - 1j*imag(x)"),
     _row("angle", "x", "where(x < 0, pi, 0)", "arg", kinks="x == 0", ulps=1, complex="atan2(imag(x), real(x))"),
     # -- steps and pieces -------------------------------------------------------------------------------------------

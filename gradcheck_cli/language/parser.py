@@ -75,23 +75,25 @@ def parse(
     offset: int = 0,
     truths: frozenset[str] = frozenset(),
     settings: frozenset[str] = frozenset(),
-    complex_numbers: bool = False,
+    imaginary: frozenset[str] | None = None,
 ) -> Node:
     """The tree of one expression.
 
     Raises InputError, which quotes the text with a caret, for anything that is not in the language. `whole` and
     `offset` place the expression in a longer text, so that the caret points into that. `truths` names variables that
     may hold a truth value (masks, in the table of ATen operations), `settings` those that stand for a setting (in the
-    definition of a row). `complex_numbers`: literals such as `1j` are numbers.
+    definition of a row). `imaginary`: names of the imaginary unit, beside literals such as `1j`; None: numbers are real.
     """
-    return _Translation(text, offset, text if whole is None else whole, truths, settings, complex_numbers).expression()
+    return _Translation(text, offset, text if whole is None else whole, truths, settings, imaginary).expression()
 
 
-def parse_stage(text: str, whole: str | None = None, offset: int = 0, entry: bool = False) -> tuple[str | None, Node]:
+def parse_stage(
+    text: str, whole: str | None = None, offset: int = 0, entry: bool = False, imaginary: frozenset[str] | None = None
+) -> tuple[str | None, Node]:
     """`name = expression` or `expression`: the name (or None) and the tree.
 
     `whole` and `offset` place the stage in a longer text, so that the caret of an error points into that. `entry`: the name
-    may be that of an entry of an array, `x[0]`.
+    may be that of an entry of an array, `x[0]`. `imaginary`: see `parse`.
     """
     whole = text if whole is None else whole
     name, body = None, text
@@ -111,7 +113,7 @@ def parse_stage(text: str, whole: str | None = None, offset: int = 0, entry: boo
         if _constant(name):
             raise InputError(f"{name!r} is a constant and can't name a stage", whole, start)
         offset += at + 1
-    tree = _Translation(body, offset, whole).expression()
+    tree = _Translation(body, offset, whole, imaginary=imaginary).expression()
     if is_truth(tree):
         raise InputError("a stage is a number, not a condition: write where(condition, a, b)", whole, tree.position)
     return name, tree
@@ -157,10 +159,10 @@ class _Translation:
         whole: str,
         truths: frozenset[str] = frozenset(),
         settings: frozenset[str] = frozenset(),
-        complex_numbers: bool = False,
+        imaginary: frozenset[str] | None = None,
     ) -> None:
         self.text, self.offset, self.whole, self.truths, self.settings = text, offset, whole, truths, settings
-        self.complex_numbers = complex_numbers
+        self.imaginary = imaginary
         self.nodes = 0
 
     def error(self, message: str, node: ast.AST | int | None = None) -> InputError:
@@ -255,6 +257,8 @@ class _Translation:
         match node:
             case ast.Constant(value=value):
                 return self.number(value, node)
+            case ast.Name(id=name) if self.imaginary and name in self.imaginary:
+                return Constant(1j, at)
             case ast.Name(id=name):
                 constant = _constant(name)
                 return Variable(name, at) if constant is None else Call(constant, (), at)
@@ -306,10 +310,10 @@ class _Translation:
             if math.isinf(value):
                 raise self.error("this number is larger than any float", node)
             return Constant(value, at)
-        if isinstance(value, complex) and self.complex_numbers:
+        if isinstance(value, complex) and self.imaginary is not None:
             return Constant(value, at)
         if isinstance(value, complex):
-            raise self.error("complex numbers are not supported: functions here are real", node)
+            raise self.error("complex numbers are not supported here: this is a formula of real ones", node)
         what = {str: "a string", bytes: "a string", type(None): "None"}.get(type(value), "'...'")
         raise self.error(f"syntax error: {what} is not part of the language: a number is needed here", node)
 

@@ -9,8 +9,8 @@ import difflib
 import math
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Literal
 
@@ -26,12 +26,15 @@ from gradcheck_cli.language.spaces import (
     Axis,
     Every,
     Group,
+    OfParts,
     PointSpec,
     Shape,
     Space,
     Stretch,
     entry_names,
+    imag_of,
     plain,
+    real_of,
     too_many,
 )
 from gradcheck_cli.language.tree import Call, Constant, Node, walk
@@ -40,6 +43,15 @@ from gradcheck_cli.stored import MARK, is_stored, tensor_in
 
 Evaluate = Callable[[Node], float]
 """The nearest double to the value of a tree without variables."""
+
+InParts = Callable[[Node], tuple[Node, Node]]
+"""The parts of a complex constant, as constants. NotImplementedError where it has none that are known."""
+
+UNITS = frozenset("iIjJ")
+"""Names of the imaginary unit in a point, where nothing else has a name."""
+
+_IMAGINARY = re.compile(r"(?<![\w.])((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)i\b")
+"""A number times i, as it is written by hand."""
 
 _SPACES = re.compile(r"\s*(linspace|logspace|all)\s*\((.*)\)\s*", re.DOTALL)
 _NAMED = re.compile(r"(?:^|,)\s*([^\W\d]\w*)\s*=")
@@ -60,6 +72,8 @@ def parse_points(
     domain: str | Sequence[str] | Mapping[str, Any] | None = None,
     seed: int | None = None,
     evaluate: Evaluate | None = None,
+    parts: InParts | None = None,
+    complex_inputs: bool = False,
 ) -> PointSpec:
     """The points that were asked for, checked whole: InputError for anything that isn't a point of `names`.
 
@@ -67,18 +81,22 @@ def parse_points(
     sequences of numbers, which are arrays; of a single input the value alone. Several values of one name in a text make a grid.
     `logspace(a,b,n)` runs geometrically from a to b, `all(a,b)` over every float. Without `at`, 20 samples; `shape`
     ("x=3,4") says which inputs are arrays. `evaluate` computes constants such as sqrt(2); numbers and their sums, products and
-    quotients need none.
+    quotients need none. `parts`: complex values have a meaning (5+10i, 5+10j), and these are their parts; the inputs that have
+    one are complex, or all of them (`complex_inputs`).
     """
     if seed is not None and seed < 0:
         raise InputError(f"the seed must not be negative: {seed}")
     if sample is not None and sample < 1:
         raise InputError(f"the number of samples must be at least 1: {sample}")
-    reader = _Reader(tuple(names), evaluate, several=isinstance(at, list | tuple) and len(at) > 1)
+    reader = _Reader(tuple(names), evaluate, parts, several=isinstance(at, list | tuple) and len(at) > 1)
     reader.given(shape)
     entries = listed(at)
     column = _column(entries, reader)
     groups = [column] if column else [reader.point(e) for e in entries]
     shapes = {name: reader.shapes.get(name, ()) for name in names}
+    if complexes := set(names) if complex_inputs else reader.complexes:
+        groups = [_in_parts(group, complexes, shapes) for group in groups]
+        shapes = {name: OfParts.of(shape) if name in complexes else shape for name, shape in shapes.items()}
     numbers = tuple(entry for name in names for entry in entry_names(name, shapes[name]))
     intervals = {entry: ends for name, ends in reader.domain(domain).items() for entry in entry_names(name, shapes[name])}
     if groups and intervals and sample is None:
@@ -88,7 +106,23 @@ def parse_points(
     return PointSpec(tuple(_merged(groups)), count, intervals, 0 if seed is None else seed, numbers, shapes)
 
 
-FOREIGN = {"E": "the constant is e", "I": "the constant is 1j, and formulas are real", "oo": "the constant is inf"}
+def _in_parts(group: Group, complexes: Collection[str], shapes: Mapping[str, Shape]) -> Group:
+    """The points with both parts of these inputs: 0 where no imaginary part was given."""
+    if group.streams:
+        at = group.text.index(ALL) if group.text and ALL in group.text else None
+        raise InputError(f"{ALL!r} means every float, and complex numbers are pairs of them: use --sample", group.text, at)
+    axes: dict[str, Axis] = {}
+    for name, shape in shapes.items():
+        for entry, real, imag in zip(*(entry_names(n, shape) for n in (name, real_of(name), imag_of(name))), strict=True):
+            axes |= (
+                {real: group.axes[entry], imag: group.axes.get(imag, (0.0,))}
+                if name in complexes
+                else {entry: group.axes[entry]}
+            )
+    return replace(group, axes=axes)
+
+
+FOREIGN = {"E": "the constant is e", "I": "the constant is 1j", "oo": "the constant is inf"}
 """Names that SymPy has for constants, and what to say of them. They are inputs (a field, a current) for who says so."""
 
 
@@ -176,7 +210,9 @@ class _Reader:
 
     names: tuple[str, ...]
     evaluate: Evaluate | None = field(repr=False)
+    parts: InParts | None = field(default=None, repr=False)
     shapes: dict[str, Shape] = field(default_factory=dict)
+    complexes: set[str] = field(default_factory=set)
     several: bool = False
 
     def alone(self, value: object, what: str, example: str) -> str:
@@ -280,18 +316,32 @@ class _Reader:
         if is_stored(value):
             return self.numbers(name, tensor_in(value, whole, offset), whole, start)
         if value.lstrip().startswith("["):
-            found: list[float] = []
-            shape = self.listed(parse(value, whole, offset), found, whole)
+            found: list[complex] = []
+            shape = self.listed(self.tree(value, whole, offset), found, whole)
             self.sized(name, shape, whole, start)
-            return {entry: (number,) for entry, number in zip(entry_names(name, shape), found, strict=True)}
+            return self.entered(name, shape, found)
         axis = self.axis(value, whole, offset)
         self.sized(name, (), whole, start)
-        return {name: axis}
+        return self.entered(name, (), [axis]) if isinstance(axis, complex) else {name: axis}
 
-    def listed(self, tree: Node, found: list[float], whole: str) -> Shape:
+    def tree(self, value: str, whole: str, offset: int) -> Node:
+        """What a constant expression says; i is the imaginary unit where numbers may be complex."""
+        if self.parts is None:
+            return parse(value, whole, offset)
+        return parse(_IMAGINARY.sub(r"\1j", value), whole, offset, imaginary=UNITS)
+
+    def entered(self, name: str, shape: Shape, numbers: Sequence[complex]) -> dict[str, Axis]:
+        """The entries of a value, and their imaginary parts where one is complex."""
+        found: dict[str, Axis] = {e: (n.real,) for e, n in zip(entry_names(name, shape), numbers, strict=True)}
+        if any(isinstance(n, complex) for n in numbers):
+            self.complexes.add(name)
+            found |= {e: (n.imag,) for e, n in zip(entry_names(imag_of(name), shape), numbers, strict=True)}
+        return found
+
+    def listed(self, tree: Node, found: list[complex], whole: str) -> Shape:
         """The shape of a list, or of a list of lists; its numbers go to `found`."""
         if not (isinstance(tree, Call) and tree.function == syntax.STACK):
-            found.append(self.real(tree, whole, tree.position))
+            found.append(self.evaluated(tree, whole, tree.position))
             return ()
         shapes = [self.listed(part, found, whole) for part in tree.arguments[:-1]]
         for shape, part in zip(shapes, tree.arguments, strict=False):
@@ -303,10 +353,12 @@ class _Reader:
     def numbers(self, name: str, value: object, whole: str | None = None, at: int | None = None) -> dict[str, Axis]:
         """A number or nested sequences of numbers from Python: lists, NumPy arrays, tensors."""
         plain: Any = value.tolist() if hasattr(value, "tolist") else value
-        found: list[float] = []
-        shape = _nested(name, plain, found, lambda text: self.number(text, text, 0))
+        found: list[complex] = []
+        shape = _nested(name, plain, found, lambda text: self.scalar(text, text, 0))
         self.sized(name, shape, whole, at)
-        return {entry: (number,) for entry, number in zip(entry_names(name, shape), found, strict=True)}
+        if self.parts is None and any(isinstance(n, complex) for n in found):
+            raise InputError(f"the value of {name!r} is complex; functions here are real", whole, at)
+        return self.entered(name, shape, found)
 
     def known(self, name: str, text: str | None, at: int | None, given: Mapping[str, object]) -> None:
         if name not in self.names:
@@ -321,8 +373,8 @@ class _Reader:
         if name in given:
             raise InputError(f"{name!r} is given twice", text, at)
 
-    def axis(self, value: str, whole: str, offset: int) -> Axis:
-        """What stands after `name=`: a number, linspace, logspace, all or all(a,b)."""
+    def axis(self, value: str, whole: str, offset: int) -> Axis | complex:
+        """What stands after `name=`: a number, which may be complex, linspace, logspace, all or all(a,b)."""
         if value.strip() == ALL:
             return Every()
         match = _SPACES.fullmatch(value)
@@ -330,7 +382,8 @@ class _Reader:
             return self.every(match[2], whole, offset + match.start(2))
         if match:
             return self.space("linspace" if match[1] == "linspace" else "logspace", match[2], whole, offset + match.start(2))
-        return (self.number(value, whole, offset),)
+        number = self.scalar(value, whole, offset)
+        return number if isinstance(number, complex) else (number,)
 
     def every(self, arguments: str, whole: str, offset: int) -> Every:
         pieces = split(arguments, offset)
@@ -361,10 +414,27 @@ class _Reader:
 
     def number(self, value: str, whole: str, offset: int) -> float:
         """The nearest double to a constant expression."""
+        found, start = self.scalar(value, whole, offset), offset + len(value) - len(value.lstrip())
+        if isinstance(found, complex):
+            raise InputError("a real number is needed here", whole, start)
+        return found
+
+    def scalar(self, value: str, whole: str, offset: int) -> complex:
+        """The same, or the nearest complex number where that is meant."""
         start = offset + len(value) - len(value.lstrip())
         if value.strip() in ("nan", "+nan", "-nan"):
             raise InputError("nan is not a point", whole, start)
-        return self.real(parse(value, whole, offset), whole, start)
+        return self.evaluated(self.tree(value, whole, offset), whole, start)
+
+    def evaluated(self, tree: Node, whole: str, start: int) -> complex:
+        """The nearest double to a tree without variables; a complex number where some number in it is."""
+        if self.parts is None or not any(isinstance(n, Constant) and isinstance(n.value, complex) for n in walk(tree)):
+            return self.real(tree, whole, start)
+        try:
+            real, imag = self.parts(tree)
+        except NotImplementedError as problem:
+            raise InputError(str(problem), whole, start) from None
+        return complex(self.real(real, whole, start), self.real(imag, whole, start))
 
     def real(self, tree: Node, whole: str, start: int) -> float:
         """The nearest double to a tree without variables."""
@@ -533,7 +603,7 @@ def holds_text(value: object) -> bool:
     return isinstance(value, str) or (isinstance(value, list | tuple) and any(map(holds_text, value)))
 
 
-def _nested(name: str, value: object, found: list[float], read: Callable[[str], float]) -> Shape:
+def _nested(name: str, value: object, found: list[complex], read: Callable[[str], complex]) -> Shape:
     """The shape of nested sequences; their numbers go to `found`, constant expressions too, which are `read`."""
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
         shapes = [_nested(name, v.tolist() if hasattr(v, "tolist") else v, found, read) for v in value]
@@ -541,15 +611,20 @@ def _nested(name: str, value: object, found: list[float], read: Callable[[str], 
             what = "the entries of its lists differ in shape" if shapes else "an empty list has no entries"
             raise InputError(f"the value of {name!r} is not an array: {what}")
         return (len(shapes), *shapes[0])
-    if isinstance(value, complex):
-        raise InputError(f"the value of {name!r} is complex; functions here are real")
     try:
-        number = read(value) if isinstance(value, str) else math.nan if isinstance(value, bytes) else float(value)  # type: ignore[arg-type]
+        number = _number(value, read)
     except OverflowError:
         raise InputError(f"the value of {name!r} is larger than any float") from None
     except (TypeError, ValueError):
         number = math.nan
-    if math.isnan(number):
+    if number != number:
         raise InputError(f"the value of {name!r} is not a number: {str(value)[:60]!r}")
     found.append(number)
     return ()
+
+
+def _number(value: Any, read: Callable[[str], complex]) -> complex:
+    """A number from Python; a constant expression is `read`. nan where it is none."""
+    if isinstance(value, str):
+        return read(value)
+    return value if isinstance(value, complex) else math.nan if isinstance(value, bytes) else float(value)

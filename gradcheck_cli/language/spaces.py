@@ -35,6 +35,22 @@ ALL = "all"
 Shape = tuple[int, ...]
 
 
+class OfParts(Shape):
+    """The shape of a complex array as its numbers stand in memory: the last axis is real part and imaginary part."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, shape: Shape) -> OfParts:
+        """Of an array of complex numbers."""
+        return cls((*shape, 2))
+
+    @property
+    def whole(self) -> Shape:
+        """The shape that it has as an array of complex numbers."""
+        return tuple(self[:-1])
+
+
 @dataclass(frozen=True, slots=True)
 class Space:
     """`linspace(first, last, n)` or `logspace(first, last, n)`, not yet an array."""
@@ -254,8 +270,29 @@ class PointSpec:
 
 
 def entry_names(name: str, shape: Shape) -> list[str]:
-    """What the entries of an array are called, in order: `x[0]`, `A[1,2]`; `x` for a number."""
+    """What the entries of an array are called, in order: `x[0]`, `A[1,2]`; `x` for a number; `z.real`, `z.imag` for a complex
+    one."""
+    if isinstance(shape, OfParts):
+        parts = (real_of(name), imag_of(name))
+        return [part + subscript(place) for place in product(*map(range, shape.whole)) for part in parts]
     return [name + subscript(place) for place in product(*map(range, shape))]
+
+
+def real_of(name: str) -> str:
+    """What the real part of a variable is called: no name that a formula may use."""
+    return f"{name}.real"
+
+
+def imag_of(name: str) -> str:
+    return f"{name}.imag"
+
+
+def arrays_of(shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """The arrays of real numbers that these are: of complex ones the parts."""
+    found: dict[str, Shape] = {}
+    for name, shape in shapes.items():
+        found |= {real_of(name): shape.whole, imag_of(name): shape.whole} if isinstance(shape, OfParts) else {name: shape}
+    return found
 
 
 def subscript(index: Sequence[int]) -> str:

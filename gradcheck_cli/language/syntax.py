@@ -14,8 +14,8 @@ SQRT, EXP, SQUARE = "sqrt", "exp", "square"
 E, LOG = "e", "log"
 """What is 1 together: the natural logarithm of e."""
 
-REAL, IMAG = "real", "imag"
-"""The parts of a complex number."""
+REAL, IMAG, CONJ, ABS = "real", "imag", "conj", "abs"
+"""Of a complex number what isn't a function of it alone: the parts, the conjugate, the size."""
 
 LE, EQ, NE = "le", "eq", "ne"
 AND, OR, NOT = "logical_and", "logical_or", "logical_not"

@@ -359,5 +359,7 @@ def requiring(inputs: Tensors, only: Container[str] | None = None) -> dict[str, 
 
 
 def pick(tensor: Tensor, place: Place) -> Tensor:
-    """The entry at a place."""
+    """The entry at a place; of a complex tensor the last index is 0 for its real part, 1 for its imaginary part."""
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
     return tensor[place] if place else tensor

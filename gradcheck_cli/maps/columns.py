@@ -8,6 +8,7 @@ forwards along a direction, each entry has both by itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -17,13 +18,13 @@ import numpy.typing as npt
 from torch import Tensor
 
 from gradcheck_cli.algebra.columns.backends import on_numpy
-from gradcheck_cli.algebra.columns.column import Column
-from gradcheck_cli.algebra.columns.moving import SLOPE, Moving, total
-from gradcheck_cli.algebra.columns.shadowed import Shadowed
+from gradcheck_cli.algebra.columns.column import Column, shortened
+from gradcheck_cli.algebra.columns.long import MOST, moving, shadowed
+from gradcheck_cli.algebra.columns.moving import Moving, total
 from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.algebra.directions import Precise
-from gradcheck_cli.algebra.layers import Rounded
+from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.algebra.number import ZERO, Ball
 from gradcheck_cli.floats import Floats, Format, pieces
 from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
@@ -36,8 +37,12 @@ from gradcheck_cli.verdict.truths import Truths
 LEAST = 256
 """Entries from which on it pays."""
 
-GUARD = 2
-"""Bits beyond those of the format to which an entry has to be known: a quarter of an ulp at most."""
+GUARD, UNBOUNDED = 2, 5
+"""Bits beyond those of the format to which an entry has to be known: a quarter of an ulp at most; where rounding has no bound,
+as well as `judge.explained` asks then."""
+
+WORD, MARGIN = 53, 8
+"""Bits of a word, and those by which more than are missing are asked for: radii that have swallowed a number don't tell all."""
 
 FARTHEST = 900
 """Powers of two by which an entry of a direction is scaled at most: it stays a normal double, its random bits included."""
@@ -69,16 +74,29 @@ def _unless_refused(run: Callable[Arguments, Result | None]) -> Callable[Argumen
 class Filter:
     """Runs of one map on columns, in any mode, at its own inputs. A run returns None where anything at all can't be followed,
     or isn't as torch had it unwatched, in `outputs`. `held`: state was written. `told`: there is something that the reader of
-    what rounding did has to know."""
+    what rounding did has to know. `first`: the words of a number, unless said otherwise."""
 
-    def __init__(self, map: Map, outputs: Tensors, form: Format, mode: str, checkpoint: Callable[[], None]) -> None:
+    first = 2
+
+    def __init__(
+        self, map: Map, outputs: Tensors, form: Format, mode: str, checkpoint: Callable[[], None], words: int = 0
+    ) -> None:
         self.map, self.outputs, self.form, self.mode, self.checkpoint = map, outputs, form, mode, checkpoint
+        self.words, self._lacking = words or self.first, 0.0
         self.held = self.told = False
+
+    def longer(self) -> Filter | None:
+        """The same with as many words as may suffice; None where it isn't words that are missing, or too many are."""
+        if not self._lacking:
+            return None
+        words = 2 * self.words if self._lacking == OPEN else self.words + math.ceil((self._lacking + MARGIN) / WORD)
+        return Filter(self.map, self.outputs, self.form, self.mode, self.checkpoint, words) if words <= MOST else None
 
     def certain(self, rows: Sequence[Row]) -> list[Shades] | None:
         """J'v of each row, if every entry is certain."""
         found = self.gradients(rows) if TRUST.sound() else None
-        return found if found is not None and all(certain(shades, self.form).all() for shades in found) else None
+        self._lacking = max((lacking(shades, self.form) for shades in found or ()), default=0.0)
+        return None if self._lacking else found
 
     @_unless_refused
     def agrees(self, found: Sequence[Shades], rows: Sequence[Row], direction: Floats, agree: Agree) -> bool | None:
@@ -88,8 +106,10 @@ class Filter:
             if slopes is None:
                 return None
             for slope, shades in zip(slopes, found, strict=bool(slopes)):
-                if not test(slope - along(shades.exact, part), int(np.count_nonzero(part))):
-                    return False
+                agrees = test(slope - along(shades.exact, part), int(np.count_nonzero(part)))
+                if not agrees:
+                    self._lacking = WORD if agrees is None else 0.0
+                    return agrees
         return True
 
     def parts(self, direction: Floats, found: Sequence[Shades], agree: Agree) -> list[tuple[Floats, Agree]]:
@@ -99,10 +119,11 @@ class Filter:
         return [(numbers, agree), (noise, _silent), (zeros, agree)]
 
     @_unless_refused
-    def gradients(self, rows: Sequence[Row], limited: bool = True) -> list[Shades] | None:
+    def gradients(self, rows: Sequence[Row], limited: bool = True, slack: bool = False) -> list[Shades] | None:
         """J'v of each row: all inputs' entries, one after another. Not `limited`: with what rounding does where exponents have
-        no limits."""
-        shadow, leaves = _entered(self.map, Shadowed(Precise(), Rounded(self.form, limited), kind="double"))
+        no limits. `slack`: with all that the authors of constants may have meant."""
+        layer = shadowed(self.words, Exact() if slack else Precise(), Rounded(self.form, limited))
+        shadow, leaves = _entered(self.map, layer)
         found: list[Shades] = []
         with uncompiled(), shadow, np.errstate(all="ignore"):
             outputs, pull = run(self.map, leaves, self.mode)
@@ -120,7 +141,7 @@ class Filter:
     @_unless_refused
     def values(self, limited: bool = True) -> dict[str, Shades] | None:
         """The outputs themselves; not `limited` as in `gradients`."""
-        shadow, leaves = _entered(self.map, Shadowed(Precise(), Rounded(self.form, limited), kind="double"))
+        shadow, leaves = _entered(self.map, shadowed(self.words, Precise(), Rounded(self.form, limited)))
         with uncompiled(), shadow, np.errstate(all="ignore"):
             outputs = self.map(leaves)
             if not self._as_unwatched(shadow, outputs):
@@ -130,9 +151,9 @@ class Filter:
         return found
 
     @_unless_refused
-    def slopes(self, direction: Floats, rows: Sequence[Row]) -> list[Ball] | None:
-        """<v, J u> of each row."""
-        slopes = self._slopes(direction)
+    def slopes(self, direction: Floats, rows: Sequence[Row], slack: bool = False) -> list[Ball] | None:
+        """<v, J u> of each row; `slack`: with all that constants, and numbers that are kept, may mean."""
+        slopes = self._slopes(direction, slack)
         if slopes is None:
             return None
         return [along(_stacked([slopes[n] for n in row.cotangents]), _flat(row.cotangents)) for row in rows]
@@ -151,7 +172,7 @@ class Filter:
     def tangents(self, direction: Tensors, limited: bool = True) -> dict[str, Shades] | None:
         """What torch's operations make of J u; not `limited` as in `gradients`."""
         self.checkpoint()
-        layer = Shadowed(Precise(), Rounded(self.form, limited), kind="double")
+        layer = shadowed(self.words, Precise(), Rounded(self.form, limited))
         shadow = Columns(layer, True, self.map.state)
 
         def seed(primals: Tensors) -> None:
@@ -166,10 +187,10 @@ class Filter:
         self.held, self.told = shadow.held, shadow.told
         return None if shadow.lost else found
 
-    def _slopes(self, direction: Floats) -> dict[str, Column] | None:
+    def _slopes(self, direction: Floats, slack: bool = False) -> dict[str, Column] | None:
         """J u of each output."""
         self.checkpoint()
-        outputs, slopes = _pushed(self.map, Moving(), direction)
+        outputs, slopes = _pushed(self.map, moving(self.words, self.form if slack else None), direction)
         return slopes if slopes is not None and _equal(outputs, self.outputs) else None
 
     def _as_unwatched(self, shadow: Columns, outputs: Tensors) -> bool:
@@ -177,8 +198,8 @@ class Filter:
         share = self.form.unit_roundoff**0.5
         for y in outputs.values():
             seen = _shades(shadow, y, y)
-            near = seen.exact.off(numpy(y)) <= 4.0 * seen.rounded + np.abs(seen.exact.high) * share
-            if not near.all():
+            off = seen.exact.off(numpy(y))
+            if np.isnan(off).any() or (off > 4.0 * seen.rounded + np.abs(seen.exact.high) * share).any():
                 return False
         return not shadow.lost and _equal(outputs, self.outputs)
 
@@ -202,7 +223,7 @@ def _pushed(map: Map, layer: Moving, direction: Floats) -> tuple[Tensors, dict[s
     shadow, leaves = _entered(map, layer, direction)
     with uncompiled(), shadow, np.errstate(all="ignore"):
         outputs = map(leaves)
-        slopes = {name: _slope(shadow.cell(y), y.numel()) for name, y in outputs.items()}
+        slopes = {name: layer.slope(shadow.cell(y), y.numel()) for name, y in outputs.items()}
     return outputs, None if shadow.lost else slopes
 
 
@@ -211,7 +232,7 @@ def _entered(map: Map, layer: Any, direction: Floats | None = None) -> tuple[Col
     shadow, leaves, start = Columns(layer, True, map.state), map.leaves(), 0
     for name, x in map.inputs.items():
         span, start = slice(start, start + x.numel()), start + x.numel()
-        steps = () if direction is None or not direction[span].any() else (direction[span],)
+        steps = () if direction is None else (direction[span] if direction[span].any() else np.zeros(1),)
         shadow.seed(leaves[name], layer.data(numpy(x), *steps))
     return shadow, leaves
 
@@ -244,7 +265,7 @@ def _parts(direction: Floats, found: Sequence[Shades], form: Format) -> list[Flo
         none = np.logical_and.reduce([_nothing(shades, form) for shades in part])
         if not none.any():
             continue
-        noise = np.max([np.where(np.isfinite(shades.rounded), shades.rounded, 0.0) for shades in part], axis=0)
+        noise = np.max([_bounded(shades) for shades in part], axis=0)
         zero = none & np.logical_and.reduce([(shades.exact.high == 0.0) & (shades.rounded == 0.0) for shades in part])
         mantissas, _ = np.frexp(direction[some])
         scaled = np.ldexp(mantissas, -np.clip(np.frexp(noise)[1], -FARTHEST, FARTHEST))
@@ -259,8 +280,13 @@ def _nothing(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
     to them."""
     size, radius = np.abs(found.exact.high), found.exact.radius
     nothing: npt.NDArray[np.bool_] = size + radius <= form.smallest_normal * NO_SIZE
-    nothing |= (size <= radius) & (size + radius <= found.rounded * NO_SIZE)
+    nothing |= (size <= radius) & (size + radius <= _bounded(found) * NO_SIZE)
     return nothing
+
+
+def _bounded(found: Shades) -> Floats:
+    """How far rounding may take entries; 0 where that has no bound."""
+    return np.where(np.isfinite(found.rounded), found.rounded, 0.0)
 
 
 def certain(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
@@ -270,11 +296,28 @@ def certain(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
     for some in pieces(len(known)):
         part = found.pick(some)
         sure = part.exact.accurate(bits + GUARD)
+        unbounded = part.rounded == OPEN
+        if unbounded.any():
+            sure &= ~unbounded | part.exact.accurate(bits + UNBOUNDED)
         if not sure.all():
-            sure |= part.exact.accurate(bits // 2 + 10) & (part.exact.radius <= part.rounded * NO_SIZE)
+            sure |= part.exact.accurate(bits // 2 + 10) & (part.exact.radius <= _bounded(part) * NO_SIZE)
             sure |= _nothing(part, form)
-        known[some] = sure & np.isfinite(part.rounded)
+        known[some] = sure & ~np.isnan(part.rounded)
     return known
+
+
+def lacking(found: Shades, form: Format) -> float:
+    """Bits that are missing until every entry is certain; infinite where one is open."""
+    unknown = ~certain(found, form)
+    if not unknown.any():
+        return 0.0
+    part = found.pick(unknown)
+    size, radius = np.abs(part.exact.high), part.exact.radius
+    if not (np.isfinite(radius).all() and not np.isnan(part.rounded).any()):
+        return OPEN
+    with np.errstate(all="ignore"):
+        share = float(np.max(np.where(size > 0.0, radius / size, 1.0)))
+    return max(math.log2(share) + form.bits + UNBOUNDED, 1.0)
 
 
 def certified(words: Column, some: npt.NDArray[np.bool_] | None = None) -> Truths:
@@ -297,15 +340,10 @@ def _shades(shadow: Columns, tensor: Tensor | None, x: Tensor) -> Shades:
     if tensor is None:
         return Shades(Column(nothing, nothing, nothing), nothing)
     *words, radii = shadow.cell(tensor)
-    high, low = (np.broadcast_to(word, count) for word in (*words, 0.0)[:2])
     exact, rounded = np.broadcast_to(radii, (2, count))
-    return Shades(Column(high, low, np.where(np.isfinite(high), exact, OPEN)), rounded)
-
-
-def _slope(cell: Any, count: int) -> Column:
-    _, _, high, low, _, radii = cell
-    high, low, radius = (np.broadcast_to(part, count) for part in (high, low, radii[SLOPE]))
-    return Column(high, low, np.where(np.isfinite(high), radius, OPEN))
+    # kernels of two words are open where balls may have a bound
+    rounded = np.where(rounded < OPEN, rounded, np.nan if len(words) == 2 else OPEN)
+    return Shades(shortened([np.broadcast_to(word, count) for word in words], exact), rounded)
 
 
 def _stacked(parts: Sequence[Column]) -> Column:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -98,7 +99,9 @@ class Forward(Probe):
                 unasked.mark(range(len(unasked)), Verdict.UNDECIDED, f"the function runs forward mode itself; torch: {refusal}")
                 return unasked
             known = Evidence(
-                shade=lambda i: self._shade(name, i),
+                shade=lambda i: (
+                    self._shade(name, i) if tangent is not None else replace(self._shade(name, i), exact=NAN, rounded=NAN)
+                ),
                 doubted=lambda some, balls: doubted(lambda s, b: truth._confirm(name, s, b), some, balls),
                 meant=lambda some: truth._meant(name, some),
                 refusal=refusal,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -67,6 +67,7 @@ REPEATED = "two runs of the function at the same point differ: it isn't repeatab
 
 _PASSED = (Verdict.MATCH.severity, Verdict.IMPRECISE.severity)
 _OPEN = (*_PASSED, Verdict.UNDECIDED.severity)
+_IS_OPEN, _HAS_PASSED = (np.isin(np.arange(256), some) for some in (_OPEN, _PASSED))
 
 _FORMAL = (Cause.FORMULA, Cause.KINK)
 
@@ -274,17 +275,10 @@ class _Guard:
 
     def _numbers(self, known: Floats | None, found: Floats | None = None) -> Numbers:
         """Torch's derivatives, those that aren't finite 0, and what is known of them (None: nothing else)."""
-
-        def of(y: Floats) -> Floats:
-            return np.array([np.sum(v * y[i]) for i, v in self._weights])
-
-        def squares(y: Floats) -> Floats:
-            return np.array([np.sum(v * v * y[i]) for i, v in self._weights])
-
         if found is None:
             finite = np.isfinite(self.found)
             found = self.found if finite.all() else np.where(finite, self.found, 0.0)
-        return Numbers(of, squares, found, found if known is None else known, allowed(self.limits, found, self.plain.form))
+        return _numbers(self._weights, found, found if known is None else known, self.limits, self.plain.form)
 
 
 def _sides(along: Along, nearer: Sequence[float]) -> tuple[Which, Which, Outcome]:
@@ -300,6 +294,35 @@ def _sides(along: Along, nearer: Sequence[float]) -> tuple[Which, Which, Outcome
         if scale >= 1 and (sides | against).all():
             break
     return sides, against, outcome
+
+
+def sided(map: Map, options: Options, row: Row, found: Floats, direction: Floats, exact: float, whose: str) -> str | None:
+    """What to say where a quotient along a direction sides with autograd's gradient of a row, `found`, and so against what is
+    `exact` along it; None where it doesn't."""
+    plain = Plain(map, options.seed, options.checkpoint, [found])
+    if not plain.repeatable:
+        return None
+    scale = plain.scale(direction)
+    numbers = _numbers(weights_of(plain, [row]), found[None], found[None], options.limits, plain.form)
+
+    def along(share: float = 1.0) -> Outcome:
+        outcome = numbers.along(plain, direction * scale, share)
+        return replace(outcome, known=np.array([exact * scale * share]))
+
+    sides, _, outcome = _sides(along, NEARER[plain.form.bits])
+    return SIDES.format(whose, said(outcome, 0, scale)) if sides[0] else None
+
+
+def _numbers(weights: Sequence[Weights], found: Floats, known: Floats, limits: Limits, form: Format) -> Numbers:
+    """Derivatives of rows, and what is known of them."""
+
+    def of(y: Floats) -> Floats:
+        return np.array([np.sum(v * y[i]) for i, v in weights])
+
+    def squares(y: Floats) -> Floats:
+        return np.array([np.sum(v * v * y[i]) for i, v in weights])
+
+    return Numbers(of, squares, found, known, allowed(limits, found, form))
 
 
 # -- derivatives along a direction --------------------------------------------------------------------------------------
@@ -405,11 +428,11 @@ def _concerned(column: Column) -> bool:
 
 def lively(verdicts: npt.NDArray[np.uint8]) -> Which:
     """Entries that are differentiable, and not refuted yet."""
-    return np.isin(verdicts, _OPEN)
+    return _IS_OPEN[verdicts]
 
 
 def _passing(verdicts: npt.NDArray[np.uint8]) -> Which:
-    return np.isin(verdicts, _PASSED)
+    return _HAS_PASSED[verdicts]
 
 
 def _doubt(column: Column, indices: Indices, text: str) -> None:

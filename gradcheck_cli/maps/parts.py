@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gradcheck_cli.algebra.parts import imag_of, real_of
+from gradcheck_cli.language.spaces import imag_of, real_of
 from gradcheck_cli.maps.autograd import Tensors
 
 

@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from gradcheck_cli.algebra.columns.column import ball_of as column_ball
+from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.algebra.directions import Kept, slope, value_of
 from gradcheck_cli.algebra.layers import Layer
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, working
@@ -38,7 +40,7 @@ from gradcheck_cli.maps.search import MANY, Search
 from gradcheck_cli.maps.second import confirms, doubted
 from gradcheck_cli.maps.seen import sharply
 from gradcheck_cli.verdict.column import Column
-from gradcheck_cli.verdict.entries import OF_TENSORS, Evidence
+from gradcheck_cli.verdict.entries import OF_TENSORS, RESIDUE, Evidence
 from gradcheck_cli.verdict.shade import Shade, Shades
 from gradcheck_cli.verdict.truth import Kind, regular
 from gradcheck_cli.verdict.truths import Truths
@@ -56,6 +58,10 @@ class Reverse(Search):
         super().__init__(*given)
         self._seen, self._shades, self._outside = {}, dict[bool, list[Shades]](), UNSEEN
         self._long, self._truths = False, []
+        self._precise, self._wrong, self._located, self._doubtful = [], {}, set(), {}
+        self._confirmed: dict[tuple[int, int], Ball] = {}
+        self._slack: list[Shades] | None = None
+        self._suspects: set[tuple[int, int]] = set()
 
     def check(self) -> list[Column]:
         """The columns of all rows, input by input."""
@@ -112,7 +118,6 @@ class Reverse(Search):
         for k, one in enumerate(pulled):
             self._enter(k, one)
         self._scales = [float(np.max(np.abs(row), initial=1.0, where=np.isfinite(row))) for row in self._floats]
-        self._precise, self._wrong, self._located = [], {}, set()
 
     def _look_outside(self) -> None:
         """Look for numbers that come from outside of torch."""
@@ -201,9 +206,13 @@ class Reverse(Search):
         followed = self.own and self.orders is None and self._outside is None and self._unknown is None and not self.map.stops
         if not followed or self.count < LEAST or not self._marks or not self._direction.all():
             return []
-        self._filter = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
-        found = self._filter.certain(self.rows)
-        agrees = None if found is None else self._filter.agrees(found, self.rows, self._direction, self._nothing)
+        longer: Filter | None = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
+        found, agrees = None, None
+        while agrees is None and longer is not None:
+            self._filter = longer
+            found = self._filter.certain(self.rows)
+            agrees = None if found is None else self._filter.agrees(found, self.rows, self._direction, self._nothing)
+            longer = self._filter.longer()
         truths: list[Truths] = []
         if found is not None and agrees:
             truths = [certified(shades.exact) for shades in found]
@@ -250,6 +259,9 @@ class Reverse(Search):
             self._look_outside()
         if self._outside is not None:
             return Shade(NAN, NAN, opaque=(self._outside.what,))
+        known = self._plainly_wrong(k, index)
+        if known is not None:
+            return known
         if k not in self._seen:
             self._seen[k] = sharply(self.form, self.precisions, partial(self._repeated, k), self.spans)
             if self.truth is not self and self.strange(self.map(self.map.leaves())):
@@ -257,19 +269,50 @@ class Reverse(Search):
                 return self._followed(k, index)
         return self._seen[k].shade(index)
 
+    def _plainly_wrong(self, k: int, index: int) -> Shade | None:
+        """What columns saw of an entry whose formula is wrong by more than the slack of constants, and all that may excuse an
+        error besides."""
+        truth = regular(self._truths[k][index])
+        if (k, index) not in self._suspects or self._filter.told or truth.kind is not Kind.REGULAR:
+            return None
+        if self._slack is None:
+            self._slack = self._filter.gradients(self.rows, slack=True) or []
+        if not self._slack or self._filter.told:
+            return None
+        seen = self._slack[k].pick([index])
+        exact, reach = seen.exact.ball(0), float(seen.rounded[0])
+        least = RESIDUE * float(self.form.ulp(max(abs(float(truth.ball.mid())), self._scales[k])))
+        if not (exact.is_finite() and truth.ball.is_finite() and reach < OPEN and abs(exact - truth.ball) > 2 * least):
+            return None
+        with working(DIRECTIONS[0]):
+            return Shade(exact, exact + column_ball(0.0, 0.0, reach))
+
     def _repeated(self, k: int, layers: Sequence[Layer]) -> Followed:
         return self.runs.backward(layers, [self.runs.exact] * len(layers), [self.rows[k]], kept=len(layers))
 
     def _meant(self, k: int, indices: Sequence[int]) -> list[Ball]:
         """The exact side of some entries with the slack that the code's constants, and the numbers that it keeps, leave."""
         directions = [self._unit(i) for i in indices]
+        if all((k, i) in self._suspects for i in indices):
+            found = [self._filter.slopes(direction, self.rows, slack=True) for direction in directions]
+            shades = [self._plainly_wrong(k, i) for i in indices]
+            if all(f is not None and s is not None and not f[k].overlaps(s.exact) for f, s in zip(found, shades, strict=True)):
+                return [f[k] for f in found if f is not None]  # no slack explains them
         with working(DIRECTIONS[0]):
             return [self.paired(self.rows[k], cells, slope) for cells in self.along(directions, Kept)]
 
     def _unit(self, index: int) -> Floats:
         return np.bincount([index], minlength=self.count).astype(np.float64)
 
+    def _witness(self, k: int, some: Sequence[int]) -> None:
+        self._suspects |= {(k, i) for i in some}
+        balls = [regular(self._truths[k][i]).ball for i in some]
+        if len(some) > 1 and self._confirm(k, some, balls):
+            self._confirmed |= {(k, i): ball for i, ball in zip(some, balls, strict=True)}
+
     def _confirm(self, k: int, indices: Sequence[int], balls: Sequence[Ball]) -> bool | None:
+        if all(self._confirmed.get((k, i)) is ball for i, ball in zip(indices, balls, strict=True)):
+            return True
         direction, row = self.steps(indices), self.rows[k]
         with working(QUOTIENT):
             products = [ball * float(direction[i]) for i, ball in zip(indices, balls, strict=True)]

@@ -258,7 +258,7 @@ def rounding(map: Map, checkpoint: Callable[[], None]) -> Floats:
 
 
 def flat(tensor: Tensor) -> list[float]:
-    """The entries as doubles, in order."""
+    """The entries as doubles, in order; of complex numbers real part and imaginary part."""
     found: list[float] = _doubles(tensor).tolist()
     return found
 
@@ -271,7 +271,10 @@ def numpy(tensor: Tensor) -> Floats:
 def _doubles(tensor: Tensor) -> Tensor:
     if tensor._is_zerotensor():  # torch may return a zero that has no memory
         return torch.zeros(tensor.numel(), dtype=torch.float64)
-    return tensor.detach().reshape(-1).to(torch.float64)
+    tensor = tensor.detach()
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    return tensor.reshape(-1).to(torch.float64)
 
 
 def format_of(tensors: Tensors) -> Format:

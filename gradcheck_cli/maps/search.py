@@ -26,9 +26,11 @@ from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats
-from gradcheck_cli.maps.columns import Filter, certified
-from gradcheck_cli.maps.narrowing import narrowed
+from gradcheck_cli.maps.columns import UNBOUNDED, Filter, certified
+from gradcheck_cli.maps.guard import sided
+from gradcheck_cli.maps.narrowing import Disagreement, narrowed
 from gradcheck_cli.maps.probe import FLOOR, LAYERS, Probe
+from gradcheck_cli.maps.quotient import COARSE
 from gradcheck_cli.maps.runs import Cells
 from gradcheck_cli.maps.second import confirms
 from gradcheck_cli.maps.seen import Seen, joined
@@ -110,6 +112,8 @@ class Search(Probe):
     _precise: list[list[Ball]]
     _wrong: dict[tuple[int, str], list[_Wrong]]
     _located: set[tuple[int, str]]
+    _doubtful: dict[int, Truth]
+    """Rows of which nothing is known, for a quotient sides with autograd."""
 
     @cached_property
     def _groups(self) -> list[list[int]]:
@@ -122,6 +126,7 @@ class Search(Probe):
         shadows: list[list[Ball]] = [[ZERO] * self.count for _ in self.rows]
         self._precise = [[NAN] * self.count for _ in self.rows]
         suspects: set[int] = set()
+        self._doubtful.clear()
         taken = 0.0
         for bits, layer in ATTEMPTS if rows else ():
             if failed and layer is Precise:
@@ -147,6 +152,10 @@ class Search(Probe):
                 if not all(outcomes[k, g] for g in range(len(self._groups))):
                     self._seen.pop(k, None)
             doubted = [key for key, outcome in outcomes.items() if outcome is not True]
+            if not failed:
+                for k, g in (key for key, outcome in outcomes.items() if outcome is False):
+                    self._ask(k, self._only(self._groups[g]), totals[k][g])
+                doubted = [(k, g) for k, g in doubted if k not in self._doubtful]
             lost = layer is Precise and not any(totals[k][g].is_finite() for k, g in doubted)
             suspects = {i for _, g in doubted for i in self._groups[g]}
             if layer is Exact and self.count <= SMALL:
@@ -160,12 +169,34 @@ class Search(Probe):
         still = np.flatnonzero(self._direction == 0).tolist()
         if rows or still:
             self._take_apart(rows, still, sorted(suspects), shadows, truths)
+        for k, unknown in self._doubtful.items():  # but for what torch has no finite number of
+            for i in np.flatnonzero(self._direction).tolist():
+                truths[k][i] = unknown
         return truths
+
+    def _ask(self, k: int, direction: Floats, total: Ball) -> None:
+        """Ask a quotient about a derivative that is not autograd's for certain, before more entries are looked at. Where it
+        sides with autograd, the exact side is of another function than torch runs, and nothing is known of the row's
+        entries that the direction moves."""
+        if k in self._doubtful or not self.own or self.orders is not None or total is None or not total.is_finite():
+            return
+        found = np.where(np.isfinite(self._floats[k]), self._floats[k], 0.0)
+        products = found * direction
+        value, size = float(np.sum(products)), math.hypot(*products.tolist())
+        if not abs(float(total) - value) > COARSE * size:
+            return  # no quotient tells these apart
+        text = sided(self.plain, self.options, self.rows[k], found, direction, float(total), self.whose)
+        if text is None:
+            return
+        with working(DIRECTIONS[0]):  # constants may explain it
+            meant = self.paired(self.rows[k], self.along([direction], Kept)[0], slope)
+        if abs(meant - value) > COARSE * size:
+            self._doubtful[k] = Truth(Kind.UNKNOWN, text=text)
 
     def _narrowed(self, filter: Filter, found: Sequence[Shades]) -> list[Truths]:
         """The exact side of a large map of which columns know J'v, `found`, but not that it is the derivative: they settle what
-        is right, balls look at single entries of what disagrees for certain, and nothing else is examined. Nothing, if balls
-        find none of these wrong."""
+        is right, and what single entries are that disagree for certain, which the second witness, in balls, has to confirm as
+        it has any; nothing else is examined. Nothing, if none of these is wrong."""
         parts = filter.parts(self._direction, found, self._nothing)
         seen = narrowed(lambda u: filter.slopes(u, self.rows), found, parts, self.spans)
         single = sorted({int(wrong.entries[0]) for wrong in seen.wrong.values() if len(wrong.entries) == 1})[:LAYERS]
@@ -174,21 +205,43 @@ class Search(Probe):
             known.nowhere = _UNEXAMINED
             known.exclude(~right)
         self._truths = truths
-        for (i,), direction, outputs in self._parts([[i] for i in single]):
+        located: list[list[int]] = [[] for _ in self.rows]
+        slopes = {(k, int(w.entries[0])): self._alone(w) for (k, _), w in seen.wrong.items() if len(w.entries) == 1}
+        sharp = self.form.bits + UNBOUNDED
+        unknown = [
+            i for i in single for k in range(len(self.rows))
+            if not seen.right[k, i] and slopes.get((k, i), NAN).rel_accuracy_bits() < sharp
+        ]  # fmt: skip
+        series = {i: outputs for (i,), _, outputs in self._parts([[i] for i in sorted(set(unknown))])}
+        for i in single:
+            name, direction = self._input([i]), self._only([i])
+            direction[i] = 1.0
             for k, row in enumerate(self.rows):
-                name = self._input([i])
                 if seen.right[k, i] or name is None:
                     continue
                 with working(DIRECTIONS[0]):
-                    truths[k][i] = self._single(k, direction, self.paired(row, outputs, slope))
+                    truths[k][i] = (
+                        self._single(k, direction, self.paired(row, series[i], slope)) if i in series else slopes[k, i]
+                    )
                 if self._far(k, i, truths[k][i], found[k].exact.ball(i)):
                     self._located.add((k, name))
+                    located[k].append(i)
         if not self._located:
             return []
         for (k, name), wrong in seen.wrong.items():
             if (k, name) not in self._located:
                 self._wrong[k, name] = [_Wrong(wrong.entries.tolist(), wrong.exact, wrong.shadow)]
+        for k, some in enumerate(located):
+            self._witness(k, some)
         return truths
+
+    def _alone(self, wrong: Disagreement) -> Ball:
+        """The derivative along a single entry that disagrees."""
+        with working(DIRECTIONS[0]):
+            return wrong.exact / float(self._direction[wrong.entries[0]])
+
+    def _witness(self, k: int, some: Sequence[int]) -> None:
+        """Have the second witness look at some entries of a row at once, whichever inputs they belong to."""
 
     def _unfollowed(self) -> list[list[Truth | Ball]]:
         """The exact side where the shadow of the backward pass can't be trusted: entry by entry; unknown where the forward pass
@@ -282,8 +335,15 @@ class Search(Probe):
             parts = self._parts([part for _, part in cut])
             singular = [len(part) == 1 and self._nowhere(rows, outputs) for part, _, outputs in parts]
             begun, left = self.work, sum(singular)
-            for (cuts, _), (part, direction, outputs), costs in zip(cut, parts, singular, strict=True):
+            every = sorted(zip(cut, parts, singular, strict=True), key=lambda each: each[2])  # what takes longest comes last
+            for (cuts, _), (part, direction, outputs), costs in every:
+                rows = [k for k in rows if k not in self._doubtful]
+                if not rows:
+                    return
                 found = [self._examine(k, part, direction, outputs, shadows[k], truths[k]) for k in rows]
+                for k, outcome in zip(rows, found, strict=True):
+                    if outcome.located and len(part) == 1:
+                        self._ask(k, direction, regular(truths[k][part[0]]).ball)
                 if costs:  # limits are taken of each
                     left -= 1
                     self.expect((self.work - begun) / (sum(singular) - left) * left)

@@ -35,10 +35,12 @@ def untied(map: Map, values: Tensors, options: Options) -> tuple[Map, dict[str, 
     """
     equal = {name: _equal(value) for name, value in values.items() if name in map.inputs}
     suspects = [name for name, count in equal.items() if count]
-    if sum(equal.values()) <= FEW or all(_smooth(map, [suspects], options)):
+    if sum(equal.values()) <= FEW:
         return map, {}
-    smooth = _smooth(map, [[name] for name in suspects], options)
-    kept = {name: _single(values[name]) for name, fine in zip(suspects, smooth, strict=True) if not fine}
+    rough = _rough(map, suspects, options)
+    if not rough:
+        return map, {}
+    kept = {name: _single(values[name]) for name in rough}
     here = {name: map.inputs[name].clone() for name in kept}
 
     def call(leaves: Tensors) -> Tensors:
@@ -87,20 +89,33 @@ def _single(value: Tensor) -> Tensor:
     return alone
 
 
-def _smooth(map: Map, groups: Sequence[Sequence[str]], options: Options) -> list[bool]:
-    """Whether the outputs have a derivative along a random direction of each group of inputs."""
+def _rough(map: Map, names: Sequence[str], options: Options) -> list[str]:
+    """The inputs along which the outputs have no derivative: what moves no tie together moves none alone. Columns tell where
+    they can, balls of the others."""
     probe = Probe(map, (), options, "total", {}, None)
     draw = np.random.default_rng(options.seed)
-    directions = []
-    for names in groups:
-        direction = np.zeros(probe.count)
-        for name in names:
-            span = probe.spans[name]
-            direction[span] = draw.integers(2**19, 2**20, span.stop - span.start) * 2.0**-20
-        directions.append(direction)
-    told = [smooth(map, direction) for direction in directions]
-    rest = iter(_certainly(probe, [d for d, known in zip(directions, told, strict=True) if known is None]))
-    return [next(rest) if known is None else known for known in told]
+    moved = {name: draw.integers(2**19, 2**20, probe.spans[name].stop - probe.spans[name].start) * 2.0**-20 for name in names}
+
+    def direction(some: Sequence[str]) -> Floats:
+        found = np.zeros(probe.count)
+        for name in some:
+            found[probe.spans[name]] = moved[name]
+        return found
+
+    found: dict[str, bool | None] = dict.fromkeys(names)
+    waiting = [list(names)]
+    while waiting:
+        some = waiting.pop()
+        told = smooth(map, direction(some))
+        if told or len(some) == 1:
+            found |= dict.fromkeys(some, told)
+        else:
+            waiting += [some[len(some) // 2 :], some[: len(some) // 2]]
+    unknown = [name for name, told in found.items() if told is None]
+    if len(unknown) > 1 and all(_certainly(probe, [direction(unknown)])):
+        return [name for name, told in found.items() if told is False]
+    rest = dict(zip(unknown, _certainly(probe, [direction([name]) for name in unknown]), strict=True))
+    return [name for name, told in found.items() if not (told or rest.get(name))]
 
 
 def _certainly(probe: Probe, directions: Sequence[Floats]) -> Iterator[bool]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.language.spaces import imag_of, real_of
 from gradcheck_cli.verdict.column import Check, Column
 from gradcheck_cli.verdict.numbers import decimal
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -201,7 +202,28 @@ def _signed(one: str, other: str) -> tuple[str, str]:
 def point(values: Mapping[str, Any], dtype: str, *, whole: bool = False) -> str:
     """`x = 1, y = [0.5, 2]`; of arrays no more than a few digits, and of large ones the shape and a few numbers, unless they
     are wanted `whole`."""
-    return ", ".join(f"{name} = {_place(value, dtype, whole)}" for name, value in values.items())
+    return ", ".join(f"{name} = {_place(value, dtype, whole)}" for name, value in whole_numbers(values, dtype).items())
+
+
+def whole_numbers(values: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+    """The same, where `z.real` and `z.imag` are both there, `z`: 5+10j."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        base, _, part = name.rpartition(".")
+        real, imag = values.get(real_of(base)), values.get(imag_of(base))
+        if part in ("real", "imag") and real is not None and imag is not None and not isinstance(value, str):
+            found.setdefault(base, _complex(real, imag, dtype))
+        else:
+            found[name] = value
+    return found
+
+
+def _complex(real: Any, imag: Any, dtype: str) -> Any:
+    """A complex number as a text; a nested list of them."""
+    if isinstance(real, (list, tuple)):
+        return [_complex(*pair, dtype) for pair in zip(real, imag, strict=True)]
+    second = _plain(imag, dtype)
+    return f"{_plain(real, dtype)}{'' if second.startswith('-') else '+'}{second}j"
 
 
 def _place(value: Any, dtype: str, whole: bool) -> str:

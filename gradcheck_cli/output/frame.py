@@ -11,7 +11,7 @@ import numpy as np
 
 from gradcheck_cli.errors import MissingExtra
 from gradcheck_cli.floats import Floats
-from gradcheck_cli.language.spaces import entry_names
+from gradcheck_cli.language.spaces import arrays_of, entry_names
 from gradcheck_cli.output.plots.series import middles, relative
 from gradcheck_cli.verdict.column import VERDICTS, Column, Detail
 from gradcheck_cli.verdict.scope import AtPoints
@@ -163,7 +163,7 @@ def _at_points(scope: AtPoints) -> dict[str, Any]:
     """The inputs at every point: numbers, and arrays as lists."""
     found: dict[str, Any] = {}
     rest = dict(scope.numbers)
-    for name, shape in scope.shapes.items():
+    for name, shape in arrays_of(scope.shapes).items():
         names = entry_names(name, shape) if shape else []
         if names and all(entry in rest for entry in names):
             numbers = np.stack([rest.pop(entry) for entry in names], axis=-1)

@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from gradcheck_cli.options import COMPLEX
 from gradcheck_cli.output import figures
 from gradcheck_cli.output.found import findings
 from gradcheck_cli.output.parts import Finding, Point, Table, Word, counted, cut
 from gradcheck_cli.output.places import Places
 from gradcheck_cli.output.rows import tables
+from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.verdicts import Verdict
 
@@ -128,7 +130,14 @@ def _run(report: Report) -> str:
     """`float64, reverse`: dtypes and modes, claims apart."""
     columns = [c for c in report.columns if c.claim is None] or report.columns
     found = (dict.fromkeys(c.dtype for c in columns), dict.fromkeys(c.mode for c in columns))
+    if _in_parts(columns[:1]):
+        found = (dict.fromkeys(whole for whole, part in COMPLEX.items() if part in found[0]), found[1])
     return "; ".join(filter(None, (", ".join(names) for names in found))).replace("; ", ", " if len(found[0]) == 1 else "; ")
+
+
+def _in_parts(columns: Sequence[Column]) -> bool:
+    """Whether some input is complex."""
+    return any(name.endswith(".imag") for column in columns if len(column) for name in column.scope.point(0))
 
 
 def _points(places: Places, found: Sequence[Finding], listed: Sequence[Table], verbose: bool) -> tuple[Point, ...]:
@@ -147,12 +156,14 @@ _NAMED = re.compile(r"\bpoint (\d+)\b")
 
 def _values(report: Report) -> str:
     """Torch's values of the stages, where they are numbers: `z = 2, y = 10`."""
-    found: dict[str, str] = {}
+    found: dict[str, float] = {}
+    dtype = ""
     for column in report.columns:
         if column.kind == "total" and len(column.wrt) == 1 and column.values is not None and len(column) == 1:
             name = column.wrt[0]
-            if name not in column.scope.point(0) and "[" not in name:
-                found.setdefault(name, figures.number(float(column.values[0]), column.dtype).removesuffix(".0"))
+            if name not in column.scope.point(0) and "[" not in name and (dtype or column.dtype) == column.dtype:
+                dtype = column.dtype
+                found.setdefault(name, float(column.values[0]))
         if len(found) > STAGES:
             return ""
-    return ", ".join(f"{name} = {value}" for name, value in reversed(found.items()))
+    return figures.point(dict(reversed(found.items())), dtype)

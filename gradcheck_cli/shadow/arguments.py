@@ -33,6 +33,16 @@ def is_plain(tensor: torch.Tensor) -> bool:
     return tensor.layout is torch.strided and not tensor.is_quantized
 
 
+def ordinary(tensors: Sequence[torch.Tensor | None]) -> bool:
+    """Whether the values of all tensors, real numbers, lie in storages as they are."""
+    for t in tensors:
+        if t is not None and (
+            t.layout is not torch.strided or t.is_complex() or t.is_neg() or t._is_zerotensor() or t.is_quantized or t.is_meta
+        ):
+            return False
+    return True
+
+
 def is_real(tensor: torch.Tensor) -> bool:
     """Whether the tensor's values lie in a storage of real numbers, as they are."""
     return is_plain(tensor) and not tensor.is_complex() and not tensor.is_neg()

@@ -126,7 +126,7 @@ MASKS = frozenset({"mask", "condition", "self", "other", "pred"})
 
 @cache
 def _parsed(text: str) -> Node:
-    return parse(text, truths=MASKS, complex_numbers=True)
+    return parse(text, truths=MASKS, imaginary=frozenset())
 
 
 def _used(tree: Node, truth: bool) -> set[str]:

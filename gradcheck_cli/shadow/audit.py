@@ -13,7 +13,7 @@ import numpy as np
 
 from gradcheck_cli.algebra.columns.enclosing import is_truth
 from gradcheck_cli.algebra.columns.layer import Cell, ColumnLayer
-from gradcheck_cli.algebra.columns.trust import ONE_IN, TRUST
+from gradcheck_cli.algebra.columns.trust import ONE_IN, TRUST, drawn
 from gradcheck_cli.algebra.directions import slope, value_of
 from gradcheck_cli.algebra.number import working
 from gradcheck_cli.algebra.precision import DIRECTIONS
@@ -81,13 +81,13 @@ class Audited:
 def _some(count: int, terms: int) -> list[int]:
     """Entries of a result each of which so many numbers make."""
     most = min(max(AT_LEAST, count // ONE_IN), count, max(MOST // max(terms, 1), int(terms <= LONGEST)))
-    return [] if most < 1 else sorted(np.random.default_rng(count).choice(count, most, replace=False).tolist())
+    return [] if most < 1 else sorted(drawn(count, most))
 
 
 def _agree(layer: Any, name: str, places: Sequence[int], cells: Sequence[Cell], run: Callable[[int], Sequence[Any]]) -> bool:
     """Whether what is run for each of some places doesn't contradict the cells there."""
     found = [layer.balls(cell, places) for cell in cells]
-    with working(DIRECTIONS[0]), terms(2):
+    with working(max(DIRECTIONS[0], layer.bits)), terms(2):
         for k in range(len(places)):
             for balls, known in zip(found, run(k), strict=True):
                 if not _alike(balls[k], known):

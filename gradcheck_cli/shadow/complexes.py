@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradcheck_cli.algebra.parts import imag_of, parts, real_of
+from gradcheck_cli.algebra.parts import parts
+from gradcheck_cli.language.spaces import imag_of, real_of
 from gradcheck_cli.shadow.aten import Operation
 from gradcheck_cli.shadow.contents import as_real
 

@@ -61,8 +61,11 @@ class Contents:
         seen = self._seen.get(tensor.untyped_storage()._cdata)
         if seen is None:
             return False
-        if seen.blank or seen.dtype is not tensor.dtype:
+        if seen.dtype is not tensor.dtype:
             return True
+        if seen.blank:  # wherever it was: what is remembered next is all of it
+            there = bytes_of(seen.storage, 0, seen.storage.nbytes())
+            return there.count(NOTHING) != len(there)
         start, end = extent(tensor)
         return seen.there[start:end] != bytes_of(seen.storage, start, end)
 

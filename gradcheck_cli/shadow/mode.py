@@ -31,7 +31,18 @@ from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.algebra.number import precision
 from gradcheck_cli.errors import NO_KERNEL
 from gradcheck_cli.floats import Format
-from gradcheck_cli.shadow.arguments import Outputs, alike, asks_kind, is_plain, near, outputs_of, solid, tensors_of, written_by
+from gradcheck_cli.shadow.arguments import (
+    Outputs,
+    alike,
+    asks_kind,
+    is_plain,
+    near,
+    ordinary,
+    outputs_of,
+    solid,
+    tensors_of,
+    written_by,
+)
 from gradcheck_cli.shadow.aten import KINDS, Operation, results
 from gradcheck_cli.shadow.complexes import by_parts, is_complex, is_flagged, parted
 from gradcheck_cli.shadow.contents import as_real
@@ -180,14 +191,15 @@ class Shadow(TorchDispatchMode):
         tensors = tensors_of(args)
         if kwargs:
             tensors += tensors_of(tuple(kwargs.values()))
-        if any(t._is_zerotensor() for t in tensors):
+        usual = ordinary(tensors)
+        if not usual and any(t._is_zerotensor() for t in tensors):
             args = tuple(solid(a) for a in args)
-        if any(t.device.type == "meta" for t in tensors):
+        if not usual and any(t.is_meta for t in tensors):
             return func(*args, **kwargs)
         bound = known.bind(args, kwargs)
-        plain = all(map(is_plain, tensors))
-        pairs = plain and any(map(is_complex, chain(tensors, bound.values())))
-        if any(map(is_flagged, tensors)):
+        plain = usual or all(map(is_plain, tensors))
+        pairs = plain and any(map(is_complex, bound.values() if usual else chain(tensors, bound.values())))
+        if not usual and any(map(is_flagged, tensors)):
             bound = {name: self._resolved(value) for name, value in bound.items()}
         if self._memory.guarded and plain and not self._within:
             self._memory.check(tensors)
@@ -217,11 +229,12 @@ class Shadow(TorchDispatchMode):
         early = self._run(known.name, rule, bound, None) if rule is not None and beforehand else None
         result = func(*args, **kwargs)
         outputs = outputs_of(result) or written_by(known, bound)
-        if any(o is not None and is_flagged(o) for o in outputs):
+        made = ordinary(outputs)
+        if not made and any(o is not None and is_flagged(o) for o in outputs):
             row = rule = None
-        if any(o is not None and o.device.type == "meta" for o in outputs):
+        if not made and any(o is not None and o.is_meta for o in outputs):
             return result
-        if not all(o is None or is_plain(o) for o in outputs):
+        if not (made or all(o is None or is_plain(o) for o in outputs)):
             row = rule = None
         elif plain and not self._within:
             self.trace.inherit(tensors, outputs, not self.size)
@@ -237,7 +250,7 @@ class Shadow(TorchDispatchMode):
         for name in MUTATED.get(known.name, ()):
             if bound.get(name) is not None:
                 self._memory.forget(bound[name])
-        for tensor in () if self._within else state_written(func, args, kwargs, self.state()):
+        for tensor in state_written(func, args, kwargs, self.state()) if known.writes and not self._within else ():
             self._memory.forget(tensor)
             self.held = True
         # rules are compared with what torch itself returned, and formulas go by their own conditions

@@ -64,6 +64,7 @@ class Overload:
         self.writes = bool(self.written)
         self._filled = dict(zip(self.arguments, self.defaults, strict=True))
         self.candidates = self._candidates()
+        self._others = tuple(map(self._besides, self.candidates))
         self.view = bool(self.candidates) and self.candidates[0].view
 
     def _candidates(self) -> tuple[Operation, ...]:
@@ -107,20 +108,27 @@ class Overload:
 
     def choose(self, bound: Mapping[str, Any]) -> Operation | None:
         """The first row that describes this call; None: there is none."""
-        return next((o for o in self.candidates if self._fits(o, bound)), None)
+        for operation, others in zip(self.candidates, self._others, strict=True):
+            if self._fits(operation, others, bound):
+                return operation
+        return None
 
-    def _fits(self, operation: Operation, bound: Mapping[str, Any]) -> bool:
+    def _besides(self, operation: Operation) -> tuple[str, ...]:
+        """Arguments that a row doesn't know, and that matter."""
+        known = (*INDIFFERENT, *operation.arguments, *operation.when)
+        return tuple(name for name in self.arguments if name not in known)
+
+    def _fits(self, operation: Operation, others: Sequence[str], bound: Mapping[str, Any]) -> bool:
         for name, wanted in operation.when.items():
             if not _same(bound.get(name), wanted):
                 return False
         if operation.whole:
             return all(name in bound for name in operation.moves)
-        if any(bound.get(name) is None for name in operation.arguments):
-            return False
-        for name in self.arguments:
+        for name in operation.arguments:
+            if bound.get(name) is None:
+                return False
+        for name in others:
             # an argument that the row doesn't know must have its default value, or be a tensor that lends its shape
-            if name in INDIFFERENT or name in operation.arguments or name in operation.when:
-                continue
             value, default = bound[name], self._filled[name]
             if not (hasattr(value, "untyped_storage") if default is _MISSING else value is default or _same(value, default)):
                 return False

@@ -160,8 +160,9 @@ class Entries:
         wrong = [i for i in waiting if self._judge(i, known).cause is Cause.FORMULA]
         if wrong:
             for some in (wrong[:PROBED], wrong[PROBED:]):  # the rest only where the first ones say that constants are to blame
-                meant = [NAN] * len(some) if known.meant is None else known.meant(some)
-                excused = [i for i, ball in zip(some, meant, strict=True) if self._excused(i, ball, known)]
+                slight = [i for i in some if self._slight(i, known)]
+                meant = dict(zip(slight, known.meant(slight), strict=True)) if slight and known.meant is not None else {}
+                excused = [i for i in some if self._excused(i, meant.get(i, NAN), known)]
                 for i in excused:
                     self._judge(i, known)
                 if not excused:
@@ -304,6 +305,13 @@ class Entries:
         beside = judge_plainly(number, around, self.form, self.limits)
         return judgement if beside is None else replace(beside, text=beside.text or _BESIDE)
 
+    def _slight(self, index: int, known: Evidence) -> bool:
+        """Whether a wrong formula is off by so little that the slack of the code's constants may explain it."""
+        shade, truth = known.shade(index), self.truth(index).ball
+        if shade is None or not shade.exact.is_finite():
+            return False
+        return not abs(shade.exact.mid() - truth) > excusable(self.form) * max(abs(float(truth.mid())), known.scale)
+
     def _excused(self, index: int, meant: Ball, known: Evidence) -> bool:
         """Whether a wrong formula is none: it is off by a few ulps only, as every float may be; it is as far off as rounding
         may take it, and so little, where rounding decides too (the root that an iteration finds); or the slack of the code's
@@ -317,8 +325,6 @@ class Entries:
         if off <= few:
             self.truths[index] = truth.union(shade.exact)
             return True
-        if off > excusable(self.form) * max(abs(float(truth.mid())), known.scale):
-            return False
         if not (meant.is_finite() and meant.overlaps(shade.exact) and meant.rad() <= self._slack(meant, shade, known)):
             return False
         self.truths[index] = meant

@@ -195,21 +195,24 @@ def explained(autograd: Floats, truths: Column, form: Format, shades: Shades) ->
 
     Certain: the ball of the formula is sharp (a sixteenth of a roundoff, or next to nothing beside what rounding may do) and
     meets the exact one. What rounding explains: a share of what the table allows, for columns enclose less tightly than balls.
+    Where there is no bound on rounding only nearness counts, as in the table.
     """
     with np.errstate(all="ignore"):
         size, seen, off = np.abs(truths.high), shades.exact, truths.off(autograd)
+        unbounded = (shades.rounded == np.inf) & np.isfinite(autograd)
+        rounded = np.where(unbounded, 0.0, shades.rounded)
         right = np.abs((seen.high - truths.high) + (seen.low - truths.low)) <= truths.radius + seen.radius
-        sharp = seen.radius <= np.maximum(size * (form.unit_roundoff / 16), shades.rounded * NEGLIGIBLE)
-        share = np.where(shades.rounded <= size * NARROW, SURE, SHARE)
-        bounded = seen.off(autograd) <= shades.rounded * (MARGIN * share)
+        sharp = seen.radius <= np.maximum(size * (form.unit_roundoff / 16), rounded * NEGLIGIBLE)
+        share = np.where(rounded <= size * NARROW, SURE, SHARE)
+        bounded = seen.off(autograd) <= rounded * (MARGIN * share)
         digits = size * math.sqrt(form.unit_roundoff)
         below = np.abs(autograd) <= form.smallest_normal
         small, tiny = (below & (size + r * truths.radius < form.smallest_normal) for r in (-1.0, 1.0))  # maybe; certainly
-        found: Mask = right & sharp & bounded & np.isfinite(shades.rounded)
+        found: Mask = right & sharp & ((bounded & np.isfinite(rounded)) | unbounded)
         lost: Mask = (off - truths.radius > digits * (1.0 + 2.0**-20)) & (truths.radius < digits) & ~small
-        zero = (size <= truths.radius) & (size + truths.radius <= shades.rounded * NO_SIZE)
+        zero = (size <= truths.radius) & (size + truths.radius <= rounded * NO_SIZE)
         kept: Mask = (off <= digits) | zero | tiny  # beside 0 it is judged by what was added up
-    return found & kept, found & lost
+    return found & kept, found & lost & ~unbounded
 
 
 class _Apart:

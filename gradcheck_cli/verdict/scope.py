@@ -11,7 +11,7 @@ import numpy as np
 
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import derivative_name
-from gradcheck_cli.language.spaces import subscript, unravel
+from gradcheck_cli.language.spaces import arrays_of, subscript, unravel
 from gradcheck_cli.verdict.verdicts import Verdict
 
 
@@ -51,14 +51,10 @@ def gather(values: Mapping[str, float], shapes: Mapping[str, tuple[int, ...]]) -
     """`x[0]`, `x[1]` as one list under `x`; a matrix is a list of lists."""
     if not shapes:
         return dict(values)
-    found: dict[str, Any] = {}
-    rest = iter(values.items())
-    for entry, number in rest:
-        name = entry.partition("[")[0]
-        shape = shapes.get(name, ())
-        numbers = [number, *(next(rest)[1] for _ in range(math.prod(shape) - 1))]
-        found[name] = np.array(numbers).reshape(shape).tolist()
-    return found
+    arrays, found = arrays_of(shapes), dict[str, list[float]]()
+    for entry, number in values.items():
+        found.setdefault(entry.partition("[")[0], []).append(number)
+    return {n: np.array(v).reshape(arrays.get(n, () if len(v) == 1 else (len(v),))).tolist() for n, v in found.items()}
 
 
 class Scope(Protocol):

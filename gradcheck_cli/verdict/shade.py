@@ -55,8 +55,8 @@ class Shade:
 
 @dataclass(frozen=True, slots=True)
 class Shades:
-    """The same of many entries: in exact arithmetic, and how far from that centre rounding may take each; infinite: nothing is
-    known."""
+    """The same of many entries: in exact arithmetic, and how far from that centre rounding may take each; infinite: there is no
+    bound on that; nan: nothing is known of it."""
 
     exact: Column
     rounded: Floats

@@ -10,10 +10,11 @@ import torch
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.layers import HULL
-from gradcheck_cli.algebra.parts import imag_of, parts, real_of
+from gradcheck_cli.algebra.parts import parts
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.language.functions import ROWS, TABLE
 from gradcheck_cli.language.parser import parse
+from gradcheck_cli.language.spaces import imag_of, real_of
 
 OF_COMPLEX = [
     "exp2", "expm1", "log2", "log10", "log1p", "rsqrt", "reciprocal", "square", "sigmoid", "silu", "sinc",
@@ -26,7 +27,7 @@ NAMES = {"sign": "sgn"}
 
 def evaluated(text: str, point: dict[str, complex]) -> complex:
     """The value of a formula by its parts, in balls."""
-    found = parts(parse(text, complex_numbers=True), point)
+    found = parts(parse(text, imaginary=frozenset()), point)
     names = [part(name) for name in point for part in (real_of, imag_of)]
     program = Program(list(found.pair), names, HULL)
     with ctx.workprec(200):

@@ -210,6 +210,19 @@ def test_powers_take_the_bases_that_the_exponent_allows() -> None:
     assert power(variable(arb(2)), variable(arb(2)))[1].overlaps(4 * arb(2).log() + 4)
 
 
+def test_what_is_zero_all_along_stays_so() -> None:
+    """A branch that is 0 wherever t is, times or by what moves, isn't on the border of a power; 0 that moves is."""
+    with terms(2):
+        zero, x = series.constant(arb(0)), variable(arb(3))
+        for found in (series.mul(zero, x), series.mul(x, zero), series.div(zero, x)):
+            assert found.prec >= series.LONG and not found.length()
+        steep = arb_series([3, arb("nan")], 2)
+        assert series.mul(zero, steep).prec < series.LONG and series.div(zero, steep).prec < series.LONG
+        for unknown in (series.mul(zero, variable(arb("nan"))), series.div(zero, variable(arb(0)))):
+            assert not unknown[0].is_finite()
+        assert series.mul(variable(arb(0)) * 0, x).prec < series.LONG
+
+
 def test_sinc_has_its_series_at_zero() -> None:
     """sinc(t) = 1 - (pi*t)**2/6 + ..., where the quotient is 0/0."""
     f = series_of("sinc")(variable(arb(0)))

@@ -231,7 +231,8 @@ def test_usage_errors(run: Run, arguments: list[str], message: str) -> None:
         ),
         (
             ["chain", "x", "--dtype", "float32,int"],
-            "unknown dtype 'int': choose from float64, float32, float16, bfloat16, or all\n  float32,int\n          ^",
+            "unknown dtype 'int': choose from float64, float32, float16, bfloat16, complex128, complex64, or all\n"
+            "  float32,int\n          ^",
         ),
         (
             ["chain", "x*t", "--claim", "t"],

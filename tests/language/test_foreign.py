@@ -14,7 +14,6 @@ ONLY = "is an input only where --at, --domain, --shape or --wrt names it; the co
 
 REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: check_chain("2*E*x"), f"'E' {ONLY} e\n  2*E*x\n    ^"),
-    (lambda: check_grad("sin(I*x)", at="x=1"), f"'I' {ONLY} 1j, and formulas are real\n  sin(I*x)\n      ^"),
     (lambda: check_mixed("x*y*oo", "x,y"), f"'oo' {ONLY} inf\n  x*y*oo\n      ^"),
     (lambda: check_jacobian(["x", "x*E"], at={"x": 1}), f"'E' {ONLY} e\n  x*E\n    ^"),
     (lambda: check_grad("x", at="x=oo"), "a number is needed here, not a variable; the constant is inf\n  x=oo\n    ^"),

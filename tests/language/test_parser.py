@@ -75,7 +75,7 @@ ERRORS = [
     ("x; y", "syntax error: this is not an expression\n  x; y\n   ^"),
     ("import os", "syntax error: this is not an expression\n  import os\n  ^"),
     ("x^2", "'^' is not a power here: write '**'\n  x^2\n   ^"),
-    ("1j*x", "complex numbers are not supported: functions here are real\n  1j*x\n  ^"),
+    ("1j*x", "complex numbers are not supported here: this is a formula of real ones\n  1j*x\n  ^"),
     ("sinn(x)", "unknown function 'sinn'; nearest: sin, sinh, sinc\n  sinn(x)\n  ^"),
     ("2*Sigmod(x)", "unknown function 'Sigmod'; nearest: sigmoid, logsigmoid, log_sigmoid\n  2*Sigmod(x)\n    ^"),
     ("qqqqqq(x)", "unknown function 'qqqqqq'; `gradcheck functions` lists the known ones\n  qqqqqq(x)\n  ^"),

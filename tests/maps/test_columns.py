@@ -11,10 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from gradcheck_cli.algebra.columns.column import Column
+from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.maps.check import Found, check_map
-from gradcheck_cli.maps.columns import Filter, smooth
+from gradcheck_cli.maps.columns import Filter, certain, lacking, smooth
 from gradcheck_cli.maps.map import Map, Tensors, random_row
 from gradcheck_cli.maps.probe import Options
+from gradcheck_cli.maps.reverse import Reverse
+from gradcheck_cli.verdict.shade import Shades
 from gradcheck_cli.verdict.verdicts import Verdict
 from tests.custom_functions.elementwise import custom
 
@@ -96,6 +100,73 @@ def test_columns_say_what_balls_say(
         assert all(a is not None and b is not None and a.overlaps(b) for a, b in zip(ours.exact, theirs.exact, strict=True))
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_numbers_of_more_words_say_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of two: every entry is certain, a sample agrees with balls, and both enclose one number."""
+    make, shape = MODULES[name]
+    torch.manual_seed(0)
+    map = of_module(make(), *shape)
+    plain = checked(map)
+    monkeypatch.setattr(Filter, "first", 4)
+    monkeypatch.setattr(Reverse, "_certified", None)
+    for ours, theirs in zip(checked(map).columns, plain.columns, strict=True):
+        assert ours.verdicts.tolist() == theirs.verdicts.tolist()
+        assert all(a is not None and b is not None and a.overlaps(b) for a, b in zip(ours.exact, theirs.exact, strict=True))
+
+
+class Scaled(torch.autograd.Function):
+    """The identity, whose backward is off by a factor."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return g * (1 + 1e-6)
+
+
+class Slip(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = Scaled.apply(x)  # type: ignore[no-untyped-call]
+        return found
+
+
+def deep(depth: int, act: type[nn.Module], *within: nn.Module) -> Map:
+    """Layers of 12, with something in the middle."""
+    torch.manual_seed(0)
+    layers = [layer for _ in range(depth) for layer in (nn.Linear(12, 12), act())]
+    return of_module(nn.Sequential(*layers[:depth], *within, *layers[depth:]), 1, 12)
+
+
+@pytest.mark.parametrize(("act", "depth"), [(nn.Tanh, 28), (nn.ReLU, 45)])
+def test_deep_networks_take_more_words(act: type[nn.Module], depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Radii of two words swallow the numbers; with as many words as that takes nothing is left to balls."""
+    words: list[int] = []
+    certain = Filter.certain
+
+    def counted(self: Filter, rows: Any) -> Any:
+        words.append(self.words)
+        return certain(self, rows)
+
+    monkeypatch.setattr(Filter, "certain", counted)
+    monkeypatch.setattr(Reverse, "_certified", None)
+    found = checked(deep(depth, act))
+    assert words[0] == 2 < words[-1] and words == sorted(words)
+    assert all(column.having(Verdict.MATCH).all() for column in found.columns)
+
+
+@pytest.mark.parametrize("act", [nn.Tanh, nn.ReLU])
+@pytest.mark.slow(reason="the second witness follows 56 operations in balls")
+def test_a_slip_in_a_deep_network_is_found(act: type[nn.Module]) -> None:
+    """Off by 1e-6 after 28 of 56 operations: no gradient before it is a match where it isn't 0, and some are refuted."""
+    found = checked(deep(28, act, Slip()))
+    before = next(column for column in found.columns if column.wrt == ("0.weight",))
+    wrong = np.asarray(before.autograd) != 0.0
+    assert wrong.any() and not before.having(Verdict.MATCH)[wrong].any() and not before.having(Verdict.IMPRECISE)[wrong].any()
+    assert any(column.having(Verdict.MISMATCH).any() for column in found.columns)
+
+
 @pytest.mark.parametrize(("dtype", "factor"), [(F64, 1 + 1e-14), (F64, 2.0), (F32, 1 + 1e-5)])
 def test_one_wrong_entry_among_many_is_found(dtype: torch.dtype, factor: float) -> None:
     """A factor of 1 + 1e-14, of 1 + 1e-5 in float32, in one entry of a thousand."""
@@ -152,3 +223,29 @@ def test_whether_a_direction_is_smooth() -> None:
     still, moving = np.r_[np.zeros(100), np.ones(200)], np.ones(300)
     assert smooth(relu, still) is True and smooth(relu, moving) is False
     assert smooth(Map({"x": x + 1}, lambda leaves: {"y": torch.special.i0(leaves["x"])}), moving) is None
+
+
+def test_what_is_unknown_is_not_certain() -> None:
+    """A number within its own radius is none because rounding has no bound; nor is one of which that isn't known."""
+    form = FORMATS["float64"]
+    for radius, rounded, known in (
+        (1.0, np.inf, False),
+        (2.0**-60, np.inf, True),
+        (2.0**-56, np.inf, False),
+        (2.0**-60, np.nan, False),
+    ):
+        shades = Shades(Column(*(np.array([v]) for v in (1e-3, 0.0, 1e-3 * radius))), np.array([rounded]))
+        assert certain(shades, form).tolist() == [known]
+        assert (lacking(shades, form) == 0.0) is known
+
+
+def test_numbers_that_are_kept_have_slack_where_it_is_asked_for() -> None:
+    """A table, as in balls: what is differentiated by has none."""
+    table = torch.linspace(0.1, 0.7, 300, dtype=F64)
+    map = Map({"x": torch.linspace(1, 2, 300, dtype=F64)}, lambda leaves: {"y": (leaves["x"] * table).sum()})
+    row = random_row(map(map.leaves()), 0)
+    for words in (2, 4):
+        filter = Filter(map, map(map.leaves()), FORMATS["float64"], "reverse", lambda: None, words)
+        plain, wide = (filter.slopes(np.ones(300), [row], slack) for slack in (False, True))
+        assert plain is not None and wide is not None and wide[0].overlaps(plain[0])
+        assert plain[0].rad() < 2.0**-80 and wide[0].rad() > 300 * 2.0**-53

@@ -19,6 +19,7 @@ from gradcheck_cli.maps.check import Found, check_map
 from gradcheck_cli.maps.map import Map, draws, random_row
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.quotient import Plain, slopes
+from gradcheck_cli.maps.search import Search
 from gradcheck_cli.verdict.column import Check
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from tests.custom_functions.elementwise import custom
@@ -208,10 +209,31 @@ def test_iterations_are_no_mismatch(name: str, dtype: torch.dtype) -> None:
     assert "mismatch" not in verdicts(checked(ITERATIONS[name], a=a))
 
 
+def test_a_quotient_is_asked_before_all_entries_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an iteration nothing is known, whichever entry one takes."""
+    seen: list[int] = []
+    take = Search._examine
+    monkeypatch.setattr(Search, "_examine", lambda self, k, part, *rest: seen.append(len(part)) or take(self, k, part, *rest))
+    a = torch.linspace(0.3, 7.0, 20, dtype=F64)
+    found = checked(ITERATIONS["square root"], a=a)
+    assert verdicts(found) == {"undecided"} and not seen
+    assert "sides with autograd" in str(found.columns[0].detail(0).text)
+    found = checked(ITERATIONS["square root"], a=torch.tensor([0.3, -4.0, 7.0], dtype=F64))
+    assert [c.verdict.value for c in entries(found)] == ["undecided", "mismatch", "undecided"]  # the second is infinite
+
+
 def test_a_wrong_implicit_derivative_stays_wrong() -> None:
     """The quotient sides with nobody's slip."""
     wrong = root_of(lambda m, a: m * m - a, lambda r, a: 1 / (3 * r))
     assert "mismatch" in verdicts(checked(wrong, a=torch.tensor([0.3, 2.0, 7.0], dtype=F64)))
+
+
+def test_a_wrong_formula_is_found_where_it_is() -> None:
+    """A quotient that doesn't side with autograd ends no search: each wrong entry is named, with both numbers."""
+    wrong = custom(torch.sin, lambda g, x, y: g * x.cos() * torch.where(x > 1, 1 + 1e-3, 1.0))
+    found = entries(checked(wrong, x=torch.tensor([0.3, 1.2, 0.7, 2.0], dtype=F64)))
+    assert [c.verdict is Verdict.MISMATCH for c in found] == [False, True, False, True]
+    assert all("quotient" not in str(c.detail) for c in found)
 
 
 @pytest.mark.parametrize("place", [0.0, 2 / 3, -2 / 3, 1 / 3, 0.1])

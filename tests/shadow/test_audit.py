@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from gradcheck_cli.algebra.columns import sums
+from gradcheck_cli.algebra.columns import long, long_sums, sums
+from gradcheck_cli.algebra.columns.long import moving, shadowed
 from gradcheck_cli.algebra.columns.moving import Moving
-from gradcheck_cli.algebra.columns.shadowed import Shadowed
 from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.algebra.directions import Precise
 from gradcheck_cli.algebra.layers import Rounded
@@ -19,7 +19,9 @@ from gradcheck_cli.shadow.columns import Columns
 
 
 def layers() -> list[Any]:
-    return [Shadowed(Precise(), Rounded(FORMATS["float64"])), Moving()]
+    return [
+        layer(words) for words in (2, 4) for layer in (lambda w: shadowed(w, Precise(), Rounded(FORMATS["float64"])), moving)
+    ]
 
 
 def followed(layer: Any) -> Columns:
@@ -41,33 +43,57 @@ def trust(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TRUST, "notes", [])
 
 
-@pytest.mark.parametrize("layer", layers(), ids=["balls", "series"])
+@pytest.mark.parametrize("layer", layers(), ids=["balls", "series", "long balls", "long series"])
 def test_what_is_right_is_trusted(layer: Any) -> None:
     """Nothing is lost, nothing is told."""
     assert not followed(layer).lost and not TRUST.notes
 
 
-@pytest.mark.parametrize("layer", layers(), ids=["balls", "series"])
+@pytest.mark.parametrize("layer", layers(), ids=["balls", "series", "long balls", "long series"])
 @pytest.mark.parametrize("name", ["total", "dot"])
 def test_wrong_sums_and_products_are_found(layer: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Off by more than their bounds in the twentieth digit."""
-    right = getattr(sums, name)
+    right, longer = getattr(sums, name), getattr(long_sums, name)
 
     def wrong(*arguments: Any) -> Any:
         high, low, error = right(*arguments)
         return high, (0.0 if low is None else low) + np.abs(high) * 2.0**-66, error
 
+    def wrong_words(*arguments: Any) -> Any:
+        (*words, last), error = longer(*arguments)
+        return [*words, last + np.abs(words[0]) * 2.0**-180], error
+
     monkeypatch.setattr(sums, name, wrong)
+    monkeypatch.setattr(long_sums, name, wrong_words)
     assert followed(layer).lost
     assert len(TRUST.notes) == 1 and "contradicted" in TRUST.notes[0] and not TRUST.sound()
 
 
-@pytest.mark.parametrize("layer", layers(), ids=["balls", "series"])
+@pytest.mark.parametrize("layer", layers()[:2], ids=["balls", "series"])
 def test_a_wrong_kernel_is_found(layer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of an elementwise operation."""
     right = layer._kernel
     off = lambda x: (lambda h, low, r: (h, low + abs(h) * 2.0**-66, r))(*right("exp")(x))  # noqa: E731
     monkeypatch.setattr(layer, "_kernel", lambda name: off if name == "exp" else right(name))
+    layer._functions.clear()
+    layer.programs.clear()
+    try:
+        assert followed(layer).lost and "exp" in TRUST.notes[0]
+    finally:
+        layer._functions.clear()
+        layer.programs.clear()
+
+
+@pytest.mark.parametrize("layer", layers()[2:], ids=["balls", "series"])
+def test_a_wrong_function_of_more_words_is_found(layer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off in the fourth word."""
+    right = long.enclosed
+
+    def wrong(*arguments: Any) -> Any:
+        *words, last, radius = right(*arguments)
+        return *words, last + np.abs(words[0]) * 2.0**-180, radius
+
+    monkeypatch.setattr(long, "enclosed", wrong)
     layer._functions.clear()
     layer.programs.clear()
     try:

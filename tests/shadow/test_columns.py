@@ -173,6 +173,27 @@ def test_memory_is_seen_through_views_and_written_in_place() -> None:
         assert (radii[1] >= radii[0]).all() and (radii[1] < 1e-15).all()
 
 
+def test_memory_is_filled_in_parts() -> None:
+    """What an operation has filled is known, and what none has is open; a write behind torch in between ends it."""
+    import torch
+
+    from gradcheck_cli.algebra.columns.shadowed import Shadowed
+    from gradcheck_cli.algebra.layers import Exact, Rounded
+    from gradcheck_cli.shadow.columns import Columns
+
+    for behind in (False, True):
+        shadow = Columns(Shadowed(Exact(), Rounded(FORMATS["float64"])), guarded=True)
+        with shadow:
+            x = torch.linspace(1, 2, 3, dtype=torch.float64)
+            y = torch.empty(6, dtype=torch.float64)
+            if behind:
+                y.numpy()[5] = 1.0
+            y[:3].copy_(x * 3)
+            _, _, radii = shadow.cell(y)
+        assert shadow.lost is behind
+        assert behind or (np.isfinite(radii[0][:3]).all() and not np.isfinite(radii[0][3:]).any())
+
+
 def test_what_is_written_in_place_is_written_there_only() -> None:
     """Copies, constants and what an operation has returned have memory of their own."""
     import torch

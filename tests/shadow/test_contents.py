@@ -36,14 +36,19 @@ def test_a_write_behind_torch_is_seen(tensor: torch.Tensor) -> None:
     assert contents.changed([tensor])
 
 
-def test_memory_without_values_is_never_as_an_operation_left_it(tensor: torch.Tensor) -> None:
-    """It holds one nan, until an operation has filled it."""
+def test_memory_without_values_holds_one_nan(tensor: torch.Tensor) -> None:
+    """Until an operation has filled it; what else was written there, to any part of it, is seen before an operation writes."""
     contents = Contents()
     contents.blank(tensor)
-    assert tensor.isnan().all() and contents.changed([tensor])
+    assert tensor.isnan().all() and not contents.changed([tensor])
     tensor.fill_(1.0)
+    assert contents.changed([tensor])
     contents.remember(tensor)
     assert not contents.changed([tensor])
+    contents = Contents()
+    contents.blank(tensor)
+    (ctypes.c_double * 6).from_address(tensor.data_ptr())[5] = 9.0
+    assert contents.changed([tensor[:2]])
 
 
 def test_bits_seen_as_another_format_are_a_change(tensor: torch.Tensor) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.columns.backends import Backend
+from gradcheck_cli.algebra.columns.column import ball_with, float_words
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import Function
@@ -17,6 +18,18 @@ from gradcheck_cli.language.tree import Node
 
 KINDS = ("single", "double")
 """(value, radius), for float32 and shorter; (high, low, radius), for float64."""
+
+MULTIPLE = "multiple"
+"""More words, where a deep network needs them."""
+
+_MODULES = MappingProxyType(
+    {
+        **{
+            kind: ("truths", kind, f"{kind}_functions", f"{kind}_normal") for kind in KINDS
+        },  # the last one's tables take a while
+        MULTIPLE: ("truths", MULTIPLE),
+    }
+)
 
 KERNELS: Mapping[str, str] = MappingProxyType(
     {
@@ -46,8 +59,8 @@ BODIES: Mapping[str, str] = MappingProxyType(
 )
 """What stands for a row without a kernel where its definition overflows, cancels, or isn't there."""
 
-BITS = 256
-"""Bits of a ball that becomes a constant."""
+SPARE = 150
+"""Bits of a ball that becomes a constant, beside those of its words."""
 
 
 class ColumnAlgebra:
@@ -55,20 +68,26 @@ class ColumnAlgebra:
 
     operators: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, kind: str, backend: Backend) -> None:
-        assert kind in KINDS
+    def __init__(self, kind: str, backend: Backend, words: int = 0) -> None:
+        assert kind in _MODULES
         self.kind, self.backend = kind, backend
+        self.words = words or KINDS.index(kind) + 1
+        self.bits = SPARE + 53 * self.words
 
     def _kernel(self, name: str) -> Callable[..., Any]:
-        modules = ("truths", self.kind, f"{self.kind}_functions", f"{self.kind}_normal")  # the last one's tables take a while
-        found = (self.backend.kernels(module).get(name) for module in modules)
+        found = (self.backend.kernels(module).get(name) for module in _MODULES[self.kind])
         kernel: Callable[..., Any] = next(kernel for kernel in found if kernel is not None)
         return kernel
 
-    def number(self, high: float, low: float, radius: float) -> tuple[Any, ...]:
-        """A number of (high, low, radius): a single word has the low part in its radius."""
-        words = (high, low, radius) if self.kind == "double" else (high, (radius + abs(low)) * UP)
-        return tuple(map(self.backend.constant, words))
+    def number(self, words: Sequence[float], radius: float) -> tuple[Any, ...]:
+        """A number: words that are too many are a part of its radius."""
+        *own, radius = self.fitting(words, radius)
+        return tuple(map(self.backend.constant, (*own, radius)))
+
+    def fitting(self, words: Sequence[float], radius: float) -> tuple[float, ...]:
+        """As many words as there are, and the radius."""
+        others = sum(map(abs, words[self.words :]))
+        return *words[: self.words], *[0.0] * (self.words - len(words)), (radius + others) * UP if others else radius
 
     def constant(self, value: int | float | bool) -> Any:
         """The number of a literal; a truth value as its two masks."""
@@ -76,18 +95,17 @@ class ColumnAlgebra:
             one = self.backend.constant(1.0)
             return one > 0 if value else one < 0, one < 0 if value else one > 0
         if isinstance(value, float):
-            return self.number(value, 0.0, 0.0)
+            return self.number([value], 0.0)
         return self._nearest(lambda: arb(value))
 
     def _nearest(self, make: Callable[[], Any]) -> Any:
-        """The word next to a ball, and a radius that reaches its other end."""
-        with ctx.workprec(BITS):
+        """The words next to a ball, and a radius that reaches its other end."""
+        with ctx.workprec(self.bits):
             ball = make()
-            high = float(ball.mid())
-            low = float((ball - high).mid()) if abs(high) < OPEN else 0.0
-            rest = ball - high - low
+            words = float_words(ball, max(self.words, 2))
+            rest = ball - ball_with(words, 0.0)
             radius = 0.0 if rest.is_zero() else float(rest.abs_upper()) * UP + 2.0**-1074
-            return self.number(high, low, radius)
+            return self.number(words, radius)
 
     def function(self, row: Function) -> Callable[..., Any] | None:
         """The kernel, or what is open; None where the body stands for the row."""
@@ -97,11 +115,11 @@ class ColumnAlgebra:
             word = self._nearest(CONSTANTS[row.name])
             return lambda: word
         if row.name == syntax.INF:
-            infinite = self.number(OPEN, 0.0, 0.0)
+            infinite = self.number([OPEN], 0.0)
             return lambda: infinite
         if row.name in BODIES or row.definition:
             return None
-        nothing = self.number(0.0, 0.0, OPEN)
+        nothing = self.number([0.0], OPEN)
         return lambda *arguments: nothing
 
     def body(self, row: Function) -> Node:

@@ -11,12 +11,14 @@ import numpy.typing as npt
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.columns.primitives import Array, Mask
-from gradcheck_cli.algebra.columns.words import OPEN
+from gradcheck_cli.algebra.columns.words import OPEN, UP, two_sum
 from gradcheck_cli.algebra.number import NAN, Ball
 from gradcheck_cli.floats import Floats
 
-_BITS = 192
-"""Bits of a ball that is made of a column: two floats of 53, and what is between them."""
+
+def bits_of(words: int) -> int:
+    """Bits of a ball that is made of so many words: floats of 53, and what is between them."""
+    return 86 + 53 * words
 
 
 class Column(NamedTuple):
@@ -54,16 +56,32 @@ class Column(NamedTuple):
 
 def ball_of(high: float, low: float, radius: float) -> Ball:
     """A word as a ball; nan where it is open."""
-    return balls_of([high], [low], [radius])[0]
+    return balls_of([[high], [low]], [radius])[0]
 
 
-def balls_of(highs: Iterable[float], lows: Iterable[float], radii: Iterable[float]) -> list[Ball]:
-    """Words as balls; nan where they are open."""
-    with ctx.workprec(_BITS):
-        return [
-            (arb(h) + arb(low) + arb(0, r) if low or r else arb(h)) if r < OPEN else NAN
-            for h, low, r in zip(highs, lows, radii, strict=True)
-        ]
+def balls_of(words: Sequence[Iterable[float]], radii: Iterable[float]) -> list[Ball]:
+    """Numbers, of which each word and the radius are given, as balls; nan where they are open."""
+    with ctx.workprec(bits_of(len(words))):
+        return [ball_with(own, r) if r < OPEN else NAN for *own, r in zip(*words, radii, strict=True)]
+
+
+def ball_with(words: Sequence[float], radius: float) -> Ball:
+    """The ball of the sum of words, at flint's precision."""
+    ball = arb(words[0])
+    for word in words[1:]:
+        if word:
+            ball = ball + arb(word)
+    return ball + arb(0, radius) if radius else ball
+
+
+def float_words(ball: Ball, count: int) -> list[float]:
+    """The middle of a finite ball as so many floats, as near as they come."""
+    found: list[float] = []
+    rest = ball.mid()
+    for _ in range(count):
+        found.append(float(rest))
+        rest = (rest - found[-1]).mid() if abs(found[-1]) < OPEN else arb(0)
+    return found
 
 
 def sum_of(words: Iterable[Iterable[float]], radii: Iterable[float]) -> Ball:
@@ -76,6 +94,16 @@ def sum_of(words: Iterable[Iterable[float]], radii: Iterable[float]) -> Ball:
     except (OverflowError, ValueError):  # of numbers that aren't finite, or far too large
         return NAN
     return ball_of(total, rest, (radius + abs(rest) * 2.0**-52) * (1.0 + 2.0**-50)) if math.isfinite(total) else NAN
+
+
+def shortened(words: Sequence[Array], radius: Array) -> Column:
+    """Numbers of any words as two: others are a part of the radius. What isn't finite is open."""
+    high, low = (*words, np.zeros_like(words[0]))[:2]
+    if len(words) > 2:
+        high, low = two_sum(high, low)
+    for word in words[2:]:
+        radius = radius + np.abs(word) * UP
+    return Column(high, low, np.where(np.isfinite(high), radius, OPEN))
 
 
 def entries(part: Any, places: Sequence[int]) -> list[Any]:

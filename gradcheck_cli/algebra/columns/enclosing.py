@@ -68,11 +68,11 @@ class Enclosing(ColumnAlgebra):
         value = float(exponent[0]) if np.ndim(exponent[0]) == 0 and not np.any(exponent[-1]) else 0.5
         if value not in WHOLE:
             return kernel(base, exponent)
-        found, multiply = self.number(1.0, 0.0, 0.0), self._kernel("multiply")
+        found, multiply = self.number([1.0], 0.0), self._kernel("multiply")
         for bit in f"{abs(int(value)):b}":
             found = multiply(found, found)
             found = multiply(found, base) if bit == "1" else found
-        divided: Cell = self._kernel("over")(self.number(1.0, 0.0, 0.0), found) if value < 0 else found
+        divided: Cell = self._kernel("over")(self.number([1.0], 0.0), found) if value < 0 else found
         return divided
 
     def _chosen(self, condition: Cell, x: Cell, y: Cell) -> Cell:
@@ -85,11 +85,15 @@ class Enclosing(ColumnAlgebra):
         radii: Any = np.where(first, x[-1], y[-1])
         decided: Any = np.where(first, holds, fails)
         if not decided.all():
-            apart = np.abs(sum(a - b for a, b in zip(x[:-1], y[:-1], strict=True))) * UP
-            apart = apart + sum(np.abs(word) for word in words) * 2.0**-100
+            apart = self._apart(x, y, words)
             other = np.where(first, y[-1], x[-1])
             radii = np.where(decided, radii, np.maximum(radii, (apart + other) * UP))
         return *words, radii
+
+    def _apart(self, x: Cell, y: Cell, words: Sequence[Any]) -> Any:
+        """How far two centres, one of which has these words, are apart at most."""
+        apart = np.abs(sum(a - b for a, b in zip(x[:-1], y[:-1], strict=True))) * UP
+        return apart + sum(np.abs(word) for word in words) * 2.0**-100
 
     def _larger(self, x: Cell, y: Cell) -> Cell:
         """The larger number: no further from the larger centre than the numbers are from theirs."""
@@ -117,10 +121,8 @@ class Enclosing(ColumnAlgebra):
 _OWN: Mapping[str, Callable[..., Cell]] = MappingProxyType(
     {
         syntax.WHERE: Enclosing._chosen,
-        "maximum": Enclosing._larger,
-        "minimum": Enclosing._smaller,
-        "fmax": Enclosing._larger,
-        "fmin": Enclosing._smaller,
+        **dict.fromkeys(("maximum", "fmax"), lambda self, x, y: self._larger(x, y)),
+        **dict.fromkeys(("minimum", "fmin"), lambda self, x, y: self._smaller(x, y)),
         "abs": Enclosing._magnitude,
         "sign": Enclosing._sign,
     }
@@ -170,21 +172,24 @@ def _negative(cell: Cell) -> Cell:
     return *(-word for word in cell[:-1]), cell[-1]
 
 
+def _zeros(cell: Cell) -> Any:
+    """Where a number is 0, in each ball."""
+    zero = reduce(and_, (word == 0.0 for word in cell[:-1]))
+    return zero & (cell[-1] == 0.0) if np.any(zero) else zero
+
+
 def _certainly_zero(cell: Cell) -> Any:
     """Where a number is 0 in every ball."""
-    zero = reduce(and_, (word == 0.0 for word in cell[:-1]))
-    if not np.any(zero):
-        return zero
-    exact = cell[-1] == 0.0
-    return zero & (exact.all(0) if np.ndim(exact) > 1 else exact)
+    zero = _zeros(cell)
+    return zero.all(0) if np.ndim(zero) > 1 else zero
 
 
 def _nothing(found: Cell, factors: tuple[Cell, ...]) -> Cell:
-    """A product, which is certainly 0 where a factor (the first, of a quotient) is."""
+    """A product, which is certainly 0 where a factor (the first, of a quotient) is, in each ball."""
     *words, radii = found
     if not np.any(words[0] == 0.0):
         return found
-    zero = reduce(or_, map(_certainly_zero, factors))
+    zero = reduce(or_, map(_zeros, factors))
     return *words, np.where(zero & np.isfinite(radii), 0.0, radii) if np.any(zero) else radii
 
 

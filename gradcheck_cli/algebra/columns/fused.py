@@ -6,7 +6,7 @@ turn; LLVM finds what they have in common.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from operator import and_
 from typing import Any
@@ -41,7 +41,8 @@ class Fused(Shadowed):
 
     # -- numbers ----------------------------------------------------------------------------------------------------
 
-    def _parts(self, high: float, low: float, near: float, far: float) -> Cell:
+    def _parts(self, words: Sequence[float], near: float, far: float) -> Cell:
+        high, low = (*words, 0.0)[:2]
         if not math.isfinite(high):
             high, near, far = 0.0, OPEN, OPEN
         if self.kind == "double":
@@ -86,7 +87,7 @@ class Fused(Shadowed):
     def _defined(self, row: Function) -> Kernel:
         names = [p.name for p in row.parameters]
         if any(p.kind == "integer" for p in row.parameters):
-            nothing = self.number(0.0, 0.0, OPEN)
+            nothing = self.number([0.0], OPEN)
             return lambda *arguments: nothing
         program = Program([self.body(row)], names, ColumnAlgebra(self.kind, self.backend))
         return lambda *cells: program(*cells)[0]

@@ -21,6 +21,8 @@ class ColumnLayer(Protocol):
     operators: Mapping[str, str]
     stepwise: bool
     programs: dict[Any, Any]
+    bits: int
+    """Those of balls that its numbers are held against."""
 
     @property
     def steps(self) -> ColumnSteps | None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.columns import sums
 from gradcheck_cli.algebra.columns.sums import Floats
-from gradcheck_cli.algebra.columns.words import UNIT
+from gradcheck_cli.algebra.columns.words import UNIT, two_sum
 
 WIDER = 1.0 + 2.0**-46
 """For the low parts, which are left out of sizes (2**-53 of them), and for the roundings of a bound."""
@@ -27,12 +27,37 @@ class Numbers:
     def __init__(self, cell: tuple[Any, ...], shape: tuple[int, ...]) -> None:
         high, *lower, radii = cell
         self.high: Floats = shaped(high, shape)
-        self.low, self.near, self.far = (shaped(p, shape) if np.any(p) else None for p in ((*lower, 0.0)[0], *radii))
+        self.lower: list[Floats | None] = [shaped(p, shape) if np.any(p) else None for p in lower]
+        self.near, self.far = (shaped(p, shape) if np.any(p) else None for p in radii)
+
+    @property
+    def low(self) -> Floats | None:
+        """The second word."""
+        return self.lower[0] if self.lower else None
+
+    @property
+    def words(self) -> list[Floats]:
+        """All that aren't 0 everywhere, and the first."""
+        return [self.high, *(word for word in self.lower if word is not None)]
+
+    def shorten(self) -> None:
+        """Keep two words, as double ones are; what is left is a part of the radii."""
+        if len(self.words) > 1:
+            self.high, second = two_sum(*self.words[:2])
+            rest = sum(map(np.abs, self.words[2:]), np.zeros(())) * WIDER
+            self.lower = [second]
+            if np.any(rest):
+                self.near, self.far = (rest if radius is None else radius + rest for radius in (self.near, self.far))
 
     @cached_property
     def size(self) -> Floats:
-        """|x|."""
-        return np.abs(self.high)
+        """|x|; of more than two words those beyond the first count too."""
+        return np.abs(self.high) if len(self.words) < 2 or len(self.lower) < 2 else sum(map(np.abs, self.words), np.zeros(()))
+
+    @property
+    def signed(self) -> Floats:
+        """The same, or a number of the same size."""
+        return self.high if len(self.words) < 2 or len(self.lower) < 2 else self.size
 
     @cached_property
     def most(self) -> Floats:
@@ -42,20 +67,29 @@ class Numbers:
     @cached_property
     def zero(self) -> npt.NDArray[np.bool_] | None:
         """What is certainly 0 in both balls; None where there is none."""
+        return self._zero(self.near, self.far)
+
+    @cached_property
+    def nothing(self) -> npt.NDArray[np.bool_] | None:
+        """What is certainly 0 in exact arithmetic."""
+        return self._zero(self.near)
+
+    def _zero(self, *radii: Floats | None) -> npt.NDArray[np.bool_] | None:
         found: npt.NDArray[np.bool_] = self.high == 0.0
         if not found.any():
             return None
-        for radius in (self.near, self.far):
-            found = found if radius is None else found & (radius == 0.0)
+        for part in (*self.lower[1:], *radii):
+            found = found if part is None else found & (part == 0.0)
         return found if found.any() else None
 
     @property
     def turned(self) -> Numbers:
         """The transposed matrices."""
         found = object.__new__(Numbers)
-        for name in ("high", "low", "near", "far", "zero"):
+        for name in ("high", "near", "far", "zero", "nothing"):
             part = getattr(self, name)
             setattr(found, name, None if part is None else part.swapaxes(-1, -2))
+        found.lower = [None if part is None else part.swapaxes(-1, -2) for part in self.lower]
         return found
 
 
@@ -73,15 +107,16 @@ def added(x: Numbers, error: Floats, unit: float) -> tuple[Floats, Floats, Any]:
     return near, far + x.most.sum(-1) * (np.maximum(terms - 1, 0) * unit * slack), terms
 
 
-def terms_of(x: Numbers, y: Numbers) -> Any:
-    """How many products aren't 0, for each entry of the product, each row or column of it, or for all of it."""
-    inner = x.high.shape[-1]
-    if x.zero is not None and y.zero is not None:
+def terms_of(x: Numbers, y: Numbers, zero: str = "zero") -> Any:
+    """How many products aren't 0, for each entry of the product, each row or column of it, or for all of it. `zero`: which of
+    the two that stands for."""
+    inner, left, right = x.high.shape[-1], getattr(x, zero), getattr(y, zero)
+    if left is not None and right is not None:
         short = np.float32 if inner < 2**24 else np.float64  # which holds all counts
-        return ((~x.zero).astype(short) @ (~y.zero).astype(short)).astype(np.float64)
-    if y.zero is not None:
-        return inner - y.zero.sum(1, keepdims=True)
-    return inner if x.zero is None else inner - x.zero.sum(2, keepdims=True)
+        return ((~left).astype(short) @ (~right).astype(short)).astype(np.float64)
+    if right is not None:
+        return inner - right.sum(1, keepdims=True)
+    return inner if left is None else inner - left.sum(2, keepdims=True)
 
 
 def radii(x: Numbers, y: Numbers, terms: Any, unit: float) -> tuple[Any, Any]:
@@ -110,10 +145,10 @@ def _radii(x: Numbers, y: Numbers, units: Any) -> tuple[Any, Any]:
     near: Any = 0.0
     far: Any = 0.0
     if y.near is not None and wide is not None:
-        both, columns = sums.upper(x.high, np.concatenate([y.near, wide], axis=2), signed=True), y.high.shape[2]
+        both, columns = sums.upper(x.signed, np.concatenate([y.near, wide], axis=2), signed=True), y.high.shape[2]
         near, far = both[:, :, :columns], both[:, :, columns:]
     elif y.near is not None or wide is not None:
-        found = sums.upper(x.high, wide if y.near is None else y.near, signed=True)
+        found = sums.upper(x.signed, wide if y.near is None else y.near, signed=True)
         near, far = (near, found) if y.near is None else (found, far)
     for radius, most in near_terms:
         near = near + sums.upper(radius, most)

@@ -1,6 +1,6 @@
 """The layer that differentiates, on columns: beside each number its derivative along a direction, carried through the forward
-pass. So words are (high, low) of the value and of the slope, and whether the number moves at all, 1 or 0: what has the slope 0
-here may have another one beside the point. Radii have a leading dimension of two, VALUE and SLOPE.
+pass. So words are those of the value, then those of the slope, and whether the number moves at all, 1 or 0: what has the slope
+0 here may have another one beside the point. Radii have a leading dimension of two, VALUE and SLOPE.
 
 As in `algebra.directions`, no rule of torch's backward passes takes part: a row of the function table has its own slope there,
 or is followed through its definition. What isn't certainly smooth is open, and decisions are those of the value.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial, reduce
+from operator import and_, eq
 from types import MappingProxyType
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 from gradcheck_cli.algebra.columns import sums
 from gradcheck_cli.algebra.columns.algebra import KERNELS, ColumnAlgebra
 from gradcheck_cli.algebra.columns.backends import on_numpy
-from gradcheck_cli.algebra.columns.column import balls_of, entries, sum_of
+from gradcheck_cli.algebra.columns.column import Column, balls_of, entries, shortened, sum_of
 from gradcheck_cli.algebra.columns.enclosing import ANSWERS, LOGICAL, decisions, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.meeting import shaped
@@ -34,26 +35,31 @@ from gradcheck_cli.language.parser import parse
 VALUE, SLOPE = 0, 1
 
 Half = tuple[Any, ...]
-"""The value, or the slope, of a cell: a double word."""
+"""The value, or the slope, of a cell: its words and the radius."""
 
 SLOPES: Mapping[str, str] = MappingProxyType({"cos": "-sin(x)", "cosh": "sinh(x)"})
 """Those of rows that the function table gives a series instead."""
 
 
 class Moving(ColumnAlgebra):
-    """Numbers and their slopes, as double words. `tied`: numbers that move and are the same were compared. `blind`: a function
-    without a kernel was asked for."""
+    """Numbers and their slopes, of two words each. `tied`: numbers that move and are the same were compared. `blind`: a
+    function without a kernel was asked for."""
 
     strict, stepwise = True, False
     steps = None
 
-    def __init__(self) -> None:
-        super().__init__("double", on_numpy())
+    def __init__(self, kind: str = "double", words: int = 2) -> None:
+        super().__init__(kind, on_numpy(), words)
         self.tied = self.blind = False
         self.programs: dict[Any, Program] = {}
         self._functions: dict[str, Callable[..., Cell] | None] = {}
-        self._plain = ColumnAlgebra("double", self.backend)
+        self._plain = self._still()
+        self._none: Half = (np.float64(0.0),) * (words + 1)
         self._add, self._multiply, self._over = map(self._kernel, ("add", "multiply", "over"))
+
+    def _still(self) -> ColumnAlgebra:
+        """The algebra of such numbers without slopes."""
+        return ColumnAlgebra(self.kind, self.backend)
 
     def within(self, form: Format | None) -> Moving:
         """Nothing is rounded here."""
@@ -61,11 +67,11 @@ class Moving(ColumnAlgebra):
 
     # -- numbers ----------------------------------------------------------------------------------------------------
 
-    def number(self, high: float, low: float, radius: float) -> Cell:
+    def number(self, words: Sequence[float], radius: float) -> Cell:
         """A constant."""
-        zero = np.float64(0.0)
+        *own, radius = self.fitting(words, radius)
         radii = np.array([[radius], [OPEN if radius == OPEN else 0.0]])
-        return np.float64(high), np.float64(low), zero, zero, zero, radii
+        return *map(np.float64, own), *self._none[:-1], np.float64(0.0), radii
 
     def literal(self, value: float, form: Format) -> Cell:
         """A single float that no operation has made: itself, as in `directions.Precise`."""
@@ -73,15 +79,16 @@ class Moving(ColumnAlgebra):
 
     def scalar(self, value: float | bool) -> Cell:
         """A Python number that is an argument of an operation: itself."""
-        return self.constant(value) if isinstance(value, bool) or math.isfinite(value) else self.number(0.0, 0.0, OPEN)
+        return self.constant(value) if isinstance(value, bool) or math.isfinite(value) else self.number([0.0], OPEN)
 
     def data(self, values: Floats, slopes: Floats | None = None) -> Cell:
         """Floats that stand for themselves, and move so fast; those of speed 0 stand still."""
-        known, zero = np.isfinite(values), np.float64(0.0)
-        rates = (zero, zero, zero) if slopes is None else (slopes, zero, (slopes != 0.0).astype(np.float64))
+        known, (zero, *others) = np.isfinite(values), self._none[:-1]
+        rates = (zero, zero) if slopes is None else (slopes, (slopes != 0.0).astype(np.float64))
         if known.all():
-            return values, zero, *rates, np.zeros((2, 1))
-        return np.where(known, values, 0.0), zero, *rates, np.where(known, 0.0, OPEN)[None].repeat(2, axis=0)
+            return values, *others, rates[0], *others, rates[1], np.zeros((2, 1))
+        radii = np.where(known, 0.0, OPEN)[None].repeat(2, axis=0)
+        return np.where(known, values, 0.0), *others, rates[0], *others, rates[1], radii
 
     def convert(self, cell: Cell, form: Format) -> Cell:
         """Nothing is rounded here."""
@@ -106,15 +113,29 @@ class Moving(ColumnAlgebra):
         """Some entries as series, or as balls where they don't move; None where a truth value isn't decided."""
         if is_truth(cell):
             return decisions(cell, places)
-        high, low, slope, rest, moves, value, step = (entries(part, places) for part in (*cell[:-1], *cell[-1]))
-        moving = zip(balls_of(high, low, value), balls_of(slope, rest, step), moves, strict=True)
+        value, slope, moves = self._entries(cell, places)
+        moving = zip(balls_of(*value), balls_of(*slope), moves, strict=True)
         return [straight(known, rate) if moves else known for known, rate, moves in moving]
+
+    def _entries(self, cell: Cell, places: Sequence[int]) -> tuple[Any, Any, list[float]]:
+        """Of some entries the words and the radii, of values and of slopes, and whether they move."""
+        (*values, near), (*slopes, far) = ([entries(part, places) for part in half] for half in _halves(cell))
+        return (values, near), (slopes, far), entries(cell[-2], places)
 
     def summed(self, cell: Cell, places: Sequence[int]) -> Any:
         """The sum of some entries there."""
-        high, low, slope, rest, moves, value, step = (entries(part, places) for part in (*cell[:-1], *cell[-1]))
-        known = sum_of([high, low], value)
-        return straight(known, sum_of([slope, rest], step)) if any(moves) else known
+        value, slope, moves = self._entries(cell, places)
+        known = self._added_up(*value)
+        return straight(known, self._added_up(*slope)) if any(moves) else known
+
+    def _added_up(self, words: Sequence[Sequence[float]], radii: Sequence[float]) -> Any:
+        """The sum of numbers as a ball."""
+        return sum_of(words, radii)
+
+    def slope(self, cell: Cell, count: int) -> Column:
+        """The slopes of so many numbers."""
+        *words, radius = (np.broadcast_to(part, count) for part in _halves(cell)[SLOPE])
+        return shortened(words, radius)
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
@@ -150,14 +171,15 @@ class Moving(ColumnAlgebra):
         def run(x: Cell) -> Cell:
             value, step = _halves(x)
             found = kernel(value)
-            return _cell(found, _ZERO if _zero(step) else self._multiply(derivative(value, found)[0], step), _moves(x))
+            moved = self._none if _zero(step) else self._multiply(derivative(value, found)[0], step)
+            return _cell(found, moved, _moves(x))
 
         return run
 
     def _open(self, *cells: Cell) -> Cell:
         """What nothing is known of."""
         self.blind = True
-        return self.number(0.0, 0.0, OPEN)
+        return self.number([0.0], OPEN)
 
     def _row(self, name: str) -> Callable[..., Cell]:
         found = self.function(TABLE[name])
@@ -168,7 +190,7 @@ class Moving(ColumnAlgebra):
         """A comparison of values. Numbers that are known exactly and don't move are the same beside the point too."""
         a, b = _halves(x)[VALUE], _halves(y)[VALUE]
         above, below = self._kernel("order")(a, b)
-        same = (a[0] == b[0]) & (a[1] == b[1]) & (a[2] == 0.0) & (b[2] == 0.0)
+        same = reduce(and_, map(eq, a[:-1], b[:-1])) & (a[-1] == 0.0) & (b[-1] == 0.0)
         still = _moves(x, y) == 0.0
         self.tied = self.tied or bool(np.any(same & ~still))
         found: Cell = ANSWERS[name](above, below, same & still)
@@ -180,8 +202,7 @@ class Moving(ColumnAlgebra):
         return _cell(self._add(a, b), slope, _moves(x, y))
 
     def _negative(self, x: Cell) -> Cell:
-        high, low, slope, rest, moves, radii = x
-        return -high, -low, -slope, -rest, moves, radii
+        return *(-word for word in x[:-2]), *x[-2:]
 
     def _product(self, x: Cell, y: Cell) -> Cell:
         (a, da), (b, db) = _halves(x), _halves(y)
@@ -189,20 +210,20 @@ class Moving(ColumnAlgebra):
         return _cell(self._multiply(a, b), self._added(parts), _moves(x, y))
 
     def _added(self, parts: Sequence[Half]) -> Half:
-        return reduce(self._add, parts) if parts else _ZERO
+        return reduce(self._add, parts) if parts else self._none
 
     def _quotient(self, x: Cell, y: Cell) -> Cell:
         """(x/y)' = (x' - (x/y)*y')/y."""
         (a, da), (b, db) = _halves(x), _halves(y)
         found = self._over(a, b)
         if not _zero(db):
-            da = self._add(da, self._multiply((-found[0], -found[1], found[2]), db))
-        return _cell(found, _ZERO if _zero(da) else self._over(da, b), _moves(x, y))
+            da = self._add(da, self._multiply((*(-word for word in found[:-1]), found[-1]), db))
+        return _cell(found, self._none if _zero(da) else self._over(da, b), _moves(x, y))
 
     def _power(self, base: Cell, exponent: Cell) -> Cell:
         """Whole powers as products; others, of a positive base, as exp(y*log(x))."""
-        (y, low, radius), step = _halves(exponent)
-        value = float(y) if np.ndim(y) == 0 and not np.any(radius) and not low and _zero(step) else math.nan
+        (y, *rest), step = _halves(exponent)
+        value = float(y) if np.ndim(y) == 0 and not any(map(np.any, rest)) and _zero(step) else math.nan
         if abs(value) <= LARGEST_PRODUCT and value == int(value):
             found = self.constant(1)
             for bit in f"{abs(int(value)):b}":
@@ -223,7 +244,7 @@ class Moving(ColumnAlgebra):
     def total(self, cell: Cell, kept: int, count: int) -> Cell:
         """Sums of so many numbers each, which stand together."""
         moves = np.broadcast_to(_moves(cell), kept * count).reshape(kept, count).max(-1, initial=0.0)
-        value, slope = (total(half, kept, count) for half in _halves(cell))
+        value, slope = (self._summed(half, kept, count) for half in _halves(cell))
         return _cell(value, slope, moves)
 
     def dot(self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False) -> Cell:
@@ -231,18 +252,27 @@ class Moving(ColumnAlgebra):
         shapes = (batch, rows, inner), (batch, inner, columns)
         (x, dx), (y, dy) = ([_shaped(half, s) for half in _halves(cell)] for cell, s in zip((xs, ys), shapes, strict=True))
         if rows <= columns:  # the larger factor is cut into slices once, for both parts of the other
-            value, *slopes = _split(_dot(_stacked(x, dx, 1), y), rows, 1)
-            slopes += [] if _zero(dy) else [_dot(x, dy)]
+            value, *slopes = _split(self._multiplied(_stacked(x, dx, 1), y), rows, 1)
+            slopes += [] if _zero(dy) else [self._multiplied(x, dy)]
         else:
-            value, *slopes = _split(_dot(x, _stacked(y, dy, 2)), columns, 2)
-            slopes += [] if _zero(dx) else [_dot(dx, y)]
+            value, *slopes = _split(self._multiplied(x, _stacked(y, dy, 2)), columns, 2)
+            slopes += [] if _zero(dx) else [self._multiplied(dx, y)]
         left, right = (
-            cell[4] if np.size(cell[4]) == 1 else shaped(cell[4], shape).max(axis, initial=0.0, keepdims=True)
+            cell[-2] if np.size(cell[-2]) == 1 else shaped(cell[-2], shape).max(axis, initial=0.0, keepdims=True)
             for cell, shape, axis in ((xs, shapes[0], 2), (ys, shapes[1], 1))
         )
         moves = np.broadcast_to(np.maximum(left, right), (batch, rows, columns))
         value, *slopes = [tuple(part.reshape(-1) for part in half) for half in (value, *slopes)]
         return _cell(value, self._added(slopes), moves.reshape(-1))
+
+    def _summed(self, half: Half, kept: int, count: int) -> Half:
+        """Sums of so many numbers each."""
+        return total(half, kept, count)
+
+    def _multiplied(self, x: Half, y: Half) -> Half:
+        """Products of matrices."""
+        (xh, xl, _), (yh, yl, _) = x, y
+        return grown(sums.dot((xh, xl if np.any(xl) else None), (yh, yl if np.any(yl) else None)), x, y)
 
 
 def _shaped(half: Half, shape: tuple[int, ...]) -> Half:
@@ -266,42 +296,40 @@ def total(half: Half, kept: int, count: int) -> Half:
     return high, low, (error + radius.sum(-1)) * (1.0 + (count + 2) * 2.0**-52)
 
 
-def _dot(x: Half, y: Half) -> Half:
-    """Products of matrices."""
-    (xh, xl, xr), (yh, yl, yr) = x, y
-    near, far, left_low, right_low = map(np.any, (xr, yr, xl, yl))
-    high, low, error = sums.dot((xh, xl if left_low else None), (yh, yl if right_low else None))
+def grown(found: Half, x: Half, y: Half) -> Half:
+    """Products of matrices, whose radius says how far they are off, with what the radii of both make of them."""
+    (xh, *xl, xr), (yh, *yl, yr) = x, y
+    *words, error = found
+    near, far, left_low, right_low = map(np.any, (xr, yr, any(map(np.any, xl)), any(map(np.any, yl))))
     if near and (far or right_low):
-        error = error + sums.upper(xr, np.abs(yh) + np.abs(yl) + yr)
+        error = error + sums.upper(xr, sum(map(np.abs, yl), np.abs(yh)) + yr)
     elif near:
         error = error + sums.upper(yh.swapaxes(1, 2), xr.swapaxes(1, 2), signed=True).swapaxes(1, 2)
     if far and left_low:
-        error = error + sums.upper(np.abs(xh) + np.abs(xl), yr)
+        error = error + sums.upper(sum(map(np.abs, xl), np.abs(xh)), yr)
     elif far:
         error = error + sums.upper(xh, yr, signed=True)
-    return high, low, error * UP if near or far else error
+    return *words, error * UP if near or far else error
 
 
 def _halves(cell: Cell) -> tuple[Half, Half]:
     """The value and the slope."""
-    high, low, slope, rest, _, radii = cell
-    return (high, low, radii[VALUE]), (slope, rest, radii[SLOPE])
+    *words, _, radii = cell
+    half = len(words) // 2
+    return (*words[:half], radii[VALUE]), (*words[half:], radii[SLOPE])
 
 
 def _moves(*cells: Cell) -> Any:
     """Whether one of some numbers moves."""
-    return reduce(np.maximum, (cell[4] for cell in cells))
+    return reduce(np.maximum, (cell[-2] for cell in cells))
 
 
 def _cell(value: Half, slope: Half, moves: Any) -> Cell:
     """All together; what has no value has no slope."""
-    radii = np.stack(np.broadcast_arrays(value[2], np.where(value[2] < OPEN, slope[2], OPEN)))
-    return *value[:2], *slope[:2], moves, radii if radii.ndim > 1 else radii[:, None]
+    radii = np.stack(np.broadcast_arrays(value[-1], np.where(value[-1] < OPEN, slope[-1], OPEN)))
+    return *value[:-1], *slope[:-1], moves, radii if radii.ndim > 1 else radii[:, None]
 
 
 def _zero(half: Half) -> bool:
     """Whether all of them are exactly 0: what costs nothing."""
-    return not (np.any(half[0]) or np.any(half[1]) or np.any(half[2]))
-
-
-_ZERO: Half = (np.float64(0.0), np.float64(0.0), np.float64(0.0))
+    return not any(map(np.any, half))

@@ -15,9 +15,8 @@ import numpy.typing as npt
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.columns import sums
-from gradcheck_cli.algebra.columns.algebra import BITS
 from gradcheck_cli.algebra.columns.backends import Backend, on_numpy
-from gradcheck_cli.algebra.columns.column import balls_of, entries, sum_of
+from gradcheck_cli.algebra.columns.column import ball_with, balls_of, entries, float_words, sum_of
 from gradcheck_cli.algebra.columns.enclosing import EXACT, ROUNDED, Enclosing, decisions, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.meeting import Numbers, added, plain, radii, terms_of
@@ -36,15 +35,15 @@ class Shadowed(Enclosing):
     operators: Mapping[str, str] = MappingProxyType({})
     strict = True
 
-    def __init__(self, exact: Exact, rounded: Rounded, stepwise: bool = False, kind: str = "") -> None:
-        super().__init__(kind or ("single" if rounded.form.bits <= 24 else "double"), self._library())
+    def __init__(self, exact: Exact, rounded: Rounded, stepwise: bool = False, kind: str = "", words: int = 0) -> None:
+        super().__init__(kind or ("single" if rounded.form.bits <= 24 else "double"), self._library(), words)
         self.form, self.stepwise = rounded.form, stepwise
         alike = exact.programs is kept(type(exact))  # no constants of its own
-        self.programs = kept(type(self), type(exact), self.form.name, rounded.limited, stepwise, self.kind) if alike else {}
+        self.programs = kept(type(self), type(exact), self.form.name, rounded.limited, stepwise, self.words) if alike else {}
         self._exact, self._rounded = exact, rounded
         self._functions: dict[str, Callable[..., Cell]] = {}
         self._within: dict[str, Self] = {}
-        self.steps = self if stepwise else type(self)(exact, rounded, True, self.kind)
+        self.steps = self if stepwise else type(self)(exact, rounded, True, self.kind, words)
 
     @staticmethod
     def _library() -> Backend:
@@ -55,7 +54,7 @@ class Shadowed(Enclosing):
         if form is None or form.bits >= self.form.bits:
             return self
         if form.name not in self._within:
-            self._within[form.name] = type(self)(self._exact, Rounded(form), self.stepwise, self.kind)
+            self._within[form.name] = type(self)(self._exact, Rounded(form), self.stepwise, self.kind, self.words)
         return self._within[form.name]
 
     @property
@@ -69,18 +68,16 @@ class Shadowed(Enclosing):
         """A number from its two balls."""
         if not (exact.is_finite() and rounded.is_finite()):
             infinite = float(exact.mid()) if exact.is_exact() and not exact.is_nan() and exact == rounded else 0.0
-            return self._parts(infinite, 0.0, *((0.0, 0.0) if infinite else (OPEN, OPEN)))
-        with ctx.workprec(BITS):
-            high = float(exact.mid())
-            low = float((exact.mid() - high).mid())
-            word = arb(high) + low
-            near, far = (float(abs(ball - word).abs_upper()) * UP for ball in (exact, rounded))
-        return self._parts(high, low, near, far)
+            return self._parts([infinite], *((0.0, 0.0) if infinite else (OPEN, OPEN)))
+        with ctx.workprec(self.bits):
+            words = float_words(exact, max(self.words, 2))
+            middle = ball_with(words, 0.0)
+            near, far = (float(abs(ball - middle).abs_upper()) * UP for ball in (exact, rounded))
+        return self._parts(words, near, far)
 
-    def _parts(self, high: float, low: float, near: float, far: float) -> Cell:
-        extra = abs(low) if self.kind == "single" else 0.0
-        radii = np.array([[near + extra], [far + extra]]) * (UP if extra else 1.0)
-        return (np.float64(high), radii) if self.kind == "single" else (np.float64(high), np.float64(low), radii)
+    def _parts(self, words: Sequence[float], near: float, far: float) -> Cell:
+        (*own, near), (*_, far) = self.fitting(words, near), self.fitting(words, far)
+        return *map(np.float64, own), np.array([[near], [far]])
 
     def constant(self, value: int | float | bool) -> Cell:
         if isinstance(value, bool):
@@ -109,7 +106,7 @@ class Shadowed(Enclosing):
         centre, radii = values, np.zeros((2, 1))
         if unknown.any():
             centre, radii = np.where(unknown, 0.0, values), np.where(unknown, OPEN, 0.0)[None, :].repeat(2, axis=0)
-        return (centre, radii) if self.kind == "single" else (centre, np.float64(0.0), radii)
+        return centre, *[np.float64(0.0)] * (self.words - 1), radii
 
     def convert(self, cell: Cell, form: Format) -> Cell:
         """The cell of a float that is converted to the shorter format `form`."""
@@ -144,7 +141,7 @@ class Shadowed(Enclosing):
         """Some entries there; nan where they are open, None where a truth value isn't decided."""
         if is_truth(cell):
             return decisions(cell, places)
-        return balls_of(*(entries(part, places) for part in (*(*cell[:-1], 0.0)[:2], cell[-1][EXACT])))
+        return balls_of([entries(word, places) for word in cell[:-1]], entries(cell[-1][EXACT], places))
 
     def summed(self, cell: Cell, places: Sequence[int]) -> Ball:
         """The sum of some entries there."""
@@ -161,17 +158,21 @@ class Shadowed(Enclosing):
         """A row without a kernel, by its body: one function to torch, which rounds as one."""
         names = [p.name for p in row.parameters]
         if any(p.kind == "integer" for p in row.parameters):
-            nothing = self._parts(0.0, 0.0, OPEN, OPEN)
+            nothing = self._parts([0.0], OPEN, OPEN)
             return lambda *arguments: nothing
-        program = Program([self.body(row)], names, Enclosing(self.kind, self.backend))
+        program = Program([self.body(row)], names, self._plain())
         return lambda *cells: program(*cells)[0]
+
+    def _plain(self) -> Enclosing:
+        """The same without rounding."""
+        return Enclosing(self.kind, self.backend)
 
     def _rounding(self, row: Function, kernel: Callable[..., Cell]) -> Callable[..., Cell]:
         """The kernel, and what rounding adds to its result."""
         if not row.parameters:
             exact, rounded = self._exact.function(row), self._rounded.function(row)
             assert exact is not None and rounded is not None
-            with ctx.workprec(BITS):
+            with ctx.workprec(self.bits):
                 word = self.both(exact(), rounded())
             return lambda: word
         if row.ulps == 0 or row.truth:
@@ -184,43 +185,53 @@ class Shadowed(Enclosing):
     def total(self, cell: Cell, kept: int, count: int) -> Cell:
         """Sums of `count` numbers that follow one another, added in any order, as in `Rounded.total`."""
         x = Numbers(cell, (kept, count))
-        high, low, error = sums.total(x.high, x.low)
+        words, error = self._summed(x)
         near, far, terms = added(x, error, self._adding(False).unit_roundoff)
-        return self._stored(high, low, _open(np.stack([near, far])), terms > 1, False)
+        return self._stored(words, _open(np.stack([near, far])), terms > 1, False)
+
+    def _summed(self, x: Numbers) -> tuple[list[Floats], Floats]:
+        """Sums, and how far they are off."""
+        high, low, error = sums.total(x.high, x.low)
+        return [high, low], error
+
+    def _multiplied(self, x: Numbers, y: Numbers) -> tuple[list[Floats], Floats]:
+        """Products of matrices, and how far they are off."""
+        if self.kind == "single":
+            high, error = plain(x, y)
+            return [high], error
+        high, low, error = sums.dot((x.high, x.low), (y.high, y.low), 3 if self.form.bits > 24 else 2)
+        return [high, low], error
 
     def dot(self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False) -> Cell:
         """Products of matrices, (batch, rows, inner) and (batch, inner, columns), added in any order, as in `Rounded.dot`.
         `parts`: sums of parts of them may be stored in between."""
         x, y = Numbers(xs, (batch, rows, inner)), Numbers(ys, (batch, inner, columns))
+        words, error = self._multiplied(x, y)
         terms = terms_of(x, y)
-        if self.kind == "double":
-            high, low, error = sums.dot((x.high, x.low), (y.high, y.low), 3 if self.form.bits > 24 else 2)
-        else:
-            high, error = plain(x, y)
-            low = None
-        found, near_far = np.empty((2, *high.shape)), radii(x, y, terms, self._adding(parts).unit_roundoff)
+        found, near_far = np.empty((2, *error.shape)), radii(x, y, terms, self._adding(parts).unit_roundoff)
         for into, radius in zip(found, near_far, strict=True):
             np.add(error, radius, out=into)
         least = self.form.smallest_subnormal
         if self._rounded.limited and not found[ROUNDED].min(initial=OPEN) > least * 2.0**170:  # else there is room for it
             found[ROUNDED] += terms * least
         found = _open(found)
-        if np.ndim(terms):  # but for 0 times what isn't known
-            _cleared(found, terms == 0)
-        return self._stored(high, low, found, terms > 0, parts)
+        known = np.isfinite(found[ROUNDED].max(initial=0.0))
+        for radius, count in zip(found, (terms if known else terms_of(x, y, "nothing"), terms), strict=True):
+            if np.ndim(count):  # but for 0 times what isn't known
+                _cleared(radius, count == 0)
+        return self._stored(words, found, terms > 0, parts)
 
     def _adding(self, parts: bool) -> Format:
         """The format in which sums are kept: kernels add 16-bit numbers in float32."""
         return self.form if parts else max(self.form, FORMATS["float32"], key=lambda form: form.bits)
 
-    def _stored(self, high: Floats, low: Floats | None, radii: Floats, some: Any, parts: bool) -> Cell:
+    def _stored(self, words: Sequence[Floats], radii: Floats, some: Any, parts: bool) -> Cell:
         """A result, flat, which is rounded once more where it was kept in a longer format, and there was `some` operation."""
-        some, radii = np.broadcast_to(some, high.shape).reshape(-1), radii.reshape(2, -1)
-        if low is not None and self.kind == "single":
-            radii = (radii + np.abs(low.reshape(-1))) * UP
-        cell: Cell = (
-            (high.reshape(-1), radii) if low is None or self.kind == "single" else (high.reshape(-1), low.reshape(-1), radii)
-        )
+        some, radii = np.broadcast_to(some, radii.shape[1:]).reshape(-1), radii.reshape(2, -1)
+        own = [word.reshape(-1) if np.ndim(word) else word for word in words]
+        if len(own) > self.words:
+            radii = (radii + sum(map(np.abs, own[self.words :]))) * UP
+        cell: Cell = *own[: self.words], radii
         if self._adding(parts) is self.form:
             return cell
         *_, wider = self.convert(cell, self.form)
@@ -230,7 +241,7 @@ class Shadowed(Enclosing):
         """A result, off by so much of its size and so much besides; what is exactly 0 stays so, unless `always`."""
         *words, radii = cell
         near, far = radii[EXACT], radii[ROUNDED]
-        size = abs(words[0]) + (abs(words[1]) if len(words) > 1 else 0.0)
+        size = sum(map(abs, words))
         wider = (far + ((size + far) * relative + absolute)) * UP
         if not always:
             wider = np.where(((words[0] == 0.0) | np.isinf(words[0])) & (far == 0.0), 0.0, wider)
@@ -242,13 +253,13 @@ def _open(radii: Floats) -> Floats:
     return radii if np.isfinite(radii.max(initial=0.0)) else np.where(np.isfinite(radii), radii, OPEN)
 
 
-def _cleared(radii: Floats, nothing: npt.NDArray[np.bool_]) -> None:
+def _cleared(radius: Floats, nothing: npt.NDArray[np.bool_]) -> None:
     """No radii where there is nothing, in each place, row or column, but for what isn't known."""
     if nothing.shape[1] > 1 and nothing.shape[2] == 1:
-        _cleared(radii.swapaxes(2, 3), nothing.swapaxes(1, 2))
+        _cleared(radius.swapaxes(1, 2), nothing.swapaxes(1, 2))
     elif nothing.shape[1] == 1 and nothing.any():
-        for batch, columns in enumerate(np.broadcast_to(nothing[:, 0], (len(nothing), radii.shape[3]))):
-            some = radii[:, batch][:, :, columns]
-            radii[:, batch][:, :, columns] = np.where(np.isfinite(some).all(0), 0.0, some)
+        for batch, columns in enumerate(np.broadcast_to(nothing[:, 0], (len(nothing), radius.shape[2]))):
+            some = radius[batch][:, columns]
+            radius[batch][:, columns] = np.where(np.isfinite(some), 0.0, some)
     elif nothing.any():
-        radii[:, nothing & np.isfinite(radii).all(0)] = 0.0
+        radius[nothing & np.isfinite(radius)] = 0.0

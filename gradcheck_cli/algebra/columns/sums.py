@@ -100,7 +100,7 @@ def _against(xs: Floats, ys: Floats) -> tuple[Floats, float]:
     """The product of the sizes of xs, some rows at a time, and ys; the largest size."""
     batch, rows, inner = xs.shape
     found, largest = np.empty((batch, rows, ys.shape[-1])), 0.0
-    for batches, some in _pieces(batch, rows, inner, CHUNK, 64):
+    for batches, some in pieces_of(batch, rows, inner, CHUNK, 64):
         size = np.abs(xs[batches, some])
         np.matmul(size, ys[batches], out=found[batches, some])
         largest = max(largest, _largest(size))
@@ -144,7 +144,7 @@ def _outer(xs: Words, ys: Words) -> tuple[Floats, Floats, Floats]:
     shape = (len(xs[0]), xs[0].shape[1], ys[0].shape[2])
     high, low, error = np.empty(shape), np.empty(shape), np.empty(shape)
     c = np.empty((1, 1, 1))
-    for batches, rows in _pieces(shape[0], shape[1], shape[2], CHUNK // 4, 1):
+    for batches, rows in pieces_of(shape[0], shape[1], shape[2], CHUNK // 4, 1):
         (xh, xl), (yh, yl) = _part(xs, batches, rows), _part(ys, batches)
         (ah, al), (bh, bl) = split(xh), split(yh)
         p, e, h = (array[batches, rows] for array in (error, low, high))
@@ -176,7 +176,7 @@ def _largest(x: Floats) -> float:
     return OPEN if math.isnan(found) else found
 
 
-def _pieces(batch: int, rows: int, size: int, chunk: int, least: int) -> Iterator[tuple[slice, slice]]:
+def pieces_of(batch: int, rows: int, size: int, chunk: int, least: int) -> Iterator[tuple[slice, slice]]:
     """Some whole batches, or at least some rows of one batch, of so many numbers in all: each row has `size`."""
     together = max(1, chunk // max(rows * size, 1))
     few = max(least, chunk // max(size, 1)) if together == 1 else rows
@@ -252,7 +252,7 @@ def _dot(xs: Words, ys: Words, slices: int) -> tuple[Floats, Floats, Floats]:
     blocks = [slice(start, start + size) for start in range(0, inner, size)]
     known: tuple[slice, _Sliced, list[list[Floats]]] | None = None
     room: list[Floats] | None = None
-    for batches, some in _pieces(batch, rows, max(inner, columns), CHUNK, 64):
+    for batches, some in pieces_of(batch, rows, max(inner, columns), CHUNK, 64):
         if known is None or known[0] != batches:
             b = _Sliced(_part(ys, batches), 1, bits, slices)
             known = batches, b, b.partners()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,12 @@ ONE_IN, AT_LEAST, AT_MOST_SPECIAL = 1_000, 20, 200
 
 SPECIAL = (0.0, 0.5, 1.0, 2.0)
 """Sizes of special points, besides subnormal ones."""
+
+
+@lru_cache(maxsize=1024)
+def drawn(count: int, some: int) -> tuple[int, ...]:
+    """Some of so many places, always the same ones."""
+    return tuple(np.random.default_rng(count).choice(count, some, replace=False).tolist())
 
 
 class Trust:
@@ -44,7 +51,7 @@ class Trust:
         if not len(known):
             return []
         count = min(len(known), max(least, len(known) // ONE_IN))
-        chosen = np.random.default_rng(len(known)).choice(known, count, replace=False)
+        chosen = known[list(drawn(len(known), count))]
         apart = np.zeros(len(certain), dtype=bool)
         for column in given:
             size = np.abs(column)

@@ -44,6 +44,6 @@ def test_several_balls_are_those_of_each() -> None:
     """A part may have one number for all."""
     high, radii = np.array([1.0, 2.0, 3.0]), np.array([[0.5, OPEN, 0.25], [1.0, 1.0, 1.0]])
     words, low, rims = (entries(part, [0, 2, 1]) for part in (high, np.float64(2.0**-60), radii[0]))
-    found = balls_of(words, low, rims)
+    found = balls_of([words, low], rims)
     wanted = [ball_of(1.0, 2.0**-60, 0.5), ball_of(3.0, 2.0**-60, 0.25)]
     assert [(b.mid(), b.rad()) for b in found[:2]] == [(b.mid(), b.rad()) for b in wanted] and not found[2].is_finite()

@@ -1,0 +1,215 @@
+"""Formulas of complex numbers: judged by their parts, told in torch's convention."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import mpmath
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from gradcheck_cli import InputError, check_chain, check_grad, check_hessian, check_jacobian, check_mixed
+from gradcheck_cli.cli.app import run
+from gradcheck_cli.language.points import parse_points
+from gradcheck_cli.language.tree import Constant, Node
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
+
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "z**2": lambda z: z * z,
+    "z**2+2*z+2": lambda z: z * z + 2 * z + 2,
+    "1j*z + 3j": lambda z: 1j * z + 3j,
+    "z*I": lambda z: z * 1j,
+    "conj(z)*z": lambda z: mpmath.conj(z) * z,
+    "conj(z)**3": lambda z: mpmath.conj(z) ** 3,
+    "exp(z)": mpmath.exp,
+    "log(z)": mpmath.log,
+    "sqrt(z)": mpmath.sqrt,
+    "sin(z)/z": lambda z: mpmath.sin(z) / z,
+    "tanh(z)": mpmath.tanh,
+    "atan(z)": mpmath.atan,
+    "z**(1/3)": lambda z: mpmath.exp(mpmath.log(z) / 3),
+    "abs(z)": lambda z: abs(z),
+    "re(z)*im(z)": lambda z: z.real * z.imag,
+    "arg(z)": mpmath.arg,
+    "z/conj(z)": lambda z: z / mpmath.conj(z),
+    "where(re(z) > 0, z**2, -z)": lambda z: z * z if z.real > 0 else -z,
+    "real(exp(1j*z))": lambda z: mpmath.exp(1j * z).real,
+}
+POINTS = ("5+10i", "-0.75+0.5j", "2-1e-3j")
+
+
+def slopes(f: Callable[[Any], Any], z: complex) -> tuple[Any, Any]:
+    """The derivatives of f by real and imaginary part, from central differences at 200 bits."""
+    with mpmath.workprec(400):
+        here, h = mpmath.mpc(z), mpmath.mpf(2) ** -100
+        return tuple(mpmath.mpmathify((f(here + h * d) - f(here - h * d)) / (2 * h)) for d in (1, 1j))
+
+
+def near(text: str | None, value: Any) -> bool:
+    """A decimal of the report, to 12 digits."""
+    return text is not None and abs(float(text) - float(value)) <= 1e-12 * (1 + abs(float(value)))
+
+
+@pytest.mark.parametrize("text", FUNCTIONS)
+def test_every_part_is_that_of_a_quotient(text: str) -> None:
+    """Exact values are those of difference quotients of mpmath's own functions, and torch's gradient is right."""
+    report = check_grad(text, at=[f"z={point}" for point in POINTS])
+    assert report.verdict is Verdict.MATCH, str(report)
+    compared = 0
+    for check in report.checks:
+        z = complex(check.point["z.real"], check.point["z.imag"])
+        slope = slopes(FUNCTIONS[text], z)[check.wrt == ("z.imag",)]
+        assert near(check.exact, slope.imag if check.of == "f.imag" else slope.real), check
+        compared += 1
+    assert compared == len(POINTS) * (2 if len({c.of for c in report.checks}) == 1 else 4)
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward", "func"])
+def test_a_chain_is_seen_at_every_stage(mode: str) -> None:
+    """The chain of the README with a complex input: 1, 2*w + 2 and 8*z + 4 by their parts, from the back, in every mode."""
+    report = check_chain("2*z | w**2+2*w+2", at="z=1+2i", mode=mode)
+    assert report.verdict is Verdict.MATCH
+    found = {c.quantity: float(c.exact or "nan") for c in report.checks if c.kind == "total"}
+    assert found["dy.real/dw.real"] == found["dy.imag/dw.imag"] == 6 and found["dy.imag/dw.real"] == 8
+    assert found["dy.real/dz.real"] == 12 and found["dy.real/dz.imag"] == -16 and found["dy.real/dy.real"] == 1
+    assert {c.kind for c in report.checks} == {"total", "local"}
+
+
+def test_other_questions() -> None:
+    """Second derivatives, mixed ones, several outputs, arrays, real inputs beside complex ones, complex64."""
+    assert check_hessian("z**3", at="z=1+1j").verdict is Verdict.MATCH
+    mixed = check_mixed("z**2*w", "z.real,w.imag", at="z=1+2j,w=3j")
+    assert mixed.verdict is Verdict.MATCH and mixed.checks[1].quantity == "d2f.real/dz.realdw.imag"
+    assert float(mixed.checks[1].exact or "nan") == -4  # of Re(z**2 * w): Re(2*z*1j)
+    assert check_jacobian(["z**2", "abs(z)"], at="z=3+4j").verdict is Verdict.MATCH
+    array = check_grad("sum(z*conj(z)*t)", at={"z": [1 + 2j, 3], "t": [0.5, -1]})
+    assert array.verdict is Verdict.MATCH and [c.wrt for c in array.checks][-2:] == [("t[0]",), ("t[1]",)]
+    single = check_grad("exp(z)", sample=5, dtype="complex64")
+    assert single.ok and "complex64" in str(single)
+    assert check_grad("abs(exp(1j*t))", at="t=0.5").verdict is Verdict.MATCH  # R -> C -> R
+
+
+def test_a_branch_cut_is_a_kink_with_its_sides() -> None:
+    """Across the negative axis log jumps by 2*pi*i; along it the derivative is there."""
+    found = {(c.of, c.wrt): c for c in check_grad("log(z)", at="z=-2+0j").checks}
+    assert found["f.real", ("z.real",)].verdict is Verdict.MATCH
+    assert found["f.imag", ("z.imag",)].verdict is Verdict.NONDIFFERENTIABLE
+
+
+class Forgetful(Function):
+    """sin, whose backward forgets the conjugate."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor) -> Tensor:
+        ctx.save_for_backward(z)
+        return z.sin()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        (z,) = ctx.saved_tensors
+        return g * z.cos()  # type: ignore[no-any-return]
+
+
+class Right(Forgetful):
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        (z,) = ctx.saved_tensors
+        return g * z.cos().conj()  # type: ignore[no-any-return]
+
+
+def test_a_forgotten_conjugate_is_a_mismatch() -> None:
+    """A custom backward without it is refuted where the slope isn't real; the right one matches."""
+    wrong = check_chain("sin(z)", at="z=1+2j", callables={"sin": Forgetful.apply})
+    assert {c.cause for c in wrong.checks if c.verdict is Verdict.MISMATCH} == {Cause.FORMULA}
+    assert check_chain("sin(z)", at="z=1+2j", callables={"sin": Right.apply}).verdict is Verdict.MATCH
+
+
+@pytest.mark.parametrize(
+    ("text", "by_z", "by_conjugate"),
+    [
+        ("z**2", "2*z", "0"), ("abs(z)**2", "conj(z)", "z"), ("conj(z)**2", "0", "2*conj(z)"),
+        ("exp(1j*z)", "1j*exp(1j*z)", "0"), ("real(z)", "0.5", "0.5"), ("log10(z)", "1/(z*log(10))", "0"),
+    ],
+)  # fmt: skip
+def test_what_torch_returns_is_told(text: str, by_z: str, by_conjugate: str) -> None:
+    """A note has df/dz and df/dz* (textbook values), and how torch's gradient is made of them."""
+    (note,) = check_grad(text, at="z=5+10i").notes
+    assert note.startswith(f"df/dz = {by_z}, df/dz* = {by_conjugate}; torch's gradient by z")
+    assert ("+ df/dz*" in note) == (by_conjugate != "0")
+
+
+def test_no_formula_is_told_that_holds_for_real_numbers_only() -> None:
+    """SymPy takes sqrt(z**2) for abs(z), which is real: nothing is told where that isn't what was judged."""
+    assert not check_grad("sqrt(z**2)", at="z=5+10i").notes
+
+
+def in_parts(tree: Node) -> tuple[Node, Node]:
+    from gradcheck_cli.algebra.parts import constant_parts
+
+    return constant_parts(tree)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("5+10i", 5 + 10j), ("5 + 10j", 5 + 10j), ("-2.5e-1i", -0.25j), ("I", 1j), ("2*(1-i)", 2 - 2j), ("3", 3),
+        ("(1+i)**2", 2j), ("1/i", -1j),
+    ],
+)  # fmt: skip
+def test_a_point_is_read(text: str, value: complex) -> None:
+    """As it is written by hand, and as Python writes it."""
+    from gradcheck_cli.floats import FORMATS
+
+    spec = parse_points(f"z={text}", ["z"], parts=in_parts, complex_inputs=True)
+    found = spec.values(FORMATS["float64"])
+    assert complex(found["z.real"][0], found["z.imag"][0]) == value
+
+
+def test_a_point_of_functions_of_complex_numbers() -> None:
+    """exp(i*pi/4) is the nearest double of each part."""
+    check = check_grad("z", at="z=exp(i*pi/4)").checks[0]
+    assert check.point == {"z.real": math.sqrt(0.5), "z.imag": math.sqrt(0.5)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["grad", "z", "--at", "z=all", "--dtype", "complex64"], "complex numbers are pairs"),
+        (["grad", "z", "--at", "z=1j", "--dtype", "float16"], "complex128 and complex64"),
+        (["grad", "z", "--at", "z=1", "--dtype", "complex64,float32"], "one by one"),
+        (["grad", "floor(z)", "--at", "z=1j"], "floor is a function of real numbers"),
+        (["grad", "softmax(z, 0)", "--at", "z=[1j,2]"], "isn't followed"),
+        (["grad", "z", "--at", "z=linspace(0,1j,3)"], "a real number is needed"),
+        (["chain", "z**2", "--at", "z=1j", "--claim", "2*z"], "claim"),
+        (["explain", "z*1j", "--at", "z=1"], "complex numbers are not supported"),
+    ],
+)
+def test_what_has_no_meaning_is_one_clear_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bad input: exit code 2, a sentence, the text and a caret."""
+    assert run(arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert said in lines[0] and re.fullmatch(r" *\^", lines[-1])
+
+
+def test_an_input_called_I_stays_one() -> None:
+    """A current I is an input where the point names it."""
+    report = check_grad("I**2*R", at="I=2,R=3")
+    assert report.verdict is Verdict.MATCH and [c.wrt for c in report.checks] == [("I",), ("R",)]
+
+
+def test_the_head_shows_complex_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    """At z = 5+10j, in complex128."""
+    assert run(["chain", "z**2", "--at", "z=5+10i"]) == 0
+    assert "at z = 5+10j, where y = -75+100j (complex128, reverse)" in capsys.readouterr().out
+
+
+def test_constants_stay_what_they_are() -> None:
+    """A tree tells 1j from 1."""
+    assert Constant(1j) != Constant(1) and torch.tensor(1j).is_complex()
+    with pytest.raises(InputError):
+        check_grad("z > 0", at="z=1j")
