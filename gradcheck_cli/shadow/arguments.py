@@ -71,6 +71,23 @@ def outputs_of(result: Any) -> list[torch.Tensor | None]:
     return [result] if isinstance(result, torch.Tensor) else []
 
 
+def run(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
+    """What an operation returns without the dispatch mode that calls this: torch 2.13 leaves out the conjugations within a
+    kernel of complex numbers that runs in one."""
+    kwargs = kwargs or {}
+    if not any(t.is_complex() for t in tensors_of((*args, *kwargs.values()))):
+        return func(*args, **kwargs)
+    excluded = torch._C._dispatch_tls_local_exclude_set()
+    for key in _LAZY:
+        excluded = excluded.remove(key)
+    with torch._C._ForceDispatchKeyGuard(torch._C._dispatch_tls_local_include_set(), excluded):
+        return func(*args, **kwargs)
+
+
+_LAZY = (torch._C.DispatchKey.Conjugate, torch._C.DispatchKey.Negative)
+"""What torch keeps in mind and computes where it is needed."""
+
+
 def written_by(known: Overload, bound: Mapping[str, Any]) -> list[torch.Tensor | None]:
     """The arguments that the operation writes to."""
     return [t for n in known.arguments if n in known.written for t in tensors_of((bound[n],))]

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from gradcheck_cli.shadow.arguments import run
 from gradcheck_cli.shadow.memory import FLOATS
 from gradcheck_cli.shadow.overloads import Overload, overload
 from gradcheck_cli.shadow.rules import RULES
@@ -46,7 +47,7 @@ class Glance(TorchDispatchMode):
         inherited = next(filter(None, map(self.reason, tensors)), None)
         known = overload(func)
         new = None if inherited or known.view or _followed(known, args, kwargs) else known.name
-        result = func(*args, **kwargs)
+        result = run(func, args, kwargs)
         if not known.view:
             self.seconds += OPERATION + STEP * _steps(func, args, kwargs, result)
         for output in _tensors(result):

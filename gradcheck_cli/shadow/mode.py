@@ -39,6 +39,7 @@ from gradcheck_cli.shadow.arguments import (
     near,
     ordinary,
     outputs_of,
+    run,
     solid,
     tensors_of,
     written_by,
@@ -227,7 +228,7 @@ class Shadow(TorchDispatchMode):
         # a rule needs what is about to be overwritten
         beforehand = bool(known.written - known.outputs) and known.name not in MUTATED
         early = self._run(known.name, rule, bound, None) if rule is not None and beforehand else None
-        result = func(*args, **kwargs)
+        result = run(func, args, kwargs) if pairs else func(*args, **kwargs)
         outputs = outputs_of(result) or written_by(known, bound)
         made = ordinary(outputs)
         if not made and any(o is not None and is_flagged(o) for o in outputs):
@@ -284,7 +285,7 @@ class Shadow(TorchDispatchMode):
         """A tensor that torch keeps as the conjugate, or the negative, of its memory: written out."""
         if isinstance(value, (list, tuple)):
             return [self._resolved(v) for v in value]
-        if not isinstance(value, torch.Tensor):
+        if not isinstance(value, torch.Tensor) or not is_flagged(value):
             return value
         with self:
             if value.is_neg():
@@ -315,7 +316,7 @@ class Shadow(TorchDispatchMode):
         self.triangles[known.base] = is_symmetric(bound[name])
         if not self.triangles[known.base]:
             return bound
-        found, _ = self._run(known.name, lambda bound, result: (bound[name] + bound[name].mT) / 2, bound, None)
+        found, _ = self._run(known.name, lambda bound, result: (bound[name] + bound[name].mH) / 2, bound, None)
         return {**bound, name: found[0]} if found else bound
 
     def _narrows(self, tensors: Sequence[torch.Tensor], outputs: Outputs) -> None:
@@ -557,7 +558,7 @@ class Shadow(TorchDispatchMode):
         within, self._within, opaque, self.opaque = self._within, True, self.opaque, {}
         try:
             with enable_reentrant_dispatch(), torch.no_grad(), self:
-                outputs = outputs_of(rule(bound, result))
+                outputs = [o if o is None else self._resolved(o) for o in outputs_of(rule(bound, result))]
             return (None, next(filter(None, self.opaque.values()), None)) if self.opaque else (outputs, None)
         except REFUSALS:
             return None, None
