@@ -88,6 +88,12 @@ _LAZY = (torch._C.DispatchKey.Conjugate, torch._C.DispatchKey.Negative)
 """What torch keeps in mind and computes where it is needed."""
 
 
+def through(known: Overload, tensors: Sequence[torch.Tensor], args: Any, kwargs: Any) -> Any:
+    """What the kernel of another library's operation returns, whose own operations a dispatch mode sees."""
+    key = getattr(torch._C.DispatchKey, torch._C._dispatch_key_for_device(tensors[0].device.type))
+    return known.func.redispatch(torch._C.DispatchKeySet(key), *args, **kwargs)
+
+
 def written_by(known: Overload, bound: Mapping[str, Any]) -> list[torch.Tensor | None]:
     """The arguments that the operation writes to."""
     return [t for n in known.arguments if n in known.written for t in tensors_of((bound[n],))]

@@ -42,6 +42,7 @@ from gradcheck_cli.shadow.arguments import (
     run,
     solid,
     tensors_of,
+    through,
     written_by,
 )
 from gradcheck_cli.shadow.aten import KINDS, Operation, results
@@ -298,9 +299,8 @@ class Shadow(TorchDispatchMode):
         """Another library's operation, followed through its kernel; opaque by its own name where that writes to memory itself,
         or gets its results from elsewhere."""
         seen, changed, self._memory.changed = self._memory, self._memory.changed, False
-        key = getattr(torch._C.DispatchKey, torch._C._dispatch_key_for_device(tensors[0].device.type))
         with self:
-            result = known.func.redispatch(torch._C.DispatchKeySet(key), *args, **kwargs)
+            result = through(known, tensors, args, kwargs)
         outputs = [o for o in (*outputs_of(result), *written_by(known, bound)) if o is not None and o.device.type != "meta"]
         seen.check(o for o in outputs if is_plain(o))
         strange = [o for o in outputs if not is_plain(o) or not seen.knows(o)]

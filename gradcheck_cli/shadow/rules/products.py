@@ -112,6 +112,21 @@ def _logsumexp(self: Tensor, dim: Sequence[int], keepdim: bool) -> Tensor:
     return found if keepdim else found.squeeze(axes)
 
 
+@rule("logcumsumexp")
+def _logcumsumexp(self: Tensor, dim: int) -> Tensor:
+    """Of complex numbers, one by one from the one with the larger real part: imaginary parts add up, beyond pi too."""
+    if not self.ndim or not self.numel():
+        return self.clone()
+    rows = list(self.unbind(dim))
+    for k in range(1, len(rows)):
+        x, y = rows[k - 1 : k + 1]
+        with paused():
+            larger = real(x.detach()) >= real(y.detach())
+        top = torch.where(larger, x, y)
+        rows[k] = (torch.where(larger, y, x) - top).exp().log1p() + top
+    return torch.stack(rows, dim)
+
+
 # -- statistics and norms -----------------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,9 @@ SHARP = 1500
 """Bits of vectors after Newton's method, which starts from half of those of a format and doubles them at each step: beside a
 singular value of 0 no fewer show that it has a kink."""
 
+PLAIN = 400
+"""The same where nothing has such a kink."""
+
 
 def _symmetric(a: Tensor, triangle: str) -> Tensor:
     """The matrix that one triangle stands for."""
@@ -32,7 +35,7 @@ def _refined(a: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     eye = identity(a, a.shape[-1])
     values = real(a.diagonal(0, -2, -1))
     x = _start(x)
-    for _ in range(math.ceil(math.log2(SHARP / (FLOATS[x.dtype.to_real()].bits // 2)))):
+    for _ in range(_doublings(x)):
         r, s = eye - x.mH @ x, x.mH @ (a @ x)
         diagonal = real(r.diagonal(0, -2, -1))
         values = real(s.diagonal(0, -2, -1)) / (1 - diagonal)
@@ -40,6 +43,11 @@ def _refined(a: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         off = (s + values.unsqueeze(-2) * r) / (gaps + eye)
         x = x + x @ (off * (1 - eye) + torch.diag_embed(diagonal / 2))
     return values, x
+
+
+def _doublings(x: Tensor, bits: int = SHARP) -> int:
+    """Steps of Newton's method from torch's floats."""
+    return math.ceil(math.log2(bits / (FLOATS[x.dtype.to_real()].bits // 2)))
 
 
 def _start(x: Tensor) -> Tensor:
@@ -62,6 +70,38 @@ def _eigh(A: Tensor, UPLO: str, compute_v: bool, result: Any) -> tuple[Tensor, T
         x = result[1].detach().clone() if compute_v else torch.linalg.eigh(A.detach(), UPLO)[1]
     values, vectors = _refined(_symmetric(A, UPLO), x)
     return values, vectors if compute_v else result[1]
+
+
+@rule("linalg_eig")
+def _eig(self: Tensor, result: Any) -> tuple[Tensor, Tensor]:
+    """Newton's method from torch's floats, for the vectors and for their inverse: in this basis what is left beside
+    the diagonal says by how much of one another they are off. Of length 1, with torch's phase."""
+    with paused():
+        vectors = result[1].detach().clone()
+        inverse = torch.linalg.inv(vectors)
+        largest = vectors.abs().argmax(-2, keepdim=True)
+        phase = vectors.gather(-2, largest)
+        phase = phase / phase.abs()
+    a, eye = self.to(vectors.dtype), identity(vectors, self.shape[-1])
+    x, y = _start(vectors), _start(inverse)
+    for _ in range(_doublings(x, PLAIN)):
+        y = y + y @ (eye - x @ y)
+        b = y @ (a @ x)
+        values = b.diagonal(0, -2, -1)
+        gaps = values.unsqueeze(-2) - values.unsqueeze(-1)
+        x = x + x @ (b * (1 - eye) / (gaps + eye))
+    y = y + y @ (eye - x @ y)
+    values = (y * (a @ x).mT).sum(-1)
+    heads = x.gather(-2, largest)
+    x = x * (heads.conj() / heads.abs() * phase)
+    return values, x / torch.linalg.vector_norm(x, 2, -2, keepdim=True)
+
+
+@rule("_linalg_eigvals")
+def _eigvals(self: Tensor) -> Tensor:
+    with paused():
+        floats = torch.linalg.eig(self.detach())
+    return _eig(self, floats)[0]
 
 
 @rule("_linalg_svd")
@@ -148,7 +188,7 @@ def _dominant(a: Tensor, rank: int) -> Tensor:
         gap = math.log2(s[rank - 1].item() / max(s[rank].item(), s[0].item() * 2.0**-_TRUNCATED))
         steps = math.ceil(_TRUNCATED / (2 * gap)) if gap > 0 else _STEPS + 1
         scale = torch.exp2(torch.log2(s[:rank]).mul(-2).round()).to(a.dtype)
-        found = vh[:rank].mH.resolve_conj().clone()
+        found: Tensor = vh[:rank].mH.resolve_conj().clone()
     if steps > _STEPS:
         raise NotImplementedError("the rank is a question of rounding")
     for _ in range(steps):
