@@ -97,13 +97,6 @@ def _eig(self: Tensor, result: Any) -> tuple[Tensor, Tensor]:
     return values, x / torch.linalg.vector_norm(x, 2, -2, keepdim=True)
 
 
-@rule("_linalg_eigvals")
-def _eigvals(self: Tensor) -> Tensor:
-    with paused():
-        floats = torch.linalg.eig(self.detach())
-    return _eig(self, floats)[0]
-
-
 @rule("_linalg_svd")
 def _svd(A: Tensor, full_matrices: bool, compute_uv: bool, result: Any) -> tuple[Tensor, Tensor, Tensor]:
     """By the spectrum of the smaller of A.T@A and A@A.T; a matrix without full rank is left undefined."""
