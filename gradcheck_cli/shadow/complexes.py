@@ -98,7 +98,11 @@ def _each(function: Any, bound: Mapping[str, Any]) -> Any:
 
 
 def _zero(name: str, value: Any) -> Any:
-    """The imaginary part of an argument, 0 of a real number that fills."""
+    """The imaginary part of an argument, 0 of a real tensor and of a real number that fills."""
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return torch.zeros_like(value)
+    if isinstance(value, list | tuple):
+        return [_zero(name, v) for v in value]
     if name in ("value", "fill", "fill_value") and not is_complex(value) and not isinstance(value, Tensor):
         return 0
     return _part(value, 1)
