@@ -259,7 +259,7 @@ ROWS: tuple[Function, ...] = (
     _row("cbrt", "x", "sign(x)*abs(x)**(1/3)", torch="= sign(x)*abs(x)**(1/3)", ball="cbrt", slope="f/(3*x)", analytic="x != 0", kinks="x == 0"),
     _row("square", "x", "x**2", ulps=1),
     _row("reciprocal", "x", "1/x", domain="x != 0", kinks="x == 0", ulps=1),
-    _row("logaddexp", "x, y", "log(exp(x) + exp(y))", ball="logaddexp", series="logaddexp"),
+    _row("logaddexp", "x, y", "log(exp(x) + exp(y))", ball="logaddexp", series="logaddexp", complex="where(real(x) >= real(y), x + log1p(exp(y - x)), y + log1p(exp(x - y)))"),
     _row("logaddexp2", "x, y", "log2(2**x + 2**y)"),
     _row("xlogy", "x: scalar, y: scalar", "where(x == 0, 0, x*log(y))", domain="x == 0 or y > 0", kinks="x == 0 or y == 0"),
     _row("xlog1py", "x: scalar, y: scalar", "where(x == 0, 0, x*log1p(y))", torch="special.xlog1py",

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from gradcheck_cli.shadow.contents import as_real
 from gradcheck_cli.shadow.memory import FLOATS
 from gradcheck_cli.shadow.overloads import Overload
 
@@ -102,7 +103,8 @@ def written_by(known: Overload, bound: Mapping[str, Any]) -> list[torch.Tensor |
 def near(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], arguments: Sequence[torch.Tensor]) -> bool:
     """Whether two results of one operation on these arguments agree in half of their digits, or in half of those of the largest
     number around: rounding takes less, another function more."""
-    floats = [t for t in (*arguments, *(o for o, _ in pairs)) if t.dtype in FLOATS and t.numel()]
+    seen = [*map(as_real, arguments), *(o for o, _ in pairs)]
+    floats = [t for t in seen if t.dtype in FLOATS and t.numel()]
     scale = max((t.detach().double().nan_to_num(0, 0, 0).abs().max().item() for t in floats), default=0.0)
     return all(
         torch.allclose(x.double(), y.double(), r := FLOATS[x.dtype].unit_roundoff ** 0.5, r * scale, equal_nan=True)

@@ -37,6 +37,14 @@ def is_flagged(tensor: Tensor) -> bool:
     return tensor.is_conj() or tensor.is_neg()
 
 
+def as_kept(value: Any, like: Any) -> Any:
+    """What the memory of a tensor holds that torch keeps as `like`."""
+    if not isinstance(value, Tensor) or not isinstance(like, Tensor):
+        return value
+    value = value.conj().resolve_conj() if like.is_conj() else value
+    return -value if like.is_neg() else value
+
+
 def real_and_imag(value: Any) -> tuple[Any, Any]:
     """The parts of a tensor (views), or of a Python number."""
     if isinstance(value, Tensor):

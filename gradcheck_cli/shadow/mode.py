@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import chain, repeat
+from itertools import chain, repeat, zip_longest
 from typing import Any
 
 import torch
@@ -46,7 +46,7 @@ from gradcheck_cli.shadow.arguments import (
     written_by,
 )
 from gradcheck_cli.shadow.aten import KINDS, Operation, results
-from gradcheck_cli.shadow.complexes import by_parts, is_complex, is_flagged, parted
+from gradcheck_cli.shadow.complexes import as_kept, by_parts, is_complex, is_flagged, parted
 from gradcheck_cli.shadow.contents import as_real
 from gradcheck_cli.shadow.decisions import TELLING, Decisions, at_the_point
 from gradcheck_cli.shadow.folds import FOLDS, Fold
@@ -233,7 +233,7 @@ class Shadow(TorchDispatchMode):
         outputs = outputs_of(result) or written_by(known, bound)
         made = ordinary(outputs)
         if not made and any(o is not None and is_flagged(o) for o in outputs):
-            row = rule = None
+            row = None
         if not made and any(o is not None and o.is_meta for o in outputs):
             return result
         if not (made or all(o is None or is_plain(o) for o in outputs)):
@@ -558,7 +558,8 @@ class Shadow(TorchDispatchMode):
         within, self._within, opaque, self.opaque = self._within, True, self.opaque, {}
         try:
             with enable_reentrant_dispatch(), torch.no_grad(), self:
-                outputs = [o if o is None else self._resolved(o) for o in outputs_of(rule(bound, result))]
+                outputs = [self._resolved(o) for o in outputs_of(rule(bound, result))]
+                outputs = [as_kept(o, like) for o, like in zip_longest(outputs, outputs_of(result))]
             return (None, next(filter(None, self.opaque.values()), None)) if self.opaque else (outputs, None)
         except REFUSALS:
             return None, None
