@@ -11,8 +11,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from flint import arb
-
 from gradcheck_cli.algebra.directions import Nudged, Precise
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.algebra.number import ZERO, Ball, working
@@ -88,5 +86,6 @@ def within(meant: Ball, plain: Ball, nudged: Sequence[Ball], share: float) -> Ba
     """What constants may mean, no further from what they are than this share of it, or some times as far as constants that are
     off at random lead: worst cases of a deep function are worse by far than what rounded constants do."""
     moved = max((float((n - plain).abs_upper()) for n in nudged), default=0.0)
-    near = plain + arb(0, max(share * float(plain.abs_upper()), TIMES * moved))
+    reach = max(share * float(plain.abs_upper()), TIMES * moved)
+    near = (plain + reach).union(plain - reach)
     return near if near.rad() < meant.rad() else meant
