@@ -85,7 +85,7 @@ CASES: list[tuple[str, str, Callable[..., Any]]] = [
     ("logdet", "logdet(W @ W.T)", lambda W: 2 * mp.log(abs(mp.det(mp.matrix(W.tolist()))))),
     ("slogdet", "torch.linalg.slogdet(W).logabsdet", lambda W: mp.log(abs(mp.det(mp.matrix(W.tolist()))))),
     ("inv", "torch.linalg.inv(W)", lambda W: np.array((mp.matrix(W.tolist()) ** -1).tolist())),
-    ("solve", "torch.linalg.solve(W, x)", lambda W, x: np.array(list(mp.lu_solve(mp.matrix(W.tolist()), mp.matrix(x.tolist()))))),
+    ("solve", "solve(W, x)", lambda W, x: np.array(list(mp.lu_solve(mp.matrix(W.tolist()), mp.matrix(x.tolist()))))),
     ("solve", "solve(W, A.T)", lambda W, A: np.array((mp.matrix(W.tolist()) ** -1 * mp.matrix(A.T.tolist())).tolist())),
     ("linear", "F.linear(x, A, s)", lambda x, A, s: np.array([sum(a * b for a, b in zip(r, x, strict=True)) + s for r in A])),
     ("max", "max(x)", lambda x: max(x)),

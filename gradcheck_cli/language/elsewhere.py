@@ -48,7 +48,8 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("addcmul", "write `x + a*b`"),
     ("addcdiv", "write `x + a/b`"),
     ("cross", "write it out: `[a[1]*b[2] - a[2]*b[1], a[2]*b[0] - a[0]*b[2], a[0]*b[1] - a[1]*b[0]]`"),
-    *((name, _OF_LINALG.format(name)) for name in ("pinv", "cholesky", "svd", "eigh", "eigvalsh", "svdvals", "qr", "cond", "matrix_exp")),
+    *((name, _OF_LINALG.format(name)) for name in (
+        "pinv", "cholesky", "svd", "eigh", "eigvalsh", "svdvals", "qr", "cond", "matrix_exp")),
     ("lstsq", "there is no formula of it, but torch's own can be checked: gradcheck function torch.linalg:lstsq "
      "--shape A=3,2 --shape B=3,1"),
     *((name, _OF_TORCH.format(name)) for name in ("quantile", "cummax", "cummin")),

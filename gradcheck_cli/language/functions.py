@@ -341,6 +341,21 @@ ROWS: tuple[Function, ...] = (
     _row("i0e", "x", "exp(-abs(x))*besseli(0, x)", torch="special.i0e", ball="i0e", series="i0e", analytic="x != 0", kinks="x == 0", ulps=64),
     _row("i1", "x", "besseli(1, x)", torch="special.i1", ulps=64),
     _row("i1e", "x", "exp(-abs(x))*besseli(1, x)", torch="special.i1e", ball="i1e", series="i1e", analytic="x != 0", ulps=64),
+    _row("spherical_bessel_j0", "x", "sinc(x/pi)", torch="special.spherical_bessel_j0", ulps=64, absolute=1.0),
+    _row("scaled_modified_bessel_k0", "x", "exp(x)*besselk(0, x)", "k0e", torch="special.scaled_modified_bessel_k0", domain="x > 0", kinks="x == 0", ulps=64),
+    _row("scaled_modified_bessel_k1", "x", "exp(x)*besselk(1, x)", "k1e", torch="special.scaled_modified_bessel_k1", domain="x > 0", kinks="x == 0", ulps=64),
+    _row("airy_ai", "x", "", "airyai", torch="special.airy_ai", sympy="airy_ai", ball="airy_ai", series="airy_ai", ulps=64, absolute=1.0),
+    _row("gammainc", "a, x", "", "igamma", torch="special.gammainc", sympy="gammainc", ball="gammainc", series="gammainc", analytic="x > 0",
+         domain="a > 0 and x >= 0", kinks="x == 0", ulps=64, source="regularized; torch has no derivative by a"),
+    _row("gammaincc", "a, x", "", "igammac", torch="special.gammaincc", sympy="gammaincc", ball="gammaincc", series="gammaincc", analytic="x > 0",
+         domain="a > 0 and x >= 0", kinks="x == 0", ulps=64, source="regularized; torch has no derivative by a"),
+    # -- orthogonal polynomials: torch has no derivatives of them ----------------------------------------------------
+    *(
+        _row(f"{family}polynomial_{letter}", "x, n: integer", torch=f"special.{family}polynomial_{letter}", sympy=family + letter,
+             ball=family + letter, series=family + letter, ulps=64, absolute=1.0, source="https://dlmf.nist.gov/18.9")
+        for family, letters in (("chebyshev_", "tuvw"), ("shifted_chebyshev_", "tuvw"), ("hermite_", ("h", "he")), ("laguerre_", "l"), ("legendre_", "p"))
+        for letter in letters
+    ),
     # -- activations of neural networks -----------------------------------------------------------------------------
     _row("sigmoid", "x", "1/(1 + exp(-x))", "expit", ball="sigmoid", slope="f*f*exp(-x)", taught="f*(1 - f)"),
     _row("logit", "x", "log(x/(1 - x))", domain="0 < x < 1", kinks="x == 0 or x == 1"),

@@ -39,7 +39,8 @@ MAX_DEPTH = 150
 
 MODULES = frozenset({
     "torch", "torch.special", "torch.nn.functional", "torch.nn", "F", "nn", "nn.functional", "math", "np",
-    "numpy", "scipy.special", "special", "sp", "sympy", "jnp", "jax.numpy", "torch.linalg", "linalg", "np.linalg", "numpy.linalg",
+    "numpy", "scipy.special", "special", "sp", "sympy", "jnp", "jax.numpy",
+    "torch.linalg", "linalg", "np.linalg", "numpy.linalg",
 })  # fmt: skip
 """Prefixes that pasted code carries: `torch.sin(x)` is `sin(x)`."""
 

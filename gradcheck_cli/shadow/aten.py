@@ -292,6 +292,8 @@ OPERATIONS: tuple[Operation, ...] = (
         steps=("log(minimum(maximum(self, eps), 1 - eps)/(1 - minimum(maximum(self, eps), 1 - eps)))",),
     ),
     _op("erf_inv", "erfinv(self)"),
+    _op("igamma", "gammainc(self, other)"),
+    _op("igammac", "gammaincc(self, other)"),
     # -- backward formulas ------------------------------------------------------------------------------------------
     _op("sigmoid_backward", "grad_output*conj(1 - output)*conj(output)"),
     _op("tanh_backward", "grad_output*conj(1 - output**2)"),
