@@ -85,7 +85,7 @@ def widest(balls: Sequence[Ball]) -> float:
 def within(meant: Ball, plain: Ball, nudged: Sequence[Ball], share: float) -> Ball:
     """What constants may mean, no further from what they are than this share of it, or some times as far as constants that are
     off at random lead: worst cases of a deep function are worse by far than what rounded constants do."""
-    moved = max((float((n - plain).abs_upper()) for n in nudged), default=0.0)
+    moved = max((float(abs((n - plain).mid())) for n in nudged), default=0.0)
     reach = max(share * float(plain.abs_upper()), TIMES * moved)
     near = (plain + reach).union(plain - reach)
     return near if near.rad() < meant.rad() else meant
