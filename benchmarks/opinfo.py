@@ -40,6 +40,8 @@ EXPLAINED = {
     "cfloat": "torch's own check, in complex64, of a conversion that torch differences in single precision",
     "chalf": "the same",
     "sparse_mm_reduce": "torch's own check of a sparse argument",
+    "sparse_sampled_addmm": "sparse arguments and results, which torch refuses to check too",
+    "to_sparse": "a sparse tensor on the way; torch differentiates no complex one",
     "nn_functional_binary_cross_entropy": "order 2: the double backward adds 1e-12 where the backward takes a maximum with it",
     "mvlgamma_mvlgamma_p_1": "order 2: torch's trigamma",
     "mvlgamma_mvlgamma_p_3": "order 2: torch's trigamma",

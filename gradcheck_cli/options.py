@@ -120,7 +120,7 @@ FORMULAS = tuple(kind.name for kind in KINDS.values() if not kind.code)
 CODE = tuple(kind.name for kind in KINDS.values() if kind.code)
 POINTED = (*FORMULAS, "function")
 NESTED = tuple(name for name in FORMULAS if name != "chain")
-COMMANDS = (*CHECKS, "functions", "explain", "why")
+COMMANDS = (*CHECKS, "functions", "ops", "explain", "why")
 """Those that write one result."""
 
 # -- options ------------------------------------------------------------------------------------------------------------
@@ -357,7 +357,7 @@ OPTIONS: tuple[Option, ...] = (
 
 @cache
 def of(check: str) -> tuple[Option, ...]:
-    """The options of a check (or of the commands `functions` and `why`), in the order of its help."""
+    """The options of a check (or of another command), in the order of its help."""
     return tuple(row for row in OPTIONS if check in row.checks)
 
 

@@ -127,7 +127,7 @@ def test_a_check_has_one_option_of_a_name() -> None:
     """Names and the twins' names are unique among the options of a check, and checks are known."""
     for kind in KINDS:
         assert len({row.name for row in of(kind)}) == len({row.parameter for row in of(kind)}) == len(of(kind))
-    assert {check for row in OPTIONS for check in row.checks} == {*KINDS, "functions", "explain", "why"}
+    assert {check for row in OPTIONS for check in row.checks} == {*KINDS, "functions", "ops", "explain", "why"}
 
 
 @pytest.mark.parametrize("row", OPTIONS, ids=lambda row: row.name)

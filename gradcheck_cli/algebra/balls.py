@@ -24,6 +24,7 @@ from typing import Any
 from flint import acb, arb, arb_series, ctx
 
 from gradcheck_cli.algebra.number import NAN, ONE, ZERO, Ball
+from gradcheck_cli.algebra.polynomials import HIGHEST, NAMES, Coefficients, coefficients
 from gradcheck_cli.algebra.program import Program, inline
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import ROWS, TABLE, Function
@@ -415,6 +416,60 @@ def _bessel(function: Callable[[Ball], Ball], x: Ball) -> Ball:
     with ctx.workprec(min(ctx.prec, worth)):
         return _sized(function)(x)
 
+
+# -- Airy's function, the incomplete gamma function, polynomials --------------------------------------------------------
+
+_FAR = 2.0**20
+
+
+def airy_ai(x: Ball) -> Ball:
+    """Airy's function Ai."""
+    return _sized(arb.airy_ai)(x) if x.is_finite() else NAN
+
+
+def gammainc(a: Ball, x: Ball) -> Ball:
+    """The regularized lower incomplete gamma function of positive a, for x >= 0."""
+    return _incomplete(arb.gamma_lower, a, x)
+
+
+def gammaincc(a: Ball, x: Ball) -> Ball:
+    """The regularized upper one."""
+    return _incomplete(arb.gamma_upper, a, x)
+
+
+def _incomplete(function: Callable[..., Ball], a: Ball, x: Ball) -> Ball:
+    if not (ZERO < a < _FAR and x < _FAR):
+        return NAN
+    if x.is_zero():
+        return ZERO if function is arb.gamma_lower else ONE
+    if not x > ZERO:
+        return NAN
+    run: Callable[..., Ball] = lambda a, x: function(x, a, regularized=1)  # noqa: E731
+    y = run(a, x)
+    return y if y.rel_accuracy_bits() > _GOOD else _again(run, y, a, x)
+
+
+def polynomial(given: Coefficients, x: Any) -> Any:
+    """The value, by Horner's rule, in balls or series of balls."""
+    found = arb(0)
+    for value in reversed(given):
+        found = found * x + arb(value.numerator) / value.denominator
+    return found
+
+
+def _polynomial(family: str, shifted: bool) -> Callable[[Ball, int], Ball]:
+    def run(x: Ball, n: int) -> Ball:
+        if n > HIGHEST or not x.is_finite():
+            return NAN
+        given = coefficients(family, n, shifted)
+        with ctx.workprec(ctx.prec + 8 * n + _SPARE):  # what cancels between 0 and 1
+            y = polynomial(given, x)
+        return +y
+
+    return run
+
+
+globals().update({name: _polynomial(*family) for name, family in NAMES.items()})
 
 # -- the same, finite only where the function is analytic -------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from flint import arb, arb_series, ctx
 
 from gradcheck_cli.algebra.balls import where
 from gradcheck_cli.algebra.jets import Jet, lifted
-from gradcheck_cli.algebra.layers import HULL, Cell, Exact, ranks, significant
+from gradcheck_cli.algebra.layers import HULL, Cell, Exact, kept, ranks, significant
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, conditions
 from gradcheck_cli.algebra.program import Algebra, Program
 from gradcheck_cli.algebra.series import LONG, SERIES, coefficient, constant, same
@@ -36,6 +36,22 @@ class Precise(Exact):
 
     def number(self, value: float | bool, form: Format) -> Cell:
         return value if isinstance(value, bool) else arb(value)
+
+
+class Nudged(Precise):
+    """The same with every constant off by up to what its author may have meant, to a side and by a share that are drawn."""
+
+    def __init__(self, draw: int) -> None:
+        super().__init__()
+        self.programs = kept(type(self), draw)
+        self._draw = draw
+
+    def number(self, value: float | bool, form: Format) -> Cell:
+        meant = Exact.number(self, value, form)
+        if isinstance(value, bool) or not meant.is_finite() or meant.is_exact():
+            return meant
+        share = hash((self._draw, value)) % 512 / 256 - 1
+        return arb(value) + arb(meant.rad()) * (share + (0.5 if share >= 0 else -0.5)) / 1.5
 
 
 class Moved(Precise):

@@ -24,6 +24,7 @@ from flint import arb, arb_series, ctx
 from gradcheck_cli.algebra import balls
 from gradcheck_cli.algebra.balls import HALF, TWO, Truth
 from gradcheck_cli.algebra.number import NAN, ONE, ZERO, Ball
+from gradcheck_cli.algebra.polynomials import HIGHEST, NAMES, coefficients
 from gradcheck_cli.algebra.program import Program, inline
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE, Function
@@ -308,6 +309,46 @@ def _scaled(n: int) -> Callable[[Series], Series]:
 besselj, bessely = _bessel("besselj", -1, 1), _bessel("bessely", -1, 1)
 besseli, besselk = _bessel("besseli", 1, 1), _bessel("besselk", 1, -1)
 i0e, i1e = _scaled(0), _scaled(1)
+
+
+def airy_ai(g: Series) -> Series:
+    """Airy's function: its Taylor coefficients follow from f'' = x*f."""
+    x = g[0]
+    found = [balls.airy_ai(x), x.airy_ai(derivative=1) if x.is_finite() else NAN]
+    for k in range(_length(g) - 2):
+        found.append((x * found[k] + (found[k - 1] if k else ZERO)) / ((k + 1) * (k + 2)))
+    return compose(found[: _length(g)], g)
+
+
+def _incomplete(name: str, sign: int) -> Callable[[Series, Series], Series]:
+    """The incomplete gamma function where its first argument is constant: x**(a - 1)*exp(-x)/gamma(a), or less that, is its
+    slope."""
+    value = _smooth(name)
+
+    def function(a: Series, x: Series) -> Series:
+        n, start = _length(a, x), value(a[0], x[0])
+        if not (_fixed(a) and x[0] > ZERO):
+            return _unknown()
+        powers = mul(constant(a[0] - 1), _row("log")(x)) - x - constant(a[0].lgamma())
+        slope = _row("exp")(powers) * x.derivative() * sign
+        return _checked(arb_series([start], n) + slope.integral(), n)
+
+    return function
+
+
+gammainc, gammaincc = _incomplete("gammainc", 1), _incomplete("gammaincc", -1)
+
+
+def _polynomial(family: str, shifted: bool) -> Callable[[Series, int], Series]:
+    def run(x: Series, n: int) -> Series:
+        if n > HIGHEST or not x[0].is_finite():
+            return _unknown()
+        return _checked(balls.polynomial(coefficients(family, n, shifted), x) + constant(ZERO), _length(x))
+
+    return run
+
+
+globals().update({name: _polynomial(*family) for name, family in NAMES.items()})
 
 
 class SeriesAlgebra:

@@ -19,6 +19,7 @@ from typing import Any
 import sympy
 from sympy.core.function import ArgumentIndexError
 
+from gradcheck_cli.algebra.polynomials import HIGHEST, NAMES, coefficients
 from gradcheck_cli.algebra.program import expand
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import ROWS, TABLE, VARIADIC, Function
@@ -52,6 +53,48 @@ class lgamma(sympy.Function):  # type: ignore[misc]
         if argindex != 1:
             raise ArgumentIndexError(self, argindex)
         return sympy.polygamma(0, self.args[0])
+
+
+class gammainc(sympy.Function):  # type: ignore[misc]
+    """The regularized lower incomplete gamma function; by its first argument SymPy is asked nothing."""
+
+    nargs = 2
+    is_real = True
+    sign = 1
+
+    def fdiff(self, argindex: int = 1) -> Expression:
+        if argindex != 2:
+            raise ArgumentIndexError(self, argindex)
+        a, x = self.args
+        return self.sign * x ** (a - 1) * sympy.exp(-x) / sympy.gamma(a)
+
+
+class gammaincc(gammainc):
+    """The upper one."""
+
+    sign = -1
+
+
+class airy_ai(sympy.Function):  # type: ignore[misc]
+    """Airy's function, whose slope isn't in the language."""
+
+    nargs = 1
+    is_real = True
+
+
+def _polynomial(family: str, shifted: bool) -> Callable[[Expression, Expression], Expression]:
+    """A polynomial, written out."""
+
+    def run(x: Expression, n: Expression) -> Expression:
+        if int(n) > HIGHEST:
+            raise LookupError("a polynomial of a high degree")
+        given = coefficients(family, int(n), shifted)
+        return sympy.Add(*(sympy.Rational(c.numerator, c.denominator) * x**k for k, c in enumerate(given)))
+
+    return run
+
+
+globals().update({name: _polynomial(*family) for name, family in NAMES.items()})
 
 
 class where(sympy.Function):  # type: ignore[misc]

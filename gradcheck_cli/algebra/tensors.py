@@ -46,6 +46,12 @@ def gelu_tanh(x: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.gelu(x, approximate="tanh")
 
 
+def slogabsdet(x: torch.Tensor) -> torch.Tensor:
+    """The second of the two tensors."""
+    found: torch.Tensor = torch.linalg.slogdet(x).logabsdet
+    return found
+
+
 class TensorAlgebra:
     """The algebra of torch tensors of one dtype (see `algebra.program.Algebra`).
 
@@ -147,7 +153,7 @@ class TensorAlgebra:
         return made
 
 
-_FACTORIES = ("ones_like",)
+_FACTORIES = ("ones_like", "zeros_like", "full_like")
 """Functions of arrays that take nothing but the shape: that they have no gradient cuts nothing."""
 
 

@@ -26,6 +26,7 @@ from gradcheck_cli.callables.conventions import broken
 from gradcheck_cli.errors import words as said
 from gradcheck_cli.maps.autograd import REENTRANT
 from gradcheck_cli.maps.map import Map, Row, Tensors
+from gradcheck_cli.maps.parts import wholes
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.scope import Point
 
@@ -186,24 +187,24 @@ def _summed(backward: Backward, parts: Sequence[Found], what: str) -> Trial:
 
 def _alone(backward: Backward) -> Iterator[Trial]:
     """One of several outputs used: the same as with zeros for the others, and together they are the combination."""
-    names = list(backward.cotangents)
-    if len(names) < 2:
+    outputs = wholes(backward.cotangents)
+    if len(outputs) < 2:
         return
     parts = []
-    for name in names[:MOST]:
-        zeroed = backward.pull(backward.zeros(name))
-        parts.append(backward.pull({name: backward.cotangents[name]}))
+    for name, own in list(outputs.items())[:MOST]:
+        zeroed = backward.pull(backward.zeros(*own))
+        parts.append(backward.pull({n: backward.cotangents[n] for n in own}))
         if zeroed.refusal is None:
             yield Trial(parts[-1], zeroed.gradients, name)
-    if len(parts) == len(names) and not any(part.refusal for part in parts):
+    if len(parts) == len(outputs) and not any(part.refusal for part in parts):
         yield _summed(backward, parts, "one output after another")
 
 
 def _unused(backward: Backward) -> Iterator[Trial]:
     """One of three or more not used."""
-    names = list(backward.cotangents)
-    for name in names[:MOST] if len(names) > 2 else ():
-        others = {n: v for n, v in backward.cotangents.items() if n != name}
+    outputs = wholes(backward.cotangents)
+    for name, own in list(outputs.items())[:MOST] if len(outputs) > 2 else ():
+        others = {n: v for n, v in backward.cotangents.items() if n not in own}
         zeroed = backward.pull(backward.zeros(*others))
         if zeroed.refusal is None:
             yield Trial(backward.pull(others), zeroed.gradients, name)

@@ -40,7 +40,7 @@ from gradcheck_cli.maps.autograd import REENTRANT, derived
 from gradcheck_cli.maps.check import Found, check_map
 from gradcheck_cli.maps.map import Map, Row, Tensors, random_row, size, uncompiled
 from gradcheck_cli.maps.orders import Orders
-from gradcheck_cli.maps.parts import apart, inexact, joined, split
+from gradcheck_cli.maps.parts import apart, inexact, joined, names_of, split
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.shadow.glance import Glance
 from gradcheck_cli.verdict.column import Column
@@ -191,7 +191,7 @@ def _cotangents(func: Callable[..., Any], arguments: Sequence[Any], given: Any, 
     if given is not None:
         return tupled(given)
     outputs = {str(i): y for i, y in enumerate(differentiable(func(*arguments)))}
-    drawn = random_row(outputs, SEED).cotangents.values()
+    drawn = joined(random_row(split(outputs), SEED).cotangents).values()
     return tuple((torch.stack([v, v], -1)[..., 0] if apart else v).requires_grad_() for v in drawn)
 
 
@@ -236,8 +236,7 @@ class _Call:
             raise ValueError("gradcheck expects at least one input tensor that requires a gradient; none does")
         named = {"x": wanted[0]} if len(wanted) == 1 else {f"x{i}": x for i, x in enumerate(wanted)}
         self.names = {id(x): name for name, x in named.items()}
-        # The truth of a second order is that of the function below it, whose inputs are the caller's own.
-        self.followed = all(map(_known, wanted)) and not (gradient and any(x.is_complex() for x in self.tensors))
+        self.followed = all(map(_known, wanted))
         # Entries that share memory can't carry cells of their own: such tensors are copied.
         alone = self.followed and len({x.untyped_storage()._cdata for x in wanted}) == len(wanted)
         alone = alone and not any(x.is_complex() or 0 in x.stride() for x in wanted if x.numel() > 1 or x.is_complex())
@@ -252,17 +251,29 @@ class _Call:
             tensors = [i for i, y in enumerate(found) if isinstance(y, Tensor)]
             moving = [i for i in tensors if found[i].requires_grad]
             self._taken = moving or [i for i in tensors if inexact(found[i])]
-        return split({"y" if len(self._taken) == 1 else f"y{k}": found[i] for k, i in enumerate(self._taken)})
+        return split({name: found[i] for name, i in self._labels()})
+
+    def _labels(self) -> list[tuple[str, int]]:
+        """The names of the outputs, and their numbers."""
+        taken = self._taken or []
+        return [("y" if len(taken) == 1 else f"y{k}", i) for k, i in enumerate(taken)]
 
     def orders(self, rows: Sequence[Row], checkpoint: Callable[[], None]) -> Orders | None:
         """The truth where the function is a gradient already: the forward pass of what it is the gradient of."""
         if self.gradient is None:
             return None
-        gradient, inputs = self.gradient, {self.names[id(x)]: x.detach() for x in self.gradient.wanted}
+        gradient = self.gradient
+        inputs = apart({self.names[id(x)]: x.detach() for x in gradient.wanted})
         own = {name: x for name, x in self.map.own.items() if name in inputs}
-        lower = _Own(inputs, lambda leaves: gradient.outputs(_replaced(gradient.arguments, self.names, leaves)), SEED, own=own)
-        by = dict(zip(rows[0].cotangents, self._taken or (), strict=True))
-        return gradient.orders(lower, rows, by, self.names, checkpoint)
+
+        def below(leaves: Tensors) -> dict[str, Tensor]:
+            return split(gradient.outputs(_replaced(gradient.arguments, self.names, joined(leaves))))
+
+        by: dict[str, str] = {}
+        for label, i in self._labels():
+            x = gradient.wanted[gradient.given[i]]
+            by |= dict(zip(names_of(label, x), names_of(self.names[id(x)], x), strict=True))
+        return gradient.orders(_Own(inputs, below, SEED, own=own), rows, by, self.names, checkpoint)
 
     def plainly(self, *arguments: Any) -> tuple[Tensor, ...]:
         """The function's tensors, for torch's own checks: they ask every output what only a tensor knows."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from gradcheck_cli.callables.handover import name_of
 from gradcheck_cli.maps.map import Map, Row
 from gradcheck_cli.maps.orders import Orders, Part
+from gradcheck_cli.maps.parts import names_of, split
 from gradcheck_cli.maps.runs import flat, numpy
 
 
@@ -42,16 +43,20 @@ class Gradient:
         return {str(i): y for i, y in enumerate(differentiable(self.func(*args)))}
 
     def orders(
-        self, lower: Map, rows: Sequence[Row], by: Mapping[str, int], names: Mapping[int, str], checkpoint: Callable[[], None]
+        self, lower: Map, rows: Sequence[Row], by: Mapping[str, str], names: Mapping[int, str], checkpoint: Callable[[], None]
     ) -> Orders:
-        """The truth of rows of the gradient, from the forward pass of the function alone (`lower`). `by`: the numbers of the
-        results that rows are made of; `names`: of the arguments and cotangents that move."""
-        upstream = {str(i): names.get(id(v)) or flat(v) for i, v in enumerate(self.cotangents)}
+        """The truth of rows of the gradient, from the forward pass of the function alone (`lower`). `by`: what the results that
+        rows are made of are derivatives by; `names`: of the arguments and cotangents that move. Complex ones are two each."""
+        upstream: dict[str, str | Sequence[float]] = {}
+        for i, v in enumerate(self.cotangents):
+            moving = names.get(id(v))
+            numbers = [flat(part) for part in split({"v": v}).values()]
+            upstream |= dict(zip(names_of(str(i), v), numbers if moving is None else names_of(moving, v), strict=True))
         parts = {}
         for row in rows:
             ahead: dict[str, Any] = {}
             for output, v in row.cotangents.items():
-                name = names[id(self.wanted[self.given[by[output]]])]
+                name = by[output]
                 ahead[name] = ahead.get(name, 0.0) + numpy(v)  # one tensor may be several arguments
             parts[row.name] = Part([ahead], upstream)
         return Orders(lower, parts, None, checkpoint, "reverse")

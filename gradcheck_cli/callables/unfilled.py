@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_cli.maps.map import Map, Row, pull, uncompiled
+from gradcheck_cli.shadow.arguments import run
 from gradcheck_cli.shadow.origins import place, plain_name
 from gradcheck_cli.shadow.overloads import overload
 
@@ -36,7 +37,7 @@ class _Filling(TorchDispatchMode):
         return False  # as in `shadow.mode`
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+        result = run(func, args, kwargs)
         known = overload(func)
         if known.base in _UNFILLED and not known.foreign and isinstance(result, Tensor) and result.is_floating_point():
             where = place()

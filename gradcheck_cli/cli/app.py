@@ -19,7 +19,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from gradcheck_cli import files
-from gradcheck_cli.cli import checks, completion, crashes, explain, functions, streams, why, words
+from gradcheck_cli.cli import checks, completion, crashes, explain, functions, ops, streams, why, words
 from gradcheck_cli.cli import run as suite
 from gradcheck_cli.cli.helps import Commands
 from gradcheck_cli.cli.options import CONTEXT, TYPED, Outcome, write
@@ -34,7 +34,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 all passed, 1 a mismatch, 2 bad input, 3 nothing failed but something is undecided or nothing was "
     "checked, 70 internal error.",
 )  # fmt: skip
-for module in (checks, suite, explain, functions, why, completion):
+for module in (checks, suite, explain, functions, ops, why, completion):
     module.register(app)
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from itertools import accumulate
+from functools import reduce
+from itertools import accumulate, combinations, product
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,9 @@ Array = npt.NDArray[np.object_]
 MAX_ENTRY = 50_000
 MAX_CALLS = 400_000
 """Bounds: nodes of one entry's tree, calls in all."""
+
+MOST_ROWS, MOST_SORTED = 6, 8
+"""Bounds: rows of a matrix whose minors are written out, entries that are sorted."""
 
 UNFIT = "shapes that don't fit"
 _INSTEAD = "check a Python function with `gradcheck function` instead"
@@ -301,6 +305,114 @@ class _Evaluation:
     def ones_like(self, x: Array) -> Array:
         return np.full(x.shape, Constant(1), dtype=object)
 
+    def zeros_like(self, x: Array) -> Array:
+        return np.full(x.shape, Constant(0), dtype=object)
+
+    def full_like(self, x: Array, value: Array) -> Array:
+        return np.full(x.shape, value.item(), dtype=object)
+
+    # -- matrices ---------------------------------------------------------------------------------------------------
+
+    def kron(self, x: Array, y: Array) -> Array:
+        rank = max(x.ndim, y.ndim)
+        left, right = (a.reshape((1,) * (rank - a.ndim) + a.shape) for a in (x, y))
+        pairs = [self.node(syntax.MUL, a, b) for a in left.reshape(-1) for b in right.reshape(-1)]
+        order = [axis for pair in zip(range(rank), range(rank, 2 * rank), strict=True) for axis in pair]
+        shape = [m * n for m, n in zip(left.shape, right.shape, strict=True)]
+        return _array(pairs, (*left.shape, *right.shape)).transpose(order).reshape(shape)
+
+    def multi_dot(self, *arrays: Array) -> Array:
+        return reduce(self.matmul, arrays)
+
+    def matrix_power(self, x: Array, n: Array) -> Array:
+        _square(x)
+        if not n.item().value:
+            one = np.full(x.shape, Constant(0), dtype=object)
+            one[..., np.arange(x.shape[-1]), np.arange(x.shape[-1])] = Constant(1)
+            return one
+        return reduce(self.matmul, [x] * n.item().value)
+
+    def minors(self, rows: Array, columns: Sequence[int]) -> Node:
+        """The determinant of the rows in these columns: by the last row, each smaller one once."""
+        found: dict[tuple[int, ...], Node] = {(): Constant(1)}
+        for k, row in enumerate(rows):
+            found = {
+                some: self.fold(syntax.ADD, [
+                    self.signed(self.node(syntax.MUL, row[c], found[(*some[:i], *some[i + 1 :])]) if k else row[c], k + i)
+                    for i, c in enumerate(some)
+                ])
+                for some in combinations(columns, k + 1)
+            }  # fmt: skip
+        return found[tuple(columns)]
+
+    def signed(self, node: Node, power: int) -> Node:
+        return self.node(syntax.NEG, node) if power % 2 else node
+
+    def det(self, x: Array) -> Array:
+        n = _square(x)
+        return _array([self.minors(m, range(n)) for m in x.reshape(-1, n, n)], x.shape[:-2])
+
+    def inv(self, x: Array) -> Array:
+        n = _square(x)
+        found = []
+        for m in x.reshape(-1, n, n):
+            whole = self.minors(m, range(n))
+            for i, j in product(range(n), repeat=2):
+                others = [c for c in range(n) if c != i]
+                minor = self.minors(np.delete(m, j, axis=0), others)
+                found.append(self.node(syntax.DIV, self.signed(minor, i + j), whole))
+        return _array(found, x.shape)
+
+    def solve(self, x: Array, y: Array) -> Array:
+        vector = y.ndim == 1 or (y.ndim == x.ndim - 1 and y.shape == x.shape[:-1])
+        found = self.matmul(self.inv(x), y[..., None] if vector else y)
+        return found[..., 0] if vector else found
+
+    # -- the order of entries ---------------------------------------------------------------------------------------
+
+    def ranked(self, x: Array, dim: int) -> Array:
+        """The entries in ascending order along the last axis, which is `dim`: neighbours change places, again and again."""
+        (axis,) = _axes(x, dim) or (0,)
+        moved = np.moveaxis(x, axis, -1).copy() if x.ndim else x.reshape(1).copy()
+        if moved.shape[-1] > MOST_SORTED:
+            raise ValueError(f"more than {MOST_SORTED} entries to sort; {_INSTEAD}")
+        for row in moved.reshape(-1, moved.shape[-1]):
+            for k in range(len(row)):
+                for i in range(k % 2, len(row) - 1, 2):
+                    pair = (row[i], row[i + 1])
+                    row[i], row[i + 1] = self.node(syntax.MINIMUM, *pair), self.node(syntax.MAXIMUM, *pair)
+        return moved
+
+    def sort(self, x: Array, dim: int, descending: bool) -> Array:
+        moved = self.ranked(x, dim)[..., :: -1 if descending else 1]
+        return np.moveaxis(moved, -1, dim) if x.ndim else moved.reshape(())
+
+    def topk(self, x: Array, k: Array, dim: int, largest: bool) -> Array:
+        moved, count = self.sort(x, dim, largest), k.item().value
+        (axis,) = _axes(x, dim) or (0,)
+        if x.ndim and count > x.shape[axis]:
+            raise ValueError(f"there are no {count} entries")
+        return moved.take(range(count), axis) if x.ndim else moved
+
+    def kthvalue(self, x: Array, k: Array, dim: int, keepdim: bool) -> Array:
+        moved, number = self.ranked(x, dim), k.item().value
+        if not 1 <= number <= moved.shape[-1]:
+            raise ValueError(f"there is no entry {number}, counted from 1")
+        return self.one_of(x, moved[..., number - 1], dim, keepdim)
+
+    def median(self, x: Array, dim: Any, keepdim: bool) -> Array:
+        if not isinstance(dim, int):
+            if len(dim) != 0:
+                raise ValueError("median takes one dimension, or none")
+            moved = self.ranked(x.reshape(-1), 0)
+            return _array([moved[(x.size - 1) // 2]], ())
+        moved = self.ranked(x, dim)
+        return self.one_of(x, moved[..., (moved.shape[-1] - 1) // 2], dim, keepdim)
+
+    def one_of(self, x: Array, chosen: Any, dim: int, keepdim: bool) -> Array:
+        found = chosen if isinstance(chosen, np.ndarray) else _array([chosen], ())
+        return np.expand_dims(found, dim) if keepdim and x.ndim else found
+
     def pick(self, x: Array, labels: Array) -> Array:
         if x.ndim not in (1, 2) or labels.shape != x.shape[:-1]:
             raise ValueError("labels take one place for each row of scores")
@@ -318,6 +430,15 @@ def _array(nodes: Sequence[Node], shape: Sequence[int]) -> Array:
     array = np.empty(len(nodes), dtype=object)
     array[:] = nodes
     return array.reshape(shape)
+
+
+def _square(x: Array) -> int:
+    """The number of rows of a square matrix, or of each of several."""
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
+        raise ValueError("a square matrix is needed")
+    if x.shape[-1] > MOST_ROWS:
+        raise ValueError(f"a matrix of more than {MOST_ROWS} rows; {_INSTEAD}")
+    return int(x.shape[-1])
 
 
 def _axes(x: Array, dim: Any) -> tuple[int, ...]:

@@ -28,9 +28,8 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("clone contiguous requires_grad requires_grad_ retain_grad numpy Variable copy", _VALUE),
     ("to type float double half bfloat16 astype float32 float64", "--dtype says in which format it is computed: leave it out"),
     ("cpu cuda", "--device says where it is computed: leave it out"),
-    ("zeros zeros_like", "write 0, or `0*x` where the shape matters"),
+    ("zeros", "write 0, or `0*x` where the shape matters"),
     ("ones full", "write the number: it is spread by itself"),
-    ("full_like", "write the number, or `0*x + 2` where the shape matters"),
     ("eye", "write it out: `[[1, 0], [0, 1]]`"),
     ("arange linspace logspace range", "write the numbers, `[0, 1, 2]`; several points are --at \"x=linspace(0,1,5)\""),
     ("rand randn rand_like randn_like randint dropout bernoulli normal multinomial rrelu", _RANDOM),
@@ -42,20 +41,18 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("Symbol Var symbols", "a variable is its name: `x`"),
     ("Rational Fraction", "write the quotient: `1/2`"),
     ("DiracDelta", "it is no function of numbers"),
-    ("bmm chain_matmul multi_dot", "write `a @ b`"),
+    ("bmm", "write `a @ b`"),
     ("vdot", "write `dot(a, b)`"),
     ("einsum tensordot", "write the products and sums: `sum(a*b)`, `a @ b`"),
     ("addmm addmv baddbmm", "write `x + a @ b`"),
     ("addcmul", "write `x + a*b`"),
     ("addcdiv", "write `x + a/b`"),
-    ("kron", "write it out, entry by entry: `[a[0]*b[0], a[0]*b[1]]`"),
     ("cross", "write it out: `[a[1]*b[2] - a[2]*b[1], a[2]*b[0] - a[0]*b[2], a[0]*b[1] - a[1]*b[0]]`"),
-    ("det", "of two rows write `A[0,0]*A[1,1] - A[0,1]*A[1,0]`; of more: gradcheck function torch.linalg:det --shape A=3,3"),
-    *((name, _OF_LINALG.format(name)) for name in ("inv", "pinv", "cholesky", "svd", "eigh", "qr", "slogdet", "matrix_exp")),
-    ("inverse", _OF_LINALG.format("inv")),
-    ("solve", "there is no formula of it, but torch's own can be checked: gradcheck function torch.linalg:solve "
-     "--shape A=3,3 --shape B=3,2"),
-    *((name, _OF_TORCH.format(name)) for name in ("sort", "topk", "median", "quantile", "cummax", "cummin", "kthvalue")),
+    *((name, _OF_LINALG.format(name)) for name in (
+        "pinv", "cholesky", "svd", "eigh", "eigvalsh", "svdvals", "qr", "cond", "matrix_exp")),
+    ("lstsq", "there is no formula of it, but torch's own can be checked: gradcheck function torch.linalg:lstsq "
+     "--shape A=3,2 --shape B=3,1"),
+    *((name, _OF_TORCH.format(name)) for name in ("quantile", "cummax", "cummin")),
     ("argmax argmin argsort", "a place has no derivative: its number is constant but for jumps"),
     *((name, f"{_OF_NN.format(name)}; a layer is checked by gradcheck model") for name in (
         "conv1d", "conv2d", "conv3d", "embedding", "batch_norm", "instance_norm", "group_norm", "max_pool1d", "max_pool2d",
@@ -64,7 +61,6 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("rms_norm", "write `x/sqrt(mean(x**2) + 1e-6)`"),
     ("pad", "write the list with its border: `[0, x[0], x[1], 0]`"),
     ("gather index_select select narrow take", "write an index: `x[0]`, `A[0,1]`"),
-    ("masked_fill", "write `where(m > 0, 2, x)`"),
     ("masked_select", "write an index, `x[0]`, or `where(m > 0, x, 0)`"),
     ("one_hot", "write it out: `[0, 1, 0]`"),
     ("repeat tile expand expand_as broadcast_to", _SPREAD),
@@ -99,9 +95,13 @@ INSTEAD: Mapping[str, str] = MappingProxyType({word: advice for words, advice in
 """What is written elsewhere -> what to write here."""
 
 
+OF_MATRICES: Mapping[str, str] = MappingProxyType({"norm": "write `norm(x)`, which is of all entries"})
+"""Names of `torch.linalg` that the language has, with another meaning where there are two dimensions."""
+
+
 def formulas() -> Iterator[str]:
     """Every formula that is advised."""
-    for advice in INSTEAD.values():
+    for advice in (*INSTEAD.values(), *OF_MATRICES.values()):
         yield from advice.split("`")[1::2]
 
 

@@ -206,6 +206,7 @@ ROWS: tuple[Function, ...] = (
     _row("logical_and", "x, y", "", "And", operator="and", truths="x y result", torch="logical_and", sympy="And", ball="logical_and", ulps=0),
     _row("logical_or", "x, y", "", "Or", operator="or", truths="x y result", torch="logical_or", sympy="Or", ball="logical_or", ulps=0),
     _row("logical_not", "x", "", "Not", operator="not", truths="x result", torch="logical_not", sympy="Not", ball="logical_not", ulps=0),
+    _row("masked_fill", "x, mask, value: number", "where(mask, value, x)", truths="mask", ulps=0),
     _row("where", "condition, x, y", "", "Where", truths="condition", sympy="where", ball="where", series="where", ulps=0),
     # -- parts of complex numbers -----------------------------------------------------------------------------------
     _row("real", "x", "x", "re", ulps=0, complex="real(x)"),
@@ -259,7 +260,7 @@ ROWS: tuple[Function, ...] = (
     _row("cbrt", "x", "sign(x)*abs(x)**(1/3)", torch="= sign(x)*abs(x)**(1/3)", ball="cbrt", slope="f/(3*x)", analytic="x != 0", kinks="x == 0"),
     _row("square", "x", "x**2", ulps=1),
     _row("reciprocal", "x", "1/x", domain="x != 0", kinks="x == 0", ulps=1),
-    _row("logaddexp", "x, y", "log(exp(x) + exp(y))", ball="logaddexp", series="logaddexp"),
+    _row("logaddexp", "x, y", "log(exp(x) + exp(y))", ball="logaddexp", series="logaddexp", complex="where(real(x) >= real(y), x + log1p(exp(y - x)), y + log1p(exp(x - y)))"),
     _row("logaddexp2", "x, y", "log2(2**x + 2**y)"),
     _row("xlogy", "x: scalar, y: scalar", "where(x == 0, 0, x*log(y))", domain="x == 0 or y > 0", kinks="x == 0 or y == 0"),
     _row("xlog1py", "x: scalar, y: scalar", "where(x == 0, 0, x*log1p(y))", torch="special.xlog1py",
@@ -340,6 +341,21 @@ ROWS: tuple[Function, ...] = (
     _row("i0e", "x", "exp(-abs(x))*besseli(0, x)", torch="special.i0e", ball="i0e", series="i0e", analytic="x != 0", kinks="x == 0", ulps=64),
     _row("i1", "x", "besseli(1, x)", torch="special.i1", ulps=64),
     _row("i1e", "x", "exp(-abs(x))*besseli(1, x)", torch="special.i1e", ball="i1e", series="i1e", analytic="x != 0", ulps=64),
+    _row("spherical_bessel_j0", "x", "sinc(x/pi)", torch="special.spherical_bessel_j0", ulps=64, absolute=1.0),
+    _row("scaled_modified_bessel_k0", "x", "exp(x)*besselk(0, x)", "k0e", torch="special.scaled_modified_bessel_k0", domain="x > 0", kinks="x == 0", ulps=64),
+    _row("scaled_modified_bessel_k1", "x", "exp(x)*besselk(1, x)", "k1e", torch="special.scaled_modified_bessel_k1", domain="x > 0", kinks="x == 0", ulps=64),
+    _row("airy_ai", "x", "", "airyai", torch="special.airy_ai", sympy="airy_ai", ball="airy_ai", series="airy_ai", ulps=64, absolute=1.0),
+    _row("gammainc", "a, x", "", "igamma", torch="special.gammainc", sympy="gammainc", ball="gammainc", series="gammainc", analytic="x > 0",
+         domain="a > 0 and x >= 0", kinks="x == 0", ulps=64, source="regularized; torch has no derivative by a"),
+    _row("gammaincc", "a, x", "", "igammac", torch="special.gammaincc", sympy="gammaincc", ball="gammaincc", series="gammaincc", analytic="x > 0",
+         domain="a > 0 and x >= 0", kinks="x == 0", ulps=64, source="regularized; torch has no derivative by a"),
+    # -- orthogonal polynomials: torch has no derivatives of them ----------------------------------------------------
+    *(
+        _row(f"{family}polynomial_{letter}", "x, n: integer", torch=f"special.{family}polynomial_{letter}", sympy=family + letter,
+             ball=family + letter, series=family + letter, ulps=64, absolute=1.0, source="https://dlmf.nist.gov/18.9")
+        for family, letters in (("chebyshev_", "tuvw"), ("shifted_chebyshev_", "tuvw"), ("hermite_", ("h", "he")), ("laguerre_", "l"), ("legendre_", "p"))
+        for letter in letters
+    ),
     # -- activations of neural networks -----------------------------------------------------------------------------
     _row("sigmoid", "x", "1/(1 + exp(-x))", "expit", ball="sigmoid", slope="f*f*exp(-x)", taught="f*(1 - f)"),
     _row("logit", "x", "log(x/(1 - x))", domain="0 < x < 1", kinks="x == 0 or x == 1"),
@@ -394,6 +410,9 @@ ARRAYS: tuple[Function, ...] = (
     _row("flip", "x: array, dims: sizes", array="flip"),
     _row("diag", "x: array", array="diag"),
     _row("ones_like", "x: array", array="ones_like"),
+    _row("zeros_like", "x: array", array="zeros_like"),
+    _row("full_like", "x: array, fill_value: number", array="full_like"),
+    _row("kron", "x: array, y: array", array="kron"),
     # -- sums and products ------------------------------------------------------------------------------------------
     _row("sum", _OVER, array="total"),
     _row("mean", _OVER, "sum(x, dim, keepdim)/sum(ones_like(x), dim, keepdim)"),
@@ -406,12 +425,23 @@ ARRAYS: tuple[Function, ...] = (
     _row("mm", "x: matrix, y: matrix", "x @ y"),
     _row("outer", "x: vector, y: vector", "x[:, None]*y", "ger"),
     _row("trace", "x: matrix", "sum(diag(x))"),
+    _row("multi_dot", "*tensors: array", "", "chain_matmul", array="multi_dot", torch="linalg.multi_dot"),
+    _row("matrix_power", "x: array, n: integer", array="matrix_power", torch="linalg.matrix_power"),
+    _row("det", "x: array", array="det", torch="linalg.det"),
+    _row("logdet", "x: array", "log(det(x))"),
+    _row("slogdet", "x: array", "log(abs(det(x)))", torch="slogabsdet", source="the logarithm: torch.linalg.slogdet(x).logabsdet"),
+    _row("inv", "x: array", "", "inverse", array="inv", torch="linalg.inv"),
+    _row("solve", "x: array, y: array", array="solve", torch="linalg.solve"),
     _row("linear", "x: array, weight: matrix, bias: array = 0", "x @ t(weight) + bias", torch=_LOSSES + "linear"),
     # -- extremes, norms and moments --------------------------------------------------------------------------------
     _row("max", _OVER, array="greatest", source="the values; of two arguments: maximum"),
     _row("min", _OVER, array="least", source="the values; of two arguments: minimum"),
     _row("amax", _OVER, array="greatest"),
     _row("amin", _OVER, array="least"),
+    _row("sort", "x: array, dim: axis = -1, descending: flag = False", array="sort", source="the values"),
+    _row("topk", "x: array, k: integer, dim: axis = -1, largest: flag = True", array="topk", source="the values"),
+    _row("kthvalue", "x: array, k: integer, dim: axis = -1, keepdim: flag = False", array="kthvalue", source="the values"),
+    _row("median", _OVER, array="median", source="the values, of two in the middle the lower one"),
     _row(
         "norm", "x: array, p: number = 2, dim: axes = (), keepdim: flag = False",
         "where(p == 2, sqrt(sum(x**2, dim, keepdim)), where(p == 1, sum(abs(x), dim, keepdim),"
@@ -493,6 +523,11 @@ VARIADIC = frozenset({"maximum", "minimum", "add", "mul", "logical_and", "logica
 
 PAIRS: MappingProxyType[str, str] = MappingProxyType({"max": "maximum", "min": "minimum"})
 """Names that mean another row where two or more arguments follow each other: `max(x, y)`."""
+
+TUPLES: MappingProxyType[str, str] = MappingProxyType(
+    {**dict.fromkeys(("max", "min", "sort", "topk", "kthvalue", "median"), "values"), "slogdet": "logabsdet"}
+)
+"""Rows that are one of several tensors that torch returns (where there is a `dim`): its name."""
 
 KEYWORDS: MappingProxyType[str, str] = MappingProxyType(
     {"input": "x", "self": "x", "other": "y", "axis": "dim", "keepdims": "keepdim", "ord": "p", "unbiased": "correction"}

@@ -17,13 +17,14 @@ from keyword import iskeyword
 
 from gradcheck_cli.errors import NO_TEXT, InputError, half_character
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.elsewhere import INSTEAD, SIGNS
+from gradcheck_cli.language.elsewhere import INSTEAD, OF_MATRICES, SIGNS
 from gradcheck_cli.language.functions import (
     KEYWORDS,
     NAMES,
     PAIRS,
     SETTINGS,
     TABLE,
+    TUPLES,
     VARIADIC,
     VARIANTS,
     Function,
@@ -39,6 +40,7 @@ MAX_DEPTH = 150
 MODULES = frozenset({
     "torch", "torch.special", "torch.nn.functional", "torch.nn", "F", "nn", "nn.functional", "math", "np",
     "numpy", "scipy.special", "special", "sp", "sympy", "jnp", "jax.numpy",
+    "torch.linalg", "linalg", "np.linalg", "numpy.linalg",
 })  # fmt: skip
 """Prefixes that pasted code carries: `torch.sin(x)` is `sin(x)`."""
 
@@ -138,7 +140,7 @@ def definition(name: str) -> Node:
     if not TABLE[name].definition:
         raise LookupError(f"{name} is primitive: an algebra that meets it needs a function for it")
     parameters = TABLE[name].parameters
-    flags = frozenset(p.name for p in parameters if p.kind == "flag")
+    flags = frozenset(p.name for p in parameters if p.kind in ("flag", "truth"))
     settings = frozenset(p.name for p in parameters if p.kind in SETTINGS or p.kind == "number")
     return parse(TABLE[name].definition, truths=flags, settings=settings)
 
@@ -266,8 +268,8 @@ class _Translation:
                 return Call(NAMES[name], (), at)
             case ast.Attribute(value=value, attr="T" | "mT"):
                 return Call(syntax.TRANSPOSE, (self.real(self.translate(value, depth), value),), at)
-            case ast.Attribute(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) as value, attr="values") if (
-                name in PAIRS
+            case ast.Attribute(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) as value, attr=taken) if (
+                TUPLES.get(name) == taken
             ):
                 return self.translate(value, depth)
             case ast.List(elts=elements):
@@ -334,6 +336,8 @@ class _Translation:
                 raise self.refused(operator, operand)
             y = self.translate(operand, depth)
             left_kind, right_kind = row.parameters
+            if row.name == syntax.MUL and is_truth(tree) != is_truth(y):
+                tree, y = (_counted(t) if is_truth(t) else t for t in (tree, y))
             pair = (self.of(left_kind, tree, first), self.of(right_kind, y, operand))
             tree = Call(row.name, pair, self.position(outer))
         return tree
@@ -358,8 +362,9 @@ class _Translation:
 
     def subscript(self, value: ast.expr, places: ast.expr, depth: int, at: int) -> Node:
         tree = self.real(self.translate(value, depth), value)
-        if isinstance(tree, Call) and tree.function in PAIRS and tree.arguments[1] != Constant(()):
-            raise self.error(f"torch's {tree.function} with dim returns two tensors: write .values before the index", value)
+        taken = TUPLES.get(tree.function) if isinstance(tree, Call) and isinstance(value, ast.Call) else None
+        if isinstance(tree, Call) and taken and Constant(()) not in tree.arguments:
+            raise self.error(f"torch's {tree.function} with dim returns two tensors: write .{taken} before the index", value)
         try:
             return Call(syntax.INDEX, (tree, Constant(READERS["index"](places), at)), at)
         except ValueError as needed:
@@ -378,6 +383,8 @@ class _Translation:
                         hint = f": {INSTEAD[name]}" if name in INSTEAD else ""
                         raise self.error(f"syntax error: attributes are not part of the language{hint}", node.func)
                     positional.insert(0, value)  # x.sin() is sin(x)
+                elif prefix.endswith("linalg") and name in OF_MATRICES:
+                    raise self.error(f"of a matrix {prefix}.{name} is another function: {OF_MATRICES[name]}", node.func)
             case _:
                 raise self.error("syntax error: only named functions can be called", node.func)
         if name == "Piecewise":
@@ -498,6 +505,12 @@ class _Translation:
         if is_truth(tree):
             raise self.error("a number is needed here, not a condition", node)
         return tree
+
+
+def _counted(condition: Node) -> Node:
+    """A condition as a factor: 1 or 0, as torch multiplies by a mask."""
+    at = condition.position
+    return Call(syntax.WHERE, (condition, Constant(1, at), Constant(0, at)), at)
 
 
 def is_truth(node: Node) -> bool:

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from gradcheck_cli.maps.map import uncompiled
-from gradcheck_cli.shadow.arguments import tensors_of
+from gradcheck_cli.shadow.arguments import run, tensors_of
 from gradcheck_cli.shadow.origins import place
 from gradcheck_cli.shadow.overloads import overload
 from gradcheck_cli.shadow.stops import Cut, Graph
@@ -101,7 +101,7 @@ class _Operations(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         constants, known = self._constants, overload(func)
         args, kwargs = constants.graph.enter(known, args, kwargs or {}, constants.taken, constants.overwritten)
-        result = func(*args, **kwargs)
+        result = run(func, args, kwargs)
         constants.graph.leave(known, result)
         return result
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_cli.maps.map import Map, Tensors, uncompiled
+from gradcheck_cli.shadow.arguments import run
 from gradcheck_cli.shadow.stops import state_written
 
 HELD = "buffers that torch's own modules write without gradients (as spectral norm does) are constants here"
@@ -31,7 +32,7 @@ class Held(TorchDispatchMode):
         return False  # as in `shadow.mode`
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+        result = run(func, args, kwargs)
         for tensor in state_written(func, args, kwargs or {}, self._state()):
             place = len(self._writes)
             if self._recorded is not None and place < len(self._recorded) and self._recorded[place].shape == tensor.shape:

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_cli.maps.constants import Constants, Uneven
 from gradcheck_cli.maps.map import Call, Map, Tensors, uncompiled
+from gradcheck_cli.shadow.arguments import run
 
 OUTSIDE = "numbers that left torch (.numpy(), .item(), .tolist())"
 
@@ -133,7 +134,7 @@ class _Log(TorchDispatchMode):
         _each(args, self._take)
         if kwargs:
             _each(kwargs, self._take)
-        result = func(*args, **(kwargs or {}))
+        result = run(func, args, kwargs)
         _each(result, self._know)
         return result
 

@@ -6,6 +6,8 @@ are the derivatives by the parts, which is what is judged.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
@@ -18,11 +20,17 @@ def inexact(tensor: Tensor) -> bool:
     return tensor.is_floating_point() or tensor.is_complex()
 
 
+def names_of(name: str, tensor: Tensor) -> tuple[str, ...]:
+    """What the tensor, or each of its parts, is called."""
+    return (real_of(name), imag_of(name)) if tensor.is_complex() else (name,)
+
+
 def split(tensors: Tensors) -> dict[str, Tensor]:
     """The tensors, of complex ones the parts in their places, `z.real` and `z.imag`."""
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        found |= {real_of(name): tensor.real, imag_of(name): tensor.imag} if tensor.is_complex() else {name: tensor}
+        values = (tensor.real, tensor.imag) if tensor.is_complex() else (tensor,)
+        found |= dict(zip(names_of(name, tensor), values, strict=True))
     return found
 
 
@@ -31,15 +39,23 @@ def apart(tensors: Tensors) -> dict[str, Tensor]:
     return {n: x if n in tensors else x.detach().resolve_neg().clone() for n, x in split(tensors).items()}
 
 
+def wholes(names: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """The tensors that inputs or outputs of a map are, and what each, or its parts, are called there."""
+    found: dict[str, tuple[str, ...]] = {}
+    known = frozenset(names)
+    for name in names:
+        whole, _, part = name.rpartition(".")
+        pair = (real_of(whole), imag_of(whole))
+        if part in ("real", "imag") and known.issuperset(pair):
+            found[whole] = pair
+        else:
+            found[name] = (name,)
+    return found
+
+
 def joined(tensors: Tensors) -> dict[str, Tensor]:
     """Back again."""
-    found: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        whole, _, part = name.rpartition(".")
-        if part == "imag" and real_of(whole) in tensors:
-            continue
-        if part == "real" and imag_of(whole) in tensors:
-            found[whole] = torch.complex(tensor, tensors[imag_of(whole)])
-        else:
-            found[name] = tensor
-    return found
+    return {
+        whole: tensors[own[0]] if len(own) == 1 else torch.complex(tensors[own[0]], tensors[own[1]])
+        for whole, own in wholes(tensors).items()
+    }

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from gradcheck_cli.algebra.directions import Precise
+from gradcheck_cli.algebra.directions import Nudged, Precise
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.algebra.number import ZERO, Ball, working
 from gradcheck_cli.floats import Format
@@ -21,6 +21,9 @@ from gradcheck_cli.verdict.shade import Shade
 
 SHARP = 64
 """Roundoffs, relative to an entry, up to which the ball of it is sharp: a wrong formula shows where it is off by more."""
+
+DRAWS, TIMES = 3, 16
+"""How often constants are put off at random, and by how much more they may be off together."""
 
 SMALL = 2.0**-20
 """Entries below this share of the largest are sharp where a ball of that size is."""
@@ -59,7 +62,8 @@ def sharply(
                 break
             plain = joined(repeated([Precise()]).gradients[0][0], spans)
             if widest(plain) <= sharp:
-                exact = [within(*pair, excusable(form)) for pair in zip(exact, plain, strict=True)]
+                nudged = [joined(repeated([Nudged(draw)]).gradients[0][0], spans) for draw in range(DRAWS)]
+                exact = [within(*cells, excusable(form)) for cells in zip(exact, plain, zip(*nudged, strict=True), strict=True)]
                 break
     return Seen(run, exact, rounded, scaled)
 
@@ -78,8 +82,10 @@ def widest(balls: Sequence[Ball]) -> float:
     return max((float(b.rad()) / max(size, least) for b, size in zip(balls, sizes, strict=True)), default=0.0)
 
 
-def within(meant: Ball, plain: Ball, share: float) -> Ball:
-    """What constants may mean, no further from what they are than this share of it: worst cases of a deep function are worse by
-    far than what rounded constants do."""
-    near = (plain * (1 + share)).union(plain * (1 - share))
+def within(meant: Ball, plain: Ball, nudged: Sequence[Ball], share: float) -> Ball:
+    """What constants may mean, no further from what they are than this share of it, or some times as far as constants that are
+    off at random lead: worst cases of a deep function are worse by far than what rounded constants do."""
+    moved = max((float(abs((n - plain).mid())) for n in nudged), default=0.0)
+    reach = max(share * float(plain.abs_upper()), TIMES * moved)
+    near = (plain + reach).union(plain - reach)
     return near if near.rad() < meant.rad() else meant

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_cli.maps.map import Map, Tensors, uncompiled
+from gradcheck_cli.shadow.arguments import run
 from gradcheck_cli.shadow.overloads import overload
 from gradcheck_cli.shadow.rules import SYMMETRIC, is_symmetric
 
@@ -38,8 +39,8 @@ class Symmetrised(TorchDispatchMode):
             matrix = bound[SYMMETRIC[known.base]]
             if not is_symmetric(matrix):
                 self.found[known.base] = None
-                return func(*((matrix + matrix.mT) / 2 if a is matrix else a for a in args), **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+                return run(func, [(matrix + matrix.mH) / 2 if a is matrix else a for a in args], kwargs)
+        return run(func, args, kwargs)
 
     def map(self, map: Map) -> Map:
         """The same function under this mode."""

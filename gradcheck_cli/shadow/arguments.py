@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from gradcheck_cli.shadow.contents import as_real
 from gradcheck_cli.shadow.memory import FLOATS
 from gradcheck_cli.shadow.overloads import Overload
 
@@ -71,6 +72,29 @@ def outputs_of(result: Any) -> list[torch.Tensor | None]:
     return [result] if isinstance(result, torch.Tensor) else []
 
 
+def run(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Any:
+    """What an operation returns without the dispatch mode that calls this: torch 2.13 leaves out the conjugations within a
+    kernel of complex numbers that runs in one."""
+    kwargs = kwargs or {}
+    if not any(t.is_complex() for t in tensors_of((*args, *kwargs.values()))):
+        return func(*args, **kwargs)
+    excluded = torch._C._dispatch_tls_local_exclude_set()
+    for key in _LAZY:
+        excluded = excluded.remove(key)
+    with torch._C._ForceDispatchKeyGuard(torch._C._dispatch_tls_local_include_set(), excluded):
+        return func(*args, **kwargs)
+
+
+_LAZY = (torch._C.DispatchKey.Conjugate, torch._C.DispatchKey.Negative)
+"""What torch keeps in mind and computes where it is needed."""
+
+
+def through(known: Overload, tensors: Sequence[torch.Tensor], args: Any, kwargs: Any) -> Any:
+    """What the kernel of another library's operation returns, whose own operations a dispatch mode sees."""
+    key = getattr(torch._C.DispatchKey, torch._C._dispatch_key_for_device(tensors[0].device.type))
+    return known.func.redispatch(torch._C.DispatchKeySet(key), *args, **kwargs)
+
+
 def written_by(known: Overload, bound: Mapping[str, Any]) -> list[torch.Tensor | None]:
     """The arguments that the operation writes to."""
     return [t for n in known.arguments if n in known.written for t in tensors_of((bound[n],))]
@@ -79,7 +103,8 @@ def written_by(known: Overload, bound: Mapping[str, Any]) -> list[torch.Tensor |
 def near(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], arguments: Sequence[torch.Tensor]) -> bool:
     """Whether two results of one operation on these arguments agree in half of their digits, or in half of those of the largest
     number around: rounding takes less, another function more."""
-    floats = [t for t in (*arguments, *(o for o, _ in pairs)) if t.dtype in FLOATS and t.numel()]
+    seen = [*map(as_real, arguments), *(o for o, _ in pairs)]
+    floats = [t for t in seen if t.dtype in FLOATS and t.numel()]
     scale = max((t.detach().double().nan_to_num(0, 0, 0).abs().max().item() for t in floats), default=0.0)
     return all(
         torch.allclose(x.double(), y.double(), r := FLOATS[x.dtype].unit_roundoff ** 0.5, r * scale, equal_nan=True)

@@ -177,7 +177,7 @@ _MOVES: dict[tuple[str, ...], tuple[str, ...]] = {
         "replication_pad2d", "replication_pad3d", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle",
         "max_unpool2d", "max_unpool3d", "im2col", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
         "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d",
-        "alias_copy", "as_strided_copy", "diagonal_copy", "expand_copy", "narrow_copy",
+        "alias_copy", "diagonal_copy", "expand_copy", "narrow_copy",
         "permute_copy", "select_copy", "slice_copy", "split_copy", "split_with_sizes_copy", "squeeze_copy", "t_copy",
         "transpose_copy", "unbind_copy", "unfold_copy", "unsqueeze_copy", "view_copy", "unsafe_split",
         "unsafe_split_with_sizes",
@@ -185,7 +185,7 @@ _MOVES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("input",): ("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"),
     ("weight",): ("embedding",),
     ("self", "value"): ("constant_pad_nd", "index_fill"),
-    ("self", "src"): ("slice_scatter", "select_scatter", "diagonal_scatter", "as_strided_scatter"),
+    ("self", "src"): ("slice_scatter", "select_scatter", "diagonal_scatter"),
     ("self", "source"): ("index_copy", "masked_scatter"),
     ("self", "fill"): ("_unsafe_masked_index",),
 }
@@ -292,6 +292,8 @@ OPERATIONS: tuple[Operation, ...] = (
         steps=("log(minimum(maximum(self, eps), 1 - eps)/(1 - minimum(maximum(self, eps), 1 - eps)))",),
     ),
     _op("erf_inv", "erfinv(self)"),
+    _op("igamma", "gammainc(self, other)"),
+    _op("igammac", "gammaincc(self, other)"),
     # -- backward formulas ------------------------------------------------------------------------------------------
     _op("sigmoid_backward", "grad_output*conj(1 - output)*conj(output)"),
     _op("tanh_backward", "grad_output*conj(1 - output**2)"),

@@ -37,6 +37,14 @@ def is_flagged(tensor: Tensor) -> bool:
     return tensor.is_conj() or tensor.is_neg()
 
 
+def as_kept(value: Any, like: Any) -> Any:
+    """What the memory of a tensor holds that torch keeps as `like`."""
+    if not isinstance(value, Tensor) or not isinstance(like, Tensor):
+        return value
+    value = value.conj().resolve_conj() if like.is_conj() else value
+    return -value if like.is_neg() else value
+
+
 def real_and_imag(value: Any) -> tuple[Any, Any]:
     """The parts of a tensor (views), or of a Python number."""
     if isinstance(value, Tensor):
@@ -98,7 +106,11 @@ def _each(function: Any, bound: Mapping[str, Any]) -> Any:
 
 
 def _zero(name: str, value: Any) -> Any:
-    """The imaginary part of an argument, 0 of a real number that fills."""
+    """The imaginary part of an argument, 0 of a real tensor and of a real number that fills."""
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return torch.zeros_like(value)
+    if isinstance(value, list | tuple):
+        return [_zero(name, v) for v in value]
     if name in ("value", "fill", "fill_value") and not is_complex(value) and not isinstance(value, Tensor):
         return 0
     return _part(value, 1)

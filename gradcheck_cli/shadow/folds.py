@@ -67,7 +67,11 @@ class Fold:
 
 def _total(fold: Fold) -> list[Flat]:
     """Sums over some or all axes."""
-    cells, total = fold.cells("self"), fold.layer.total
+    cells, layer = fold.cells("self"), fold.layer
+
+    def total(some: Flat) -> Any:
+        return reduce(add, some) if fold.form is None and some else layer.total(some)  # whole numbers aren't rounded
+
     return [[total([cells[i] for i in row]) for row in _rows(fold)]]
 
 

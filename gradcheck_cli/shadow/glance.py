@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from gradcheck_cli.shadow.arguments import run, through
 from gradcheck_cli.shadow.memory import FLOATS
 from gradcheck_cli.shadow.overloads import Overload, overload
 from gradcheck_cli.shadow.rules import RULES
@@ -32,6 +33,7 @@ class Glance(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.seconds = 0.0
         self._reasons: dict[int, tuple[Any, str]] = {}
+        self._made: set[int] | None = None  # within another library's operation: what its own operations made
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -45,8 +47,10 @@ class Glance(TorchDispatchMode):
         tensors = _tensors((args, kwargs))
         inherited = next(filter(None, map(self.reason, tensors)), None)
         known = overload(func)
+        if known.foreign and tensors and all(map(_plain, tensors)):
+            return self._through(known, inherited, tensors, args, kwargs)
         new = None if inherited or known.view or _followed(known, args, kwargs) else known.name
-        result = func(*args, **kwargs)
+        result = run(func, args, kwargs)
         if not known.view:
             self.seconds += OPERATION + STEP * _steps(func, args, kwargs, result)
         for output in _tensors(result):
@@ -54,6 +58,21 @@ class Glance(TorchDispatchMode):
             reason = inherited or (new if numbers or strange else None) or (known.name if strange else None)
             if reason and output.device.type != "meta" and (strange or numbers):
                 self._reasons[_key(output)] = (output, reason)  # kept, so that no address is used again
+            elif self._made is not None:
+                self._made.add(_key(output))
+        return result
+
+    def _through(self, known: Overload, inherited: str | None, tensors: list[Tensor], args: Any, kwargs: Any) -> Any:
+        """Another library's operation by its kernel, as it is followed later."""
+        before, self._made = self._made, set()
+        with self:
+            result = through(known, tensors, args, kwargs)
+        made, self._made = self._made, before
+        for output in _tensors(result):
+            if self.reason(output) is None and (inherited or _key(output) not in made):
+                self._reasons[_key(output)] = (output, inherited or known.name)
+        if before is not None:
+            before |= made
         return result
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import chain, repeat
+from itertools import chain, repeat, zip_longest
 from typing import Any
 
 import torch
@@ -39,12 +39,14 @@ from gradcheck_cli.shadow.arguments import (
     near,
     ordinary,
     outputs_of,
+    run,
     solid,
     tensors_of,
+    through,
     written_by,
 )
 from gradcheck_cli.shadow.aten import KINDS, Operation, results
-from gradcheck_cli.shadow.complexes import by_parts, is_complex, is_flagged, parted
+from gradcheck_cli.shadow.complexes import as_kept, by_parts, is_complex, is_flagged, parted
 from gradcheck_cli.shadow.contents import as_real
 from gradcheck_cli.shadow.decisions import TELLING, Decisions, at_the_point
 from gradcheck_cli.shadow.folds import FOLDS, Fold
@@ -227,11 +229,11 @@ class Shadow(TorchDispatchMode):
         # a rule needs what is about to be overwritten
         beforehand = bool(known.written - known.outputs) and known.name not in MUTATED
         early = self._run(known.name, rule, bound, None) if rule is not None and beforehand else None
-        result = func(*args, **kwargs)
+        result = run(func, args, kwargs) if pairs else func(*args, **kwargs)
         outputs = outputs_of(result) or written_by(known, bound)
         made = ordinary(outputs)
         if not made and any(o is not None and is_flagged(o) for o in outputs):
-            row = rule = None
+            row = None
         if not made and any(o is not None and o.is_meta for o in outputs):
             return result
         if not (made or all(o is None or is_plain(o) for o in outputs)):
@@ -284,7 +286,7 @@ class Shadow(TorchDispatchMode):
         """A tensor that torch keeps as the conjugate, or the negative, of its memory: written out."""
         if isinstance(value, (list, tuple)):
             return [self._resolved(v) for v in value]
-        if not isinstance(value, torch.Tensor):
+        if not isinstance(value, torch.Tensor) or not is_flagged(value):
             return value
         with self:
             if value.is_neg():
@@ -297,9 +299,8 @@ class Shadow(TorchDispatchMode):
         """Another library's operation, followed through its kernel; opaque by its own name where that writes to memory itself,
         or gets its results from elsewhere."""
         seen, changed, self._memory.changed = self._memory, self._memory.changed, False
-        key = getattr(torch._C.DispatchKey, torch._C._dispatch_key_for_device(tensors[0].device.type))
         with self:
-            result = known.func.redispatch(torch._C.DispatchKeySet(key), *args, **kwargs)
+            result = through(known, tensors, args, kwargs)
         outputs = [o for o in (*outputs_of(result), *written_by(known, bound)) if o is not None and o.device.type != "meta"]
         seen.check(o for o in outputs if is_plain(o))
         strange = [o for o in outputs if not is_plain(o) or not seen.knows(o)]
@@ -315,7 +316,7 @@ class Shadow(TorchDispatchMode):
         self.triangles[known.base] = is_symmetric(bound[name])
         if not self.triangles[known.base]:
             return bound
-        found, _ = self._run(known.name, lambda bound, result: (bound[name] + bound[name].mT) / 2, bound, None)
+        found, _ = self._run(known.name, lambda bound, result: (bound[name] + bound[name].mH) / 2, bound, None)
         return {**bound, name: found[0]} if found else bound
 
     def _narrows(self, tensors: Sequence[torch.Tensor], outputs: Outputs) -> None:
@@ -557,7 +558,8 @@ class Shadow(TorchDispatchMode):
         within, self._within, opaque, self.opaque = self._within, True, self.opaque, {}
         try:
             with enable_reentrant_dispatch(), torch.no_grad(), self:
-                outputs = outputs_of(rule(bound, result))
+                outputs = [self._resolved(o) for o in outputs_of(rule(bound, result))]
+                outputs = [as_kept(o, like) for o, like in zip_longest(outputs, outputs_of(result))]
             return (None, next(filter(None, self.opaque.values()), None)) if self.opaque else (outputs, None)
         except REFUSALS:
             return None, None

@@ -102,6 +102,18 @@ def _where(condition: bool, x: Any, y: Any) -> Any:
 
 _normal = _inverse(lambda x: mp.erfc(-x / mp.sqrt(2)) / 2, lambda x: mp.exp(-x * x / 2) / mp.sqrt(2 * mp.pi), _ndtri_start)
 
+
+def _probabilists(x: Any, n: int) -> Any:
+    with mp.extradps(40):
+        terms = [mp.mpf(x) ** (n - 2 * m) / (mp.factorial(m) * mp.factorial(n - 2 * m) * (-2) ** m) for m in range(n // 2 + 1)]
+        return mp.factorial(n) * mp.fsum(terms)
+
+
+def _laguerre(x: Any, n: int) -> Any:
+    with mp.extradps(40):
+        return mp.fsum(mp.binomial(n, k) * (-mp.mpf(x)) ** k / mp.factorial(k) for k in range(n + 1))
+
+
 ORACLES: dict[str, Callable[..., Any]] = {
     "pi": lambda: +mp.pi, "e": lambda: +mp.e, "inf": lambda: mp.inf,
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv, "neg": operator.neg,
@@ -125,6 +137,19 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "sigmoid": lambda x: 1 / (1 + mp.exp(-x)),
     "logsigmoid": lambda x: -mp.log1p(mp.exp(-x)) if x > -50 else x - mp.log1p(mp.exp(x)),
     "gelu": lambda x: x * _shallow(mp.erfc)(-x / mp.sqrt(2)) / 2,
+    "airy_ai": _shallow(mp.airyai),
+    "gammainc": _shallow(lambda a, x: mp.gammainc(a, 0, x, regularized=True)),
+    "gammaincc": _shallow(lambda a, x: mp.gammainc(a, x, regularized=True)),
+    "chebyshev_polynomial_t": lambda x, n: mp.chebyt(n, x), "chebyshev_polynomial_u": lambda x, n: mp.chebyu(n, x),
+    "chebyshev_polynomial_v": lambda x, n: mp.chebyu(n, x) - (mp.chebyu(n - 1, x) if n else 0),
+    "chebyshev_polynomial_w": lambda x, n: mp.chebyu(n, x) + (mp.chebyu(n - 1, x) if n else 0),
+    "shifted_chebyshev_polynomial_t": lambda x, n: mp.chebyt(n, 2 * x - 1),
+    "shifted_chebyshev_polynomial_u": lambda x, n: mp.chebyu(n, 2 * x - 1),
+    "shifted_chebyshev_polynomial_v": lambda x, n: mp.chebyu(n, 2 * x - 1) - (mp.chebyu(n - 1, 2 * x - 1) if n else 0),
+    "shifted_chebyshev_polynomial_w": lambda x, n: mp.chebyu(n, 2 * x - 1) + (mp.chebyu(n - 1, 2 * x - 1) if n else 0),
+    "hermite_polynomial_h": lambda x, n: mp.hermite(n, x),
+    "hermite_polynomial_he": _probabilists,
+    "laguerre_polynomial_l": _laguerre, "legendre_polynomial_p": lambda x, n: mp.legendre(n, x),
 }  # fmt: skip
 
 LARGEST = {
@@ -132,6 +157,8 @@ LARGEST = {
     "log_ndtr": 40.0, "gelu": 1e8, "gamma": 1e8, "lgamma": 1e300, "polygamma": 700.0, "beta": 1e5, "zeta": 30.0,
     "logaddexp": 1e17, "pow": 1e300, "sigmoid": 1e17, "logsigmoid": 1e17, "besselj": 700.0, "bessely": 700.0,
     "besseli": 700.0, "besselk": 700.0, "i0e": 700.0, "i1e": 700.0,
+    "airy_ai": 100.0, "gammainc": 50.0, "gammaincc": 50.0,
+    **dict.fromkeys((row.name for row in ROWS if "_polynomial_" in row.name), 1e6),
     # composed of several of these, one of them at another size than the argument's
     "silu": 1e8, "mish": 1e8, "gelu_tanh": 700.0, "exp2": 1e17, "ldexp": 1e17, "logaddexp2": 1e17,
 }  # fmt: skip

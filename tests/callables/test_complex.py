@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from gradcheck_cli import GradcheckError, check_function, gradcheck
+from gradcheck_cli import GradcheckError, check_function, gradcheck, gradgradcheck
 from gradcheck_cli.verdict.verdicts import Verdict
 
 Z = torch.tensor([1 + 2j, -0.3 + 0.1j, 0.5 - 1.5j], dtype=torch.complex128)
@@ -142,3 +142,41 @@ def test_forward_mode_and_the_second_order() -> None:
     """They have the same parts."""
     assert check_function(lambda z: z.exp() * z, at={"z": Z}, modes=["forward"]).verdict is Verdict.MATCH
     assert check_function(lambda z: z.exp() * z, at={"z": Z}, order=2).verdict is Verdict.MATCH
+
+
+class Cubed(Function):
+    """z**3, whose second derivative may forget a conjugate."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, right: bool) -> Tensor:
+        ctx.save_for_backward(z)
+        ctx.right = right
+        return z**3
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        (z,) = ctx.saved_tensors
+        return 3 * z.conj() ** 2 * g if ctx.right else 3 * (z.conj() ** 2 + (z - z.detach())) * g, None
+
+
+def test_a_wrong_second_order() -> None:
+    """The derivative of a complex gradient is judged by the forward pass: right code passes, a wrong double backward doesn't,
+    though the gradient itself is right."""
+    z = torch.tensor([1.5 - 0.5j, 0.25 + 2j], dtype=torch.complex128, requires_grad=True)
+    assert gradgradcheck(lambda z: Cubed.apply(z, True), z)
+    assert gradcheck(lambda z: Cubed.apply(z, False), z)
+    with pytest.raises(GradcheckError, match="gradient of"):
+        gradgradcheck(lambda z: Cubed.apply(z, False), z)
+
+
+def test_parts_of_one_result_are_one_output() -> None:
+    """A gradient that cancels rounds otherwise where the parts of a result are used alone: that breaks no rule."""
+    z = torch.tensor(-4.827 - 7.582j, dtype=torch.complex128, requires_grad=True)
+    assert gradgradcheck(lambda z: torch.logsumexp(z, 0), z)
+
+
+def test_kernels_run_as_without_a_mode() -> None:
+    """torch leaves out conjugations within a kernel that a dispatch mode calls."""
+    z = torch.tensor([[1 + 1j, 2j], [0.5, 1 - 3j]], dtype=torch.complex128, requires_grad=True)
+    report = check_function(lambda z: torch.linalg.pinv(z), at={"z": z})
+    assert report.verdict is Verdict.MATCH and not any("followed" in note for note in report.notes), str(report)

@@ -26,7 +26,7 @@ BITS = 400
 
 POINTS = ({"x": 0.6, "y": 1.3}, {"x": 1.7, "y": 0.4}, {"x": -0.7, "y": 2.25})
 
-NO_FORMULA = {("zeta", "x")}
+NO_FORMULA = {("zeta", "x"), ("airy_ai", "x"), ("gammainc", "a"), ("gammaincc", "a")}
 """Derivatives that no formula of the language writes."""
 
 
@@ -77,7 +77,7 @@ def test_every_function_has_a_derivation(partial: tuple[Function, str]) -> None:
 
 
 def test_what_has_no_formula_says_so() -> None:
-    """The derivative of zeta by its first argument."""
+    """The derivative of zeta by its first argument, for one."""
     for name, parameter in NO_FORMULA:
         row = next(r for r in ROWS if r.name == name)
         with pytest.raises(Unknown, match=f"derivative of {name} by its argument '{parameter}'"):

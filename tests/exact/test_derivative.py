@@ -37,7 +37,7 @@ from tests.counting import count_calls
 
 BITS, STEP = 3000, arb(2) ** -600
 VALUES = (0.3, 1.7, -0.6, 2.5, -2.25, 0.875)
-UNKNOWN = {("zeta", "x")}
+UNKNOWN = {("zeta", "x"), ("airy_ai", "x"), ("gammainc", "a"), ("gammaincc", "a")}
 """(row, parameter): derivatives for which SymPy has no formula; power series take its place."""
 
 Point = dict[str, Any]
@@ -97,7 +97,7 @@ def test_every_row(row: Function) -> None:
                 for wrt in orders:
                     derivative = differentiate(tree, wrt)
                     if derivative is None:
-                        assert (row.name, "x") in UNKNOWN and "x" in wrt, wrt
+                        assert any((row.name, name) in UNKNOWN for name in wrt), wrt
                         continue
                     found, measured = at(derivative, point), quotient(tree, point, wrt)
                     assert agree(found, measured), (wrt, values, found.str(20), measured.str(20))

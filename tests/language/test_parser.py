@@ -203,7 +203,8 @@ def test_every_name_of_the_table_is_called() -> None:
             "flag": "True", "reduction": "'sum'",
         }  # fmt: skip
         if row.parameters and row.parameters[0].variadic:
-            assert parse(f"{name}([x, y])") == Call(row_name, (X, Variable("y"), Constant(0)))
+            rest = [Constant(p.default) for p in row.parameters[1:]]
+            assert parse(f"{name}([x, y])") == Call(row_name, (X, Variable("y"), *rest))
             continue
         if row_name == "index":
             continue  # written with brackets

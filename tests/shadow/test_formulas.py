@@ -36,6 +36,9 @@ TENSOR = {"output": 3, "mask": "bool", "condition": "bool", "pred": "bool", "exp
 UNIT = {"logit", "logit_backward", "erf_inv"}
 """Rows whose first argument lies between 0 and 1."""
 
+POSITIVE = {"igamma", "igammac"}
+"""Rows whose arguments are positive."""
+
 OF_COMPLEX = {"conj_physical", "_conj_physical"}
 """Rows that mean nothing but of complex numbers."""
 
@@ -60,6 +63,7 @@ def made(row: Operation, argument: Any, count: int) -> Any:
             return torch.tensor(NUMBERS["value"], dtype=torch.float64)
         place = 3 if row.name in UNIT and argument.name in ("self", "a") else TENSOR.get(argument.name, count % 3)
         found = torch.tensor(PLACES[int(place)], dtype=torch.float64)
+        found = found.abs() if row.name in POSITIVE else found
         return torch.complex(found, found.flip(0)) if row.name in OF_COMPLEX else found
     if kind in ("number", "float", "Optional[number]", "Optional[float]"):
         return NUMBERS.get(argument.name, 1.5)

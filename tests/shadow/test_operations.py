@@ -55,6 +55,21 @@ def both_parts(z: Tensor) -> Tensor:
     return torch.view_as_real(z)
 
 
+def of_complex(function: Case, *shapes: tuple[int, ...]) -> tuple[Case, Callable[[], list[Tensor]]]:
+    """A case whose arguments are complex, of two real ones each, and so are results."""
+
+    def run(*parts: Tensor) -> list[Tensor]:
+        found = function(*(torch.complex(x, y) for x, y in zip(parts[::2], parts[1::2], strict=True)))
+        return [both_parts(y) if y.is_complex() else y for y in ([found] if isinstance(found, Tensor) else found)]
+
+    return run, lambda: [r(*shape) for shape in shapes for _ in range(2)]
+
+
+def hermitian(a: Tensor) -> Tensor:
+    """A well conditioned one."""
+    return a @ a.mH + 3 * torch.eye(a.shape[-1], dtype=a.dtype)
+
+
 CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
     # -- moves --------------------------------------------------------------------------------------------------------
     "cat": (lambda x: torch.cat([x, 2 * x, x[:1]]), SQUARE),
@@ -272,6 +287,13 @@ CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
         IMAGE,
     ),
     "grid_sample": (F.grid_sample, lambda: [*IMAGE(), r(2, 3, 3, 2).tanh()]),
+    "grid_sample of a volume": (
+        lambda x, g: [
+            F.grid_sample(x, g, mode=mode, padding_mode=padding, align_corners=corners)
+            for mode in ("bilinear", "nearest") for padding in ("zeros", "border", "reflection") for corners in (True, False)
+        ],
+        lambda: [r(1, 2, 2, 3, 4), r(1, 2, 2, 2, 3)],
+    ),
     # -- complex numbers on the way ------------------------------------------------------------------------------------------
     "fft": (lambda x: both_parts(torch.fft.fft2(torch.complex(x, x * x), norm="ortho")), lambda: [r(2, 3)]),
     "rfft": (lambda x: both_parts(torch.fft.rfft2(x, norm="forward")), lambda: [r(4, 5)]),
@@ -279,6 +301,23 @@ CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
         lambda x, y: torch.fft.irfft2(torch.complex(x, y)) + torch.fft.irfft(torch.complex(x, y), 3).sum(),
         lambda: [r(3, 3), r(3, 3)],
     ),
+    "complex moments": of_complex(lambda x: [x.var(0), *torch.std_mean(x, 1)], (3, 4)),
+    "complex norms": of_complex(lambda x: [x.norm(), x.norm(3, 0), x.norm(1)], (3, 4)),
+    "complex logsumexp": of_complex(lambda x: [x.logsumexp(0), (3 * x).logcumsumexp(1)], (3, 4)),
+    "complex memory": of_complex(lambda x: torch.as_strided_copy(x.mT, (2, 2), (1, 2)), (3, 4)),
+    "complex cholesky": of_complex(lambda a: torch.linalg.cholesky(hermitian(a)), (3, 3)),
+    "complex qr": of_complex(torch.linalg.qr, (3, 3)),
+    "complex reflections": of_complex(
+        lambda a, t, c: [
+            torch.linalg.householder_product(a, t), torch.ormqr(a, t, c), torch.ormqr(a, t, c, left=False, transpose=True),
+        ],
+        (3, 3), (3,), (3, 3),
+    ),
+    "complex eigh": of_complex(lambda a: [y.abs() for y in torch.linalg.eigh(hermitian(a))], (3, 3)),
+    "complex svd": of_complex(lambda a: [torch.linalg.svdvals(a), torch.linalg.svd(a)[0].abs()], (3, 3)),
+    "complex pinv": of_complex(lambda a, b: [torch.linalg.pinv(a), torch.linalg.lstsq(a, b)[0]], (4, 3), (4, 2)),
+    "eig": of_complex(lambda a: [torch.linalg.eigvals(a), torch.linalg.eig(a)[1].abs()], (3, 3)),
+    "eig of real numbers": (lambda a: [both_parts(torch.linalg.eigvals(a)), torch.linalg.eig(a)[1].abs()], lambda: [r(3, 3)]),
     # -- matrices -----------------------------------------------------------------------------------------------------------
     "solve": (torch.linalg.solve, lambda: [regular(3, 3), r(3, 2)]),
     "solve from the right": (lambda a, b: torch.linalg.solve(a, b, left=False), lambda: [regular(3, 3), r(2, 3)]),
@@ -314,12 +353,14 @@ CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
     "svd": (lambda a: torch.linalg.svd(a, full_matrices=False)[1], lambda: [regular(3, 4)]),
     "svdvals": (torch.linalg.svdvals, lambda: [regular(4, 3)]),
     "pinv": (torch.linalg.pinv, lambda: [regular(4, 3)]),
+    "pinv of rank 1": (lambda a, b: torch.linalg.pinv(a @ b), lambda: [r(3, 1), r(1, 4)]),
     "pinv, wide and hermitian": (lambda a, b: [torch.linalg.pinv(a), torch.linalg.pinv(b, hermitian=True)],
                                  lambda: [regular(3, 4), positive(3)]),
     "lstsq": (lambda a, b: torch.linalg.lstsq(a, b)[0], lambda: [regular(4, 3), r(4, 2)]),
     "matrix_exp": (torch.matrix_exp, lambda: [r(3, 3)]),
     # -- torch's own decompositions -------------------------------------------------------------------------------------------
     "trace": (torch.trace, lambda: [r(3, 3)]),
+    "nextafter": (lambda x, y: torch.nextafter(x, y), lambda: [r(3), r(3)]),
     "renorm": (lambda x: x.renorm(2, 0, 0.5), SQUARE),
     "glu": (F.glu, SQUARE),
     "cross": (lambda x: torch.linalg.cross(x[0, :3], x[1, :3]), SQUARE),

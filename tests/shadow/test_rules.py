@@ -105,10 +105,23 @@ def test_what_a_decomposition_of_torch_refuses_is_no_slip() -> None:
     assert not followed(lambda x: torch.triu_indices(2, 2)).unfollowed
 
 
-def test_least_squares_of_cut_rank_are_refused() -> None:
-    """Singular values that torch leaves out by `rcond` are not in the rule's formula."""
+def test_least_squares_of_cut_rank() -> None:
+    """What `rcond` drops counts as 0, for the solution and its derivative; where singular values that are kept and dropped lie
+    close together, the rule refuses."""
     matrix, b = torch.diag(torch.tensor([1.0, 1e-3], dtype=torch.float64)), torch.ones(2, 1, dtype=torch.float64)
-    assert followed(lambda x: torch.linalg.lstsq(matrix, b, rcond=1e-2, driver="gelsd")).unfollowed == ("linalg_lstsq",)
+    shadow = Shadow([Exact()], 0)
+    with shadow:
+        found = torch.linalg.lstsq(matrix, b, rcond=1e-2, driver="gelsd")[0]
+        close = torch.linalg.lstsq(matrix * torch.tensor([1.0, 900.0]), b, rcond=0.95, driver="gelsd")[0]
+    assert [float(c) for c in shadow.cells(found, 0)] == pytest.approx([1.0, 0.0], abs=1e-15)
+    assert shadow.unfollowed == ("linalg_lstsq",) and shadow.cells(close, 0)[0].is_nan()
+
+
+def test_a_pseudoinverse_of_less_than_full_rank() -> None:
+    """Its value, and the derivative that torch finds, which difference quotients confirm."""
+    x, y = (torch.tensor(v, dtype=torch.float64) for v in ([[1.0], [2.0], [-1.0]], [[0.5], [3.0]]))
+    report = check_function(lambda a, b: torch.linalg.pinv(a @ b.mT), at={"a": x.tolist(), "b": y.tolist()})
+    assert report.exit_code == 0 and not any("followed" in note for note in report.notes), str(report)
 
 
 def test_least_squares_take_vectors() -> None:

@@ -1,4 +1,4 @@
-"""Rules: embeddings, distances between rows, reductions of segments."""
+"""Rules: memory seen in another way, embeddings, distances between rows, reductions of segments."""
 
 from __future__ import annotations
 
@@ -10,6 +10,21 @@ import torch
 from torch import Tensor
 
 from gradcheck_cli.shadow.rules.registry import paused, pulled, rule
+
+
+@rule("as_strided_copy")
+def _strided(self: Tensor, size: list[int], stride: list[int], storage_offset: int | None) -> Tensor:
+    return self.as_strided(size, stride, storage_offset).clone()
+
+
+@rule("as_strided_scatter")
+def _strided_scatter(self: Tensor, src: Tensor, size: list[int], stride: list[int], storage_offset: int | None) -> Tensor:
+    found = self.clone()
+    offset = 0 if storage_offset is None else storage_offset - self.storage_offset()
+    if found.stride() != self.stride() or offset < 0:
+        raise NotImplementedError("a tensor with gaps in its memory")
+    found.as_strided(size, stride, offset).copy_(src)
+    return found
 
 
 def _bags(indices: Tensor, offsets: Tensor, last: bool, padding: int) -> list[Tensor]:

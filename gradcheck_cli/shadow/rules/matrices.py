@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradcheck_cli.shadow.rules.registry import identity, number, paused, rule
+from gradcheck_cli.shadow.rules.registry import identity, number, paused, real, rule
 
 # -- triangular systems -----------------------------------------------------------------------------------------------------
 
@@ -193,7 +193,7 @@ def _cholesky_factor(a: Tensor) -> Tensor:
         if columns:
             done = torch.stack([c[..., k:] for c in columns], -1)
             column = column - (done @ done[..., :1, :].mH).squeeze(-1)
-        column = column / column[..., :1].sqrt()
+        column = column / real(column[..., :1]).sqrt()
         columns.append(torch.cat([column.new_zeros(*column.shape[:-1], k), column], -1))
     return torch.stack(columns, -1) if n else torch.zeros_like(a)
 
@@ -224,27 +224,32 @@ def _cholesky_inverse(self: Tensor, upper: bool) -> Tensor:
 
 @rule("linalg_qr")
 def _qr(A: Tensor, mode: str, result: Any) -> tuple[Tensor, Tensor]:
-    """R by reflections, with the signs that LAPACK gives it: the diagonal has the sign opposite to the column's head."""
+    """R by reflections, with the signs that LAPACK gives it: the diagonal is real, its sign opposite to that of the column's
+    head."""
     m, n = A.shape[-2:]
     k = min(m, n)
     with paused():
-        signs = result[1].detach().diagonal(0, -2, -1).sgn()
+        signs = real(result[1].detach()).diagonal(0, -2, -1).sgn()
     r, q = A, identity(A, m).expand(*A.shape[:-2], m, m)
     for j in range(k):
         head, tail = r[..., j, j], r[..., j + 1 :, j]
-        if j == m - 1:
+        if j == m - 1:  # of one entry nothing is left but the turn that makes it real
+            if A.is_complex():
+                turn = (head / (head.abs() * signs[..., j])).unsqueeze(-1).unsqueeze(-1)
+                r = torch.cat([r[..., :j, :], r[..., j:, :] * turn.conj()], -2)
+                q = torch.cat([q[..., :j], q[..., j:] * turn], -1)
             break
         size = torch.linalg.vector_norm(r[..., j:, j], 2, -1) * signs[..., j]
         v = torch.cat([(head - size).unsqueeze(-1), tail], -1)
-        # the reflection of the rows j on: x - v*(2*(v.x)/(v.v)); v.v is 2*size*(size - head)
+        # the reflection of the rows j on: x - v*(v.x)/scale; of real numbers v.v is 2*scale
         scale = size * (size - head)
         with paused():
             trivial = scale.detach() == 0
         scale = torch.where(trivial, torch.ones_like(scale), scale)
         factor = torch.where(trivial, torch.zeros_like(scale), 1 / scale).unsqueeze(-1).unsqueeze(-1)
         v = v.unsqueeze(-1)
-        r = torch.cat([r[..., :j, :], r[..., j:, :] - v * factor * (v.mT @ r[..., j:, :])], -2)
-        q = torch.cat([q[..., :j], q[..., j:] - (q[..., j:] @ v) * factor * v.mT], -1)
+        r = torch.cat([r[..., :j, :], r[..., j:, :] - v * factor * (v.mH @ r[..., j:, :])], -2)
+        q = torch.cat([q[..., :j], q[..., j:] - (q[..., j:] @ v) * factor.conj() * v.mH], -1)
     if mode == "r":
         return result[0], r[..., :k, :].triu()
     return (q, r.triu()) if mode == "complete" else (q[..., :k], r[..., :k, :].triu())
@@ -256,7 +261,7 @@ def _reflected(v: Tensor, tau: Tensor, x: Tensor, order: list[int]) -> Tensor:
     for i in order:
         w = torch.cat([v.new_zeros(*v.shape[:-2], i), v.new_ones(*v.shape[:-2], 1), v[..., i + 1 :, i]], -1).unsqueeze(-1)
         assert w.shape[-2] == m
-        x = x - tau[..., i, None, None] * (w @ (w.mT @ x))
+        x = x - tau[..., i, None, None] * (w @ (w.mH @ x))
     return x
 
 
@@ -270,6 +275,6 @@ def _householder_product(input: Tensor, tau: Tensor) -> Tensor:
 @rule("ormqr")
 def _ormqr(self: Tensor, input2: Tensor, input3: Tensor, left: bool, transpose: bool) -> Tensor:
     order = list(range(input2.shape[-1]))
-    if left:
-        return _reflected(self, input2, input3, order if transpose else order[::-1])
-    return _reflected(self, input2, input3.mT, order[::-1] if transpose else order).mT
+    if not left:
+        return _ormqr(self, input2, input3.mH, left=True, transpose=not transpose).mH
+    return _reflected(self, input2.conj(), input3, order) if transpose else _reflected(self, input2, input3, order[::-1])

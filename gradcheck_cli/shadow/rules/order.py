@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gradcheck_cli.shadow.rules.registry import rule
+from gradcheck_cli.shadow.rules.registry import number, paused, rule
 
 
 @rule("aminmax")
@@ -20,3 +20,12 @@ def _nan_to_num(self: Tensor, nan: float | None, posinf: float | None, neginf: f
     found = torch.where(torch.isnan(self), nan or 0.0, self)
     found = torch.where(torch.isposinf(self), limits.max if posinf is None else posinf, found)
     return torch.where(torch.isneginf(self), limits.min if neginf is None else neginf, found)
+
+
+@rule("nextafter")
+def _nextafter(self: Tensor, other: Tensor, result: Tensor) -> Tensor:
+    """The step to the next float is a number of the format, whatever moves."""
+    with paused():
+        step = number(result) - number(self)
+        there = step == 0
+    return torch.where(there, other, self + step)

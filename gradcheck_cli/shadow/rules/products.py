@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradcheck_cli.shadow.rules.registry import paused, root, rule, times
+from gradcheck_cli.shadow.rules.registry import paused, real, root, rule, squared, times
 
 # -- products -------------------------------------------------------------------------------------------------------------
 
@@ -63,12 +63,13 @@ _MODERATE = 30
 
 
 def _shifted(x: Tensor, dim: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The tensor less its largest float, and that number; where the exponentials don't need it, it comes back, so that nothing
-    but the rounding is left of it."""
+    """The tensor less its largest float (of complex numbers: of their real parts), and that number; where the exponentials
+    don't need it, it comes back, so that nothing but the rounding is left of it."""
     with paused():
-        shift = x.detach().amax(tuple(dim), keepdim=True) if x.numel() else x.detach().sum(tuple(dim), keepdim=True)
+        floats = real(x.detach())
+        shift = floats.amax(tuple(dim), keepdim=True) if x.numel() else floats.sum(tuple(dim), keepdim=True)
         shift = torch.where(shift.isfinite(), shift, torch.zeros_like(shift))
-        moderate = not (x.detach().abs() > _MODERATE).logical_and(x.detach().isfinite()).any()
+        moderate = not (floats.abs() > _MODERATE).logical_and(floats.isfinite()).any()
         none = torch.zeros_like(shift)
     return ((x - shift) + shift, none) if moderate else (x - shift, shift)
 
@@ -111,6 +112,21 @@ def _logsumexp(self: Tensor, dim: Sequence[int], keepdim: bool) -> Tensor:
     return found if keepdim else found.squeeze(axes)
 
 
+@rule("logcumsumexp")
+def _logcumsumexp(self: Tensor, dim: int) -> Tensor:
+    """Of complex numbers, one by one from the one with the larger real part: imaginary parts add up, beyond pi too."""
+    if not self.ndim or not self.numel():
+        return self.clone()
+    rows = list(self.unbind(dim))
+    for k in range(1, len(rows)):
+        x, y = rows[k - 1 : k + 1]
+        with paused():
+            larger = real(x.detach()) >= real(y.detach())
+        top = torch.where(larger, x, y)
+        rows[k] = (torch.where(larger, y, x) - top).exp().log1p() + top
+    return torch.stack(rows, dim)
+
+
 # -- statistics and norms -----------------------------------------------------------------------------------------------------
 
 
@@ -119,7 +135,7 @@ def _moments(x: Tensor, dim: Sequence[int] | None, correction: float | None, kee
     axes = tuple(range(x.ndim)) if not dim else tuple(dim)
     count = math.prod(x.shape[a] for a in axes)
     mean = x.mean(axes, keepdim=True) if x.ndim else x
-    square = (x - mean).square()
+    square = squared(x - mean)
     total = square.sum(axes, keepdim=True) if x.ndim else square
     divisor = max(count - (1 if correction is None else correction), 0)
     variance = total / divisor if divisor else total * math.nan
@@ -152,13 +168,12 @@ def _vector_norm(self: Tensor, ord: float, dim: Any, keepdim: bool, dtype: torch
     x = self if dtype is None else self.to(dtype)
     axes = list(range(x.ndim)) if dim is None or (dim == [] and x.ndim) else list(dim)
     if ord == 2:
-        squares = torch.view_as_real(x).square().sum(-1) if x.is_complex() else x * x
-        return squares.sum(axes, keepdim).sqrt()
+        return (squared(x) if x.is_complex() else x * x).sum(axes, keepdim).sqrt()
     size = x.abs()
     if math.isinf(ord):
         return size.amax(axes, keepdim) if ord > 0 else size.amin(axes, keepdim)
     if ord == 0:
-        return (size != 0).to(x.dtype).sum(axes, keepdim)
+        return (size != 0).to(size.dtype).sum(axes, keepdim)
     return size.sum(axes, keepdim) if ord == 1 else root(size.pow(ord).sum(axes, keepdim), ord)
 
 

@@ -50,12 +50,13 @@ MUTATED = {
 
 SYMMETRIC = {"_linalg_eigh": "A", "linalg_cholesky_ex": "self", "cholesky": "self"}
 """Operations on symmetric matrices, which read one triangle, and the argument. torch's gradient is that by the symmetric part,
-one half in either triangle: what it documents, and the derivative along every direction that keeps the matrix symmetric."""
+one half in either triangle: what it documents, and the derivative along every direction that keeps the matrix symmetric. Of
+complex numbers, Hermitian."""
 
 
 def is_symmetric(matrix: Tensor) -> bool:
-    """Whether it is to the last bit."""
-    return torch.equal(matrix, matrix.mT)
+    """Whether it is to the last bit: of complex numbers, Hermitian."""
+    return torch.equal(matrix, matrix.mH)
 
 
 def rule(*names: str) -> Callable[[F], F]:
@@ -73,6 +74,16 @@ def rule(*names: str) -> Callable[[F], F]:
 
 paused = _disable_current_modes
 """What runs in this context isn't followed: it is about indices, and shifts that don't matter."""
+
+
+def real(x: Tensor) -> Tensor:
+    """What is real in value."""
+    return x.real if x.is_complex() else x
+
+
+def squared(x: Tensor) -> Tensor:
+    """The squares of the sizes of numbers."""
+    return x.real.square() + x.imag.square() if x.is_complex() else x.square()
 
 
 def number(tensor: Tensor) -> Tensor:
@@ -119,7 +130,7 @@ def blurred(x: Tensor, size: Tensor | float) -> Tensor:
     """The tensor after a detour over numbers of this size: what rounding there may have cost a stable algorithm that takes
     another way than the rule does."""
     with paused():
-        shift = torch.zeros_like(x.detach()) + size
+        shift = torch.zeros_like(x.detach()) + (size * (1 + 1j) if x.is_complex() else size)
     return (x + shift) - shift
 
 

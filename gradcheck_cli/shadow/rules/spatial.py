@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from itertools import product
@@ -250,12 +251,56 @@ def _interpolation_backward(
     return _interpolated(grad_output, forward, inputs, output_size, factors, corners=align_corners, transpose=True)
 
 
-@rule("grid_sampler_2d_backward")
+def _placed(x: Tensor, size: int, padding_mode: int, align_corners: bool) -> Tensor:
+    """Coordinates from -1 to 1 as positions along an axis; outside of it as ATen has them: 0 as they are, 1 at the border, 2
+    reflected."""
+    x = (x + 1) / 2 * (size - 1) if align_corners else ((x + 1) * size - 1) / 2
+    if padding_mode == 2:
+        low, high = (0.0, size - 1.0) if align_corners else (-0.5, size - 0.5)
+        if high == low:
+            return torch.zeros_like(x)
+        x = (x - low).abs()
+        turns = (x / (high - low)).floor()
+        extra = x - turns * (high - low)
+        x = torch.where(turns % 2 == 0, extra + low, high - extra)
+    return x.clamp(0, size - 1) if padding_mode else x
+
+
+@rule("grid_sampler_3d")
+def _grid_sampler(input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool) -> Tensor:
+    """The sum over the corners around each position, 0 outside; 1: the nearest one."""
+    n, c, *sizes = input.shape
+    rank = len(sizes)
+    places = [_placed(grid[..., rank - 1 - a], sizes[a], padding_mode, align_corners) for a in range(rank)]
+    below = [x.round() if interpolation_mode else x.floor() for x in places]
+    one = [1] * rank
+    batch = torch.arange(n, device=input.device).view(n, 1, *one)
+    channels = torch.arange(c, device=input.device).view(1, c, *one)
+    found = None
+    for corner in product((0, 1), repeat=rank):
+        if interpolation_mode and any(corner):
+            continue
+        at = [x + k for x, k in zip(below, corner, strict=True)]
+        inside = functools.reduce(
+            torch.logical_and, [(x >= 0).logical_and(x <= size - 1) for x, size in zip(at, sizes, strict=True)]
+        )
+        weight = torch.ones_like(places[0])
+        for x, floor, k in zip(places, below, corner, strict=True) if not interpolation_mode else ():
+            weight = weight * (x - floor if k else floor + 1 - x)
+        weight = torch.where(inside, weight, 0.0).unsqueeze(1)
+        index = [torch.where(inside, x, 0.0).to(torch.int64).unsqueeze(1) for x in at]
+        term = input[batch, channels, *index] * weight
+        found = term if found is None else found + term
+    assert found is not None
+    return found
+
+
+@rule("grid_sampler_2d_backward", "grid_sampler_3d_backward")
 def _grid_backward(
     grad_output: Tensor, input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool,
-    result: Any,
+    name: str, result: Any,
 ) -> list[Tensor | None]:  # fmt: skip
-    forward = decomposition(aten.grid_sampler_2d.default)
+    forward = _grid_sampler if "3d" in name else decomposition(aten.grid_sampler_2d.default)
     found = pulled(lambda x, g: forward(x, g, interpolation_mode, padding_mode, align_corners), [input, grid], grad_output)
     # the grid's is there, unasked for, too
     return [None if given is None else f for f, given in zip(found, result, strict=True)]

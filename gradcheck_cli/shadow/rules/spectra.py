@@ -11,17 +11,20 @@ from torch import Tensor
 from gradcheck_cli.shadow.contents import as_real
 from gradcheck_cli.shadow.memory import FLOATS
 from gradcheck_cli.shadow.rules.matrices import solution
-from gradcheck_cli.shadow.rules.registry import blurred, identity, number, paused, rule
+from gradcheck_cli.shadow.rules.registry import blurred, identity, number, paused, real, rule, squared
 
 SHARP = 1500
 """Bits of vectors after Newton's method, which starts from half of those of a format and doubles them at each step: beside a
 singular value of 0 no fewer show that it has a kink."""
 
+PLAIN = 400
+"""The same where nothing has such a kink."""
+
 
 def _symmetric(a: Tensor, triangle: str) -> Tensor:
     """The matrix that one triangle stands for."""
     lower = a.tril(-1) if triangle == "L" else a.triu(1).mH
-    return lower + lower.mH + torch.diag_embed(a.diagonal(0, -2, -1))
+    return lower + lower.mH + torch.diag_embed(real(a.diagonal(0, -2, -1)))
 
 
 def _refined(a: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -30,21 +33,21 @@ def _refined(a: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
     An eigenvalue that may be equal to another has no vector of its own: there the division leaves nothing."""
     eye = identity(a, a.shape[-1])
-    values = _real(a.diagonal(0, -2, -1))
+    values = real(a.diagonal(0, -2, -1))
     x = _start(x)
-    for _ in range(math.ceil(math.log2(SHARP / (FLOATS[x.dtype.to_real()].bits // 2)))):
+    for _ in range(_doublings(x)):
         r, s = eye - x.mH @ x, x.mH @ (a @ x)
-        diagonal = _real(r.diagonal(0, -2, -1))
-        values = _real(s.diagonal(0, -2, -1)) / (1 - diagonal)
+        diagonal = real(r.diagonal(0, -2, -1))
+        values = real(s.diagonal(0, -2, -1)) / (1 - diagonal)
         gaps = values.unsqueeze(-2) - values.unsqueeze(-1)
         off = (s + values.unsqueeze(-2) * r) / (gaps + eye)
         x = x + x @ (off * (1 - eye) + torch.diag_embed(diagonal / 2))
     return values, x
 
 
-def _real(x: Tensor) -> Tensor:
-    """What is real in value."""
-    return x.real if x.is_complex() else x
+def _doublings(x: Tensor, bits: int = SHARP) -> int:
+    """Steps of Newton's method from torch's floats."""
+    return math.ceil(math.log2(bits / (FLOATS[x.dtype.to_real()].bits // 2)))
 
 
 def _start(x: Tensor) -> Tensor:
@@ -69,24 +72,50 @@ def _eigh(A: Tensor, UPLO: str, compute_v: bool, result: Any) -> tuple[Tensor, T
     return values, vectors if compute_v else result[1]
 
 
+@rule("linalg_eig")
+def _eig(self: Tensor, result: Any) -> tuple[Tensor, Tensor]:
+    """Newton's method from torch's floats, for the vectors and for their inverse: in this basis what is left beside
+    the diagonal says by how much of one another they are off. Of length 1, with torch's phase."""
+    with paused():
+        vectors = result[1].detach().clone()
+        inverse = torch.linalg.inv(vectors)
+        largest = vectors.abs().argmax(-2, keepdim=True)
+        phase = vectors.gather(-2, largest)
+        phase = phase / phase.abs()
+    a, eye = self.to(vectors.dtype), identity(vectors, self.shape[-1])
+    x, y = _start(vectors), _start(inverse)
+    for _ in range(_doublings(x, PLAIN)):
+        y = y + y @ (eye - x @ y)
+        b = y @ (a @ x)
+        values = b.diagonal(0, -2, -1)
+        gaps = values.unsqueeze(-2) - values.unsqueeze(-1)
+        x = x + x @ (b * (1 - eye) / (gaps + eye))
+    y = y + y @ (eye - x @ y)
+    values = (y * (a @ x).mT).sum(-1)
+    heads = x.gather(-2, largest)
+    x = x * (heads.conj() / heads.abs() * phase)
+    return values, x / torch.linalg.vector_norm(x, 2, -2, keepdim=True)
+
+
 @rule("_linalg_svd")
 def _svd(A: Tensor, full_matrices: bool, compute_uv: bool, result: Any) -> tuple[Tensor, Tensor, Tensor]:
     """By the spectrum of the smaller of A.T@A and A@A.T; a matrix without full rank is left undefined."""
     m, n = A.shape[-2:]
     if m < n:
-        u, s, vh = _svd(A.mT, full_matrices, compute_uv, [result[2].mT, result[1], result[0].mT])
-        return vh.mT, s, u.mT
+        u, s, vh = _svd(A.mH, full_matrices, compute_uv, [result[2].mH, result[1], result[0].mH])
+        return vh.mH, s, u.mH
     with paused():
-        v = torch.linalg.svd(A.detach(), full_matrices=False)[2].mT
+        v = torch.linalg.svd(A.detach(), full_matrices=False)[2].mH
         if compute_uv:
-            v = result[2].detach().mT.clone()
-    v = _refined(A.mT @ A, v)[1]
+            v = result[2].detach().mH
+        v = v.resolve_conj().clone()
+    v = _refined(A.mH @ A, v)[1]
     u = A @ v
     s = torch.linalg.vector_norm(u, 2, -2)
     if not compute_uv:
         return result[0], s, result[2]
     u = u / s.unsqueeze(-2)
-    return torch.cat([u, number(result[0][..., n:])], -1) if full_matrices and m > n else u, s, v.mT
+    return torch.cat([u, number(result[0][..., n:])], -1) if full_matrices and m > n else u, s, v.mH
 
 
 _TERMS = 60
@@ -111,21 +140,53 @@ def _matrix_exp(self: Tensor) -> Tensor:
     return found
 
 
+_TRUNCATED = 200
+"""Bits to which the dominant singular vectors of a matrix without full rank are found."""
+
+_STEPS = 20
+"""Steps of the power method: more of them mean that singular values which torch keeps and drops lie close together."""
+
+
 @rule("linalg_pinv")
 def _pseudoinverse(self: Tensor, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
-    """Of a matrix of full rank: a solution of the normal equations."""
-    m, n = self.shape[-2:]
-    with paused():
-        full = bool((torch.linalg.matrix_rank(self.detach(), atol=atol, rtol=rtol, hermitian=hermitian) == min(m, n)).all())
-    if not full:
-        raise NotImplementedError("the rank is a question of rounding")
+    """Of the rank that torch finds: what its tolerance drops counts as 0."""
     if not self.numel():
-        return self.mT.clone()
-    if hermitian:
-        return _detour(self, solution(_symmetric(self, "L"), identity(self, n)))
+        return self.mH.clone()
+    with paused():
+        ranks = torch.linalg.matrix_rank(self.detach(), atol=atol, rtol=rtol, hermitian=hermitian)
+    return _inverse_of_rank(_symmetric(self, "L") if hermitian else self, ranks, hermitian)
+
+
+def _inverse_of_rank(a: Tensor, ranks: Tensor, regular: bool = False) -> Tensor:
+    """`regular`: invertible, if the rank is full."""
+    if a.ndim > 2:
+        return torch.stack([_inverse_of_rank(x, r, regular) for x, r in zip(a.unbind(), ranks.unbind(), strict=True)])
+    m, n = a.shape
     if m < n:
-        return _pseudoinverse(self.mT, atol, rtol).mT
-    return _detour(self, solution(self.mT @ self, self.mT))
+        return _inverse_of_rank(a.mH, ranks).mH
+    rank = int(ranks)
+    if not rank:
+        return torch.zeros_like(a.mH)
+    if rank == n:
+        return _detour(a, solution(a, identity(a, n)) if regular else solution(a.mH @ a, a.mH))
+    rows = _dominant(a, rank)
+    found = a @ rows
+    return _detour(a, rows @ solution(found.mH @ found, found.mH))
+
+
+def _dominant(a: Tensor, rank: int) -> Tensor:
+    """Vectors that span what a matrix of this rank doesn't take to 0: the power method, from torch's floats."""
+    with paused():
+        _, s, vh = torch.linalg.svd(a.detach())
+        gap = math.log2(s[rank - 1].item() / max(s[rank].item(), s[0].item() * 2.0**-_TRUNCATED))
+        steps = math.ceil(_TRUNCATED / (2 * gap)) if gap > 0 else _STEPS + 1
+        scale = torch.exp2(torch.log2(s[:rank]).mul(-2).round()).to(a.dtype)
+        found: Tensor = vh[:rank].mH.resolve_conj().clone()
+    if steps > _STEPS:
+        raise NotImplementedError("the rank is a question of rounding")
+    for _ in range(steps):
+        found = a.mH @ (a @ found) * scale
+    return found
 
 
 def _detour(a: Tensor, inverse: Tensor) -> Tensor:
@@ -139,9 +200,10 @@ def _detour(a: Tensor, inverse: Tensor) -> Tensor:
 
 @rule("linalg_lstsq")
 def _least_squares(self: Tensor, b: Tensor, result: Any) -> tuple[Tensor, ...]:
-    if result[2].numel() and bool((result[2] < min(self.shape[-2:])).any()):
-        raise NotImplementedError("the rank is a question of rounding")
+    with paused():
+        full = result[2].new_full(self.shape[:-2], min(self.shape[-2:]))
+        ranks = result[2] if result[2].numel() else full
     right = b.unsqueeze(-1) if b.ndim == self.ndim - 1 else b
-    found = _pseudoinverse(self) @ right
-    squares = (self @ found - right).square().sum(-2).reshape(result[1].shape) if result[1].numel() else result[1]
+    found = _inverse_of_rank(self, ranks) @ right
+    squares = squared(self @ found - right).sum(-2).reshape(result[1].shape) if result[1].numel() else result[1]
     return found.reshape(result[0].shape), squares, result[2], number(result[3])
