@@ -51,6 +51,22 @@ def _parts(cell: Any) -> list[Any]:
     return [output.get("data", output) for output in outputs if "data" in output or output.output_type == "stream"]
 
 
+_ROW = re.compile(r"(<tr><td>[^<]*</td>).*?(<td><span class=\"verdict.*?</tr>)|^(\| [^|]* \|).*(\| [^|]* \|)$", re.MULTILINE)
+_LINE = re.compile(r"^(\S+(?: \S+)*) {2,}\S.* {2,}(\S+(?: \S+)*)$|(─)─+", re.MULTILINE)
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?")
+
+
+def lasting(cell: list[dict[str, str]]) -> list[dict[str, str]]:
+    """What a cell prints on any processor: of a table's row of a network the layer and the verdicts, for which of its entries
+    rounding made the worst hangs on the kernels."""
+    return [{kind: _LINE.sub(r"\1 \2\3", _ROW.sub(r"\1\2\3\4", text)) for kind, text in part.items()} for part in cell]
+
+
+def outline(picture: str) -> str:
+    """A picture without its numbers: where a point of rounding errors stands hangs on the processor's kernels."""
+    return _NUMBER.sub("#", picture)
+
+
 def pictured() -> list[tuple[str, str]]:
     """The commands of docs/ that draw, each with the name of its picture in docs/pictures/."""
     return [

@@ -249,7 +249,7 @@ def test_a_name_that_isn_t_there_is_told_the_nearest() -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        {"at": {1: 2}}, {"at": ...}, {"at": 1j}, {"at": b"1"}, {"at": [None]}, {"shape": 2.5}, {"shape": True},
+        {"at": {1: 2}}, {"at": ...}, {"at": "1k"}, {"at": b"1"}, {"at": [None]}, {"shape": 2.5}, {"shape": True},
         {"shape": (2.5,)}, {"shape": {"x": "2"}}, {"domain": 5}, {"domain": (0,)}, {"domain": np.array([0, 1, 2])},
         {"dtype": torch.int32}, {"dtype": 5}, {"claim": {"x": None}}, {"claim": ","}, {"claim": "dy/dz=1"}, {"mode": 3},
     ],

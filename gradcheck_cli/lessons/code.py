@@ -25,6 +25,7 @@ def preamble(body: Sequence[str]) -> list[str]:
 TEMPLATES: Mapping[str, str] = {
     "gelu_tanh": 'torch.nn.functional.gelu({0}, approximate="tanh")',
     "pick": "{0}.gather(-1, {1}.unsqueeze(-1)).squeeze(-1)",
+    "imag": "0*{0}",
     "max": "torch.amax({0})",
     "min": "torch.amin({0})",
 }

@@ -272,8 +272,10 @@ class Reverse(Search):
     def _plainly_wrong(self, k: int, index: int) -> Shade | None:
         """What columns saw of an entry whose formula is wrong by more than the slack of constants, and all that may excuse an
         error besides."""
+        if (k, index) not in self._suspects or self._filter.told:
+            return None
         truth = regular(self._truths[k][index])
-        if (k, index) not in self._suspects or self._filter.told or truth.kind is not Kind.REGULAR:
+        if truth.kind is not Kind.REGULAR:
             return None
         if self._slack is None:
             self._slack = self._filter.gradients(self.rows, slack=True) or []
