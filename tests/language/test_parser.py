@@ -154,7 +154,7 @@ BOUNDS = [
     ("x" * 100_000, "the expression has 100,000 characters; at most 20,000 are read"),
     ("(" * 1000 + "x" + ")" * 1000, "syntax error: too many nested parentheses"),
     ("sin(" * 180 + "x" + ")" * 180, "the expression is nested more than 150 levels deep"),
-    ("-" * 5000 + "x", "the expression is nested too deeply"),
+    ("-" * 5000 + "x", "the expression is nested"),
     ("+".join(["sin(x)"] * 1900), "the expression has more than 5,000 operations"),
     ("9" * 5000, "syntax error: a number of thousands of digits"),
     ("9" * 400, "this number is larger than any float"),
