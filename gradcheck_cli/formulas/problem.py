@@ -41,7 +41,7 @@ class Task:
     """One chain as typed, which torch runs, and what is asked of it.
 
     Where all is scalar there is one question, and all points are one batch. A chain on arrays has `shapes`, those of its
-    inputs and stages, and one question for each entry of its output (see `lowering`). `unlisted`: entries that an output
+    stages and of all inputs, and one question for each entry of its output (see `lowering`). `unlisted`: entries that an output
     can't depend on aren't derivatives in question; torch's are looked at all the same.
     """
 

@@ -103,7 +103,7 @@ def task_of(chain: Chain, points: PointSpec, asked: Asked) -> Task:
         count += len(mine)
         if count > MAX_ENTRIES_CHECKED:
             raise InputError(f"more than {MAX_ENTRIES_CHECKED:,} derivatives are too many: index the output, or the inputs")
-    return Task(chain, tuple(questions), lowered.shapes, unlisted=not zeros)
+    return Task(chain, tuple(questions), {**points.shapes, **lowered.shapes}, unlisted=not zeros)
 
 
 def with_labels(chains: Sequence[Chain], points: PointSpec) -> tuple[list[Chain], PointSpec]:

@@ -105,6 +105,10 @@ def test_several_outputs() -> None:
     assert [(c.quantity, c.exact) for c in report.checks] == [("df1/dx", "3"), ("df1/dy", "2"), ("du/dx", "1"), ("du/dy", "3")]
     report = check_jacobian(["x*y", "x@z"], at="x=[2,3],y=[4,5],z=[6,7]")
     assert [len([c for c in report.checks if c.of == of]) for of in ("f1[0]", "f1[1]", "f2")] == [4, 4, 4]
+    report = check_jacobian(["W@x", "s*x[0]"], at={"W": [[1, 2]], "x": [3, 4], "s": 5})
+    assert all(c.point == {"W": [[1, 2]], "x": [3, 4], "s": 5} for c in report.checks), (
+        "an input that it doesn't need is there too"
+    )
 
 
 def test_both_orders_of_a_hessian() -> None:
