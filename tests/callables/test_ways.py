@@ -168,8 +168,12 @@ def test_what_does_not_compile(backend: Any, words: str) -> None:
     with pytest.raises(InputError) as problem:
         check_function(smooth, at=AT, compile=backend)
     assert words in str(problem.value)
-    with pytest.raises(InputError):
-        check_model("Linear(2, 2)", compile=backend)
+    try:
+        report = check_model("Linear(2, 2)", compile=backend)
+    except InputError:
+        return
+    nothing = "torch.compile captured nothing: the function runs as it was written"  # so torch 2.6, of a network
+    assert backend is failing and nothing in report.notes
 
 
 def test_the_word_may_stand_alone() -> None:
