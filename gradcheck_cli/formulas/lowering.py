@@ -1,8 +1,8 @@
 """Chains on arrays, or of complex numbers, as scalar chains, and long formulas as many short stages.
 
 A stage whose value has the shape (2,) becomes the stages `z[0]` and `z[1]`, a complex one `z.real` and `z.imag`; an input
-likewise. Everything that knows scalar
-chains then applies to one entry of the output at a time; only torch runs the chain as typed.
+likewise. Everything that knows scalar chains then applies to one entry of the output at a time; only torch runs the chain as
+typed.
 """
 
 from __future__ import annotations

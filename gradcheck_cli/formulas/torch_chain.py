@@ -19,7 +19,7 @@ import torch
 
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.tensors import TensorAlgebra, compiled
-from gradcheck_cli.errors import NoValue, refusal_of, words
+from gradcheck_cli.errors import InputError, NoValue, refusal_of, words
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.language.spaces import OfParts, entry_names
@@ -145,6 +145,10 @@ class TorchChain:
                 value = torch.full_like(like, value) if self.shapes is None else self._tensor(value)
             elif any(value is values[name] for name in stage.inputs):
                 value = value.view_as(value)  # a stage that returns its input has a gradient of its own
+            if self.shapes is not None and value.is_complex() != isinstance(self.shapes[stage.name], OfParts):
+                kinds = ("complex", "real") if value.is_complex() else ("real", "complex")
+                message = "torch makes a {} number of this, where the formula is {}".format(*kinds)
+                raise InputError(message, stage.source, stage.tree.position)
             values[stage.name] = seen(stage.name, value)
         return values
 

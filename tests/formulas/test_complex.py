@@ -183,6 +183,7 @@ def test_a_point_of_functions_of_complex_numbers() -> None:
         (["grad", "z", "--at", "z=1j", "--dtype", "float16"], "complex128 and complex64"),
         (["grad", "z", "--at", "z=1", "--dtype", "complex64,float32"], "one by one"),
         (["grad", "floor(z)", "--at", "z=1j"], "floor is a function of real numbers"),
+        (["grad", "ones_like(z)", "--at", "z=[1j,2]"], "torch makes a complex number of this"),
         (["grad", "softmax(z, 0)", "--at", "z=[1j,2]"], "isn't followed"),
         (["grad", "z", "--at", "z=linspace(0,1j,3)"], "a real number is needed"),
         (["chain", "z**2", "--at", "z=1j", "--claim", "2*z"], "claim"),
