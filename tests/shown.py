@@ -18,6 +18,8 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 
+from tests.transcripts import first_and_last
+
 ROOT = Path(__file__).parent.parent
 EXAMPLES, DOCS = ROOT / "examples", ROOT / "docs"
 
@@ -52,14 +54,13 @@ def _parts(cell: Any) -> list[Any]:
 
 
 _ROW = re.compile(r"(<tr><td>[^<]*</td>).*?(<td><span class=\"verdict.*?</tr>)|^(\| [^|]* \|).*(\| [^|]* \|)$", re.MULTILINE)
-_LINE = re.compile(r"^(\S+(?: \S+)*) {2,}\S.* {2,}(\S+(?: \S+)*)$|(─)─+", re.MULTILINE)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?")
 
 
 def lasting(cell: list[dict[str, str]]) -> list[dict[str, str]]:
     """What a cell prints on any processor: of a table's row of a network the layer and the verdicts, for which of its entries
     rounding made the worst hangs on the kernels."""
-    return [{kind: _LINE.sub(r"\1 \2\3", _ROW.sub(r"\1\2\3\4", text)) for kind, text in part.items()} for part in cell]
+    return [{kind: first_and_last(_ROW.sub(r"\1\2\3\4", text)) for kind, text in part.items()} for part in cell]
 
 
 def outline(picture: str) -> str:

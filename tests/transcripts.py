@@ -156,9 +156,14 @@ def _shown(source: str, names: dict[str, Any]) -> str:
     return printed.getvalue()
 
 
+def first_and_last(text: str) -> str:
+    """The rows of tables with their first and last cells alone."""
+    return _ROW.sub(r"\1 \2\3", text)
+
+
 def lasting(text: str) -> str:
     """The text without what differs from run to run."""
-    text = _ROW.sub(r"\1 \2\3", text) if text.startswith("model: ") else text
+    text = first_and_last(text) if text.startswith("model: ") else text
     return _SECONDS.sub("- s", text.replace(os.getcwd(), "."))
 
 
