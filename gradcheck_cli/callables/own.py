@@ -53,7 +53,7 @@ class Call:
         inputs = {n: x for n, x in zip(names, self.arguments, strict=False) if _numbers(x)}
 
         def call(given: Tensors) -> Tensors:
-            whole = joined(given)
+            whole = joined(given, inputs)
             arguments = [whole.get(n, x) for n, x in zip(names, self.arguments, strict=False)]
             return leaves(self.function.apply(*arguments), "y")
 
