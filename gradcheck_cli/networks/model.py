@@ -130,9 +130,12 @@ def _own_dtype(module: nn.Module) -> torch.dtype:
 
 
 def _kinds(module: nn.Module, dtype: torch.dtype) -> list[torch.dtype]:
-    """The dtypes that inputs are tried in: complex numbers first where the network's first parameter is complex."""
+    """The dtypes that inputs are tried in: real ones and, where torch has them, complex ones, those first where the network's
+    first parameter is complex."""
     real = dtype.to_real()
-    return [real.to_complex(), real] if _own_dtype(module).is_complex and real.itemsize >= 4 else [dtype]
+    if dtype.is_complex or real.itemsize < 4:
+        return [dtype, real]
+    return sorted([real, real.to_complex()], key=lambda kind: kind.is_complex is not _own_dtype(module).is_complex)
 
 
 def _runs(request: Request, module: nn.Module, state: Tensor, dtype: torch.dtype) -> tuple[Subject, list[Call]]:
