@@ -114,6 +114,8 @@ class Columns(TorchDispatchMode):
                 contents.blank(as_real(result))
             return result
         tensors = tensors_of((*args, *kwargs.values()))
+        if any(t.is_meta for t in tensors):  # shapes alone
+            return func(*args, **kwargs)
         if any(t._is_zerotensor() for t in tensors):
             args = tuple(solid(a) for a in args)
         bound = known.bind(args, kwargs)
@@ -144,6 +146,8 @@ class Columns(TorchDispatchMode):
             early = self._run(way, bound, None)
         result = run(func, args, kwargs) if pairs else func(*args, **kwargs)
         outputs = outputs_of(result) or written_by(known, bound)
+        if any(o is not None and o.is_meta for o in outputs):
+            return result
         told = known.base in TELLING or not tensors
         if strange or not all(o is None or is_plain(o) and not is_flagged(o) for o in outputs) or not (outputs or told):
             self.lost = True
@@ -424,7 +428,9 @@ class Columns(TorchDispatchMode):
             return
         storage, count = tensor.untyped_storage(), 2 * tensor.numel()
         if storage._cdata not in self._storages and storage.nbytes() == count * tensor.element_size() // 2:
-            parts = [torch.empty((*np.shape(part)[:-1], count), dtype=torch.float64) for part in self._layer.constant(0)]
+            parts = [
+                torch.empty((*np.shape(part)[:-1], count), dtype=torch.float64, device=HERE) for part in self._layer.constant(0)
+            ]
             self._storages[storage._cdata] = _Storage(storage, parts, shared=False)
 
     def _resolved(self, value: Any) -> Any:
