@@ -329,9 +329,7 @@ class _Reader:
 
     def tree(self, value: str, whole: str, offset: int) -> Node:
         """What a constant expression says; i is the imaginary unit where numbers may be complex."""
-        if self.parts is None:
-            return parse(value, whole, offset)
-        return parse(_IMAGINARY.sub(r"\1j", value), whole, offset, imaginary=UNITS)
+        return parse(_IMAGINARY.sub(r"\1j", value), whole, offset, imaginary=None if self.parts is None else UNITS)
 
     def entered(self, name: str, shape: Shape, numbers: Sequence[complex]) -> dict[str, Axis]:
         """The entries of a value, and their imaginary parts where one is complex."""
