@@ -221,7 +221,7 @@ def _at_a_point(call: Call, seed: int) -> dict[str, list[str]]:
     output = call.function.apply(*leaves)
     if not isinstance(output, Tensor):
         return {}
-    upstream = torch.randn(output.shape, generator=draw, dtype=torch.complex128).to(output.dtype)
+    upstream = torch.randn(output.shape, generator=draw, dtype=output.dtype)
     names = call.names()
     moving = [k for k, x in enumerate(points) if isinstance(x, Tensor) and x.is_complex() and x.numel() <= FEW]
     gradients = torch.autograd.grad(output, [leaves[k] for k in moving], upstream, allow_unused=True)
