@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import re
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from gradcheck_cli.cli.app import run
 from gradcheck_cli.language.points import parse_points
 from gradcheck_cli.language.tree import Constant, Node
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
+from tests.complex_formulas import case, compared
 
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "z**2": lambda z: z * z,
@@ -67,6 +69,38 @@ def test_every_part_is_that_of_a_quotient(text: str) -> None:
         assert near(check.exact, slope.imag if check.of == "f.imag" else slope.real), check
         compared += 1
     assert compared == len(POINTS) * (2 if len({c.of for c in report.checks}) == 1 else 4)
+
+
+CONSTANTS = {
+    "(1+2j)": 1 + 2j,
+    "sqrt(2j)": 1 + 1j,
+    "abs(3+4j)": 5,
+    "conj(1j)**3*2": 2j,
+    "(2 + 1j)*(2 - 1j)": 5,
+    "arg(1j)/pi": 0.5,
+}
+"""Numbers without a variable in them, and what they are."""
+
+
+@pytest.mark.parametrize("text", CONSTANTS)
+def test_constants(text: str) -> None:
+    """They are numbers, complex or real, whatever they are made of."""
+    report = check_grad(f"z*({text})", at="z=5+10i")
+    found = {c.quantity: float(c.exact or "nan") for c in report.checks}
+    assert report.verdict is Verdict.MATCH
+    assert found["df.real/dz.real"] == pytest.approx(complex(CONSTANTS[text]).real, abs=1e-14)
+    assert found["df.imag/dz.real"] == pytest.approx(complex(CONSTANTS[text]).imag, abs=1e-14)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.slow(reason="dozens of formulas, each at 400 bits too")
+def test_random_formulas(seed: int) -> None:
+    """Nothing that is certified differs from mpmath's quotients, and nothing is refuted (benchmarks/complex_formulas.py has
+    more of them, and the defects of torch that occur)."""
+    rng = random.Random(1000 + seed)
+    found = [compared(case(rng)) for _ in range(8)]
+    assert not [line for one in found for line in one.off]
+    assert sum(one.agreeing for one in found) > 8
 
 
 @pytest.mark.parametrize("mode", ["reverse", "forward", "func"])
