@@ -49,6 +49,7 @@ from gradcheck_cli.maps.map import (
     without_graph,
 )  # fmt: skip
 from gradcheck_cli.maps.meant import Meant
+from gradcheck_cli.maps.parts import convention
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.runs import Formula, format_of
 from gradcheck_cli.modes import OF_TENSORS, Mode
@@ -246,7 +247,7 @@ class _Check:
 
     def run(self) -> dict[str, None]:
         """Add the columns; returns the operations that couldn't be followed."""
-        self.recorder.note(*not_judged(self.case.cut))
+        self.recorder.note(*not_judged(self.case.cut), *convention(self.case.arguments.given))
         outputs = self.map(self.map.leaves())
         row = random_row(outputs, self.question.seed)
         self.point |= {name: shown(v) for name, v in upstream(row).items() if name not in self.point}

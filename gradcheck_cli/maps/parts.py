@@ -56,6 +56,15 @@ def wholes(names: Collection[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def convention(tensors: Tensors) -> list[str]:
+    """What the reader is told of complex ones: how torch's gradient is made of the derivatives by the parts."""
+    name = next((name for name, tensor in tensors.items() if tensor.is_complex()), None)
+    if name is None:
+        return []
+    real, imag = real_of(name), imag_of(name)
+    return [f"torch's gradient by a complex {name} is d/d{real} + i*d/d{imag}: its parts are what is judged"]
+
+
 def whole(tensors: Tensors, name: str, like: Tensor) -> Tensor | None:
     """What stands among tensors in place of one, `like`: under its name, or under the names of its parts, of which it is made.
     None where nothing does."""

@@ -168,9 +168,13 @@ class Subject:
     def _parameters(self) -> dict[str, Tensor]:
         return {name: self._cast(p) for name, p in self.module.named_parameters() if p.requires_grad}
 
+    def wholes(self) -> dict[str, Tensor]:
+        """All that can be differentiated by, complex tensors whole."""
+        return {**self._floats(), **self._parameters()}
+
     def _leaves(self) -> dict[str, Tensor]:
-        """Fresh copies of all that can be differentiated by, whole."""
-        return {n: _copy(t).requires_grad_() for n, t in {**self._parameters(), **self._floats()}.items()}
+        """Fresh copies of the same."""
+        return {name: _copy(tensor).requires_grad_() for name, tensor in self.wholes().items()}
 
     def hooked(self) -> dict[str, Tensor]:
         """The parameters, and the arguments as the user gave them, on which hooks hang."""

@@ -20,7 +20,7 @@ from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.maps.compiling import check_backend, counted_by
 from gradcheck_cli.maps.compiling import name_of as compiler
 from gradcheck_cli.maps.map import Tensors, check_device, not_judged, seeded
-from gradcheck_cli.maps.parts import inexact
+from gradcheck_cli.maps.parts import convention, inexact
 from gradcheck_cli.modes import OF_TENSORS
 from gradcheck_cli.networks.arguments import candidates
 from gradcheck_cli.networks.check import Networked
@@ -76,7 +76,7 @@ def check(request: Request, recorder: Recorder, problem: dict[str, Any]) -> None
         problem["stages"] = _stages(request, calls)
         problem["flow"] = _flow(calls)
         problem["inputs"] = {name: list(t.shape) for name, t in subject.arguments.items()}
-        recorder.note(*not_judged(subject.cut))
+        recorder.note(*not_judged(subject.cut), *convention(subject.wholes()))
         meant = None if reference is None else replace(subject, module=reference, given={}, autocast=None)
         with counted_by(recorder, request.compile), subject.checked(), nullcontext() if meant is None else meant.checked():
             for mode in OF_TENSORS.values():

@@ -165,4 +165,5 @@ def test_a_text_in_complex_numbers() -> None:
     """--dtype complex64 makes weights and inputs complex, as Module.to does; --at may give complex numbers."""
     report = check_model("Linear(3, 2) | Tanh", dtype="complex64", at="x=[1+2j, 3, 0.5i]")
     assert report.verdict is Verdict.MATCH and report.problem["dtype"] == ["complex64"]
+    assert any(note.startswith("torch's gradient by a complex ") for note in report.notes)
     assert {"0.weight.real[0,1]", "0.weight.imag[0,1]", "x.imag[2]"} <= {c.wrt[-1] for c in report.checks}
