@@ -220,7 +220,8 @@ def test_a_point_of_functions_of_complex_numbers() -> None:
         (["grad", "ones_like(z)", "--at", "z=[1j,2]"], "torch makes a complex number of this"),
         (["grad", "softmax(z, 0)", "--at", "z=[1j,2]"], "isn't followed"),
         (["grad", "z", "--at", "z=linspace(0,1j,3)"], "a real number is needed"),
-        (["chain", "z**2", "--at", "z=1j", "--claim", "2*z"], "claim"),
+        (["grad", "sum(z**2)", "--at", "z=[1j,2]", "--claim", "z=2*z"], "of a first derivative of one number"),
+        (["hessian", "z**3", "--at", "z=1j", "--claim", "2*z"], "say which derivative this is"),
         (["explain", "z*1j", "--at", "z=1"], "complex numbers are not supported"),
     ],
 )
@@ -229,6 +230,39 @@ def test_what_has_no_meaning_is_one_clear_line(arguments: list[str], said: str, 
     assert run(arguments) == 2
     lines = capsys.readouterr().err.splitlines()
     assert said in lines[0] and re.fullmatch(r" *\^", lines[-1])
+
+
+CLAIMS = [
+    ("z**2", "2*z", True),
+    ("z**2", "2*conj(z)", False),
+    ("exp(1j*z)", "df/dz = 1j*exp(1j*z)", True),
+    ("exp(1j*z)", "I*exp(I*z)", True),
+    ("exp(1j*z)", "exp(1j*z)", False),
+    ("abs(z)**2", "2*z", True),
+    ("abs(z)**2", "conj(z)", False),
+    ("abs(z)", "z/abs(z)", True),
+    ("conj(z)", "1", False),
+    ("conj(z)", "0", False),
+    ("x*exp(1j*y)", "x = exp(1j*y), y = 1j*x*exp(1j*y)", True),
+]
+"""A function, a claim about its derivative, and whether it is right: of a real function 2*df/dz* (Kreutz-Delgado, 2009)."""
+
+
+@pytest.mark.parametrize(("text", "claim", "right"), CLAIMS)
+def test_a_claim_is_of_both_parts(text: str, claim: str, right: bool) -> None:
+    """dy/dz of a complex output, where it is holomorphic; torch's gradient of a real one."""
+    names = {name for name in "xyz" if name in text.replace("exp", "")}
+    at = ",".join(f"{name}={value}" for name, value in {"x": "2+0i", "y": "0.5", "z": "1+2i"}.items() if name in names)
+    report = check_grad(text, at=at, claim=claim)
+    claims = [c for c in report.checks if c.claim is not None]
+    assert claims and all(c.verdict is Verdict.MATCH for c in report.checks if c.claim is None)
+    assert (Verdict.MISMATCH in {c.verdict for c in claims}) is not right, str(report)
+
+
+def test_a_claim_about_a_stage() -> None:
+    """Of the chain of the README with a complex input."""
+    report = check_chain("2*z | w**2+2*w+2", at="z=1+2i", claim="z=8*z+4,w=2*w+2")
+    assert report.verdict is Verdict.MATCH and sum(c.claim is not None for c in report.checks) == 8
 
 
 def test_an_input_called_I_stays_one() -> None:
