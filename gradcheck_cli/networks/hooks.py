@@ -231,7 +231,7 @@ class Subject:
         self.module.train(self.training)
         try:
             with autocast(self.device, self.autocast):
-                return self.standing.call(module, state, lambda: (through or module)(*args, **kwargs))
+                return self.standing.call(module, state, lambda: (module if through is None else through)(*args, **kwargs))
         finally:
             for changed, before in training:
                 changed.training = before
