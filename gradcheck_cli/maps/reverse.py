@@ -1,13 +1,15 @@
 """Every entry of a map's derivative, judged: cotangents pulled back by torch, against power series carried forward.
 
-The forward pass runs once under the shadow with a layer of power series along a direction u: J u, certified, and no rule of
-torch's backward passes takes part. The backward pass runs under the shadow in exact balls: J'v as autograd's own operations
-give it. If <v, J u> = <J'v, u> for a u with random 20-bit entries, scaled so that all terms are of one size, then all entries
-of J'v are right but for a chance of about 2**-20 for each direction (a wrong J'v agrees on a hyperplane only; Schwartz, J. ACM
-27, 1980), and stand as the exact values. Where it fails, the direction is cut into parts until single entries are left: the
-series along one entry is its exact value, and a difference quotient at 1,600 bits is the second witness. The search follows
-parts that disagree for certain before those that can't be told; where one can't be cut down to an entry, it is itself what is
-wrong, and the quotient along it the witness.
+Of up to as many entries as are reported, the forward pass, run under the shadow with numbers that know what they were made
+of, has the exact value of each (`algebra.tape`). Of more, where a decision hangs on some of them, or where torch's numbers are
+far off, the forward pass runs once under the shadow with a layer of power series along a direction u: J u, certified, and no
+rule of torch's backward passes takes part. The backward pass runs under the shadow in exact balls: J'v as autograd's own
+operations give it. If <v, J u> = <J'v, u> for a u with random 20-bit entries, scaled so that all terms are of one size, then
+all entries of J'v are right but for a chance of about 2**-20 for each direction (a wrong J'v agrees on a hyperplane only;
+Schwartz, J. ACM 27, 1980), and stand as the exact values. Where it fails, the direction is cut into parts until single entries
+are left: the series along one entry is its exact value, and a difference quotient at 1,600 bits is the second witness. The
+search follows parts that disagree for certain before those that can't be told; where one can't be cut down to an entry, it is
+itself what is wrong, and the quotient along it the witness.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from torch import Tensor
 
 from gradcheck_cli.algebra.columns.column import ball_of as column_ball
 from gradcheck_cli.algebra.columns.words import OPEN
-from gradcheck_cli.algebra.directions import Kept, slope, value_of
+from gradcheck_cli.algebra.directions import Kept, value_of
 from gradcheck_cli.algebra.layers import Layer
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
@@ -59,6 +61,7 @@ class Reverse(Search):
         self._seen, self._shades, self._outside = {}, dict[bool, list[Shades]](), UNSEEN
         self._long, self._truths = False, []
         self._precise, self._wrong, self._located, self._doubtful = [], {}, set(), {}
+        self._taped, self._entries, self._resting = {}, {}, {}
         self._confirmed: dict[tuple[int, int], Ball] = {}
         self._slack: list[Shades] | None = None
         self._suspects: set[tuple[int, int]] = set()
@@ -301,7 +304,7 @@ class Reverse(Search):
             if all(f is not None and s is not None and not f[k].overlaps(s.exact) for f, s in zip(found, shades, strict=True)):
                 return [f[k] for f in found if f is not None]  # no slack explains them
         with working(DIRECTIONS[0]):
-            return [self.paired(self.rows[k], cells, slope) for cells in self.along(directions, Kept)]
+            return [found[k] for found in self._slopes(directions, [k], Kept, lambda ball: bool(ball.is_finite()))]
 
     def _unit(self, index: int) -> Floats:
         return np.bincount([index], minlength=self.count).astype(np.float64)
