@@ -61,7 +61,8 @@ class Reverse(Search):
         self._seen, self._shades, self._outside = {}, dict[bool, list[Shades]](), UNSEEN
         self._long, self._truths = False, []
         self._precise, self._wrong, self._located, self._doubtful = [], {}, set(), {}
-        self._taped, self._entries, self._resting = {}, {}, {}
+        self._taped, self._entries = {}, {}
+        self._lost, self._least = set[int](), 0.0
         self._confirmed: dict[tuple[int, int], Ball] = {}
         self._slack: list[Shades] | None = None
         self._suspects: set[tuple[int, int]] = set()

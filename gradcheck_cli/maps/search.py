@@ -30,7 +30,7 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.columns import UNBOUNDED, Filter, certified
 from gradcheck_cli.maps.guard import sided
 from gradcheck_cli.maps.narrowing import Disagreement, narrowed
-from gradcheck_cli.maps.probe import FLOOR, LAYERS, Probe
+from gradcheck_cli.maps.probe import FLOOR, LAYERS, SINGULAR, Probe
 from gradcheck_cli.maps.quotient import COARSE
 from gradcheck_cli.maps.runs import Cells
 from gradcheck_cli.maps.second import confirms
@@ -121,7 +121,10 @@ class Search(Probe):
     _taped: dict[tuple[type[Directional], int], tuple[list[Any], Cells]]
     _entries: dict[tuple[int, type[Directional], int], list[Ball]]
     """Runs that know the derivatives by all entries, by layer and bits, and those of each row."""
-    _resting: dict[tuple[type[Directional], int], Cells]
+    _lost: set[int]
+    """Rows that aren't known along any direction."""
+    _least: float
+    """The work of a run of the forward pass, where it was found to tell nothing."""
 
     @cached_property
     def _groups(self) -> list[list[int]]:
@@ -142,21 +145,35 @@ class Search(Probe):
         where it doesn't, or is too long, or one is far: then what torch's operations make of it counts too."""
         if self.orders is not None or self.count > self.options.most_entries:
             return []
-        floats = np.where(self._missing, 0.0, self._floats)
+        floats, begun = np.where(self._missing, 0.0, self._floats), self.work
         for bits in DIRECTIONS:
             with working(bits):
                 found = [self._by_entry(k, Directional) for k in range(len(self.rows))]
             known = np.array([list(map(float, balls)) for balls in found])
             if not np.allclose(floats, known, rtol=COARSE, atol=0.0):
+                if np.isnan(known).any():
+                    self._least = self.work - begun
+                    self._lost = self._unknown_at_rest()
                 return []
             if all(map(_tight, chain.from_iterable(found))):
                 return [list(balls) for balls in found]
         return []
 
+    def _unknown_at_rest(self) -> set[int]:
+        """Rows that aren't known where nothing moves, at any precision: nor are they along a direction."""
+        found = set(range(len(self.rows)))
+        for bits in DIRECTIONS:
+            if found:
+                self.expect(self._least)
+                with working(bits), terms(2):
+                    (outputs,) = self.source.forward([Directional()], [self.runs.exact])
+                    found = {k for k in found if not self.paired(self.rows[k], outputs, value_of).is_finite()}
+        return found
+
     def _both_agreeing(self) -> list[list[Truth | Ball]]:
         """The same, from both sides along directions."""
-        rows, failed, lost = list(range(len(self.rows))) if self._marks else [], False, False
-        shadows: list[list[Ball]] = [[ZERO] * self.count for _ in self.rows]
+        rows, failed, lost = [k for k in range(len(self.rows)) if self._marks and k not in self._lost], False, False
+        shadows: list[list[Ball]] = [[NAN if k in self._lost else ZERO] * self.count for k in range(len(self.rows))]
         self._precise = [[NAN] * self.count for _ in self.rows]
         suspects: set[int] = set()
         taken = 0.0
@@ -199,6 +216,8 @@ class Search(Probe):
                 break
         truths: list[list[Truth | Ball]] = [list(found) for found in shadows]
         still = np.flatnonzero(self._direction == 0).tolist()
+        if self._lost and self._marks:
+            rows, suspects = sorted({*rows, *self._lost}), set().union(*self._groups)
         if rows or still:
             self._take_apart(rows, still, sorted(suspects), shadows, truths)
         return truths
@@ -362,6 +381,7 @@ class Search(Probe):
             parts = self._parts([part for _, part in cut], rows)
             singular = [len(part) == 1 and not all(t.is_finite() for t in totals.values()) for part, _, totals in parts]
             begun, left = self.work, sum(singular)
+            self.expect(0.0 if self.source.opaque else min(left, SINGULAR) * self._least)
             every = sorted(zip(cut, parts, singular, strict=True), key=lambda each: each[2])  # what takes longest comes last
             for (cuts, _), (part, direction, totals), costs in every:
                 rows = [k for k in rows if k not in self._doubtful]
@@ -412,21 +432,11 @@ class Search(Probe):
                 for totals, direction in zip(found, directions, strict=True):
                     totals[k] = _along(known, direction, np.flatnonzero(direction).tolist())
         left = [n for n, totals in enumerate(found) if not totals or not all(map(enough, totals.values()))]
-        if len(left) >= TAPED and not all(b.is_finite() for b in self._at_rest(rows, layer)):
+        if self._lost.issuperset(rows):
             return [dict.fromkeys(rows, NAN)] * len(found)
         for n, outputs in zip(left, self.along([directions[n] for n in left], layer), strict=True):
             found[n] = {k: self.paired(self.rows[k], outputs, slope) for k in rows}
         return found
-
-    def _at_rest(self, rows: Sequence[int], layer: type[Directional]) -> list[Ball]:
-        """Some rows where nothing moves: what isn't known then isn't known along any direction."""
-        if self.orders is not None:
-            return []
-        run = layer, precision()
-        if run not in self._resting:
-            with terms(2):
-                (self._resting[run],) = self.source.forward([layer()], [self.runs.exact])
-        return [self.paired(self.rows[k], self._resting[run], value_of) for k in rows]
 
     def _by_entry(self, k: int, layer: type[Directional]) -> list[Ball]:
         """A row's derivatives by all entries; nan where a decision hangs on some."""
@@ -511,7 +521,7 @@ class Search(Probe):
     def _single(self, k: int, direction: Floats, total: Ball) -> Truth | Ball:
         """The exact side of one entry of one row: the series along it, else limits from both sides."""
         row = self.rows[k]
-        for bits in DIRECTIONS:
+        for bits in DIRECTIONS if k not in self._lost else ():
             if bits > DIRECTIONS[0]:
                 with working(bits):
                     total = self.paired(row, self.along([direction])[0], slope)
