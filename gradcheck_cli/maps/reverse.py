@@ -62,7 +62,7 @@ class Reverse(Search):
         self._long, self._truths = False, []
         self._precise, self._wrong, self._located, self._doubtful = [], {}, set(), {}
         self._taped, self._entries = {}, {}
-        self._lost, self._least = set[int](), 0.0
+        self._loose, self._lost, self._least = set[int](), set[int](), 0.0
         self._confirmed: dict[tuple[int, int], Ball] = {}
         self._slack: list[Shades] | None = None
         self._suspects: set[tuple[int, int]] = set()

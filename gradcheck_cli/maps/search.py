@@ -121,6 +121,8 @@ class Search(Probe):
     _taped: dict[tuple[type[Directional], int], tuple[list[Any], Cells]]
     _entries: dict[tuple[int, type[Directional], int], list[Ball]]
     """Runs that know the derivatives by all entries, by layer and bits, and those of each row."""
+    _loose: set[int]
+    """Rows of which nothing is known where constants are what they may mean."""
     _lost: set[int]
     """Rows that aren't known along any direction."""
     _least: float
@@ -226,7 +228,7 @@ class Search(Probe):
         """Ask a quotient about a derivative that is not autograd's for certain, before more entries are looked at. Where it
         sides with autograd, the exact side is of another function than torch runs, and nothing is known of the row's
         entries that the direction moves."""
-        if k in self._doubtful or not self.own or self.orders is not None or total is None or not total.is_finite():
+        if k in self._doubtful or k in self._loose or not self.own or self.orders is not None or not total.is_finite():
             return
         found = np.where(np.isfinite(self._floats[k]), self._floats[k], 0.0)
         products = found * direction
@@ -238,7 +240,9 @@ class Search(Probe):
             return
         with working(DIRECTIONS[0]):  # constants may explain it
             meant = self.paired(self.rows[k], self.along([direction], Kept)[0], slope)
-        if abs(meant - value) > COARSE * size:
+        if not meant.is_finite():
+            self._loose.add(k)
+        elif abs(meant - value) > COARSE * size:
             self._doubtful[k] = Truth(Kind.UNKNOWN, text=text)
 
     def _narrowed(self, filter: Filter, found: Sequence[Shades]) -> list[Truths]:
