@@ -82,20 +82,26 @@ class Filter:
         self, map: Map, outputs: Tensors, form: Format, mode: str, checkpoint: Callable[[], None], words: int = 0
     ) -> None:
         self.map, self.outputs, self.form, self.mode, self.checkpoint = map, outputs, form, mode, checkpoint
-        self.words, self._lacking = words or self.first, 0.0
+        self.words, self._lacking, self._opened, self._before = words or self.first, 0.0, 0, OPEN
         self.held = self.told = False
 
     def longer(self) -> Filter | None:
-        """The same with as many words as may suffice; None where it isn't words that are missing, or too many are."""
-        if not self._lacking:
+        """The same with as many words as may suffice; None where it isn't words that are missing (as many entries were open
+        with fewer), or too many are."""
+        if not self._lacking or (self._opened and self._opened >= self._before):
             return None
         words = 2 * self.words if self._lacking == OPEN else self.words + math.ceil((self._lacking + MARGIN) / WORD)
-        return Filter(self.map, self.outputs, self.form, self.mode, self.checkpoint, words) if words <= MOST else None
+        if words > MOST:
+            return None
+        longer = Filter(self.map, self.outputs, self.form, self.mode, self.checkpoint, words)
+        longer._before = self._opened or OPEN
+        return longer
 
     def certain(self, rows: Sequence[Row]) -> list[Shades] | None:
         """J'v of each row, if every entry is certain."""
         found = self.gradients(rows) if TRUST.sound() else None
         self._lacking = max((lacking(shades, self.form) for shades in found or ()), default=0.0)
+        self._opened = sum(int((shades.exact.radius == OPEN).sum()) for shades in found or ())
         return None if self._lacking else found
 
     @_unless_refused
