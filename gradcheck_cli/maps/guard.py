@@ -317,10 +317,10 @@ def _numbers(weights: Sequence[Weights], found: Floats, known: Floats, limits: L
     """Derivatives of rows, and what is known of them."""
 
     def of(y: Floats) -> Floats:
-        return np.array([np.sum(v * y[i]) for i, v in weights])
+        return np.stack([np.sum(v * y[..., i], axis=-1) for i, v in weights], axis=-1)
 
     def squares(y: Floats) -> Floats:
-        return np.array([np.sum(v * v * y[i]) for i, v in weights])
+        return np.stack([np.sum(v * v * y[..., i], axis=-1) for i, v in weights], axis=-1)
 
     return Numbers(of, squares, found, known, allowed(limits, found, form))
 

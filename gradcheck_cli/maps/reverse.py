@@ -19,7 +19,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
 from gradcheck_cli.algebra.columns.column import ball_of as column_ball
@@ -28,15 +27,15 @@ from gradcheck_cli.algebra.directions import Kept, value_of
 from gradcheck_cli.algebra.layers import Layer
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
-from gradcheck_cli.floats import Floats, pieces
+from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.autograd import Pulled, nodes
-from gradcheck_cli.maps.columns import FARTHEST, LEAST, Filter, certified
+from gradcheck_cli.maps.columns import LEAST, Filter, certified
 from gradcheck_cli.maps.guard import Judged, guard_rows
-from gradcheck_cli.maps.map import Map, Row, Tensors, draws, run
+from gradcheck_cli.maps.map import Map, Row, Tensors, run
 from gradcheck_cli.maps.meant import instead, roomier
 from gradcheck_cli.maps.outside import UNSEEN, Doubt
 from gradcheck_cli.maps.poles import AT_A_POLE, UNDECIDED, infinite, set_aside, told, without
-from gradcheck_cli.maps.probe import DRAWN, FLOOR, UNFAITHFUL
+from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL
 from gradcheck_cli.maps.runs import Followed, flat, numpy
 from gradcheck_cli.maps.search import MANY, Search
 from gradcheck_cli.maps.second import confirms, doubted
@@ -97,7 +96,6 @@ class Reverse(Search):
                 self.notes += [told(found, outputs)] if left else []
             apart = UNDECIDED if found.doubtful else AT_A_POLE
         self._pulled_back([pull(row) for row in self.rows])
-        self._direction, self._marks = self._drawn()
         self._long = self.own and len(nodes(outputs.values())) >= MANY
         self._look_outside()
         self._truths = list[Any]() if left else self._settled(outputs)
@@ -181,27 +179,6 @@ class Reverse(Search):
             gradient = pulled.gradients[name]
             self._missing[k, span] = gradient is None
             self._floats[k, span] = np.nan if gradient is None else numpy(gradient)
-
-    def _drawn(self) -> tuple[Floats, list[npt.NDArray[np.bool_]]]:
-        """A direction of odd 20-bit numbers of both signs, scaled by powers of two so that each entry adds a term of about one
-        size, and which entries go together: those where torch has a number, and those where it has 0, which the others would
-        hide.
-
-        It is 0 where torch's number isn't finite: such entries are looked at one by one. The numbers hang on the inputs and the
-        gradients too: see `draws`.
-        """
-        draw = draws(self.options.seed, self._inputs(), self._floats)
-        numbers = (2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), self.count) + 1) * draw.choice((-1.0, 1.0), self.count)
-        still, nothing = np.zeros((2, self.count), dtype=bool)
-        for some in pieces(self.count, len(self.rows)):
-            floats = self._floats[:, some]
-            finite = np.isfinite(floats)
-            sizes = np.max(np.abs(floats), axis=0, initial=0.0, where=finite)
-            still[some] = (~finite & ~self._missing[:, some]).any(axis=0)
-            nothing[some] = sizes == 0
-            numbers[some] = np.ldexp(numbers[some], -np.clip(np.frexp(sizes)[1], -FARTHEST, FARTHEST) - DRAWN)
-        numbers[still] = 0.0
-        return numbers, [mark for mark in (~still & ~nothing, ~still & nothing) if mark.any()]
 
     # -- certifying -------------------------------------------------------------------------------------------------
 
@@ -329,4 +306,4 @@ class Reverse(Search):
 
 def _added(y: Floats) -> Floats:
     """All outputs added up."""
-    return np.asarray(np.sum(y, keepdims=True))
+    return np.asarray(np.sum(y, axis=-1, keepdims=True))

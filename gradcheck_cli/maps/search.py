@@ -26,11 +26,12 @@ from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.algebra.tape import derivatives
 from gradcheck_cli.exact.values import TINY
-from gradcheck_cli.floats import Floats
-from gradcheck_cli.maps.columns import UNBOUNDED, Filter, certified
+from gradcheck_cli.floats import Floats, pieces
+from gradcheck_cli.maps.columns import FARTHEST, UNBOUNDED, Filter, certified
 from gradcheck_cli.maps.guard import sided
+from gradcheck_cli.maps.map import draws
 from gradcheck_cli.maps.narrowing import Disagreement, narrowed
-from gradcheck_cli.maps.probe import FLOOR, LAYERS, SINGULAR, Probe
+from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, SINGULAR, Probe
 from gradcheck_cli.maps.quotient import COARSE
 from gradcheck_cli.maps.runs import Cells
 from gradcheck_cli.maps.second import confirms
@@ -100,13 +101,11 @@ class _Wrong(NamedTuple):
 
 
 class Search(Probe):
-    """Rows of a map, of which torch's floats are known (nan, and `missing`, where it gave none), a direction of all entries,
-    and `marks`, which of them go together: each wrong entry of a group shows along it."""
+    """Rows of a map, of which torch's floats are known (nan, and `missing`, where it gave none). Each wrong entry of a group
+    shows along the direction."""
 
     _floats: Floats
     _missing: npt.NDArray[np.bool_]
-    _direction: Floats
-    _marks: list[npt.NDArray[np.bool_]]
     _unknown: str | None
     _seen: dict[int, Seen]
     _long: bool
@@ -127,6 +126,36 @@ class Search(Probe):
     """Rows that aren't known along any direction."""
     _least: float
     """The work of a run of the forward pass, where it was found to tell nothing."""
+
+    @cached_property
+    def _drawn(self) -> tuple[Floats, list[npt.NDArray[np.bool_]]]:
+        """A direction of odd 20-bit numbers of both signs, scaled by powers of two so that each entry adds a term of about one
+        size, and which entries go together: those where torch has a number, and those where it has 0, which the others would
+        hide.
+
+        It is 0 where torch's number isn't finite: such entries are looked at one by one. The numbers hang on the inputs and the
+        gradients too: see `draws`.
+        """
+        draw = draws(self.options.seed, self._inputs(), self._floats)
+        numbers = (2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), self.count) + 1) * draw.choice((-1.0, 1.0), self.count)
+        still, nothing = np.zeros((2, self.count), dtype=bool)
+        for some in pieces(self.count, len(self.rows)):
+            floats = self._floats[:, some]
+            finite = np.isfinite(floats)
+            sizes = np.max(np.abs(floats), axis=0, initial=0.0, where=finite)
+            still[some] = (~finite & ~self._missing[:, some]).any(axis=0)
+            nothing[some] = sizes == 0
+            numbers[some] = np.ldexp(numbers[some], -np.clip(np.frexp(sizes)[1], -FARTHEST, FARTHEST) - DRAWN)
+        numbers[still] = 0.0
+        return numbers, [mark for mark in (~still & ~nothing, ~still & nothing) if mark.any()]
+
+    @property
+    def _direction(self) -> Floats:
+        return self._drawn[0]
+
+    @property
+    def _marks(self) -> list[npt.NDArray[np.bool_]]:
+        return self._drawn[1]
 
     @cached_property
     def _groups(self) -> list[list[int]]:
@@ -152,7 +181,7 @@ class Search(Probe):
             with working(bits):
                 found = [self._by_entry(k, Directional) for k in range(len(self.rows))]
             known = np.array([list(map(float, balls)) for balls in found])
-            if not np.allclose(floats, known, rtol=COARSE, atol=0.0):
+            if not (np.abs(floats - known) <= COARSE * np.abs(known)).all():
                 if np.isnan(known).any():
                     self._least = self.work - begun
                     self._lost = self._unknown_at_rest()
@@ -301,7 +330,7 @@ class Search(Probe):
             return [[unknown] * self.count for _ in self.rows]
         nothing: list[list[Ball]] = [[NAN] * self.count for _ in self.rows]
         truths: list[list[Truth | Ball]] = [list(found) for found in nothing]
-        self._direction, self._precise = np.ones(self.count), nothing
+        self._drawn, self._precise = (np.ones(self.count), []), nothing
         self._take_apart(range(len(self.rows)), (), range(self.count), nothing, truths)
         return truths
 
