@@ -83,6 +83,22 @@ Project = Callable[[Floats], Floats]
 """What is asked of all outputs, along the last axis: linear."""
 
 
+Weights = tuple[slice | Indices, Floats]
+"""Some entries of all outputs, or all of them, and their cotangents."""
+
+
+def projections(weights: Sequence[Weights]) -> tuple[Project, Project]:
+    """What combinations of the outputs ask, and the same of their squares."""
+
+    def of(y: Floats) -> Floats:
+        return np.stack([np.sum(v * y[..., i], axis=-1) for i, v in weights], axis=-1)
+
+    def squares(y: Floats) -> Floats:
+        return np.stack([np.sum(v * v * y[..., i], axis=-1) for i, v in weights], axis=-1)
+
+    return of, squares
+
+
 class Slopes(NamedTuple):
     """Quotients of some numbers, and an error within which the derivatives lie; nan where nothing can be said. `noise`: the
     part of it that is rounding. `left`, `right`: the quotients from each side, at the nearer step; `rest`: by how much they

@@ -257,7 +257,8 @@ class Search(Probe):
         """Ask a quotient about a derivative that is not autograd's for certain, before more entries are looked at. Where it
         sides with autograd, the exact side is of another function than torch runs, and nothing is known of the row's
         entries that the direction moves."""
-        if k in self._doubtful or k in self._loose or not self.own or self.orders is not None or not total.is_finite():
+        known = total is not None and total.is_finite()
+        if not known or k in self._doubtful or k in self._loose or not self.own or self.orders is not None:
             return
         found = np.where(np.isfinite(self._floats[k]), self._floats[k], 0.0)
         products = found * direction
