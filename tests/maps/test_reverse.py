@@ -128,6 +128,42 @@ def test_a_choice_beside_a_table_is_no_excuse() -> None:
     assert {c.cause for c in entries(checked(function, x=torch.tensor([1.0, 2.0, 3.0], dtype=F64)))} == {Cause.FORMULA}
 
 
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The layers of every run from here on, those with a backward pass behind `back`."""
+    seen: list[list[str]] = []
+    for name, before in (("forward", []), ("backward", ["back"])):
+        original = getattr(Runs, name)
+
+        def counted(self: Any, layers: Any, *rest: Any, original: Any = original, before: Any = before, **named: Any) -> Any:
+            seen.append([*before, *(type(layer).__name__ for layer in layers)])
+            return original(self, layers, *rest, **named)
+
+        monkeypatch.setattr(Runs, name, counted)
+    return seen
+
+
+def test_one_run_of_the_forward_pass_knows_every_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A right gradient of a few entries takes no other run; an entry off by 1e-14 is the one that is wrong, though no
+    direction is drawn."""
+    seen, x = runs(monkeypatch), torch.linspace(0.5, 2.0, 12, dtype=F64)
+    right = checked(lambda x: x.sin().exp(), x=x)
+    assert {c.verdict for c in entries(right)} == {Verdict.MATCH}
+    assert seen == [["Directional"]]
+    assert right.sensitivity == 0.0
+    factors = torch.ones(12, dtype=F64)
+    factors[7] += 1e-14
+    wrong = entries(checked(custom(torch.exp, lambda g, x, y: g * y * factors), x=x))
+    assert [c.quantity for c in wrong if c.verdict is Verdict.MISMATCH] == ["d<v,y>/dx[7]"]
+
+
+def test_what_isnt_known_at_rest_is_not_sought_along_directions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """sqrt(2)**2 > 2 can't be decided, whatever moves: after two runs in which nothing does, no direction is tried."""
+    seen, two = runs(monkeypatch), torch.tensor([2.0, 2.0], dtype=F64)
+    found = checked(lambda x: torch.where((two.sqrt() ** 2 > 2)[0], x.exp(), x.sin()), x=torch.linspace(0.5, 2.0, 8, dtype=F64))
+    assert {c.verdict for c in entries(found)} == {Verdict.UNDECIDED}
+    assert [layers for layers in seen if "Directional" in layers] == [["Directional"]] * 3
+
+
 @pytest.mark.parametrize("size", [1.0, 1000.0])
 def test_what_a_direction_can_show_is_told(size: float) -> None:
     """What is told of errors that don't show, for the slack of the code's constants, is no more than 1e-13 (else entries are
