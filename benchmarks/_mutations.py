@@ -338,6 +338,12 @@ PROVERS = {
     ),
     "algebra/series.py": (("    if _never(f) and _known(g):\n", "    if _never(f):\n"),),
     "shadow/contents.py": (("return there.count(NOTHING) != len(there)", "return False"),),
+    "algebra/tape.py": (
+        ("return Taped(other - self.value, ((self, -ONE),))", "return Taped(other - self.value, ((self, ONE),))"),
+        ("    if not all(c.value.is_finite() for c in cells if type(c) is Taped):\n        return Taped(NAN)\n", ""),
+        ("made.append((y, left))", "made.append((y, right))"),
+        ("            found[source] = term if before is None else before + term", "            found[source] = term"),
+    ),
     "algebra/jets.py": (
         ("                if not a & b:\n", "                if True:\n"),
         ("/ 2 ** max(len(bits) - 1, 0)", ""),

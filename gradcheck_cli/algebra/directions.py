@@ -2,7 +2,8 @@
 
 An input that moves is seeded with `moving(x, u)`, x + u*t; what the forward pass makes of it has the derivative along u as its
 first coefficient, certified, by the series of `algebra.series`: no rule of torch's backward passes takes part. What doesn't
-depend on t stays a plain ball. Seeded with a `Jet`, which moves along several directions, it has mixed derivatives.
+depend on t stays a plain ball. Seeded with a `Jet`, which moves along several directions, it has mixed derivatives; with
+`Taped` numbers, the derivatives by all of them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from gradcheck_cli.algebra.layers import HULL, Cell, Exact, kept, ranks, signifi
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, conditions
 from gradcheck_cli.algebra.program import Algebra, Program
 from gradcheck_cli.algebra.series import LONG, SERIES, coefficient, constant, same
+from gradcheck_cli.algebra.tape import Taped, added, multiplied, recorded
 from gradcheck_cli.floats import Format
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import Function
@@ -83,8 +85,14 @@ class Directional(Precise):
     def lasting(self, cell: Cell, finite: bool) -> bool:
         return super().lasting(cell, finite) if isinstance(cell, arb) else bool(cell[0].is_finite())
 
+    def total(self, cells: Sequence[Cell]) -> Cell:
+        return added(cells) if Taped in map(type, cells) else super().total(cells)
+
+    def dot(self, xs: Sequence[Cell], ys: Sequence[Cell], parts: bool = False) -> Cell:
+        return multiplied(xs, ys) if Taped in map(type, xs) or Taped in map(type, ys) else super().dot(xs, ys, parts)
+
     def still(self, cell: Cell, value: float | bool) -> Cell:
-        return cell[0] if isinstance(cell, arb_series) else cell
+        return cell[0] if isinstance(cell, arb_series | Taped) else cell
 
     def function(self, row: Function) -> Callable[..., Cell]:
         return where if row.name == syntax.WHERE else _mixed(row, type(self))
@@ -146,6 +154,8 @@ def alike(f: Cell, g: Cell) -> bool:
         return isinstance(f, arb_series) and isinstance(g, arb_series) and same(f, g)
     if isinstance(f, Jet) or isinstance(g, Jet):
         return isinstance(f, Jet) and f.same(g)
+    if isinstance(f, Taped) or isinstance(g, Taped):
+        return f is g
     return bool(f == g)
 
 
@@ -167,7 +177,7 @@ def _rounded(value: float, form: Format) -> bool:
 
 def moves(cell: Cell) -> bool:
     """Whether a cell is more than a ball, a truth value or a symbol: it moves along directions."""
-    return type(cell) is arb_series or type(cell) is Jet
+    return type(cell) is arb_series or type(cell) is Jet or type(cell) is Taped
 
 
 def moving(x: Ball, u: Ball) -> Cell:
@@ -221,7 +231,8 @@ _MIXED: dict[tuple[Function, type], Callable[..., Cell]] = {}
 
 def _made(row: Function, layer: type[Directional]) -> Callable[..., Cell]:
     still = HULL.evaluate(row.name)
-    varying, mixed = SERIES.function(row) or _defined(row, SERIES), lifted(row, lambda: _defined(row, layer()))
+    varying = SERIES.function(row) or _defined(row, SERIES)
+    mixed, taped = (make(row, lambda: _defined(row, layer())) for make in (lifted, recorded))
 
     def run(*cells: Cell) -> Cell:
         for cell in cells:
@@ -230,6 +241,8 @@ def _made(row: Function, layer: type[Directional]) -> Callable[..., Cell]:
                 continue
             if kind is Jet:
                 return mixed(*cells)
+            if kind is Taped:
+                return taped(*cells)
             if kind is arb_series:
                 found = varying(*[constant(c) if type(c) is arb else c for c in cells])
                 # A branch that doesn't move (relu of a negative number) is a plain ball again: ties of such are no kinks.

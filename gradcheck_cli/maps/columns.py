@@ -83,19 +83,26 @@ class Filter:
     ) -> None:
         self.map, self.outputs, self.form, self.mode, self.checkpoint = map, outputs, form, mode, checkpoint
         self.words, self._lacking = words or self.first, 0.0
+        self._short, self._before = (0, 0.0), (OPEN, OPEN)  # open entries, and missing bits: here, and with fewer words
         self.held = self.told = False
 
     def longer(self) -> Filter | None:
-        """The same with as many words as may suffice; None where it isn't words that are missing, or too many are."""
-        if not self._lacking:
+        """The same with as many words as may suffice; None where it isn't words that are missing (with fewer no more was), or
+        too many are."""
+        if not self._lacking or (any(self._short) and self._short >= self._before):
             return None
         words = 2 * self.words if self._lacking == OPEN else self.words + math.ceil((self._lacking + MARGIN) / WORD)
-        return Filter(self.map, self.outputs, self.form, self.mode, self.checkpoint, words) if words <= MOST else None
+        if words > MOST:
+            return None
+        longer = Filter(self.map, self.outputs, self.form, self.mode, self.checkpoint, words)
+        longer._before = self._short if any(self._short) else self._before
+        return longer
 
     def certain(self, rows: Sequence[Row]) -> list[Shades] | None:
         """J'v of each row, if every entry is certain."""
         found = self.gradients(rows) if TRUST.sound() else None
         self._lacking = max((lacking(shades, self.form) for shades in found or ()), default=0.0)
+        self._short = sum(int(_open(shades).sum()) for shades in found or ()), self._lacking
         return None if self._lacking else found
 
     @_unless_refused
@@ -106,9 +113,11 @@ class Filter:
             if slopes is None:
                 return None
             for slope, shades in zip(slopes, found, strict=bool(slopes)):
-                agrees = test(slope - along(shades.exact, part), int(np.count_nonzero(part)))
+                difference = slope - along(shades.exact, part)
+                agrees = test(difference, int(np.count_nonzero(part)))
                 if not agrees:
                     self._lacking = WORD if agrees is None else 0.0
+                    self._short = (0, 0.0) if difference.is_finite() else (1, WORD)
                     return agrees
         return True
 
@@ -306,6 +315,11 @@ def certain(found: Shades, form: Format) -> npt.NDArray[np.bool_]:
     return known
 
 
+def _open(found: Shades) -> npt.NDArray[np.bool_]:
+    """The entries of which nothing is known."""
+    return np.asarray(~np.isfinite(found.exact.radius) | np.isnan(found.rounded))
+
+
 def lacking(found: Shades, form: Format) -> float:
     """Bits that are missing until every entry is certain; infinite where one is open."""
     unknown = ~certain(found, form)
@@ -313,7 +327,7 @@ def lacking(found: Shades, form: Format) -> float:
         return 0.0
     part = found.pick(unknown)
     size, radius = np.abs(part.exact.high), part.exact.radius
-    if not (np.isfinite(radius).all() and not np.isnan(part.rounded).any()):
+    if _open(part).any():
         return OPEN
     with np.errstate(all="ignore"):
         share = float(np.max(np.where(size > 0.0, radius / size, 1.0)))

@@ -14,10 +14,10 @@ import numpy as np
 
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.constants import Constants
-from gradcheck_cli.maps.guard import Weights, weights_of
+from gradcheck_cli.maps.guard import weights_of
 from gradcheck_cli.maps.map import Map, Row
 from gradcheck_cli.maps.probe import Options
-from gradcheck_cli.maps.quotient import Numbers, Plain, refuted
+from gradcheck_cli.maps.quotient import Numbers, Plain, Weights, projections, refuted
 from gradcheck_cli.shadow.stops import Cut
 from gradcheck_cli.verdict.column import Column, Detail
 from gradcheck_cli.verdict.judge import NOTHING
@@ -76,13 +76,7 @@ def name_whole_cuts(map: Map, columns: Sequence[Column], options: Options) -> No
 
 def _agrees(plain: Plain, weights: Weights, found: Floats, span: slice) -> bool:
     """Whether autograd's gradient by an input is the slope of the function with all those numbers held."""
-    indices, values = weights
-    nothing = np.zeros_like(found)
-    numbers = Numbers(
-        lambda y: np.array([values @ y[indices]]),
-        lambda y: np.array([(values * values) @ y[indices]]),
-        found, found, nothing,
-    )  # fmt: skip
+    numbers = Numbers(*projections([weights]), found, found, np.zeros_like(found))
     for _ in range(2):
         moving = np.zeros(found.shape[1])
         moving[span] = 1.0

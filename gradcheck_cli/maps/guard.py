@@ -28,8 +28,10 @@ from gradcheck_cli.maps.quotient import (
     Outcome,
     Plain,
     Slopes,
+    Weights,
     Which,
     kinked,
+    projections,
     refuted,
     slopes,
     standing,
@@ -100,10 +102,6 @@ def guard_rows(
             if doubts:
                 guard.take_back()
             guard.refute()
-
-
-Weights = tuple[slice | Indices, Floats]
-"""Some entries of all outputs, or all of them, and their cotangents."""
 
 
 def weights_of(plain: Plain, rows: Sequence[Row]) -> list[Weights]:
@@ -316,13 +314,7 @@ def sided(map: Map, options: Options, row: Row, found: Floats, direction: Floats
 def _numbers(weights: Sequence[Weights], found: Floats, known: Floats, limits: Limits, form: Format) -> Numbers:
     """Derivatives of rows, and what is known of them."""
 
-    def of(y: Floats) -> Floats:
-        return np.array([np.sum(v * y[i]) for i, v in weights])
-
-    def squares(y: Floats) -> Floats:
-        return np.array([np.sum(v * v * y[i]) for i, v in weights])
-
-    return Numbers(of, squares, found, known, allowed(limits, found, form))
+    return Numbers(*projections(weights), found, known, allowed(limits, found, form))
 
 
 # -- derivatives along a direction --------------------------------------------------------------------------------------

@@ -130,14 +130,21 @@ def attempted(run: Callable[[], T]) -> T | None:
         return None
 
 
-@contextmanager
-def seeded(seed: int, tensors: Iterable[Tensor] = ()) -> Iterator[None]:
+class seeded(restored):
     """torch's generators, of the CPU and of the tensors' devices, start from `seed` inside the block and are left as they
     were."""
-    with restored(tensors) as generators:
+
+    __slots__ = ("_seed",)
+
+    def __init__(self, seed: int, tensors: Iterable[Tensor] = ()) -> None:
+        super().__init__(tensors)
+        self._seed = seed
+
+    def __enter__(self) -> list[torch.Generator]:
+        generators = super().__enter__()
         for generator in generators:
-            generator.manual_seed(seed)
-        yield
+            generator.manual_seed(self._seed)
+        return generators
 
 
 def autocast(device: str, dtype: str | None) -> AbstractContextManager[Any]:

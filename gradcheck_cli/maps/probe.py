@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +20,7 @@ from gradcheck_cli.algebra.layers import Rounded
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, exactly, two_to, working
 from gradcheck_cli.algebra.precision import CANCELLED, DIRECTIONS, QUOTIENT, QUOTIENT_STEP
 from gradcheck_cli.algebra.series import terms
+from gradcheck_cli.algebra.tape import Taped
 from gradcheck_cli.exact.kinks import limits
 from gradcheck_cli.exact.values import NOWHERE
 from gradcheck_cli.floats import FORMATS, Floats
@@ -266,6 +268,13 @@ class Probe:
                 found += self.source.forward([layer() for _ in batch], [self.moved(u) for u in batch])
                 self.expect((self.work - begun) / len(found) * (len(directions) - len(found)))
         return found
+
+    def taped(self, layer: type[Directional] = Directional) -> tuple[list[Any], Cells]:
+        """The inputs' cells and the outputs', which know what they were made of."""
+        inputs = {name: list(map(Taped, balls)) for name, balls in self.runs.exact.items()}
+        with terms(2):
+            (outputs,) = self.source.forward([layer()], [inputs])
+        return list(chain.from_iterable(inputs.values())), outputs
 
     def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Any]]]:
         """What is differentiated, at displaced points: see `Runs.beside`."""

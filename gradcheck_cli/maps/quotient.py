@@ -80,7 +80,23 @@ Values = tuple[Floats, Floats, Floats, Floats, Floats]
 """The outputs at -1, -1/2, 0, 1/2 and 1 times a direction, all entries in order; nan where the function fails."""
 
 Project = Callable[[Floats], Floats]
-"""What is asked of all outputs: linear."""
+"""What is asked of all outputs, along the last axis: linear."""
+
+
+Weights = tuple[slice | Indices, Floats]
+"""Some entries of all outputs, or all of them, and their cotangents."""
+
+
+def projections(weights: Sequence[Weights]) -> tuple[Project, Project]:
+    """What combinations of the outputs ask, and the same of their squares."""
+
+    def of(y: Floats) -> Floats:
+        return np.stack([np.sum(v * y[..., i], axis=-1) for i, v in weights], axis=-1)
+
+    def squares(y: Floats) -> Floats:
+        return np.stack([np.sum(v * v * y[..., i], axis=-1) for i, v in weights], axis=-1)
+
+    return of, squares
 
 
 class Slopes(NamedTuple):
@@ -117,20 +133,18 @@ def slopes(values: Values, project: Project, noise: Floats) -> Slopes:
     """
     far_left, before, here, after, far_right = values
     with np.errstate(all="ignore"):
-        half, whole = project(after - before), project((far_right - far_left) / 2)
-        bent = project(far_right + far_left + 6 * here - 4 * (after + before))
+        near, far, ends, middle = after - before, (far_right - far_left) / 2, far_right + far_left, after + before
+        left, right = (2 * (here - before), here - far_left), (2 * (after - here), far_right - here)
+        asked = (near, far, ends + 6 * here - 4 * middle, middle - 2 * here, ends - 2 * here, *left, *right)
+        half, whole, bent, curve, wider, *sides = project(np.stack(asked))
         best: tuple[Floats, ...] = (half + (half - whole) / 3, abs(half - whole) + abs(bent) + 4 * noise, 4 * noise)
-        sides = []
-        rest = 4 * project(after + before - 2 * here) - project(far_right + far_left - 2 * here)
-        for near, far in ((2 * (here - before), here - far_left), (2 * (after - here), far_right - here)):
-            near, far = project(near), project(far)
+        for near, far in (sides[:2], sides[2:]):
             missing = ~(np.isfinite(best[0]) & np.isfinite(best[1]))
-            other = (2 * near - far, 2 * abs(near - far) + 12 * noise, 12 * noise)
-            best = tuple(np.where(missing, o, own) for o, own in zip(other, best, strict=True))
-            sides.append(near)
+            if missing.any():
+                other = (2 * near - far, 2 * abs(near - far) + 12 * noise, 12 * noise)
+                best = tuple(np.where(missing, o, own) for o, own in zip(other, best, strict=True))
     value, error, noise = best
-    left, right = sides
-    return Slopes(value, error, noise, left, right, rest)
+    return Slopes(value, error, noise, sides[0], sides[2], 4 * curve - wider)
 
 
 def standing(values: Values) -> Floats:
@@ -308,7 +322,7 @@ class Numbers:
     def row(self, k: int) -> Numbers:
         """One of them alone."""
         parts = (self.found[[k]], self.known[[k]], self.allowed[[k]])
-        return Numbers(lambda y: self.of(y)[k : k + 1], lambda y: self.squares(y)[k : k + 1], *parts)
+        return Numbers(lambda y: self.of(y)[..., k : k + 1], lambda y: self.squares(y)[..., k : k + 1], *parts)
 
 
 @dataclass(frozen=True)

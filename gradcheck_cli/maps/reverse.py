@@ -1,13 +1,15 @@
 """Every entry of a map's derivative, judged: cotangents pulled back by torch, against power series carried forward.
 
-The forward pass runs once under the shadow with a layer of power series along a direction u: J u, certified, and no rule of
-torch's backward passes takes part. The backward pass runs under the shadow in exact balls: J'v as autograd's own operations
-give it. If <v, J u> = <J'v, u> for a u with random 20-bit entries, scaled so that all terms are of one size, then all entries
-of J'v are right but for a chance of about 2**-20 for each direction (a wrong J'v agrees on a hyperplane only; Schwartz, J. ACM
-27, 1980), and stand as the exact values. Where it fails, the direction is cut into parts until single entries are left: the
-series along one entry is its exact value, and a difference quotient at 1,600 bits is the second witness. The search follows
-parts that disagree for certain before those that can't be told; where one can't be cut down to an entry, it is itself what is
-wrong, and the quotient along it the witness.
+Of up to as many entries as are reported, the forward pass, run under the shadow with numbers that know what they were made
+of, has the exact value of each (`algebra.tape`). Of more, where a decision hangs on some of them, or where torch's numbers are
+far off, the forward pass runs once under the shadow with a layer of power series along a direction u: J u, certified, and no
+rule of torch's backward passes takes part. The backward pass runs under the shadow in exact balls: J'v as autograd's own
+operations give it. If <v, J u> = <J'v, u> for a u with random 20-bit entries, scaled so that all terms are of one size, then
+all entries of J'v are right but for a chance of about 2**-20 for each direction (a wrong J'v agrees on a hyperplane only;
+Schwartz, J. ACM 27, 1980), and stand as the exact values. Where it fails, the direction is cut into parts until single entries
+are left: the series along one entry is its exact value, and a difference quotient at 1,600 bits is the second witness. The
+search follows parts that disagree for certain before those that can't be told; where one can't be cut down to an entry, it is
+itself what is wrong, and the quotient along it the witness.
 """
 
 from __future__ import annotations
@@ -17,24 +19,23 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
 from gradcheck_cli.algebra.columns.column import ball_of as column_ball
 from gradcheck_cli.algebra.columns.words import OPEN
-from gradcheck_cli.algebra.directions import Kept, slope, value_of
+from gradcheck_cli.algebra.directions import Kept, value_of
 from gradcheck_cli.algebra.layers import Layer
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
-from gradcheck_cli.floats import Floats, pieces
+from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.autograd import Pulled, nodes
-from gradcheck_cli.maps.columns import FARTHEST, LEAST, Filter, certified
+from gradcheck_cli.maps.columns import LEAST, Filter, certified
 from gradcheck_cli.maps.guard import Judged, guard_rows
-from gradcheck_cli.maps.map import Map, Row, Tensors, draws, run
+from gradcheck_cli.maps.map import Map, Row, Tensors, run
 from gradcheck_cli.maps.meant import instead, roomier
 from gradcheck_cli.maps.outside import UNSEEN, Doubt
 from gradcheck_cli.maps.poles import AT_A_POLE, UNDECIDED, infinite, set_aside, told, without
-from gradcheck_cli.maps.probe import DRAWN, FLOOR, UNFAITHFUL
+from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL
 from gradcheck_cli.maps.runs import Followed, flat, numpy
 from gradcheck_cli.maps.search import MANY, Search
 from gradcheck_cli.maps.second import confirms, doubted
@@ -59,6 +60,8 @@ class Reverse(Search):
         self._seen, self._shades, self._outside = {}, dict[bool, list[Shades]](), UNSEEN
         self._long, self._truths = False, []
         self._precise, self._wrong, self._located, self._doubtful = [], {}, set(), {}
+        self._taped, self._entries = {}, {}
+        self._loose, self._lost, self._least = set[int](), set[int](), 0.0
         self._confirmed: dict[tuple[int, int], Ball] = {}
         self._slack: list[Shades] | None = None
         self._suspects: set[tuple[int, int]] = set()
@@ -93,7 +96,6 @@ class Reverse(Search):
                 self.notes += [told(found, outputs)] if left else []
             apart = UNDECIDED if found.doubtful else AT_A_POLE
         self._pulled_back([pull(row) for row in self.rows])
-        self._direction, self._marks = self._drawn()
         self._long = self.own and len(nodes(outputs.values())) >= MANY
         self._look_outside()
         self._truths = list[Any]() if left else self._settled(outputs)
@@ -177,27 +179,6 @@ class Reverse(Search):
             gradient = pulled.gradients[name]
             self._missing[k, span] = gradient is None
             self._floats[k, span] = np.nan if gradient is None else numpy(gradient)
-
-    def _drawn(self) -> tuple[Floats, list[npt.NDArray[np.bool_]]]:
-        """A direction of odd 20-bit numbers of both signs, scaled by powers of two so that each entry adds a term of about one
-        size, and which entries go together: those where torch has a number, and those where it has 0, which the others would
-        hide.
-
-        It is 0 where torch's number isn't finite: such entries are looked at one by one. The numbers hang on the inputs and the
-        gradients too: see `draws`.
-        """
-        draw = draws(self.options.seed, self._inputs(), self._floats)
-        numbers = (2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), self.count) + 1) * draw.choice((-1.0, 1.0), self.count)
-        still, nothing = np.zeros((2, self.count), dtype=bool)
-        for some in pieces(self.count, len(self.rows)):
-            floats = self._floats[:, some]
-            finite = np.isfinite(floats)
-            sizes = np.max(np.abs(floats), axis=0, initial=0.0, where=finite)
-            still[some] = (~finite & ~self._missing[:, some]).any(axis=0)
-            nothing[some] = sizes == 0
-            numbers[some] = np.ldexp(numbers[some], -np.clip(np.frexp(sizes)[1], -FARTHEST, FARTHEST) - DRAWN)
-        numbers[still] = 0.0
-        return numbers, [mark for mark in (~still & ~nothing, ~still & nothing) if mark.any()]
 
     # -- certifying -------------------------------------------------------------------------------------------------
 
@@ -301,7 +282,7 @@ class Reverse(Search):
             if all(f is not None and s is not None and not f[k].overlaps(s.exact) for f, s in zip(found, shades, strict=True)):
                 return [f[k] for f in found if f is not None]  # no slack explains them
         with working(DIRECTIONS[0]):
-            return [self.paired(self.rows[k], cells, slope) for cells in self.along(directions, Kept)]
+            return [found[k] for found in self._slopes(directions, [k], Kept, lambda ball: bool(ball.is_finite()))]
 
     def _unit(self, index: int) -> Floats:
         return np.bincount([index], minlength=self.count).astype(np.float64)
@@ -325,4 +306,4 @@ class Reverse(Search):
 
 def _added(y: Floats) -> Floats:
     """All outputs added up."""
-    return np.asarray(np.sum(y, keepdims=True))
+    return np.asarray(np.sum(y, axis=-1, keepdims=True))

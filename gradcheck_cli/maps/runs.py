@@ -265,7 +265,8 @@ def flat(tensor: Tensor) -> list[float]:
 
 def numpy(tensor: Tensor) -> Floats:
     """The entries as an array of doubles, in order."""
-    return np.asarray(_doubles(tensor).numpy(force=True))
+    found: Floats = _doubles(tensor).numpy(force=True)
+    return found
 
 
 def _doubles(tensor: Tensor) -> Tensor:

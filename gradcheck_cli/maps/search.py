@@ -1,19 +1,19 @@
 """What certifies all entries of a map's gradient, and what looks for those that are wrong.
 
-Where <v, J u> = <J'v, u> fails, the direction is cut into parts until single entries are left: the series along one entry is
-its exact value, and a difference quotient at 1,600 bits is the second witness. The search follows parts that disagree for
-certain before those that can't be told; where one can't be cut down to an entry, it is itself what is wrong, and the quotient
-along it the witness.
+A run of the forward pass alone may know them all (`algebra.tape`). Else, where <v, J u> = <J'v, u> fails, the direction is cut
+into parts until single entries are left: the series along one entry is its exact value, and a difference quotient at 1,600 bits
+is the second witness. The search follows parts that disagree for certain before those that can't be told; where one can't be
+cut down to an entry, it is itself what is wrong, and the quotient along it the witness.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from heapq import heappop, heappush
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,15 +21,17 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.directions import Directional, Kept, Meant, Precise, slope, value_of
 from gradcheck_cli.algebra.layers import Exact, Layer, Rounded
-from gradcheck_cli.algebra.number import NAN, ZERO, Ball, working
+from gradcheck_cli.algebra.number import NAN, ZERO, Ball, precision, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.algebra.series import terms
+from gradcheck_cli.algebra.tape import derivatives
 from gradcheck_cli.exact.values import TINY
-from gradcheck_cli.floats import Floats
-from gradcheck_cli.maps.columns import UNBOUNDED, Filter, certified
+from gradcheck_cli.floats import Floats, pieces
+from gradcheck_cli.maps.columns import FARTHEST, UNBOUNDED, Filter, certified
 from gradcheck_cli.maps.guard import sided
+from gradcheck_cli.maps.map import draws
 from gradcheck_cli.maps.narrowing import Disagreement, narrowed
-from gradcheck_cli.maps.probe import FLOOR, LAYERS, Probe
+from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, SINGULAR, Probe
 from gradcheck_cli.maps.quotient import COARSE
 from gradcheck_cli.maps.runs import Cells
 from gradcheck_cli.maps.second import confirms
@@ -64,6 +66,9 @@ SENSITIVE = 1e-13
 CROWD = 100
 """Entries of a direction that share this error; of more, it grows with their number."""
 
+TAPED = 4
+"""Directions from which on a run that knows the derivatives by all entries takes less than one along each."""
+
 TIGHT = 70
 """Bits of a certified entry; below TINY it rounds to 0 in every format."""
 
@@ -96,13 +101,11 @@ class _Wrong(NamedTuple):
 
 
 class Search(Probe):
-    """Rows of a map, of which torch's floats are known (nan, and `missing`, where it gave none), a direction of all entries,
-    and `marks`, which of them go together: each wrong entry of a group shows along it."""
+    """Rows of a map, of which torch's floats are known (nan, and `missing`, where it gave none). Each wrong entry of a group
+    shows along the direction."""
 
     _floats: Floats
     _missing: npt.NDArray[np.bool_]
-    _direction: Floats
-    _marks: list[npt.NDArray[np.bool_]]
     _unknown: str | None
     _seen: dict[int, Seen]
     _long: bool
@@ -114,6 +117,45 @@ class Search(Probe):
     _located: set[tuple[int, str]]
     _doubtful: dict[int, Truth]
     """Rows of which nothing is known, for a quotient sides with autograd."""
+    _taped: dict[tuple[type[Directional], int], tuple[list[Any], Cells]]
+    _entries: dict[tuple[int, type[Directional], int], list[Ball]]
+    """Runs that know the derivatives by all entries, by layer and bits, and those of each row."""
+    _loose: set[int]
+    """Rows of which nothing is known where constants are what they may mean."""
+    _lost: set[int]
+    """Rows that aren't known along any direction."""
+    _least: float
+    """The work of a run of the forward pass, where it was found to tell nothing."""
+
+    @cached_property
+    def _drawn(self) -> tuple[Floats, list[npt.NDArray[np.bool_]]]:
+        """A direction of odd 20-bit numbers of both signs, scaled by powers of two so that each entry adds a term of about one
+        size, and which entries go together: those where torch has a number, and those where it has 0, which the others would
+        hide.
+
+        It is 0 where torch's number isn't finite: such entries are looked at one by one. The numbers hang on the inputs and the
+        gradients too: see `draws`.
+        """
+        draw = draws(self.options.seed, self._inputs(), self._floats)
+        numbers = (2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), self.count) + 1) * draw.choice((-1.0, 1.0), self.count)
+        still, nothing = np.zeros((2, self.count), dtype=bool)
+        for some in pieces(self.count, len(self.rows)):
+            floats = self._floats[:, some]
+            finite = np.isfinite(floats)
+            sizes = np.max(np.abs(floats), axis=0, initial=0.0, where=finite)
+            still[some] = (~finite & ~self._missing[:, some]).any(axis=0)
+            nothing[some] = sizes == 0
+            numbers[some] = np.ldexp(numbers[some], -np.clip(np.frexp(sizes)[1], -FARTHEST, FARTHEST) - DRAWN)
+        numbers[still] = 0.0
+        return numbers, [mark for mark in (~still & ~nothing, ~still & nothing) if mark.any()]
+
+    @property
+    def _direction(self) -> Floats:
+        return self._drawn[0]
+
+    @property
+    def _marks(self) -> list[npt.NDArray[np.bool_]]:
+        return self._drawn[1]
 
     @cached_property
     def _groups(self) -> list[list[int]]:
@@ -122,11 +164,49 @@ class Search(Probe):
 
     def _certified(self) -> list[list[Truth | Ball]]:
         """The exact side of every entry of every row."""
-        rows, failed, lost = list(range(len(self.rows))) if self._marks else [], False, False
-        shadows: list[list[Ball]] = [[ZERO] * self.count for _ in self.rows]
+        self._doubtful.clear()
+        truths = self._each_alone() or self._both_agreeing()
+        for k, unknown in self._doubtful.items():  # but for what torch has no finite number of
+            for i in np.flatnonzero(self._direction).tolist():
+                truths[k][i] = unknown
+        return truths
+
+    def _each_alone(self) -> list[list[Truth | Ball]]:
+        """The same, where a run of the forward pass alone knows every derivative, and torch's numbers are near to all; nothing
+        where it doesn't, or is too long, or one is far: then what torch's operations make of it counts too."""
+        if self.orders is not None or self.count > self.options.most_entries:
+            return []
+        floats, begun = np.where(self._missing, 0.0, self._floats), self.work
+        for bits in DIRECTIONS:
+            with working(bits):
+                found = [self._by_entry(k, Directional) for k in range(len(self.rows))]
+            known = np.array([list(map(float, balls)) for balls in found])
+            if not (np.abs(floats - known) <= COARSE * np.abs(known)).all():
+                if np.isnan(known).any():
+                    self._least = self.work - begun
+                    self._lost = self._unknown_at_rest()
+                return []
+            if all(map(_tight, chain.from_iterable(found))):
+                return [list(balls) for balls in found]
+        return []
+
+    def _unknown_at_rest(self) -> set[int]:
+        """Rows that aren't known where nothing moves, at any precision: nor are they along a direction."""
+        found = set(range(len(self.rows)))
+        for bits in DIRECTIONS:
+            if found:
+                self.expect(self._least)
+                with working(bits), terms(2):
+                    (outputs,) = self.source.forward([Directional()], [self.runs.exact])
+                    found = {k for k in found if not self.paired(self.rows[k], outputs, value_of).is_finite()}
+        return found
+
+    def _both_agreeing(self) -> list[list[Truth | Ball]]:
+        """The same, from both sides along directions."""
+        rows, failed, lost = [k for k in range(len(self.rows)) if self._marks and k not in self._lost], False, False
+        shadows: list[list[Ball]] = [[NAN if k in self._lost else ZERO] * self.count for k in range(len(self.rows))]
         self._precise = [[NAN] * self.count for _ in self.rows]
         suspects: set[int] = set()
-        self._doubtful.clear()
         taken = 0.0
         for bits, layer in ATTEMPTS if rows else ():
             if failed and layer is Precise:
@@ -167,18 +247,18 @@ class Search(Probe):
                 break
         truths: list[list[Truth | Ball]] = [list(found) for found in shadows]
         still = np.flatnonzero(self._direction == 0).tolist()
+        if self._lost and self._marks:
+            rows, suspects = sorted({*rows, *self._lost}), set().union(*self._groups)
         if rows or still:
             self._take_apart(rows, still, sorted(suspects), shadows, truths)
-        for k, unknown in self._doubtful.items():  # but for what torch has no finite number of
-            for i in np.flatnonzero(self._direction).tolist():
-                truths[k][i] = unknown
         return truths
 
     def _ask(self, k: int, direction: Floats, total: Ball) -> None:
         """Ask a quotient about a derivative that is not autograd's for certain, before more entries are looked at. Where it
         sides with autograd, the exact side is of another function than torch runs, and nothing is known of the row's
         entries that the direction moves."""
-        if k in self._doubtful or not self.own or self.orders is not None or total is None or not total.is_finite():
+        known = total is not None and total.is_finite()
+        if not known or k in self._doubtful or k in self._loose or not self.own or self.orders is not None:
             return
         found = np.where(np.isfinite(self._floats[k]), self._floats[k], 0.0)
         products = found * direction
@@ -190,7 +270,9 @@ class Search(Probe):
             return
         with working(DIRECTIONS[0]):  # constants may explain it
             meant = self.paired(self.rows[k], self.along([direction], Kept)[0], slope)
-        if abs(meant - value) > COARSE * size:
+        if not meant.is_finite():
+            self._loose.add(k)
+        elif abs(meant - value) > COARSE * size:
             self._doubtful[k] = Truth(Kind.UNKNOWN, text=text)
 
     def _narrowed(self, filter: Filter, found: Sequence[Shades]) -> list[Truths]:
@@ -212,17 +294,15 @@ class Search(Probe):
             i for i in single for k in range(len(self.rows))
             if not seen.right[k, i] and slopes.get((k, i), NAN).rel_accuracy_bits() < sharp
         ]  # fmt: skip
-        series = {i: outputs for (i,), _, outputs in self._parts([[i] for i in sorted(set(unknown))])}
+        series = {i: totals for (i,), _, totals in self._parts([[i] for i in sorted(set(unknown))], range(len(self.rows)))}
         for i in single:
             name, direction = self._input([i]), self._only([i])
             direction[i] = 1.0
-            for k, row in enumerate(self.rows):
+            for k in range(len(self.rows)):
                 if seen.right[k, i] or name is None:
                     continue
                 with working(DIRECTIONS[0]):
-                    truths[k][i] = (
-                        self._single(k, direction, self.paired(row, series[i], slope)) if i in series else slopes[k, i]
-                    )
+                    truths[k][i] = self._single(k, direction, series[i][k]) if i in series else slopes[k, i]
                 if self._far(k, i, truths[k][i], found[k].exact.ball(i)):
                     self._located.add((k, name))
                     located[k].append(i)
@@ -251,7 +331,7 @@ class Search(Probe):
             return [[unknown] * self.count for _ in self.rows]
         nothing: list[list[Ball]] = [[NAN] * self.count for _ in self.rows]
         truths: list[list[Truth | Ball]] = [list(found) for found in nothing]
-        self._direction, self._precise = np.ones(self.count), nothing
+        self._drawn, self._precise = (np.ones(self.count), []), nothing
         self._take_apart(range(len(self.rows)), (), range(self.count), nothing, truths)
         return truths
 
@@ -317,9 +397,9 @@ class Search(Probe):
         large = self.count > self.options.most_entries
         ways = width = LARGE_WAYS if large else max(LAYERS, SMALL)
         for some in _chunks(still, LAYERS):
-            for part, direction, outputs in self._parts([[i] for i in some]):
-                for k in range(len(self.rows)):
-                    self._examine(k, part, direction, outputs, shadows[k], truths[k])
+            for part, direction, totals in self._parts([[i] for i in some], range(len(self.rows))):
+                for k, total in totals.items():
+                    self._examine(k, part, direction, total, shadows[k], truths[k])
         waiting: list[_Part] = []
         if rows and suspects:
             waiting.append(_Part(True, 0, 0.0, list(suspects)))
@@ -332,15 +412,16 @@ class Search(Probe):
             while waiting and len(cut) < width:
                 whole = heappop(waiting)
                 cut += [(1 - whole.cuts, part) for part in self._split(whole.entries, ways)]
-            parts = self._parts([part for _, part in cut])
-            singular = [len(part) == 1 and self._nowhere(rows, outputs) for part, _, outputs in parts]
+            parts = self._parts([part for _, part in cut], rows)
+            singular = [len(part) == 1 and not all(t.is_finite() for t in totals.values()) for part, _, totals in parts]
             begun, left = self.work, sum(singular)
+            self.expect(0.0 if self.source.opaque else min(left, SINGULAR) * self._least)
             every = sorted(zip(cut, parts, singular, strict=True), key=lambda each: each[2])  # what takes longest comes last
-            for (cuts, _), (part, direction, outputs), costs in every:
+            for (cuts, _), (part, direction, totals), costs in every:
                 rows = [k for k in rows if k not in self._doubtful]
                 if not rows:
                     return
-                found = [self._examine(k, part, direction, outputs, shadows[k], truths[k]) for k in rows]
+                found = [self._examine(k, part, direction, totals[k], shadows[k], truths[k]) for k in rows]
                 for k, outcome in zip(rows, found, strict=True):
                     if outcome.located and len(part) == 1:
                         self._ask(k, direction, regular(truths[k][part[0]]).ball)
@@ -363,28 +444,51 @@ class Search(Probe):
             cuts = sorted({min(borders, key=lambda border: abs(border - cut)) for cut in cuts})
         return [part[start:stop] for start, stop in pairwise([0, *cuts, len(part)])]
 
-    def _parts(self, parts: Sequence[list[int]]) -> list[tuple[list[int], Floats, Cells]]:
-        """Each part with its direction, and the outputs' series along it."""
+    def _parts(self, parts: Sequence[list[int]], rows: Sequence[int]) -> list[tuple[list[int], Floats, dict[int, Ball]]]:
+        """Each part with its direction, and the derivatives of some rows along it."""
         directions = []
         for part in parts:
             direction = np.zeros(self.count)
             direction[part] = self._direction[part] if len(part) > 1 else 1.0
             directions.append(direction)
         with working(DIRECTIONS[0]):
-            return list(zip(parts, directions, self.along(directions), strict=True))
+            return list(zip(parts, directions, self._slopes(directions, rows, Directional, _tight), strict=True))
 
-    def _nowhere(self, rows: Sequence[int], outputs: Cells) -> bool:
-        """Whether series say nothing of a row."""
-        with working(DIRECTIONS[0]):
-            return not all(self.paired(self.rows[k], outputs, slope).is_finite() for k in rows)
+    def _slopes(
+        self, directions: Sequence[Floats], rows: Sequence[int], layer: type[Directional], enough: Callable[[Ball], bool]
+    ) -> list[dict[int, Ball]]:
+        """The derivatives of some rows along directions: of many from one run that knows all entries', where that is `enough`;
+        else along each."""
+        found: list[dict[int, Ball]] = [{} for _ in directions]
+        if len(directions) >= TAPED and self.orders is None:
+            for k in rows:
+                known = self._by_entry(k, layer)
+                for totals, direction in zip(found, directions, strict=True):
+                    totals[k] = _along(known, direction, np.flatnonzero(direction).tolist())
+        left = [n for n, totals in enumerate(found) if not totals or not all(map(enough, totals.values()))]
+        if self._lost.issuperset(rows):
+            return [dict.fromkeys(rows, NAN)] * len(found)
+        for n, outputs in zip(left, self.along([directions[n] for n in left], layer), strict=True):
+            found[n] = {k: self.paired(self.rows[k], outputs, slope) for k in rows}
+        return found
+
+    def _by_entry(self, k: int, layer: type[Directional]) -> list[Ball]:
+        """A row's derivatives by all entries; nan where a decision hangs on some."""
+        run = layer, precision()
+        if run not in self._taped:
+            self._taped[run] = self.taped(layer)
+        if (k, *run) not in self._entries:
+            inputs, outputs = self._taped[run]
+            self._entries[k, *run] = derivatives(self.paired(self.rows[k], outputs, _itself), inputs)
+        return self._entries[k, *run]
 
     def _examine(
-        self, k: int, part: list[int], direction: Floats, outputs: Cells, shadow: list[Ball], truths: list[Truth | Ball]
+        self, k: int, part: list[int], direction: Floats, total: Ball, shadow: list[Ball], truths: list[Truth | Ball]
     ) -> _Outcome:
-        """Whether the shadow's entries are right in one row; enters what is known of them."""
+        """Whether the shadow's entries are right in one row, whose derivative along the part is `total`; enters what is known
+        of them."""
         precise = self._precise[k] if self._precise else shadow
         with working(DIRECTIONS[0]):
-            total = self.paired(self.rows[k], outputs, slope)
             agrees = self._agreement(total, shadow, direction, part, tight=shadow is precise)
             if agrees is None and self._agreement(total, precise, direction, part, tight=True):
                 agrees, shadow = True, precise  # as the code has it; what its constants may mean as well only blurs that
@@ -451,7 +555,7 @@ class Search(Probe):
     def _single(self, k: int, direction: Floats, total: Ball) -> Truth | Ball:
         """The exact side of one entry of one row: the series along it, else limits from both sides."""
         row = self.rows[k]
-        for bits in DIRECTIONS:
+        for bits in DIRECTIONS if k not in self._lost else ():
             if bits > DIRECTIONS[0]:
                 with working(bits):
                     total = self.paired(row, self.along([direction])[0], slope)
@@ -467,6 +571,11 @@ class Search(Probe):
 
 def _tight(cell: Ball) -> bool:
     return bool(cell.is_finite() and (cell.rel_accuracy_bits() >= TIGHT or cell.abs_upper() < TINY))
+
+
+def _itself(cell: Any) -> Any:
+    """A cell as it is."""
+    return cell
 
 
 def _chunks(indices: Sequence[int], size: int) -> Iterable[Sequence[int]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import torch
 
@@ -29,11 +28,16 @@ def restore(before: States) -> None:
         generator.set_state(state)
 
 
-@contextmanager
-def restored(tensors: Iterable[torch.Tensor]) -> Iterator[list[torch.Generator]]:
-    """The generators of `states`; afterwards each has the state that it had."""
-    before = states(tensors)
-    try:
-        yield [generator for generator, _ in before]
-    finally:
-        restore(before)
+class restored:
+    """The generators of `states`, inside the block; afterwards each has the state that it had."""
+
+    __slots__ = ("_before",)
+
+    def __init__(self, tensors: Iterable[torch.Tensor]) -> None:
+        self._before = states(tensors)
+
+    def __enter__(self) -> list[torch.Generator]:
+        return [generator for generator, _ in self._before]
+
+    def __exit__(self, *raised: object) -> None:
+        restore(self._before)

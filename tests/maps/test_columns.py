@@ -232,6 +232,26 @@ def test_what_is_done_behind_torch_is_certified_by_nobody(forward: Callable[[Ten
     assert not any(column.having(Verdict.MATCH).any() for column in found.columns)
 
 
+def test_more_words_are_tried_while_they_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    """lgamma has no kernel in any words, erfinv one of balls, which don't move: after a longer run that leaves as much open,
+    balls decide."""
+    tried: list[int] = []
+    original = Filter.certain
+
+    def certain(self: Filter, *given: Any) -> Any:
+        tried.append(self.words)
+        return original(self, *given)
+
+    monkeypatch.setattr(Filter, "certain", certain)
+    for function, times in ((torch.lgamma, 2), (torch.erfinv, 3)):
+        tried.clear()
+        map = Map(
+            {"x": torch.linspace(0.1, 0.9, 300, dtype=F64)}, lambda leaves, function=function: {"y": function(leaves["x"])}
+        )
+        assert {v for column in checked(map).columns for v in column.counts()} == {Verdict.MATCH}
+        assert len(tried) == times, function
+
+
 def test_whether_a_direction_is_smooth() -> None:
     """Known where all outputs have a slope, and where equal numbers that move are compared; else not known."""
     x = torch.cat([torch.zeros(100), torch.linspace(1, 2, 200)]).to(F64)
