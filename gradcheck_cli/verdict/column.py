@@ -44,7 +44,8 @@ Indices = npt.NDArray[np.int64]
 @dataclass(slots=True)
 class Detail:
     """What is known beyond the numbers about one entry; absent for a plain match. `rounded`: how far rounding may lead from
-    autograd's own formula, by the model of its operations; None where that has no bound, or nobody has looked."""
+    autograd's own formula, by the model of its operations; None where that has no bound, or nobody has looked. `shadow`:
+    EXACT where it is the exact value."""
 
     cause: Cause | None = None
     stage: str | None = None
@@ -59,6 +60,10 @@ class Detail:
     formula: str | None = None
     witness: str | None = None
     rounded: float | None = None
+
+
+EXACT = "the exact value"
+"""What a shadow is that nobody has looked at, where autograd's formula is right."""
 
 
 class Seen(NamedTuple):
@@ -322,6 +327,12 @@ class Column:
         """What is known of an entry beyond the numbers."""
         return self.details.get(index) or self.sifted.detail(index) or _NOTHING
 
+    def shadow(self, index: int) -> str | None:
+        """What torch's operations give in exact arithmetic, as text."""
+        found = self.detail(index).shadow
+        ball = self.exact[index] if found is EXACT else found
+        return ball if isinstance(ball, str | None) else interval(ball)
+
     def known(self) -> Iterator[tuple[int, Detail]]:
         """The entries of which something is known beyond the numbers, and what."""
         yield from self.details.items()
@@ -467,7 +478,7 @@ class Column:
             autograd=None
             if math.isnan(found) and (detail.cause is Cause.NO_GRADIENT or detail.text in (LATE, UNSEEN))
             else found,
-            shadow=detail.shadow if isinstance(detail.shadow, str | None) else interval(detail.shadow),
+            shadow=self.shadow(index),
             autograd_formula=detail.autograd_formula,
             error_ulps=None if math.isnan(error) else error,
             formula_error=detail.formula_error,
