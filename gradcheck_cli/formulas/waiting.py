@@ -53,7 +53,7 @@ MANY_ALIKE = 512
 
 PATIENCE = 3
 """Gaps one after the other, from 0 on, over which the second witness may see nothing until it is asked point by point: beyond,
-a ball that holds many numbers is too wide for some function, and may take it long."""
+a ball that holds many numbers is too wide for some function."""
 
 POOL = 4 * COLUMNS_CHUNK
 """Entries that wait for each other: torch's operations take their time for one of them too."""
@@ -214,19 +214,27 @@ class Queue:
         like = kindred(self.columns[k], gap)
         if like is None:
             return list(gap.between.tolist())
-        wrt, left = self.derivatives[k], list[int]()
-        first, last = ({name: float(values[i]) for name, values in self.points.items()} for i in (gap.first, gap.last))
-        asked = self._blind < PATIENCE and not self.exact.by_series(wrt)
-        whole = self._witness.between(first, last, wrt) if asked else None
-        self._blind = 0 if whole is not None and whole.is_finite() else self._blind + 1
-        for part, some in _by_part(gap.between, home):
-            entries, here = part.entries[k], some - part.start
+        left, parts = list[int](), [(part.entries[k], part.start, some) for part, some in _by_part(gap.between, home)]
+        # of what columns have no kernels for, a ball that holds many numbers may take seconds
+        usual = all(entries.truths.certified[some - start].all() for entries, start, some in parts)
+        whole = self._between(gap, self.derivatives[k]) if usual else None
+        for entries, start, some in parts:
+            here = some - start
             if whole is None or not whole.is_finite() or entries.meets(here, whole):
-                doubted = self._doubted(k, part.start, here.tolist(), [entries.truth(i).ball for i in here.tolist()])
+                doubted = self._doubted(k, start, here.tolist(), [entries.truth(i).ball for i in here.tolist()])
                 sure = ~np.isin(here, list(doubted))
                 left, here = [*left, *some[~sure].tolist()], here[sure]
             entries.share(here, like)
         return left
+
+    def _between(self, gap: Gap, wrt: Wrt) -> Ball | None:
+        """What the second witness says of a gap, if anything."""
+        if self._blind >= PATIENCE or self.exact.by_series(wrt):
+            return None
+        first, last = ({name: float(values[i]) for name, values in self.points.items()} for i in (gap.first, gap.last))
+        whole = self._witness.between(first, last, wrt)
+        self._blind = 0 if whole is not None and whole.is_finite() else self._blind + 1
+        return whole
 
     def _judge_at(self, waiting: Mapping[int, Sequence[int]], home: Mapping[int, Waiting]) -> None:
         """Some entries (point -> which derivatives)."""

@@ -93,10 +93,16 @@ class Filter:
         return Filter(self.map, self.outputs, self.form, self.mode, self.checkpoint, words) if words <= MOST else None
 
     def certain(self, rows: Sequence[Row]) -> list[Shades] | None:
-        """J'v of each row, if every entry is certain."""
-        found = self.gradients(rows) if TRUST.sound() else None
-        self._lacking = max((lacking(shades, self.form) for shades in found or ()), default=0.0)
-        return None if self._lacking else found
+        """J'v of each row, if every entry is certain. The last one, which goes through most of a network's layers, is the first
+        that is asked, and where words are missing for it no other one is."""
+        self._lacking = 0.0
+        found = self.gradients(rows[::-1], enough=self._enough) if TRUST.sound() else None
+        return None if found is None or self._lacking else found[::-1]
+
+    def _enough(self, shades: Shades) -> bool:
+        """Whether all entries of a row are certain; what is missing is remembered."""
+        self._lacking = lacking(shades, self.form)
+        return not self._lacking
 
     @_unless_refused
     def agrees(self, found: Sequence[Shades], rows: Sequence[Row], direction: Floats, agree: Agree) -> bool | None:
@@ -119,9 +125,12 @@ class Filter:
         return [(numbers, agree), (noise, _silent), (zeros, agree)]
 
     @_unless_refused
-    def gradients(self, rows: Sequence[Row], limited: bool = True, slack: bool = False) -> list[Shades] | None:
-        """J'v of each row: all inputs' entries, one after another. Not `limited`: with what rounding does where exponents have
-        no limits. `slack`: with all that the authors of constants may have meant."""
+    def gradients(
+        self, rows: Sequence[Row], limited: bool = True, slack: bool = False, enough: Callable[[Shades], bool] = lambda s: True
+    ) -> list[Shades] | None:
+        """J'v of each row: all inputs' entries, one after another; no more of them from one on that isn't `enough`. Not
+        `limited`: with what rounding does where exponents have no limits. `slack`: with all that the authors of constants may
+        have meant."""
         layer = shadowed(self.words, Exact() if slack else Precise(), Rounded(self.form, limited))
         shadow, leaves = _entered(self.map, layer)
         found: list[Shades] = []
@@ -135,6 +144,8 @@ class Filter:
                 found.append(_joined([_shades(shadow, pulled.gradients[n], x) for n, x in self.map.inputs.items()]))
                 if shadow.lost or pulled.refusal:
                     return None
+                if not enough(found[-1]):
+                    break
         self.held, self.told = shadow.held, shadow.told
         return found
 

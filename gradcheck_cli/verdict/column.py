@@ -19,7 +19,7 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.verdict.numbers import decimal, interval
 from gradcheck_cli.verdict.plain import jsonable
-from gradcheck_cli.verdict.scope import Label, OfLayer, Rest, Scope
+from gradcheck_cli.verdict.scope import Joined, Label, Labels, OfLayer, Rest, Scope
 from gradcheck_cli.verdict.slips import word
 from gradcheck_cli.verdict.truths import Balls
 from gradcheck_cli.verdict.verdicts import QUOTIENT, Cause, Verdict, passing_nan, sentence
@@ -284,12 +284,12 @@ class Column:
             details |= {offset + index: detail for index, detail in column.details.items()}
             offset += len(column)
         first = columns[0]
-        labels = [column.label(index) for column in columns for index in range(len(column))]
+        labels = [Labels(column.scope, Label(column.quantity, column.of, column.wrt), len(column)) for column in columns]
         return replace(
             first,
-            scope=OfLayer(first.scope.point(0), labels, layer=title),
+            scope=OfLayer(first.scope.point(0), Joined(labels), layer=title),
             autograd=np.concatenate([c.autograd for c in columns]),
-            exact=Balls(ball for c in columns for ball in c.exact),
+            exact=Balls.joined([c.exact for c in columns]),
             error_ulps=np.concatenate([c.error_ulps for c in columns]),
             verdicts=np.concatenate([c.verdicts for c in columns]),
             values=None,
