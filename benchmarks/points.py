@@ -6,12 +6,14 @@ torch.autograd.gradcheck.
     python benchmarks/points.py [--points 100000] [--rounds 3]
     python benchmarks/points.py --many [--points 1000000] [--rounds 3]
     python benchmarks/points.py --memory
+    python benchmarks/points.py --growth
 
 Operations are counted in the derivative, with common subexpressions shared (`sympy.cse`). mpmath: gmpy2, 128 bits, `cse`,
 lambdify, conversion of the points not counted. gradcheck of torch: its defaults (slow mode, float64), 1,000 points in one
 call. With --many: whole verdicts a second of CPU time, in NumPy and with the extra `fast`, each in a process of its own: the
 first check, with all that is derived and compiled, and the median of those after it. With --memory: the peak memory of a
-process of its own at 1 (the imports), 10,000, 100,000 and 1,000,000 points.
+process of its own at 1 (the imports), 10,000, 100,000 and 1,000,000 points. With --growth: how the time of a check grows with the
+points, in NumPy.
 """
 
 from __future__ import annotations
@@ -116,6 +118,17 @@ def many(points: int, rounds: int) -> None:
     table(rows)
 
 
+def growth(rounds: int) -> None:
+    """The time by the number of points, three of them."""
+    rows: list[list[object]] = [["formula", "points", "CPU seconds", "microseconds a point"]]
+    for name, text in FORMULAS.items():
+        for points in (100_000, 300_000, 1_000_000):
+            command = [sys.executable, "-c", MANY, "numpy", text, "float64", str(points), str(rounds)]
+            each = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("|")[1])
+            rows.append([name, f"{points:,}", f"{each:.2f}", f"{each / points * 1e6:.2f}"])
+    table(rows)
+
+
 MEMORY = """
 import resource, sys
 from gradcheck_cli import check_grad
@@ -141,10 +154,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--many", action="store_true")
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--growth", action="store_true")
     given = parser.parse_args()
     single_core()
     if given.memory:  # first: a child's peak is never below that of the process it was forked from
         memory()
+        return
+    if given.growth:
+        growth(given.rounds)
         return
     if given.many:
         many(given.points or 1_000_000, given.rounds)

@@ -127,6 +127,8 @@ class Enclosure:
         self._outside: Outside | None = None
         self._sizes: Sizes | None = None
         self._steps_of: Steps | None = None
+        self._stepped = 0
+        """Which of the derivatives is one by an input, where steps are asked for."""
         self._witness = Witness(chain)
         programs = [self._direct] if self._direct else [program for _, program in self._steps]
         by_series = self._witness.work(max(map(len, self.derivatives)), len(self.derivatives)) if self._series else 0
@@ -172,9 +174,12 @@ class Enclosure:
             names = [f"_{i}" for i in range(len(given))]
             self._many = Many(trees, names, self.form.bits + GUARD_BITS, self.form.smallest_subnormal / 8, self.points)
             self._outside, self._sizes = Outside(trees[0], names), Sizes(trees, names, self.form)
-            (wrt, *others) = self.derivatives
-            if not others and len(wrt) == 1 and wrt[0] in self.chain.inputs:
-                self._steps_of = Steps(trees[0], names, names[self.chain.inputs.index(wrt[0])])
+            inputs = [k for k, wrt in enumerate(self.derivatives) if len(wrt) == 1 and wrt[0] in self.chain.inputs]
+            others = [wrt for k, wrt in enumerate(self.derivatives) if k not in inputs]
+            if len(inputs) == 1 and all(wrt == (self.chain.output,) for wrt in others):
+                self._stepped = inputs[0]
+                name = self.derivatives[self._stepped][0]
+                self._steps_of = Steps(trees[0], names, names[self.chain.inputs.index(name)])
         assert self._outside is not None and self._sizes is not None
         self._many.certify(given, found, self._evaluate)
         nowhere = self._outside.among(given, ~found[0].settled, self._evaluate)
@@ -190,10 +195,13 @@ class Enclosure:
                 truths.accept(certain, s)
         left = found[0].others
         if self._steps_of is not None and len(left) >= MANY:
-            values, only = found
-            stepped = self._steps_of.at(given, np.array(left), lambda i: self._settle(tuple(float(x[i]) for x in given))[0][0])
+            values, *results = found
+            settle = lambda i: self._settle(tuple(float(x[i]) for x in given))[0][self._stepped]  # noqa: E731
+            stepped = self._steps_of.at(given, np.array(left), settle)
             for index, (value, truth) in stepped.items():
-                values[index], only[index] = arb(value), truth
+                values[index] = arb(value)
+                for k, truths in enumerate(results):
+                    truths[index] = truth if k == self._stepped else arb(1)  # the output's by itself
 
     def by_series(self, wrt: Wrt) -> bool:
         """Whether a derivative has no formula, and comes from power series."""

@@ -93,6 +93,11 @@ class Witness:
                     return False
             return True
 
+    def between(self, first: Mapping[str, float], last: Mapping[str, float], wrt: Wrt) -> Ball | None:
+        """What holds the derivative at all points between two; None where none was found."""
+        with ctx.workprec(SERIES_BITS[0]):
+            return self.derivative({name: arb(x).union(arb(last[name])) for name, x in first.items()}, wrt)
+
     def derivative(self, point: Mapping[str, Ball], wrt: Wrt) -> Ball | None:
         """The derivative at the present precision; None where the series has no value."""
         return self._first(point, wrt[0]) if len(wrt) == 1 else self._higher(point, wrt)

@@ -170,8 +170,11 @@ class _Part:
 
     def _entries(self, column: Column, truths: Truths) -> Entries:
         """A column's entries. A limit where the formula has no certified value is none if torch has no value either."""
+        made: dict[str, Truth] = {}
         for index, refusal in self.torch.without.items():
-            truths[index], self.exact_values[index] = Truth(Kind.OUTSIDE, text=f"torch has no value here: {refusal}"), None
+            if refusal not in made:
+                made[refusal] = Truth(Kind.OUTSIDE, text=f"torch has no value here: {refusal}")
+            truths[index], self.exact_values[index] = made[refusal], None
         for index in np.flatnonzero(~(np.isfinite(self.output) | truths.settled)).tolist():
             truth = regular(truths[index])
             if truth.kind is Kind.REGULAR and truth.text is not None:

@@ -55,11 +55,12 @@ def shades(
             if gradient is None:
                 shown += [None] * count
                 continue
-            marks = shadow.trace.marks(gradient)
+            marks, places = shadow.trace.marks(gradient), dict[int, Any]()
             for i, (exact, rounded, scaled) in enumerate(zip(*(shadow.cells(gradient, k) for k in range(3)), strict=True)):
                 # an operation that can't be followed leaves what it has to do with without a value
-                unseen = () if exact.is_finite() else opaque
-                shown.append(shade(marks.get(i, UNMARKED), exact, rounded, unseen, scaled, shadow.trace.pinned.get(i)))
+                unseen, mark = () if exact.is_finite() else opaque, marks.get(i, UNMARKED)
+                there = places.get(id(mark)) or places.setdefault(id(mark), mark.places())
+                shown.append(shade(mark, exact, rounded, unseen, scaled, shadow.trace.pinned.get(i), there))
     return found, tuple(cut)
 
 

@@ -18,6 +18,7 @@ from gradcheck_cli.exact.derivative import LONGEST_CHAIN, chain_formula
 from gradcheck_cli.exact.enclosure import MANY, Enclosure
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Format
+from gradcheck_cli.formulas.alike import Gap, courses, gaps, kindred
 from gradcheck_cli.formulas.follow import Loop, columns_of, formula, known_loop, loop, many_shades, shades
 from gradcheck_cli.formulas.run import Points, Run
 from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
@@ -46,6 +47,13 @@ entry costs 6 to 10 us less then."""
 
 TRACED = 64
 """Points with which torch runs when its operations are written down."""
+
+MANY_ALIKE = 512
+"""Mismatches from which on those are looked for that are judged with their neighbours."""
+
+PATIENCE = 3
+"""Gaps one after the other, from 0 on, over which the second witness may see nothing until it is asked point by point: beyond,
+a ball that holds many numbers is too wide for some function."""
 
 POOL = 4 * COLUMNS_CHUNK
 """Entries that wait for each other: torch's operations take their time for one of them too."""
@@ -83,9 +91,11 @@ class Queue:
         # a single stage is to blame for what is wrong with it
         self._only = chain.output if len(typed.stages) == 1 else None
         self._long = len(typed.stages) > LONGEST_CHAIN
+        self._witness = Witness(exact.chain)
         self._layers = [columns_of(compiled, run.form, limited) for limited in (True, False)]
         self._sifting: list[Waiting] = []
         self._judging: list[Waiting] = []
+        self._blind = 0
 
     def add(self, part: Waiting) -> None:
         """Put a part in the queue; it is taken when enough is together."""
@@ -169,9 +179,62 @@ class Queue:
                     waiting.setdefault(index, []).append(k)
                     home[index] = part
         order = sorted(waiting)
-        for start in range(0, len(order), SHADOW_CHUNK):
-            self._judge_at({i: waiting[i] for i in order[start : start + SHADOW_CHUNK]}, home)
+        gaps = self._gaps(order, waiting, home)
+        later = {i for gap in gaps for i in gap.between.tolist()}
+        self._judge_all([i for i in order if i not in later], waiting, home)
+        self._blind = 0
+        self._judge_all(sorted(i for gap in gaps for i in self._left(gap, waiting, home)), waiting, home)
         _released(list(parts.values()))
+
+    def _judge_all(self, points: Sequence[int], waiting: Mapping[int, Sequence[int]], home: Mapping[int, Waiting]) -> None:
+        for start in range(0, len(points), SHADOW_CHUNK):
+            self._judge_at({i: waiting[i] for i in points[start : start + SHADOW_CHUNK]}, home)
+
+    def _gaps(self, order: Sequence[int], waiting: Mapping[int, Sequence[int]], home: Mapping[int, Waiting]) -> list[Gap]:
+        """Where points may be judged with both neighbours: one input, one derivative waiting, no code of the user's."""
+        ks = {k for some in waiting.values() for k in some}
+        plain = self.compiled.shapes is None and not self.run.callables and len(self.points) == 1
+        if len(order) < MANY_ALIKE or len(ks) != 1 or not plain or not TRUST.sound():
+            return []
+        (k,), (values,), points = ks, self.points.values(), np.array(order)
+        wrong = [some[part.entries[k].wrong(some - part.start)] for part, some in _by_part(points, home)]
+        points = np.concatenate(wrong)
+        if len(points) < MANY_ALIKE:
+            return []
+        found = []
+        for some in np.array_split(points[np.argsort(values[points], kind="stable")], -(-len(points) // COLUMNS_CHUNK)):
+            (batch,) = self.compiled.batches(self.points, some.tolist(), self._single)
+            found += gaps(some, values[some], courses(self.compiled, self.run.mode, batch, self.derivatives[k]))
+        return sorted(found, key=lambda gap: abs(float(values[gap.first])))
+
+    def _left(self, gap: Gap, waiting: Mapping[int, Sequence[int]], home: Mapping[int, Waiting]) -> list[int]:
+        """Judge what lies in a gap with its ends; returns what has to be judged alone."""
+        self.run.checkpoint()
+        (k,) = waiting[gap.first]
+        like = kindred(self.columns[k], gap)
+        if like is None:
+            return list(gap.between.tolist())
+        left, parts = list[int](), [(part.entries[k], part.start, some) for part, some in _by_part(gap.between, home)]
+        # of what columns have no kernels for, a ball that holds many numbers may take seconds
+        usual = all(entries.truths.certified[some - start].all() for entries, start, some in parts)
+        whole = self._between(gap, self.derivatives[k]) if usual else None
+        for entries, start, some in parts:
+            here = some - start
+            if whole is None or not whole.is_finite() or entries.meets(here, whole):
+                doubted = self._doubted(k, start, here.tolist(), [entries.truth(i).ball for i in here.tolist()])
+                sure = ~np.isin(here, list(doubted))
+                left, here = [*left, *some[~sure].tolist()], here[sure]
+            entries.share(here, like)
+        return left
+
+    def _between(self, gap: Gap, wrt: Wrt) -> Ball | None:
+        """What the second witness says of a gap, if anything."""
+        if self._blind >= PATIENCE or self.exact.by_series(wrt):
+            return None
+        first, last = ({name: float(values[i]) for name, values in self.points.items()} for i in (gap.first, gap.last))
+        whole = self._witness.between(first, last, wrt)
+        self._blind = 0 if whole is not None and whole.is_finite() else self._blind + 1
+        return whole
 
     def _judge_at(self, waiting: Mapping[int, Sequence[int]], home: Mapping[int, Waiting]) -> None:
         """Some entries (point -> which derivatives)."""
@@ -185,12 +248,11 @@ class Queue:
                 if refusal is None:
                     asked.setdefault(index, []).append(k)
         seen, cut = self._shades(asked, home)
-        witness = Witness(self.exact.chain)
         for (k, start, refusal), indices in sorted(groups.items(), key=lambda item: item[0][:2]):
             part = home[indices[0]]
             known = Evidence(
                 shade=lambda i, k=k, start=start: seen.get((start + i, k)),  # type: ignore[misc]
-                doubted=lambda some, balls, k=k, start=start: self._doubted(witness, k, start, some, balls),  # type: ignore[misc]
+                doubted=lambda some, balls, k=k, start=start: self._doubted(k, start, some, balls),  # type: ignore[misc]
                 cut=cut or tuple(part.cut),
                 refusal=refusal,
                 stage=self._only,
@@ -198,12 +260,12 @@ class Queue:
             part.entries[k].judge([index - start for index in indices], known)
             self._show(k, indices)
 
-    def _doubted(self, witness: Witness, k: int, start: int, indices: Sequence[int], balls: Sequence[Ball]) -> dict[int, bool]:
+    def _doubted(self, k: int, start: int, indices: Sequence[int], balls: Sequence[Ball]) -> dict[int, bool]:
         wrt = self.derivatives[k]
         series = not self.exact.by_series(wrt)
         points = ({name: float(values[start + i]) for name, values in self.points.items()} for i in indices)
         found = zip(indices, points, balls, strict=True)
-        outcomes = {i: witness.confirms(point, wrt, ball, series) for i, point, ball in found}
+        outcomes = {i: self._witness.confirms(point, wrt, ball, series) for i, point, ball in found}
         return {i: outcome is False for i, outcome in outcomes.items() if not outcome}
 
     def _show(self, k: int, indices: Sequence[int]) -> None:
@@ -267,6 +329,12 @@ class Queue:
 
 
 _SHOWN = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.KINK)
+
+
+def _by_part(points: Indices, home: Mapping[int, Waiting]) -> list[tuple[Waiting, Indices]]:
+    """Some points, by the part that they are in."""
+    starts = np.array([home[index].start for index in points.tolist()], dtype=np.int64)
+    return [(home[int(points[starts == start][0])], points[starts == start]) for start in np.unique(starts).tolist()]
 
 
 def _pieces(points: Indices | tuple[()], most: int) -> list[Indices]:

@@ -50,6 +50,9 @@ FARTHEST = 900
 HEARD = 2.0**-20
 """Of what rounding may do to an entry that is 0: a wrong derivative that is as large as that would have been seen."""
 
+_NOTHING = (0, 0, 0.0)
+"""What a run is short of: rows that weren't asked, entries of which nothing is known, bits of an entry."""
+
 Agree = Callable[[Ball, int], bool | None]
 """Whether nothing is left of the difference of both sides along so many entries."""
 
@@ -83,7 +86,7 @@ class Filter:
     ) -> None:
         self.map, self.outputs, self.form, self.mode, self.checkpoint = map, outputs, form, mode, checkpoint
         self.words, self._lacking = words or self.first, 0.0
-        self._short, self._before = (0, 0.0), (OPEN, OPEN)  # open entries, and missing bits: here, and with fewer words
+        self._short, self._before = _NOTHING, (OPEN, OPEN, OPEN)  # of this run, and of that with fewer words
         self.held = self.told = False
 
     def longer(self) -> Filter | None:
@@ -99,11 +102,18 @@ class Filter:
         return longer
 
     def certain(self, rows: Sequence[Row]) -> list[Shades] | None:
-        """J'v of each row, if every entry is certain."""
-        found = self.gradients(rows) if TRUST.sound() else None
-        self._lacking = max((lacking(shades, self.form) for shades in found or ()), default=0.0)
-        self._short = sum(int(_open(shades).sum()) for shades in found or ()), self._lacking
-        return None if self._lacking else found
+        """J'v of each row, if every entry is certain. The last one, which goes through most of a network's layers, is the first
+        that is asked, and where words are missing for it no other one is."""
+        self._lacking, left = 0.0, len(rows)
+
+        def enough(shades: Shades) -> bool:
+            nonlocal left
+            self._lacking, left = lacking(shades, self.form), left - 1
+            self._short = (left, int(_open(shades).sum()), self._lacking) if self._lacking else _NOTHING
+            return not self._lacking
+
+        found = self.gradients(rows[::-1], enough=enough) if TRUST.sound() else None
+        return None if found is None or self._lacking else found[::-1]
 
     @_unless_refused
     def agrees(self, found: Sequence[Shades], rows: Sequence[Row], direction: Floats, agree: Agree) -> bool | None:
@@ -117,7 +127,7 @@ class Filter:
                 agrees = test(difference, int(np.count_nonzero(part)))
                 if not agrees:
                     self._lacking = WORD if agrees is None else 0.0
-                    self._short = (0, 0.0) if difference.is_finite() else (1, WORD)
+                    self._short = _NOTHING if difference.is_finite() else (0, 1, WORD)
                     return agrees
         return True
 
@@ -128,9 +138,12 @@ class Filter:
         return [(numbers, agree), (noise, _silent), (zeros, agree)]
 
     @_unless_refused
-    def gradients(self, rows: Sequence[Row], limited: bool = True, slack: bool = False) -> list[Shades] | None:
-        """J'v of each row: all inputs' entries, one after another. Not `limited`: with what rounding does where exponents have
-        no limits. `slack`: with all that the authors of constants may have meant."""
+    def gradients(
+        self, rows: Sequence[Row], limited: bool = True, slack: bool = False, enough: Callable[[Shades], bool] = lambda s: True
+    ) -> list[Shades] | None:
+        """J'v of each row: all inputs' entries, one after another; no more of them from one on that isn't `enough`. Not
+        `limited`: with what rounding does where exponents have no limits. `slack`: with all that the authors of constants may
+        have meant."""
         layer = shadowed(self.words, Exact() if slack else Precise(), Rounded(self.form, limited))
         shadow, leaves = _entered(self.map, layer)
         found: list[Shades] = []
@@ -144,6 +157,8 @@ class Filter:
                 found.append(_joined([_shades(shadow, pulled.gradients[n], x) for n, x in self.map.inputs.items()]))
                 if shadow.lost or pulled.refusal:
                     return None
+                if not enough(found[-1]):
+                    break
         self.held, self.told = shadow.held, shadow.told
         return found
 

@@ -35,7 +35,7 @@ from gradcheck_cli.networks.request import Request
 from gradcheck_cli.networks.signals import again, stopped, strange, without_value
 from gradcheck_cli.networks.ties import left_out, moving_only, untied
 from gradcheck_cli.verdict.column import Column, blame
-from gradcheck_cli.verdict.scope import Label, OfTensor
+from gradcheck_cli.verdict.scope import Label, Labels, OfTensor
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from gradcheck_cli.verdict.work import Recorder
 
@@ -487,8 +487,11 @@ def _placed(column: Column, call: Call) -> Column:
     """A layer's own column, as it stands in the network: its names with the layer's, and the layer blamed for what is wrong."""
     for index in [i for i, detail in column.details.items() if detail.cause]:
         column.blame(index, _label(call))
-    labels = []
-    for label in map(column.label, range(len(column))):
-        wrt = tuple(path(call.name, name) for name in label.wrt)
-        labels.append(Label(derivative_name(label.of, wrt), label.of, wrt) if wrt else label)
+    labels = Labels(column.scope, Label(column.quantity, column.of, column.wrt), len(column), _within, (call.name,))
     return replace(column, scope=OfTensor(column.scope.point(0), labels))
+
+
+def _within(label: Label, layer: str) -> Label:
+    """What an entry of a layer's own derivative is called in the network."""
+    wrt = tuple(path(layer, name) for name in label.wrt)
+    return Label(derivative_name(label.of, wrt), label.of, wrt) if wrt else label

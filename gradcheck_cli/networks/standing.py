@@ -24,6 +24,7 @@ class Standing:
     def __init__(self, network: nn.Module) -> None:
         self.network = network
         self._exchanged: Exchanged = []
+        self._pulling: Mapping[str, Tensor] | None = None
         self._buffers: list[Any] = []  # kept, so that no address is used again
         self._run: tuple[nn.Module, Mapping[str, Tensor]] = network, {}
 
@@ -64,15 +65,17 @@ class Standing:
         return outputs
 
     def _again(self, module: nn.Module, given: Mapping[str, Tensor], gradient: Tensor) -> None:
-        """Let what stood in a run stand until the backward pass that is about to go through it ends."""
-        self.settle()
-        self._exchanged = _exchange(module, given)
+        """Let what stood in a run stand until the backward pass that is about to go through it ends; it may be told so at each
+        of the outputs."""
+        if self._pulling is not given:
+            self.settle()
+            self._exchanged, self._pulling = _exchange(module, given), given
         torch.autograd.Variable._execution_engine.queue_callback(self.settle)
 
     def settle(self) -> None:
         """Undo what a backward pass left, be it that it failed."""
         _restore(self._exchanged)
-        self._exchanged = []
+        self._exchanged, self._pulling = [], None
 
 
 def tensors(module: nn.Module) -> dict[str, Tensor]:

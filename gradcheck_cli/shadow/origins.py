@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -161,16 +161,20 @@ class Origins:
                 found.of(output).copy_(left_out)
                 self._selected[storage._cdata] = found
 
-    def left_out(self, arguments: Iterable[Tensor], output: Tensor, entry: int) -> Origin | None:
+    def leaving_out(self, arguments: Iterable[Tensor], output: Tensor) -> Callable[[int], Origin | None]:
         """The selection that left out what an entry of a result was made from, if one did."""
-        self.missed = self.missed or not self.selections
-        for tensor in arguments:
-            selection = self._known(tensor) if _followed(tensor) else None
-            if selection is not None:
-                zeros = selection.of(tensor)
-                if bool(zeros.reshape(-1)[entry]) if tensor.shape == output.shape else bool(zeros.any()):
-                    return selection.by
-        return None
+        known = [(tensor, self._known(tensor)) for tensor in arguments if _followed(tensor)] if self._selected else []
+        zeros = [
+            (found.of(tensor).reshape(-1).tolist() if tensor.shape == output.shape else bool(found.of(tensor).any()), found.by)
+            for tensor, found in known
+            if found is not None
+        ]
+
+        def left_out(entry: int) -> Origin | None:
+            self.missed = self.missed or not self.selections
+            return next((by for zero, by in zeros if (zero if isinstance(zero, bool) else zero[entry])), None)
+
+        return left_out
 
     def _known(self, tensor: Tensor) -> Selection | None:
         found = self._selected.get(tensor.untyped_storage()._cdata)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from flint import arb
@@ -86,6 +86,10 @@ class Mark:
     def joined(self, other: Mark, together: bool) -> Mark:
         """The marks of a number that is made of two, the earlier first. Together, an infinity that was meant (a mask) doesn't
         hide the one that wasn't, nor the nan that came of it."""
+        if other is self or other is UNMARKED:
+            return self
+        if self is UNMARKED:
+            return other
         infinite = self.infinite or other.infinite
         if together and infinite and other.infinite and _KINDS.index(other.infinite.kind) > _KINDS.index(infinite.kind):
             infinite = other.infinite
@@ -93,8 +97,28 @@ class Mark:
         born = other.born if self.trap is None else self.born
         return Mark(infinite, self.tiny or other.tiny, trap, self.left_out or other.left_out, born)
 
+    def places(self) -> tuple[Place | None, Place | None]:
+        """Where the range was left upwards, and downwards."""
+        left, tiny = self.infinite, self.tiny
+        return None if left is None else left.place(self.left_out), None if tiny is None else tiny.place()
+
 
 UNMARKED = Mark()
+
+
+class _Case(NamedTuple):
+    """All that is new about an entry whose float is small or not finite, so that entries which share it share their marks.
+
+    `kind`: see `Event`, "" where the float is finite; `vanished`: an underflow; `within`: the exact result is in range;
+    `nan`: the float is; `zero`: a factor is exactly 0, where that is asked; `left_out`: by what selection.
+    """
+
+    kind: str
+    vanished: bool = False
+    within: bool = False
+    nan: bool = False
+    zero: bool = False
+    left_out: Origin | None = None
 
 
 @dataclass
@@ -117,13 +141,11 @@ class Trace:
         if not self._marks:
             return
         found: dict[int, Mark] = {}
-        for tensor in arguments:
-            for index, mark in self.marks(tensor).items():
-                found[index] = found.get(index, UNMARKED).joined(mark, together)
+        for tensor in dict.fromkeys(arguments):
+            _join(found, self.marks(tensor), together)
         for output in outputs if found else ():
             if output is not None and output.is_floating_point() and not output._is_zerotensor():
-                there = self._own(output)
-                there |= {index: there.get(index, UNMARKED).joined(mark, together) for index, mark in found.items()}
+                _join(self._own(output), found, together)
 
     def _own(self, tensor: torch.Tensor) -> dict[int, Mark]:
         """The same, to be added to."""
@@ -152,53 +174,100 @@ class Trace:
         list or one cell for ever. `together`: all entries count as one."""
         suspicious = _suspicious(seen.output, form.smallest_normal)
         exact = cells() if suspicious else ()
+        watched = _Watched(seen, form, before) if suspicious else None
+        there = self.marks(seen.output)
+        known: dict[tuple[int, _Case], Mark] = {}
         for entry, value in suspicious:
             cell, index = exact[entry], 0 if together else entry
-            if not isinstance(cell, arb):
+            if watched is None or not isinstance(cell, arb):
                 continue
-            mark = self.marks(seen.output).get(index, UNMARKED)
-            new = mark.joined(_marked(mark, seen, cell, value, form, before, entry), together)
-            if new != mark:
-                self._own(seen.output)[index] = new
+            mark = there.get(index, UNMARKED)
+            case = watched.case(mark, cell, value, entry)
+            if case is None:
+                continue
+            new = known.get((id(mark), case))
+            if new is None:
+                new = known[id(mark), case] = mark.joined(watched.marked(mark, case), together)
+            if new is not mark and new != mark:
+                there = self._own(seen.output)
+                there[index] = new
                 self.run[index] = self.run.get(index, UNMARKED).joined(new, together)
 
 
-def _marked(mark: Mark, seen: Seen, cell: Cell, value: float, form: Format, before: Sequence[Any], entry: int) -> Mark:
-    """What is new about an entry whose float is small or not finite; `mark`: what has happened before."""
-    finite = cell.is_finite()
-    if math.isfinite(value):
-        vanished = finite and mark.tiny is None and not cell.contains(0) and cell.abs_upper() < form.smallest_normal
-        return replace(mark, tiny=_event(seen, "underflow")) if vanished else mark
-    kind = "overflow" if finite else "undefined" if cell.is_nan() else "infinite"
-    event = None
-    if finite and mark.infinite is None and cell.abs_upper() <= form.largest:
-        if mark.tiny is not None:  # what underflowed before made an infinity, or a nan, of what is in range
-            event = replace(mark.tiny, kind=kind, vanished=True)
-        elif math.isnan(value):
-            kind = "strayed"
-    trap, left_out = mark.trap, mark.left_out
-    born = mark.born
-    if math.isnan(value):
-        if trap is None:
-            trap, born = any(_exact_zero(a, entry) for a in before), seen.origins.node
-        if born in (None, seen.origins.node):  # it spreads: what is left out further down is another number
-            left_out = left_out or seen.origins.left_out(seen.tensors(), seen.output, entry)
-    return Mark(event or _event(seen, kind), mark.tiny, trap, left_out, born)
+def _join(into: dict[int, Mark], others: Mapping[int, Mark], together: bool) -> None:
+    """Add marks to those that there are."""
+    if not into:
+        into.update(others)
+        return
+    for index, mark in others.items():
+        into[index] = into.get(index, UNMARKED).joined(mark, together)
+
+
+class _Watched:
+    """An operation whose result has entries that are small or not finite. `before`: see `Trace.watch`."""
+
+    def __init__(self, seen: Seen, form: Format, before: Sequence[Any]) -> None:
+        self.seen, self.before = seen, before
+        self._node, self._left_out = seen.origins.node, seen.origins.leaving_out(seen.tensors(), seen.output)
+        self._least, self._largest = arb(form.smallest_normal), arb(form.largest)
+
+    def case(self, mark: Mark, cell: Cell, value: float, entry: int) -> _Case | None:
+        """What is new about an entry; `mark`: what has happened before. None: nothing."""
+        finite = cell.is_finite()
+        if math.isfinite(value):
+            vanished = finite and mark.tiny is None and not cell.contains(0) and cell.abs_upper() < self._least
+            return _VANISHED if vanished else None
+        kind = "overflow" if finite else "undefined" if cell.is_nan() else "infinite"
+        within = finite and mark.infinite is None and cell.abs_upper() <= self._largest
+        if not math.isnan(value):
+            return _Case(kind, within=within)
+        zero, born = False, mark.born
+        if mark.trap is None:
+            zero, born = any(_exact_zero(a, entry) for a in self.before), self._node
+        # it spreads: what is left out further down is another number
+        spreads = not mark.left_out and born in (None, self._node)
+        return _Case(kind, within=within, nan=True, zero=zero, left_out=self._left_out(entry) if spreads else None)
+
+    def marked(self, mark: Mark, case: _Case) -> Mark:
+        """What has happened to it then."""
+        seen = self.seen
+        if not case.kind:
+            return replace(mark, tiny=_event(seen, "underflow"))
+        event, kind = None, case.kind
+        if case.within:
+            if mark.tiny is not None:  # what underflowed before made an infinity, or a nan, of what is in range
+                event = replace(mark.tiny, kind=kind, vanished=True)
+            elif case.nan:
+                kind = "strayed"
+        trap, born = mark.trap, mark.born
+        if case.nan and trap is None:
+            trap, born = case.zero, self._node
+        return Mark(event or _event(seen, kind), mark.tiny, trap, mark.left_out or case.left_out, born)
+
+
+_VANISHED = _Case("", vanished=True)
 
 
 def shade(
-    mark: Mark, exact: Ball, rounded: Ball, opaque: tuple[str, ...], scaled: Ball = None, pinned: Origin | None = None
+    mark: Mark,
+    exact: Ball,
+    rounded: Ball,
+    opaque: tuple[str, ...],
+    scaled: Ball = None,
+    pinned: Origin | None = None,
+    places: tuple[Place | None, Place | None] | None = None,
 ) -> Shade:
-    """What the shadow saw of a result, from its cells and its marks; `pinned`: see `Trace`."""
-    left, tiny = mark.infinite, mark.tiny
+    """What the shadow saw of a result, from its cells and its marks; `pinned`: see `Trace`; `places`: the mark's, if known."""
+    left = mark.infinite
+    infinite, tiny = places or mark.places()
     return Shade(
         exact,
         rounded,
         scaled,
-        infinite=None if left is None else left.place(mark.left_out),
+        infinite=infinite,
         overflow=left is not None and left.kind == "overflow",
         strayed=left is not None and left.kind == "strayed",
-        tiny=None if tiny is None else tiny.place(),
+        tiny=tiny,
         trap=bool(mark.trap),
         opaque=opaque,
         pinned=PINNED.format(pinned.told or pinned.operation) if pinned else None,

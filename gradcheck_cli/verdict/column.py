@@ -19,7 +19,7 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.verdict.numbers import decimal, interval
 from gradcheck_cli.verdict.plain import jsonable
-from gradcheck_cli.verdict.scope import Label, OfLayer, Rest, Scope
+from gradcheck_cli.verdict.scope import Joined, Label, Labels, OfLayer, Rest, Scope
 from gradcheck_cli.verdict.slips import word
 from gradcheck_cli.verdict.truths import Balls
 from gradcheck_cli.verdict.verdicts import QUOTIENT, Cause, Verdict, passing_nan, sentence
@@ -44,7 +44,8 @@ Indices = npt.NDArray[np.int64]
 @dataclass(slots=True)
 class Detail:
     """What is known beyond the numbers about one entry; absent for a plain match. `rounded`: how far rounding may lead from
-    autograd's own formula, by the model of its operations; None where that has no bound, or nobody has looked."""
+    autograd's own formula, by the model of its operations; None where that has no bound, or nobody has looked. `shadow`:
+    EXACT where it is the exact value."""
 
     cause: Cause | None = None
     stage: str | None = None
@@ -59,6 +60,10 @@ class Detail:
     formula: str | None = None
     witness: str | None = None
     rounded: float | None = None
+
+
+EXACT = "the exact value"
+"""What a shadow is that nobody has looked at, where autograd's formula is right."""
 
 
 class Seen(NamedTuple):
@@ -279,12 +284,12 @@ class Column:
             details |= {offset + index: detail for index, detail in column.details.items()}
             offset += len(column)
         first = columns[0]
-        labels = [column.label(index) for column in columns for index in range(len(column))]
+        labels = [Labels(column.scope, Label(column.quantity, column.of, column.wrt), len(column)) for column in columns]
         return replace(
             first,
-            scope=OfLayer(first.scope.point(0), labels, layer=title),
+            scope=OfLayer(first.scope.point(0), Joined(labels), layer=title),
             autograd=np.concatenate([c.autograd for c in columns]),
-            exact=Balls(ball for c in columns for ball in c.exact),
+            exact=Balls.joined([c.exact for c in columns]),
             error_ulps=np.concatenate([c.error_ulps for c in columns]),
             verdicts=np.concatenate([c.verdicts for c in columns]),
             values=None,
@@ -321,6 +326,12 @@ class Column:
     def detail(self, index: int) -> Detail:
         """What is known of an entry beyond the numbers."""
         return self.details.get(index) or self.sifted.detail(index) or _NOTHING
+
+    def shadow(self, index: int) -> str | None:
+        """What torch's operations give in exact arithmetic, as text."""
+        found = self.detail(index).shadow
+        ball = self.exact[index] if found is EXACT else found
+        return ball if isinstance(ball, str | None) else interval(ball)
 
     def known(self) -> Iterator[tuple[int, Detail]]:
         """The entries of which something is known beyond the numbers, and what."""
@@ -467,7 +478,7 @@ class Column:
             autograd=None
             if math.isnan(found) and (detail.cause is Cause.NO_GRADIENT or detail.text in (LATE, UNSEEN))
             else found,
-            shadow=detail.shadow if isinstance(detail.shadow, str | None) else interval(detail.shadow),
+            shadow=self.shadow(index),
             autograd_formula=detail.autograd_formula,
             error_ulps=None if math.isnan(error) else error,
             formula_error=detail.formula_error,

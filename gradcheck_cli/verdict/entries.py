@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.number import NAN, Ball, exactly
 from gradcheck_cli.floats import FORMATS, Floats, Format
-from gradcheck_cli.verdict.column import Column, Detail, Indices, Seen
+from gradcheck_cli.verdict.column import EXACT, Column, Detail, Indices, Seen
 from gradcheck_cli.verdict.judge import (
     QUICK,
     Judgement,
@@ -25,6 +25,7 @@ from gradcheck_cli.verdict.judge import (
     judge,
     judge_plainly,
     judge_rounding,
+    unexplained,
 )
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.numbers import decimal, interval
@@ -118,6 +119,8 @@ class Entries:
         self.checkpoint = checkpoint
         column.autograd[part] = np.nan if floats is None else floats
         self.floats = None if floats is None else column.autograd[part]
+        self._apart: npt.NDArray[np.bool_] = np.zeros(len(column.autograd[part]), dtype=bool)
+        """Entries that rounding doesn't explain, for certain."""
         self._waiting = self._settled(part)
 
     def plainly(self) -> list[int]:
@@ -145,6 +148,8 @@ class Entries:
             return np.zeros(len(waiting), dtype=bool)
         floats = self.floats[waiting]
         matches, lost = explained(floats, words, self.form, shades)
+        if limited:
+            self._apart[waiting] = self.truths.certified[waiting] & unexplained(floats, words, self.form, shades)
         certain: npt.NDArray[np.bool_] = self.truths.certified[waiting] & (matches if limited else matches | lost)
         with np.errstate(all="ignore"):
             errors = words.off(floats) / np.abs(words.high)
@@ -173,6 +178,37 @@ class Entries:
         for i, contradicted in doubted.items():
             doubt = Judgement(Verdict.UNDECIDED, text=self.policy.doubt if contradicted else UNCONFIRMED)
             self._enter(i, doubt, self.truth(i), known.shade(i), known.stage)
+
+    def wrong(self, waiting: Indices) -> npt.NDArray[np.bool_]:
+        """Which of the entries for which the shadow has to speak are a mismatch whatever it says, and only the cause is open:
+        their derivative exists, and the float is nan, is missing, or is what nothing explains that passes."""
+        known = self.truths.certified[waiting]
+        for place in np.flatnonzero(~known).tolist():
+            truth = self.truth(int(waiting[place]))
+            known[place] = truth.kind is Kind.REGULAR and not truth.singular
+        if self.limits.given:
+            return known & False
+        return known if self.floats is None else known & (np.isnan(self.floats[waiting]) | self._apart[waiting])
+
+    def meets(self, waiting: Indices, whole: Ball) -> bool:
+        """Whether a ball that holds the derivatives of these entries holds one of their floats too, or 0 for those without."""
+        if self.floats is None:
+            return bool(whole.contains(0))
+        return any(whole.contains(number) for number in set(self.floats[waiting].tolist()) if not math.isnan(number))
+
+    def share(self, waiting: Indices, like: Detail) -> None:
+        """Enter these entries as a mismatch that is `like` another."""
+        truths, floats = (
+            self.truths.pick(waiting),
+            np.full(len(waiting), np.nan) if self.floats is None else self.floats[waiting],
+        )
+        with np.errstate(all="ignore"):
+            errors = np.full(len(waiting), np.nan) if truths is None else truths.off(floats) / np.abs(truths.high)
+        self.column.verdicts[self.start + waiting] = Verdict.MISMATCH.severity
+        shadow = None if like.shadow is None else EXACT
+        for index, error in zip((self.start + waiting).tolist(), errors.tolist(), strict=True):
+            left = error if math.isfinite(error) else None
+            self.column.details[index] = replace(like, shadow=shadow, rounding_error=left, rounded=None)
 
     def truth(self, index: int) -> Truth:
         """The exact side of an entry."""

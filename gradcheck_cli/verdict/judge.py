@@ -185,6 +185,9 @@ NEGLIGIBLE, NO_SIZE = 2.0**-10, 2.0**-30
 """Of what rounding may do to an entry: what changes none of its verdicts; and what is 0, where its ball holds 0."""
 
 
+CERTAINLY = 1.0 + 2.0**-20
+"""Beyond a limit by so much, as floats tell, is beyond it for certain."""
+
 Mask = npt.NDArray[np.bool_]
 
 
@@ -209,10 +212,25 @@ def explained(autograd: Floats, truths: Column, form: Format, shades: Shades) ->
         below = np.abs(autograd) <= form.smallest_normal
         small, tiny = (below & (size + r * truths.radius < form.smallest_normal) for r in (-1.0, 1.0))  # maybe; certainly
         found: Mask = right & sharp & ((bounded & np.isfinite(rounded)) | unbounded)
-        lost: Mask = (off - truths.radius > digits * (1.0 + 2.0**-20)) & (truths.radius < digits) & ~small
+        lost: Mask = (off - truths.radius > digits * CERTAINLY) & (truths.radius < digits) & ~small
         zero = (size <= truths.radius) & (size + truths.radius <= rounded * NO_SIZE)
         kept: Mask = (off <= digits) | zero | tiny  # beside 0 it is judged by what was added up
     return found & kept, found & lost & ~unbounded
+
+
+def unexplained(autograd: Floats, truths: Column, form: Format, shades: Shades) -> Mask:
+    """The entries of which it is certain that they are a mismatch: the formula is right, fewer than half the digits are left,
+    above the smallest normal float, and rounding doesn't explain that, whatever does. Columns enclose less tightly than balls,
+    so what is beyond their bound is beyond the balls' too."""
+    with np.errstate(all="ignore"):
+        size, seen, off = np.abs(truths.high), shades.exact, truths.off(autograd)
+        right = np.abs((seen.high - truths.high) + (seen.low - truths.low)) <= truths.radius + seen.radius
+        sharp = seen.radius <= size * (form.unit_roundoff / 16)
+        beyond = seen.off(autograd) - seen.radius > shades.rounded * (MARGIN * CERTAINLY)
+        lost = off - truths.radius > size * (math.sqrt(form.unit_roundoff) * CERTAINLY)
+        normal = size - truths.radius > form.smallest_normal * CERTAINLY
+        found: Mask = right & sharp & beyond & lost & normal & np.isfinite(autograd)
+    return found
 
 
 class _Apart:

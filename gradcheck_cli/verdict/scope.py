@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -124,6 +126,40 @@ class AtPoints:
         chosen = list(indices)
         inputs = None if self.inputs is None else {name: values[chosen] for name, values in self.inputs.items()}
         return AtPoints({name: values[chosen] for name, values in self.numbers.items()}, self.shapes, inputs)
+
+
+class Labels(Sequence[Label]):
+    """What the `count` entries of a scope are called, each made when it is read; `change` makes another of it, with `more`."""
+
+    def __init__(
+        self, scope: Scope, whole: Label, count: int, change: Callable[..., Label] | None = None, more: tuple[Any, ...] = ()
+    ) -> None:
+        self._scope, self._whole, self._count, self._change, self._more = scope, whole, count, change, more
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        label = self._scope.label(index, self._whole)
+        return label if self._change is None else self._change(label, *self._more)
+
+
+class Joined(Sequence[Label]):
+    """Several, one after the other."""
+
+    def __init__(self, several: Sequence[Sequence[Label]]) -> None:
+        self._several, self._starts = several, [0, *accumulate(map(len, several))]
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        which = bisect_right(self._starts, index) - 1
+        return self._several[which][index - self._starts[which]]
 
 
 @dataclass(frozen=True, slots=True)

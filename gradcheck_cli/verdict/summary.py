@@ -18,7 +18,6 @@ import numpy.typing as npt
 from gradcheck_cli.algebra.number import Ball, ball_of, parts_of
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.verdict.column import Column, Detail, Indices, Kind, Sifted
-from gradcheck_cli.verdict.numbers import interval
 from gradcheck_cli.verdict.scope import AtPoints
 from gradcheck_cli.verdict.truths import Balls
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -158,7 +157,7 @@ def _plain(column: Column) -> dict[str, Any]:
         "error_ulps": _numbers(column.error_ulps),
         "verdicts": column.verdicts.tolist(),
         "values": None if column.values is None else _numbers(column.values),
-        "details": {str(index): _detail(detail) for index, detail in column.known()},
+        "details": {str(index): _detail(detail, column.shadow(index)) for index, detail in column.known()},
         "tally": sorted(([*kind, n] for kind, n in (column.tally or {}).items()), key=repr),
         "shown": column.formula,
     }
@@ -198,8 +197,7 @@ def _ball(parts: Sequence[Sequence[int] | str]) -> Ball:
     return ball_of(middle, radius)
 
 
-def _detail(detail: Detail) -> dict[str, Any]:
-    shadow = detail.shadow if isinstance(detail.shadow, str | None) else interval(detail.shadow)
+def _detail(detail: Detail, shadow: str | None) -> dict[str, Any]:
     given = {name: value for name, value in asdict(replace(detail, shadow=shadow)).items() if value is not None}
     return {name: repr(v) if isinstance(v, float) and not math.isfinite(v) else v for name, v in given.items()}
 

@@ -150,6 +150,17 @@ class Balls:
         found._count = count
         return found
 
+    @classmethod
+    def joined(cls, several: Sequence[Balls]) -> Balls:
+        """Those of several columns, one after the other."""
+        found = cls()
+        for balls in several:
+            start = found._count
+            found._kept |= {start + index: ball for index, ball in balls._kept.items()}
+            found._chunks += [(start + first, truths) for first, truths in balls._chunks]
+            found._count += len(balls)
+        return found
+
     def place(self, start: int, truths: Truths) -> None:
         """Let these entries be what the truths say, now and later."""
         self._chunks.append((start, truths))

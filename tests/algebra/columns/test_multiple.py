@@ -12,12 +12,13 @@ import pytest
 
 from gradcheck_cli.algebra.balls import SMOOTH
 from gradcheck_cli.algebra.columns import long_sums, multiple
-from gradcheck_cli.algebra.columns.long import shadowed
+from gradcheck_cli.algebra.columns.long import moving, shadowed
 from gradcheck_cli.algebra.columns.multiple_functions import enclosed
 from gradcheck_cli.algebra.directions import Precise
 from gradcheck_cli.algebra.layers import Rounded
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.functions import TABLE
+from tests.formats import DOUBLE
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 mp = mpmath.mp
@@ -280,3 +281,18 @@ def test_the_larger_number_is_told_by_any_word() -> None:
             assert not radii.any()
     *_, radii = layer.function(TABLE["maximum"])(one, one)
     assert not radii[0].any()
+
+
+@pytest.mark.parametrize("words", [2, 3])
+def test_two_ways_to_compute_a_table_are_one(words: int) -> None:
+    """A grid computed from its left end and from both ends differs by up to 2 gaps of the largest number: it lies in the
+    other's ball; 8 gaps beside is outside."""
+    start, stop, count = 0.1, 0.93, 997
+    steps = np.arange(count + 1)
+    left = start + steps * ((stop - start) / count)
+    both = (start * (count - steps) + stop * steps) / count
+    gap = DOUBLE.gap(float(np.max(left)))
+    assert np.max(np.abs(left - both)) > gap / 2
+    high, *_, radii = moving(words, DOUBLE).data(left)
+    assert np.all(np.abs(both - high) <= radii[0])
+    assert np.all(radii[0] < 8 * gap)

@@ -1,0 +1,131 @@
+"""Mismatches that are judged with their neighbours: the same as alone, and only what is certain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from flint import arb
+
+from gradcheck_cli import check_chain
+from gradcheck_cli.algebra.columns.column import Column as Words
+from gradcheck_cli.exact.witness import Witness
+from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.formulas import waiting
+from gradcheck_cli.formulas.alike import STRIDE, gaps
+from gradcheck_cli.shadow.courses import Following
+from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.judge import MARGIN, unexplained
+from gradcheck_cli.verdict.shade import Shades
+
+CASES = {
+    "acot(x)": "x=logspace(1e-38,1,3000)",  # nan, of 0*inf
+    "asinh(x)": "x=logspace(1e10,3e38,3000)",  # 0, where x*x overflows
+    "sech(x)": "x=logspace(1,3e38,3000)",  # beyond the range of doubles
+    "i1(x)": "x=logspace(1e-3,100,2000)",  # no derivative in this format
+}
+"""Formulas that leave the range of bfloat16 at many points, and where."""
+
+
+def _checked(text: str, at: str) -> Column:
+    return check_chain(text, at=at, dtype="bfloat16").columns[-1]
+
+
+def _judged(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What is judged by balls from here on, as it comes."""
+    found: list[int] = []
+    judge_at: Callable[..., None] = waiting.Queue._judge_at
+
+    def counted(self: Any, some: Any, home: Any) -> None:
+        found.extend(some)
+        judge_at(self, some, home)
+
+    monkeypatch.setattr(waiting.Queue, "_judge_at", counted)
+    return found
+
+
+@pytest.mark.parametrize("text", CASES)
+def test_judged_with_others_is_judged_as_alone(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verdict, cause, operation, text and errors of every entry are those that it has by itself, and most weren't looked at."""
+    judged = _judged(monkeypatch)
+    together = _checked(text, CASES[text])
+    some = len(judged)
+    monkeypatch.setattr(waiting, "MANY_ALIKE", 10**9)
+    alone = _checked(text, CASES[text])
+    assert 0 < 4 * some < len(judged) - some
+    for index in range(len(alone)):
+        mine, other = together.check(index), alone.check(index)
+        assert together.kind_of(index) == alone.kind_of(index)
+        assert (mine.detail, mine.formula_error, mine.exact) == (other.detail, other.formula_error, other.exact)
+        assert mine.rounding_error == other.rounding_error or math.isclose(mine.rounding_error or 0, other.rounding_error or 0)
+        assert (mine.shadow is None) == (other.shadow is None)
+
+
+def test_no_mismatch_stands_on_one_witness(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the second witness confirms nothing, over a gap or at a point, nothing is called wrong."""
+    monkeypatch.setattr(Witness, "between", lambda self, first, last, wrt: None)
+    monkeypatch.setattr(Witness, "confirms", lambda self, point, wrt, ball, series=True: None)
+    assert check_chain("asinh(x)", at=CASES["asinh(x)"], dtype="bfloat16").counts.get("mismatch", 0) == 0
+
+
+def test_a_ball_over_a_gap_confirms_what_it_excludes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ball that holds the floats themselves confirms no mismatch: the points are asked about one by one."""
+    asked: list[float] = []
+    confirms = Witness.confirms
+
+    def counted(self: Witness, point: Any, *others: Any) -> bool | None:
+        asked.append(point["x"])
+        return confirms(self, point, *others)
+
+    monkeypatch.setattr(Witness, "confirms", counted)
+    _checked("asinh(x)", CASES["asinh(x)"])
+    few = len(asked)
+    monkeypatch.setattr(Witness, "between", lambda self, first, last, wrt: arb(0, 1))
+    _checked("asinh(x)", CASES["asinh(x)"])
+    assert 0 < 4 * few < len(asked) - few
+
+
+def test_a_gap_has_one_course() -> None:
+    """What lies between two points went their way, in the order of the values, and one in STRIDE is an end."""
+    values = np.random.default_rng(5).permutation(200.0 + np.arange(200))
+    courses = np.where(values < 300.0, 1, np.where(values < 310.0, 2, 1))
+    found = gaps(np.arange(200), values, courses)
+    for gap in found:
+        between = values[gap.between]
+        assert values[gap.first] < between.min() <= between.max() < values[gap.last]
+        assert len(between) < STRIDE
+        assert len({*courses[gap.between].tolist(), int(courses[gap.first]), int(courses[gap.last])}) == 1
+        assert not (values[gap.first] < 300.0 <= values[gap.last])
+    assert sum(len(gap.between) for gap in found) > 150
+
+
+def test_courses_tell_events_apart() -> None:
+    """Infinite, nan, 0, subnormal, their signs and truth values make different courses; ordinary numbers none."""
+    x = torch.tensor([1.0, 2.0, -3.0, math.inf, -math.inf, math.nan, 0.0, 1e-40, -1e-40])
+    with Following(len(x)) as seen:
+        _ = x * 1.0
+    assert len(set(seen.courses.tolist())) == 7
+    assert len(set(seen.courses[:3].tolist())) == 1
+    with Following(3) as compared:
+        _ = x[:3] > 0.0
+    assert compared.courses[0] == compared.courses[1] != compared.courses[2]
+
+
+@pytest.mark.parametrize("share", [0.999, 1.001])
+def test_what_rounding_explains_is_not_wrong_for_certain(share: float) -> None:
+    """An error is unexplained just beyond MARGIN times what rounding may do, and not just below it."""
+    form = FORMATS["bfloat16"]
+    exact, rounded = np.array([1.0]), np.array([0.2])
+    truths = Words(exact, np.zeros(1), np.full(1, 1e-16))
+    autograd = exact - MARGIN * rounded * share
+    assert unexplained(autograd, truths, form, Shades(truths, rounded))[0] == (share > 1.0)
+    tiny = Words(exact * form.smallest_normal, np.zeros(1), np.zeros(1))
+    assert not unexplained(np.zeros(1), tiny, form, Shades(tiny, np.zeros(1)))[0]
+    near = exact * (1.0 - 0.5 * math.sqrt(form.unit_roundoff))
+    assert not unexplained(near, truths, form, Shades(truths, np.zeros(1)))[0]
+    blurred = Words(exact, np.zeros(1), np.full(1, 0.1))
+    assert not unexplained(np.zeros(1), truths, form, Shades(blurred, np.zeros(1)))[0]
