@@ -4,10 +4,10 @@
     python benchmarks/opinfo.py [--order 2] [--forward] [--dtype float32] [--samples 8] [--part 1/4] [NAME...]
 
 Every entry that supports autograd in the dtype is checked by `gradcheck` (`--order 2`: by `gradgradcheck`, `--forward`: in
-forward mode alone, at order 2 forward over reverse, where the entry supports it) on its own sample inputs, at its first samples with up to 1,000 numbers that are differentiated by. An entry is
-*verified* where every sample is; *opaque* where an operation can't be followed or is complex (torch's own check was asked),
-*undecided* where the exact value could not be certified, *mismatch* where a derivative was refuted. `--part`: of the entries,
-every fourth.
+forward mode alone, at order 2 forward over reverse, where the entry supports it) on its own sample inputs, at its first samples
+with up to 1,000 numbers that are differentiated by. An entry is *verified* where every sample is; *opaque* where an operation
+can't be followed or is complex (torch's own check was asked), *undecided* where the exact value could not be certified,
+*mismatch* where a derivative was refuted. `--part`: of the entries, every fourth.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def _sized(function: Callable[[Ball], Ball]) -> Callable[[Ball], Ball]:
 
 # -- operators and conditions -----------------------------------------------------------------------------------------
 
-add, sub, mul, div, neg = operator.add, operator.sub, operator.mul, operator.truediv, operator.neg
+add, sub, mul, div, neg, pos = operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, operator.pos
 
 
 def lt(x: Ball, y: Ball) -> Truth:

@@ -43,6 +43,16 @@ class floor(sympy.Function):  # type: ignore[misc]
         return sympy.Integer(0)
 
 
+class detach(sympy.Function):  # type: ignore[misc]
+    """What is held where it is."""
+
+    nargs = 1
+    is_real = True
+
+    def fdiff(self, argindex: int = 1) -> Expression:
+        return sympy.Integer(0)
+
+
 class lgamma(sympy.Function):  # type: ignore[misc]
     """log(abs(gamma(x))); SymPy's loggamma is complex for negative arguments."""
 

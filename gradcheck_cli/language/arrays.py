@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
 from itertools import accumulate, combinations, product
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,8 @@ import numpy.typing as npt
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.constants import exact_constant
-from gradcheck_cli.language.functions import ARRAY_KINDS, SETTINGS, TABLE, Function, Parameter
-from gradcheck_cli.language.parser import definition, is_constant
+from gradcheck_cli.language.functions import ARRAY_KINDS, CONSTANT, SETTINGS, TABLE, Function, Parameter
+from gradcheck_cli.language.parser import definition, is_constant, parse
 from gradcheck_cli.language.printer import INFIX, show
 from gradcheck_cli.language.settings import as_index
 from gradcheck_cli.language.spaces import MAX_ENTRIES, Shape, entry_names
@@ -41,6 +43,34 @@ UNFIT = "shapes that don't fit"
 _INSTEAD = "check a Python function with `gradcheck function` instead"
 _DIMENSIONS = {"vector": 1, "matrix": 2}
 _LABEL = 40
+
+
+SOME = "as many entries as a condition chooses"
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Entries of which those count whose condition holds: `x[x > 0]`, in order. How many that is depends on the numbers."""
+
+    entries: Array
+    conditions: Array
+    shape = (None,)
+    ndim = 1
+
+    def filled(self, node: Node) -> Array:
+        """All entries, those that don't count replaced."""
+        pairs = zip(self.conditions, self.entries, strict=True)
+        return _array([Call(syntax.WHERE, (condition, entry, node)) for condition, entry in pairs], self.entries.shape)
+
+
+_INFINITE = Call(syntax.INF, ())
+NEUTRAL: Mapping[str, Node] = MappingProxyType({
+    "total": Constant(0), "product": Constant(1), "greatest": Call(syntax.NEG, (_INFINITE,)), "least": _INFINITE,
+})  # fmt: skip
+"""Cells of `array` that take any number of entries, and the entry that makes no difference."""
+
+
+_REDUCED = {"mean": parse("mean(x)"), "sum": parse("sum(x)")}
 
 
 class _Misfit(Exception):
@@ -101,6 +131,9 @@ class _Evaluation:
                             raise
                         raise InputError(str(misfit), text, _culprit(item)) from None
         result: Array = done[tree]
+        if isinstance(result, _Chosen) and not inside:
+            message = f"{SOME} have no shape: take their sum, mean, prod, max, min, norm, var or std"
+            raise InputError(message, text, _culprit(tree) if isinstance(tree, Call) else 0)
         return result
 
     def call(self, item: Call, done: Mapping[Node, Any], values: Mapping[str, Any]) -> Array:
@@ -114,6 +147,9 @@ class _Evaluation:
             wanted = _DIMENSIONS.get(parameter.kind)
             if wanted is not None and value.ndim != wanted:
                 raise _Misfit(f"{row.name} takes a {parameter.kind}", _of(argument, value))
+        chosen = [value for value in arguments if isinstance(value, _Chosen)]
+        if chosen and not (row.arrays and row.definition):
+            return self.chosen(row, item, arguments, chosen)
         if not row.arrays:
             result = self.broadcast(row, item, arguments)
         elif row.array:
@@ -121,6 +157,8 @@ class _Evaluation:
             result = self.primitive(row, arguments, ", ".join(shapes))
         else:
             result = self.defined(row, bound, arguments)
+        if isinstance(result, _Chosen):
+            return result
         if result.size > MAX_ENTRIES:
             raise _Misfit(f"an array of {result.size:,} entries; at most {MAX_ENTRIES:,} are followed: {_INSTEAD}")
         if not result.size:
@@ -146,6 +184,20 @@ class _Evaluation:
             return np.empty(shape, dtype=object)  # refused by its size
         columns = [np.broadcast_to(a, shape).reshape(-1) for a in arguments]
         return _array([self.node(row.name, *nodes, position=item.position) for nodes in zip(*columns, strict=True)], shape)
+
+    def chosen(self, row: Function, item: Call, arguments: Sequence[Any], chosen: Sequence[_Chosen]) -> Any:
+        """A row of entries that a condition chooses: entry by entry, or one that takes any number of them."""
+        same = chosen[0].conditions
+        if any(c.conditions.tolist() != same.tolist() for c in chosen):
+            raise _Misfit("entries that different conditions choose don't meet")
+        if row.array in NEUTRAL:
+            return self.primitive(row, [a.filled(NEUTRAL[row.array]) if a in chosen else a for a in arguments], "")
+        whole = [a.entries if isinstance(a, _Chosen) else a for a in arguments]
+        if row.name in CONSTANT:
+            return _Chosen(self.primitive(row, whole, ""), same)
+        if row.arrays or any(a.size != 1 for a in arguments if not isinstance(a, _Chosen)):
+            raise _Misfit(f"{row.name} of {SOME} isn't followed: {_INSTEAD}")
+        return _Chosen(self.broadcast(row, item, whole), same)
 
     def primitive(self, row: Function, arguments: Sequence[Any], shapes: str) -> Array:
         """A row that runs here."""
@@ -173,6 +225,8 @@ class _Evaluation:
         except _Misfit as misfit:
             shapes = ", ".join(_of(a, v) for (p, a), v in zip(bound, arguments, strict=True) if p.kind in ARRAY_KINDS)
             raise _Misfit(misfit.reason, shapes) from None
+        if isinstance(result, _Chosen) and reduction != "none":
+            return self.run(_REDUCED[reduction], {"x": result}, inside=True)
         if reduction == "none" or not result.ndim:
             return result
         total = self.total(result, (), False)
@@ -311,6 +365,34 @@ class _Evaluation:
     def full_like(self, x: Array, value: Array) -> Array:
         return np.full(x.shape, value.item(), dtype=object)
 
+    def zeros(self, size: Shape) -> Array:
+        return np.full(_within(size), Constant(0), dtype=object)
+
+    def ones(self, size: Shape) -> Array:
+        return np.full(_within(size), Constant(1), dtype=object)
+
+    def eye(self, sizes: Shape) -> Array:
+        if not 1 <= len(sizes) <= 2:
+            raise ValueError("eye takes one number, or two")
+        made = self.zeros((sizes[0], sizes[-1]))
+        np.fill_diagonal(made, Constant(1))
+        return made
+
+    def arange(self, ends: Shape) -> Array:
+        if not 1 <= len(ends) <= 3 or 0 in ends[2:]:
+            raise ValueError("arange takes one to three whole numbers, its step is not 0")
+        numbers = range(*ends)
+        _within((len(numbers),))
+        return _array([Constant(n) for n in numbers], (len(numbers),))
+
+    def itself(self, x: Array) -> Array:
+        return x
+
+    def selected(self, x: Array, mask: Array) -> Any:
+        if x.shape != mask.shape:
+            raise ValueError("a condition chooses among entries of its own shape")
+        return _Chosen(x.reshape(-1), mask.reshape(-1))
+
     # -- matrices ---------------------------------------------------------------------------------------------------
 
     def kron(self, x: Array, y: Array) -> Array:
@@ -432,6 +514,15 @@ def _array(nodes: Sequence[Node], shape: Sequence[int]) -> Array:
     return array.reshape(shape)
 
 
+def _within(shape: Shape) -> Shape:
+    """The shape, if an array of it is followed."""
+    if any(n < 1 for n in shape):
+        raise ValueError(f"an array of shape {shape} has no entries")
+    if math.prod(shape) > MAX_ENTRIES:
+        raise ValueError(f"an array of {math.prod(shape):,} entries; at most {MAX_ENTRIES:,} are followed")
+    return shape
+
+
 def _square(x: Array) -> int:
     """The number of rows of a square matrix, or of each of several."""
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
@@ -480,8 +571,8 @@ def _truth(condition: Node) -> bool | None:
     return None
 
 
-def _shape(array: Array) -> str:
-    return str(tuple(map(int, array.shape)))
+def _shape(array: Array | _Chosen) -> str:
+    return str(tuple(map(int, array.shape))) if isinstance(array, np.ndarray) else "(?,)"
 
 
 def _of(node: Node, array: Array) -> str:

@@ -77,15 +77,20 @@ KINDS: MappingProxyType[str, str] = MappingProxyType({
     "axis": "the number of a dimension",
     "axes": "the numbers of one or more dimensions; () for all",
     "trailing": "the sizes of the last dimensions; in a definition, the numbers of these dimensions",
+    "constants": "an array of numbers without a variable",
     "sizes": "whole numbers, one a dimension",
+    "counts": "the same, each an argument of its own",
     "index": "what stands in brackets behind an array",
     "flag": "True or False",
     "reduction": "what becomes of a loss's entries: 'mean', 'sum', 'none', or 'batchmean'",
 })  # fmt: skip
 
-ARRAY_KINDS = frozenset({"array", "vector", "matrix", "labels"})
-SETTINGS = frozenset({"integer", "axis", "axes", "trailing", "sizes", "index", "flag", "reduction"})
+ARRAY_KINDS = frozenset({"array", "vector", "matrix", "labels", "constants"})
+SETTINGS = frozenset({"integer", "axis", "axes", "trailing", "sizes", "counts", "index", "flag", "reduction"})
 """Kinds whose argument is a literal."""
+
+NAMED = SETTINGS - {"counts"}
+"""Settings that are written with their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +159,12 @@ class Function:
     @cached_property
     def arrays(self) -> bool:
         """True where the row looks at whole arrays, false where it works entry by entry."""
-        return any(p.kind in ARRAY_KINDS for p in self.parameters)
+        return bool(self.array) or any(p.kind in ARRAY_KINDS for p in self.parameters)
+
+    @property
+    def factory(self) -> bool:
+        """True where the row makes an array of nothing but sizes."""
+        return any(p.kind == "counts" for p in self.parameters)
 
     @property
     def primitive(self) -> bool:
@@ -207,6 +217,8 @@ ROWS: tuple[Function, ...] = (
     _row("logical_or", "x, y", "", "Or", operator="or", truths="x y result", torch="logical_or", sympy="Or", ball="logical_or", ulps=0),
     _row("logical_not", "x", "", "Not", operator="not", truths="x result", torch="logical_not", sympy="Not", ball="logical_not", ulps=0),
     _row("masked_fill", "x, mask, value: number", "where(mask, value, x)", truths="mask", ulps=0),
+    _row("detach", "x", "", "stop_gradient", sympy="detach", ball="pos", slope="0", complex="detach(real(x)) + 1j*detach(imag(x))", ulps=0,
+         source="the value, as a constant: the derivative is that of the formula in which it is held where it is"),
     _row("where", "condition, x, y", "", "Where", truths="condition", sympy="where", ball="where", series="where", ulps=0),
     # -- parts of complex numbers -----------------------------------------------------------------------------------
     _row("real", "x", "x", "re", ulps=0, complex="real(x)"),
@@ -412,6 +424,13 @@ ARRAYS: tuple[Function, ...] = (
     _row("ones_like", "x: array", array="ones_like"),
     _row("zeros_like", "x: array", array="zeros_like"),
     _row("full_like", "x: array, fill_value: number", array="full_like"),
+    _row("eye", "n: counts", array="eye"),
+    _row("arange", "end: counts", array="arange", source="of whole numbers: arange(3), arange(1, 7, 2)"),
+    _row("zeros", "size: counts", array="zeros"),
+    _row("ones", "size: counts", array="ones"),
+    _row("tensor", "data: constants", "", "as_tensor", "asarray", "array", array="itself", torch="tensor", source="of numbers; a list of variables needs no name"),
+    _row("index_where", "x: array, mask", truths="mask", array="selected", torch="index_where", source="x[x > 0]: as many entries as there are"),
+    _row("masked_select", "x: array, mask", truths="mask", array="selected"),
     _row("kron", "x: array, y: array", array="kron"),
     # -- sums and products ------------------------------------------------------------------------------------------
     _row("sum", _OVER, array="total"),
@@ -517,6 +536,9 @@ NAMES: MappingProxyType[str, str] = MappingProxyType(
     {name: row.name for row in TABLE.values() for name in (row.name, *row.aliases)}
 )
 """Every name that the language knows, mapped to the name of its row."""
+
+CONSTANT = frozenset({"ones_like", "zeros_like", "full_like", "detach"})
+"""Rows that are constant whatever they are given: of most the shape counts, and nothing else."""
 
 VARIADIC = frozenset({"maximum", "minimum", "add", "mul", "logical_and", "logical_or"})
 """Binary rows that SymPy's spelling gives any number of arguments: `Max(a, b, c)`."""

@@ -75,7 +75,8 @@ def _place(node: ast.expr) -> Any:
 
 READERS: MappingProxyType[str, Callable[[ast.expr], Any]] = MappingProxyType(
     {
-        "axis": integer, "axes": axes, "trailing": sizes, "sizes": sizes, "flag": flag, "reduction": reduction, "index": index,
+        "axis": integer, "axes": axes, "trailing": sizes, "sizes": sizes, "counts": sizes, "flag": flag,
+        "reduction": reduction, "index": index,
     }
 )  # fmt: skip
 """Kind of a parameter -> what reads its argument."""

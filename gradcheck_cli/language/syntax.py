@@ -36,8 +36,11 @@ SINH = "sinh"
 INF = "inf"
 """The one constant that is no number."""
 
-STACK, INDEX, TRANSPOSE = "stack", "index", "t"
-"""`[x, y]`, `x[0]`, `A.T`."""
+DETACH = "detach"
+"""What is held where it is while everything else moves."""
+
+STACK, INDEX, CHOSEN, TRANSPOSE = "stack", "index", "index_where", "t"
+"""`[x, y]`, `x[0]`, `x[x > 0]`, `A.T`."""
 
 
 class Columns:
