@@ -149,7 +149,8 @@ class _Evaluation:
                 raise _Misfit(f"{row.name} takes a {parameter.kind}", _of(argument, value))
         chosen = [value for value in arguments if isinstance(value, _Chosen)]
         if chosen and not (row.arrays and row.definition):
-            return self.chosen(row, item, arguments, chosen)
+            found: Array = self.chosen(row, item, arguments, chosen)
+            return found
         if not row.arrays:
             result = self.broadcast(row, item, arguments)
         elif row.array:
