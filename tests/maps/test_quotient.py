@@ -478,7 +478,7 @@ class _Residue(torch.autograd.Function):
         return torch.cat([2 * tangent, tangent * ctx.share])
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [7, 19, 20])
 def test_what_rounds_beside_a_structural_zero_is_no_error(seed: int) -> None:
     """In forward mode torch's R of a wide matrix has residues of rounding below the diagonal, where a quotient is exactly 0; a
     residue that rounding doesn't leave is wrong."""
