@@ -138,8 +138,8 @@ def undefined(values: Values, exact: Mapping[str, Ball], offsets: Mapping[str, B
 
 
 def _apply(call: Call, arguments: Sequence[Any]) -> Any:
-    kinds = (p.kind for p in TABLE[call.function].parameters)
-    terms = [int(a.unique_fmpz()) if kind == "integer" else a for kind, a in zip(kinds, arguments, strict=True)]
+    bound = TABLE[call.function].bind(arguments)
+    terms = [int(a.unique_fmpz()) if parameter.kind == "integer" else a for parameter, a in bound]
     return evaluate(call.function)(*terms)
 
 

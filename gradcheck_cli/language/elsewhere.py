@@ -46,10 +46,9 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("addcmul", "write `x + a*b`"),
     ("addcdiv", "write `x + a/b`"),
     ("cross", "write it out: `[a[1]*b[2] - a[2]*b[1], a[2]*b[0] - a[0]*b[2], a[0]*b[1] - a[1]*b[0]]`"),
-    *((name, _OF_LINALG.format(name)) for name in (
-        "pinv", "cholesky", "svd", "eigh", "eigvalsh", "svdvals", "qr", "cond", "matrix_exp")),
-    ("lstsq", "there is no formula of it, but torch's own can be checked: gradcheck function torch.linalg:lstsq "
-     "--shape A=3,2 --shape B=3,1"),
+    ("eigh", "an eigenvector has no sign of its own; of the eigenvalues, write `eigvalsh(A)`"),
+    ("svd", "a singular vector has no sign of its own; of the singular values, write `svdvals(A)`"),
+    *((name, _OF_LINALG.format(name)) for name in ("qr", "eig", "eigvals")),
     *((name, _OF_TORCH.format(name)) for name in ("quantile", "cummax", "cummin")),
     ("argmax argmin argsort", "a place has no derivative: its number is constant but for jumps"),
     *((name, f"{_OF_NN.format(name)}; a layer is checked by gradcheck model") for name in (
@@ -64,7 +63,6 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("hstack", "write `cat([a, b])`"),
     ("vstack", "write `stack([a, b])`"),
     ("chunk split", "write the parts as indices: `x[0]`, `x[1]`"),
-    ("tril triu", "write `where` with a condition, or an index: `A[1,0]`"),
     ("roll", "write it out: `[x[2], x[0], x[1]]`"),
     ("isnan", "write `where(x != x, 0, x)`"),
     ("isinf", "write `where(abs(x) == inf, 0, x)`"),
@@ -92,13 +90,13 @@ INSTEAD: Mapping[str, str] = MappingProxyType({word: advice for words, advice in
 """What is written elsewhere -> what to write here."""
 
 
-OF_MATRICES: Mapping[str, str] = MappingProxyType({"norm": "write `norm(x)`, which is of all entries"})
-"""Names of `torch.linalg` that the language has, with another meaning where there are two dimensions."""
+OF_MATRICES: Mapping[str, str] = MappingProxyType({"norm": "linalg_norm"})
+"""Names that mean another row behind `torch.linalg`, where there are two dimensions."""
 
 
 def formulas() -> Iterator[str]:
     """Every formula that is advised."""
-    for advice in (*INSTEAD.values(), *OF_MATRICES.values()):
+    for advice in INSTEAD.values():
         yield from advice.split("`")[1::2]
 
 

@@ -82,11 +82,12 @@ KINDS: MappingProxyType[str, str] = MappingProxyType({
     "counts": "the same, each an argument of its own",
     "index": "what stands in brackets behind an array",
     "flag": "True or False",
+    "order": "which norm of a matrix: 1, 2, inf, -inf, 'fro', 'nuc', or None",
     "reduction": "what becomes of a loss's entries: 'mean', 'sum', 'none', or 'batchmean'",
 })  # fmt: skip
 
 ARRAY_KINDS = frozenset({"array", "vector", "matrix", "labels", "constants"})
-SETTINGS = frozenset({"integer", "axis", "axes", "trailing", "sizes", "counts", "index", "flag", "reduction"})
+SETTINGS = frozenset({"integer", "axis", "axes", "trailing", "sizes", "counts", "index", "flag", "order", "reduction"})
 """Kinds whose argument is a literal."""
 
 NAMED = SETTINGS - {"counts"}
@@ -138,7 +139,7 @@ class Function:
         arguments = parsed.args
         listed = [*arguments.args, *([arguments.vararg] if arguments.vararg else []), *arguments.kwonlyargs]
         defaults = [*arguments.defaults, *arguments.kw_defaults]
-        literals = [None] * (len(listed) - len(defaults)) + [_literal(d) for d in defaults if d is not None]
+        literals = [None] * (len(listed) - len(defaults)) + [None if d is None else _literal(d) for d in defaults]
         kinds = ["tensor" if a.annotation is None else ast.unparse(a.annotation) for a in listed]
         truths = self.truths.split()
         return tuple(
@@ -402,6 +403,7 @@ ROWS: tuple[Function, ...] = (
          torch="nn.functional.threshold", kinks="x == threshold", ulps=0),
 )  # fmt: skip
 
+_SYMMETRIC = "of a symmetric matrix, as a function of (x + x.T)/2: torch reads one triangle, and spreads the gradient over both"
 _OVER = "x: array, dim: axes = (), keepdim: flag = False"
 _LOSS = "x: array, target: array"
 _MEAN = "reduction: reduction = 'mean'"
@@ -449,6 +451,19 @@ ARRAYS: tuple[Function, ...] = (
     _row("det", "x: array", array="det", torch="linalg.det"),
     _row("logdet", "x: array", "log(det(x))"),
     _row("slogdet", "x: array", "log(abs(det(x)))", torch="slogabsdet", source="the logarithm: torch.linalg.slogdet(x).logabsdet"),
+    _row("tril", "x: array, diagonal: axis = 0", array="tril"),
+    _row("triu", "x: array, diagonal: axis = 0", array="triu"),
+    _row("cholesky", "x: array, upper: flag = False", array="cholesky", torch="linalg.cholesky", source=_SYMMETRIC),
+    _row("cholesky_inverse", "x: array, upper: flag = False", array="cholesky_inverse", source="of one triangle: the other is not read"),
+    _row("eigvalsh", "x: array", array="eigvalsh", torch="linalg.eigvalsh", source=_SYMMETRIC + "; no derivative where two are equal"),
+    _row("svdvals", "x: array", array="svdvals", torch="linalg.svdvals", source="no derivative where two are equal, or one is 0"),
+    _row("matrix_exp", "x: array", "", "expm", array="matrix_exp"),
+    _row("pinv", "x: array", array="pinv", torch="linalg.pinv", source="of full rank: beside any other there is no derivative"),
+    _row("lstsq", "x: array, y: array", array="lstsq", torch="linalg.lstsq", source="the solution, of full rank"),
+    _row("matrix_norm", "x: array, ord: order = 'fro'", array="matrix_norm", torch="linalg.matrix_norm"),
+    _row("linalg_norm", "x: array, ord: order = ()", array="linalg_norm", torch="linalg.norm", source="torch.linalg.norm: of a matrix where ord is given"),
+    _row("cond", "x: array, p: order = ()", array="cond", torch="linalg.cond",
+         source="torch has a derivative where p is None, 2, -2 or 'nuc'"),
     _row("inv", "x: array", "", "inverse", array="inv", torch="linalg.inv"),
     _row("solve", "x: array, y: array", array="solve", torch="linalg.solve"),
     _row("linear", "x: array, weight: matrix, bias: array = 0", "x @ t(weight) + bias", torch=_LOSSES + "linear"),
@@ -530,10 +545,19 @@ ARRAYS: tuple[Function, ...] = (
     _row("pick", "x: array, target: labels", array="pick", torch="pick", source="in each row the entry with the label's number"),
 )  # fmt: skip
 
-TABLE: MappingProxyType[str, Function] = MappingProxyType({row.name: row for row in (*ROWS, *ARRAYS)})
+PIECES: tuple[Function, ...] = (
+    _row("root", "*c, k: integer", sympy="root", ball="root", series="root", ulps=64,
+         source="the k-th root, in ascending order, of c0 + c1*t + ..., which has none but real ones"),
+    _row("exponential", "*x, i: integer, j: integer", sympy="exponential", ball="exponential", series="exponential", ulps=64,
+         source="entry i, j of the exponential of a matrix, given row by row"),
+    _row("alike", "x, y", sympy="alike", ball="alike", series="alike", ulps=0, source="0; without a value where the arguments differ"),
+)  # fmt: skip
+"""What entries of arrays are made of, and nobody writes."""
+
+TABLE: MappingProxyType[str, Function] = MappingProxyType({row.name: row for row in (*ROWS, *ARRAYS, *PIECES)})
 
 NAMES: MappingProxyType[str, str] = MappingProxyType(
-    {name: row.name for row in TABLE.values() for name in (row.name, *row.aliases)}
+    {name: row.name for row in (*ROWS, *ARRAYS) for name in (row.name, *row.aliases)}
 )
 """Every name that the language knows, mapped to the name of its row."""
 
@@ -547,7 +571,11 @@ PAIRS: MappingProxyType[str, str] = MappingProxyType({"max": "maximum", "min": "
 """Names that mean another row where two or more arguments follow each other: `max(x, y)`."""
 
 TUPLES: MappingProxyType[str, str] = MappingProxyType(
-    {**dict.fromkeys(("max", "min", "sort", "topk", "kthvalue", "median"), "values"), "slogdet": "logabsdet"}
+    {
+        **dict.fromkeys(("max", "min", "sort", "topk", "kthvalue", "median"), "values"),
+        "slogdet": "logabsdet",
+        "lstsq": "solution",
+    }
 )
 """Rows that are one of several tensors that torch returns (where there is a `dim`): its name."""
 

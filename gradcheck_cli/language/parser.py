@@ -387,7 +387,7 @@ class _Translation:
                         raise self.error(f"syntax error: attributes are not part of the language{hint}", node.func)
                     positional.insert(0, value)  # x.sin() is sin(x)
                 elif prefix.endswith("linalg") and name in OF_MATRICES:
-                    raise self.error(f"of a matrix {prefix}.{name} is another function: {OF_MATRICES[name]}", node.func)
+                    name = OF_MATRICES[name]
             case _:
                 raise self.error("syntax error: only named functions can be called", node.func)
         if name == "Piecewise":
@@ -402,7 +402,7 @@ class _Translation:
                 if variant is not None:
                     name = variant
                     continue
-                if keyword.arg not in READERS:
+                if not _takes_words(name, keyword.arg):
                     raise self.error(f"{name} has no {keyword.arg}={value.value!r}", value)
             keywords[keyword.arg] = value
         if name.startswith("__"):
@@ -515,6 +515,12 @@ class _Translation:
 
 _CONDITIONS = (ast.Compare, ast.BoolOp, ast.UnaryOp, ast.BinOp)
 """What a condition looks like in brackets: `x[(x > 0) & ~(x > 1)]`."""
+
+
+def _takes_words(name: str, keyword: str) -> bool:
+    """True where an argument of a function is one of several words."""
+    kinds = {p.name: p.kind for p in TABLE[NAMES[name]].parameters} if name in NAMES else {}
+    return kinds.get(keyword) in ("reduction", "order")
 
 
 def _counted(condition: Node) -> Node:

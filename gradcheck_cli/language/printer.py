@@ -57,10 +57,8 @@ def _show(item: Node, done: dict[Node, tuple[str, int]]) -> tuple[str, int]:
             if row.arrays:
                 return _show_array(item, done), _ATOM
             shown = [done[a][0] for a in arguments]
-            while shown and row.parameters[len(shown) - 1].default is not None:
-                default = row.parameters[len(shown) - 1].default
-                argument = arguments[len(shown) - 1]
-                if not (isinstance(argument, Constant) and argument.value == default):
+            for parameter, argument in reversed(row.bind(arguments)):
+                if parameter.default is None or not (isinstance(argument, Constant) and argument.value == parameter.default):
                     break
                 shown.pop()
             return f"{function}({', '.join(shown)})", _ATOM

@@ -245,7 +245,7 @@ def _call(d: _Drawer) -> _Piece:
     if not d.row.parameters:
         return _Piece(d.to.word(d.row.name), _ATOM, _WORD, _WORD)
     shown = [p.text for p in d.parts]
-    for parameter, argument in reversed(list(zip(d.row.parameters, d.item.arguments, strict=True))):
+    for parameter, argument in reversed(d.row.bind(d.item.arguments)):
         if parameter.default is None or not (isinstance(argument, Constant) and argument.value == parameter.default):
             break
         shown.pop()
