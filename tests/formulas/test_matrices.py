@@ -17,7 +17,7 @@ def by_entry(text: str, point: Any, **options: Any) -> dict[str, Any]:
 
 
 def test_equal_eigenvalues_have_one_sided_derivatives() -> None:
-    """Of the smaller one of two equal ones: 0 and 1 by an entry of the diagonal, -1/2 and 1/2 beside it. Their sum is smooth."""
+    """Of the smaller one of two equal ones: 0 and 1 by an entry of the diagonal, -1/2 and 1/2 beside it. The sum is smooth."""
     found = by_entry("eigvalsh(A)[0]", EYE)
     sides = {name: (check.left, check.right, check.verdict) for name, check in found.items()}
     assert sides["A[0,0]"] == sides["A[1,1]"] == ("1", "0", "nondifferentiable")
