@@ -88,6 +88,10 @@ DENSE: Mapping[str, Callable[..., Any]] = MappingProxyType({
 """What an operation is on dense tensors, where it isn't called the same."""
 
 
+NAMED = MADE | READ | DENSE.keys()
+"""Operations that there are for the sake of sparse tensors."""
+
+
 def followed(base: str, function: Any, args: Any, kwargs: Any, bound: Mapping[str, Any], result: Any) -> Any:
     """What the numbers of torch's results are; NotImplementedError where that isn't known."""
     if base in GIVEN:
