@@ -1,13 +1,13 @@
 """Claim: a suite that others wrote passes: PyTorch's own database of operations, through the drop-in.
 
     pip install expecttest
-    python benchmarks/opinfo.py [--order 2] [--dtype float32] [--samples 8] [--part 1/4] [NAME...]
+    python benchmarks/opinfo.py [--order 2] [--forward] [--dtype float32] [--samples 8] [--part 1/4] [NAME...]
 
-Every entry that supports autograd in the dtype is checked by `gradcheck` (`--order 2`: by `gradgradcheck`, where the entry
-supports it) on its own sample inputs, at its first samples with up to 1,000 numbers that are differentiated by. An entry is
-*verified* where every sample is; *opaque* where an operation can't be followed or is complex (torch's own check was asked),
-*undecided* where the exact value could not be certified, *mismatch* where a derivative was refuted. `--part`: of the entries,
-every fourth.
+Every entry that supports autograd in the dtype is checked by `gradcheck` (`--order 2`: by `gradgradcheck`, `--forward`: in
+forward mode alone, at order 2 forward over reverse, where the entry supports it) on its own sample inputs, at its first samples
+with up to 1,000 numbers that are differentiated by. An entry is *verified* where every sample is; *opaque* where an operation
+can't be followed or is complex (torch's own check was asked), *undecided* where the exact value could not be certified,
+*mismatch* where a derivative was refuted. `--part`: of the entries, every fourth.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -55,11 +56,31 @@ EXPLAINED = {
     "normal_number_mean": "the same",
     "digamma": "torch's trigamma is right to 4e-10 only, in float64",
     "nn_functional_hardsigmoid": "torch divides by 6 in float32, in float64 too",
+    "logcumsumexp": "forward: torch's jvp adds 1e-13 to the sum that it divides by",
+    "cholesky_inverse": "forward: torch's jvp of the triangle that is read is another function's",
+    "as_strided_partial_views": "forward: it reads memory beside its argument, which copies of that haven't",
     "nn_functional_max_unpool1d": "where two indices are equal the last value wins; the gradient reaches both",
     "nn_functional_max_unpool2d": "the same",
     "nn_functional_max_unpool3d": "the same",
 }
 """What is known of the mismatches, each shown by hand."""
+
+
+CHECKS: dict[tuple[int, bool], Callable[..., bool]] = {
+    (1, False): gradcheck,
+    (1, True): partial(gradcheck, check_forward_ad=True, check_backward_ad=False),
+    (2, False): gradgradcheck,
+    (2, True): partial(gradgradcheck, check_fwd_over_rev=True, check_rev_over_rev=False),
+}
+"""(order, in forward mode) -> the check."""
+
+NEEDED: dict[tuple[int, bool], tuple[str, ...]] = {
+    (1, False): (),
+    (1, True): ("supports_forward_ad",),
+    (2, False): ("supports_gradgrad",),
+    (2, True): ("supports_gradgrad", "supports_fwgrad_bwgrad"),
+}
+"""What an entry says of itself, where it takes part."""
 
 
 class Late(BaseException):
@@ -81,19 +102,25 @@ def samples(op: Any, dtype: torch.dtype, count: int) -> Iterator[tuple[Callable[
             continue
         inputs = tuple(flat[i].detach().requires_grad_() for i in places)
 
-        def function(
+        def results(
             *leaves: torch.Tensor, sample: Any = sample, flat: Any = flat, spec: Any = spec, places: Any = places
-        ) -> tuple[torch.Tensor, ...]:
+        ) -> list[Any]:
             # what isn't differentiated by may be written to (running statistics): every call gets its own
             given = dict(zip(places, leaves, strict=True))
             own = [given.get(i, t.clone() if isinstance(t, torch.Tensor) and i not in given else t) for i, t in enumerate(flat)]
             first, args, kwargs = pytree.tree_unflatten(own, spec)
             result = op.gradcheck_wrapper(op.get_op(), first, *args, **kwargs)
             result = sample.output_process_fn_grad(result) if sample.output_process_fn_grad else result
-            return tuple(y for y in pytree.tree_leaves(result) if isinstance(y, torch.Tensor) and y.requires_grad)
+            return pytree.tree_leaves(result)
 
-        if not function(*inputs):
+        kept = [i for i, y in enumerate(results(*inputs)) if isinstance(y, torch.Tensor) and y.requires_grad]
+        if not kept:
             continue
+
+        def function(*leaves: torch.Tensor, results: Any = results, kept: Any = kept) -> tuple[torch.Tensor, ...]:
+            found = results(*leaves)
+            return tuple(found[i] for i in kept)
+
         yield function, inputs
         found += 1
         if found == count:
@@ -130,6 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*")
     parser.add_argument("--order", type=int, default=1)
+    parser.add_argument("--forward", action="store_true")
     parser.add_argument("--dtype", default="float64")
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--part", default="1/1")
@@ -138,19 +166,21 @@ def main() -> None:
     warnings.simplefilter("ignore")  # what torch says about its own operations
     dtype = getattr(torch, asked.dtype)
     ops = [op for op in op_db if op.supports_autograd and op.supports_dtype(dtype, "cpu")]
-    ops = [op for op in ops if op.supports_gradgrad] if asked.order == 2 else ops
+    ops = [op for op in ops if all(getattr(op, ability) for ability in NEEDED[asked.order, asked.forward])]
     ops = [op for op in ops if not asked.names or {op.name, op.formatted_name} & set(asked.names)]
     part, parts = map(int, asked.part.split("/"))
     ops = ops[part - 1 :: parts]
+    check = CHECKS[asked.order, asked.forward]
     counts: Counter[str] = Counter()
     start = time.monotonic()
     for op in ops:
-        outcome, text = judged(op, gradcheck if asked.order == 1 else gradgradcheck, dtype, asked.samples)
+        outcome, text = judged(op, check, dtype, asked.samples)
         counts[outcome] += 1
         if outcome != "verified":
             print(f"{op.formatted_name}: {outcome}: {EXPLAINED.get(op.formatted_name, text)}", flush=True)
     listed = ", ".join(f"{n} {outcome}" for outcome, n in counts.most_common())
-    print(f"order {asked.order}, {asked.dtype}, {len(ops)} entries in {time.monotonic() - start:.0f} s: {listed}")
+    mode = ", forward" if asked.forward else ""
+    print(f"order {asked.order}{mode}, {asked.dtype}, {len(ops)} entries in {time.monotonic() - start:.0f} s: {listed}")
 
 
 if __name__ == "__main__":

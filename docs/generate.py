@@ -17,7 +17,7 @@ import typer
 import gradcheck_cli
 from gradcheck_cli import options
 from gradcheck_cli.cli.app import app
-from gradcheck_cli.language.functions import TABLE, Function
+from gradcheck_cli.language.functions import NAMES, TABLE, Function
 from gradcheck_cli.output.articles import list_as_markdown
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
@@ -129,7 +129,7 @@ def articles() -> dict[str, str]:
 
 def functions() -> str:
     """The functions of the language: those of numbers, then those of arrays."""
-    rows = list(TABLE.values())
+    rows = [TABLE[name] for name in dict.fromkeys(NAMES.values())]
     of_arrays = [row for row in rows if row.array or re.search(r": (array|vector|matrix|axis|axes)", row.signature)]
     of_numbers = [row for row in rows if row not in of_arrays]
     return "\n".join([

@@ -10,7 +10,10 @@ from gradcheck_cli.language.tree import Call, Constant, Node, Variable
 
 LITERALS = (0.5, 1, 2, 3, 0.1, -1, 0.75, 10, -2.5)
 COMPARISONS = ("lt", "le", "gt", "ge")
-FUNCTIONS = tuple(row for row in ROWS if row.parameters and not row.truths)
+HELD = "detach"
+"""The row whose derivative isn't that of its value: tests/formulas/test_constants.py is about it."""
+
+FUNCTIONS = tuple(row for row in ROWS if row.parameters and not row.truths and row.name != HELD)
 
 
 def random_formula(rng: random.Random, depth: int = 3, names: tuple[str, ...] = ("x", "y")) -> str:

@@ -43,6 +43,28 @@ def mean(x: Numbers) -> Any:
     return sum(x.ravel()) / x.size
 
 
+def matrix(x: Numbers) -> Any:
+    return mp.matrix([list(row) for row in x])
+
+
+def array(x: Any) -> Numbers:
+    return np.array(x.tolist(), dtype=object)
+
+
+def spectrum(x: Numbers) -> Numbers:
+    """Of a symmetric matrix, in ascending order, as torch has it."""
+    return np.array(list(mp.eigsy(matrix(x), eigvals_only=True)), dtype=object)
+
+
+def singular(x: Numbers) -> Numbers:
+    return np.array(list(mp.svd_r(matrix(x), compute_uv=False)), dtype=object)
+
+
+def pseudo(x: Numbers) -> Numbers:
+    """Of full rank, with more rows than columns."""
+    return array(mp.inverse(matrix(x.T @ x))) @ x.T
+
+
 CASES: list[tuple[str, str, Callable[..., Any]]] = [
     ("stack", "[s, 2*s]", lambda s: np.array([s, 2 * s])),
     ("stack", "stack([x, y], dim=1)", lambda x, y: np.array([[a, b] for a, b in zip(x, y, strict=True)])),
@@ -57,11 +79,40 @@ CASES: list[tuple[str, str, Callable[..., Any]]] = [
     ("squeeze", "squeeze(x[None])", lambda x: x),
     ("unsqueeze", "x.unsqueeze(0)", lambda x: np.array([list(x)])),
     ("flip", "flip(x, 0)", lambda x: np.array([x[2], x[1], x[0]])),
+    ("eye", "eye(2, 3) @ x", lambda x: x[:2]),
+    ("arange", "arange(5, -1, -2)*x + arange(3)", lambda x: np.array([5 * x[0], 3 * x[1] + 1, x[2] + 2])),
+    ("zeros", "zeros(2, 3) + x", lambda x: np.array([x, x])),
+    ("ones", "ones(2)*s", lambda s: np.array([s, s])),
+    ("tensor", "torch.tensor([1, 0.5, -2])*x", lambda x: np.array([x[0], x[1] / 2, -2 * x[2]])),
+    ("index_where", "(x[x > 0.6]**2).sum()", lambda x: sum(v * v for v in x if v > 0.6)),
+    ("index_where", "mean(exp(A)[(A > 0.1) & ~(A > 0.9)])", lambda A: mean(exp(A[(A > 0.1) & ~(A > 0.9)]))),
+    ("index_where", "std(x[x > 0.6]) + norm(y[y < 0.3])", lambda x, y: sqrt(moments(x[x > 0.6])) + sqrt(sum(y[y < 0.3] ** 2))),
+    ("masked_select", "max(masked_select(x, x < 0.75)) - prod(masked_select(x, x > 0.6)*2)",
+     lambda x: max(v for v in x if v < 0.75) - mp.fprod(2 * v for v in x if v > 0.6)),
     ("diag", "diag(x)", lambda x: np.array([[x[0], 0, 0], [0, x[1], 0], [0, 0, x[2]]])),
     ("diag", "diag(W)", lambda W: np.array([W[0, 0], W[1, 1], W[2, 2]])),
     ("ones_like", "x*ones_like(x)", lambda x: x),
     ("zeros_like", "x + zeros_like(x)", lambda x: x),
     ("full_like", "x*full_like(x, 2)", lambda x: 2 * x),
+    ("tril", "tril(W) + tril(W, -1)",
+     lambda W: np.array([[W[i, j] * ((j <= i) + (j < i)) for j in range(3)] for i in range(3)])),
+    ("triu", "triu(A, diagonal=1)", lambda A: np.array([[A[i, j] * (j > i) for j in range(3)] for i in range(2)])),
+    ("cholesky", "cholesky(W @ W.T)", lambda W: array(mp.cholesky(matrix(W @ W.T)))),
+    ("cholesky", "torch.linalg.cholesky(A @ A.T + eye(2), upper=True)",
+     lambda A: array(mp.cholesky(matrix(A @ A.T + np.eye(2, dtype=int)))).T),
+    ("cholesky_inverse", "cholesky_inverse(cholesky(W @ W.T))", lambda W: array(mp.inverse(matrix(W @ W.T)))),
+    ("eigvalsh", "eigvalsh(W + W.T)", lambda W: spectrum(W + W.T)),
+    ("svdvals", "torch.linalg.svdvals(A)", lambda A: singular(A)),
+    ("matrix_exp", "torch.matrix_exp(W)", lambda W: array(mp.expm(matrix(W), method="taylor"))),
+    ("pinv", "pinv(A.T)", lambda A: pseudo(A.T)),
+    ("lstsq", "lstsq(A.T, x[:, None]).solution", lambda A, x: (pseudo(A.T) @ x)[:, None]),
+    ("matrix_norm", "matrix_norm(A, ord='nuc') + matrix_norm(A) + torch.linalg.matrix_norm(A, -2)",
+     lambda A: sum(singular(A)) + sqrt(sum(A.ravel() ** 2)) + singular(A)[-1]),
+    ("linalg_norm", "torch.linalg.norm(A, 1) - torch.linalg.norm(W, inf) + np.linalg.norm(W) + torch.linalg.norm(x, 3)",
+     lambda A, W, x: max(sum(A)) - max(sum(W.T)) + sqrt(sum(W.ravel() ** 2)) + sum(x**3) ** (1 / mpf(3))),
+    ("cond", "torch.linalg.cond(A) + torch.linalg.cond(W, -2)",
+     lambda A, W: singular(A)[0] / singular(A)[-1] + singular(W)[-1] / singular(W)[0]),
+    ("cond", "torch.linalg.cond(W, 'nuc')", lambda W: sum(singular(W)) * sum(1 / s for s in singular(W))),
     ("kron", "torch.kron(A, x)", lambda A, x: np.array([[a * v for a in row for v in x] for row in A])),
     ("kron", "torch.kron(A, W)", lambda A, W: np.array([[a * w for a in r for w in q] for r in A for q in W])),
     ("sum", "sum(A)", lambda A: sum(A.ravel())),

@@ -16,12 +16,13 @@ The `ball` column of the function table names the functions here, or methods of 
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from flint import acb, arb, arb_series, ctx
+from flint import acb, arb, arb_mat, arb_poly, arb_series, ctx, fmpq, fmpq_poly
 
 from gradcheck_cli.algebra.number import NAN, ONE, ZERO, Ball
 from gradcheck_cli.algebra.polynomials import HIGHEST, NAMES, Coefficients, coefficients
@@ -92,7 +93,7 @@ def _sized(function: Callable[[Ball], Ball]) -> Callable[[Ball], Ball]:
 
 # -- operators and conditions -----------------------------------------------------------------------------------------
 
-add, sub, mul, div, neg = operator.add, operator.sub, operator.mul, operator.truediv, operator.neg
+add, sub, mul, div, neg, pos = operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, operator.pos
 
 
 def lt(x: Ball, y: Ball) -> Truth:
@@ -471,6 +472,79 @@ def _polynomial(family: str, shifted: bool) -> Callable[[Ball, int], Ball]:
 
 globals().update({name: _polynomial(*family) for name, family in NAMES.items()})
 
+# -- matrices ----------------------------------------------------------------------------------------------------------
+
+
+def alike(x: Ball, y: Ball) -> Ball:
+    """0, unless the arguments are certainly different: numbers that are equal as far as is known are meant to be."""
+    return NAN if x != y or not (x.is_finite() and y.is_finite()) else ZERO
+
+
+def exponential(*arguments: Any) -> Ball:
+    """exp(A)[i, j]; arb has the exponential of a matrix."""
+    *given, i, j = arguments
+    n = math.isqrt(len(given))
+    return arb_mat(n, n, given).exp()[i, j] if all(x.is_finite() for x in given) else NAN
+
+
+def _roots(given: Sequence[Ball]) -> list[tuple[Ball, int]]:
+    """Balls that hold one root of a polynomial each, and how many times it is one; nothing where they can't be told apart. All
+    roots are real. Exact coefficients are factored, which tells equal roots from nearly equal ones."""
+    if not all(c.is_finite() for c in given) or given[-1].contains(ZERO):
+        return []
+    if not all(c.is_exact() for c in given):
+        return _apart(given)
+    _, factors = fmpq_poly([_rational(c) for c in given]).factor()
+    found = [(_apart([arb(c) for c in factor.coeffs()]), times) for factor, times in factors]
+    return [(x, times) for roots, times in found for x, _ in roots] if all(roots for roots, _ in found) else []
+
+
+def _apart(given: Sequence[Ball]) -> list[tuple[Ball, int]]:
+    """The same of roots that are all different."""
+    *rest, leading = given
+    if len(rest) == 1:
+        return [(-rest[0] / leading, 1)]
+    if len(rest) == 2:
+        middle, spread = -rest[1] / (2 * leading), ((rest[1] / (2 * leading)) ** 2 - rest[0] / leading).sqrt()
+        return [(middle - spread, 1), (middle + spread, 1)] if spread > ZERO else []
+    try:
+        return [(_narrowed(given, x.real), 1) for x in arb_poly(given).complex_roots(maxprec=2 * ctx.prec)]
+    except ValueError:
+        return []
+
+
+def _narrowed(given: Sequence[Ball], x: Ball) -> Ball:
+    """A ball around one root, made as small as Newton's method makes it (Moore, Interval Analysis, 1966)."""
+    value, slope = arb_poly(given), arb_poly(given).derivative()
+    while True:
+        middle = arb(x.mid())
+        closer = middle - value(middle) / slope(x)
+        if not closer.rad() * 2 < x.rad():
+            return x
+        x = closer
+
+
+def _rational(x: Ball) -> fmpq:
+    """An exact number."""
+    mantissa, exponent = x.man_exp()
+    return fmpq(mantissa) * fmpq(2) ** int(exponent)
+
+
+def root(*arguments: Any) -> Ball:
+    """The k-th of the roots: between the k-th of the lower ends and the k-th of the upper ones."""
+    *given, k = arguments
+    found = [x for x, times in _roots(given) for _ in range(times)]
+    return sorted(x.lower() for x in found)[k].union(sorted(x.upper() for x in found)[k]) if found else NAN
+
+
+def simple_root(*arguments: Any) -> Ball:
+    """The same where no other root may be equal to it."""
+    *given, k = arguments
+    found = sorted((pair for pair in _roots(given) for _ in range(pair[1])), key=lambda pair: pair[0].mid())
+    alone = found and found[k][1] == 1 and not any(found[k][0].overlaps(x) for i, (x, _) in enumerate(found) if i != k)
+    return found[k][0] if alone else NAN
+
+
 # -- the same, finite only where the function is analytic -------------------------------------------------------------
 
 
@@ -538,6 +612,6 @@ class _Certain(BallAlgebra):
 
 _CERTAIN = _Certain()
 PLAIN = BallAlgebra()
-SMOOTH = BallAlgebra(smooth=True)
+SMOOTH = BallAlgebra({"root": simple_root}, smooth=True)
 
 evaluate = PLAIN.evaluate

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from flint import arb, arb_series, ctx
+from flint import arb, arb_mat, arb_series, ctx
 
 from gradcheck_cli.algebra import balls
 from gradcheck_cli.algebra.balls import HALF, TWO, Truth
@@ -337,6 +337,48 @@ def _incomplete(name: str, sign: int) -> Callable[[Series, Series], Series]:
 
 
 gammainc, gammaincc = _incomplete("gammainc", 1), _incomplete("gammaincc", -1)
+
+
+# -- matrices ----------------------------------------------------------------------------------------------------------
+
+
+def alike(f: Series, g: Series) -> Series:
+    """0 all along: it is asked of what doesn't move."""
+    return constant(balls.alike(f[0], g[0]))
+
+
+def root(*arguments: Any) -> Series:
+    """A simple root by Newton's method, from its value on: each step doubles the terms that are right."""
+    *given, k = arguments
+    n, start = _length(*given), _smooth("root")(*(c[0] for c in given), k)
+    if not start.is_finite():
+        return _unknown()
+    f = arb_series([start], n)
+    for _ in range(n.bit_length()):
+        value = slope = arb_series([], n)
+        for power, c in reversed(list(enumerate(given))):
+            value = value * f + c
+            slope = slope * f + c * power if power else slope
+        f = f - div(value, slope)
+        f = arb_series([start, *f.coeffs()[1:]], n)
+    return _checked(f, n)
+
+
+def exponential(*arguments: Any) -> Series:
+    """The blocks of the exponential of the block matrix that has the k-th terms of A on its k-th diagonal are the terms of
+    exp(A)."""
+    *given, i, j = arguments
+    length, n = _length(*given), math.isqrt(len(given))
+    whole = arb_mat(n * length, n * length)
+    for place, f in enumerate(given):
+        row, column = divmod(place, n)
+        for start in range(length):
+            for k in range(length - start):
+                whole[start * n + row, (start + k) * n + column] = f[k]
+    if not all(_known(f) for f in given):
+        return _unknown()
+    found = whole.exp()
+    return _checked(arb_series([found[i, k * n + j] for k in range(length)], length), length)
 
 
 def _polynomial(family: str, shifted: bool) -> Callable[[Series, int], Series]:

@@ -22,7 +22,7 @@ from sympy.core.function import ArgumentIndexError
 from gradcheck_cli.algebra.polynomials import HIGHEST, NAMES, coefficients
 from gradcheck_cli.algebra.program import expand
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.functions import ROWS, TABLE, VARIADIC, Function
+from gradcheck_cli.language.functions import PIECES, ROWS, TABLE, VARIADIC, Function
 from gradcheck_cli.language.parser import definition
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, walk
@@ -35,6 +35,16 @@ _SIMPLE = 10_000
 
 class floor(sympy.Function):  # type: ignore[misc]
     """The step function, without SymPy's rewriting; its derivative is 0 wherever it has one."""
+
+    nargs = 1
+    is_real = True
+
+    def fdiff(self, argindex: int = 1) -> Expression:
+        return sympy.Integer(0)
+
+
+class detach(sympy.Function):  # type: ignore[misc]
+    """What is held where it is."""
 
     nargs = 1
     is_real = True
@@ -80,6 +90,41 @@ class airy_ai(sympy.Function):  # type: ignore[misc]
 
     nargs = 1
     is_real = True
+
+
+class root(sympy.Function):  # type: ignore[misc]
+    """The k-th root of a polynomial, by its coefficients: -f**i/(c1 + 2*c2*f + ...) is its slope by the i-th of them."""
+
+    is_real = True
+
+    def fdiff(self, argindex: int = 1) -> Expression:
+        *given, _ = self.args
+        below = sympy.Add(*(k * c * self ** (k - 1) for k, c in enumerate(given) if k))
+        return -(self ** (argindex - 1)) / below
+
+
+class exponential(sympy.Function):  # type: ignore[misc]
+    """An entry of the exponential of a matrix: its slope by an entry, in whose place E has 1, is one of that of
+    [[A, E], [0, A]] (Van Loan, IEEE Trans. Autom. Control 23, 1978)."""
+
+    is_real = True
+
+    def fdiff(self, argindex: int = 1) -> Expression:
+        *given, i, j = self.args
+        n = math.isqrt(len(given))
+        row, column = divmod(argindex - 1, n)
+        whole = sympy.zeros(2 * n, 2 * n)
+        whole[:n, :n] = whole[n:, n:] = sympy.Matrix(n, n, given)
+        whole[row, n + column] = 1
+        return exponential(*whole, i, n + j)
+
+
+class alike(sympy.Function):  # type: ignore[misc]
+    """0 where there is a value."""
+
+    @classmethod
+    def eval(cls, x: Expression, y: Expression) -> Expression:
+        return sympy.Integer(0)
 
 
 def _polynomial(family: str, shifted: bool) -> Callable[[Expression, Expression], Expression]:
@@ -281,7 +326,7 @@ def _small(value: Expression) -> bool:
 
 # -- the way back ---------------------------------------------------------------------------------------------------
 
-_CLASSES: dict[str, Function] = {row.sympy: row for row in reversed(ROWS) if row.sympy}
+_CLASSES: dict[str, Function] = {row.sympy: row for row in reversed((*ROWS, *PIECES)) if row.sympy}
 _CONSTANTS = {getattr(sympy, row.sympy): row.name for row in ROWS if row.sympy and not row.parameters}
 
 
@@ -335,9 +380,9 @@ def _tree(e: Expression, done: Mapping[Expression, Node]) -> Node:
     if row.name in VARIADIC:
         return _chain(row.name, arguments)
     arguments += [Constant(p.default) for p in row.parameters[len(arguments) :] if p.default is not None]
-    if len(arguments) != len(row.parameters):
+    if len(arguments) != len(row.parameters) and not row.parameters[0].variadic:
         raise LookupError(f"{name} with {len(arguments)} arguments")
-    for parameter, argument in zip(row.parameters, arguments, strict=True):
+    for parameter, argument in row.bind(arguments):
         if parameter.kind == "integer" and not (isinstance(argument, Constant) and isinstance(argument.value, int)):
             raise LookupError(f"{name} of an order that is not a number")
     return Call(row.name, tuple(arguments))

@@ -19,7 +19,7 @@ from gradcheck_cli.algebra.constants import CONSTANT_ULPS, evaluated
 from gradcheck_cli.algebra.parts import parts
 from gradcheck_cli.algebra.program import Program, inline
 from gradcheck_cli.errors import REFUSALS, InputError, first_line
-from gradcheck_cli.language.functions import ARRAY_KINDS, TABLE, Function
+from gradcheck_cli.language.functions import ARRAY_KINDS, CONSTANT, TABLE, Function
 from gradcheck_cli.language.parser import composition
 from gradcheck_cli.language.settings import as_index
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, occurrences
@@ -30,6 +30,16 @@ OPERATORS = inline(*(row.name for row in TABLE.values() if row.operator and not 
 def index(x: torch.Tensor, index: tuple[Any, ...]) -> torch.Tensor:
     """x[0], x[1:], A[:, 2]."""
     return x[as_index(index)]
+
+
+def index_where(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """x[x > 0]."""
+    return x[mask]
+
+
+def tensor(data: torch.Tensor) -> torch.Tensor:
+    """A list is one already."""
+    return data
 
 
 def pick(x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -78,6 +88,8 @@ class TensorAlgebra:
             return None
         if not row.parameters:
             return lambda: getattr(torch, row.torch)
+        if row.factory:
+            return partial(self._made, row)
         if row.arrays:
             return partial(self._on_arrays, row)
         kinds = [p.kind for p in row.parameters]
@@ -97,6 +109,14 @@ class TensorAlgebra:
 
         return run
 
+    def _made(self, row: Function, counts: tuple[int, ...]) -> torch.Tensor:
+        """A constant array: in the format that is asked for, as other constants are."""
+        try:
+            made: torch.Tensor = operation(row.name)(*counts, dtype=self.dtype, device=self.device)
+        except (TypeError, RuntimeError) as problem:
+            raise InputError(f"{row.name}: {first_line(problem)}") from None
+        return made
+
     def _on_arrays(self, row: Function, *arguments: Any) -> torch.Tensor:
         """A row on arrays: its settings go to torch by name, where they aren't what torch does anyway."""
         positional: list[Any] = []
@@ -107,6 +127,8 @@ class TensorAlgebra:
                 if not given:
                     continue
                 value = self.tensor(value).long() if parameter.kind == "labels" else self.tensor(value)
+            elif parameter.kind == "truth":
+                value = self.tensor(value)
             elif not given and (value is False or value == ()):
                 continue
             if parameter.default is None and parameter.kind in ARRAY_KINDS:
@@ -131,7 +153,7 @@ class TensorAlgebra:
             raise InputError(f"{row.name}: {first_line(problem)}") from None
         result: torch.Tensor = found[0] if isinstance(found, tuple) else found  # max and min with dim: the values
         if (
-            row.array not in _FACTORIES
+            row.name not in CONSTANT
             and isinstance(result, torch.Tensor)
             and (result.is_floating_point() or result.is_complex())
             and not _tracked(result)
@@ -152,10 +174,6 @@ class TensorAlgebra:
         if math.isfinite(value) and not math.isfinite(nearest := made.item()):
             self.constants[nearest] = Constant(value)
         return made
-
-
-_FACTORIES = ("ones_like", "zeros_like", "full_like")
-"""Functions of arrays that take nothing but the shape: that they have no gradient cuts nothing."""
 
 
 def _tracked(tensor: torch.Tensor) -> bool:

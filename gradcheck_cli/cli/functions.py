@@ -29,7 +29,11 @@ def functions(name: str | None, *, format: str, output: str) -> Outcome:
     check_output(format, output, WRITERS)
     from gradcheck_cli.language.functions import NAMES, TABLE
 
-    rows = [r for r in TABLE.values() if not name or any(name.lower() in n.lower() for n in (r.name, *r.aliases))]
+    rows = [
+        r
+        for r in map(TABLE.__getitem__, dict.fromkeys(NAMES.values()))
+        if not name or any(name.lower() in n.lower() for n in (r.name, *r.aliases))
+    ]
     if not rows:
         import difflib
 

@@ -13,8 +13,9 @@ import sympy
 
 from gradcheck_cli.algebra.symbols import Expression, derived, renamed, to_symbols, to_tree, where
 from gradcheck_cli.language.chain import Chain, Stage
+from gradcheck_cli.language.functions import NAMES
 from gradcheck_cli.language.printer import show
-from gradcheck_cli.language.tree import Node, Variable, canonical, substitute, variables, written_size
+from gradcheck_cli.language.tree import Call, Node, Variable, canonical, substitute, variables, walk, written_size
 
 TIDY = 400
 """Operations up to which a formula is tidied for display (expanding a longer one takes noticeable time)."""
@@ -77,8 +78,14 @@ def readable(tree: Node, wrt: tuple[str, ...], inputs: tuple[str, ...] = ()) -> 
         derivative = to_tree(found)
     except _UNKNOWN:
         return None
+    if any(isinstance(item, Call) and item.function not in _WRITTEN for item in walk(derivative)):
+        return None
     tidied = _shortest(_equal(found))
     return min((t for t in (derivative, tidied) if t is not None), key=_length)
+
+
+_WRITTEN = frozenset(NAMES.values())
+"""Rows that have a name in formulas."""
 
 
 def short(tree: Node) -> bool:

@@ -42,7 +42,7 @@ def _outside(call: Call, done: dict[Node, Node | None]) -> Node | None:
         chosen = (condition, Call(syntax.NOT, (condition,)))
         return _any([parts[0], *(_both(c, part) for c, part in zip(chosen, parts[1:], strict=True))])
     row = TABLE[call.function]
-    given = {p.name: argument for p, argument in zip(row.parameters, call.arguments, strict=True)}
+    given = {p.name: argument for p, argument in row.bind(call.arguments)}
     if row.domain:
         own = _off(parse(row.domain))
         return _any([*parts, None if own is None else substitute(own, given)])

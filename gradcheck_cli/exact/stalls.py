@@ -48,6 +48,6 @@ def _conditions(tree: Node, order: int) -> Sequence[Node]:
     for item in walk(tree):
         if isinstance(item, Call) and TABLE[item.function].stalls:
             row = TABLE[item.function]
-            bound = {p.name: a for p, a in zip(row.parameters, item.arguments, strict=True)}
+            bound = {p.name: a for p, a in row.bind(item.arguments)}
             found.append(substitute(parse(row.stalls), {**bound, "order": Constant(order)}))
     return [reduce(lambda a, b: Call(syntax.OR, (a, b)), found)] if found else []

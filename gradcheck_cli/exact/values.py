@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 from types import MappingProxyType
@@ -17,7 +18,7 @@ from gradcheck_cli.algebra.program import Program, expand
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.functions import TABLE
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, canonical, walk
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, canonical, variables, walk
 
 Wrt = tuple[str, ...]
 
@@ -39,8 +40,9 @@ class Values:
 
     def __init__(self, chain: Chain) -> None:
         self.chain = chain
+        stages, self._held = _holding(chain)
         self._steps: list[tuple[Stage, Program]] = [
-            (stage, _value_program(canonical(stage.tree, stage.inputs), len(stage.inputs))) for stage in chain.stages
+            (stage, _value_program(canonical(stage.tree, stage.inputs), len(stage.inputs))) for stage in stages
         ]
         self.work, self._one = 0.0, 1 + sum(program.work for _, program in self._steps)
 
@@ -60,10 +62,35 @@ class Values:
         """The ball of every input and stage."""
         self.work += self._one * price(precision())
         values = {name: ball + offsets[name] if name in offsets else ball for name, ball in point.items()}
+        still = self.every(point, NOWHERE) if self._held and offsets else {}
         for stage, program in self._steps:
+            if still and stage.name in self._held:
+                values[stage.name] = still[stage.name]
+                continue
             (value,) = program(*(values[name] for name in stage.inputs))
             values[stage.name] = value + offsets[stage.name] if stage.name in offsets else value
         return values
+
+
+def _holding(chain: Chain) -> tuple[Sequence[Stage], Set[str]]:
+    """The stages, and before each what it detaches as stages of their own; and the names of these: they don't move."""
+    stages: list[Stage] = []
+    held: set[str] = set()
+    for stage in chain.stages:
+        done: dict[Node, Node] = {}
+        for item in walk(stage.tree):
+            done[item] = item
+            if isinstance(item, Call):
+                done[item] = Call(item.function, tuple(done[a] for a in item.arguments), item.position)
+                if item.function == syntax.DETACH:
+                    (inside,) = (done[a] for a in item.arguments)
+                    name = f"{stage.name}~{len(held)}"
+                    held.add(name)
+                    stages.append(Stage(name, "", inside, variables(inside)))
+                    done[item] = Variable(name)
+        tree = done[stage.tree]
+        stages.append(replace(stage, tree=tree, inputs=variables(tree)))
+    return (stages, held) if held else (chain.stages, held)
 
 
 class Line(Protocol):
@@ -111,8 +138,8 @@ def undefined(values: Values, exact: Mapping[str, Ball], offsets: Mapping[str, B
 
 
 def _apply(call: Call, arguments: Sequence[Any]) -> Any:
-    kinds = (p.kind for p in TABLE[call.function].parameters)
-    terms = [int(a.unique_fmpz()) if kind == "integer" else a for kind, a in zip(kinds, arguments, strict=True)]
+    bound = TABLE[call.function].bind(arguments)
+    terms = [int(a.unique_fmpz()) if parameter.kind == "integer" else a for parameter, a in bound]
     return evaluate(call.function)(*terms)
 
 

@@ -101,9 +101,9 @@ def _entries_of(total: Computation, compiled: TorchChain, stage: Stage, values: 
     for output in lowered.outputs:
         chain = lowered.entry(output)
         (only,) = chain.stages
-        derivatives = [(name,) for name in lowered.inputs if name in chain.inputs]
+        derivatives = [(name,) for name in lowered.inputs if name in only.inputs]
         source: Computation | None = None
-        if kept:
+        if kept and derivatives:
             points = {name: column[usable] for name, column in inputs.items()}
             source = Computation(chain, derivatives, points, total.run, "local", torch_stage.of(output))
             source.check()

@@ -22,8 +22,9 @@ from gradcheck_cli.algebra.tensors import TensorAlgebra, compiled
 from gradcheck_cli.errors import InputError, NoValue, refusal_of, words
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.chain import Chain
+from gradcheck_cli.language.functions import CONSTANT
 from gradcheck_cli.language.spaces import OfParts, entry_names
-from gradcheck_cli.language.tree import variables
+from gradcheck_cli.language.tree import Call, Node, Variable, variables
 from gradcheck_cli.maps.autograd import Backwards, Entry, Forwards, Nested, Place, Pulled, Seen, pick, requiring, unchanged
 from gradcheck_cli.modes import MODES, resolved
 
@@ -84,6 +85,7 @@ class TorchChain:
         }
         self.output = next(entry for entry, (name, _) in self._places.items() if name == chain.output)
         self._units: dict[tuple[tuple[int, ...], Place, float], Tensor] = {}
+        self._constants = [s.name for s in chain.stages if s.name != chain.output and not _moves(s.tree)]
         programs: dict[Any, Program] = {}
         key = (lambda: None) if shapes is None else None  # constant arrays are computed anew, so that the shadow sees them
         self._steps = []
@@ -139,6 +141,8 @@ class TorchChain:
         """Run every stage; `seen` may replace a stage's value (to register a hook, to add a tangent)."""
         like = next(iter(values.values()))
         for stage, program, varying in self._steps:
+            if stage.name in values:  # given
+                continue
             self.mark(stage.name)
             (value,) = program(*(values[name] for name in stage.inputs)) if varying else program()
             if not isinstance(value, Tensor):
@@ -218,6 +222,7 @@ class TorchChain:
     ) -> None:
         """First derivatives backwards, all at once; where torch refuses one of them, each on its own."""
         names = list(dict.fromkeys(self._places[wrt[0]][0] for wrt in derivatives))
+        inputs = self._with_constants(inputs)
         outcome.values, pulled = self._pulled(run, requiring(inputs), names, cotangent)
         found = dict.fromkeys(names, pulled)
         if pulled.refusal:
@@ -230,6 +235,13 @@ class TorchChain:
             outcome.gradients[wrt] = None if gradient is None else pick(gradient, place)
             if refusal and gradient is None:
                 outcome.refusals[wrt] = refusal
+
+    def _with_constants(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The inputs, and the stages that no input moves: torch differentiates by them where they are leaves as well."""
+        if not self._constants:
+            return inputs
+        values = self.forward(dict(inputs))
+        return {**inputs, **{name: values[name] for name in self._constants}}
 
     def _pulled(
         self, run: Backwards, leaves: Mapping[str, Tensor], names: Sequence[str], cotangent: float
@@ -275,6 +287,18 @@ class TorchChain:
             array[place] = scale
             self._units[key] = self._array(array, shape)
         return self._units[key]
+
+
+def _moves(tree: Node) -> bool:
+    """True where a variable occurs in other places than those that torch takes for constant."""
+    stack = [tree]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Variable):
+            return True
+        if isinstance(item, Call) and item.function not in CONSTANT:
+            stack.extend(item.arguments)
+    return False
 
 
 def _entries(name: str, shape: tuple[int, ...]) -> list[tuple[str, Place]]:

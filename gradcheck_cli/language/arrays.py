@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
 from itertools import accumulate, combinations, product
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,8 @@ import numpy.typing as npt
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.constants import exact_constant
-from gradcheck_cli.language.functions import ARRAY_KINDS, SETTINGS, TABLE, Function, Parameter
-from gradcheck_cli.language.parser import definition, is_constant
+from gradcheck_cli.language.functions import ARRAY_KINDS, CONSTANT, SETTINGS, TABLE, Function, Parameter
+from gradcheck_cli.language.parser import definition, is_constant, parse
 from gradcheck_cli.language.printer import INFIX, show
 from gradcheck_cli.language.settings import as_index
 from gradcheck_cli.language.spaces import MAX_ENTRIES, Shape, entry_names
@@ -34,13 +36,41 @@ MAX_ENTRY = 50_000
 MAX_CALLS = 400_000
 """Bounds: nodes of one entry's tree, calls in all."""
 
-MOST_ROWS, MOST_SORTED = 6, 8
-"""Bounds: rows of a matrix whose minors are written out, entries that are sorted."""
+MOST_ROWS, MOST_EXPONENTIAL, MOST_SORTED = 6, 4, 8
+"""Bounds: rows of a matrix whose minors are written out, or whose exponential is taken; entries that are sorted."""
 
 UNFIT = "shapes that don't fit"
 _INSTEAD = "check a Python function with `gradcheck function` instead"
 _DIMENSIONS = {"vector": 1, "matrix": 2}
 _LABEL = 40
+
+
+SOME = "as many entries as a condition chooses"
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Entries of which those count whose condition holds: `x[x > 0]`, in order. How many that is depends on the numbers."""
+
+    entries: Array
+    conditions: Array
+    shape = (None,)
+    ndim = 1
+
+    def filled(self, node: Node) -> Array:
+        """All entries, those that don't count replaced."""
+        pairs = zip(self.conditions, self.entries, strict=True)
+        return _array([Call(syntax.WHERE, (condition, entry, node)) for condition, entry in pairs], self.entries.shape)
+
+
+_INFINITE = Call(syntax.INF, ())
+NEUTRAL: Mapping[str, Node] = MappingProxyType({
+    "total": Constant(0), "product": Constant(1), "greatest": Call(syntax.NEG, (_INFINITE,)), "least": _INFINITE,
+})  # fmt: skip
+"""Cells of `array` that take any number of entries, and the entry that makes no difference."""
+
+
+_REDUCED = {"mean": parse("mean(x)"), "sum": parse("sum(x)")}
 
 
 class _Misfit(Exception):
@@ -101,6 +131,9 @@ class _Evaluation:
                             raise
                         raise InputError(str(misfit), text, _culprit(item)) from None
         result: Array = done[tree]
+        if isinstance(result, _Chosen) and not inside:
+            message = f"{SOME} have no shape: take their sum, mean, prod, max, min, norm, var or std"
+            raise InputError(message, text, _culprit(tree) if isinstance(tree, Call) else 0)
         return result
 
     def call(self, item: Call, done: Mapping[Node, Any], values: Mapping[str, Any]) -> Array:
@@ -114,6 +147,10 @@ class _Evaluation:
             wanted = _DIMENSIONS.get(parameter.kind)
             if wanted is not None and value.ndim != wanted:
                 raise _Misfit(f"{row.name} takes a {parameter.kind}", _of(argument, value))
+        chosen = [value for value in arguments if isinstance(value, _Chosen)]
+        if chosen and not (row.arrays and row.definition):
+            found: Array = self.chosen(row, item, arguments, chosen)
+            return found
         if not row.arrays:
             result = self.broadcast(row, item, arguments)
         elif row.array:
@@ -121,6 +158,8 @@ class _Evaluation:
             result = self.primitive(row, arguments, ", ".join(shapes))
         else:
             result = self.defined(row, bound, arguments)
+        if isinstance(result, _Chosen):
+            return result
         if result.size > MAX_ENTRIES:
             raise _Misfit(f"an array of {result.size:,} entries; at most {MAX_ENTRIES:,} are followed: {_INSTEAD}")
         if not result.size:
@@ -146,6 +185,20 @@ class _Evaluation:
             return np.empty(shape, dtype=object)  # refused by its size
         columns = [np.broadcast_to(a, shape).reshape(-1) for a in arguments]
         return _array([self.node(row.name, *nodes, position=item.position) for nodes in zip(*columns, strict=True)], shape)
+
+    def chosen(self, row: Function, item: Call, arguments: Sequence[Any], chosen: Sequence[_Chosen]) -> Any:
+        """A row of entries that a condition chooses: entry by entry, or one that takes any number of them."""
+        same = chosen[0].conditions
+        if any(c.conditions.tolist() != same.tolist() for c in chosen):
+            raise _Misfit("entries that different conditions choose don't meet")
+        if row.array in NEUTRAL:
+            return self.primitive(row, [a.filled(NEUTRAL[row.array]) if a in chosen else a for a in arguments], "")
+        whole = [a.entries if isinstance(a, _Chosen) else a for a in arguments]
+        if row.name in CONSTANT:
+            return _Chosen(self.primitive(row, whole, ""), same)
+        if row.arrays or any(a.size != 1 for a in arguments if not isinstance(a, _Chosen)):
+            raise _Misfit(f"{row.name} of {SOME} isn't followed: {_INSTEAD}")
+        return _Chosen(self.broadcast(row, item, whole), same)
 
     def primitive(self, row: Function, arguments: Sequence[Any], shapes: str) -> Array:
         """A row that runs here."""
@@ -173,6 +226,8 @@ class _Evaluation:
         except _Misfit as misfit:
             shapes = ", ".join(_of(a, v) for (p, a), v in zip(bound, arguments, strict=True) if p.kind in ARRAY_KINDS)
             raise _Misfit(misfit.reason, shapes) from None
+        if isinstance(result, _Chosen) and reduction != "none":
+            return self.run(_REDUCED[reduction], {"x": result}, inside=True)
         if reduction == "none" or not result.ndim:
             return result
         total = self.total(result, (), False)
@@ -311,6 +366,34 @@ class _Evaluation:
     def full_like(self, x: Array, value: Array) -> Array:
         return np.full(x.shape, value.item(), dtype=object)
 
+    def zeros(self, size: Shape) -> Array:
+        return np.full(_within(size), Constant(0), dtype=object)
+
+    def ones(self, size: Shape) -> Array:
+        return np.full(_within(size), Constant(1), dtype=object)
+
+    def eye(self, sizes: Shape) -> Array:
+        if not 1 <= len(sizes) <= 2:
+            raise ValueError("eye takes one number, or two")
+        made = self.zeros((sizes[0], sizes[-1]))
+        np.fill_diagonal(made, Constant(1))
+        return made
+
+    def arange(self, ends: Shape) -> Array:
+        if not 1 <= len(ends) <= 3 or 0 in ends[2:]:
+            raise ValueError("arange takes one to three whole numbers, its step is not 0")
+        numbers = range(*ends)
+        _within((len(numbers),))
+        return _array([Constant(n) for n in numbers], (len(numbers),))
+
+    def itself(self, x: Array) -> Array:
+        return x
+
+    def selected(self, x: Array, mask: Array) -> Any:
+        if x.shape != mask.shape:
+            raise ValueError("a condition chooses among entries of its own shape")
+        return _Chosen(x.reshape(-1), mask.reshape(-1))
+
     # -- matrices ---------------------------------------------------------------------------------------------------
 
     def kron(self, x: Array, y: Array) -> Array:
@@ -367,6 +450,123 @@ class _Evaluation:
         vector = y.ndim == 1 or (y.ndim == x.ndim - 1 and y.shape == x.shape[:-1])
         found = self.matmul(self.inv(x), y[..., None] if vector else y)
         return found[..., 0] if vector else found
+
+    def tril(self, x: Array, diagonal: int) -> Array:
+        return self.triangle(x, lambda row, column: column - row <= diagonal)
+
+    def triu(self, x: Array, diagonal: int) -> Array:
+        return self.triangle(x, lambda row, column: column - row >= diagonal)
+
+    def triangle(self, x: Array, kept: Callable[[Any, Any], Any]) -> Array:
+        if x.ndim < 2:
+            raise ValueError("a matrix is needed")
+        inside = kept(*np.indices(x.shape[-2:]))
+        return np.where(inside, x, np.full(x.shape, Constant(0), dtype=object))
+
+    def symmetric(self, x: Array) -> Array:
+        """(x + x.T)/2, without a value where x is not symmetric: how its entries are written may show that it is."""
+        found = x.copy()
+        for i, j in combinations(range(_square(x)), 2):
+            pairs = zip(x[..., i, j].reshape(-1), x[..., j, i].reshape(-1), strict=True)
+            mean = _array([self.mean_of(a, b) for a, b in pairs], x.shape[:-2])
+            found[..., i, j] = found[..., j, i] = mean
+        return found
+
+    def mean_of(self, a: Node, b: Node) -> Node:
+        if sorted_terms(a) == sorted_terms(b):
+            return a
+        held = self.node(syntax.ALIKE, self.node(syntax.DETACH, a), self.node(syntax.DETACH, b))
+        return self.node(syntax.ADD, self.node(syntax.DIV, self.node(syntax.ADD, a, b), Constant(2)), held)
+
+    def each_matrix(self, x: Array, run: Callable[[Array], Array]) -> Array:
+        """What becomes of every matrix of a batch."""
+        found = [run(m) for m in x.reshape(-1, *x.shape[-2:])]
+        return np.array([list(f.reshape(-1)) for f in found], dtype=object).reshape(*x.shape[:-2], *found[0].shape)
+
+    def cholesky(self, x: Array, upper: bool) -> Array:
+        found = self.each_matrix(self.symmetric(x), self.factor)
+        return found.swapaxes(-1, -2) if upper else found
+
+    def factor(self, m: Array) -> Array:
+        found = self.zeros(m.shape)
+        for i in range(len(m)):
+            for j in range(i + 1):
+                less = [self.node(syntax.MUL, found[i, k], found[j, k]) for k in range(j)]
+                rest = self.node(syntax.SUB, m[i, j], self.fold(syntax.ADD, less)) if less else m[i, j]
+                found[i, j] = self.node(syntax.SQRT, rest) if i == j else self.node(syntax.DIV, rest, found[j, j])
+        return found
+
+    def cholesky_inverse(self, x: Array, upper: bool) -> Array:
+        _square(x)
+        return self.each_matrix(x.swapaxes(-1, -2) if upper else x, self.inverse_of_factor)
+
+    def inverse_of_factor(self, m: Array) -> Array:
+        found = self.zeros(m.shape)
+        for i in range(len(m)):
+            found[i, i] = self.node(syntax.DIV, Constant(1), m[i, i])
+            for j in range(i):
+                terms = [self.node(syntax.MUL, m[i, k], found[k, j]) for k in range(j, i)]
+                found[i, j] = self.node(syntax.NEG, self.node(syntax.DIV, self.fold(syntax.ADD, terms), m[i, i]))
+        return self.matmul(found.T, found)
+
+    def eigvalsh(self, x: Array) -> Array:
+        return self.each_matrix(self.symmetric(x), self.spectrum)
+
+    def spectrum(self, m: Array) -> Array:
+        """The eigenvalues of a symmetric matrix: roots of its characteristic polynomial, made of the principal minors."""
+        n = _square(m)
+        terms: list[Node] = [Constant(1)]
+        for k in range(1, n + 1):
+            minors = [self.minors(m[list(some)], some) for some in combinations(range(n), k)]
+            terms.append(self.signed(self.fold(syntax.ADD, minors), k))
+        return _array([self.node(syntax.ROOT, *reversed(terms), Constant(k)) for k in range(n)], (n,))
+
+    def svdvals(self, x: Array) -> Array:
+        return self.each_matrix(_two(x), self.singular)
+
+    def singular(self, m: Array) -> Array:
+        wide = m if m.shape[0] <= m.shape[1] else m.T
+        squares = self.spectrum(self.matmul(wide, wide.T))[::-1]
+        return _array([self.node(syntax.SQRT, s) for s in squares], squares.shape)
+
+    def matrix_exp(self, x: Array) -> Array:
+        if _square(x) > MOST_EXPONENTIAL:
+            raise ValueError(f"the exponential of more than {MOST_EXPONENTIAL} rows; {_INSTEAD}")
+        return self.each_matrix(x, lambda m: _array([
+            self.node(syntax.EXPONENTIAL, *m.reshape(-1), *map(Constant, place)) for place in np.ndindex(m.shape)
+        ], m.shape))  # fmt: skip
+
+    def pinv(self, x: Array) -> Array:
+        turned = _two(x).swapaxes(-1, -2)
+        if x.shape[-2] >= x.shape[-1]:
+            return self.matmul(self.inv(self.matmul(turned, x)), turned)
+        return self.matmul(turned, self.inv(self.matmul(x, turned)))
+
+    def lstsq(self, x: Array, y: Array) -> Array:
+        return self.matmul(self.pinv(x), _two(y))
+
+    def matrix_norm(self, x: Array, order: Any) -> Array:
+        if order not in NORMS:
+            raise ValueError("a matrix has the norms 1, -1, 2, -2, inf, -inf, 'fro' and 'nuc'")
+        batch = [self.run(NORMS[order], {"x": m}, inside=True).item() for m in _two(x).reshape(-1, *x.shape[-2:])]
+        return _array(batch, x.shape[:-2])
+
+    def linalg_norm(self, x: Array, order: Any) -> Array:
+        if order != () and x.ndim == 2:
+            return self.matrix_norm(x, order)
+        if isinstance(order, str) or (order != () and x.ndim != 1):
+            raise ValueError("a norm with ord takes one dimension, or two")
+        return self.run(_VECTOR, {"x": x, "p": _array([_number(2 if order == () else order)], ())}, inside=True)
+
+    def cond(self, x: Array, order: Any) -> Array:
+        if order in ((), 2, -2):
+            values = self.svdvals(x)
+            ends = (values[..., -1], values[..., 0]) if order == -2 else (values[..., 0], values[..., -1])
+        else:
+            ends = (self.matrix_norm(x, order), self.matrix_norm(self.inv(x), order))
+        pairs = zip(*(np.asarray(end, dtype=object).reshape(-1) for end in ends), strict=True)
+        join = syntax.DIV if order in ((), 2, -2) else syntax.MUL
+        return _array([self.node(join, *pair) for pair in pairs], x.shape[:-2])
 
     # -- the order of entries ---------------------------------------------------------------------------------------
 
@@ -432,6 +632,60 @@ def _array(nodes: Sequence[Node], shape: Sequence[int]) -> Array:
     return array.reshape(shape)
 
 
+def _within(shape: Shape) -> Shape:
+    """The shape, if an array of it is followed."""
+    if any(n < 1 for n in shape):
+        raise ValueError(f"an array of shape {shape} has no entries")
+    if math.prod(shape) > MAX_ENTRIES:
+        raise ValueError(f"an array of {math.prod(shape):,} entries; at most {MAX_ENTRIES:,} are followed")
+    return shape
+
+
+NORMS: Mapping[Any, Node] = MappingProxyType({
+    "fro": parse("sqrt(sum(x**2))"), "nuc": parse("sum(svdvals(x))"),
+    2: parse("svdvals(x)[0]"), -2: parse("svdvals(x)[-1]"),
+    1: parse("max(sum(abs(x), 0))"), -1: parse("min(sum(abs(x), 0))"),
+    math.inf: parse("max(sum(abs(x), 1))"), -math.inf: parse("min(sum(abs(x), 1))"),
+})  # fmt: skip
+"""Norms of a matrix, by what torch calls them."""
+
+
+_VECTOR = parse("norm(x, p)", settings=frozenset({"p"}))
+
+
+def _number(value: float) -> Node:
+    """A number as it is written."""
+    if math.isinf(value):
+        return _INFINITE if value > 0 else Call(syntax.NEG, (_INFINITE,))
+    return Constant(value)
+
+
+def sorted_terms(tree: Node) -> Node:
+    """An equal tree with the arguments of sums and products in one order."""
+    done: dict[Node, Node] = {}
+    for item in walk(tree):
+        done[item] = item
+        if isinstance(item, Call):
+            arguments = tuple(done[a] for a in item.arguments)
+            if item.function in (syntax.ADD, syntax.MUL):
+                arguments = tuple(sorted(arguments, key=_text))
+            done[item] = Call(item.function, arguments)
+    return done[tree]
+
+
+def _text(tree: Node) -> str:
+    return show(tree) or ""
+
+
+def _two(x: Array) -> Array:
+    """The array, which has two dimensions, or more."""
+    if x.ndim < 2:
+        raise ValueError("a matrix is needed")
+    if min(x.shape[-2:]) > MOST_ROWS:
+        raise ValueError(f"a matrix of more than {MOST_ROWS} rows and columns; {_INSTEAD}")
+    return x
+
+
 def _square(x: Array) -> int:
     """The number of rows of a square matrix, or of each of several."""
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
@@ -480,8 +734,8 @@ def _truth(condition: Node) -> bool | None:
     return None
 
 
-def _shape(array: Array) -> str:
-    return str(tuple(map(int, array.shape)))
+def _shape(array: Array | _Chosen) -> str:
+    return str(tuple(map(int, array.shape))) if isinstance(array, np.ndarray) else "(?,)"
 
 
 def _of(node: Node, array: Array) -> str:

@@ -20,18 +20,16 @@ _OF_NN = "there is no formula of it, but torch's own can be checked: gradcheck f
 _CONSTANT = "write the derivation out: a formula is what is differentiated"
 
 _GROUPS: tuple[tuple[str, str], ...] = (
-    ("tensor Tensor array asarray as_tensor from_numpy FloatTensor DoubleTensor Parameter",
+    ("Tensor from_numpy FloatTensor DoubleTensor Parameter",
      "a list is a tensor, `[1, 2]`; one to differentiate by is an input: --at \"x=[1,2]\""),
-    ("detach stop_gradient no_grad data",
-     "a formula is differentiated as a whole; for code that detaches: gradcheck function FILE.py:NAME --stop-gradients"),
+    ("no_grad data", "write `detach(x)`"),
     ("item tolist", "a number is taken by its index, `x[0]`; one that is a number already needs nothing"),
     ("clone contiguous requires_grad requires_grad_ retain_grad numpy Variable copy", _VALUE),
+    ("dtype", "--dtype says in which format it is computed: leave it out"),
     ("to type float double half bfloat16 astype float32 float64", "--dtype says in which format it is computed: leave it out"),
-    ("cpu cuda", "--device says where it is computed: leave it out"),
-    ("zeros", "write 0, or `0*x` where the shape matters"),
-    ("ones full", "write the number: it is spread by itself"),
-    ("eye", "write it out: `[[1, 0], [0, 1]]`"),
-    ("arange linspace logspace range", "write the numbers, `[0, 1, 2]`; several points are --at \"x=linspace(0,1,5)\""),
+    ("cpu cuda device", "--device says where it is computed: leave it out"),
+    ("full", "write the number: it is spread by itself"),
+    ("linspace logspace range", "write the numbers, `[0, 1, 2]`; several points are --at \"x=linspace(0,1,5)\""),
     ("rand randn rand_like randn_like randint dropout bernoulli normal multinomial rrelu", _RANDOM),
     ("manual_seed", "--seed is the seed of the samples"),
     ("size shape dim ndim numel len", _SIZE),
@@ -48,10 +46,9 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("addcmul", "write `x + a*b`"),
     ("addcdiv", "write `x + a/b`"),
     ("cross", "write it out: `[a[1]*b[2] - a[2]*b[1], a[2]*b[0] - a[0]*b[2], a[0]*b[1] - a[1]*b[0]]`"),
-    *((name, _OF_LINALG.format(name)) for name in (
-        "pinv", "cholesky", "svd", "eigh", "eigvalsh", "svdvals", "qr", "cond", "matrix_exp")),
-    ("lstsq", "there is no formula of it, but torch's own can be checked: gradcheck function torch.linalg:lstsq "
-     "--shape A=3,2 --shape B=3,1"),
+    ("eigh", "an eigenvector has no sign of its own; of the eigenvalues, write `eigvalsh(A)`"),
+    ("svd", "a singular vector has no sign of its own; of the singular values, write `svdvals(A)`"),
+    *((name, _OF_LINALG.format(name)) for name in ("qr", "eig", "eigvals")),
     *((name, _OF_TORCH.format(name)) for name in ("quantile", "cummax", "cummin")),
     ("argmax argmin argsort", "a place has no derivative: its number is constant but for jumps"),
     *((name, f"{_OF_NN.format(name)}; a layer is checked by gradcheck model") for name in (
@@ -61,13 +58,11 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("rms_norm", "write `x/sqrt(mean(x**2) + 1e-6)`"),
     ("pad", "write the list with its border: `[0, x[0], x[1], 0]`"),
     ("gather index_select select narrow take", "write an index: `x[0]`, `A[0,1]`"),
-    ("masked_select", "write an index, `x[0]`, or `where(m > 0, x, 0)`"),
     ("one_hot", "write it out: `[0, 1, 0]`"),
     ("repeat tile expand expand_as broadcast_to", _SPREAD),
     ("hstack", "write `cat([a, b])`"),
     ("vstack", "write `stack([a, b])`"),
     ("chunk split", "write the parts as indices: `x[0]`, `x[1]`"),
-    ("tril triu", "write `where` with a condition, or an index: `A[1,0]`"),
     ("roll", "write it out: `[x[2], x[0], x[1]]`"),
     ("isnan", "write `where(x != x, 0, x)`"),
     ("isinf", "write `where(abs(x) == inf, 0, x)`"),
@@ -95,13 +90,13 @@ INSTEAD: Mapping[str, str] = MappingProxyType({word: advice for words, advice in
 """What is written elsewhere -> what to write here."""
 
 
-OF_MATRICES: Mapping[str, str] = MappingProxyType({"norm": "write `norm(x)`, which is of all entries"})
-"""Names of `torch.linalg` that the language has, with another meaning where there are two dimensions."""
+OF_MATRICES: Mapping[str, str] = MappingProxyType({"norm": "linalg_norm"})
+"""Names that mean another row behind `torch.linalg`, where there are two dimensions."""
 
 
 def formulas() -> Iterator[str]:
     """Every formula that is advised."""
-    for advice in (*INSTEAD.values(), *OF_MATRICES.values()):
+    for advice in INSTEAD.values():
         yield from advice.split("`")[1::2]
 
 

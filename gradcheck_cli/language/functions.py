@@ -77,15 +77,21 @@ KINDS: MappingProxyType[str, str] = MappingProxyType({
     "axis": "the number of a dimension",
     "axes": "the numbers of one or more dimensions; () for all",
     "trailing": "the sizes of the last dimensions; in a definition, the numbers of these dimensions",
+    "constants": "an array of numbers without a variable",
     "sizes": "whole numbers, one a dimension",
+    "counts": "the same, each an argument of its own",
     "index": "what stands in brackets behind an array",
     "flag": "True or False",
+    "order": "which norm of a matrix: 1, 2, inf, -inf, 'fro', 'nuc', or None",
     "reduction": "what becomes of a loss's entries: 'mean', 'sum', 'none', or 'batchmean'",
 })  # fmt: skip
 
-ARRAY_KINDS = frozenset({"array", "vector", "matrix", "labels"})
-SETTINGS = frozenset({"integer", "axis", "axes", "trailing", "sizes", "index", "flag", "reduction"})
+ARRAY_KINDS = frozenset({"array", "vector", "matrix", "labels", "constants"})
+SETTINGS = frozenset({"integer", "axis", "axes", "trailing", "sizes", "counts", "index", "flag", "order", "reduction"})
 """Kinds whose argument is a literal."""
+
+NAMED = SETTINGS - {"counts"}
+"""Settings that are written with their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +139,7 @@ class Function:
         arguments = parsed.args
         listed = [*arguments.args, *([arguments.vararg] if arguments.vararg else []), *arguments.kwonlyargs]
         defaults = [*arguments.defaults, *arguments.kw_defaults]
-        literals = [None] * (len(listed) - len(defaults)) + [_literal(d) for d in defaults if d is not None]
+        literals = [None] * (len(listed) - len(defaults)) + [None if d is None else _literal(d) for d in defaults]
         kinds = ["tensor" if a.annotation is None else ast.unparse(a.annotation) for a in listed]
         truths = self.truths.split()
         return tuple(
@@ -154,7 +160,12 @@ class Function:
     @cached_property
     def arrays(self) -> bool:
         """True where the row looks at whole arrays, false where it works entry by entry."""
-        return any(p.kind in ARRAY_KINDS for p in self.parameters)
+        return bool(self.array) or any(p.kind in ARRAY_KINDS for p in self.parameters)
+
+    @property
+    def factory(self) -> bool:
+        """True where the row makes an array of nothing but sizes."""
+        return any(p.kind == "counts" for p in self.parameters)
 
     @property
     def primitive(self) -> bool:
@@ -207,6 +218,8 @@ ROWS: tuple[Function, ...] = (
     _row("logical_or", "x, y", "", "Or", operator="or", truths="x y result", torch="logical_or", sympy="Or", ball="logical_or", ulps=0),
     _row("logical_not", "x", "", "Not", operator="not", truths="x result", torch="logical_not", sympy="Not", ball="logical_not", ulps=0),
     _row("masked_fill", "x, mask, value: number", "where(mask, value, x)", truths="mask", ulps=0),
+    _row("detach", "x", "", "stop_gradient", sympy="detach", ball="pos", slope="0", complex="detach(real(x)) + 1j*detach(imag(x))", ulps=0,
+         source="the value, as a constant: the derivative is that of the formula in which it is held where it is"),
     _row("where", "condition, x, y", "", "Where", truths="condition", sympy="where", ball="where", series="where", ulps=0),
     # -- parts of complex numbers -----------------------------------------------------------------------------------
     _row("real", "x", "x", "re", ulps=0, complex="real(x)"),
@@ -390,6 +403,7 @@ ROWS: tuple[Function, ...] = (
          torch="nn.functional.threshold", kinks="x == threshold", ulps=0),
 )  # fmt: skip
 
+_SYMMETRIC = "of a symmetric matrix, as a function of (x + x.T)/2: torch reads one triangle, and spreads the gradient over both"
 _OVER = "x: array, dim: axes = (), keepdim: flag = False"
 _LOSS = "x: array, target: array"
 _MEAN = "reduction: reduction = 'mean'"
@@ -412,6 +426,13 @@ ARRAYS: tuple[Function, ...] = (
     _row("ones_like", "x: array", array="ones_like"),
     _row("zeros_like", "x: array", array="zeros_like"),
     _row("full_like", "x: array, fill_value: number", array="full_like"),
+    _row("eye", "n: counts", array="eye"),
+    _row("arange", "end: counts", array="arange", source="of whole numbers: arange(3), arange(1, 7, 2)"),
+    _row("zeros", "size: counts", array="zeros"),
+    _row("ones", "size: counts", array="ones"),
+    _row("tensor", "data: constants", "", "as_tensor", "asarray", "array", array="itself", torch="tensor", source="of numbers; a list of variables needs no name"),
+    _row("index_where", "x: array, mask", truths="mask", array="selected", torch="index_where", source="x[x > 0]: as many entries as there are"),
+    _row("masked_select", "x: array, mask", truths="mask", array="selected"),
     _row("kron", "x: array, y: array", array="kron"),
     # -- sums and products ------------------------------------------------------------------------------------------
     _row("sum", _OVER, array="total"),
@@ -430,6 +451,19 @@ ARRAYS: tuple[Function, ...] = (
     _row("det", "x: array", array="det", torch="linalg.det"),
     _row("logdet", "x: array", "log(det(x))"),
     _row("slogdet", "x: array", "log(abs(det(x)))", torch="slogabsdet", source="the logarithm: torch.linalg.slogdet(x).logabsdet"),
+    _row("tril", "x: array, diagonal: axis = 0", array="tril"),
+    _row("triu", "x: array, diagonal: axis = 0", array="triu"),
+    _row("cholesky", "x: array, upper: flag = False", array="cholesky", torch="linalg.cholesky", source=_SYMMETRIC),
+    _row("cholesky_inverse", "x: array, upper: flag = False", array="cholesky_inverse", source="of one triangle: the other is not read"),
+    _row("eigvalsh", "x: array", array="eigvalsh", torch="linalg.eigvalsh", source=_SYMMETRIC + "; no derivative where two are equal"),
+    _row("svdvals", "x: array", array="svdvals", torch="linalg.svdvals", source="no derivative where two are equal, or one is 0"),
+    _row("matrix_exp", "x: array", "", "expm", array="matrix_exp"),
+    _row("pinv", "x: array", array="pinv", torch="linalg.pinv", source="of full rank: beside any other there is no derivative"),
+    _row("lstsq", "x: array, y: array", array="lstsq", torch="linalg.lstsq", source="the solution, of full rank"),
+    _row("matrix_norm", "x: array, ord: order = 'fro'", array="matrix_norm", torch="linalg.matrix_norm"),
+    _row("linalg_norm", "x: array, ord: order = ()", array="linalg_norm", torch="linalg.norm", source="torch.linalg.norm: of a matrix where ord is given"),
+    _row("cond", "x: array, p: order = ()", array="cond", torch="linalg.cond",
+         source="torch has a derivative where p is None, 2, -2 or 'nuc'"),
     _row("inv", "x: array", "", "inverse", array="inv", torch="linalg.inv"),
     _row("solve", "x: array, y: array", array="solve", torch="linalg.solve"),
     _row("linear", "x: array, weight: matrix, bias: array = 0", "x @ t(weight) + bias", torch=_LOSSES + "linear"),
@@ -511,12 +545,24 @@ ARRAYS: tuple[Function, ...] = (
     _row("pick", "x: array, target: labels", array="pick", torch="pick", source="in each row the entry with the label's number"),
 )  # fmt: skip
 
-TABLE: MappingProxyType[str, Function] = MappingProxyType({row.name: row for row in (*ROWS, *ARRAYS)})
+PIECES: tuple[Function, ...] = (
+    _row("root", "*c, k: integer", sympy="root", ball="root", series="root", ulps=64,
+         source="the k-th root, in ascending order, of c0 + c1*t + ..., which has none but real ones"),
+    _row("exponential", "*x, i: integer, j: integer", sympy="exponential", ball="exponential", series="exponential", ulps=64,
+         source="entry i, j of the exponential of a matrix, given row by row"),
+    _row("alike", "x, y", sympy="alike", ball="alike", series="alike", ulps=0, source="0; without a value where the arguments differ"),
+)  # fmt: skip
+"""What entries of arrays are made of, and nobody writes."""
+
+TABLE: MappingProxyType[str, Function] = MappingProxyType({row.name: row for row in (*ROWS, *ARRAYS, *PIECES)})
 
 NAMES: MappingProxyType[str, str] = MappingProxyType(
-    {name: row.name for row in TABLE.values() for name in (row.name, *row.aliases)}
+    {name: row.name for row in (*ROWS, *ARRAYS) for name in (row.name, *row.aliases)}
 )
 """Every name that the language knows, mapped to the name of its row."""
+
+CONSTANT = frozenset({"ones_like", "zeros_like", "full_like", "detach"})
+"""Rows that are constant whatever they are given: of most the shape counts, and nothing else."""
 
 VARIADIC = frozenset({"maximum", "minimum", "add", "mul", "logical_and", "logical_or"})
 """Binary rows that SymPy's spelling gives any number of arguments: `Max(a, b, c)`."""
@@ -525,7 +571,11 @@ PAIRS: MappingProxyType[str, str] = MappingProxyType({"max": "maximum", "min": "
 """Names that mean another row where two or more arguments follow each other: `max(x, y)`."""
 
 TUPLES: MappingProxyType[str, str] = MappingProxyType(
-    {**dict.fromkeys(("max", "min", "sort", "topk", "kthvalue", "median"), "values"), "slogdet": "logabsdet"}
+    {
+        **dict.fromkeys(("max", "min", "sort", "topk", "kthvalue", "median"), "values"),
+        "slogdet": "logabsdet",
+        "lstsq": "solution",
+    }
 )
 """Rows that are one of several tensors that torch returns (where there is a `dim`): its name."""
 

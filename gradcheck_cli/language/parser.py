@@ -377,6 +377,9 @@ class _Translation:
         try:
             return Call(syntax.INDEX, (tree, Constant(READERS["index"](places), at)), at)
         except ValueError as needed:
+            mask = self.translate(places, depth) if isinstance(places, _CONDITIONS) else None
+            if mask is not None and is_truth(mask):
+                return Call(syntax.CHOSEN, (tree, mask), at)
             raise self.error(f"an index is {needed}", places) from None
 
     def call(self, node: ast.Call, depth: int) -> Node:
@@ -393,7 +396,7 @@ class _Translation:
                         raise self.error(f"syntax error: attributes are not part of the language{hint}", node.func)
                     positional.insert(0, value)  # x.sin() is sin(x)
                 elif prefix.endswith("linalg") and name in OF_MATRICES:
-                    raise self.error(f"of a matrix {prefix}.{name} is another function: {OF_MATRICES[name]}", node.func)
+                    name = OF_MATRICES[name]
             case _:
                 raise self.error("syntax error: only named functions can be called", node.func)
         if name == "Piecewise":
@@ -408,7 +411,7 @@ class _Translation:
                 if variant is not None:
                     name = variant
                     continue
-                if keyword.arg not in READERS:
+                if not _takes_words(name, keyword.arg):
                     raise self.error(f"{name} has no {keyword.arg}={value.value!r}", value)
             keywords[keyword.arg] = value
         if name.startswith("__"):
@@ -440,7 +443,7 @@ class _Translation:
                 raise self.error(f"{name} takes a list of arrays: {name}([x, y])", listed)
             leading = [self.argument(row, parameters[0], e, depth) for e in listed.elts]
             parameters = parameters[1:]
-        if parameters and parameters[-1].kind == "sizes" and len(positional) > len(parameters):
+        if parameters and parameters[-1].kind in ("sizes", "counts") and len(positional) > len(parameters):
             last = positional[len(parameters) - 1 :]  # x.reshape(2, 3)
             positional = [*positional[: len(parameters) - 1], ast.copy_location(ast.Tuple(last, ast.Load()), last[0])]
         if len(positional) > len(parameters):
@@ -450,7 +453,8 @@ class _Translation:
         for key, value in keywords.items():
             key = KEYWORDS[key] if key not in names and KEYWORDS.get(key) in names else key
             if key not in names or key in chosen:
-                raise self.error(f"{'repeated' if key in chosen else 'unknown'} argument {key!r}: {usage}", value)
+                what = "repeated" if key in chosen else "unknown"
+                raise self.error(f"{what} argument {key!r}: {INSTEAD.get(key, usage)}", value)
             chosen[key] = value
         arguments = leading
         for parameter in parameters:
@@ -482,6 +486,8 @@ class _Translation:
             tree = Constant(int(tree.value), tree.position)
         if parameter.kind == "integer" and isinstance(tree, Constant) and not 0 <= tree.value <= 1000:
             raise self.error(f"{row.name} takes {parameter.name!r} from 0 to 1000", node)
+        if parameter.kind == "constants" and not is_constant(tree, self.settings):
+            raise self.error(f"{row.name} makes a constant of what it is given: write the list itself, or detach it", node)
         if parameter.kind == "number" and not is_constant(tree, self.settings):
             raise self.error(f"{row.name} needs a number for {parameter.name!r}, not a variable", node)
         return tree
@@ -514,6 +520,16 @@ class _Translation:
         if is_truth(tree):
             raise self.error("a number is needed here, not a condition", node)
         return tree
+
+
+_CONDITIONS = (ast.Compare, ast.BoolOp, ast.UnaryOp, ast.BinOp)
+"""What a condition looks like in brackets: `x[(x > 0) & ~(x > 1)]`."""
+
+
+def _takes_words(name: str, keyword: str) -> bool:
+    """True where an argument of a function is one of several words."""
+    kinds = {p.name: p.kind for p in TABLE[NAMES[name]].parameters} if name in NAMES else {}
+    return kinds.get(keyword) in ("reduction", "order")
 
 
 def _counted(condition: Node) -> Node:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.functions import SETTINGS, TABLE
+from gradcheck_cli.language.functions import NAMED, TABLE, Parameter
 from gradcheck_cli.language.settings import show_index
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
 
@@ -57,10 +57,8 @@ def _show(item: Node, done: dict[Node, tuple[str, int]]) -> tuple[str, int]:
             if row.arrays:
                 return _show_array(item, done), _ATOM
             shown = [done[a][0] for a in arguments]
-            while shown and row.parameters[len(shown) - 1].default is not None:
-                default = row.parameters[len(shown) - 1].default
-                argument = arguments[len(shown) - 1]
-                if not (isinstance(argument, Constant) and argument.value == default):
+            for parameter, argument in reversed(row.bind(arguments)):
+                if parameter.default is None or not (isinstance(argument, Constant) and argument.value == parameter.default):
                     break
                 shown.pop()
             return f"{function}({', '.join(shown)})", _ATOM
@@ -70,7 +68,9 @@ def _show_array(item: Call, done: dict[Node, tuple[str, int]]) -> str:
     """A call of a row on arrays: its settings by name, those with the default left out."""
     row = TABLE[item.function]
     bound = row.bind(item.arguments)
-    terms = [done[a][0] for p, a in bound if p.kind not in SETTINGS and p.default is None]
+    terms = [counted(p, done[a][0]) for p, a in bound if p.kind not in NAMED and p.default is None]
+    if row.name == syntax.CHOSEN:
+        return f"{_wrap(done[item.arguments[0]], _ATOM)}[{terms[1]}]"
     if row.name == syntax.INDEX and isinstance(item.arguments[1], Constant):
         return f"{_wrap(done[item.arguments[0]], _ATOM)}[{show_index(item.arguments[1].value)}]"
     given = [(p.name, a) for p, a in bound[len(terms) :] if not (isinstance(a, Constant) and a.value == p.default)]
@@ -79,6 +79,11 @@ def _show_array(item: Call, done: dict[Node, tuple[str, int]]) -> str:
         if row.name == syntax.STACK and not given:
             return terms[0]
     return f"{row.name}({', '.join([*terms, *(f'{name}={done[a][0]}' for name, a in given)])})"
+
+
+def counted(parameter: Parameter, text: str) -> str:
+    """An argument as it is written: of `(3,)` that stands for arguments of their own, `3`."""
+    return text[1:-1].rstrip(",") if parameter.kind == "counts" else text
 
 
 def _wrap(part: tuple[str, int], least: int) -> str:

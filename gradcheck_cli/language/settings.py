@@ -7,9 +7,12 @@ They are plain hashable values, so that a tree holds them in a `Constant`. An in
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
+
+from gradcheck_cli.language import syntax
 
 REDUCTIONS = ("mean", "sum", "none", "batchmean")
 _LARGEST = 1_000_000
@@ -46,6 +49,20 @@ def flag(node: ast.expr) -> bool:
     raise ValueError("True or False")
 
 
+def order(node: ast.expr) -> int | float | str | tuple[()]:
+    """Which norm; None, which is the usual one: ()."""
+    match node:
+        case ast.Constant(value=None):
+            return ()
+        case ast.Constant(value="fro" | "nuc" | int() | float() as value) if not isinstance(value, bool):
+            return value
+        case ast.UnaryOp(op=ast.USub(), operand=operand) if isinstance(order(operand), int | float):
+            return -order(operand)  # type: ignore[operator]
+        case ast.Name(id=syntax.INF) | ast.Attribute(attr=syntax.INF):
+            return math.inf
+    raise ValueError("a number, inf, 'fro' or 'nuc'")
+
+
 def reduction(node: ast.expr) -> str:
     """What becomes of a loss's entries."""
     if isinstance(node, ast.Constant) and node.value in REDUCTIONS:
@@ -75,7 +92,8 @@ def _place(node: ast.expr) -> Any:
 
 READERS: MappingProxyType[str, Callable[[ast.expr], Any]] = MappingProxyType(
     {
-        "axis": integer, "axes": axes, "trailing": sizes, "sizes": sizes, "flag": flag, "reduction": reduction, "index": index,
+        "axis": integer, "axes": axes, "trailing": sizes, "sizes": sizes, "counts": sizes, "flag": flag,
+        "order": order, "reduction": reduction, "index": index,
     }
 )  # fmt: skip
 """Kind of a parameter -> what reads its argument."""

@@ -36,8 +36,14 @@ SINH = "sinh"
 INF = "inf"
 """The one constant that is no number."""
 
-STACK, INDEX, TRANSPOSE = "stack", "index", "t"
-"""`[x, y]`, `x[0]`, `A.T`."""
+DETACH = "detach"
+"""What is held where it is while everything else moves."""
+
+ROOT, EXPONENTIAL, ALIKE = "root", "exponential", "alike"
+"""What entries of matrices are made of, which have no name in formulas."""
+
+STACK, INDEX, CHOSEN, TRANSPOSE = "stack", "index", "index_where", "t"
+"""`[x, y]`, `x[0]`, `x[x > 0]`, `A.T`."""
 
 
 class Columns:

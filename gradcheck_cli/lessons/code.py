@@ -11,7 +11,7 @@ from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import ARRAY_KINDS, TABLE, Function, Parameter
 from gradcheck_cli.language.parser import composition, is_constant, is_truth
-from gradcheck_cli.language.printer import INFIX
+from gradcheck_cli.language.printer import INFIX, counted
 from gradcheck_cli.language.settings import show_index
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, variables, walk
 
@@ -26,6 +26,8 @@ TEMPLATES: Mapping[str, str] = {
     "gelu_tanh": 'torch.nn.functional.gelu({0}, approximate="tanh")',
     "pick": "{0}.gather(-1, {1}.unsqueeze(-1)).squeeze(-1)",
     "imag": "0*{0}",
+    "tensor": "{0}",
+    "index_where": "{0}[{1}]",
     "max": "torch.amax({0})",
     "min": "torch.amin({0})",
 }
@@ -115,7 +117,9 @@ def _called(item: Call, row: Function, done: Mapping[Node, tuple[str, int]]) -> 
     for parameter, argument in bound:
         if "{n}" in row.torch and parameter.kind == "integer":
             continue
-        if parameter.kind in ARRAY_KINDS or not row.arrays:
+        if parameter.kind == "counts":
+            positional.append(counted(parameter, done[argument][0]))
+        elif parameter.kind in ARRAY_KINDS or parameter.kind == "truth" or not row.arrays:
             default = isinstance(argument, Constant) and argument.value == parameter.default
             if row.arrays and parameter.default is not None:
                 named += [] if default else [f"{parameter.name}={_tensor(parameter, argument, done)}"]
@@ -158,6 +162,8 @@ def _tensor(parameter: Parameter, argument: Node, done: Mapping[Node, tuple[str,
         return text
     if isinstance(argument, Call) and argument.function == syntax.STACK:
         return f"torch.tensor({_listed(argument, parameter.kind == 'labels')})"
+    if isinstance(argument, Call) and TABLE[argument.function].arrays:
+        return text
     if not is_truth(argument):
         text = text if "." in text or "(" in text or "e" in text else f"{text}.0"
     return f"torch.tensor({text})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from gradcheck_cli.language.chain import Chain, derivative_name
-from gradcheck_cli.language.functions import TABLE
+from gradcheck_cli.language.functions import CONSTANT, TABLE
 from gradcheck_cli.language.parser import is_truth
 from gradcheck_cli.language.tree import Call, Node, Variable, substitute, walk
 from gradcheck_cli.lessons.code import preamble, source, tensor
@@ -110,7 +110,7 @@ def requires(tree: Node, names: set[str]) -> bool:
             known[item] = item.name in names
         elif isinstance(item, Call) and not is_truth(item):
             bound = TABLE[item.function].bind(item.arguments)
-            known[item] = TABLE[item.function].array != "ones_like" and any(known.get(a, False) for _, a in bound)
+            known[item] = item.function not in CONSTANT and any(known.get(a, False) for _, a in bound)
     return known.get(tree, False)
 
 

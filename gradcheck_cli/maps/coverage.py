@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch._decomp import decomposition_table
 
+from gradcheck_cli.shadow import sparse
 from gradcheck_cli.shadow.overloads import Overload, overload
 from gradcheck_cli.shadow.rules import RULES
 
@@ -93,7 +94,7 @@ def way_of(known: Overload) -> Way:
         row = known.candidates[0]
         ways = ((row.view, Way.VIEW), (row.data, Way.DATA), (row.moves, Way.MOVE), (row.fold, Way.FOLD))
         return next((way for holds, way in ways if holds), Way.ROW)
-    if known.name in RULES or known.base in RULES:
+    if known.name in RULES or known.base in RULES or known.base in sparse.NAMED:
         return Way.RULE
     function = known.functional
     if known.base.startswith("_foreach_"):

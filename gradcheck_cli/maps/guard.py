@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -36,7 +37,7 @@ from gradcheck_cli.maps.quotient import (
     slopes,
     standing,
 )
-from gradcheck_cli.maps.runs import numpy
+from gradcheck_cli.maps.runs import numpy, rounding_along
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -345,13 +346,13 @@ def _guard_pushes(
             _doubt(column, np.flatnonzero(lively(column.verdicts) | column.having(Verdict.MISMATCH)), REPEATED)
         return
 
-    def numbers(direction: Floats, found: Floats, known: Floats) -> Along:
+    def numbers(direction: Floats, found: Floats, known: Floats, more: Floats | float = 0.0) -> Along:
         def along(scale: float = 1.0) -> Outcome:
             step = direction * scale
             terms = abs(found) * float(np.max(abs(plain.inputs[direction != 0] / direction[direction != 0]), initial=0.0))
             values = plain.along(step)
             seen = slopes(values, _itself, plain.noise(_itself, terms))
-            seen = seen.widened(allowed(options.limits, found, plain.form) * scale)
+            seen = seen.widened((allowed(options.limits, found, plain.form) + more) * scale)
             return Outcome(seen, found * scale, known * scale, abs(found * scale), standing(values) > 0)
 
         return along
@@ -374,8 +375,12 @@ def _guard_pushes(
                 for i in np.flatnonzero(excused[span]).tolist():
                     _doubt(column, np.array([i]), SIDES.format(whose, said(outcome, span.start + i, scale)))
     wrong = lively(everything)
-    for again in range(2):
+    more: Floats | float = 0.0
+    for again in range(2):  # as above, nor on what rounding may do to the derivative itself
         direction = plain.direction()
+        if again:
+            with suppress(Exception):  # whatever the function says to being watched
+                more = rounding_along(map, mode, plain.shaped(direction), options.checkpoint)
         tangents, refusal = push(map, plain.shaped(direction), mode)[1:]
         if refusal is not None or not wrong.any():
             return
@@ -384,7 +389,7 @@ def _guard_pushes(
             [empty, *(np.zeros(math.prod(plain.shapes[n])) if t is None else numpy(t) for n, t in tangents.items())]
         )
         with np.errstate(all="ignore"):
-            off, outcome = refuted(plain, numbers(direction, found, found), direction)
+            off, outcome = refuted(plain, numbers(direction, found, found, more), direction)
         wrong &= off & np.isfinite(found)
         if not again and wrong.any():
             plain.heed_rounding()

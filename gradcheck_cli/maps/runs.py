@@ -15,7 +15,7 @@ from gradcheck_cli.algebra.certainty import Certain
 from gradcheck_cli.algebra.directions import Moved, Precise, value_of
 from gradcheck_cli.algebra.effort import ELEMENTARY, price
 from gradcheck_cli.algebra.layers import Cell, Exact, Layer, Rounded
-from gradcheck_cli.algebra.number import Ball, exactly, precision, working
+from gradcheck_cli.algebra.number import NAN, Ball, exactly, precision, working
 from gradcheck_cli.algebra.precision import DIRECTIONS
 from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
@@ -253,7 +253,20 @@ def rounding(map: Map, checkpoint: Callable[[], None]) -> Floats:
     runs = Runs(map, None, checkpoint)
     with working(DIRECTIONS[0]):
         (cells,) = runs.forward([Rounded(format_of(map.inputs))], [runs.exact])
-    radii = [0.0 if runs.opaque else float(value_of(cell).rad()) for found in cells.values() for cell in found]
+    return _radii(runs, [cell for found in cells.values() for cell in found])
+
+
+def rounding_along(map: Map, mode: str, direction: Tensors, checkpoint: Callable[[], None]) -> Floats:
+    """The same of the outputs' derivatives along a direction, which torch has in a mode that runs forwards."""
+    runs = Runs(map, None, checkpoint, mode)
+    with working(DIRECTIONS[0]):
+        run = runs.pushed([Rounded(format_of(map.inputs))], direction)
+    ((slopes,),) = run.gradients
+    return _radii(runs, [cell for name, y in run.outputs[0].items() for cell in slopes[name] or [NAN] * len(y)])
+
+
+def _radii(runs: Runs, cells: Sequence[Any]) -> Floats:
+    radii = [0.0 if runs.opaque else float(value_of(cell).rad()) for cell in cells]
     return np.asarray(np.nan_to_num(np.array(radii), nan=0.0, posinf=0.0))
 
 

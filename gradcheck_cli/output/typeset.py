@@ -19,7 +19,7 @@ from html import escape
 
 from gradcheck_cli.errors import InputError, visible
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.functions import SETTINGS, TABLE, Function
+from gradcheck_cli.language.functions import NAMED, TABLE, Function, Parameter
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.printer import INFIX, show
 from gradcheck_cli.language.settings import show_index
@@ -245,7 +245,7 @@ def _call(d: _Drawer) -> _Piece:
     if not d.row.parameters:
         return _Piece(d.to.word(d.row.name), _ATOM, _WORD, _WORD)
     shown = [p.text for p in d.parts]
-    for parameter, argument in reversed(list(zip(d.row.parameters, d.item.arguments, strict=True))):
+    for parameter, argument in reversed(d.row.bind(d.item.arguments)):
         if parameter.default is None or not (isinstance(argument, Constant) and argument.value == parameter.default):
             break
         shown.pop()
@@ -265,9 +265,15 @@ def _array(d: _Drawer) -> _Piece:
 def _arguments(d: _Drawer, *without: str) -> tuple[list[str], list[str]]:
     """Arrays, and what is said beside them: `dim = 1`."""
     bound = d.row.bind(d.item.arguments)
-    terms = [d.done[a].text for p, a in bound if p.kind not in SETTINGS and p.default is None]
+    terms = [_term(d, p, a) for p, a in bound if p.kind not in NAMED and p.default is None]
     rest = [(p, a) for p, a in bound[len(terms) :] if not (isinstance(a, Constant) and a.value == p.default)]
     return terms, [_setting(d, p.name, a) for p, a in rest if p.name not in without]
+
+
+def _term(d: _Drawer, parameter: Parameter, value: Node) -> str:
+    if parameter.kind == "counts" and isinstance(value, Constant):
+        return d.listed([d.to.number(str(n)) for n in value.value])
+    return d.done[value].text
 
 
 def _setting(d: _Drawer, name: str, value: Node) -> str:
@@ -427,6 +433,10 @@ def _index(d: _Drawer) -> _Piece:
     return _Piece(d.to.below(d.at_least(0, _ATOM), below), _ATOM, d.first(_ATOM), d.first(_ATOM))
 
 
+def _chosen(d: _Drawer) -> _Piece:
+    return _Piece(d.to.below(d.at_least(0, _ATOM), d.parts[1].text), _ATOM, d.first(_ATOM), d.first(_ATOM))
+
+
 def _transposed(d: _Drawer) -> _Piece:
     return _Piece(d.to.power(d.at_least(0, _ATOM), d.to.letter("⊤")), _POWER, d.first(_ATOM), d.first(_ATOM))
 
@@ -488,7 +498,7 @@ FORMS: dict[str, Form] = {
     "pi": _symbol("π"), "e": _symbol("e"), "inf": _symbol("∞"),
     syntax.MUL: _mul, syntax.DIV: _div, syntax.NEG: _neg, syntax.POW: _pow, "matmul": _matmul,
     syntax.AND: _and, syntax.NOT: _not, syntax.WHERE: _where,
-    syntax.INDEX: _index, syntax.TRANSPOSE: _transposed,
+    syntax.INDEX: _index, syntax.CHOSEN: _chosen, syntax.TRANSPOSE: _transposed,
     "abs": _fence("|", "|"), "floor": _fence("⌊", "⌋"), "ceil": _fence("⌈", "⌉"), "norm": _norm,
     syntax.SQRT: _root(), "cbrt": _root("3"), syntax.EXP: _to_the("e"), "exp2": _to_the("2"),
     "square": _squared, "reciprocal": _reciprocal(lambda d: d.parts[0]), "rsqrt": _reciprocal(_root()),

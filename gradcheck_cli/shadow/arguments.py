@@ -31,7 +31,14 @@ def asks_kind(x: Any, y: Any) -> bool:
 
 def is_plain(tensor: torch.Tensor) -> bool:
     """Whether the tensor's values lie in a storage, as they are."""
-    return tensor.layout is torch.strided and not tensor.is_quantized
+    return tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_nested
+
+
+def kind_of(tensor: torch.Tensor) -> str:
+    """What a tensor is that isn't plain, for the reader."""
+    if tensor.is_quantized:
+        return "quantised numbers have no derivative in torch"
+    return "nested tensors aren't followed" if tensor.is_nested else f"tensors of the layout {tensor.layout} aren't followed"
 
 
 def ordinary(tensors: Sequence[torch.Tensor | None]) -> bool:
@@ -39,7 +46,8 @@ def ordinary(tensors: Sequence[torch.Tensor | None]) -> bool:
     for t in tensors:
         if t is not None and (
             t.layout is not torch.strided or t.is_complex() or t.is_neg() or t._is_zerotensor() or t.is_quantized or t.is_meta
-        ):
+            or t.is_nested
+        ):  # fmt: skip
             return False
     return True
 

@@ -15,6 +15,7 @@ from gradcheck_cli.shadow.arguments import run, through
 from gradcheck_cli.shadow.memory import FLOATS
 from gradcheck_cli.shadow.overloads import Overload, overload
 from gradcheck_cli.shadow.rules import RULES
+from gradcheck_cli.shadow.sparse import MADE, is_sparse
 
 _EACH = "_foreach_"
 
@@ -25,7 +26,7 @@ and backward in one, on a fast machine (measured: 2.9e-4 s, and from 1.9e-6 s fo
 
 class Glance(TorchDispatchMode):
     """`reason(tensor)`: the operation that a floating-point tensor was made by or from and that has no row, rule or
-    decomposition, or has results that are sparse; None where there is none. What a rule refuses isn't seen.
+    decomposition, or has results of a strange layout; None where there is none. What a rule refuses isn't seen.
 
     `seconds`: what it takes at least to follow all operations once."""
 
@@ -49,12 +50,13 @@ class Glance(TorchDispatchMode):
         known = overload(func)
         if known.foreign and tensors and all(map(_plain, tensors)):
             return self._through(known, inherited, tensors, args, kwargs)
-        new = None if inherited or known.view or _followed(known, args, kwargs) else known.name
+        written = known.base in MADE or any(map(is_sparse, tensors)) or _followed(known, args, kwargs)
+        new = None if inherited or known.view or written else known.name
         result = run(func, args, kwargs)
         if not known.view:
             self.seconds += OPERATION + STEP * _steps(func, args, kwargs, result)
         for output in _tensors(result):
-            strange, numbers = not _plain(output), output.is_floating_point() or output.is_complex()
+            strange, numbers = not (_plain(output) or is_sparse(output)), output.is_floating_point() or output.is_complex()
             reason = inherited or (new if numbers or strange else None) or (known.name if strange else None)
             if reason and output.device.type != "meta" and (strange or numbers):
                 self._reasons[_key(output)] = (output, reason)  # kept, so that no address is used again

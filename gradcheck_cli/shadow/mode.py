@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from itertools import chain, repeat, zip_longest
 from typing import Any
 
@@ -31,11 +32,13 @@ from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.algebra.number import precision
 from gradcheck_cli.errors import NO_KERNEL
 from gradcheck_cli.floats import Format
+from gradcheck_cli.shadow import sparse
 from gradcheck_cli.shadow.arguments import (
     Outputs,
     alike,
     asks_kind,
     is_plain,
+    kind_of,
     near,
     ordinary,
     outputs_of,
@@ -194,6 +197,8 @@ class Shadow(TorchDispatchMode):
         if kwargs:
             tensors += tensors_of(tuple(kwargs.values()))
         usual = ordinary(tensors)
+        if known.base in sparse.MADE or (not usual and any(map(sparse.is_sparse, tensors))):
+            return self._on_sparse(known, func, args, kwargs, tensors)
         if not usual and any(t._is_zerotensor() for t in tensors):
             args = tuple(solid(a) for a in args)
         if not usual and any(t.is_meta for t in tensors):
@@ -265,6 +270,26 @@ class Shadow(TorchDispatchMode):
         if not self._within and plain:
             self.origins.ran(known.base, tensors, outputs)
             self.equal |= dict.fromkeys(self.origins.equal_values(known.base, outputs))
+        return result
+
+    def _on_sparse(self, known: Overload, func: Any, args: Any, kwargs: Any, tensors: list[torch.Tensor]) -> Any:
+        """An operation on sparse tensors, or one that makes them of their values."""
+        numbers = [sparse.part(t) for t in tensors if is_plain(t) or sparse.is_sparse(t)]
+        self._check(numbers)
+        bound, result = known.bind(args, kwargs), func(*args, **kwargs)
+        made = outputs_of(result)
+        if not any(o is not None and (o.is_floating_point() or o.is_complex()) for o in made):
+            return result
+        outputs = [o if o is None or not sparse.is_sparse(o) else sparse.part(o) for o in made]
+        found, slip = None, None
+        if len(numbers) == len(tensors) and all(o is None or is_plain(o) for o in outputs) and not known.writes:
+            rule = partial(sparse.followed, known.base, func, args, kwargs)
+            found, slip = self._run(known.name, rule, bound, result)
+        if not self._take(known, found, outputs, numbers, bound):
+            self._unknown(known.name, slip, known.writes, [], outputs)
+        for output in outputs if not self._within else ():
+            if output is not None and is_plain(output):
+                self._memory.remember(output)
         return result
 
     def _entrywise(
@@ -612,10 +637,12 @@ class Shadow(TorchDispatchMode):
         floats; a result that shares an argument's storage is a view."""
         known = {t.untyped_storage()._cdata for t in tensors if is_plain(t) and not t._is_zerotensor()}
         for output in outputs:
-            if output is None or output._is_zerotensor() or not output.numel():
+            if output is None or output._is_zerotensor():
                 continue
             if not is_plain(output):
-                self.opaque[name] = slip
+                self.opaque[name] = slip or kind_of(output)
+            elif not output.numel():
+                continue
             elif not as_real(output).is_floating_point():
                 if not self.decisions.carried(output, tensors):
                     self._memory.forget(output)

@@ -120,7 +120,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "pow": lambda x, y: mp.mpf(x) ** (int(y) if y == int(y) and abs(y) < 2**80 else y),
     "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge, "eq": operator.eq, "ne": operator.ne,
     "logical_and": lambda x, y: x and y, "logical_or": lambda x, y: x or y, "logical_not": operator.not_,
-    "where": _where,
+    "detach": operator.pos, "where": _where,
     "abs": abs, "sign": mp.sign, "floor": mp.floor, "cbrt": lambda x: mp.sign(x) * mp.cbrt(abs(x)),
     "exp": mp.exp, "expm1": lambda x: mp.exp(x) - 1, "log": mp.log, "log1p": lambda x: mp.log(1 + x), "sqrt": mp.sqrt,
     "logaddexp": lambda x, y: max(x, y) + mp.log(1 + mp.exp(-abs(x - y))),

@@ -38,10 +38,12 @@ def test_every_function_of_torch_that_is_advised_is_one() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("torch.tensor([1.0, 2.0])*x", "unknown function 'tensor': a list is a tensor, `[1, 2]`"),
-        ("x.detach()*x", "--stop-gradients"),
-        ("torch.zeros(2)", "`0*x`"),
-        ("np.linalg.pinv(A)", "gradcheck function torch.linalg:pinv --shape A=3,3"),
+        ("torch.FloatTensor([1.0, 2.0])*x", "unknown function 'FloatTensor': a list is a tensor, `[1, 2]`"),
+        ("x.data*x", "detach(x)"),
+        ("torch.full((2,), 3)", "spread by itself"),
+        ("torch.zeros(2, dtype=torch.float64)*x", "unknown argument 'dtype': --dtype says"),
+        ("np.linalg.qr(A)", "gradcheck function torch.linalg:qr --shape A=3,3"),
+        ("torch.linalg.eigh(A)[0]", "write `eigvalsh(A)`"),
         ("x.shape[0]*x", ".shape is not part of the language: sizes are numbers"),
         ("x.requires_grad", "leave it out"),
         ("einsum('ij,j', A, x)", "`a @ b`"),

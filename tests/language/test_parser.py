@@ -98,7 +98,13 @@ ERRORS = [
     ("x[i]", "an index is a whole number, a slice, None or ...\n  x[i]\n    ^"),
     ("x[1.5]", "an index is a whole number, a slice, None or ...\n  x[1.5]\n    ^"),
     ("x[::-1]", "an index is a positive step: torch has no others\n  x[::-1]\n    ^"),
-    ("x[y > 0]", "an index is a whole number, a slice, None or ...\n  x[y > 0]\n    ^"),
+    ("x[-y]", "an index is a whole number, a slice, None or ...\n  x[-y]\n    ^"),
+    ("x[(y > 0) + 1]", "a number is needed here, not a condition\n  x[(y > 0) + 1]\n     ^"),
+    ("eye(x)", "eye needs a whole number for 'n'\n  eye(x)\n      ^"),
+    (
+        "tensor([x, 1])",
+        "tensor makes a constant of what it is given: write the list itself, or detach it\n  tensor([x, 1])\n         ^",
+    ),
     (
         "max(x, dim=1)[0]",
         "torch's max with dim returns two tensors: write .values before the index\n  max(x, dim=1)[0]\n  ^",
@@ -202,7 +208,7 @@ def test_every_name_of_the_table_is_called() -> None:
         row = TABLE[row_name]
         examples = {
             "truth": "x > 0", "integer": "1", "number": "1", "axis": "0", "axes": "0", "sizes": "(0,)", "trailing": "(2,)",
-            "flag": "True", "reduction": "'sum'",
+            "counts": "2, 3", "constants": "[1, 2]", "flag": "True", "reduction": "'sum'", "order": "'fro'",
         }  # fmt: skip
         if row.parameters and row.parameters[0].variadic:
             rest = [Constant(p.default) for p in row.parameters[1:]]

@@ -460,3 +460,33 @@ def test_cotangents_are_those_of_pythons_generator(seed: int) -> None:
         for name in some:
             wanted = torch.tensor(draw.choices(choices, k=outputs[name].numel()), dtype=outputs[name].dtype)
             assert torch.equal(cotangents[name], wanted.view(outputs[name].shape))
+
+
+class _Residue(torch.autograd.Function):
+    """Twice x and a structural zero, whose jvp leaves a residue of a share of the first one's there."""
+
+    @staticmethod
+    def forward(x: Tensor, share: float) -> Tensor:
+        return torch.cat([2 * x, torch.zeros_like(x)])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.share = inputs[1]
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:  # type: ignore[override]
+        return torch.cat([2 * tangent, tangent * ctx.share])
+
+
+@pytest.mark.parametrize("seed", [7, 19, 20])
+def test_what_rounds_beside_a_structural_zero_is_no_error(seed: int) -> None:
+    """In forward mode torch's R of a wide matrix has residues of rounding below the diagonal, where a quotient is exactly 0; a
+    residue that rounding doesn't leave is wrong."""
+    torch.manual_seed(seed)
+    x = torch.randn(2, 5, dtype=F64)
+    residue = torch.func.jvp(lambda x: torch.linalg.qr(x).R, (x,), (torch.randn(2, 5, dtype=F64),))[1][1, 0]
+    assert abs(residue) < 1e-15
+    right = entries(checked(lambda x: torch.linalg.qr(x).R, "forward", x=x))
+    assert [e.verdict for e in right] == [Verdict.MATCH] * 10
+    wrong = checked(lambda x: _Residue.apply(x, 1e-13), "forward", x=x[0])
+    assert Verdict.MISMATCH in {e.verdict for e in entries(wrong)}
