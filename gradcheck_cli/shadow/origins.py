@@ -307,7 +307,7 @@ def plain_name(operation: str) -> str:
 
 _HERE = str(Path(__file__).parent.parent)
 _SHADOW = str(Path(__file__).parent)
-_HANDLERS = ("__torch_dispatch__", "__torch_function__")
+_HANDLERS = ("watched", "__torch_function__")
 """What torch hands operations to, in this folder or elsewhere."""
 
 _NOT_THE_USERS = (str(Path(torch.__file__).parent), sysconfig.get_path("stdlib"), "<")

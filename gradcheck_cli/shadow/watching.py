@@ -1,0 +1,89 @@
+"""What every dispatch mode here has in common: it sees the operations of user code, and nobody sees its own.
+
+torch keeps the modes of its tracers (`make_fx`, which `torch.func.linearize` and the operators of higher order trace with)
+below all others. What a mode runs beside an operation would become part of such a trace, or be refused by it; so the tracer
+sees the operation alone. An operator of higher order (`torch.cond`, `scan`, `while_loop`) is what its body does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch._ops import HigherOrderOperator
+from torch.utils._python_dispatch import TorchDispatchMode, _push_mode
+
+from gradcheck_cli.shadow.overloads import Overload, overload
+
+_MODES = torch._C._TorchDispatchModeKey
+_active = torch._C._get_dispatch_mode
+
+
+class Watching(TorchDispatchMode):
+    """`watched` is called for every operation that has numbers."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing here is compiled, and what torch wraps around each call to skip it costs more than the call
+
+    def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """An operation is about to run: `func` runs it, `known` is what the tables know of it. Returns what it returned."""
+        raise NotImplementedError
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if isinstance(func, HigherOrderOperator):
+            with self:
+                return _body(func)(*args, **(kwargs or {}))
+        if _active(_MODES.FAKE) is not None:  # shapes alone
+            return func(*args, **(kwargs or {}))
+        if types and any(map(_wraps, types)):  # it runs operations on what it consists of
+            return NotImplemented
+        if _active(_MODES.PROXY) is None:
+            return self.watched(overload(func), func, args, kwargs or {})
+        return self._traced(func, args, kwargs or {})
+
+    def _traced(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """An operation that a tracer waits for."""
+        tracer: Any = torch._C._unset_dispatch_mode(_MODES.PROXY)
+
+        def traced(*args: Any, **kwargs: Any) -> Any:
+            _push_mode(tracer)
+            try:
+                return func(*args, **kwargs)
+            finally:
+                torch._C._unset_dispatch_mode(_MODES.PROXY)
+
+        try:
+            return self.watched(overload(func), traced, args, kwargs)
+        finally:
+            _push_mode(tracer)
+
+
+def _wraps(kind: type) -> bool:
+    """Whether a kind of tensor says itself what operations on it do."""
+    own = getattr(kind, "__torch_dispatch__", None)
+    return own is not None and own is not torch._C._disabled_torch_dispatch_impl
+
+
+def _cond(predicate: Any, then: Any, otherwise: Any, operands: Any) -> Any:
+    return (then if predicate else otherwise)(*operands)
+
+
+def _scan(step: Any, init: Any, xs: Any, additional_inputs: Any = ()) -> Any:
+    from torch._higher_order_ops.scan import generic_scan
+
+    return generic_scan(step, init, xs, additional_inputs=additional_inputs)
+
+
+_BODIES = {"cond": _cond, "scan": _scan}
+"""Those whose kernels of torch's refuse to run under a mode: what these do."""
+
+
+def _body(operator: HigherOrderOperator) -> Any:
+    kernel = torch._C.DispatchKey.CompositeExplicitAutograd
+    return _BODIES.get(operator.name()) or operator.py_kernels[kernel]
