@@ -14,6 +14,7 @@ from torch import Tensor
 from gradcheck_cli.algebra.layers import Symbolic
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.symbols import Expression
+from gradcheck_cli.callables.hanging import without_hooks
 from gradcheck_cli.callables.own import forgotten_conjugates, own_pushed, own_slips, places
 from gradcheck_cli.exact.derivative import TIDY, tidy
 from gradcheck_cli.language.spaces import entry_names
@@ -81,7 +82,13 @@ def explain(
     """
     wrong = [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH]
     known = known or Known()
-    _slips(map, [c for c in wrong if c.cause(c.worst()) is Cause.FORMULA], formula, values, known.searched)
+    formulas = [c for c in wrong if c.cause(c.worst()) is Cause.FORMULA]
+    hung = without_hooks(map, formulas, rows) if formulas and values else {}
+    _slips(map, formulas, formula, values, known.searched)
+    for number, text in hung.items():
+        for detail in formulas[number].details.values():
+            if detail.cause is Cause.FORMULA:
+                detail.text = _joined(detail.text, text)
     wrong = [c for c in wrong if c.check(c.worst()).witness is None]  # else there is nothing to explain it by
     for column in wrong:
         row = next((r for r in rows if (r.of or r.name) == column.of and r.by == column.wrt[:-1]), None)

@@ -409,6 +409,8 @@ def _outputs(question: Question, map: Map, point: Arguments) -> Mapping[str, Ten
     name = question.target.name
     try:
         everything = map.call(map.leaves())
+    except InputError:
+        raise
     except Exception as problem:  # whatever a user's function raises
         shapes = ", ".join(f"{n} {tuple(x.shape) or '(a number)'}" for n, x in point.tensors.items())
         others = [dtype for dtype in DTYPES if _runs(map, dtype)]

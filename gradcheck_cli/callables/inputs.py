@@ -25,7 +25,7 @@ from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.points import holds_text, listed, parse_points, with_files
 from gradcheck_cli.language.spaces import PointSpec, arrays_of, entry_names
-from gradcheck_cli.maps.autograd import derived
+from gradcheck_cli.maps.autograd import dense, derived
 from gradcheck_cli.maps.parts import apart, inexact, joined, split
 from gradcheck_cli.options import DTYPES, SAMPLES_OF_FUNCTION
 
@@ -209,6 +209,8 @@ def _suited(
             with warnings.catch_warnings(), _Transposed() as seen:
                 warnings.simplefilter("ignore")
                 some = floating(point.call(target, point.tensors))
+        except InputError:
+            raise
         except Exception as problem:  # whatever a user's function raises
             if isinstance(problem, MemoryError):
                 raise InputError(
@@ -420,7 +422,7 @@ def floating(value: Any) -> bool:
 def leaves(value: Any, name: str = "y") -> dict[str, Tensor]:
     """The tensors in a result: `y`, or y0, y1 of several, by their keys in a mapping; of complex ones the parts."""
     if isinstance(value, Tensor):
-        return split({name: value})
+        return split({name: dense(value)})
     pairs: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, tuple | list):
         pairs = enumerate(value)

@@ -1,4 +1,5 @@
-"""Numbers that leave torch and come back (`.numpy()`, `.item()`, `.tolist()`): no operation shows that they depend on inputs.
+"""Numbers that leave torch and come back (`.numpy()`, `.item()`, `.tolist()`), or that another thread computes: no operation
+shows that they depend on inputs.
 
 A run is logged: the contents of every tensor that no operation made, and every float that is an argument. Numbers that appear
 only when the inputs are moved a little are no constants, and what was followed through them can't be trusted. Where the
@@ -20,7 +21,7 @@ from gradcheck_cli.shadow.arguments import run
 from gradcheck_cli.shadow.overloads import Overload
 from gradcheck_cli.shadow.watching import Watching
 
-OUTSIDE = "numbers that left torch (.numpy(), .item(), .tolist())"
+OUTSIDE = "numbers that left torch (.numpy(), .item(), .tolist(), another thread)"
 
 MOVED = "numbers from outside of torch that may depend on the inputs (the function fails where these are moved)"
 

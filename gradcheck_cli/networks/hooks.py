@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from gradcheck_cli.maps.autograd import derived, nodes
+from gradcheck_cli.maps.autograd import dense, derived, nodes
 from gradcheck_cli.maps.compiling import compiled
 from gradcheck_cli.maps.map import Map, Tensors, autocast, seeded, uncompiled, without_graph
 from gradcheck_cli.networks.flow import Flow
@@ -183,7 +183,7 @@ class Subject:
         args, kwargs = ((), arguments) if self.named else (tuple(arguments.values()), {})
         outputs = self._call(self.module, leaves, args, kwargs, through)
         if self.loss is None:
-            return {name: y for name, y in flatten("y", outputs).floats.items() if name not in self.cut}
+            return {name: dense(y) for name, y in flatten("y", outputs).floats.items() if name not in self.cut}
         loss = self.loss(outputs)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             shape = f"has shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"is of type {type(loss).__name__}"

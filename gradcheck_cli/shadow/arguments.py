@@ -31,15 +31,13 @@ def asks_kind(x: Any, y: Any) -> bool:
 
 def is_plain(tensor: torch.Tensor) -> bool:
     """Whether the tensor's values lie in a storage, as they are."""
-    return tensor.layout is torch.strided and not tensor.is_quantized
+    return tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_nested)
 
 
 def ordinary(tensors: Sequence[torch.Tensor | None]) -> bool:
     """Whether the values of all tensors, real numbers, lie in storages as they are."""
     for t in tensors:
-        if t is not None and (
-            t.layout is not torch.strided or t.is_complex() or t.is_neg() or t._is_zerotensor() or t.is_quantized or t.is_meta
-        ):
+        if t is not None and (not is_plain(t) or t.is_complex() or t.is_neg() or t._is_zerotensor() or t.is_meta):
             return False
     return True
 

@@ -17,6 +17,7 @@ from gradcheck_cli.shadow.overloads import Overload, overload
 
 _MODES = torch._C._TorchDispatchModeKey
 _active = torch._C._get_dispatch_mode
+_ORDINARY = torch.Tensor.__torch_dispatch__
 
 
 class Watching(TorchDispatchMode):
@@ -41,7 +42,7 @@ class Watching(TorchDispatchMode):
                 return _body(func)(*args, **(kwargs or {}))
         if _active(_MODES.FAKE) is not None:  # shapes alone
             return func(*args, **(kwargs or {}))
-        if types and any(map(_wraps, types)):  # it runs operations on what it consists of
+        if types and any(map(wraps, types)):  # it runs operations on what it consists of
             return NotImplemented
         if _active(_MODES.PROXY) is None:
             return self.watched(overload(func), func, args, kwargs or {})
@@ -64,10 +65,9 @@ class Watching(TorchDispatchMode):
             _push_mode(tracer)
 
 
-def _wraps(kind: type) -> bool:
-    """Whether a kind of tensor says itself what operations on it do."""
-    own = getattr(kind, "__torch_dispatch__", None)
-    return own is not None and own is not torch._C._disabled_torch_dispatch_impl
+def wraps(kind: type) -> bool:
+    """Whether a class of tensors says itself what operations on it do."""
+    return getattr(kind, "__torch_dispatch__", _ORDINARY) is not _ORDINARY
 
 
 def _cond(predicate: Any, then: Any, otherwise: Any, operands: Any) -> Any:
