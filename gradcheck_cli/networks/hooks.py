@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.utils import _pytree as pytree
 
 from gradcheck_cli.maps.autograd import dense, derived, nodes
@@ -234,6 +235,8 @@ class Subject:
 
         def after(name: str, outputs: Any) -> None:
             call = stack.pop()
+            if any(map(_transformed, (*call.received.leaves, *pytree.tree_leaves(outputs)))):
+                return  # within torch.func: what it got stands for other numbers, and it is judged with what is around it
             call.returned = flatten(joined(name, "output"), outputs).copied()
             if stack:
                 stack[-1].inner.append(call)
@@ -306,6 +309,10 @@ class Subject:
             return flatten(joined(call.name, "output"), outputs).floats
 
         return Map({**received, **{name: state[n] for name, n in own.items()}}, again, self.seed, state=self.standing.state)
+
+
+def _transformed(value: Any) -> bool:
+    return isinstance(value, Tensor) and is_functorch_wrapped_tensor(value)
 
 
 def _hooks(tensor: Tensor) -> tuple[Any, Any]:
