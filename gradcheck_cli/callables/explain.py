@@ -102,6 +102,18 @@ def explain(
             _formulas(map, row, column, column.worst(), formula, known)
 
 
+def name_own(map: Map, rows: Sequence[Row], columns: Sequence[Column], searched: Searched) -> None:
+    """Complete the details of what is wrong in a map of many entries: the backward, or the hook, that is to blame."""
+    wrong = [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH and c.cause(c.worst()) is Cause.FORMULA]
+    if not wrong:
+        return
+    own, hung = own_slips(map, searched), without_hooks(map, wrong, rows)
+    for number, column in enumerate(wrong):
+        for detail in column.details.values():
+            if detail.cause is Cause.FORMULA:
+                detail.text = _joined(*own, hung.get(number), detail.text) or None
+
+
 def _slips(map: Map, wrong: Sequence[Column], formula: Formula | None, values: bool, searched: Searched) -> None:
     """Name the slip in a wrong formula, and the backward that it is in."""
     if not wrong:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import functools
 import math
@@ -21,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.algebra.parts import constant_parts
 from gradcheck_cli.callables.loading import REQUIRED, Parameter, Target
+from gradcheck_cli.callables.settings import settings_of
 from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.points import holds_text, listed, parse_points, with_files
@@ -92,7 +92,7 @@ class Arguments:
 
 def arguments(target: Target, wanted: Wanted, dtype: str | None) -> Iterator[Arguments]:
     """Every point in a dtype (None: float64, or what given tensors have). InputError for what can't be an argument."""
-    settings = dict(_settings(wanted.settings))
+    settings = dict(settings_of(wanted.settings))
     _check_names(target, settings)
     entries = _entries(target, wanted.at, settings)
     given = [e for e in entries if isinstance(e, Mapping) and not any(map(holds_text, e.values()))]
@@ -382,33 +382,6 @@ def _check_names(target: Target, names: Iterable[str]) -> None:
         if name not in known:
             hint = f": its input is called {needed[0]!r}" if len(needed) == 1 else ""
             raise InputError(f"{name!r} is not a parameter of {target.name} (it has {', '.join(known) or 'none'}){hint}")
-
-
-# -- settings -----------------------------------------------------------------------------------------------------------
-
-
-def _settings(given: str | Sequence[str] | Mapping[str, Any] | None) -> Iterator[tuple[str, Any]]:
-    """NAME=VALUE, the value a literal of Python, or tensor(literal)."""
-    if isinstance(given, Mapping):
-        yield from given.items()
-        return
-    for text in [given] if isinstance(given, str) else given or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip().isidentifier():
-            raise InputError("a setting is written NAME=VALUE, such as dim=1", text, 0)
-        yield name.strip(), _literal(value.strip(), text, len(name) + 1)
-
-
-def _literal(value: str, text: str, at: int) -> Any:
-    inner = re.fullmatch(r"(?:torch\.)?tensor\((.*)\)", value, re.DOTALL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "invalid decimal literal"
-            found = ast.literal_eval(inner[1] if inner else value)
-        return torch.tensor(found) if inner else found
-    except (ValueError, SyntaxError, TypeError, RuntimeError, MemoryError, RecursionError):
-        message = "a setting is a literal (2, 0.5, True, 'mean', (1, 2), None), or tensor([0, 2])"
-        raise InputError(message, text, min(at, len(text))) from None
 
 
 # -- outputs ------------------------------------------------------------------------------------------------------------

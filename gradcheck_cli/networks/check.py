@@ -15,7 +15,7 @@ from torch import Tensor
 from gradcheck_cli.callables.backward import Hooked, custom_nodes
 from gradcheck_cli.callables.conditions import try_conditions
 from gradcheck_cli.callables.conventions import observe
-from gradcheck_cli.callables.explain import explain
+from gradcheck_cli.callables.explain import explain, name_own
 from gradcheck_cli.callables.inputs import shown
 from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.formulas.tasks import listed
@@ -28,10 +28,12 @@ from gradcheck_cli.maps.cuts import name_cuts
 from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, one_row, random_row, run
 from gradcheck_cli.maps.meant import Meant
 from gradcheck_cli.maps.probe import Options
+from gradcheck_cli.maps.slips import Searched
 from gradcheck_cli.modes import Mode
-from gradcheck_cli.networks.hooks import Call, Subject, joined
+from gradcheck_cli.networks.hooks import Call, Subject
 from gradcheck_cli.networks.request import Request
 from gradcheck_cli.networks.signals import again, stopped, strange, without_value
+from gradcheck_cli.networks.structures import joined
 from gradcheck_cli.networks.ties import left_out, moving_only, untied
 from gradcheck_cli.verdict.column import Column, blame
 from gradcheck_cli.verdict.scope import Label, OfTensor
@@ -54,6 +56,8 @@ class Networked:
     opaque: dict[str, None] = field(default_factory=dict)
     tried: set[Any] = field(default_factory=set)
     """The custom Functions whose backwards were tried under all conditions."""
+    searched: Searched = field(default_factory=Searched)
+    """What slips were looked for in them."""
 
     def check(self) -> None:
         """Everything that was asked."""
@@ -115,7 +119,10 @@ class Networked:
         self.recorder.step("the whole network")
         map = self.subject.by_layers(inputs, self.places)
         values = {**self.subject.floats(), **{name: t for call in self.places for name, t in call.outputs.items()}}
-        found = self.judged(map, [self.row(self.outputs(map))], values)
+        rows = [self.row(self.outputs(map))]
+        found = self.judged(map, rows, values)
+        if not guilty:
+            name_own(map, rows, found, self.searched)
         by_input = {column.wrt[0]: column for column in found}
         whole = self.subject.by_layers(inputs, [])
         if not self.alike(map, whole, inputs):
@@ -197,7 +204,9 @@ class Networked:
         for call in self.places:
             rows.append(Row(_pairing(call.name), random_row(call.outputs, self.request.seed).cotangents))
         self.recorder.step("every layer by the input")
-        found = self.judged(self.subject.of_layers(floats, self.places), rows, floats)
+        map = self.subject.of_layers(floats, self.places)
+        found = self.judged(map, rows, floats)
+        name_own(map, rows, found, self.searched)
         return {call.name: [c for c in found if c.of == _pairing(call.name)] for call in self.places}
 
     # -- the whole, by another one ----------------------------------------------------------------------------------

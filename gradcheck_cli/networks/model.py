@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -132,7 +132,7 @@ def _runs(request: Request, module: nn.Module, state: Tensor, dtype: torch.dtype
     failures: list[tuple[Tensors, Failed]] = []
     with seeded(request.seed):
         torch.set_rng_state(state)
-        for arguments in candidates(module, request.given, dtype, request.text):
+        for arguments in candidates(module, request.given, dtype, request.text, request.settings):
             subject = Subject(
                 module,
                 {name: tensor.to(request.device) for name, tensor in arguments.tensors.items()},
@@ -144,13 +144,20 @@ def _runs(request: Request, module: nn.Module, state: Tensor, dtype: torch.dtype
                 request.device,
                 arguments.given,
                 autocast=request.autocast,
+                nested=arguments.nested,
+                settings=_there(request.settings, request.device),
             )
             try:
+                subject.settle()
                 calls = subject.calls()
                 return subject.judged(), calls
             except Failed as failed:
                 failures.append((arguments.tensors, failed))
     raise _refusal(request, *failures[0])
+
+
+def _there(settings: Mapping[str, Any], device: str) -> dict[str, Any]:
+    return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in settings.items()}
 
 
 def _loss(request: Request, dtype: torch.dtype) -> Loss | None:

@@ -36,7 +36,8 @@ Given = Shape | Sequence[Any] | float | Any
 class Request:
     """`model`: a Network, the text of a target (FILE.py:NAME), or the object itself; `text` is how it was written.
 
-    `given` are the inputs that were given: by name, or None for the next one in order. `neuron`: one output entry. `cotangent`:
+    `given` are the inputs that were given: by name, or None for the next one in order. `settings`: arguments
+    that are handed over as they are. `neuron`: one output entry. `cotangent`:
     "random", "ones" or nested lists. `loss`: a chain of y, or a callable. `dtypes`: names; empty: as the model is. `device`:
     where it runs; what is drawn doesn't depend on it. `modes`: names of `modes.OF_TENSORS`. `stop_gradients`: see `Map.stops`.
     `reference`: another network that is right, as `model` may be. `compile`: a backend of torch.compile, by which it is run
@@ -46,6 +47,7 @@ class Request:
     model: Any
     text: str
     given: tuple[tuple[str | None, Given], ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
     layer: str | None = None
     neuron: tuple[int, ...] | None = None
     wrt: str | None = None

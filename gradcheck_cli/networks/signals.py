@@ -13,7 +13,8 @@ from gradcheck_cli.algebra.precision import DIRECTIONS
 from gradcheck_cli.formulas.tasks import listed
 from gradcheck_cli.maps.map import Map
 from gradcheck_cli.maps.runs import Runs
-from gradcheck_cli.networks.hooks import Call, joined
+from gradcheck_cli.networks.hooks import Call
+from gradcheck_cli.networks.structures import joined
 
 Asked = Callable[[Call], bool]
 
