@@ -51,6 +51,7 @@ from gradcheck_cli.maps.map import (
 from gradcheck_cli.maps.meant import Meant
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.runs import Formula, format_of
+from gradcheck_cli.maps.shortened import shortened
 from gradcheck_cli.modes import OF_TENSORS, Mode
 from gradcheck_cli.options import DTYPES
 from gradcheck_cli.verdict.column import Column
@@ -191,7 +192,7 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
             sensitivity = max(sensitivity, check.sensitivity)
         recorder.add(refused)
         recorder.remedies += rewriting.remedies(question.limits)
-        recorder.note(*unseen(sensitivity))
+        recorder.note(*unseen(sensitivity), *shortened(question.device, recorder.columns))
         if opaque:
             told = any(getattr(question, word) is not None for word in WORDS)
             hint = "" if told else "; --reference says what the function ought to be"

@@ -28,6 +28,7 @@ from gradcheck_cli.maps.cuts import name_cuts
 from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, one_row, random_row, run
 from gradcheck_cli.maps.meant import Meant
 from gradcheck_cli.maps.probe import Options
+from gradcheck_cli.maps.shortened import shortened
 from gradcheck_cli.maps.slips import Searched
 from gradcheck_cli.modes import Mode
 from gradcheck_cli.networks.hooks import Call, Subject
@@ -71,7 +72,7 @@ class Networked:
             self.along() if whole else self.some_along()
         if self.request.compile is not None and whole:
             self.by_compiler(self.request.compile)
-        self.recorder.note(*unseen(self.sensitivity))
+        self.recorder.note(*unseen(self.sensitivity), *shortened(self.request.device, self.recorder.columns))
         if self.opaque:
             self.recorder.note(f"could not be followed: {', '.join(self.opaque)}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ from gradcheck_cli.maps.compiling import check_backend, counted_by
 from gradcheck_cli.maps.compiling import name_of as compiler
 from gradcheck_cli.maps.map import Tensors, check_device, not_judged, seeded
 from gradcheck_cli.modes import OF_TENSORS
-from gradcheck_cli.networks.arguments import candidates
+from gradcheck_cli.networks.arguments import Arguments, candidates
 from gradcheck_cli.networks.check import Networked
 from gradcheck_cli.networks.hooks import Call, Failed, Loss, Subject
 from gradcheck_cli.networks.layers import Network
@@ -132,10 +132,12 @@ def _runs(request: Request, module: nn.Module, state: Tensor, dtype: torch.dtype
     failures: list[tuple[Tensors, Failed]] = []
     with seeded(request.seed):
         torch.set_rng_state(state)
-        for arguments in candidates(module, request.given, dtype, request.text, request.settings):
+        for arguments, there in _placed(
+            candidates(module, request.given, dtype, request.text, request.settings), request.device
+        ):
             subject = Subject(
                 module,
-                {name: tensor.to(request.device) for name, tensor in arguments.tensors.items()},
+                there,
                 arguments.named,
                 request.training,
                 request.seed,
@@ -154,6 +156,17 @@ def _runs(request: Request, module: nn.Module, state: Tensor, dtype: torch.dtype
             except Failed as failed:
                 failures.append((arguments.tensors, failed))
     raise _refusal(request, *failures[0])
+
+
+def _placed(found: Iterable[Arguments], device: str) -> Iterator[tuple[Arguments, dict[str, Tensor]]]:
+    """The tensors on a device: all of them, or those of whole numbers left where they are, as lengths have to be."""
+    for arguments in found:
+        yield arguments, {name: t.to(device) for name, t in arguments.tensors.items()}
+        whole = [
+            name for name, t in arguments.tensors.items() if not t.is_floating_point() and t.device != torch.device(device)
+        ]
+        if whole:
+            yield arguments, {n: t if n in whole else t.to(device) for n, t in arguments.tensors.items()}
 
 
 def _there(settings: Mapping[str, Any], device: str) -> dict[str, Any]:
