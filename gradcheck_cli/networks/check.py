@@ -70,7 +70,7 @@ class Networked:
             self.layer_by_layer() if whole else self.rows_of_outputs()
         else:
             self.along() if whole else self.some_along()
-        if self.request.compile is not None and whole:
+        if self.request.compile is not None:
             self.by_compiler(self.request.compile)
         self.recorder.note(*unseen(self.sensitivity), *shortened(self.request.device, self.recorder.columns))
         if self.opaque:
@@ -246,7 +246,8 @@ class Networked:
         name = compiler(backend)
         plain, map = self.subject.by_layers(self.inputs, []), self.subject.compiled(self.inputs, backend)
         outputs = self.outputs(plain)
-        rows = [self.row(outputs)] if self.mode.backwards else []
+        one = self.request.neuron is not None
+        rows = (self.rows(outputs) if one else [self.row(outputs)]) if self.mode.backwards else []
         self.recorder.step(f"compiling with {name}")
         with self.recorder.uncounted():
             self.recorder.note(warm(map, self.row(outputs), name))

@@ -73,6 +73,8 @@ class Request:
             raise InputError("a loss is one number of the whole network: leave out layer, neuron and cotangent, or the loss")
         if self.reference is not None and (self.layer is not None or self.neuron is not None):
             raise InputError("a reference is of the whole network: leave out layer and neuron, or the reference")
+        if self.compile is not None and self.layer is not None:
+            raise InputError("what is compiled is the whole network: leave out layer, or compile")
         if self.neuron is not None and self.cotangent is not None:
             raise InputError("a neuron is one output entry and needs no cotangent: leave one of them out")
         if self.cotangent is not None and not any(MODES[mode].backwards for mode in self.modes):
