@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch._ops import HigherOrderOperator
+from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, _push_mode
 
 from gradcheck_cli.shadow.overloads import Overload, overload
 
 _MODES = torch._C._TorchDispatchModeKey
-_active = torch._C._get_dispatch_mode
+_active, _others = torch._C._get_dispatch_mode, torch._C._len_torch_dispatch_stack
 _ORDINARY = torch.Tensor.__torch_dispatch__
 
 
@@ -37,16 +37,22 @@ class Watching(TorchDispatchMode):
         raise NotImplementedError
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if types or _others() or type(func) is not OpOverload:
+            return self._unusual(func, types, args, kwargs or {})
+        return self.watched(overload(func), func, args, kwargs or {})
+
+    def _unusual(self, func: Any, types: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """An operator of higher order, or an operation that a mode below this one, or a class of tensors, has a say in."""
         if isinstance(func, HigherOrderOperator):
             with self:
-                return _body(func)(*args, **(kwargs or {}))
+                return _body(func)(*args, **kwargs)
         if _active(_MODES.FAKE) is not None:  # shapes alone
-            return func(*args, **(kwargs or {}))
-        if types and any(map(wraps, types)):  # it runs operations on what it consists of
+            return func(*args, **kwargs)
+        if any(map(wraps, types)):  # it runs operations on what it consists of
             return NotImplemented
         if _active(_MODES.PROXY) is None:
-            return self.watched(overload(func), func, args, kwargs or {})
-        return self._traced(func, args, kwargs or {})
+            return self.watched(overload(func), func, args, kwargs)
+        return self._traced(func, args, kwargs)
 
     def _traced(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """An operation that a tracer waits for."""
