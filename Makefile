@@ -13,7 +13,7 @@ EXTRAS := plot notebook fast distributed
 # Tests start many processes, and a process of pytest compiles every module for itself: let it read what another compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo lint fast test soundness test-lowest transcripts docs clean
+.PHONY: demo lint fast test soundness test-lowest test-device transcripts docs clean
 
 demo: .venv/installed
 	$(BIN)/gradcheck chain "2*x" "z**2+2*z+2" --at x=1
@@ -31,6 +31,9 @@ test: lint
 
 soundness: .venv/installed-test
 	$(BIN)/pytest -n auto --dist worksteal --whole tests/soundness
+
+test-device: .venv/installed-test
+	GRADCHECK_TEST_DEVICE=1 $(BIN)/pytest tests/device
 
 test-lowest: $(LOWEST)/installed
 	$(LOWEST)/bin/pytest -n auto --dist worksteal -m "not slow"

@@ -193,9 +193,9 @@ def _small(values: Any) -> bool:
 
 
 def _settings_of(text: str) -> None:
-    from gradcheck_cli.callables.inputs import _settings
+    from gradcheck_cli.callables.settings import settings_of
 
-    list(_settings([text]))
+    list(settings_of([text]))
 
 
 def _one(tree: Any) -> float:

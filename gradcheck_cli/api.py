@@ -120,6 +120,7 @@ class OfModel(Common, total=False):
 
     at: Any
     input: Any
+    settings: str | Sequence[str] | Mapping[str, Any] | None
     reference: Any
     layer: str | int | None
     neuron: int | str | Sequence[int] | None
@@ -335,6 +336,7 @@ def check_model(model: Any, **options: Unpack[OfModel]) -> Answer:
     The module itself doesn't change. FILE.py, or a module of Python, without a NAME is every network in it: `Reports`.
     """
     from gradcheck_cli.callables.loading import find
+    from gradcheck_cli.callables.settings import settings_of
     from gradcheck_cli.networks import request
 
     place = request.whole_file(model)
@@ -348,6 +350,7 @@ def check_model(model: Any, **options: Unpack[OfModel]) -> Answer:
         model=known,
         text=text,
         given=request.inputs(given["input"], given["at"], numbers),
+        settings=dict(settings_of(given["settings"])),
         layer=None if given["layer"] is None else str(given["layer"]),
         neuron=request.neuron(given["neuron"]),
         wrt=given["wrt"],

@@ -253,7 +253,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("shape", ("explain",), SHAPES, "An input is a vector (x=3) or a matrix (A=3,4), where no point says so.",
            metavar="NAME=SIZES"),
 
-    Option("set", ("function",), SETTINGS,
+    Option("set", CODE, SETTINGS,
            "An argument that is handed over as it is: a literal, dim=1, or target=tensor([0,2]).",
            metavar="NAME=VALUE", called="settings", also="setting arg args kwarg kwargs"),
     Option("formula", ("function",), TEXT, "What the function ought to compute: its values are judged too.",

@@ -20,8 +20,8 @@ from gradcheck_cli.algebra.number import exactly
 from gradcheck_cli.callables.unfilled import unfilled
 from gradcheck_cli.errors import words
 from gradcheck_cli.language.spaces import entry_names
-from gradcheck_cli.maps.autograd import nodes
-from gradcheck_cli.maps.map import Map, Row, Tensors, pull
+from gradcheck_cli.maps.autograd import ONCE, Pulled, nodes
+from gradcheck_cli.maps.map import Map, Row, Tensors, attempted, pull
 from gradcheck_cli.maps.runs import format_of, numpy
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.scope import Label, OfTensor, Point
@@ -53,10 +53,13 @@ def observe(map: Map, row: Row, point: Point) -> Observed:
     outputs = map(leaves)
     _damaged(seen, point, before, leaves, "the forward pass writes into {name}, without ctx.mark_dirty")
     nodes = functions_of(outputs.values())
-    saved = [(node, t, t.detach().clone()) for node in nodes for t in saved_by(node).values()]
+    saved = [(node, t, t.detach().clone()) for node in nodes for t in (attempted(lambda: saved_by(node)) or {}).values()]  # noqa: B023
     cotangents = {name: v.clone() for name, v in row.cotangents.items()}
     notes: dict[str, str] = {}
     with _watching(nodes, notes):
+        first = pull(outputs, leaves, row)
+    if first.refusal is not None and ONCE in first.refusal:  # what is saved was looked at
+        outputs = map(leaves)
         first = pull(outputs, leaves, row)
     if first.refusal is None:
         seen.notes |= notes
@@ -69,7 +72,7 @@ def observe(map: Map, row: Row, point: Point) -> Observed:
         if not _same(tensor, copy):
             text = f"the backward of {owner(node)} writes into a tensor that it has saved: a second backward pass goes wrong"
             seen.columns.append(broken("a saved tensor", tensor, copy, text, point))
-    _compare_runs(seen, point, row, first.gradients, lambda: pull(outputs, leaves, row).gradients)
+    _compare_runs(seen, point, row, first.gradients, lambda: pull(outputs, leaves, row))
     unwritten = unfilled(map, row)
     if unwritten is not None:
         text, changed = unwritten
@@ -128,7 +131,7 @@ def second_order(map: Map) -> list[str]:
     for node in functions_of(outputs.values()):
         if node._forward_cls.backward.__code__ is _ONCE:
             notes[f"the backward of {owner(node)} is once_differentiable: torch refuses to differentiate it"] = None
-        for name, tensor in saved_by(node).items():
+        for name, tensor in (attempted(lambda: saved_by(node)) or {}).items():  # noqa: B023
             if tensor.is_floating_point() and not tensor.requires_grad and not _is_one_of(tensor, leaves):
                 notes[
                     f"{owner(node)} saves an intermediate result ({name}), which is a constant to the second derivative: "
@@ -205,14 +208,17 @@ def _dtype(dtype: torch.dtype) -> str:
 
 
 def _compare_runs(
-    seen: Observed, point: Point, row: Row, first: Mapping[str, Tensor | None], again: Callable[[], Mapping[str, Tensor | None]]
+    seen: Observed, point: Point, row: Row, first: Mapping[str, Tensor | None], again: Callable[[], Pulled]
 ) -> None:
     """A second backward pass of the same graph must give the same."""
     if any(c.quantity == "a saved tensor" for c in seen.columns):
         return  # that is why
     second = again()
+    if second.refusal and ONCE in second.refusal:
+        seen.notes["torch allows one backward pass through selective checkpoints: a second one was not compared"] = "passes"
+        return
     for name, gradient in first.items():
-        other = second[name]
+        other = second.gradients[name]
         if gradient is None or (other is not None and _near(other, gradient)):
             continue
         text = "a second backward pass is refused" if other is None else "two backward passes of one forward pass differ"

@@ -14,6 +14,7 @@ from torch import Tensor
 from gradcheck_cli.algebra.layers import Symbolic
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.symbols import Expression
+from gradcheck_cli.callables.hanging import without_hooks
 from gradcheck_cli.callables.own import forgotten_conjugates, own_pushed, own_slips, places
 from gradcheck_cli.exact.derivative import TIDY, tidy
 from gradcheck_cli.language.spaces import entry_names
@@ -81,7 +82,13 @@ def explain(
     """
     wrong = [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH]
     known = known or Known()
-    _slips(map, [c for c in wrong if c.cause(c.worst()) is Cause.FORMULA], formula, values, known.searched)
+    formulas = [c for c in wrong if c.cause(c.worst()) is Cause.FORMULA]
+    hung = without_hooks(map, formulas, rows) if formulas and values else {}
+    _slips(map, formulas, formula, values, known.searched)
+    for number, text in hung.items():
+        for detail in formulas[number].details.values():
+            if detail.cause is Cause.FORMULA:
+                detail.text = _joined(detail.text, text)
     wrong = [c for c in wrong if c.check(c.worst()).witness is None]  # else there is nothing to explain it by
     for column in wrong:
         row = next((r for r in rows if (r.of or r.name) == column.of and r.by == column.wrt[:-1]), None)
@@ -93,6 +100,18 @@ def explain(
                 column.details[index].text = _joined(column.details[index].text, remedy)
         if column.cause(column.worst()) in _TWO_FORMULAS:
             _formulas(map, row, column, column.worst(), formula, known)
+
+
+def name_own(map: Map, rows: Sequence[Row], columns: Sequence[Column], searched: Searched) -> None:
+    """Complete the details of what is wrong in a map of many entries: the backward, or the hook, that is to blame."""
+    wrong = [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH and c.cause(c.worst()) is Cause.FORMULA]
+    if not wrong:
+        return
+    own, hung = own_slips(map, searched), without_hooks(map, wrong, rows)
+    for number, column in enumerate(wrong):
+        for detail in column.details.values():
+            if detail.cause is Cause.FORMULA:
+                detail.text = _joined(*own, hung.get(number), detail.text) or None
 
 
 def _slips(map: Map, wrong: Sequence[Column], formula: Formula | None, values: bool, searched: Searched) -> None:

@@ -52,6 +52,7 @@ from gradcheck_cli.maps.meant import Meant
 from gradcheck_cli.maps.parts import convention
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.runs import Formula, format_of
+from gradcheck_cli.maps.shortened import shortened
 from gradcheck_cli.modes import OF_TENSORS, Mode
 from gradcheck_cli.options import DTYPES, suited
 from gradcheck_cli.verdict.column import Column
@@ -201,7 +202,7 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
             sensitivity = max(sensitivity, check.sensitivity)
         recorder.add(refused)
         recorder.remedies += rewriting.remedies(question.limits)
-        recorder.note(*unseen(sensitivity))
+        recorder.note(*unseen(sensitivity), *shortened(question.device, recorder.columns))
         if opaque:
             told = any(getattr(question, word) is not None for word in WORDS)
             hint = "" if told else "; --reference says what the function ought to be"
@@ -419,6 +420,8 @@ def _outputs(question: Question, map: Map, point: Arguments) -> Mapping[str, Ten
     name = question.target.name
     try:
         everything = map.call(map.leaves())
+    except InputError:
+        raise
     except Exception as problem:  # whatever a user's function raises
         shapes = ", ".join(f"{n} {tuple(x.shape) or '(a number)'}" for n, x in point.tensors.items())
         others = [dtype for dtype in DTYPES if _runs(map, dtype)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import functools
 import math
@@ -20,11 +19,12 @@ from torch.overrides import TorchFunctionMode
 from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.algebra.parts import constant_parts, numbers
 from gradcheck_cli.callables.loading import REQUIRED, Parameter, Target
+from gradcheck_cli.callables.settings import settings_of
 from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.points import holds_text, listed, parse_points, with_files
 from gradcheck_cli.language.spaces import OfParts, PointSpec, entry_names
-from gradcheck_cli.maps.autograd import derived
+from gradcheck_cli.maps.autograd import dense, derived
 from gradcheck_cli.maps.parts import apart, as_numbers, double, inexact, joined, split
 from gradcheck_cli.options import COMPLEX, DTYPES, SAMPLES_OF_FUNCTION
 
@@ -95,7 +95,7 @@ class Arguments:
 
 def arguments(target: Target, wanted: Wanted, dtype: str | None) -> Iterator[Arguments]:
     """Every point in a dtype (None: float64, or what given tensors have). InputError for what can't be an argument."""
-    settings = dict(_settings(wanted.settings))
+    settings = dict(settings_of(wanted.settings))
     _check_names(target, settings)
     entries = _entries(target, wanted.at, settings)
     given = [e for e in entries if isinstance(e, Mapping) and not any(map(holds_text, e.values()))]
@@ -213,6 +213,8 @@ def _suited(
             with warnings.catch_warnings(), _Transposed() as seen:
                 warnings.simplefilter("ignore")
                 some = floating(point.call(target, point.tensors))
+        except InputError:
+            raise
         except Exception as problem:  # whatever a user's function raises
             if isinstance(problem, MemoryError):
                 raise InputError(
@@ -379,33 +381,6 @@ def _check_names(target: Target, names: Iterable[str]) -> None:
             raise InputError(f"{name!r} is not a parameter of {target.name} (it has {', '.join(known) or 'none'}){hint}")
 
 
-# -- settings -----------------------------------------------------------------------------------------------------------
-
-
-def _settings(given: str | Sequence[str] | Mapping[str, Any] | None) -> Iterator[tuple[str, Any]]:
-    """NAME=VALUE, the value a literal of Python, or tensor(literal)."""
-    if isinstance(given, Mapping):
-        yield from given.items()
-        return
-    for text in [given] if isinstance(given, str) else given or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip().isidentifier():
-            raise InputError("a setting is written NAME=VALUE, such as dim=1", text, 0)
-        yield name.strip(), _literal(value.strip(), text, len(name) + 1)
-
-
-def _literal(value: str, text: str, at: int) -> Any:
-    inner = re.fullmatch(r"(?:torch\.)?tensor\((.*)\)", value, re.DOTALL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "invalid decimal literal"
-            found = ast.literal_eval(inner[1] if inner else value)
-        return torch.tensor(found) if inner else found
-    except (ValueError, SyntaxError, TypeError, RuntimeError, MemoryError, RecursionError):
-        message = "a setting is a literal (2, 0.5, True, 'mean', (1, 2), None), or tensor([0, 2])"
-        raise InputError(message, text, min(at, len(text))) from None
-
-
 # -- outputs ------------------------------------------------------------------------------------------------------------
 
 
@@ -417,7 +392,7 @@ def floating(value: Any) -> bool:
 def leaves(value: Any, name: str = "y") -> dict[str, Tensor]:
     """The tensors in a result: `y`, or y0, y1 of several, by their keys in a mapping; of complex ones the parts."""
     if isinstance(value, Tensor):
-        return split({name: value})
+        return split({name: dense(value)})
     pairs: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, tuple | list):
         pairs = enumerate(value)

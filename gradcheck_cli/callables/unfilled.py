@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_cli.maps.map import Map, Row, pull, uncompiled
 from gradcheck_cli.shadow.arguments import run
 from gradcheck_cli.shadow.origins import place, plain_name
-from gradcheck_cli.shadow.overloads import overload
+from gradcheck_cli.shadow.overloads import Overload
+from gradcheck_cli.shadow.watching import Watching
 
 FILLED = (0.8125, -1.4375)
 """Numbers of ordinary size."""
@@ -25,20 +25,15 @@ _UNFILLED = frozenset({"empty", "empty_like", "empty_strided", "empty_permuted",
 READ = "{} is read before anything is written to it: what is in that memory changes from run to run"
 
 
-class _Filling(TorchDispatchMode):
+class _Filling(Watching):
     """Fill new memory with a number. `places`: where the user's code asked for such memory."""
 
     def __init__(self, number: float) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.number, self.places = number, dict[str, None]()
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # as in `shadow.mode`
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         result = run(func, args, kwargs)
-        known = overload(func)
         if known.base in _UNFILLED and not known.foreign and isinstance(result, Tensor) and result.is_floating_point():
             where = place()
             if where is not None:

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils.checkpoint import CheckpointFunction
 
-from gradcheck_cli.errors import refusal_of
+from gradcheck_cli.errors import InputError, refusal_of
+from gradcheck_cli.shadow.watching import wraps
 from gradcheck_cli.verdict.judge import CUT
 
 Tensors = Mapping[str, Tensor]
@@ -107,7 +108,15 @@ def backward(map: Tapped, leaves: Tensors, by: Sequence[str]) -> Run:
 
 def grad(map: Tapped, leaves: Tensors, by: Sequence[str]) -> Run:
     """torch.autograd.grad of the outputs by inputs and places at once, again and again."""
-    return asked(map.forward(dict(leaves), unchanged), leaves, by)
+    first = asked(map.forward(dict(leaves), unchanged), leaves, by)
+
+    def pull(cotangents: Tensors) -> Pulled:
+        found = first.pull(cotangents)
+        if found.refusal is not None and ONCE in found.refusal:
+            return asked(map.forward(dict(leaves), unchanged), leaves, by).pull(cotangents)
+        return found
+
+    return Run(first.values, pull)
 
 
 def asked(values: dict[str, Tensor], leaves: Tensors, by: Sequence[str]) -> Run:
@@ -131,6 +140,8 @@ def gradients(outputs: Tensors, by: Tensors, cotangents: Tensors, create_graph: 
         return Pulled({})
     try:
         found = derived([outputs[n] for n in taken], list(by.values()), [cotangents[n] for n in taken], create_graph)
+    except InputError:
+        raise
     except Exception as refusal:  # whatever a user's backward raises
         return Pulled(dict.fromkeys(by), refusal_of(refusal))
     return Pulled(dict(zip(by, found, strict=True)))
@@ -142,16 +153,52 @@ def derived(outputs: Sequence[Any], by: Sequence[Any], cotangents: Sequence[Tens
     leaves = all(isinstance(x, Tensor) and x.is_leaf for x in by) and all(isinstance(y, Tensor) for y in outputs)
     functions = {node._forward_cls for node in nodes(outputs) if hasattr(node, "_forward_cls")} if leaves else set()
     if CheckpointFunction in functions:  # refused only where a way to the leaves leads through it in the graph that is seen
-        return _left(outputs, by, cotangents, create_graph)
-    found: Found = torch.autograd.grad(outputs, by, cotangents, retain_graph=True, create_graph=create_graph, allow_unused=True)
+        return _dense(_left(outputs, by, cotangents, create_graph))
+    try:
+        found: Found = torch.autograd.grad(
+            outputs, by, cotangents, retain_graph=True, create_graph=create_graph, allow_unused=True
+        )
+    except RuntimeError as refusal:
+        if not leaves or GIVEN not in str(refusal):
+            raise
+        return _dense(_left(outputs, by, cotangents, create_graph))
     missing = [i for i, gradient in enumerate(found) if gradient is None]
     if missing and functions:
         left = _left(outputs, by, cotangents, create_graph)
-        return tuple(left[i] if gradient is None else gradient for i, gradient in enumerate(found))
-    return found
+        found = tuple(left[i] if gradient is None else gradient for i, gradient in enumerate(found))
+    return _dense(found)
+
+
+def _dense(found: Found) -> Found:
+    return tuple(None if gradient is None else dense(gradient) for gradient in found)
+
+
+def dense(tensor: Tensor) -> Tensor:
+    """The same numbers as a tensor that has them in memory as they are: of a sparse one (the gradient of
+    `Embedding(sparse=True)`) with its zeros, of a nested one the parts in a row. InputError where a class of tensors has them
+    in a way of its own."""
+    if not wraps(type(tensor)) and tensor.layout is torch.strided and not tensor.is_nested:
+        return tensor
+    if tensor.layout is torch.sparse_coo and not tensor.requires_grad:  # by operations that are followed
+        zeros = torch.zeros(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+        return zeros.index_put(tuple(tensor._indices()), tensor._values(), accumulate=True)
+    if tensor.layout is not torch.strided and not tensor.is_nested:
+        return tensor.to_dense()
+    if tensor.is_nested:
+        return torch.cat([part.reshape(-1) for part in tensor.unbind()])
+    if wraps(type(tensor)):
+        kind = type(tensor).__name__
+        raise InputError(f"a {kind} keeps its numbers in a way of its own: the code has to return a plain tensor")
+    return tensor
 
 
 Found = tuple[Tensor | None, ...]
+
+ONCE = "Trying to backward an extra time"
+"""torch's words for a graph with selective checkpoints, which keep what is recomputed for one backward pass."""
+
+GIVEN = "currently running autograd.grad()"
+"""torch's words for a hook that waits for gradients of leaves, which are nobody's then."""
 
 REENTRANT = "use_reentrant=True"
 """What torch's refusal to differentiate by given tensors names."""

@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import _disable_current_modes
 
 from gradcheck_cli.maps.map import uncompiled
 from gradcheck_cli.shadow.arguments import run, tensors_of
 from gradcheck_cli.shadow.origins import place
-from gradcheck_cli.shadow.overloads import overload
+from gradcheck_cli.shadow.overloads import Overload
 from gradcheck_cli.shadow.stops import Cut, Graph
+from gradcheck_cli.shadow.watching import Watching
 
 _LEAVING = {
     torch.Tensor.item: ".item()",
@@ -87,20 +88,16 @@ class Constants:
         return tensor
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(Watching):
     """Stand-ins for what operations take from outside."""
 
     def __init__(self, constants: Constants) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._constants = constants
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # as in `shadow.mode`
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        constants, known = self._constants, overload(func)
-        args, kwargs = constants.graph.enter(known, args, kwargs or {}, constants.taken, constants.overwritten)
+    def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        constants = self._constants
+        args, kwargs = constants.graph.enter(known, args, kwargs, constants.taken, constants.overwritten)
         result = run(func, args, kwargs)
         constants.graph.leave(known, result)
         return result

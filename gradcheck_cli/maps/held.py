@@ -9,31 +9,28 @@ from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_cli.maps.map import Map, Tensors, uncompiled
 from gradcheck_cli.shadow.arguments import run
+from gradcheck_cli.shadow.overloads import Overload
 from gradcheck_cli.shadow.stops import state_written
+from gradcheck_cli.shadow.watching import Watching
 
 HELD = "buffers that torch's own modules write without gradients (as spectral norm does) are constants here"
 
 
-class Held(TorchDispatchMode):
+class Held(Watching):
     """The first run records what is written to the state, the later ones write that again. `state`: the storages."""
 
     def __init__(self, state: Callable[[], Collection[int]]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._state = state
         self._recorded: list[Tensor] | None = None
         self._writes: list[Tensor] = []
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # as in `shadow.mode`
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         result = run(func, args, kwargs)
-        for tensor in state_written(func, args, kwargs or {}, self._state()):
+        for tensor in state_written(known, args, kwargs, self._state()):
             place = len(self._writes)
             if self._recorded is not None and place < len(self._recorded) and self._recorded[place].shape == tensor.shape:
                 tensor.copy_(self._recorded[place])

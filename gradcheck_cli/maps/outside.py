@@ -1,4 +1,5 @@
-"""Numbers that leave torch and come back (`.numpy()`, `.item()`, `.tolist()`): no operation shows that they depend on inputs.
+"""Numbers that leave torch and come back (`.numpy()`, `.item()`, `.tolist()`), or that another thread computes: no operation
+shows that they depend on inputs.
 
 A run is logged: the contents of every tensor that no operation made, and every float that is an argument. Numbers that appear
 only when the inputs are moved a little are no constants, and what was followed through them can't be trusted. Where the
@@ -13,13 +14,14 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_cli.maps.constants import Constants, Uneven
 from gradcheck_cli.maps.map import Call, Map, Tensors, uncompiled
 from gradcheck_cli.shadow.arguments import run
+from gradcheck_cli.shadow.overloads import Overload
+from gradcheck_cli.shadow.watching import Watching
 
-OUTSIDE = "numbers that left torch (.numpy(), .item(), .tolist())"
+OUTSIDE = "numbers that left torch (.numpy(), .item(), .tolist(), another thread)"
 
 MOVED = "numbers from outside of torch that may depend on the inputs (the function fails where these are moved)"
 
@@ -111,17 +113,13 @@ def _logged(map: Map, derive: Derive, known: Iterable[Tensor]) -> tuple[set[str 
     return forward, log.found - forward
 
 
-class _Log(TorchDispatchMode):
+class _Log(Watching):
     """`found`: floats, and contents of floating-point tensors, that no operation has made."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.found: set[str | bytes] = set()
         self._known: dict[int, Any] = {}
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # as in `shadow.mode`
 
     def know(self, tensors: Iterable[Tensor]) -> None:
         """Tensors whose contents are accounted for; their storages are kept, so that no address is used again."""
@@ -130,10 +128,9 @@ class _Log(TorchDispatchMode):
                 storage = tensor.untyped_storage()
                 self._known[storage._cdata] = storage
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         _each(args, self._take)
-        if kwargs:
-            _each(kwargs, self._take)
+        _each(kwargs, self._take)
         result = run(func, args, kwargs)
         _each(result, self._know)
         return result

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_cli.maps.map import Map, Tensors, uncompiled
 from gradcheck_cli.shadow.arguments import run
-from gradcheck_cli.shadow.overloads import overload
+from gradcheck_cli.shadow.overloads import Overload
 from gradcheck_cli.shadow.rules import SYMMETRIC, is_symmetric
+from gradcheck_cli.shadow.watching import Watching
 
 ALONG = (
     "{} reads one triangle of a symmetric matrix, and torch's gradient is by its symmetric part (half in each triangle): "
@@ -21,21 +21,16 @@ ALONG = (
 LOPSIDED = "{} reads one triangle of its argument, which is not symmetric here; torch's gradient is meant for a symmetric one"
 
 
-class Symmetrised(TorchDispatchMode):
+class Symmetrised(Watching):
     """Hand such operations the symmetric part of their argument. `found`: those that it made a difference to."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.found: dict[str, None] = {}
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # as in `shadow.mode`
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        known = overload(func)
+    def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         if known.base in SYMMETRIC and not known.foreign:
-            bound = known.bind(args, kwargs or {})
+            bound = known.bind(args, kwargs)
             matrix = bound[SYMMETRIC[known.base]]
             if not is_symmetric(matrix):
                 self.found[known.base] = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from gradcheck_cli.maps.parts import as_numbers, double
 from gradcheck_cli.networks.layers import LAYERS
 from gradcheck_cli.networks.modules import Chain, needed, signature
 from gradcheck_cli.networks.request import Given, Shape
+from gradcheck_cli.networks.structures import Flat, flatten, leaves_of
 
 BATCH = 4
 """Size of the batch, where the network doesn't run on a single example; also of an input of which nothing is known."""
@@ -63,39 +64,47 @@ def _sizes(layer: nn.Module, word: str) -> tuple[int | str, ...]:
 
 @dataclass(frozen=True)
 class Arguments:
-    """Tensors in the order of `forward`, or by name where `named`. `given`: those that the user made, as they are."""
+    """Tensors in the order of `forward`, or by name where `named`. `given`: those that the user made, as they are. `nested`:
+    arguments that hold several of the tensors, under their own name and that of a place within."""
 
     tensors: Mapping[str, Tensor]
     named: bool = False
     given: Mapping[str, Tensor] = field(default_factory=dict)
+    nested: Mapping[str, Flat] = field(default_factory=dict)
 
 
 def candidates(
-    module: nn.Module, given: Sequence[tuple[str | None, Given]], dtype: torch.dtype | None, text: str
-) -> Iterator[Arguments]:
+    module: nn.Module, given: Sequence[tuple[str | None, Given]], dtype: torch.dtype | None, text: str,
+    settings: Collection[str] = (),
+) -> Iterator[Arguments]:  # fmt: skip
     """What to try, in this order: without a batch, and with one. What isn't given is drawn from torch's generator: normal
     numbers of 32 bits, so that every wider format sees the same point.
 
     InputError where a name isn't one of `forward`'s, or a shape has to be given.
     """
     wanted = slots(module)
-    names = _names(module, given, len(wanted))
-    values = _matched(module, given, names)
-    named = any(name not in names for name in values)
+    names = [name for name in _names(module, given, len(wanted)) if name not in settings]
+    values = _matched(module, given, names, settings)
+    named = bool(settings) or any(name not in names for name in values)
+    nested = {name: flatten(name, value) for name, value in values.items() if _several(value)}
     state = torch.get_rng_state()
     for batch in ((), (BATCH,)):
         torch.set_rng_state(state)
         tensors: dict[str, Tensor] = {}
         for place, name in enumerate(dict.fromkeys((*names, *values))):
             slot = wanted[min(place, len(wanted) - 1)]
-            if name in values:
+            if name in nested:
+                pairs = zip(nested[name].names, nested[name].leaves, strict=True)
+                tensors |= {n: _tensor(n, leaf, slot, dtype) for n, leaf in pairs if isinstance(leaf, Tensor)}
+            elif name in values:
                 tensors[name] = _tensor(name, values[name], slot, dtype)
             elif slot.known:
                 tensors[name] = _drawn((*batch, *slot.sizes), slot.below, dtype)  # type: ignore[arg-type]
             else:
                 raise InputError(_unknown(name, names, slot), text, 0)
-        yield Arguments(tensors, named, {name: value for name, value in values.items() if isinstance(value, Tensor)})
-        if len(values) == len(tensors):
+        own = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+        yield Arguments(tensors, named, own, nested)
+        if not any(name not in values for name in names):
             return
 
 
@@ -107,11 +116,17 @@ def _names(module: nn.Module, given: Sequence[tuple[str | None, Given]], wanted:
     return needed(module)
 
 
-def _matched(module: nn.Module, given: Sequence[tuple[str | None, Given]], names: Sequence[str]) -> dict[str, Given]:
-    """Every given input under its name: those without one fill the places in order."""
+def _matched(
+    module: nn.Module, given: Sequence[tuple[str | None, Given]], names: Sequence[str], settings: Collection[str]
+) -> dict[str, Given]:
+    """Every given input under its name: those without one fill the places in order. InputError too where a setting has no
+    place."""
     parameters = list(signature(module).values())
     known = [*names] if isinstance(module, Chain) else [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
-    free = [name for name in known if name not in [given_name for given_name, _ in given]]
+    strange = next((name for name in settings if name not in known), None)
+    if strange is not None and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        raise InputError(f"{strange!r} is not a parameter of the network's forward (it has {', '.join(known)})")
+    free = [name for name in known if name not in settings and name not in [given_name for given_name, _ in given]]
     found: dict[str, Given] = {}
     for name, value in given:
         if name is None and not free:
@@ -120,6 +135,11 @@ def _matched(module: nn.Module, given: Sequence[tuple[str | None, Given]], names
             raise InputError(f"{name!r} is not an input of the network (it takes {', '.join(known)})")
         found[free.pop(0) if name is None else name] = value
     return found
+
+
+def _several(value: Given) -> bool:
+    """Whether an argument is a structure that holds tensors; lists of numbers are arrays."""
+    return not isinstance(value, Tensor | Shape) and any(isinstance(leaf, Tensor) for leaf in leaves_of(value))
 
 
 def _tensor(name: str, value: Given, slot: Slot, dtype: torch.dtype | None) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from gradcheck_cli.callables.backward import Hooked, custom_nodes
 from gradcheck_cli.callables.conditions import try_conditions
 from gradcheck_cli.callables.conventions import observe
-from gradcheck_cli.callables.explain import explain
+from gradcheck_cli.callables.explain import explain, name_own
 from gradcheck_cli.callables.inputs import shown
 from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.formulas.tasks import listed
@@ -29,10 +29,13 @@ from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, one_r
 from gradcheck_cli.maps.meant import Meant
 from gradcheck_cli.maps.parts import split, wholes
 from gradcheck_cli.maps.probe import Options
+from gradcheck_cli.maps.shortened import shortened
+from gradcheck_cli.maps.slips import Searched
 from gradcheck_cli.modes import Mode
-from gradcheck_cli.networks.hooks import Call, Subject, path
+from gradcheck_cli.networks.hooks import Call, Subject
 from gradcheck_cli.networks.request import Request
 from gradcheck_cli.networks.signals import again, stopped, strange, without_value
+from gradcheck_cli.networks.structures import path
 from gradcheck_cli.networks.ties import left_out, moving_only, untied
 from gradcheck_cli.verdict.column import Column, blame
 from gradcheck_cli.verdict.scope import Label, Labels, OfTensor
@@ -55,6 +58,8 @@ class Networked:
     opaque: dict[str, None] = field(default_factory=dict)
     tried: set[Any] = field(default_factory=set)
     """The custom Functions whose backwards were tried under all conditions."""
+    searched: Searched = field(default_factory=Searched)
+    """What slips were looked for in them."""
 
     def check(self) -> None:
         """Everything that was asked."""
@@ -66,9 +71,9 @@ class Networked:
             self.layer_by_layer() if whole else self.rows_of_outputs()
         else:
             self.along() if whole else self.some_along()
-        if self.request.compile is not None and whole:
+        if self.request.compile is not None:
             self.by_compiler(self.request.compile)
-        self.recorder.note(*unseen(self.sensitivity))
+        self.recorder.note(*unseen(self.sensitivity), *shortened(self.request.device, self.recorder.columns))
         if self.opaque:
             self.recorder.note(f"could not be followed: {', '.join(self.opaque)}")
 
@@ -116,7 +121,10 @@ class Networked:
         self.recorder.step("the whole network")
         map = self.subject.by_layers(inputs, self.places)
         values = {**self.subject.floats(), **{name: t for call in self.places for name, t in call.outputs.items()}}
-        found = self.judged(map, [self.row(self.outputs(map))], values)
+        rows = [self.row(self.outputs(map))]
+        found = self.judged(map, rows, values)
+        if not guilty:
+            name_own(map, rows, found, self.searched)
         by_input = {column.wrt[0]: column for column in found}
         whole = self.subject.by_layers(inputs, [])
         if not self.alike(map, whole, inputs):
@@ -197,7 +205,9 @@ class Networked:
         for call in self.places:
             rows.append(Row(_pairing(call.name), random_row(call.outputs, self.request.seed).cotangents))
         self.recorder.step("every layer by the input")
-        found = self.judged(self.subject.of_layers(floats, self.places), rows, floats)
+        map = self.subject.of_layers(floats, self.places)
+        found = self.judged(map, rows, floats)
+        name_own(map, rows, found, self.searched)
         return {call.name: [c for c in found if c.of == _pairing(call.name)] for call in self.places}
 
     # -- the whole, by another one ----------------------------------------------------------------------------------
@@ -236,7 +246,8 @@ class Networked:
         name = compiler(backend)
         plain, map = self.subject.by_layers(self.inputs, []), self.subject.compiled(self.inputs, backend)
         outputs = self.outputs(plain)
-        rows = [self.row(outputs)] if self.mode.backwards else []
+        one = self.request.neuron is not None
+        rows = (self.rows(outputs) if one else [self.row(outputs)]) if self.mode.backwards else []
         self.recorder.step(f"compiling with {name}")
         with self.recorder.uncounted():
             self.recorder.note(warm(map, self.row(outputs), name))

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
+
+from gradcheck_cli.networks.structures import leaves_of
 
 
 class Flow:
@@ -54,6 +55,6 @@ def _operation(node: Any) -> str:
 
 
 def _nodes(value: Any) -> Iterator[Any]:
-    for leaf in pytree.tree_leaves(value):
+    for leaf in leaves_of(value):
         if isinstance(leaf, torch.Tensor) and leaf.grad_fn is not None:
             yield leaf.grad_fn

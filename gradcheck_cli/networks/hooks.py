@@ -15,15 +15,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
-from gradcheck_cli.maps.autograd import derived, nodes
+from gradcheck_cli.maps.autograd import dense, derived, nodes
 from gradcheck_cli.maps.compiling import compiled
 from gradcheck_cli.maps.map import Map, Tensors, autocast, seeded, uncompiled, without_graph
 from gradcheck_cli.maps.parts import apart, as_numbers, inexact, joined, names_of, split, whole
 from gradcheck_cli.networks.flow import Flow
 from gradcheck_cli.networks.modules import signature
 from gradcheck_cli.networks.standing import Standing
+from gradcheck_cli.networks.structures import Flat, flatten, key, leaves_of, path, records
 from gradcheck_cli.shadow.draws import States, restore, states
 
 Loss = Callable[[Any], Tensor]
@@ -73,54 +76,16 @@ class Call:
         return [*self.outputs, *(path(self.name, name) for name in split(self.parameters()))]
 
 
-@dataclass(frozen=True)
-class Flat:
-    """A nested structure as a list of leaves, each with a name."""
-
-    names: list[str]
-    leaves: list[Any]
-    spec: Any
-
-    @property
-    def floats(self) -> dict[str, Tensor]:
-        """The floating-point tensors; of complex ones the parts."""
-        pairs = zip(self.names, self.leaves, strict=True)
-        return split({name: t for name, t in pairs if isinstance(t, Tensor) and inexact(t)})
-
-    def copied(self) -> Flat:
-        """The same, of detached copies."""
-        return Flat(self.names, [_copy(v) for v in self.leaves], self.spec)
-
-    def rebuilt(self, change: Callable[[str, Any], Any]) -> Any:
-        """The structure with changed leaves."""
-        return pytree.tree_unflatten([change(n, v) for n, v in zip(self.names, self.leaves, strict=True)], self.spec)
-
-
-def flatten(prefix: str, value: Any) -> Flat:
-    """`prefix` names a single leaf; of several, `prefix.0`, `prefix.1.0` and so on by index, key or attribute."""
-    pairs, spec = pytree.tree_flatten_with_path(value)
-    return Flat([path(prefix, *map(_key, keys)) for keys, _ in pairs], [leaf for _, leaf in pairs], spec)
-
-
 def _arguments(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flat:
     """What a module is called with, under the names of its `forward`."""
     known = list(signature(module))
-    pairs, spec = pytree.tree_flatten_with_path((args, kwargs))
+    pairs, spec = pytree.tree_flatten_with_path(records((args, kwargs)))
     names = []
     for keys, _ in pairs:
-        group, first, *rest = map(_key, keys)
+        group, first, *rest = map(key, keys)
         by_place = group == "0" and int(first) < len(known)
         names.append(path(known[int(first)] if by_place else first, *rest))
     return Flat(names, [leaf for _, leaf in pairs], spec)
-
-
-def _key(entry: Any) -> str:
-    return str(next(getattr(entry, a) for a in ("idx", "key", "name") if hasattr(entry, a)))
-
-
-def path(*names: str) -> str:
-    """A path: the names that aren't empty, with dots."""
-    return ".".join(name for name in names if name)
 
 
 @dataclass(frozen=True)
@@ -142,6 +107,10 @@ class Subject:
     """Outputs that aren't judged."""
     autocast: str | None = None
     """A format that torch.autocast computes in."""
+    nested: Mapping[str, Flat] = field(default_factory=dict)
+    """Arguments that hold several of the tensors."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments that are handed over as they are."""
     standing: Standing = field(init=False)
     own: Mapping[str, Tensor] = field(init=False)
     """The network's own parameters."""
@@ -204,16 +173,27 @@ class Subject:
     def run(self, leaves: Tensors, through: Callable[..., Any] | None = None) -> dict[str, Tensor]:
         """The network's outputs, `y`, or its `loss`; what isn't in `leaves` is as it stands. `through`: what is called in place
         of the module, and calls it."""
-        arguments = {name: _given(leaves, name, t) for name, t in self.arguments.items()}
-        args, kwargs = ((), arguments) if self.named else (tuple(arguments.values()), {})
+        arguments = self._called_with(leaves)
+        args, kwargs = ((), arguments | dict(self.settings)) if self.named else (tuple(arguments.values()), {})
         outputs = self._call(self.module, leaves, args, kwargs, through)
         if self.loss is None:
-            return {name: y for name, y in flatten("y", outputs).floats.items() if name not in self.cut}
+            return {name: dense(y) for name, y in flatten("y", outputs).floats.items() if name not in self.cut}
         loss = self.loss(outputs)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             shape = f"has shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"is of type {type(loss).__name__}"
             raise ValueError(f"a loss is one number, and this {shape}: take its mean or sum")
         return {"loss": loss.reshape(())}
+
+    def _called_with(self, leaves: Tensors) -> dict[str, Any]:
+        """The arguments, by name, in order."""
+        owners = {name: owner for owner, flat in self.nested.items() for name in flat.names}
+        found: dict[str, Any] = {}
+        for name, t in self.arguments.items():
+            if name not in owners:
+                found[name] = _given(leaves, name, t)
+            elif (owner := owners[name]) not in found:
+                found[owner] = self.nested[owner].rebuilt(lambda n, v: _given(leaves, n, self.arguments.get(n, v)))
+        return found
 
     def _call(
         self, module: nn.Module, given: Tensors, args: tuple[Any, ...], kwargs: dict[str, Any],
@@ -244,6 +224,27 @@ class Subject:
         moved = tensor.to(self.device)
         return moved if self.dtype is None else as_numbers(moved, self.dtype)
 
+    def settle(self) -> None:
+        """Let lazy modules make their parameters, which they do when they are called first.
+
+        Raises Failed where the network doesn't run.
+        """
+        lazy = next((p for p in (*self.module.parameters(), *self.module.buffers()) if is_lazy(p)), None)
+        if lazy is None:
+            return
+
+        def suited(t: Tensor) -> Tensor:
+            return t.to(lazy.device, lazy.dtype if t.is_floating_point() else None)
+
+        arguments = {name: pytree.tree_map_only(Tensor, suited, value) for name, value in self._called_with({}).items()}
+        args, kwargs = ((), arguments | dict(self.settings)) if self.named else (tuple(arguments.values()), {})
+        try:
+            with torch.no_grad():
+                self.module(*args, **kwargs)
+        except Exception as problem:  # whatever a user's forward raises
+            raise Failed(problem, "") from problem
+        object.__setattr__(self, "own", dict(self.module.named_parameters()))
+
     def judged(self) -> Subject:
         """The same without outputs that aren't meant to be differentiated."""
         leaves = self._leaves()
@@ -267,6 +268,8 @@ class Subject:
 
         def after(name: str, outputs: Any) -> None:
             call = stack.pop()
+            if any(map(_transformed, (*call.received.leaves, *leaves_of(outputs)))):
+                return  # within torch.func: what it got stands for other numbers, and it is judged with what is around it
             call.returned = flatten(path(name, "output"), outputs).copied()
             if stack:
                 stack[-1].inner.append(call)
@@ -351,6 +354,10 @@ class Subject:
         return Map(inputs, again, self.seed, state=self.standing.state)
 
 
+def _transformed(value: Any) -> bool:
+    return isinstance(value, Tensor) and is_functorch_wrapped_tensor(value)
+
+
 def _hooks(tensor: Tensor) -> tuple[Any, Any]:
     """Those that run on a gradient, and those that run once it is in `.grad`."""
     return tensor._backward_hooks, getattr(tensor, "_post_accumulate_grad_hooks", None)
@@ -399,16 +406,16 @@ def watched(
     counts: dict[str, int] = {}
     names: list[str] = []
 
-    def enter(path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        counts[path] = counts.get(path, 0) + 1
-        names.append(path if counts[path] == 1 else f"{path}:{counts[path]}")
+    def enter(place: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        counts[place] = counts.get(place, 0) + 1
+        names.append(place if counts[place] == 1 else f"{place}:{counts[place]}")
         before(names[-1], module, args, kwargs)
 
     handles = []
-    for path, module in network.named_modules():
+    for place, module in network.named_modules():
         handles += [
             module.register_forward_pre_hook(
-                lambda m, args, kwargs, path=path: enter(path, m, args, kwargs), with_kwargs=True, prepend=True
+                lambda m, args, kwargs, place=place: enter(place, m, args, kwargs), with_kwargs=True, prepend=True
             ),
             module.register_forward_hook(lambda m, args, outputs: after(names.pop(), outputs)),
         ]

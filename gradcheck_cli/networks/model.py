@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import chain
@@ -22,7 +22,7 @@ from gradcheck_cli.maps.compiling import name_of as compiler
 from gradcheck_cli.maps.map import Tensors, check_device, not_judged, seeded
 from gradcheck_cli.maps.parts import convention, inexact
 from gradcheck_cli.modes import OF_TENSORS
-from gradcheck_cli.networks.arguments import candidates
+from gradcheck_cli.networks.arguments import Arguments, candidates
 from gradcheck_cli.networks.check import Networked
 from gradcheck_cli.networks.hooks import Call, Failed, Loss, Subject
 from gradcheck_cli.networks.layers import Network
@@ -143,10 +143,11 @@ def _runs(request: Request, module: nn.Module, state: Tensor, dtype: torch.dtype
     failures: list[tuple[Tensors, Failed]] = []
     with seeded(request.seed):
         torch.set_rng_state(state)
-        for arguments in chain(*(candidates(module, request.given, kind, request.text) for kind in _kinds(module, dtype))):
+        tried = (candidates(module, request.given, kind, request.text, request.settings) for kind in _kinds(module, dtype))
+        for arguments, there in _placed(chain.from_iterable(tried), request.device):
             subject = Subject(
                 module,
-                {name: tensor.to(request.device) for name, tensor in arguments.tensors.items()},
+                there,
                 arguments.named,
                 request.training,
                 request.seed,
@@ -155,13 +156,31 @@ def _runs(request: Request, module: nn.Module, state: Tensor, dtype: torch.dtype
                 request.device,
                 arguments.given,
                 autocast=request.autocast,
+                nested=arguments.nested,
+                settings=_there(request.settings, request.device),
             )
             try:
+                subject.settle()
                 calls = subject.calls()
                 return subject.judged(), calls
             except Failed as failed:
                 failures.append((arguments.tensors, failed))
     raise _refusal(request, *failures[0])
+
+
+def _placed(found: Iterable[Arguments], device: str) -> Iterator[tuple[Arguments, dict[str, Tensor]]]:
+    """The tensors on a device: all of them, or those of whole numbers left where they are, as lengths have to be."""
+    for arguments in found:
+        yield arguments, {name: t.to(device) for name, t in arguments.tensors.items()}
+        whole = [
+            name for name, t in arguments.tensors.items() if not t.is_floating_point() and t.device != torch.device(device)
+        ]
+        if whole:
+            yield arguments, {n: t if n in whole else t.to(device) for n, t in arguments.tensors.items()}
+
+
+def _there(settings: Mapping[str, Any], device: str) -> dict[str, Any]:
+    return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in settings.items()}
 
 
 def _loss(request: Request, dtype: torch.dtype) -> Loss | None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.networks.layers import Layer, Network
+from gradcheck_cli.networks.structures import leaves_of
 
 MAX_PARAMETERS = 5_000_000
 """Of a network given as text: about a gigabyte of balls."""
@@ -44,7 +44,7 @@ _CLASSES: dict[str, type[nn.Module]] = {"Residual": Residual}
 
 def leading(outputs: Any) -> Tensor:
     """The first tensor of a module's outputs."""
-    found = next((t for t in pytree.tree_leaves(outputs) if isinstance(t, Tensor)), None)
+    found = next((t for t in leaves_of(outputs) if isinstance(t, Tensor)), None)
     if found is None:
         raise TypeError("the module returns no tensor")
     return found

@@ -36,7 +36,8 @@ Given = Shape | Sequence[Any] | float | Any
 class Request:
     """`model`: a Network, the text of a target (FILE.py:NAME), or the object itself; `text` is how it was written.
 
-    `given` are the inputs that were given: by name, or None for the next one in order. `neuron`: one output entry. `cotangent`:
+    `given` are the inputs that were given: by name, or None for the next one in order. `settings`: arguments
+    that are handed over as they are. `neuron`: one output entry. `cotangent`:
     "random", "ones" or nested lists. `loss`: a chain of y, or a callable. `dtypes`: names; empty: as the model is. `device`:
     where it runs; what is drawn doesn't depend on it. `modes`: names of `modes.OF_TENSORS`. `stop_gradients`: see `Map.stops`.
     `reference`: another network that is right, as `model` may be. `compile`: a backend of torch.compile, by which it is run
@@ -46,6 +47,7 @@ class Request:
     model: Any
     text: str
     given: tuple[tuple[str | None, Given], ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
     layer: str | None = None
     neuron: tuple[int, ...] | None = None
     wrt: str | None = None
@@ -71,6 +73,8 @@ class Request:
             raise InputError("a loss is one number of the whole network: leave out layer, neuron and cotangent, or the loss")
         if self.reference is not None and (self.layer is not None or self.neuron is not None):
             raise InputError("a reference is of the whole network: leave out layer and neuron, or the reference")
+        if self.compile is not None and self.layer is not None:
+            raise InputError("what is compiled is the whole network: leave out layer, or compile")
         if self.neuron is not None and self.cotangent is not None:
             raise InputError("a neuron is one output entry and needs no cotangent: leave one of them out")
         if self.cotangent is not None and not any(MODES[mode].backwards for mode in self.modes):

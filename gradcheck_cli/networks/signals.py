@@ -14,7 +14,8 @@ from gradcheck_cli.formulas.tasks import listed
 from gradcheck_cli.maps.map import Map
 from gradcheck_cli.maps.parts import wholes
 from gradcheck_cli.maps.runs import Runs
-from gradcheck_cli.networks.hooks import Call, path
+from gradcheck_cli.networks.hooks import Call
+from gradcheck_cli.networks.structures import path
 
 Asked = Callable[[Call], bool]
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
-from torch.utils import _pytree as pytree
+
+from gradcheck_cli.networks.structures import leaves_of
 
 Exchanged = list[tuple[dict[str, Tensor | None], str, Tensor | None]]
 """What stood where: the dictionary of a module, the name, the tensor."""
@@ -59,7 +60,7 @@ class Standing:
 
     def pulled(self, outputs: Any) -> Any:
         """The same tensors of this run, from which a backward pass may start."""
-        for y in pytree.tree_leaves(outputs):
+        for y in leaves_of(outputs):
             if isinstance(y, Tensor) and y.requires_grad and not is_functorch_wrapped_tensor(y):
                 y.register_hook(partial(self._again, *self._run))
         return outputs

@@ -44,10 +44,7 @@ def kind_of(tensor: torch.Tensor) -> str:
 def ordinary(tensors: Sequence[torch.Tensor | None]) -> bool:
     """Whether the values of all tensors, real numbers, lie in storages as they are."""
     for t in tensors:
-        if t is not None and (
-            t.layout is not torch.strided or t.is_complex() or t.is_neg() or t._is_zerotensor() or t.is_quantized or t.is_meta
-            or t.is_nested
-        ):  # fmt: skip
+        if t is not None and (not is_plain(t) or t.is_complex() or t.is_neg() or t._is_zerotensor() or t.is_meta):
             return False
     return True
 

@@ -158,7 +158,7 @@ _VIEWS = (
     "unbind", "split_with_sizes", "lift_fresh", "lift", "is_same_size", "_has_same_storage_numel", "empty", "empty_like",
     "empty_strided", "empty_permuted", "new_empty", "new_empty_strided", "_efficientzerotensor", "resolve_conj", "resolve_neg",
     "broadcast_to", "broadcast_in_dim", "view_of", "set_", "resize_",
-    "record_stream", "_linalg_check_errors", "_assert_async", "_unsafe_index_check",
+    "_sparse_coo_tensor_with_dims_and_tensors", "_indices", "_values", "record_stream", "_linalg_check_errors", "_assert_async", "_unsafe_index_check",
 )  # fmt: skip
 
 _DATA = (

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch.overrides import enable_reentrant_dispatch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_cli.algebra.columns.enclosing import EXACT, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell, ColumnLayer
@@ -45,9 +44,10 @@ from gradcheck_cli.shadow.contents import Contents, as_real
 from gradcheck_cli.shadow.decisions import TELLING
 from gradcheck_cli.shadow.memory import FLOATS, UNFILLED
 from gradcheck_cli.shadow.mode import REFUSALS
-from gradcheck_cli.shadow.overloads import Overload, overload
+from gradcheck_cli.shadow.overloads import Overload
 from gradcheck_cli.shadow.rules import MUTATED, RULES
 from gradcheck_cli.shadow.stops import state_written
+from gradcheck_cli.shadow.watching import Watching
 from gradcheck_cli.shadow.ways import way_of
 
 HERE = "cpu"
@@ -65,7 +65,7 @@ class _Storage:
     shared: bool = True
 
 
-class Columns(TorchDispatchMode):
+class Columns(Watching):
     """Follow the torch operations run inside the `with` block. `cell` reads what a tensor's entries have become.
 
     `guarded`: code runs that may write to memory behind torch's back; a sample of each operation is held against balls. `lost`:
@@ -75,7 +75,7 @@ class Columns(TorchDispatchMode):
     """
 
     def __init__(self, layer: ColumnLayer, guarded: bool = False, state: Callable[[], Collection[int]] = tuple) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.lost = self.held = self.told = False
         self._contents, self._state = Contents() if guarded else None, state
         self._layer = layer
@@ -83,10 +83,6 @@ class Columns(TorchDispatchMode):
         self._unsure: dict[int, Any] = {}
         """Storages of whole numbers that were made of what is followed."""
         self._within = False
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # as in `shadow.mode`
 
     def seed(self, tensor: torch.Tensor, cell: Cell) -> None:
         """Give the tensor's entries (in order) their numbers."""
@@ -104,9 +100,7 @@ class Columns(TorchDispatchMode):
 
     # -- following --------------------------------------------------------------------------------------------------
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        known = overload(func)
+    def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         contents = None if self._within else self._contents
         if known.view:
             result = func(*args, **kwargs)
@@ -169,7 +163,7 @@ class Columns(TorchDispatchMode):
             known_here = output is not None and output.device.type == HERE and is_plain(output)
             if contents is not None and output is not None and known_here and not output._is_zerotensor():
                 contents.remember(as_real(output))
-        for tensor in () if self._within else state_written(func, args, kwargs, self._state()):
+        for tensor in () if self._within else state_written(known, args, kwargs, self._state()):
             self._forget(tensor)
             self.held = True
         return result

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import _disable_current_modes
 
 NOTHING = 0xFF
 """The byte that memory without values is filled with: in every format it makes a nan that no arithmetic returns."""
@@ -82,7 +83,8 @@ def bytes_of(storage: Any, start: int, end: int) -> bytes:
     """Some bytes of a storage."""
     if storage.device.type == "cpu":
         return ctypes.string_at(storage.data_ptr() + start, end - start) if end > start else b""
-    return bytes(torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)[start:end].cpu().numpy())
+    with _disable_current_modes():  # nobody follows that
+        return bytes(torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)[start:end].cpu().numpy())
 
 
 def extent(tensor: torch.Tensor) -> tuple[int, int]:

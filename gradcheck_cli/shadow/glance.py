@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 from torch._decomp import decomposition_table
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from gradcheck_cli.shadow.arguments import run, through
 from gradcheck_cli.shadow.memory import FLOATS
-from gradcheck_cli.shadow.overloads import Overload, overload
+from gradcheck_cli.shadow.overloads import Overload
 from gradcheck_cli.shadow.rules import RULES
 from gradcheck_cli.shadow.sparse import MADE, is_sparse
+from gradcheck_cli.shadow.watching import Watching
 
 _EACH = "_foreach_"
 
@@ -24,37 +24,31 @@ OPERATION, STEP = 2e-4, 1.5e-6
 and backward in one, on a fast machine (measured: 2.9e-4 s, and from 1.9e-6 s for products to 2e-5 s for functions)."""
 
 
-class Glance(TorchDispatchMode):
+class Glance(Watching):
     """`reason(tensor)`: the operation that a floating-point tensor was made by or from and that has no row, rule or
     decomposition, or has results of a strange layout; None where there is none. What a rule refuses isn't seen.
 
     `seconds`: what it takes at least to follow all operations once."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.seconds = 0.0
         self._reasons: dict[int, tuple[Any, str]] = {}
         self._made: set[int] | None = None  # within another library's operation: what its own operations made
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # as in `shadow.mode`
-
     def reason(self, tensor: Tensor) -> str | None:
         return self._reasons[key][1] if (key := _key(tensor)) in self._reasons else None
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+    def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         tensors = _tensors((args, kwargs))
         inherited = next(filter(None, map(self.reason, tensors)), None)
-        known = overload(func)
         if known.foreign and tensors and all(map(_plain, tensors)):
             return self._through(known, inherited, tensors, args, kwargs)
         written = known.base in MADE or any(map(is_sparse, tensors)) or _followed(known, args, kwargs)
         new = None if inherited or known.view or written else known.name
         result = run(func, args, kwargs)
         if not known.view:
-            self.seconds += OPERATION + STEP * _steps(func, args, kwargs, result)
+            self.seconds += OPERATION + STEP * _steps(known.func, args, kwargs, result)
         for output in _tensors(result):
             strange, numbers = not (_plain(output) or is_sparse(output)), output.is_floating_point() or output.is_complex()
             reason = inherited or (new if numbers or strange else None) or (known.name if strange else None)

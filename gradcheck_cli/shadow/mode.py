@@ -24,7 +24,6 @@ from typing import Any
 
 import torch
 from torch.overrides import enable_reentrant_dispatch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_cli.algebra.directions import Moved
 from gradcheck_cli.algebra.effort import OPERATION, price
@@ -57,10 +56,11 @@ from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, UNFILLED, Memory
 from gradcheck_cli.shadow.movers import gathered, origins
 from gradcheck_cli.shadow.order import ORDERED
 from gradcheck_cli.shadow.origins import Origins, place
-from gradcheck_cli.shadow.overloads import Overload, overload
+from gradcheck_cli.shadow.overloads import Overload
 from gradcheck_cli.shadow.rules import MUTATED, RULES, SYMMETRIC, is_symmetric
 from gradcheck_cli.shadow.stops import Graph, state_written
 from gradcheck_cli.shadow.trace import Seen, Trace
+from gradcheck_cli.shadow.watching import Watching
 from gradcheck_cli.shadow.ways import way_of
 
 REFUSALS: tuple[type[Exception], ...] = (
@@ -83,7 +83,7 @@ class RuleFailed(BaseException):
     """A slip in a rule. No Exception, so that it isn't taken for what a user's backward raises, within which rules run."""
 
 
-class Shadow(TorchDispatchMode):
+class Shadow(Watching):
     """Follow the torch operations run inside the `with` block. The first layer should be `Exact` for the trace.
 
     `seed` says what a tensor's entries stand for; `cells` reads what they have become. `opaque` holds the operations that
@@ -109,7 +109,7 @@ class Shadow(TorchDispatchMode):
         state: Callable[[], Collection[int]] = tuple,
         selections: bool = True,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.size, self.checkpoint, self.state = size, checkpoint, state
         self.work = 0.0
         self.held = False  # something was written to the state
@@ -125,10 +125,6 @@ class Shadow(TorchDispatchMode):
         self.equal: dict[str, None] = {}  # decompositions with equal values
         self._within = False  # a rule
         self._graph = Graph() if stops else None
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # nothing here is compiled, and what torch wraps around each call to skip it costs more than the call
 
     @property
     def layers(self) -> list[Layer]:
@@ -175,10 +171,8 @@ class Shadow(TorchDispatchMode):
 
     # -- following --------------------------------------------------------------------------------------------------
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+    def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         self.checkpoint()
-        known = overload(func)
         if not self._within:
             self.origins.entered(known.base)
         if self._graph is None or self._within:
@@ -257,7 +251,7 @@ class Shadow(TorchDispatchMode):
         for name in MUTATED.get(known.name, ()):
             if bound.get(name) is not None:
                 self._memory.forget(bound[name])
-        for tensor in state_written(func, args, kwargs, self.state()) if known.writes and not self._within else ():
+        for tensor in state_written(known, args, kwargs, self.state()) if known.writes and not self._within else ():
             self._memory.forget(tensor)
             self.held = True
         # rules are compared with what torch itself returned, and formulas go by their own conditions

@@ -311,15 +311,16 @@ def plain_name(operation: str) -> str:
 
 _HERE = str(Path(__file__).parent.parent)
 _SHADOW = str(Path(__file__).parent)
-_HANDLERS = ("__torch_dispatch__", "__torch_function__")
+_HANDLERS = ("watched", "__torch_function__")
 """What torch hands operations to, in this folder or elsewhere."""
 
 _NOT_THE_USERS = (str(Path(torch.__file__).parent), sysconfig.get_path("stdlib"), "<")
 
 
-def place() -> str | None:
-    """The line of the user's code that is running, "file.py, line 3"; None where none is."""
-    frame: FrameType | None = sys._getframe(1)
+def place(frame: FrameType | None = None) -> str | None:
+    """The line of the user's code that is running, "file.py, line 3"; None where none is. `frame`: the innermost one that
+    counts."""
+    frame = frame or sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
         if file.startswith(_SHADOW) or (file.startswith(_HERE) and frame.f_code.co_name in _HANDLERS):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gradcheck_cli.shadow.arguments import written_by
 from gradcheck_cli.shadow.origins import place, plain_name
-from gradcheck_cli.shadow.overloads import Overload, overload
+from gradcheck_cli.shadow.overloads import Overload
 
 Take = Callable[[Tensor], Tensor]
 """What stands in for a tensor from outside, as an argument."""
@@ -210,9 +210,8 @@ def _changed(value: Any, change: Take) -> Any:
 # -- state of modules ----------------------------------------------------------------------------------------------------
 
 
-def state_written(func: Any, args: Any, kwargs: Any, state: Collection[int]) -> list[Tensor]:
+def state_written(known: Overload, args: Any, kwargs: Any, state: Collection[int]) -> list[Tensor]:
     """Tensors in these storages that an operation of one of torch's own modules has written to while gradients were off."""
-    known = overload(func)
     if not known.writes or not state or torch.is_grad_enabled():
         return []
     written = written_by(known, known.bind(args, kwargs))

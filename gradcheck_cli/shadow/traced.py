@@ -19,7 +19,7 @@ from gradcheck_cli.shadow.arguments import Outputs, tensors_of
 from gradcheck_cli.shadow.columns import Columns
 from gradcheck_cli.shadow.decisions import TELLING
 from gradcheck_cli.shadow.memory import FLOATS
-from gradcheck_cli.shadow.overloads import overload
+from gradcheck_cli.shadow.overloads import Overload
 
 
 class Traced(Columns):
@@ -33,15 +33,14 @@ class Traced(Columns):
         for tensor, value in tensors:
             self._write(tensor, layer.given(value))
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        known, kwargs = overload(func), kwargs or {}
+    def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         told = known.base in TELLING and all(map(self._constant, tensors_of((*args, *kwargs.values()))))
         if told or self.lost:  # a constant is the same at all points
             return func(*args, **kwargs)
         if not known.view:
             row = known.choose(known.bind(args, kwargs))
             self.lost = row is None or row.whole
-        return func(*args, **kwargs) if self.lost else super().__torch_dispatch__(func, types, args, kwargs)
+        return func(*args, **kwargs) if self.lost else super().watched(known, func, args, kwargs)
 
     def _unknown(self, outputs: Outputs) -> None:
         for output in outputs:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -63,8 +63,10 @@ def supervise(
     came to no end in time (`stop` has been called then, and the thread is left behind). NumPy doesn't warn of what leaves the
     range: verdicts say it."""
 
+    around = surroundings()
+
     def quiet() -> None:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), around():
             work()
 
     thread = threading.Thread(target=quiet, name="gradcheck", daemon=True)
@@ -78,6 +80,43 @@ def supervise(
     thread.join(GRACE)
     _left[:] = [left for left in (*_left, thread) if left.is_alive()]
     return late
+
+
+def surroundings() -> Callable[[], AbstractContextManager[Any]]:
+    """What enters, in another thread, those of torch's `with` blocks around the caller that change how code is differentiated:
+    hooks on saved tensors, dispatch modes, autocast. torch keeps each of them for one thread."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return nullcontext
+    from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
+    modes = [mode for mode in _get_current_dispatch_mode_stack() if not mode.is_infra_mode()]
+    casts = [(device, torch.get_autocast_dtype(device)) for device in _devices() if torch.is_autocast_enabled(device)]
+    if not (hooks or modes or casts):
+        return nullcontext
+
+    @contextmanager
+    def entered() -> Iterator[None]:
+        with ExitStack() as stack:
+            for device, dtype in casts:
+                stack.enter_context(torch.autocast(device, dtype))
+            for mode in modes:
+                torch.utils._python_dispatch._push_mode(mode)
+                stack.callback(torch.utils._python_dispatch._pop_mode)
+            if hooks:
+                torch._C._autograd._push_saved_tensors_default_hooks(*hooks)
+                stack.callback(torch._C._autograd._pop_saved_tensors_default_hooks)
+            yield
+
+    return entered
+
+
+def _devices() -> list[str]:
+    """The kinds of device that torch computes on here."""
+    torch = sys.modules["torch"]
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return ["cpu", *([] if accelerator is None else [accelerator.type])]
 
 
 class Recorder:

@@ -3,15 +3,19 @@ nobody differentiates, formats and forward mode within a function."""
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.autograd import Function, forward_ad
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.graph import register_multi_grad_hook, save_on_cpu, saved_tensors_hooks
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from gradcheck_cli import GradcheckError, check_function, gradcheck
 from tests.custom_functions.elementwise import tripled_sine
@@ -25,7 +29,57 @@ def sine(x: Tensor) -> Tensor:
 
 Around = Callable[[Callable[[Tensor], Tensor]], Callable[[Tensor], Tensor]]
 
+
+def saving(pack: Callable[[Tensor], Any], unpack: Callable[[Any], Tensor]) -> Around:
+    """With these hooks on what is saved."""
+
+    def around(f: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def function(x: Tensor) -> Tensor:
+            with saved_tensors_hooks(pack, unpack):
+                return f(x)
+
+        return function
+
+    return around
+
+
+def _within(block: AbstractContextManager[Any], f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    with block:
+        return f(x)
+
+
+def pickled(x: Tensor) -> bytes:
+    written = io.BytesIO()
+    torch.save(x, written)
+    return written.getvalue()
+
+
+def hooked(f: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """With hooks of every kind that look on."""
+
+    def function(x: Tensor) -> Tensor:
+        y = f(x)
+        if y.grad_fn is not None:
+            register_multi_grad_hook((x, y), lambda gradients: None)
+            y.register_hook(lambda gradient: None)
+            y.retain_grad()
+            y.grad_fn.register_hook(lambda inputs, outputs: None)
+            y.grad_fn.register_prehook(lambda outputs: None)
+        return y
+
+    return function
+
+
+_SELECTIVE = partial(create_selective_checkpoint_contexts, [torch.ops.aten.sin.default])
+
 AROUND: dict[str, Around] = {
+    "selective": lambda f: lambda x: checkpoint(f, x, use_reentrant=False, context_fn=_SELECTIVE),
+    "on_cpu": lambda f: lambda x: _within(save_on_cpu(), f, x),
+    "clone": saving(torch.clone, lambda x: x),
+    "numpy": saving(lambda x: x.detach().numpy().copy(), torch.from_numpy),
+    "pickle": saving(pickled, lambda written: torch.load(io.BytesIO(written))),
+    "hooks": hooked,
+    "cond": lambda f: lambda x: torch.cond(x.sum() > -9, lambda t: f(t), lambda t: t * 2, (x,)),
     "checkpoint": lambda f: lambda x: checkpoint(f, x, use_reentrant=False),
     "reentrant": lambda f: lambda x: checkpoint(f, x, use_reentrant=True),
     "nested": lambda f: lambda x: checkpoint(lambda t: checkpoint(f, t, use_reentrant=True), x, use_reentrant=True),
@@ -51,7 +105,11 @@ def test_what_changes_no_gradient(kind: str, dtype: str) -> None:
     assert {c.cause for c in wrong.checks if c.verdict == "mismatch"} == {"formula"}
 
 
-@pytest.mark.parametrize("kind", AROUND)
+REFUSED = ("selective", "hooks")
+"""What torch's own check refuses: a second backward pass, and an upstream gradient that isn't there."""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in AROUND if kind not in REFUSED])
 def test_the_drop_in_around_them(kind: str) -> None:
     """It takes the one and refuses the other, and leaves torch's own check able to run a compiled function."""
     function = AROUND[kind](sine)

@@ -147,6 +147,15 @@ def test_a_network_as_compiled(tmp_path: Any) -> None:
 
 
 @pytest.mark.slow(reason="inductor compiles C++")
+def test_one_output_as_compiled() -> None:
+    """Of a neuron the row of the compiled network is judged too; a layer of one that is compiled isn't seen."""
+    wrong_one = check_model("Linear(3, 2) | Tanh", neuron=1, at=[0.3, -1.7, 2.6], compile=scaled)
+    assert set(wrong(wrong_one)) == {"reverse (scaled)"}
+    assert {c.of for c in wrong_one.checks if c.wrt} == {"y[1]"}
+    with pytest.raises(InputError, match="what is compiled is the whole network"):
+        check_model("Linear(3, 2) | Tanh", layer="0", compile="eager")
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_inductor(dtype: str) -> None:
     """Torch's own compiler: right; its time is told, and not counted."""

@@ -131,6 +131,12 @@ CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
         ],
         SQUARE,
     ),
+    "packed sequences": (
+        lambda x: torch.nn.utils.rnn.pack_padded_sequence(x, [3, 2, 2, 1], batch_first=True).data.sin(), lambda: [r(4, 3, 2)],
+    ),
+    "packed sequences, steps first": (
+        lambda x: torch.nn.utils.rnn.pack_padded_sequence(x, [2, 1], enforce_sorted=True).data.sin(), lambda: [r(3, 2, 2)],
+    ),
     # -- sums, products, extremes ---------------------------------------------------------------------------------------
     "sum": (lambda x: x.sum() * x.sum(0) * x.sum((0, 1)), SQUARE),
     "mean": (lambda x: x.mean() * x.mean(0), SQUARE),
@@ -263,6 +269,9 @@ CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
     "attention": (
         lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
         lambda: [r(1, 2, 3, 4) for _ in "qkv"],
+    ),
+    "attention, heads that share": (
+        lambda q, k: F.scaled_dot_product_attention(q, k, k * 2, enable_gqa=True), lambda: [r(1, 4, 3, 2), r(1, 2, 3, 2)],
     ),
     # -- space ------------------------------------------------------------------------------------------------------------
     "avg_pool": (lambda x: F.avg_pool2d(x, 3, 2, 1, True) + F.avg_pool2d(x, 3, 2, 1, True, False), IMAGE),

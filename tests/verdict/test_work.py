@@ -11,7 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
+from gradcheck_cli import check_function
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.scope import OfTensor
@@ -172,3 +174,23 @@ def test_who_waits_at_a_prompt_is_told(monkeypatch: pytest.MonkeyPatch, capsys: 
     said = capsys.readouterr().err.splitlines()
     assert [line.partition(" s so far")[0] for line in said] == ["gradcheck function, 10", "gradcheck function, 21"]
     assert said[0].endswith(": point 1 of 1 (0 of 2 done); it stops after timeout=600, smaller tensors take less")
+
+
+def test_blocks_around_the_call() -> None:
+    """Hooks on saved tensors, and autocast, that a caller has around a check hold in the thread that does the work."""
+
+    def square(x: torch.Tensor) -> torch.Tensor:
+        return x * x
+
+    at = {"x": torch.tensor([0.3, -0.7], dtype=torch.float64)}
+    assert check_function(square, at=at).verdict == "match"
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t * 1.25):
+        wrong = check_function(square, at=at)
+    assert {c.cause for c in wrong.checks} == {"formula"}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = check_function(lambda x: x @ x.T, at={"x": torch.rand(2, 2)}, dtype="float32")
+    assert "autocast rounds to bfloat16" in str(cast)
+    with torch.autograd.graph.allow_mutation_on_saved_tensors():
+        allowed = check_function(lambda x: (y := x.clone()).sin() + y.mul_(2), at=at)
+    assert allowed.verdict == "match", str(allowed)
+    assert check_function(square, at=at).verdict == "match"

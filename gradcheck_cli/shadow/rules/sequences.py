@@ -11,8 +11,13 @@ from torch import Tensor
 from gradcheck_cli.shadow.rules.registry import number, pulled, root, rule
 
 
+def _grouped(shared: Tensor, query: Tensor) -> Tensor:
+    """Keys or values for each head of the queries, several of which may share one."""
+    return shared.repeat_interleave(query.shape[-3] // shared.shape[-3], -3) if shared.shape[-3] != query.shape[-3] else shared
+
+
 def _scores(query: Tensor, key: Tensor, causal: bool, mask: Tensor | None, scale: float | None) -> Tensor:
-    scores = query @ key.mT
+    scores = query @ _grouped(key, query).mT
     scores = scores / root(query.new_full((), query.shape[-1]), 2) if scale is None else scores * scale
     if causal:
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
@@ -29,7 +34,7 @@ def _attention(
     if dropout_p:
         raise NotImplementedError("which weights were dropped isn't known")
     scores = _scores(query, key, is_causal, attn_mask, scale)
-    return scores.softmax(-1) @ value, scores.logsumexp(-1).reshape(result[1].shape)
+    return scores.softmax(-1) @ _grouped(value, query), scores.logsumexp(-1).reshape(result[1].shape)
 
 
 @rule("_scaled_dot_product_flash_attention_for_cpu_backward")
@@ -41,9 +46,16 @@ def _attention_backward(
         raise NotImplementedError("which weights were dropped isn't known")
 
     def forward(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return _scores(q, k, is_causal, attn_mask, scale).softmax(-1) @ v
+        return _scores(q, k, is_causal, attn_mask, scale).softmax(-1) @ _grouped(v, q)
 
     return pulled(forward, [query, key, value], grad_out)
+
+
+@rule("_pack_padded_sequence")
+def _packed(input: Tensor, batch_first: bool, result: Any) -> tuple[Tensor, Tensor]:
+    """Step by step the sequences that are so long."""
+    steps = input.transpose(0, 1) if batch_first else input
+    return torch.cat([steps[t, :many] for t, many in enumerate(result[1].tolist())]), result[1]
 
 
 _LSTM = 2

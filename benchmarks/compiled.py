@@ -1,0 +1,161 @@
+"""Claim: what torch.compile makes of torch's own layers is judged, and where it differs from eager code, that is listed.
+
+    pip install expecttest
+    python benchmarks/compiled.py [--backend aot_eager] [--part 1/4] [NAME...]
+
+Every function of torch.nn.functional in PyTorch's database of operations, and every module in its database of modules, at the
+first sample with up to 200 numbers that are differentiated by, in float64, by `check_function(..., compile=BACKEND)`. An entry
+is *judged* where each of its derivatives is, eager and compiled; *differs* where the compiled one is wrong and the eager one
+isn't, or the other way round; *refused* where torch can't compile it, or differentiate what it compiled. The last line: CPU
+seconds, compiling included, over those of the check without. `--part`: of the entries, every fourth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from statistics import median
+from typing import Any
+
+import torch
+from opinfo import samples
+from torch.testing._internal.common_methods_invocations import op_db
+from torch.testing._internal.common_modules import module_db
+from torch.utils import _pytree as pytree
+
+from gradcheck_cli import InputError, Report, Verdict, check_function
+
+LARGEST = 200
+"""Numbers that a sample may be differentiated by."""
+
+PATIENCE = 60.0
+"""Seconds for one check, without compiling."""
+
+FUNCTIONS = "nn.functional."
+
+Entry = tuple[str, Callable[[], tuple[Callable[..., Any], tuple[torch.Tensor, ...]] | None]]
+
+
+def entries() -> Iterator[Entry]:
+    """A name, and what makes a function of tensors and these."""
+    for op in op_db:
+        if op.name.startswith(FUNCTIONS) and op.supports_autograd and torch.float64 in op.supported_dtypes("cpu"):
+            yield op.full_name if hasattr(op, "full_name") else op.formatted_name, lambda op=op: _of_function(op)  # type: ignore[misc]
+    for info in module_db:
+        yield f"module {info.name}", lambda info=info: _of_module(info)  # type: ignore[misc]
+
+
+def _of_function(op: Any) -> tuple[Callable[..., Any], tuple[torch.Tensor, ...]] | None:
+    small = (s for s in samples(op, torch.float64, 20) if sum(t.numel() for t in s[1]) <= LARGEST)
+    return next(small, None)
+
+
+def _of_module(info: Any) -> tuple[Callable[..., Any], tuple[torch.Tensor, ...]] | None:
+    torch.manual_seed(0)
+    given = info.module_inputs_func(info, device="cpu", dtype=torch.float64, requires_grad=True, training=True)
+    for sample in given:
+        made, called = sample.constructor_input, sample.forward_input
+        if called is None:
+            continue
+        module = info.module_cls(*made.args, **made.kwargs).double().train()
+        flat, spec = pytree.tree_flatten((called.args, called.kwargs))
+        places = [i for i, t in enumerate(flat) if isinstance(t, torch.Tensor) and t.is_floating_point()]
+        names = [name for name, _ in module.named_parameters()]
+        inputs = (*(flat[i].detach() for i in places), *(p.detach() for p in module.parameters()))
+        if not inputs or sum(t.numel() for t in inputs) > LARGEST:
+            continue
+        buffers = {name: b.clone() for name, b in module.named_buffers()}
+
+        return _called(module, names, buffers, flat, spec, places), inputs
+    return None
+
+
+def _called(
+    module: torch.nn.Module, names: list[str], buffers: dict[str, torch.Tensor], flat: list[Any], spec: Any, places: list[int]
+) -> Callable[..., Any]:
+    """A module as a function of its arguments' tensors and of its parameters."""
+
+    def function(*leaves: torch.Tensor) -> Any:
+        own = list(flat)
+        for place, leaf in zip(places, leaves, strict=False):
+            own[place] = leaf
+        args, kwargs = pytree.tree_unflatten(own, spec)
+        state = dict(zip(names, leaves[len(places) :], strict=True)) | {n: b.clone() for n, b in buffers.items()}
+        return torch.func.functional_call(module, state, args, kwargs)
+
+    return function
+
+
+def check(function: Callable[..., Any], inputs: tuple[torch.Tensor, ...], backend: str | None) -> tuple[Report, float]:
+    """The report, and its CPU seconds."""
+    torch._dynamo.reset()
+    start = time.process_time()
+    report = check_function(
+        lambda leaves: function(*leaves),
+        at={"leaves": list(inputs)},
+        compile=backend,
+        timeout=PATIENCE,
+        progress=lambda *_: None,
+    )
+    return report, time.process_time() - start
+
+
+def outcome(report: Report, backend: str) -> tuple[str, str]:
+    """The word for an entry, and what there is to say about it."""
+    sides: list[set[str]] = [set(), set()]
+    for c in report.checks:
+        if c.verdict == Verdict.MISMATCH and c.wrt:
+            sides[backend in (c.mode or "")].add(c.quantity)
+    eager, compiled = sides
+    if eager != compiled:
+        quantity = sorted(eager ^ compiled)[0]
+        told = next(c for c in report.checks if c.quantity == quantity and c.verdict == Verdict.MISMATCH)
+        return "differs", f"{quantity} ({told.mode}): {told.detail}"
+    open_ = next((c for c in report.checks if c.verdict == Verdict.UNDECIDED), None)
+    if open_ is not None:
+        return "undecided", f"{open_.quantity}: {open_.detail}"
+    return "judged", "wrong in both" if eager else ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--backend", default="aot_eager")
+    parser.add_argument("--part", default="1/1")
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    which, parts = map(int, given.part.split("/"))
+    chosen = [e for i, e in enumerate(entries()) if i % parts == which - 1 and (not given.names or e[0] in given.names)]
+    counts: Counter[str] = Counter()
+    costs: list[float] = []
+    for name, made in chosen:
+        try:
+            found = made()
+            if found is None:
+                word, text = "no sample", ""
+            else:
+                _, plain = check(*found, None)
+                compiled, together = check(*found, given.backend)
+                word, text = outcome(compiled, given.backend)
+                costs.append(together / plain)
+        except InputError as refusal:
+            word, text = "refused", str(refusal)
+        except Exception as problem:
+            word, text = "error", f"{type(problem).__name__}: {problem}"
+        counts[word] += 1
+        if word != "judged" or text:
+            print(f"{word:10} {name}: {' '.join(text.split())[:300]}", flush=True)
+    total = sum(n for word, n in counts.items() if word != "no sample")
+    print(f"{given.backend}, part {given.part}, torch {torch.__version__}: {dict(counts)}")
+    print(f"judged: {counts['judged'] + counts['differs']} of {total}; CPU over that of the plain check: {median(costs):.1f}")
+    sys.stdout.flush()
+    os._exit(0)  # threads of a compiler may still run
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""What every dispatch mode here has in common: it sees the operations of user code, and nobody sees its own.
+
+torch keeps the modes of its tracers (`make_fx`, which `torch.func.linearize` and the operators of higher order trace with)
+below all others. What a mode runs beside an operation would become part of such a trace, or be refused by it; so the tracer
+sees the operation alone. An operator of higher order (`torch.cond`, `scan`, `while_loop`) is what its body does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch._ops import HigherOrderOperator, OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode, _push_mode
+
+from gradcheck_cli.shadow.overloads import Overload, overload
+
+_MODES = torch._C._TorchDispatchModeKey
+_active, _others = torch._C._get_dispatch_mode, torch._C._len_torch_dispatch_stack
+_ORDINARY = torch.Tensor.__torch_dispatch__
+
+
+class Watching(TorchDispatchMode):
+    """`watched` is called for every operation that has numbers."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing here is compiled, and what torch wraps around each call to skip it costs more than the call
+
+    def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """An operation is about to run: `func` runs it, `known` is what the tables know of it. Returns what it returned."""
+        raise NotImplementedError
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if types or _others() or type(func) is not OpOverload:
+            return self._unusual(func, types, args, kwargs or {})
+        return self.watched(overload(func), func, args, kwargs or {})
+
+    def _unusual(self, func: Any, types: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """An operator of higher order, or an operation that a mode below this one, or a class of tensors, has a say in."""
+        if isinstance(func, HigherOrderOperator):
+            with self:
+                return _body(func)(*args, **kwargs)
+        if _active(_MODES.FAKE) is not None:  # shapes alone
+            return func(*args, **kwargs)
+        if any(map(wraps, types)):  # it runs operations on what it consists of
+            return NotImplemented
+        if _active(_MODES.PROXY) is None:
+            return self.watched(overload(func), func, args, kwargs)
+        return self._traced(func, args, kwargs)
+
+    def _traced(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """An operation that a tracer waits for."""
+        tracer: Any = torch._C._unset_dispatch_mode(_MODES.PROXY)
+
+        def traced(*args: Any, **kwargs: Any) -> Any:
+            _push_mode(tracer)
+            try:
+                return func(*args, **kwargs)
+            finally:
+                torch._C._unset_dispatch_mode(_MODES.PROXY)
+
+        try:
+            return self.watched(overload(func), traced, args, kwargs)
+        finally:
+            _push_mode(tracer)
+
+
+def wraps(kind: type) -> bool:
+    """Whether a class of tensors says itself what operations on it do."""
+    return getattr(kind, "__torch_dispatch__", _ORDINARY) is not _ORDINARY
+
+
+def _cond(predicate: Any, then: Any, otherwise: Any, operands: Any) -> Any:
+    return (then if predicate else otherwise)(*operands)
+
+
+def _scan(step: Any, init: Any, xs: Any, additional_inputs: Any = ()) -> Any:
+    from torch._higher_order_ops.scan import generic_scan
+
+    return generic_scan(step, init, xs, additional_inputs=additional_inputs)
+
+
+_BODIES = {"cond": _cond, "scan": _scan}
+"""Those whose kernels of torch's refuse to run under a mode: what these do."""
+
+
+def _body(operator: HigherOrderOperator) -> Any:
+    kernel = torch._C.DispatchKey.CompositeExplicitAutograd
+    return _BODIES.get(operator.name()) or operator.py_kernels[kernel]

@@ -1,0 +1,51 @@
+"""Switches by which kernels compute in a shorter format are named where digits were lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from gradcheck_cli import check_function
+from gradcheck_cli.maps.shortened import SWITCHES, shortened
+from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.scope import OfTensor
+from gradcheck_cli.verdict.verdicts import Verdict
+
+
+@pytest.fixture
+def medium() -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+def column(dtype: str, verdict: Verdict) -> Column:
+    made = Column.blank(OfTensor({}), 1, of="y", dtype=dtype)
+    made.mark([0], verdict)
+    return made
+
+
+@pytest.mark.usefixtures("medium")
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="torch before 2.9 has other names")
+def test_what_is_said() -> None:
+    """Of the device and the dtype that lost digits, and of no other."""
+    lost = [column("float32", Verdict.IMPRECISE)]
+    assert [note.partition(":")[0] for note in shortened("cpu", lost)] == [
+        "torch.backends.mkldnn.matmul.fp32_precision is bf16"
+    ]
+    assert any("torch.backends.cuda.matmul" in note for note in shortened("cuda", lost))
+    assert not shortened("cpu", [column("float32", Verdict.MATCH), column("float64", Verdict.MISMATCH)])
+
+
+def test_nothing_is_said_by_default() -> None:
+    """A wrong gradient on the CPU, whose switches are off."""
+    report = check_function(lambda x: x.detach() * x, at={"x": torch.ones(2)}, dtype="float32")
+    assert report.verdict == "mismatch" and not any("torch.backends" in note for note in report.notes)
+
+
+def test_rows() -> None:
+    """Each row names one switch once."""
+    assert len({(row.device, row.dtype, row.name) for row in SWITCHES}) == len(SWITCHES)
