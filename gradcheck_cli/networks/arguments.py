@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 import torch
@@ -77,18 +78,22 @@ def candidates(
     module: nn.Module, given: Sequence[tuple[str | None, Given]], dtype: torch.dtype | None, text: str,
     settings: Collection[str] = (),
 ) -> Iterator[Arguments]:  # fmt: skip
-    """What to try, in this order: without a batch, and with one. What isn't given is drawn from torch's generator: normal
-    numbers of 32 bits, so that every wider format sees the same point.
+    """What to try, in this order: without a batch, and with one; where the first layer takes indices, these, and numbers, for
+    it needn't be the first that is called. What isn't given is drawn from torch's generator: normal numbers of 32 bits, so that
+    every wider format sees the same point.
 
     InputError where a name isn't one of `forward`'s, or a shape has to be given.
     """
-    wanted = slots(module)
-    names = [name for name in _names(module, given, len(wanted)) if name not in settings]
+    first = slots(module)
+    names = [name for name in _names(module, given, len(first)) if name not in settings]
     values = _matched(module, given, names, settings)
     named = bool(settings) or any(name not in names for name in values)
     nested = {name: flatten(name, value) for name, value in values.items() if _several(value)}
     state = torch.get_rng_state()
-    for batch in ((), (BATCH,)):
+    alternatives = [first, [replace(slot, below=None) for slot in first]]
+    for wanted, batch in product(alternatives[: 1 + any(slot.below for slot in first)], ((), (BATCH,))):
+        if batch and not any(name not in values for name in names):
+            continue
         torch.set_rng_state(state)
         tensors: dict[str, Tensor] = {}
         for place, name in enumerate(dict.fromkeys((*names, *values))):
@@ -104,8 +109,6 @@ def candidates(
                 raise InputError(_unknown(name, names, slot), text, 0)
         own = {name: value for name, value in values.items() if isinstance(value, Tensor)}
         yield Arguments(tensors, named, own, nested)
-        if not any(name not in values for name in names):
-            return
 
 
 def _names(module: nn.Module, given: Sequence[tuple[str | None, Given]], wanted: int) -> list[str]:
@@ -152,7 +155,7 @@ def _tensor(name: str, value: Given, slot: Slot, dtype: torch.dtype | None) -> T
             tensor = double(value)
         except (TypeError, ValueError, RuntimeError):
             raise InputError(f"{name}: a tensor is needed, or numbers in nested lists, or the sizes of its shape") from None
-        if slot.below is not None:
+        if slot.below is not None and torch.equal(tensor, tensor.real.round()):
             return tensor.long()
     if not tensor.numel():
         raise InputError(f"{name}: an input without entries has no derivative")

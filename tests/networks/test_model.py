@@ -221,6 +221,25 @@ def test_rows(options: dict[str, Any], quantities: list[str] | None) -> None:
     assert report.ok
 
 
+class Quantised(nn.Module):
+    """Its first layer isn't the first that is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.codes, self.inner = nn.Embedding(6, 4), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z: Tensor = self.inner(x)
+        return z * self.codes(torch.cdist(z, self.codes.weight).argmin(-1))
+
+
+@pytest.mark.parametrize("options", [{"input": (3, 4)}, {"at": "x=[[0.5,-1.25,2,0]]"}, {"at": "x=[[1,2,3,4]]"}], ids=str)
+def test_an_embedding_that_is_called_later(options: dict[str, Any]) -> None:
+    """Numbers are tried where indices don't run; what isn't whole is no index."""
+    report = check_model(Quantised(), dtype="float64", **options)
+    assert report.verdict is Verdict.MATCH and any(c.wrt and c.wrt[0].startswith("x[") for c in report.checks)
+
+
 class Beside(nn.Linear):
     """A layer that returns something of its input too."""
 
