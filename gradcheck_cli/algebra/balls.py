@@ -480,11 +480,21 @@ def alike(x: Ball, y: Ball) -> Ball:
     return NAN if x != y or not (x.is_finite() and y.is_finite()) else ZERO
 
 
+_ANYTHING = arb(0, math.inf)
+"""A value, of which nothing is known."""
+
+LARGEST_EXPONENT = 2.0**16
+"""Entries of a matrix whose exponential is followed: of larger ones it has a hundred thousand bits before its point, and arb
+takes them all."""
+
+
 def exponential(*arguments: Any) -> Ball:
     """exp(A)[i, j]; arb has the exponential of a matrix."""
     *given, i, j = arguments
     n = math.isqrt(len(given))
-    return arb_mat(n, n, given).exp()[i, j] if all(x.is_finite() for x in given) else NAN
+    if not all(x.is_finite() for x in given):
+        return NAN
+    return arb_mat(n, n, given).exp()[i, j] if all(abs(x) < LARGEST_EXPONENT for x in given) else _ANYTHING
 
 
 def _roots(given: Sequence[Ball]) -> list[tuple[Ball, int]]:
@@ -534,7 +544,9 @@ def root(*arguments: Any) -> Ball:
     """The k-th of the roots: between the k-th of the lower ends and the k-th of the upper ones."""
     *given, k = arguments
     found = [x for x, times in _roots(given) for _ in range(times)]
-    return sorted(x.lower() for x in found)[k].union(sorted(x.upper() for x in found)[k]) if found else NAN
+    if not all(c.is_finite() for c in given):
+        return NAN
+    return sorted(x.lower() for x in found)[k].union(sorted(x.upper() for x in found)[k]) if found else _ANYTHING
 
 
 def simple_root(*arguments: Any) -> Ball:

@@ -375,7 +375,7 @@ def exponential(*arguments: Any) -> Series:
         for start in range(length):
             for k in range(length - start):
                 whole[start * n + row, (start + k) * n + column] = f[k]
-    if not all(_known(f) for f in given):
+    if not all(_known(f) and all(abs(c) < balls.LARGEST_EXPONENT for c in f.coeffs()) for f in given):
         return _unknown()
     found = whole.exp()
     return _checked(arb_series([found[i, k * n + j] for k in range(length)], length), length)

@@ -84,6 +84,14 @@ def test_the_second_order(text: str) -> None:
         assert abs(found[names] - slope) < mpf(10) ** -12 * max(1, abs(slope))
 
 
+def test_matrices_that_are_too_large_for_an_exponential() -> None:
+    """Are undecided at once, for there is a value; of smaller ones an infinity is what the derivative rounds to."""
+    assert check_grad("sum(matrix_exp(A))", at={"A": [[1e300, 1], [1, 1e308]]}).verdict == "undecided"
+    report = check_grad("sum(matrix_exp(A))", at={"A": [[1e3, 1], [1, 2]]})
+    assert report.verdict == "match"
+    assert {check.autograd for check in report.checks} == {float("inf")}
+
+
 def test_batches() -> None:
     """Of matrices are followed matrix by matrix."""
     at = {"A": [[[2, 1], [1, 3]], [[5, 2], [2, 4]]]}
