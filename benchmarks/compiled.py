@@ -47,12 +47,19 @@ def entries() -> Iterator[Entry]:
         if op.name.startswith(FUNCTIONS) and op.supports_autograd and torch.float64 in op.supported_dtypes("cpu"):
             yield op.full_name if hasattr(op, "full_name") else op.formatted_name, lambda op=op: _of_function(op)  # type: ignore[misc]
     for info in module_db:
+        if "Lazy" in info.name:  # once they are called they are other layers, which are there
+            continue
         yield f"module {info.name}", lambda info=info: _of_module(info)  # type: ignore[misc]
 
 
 def _of_function(op: Any) -> tuple[Callable[..., Any], tuple[torch.Tensor, ...]] | None:
-    small = (s for s in samples(op, torch.float64, 20) if sum(t.numel() for t in s[1]) <= LARGEST)
+    small = (s for s in samples(op, torch.float64, 20) if sum(t.numel() for t in s[1]) <= LARGEST and _returns(*s))
     return next(small, None)
+
+
+def _returns(function: Callable[..., Any], inputs: tuple[torch.Tensor, ...]) -> bool:
+    """Whether there is anything to differentiate."""
+    return any(isinstance(y, torch.Tensor) and y.numel() for y in pytree.tree_leaves(function(*inputs)))
 
 
 def _of_module(info: Any) -> tuple[Callable[..., Any], tuple[torch.Tensor, ...]] | None:
@@ -71,7 +78,9 @@ def _of_module(info: Any) -> tuple[Callable[..., Any], tuple[torch.Tensor, ...]]
             continue
         buffers = {name: b.clone() for name, b in module.named_buffers()}
 
-        return _called(module, names, buffers, flat, spec, places), inputs
+        function = _called(module, names, buffers, flat, spec, places)
+        if _returns(function, inputs):
+            return function, inputs
     return None
 
 

@@ -125,6 +125,12 @@ def test_the_number_type_is_known_in_three_folders() -> None:
 each_row = every(TABLE.values(), lambda row: row.name)
 
 
+def test_dispatch_modes_are_of_one_kind() -> None:
+    """What every mode has to leave alone (tracers, classes of tensors, operators of higher order) is known in one place."""
+    told = [path.name for path in PACKAGE.rglob("*.py") if "TorchDispatchMode)" in path.read_text(encoding="utf-8")]
+    assert told == ["watching.py"]
+
+
 def test_names_are_unique() -> None:
     """No name or alias belongs to two rows, and each is one that a user can write, but of what entries are made of."""
     pieces = {row.name for row in PIECES}

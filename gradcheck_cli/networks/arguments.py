@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -116,7 +117,16 @@ def _names(module: nn.Module, given: Sequence[tuple[str | None, Given]], wanted:
     if isinstance(module, Chain):
         several = wanted > 1 and (len(given) != 1 or given[0][0] not in (None, "x"))
         return needed(next(iter(module.children()))) if several else ["x"]
-    return needed(module)
+    names = needed(module)
+    return [*names, *(f"x{i}" for i in range(len(names), len(given)))] if _any_number(module) else names
+
+
+def _any_number(module: nn.Module) -> bool:
+    """Whether `forward` takes whatever it is given (DataParallel, AveragedModel: they hand it on)."""
+    kinds = {p.kind for p in signature(module).values()}
+    return inspect.Parameter.VAR_POSITIONAL in kinds and kinds.isdisjoint(
+        {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    )
 
 
 def _matched(
@@ -125,7 +135,11 @@ def _matched(
     """Every given input under its name: those without one fill the places in order. InputError too where a setting has no
     place."""
     parameters = list(signature(module).values())
-    known = [*names] if isinstance(module, Chain) else [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+    known = (
+        [*names]
+        if isinstance(module, Chain) or _any_number(module)
+        else [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+    )
     strange = next((name for name in settings if name not in known), None)
     if strange is not None and not any(p.kind is p.VAR_KEYWORD for p in parameters):
         raise InputError(f"{strange!r} is not a parameter of the network's forward (it has {', '.join(known)})")

@@ -208,7 +208,8 @@ class Subject:
         buffers = {name: self._cast(b).clone() for name, b in module.named_buffers()}
         state |= self.standing.buffered(buffers)
         training = [(m, m.training) for m in self.module.modules()]
-        self.module.train(self.training)
+        if any(before != self.training for _, before in training):
+            self.module.train(self.training)
         try:
             with autocast(self.device, self.autocast):
                 return self.standing.call(module, state, lambda: (module if through is None else through)(*args, **kwargs))

@@ -122,6 +122,8 @@ def _module(found: Any, text: str) -> nn.Module:
             wanted = "a network is wanted, a torch.nn.Module or a text such as 'Linear(4, 2)'"
             raise InputError(f"{wanted}, not {type(found).__name__}")
         raise InputError(f"{text} gives no torch.nn.Module but {type(found).__name__}")
+    if isinstance(found, torch.jit.ScriptModule):
+        raise InputError(f"{text}: nobody can look into a scripted network; as a whole it is checked by gradcheck function")
     return found
 
 

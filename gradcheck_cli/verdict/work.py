@@ -90,7 +90,8 @@ def surroundings() -> Callable[[], AbstractContextManager[Any]]:
         return nullcontext
     from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-    hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
+    top = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)  # newer than the oldest torch that is taken
+    hooks = None if top is None else top(False)
     modes = [mode for mode in _get_current_dispatch_mode_stack() if not mode.is_infra_mode()]
     casts = [(device, torch.get_autocast_dtype(device)) for device in _devices() if torch.is_autocast_enabled(device)]
     if not (hooks or modes or casts):

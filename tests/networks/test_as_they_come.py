@@ -175,3 +175,17 @@ def test_what_has_no_place() -> None:
     """A setting that forward doesn't have is told with those that it has."""
     with pytest.raises(InputError, match=r"'size' is not a parameter of the network's forward \(it has x, scale, mask\)"):
         check_model(Set(plain), settings="size=2")
+
+
+def test_wrappers_that_hand_on() -> None:
+    """DataParallel and averaged models take whatever they are given, under the place of their one input."""
+    for wrapper in (nn.DataParallel, torch.optim.swa_utils.AveragedModel):
+        report = check_model(wrapper(nn.Sequential(nn.Linear(3, 2), nn.Tanh()).double()), input="2,3")
+        assert report.verdict == "match", str(report)
+        assert any(str(c.wrt[0]).startswith("x[") for c in report.checks)
+
+
+def test_a_scripted_network() -> None:
+    """Hooks have no place in it: one line says so."""
+    with pytest.raises(InputError, match="nobody can look into a scripted network"):
+        check_model(torch.jit.script(nn.Linear(2, 2)), input="2,2")

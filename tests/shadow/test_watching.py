@@ -100,7 +100,11 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Any], Any]]] = 
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+NEWER = ("linearize", "its push", "cond", "while", "scan", "nested")
+OLD = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 9)
+
+
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if not (OLD and name in NEWER)])
 def test_what_runs_within_is_followed(name: str) -> None:
     """The exact derivative is mpmath's, and autograd's value matches it: nothing was opaque."""
     function, plain = FUNCTIONS[name]
