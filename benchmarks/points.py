@@ -12,8 +12,8 @@ Operations are counted in the derivative, with common subexpressions shared (`sy
 lambdify, conversion of the points not counted. gradcheck of torch: its defaults (slow mode, float64), 1,000 points in one
 call. With --many: whole verdicts a second of CPU time, in NumPy and with the extra `fast`, each in a process of its own: the
 first check, with all that is derived and compiled, and the median of those after it. With --memory: the peak memory of a
-process of its own at 1 (the imports), 10,000, 100,000 and 1,000,000 points. With --growth: how the time of a check grows with the
-points, in NumPy.
+process of its own at 1 (the imports), 10,000, 100,000 and 1,000,000 points. With --growth: how the time of a check grows with
+the points, in NumPy.
 """
 
 from __future__ import annotations
