@@ -77,6 +77,15 @@ def test_no_mismatch_stands_on_one_witness(monkeypatch: pytest.MonkeyPatch) -> N
     assert check_chain("asinh(x)", at=CASES["asinh(x)"], dtype="bfloat16").counts.get("mismatch", 0) == 0
 
 
+def test_what_lies_between_has_a_witness_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the second witness confirms both ends, but not what lies between, that is undecided."""
+    asked: list[object] = []
+    monkeypatch.setattr(Witness, "between", lambda self, first, last, wrt: asked.append(first))
+    monkeypatch.setattr(Witness, "confirms", lambda self, point, wrt, ball, series=True: None if asked else True)
+    counts = check_chain("asinh(x)", at=CASES["asinh(x)"], dtype="bfloat16").counts
+    assert 0 < 4 * counts["mismatch"] < counts["undecided"]
+
+
 def test_a_ball_over_a_gap_confirms_what_it_excludes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ball that holds the floats themselves confirms no mismatch: the points are asked about one by one."""
     asked: list[float] = []
