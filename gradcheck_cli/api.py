@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, Unpack
 
 from gradcheck_cli import options as table
 from gradcheck_cli.algebra.constants import nearest_double
-from gradcheck_cli.algebra.parts import constant_parts
+from gradcheck_cli.algebra.parts import constant_parts, numbers
 from gradcheck_cli.errors import InputError, boundary
 from gradcheck_cli.formulas.problem import MAX_ORDER, Problem
 from gradcheck_cli.formulas.tasks import (
@@ -347,7 +347,7 @@ def check_model(model: Any, **options: Unpack[OfModel]) -> Answer:
     asked = request.Request(
         model=known,
         text=text,
-        given=request.inputs(given["input"], given["at"], nearest_double),
+        given=request.inputs(given["input"], given["at"], numbers),
         layer=None if given["layer"] is None else str(given["layer"]),
         neuron=request.neuron(given["neuron"]),
         wrt=given["wrt"],
@@ -355,7 +355,7 @@ def check_model(model: Any, **options: Unpack[OfModel]) -> Answer:
         compile=given["compile"],
         autocast=given["autocast"],
         reference=given["reference"],
-        cotangent=request.cotangent(given["cotangent"], nearest_double),
+        cotangent=request.cotangent(given["cotangent"], numbers),
         training=given["train"],
         stop_gradients=given["stop_gradients"],
         seed=given["seed"],
@@ -435,15 +435,14 @@ def _problem(
 
 
 def _formats(names: Sequence[str], complexes: bool) -> tuple[str, ...]:
-    """The dtypes that are asked for; of complex numbers those of their parts. `all` is every one that suits."""
-    if set(names) == {*table.DTYPES, *table.COMPLEX}:
-        names = tuple(table.COMPLEX if complexes else table.DTYPES)
+    """The dtypes that are asked for; of complex numbers those of their parts."""
+    names = table.suited(names, complexes)
     asked = ",".join(names)
     if not complexes and not table.COMPLEX.keys().isdisjoint(names):
         raise InputError("real and complex numbers are checked one by one", asked, 0)
     formats = tuple(dict.fromkeys(table.COMPLEX.get(name, name) for name in names))
     if complexes and not set(formats) <= set(table.COMPLEX.values()):
-        raise InputError("torch computes with complex128 and complex64", asked, 0)
+        raise InputError(table.WIDE, asked, 0)
     return formats
 
 

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
@@ -137,7 +137,15 @@ MODES_OF_CODE = {mode.name: mode.of_tensors for mode in OF_TENSORS.values()}
 MODE_WORDS = {word: mode.name for mode in MODES.values() for word in mode.also}
 DTYPES = dict.fromkeys(("float64", "float32", "float16", "bfloat16"), "")
 COMPLEX = {"complex128": "float64", "complex64": "float32"}
-"""Of formulas there are complex ones too, whose parts are these."""
+"""Of complex numbers, whose parts are these."""
+WIDE = f"torch computes with {' and '.join(COMPLEX)}"
+NUMBERS = DTYPES | dict.fromkeys(COMPLEX, "")
+
+
+def suited(names: Sequence[str], complexes: bool) -> tuple[str, ...]:
+    """The dtypes that are asked for; of `all` those of complex numbers, or of real ones."""
+    return tuple(names) if set(names) != set(NUMBERS) else tuple(COMPLEX if complexes else DTYPES)
+
 
 DTYPE_WORDS = {
     word: name
@@ -313,10 +321,10 @@ OPTIONS: tuple[Option, ...] = (
            bare=True),
     Option("mode", NESTED, NAMES, "", "grad", metavar="MODE", choices=MODES_OF_FORMULAS, words=MODE_WORDS, also="modes",
            bare=True),
-    Option("dtype", FORMULAS, FORMATS, "", "float64", metavar="DTYPE", choices=DTYPES | dict.fromkeys(COMPLEX, ""),
-           words=DTYPE_WORDS, also="dtypes", bare=True, example="float32"),
+    Option("dtype", FORMULAS, FORMATS, "", "float64", metavar="DTYPE", choices=NUMBERS, words=DTYPE_WORDS,
+           also="dtypes", bare=True, example="float32"),
     Option("dtype", CODE, FORMATS, "", otherwise="float64, or that of given tensors or of a Module", metavar="DTYPE",
-           choices=DTYPES, words=DTYPE_WORDS, also="dtypes", bare=True),
+           choices=NUMBERS, words=DTYPE_WORDS, also="dtypes", bare=True),
     Option("device", CHECKS, DEVICE, "Torch's name of the device.", "cpu", metavar="NAME", example="cuda:0"),
     Option("claim", FORMULAS, CLAIMS, "Your own derivative: x=8*x+4 (or dy/dx=8*x+4), or the formula alone where only one is "
            "asked for; several with commas.", metavar="FORMULA", also="claims"),

@@ -10,11 +10,14 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
+from typing import Any
 
+from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.algebra.program import LARGEST_PRODUCT
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import definition, parse
+from gradcheck_cli.language.points import numbers_of
 from gradcheck_cli.language.spaces import imag_of, real_of
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, occurrences
 
@@ -46,6 +49,11 @@ def parts(tree: Node, names: Collection[str]) -> Parts:
 def constant_parts(tree: Node) -> tuple[Node, Node]:
     """The parts of a constant, as constants."""
     return parts(tree, ()).pair
+
+
+def numbers(text: str, name: str) -> Any:
+    """The value of "name=value": a number, or nested lists of numbers, complex ones among them. InputError for all else."""
+    return numbers_of(text, name, nearest_double, constant_parts)
 
 
 def parts_of(tree: Node, values: Mapping[str, Parts]) -> Parts:

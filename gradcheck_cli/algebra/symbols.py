@@ -25,7 +25,7 @@ from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import ROWS, TABLE, VARIADIC, Function
 from gradcheck_cli.language.parser import definition
 from gradcheck_cli.language.printer import show
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, walk
 
 Expression = Any  # sympy ships no types
 
@@ -263,7 +263,10 @@ def renamed(expression: Expression, numbers: Mapping[str, str]) -> Expression:
     done: dict[Expression, Expression] = {
         sympy.Symbol(number, real=True): sympy.Symbol(name, real=True) for name, number in numbers.items()
     }
+    trees: dict[str, Node] = {number: Variable(name) for name, number in numbers.items()}
     for item in sympy.postorder_traversal(expression):
+        if item in _opaque and item not in done:  # a quotient by 0 keeps its variables
+            done[item] = opaque(substitute(_opaque[item], trees))
         if item not in done:
             arguments = [done[a] for a in item.args]
             same = all(new is old for new, old in zip(arguments, item.args, strict=True))

@@ -16,6 +16,7 @@ import torch
 from torch.autograd import forward_ad
 
 from gradcheck_cli.algebra.constants import CONSTANT_ULPS, evaluated
+from gradcheck_cli.algebra.parts import parts
 from gradcheck_cli.algebra.program import Program, inline
 from gradcheck_cli.errors import REFUSALS, InputError, first_line
 from gradcheck_cli.language.functions import ARRAY_KINDS, TABLE, Function
@@ -208,22 +209,38 @@ def fold(tree: Node, rounded: dict[float, Node] | None = None) -> Node:
     (of `0.1*3*x`, 0.1*3), as long as that is as good as a rounded constant; else the one nearest to its value. `rounded` gets
     what each stands for."""
     varying: set[int] = set()
+    complexes: set[int] = set()
     done: dict[int, Node] = {}
     for item in occurrences(tree):
         done[id(item)] = item
         if isinstance(item, Variable):
             varying.add(id(item))
+        elif isinstance(item, Constant):
+            complexes |= {id(item)} if isinstance(item.value, complex) else set()
         elif isinstance(item, Call):
             arguments = tuple(done[id(a)] for a in item.arguments)
             if any(id(a) in varying for a in item.arguments) or TABLE[item.function].arrays:
                 varying.add(id(item))
                 done[id(item)] = Call(item.function, arguments, item.position)
+            elif any(id(a) in complexes for a in item.arguments):
+                complexes.add(id(item))
+                done[id(item)] = Constant(_complex(item, rounded), item.position)
             else:
                 number = _constant(item, Call(item.function, arguments))
                 done[id(item)] = Constant(number, item.position)
                 if rounded is not None and not isinstance(number, bool) and math.isfinite(number):
                     rounded[number] = item
     return done[id(tree)]
+
+
+def _complex(tree: Node, rounded: dict[float, Node] | None) -> complex:
+    """The doubles for the parts of a constant; a real number where it is one, such as the size of a complex one."""
+    found = parts(tree, ())
+    numbers = [float(evaluated(part)) for part in found.pair]
+    if rounded is not None:
+        pairs = zip(numbers, found.pair, strict=True)
+        rounded |= {number: part for number, part in pairs if math.isfinite(number) and not isinstance(part, Constant)}
+    return numbers[0] if found.imag is None else complex(*numbers)
 
 
 def _constant(whole: Call, step: Call) -> float | bool:

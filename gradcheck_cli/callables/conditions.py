@@ -116,7 +116,9 @@ def _undefined(backward: Backward) -> Iterator[Trial]:
     undefined = {name: torch._C._functions.UndefinedGrad()(y) for name, y in taken.items()}
     if taken:
         yield Trial(
-            replace(backward, outputs=undefined).pull(backward.zeros()), _times(0.0, backward.plain.gradients), times=0.0
+            replace(backward, outputs={**backward.outputs, **undefined}).pull(backward.zeros()),
+            _times(0.0, backward.plain.gradients),
+            times=0.0,
         )
 
 

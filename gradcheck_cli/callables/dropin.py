@@ -40,7 +40,7 @@ from gradcheck_cli.maps.autograd import REENTRANT, derived
 from gradcheck_cli.maps.check import Found, check_map
 from gradcheck_cli.maps.map import Map, Row, Tensors, random_row, size, uncompiled
 from gradcheck_cli.maps.orders import Orders
-from gradcheck_cli.maps.parts import apart, inexact, joined, names_of, split
+from gradcheck_cli.maps.parts import apart, inexact, joined, names_of, split, whole
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.shadow.glance import Glance
 from gradcheck_cli.verdict.column import Column
@@ -191,7 +191,7 @@ def _cotangents(func: Callable[..., Any], arguments: Sequence[Any], given: Any, 
     if given is not None:
         return tupled(given)
     outputs = {str(i): y for i, y in enumerate(differentiable(func(*arguments)))}
-    drawn = joined(random_row(split(outputs), SEED).cotangents).values()
+    drawn = joined(random_row(split(outputs), SEED).cotangents, outputs).values()
     return tuple((torch.stack([v, v], -1)[..., 0] if apart else v).requires_grad_() for v in drawn)
 
 
@@ -246,7 +246,7 @@ class _Call:
     def outputs(self, leaves: Tensors) -> dict[str, Tensor]:
         """What the function returns for these tensors: the outputs that are differentiable, or all if none is. Which ones are
         is seen at the first call, for leaves that require a gradient: forward mode knows of none."""
-        found = tupled(self.func(*_replaced(self.arguments, self.names, joined(leaves))))
+        found = tupled(self.func(*_replaced(self.arguments, self.names, leaves)))
         if self._taken is None:
             tensors = [i for i, y in enumerate(found) if isinstance(y, Tensor)]
             moving = [i for i in tensors if found[i].requires_grad]
@@ -267,7 +267,7 @@ class _Call:
         own = {name: x for name, x in self.map.own.items() if name in inputs}
 
         def below(leaves: Tensors) -> dict[str, Tensor]:
-            return split(gradient.outputs(_replaced(gradient.arguments, self.names, joined(leaves))))
+            return split(gradient.outputs(_replaced(gradient.arguments, self.names, leaves)))
 
         by: dict[str, str] = {}
         for label, i in self._labels():
@@ -289,7 +289,7 @@ class _Call:
 
     def everything(self, leaves: Tensors) -> dict[str, Tensor]:
         """All that it returns, under the same names whatever requires a gradient."""
-        found = tupled(self.func(*_replaced(self.arguments, self.names, joined(leaves))))
+        found = tupled(self.func(*_replaced(self.arguments, self.names, leaves)))
         return split({"y" if len(found) == 1 else f"y{i}": y for i, y in enumerate(found) if isinstance(y, Tensor)})
 
 
@@ -310,7 +310,8 @@ def _known(tensor: Tensor) -> bool:
 def _replaced(value: Any, names: Mapping[int, str], leaves: Tensors) -> Any:
     """Nested arguments with the leaves in their places."""
     if isinstance(value, Tensor):
-        return leaves[names[id(value)]] if id(value) in names else value
+        leaf = whole(leaves, names[id(value)], value) if id(value) in names else None
+        return value if leaf is None else leaf
     if isinstance(value, tuple | list):
         found = (_replaced(v, names, leaves) for v in value)
         return value._make(found) if hasattr(value, "_make") else type(value)(found)
@@ -334,7 +335,11 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
     """Raise GradcheckError for what is wrong; return why something is undecided, or nothing."""
     map = call.map
     leaves, start = map.leaves(), time.thread_time()
-    outputs = map(leaves)
+    try:
+        outputs = map(leaves)
+    except Exception:  # the function's own, unless it runs with what it was given
+        call.func(*call.arguments)
+        return _COPIED
     forward, backward = time.thread_time() - start, 0.0
     small = size(map.inputs) <= _SMALL and forward <= _QUICK
     if not outputs or not all(_known(y) for y in outputs.values()):
@@ -382,6 +387,8 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
         _under_conditions(call, asked, outputs)
     return "" if judged or not columns else "it has no real value here"
 
+
+_COPIED = "it doesn't run with copies of its arguments"
 
 _SHOWN = 4
 """Entries that a note names."""

@@ -49,10 +49,11 @@ from gradcheck_cli.maps.map import (
     without_graph,
 )  # fmt: skip
 from gradcheck_cli.maps.meant import Meant
+from gradcheck_cli.maps.parts import convention
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.runs import Formula, format_of
 from gradcheck_cli.modes import OF_TENSORS, Mode
-from gradcheck_cli.options import DTYPES
+from gradcheck_cli.options import DTYPES, suited
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.report import Report
@@ -135,7 +136,7 @@ def cases(question: Question) -> tuple[list[Case], list[Column]]:
     found: list[Case] = []
     refused: list[Column] = []
     first: NoValue | None = None
-    for dtype in question.dtypes or (question.target.dtype,):
+    for dtype in _dtypes(question):
         for point in arguments(question.target, question.wanted, dtype):
             map = _map(question, point)
             try:
@@ -154,6 +155,15 @@ def cases(question: Question) -> tuple[list[Case], list[Column]]:
     if first is not None and not found:
         raise first
     return found, refused
+
+
+def _dtypes(question: Question) -> Sequence[str | None]:
+    """The dtypes that are asked for, else the one that the target has."""
+    target, asked = question.target, question.dtypes
+    if len(asked) < len(DTYPES):  # not `all` of real numbers and of complex ones
+        return asked or (target.dtype,)
+    point = next(arguments(target, question.wanted, None))
+    return suited(asked, any(x.is_complex() for x in point.given.values()))
 
 
 def _without_value(point: Arguments, map: Map, refusal: str) -> Column:
@@ -237,7 +247,7 @@ class _Check:
 
     def run(self) -> dict[str, None]:
         """Add the columns; returns the operations that couldn't be followed."""
-        self.recorder.note(*not_judged(self.case.cut))
+        self.recorder.note(*not_judged(self.case.cut), *convention(self.case.arguments.given))
         outputs = self.map(self.map.leaves())
         row = random_row(outputs, self.question.seed)
         self.point |= {name: shown(v) for name, v in upstream(row).items() if name not in self.point}

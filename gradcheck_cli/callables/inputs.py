@@ -13,21 +13,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from gradcheck_cli.algebra.constants import nearest_double
-from gradcheck_cli.algebra.parts import constant_parts
+from gradcheck_cli.algebra.parts import constant_parts, numbers
 from gradcheck_cli.callables.loading import REQUIRED, Parameter, Target
 from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.language.points import holds_text, listed, parse_points, with_files
-from gradcheck_cli.language.spaces import PointSpec, arrays_of, entry_names
+from gradcheck_cli.language.spaces import OfParts, PointSpec, entry_names
 from gradcheck_cli.maps.autograd import derived
-from gradcheck_cli.maps.parts import apart, inexact, joined, split
-from gradcheck_cli.options import DTYPES, SAMPLES_OF_FUNCTION
+from gradcheck_cli.maps.parts import apart, as_numbers, double, inexact, joined, split
+from gradcheck_cli.options import COMPLEX, DTYPES, SAMPLES_OF_FUNCTION
 
 SHAPES: tuple[tuple[int, ...], ...] = ((3,), (3, 3), ())
 """Shapes that are tried for all inputs where none is given."""
@@ -52,17 +51,21 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Arguments:
-    """One point: the tensors that are differentiated by (of complex ones the parts), and everything else, by the names of the
-    parameters."""
+    """One point: the tensors that are differentiated by, and everything else, by the names of the parameters."""
 
-    tensors: Mapping[str, Tensor]
+    given: Mapping[str, Tensor]
     others: Mapping[str, Any]
     nested: Mapping[str, Any] = field(default_factory=dict)
     """Arguments that hold several tensors (a dictionary, a list, a dataclass), whose names begin with theirs."""
 
+    @functools.cached_property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """What is differentiated by: the tensors, of complex ones the parts."""
+        return apart(self.given)
+
     def call(self, target: Target, tensors: Mapping[str, Tensor]) -> Any:
         """The target, called with these tensors in place of the arguments' own."""
-        given = {**joined(tensors), **self.others}
+        given = {**joined(tensors, self.given), **self.others}
         for name, value in self.nested.items():
             given = {n: v for n, v in given.items() if not n.startswith(f"{name}.")} | {name: _filled(name, value, given)}
         positional: list[Any] = []
@@ -82,7 +85,7 @@ class Arguments:
     @property
     def names(self) -> list[str]:
         """The parameters that have a value."""
-        flat = [*joined(self.tensors), *self.others]
+        flat = [*self.given, *self.others]
         return [*self.nested, *(n for n in flat if n.partition(".")[0] not in self.nested)]
 
     def shown(self) -> dict[str, Any]:
@@ -106,7 +109,7 @@ def arguments(target: Target, wanted: Wanted, dtype: str | None) -> Iterator[Arg
 def _entries(target: Target, at: At, settings: Mapping[str, Any]) -> list[Any]:
     """The points in `at`: texts and mappings. What is given without a name is that of the only parameter; as many tensors as
     there are parameters are one point, in their order."""
-    listing = [with_files(entry, nearest_double) for entry in listed(at)]
+    listing = [with_files(entry, numbers) for entry in listed(at)]
     bare = [e for e in listing if not isinstance(e, str | Mapping)]
     if not bare:
         return listing
@@ -137,7 +140,7 @@ def _read(target: Target, texts: Sequence[Any], wanted: Wanted, settings: Mappin
     def spec(shape: Any) -> PointSpec:
         return parse_points(
             texts, names, shape=shape, sample=sample, domain=wanted.domain, seed=wanted.seed, evaluate=nearest_double,
-            parts=constant_parts,
+            parts=constant_parts, complex_inputs=dtype in COMPLEX,
         )  # fmt: skip
 
     chosen = spec(wanted.shape)
@@ -149,12 +152,13 @@ def _read(target: Target, texts: Sequence[Any], wanted: Wanted, settings: Mappin
 
 
 def _points(spec: PointSpec, settings: Mapping[str, Any], dtype: str) -> Iterator[Arguments]:
-    values = spec.values(FORMATS[dtype])
+    values = spec.values(FORMATS[COMPLEX.get(dtype, dtype)])
     for k in range(len(next(iter(values.values())))):
         tensors = {}
-        for name, shape in arrays_of(spec.shapes).items():
-            floats = np.array([values[entry][k] for entry in entry_names(name, shape)]).reshape(shape)
-            tensors[name] = torch.tensor(floats, dtype=torch.float64).to(getattr(torch, dtype))
+        for name, shape in spec.shapes.items():
+            floats = torch.tensor([values[entry][k] for entry in entry_names(name, shape)], dtype=torch.float64).reshape(shape)
+            found = torch.view_as_complex(floats) if isinstance(shape, OfParts) else floats
+            tensors[name] = as_numbers(found, getattr(torch, dtype))
         yield Arguments(tensors, settings)
 
 
@@ -306,7 +310,7 @@ def _given(target: Target, point: Mapping[str, Any], settings: Mapping[str, Any]
     tensors = {n: v for n, v in values.items() if n in point and isinstance(v, Tensor) and inexact(v)}
     if not tensors:
         raise InputError(f"{target.name}: no input is a floating-point tensor: there is nothing to differentiate by")
-    return Arguments(apart(tensors), {n: v for n, v in values.items() if n not in tensors}, nested)
+    return Arguments(tensors, {n: v for n, v in values.items() if n not in tensors}, nested)
 
 
 def _items(value: Any) -> list[tuple[str, Any]] | None:
@@ -355,21 +359,14 @@ def _tensor(name: str, value: Any, dtype: str | None, own: torch.dtype) -> Tenso
     """A value in the dtype that is asked for; else in its own, and what has none in that of the others, `own`."""
     try:
         exact = hasattr(value, "dtype")
-        tensor = torch.as_tensor(value).detach() if exact else _double(value)
+        tensor = torch.as_tensor(value).detach() if exact else double(value)
     except (TypeError, ValueError, RuntimeError) as problem:
         raise InputError(f"the value of {name!r} is no tensor, number or list of numbers: {words(problem)}") from None
     if tensor.dtype is torch.complex32:
         raise InputError(f"the value of {name!r} is of 16-bit parts, with which torch computes next to nothing: give complex64")
-    if inexact(tensor) and (dtype is not None or not exact):
-        wanted = own if dtype is None else getattr(torch, dtype)
-        return tensor.to(wanted.to_complex() if tensor.is_complex() else wanted)
+    if dtype is not None or not exact:
+        return as_numbers(tensor, own if dtype is None else getattr(torch, dtype))
     return tensor
-
-
-def _double(value: Any) -> Tensor:
-    """A number, or lists of numbers, in double precision."""
-    found = torch.tensor(value)
-    return torch.tensor(value, dtype=torch.complex128 if found.is_complex() else torch.float64)
 
 
 def _check_names(target: Target, names: Iterable[str]) -> None:

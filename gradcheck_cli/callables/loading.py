@@ -102,7 +102,7 @@ def target(found: Any, text: str) -> Target:
         raise InputError(f"{name} is not callable: it is of type {kind}{hint}", text, at)
     if not isinstance(found, torch.nn.Module):
         return Target(name, found, _parameters(found, False))
-    dtypes = [str(p.dtype).removeprefix("torch.") for p in found.parameters() if p.is_floating_point()]
+    dtypes = [str(p.dtype).removeprefix("torch.") for p in found.parameters() if p.is_floating_point() or p.is_complex()]
     return Target(name, found, _parameters(found.forward, False), dtype=dtypes[0] if dtypes else None)
 
 

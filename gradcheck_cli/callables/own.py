@@ -53,7 +53,7 @@ class Call:
         inputs = {n: x for n, x in zip(names, self.arguments, strict=False) if _numbers(x)}
 
         def call(given: Tensors) -> Tensors:
-            whole = joined(given)
+            whole = joined(given, inputs)
             arguments = [whole.get(n, x) for n, x in zip(names, self.arguments, strict=False)]
             return leaves(self.function.apply(*arguments), "y")
 
@@ -221,7 +221,7 @@ def _at_a_point(call: Call, seed: int) -> dict[str, list[str]]:
     output = call.function.apply(*leaves)
     if not isinstance(output, Tensor):
         return {}
-    upstream = torch.randn(output.shape, generator=draw, dtype=torch.complex128).to(output.dtype)
+    upstream = torch.randn(output.shape, generator=draw, dtype=output.dtype)
     names = call.names()
     moving = [k for k, x in enumerate(points) if isinstance(x, Tensor) and x.is_complex() and x.numel() <= FEW]
     gradients = torch.autograd.grad(output, [leaves[k] for k in moving], upstream, allow_unused=True)

@@ -19,7 +19,7 @@ import typer
 from gradcheck_cli.cli.options import Outcome, add
 from gradcheck_cli.cli.words import OF_RUN, RUN
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.options import DTYPES, KINDS, of, spoken
+from gradcheck_cli.options import KINDS, NUMBERS, of, spoken
 from gradcheck_cli.output import SUITE_FORMATS
 
 if TYPE_CHECKING:
@@ -338,7 +338,7 @@ def _words(before: Sequence[str], last: str) -> Iterator[str]:
 _METAVARS: Mapping[str, Callable[[Sequence[str], str], Iterable[str]]] = {
     KINDS["chain"].metavar: _functions, KINDS["function"].metavar: _targets, KINDS["model"].metavar: _networks,
     "PATH": _specs, "NAME": _names, "FORMULA": _functions, "FORMULA|TARGET": _functions, "NAME[:FILE": _formats,
-    "DTYPE": lambda before, last: _listed(DTYPES, last), "FILE": _files, "POINT": _assigned, "NAME=SIZES": _assigned,
+    "DTYPE": lambda before, last: _listed(NUMBERS, last), "FILE": _files, "POINT": _assigned, "NAME=SIZES": _assigned,
     "NAME=A:B": _assigned, "NAMES": _wrt, "WORD": _words,
 }  # fmt: skip
 """What stands in the help for a value -> what it may be."""

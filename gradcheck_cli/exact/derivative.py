@@ -40,8 +40,8 @@ SHORT = 120
 """Nodes up to which a composed formula is differentiated for display: SymPy's time grows with a power of them."""
 
 
-_UNKNOWN = (LookupError, NotImplementedError, RecursionError, sympy.core.function.ArgumentIndexError)
-"""What SymPy, or the way back to a tree, raises for a derivative that isn't known."""
+_UNKNOWN = (LookupError, NotImplementedError, RecursionError, TypeError, sympy.core.function.ArgumentIndexError)
+"""What SymPy, or the way back to a tree, raises for a derivative that isn't known; a TypeError for a comparison with nan."""
 
 
 @lru_cache(maxsize=4096)

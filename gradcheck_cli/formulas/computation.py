@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
 
-from gradcheck_cli.algebra.precision import SHADOW
+from gradcheck_cli.algebra.number import exactly, working
+from gradcheck_cli.algebra.precision import ENCLOSURE, SHADOW
 from gradcheck_cli.errors import NO_KERNEL, InputError, NoValue
 from gradcheck_cli.exact.derivative import SHORT, chain_formula
 from gradcheck_cli.exact.enclosure import Enclosure
@@ -178,10 +179,29 @@ class _Part:
             truth = regular(truths[index])
             if truth.kind is Kind.REGULAR and truth.text is not None:
                 truths[index] = Truth(Kind.OUTSIDE, singular=True)
+        for index in self._across.tolist():
+            truths[index] = Truth(Kind.NONDIFFERENTIABLE, jump=True)
         run = self.run
         gradient = self.torch.gradients[column.wrt]
         policy = OF_SERIES if self.exact.by_series(column.wrt) else OF_FORMULAS
         return Entries(column, self.part, run.form, policy, run.limits, gradient, truths, run.checkpoint)
+
+    @cached_property
+    def _across(self) -> npt.NDArray[np.int64]:
+        """The points with an input of -0.0 at which torch's value is another than the function's: it is on the other side of a
+        jump, for a zero has a sign there (IEEE 754-2019, section 9.2.1: atan2 of -0.0 and a negative number is -pi)."""
+        signed = np.zeros(self.size, dtype=bool)
+        for values in self.points.values():
+            signed |= np.signbit(values) & (values == 0.0)
+        half = self.run.form.unit_roundoff**0.5
+        found = []
+        for index in np.flatnonzero(signed & np.isfinite(self.output)).tolist():
+            with working(ENCLOSURE[0]):
+                point = {name: exactly(float(values[index])) for name, values in self.points.items()}
+                ball, value = self.exact.values.every(point, {})[self.whole.chain.output], float(self.output[index])
+                if ball.is_finite() and abs(ball - value) > half * (abs(ball) + abs(value)):
+                    found.append(index)
+        return np.array(found, dtype=np.int64)
 
     def settle(self, queue: Queue) -> None:
         """Judge what two numbers, or a user's callable by itself, settle; the other entries are put in the queue."""

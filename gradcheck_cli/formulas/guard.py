@@ -50,7 +50,7 @@ def guard_points(
         return
 
     def call(leaves: Tensors) -> Tensors:
-        return {compiled.output: compiled.entry(compiled.forward(joined(leaves)), compiled.output)}
+        return {compiled.output: compiled.entry(compiled.forward(joined(leaves, batch.tensors)), compiled.output)}
 
     plain = Plain(Map(tensors, call), 0, checkpoint, [found], apart=compiled.shapes is None)
     if plain.here.size != len(here):

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.formulas.problem import MAX_ORDER, Claim, Question, Task
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.chain import Chain, derivative_name
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import assignment, parse_stage
 from gradcheck_cli.language.points import FOREIGN, order_of, split
-from gradcheck_cli.language.spaces import PointSpec, Shape, entry_names
-from gradcheck_cli.language.tree import Call, Node, Variable, walk
+from gradcheck_cli.language.spaces import OfParts, PointSpec, Shape, entry_names
+from gradcheck_cli.language.tree import Call, Node, Variable, variables, walk
 
 if TYPE_CHECKING:
     from gradcheck_cli.formulas.lowering import Lowered
@@ -172,7 +173,8 @@ def _claims(text: str, start: int, end: int, tasks: Sequence[Task], asked: Asked
         raise InputError("a claim is about one output: check the expressions one by one", text, start)
     quotient = _QUANTITY.fullmatch(piece[: assignment(piece) or 0])
     cut = 0 if quotient is None else (assignment(piece) or 0) + 1
-    name, tree = parse_stage(piece[cut:], text, at + cut, entry=True)
+    units = frozenset({"I"} - {*chain.inputs, *(s.name for s in chain.stages)}) if task.complex else None
+    name, tree = parse_stage(piece[cut:], text, at + cut, entry=True, imaginary=units)
     entries = {n: [n] for n in chain.inputs} | {s.name: [s.name] for s in chain.stages}
     if task.shapes is not None:
         entries = {n: entry_names(n, shape) for n, shape in task.shapes.items()}
@@ -207,6 +209,8 @@ def _claims(text: str, start: int, end: int, tasks: Sequence[Task], asked: Asked
             raise InputError(message, text, node.position)
     if task.shapes is None:
         return (Claim(piece.strip(), chain.output, wrt, tree),)
+    if task.complex:
+        return _complex_claims(piece.strip(), tree, task, wrt)
     return _entry_claims(text, tree, task, meant[wrt], task.shapes.get(wrt[0], ()) if len(wrt) == 1 else ())
 
 
@@ -222,6 +226,28 @@ def _quotient(found: re.Match[str], chain: Chain, possible: Sequence[Wrt], text:
     return known[below]
 
 
+def _complex_claims(text: str, tree: Node, task: Task, wrt: Wrt) -> tuple[Claim, ...]:
+    """What a claim about complex numbers is of the parts: dy/dz of a complex output, which has one where it is holomorphic (the
+    Cauchy-Riemann equations); of a real output torch's gradient, whose parts are the derivatives by the parts."""
+    from gradcheck_cli.algebra.parts import parts
+    from gradcheck_cli.formulas.lowering import lower
+
+    assert task.shapes is not None
+    y, shapes = task.chain.output, task.shapes
+    arrays = {name for name, shape in shapes.items() if (shape.whole if isinstance(shape, OfParts) else shape)}
+    if len(wrt) > 1 or wrt[0] not in shapes or arrays & {*variables(tree), *wrt, y}:
+        raise InputError("a claim about complex numbers is of a first derivative of one number by another", text, 0)
+    real, imag = parts(tree, [name for name, shape in shapes.items() if isinstance(shape, OfParts)]).pair
+    by, turned = entry_names(wrt[0], shapes[wrt[0]]), Call(syntax.NEG, (imag,))
+    rows = [[real, turned], [imag, real]] if isinstance(shapes[y], OfParts) else [[real, imag]]
+    lowered = lower(task.chain, shapes)
+    return tuple(
+        Claim(text, of, (name,), lowered.written(formula, of))
+        for of, row in zip(entry_names(y, shapes[y]), rows, strict=True)
+        for name, formula in zip(by, row, strict=False)
+    )
+
+
 def _entry_claims(text: str, tree: Node, task: Task, meant: Sequence[Wrt], shape: Shape) -> tuple[Claim, ...]:
     """One claim for each entry of the output and each of the derivatives that are meant."""
     from gradcheck_cli.formulas.lowering import lower
@@ -229,10 +255,6 @@ def _entry_claims(text: str, tree: Node, task: Task, meant: Sequence[Wrt], shape
     from gradcheck_cli.language.printer import show
 
     assert task.shapes is not None
-    if task.complex:
-        raise InputError(
-            "a claim about complex numbers can't be checked: claim a derivative of the parts, as real formulas", text, 0
-        )
     found = entries(tree, {name: variables_of(name, s) for name, s in task.shapes.items()}, text)
     lowered = lower(task.chain, task.shapes)
     outputs = task.shapes[task.chain.output]

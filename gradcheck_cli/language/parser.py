@@ -58,6 +58,12 @@ def _operators() -> dict[type[ast.AST], Function]:
 
 _OPERATORS = _operators()
 
+_ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "T": (syntax.TRANSPOSE,), "mT": (syntax.TRANSPOSE,), "H": (syntax.TRANSPOSE, syntax.CONJ),
+    "mH": (syntax.TRANSPOSE, syntax.CONJ), "real": (syntax.REAL,), "imag": (syntax.IMAG,),
+}  # fmt: skip
+"""Those of a tensor that are functions of it."""
+
 _SIGN = re.compile(f"[{''.join(SIGNS)}]")
 _POWER = re.compile(r"\b([^\W\d]\w*)\s*(?:\^|\*\*)\s*(-?\d+)\s*\(")
 
@@ -266,8 +272,11 @@ class _Translation:
                 return Variable(name, at) if constant is None else Call(constant, (), at)
             case ast.Attribute(value=value, attr=name) if _constant(name) and _dotted(value) in MODULES:
                 return Call(NAMES[name], (), at)
-            case ast.Attribute(value=value, attr="T" | "mT"):
-                return Call(syntax.TRANSPOSE, (self.real(self.translate(value, depth), value),), at)
+            case ast.Attribute(value=value, attr=name) if name in _ATTRIBUTES:
+                found = self.real(self.translate(value, depth), value)
+                for function in _ATTRIBUTES[name]:
+                    found = Call(function, (found,), at)
+                return found
             case ast.Attribute(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) as value, attr=taken) if (
                 TUPLES.get(name) == taken
             ):
@@ -378,7 +387,7 @@ class _Translation:
             case ast.Attribute(value=value, attr=name):
                 prefix = _dotted(value)
                 if prefix not in MODULES:
-                    transposed = isinstance(value, ast.Attribute) and value.attr in ("T", "mT")
+                    transposed = isinstance(value, ast.Attribute) and value.attr in _ATTRIBUTES
                     if prefix is not None and "." in prefix and not transposed or name.startswith("_"):
                         hint = f": {INSTEAD[name]}" if name in INSTEAD else ""
                         raise self.error(f"syntax error: attributes are not part of the language{hint}", node.func)

@@ -47,6 +47,9 @@ Evaluate = Callable[[Node], float]
 InParts = Callable[[Node], tuple[Node, Node]]
 """The parts of a complex constant, as constants. NotImplementedError where it has none that are known."""
 
+Read = Callable[[str, str], Any]
+"""What `numbers_of` tells of a text and a name."""
+
 UNITS = frozenset("iIjJ")
 """Names of the imaginary unit in a point, where nothing else has a name."""
 
@@ -326,9 +329,7 @@ class _Reader:
 
     def tree(self, value: str, whole: str, offset: int) -> Node:
         """What a constant expression says; i is the imaginary unit where numbers may be complex."""
-        if self.parts is None:
-            return parse(value, whole, offset)
-        return parse(_IMAGINARY.sub(r"\1j", value), whole, offset, imaginary=UNITS)
+        return parse(_IMAGINARY.sub(r"\1j", value), whole, offset, imaginary=None if self.parts is None else UNITS)
 
     def entered(self, name: str, shape: Shape, numbers: Sequence[complex]) -> dict[str, Axis]:
         """The entries of a value, and their imaginary parts where one is complex."""
@@ -511,20 +512,23 @@ def _ordered(a: float, b: float, whole: str | None, at: int | None) -> tuple[flo
     return a, b
 
 
-def numbers_of(text: str, name: str, evaluate: Evaluate) -> Any:
-    """The value of "name=value": a number, or nested lists of numbers; constant expressions are evaluated."""
-    spec = parse_points(text, [name], evaluate=evaluate)
+def numbers_of(text: str, name: str, evaluate: Evaluate, parts: InParts | None = None) -> Any:
+    """The value of "name=value": a number, or nested lists of numbers; constant expressions are evaluated. `parts`: complex
+    ones have a meaning, as in `parse_points`."""
+    spec = parse_points(text, [name], evaluate=evaluate, parts=parts)
     (group,) = spec.at
     if not all(isinstance(axis, tuple) for axis in group.axes.values()):
         raise InputError("one value is needed here: a number, or a list of numbers", text, len(name) + 1)
     flat: list[Any] = [axis[0] for axis in group.axes.values() if isinstance(axis, tuple)]
     shape = spec.shapes[name]
+    if isinstance(shape, OfParts):
+        flat, shape = [complex(*pair) for pair in zip(flat[::2], flat[1::2], strict=True)], shape.whole
     for size in reversed(shape):
         flat = [flat[i : i + size] for i in range(0, len(flat), size)]
     return flat[0]
 
 
-def with_files(entry: Any, evaluate: Evaluate) -> Any:
+def with_files(entry: Any, read: Read) -> Any:
     """A point that is a text, or holds texts, of which some name files: by its names, with the tensors, and with numbers for
     all else; a file alone is its tensor. Any other as it is."""
     if is_stored(entry):
@@ -539,7 +543,7 @@ def with_files(entry: Any, evaluate: Evaluate) -> Any:
         return entry
     return {
         name: tensor_in(*given) if is_stored(given[0])
-        else numbers_of(f"{name}={given[0]}", name, evaluate) if isinstance(given[0], str)
+        else read(f"{name}={given[0]}", name) if isinstance(given[0], str)
         else given[0]
         for name, given in values.items()
     }  # fmt: skip

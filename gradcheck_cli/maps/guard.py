@@ -182,7 +182,7 @@ class _Guard:
 
         moving = np.flatnonzero(direction)
         for _ in range(ENTRIES):
-            if not bends(moving):
+            if not len(moving) or not bends(moving):
                 return
             part = self._narrowed(bends, moving)
             moving = np.setdiff1d(moving, part)

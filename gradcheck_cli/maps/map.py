@@ -74,9 +74,14 @@ class Map:
         """The same function at other inputs."""
         return replace(self, inputs=inputs)
 
-    def entry(self, name: str, index: tuple[int, ...]) -> Map:
-        """One entry of an output alone."""
-        return replace(self, call=lambda leaves: {name + subscript(index): self.call(leaves)[name][index]})
+    def entry(self, names: Sequence[str], index: tuple[int, ...]) -> Map:
+        """One entry of some outputs alone."""
+
+        def call(leaves: Tensors) -> Tensors:
+            found = self.call(leaves)
+            return {name + subscript(index): found[name][index] for name in names}
+
+        return replace(self, call=call)
 
     def without(self, names: Sequence[str]) -> Map:
         """The same without some outputs."""

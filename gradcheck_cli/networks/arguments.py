@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gradcheck_cli.errors import InputError
+from gradcheck_cli.maps.parts import as_numbers, double
 from gradcheck_cli.networks.layers import LAYERS
 from gradcheck_cli.networks.modules import Chain, needed, signature
 from gradcheck_cli.networks.request import Given, Shape
@@ -128,20 +129,21 @@ def _tensor(name: str, value: Given, slot: Slot, dtype: torch.dtype | None) -> T
         tensor = value.detach()
     else:
         try:
-            tensor = torch.tensor(value, dtype=torch.float64)
+            tensor = double(value)
         except (TypeError, ValueError, RuntimeError):
             raise InputError(f"{name}: a tensor is needed, or numbers in nested lists, or the sizes of its shape") from None
         if slot.below is not None:
             return tensor.long()
     if not tensor.numel():
         raise InputError(f"{name}: an input without entries has no derivative")
-    return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+    return tensor if dtype is None else as_numbers(tensor, dtype)
 
 
 def _drawn(sizes: tuple[int, ...], below: int | None, dtype: torch.dtype | None) -> Tensor:
     if below is not None:
         return torch.randint(below, sizes)
-    return torch.randn(sizes, dtype=torch.float32).to(dtype or torch.float32)
+    wanted = dtype or torch.float32
+    return torch.randn(sizes, dtype=torch.complex64 if wanted.is_complex else torch.float32).to(wanted)
 
 
 def _unknown(name: str, names: Sequence[str], slot: Slot) -> str:

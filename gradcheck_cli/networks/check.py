@@ -27,9 +27,10 @@ from gradcheck_cli.maps.compiling import name_of as compiler
 from gradcheck_cli.maps.cuts import name_cuts
 from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, one_row, random_row, run
 from gradcheck_cli.maps.meant import Meant
+from gradcheck_cli.maps.parts import split, wholes
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.modes import Mode
-from gradcheck_cli.networks.hooks import Call, Subject, joined
+from gradcheck_cli.networks.hooks import Call, Subject, path
 from gradcheck_cli.networks.request import Request
 from gradcheck_cli.networks.signals import again, stopped, strange, without_value
 from gradcheck_cli.networks.ties import left_out, moving_only, untied
@@ -123,8 +124,7 @@ class Networked:
         before = {} if guilty else self.from_the_input()
         columns = []
         for call in reversed(self.layers):
-            names = [*call.outputs, *(joined(call.name, name) for name in call.parameters())]
-            parts = [by_input.pop(name) for name in names if name in by_input] + before.get(call.name, [])
+            parts = [by_input.pop(name) for name in call.names() if name in by_input] + before.get(call.name, [])
             if parts:
                 columns.append(Column.joined(_label(call), parts))
         columns += [Column.joined(name, [column]) for name, column in by_input.items()]
@@ -288,21 +288,22 @@ class Networked:
             raise InputError(f"layer {name!r} {why}", name, 0)
         return call
 
-    def entry(self, outputs: Tensors) -> tuple[str, tuple[int, ...]]:
-        """The neuron: an entry of the first output."""
-        name, output = next(iter(outputs.items()))
+    def entry(self, outputs: Tensors) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """The neuron: an entry of the first output, or of both its parts."""
+        name, names = next(iter(wholes(outputs).items()))
+        output = outputs[names[0]]
         index = self.request.neuron or ()
         if len(index) != output.ndim or not all(-n <= i < n for i, n in zip(index, output.shape, strict=True)):
             fits = (0,) * (output.ndim - len(index)) + index if len(index) < output.ndim else ()
             hint = f": did you mean {','.join(map(str, fits))}" if fits else ""
             raise InputError(f"there is no neuron {','.join(map(str, index))}: {name} has shape {tuple(output.shape)}{hint}")
-        return name, tuple(i % n for i, n in zip(index, output.shape, strict=True))
+        return names, tuple(i % n for i, n in zip(index, output.shape, strict=True))
 
     def rows(self, outputs: Tensors) -> list[Row]:
         """One neuron, one cotangent, or every entry."""
         if self.request.neuron is not None:
-            name, index = self.entry(outputs)
-            return [one_row(name, outputs[name], index)]
+            names, index = self.entry(outputs)
+            return [one_row(name, outputs[name], index) for name in names]
         if self.request.cotangent is not None:
             return [self.row(outputs)]
         count = sum(output.numel() for output in outputs.values())
@@ -361,7 +362,7 @@ class Networked:
     @cached_property
     def point(self) -> dict[str, Any]:
         """How the arguments are shown."""
-        return {name: shown(t) for name, t in self.subject.arguments.items()}
+        return {name: shown(t) for name, t in split(self.subject.arguments).items()}
 
     def around_layers(self, map: Map) -> None:
         """Conditions for custom backwards that belong to no layer, in the innermost module that has them, and for the hooks of
@@ -402,17 +403,22 @@ class Networked:
     def row(self, outputs: Tensors) -> Row:
         """The combination of outputs that is differentiated."""
         asked, names = self.request.cotangent, ",".join(outputs)
-        first, output = next(iter(outputs.items()))
-        if asked is None and len(outputs) == 1 and not output.ndim:
-            return Row(first, {first: torch.ones_like(output)})
+        first, parts = next(iter(wholes(outputs).items()))
+        if asked is None and len(outputs) == 1 and not outputs[first].ndim:
+            return Row(first, {first: torch.ones_like(outputs[first])})
         if asked is None or (isinstance(asked, str) and asked == "random"):
             return random_row(outputs, self.request.seed)
         if isinstance(asked, str):
             return Row(f"<1,{names}>", {name: torch.ones_like(y) for name, y in outputs.items()})
-        cotangent = torch.as_tensor(asked).detach().to(output)
-        if cotangent.shape != output.shape:
-            raise InputError(f"the cotangent has shape {tuple(cotangent.shape)}, {first} has shape {tuple(output.shape)}")
-        return Row(f"<v,{first}>", {first: cotangent})
+        given = torch.as_tensor(asked).detach()
+        if given.is_complex() and len(parts) == 1:
+            raise InputError(f"the cotangent is complex, and {first} is not")
+        if given.shape != outputs[parts[0]].shape:
+            shape = tuple(outputs[parts[0]].shape)
+            raise InputError(f"the cotangent has shape {tuple(given.shape)}, {first} has shape {shape}")
+        numbers = given if len(parts) == 1 else given.to(torch.complex128)
+        cotangents = {name: v.to(outputs[name]) for name, v in split({first: numbers}).items()}
+        return Row(f"<v,{','.join(parts)}>", cotangents)
 
     def judged(
         self, map: Map, rows: Sequence[Row], values: Tensors, call: Call | None = None, meant: Meant | None = None,
@@ -423,7 +429,7 @@ class Networked:
         map, kept = replace(map, stops=self.request.stop_gradients), dict[str, Any]()
         if meant is None:  # else both are of the same entries
             map, kept = untied(map, values, self.options)
-        self.recorder.note(*left_out({joined(call.name if call else "", name): alone for name, alone in kept.items()}))
+        self.recorder.note(*left_out({path(call.name if call else "", name): alone for name, alone in kept.items()}))
         kind = "local" if call else "total"
         found = check_map(map, rows, self.options, kind=kind, mode=self.mode.name, point=self.point, meant=meant, label=label)
         self.sensitivity = max(self.sensitivity, found.sensitivity)
@@ -487,5 +493,5 @@ def _placed(column: Column, call: Call) -> Column:
 
 def _within(label: Label, layer: str) -> Label:
     """What an entry of a layer's own derivative is called in the network."""
-    wrt = tuple(joined(layer, name) for name in label.wrt)
+    wrt = tuple(path(layer, name) for name in label.wrt)
     return Label(derivative_name(label.of, wrt), label.of, wrt) if wrt else label

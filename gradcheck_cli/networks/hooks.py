@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 from gradcheck_cli.maps.autograd import derived, nodes
 from gradcheck_cli.maps.compiling import compiled
 from gradcheck_cli.maps.map import Map, Tensors, autocast, seeded, uncompiled, without_graph
+from gradcheck_cli.maps.parts import apart, as_numbers, inexact, joined, names_of, split, whole
 from gradcheck_cli.networks.flow import Flow
 from gradcheck_cli.networks.modules import signature
 from gradcheck_cli.networks.standing import Standing
@@ -60,12 +61,16 @@ class Call:
 
     @property
     def outputs(self) -> dict[str, Tensor]:
-        """The floating-point tensors that it returned, by name."""
+        """The floating-point tensors that it returned, by name; of complex ones the parts."""
         return {} if self.returned is None else self.returned.floats
 
-    def parameters(self) -> list[str]:
-        """The names of its trained parameters, within the module."""
-        return [name for name, p in self.module.named_parameters() if p.requires_grad]
+    def parameters(self) -> dict[str, Tensor]:
+        """Its trained parameters, by their names within the module."""
+        return {name: p.detach() for name, p in self.module.named_parameters() if p.requires_grad}
+
+    def names(self) -> list[str]:
+        """What it returned, and its parameters, in the network; of complex ones the parts."""
+        return [*self.outputs, *(path(self.name, name) for name in split(self.parameters()))]
 
 
 @dataclass(frozen=True)
@@ -78,9 +83,9 @@ class Flat:
 
     @property
     def floats(self) -> dict[str, Tensor]:
-        """The floating-point tensors."""
+        """The floating-point tensors; of complex ones the parts."""
         pairs = zip(self.names, self.leaves, strict=True)
-        return {name: t for name, t in pairs if isinstance(t, Tensor) and t.is_floating_point()}
+        return split({name: t for name, t in pairs if isinstance(t, Tensor) and inexact(t)})
 
     def copied(self) -> Flat:
         """The same, of detached copies."""
@@ -94,7 +99,7 @@ class Flat:
 def flatten(prefix: str, value: Any) -> Flat:
     """`prefix` names a single leaf; of several, `prefix.0`, `prefix.1.0` and so on by index, key or attribute."""
     pairs, spec = pytree.tree_flatten_with_path(value)
-    return Flat([joined(prefix, *map(_key, path)) for path, _ in pairs], [leaf for _, leaf in pairs], spec)
+    return Flat([path(prefix, *map(_key, keys)) for keys, _ in pairs], [leaf for _, leaf in pairs], spec)
 
 
 def _arguments(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flat:
@@ -102,10 +107,10 @@ def _arguments(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any])
     known = list(signature(module))
     pairs, spec = pytree.tree_flatten_with_path((args, kwargs))
     names = []
-    for path, _ in pairs:
-        group, first, *rest = map(_key, path)
+    for keys, _ in pairs:
+        group, first, *rest = map(_key, keys)
         by_place = group == "0" and int(first) < len(known)
-        names.append(joined(known[int(first)] if by_place else first, *rest))
+        names.append(path(known[int(first)] if by_place else first, *rest))
     return Flat(names, [leaf for _, leaf in pairs], spec)
 
 
@@ -113,7 +118,7 @@ def _key(entry: Any) -> str:
     return str(next(getattr(entry, a) for a in ("idx", "key", "name") if hasattr(entry, a)))
 
 
-def joined(*names: str) -> str:
+def path(*names: str) -> str:
     """A path: the names that aren't empty, with dots."""
     return ".".join(name for name in names if name)
 
@@ -150,12 +155,26 @@ class Subject:
         return self.standing.checked(self._cast)
 
     def floats(self) -> dict[str, Tensor]:
-        """The arguments that can be differentiated by."""
-        return {name: t for name, t in self.arguments.items() if t.is_floating_point()}
+        """The arguments that can be differentiated by; of complex ones the parts."""
+        return apart(self._floats())
+
+    def _floats(self) -> dict[str, Tensor]:
+        return {name: t for name, t in self.arguments.items() if inexact(t)}
 
     def parameters(self) -> dict[str, Tensor]:
-        """The parameters that are trained."""
+        """The parameters that are trained; of complex ones the parts."""
+        return apart(self._parameters())
+
+    def _parameters(self) -> dict[str, Tensor]:
         return {name: self._cast(p) for name, p in self.module.named_parameters() if p.requires_grad}
+
+    def wholes(self) -> dict[str, Tensor]:
+        """All that can be differentiated by, complex tensors whole."""
+        return {**self._floats(), **self._parameters()}
+
+    def _leaves(self) -> dict[str, Tensor]:
+        """Fresh copies of the same."""
+        return {name: _copy(tensor).requires_grad_() for name, tensor in self.wholes().items()}
 
     def hooked(self) -> dict[str, Tensor]:
         """The parameters, and the arguments as the user gave them, on which hooks hang."""
@@ -163,16 +182,22 @@ class Subject:
         return {name: t for name, t in own.items() if t.requires_grad and any(_hooks(t))}
 
     def with_hooks(self, cotangents: Tensors) -> dict[str, Tensor | None]:
-        """The gradients of those tensors themselves, with their hooks. Nothing is left in their `.grad`: hooks that wait for it
+        """The gradients of those tensors themselves, of complex ones the parts, with their hooks.
+
+        Nothing is left in their `.grad`: hooks that wait for it
         are given copies, and count where they leave a gradient there."""
         own = self.hooked()
-        others = {n: _copy(t).requires_grad_() for n, t in {**self.parameters(), **self.floats()}.items() if n not in own}
-        leaves = {**others, **{name: t.to(self.device, self.dtype) for name, t in own.items()}}
+        others = {name: t for name, t in self._leaves().items() if name not in own}
+        leaves = {**others, **{name: self._moved(t) for name, t in own.items()}}
         with seeded(self.seed, leaves.values()):
             outputs = self.run(leaves)
         taken = [name for name in cotangents if outputs[name].requires_grad]
         found = derived([outputs[n] for n in taken], list(own.values()), [cotangents[n] for n in taken])
-        return {name: _accumulated(t, gradient) for (name, t), gradient in zip(own.items(), found, strict=True)}
+        gradients: dict[str, Tensor | None] = {}
+        for (name, tensor), gradient in zip(own.items(), found, strict=True):
+            left = _accumulated(tensor, gradient)
+            gradients |= dict.fromkeys(names_of(name, tensor)) if left is None else split({name: left})
+        return gradients
 
     # -- runs -------------------------------------------------------------------------------------------------------
 
@@ -196,24 +221,32 @@ class Subject:
     ) -> Any:  # fmt: skip
         """Call a module with these parameters; its buffers are copies, which it may change."""
         self.standing.settle()
-        state = {name: given[name] if name in given else self._cast(p) for name, p in module.named_parameters()}
+        state = {}
+        for name, parameter in module.named_parameters():
+            leaf = whole(given, name, parameter)
+            state[name] = self._cast(parameter) if leaf is None else leaf
         buffers = {name: self._cast(b).clone() for name, b in module.named_buffers()}
         state |= self.standing.buffered(buffers)
         training = [(m, m.training) for m in self.module.modules()]
         self.module.train(self.training)
         try:
             with autocast(self.device, self.autocast):
-                return self.standing.call(module, state, lambda: (through or module)(*args, **kwargs))
+                return self.standing.call(module, state, lambda: (module if through is None else through)(*args, **kwargs))
         finally:
             for changed, before in training:
                 changed.training = before
 
     def _cast(self, tensor: Tensor) -> Tensor:
-        return tensor.detach().to(self.device, self.dtype if tensor.is_floating_point() else None)
+        return self._moved(tensor.detach())
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        """On the device, in the dtype."""
+        moved = tensor.to(self.device)
+        return moved if self.dtype is None else as_numbers(moved, self.dtype)
 
     def judged(self) -> Subject:
         """The same without outputs that aren't meant to be differentiated."""
-        leaves = {n: _copy(t).requires_grad_() for n, t in {**self.parameters(), **self.floats()}.items()}
+        leaves = self._leaves()
         with seeded(self.seed, leaves.values()):
             return replace(self, cut=without_graph(self.run(leaves)))
 
@@ -234,7 +267,7 @@ class Subject:
 
         def after(name: str, outputs: Any) -> None:
             call = stack.pop()
-            call.returned = flatten(joined(name, "output"), outputs).copied()
+            call.returned = flatten(path(name, "output"), outputs).copied()
             if stack:
                 stack[-1].inner.append(call)
             if call.inner:
@@ -243,8 +276,8 @@ class Subject:
                 flow.enter(name, outputs)
             done.append(call)
 
-        leaves = {n: _copy(t).requires_grad_() for n, t in {**self.parameters(), **self.floats()}.items()}
-        flow = Flow({name: leaves[name] for name in self.floats()})
+        leaves = self._leaves()
+        flow = Flow({name: leaves[name] for name in self._floats()})
         with seeded(self.seed, leaves.values()), uncompiled(), watched(self.module, before, after):
             try:
                 outputs = self.run(leaves)
@@ -264,7 +297,13 @@ class Subject:
         def call(leaves: Tensors) -> Tensors:
             if not zeros:  # as it stands, compiled or not
                 return self.run(leaves)
-            with uncompiled(), _outputs(self.module, lambda name, value: value + leaves[name] if name in zeros else value):
+            taps = {name: leaves[name] for name in zeros}
+
+            def moved(name: str, value: Any) -> Any:
+                tap = whole(taps, name, value) if isinstance(value, Tensor) else None
+                return value if tap is None else value + tap
+
+            with uncompiled(), _outputs(self.module, moved):
                 return self.run(leaves)
 
         return Map({**inputs, **zeros}, call, self.seed, state=self.standing.state)
@@ -282,9 +321,11 @@ class Subject:
             found: dict[str, Tensor] = {}
 
             def keep(name: str, value: Any) -> Any:
-                if name not in wanted:
+                parts = split({name: value}) if isinstance(value, Tensor) else {}
+                if wanted.isdisjoint(parts):
                     return value
-                found[name] = self.standing.pulled(value)
+                self.standing.pulled(value)
+                found.update(parts)
                 return value.clone()  # the next layer may work in place
 
             with uncompiled(), _outputs(self.module, keep):
@@ -296,16 +337,18 @@ class Subject:
     def of_layer(self, call: Call, parameters: bool = True) -> Map:
         """What a layer returned as a function of what it received, and of its parameters (`self.w` where it received a `w`)."""
         received = call.received.floats
-        own = {f"self.{n}" if n in received else n: n for n in call.parameters()} if parameters else {}
-        state = {n: self._cast(p) for n, p in call.module.named_parameters()}
+        state = {name: self._cast(p) for name, p in call.parameters().items()} if parameters else {}
+        own = {name: f"self.{name}" if name in received else name for name in state}
 
         def again(leaves: Tensors) -> Tensors:
             args, kwargs = call.received.rebuilt(lambda name, value: _given(leaves, name, value))
             restore(call.generators)
-            outputs = self._call(call.module, {n: leaves[name] for name, n in own.items()}, args, kwargs)
-            return flatten(joined(call.name, "output"), outputs).floats
+            inner = joined(leaves, {own[name]: p for name, p in state.items()})
+            outputs = self._call(call.module, {name: inner[own[name]] for name in own}, args, kwargs)
+            return flatten(path(call.name, "output"), outputs).floats
 
-        return Map({**received, **{name: state[n] for name, n in own.items()}}, again, self.seed, state=self.standing.state)
+        inputs = {**received, **apart({own[name]: p for name, p in state.items()})}
+        return Map(inputs, again, self.seed, state=self.standing.state)
 
 
 def _hooks(tensor: Tensor) -> tuple[Any, Any]:
@@ -338,7 +381,8 @@ def _copy(value: Any) -> Any:
 
 def _given(leaves: Tensors, name: str, value: Any) -> Any:
     """The leaf of this name, else the value: copies, since a layer may work in place, which a leaf refuses."""
-    return leaves[name].clone() if name in leaves else _copy(value)
+    leaf = whole(leaves, name, value) if isinstance(value, Tensor) else None
+    return _copy(value) if leaf is None else leaf.clone()
 
 
 # -- hooks --------------------------------------------------------------------------------------------------------------
@@ -380,7 +424,7 @@ def _outputs(network: nn.Module, change: Callable[[str, Any], Any]) -> Iterator[
     """Every tensor that a submodule returns goes through `change`, with its name."""
 
     def after(name: str, outputs: Any) -> Any:
-        return flatten(joined(name, "output"), outputs).rebuilt(change)
+        return flatten(path(name, "output"), outputs).rebuilt(change)
 
     with watched(network, lambda *ignored: None, after):
         yield

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.maps.compiling import check_backend, counted_by
 from gradcheck_cli.maps.compiling import name_of as compiler
 from gradcheck_cli.maps.map import Tensors, check_device, not_judged, seeded
+from gradcheck_cli.maps.parts import convention, inexact
 from gradcheck_cli.modes import OF_TENSORS
 from gradcheck_cli.networks.arguments import candidates
 from gradcheck_cli.networks.check import Networked
@@ -74,7 +76,7 @@ def check(request: Request, recorder: Recorder, problem: dict[str, Any]) -> None
         problem["stages"] = _stages(request, calls)
         problem["flow"] = _flow(calls)
         problem["inputs"] = {name: list(t.shape) for name, t in subject.arguments.items()}
-        recorder.note(*not_judged(subject.cut))
+        recorder.note(*not_judged(subject.cut), *convention(subject.wholes()))
         meant = None if reference is None else replace(subject, module=reference, given={}, autocast=None)
         with counted_by(recorder, request.compile), subject.checked(), nullcontext() if meant is None else meant.checked():
             for mode in OF_TENSORS.values():
@@ -124,7 +126,16 @@ def _module(found: Any, text: str) -> nn.Module:
 
 
 def _own_dtype(module: nn.Module) -> torch.dtype:
-    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.get_default_dtype())
+    return next((p.dtype for p in module.parameters() if inexact(p)), torch.get_default_dtype())
+
+
+def _kinds(module: nn.Module, dtype: torch.dtype) -> list[torch.dtype]:
+    """The dtypes that inputs are tried in: real ones and, where torch has them, complex ones, those first where the network's
+    first parameter is complex."""
+    real = dtype.to_real()
+    if dtype.is_complex or real.itemsize < 4:
+        return [dtype, real]
+    return sorted([real, real.to_complex()], key=lambda kind: kind.is_complex is not _own_dtype(module).is_complex)
 
 
 def _runs(request: Request, module: nn.Module, state: Tensor, dtype: torch.dtype) -> tuple[Subject, list[Call]]:
@@ -132,7 +143,7 @@ def _runs(request: Request, module: nn.Module, state: Tensor, dtype: torch.dtype
     failures: list[tuple[Tensors, Failed]] = []
     with seeded(request.seed):
         torch.set_rng_state(state)
-        for arguments in candidates(module, request.given, dtype, request.text):
+        for arguments in chain(*(candidates(module, request.given, kind, request.text) for kind in _kinds(module, dtype))):
             subject = Subject(
                 module,
                 {name: tensor.to(request.device) for name, tensor in arguments.tensors.items()},

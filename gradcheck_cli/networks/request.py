@@ -11,7 +11,7 @@ from typing import Any
 from gradcheck_cli.callables.contents import whole as whole_place
 from gradcheck_cli.errors import InputError, counted, whole
 from gradcheck_cli.language.chain import link
-from gradcheck_cli.language.points import Evaluate, holds_text, numbers_of, split, with_files
+from gradcheck_cli.language.points import Read, holds_text, split, with_files
 from gradcheck_cli.modes import MODES
 from gradcheck_cli.networks.layers import LAYERS, parse_network
 from gradcheck_cli.verdict.limits import Limits
@@ -94,10 +94,10 @@ def whole_file(model: Any) -> str | None:
     return whole_place(model) if model.endswith(".py") or ("." in model and not layer) else None
 
 
-def inputs(shapes: Any, values: Any, evaluate: Evaluate) -> tuple[tuple[str | None, Given], ...]:
+def inputs(shapes: Any, values: Any, read: Read) -> tuple[tuple[str | None, Given], ...]:
     """The `given` of a Request. `shapes`: "1,10" or "query=4,8", several of them, or sizes; or tensors. `values`: "x=[1,2]",
-    several of them, or a mapping from name to number, nested lists or tensor. `evaluate` computes constants."""
-    found = list(chain(_shapes(shapes), _values(values, evaluate)))
+    several of them, or a mapping from name to number, nested lists or tensor. `read` knows numbers."""
+    found = list(chain(_shapes(shapes), _values(values, read)))
     named = [name for name, _ in found if name is not None]
     twice = next((name for name in named if named.count(name) > 1), None)
     if twice is not None:
@@ -116,11 +116,11 @@ def neuron(given: Any) -> tuple[int, ...] | None:
         raise InputError("a neuron is the index of an output entry, such as 2 or 1,2", str(given), 0) from None
 
 
-def cotangent(given: Any, evaluate: Evaluate) -> Any:
+def cotangent(given: Any, read: Read) -> Any:
     """ "random", "ones", or numbers: "[1, -1]", nested lists, a tensor."""
     if not isinstance(given, str) or given in ("random", "ones"):
         return given
-    return numbers_of(f"cotangent={given}", "cotangent", evaluate)
+    return read(f"cotangent={given}", "cotangent")
 
 
 def loss(given: Any) -> Any:
@@ -180,31 +180,31 @@ def _sizes(sizes: tuple[int, ...], text: str | None) -> tuple[int, ...]:
     return sizes
 
 
-def _values(given: Any, evaluate: Evaluate) -> Iterable[tuple[str | None, Given]]:
+def _values(given: Any, read: Read) -> Iterable[tuple[str | None, Given]]:
     if given is None:
         return []
     if isinstance(given, Mapping):
-        values = with_files(given, evaluate).items()
-        return [(name, _written(name, value, evaluate) if holds_text(value) else value) for name, value in values]
+        values = with_files(given, read).items()
+        return [(name, _written(name, value, read) if holds_text(value) else value) for name, value in values]
     texts = [given] if isinstance(given, str) else given
     if not (isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts)):  # numbers, or a tensor
         return [(None, given)]
-    return [_value(piece.strip(), evaluate) for text in texts for piece, _ in split(text, 0)]
+    return [_value(piece.strip(), read) for text in texts for piece, _ in split(text, 0)]
 
 
-def _written(name: str, value: Any, evaluate: Evaluate) -> Any:
+def _written(name: str, value: Any, read: Read) -> Any:
     """A text, or lists that hold some."""
     if isinstance(value, list | tuple):
-        return [_written(name, part, evaluate) for part in value]
-    return numbers_of(f"{name}={value}", name, evaluate) if isinstance(value, str) else value
+        return [_written(name, part, read) for part in value]
+    return read(f"{name}={value}", name) if isinstance(value, str) else value
 
 
-def _value(text: str, evaluate: Evaluate) -> tuple[str | None, Given]:
+def _value(text: str, read: Read) -> tuple[str | None, Given]:
     """ "x=[1,2]", or the numbers alone."""
-    found = with_files(text, evaluate)
+    found = with_files(text, read)
     if isinstance(found, Mapping):
         return next(iter(found.items()))
     if found is not text:
         return None, found
     name = text.partition("=")[0].strip()
-    return (name, numbers_of(text, name, evaluate)) if "=" in text else (None, numbers_of(f"x={text}", "x", evaluate))
+    return (name, read(text, name)) if "=" in text else (None, read(f"x={text}", "x"))

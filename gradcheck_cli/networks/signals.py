@@ -12,8 +12,9 @@ from gradcheck_cli.algebra.number import working
 from gradcheck_cli.algebra.precision import DIRECTIONS
 from gradcheck_cli.formulas.tasks import listed
 from gradcheck_cli.maps.map import Map
+from gradcheck_cli.maps.parts import wholes
 from gradcheck_cli.maps.runs import Runs
-from gradcheck_cli.networks.hooks import Call, joined
+from gradcheck_cli.networks.hooks import Call, path
 
 Asked = Callable[[Call], bool]
 
@@ -26,7 +27,7 @@ def strange(call: Call) -> str:
         if lost.numel():
             nans = int(torch.isnan(lost).sum())
             kinds = "infinities" if not nans else "nan" if nans == lost.numel() else "infinities and nan"
-            found.append(f"{kinds} at {lost.numel():,} of {tensor.numel():,} entries of {joined(call.name, name)}")
+            found.append(f"{kinds} at {lost.numel():,} of {tensor.numel():,} entries of {path(call.name, name)}")
     return f"the layer received {', '.join(found)}: there its own derivative isn't checked" if found else ""
 
 
@@ -35,6 +36,7 @@ def stopped(calls: Sequence[Call], gradients: Mapping[str, Tensor | None], flat:
     `gradients`: of the output, by what the calls returned and by the inputs, where they are known. `flat`: whether a layer's
     own derivative by what it received is 0 throughout."""
     zero = {name: gradient is not None and not bool(gradient.detach().any()) for name, gradient in gradients.items()}
+    zero |= {name: all(zero[part] for part in parts) for name, parts in wholes(zero).items()}
     behind = {call.name: all(zero.get(name, False) for name in call.outputs) for call in calls}
     dead = zero | behind
     for call in reversed(calls):

@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,23 @@ from gradcheck_cli.algebra.columns.enclosing import EXACT, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell, ColumnLayer
 from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.floats import Format
-from gradcheck_cli.shadow.arguments import Outputs, asks_kind, is_real, near, outputs_of, solid, tensors_of, written_by
+from gradcheck_cli.shadow.arguments import (
+    Outputs,
+    asks_kind,
+    is_plain,
+    is_real,
+    near,
+    outputs_of,
+    run,
+    solid,
+    tensors_of,
+    written_by,
+)
 from gradcheck_cli.shadow.aten import KINDS, Operation, results
 from gradcheck_cli.shadow.audit import Audited, agree
-from gradcheck_cli.shadow.column_folds import COLUMN_FOLDS, Call, whole
-from gradcheck_cli.shadow.contents import Contents
+from gradcheck_cli.shadow.column_folds import COLUMN_FOLDS, Call, joined, whole
+from gradcheck_cli.shadow.complexes import by_parts, is_complex, is_flagged, parted
+from gradcheck_cli.shadow.contents import Contents, as_real
 from gradcheck_cli.shadow.decisions import TELLING
 from gradcheck_cli.shadow.memory import FLOATS, UNFILLED
 from gradcheck_cli.shadow.mode import REFUSALS
@@ -82,6 +94,7 @@ class Columns(TorchDispatchMode):
 
     def cell(self, tensor: torch.Tensor) -> Cell:
         """The tensor's entries, flat; look at `lost` after. What is infinite is open."""
+        tensor = self._resolved(tensor)
         if self._contents is not None and not tensor._is_zerotensor() and self._contents.changed([tensor]):
             self.lost = True
         cell = self._read(tensor, tuple(tensor.shape))
@@ -97,32 +110,46 @@ class Columns(TorchDispatchMode):
         contents = None if self._within else self._contents
         if known.view:
             result = func(*args, **kwargs)
-            if contents is not None and known.name in UNFILLED and is_real(result) and result.device.type == HERE:
-                contents.blank(result)
+            if contents is not None and known.name in UNFILLED and is_plain(result) and result.device.type == HERE:
+                contents.blank(as_real(result))
             return result
         tensors = tensors_of((*args, *kwargs.values()))
+        if any(t.is_meta for t in tensors):  # shapes alone
+            return func(*args, **kwargs)
         if any(t._is_zerotensor() for t in tensors):
             args = tuple(solid(a) for a in args)
         bound = known.bind(args, kwargs)
         row = known.choose(bound)
         asked = known.base in TELLING and not all(map(self._constant, tensors))
-        elsewhere = any(t.device.type != HERE or not is_real(t) for t in tensors)
-        if contents is not None and not elsewhere and contents.changed(t for t in tensors if not t._is_zerotensor()):
+        elsewhere = any(t.device.type != HERE or not is_plain(t) for t in tensors)
+        read = map(as_real, (t for t in tensors if not t._is_zerotensor()))
+        if contents is not None and not elsewhere and contents.changed(read):
             self.lost = True
+        pairs = not elsewhere and any(map(is_complex, chain(tensors, bound.values())))
+        if pairs or not elsewhere and any(map(is_flagged, tensors)):
+            bound = {name: self._resolved(value) for name, value in bound.items()}
+            for tensor in tensors_of(tuple(bound.values())):
+                if tensor.is_complex() and not tensor._is_zerotensor():
+                    self._load(tensor)
         strange = known.foreign or asked or elsewhere
         if row is not None and row.name in KINDS and asks_kind(bound["self"], bound["other"]):
             row = KINDS[row.name]
         for tensor in tensors if known.writes and not strange else ():  # what is about to be overwritten
             if tensor.dtype in FLOATS or tensor.dtype is torch.bool:
                 self._load(tensor)
-        early = None
-        way = None if row is not None or strange else way_of(known, bound)
+        early = way = None
+        if pairs and row is not None and row.whole and not row.data:
+            way, row = by_parts(known.functional or known.func, row), None
+        if way is None and row is None and not strange:
+            way = way_of(known, bound)
         if way is not None and known.written - known.outputs and known.name not in MUTATED:
             early = self._run(way, bound, None)
-        result = func(*args, **kwargs)
+        result = run(func, args, kwargs) if pairs else func(*args, **kwargs)
         outputs = outputs_of(result) or written_by(known, bound)
+        if any(o is not None and o.is_meta for o in outputs):
+            return result
         told = known.base in TELLING or not tensors
-        if strange or not all(o is None or is_real(o) for o in outputs) or not (outputs or told):
+        if strange or not all(o is None or is_plain(o) and not is_flagged(o) for o in outputs) or not (outputs or told):
             self.lost = True
         elif row is not None and row.data or self._settled(outputs, tensors):
             for output in outputs:
@@ -139,17 +166,24 @@ class Columns(TorchDispatchMode):
         for name in MUTATED.get(known.name, ()):
             self._forget(bound.get(name))
         for output in outputs if contents is not None else ():
-            known_here = output is not None and output.device.type == HERE and is_real(output)
+            known_here = output is not None and output.device.type == HERE and is_plain(output)
             if contents is not None and output is not None and known_here and not output._is_zerotensor():
-                contents.remember(output)
+                contents.remember(as_real(output))
         for tensor in () if self._within else state_written(func, args, kwargs, self._state()):
             self._forget(tensor)
             self.held = True
         return result
 
     def _repeat(self, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
-        """The formula of each output."""
-        first = outputs[0]
+        """The formula of each output, on the parts of what is complex."""
+        try:
+            row, bound, made = parted(row, bound, outputs)
+        except NotImplementedError:
+            self._unknown(outputs)
+            return
+        for output in outputs if made is not outputs else ():
+            self._claim(output)
+        outputs, first = made, made[0]
         if first is None or not first.numel():
             self._unknown(outputs)
             return
@@ -268,7 +302,7 @@ class Columns(TorchDispatchMode):
         within, lost, self._within = self._within, self.lost, True
         try:
             with enable_reentrant_dispatch(), torch.no_grad(), self:
-                found = outputs_of(way(bound, result))
+                found = [self._resolved(o) for o in outputs_of(way(bound, result))]
             return None if self.lost and not lost else found
         except Exception as problem:  # whatever a rule raises, balls follow it once more
             if os.environ.get("GRADCHECK_DEBUG") and not isinstance(problem, REFUSALS):
@@ -281,9 +315,11 @@ class Columns(TorchDispatchMode):
         if found is None or len(found) != len(outputs):
             self._unknown(outputs)
             return
-        pairs = [(o, f) for o, f in zip(outputs, found, strict=True) if o is not None and f is not None and o.numel()]
-        fits = all(o.shape == f.shape and o.dtype is f.dtype for o, f in pairs)
-        if not fits or (known.base not in RULES and not near(pairs, tensors)):
+        made = [(o, f) for o, f in zip(outputs, found, strict=True) if o is not None and f is not None and o.numel()]
+        fits = all(o.shape == f.shape and o.dtype is f.dtype for o, f in made)
+        pairs = [(as_real(o), as_real(f)) for o, f in made]
+        unsure = known.base not in RULES or any(map(is_complex, (*tensors, *outputs)))  # written for real numbers first
+        if not fits or (unsure and not near(pairs, tensors)):
             self._unknown(outputs)
             return
         sure = {id(f): self._sure(f) for _, f in pairs}
@@ -299,6 +335,7 @@ class Columns(TorchDispatchMode):
         for output in outputs:
             if output is None or output._is_zerotensor() or not output.numel():
                 continue
+            output = as_real(output)
             if output.dtype is torch.bool:
                 no = np.zeros(output.numel(), dtype=bool)
                 self._write(output, (no, no))
@@ -346,6 +383,9 @@ class Columns(TorchDispatchMode):
         may stand for all of them."""
         if tensor._is_zerotensor():
             return self._layer.constant(0)
+        if tensor.is_complex():
+            self._load(tensor)
+            tensor, shape = as_real(tensor), (*shape, 2)
         memory = self._storages.get(self._key(tensor))
         if memory is None:
             return self._met(tensor, shape)
@@ -375,12 +415,38 @@ class Columns(TorchDispatchMode):
         """The parts of its storage, which is filled with what stands for its floats where it is new."""
         storage = tensor.untyped_storage()
         if storage._cdata not in self._storages:
-            whole = torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage)
-            self._write(whole, self._met(whole, tuple(whole.shape)))
+            there = as_real(torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage))
+            single = tensor.is_complex() and storage.nbytes() == tensor.element_size()
+            parts = [self._layer.literal(value, FLOATS[there.dtype]) for value in there.flatten().tolist()] if single else []
+            cell = joined([whole(part, 1) for part in parts]) if single else self._met(there, tuple(there.shape))
+            self._write(there, cell)
         return self._storages[storage._cdata]
+
+    def _claim(self, tensor: torch.Tensor | None) -> None:
+        """Room for a complex tensor that an operation has made, whose parts are written one by one."""
+        if tensor is None or not tensor.is_complex() or not tensor.numel():
+            return
+        storage, count = tensor.untyped_storage(), 2 * tensor.numel()
+        if storage._cdata not in self._storages and storage.nbytes() == count * tensor.element_size() // 2:
+            parts = [
+                torch.empty((*np.shape(part)[:-1], count), dtype=torch.float64, device=HERE) for part in self._layer.constant(0)
+            ]
+            self._storages[storage._cdata] = _Storage(storage, parts, shared=False)
+
+    def _resolved(self, value: Any) -> Any:
+        """A tensor that torch keeps as the conjugate, or the negative, of its memory: written out."""
+        if isinstance(value, (list, tuple)):
+            return [self._resolved(v) for v in value]
+        if not isinstance(value, torch.Tensor) or not is_flagged(value):
+            return value
+        with self:
+            if value.is_neg():
+                value = torch.ops.aten.neg(torch._neg_view(value))
+            return torch.ops.aten.conj_physical(torch._conj(value)) if value.is_conj() else value
 
     def _write(self, tensor: torch.Tensor, cell: Cell) -> None:
         """Give the tensor's entries, in order, their numbers."""
+        tensor = as_real(tensor)
         storage = tensor.untyped_storage()
         count = storage.nbytes() // tensor.element_size()
         memory = self._storages.get(storage._cdata)

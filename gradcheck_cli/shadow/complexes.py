@@ -137,6 +137,7 @@ def _product(function: Any, bound: Mapping[str, Any], factors: Sequence[str], co
 def _multiplied(bound: Mapping[str, Any], result: Any) -> Tensor:
     """The product of entries."""
     x, dim = bound["self"], bound.get("dim")
+    x, dim = (x, dim) if x.ndim else (x.reshape(1), 0)
     x = x.reshape(-1) if dim is None else x.movedim(dim, -1)
     found: Tensor = functools.reduce(torch.mul, x.unbind(-1)) if x.shape[-1] else torch.ones_like(result)
     return found.reshape(result.shape)

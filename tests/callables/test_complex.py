@@ -123,6 +123,7 @@ def test_the_convention() -> None:
     report = check_function(lambda z: (z * z.conj()).real, at={"z": 5 + 10j})
     values = {c.quantity: c.exact for c in report.checks}
     assert (values["dy/dz.real"], values["dy/dz.imag"]) == ("10", "20")
+    assert "torch's gradient by a complex z is d/dz.real + i*d/dz.imag: its parts are what is judged" in report.notes
 
 
 def test_a_branch_cut_is_no_mismatch() -> None:

@@ -686,3 +686,15 @@ def test_truth_values_that_are_chosen() -> None:
         lambda mask, x: torch.where(x == x.median(), torch.ones_like(mask), mask),
     ):
         assert gradcheck(lambda x, filled=filled: chosen(x, filled), vector())
+
+
+def test_what_runs_with_its_own_arguments_alone(outside: None) -> None:
+    """Entries beside a view, in the memory of its base, are no part of a copy: torch's own check is asked, where it runs."""
+    view = torch.linspace(1, 10, 10).to(torch.complex128)[5:9].detach().requires_grad_()
+    beside = lambda x: x.as_strided((2, 2), (1, 2), 2).sin()  # noqa: E731
+    with pytest.warns(UndecidedWarning, match="it doesn't run with copies of its arguments"):
+        assert gradcheck(beside, view)
+    with pytest.raises(GradcheckError, match="undecided"):
+        gradcheck(beside, view, strict="undecided")
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        gradcheck(lambda x: x.as_strided((9,), (2,), 2), view)

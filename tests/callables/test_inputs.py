@@ -236,3 +236,30 @@ def test_a_wrong_gradient_by_a_part_is_found() -> None:
 
     report = check_function(lambda d: Wrong.apply(d["a"], d["b"]), at={"d": {"a": torch.ones(2), "b": torch.ones(2)}})
     assert {c.wrt[0].partition("[")[0] for c in report.checks if c.verdict is Verdict.MISMATCH} == {"d.b"}
+
+
+def test_names_of_parts_are_names_too() -> None:
+    """Tensors that a container holds under `real` and `imag` are two, and the derivatives are by each: of a**2 - 3*a*b they are
+    2*a - 3*b and -3*a."""
+    a, b = torch.tensor([1.0, 2.0]), torch.tensor([3.0, -1.0])
+    report = check_function(lambda d: d["real"] @ (d["real"] - 3 * d["imag"]), at={"d": {"real": a, "imag": b}})
+    found = {c.wrt[0]: float(c.exact) for c in report.checks if c.of == "y"}
+    assert found == {"d.real[0]": -7.0, "d.real[1]": 7.0, "d.imag[0]": -3.0, "d.imag[1]": -6.0}
+    assert report.verdict is Verdict.MATCH
+
+
+@pytest.mark.parametrize("at", ["z=[1+2j,3]", "z=[1,3]", {"z": torch.tensor([1.0, 3.0])}], ids=str)
+def test_a_complex_dtype_makes_inputs_complex(at: Any) -> None:
+    """Whatever they were given as; of `all`, those formats that torch has of the point's numbers."""
+    for dtype in ("complex128", "complex64"):
+        report = check_function(lambda z: (z * z.conj()).real.sum(), at=at, dtype=dtype)
+        assert {c.wrt[0] for c in report.checks} == {f"z.{part}[{i}]" for part in ("real", "imag") for i in (0, 1)}
+        assert {c.dtype for c in report.checks} == {{"complex128": "float64", "complex64": "float32"}[dtype]}
+    every = check_function(lambda z: (z * z).abs().sum(), at=at, dtype="all")
+    assert {c.dtype for c in every.checks} >= {"float64", "float32"}
+
+
+def test_complex_numbers_of_16_bits() -> None:
+    """They are refused in one line: torch computes next to nothing with them."""
+    with pytest.raises(InputError, match="torch computes with complex128 and complex64"):
+        check_function(lambda z: z.abs(), at="z=1+2j", dtype="float16")

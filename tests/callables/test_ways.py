@@ -240,6 +240,23 @@ def test_a_wrong_backward_under_autocast() -> None:
     assert wrong(check_function(Product.apply, autocast=True, **GIVEN)) == {"reverse": {Cause.FORMULA}}
 
 
+class Scaled(torch.nn.Module):
+    """A module of a user's own, which is no sequence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor([0.5, -2.0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self.scale).tanh()
+
+
+def test_a_module_of_ones_own_is_compiled() -> None:
+    """What torch.compile returns has no truth value where the module has no length."""
+    report = check_model(Scaled(), input=(3, 2), compile="eager")
+    assert report.verdict is Verdict.MATCH and {c.mode for c in report.checks} == {"reverse", "reverse (eager)"}
+
+
 def test_a_network_under_autocast() -> None:
     """Each layer, and the whole; beside a reference that isn't under it."""
     report = check_model("Linear(3, 4) | Tanh | Linear(4, 2)", input=(2, 3), dtype="float32", autocast="float16")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import re
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from gradcheck_cli.cli.app import run
 from gradcheck_cli.language.points import parse_points
 from gradcheck_cli.language.tree import Constant, Node
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
+from tests.complex_formulas import case, compared
 
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "z**2": lambda z: z * z,
@@ -67,6 +69,38 @@ def test_every_part_is_that_of_a_quotient(text: str) -> None:
         assert near(check.exact, slope.imag if check.of == "f.imag" else slope.real), check
         compared += 1
     assert compared == len(POINTS) * (2 if len({c.of for c in report.checks}) == 1 else 4)
+
+
+CONSTANTS = {
+    "(1+2j)": 1 + 2j,
+    "sqrt(2j)": 1 + 1j,
+    "abs(3+4j)": 5,
+    "conj(1j)**3*2": 2j,
+    "(2 + 1j)*(2 - 1j)": 5,
+    "arg(1j)/pi": 0.5,
+}
+"""Numbers without a variable in them, and what they are."""
+
+
+@pytest.mark.parametrize("text", CONSTANTS)
+def test_constants(text: str) -> None:
+    """They are numbers, complex or real, whatever they are made of."""
+    report = check_grad(f"z*({text})", at="z=5+10i")
+    found = {c.quantity: float(c.exact or "nan") for c in report.checks}
+    assert report.verdict is Verdict.MATCH
+    assert found["df.real/dz.real"] == pytest.approx(complex(CONSTANTS[text]).real, abs=1e-14)
+    assert found["df.imag/dz.real"] == pytest.approx(complex(CONSTANTS[text]).imag, abs=1e-14)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.slow(reason="dozens of formulas, each at 400 bits too")
+def test_random_formulas(seed: int) -> None:
+    """Nothing that is certified differs from mpmath's quotients, and nothing is refuted (benchmarks/complex_formulas.py has
+    more of them, and the defects of torch that occur)."""
+    rng = random.Random(1000 + seed)
+    found = [compared(case(rng)) for _ in range(8)]
+    assert not [line for one in found for line in one.off]
+    assert sum(one.agreeing for one in found) > 8
 
 
 @pytest.mark.parametrize("mode", ["reverse", "forward", "func"])
@@ -186,7 +220,8 @@ def test_a_point_of_functions_of_complex_numbers() -> None:
         (["grad", "ones_like(z)", "--at", "z=[1j,2]"], "torch makes a complex number of this"),
         (["grad", "softmax(z, 0)", "--at", "z=[1j,2]"], "isn't followed"),
         (["grad", "z", "--at", "z=linspace(0,1j,3)"], "a real number is needed"),
-        (["chain", "z**2", "--at", "z=1j", "--claim", "2*z"], "claim"),
+        (["grad", "sum(z**2)", "--at", "z=[1j,2]", "--claim", "z=2*z"], "of a first derivative of one number"),
+        (["hessian", "z**3", "--at", "z=1j", "--claim", "2*z"], "say which derivative this is"),
         (["explain", "z*1j", "--at", "z=1"], "complex numbers are not supported"),
     ],
 )
@@ -195,6 +230,39 @@ def test_what_has_no_meaning_is_one_clear_line(arguments: list[str], said: str, 
     assert run(arguments) == 2
     lines = capsys.readouterr().err.splitlines()
     assert said in lines[0] and re.fullmatch(r" *\^", lines[-1])
+
+
+CLAIMS = [
+    ("z**2", "2*z", True),
+    ("z**2", "2*conj(z)", False),
+    ("exp(1j*z)", "df/dz = 1j*exp(1j*z)", True),
+    ("exp(1j*z)", "I*exp(I*z)", True),
+    ("exp(1j*z)", "exp(1j*z)", False),
+    ("abs(z)**2", "2*z", True),
+    ("abs(z)**2", "conj(z)", False),
+    ("abs(z)", "z/abs(z)", True),
+    ("conj(z)", "1", False),
+    ("conj(z)", "0", False),
+    ("x*exp(1j*y)", "x = exp(1j*y), y = 1j*x*exp(1j*y)", True),
+]
+"""A function, a claim about its derivative, and whether it is right: of a real function 2*df/dz* (Kreutz-Delgado, 2009)."""
+
+
+@pytest.mark.parametrize(("text", "claim", "right"), CLAIMS)
+def test_a_claim_is_of_both_parts(text: str, claim: str, right: bool) -> None:
+    """dy/dz of a complex output, where it is holomorphic; torch's gradient of a real one."""
+    names = {name for name in "xyz" if name in text.replace("exp", "")}
+    at = ",".join(f"{name}={value}" for name, value in {"x": "2+0i", "y": "0.5", "z": "1+2i"}.items() if name in names)
+    report = check_grad(text, at=at, claim=claim)
+    claims = [c for c in report.checks if c.claim is not None]
+    assert claims and all(c.verdict is Verdict.MATCH for c in report.checks if c.claim is None)
+    assert (Verdict.MISMATCH in {c.verdict for c in claims}) is not right, str(report)
+
+
+def test_a_claim_about_a_stage() -> None:
+    """Of the chain of the README with a complex input."""
+    report = check_chain("2*z | w**2+2*w+2", at="z=1+2i", claim="z=8*z+4,w=2*w+2")
+    assert report.verdict is Verdict.MATCH and sum(c.claim is not None for c in report.checks) == 8
 
 
 def test_an_input_called_I_stays_one() -> None:

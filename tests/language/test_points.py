@@ -149,6 +149,7 @@ ERRORS: list[tuple[Any, str]] = [
     ("x=1,y=2,x=3", "'x' is given twice\n  x=1,y=2,x=3\n          ^"),
     ("x=foo,y=1", "a number is needed here, not a variable\n  x=foo,y=1\n    ^"),
     ("x=2*y,y=1", "a number is needed here, not a variable\n  x=2*y,y=1\n      ^"),
+    ("x=1+2i,y=1", "complex numbers are not supported here: this is a formula of real ones\n  x=1+2i,y=1\n      ^"),
     ("x=1j,y=1", "complex numbers are not supported here: this is a formula of real ones\n  x=1j,y=1\n    ^"),
     ("x=[2,[4]],y=1", "the entries of a list have one shape: () and (1,) are two\n  x=[2,[4]],y=1\n       ^"),
     ("x=[],y=1", "an empty list has no shape\n  x=[],y=1\n    ^"),

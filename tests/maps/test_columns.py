@@ -50,6 +50,21 @@ class Attention(nn.MultiheadAttention):
         return found
 
 
+class Complex(nn.Module):
+    """Complex numbers on the way: products, a conjugate, functions, a matrix, what moves them, memory written in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.real, self.imag = nn.Parameter(torch.randn(16, 16) / 4), nn.Parameter(torch.randn(16, 16) / 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = torch.complex(x, x.flip(0)) @ torch.complex(self.real, self.imag)
+        z = torch.tanh(z) * z.conj() + (0.5 - 2j)
+        z[..., 0] *= 1j
+        z = torch.cat([z.mT, 2 * z.exp().mT], 1).sum(1)
+        return z.abs() + z.angle() + (z * z).imag
+
+
 MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "perceptron": (lambda: nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 5), nn.LogSoftmax(-1)), (2, 20)),
     "convolutions": (
@@ -60,11 +75,12 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     ),
     "attention": (lambda: Attention(8, 2, batch_first=True), (1, 5, 8)),
     "normalised": (lambda: nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 16), nn.Softplus(), nn.AvgPool1d(2)), (2, 16)),
+    "complex": (Complex, (2, 16)),
     "transposed": (lambda: nn.Sequential(nn.ConvTranspose1d(3, 4, 4, stride=2), nn.Tanh(), nn.Flatten()), (2, 3, 40)),
 }
 
 
-WIDE = ("perceptron", "transposed")
+WIDE = ("perceptron", "complex", "transposed")
 """Those whose tangents are followed too."""
 
 

@@ -221,6 +221,19 @@ def test_rows(options: dict[str, Any], quantities: list[str] | None) -> None:
     assert report.ok
 
 
+class Beside(nn.Linear):
+    """A layer that returns something of its input too."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return super().forward(x), x.mean()
+
+
+@pytest.mark.parametrize("wrt", ["all", "input", "parameters"])
+def test_an_output_that_depends_on_no_parameter(wrt: str) -> None:
+    """It has no gradient by them, which is no error."""
+    assert check_model(Beside(3, 2), input=(2, 3), wrt=wrt).verdict is Verdict.MATCH
+
+
 def test_the_layers_are_judged_where_a_row_is_wrong() -> None:
     """So that the layer to blame is named there too."""
     report = check_model(network(nn.Linear(3, 3), Missing(), nn.Linear(3, 2)), input=3, neuron=0)

@@ -27,7 +27,7 @@ Case = Callable[..., Any]
 
 def r(*shape: int) -> Tensor:
     """Random numbers; the seed is set for each case."""
-    return torch.randn(*shape, dtype=torch.float64)
+    return torch.randn(shape, dtype=torch.float64)
 
 
 def index(*entries: Any) -> Tensor:
@@ -301,6 +301,7 @@ CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
         lambda x, y: torch.fft.irfft2(torch.complex(x, y)) + torch.fft.irfft(torch.complex(x, y), 3).sum(),
         lambda: [r(3, 3), r(3, 3)],
     ),
+    "complex products": of_complex(lambda x, y: [x.prod(), x.prod(1), y.prod(0) * y.cumprod(0), x.cumprod(0)], (2, 3), ()),
     "complex moments": of_complex(lambda x: [x.var(0), *torch.std_mean(x, 1)], (3, 4)),
     "complex norms": of_complex(lambda x: [x.norm(), x.norm(3, 0), x.norm(1)], (3, 4)),
     "complex logsumexp": of_complex(lambda x: [x.logsumexp(0), (3 * x).logcumsumexp(1)], (3, 4)),
