@@ -16,11 +16,16 @@ from gradcheck_cli.algebra.columns.column import Column as Words
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.formulas import waiting
-from gradcheck_cli.formulas.alike import STRIDE, gaps
+from gradcheck_cli.formulas.alike import STRIDE, Gap, gaps, kindred
 from gradcheck_cli.shadow.courses import Following
-from gradcheck_cli.verdict.column import Column
+from gradcheck_cli.verdict.column import Column, Detail
+from gradcheck_cli.verdict.entries import OF_FORMULAS, Entries
 from gradcheck_cli.verdict.judge import MARGIN, unexplained
+from gradcheck_cli.verdict.limits import Limits
+from gradcheck_cli.verdict.scope import AtPoints
 from gradcheck_cli.verdict.shade import Shades
+from gradcheck_cli.verdict.truth import Kind, Truth
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 CASES = {
     "acot(x)": "x=logspace(1e-38,1,3000)",  # nan, of 0*inf
@@ -70,6 +75,15 @@ def test_no_mismatch_stands_on_one_witness(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(Witness, "between", lambda self, first, last, wrt: None)
     monkeypatch.setattr(Witness, "confirms", lambda self, point, wrt, ball, series=True: None)
     assert check_chain("asinh(x)", at=CASES["asinh(x)"], dtype="bfloat16").counts.get("mismatch", 0) == 0
+
+
+def test_what_lies_between_has_a_witness_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the second witness confirms both ends, but not what lies between, that is undecided."""
+    asked: list[object] = []
+    monkeypatch.setattr(Witness, "between", lambda self, first, last, wrt: asked.append(first))
+    monkeypatch.setattr(Witness, "confirms", lambda self, point, wrt, ball, series=True: None if asked else True)
+    counts = check_chain("asinh(x)", at=CASES["asinh(x)"], dtype="bfloat16").counts
+    assert 0 < 4 * counts["mismatch"] < counts["undecided"]
 
 
 def test_a_ball_over_a_gap_confirms_what_it_excludes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,3 +143,48 @@ def test_what_rounding_explains_is_not_wrong_for_certain(share: float) -> None:
     assert not unexplained(near, truths, form, Shades(truths, np.zeros(1)))[0]
     blurred = Words(exact, np.zeros(1), np.full(1, 0.1))
     assert not unexplained(np.zeros(1), truths, form, Shades(blurred, np.zeros(1)))[0]
+
+
+def _entries(floats: list[float] | None, limits: Limits | None = None) -> tuple[Column, Entries]:
+    """Derivatives of 1, and what torch returned."""
+    column = Column.blank(AtPoints({"x": np.zeros(3)}), 3, of="y", wrt=("x",), dtype="bfloat16")
+    given = None if floats is None else np.array(floats)
+    form, some = FORMATS["bfloat16"], slice(0, 3)
+    return column, Entries(column, some, form, OF_FORMULAS, limits or Limits(), given, [arb(1)] * 3, lambda: None)
+
+
+def test_only_what_cannot_pass_is_wrong_for_certain() -> None:
+    """A nan is, and what is missing; a number isn't unless nothing explains it, and nothing is where the user has limits."""
+    everything = np.arange(3)
+    assert _entries([math.nan, 0.5, 2.0])[1].wrong(everything).tolist() == [True, False, False]
+    assert _entries(None)[1].wrong(everything).all()
+    assert not _entries([math.nan] * 3, Limits(rtol=0.1))[1].wrong(everything).any()
+    _, outside = _entries([math.nan] * 3)
+    outside.truths[1] = Truth(Kind.NONDIFFERENTIABLE)
+    assert outside.wrong(everything).tolist() == [True, False, True]
+
+
+def test_a_ball_meets_the_floats_that_it_holds() -> None:
+    """Of entries without a float it is 0 that it may hold; a nan is in none."""
+    everything, ball = np.arange(3), arb(1, 0.5)
+    assert not _entries(None)[1].meets(everything, ball)
+    assert _entries(None)[1].meets(everything, arb(1, 2))
+    assert not _entries([math.nan, 0.0, 2.0])[1].meets(everything, ball)
+    assert _entries([math.nan, 0.0, 1.25])[1].meets(everything, ball)
+
+
+@pytest.mark.parametrize("other", [Detail(cause=Cause.RANGE, text="elsewhere"), Detail(cause=Cause.KERNEL), Detail()])
+def test_ends_that_differ_have_nothing_between(other: Detail) -> None:
+    """Both ends of a gap have to be mismatches of one cause and text, one that stretches of points share."""
+    column, _ = _entries([math.nan] * 3)
+    column.verdicts[:] = Verdict.MISMATCH.severity
+    gap, like = Gap(0, 2, np.array([1])), Detail(cause=Cause.RANGE, text="here")
+    column.details.update({0: like, 2: like})
+    assert kindred(column, gap) is like
+    column.details[2] = other
+    assert kindred(column, gap) is None
+    column.details[0] = other
+    assert (kindred(column, gap) is None) == (other.cause is not Cause.RANGE)
+    column.details.update({0: like, 2: like})
+    column.verdicts[2] = Verdict.UNDECIDED.severity
+    assert kindred(column, gap) is None

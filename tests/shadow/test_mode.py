@@ -512,6 +512,21 @@ def test_a_point_is_cheap() -> None:
     assert count_calls(point) < 1_500
 
 
+def test_one_operation_does_something_else_to_each_entry() -> None:
+    """Of four entries one overflows, one underflows, one is nan where exact arithmetic has no value, and one is ordinary."""
+    values = [800.0, -800.0, 0.0, 1.0]
+    shadow, x = Shadow([Exact()], len(values)), torch.tensor(values, dtype=torch.float64)
+    shadow.seed(x, [[arb(value) for value in values]])
+    with shadow:
+        grown, undefined = x.exp(), (x - x) / (x * (x - 1))
+    marks = shadow.trace.marks(grown)
+    assert marks.keys() == {0, 1}
+    assert (marks[0].infinite.kind, marks[0].tiny) == ("overflow", None)
+    assert (marks[1].infinite, marks[1].tiny.kind) == (None, "underflow")
+    marks = shadow.trace.marks(undefined)
+    assert {index: mark.infinite.kind for index, mark in marks.items()} == {2: "undefined", 3: "undefined"}
+
+
 def test_what_happened_is_told_of_what_came_of_it() -> None:
     """A number bears the marks of what it was made of, through views, copies and writes in place, and no others."""
     shadow, x = seeded([800.0], [Exact()])
