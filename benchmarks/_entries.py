@@ -22,6 +22,7 @@ from typing import Any
 import typer
 from _hostile import HOSTILE, SEEDS, TOKENS, changed, mutated
 
+from gradcheck_cli.algebra.parts import numbers
 from gradcheck_cli.cli.app import app, shield
 from gradcheck_cli.cli.completion import Line, candidates
 from gradcheck_cli.cli.run import _bounds
@@ -278,10 +279,10 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("network", parse_network, NETWORKS, WORDS),
     Entry("layer arguments", _build, NETWORKS, WORDS),
     Entry("model", request.model, NETWORKS, WORDS),
-    Entry("input", lambda text: request.inputs([text], None, _one), SHAPES),
-    Entry("values", lambda text: request.inputs(None, [text], _one), POINTS),
+    Entry("input", lambda text: request.inputs([text], None, numbers), SHAPES),
+    Entry("values", lambda text: request.inputs(None, [text], numbers), POINTS),
     Entry("neuron", request.neuron, SHAPES),
-    Entry("cotangent", lambda text: request.cotangent(text, _one), SHAPES),
+    Entry("cotangent", lambda text: request.cotangent(text, numbers), SHAPES),
     Entry("loss", request.loss, ("mean(y**2)", "sum(y)", "y - 1", "logsumexp(y)")),
     Entry("point", lambda text: parse_points([text], ["x", "y"], evaluate=_one), POINTS),
     Entry("shape", lambda text: parse_points(None, ["x", "y"], shape=[text], evaluate=_one), POINTS),

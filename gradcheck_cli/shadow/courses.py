@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_cli.shadow.arguments import is_plain, outputs_of
 from gradcheck_cli.shadow.memory import FLOATS
+from gradcheck_cli.shadow.overloads import Overload
+from gradcheck_cli.shadow.watching import Watching
 
 Courses = npt.NDArray[np.int64]
 
@@ -21,19 +22,15 @@ _FACTOR = 0x9E3779B97F4A7C15 - (1 << 64)
 """2**64 divided by the golden ratio, odd: what codes are multiplied by, so that their order counts (Knuth, TAOCP 3, 6.4)."""
 
 
-class Following(TorchDispatchMode):
+class Following(Watching):
     """`courses`: a number for each of `count` points, the same only for those of one course, but for chance."""
 
     def __init__(self, count: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.courses: Courses = np.zeros(count, dtype=np.int64)
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # as in `shadow.mode`
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+    def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
         for output in outputs_of(result):
             if output is not None and is_plain(output) and output.numel() == len(self.courses):
                 codes = _codes(output.detach())
