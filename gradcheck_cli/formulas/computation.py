@@ -4,6 +4,7 @@ few ulps match at once, and the rest is followed by the shadow and judged.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -11,13 +12,13 @@ from functools import cached_property, partial
 import numpy as np
 import numpy.typing as npt
 
-from gradcheck_cli.algebra.number import exactly, working
+from gradcheck_cli.algebra.number import Ball, exactly, working
 from gradcheck_cli.algebra.precision import ENCLOSURE, SHADOW
 from gradcheck_cli.errors import NO_KERNEL, InputError, NoValue
 from gradcheck_cli.exact.derivative import SHORT, chain_formula
 from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.exact.stalls import stalled
-from gradcheck_cli.floats import Floats
+from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.formulas.guard import guard_points
 from gradcheck_cli.formulas.lowering import refine
 from gradcheck_cli.formulas.run import Points, Run
@@ -147,6 +148,11 @@ class _Torch:
     without: dict[int, str] = field(default_factory=dict)
 
 
+def _close(ball: Ball, number: float, form: Format) -> bool:
+    """Whether a ball and a float agree in half of the format's digits."""
+    return not abs(ball - number) > form.unit_roundoff**0.5 * (abs(ball) + abs(number))
+
+
 class _Part:
     """A chunk of a computation's points: the prover of formulas, for the judging loop."""
 
@@ -179,10 +185,14 @@ class _Part:
             truth = regular(truths[index])
             if truth.kind is Kind.REGULAR and truth.text is not None:
                 truths[index] = Truth(Kind.OUTSIDE, singular=True)
-        for index in self._across.tolist():
-            truths[index] = Truth(Kind.NONDIFFERENTIABLE, jump=True)
         run = self.run
         gradient = self.torch.gradients[column.wrt]
+        for index in self._across.tolist():
+            number, truth = math.nan if gradient is None else float(gradient[index]), regular(truths[index])
+            if truth.kind is not Kind.REGULAR or not _close(
+                truth.ball, number, run.form
+            ):  # along the jump both sides may agree
+                truths[index] = Truth(Kind.NONDIFFERENTIABLE, jump=True)
         policy = OF_SERIES if self.exact.by_series(column.wrt) else OF_FORMULAS
         return Entries(column, self.part, run.form, policy, run.limits, gradient, truths, run.checkpoint)
 
@@ -193,13 +203,12 @@ class _Part:
         signed = np.zeros(self.size, dtype=bool)
         for values in self.points.values():
             signed |= np.signbit(values) & (values == 0.0)
-        half = self.run.form.unit_roundoff**0.5
         found = []
         for index in np.flatnonzero(signed & np.isfinite(self.output)).tolist():
             with working(ENCLOSURE[0]):
                 point = {name: exactly(float(values[index])) for name, values in self.points.items()}
                 ball, value = self.exact.values.every(point, {})[self.whole.chain.output], float(self.output[index])
-                if ball.is_finite() and abs(ball - value) > half * (abs(ball) + abs(value)):
+                if ball.is_finite() and not _close(ball, value, self.run.form):
                     found.append(index)
         return np.array(found, dtype=np.int64)
 

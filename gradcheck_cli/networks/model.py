@@ -28,6 +28,7 @@ from gradcheck_cli.networks.hooks import Call, Failed, Loss, Subject
 from gradcheck_cli.networks.layers import Network
 from gradcheck_cli.networks.modules import build, leading, one_line
 from gradcheck_cli.networks.request import Request
+from gradcheck_cli.options import suited
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.scope import OfTensor
@@ -61,7 +62,8 @@ def check(request: Request, recorder: Recorder, problem: dict[str, Any]) -> None
         module = _module(request.model, request.text)
         state = torch.get_rng_state()
     reference = None if request.reference is None else _reference(request, module)
-    dtypes = [getattr(torch, name) for name in request.dtypes] or [_own_dtype(module)]
+    own = _own_dtype(module)
+    dtypes = [getattr(torch, name) for name in suited(request.dtypes, own.is_complex)] or [own]
     problem["dtype"] = [str(dtype).removeprefix("torch.") for dtype in dtypes]
     refused: list[NoValue] = []
     for name, dtype in zip(problem["dtype"], dtypes, strict=True):

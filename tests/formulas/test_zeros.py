@@ -15,6 +15,8 @@ def test_a_zero_with_a_sign_chooses_the_side_of_a_jump(text: str) -> None:
     for y in ("-0.0", "0"):
         report = check_grad(text, at=f"x=-1.5,y={y}")
         assert {c.verdict for c in report.checks} <= {Verdict.NONDIFFERENTIABLE, Verdict.MATCH, Verdict.IMPRECISE}, str(report)
+    along = {c.wrt: c.verdict for c in check_grad("x*y + atan2(y, x)", at="x=-1.5,y=-0.0").checks}
+    assert along == {("x",): Verdict.MATCH, ("y",): Verdict.NONDIFFERENTIABLE}
     assert check_grad("(x - 3)**2*y", at="x=-0.0,y=2").verdict is Verdict.MATCH
 
 

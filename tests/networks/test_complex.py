@@ -161,6 +161,12 @@ def test_rows_and_modes(options: dict[str, Any], count: int | None) -> None:
     assert count is None or len(report.checks) == count
 
 
+def test_all_formats_are_those_that_suit() -> None:
+    """Of a real network the real ones, of a complex one those that torch computes with."""
+    assert check_model("Linear(2, 2)", dtype="all").problem["dtype"] == ["float64", "float32", "float16", "bfloat16"]
+    assert check_model(linear(2, 2), dtype="all").problem["dtype"] == ["complex128", "complex64"]
+
+
 def test_a_text_in_complex_numbers() -> None:
     """--dtype complex64 makes weights and inputs complex, as Module.to does; --at may give complex numbers."""
     report = check_model("Linear(3, 2) | Tanh", dtype="complex64", at="x=[1+2j, 3, 0.5i]")
