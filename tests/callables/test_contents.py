@@ -183,7 +183,8 @@ def test_options_are_for_all(file: str) -> None:
 def test_the_time_is_for_all(file: str) -> None:
     """What isn't reached is undecided, and the exit code says so."""
     reports: Any = check_function(file, timeout=1e-9)
-    assert set(names(reports).values()) == {"undecided"} and reports.exit_code == 3
+    first, *others = names(reports).values()  # the first one may be through before a clock is looked at
+    assert set(others) == {"undecided"} and reports.exit_code == (1 if first == "mismatch" else 3)
 
 
 def test_a_module_and_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
