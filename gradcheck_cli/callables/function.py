@@ -54,7 +54,7 @@ from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.runs import Formula, format_of
 from gradcheck_cli.maps.shortened import shortened
 from gradcheck_cli.modes import OF_TENSORS, Mode
-from gradcheck_cli.options import DTYPES, suited
+from gradcheck_cli.options import DTYPES, NUMBERS, suited
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.report import Report
@@ -161,7 +161,7 @@ def cases(question: Question) -> tuple[list[Case], list[Column]]:
 def _dtypes(question: Question) -> Sequence[str | None]:
     """The dtypes that are asked for, else the one that the target has."""
     target, asked = question.target, question.dtypes
-    if len(asked) < len(DTYPES):  # not `all` of real numbers and of complex ones
+    if set(asked) != set(NUMBERS):
         return asked or (target.dtype,)
     point = next(arguments(target, question.wanted, None))
     return suited(asked, any(x.is_complex() for x in point.given.values()))

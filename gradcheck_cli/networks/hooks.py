@@ -153,8 +153,8 @@ class Subject:
     def with_hooks(self, cotangents: Tensors) -> dict[str, Tensor | None]:
         """The gradients of those tensors themselves, of complex ones the parts, with their hooks.
 
-        Nothing is left in their `.grad`: hooks that wait for it
-        are given copies, and count where they leave a gradient there."""
+        Nothing is left in their `.grad`: hooks that wait for it are given copies, and count where they leave a gradient there.
+        """
         own = self.hooked()
         others = {name: t for name, t in self._leaves().items() if name not in own}
         leaves = {**others, **{name: self._moved(t) for name, t in own.items()}}
@@ -173,8 +173,7 @@ class Subject:
     def run(self, leaves: Tensors, through: Callable[..., Any] | None = None) -> dict[str, Tensor]:
         """The network's outputs, `y`, or its `loss`; what isn't in `leaves` is as it stands. `through`: what is called in place
         of the module, and calls it."""
-        arguments = self._called_with(leaves)
-        args, kwargs = ((), arguments | dict(self.settings)) if self.named else (tuple(arguments.values()), {})
+        args, kwargs = self._passed(self._called_with(leaves))
         outputs = self._call(self.module, leaves, args, kwargs, through)
         if self.loss is None:
             return {name: dense(y) for name, y in flatten("y", outputs).floats.items() if name not in self.cut}
@@ -194,6 +193,10 @@ class Subject:
             elif (owner := owners[name]) not in found:
                 found[owner] = self.nested[owner].rebuilt(lambda n, v: _given(leaves, n, self.arguments.get(n, v)))
         return found
+
+    def _passed(self, arguments: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The same by place, or by name with the settings."""
+        return ((), arguments | dict(self.settings)) if self.named else (tuple(arguments.values()), {})
 
     def _call(
         self, module: nn.Module, given: Tensors, args: tuple[Any, ...], kwargs: dict[str, Any],
@@ -238,7 +241,7 @@ class Subject:
             return t.to(lazy.device, lazy.dtype if t.is_floating_point() else None)
 
         arguments = {name: pytree.tree_map_only(Tensor, suited, value) for name, value in self._called_with({}).items()}
-        args, kwargs = ((), arguments | dict(self.settings)) if self.named else (tuple(arguments.values()), {})
+        args, kwargs = self._passed(arguments)
         try:
             with torch.no_grad():
                 self.module(*args, **kwargs)

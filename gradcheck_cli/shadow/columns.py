@@ -427,17 +427,6 @@ class Columns(Watching):
             ]
             self._storages[storage._cdata] = _Storage(storage, parts, shared=False)
 
-    def _resolved(self, value: Any) -> Any:
-        """A tensor that torch keeps as the conjugate, or the negative, of its memory: written out."""
-        if isinstance(value, (list, tuple)):
-            return [self._resolved(v) for v in value]
-        if not isinstance(value, torch.Tensor) or not is_flagged(value):
-            return value
-        with self:
-            if value.is_neg():
-                value = torch.ops.aten.neg(torch._neg_view(value))
-            return torch.ops.aten.conj_physical(torch._conj(value)) if value.is_conj() else value
-
     def _write(self, tensor: torch.Tensor, cell: Cell) -> None:
         """Give the tensor's entries, in order, their numbers."""
         tensor = as_real(tensor)

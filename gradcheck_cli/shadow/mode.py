@@ -301,17 +301,6 @@ class Shadow(Watching):
                 self._memory.claim(output)
         self._repeat(known, *call)
 
-    def _resolved(self, value: Any) -> Any:
-        """A tensor that torch keeps as the conjugate, or the negative, of its memory: written out."""
-        if isinstance(value, (list, tuple)):
-            return [self._resolved(v) for v in value]
-        if not isinstance(value, torch.Tensor) or not is_flagged(value):
-            return value
-        with self:
-            if value.is_neg():
-                value = torch.ops.aten.neg(torch._neg_view(value))
-            return torch.ops.aten.conj_physical(torch._conj(value)) if value.is_conj() else value
-
     def _through(
         self, known: Overload, bound: Mapping[str, Any], tensors: Sequence[torch.Tensor], args: Any, kwargs: Any
     ) -> Any:

@@ -13,6 +13,7 @@ import torch
 from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, _push_mode
 
+from gradcheck_cli.shadow.complexes import is_flagged
 from gradcheck_cli.shadow.overloads import Overload, overload
 
 _MODES = torch._C._TorchDispatchModeKey
@@ -35,6 +36,17 @@ class Watching(TorchDispatchMode):
     def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """An operation is about to run: `func` runs it, `known` is what the tables know of it. Returns what it returned."""
         raise NotImplementedError
+
+    def _resolved(self, value: Any) -> Any:
+        """A tensor that torch keeps as the conjugate, or the negative, of its memory: written out."""
+        if isinstance(value, (list, tuple)):
+            return [self._resolved(v) for v in value]
+        if not isinstance(value, torch.Tensor) or not is_flagged(value):
+            return value
+        with self:
+            if value.is_neg():
+                value = torch.ops.aten.neg(torch._neg_view(value))
+            return torch.ops.aten.conj_physical(torch._conj(value)) if value.is_conj() else value
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if types or _others() or type(func) is not OpOverload:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -69,19 +71,29 @@ def test_wrong_sums_and_products_are_found(layer: Any, name: str, monkeypatch: p
     assert len(TRUST.notes) == 1 and "contradicted" in TRUST.notes[0] and not TRUST.sound()
 
 
+@contextmanager
+def compiled_anew(layer: Any) -> Iterator[None]:
+    """Nothing that was compiled for the layer before serves inside the block, nor what is compiled there after it."""
+
+    def clear() -> None:
+        layer._functions.clear()
+        layer.programs.clear()
+
+    clear()
+    try:
+        yield
+    finally:
+        clear()
+
+
 @pytest.mark.parametrize("layer", layers()[:2], ids=["balls", "series"])
 def test_a_wrong_kernel_is_found(layer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of an elementwise operation."""
     right = layer._kernel
     off = lambda x: (lambda h, low, r: (h, low + abs(h) * 2.0**-66, r))(*right("exp")(x))  # noqa: E731
     monkeypatch.setattr(layer, "_kernel", lambda name: off if name == "exp" else right(name))
-    layer._functions.clear()
-    layer.programs.clear()
-    try:
+    with compiled_anew(layer):
         assert followed(layer).lost and "exp" in TRUST.notes[0]
-    finally:
-        layer._functions.clear()
-        layer.programs.clear()
 
 
 @pytest.mark.parametrize("layer", layers()[2:], ids=["balls", "series"])
@@ -94,10 +106,5 @@ def test_a_wrong_function_of_more_words_is_found(layer: Any, monkeypatch: pytest
         return *words, last + np.abs(words[0]) * 2.0**-180, radius
 
     monkeypatch.setattr(long, "enclosed", wrong)
-    layer._functions.clear()
-    layer.programs.clear()
-    try:
+    with compiled_anew(layer):
         assert followed(layer).lost and "exp" in TRUST.notes[0]
-    finally:
-        layer._functions.clear()
-        layer.programs.clear()
