@@ -17,7 +17,7 @@ E, LOG = "e", "log"
 REAL, IMAG, CONJ, ABS = "real", "imag", "conj", "abs"
 """Of a complex number what isn't a function of it alone: the parts, the conjugate, the size."""
 
-LE, EQ, NE = "le", "eq", "ne"
+LT, LE, EQ, NE, GE, GT = "lt", "le", "eq", "ne", "ge", "gt"
 AND, OR, NOT = "logical_and", "logical_or", "logical_not"
 """Comparisons and connectives: `0 < x < 1` is two of the former and one of the latter."""
 

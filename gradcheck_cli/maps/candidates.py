@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,8 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.parser import is_truth
 from gradcheck_cli.language.printer import show
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, walk
+from gradcheck_cli.maps.pieces import conditions
 from gradcheck_cli.maps.trials import BARE, Edge, Trial, matrices, mended, numbers, patterns
 from gradcheck_cli.maps.written import evaluate, family, result, upstream
 
@@ -426,15 +428,68 @@ def _ratio(trial: Trial, name: str) -> Candidates:
     """Some entries right, and the others wrong by one factor."""
     exact, found = trial.exact[name], trial.torch[name]
     wrong, text = _wrong(trial, name)
+    factor = _factor_of(exact[wrong], found[wrong])
+    if len(wrong) < len(exact) and len(text) <= QUOTED and factor:
+        yield f"{text}{factor}", lambda: found
+
+
+def _piece(trial: Trial, name: str) -> Candidates:
+    """One side of a condition wrong, the other one right."""
+    exact, found = trial.exact[name], trial.torch[name]
+    off = ~(abs(found - exact) <= RIGHT * abs(exact))
+    if off.all() or not off.any():
+        return
+    empty = (exact == 0) & (found == 0)  # right by chance: nothing comes back there
+    nodes = conditions(node for nodes in trial.trees.outputs.values() for node in nodes)
+    sides: list[tuple[Node | None, Any]] = []
+    for asked in _of_each(nodes, trial.family(name)):
+        known = evaluate(asked, trial.trees.values, dict(trial.found))
+        holds = np.array([known[condition] is True for condition in asked])
+        sides += [(asked[0], holds), (_denied(asked[0]), ~holds)]
+    for side, here in sorted(sides, key=lambda s: s[0] not in nodes):  # what the function itself asks is plainer
+        if side is not None and (here == (off | (here & empty))).all():
+            where = show(_without_indices(side), QUOTED) or "..."
+            yield f"the piece where {where} is wrong{_factor_of(exact[off], found[off])}", lambda: found
+
+
+def _factor_of(exact: Floats, found: Floats) -> str:
+    """By what one factor some entries are wrong, in words; "" where it isn't one."""
     with np.errstate(all="ignore"):
-        ratios = found[wrong] / exact[wrong]
-    if (
-        len(wrong) < len(exact)
-        and len(text) <= QUOTED
-        and np.isfinite(ratios).all()
-        and np.ptp(ratios) <= CLOSE * abs(ratios[0])
-    ):
-        yield f"{text}: there autograd is {shown(float(ratios[0])) if ratios[0] else 0} times exact", lambda: found
+        ratios = found / exact
+    if not (len(ratios) and np.isfinite(ratios).all() and np.ptp(ratios) <= CLOSE * abs(ratios[0])):
+        return ""
+    return f": there autograd is {shown(float(ratios[0]))} times exact" if ratios[0] else ": there autograd is 0"
+
+
+def _of_each(nodes: Sequence[Node], variables: Sequence[Variable]) -> Iterator[list[Node]]:
+    """Those that are written alike, where there is one for each entry of an input, in its order."""
+    entries = {v.name: i for i, v in enumerate(variables)}
+    keys = patterns([item for node in nodes for item in walk(node) if isinstance(item, Call)])
+    groups: dict[int, dict[int, Node]] = {}
+    for node in nodes:
+        own = {entries[n.name] for n in walk(node) if isinstance(n, Variable) and n.name in entries}
+        if len(own) == 1:
+            groups.setdefault(keys[node], {}).setdefault(own.pop(), node)
+    return ([group[i] for i in range(len(variables))] for group in groups.values() if len(group) == len(variables))
+
+
+_DENIED = {
+    syntax.LT: syntax.GE, syntax.LE: syntax.GT, syntax.GT: syntax.LE, syntax.GE: syntax.LT,
+    syntax.EQ: syntax.NE, syntax.NE: syntax.EQ,
+}  # fmt: skip
+"""What holds where a comparison doesn't."""
+
+
+def _denied(condition: Node) -> Node | None:
+    if not isinstance(condition, Call) or condition.function not in _DENIED:
+        return None
+    return Call(_DENIED[condition.function], condition.arguments)
+
+
+def _without_indices(node: Node) -> Node:
+    """What is written of every entry alike."""
+    names = {n.name: Variable(n.name.partition("[")[0]) for n in walk(node) if isinstance(n, Variable)}
+    return substitute(node, names)
 
 
 def _few(trial: Trial, name: str) -> Candidates:
@@ -451,8 +506,8 @@ def _varies(node: Node) -> bool:
 
 
 SLIPS: tuple[Callable[[Trial, str], Candidates], ...] = (
-    _simple, _constant, _upstream, _other_input, _indices, _transposes, _ratio, _paths, _constants, _turned, _places,
-    _factors, _few,
+    _simple, _constant, _upstream, _other_input, _indices, _transposes, _paths, _constants, _turned, _places, _factors,
+    _piece, _ratio, _few,
 )  # fmt: skip
 """In this order: of two that fit, the plainer one is named."""
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import cast
 
-from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import definition, parse
@@ -16,19 +14,23 @@ from gradcheck_cli.maps.written import evaluate
 
 def pieces(nodes: Iterable[Node], values: Mapping[str, float]) -> list[object]:
     """What every condition of the trees comes to, in order, and on which side of their kinks abs, sign and the like are."""
+    asked = conditions(nodes)
+    known = evaluate(asked, values)
+    return [known[condition] for condition in asked]
+
+
+def conditions(nodes: Iterable[Node]) -> list[Node]:
+    """What decides between the pieces of the trees, in order: their conditions; and of abs, sign and the like `a > b` and
+    `a < b` for both sides of their kinks."""
     opened: dict[Node, Node] = {}
-    whole = [_opened(node, opened) for node in nodes]
-    known = evaluate(whole, values)
-    found: list[object] = []
-    for call in [item for item in known if isinstance(item, Call)]:
+    found: list[Node] = []
+    for call in dict.fromkeys(item for node in nodes for item in walk(_opened(node, opened)) if isinstance(item, Call)):
         if TABLE[call.function].truth:
-            found.append(known[call])
+            found.append(call)
         for left, right in _borders(call.function):
             bound = dict(zip((p.name for p in TABLE[call.function].parameters), call.arguments, strict=False))
-            a, b = substitute(left, bound), substitute(right, bound)
-            evaluate([a, b], values, known)
-            x, y = cast(Ball, known[a]), cast(Ball, known[b])
-            found.append((bool(x > y), bool(x < y)))
+            sides = substitute(left, bound), substitute(right, bound)
+            found += [Call(syntax.GT, sides), Call(syntax.LT, sides)]
     return found
 
 

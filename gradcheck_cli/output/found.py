@@ -99,15 +99,15 @@ def _groups(columns: Iterable[Column]) -> list[_Group]:
 def _shown(column: Column, index: int) -> tuple[tuple[object, ...], str]:
     """What an entry shows: verdict, cause and blame; and what is told of it, whatever the numbers in that."""
     detail = column.detail(index)
-    told = NUMBERS.sub("#", _RULE.sub("#", (detail.text or "").removeprefix(NO_DIGIT).removeprefix("; ")))
+    told = NUMBERS.sub("#", _APART.sub("#", (detail.text or "").removeprefix(NO_DIGIT).removeprefix("; ")))
     known = detail.stage or detail.operation or told or detail.cause is None
     about = "" if known and column.kind != "convention" else column.quantity
     claim = None if column.claim is None else NUMBERS.sub("#", column.claim)
     return (int(column.verdicts[index]), detail.cause, detail.stage, detail.operation, about, claim, detail.witness), told
 
 
-_RULE = re.compile(r"the (backward|derivative|jvp) of ")
-"""What is blamed: by the mode."""
+_APART = re.compile(r"the (backward|derivative|jvp) of |(?<=along )\S+(?= it is )")
+"""Where texts that say the same differ besides numbers: the mode that is blamed, the entry along which a quotient was taken."""
 
 
 def _own(column: Column) -> bool:

@@ -64,7 +64,7 @@ class Graph:
         self._shared: set[int] = set()  # those that tensors of the graph use too
         self._inputs: dict[int, Tensor] = {}
         self._reached: dict[Any, bool] = {}
-        self._entered = False  # the graph leads from an argument of the operation that runs to an input
+        self._entered = False  # an argument of the operation that runs is made of inputs; where a graph is recorded, through it
 
     def differentiate_by(self, tensors: Iterable[Tensor]) -> None:
         """These are the inputs."""
@@ -77,12 +77,15 @@ class Graph:
             if torch.is_grad_enabled():
                 if self.reaches(args[0]):
                     self._shared.add(args[0].untyped_storage()._cdata)
-                self._out([args[0]], self._cut(DETACHED))
+                if self._of_inputs(args[0]):
+                    self._out([args[0]], self._cut(DETACHED))
             elif _within(_CHECKPOINT):  # nothing is recorded here, but it will be when this is run again
                 return (take(args[0]), *args[1:]), kwargs
             return args, kwargs
         self._settle()
-        if self.everything and not known.view and torch.is_grad_enabled():
+        if not torch.is_grad_enabled():
+            self._entered = any(map(self._of_inputs, _tensors((args, dict(kwargs)))))
+        elif self.everything and not known.view:
             self._entered = any(map(self.reaches, _tensors((args, dict(kwargs)))))
         if known.view or not self._storages or not torch.is_grad_enabled():
             return args, kwargs
@@ -104,8 +107,9 @@ class Graph:
     def leave(self, known: Overload, results: Any) -> None:
         """The operation has run."""
         if not torch.is_grad_enabled():
-            inner = torch._C._current_autograd_node() is not None
-            self._out(_tensors(results), self._cut(INNER if inner else UNRECORDED))
+            if self._entered:
+                inner = torch._C._current_autograd_node() is not None
+                self._out(_tensors(results), self._cut(INNER if inner else UNRECORDED))
         elif self.everything and self._entered and not _empty(known.base):
             self._waiting = self._cut(plain_name(known.base), True), _tensors(results)
         self._entered = False
@@ -114,6 +118,10 @@ class Graph:
         """Whether the code took what this tensor holds out of the graph."""
         self._settle()
         return _solid(tensor) and tensor.untyped_storage()._cdata in self._storages and not self.reaches(tensor)
+
+    def _of_inputs(self, tensor: Tensor) -> bool:
+        """Whether a tensor was made of inputs, in the graph or outside of it: else it is a constant that nobody cut off."""
+        return self.reaches(tensor) or (_solid(tensor) and tensor.untyped_storage()._cdata in self._storages)
 
     def shared(self, tensor: Tensor) -> bool:
         """Whether what is written to this tensor is written into the graph as well, which doesn't know of it."""

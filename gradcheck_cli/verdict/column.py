@@ -35,7 +35,7 @@ VERDICTS: tuple[Verdict, ...] = tuple(Verdict)
 KINDS = 64
 """Kinds of a column that are told apart; those that are met later count by verdict and cause alone."""
 
-NUMBERS = re.compile(r"\d[\d.,e+-]*")
+NUMBERS = re.compile(r"-?\d[\d.,e+-]*")
 """What differs between texts that say the same."""
 
 Indices = npt.NDArray[np.int64]

@@ -229,7 +229,12 @@ class Slip(Said):
     @classmethod
     def of(cls, text: str | None) -> Slip | None:
         """The slip that a text about a mismatch is about, if it is about one."""
-        return next((slip for slip in cls if slip.pattern.search(text)), None) if text else None
+        said = _ITSELF.sub("", text or "")
+        return next((slip for slip in cls if slip.pattern.search(said)), None) if said else None
+
+
+_ITSELF = re.compile(r"^the \w+ of [^;]*? is wrong by itself: ")
+"""What is said of a custom Function before its slip."""
 
 
 _SLIPS = {Cause.FORMULA, Cause.CLAIM, Cause.CONVENTION}

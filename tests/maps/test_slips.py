@@ -87,6 +87,37 @@ def test_unusual_slips_have_no_name(name: str, slip: str) -> None:
     assert found and not any(found.values())
 
 
+PIECES = [
+    (torch.nn.functional.leaky_relu, lambda g, x, y: g * (x > 0), "the piece where x <= 0 is wrong: there autograd is 0"),
+    (torch.abs, lambda g, x, y: g * (x > 0), "the piece where x < 0 is wrong: there autograd is 0"),
+    (
+        lambda x: torch.where(x.abs() < 1, x**2 / 2, x.abs() - 0.5),
+        lambda g, x, y: torch.where(x.abs() < 1, 3 * g * x, g * x.sign()),
+        "the piece where abs(x) < 1 is wrong: there autograd is 3 times exact",
+    ),
+    (
+        lambda x: torch.where(x > 0, x.exp(), x.sin()),
+        lambda g, x, y: torch.where(x > 0, g * (y + 1), g * x.cos()),
+        "the piece where x > 0 is wrong",
+    ),
+]
+"""What is wrong on one side of a condition of the function, and there by several factors, or by one."""
+
+
+@pytest.mark.parametrize(("forward", "backward", "text"), PIECES)
+def test_a_piece_of_the_function(forward: Any, backward: Any, text: str) -> None:
+    """Which side of which condition is wrong, however many entries there are; the others are right."""
+    x = torch.linspace(-2.1, 2.2, 40, dtype=torch.float64)
+    slip = custom(forward, backward)
+    assert name_slips(Map({"x": x}, lambda leaves: {"y": slip(leaves["x"])})) == {"x": text}
+
+
+def test_a_constant_of_one_piece_is_named_before_the_piece() -> None:
+    """What is forgotten says more than where."""
+    slip = custom(lambda x: torch.where(x > 0, x, 3 * x.sin()), lambda g, x, y: g * torch.where(x > 0, 1.0, x.cos()))
+    assert "the factor 3 in" in str(name_slips(at(slip, -0.7, 1.2, -0.4))["x"])
+
+
 @pytest.mark.parametrize("factor", [1e-310, -1e-200, 1e200])
 def test_factors_of_any_size(factor: float) -> None:
     """A factor near the ends of the float's range is written as it is: its inverse may be no float, and is no count."""

@@ -173,6 +173,44 @@ def test_a_cut_graph() -> None:
     assert blamed(report) == {"Cut itself"}
 
 
+class Gate(nn.Module):
+    """A gate that isn't learnt: it is made under no_grad()."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value, self.gate = nn.Linear(3, 3), nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            gate = torch.sigmoid(self.gate(x))
+        return self.value(x) * gate
+
+
+class Leaving(nn.Module):
+    """A layer that works in NumPy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.from_numpy(self.first(x).relu().detach().numpy()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "cut"), [(Gate, "an operation under torch.no_grad()"), (Leaving, ".detach() or .data")], ids=lambda v: str(v)[:9]
+)
+def test_one_cut_is_one_finding(kind: Any, cut: str) -> None:
+    """Whatever it is differentiated by, and however it was refuted; constants that nobody cut off aren't named beside it."""
+    report = check_model(kind().double(), input=(2, 3))
+    wrong = [c for c in report.checks if c.verdict is Verdict.MISMATCH]
+    assert len({c.wrt for c in wrong}) > 3
+    for check in wrong:
+        assert str(check.detail).startswith(f"cut from the graph by {cut} (test_model.py, line ")
+        assert "), " not in str(check.detail).partition(": with that")[0]
+    assert str(report).count("mismatch (no_gradient)") == 1
+
+
 # -- what is differentiated ---------------------------------------------------------------------------------------------
 
 
