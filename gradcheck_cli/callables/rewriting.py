@@ -67,6 +67,8 @@ class Rewriting:
         try:
             tree = parse(text)
             names = variables(tree)
+            if not {*names} <= point.keys():  # a nan is written as if it were a variable
+                return []
             chain = Chain(names, (Stage(output, text, tree, names, f"{output} = {text}"),))
             numbers = {n: tuple(p[n] for p in self._points(tree, output, point, column)) for n in names}
             points = PointSpec((Group(numbers, False),), 0, {}, 0, names, {n: () for n in names})

@@ -7,7 +7,7 @@ else. And where a gradient is not the derivative but would be with those numbers
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ from gradcheck_cli.maps.map import uncompiled
 from gradcheck_cli.shadow.arguments import run, tensors_of
 from gradcheck_cli.shadow.origins import place
 from gradcheck_cli.shadow.overloads import Overload
-from gradcheck_cli.shadow.stops import Cut, Graph
+from gradcheck_cli.shadow.stops import DETACHED, Cut, Graph
 from gradcheck_cli.shadow.watching import Watching
 
 _LEAVING = {
@@ -80,6 +80,19 @@ class Constants:
             self._place += 1
             return self._tape[self._place - 1].clone()
 
+    def before(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """What is about to be written to."""
+        with _disable_current_modes():
+            return [t.detach().clone() for t in tensors]
+
+    def changed(self, tensors: Sequence[Tensor], before: Sequence[Tensor], cut: Cut) -> None:
+        """An operation has written to these behind the graph's back: what it has added is as it was in the first run."""
+        for tensor, old in zip(tensors, before, strict=True):
+            with _disable_current_modes():
+                now = tensor.detach()
+                now.copy_(old + self.taken(now - old))
+        self.cuts[cut] = None
+
     def overwritten(self, tensor: Tensor) -> Tensor:
         """The same of one that is about to be written to."""
         if self._place is not None and self.graph.shared(tensor):
@@ -98,7 +111,12 @@ class _Operations(Watching):
     def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         constants = self._constants
         args, kwargs = constants.graph.enter(known, args, kwargs, constants.taken, constants.overwritten)
+        behind = constants.graph.written_behind(known, args, kwargs) if constants.everything else []
+        before = constants.before(behind)
         result = run(func, args, kwargs)
+        if behind:
+            how = f"on {DETACHED}" if torch.is_grad_enabled() else "under torch.no_grad()"
+            constants.changed(behind, before, Cut(f"{known.name} in place {how}", place()))
         constants.graph.leave(known, result)
         return result
 

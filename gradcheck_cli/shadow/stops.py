@@ -84,7 +84,10 @@ class Graph:
             return args, kwargs
         self._settle()
         if not torch.is_grad_enabled():
-            self._entered = any(map(self._of_inputs, _tensors((args, dict(kwargs)))))
+            tensors = _tensors((args, dict(kwargs)))
+            self._entered = any(map(self._of_inputs, tensors))
+            if known.view:
+                self._shared.update(t.untyped_storage()._cdata for t in tensors if self.reaches(t) and _solid(t))
         elif self.everything and not known.view:
             self._entered = any(map(self.reaches, _tensors((args, dict(kwargs)))))
         if known.view or not self._storages or not torch.is_grad_enabled():
@@ -92,6 +95,8 @@ class Graph:
         bound = known.bind(args, kwargs)
         written = {id(t) for name in known.written for t in _tensors(bound[name])}
         only = {id(t) for name in known.outputs for t in _tensors(bound[name])}
+        if self.everything:  # of what is written behind the graph's back what is added counts, not what it was
+            only |= {id(t) for name in known.written for t in _tensors(bound[name]) if self.shared(t)}
         outside = {id(t) for t in _tensors((args, dict(kwargs))) if id(t) not in only and self.outside(t)}
         if not outside or _within(_FUNCTION):
             return args, kwargs
@@ -118,6 +123,14 @@ class Graph:
         """Whether the code took what this tensor holds out of the graph."""
         self._settle()
         return _solid(tensor) and tensor.untyped_storage()._cdata in self._storages and not self.reaches(tensor)
+
+    def written_behind(self, known: Overload, args: Any, kwargs: Mapping[str, Any]) -> list[Tensor]:
+        """What an operation is about to write to in memory of the graph, which doesn't record it."""
+        if not known.writes or _within(_FUNCTION):
+            return []
+        recorded = torch.is_grad_enabled()
+        written = [t for t in written_by(known, known.bind(args, kwargs)) if t is not None and t.is_floating_point()]
+        return [t for t in written if _solid(t) and (not recorded if self.reaches(t) else self.shared(t))]
 
     def _of_inputs(self, tensor: Tensor) -> bool:
         """Whether a tensor was made of inputs, in the graph or outside of it: else it is a constant that nobody cut off."""

@@ -49,6 +49,19 @@ def whole(x: Tensor) -> Tensor:
     return x.exp().detach()
 
 
+def by_data(x: Tensor) -> Tensor:
+    y = x.sin()
+    y.data.mul_(2)
+    return y * y
+
+
+def by_index(x: Tensor) -> Tensor:
+    y = 3 * x
+    with torch.no_grad():
+        y[0] = 0.5
+    return y * x
+
+
 CUTS: dict[Callable[[Tensor], Tensor], tuple[str, bool]] = {
     by_float: ("float()", False),
     by_list: (".tolist()", False),
@@ -56,6 +69,8 @@ CUTS: dict[Callable[[Tensor], Tensor], tuple[str, bool]] = {
     by_no_grad: ("an operation under torch.no_grad()", True),
     by_torch: ("bessel_j0", False),
     whole: (".detach() or .data", True),
+    by_data: ("mul_ in place on .detach() or .data", False),
+    by_index: ("copy_ in place under torch.no_grad()", False),
 }
 """What cut it, and whether the code meant to."""
 
@@ -76,6 +91,18 @@ def test_a_cut_is_named_with_its_line(call: Callable[[Tensor], Tensor]) -> None:
         assert ("--stop-gradients" in text) is meant
 
 
+def test_a_change_in_place_that_a_saved_output_carries_on_is_no_cut() -> None:
+    """exp keeps its output for the backward pass: what is written into it is in the gradient, which no held number explains."""
+
+    def call(x: Tensor) -> Tensor:
+        y = x.exp()
+        y.data.mul_(2 + x.detach())
+        return y
+
+    found = check_function(call, at=AT)
+    assert {c.cause for c in found.checks if c.verdict is Verdict.MISMATCH} == {Cause.FORMULA}
+
+
 half = custom(lambda x: x.sin(), lambda g, x, y: g * x.cos() / 2)
 """sin, its backward wrong by a factor."""
 
@@ -85,6 +112,21 @@ def test_a_cut_that_explains_nothing_is_not_blamed() -> None:
     found = check_function(lambda x: half(x) * x.detach(), at=AT)
     assert {c.cause for c in found.checks if c.verdict is Verdict.MISMATCH} == {Cause.FORMULA}
     assert "cut from the graph" not in str(found)
+
+
+def test_what_numpy_writes_into_the_graph_is_refuted() -> None:
+    """No operation shows it; the quotient of x*exp(x) with its first factor held at 5 is 5 there."""
+
+    def call(x: Tensor) -> Tensor:
+        y = x.exp()
+        y.detach().numpy()[0] = 5.0
+        return (y * x).sum()
+
+    found = check_function(call, at=AT)
+    wrong = [c for c in found.checks if c.verdict is Verdict.MISMATCH]
+    assert {c.wrt for c in wrong} == {("x[0]",)} and all(c.cause is Cause.FORMULA for c in wrong)
+    (plain,) = [c for c in wrong if c.quantity == "dy/dx[0]"]
+    assert "along x[0] it is 5, to within" in str(plain.detail)
 
 
 # -- a quotient alone ---------------------------------------------------------------------------------------------------
