@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import FunctionMeta
 
 from gradcheck_cli.callables.backward import custom_nodes
 from gradcheck_cli.callables.inputs import leaves
@@ -64,36 +65,57 @@ class Call:
 
 
 def calls(map: Map) -> list[Call]:
-    """The calls of users' custom Functions in one run of a map, each class once."""
+    """The calls of users' custom Functions in one run of a map, each class once; of those made in the run, each one's code."""
     functions = {node.function: None for node in custom_nodes(map(map.leaves()))}
     found: list[Call] = []
     with _listening(list(functions), found):
         map(map.leaves())
-    return list({call.function: call for call in reversed(found)}.values())[::-1][:CALLS]
+    by_class = {call.function if call.function in functions else _code(call.function): call for call in reversed(found)}
+    return list(by_class.values())[::-1][:CALLS]
 
 
 @contextmanager
 def _listening(functions: Sequence[Any], found: list[Call]) -> Iterator[None]:
-    """Note what the forward passes of these are given."""
-    own = {f: f.__dict__.get("forward") for f in functions}
-    for function in functions:
+    """Note what the forward passes of these are given; and of classes that are made meanwhile of the same code, as a function
+    makes that has its class inside."""
+    own: dict[Any, Any] = {}
+    codes = {_code(function) for function in functions}
+    made: Any = FunctionMeta.__init__
+
+    def listen(function: Any) -> None:
+        own[function] = function.__dict__.get("forward")
         right, beside = function.forward, function.setup_context is not Function.setup_context
 
-        def forward(*given: Any, function: Any = function, right: Any = right, beside: bool = beside) -> Any:
+        def forward(*given: Any) -> Any:
             arguments = given if beside else given[1:]
             found.append(Call(function, tuple(x.detach().clone() if isinstance(x, Tensor) else x for x in arguments)))
             return right(*given)
 
         forward.__signature__ = inspect.signature(right)  # type: ignore[attr-defined]
         function.forward = staticmethod(forward)
+
+    def make(function: Any, *given: Any) -> None:
+        made(function, *given)
+        if _code(function) in codes:
+            listen(function)
+
+    for function in functions:
+        listen(function)
+    FunctionMeta.__init__ = make  # type: ignore[method-assign]
     try:
         yield
     finally:
+        FunctionMeta.__init__ = made  # type: ignore[method-assign]
         for function, original in own.items():
             if original is None:
                 del function.forward
             else:
                 function.forward = original
+
+
+def _code(function: Any) -> CodeType | None:
+    """What the forward pass of a custom Function runs."""
+    return getattr(inspect.unwrap(function.forward), "__code__", None)
 
 
 def place(function: Any, rule: str = "backward") -> str:

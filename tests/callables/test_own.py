@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import FunctionMeta
 
 from gradcheck_cli import check_function
 from gradcheck_cli.callables.own import own_slips
@@ -121,6 +122,32 @@ def test_a_forgotten_conjugate_is_named() -> None:
         wrong_by_itself = f"the backward of Product (test_own.py, line {first}) is wrong by itself: a conjugate is forgotten"
         assert wrong_by_itself in str(check.detail)
     assert check_function(real(Right), sample=1).verdict is not Verdict.MISMATCH
+
+
+def local(scale: float) -> Callable[[Tensor], Tensor]:
+    """Whose class is made at each call."""
+
+    def call(x: Tensor) -> Tensor:
+        class Scaled(Function):
+            @staticmethod
+            def forward(ctx: Any, x: Tensor) -> Tensor:
+                return scale * x
+
+            @staticmethod
+            def backward(ctx: Any, g: Tensor) -> Any:
+                return g
+
+        found: Tensor = Scaled.apply(x.sin())
+        return found.exp()
+
+    return call
+
+
+def test_a_class_that_each_call_makes_is_listened_to() -> None:
+    """It is another one in every run, of the same code; the next class of anybody's is made as ever."""
+    wrong = [c for c in check_function(local(3.0), sample=1).checks if c.verdict is Verdict.MISMATCH]
+    assert wrong and all("the backward of Scaled (test_own.py, line " in str(c.detail) for c in wrong)
+    assert FunctionMeta.__init__.__module__ == "torch.autograd.function"
 
 
 class Tangents(Function):
