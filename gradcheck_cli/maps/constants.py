@@ -90,8 +90,10 @@ class Constants:
         for tensor, old in zip(tensors, before, strict=True):
             with _disable_current_modes():
                 now = tensor.detach()
-                now.copy_(old + self.taken(now - old))
-        self.cuts[cut] = None
+                added = now - old
+                now.copy_(old + self.taken(added))
+                if added.any():  # torch's own clamps of what is not that small change nothing
+                    self.cuts[cut] = None
 
     def overwritten(self, tensor: Tensor) -> Tensor:
         """The same of one that is about to be written to."""

@@ -295,21 +295,34 @@ def _sides(along: Along, nearer: Sequence[float]) -> tuple[Which, Which, Outcome
     return sides, against, outcome
 
 
-def sided(map: Map, options: Options, row: Row, found: Floats, direction: Floats, exact: float, whose: str) -> str | None:
-    """What to say where a quotient along a direction sides with autograd's gradient of a row, `found`, and so against what is
-    `exact` along it; None where it doesn't."""
-    plain = Plain(map, options.seed, options.checkpoint, [found])
-    if not plain.repeatable:
-        return None
-    scale = plain.scale(direction)
-    numbers = _numbers(weights_of(plain, [row]), found[None], found[None], options.limits, plain.form)
+class Asked:
+    """Quotients of a map along a direction, beside autograd's gradient of a row, `found`, and what is `exact` along it."""
 
-    def along(share: float = 1.0) -> Outcome:
-        outcome = numbers.along(plain, direction * scale, share)
-        return replace(outcome, known=np.array([exact * scale * share]))
+    def __init__(self, map: Map, options: Options, row: Row, found: Floats, direction: Floats, exact: float) -> None:
+        self._plain = Plain(map, options.seed, options.checkpoint, [found])
+        self._numbers = _numbers(weights_of(self._plain, [row]), found[None], found[None], options.limits, self._plain.form)
+        self._direction, self._exact, self._scale = direction, exact, self._plain.scale(direction)
+        self._nearer = NEARER[self._plain.form.bits]
 
-    sides, _, outcome = _sides(along, NEARER[plain.form.bits])
-    return SIDES.format(whose, said(outcome, 0, scale)) if sides[0] else None
+    def _along(self, share: float = 1.0) -> Outcome:
+        outcome = self._numbers.along(self._plain, self._direction * self._scale, share)
+        return replace(outcome, known=np.array([self._exact * self._scale * share]))
+
+    def sides(self, whose: str) -> str | None:
+        """What to say where they side with autograd, and so against what is exact; None where they don't."""
+        if not self._plain.repeatable:
+            return None
+        sides, _, outcome = _sides(self._along, self._nearer)
+        return SIDES.format(whose, said(outcome, 0, self._scale)) if sides[0] else None
+
+    def confirm(self, least: float) -> bool:
+        """Whether they have what is exact to within less than half of `least`, the first that tell anything."""
+        for share in (*reversed(self._nearer), *FARTHER) if self._plain.repeatable else ():
+            outcome = self._along(share)
+            room = float(outcome.seen.room(outcome.size)[0])
+            if 2 * room < least * self._scale * share:
+                return bool(outcome.against_found[0] and not outcome.seen.contradict(outcome.known, outcome.size)[0])
+        return False
 
 
 def _numbers(weights: Sequence[Weights], found: Floats, known: Floats, limits: Limits, form: Format) -> Numbers:

@@ -114,8 +114,12 @@ class Slopes(NamedTuple):
     def contradict(self, found: Floats, size: Floats, more: Floats | float = 0.0) -> Which:
         """Where a derivative that was `found`, of terms of this size, can't be; `more`: further error."""
         with np.errstate(all="ignore"):
-            bound = MARGIN * (self.error + more) + COARSE * np.maximum(size, abs(self.value))
-            return np.asarray(abs(self.value - found) > bound)
+            return np.asarray(abs(self.value - found) > self.room(size, more))
+
+    def room(self, size: Floats, more: Floats | float = 0.0) -> Floats:
+        """How far a derivative of terms of this size may be from the quotient without contradicting it."""
+        with np.errstate(all="ignore"):
+            return np.asarray(MARGIN * (self.error + more) + COARSE * np.maximum(size, abs(self.value)))
 
     def widened(self, by: Floats) -> Slopes:
         """With this much more room for what contradicts them."""

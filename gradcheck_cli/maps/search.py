@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import chain, pairwise
@@ -28,7 +28,7 @@ from gradcheck_cli.algebra.tape import derivatives
 from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats, pieces
 from gradcheck_cli.maps.columns import FARTHEST, UNBOUNDED, Filter, certified
-from gradcheck_cli.maps.guard import sided
+from gradcheck_cli.maps.guard import Asked
 from gradcheck_cli.maps.map import draws
 from gradcheck_cli.maps.narrowing import Disagreement, narrowed
 from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, SINGULAR, Probe
@@ -68,6 +68,9 @@ CROWD = 100
 
 TAPED = 4
 """Directions from which on a run that knows the derivatives by all entries takes less than one along each."""
+
+TOGETHER = 16
+"""Wrong entries that one quotient is asked about."""
 
 TIGHT = 70
 """Bits of a certified entry; below TINY it rounds to 0 in every format."""
@@ -257,23 +260,60 @@ class Search(Probe):
         """Ask a quotient about a derivative that is not autograd's for certain, before more entries are looked at. Where it
         sides with autograd, the exact side is of another function than torch runs, and nothing is known of the row's
         entries that the direction moves."""
-        known = total is not None and total.is_finite()
-        if not known or k in self._doubtful or k in self._loose or not self.own or self.orders is not None:
+        if not self._asks(k) or not self._telling(k, direction, total):
             return
-        found = np.where(np.isfinite(self._floats[k]), self._floats[k], 0.0)
-        products = found * direction
-        value, size = float(np.sum(products)), math.hypot(*products.tolist())
-        if not abs(float(total) - value) > COARSE * size:
-            return  # no quotient tells these apart
-        text = sided(self.plain, self.options, self.rows[k], found, direction, float(total), self.whose)
+        found = self._finite(k)
+        text = Asked(self.plain, self.options, self.rows[k], found, direction, float(total)).sides(self.whose)
         if text is None:
             return
         with working(DIRECTIONS[0]):  # constants may explain it
             meant = self.paired(self.rows[k], self.along([direction], Kept)[0], slope)
+        products = found * direction
         if not meant.is_finite():
             self._loose.add(k)
-        elif abs(meant - value) > COARSE * size:
+        elif abs(meant - float(np.sum(products))) > COARSE * math.hypot(*products.tolist()):
             self._doubtful[k] = Truth(Kind.UNKNOWN, text=text)
+
+    def _asks(self, k: int) -> bool:
+        """Whether there is anything to ask of a row."""
+        return self.own and self.orders is None and k not in self._doubtful and k not in self._loose
+
+    def _finite(self, k: int) -> Floats:
+        """Autograd's numbers in a row, 0 for those that are none."""
+        return np.where(np.isfinite(self._floats[k]), self._floats[k], 0.0)
+
+    def _telling(self, k: int, direction: Floats, total: Ball) -> bool:
+        """Whether a quotient along a direction can tell its derivative from autograd's."""
+        products = self._finite(k) * direction
+        known = total is not None and total.is_finite()
+        return known and abs(float(total) - float(np.sum(products))) > COARSE * math.hypot(*products.tolist())
+
+    def _ask_each(self, k: int, entries: Sequence[int], truths: Sequence[Truth | Ball]) -> None:
+        """The same of single entries; TOGETHER of them at once where that confirms them all."""
+        exact = {i: ball for i in entries if self._telling(k, self._unit(i), ball := regular(truths[i]).ball)}
+        found = self._finite(k)
+        for some in _chunks(sorted(exact, key=lambda i: abs(float(exact[i]) - found[i])), TOGETHER):
+            if len(some) == 1 or not self._borne_out(k, {i: float(exact[i]) for i in some}):
+                for i in some:
+                    self._ask(k, self._unit(i), exact[i])
+
+    def _unit(self, i: int) -> Floats:
+        direction = np.zeros(self.count)
+        direction[i] = 1.0
+        return direction
+
+    def _borne_out(self, k: int, exact: Mapping[int, float]) -> bool:
+        """Whether one quotient has what is exact of some entries. Each differs from autograd's in one sense, by 1 to 2:
+        whichever of them were autograd's after all, it would be seen."""
+        found, direction = self._finite(k), np.zeros(self.count)
+        some = list(exact)
+        off = np.array(list(exact.values())) - found[some]
+        with np.errstate(all="ignore"):
+            direction[some] = draws(self.options.seed, self._inputs(), off).uniform(1.0, 2.0, len(some)) / off
+        total = float(np.sum(direction[some] * np.array(list(exact.values()))))
+        if not self._asks(k) or not math.isfinite(total) or not np.isfinite(direction).all():
+            return False
+        return Asked(self.plain, self.options, self.rows[k], found, direction, total).confirm(1.0)
 
     def _narrowed(self, filter: Filter, found: Sequence[Shades]) -> list[Truths]:
         """The exact side of a large map of which columns know J'v, `found`, but not that it is the derivative: they settle what
@@ -414,7 +454,7 @@ class Search(Probe):
                 cut += [(1 - whole.cuts, part) for part in self._split(whole.entries, ways)]
             parts = self._parts([part for _, part in cut], rows)
             singular = [len(part) == 1 and not all(t.is_finite() for t in totals.values()) for part, _, totals in parts]
-            begun, left = self.work, sum(singular)
+            begun, left, asked = self.work, sum(singular), dict[int, list[int]]()
             self.expect(0.0 if self.source.opaque else min(left, SINGULAR) * self._least)
             every = sorted(zip(cut, parts, singular, strict=True), key=lambda each: each[2])  # what takes longest comes last
             for (cuts, _), (part, direction, totals), costs in every:
@@ -424,7 +464,9 @@ class Search(Probe):
                 found = [self._examine(k, part, direction, totals[k], shadows[k], truths[k]) for k in rows]
                 for k, outcome in zip(rows, found, strict=True):
                     if outcome.located and len(part) == 1:
-                        self._ask(k, direction, regular(truths[k][part[0]]).ball)
+                        asked.setdefault(k, []).append(part[0])
+                        if len(asked[k]) == 1:
+                            self._ask(k, direction, regular(truths[k][part[0]]).ball)
                 if costs:  # limits are taken of each
                     left -= 1
                     self.expect((self.work - begun) / (sum(singular) - left) * left)
@@ -432,6 +474,8 @@ class Search(Probe):
                 if len(part) > 1 and not all(outcome.agrees for outcome in found):
                     unsure = all(outcome.agrees is not False for outcome in found)
                     heappush(waiting, _Part(unsure, -cuts, -max(outcome.off for outcome in found), part))
+            for k, entries in asked.items():
+                self._ask_each(k, entries[1:], truths[k])
 
     def _split(self, part: list[int], ways: int) -> list[list[int]]:
         """Single entries; of more than `ways`, that many parts of about one size, none of two inputs if that can be."""

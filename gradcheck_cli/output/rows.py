@@ -25,6 +25,8 @@ FORMULA_WIDTH = 180
 """Characters of a formula in a table, or under it, without --verbose."""
 NAME_WIDTH = 80
 """The same of a name."""
+TITLE_WIDTH = 24
+"""Characters of a layer's name and kind up to which both are in a table with hardly any room."""
 
 _KINDS = (("value", "the function itself"), ("total", ""), ("local", "each stage's own derivative"))
 """Kinds of columns that have a table, and what it is called. The broken rules of others are findings only."""
@@ -184,7 +186,7 @@ class _Part:
         at = self.places.value(number) if written else None
         exact, judged = figures.exact(check, ball), figures.judged(check)
         return (
-            self.name(title or ""),
+            replace(self.name(title or ""), least=_alone(title)),
             replace(self.name(column.quantity if tensor and shape else check.quantity), least=_within(check, title)),
             plain("x".join(map(str, shape))),
             self.formula(check.formula if not (shape or group.listed) else None),
@@ -233,11 +235,18 @@ def _titled(group: _Group) -> bool:
     return group.columns[0].scope.title is not None
 
 
+def _alone(title: str | None) -> str | None:
+    """A long layer's name without its kind."""
+    return None if title is None or len(title) <= TITLE_WIDTH else title.partition(" ")[0]
+
+
 def _within(check: Check, layer: str | None) -> str | None:
-    """`by weight[0,1]`: a derivative beside its layer's name."""
+    """`by weight[0,1]`: a derivative beside its layer's name; `at [0,1]` beside that of the parameter itself."""
     if layer is None or len(check.wrt) != 1:
         return None
     name = layer.partition(" ")[0]
+    if check.wrt[0].startswith(f"{name}["):
+        return f"at {check.wrt[0].removeprefix(name)}"
     of = f"{check.of} " if check.of == f"<v,{name}>" and not check.wrt[0].startswith(f"{name}.") else ""
     return f"{of}by {check.wrt[0].removeprefix(f'{name}.')}"
 

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from gradcheck_cli import check_chain, check_function
 from gradcheck_cli.maps.check import Found, check_map
+from gradcheck_cli.maps.guard import Asked
 from gradcheck_cli.maps.map import Map, draws, random_row
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.quotient import Plain, slopes
@@ -234,6 +235,31 @@ def test_a_wrong_formula_is_found_where_it_is() -> None:
     found = entries(checked(wrong, x=torch.tensor([0.3, 1.2, 0.7, 2.0], dtype=F64)))
     assert [c.verdict is Verdict.MISMATCH for c in found] == [False, True, False, True]
     assert all("quotient" not in str(c.detail) for c in found)
+
+
+def test_many_wrong_entries_are_confirmed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some by one quotient; all of them are named."""
+    asked: list[float] = []
+    sides = Asked.sides
+    monkeypatch.setattr(Asked, "sides", lambda self, whose: asked.append(1) or sides(self, whose))
+    wrong = custom(lambda x: x.sin() * x, lambda g, x, y: g * x.cos() * x)
+    found = entries(checked(wrong, x=torch.linspace(0.3, 1.4, 60, dtype=F64)))
+    assert all(c.verdict is Verdict.MISMATCH for c in found) and len(asked) < 6
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("few", [1, 3, 20])
+def test_of_entries_asked_together_none_is_of_another_function(first: bool, few: int) -> None:
+    """Where autograd is right of some of them after all, by the quotient, they are no mismatch: among 20 that are wrong."""
+    wrong = custom(torch.sin, lambda g, x, y: 2 * g * x.cos())
+
+    def call(x: Tensor) -> Tensor:
+        one, other = (x[:few], x[few:]) if first else (x[20:], x[:20])
+        parts = ITERATIONS["square root"](one), wrong(other)
+        return torch.cat(parts if first else parts[::-1])
+
+    found = entries(checked(call, x=torch.linspace(0.3, 1.4, 20 + few, dtype=F64)))
+    assert not any(c.verdict is Verdict.MISMATCH for c in (found[:few] if first else found[20:]))
 
 
 @pytest.mark.parametrize("place", [0.0, 2 / 3, -2 / 3, 1 / 3, 0.1])

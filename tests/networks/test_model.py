@@ -466,6 +466,17 @@ def test_the_text_shows_a_row_a_layer(capsys: pytest.CaptureFixture[str]) -> Non
     ]  # fmt: skip
 
 
+def test_long_names_of_layers_leave_a_row_a_layer() -> None:
+    """Without their kind where there is hardly any room; of a parameter's own row the index is said."""
+    normed = nn.utils.parametrizations.weight_norm(nn.Linear(3, 4).double())
+    text = str(check_model(nn.Sequential(normed), input=(3, 3)))
+    rows = [line.split() for line in text.splitlines() if line.endswith(" match")]
+    assert ["0.parametrizations.weight.0", "by"] in [row[:2] for row in rows]
+    (own,) = [row for row in rows if row[0] == "0.parametrizations.weight.original1"]
+    assert own[1] == "at" and own[2].startswith("[") and "worst derivative" not in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
 def test_the_options_arrive(capsys: pytest.CaptureFixture[str]) -> None:
     """As JSON, with what was asked for."""
     code, out, _ = command(
