@@ -344,7 +344,7 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
     small = size(map.inputs) <= _SMALL and forward <= _QUICK
     if not outputs or not all(_known(y) for y in outputs.values()):
         return _UNKNOWN
-    row = random_row(outputs, SEED)
+    row = random_row(outputs, SEED, map.inputs)
     rows = [row]
     if asked.backward:
         start = time.thread_time()
@@ -463,7 +463,7 @@ def _under_conditions(call: _Call, asked: _Asked, outputs: Tensors) -> None:
         return
     outputs = {name: y for name, y in found.items() if y.requires_grad}
     if outputs:
-        row = random_row(outputs, SEED)
+        row = random_row(outputs, SEED, map.inputs)
         wrong = try_conditions(map, row, {}, slack=asked.tolerances.absolute, undefined=False)  # that is torch's own check
         if wrong:
             raise GradcheckError(str(_report(call, [row], wrong, ())))
@@ -528,7 +528,7 @@ def _quiet() -> Iterator[None]:
 def _report(call: _Call, rows: Sequence[Row], columns: list[Column], found: Sequence[Found]) -> Report:
     map = call.map
     explain(map, rows, columns)
-    point = {name: shown(x) for name, x in {**map.inputs, **upstream(rows[0])}.items()}
+    point = {name: shown(x) for name, x in {**map.inputs, **upstream(rows[0], map.inputs)}.items()}
     for column in columns:
         column.scope = OfTensor(point, [column.label(i) for i in range(len(column))])
     expression = f"{name_of(call.func)}({', '.join(call.map.inputs)})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from gradcheck_cli.callables.own import forgotten_conjugates, own_pushed, own_sl
 from gradcheck_cli.exact.derivative import TIDY, tidy
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import written_size
-from gradcheck_cli.maps.map import Map, Row, Tensors, direction_of, pull, push, size, uncompiled
+from gradcheck_cli.maps.map import Map, Row, Tensors, called, direction_of, pull, push, size, uncompiled
 from gradcheck_cli.maps.runs import Formula, flat
 from gradcheck_cli.maps.slips import Searched, name_pushed, name_slips
 from gradcheck_cli.maps.written import Trees, family, write
@@ -147,16 +147,18 @@ def explain_pushed(
         _formulas_along(map, column, column.worst(), mode, formula)
 
 
-def upstream(row: Row) -> dict[str, Tensor]:
-    """The upstream gradients of a row, by the names that its formulas use: `v` in <v,y>, v_y0 and v_y1 where they are two."""
+def upstream(row: Row, names: Collection[str]) -> dict[str, Tensor]:
+    """The upstream gradients of a row, by the names that its formulas use: `v` in <v,y>; v_y0 and v_y1 where they are two, or
+    where one of the inputs, `names`, is a v; w_x of the gradient by x."""
     letter = row.name[1:].partition(",")[0]
     several = len(row.cotangents) > 1
-    return {f"{letter}_{name}" if several else letter: v for name, v in row.cotangents.items()}
+    found = ((name.rpartition(">/d")[2], v) for name, v in row.cotangents.items())
+    return {f"{letter}_{name}" if several else called(letter, name, names): v for name, v in found}
 
 
 def along(direction: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A direction by the names that formulas use: `u` in (J u of y), u_x and u_w where two inputs move."""
-    return {f"u_{name}" if len(direction) > 1 else "u": u for name, u in direction.items()}
+    """A direction by the names that formulas use: `u` in (J u of y), u_x and u_w where two inputs move, u_u of an input u."""
+    return {f"u_{name}" if len(direction) > 1 else called("u", name, direction): u for name, u in direction.items()}
 
 
 def _joined(*texts: str | None) -> str:
@@ -216,7 +218,7 @@ def _alike(trees: Trees, row: Row, entry: str) -> object:
 
 def _floats(map: Map, row: Row) -> dict[Expression, float]:
     """What the symbols of a formula stand for at this point."""
-    tensors = [*map.inputs.items(), *upstream(row).items()]
+    tensors = [*map.inputs.items(), *upstream(row, map.inputs).items()]
     return {s: x for name, t in tensors for s, x in zip(_symbols(name, tuple(t.shape)), flat(t), strict=True)}
 
 
@@ -233,7 +235,7 @@ def _derived(map: Map, row: Row, entry: str, formula: Formula | None) -> Formula
         shadow.seed(leaf, [inputs[name]])
     given_upstream = {name: v.clone() for name, v in row.cotangents.items()}
     cotangents: dict[str, list[Expression]] = {}
-    for name, v, shown in zip(given_upstream, given_upstream.values(), upstream(row), strict=True):
+    for name, v, shown in zip(given_upstream, given_upstream.values(), upstream(row, map.inputs), strict=True):
         given = _symbols(shown, tuple(v.shape))
         cotangents[name] = [sympy.Integer(int(w)) if w in (0, 1) else s for s, w in zip(given, flat(v), strict=True)]
         shadow.seed(v, [cotangents[name]])

@@ -250,8 +250,8 @@ class _Check:
         """Add the columns; returns the operations that couldn't be followed."""
         self.recorder.note(*not_judged(self.case.cut), *convention(self.case.arguments.given))
         outputs = self.map(self.map.leaves())
-        row = random_row(outputs, self.question.seed)
-        self.point |= {name: shown(v) for name, v in upstream(row).items() if name not in self.point}
+        row = random_row(outputs, self.question.seed, self.map.inputs)
+        self.point |= {name: shown(v) for name, v in upstream(row, self.map.inputs).items() if name not in self.point}
         asked = [mode for mode in OF_TENSORS.values() if mode.name in self.question.modes]
         pushed = [mode for mode in asked if not mode.backwards]
         if not pushed and has_forward_rule(self.map):

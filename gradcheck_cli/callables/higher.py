@@ -20,7 +20,7 @@ from gradcheck_cli.callables.own import constant_tangents
 from gradcheck_cli.errors import refusal_of, refused
 from gradcheck_cli.language.spaces import entry_names, unravel
 from gradcheck_cli.maps.check import Found, check_map
-from gradcheck_cli.maps.map import Map, Row, Tensors, direction_of, one_row, pushed, random_row, size, split
+from gradcheck_cli.maps.map import Map, Row, Tensors, called, direction_of, one_row, pushed, random_row, size, split
 from gradcheck_cli.maps.meant import Meant
 from gradcheck_cli.maps.orders import Orders, Part, at_borders
 from gradcheck_cli.maps.probe import Options
@@ -65,7 +65,7 @@ class Higher:
             except RuntimeError as refusal:
                 yield Found([_refused(f"d{n}{row.name}", refusal_of(refusal), self.point, mode)], 0.0, ())
                 return
-            w = f"w{n - 1 if n > 2 else ''}"
+            w = called(f"w{n - 1 if n > 2 else ''}", gradient, self.map.inputs)
             self.notes.append(f"{gradient}: the gradient of {name} (by {', '.join(self.map.inputs)}), {w}: seeded numbers")
             name = f"<{w},{gradient}>"
             drawn = Row(name, random_row(outputs, self.options.seed + n - 1).cotangents)

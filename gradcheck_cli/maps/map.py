@@ -192,8 +192,14 @@ def one_row(name: str, output: Tensor, index: tuple[int, ...]) -> Row:
     return Row(name + subscript(index), {name: cotangent})
 
 
-def random_row(outputs: Tensors, seed: int) -> Row:
-    """All outputs, with seeded cotangents of sizes from 1/2 to 2 and both signs, short enough to be exact in every format."""
+def called(letter: str, of: str, names: Collection[str]) -> str:
+    """What seeded numbers for something are called: by their letter, unless an input has that name."""
+    return f"{letter}_{of}" if letter in names else letter
+
+
+def random_row(outputs: Tensors, seed: int, names: Collection[str] = ()) -> Row:
+    """All outputs, with seeded cotangents of sizes from 1/2 to 2 and both signs, short enough to be exact in every format.
+    `names`: those of the inputs."""
     count = sum(y.numel() for y in outputs.values())
     drawn = torch.from_numpy(_kept(seed, count) if count <= KEPT else _cotangents(seed, count))
     parts = drawn.split([y.numel() for y in outputs.values()])
@@ -201,7 +207,8 @@ def random_row(outputs: Tensors, seed: int) -> Row:
         name: torch.empty(output.shape, dtype=output.dtype, device=output.device).copy_(part.view(output.shape))
         for (name, output), part in zip(outputs.items(), parts, strict=True)
     }
-    return Row(f"<v,{','.join(outputs)}>", cotangents)
+    letter = called("v", next(iter(outputs)), names) if len(outputs) == 1 else "v"
+    return Row(f"<{letter},{','.join(outputs)}>", cotangents)
 
 
 KEPT = 1000

@@ -339,3 +339,31 @@ class Halved(Function):
     @staticmethod
     def jvp(ctx: Any, t: Tensor) -> Any:  # type: ignore[override]
         return t * ctx.saved_tensors[0].cos() / 2
+
+
+class Weighted(Function):
+    """v*w**2; the backward forgets a 2 by w."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, w: Tensor) -> Tensor:
+        ctx.save_for_backward(v, w)
+        return v * w**2
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
+        v, w = ctx.saved_tensors
+        return g * w * w, g * v * w
+
+
+def test_an_input_may_be_called_as_seeded_numbers_are() -> None:
+    """These are called otherwise then, are shown with the point, and no formula confuses them."""
+    report = check_function(Weighted, at={"v": [3.0, 0.5], "w": [1.5, 2.0]}, order=2)
+    wrong = next(c for c in report.checks if c.quantity.startswith("d<v_y,y>/dw") and c.autograd_formula)
+    assert wrong.point["v"] == [3, 0.5] and len(wrong.point["v_y"]) == 2
+    index = wrong.quantity[-3:]
+    expected = (f"2*v{index}*v_y{index}*w{index}", f"v{index}*v_y{index}*w{index}")
+    assert (wrong.formula, wrong.autograd_formula) == expected
+    again = [c for c in report.checks if c.of == "<w,g>"]
+    assert not again and any(c.of == "<w_g,g>" for c in report.checks)
+    along = check_function(lambda u: u.sin(), at={"u": [0.5]}, mode="forward")
+    assert {"u", "u_u"} <= along.checks[0].point.keys()
