@@ -77,6 +77,10 @@ _FORMAL = (Cause.FORMULA, Cause.KINK)
 # -- gradients ----------------------------------------------------------------------------------------------------------
 
 
+BESIDE = 2.0**-8
+"""Share to which quotients within an entry's own size must agree with a derivative that others refute."""
+
+
 @dataclass(frozen=True)
 class Judged:
     """A row, its judged columns by input, autograd's gradient by all inputs (0 where it gave none); `refused`: torch did."""
@@ -201,7 +205,23 @@ class _Guard:
         parts = [part for part in parts if len(part)]
         guilty = [part for part in parts if self._disagrees(numbers, direction, part)] if len(parts) <= INPUTS else []
         for part in guilty or [np.flatnonzero(moving)]:
-            self._mark(k, numbers, direction, self._narrowed(partial(self._disagrees, numbers, direction), part))
+            part = self._narrowed(partial(self._disagrees, numbers, direction), part)
+            if not self._agrees_beside(numbers, direction, part):
+                self._mark(k, numbers, direction, part)
+
+    def _agrees_beside(self, numbers: Numbers, direction: Floats, part: Indices) -> bool:
+        """Whether entries that were moved by more than a share of their own size, since others are far larger, agree with the
+        quotients within that share: beyond it a function such as sqrt(abs(x)) is another one."""
+        own = self.plain.step * abs(self.plain.inputs[part])
+        if not ((own > 0) & (own < abs(direction[part]))).all():
+            return False
+        nearer = _only(direction, part)
+        nearer[part] = np.copysign(own, direction[part])
+        with np.errstate(all="ignore"):
+            outputs, found = self.plain.along(nearer), float(np.sum(numbers.found[0, part] * nearer[part]))
+            pairs = ((outputs[4], outputs[0], 2.0), (outputs[3], outputs[1], 1.0))
+            slopes = [float(numbers.of(right - left)[0]) / wide for right, left, wide in pairs]
+            return all(abs(slope - found) <= BESIDE * abs(found) for slope in slopes)
 
     def _narrowed(self, holds: Callable[[Indices], bool], part: Indices) -> Indices:
         """The smallest part of a part, by halves, of which it still holds."""
