@@ -318,11 +318,16 @@ class _Check:
         return self.opaque
 
     def confirm(self) -> bool:
-        """Add the columns of a point that nobody asked for, where the formula of a backward is wrong there."""
+        """Add the columns of a point that nobody asked for, where the formula of a backward is wrong there, and the exact value
+        known: at a singular matrix a quotient alone says little."""
         row = random_row(self.map(self.map.leaves()), self.question.seed)
         self.point |= {name: shown(v) for name, v in upstream(row).items() if name not in self.point}
         judged = check_map(self.map, [row], self.options, point=self.point)
-        wrong = any(d.cause is Cause.FORMULA for c in judged.columns for d in c.details.values())
+        wrong = any(
+            d.cause is Cause.FORMULA and d.witness is None and c.exact[i] is not None
+            for c in judged.columns
+            for i, d in c.details.items()
+        )
         if wrong:
             name_cuts(self.map, [row], self.take(judged), self.options)
             explain(self.map, [row], judged.columns, known=self.known)

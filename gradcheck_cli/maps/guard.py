@@ -31,6 +31,7 @@ from gradcheck_cli.maps.quotient import (
     Slopes,
     Weights,
     Which,
+    agree,
     kinked,
     projections,
     refuted,
@@ -75,10 +76,6 @@ _IS_OPEN, _HAS_PASSED = (np.isin(np.arange(256), some) for some in (_OPEN, _PASS
 _FORMAL = (Cause.FORMULA, Cause.KINK)
 
 # -- gradients ----------------------------------------------------------------------------------------------------------
-
-
-BESIDE = 2.0**-8
-"""Share to which quotients within an entry's own size must agree with a derivative that others refute."""
 
 
 @dataclass(frozen=True)
@@ -210,18 +207,11 @@ class _Guard:
                 self._mark(k, numbers, direction, part)
 
     def _agrees_beside(self, numbers: Numbers, direction: Floats, part: Indices) -> bool:
-        """Whether entries that were moved by more than a share of their own size, since others are far larger, agree with the
-        quotients within that share: beyond it a function such as sqrt(abs(x)) is another one."""
-        own = self.plain.step * abs(self.plain.inputs[part])
-        if not ((own > 0) & (own < abs(direction[part]))).all():
+        """Whether entries that were moved by more than a share of their own size agree with quotients within that share."""
+        if not self.plain.small(direction)[part].all():
             return False
-        nearer = _only(direction, part)
-        nearer[part] = np.copysign(own, direction[part])
-        with np.errstate(all="ignore"):
-            outputs, found = self.plain.along(nearer), float(np.sum(numbers.found[0, part] * nearer[part]))
-            pairs = ((outputs[4], outputs[0], 2.0), (outputs[3], outputs[1], 1.0))
-            slopes = [float(numbers.of(right - left)[0]) / wide for right, left, wide in pairs]
-            return all(abs(slope - found) <= BESIDE * abs(found) for slope in slopes)
+        nearer = _only(self.plain.beside(direction, self.plain.small(direction)), part)
+        return bool(agree(self.plain, numbers.of, nearer, numbers.found @ nearer).all())
 
     def _narrowed(self, holds: Callable[[Indices], bool], part: Indices) -> Indices:
         """The smallest part of a part, by halves, of which it still holds."""
@@ -377,6 +367,11 @@ def _guard_pushes(
 
         return along
 
+    def pushed(direction: Floats) -> Floats | None:
+        tangents, refusal = push(map, plain.shaped(direction), mode)[1:]
+        parts = (np.zeros(math.prod(plain.shapes[n])) if t is None else numpy(t) for n, t in tangents.items())
+        return None if refusal is not None else np.concatenate([np.zeros(0), *parts])
+
     if function.doubts:
         exact = np.concatenate([column.exact.middles() for column in columns])
         found = np.concatenate([column.autograd for column in columns])
@@ -401,18 +396,21 @@ def _guard_pushes(
         if again:
             with suppress(Exception):  # whatever the function says to being watched
                 more = rounding_along(map, mode, plain.shaped(direction), options.checkpoint)
-        tangents, refusal = push(map, plain.shaped(direction), mode)[1:]
-        if refusal is not None or not wrong.any():
+        tangent = pushed(direction)
+        if tangent is None or not wrong.any():
             return
-        empty = np.zeros(0)
-        found = np.concatenate(
-            [empty, *(np.zeros(math.prod(plain.shapes[n])) if t is None else numpy(t) for n, t in tangents.items())]
-        )
+        found = tangent
         with np.errstate(all="ignore"):
             off, outcome = refuted(plain, numbers(direction, found, found, more), direction)
         wrong &= off & np.isfinite(found)
         if not again and wrong.any():
             plain.heed_rounding()
+    small = plain.small(direction)
+    rest = np.where(small, 0.0, direction)
+    if wrong.any() and small.any() and (near := pushed(plain.beside(direction, small))) is not None:
+        others = pushed(rest) if rest.any() else None
+        off = np.zeros_like(wrong) if others is None else refuted(plain, numbers(rest, others, others, more), rest)[0]
+        wrong &= ~(agree(plain, _itself, plain.beside(direction, small), near) & ~off)
     for column, span in zip(columns, spans, strict=True):
         for i in np.flatnonzero(wrong[span]).tolist():
             text = f"along another seeded direction it is {said(outcome, span.start + i)}"

@@ -65,6 +65,27 @@ def test_right_everywhere(function: Any) -> None:
     assert found.exit_code == 0 and len(found.checks) == 9 and not any("sample" in note for note in found.notes)
 
 
+class Inverse(torch.autograd.Function):
+    """Of a matrix, which special points make singular."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        y = torch.linalg.inv(x + 1e-17)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: torch.Tensor) -> torch.Tensor:
+        (y,) = ctx.saved_tensors
+        return -y.T @ upstream[0] @ y.T
+
+
+def test_singular_points_say_nothing() -> None:
+    """What has no value there has no wrong gradient."""
+    found = check_function(Inverse, shape={"x": (2, 2)})
+    assert found.exit_code == 0 and not any("sample" in note for note in found.notes)
+
+
 def test_only_where_points_are_drawn() -> None:
     """Of a point that was given nothing else is said."""
     slip = custom(softplus, lambda g, x, y: torch.where(x > 10, g, g * torch.sigmoid(x)))
