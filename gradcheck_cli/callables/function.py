@@ -217,8 +217,8 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
 
 
 FURTHER = (
-    f"the last point isn't of the sample: of {scouting.POINTS} more, at which the gradient is held against difference "
-    "quotients alone, it is the first that is wrong"
+    f"the last point isn't of the sample: of {scouting.POINTS - scouting.SPECIAL} more, at which the gradient is held against "
+    "difference quotients alone, it is the first that is wrong"
 )
 
 

@@ -27,6 +27,9 @@ Repairs = Iterator[tuple[str, Callable[[], Floats]]]
 WORK = 20_000
 """Nodes of trees that are gone through for one input at one point: about half a second. What is left then isn't looked at."""
 
+QUOTING = 200
+"""What the words of one change count of it."""
+
 NEAR = 0.02
 LARGEST = 1000
 """A constant is named only where the right one is plain: near to one that the forward pass hasn't, a whole number of that size
@@ -192,19 +195,14 @@ Quote = Callable[[Node], str]
 
 
 def conditions(trial: Trial, name: str, quoted: Quote) -> Repairs:
-    """Every change of one condition, in words, and the gradient as it is where the change makes it exact; else nothing."""
+    """Every change of one condition that makes the gradient exact, in words, and the gradient as it is."""
     backward = _Backward(trial, name)
     limits = list(dict.fromkeys(_constants(c for c in trial.order if is_truth(c))))
     connected = (syntax.AND, syntax.OR)
     groups = (g for g in backward.groups() if is_truth(g[0]))
     for group in sorted(groups, key=lambda g: g[0].function not in connected):
         for change in _conditions(group[0], limits):
-            yield _stands(trial, quoted, group[0], change), partial(backward.mended, backward.keys[group[0]], change)
-
-
-def _stands(trial: Trial, quoted: Quote, call: Call, change: Change) -> str:
-    names = _names(trial)
-    return f"{quoted(_renamed(call, names))} stands where {quoted(_renamed(change(call), names))} belongs"
+            yield from _mending(backward, group[0], change, None, quoted)
 
 
 def operations(trial: Trial, name: str, quoted: Quote) -> Repairs:
@@ -219,26 +217,36 @@ def operations(trial: Trial, name: str, quoted: Quote) -> Repairs:
         put = partial(_everywhere, size)
         value = backward.solved(size, None, put) if size and backward.left > 0 else None
         if value is not None and _plain(value, size, meant):
-            yield f"{SOLVED} {size:.10g} stands where {value:.10g} belongs", partial(backward.mended, None, put(value))
+            yield _solution(size, value), partial(backward.mended, None, put(value))
     for group in groups:
         key = backward.keys[group[0]]
         for i, argument in enumerate(group[0].arguments):
             if not (isinstance(argument, Constant) and _number(argument) and argument.value):
                 continue
             for place in backward.places(group) if backward.left > 0 else ():
-                put = partial(_at, i)
-                value = backward.solved(float(argument.value), key, put, place)
+                value = backward.solved(float(argument.value), key, partial(_at, i), place)
                 if value is not None and _plain(value, argument.value, meant):
-                    text = f"{SOLVED} {argument.value:.10g} stands where {value:.10g} belongs"
-                    where = quoted(_renamed(group[0], _names(trial)))
-                    yield f"{text} in {where}", partial(backward.mended, key, put(value), place)
+                    text = f"{_solution(argument.value, value)} in {quoted(_renamed(group[0], _names(trial)))}"
+                    yield text, partial(backward.mended, key, _at(i, value), place)
     for group in groups:
-        key = backward.keys[group[0]]
         for change in _operations(group[0], added):
-            text = _stands(trial, quoted, group[0], change)
-            if backward.left > 0 and re.search(r"[a-z]\w*\[|\b\d", text):  # not dots alone
-                for place in backward.places(group):
-                    yield text, partial(backward.mended, key, change, place)
+            for place in backward.places(group) if backward.left > 0 else ():
+                yield from _mending(backward, group[0], change, place, quoted)
+
+
+def _solution(wrong: float, right: float) -> str:
+    return f"{SOLVED} {wrong:.10g} stands where {right:.10g} belongs"
+
+
+def _mending(backward: _Backward, call: Call, change: Change, place: Place, quoted: Quote) -> Repairs:
+    """One change, if it makes the gradient exact: few do, and words take longer than numbers."""
+    found = backward.mended(backward.keys[call], change, place) if backward.left > 0 else np.zeros(0)
+    if len(found):
+        names = _names(backward.trial)
+        text = f"{quoted(_renamed(call, names))} stands where {quoted(_renamed(change(call), names))} belongs"
+        backward.left -= QUOTING
+        if re.search(r"[a-z]\w*\[|\b\d", text):  # not dots alone
+            yield text, lambda: found
 
 
 def _plain(value: float, wrong: float, meant: set[float]) -> bool:
