@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import combinations
 
 import numpy as np
@@ -471,6 +471,7 @@ OF_THE_CHAIN = (_paths, _constants, _factors)
 """Those that change a part of the chain rule, whichever way that is gone."""
 
 
+@lru_cache(maxsize=4096)
 def _quoted(node: Node) -> str:
     """The text of a tree; of a long one what is deep inside is left out."""
     text = show(node, QUOTED)
