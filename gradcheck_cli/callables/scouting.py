@@ -26,8 +26,8 @@ makes them of 0, 1 and -1, and matrices of such numbers are singular."""
 ENTRIES = 8
 """Entries of the inputs that are moved at each of them."""
 
-SIZE = 10_000
-"""Entries of inputs and outputs, together, up to which a function is looked at."""
+SIZE = 128
+"""Entries of inputs and outputs, together, up to which a function is looked at: of many more ENTRIES say little."""
 
 FOUND = 4
 """Points that look wrong, after which no further one is looked at: most of them are kinks."""
