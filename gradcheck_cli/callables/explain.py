@@ -121,14 +121,17 @@ def _slips(map: Map, wrong: Sequence[Column], formula: Formula | None, values: b
     seen = [c for c in wrong if c.check(c.worst()).witness is None]
     own = forgotten_conjugates(map) if values else []
     slips = name_slips(map, formula, values=values, searched=searched) if seen and not own else {}
+    where = places(map) if values and not own else []
     if values and not own:
-        named = all(slips.get(c.wrt[-1]) for c in wrong)
-        own = own_slips(map, searched) if seen and not named else places(map)
+        said = {slip for c in wrong if (slip := slips.get(c.wrt[-1]))}
+        own = own_slips(map, searched, said) if seen and not all(slips.get(c.wrt[-1]) for c in wrong) else where
     for column in wrong:
+        slip = slips.get(column.wrt[-1])
+        blamed = where or own if slip else own
         for detail in column.details.values():
             if detail.cause is Cause.FORMULA:
-                seen_first = (detail.text, *own) if detail.witness else (*own, detail.text)
-                detail.text = _joined(slips.get(column.wrt[-1]), *seen_first) or None
+                seen_first = (detail.text, *blamed) if detail.witness else (*blamed, detail.text)
+                detail.text = _joined(slip, *seen_first) or None
 
 
 def explain_pushed(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gradcheck_cli.callables import scouting
 from gradcheck_cli.callables.conditions import try_conditions
 from gradcheck_cli.callables.conventions import batching, has_forward_rule, observe
 from gradcheck_cli.callables.explain import Known, along, explain, explain_pushed, upstream
@@ -201,6 +202,10 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
             opaque |= check.run()
             sensitivity = max(sensitivity, check.sensitivity)
         recorder.add(refused)
+        if _drawn(question) and not _wrong(recorder.columns):
+            further = (_Check(question, c, recorder, known, rewriting) for c in _looking_wrong(question, asked, recorder))
+            if any(check.confirm() for check in further):
+                recorder.note(FURTHER)
         recorder.remedies += rewriting.remedies(question.limits)
         recorder.note(*unseen(sensitivity), *shortened(question.device, recorder.columns))
         if opaque:
@@ -209,6 +214,30 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
             recorder.note(f"could not be followed: {', '.join(opaque)}{hint}")
 
     return record("function", problem, work, strict=strict, timeout=timeout, progress=progress)
+
+
+FURTHER = (
+    f"the last point isn't of the sample: of {scouting.POINTS - scouting.SPECIAL} more, at which the gradient is held against "
+    "difference quotients alone, it is the first that is wrong"
+)
+
+
+def _drawn(question: Question) -> bool:
+    """Whether further points may be drawn, in float64, of a function that is meant to have its own derivative."""
+    meant = question.formula or question.reference or question.surrogate or question.stop_gradients
+    return not (listed(question.wanted.at) or meant or question.compile or question.autocast) and "reverse" in question.modes
+
+
+def _looking_wrong(question: Question, asked: Sequence[Case], recorder: Recorder) -> Iterator[Case]:
+    """The function at further points, at which a custom backward looks wrong."""
+    if all(attempted(lambda case=case: scouting.worth_it(case.map)) for case in asked):  # type: ignore[misc]
+        cut = asked[0].cut
+
+        def mapped(point: Arguments) -> Map:
+            return _map(question, point, probed=False).without(cut)
+
+        for point in scouting.suspicious(question.target, question.wanted, mapped, recorder.checkpoint):
+            yield Case(mapped(point), point, None, None, cut)
 
 
 def _points(done: int, count: int) -> tuple[str, int]:
@@ -287,6 +316,22 @@ class _Check:
         if not (self.case.meant or self.map.stops):
             self.rewriting.add(self.map, row, found)
         return self.opaque
+
+    def confirm(self) -> bool:
+        """Add the columns of a point that nobody asked for, where the formula of a backward is wrong there, and the exact value
+        known: at a singular matrix a quotient alone says little."""
+        row = random_row(self.map(self.map.leaves()), self.question.seed)
+        self.point |= {name: shown(v) for name, v in upstream(row).items() if name not in self.point}
+        judged = check_map(self.map, [row], self.options, point=self.point)
+        wrong = any(
+            d.cause is Cause.FORMULA and d.witness is None and c.exact[i] is not None
+            for c in judged.columns
+            for i, d in c.details.items()
+        )
+        if wrong:
+            name_cuts(self.map, [row], self.take(judged), self.options)
+            explain(self.map, [row], judged.columns, known=self.known)
+        return wrong
 
     def backwards(self, map: Map, rows: Sequence[Row], mode: Mode, case: Case | None = None) -> list[Column]:
         meant = None if case is None else case.meant

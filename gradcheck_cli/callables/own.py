@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import linecache
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
@@ -142,9 +142,16 @@ Examine = Callable[[Call], Mapping[str, str | None]]
 """The slip of each argument that a rule is wrong for, None where it has no name."""
 
 
-def own_slips(map: Map, searched: Searched | None = None) -> list[str]:
-    """What is wrong with the custom Functions of a map by themselves: where, and the slip if it is a usual one."""
-    return _told(map, "backward", lambda call: {} if (own := call.map()) is None else name_slips(own, searched=searched))
+def own_slips(map: Map, searched: Searched | None = None, said: Collection[str] = ()) -> list[str]:
+    """What is wrong with the custom Functions of a map by themselves: where, and the slip if it is a usual one that wasn't
+    `said` before."""
+
+    def examine(call: Call) -> Mapping[str, str | None]:
+        own = call.map()
+        slips = {} if own is None else name_slips(own, searched=searched)
+        return {name: None if slip in said else slip for name, slip in slips.items()}
+
+    return _told(map, "backward", examine)
 
 
 def own_pushed(map: Map, mode: str, searched: Searched | None = None) -> list[str]:

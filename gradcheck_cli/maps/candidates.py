@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import combinations
 from typing import Any
 
@@ -24,8 +24,9 @@ from gradcheck_cli.language import syntax
 from gradcheck_cli.language.parser import is_truth
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, walk
+from gradcheck_cli.maps import repairs
 from gradcheck_cli.maps.pieces import conditions
-from gradcheck_cli.maps.trials import BARE, Edge, Trial, matrices, mended, numbers, patterns
+from gradcheck_cli.maps.trials import BARE, Edge, Trial, made_by, matrices, mended, numbers, patterns
 from gradcheck_cli.maps.written import evaluate, family, result, upstream
 
 CLOSE = 1e-7
@@ -219,8 +220,10 @@ def _constants(trial: Trial, name: str) -> Candidates:
 
 
 def _other_input(trial: Trial, name: str) -> Candidates:
+    """The gradient of another input, which has a wrong one itself: one that is right there too was put where it belongs."""
     for other, exact in trial.exact.items():
-        if other != name and trial.trees.shapes[other] == trial.trees.shapes[name]:
+        exchanged = other != name and other in trial.torch and not close(trial.torch[other], exact)
+        if exchanged and trial.trees.shapes[other] == trial.trees.shapes[name]:
             yield f"this is the gradient of {other}: gradients are returned in the wrong order", partial(np.array, exact)
 
 
@@ -280,11 +283,11 @@ def _paths(trial: Trial, name: str) -> Candidates:
     for edge in trial.edges:
         term, of = _quoted(edge.argument), _quoted(edge.call)
         yield f"a term is dropped: the one through {term} in {of}", partial(_through, trial, name, edge, ZERO)
+        yield f"a term has the wrong sign: the one through {term} in {of}", partial(_through, trial, name, edge, -ONE)
         yield (
             _forgotten(edge) or f"an inner derivative is missing: that of {of} by {term}",
             partial(_through, trial, name, edge, None),
         )
-        yield f"a term has the wrong sign: the one through {term} in {of}", partial(_through, trial, name, edge, -ONE)
     adjoints: dict[Node, Ball] = {}
     trial.adjoint(keep=adjoints)
     for members in trial.members(name):
@@ -378,7 +381,7 @@ def _mended(
     """The gradient as it is, where it would be exact with some variables in the place of others, wherever these stand, or in
     some places; else nothing. Not in a condition alone: there it would choose another branch, whatever that is for."""
     nodes = trial.trees.gradients[name]
-    numerical = set(_numerical(nodes))
+    numerical = set(made_by(nodes))
     places = list(
         dict.fromkeys(
             (keys[c], i)
@@ -398,17 +401,6 @@ def _mended(
     return np.zeros(0)
 
 
-def _numerical(nodes: Sequence[Node]) -> Iterator[Call]:
-    """The calls that numbers are made by, not conditions alone."""
-    waiting, seen = list(nodes), set[Node]()
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, Call) and node not in seen and not is_truth(node):
-            seen.add(node)
-            waiting += node.arguments
-            yield node
-
-
 def _said(name: str) -> str:
     """A family of variables in words."""
     if name.startswith(upstream("")):
@@ -422,6 +414,16 @@ def _wrong(trial: Trial, name: str) -> tuple[list[int], str]:
     wrong: list[int] = np.flatnonzero(~(abs(found - exact) <= RIGHT * abs(exact))).tolist()
     labels = [trial.family(name)[i].name for i in wrong]
     return wrong, f"only {', '.join(labels)} of {len(exact)} entries {'is' if len(wrong) == 1 else 'are'} wrong"
+
+
+def _branches(trial: Trial, name: str) -> Candidates:
+    """One condition of the backward in the place of another."""
+    return repairs.conditions(trial, name, _quoted)
+
+
+def _operations(trial: Trial, name: str) -> Candidates:
+    """One operation, or one constant, in the place of another."""
+    return repairs.operations(trial, name, _quoted)
 
 
 def _ratio(trial: Trial, name: str) -> Candidates:
@@ -507,17 +509,24 @@ def _varies(node: Node) -> bool:
 
 SLIPS: tuple[Callable[[Trial, str], Candidates], ...] = (
     _simple, _constant, _upstream, _other_input, _indices, _transposes, _paths, _constants, _turned, _places, _factors,
-    _piece, _ratio, _few,
+    _branches, _operations, _piece, _ratio, _few,
 )  # fmt: skip
 """In this order: of two that fit, the plainer one is named."""
 
 OF_ENTRIES = (_ratio, _few)
 """Those that say of a point which of its entries are wrong."""
 
+OF_THE_BACKWARD = (_branches, _operations)
+"""Those with which the backward is right."""
+
+ANYWHERE = (_indices, _branches)
+"""Those that hold whichever piece of the function a point is on."""
+
 OF_THE_CHAIN = (_paths, _constants, _factors)
 """Those that change a part of the chain rule, whichever way that is gone."""
 
 
+@lru_cache(maxsize=4096)
 def _quoted(node: Node) -> str:
     """The text of a tree; of a long one what is deep inside is left out."""
     text = show(node, QUOTED)

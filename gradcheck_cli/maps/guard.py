@@ -31,6 +31,7 @@ from gradcheck_cli.maps.quotient import (
     Slopes,
     Weights,
     Which,
+    agree,
     kinked,
     projections,
     refuted,
@@ -201,7 +202,16 @@ class _Guard:
         parts = [part for part in parts if len(part)]
         guilty = [part for part in parts if self._disagrees(numbers, direction, part)] if len(parts) <= INPUTS else []
         for part in guilty or [np.flatnonzero(moving)]:
-            self._mark(k, numbers, direction, self._narrowed(partial(self._disagrees, numbers, direction), part))
+            part = self._narrowed(partial(self._disagrees, numbers, direction), part)
+            if not self._agrees_beside(numbers, direction, part):
+                self._mark(k, numbers, direction, part)
+
+    def _agrees_beside(self, numbers: Numbers, direction: Floats, part: Indices) -> bool:
+        """Whether entries that were moved by more than a share of their own size agree with quotients within that share."""
+        if not self.plain.small(direction)[part].all():
+            return False
+        nearer = _only(self.plain.beside(direction, self.plain.small(direction)), part)
+        return bool(agree(self.plain, numbers.of, nearer, numbers.found @ nearer).all())
 
     def _narrowed(self, holds: Callable[[Indices], bool], part: Indices) -> Indices:
         """The smallest part of a part, by halves, of which it still holds."""
@@ -370,6 +380,11 @@ def _guard_pushes(
 
         return along
 
+    def pushed(direction: Floats) -> Floats | None:
+        tangents, refusal = push(map, plain.shaped(direction), mode)[1:]
+        parts = (np.zeros(math.prod(plain.shapes[n])) if t is None else numpy(t) for n, t in tangents.items())
+        return None if refusal is not None else np.concatenate([np.zeros(0), *parts])
+
     if function.doubts:
         exact = np.concatenate([column.exact.middles() for column in columns])
         found = np.concatenate([column.autograd for column in columns])
@@ -394,18 +409,21 @@ def _guard_pushes(
         if again:
             with suppress(Exception):  # whatever the function says to being watched
                 more = rounding_along(map, mode, plain.shaped(direction), options.checkpoint)
-        tangents, refusal = push(map, plain.shaped(direction), mode)[1:]
-        if refusal is not None or not wrong.any():
+        tangent = pushed(direction)
+        if tangent is None or not wrong.any():
             return
-        empty = np.zeros(0)
-        found = np.concatenate(
-            [empty, *(np.zeros(math.prod(plain.shapes[n])) if t is None else numpy(t) for n, t in tangents.items())]
-        )
+        found = tangent
         with np.errstate(all="ignore"):
             off, outcome = refuted(plain, numbers(direction, found, found, more), direction)
         wrong &= off & np.isfinite(found)
         if not again and wrong.any():
             plain.heed_rounding()
+    small = plain.small(direction)
+    rest = np.where(small, 0.0, direction)
+    if wrong.any() and small.any() and (near := pushed(plain.beside(direction, small))) is not None:
+        others = pushed(rest) if rest.any() else None
+        off = np.zeros_like(wrong) if others is None else refuted(plain, numbers(rest, others, others, more), rest)[0]
+        wrong &= ~(agree(plain, _itself, plain.beside(direction, small), near) & ~off)
     for column, span in zip(columns, spans, strict=True):
         for i in np.flatnonzero(wrong[span]).tolist():
             text = f"along another seeded direction it is {said(outcome, span.start + i)}"

@@ -60,6 +60,10 @@ STEADY = 2.0**-4
 
 CURVED = 2.0**-2
 """Share of that difference that is left, extrapolated from the whole step and half of it, where it is at most a curve's."""
+BESIDE = 2.0**-8
+"""Share to which quotients beside entries that are far smaller than others must agree with a derivative that longer steps
+refute."""
+
 PLAINLY = "the function as torch runs it"
 """Whose quotients they are, for the reader."""
 
@@ -232,6 +236,16 @@ class Plain:
         own = float(self.step / longest) if longest else 1.0
         return (*shares, own) if own < shares[-1] else shares
 
+    def small(self, direction: Floats) -> Which:
+        """The entries that a direction moves by more than a share of their own size, since others are far larger: beyond it
+        sqrt(abs(x)) is another function."""
+        own = self.step * abs(self.inputs)
+        return np.asarray((own > 0) & (own < abs(direction) / 2))
+
+    def beside(self, direction: Floats, small: Which) -> Floats:
+        """The part of a direction that moves these, by that share of their own size."""
+        return np.where(small, np.copysign(self.step * abs(self.inputs), direction), 0.0)
+
     def shaped(self, direction: Floats) -> dict[str, torch.Tensor]:
         """A direction as tensors like the inputs."""
         return dict(self._split(direction.copy()))
@@ -383,6 +397,15 @@ def kinked(plain: Plain, along: Along, direction: Floats, outcome: Outcome) -> W
                 jump = (abs(closer.bend - bend) <= STEADY * abs(bend)) & (off <= STEADY * abs(outcome.found))
                 found &= kink | jump
     return found
+
+
+def agree(plain: Plain, of: Project, direction: Floats, found: Floats) -> Which:
+    """Whether derivatives along a direction, `found`, are near to its quotients at both steps. What the outputs differ by is
+    taken before they are added up: of those that stay nothing is left."""
+    outputs = plain.along(direction)
+    with np.errstate(all="ignore"):
+        pairs = ((outputs[4] - outputs[0]) / 2, outputs[3] - outputs[1])
+        return np.asarray(np.logical_and.reduce([(abs(of(d) - found) <= BESIDE * abs(found)) & (found != 0) for d in pairs]))
 
 
 def refuted(plain: Plain, along: Along, direction: Floats) -> tuple[Which, Outcome]:

@@ -25,6 +25,7 @@ from gradcheck_cli.maps.candidates import CANCELLED, Candidates, close
 from gradcheck_cli.maps.map import Map, attempted, direction_of, push, random_row
 from gradcheck_cli.maps.pieces import pieces
 from gradcheck_cli.maps.places import CALM, FAR, NEAR, OWN, Place
+from gradcheck_cli.maps.repairs import SOLVED
 from gradcheck_cli.maps.runs import Formula, flat, numpy
 from gradcheck_cli.maps.trials import Pushed, Trial
 from gradcheck_cli.maps.written import Trees, family, write
@@ -103,11 +104,16 @@ class Points:
         return self._write(OWN)
 
     @cached_property
-    def _far(self) -> list[tuple[Place, Trial]]:
-        """The far places that lie on the same pieces of the forward pass."""
-        here = _pieces(self.near[0])
+    def _anywhere(self) -> list[tuple[Place, Trial]]:
+        """The far places."""
         found = ((place, self._write(place)) for place in FAR)
-        return [(place, trial) for place, trial in found if trial is not None and here is not None and _pieces(trial) == here]
+        return [(place, trial) for place, trial in found if trial is not None]
+
+    @cached_property
+    def _far(self) -> list[tuple[Place, Trial]]:
+        """Those that lie on the same pieces of the forward pass."""
+        here = _pieces(self.near[0])
+        return [(place, trial) for place, trial in self._anywhere if here is not None and _pieces(trial) == here]
 
     def own_fits(self, name: str, search: Search, text: str) -> bool:
         """Whether a slip fits at the user's own point, where there are numbers."""
@@ -116,12 +122,27 @@ class Points:
 
     def far_fits(self, name: str, search: Search, text: str) -> bool:
         """Whether it fits far off, wherever there are numbers; and whether something is wrong where functions are calm. Which
-        entries are wrong is said of this point alone."""
-        return search in candidates.OF_ENTRIES or all(
-            _fits(trial, name, search, text) and not (place in CALM and _exact(trial, name))
-            for place, trial in self._far
-            if _finite(trial, name)
-        )
+        entries are wrong is said of this point alone; where they went, and what stands in the backward, of every piece of the
+        function."""
+        if search in candidates.OF_ENTRIES:
+            return True
+        here = [place for place, _ in self._far]
+        for place, trial in self._anywhere:
+            right = _right(trial, name)
+            if not _finite(trial, name) or not (
+                place in here or search in candidates.ANYWHERE or self._mends(search) and right
+            ):
+                continue
+            if right and text.startswith(SOLVED):
+                continue
+            calm = place in CALM and place in here and not self._mends(search)
+            if not _fits(trial, name, search, text) or (calm and _exact(trial, name)):
+                return False
+        return True
+
+    def _mends(self, search: Search) -> bool:
+        """Whether it says what would be right: then it must leave what is right elsewhere."""
+        return search in candidates.OF_THE_BACKWARD
 
 
 def name_slips(

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradcheck_cli.algebra.number import ONE, ZERO, Ball, exactly, is_ball
 from gradcheck_cli.floats import Floats
+from gradcheck_cli.language.parser import is_truth
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
 from gradcheck_cli.maps.written import Trees, evaluate, family, partial, result, upstream
 
@@ -184,7 +185,7 @@ def patterns(calls: Sequence[Call]) -> dict[Node, int]:
 
 
 def matrices(trees: Trees) -> Mapping[str, Mapping[str, Variable]]:
-    """The matrices among the inputs, whole or entry by entry: each entry's name, and what stands there in the transpose."""
+    """The square matrices among the inputs, whole or entry by entry: each entry's name, and what is there in the transpose."""
     entries: dict[str, set[tuple[int, int]]] = {}
     for v in (v for name, shape in trees.shapes.items() for v in family(name, shape)):
         base, _, rest = v.name.partition("[")
@@ -192,9 +193,9 @@ def matrices(trees: Trees) -> Mapping[str, Mapping[str, Variable]]:
         if len(index) == 2 and " " not in base and all(i.strip().isdigit() for i in index):
             entries.setdefault(base, set()).add((int(index[0]), int(index[1])))
     return {
-        base: {f"{base}[{i},{j}]": Variable(f"{base}[{j},{i}]") for i, j in found if (j, i) in found}
+        base: {f"{base}[{i},{j}]": Variable(f"{base}[{j},{i}]") for i, j in found}
         for base, found in entries.items()
-        if any(i != j and (j, i) in found for i, j in found)
+        if len(found) > 1 and all((j, i) in found for i, j in found)
     }
 
 
@@ -215,3 +216,14 @@ def mended(
             done[item] = item if arguments == item.arguments else Call(item.function, arguments)
     bare = replaced if BARE in places else {}
     return [bare.get(node.name, node) if isinstance(node, Variable) else done[node] for node in nodes]
+
+
+def made_by(nodes: Sequence[Node]) -> Iterator[Call]:
+    """The calls that numbers are made by, not those of conditions alone."""
+    waiting, seen = list(nodes), set[Node]()
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Call) and node not in seen and not is_truth(node):
+            seen.add(node)
+            waiting += node.arguments
+            yield node

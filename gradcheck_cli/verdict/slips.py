@@ -75,6 +75,11 @@ class Slip(Said):
         "One variable is used where another one belongs: often the input for the output, or the reverse.",
         r"is used where the .* belongs",
     )
+    WRONG_OPERATION = (
+        "wrong_operation",
+        "One operation of the backward, or one constant, is another than belongs there: with that one it is exact.",
+        r"\bstands where .* belongs",
+    )
     SOME_ENTRIES = (
         "some_entries",
         "Most entries of the gradient are right, and a few are wrong.",

@@ -219,3 +219,27 @@ def test_a_registered_backward_goes_by_the_name_of_its_operation() -> None:
     assert wrong and all(
         f"the backward of gradcheck_tests_own::square (test_own.py, line {first})" in str(c.detail) for c in wrong
     )
+
+
+class _TwoInputs(torch.autograd.Function):
+    """exp(a)*b*b, whose factor 2 is missing by b and whose gradient by a is reversed."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return a.exp() * b * b
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        a, b = ctx.saved_tensors
+        return -upstream[0] * a.exp() * b * b, upstream[0] * a.exp() * b
+
+
+def test_what_was_said_is_not_said_again() -> None:
+    """Each gradient has its own slip, and the place, once."""
+    found = check_function(_TwoInputs, sample=1)
+    texts = {c.wrt[0]: str(c.detail) for c in found.checks if c.verdict is Verdict.MISMATCH}
+    assert len(texts) == 6
+    for name, text in texts.items():
+        other = "a constant factor" if name.startswith("a") else "the sign is wrong"
+        assert other not in text and text.count("the backward of _TwoInputs") == 1 and "by itself" not in text

@@ -322,6 +322,31 @@ def test_beside_large_entries_a_wrong_gradient_stays_wrong(large: float) -> None
     assert Verdict.MISMATCH in {check.verdict for check in entries(found)}
 
 
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+@pytest.mark.parametrize("x", [(4.01, 0.86, 2.1404e-195), (4.01, 0.86, 2.1404e-15), (4.01, 1e-12, -2e-15)])
+def test_a_kink_that_is_near_for_a_small_entry_refutes_nothing(x: tuple[float, ...], mode: str) -> None:
+    """sqrt(|x|) is even: steps that others' sizes set lead across 0, where both sides are alike. Its slope is
+    sign(x)/(2*sqrt(|x|))."""
+    found = entries(checked(lambda x: x.abs().sqrt(), mode, x=torch.tensor(x, dtype=F64)))
+    assert [e.verdict for e in found] == [Verdict.MATCH] * 3
+    if mode == "reverse":
+        weights = random_row({"y": torch.zeros(3, dtype=F64)}, 0).cotangents["y"].tolist()
+        wanted = [w * math.copysign(0.5, t) / math.sqrt(abs(t)) for w, t in zip(weights, x, strict=True)]
+        assert [float(e.exact or 0) for e in found] == pytest.approx(wanted, rel=1e-14)
+
+
+@pytest.mark.parametrize("small", [2e-15, 1e-195])
+def test_a_small_entry_that_is_wrong_stays_wrong(small: float) -> None:
+    """The slope of sin at such an entry is 1, whatever is near: twice as much is refuted, in code that can't be followed."""
+
+    def blind(x: Tensor) -> Tensor:
+        return torch.from_numpy(np.sin(x.detach().numpy()))
+
+    twice = custom(blind, lambda g, x, y: 2 * g * x.cos())
+    found = entries(checked(twice, x=torch.tensor([4.01, 0.86, small], dtype=F64)))
+    assert Verdict.MISMATCH in {e.verdict for e in found} and Verdict.MATCH not in {e.verdict for e in found}
+
+
 NARROW: dict[str, Callable[[Tensor], Tensor]] = {
     "float32": lambda x: x.float().sin().double(),
     "float16": lambda x: x.half().sin().double(),
