@@ -279,8 +279,7 @@ class _Check:
         """Add the columns; returns the operations that couldn't be followed."""
         self.recorder.note(*not_judged(self.case.cut), *convention(self.case.arguments.given))
         outputs = self.map(self.map.leaves())
-        row = random_row(outputs, self.question.seed, self.map.inputs)
-        self.point |= {name: shown(v) for name, v in upstream(row, self.map.inputs).items() if name not in self.point}
+        row = self._row(outputs)
         asked = [mode for mode in OF_TENSORS.values() if mode.name in self.question.modes]
         pushed = [mode for mode in asked if not mode.backwards]
         if not pushed and has_forward_rule(self.map):
@@ -317,11 +316,16 @@ class _Check:
             self.rewriting.add(self.map, row, found)
         return self.opaque
 
+    def _row(self, outputs: Tensors) -> Row:
+        """All outputs with seeded upstream gradients, which are shown with the point."""
+        row = random_row(outputs, self.question.seed, self.map.inputs)
+        self.point |= {name: shown(v) for name, v in upstream(row, self.map.inputs).items() if name not in self.point}
+        return row
+
     def confirm(self) -> bool:
         """Add the columns of a point that nobody asked for, where the formula of a backward is wrong there, and the exact value
         known: at a singular matrix a quotient alone says little."""
-        row = random_row(self.map(self.map.leaves()), self.question.seed)
-        self.point |= {name: shown(v) for name, v in upstream(row).items() if name not in self.point}
+        row = self._row(self.map(self.map.leaves()))
         judged = check_map(self.map, [row], self.options, point=self.point)
         wrong = any(
             d.cause is Cause.FORMULA and d.witness is None and c.exact[i] is not None
