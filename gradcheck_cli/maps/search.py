@@ -178,6 +178,7 @@ class Search(Probe):
             return []
         floats, begun = np.where(self._missing, 0.0, self._floats), self.work
         for bits in DIRECTIONS:
+            self.expect(self.work - begun)
             with working(bits):
                 found = [self._by_entry(k, Directional) for k in range(len(self.rows))]
             known = np.array([list(map(float, balls)) for balls in found])

@@ -22,7 +22,7 @@ Loop = Callable[[Sequence[Array], Sequence[Sequence[Array]]], None]
 
 
 TOGETHER = frozenset({"on_circle"})
-"""Kernels that several rows are made of: a function, its derivative in the backward pass, and both once more where they move."""
+"""Kernels that several rows are made of: a function, its derivative in the backward pass, and both again where they move."""
 
 _LAST = 1 << 18
 """Numbers whose results are remembered, all calls together."""

@@ -110,6 +110,8 @@ def entries(part: Any, places: Sequence[int]) -> list[Any]:
     """Some entries, in order, of an array that may have one for all."""
     array = np.asarray(part).reshape(-1)
     if array.size == 1:
-        return array.tolist() * len(places)  # type: ignore[no-any-return]
-    found: list[Any] = array[places.start : places.stop : places.step].tolist() if isinstance(places, range) else array[list(places)].tolist()
+        return list(array.tolist() * len(places))
+    found: list[Any] = (
+        array[places.start : places.stop : places.step].tolist() if isinstance(places, range) else array[list(places)].tolist()
+    )
     return found

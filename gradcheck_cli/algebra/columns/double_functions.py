@@ -292,8 +292,8 @@ SIN_WORD = 4 * UNIT2
 
 
 def on_circle(xh: Array, xl: Array) -> tuple[Array, ...]:
-    """sin(x) and cos(x) at a number of two words; and how far both are off, but for the roundings of a result: of that the words
-    of a table, and the rest."""
+    """sin(x) and cos(x) at a number of two words; how far both are off, but for the roundings of a result; and what these are a
+    part of: the words of a table, and the rest."""
     k = nearest(xh * TURN_RATE)
     s, t = two_sum(xh - k * TURN_A, -k * TURN_B)  # k*A, k*B and the difference are exact
     r, rl = two_sum(s, t + (xl - k * TURN_C))

@@ -220,8 +220,8 @@ SIN_TABLE, SIN_REST = 4.0 * UNIT, 8.0 * UNIT
 
 
 def on_circle(xh: Array) -> tuple[Array, ...]:
-    """sin(x) and cos(x) at a number of one word; and how far both are off, but for the roundings of a result, and the words of a
-    table of which these are a part."""
+    """sin(x) and cos(x) at a number of one word; how far both are off, but for the roundings of a result; and what these are a
+    part of: the words of a table."""
     k = nearest(xh * TURN_RATE)
     last = k * TURN_C
     r = ((xh - k * TURN_A) - k * TURN_B) - last  # the first difference is exact
