@@ -216,7 +216,7 @@ class Search(Probe):
                 if self.count <= SMALL:
                     break
                 continue
-            self.expect(taken)
+            self.expect(taken or (1 + len(self._groups)) * self._once)
             taken = -self.work
             with working(bits):
                 totals, found = self._both_sides(layer, rows)
