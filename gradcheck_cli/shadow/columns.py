@@ -109,6 +109,8 @@ class Columns(Watching):
 
     def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         self._checkpoint()
+        if self.lost:
+            return run(func, args, kwargs)
         contents = None if self._within else self._contents
         if known.view:
             result = func(*args, **kwargs)
