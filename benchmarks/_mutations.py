@@ -349,8 +349,8 @@ PROVERS = {
         ("MARGIN = 4.0\n", "MARGIN = 1e-6\n"),
         ("COARSE = 2.0**-16\n", "COARSE = 2.0**16\n"),
         (
-            "return Slopes(value, error, noise, sides[0]",
-            "return Slopes(value, 0 * error, 0 * noise, sides[0]",
+            "return Slopes(value, error, noise, left[0]",
+            "return Slopes(value, 0 * error, 0 * noise, left[0]",
         ),
         ("wrong &= ~(stairs & near_found", "wrong &= ~(stairs & ~stairs & near_found"),
         ("found &= kink | jump", "found &= False"),

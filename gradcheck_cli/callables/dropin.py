@@ -7,12 +7,13 @@ tensors, a check that takes too long) torch's own function of the same name deci
 
 from __future__ import annotations
 
+import gc
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -117,7 +118,8 @@ def _gradcheck(
         asked = _Asked(
             check_backward_ad, check_forward_ad, tolerances, options["check_grad_dtypes"], options["fast_mode"], strict
         )
-        undecided = _judge(call, asked, options) if call.followed else _UNKNOWN
+        with _uncollected():
+            undecided = _judge(call, asked, options) if call.followed else _UNKNOWN
         if undecided:
             if strict in (True, "undecided"):
                 raise GradcheckError(f"undecided: {undecided}")
@@ -321,6 +323,13 @@ def _replaced(value: Any, names: Mapping[int, str], leaves: Tensors) -> Any:
 # -- judging ------------------------------------------------------------------------------------------------------------
 
 
+class _Least(NamedTuple):
+    """What following the function takes at least: seconds in all, and the work of one run, see `Options.least`."""
+
+    seconds: float
+    work: float
+
+
 @dataclass(frozen=True)
 class _Asked:
     backward: bool
@@ -354,7 +363,7 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
     if asked.forward:
         _forwards(map)
     double = all(x.dtype is torch.float64 for x in map.inputs.values())  # else torch's own may have nothing to say
-    opaque, least = (None, 0.0) if small else _glance(map)
+    opaque, least = (None, _Least(0.0, 0.0)) if small else _glance(map)
     if double and opaque:
         return f"{opaque} can't be followed"
     try:
@@ -380,8 +389,8 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
         _worthless(call, lost, options)
     entries = size(map.inputs)
     if entries > Options().most_entries:
-        least = max(one.sensitivity for one in found)
-        LOG.info("%s entries by directions; an error of one above %.1g (relative) would have shown", f"{entries:,}", least)
+        faintest = max(one.sensitivity for one in found)
+        LOG.info("%s entries by directions; an error of one above %.1g (relative) would have shown", f"{entries:,}", faintest)
     judged = any(not column.having(Verdict.OUTSIDE_DOMAIN).all() for column in columns)
     if judged and asked.backward:
         _under_conditions(call, asked, outputs)
@@ -395,7 +404,7 @@ _SHOWN = 4
 
 
 def _found(
-    call: _Call, rows: Sequence[Row], outputs: Tensors, leaves: Tensors, asked: _Asked, least: float, seen: Seconds
+    call: _Call, rows: Sequence[Row], outputs: Tensors, leaves: Tensors, asked: _Asked, least: _Least, seen: Seconds
 ) -> list[Found]:
     """What was judged. Raises Spent, at once where it takes more time than there is (`least`: what it takes at least; `seen`:
     what torch's passes took)."""
@@ -403,8 +412,8 @@ def _found(
     if asked.strict in (True, "undecided"):  # torch's own check wouldn't decide
         options = Options(seed=SEED)
     else:
-        budget = Budget(map, outputs, lambda: _pulled(outputs, leaves, rows[0]), asked.fast, least, seen)
-        options = Options(seed=SEED, checkpoint=budget, ahead=budget.ahead)
+        budget = Budget(map, outputs, lambda: _pulled(outputs, leaves, rows[0]), asked.fast, least.seconds, seen)
+        options = Options(seed=SEED, checkpoint=budget, ahead=budget.ahead, least=least.work)
     found = []
     if asked.backward:
         found.append(check_map(map, rows, options, orders=call.orders(rows, options.checkpoint)))
@@ -510,11 +519,25 @@ def _forwards(map: Map) -> None:
         map({name: forward_ad.make_dual(x.detach(), torch.ones_like(x)) for name, x in map.inputs.items()})
 
 
-def _glance(map: Map) -> tuple[str | None, float]:
-    """What is seen at once: an operation by which an output can't be followed; the seconds that following takes at least."""
+def _glance(map: Map) -> tuple[str | None, _Least]:
+    """What is seen at once: an operation by which an output can't be followed; what following takes at least."""
     with uncompiled(), Glance() as glance:
         outputs = map(map.leaves()).values()
-    return next((reason for y in outputs if (reason := glance.reason(y))), None), glance.seconds
+    return next((reason for y in outputs if (reason := glance.reason(y))), None), _Least(glance.seconds, glance.work)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Python looks for no cycles of garbage inside the block: the numbers of a check are many objects, which go by themselves,
+    and each look at all that a process holds takes longer than most checks."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextmanager

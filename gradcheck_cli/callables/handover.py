@@ -19,7 +19,7 @@ from gradcheck_cli.verdict.work import Stopped
 SECONDS = 4.0
 """CPU time that a check may take in any case."""
 
-FAST = 1.0
+FAST = 0.5
 """The same where the caller asks for torch's fast mode, for the sake of time."""
 
 TIMES, MOST = 10, 15.0
@@ -56,6 +56,7 @@ class Budget:
         if least > self.seconds:
             raise Spent(self._reason)
         self._start, self._soonest = time.thread_time(), 0.0
+        self._mark = self._running = self._work = 0.0
 
     def __call__(self) -> None:
         if time.monotonic() < self._soonest:
@@ -65,9 +66,14 @@ class Budget:
             raise Spent(self._reason)
         self._soonest = time.monotonic() + left  # the clock of a thread goes no faster, and takes longer to read
 
-    def ahead(self, share: float) -> None:
-        """The same, now rather than later, where what is left to do is this share of all that was done."""
-        if (time.thread_time() - self._start) * (1.0 + share) > self.seconds:
+    def ahead(self, left: float, done: float) -> None:
+        """The same, now rather than later, where the work that is `left` will take more than there is. `done`: the work since
+        this was called last, 0 where something else was done."""
+        now = time.thread_time() - self._start
+        if done:
+            self._running, self._work = self._running + now - self._mark, self._work + done
+        self._mark = now
+        if left and self._work and now + left * self._running / self._work > self.seconds:
             raise Spent(self._reason)
 
 

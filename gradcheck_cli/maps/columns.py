@@ -145,7 +145,7 @@ class Filter:
         `limited`: with what rounding does where exponents have no limits. `slack`: with all that the authors of constants may
         have meant."""
         layer = shadowed(self.words, Exact() if slack else Precise(), Rounded(self.form, limited))
-        shadow, leaves = _entered(self.map, layer)
+        shadow, leaves = _entered(self.map, layer, self.checkpoint)
         found: list[Shades] = []
         with uncompiled(), shadow, np.errstate(all="ignore"):
             outputs, pull = run(self.map, leaves, self.mode)
@@ -165,7 +165,7 @@ class Filter:
     @_unless_refused
     def values(self, limited: bool = True) -> dict[str, Shades] | None:
         """The outputs themselves; not `limited` as in `gradients`."""
-        shadow, leaves = _entered(self.map, shadowed(self.words, Precise(), Rounded(self.form, limited)))
+        shadow, leaves = _entered(self.map, shadowed(self.words, Precise(), Rounded(self.form, limited)), self.checkpoint)
         with uncompiled(), shadow, np.errstate(all="ignore"):
             outputs = self.map(leaves)
             if not self._as_unwatched(shadow, outputs):
@@ -197,7 +197,7 @@ class Filter:
         """What torch's operations make of J u; not `limited` as in `gradients`."""
         self.checkpoint()
         layer = shadowed(self.words, Precise(), Rounded(self.form, limited))
-        shadow = Columns(layer, True, self.map.state)
+        shadow = Columns(layer, True, self.map.state, self.checkpoint)
 
         def seed(primals: Tensors) -> None:
             for name, x in primals.items():
@@ -214,7 +214,8 @@ class Filter:
     def _slopes(self, direction: Floats, slack: bool = False) -> dict[str, Column] | None:
         """J u of each output."""
         self.checkpoint()
-        outputs, slopes = _pushed(self.map, moving(self.words, self.form if slack else None), direction)
+        layer = moving(self.words, self.form if slack else None)
+        outputs, slopes = _pushed(self.map, layer, direction, self.checkpoint)
         return slopes if slopes is not None and _equal(outputs, self.outputs) else None
 
     def _as_unwatched(self, shadow: Columns, outputs: Tensors) -> bool:
@@ -235,25 +236,29 @@ def smooth(map: Map, direction: Floats) -> bool | None:
     if not TRUST.sound() or len(direction) < LEAST or map.stops:
         return None
     layer = Moving()
-    _, slopes = _pushed(map, layer, direction)
+    _, slopes = _pushed(map, layer, direction, lambda: None)
     if slopes is None:
         return None
     found = all(not slope.open.any() for slope in slopes.values())
     return found or (False if layer.tied and not layer.blind else None)
 
 
-def _pushed(map: Map, layer: Moving, direction: Floats) -> tuple[Tensors, dict[str, Column] | None]:
+def _pushed(
+    map: Map, layer: Moving, direction: Floats, checkpoint: Callable[[], None]
+) -> tuple[Tensors, dict[str, Column] | None]:
     """The outputs, and their derivatives along a direction."""
-    shadow, leaves = _entered(map, layer, direction)
+    shadow, leaves = _entered(map, layer, checkpoint, direction)
     with uncompiled(), shadow, np.errstate(all="ignore"):
         outputs = map(leaves)
         slopes = {name: layer.slope(shadow.cell(y), y.numel()) for name, y in outputs.items()}
     return outputs, None if shadow.lost else slopes
 
 
-def _entered(map: Map, layer: Any, direction: Floats | None = None) -> tuple[Columns, dict[str, Tensor]]:
+def _entered(
+    map: Map, layer: Any, checkpoint: Callable[[], None], direction: Floats | None = None
+) -> tuple[Columns, dict[str, Tensor]]:
     """A run whose inputs stand for themselves, and move along a direction."""
-    shadow, leaves, start = Columns(layer, True, map.state), map.leaves(), 0
+    shadow, leaves, start = Columns(layer, True, map.state, checkpoint), map.leaves(), 0
     for name, x in map.inputs.items():
         span, start = slice(start, start + x.numel()), start + x.numel()
         steps = () if direction is None else (direction[span] if direction[span].any() else np.zeros(1),)

@@ -78,15 +78,17 @@ KERNEL = 0.75
 class Options:
     """What holds for every map of a run.
 
-    `checkpoint` is called often; it raises where time is up. `ahead` is told what is left to do for certain, as a share of the
-    work that was done; it raises where time will be up. `most_entries`: of larger tensors only the worst entry, and the
+    `checkpoint` is called often; it raises where time is up. `ahead` is told the work that is left for certain, and what was
+    done since it was told last; it raises where time will be up. `least`: the work that a run of the forward pass takes at
+    least, in one layer. `most_entries`: of larger tensors only the worst entry, and the
     first ones that don't match, are reported. `effort`: the work for taking one failure apart.
     """
 
     limits: Limits = field(default_factory=Limits)
     seed: int = 0
     checkpoint: Callable[[], None] = lambda: None
-    ahead: Callable[[float], None] = lambda share: None
+    ahead: Callable[[float, float], None] = lambda left, done: None
+    least: float = 0.0
     most_entries: int = 1000
     effort: float = FAILURE
 
@@ -114,7 +116,8 @@ class Probe:
         orders: Orders | None = None,
     ) -> None:
         self.map, self.rows, self.options, self.kind, self.point = map, rows, options, kind, point
-        self.mode, self.runs = mode, Runs(map, None if meant is None else meant.written, options.checkpoint, mode)
+        written = None if meant is None else meant.written
+        self.mode, self.runs = mode, Runs(map, written, options.checkpoint, mode, options.ahead, options.least)
         self.orders, self.source = orders, self.runs if orders is None else orders.runs
         # whose quotients are taken, and what the reader calls it
         self.function, self.called = (map, PLAINLY) if meant is None or meant.same else (meant.map, meant.name)
@@ -132,7 +135,7 @@ class Probe:
         self.sensitivity = 0.0
         self.symmetrised = Symmetrised()
         self.notes: list[str] = []  # what the reader should know besides
-        self._singular = 0
+        self._singular, self._once = 0, 0.0  # entries without a series; the work of one run of the forward pass
         self.doubtful = False  # torch has no finite value, and whether there is one shows at a higher precision only
 
     @property
@@ -144,7 +147,7 @@ class Probe:
     def expect(self, work: float) -> None:
         """So much is still to be done."""
         if work:
-            self.options.ahead(work / self.work)
+            self.options.ahead(work, 0.0)
 
     def opaque(self, what: str) -> str:
         """What is said of an exact side that isn't known."""
@@ -271,9 +274,10 @@ class Probe:
 
     def taped(self, layer: type[Directional] = Directional) -> tuple[list[Any], Cells]:
         """The inputs' cells and the outputs', which know what they were made of."""
-        inputs = {name: list(map(Taped, balls)) for name, balls in self.runs.exact.items()}
+        inputs, begun = {name: list(map(Taped, balls)) for name, balls in self.runs.exact.items()}, self.work
         with terms(2):
             (outputs,) = self.source.forward([layer()], [inputs])
+        self._once = self.work - begun
         return list(chain.from_iterable(inputs.values())), outputs
 
     def beside(self, cells: Sequence[Cells]) -> list[dict[str, list[Any]]]:

@@ -141,18 +141,20 @@ def slopes(values: Values, project: Project, noise: Floats) -> Slopes:
     """
     far_left, before, here, after, far_right = values
     with np.errstate(all="ignore"):
-        near, far, ends, middle = after - before, (far_right - far_left) / 2, far_right + far_left, after + before
-        left, right = (2 * (here - before), here - far_left), (2 * (after - here), far_right - here)
-        asked = (near, far, ends + 6 * here - 4 * middle, middle - 2 * here, ends - 2 * here, *left, *right)
-        half, whole, bent, curve, wider, *sides = project(np.stack(asked))
-        best: tuple[Floats, ...] = (half + (half - whole) / 3, abs(half - whole) + abs(bent) + 4 * noise, 4 * noise)
-        for near, far in (sides[:2], sides[2:]):
+        # what is asked is linear, and its sums of these lose less than the outputs have lost already
+        backward, behind, forward, beyond = project(np.stack([here - before, here - far_left, after - here, far_right - here]))
+        half, whole, curve, wider = forward + backward, (beyond + behind) / 2, forward - backward, beyond - behind
+        left, right = (2 * backward, behind), (2 * forward, beyond)
+        best: tuple[Floats, ...] = (
+            half + (half - whole) / 3, abs(half - whole) + abs(wider - 4 * curve) + 4 * noise, 4 * noise
+        )  # fmt: skip
+        for near, far in (left, right):
             missing = ~(np.isfinite(best[0]) & np.isfinite(best[1]))
             if missing.any():
                 other = (2 * near - far, 2 * abs(near - far) + 12 * noise, 12 * noise)
                 best = tuple(np.where(missing, o, own) for o, own in zip(other, best, strict=True))
     value, error, noise = best
-    return Slopes(value, error, noise, sides[0], sides[2], 4 * curve - wider)
+    return Slopes(value, error, noise, left[0], right[0], 4 * curve - wider)
 
 
 def standing(values: Values) -> Floats:

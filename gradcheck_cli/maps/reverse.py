@@ -46,6 +46,9 @@ from gradcheck_cli.verdict.shade import Shade, Shades
 from gradcheck_cli.verdict.truth import Kind, regular
 from gradcheck_cli.verdict.truths import Truths
 
+BOTH = 2
+"""A forward and a backward pass take so many times what the forward pass takes, or more."""
+
 
 class Reverse(Search):
     """Rows pulled back by torch, in a mode that runs backwards."""
@@ -187,11 +190,16 @@ class Reverse(Search):
         followed = self.own and self.orders is None and self._outside is None and self._unknown is None and not self.map.stops
         if not followed or self.count < LEAST or not self._marks or not self._direction.all():
             return []
-        longer: Filter | None = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
+        first = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
+        longer: Filter | None = first
         found, agrees = None, None
         while agrees is None and longer is not None:
+            if longer is not first:
+                self.expect(BOTH * self.options.least)
             self._filter = longer
+            self.options.ahead(0.0, 0.0)
             found = self._filter.certain(self.rows)
+            self.options.ahead(0.0, BOTH * self.options.least)
             agrees = None if found is None else self._filter.agrees(found, self.rows, self._direction, self._nothing)
             longer = self._filter.longer()
         truths: list[Truths] = []
@@ -244,6 +252,7 @@ class Reverse(Search):
         if known is not None:
             return known
         if k not in self._seen:
+            self.expect((1 + BOTH) * self._once)  # in two layers
             self._seen[k] = sharply(self.form, self.precisions, partial(self._repeated, k), self.spans)
             if self.truth is not self and self.strange(self.map(self.map.leaves())):
                 self._outside = Doubt("forward", self.otherwise)

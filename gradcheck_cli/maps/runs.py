@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +29,11 @@ Cells = Mapping[str, list[Cell]]
 """The cells of named tensors, flat."""
 
 
+SEEN, SLOW = 1 / 8, 1 / 2
+"""The share of a run that says how fast the rest of it will be, and how much faster that may be: what comes first loads what
+the others don't."""
+
+
 class Formula(Protocol):
     """The map's outputs by mathematics instead of by its own operations."""
 
@@ -46,8 +51,17 @@ class Runs:
     `selections`: whether what selections leave out is followed, from the first nan on. `work`: what was done so far, see
     `algebra.effort`."""
 
-    def __init__(self, map: Map, formula: Formula | None, checkpoint: Callable[[], None], mode: str = "reverse") -> None:
+    def __init__(
+        self,
+        map: Map,
+        formula: Formula | None,
+        checkpoint: Callable[[], None],
+        mode: str = "reverse",
+        ahead: Callable[[float, float], None] = lambda left, done: None,
+        least: float = 0.0,
+    ) -> None:
         self.map, self.formula, self.checkpoint, self.mode = map, formula, checkpoint, mode
+        self._ahead, self._least, self._told = ahead, least, 0.0
         self.opaque: dict[str, None] = {}
         self.first: tuple[Cells, dict[str, Floats]] | None = None
         self.follow: bool | None = None
@@ -151,6 +165,7 @@ class Runs:
         """After a run: whether it has to be taken again, on the way that exact arithmetic goes, or with what selections leave
         out."""
         self.work += shadow.work
+        self._ahead(0.0, shadow.work - self._told)
         if shadow.origins.missed:
             self.selections = True
             return True
@@ -189,10 +204,22 @@ class Runs:
 
     def _shadow(self, layers: Sequence[Layer], follow: bool, limit: int | None = None) -> Shadow:
         map = self.map
-        return Shadow(
+        shadow = Shadow(
             layers, 0, follow=follow, limit=limit, stops=map.stops, checkpoint=self.checkpoint, state=map.state,
             selections=self.selections,
         )  # fmt: skip
+        least, self._told = self._least * len(layers) * price(precision()), 0.0
+        self._ahead(0.0, 0.0)
+        if least:
+            shadow.checkpoint = partial(self._look_ahead, shadow, least)
+        return shadow
+
+    def _look_ahead(self, shadow: Shadow, least: float) -> None:
+        """A checkpoint of a run that takes so much work at least: whether the rest of it will fit in, from a part of it on."""
+        self.checkpoint()
+        if least > shadow.work > max(SEEN * least, 2 * self._told):
+            done, self._told = shadow.work - self._told, shadow.work
+            self._ahead((least - shadow.work) * SLOW, done)
 
     def _seeded(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> tuple[Shadow, dict[str, Tensor]]:
         shadow, leaves = self._shadow(layers, bool(self.follow)), self.map.leaves()

@@ -181,6 +181,7 @@ class Search(Probe):
             return []
         floats, begun = np.where(self._missing, 0.0, self._floats), self.work
         for bits in DIRECTIONS:
+            self.expect(self.work - begun)
             with working(bits):
                 found = [self._by_entry(k, Directional) for k in range(len(self.rows))]
             known = np.array([list(map(float, balls)) for balls in found])
@@ -218,7 +219,7 @@ class Search(Probe):
                 if self.count <= SMALL:
                     break
                 continue
-            self.expect(taken)
+            self.expect(taken or (1 + len(self._groups)) * self._once)
             taken = -self.work
             with working(bits):
                 totals, found = self._both_sides(layer, rows)

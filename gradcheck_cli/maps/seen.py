@@ -60,9 +60,10 @@ def sharply(
             scaled = joined(repeated(unlimited(form)).gradients[0][1], spans) if run.ranged else None
             if widest(exact) <= sharp:
                 break
-            plain = joined(repeated([Precise()]).gradients[0][0], spans)
+            plain, *nudged = (
+                joined(found, spans) for found in repeated([Precise(), *map(Nudged, range(DRAWS))]).gradients[0]
+            )  # most of a run is no layer's
             if widest(plain) <= sharp:
-                nudged = [joined(repeated([Nudged(draw)]).gradients[0][0], spans) for draw in range(DRAWS)]
                 exact = [within(*cells, excusable(form)) for cells in zip(exact, plain, zip(*nudged, strict=True), strict=True)]
                 break
     return Seen(run, exact, rounded, scaled)

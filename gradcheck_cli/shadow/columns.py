@@ -70,12 +70,19 @@ class Columns(Watching):
 
     `guarded`: code runs that may write to memory behind torch's back; a sample of each operation is held against balls. `lost`:
     one of these went wrong, or something was asked or run that columns know nothing of; nothing holds then. `held`: something
-    was written to the `state`, see `shadow.mode`. `told`: balls have more to tell of what rounding
+    was written to the `state`, see `shadow.mode`. `checkpoint`: as there. `told`: balls have more to tell of what rounding
     did, for a float was converted to a shorter format, or a truth value isn't what exact arithmetic has.
     """
 
-    def __init__(self, layer: ColumnLayer, guarded: bool = False, state: Callable[[], Collection[int]] = tuple) -> None:
+    def __init__(
+        self,
+        layer: ColumnLayer,
+        guarded: bool = False,
+        state: Callable[[], Collection[int]] = tuple,
+        checkpoint: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__()
+        self._checkpoint = checkpoint
         self.lost = self.held = self.told = False
         self._contents, self._state = Contents() if guarded else None, state
         self._layer = layer
@@ -101,6 +108,9 @@ class Columns(Watching):
     # -- following --------------------------------------------------------------------------------------------------
 
     def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        self._checkpoint()
+        if self.lost:
+            return run(func, args, kwargs)
         contents = None if self._within else self._contents
         if known.view:
             result = func(*args, **kwargs)
@@ -383,6 +393,9 @@ class Columns(Watching):
         memory = self._storages.get(self._key(tensor))
         if memory is None:
             return self._met(tensor, shape)
+        if flat and tensor.shape == shape and tensor.is_contiguous():
+            start, end = tensor.storage_offset(), tensor.storage_offset() + tensor.numel()
+            return tuple((part[..., start:end] if part.shape[-1] > 1 else part).numpy() for part in memory.parts)
         size, stride, start = tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
         seen = []
         for part in memory.parts:

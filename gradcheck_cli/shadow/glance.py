@@ -10,6 +10,7 @@ from torch._decomp import decomposition_table
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import flop_registry
 
+from gradcheck_cli.algebra import effort
 from gradcheck_cli.shadow.arguments import run, through
 from gradcheck_cli.shadow.memory import FLOATS
 from gradcheck_cli.shadow.overloads import Overload
@@ -28,11 +29,12 @@ class Glance(Watching):
     """`reason(tensor)`: the operation that a floating-point tensor was made by or from and that has no row, rule or
     decomposition, or has results of a strange layout; None where there is none. What a rule refuses isn't seen.
 
-    `seconds`: what it takes at least to follow all operations once."""
+    `seconds`: what it takes at least to follow all operations once; `work`: what a run in one layer takes at least, at few
+    bits, see `algebra.effort`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seconds = 0.0
+        self.seconds = self.work = 0.0
         self._reasons: dict[int, tuple[Any, str]] = {}
         self._made: set[int] | None = None  # within another library's operation: what its own operations made
 
@@ -48,7 +50,9 @@ class Glance(Watching):
         new = None if inherited or known.view or written else known.name
         result = run(func, args, kwargs)
         if not known.view:
-            self.seconds += OPERATION + STEP * _steps(known.func, args, kwargs, result)
+            steps = _steps(known.func, args, kwargs, result)
+            self.seconds += OPERATION + STEP * steps
+            self.work += effort.OPERATION + steps
         for output in _tensors(result):
             strange, numbers = not (_plain(output) or is_sparse(output)), output.is_floating_point() or output.is_complex()
             reason = inherited or (new if numbers or strange else None) or (known.name if strange else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -143,7 +143,13 @@ def _same(value: Any, wanted: Any) -> bool:
     return not hasattr(value, "dtype") and bool(value == wanted)
 
 
-@cache
 def overload(func: Any) -> Overload:
     """What the table knows of an operation."""
-    return Overload(func)
+    found = _OVERLOADS.get(id(func))
+    if found is None:
+        found = _OVERLOADS[id(func)] = Overload(func)
+    return found
+
+
+_OVERLOADS: dict[int, Overload] = {}
+"""By identity, which costs nothing to look up; each keeps its operation, so that no number is used again."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import logging
 import warnings
 from collections import namedtuple
+from itertools import count
 from typing import Any
 
 import pytest
@@ -17,6 +19,8 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 from gradcheck_cli import GradcheckError, UndecidedWarning, gradcheck, gradgradcheck
 from gradcheck_cli.callables import doubts, handover
 from gradcheck_cli.errors import GradcheckToolError, ImpreciseWarning, ToleratedWarning
+from gradcheck_cli.maps.map import Map
+from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.shadow.rules import RULES
 from tests.custom_functions import SUBJECTS
 
@@ -583,6 +587,70 @@ def test_a_budget_that_is_spent_leaves_it_to_torch(fast: bool, said: doubts.Reas
     assert "CPU time" in next(iter(said))
     assert not gradcheck(BY_NAME["SiLU"].mutants["wrong sign"].apply, vector(), fast_mode=fast, raise_exception=False)
     assert gradcheck(torch.sin, vector(), fast_mode=fast, strict="undecided")
+
+
+def test_a_budget_looks_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is spent where the work that is left won't fit, at the pace of what was done; what else took time is no part of its
+    pace."""
+    now = [0.0]
+    monkeypatch.setattr("gradcheck_cli.callables.handover.time.thread_time", lambda: now[0])
+    monkeypatch.setattr(handover, "SECONDS", 1.0)
+    monkeypatch.setattr(handover, "TIMES", 0)
+    map = Map({"x": vector().detach()}, lambda leaves: {"y": leaves["x"].sin()})
+    budget = handover.Budget(map, {"y": vector()}, lambda: None, False, 0.0, (0.0, 0.0))
+    budget.ahead(100.0, 0.0)  # nothing was done yet, so nothing is known
+    now[0] = 0.5
+    budget.ahead(9.0, 10.0)
+    with pytest.raises(handover.Spent):
+        budget.ahead(11.0, 0.0)
+    now[0] = 0.75
+    budget.ahead(0.0, 0.0)
+    budget.ahead(4.0, 0.0)
+    with pytest.raises(handover.Spent):
+        budget.ahead(6.0, 0.0)
+
+
+def test_what_does_not_fit_is_left_in_the_middle_of_a_run(said: doubts.Reasons, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that would take four times what there is ends before half of that is gone."""
+    now, ran = count(0.0, 1e-3), []
+    followed = Shadow._followed
+
+    def counted(shadow: Shadow, *given: Any) -> Any:
+        ran.append(None)
+        return followed(shadow, *given)
+
+    def long(x: Tensor) -> Tensor:
+        for _ in range(200):
+            x = x * 0.5 + 1
+        return x
+
+    monkeypatch.setattr(Shadow, "_followed", counted)
+    monkeypatch.setattr("gradcheck_cli.callables.handover.time.thread_time", lambda: next(now) + len(ran) * 0.1)
+    monkeypatch.setattr(handover, "FAST", 10.0)
+    monkeypatch.setattr(handover, "TIMES", 0)
+    assert gradcheck(long, torch.linspace(0.1, 1.0, 40, dtype=torch.float64).requires_grad_(), fast_mode=True)
+    assert "CPU time" in next(iter(said))
+    assert 0 < len(ran) < 55
+
+
+def test_no_garbage_is_looked_for_during_a_check() -> None:
+    """Neither while the function runs, nor is that changed for anybody: afterwards it is as it was, whatever the check says."""
+    seen: list[bool] = []
+
+    def wrong(x: Tensor) -> Tensor:
+        seen.append(gc.isenabled())
+        return Scaled.apply(x)  # type: ignore[no-any-return, no-untyped-call]
+
+    assert gc.isenabled()
+    with pytest.raises(GradcheckError):
+        gradcheck(wrong, vector())
+    assert gc.isenabled() and seen and not any(seen[:-1])
+    gc.disable()
+    try:
+        gradcheck(torch.sin, vector())
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_few_runs_of_the_function() -> None:

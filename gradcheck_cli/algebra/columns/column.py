@@ -108,6 +108,10 @@ def shortened(words: Sequence[Array], radius: Array) -> Column:
 
 def entries(part: Any, places: Sequence[int]) -> list[Any]:
     """Some entries, in order, of an array that may have one for all."""
-    array = np.asarray(part)
-    found: list[Any] = array.reshape(-1).tolist() * len(places) if array.size == 1 else array.flat[list(places)].tolist()
+    array = np.asarray(part).reshape(-1)
+    if array.size == 1:
+        return list(array.tolist() * len(places))
+    found: list[Any] = (
+        array[places.start : places.stop : places.step].tolist() if isinstance(places, range) else array[list(places)].tolist()
+    )
     return found

@@ -291,9 +291,9 @@ SIN_WORD = 4 * UNIT2
 """The table's words, and what is u of it, three times."""
 
 
-def sine_cosine(x: Double) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """sin(x) and cos(x)."""
-    xh, xl, xr = x
+def on_circle(xh: Array, xl: Array) -> tuple[Array, ...]:
+    """sin(x) and cos(x) at a number of two words; how far both are off, but for the roundings of a result; and what these are a
+    part of: the words of a table, and the rest."""
     k = nearest(xh * TURN_RATE)
     s, t = two_sum(xh - k * TURN_A, -k * TURN_B)  # k*A, k*B and the difference are exact
     r, rl = two_sum(s, t + (xl - k * TURN_C))
@@ -317,9 +317,15 @@ def sine_cosine(x: Double) -> tuple[Array, Array, Array, Array, Array, Array]:
     off = SIN_CUBE * absolute(cubed) + lost
     sine, sine_low = _turned(sh, sl, ch, cl, u, ul, v, vl)
     cosine, cosine_low = _turned(ch, cl, -sh, -sl, u, ul, v, vl)
-    size = absolute(r)
-    sine_radius = (turned(xr, absolute(cosine) + off) + (off + SIN_WORD * (absolute(sh) + size))) * UP + TINY
-    cosine_radius = (turned(xr, absolute(sine) + off) + (off + SIN_WORD * (absolute(ch) + size))) * UP + TINY
+    return sine, sine_low, cosine, cosine_low, off, absolute(sh), absolute(ch), absolute(r)
+
+
+def sine_cosine(x: Double) -> tuple[Array, Array, Array, Array, Array, Array]:
+    """sin(x) and cos(x)."""
+    xh, xl, xr = x
+    sine, sine_low, cosine, cosine_low, off, sine_word, cosine_word, size = on_circle(xh, xl)
+    sine_radius = (turned(xr, absolute(cosine) + off) + (off + SIN_WORD * (sine_word + size))) * UP + TINY
+    cosine_radius = (turned(xr, absolute(sine) + off) + (off + SIN_WORD * (cosine_word + size))) * UP + TINY
     return sine, sine_low, sine_radius, cosine, cosine_low, cosine_radius
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -165,8 +165,10 @@ class _LongKept(_Kept, LongMoving):
     """The same, of more words."""
 
 
+@lru_cache(maxsize=64)
 def moving(words: int, slack: Format | None = None) -> Moving:
-    """The layer that differentiates; `slack`: with what constants may mean, of which the shortest has this format."""
+    """The layer that differentiates, one for the process, for what it has compiled; `slack`: with what constants may mean, of
+    which the shortest has this format."""
     if slack is None:
         return Moving() if words == 2 else LongMoving(MULTIPLE, words)
     found = _Kept() if words == 2 else _LongKept(MULTIPLE, words)

@@ -219,9 +219,9 @@ SIN_TABLE, SIN_REST = 4.0 * UNIT, 8.0 * UNIT
 """The entry of the table and the last sum; what is added, and the last part of the steps that are taken away."""
 
 
-def sine_cosine(x: Single) -> tuple[Array, Array, Array, Array]:
-    """sin(x) and cos(x)."""
-    xh, xr = x
+def on_circle(xh: Array) -> tuple[Array, ...]:
+    """sin(x) and cos(x) at a number of one word; how far both are off, but for the roundings of a result; and what these are a
+    part of: the words of a table."""
     k = nearest(xh * TURN_RATE)
     last = k * TURN_C
     r = ((xh - k * TURN_A) - k * TURN_B) - last  # the first difference is exact
@@ -238,9 +238,15 @@ def sine_cosine(x: Single) -> tuple[Array, Array, Array, Array]:
     u = r + (r * p) * (-1.0 / 6.0 + p * (1.0 / 120.0 - p * (1.0 / 5040.0)))
     v = p * (-0.5 + p * (1.0 / 24.0 - p * (1.0 / 720.0)))
     off = lost + SIN_REST * absolute(r)
-    sine, cosine = sh + (ch * u + sh * v), ch + (ch * v - sh * u)
-    sine_radius = (turned(xr, absolute(cosine) + off) + (off + SIN_TABLE * absolute(sh))) * UP + SPECK
-    cosine_radius = (turned(xr, absolute(sine) + off) + (off + SIN_TABLE * absolute(ch))) * UP + SPECK
+    return sh + (ch * u + sh * v), ch + (ch * v - sh * u), off, absolute(sh), absolute(ch)
+
+
+def sine_cosine(x: Single) -> tuple[Array, Array, Array, Array]:
+    """sin(x) and cos(x)."""
+    xh, xr = x
+    sine, cosine, off, sine_word, cosine_word = on_circle(xh)
+    sine_radius = (turned(xr, absolute(cosine) + off) + (off + SIN_TABLE * sine_word)) * UP + SPECK
+    cosine_radius = (turned(xr, absolute(sine) + off) + (off + SIN_TABLE * cosine_word)) * UP + SPECK
     return sine, sine_radius, cosine, cosine_radius
 
 

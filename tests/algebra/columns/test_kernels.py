@@ -52,6 +52,20 @@ def test_libraries_agree(name: str, kind: str) -> None:
     assert (np.abs((h - g) + (low - m)) <= r + s).all()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_remembered_is_of_the_same_numbers(kind: str) -> None:
+    """Equal numbers in another array have the same sine, the very same bits; numbers that were written into the array since
+    have their own."""
+    sine, x = on_numpy().kernels(f"{kind}_functions")["sin"], np.linspace(0.25, 3.0, 64)
+    rest = [np.float64(0.0)] * (len(KINDS[: KINDS.index(kind) + 1]))
+    before = sine((x, *rest))[0].copy()
+    assert (sine((x.copy(), *rest))[0] == before).all()
+    x[1:-1] += 1.0  # the ends, by which it is looked up, are the same
+    found = sine((x, *rest))[0]
+    assert found[0] == before[0] and found[-1] == before[-1]
+    assert np.allclose(found, np.sin(x), rtol=2.0**-20) and not np.allclose(found[1:-1], before[1:-1], rtol=2.0**-20)
+
+
 @COMPILED
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["over", "square_root", "exp", "log", "cos", "erf"])
