@@ -202,6 +202,10 @@ class Probe:
             column.mark([index], Verdict.MISMATCH, text, Cause.FORMULA)
         return column
 
+    def smooth(self) -> bool:
+        """Whether it is known beforehand that no number that moves meets its equal."""
+        return False
+
     @property
     def stated(self) -> bool:
         """Whether the exact side is the user's own formula."""
