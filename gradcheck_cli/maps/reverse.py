@@ -50,8 +50,6 @@ from gradcheck_cli.verdict.truths import Truths
 class Reverse(Search):
     """Rows pulled back by torch, in a mode that runs backwards."""
 
-    other: Reverse | None
-    truth: Reverse
     _filter: Filter
     _begun: tuple[Tensors, Callable[[Row], Pulled], dict[int, Row], Truth] | None
     """What was begun before the proof."""
