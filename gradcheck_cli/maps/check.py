@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,16 +58,20 @@ def check_map(
     point: Point | None = None,
     orders: Orders | None = None,
     label: str = "",
+    untied: Callable[[], Map] | None = None,
 ) -> Found:
     """Judge every entry of d<row>/d<input>, for every row and input; in a mode that runs forwards, every entry of the outputs'
     derivative along a seeded direction. One Column for each row and input (for each output), its entries labelled.
 
     What is `meant` gives the truth instead of the map's own operations, and so do `orders`, where the map is a derivative of
-    torch's already. `point`: how the inputs are shown; `label`: what is said of the mode, if not its name. Raises what the map
+    torch's already. `point`: how the inputs are shown; `label`: what is said of the mode, if not its name. `untied`: the
+    map that is judged instead unless it is known beforehand that no number that moves meets its equal. Raises what the map
     raises.
     """
     prover = Reverse if MODES[mode].backwards else Forward
     work = prover(map, rows, options, kind, point or {}, meant, mode, orders)
+    if untied is not None and not work.smooth() and (other := untied()) is not map:
+        work = prover(other, rows, options, kind, point or {}, meant, mode, orders)
     work.label = label or mode
     columns = work.check()
     work.guard(columns)

@@ -9,7 +9,7 @@ forwards along a direction, each entry has both by itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -87,12 +87,12 @@ class Filter:
         self.map, self.outputs, self.form, self.mode, self.checkpoint = map, outputs, form, mode, checkpoint
         self.words, self._lacking = words or self.first, 0.0
         self._short, self._before = _NOTHING, (OPEN, OPEN, OPEN)  # of this run, and of that with fewer words
-        self.held = self.told = False
+        self.held = self.told = self._tied = False
 
     def longer(self) -> Filter | None:
-        """The same with as many words as may suffice; None where it isn't words that are missing (with fewer no more was), or
-        too many are."""
-        if not self._lacking or (any(self._short) and self._short >= self._before):
+        """The same with as many words as may suffice; None where it isn't words that are missing (with fewer no more was, or
+        numbers that move meet their equals), or too many are."""
+        if not self._lacking or self._tied or (any(self._short) and self._short >= self._before):
             return None
         words = 2 * self.words if self._lacking == OPEN else self.words + math.ceil((self._lacking + MARGIN) / WORD)
         if words > MOST:
@@ -154,7 +154,7 @@ class Filter:
             for row in rows:
                 self.checkpoint()
                 pulled = pull(row)
-                found.append(_joined([_shades(shadow, pulled.gradients[n], x) for n, x in self.map.inputs.items()]))
+                found.append(_shades(shadow, ((pulled.gradients[n], x) for n, x in self.map.inputs.items())))
                 if shadow.lost or pulled.refusal:
                     return None
                 if not enough(found[-1]):
@@ -170,7 +170,7 @@ class Filter:
             outputs = self.map(leaves)
             if not self._as_unwatched(shadow, outputs):
                 return None
-            found = {name: _shades(shadow, y, y) for name, y in outputs.items()}
+            found = {name: _shades(shadow, [(y, y)]) for name, y in outputs.items()}
         self.held, self.told = shadow.held, shadow.told
         return found
 
@@ -207,7 +207,7 @@ class Filter:
             outputs, tangents, refusal = push(self.map, direction, self.mode, seed)
             if refusal or not self._as_unwatched(shadow, outputs):
                 return None
-            found = {name: _shades(shadow, tangents[name], y) for name, y in outputs.items()}
+            found = {name: _shades(shadow, [(tangents[name], y)]) for name, y in outputs.items()}
         self.held, self.told = shadow.held, shadow.told
         return None if shadow.lost else found
 
@@ -215,14 +215,16 @@ class Filter:
         """J u of each output."""
         self.checkpoint()
         layer = moving(self.words, self.form if slack else None)
+        layer.tied = False  # it is kept for the process
         outputs, slopes = _pushed(self.map, layer, direction, self.checkpoint)
+        self._tied = self._tied or layer.tied
         return slopes if slopes is not None and _equal(outputs, self.outputs) else None
 
     def _as_unwatched(self, shadow: Columns, outputs: Tensors) -> bool:
         """Whether torch's outputs are the same, and where rounding may take what was followed."""
         share = self.form.unit_roundoff**0.5
         for y in outputs.values():
-            seen = _shades(shadow, y, y)
+            seen = _shades(shadow, [(y, y)])
             off = seen.exact.off(numpy(y))
             if np.isnan(off).any() or (off > 4.0 * seen.rounded + np.abs(seen.exact.high) * share).any():
                 return False
@@ -368,24 +370,27 @@ def _equal(outputs: Tensors, others: Tensors) -> bool:
     )
 
 
-def _shades(shadow: Columns, tensor: Tensor | None, x: Tensor) -> Shades:
-    """What became of a tensor as large as x; 0 where torch gave none."""
-    count, nothing = x.numel(), np.zeros(x.numel())
-    if tensor is None:
-        return Shades(Column(nothing, nothing, nothing), nothing)
-    *words, radii = shadow.cell(tensor)
-    exact, rounded = np.broadcast_to(radii, (2, count))
-    # kernels of two words are open where balls may have a bound
-    rounded = np.where(rounded < OPEN, rounded, np.nan if len(words) == 2 else OPEN)
-    return Shades(shortened([np.broadcast_to(word, count) for word in words], exact), rounded)
+def _shades(shadow: Columns, tensors: Iterable[tuple[Tensor | None, Tensor]]) -> Shades:
+    """What became of tensors, each as large as the one beside it, one after another; 0 where torch gave none."""
+    tensors = list(tensors)
+    high, low, radius, rounded = np.zeros((4, sum(x.numel() for _, x in tensors)))
+    start = 0
+    for tensor, x in tensors:
+        count, start = x.numel(), start + x.numel()
+        if tensor is None:
+            continue
+        parts = [np.broadcast_to(part, (*np.shape(part)[:-1], count)) for part in shadow.cell(tensor)]
+        for some in pieces(count):
+            *words, (near, far) = (part[..., some] for part in parts)
+            here = slice(start - count + some.start, start - count + some.stop)
+            high[here], low[here], radius[here] = shortened(words, near)
+            # kernels of two words are open where balls may have a bound
+            rounded[here] = np.where(far < OPEN, far, np.nan if len(words) == 2 else OPEN)
+    return Shades(Column(high, low, radius), rounded)
 
 
 def _stacked(parts: Sequence[Column]) -> Column:
     return Column(*map(np.concatenate, zip(*parts, strict=True)))
-
-
-def _joined(parts: Sequence[Shades]) -> Shades:
-    return Shades(_stacked([part.exact for part in parts]), np.concatenate([part.rounded for part in parts]))
 
 
 def _flat(tensors: Tensors) -> Floats:

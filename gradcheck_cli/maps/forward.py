@@ -40,8 +40,6 @@ Pushed = tuple[dict[str, Tensor], dict[str, Tensor | None], str | None]
 class Forward(Probe):
     """The derivative along a seeded direction, in a mode of torch's that runs forwards."""
 
-    other: Forward | None
-    truth: Forward
     _filter: Filter
     _truths: dict[str, Any]
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -133,9 +133,13 @@ class _Guard:
         self.limits, self._halvings = options.limits, HALVINGS
         self.found = np.array([row.found for row in rows])
         self.plain = Plain(map, options.seed, options.checkpoint, [self.found])
-        self.exact = np.array([_joined(row, lambda c: c.exact.middles()) for row in rows])
         self.verdicts = np.array([_joined(row, lambda c: c.verdicts) for row in rows])
         self._weights = weights_of(self.plain, [row.row for row in rows])
+
+    @cached_property
+    def exact(self) -> Floats:
+        """The exact derivatives, as floats."""
+        return np.array([_joined(row, lambda c: c.exact.middles()) for row in self.rows])
 
     def repeatable(self) -> bool:
         """Else nothing is known."""
@@ -153,7 +157,9 @@ class _Guard:
         moving = (lively(self.verdicts) & ~refuted_already & np.isfinite(self.found)).all(axis=0)
         if not moving.any():
             return
-        imprecise = (self.verdicts == Verdict.IMPRECISE.severity) & np.isfinite(self.exact)
+        imprecise = self.verdicts == Verdict.IMPRECISE.severity
+        if imprecise.any():
+            imprecise &= np.isfinite(self.exact)
         numbers = self._numbers(np.where(imprecise, self.exact, self.found) if imprecise.any() else None)
         wrong = np.ones(len(self.rows), dtype=bool)
         for again in range(2):  # no refutation stands on one direction, or on what rounding may do inside of the function
@@ -247,8 +253,11 @@ class _Guard:
 
     def take_back(self) -> None:
         """Mismatches that the quotient sides against."""
-        severity, finite = Verdict.MISMATCH.severity, np.isfinite(self.found) & np.isfinite(self.exact)
-        suspects = (self.verdicts == severity) & np.array([_joined(row, _formal) for row in self.rows]) & finite
+        suspects = self.verdicts == Verdict.MISMATCH.severity
+        if not suspects.any():
+            return
+        suspects &= np.array([_joined(row, _formal) for row in self.rows])
+        suspects &= np.isfinite(self.found) & np.isfinite(self.exact)
         entries = np.flatnonzero(suspects.any(axis=0))
         if not len(entries):
             return

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from torch import Tensor
@@ -101,8 +101,10 @@ class Probe:
     the exact side, that one where code is meant.
     """
 
-    other: Probe | None
-    truth: Probe
+    other: Self | None
+    _known: Self | None
+    """Whichever of the two knows the exact side; None: itself, which would keep all arrays of a large map until garbage is
+    collected."""
 
     def __init__(
         self,
@@ -121,15 +123,15 @@ class Probe:
         self.orders, self.source = orders, self.runs if orders is None else orders.runs
         # whose quotients are taken, and what the reader calls it
         self.function, self.called = (map, PLAINLY) if meant is None or meant.same else (meant.map, meant.name)
-        self.other, self.truth = None, self
+        self.other = self._known = None
         self.label = mode  # what is said of the mode
         self.otherwise = OTHERWISE if meant is None or not meant.hidden else meant.hidden
         if meant is not None and meant.prover is not None:
-            self.other = self.truth = meant.prover
+            self.other = self._known = meant.prover
         elif meant is not None:
-            self.other = type(self)(meant.map, rows, options, kind, point, None, mode, meant.orders)
-            self.other.called = meant.name
-            self.truth = self if meant.written is not None else self.other
+            other: Any = type(self)(meant.map, rows, options, kind, point, None, mode, meant.orders)
+            other.called = meant.name
+            self.other, self._known = other, None if meant.written is not None else other
         self.form = format_of(map.inputs)
         self.spans, self.count = spans_of(map.inputs), size(map.inputs)
         self.sensitivity = 0.0
@@ -137,6 +139,11 @@ class Probe:
         self.notes: list[str] = []  # what the reader should know besides
         self._singular, self._once = 0, 0.0  # entries without a series; the work of one run of the forward pass
         self.doubtful = False  # torch has no finite value, and whether there is one shows at a higher precision only
+
+    @property
+    def truth(self) -> Self:
+        """What knows the exact side."""
+        return self if self._known is None else self._known
 
     @property
     def work(self) -> float:
@@ -204,6 +211,10 @@ class Probe:
         for index, text in accused.items():
             column.mark([index], Verdict.MISMATCH, text, Cause.FORMULA)
         return column
+
+    def smooth(self) -> bool:
+        """Whether it is known beforehand that no number that moves meets its equal."""
+        return False
 
     @property
     def stated(self) -> bool:

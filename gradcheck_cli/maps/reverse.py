@@ -14,7 +14,7 @@ itself what is wrong, and the quotient along it the witness.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -43,7 +43,7 @@ from gradcheck_cli.maps.seen import sharply
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, RESIDUE, Evidence
 from gradcheck_cli.verdict.shade import Shade, Shades
-from gradcheck_cli.verdict.truth import Kind, regular
+from gradcheck_cli.verdict.truth import Kind, Truth, regular
 from gradcheck_cli.verdict.truths import Truths
 
 BOTH = 2
@@ -53,15 +53,15 @@ BOTH = 2
 class Reverse(Search):
     """Rows pulled back by torch, in a mode that runs backwards."""
 
-    other: Reverse | None
-    truth: Reverse
     _filter: Filter
+    _begun: tuple[Tensors, Callable[[Row], Pulled], dict[int, Row], Truth] | None
+    """What was begun before the proof."""
     _outside: Doubt | None
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self._seen, self._shades, self._outside = {}, dict[bool, list[Shades]](), UNSEEN
-        self._long, self._truths = False, []
+        self._long, self._proved, self._begun, self._truths = False, False, None, []
         self._precise, self._wrong, self._located, self._doubtful = [], {}, set(), {}
         self._taped, self._entries = {}, {}
         self._loose, self._lost, self._least = set[int](), set[int](), 0.0
@@ -85,12 +85,18 @@ class Reverse(Search):
         self._pulled_back([pull(row) for row in self.rows])
         self._filter = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
 
-    def prove(self) -> None:
-        """The exact side of all rows; once."""
-        if self._truths:
-            return
+    def smooth(self) -> bool:
+        """Whether columns are certain of every entry of every row, and nothing is wrong: then the outputs have a derivative
+        along a direction in which all entries move, and no number that moves meets its equal."""
+        self._begun = self._begin()
+        return bool(self._truths) and not self._located
+
+    def _begin(self) -> tuple[Tensors, Callable[[Row], Pulled], dict[int, Row], Truth]:
+        """A run, what pulls its rows back, and the poles of these; torch's numbers, and what columns are certain of, are
+        entered."""
         outputs, pull = run(self.map, self.map.leaves(), self.mode)
         left: dict[int, Row] = {}
+        apart = AT_A_POLE
         if self.orders is None:
             found = infinite(self.source, outputs, self.form)
             self.notes += [found.overflowed] if found.overflowed else []
@@ -102,6 +108,14 @@ class Reverse(Search):
         self._long = self.own and len(nodes(outputs.values())) >= MANY
         self._look_outside()
         self._truths = list[Any]() if left else self._settled(outputs)
+        return outputs, pull, left, apart
+
+    def prove(self) -> None:
+        """The exact side of all rows; once."""
+        if self._proved:
+            return
+        outputs, pull, left, apart = self._begun or self._begin()
+        self._proved, self._begun = True, None  # a graph and all that it holds
         if self._truths and not self._located:
             return
         if not self._truths:

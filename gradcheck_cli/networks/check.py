@@ -54,6 +54,8 @@ class Networked:
     mode: Mode
     meant: Subject | None = None
     """A network that is right, at the same point."""
+    meet: bool = False
+    """Numbers of a layer that were checked met their equals."""
     sensitivity: float = 0.0
     opaque: dict[str, None] = field(default_factory=dict)
     tried: set[Any] = field(default_factory=set)
@@ -438,11 +440,21 @@ class Networked:
         """The columns of a map: of the network, or of one call by itself. Entries at ties are left out if they are many, and
         the reader is told."""
         map, kept = replace(map, stops=self.request.stop_gradients), dict[str, Any]()
-        if meant is None:  # else both are of the same entries
+
+        def apart() -> Map:
+            nonlocal map, kept
             map, kept = untied(map, values, self.options)
-        self.recorder.note(*left_out({path(call.name if call else "", name): alone for name, alone in kept.items()}))
-        kind = "local" if call else "total"
-        found = check_map(map, rows, self.options, kind=kind, mode=self.mode.name, point=self.point, meant=meant, label=label)
+            self.meet = self.meet or bool(kept)
+            self.recorder.note(*left_out({path(call.name if call else "", name): alone for name, alone in kept.items()}))
+            return map
+
+        later = meant is None and not (self.meet and call is None)
+        if meant is None and not later:  # what is meant is of the same entries
+            apart()
+        found = check_map(
+            map, rows, self.options, kind="local" if call else "total", mode=self.mode.name, point=self.point, meant=meant,
+            label=label, untied=apart if later else None,
+        )  # fmt: skip
         self.sensitivity = max(self.sensitivity, found.sensitivity)
         self.opaque |= dict.fromkeys(found.opaque)
         self.recorder.note(*found.notes)

@@ -3,6 +3,8 @@ the numbers that a function keeps."""
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import mpmath
@@ -302,3 +304,21 @@ def test_selections_are_followed_from_the_first_nan_on(monkeypatch: pytest.Monke
     mask = torch.tensor([False, True, False])
     found = entries(checked(lambda x: x.sqrt().masked_fill(mask, 0), x=X.abs() * ~mask))
     assert [c.cause for c in found] == [None, Cause.NAN_TRAP, None] and any(asked)
+
+
+def test_a_prover_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a map took goes with the last reference to it: of ten million entries a gigabyte, which would wait for garbage to be
+    collected."""
+    made: list[weakref.ref[Reverse]] = []
+    begin = Reverse.__init__
+    monkeypatch.setattr(Reverse, "__init__", lambda self, *given: (begin(self, *given), made.append(weakref.ref(self)))[0])
+    map = Map({"x": torch.linspace(-1, 1, 300, dtype=F64)}, lambda leaves: {"y": leaves["x"].sin()})
+    gc.collect()
+    gc.disable()
+    try:
+        found: Found | None = check_map(map, [random_row(map(map.leaves()), 0)], Options())
+        assert found is not None and found.prover is made[0]()
+        found = None
+        assert made[0]() is None
+    finally:
+        gc.enable()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 from torch import nn
 
 from gradcheck_cli import check_model
-from gradcheck_cli.maps.map import Map
+from gradcheck_cli.maps.columns import LEAST
+from gradcheck_cli.maps.map import Map, size
 from gradcheck_cli.maps.probe import Options
+from gradcheck_cli.networks import check
 from gradcheck_cli.networks.ties import untied
 
 VALUES = torch.tensor([1.0, *[2.0] * 20, 3.0], dtype=torch.float64)
@@ -60,3 +65,23 @@ def test_the_background_of_an_image() -> None:
     assert report.exit_code == 0, str(report)
     assert {check.verdict for check in report.checks if check.wrt[0].startswith("0.weight")} == {"match"}
     assert any(note.startswith("left out: 45 of 49 entries of input") for note in report.notes)
+
+
+def test_what_is_certain_is_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the derivative along all entries at once is certain, no equal numbers meet, and nobody looks for them, however many
+    there are; where they meet in a layer, they stand still there and in the whole network."""
+    torch.manual_seed(0)
+    searched: list[int] = []
+
+    def seen(map: Map, *given: Any) -> Any:
+        searched.append(size(map.inputs))
+        return untied(map, *given)
+
+    monkeypatch.setattr(check, "untied", seen)
+    point = torch.ones(1, 40, dtype=torch.float64)
+    linear = nn.Sequential(nn.Linear(40, 60), nn.ReLU(), nn.Linear(60, 3)).double()
+    assert check_model(linear, input=point).exit_code == 0 and max(searched) < LEAST  # of fewer nothing is known beforehand
+    pooled = nn.Sequential(nn.Linear(40, 60), nn.ReLU(), nn.MaxPool1d(2, 1), nn.Linear(59, 3)).double()
+    report = check_model(pooled, input=point)
+    assert report.exit_code == 0 and max(searched) > LEAST
+    assert any(note.startswith("left out: ") for note in report.notes)
