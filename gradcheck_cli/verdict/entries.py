@@ -149,8 +149,8 @@ class Entries:
         floats = self.floats[waiting]
         matches, lost = explained(floats, words, self.form, shades)
         if limited:
-            self._apart[waiting] = self.truths.certified[waiting] & unexplained(floats, words, self.form, shades)
-        certain: npt.NDArray[np.bool_] = self.truths.certified[waiting] & (matches if limited else matches | lost)
+            self._apart[waiting] = self.truths.held[waiting] & unexplained(floats, words, self.form, shades)
+        certain: npt.NDArray[np.bool_] = self.truths.held[waiting] & (matches if limited else matches | lost)
         with np.errstate(all="ignore"):
             errors = words.off(floats) / np.abs(words.high)
         here, errors, imprecise = self.start + waiting[certain], errors[certain], ~matches[certain]
