@@ -88,7 +88,7 @@ def test_the_edge_and_its_neighbours() -> None:
     for text, excluded in (
         ("log(x)", [True, True, False]),
         ("sqrt(x)", [True, False, False]),
-        ("1/x", [False] * 3),
+        ("1/x", [False, True, False]),
         ("where(x > -1, 1, log(x))", [False] * 3),
     ):
         points = np.array([-(2.0**-1074), 0.0, 2.0**-1074])
