@@ -250,6 +250,7 @@ SHADOW = {
     "maps/seen.py": (
         ("DRAWS, TIMES = 3, 16\n", "DRAWS, TIMES = 3, 0\n"),
         ("DRAWS, TIMES = 3, 16\n", "DRAWS, TIMES = 3, 2\n"),
+        ("DRAWS, TIMES = 3, 16\n", "DRAWS, TIMES = 0, 16\n"),
     ),
     "shadow/rules/spectra.py": (("        y = y + y @ (eye - x @ y)\n        b =", "        b ="),),
     "shadow/rules/gathers.py": (
@@ -487,6 +488,7 @@ COLUMNS = {
     ),
     "algebra/columns/long_sums.py": (
         ("EXACT = 2.0**53\n", "EXACT = 2.0**57\n"),
+        *_eighths("VANISHED = 2.0**-1070"),
         ("off[:half] + off[half : 2 * half])", "0.0 * off[:half])"),
         ("for q, y in enumerate(b.largest) if p + q >= most)", "for q, y in enumerate(b.largest) if p + q > most + 1)"),
         ("small += a.left * (sum(b.largest) + b.left) + sum(a.largest) * b.left", "small += 0.0"),
