@@ -1,7 +1,8 @@
 """Where a formula has no value, at many points at once: a condition in the very language, made of the domains in the table,
 which columns evaluate.
 
-Only what is certain counts, of a point and of all points near it: on the edge of a domain balls decide, and limits.
+Only what is certain counts: of a point and of all points near it, as columns tell; or of a point by itself, a pole or the edge
+of a domain, where no rounding is in the way (`exact.steps`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from gradcheck_cli.algebra.columns.evaluation import Evaluation, evaluation
 from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.precision import ENCLOSURE
+from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.exact.steps import Side, beside
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
@@ -27,26 +30,35 @@ _OPPOSITE = {"gt": "lt", "ge": "lt", "lt": "gt", syntax.LE: "gt", syntax.EQ: syn
 """What holds off the closure of where a comparison holds; of `ne` that is nowhere."""
 
 
-def outside(tree: Node) -> Node | None:
-    """A condition under which the tree has no value, here and nearby; None where there is none. It need not hold everywhere."""
+Fails = Callable[[Node], Node | None]
+"""From a condition to another one under which it doesn't hold."""
+
+
+def outside(tree: Node, fails: Fails | None = None) -> Node | None:
+    """A condition under which the tree has no value, here and nearby; None where there is none. It need not hold everywhere.
+    `fails`: what is taken for failing to be in the domain of a row, on the edge too, or else off the edge only."""
     done: dict[Node, Node | None] = {}
     for item in walk(tree):
-        done[item] = _outside(item, done) if isinstance(item, Call) else None
+        done[item] = _outside(item, done, fails or _off) if isinstance(item, Call) else None
     return done[tree]
 
 
-def _outside(call: Call, done: dict[Node, Node | None]) -> Node | None:
+def _outside(call: Call, done: dict[Node, Node | None], fails: Fails) -> Node | None:
     parts = [done[argument] for argument in call.arguments]
     if call.function == syntax.WHERE:  # of the branches, one is looked at
         condition = call.arguments[0]
-        chosen = (condition, Call(syntax.NOT, (condition,)))
+        chosen = (condition, _not(condition))
         return _any([parts[0], *(_both(c, part) for c, part in zip(chosen, parts[1:], strict=True))])
     row = TABLE[call.function]
     given = {p.name: argument for p, argument in row.bind(call.arguments)}
     if row.domain:
-        own = _off(parse(row.domain))
+        own = fails(parse(row.domain))
         return _any([*parts, None if own is None else substitute(own, given)])
-    return _any([*parts, outside(substitute(definition(row.name), given)) if row.definition else None])
+    return _any([*parts, outside(substitute(definition(row.name), given), fails) if row.definition else None])
+
+
+def _not(condition: Node) -> Node:
+    return Call(syntax.NOT, (condition,))
 
 
 def _off(condition: Node) -> Node | None:
@@ -83,16 +95,27 @@ class Outside:
         chosen = None if condition is None else Call(syntax.WHERE, (condition, Constant(1), Constant(0)))
         return None if chosen is None else evaluation((chosen,), tuple(self._inputs), "single")
 
+    @cached_property
+    def _exactly(self) -> Program | None:
+        """The same on the edge too, where all numbers are known without rounding."""
+        condition = outside(self._tree, _not)
+        return None if condition is None else Program([condition], self._inputs, Side(1.0))
+
     def among(
         self, given: Sequence[Floats], open: npt.NDArray[np.bool_], balls: Callable[[Sequence[Ball]], Sequence[Ball] | None]
     ) -> npt.NDArray[np.bool_]:
         """Which of the open points are. Balls are asked about a sample of them: a value there ends the trust in columns."""
         found = np.zeros(len(open), dtype=bool)
-        if not open.any() or not TRUST.sound() or self._evaluation is None:
+        if not open.any() or not TRUST.sound() or self._exactly is None:
             return found
-        places = np.flatnonzero(open)
-        (column,) = self._evaluation.at(*(values[places] for values in given))
-        found[places] = (column.high == 1.0) & ~column.open
+        if self._evaluation is not None:
+            places = np.flatnonzero(open)
+            (column,) = self._evaluation.at(*(values[places] for values in given))
+            found[places] = (column.high == 1.0) & ~column.open
+        places = np.flatnonzero(open & ~found)
+        if len(places):
+            (decided,) = beside(self._exactly, [values[places] for values in given])
+            found[places] = decided.at & decided.known
         for index in TRUST.sample(given, found):
             point = [float(values[index]) for values in given]
             with ctx.workprec(ENCLOSURE[0]):

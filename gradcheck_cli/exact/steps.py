@@ -120,7 +120,7 @@ def _sign(x: Sided, side: float) -> tuple[Any, Any, Any]:
     return np.sign(x.value), beside, x.known & ((beside != 0.0) | x.straight)
 
 
-class _Side:
+class Side:
     """The algebra of one side, 1 or -1."""
 
     operators: Mapping[str, str] = MappingProxyType({})
@@ -169,8 +169,12 @@ class _Side:
         return definition(row.name)
 
     def _compared(self, x: Sided, y: Sided, holds: Callable[[Any], Any]) -> Decided:
-        at, beside, known = _sign(_add(x, _negative(y)), self.side)
-        return Decided(holds(at), holds(beside), known)
+        _, beside, known = _sign(_add(x, _negative(y)), self.side)
+        apart, along = np.sign(x.limit - y.limit), np.sign(x.slope - y.slope) * self.side
+        plain, nearby = _plain(x) & _plain(y), np.where(apart == 0.0, along, apart)
+        # of two floats the difference has the right sign, though it may be rounded
+        known = np.where(plain, (nearby != 0.0) | (x.straight & y.straight), known)
+        return Decided(holds(np.sign(x.value - y.value)), holds(np.where(plain, nearby, beside)), known)
 
     def _where(self, condition: Decided, x: Sided, y: Sided) -> Sided:
         at, beside, known = condition
@@ -197,12 +201,19 @@ class _Side:
         return Sided(np.floor(x.value), limit, low, np.zeros_like(limit), np.ones_like(known), known & exact)
 
 
+def beside(program: Program, points: Sequence[Floats], moved: int | None = None) -> list[Any]:
+    """What a program of one side gives at many points, as arrays, where one of its inputs moves (None: all of them)."""
+    numbers = [Sided(x, x, _ZERO, np.float64(moved in (None, i)), np.True_, np.isfinite(x)) for i, x in enumerate(points)]
+    with np.errstate(all="ignore"):
+        return [type(found)(*np.broadcast_arrays(*found, points[0])[:-1]) for found in program(*numbers)]
+
+
 class Steps:
     """Says of many points at which a formula of numbered inputs, differentiated by one of them, has no derivative, where its
     sides are known exactly."""
 
     def __init__(self, tree: Node, inputs: Sequence[str], wrt: str) -> None:
-        self._programs = [Program([tree], inputs, _Side(side)) for side in (-1.0, 1.0)]
+        self._programs = [Program([tree], inputs, Side(side)) for side in (-1.0, 1.0)]
         self._moved = inputs.index(wrt)
 
     def at(
@@ -213,13 +224,7 @@ class Steps:
         if not len(places) or not TRUST.sound():
             return {}
         points = [values[places] for values in given]
-        sides = []
-        with np.errstate(all="ignore"):
-            for program in self._programs:
-                numbers = [
-                    Sided(x, x, _ZERO, np.float64(i == self._moved), np.True_, np.isfinite(x)) for i, x in enumerate(points)
-                ]
-                sides.append(Sided(*np.broadcast_arrays(*program(*numbers)[0], places)[:6]))
+        sides = [beside(program, points, self._moved)[0] for program in self._programs]
         left, right = sides
         jump = np.any([(side.limit != side.value) | (side.low != 0.0) for side in sides], axis=0)
         known = left.known & right.known & (jump | (left.slope != right.slope))

@@ -2,7 +2,8 @@
 way through all operations (`shadow.courses`).
 
 That it is a mismatch is certain of each: its derivative is certified, and its float is nan, is missing, or is further off than
-rounding of right operations leads. No cause is proved for it: that is what both neighbours have.
+rounding of right operations leads. No cause is proved for it: that is what both neighbours have. The second witness is asked
+about both ends, and about all that lies between at once; where a ball of so many numbers tells nothing, about the middle.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from gradcheck_cli.verdict.column import Column, Detail, Indices
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 STRIDE = 16
-"""One in so many is judged by itself, and asked of the second witness: of bfloat16 eight in each octave."""
+"""One in so many is judged by itself, and asked of the second witness: of bfloat16 eight in each octave, or sixteen."""
 
 SHARED = (Cause.RANGE, Cause.NAN_TRAP, Cause.NO_GRADIENT)
 """What happens to a stretch of points rather than to one."""

@@ -208,7 +208,8 @@ class Queue:
         return sorted(found, key=lambda gap: abs(float(values[gap.first])))
 
     def _left(self, gap: Gap, waiting: Mapping[int, Sequence[int]], home: Mapping[int, Waiting]) -> list[int]:
-        """Judge what lies in a gap with its ends; returns what has to be judged alone."""
+        """Judge what lies in a gap with its ends; returns what has to be judged alone. The second witness has confirmed both
+        ends; it is asked about all that lies between at once or, where such a ball is too wide, about the middle."""
         self.run.checkpoint()
         (k,) = waiting[gap.first]
         like = kindred(self.columns[k], gap)
@@ -218,14 +219,18 @@ class Queue:
         # of what columns have no kernels for, a ball that holds many numbers may take seconds
         usual = all(entries.truths.certified[some - start].all() for entries, start, some in parts)
         whole = self._between(gap, self.derivatives[k]) if usual else None
+        told = whole is not None and whole.is_finite() and not any(e.meets(some - start, whole) for e, start, some in parts)
         for entries, start, some in parts:
             here = some - start
-            if whole is None or not whole.is_finite() or entries.meets(here, whole):
-                doubted = self._doubted(k, start, here.tolist(), [entries.truth(i).ball for i in here.tolist()])
+            if not told and self._doubts(k, entries, start, here[len(here) // 2 :][:1]):
+                doubted = self._doubts(k, entries, start, here)
                 sure = ~np.isin(here, list(doubted))
                 left, here = [*left, *some[~sure].tolist()], here[sure]
             entries.share(here, like)
         return left
+
+    def _doubts(self, k: int, entries: Entries, start: int, here: Indices) -> dict[int, bool]:
+        return self._doubted(k, start, here.tolist(), [entries.truth(i).ball for i in here.tolist()])
 
     def _between(self, gap: Gap, wrt: Wrt) -> Ball | None:
         """What the second witness says of a gap, if anything."""

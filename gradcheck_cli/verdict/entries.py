@@ -149,8 +149,8 @@ class Entries:
         floats = self.floats[waiting]
         matches, lost = explained(floats, words, self.form, shades)
         if limited:
-            self._apart[waiting] = self.truths.certified[waiting] & unexplained(floats, words, self.form, shades)
-        certain: npt.NDArray[np.bool_] = self.truths.certified[waiting] & (matches if limited else matches | lost)
+            self._apart[waiting] = self.truths.held[waiting] & unexplained(floats, words, self.form, shades)
+        certain: npt.NDArray[np.bool_] = self.truths.held[waiting] & (matches if limited else matches | lost)
         with np.errstate(all="ignore"):
             errors = words.off(floats) / np.abs(words.high)
         here, errors, imprecise = self.start + waiting[certain], errors[certain], ~matches[certain]
@@ -223,6 +223,8 @@ class Entries:
         column, truths, words = self.column, self.truths, self.truths.words
         column.exact.place(self.start, truths)
         others = {i: truths[i] for i in truths.others}
+        plain = truths.certified.copy()
+        plain[[i for i, known in others.items() if not isinstance(known, Truth)]] = True
         floats = column.autograd[part]
         with np.errstate(all="ignore"):
             middles = np.full(len(floats), np.nan) if words is None else words.high
@@ -248,12 +250,10 @@ class Entries:
             near = near[self._inside(near, middles[near])] if len(near) else near
             errors[near] = gaps[near] / inner[near]
             if not np.isfinite(floats.sum() + middles.sum()):  # of one of them, or of all together
-                infinite = np.flatnonzero(np.isinf(floats) & truths.certified)
+                infinite = np.flatnonzero(np.isinf(floats) & plain)
                 right = self.form.round(middles[infinite]) == floats[infinite]
                 errors[infinite] = np.where(right, 0.0, np.inf)  # beyond the largest float, or not: see `distance`
                 errors[np.isinf(middles) & np.isfinite(floats)] = np.inf
-        plain = truths.certified.copy()
-        plain[[i for i, known in others.items() if not isinstance(known, Truth)]] = True
         quick = plain & (errors <= QUICK) & (not self.limits.given)
         column.verdicts[part][quick] = Verdict.MATCH.severity
         if truths.nowhere is not None and truths.nowhere.kind is Kind.UNKNOWN:

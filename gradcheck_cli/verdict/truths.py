@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gradcheck_cli.algebra.columns.column import Column
+from gradcheck_cli.algebra.columns.column import Column, words_of
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.verdict.truth import Kind, Truth
@@ -21,7 +21,7 @@ class Truths:
     """What is known of each entry. Where `certified` it lies within its words, and its ball, which may be sharper, is what
     `make` returns for its index; where `excluded` it is `nowhere`; elsewhere it is what was set, None at first."""
 
-    __slots__ = ("_at", "_kept", "_make", "certified", "excluded", "nowhere", "words")
+    __slots__ = ("_at", "_kept", "_make", "_worded", "certified", "excluded", "nowhere", "words")
 
     def __init__(self, count: int, make: Callable[[int], Ball] | None = None) -> None:
         self.certified: npt.NDArray[np.bool_] = np.zeros(count, dtype=bool)
@@ -29,6 +29,7 @@ class Truths:
         self.nowhere: Truth | None = OUTSIDE
         self.words: Column | None = None
         self._at: npt.NDArray[np.int64] | None = None
+        self._worded: npt.NDArray[np.bool_] | None = None
         self._make = make
         self._kept: dict[int, Any] = {}
 
@@ -83,8 +84,21 @@ class Truths:
         return self.words.pick(indices if self._at is None else np.searchsorted(self._at, indices))
 
     def keep(self, indices: npt.NDArray[np.int64]) -> None:
-        """Forget the words of all others, when nobody judges by them any more."""
-        self.words, self._at = self.pick(indices), indices
+        """Forget the words of all others, when nobody judges by them any more; where there are balls, make words of them."""
+        words = self.pick(indices) or Column(*np.zeros((3, len(indices))))
+        self._at, self._worded = indices, np.zeros(len(self), dtype=bool)
+        for place in np.flatnonzero(~self.settled[indices]).tolist():
+            index = int(indices[place])
+            ball = self._kept.get(index)
+            if ball is not None and not isinstance(ball, Truth) and ball.is_finite():
+                words.high[place], words.low[place], words.radius[place] = words_of(ball)
+                self._worded[index] = True
+        self.words = words if self.held.any() else None
+
+    @property
+    def held(self) -> npt.NDArray[np.bool_]:
+        """Which entries lie within their words."""
+        return self.certified if self._worded is None else self.certified | self._worded
 
     @property
     def places(self) -> npt.NDArray[np.int64]:
@@ -113,6 +127,8 @@ class Truths:
 
     def __setitem__(self, index: int, truth: Truth | Ball | None) -> None:
         self.certified[index] = self.excluded[index] = False
+        if self._worded is not None:
+            self._worded[index] = False
         self._kept[index] = truth
 
     def __iter__(self) -> Iterator[Any]:

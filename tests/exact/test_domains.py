@@ -4,6 +4,7 @@ as 0. Balls, which decide point by point, and mpmath are the strangers."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import mpmath
 import numpy as np
@@ -83,8 +84,13 @@ def test_a_domain_excludes_no_value(name: str) -> None:
 
 
 def test_the_edge_and_its_neighbours() -> None:
-    """On the edge of a domain, and where a single point is missing, nothing is excluded; a choice looks at one branch."""
-    for text, excluded in (("log(x)", [True, False, False]), ("1/x", [False] * 3), ("where(x > -1, 1, log(x))", [False] * 3)):
+    """The edge of a domain is excluded where it doesn't belong to it, its neighbours are not; a choice looks at one branch."""
+    for text, excluded in (
+        ("log(x)", [True, True, False]),
+        ("sqrt(x)", [True, False, False]),
+        ("1/x", [False, True, False]),
+        ("where(x > -1, 1, log(x))", [False] * 3),
+    ):
         points = np.array([-(2.0**-1074), 0.0, 2.0**-1074])
         chosen = Outside(parse(text), ["x"]).among([points], np.ones(3, dtype=bool), lambda balls: None)
         assert chosen.tolist() == excluded, text
@@ -129,3 +135,32 @@ def test_one_wrong_claim_ends_the_trust(monkeypatch: pytest.MonkeyPatch) -> None
     form = FORMATS["float32"]
     assert Sizes([parse("exp(x)")] * 2, ["x"], form).beyond([-points], every, lambda balls: [balls[0], balls[0]]) is None
     assert TRUST.notes and math.isfinite(form.largest)
+
+
+@pytest.mark.parametrize(
+    ("text", "poles"),
+    [
+        ("gamma(x)", lambda x: x <= 0 and x == math.floor(x)),
+        ("lgamma(2*x) + x", lambda x: 2 * x <= 0 and 2 * x == math.floor(2 * x)),
+        ("digamma(x + 1)*x", lambda x: x <= -1 and x == math.floor(x)),
+        ("sqrt(x)*sqrt(1 - x)", lambda x: not 0 <= x <= 1),
+    ],
+)
+def test_poles_are_told_by_themselves(text: str, poles: Callable[[float], bool]) -> None:
+    """A point has no value where an argument is a pole for certain, however near its neighbours are: these, and none else."""
+    form = FORMATS["bfloat16"]
+    points = form.floats(range(0, form.finite, 7))
+    points = points[np.abs(points) < 2.0**50]
+    enclosure = Enclosure(link([text]), [("x",)], form)
+    (truths,), _ = enclosure.at({"x": points})
+    expected = [poles(x) for x in points.tolist()]
+    assert sum(expected) > 50
+    assert truths.excluded.tolist() == expected
+
+
+def test_a_removed_point_of_a_branch_counts_where_it_is_taken() -> None:
+    """`where` looks at one branch: a pole of the other one is none."""
+    points = -np.arange(1.0, 400.0)
+    enclosure = Enclosure(link(["where(x > -100, x, gamma(x))"]), [("x",)], FORMATS["float64"])
+    (truths,), _ = enclosure.at({"x": points})
+    assert truths.excluded.tolist() == (points <= -100).tolist()

@@ -44,3 +44,13 @@ def test_functions_that_stall_are_few_and_the_rest_is_free() -> None:
 def test_definitions_that_use_them() -> None:
     """torch runs its own operation for a defined row, so that only the rows as written count."""
     assert not stalled(link(["beta(x, 2)"]), 3, {"x": np.array([-1e300])}).any()
+
+
+def test_many_points_are_told_as_one_by_one() -> None:
+    """What columns are certain of isn't asked of balls, which say the same: at the border, beside it, where nothing is told."""
+    points = np.concatenate([np.linspace(-2e6, 10.0, 300), [-1e6, np.nextafter(-1e6, -np.inf), np.inf, np.nan]])
+    chain = link(["digamma(x)*sin(1/x)"])
+    together = stalled(chain, 2, {"x": points})
+    alone = [bool(stalled(chain, 2, {"x": points[i : i + 1]})[0]) for i in range(len(points))]
+    assert together.tolist() == alone
+    assert 100 < sum(alone) < 200

@@ -87,7 +87,8 @@ def test_what_lies_between_has_a_witness_of_its_own(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_ball_over_a_gap_confirms_what_it_excludes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ball that holds the floats themselves confirms no mismatch: the points are asked about one by one."""
+    """A ball that holds the floats themselves confirms no mismatch: the middle of each gap is asked about, and where that isn't
+    confirmed, each point."""
     asked: list[float] = []
     confirms = Witness.confirms
 
@@ -100,7 +101,14 @@ def test_a_ball_over_a_gap_confirms_what_it_excludes(monkeypatch: pytest.MonkeyP
     few = len(asked)
     monkeypatch.setattr(Witness, "between", lambda self, first, last, wrt: arb(0, 1))
     _checked("asinh(x)", CASES["asinh(x)"])
-    assert 0 < 4 * few < len(asked) - few
+    middles = len(asked) - 2 * few
+    assert 0 < few < 2 * middles
+    ends = {*asked[:few]}
+    monkeypatch.setattr(
+        Witness, "confirms", lambda self, point, *others: (asked.append(point["x"]), point["x"] in ends or None)[1]
+    )
+    counts = check_chain("asinh(x)", at=CASES["asinh(x)"], dtype="bfloat16").counts
+    assert len({*asked} - ends) >= counts["undecided"] > 8 * middles
 
 
 def test_a_gap_has_one_course() -> None:

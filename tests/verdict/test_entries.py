@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flint import arb
+from flint import arb, ctx
 
 from gradcheck_cli.algebra.columns.column import Column as Words
 from gradcheck_cli.floats import FORMATS
@@ -250,3 +250,21 @@ def test_errors_beside_a_power_of_two(form: str, share: float, sign: int) -> Non
         Entries(column, slice(0, 1), kind, OF_FORMULAS, Limits(), np.array([number]), known, lambda: None)
         assert column.error_ulps[0] == pytest.approx(right, rel=1e-6)
     assert distance(number, exact, kind) == pytest.approx(right, rel=1e-6)
+
+
+def test_single_balls_become_words() -> None:
+    """Of what waits, each ball that is a derivative lies within words, of any size; limits and unknown ones have none."""
+    third = arb(1) / 3
+    balls = [third, arb("1e-300"), -third * arb(2) ** 900, arb(1.5), arb(0, 1e-40), Truth(Kind.UNKNOWN), None, arb("nan")]
+    truths = Truths.of([*balls, third])
+    truths.keep(np.arange(len(balls)))
+    assert truths.held.tolist() == [True] * 5 + [False] * 4
+    words = truths.pick(np.arange(5))
+    assert words is not None
+    with ctx.workprec(300):
+        for ball, high, low, radius in zip(balls, *(part.tolist() for part in words), strict=False):
+            assert abs(ball - high - low) <= radius
+            assert radius <= float(ball.rad()) * 1.001 + abs(high) * 2.0**-100 + 2.0**-1073
+    assert not truths.certified.any()
+    truths[0] = Truth(Kind.OUTSIDE)
+    assert not truths.held[0]

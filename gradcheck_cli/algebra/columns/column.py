@@ -84,6 +84,14 @@ def float_words(ball: Ball, count: int) -> list[float]:
     return found
 
 
+def words_of(ball: Ball) -> tuple[float, float, float]:
+    """A finite ball as two words and a radius that reaches its ends."""
+    with ctx.workprec(bits_of(2)):
+        high, low = float_words(ball, 2)
+        rest = ball - ball_with((high, low), 0.0)
+        return high, low, 0.0 if rest.is_zero() else float(rest.abs_upper()) * UP + 2.0**-1074
+
+
 def sum_of(words: Iterable[Iterable[float]], radii: Iterable[float]) -> Ball:
     """The sum of numbers, whose words and radii are given, as a ball; nan where one is open. `math.fsum` rounds once, whatever
     it adds (Shewchuk, Discrete Comput. Geom. 18, 1997)."""
