@@ -91,14 +91,16 @@ def _alarm(*_: Any) -> None:
     raise Late
 
 
-def samples(op: Any, dtype: torch.dtype, count: int) -> Iterator[tuple[Callable[..., Any], tuple[torch.Tensor, ...]]]:
+def samples(
+    op: Any, dtype: torch.dtype, count: int, largest: int = LARGEST
+) -> Iterator[tuple[Callable[..., Any], tuple[torch.Tensor, ...]]]:
     """Functions of the tensors that are differentiated by, with these tensors."""
     found = 0
     torch.manual_seed(0)
     for sample in op.sample_inputs("cpu", dtype, requires_grad=True):
         flat, spec = pytree.tree_flatten((sample.input, sample.args, sample.kwargs))
         places = [i for i, t in enumerate(flat) if isinstance(t, torch.Tensor) and t.requires_grad]
-        if not 0 < sum(flat[i].numel() for i in places) <= LARGEST:
+        if not 0 < sum(flat[i].numel() for i in places) <= largest:
             continue
         inputs = tuple(flat[i].detach().requires_grad_() for i in places)
 
