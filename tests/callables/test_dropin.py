@@ -212,7 +212,7 @@ def test_strict_about_rounding(outside: None) -> None:
 def test_strict_about_doubt() -> None:
     """What can't be certified fails, without asking torch."""
     for strict in (True, "undecided"):
-        with pytest.raises(GradcheckError, match=r"undecided: _to_sparse_csc .* can't be followed"):
+        with pytest.raises(GradcheckError, match=r"undecided: _to_sparse_bsc .* can't be followed"):
             gradcheck(sparsely, vector(), strict=strict)
         assert not gradgradcheck(sparsely, vector(), strict=strict, raise_exception=False)
     assert gradcheck(sparsely, vector(), strict="imprecise")
@@ -516,7 +516,7 @@ def test_warnings_that_are_errors_fail_nothing(outside: None, caplog: pytest.Log
 
 def sparsely(x: Tensor) -> Tensor:
     """Sparse by columns on the way: it can't be followed."""
-    return x.unsqueeze(0).to_sparse_csc().to_dense().squeeze(0).square()
+    return x.unsqueeze(0).to_sparse_bsc((1, 1)).to_dense().squeeze(0).square()
 
 
 def single_inside(x: Tensor) -> Tensor:
@@ -550,7 +550,7 @@ def test_what_cannot_be_followed_is_known_at_once(said: doubts.Reasons, monkeypa
     assert gradcheck(sparsely, x)
     assert gradcheck(lambda x: torch.linalg.eigvals(torch.outer(x[:6], x[:6]) + torch.diag(x[:6])).abs(), x)
     assert [reason.partition(": ")[2] for reason in said] == [
-        "_to_sparse_csc can't be followed",
+        "_to_sparse_bsc can't be followed",
         "linalg_eig can't be followed",
     ]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.suite.processes import children, outcomes, run, runners, spec, start, wait
+from tests.suite.processes import children, outcomes, runners, spec, start, wait
 
 if not os.environ.get("GRADCHECK_TEST_DISTRIBUTED"):
     pytest.skip("make test-distributed", allow_module_level=True)
@@ -20,6 +20,8 @@ if not os.environ.get("GRADCHECK_TEST_DISTRIBUTED"):
 KINK = 'grad = "relu(x) - relu(-x)"\nat = "x=0"'
 FAST = [f'grad = "sin({i + 1}*x)"\nat = "x=1"' for i in range(6)] + [KINK]
 SLOW = [f'function = "slow.py:f"\nat = "x={i + 1}"' for i in range(8)] + [KINK]
+PATIENCE = 240.0
+"""Seconds for a run: a cluster of Ray starts in half a minute on a busy machine."""
 CODE = "import time\n\ndef f(x):\n    time.sleep(0.02)\n    return x.sin()\n"
 
 
@@ -45,8 +47,9 @@ def test_a_cluster_runs_the_checks(cluster: tuple[str, str], tmp_path: Path) -> 
     """Every check has its verdict, by the address that the command is told; nothing else is said."""
     backend, address = cluster
     spec(tmp_path, *FAST)
-    code, out, err = run(tmp_path, "checks.toml", "--backend", backend, "--scheduler", address, "--results", "r.jsonl")
-    assert code == 1 and "7 checks: 1 failed, 6 passed in" in out, out + err
+    process = start(tmp_path, "checks.toml", "--backend", backend, "--scheduler", address, "--results", "r.jsonl")
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1 and "7 checks: 1 failed, 6 passed in" in out, out + err
     assert not [line for line in err.splitlines() if not line.startswith("[")], err
     assert sorted(o["verdict"] for o in outcomes(tmp_path / "r.jsonl")) == ["match"] * 6 + ["mismatch"]
 
@@ -59,7 +62,7 @@ def test_a_killed_worker_costs_nothing(cluster: tuple[str, str], tmp_path: Path)
     process = start(tmp_path, "checks.toml", "--backend", backend, "--scheduler", address, "--results", "r.jsonl")
     wait(lambda: bool(owners()), process)
     os.kill(owners()[0], signal.SIGKILL)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1 and "9 checks: 1 failed, 8 passed in" in out, out + err
     found = [o["spec_id"] for o in outcomes(tmp_path / "r.jsonl")]
     assert len(found) == len(set(found)) == 9
@@ -69,8 +72,9 @@ def test_ray_without_an_address(tmp_path: Path) -> None:
     """It is started on this machine, and ended."""
     pytest.importorskip("ray")
     spec(tmp_path, *FAST[-2:])
-    code, out, err = run(tmp_path, "checks.toml", "--backend", "ray", "--workers", "2")
-    assert code == 1 and "2 checks: 1 failed, 1 passed in" in out, out + err
+    process = start(tmp_path, "checks.toml", "--backend", "ray", "--workers", "2")
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1 and "2 checks: 1 failed, 1 passed in" in out, out + err
 
 
 def owners() -> list[int]:
