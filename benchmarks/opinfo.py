@@ -52,6 +52,7 @@ EXPLAINED = {
     "native_layer_norm": "order 2: torch's double backward raises where the statistics are differentiated too",
     "nn_functional_linear_cross_entropy_chunked": "order 2: torch's own check of its double backward",
     "native_group_norm": "its mean and deviation have no gradient where they are used alone: torch's own check refuses it too",
+    "nn_functional_ctc_loss": "torch's gradient is that of softmax(x) put before: right where log_softmax comes before",
     "normal": "the gradients by the mean and the deviation, which torch's normal uses, are 0: torch's own check refuses it too",
     "normal_number_mean": "the same",
     "digamma": "torch's trigamma is right to 4e-10 only, in float64",
