@@ -60,6 +60,8 @@ _OURS = ("func", "inputs", "strict")
 
 _UNKNOWN = "tensors of this layout or dtype can't be followed"
 
+_NOTHING = "it returns no tensor of numbers that has a derivative"
+
 _NOT_HELD = "derivatives by entries that a sparse tensor doesn't hold are left to it (masked=True: they are zeros)"
 
 _EPS, _ATOL, _RTOL, _NONDET = Default(1e-6), Default(1e-5), Default(1e-3), Default(0.0)
@@ -354,7 +356,9 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
         return _COPIED
     forward, backward = time.thread_time() - start, 0.0
     small = size(map.inputs) <= _SMALL and forward <= _QUICK
-    if not outputs or not all(_known(y) and not is_sparse(y) for y in outputs.values()):
+    if not outputs:
+        return _NOTHING
+    if not all(_known(y) and not is_sparse(y) for y in outputs.values()):
         return _UNKNOWN
     row = random_row(outputs, SEED)
     rows = [row]

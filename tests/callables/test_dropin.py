@@ -701,3 +701,12 @@ def test_what_runs_with_its_own_arguments_alone(outside: None) -> None:
         gradcheck(beside, view, strict="undecided")
     with pytest.raises(RuntimeError, match="out of bounds"):
         gradcheck(lambda x: x.as_strided((9,), (2,), 2), view)
+
+
+def test_what_has_no_derivative_is_told_so(said: doubts.Reasons) -> None:
+    """A gradient that is 0 everywhere, and indices: nothing is said of layouts or dtypes."""
+    assert gradgradcheck(lambda x: x.norm(0), vector()) and gradcheck(lambda x: x.argmax(), vector())
+    assert [reason.partition(": ")[2] for reason in said] == ["it returns no tensor of numbers that has a derivative"] * len(
+        said
+    )
+    assert said
