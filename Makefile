@@ -13,7 +13,7 @@ EXTRAS := plot notebook fast distributed
 # Tests start many processes, and a process of pytest compiles every module for itself: let it read what another compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo lint fast test soundness test-lowest test-device transcripts docs clean
+.PHONY: demo lint fast test soundness test-lowest test-device test-distributed transcripts docs clean
 
 demo: .venv/installed
 	$(BIN)/gradcheck chain "2*x" "z**2+2*z+2" --at x=1
@@ -35,6 +35,9 @@ soundness: .venv/installed-test
 test-device: .venv/installed-test
 	GRADCHECK_TEST_DEVICE=1 $(BIN)/pytest tests/device
 
+test-distributed: .venv/installed-ray
+	GRADCHECK_TEST_DISTRIBUTED=1 $(BIN)/pytest tests/clusters
+
 test-lowest: $(LOWEST)/installed
 	$(LOWEST)/bin/pytest -n auto --dist worksteal -m "not slow"
 
@@ -51,6 +54,10 @@ docs: .venv/installed-test
 
 .venv/installed-test: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test,docs]"
+	touch $@
+
+.venv/installed-ray: .venv/installed-test
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test,ray]"
 	touch $@
 
 # What pyproject.toml asks for at its lowest, what that needs at its newest, and the newest tools for tests.

@@ -4,10 +4,12 @@
     python benchmarks/compiled.py [--backend aot_eager] [--part 1/4] [NAME...]
 
 Every function of torch.nn.functional in PyTorch's database of operations, and every module in its database of modules, at the
-first sample with up to 200 numbers that are differentiated by, in float64, by `check_function(..., compile=BACKEND)`. An entry
-is *judged* where each of its derivatives is, eager and compiled; *differs* where the compiled one is wrong and the eager one
-isn't, or the other way round; *refused* where torch can't compile it, or differentiate what it compiled. The last line: CPU
-seconds, compiling included, over those of the check without. `--part`: of the entries, every fourth.
+first sample with up to 200 numbers that are differentiated by (5,000 where there is none), in float64, by
+`check_function(..., compile=BACKEND)`. An entry is *judged* where each of its derivatives is, eager and compiled; *differs*
+where the compiled one is wrong and the eager one isn't, or the other way round; *refused* where torch can't compile it, or
+differentiate what it compiled. The last lines: CPU seconds, of child processes too, without those of compiling (the first run
+of what is compiled, and what Dynamo compiles later), over those of the check without `compile`; and with them. `--part`: of
+the entries, every fourth.
 """
 
 from __future__ import annotations
@@ -15,30 +17,40 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from opinfo import samples
+from torch._dynamo.callback import callback_handler as HANDLER
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.common_modules import module_db
 from torch.utils import _pytree as pytree
 
 from gradcheck_cli import InputError, Report, Verdict, check_function
+from gradcheck_cli.callables import function as checking
+from gradcheck_cli.maps.compiling import warm
 
-LARGEST = 200
-"""Numbers that a sample may be differentiated by."""
+SIZES = 200, 5000
+"""Numbers that a sample may be differentiated by: the first sample of up to so many, else of up to more."""
+
+WORST = 12
+"""Entries whose cost is listed."""
 
 PATIENCE = 60.0
 """Seconds for one check, without compiling."""
 
 FUNCTIONS = "nn.functional."
 
-Entry = tuple[str, Callable[[], tuple[Callable[..., Any], tuple[torch.Tensor, ...]] | None]]
+Case = tuple[Callable[..., Any], tuple[torch.Tensor, ...]]
+"""A function, and the tensors that it is differentiated by."""
+
+Entry = tuple[str, Callable[[], Case | None]]
 
 
 def entries() -> Iterator[Entry]:
@@ -52,9 +64,14 @@ def entries() -> Iterator[Entry]:
         yield f"module {info.name}", lambda info=info: _of_module(info)  # type: ignore[misc]
 
 
-def _of_function(op: Any) -> tuple[Callable[..., Any], tuple[torch.Tensor, ...]] | None:
-    small = (s for s in samples(op, torch.float64, 20) if sum(t.numel() for t in s[1]) <= LARGEST and _returns(*s))
-    return next(small, None)
+def _of_function(op: Any) -> Case | None:
+    return _small(s for s in samples(op, torch.float64, 20, SIZES[-1]) if _returns(*s))
+
+
+def _small(found: Iterable[Case]) -> Case | None:
+    """The first of few numbers."""
+    kept = list(found)
+    return next((case for size in SIZES for case in kept if sum(t.numel() for t in case[1]) <= size), None)
 
 
 def _returns(function: Callable[..., Any], inputs: tuple[torch.Tensor, ...]) -> bool:
@@ -62,7 +79,11 @@ def _returns(function: Callable[..., Any], inputs: tuple[torch.Tensor, ...]) -> 
     return any(isinstance(y, torch.Tensor) and y.numel() for y in pytree.tree_leaves(function(*inputs)))
 
 
-def _of_module(info: Any) -> tuple[Callable[..., Any], tuple[torch.Tensor, ...]] | None:
+def _of_module(info: Any) -> Case | None:
+    return _small(_of_modules(info))
+
+
+def _of_modules(info: Any) -> Iterator[Case]:
     torch.manual_seed(0)
     given = info.module_inputs_func(info, device="cpu", dtype=torch.float64, requires_grad=True, training=True)
     for sample in given:
@@ -74,14 +95,13 @@ def _of_module(info: Any) -> tuple[Callable[..., Any], tuple[torch.Tensor, ...]]
         places = [i for i, t in enumerate(flat) if isinstance(t, torch.Tensor) and t.is_floating_point()]
         names = [name for name, _ in module.named_parameters()]
         inputs = (*(flat[i].detach() for i in places), *(p.detach() for p in module.parameters()))
-        if not inputs or sum(t.numel() for t in inputs) > LARGEST:
+        if not inputs:
             continue
         buffers = {name: b.clone() for name, b in module.named_buffers()}
 
         function = _called(module, names, buffers, flat, spec, places)
         if _returns(function, inputs):
-            return function, inputs
-    return None
+            yield function, inputs
 
 
 def _called(
@@ -100,18 +120,63 @@ def _called(
     return function
 
 
-def check(function: Callable[..., Any], inputs: tuple[torch.Tensor, ...], backend: str | None) -> tuple[Report, float]:
-    """The report, and its CPU seconds."""
+class Compiling:
+    """CPU seconds of the first run of what is compiled, and of what torch compiles after it."""
+
+    def __init__(self) -> None:
+        self.seconds = self.start = 0.0
+        self.first = False
+
+    def __enter__(self) -> Compiling:
+        # not registered: what Dynamo is reset by forgets who was
+        hooks = {"run_start_callbacks": self.begin, "run_end_callbacks": self.end}
+        self.patches = [patch.object(HANDLER, name, hook) for name, hook in hooks.items()]
+        self.patches.append(patch.object(checking, "warm", self.warm))
+        for each in self.patches:
+            each.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in self.patches:
+            each.stop()
+
+    def warm(self, *args: Any) -> str | None:
+        self.first, start = True, used()
+        try:
+            return warm(*args)
+        finally:
+            self.first = False
+            self.seconds += used() - start
+
+    def begin(self, _: object) -> None:
+        self.start = used()
+
+    def end(self, _: object) -> None:
+        self.seconds += 0.0 if self.first else used() - self.start
+
+
+def used() -> float:
+    """CPU seconds of this process, and of those that it waited for (a C++ compiler)."""
+    return sum(sum(getrusage(who)[:2]) for who in (RUSAGE_SELF, RUSAGE_CHILDREN))
+
+
+def check(function: Callable[..., Any], inputs: tuple[torch.Tensor, ...], backend: str | None) -> tuple[Report, float, float]:
+    """The report, its CPU seconds, and those of them that went into compiling."""
     torch._dynamo.reset()
-    start = time.process_time()
-    report = check_function(
+    start = used()
+    with Compiling() as compiling:
+        report = _check(function, inputs, backend)
+    return report, used() - start, compiling.seconds
+
+
+def _check(function: Callable[..., Any], inputs: tuple[torch.Tensor, ...], backend: str | None) -> Report:
+    return check_function(
         lambda leaves: function(*leaves),
         at={"leaves": list(inputs)},
         compile=backend,
         timeout=PATIENCE,
         progress=lambda *_: None,
     )
-    return report, time.process_time() - start
 
 
 def outcome(report: Report, backend: str) -> tuple[str, str]:
@@ -140,18 +205,20 @@ def main() -> None:
     warnings.simplefilter("ignore")
     which, parts = map(int, given.part.split("/"))
     chosen = [e for i, e in enumerate(entries()) if i % parts == which - 1 and (not given.names or e[0] in given.names)]
+    check(torch.sin, (torch.ones(1, dtype=torch.float64),), given.backend)  # what is imported is no entry's
     counts: Counter[str] = Counter()
-    costs: list[float] = []
+    costs: dict[str, tuple[float, float]] = {}
     for name, made in chosen:
         try:
             found = made()
             if found is None:
                 word, text = "no sample", ""
             else:
-                _, plain = check(*found, None)
-                compiled, together = check(*found, given.backend)
+                _check(*found, None)  # what is imported and set up at a first check is no check's
+                _, plain, _ = check(*found, None)
+                compiled, together, compiling = check(*found, given.backend)
                 word, text = outcome(compiled, given.backend)
-                costs.append(together / plain)
+                costs[name] = (together - compiling) / plain, together / plain
         except InputError as refusal:
             word, text = "refused", str(refusal)
         except Exception as problem:
@@ -161,7 +228,12 @@ def main() -> None:
             print(f"{word:10} {name}: {' '.join(text.split())[:300]}", flush=True)
     total = sum(n for word, n in counts.items() if word != "no sample")
     print(f"{given.backend}, part {given.part}, torch {torch.__version__}: {dict(counts)}")
-    print(f"judged: {counts['judged'] + counts['differs']} of {total}; CPU over that of the plain check: {median(costs):.1f}")
+    print(f"judged: {counts['judged'] + counts['differs']} of {total}")
+    if costs:
+        alone, together = (median(column) for column in zip(*costs.values(), strict=True))
+        print(f"CPU over that of the plain check, medians: {alone:.2f} without compiling, {together:.1f} with it")
+        worst = sorted(costs, key=costs.__getitem__)[-1 : -1 - WORST : -1]
+        print("the costliest: " + ", ".join(f"{name} {costs[name][0]:.2f}" for name in worst))
     sys.stdout.flush()
     os._exit(0)  # threads of a compiler may still run
 

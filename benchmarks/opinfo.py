@@ -52,6 +52,7 @@ EXPLAINED = {
     "native_layer_norm": "order 2: torch's double backward raises where the statistics are differentiated too",
     "nn_functional_linear_cross_entropy_chunked": "order 2: torch's own check of its double backward",
     "native_group_norm": "its mean and deviation have no gradient where they are used alone: torch's own check refuses it too",
+    "nn_functional_ctc_loss": "torch's gradient is that of softmax(x) put before: right where log_softmax comes before",
     "normal": "the gradients by the mean and the deviation, which torch's normal uses, are 0: torch's own check refuses it too",
     "normal_number_mean": "the same",
     "digamma": "torch's trigamma is right to 4e-10 only, in float64",
@@ -91,14 +92,16 @@ def _alarm(*_: Any) -> None:
     raise Late
 
 
-def samples(op: Any, dtype: torch.dtype, count: int) -> Iterator[tuple[Callable[..., Any], tuple[torch.Tensor, ...]]]:
+def samples(
+    op: Any, dtype: torch.dtype, count: int, largest: int = LARGEST
+) -> Iterator[tuple[Callable[..., Any], tuple[torch.Tensor, ...]]]:
     """Functions of the tensors that are differentiated by, with these tensors."""
     found = 0
     torch.manual_seed(0)
     for sample in op.sample_inputs("cpu", dtype, requires_grad=True):
         flat, spec = pytree.tree_flatten((sample.input, sample.args, sample.kwargs))
         places = [i for i, t in enumerate(flat) if isinstance(t, torch.Tensor) and t.requires_grad]
-        if not 0 < sum(flat[i].numel() for i in places) <= LARGEST:
+        if not 0 < sum(flat[i].numel() for i in places) <= largest:
             continue
         inputs = tuple(flat[i].detach().requires_grad_() for i in places)
 

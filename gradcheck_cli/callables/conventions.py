@@ -20,7 +20,7 @@ from gradcheck_cli.algebra.number import exactly
 from gradcheck_cli.callables.unfilled import unfilled
 from gradcheck_cli.errors import words
 from gradcheck_cli.language.spaces import entry_names
-from gradcheck_cli.maps.autograd import ONCE, Pulled, nodes
+from gradcheck_cli.maps.autograd import ONCE, Pulled, dense, nodes
 from gradcheck_cli.maps.map import Map, Row, Tensors, attempted, pull
 from gradcheck_cli.maps.runs import format_of, numpy
 from gradcheck_cli.verdict.column import Column
@@ -251,7 +251,7 @@ def broken(quantity: str, found: Tensor | None, wanted: Tensor, text: str, point
 
 
 def _same(x: Tensor, y: Tensor) -> bool:
-    return torch.equal(x.detach().nan_to_num(), y.nan_to_num())
+    return torch.equal(dense(x.detach()).nan_to_num(), dense(y.detach()).nan_to_num())
 
 
 def _near(x: Tensor, y: Tensor) -> bool:

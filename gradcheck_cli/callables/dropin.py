@@ -1,8 +1,9 @@
 """`gradcheck` and `gradgradcheck`, called like torch's: an existing test suite changes one import.
 
 What is judged is every entry of the gradient of a random combination of the outputs, and of each output alone where that is
-another: a failure is followed to the wrong entry. Where that can't be certified (an operation that can't be followed, sparse
-tensors, a check that takes too long) torch's own function of the same name decides, and it is said: see `doubts`.
+another: a failure is followed to the wrong entry. Where that can't be certified (an operation that can't be followed, entries
+that a sparse tensor doesn't hold, a check that takes too long) torch's own function of the same name decides, and it is said:
+see `doubts`.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from gradcheck_cli.maps.orders import Orders
 from gradcheck_cli.maps.parts import apart, inexact, joined, names_of, split, whole
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.shadow.glance import Glance
+from gradcheck_cli.shadow.sparse import is_sparse
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.report import Report, versions
 from gradcheck_cli.verdict.scope import OfTensor
@@ -57,7 +59,11 @@ _DTYPES = frozenset(getattr(torch, name) for name in FORMATS) | {torch.complex64
 _OURS = ("func", "inputs", "strict")
 """Arguments that torch's own function isn't given by name."""
 
-_UNKNOWN = "tensors that are sparse, or of an unknown dtype, can't be followed"
+_UNKNOWN = "tensors of this layout or dtype can't be followed"
+
+_NOTHING = "it returns no tensor of numbers that has a derivative"
+
+_NOT_HELD = "derivatives by entries that a sparse tensor doesn't hold are left to it (masked=True: they are zeros)"
 
 _EPS, _ATOL, _RTOL, _NONDET = Default(1e-6), Default(1e-5), Default(1e-3), Default(0.0)
 
@@ -94,11 +100,12 @@ def gradcheck(
     """True if autograd's gradient of `func` is the derivative; else GradcheckError, or False without `raise_exception`.
 
     Takes what torch.autograd.gradcheck takes; tensors of all floating-point dtypes are judged by the same standard. `rtol`,
-    `atol` and `nondet_tol`, where they are given, bound what fails; the defaults don't loosen the judgement. `eps` and `masked`
-    steer finite differences and have no effect, `fast_mode` shortens what is decided by them in the end. The other arguments
-    ask for further checks and do so. `strict`: "imprecise", a gradient that has lost half of its digits fails; "undecided", one
-    that can't be certified does, and takes the time that it needs; True: both. Exceptions of `func` and of its backward come
-    through.
+    `atol` and `nondet_tol`, where they are given, bound what fails; the defaults don't loosen the judgement. `eps` steers
+    finite differences and has no effect, `fast_mode` shortens what is decided by them in the end. Sparse tensors (COO, CSR,
+    CSC) are judged by the entries that they hold, and by torch's own check, which `masked` tells about the others. The other
+    arguments ask for further checks and do so. `strict`: "imprecise", a gradient that has lost half of its digits fails;
+    "undecided", one that can't be certified does, and takes the time that it needs; True: both. Exceptions of `func` and of its
+    backward come through.
     """
     return _gradcheck(func, inputs, {name: value for name, value in locals().items() if name not in _OURS}, strict)
 
@@ -120,6 +127,10 @@ def _gradcheck(
         )
         with _uncollected():
             undecided = _judge(call, asked, options) if call.followed else _UNKNOWN
+        if call.sparse and not undecided:  # torch's own knows conventions of theirs, and what isn't held
+            if options["masked"]:
+                return hand_over(_torch_gradcheck, func, call.arguments, {**options, "raise_exception": True}, None)
+            undecided = _NOT_HELD
         if undecided:
             if strict in (True, "undecided"):
                 raise GradcheckError(f"undecided: {undecided}")
@@ -238,9 +249,10 @@ class _Call:
             raise ValueError("gradcheck expects at least one input tensor that requires a gradient; none does")
         named = {"x": wanted[0]} if len(wanted) == 1 else {f"x{i}": x for i, x in enumerate(wanted)}
         self.names = {id(x): name for name, x in named.items()}
-        self.followed = all(map(_known, wanted))
+        self.sparse = any(map(is_sparse, wanted))
+        self.followed = all(map(_known, wanted)) and not (self.sparse and gradient is not None)
         # Entries that share memory can't carry cells of their own: such tensors are copied.
-        alone = self.followed and len({x.untyped_storage()._cdata for x in wanted}) == len(wanted)
+        alone = self.followed and not self.sparse and len({x.untyped_storage()._cdata for x in wanted}) == len(wanted)
         alone = alone and not any(x.is_complex() or 0 in x.stride() for x in wanted if x.numel() > 1 or x.is_complex())
         inputs = apart({name: x.detach() for name, x in named.items()})
         self.map = _Own(inputs, self.outputs, SEED, own=named if alone else {})
@@ -253,7 +265,8 @@ class _Call:
             tensors = [i for i, y in enumerate(found) if isinstance(y, Tensor)]
             moving = [i for i in tensors if found[i].requires_grad]
             self._taken = moving or [i for i in tensors if inexact(found[i])]
-        return split({name: found[i] for name, i in self._labels()})
+        taken = {name: found[i] for name, i in self._labels()}
+        return taken if any(map(is_sparse, taken.values())) else split(taken)
 
     def _labels(self) -> list[tuple[str, int]]:
         """The names of the outputs, and their numbers."""
@@ -306,7 +319,8 @@ def _but_reentrant() -> Iterator[None]:
 
 
 def _known(tensor: Tensor) -> bool:
-    return tensor.dtype in _DTYPES and tensor.layout is torch.strided and tensor.device.type != "meta"
+    followed = tensor.layout is torch.strided or is_sparse(tensor)
+    return tensor.dtype in _DTYPES and followed and tensor.device.type != "meta"
 
 
 def _replaced(value: Any, names: Mapping[int, str], leaves: Tensors) -> Any:
@@ -351,7 +365,9 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
         return _COPIED
     forward, backward = time.thread_time() - start, 0.0
     small = size(map.inputs) <= _SMALL and forward <= _QUICK
-    if not outputs or not all(_known(y) for y in outputs.values()):
+    if not outputs:
+        return _NOTHING
+    if not all(_known(y) and not is_sparse(y) for y in outputs.values()):
         return _UNKNOWN
     row = random_row(outputs, SEED, map.inputs)
     rows = [row]

@@ -27,6 +27,7 @@ from gradcheck_cli.language.spaces import OfParts, PointSpec, entry_names
 from gradcheck_cli.maps.autograd import dense, derived
 from gradcheck_cli.maps.parts import apart, as_numbers, double, inexact, joined, split
 from gradcheck_cli.options import COMPLEX, DTYPES, SAMPLES_OF_FUNCTION
+from gradcheck_cli.shadow.sparse import is_sparse
 
 SHAPES: tuple[tuple[int, ...], ...] = ((3,), (3, 3), ())
 """Shapes that are tried for all inputs where none is given."""
@@ -366,6 +367,8 @@ def _tensor(name: str, value: Any, dtype: str | None, own: torch.dtype) -> Tenso
         raise InputError(f"the value of {name!r} is no tensor, number or list of numbers: {words(problem)}") from None
     if tensor.dtype is torch.complex32:
         raise InputError(f"the value of {name!r} is of 16-bit parts, with which torch computes next to nothing: give complex64")
+    if tensor.layout is not torch.strided and not is_sparse(tensor):
+        raise InputError(f"the value of {name!r} is of the layout {tensor.layout}: give a dense one, or COO, CSR or CSC")
     if dtype is not None or not exact:
         return as_numbers(tensor, own if dtype is None else getattr(torch, dtype))
     return tensor

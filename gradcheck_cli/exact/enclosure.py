@@ -50,6 +50,9 @@ _HUGE = arb(2) ** 1025
 """Twice the largest double: certain to overflow in any format."""
 
 
+SIDE = "torch's value is that on one side of a jump, where the derivative along it isn't certified"
+
+
 def tight(ball: Ball, form: Format) -> bool:
     """True where the ball settles the derivative for this format: accurate, or certified to underflow or overflow. Whether what
     is as good as 0 is 0 takes more precision: see `_settle`."""
@@ -305,6 +308,14 @@ class Enclosure:
     def _limits(self, point: Mapping[str, float], wrt: Wrt) -> Truth:
         """The derivative from both sides; a lower one beside the point by series, where they are certified."""
         return limits(self.values, point, wrt, POINT, smooth=self._witness.derivative)
+
+    def seen_from(self, side: Mapping[str, Ball], point: Mapping[str, float], wrt: Wrt) -> Truth | Ball:
+        """The derivative along a jump as it is on one side of it, where the point moved by `side` lies."""
+        if side.keys() & set(wrt):
+            return Truth(Kind.NONDIFFERENTIABLE, jump=True)
+        with ctx.workprec(ENCLOSURE[1]):
+            ball = self._witness.derivative({name: arb(x) + side.get(name, 0) for name, x in point.items()}, wrt)
+        return Truth(Kind.UNKNOWN, singular=True, text=SIDE) if ball is None or not tight(ball, self.form) else ball
 
     def _itself(self, point: Mapping[str, float]) -> Truth | Ball:
         """The derivative of the output by itself: 1 wherever there is a value."""

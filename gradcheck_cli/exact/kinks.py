@@ -78,7 +78,7 @@ jump; its slope is infinite either way. (0.09 to 0.999 give the same; 1 or more 
 JUMP = NOTHING = 1100
 """A jump is larger than 2**-1100 of the value, or of 2**-1100 beside a value of 0: above all rounding, which leaves SPARE bits,
 and below what a format can hold. A smaller one isn't seen. (JUMP = 600 loses that of floor(x) at 1e200, NOTHING = 100 one of
-1e-300.)"""
+1e-300.) Quotients that are 0 for all that is known, to within as much, are."""
 
 EQUAL = 100
 """Sides that differ by less than 2**-100 of themselves are the same: 53 bits don't tell them apart."""
@@ -326,6 +326,10 @@ class _Neighbourhood:
         # Growth like log(h) doubles the difference, any faster one more; 1/log(h), which converges, repeats it.
         if abs(first) < abs(second) < abs(third) and (first > 0) == (second > 0) == (third > 0) and after > before * GROWTH:
             return arb.pos_inf() if third > 0 else arb.neg_inf()
+        # The function is 0 but for the rounding of a constant: cos(pi/2), along the cut of a complex root.
+        largest = max(abs(quotient).abs_upper() for quotient in quotients)
+        if all(quotient.contains(0) for quotient in quotients) and largest < arb(2) ** -self._nothing:
+            return arb(0, largest)
         return UNSETTLED
 
     def _ends(self, signs: Sequence[int], exponent: int) -> bool:

@@ -5,18 +5,20 @@ few ulps match at once, and the rest is followed by the shadow and judged.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
-from gradcheck_cli.algebra.number import Ball, exactly, working
+from gradcheck_cli.algebra.number import Ball, exactly, two_to, working
 from gradcheck_cli.algebra.precision import ENCLOSURE, SHADOW
 from gradcheck_cli.errors import NO_KERNEL, InputError, NoValue
 from gradcheck_cli.exact.derivative import SHORT, chain_formula
 from gradcheck_cli.exact.enclosure import Enclosure
+from gradcheck_cli.exact.kinks import EXPONENTS
 from gradcheck_cli.exact.stalls import stalled
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.formulas.guard import guard_points
@@ -148,6 +150,13 @@ class _Torch:
     without: dict[int, str] = field(default_factory=dict)
 
 
+SIGNS = 3
+"""Zeros of a point that are given a sign."""
+
+BESIDE = two_to(-EXPONENTS[0])
+"""How far beside a jump a point lies whose zero has a sign: below the smallest number of every format."""
+
+
 def _close(ball: Ball, number: float, form: Format) -> bool:
     """Whether a ball and a float agree in half of the format's digits."""
     return not abs(ball - number) > form.unit_roundoff**0.5 * (abs(ball) + abs(number))
@@ -187,30 +196,47 @@ class _Part:
                 truths[index] = Truth(Kind.OUTSIDE, singular=True)
         run = self.run
         gradient = self.torch.gradients[column.wrt]
-        for index in self._across.tolist():
-            number, truth = math.nan if gradient is None else float(gradient[index]), regular(truths[index])
-            if truth.kind is not Kind.REGULAR or not _close(
-                truth.ball, number, run.form
-            ):  # along the jump both sides may agree
-                truths[index] = Truth(Kind.NONDIFFERENTIABLE, jump=True)
+        for index, side in self._across.items():
+            number, here = math.nan if gradient is None else float(gradient[index]), regular(truths[index])
+            if here.kind is Kind.REGULAR and _close(here.ball, number, run.form):
+                continue  # along the jump both sides may agree
+            point = {name: float(x[index]) for name, x in self.points.items()}
+            there = regular(self.exact.seen_from(side, point, column.wrt))
+            if here.kind is there.kind is Kind.REGULAR and not _close(there.ball, number, run.form):
+                left, right = sorted((here.ball, there.ball), key=float)
+                there = Truth(Kind.NONDIFFERENTIABLE, left=left, right=right, singular=True)
+            truths[index] = there
         policy = OF_SERIES if self.exact.by_series(column.wrt) else OF_FORMULAS
         return Entries(column, self.part, run.form, policy, run.limits, gradient, truths, run.checkpoint)
 
     @cached_property
-    def _across(self) -> npt.NDArray[np.int64]:
-        """The points with an input of -0.0 at which torch's value is another than the function's: it is on the other side of a
-        jump, for a zero has a sign there (IEEE 754-2019, section 9.2.1: atan2 of -0.0 and a negative number is -pi)."""
-        signed = np.zeros(self.size, dtype=bool)
+    def _across(self) -> dict[int, dict[str, Ball]]:
+        """The points with an input of 0 at which torch's value is the function's limit from a side of a jump, and no other: a
+        zero has a sign there (IEEE 754-2019, section 9.2.1: atan2 of -0.0 and a negative number is -pi), the input's or one
+        that an operation gave it (conj). And that side."""
+        zero = np.zeros(self.size, dtype=bool)
         for values in self.points.values():
-            signed |= np.signbit(values) & (values == 0.0)
-        found = []
-        for index in np.flatnonzero(signed & np.isfinite(self.output)).tolist():
+            zero |= values == 0.0
+        found: dict[int, dict[str, Ball]] = {}
+        for index in np.flatnonzero(zero & np.isfinite(self.output)).tolist():
+            value, known = float(self.output[index]), self.exact_values[index]
+            if known is not None and _close(regular(known).ball, value, self.run.form):
+                continue
             with working(ENCLOSURE[0]):
                 point = {name: exactly(float(values[index])) for name, values in self.points.items()}
-                ball, value = self.exact.values.every(point, {})[self.whole.chain.output], float(self.output[index])
-                if ball.is_finite() and not _close(ball, value, self.run.form):
-                    found.append(index)
-        return np.array(found, dtype=np.int64)
+                if self._elsewhere(point, {}, value):
+                    names = [name for name, values in self.points.items() if values[index] == 0.0][:SIGNS]
+                    for signs in product((-1, 1), repeat=len(names)):
+                        side = {name: sign * BESIDE for name, sign in zip(names, signs, strict=True)}
+                        if self._elsewhere(point, side, value) is False:
+                            found[index] = side
+                            break
+        return found
+
+    def _elsewhere(self, point: Mapping[str, Ball], side: Mapping[str, Ball], value: float) -> bool | None:
+        """Whether the function's value is another than torch's; None where that isn't known."""
+        ball = self.exact.values.every(point, side)[self.whole.chain.output]
+        return None if not ball.is_finite() else not _close(ball, value, self.run.form)
 
     def settle(self, queue: Queue) -> None:
         """Judge what two numbers, or a user's callable by itself, settle; the other entries are put in the queue."""

@@ -73,7 +73,7 @@ _PASSED = (Verdict.MATCH.severity, Verdict.IMPRECISE.severity)
 _OPEN = (*_PASSED, Verdict.UNDECIDED.severity)
 _IS_OPEN, _HAS_PASSED = (np.isin(np.arange(256), some) for some in (_OPEN, _PASSED))
 
-_FORMAL = (Cause.FORMULA, Cause.KINK)
+_FORMAL = (Cause.FORMULA, Cause.KINK, Cause.KERNEL)
 
 # -- gradients ----------------------------------------------------------------------------------------------------------
 
@@ -477,7 +477,7 @@ def _doubt(column: Column, indices: Indices, text: str) -> None:
 
 
 def _formal(column: Column) -> npt.NDArray[np.bool_]:
-    """Where a cause is given that says that the formula is wrong."""
+    """Where a cause is given that says that the formula is wrong, or a kernel."""
     found = np.zeros(len(column), dtype=bool)
     found[[i for i in column.details if column.cause(i) in _FORMAL]] = True
     return found

@@ -267,8 +267,9 @@ class Plain:
         leaves = self.map.leaves()
         try:
             if offset is not None:
-                place = offset * times
-                place += self.inputs
+                place = np.where(
+                    offset == 0.0, self.inputs, self.inputs + offset * times
+                )  # what stays keeps the sign of a zero
                 for name, x in self._split(place):
                     leaves[name].data.copy_(x)  # as torch's own check does: the function may hold these very tensors
             outputs = self.map(leaves) if again else self._outputs(leaves)

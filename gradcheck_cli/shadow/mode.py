@@ -182,7 +182,7 @@ class Shadow(Watching):
         return result
 
     def _followed(self, known: Overload, func: Any, args: Any, kwargs: Any) -> Any:
-        if known.view:
+        if known.view and not sparse.is_sparse(args[0]):
             result = func(*args, **kwargs)
             if known.name in UNFILLED and not self._within and is_plain(result) and result.device.type != "meta":
                 self._memory.blank(result)

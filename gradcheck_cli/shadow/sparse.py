@@ -1,5 +1,5 @@
-"""Sparse tensors (COO, CSR): their cells are those of their values. An operation on them is the same one on dense tensors, of
-which torch's result has some places."""
+"""Sparse tensors (COO, CSR, CSC): their cells are those of their values. An operation on them is the same one on dense tensors,
+of which torch's result has some places."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from gradcheck_cli.shadow.rules.registry import paused
 
-LAYOUTS = frozenset({torch.sparse_coo, torch.sparse_csr})
+LAYOUTS = frozenset({torch.sparse_coo, torch.sparse_csr, torch.sparse_csc})
 
 
 def is_sparse(value: Any) -> bool:
@@ -39,8 +39,20 @@ def dense(value: Any) -> Any:
 
 def _places(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
     with paused(), torch.no_grad():
-        listed = tensor if tensor.layout is torch.sparse_coo else tensor.detach().to_sparse_coo()
-        return tuple(listed._indices())
+        if tensor.layout is torch.sparse_coo:
+            return tuple(tensor._indices())
+        starts, others = indices(tensor)
+        if starts.ndim > 1 or tensor.ndim > 2:
+            raise NotImplementedError("batches of sparse matrices")
+        lines = torch.repeat_interleave(torch.arange(len(starts) - 1, device=starts.device), starts.diff())
+        return (lines, others) if tensor.layout is torch.sparse_csr else (others, lines)
+
+
+def indices(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of a compressed matrix: where its rows (columns) begin, and the columns (rows) of its entries."""
+    if tensor.layout is torch.sparse_csr:
+        return tensor.crow_indices(), tensor.col_indices()
+    return tensor.ccol_indices(), tensor.row_indices()
 
 
 def _alike(args: Any, kwargs: Any, result: Any) -> bool:
@@ -75,20 +87,48 @@ GIVEN = frozenset({
 })  # fmt: skip
 """Operations that are given values."""
 
-MADE = GIVEN | {"_to_sparse", "_to_sparse_csr"}
+MADE = GIVEN | {"_to_sparse", "_to_sparse_csr", "_to_sparse_csc"}
 """Operations that make sparse tensors of dense ones."""
 
 READ = frozenset({"values", "_values"})
 """Operations that return them."""
 
+MOVED = frozenset({"t", "transpose", "permute"})
+"""Operations that leave them in their order, of matrices."""
+
 DENSE: Mapping[str, Callable[..., Any]] = MappingProxyType({
-    **dict.fromkeys(("_coalesce", "_to_dense", "_to_sparse", "_to_sparse_csr", "sparse_mask"), _itself),
-    "_sparse_addmm": torch.addmm, "_sparse_sum": _summed, "_sparse_sum_backward": _spread,
+    **dict.fromkeys(("_coalesce", "_to_dense", "_to_sparse", "_to_sparse_csr", "_to_sparse_csc", "sparse_mask"), _itself),
+    "_sparse_addmm": torch.addmm, "sparse_sampled_addmm": torch.addmm, "_sparse_sum": _summed, "_sparse_sum_backward": _spread,
 })  # fmt: skip
 """What an operation is on dense tensors, where it isn't called the same."""
 
 
-NAMED = MADE | READ | DENSE.keys()
+def _softmax(held: torch.Tensor, self: torch.Tensor, dim: int, *settings: Any) -> torch.Tensor:
+    weights = self.exp() * held
+    return weights / weights.sum(dim, keepdim=True)
+
+
+def _log_softmax(held: torch.Tensor, self: torch.Tensor, dim: int, *settings: Any) -> torch.Tensor:
+    return self - (self.exp() * held).sum(dim, keepdim=True).log()
+
+
+def _softmax_backward(held: torch.Tensor, grad: torch.Tensor, output: torch.Tensor, dim: int, *settings: Any) -> torch.Tensor:
+    return output * (grad - (grad * output).sum(dim, keepdim=True))
+
+
+def _log_softmax_backward(
+    held: torch.Tensor, grad: torch.Tensor, output: torch.Tensor, dim: int, *settings: Any
+) -> torch.Tensor:
+    return grad - output.exp() * grad.sum(dim, keepdim=True)
+
+
+WITHIN: Mapping[str, Callable[..., Any]] = MappingProxyType({
+    "_sparse_softmax": _softmax, "_sparse_softmax_backward_data": _softmax_backward,
+    "_sparse_log_softmax": _log_softmax, "_sparse_log_softmax_backward_data": _log_softmax_backward,
+})  # fmt: skip
+"""Operations to which the entries that a tensor doesn't hold aren't zeros but not there: they are told which ones it holds."""
+
+NAMED = MADE | READ | DENSE.keys() | WITHIN.keys()
 """Operations that there are for the sake of sparse tensors."""
 
 
@@ -98,9 +138,17 @@ def followed(base: str, function: Any, args: Any, kwargs: Any, bound: Mapping[st
         return bound["values"].clone()
     if base in READ:
         return part(bound["self"])
+    if base in MOVED and part(bound["self"]).ndim == 1:
+        return part(bound["self"]).clone()
+    if base in WITHIN:
+        places = _places(result)
+        held = torch.zeros(result.shape, dtype=result.dtype, device=result.device).index_put(
+            places, torch.ones((), dtype=result.dtype)
+        )
+        return WITHIN[base](held, *map(dense, args), **kwargs)[places]
     if _alike(args, kwargs, result):
         given, named = pytree.tree_map_only(torch.Tensor, part, (args, kwargs))
-        return function(*given, **named)
+        return DENSE.get(base, function)(*given, **named)
     given, named = pytree.tree_map(dense, (args, kwargs))
     whole = DENSE.get(base, function)(*given, **named)
     if not isinstance(result, torch.Tensor):

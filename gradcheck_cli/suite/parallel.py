@@ -5,6 +5,7 @@ Whatever the backend, each of joblib's workers drives a process of its own (see 
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -137,6 +138,7 @@ def _ray(scheduler: str | None) -> Iterator[None]:
         from ray.util.joblib import register_ray
     except ImportError:
         raise _missing("ray", "ray") from None
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it warns of what joblib asks of it
     try:
         ray.init(address=scheduler, log_to_driver=False, configure_logging=False)
     except (OSError, ValueError, RuntimeError) as problem:

@@ -133,6 +133,17 @@ def test_a_branch_cut_is_no_mismatch() -> None:
     assert verdicts == {"input.real[0]": Verdict.MATCH, "input.imag[0]": Verdict.NONDIFFERENTIABLE}
 
 
+@pytest.mark.parametrize("imag", [0.0, -0.0])
+@pytest.mark.parametrize(
+    "function", [torch.sqrt, lambda z: z.conj().sqrt(), lambda z: z.conj().log(), lambda z: z.conj() * z.sqrt()]
+)
+def test_a_zero_has_a_sign_on_a_cut(function: Callable[[Tensor], Tensor], imag: float) -> None:
+    """Below the cut, where -0.0 is, torch's derivative along it is that of its own values: no mismatch, whatever is known."""
+    z = torch.tensor(complex(-4, imag), dtype=torch.complex128)
+    report = check_function(function, at={"z": z})
+    assert Verdict.MISMATCH not in {c.verdict for c in report.checks}, str(report)
+
+
 def test_the_corner_of_the_absolute_value() -> None:
     """At 0 torch says 0, which lies between the slopes."""
     report = check_function(torch.abs, at=[{"input": torch.zeros(1, dtype=torch.complex128)}])

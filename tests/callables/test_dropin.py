@@ -216,7 +216,7 @@ def test_strict_about_rounding(outside: None) -> None:
 def test_strict_about_doubt() -> None:
     """What can't be certified fails, without asking torch."""
     for strict in (True, "undecided"):
-        with pytest.raises(GradcheckError, match=r"undecided: _to_sparse_csc .* can't be followed"):
+        with pytest.raises(GradcheckError, match=r"undecided: _to_sparse_bsc .* can't be followed"):
             gradcheck(sparsely, vector(), strict=strict)
         assert not gradgradcheck(sparsely, vector(), strict=strict, raise_exception=False)
     assert gradcheck(sparsely, vector(), strict="imprecise")
@@ -520,7 +520,7 @@ def test_warnings_that_are_errors_fail_nothing(outside: None, caplog: pytest.Log
 
 def sparsely(x: Tensor) -> Tensor:
     """Sparse by columns on the way: it can't be followed."""
-    return x.unsqueeze(0).to_sparse_csc().to_dense().squeeze(0).square()
+    return x.unsqueeze(0).to_sparse_bsc((1, 1)).to_dense().squeeze(0).square()
 
 
 def single_inside(x: Tensor) -> Tensor:
@@ -554,7 +554,7 @@ def test_what_cannot_be_followed_is_known_at_once(said: doubts.Reasons, monkeypa
     assert gradcheck(sparsely, x)
     assert gradcheck(lambda x: torch.linalg.eigvals(torch.outer(x[:6], x[:6]) + torch.diag(x[:6])).abs(), x)
     assert [reason.partition(": ")[2] for reason in said] == [
-        "_to_sparse_csc can't be followed",
+        "_to_sparse_bsc can't be followed",
         "linalg_eig can't be followed",
     ]
 
@@ -769,3 +769,12 @@ def test_what_runs_with_its_own_arguments_alone(outside: None) -> None:
         gradcheck(beside, view, strict="undecided")
     with pytest.raises(RuntimeError, match="out of bounds"):
         gradcheck(lambda x: x.as_strided((9,), (2,), 2), view)
+
+
+def test_what_has_no_derivative_is_told_so(said: doubts.Reasons) -> None:
+    """A gradient that is 0 everywhere, and indices: nothing is said of layouts or dtypes."""
+    assert gradgradcheck(lambda x: x.norm(0), vector()) and gradcheck(lambda x: x.argmax(), vector())
+    assert [reason.partition(": ")[2] for reason in said] == ["it returns no tensor of numbers that has a derivative"] * len(
+        said
+    )
+    assert said

@@ -11,6 +11,7 @@ from typing import Any
 import mpmath
 import pytest
 import torch
+from mpmath import mp
 from torch import Tensor
 from torch.autograd import Function
 
@@ -133,6 +134,58 @@ def test_a_branch_cut_is_a_kink_with_its_sides() -> None:
     found = {(c.of, c.wrt): c for c in check_grad("log(z)", at="z=-2+0j").checks}
     assert found["f.real", ("z.real",)].verdict is Verdict.MATCH
     assert found["f.imag", ("z.imag",)].verdict is Verdict.NONDIFFERENTIABLE
+
+
+ON_CUTS: dict[str, Callable[[mp.mpc], mp.mpc]] = {
+    "sqrt(z)": mp.sqrt,
+    "z**1.5": lambda z: z**1.5,
+    "sqrt(conj(z))": lambda z: mp.sqrt(mp.conj(z)),
+    "conj(z)**0.5": lambda z: mp.sqrt(mp.conj(z)),
+    "conj(z)*log(conj(z))": lambda z: mp.conj(z) * mp.log(mp.conj(z)),
+    "conj(z)*sqrt(z)": lambda z: mp.conj(z) * mp.sqrt(z),
+    "sqrt(z)*sqrt(conj(z))": lambda z: mp.sqrt(z) * mp.sqrt(mp.conj(z)),
+    "angle(conj(z))": lambda z: mp.arg(mp.conj(z)),
+}
+"""With a cut on the negative axis, as mpmath has them just above it."""
+
+
+@pytest.mark.parametrize("text", ON_CUTS)
+def test_along_a_cut_there_is_a_derivative(text: str) -> None:
+    """That of the side on which torch's value is: conj makes 0 a -0.0, below the cut. Difference quotients above it."""
+    report = check_grad(text, at="z=-4+0j", dtype="complex128")
+    found = {(c.of, c.wrt[0]): c for c in report.checks if len(c.wrt) == 1}
+    outputs = {of: part for of, part in (("f.real", mp.re), ("f.imag", mp.im), ("f", mp.re)) if (of, "z.real") in found}
+    with mp.workprec(400):
+        z, step = mp.mpc(-4, mp.mpf(2) ** -200), mp.mpf(2) ** -60
+        slope = (ON_CUTS[text](z + step) - ON_CUTS[text](z - step)) / (2 * step)
+        for of, part in outputs.items():
+            along, across = found[of, "z.real"], found[of, "z.imag"]
+            assert along.verdict is Verdict.MATCH and along.exact is not None, str(report)
+            assert abs(mp.mpf(along.exact) - part(slope)) < mp.mpf(2) ** -50
+            assert across.verdict in (Verdict.NONDIFFERENTIABLE, Verdict.MATCH)
+    assert any(found[of, "z.imag"].verdict is Verdict.NONDIFFERENTIABLE for of in outputs)
+
+
+class HalfRoot(Function):
+    """sqrt, with twice its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor) -> Tensor:
+        y = z.sqrt()
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        return g / y.conj()  # type: ignore[no-any-return]
+
+
+def test_a_wrong_gradient_along_a_cut_is_a_mismatch() -> None:
+    """Whichever side of it torch's value is on: 0.5 is the derivative on neither."""
+    for text in ("sqrt(z)", "sqrt(conj(z))"):
+        wrong = check_chain(text, at="z=-4+0j", callables={"sqrt": HalfRoot.apply})
+        assert any(c.verdict is Verdict.MISMATCH and c.wrt == ("z.real",) for c in wrong.checks), str(wrong)
 
 
 class Forgetful(Function):

@@ -23,7 +23,7 @@ SEEN: list[tuple[str, Callable[[Tensor], Tensor], str | None]] = [
     ("through a view", lambda x: torch.geqrf(x.diag())[0].reshape(2, 8)[0], "geqrf"),
     ("in place", lambda x: torch.zeros(4, dtype=x.dtype).add_(torch.geqrf(x.diag())[1]), "geqrf"),
     ("sparse on the way", lambda x: x.reshape(2, 2).to_sparse().to_dense(), None),
-    ("sparse by columns", lambda x: x.reshape(2, 2).to_sparse_csc().to_dense(), "_to_sparse_csc"),
+    ("sparse by blocks", lambda x: x.reshape(2, 2).to_sparse_bsc((1, 1)).to_dense(), "_to_sparse_bsc"),
     ("not used", lambda x: (torch.geqrf(x.diag()), x * 2)[1], None),
     ("an index", lambda x: x[torch.geqrf(x.diag())[1].argsort()], None),
 ]

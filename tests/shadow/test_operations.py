@@ -95,6 +95,13 @@ CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
     "masked_select": (lambda x: x.masked_select(torch.eye(3, 4).bool()), SQUARE),
     "masked_scatter": (lambda x: x.masked_scatter(torch.eye(3, 4).bool(), 2 * x), SQUARE),
     "embedding": (lambda x: F.embedding(index([0, 2], [1, 2]), x, padding_idx=1), SQUARE),
+    "_ctc_loss": (
+        lambda x: F.ctc_loss(
+            F.log_softmax(x.reshape(4, 1, 3), -1), index([1, 2]), index(4), index(2), reduction="sum", zero_infinity=True
+        ),
+        lambda: [r(12)],
+    ),
+    "embedding_renorm_": (lambda x: F.embedding(index([0, 2], [1, 2]), x.clone(), max_norm=99.0), SQUARE),
     "embedding scaled": (lambda x: F.embedding(index([0, 2], [1, 2]), x, scale_grad_by_freq=True), SQUARE),
     "constant_pad_nd": (lambda x: F.pad(x, (1, -1, 2, 0), value=3.0), SQUARE),
     "scatter": (lambda x: x.scatter(1, index([0, 1], [2, 3]), 2 * x[:2, :2]), SQUARE),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from flint import arb
+from mpmath import mp
 
 import gradcheck_cli.shadow.mode
 from gradcheck_cli import check_function
@@ -171,3 +173,57 @@ def test_strays_are_seen() -> None:
 def test_tensors_are_made_where_their_arguments_are(module: str) -> None:
     """Every tensor that the shadow makes names a device, so that it meets tensors of its own."""
     assert not strays((SHADOW / module).read_text(encoding="utf-8"))
+
+
+def test_rows_that_an_embedding_shortens() -> None:
+    """max_norm overwrites rows that are longer: the exact derivative is that of w*m/(|w| + 1e-7), by mpmath; torch's, which
+    knows nothing of it, is a mismatch there, and right in rows that are short enough."""
+    weight = torch.tensor([[3.0, -4.0], [0.1, 0.2], [1.0, 1.0]], dtype=torch.float64)
+    index = torch.tensor([0, 1, 0])
+    report = check_function(lambda w: torch.nn.functional.embedding(index, w.clone(), max_norm=2.0).sum(), at={"w": weight})
+    found = {c.wrt[0]: c for c in report.checks if c.quantity.startswith("dy/d")}
+
+    def total(x: Any, y: Any) -> Any:
+        return 2 * (x + y) * 2 / (mp.sqrt(x * x + y * y) + mp.mpf(1e-7))
+
+    with mp.workdps(40):
+        wanted = (mp.diff(lambda x: total(x, -4), 3), mp.diff(lambda y: total(3, y), -4))
+        for name, slope in zip(("w[0,0]", "w[0,1]"), wanted, strict=True):
+            assert found[name].verdict == "mismatch" and abs(mp.mpf(found[name].exact) - slope) < 1e-15
+    assert {found[name].verdict for name in ("w[1,0]", "w[1,1]", "w[2,0]", "w[2,1]")} == {"match"}
+
+
+def alignments(x: Any, labels: list[int]) -> Any:
+    """The probability of a sequence of labels: every path of frames, blanks (0) and repetitions taken out, added up."""
+    total = mp.mpf(0)
+    for path in itertools.product(range(len(x[0])), repeat=len(x)):
+        merged = [s for i, s in enumerate(path) if s and (i == 0 or s != path[i - 1])]
+        if merged == labels:
+            total += mp.fprod(mp.exp(row[s]) for row, s in zip(x, path, strict=True))
+    return total
+
+
+@pytest.mark.parametrize("labels", [[1, 2], [1, 1], [2]])
+def test_connectionist_temporal_classification(labels: list[int]) -> None:
+    """The derivative of -log of the sum over all paths, by difference quotients; torch's gradient by log_probs is that and
+    exp(log_probs) more, which a log_softmax before it takes out."""
+    x = torch.tensor([[0.5, -1.0, 0.25], [0.0, 0.75, -0.5], [1.0, 0.125, 0.375], [-0.25, 0.5, 2.0]], dtype=torch.float64)
+
+    def loss(x: Tensor) -> Tensor:
+        given = torch.tensor([labels]), torch.tensor([4]), torch.tensor([len(labels)])
+        return torch.nn.functional.ctc_loss(x[:, None], *given, reduction="sum")
+
+    alone, whole = check_function(loss, at={"x": x}), check_function(lambda x: loss(x.log_softmax(-1)), at={"x": x})
+    assert whole.verdict == "match" and not whole.notes, str(whole)
+    assert alone.verdict == "mismatch" and {str(c.cause) for c in alone.checks if c.cause} == {"formula"}
+    exact = {c.wrt[0]: c.exact for c in alone.checks if c.quantity.startswith("dy/d")}
+    with mp.workdps(40):
+        for i, j in ((0, 0), (1, 1), (3, 2)):
+
+            def along(h: Any, i: int = i, j: int = j) -> Any:
+                moved = [
+                    [mp.mpf(v) + (h if (a, b) == (i, j) else 0) for b, v in enumerate(row)] for a, row in enumerate(x.tolist())
+                ]
+                return -mp.log(alignments(moved, labels))
+
+            assert abs(mp.mpf(exact[f"x[{i},{j}]"]) - mp.diff(along, 0)) < 1e-15

@@ -90,7 +90,7 @@ def test_a_wrong_backward_is_refuted() -> None:
     [
         (lambda x: torch.quantize_per_tensor(x.float(), 0.1, 0, torch.qint8).dequantize() + x, "quantised numbers have no"),
         (lambda x: torch.nested.to_padded_tensor(torch.nested.as_nested_tensor([x, x[:2]]), 0.0), "nested tensors aren't"),
-        (lambda x: x.reshape(2, 2).to_sparse_csc().to_dense() * 2, "layout torch.sparse_csc"),
+        (lambda x: x.reshape(2, 2).to_sparse_bsc((1, 1)).to_dense() * 2, "layout torch.sparse_bsc"),
     ],
 )
 def test_what_is_not_followed_is_told(function: Callable[[Tensor], Tensor], words: str) -> None:

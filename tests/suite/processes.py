@@ -89,15 +89,25 @@ def lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+def children(parent: int) -> list[int]:
+    """The processes that a process has started."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(stat.parent.name))
+        except OSError:  # it has gone meanwhile
+            continue
+    return found
+
+
 def runners(parent: int) -> list[int]:
     """The numbers of the processes that run checks for a run."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                owner = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                if owner == parent and b"gradcheck_cli.suite.runner" in (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
-            except OSError:  # it has gone meanwhile
-                continue
+    for process in children(parent):
+        try:
+            if b"gradcheck_cli.suite.runner" in Path(f"/proc/{process}/cmdline").read_bytes():
+                found.append(process)
+        except OSError:  # it has gone meanwhile
+            continue
     return found

@@ -13,7 +13,7 @@ from gradcheck_cli.errors import InputError
 from gradcheck_cli.suite.parallel import outcomes
 from gradcheck_cli.suite.spec import Spec
 from gradcheck_cli.suite.workers import Conditions
-from tests.suite.processes import lines, run, runners, spec, start, wait
+from tests.suite.processes import children, lines, run, runners, spec, start, wait
 
 pytestmark = pytest.mark.slow(reason="each test starts processes")
 
@@ -48,18 +48,6 @@ def test_a_killed_worker_of_the_backend_costs_nothing(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "7 checks: 1 failed, 6 passed in" in out, out + err
     assert lines(tmp_path / "r.jsonl") == 7
-
-
-def children(parent: int) -> list[int]:
-    """The processes that a process has started."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(stat.parent.name))
-        except OSError:  # it has gone meanwhile
-            continue
-    return found
 
 
 @pytest.mark.parametrize(

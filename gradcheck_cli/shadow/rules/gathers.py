@@ -58,6 +58,16 @@ def _embedding_bag(
     return torch.stack(rows) if rows else weight.new_zeros(0, weight.shape[1]), *result[1:]
 
 
+@rule("embedding_renorm")
+def _embedding_renorm(self: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Tensor:
+    with paused():
+        rows = indices.unique()
+    chosen = self[rows]
+    norms = torch.linalg.vector_norm(chosen, norm_type, 1, True)
+    # 1e-7: aten/src/ATen/native/Embedding.cpp, embedding_renorm_cpu_
+    return self.index_copy(0, rows, torch.where(norms > max_norm, chosen * (max_norm / (norms + 1e-7)), chosen))
+
+
 @rule("_embedding_bag_backward")
 def _embedding_bag_backward(
     grad: Tensor, indices: Tensor, offsets: Tensor, bag_size: Tensor, maximum_indices: Tensor, num_weights: int,

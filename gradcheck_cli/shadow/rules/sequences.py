@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gradcheck_cli.shadow.rules.registry import number, pulled, root, rule
+from gradcheck_cli.shadow.rules.registry import number, paused, pulled, root, rule
 
 
 def _grouped(shared: Tensor, query: Tensor) -> Tensor:
@@ -112,3 +113,50 @@ def _rnn_layer_backward(
 
     found = pulled(forward, inputs, *grads)
     return [f.reshape(r.shape) for f, r in zip(found, result, strict=True)]
+
+
+@rule("_ctc_loss")
+def _ctc_loss(
+    log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any, blank: int, result: Any
+) -> tuple[Tensor, Tensor]:
+    """The logarithms of the sums, which only the backward reads, are left unknown."""
+    found = _ctc(log_probs, targets, list(map(int, input_lengths)), list(map(int, target_lengths)), blank)
+    return found, torch.full_like(result[1], math.nan)
+
+
+@rule("_ctc_loss_backward")
+def _ctc_loss_backward(
+    grad: Tensor, log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any, neg_log_likelihood: Tensor,
+    blank: int, zero_infinity: bool,
+) -> Tensor:  # fmt: skip
+    """The derivative, and exp(log_probs) beside it: what a log_softmax before takes out again, and nothing else does."""
+    frames, lengths = list(map(int, input_lengths)), list(map(int, target_lengths))
+    if not neg_log_likelihood.isfinite().all():
+        raise NotImplementedError("a target that is longer than its input")
+    (slopes,) = pulled(lambda x: _ctc(x, targets, frames, lengths, blank), [log_probs], grad)
+    with paused():
+        used = torch.arange(log_probs.shape[0])[:, None] < torch.tensor(frames)
+    return slopes + grad[None, :, None] * log_probs.exp() * used[:, :, None]
+
+
+def _ctc(log_probs: Tensor, targets: Tensor, frames: Sequence[int], lengths: Sequence[int], blank: int) -> Tensor:
+    """The sum over all alignments (Graves et al. 2006, equations 5 to 8), in probabilities: -log of it for each sequence."""
+    if not min(frames, default=1):
+        raise NotImplementedError("an input without frames")
+    found, start = [], 0
+    for n, (count, length) in enumerate(zip(frames, lengths, strict=True)):
+        with paused():
+            labels = (targets[n, :length] if targets.ndim == 2 else targets[start : start + length]).tolist()
+            states = [blank, *(state for label in labels for state in (label, blank))]
+            leaps = [i > 1 and label not in (blank, states[i - 2]) for i, label in enumerate(states)]
+            begin = torch.tensor([i < 2 for i in range(len(states))]).to(log_probs.dtype)
+            leap = torch.tensor(leaps).to(log_probs.dtype)
+        start += length
+        chances = log_probs[:count, n][:, states].exp()
+        sums = chances[0] * begin
+        zeros = log_probs.new_zeros(2)
+        for t in range(1, count):
+            before = torch.cat([zeros, sums])
+            sums = (sums + before[1:-1] + before[:-2] * leap) * chances[t]
+        found.append(-sums[-2:].sum().log())
+    return torch.stack(found)

@@ -1,0 +1,1 @@
+"""Clusters that run checks: processes of this machine."""
