@@ -316,7 +316,11 @@ PROVERS = {
             "if plain is not None and plain.cause is not Cause.NO_GRADIENT:\n            return True",
         ),
         ("known.exclude(~right)", "known.accept(~right)"),
-        ("        elif abs(meant - value) > COARSE * size:\n", "        elif True:\n"),
+        (
+            "        elif abs(meant - float(np.sum(products))) > COARSE * math.hypot(*products.tolist()):\n",
+            "        elif True:\n",
+        ),
+        ("off = np.array(list(exact.values())) - found[some]", "off = abs(np.array(list(exact.values())) - found[some])"),
         ("        draw = draws(self.options.seed, self._inputs(), self._floats)", "        draw = draws(self.options.seed)"),
         ("        if self._lost.issuperset(rows):\n", "        if False:\n"),
     ),
@@ -330,9 +334,10 @@ PROVERS = {
     "maps/poles.py": (("if exact[i].is_finite()]", "if True]"),),
     "maps/slips.py": (
         ("return own is None or not _finite(own, name) or _fits", "return True or _fits"),
-        ("return search in candidates.OF_ENTRIES or all(", "return True or all("),
-        ("if trial is not None and here is not None and _pieces(trial) == here]", "if trial is not None and here is not None]"),
-        ("and not (place in CALM and _exact(trial, name))", "and True"),
+        ("            if not _fits(trial, name, search, text) or (calm and _exact(trial, name)):\n", "            if False:\n"),
+        ("if here is not None and _pieces(trial) == here]", "if here is not None]"),
+        (" or (calm and _exact(trial, name)):", ":"),
+        ("place in here or search in candidates.ANYWHERE or self._mends(search) and right", "place in here"),
     ),
     "maps/map.py": (("    try:\n        return run()\n    except Exception:\n        return None\n", "    return run()\n"),),
     "maps/second.py": (

@@ -28,6 +28,7 @@ from gradcheck_cli.formulas.problem import Claim
 from gradcheck_cli.language.chain import Chain, derivative_name
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Node, substitute, variables
+from gradcheck_cli.maps.candidates import BY_HAND
 from gradcheck_cli.maps.places import NEAR, Place
 from gradcheck_cli.maps.slips import named
 from gradcheck_cli.maps.written import Trees, result, upstream
@@ -268,7 +269,7 @@ def _slip(claim: Claim, chain: Chain, point: Mapping[str, float]) -> str | None:
         more = dict(zip((*own, result(y)), map(float, values), strict=True))
         return Trees({y: [output]}, {last: [claimed]}, shapes, {**near, **more, upstream(y): 1.0})
 
-    text = named(written, "upstream").get(last)
+    text = named(written, "upstream", searches=BY_HAND).get(last)
     for said, meant in _PARTIES.items():
         text = text and text.replace(said, meant)
     return text

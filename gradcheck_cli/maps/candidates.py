@@ -519,6 +519,9 @@ OF_ENTRIES = (_ratio, _few)
 OF_THE_BACKWARD = (_branches, _operations)
 """Those with which the backward is right."""
 
+BY_HAND = tuple(search for search in SLIPS if search not in OF_THE_BACKWARD)
+"""Those of a derivative by hand: what it ought to be is said by the rules of derivation."""
+
 ANYWHERE = (_indices, _branches)
 """Those that hold whichever piece of the function a point is on."""
 

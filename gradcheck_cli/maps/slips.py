@@ -162,7 +162,10 @@ def _double(map: Map) -> Map:
 
 
 def named(
-    write: Callable[[Place], Trees | None], unless: str | None = None, searched: Searched | None = None
+    write: Callable[[Place], Trees | None],
+    unless: str | None = None,
+    searched: Searched | None = None,
+    searches: Sequence[Search] = candidates.SLIPS,
 ) -> dict[str, str | None]:
     """The same of what `write` writes down at a place; nothing where that can't be done beside the user's point."""
     searched = searched or Searched()
@@ -173,7 +176,7 @@ def named(
 
     with working(SLIPS):
         points = Points(lambda place: attempted(lambda: trial(place)))
-        return {n: searched.slip(points, n, candidates.SLIPS, unless) for n in points.wrong}
+        return {n: searched.slip(points, n, searches, unless) for n in points.wrong}
 
 
 def name_pushed(

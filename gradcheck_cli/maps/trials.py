@@ -187,15 +187,16 @@ def patterns(calls: Sequence[Call]) -> dict[Node, int]:
 def matrices(trees: Trees) -> Mapping[str, Mapping[str, Variable]]:
     """The square matrices among the inputs, whole or entry by entry: each entry's name, and what is there in the transpose."""
     entries: dict[str, set[tuple[int, int]]] = {}
-    for v in (v for name, shape in trees.shapes.items() for v in family(name, shape)):
-        base, _, rest = v.name.partition("[")
-        index = rest.removesuffix("]").split(",")
-        if len(index) == 2 and " " not in base and all(i.strip().isdigit() for i in index):
-            entries.setdefault(base, set()).add((int(index[0]), int(index[1])))
+    for name, shape in trees.shapes.items():
+        for v in family(name, shape) if len(shape) != 2 or shape[0] == shape[1] else ():
+            base, _, rest = v.name.partition("[")
+            index = rest.removesuffix("]").split(",")
+            if len(index) == 2 and " " not in base and all(i.strip().isdigit() for i in index):
+                entries.setdefault(base, set()).add((int(index[0]), int(index[1])))
     return {
-        base: {f"{base}[{i},{j}]": Variable(f"{base}[{j},{i}]") for i, j in found}
+        base: {f"{base}[{i},{j}]": Variable(f"{base}[{j},{i}]") for i, j in found if (j, i) in found}
         for base, found in entries.items()
-        if len(found) > 1 and all((j, i) in found for i, j in found)
+        if any(i != j and (j, i) in found for i, j in found)
     }
 
 

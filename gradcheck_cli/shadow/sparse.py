@@ -143,7 +143,7 @@ def followed(base: str, function: Any, args: Any, kwargs: Any, bound: Mapping[st
     if base in WITHIN:
         places = _places(result)
         held = torch.zeros(result.shape, dtype=result.dtype, device=result.device).index_put(
-            places, torch.ones((), dtype=result.dtype)
+            places, torch.ones((), dtype=result.dtype, device=result.device)
         )
         return WITHIN[base](held, *map(dense, args), **kwargs)[places]
     if _alike(args, kwargs, result):

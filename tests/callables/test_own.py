@@ -64,7 +64,7 @@ SLIPS: list[tuple[Callable[..., Any], dict[str, str], str]] = [
     (lambda x: 3 * SQUARE.apply(x), {"x": "3"}, UPSTREAM),
     (lambda x: torch.sin(SQUARE.apply(torch.exp(x))).sum(), {"x": "3"}, UPSTREAM),
     (lambda x: TWO.apply(x), {"x": "3"}, "the upstream gradient of y1 is not used"),
-    (lambda x: BY_ENTRY.apply(x), {"x": "4"}, "there autograd is 3 times exact"),
+    (lambda x: BY_ENTRY.apply(x), {"x": "4"}, "the constant 6 stands where 2 belongs"),
     (lambda a: SQUARED.apply(a), {"a": "2,2"}, "the upstream gradient is transposed"),
     (lambda A, b: SOLVE.apply(A, b), {"A": "2,2", "b": "2"}, "the input A is used where its transpose belongs"),
     (lambda q, k: SCORES.apply(q, k), {"q": "2,3", "k": "2,3"}, "the division by 1.732050808 (sqrt(3), of as many terms)"),

@@ -135,7 +135,9 @@ def _ctc_loss_backward(
         raise NotImplementedError("a target that is longer than its input")
     (slopes,) = pulled(lambda x: _ctc(x, targets, frames, lengths, blank), [log_probs], grad)
     with paused():
-        used = torch.arange(log_probs.shape[0])[:, None] < torch.tensor(frames)
+        used = torch.arange(log_probs.shape[0], device=log_probs.device)[:, None] < torch.tensor(
+            frames, device=log_probs.device
+        )
     return slopes + grad[None, :, None] * log_probs.exp() * used[:, :, None]
 
 
@@ -149,8 +151,8 @@ def _ctc(log_probs: Tensor, targets: Tensor, frames: Sequence[int], lengths: Seq
             labels = (targets[n, :length] if targets.ndim == 2 else targets[start : start + length]).tolist()
             states = [blank, *(state for label in labels for state in (label, blank))]
             leaps = [i > 1 and label not in (blank, states[i - 2]) for i, label in enumerate(states)]
-            begin = torch.tensor([i < 2 for i in range(len(states))]).to(log_probs.dtype)
-            leap = torch.tensor(leaps).to(log_probs.dtype)
+            begin = torch.tensor([i < 2 for i in range(len(states))], device=log_probs.device).to(log_probs.dtype)
+            leap = torch.tensor(leaps, device=log_probs.device).to(log_probs.dtype)
         start += length
         chances = log_probs[:count, n][:, states].exp()
         sums = chances[0] * begin
