@@ -443,15 +443,31 @@ def _piece(trial: Trial, name: str) -> Candidates:
         return
     empty = (exact == 0) & (found == 0)  # right by chance: nothing comes back there
     nodes = conditions(node for nodes in trial.trees.outputs.values() for node in nodes)
-    sides: list[tuple[Node | None, Any]] = []
+    sides: list[tuple[bool, list[Node], Any]] = []
     for asked in _of_each(nodes, trial.family(name)):
         known = evaluate(asked, trial.trees.values, dict(trial.found))
+        plain = [_chosen(condition, known) for condition in asked]
         holds = np.array([known[condition] is True for condition in asked])
-        sides += [(asked[0], holds), (_denied(asked[0]), ~holds)]
-    for side, here in sorted(sides, key=lambda s: s[0] not in nodes):  # what the function itself asks is plainer
-        if side is not None and (here == (off | (here & empty))).all():
-            where = show(_without_indices(side), QUOTED) or "..."
-            yield f"the piece where {where} is wrong{_factor_of(exact[off], found[off])}", lambda: found
+        sides += [(False, plain, holds), (True, [d for c in plain if (d := _denied(c))], ~holds)]
+    for _, written, here in sorted(sides, key=lambda s: s[0]):  # what the function itself asks is plainer
+        if len(written) == len(here) and (here == (off | (here & empty))).all():
+            (where, *others) = {show(_without_indices(written[i]), QUOTED) or "..." for i in np.flatnonzero(here)}
+            text = f"the piece where {where} is wrong" if not others else "one piece of the function is wrong"
+            yield f"{text}{_factor_of(exact[off], found[off])}", lambda: found
+
+
+def _chosen(condition: Node, known: Mapping[Node, object]) -> Node:
+    """A condition in which the choices are those of the point: `where(x > -1, x, -1) < 1` is x < 1 where x > -1."""
+    done: dict[Node, Node] = {}
+    for item in walk(condition):
+        match item:
+            case Call(function=syntax.WHERE, arguments=(asked, left, right)) if known[asked] in (True, False):
+                done[item] = done[left if known[asked] is True else right]
+            case Call(function=function, arguments=arguments):
+                done[item] = Call(function, tuple(done[a] for a in arguments))
+            case _:
+                done[item] = item
+    return done[condition]
 
 
 def _factor_of(exact: Floats, found: Floats) -> str:

@@ -19,6 +19,7 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.parser import is_truth
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
+from gradcheck_cli.maps import pieces
 from gradcheck_cli.maps.trials import Trial, made_by, numbers, patterns
 from gradcheck_cli.maps.written import evaluate, result, upstream
 
@@ -197,7 +198,8 @@ Quote = Callable[[Node], str]
 def conditions(trial: Trial, name: str, quoted: Quote) -> Repairs:
     """Every change of one condition that makes the gradient exact, in words, and the gradient as it is."""
     backward = _Backward(trial, name)
-    limits = list(dict.fromkeys(_constants(c for c in trial.order if is_truth(c))))
+    asked = pieces.conditions(node for nodes in trial.trees.outputs.values() for node in nodes)
+    limits = list(dict.fromkeys(_constants(c for c in asked if isinstance(c, Call))))
     connected = (syntax.AND, syntax.OR)
     groups = (g for g in backward.groups() if is_truth(g[0]))
     for group in sorted(groups, key=lambda g: g[0].function not in connected):

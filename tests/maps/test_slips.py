@@ -103,6 +103,11 @@ PIECES = [
         lambda g, x, y: torch.where(x > 0, g * (y.sqrt() + x / 3), g * x.cos()),
         "the piece where x > 0 is wrong",
     ),
+    (
+        lambda x: x.clamp(-1, 1),
+        lambda g, x, y: torch.where(x.abs() <= 1, g, torch.where(x > 1, g * x.abs().sqrt(), 0.0)),
+        "the piece where x > 1 is wrong",
+    ),
 ]
 """What is wrong on one side of a condition of the function, by 0 or by several factors."""
 
