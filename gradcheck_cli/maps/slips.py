@@ -261,6 +261,8 @@ def _fitting(trials: Sequence[Trial], name: str, searches: Sequence[Search]) -> 
     """The slips that fit in every trial, the plainest first."""
     first, *others = trials
     for search in searches:
+        if search in candidates.OF_THE_BACKWARD and not first.exact[name].any():
+            continue  # any change that leaves nothing would do
         for text, made in search(first, name):
             if _explains(first, name, made()) and all(_fits(t, name, search, text) for t in others):
                 yield search, text

@@ -120,6 +120,14 @@ def test_a_piece_of_the_function(forward: Any, backward: Any, text: str) -> None
     assert name_slips(Map({"x": x}, lambda leaves: {"y": slip(leaves["x"])})) == {"x": text}
 
 
+def test_a_function_that_stands_still_tells_no_operation() -> None:
+    """Whatever leaves nothing of the gradient would do; beside a surrogate's the limit is told."""
+    window = custom(torch.sign, lambda g, x, y: g * (x.abs() <= 2))
+    assert name_slips(at(window, 0.4, 1.7, -3.0)) == {"x": None}
+    clamp = custom(lambda x: x.clamp(-1, 1), lambda g, x, y: g * (x.abs() <= 2))
+    assert name_slips(at(clamp, 0.4, 1.7, -3.0, -1.5)) == {"x": "abs(x[0]) <= 2 stands where abs(x[0]) <= 1 belongs"}
+
+
 def test_a_constant_of_one_piece_is_named_before_the_piece() -> None:
     """What is forgotten says more than where."""
     slip = custom(lambda x: torch.where(x > 0, x, 3 * x.sin()), lambda g, x, y: g * torch.where(x > 0, 1.0, x.cos()))
