@@ -350,7 +350,7 @@ PROVERS = {
     "maps/probe.py": (
         ("True), HeldTo(self.plain, self.whose, False)]", "True)]"),
         ("self.other = self._known = meant.prover", "pass"),
-        ("self if meant.written is not None else self.other", "self"),
+        ("None if meant.written is not None else other", "None"),
         ("jump = bool(abs(apart) > two_to(-QUOTIENT_STEP // 2))", "jump = True"),
         ("        if not any(suspects.values()):\n            return {}", "        return {}"),
     ),
