@@ -11,7 +11,7 @@ import numpy.typing as npt
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.columns.primitives import Array, Mask
-from gradcheck_cli.algebra.columns.words import OPEN, UP, two_sum
+from gradcheck_cli.algebra.columns.words import OPEN, SMALLEST, UP, two_sum
 from gradcheck_cli.algebra.number import NAN, Ball
 from gradcheck_cli.floats import Floats
 
@@ -82,6 +82,13 @@ def float_words(ball: Ball, count: int) -> list[float]:
         found.append(float(rest))
         rest = (rest - found[-1]).mid() if abs(found[-1]) < OPEN else arb(0)
     return found
+
+
+def radius_around(ball: Ball, words: Sequence[float]) -> float:
+    """How far a ball is from the sum of words at most: a radius, rounded up, where it is below the smallest float too. 0 where
+    the ball is that sum. Infinite beyond the largest float, nan of what isn't finite."""
+    rest = ball - ball_with(words, 0.0)
+    return 0.0 if rest.is_zero() else float(abs(rest).abs_upper()) * UP + SMALLEST
 
 
 def sum_of(words: Iterable[Iterable[float]], radii: Iterable[float]) -> Ball:
