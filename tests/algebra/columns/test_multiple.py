@@ -144,7 +144,7 @@ def test_products_quotients_and_roots_among_the_subnormal_numbers_hold_the_truth
                 for rims in ((0, 0), (1, 1), (1, -1), (-1, 1)):
                     p, q = (number(part, place, rim) for part, rim in zip((a, b), rims, strict=True))
                     assert held(found, place, p * q if run is multiple.multiply else p / q), (run, place, rims)
-    for a in (x, far, (far[0], *([0.0] * (words - 1)), np.full(COUNT, 2.0**-1074))):
+    for a in (x, far, (np.ldexp(1.0, 2 * rng.integers(100, 500, COUNT)), *([0.0] * (words - 1)), np.full(COUNT, 2.0**-1074))):
         found = multiple.square_root(a)
         for place in range(COUNT):
             radius = Fraction(float(found[-1][place]))
