@@ -169,7 +169,9 @@ def _beside(terms: list[tuple[Floats, Floats | None]]) -> Any:
 
 
 def plain(x: Numbers, y: Numbers) -> tuple[Floats, Floats]:
-    """A product of single words and how far it is off: twice what theory says, as in `single`."""
+    """A product of single words and how far it is off: twice what theory says, and what underflow can do, as in `single`."""
     found: Floats = x.high @ y.high
-    inner = x.high.shape[-1]
-    return found, sums.certain(sums.upper(x.size, y.size * (2.0 * inner * UNIT)) + inner * SPECK, found)
+    inner, error = x.high.shape[-1], sums.upper(x.size, y.size)
+    error *= 2.0 * inner * UNIT
+    error += inner * SPECK
+    return found, sums.certain(error, found)
