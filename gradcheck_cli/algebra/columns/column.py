@@ -84,10 +84,10 @@ def float_words(ball: Ball, count: int) -> list[float]:
     return found
 
 
-def radius_around(ball: Ball, words: Sequence[float]) -> float:
-    """How far a ball is from the sum of words at most: a radius, rounded up, where it is below the smallest float too. 0 where
-    the ball is that sum. Infinite beyond the largest float, nan of what isn't finite."""
-    rest = ball - ball_with(words, 0.0)
+def radius_around(middle: Ball, ball: Ball) -> float:
+    """How far a ball reaches from a number at most: a radius, rounded up, also where it is below the smallest float. 0 where
+    the ball is that number. Infinite beyond the largest float, nan of what isn't finite."""
+    rest = ball - middle
     return 0.0 if rest.is_zero() else float(abs(rest).abs_upper()) * UP + SMALLEST
 
 

@@ -37,7 +37,8 @@ def enclosed(function: Callable[..., Ball], *arguments: Multiple) -> Multiple:
                     ball = function(*(c + arb(0, r) if r else c for c, r in zip(centres, own, strict=True)))
                     if ball.is_finite():
                         if middle is None:
-                            found[:, place] = middle = float_words(ball, count)
-                        width = radius_around(ball, middle)
+                            found[:, place] = float_words(ball, count)
+                            middle = ball_with(found[:, place].tolist(), 0.0)
+                        width = radius_around(middle, ball)
                 wide[number, place] = width
     return *(word.reshape(shape) for word in found), wide.reshape((several, *shape) if several else shape)
