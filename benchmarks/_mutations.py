@@ -380,7 +380,7 @@ PROVERS = {
         ("            guard.refute()\n", ""),
         ("        if not self.plain.repeatable:\n", "        if False:\n"),
         ("            if not again:\n                self.plain.heed_rounding()\n", ""),
-        ("said(outcome, 0, scale)) if sides[0] else None", "said(outcome, 0, scale))"),
+        ("said(outcome, 0, self._scale)) if sides[0] else None", "said(outcome, 0, self._scale))"),
     ),
     "maps/orders.py": (
         ("    every = ahead | 1 << len(part.ahead)\n", "    every = ahead\n"),

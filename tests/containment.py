@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from flint import arb, ctx
 
+from gradcheck_cli.algebra.balls import SMOOTH
+from gradcheck_cli.algebra.columns.algebra import KERNELS as ROWS
+from gradcheck_cli.algebra.columns.algebra import KINDS, MULTIPLE
 from gradcheck_cli.algebra.columns.backends import Backend
+from gradcheck_cli.algebra.columns.multiple_functions import enclosed
 
 Floats = npt.NDArray[np.float64]
 
@@ -79,6 +83,18 @@ KERNELS: dict[str, Kernel] = {
 }
 """By the kernel's name; `power` is exp, log and a product."""
 
+WORDS = 4
+"""Those of numbers of several words."""
+
+SEVERAL = (*KINDS, MULTIPLE)
+
+FADING: dict[str, tuple[float, float]] = {
+    "exp": (-747.0, -600.0), "sigmoid": (-747.0, -600.0), "sech": (600.0, 747.0), "erfc": (24.5, 27.5), "erfcx": (1.0, 27.0),
+    "square": (-545.0, -450.0), "multiply": (-1080.0, -900.0), "over": (-1080.0, -900.0),
+}  # fmt: skip
+"""Where results, or words of them, are among the subnormal numbers; of products binary exponents: of the number, or of the
+result."""
+
 
 def arguments(kernel: Kernel, count: int, generator: np.random.Generator) -> Floats:
     """Ordinary ones, every exponent (subnormals too), all of the range, multiples of half a step of the table with their
@@ -105,6 +121,17 @@ def _beside(x: Floats, generator: np.random.Generator) -> Floats:
     for _ in range(2):
         x = np.nextafter(x, generator.choice([-np.inf, np.inf], len(x)))
     return np.where(generator.random(len(x)) < 0.3, x, np.nextafter(x, 0))
+
+
+def _fading(name: str, count: int, generator: np.random.Generator) -> list[Floats]:
+    """Arguments whose results, or words of them, are subnormal."""
+    uniform = generator.uniform(*FADING[name], count)
+    if name not in ("square", "multiply", "over"):
+        return [uniform]
+    powers = np.rint(uniform).astype(int)
+    first = generator.integers(-500, -100, count) if name != "square" else powers
+    exponents = [first, *([] if name == "square" else [powers - first if name == "multiply" else first - powers])]
+    return [np.ldexp(generator.uniform(-1, 1, count), e) for e in exponents]
 
 
 class Balls(NamedTuple):
@@ -144,12 +171,16 @@ PRECISIONS = (320, 1300, 6000)
 
 
 def drawn(name: str, kind: str, count: int, seed: int) -> list[Balls]:
-    """Arguments of a kernel; of two, some that almost cancel."""
+    """Arguments of a kernel; of two, some that almost cancel; and a tenth with subnormal results, where there are such."""
     kernel = KERNELS[name]
     generator = np.random.default_rng([seed, *map(ord, name)])
     given = [balls(arguments(kernel, count, generator), kind, generator) for _ in range(kernel.arguments)]
-    if kernel.arguments == 2 and kind == "double":
-        near = generator.random(count) < 0.2
+    if name in FADING:
+        for ball, some in zip(given, _fading(name, count // 10, generator), strict=True):
+            for part, other in zip(ball, balls(some, kind, generator), strict=True):
+                part[: count // 10] = other
+    if kernel.arguments == 2 and kind != "single":
+        near = (generator.random(count) < 0.2) & (np.arange(count) >= count // 10)
         turn = generator.choice([-1.0, 1.0], count)
         given[1] = given[1]._replace(
             high=np.where(near, turn * _beside(given[0].high, generator), given[1].high),
@@ -163,11 +194,11 @@ def contained(name: str, kind: str, backend: Backend, count: int, seed: int) -> 
     return check(name, kind, backend, drawn(name, kind, count, seed))
 
 
-def evaluate(name: str, kind: str, backend: Backend, given: Sequence[Balls]) -> tuple[Floats, Floats, Floats]:
-    """A kernel's (high, low, radius), as arrays of NumPy."""
-    modules = (kind, f"{kind}_functions", f"{kind}_normal")
-    function = next(f for f in (backend.kernels(m).get(name) for m in modules) if f is not None)
-    words = [(b.high, b.low, b.radius) if kind == "double" else (b.high, b.radius) for b in given]
+def evaluate(name: str, kind: str, backend: Backend, given: Sequence[Balls]) -> tuple[Floats, ...]:
+    """A kernel's words, two of them at least, and the radius, as arrays of NumPy."""
+    others = [np.zeros_like(given[0].high)] * (WORDS - 2 if kind == MULTIPLE else 0)
+    words = [(b.high, *([] if kind == "single" else [b.low]), *others, b.radius) for b in given]
+    function = _function(name, kind, backend)
     with np.errstate(all="ignore"):
         parts = (
             function(*(tuple(map(backend.table, word)) for word in words))
@@ -175,7 +206,15 @@ def evaluate(name: str, kind: str, backend: Backend, given: Sequence[Balls]) -> 
             else _looped(function, len(given), len(words[0]))(*(part for word in words for part in word))
         )
     arrays = [np.broadcast_to(np.asarray(part), given[0].high.shape) for part in parts]
-    return arrays[0], arrays[1] if kind == "double" else np.zeros_like(arrays[0]), arrays[-1]
+    return (arrays[0], np.zeros_like(arrays[0]), arrays[1]) if kind == "single" else tuple(arrays)
+
+
+def _function(name: str, kind: str, backend: Backend) -> Callable[..., Any]:
+    """A kernel; of several words, what stands for it where there is none."""
+    modules = (MULTIPLE,) if kind == MULTIPLE else (kind, f"{kind}_functions", f"{kind}_normal")
+    found = next((f for f in (backend.kernels(m).get(name) for m in modules) if f is not None), None)
+    row = next(row for row, kernel in ROWS.items() if kernel == name)
+    return partial(enclosed, SMOOTH.evaluate(row)) if found is None else found
 
 
 @cache
@@ -198,27 +237,28 @@ def _looped(kernel: Callable[..., Any], arguments: int, words: int) -> Callable[
 
 def check(name: str, kind: str, backend: Backend, given: Sequence[Balls]) -> Found:
     """Whether the truth lies in each result that isn't open."""
-    high, low, radius = evaluate(name, kind, backend, given)
-    closed = np.isfinite(high) & np.isfinite(radius)
-    assert np.isfinite(low[closed]).all()
+    *words, radius = evaluate(name, kind, backend, given)
+    closed = np.isfinite(words[0]) & np.isfinite(radius)
+    assert all(np.isfinite(word[closed]).all() for word in words)
     used, violations = 0.0, []
     rows = [column.tolist() for ball in given for column in ball]
     for i in np.flatnonzero(closed).tolist():
         values = [column[i] for column in rows]
-        share = _share(KERNELS[name].reference, values, float(high[i]), float(low[i]), float(radius[i]))
+        *found, reach = (float(part[i]) for part in (*words, radius))
+        share = _share(KERNELS[name].reference, values, found, reach)
         if share > 1:
-            violations.append((*values, float(high[i]), float(low[i]), float(radius[i]), share))
+            violations.append((*values, *found, reach, share))
         elif not any(values[2::4]):
             used = max(used, share)
     return Found(violations, used, 1 - float(closed.mean()), int(closed.sum()))
 
 
-def _share(reference: Callable[..., Any], values: Sequence[float], high: float, low: float, radius: float) -> float:
+def _share(reference: Callable[..., Any], values: Sequence[float], words: Sequence[float], radius: float) -> float:
     """How far the truth is from the centre, in radii: rounded up."""
     for precision in PRECISIONS:
         with ctx.workprec(precision):
             truths = [arb(h) + arb(m) + arb(r) * arb(p) for h, m, r, p in zip(*[iter(values)] * 4, strict=True)]
-            gap = abs(reference(*truths) - arb(high) - arb(low))
+            gap = abs(reference(*truths) - sum(map(arb, words)))
             if gap.is_zero():
                 return 0.0
             share = gap / arb(radius) if radius else arb("nan")

@@ -52,6 +52,18 @@ def test_what_is_right_is_trusted(layer: Any) -> None:
 
 
 @pytest.mark.parametrize("layer", layers(), ids=["balls", "series", "long balls", "long series"])
+def test_what_is_subnormal_is_trusted(layer: Any) -> None:
+    """Weights of a softmax a few times as large as the smallest float, products of them and quotients by large numbers."""
+    shadow = Columns(layer, guarded=True)
+    x = torch.linspace(-745, -740, 300, dtype=torch.float64)
+    shadow.seed(x, layer.data(x.numpy(), *([np.ones(300)] if isinstance(layer, Moving) else [])))
+    with shadow, np.errstate(all="ignore"):
+        small = torch.exp(x)
+        (small * 0.3 + torch.exp(0.4 * x) * torch.exp(0.6 * x) + torch.sigmoid(0.5 * x) / torch.exp(-0.5 * x)).sum()
+    assert not shadow.lost and not TRUST.notes
+
+
+@pytest.mark.parametrize("layer", layers(), ids=["balls", "series", "long balls", "long series"])
 @pytest.mark.parametrize("name", ["total", "dot"])
 def test_wrong_sums_and_products_are_found(layer: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Off by more than their bounds in the twentieth digit."""

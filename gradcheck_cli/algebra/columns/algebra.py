@@ -9,7 +9,7 @@ from typing import Any
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.columns.backends import Backend
-from gradcheck_cli.algebra.columns.column import ball_with, float_words
+from gradcheck_cli.algebra.columns.column import ball_with, float_words, radius_around
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import Function
@@ -103,9 +103,7 @@ class ColumnAlgebra:
         with ctx.workprec(self.bits):
             ball = make()
             words = float_words(ball, max(self.words, 2))
-            rest = ball - ball_with(words, 0.0)
-            radius = 0.0 if rest.is_zero() else float(rest.abs_upper()) * UP + 2.0**-1074
-            return self.number(words, radius)
+            return self.number(words, radius_around(ball_with(words, 0.0), ball))
 
     def function(self, row: Function) -> Callable[..., Any] | None:
         """The kernel, or what is open; None where the body stands for the row."""

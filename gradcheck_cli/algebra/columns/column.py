@@ -11,7 +11,7 @@ import numpy.typing as npt
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.columns.primitives import Array, Mask
-from gradcheck_cli.algebra.columns.words import OPEN, UP, two_sum
+from gradcheck_cli.algebra.columns.words import OPEN, SMALLEST, UP, two_sum
 from gradcheck_cli.algebra.number import NAN, Ball
 from gradcheck_cli.floats import Floats
 
@@ -88,8 +88,14 @@ def words_of(ball: Ball) -> tuple[float, float, float]:
     """A finite ball as two words and a radius that reaches its ends."""
     with ctx.workprec(bits_of(2)):
         high, low = float_words(ball, 2)
-        rest = ball - ball_with((high, low), 0.0)
-        return high, low, 0.0 if rest.is_zero() else float(rest.abs_upper()) * UP + 2.0**-1074
+        return high, low, radius_around(ball_with((high, low), 0.0), ball)
+
+
+def radius_around(middle: Ball, ball: Ball) -> float:
+    """How far a ball reaches from a number at most: a radius, rounded up, also where it is below the smallest float. 0 where
+    the ball is that number. Infinite beyond the largest float, nan of what isn't finite."""
+    rest = ball - middle
+    return 0.0 if rest.is_zero() else float(abs(rest).abs_upper()) * UP + SMALLEST
 
 
 def sum_of(words: Iterable[Iterable[float]], radii: Iterable[float]) -> Ball:

@@ -13,7 +13,7 @@ from flint import ctx
 from gradcheck_cli.algebra.balls import SMOOTH, BallAlgebra
 from gradcheck_cli.algebra.columns import long_sums, sums
 from gradcheck_cli.algebra.columns.algebra import BODIES, KERNELS, MULTIPLE, ColumnAlgebra
-from gradcheck_cli.algebra.columns.column import ball_with, balls_of, entries, float_words
+from gradcheck_cli.algebra.columns.column import ball_with, balls_of, entries, float_words, radius_around
 from gradcheck_cli.algebra.columns.enclosing import EXACT, Enclosing
 from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.meeting import Numbers
@@ -158,7 +158,7 @@ class _Kept(Moving):
     def _of_ball(self, ball: Ball) -> Cell:
         with ctx.workprec(self.bits):
             words = float_words(ball, self.words)
-            return self.number(words, float(abs(ball - ball_with(words, 0.0)).abs_upper()) * UP)
+            return self.number(words, radius_around(ball_with(words, 0.0), ball))
 
 
 class _LongKept(_Kept, LongMoving):

@@ -22,7 +22,7 @@ EXACT = 2.0**53
 SPARE = 6
 """Bits beyond those of a result: for the terms that aren't multiplied."""
 
-VANISHED = 2.0**-1070
+VANISHED = 2.0**-1068
 """What scaling, and a product of what is left, can lose below the smallest float: for each term, of numbers that are scaled to
 less than 1, and of what is scaled back."""
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.columns import sums
 from gradcheck_cli.algebra.columns.sums import Floats
-from gradcheck_cli.algebra.columns.words import UNIT, two_sum
+from gradcheck_cli.algebra.columns.words import SPECK, UNIT, two_sum
 
 WIDER = 1.0 + 2.0**-46
 """For the low parts, which are left out of sizes (2**-53 of them), and for the roundings of a bound."""
@@ -169,6 +169,9 @@ def _beside(terms: list[tuple[Floats, Floats | None]]) -> Any:
 
 
 def plain(x: Numbers, y: Numbers) -> tuple[Floats, Floats]:
-    """A product of single words and how far it is off: twice what theory says, as in `single`."""
+    """A product of single words and how far it is off: twice what theory says, and what underflow can do, as in `single`."""
     found: Floats = x.high @ y.high
-    return found, sums.certain(sums.upper(x.size, y.size * (2.0 * x.high.shape[-1] * UNIT)), found)
+    inner, error = x.high.shape[-1], sums.upper(x.size, y.size)
+    error *= 2.0 * inner * UNIT
+    error += inner * SPECK
+    return found, sums.certain(error, found)

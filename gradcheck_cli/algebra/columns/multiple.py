@@ -25,7 +25,7 @@ from gradcheck_cli.algebra.columns.primitives import (
     where,
 )
 from gradcheck_cli.algebra.columns.truths import Truth, equal, negation
-from gradcheck_cli.algebra.columns.words import DOWN, OPEN, UNIT, UP, two_sum
+from gradcheck_cli.algebra.columns.words import DOWN, OPEN, SMALLEST, UNIT, UP, two_sum
 
 Multiple = tuple[Array, ...]
 Words = list[Array]
@@ -128,7 +128,9 @@ def multiply(x: Multiple, y: Multiple) -> Multiple:
     count = len(x) - 1
     xs, ys = parts(x), parts(y)
     if not (xs and ys):
-        return _none(x, y, (size(x) + x[-1]) * y[-1] + (size(y) + y[-1]) * x[-1])
+        far, wide = size(x) + x[-1], size(y) + y[-1]
+        lost = where((far > 0.0) & (wide > 0.0), LOST, 0.0)
+        return _none(x, y, size(x) * y[-1] + wide * x[-1] + lost)
     halves = [(*split(b), b) for _, b in ys]
     levels: list[Words] = [[] for _ in range(count + 1)]
     dropped: Array = 0.0
@@ -162,7 +164,8 @@ def over(x: Multiple, y: Multiple) -> Multiple:
         quotients.append(q)
         rest = subtract(rest, multiply((q, *nothing, 0.0), y))
     room = maximum(_least(y) - y[-1], 0.0)
-    return packed(packed_once(quotients), count, divide((size(rest) + rest[-1]) * UP, room))
+    left = size(rest) + rest[-1]
+    return packed(packed_once(quotients), count, divide(left * UP, room) + where(left > 0.0, SMALLEST, 0.0))
 
 
 def reciprocal(y: Multiple) -> Multiple:
@@ -183,7 +186,7 @@ def square_root(x: Multiple) -> Multiple:
         rest = subtract(x, square(found))
     room = maximum(_least(x) - x[-1], 0.0)
     both = maximum(_least(found), 0.0) + root(room) * DOWN
-    radius = where(room > 0.0, divide((size(rest) + rest[-1]) * UP, both), OPEN)
+    radius = where(room > 0.0, divide((size(rest) + rest[-1]) * UP, both) + SMALLEST, OPEN)
     return *found[:-1], radius * UP + (first - first)
 
 

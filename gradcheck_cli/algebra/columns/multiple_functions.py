@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from flint import arb, ctx
 
-from gradcheck_cli.algebra.columns.column import ball_with, bits_of, float_words
+from gradcheck_cli.algebra.columns.column import ball_with, bits_of, float_words, radius_around
 from gradcheck_cli.algebra.columns.multiple import Multiple
-from gradcheck_cli.algebra.columns.words import OPEN, UP
+from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.algebra.number import Ball
 
 
@@ -27,18 +27,18 @@ def enclosed(function: Callable[..., Ball], *arguments: Multiple) -> Multiple:
     with ctx.workprec(bits_of(count)):
         for place in range(length):
             centres = [ball_with([word[place] for word in x], 0.0) for x in words]
-            last, ball, middle = None, None, None
+            last, middle, width = None, None, OPEN
             for number in range(several or 1):
                 own = [r[number][place] for r in reach]
                 if not all(r < OPEN for r in own):
                     continue
                 if own != last:
-                    last, ball = own, function(*(c + arb(0, r) if r else c for c, r in zip(centres, own, strict=True)))
-                assert ball is not None
-                if not ball.is_finite():
-                    continue
-                if middle is None:
-                    found[:, place] = float_words(ball, count)
-                    middle = ball_with(found[:, place].tolist(), 0.0)
-                wide[number, place] = float(abs(ball - middle).abs_upper()) * UP
+                    last, width = own, OPEN
+                    ball = function(*(c + arb(0, r) if r else c for c, r in zip(centres, own, strict=True)))
+                    if ball.is_finite():
+                        if middle is None:
+                            found[:, place] = float_words(ball, count)
+                            middle = ball_with(found[:, place].tolist(), 0.0)
+                        width = radius_around(middle, ball)
+                wide[number, place] = width
     return *(word.reshape(shape) for word in found), wide.reshape((several, *shape) if several else shape)

@@ -7,6 +7,7 @@ Constants are those of the layers of balls (`algebra.layers`), and so is the mod
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ from flint import arb, ctx
 
 from gradcheck_cli.algebra.columns import sums
 from gradcheck_cli.algebra.columns.backends import Backend, on_numpy
-from gradcheck_cli.algebra.columns.column import ball_with, balls_of, entries, float_words, sum_of
+from gradcheck_cli.algebra.columns.column import ball_with, balls_of, entries, float_words, radius_around, sum_of
 from gradcheck_cli.algebra.columns.enclosing import EXACT, ROUNDED, Enclosing, decisions, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.meeting import Numbers, added, plain, radii, terms_of
@@ -71,8 +72,7 @@ class Shadowed(Enclosing):
             return self._parts([infinite], *((0.0, 0.0) if infinite else (OPEN, OPEN)))
         with ctx.workprec(self.bits):
             words = float_words(exact, max(self.words, 2))
-            middle = ball_with(words, 0.0)
-            near, far = (float(abs(ball - middle).abs_upper()) * UP for ball in (exact, rounded))
+            near, far = map(partial(radius_around, ball_with(words, 0.0)), (exact, rounded))
         return self._parts(words, near, far)
 
     def _parts(self, words: Sequence[float], near: float, far: float) -> Cell:

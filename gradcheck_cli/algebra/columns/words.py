@@ -15,6 +15,9 @@ UNIT2 = 2.0**-106
 UP, DOWN = 1.0 + 2.0**-44, 1.0 - 2.0**-44
 """A bound is computed by less than 64 operations, each off by u of its size, by 2**-47 in all: times UP it is a bound."""
 
+SMALLEST = 2.0**-1074
+"""The smallest float: an error that is rounded to the nearest float may lose half of it."""
+
 TINY = 2.0**-1071
 """What underflow can do to a product: eight errors of half the smallest double, 2**-1075 each, in the product and as many in
 its bound."""

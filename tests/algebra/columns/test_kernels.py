@@ -14,9 +14,9 @@ import torch
 from flint import arb, ctx
 
 from gradcheck_cli.algebra.columns.algebra import KERNELS as ROWS
-from gradcheck_cli.algebra.columns.algebra import KINDS
+from gradcheck_cli.algebra.columns.algebra import KINDS, MULTIPLE
 from gradcheck_cli.algebra.columns.backends import on_llvm, on_numpy, on_torch
-from tests.containment import KERNELS, Balls, balls, check, contained, drawn, evaluate
+from tests.containment import FADING, KERNELS, Balls, balls, check, contained, drawn, evaluate
 
 POINTS = 400
 
@@ -38,6 +38,14 @@ def test_the_truth_is_in_the_ball(name: str, kind: str) -> None:
     assert not found.violations
     assert found.points > POINTS / 2
     assert 0 < found.used <= 0.51
+
+
+@pytest.mark.parametrize("name", sorted({*FADING, "cos", "expm1", "sinh", "square_root", "subtract"}))
+def test_several_words_hold_the_truth(name: str) -> None:
+    """The same of numbers of several words; how much of a bound is used says nothing there, since bounds are measured."""
+    found = contained(name, MULTIPLE, on_numpy(), POINTS, 3)
+    assert not found.violations
+    assert found.points > POINTS / 2
 
 
 @each_kernel()

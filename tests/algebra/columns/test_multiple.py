@@ -9,11 +9,13 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
+from flint import arb, ctx
 
 from gradcheck_cli.algebra.balls import SMOOTH
 from gradcheck_cli.algebra.columns import long_sums, multiple
-from gradcheck_cli.algebra.columns.long import moving, shadowed
+from gradcheck_cli.algebra.columns.long import _Kept, moving, shadowed
 from gradcheck_cli.algebra.columns.multiple_functions import enclosed
+from gradcheck_cli.algebra.columns.shadowed import Shadowed
 from gradcheck_cli.algebra.directions import Precise
 from gradcheck_cli.algebra.layers import Rounded
 from gradcheck_cli.floats import FORMATS
@@ -115,6 +117,125 @@ def test_underflow_is_bounded() -> None:
     x, y = ((rng.normal(size=COUNT) * np.exp2(rng.integers(-540, -530, COUNT)), 0.0, 0.0, np.zeros(COUNT)) for _ in range(2))
     found = multiple.multiply(x, y)
     assert all(held(found, place, number(x, place) * number(y, place)) for place in range(COUNT))
+
+
+def far_down(rng: np.random.Generator, words: int, low: int, high: int) -> tuple[Floats, ...]:
+    """Numbers of binary exponents between two, whose last words underflow; half of them with a radius, some of it alone."""
+    first = np.ldexp(rng.uniform(0.5, 1, COUNT), rng.integers(low, high, COUNT))
+    parts = [first]
+    for _ in range(1, words):
+        parts.append(parts[-1] * rng.uniform(-1, 1, COUNT) * 2.0**-53)
+    radius = first * np.exp2(rng.uniform(-60 * words, -2, COUNT)) * rng.integers(0, 2, COUNT)
+    return *parts, radius
+
+
+@pytest.mark.parametrize("words", [2, 3, 12])
+def test_products_quotients_and_roots_among_the_subnormal_numbers_hold_the_truth(words: int) -> None:
+    """Where a result, its last words or its radius underflow, with the truth at the rims; of what is 0 but for a radius too."""
+    rng = np.random.default_rng(words)
+    x, y, far = far_down(rng, words, -620, -300), far_down(rng, words, -500, -400), far_down(rng, words, 500, 560)
+    nothing = *([np.zeros(COUNT)] * words), y[0]
+    for run, pairs in (
+        (multiple.multiply, [(x, y), (x, nothing), (nothing, nothing)]),
+        (multiple.over, [(x, far), (y, far), (nothing, far), (x, y)]),
+    ):
+        for a, b in pairs:
+            found = run(a, b)
+            for place in range(COUNT):
+                for rims in ((0, 0), (1, 1), (1, -1)):
+                    p, q = (number(part, place, rim) for part, rim in zip((a, b), rims, strict=True))
+                    assert held(found, place, p * q if run is multiple.multiply else p / q), (run, place, rims)
+    for a in (x, far, (np.ldexp(1.0, 2 * rng.integers(100, 500, COUNT)), *([0.0] * (words - 1)), np.full(COUNT, 2.0**-1074))):
+        found = multiple.square_root(a)
+        for place in range(COUNT):
+            radius = Fraction(float(found[-1][place]))
+            low, high = (number(found, place) + side * radius for side in (-1, 1))
+            assert all(low * low <= number(a, place, rim) <= high * high for rim in (-1, 0, 1))
+
+
+@pytest.mark.parametrize("words", [1, 2, 3, 12])
+def test_matrices_and_sums_among_the_subnormal_numbers_hold_the_truth(words: int) -> None:
+    """As the shadow multiplies and adds them, of single words too, where factors or products underflow, with the truth at the
+    rims: far apart in size within a row, and large beside small ones."""
+    form = FORMATS["float64" if words > 1 else "float32"]
+    layer = shadowed(words, Precise(), Rounded(form)) if words > 1 else Shadowed(Precise(), Rounded(form))
+    batch, rows, columns, closed = 1, 2, 3, 0
+
+    def cell(rng: np.random.Generator, count: int, exponents: tuple[int, int], wide: int) -> Any:
+        parts = [np.ldexp(rng.uniform(-1, 1, count), rng.choice(exponents, count) + rng.integers(0, 40, count))]
+        parts += [parts[0] * rng.uniform(-1, 1, count) * 2.0 ** (-53 * place) for place in range(1, words)]
+        return *parts, np.abs(parts[0]) * np.exp2(rng.uniform(-60 * words, -3, (2, count))) * wide
+
+    for seed, (some, others) in enumerate(CASES * 12):
+        rng = np.random.default_rng([words, seed])
+        inner, wide = int(rng.choice([1, 2, 5])), seed % 2
+        x, y = cell(rng, rows * inner, some, wide), cell(rng, inner * columns, others, wide)
+        product, total = layer.dot(x, y, batch, rows, inner, columns), layer.total(y, inner, columns)
+        for rim in (-1, 0, 1):
+            a, b = ([_entry(part, place, rim) for place in range(np.size(part[0]))] for part in (x, y))
+            products = [[a[i * inner + k] * b[k * columns + j] for k in range(inner)] for i, j in np.ndindex(rows, columns)]
+            added = [b[k * columns : (k + 1) * columns] for k in range(inner)]
+            for found, truths in ((product, products), (total, added)):
+                for place, terms in enumerate(truths):
+                    radius = float(np.broadcast_to(found[-1], (2, len(truths)))[0, place])
+                    closed += found is product and radius < np.inf
+                    off = abs(sum(terms, Fraction(0)) - _entry(found, place))
+                    assert not radius < np.inf or off <= Fraction(radius), (seed, rim)
+    assert closed > 200
+
+
+CASES = [
+    ((-1074, -440), (-440, -600)), ((-445, -445), (-445, -445)), ((-1074, -1074), (300, 300)), ((300, 300), (-1074, -1074)),
+    ((-560, -560), (-540, -540)),
+]  # fmt: skip
+"""Binary exponents in either factor."""
+
+
+def _entry(cell: Any, place: int, rim: int = 0) -> Fraction:
+    """The centre of an entry, or an end of its ball."""
+    words = (float(word.flat[place if word.size > 1 else 0]) for word in map(np.asarray, cell[:-1]))
+    return sum(map(Fraction, words), rim * Fraction(float(cell[-1][0, place])) if rim else Fraction(0))
+
+
+def test_what_is_exactly_zero_stays_so() -> None:
+    """A product and a quotient of 0, beside what isn't known, too."""
+    zero = (np.zeros(3), 0.0, 0.0, np.zeros(3))
+    other = (np.ones(3), 0.0, 0.0, np.full(3, 0.25))
+    for found in (multiple.multiply(zero, other), multiple.multiply(other, zero), multiple.over(zero, other)):
+        assert not any(np.any(part) for part in found)
+
+
+@pytest.mark.parametrize("words", range(2, 13))
+def test_functions_among_the_subnormal_numbers_hold_the_truth(words: int) -> None:
+    """exp and what is made of it, where the result or its last words are below the smallest float: by mpmath, for balls of
+    three radii with one centre."""
+    rng = np.random.default_rng(words)
+    x = np.concatenate([rng.uniform(-746, -708, 8), rng.uniform(-708, -600, 8), [-744.4400719213812, -745.2, -745.13]])
+    radii = np.array([np.full(len(x), radius) for radius in (0.0, 2.0**-200, 2.0**-20)])
+    references: dict[str, Callable[[Any], Any]] = {"exp": mp.exp, "sigmoid": lambda t: 1 / (1 + mp.exp(-t))}
+    for name, reference in references.items():
+        *found, reaches = enclosed(SMOOTH.evaluate(name), (x, *[0.0] * (words - 1), radii))
+        with mp.workprec(1200):
+            for place, argument in enumerate(x.tolist()):
+                centre = mp.fsum(mp.mpf(float(word[place])) for word in found)
+                for radius, reach in zip(radii[:, place].tolist(), reaches[:, place].tolist(), strict=True):
+                    for rim in (-1, 1) if radius else (0,):
+                        off = abs(reference(mp.mpf(argument) + rim * mp.mpf(radius)) - centre)
+                        assert off <= mp.mpf(reach), (name, argument, radius)
+
+
+@pytest.mark.parametrize("words", [2, 3, 12])
+def test_balls_below_the_smallest_float_become_numbers_that_hold_them(words: int) -> None:
+    """Constants, exact or with what their author may have meant, of the layers that follow code."""
+    both, kept = shadowed(words, Precise(), Rounded(FORMATS["float64"])).both, moving(words, DOUBLE)
+    assert isinstance(kept, _Kept)
+    with ctx.workprec(3000):
+        for exponent in (-1090, -1076, -1075, -1074, -1073, -1060, -1000, -600, 0):
+            near, far = (arb(k) / 3 * arb(2) ** exponent for k in (1, 5))
+            for balls, cell in (((near, far), both(near, far)), ((far,), kept._of_ball(far)), ((near,), kept._of_ball(near))):
+                centre = sum((arb(float(word)) for word in cell[:words]), arb(0))
+                for ball, radius in zip(balls, np.ravel(cell[-1]).tolist(), strict=False):
+                    assert abs(ball - centre) <= arb(radius), exponent
 
 
 def test_what_is_nothing_beside_the_radius_is_left_out() -> None:
