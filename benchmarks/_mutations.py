@@ -76,7 +76,7 @@ JUDGE = {
         ("words.high[place], words.low[place], words.radius[place] = words_of(ball)", "words.high[place] = words_of(ball)[0]"),
         ("if ball is not None and not isinstance(ball, Truth) and ball.is_finite():", "if ball is not None:"),
     ),
-    "algebra/columns/column.py": (("0.0 if rest.is_zero() else float(rest.abs_upper()) * UP + 2.0**-1074", "0.0"),),
+    "algebra/columns/column.py": (("float(abs(rest).abs_upper()) * UP + SMALLEST", "float(abs(rest).abs_upper()) * UP"),),
     "exact/steps.py": (
         (
             "along = np.sign(x.limit - y.limit), np.sign(x.slope - y.slope) * self.side",
@@ -484,17 +484,16 @@ COLUMNS = {
             "                dropped = dropped + 0.0 * absolute(product)\n",
         ),
         ("(size(y) + y[-1]) * x[-1] + dropped", "size(y) * x[-1] + dropped"),
-        ("divide((size(rest) + rest[-1]) * UP, room))", "divide(size(rest) * UP, room))"),
+        ("left = size(rest) + rest[-1]", "left = size(rest)"),
+        ("where(left > 0.0, SMALLEST, 0.0)", "0.0"),
         ("    room = maximum(_least(y) - y[-1], 0.0)\n", "    room = _least(y)\n"),
-        ("where(room > 0.0, divide((size(rest) + rest[-1]) * UP, both), OPEN)", "divide(size(rest) * UP, both)"),
+        ("where(room > 0.0, divide((size(rest) + rest[-1]) * UP, both) + SMALLEST, OPEN)", "divide(size(rest) * UP, both)"),
         ("reach = ((size(apart) - absolute(apart[0])) + apart[-1]) * UP", "reach = 0.0 * apart[-1]"),
     ),
-    "algebra/columns/multiple_functions.py": (
-        ("float(abs(ball - middle).abs_upper()) * UP", "float(abs(ball - middle).abs_lower())"),
-    ),
+    "algebra/columns/multiple_functions.py": (("width = radius_around(middle, ball)", "width = 0.0"),),
     "algebra/columns/long_sums.py": (
         ("EXACT = 2.0**53\n", "EXACT = 2.0**57\n"),
-        *_eighths("VANISHED = 2.0**-1070"),
+        *_eighths("VANISHED = 2.0**-1068"),
         ("off[:half] + off[half : 2 * half])", "0.0 * off[:half])"),
         ("for q, y in enumerate(b.largest) if p + q >= most)", "for q, y in enumerate(b.largest) if p + q > most + 1)"),
         ("small += a.left * (sum(b.largest) + b.left) + sum(a.largest) * b.left", "small += 0.0"),
