@@ -39,6 +39,7 @@ DIFFERENT = 2.0**-19
 """Share of a quotient by which a gradient has to differ, and several times what half of the step changes."""
 
 TIMES = 16.0
+"""How many times what half of a step changes a difference has to be; and, squared, a roundoff of what is added up."""
 
 MapAt = Callable[[Arguments], Map]
 
