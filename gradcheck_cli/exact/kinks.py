@@ -103,6 +103,7 @@ LOWER = "a lower derivative doesn't exist here already"
 BESIDE = "a lower derivative doesn't exist beside this point"
 UNDEFINED = "the formula has no value at the point itself; this is the limit from both sides"
 INFINITE = "infinity is no number at which there could be a derivative"
+NO_VALUE = "whether the function has a value here can't be decided"
 UNSTEADY = "the difference quotients don't settle"
 JUMPS = "the lower derivative jumps here"
 DEPENDS = "the quotients depend on the ratio of the steps, and one differentiation after the other doesn't settle"
@@ -191,7 +192,7 @@ class _Search:
         sides = [near.side(signs) for signs in near.quadrants]
         known = [s for s in sides if s is not None]
         if here.is_nan() and (len(known) < len(sides) or not near.meets()):
-            return Truth(Kind.UNKNOWN, singular=True, text="whether the function has a value here can't be decided")
+            return Truth(Kind.UNKNOWN, singular=True, text=NO_VALUE)
         if any(s is UNSETTLED for s in known):
             return Truth(Kind.UNKNOWN, singular=True, text=UNSTEADY if near.certain else DEPENDS)
         left, right = sides[0], sides[-1]

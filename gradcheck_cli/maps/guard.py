@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gradcheck_cli.algebra.number import Ball
+from gradcheck_cli.exact.kinks import NO_VALUE
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.maps.deeper import Deeper
 from gradcheck_cli.maps.map import Map, Row, push
@@ -235,6 +236,11 @@ class _Guard:
         return bool(refuted(self.plain, partial(numbers.along, self.plain, moved), moved)[0].all())
 
     def _mark(self, k: int, numbers: Numbers, direction: Floats, part: Indices) -> None:
+        columns = self.rows[k].columns.values()
+        if any(NO_VALUE in (detail.text or "") for column in columns for detail in column.details.values()):
+            for column in columns:  # a matrix is singular: what floats make of that is of no function
+                _doubt(column, np.flatnonzero(_passing(column.verdicts)), NO_VALUE)
+            return
         along = _only(direction, part)
         outcome = numbers.along(self.plain, along)
         numbers_said = said(outcome, 0, float(along[part[0]]) if len(part) == 1 else 1.0)

@@ -262,6 +262,45 @@ def test_of_entries_asked_together_none_is_of_another_function(first: bool, few:
     assert not any(c.verdict is Verdict.MISMATCH for c in (found[:few] if first else found[20:]))
 
 
+def summed(A: Tensor) -> Tensor:
+    """The matrix of X -> A X + X A.T: singular where two eigenvalues of A are opposite, or one is 0."""
+    unit = torch.eye(len(A), dtype=A.dtype)
+    return torch.kron(A, unit) + torch.kron(unit, A)
+
+
+class Lyapunov(torch.autograd.Function):
+    """X with A X + X A.T = B."""
+
+    factor = 1.0
+
+    @staticmethod
+    def forward(ctx: Any, A: Tensor, B: Tensor) -> Tensor:
+        x = torch.linalg.solve(summed(A), B.reshape(-1)).view_as(B)
+        ctx.save_for_backward(A, x)
+        return x
+
+    @classmethod
+    def backward(cls, ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
+        A, x = ctx.saved_tensors
+        y = torch.linalg.solve(summed(A).T, g.reshape(-1)).view_as(g)
+        return -cls.factor * (y @ x.T + y.T @ x), y
+
+
+class Slipped(Lyapunov):
+    """The same, its derivative by A off."""
+
+    factor = 1.01
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_where_a_matrix_is_singular_nothing_is_refuted(right: bool) -> None:
+    """Floats make a solution all the same, of 1e16, which quotients are no derivatives of; beside it they tell."""
+    call, b = (Lyapunov if right else Slipped).apply, torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=F64)
+    assert verdicts(checked(call, A=torch.ones(2, 2, dtype=F64), B=b)) == {"undecided"}
+    beside = verdicts(checked(call, A=torch.tensor([[1.0, 1.0], [1.0, 2.0]], dtype=F64), B=b))
+    assert ("mismatch" in beside) is not right
+
+
 @pytest.mark.parametrize("place", [0.0, 2 / 3, -2 / 3, 1 / 3, 0.1])
 def test_interpolation_at_whole_pixels(place: float) -> None:
     """An index of the float run and a weight of the exact one belong to no function."""
