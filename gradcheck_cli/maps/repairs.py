@@ -18,8 +18,9 @@ import numpy as np
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.parser import is_truth
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, variables, walk
 from gradcheck_cli.maps import pieces
+from gradcheck_cli.maps.map import called
 from gradcheck_cli.maps.trials import Trial, made_by, numbers, patterns
 from gradcheck_cli.maps.written import evaluate, result, upstream
 
@@ -53,10 +54,10 @@ OTHERS: Mapping[str, tuple[str, ...]] = {
     "cosh": ("sinh",),
     "tanh": ("sigmoid",),
     "sigmoid": ("tanh",),
-    "lt": ("gt",),
-    "gt": ("lt",),
-    "le": ("ge",),
-    "ge": ("le",),
+    syntax.LT: (syntax.GT,),
+    syntax.GT: (syntax.LT,),
+    syntax.LE: (syntax.GE,),
+    syntax.GE: (syntax.LE,),
     syntax.ADD: (syntax.SUB,),
     syntax.SUB: (syntax.ADD,),
     syntax.MUL: (syntax.DIV,),
@@ -321,16 +322,11 @@ def _constants(calls: Iterable[Call]) -> Iterator[Constant]:
 
 def _names(trial: Trial) -> dict[str, str]:
     """What the reader calls the outputs and their upstream gradients."""
-    outputs = list(trial.trees.outputs)
-    return {upstream(n): f"v_{n}" if len(outputs) > 1 else "v" for n in outputs} | {result(n): n for n in outputs}
+    outputs, inputs = list(trial.trees.outputs), trial.trees.gradients
+    letters = {upstream(n): f"v_{n}" if len(outputs) > 1 else called("v", n, inputs) for n in outputs}
+    return letters | {result(n): n for n in outputs}
 
 
 def _renamed(node: Node, names: Mapping[str, str]) -> Node:
-    done: dict[Node, Node] = {}
-    for item in walk(node):
-        if isinstance(item, Variable):
-            family, bracket, index = item.name.partition("[")
-            done[item] = Variable(names.get(family, family) + bracket + index)
-        else:
-            done[item] = Call(item.function, tuple(done[a] for a in item.arguments)) if isinstance(item, Call) else item
-    return done[node]
+    found = {v: v.partition("[") for v in variables(node)}
+    return substitute(node, {v: Variable(names.get(family, family) + b + i) for v, (family, b, i) in found.items()})

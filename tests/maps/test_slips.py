@@ -128,6 +128,13 @@ def test_a_function_that_stands_still_tells_no_operation() -> None:
     assert name_slips(at(clamp, 0.4, 1.7, -3.0, -1.5)) == {"x": "abs(x[0]) <= 2 stands where abs(x[0]) <= 1 belongs"}
 
 
+def test_beside_an_input_v_the_upstream_gradient_has_another_name() -> None:
+    """Both stand in one sum here."""
+    slip = custom(lambda v: v * v, lambda g, v, y: (g + v) * 2 * v)
+    map = Map({"v": torch.tensor([0.4, 1.7], dtype=torch.float64)}, lambda leaves: {"y": slip(leaves["v"])})
+    assert name_slips(map) == {"v": "v_y[0] + v[0] stands where v_y[0] belongs"}
+
+
 def test_a_constant_of_one_piece_is_named_before_the_piece() -> None:
     """What is forgotten says more than where."""
     slip = custom(lambda x: torch.where(x > 0, x, 3 * x.sin()), lambda g, x, y: g * torch.where(x > 0, 1.0, x.cos()))
