@@ -47,7 +47,7 @@ JUDGE = {
         ("condition = outside(self._tree, _not)", "condition = outside(self._tree, lambda condition: condition)"),
         ("found[places] = decided.at & decided.known", "found[places] = decided.beside & decided.known"),
         ("        return _both(*parts)\n", "        return _any(parts)\n"),
-        ('"ge": "lt"', '"ge": "gt"'),
+        ("syntax.GE: syntax.LT", "syntax.GE: syntax.GT"),
     ),
     "exact/sizes.py": (
         ("(form.maximum_exponent + 2)", "(form.maximum_exponent - 9)"),

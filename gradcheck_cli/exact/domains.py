@@ -26,7 +26,9 @@ from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import definition, parse
 from gradcheck_cli.language.tree import Call, Constant, Node, substitute, walk
 
-_OPPOSITE = {"gt": "lt", "ge": "lt", "lt": "gt", syntax.LE: "gt", syntax.EQ: syntax.NE}
+_OPPOSITE = {
+    syntax.GT: syntax.LT, syntax.GE: syntax.LT, syntax.LT: syntax.GT, syntax.LE: syntax.GT, syntax.EQ: syntax.NE,
+}  # fmt: skip
 """What holds off the closure of where a comparison holds; of `ne` that is nowhere."""
 
 

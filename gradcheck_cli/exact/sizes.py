@@ -92,7 +92,7 @@ def _negative(a: Size) -> Size:
 
 def _sum(a: Size, b: Size) -> Size:
     """The larger term times 1 + r, where r is the other one divided by it; open where neither is certainly larger."""
-    larger = _call("gt", a.log, b.log)
+    larger = _call(syntax.GT, a.log, b.log)
     ratio = _call(syntax.EXP, _call(syntax.NEG, _call("abs", _call(syntax.SUB, a.log, b.log))))
     ratio = _call(syntax.MUL, _call(syntax.MUL, a.sign, b.sign), ratio)
     log = _call(syntax.WHERE, larger, a.log, b.log)
@@ -111,7 +111,7 @@ class Sizes:
         found = sizes(self._trees)
         if found is None:
             return None
-        large = [_call("gt", size.log, Constant(self._limit)) for size in found[1:]]
+        large = [_call(syntax.GT, size.log, Constant(self._limit)) for size in found[1:]]
         beyond = [_call(syntax.WHERE, c, size.sign, Constant(0)) for c, size in zip(large, found[1:], strict=True)]
         return evaluation((found[0].log, *beyond), tuple(self._inputs), "single")
 

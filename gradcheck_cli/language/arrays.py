@@ -27,7 +27,7 @@ from gradcheck_cli.language.parser import definition, is_constant, parse
 from gradcheck_cli.language.printer import INFIX, show
 from gradcheck_cli.language.settings import as_index
 from gradcheck_cli.language.spaces import MAX_ENTRIES, Shape, entry_names
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, walk
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, rebuilt, substitute, walk
 
 Array = npt.NDArray[np.object_]
 """An array of nodes."""
@@ -662,15 +662,12 @@ def _number(value: float) -> Node:
 
 def sorted_terms(tree: Node) -> Node:
     """An equal tree with the arguments of sums and products in one order."""
-    done: dict[Node, Node] = {}
-    for item in walk(tree):
-        done[item] = item
-        if isinstance(item, Call):
-            arguments = tuple(done[a] for a in item.arguments)
-            if item.function in (syntax.ADD, syntax.MUL):
-                arguments = tuple(sorted(arguments, key=_text))
-            done[item] = Call(item.function, arguments)
-    return done[tree]
+
+    def ordered(call: Call) -> Call:
+        several = call.function in (syntax.ADD, syntax.MUL)
+        return Call(call.function, tuple(sorted(call.arguments, key=_text))) if several else call
+
+    return rebuilt(tree, ordered)
 
 
 def _text(tree: Node) -> str:

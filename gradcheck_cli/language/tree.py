@@ -120,6 +120,14 @@ def substitute(node: Node, values: Mapping[str, Node]) -> Node:
     return done[id(node)]
 
 
+def rebuilt(tree: Node, change: Callable[[Call], Node]) -> Node:
+    """The tree changed from its leaves up: each call is handed over with its arguments as they have become."""
+    done: dict[Node, Node] = {}
+    for item in walk(tree):
+        done[item] = change(Call(item.function, tuple(done[a] for a in item.arguments))) if isinstance(item, Call) else item
+    return done[tree]
+
+
 def written_size(node: Node) -> int:
     """The number of nodes if nothing were shared: the length of the formula as text."""
     sizes: dict[Node, int] = {}

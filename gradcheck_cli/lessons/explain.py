@@ -24,7 +24,7 @@ from gradcheck_cli.language.constants import exact_constant
 from gradcheck_cli.language.points import named, parse_points
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.spaces import Shape, entry_names
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, variables, walk
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, rebuilt, variables
 from gradcheck_cli.lessons.chain import Worked, backwards, forwards, own_derivatives, results, said, shortened
 from gradcheck_cli.lessons.cut import cut
 from gradcheck_cli.lessons.lesson import ABOUT, EQUAL, Block, Code, Lesson, Line, Ratio, Section, Words, literal
@@ -141,16 +141,13 @@ class _Asked:
 
 def _counted(tree: Node) -> Node:
     """The formula with its sums of whole numbers added up."""
-    done: dict[Node, Node] = {}
-    for item in walk(tree):
-        done[item] = item
-        if isinstance(item, Call):
-            arguments = tuple(done[a] for a in item.arguments)
-            whole = all(isinstance(a, Constant) and type(a.value) is int for a in arguments)
-            value = exact_constant(Call(item.function, arguments)) if whole and item.function == syntax.ADD else None
-            made = Call(item.function, arguments) if value is None else Constant(int(value))
-            done[item] = made
-    return done[tree]
+
+    def added(call: Call) -> Node:
+        whole = call.function == syntax.ADD and all(isinstance(a, Constant) and type(a.value) is int for a in call.arguments)
+        value = exact_constant(call) if whole else None
+        return call if value is None else Constant(int(value))
+
+    return rebuilt(tree, added)
 
 
 # -- the point ----------------------------------------------------------------------------------------------------------
