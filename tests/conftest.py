@@ -30,6 +30,14 @@ def whole(pytestconfig: pytest.Config) -> bool:
     return bool(pytestconfig.getoption("whole"))
 
 
+@pytest.fixture(scope="session")
+def loaded() -> None:
+    """For tests with sessions of pytest in them, before pytester notes which modules are there: see `tests.sessions`."""
+    from tests import sessions  # which imports all: not where a run has no such test
+
+    sessions.loaded()
+
+
 gc.disable()  # until all is collected: modules and items stay, and every look at them would be for nothing
 
 

@@ -19,7 +19,6 @@ from jsonschema.validators import validator_for
 
 from gradcheck_cli.cli.run import EXAMPLE as EXAMPLE_SPEC
 from gradcheck_cli.pytest_plugin import SUFFIX
-from tests import sessions
 from tests.schemas import schema
 
 pytest_plugins = "pytester"
@@ -78,12 +77,11 @@ def test_the_gitlab_job_passes(project: Path) -> None:
     xmlschema.XMLSchema(str(ROOT / "tests" / "output" / "junit.xsd")).validate(report)
 
 
-def test_pytest_passes(project: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pytest_passes(loaded: None, project: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests of the project, and the checks of its spec files beside them."""
     monkeypatch.chdir(project)
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     monkeypatch.delitem(sys.modules, "ops", raising=False)  # of another test in this process
-    sessions.loaded()
     result = pytester.runpytest_inprocess("-q", "-p", "no:cacheprovider")
     assert result.ret == 0
     result.assert_outcomes(passed=11)

@@ -23,7 +23,7 @@ from gradcheck_cli.options import OPTIONS
 from gradcheck_cli.suite.execute import Outcome
 from gradcheck_cli.verdict.column import Check
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
-from tests import sessions, transcripts
+from tests import transcripts
 from tests.suite.processes import no_workers
 
 pytest_plugins = "pytester"
@@ -78,10 +78,9 @@ def test_code_runs(block: str) -> None:
 
 
 @pytest.mark.slow(reason="a run of pytest")
-def test_tests_that_pages_show_pass(pytester: pytest.Pytester) -> None:
+def test_tests_that_pages_show_pass(loaded: None, pytester: pytest.Pytester) -> None:
     """Every block of Python that defines tests is a file of tests that pass."""
     shown = [block for text in TEXTS.values() for block in transcripts.blocks(text, "python") if "\ndef test_" in block]
-    sessions.loaded()
     pytester.makepyfile(**{f"test_page_{i}": block for i, block in enumerate(shown)})
     files = sorted(pytester.path.glob("test_page_*.py"))
     result = pytester.runpytest_inprocess("-q", "-p", "no:xdist", "-p", "no:cacheprovider", *files)

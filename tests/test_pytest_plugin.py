@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from gradcheck_cli.callables import doubts
-from tests import sessions
 
 pytestmark = pytest.mark.slow(reason="each test is a session of pytest")
 
@@ -43,13 +42,8 @@ grad = "sinn(x)"
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _loaded() -> None:
-    sessions.loaded()
-
-
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def _alone(loaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sessions know nothing of the one that they run in."""
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
 
