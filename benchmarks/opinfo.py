@@ -1,7 +1,7 @@
 """Claim: a suite that others wrote passes: PyTorch's own database of operations, through the drop-in.
 
     pip install expecttest
-    python benchmarks/opinfo.py [--order 2] [--forward] [--dtype float32] [--samples 8] [--part 1/4] [NAME...]
+    python benchmarks/opinfo.py [--order 2] [--forward] [--dtype float32] [--samples 8] [--part 1/4] [--device cuda] [NAME...]
 
 Every entry that supports autograd in the dtype is checked by `gradcheck` (`--order 2`: by `gradgradcheck`, `--forward`: in
 forward mode alone, at order 2 forward over reverse, where the entry supports it) on its own sample inputs, at its first samples
@@ -93,12 +93,12 @@ def _alarm(*_: Any) -> None:
 
 
 def samples(
-    op: Any, dtype: torch.dtype, count: int, largest: int = LARGEST
+    op: Any, dtype: torch.dtype, count: int, device: str = "cpu", largest: int = LARGEST
 ) -> Iterator[tuple[Callable[..., Any], tuple[torch.Tensor, ...]]]:
     """Functions of the tensors that are differentiated by, with these tensors."""
     found = 0
     torch.manual_seed(0)
-    for sample in op.sample_inputs("cpu", dtype, requires_grad=True):
+    for sample in op.sample_inputs(device, dtype, requires_grad=True):
         flat, spec = pytree.tree_flatten((sample.input, sample.args, sample.kwargs))
         places = [i for i, t in enumerate(flat) if isinstance(t, torch.Tensor) and t.requires_grad]
         if not 0 < sum(flat[i].numel() for i in places) <= largest:
@@ -130,12 +130,12 @@ def samples(
             return
 
 
-def judged(op: Any, check: Callable[..., bool], dtype: torch.dtype, count: int) -> tuple[str, str]:
+def judged(op: Any, check: Callable[..., bool], dtype: torch.dtype, count: int, device: str) -> tuple[str, str]:
     """The outcome of an entry, and what there is to say about it."""
     outcome, text = "no sample", ""
     signal.alarm(PATIENCE)
     try:
-        for function, inputs in samples(op, dtype, count):
+        for function, inputs in samples(op, dtype, count, device):
             outcome = "verified" if outcome == "no sample" else outcome
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", UndecidedWarning)
@@ -164,11 +164,12 @@ def main() -> None:
     parser.add_argument("--dtype", default="float64")
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--part", default="1/1")
+    parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
     signal.signal(signal.SIGALRM, _alarm)
     warnings.simplefilter("ignore")  # what torch says about its own operations
     dtype = getattr(torch, asked.dtype)
-    ops = [op for op in op_db if op.supports_autograd and op.supports_dtype(dtype, "cpu")]
+    ops = [op for op in op_db if op.supports_autograd and op.supports_dtype(dtype, asked.device)]
     ops = [op for op in ops if all(getattr(op, ability) for ability in NEEDED[asked.order, asked.forward])]
     ops = [op for op in ops if not asked.names or {op.name, op.formatted_name} & set(asked.names)]
     part, parts = map(int, asked.part.split("/"))
@@ -177,13 +178,15 @@ def main() -> None:
     counts: Counter[str] = Counter()
     start = time.monotonic()
     for op in ops:
-        outcome, text = judged(op, check, dtype, asked.samples)
+        outcome, text = judged(op, check, dtype, asked.samples, asked.device)
         counts[outcome] += 1
         if outcome != "verified":
             print(f"{op.formatted_name}: {outcome}: {EXPLAINED.get(op.formatted_name, text)}", flush=True)
     listed = ", ".join(f"{n} {outcome}" for outcome, n in counts.most_common())
     mode = ", forward" if asked.forward else ""
-    print(f"order {asked.order}{mode}, {asked.dtype}, {len(ops)} entries in {time.monotonic() - start:.0f} s: {listed}")
+    print(
+        f"order {asked.order}{mode}, {asked.dtype}, {asked.device}, {len(ops)} entries in {time.monotonic() - start:.0f} s: {listed}"
+    )
 
 
 if __name__ == "__main__":

@@ -52,11 +52,11 @@ def suspicious(target: Target, wanted: Wanted, mapped: MapAt, checkpoint: Callab
 
 
 def worth_it(map: Map) -> bool:
-    """Whether a map has custom backwards, real numbers in float64 on the CPU, and few of them."""
+    """Whether a map has custom backwards, real numbers in float64, and few of them."""
     leaves = map.leaves()
     outputs = map(leaves)
     tensors = [*leaves.values(), *outputs.values()]
-    plain = all(t.dtype == torch.float64 and t.device.type == "cpu" for t in tensors)
+    plain = all(t.dtype == torch.float64 for t in tensors)
     return plain and sum(t.numel() for t in tensors) <= SIZE and bool(custom_nodes(outputs))
 
 

@@ -156,7 +156,7 @@ def _placed(call: Call, place: torch.Tensor | None) -> Cell | None:
     cell, kept, count = _rows(call, first=True)
     if place is None or place.numel() != kept or not count:
         return None
-    chosen = place.detach().reshape(-1).numpy()
+    chosen = place.detach().reshape(-1).cpu().numpy()
     winner = taken(cell, np.tile(chosen * kept + np.arange(kept), count))
     at_least = call.function("ge" if call.row.name.endswith("max") else "le")
     holds, _ = at_least(winner, cell)
@@ -169,7 +169,7 @@ def _ranked(call: Call) -> Cells:
     if len(call.outputs) < 2 or call.outputs[1] is None or call.bound.get("sorted") is False or not call.bound["self"].dim():
         return [None] * len(call.outputs)
     cell, kept, count = _rows(call, first=True)
-    (axis,), rank, places = axes_of(call.bound), call.bound["self"].dim(), call.outputs[1].detach().numpy()
+    (axis,), rank, places = axes_of(call.bound), call.bound["self"].dim(), call.outputs[1].detach().cpu().numpy()
     chosen = np.moveaxis(places, axis, 0).reshape(-1, kept) if places.ndim == rank else places.reshape(1, kept)
     many = len(chosen)
     picked = taken(cell, chosen * kept + np.arange(kept))
@@ -201,7 +201,7 @@ def _everywhere(mask: Any) -> Any:
 
 def _kind(call: Call) -> Cells:
     """Torch's own answer where the number and its float are finite, or the same infinity."""
-    answer, floats = asked(call.row, call.bound), call.bound["self"].detach().reshape(-1).double().numpy()
+    answer, floats = asked(call.row, call.bound), call.bound["self"].detach().reshape(-1).cpu().double().numpy()
     centre, *_, radii = call.numbers("self")
     known = np.isfinite(radii).all(0) & np.where(np.isfinite(floats), np.isfinite(centre), centre == floats)
     yes = np.select([floats == kind for kind in (math.inf, -math.inf)], [answer(math.inf), answer(-math.inf)], answer(0.0))
@@ -386,7 +386,7 @@ def _added(call: Call) -> tuple[Cell, Indices]:
         added = taken(added, corner_of(bound[name], targets))
     if bound.get("alpha", 1) != 1:
         added = whole(call.function(syntax.MUL)(call.layer.scalar(bound["alpha"]), added), targets.numel())
-    return added, targets.reshape(-1).numpy()
+    return added, targets.reshape(-1).cpu().numpy()
 
 
 def _combined(call: Call, step: Callable[[Cell, Cell], Cell], own: bool = True) -> tuple[Cell, Indices] | None:

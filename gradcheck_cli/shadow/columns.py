@@ -51,7 +51,7 @@ from gradcheck_cli.shadow.watching import Watching
 from gradcheck_cli.shadow.ways import way_of
 
 HERE = "cpu"
-"""Where the arrays are; tensors on other devices aren't followed."""
+"""Where the arrays are, of tensors on every device."""
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ class Columns(Watching):
         contents = None if self._within else self._contents
         if known.view:
             result = func(*args, **kwargs)
-            if contents is not None and known.name in UNFILLED and is_plain(result) and result.device.type == HERE:
+            if contents is not None and known.name in UNFILLED and is_plain(result):
                 contents.blank(as_real(result))
             return result
         tensors = tensors_of((*args, *kwargs.values()))
@@ -125,17 +125,17 @@ class Columns(Watching):
         bound = known.bind(args, kwargs)
         row = known.choose(bound)
         asked = known.base in TELLING and not all(map(self._constant, tensors))
-        elsewhere = any(t.device.type != HERE or not is_plain(t) for t in tensors)
+        plain = all(map(is_plain, tensors))
         read = map(as_real, (t for t in tensors if not t._is_zerotensor()))
-        if contents is not None and not elsewhere and contents.changed(read):
+        if contents is not None and plain and contents.changed(read):
             self.lost = True
-        pairs = not elsewhere and any(map(is_complex, chain(tensors, bound.values())))
-        if pairs or not elsewhere and any(map(is_flagged, tensors)):
+        pairs = plain and any(map(is_complex, chain(tensors, bound.values())))
+        if pairs or plain and any(map(is_flagged, tensors)):
             bound = {name: self._resolved(value) for name, value in bound.items()}
             for tensor in tensors_of(tuple(bound.values())):
                 if tensor.is_complex() and not tensor._is_zerotensor():
                     self._load(tensor)
-        strange = known.foreign or asked or elsewhere
+        strange = known.foreign or asked or not plain
         if row is not None and row.name in KINDS and asks_kind(bound["self"], bound["other"]):
             row = KINDS[row.name]
         for tensor in tensors if known.writes and not strange else ():  # what is about to be overwritten
@@ -170,8 +170,7 @@ class Columns(Watching):
         for name in MUTATED.get(known.name, ()):
             self._forget(bound.get(name))
         for output in outputs if contents is not None else ():
-            known_here = output is not None and output.device.type == HERE and is_plain(output)
-            if contents is not None and output is not None and known_here and not output._is_zerotensor():
+            if contents is not None and output is not None and is_plain(output) and not output._is_zerotensor():
                 contents.remember(as_real(output))
         for tensor in () if self._within else state_written(known, args, kwargs, self._state()):
             self._forget(tensor)
@@ -220,7 +219,7 @@ class Columns(Watching):
                 cell = layer.real(cell)
             if logical:
                 holds, fails = (mask[EXACT] if np.ndim(mask) > 1 else mask for mask in cell)
-                floats = output.reshape(-1).numpy()
+                floats = output.reshape(-1).cpu().numpy()
                 self.told = self.told or bool(np.any(np.where(floats, fails, holds)))
             self._write(output, cell)
 
@@ -249,7 +248,7 @@ class Columns(Watching):
         if function is None or not (plain and all(map(self._sure, others))):
             self._unknown(outputs)
             return
-        given = {name: value for name, value in bound.items() if name not in known.outputs}
+        given = {name: _here(value) for name, value in bound.items() if name not in (*known.outputs, *row.moves)}
         seen = {name: self._seen(bound[name]) for name in row.moves}
         found: list[list[Any]] = [[] for _ in outputs]
         for part in range(len(self._layer.constant(0)) + 1):
@@ -375,7 +374,7 @@ class Columns(Watching):
         if tensor.dtype is not torch.bool or self._key(tensor) not in self._storages:
             return self._key(tensor) not in self._unsure
         holds, fails = self._read(tensor, tuple(tensor.shape))
-        return bool(np.all(holds | fails)) and bool(np.all(holds == tensor.reshape(-1).numpy()))
+        return bool(np.all(holds | fails)) and bool(np.all(holds == tensor.reshape(-1).cpu().numpy()))
 
     def _settled(self, outputs: Outputs, tensors: Sequence[torch.Tensor]) -> bool:
         """Whether all that an operation takes and makes are truth values and whole numbers that are certain."""
@@ -411,7 +410,7 @@ class Columns(Watching):
         """A tensor that no operation has made: a single float is a constant, several stand for themselves."""
         if tensor.dtype in FLOATS and tensor.untyped_storage().nbytes() == tensor.element_size():
             return self._layer.literal(float(tensor.detach().reshape(-1)[0]), FLOATS[tensor.dtype])
-        values = tensor.detach().expand(shape).reshape(-1)
+        values = tensor.detach().cpu().expand(shape).reshape(-1)
         if tensor.dtype is torch.bool:
             return values.numpy(), ~values.numpy()
         if self._key(tensor) in self._unsure:
@@ -465,6 +464,15 @@ class Columns(Watching):
 
 class _Parts(list[Any]):
     """The parts of one value."""
+
+
+def _here(value: Any) -> Any:
+    """What goes with parts, where they are."""
+    if isinstance(value, (list, tuple)):
+        return [_here(v) for v in value]
+    if isinstance(value, torch.device):
+        return torch.device(HERE)
+    return value.to(HERE) if isinstance(value, torch.Tensor) else value
 
 
 def _pick(value: Any, part: int) -> Any:

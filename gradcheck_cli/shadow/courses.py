@@ -44,7 +44,7 @@ def _codes(output: Tensor) -> Any:
     """A number for what each entry is; None where nothing is told of it."""
     if output._is_zerotensor():
         return None
-    flat = output.reshape(-1)
+    flat = output.reshape(-1).cpu()
     if flat.dtype is torch.bool:
         return flat.numpy().astype(np.int64) + 1
     if flat.dtype not in FLOATS:

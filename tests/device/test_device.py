@@ -35,6 +35,12 @@ FORMATS = pytest.mark.parametrize("dtype", ["float64", "float32"])
 
 Check = Callable[..., Report]
 
+
+def last(x: Tensor) -> Tensor:
+    """Two indices, both of the second entry."""
+    return torch.tensor([1, 1], device=x.device)
+
+
 CHECKS: dict[str, Check] = {
     "chain": lambda **o: check_chain(["2*x", "z**2 + sin(z)"], at="x=1", **o),
     "array": lambda **o: check_grad("sum(exp(x)*softmax(x))", at="x=[1,2,3]", **o),
@@ -45,6 +51,10 @@ CHECKS: dict[str, Check] = {
     "draws": lambda **o: check_function(lambda x: torch.nn.functional.dropout(x, 0.4) * torch.rand_like(x), **o),
     "in place": lambda **o: check_function(lambda x: x.clone().mul_(2).sin_(), **o),
     "views": lambda **o: check_function(lambda x: x.view(3, 1).T[0, 1:].exp(), at={"x": [1, 2, 3]}, **o),
+    "indices": lambda **o: check_function(
+        lambda x: x[x > 1].sort()[0].cumsum(0).index_add(0, last(x), x[:2]), at={"x": [1.5, 2, 3]}, **o
+    ),
+    "complex": lambda **o: check_function(lambda x: torch.fft.fft(x).abs(), at={"x": [1, 2, 4]}, **o),
     "network": lambda **o: check_model("Linear(3, 4) | BatchNorm1d(4) | ReLU | Dropout(0.4) | Linear(4, 2)", train=True, **o),
     "attention": lambda **o: check_model("TransformerEncoderLayer(4, 2, 6)", input="3,4", **o),
     "embedding": lambda **o: check_model("Embedding(5, 3) | Linear(3, 2)", **o),
