@@ -183,10 +183,8 @@ def main() -> None:
         if outcome != "verified":
             print(f"{op.formatted_name}: {outcome}: {EXPLAINED.get(op.formatted_name, text)}", flush=True)
     listed = ", ".join(f"{n} {outcome}" for outcome, n in counts.most_common())
-    mode = ", forward" if asked.forward else ""
-    print(
-        f"order {asked.order}{mode}, {asked.dtype}, {asked.device}, {len(ops)} entries in {time.monotonic() - start:.0f} s: {listed}"
-    )
+    mode = f"order {asked.order}{', forward' if asked.forward else ''}, {asked.dtype}, {asked.device}"
+    print(f"{mode}, {len(ops)} entries in {time.monotonic() - start:.0f} s: {listed}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from gradcheck_cli.maps.map import NESTED, Tensors, direction_of, push, size, sp
 from gradcheck_cli.maps.meant import instead, roomier
 from gradcheck_cli.maps.outside import UNSEEN, Doubt, forwards, outside
 from gradcheck_cli.maps.poles import settled
-from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL, Probe
+from gradcheck_cli.maps.probe import FLOOR, Probe
 from gradcheck_cli.maps.runs import Followed, layers_of, numpy, unlimited
 from gradcheck_cli.maps.second import Read, confirms, doubted
 from gradcheck_cli.maps.seen import Seen, sharply
@@ -161,9 +161,9 @@ class Forward(Probe):
         if self.orders is None:
             for name, places in self.strange(outputs).items():
                 for place in places:
-                    found[name][place] = UNFAITHFUL
+                    found[name][place] = self.unfaithful
         elif self.strange(self.orders.map(self.orders.map.leaves())):
-            return {name: [UNFAITHFUL] * len(truths) for name, truths in found.items()}
+            return {name: [self.unfaithful] * len(truths) for name, truths in found.items()}
         return found
 
     def guard(self, columns: Sequence[Column]) -> None:
@@ -254,7 +254,7 @@ class Values(Probe):
 
         def truth(name: str, place: int, value: Ball, seen: float) -> Truth | Ball:
             if place in strange.get(name, ()):
-                return UNFAITHFUL
+                return self.truth.unfaithful
             return value if value.is_finite() else unknown if math.isfinite(seen) else nowhere
 
         numbers = {name: zip(values[name], numpy(y).tolist(), strict=True) for name, y in outputs.items()}

@@ -68,7 +68,8 @@ SHOWN = 20
 
 OTHERWISE = "a function that behaves otherwise where its operations are watched"
 
-UNFAITHFUL = Truth(Kind.UNKNOWN, text=f"opaque: {OTHERWISE} can't be followed")
+UNEXPLAINED = "a kernel that returns something else than its operation"
+"""The same numbers, watched or not, and others than what was followed."""
 
 KERNEL = 0.75
 """The share of its digits in which a value that rounding doesn't explain may differ where torch's kernels went another way."""
@@ -351,8 +352,15 @@ class Probe:
                 if not _near(ball, float(floats[name][i]), 4, self.form.unit_roundoff**share):
                     found.setdefault(name, []).append(i)
         if found:
+            if self.otherwise is OTHERWISE and not any(other[name][i] for name, some in found.items() for i in some):
+                self.otherwise = UNEXPLAINED
             self.runs.opaque[self.otherwise] = None
         return found
+
+    @property
+    def unfaithful(self) -> Truth:
+        """Of what isn't the function that was followed."""
+        return Truth(Kind.UNKNOWN, text=f"opaque: {self.otherwise} can't be followed")
 
     def singular(self, direction: Floats, read: Read, part: str, index: int = 0) -> Truth:
         """A number's derivative along `direction` where no series gives it: from both sides. It is an entry of a part, a row or

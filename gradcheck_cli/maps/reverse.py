@@ -35,7 +35,7 @@ from gradcheck_cli.maps.map import Map, Row, Tensors, run
 from gradcheck_cli.maps.meant import instead, roomier
 from gradcheck_cli.maps.outside import UNSEEN, Doubt
 from gradcheck_cli.maps.poles import AT_A_POLE, UNDECIDED, infinite, set_aside, told, without
-from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL
+from gradcheck_cli.maps.probe import FLOOR
 from gradcheck_cli.maps.runs import Followed, flat, numpy
 from gradcheck_cli.maps.search import MANY, Search
 from gradcheck_cli.maps.second import confirms, doubted
@@ -126,7 +126,7 @@ class Reverse(Search):
         for k, row in enumerate(self.rows if strange else ()):
             touched = (flat(v)[place] for name, v in row.cotangents.items() for place in strange.get(name, ()))
             if self.orders is not None or any(touched):
-                self._truths[k] = [UNFAITHFUL] * self.count
+                self._truths[k] = [self.unfaithful] * self.count
         for k, row in left.items():
             set_aside(self._truths[k], self._floats[k], self._joined(pull(row)), apart)
 

@@ -29,6 +29,7 @@ from gradcheck_cli.networks.layers import Network
 from gradcheck_cli.networks.modules import build, leading, one_line
 from gradcheck_cli.networks.request import Request
 from gradcheck_cli.options import suited
+from gradcheck_cli.shadow.draws import on
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.scope import OfTensor
@@ -58,7 +59,7 @@ def report(request: Request, *, strict: bool = False, timeout: float = 600.0, pr
 def check(request: Request, recorder: Recorder, problem: dict[str, Any]) -> None:
     """Check a network in every dtype that is asked for; `problem` is completed with its layers and inputs. A dtype in which it
     doesn't run, while it does in others, is a row."""
-    with seeded(request.seed):
+    with seeded(request.seed, on(request.device)):
         module = _module(request.model, request.text)
         state = torch.get_rng_state()
     reference = None if request.reference is None else _reference(request, module)
@@ -91,7 +92,7 @@ def check(request: Request, recorder: Recorder, problem: dict[str, Any]) -> None
 def _reference(request: Request, module: nn.Module) -> nn.Module:
     """The network that is right, with the parameters and buffers of the one that is checked."""
     text = name_of(request.reference)
-    with seeded(request.seed):
+    with seeded(request.seed, on(request.device)):
         found = _module(request.reference, text)
     if found is request.reference:
         found = copy.deepcopy(found)  # the user's own keeps its numbers
@@ -145,7 +146,7 @@ def _kinds(module: nn.Module, dtype: torch.dtype) -> list[torch.dtype]:
 def _runs(request: Request, module: nn.Module, state: Tensor, dtype: torch.dtype) -> tuple[Subject, list[Call]]:
     """The network with the first arguments that it runs on, and the calls of that run."""
     failures: list[tuple[Tensors, Failed]] = []
-    with seeded(request.seed):
+    with seeded(request.seed, on(request.device)):
         torch.set_rng_state(state)
         tried = (candidates(module, request.given, kind, request.text, request.settings) for kind in _kinds(module, dtype))
         for arguments, there in _placed(chain.from_iterable(tried), request.device):

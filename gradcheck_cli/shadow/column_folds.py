@@ -34,13 +34,14 @@ LONGEST = 1 << 13
 @dataclass(slots=True)
 class Call:
     """One call of an operation: its row, its arguments by name, the layer to work in, what reads an argument in that layer,
-    flat or in its own shape."""
+    flat or in its own shape; and whether a kernel is allowed to add up in a short format."""
 
     row: Operation
     bound: Mapping[str, Any]
     outputs: Sequence[torch.Tensor | None]
     layer: ColumnLayer
     read: Callable[..., Cell]
+    short: bool = False
 
     def function(self, name: str) -> Callable[..., Cell]:
         """A row of the function table, which every layer has."""
@@ -224,7 +225,7 @@ def _some(call: Call) -> Cells:
 
 def _product(call: Call) -> Cells:
     left, right, sizes = product_of(call.bound)
-    return [call.layer.dot(call.read(left, flat=False), call.read(right, flat=False), *sizes)]
+    return [call.layer.dot(call.read(left, flat=False), call.read(right, flat=False), *sizes, call.short)]
 
 
 class _Geometry:

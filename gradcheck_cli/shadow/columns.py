@@ -46,6 +46,7 @@ from gradcheck_cli.shadow.memory import FLOATS, UNFILLED
 from gradcheck_cli.shadow.mode import REFUSALS
 from gradcheck_cli.shadow.overloads import Overload
 from gradcheck_cli.shadow.rules import MUTATED, RULES
+from gradcheck_cli.shadow.shortened import short
 from gradcheck_cli.shadow.stops import state_written
 from gradcheck_cli.shadow.watching import Watching
 from gradcheck_cli.shadow.ways import way_of
@@ -279,14 +280,17 @@ class Columns(Watching):
             self._unknown(outputs)
             return
 
+        allowed = short(row.fold, outputs)
+
         def read(name: str, flat: bool = True) -> Cell:
             tensor = given[name]
-            return self._as(self._read(tensor, tuple(tensor.shape), flat), tensor, form, row.fold != "some")
+            cell = self._as(self._read(tensor, tuple(tensor.shape), flat), tensor, form, row.fold != "some")
+            return cell if allowed.factors is None or name == "bias" else layer.convert(cell, allowed.factors)
 
         layer: Any = self._layer.within(form)
         layer = layer if self._contents is None else Audited(layer)
         try:
-            cells = fold(Call(row, given, outputs, layer, read))
+            cells = fold(Call(row, given, outputs, layer, read, allowed.sums))
             self.lost |= isinstance(layer, Audited) and not layer.sound
         except Exception:  # balls follow it once more
             if os.environ.get("GRADCHECK_DEBUG"):

@@ -22,6 +22,11 @@ def states(tensors: Iterable[torch.Tensor]) -> States:
     return [(generator, generator.get_state()) for generator in found]
 
 
+def on(device: str) -> list[torch.Tensor]:
+    """A tensor on a device, whose generator is to be left as it was."""
+    return [torch.empty(0, device=device)]
+
+
 def restore(before: States) -> None:
     """Let them draw the same again."""
     for generator, state in before:

@@ -26,6 +26,7 @@ from gradcheck_cli.shadow.aten import Operation
 from gradcheck_cli.shadow.convolutions import Flat, convolve, convolve_backward
 from gradcheck_cli.shadow.decisions import at_the_point
 from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, Memory
+from gradcheck_cli.shadow.shortened import Short, short
 
 
 @dataclass(slots=True)
@@ -44,6 +45,11 @@ class Fold:
         return next((FLOATS.get(o.dtype) for o in self.outputs if o is not None), None)
 
     @property
+    def short(self) -> Short:
+        """What torch's switches allow the kernel."""
+        return short(self.row.fold, self.outputs)
+
+    @property
     def layer(self) -> Layer:
         return self.memory.layers[self.index].within(self.form)
 
@@ -53,7 +59,8 @@ class Fold:
         cells = self.memory.read(tensor, self.index, tuple(tensor.shape))
         if tensor.dtype is torch.bool:
             return list(map(self.layer.real, cells))
-        given, wanted = FLOATS.get(tensor.dtype), self.form
+        given, wanted = FLOATS.get(tensor.dtype), self.short.factors if name != "bias" else None
+        wanted = wanted or self.form
         if given is not None and wanted is not None and given.bits > wanted.bits:
             return [self.layer.convert(c, wanted) for c in cells]
         return cells
@@ -179,14 +186,14 @@ def product_of(bound: Mapping[str, Any]) -> tuple[str, str, tuple[int, int, int,
 def _product(fold: Fold) -> list[Flat]:
     """Matrix products."""
     left, right, (batch, rows, inner, columns) = product_of(fold.bound)
-    xs, ys, dot = fold.cells(left), fold.cells(right), fold.layer.dot
+    xs, ys, dot, short = fold.cells(left), fold.cells(right), fold.layer.dot, fold.short.sums
     found: Flat = []
     for b in range(batch):
         start, stop = b * inner * columns, (b + 1) * inner * columns
         verticals = [ys[start + c : stop : columns] for c in range(columns)]
         for r in range(b * rows, (b + 1) * rows):
             row = xs[r * inner : (r + 1) * inner]
-            found += [dot(row, column) for column in verticals]
+            found += [dot(row, column, short) for column in verticals]
     return [found]
 
 

@@ -132,6 +132,29 @@ at::Tensor& set_whole(at::Tensor& x, at::Storage storage) {
   return set_storage(x, storage, 0, c10::SymIntArrayRef(std::vector<c10::SymInt>{size}), {});
 }
 
+// Draws of its own generator, by the CPU's kernels.
+template <typename Draw>
+at::Tensor& drawn(at::Tensor& x, const Draw& draw) {
+  auto own = at::make_generator<at::CPUGeneratorImpl>();
+  own.set_state(generator.get_state());
+  auto there = on_the_cpu(x);
+  draw(there, own);
+  generator.set_state(own.get_state());
+  return x;
+}
+
+at::Tensor& uniform(at::Tensor& x, double from, double to, std::optional<at::Generator>) {
+  return drawn(x, [&](at::Tensor& there, at::Generator& own) { there.uniform_(from, to, own); });
+}
+
+at::Tensor& normal(at::Tensor& x, double mean, double deviation, std::optional<at::Generator>) {
+  return drawn(x, [&](at::Tensor& there, at::Generator& own) { there.normal_(mean, deviation, own); });
+}
+
+at::Tensor& bernoulli(at::Tensor& x, double p, std::optional<at::Generator>) {
+  return drawn(x, [&](at::Tensor& there, at::Generator& own) { there.bernoulli_(p, own); });
+}
+
 void fallback(const c10::OperatorHandle& operation, torch::jit::Stack* stack) { at::native::cpu_fallback(operation, stack); }
 
 }  // namespace
@@ -145,6 +168,9 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("view_as_real", &at::native::view_as_real);
   m.impl("view_as_complex", &at::native::view_as_complex);
   m.impl("resize_", &resize);
+  m.impl("uniform_", &uniform);
+  m.impl("normal_", &normal);
+  m.impl("bernoulli_.float", &bernoulli);
   m.impl("_copy_from", &copy_from);
   m.impl("_copy_from_and_resize", &copy_and_resize);
   m.impl("_local_scalar_dense", &number);

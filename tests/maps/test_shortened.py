@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gradcheck_cli import check_function
-from gradcheck_cli.maps.shortened import SWITCHES, shortened
+from gradcheck_cli.maps.shortened import shortened
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.scope import OfTensor
 from gradcheck_cli.verdict.verdicts import Verdict
@@ -44,8 +44,3 @@ def test_nothing_is_said_by_default() -> None:
     """A wrong gradient on the CPU, whose switches are off."""
     report = check_function(lambda x: x.detach() * x, at={"x": torch.ones(2)}, dtype="float32")
     assert report.verdict == "mismatch" and not any("torch.backends" in note for note in report.notes)
-
-
-def test_rows() -> None:
-    """Each row names one switch once."""
-    assert len({(row.device, row.dtype, row.name) for row in SWITCHES}) == len(SWITCHES)

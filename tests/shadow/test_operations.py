@@ -20,7 +20,9 @@ from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.shadow.aten import OPERATIONS
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.shadow.rules import RULES
+from tests.shadow.kernels import layers, register
 
+register()  # what only accelerators have
 aten = torch.ops.aten
 Case = Callable[..., Any]
 
@@ -301,6 +303,32 @@ CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
     "antialiased": (
         lambda x: F.interpolate(x, 3, mode="bilinear", antialias=True) + F.interpolate(x, 3, mode="bicubic", antialias=True),
         IMAGE,
+    ),
+    "_cudnn_rnn of tanh": layers(1),
+    "_cudnn_rnn, an LSTM both ways": layers(2, both=True),
+    "_cudnn_rnn, two GRUs": layers(3, count=2),
+    "_thnn_fused_lstm_cell": (
+        lambda x, y, c, b, d: aten._thnn_fused_lstm_cell(x, y, c, b, d)[:2], lambda: [r(2, 8), r(2, 8), r(2, 2), r(8), r(8)],
+    ),
+    "_thnn_fused_gru_cell": (
+        lambda x, y, h, b, d: aten._thnn_fused_gru_cell(x, y, h, b, d)[0], lambda: [r(2, 6), r(2, 6), r(2, 2), r(6), r(6)],
+    ),
+    "attention of an accelerator, with a bias": (
+        lambda q, k, v, b: aten._scaled_dot_product_efficient_attention(q, k, v, b, True, scale=0.5)[0],
+        lambda: [r(1, 2, 3, 2), r(1, 2, 3, 2), r(1, 2, 3, 2), r(1, 2, 3, 3)],
+    ),
+    "flash attention": (
+        lambda q, k, v: aten._scaled_dot_product_flash_attention(q, k, v, 0.0, True)[0],
+        lambda: [r(1, 2, 3, 2), r(1, 2, 3, 2), r(1, 2, 3, 2)],
+    ),
+    "cuDNN's attention": (
+        lambda q, k, v: aten._scaled_dot_product_cudnn_attention(q, k, v, None, True, 0.0, True)[0],
+        lambda: [r(1, 2, 3, 2), r(1, 2, 3, 2), r(1, 2, 3, 2)],
+    ),
+    "cudnn_grid_sampler": (lambda x, g: aten.cudnn_grid_sampler(x, g), lambda: [*IMAGE(), r(2, 3, 3, 2).tanh()]),
+    "_cudnn_ctc_loss": (
+        lambda x: aten._cudnn_ctc_loss(x.log_softmax(-1), index(1, 2, 2).int(), [4, 4], [2, 1], 0, True, False)[0],
+        lambda: [r(4, 2, 3)],
     ),
     "grid_sample": (F.grid_sample, lambda: [*IMAGE(), r(2, 3, 3, 2).tanh()]),
     "grid_sample of a volume": (

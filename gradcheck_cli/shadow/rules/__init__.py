@@ -1,12 +1,24 @@
 """Operations of several steps, written in torch's own simpler operations: see `registry`."""
 
-from gradcheck_cli.shadow.rules import gathers, matrices, networks, order, products, sequences, spatial, spectra, transforms
+from gradcheck_cli.shadow.rules import (
+    attention,
+    gathers,
+    matrices,
+    networks,
+    order,
+    products,
+    sequences,
+    spatial,
+    spectra,
+    transforms,
+)
 from gradcheck_cli.shadow.rules.registry import MUTATED, RULES, SYMMETRIC, is_symmetric
 
 __all__ = [
     "MUTATED",
     "RULES",
     "SYMMETRIC",
+    "attention",
     "gathers",
     "is_symmetric",
     "matrices",

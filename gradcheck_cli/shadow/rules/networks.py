@@ -222,7 +222,9 @@ def _dropout(input: Tensor, p: float, train: bool | None, result: Any) -> tuple[
         return input.clone(), result[1]
     with paused():
         mask = result[1].detach()
-    return torch.where(mask, input, 0.0) / (1 - p) if p < 1 else torch.zeros_like(input), result[1]
+    return torch.where(mask, input, 0.0) * (1 / (1 - p)) if p < 1 else torch.zeros_like(input), result[
+        1
+    ]  # the backward's float
 
 
 @rule("rrelu_with_noise")

@@ -43,6 +43,7 @@ MUTATED = {
     "native_batch_norm": ("running_mean", "running_var"),
     "_native_batch_norm_legit": ("running_mean", "running_var"),
     "_batch_norm_with_update": ("running_mean", "running_var"),
+    "cudnn_batch_norm": ("running_mean", "running_var"),
     "rrelu_with_noise": ("noise",),
 }
 """Arguments that an operation overwrites with what counts as data afterwards."""

@@ -1,4 +1,4 @@
-"""Rules: attention and recurrent layers."""
+"""Rules: recurrent layers, and the loss of sequences that are aligned."""
 
 from __future__ import annotations
 
@@ -9,47 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradcheck_cli.shadow.rules.registry import number, paused, pulled, root, rule
-
-
-def _grouped(shared: Tensor, query: Tensor) -> Tensor:
-    """Keys or values for each head of the queries, several of which may share one."""
-    return shared.repeat_interleave(query.shape[-3] // shared.shape[-3], -3) if shared.shape[-3] != query.shape[-3] else shared
-
-
-def _scores(query: Tensor, key: Tensor, causal: bool, mask: Tensor | None, scale: float | None) -> Tensor:
-    scores = query @ _grouped(key, query).mT
-    scores = scores / root(query.new_full((), query.shape[-1]), 2) if scale is None else scores * scale
-    if causal:
-        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-    if mask is None:
-        return scores
-    return scores.masked_fill(~mask, -math.inf) if mask.dtype is torch.bool else scores + mask
-
-
-@rule("_scaled_dot_product_flash_attention_for_cpu")
-def _attention(
-    query: Tensor, key: Tensor, value: Tensor, dropout_p: float, is_causal: bool, attn_mask: Tensor | None, scale: float | None,
-    result: Any,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    if dropout_p:
-        raise NotImplementedError("which weights were dropped isn't known")
-    scores = _scores(query, key, is_causal, attn_mask, scale)
-    return scores.softmax(-1) @ _grouped(value, query), scores.logsumexp(-1).reshape(result[1].shape)
-
-
-@rule("_scaled_dot_product_flash_attention_for_cpu_backward")
-def _attention_backward(
-    grad_out: Tensor, query: Tensor, key: Tensor, value: Tensor, dropout_p: float, is_causal: bool, attn_mask: Tensor | None,
-    scale: float | None,
-) -> list[Tensor]:  # fmt: skip
-    if dropout_p:
-        raise NotImplementedError("which weights were dropped isn't known")
-
-    def forward(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return _scores(q, k, is_causal, attn_mask, scale).softmax(-1) @ _grouped(v, q)
-
-    return pulled(forward, [query, key, value], grad_out)
+from gradcheck_cli.shadow.arguments import outputs_of
+from gradcheck_cli.shadow.rules.registry import decomposition, number, paused, pulled, rule
+from gradcheck_cli.shadow.shortened import counted
 
 
 @rule("_pack_padded_sequence")
@@ -113,6 +75,123 @@ def _rnn_layer_backward(
 
     found = pulled(forward, inputs, *grads)
     return [f.reshape(r.shape) for f, r in zip(found, result, strict=True)]
+
+
+_MODES = ("rnn_relu", "rnn_tanh", "lstm", "gru")
+"""What cuDNN's numbers of recurrent layers mean; of lstm the state has two parts."""
+
+
+class _Recurrent:
+    """Layers of one kind, as cuDNN runs them, all at once: torch's own formulas of `nn.RNN`, `LSTM`, `GRU`."""
+
+    def __init__(
+        self, weight: list[Tensor], weight_stride0: int, mode: int, num_layers: int, batch_first: bool, dropout: float,
+        train: bool, bidirectional: bool, batch_sizes: list[int], **settings: Any,
+    ) -> None:  # fmt: skip
+        if settings["proj_size"]:
+            raise NotImplementedError("a state that is projected")
+        if dropout and train and num_layers > 1:
+            raise NotImplementedError("what was dropped between layers isn't known")
+        kind = getattr(torch.ops.aten, _MODES[mode])
+        self.parts = 1 + (_MODES[mode] == "lstm")
+        self.batch_sizes, self.weights = batch_sizes, len(weight)
+        self.run = decomposition(kind.data if batch_sizes else kind.input)
+        self.settings = (weight_stride0 == 4, num_layers, 0.0, train, bidirectional, *(() if batch_sizes else (batch_first,)))
+
+    def __call__(self, x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """The outputs and the last state, by the weights and the first state."""
+        weights, state = tensors[: self.weights], tensors[self.weights :]
+        with paused():
+            sizes = [torch.tensor(self.batch_sizes, device="cpu")] if self.batch_sizes else []
+        return tuple(self.run(x, *sizes, state if self.parts == 2 else state[0], weights, *self.settings))
+
+
+@rule("_cudnn_rnn")
+def _recurrent(
+    input: Tensor, weight: list[Tensor], hx: Tensor, cx: Tensor | None, result: Any, **settings: Any
+) -> list[Tensor | None]:
+    """The outputs and the states; what only the backward reads, and the weights once more, are torch's own."""
+    layers = _Recurrent(weight, **settings)
+    with counted("recurrent"):
+        out, *states = layers(input, *weight, hx, *([] if cx is None or layers.parts == 1 else [cx]))
+    return [out, *states, *outputs_of(result)[1 + len(states) :]]
+
+
+@rule("_cudnn_rnn_backward")
+def _recurrent_backward(
+    input: Tensor, weight: list[Tensor], hx: Tensor, cx: Tensor | None, grad_output: Tensor | None, grad_hy: Tensor | None,
+    grad_cy: Tensor | None, result: Any, **settings: Any,
+) -> list[Tensor | None]:  # fmt: skip
+    layers = _Recurrent(weight, **settings)
+    states = [hx] if cx is None or layers.parts == 1 else [hx, cx]
+    grads = [grad_output, grad_hy, grad_cy][: 1 + len(states)]
+    with counted("recurrent"):
+        by_x, *others = pulled(layers, [input, *weight, *states], *grads)
+    by_weight, by_state = others[: len(weight)], others[len(weight) :]
+    found = [by_x, *by_state, *[None] * (2 - len(by_state)), *by_weight]
+    return [None if given is None else f for f, given in zip(found, outputs_of(result), strict=False)]
+
+
+@rule("_thnn_fused_lstm_cell")
+def _lstm_cell(
+    input_gates: Tensor, hidden_gates: Tensor, cx: Tensor, input_bias: Tensor | None, hidden_bias: Tensor | None, result: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The states, and the gates, which the backward reads."""
+    gates = _with_biases(input_gates, input_bias) + _with_biases(hidden_gates, hidden_bias)
+    i, f, g, o = gates.chunk(4, 1)
+    i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+    c = f * cx + i * g
+    return o * c.tanh(), c, torch.cat([i, f, g, o], 1).reshape(result[2].shape)
+
+
+@rule("_thnn_fused_lstm_cell_backward_impl")
+def _lstm_cell_backward(
+    grad_hy: Tensor | None, grad_cy: Tensor | None, cx: Tensor, cy: Tensor, workspace: Tensor, has_bias: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    i, f, g, o = workspace.reshape(len(cx), -1).chunk(4, 1)
+    t = cy.tanh()
+    by_h = torch.zeros_like(cx) if grad_hy is None else grad_hy
+    by_c = by_h * o * (1 - t * t)
+    by_c = by_c if grad_cy is None else by_c + grad_cy
+    gates = torch.cat([by_c * g * (1 - i) * i, by_c * cx * (1 - f) * f, by_c * i * (1 - g * g), by_h * t * (1 - o) * o], 1)
+    return gates, by_c * f, gates.sum(0) if has_bias else None
+
+
+@rule("_thnn_fused_gru_cell")
+def _gru_cell(
+    input_gates: Tensor, hidden_gates: Tensor, hx: Tensor, input_bias: Tensor | None, hidden_bias: Tensor | None, result: Any
+) -> tuple[Tensor, Tensor]:
+    """The state, and what the backward reads."""
+    own, state = _with_biases(input_gates, input_bias).chunk(3, 1), _with_biases(hidden_gates, hidden_bias).chunk(3, 1)
+    r, z = (own[0] + state[0]).sigmoid(), (own[1] + state[1]).sigmoid()
+    n = (own[2] + r * state[2]).tanh()
+    return n + z * (hx - n), torch.cat([r, z, n, hx, state[2]], 1).reshape(result[1].shape)
+
+
+@rule("_thnn_fused_gru_cell_backward")
+def _gru_cell_backward(grad_hy: Tensor, workspace: Tensor, has_bias: bool) -> tuple[Tensor | None, ...]:
+    r, z, n, h, state = workspace.reshape(len(grad_hy), -1).chunk(5, 1)
+    by_n = grad_hy * (1 - z) * (1 - n * n)
+    by_r, by_z = by_n * state * (1 - r) * r, grad_hy * (h - n) * (1 - z) * z
+    own, hidden = torch.cat([by_r, by_z, by_n], 1), torch.cat([by_r, by_z, by_n * r], 1)
+    return own, hidden, grad_hy * z, own.sum(0) if has_bias else None, hidden.sum(0) if has_bias else None
+
+
+def _with_biases(gates: Tensor, bias: Tensor | None) -> Tensor:
+    return gates if bias is None else gates + bias
+
+
+@rule("_cudnn_ctc_loss")
+def _cudnn_ctc_loss(
+    log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any, blank: int, zero_infinity: bool, result: Any
+) -> tuple[Tensor, Tensor]:
+    """The loss, and what its backward multiplies by the upstream gradient."""
+    loss, _ = _ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, result)
+    ones = torch.ones_like(result[0])
+    found = _ctc_loss_backward(
+        ones, log_probs, targets, input_lengths, target_lengths, result[0], blank=blank, zero_infinity=zero_infinity
+    )
+    return loss, found
 
 
 @rule("_ctc_loss")

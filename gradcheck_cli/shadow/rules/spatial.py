@@ -304,3 +304,14 @@ def _grid_backward(
     found = pulled(lambda x, g: forward(x, g, interpolation_mode, padding_mode, align_corners), [input, grid], grad_output)
     # the grid's is there, unasked for, too
     return [None if given is None else f for f, given in zip(found, result, strict=True)]
+
+
+@rule("cudnn_grid_sampler")
+def _cudnn_grid(self: Tensor, grid: Tensor) -> Tensor:
+    found: Tensor = decomposition(aten.grid_sampler_2d.default)(self, grid, 0, 0, True)
+    return found
+
+
+@rule("cudnn_grid_sampler_backward")
+def _cudnn_grid_backward(self: Tensor, grid: Tensor, grad_output: Tensor) -> list[Tensor]:
+    return pulled(_cudnn_grid, [self, grid], grad_output)
