@@ -139,7 +139,7 @@ def judged(op: Any, check: Callable[..., bool], dtype: torch.dtype, count: int, 
             outcome = "verified" if outcome == "no sample" else outcome
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", UndecidedWarning)
-                check(function, inputs)
+                check(function, inputs, nondet_tol=op.gradcheck_nondet_tol)
             doubts = [str(w.message) for w in caught if issubclass(w.category, UndecidedWarning)]
             if doubts:
                 text = doubts[0]

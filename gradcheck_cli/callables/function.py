@@ -208,7 +208,7 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
             if any(check.confirm() for check in further):
                 recorder.note(FURTHER)
         recorder.remedies += rewriting.remedies(question.limits)
-        recorder.note(*unseen(sensitivity), *shortened(question.device, recorder.columns))
+        recorder.note(*unseen(sensitivity), *shortened(recorder.columns))
         if opaque:
             told = any(getattr(question, word) is not None for word in WORDS)
             hint = "" if told else "; --reference says what the function ought to be"

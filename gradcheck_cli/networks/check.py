@@ -75,7 +75,7 @@ class Networked:
             self.along() if whole else self.some_along()
         if self.request.compile is not None:
             self.by_compiler(self.request.compile)
-        self.recorder.note(*unseen(self.sensitivity), *shortened(self.request.device, self.recorder.columns))
+        self.recorder.note(*unseen(self.sensitivity), *shortened(self.recorder.columns))
         if self.opaque:
             self.recorder.note(f"could not be followed: {', '.join(self.opaque)}")
 

@@ -71,6 +71,9 @@ class Short(NamedTuple):
     sums: bool = False
 
 
+met: set[Switch] = set()
+"""Those that concerned an operation since `maps.shortened` told of them."""
+
 _within: list[str] = []
 """What counts instead of a product: no thread's own, for a backward runs in that of its device."""
 
@@ -93,12 +96,13 @@ def short(fold: str, outputs: Iterable[torch.Tensor | None]) -> Short:
         return Short()
     kind = _within[-1] if _within and fold == "product" else fold
     rows = [row for row in _CONCERNED.get((kind, form.name), ()) if row.device == output.device.type]
-    on = [value for _, value in map(value_of, rows) if value not in FULL]
+    on = {row: value for row in rows if (value := value_of(row)[1]) not in FULL}
     if not on:
         return Short()
+    met.update(on)
     if form.bits <= TF32.bits:
         return Short(sums=True)
-    return Short(FORMATS["bfloat16"] if "bf16" in on else TF32)
+    return Short(FORMATS["bfloat16"] if "bf16" in on.values() else TF32)
 
 
 _CONCERNED = {

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, _push_mode
+from torch.utils._pytree import tree_map_only
 
 from gradcheck_cli.shadow.complexes import is_flagged
 from gradcheck_cli.shadow.overloads import Overload, overload
@@ -51,7 +52,12 @@ class Watching(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if types or _others() or type(func) is not OpOverload:
             return self._unusual(func, types, args, kwargs or {})
-        return self.watched(overload(func), func, args, kwargs or {})
+        try:
+            return self.watched(overload(func), func, args, kwargs or {})
+        except RuntimeError as problem:
+            if APART not in str(problem):
+                raise
+        return self.watched(overload(func), func, _together(args), kwargs or {})
 
     def _unusual(self, func: Any, types: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """An operator of higher order, or an operation that a mode below this one, or a class of tensors, has a say in."""
@@ -81,6 +87,15 @@ class Watching(TorchDispatchMode):
             return self.watched(overload(func), traced, args, kwargs)
         finally:
             _push_mode(tracer)
+
+
+APART = "all tensors to be on the same device"
+
+
+def _together(args: Any) -> Any:
+    """The arguments where the first of them lies: in a mode `ctc_loss` hands over lengths that lie on the CPU (torch 2.13)."""
+    place = next(arg.device for arg in args if isinstance(arg, torch.Tensor))
+    return tree_map_only(torch.Tensor, lambda tensor: tensor.to(place), args)
 
 
 def wraps(kind: type) -> bool:

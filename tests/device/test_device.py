@@ -41,6 +41,11 @@ def last(x: Tensor) -> Tensor:
     return torch.tensor([1, 1], device=x.device)
 
 
+def spelt(x: Tensor) -> Tensor:
+    targets = torch.tensor([[1, 2, 1]], device=x.device)
+    return torch.nn.functional.ctc_loss(x.log_softmax(-1), targets, torch.tensor([5]), torch.tensor([3]))
+
+
 CHECKS: dict[str, Check] = {
     "chain": lambda **o: check_chain(["2*x", "z**2 + sin(z)"], at="x=1", **o),
     "array": lambda **o: check_grad("sum(exp(x)*softmax(x))", at="x=[1,2,3]", **o),
@@ -55,6 +60,7 @@ CHECKS: dict[str, Check] = {
         lambda x: x[x > 1].sort()[0].cumsum(0).index_add(0, last(x), x[:2]), at={"x": [1.5, 2, 3]}, **o
     ),
     "complex": lambda **o: check_function(lambda x: torch.fft.fft(x).abs(), at={"x": [1, 2, 4]}, **o),
+    "lengths on the CPU": lambda **o: check_function(spelt, shape={"x": (5, 1, 4)}, **o),
     "network": lambda **o: check_model("Linear(3, 4) | BatchNorm1d(4) | ReLU | Dropout(0.4) | Linear(4, 2)", train=True, **o),
     "attention": lambda **o: check_model("TransformerEncoderLayer(4, 2, 6)", input="3,4", **o),
     "embedding": lambda **o: check_model("Embedding(5, 3) | Linear(3, 2)", **o),

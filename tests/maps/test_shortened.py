@@ -9,6 +9,7 @@ import torch
 
 from gradcheck_cli import check_function
 from gradcheck_cli.maps.shortened import shortened
+from gradcheck_cli.shadow.shortened import short
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.scope import OfTensor
 from gradcheck_cli.verdict.verdicts import Verdict
@@ -31,13 +32,14 @@ def column(dtype: str, verdict: Verdict) -> Column:
 @pytest.mark.usefixtures("medium")
 @pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="torch before 2.9 has other names")
 def test_what_is_said() -> None:
-    """Of the device and the dtype that lost digits, and of no other."""
+    """Once, of what was met on the device that has a switch, in the dtype that lost digits, and of nothing else."""
     lost = [column("float32", Verdict.IMPRECISE)]
-    assert [note.partition(":")[0] for note in shortened("cpu", lost)] == [
-        "torch.backends.mkldnn.matmul.fp32_precision is bf16"
-    ]
-    assert any("torch.backends.cuda.matmul" in note for note in shortened("cuda", lost))
-    assert not shortened("cpu", [column("float32", Verdict.MATCH), column("float64", Verdict.MISMATCH)])
+    assert not shortened(lost)
+    short("product", [torch.ones(2)])
+    assert not shortened([column("float32", Verdict.MATCH), column("float64", Verdict.MISMATCH)])
+    short("product", [torch.ones(2)])
+    assert [note.partition(":")[0] for note in shortened(lost)] == ["torch.backends.mkldnn.matmul.fp32_precision is bf16"]
+    assert not shortened(lost)
 
 
 def test_nothing_is_said_by_default() -> None:

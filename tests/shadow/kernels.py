@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import ctc_loss, grid_sample
+from torch.nn.functional import batch_norm, ctc_loss, grid_sample
 
 aten = torch.ops.aten
 _LIBRARY = torch.library.Library("aten", "IMPL")
@@ -150,6 +150,21 @@ def _cudnn(
     return _attention(q, k, v, bias, causal, scale), sums, None, None, 1, 1, seed, seed.clone(), q.new_empty(0)
 
 
+def _normalised(x: Tensor, w: Tensor, b: Tensor, eps: float) -> Tensor:
+    return batch_norm(x.to(w.dtype), None, None, w, b, True, 0.0, eps).to(x.dtype)
+
+
+def _batch_norm(x: Tensor, w: Tensor, b: Tensor, m: Any, v: Any, train: bool, factor: float, eps: float) -> tuple[Tensor, ...]:
+    wide, axes = x.to(w.dtype), [a for a in range(x.ndim) if a != 1]
+    scale = (wide.var(axes, correction=0) + eps).rsqrt()
+    return apart(lambda: _normalised(x, w, b, eps).detach()), wide.mean(axes), scale, torch.zeros(0, dtype=torch.uint8)
+
+
+def _batch_norm_backward(x: Tensor, g: Tensor, w: Tensor, *given: Any) -> tuple[Tensor, ...]:
+    eps = next(v for v in given if isinstance(v, float))
+    return tuple(slopes(lambda x, w, b: _normalised(x, w, b, eps), [x, w, torch.zeros_like(w)], [g]))
+
+
 def _grid(x: Tensor, grid: Tensor) -> Tensor:
     return grid_sample(x, grid, align_corners=True)
 
@@ -173,7 +188,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "_scaled_dot_product_flash_attention": _flash, "_scaled_dot_product_flash_attention_backward": _flash_backward,
     "_scaled_dot_product_cudnn_attention": _cudnn, "_scaled_dot_product_cudnn_attention_backward": _flash_backward,
     "cudnn_grid_sampler": _grid, "cudnn_grid_sampler_backward": lambda x, grid, g: tuple(slopes(_grid, [x, grid], [g])),
-    "_cudnn_ctc_loss": _aligned,
+    "_cudnn_ctc_loss": _aligned, "cudnn_batch_norm": _batch_norm, "cudnn_batch_norm_backward": _batch_norm_backward,
 }  # fmt: skip
 
 

@@ -30,9 +30,9 @@ def near(found: Any, wanted: Any) -> bool:
 
 LAYERS = {
     "rnn_relu": (nn.RNN, {"nonlinearity": "relu"}, 0), "rnn_tanh": (nn.RNN, {}, 1),
-    "lstm": (nn.LSTM, {}, 2), "gru": (nn.GRU, {}, 3),
-    "two layers": (nn.GRU, {"num_layers": 2}, 3), "both ways": (nn.LSTM, {"bidirectional": True, "num_layers": 2}, 2),
-    "without biases": (nn.LSTM, {"bias": False}, 2), "batch first": (nn.GRU, {"batch_first": True}, 3),
+    "lstm": (nn.LSTM, {}, 2), "gru": (nn.GRU, {}, 3), "two layers": (nn.GRU, {"num_layers": 2}, 3),
+    "both ways": (nn.LSTM, {"bidirectional": True, "num_layers": 2}, 2), "without biases": (nn.LSTM, {"bias": False}, 2),
+    "batch first": (nn.GRU, {"batch_first": True}, 3), "projected": (nn.LSTM, {"proj_size": 3, "num_layers": 2}, 2),
 }  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def test_all_recurrent_layers_at_once(name: str, packed: bool) -> None:
     torch.manual_seed(0)
     layer = made(3, 4, dtype=F64, **given)
     several, first = layer.num_layers * (1 + layer.bidirectional), bool(layer.batch_first)
-    x, states = drawn(5, 2, 3), [drawn(several, 2, 4) for _ in range(2 if mode == 2 else 1)]
+    x, states = drawn(5, 2, 3), [drawn(several, 2, layer.proj_size or 4), drawn(several, 2, 4)][: 2 if mode == 2 else 1]
     state: Any = tuple(states) if mode == 2 else states[0]
     data, sizes = x, []
     if packed:
@@ -61,7 +61,7 @@ def test_all_recurrent_layers_at_once(name: str, packed: bool) -> None:
     slopes = torch.autograd.grad(wanted, leaves, grads)
     arguments = {
         "input": data, "weight": list(layer.parameters()), "weight_stride0": 4 if layer.bias else 2, "weight_buf": None,
-        "hx": states[0], "cx": states[1] if mode == 2 else None, "mode": mode, "hidden_size": 4, "proj_size": 0,
+        "hx": states[0], "cx": states[1] if mode == 2 else None, "mode": mode, "hidden_size": 4, "proj_size": layer.proj_size,
         "num_layers": layer.num_layers, "batch_first": first, "dropout": 0.0, "train": True,
         "bidirectional": layer.bidirectional, "batch_sizes": sizes, "dropout_state": None,
     }  # fmt: skip

@@ -325,6 +325,9 @@ CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
         lambda q, k, v: aten._scaled_dot_product_cudnn_attention(q, k, v, None, True, 0.0, True)[0],
         lambda: [r(1, 2, 3, 2), r(1, 2, 3, 2), r(1, 2, 3, 2)],
     ),
+    "cudnn_batch_norm": (
+        lambda x, w, b: aten.cudnn_batch_norm(x, w, b, None, None, True, 0.1, 0.5)[0], lambda: [*IMAGE(), r(2), r(2)],
+    ),
     "cudnn_grid_sampler": (lambda x, g: aten.cudnn_grid_sampler(x, g), lambda: [*IMAGE(), r(2, 3, 3, 2).tanh()]),
     "_cudnn_ctc_loss": (
         lambda x: aten._cudnn_ctc_loss(x.log_softmax(-1), index(1, 2, 2).int(), [4, 4], [2, 1], 0, True, False)[0],

@@ -24,15 +24,21 @@ def _batch_norm(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor | None, var: Tensor | None, training: bool,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    axes = [a for a in range(input.ndim) if a != 1]
+    x, axes = _wide(input, weight), [a for a in range(input.ndim) if a != 1]
     if training or mean is None or var is None:
-        mean = input.mean(axes)
-        var = (input - _across(input, mean)).square().mean(axes)
+        mean = x.mean(axes)
+        var = (x - _across(x, mean)).square().mean(axes)
     scale = (var + eps).rsqrt()
-    found = (input - _across(input, mean)) * _across(input, scale)
+    found = (x - _across(x, mean)) * _across(x, scale)
     if weight is not None:
-        found = found * _across(input, weight)
-    return found if bias is None else found + _across(input, bias), mean, scale
+        found = found * _across(x, weight)
+    found = found if bias is None else found + _across(x, bias)
+    return found.to(input.dtype), mean, scale
+
+
+def _wide(x: Tensor, weight: Tensor | None) -> Tensor:
+    """In the format of the weight, in which kernels compute."""
+    return x if weight is None else x.to(weight.dtype)
 
 
 @rule("native_batch_norm", "_native_batch_norm_legit")
@@ -52,6 +58,15 @@ def _batch_norm_with_update(
     return *_batch_norm(input, weight, bias, running_mean, running_var, True, eps), result[3]
 
 
+@rule("cudnn_batch_norm")
+def _cudnn_batch_norm(
+    input: Tensor, weight: Tensor, bias: Tensor | None, running_mean: Tensor | None, running_var: Tensor | None,
+    training: bool, epsilon: float, result: Any,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    found, mean, scale = _batch_norm(input, weight, bias, running_mean, running_var, training, epsilon)
+    return (found, mean, scale, result[3]) if training else (found, *result[1:])
+
+
 @rule("native_batch_norm_backward", "batch_norm_backward")
 def _batch_norm_backward(
     grad_out: Tensor, input: Tensor, weight: Tensor | None, running_mean: Tensor | None, running_var: Tensor | None,
@@ -66,15 +81,24 @@ def _batch_norm_backward(
         mean, scale = running_mean, (running_var + eps).rsqrt()
     if scale is None:
         raise NotImplementedError("the forward pass has kept no deviation")
-    centred = (input - _across(input, mean)) * _across(input, scale)
-    total, inner = grad_out.sum(axes), (grad_out * centred).sum(axes)
-    count = input.numel() // max(input.shape[1], 1)
-    through = grad_out
+    x, g = _wide(input, weight), _wide(grad_out, weight)
+    centred = (x - _across(x, mean)) * _across(x, scale)
+    total, inner = g.sum(axes), (g * centred).sum(axes)
+    count = x.numel() // max(x.shape[1], 1)
+    through = g
     if training:
-        through = grad_out - _across(input, total / count) - centred * _across(input, inner / count)
+        through = g - _across(x, total / count) - centred * _across(x, inner / count)
     factor = scale if weight is None else scale * weight
-    found = [through * _across(input, factor), inner, total]
+    found = [(through * _across(x, factor)).to(input.dtype), inner, total]
     return [f if wanted else None for f, wanted in zip(found, output_mask, strict=True)]
+
+
+@rule("cudnn_batch_norm_backward")
+def _cudnn_batch_norm_backward(
+    input: Tensor, grad_output: Tensor, weight: Tensor, save_mean: Tensor, save_var: Tensor, epsilon: float
+) -> list[Tensor | None]:
+    """Of a batch that is normalised by its own deviation."""
+    return _batch_norm_backward(grad_output, input, weight, None, None, save_mean, epsilon, [True] * 3, save_var=save_var)
 
 
 @rule("native_layer_norm")

@@ -86,10 +86,8 @@ class _Recurrent:
 
     def __init__(
         self, weight: list[Tensor], weight_stride0: int, mode: int, num_layers: int, batch_first: bool, dropout: float,
-        train: bool, bidirectional: bool, batch_sizes: list[int], **settings: Any,
+        train: bool, bidirectional: bool, batch_sizes: list[int], **_: Any,
     ) -> None:  # fmt: skip
-        if settings["proj_size"]:
-            raise NotImplementedError("a state that is projected")
         if dropout and train and num_layers > 1:
             raise NotImplementedError("what was dropped between layers isn't known")
         kind = getattr(torch.ops.aten, _MODES[mode])
