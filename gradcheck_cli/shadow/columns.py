@@ -45,7 +45,7 @@ from gradcheck_cli.shadow.decisions import TELLING
 from gradcheck_cli.shadow.memory import FLOATS, UNFILLED
 from gradcheck_cli.shadow.mode import REFUSALS
 from gradcheck_cli.shadow.overloads import Overload
-from gradcheck_cli.shadow.rules import MUTATED, RULES
+from gradcheck_cli.shadow.rules import MOVED, MUTATED, RULES
 from gradcheck_cli.shadow.shortened import short
 from gradcheck_cli.shadow.stops import state_written
 from gradcheck_cli.shadow.watching import Watching
@@ -124,6 +124,8 @@ class Columns(Watching):
         if any(t._is_zerotensor() for t in tensors):
             args = tuple(solid(a) for a in args)
         bound = known.bind(args, kwargs)
+        if known.name in MOVED:
+            return self._elsewhere(bound[MOVED[known.name]], lambda: func(*args, **kwargs))
         row = known.choose(bound)
         asked = known.base in TELLING and not all(map(self._constant, tensors))
         plain = all(map(is_plain, tensors))
@@ -176,6 +178,16 @@ class Columns(Watching):
         for tensor in () if self._within else state_written(known, args, kwargs, self._state()):
             self._forget(tensor)
             self.held = True
+        return result
+
+    def _elsewhere(self, tensors: Sequence[torch.Tensor], run: Callable[[], Any]) -> Any:
+        """What gives tensors other memory: their numbers go along."""
+        kept = [self._read(tensor, tuple(tensor.shape)) for tensor in tensors]
+        result = run()
+        for tensor, cell in zip(tensors, kept, strict=True):
+            self._write(tensor, cell)
+            if self._contents is not None:
+                self._contents.remember(tensor)
         return result
 
     def _repeat(self, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:

@@ -57,7 +57,7 @@ from gradcheck_cli.shadow.movers import gathered, origins
 from gradcheck_cli.shadow.order import ORDERED
 from gradcheck_cli.shadow.origins import Origins, place
 from gradcheck_cli.shadow.overloads import Overload
-from gradcheck_cli.shadow.rules import MUTATED, RULES, SYMMETRIC, is_symmetric
+from gradcheck_cli.shadow.rules import MOVED, MUTATED, RULES, SYMMETRIC, is_symmetric
 from gradcheck_cli.shadow.stops import Graph, state_written
 from gradcheck_cli.shadow.trace import Seen, Trace
 from gradcheck_cli.shadow.watching import Watching
@@ -213,6 +213,8 @@ class Shadow(Watching):
                 return bool(torch.eq(*tensors).all())
         if known.base in TELLING and plain and not known.foreign:
             return self.decisions.told(tensors[0], func(*args, **kwargs))
+        if known.name in MOVED and plain:
+            return self._elsewhere(bound[MOVED[known.name]], partial(func, *args, **kwargs))
         if known.base in SYMMETRIC and plain and not self._within:
             bound = self._symmetric(known, bound)
         row = known.choose(bound) if plain else None
@@ -264,6 +266,16 @@ class Shadow(Watching):
         if not self._within and plain:
             self.origins.ran(known.base, tensors, outputs)
             self.equal |= dict.fromkeys(self.origins.equal_values(known.base, outputs))
+        return result
+
+    def _elsewhere(self, tensors: Sequence[torch.Tensor], run: Callable[[], Any]) -> Any:
+        """What gives tensors other memory: their numbers go along."""
+        kept = [[self._cells(tensor, index) for index in range(len(self.layers))] for tensor in tensors]
+        result = run()
+        for tensor, columns in zip(tensors, kept, strict=True):
+            for index, cells in enumerate(columns):
+                self._memory.write(tensor, index, cells)
+            self._memory.remember(tensor)
         return result
 
     def _on_sparse(self, known: Overload, func: Any, args: Any, kwargs: Any, tensors: list[torch.Tensor]) -> Any:

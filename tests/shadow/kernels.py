@@ -16,6 +16,8 @@ from torch.nn.functional import batch_norm, ctc_loss, grid_sample
 aten = torch.ops.aten
 _LIBRARY = torch.library.Library("aten", "IMPL")
 LSTM = 2
+SEED, OFFSET = 7, 4
+"""What attention drops by."""
 
 
 def apart(run: Callable[[], Any]) -> Any:
@@ -97,17 +99,33 @@ def _gru_backward(upstream: Tensor, kept: Tensor, biases: bool) -> tuple[Any, ..
     return (*found, *(x.sum(0) if biases else None for x in found[:2]))
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor, bias: Any, causal: bool, scale: float | None) -> Tensor:
+def _flattened(weights: Sequence[Tensor], *_: Any) -> Tensor:
+    """The weights one after the other, in which they lie from here on."""
+    found, start = torch.cat([w.reshape(-1) for w in weights]), 0
+    for w in weights:
+        w.data = found[start : start + w.numel()].view(w.shape)
+        start += w.numel()
+    return found
+
+
+def _drawn(into: Tensor, dropped: float, seed: int, offset: int) -> Tensor:
+    """Uniform numbers, the same for the same seed."""
+    return into.copy_(torch.rand(into.shape, generator=torch.Generator().manual_seed(seed + offset)))
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, bias: Any, causal: bool, scale: float | None, dropped: float = 0.0) -> Tensor:
     scores = q @ k.mT * (1 / math.sqrt(q.shape[-1]) if scale is None else scale) + (0 if bias is None else bias)
     kept = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
-    return (scores.masked_fill(~kept, -math.inf) if causal else scores).softmax(-1) @ v
+    weights = (scores.masked_fill(~kept, -math.inf) if causal else scores).softmax(-1)
+    mask = _drawn(torch.empty(weights.shape), dropped, SEED, OFFSET) > dropped
+    return (weights * mask / (1 - dropped) if dropped else weights) @ v
 
 
 def _efficient(
     q: Tensor, k: Tensor, v: Tensor, bias: Any, _: bool, dropped: float = 0.0, causal: bool = False, *, scale: Any = None
 ) -> tuple[Tensor, ...]:
-    seed = torch.zeros((), dtype=torch.int64)
-    return _attention(q, k, v, bias, causal, scale), q.new_zeros(*q.shape[:2], 32), seed, seed.clone()
+    seed, offset = torch.tensor(SEED), torch.tensor(OFFSET)
+    return _attention(q, k, v, bias, causal, scale, dropped), q.new_zeros(*q.shape[:2], 32), seed, offset
 
 
 def _efficient_backward(
@@ -115,7 +133,7 @@ def _efficient_backward(
     dropped: float, wanted: Sequence[bool], causal: bool = False, *, scale: Any = None,
 ) -> tuple[Any, ...]:  # fmt: skip
     given = [q, k, v, *([bias] if bias is not None and wanted[3] else [])]
-    found = slopes(lambda q, k, v, b=bias: _attention(q, k, v, b, causal, scale), given, [g])
+    found = slopes(lambda q, k, v, b=bias: _attention(q, k, v, b, causal, scale, dropped), given, [g])
     return (*found, *[None] * (4 - len(found)))
 
 
@@ -181,6 +199,7 @@ def _aligned(
 
 KERNELS: dict[str, Callable[..., Any]] = {
     "_cudnn_rnn": _rnn, "_cudnn_rnn_backward": _rnn_backward,
+    "_cudnn_rnn_flatten_weight": _flattened, "_fill_mem_eff_dropout_mask_": _drawn,
     "_thnn_fused_lstm_cell": _lstm_gates, "_thnn_fused_lstm_cell_backward_impl": _lstm_backward,
     "_thnn_fused_gru_cell": _gru, "_thnn_fused_gru_cell_backward": _gru_backward,
     "_scaled_dot_product_efficient_attention": _efficient,

@@ -52,6 +52,13 @@ EDGES = torch.tensor([-1.0, 0.0, 0.5], dtype=torch.float64)
 SMALL, SQUARE, IMAGE, CUBE = (lambda: [r(5)]), (lambda: [r(3, 4)]), (lambda: [r(2, 2, 5, 6)]), (lambda: [r(1, 2, 4, 4, 4)])
 
 
+def flattened(x: Tensor, y: Tensor) -> Tensor:
+    """Both are moved on the way, as `nn.LSTM` does it with parameters that were exchanged."""
+    with torch.no_grad():
+        torch._cudnn_rnn_flatten_weight([x, y], 2, 0, 0, 0, 0, 0, False, False)
+    return (x * y).sin()
+
+
 # name -> (function, inputs); the function's results are differentiated too, unless the name is in WITHOUT_BACKWARD
 def both_parts(z: Tensor) -> Tensor:
     return torch.view_as_real(z)
@@ -317,6 +324,11 @@ CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
         lambda q, k, v, b: aten._scaled_dot_product_efficient_attention(q, k, v, b, True, scale=0.5)[0],
         lambda: [r(1, 2, 3, 2), r(1, 2, 3, 2), r(1, 2, 3, 2), r(1, 2, 3, 3)],
     ),
+    "attention of an accelerator that drops": (
+        lambda q, k, v: aten._scaled_dot_product_efficient_attention(q, k, v, None, True, 0.5)[0],
+        lambda: [r(1, 2, 3, 2), r(1, 2, 3, 2), r(1, 2, 3, 2)],
+    ),
+    "weights that are moved": (flattened, lambda: [r(2, 3), r(3)]),
     "flash attention": (
         lambda q, k, v: aten._scaled_dot_product_flash_attention(q, k, v, 0.0, True)[0],
         lambda: [r(1, 2, 3, 2), r(1, 2, 3, 2), r(1, 2, 3, 2)],

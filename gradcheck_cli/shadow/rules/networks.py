@@ -70,7 +70,7 @@ def _cudnn_batch_norm(
 @rule("native_batch_norm_backward", "batch_norm_backward")
 def _batch_norm_backward(
     grad_out: Tensor, input: Tensor, weight: Tensor | None, running_mean: Tensor | None, running_var: Tensor | None,
-    save_mean: Tensor, eps: float, output_mask: list[bool], train: bool = True, save_invstd: Tensor | None = None,
+    save_mean: Tensor, eps: float, result: Any, train: bool = True, save_invstd: Tensor | None = None,
     save_var: Tensor | None = None, update: bool = True,
 ) -> list[Tensor | None]:  # fmt: skip
     axes = [a for a in range(input.ndim) if a != 1]
@@ -90,15 +90,15 @@ def _batch_norm_backward(
         through = g - _across(x, total / count) - centred * _across(x, inner / count)
     factor = scale if weight is None else scale * weight
     found = [(through * _across(x, factor)).to(input.dtype), inner, total]
-    return [f if wanted else None for f, wanted in zip(found, output_mask, strict=True)]
+    return [None if given is None else f for f, given in zip(found, result, strict=True)]  # some come unasked for
 
 
 @rule("cudnn_batch_norm_backward")
 def _cudnn_batch_norm_backward(
-    input: Tensor, grad_output: Tensor, weight: Tensor, save_mean: Tensor, save_var: Tensor, epsilon: float
+    input: Tensor, grad_output: Tensor, weight: Tensor, save_mean: Tensor, save_var: Tensor, epsilon: float, result: Any
 ) -> list[Tensor | None]:
     """Of a batch that is normalised by its own deviation."""
-    return _batch_norm_backward(grad_output, input, weight, None, None, save_mean, epsilon, [True] * 3, save_var=save_var)
+    return _batch_norm_backward(grad_output, input, weight, None, None, save_mean, epsilon, result, save_var=save_var)
 
 
 @rule("native_layer_norm")

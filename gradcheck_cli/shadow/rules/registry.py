@@ -48,6 +48,9 @@ MUTATED = {
 }
 """Arguments that an operation overwrites with what counts as data afterwards."""
 
+MOVED = {"_cudnn_rnn_flatten_weight": "weight_arr"}
+"""Tensors to which an operation gives other memory, with the same numbers in it."""
+
 
 SYMMETRIC = {"_linalg_eigh": "A", "linalg_cholesky_ex": "self", "cholesky": "self"}
 """Operations on symmetric matrices, which read one triangle, and the argument. torch's gradient is that by the symmetric part,
