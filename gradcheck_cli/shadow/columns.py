@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,7 @@ class Columns(Watching):
         self._storages: dict[int, _Storage] = {}
         self._unsure: dict[int, Any] = {}
         """Storages of whole numbers that were made of what is followed."""
-        self._within = False
+        self._within, self._thread = False, get_ident()
 
     def seed(self, tensor: torch.Tensor, cell: Cell) -> None:
         """Give the tensor's entries (in order) their numbers."""
@@ -112,6 +113,12 @@ class Columns(Watching):
         self._checkpoint()
         if self.lost:
             return run(func, args, kwargs)
+        if get_ident() == self._thread:
+            return self._followed(known, func, args, kwargs)
+        with np.errstate(all="ignore"):  # which is a thread's own, and a backward on a device runs in that of the device
+            return self._followed(known, func, args, kwargs)
+
+    def _followed(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         contents = None if self._within else self._contents
         if known.view:
             result = func(*args, **kwargs)

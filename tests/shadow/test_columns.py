@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import warnings
 from importlib.util import find_spec
 from typing import Any
 
@@ -261,3 +263,28 @@ def test_what_is_not_decided_is_not_certain() -> None:
         assert not np.isfinite(shadow.cell(tensor)[-1]).any()
     high, *_, radii = shadow.cell(rest[2])
     assert (np.abs(high - 5.0) <= radii).all() and (np.abs(high - 1.0) <= radii).all()
+
+
+def test_a_thread_of_a_device_warns_of_nothing() -> None:
+    """A backward on an accelerator runs in a thread of its own, in which NumPy would warn of what leaves the range."""
+    import torch
+
+    from gradcheck_cli.algebra.columns.shadowed import Shadowed
+    from gradcheck_cli.algebra.directions import Precise
+    from gradcheck_cli.algebra.layers import Rounded
+    from gradcheck_cli.shadow.columns import Columns
+
+    columns, x = Columns(Shadowed(Precise(), Rounded(FORMATS["float64"]))), torch.full((3, 2), 1e200, dtype=torch.float64)
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            with warnings.catch_warnings(action="error"), columns:
+                (x.exp() - x.exp()) @ (x * x).mT
+        except RuntimeWarning as warning:
+            raised.append(warning)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert not raised

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 import torch
 
+from gradcheck_cli import check_function
 from gradcheck_cli.maps.map import seeded
 from gradcheck_cli.shadow.draws import restored
 
@@ -37,3 +38,11 @@ def test_generators_of_other_devices_are_seeded_too(monkeypatch: pytest.MonkeyPa
         assert [g.initial_seed() for g in (torch.default_generator, *chips)] == [3, 11, 3]
         torch.rand(4, generator=chips[1])
     assert all(torch.equal(g.get_state(), state) for g, state in zip(chips, before, strict=True))
+
+
+@pytest.mark.parametrize("options", [{}, {"order": 2}, {"mode": "all"}], ids=str)
+def test_a_function_that_draws_leaves_no_trace(options: dict[str, Any]) -> None:
+    """Its shape and dtype are tried, its outputs, points beside: what is drawn next is what would have been."""
+    before = torch.get_rng_state()
+    check_function(lambda x: x * torch.rand_like(x), **options)
+    assert torch.equal(torch.get_rng_state(), before)

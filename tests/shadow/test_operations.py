@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from flint import arb, ctx
 from torch import Tensor
 
+from gradcheck_cli.algebra.directions import Precise
 from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.shadow.aten import OPERATIONS
@@ -492,3 +493,15 @@ def test_every_row_and_rule_is_met() -> None:
         for case in CASES.keys() - SEEN.keys():
             follow(case)
     assert not sorted(wanted.difference(*SEEN.values()))
+
+
+def test_a_scale_is_the_backwards_own() -> None:
+    """What a kernel of dropout keeps is scaled by a float, the same in both passes: exactly that is followed."""
+    shadow, x = Shadow([Precise()], 0), torch.ones(50, dtype=torch.float64, requires_grad=True)
+    shadow.seed(x.detach(), [[arb(1)] * 50])
+    with shadow:
+        y, kept = torch.native_dropout(x, 0.1, True)
+        (slope,) = torch.autograd.grad(y.sum(), x)
+    for made in (y, slope):
+        cells = [cell for cell, one in zip(shadow.cells(made, 0), kept.tolist(), strict=True) if one]
+        assert len(cells) > 30 and all(cell == arb(1 / (1 - 0.1)) for cell in cells)
