@@ -64,9 +64,9 @@ class Recurrent:
         for layer in range(self.layers):
             beside = []
             for direction in range(self.directions):
-                number = layer * self.directions + direction
-                own = weights[number * self.each : (number + 1) * self.each]
-                found, state = self._through(steps, [s[number] for s in states], own, direction == 1)
+                place = layer * self.directions + direction
+                own = weights[place * self.each : (place + 1) * self.each]
+                found, state = self._through(steps, [s[place] for s in states], own, direction == 1)
                 beside.append(found)
                 last.append(state)
             steps = [torch.cat(step, -1) if self.directions > 1 else step[0] for step in zip(*beside, strict=True)]
