@@ -79,7 +79,7 @@ def check_map(
     notes = [BRANCH] if truth.source.follow is False else []
     notes += [HELD] * truth.source.held
     if not all(column.having(Verdict.MATCH).all() for column in columns):
-        notes += list(work.runs.equal | truth.runs.equal | truth.source.equal)
+        notes += list(work.runs.remarks | truth.runs.remarks | truth.source.remarks)
     of = "" if truth is work or truth.called == PLAINLY else truth.called
     unknown = {**truth.runs.opaque, **truth.source.opaque}
     opaque = (

@@ -46,7 +46,7 @@ class Runs:
     the first run that was followed, which is at the inputs themselves: the cells of its first layer, and torch's floats.
     `follow`: whether Python is told what exact arithmetic decides, where rounding alone made torch tell something else (None:
     it never did). `numbers`: whether Python was told floats. `triangles`: operations that read one triangle of a matrix, and
-    whether it was symmetric. `equal`: what to say of decompositions with equal values. `held`: whether state was written.
+    whether it was symmetric. `remarks`: what to say of operations where not all is right. `held`: whether state was written.
     `overflowed`: whether a float did, where its exact value didn't. `left`: the first operation whose float isn't finite.
     `selections`: whether what selections leave out is followed, from the first nan on. `work`: what was done so far, see
     `algebra.effort`."""
@@ -68,7 +68,7 @@ class Runs:
         self.turned: dict[str, None] = {}
         self.numbers = False
         self.triangles: dict[str, bool] = {}
-        self.equal: dict[str, None] = {}
+        self.remarks: dict[str, None] = {}
         self.held = self.overflowed = self.selections = False
         self.left: Place | None = None
         self.work = 0.0
@@ -177,7 +177,7 @@ class Runs:
         self.turned.update(shadow.decisions.turned)
         self.numbers |= shadow.decisions.numbers
         self.triangles.update(shadow.triangles)
-        self.equal.update(shadow.equal)
+        self.remarks.update(shadow.remarks)
         self.held = self.held or shadow.held
         self.overflowed = self.overflowed or shadow.trace.overflowed
         mark = shadow.trace.run.get(0, UNMARKED)

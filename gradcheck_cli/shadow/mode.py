@@ -57,7 +57,7 @@ from gradcheck_cli.shadow.movers import gathered, origins
 from gradcheck_cli.shadow.order import ORDERED
 from gradcheck_cli.shadow.origins import Origins, place
 from gradcheck_cli.shadow.overloads import Overload
-from gradcheck_cli.shadow.rules import MOVED, MUTATED, RULES, SYMMETRIC, is_symmetric
+from gradcheck_cli.shadow.rules import CONVENTIONS, MOVED, MUTATED, RULES, SYMMETRIC, is_symmetric
 from gradcheck_cli.shadow.stops import Graph, state_written
 from gradcheck_cli.shadow.trace import Seen, Trace
 from gradcheck_cli.shadow.watching import Watching
@@ -122,7 +122,7 @@ class Shadow(Watching):
         self.decisions = Decisions(self._memory, follow, limit, stops)
         self.triangles: dict[str, bool] = {}  # operations that read one triangle: whether the matrix was symmetric
         self.narrowed: dict[str, str | None] = {}  # conversions to a shorter format than the run's own, and where
-        self.equal: dict[str, None] = {}  # decompositions with equal values
+        self.remarks: dict[str, None] = {}  # what to say of operations where not all is right
         self._within = False  # a rule
         self._graph = Graph() if stops else None
 
@@ -265,7 +265,7 @@ class Shadow(Watching):
                 self._memory.remember(output)
         if not self._within and plain:
             self.origins.ran(known.base, tensors, outputs)
-            self.equal |= dict.fromkeys(self.origins.equal_values(known.base, outputs))
+            self.remarks |= dict.fromkeys(self.origins.equal_values(known.base, outputs))
         return result
 
     def _elsewhere(self, tensors: Sequence[torch.Tensor], run: Callable[[], Any]) -> Any:
@@ -615,6 +615,8 @@ class Shadow(Watching):
         if unsure and not near(pairs, tensors):
             return False
         self.seen[known.base] = self.seen.get(known.base, 0) + 1
+        if known.base in CONVENTIONS:
+            self.remarks[CONVENTIONS[known.base]] = None
         for output, other in pairs:
             if not output.is_floating_point() and output.dtype is not torch.bool:
                 numbers = [self._cells(other, index) for index in range(len(self.layers))]

@@ -191,3 +191,16 @@ def test_a_gradient_of_another_shape_is_noted() -> None:
     assert report.ok
     (note,) = report.notes
     assert "of Recomputed returns, for argument 2, a gradient of shape (2, 2) for (2,): torch sums it silently" in note
+
+
+def test_what_torch_means_otherwise_is_said() -> None:
+    """The gradient of `ctc_loss` by log_probs alone is no derivative, and the reader is told what it is; after `log_softmax` it
+    is one."""
+
+    def loss(x: Tensor) -> Tensor:
+        return torch.nn.functional.ctc_loss(x, torch.tensor([[1, 2]]), torch.tensor([4]), torch.tensor([2]))
+
+    at = {"x": torch.linspace(-2, 1, 12, dtype=torch.float64).sin().reshape(4, 1, 3).log_softmax(-1)}
+    alone, after = check_function(loss, at=at), check_function(lambda x: loss(x.log_softmax(-1)), at=at)
+    assert alone.verdict == "mismatch" and after.verdict == "match"
+    assert [any("after log_softmax only" in note for note in report.notes) for report in (alone, after)] == [True, False]

@@ -12,9 +12,10 @@ from gradcheck_cli.shadow.rules import (
     spectra,
     transforms,
 )
-from gradcheck_cli.shadow.rules.registry import MOVED, MUTATED, RULES, SYMMETRIC, is_symmetric
+from gradcheck_cli.shadow.rules.registry import CONVENTIONS, MOVED, MUTATED, RULES, SYMMETRIC, is_symmetric
 
 __all__ = [
+    "CONVENTIONS",
     "MOVED",
     "MUTATED",
     "RULES",

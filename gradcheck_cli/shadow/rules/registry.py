@@ -48,6 +48,13 @@ MUTATED = {
 }
 """Arguments that an operation overwrites with what counts as data afterwards."""
 
+_ALIGNED = (
+    "torch's gradient of ctc_loss is the derivative after log_softmax only: by log_probs alone it has exp(log_probs) in it, "
+    "which log_softmax takes out again"
+)
+CONVENTIONS = {"_ctc_loss_backward": _ALIGNED, "_cudnn_ctc_loss": _ALIGNED}
+"""Operations whose gradient torch means otherwise, and what the reader is told where it isn't the derivative."""
+
 MOVED = {"_cudnn_rnn_flatten_weight": "weight_arr"}
 """Tensors to which an operation gives other memory, with the same numbers in it."""
 
