@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import combinations
 from typing import Any
@@ -375,6 +376,52 @@ def _turned(trial: Trial, name: str) -> Candidates:
         yield f"{_said(base)} is used where its transpose belongs", partial(_mended, trial, name, calls, keys, turned)
 
 
+def _mirrored(trial: Trial, name: str) -> Candidates:
+    """A tensor read backwards where it belongs the right way round, along its last dimension or its last two: a kernel that
+    isn't flipped."""
+    nodes = trial.trees.gradients[name]
+    used = {n.name for node in nodes for n in walk(node) if isinstance(n, Variable)}
+    calls = [item for item in evaluate(nodes, trial.trees.values) if isinstance(item, Call)]
+    keys = patterns(calls)
+    for wrong, shape in trial.trees.shapes.items():
+        variables = family(wrong, shape)
+        if not any(v.name in used for v in variables):
+            continue
+        for axes in ((-1,), (-2, -1))[: len(shape)]:
+            turned = np.flip(np.arange(len(variables)).reshape(shape), axes).reshape(-1)
+            replaced = {v.name: variables[i] for v, i in zip(variables, turned.tolist(), strict=True)}
+            yield f"{_said(wrong)} is used where its reverse belongs", partial(_mended, trial, name, calls, keys, replaced)
+
+
+def _symmetric(trial: Trial, name: str) -> Candidates:
+    """A matrix whose transpose is taken for itself: all is right where it is symmetric."""
+    trees = trial.trees
+    for base, turned in matrices(trees).items():
+        lower = {n: trees.values[v.name] for n, v in turned.items() if n in trees.values and n > v.name}
+        there = Trial(replace(trees, values={**trees.values, **lower}))
+        if close(there.torch[name], there.exact[name]):
+            yield f"its transpose is missing: all is right only where {_said(base)} is symmetric", lambda: trial.torch[name]
+
+
+def _assigned(trial: Trial, name: str) -> Candidates:
+    """Of the contributions of several outputs to one entry the last one alone: `grad[index] = g` where they are added up."""
+    cotangents = [v.name for y in trial.trees.outputs for v in family(upstream(y), trial.trees.shapes[result(y)])]
+    if not 1 < len(cotangents) <= CONTRIBUTIONS:
+        return
+    nothing = dict.fromkeys(cotangents, 0.0)
+    values = trial.trees.values
+    parts = [trial.adjoint(given={**nothing, c: values.get(c, 0.0)})[name] for c in cotangents]
+    last = np.zeros_like(parts[0])
+    for part in parts:
+        last = np.where(part != 0, part, last)
+    if sum(part != 0 for part in parts).max() > 1:
+        yield "a term is dropped: of several contributions to an entry the last alone counts, as if assigned", lambda: last
+
+
+CONTRIBUTIONS = 64
+"""Entries of outputs whose parts of a gradient are told apart."""
+
+
 def _mended(
     trial: Trial, name: str, calls: Sequence[Call], keys: Mapping[Node, int], replaced: Mapping[str, Variable]
 ) -> Floats:
@@ -524,8 +571,8 @@ def _varies(node: Node) -> bool:
 
 
 SLIPS: tuple[Callable[[Trial, str], Candidates], ...] = (
-    _simple, _constant, _upstream, _other_input, _indices, _transposes, _paths, _constants, _turned, _places, _factors,
-    _branches, _operations, _piece, _ratio, _few,
+    _simple, _constant, _upstream, _other_input, _indices, _transposes, _paths, _constants, _turned, _mirrored, _symmetric,
+    _places, _assigned, _factors, _branches, _operations, _piece, _ratio, _few,
 )  # fmt: skip
 """In this order: of two that fit, the plainer one is named."""
 

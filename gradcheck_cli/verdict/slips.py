@@ -63,12 +63,16 @@ class Slip(Said):
         "Every entry of the gradient belongs to a neighbour: an index is off by one.",
         "index is shifted",
     )
-    REVERSED_INDEX = ("reversed_index", "The entries of the gradient are in reverse order.", "index runs backwards")
+    REVERSED_INDEX = (
+        "reversed_index",
+        "The entries of the gradient, or of what it is made of (a kernel), are in reverse order.",
+        "index runs backwards|where its reverse belongs",
+    )
     TRANSPOSED_INDEX = ("transposed_index", "The gradient is the transpose of the right one.", "the index is transposed")
     MISSING_TRANSPOSE = (
         "missing_transpose",
         "A matrix, or the Jacobian, is applied where its transpose belongs.",
-        "where its transpose belongs|a transposition is missing",
+        "where its transpose belongs|a transposition is missing|its transpose is missing",
     )
     WRONG_VARIABLE = (
         "wrong_variable",

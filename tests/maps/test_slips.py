@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn.functional import conv2d, pad
 
 from gradcheck_cli import check_function
 from gradcheck_cli.language.tree import Variable
@@ -21,6 +24,7 @@ from tests.custom_functions.elementwise import custom
 BY_NAME = {s.name: s for s in SUBJECTS}
 
 NAMED = [
+    ("Conv1d", "kernel reversed", "x", "the input kernel is used where its reverse belongs"),
     # Function, slip, input, what is said of it
     ("Tanh", "missing upstream", "x", "the backward drops the upstream gradient"),
     ("Softmax", "missing upstream", "x", "the backward drops the upstream gradient"),
@@ -83,10 +87,9 @@ def test_the_right_backward_has_none(name: str) -> None:
     assert slips(name, BY_NAME[name].function) == {}
 
 
-@pytest.mark.parametrize(("name", "slip"), [("LayerNorm", "no means"), ("Conv1d", "kernel reversed")])
-def test_unusual_slips_have_no_name(name: str, slip: str) -> None:
+def test_an_unusual_slip_has_no_name() -> None:
     """Where nothing fits every entry at both points, nothing is said."""
-    found = slips(name, BY_NAME[name].mutants[slip])
+    found = slips("LayerNorm", BY_NAME["LayerNorm"].mutants["no means"])
     assert found and not any(found.values())
 
 
@@ -386,3 +389,63 @@ def test_one_operation_in_the_place_of_another(function: Any, backward: Any, num
     """What stands there and what belongs there, as these backwards were written: sqrt(2*pi) is 2.50662827463 (Abramowitz and
     Stegun, table 1.1)."""
     assert name_slips(at(custom(function, backward), *numbers)) == {"x": text}
+
+
+class Correlation(Function):
+    """A convolution without padding, whose gradient by x needs the kernel the other way round."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
+        ctx.save_for_backward(x, w)
+        return conv2d(x[None, None], w[None, None])[0, 0]
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, w = ctx.saved_tensors
+        rows, columns = (n - 1 for n in w.shape)
+        padded = pad(g, (columns, columns, rows, rows))[None, None]
+        return conv2d(padded, w[None, None])[0, 0], conv2d(x[None, None], g[None, None])[0, 0]
+
+
+class Quadratic(Function):
+    """x @ A @ x, with the gradient of a symmetric A."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
+        ctx.save_for_backward(x, w)
+        return x @ w @ x
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, w = ctx.saved_tensors
+        return g * 2 * (w @ x), g * torch.outer(x, x)
+
+
+class Chosen(Function):
+    """Rows of x by an index that names one twice; gradients are put where they have to be added."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.shape = x.shape
+        return x[[0, 2, 0]]
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        found = torch.zeros(ctx.shape, dtype=g.dtype)
+        found[[0, 2, 0]] = g
+        return found
+
+
+@pytest.mark.parametrize(
+    ("slip", "shapes", "text"),
+    [
+        (Correlation, ((4, 5), (2, 3)), "the input w is used where its reverse belongs"),
+        (Quadratic, ((3,), (3, 3)), "its transpose is missing: all is right only where the input w is symmetric"),
+        (Chosen, ((4, 2),), "a term is dropped: of several contributions to an entry the last alone counts, as if assigned"),
+    ],
+)
+def test_what_is_confused_within_a_tensor(slip: Any, shapes: tuple[tuple[int, ...], ...], text: str) -> None:
+    """A kernel that isn't flipped, a matrix taken for symmetric, an assignment for a sum."""
+    draw = torch.Generator().manual_seed(3)
+    inputs = {n: torch.randn(shape, dtype=torch.float64, generator=draw) for n, shape in zip("xw", shapes, strict=False)}
+    assert name_slips(Map(inputs, lambda leaves: {"y": slip.apply(*leaves.values())})) == {"x": text}
