@@ -104,7 +104,7 @@ def _moved(inputs: Tensors, step: float, zeros: bool) -> dict[str, Tensor]:
 
 def _logged(map: Map, derive: Derive, known: Iterable[Tensor]) -> tuple[set[str | bytes], set[str | bytes]] | None:
     """What the forward pass, and what the derivative took in besides; None where it fails."""
-    intake = Intake()
+    watching, intake = _Plainly(), Intake()
     intake.know([*map.inputs.values(), *known])
     forward: set[str | bytes] = set()
 
@@ -116,22 +116,15 @@ def _logged(map: Map, derive: Derive, known: Iterable[Tensor]) -> tuple[set[str 
         return outputs
 
     try:
-        with uncompiled(), _Watched(intake):
+        with uncompiled(), watching, watching.told_to(intake):
             intake.take(list(derive(replace(map, call=call))))
     except Exception:  # whatever a user's code raises
         return None
     return forward, intake.found - forward
 
 
-class _Watched(Watching):
-    """Tells of every operation."""
-
-    def __init__(self, intake: Intake) -> None:
-        super().__init__()
-        self._intake = intake
+class _Plainly(Watching):
+    """Tells its intake of every operation."""
 
     def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        self._intake.take((args, kwargs))
-        result = run(func, args, kwargs)
-        self._intake.know(result)
-        return result
+        return run(func, args, kwargs)

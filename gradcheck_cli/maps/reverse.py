@@ -33,7 +33,7 @@ from gradcheck_cli.maps.columns import LEAST, Filter, certified
 from gradcheck_cli.maps.guard import Judged, guard_rows
 from gradcheck_cli.maps.map import Map, Row, Tensors, run
 from gradcheck_cli.maps.meant import instead, roomier
-from gradcheck_cli.maps.outside import UNSEEN, Doubt
+from gradcheck_cli.maps.outside import UNSEEN, Doubt, moving
 from gradcheck_cli.maps.poles import AT_A_POLE, UNDECIDED, infinite, set_aside, told, without
 from gradcheck_cli.maps.probe import FLOOR, UNFAITHFUL
 from gradcheck_cli.maps.runs import Followed, flat, numpy
@@ -205,9 +205,6 @@ class Reverse(Search):
         followed = self.own and self.orders is None and not self.map.stops
         if not followed or self.count < LEAST or not self._marks or not self._direction.all():
             return []
-        self._look_outside()
-        if self._outside is not None:
-            return []
         first = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
         longer: Filter | None = first
         found, agrees = None, None
@@ -221,6 +218,13 @@ class Reverse(Search):
             agrees = None if found is None else self._filter.agrees(found, self.rows, self._direction, self._nothing)
             longer = self._filter.longer()
         truths: list[Truths] = []
+        if self._filter.taken is not None and agrees is not None:
+            self._outside = moving(
+                self.map, *self._filter.taken, self._derived, [v for r in self.rows for v in r.cotangents.values()]
+            )
+            if self._outside is not None:
+                self._look_outside()
+                return []
         if found is not None and agrees:
             truths = [certified(shades.exact) for shades in found]
         elif found is not None and agrees is False and self.count > self.options.most_entries:

@@ -112,11 +112,13 @@ class Runs:
             self.work += ELEMENTARY * sum(map(len, self.exact.values())) * len(layers) * price(precision())
             return [self.formula(layer, given) for layer, given in zip(layers, cells, strict=True)]
         shadow, leaves = self._seeded(layers, cells)
-        with uncompiled(), shadow:
+        intake, self.intake = self.intake, None
+        if intake is not None:
+            intake.know((self.map.inputs, leaves))
+        with uncompiled(), shadow, shadow.told_to(intake):
             outputs = self.map(leaves)
-            if self.intake is not None:
-                self.intake.take(outputs)
-                self.intake = None
+        if intake is not None:
+            intake.take(outputs)
         found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
         if self._turns(shadow):
             return self.forward(layers, cells)
@@ -211,7 +213,7 @@ class Runs:
         map = self.map
         shadow = Shadow(
             layers, 0, follow=follow, limit=limit, stops=map.stops, checkpoint=self.checkpoint, state=map.state,
-            selections=self.selections, intake=self.intake,
+            selections=self.selections,
         )  # fmt: skip
         least, self._told = self._least * len(layers) * price(precision()), 0.0
         self._ahead(0.0, 0.0)
@@ -228,8 +230,6 @@ class Runs:
 
     def _seeded(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> tuple[Shadow, dict[str, Tensor]]:
         shadow, leaves = self._shadow(layers, bool(self.follow)), self.map.leaves()
-        if self.intake is not None:
-            self.intake.know((self.map.inputs, leaves))
         for name, leaf in leaves.items():
             shadow.seed(leaf, [given[name] for given in cells])
         return shadow, leaves

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 
 class Intake:
@@ -22,9 +23,10 @@ class Intake:
         again."""
         _each(values, self._know)
 
-    def take(self, values: Any) -> None:
-        """Note what no operation has made, of (nested) arguments or results."""
+    def take(self, values: Any) -> set[str | bytes]:
+        """Note what no operation has made, of (nested) arguments or results; returns all that was found so far."""
         _each(values, self._take)
+        return self.found
 
     def _know(self, value: Any) -> None:
         if isinstance(value, Tensor) and _solid(value):
@@ -37,8 +39,9 @@ class Intake:
         elif isinstance(value, Tensor) and _solid(value) and value.untyped_storage()._cdata not in self._known:
             self._know(value)
             if value.is_floating_point():
-                bits = value.detach().reshape(-1).contiguous().view(torch.uint8)
-                self.found.add(bits.numpy(force=True).tobytes())
+                with _disable_current_modes():  # nobody follows that
+                    bits = value.detach().reshape(-1).contiguous().view(torch.uint8)
+                    self.found.add(bits.numpy(force=True).tobytes())
 
 
 def _solid(tensor: Tensor) -> bool:

@@ -52,7 +52,6 @@ from gradcheck_cli.shadow.complexes import as_kept, by_parts, is_complex, is_fla
 from gradcheck_cli.shadow.contents import as_real
 from gradcheck_cli.shadow.decisions import TELLING, Decisions, at_the_point
 from gradcheck_cli.shadow.folds import FOLDS, Fold
-from gradcheck_cli.shadow.intake import Intake
 from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, UNFILLED, Memory
 from gradcheck_cli.shadow.movers import gathered, origins
 from gradcheck_cli.shadow.order import ORDERED
@@ -95,7 +94,7 @@ class Shadow(Watching):
     the graph is a constant, whatever is seeded as what is differentiated by. `checkpoint`: called before each operation; it
     raises, no Exception, where time is up. `state`: storages, what is written to which without gradients is data from there
     on. `work`: what was done so far, see `algebra.effort`. `selections`: what selections leave out is followed, which only nans
-    ask for. `intake`: told of every operation of the code.
+    ask for.
     """
 
     def __init__(
@@ -109,7 +108,6 @@ class Shadow(Watching):
         checkpoint: Callable[[], None] = lambda: None,
         state: Callable[[], Collection[int]] = tuple,
         selections: bool = True,
-        intake: Intake | None = None,
     ) -> None:
         super().__init__()
         self.size, self.checkpoint, self.state = size, checkpoint, state
@@ -127,7 +125,6 @@ class Shadow(Watching):
         self.equal: dict[str, None] = {}  # decompositions with equal values
         self._within = False  # a rule
         self._graph = Graph() if stops else None
-        self._intake = intake
 
     @property
     def layers(self) -> list[Layer]:
@@ -178,14 +175,6 @@ class Shadow(Watching):
         self.checkpoint()
         if not self._within:
             self.origins.entered(known.base)
-            if self._intake is not None:
-                self._intake.take((args, kwargs))
-                result = self._watched(known, func, args, kwargs)
-                self._intake.know(result)
-                return result
-        return self._watched(known, func, args, kwargs)
-
-    def _watched(self, known: Overload, func: Any, args: Any, kwargs: Any) -> Any:
         if self._graph is None or self._within:
             return self._followed(known, func, args, kwargs)
         result = self._followed(known, func, *self._graph.enter(known, args, kwargs, self._constant, self._frozen))
@@ -318,10 +307,8 @@ class Shadow(Watching):
         """Another library's operation, followed through its kernel; opaque by its own name where that writes to memory itself,
         or gets its results from elsewhere."""
         seen, changed, self._memory.changed = self._memory, self._memory.changed, False
-        intake, self._intake = self._intake, None  # it is one operation
         with self:
             result = through(known, tensors, args, kwargs)
-        self._intake = intake
         outputs = [o for o in (*outputs_of(result), *written_by(known, bound)) if o is not None and o.device.type != "meta"]
         seen.check(o for o in outputs if is_plain(o))
         strange = [o for o in outputs if not is_plain(o) or not seen.knows(o)]
