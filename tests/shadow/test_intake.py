@@ -75,7 +75,7 @@ def test_what_no_operation_has_made_is_found(way: str, name: str) -> None:
 
 @pytest.mark.parametrize("way", ["balls", "columns"])
 def test_what_runs_within_an_operation_is_nobodys_intake(way: str) -> None:
-    """A rule made of simpler operations has constants of its own: they aren't the code's. Where nobody listens, nothing is told."""
+    """A rule made of simpler operations has constants of its own: they aren't the code's. After the block nothing is told."""
     x, intake = X.clone(), Intake()
     intake.know([x])
     watching = WAYS[way](x)
