@@ -785,7 +785,7 @@ def test_what_has_no_derivative_is_told_so(said: doubts.Reasons) -> None:
 
 @pytest.mark.parametrize("entries", [10, 300])
 def test_nothing_is_run_twice_that_is_known(entries: int) -> None:
-    """Of a quick function: one run to differentiate, one that is followed, six of the guard, two of torch's own check of what is
+    """Of a quick function: one run to differentiate, one that is followed, six of the guard, two of torch's check of what is
     undefined; backwards two that must agree, and torch's. On arrays there are a look beforehand, and one more run that is
     followed, there and back.
     """
