@@ -369,7 +369,8 @@ class Outcome:
 
     def against_both(self, more: Floats | float = 0.0) -> Which:
         """Both derivatives do, with further error."""
-        return self.seen.contradict(self.found, self.size, more) & self.seen.contradict(self.known, self.size, more)
+        against = self.seen.contradict(self.found, self.size, more)
+        return against & self.seen.contradict(self.known, self.size, more) if against.any() else against
 
     @property
     def for_found(self) -> Which:
