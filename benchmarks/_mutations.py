@@ -307,7 +307,7 @@ PROVERS = {
     ),
     # -- functions of tensors
     "maps/search.py": (
-        ("if moving(self.map, taken) is None else []", "if True else []"),
+        ("self.clean = moving(self.map, taken) is None", "self.clean = True"),
         ("self.sensitivity = max(self.sensitivity, sensitivity)", "self.sensitivity = 0.0"),
         ("SENSITIVE = 1e-13\n", "SENSITIVE = 1e-3\n"),
         ("        if not difference.contains(0):\n            return False", "        if False:\n            return False"),

@@ -53,15 +53,18 @@ def forwards(map: Map) -> Iterable[Tensor]:
     return map(map.leaves()).values()
 
 
-def outside(map: Map, derive: Derive, directions: Iterable[Tensors]) -> Doubt | None:
+def outside(map: Map, derive: Derive, directions: Iterable[Tensors], clean: bool = False) -> Doubt | None:
     """The first pass that takes in numbers from outside of torch that depend on the inputs, or may do so.
 
     `directions`: tensors that the derivative is taken along (tangents, cotangents). The map runs at its own inputs.
+    `clean`: of its forward pass nothing is in doubt.
     """
     known = [*map.inputs.values(), *(v for tensors in directions for v in tensors.values())]
     if map.stops:  # numbers from what is constant are constants
         map = replace(map, call=_held(map.call))
     here = _logged(map, derive, known)
+    if clean and here is not None and not here[1]:
+        return None
     return Doubt("forward", WATCHED) if here is None else moving(map, *here, derive, known)
 
 

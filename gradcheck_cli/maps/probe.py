@@ -126,6 +126,7 @@ class Probe:
         self.other = self._known = None
         self.label = mode  # what is said of the mode
         self.ran: Ran | None = None  # a run that was made already
+        self.clean = False  # the forward pass is known to take in nothing from outside of torch that depends on the inputs
         self.otherwise = OTHERWISE if meant is None or not meant.hidden else meant.hidden
         if meant is not None and meant.prover is not None:
             self.other = self._known = meant.prover
@@ -265,7 +266,7 @@ class Probe:
 
     def outside(self, derive: Derive, directions: Iterable[Tensors]) -> tuple[Doubt | None, str | None]:
         """What torch took in that no operation has made, and what of that makes the exact side unknown."""
-        found = outside(self.map, derive, directions)
+        found = outside(self.map, derive, directions, self.clean)
         forward = found.what if found is not None and found.where == "forward" else None
         if self.stated or (self.orders is not None and not (forward and self.orders.doubtful)):
             return found, None

@@ -201,7 +201,8 @@ class Search(Probe):
                 return []
             if all(map(_tight, chain.from_iterable(found))):
                 taken = set() if intake is None else intake.found
-                return [list(balls) for balls in found] if moving(self.map, taken) is None else []
+                self.clean = moving(self.map, taken) is None
+                return [list(balls) for balls in found] if self.clean else []
         return []
 
     def _followed_truths(self) -> list[list[Truth | Ball]]:
