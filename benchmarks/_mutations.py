@@ -273,8 +273,8 @@ SHADOW = {
     ),
     "maps/outside.py": (
         ("return next((Doubt(word, OUTSIDE) for word in strange), None)", "return None"),
-        ('        return Doubt("forward" if here[0] else "derivative", MOVED)', "        return None"),
-        ('        return Doubt("forward", WATCHED)', "        return None"),
+        ('        return Doubt("forward" if forward else "derivative", MOVED)', "        return None"),
+        ('return Doubt("forward", WATCHED) if here', "return None if here"),
     ),
 }
 """What follows the operations."""
@@ -307,6 +307,7 @@ PROVERS = {
     ),
     # -- functions of tensors
     "maps/search.py": (
+        ("self.clean = moving(self.map, taken) is None", "self.clean = True"),
         ("self.sensitivity = max(self.sensitivity, sensitivity)", "self.sensitivity = 0.0"),
         ("SENSITIVE = 1e-13\n", "SENSITIVE = 1e-3\n"),
         ("        if not difference.contains(0):\n            return False", "        if False:\n            return False"),
@@ -326,6 +327,10 @@ PROVERS = {
     ),
     "maps/narrowing.py": (("|= agreed[-1] is True", "|= agreed[-1] is not None"),),
     "maps/reverse.py": (
+        (
+            "            if self._outside is not None:\n                self._look_outside()",
+            "            if False:\n                pass",
+        ),
         (
             "doubted=lambda some, balls: doubted(lambda s, b: truth._confirm(k, [span.start + i for i in s], b), some, balls),",
             "doubted=lambda some, balls: {},",

@@ -38,9 +38,9 @@ from gradcheck_cli.callables.inputs import shown
 from gradcheck_cli.callables.tolerances import Default, Tolerances, beyond, excused, worthless
 from gradcheck_cli.errors import GradcheckToolError, ImpreciseWarning, ToleratedWarning, boundary
 from gradcheck_cli.floats import FORMATS
-from gradcheck_cli.maps.autograd import REENTRANT, derived
+from gradcheck_cli.maps.autograd import REENTRANT, Pulled, derived
 from gradcheck_cli.maps.check import Found, check_map
-from gradcheck_cli.maps.map import Map, Row, Tensors, random_row, size, uncompiled
+from gradcheck_cli.maps.map import Map, Ran, Row, Tensors, random_row, run, size, uncompiled
 from gradcheck_cli.maps.orders import Orders
 from gradcheck_cli.maps.parts import apart, inexact, joined, names_of, split, whole
 from gradcheck_cli.maps.probe import Options
@@ -359,7 +359,7 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
     map = call.map
     leaves, start = map.leaves(), time.thread_time()
     try:
-        outputs = map(leaves)
+        outputs, pull = run(map, leaves)
     except Exception:  # the function's own, unless it runs with what it was given
         call.func(*call.arguments)
         return _COPIED
@@ -370,11 +370,12 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
     if not all(_known(y) and not is_sparse(y) for y in outputs.values()):
         return _UNKNOWN
     row = random_row(outputs, SEED, map.inputs)
-    rows = [row]
+    rows, ran = [row], (outputs, pull)
     if asked.backward:
         start = time.thread_time()
-        _deterministic(outputs, leaves, row, asked)
+        first = _deterministic(outputs, leaves, row, pull, asked)
         backward = time.thread_time() - start
+        ran = outputs, lambda other: first if other is row else pull(other)
         rows += _alone(outputs, leaves, row)
     if asked.forward:
         _forwards(map)
@@ -384,7 +385,7 @@ def _judge(call: _Call, asked: _Asked, options: Mapping[str, Any]) -> str:
         return f"{opaque} can't be followed"
     try:
         with _quiet():
-            found = _found(call, rows, outputs, leaves, asked, least, (forward, backward))
+            found = _found(call, rows, outputs, leaves, asked, least, (forward, backward), ran)
     except Spent as spent:
         return str(spent)
     columns = [column for one in found for column in one.columns]
@@ -420,10 +421,10 @@ _SHOWN = 4
 
 
 def _found(
-    call: _Call, rows: Sequence[Row], outputs: Tensors, leaves: Tensors, asked: _Asked, least: _Least, seen: Seconds
+    call: _Call, rows: Sequence[Row], outputs: Tensors, leaves: Tensors, asked: _Asked, least: _Least, seen: Seconds, ran: Ran
 ) -> list[Found]:
     """What was judged. Raises Spent, at once where it takes more time than there is (`least`: what it takes at least; `seen`:
-    what torch's passes took)."""
+    what torch's passes took; `ran`: these)."""
     map = call.map
     if asked.strict in (True, "undecided"):  # torch's own check wouldn't decide
         options = Options(seed=SEED)
@@ -432,7 +433,7 @@ def _found(
         options = Options(seed=SEED, checkpoint=budget, ahead=budget.ahead, least=least.work)
     found = []
     if asked.backward:
-        found.append(check_map(map, rows, options, orders=call.orders(rows, options.checkpoint)))
+        found.append(check_map(map, rows, options, orders=call.orders(rows, options.checkpoint), ran=ran))
     if asked.forward:
         found.append(check_map(map, [], options, mode="forward"))
     return found
@@ -494,19 +495,21 @@ def _under_conditions(call: _Call, asked: _Asked, outputs: Tensors) -> None:
             raise GradcheckError(str(_report(call, [row], wrong, ())))
 
 
-def _deterministic(outputs: Tensors, leaves: Tensors, row: Row, asked: _Asked) -> None:
-    """Two backward passes of one forward pass must agree, and leave their upstream gradients alone."""
+def _deterministic(outputs: Tensors, leaves: Tensors, row: Row, pull: Callable[[Row], Pulled], asked: _Asked) -> Pulled:
+    """Two backward passes of one forward pass must agree, and leave their upstream gradients alone; returns the first."""
     versions = [v._version for v in row.cotangents.values()]
-    first, second = (_pulled(outputs, leaves, row) for _ in range(2))
+    first, second = pull(row), _pulled(outputs, leaves, row)
     if versions != [v._version for v in row.cotangents.values()]:
         raise GradcheckError("the backward pass writes into its upstream gradient")
-    for name, gradient in first.items():
+    for name, gradient in first.gradients.items():
         other = second[name]
         if gradient is None or other is None:
             continue
-        near = torch.allclose(gradient, other, 0.0, asked.tolerances.nondet_tol, equal_nan=True)
-        if not (near or torch.equal(gradient, other)):
+        if torch.equal(gradient, other):
+            continue
+        if not torch.allclose(gradient, other, 0.0, asked.tolerances.nondet_tol, equal_nan=True):
             raise GradcheckError(f"two backward passes of one forward pass give different gradients for {name}")
+    return first
 
 
 def _alone(outputs: Tensors, leaves: Tensors, row: Row) -> list[Row]:

@@ -9,7 +9,7 @@ from typing import Any
 from gradcheck_cli.maps.compiling import COMPILED
 from gradcheck_cli.maps.forward import Forward, Values
 from gradcheck_cli.maps.held import HELD
-from gradcheck_cli.maps.map import Map, Row
+from gradcheck_cli.maps.map import Map, Ran, Row
 from gradcheck_cli.maps.meant import Meant
 from gradcheck_cli.maps.orders import Orders
 from gradcheck_cli.maps.probe import Options
@@ -59,20 +59,21 @@ def check_map(
     orders: Orders | None = None,
     label: str = "",
     untied: Callable[[], Map] | None = None,
+    ran: Ran | None = None,
 ) -> Found:
     """Judge every entry of d<row>/d<input>, for every row and input; in a mode that runs forwards, every entry of the outputs'
     derivative along a seeded direction. One Column for each row and input (for each output), its entries labelled.
 
     What is `meant` gives the truth instead of the map's own operations, and so do `orders`, where the map is a derivative of
     torch's already. `point`: how the inputs are shown; `label`: what is said of the mode, if not its name. `untied`: the
-    map that is judged instead unless it is known beforehand that no number that moves meets its equal. Raises what the map
-    raises.
+    map that is judged instead unless it is known beforehand that no number that moves meets its equal. `ran`: a run of
+    the map that was made already. Raises what the map raises.
     """
     prover = Reverse if MODES[mode].backwards else Forward
     work = prover(map, rows, options, kind, point or {}, meant, mode, orders)
     if untied is not None and not work.smooth() and (other := untied()) is not map:
         work = prover(other, rows, options, kind, point or {}, meant, mode, orders)
-    work.label = label or mode
+    work.label, work.ran = label or mode, ran
     columns = work.check()
     work.guard(columns)
     truth = work.truth

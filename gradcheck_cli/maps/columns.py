@@ -30,6 +30,7 @@ from gradcheck_cli.floats import Floats, Format, pieces
 from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
 from gradcheck_cli.maps.runs import numpy
 from gradcheck_cli.shadow.columns import Columns
+from gradcheck_cli.shadow.intake import Intake
 from gradcheck_cli.verdict.judge import NO_SIZE
 from gradcheck_cli.verdict.shade import Shades
 from gradcheck_cli.verdict.truths import Truths
@@ -77,7 +78,9 @@ def _unless_refused(run: Callable[Arguments, Result | None]) -> Callable[Argumen
 class Filter:
     """Runs of one map on columns, in any mode, at its own inputs. A run returns None where anything at all can't be followed,
     or isn't as torch had it unwatched, in `outputs`. `held`: state was written. `told`: there is something that the reader of
-    what rounding did has to know. `first`: the words of a number, unless said otherwise."""
+    what rounding did has to know. `first`: the words of a number, unless said otherwise. `taken`: what the forward pass, and
+    the backward passes besides, took in that no operation has made; None: nobody has looked.
+    """
 
     first = 2
 
@@ -88,6 +91,7 @@ class Filter:
         self.words, self._lacking = words or self.first, 0.0
         self._short, self._before = _NOTHING, (OPEN, OPEN, OPEN)  # of this run, and of that with fewer words
         self.held = self.told = self._tied = False
+        self.taken: tuple[set[str | bytes], set[str | bytes]] | None = None
 
     def longer(self) -> Filter | None:
         """The same with as many words as may suffice; None where it isn't words that are missing (with fewer no more was, or
@@ -98,7 +102,7 @@ class Filter:
         if words > MOST:
             return None
         longer = Filter(self.map, self.outputs, self.form, self.mode, self.checkpoint, words)
-        longer._before = self._short if any(self._short) else self._before
+        longer._before, longer.taken = self._short if any(self._short) else self._before, self.taken
         return longer
 
     def certain(self, rows: Sequence[Row]) -> list[Shades] | None:
@@ -112,7 +116,8 @@ class Filter:
             self._short = (left, int(_open(shades).sum()), self._lacking) if self._lacking else _NOTHING
             return not self._lacking
 
-        found = self.gradients(rows[::-1], enough=enough) if TRUST.sound() else None
+        intake = Intake() if self.taken is None else None
+        found = self.gradients(rows[::-1], enough=enough, intake=intake) if TRUST.sound() else None
         return None if found is None or self._lacking else found[::-1]
 
     @_unless_refused
@@ -139,26 +144,36 @@ class Filter:
 
     @_unless_refused
     def gradients(
-        self, rows: Sequence[Row], limited: bool = True, slack: bool = False, enough: Callable[[Shades], bool] = lambda s: True
-    ) -> list[Shades] | None:
+        self, rows: Sequence[Row], limited: bool = True, slack: bool = False,
+        enough: Callable[[Shades], bool] = lambda shades: True, intake: Intake | None = None,
+    ) -> list[Shades] | None:  # fmt: skip
         """J'v of each row: all inputs' entries, one after another; no more of them from one on that isn't `enough`. Not
         `limited`: with what rounding does where exponents have no limits. `slack`: with all that the authors of constants may
-        have meant."""
+        have meant. `intake`: told of the code's operations, for `taken`."""
         layer = shadowed(self.words, Exact() if slack else Precise(), Rounded(self.form, limited))
         shadow, leaves = _entered(self.map, layer, self.checkpoint)
+        if intake is not None:
+            intake.know((self.map.inputs, leaves, [row.cotangents for row in rows]))
         found: list[Shades] = []
         with uncompiled(), shadow, np.errstate(all="ignore"):
-            outputs, pull = run(self.map, leaves, self.mode)
+            with shadow.told_to(intake):
+                outputs, pull = run(self.map, leaves, self.mode)
+            forward = set() if intake is None else intake.take(outputs).copy()
             if not self._as_unwatched(shadow, outputs):
                 return None
             for row in rows:
                 self.checkpoint()
-                pulled = pull(row)
+                with shadow.told_to(intake):
+                    pulled = pull(row)
+                if intake is not None:
+                    intake.take(pulled.gradients)
                 found.append(_shades(shadow, ((pulled.gradients[n], x) for n, x in self.map.inputs.items())))
                 if shadow.lost or pulled.refusal:
                     return None
                 if not enough(found[-1]):
                     break
+        if intake is not None and len(found) == len(rows):
+            self.taken = forward, intake.found - forward
         self.held, self.told = shadow.held, shadow.told
         return found
 

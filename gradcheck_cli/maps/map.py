@@ -234,8 +234,12 @@ def _state(seed: int) -> tuple[npt.NDArray[np.uint32], int]:
     return np.array(words[:-1], dtype=np.uint32), words[-1]
 
 
-def run(map: Map, leaves: Tensors, mode: str = "reverse") -> tuple[dict[str, Tensor], Callable[[Row], Pulled]]:
-    """The outputs, and what gives the gradients of a row of them by all leaves: in a mode that runs backwards.
+Ran = tuple[dict[str, Tensor], Callable[[Row], Pulled]]
+"""The outputs of a run, and what gives the gradients of a row of them by all leaves."""
+
+
+def run(map: Map, leaves: Tensors, mode: str = "reverse") -> Ran:
+    """A run in a mode that runs backwards.
 
     Raises what the map raises.
     """
@@ -255,6 +259,14 @@ def draws(seed: int, *numbers: Floats) -> np.random.Generator:
     for some in numbers:
         bits.update(np.ascontiguousarray(some).data)
     return np.random.default_rng([seed, int.from_bytes(bits.digest(), "little")])
+
+
+def signs(draw: np.random.Generator, count: int) -> Floats:
+    """So many times 1 or -1."""
+    return _SIGNS[draw.integers(0, 2, count)]
+
+
+_SIGNS = np.array([-1.0, 1.0])
 
 
 def split(row: Row, name: str, apart: Sequence[Floats]) -> tuple[Row, Row | None]:

@@ -8,7 +8,7 @@ function fails wherever the inputs are moved to, none of this can be told; where
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Set
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from gradcheck_cli.maps.constants import Constants, Uneven
 from gradcheck_cli.maps.map import Call, Map, Tensors, uncompiled
 from gradcheck_cli.shadow.arguments import run
+from gradcheck_cli.shadow.intake import Intake
 from gradcheck_cli.shadow.overloads import Overload
 from gradcheck_cli.shadow.watching import Watching
 
@@ -47,32 +48,44 @@ Derive = Callable[[Map], Iterable[Tensor | None]]
 """Runs a map and its derivative, and returns the derivative's tensors."""
 
 
-def outside(map: Map, derive: Derive, directions: Iterable[Tensors]) -> Doubt | None:
+def forwards(map: Map) -> Iterable[Tensor]:
+    """Nothing but the outputs."""
+    return map(map.leaves()).values()
+
+
+def outside(map: Map, derive: Derive, directions: Iterable[Tensors], clean: bool = False) -> Doubt | None:
     """The first pass that takes in numbers from outside of torch that depend on the inputs, or may do so.
 
     `directions`: tensors that the derivative is taken along (tangents, cotangents). The map runs at its own inputs.
+    `clean`: of its forward pass nothing is in doubt.
     """
     known = [*map.inputs.values(), *(v for tensors in directions for v in tensors.values())]
     if map.stops:  # numbers from what is constant are constants
         map = replace(map, call=_held(map.call))
     here = _logged(map, derive, known)
-    if here is None:
-        return Doubt("forward", WATCHED)
-    if not any(here):
+    if clean and here is not None and not here[1]:
+        return None
+    return Doubt("forward", WATCHED) if here is None else moving(map, *here, derive, known)
+
+
+def moving(
+    map: Map,
+    forward: Set[str | bytes],
+    derivative: Set[str | bytes] = frozenset(),
+    derive: Derive = forwards,
+    known: Iterable[Tensor] = (),
+) -> Doubt | None:
+    """The same, of what was taken in at the map's own inputs, in the forward pass and in the derivative."""
+    if not (forward or derivative):
         return None
     places = (map.at(_moved(map.inputs, step, zeros)) for step, zeros in _STEPS)
-    again = derive if here[1] else forwards  # a derivative that takes in nothing here takes in nothing that counts
+    again = derive if derivative else forwards  # a derivative that takes in nothing here takes in nothing that counts
     there = next(filter(None, (_logged(place, again, known) for place in places)), None)
-    constants = here[0] | here[1]
+    constants = forward | derivative
     if there is None:
-        return Doubt("forward" if here[0] else "derivative", MOVED)
+        return Doubt("forward" if forward else "derivative", MOVED)
     strange = (word for word, found in zip(("forward", "derivative"), there, strict=True) if not found <= constants)
     return next((Doubt(word, OUTSIDE) for word in strange), None)
-
-
-def forwards(map: Map) -> Iterable[Tensor]:
-    """Nothing but the outputs."""
-    return map(map.leaves()).values()
 
 
 def _held(call: Call) -> Call:
@@ -94,77 +107,27 @@ def _moved(inputs: Tensors, step: float, zeros: bool) -> dict[str, Tensor]:
 
 def _logged(map: Map, derive: Derive, known: Iterable[Tensor]) -> tuple[set[str | bytes], set[str | bytes]] | None:
     """What the forward pass, and what the derivative took in besides; None where it fails."""
-    log = _Log()
-    log.know([*map.inputs.values(), *known])
+    watching, intake = _Plainly(), Intake()
+    intake.know([*map.inputs.values(), *known])
     forward: set[str | bytes] = set()
 
     def call(leaves: Tensors) -> Tensors:
-        log.know(leaves.values())
+        intake.know(leaves)
         outputs = map.call(leaves)
-        log.take(list(outputs.values()))
-        forward.update(log.found)
+        intake.take(outputs)
+        forward.update(intake.found)
         return outputs
 
     try:
-        with uncompiled(), log:
-            log.take(list(derive(replace(map, call=call))))
+        with uncompiled(), watching, watching.told_to(intake):
+            intake.take(list(derive(replace(map, call=call))))
     except Exception:  # whatever a user's code raises
         return None
-    return forward, log.found - forward
+    return forward, intake.found - forward
 
 
-class _Log(Watching):
-    """`found`: floats, and contents of floating-point tensors, that no operation has made."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: set[str | bytes] = set()
-        self._known: dict[int, Any] = {}
-
-    def know(self, tensors: Iterable[Tensor]) -> None:
-        """Tensors whose contents are accounted for; their storages are kept, so that no address is used again."""
-        for tensor in tensors:
-            if _solid(tensor):
-                storage = tensor.untyped_storage()
-                self._known[storage._cdata] = storage
+class _Plainly(Watching):
+    """Tells its intake of every operation."""
 
     def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        _each(args, self._take)
-        _each(kwargs, self._take)
-        result = run(func, args, kwargs)
-        _each(result, self._know)
-        return result
-
-    def _know(self, value: Any) -> None:
-        if isinstance(value, Tensor):
-            self.know([value])
-
-    def take(self, values: Any) -> None:
-        """Log what no operation has made, of (nested) arguments or results."""
-        _each(values, self._take)
-
-    def _take(self, value: Any) -> None:
-        if isinstance(value, float):
-            self.found.add(value.hex())  # nan is nan
-        elif isinstance(value, Tensor) and _solid(value) and value.untyped_storage()._cdata not in self._known:
-            self.know([value])
-            if value.is_floating_point():
-                bits = value.detach().reshape(-1).contiguous().view(torch.uint8)
-                self.found.add(bits.numpy(force=True).tobytes())
-
-
-def _solid(tensor: Tensor) -> bool:
-    return tensor.layout is torch.strided and not tensor._is_zerotensor() and tensor.device.type != "meta"
-
-
-def _each(value: Any, do: Callable[[Any], None]) -> None:
-    if isinstance(value, Tensor):
-        do(value)
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            _each(item, do)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            _each(item, do)
-    else:
-        do(value)
+        return run(func, args, kwargs)

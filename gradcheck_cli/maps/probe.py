@@ -26,7 +26,7 @@ from gradcheck_cli.exact.values import NOWHERE
 from gradcheck_cli.floats import FORMATS, Floats
 from gradcheck_cli.maps.deeper import Deeper
 from gradcheck_cli.maps.held import Held
-from gradcheck_cli.maps.map import Map, Row, Tensors, draws, size, spans_of
+from gradcheck_cli.maps.map import Map, Ran, Row, Tensors, draws, signs, size, spans_of
 from gradcheck_cli.maps.meant import Meant
 from gradcheck_cli.maps.orders import Orders
 from gradcheck_cli.maps.outside import Derive, Doubt, outside
@@ -126,6 +126,8 @@ class Probe:
         self.function, self.called = (map, PLAINLY) if meant is None or meant.same else (meant.map, meant.name)
         self.other = self._known = None
         self.label = mode  # what is said of the mode
+        self.ran: Ran | None = None  # a run that was made already
+        self.clean = False  # the forward pass is known to take in nothing from outside of torch that depends on the inputs
         self.otherwise = OTHERWISE if meant is None or not meant.hidden else meant.hidden
         if meant is not None and meant.prover is not None:
             self.other = self._known = meant.prover
@@ -265,7 +267,7 @@ class Probe:
 
     def outside(self, derive: Derive, directions: Iterable[Tensors]) -> tuple[Doubt | None, str | None]:
         """What torch took in that no operation has made, and what of that makes the exact side unknown."""
-        found = outside(self.map, derive, directions)
+        found = outside(self.map, derive, directions, self.clean)
         forward = found.what if found is not None and found.where == "forward" else None
         if self.stated or (self.orders is not None and not (forward and self.orders.doubtful)):
             return found, None
@@ -398,7 +400,7 @@ class Probe:
         until = self.work + ENTRY
         with working(QUOTIENT), terms(2):
             for n in range(AROUND):
-                away = place if n == 0 else -place if n == 1 else draw.permutation(place) * draw.choice((-1.0, 1.0), self.count)
+                away = place if n == 0 else -place if n == 1 else draw.permutation(place) * signs(draw, self.count)
                 beside = self.moved(away, two_to(-QUOTIENT_STEP))
                 series = {
                     name: [

@@ -24,7 +24,7 @@ import torch
 
 from gradcheck_cli.floats import Floats, pieces
 from gradcheck_cli.maps.constants import Constants
-from gradcheck_cli.maps.map import Map, draws
+from gradcheck_cli.maps.map import Map, draws, signs, spans_of
 from gradcheck_cli.maps.runs import format_of, numpy, rounding
 
 MARGIN = 4.0
@@ -182,6 +182,9 @@ class Plain:
         self._constants = constants or (Constants() if map.stops else None)
         self._inputs = {name: x.detach().clone() for name, x in map.inputs.items()}  # the caller's own may share the memory
         self.inputs = np.concatenate([numpy(x) for x in self._inputs.values()])
+        self._place = np.empty_like(self.inputs)
+        """Where the function runs, and the parts of that."""
+        self._parts = self._split(self._place)
         self._draw = draws(seed, self.inputs, *secret)
         self.here = self._run(None)
         again = self._run(None, again=True)
@@ -196,7 +199,7 @@ class Plain:
     def direction(self) -> Floats:
         """A new direction: every entry moves by a small share of its size, to either side."""
         count = len(self.sizes)
-        drawn = self._draw.uniform(0.5, 1.0, count) * self._draw.choice((-1.0, 1.0), count)
+        drawn = self._draw.uniform(0.5, 1.0, count) * signs(self._draw, count)
         return np.where(np.isfinite(self.inputs), self.form.round(drawn * self.sizes * self.step), 0.0)
 
     def along(self, direction: Floats) -> Values:
@@ -250,15 +253,13 @@ class Plain:
 
     def shaped(self, direction: Floats) -> dict[str, torch.Tensor]:
         """A direction as tensors like the inputs."""
-        return dict(self._split(direction.copy()))
+        parts = self._split(direction.copy())
+        return {name: part.to(x.device, x.dtype) for (name, x), part in zip(self._inputs.items(), parts, strict=True)}
 
-    def _split(self, flat: Floats) -> list[tuple[str, torch.Tensor]]:
-        ends = np.cumsum([x.numel() for x in self._inputs.values()])
-        parts = np.split(flat, ends[:-1])
-        return [
-            (name, torch.from_numpy(part).view(x.shape).to(x.device, x.dtype))
-            for (name, x), part in zip(self._inputs.items(), parts, strict=True)
-        ]
+    def _split(self, flat: Floats) -> list[torch.Tensor]:
+        """The part of each input, in the same memory."""
+        spans = spans_of(self._inputs)
+        return [torch.from_numpy(flat[spans[name]]).view(x.shape) for name, x in self._inputs.items()]
 
     def _run(self, offset: Floats | None, times: float = 1.0, again: bool = False) -> Floats:
         """All entries of the outputs, at so many times an offset; nan where the function fails there, or returns something
@@ -267,15 +268,12 @@ class Plain:
         leaves = self.map.leaves()
         try:
             if offset is not None:
-                place = np.where(
-                    offset == 0.0, self.inputs, self.inputs + offset * times
-                )  # what stays keeps the sign of a zero
-                for name, x in self._split(place):
+                np.add(self.inputs, offset * times, out=self._place)
+                np.copyto(self._place, self.inputs, where=offset == 0.0)  # what stays keeps the sign of a zero
+                for name, x in zip(self._inputs, self._parts, strict=True):
                     leaves[name].data.copy_(x)  # as torch's own check does: the function may hold these very tensors
             outputs = self.map(leaves) if again else self._outputs(leaves)
-            found = np.concatenate(
-                [np.zeros(0), *(numpy(y) for y in outputs.values())]
-            )  # a copy: outputs may be views of leaves
+            found = np.concatenate([numpy(y) for y in outputs.values()] or [np.zeros(0)])  # outputs may be views of leaves
         except Exception:  # whatever a user's code raises beside the point
             if offset is None:
                 raise
@@ -371,7 +369,8 @@ class Outcome:
 
     def against_both(self, more: Floats | float = 0.0) -> Which:
         """Both derivatives do, with further error."""
-        return self.seen.contradict(self.found, self.size, more) & self.seen.contradict(self.known, self.size, more)
+        against = self.seen.contradict(self.found, self.size, more)
+        return against & self.seen.contradict(self.known, self.size, more) if against.any() else against
 
     @property
     def for_found(self) -> Which:

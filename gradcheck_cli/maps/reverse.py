@@ -33,7 +33,7 @@ from gradcheck_cli.maps.columns import LEAST, Filter, certified
 from gradcheck_cli.maps.guard import Judged, guard_rows
 from gradcheck_cli.maps.map import Map, Row, Tensors, run
 from gradcheck_cli.maps.meant import instead, roomier
-from gradcheck_cli.maps.outside import UNSEEN, Doubt
+from gradcheck_cli.maps.outside import UNSEEN, Doubt, moving
 from gradcheck_cli.maps.poles import AT_A_POLE, UNDECIDED, infinite, set_aside, told, without
 from gradcheck_cli.maps.probe import FLOOR
 from gradcheck_cli.maps.runs import Followed, flat, numpy
@@ -56,11 +56,10 @@ class Reverse(Search):
     _filter: Filter
     _begun: tuple[Tensors, Callable[[Row], Pulled], dict[int, Row], Truth] | None
     """What was begun before the proof."""
-    _outside: Doubt | None
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self._seen, self._shades, self._outside = {}, dict[bool, list[Shades]](), UNSEEN
+        self._seen, self._shades, self._outside, self._unknown = {}, dict[bool, list[Shades]](), UNSEEN, None
         self._long, self._proved, self._begun, self._truths = False, False, None, []
         self._precise, self._wrong, self._located, self._doubtful = [], {}, set(), {}
         self._taped, self._entries = {}, {}
@@ -94,7 +93,7 @@ class Reverse(Search):
     def _begin(self) -> tuple[Tensors, Callable[[Row], Pulled], dict[int, Row], Truth]:
         """A run, what pulls its rows back, and the poles of these; torch's numbers, and what columns are certain of, are
         entered."""
-        outputs, pull = run(self.map, self.map.leaves(), self.mode)
+        outputs, pull = self.ran or run(self.map, self.map.leaves(), self.mode)
         left: dict[int, Row] = {}
         apart = AT_A_POLE
         if self.orders is None:
@@ -106,7 +105,8 @@ class Reverse(Search):
             apart = UNDECIDED if found.doubtful else AT_A_POLE
         self._pulled_back([pull(row) for row in self.rows])
         self._long = self.own and len(nodes(outputs.values())) >= MANY
-        self._look_outside()
+        if self.map.stops or self.stated:
+            self._look_outside()
         self._truths = list[Any]() if left else self._settled(outputs)
         return outputs, pull, left, apart
 
@@ -115,14 +115,15 @@ class Reverse(Search):
         if self._proved:
             return
         outputs, pull, left, apart = self._begun or self._begin()
-        self._proved, self._begun = True, None  # a graph and all that it holds
+        self._proved, self._begun, self.ran = True, None, None  # a graph and all that it holds
         if self._truths and not self._located:
             return
         if not self._truths:
-            self._truths = self._certified() if self._outside is None and self._unknown is None else self._unfollowed()
+            self._truths = self._certified()
         if self.source.numbers and not self.stated:
             self._told()
-        strange = self.strange(outputs if self.orders is None else self.orders.map(self.orders.map.leaves()))
+        known = self._unknown is None
+        strange = self.strange(outputs if self.orders is None else self.orders.map(self.orders.map.leaves())) if known else {}
         for k, row in enumerate(self.rows if strange else ()):
             touched = (flat(v)[place] for name, v in row.cotangents.items() for place in strange.get(name, ()))
             if self.orders is not None or any(touched):
@@ -201,7 +202,7 @@ class Reverse(Search):
 
     def _settled(self, outputs: Tensors) -> list[Any]:
         """What columns are certain of, if that is every entry of every row; of a large map, or of which entries balls are."""
-        followed = self.own and self.orders is None and self._outside is None and self._unknown is None and not self.map.stops
+        followed = self.own and self.orders is None and not self.map.stops
         if not followed or self.count < LEAST or not self._marks or not self._direction.all():
             return []
         first = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
@@ -217,6 +218,13 @@ class Reverse(Search):
             agrees = None if found is None else self._filter.agrees(found, self.rows, self._direction, self._nothing)
             longer = self._filter.longer()
         truths: list[Truths] = []
+        if self._filter.taken is not None and agrees is not None:
+            self._outside = moving(
+                self.map, *self._filter.taken, self._derived, [v for r in self.rows for v in r.cotangents.values()]
+            )
+            if self._outside is not None:
+                self._look_outside()
+                return []
         if found is not None and agrees:
             truths = [certified(shades.exact) for shades in found]
         elif found is not None and agrees is False and self.count > self.options.most_entries:

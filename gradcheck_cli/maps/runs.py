@@ -20,6 +20,7 @@ from gradcheck_cli.algebra.precision import DIRECTIONS
 from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
 from gradcheck_cli.shadow.decisions import Border, Endless
+from gradcheck_cli.shadow.intake import Intake
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.shadow.origins import Calls
 from gradcheck_cli.shadow.trace import UNMARKED, shade
@@ -49,7 +50,7 @@ class Runs:
     whether it was symmetric. `remarks`: what to say of operations where not all is right. `held`: whether state was written.
     `overflowed`: whether a float did, where its exact value didn't. `left`: the first operation whose float isn't finite.
     `selections`: whether what selections leave out is followed, from the first nan on. `work`: what was done so far, see
-    `algebra.effort`."""
+    `algebra.effort`. `intake`: to be told of what the next run of the forward pass takes in."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Runs:
         self.held = self.overflowed = self.selections = False
         self.left: Place | None = None
         self.work = 0.0
+        self.intake: Intake | None = None
 
     @cached_property
     def exact(self) -> dict[str, list[Ball]]:
@@ -110,8 +112,13 @@ class Runs:
             self.work += ELEMENTARY * sum(map(len, self.exact.values())) * len(layers) * price(precision())
             return [self.formula(layer, given) for layer, given in zip(layers, cells, strict=True)]
         shadow, leaves = self._seeded(layers, cells)
-        with uncompiled(), shadow:
+        intake, self.intake = self.intake, None
+        if intake is not None:
+            intake.know((self.map.inputs, leaves))
+        with uncompiled(), shadow, shadow.told_to(intake):
             outputs = self.map(leaves)
+        if intake is not None:
+            intake.take(outputs)
         found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
         if self._turns(shadow):
             return self.forward(layers, cells)
@@ -315,7 +322,8 @@ def _doubles(tensor: Tensor) -> Tensor:
     tensor = tensor.detach()
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor.resolve_conj())
-    return tensor.reshape(-1).to(torch.float64)
+    tensor = tensor.reshape(-1)
+    return tensor if tensor.dtype is torch.float64 else tensor.to(torch.float64)
 
 
 def format_of(tensors: Tensors) -> Format:

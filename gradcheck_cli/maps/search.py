@@ -29,13 +29,15 @@ from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats, pieces
 from gradcheck_cli.maps.columns import FARTHEST, UNBOUNDED, Filter, certified
 from gradcheck_cli.maps.guard import Asked
-from gradcheck_cli.maps.map import draws
+from gradcheck_cli.maps.map import draws, signs
 from gradcheck_cli.maps.narrowing import Disagreement, narrowed
+from gradcheck_cli.maps.outside import UNSEEN, Doubt, moving
 from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, SINGULAR, Probe
 from gradcheck_cli.maps.quotient import COARSE
 from gradcheck_cli.maps.runs import Cells
 from gradcheck_cli.maps.second import confirms
 from gradcheck_cli.maps.seen import Seen, joined
+from gradcheck_cli.shadow.intake import Intake
 from gradcheck_cli.verdict.judge import QUICK, judge_plainly
 from gradcheck_cli.verdict.shade import Shades
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
@@ -109,6 +111,7 @@ class Search(Probe):
 
     _floats: Floats
     _missing: npt.NDArray[np.bool_]
+    _outside: Doubt | None
     _unknown: str | None
     _seen: dict[int, Seen]
     _long: bool
@@ -140,7 +143,7 @@ class Search(Probe):
         gradients too: see `draws`.
         """
         draw = draws(self.options.seed, self._inputs(), self._floats)
-        numbers = (2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), self.count) + 1) * draw.choice((-1.0, 1.0), self.count)
+        numbers = (2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), self.count) + 1) * signs(draw, self.count)
         still, nothing = np.zeros((2, self.count), dtype=bool)
         for some in pieces(self.count, len(self.rows)):
             floats = self._floats[:, some]
@@ -168,7 +171,7 @@ class Search(Probe):
     def _certified(self) -> list[list[Truth | Ball]]:
         """The exact side of every entry of every row."""
         self._doubtful.clear()
-        truths = self._each_alone() or self._both_agreeing()
+        truths = self._each_alone() or self._followed_truths()
         for k, unknown in self._doubtful.items():  # but for what torch has no finite number of
             for i in np.flatnonzero(self._direction).tolist():
                 truths[k][i] = unknown
@@ -177,13 +180,19 @@ class Search(Probe):
     def _each_alone(self) -> list[list[Truth | Ball]]:
         """The same, where a run of the forward pass alone knows every derivative, and torch's numbers are near to all; nothing
         where it doesn't, or is too long, or one is far: then what torch's operations make of it counts too."""
-        if self.orders is not None or self.count > self.options.most_entries:
+        if self.orders is not None or self.count > self.options.most_entries or self._unknown is not None:
             return []
         floats, begun = np.where(self._missing, 0.0, self._floats), self.work
+        intake = self.source.intake = Intake() if self._outside is UNSEEN and not self.stated else None
         for bits in DIRECTIONS:
             self.expect(self.work - begun)
-            with working(bits):
-                found = [self._by_entry(k, Directional) for k in range(len(self.rows))]
+            try:
+                with working(bits):
+                    found = [self._by_entry(k, Directional) for k in range(len(self.rows))]
+            except Exception:  # whatever the function says to being watched
+                if self._outside is not UNSEEN:
+                    raise
+                return []
             known = np.array([list(map(float, balls)) for balls in found])
             if not (np.abs(floats - known) <= COARSE * np.abs(known)).all():
                 if np.isnan(known).any():
@@ -191,8 +200,19 @@ class Search(Probe):
                     self._lost = self._unknown_at_rest()
                 return []
             if all(map(_tight, chain.from_iterable(found))):
-                return [list(balls) for balls in found]
+                taken = set() if intake is None else intake.found
+                self.clean = moving(self.map, taken) is None
+                return [list(balls) for balls in found] if self.clean else []
         return []
+
+    def _followed_truths(self) -> list[list[Truth | Ball]]:
+        """The same, where all passes have to be followed."""
+        if self._outside is UNSEEN:
+            self._look_outside()
+        return self._both_agreeing() if self._outside is None and self._unknown is None else self._unfollowed()
+
+    def _look_outside(self) -> None:
+        """Look for numbers that come from outside of torch."""
 
     def _unknown_at_rest(self) -> set[int]:
         """Rows that aren't known where nothing moves, at any precision: nor are they along a direction."""

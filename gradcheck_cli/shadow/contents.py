@@ -90,5 +90,7 @@ def bytes_of(storage: Any, start: int, end: int) -> bytes:
 def extent(tensor: torch.Tensor) -> tuple[int, int]:
     """The bytes of its storage between which a tensor's entries lie."""
     size, start = tensor.element_size(), tensor.storage_offset()
+    if tensor.is_contiguous():
+        return int(size * start), int(size * (start + tensor.numel()))
     last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
     return int(start * size), int((start + last + 1) * size)

@@ -7,6 +7,8 @@ sees the operation alone. An operator of higher order (`torch.cond`, `scan`, `wh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _push_mode
 from torch.utils._pytree import tree_map_only
 
 from gradcheck_cli.shadow.complexes import is_flagged
+from gradcheck_cli.shadow.intake import Intake
 from gradcheck_cli.shadow.overloads import Overload, overload
 
 _MODES = torch._C._TorchDispatchModeKey
@@ -23,9 +26,10 @@ _ORDINARY = torch.Tensor.__torch_dispatch__
 
 
 class Watching(TorchDispatchMode):
-    """`watched` is called for every operation that has numbers."""
+    """`watched` is called for every operation that has numbers. `intake`: what is told of each of them besides."""
 
     supports_higher_order_operators = True
+    intake: Intake | None = None
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -33,6 +37,15 @@ class Watching(TorchDispatchMode):
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # nothing here is compiled, and what torch wraps around each call to skip it costs more than the call
+
+    @contextmanager
+    def told_to(self, intake: Intake | None) -> Iterator[None]:
+        """What runs inside the block is told to an intake."""
+        self.intake = intake
+        try:
+            yield
+        finally:
+            self.intake = None
 
     def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """An operation is about to run: `func` runs it, `known` is what the tables know of it. Returns what it returned."""
@@ -53,11 +66,24 @@ class Watching(TorchDispatchMode):
         if types or _others() or type(func) is not OpOverload:
             return self._unusual(func, types, args, kwargs or {})
         try:
-            return self.watched(overload(func), func, args, kwargs or {})
+            return self._taken_in(overload(func), func, args, kwargs or {})
         except RuntimeError as problem:
             if APART not in str(problem):
                 raise
-        return self.watched(overload(func), func, _together(args), kwargs or {})
+        return self._taken_in(overload(func), func, _together(args), kwargs or {})
+
+    def _taken_in(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        intake = self.intake
+        if intake is None:
+            return self.watched(known, func, args, kwargs)
+        intake.take((args, kwargs))
+        self.intake = None  # whatever runs within it, it is one operation
+        try:
+            result = self.watched(known, func, args, kwargs)
+        finally:
+            self.intake = intake
+        intake.know(result)
+        return result
 
     def _unusual(self, func: Any, types: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """An operator of higher order, or an operation that a mode below this one, or a class of tensors, has a say in."""
@@ -69,7 +95,7 @@ class Watching(TorchDispatchMode):
         if any(map(wraps, types)):  # it runs operations on what it consists of
             return NotImplemented
         if _active(_MODES.PROXY) is None:
-            return self.watched(overload(func), func, args, kwargs)
+            return self._taken_in(overload(func), func, args, kwargs)
         return self._traced(func, args, kwargs)
 
     def _traced(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -84,7 +110,7 @@ class Watching(TorchDispatchMode):
                 torch._C._unset_dispatch_mode(_MODES.PROXY)
 
         try:
-            return self.watched(overload(func), traced, args, kwargs)
+            return self._taken_in(overload(func), traced, args, kwargs)
         finally:
             _push_mode(tracer)
 

@@ -778,3 +778,32 @@ def test_what_has_no_derivative_is_told_so(said: doubts.Reasons) -> None:
         said
     )
     assert said
+
+
+# -- what is run --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("entries", [10, 300])
+def test_nothing_is_run_twice_that_is_known(entries: int) -> None:
+    """Of a quick function: one run to differentiate, one that is followed, six of the guard, two of torch's check of what is
+    undefined; backwards two that must agree, and torch's. On arrays there are a look beforehand, and one more run that is
+    followed, there and back.
+    """
+    ran = {"forward": 0, "backward": 0}
+
+    def counted(x: Tensor) -> Tensor:
+        def hook(gradient: Tensor) -> None:
+            ran["backward"] += 1
+
+        ran["forward"] += 1
+        y = x.sin()
+        if y.requires_grad:
+            y.register_hook(hook)
+        return y
+
+    x = torch.linspace(0.5, 1.5, entries, dtype=torch.float64, requires_grad=True)
+    for _ in range(2):  # the first time loads what the second doesn't
+        ran.update(forward=0, backward=0)
+        assert gradcheck(counted, (x,))
+    most = {"forward": 10, "backward": 3} if entries < 256 else {"forward": 12, "backward": 4}
+    assert all(ran[way] <= most[way] for way in ran), ran

@@ -275,6 +275,23 @@ def test_what_leaves_torch_is_not_taken_for_a_constant(name: str):
         assert not any(c.verdict is Verdict.MISMATCH for c in found)
 
 
+@pytest.mark.parametrize("count", [3, 300])
+def test_a_backward_through_numpy_is_judged(count: int):
+    """The truth comes from the forward pass: a right backward is certified, and of few entries nothing had to be followed; one
+    that is off by 1e-3 is a mismatch. A forward pass through NumPy stays unknown."""
+    x = torch.linspace(0.5, 2.0, count, dtype=F64)
+
+    def through(factor: float) -> Callable[..., Tensor]:
+        return custom(lambda x: x.sin(), lambda g, x, y: torch.from_numpy(g.numpy() * np.cos(x.numpy()) * factor))
+
+    right, wrong = (checked(through(factor), x=x) for factor in (1.0, 1.001))
+    assert {c.verdict for c in entries(right)} == {Verdict.MATCH}
+    assert bool(right.opaque) is (count > 256)
+    assert {c.verdict for c in entries(wrong)} == {Verdict.MISMATCH}
+    unknown = entries(checked(NUMPY["numpy"], x=x))
+    assert unknown and not any(c.verdict in (Verdict.MATCH, Verdict.MISMATCH) for c in unknown)
+
+
 def test_constants_of_the_code_are_followed():
     """Tensors and numbers that don't depend on the input are data: the derivative is exact in them."""
     weights = torch.rand(3, dtype=torch.float32).double() / 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,13 +99,12 @@ def radius_around(middle: Ball, ball: Ball) -> float:
     return 0.0 if rest.is_zero() else float(abs(rest).abs_upper()) * UP + SMALLEST
 
 
-def sum_of(words: Iterable[Iterable[float]], radii: Iterable[float]) -> Ball:
+def sum_of(words: Sequence[Sequence[float]], radii: Iterable[float]) -> Ball:
     """The sum of numbers, whose words and radii are given, as a ball; nan where one is open. `math.fsum` rounds once, whatever
     it adds (Shewchuk, Discrete Comput. Geom. 18, 1997)."""
-    numbers = [v for word in words for v in word]
     try:
-        total, radius = math.fsum(numbers), math.fsum(radii)
-        rest = math.fsum([*numbers, -total])
+        total, radius = math.fsum(chain(*words)), math.fsum(radii)
+        rest = math.fsum(chain(*words, (-total,)))
     except (OverflowError, ValueError):  # of numbers that aren't finite, or far too large
         return NAN
     return ball_of(total, rest, (radius + abs(rest) * 2.0**-52) * (1.0 + 2.0**-50)) if math.isfinite(total) else NAN

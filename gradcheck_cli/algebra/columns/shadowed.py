@@ -145,7 +145,7 @@ class Shadowed(Enclosing):
 
     def summed(self, cell: Cell, places: Sequence[int]) -> Ball:
         """The sum of some entries there."""
-        return sum_of((entries(word, places) for word in cell[:-1]), entries(cell[-1][EXACT], places))
+        return sum_of([entries(word, places) for word in cell[:-1]], entries(cell[-1][EXACT], places))
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
