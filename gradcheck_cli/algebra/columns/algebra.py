@@ -129,7 +129,7 @@ class ColumnAlgebra:
         *settings, x = arguments
         if any(not 0 <= n <= HIGHEST_SETTING for n in settings):
             return self.number([0.0], OPEN)
-        return _stretches(name, tuple(settings), self.kind)(x)
+        return stretches(name, tuple(settings), self.kind)(x)
 
     def body(self, row: Function) -> Node:
         """What stands for a row without a kernel."""
@@ -137,5 +137,6 @@ class ColumnAlgebra:
 
 
 @cache
-def _stretches(name: str, settings: tuple[int, ...], kind: str) -> Stretches:
+def stretches(name: str, settings: tuple[int, ...], kind: str) -> Stretches:
+    """A row without a kernel, with its settings, for one kind of numbers."""
     return Stretches(name, settings, ColumnAlgebra(kind, on_numpy()))

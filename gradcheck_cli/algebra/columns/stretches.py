@@ -22,7 +22,6 @@ from flint import arb, arb_mat, ctx
 
 from gradcheck_cli.algebra.balls import PLAIN
 from gradcheck_cli.algebra.columns.column import ball_with, float_words, radius_around
-from gradcheck_cli.algebra.columns.primitives import Array
 from gradcheck_cli.algebra.columns.rewriting import prepared
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.number import Ball, conditions
@@ -31,48 +30,51 @@ from gradcheck_cli.language.parser import parse
 
 Settings = tuple[int, ...]
 
+Column = tuple[Any, ...]
+"""The words of numbers, and their radii."""
+
 
 class Continued(NamedTuple):
     """What is known of a function of positive numbers as one of complex numbers; texts are in the language of formulas, with the
     row's integer settings filled in.
 
-    modulus  bounds of it, any of which holds, where the real part lies between `low` and `high`, |low| <= high, and the
-             imaginary part is `off` at most.
+    modulus  bounds of it, any of which holds, where the real part lies between `low` and `high`, |low| <= high, the imaginary
+             part is `off` at most, and the modulus `far`.
     right    whether that is so only in the right half-plane, where it is analytic.
     sign     of the function at -x: that at x times this; 0: another one.
     shifted  the function at a small x, by `f`, its value at x + 1; empty: it is made of stretches there too.
+    slope    its derivative, by `f`, its value at x; empty: that of the polynomials.
     """
 
     modulus: Callable[..., tuple[str, ...]]
     right: bool
     sign: Callable[..., float] = lambda *settings: 0.0
     shifted: Callable[..., str] = lambda *settings: ""
+    slope: Callable[..., str] = lambda *settings: ""
 
-
-_ROUND = "sqrt(high**2 + off**2)"
 
 CONTINUED: MappingProxyType[str, Continued] = MappingProxyType(
     {
         # |gamma(z)| <= gamma(x), https://dlmf.nist.gov/5.6.E6, which is convex; 5.5.E1
-        "gamma": Continued(lambda: ("gamma(low) + gamma(high)",), True, shifted=lambda: "f/x"),
+        "gamma": Continued(lambda: ("gamma(low) + gamma(high)",), True, lambda: 0.0, lambda: "f/x", lambda: "f*polygamma(0, x)"),
         # its derivative along the imaginary axis is bounded as digamma; on the real axis it is convex, -0.1215 at least
         "lgamma": Continued(
             lambda: ("abs(lgamma(low)) + abs(lgamma(high)) + 1/8"
                      " + off*(abs(polygamma(0, low)) + abs(polygamma(0, high)) + off*polygamma(1, low))",),
-            True, shifted=lambda: "f - log(abs(x))",
+            True, lambda: 0.0, lambda: "f - log(abs(x))", lambda: "polygamma(0, x)",
         ),
         # |psi'(z)| <= psi'(x) and so on, term by term: https://dlmf.nist.gov/5.15.E1; psi grows on the real axis; 5.15.E5
         "polygamma": Continued(
             lambda n: (f"abs(polygamma({n}, low)) + abs(polygamma({n}, high)) + off*abs(polygamma({n + 1}, low))",),
-            True, shifted=lambda n: f"f - {(-1) ** n * math.factorial(n)}/x**{n + 1}",
+            True, lambda n: 0.0, lambda n: f"f - {(-1) ** n * math.factorial(n)}/x**{n + 1}", lambda n: f"polygamma({n + 1}, x)",
         ),
         # a power series of positive numbers, https://dlmf.nist.gov/10.25.E2; and of exp(z*cos t), 10.32.E3
         "besseli": Continued(
-            lambda n: (f"besseli({n}, {_ROUND})", "besseli(0, high)"), False, sign=lambda n: (-1.0) ** n
+            lambda n: (f"besseli({n}, far)", "besseli(0, high)"), False, lambda n: (-1.0) ** n
         ),
-        "i0e": Continued(lambda: ("exp(-low)*besseli(0, low)",), False, sign=lambda: 1.0),
+        "i0e": Continued(lambda: ("exp(-low)*besseli(0, low)",), False, lambda: 1.0),
         "i1e": Continued(
-            lambda: ("exp(-low)*besseli(0, low)", f"exp(-low)*besseli(1, {_ROUND})"), False, sign=lambda: -1.0
+            lambda: ("exp(-low)*besseli(0, low)", "exp(-low)*besseli(1, far)"), False, lambda: -1.0
         ),
     }
 )  # fmt: skip
@@ -100,6 +102,9 @@ LEAST = 2
 HIGHEST = MappingProxyType({"single": 40, "double": 72})
 """Degrees of the shortest and the longest polynomials."""
 
+SPARE, LOST = 24, 2
+"""Bits of a value beside those of the goal, and more for each degree: coefficients of powers cancel by (1 + sqrt(2))**degree."""
+
 LOWEST, BEYOND = 2.0**-1000, arb(2) ** 1000
 """Below the first, words of numbers are subnormal; a function beyond the second isn't followed."""
 
@@ -111,11 +116,13 @@ KEPT = 1 << 13
 
 
 class Stretch(NamedTuple):
-    """A polynomial in (x - centre)*rate, which holds where that is at most 1: the words and radii of its coefficients."""
+    """A polynomial in (x - centre)*rate, which holds where that is at most 1: the words and radii of its coefficients; and those
+    of its derivative by that."""
 
     centre: float
     rate: float
     coefficients: npt.NDArray[np.float64]
+    slopes: npt.NDArray[np.float64]
 
 
 @cache
@@ -142,50 +149,67 @@ class Stretches:
         self._known, self._kind, self._algebra = CONTINUED[row], algebra.kind, algebra
         self._words = algebra.words
         names = ", ".join([*map(str, settings), "x"])
-        self._value = Program([parse(f"{row}({names})")], ["x"], PLAIN, conditions)
-        self._moduli = [Program([parse(text)], ["low", "high", "off"], PLAIN, conditions) for text in self._known.modulus(*settings)]
+        self._nothing = (0.0,) * self._words
+        self._balls = Program([parse(f"{row}({names})")], ["x"], PLAIN, conditions)
+        self._moduli = [Program([parse(text)], ["low", "high", "off", "far"], PLAIN, conditions) for text in self._known.modulus(*settings)]
         self._sign = self._known.sign(*settings)
         shifted = self._known.shifted(*settings)
         self._shifted = Program(prepared([parse(shifted)], algebra), ["x", "f"], algebra) if shifted else None
+        slope = self._known.slope(*settings)
+        self._derived = Program(prepared([parse(slope)], algebra), ["x", "f"], algebra) if slope else None
         self._made: dict[int, Stretch | str] = {}
         self._asked: Counter[int] = Counter()
+        self._best = 0
 
     # -- values -------------------------------------------------------------------------------------------------------
 
-    def __call__(self, x: Sequence[Array]) -> tuple[Array, ...]:
+    def __call__(self, x: Column) -> Column:
         """The function of a column."""
         if self._sign:
-            side = np.where(x[0] < 0.0, -1.0, 1.0)
-            *words, radius = self._right((*(word * side for word in x[:-1]), x[-1]))
-            return *(word * np.where(side < 0.0, self._sign, 1.0) for word in words), radius
-        if self._shifted is None:
-            return self._right(x)
+            return self._mirrored(x, self._sign, self._value)
         small = np.abs(x[0]) < 1.0
-        if not np.any(small):
-            return self._right(x)
+        if self._shifted is None or not np.any(small):
+            return self._value(x)
         beyond = self._kernel("add")(x, self._algebra.number([1.0], 0.0))
-        found = self._right(_chosen(small, beyond, x))
+        found = self._value(_chosen(small, beyond, x))
         return _chosen(small, self._shifted(x, found)[0], found)
 
-    def _right(self, x: Sequence[Array]) -> tuple[Array, ...]:
-        """The function of what is positive."""
-        add, multiply = self._kernel("add"), self._kernel("multiply")
-        number = self._algebra.number
+    def slope(self, x: Column, value: Column) -> Column:
+        """Its derivative there, where it has this value."""
+        return self._derived(x, value)[0] if self._derived is not None else self._mirrored(x, -self._sign, self._steepness)
+
+    def _mirrored(self, x: Column, sign: float, function: Callable[[Column], Column]) -> Column:
+        """A function of positive numbers, and of negative ones, of which it is as much times `sign`."""
+        side = np.where(x[0] < 0.0, -1.0, 1.0)
+        *words, radius = function((*(word * side for word in x[:-1]), x[-1]))
+        return *(word * np.where(side < 0.0, sign, 1.0) for word in words), radius
+
+    def _value(self, x: Column) -> Column:
         which, pieces = self._stretches(np.asarray(x[0]))
+        return self._polynomials(x, which, pieces, [piece.coefficients for piece in pieces])
+
+    def _steepness(self, x: Column) -> Column:
+        which, pieces = self._stretches(np.asarray(x[0]))
+        found = self._polynomials(x, which, pieces, [piece.slopes for piece in pieces])
+        rate = np.array([piece.rate for piece in pieces] or [0.0])[which]
+        return self._kernel("multiply")(found, (rate, *self._nothing))
+
+    def _polynomials(
+        self, x: Column, which: npt.NDArray[np.int64], pieces: Sequence[Stretch], given: Sequence[npt.NDArray[np.float64]]
+    ) -> Column:
+        """The values of polynomials, whose coefficients are given, `which` of them at each number."""
+        add, multiply, subtract = map(self._kernel, ("add", "multiply", "subtract"))
         if not pieces:
             return *(np.zeros(np.shape(x[0])) for _ in x[:-1]), np.full(np.shape(x[-1]), OPEN)
         centre, rate = (np.array([getattr(piece, name) for piece in pieces])[which] for name in ("centre", "rate"))
-        rest = number([0.0], 0.0)[1:]
-        *words, radius = multiply(self._kernel("subtract")(x, (centre, *rest)), (rate, *rest))
-        degree = max(len(piece.coefficients) for piece in pieces)
-        table = np.zeros((degree, self._words + 1, len(pieces)))
-        for i, piece in enumerate(pieces):
-            table[: len(piece.coefficients), :, i] = piece.coefficients
-        t = (*words, radius)
+        t = multiply(subtract(x, (centre, *self._nothing)), (rate, *self._nothing))
+        table = np.zeros((max(map(len, given)), self._words + 1, len(pieces)))
+        for i, coefficients in enumerate(given):
+            table[: len(coefficients), :, i] = coefficients
         found = tuple(table[-1][:, which])
-        for coefficients in table[-2::-1]:
-            found = add(multiply(found, t), tuple(coefficients[:, which]))
-        inside = (np.abs(words[0]) * UP + radius <= 1.0) & (which >= 0)
+        for some in table[-2::-1]:
+            found = add(multiply(found, t), tuple(some[:, which]))
+        inside = (np.abs(t[0]) * UP + t[-1] <= 1.0) & (which >= 0)
         return *found[:-1], np.where(inside, found[-1], OPEN)
 
     def _kernel(self, name: str) -> Callable[..., Any]:
@@ -233,51 +257,76 @@ class Stretches:
         centre, rate = low + (high - low) / 2, 2.0 / ((high - low) * WIDER)
         if not (low > LOWEST and math.isfinite(high)):
             return NOTHING
-        with ctx.workprec(goal + 2 * highest + 32):
+        with ctx.workprec(goal + SPARE):
             half, middle = 1 / arb(rate), arb(centre)
-            sizes = [abs(self._at(middle + half * t)).abs_upper() for t in (-1, 0, 1)]
+            sizes = [abs(self._at(arb(x))).abs_upper() for x in (low, centre, high)]
             size = max(sizes)
             if not all(size.is_finite() for size in sizes) or not 0 < size or min(sizes) > BEYOND:
                 return NOTHING
-            degree, rest = self._remainder(middle, half, size * arb(2) ** -goal)
-            if degree > highest:
-                return SHORTER
-            points = [middle + half * (arb(j) / degree).cos_pi() for j in range(degree + 1)]
+            degree, rest, steeper = self._remainder(middle, half, size * arb(2) ** -goal)
+        if degree > highest:
+            return SHORTER
+        with ctx.workprec(goal + SPARE + LOST * degree):
+            points = [middle + (arb(j) / degree).cos_pi() / arb(rate) for j in range(degree + 1)]
             values = arb_mat(degree + 1, 1, [self._at(point) for point in points])
             found = _interpolating(degree) * values
             balls = [found[k, 0] for k in range(degree + 1)]
             balls[0] += arb(0, 1) * rest
             if not all(abs(ball) < BEYOND for ball in balls):
                 return SHORTER
-            return Stretch(centre, rate, np.array([self._word(ball) for ball in balls]))
+            coefficients = np.array([self._word(ball) for ball in balls])
+        numbers = np.arange(1.0, degree + 1)
+        *words, radius = self._kernel("multiply")(tuple(coefficients[1:].T), (numbers, *(0.0 * numbers for _ in self._nothing)))
+        radius[0] = (radius[0] + float(steeper) * UP) * UP
+        return Stretch(centre, rate, coefficients, np.stack([*words, radius], 1))
 
     def _word(self, ball: Ball) -> tuple[float, ...]:
         words = float_words(ball, self._words)
         return *words, radius_around(ball_with(words, 0.0), ball)
 
     def _at(self, x: Ball) -> Ball:
-        return self._value(x)[0]
+        return self._balls(x)[0]
 
-    def _remainder(self, middle: Ball, half: Ball, goal: Ball) -> tuple[int, Ball]:
-        """The least degree with which a polynomial is as near as that, of what the ellipses tell, and how near it is; a degree
-        beyond all where none is."""
-        best, rest = max(HIGHEST.values()) + 1, goal
-        for ratio in map(arb, RATIOS):
-            across, off = half * (ratio + 1 / ratio) / 2, half * (ratio - 1 / ratio) / 2
-            low, high = middle - across, middle + across
-            if self._known.right and not low > 0:
-                continue
-            bounds = [program(low, high, off)[0] for program in self._moduli]
-            bounds = [bound.abs_upper() for bound in bounds if bound.is_finite()]
-            if not bounds:
-                continue
-            whole = 4 * min(bounds) / (ratio - 1)
-            needed = float((whole / goal).log() / ratio.log())
-            degree = max(LEAST, math.ceil(needed)) if needed < best else best
-            if degree < best:
-                best, rest = degree, (whole * ratio**-degree).abs_upper()
-        return best, rest
+    def _remainder(self, middle: Ball, half: Ball, goal: Ball) -> tuple[int, Ball, Ball]:
+        """The least degree with which a polynomial is as near as that, of what the ellipses tell, how near it is, and how near
+        its derivative; a degree beyond all where none is.
+
+        Of f = sum of a[k]*T[k], |a[k]| <= 2*M*r**-k, the polynomial of degree n keeps the terms up to n, and has for each beyond
+        another T in its place: f' is off by the sum over k > n of 4*M*r**-k*k**2 at most, and k <= (n + 1)*(k - n).
+        """
+        known: dict[int, tuple[float, Ball]] = {}
+
+        def tried(i: int) -> float:
+            if i not in known:
+                inside = 0 <= i < len(RATIOS)
+                known[i] = self._within(middle, half, goal, arb(RATIOS[i])) if inside else (math.inf, goal)
+            return known[i][0]
+
+        best = self._best if math.isfinite(tried(self._best)) else 0  # that of the last stretch, or one beside it
+        for step in (1, -1):
+            while tried(best + step) < tried(best):
+                best += step
+        self._best = best
+        needed, whole = known[best]
+        ratio = arb(RATIOS[best])
+        degree = max(LEAST, math.ceil(min(needed, HIGHEST[self._kind] + 1)))
+        rest = whole * ratio**-degree
+        steeper = rest * (degree + 1) ** 2 * ratio * (ratio + 1) / (ratio - 1) ** 3
+        return degree, (rest / (ratio - 1)).abs_upper(), steeper.abs_upper()
+
+    def _within(self, middle: Ball, half: Ball, goal: Ball, ratio: Ball) -> tuple[float, Ball]:
+        """The degree that one ellipse asks for, and 4*M."""
+        across, off = half * (ratio + 1 / ratio) / 2, half * (ratio - 1 / ratio) / 2
+        low, high, off = (middle - across).lower(), (middle + across).upper(), off.upper()
+        ends = low, high, off, (high * high + off * off).sqrt().upper()  # exact: a function of wide balls may take minutes
+        bounds = [program(*ends)[0] for program in self._moduli] if low > 0 or not self._known.right else []
+        bounds = [bound.abs_upper() for bound in bounds if bound.is_finite()]
+        if not bounds:
+            return math.inf, goal
+        whole = 4 * min(bounds)
+        needed = float((whole / (ratio - 1) / goal).log() / ratio.log())
+        return (needed if math.isfinite(needed) else math.inf), whole
 
 
-def _chosen(condition: npt.NDArray[np.bool_], x: Sequence[Array], y: Sequence[Array]) -> tuple[Array, ...]:
+def _chosen(condition: npt.NDArray[np.bool_], x: Column, y: Column) -> Column:
     return tuple(np.where(condition, a, b) for a, b in zip(x, y, strict=True))
