@@ -18,7 +18,7 @@ from gradcheck_cli.exact.derivative import LONGEST_CHAIN, chain_formula
 from gradcheck_cli.exact.enclosure import MANY, Enclosure
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Format
-from gradcheck_cli.formulas.alike import Gap, courses, gaps, kindred
+from gradcheck_cli.formulas.alike import STRIDE, STRIDE_MISSING, Gap, courses, gaps, kindred
 from gradcheck_cli.formulas.follow import Loop, columns_of, formula, known_loop, loop, many_shades, shades
 from gradcheck_cli.formulas.run import Points, Run
 from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
@@ -197,6 +197,7 @@ class Queue:
         if len(order) < MANY_ALIKE or len(ks) != 1 or not plain or not TRUST.sound():
             return []
         (k,), (values,), points = ks, self.points.values(), np.array(order)
+        missing = all(part.entries[k].floats is None for part, _ in _by_part(points, home))
         wrong = [some[part.entries[k].wrong(some - part.start)] for part, some in _by_part(points, home)]
         points = np.concatenate(wrong)
         if len(points) < MANY_ALIKE:
@@ -204,7 +205,8 @@ class Queue:
         found = []
         for some in np.array_split(points[np.argsort(values[points], kind="stable")], -(-len(points) // COLUMNS_CHUNK)):
             (batch,) = self.compiled.batches(self.points, some.tolist(), self._single)
-            found += gaps(some, values[some], courses(self.compiled, self.run.mode, batch, self.derivatives[k]))
+            way = courses(self.compiled, self.run.mode, batch, self.derivatives[k])
+            found += gaps(some, values[some], way, STRIDE_MISSING if missing else STRIDE)
         return sorted(found, key=lambda gap: abs(float(values[gap.first])))
 
     def _left(self, gap: Gap, waiting: Mapping[int, Sequence[int]], home: Mapping[int, Waiting]) -> list[int]:
