@@ -21,6 +21,8 @@ from gradcheck_cli.language.tree import Node
 SINGLE_BITS = 44
 """Bits that single words have after an elementary function or two: what needs more is evaluated in double words at once."""
 
+SPARE_BITS = 12
+"""More bits than are needed, which slopes of functions that hardly move don't have in single words."""
 
 PAYS = 300_000
 """Points from which on a formula is compiled, if there is a compiler: that takes 0.1 to 0.4 s, and a point costs 0.3 to 1.5 us
@@ -106,6 +108,7 @@ class Enclosures:
         self._backend = backend or on_numpy()
         kinds = ("single", "double") if max(self.bits) <= SINGLE_BITS else ("double",)
         known = tuple(trees), tuple(inputs)
+        self._spare = 0 if before is None or len(kinds) == 1 else SPARE_BITS
         self._stages: list[Evaluating] = [] if before is None else [before(kind) for kind in kinds]
         self._stages += [
             evaluation(*known, kind, points >= PAYS and kind == kinds[0])
@@ -119,7 +122,7 @@ class Enclosures:
         first, *others = self._stages
         inputs = tuple(map(self._backend.floats, inputs))
         found = list(first.at(*inputs))
-        left = self._left(found)
+        left = self._left(found, self._spare)
         for stage in others:
             points = self._backend.places(left)
             if len(points):
@@ -133,6 +136,6 @@ class Enclosures:
     def _settled(self, column: Column, bits: int) -> Mask:
         return column.accurate(bits) | (abs(column.high) + column.radius < self.tiny)
 
-    def _left(self, columns: Sequence[Column]) -> Mask:
-        settled = [self._settled(c, bits) if bits else c.radius < OPEN for c, bits in zip(columns, self.bits, strict=True)]
+    def _left(self, columns: Sequence[Column], spare: int = 0) -> Mask:
+        settled = [self._settled(c, bits + spare) if bits else c.radius < OPEN for c, bits in zip(columns, self.bits, strict=True)]
         return ~reduce(and_, settled)
