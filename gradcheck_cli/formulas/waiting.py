@@ -92,7 +92,7 @@ class Queue:
         self._only = chain.output if len(typed.stages) == 1 else None
         self._long = len(typed.stages) > LONGEST_CHAIN
         self._witness = Witness(exact.chain)
-        self._layers = [columns_of(compiled, run.form, limited) for limited in (True, False)]
+        self._layers = [columns_of(compiled, run.form, *kind) for kind in ((True,), (False,), (False, True))]
         self._sifting: list[Waiting] = []
         self._judging: list[Waiting] = []
         self._blind = 0
@@ -125,12 +125,13 @@ class Queue:
         parts, self._sifting = self._sifting, []
         allowed = self.compiled.shapes is None and not self.run.callables and TRUST.sound()
         if allowed and _total(parts) >= MANY:
-            if (fused := self._loop(parts)) is not None:
+            if len(self._places(parts)) and (fused := self._loop(parts)) is not None:
                 for some in _pieces(self._places(parts), LOOP_CHUNK):
                     self._enter(some, parts, fused({name: values[some] for name, values in self.points.items()}), True)
-            for layer in self._layers:  # what rounding explains, and what loses digits without the format's limits
+            # what rounding explains; what loses digits without the format's limits; the same with what constants may mean
+            for layer, least in zip(self._layers, (FEWEST, FEWEST, MANY_ALIKE), strict=True):
                 rest = self._places(parts)
-                for some in _pieces(rest, COLUMNS_CHUNK) if len(rest) >= FEWEST else ():
+                for some in _pieces(rest, COLUMNS_CHUNK) if len(rest) >= least else ():
                     (batch,) = self.compiled.batches(self.points, some.tolist(), self._single)
                     found = many_shades(self.compiled, self.run.mode, layer, batch, self.derivatives)
                     self._enter(some, parts, found, layer.limited)
@@ -138,8 +139,15 @@ class Queue:
         _released([part for part in parts if not part.count])
 
     def _places(self, parts: Sequence[Waiting]) -> Indices:
-        """The points of some parts' entries, in order, but for those at which torch has no value."""
-        points = np.concatenate([part.start + some for part in parts for some in part.indices])
+        """The points of some parts' entries, in order, but for those at which torch has no value, or none that is finite of any
+        derivative: rounding explains none of these."""
+        points = np.concatenate(
+            [
+                part.start + (some[:0] if entries.floats is None else some[np.isfinite(entries.floats[some])])
+                for part in parts
+                for entries, some in zip(part.entries, part.indices, strict=True)
+            ]
+        )
         points = points if len(self.derivatives) == 1 else np.unique(points)
         lost = [part.start + index for part in parts for index in part.without]
         return points[~np.isin(points, lost)] if lost else points

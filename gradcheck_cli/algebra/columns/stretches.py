@@ -220,10 +220,11 @@ class Stretches:
 
     def _stretches(self, x: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], list[Stretch]]:
         """The stretches of numbers, and on which of these each lies, -1: on none."""
-        which = np.full(x.shape, -1)
+        numbers = np.ascontiguousarray(x).reshape(-1)
+        which = np.full(numbers.shape, -1)
         pieces: list[Stretch] = []
-        bits = np.ascontiguousarray(x).view(np.int64).reshape(x.shape)
-        left = (x > 0.0) & np.isfinite(x)
+        bits = numbers.view(np.int64)
+        left = (numbers > 0.0) & np.isfinite(numbers)
         for part in range(PARTS + 1):
             if not left.any():
                 break
@@ -237,7 +238,7 @@ class Stretches:
                     pieces.append(found)
             which[left] = number[place]
             left[left] = again[place]
-        return which, pieces
+        return which.reshape(x.shape), pieces
 
     def _stretch(self, name: int, count: int, key: int, part: int) -> Stretch | str:
         """A stretch, or what is the matter with it."""
