@@ -219,11 +219,11 @@ def test_what_is_beyond_every_float(text: str, low: float, high: float) -> None:
     trees = [parse(text.replace("x", "_0")), differentiate(parse(text.replace("x", "_0")), ("_0",))]
     assert trees[1] is not None
     sizes = Sizes([tree for tree in trees if tree is not None], ["_0"], FORMATS["float32"])
-    x = np.geomspace(low, high, 400)
+    x = np.geomspace(low, high, 6000)
     program = Program([trees[1]], ["_0"], SMOOTH)
-    signs = sizes.beyond([x], np.ones(400, dtype=bool), lambda point: None)
+    signs = sizes.beyond([x], np.ones(6000, dtype=bool), lambda point: None)
     assert signs is not None and (signs[0] == 1.0).all()
-    for i in range(0, 400, 40):
+    for i in range(0, 6000, 500):
         assert program(arb(float(x[i])))[0] > 2**128
 
 
