@@ -175,7 +175,9 @@ class Enclosure:
             if trees is None:
                 return
             names = [f"_{i}" for i in range(len(given))]
-            numbers = {(name,): i for i, name in enumerate(self.chain.inputs)} | {(self.chain.output,): None}
+            numbers: dict[Wrt, int | None] = {(name,): i for i, name in enumerate(self.chain.inputs)} | {
+                (self.chain.output,): None
+            }
             along = [numbers[wrt] for wrt in self.derivatives] if set(self.derivatives) <= numbers.keys() else None
             tiny = self.form.smallest_subnormal / 8
             self._many = Many(trees, names, self.form.bits + GUARD_BITS, tiny, self.points, along)

@@ -18,16 +18,17 @@ from flint import arb, ctx
 from gradcheck_cli.algebra.columns.algebra import ColumnAlgebra
 from gradcheck_cli.algebra.columns.backends import on_numpy
 from gradcheck_cli.algebra.columns.evaluation import Evaluation, evaluation
-from gradcheck_cli.algebra.columns.stretches import HIGHEST_SETTING
+from gradcheck_cli.algebra.columns.stretches import LARGE
 from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.precision import ENCLOSURE
 from gradcheck_cli.algebra.program import expand
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.tree import Call, Constant, Node, walk
+from gradcheck_cli.language.parser import parse
+from gradcheck_cli.language.tree import Call, Constant, Node, substitute, walk
 
-_GROWING = frozenset({syntax.EXP, syntax.EXPM1, syntax.COSH, syntax.SINH, syntax.POW, "besseli", "gamma"})
+_GROWING = frozenset({syntax.EXP, syntax.EXPM1, syntax.COSH, syntax.SINH, syntax.POW}) | LARGE.keys()
 """Rows whose values leave the range of floats while their arguments don't."""
 
 _WRITTEN = ColumnAlgebra("single", on_numpy())
@@ -77,12 +78,9 @@ def _size(node: Node, done: dict[Node, Size]) -> Size:
             other = Size(one if name == syntax.COSH else Constant(-1), _call(syntax.NEG, away))
             whole = _sum(Size(one, away), other)
             return Size(one if name == syntax.COSH else _call("sign", u), _call(syntax.SUB, whole.log, log_of_2))
-        case Call(function="gamma", arguments=(u,)):
-            positive = _call(syntax.GT, u, Constant(0))
-            return Size(_call(syntax.WHERE, positive, one, _call(syntax.INF)), _call("lgamma", u))
-        case Call(function="besseli", arguments=(Constant(value=int(n)), u)) if 0 <= n <= HIGHEST_SETTING:
-            away = _call("abs", u)
-            return Size(one if n % 2 == 0 else _call("sign", u), _call(syntax.LOG, _scaled(n, away)), away)
+        case Call(function=name, arguments=(*settings, u)) if name in LARGE and all(isinstance(n, Constant) for n in settings):
+            texts = LARGE[name](*(int(n.value) for n in settings if isinstance(n, Constant)))
+            return Size(*(substitute(parse(text), {"x": u}) for text in texts))
         case Call(function=syntax.NEG, arguments=(a,)):
             return _negative(done[a])
         case Call(function=syntax.MUL, arguments=(a, b)):
@@ -100,15 +98,6 @@ def _size(node: Node, done: dict[Node, Size]) -> Size:
         case Call(function=syntax.SUB, arguments=(a, b)):
             return _sum(done[a], _negative(done[b]))
     return Size(_call("sign", node), _call(syntax.LOG, _call("abs", node)))
-
-
-def _scaled(n: int, u: Node) -> Node:
-    """exp(-u)*besseli(n, u) for a large u, by https://dlmf.nist.gov/10.29.E1."""
-    before, here = _call("i0e", u), _call("i1e", u)
-    for k in range(n):
-        step = _call(syntax.MUL, _call(syntax.DIV, Constant(2 * (k + 1)), u), here)
-        before, here = here, _call(syntax.SUB, before, step)
-    return before
 
 
 def _negative(a: Size) -> Size:

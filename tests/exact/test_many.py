@@ -9,7 +9,6 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-
 from flint import arb
 
 from gradcheck_cli import Report, Verdict, check_grad
@@ -212,14 +211,14 @@ def test_a_planted_error_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "low", "high"), [("i1(x)", 800.0, 1e30), ("gamma(x)", 200.0, 1e30), ("besseli(3, x)", 800.0, 1e12)]
+    ("text", "low", "high"), [("i1(x)", 2.0**10, 2.0**100), ("gamma(x)", 2.0**8, 2.0**100), ("besseli(3, x)", 2.0**10, 2.0**40)]
 )
 def test_what_is_beyond_every_float(text: str, low: float, high: float) -> None:
     """Bessel and gamma functions of large numbers: arrays tell the sign of their derivatives, as balls tell a sample."""
     trees = [parse(text.replace("x", "_0")), differentiate(parse(text.replace("x", "_0")), ("_0",))]
     assert trees[1] is not None
     sizes = Sizes([tree for tree in trees if tree is not None], ["_0"], FORMATS["float32"])
-    x = np.geomspace(low, high, 6000)
+    x = np.geomspace(low, high, 6000, endpoint=False)
     program = Program([trees[1]], ["_0"], SMOOTH)
     signs = sizes.beyond([x], np.ones(6000, dtype=bool), lambda point: None)
     assert signs is not None and (signs[0] == 1.0).all()

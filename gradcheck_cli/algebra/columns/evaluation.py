@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, reduce
 from operator import and_, or_
 from typing import Protocol
@@ -137,5 +137,7 @@ class Enclosures:
         return column.accurate(bits) | (abs(column.high) + column.radius < self.tiny)
 
     def _left(self, columns: Sequence[Column], spare: int = 0) -> Mask:
-        settled = [self._settled(c, bits + spare) if bits else c.radius < OPEN for c, bits in zip(columns, self.bits, strict=True)]
+        settled = [
+            self._settled(c, bits + spare) if bits else c.radius < OPEN for c, bits in zip(columns, self.bits, strict=True)
+        ]
         return ~reduce(and_, settled)

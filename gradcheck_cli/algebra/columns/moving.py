@@ -353,9 +353,9 @@ class Slopes:
                 (cell,) = self._program(*moving)
                 value, slope = ([np.broadcast_to(part, count) for part in half] for half in _halves(cell))
                 found[moved] = shortened(value[:-1], value[-1]), shortened(slope[:-1], slope[-1])
-        value = next(iter(found.values()))[0]
-        one = Column(np.ones(count), np.zeros(count), np.where(value.open, OPEN, 0.0))
-        return [value, *(one if moved is None else found[moved][1] for moved in self._along)]
+        whole = next(iter(found.values()))[0]
+        one = Column(np.ones(count), np.zeros(count), np.where(whole.open, OPEN, 0.0))
+        return [whole, *(one if moved is None else found[moved][1] for moved in self._along)]
 
 
 def _halves(cell: Cell) -> tuple[Half, Half]:

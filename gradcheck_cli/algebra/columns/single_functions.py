@@ -75,7 +75,7 @@ def _power_of_two(e: Whole) -> Array:
 
 
 def exp(x: Single) -> Single:
-    """exp(x): 0 below BELOW, to SPECK; open beyond the largest float, and for a ball of WIDEST or wider that isn't all below."""
+    """exp(x): 0 below BELOW, to SPECK; open beyond the largest float, and for a ball of WIDEST or wider, not all below."""
     xh, xr = x
     t, p, e = _exponential(maximum(minimum(xh, 746.0), LEAST_EXPONENT))
     half = e >> 1

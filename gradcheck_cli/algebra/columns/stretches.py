@@ -35,8 +35,8 @@ Column = tuple[Any, ...]
 
 
 class Continued(NamedTuple):
-    """What is known of a function of positive numbers as one of complex numbers; texts are in the language of formulas, with the
-    row's integer settings filled in.
+    """What is known of a function of positive numbers as one of complex numbers; texts are in the language of formulas, with
+    the row's integer settings filled in.
 
     modulus  bounds of it, any of which holds, where the real part lies between `low` and `high`, |low| <= high, the imaginary
              part is `off` at most, and the modulus `far`.
@@ -56,7 +56,9 @@ class Continued(NamedTuple):
 CONTINUED: MappingProxyType[str, Continued] = MappingProxyType(
     {
         # |gamma(z)| <= gamma(x), https://dlmf.nist.gov/5.6.E6, which is convex; 5.5.E1
-        "gamma": Continued(lambda: ("gamma(low) + gamma(high)",), True, lambda: 0.0, lambda: "f/x", lambda: "f*polygamma(0, x)"),
+        "gamma": Continued(
+            lambda: ("gamma(low) + gamma(high)",), True, lambda: 0.0, lambda: "f/x", lambda: "f*polygamma(0, x)"
+        ),
         # its derivative along the imaginary axis is bounded as digamma; on the real axis it is convex, -0.1215 at least
         "lgamma": Continued(
             lambda: ("abs(lgamma(low)) + abs(lgamma(high)) + 1/8"
@@ -66,7 +68,8 @@ CONTINUED: MappingProxyType[str, Continued] = MappingProxyType(
         # |psi'(z)| <= psi'(x) and so on, term by term: https://dlmf.nist.gov/5.15.E1; psi grows on the real axis; 5.15.E5
         "polygamma": Continued(
             lambda n: (f"abs(polygamma({n}, low)) + abs(polygamma({n}, high)) + off*abs(polygamma({n + 1}, low))",),
-            True, lambda n: 0.0, lambda n: f"f - {(-1) ** n * math.factorial(n)}/x**{n + 1}", lambda n: f"polygamma({n + 1}, x)",
+            True, lambda n: 0.0, lambda n: f"f - {(-1) ** n * math.factorial(n)}/x**{n + 1}",
+            lambda n: f"polygamma({n + 1}, x)",
         ),
         # a power series of positive numbers, https://dlmf.nist.gov/10.25.E2; and of exp(z*cos t), 10.32.E3
         "besseli": Continued(
@@ -79,6 +82,28 @@ CONTINUED: MappingProxyType[str, Continued] = MappingProxyType(
     }
 )  # fmt: skip
 """By the row's name."""
+
+
+ORDERS = 6
+"""Of Bessel functions whose size is written out."""
+
+
+def _scaled(n: int) -> str:
+    """exp(-abs(x))*besseli(n, abs(x)) of a large x, by https://dlmf.nist.gov/10.29.E1."""
+    before, here = "i0e(abs(x))", "i1e(abs(x))"
+    for k in range(n):
+        before, here = here, f"({before} - {2 * (k + 1)}*{here}/abs(x))"
+    return before
+
+
+LARGE: MappingProxyType[str, Callable[..., tuple[str, ...]]] = MappingProxyType(
+    {
+        "gamma": lambda: ("where(x > 0, 1, inf)", "lgamma(x)"),
+        "besseli": lambda n: ("sign(x)" if n % 2 else "1", f"log({_scaled(n)})" if n <= ORDERS else "inf", "abs(x)"),
+    }
+)
+"""What grows beyond every float, of a large x: its sign, and its logarithm, or two terms of that, of which the second is what
+such functions share. What is infinite isn't known."""
 
 HIGHEST_SETTING = 16
 """Settings that are followed."""
@@ -103,7 +128,7 @@ HIGHEST = MappingProxyType({"single": 40, "double": 72})
 """Degrees of the shortest and the longest polynomials."""
 
 SPARE, LOST = 24, 2
-"""Bits of a value beside those of the goal, and more for each degree: coefficients of powers cancel by (1 + sqrt(2))**degree."""
+"""Bits of a value beside those of the goal, and more for each degree: powers cancel by up to (1 + sqrt(2))**degree."""
 
 LOWEST, BEYOND = 2.0**-1000, arb(2) ** 1000
 """Below the first, words of numbers are subnormal; a function beyond the second isn't followed."""
@@ -116,8 +141,8 @@ KEPT = 1 << 13
 
 
 class Stretch(NamedTuple):
-    """A polynomial in (x - centre)*rate, which holds where that is at most 1: the words and radii of its coefficients; and those
-    of its derivative by that."""
+    """A polynomial in (x - centre)*rate, which holds where that is at most 1: the words and radii of its coefficients; and
+    those of its derivative by that."""
 
     centre: float
     rate: float
@@ -127,8 +152,8 @@ class Stretch(NamedTuple):
 
 @cache
 def _interpolating(degree: int) -> Any:
-    """From values at the Chebyshev points cos(pi*j/degree) to coefficients of powers: those of Chebyshev polynomials are sums of
-    the values, and these have whole coefficients."""
+    """From values at the Chebyshev points cos(pi*j/degree) to coefficients of powers: those of Chebyshev polynomials are sums
+    of the values, and these have whole coefficients."""
     n = degree
     powers = [[1], [0, 1]]
     for k in range(2, n + 1):
@@ -151,7 +176,9 @@ class Stretches:
         names = ", ".join([*map(str, settings), "x"])
         self._nothing = (0.0,) * self._words
         self._balls = Program([parse(f"{row}({names})")], ["x"], PLAIN, conditions)
-        self._moduli = [Program([parse(text)], ["low", "high", "off", "far"], PLAIN, conditions) for text in self._known.modulus(*settings)]
+        self._moduli = [
+            Program([parse(text)], ["low", "high", "off", "far"], PLAIN, conditions) for text in self._known.modulus(*settings)
+        ]
         self._sign = self._known.sign(*settings)
         shifted = self._known.shifted(*settings)
         self._shifted = Program(prepared([parse(shifted)], algebra), ["x", "f"], algebra) if shifted else None
@@ -172,7 +199,8 @@ class Stretches:
             return self._value(x)
         beyond = self._kernel("add")(x, self._algebra.number([1.0], 0.0))
         found = self._value(_chosen(small, beyond, x))
-        return _chosen(small, self._shifted(x, found)[0], found)
+        moved: Column = self._shifted(x, found)[0]
+        return _chosen(small, moved, found)
 
     def slope(self, x: Column, value: Column) -> Column:
         """Its derivative there, where it has this value."""
@@ -192,7 +220,8 @@ class Stretches:
         which, pieces = self._stretches(np.asarray(x[0]))
         found = self._polynomials(x, which, pieces, [piece.slopes for piece in pieces])
         rate = np.array([piece.rate for piece in pieces] or [0.0])[which]
-        return self._kernel("multiply")(found, (rate, *self._nothing))
+        slope: Column = self._kernel("multiply")(found, (rate, *self._nothing))
+        return slope
 
     def _polynomials(
         self, x: Column, which: npt.NDArray[np.int64], pieces: Sequence[Stretch], given: Sequence[npt.NDArray[np.float64]]
@@ -262,7 +291,7 @@ class Stretches:
             half, middle = 1 / arb(rate), arb(centre)
             sizes = [abs(self._at(arb(x))).abs_upper() for x in (low, centre, high)]
             size = max(sizes)
-            if not all(size.is_finite() for size in sizes) or not 0 < size or min(sizes) > BEYOND:
+            if not all(size.is_finite() for size in sizes) or not size > 0 or min(sizes) > BEYOND:
                 return NOTHING
             degree, rest, steeper = self._remainder(middle, half, size * arb(2) ** -goal)
         if degree > highest:
@@ -292,8 +321,8 @@ class Stretches:
         """The least degree with which a polynomial is as near as that, of what the ellipses tell, how near it is, and how near
         its derivative; a degree beyond all where none is.
 
-        Of f = sum of a[k]*T[k], |a[k]| <= 2*M*r**-k, the polynomial of degree n keeps the terms up to n, and has for each beyond
-        another T in its place: f' is off by the sum over k > n of 4*M*r**-k*k**2 at most, and k <= (n + 1)*(k - n).
+        Of f = sum of a[k]*T[k], |a[k]| <= 2*M*r**-k, the polynomial of degree n keeps the terms up to n, and has for each
+        beyond another T in its place: f' is off by the sum over k > n of 4*M*r**-k*k**2 at most, and k <= (n + 1)*(k - n).
         """
         known: dict[int, tuple[float, Ball]] = {}
 

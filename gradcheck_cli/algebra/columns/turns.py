@@ -45,8 +45,8 @@ STEEP = 2.0**-40
 """More than the words of a table and a rounding take from a slope."""
 
 LOW, TABLE = 2.0**-9, 2.0**10
-"""The low part of an argument up to the first is added to the rest; a number up to the second is reduced by the three parts of a
-step, off by less than 2**-100."""
+"""The low part of an argument up to the first is added to the rest; a number up to the second is reduced by the three parts of
+a step, off by less than 2**-100."""
 
 LOW_ERROR = 4.0 * TURNED_ERROR
 """Both parts of the argument, and a few roundings of what is small."""

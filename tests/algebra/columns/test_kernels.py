@@ -204,7 +204,8 @@ def test_exp_of_a_wide_ball(kind: str) -> None:
         found = check("exp", kind, on_numpy(), [Balls(x, np.zeros_like(x), radius, np.full_like(x, side))])
         assert not found.violations and found.points > 450
     (*_, wide), (*_, wider) = (
-        evaluate("exp", kind, on_numpy(), [Balls(np.array([3.0]), np.zeros(1), np.array([r]), np.zeros(1))]) for r in (20.0, WIDEST)
+        evaluate("exp", kind, on_numpy(), [Balls(np.array([3.0]), np.zeros(1), np.array([r]), np.zeros(1))])
+        for r in (20.0, WIDEST)
     )
     assert np.isfinite(wide).all() and np.isinf(wider).all()
 

@@ -1,5 +1,5 @@
-"""Functions without a kernel: the truth lies in their balls, and the bounds of their moduli hold. Values are arb's and mpmath's at
-single points; polynomials have no part in these."""
+"""Functions without a kernel: the truth lies in their balls, and the bounds of their moduli hold. Values are arb's and
+mpmath's at single points; polynomials have no part in these."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _drawn(count: int, seed: int) -> Floats:
     sizes = np.ldexp(generator.uniform(0.5, 1.0, (count, len(exponents))), exponents).reshape(-1)
     ends = np.ldexp(1.0, exponents - 1)
     sizes = np.concatenate([sizes, ends, np.nextafter(ends, 0.0), np.nextafter(ends, np.inf), 1.5 * ends])
-    return np.concatenate([sizes, -sizes[:: 3]])
+    return np.concatenate([sizes, -sizes[::3]])
 
 
 def _true(row: str, settings: tuple[int, ...], x: Any) -> Any:
@@ -130,7 +130,7 @@ def test_each_row_is_tested() -> None:
 
 
 def test_few_numbers_make_no_stretch() -> None:
-    """A polynomial costs as much as some fifty balls: it is made when so many numbers were there, at once or one after the other."""
+    """A polynomial costs as much as some fifty balls: it is made when enough numbers were there, at once or one by one."""
     made = Stretches("gamma", (), ColumnAlgebra("single", on_numpy()))
     x = np.linspace(2.0, 3.0, PAYS // 2)
     opened = []
@@ -140,12 +140,25 @@ def test_few_numbers_make_no_stretch() -> None:
     assert opened == [True, False, False]
 
 
+def test_a_ball_beyond_its_stretch_is_open() -> None:
+    """The polynomial between 1 and 2 holds between 7/8 and 17/8, and for balls that lie there."""
+    x = np.linspace(1.0, 2.0, PAYS, endpoint=False)
+    for radius, known in ((0.0, x > 0), (0.125, x >= 1.0), (0.25, (x >= 1.125) & (x <= 1.875)), (0.7, x < 0)):
+        *_, radii = stretches("besseli", (0,), "single")((x, np.full_like(x, radius * (1 - 1e-9))))
+        assert (np.isfinite(radii) == known).all(), radius
+
+
 @pytest.mark.parametrize("name", ["i0e", "i1", "digamma"])
 def test_all_floats_of_a_short_format_need_few_balls(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 65,280 points hardly one is settled by itself."""
     settled: list[object] = []
     settle = Enclosure._settle
-    monkeypatch.setattr(Enclosure, "_settle", lambda self, point: settled.append(point) or settle(self, point))  # type: ignore[func-returns-value]
+
+    def counted(self: Enclosure, point: tuple[float, ...]) -> Any:
+        settled.append(point)
+        return settle(self, point)
+
+    monkeypatch.setattr(Enclosure, "_settle", counted)
     report = check_grad(f"{name}(x)", at="x=all", dtype="bfloat16")
     assert len(report.columns[0]) == 65_280 and len(settled) < 2_000
     assert Verdict.UNDECIDED not in report.counts
