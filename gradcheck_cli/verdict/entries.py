@@ -281,8 +281,7 @@ class Entries:
             told = self.truths.certified[indices] & (np.abs(beyond) > 2.0 * radius)
         for i in np.flatnonzero(~told).tolist():
             ball = regular_ball(self.truths[int(indices[i])])
-            sign = math.copysign(1.0, middles[i])  # flint's own sign and absolute value round
-            beyond[i] = 0.0 if ball is None else sign * float(ball.mid() - sign * float(powers[i]))
+            beyond[i] = 0.0 if ball is None else float(abs(ball.mid()) - float(powers[i]))
         return beyond < 0.0
 
     def _judge(self, index: int, known: Evidence) -> Judgement:

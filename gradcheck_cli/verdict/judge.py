@@ -54,9 +54,7 @@ def distance(value: float, ball: Ball, form: Format) -> float:
     middle = float(ball.mid())
     if math.isinf(value):
         return 0.0 if float(form.round(middle)) == value else math.inf
-    if (
-        ball.mid() < middle if middle > 0.0 else ball.mid() > middle
-    ):  # of floats that enclose it, where it is just below a power of two
+    if abs(ball.mid()) < abs(middle):  # of floats that enclose it, where it is just below a power of two
         middle = math.nextafter(middle, 0.0)
     gap = form.gap(middle if math.isfinite(middle) else form.largest)
     return 0.0 if ball.contains(value) else float(abs(ball.mid() - value) / gap)

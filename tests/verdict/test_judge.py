@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flint import arb, ctx
+from flint import arb
 
 from gradcheck_cli.algebra.columns.column import Column
 from gradcheck_cli.floats import FORMATS
@@ -303,11 +303,6 @@ def test_distance() -> None:
     assert distance(INF, ball(3.5e38), SINGLE) == 0
     assert distance(DOUBLE.largest, arb(2) ** 1024, DOUBLE) == 1
     assert math.isnan(distance(NAN, ball(1), DOUBLE))
-    with ctx.workprec(300):  # next to a power of two, in more bits than flint's absolute value keeps
-        below, above = arb(2) ** 128 - 3, arb(2) ** 128 + 3
-    for number, power in ((below, 2.0**52), (above, 2.0**51)):
-        for found in (distance(2.0**127, number, DOUBLE), distance(-(2.0**127), number.neg(exact=True), DOUBLE)):
-            assert math.isclose(found, power, rel_tol=1e-12)
 
 
 def test_relative() -> None:
