@@ -356,6 +356,8 @@ def _tree(e: Expression, done: Mapping[Expression, Node]) -> Node:
         return Variable(str(e.name))
     if e in _CONSTANTS:
         return Call(_CONSTANTS[e], ())
+    if e is sympy.S.NegativeInfinity:
+        return Call(syntax.NEG, (Call(syntax.INF, ()),))
     if e is sympy.nan:
         return Call(syntax.SUB, (Call(syntax.INF, ()), Call(syntax.INF, ())))
     if e.is_Integer:

@@ -175,7 +175,12 @@ class Enclosure:
             if trees is None:
                 return
             names = [f"_{i}" for i in range(len(given))]
-            self._many = Many(trees, names, self.form.bits + GUARD_BITS, self.form.smallest_subnormal / 8, self.points)
+            numbers: dict[Wrt, int | None] = {(name,): i for i, name in enumerate(self.chain.inputs)} | {
+                (self.chain.output,): None
+            }
+            along = [numbers[wrt] for wrt in self.derivatives] if set(self.derivatives) <= numbers.keys() else None
+            tiny = self.form.smallest_subnormal / 8
+            self._many = Many(trees, names, self.form.bits + GUARD_BITS, tiny, self.points, along)
             self._outside, self._sizes = Outside(trees[0], names), Sizes(trees, names, self.form)
             inputs = [k for k, wrt in enumerate(self.derivatives) if len(wrt) == 1 and wrt[0] in self.chain.inputs]
             others = [wrt for k, wrt in enumerate(self.derivatives) if k not in inputs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy.typing as npt
@@ -10,11 +11,13 @@ from flint import arb, ctx
 
 from gradcheck_cli.algebra.columns.column import Column
 from gradcheck_cli.algebra.columns.evaluation import Enclosures
+from gradcheck_cli.algebra.columns.moving import Slopes
+from gradcheck_cli.algebra.columns.stretches import CONTINUED
 from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.precision import ENCLOSURE
 from gradcheck_cli.floats import Floats
-from gradcheck_cli.language.tree import Node
+from gradcheck_cli.language.tree import Call, Node, walk
 from gradcheck_cli.verdict.truths import Truths
 
 Balls = Callable[[Sequence[Ball]], Sequence[Ball] | None]
@@ -25,8 +28,16 @@ class Many:
     """Formulas, the value first, at so many `points`; each derivative is certified where it is known to so many `bits`, or to
     be as good as 0, smaller than `tiny`."""
 
-    def __init__(self, trees: Sequence[Node], inputs: Sequence[str], bits: int, tiny: float, points: int = 0) -> None:
-        self._enclosures = Enclosures(trees, inputs, [0] + [bits] * (len(trees) - 1), points=points, tiny=tiny)
+    def __init__(
+        self, trees: Sequence[Node], inputs: Sequence[str], bits: int, tiny: float, points: int = 0,
+        along: Sequence[int | None] | None = None,
+    ) -> None:  # fmt: skip
+        """`along`: the inputs that the derivatives are first ones by, by their numbers, None for the output itself; None where
+        others are asked for."""
+        stretches = any(isinstance(item, Call) and item.function in CONTINUED for item in walk(trees[0]))
+        before = partial(Slopes, trees[0], tuple(inputs), along) if stretches and along is not None else None
+        needed = [0] + [bits] * (len(trees) - 1)
+        self._enclosures = Enclosures(trees, inputs, needed, points=points, tiny=tiny, before=before)
 
     def certify(self, given: Sequence[Floats], found: Sequence[Truths], balls: Balls) -> None:
         """Certify what columns can, unless they aren't trusted."""

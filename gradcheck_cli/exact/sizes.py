@@ -18,15 +18,17 @@ from flint import arb, ctx
 from gradcheck_cli.algebra.columns.algebra import ColumnAlgebra
 from gradcheck_cli.algebra.columns.backends import on_numpy
 from gradcheck_cli.algebra.columns.evaluation import Evaluation, evaluation
+from gradcheck_cli.algebra.columns.stretches import LARGE
 from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.precision import ENCLOSURE
 from gradcheck_cli.algebra.program import expand
 from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.tree import Call, Constant, Node, walk
+from gradcheck_cli.language.parser import parse
+from gradcheck_cli.language.tree import Call, Constant, Node, substitute, walk
 
-_GROWING = frozenset({syntax.EXP, syntax.EXPM1, syntax.COSH, syntax.SINH, syntax.POW})
+_GROWING = frozenset({syntax.EXP, syntax.EXPM1, syntax.COSH, syntax.SINH, syntax.POW}) | LARGE.keys()
 """Rows whose values leave the range of floats while their arguments don't."""
 
 _WRITTEN = ColumnAlgebra("single", on_numpy())
@@ -34,10 +36,17 @@ _WRITTEN = ColumnAlgebra("single", on_numpy())
 
 
 class Size(NamedTuple):
-    """A formula's sign, 1 or -1, and the logarithm of its size."""
+    """A formula's sign, 1 or -1, and the logarithm of its size, `rest` + `large`, if there is one: two sums that are the same
+    but for what is small beside that are told apart."""
 
     sign: Node
-    log: Node
+    rest: Node
+    large: Node | None = None
+
+    @property
+    def log(self) -> Node:
+        """The logarithm."""
+        return self.rest if self.large is None else _call(syntax.ADD, self.large, self.rest)
 
 
 def sizes(trees: Sequence[Node]) -> list[Size] | None:
@@ -69,12 +78,17 @@ def _size(node: Node, done: dict[Node, Size]) -> Size:
             other = Size(one if name == syntax.COSH else Constant(-1), _call(syntax.NEG, away))
             whole = _sum(Size(one, away), other)
             return Size(one if name == syntax.COSH else _call("sign", u), _call(syntax.SUB, whole.log, log_of_2))
+        case Call(function=name, arguments=(*settings, u)) if name in LARGE and all(isinstance(n, Constant) for n in settings):
+            texts = LARGE[name](*(int(n.value) for n in settings if isinstance(n, Constant)))
+            return Size(*(substitute(parse(text), {"x": u}) for text in texts))
         case Call(function=syntax.NEG, arguments=(a,)):
             return _negative(done[a])
         case Call(function=syntax.MUL, arguments=(a, b)):
-            return Size(_call(syntax.MUL, done[a].sign, done[b].sign), _call(syntax.ADD, done[a].log, done[b].log))
+            return _product(done[a], done[b])
         case Call(function=syntax.DIV, arguments=(a, b)):
-            return Size(_call(syntax.MUL, done[a].sign, done[b].sign), _call(syntax.SUB, done[a].log, done[b].log))
+            below = done[b]
+            large = None if below.large is None else _call(syntax.NEG, below.large)
+            return _product(done[a], Size(below.sign, _call(syntax.NEG, below.rest), large))
         case Call(function=syntax.POW, arguments=(a, Constant(value=int(n)))) if n > 0 and not isinstance(n, bool):
             return Size(one if n % 2 == 0 else done[a].sign, _call(syntax.MUL, Constant(n), done[a].log))
         case Call(function=syntax.POW, arguments=(a, b)):
@@ -87,16 +101,29 @@ def _size(node: Node, done: dict[Node, Size]) -> Size:
 
 
 def _negative(a: Size) -> Size:
-    return Size(_call(syntax.NEG, a.sign), a.log)
+    return a._replace(sign=_call(syntax.NEG, a.sign))
+
+
+def _product(a: Size, b: Size) -> Size:
+    large = _call(syntax.ADD, a.large, b.large) if a.large is not None and b.large is not None else a.large or b.large
+    return Size(_call(syntax.MUL, a.sign, b.sign), _call(syntax.ADD, a.rest, b.rest), large)
 
 
 def _sum(a: Size, b: Size) -> Size:
-    """The larger term times 1 + r, where r is the other one divided by it; open where neither is certainly larger."""
-    larger = _call(syntax.GT, a.log, b.log)
-    ratio = _call(syntax.EXP, _call(syntax.NEG, _call("abs", _call(syntax.SUB, a.log, b.log))))
-    ratio = _call(syntax.MUL, _call(syntax.MUL, a.sign, b.sign), ratio)
-    log = _call(syntax.WHERE, larger, a.log, b.log)
-    return Size(_call(syntax.WHERE, larger, a.sign, b.sign), _call(syntax.ADD, log, _call(syntax.LOG1P, ratio)))
+    """The larger term times 1 + r, where r is the other one divided by it; where neither is certainly larger, that of two terms
+    of one sign all the same. Else it is open."""
+    shared = a.large if a.large == b.large else None
+    first, second = (a.rest, b.rest) if a.large == b.large else (a.log, b.log)
+    apart = _call(syntax.SUB, first, second)
+    larger = _call(syntax.GT, apart, Constant(0))
+    same = _call(syntax.MUL, a.sign, b.sign)
+    ratio = _call(syntax.MUL, same, _call(syntax.EXP, _call(syntax.NEG, _call("abs", apart))))
+    sign, log = (_call(syntax.WHERE, larger, f, g) for f, g in ((a.sign, b.sign), (first, second)))
+    log = _call(syntax.ADD, log, _call(syntax.LOG1P, ratio))
+    near = _call(syntax.LT, _call(syntax.SQUARE, apart), Constant(1))
+    alike = _call(syntax.AND, near, _call(syntax.GT, same, Constant(0)))
+    both = _call(syntax.ADD, second, _call(syntax.LOG1P, _call(syntax.EXP, apart)))
+    return Size(_call(syntax.WHERE, alike, b.sign, sign), _call(syntax.WHERE, alike, both, log), shared)
 
 
 class Sizes:

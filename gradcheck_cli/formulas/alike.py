@@ -22,6 +22,9 @@ from gradcheck_cli.verdict.verdicts import Cause, Verdict
 STRIDE = 16
 """One in so many is judged by itself, and asked of the second witness: of bfloat16 eight in each octave, or sixteen."""
 
+STRIDE_MISSING = 256
+"""The same where torch has no derivative at any point: nothing but the derivative differs from point to point."""
+
 SHARED = (Cause.RANGE, Cause.NAN_TRAP, Cause.NO_GRADIENT)
 """What happens to a stretch of points rather than to one."""
 
@@ -42,16 +45,16 @@ def courses(compiled: TorchChain, mode: str, batch: Batch, wrt: Wrt) -> Courses:
     return seen.courses
 
 
-def gaps(points: Indices, values: Floats, courses: Courses) -> list[Gap]:
-    """Among points at these values, those that lie between others of one course."""
+def gaps(points: Indices, values: Floats, courses: Courses, stride: int = STRIDE) -> list[Gap]:
+    """Among points at these values, those that lie between others of one course, one in `stride`."""
     order = np.argsort(values, kind="stable")
     points, courses = points[order], courses[order]
     ends = np.flatnonzero(np.diff(courses) != 0) + 1
     found = []
     for start, stop in zip([0, *ends.tolist()], [*ends.tolist(), len(points)], strict=True):
         last = stop - 1
-        for first in range(start, last, STRIDE):
-            until = min(first + STRIDE, last)
+        for first in range(start, last, stride):
+            until = min(first + stride, last)
             if until - first > 1:
                 found.append(Gap(int(points[first]), int(points[until]), points[first + 1 : until]))
     return found

@@ -9,6 +9,7 @@ import numpy as np
 import sympy
 
 from gradcheck_cli.algebra.columns.column import Column
+from gradcheck_cli.algebra.columns.long import shadowed
 from gradcheck_cli.algebra.columns.shadowed import Shadowed
 from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.algebra.layers import Exact, Rounded, Symbolic
@@ -64,10 +65,12 @@ def shades(
     return found, tuple(cut)
 
 
-def columns_of(chain: TorchChain, form: Format, limited: bool = True) -> Shadowed:
+def columns_of(chain: TorchChain, form: Format, limited: bool = True, slack: bool = False) -> Shadowed:
     """The layer in which `many_shades` follows a chain; it keeps what it compiles. `limited`: rounding is that of the format;
-    else that of one whose exponents have no limits, in double words."""
-    return Shadowed(Exact(chain.algebra.constants), Rounded(form, limited=limited), kind="" if limited else "double")
+    else that of one whose exponents have no limits, in double words. `slack`: constants are all that their author may have
+    meant, as they are to balls."""
+    exact, rounded = Exact(chain.algebra.constants), Rounded(form, limited=limited)
+    return shadowed(2, exact, rounded) if slack else Shadowed(exact, rounded, kind="" if limited else "double")
 
 
 def many_shades(chain: TorchChain, mode: str, layer: Shadowed, batch: Batch, derivatives: Sequence[Wrt]) -> dict[Wrt, Shades]:

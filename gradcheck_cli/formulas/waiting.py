@@ -18,7 +18,7 @@ from gradcheck_cli.exact.derivative import LONGEST_CHAIN, chain_formula
 from gradcheck_cli.exact.enclosure import MANY, Enclosure
 from gradcheck_cli.exact.witness import Witness
 from gradcheck_cli.floats import Format
-from gradcheck_cli.formulas.alike import Gap, courses, gaps, kindred
+from gradcheck_cli.formulas.alike import STRIDE, STRIDE_MISSING, Gap, courses, gaps, kindred
 from gradcheck_cli.formulas.follow import Loop, columns_of, formula, known_loop, loop, many_shades, shades
 from gradcheck_cli.formulas.run import Points, Run
 from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
@@ -92,7 +92,7 @@ class Queue:
         self._only = chain.output if len(typed.stages) == 1 else None
         self._long = len(typed.stages) > LONGEST_CHAIN
         self._witness = Witness(exact.chain)
-        self._layers = [columns_of(compiled, run.form, limited) for limited in (True, False)]
+        self._layers = [columns_of(compiled, run.form, *kind) for kind in ((True,), (False,), (False, True))]
         self._sifting: list[Waiting] = []
         self._judging: list[Waiting] = []
         self._blind = 0
@@ -125,12 +125,13 @@ class Queue:
         parts, self._sifting = self._sifting, []
         allowed = self.compiled.shapes is None and not self.run.callables and TRUST.sound()
         if allowed and _total(parts) >= MANY:
-            if (fused := self._loop(parts)) is not None:
+            if len(self._places(parts)) and (fused := self._loop(parts)) is not None:
                 for some in _pieces(self._places(parts), LOOP_CHUNK):
                     self._enter(some, parts, fused({name: values[some] for name, values in self.points.items()}), True)
-            for layer in self._layers:  # what rounding explains, and what loses digits without the format's limits
+            # what rounding explains; what loses digits without the format's limits; the same with what constants may mean
+            for layer, least in zip(self._layers, (FEWEST, FEWEST, MANY_ALIKE), strict=True):
                 rest = self._places(parts)
-                for some in _pieces(rest, COLUMNS_CHUNK) if len(rest) >= FEWEST else ():
+                for some in _pieces(rest, COLUMNS_CHUNK) if len(rest) >= least else ():
                     (batch,) = self.compiled.batches(self.points, some.tolist(), self._single)
                     found = many_shades(self.compiled, self.run.mode, layer, batch, self.derivatives)
                     self._enter(some, parts, found, layer.limited)
@@ -138,8 +139,15 @@ class Queue:
         _released([part for part in parts if not part.count])
 
     def _places(self, parts: Sequence[Waiting]) -> Indices:
-        """The points of some parts' entries, in order, but for those at which torch has no value."""
-        points = np.concatenate([part.start + some for part in parts for some in part.indices])
+        """The points of some parts' entries, in order, but for those at which torch has no value, or none that is finite of any
+        derivative: rounding explains none of these."""
+        points = np.concatenate(
+            [
+                part.start + (some[:0] if entries.floats is None else some[np.isfinite(entries.floats[some])])
+                for part in parts
+                for entries, some in zip(part.entries, part.indices, strict=True)
+            ]
+        )
         points = points if len(self.derivatives) == 1 else np.unique(points)
         lost = [part.start + index for part in parts for index in part.without]
         return points[~np.isin(points, lost)] if lost else points
@@ -197,6 +205,7 @@ class Queue:
         if len(order) < MANY_ALIKE or len(ks) != 1 or not plain or not TRUST.sound():
             return []
         (k,), (values,), points = ks, self.points.values(), np.array(order)
+        missing = all(part.entries[k].floats is None for part, _ in _by_part(points, home))
         wrong = [some[part.entries[k].wrong(some - part.start)] for part, some in _by_part(points, home)]
         points = np.concatenate(wrong)
         if len(points) < MANY_ALIKE:
@@ -204,7 +213,8 @@ class Queue:
         found = []
         for some in np.array_split(points[np.argsort(values[points], kind="stable")], -(-len(points) // COLUMNS_CHUNK)):
             (batch,) = self.compiled.batches(self.points, some.tolist(), self._single)
-            found += gaps(some, values[some], courses(self.compiled, self.run.mode, batch, self.derivatives[k]))
+            way = courses(self.compiled, self.run.mode, batch, self.derivatives[k])
+            found += gaps(some, values[some], way, STRIDE_MISSING if missing else STRIDE)
         return sorted(found, key=lambda gap: abs(float(values[gap.first])))
 
     def _left(self, gap: Gap, waiting: Mapping[int, Sequence[int]], home: Mapping[int, Waiting]) -> list[int]:

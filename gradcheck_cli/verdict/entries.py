@@ -126,7 +126,9 @@ class Entries:
     def plainly(self) -> list[int]:
         """Enter what two numbers settle; returns the entries for which the shadow has to speak, of a nan that passes too."""
         # more than a few ulps off, as arrays tell
-        far = self.truths.certified & (self.floats is not None and not self.limits.given)
+        far = self.truths.certified & (not self.limits.given)
+        if self.floats is None:
+            far &= self.truths.apart_from_zero
         waiting = self._waiting[far[self._waiting]].tolist()
         for index in self._waiting[~far[self._waiting]].tolist():
             self.checkpoint()
@@ -206,9 +208,12 @@ class Entries:
             errors = np.full(len(waiting), np.nan) if truths is None else truths.off(floats) / np.abs(truths.high)
         self.column.verdicts[self.start + waiting] = Verdict.MISMATCH.severity
         shadow = None if like.shadow is None else EXACT
+        made: dict[float | None, Detail] = {}
         for index, error in zip((self.start + waiting).tolist(), errors.tolist(), strict=True):
             left = error if math.isfinite(error) else None
-            self.column.details[index] = replace(like, shadow=shadow, rounding_error=left, rounded=None)
+            if left not in made:
+                made[left] = replace(like, shadow=shadow, rounding_error=left, rounded=None)
+            self.column.details[index] = made[left]
 
     def truth(self, index: int) -> Truth:
         """The exact side of an entry."""

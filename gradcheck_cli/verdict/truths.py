@@ -52,6 +52,11 @@ class Truths:
         """Which entries the words alone tell to so many bits."""
         return np.zeros(len(self), dtype=bool) if self.words is None else self.words.accurate(bits)
 
+    @property
+    def apart_from_zero(self) -> npt.NDArray[np.bool_]:
+        """Which entries aren't 0, as the words alone tell."""
+        return np.zeros(len(self), dtype=bool) if self.words is None else np.abs(self.words.high) > self.words.radius
+
     def accept(self, entries: npt.NDArray[np.bool_], signs: Floats | None = None) -> None:
         """Entries that are certified besides: within their words, or, where `signs` has 1 or -1, beyond the largest float."""
         self.certified = self.certified | entries

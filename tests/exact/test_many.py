@@ -9,13 +9,20 @@ import mpmath
 import numpy as np
 import pytest
 import torch
+from flint import arb
 
 from gradcheck_cli import Report, Verdict, check_grad
+from gradcheck_cli.algebra.balls import SMOOTH
 from gradcheck_cli.algebra.columns import evaluation
 from gradcheck_cli.algebra.columns.evaluation import Column, Evaluation
 from gradcheck_cli.algebra.columns.trust import TRUST
+from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.exact.derivative import differentiate
 from gradcheck_cli.exact.enclosure import MANY
+from gradcheck_cli.exact.sizes import Sizes
+from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.formulas import computation, waiting
+from gradcheck_cli.language.parser import parse
 
 POINTS = f"x=linspace(-4,4,{4 * MANY})"
 
@@ -201,3 +208,27 @@ def test_a_planted_error_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
 
     one, other = both(monkeypatch, "sin(x)", at=f"x=linspace(-1,1,{MANY + 44})", callables={"sin": Off.apply})
     assert one.counts == other.counts and one.counts[Verdict.MISMATCH] > MANY
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"), [("i1(x)", 2.0**10, 2.0**100), ("gamma(x)", 2.0**8, 2.0**100), ("besseli(3, x)", 2.0**10, 2.0**40)]
+)
+def test_what_is_beyond_every_float(text: str, low: float, high: float) -> None:
+    """Bessel and gamma functions of large numbers: arrays tell the sign of their derivatives, as balls tell a sample."""
+    trees = [parse(text.replace("x", "_0")), differentiate(parse(text.replace("x", "_0")), ("_0",))]
+    assert trees[1] is not None
+    sizes = Sizes([tree for tree in trees if tree is not None], ["_0"], FORMATS["float32"])
+    x = np.geomspace(low, high, 6000, endpoint=False)
+    program = Program([trees[1]], ["_0"], SMOOTH)
+    signs = sizes.beyond([x], np.ones(6000, dtype=bool), lambda point: None)
+    assert signs is not None and (signs[0] == 1.0).all()
+    for i in range(0, 6000, 500):
+        assert program(arb(float(x[i])))[0] > 2**128
+
+
+def test_infinite_limits_have_a_formula() -> None:
+    """clamp without limits is differentiated as a formula: its columns are those of x."""
+    tree = differentiate(parse("clamp(_0)"), ("_0",))
+    assert tree is not None
+    (column,) = Evaluation((tree,), ("_0",)).at(np.linspace(-3.0, 3.0, 7))
+    assert (column.high == 1.0).all() and (column.radius == 0.0).all()

@@ -18,5 +18,5 @@ names of `primitives`, and bound to NumPy, to torch and to LLVM.
     enclosing.py    decisions as the shadow's balls have   shadowed.py                exact and rounding with one centre
     layer.py        what the shadow asks of such numbers   fused.py                   the same as compiled loops
     multiple.py, multiple_functions.py, long_sums.py   several words  long.py             the layers of these
-    trust.py        whether columns may be used
+    trust.py        whether columns may be used                stretches.py  functions without a kernel: polynomials
 """

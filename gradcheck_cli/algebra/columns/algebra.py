@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any
 
 from flint import arb, ctx
 
-from gradcheck_cli.algebra.columns.backends import Backend
+from gradcheck_cli.algebra.columns.backends import Backend, on_numpy
 from gradcheck_cli.algebra.columns.column import ball_with, float_words, radius_around
+from gradcheck_cli.algebra.columns.stretches import CONTINUED, HIGHEST_SETTING, Stretches
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import Function
@@ -115,11 +117,26 @@ class ColumnAlgebra:
         if row.name == syntax.INF:
             infinite = self.number([OPEN], 0.0)
             return lambda: infinite
+        if row.name in CONTINUED and self.kind in KINDS and self.backend is on_numpy():
+            return partial(self._stretched, row.name)
         if row.name in BODIES or row.definition:
             return None
         nothing = self.number([0.0], OPEN)
         return lambda *arguments: nothing
 
+    def _stretched(self, name: str, *arguments: Any) -> Any:
+        """A row of one number, after its settings, without a kernel."""
+        *settings, x = arguments
+        if any(not 0 <= n <= HIGHEST_SETTING for n in settings):
+            return self.number([0.0], OPEN)
+        return stretches(name, tuple(settings), self.kind)(x)
+
     def body(self, row: Function) -> Node:
         """What stands for a row without a kernel."""
         return parse(BODIES[row.name]) if row.name in BODIES else definition(row.name)
+
+
+@cache
+def stretches(name: str, settings: tuple[int, ...], kind: str) -> Stretches:
+    """A row without a kernel, with its settings, for one kind of numbers."""
+    return Stretches(name, settings, ColumnAlgebra(kind, on_numpy()))

@@ -63,7 +63,7 @@ from gradcheck_cli.algebra.columns.tables import (
     TURN_RATE,
 )
 from gradcheck_cli.algebra.columns.turns import NEAR, reduced, turned
-from gradcheck_cli.algebra.columns.words import DOWN, OPEN, TINY, UNIT, UNIT2, UP, fast_two_sum, two_sum
+from gradcheck_cli.algebra.columns.words import DOWN, OPEN, TINY, UNIT, UNIT2, UP, WIDEST, fast_two_sum, two_sum, widely
 
 REDUCED = 3 * UNIT2
 """Of the argument: its low part, at most u of it, is rounded twice when it is reduced. (The last part of a step times their
@@ -115,7 +115,7 @@ def _between(least: float, xh: Array, xl: Array, most: float) -> tuple[Array, Ar
 
 
 def exp(x: Double) -> Double:
-    """exp(x): 0 below -746, to TINY; open beyond the largest float, and for a ball of 1 or wider that isn't all below."""
+    """exp(x): 0 below -746, to TINY; open beyond the largest float, and for a ball of WIDEST or wider that isn't all below."""
     xh, xl, xr = x
     h, low = _between(-746.0, xh, xl, 746.0)
     th, tl, ph, pl, fourth, e = _exponential(h, low)
@@ -127,6 +127,10 @@ def exp(x: Double) -> Double:
     y, yl = fast_two_sum((s * first) * second, (v * first) * second)
     moved = divide(xr, maximum(1.0 - xr, 0.0))
     radius = y * (moved + (EXP_FOURTH * fourth + (REDUCED * absolute(h) + EXP_WORD))) * UP + TINY
+    wide = (xr >= 1.0) & (xr < WIDEST)
+    radius = pending(wide, radius)
+    if anywhere(wide):
+        radius = where(wide, y * widely(minimum(xr, WIDEST)) + TINY, radius)
     return y, yl, where(xh + xr < BELOW, TINY, radius)
 
 

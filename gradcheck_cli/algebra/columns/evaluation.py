@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, reduce
 from operator import and_, or_
+from typing import Protocol
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from gradcheck_cli.language.tree import Node
 SINGLE_BITS = 44
 """Bits that single words have after an elementary function or two: what needs more is evaluated in double words at once."""
 
+SPARE_BITS = 12
+"""More bits than are needed, which slopes of functions that hardly move don't have in single words."""
 
 PAYS = 300_000
 """Points from which on a formula is compiled, if there is a compiler: that takes 0.1 to 0.4 s, and a point costs 0.3 to 1.5 us
@@ -82,22 +85,32 @@ def evaluation(trees: tuple[Node, ...], inputs: tuple[str, ...], kind: str, fast
     return Evaluation(trees, inputs, kind)
 
 
+class Evaluating(Protocol):
+    """What gives a column for each formula."""
+
+    def at(self, *inputs: Array) -> Sequence[Column]: ...
+
+
 class Enclosures:
     """Formulas at many points, each to so many bits: in single words where they are enough, in double words where not, and what
     is open then is told.
 
     `bits` is what is needed of each formula, 0 where it is enough to have a value; what is certainly smaller than `tiny` needs
-    no more. What stays open is for `balls.SMOOTH`. `points`: how many it will be asked about, in all.
+    no more. What stays open is for `balls.SMOOTH`. `points`: how many it will be asked about, in all. `before`: what is asked
+    first, by its kind of words, where it does better than the formulas.
     """
 
     def __init__(
         self, trees: Sequence[Node], inputs: Sequence[str], bits: Sequence[int], backend: Backend | None = None,
-        points: int = 0, tiny: float = 0.0,
+        points: int = 0, tiny: float = 0.0, before: Callable[[str], Evaluating] | None = None,
     ) -> None:  # fmt: skip
         self.bits, self.tiny = list(bits), tiny
+        self._backend = backend or on_numpy()
         kinds = ("single", "double") if max(self.bits) <= SINGLE_BITS else ("double",)
         known = tuple(trees), tuple(inputs)
-        self._stages = [
+        self._spare = 0 if before is None or len(kinds) == 1 else SPARE_BITS
+        self._stages: list[Evaluating] = [] if before is None else [before(kind) for kind in kinds]
+        self._stages += [
             evaluation(*known, kind, points >= PAYS and kind == kinds[0])
             if backend is None
             else Evaluation(*known, kind, backend)
@@ -107,11 +120,11 @@ class Enclosures:
     def at(self, *inputs: Array) -> tuple[list[Column], Mask]:
         """A column for each formula, and the points at which one of them isn't certified to its bits."""
         first, *others = self._stages
-        inputs = tuple(map(first.backend.floats, inputs))
-        found = first.at(*inputs)
-        left = self._left(found)
+        inputs = tuple(map(self._backend.floats, inputs))
+        found = list(first.at(*inputs))
+        left = self._left(found, self._spare)
         for stage in others:
-            points = first.backend.places(left)
+            points = self._backend.places(left)
             if len(points):
                 better = stage.at(*(values[points] for values in inputs))
                 for column, other in zip(found, better, strict=True):
@@ -123,6 +136,8 @@ class Enclosures:
     def _settled(self, column: Column, bits: int) -> Mask:
         return column.accurate(bits) | (abs(column.high) + column.radius < self.tiny)
 
-    def _left(self, columns: Sequence[Column]) -> Mask:
-        settled = [self._settled(c, bits) if bits else c.radius < OPEN for c, bits in zip(columns, self.bits, strict=True)]
+    def _left(self, columns: Sequence[Column], spare: int = 0) -> Mask:
+        settled = [
+            self._settled(c, bits + spare) if bits else c.radius < OPEN for c, bits in zip(columns, self.bits, strict=True)
+        ]
         return ~reduce(and_, settled)

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.algebra.columns import sums
-from gradcheck_cli.algebra.columns.algebra import KERNELS, ColumnAlgebra
+from gradcheck_cli.algebra.columns.algebra import KERNELS, KINDS, ColumnAlgebra, stretches
 from gradcheck_cli.algebra.columns.backends import on_numpy
 from gradcheck_cli.algebra.columns.column import Column, balls_of, entries, shortened, sum_of
 from gradcheck_cli.algebra.columns.enclosing import ANSWERS, LOGICAL, decisions, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell
 from gradcheck_cli.algebra.columns.meeting import shaped
+from gradcheck_cli.algebra.columns.stretches import CONTINUED, HIGHEST_SETTING
 from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.directions import Directional, straight
 from gradcheck_cli.algebra.program import LARGEST_PRODUCT, Program
@@ -31,6 +32,7 @@ from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE, Function
 from gradcheck_cli.language.parser import parse
+from gradcheck_cli.language.tree import Node
 
 VALUE, SLOPE = 0, 1
 
@@ -163,6 +165,8 @@ class Moving(ColumnAlgebra):
             return kernel
         if row.name in ANSWERS:
             return partial(self._compared, row.name)
+        if row.name in CONTINUED:
+            return partial(self._stretch, row.name)
         slope = SLOPES.get(row.name, row.slope)
         if row.name not in KERNELS or not slope:
             return self._open
@@ -175,6 +179,16 @@ class Moving(ColumnAlgebra):
             return _cell(found, moved, _moves(x))
 
         return run
+
+    def _stretch(self, name: str, *arguments: Any) -> Cell:
+        """A row of one number, after its settings, without a kernel."""
+        *settings, x = arguments
+        if self.kind not in KINDS or any(not 0 <= n <= HIGHEST_SETTING for n in settings):
+            return self._open(x)
+        row = stretches(name, tuple(settings), self.kind)
+        value, step = _halves(x)
+        found = row(value)
+        return _cell(found, self._none if _zero(step) else self._multiply(row.slope(value, found), step), _moves(x))
 
     def _open(self, *cells: Cell) -> Cell:
         """What nothing is known of."""
@@ -310,6 +324,38 @@ def grown(found: Half, x: Half, y: Half) -> Half:
     elif far:
         error = error + sums.upper(xh, yr, signed=True)
     return *words, error * UP if near or far else error
+
+
+CHUNK = 1 << 13
+"""Points that go together: what they hold stays in the cache."""
+
+
+class Slopes:
+    """A formula and its first derivatives by some of its inputs, without a formula of these: where that cancels, this doesn't.
+    `along`: the inputs' numbers; None for the derivative of the formula by itself, which is 1."""
+
+    def __init__(self, tree: Node, inputs: Sequence[str], along: Sequence[int | None], kind: str) -> None:
+        self._algebra = Moving(kind, KINDS.index(kind) + 1)
+        self._program = Program([tree], inputs, self._algebra, brief=True)
+        self._along = along
+
+    def at(self, *inputs: Floats) -> list[Column]:
+        """The value, then the derivatives, at many points."""
+        parts = [self._part([values[start : start + CHUNK] for values in inputs]) for start in range(0, len(inputs[0]), CHUNK)]
+        return [Column(*map(np.concatenate, zip(*columns, strict=True))) for columns in zip(*parts, strict=True)]
+
+    def _part(self, inputs: Sequence[Floats]) -> list[Column]:
+        count = len(inputs[0])
+        found: dict[int | None, tuple[Column, Column]] = {}
+        for moved in {*self._along, *([0] if set(self._along) == {None} else [])} - {None}:
+            moving = (self._algebra.data(x, np.full(count, float(i == moved))) for i, x in enumerate(inputs))
+            with np.errstate(all="ignore"):
+                (cell,) = self._program(*moving)
+                value, slope = ([np.broadcast_to(part, count) for part in half] for half in _halves(cell))
+                found[moved] = shortened(value[:-1], value[-1]), shortened(slope[:-1], slope[-1])
+        whole = next(iter(found.values()))[0]
+        one = Column(np.ones(count), np.zeros(count), np.where(whole.open, OPEN, 0.0))
+        return [whole, *(one if moved is None else found[moved][1] for moved in self._along)]
 
 
 def _halves(cell: Cell) -> tuple[Half, Half]:

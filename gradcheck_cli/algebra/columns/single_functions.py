@@ -43,7 +43,7 @@ from gradcheck_cli.algebra.columns.tables import (
     TURN_RATE,
 )
 from gradcheck_cli.algebra.columns.turns import NEAR, reduced, turned
-from gradcheck_cli.algebra.columns.words import DOWN, OPEN, SPECK, UNIT, UP, two_sum
+from gradcheck_cli.algebra.columns.words import DOWN, OPEN, SPECK, UNIT, UP, WIDEST, two_sum, widely
 
 # -- exp -----------------------------------------------------------------------------------------------------------------
 
@@ -75,12 +75,16 @@ def _power_of_two(e: Whole) -> Array:
 
 
 def exp(x: Single) -> Single:
-    """exp(x): 0 below BELOW, to SPECK; open beyond the largest float, and for a ball of 1 or wider that isn't all below."""
+    """exp(x): 0 below BELOW, to SPECK; open beyond the largest float, and for a ball of WIDEST or wider, not all below."""
     xh, xr = x
     t, p, e = _exponential(maximum(minimum(xh, 746.0), LEAST_EXPONENT))
     half = e >> 1
     y = ((t + t * p) * _power_of_two(half)) * _power_of_two(e - half)
     radius = y * (divide(xr, maximum(1.0 - xr, 0.0)) + EXP_ROUNDED) * UP + SPECK
+    wide = (xr >= 1.0) & (xr < WIDEST)
+    radius = pending(wide, radius)
+    if anywhere(wide):
+        radius = where(wide, y * widely(minimum(xr, WIDEST)) + SPECK, radius)
     gone = xh + xr < BELOW
     return where(gone, 0.0, y), where(gone, SPECK, radius)
 

@@ -7,7 +7,7 @@ and measured: `benchmarks/containment.py` shows that no more than half of each w
 
 from __future__ import annotations
 
-from gradcheck_cli.algebra.columns.primitives import Array
+from gradcheck_cli.algebra.columns.primitives import Array, divide
 
 UNIT = 2.0**-53
 UNIT2 = 2.0**-106
@@ -41,3 +41,16 @@ def fast_two_sum(a: Array, b: Array) -> tuple[Array, Array]:
     """The same where |a| >= |b|, or a is 0, or both are below 2**-1021 (Dekker)."""
     s = a + b
     return s, b - (s - a)
+
+
+WIDEST = 32.0
+"""Radii up to which exp is followed."""
+
+
+def widely(r: Array) -> Array:
+    """A bound of exp(r) - 1 for 1 <= r <= WIDEST: exp(-t) >= 1 - t at t = r/64, to the power -64. That is larger by a factor of
+    exp(r**2/128) at least, beside which nothing is lost by rounding."""
+    s = divide(1.0, 1.0 - r * (1.0 / 64.0))
+    for _ in range(6):
+        s = s * s
+    return s

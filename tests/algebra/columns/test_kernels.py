@@ -16,6 +16,7 @@ from flint import arb, ctx
 from gradcheck_cli.algebra.columns.algebra import KERNELS as ROWS
 from gradcheck_cli.algebra.columns.algebra import KINDS, MULTIPLE
 from gradcheck_cli.algebra.columns.backends import on_llvm, on_numpy, on_torch
+from gradcheck_cli.algebra.columns.words import WIDEST
 from tests.containment import FADING, KERNELS, Balls, balls, check, contained, drawn, evaluate
 
 POINTS = 400
@@ -191,3 +192,35 @@ def test_atan_next_to_the_largest_float(kind: str) -> None:
     """What overflows on the way is open: pi/2 is not the angle in the table."""
     x = np.array([4.4942328371557893e307, -1.7e308])
     assert not check("atan", kind, on_numpy(), [Balls(x, np.zeros(2), np.zeros(2), np.ones(2))]).violations
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exp_of_a_wide_ball(kind: str) -> None:
+    """Up to WIDEST a ball has an exponential, whose rim is that of the ball; beyond it is open."""
+    generator = np.random.default_rng(0)
+    radius = np.concatenate([generator.uniform(1.0, WIDEST, 500), [1.0, np.nextafter(1.0, 0.0), np.nextafter(WIDEST, 0.0)]])
+    x = generator.uniform(-720.0, 600.0, len(radius))
+    for side in (1.0, -1.0):
+        found = check("exp", kind, on_numpy(), [Balls(x, np.zeros_like(x), radius, np.full_like(x, side))])
+        assert not found.violations and found.points > 450
+    (*_, wide), (*_, wider) = (
+        evaluate("exp", kind, on_numpy(), [Balls(np.array([3.0]), np.zeros(1), np.array([r]), np.zeros(1))])
+        for r in (20.0, WIDEST)
+    )
+    assert np.isfinite(wide).all() and np.isinf(wider).all()
+
+
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_both_words_of_an_argument_may_be_large(name: str) -> None:
+    """A number of two words, the low one of any size up to half a gap of the high one: it turns the circle by itself."""
+    generator = np.random.default_rng(1)
+    exponents = generator.integers(40, 1000, 4000)
+    high = generator.choice([-1.0, 1.0], 4000) * np.ldexp(generator.uniform(0.5, 1.0, 4000), exponents)
+    low = generator.uniform(-1.0, 1.0, 4000) * np.ldexp(1.0, exponents - 55)
+    low[::5] = generator.choice([2.0**-9, 2.0**10, np.nextafter(2.0**10, 0.0), np.pi / 512], 800)
+    low = np.where(np.abs(low) < np.abs(np.spacing(high)) / 2, low, 0.0)
+    given = Balls(high, low, np.zeros(4000), np.zeros(4000))
+    found = check(name, "double", on_numpy(), [given])
+    assert not found.violations and found.points == 4000 and (np.abs(low) > 1.0).sum() > 3000
+    *_, radius = evaluate(name, "double", on_numpy(), [given])
+    assert radius.max() < 2.0**-70
