@@ -249,7 +249,9 @@ class Entries:
                     gaps[i] = 0.0 if gap.contains(0) else float(gap)
             errors = column.error_ulps[part]
             gaps = np.abs(gaps)
-            inner, outer = self.form.ulp(middles * (1.0 - BESIDE)), self.form.ulp(middles * (1.0 + BESIDE))
+            sizes = np.abs(middles)
+            about = BESIDE * sizes if words is None else np.maximum(BESIDE * sizes, words.radius)
+            inner, outer = self.form.ulp(sizes - about), self.form.ulp(sizes + about)
             errors[:] = gaps / outer
             near = np.flatnonzero((inner != outer) & (gaps > 0.0) & np.isfinite(gaps))
             near = near[self._inside(near, middles[near])] if len(near) else near
@@ -271,7 +273,7 @@ class Entries:
 
     def _inside(self, indices: Indices, middles: Floats) -> npt.NDArray[np.bool_]:
         """Which exact values of entries, about as large as `middles`, lie below the power of two beside them: by their words,
-        by a ball where these don't tell."""
+        by a ball where these don't tell; what may be the power is taken for it."""
         powers = np.exp2(np.round(np.log2(np.abs(middles))))
         beyond, told = np.zeros(len(indices)), np.zeros(len(indices), dtype=bool)
         words = self.truths.words
@@ -280,8 +282,9 @@ class Entries:
             beyond = (np.abs(high) - powers) + low * np.sign(high)
             told = self.truths.certified[indices] & (np.abs(beyond) > 2.0 * radius)
         for i in np.flatnonzero(~told).tolist():
-            ball = regular_ball(self.truths[int(indices[i])])
-            beyond[i] = 0.0 if ball is None else float(abs(ball.mid()) - float(powers[i]))
+            ball, power = regular_ball(self.truths[int(indices[i])]), math.copysign(powers[i], middles[i])
+            # the sign is taken out of the difference: flint's own absolute value rounds
+            beyond[i] = 0.0 if ball is None or ball.contains(power) else float(ball.mid() - power) * math.copysign(1.0, power)
         return beyond < 0.0
 
     def _judge(self, index: int, known: Evidence) -> Judgement:

@@ -54,7 +54,8 @@ def distance(value: float, ball: Ball, form: Format) -> float:
     middle = float(ball.mid())
     if math.isinf(value):
         return 0.0 if float(form.round(middle)) == value else math.inf
-    if abs(ball.mid()) < abs(middle):  # of floats that enclose it, where it is just below a power of two
+    # of floats that enclose it, where it is just below a power of two; flint's own absolute value rounds
+    if not ball.contains(middle) and (ball.mid() - middle) * math.copysign(1.0, middle) < 0:
         middle = math.nextafter(middle, 0.0)
     gap = form.gap(middle if math.isfinite(middle) else form.largest)
     return 0.0 if ball.contains(value) else float(abs(ball.mid() - value) / gap)

@@ -235,14 +235,16 @@ def test_errors_beside_a_power_of_two(form: str, share: float, sign: int) -> Non
     """An ulp is the gap between the floats that enclose the exact value: just below a power of two it is half of that above, by
     arrays and by balls, however near the value is."""
     kind = FORMATS[form]
-    exact = arb(1) + sign * arb(share)
+    with ctx.workprec(128):
+        exact = arb(1) + sign * arb(share)
     gap = float(2 * kind.unit_roundoff if sign > 0 else kind.unit_roundoff)
     number = 1.0 + 8 * kind.unit_roundoff
     right = float(abs(arb(number) - exact) / gap)
     words = Words(np.array([1.0 + sign * share]), np.array([0.0]), np.array([2.0**-46]))
     if form == "float64":
         high = float(exact)
-        words = Words(np.array([high]), np.array([float(exact - high)]), np.array([2.0**-100]))
+        with ctx.workprec(128):
+            words = Words(np.array([high]), np.array([float(exact - high)]), np.array([2.0**-100]))
     truths = Truths(1, lambda index: exact)
     truths.certify(words, np.array([True]))
     for known in (truths, [exact]):
@@ -250,6 +252,15 @@ def test_errors_beside_a_power_of_two(form: str, share: float, sign: int) -> Non
         Entries(column, slice(0, 1), kind, OF_FORMULAS, Limits(), np.array([number]), known, lambda: None)
         assert column.error_ulps[0] == pytest.approx(right, rel=1e-6)
     assert distance(number, exact, kind) == pytest.approx(right, rel=1e-6)
+
+
+def test_what_may_be_a_power_of_two_is_one() -> None:
+    """1/x at a power of two, by words a hair beside it."""
+    truths = Truths(1, lambda index: arb(0.25))
+    truths.certify(Words(np.array([0.25]), np.array([-(2.0**-90)]), np.array([2.0**-80])), np.array([True]))
+    column = Column.blank(AtPoints({"x": np.zeros(1)}), 1, of="y", wrt=("x",), dtype="bfloat16")
+    Entries(column, slice(0, 1), FORMATS["bfloat16"], OF_FORMULAS, Limits(), np.array([0.5]), truths, lambda: None)
+    assert column.error_ulps[0] == 128
 
 
 def test_single_balls_become_words() -> None:
