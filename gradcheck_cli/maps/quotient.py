@@ -24,7 +24,7 @@ import torch
 
 from gradcheck_cli.floats import Floats, pieces
 from gradcheck_cli.maps.constants import Constants
-from gradcheck_cli.maps.map import Map, draws
+from gradcheck_cli.maps.map import Map, Tensors, draws, spans_of
 from gradcheck_cli.maps.runs import format_of, numpy, rounding
 
 MARGIN = 4.0
@@ -180,8 +180,7 @@ class Plain:
     ) -> None:
         self.map, self.checkpoint = map, checkpoint
         self._constants = constants or (Constants() if map.stops else None)
-        self._inputs = {name: x.detach().clone() for name, x in map.inputs.items()}  # the caller's own may share the memory
-        self.inputs = np.concatenate([numpy(x) for x in self._inputs.values()])
+        self.inputs = np.concatenate([numpy(x) for x in map.inputs.values()])
         self._draw = draws(seed, self.inputs, *secret)
         self.here = self._run(None)
         again = self._run(None, again=True)
@@ -191,13 +190,18 @@ class Plain:
             size = np.max(abs(self.here[np.isfinite(self.here)]), initial=0.0)
         self.repeatable = bool(np.all(self.unsteady <= np.sqrt(self.form.unit_roundoff) * size))
         self.step = 2.0 ** -(self.form.bits // 4)
-        self.sizes = np.concatenate([_sizes(numpy(x), apart) for x in self._inputs.values()])
+        self.sizes = np.concatenate([_sizes(self.inputs[span], apart) for span in spans_of(map.inputs).values()])
 
     def direction(self) -> Floats:
         """A new direction: every entry moves by a small share of its size, to either side."""
-        count = len(self.sizes)
-        drawn = self._draw.uniform(0.5, 1.0, count) * self._draw.choice((-1.0, 1.0), count)
-        return np.where(np.isfinite(self.inputs), self.form.round(drawn * self.sizes * self.step), 0.0)
+        drawn = self._draw.uniform(0.5, 1.0, len(self.sizes))
+        for some in pieces(len(drawn)):
+            part = drawn[some]
+            part *= self._draw.choice((-1.0, 1.0), len(part))
+            part *= self.sizes[some]
+            part *= self.step
+            part[:] = np.where(np.isfinite(self.inputs[some]), self.form.round(part), 0.0)
+        return drawn
 
     def along(self, direction: Floats) -> Values:
         """The outputs along a direction."""
@@ -250,43 +254,36 @@ class Plain:
 
     def shaped(self, direction: Floats) -> dict[str, torch.Tensor]:
         """A direction as tensors like the inputs."""
-        return dict(self._split(direction.copy()))
+        spans = spans_of(self.map.inputs)
+        return {name: _like(x, direction[spans[name]].copy()) for name, x in self.map.inputs.items()}
 
-    def _split(self, flat: Floats) -> list[tuple[str, torch.Tensor]]:
-        ends = np.cumsum([x.numel() for x in self._inputs.values()])
-        parts = np.split(flat, ends[:-1])
-        return [
-            (name, torch.from_numpy(part).view(x.shape).to(x.device, x.dtype))
-            for (name, x), part in zip(self._inputs.items(), parts, strict=True)
-        ]
+    def _beside(self, offset: Floats, times: float) -> dict[str, torch.Tensor]:
+        """The inputs at so many times an offset."""
+        places = {name: np.empty(x.numel()) for name, x in self.map.inputs.items()}
+        for place, span in zip(places.values(), spans_of(self.map.inputs).values(), strict=True):
+            steps, here = offset[span], self.inputs[span]
+            for some in pieces(len(place)):
+                place[some] = np.where(steps[some] == 0.0, here[some], here[some] + steps[some] * times)  # -0.0 stays
+        return {name: _like(x, places[name]) for name, x in self.map.inputs.items()}
 
     def _run(self, offset: Floats | None, times: float = 1.0, again: bool = False) -> Floats:
         """All entries of the outputs, at so many times an offset; nan where the function fails there, or returns something
         else."""
         self.checkpoint()
-        leaves = self.map.leaves()
         try:
-            if offset is not None:
-                place = np.where(
-                    offset == 0.0, self.inputs, self.inputs + offset * times
-                )  # what stays keeps the sign of a zero
-                for name, x in self._split(place):
-                    leaves[name].data.copy_(x)  # as torch's own check does: the function may hold these very tensors
-            outputs = self.map(leaves) if again else self._outputs(leaves)
-            found = np.concatenate(
-                [np.zeros(0), *(numpy(y) for y in outputs.values())]
-            )  # a copy: outputs may be views of leaves
+            if offset is None:
+                leaves = self.map.leaves()
+                found, outputs = _numbers(self.map(leaves) if again else self._outputs(leaves))
+            else:
+                with self.map.beside(self._beside(offset, times)) as leaves:
+                    found, outputs = _numbers(self._outputs(leaves))
         except Exception:  # whatever a user's code raises beside the point
             if offset is None:
                 raise
             return np.full_like(self.here, np.nan)
-        finally:
-            if offset is not None:
-                for name, x in self._inputs.items():
-                    leaves[name].data.copy_(x)
         shapes = {name: tuple(y.shape) for name, y in outputs.items()}
         if offset is None:
-            self.shapes, self.form = shapes, format_of({**self._inputs, **outputs})
+            self.shapes, self.form = shapes, format_of({**self.map.inputs, **outputs})
         return found if shapes == self.shapes else np.full_like(self.here, np.nan)
 
     def _outputs(self, leaves: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -297,13 +294,27 @@ class Plain:
             return {name: constants.result(y) for name, y in self.map(leaves).items()}
 
 
+def _numbers(outputs: Tensors) -> tuple[Floats, Tensors]:
+    """All entries of outputs, a copy, for they may be views of leaves; and the outputs."""
+    return np.concatenate([np.zeros(0), *(numpy(y) for y in outputs.values())]), outputs
+
+
+def _like(x: torch.Tensor, entries: Floats) -> torch.Tensor:
+    """A tensor with these entries, in whose memory it lies where they can be its own."""
+    found = torch.from_numpy(entries).view(x.shape)
+    same = x.dtype is found.dtype and x.device == found.device and x.is_contiguous()
+    return found if same else torch.empty_like(x).copy_(found)
+
+
 def _sizes(inputs: Floats, apart: bool) -> Floats:
     """How large the entries of an input are: by themselves (0 counts as 1), or beside the others where those are far larger."""
-    sizes = np.where(np.isfinite(inputs), abs(inputs), 0.0)
+    sizes = abs(inputs)
+    sizes[~np.isfinite(sizes)] = 0.0
     if apart or not sizes.any():
         return np.where(sizes == 0, 1.0, sizes)
-    largest = float(sizes.max())  # squares may overflow
-    return np.maximum(sizes, LEAST * largest * float(np.sqrt(np.mean((sizes / largest) ** 2))))
+    squares = sizes / float(sizes.max())  # as they are, they may overflow
+    np.square(squares, out=squares)
+    return np.maximum(sizes, LEAST * float(sizes.max()) * float(np.sqrt(np.mean(squares))), out=sizes)
 
 
 @dataclass(frozen=True)

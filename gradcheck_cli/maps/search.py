@@ -140,8 +140,11 @@ class Search(Probe):
         gradients too: see `draws`.
         """
         draw = draws(self.options.seed, self._inputs(), self._floats)
-        numbers = (2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), self.count) + 1) * draw.choice((-1.0, 1.0), self.count)
-        still, nothing = np.zeros((2, self.count), dtype=bool)
+        numbers, (still, nothing) = np.empty(self.count), np.zeros((2, self.count), dtype=bool)
+        for some in pieces(self.count):
+            numbers[some] = 2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), len(numbers[some])) + 1
+        for some in pieces(self.count):
+            numbers[some] *= draw.choice((-1.0, 1.0), len(numbers[some]))
         for some in pieces(self.count, len(self.rows)):
             floats = self._floats[:, some]
             finite = np.isfinite(floats)
