@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -254,17 +255,23 @@ class Plain:
 
     def shaped(self, direction: Floats) -> dict[str, torch.Tensor]:
         """A direction as tensors like the inputs."""
-        spans = spans_of(self.map.inputs)
-        return {name: _like(x, direction[spans[name]].copy()) for name, x in self.map.inputs.items()}
+        return self._shaped(direction.copy())
 
     def _beside(self, offset: Floats, times: float) -> dict[str, torch.Tensor]:
         """The inputs at so many times an offset."""
-        places = {name: np.empty(x.numel()) for name, x in self.map.inputs.items()}
-        for place, span in zip(places.values(), spans_of(self.map.inputs).values(), strict=True):
-            steps, here = offset[span], self.inputs[span]
-            for some in pieces(len(place)):
-                place[some] = np.where(steps[some] == 0.0, here[some], here[some] + steps[some] * times)  # -0.0 stays
-        return {name: _like(x, places[name]) for name, x in self.map.inputs.items()}
+        for some in pieces(len(offset)):
+            here, steps = self.inputs[some], offset[some]
+            self._place[some] = np.where(steps == 0.0, here, here + steps * times)  # what stays keeps the sign of a zero
+        return self._shaped(self._place)
+
+    @cached_property
+    def _place(self) -> Floats:
+        """Where the function runs beside its inputs: memory for one run after the other."""
+        return np.empty(len(self.inputs))
+
+    def _shaped(self, flat: Floats) -> dict[str, torch.Tensor]:
+        spans = spans_of(self.map.inputs)
+        return {name: _like(x, flat[spans[name]]) for name, x in self.map.inputs.items()}
 
     def _run(self, offset: Floats | None, times: float = 1.0, again: bool = False) -> Floats:
         """All entries of the outputs, at so many times an offset; nan where the function fails there, or returns something
@@ -331,7 +338,7 @@ class Numbers:
 
     def along(self, plain: Plain, direction: Floats, scale: float = 1.0) -> Outcome:
         """The quotients along a direction that is made shorter or longer, and what the derivatives make of it."""
-        step = direction * scale
+        step = direction if scale == 1.0 else direction * scale
         with np.errstate(all="ignore"):
             values = plain.along(step)
             terms, size, found, known, slack = self._sums(plain, direction, step)

@@ -139,7 +139,7 @@ class Search(Probe):
         It is 0 where torch's number isn't finite: such entries are looked at one by one. The numbers hang on the inputs and the
         gradients too: see `draws`.
         """
-        draw = draws(self.options.seed, self._inputs(), self._floats)
+        draw = draws(self.options.seed, *self._given, self._floats)
         numbers, (still, nothing) = np.empty(self.count), np.zeros((2, self.count), dtype=bool)
         for some in pieces(self.count):
             numbers[some] = 2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), len(numbers[some])) + 1

@@ -92,8 +92,8 @@ class Columns(Watching):
         self._within = False
 
     def seed(self, tensor: torch.Tensor, cell: Cell) -> None:
-        """Give the tensor's entries (in order) their numbers."""
-        self._write(tensor, cell)
+        """Give the tensor's entries (in order) their numbers: arrays that nobody writes to."""
+        self._write(tensor, cell, kept=True)
 
     def cell(self, tensor: torch.Tensor) -> Cell:
         """The tensor's entries, flat; look at `lost` after. What is infinite is open."""
@@ -440,14 +440,14 @@ class Columns(Watching):
             ]
             self._storages[storage._cdata] = _Storage(storage, parts, shared=False)
 
-    def _write(self, tensor: torch.Tensor, cell: Cell) -> None:
-        """Give the tensor's entries, in order, their numbers."""
+    def _write(self, tensor: torch.Tensor, cell: Cell, kept: bool = False) -> None:
+        """Give the tensor's entries, in order, their numbers; `kept`: the arrays stay as they are."""
         tensor = as_real(tensor)
         storage = tensor.untyped_storage()
         count = storage.nbytes() // tensor.element_size()
         memory = self._storages.get(storage._cdata)
         if count == tensor.numel() and tensor.is_contiguous():
-            self._storages[storage._cdata] = _Storage(storage, [_owned(part, count) for part in cell])
+            self._storages[storage._cdata] = _Storage(storage, [_owned(part, count, kept) for part in cell])
             return
         if memory is None:
             memory = self._load(tensor)
@@ -471,14 +471,14 @@ def _pick(value: Any, part: int) -> Any:
     return value[part] if isinstance(value, _Parts) else [_pick(v, part) for v in value]
 
 
-def _owned(part: Any, count: int) -> torch.Tensor:
-    """A part as a tensor of so many entries of its own, or of one number for all: what an operation has just made needs no
-    copy. (A single number may be a constant: in place of that a new one is written, never into it.)"""
+def _owned(part: Any, count: int, kept: bool = False) -> torch.Tensor:
+    """A part as a tensor of so many entries of its own, or of one number for all: what an operation has just made, or what is
+    `kept`, needs no copy. (A single number may be a constant: in place of that a new one is written, never into it.)"""
     array = np.asarray(part)
     if array.ndim == 0 or array.shape[-1] == 1:
         return torch.as_tensor(array.copy().reshape(*array.shape[:-1], 1), device=HERE)
     whole = array if array.base is None else array.base
-    made = isinstance(whole, np.ndarray) and whole.flags.owndata and whole.nbytes == array.nbytes
+    made = kept or (isinstance(whole, np.ndarray) and whole.flags.owndata and whole.nbytes == array.nbytes)
     if array.shape[-1:] != (count,) or not (made and array.flags.c_contiguous and array.flags.writeable):
         array = np.array(np.broadcast_to(array, (*array.shape[:-1], count)))
     return torch.as_tensor(array, device=HERE)
