@@ -37,7 +37,7 @@ from gradcheck_cli.shadow.arguments import (
     written_by,
 )
 from gradcheck_cli.shadow.aten import KINDS, Operation, results
-from gradcheck_cli.shadow.audit import Audited, agree
+from gradcheck_cli.shadow.audit import Audit, Audited
 from gradcheck_cli.shadow.column_folds import COLUMN_FOLDS, Call, joined, whole
 from gradcheck_cli.shadow.complexes import by_parts, is_complex, is_flagged, parted
 from gradcheck_cli.shadow.contents import Contents, as_real
@@ -85,6 +85,7 @@ class Columns(Watching):
         self._checkpoint = checkpoint
         self.lost = self.held = self.told = False
         self._contents, self._state = Contents() if guarded else None, state
+        self._audit = Audit() if guarded else None
         self._layer = layer
         self._storages: dict[int, _Storage] = {}
         self._unsure: dict[int, Any] = {}
@@ -206,9 +207,10 @@ class Columns(Watching):
             return tuple(map(steps.joined, cells, stepwise(*some))) if steps and stepwise else cells
 
         cells = _in_pieces(both, inputs, first.numel())
-        if self._contents is not None:
+        if self._audit is not None:
             balls = lambda *some: row.program(layer.witness, settings)(*some)  # noqa: E731
-            self.lost |= not agree(layer, row.name, balls, inputs, cells, first.numel())
+            self._audit.formula(layer, row.name, balls, inputs, cells, first.numel())
+            self.lost |= not self._audit.sound
         for output, cell, tree in zip(outputs, cells, row.trees, strict=True):
             if output is None or tuple(output.shape) != shape:
                 self._unknown([output])
@@ -285,10 +287,10 @@ class Columns(Watching):
             return self._as(self._read(tensor, tuple(tensor.shape), flat), tensor, form, row.fold != "some")
 
         layer: Any = self._layer.within(form)
-        layer = layer if self._contents is None else Audited(layer)
+        layer = layer if self._audit is None else Audited(layer, self._audit)
         try:
             cells = fold(Call(row, given, outputs, layer, read))
-            self.lost |= isinstance(layer, Audited) and not layer.sound
+            self.lost |= self._audit is not None and not self._audit.sound
         except Exception:  # balls follow it once more
             if os.environ.get("GRADCHECK_DEBUG"):
                 raise
