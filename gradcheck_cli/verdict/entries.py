@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gradcheck_cli.algebra.number import NAN, Ball, exactly
-from gradcheck_cli.floats import FORMATS, Floats, Format
+from gradcheck_cli.floats import FORMATS, Floats, Format, pieces
 from gradcheck_cli.verdict.column import EXACT, Column, Detail, Indices, Seen
 from gradcheck_cli.verdict.judge import (
     QUICK,
@@ -239,16 +239,17 @@ class Entries:
                 gaps[i] = abs(floats[i] - middles[i])
             if self.form.bits == DOUBLE.bits:  # a difference of doubles is whole ulps; of shorter formats it is exact enough
                 for i in (i for i in others if math.isfinite(gaps[i])):
-                    gap: Ball = regular_ball(others[i])
-                    gap -= float(floats[i])
-                    gaps[i] = 0.0 if gap.contains(0) else float(gap)
+                    apart: Ball = regular_ball(others[i])
+                    apart -= float(floats[i])
+                    gaps[i] = 0.0 if apart.contains(0) else float(apart)
             errors = column.error_ulps[part]
-            gaps = np.abs(gaps)
-            inner, outer = self.form.ulp(middles * (1.0 - BESIDE)), self.form.ulp(middles * (1.0 + BESIDE))
-            errors[:] = gaps / outer
-            near = np.flatnonzero((inner != outer) & (gaps > 0.0) & np.isfinite(gaps))
-            near = near[self._inside(near, middles[near])] if len(near) else near
-            errors[near] = gaps[near] / inner[near]
+            for some in pieces(len(gaps)):
+                middle, gap = middles[some], np.abs(gaps[some])
+                inner, outer = self.form.ulp(middle * (1.0 - BESIDE)), self.form.ulp(middle * (1.0 + BESIDE))
+                errors[some] = gap / outer
+                near = np.flatnonzero((inner != outer) & (gap > 0.0) & np.isfinite(gap))
+                near = near[self._inside(some.start + near, middle[near])] if len(near) else near
+                errors[some.start + near] = gap[near] / inner[near]
             if not np.isfinite(floats.sum() + middles.sum()):  # of one of them, or of all together
                 infinite = np.flatnonzero(np.isinf(floats) & plain)
                 right = self.form.round(middles[infinite]) == floats[infinite]

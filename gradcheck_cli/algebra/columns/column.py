@@ -50,8 +50,9 @@ class Column(NamedTuple):
     def off(self, floats: Floats) -> Floats:
         """How far floats are from the centres."""
         with np.errstate(all="ignore"):
-            found: Floats = np.abs((floats - self.high) - self.low)
-        return found
+            found: Floats = floats - self.high
+            found -= self.low
+        return np.abs(found)
 
 
 def ball_of(high: float, low: float, radius: float) -> Ball:
