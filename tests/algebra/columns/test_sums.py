@@ -252,7 +252,7 @@ def test_what_is_open_stays_open() -> None:
 @pytest.mark.parametrize("words", [2, 4])
 def test_large_products_are_made_in_pieces(inner: int, words: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of several matrices, of numbers with and without zeros, some rows at a time: the same as at once, but for what a
-    library adds up in another order."""
+    library adds up in another order, and for the largest low part, which is a piece's."""
     monkeypatch.setattr(shadowed, "LEAST", 1)
     rng, shape, made = np.random.default_rng(inner), (2, 25, inner, 24), list[int]()
     layer = long.shadowed(words, Precise(), Rounded(FORMATS["float64"]))
@@ -277,5 +277,5 @@ def test_large_products_are_made_in_pieces(inner: int, words: int, monkeypatch: 
             assert sum(made) == (25 if chunk > 100 else 50) and max(made) <= (25 if chunk > 100 else 4)
         (*one, radii), (*other, others) = found
         apart = np.abs(sum(a - b for a, b in zip(one, other, strict=True)))
-        assert (apart <= radii[EXACT] + others[EXACT]).all() and np.allclose(radii, others, rtol=1e-3, atol=0.0)
+        assert (apart <= radii[EXACT] + others[EXACT]).all() and (np.abs(radii - others) <= 0.1 * others).all()
         assert inner > 1 or not apart.any()
