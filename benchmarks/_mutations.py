@@ -323,7 +323,7 @@ PROVERS = {
             "        elif True:\n",
         ),
         ("off = np.array(list(exact.values())) - found[some]", "off = abs(np.array(list(exact.values())) - found[some])"),
-        ("        draw = draws(self.options.seed, self._inputs(), self._floats)", "        draw = draws(self.options.seed)"),
+        ("        draw = draws(self.options.seed, *self._given, self._floats)", "        draw = draws(self.options.seed)"),
         ("        if self._lost.issuperset(rows):\n", "        if False:\n"),
     ),
     "maps/narrowing.py": (("|= agreed[-1] is True", "|= agreed[-1] is not None"),),

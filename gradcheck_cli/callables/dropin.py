@@ -236,6 +236,19 @@ class _Own(Map):
         """The tensors themselves; copies of what is no tensor of the caller."""
         return dict(self.own) if len(self.own) == len(self.inputs) else {**super().leaves(), **self.own}
 
+    @contextmanager
+    def beside(self, values: Tensors) -> Iterator[dict[str, Tensor]]:
+        """The tensors themselves with other values, as torch's own check does it, and their own again afterwards."""
+        before = {name: x.detach().clone() for name, x in self.own.items()}
+        try:
+            for name, x in self.own.items():
+                x.data.copy_(values[name])
+            with super().beside(values) as leaves:
+                yield {**leaves, **self.own}
+        finally:
+            for name, x in self.own.items():
+                x.data.copy_(before[name])
+
 
 class _Call:
     """A function with its arguments, as a map of those that require a gradient. ValueError where none does."""

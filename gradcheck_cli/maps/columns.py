@@ -216,7 +216,7 @@ class Filter:
 
         def seed(primals: Tensors) -> None:
             for name, x in primals.items():
-                shadow.seed(x, layer.data(numpy(self.map.inputs[name])))
+                shadow.seed(x, layer.data(numpy(self.map.inputs[name])))  # copies run
 
         with uncompiled(), shadow, np.errstate(all="ignore"):
             outputs, tangents, refusal = push(self.map, direction, self.mode, seed)
@@ -279,7 +279,8 @@ def _entered(
     for name, x in map.inputs.items():
         span, start = slice(start, start + x.numel()), start + x.numel()
         steps = () if direction is None else (direction[span] if direction[span].any() else np.zeros(1),)
-        shadow.seed(leaves[name], layer.data(numpy(x), *steps))
+        own = leaves[name].data_ptr() == x.data_ptr()  # the leaf is the caller's own, and may be written to
+        shadow.seed(leaves[name], layer.data(numpy(x).copy() if own else numpy(x), *steps))
     return shadow, leaves
 
 

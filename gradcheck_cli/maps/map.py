@@ -91,6 +91,11 @@ class Map:
         """Fresh copies of the inputs that require a gradient (a call may damage them)."""
         return {name: _copy(x).requires_grad_() for name, x in self.inputs.items()}
 
+    @contextmanager
+    def beside(self, values: Tensors) -> Iterator[dict[str, Tensor]]:
+        """Leaves with other values, tensors that nobody else has."""
+        yield {name: x.requires_grad_() for name, x in values.items()}
+
 
 def without_graph(outputs: Tensors) -> list[str]:
     """The outputs that require no gradient although others do (statistics, what a Function marks so): nobody means to

@@ -441,7 +441,12 @@ class Probe:
         return direction
 
     def _inputs(self) -> Floats:
-        return np.concatenate([numpy(x) for x in self.map.inputs.values()])
+        return np.concatenate(self._given)
+
+    @property
+    def _given(self) -> list[Floats]:
+        """The entries of each input."""
+        return [numpy(x) for x in self.map.inputs.values()]
 
 
 ROUNDED = "rounding alone made a mask, or an index, other than exact arithmetic has it"

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -24,7 +25,7 @@ import torch
 
 from gradcheck_cli.floats import Floats, pieces
 from gradcheck_cli.maps.constants import Constants
-from gradcheck_cli.maps.map import Map, draws, signs, spans_of
+from gradcheck_cli.maps.map import Map, Tensors, draws, signs, spans_of
 from gradcheck_cli.maps.runs import format_of, numpy, rounding
 
 MARGIN = 4.0
@@ -180,11 +181,7 @@ class Plain:
     ) -> None:
         self.map, self.checkpoint = map, checkpoint
         self._constants = constants or (Constants() if map.stops else None)
-        self._inputs = {name: x.detach().clone() for name, x in map.inputs.items()}  # the caller's own may share the memory
-        self.inputs = np.concatenate([numpy(x) for x in self._inputs.values()])
-        self._place = np.empty_like(self.inputs)
-        """Where the function runs, and the parts of that."""
-        self._parts = self._split(self._place)
+        self.inputs = np.concatenate([numpy(x) for x in map.inputs.values()])
         self._draw = draws(seed, self.inputs, *secret)
         self.here = self._run(None)
         again = self._run(None, again=True)
@@ -194,13 +191,18 @@ class Plain:
             size = np.max(abs(self.here[np.isfinite(self.here)]), initial=0.0)
         self.repeatable = bool(np.all(self.unsteady <= np.sqrt(self.form.unit_roundoff) * size))
         self.step = 2.0 ** -(self.form.bits // 4)
-        self.sizes = np.concatenate([_sizes(numpy(x), apart) for x in self._inputs.values()])
+        self.sizes = np.concatenate([_sizes(self.inputs[span], apart) for span in spans_of(map.inputs).values()])
 
     def direction(self) -> Floats:
         """A new direction: every entry moves by a small share of its size, to either side."""
-        count = len(self.sizes)
-        drawn = self._draw.uniform(0.5, 1.0, count) * signs(self._draw, count)
-        return np.where(np.isfinite(self.inputs), self.form.round(drawn * self.sizes * self.step), 0.0)
+        drawn = self._draw.uniform(0.5, 1.0, len(self.sizes))
+        for some in pieces(len(drawn)):
+            part = drawn[some]
+            part *= signs(self._draw, len(part))
+            part *= self.sizes[some]
+            part *= self.step
+            part[:] = np.where(np.isfinite(self.inputs[some]), self.form.round(part), 0.0)
+        return drawn
 
     def along(self, direction: Floats) -> Values:
         """The outputs along a direction."""
@@ -253,38 +255,42 @@ class Plain:
 
     def shaped(self, direction: Floats) -> dict[str, torch.Tensor]:
         """A direction as tensors like the inputs."""
-        parts = self._split(direction.copy())
-        return {name: part.to(x.device, x.dtype) for (name, x), part in zip(self._inputs.items(), parts, strict=True)}
+        return self._shaped(direction.copy())
 
-    def _split(self, flat: Floats) -> list[torch.Tensor]:
-        """The part of each input, in the same memory."""
-        spans = spans_of(self._inputs)
-        return [torch.from_numpy(flat[spans[name]]).view(x.shape) for name, x in self._inputs.items()]
+    def _beside(self, offset: Floats, times: float) -> dict[str, torch.Tensor]:
+        """The inputs at so many times an offset."""
+        for some in pieces(len(offset)):
+            here, steps = self.inputs[some], offset[some]
+            self._place[some] = np.where(steps == 0.0, here, here + steps * times)  # what stays keeps the sign of a zero
+        return self._shaped(self._place)
+
+    @cached_property
+    def _place(self) -> Floats:
+        """Where the function runs beside its inputs: memory for one run after the other."""
+        return np.empty(len(self.inputs))
+
+    def _shaped(self, flat: Floats) -> dict[str, torch.Tensor]:
+        spans = spans_of(self.map.inputs)
+        return {name: _like(x, flat[spans[name]]) for name, x in self.map.inputs.items()}
 
     def _run(self, offset: Floats | None, times: float = 1.0, again: bool = False) -> Floats:
         """All entries of the outputs, at so many times an offset; nan where the function fails there, or returns something
         else."""
         self.checkpoint()
-        leaves = self.map.leaves()
         try:
-            if offset is not None:
-                np.add(self.inputs, offset * times, out=self._place)
-                np.copyto(self._place, self.inputs, where=offset == 0.0)  # what stays keeps the sign of a zero
-                for name, x in zip(self._inputs, self._parts, strict=True):
-                    leaves[name].data.copy_(x)  # as torch's own check does: the function may hold these very tensors
-            outputs = self.map(leaves) if again else self._outputs(leaves)
-            found = np.concatenate([numpy(y) for y in outputs.values()] or [np.zeros(0)])  # outputs may be views of leaves
+            if offset is None:
+                leaves = self.map.leaves()
+                found, outputs = _numbers(self.map(leaves) if again else self._outputs(leaves))
+            else:
+                with self.map.beside(self._beside(offset, times)) as leaves:
+                    found, outputs = _numbers(self._outputs(leaves))
         except Exception:  # whatever a user's code raises beside the point
             if offset is None:
                 raise
             return np.full_like(self.here, np.nan)
-        finally:
-            if offset is not None:
-                for name, x in self._inputs.items():
-                    leaves[name].data.copy_(x)
         shapes = {name: tuple(y.shape) for name, y in outputs.items()}
         if offset is None:
-            self.shapes, self.form = shapes, format_of({**self._inputs, **outputs})
+            self.shapes, self.form = shapes, format_of({**self.map.inputs, **outputs})
         return found if shapes == self.shapes else np.full_like(self.here, np.nan)
 
     def _outputs(self, leaves: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -295,13 +301,27 @@ class Plain:
             return {name: constants.result(y) for name, y in self.map(leaves).items()}
 
 
+def _numbers(outputs: Tensors) -> tuple[Floats, Tensors]:
+    """All entries of outputs, a copy, for they may be views of leaves; and the outputs."""
+    return np.concatenate([np.zeros(0), *(numpy(y) for y in outputs.values())]), outputs
+
+
+def _like(x: torch.Tensor, entries: Floats) -> torch.Tensor:
+    """A tensor with these entries, in whose memory it lies where they can be its own."""
+    found = torch.from_numpy(entries).view(x.shape)
+    same = x.dtype is found.dtype and x.device == found.device and x.is_contiguous()
+    return found if same else torch.empty_like(x).copy_(found)
+
+
 def _sizes(inputs: Floats, apart: bool) -> Floats:
     """How large the entries of an input are: by themselves (0 counts as 1), or beside the others where those are far larger."""
-    sizes = np.where(np.isfinite(inputs), abs(inputs), 0.0)
+    sizes = abs(inputs)
+    sizes[~np.isfinite(sizes)] = 0.0
     if apart or not sizes.any():
         return np.where(sizes == 0, 1.0, sizes)
-    largest = float(sizes.max())  # squares may overflow
-    return np.maximum(sizes, LEAST * largest * float(np.sqrt(np.mean((sizes / largest) ** 2))))
+    squares = sizes / float(sizes.max())  # as they are, they may overflow
+    np.square(squares, out=squares)
+    return np.maximum(sizes, LEAST * float(sizes.max()) * float(np.sqrt(np.mean(squares))), out=sizes)
 
 
 @dataclass(frozen=True)
@@ -318,7 +338,7 @@ class Numbers:
 
     def along(self, plain: Plain, direction: Floats, scale: float = 1.0) -> Outcome:
         """The quotients along a direction that is made shorter or longer, and what the derivatives make of it."""
-        step = direction * scale
+        step = direction if scale == 1.0 else direction * scale
         with np.errstate(all="ignore"):
             values = plain.along(step)
             terms, size, found, known, slack = self._sums(plain, direction, step)

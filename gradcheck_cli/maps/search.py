@@ -142,9 +142,12 @@ class Search(Probe):
         It is 0 where torch's number isn't finite: such entries are looked at one by one. The numbers hang on the inputs and the
         gradients too: see `draws`.
         """
-        draw = draws(self.options.seed, self._inputs(), self._floats)
-        numbers = (2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), self.count) + 1) * signs(draw, self.count)
-        still, nothing = np.zeros((2, self.count), dtype=bool)
+        draw = draws(self.options.seed, *self._given, self._floats)
+        numbers, (still, nothing) = np.empty(self.count), np.zeros((2, self.count), dtype=bool)
+        for some in pieces(self.count):
+            numbers[some] = 2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), len(numbers[some])) + 1
+        for some in pieces(self.count):
+            numbers[some] *= signs(draw, len(numbers[some]))
         for some in pieces(self.count, len(self.rows)):
             floats = self._floats[:, some]
             finite = np.isfinite(floats)

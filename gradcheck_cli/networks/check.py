@@ -129,7 +129,8 @@ class Networked:
             name_own(map, rows, found, self.searched)
         by_input = {column.wrt[0]: column for column in found}
         whole = self.subject.by_layers(inputs, [])
-        if not self.alike(map, whole, inputs):
+        pulled = self.gradients(map)
+        if not _alike(pulled, self.gradients(whole), inputs):
             by_input |= {column.wrt[0]: column for column in self.judged(whole, [self.row(self.outputs(whole))], inputs)}
         before = {} if guilty else self.from_the_input()
         columns = []
@@ -144,7 +145,7 @@ class Networked:
             )
         self.blame(columns, own)
         self.recorder.add(columns)
-        self.recorder.note(*stopped(self.places, self.gradients(map).gradients, self.flat))
+        self.recorder.note(*stopped(self.places, pulled.gradients, self.flat))
         if not _wrong([*columns, *(column for some in own.values() for column in some)]):
             self.around_layers(self.subject.by_layers(inputs, []))
 
@@ -154,15 +155,6 @@ class Networked:
         outputs, pull = run(map, map.leaves(), self.mode.name)
         found = pull(random_row(outputs, self.request.seed)).gradients.values()
         return not any(gradient is not None and bool(gradient.detach().any()) for gradient in found)
-
-    def alike(self, tapped: Map, whole: Map, inputs: Tensors) -> bool:
-        """Whether the network gives the same gradients where its layers are looked into: what is compiled runs as written then,
-        and what a layer overwrites is a copy."""
-        first, second = (self.gradients(map) for map in (tapped, whole))
-        if first.refusal or second.refusal:
-            return first.refusal == second.refusal
-        pairs = ((first.gradients[name], second.gradients[name]) for name in inputs)
-        return all(a is b if a is None or b is None else torch.equal(a, b) for a, b in pairs)
 
     def gradients(self, map: Map) -> Pulled:
         """What torch makes of the combination of the outputs."""
@@ -486,6 +478,15 @@ class Networked:
                     self.recorder.add([Column.joined(_label(call), columns)])
                     return call
         return None
+
+
+def _alike(tapped: Pulled, whole: Pulled, inputs: Tensors) -> bool:
+    """Whether the network gives the same gradients where its layers are looked into: what is compiled runs as written then,
+    and what a layer overwrites is a copy."""
+    if tapped.refusal or whole.refusal:
+        return tapped.refusal == whole.refusal
+    pairs = ((tapped.gradients[name], whole.gradients[name]) for name in inputs)
+    return all(a is b if a is None or b is None else torch.equal(a, b) for a, b in pairs)
 
 
 def _pairing(layer: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -119,9 +119,24 @@ class Subject:
         object.__setattr__(self, "standing", Standing(self.module))
         object.__setattr__(self, "own", dict(self.module.named_parameters()))
 
-    def checked(self) -> AbstractContextManager[None]:
-        """While the network is checked: copies of the right dtype stand in place of its own tensors."""
-        return self.standing.checked(self._cast)
+    @contextmanager
+    def checked(self) -> Iterator[None]:
+        """While the network is checked: copies of the right dtype stand in place of its own tensors, and it is in its mode."""
+        with self.standing.checked(self._cast), self._mode():
+            yield
+
+    @contextmanager
+    def _mode(self) -> Iterator[None]:
+        """Training or evaluation, as it is asked for; afterwards as it was."""
+        before = [(module, module.training) for module in self.module.modules()]
+        if any(training != self.training for _, training in before):
+            self.module.train(self.training)
+        try:
+            yield
+        finally:
+            for module, training in before:
+                if module.training != training:
+                    module.training = training
 
     def floats(self) -> dict[str, Tensor]:
         """The arguments that can be differentiated by; of complex ones the parts."""
@@ -210,15 +225,8 @@ class Subject:
             state[name] = self._cast(parameter) if leaf is None else leaf
         buffers = {name: self._cast(b).clone() for name, b in module.named_buffers()}
         state |= self.standing.buffered(buffers)
-        training = [(m, m.training) for m in self.module.modules()]
-        if any(before != self.training for _, before in training):
-            self.module.train(self.training)
-        try:
-            with autocast(self.device, self.autocast):
-                return self.standing.call(module, state, lambda: (module if through is None else through)(*args, **kwargs))
-        finally:
-            for changed, before in training:
-                changed.training = before
+        with self._mode(), autocast(self.device, self.autocast):
+            return self.standing.call(module, state, lambda: (module if through is None else through)(*args, **kwargs))
 
     def _cast(self, tensor: Tensor) -> Tensor:
         return self._moved(tensor.detach())

@@ -1,11 +1,11 @@
-"""A sample of what columns made of each operation, once more in balls: an entry that contradicts them is an error of
-gradcheck's.
+"""A sample of what columns made in a run, once more in balls: an entry that contradicts them is an error of gradcheck's.
 
 A layer of columns has its `witness`, the layer of balls that means the same, and says what an entry of a cell is there.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,29 +20,61 @@ from gradcheck_cli.algebra.precision import DIRECTIONS
 from gradcheck_cli.algebra.series import terms
 
 AT_LEAST, AT_MOST_SPECIAL = 2, 4
-"""Entries of an operation that are looked at; a run has dozens of operations."""
+"""Entries that are looked at of the first operation of a kind, and special ones among them; a run has dozens of kinds."""
 
-MOST, LONGEST = 1 << 10, 1 << 14
+MOST, LONGEST = 1 << 8, 1 << 14
 """Numbers that meet in the sums and products that are looked at, in all, at each operation; and in one of them."""
 
 Run = Callable[..., Sequence[Any]]
 
 
-def agree(layer: Any, name: str, run: Run, inputs: Sequence[Cell], cells: Sequence[Cell], count: int) -> bool:
-    """Whether a formula, `run` on balls, doesn't contradict its cells of so many entries."""
-    certain = np.ones(count, dtype=bool)
-    given = [cell[0] for cell in inputs if not is_truth(cell) and np.shape(cell[0]) == (count,)]
-    places = TRUST.sample(given, certain, AT_LEAST, AT_MOST_SPECIAL)
-    given_there = [layer.balls(cell, places) for cell in inputs]
-    return _agree(layer, name, places, cells, lambda k: run(*(balls[k] for balls in given_there)))
+class Audit:
+    """What is looked at in one run: of each kind of operation some entries of the first one, then one in ONE_IN. `sound`:
+    nothing contradicted."""
+
+    def __init__(self) -> None:
+        self.sound = True
+        self._made, self._seen = Counter[Any](), Counter[Any]()
+
+    def due(self, kind: Any, count: int) -> int:
+        """How many of so many new entries are to be looked at."""
+        self._made[kind] += count
+        due = min(max(self._made[kind] // ONE_IN, AT_LEAST) - self._seen[kind], count)
+        self._seen[kind] += max(due, 0)
+        return max(due, 0)
+
+    def formula(
+        self, layer: Any, name: str, run: Run, inputs: Sequence[Cell], cells: Sequence[Cell], count: int
+    ) -> None:  # fmt: skip
+        """A formula, `run` on balls, and its cells of so many entries."""
+        first, due = name not in self._made, self.due(name, count)
+        if not due:
+            return
+        given = [cell[0] for cell in inputs if first and not is_truth(cell) and np.shape(cell[0]) == (count,)]
+        places = TRUST.sample(given, np.ones(count, dtype=bool), due, AT_MOST_SPECIAL)
+        given_there = [layer.balls(cell, places) for cell in inputs]
+        self.hold(layer, name, places, cells, lambda k: run(*(balls[k] for balls in given_there)))
+
+    def hold(
+        self, layer: Any, name: str, places: Sequence[int], cells: Sequence[Cell], run: Callable[[int], Sequence[Any]]
+    ) -> None:  # fmt: skip
+        """What is run for each of some places, and the cells there."""
+        found = [layer.balls(cell, places) for cell in cells]
+        with working(max(DIRECTIONS[0], layer.bits)), terms(2):
+            for k in range(len(places)):
+                for balls, known in zip(found, run(k), strict=True):
+                    if not _alike(balls[k], known):
+                        TRUST.lose(f"in {name}")
+                        self.sound = False
+                        return
 
 
 class Audited:
-    """A layer whose sums and products are looked at. `sound`: nothing contradicted them."""
+    """A layer whose sums and products are looked at."""
 
-    def __init__(self, layer: ColumnLayer) -> None:
+    def __init__(self, layer: ColumnLayer, audit: Audit) -> None:
         self._layer: Any = layer
-        self.sound = True
+        self._audit = audit
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._layer, name)
@@ -50,50 +82,35 @@ class Audited:
     def total(self, cell: Cell, kept: int, count: int) -> Cell:
         """As the layer's."""
         found: Cell = self._layer.total(cell, kept, count)
-        places = _some(kept, count)
+        places = self._some("a sum", kept, count)
         added = [range(place * count, (place + 1) * count) for place in places]
-        self._hold("a sum", found, places, lambda k: self._layer.summed(cell, added[k]))
+        self._audit.hold(self._layer, "a sum", places, [found], lambda k: [self._layer.summed(cell, added[k])])
         return found
 
     def dot(self, xs: Cell, ys: Cell, batch: int, rows: int, inner: int, columns: int, parts: bool = False) -> Cell:
         """As the layer's."""
         found: Cell = self._layer.dot(xs, ys, batch, rows, inner, columns, parts)
 
-        places = _some(batch * rows * columns, inner)
+        places = self._some("a product", batch * rows * columns, inner)
+        if not places:
+            return found
         step = np.arange(inner)
         across = [place // columns * inner + step for place in places]
         down = [(place // columns // rows * inner + step) * columns + place % columns for place in places]
-        left, right = (
-            self._layer.balls(cell, np.concatenate(some).tolist() if some else []) for cell, some in ((xs, across), (ys, down))
-        )
+        left, right = (self._layer.balls(cell, np.concatenate(some).tolist()) for cell, some in ((xs, across), (ys, down)))
 
         def product(k: int) -> Any:
             term = slice(k * inner, (k + 1) * inner)
-            return self._layer.witness.dot(left[term], right[term])
+            return [self._layer.witness.dot(left[term], right[term])]
 
-        self._hold("a product", found, places, product)
+        self._audit.hold(self._layer, "a product", places, [found], product)
         return found
 
-    def _hold(self, name: str, found: Cell, places: Sequence[int], run: Callable[[int], Any]) -> None:
-        self.sound = _agree(self._layer, name, places, [found], lambda k: [run(k)]) and self.sound
-
-
-def _some(count: int, terms: int) -> list[int]:
-    """Entries of a result each of which so many numbers make."""
-    most = min(max(AT_LEAST, count // ONE_IN), count, max(MOST // max(terms, 1), int(terms <= LONGEST)))
-    return [] if most < 1 else sorted(drawn(count, most))
-
-
-def _agree(layer: Any, name: str, places: Sequence[int], cells: Sequence[Cell], run: Callable[[int], Sequence[Any]]) -> bool:
-    """Whether what is run for each of some places doesn't contradict the cells there."""
-    found = [layer.balls(cell, places) for cell in cells]
-    with working(max(DIRECTIONS[0], layer.bits)), terms(2):
-        for k in range(len(places)):
-            for balls, known in zip(found, run(k), strict=True):
-                if not _alike(balls[k], known):
-                    TRUST.lose(f"in {name}")
-                    return False
-    return True
+    def _some(self, name: str, count: int, terms: int) -> list[int]:
+        """Entries of a result each of which so many numbers make."""
+        due = self._audit.due((name, terms > 1), count)
+        most = min(due, max(MOST // max(terms, 1), int(terms <= LONGEST)))
+        return sorted(drawn(count, most)) if most else []
 
 
 def _alike(found: Any, known: Any) -> bool:

@@ -38,7 +38,7 @@ from gradcheck_cli.shadow.arguments import (
     written_by,
 )
 from gradcheck_cli.shadow.aten import KINDS, Operation, results
-from gradcheck_cli.shadow.audit import Audited, agree
+from gradcheck_cli.shadow.audit import Audit, Audited
 from gradcheck_cli.shadow.column_folds import COLUMN_FOLDS, Call, joined, whole
 from gradcheck_cli.shadow.complexes import by_parts, is_complex, is_flagged, parted
 from gradcheck_cli.shadow.contents import Contents, as_real
@@ -87,6 +87,7 @@ class Columns(Watching):
         self._checkpoint = checkpoint
         self.lost = self.held = self.told = False
         self._contents, self._state = Contents() if guarded else None, state
+        self._audit = Audit() if guarded else None
         self._layer = layer
         self._storages: dict[int, _Storage] = {}
         self._unsure: dict[int, Any] = {}
@@ -94,8 +95,8 @@ class Columns(Watching):
         self._within, self._thread = False, get_ident()
 
     def seed(self, tensor: torch.Tensor, cell: Cell) -> None:
-        """Give the tensor's entries (in order) their numbers."""
-        self._write(tensor, cell)
+        """Give the tensor's entries (in order) their numbers: arrays that nobody writes to."""
+        self._write(tensor, cell, kept=True)
 
     def cell(self, tensor: torch.Tensor) -> Cell:
         """The tensor's entries, flat; look at `lost` after. What is infinite is open."""
@@ -225,9 +226,10 @@ class Columns(Watching):
             return tuple(map(steps.joined, cells, stepwise(*some))) if steps and stepwise else cells
 
         cells = _in_pieces(both, inputs, first.numel())
-        if self._contents is not None:
+        if self._audit is not None:
             balls = lambda *some: row.program(layer.witness, settings)(*some)  # noqa: E731
-            self.lost |= not agree(layer, row.name, balls, inputs, cells, first.numel())
+            self._audit.formula(layer, row.name, balls, inputs, cells, first.numel())
+            self.lost |= not self._audit.sound
         for output, cell, tree in zip(outputs, cells, row.trees, strict=True):
             if output is None or tuple(output.shape) != shape:
                 self._unknown([output])
@@ -307,10 +309,10 @@ class Columns(Watching):
             return cell if allowed.factors is None or name == "bias" else layer.convert(cell, allowed.factors)
 
         layer: Any = self._layer.within(form)
-        layer = layer if self._contents is None else Audited(layer)
+        layer = layer if self._audit is None else Audited(layer, self._audit)
         try:
             cells = fold(Call(row, given, outputs, layer, read, allowed.sums))
-            self.lost |= isinstance(layer, Audited) and not layer.sound
+            self.lost |= self._audit is not None and not self._audit.sound
         except Exception:  # balls follow it once more
             if os.environ.get("GRADCHECK_DEBUG"):
                 raise
@@ -462,14 +464,14 @@ class Columns(Watching):
             ]
             self._storages[storage._cdata] = _Storage(storage, parts, shared=False)
 
-    def _write(self, tensor: torch.Tensor, cell: Cell) -> None:
-        """Give the tensor's entries, in order, their numbers."""
+    def _write(self, tensor: torch.Tensor, cell: Cell, kept: bool = False) -> None:
+        """Give the tensor's entries, in order, their numbers; `kept`: the arrays stay as they are."""
         tensor = as_real(tensor)
         storage = tensor.untyped_storage()
         count = storage.nbytes() // tensor.element_size()
         memory = self._storages.get(storage._cdata)
         if count == tensor.numel() and tensor.is_contiguous():
-            self._storages[storage._cdata] = _Storage(storage, [_owned(part, count) for part in cell])
+            self._storages[storage._cdata] = _Storage(storage, [_owned(part, count, kept) for part in cell])
             return
         if memory is None:
             memory = self._load(tensor)
@@ -502,14 +504,14 @@ def _pick(value: Any, part: int) -> Any:
     return value[part] if isinstance(value, _Parts) else [_pick(v, part) for v in value]
 
 
-def _owned(part: Any, count: int) -> torch.Tensor:
-    """A part as a tensor of so many entries of its own, or of one number for all: what an operation has just made needs no
-    copy. (A single number may be a constant: in place of that a new one is written, never into it.)"""
+def _owned(part: Any, count: int, kept: bool = False) -> torch.Tensor:
+    """A part as a tensor of so many entries of its own, or of one number for all: what an operation has just made, or what is
+    `kept`, needs no copy. (A single number may be a constant: in place of that a new one is written, never into it.)"""
     array = np.asarray(part)
     if array.ndim == 0 or array.shape[-1] == 1:
         return torch.as_tensor(array.copy().reshape(*array.shape[:-1], 1), device=HERE)
     whole = array if array.base is None else array.base
-    made = isinstance(whole, np.ndarray) and whole.flags.owndata and whole.nbytes == array.nbytes
+    made = kept or (isinstance(whole, np.ndarray) and whole.flags.owndata and whole.nbytes == array.nbytes)
     if array.shape[-1:] != (count,) or not (made and array.flags.c_contiguous and array.flags.writeable):
         array = np.array(np.broadcast_to(array, (*array.shape[:-1], count)))
     return torch.as_tensor(array, device=HERE)

@@ -82,7 +82,7 @@ class Traced(Columns):
     def _load(self, tensor: torch.Tensor) -> Any:
         self._write(tensor, self._read(tensor, tuple(tensor.shape)))
 
-    def _write(self, tensor: torch.Tensor, cell: Cell) -> None:
+    def _write(self, tensor: torch.Tensor, cell: Cell, kept: bool = False) -> None:
         self.lost |= not _whole(tensor)
         self._held[self._key(tensor)] = tensor.untyped_storage(), cell
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gradcheck_cli.algebra.number import NAN, Ball, exactly
-from gradcheck_cli.floats import FORMATS, Floats, Format
+from gradcheck_cli.floats import FORMATS, Floats, Format, pieces
 from gradcheck_cli.verdict.column import EXACT, Column, Detail, Indices, Seen
 from gradcheck_cli.verdict.judge import (
     QUICK,
@@ -244,18 +244,19 @@ class Entries:
                 gaps[i] = abs(floats[i] - middles[i])
             if self.form.bits == DOUBLE.bits:  # a difference of doubles is whole ulps; of shorter formats it is exact enough
                 for i in (i for i in others if math.isfinite(gaps[i])):
-                    gap: Ball = regular_ball(others[i])
-                    gap -= float(floats[i])
-                    gaps[i] = 0.0 if gap.contains(0) else float(gap)
+                    apart: Ball = regular_ball(others[i])
+                    apart -= float(floats[i])
+                    gaps[i] = 0.0 if apart.contains(0) else float(apart)
             errors = column.error_ulps[part]
-            gaps = np.abs(gaps)
-            sizes = np.abs(middles)
-            about = BESIDE * sizes if words is None else np.maximum(BESIDE * sizes, words.radius)
-            inner, outer = self.form.ulp(sizes - about), self.form.ulp(sizes + about)
-            errors[:] = gaps / outer
-            near = np.flatnonzero((inner != outer) & (gaps > 0.0) & np.isfinite(gaps))
-            near = near[self._inside(near, middles[near])] if len(near) else near
-            errors[near] = gaps[near] / inner[near]
+            for some in pieces(len(gaps)):
+                middle, gap = middles[some], np.abs(gaps[some])
+                size = np.abs(middle)
+                about = BESIDE * size if words is None else np.maximum(BESIDE * size, words.radius[some])
+                inner, outer = self.form.ulp(size - about), self.form.ulp(size + about)
+                errors[some] = gap / outer
+                near = np.flatnonzero((inner != outer) & (gap > 0.0) & np.isfinite(gap))
+                near = near[self._inside(some.start + near, middle[near])] if len(near) else near
+                errors[some.start + near] = gap[near] / inner[near]
             if not np.isfinite(floats.sum() + middles.sum()):  # of one of them, or of all together
                 infinite = np.flatnonzero(np.isinf(floats) & plain)
                 right = self.form.round(middles[infinite]) == floats[infinite]

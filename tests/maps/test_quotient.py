@@ -580,3 +580,23 @@ def test_what_rounds_beside_a_structural_zero_is_no_error(seed: int) -> None:
     assert [e.verdict for e in right] == [Verdict.MATCH] * 10
     wrong = checked(lambda x: _Residue.apply(x, 1e-13), "forward", x=x[0])
     assert Verdict.MISMATCH in {e.verdict for e in entries(wrong)}
+
+
+@pytest.mark.parametrize("dtype", [F64, torch.float32])
+def test_places_beside_the_point(dtype: torch.dtype) -> None:
+    """The function sees its inputs moved by each share of a direction, in their own order in memory, also where it returns
+    them as they are; what doesn't move keeps the sign of its zero."""
+    seen: list[bool] = []
+
+    def function(leaves: Any) -> dict[str, Tensor]:
+        seen.append(leaves["x"].is_contiguous())
+        return dict(leaves)
+
+    x = torch.randn(4, 3, dtype=dtype).T
+    plain = Plain(Map({"x": x, "z": torch.tensor([-0.0, 1.0], dtype=dtype)}, function), 0, lambda: None)
+    direction = plain.direction()
+    direction[12] = 0.0
+    for share, found in zip((-1.0, -0.5, 0.0, 0.5, 1.0), plain.along(direction), strict=True):
+        there = (plain.inputs + share * direction).astype(np.float64 if dtype is F64 else np.float32)
+        assert np.array_equal(found, there) and math.copysign(1.0, found[12]) == -1.0
+    assert not any(seen)

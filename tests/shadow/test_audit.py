@@ -13,10 +13,11 @@ import torch
 from gradcheck_cli.algebra.columns import long, long_sums, sums
 from gradcheck_cli.algebra.columns.long import moving, shadowed
 from gradcheck_cli.algebra.columns.moving import Moving
-from gradcheck_cli.algebra.columns.trust import TRUST
+from gradcheck_cli.algebra.columns.trust import ONE_IN, TRUST
 from gradcheck_cli.algebra.directions import Precise
 from gradcheck_cli.algebra.layers import Rounded
 from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.shadow.audit import AT_LEAST, Audit
 from gradcheck_cli.shadow.columns import Columns
 
 
@@ -120,3 +121,13 @@ def test_a_wrong_function_of_more_words_is_found(layer: Any, monkeypatch: pytest
     monkeypatch.setattr(long, "enclosed", wrong)
     with compiled_anew(layer):
         assert followed(layer).lost and "exp" in TRUST.notes[0]
+
+
+def test_a_sample_is_of_each_kind_in_a_run() -> None:
+    """Some entries of the first operation of a kind, no more than there are; then one in ONE_IN of all, however they come."""
+    audit = Audit()
+    assert audit.due("few", 1) == 1
+    assert audit.due("exp", 100) == AT_LEAST and audit.due("exp", 100) == 0
+    assert audit.due("log", 10 * ONE_IN) == 10
+    found = [audit.due("exp", ONE_IN // 2) for _ in range(20)]
+    assert AT_LEAST + sum(found) == (200 + 10 * ONE_IN) // ONE_IN and max(found) == 1

@@ -51,8 +51,9 @@ class Column(NamedTuple):
     def off(self, floats: Floats) -> Floats:
         """How far floats are from the centres."""
         with np.errstate(all="ignore"):
-            found: Floats = np.abs((floats - self.high) - self.low)
-        return found
+            found: Floats = floats - self.high
+            found -= self.low
+        return np.abs(found)
 
 
 def ball_of(high: float, low: float, radius: float) -> Ball:
@@ -122,10 +123,9 @@ def shortened(words: Sequence[Array], radius: Array) -> Column:
 
 def entries(part: Any, places: Sequence[int]) -> list[Any]:
     """Some entries, in order, of an array that may have one for all."""
-    array = np.asarray(part).reshape(-1)
+    array = np.asarray(part)
     if array.size == 1:
-        return list(array.tolist() * len(places))
-    found: list[Any] = (
-        array[places.start : places.stop : places.step].tolist() if isinstance(places, range) else array[list(places)].tolist()
-    )
+        return [array.item()] * len(places)
+    some = slice(places.start, places.stop, places.step) if isinstance(places, range) else list(places)
+    found: list[Any] = array.flat[some].tolist()  # no copy of what lies in another order
     return found

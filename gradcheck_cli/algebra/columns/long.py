@@ -31,9 +31,6 @@ from gradcheck_cli.language.functions import Function
 MOST = 12
 """Words at most: beyond, balls are as fast."""
 
-ENDS = 4
-"""A product that is so many times as large as its factors is an end, the gradient of a weight: two words suffice."""
-
 
 class _Long(ColumnAlgebra):
     """Rows by their kernels, and number by number in balls where they have none."""
@@ -74,13 +71,12 @@ class LongShadowed(Shadowed, _LongEnclosing):
     def _summed(self, x: Numbers) -> tuple[list[Floats], Floats]:
         return long_sums.total(x.words, self.words)
 
-    def _multiplied(self, x: Numbers, y: Numbers) -> tuple[list[Floats], Floats]:
-        (_, rows, inner), columns = x.high.shape, y.high.shape[2]
-        if rows * columns > ENDS * inner * (rows + columns):
+    def _multiplied(self, x: Numbers, y: Numbers, end: bool) -> tuple[list[Floats], Floats]:
+        if end:  # two words suffice
             for factor in (x, y):
                 factor.shorten()
             high, low, error = sums.dot((x.high, x.low), (y.high, y.low))
-            return [high, low, *[np.zeros(high.shape)] * (self.words - 2)], error
+            return [high, low, *[np.zeros(())] * (self.words - 2)], error
         return long_sums.dot(x.words, y.words, self.words)
 
 

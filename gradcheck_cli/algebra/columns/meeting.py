@@ -7,6 +7,7 @@ operation, and none for what is certainly 0.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -85,11 +86,23 @@ class Numbers:
     @property
     def turned(self) -> Numbers:
         """The transposed matrices."""
-        found = object.__new__(Numbers)
-        for name in ("high", "near", "far", "zero", "nothing"):
+        found = self._seen(lambda part: part.swapaxes(-1, -2))
+        for name in ("zero", "nothing"):
             part = getattr(self, name)
             setattr(found, name, None if part is None else part.swapaxes(-1, -2))
-        found.lower = [None if part is None else part.swapaxes(-1, -2) for part in self.lower]
+        return found
+
+    def rows(self, batches: slice, some: slice = slice(None)) -> Numbers:
+        """Some rows of some matrices."""
+        return self._seen(lambda part: part[batches, some])
+
+    def _seen(self, view: Callable[[Floats], Floats]) -> Numbers:
+        """The same numbers, or some of them, of which each part is a view."""
+        found = object.__new__(Numbers)
+        for name in ("high", "near", "far"):
+            part = getattr(self, name)
+            setattr(found, name, None if part is None else view(part))
+        found.lower = [None if part is None else view(part) for part in self.lower]
         return found
 
 

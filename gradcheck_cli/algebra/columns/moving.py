@@ -86,7 +86,8 @@ class Moving(ColumnAlgebra):
     def data(self, values: Floats, slopes: Floats | None = None) -> Cell:
         """Floats that stand for themselves, and move so fast; those of speed 0 stand still."""
         known, (zero, *others) = np.isfinite(values), self._none[:-1]
-        rates = (zero, zero) if slopes is None else (slopes, (slopes != 0.0).astype(np.float64))
+        moves = zero if slopes is None else np.float64(1.0) if slopes.all() else (slopes != 0.0).astype(np.float64)
+        rates = (zero if slopes is None else slopes), moves
         if known.all():
             return values, *others, rates[0], *others, rates[1], np.zeros((2, 1))
         radii = np.where(known, 0.0, OPEN)[None].repeat(2, axis=0)

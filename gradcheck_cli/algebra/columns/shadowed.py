@@ -28,6 +28,12 @@ from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.language.functions import Function
 
+ENDS = 4
+"""A product that is so many times as large as its factors is an end, the gradient of a weight."""
+
+LEAST = 16
+"""Rows of such a product that are made at once, at least: what is made on the way stays in a processor's cache."""
+
 
 class Shadowed(Enclosing):
     """Both columns in one run; `stepwise`: formulas as kernels compute them, whose rounding counts. `kind`: of words; unless it
@@ -194,8 +200,8 @@ class Shadowed(Enclosing):
         high, low, error = sums.total(x.high, x.low)
         return [high, low], error
 
-    def _multiplied(self, x: Numbers, y: Numbers) -> tuple[list[Floats], Floats]:
-        """Products of matrices, and how far they are off."""
+    def _multiplied(self, x: Numbers, y: Numbers, end: bool) -> tuple[list[Floats], Floats]:
+        """Products of matrices, and how far they are off; `end`: see ENDS."""
         if self.kind == "single":
             high, error = plain(x, y)
             return [high], error
@@ -206,7 +212,24 @@ class Shadowed(Enclosing):
         """Products of matrices, (batch, rows, inner) and (batch, inner, columns), added in any order, as in `Rounded.dot`.
         `parts`: sums of parts of them may be stored in between."""
         x, y = Numbers(xs, (batch, rows, inner)), Numbers(ys, (batch, inner, columns))
-        words, error = self._multiplied(x, y)
+        end, count = rows * columns > ENDS * inner * (rows + columns), batch * rows * columns
+        if not end or count <= sums.CHUNK:
+            return self._product(x, y, parts, end)
+        found: Cell = ()
+        start = 0
+        for some, ones in sums.pieces_of(batch, rows, columns, sums.CHUNK, LEAST):
+            piece = self._product(x.rows(some, ones), y.rows(some), parts, end)
+            found = found or tuple(np.empty((*part.shape[:-1], count)) if np.ndim(part) else part for part in piece)
+            stop = start + piece[-1].shape[-1]
+            for into, part in zip(found, piece, strict=True):
+                if np.ndim(part):
+                    into[..., start:stop] = part
+            start = stop
+        return found
+
+    def _product(self, x: Numbers, y: Numbers, parts: bool, end: bool) -> Cell:
+        """The same of all rows at once."""
+        words, error = self._multiplied(x, y, end)
         terms = terms_of(x, y)
         found, near_far = np.empty((2, *error.shape)), radii(x, y, terms, self._adding(parts).unit_roundoff)
         for into, radius in zip(found, near_far, strict=True):

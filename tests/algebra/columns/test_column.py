@@ -47,3 +47,13 @@ def test_several_balls_are_those_of_each() -> None:
     found = balls_of([words, low], rims)
     wanted = [ball_of(1.0, 2.0**-60, 0.5), ball_of(3.0, 2.0**-60, 0.25)]
     assert [(b.mid(), b.rad()) for b in found[:2]] == [(b.mid(), b.rad()) for b in wanted] and not found[2].is_finite()
+
+
+def test_entries_of_any_order_in_memory() -> None:
+    """Those at places of the logical order, of what is transposed or broadcast, in a list or in steps."""
+    numbers = np.arange(12.0).reshape(3, 4)
+    for array in (numbers, numbers.T, numbers[:, ::2], np.broadcast_to(numbers[:, :1], (3, 4))):
+        plain = [float(v) for row in array.tolist() for v in row]
+        assert entries(array, [1, 5, 2]) == [plain[1], plain[5], plain[2]]
+        assert entries(array, range(1, 6, 2)) == plain[1:6:2]
+    assert entries(np.ones((1, 1)), [0, 0, 0]) == [1.0] * 3

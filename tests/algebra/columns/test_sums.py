@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradcheck_cli.algebra.columns import sums
+from gradcheck_cli.algebra.columns import long, shadowed, sums
 from gradcheck_cli.algebra.columns.enclosing import EXACT, ROUNDED
 from gradcheck_cli.algebra.columns.shadowed import Shadowed
 from gradcheck_cli.algebra.directions import Precise
@@ -246,3 +246,36 @@ def test_what_is_open_stays_open() -> None:
     with np.errstate(all="ignore"):
         assert np.isinf(layer.total((*words, radii), 2, 2)[-1]).tolist() == [[False, True]] * 2
         assert np.isinf(layer.dot((*words, radii), zeros, 1, 2, 2, 1)[-1]).tolist() == [[False, True]] * 2
+
+
+@pytest.mark.parametrize("inner", [1, 2])
+@pytest.mark.parametrize("words", [2, 4])
+def test_large_products_are_made_in_pieces(inner: int, words: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several matrices, of numbers with and without zeros, some rows at a time: the same as at once, but for what a
+    library adds up in another order, and for the largest low part, which is a piece's."""
+    monkeypatch.setattr(shadowed, "LEAST", 1)
+    rng, shape, made = np.random.default_rng(inner), (2, 25, inner, 24), list[int]()
+    layer = long.shadowed(words, Precise(), Rounded(FORMATS["float64"]))
+    product_of = type(layer)._product
+
+    def counted(self: Any, x: Any, y: Any, parts: bool, end: bool) -> Any:
+        made.append(x.high.shape[1])
+        return product_of(self, x, y, parts, end)
+
+    monkeypatch.setattr(type(layer), "_product", counted)
+    more = [np.zeros(())] * (words - 2)
+    for zeros in product((False, True), repeat=2):
+        (*x, r), (*y, s) = (
+            cell_of(Shadowed(Precise(), Rounded(FORMATS["float64"])), rng, n, True, some)[0]
+            for n, some in zip((50 * inner, 48 * inner), zeros, strict=True)
+        )
+        found = []
+        for chunk in (1 << 20, 100):
+            monkeypatch.setattr(sums, "CHUNK", chunk)
+            made.clear()
+            found.append(layer.dot((*x, *more, r), (*y, *more, s), *shape))
+            assert sum(made) == (25 if chunk > 100 else 50) and max(made) <= (25 if chunk > 100 else 4)
+        (*one, radii), (*other, others) = found
+        apart = np.abs(sum(a - b for a, b in zip(one, other, strict=True)))
+        assert (apart <= radii[EXACT] + others[EXACT]).all() and (np.abs(radii - others) <= 0.1 * others).all()
+        assert inner > 1 or not apart.any()
