@@ -28,6 +28,9 @@ from gradcheck_cli.maps.constants import Constants
 from gradcheck_cli.maps.map import Map, Tensors, draws, signs, spans_of
 from gradcheck_cli.maps.runs import format_of, numpy, rounding
 
+OWN = 1 << 16
+"""Entries of inputs up to which every run has memory of its own: a function may remember what it was called with."""
+
 MARGIN = 4.0
 """Errors by which two numbers must differ before one contradicts the other."""
 
@@ -259,14 +262,15 @@ class Plain:
 
     def _beside(self, offset: Floats, times: float) -> dict[str, torch.Tensor]:
         """The inputs at so many times an offset."""
+        place = self._place if len(offset) > OWN else np.empty(len(offset))
         for some in pieces(len(offset)):
             here, steps = self.inputs[some], offset[some]
-            self._place[some] = np.where(steps == 0.0, here, here + steps * times)  # what stays keeps the sign of a zero
-        return self._shaped(self._place)
+            place[some] = np.where(steps == 0.0, here, here + steps * times)  # what stays keeps the sign of a zero
+        return self._shaped(place)
 
     @cached_property
     def _place(self) -> Floats:
-        """Where the function runs beside its inputs: memory for one run after the other."""
+        """Where the function of many inputs runs beside them: memory for one run after the other."""
         return np.empty(len(self.inputs))
 
     def _shaped(self, flat: Floats) -> dict[str, torch.Tensor]:
