@@ -240,12 +240,22 @@ SHADOW = {
         ("if len(group) > 1 and self._layer.strict and not", "if False and not"),
     ),
     "shadow/rules/networks.py": (
-        ("through = grad_out - _across(input, total / count) - centred", "through = grad_out - centred"),
+        ("through = g - _across(x, total / count) - centred", "through = g - centred"),
         (
             "found[0] = rstd * (grad - grad.mean(axes, keepdim=True) - centred * inner)",
             "found[0] = rstd * (grad - centred * inner)",
         ),
-        ("return torch.where(mask, input, 0.0) / (1 - p) if p < 1", "return torch.where(mask, input, 0.0) if p < 1"),
+        ("return torch.where(mask, input, 0.0) * (1 / (1 - p)) if p < 1", "return torch.where(mask, input, 0.0) if p < 1"),
+    ),
+    "shadow/rules/sequences.py": (
+        ("    c = f * c + i * g\n", "    c = c + i * g\n"),
+        ("    return n + z * (h - n), [r", "    return n - z * (h - n), [r"),
+        ("state = [torch.cat([m, s[count:]]) if count < len(s) else m for", "state = [m for"),
+    ),
+    "shadow/rules/attention.py": (("weights = torch.where(self._kept(weights), weights, 0.0) * (", "weights = weights * ("),),
+    "shadow/shortened.py": (
+        ("        return Short(sums=True)\n", "        return Short()\n"),
+        ('    kind = _within[-1] if _within and fold == "product" else fold\n', "    kind = fold\n"),
     ),
     "shadow/arguments.py": (("        excluded = excluded.remove(key)\n", "        pass\n"),),
     "maps/check.py": (("not work.smooth() and (other := untied())", "work.smooth() and (other := untied())"),),
