@@ -86,13 +86,14 @@ def test_sums_in_the_format_of_the_result() -> None:
     assert short("product", [x]).sums and short("product", [x]).factors is None
 
 
-@pytest.mark.usefixtures("on")
-def test_each_switch_has_its_operations() -> None:
-    """What isn't a product or a convolution loses nothing, nor does float64; what is part of a recurrent layer is that
-    layer's."""
+def test_each_switch_has_its_operations(on: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What isn't a product or a convolution loses nothing, nor does float64; what is part of a recurrent layer goes by that
+    layer's switch."""
     single, double = torch.ones(2), torch.ones(2, dtype=torch.float64)
     assert short("product", [None, single]).factors is TF32
     assert short("total", [single]).factors is None and short("product", [double]).factors is None
+    monkeypatch.setattr(shortened, "value_of", lambda row: (row.name, "tf32" if ".rnn." in row.name else "none"))
+    assert short("product", [single]).factors is None
     with counted("recurrent"):
         assert short("product", [single]).factors is TF32
 
