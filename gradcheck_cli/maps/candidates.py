@@ -350,11 +350,7 @@ def _scaled(rest: Floats, part: Floats, factor: Floats | float, divisor: Floats 
 
 def _places(trial: Trial, name: str) -> Candidates:
     """A variable where another one belongs: the right one is put in its place, and must give the exact gradient."""
-    trees = trial.trees
-    nodes = trees.gradients[name]
-    used = {n.name for node in nodes for n in walk(node) if isinstance(n, Variable)}
-    calls = [item for item in evaluate(nodes, trees.values) if isinstance(item, Call)]
-    keys = patterns(calls)
+    trees, used = trial.trees, _used(trial, name)
     for wrong, shape in trees.shapes.items():
         names = {v.name: i for i, v in enumerate(family(wrong, shape))}
         if not used & names.keys():
@@ -363,26 +359,24 @@ def _places(trial: Trial, name: str) -> Candidates:
             if right == wrong or math.prod(other) != math.prod(shape):
                 continue
             replaced = {n: family(right, other)[i] for n, i in names.items()}
-            mends = partial(_mended, trial, name, calls, keys, replaced)
-            yield f"{_said(wrong)} is used where {_said(right)} belongs", mends
+            yield f"{_said(wrong)} is used where {_said(right)} belongs", partial(_mended, trial, name, replaced)
+
+
+def _used(trial: Trial, name: str) -> set[str]:
+    """The variables in torch's gradient."""
+    return {n.name for node in trial.trees.gradients[name] for n in walk(node) if isinstance(n, Variable)}
 
 
 def _turned(trial: Trial, name: str) -> Candidates:
     """The same of a matrix, with its transpose in some of its places."""
-    nodes = trial.trees.gradients[name]
-    calls = [item for item in evaluate(nodes, trial.trees.values) if isinstance(item, Call)]
-    keys = patterns(calls)
     for base, turned in matrices(trial.trees).items():
-        yield f"{_said(base)} is used where its transpose belongs", partial(_mended, trial, name, calls, keys, turned)
+        yield f"{_said(base)} is used where its transpose belongs", partial(_mended, trial, name, turned)
 
 
 def _mirrored(trial: Trial, name: str) -> Candidates:
     """A tensor read backwards where it belongs the right way round, along its last dimension or its last two: a kernel that
     isn't flipped."""
-    nodes = trial.trees.gradients[name]
-    used = {n.name for node in nodes for n in walk(node) if isinstance(n, Variable)}
-    calls = [item for item in evaluate(nodes, trial.trees.values) if isinstance(item, Call)]
-    keys = patterns(calls)
+    used = _used(trial, name)
     for wrong, shape in trial.trees.shapes.items():
         variables = family(wrong, shape)
         if not any(v.name in used for v in variables):
@@ -390,7 +384,7 @@ def _mirrored(trial: Trial, name: str) -> Candidates:
         for axes in ((-1,), (-2, -1))[: len(shape)]:
             turned = np.flip(np.arange(len(variables)).reshape(shape), axes).reshape(-1)
             replaced = {v.name: variables[i] for v, i in zip(variables, turned.tolist(), strict=True)}
-            yield f"{_said(wrong)} is used where its reverse belongs", partial(_mended, trial, name, calls, keys, replaced)
+            yield f"{_said(wrong)} is used where its reverse belongs", partial(_mended, trial, name, replaced)
 
 
 def _symmetric(trial: Trial, name: str) -> Candidates:
@@ -422,12 +416,10 @@ CONTRIBUTIONS = 64
 """Entries of outputs whose parts of a gradient are told apart."""
 
 
-def _mended(
-    trial: Trial, name: str, calls: Sequence[Call], keys: Mapping[Node, int], replaced: Mapping[str, Variable]
-) -> Floats:
+def _mended(trial: Trial, name: str, replaced: Mapping[str, Variable]) -> Floats:
     """The gradient as it is, where it would be exact with some variables in the place of others, wherever these stand, or in
     some places; else nothing. Not in a condition alone: there it would choose another branch, whatever that is for."""
-    nodes = trial.trees.gradients[name]
+    nodes, (calls, keys) = trial.trees.gradients[name], trial.written(name)
     numerical = set(made_by(nodes))
     places = list(
         dict.fromkeys(

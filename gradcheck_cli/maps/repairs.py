@@ -21,7 +21,7 @@ from gradcheck_cli.language.parser import is_truth
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, variables, walk
 from gradcheck_cli.maps import pieces
 from gradcheck_cli.maps.map import called
-from gradcheck_cli.maps.trials import Trial, made_by, numbers, patterns
+from gradcheck_cli.maps.trials import Trial, made_by, numbers
 from gradcheck_cli.maps.written import evaluate, result, upstream
 
 Repairs = Iterator[tuple[str, Callable[[], Floats]]]
@@ -107,8 +107,7 @@ class _Backward:
         self.exact, self.torch = self.trial.exact[self.name], self.trial.torch[self.name]
         self.worst = int(np.argmax(abs(self.torch - self.exact)))
         self.known = evaluate(self.nodes, self.trial.trees.values, dict(self.trial.given))
-        self.calls = [c for c in dict.fromkeys(item for node in self.nodes for item in walk(node)) if isinstance(c, Call)]
-        self.keys = patterns(self.calls)
+        self.calls, self.keys = self.trial.written(self.name)
 
     def groups(self) -> list[list[Call]]:
         """The calls, those together that are written alike; none of one entry among several, which is said of that entry."""

@@ -46,6 +46,7 @@ class Trial:
         groups: dict[int, list[Call]] = {}
         for call in self.order:
             groups.setdefault(keys[call], []).append(call)
+        self._written: dict[str, tuple[list[Call], dict[Node, int]]] = {}
         self.changed: dict[object, dict[str, Floats]] = {}
         """Gradients with a change in them that have been computed."""
         self._groups: list[list[Call]] = list(groups.values())[-GROUPS:]
@@ -70,6 +71,14 @@ class Trial:
     def family(self, name: str) -> list[Variable]:
         """The variables of a tensor's entries."""
         return family(name, self.trees.shapes[name])
+
+    def written(self, name: str) -> tuple[list[Call], dict[Node, int]]:
+        """The calls by which torch computes a gradient, arguments before them, and their `patterns`."""
+        if name not in self._written:
+            items = dict.fromkeys(item for node in self.trees.gradients[name] for item in walk(node))
+            calls = [item for item in items if isinstance(item, Call)]
+            self._written[name] = calls, patterns(calls)
+        return self._written[name]
 
     def members(self, name: str) -> Iterator[list[Call]]:
         """Calls that are written alike: one for each entry of the input, of that entry alone, or a single one for all."""
