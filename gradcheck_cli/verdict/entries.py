@@ -22,6 +22,7 @@ from gradcheck_cli.verdict.judge import (
     claims_nothing,
     distance,
     explained,
+    inside,
     judge,
     judge_plainly,
     judge_rounding,
@@ -276,17 +277,17 @@ class Entries:
         """Which exact values of entries, about as large as `middles`, lie below the power of two beside them: by their words,
         by a ball where these don't tell; what may be the power is taken for it."""
         powers = np.exp2(np.round(np.log2(np.abs(middles))))
-        beyond, told = np.zeros(len(indices)), np.zeros(len(indices), dtype=bool)
+        found, told = np.zeros((2, len(indices)), dtype=bool)
         words = self.truths.words
         if words is not None:
             high, low, radius = (part[indices] for part in words)
             beyond = (np.abs(high) - powers) + low * np.sign(high)
             told = self.truths.certified[indices] & (np.abs(beyond) > 2.0 * radius)
+            found = beyond < 0.0
         for i in np.flatnonzero(~told).tolist():
-            ball, power = regular_ball(self.truths[int(indices[i])]), math.copysign(powers[i], middles[i])
-            # the sign is taken out of the difference: flint's own absolute value rounds
-            beyond[i] = 0.0 if ball is None or ball.contains(power) else float(ball.mid() - power) * math.copysign(1.0, power)
-        return beyond < 0.0
+            ball = regular_ball(self.truths[int(indices[i])])
+            found[i] = ball is not None and inside(ball, math.copysign(powers[i], middles[i]))
+        return found
 
     def _judge(self, index: int, known: Evidence) -> Judgement:
         self.checkpoint()

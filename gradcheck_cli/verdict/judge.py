@@ -44,6 +44,12 @@ class Judgement:
     rounding_error: float | None = None
 
 
+def inside(ball: Ball, number: float) -> bool:
+    """Whether a ball lies nearer to 0 than a number that is about its midpoint; one that may be that number doesn't."""
+    # by the sign of the difference: flint's own absolute value rounds
+    return not ball.contains(number) and bool((ball.mid() - number) * math.copysign(1.0, number) < 0)
+
+
 def distance(value: float, ball: Ball, form: Format) -> float:
     """The error in ulps of the format (see `floats`): of a value against the midpoint of a tight ball, 0 inside of it.
 
@@ -54,8 +60,7 @@ def distance(value: float, ball: Ball, form: Format) -> float:
     middle = float(ball.mid())
     if math.isinf(value):
         return 0.0 if float(form.round(middle)) == value else math.inf
-    # of floats that enclose it, where it is just below a power of two; flint's own absolute value rounds
-    if not ball.contains(middle) and (ball.mid() - middle) * math.copysign(1.0, middle) < 0:
+    if inside(ball, middle):  # of floats that enclose it, where it is just below a power of two
         middle = math.nextafter(middle, 0.0)
     gap = form.gap(middle if math.isfinite(middle) else form.largest)
     return 0.0 if ball.contains(value) else float(abs(ball.mid() - value) / gap)
