@@ -96,11 +96,12 @@ LAYERS: dict[str, Check] = {
 @FORMATS
 @pytest.mark.parametrize("name", LAYERS)
 def test_recurrent_layers(name: str, dtype: str, device: str) -> None:
-    """Certified, by the kernels that an accelerator has for them; the second device has none."""
-    if device != NAME:
-        report = LAYERS[name](dtype=dtype, device=device)
-        assert report.verdict in ("match", "imprecise"), str(report)
-        assert not any("could not be followed" in note for note in report.notes)
+    """Certified, by the kernels that an accelerator has for them."""
+    if device == NAME:
+        pytest.skip("the second device has no such kernels: tests/shadow/kernels.py")
+    report = LAYERS[name](dtype=dtype, device=device)
+    assert report.verdict in ("match", "imprecise"), str(report)
+    assert not any("could not be followed" in note for note in report.notes)
 
 
 @FORMATS
