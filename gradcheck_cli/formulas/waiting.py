@@ -125,8 +125,9 @@ class Queue:
         parts, self._sifting = self._sifting, []
         allowed = self.compiled.shapes is None and not self.run.callables and TRUST.sound()
         if allowed and _total(parts) >= MANY:
-            if len(self._places(parts)) and (fused := self._loop(parts)) is not None:
-                for some in _pieces(self._places(parts), LOOP_CHUNK):
+            rest = self._places(parts)
+            if len(rest) and (fused := self._loop(parts)) is not None:
+                for some in _pieces(rest, LOOP_CHUNK):
                     self._enter(some, parts, fused({name: values[some] for name, values in self.points.items()}), True)
             # what rounding explains; what loses digits without the format's limits; the same with what constants may mean
             for layer, least in zip(self._layers, (FEWEST, FEWEST, MANY_ALIKE), strict=True):
