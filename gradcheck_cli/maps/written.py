@@ -181,10 +181,11 @@ def write(map: Map, row: Row, formula: Formula | None = None) -> Trees | None:
             shadow.seed(v, [family(upstream(name), tuple(v.shape))])
         pulled = pull(outputs, leaves, Row(row.name, cotangents))
         gradients = {n: shadow.cells(g, 0) for n, g in pulled.gradients.items() if g is not None}
-    if shadow.opaque or pulled.refusal or _size([*trees.values(), *gradients.values()]) > LARGEST:
+    one = unified([node for nodes in (*trees.values(), *gradients.values()) for node in nodes])
+    if shadow.opaque or pulled.refusal or sum(1 for _ in walk(*one)) > LARGEST:
         return None
-    one = iter(unified([node for nodes in (*trees.values(), *gradients.values()) for node in nodes]))
-    trees, gradients = ({n: list(islice(one, len(nodes))) for n, nodes in of.items()} for of in (trees, gradients))
+    left = iter(one)
+    trees, gradients = ({n: list(islice(left, len(nodes))) for n, nodes in of.items()} for of in (trees, gradients))
     named |= {result(n): y for n, y in outputs.items()} | {upstream(n): v for n, v in cotangents.items()}
     shapes = {name: tuple(t.shape) for name, t in named.items()}
     values = {v.name: x for name, t in named.items() for v, x in zip(family(name, shapes[name]), flat(t), strict=True)}
@@ -194,16 +195,6 @@ def write(map: Map, row: Row, formula: Formula | None = None) -> Trees | None:
 def family(name: str, shape: Sequence[int]) -> list[Variable]:
     """The variables of all entries of a tensor."""
     return [Variable(entry) for entry in entry_names(name, tuple(shape))]
-
-
-def _size(lists: Iterable[Sequence[Node]]) -> int:
-    seen: set[Node] = set()
-    for nodes in lists:
-        for node in nodes:
-            seen.update(walk(node))
-            if len(seen) > LARGEST:
-                return len(seen)
-    return len(seen)
 
 
 # -- numbers ------------------------------------------------------------------------------------------------------------

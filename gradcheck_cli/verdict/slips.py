@@ -68,6 +68,16 @@ class Slip(Said):
         "The entries of the gradient, or of what it is made of (a kernel), are in reverse order.",
         "index runs backwards|where its reverse belongs",
     )
+    WRONG_PLACES = (
+        "wrong_places",
+        "Entries are right and stand in other places: a reshape where a permute belongs, halves exchanged.",
+        "stand in other places|halves are exchanged|reshaped where its dimensions",
+    )
+    WRONG_DIMENSION = (
+        "wrong_dimension",
+        "A sum, or a mean, of the backward runs over other entries than it should: over all, or another dimension.",
+        "^a sum, or a mean, runs over",
+    )
     TRANSPOSED_INDEX = ("transposed_index", "The gradient is the transpose of the right one.", "the index is transposed")
     MISSING_TRANSPOSE = (
         "missing_transpose",
