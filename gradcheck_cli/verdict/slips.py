@@ -183,6 +183,11 @@ class Slip(Said):
         "The gradient changes where the upstream gradient lies otherwise in memory: transposed, strided, or a slice.",
         "^with (a transposed upstream gradient|an upstream gradient (whose entries are apart|that is a slice))",
     )
+    STRIDED_ARGUMENT = (
+        "strided_argument",
+        "The gradient changes where an argument lies otherwise in memory: transposed, strided, expanded, or a slice.",
+        "^with arguments ",
+    )
     ZERO_UPSTREAM = (
         "zero_upstream",
         "The gradient isn't 0, or fails, where the upstream gradient is zeros or undefined.",
