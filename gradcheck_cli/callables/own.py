@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from types import CodeType
@@ -28,6 +30,12 @@ from gradcheck_cli.maps.slips import Searched, name_pushed, name_slips
 
 CALLS = 4
 """Calls of custom Functions that are looked at."""
+
+FEWEST = 2
+"""Entries along a dimension that a call is cut down to."""
+
+LIKE = 1e-6
+"""Relative difference up to which values are the same, but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,28 @@ class Call:
         """The arguments that the call isn't differentiated by, if it is by others: targets, masks."""
         return {n for n, asked in zip(self.names(), self.asked, strict=False) if not asked} if any(self.asked) else set()
 
+    def smaller(self) -> Iterator[Call]:
+        """The call with the first entries along all dimensions, all but the last, the first or the last one, where its values
+        are the same there: what is too large to be written down whole is looked at so."""
+        shapes = [tuple(x.shape) for x in self.arguments if _numbers(x)]
+        shape = max(shapes, key=math.prod, default=())
+        along = range(len(shape))
+        for dims in dict.fromkeys((along, along[:-1], along[:1], along[-1:])):
+            cut = {d: shape[d] for d in dims if shape[d] > FEWEST}
+            few = replace(self, arguments=tuple(_first(x, cut) for x in self.arguments))
+            same = attempted(partial(self._goes_on, few, cut)) if cut else None
+            if same:
+                yield few
+
+    def _goes_on(self, few: Call, cut: Mapping[int, int]) -> bool:
+        """Whether the values with fewer arguments are the first of the values."""
+        with torch.no_grad():
+            whole, part = (leaves(call.function.apply(*call.arguments), "y") for call in (self, few))
+        pairs = [(_first(y, cut), part[name]) for name, y in whole.items() if y.is_floating_point()]
+        return all(
+            a.shape == b.shape and a.numel() and torch.allclose(a, b, rtol=LIKE, atol=0, equal_nan=True) for a, b in pairs
+        )
+
     def map(self) -> Map | None:
         """The Function as a map of those of its arguments that are differentiated by; None where there are none."""
         names = self.names()
@@ -68,6 +98,13 @@ class Call:
             return None
         map = Map(apart(inputs), call)
         return map.without(without_graph(map(map.leaves())))
+
+
+def _first(x: Any, cut: Mapping[int, int]) -> Any:
+    """The first entries of a tensor along some dimensions, where it has as many there as that says."""
+    if not isinstance(x, Tensor):
+        return x
+    return x[tuple(slice(FEWEST if cut.get(d) == size else None) for d, size in enumerate(x.shape))].clone()
 
 
 def calls(map: Map) -> list[Call]:
@@ -156,6 +193,9 @@ def own_slips(map: Map, searched: Searched | None = None, said: Collection[str] 
     def examine(call: Call) -> Mapping[str, str | None]:
         own = call.map()
         slips = {} if own is None else name_slips(own, searched=searched, still=call.still())
+        if own is not None and not slips:
+            found = (name_slips(few, searched=searched, still=call.still()) for some in call.smaller() if (few := some.map()))
+            slips = next(filter(None, found), {})
         return {name: None if slip in said else slip for name, slip in slips.items()}
 
     return _told(map, "backward", examine)

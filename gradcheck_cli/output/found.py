@@ -24,12 +24,12 @@ FORMULA_WIDTH = 180
 LONGEST = 600
 """Characters of a text in a finding, without --verbose."""
 NAMES = 4
-"""Names of derivatives that are listed."""
+"""Names of derivatives, or of stages, that are listed."""
 
 _TWO_FORMULAS = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.CLAIM)
 """Causes that both formulas, one under the other, explain."""
-_PLACED = re.compile(r"the \w+ of [^;()]+ \([^()\s,]+, line \d+\)")
-"""The rule of a custom Function that is wrong, as details name it, where they say no more of it."""
+_RULE = re.compile(r"the \w+ of [^;()]+ \([^()\s,]+, line \d+\)")
+"""The rule of a custom Function that is wrong, as details name it."""
 
 
 @dataclass
@@ -44,6 +44,10 @@ class _Group:
         combination, and then the one with the largest error; of claims, which are read in their order, the first."""
         entries = [(column, _worst(column, indices)) for column, indices in self.members]
         return max(entries, key=lambda e: (_own(e[0]), not _combines(e[0]), _size(*e)))
+
+    def stages(self) -> Iterator[str | None]:
+        """Whom the entries are blamed on."""
+        return (column.detail(index).stage for column, indices in self.members for index in indices)
 
     @property
     def weight(self) -> tuple[int, bool, float]:
@@ -79,31 +83,49 @@ def _found(column: Column, verbose: bool) -> list[int]:
 
 
 def _groups(columns: Iterable[Column]) -> list[_Group]:
-    """The entries by what they show. One of which nothing is told joins those with the same cause and blame that tell more."""
+    """The entries by what they show. One of which nothing is told joins those with the same cause and blame that tell more;
+    what is wrong in the rule of a custom Function is one thing, whichever stage that runs in."""
     found: dict[tuple[object, ...], dict[str, _Group]] = {}
+    shared: dict[tuple[object, ...], _Group] = {}
     for column in columns:
-        members: dict[tuple[tuple[object, ...], str], list[int]] = {}
+        members: dict[tuple[_Blame, str], list[int]] = {}
         for index in _found(column, False):
             members.setdefault(_shown(column, index), []).append(index)
         for (blame, text), indices in members.items():
-            found.setdefault(blame, {}).setdefault(text, _Group()).members.append((column, indices))
+            everywhere = blame._replace(stage=None) if _RULE.search(column.detail(indices[0]).text or "") else blame
+            group = shared.setdefault((everywhere, text), _Group())
+            group.members.append((column, indices))
+            found.setdefault(blame, {})[text] = group
     groups: list[_Group] = []
     for by_text in found.values():
         silent = by_text.pop("", None) if len(by_text) > 1 else None
         if silent is not None:
             next(iter(by_text.values())).members += silent.members
         groups += by_text.values()
-    return groups
+    return list({id(group): group for group in groups}.values())
 
 
-def _shown(column: Column, index: int) -> tuple[tuple[object, ...], str]:
+class _Blame(NamedTuple):
+    """What entries have in common that are shown as one."""
+
+    verdict: int
+    cause: Cause | None
+    stage: str | None
+    operation: str | None
+    about: str
+    claim: str | None
+    witness: str | None
+
+
+def _shown(column: Column, index: int) -> tuple[_Blame, str]:
     """What an entry shows: verdict, cause and blame; and what is told of it, whatever the numbers in that."""
     detail = column.detail(index)
     told = NUMBERS.sub("#", _APART.sub("#", (detail.text or "").removeprefix(NO_DIGIT).removeprefix("; ")))
     known = detail.stage or detail.operation or told or detail.cause is None
     about = "" if known and column.kind != "convention" else column.quantity
     claim = None if column.claim is None else NUMBERS.sub("#", column.claim)
-    return (int(column.verdicts[index]), detail.cause, detail.stage, detail.operation, about, claim, detail.witness), told
+    verdict = int(column.verdicts[index])
+    return _Blame(verdict, detail.cause, detail.stage, detail.operation, about, claim, detail.witness), told
 
 
 _APART = re.compile(r"the (backward|derivative|jvp) of |(?<=along )\S+(?= it is )")
@@ -133,9 +155,11 @@ def _finding(group: _Group, places: Places, verbose: bool, said: set[str]) -> Fi
     limit = None if verbose else LONGEST
     numbers, differs = _numbers(column, check, ball)
     told = (check.detail or "").removeprefix(NO_DIGIT).removeprefix("; ").split("; ")
-    placed = [spelled(text) for text in told if _PLACED.fullmatch(text)]
-    rest = spelled("; ".join(text for text in told if not _PLACED.fullmatch(text)))
-    blame = [f"{what} {name}" for what, name in (("stage", check.stage), ("operation", check.operation)) if name]
+    placed = [spelled(text) for text in told if _RULE.fullmatch(text)]
+    rest = spelled("; ".join(text for text in told if not _RULE.fullmatch(text)))
+    stages = list(dict.fromkeys(filter(None, (check.stage, *group.stages()))))
+    blame = [f"{'stages' if len(stages) > 1 else 'stage'} {_listed(stages)}"] if stages else []
+    blame += [f"operation {check.operation}"] if check.operation else []
     prose = [NO_DIGIT] if (check.detail or "").startswith(NO_DIGIT) else []
     prose += [rest] if rest else []
     silent = check.sentence in said or (check.verdict is Verdict.IMPRECISE and rest)  # which says why
@@ -216,7 +240,7 @@ def _same(group: _Group, places: Places) -> str:
     elsewhere = sum(name != own for name in named.values())
     left_out = [_unlisted(column, indices) for column, indices in group.members]
     points = len({entry.point for entry in entries} - {here.point}) + max(left_out)
-    names = ", ".join(others[:NAMES]) + (", ..." if len(others) > NAMES else "")
+    names = _listed(others)
     parts = []
     if all(entry[:2] == here[:2] for entry in entries):
         parts += [f"at {counted(points, 'more point')}"] if points else []
@@ -230,6 +254,10 @@ def _same(group: _Group, places: Places) -> str:
     dtypes = dict.fromkeys(column.dtype for column, _ in group.members if column.dtype != first.dtype)
     parts += [f"in {', '.join((*modes, *dtypes))}"] if modes or dtypes else []
     return f"the same {', '.join(parts)}" if parts else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMES]) + (", ..." if len(names) > NAMES else "")
 
 
 def _unlisted(column: Column, indices: Sequence[int]) -> int:

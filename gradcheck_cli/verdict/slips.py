@@ -68,8 +68,8 @@ class Slip(Said):
         "The entries of the gradient, or of what it is made of (a kernel), are in reverse order.",
         "index runs backwards|where its reverse belongs",
     )
-    WRONG_PLACES = (
-        "wrong_places",
+    WRONG_ORDER = (
+        "wrong_order",
         "Entries are right and stand in other places: a reshape where a permute belongs, halves exchanged.",
         "stand in other places|halves are exchanged|reshaped where its dimensions",
     )

@@ -243,3 +243,32 @@ def test_what_was_said_is_not_said_again() -> None:
     for name, text in texts.items():
         other = "a constant factor" if name.startswith("a") else "the sign is wrong"
         assert other not in text and text.count("the backward of _TwoInputs") == 1 and "by itself" not in text
+
+
+CUBE = custom(lambda x: x**3, lambda g, x, y: g * 3 * x)
+SOFTMAX = custom(lambda x: x.softmax(-1), lambda g, x, y: y * (g - (g * y).sum()))
+LAYER = custom(lambda x, w: torch.tanh(x @ w), lambda g, x, w, y: ((g * (1 - y * y)) @ w, x.mT @ (g * (1 - y * y))))
+CENTRED = custom(lambda x: x - x.mean(0), lambda g, x, y: 2 * (g - g.mean(0)))
+LOSS = custom(lambda x, t: ((x - t) ** 2).mean(), lambda g, x, t, y: (g * 2 * (x - t), None))
+
+LARGE: list[tuple[Any, tuple[tuple[int, ...], ...], str]] = [
+    # Function, shapes, what is said
+    (CUBE, ((20, 30),), "the factor argument 1 is missing"),
+    (SOFTMAX, ((30, 3),), "over dimension 1 belongs"),
+    (SOFTMAX, ((5, 10, 4),), "over dimension 2 belongs"),
+    (LAYER, ((60, 3), (3, 3)), "the input argument 2 is used where its transpose belongs"),
+    (CENTRED, ((8, 90),), "a constant factor: autograd is 2 times exact"),
+    (CENTRED, ((60, 4),), ""),
+    (LOSS, ((200,), (200,)), ""),
+]
+
+
+@pytest.mark.parametrize(("function", "shapes", "said"), LARGE)
+def test_large_calls_are_looked_at_in_part(function: Any, shapes: tuple[tuple[int, ...], ...], said: str) -> None:
+    """A Function of many entries whose values go on without most of them has the slips of the others; where each value hangs
+    on all of them nothing is said of its part."""
+    draw = torch.Generator().manual_seed(1)
+    inputs = {n: torch.randn(shape, dtype=torch.float64, generator=draw) for n, shape in zip("xw", shapes, strict=False)}
+    (found,) = own_slips(Map(inputs, lambda leaves: {"y": function.apply(*leaves.values())}))
+    assert said in found
+    assert ("by itself" in found) == bool(said)

@@ -115,6 +115,13 @@ def test_a_wrong_layer_is_blamed(name: str, place: int) -> None:
     assert blamed(report) == (set() if name == "right" else {f"{place} Swish"})
 
 
+def test_one_wrong_rule_in_several_layers() -> None:
+    """Is one finding, which names them."""
+    report = check_model(network(nn.Linear(3, 3), Twice(), nn.Linear(3, 3), Twice()), input=3)
+    assert str(report).count("mismatch (formula)") == 1
+    assert "blamed: stages 1 Swish, 3 Swish" in str(report) or "blamed: stages 3 Swish, 1 Swish" in str(report)
+
+
 def test_errors_that_cancel() -> None:
     """A factor of 2 and one of 1/2: the network's gradient is right, and both layers are refuted."""
     report = check_model(network(nn.Linear(3, 3), Twice(), Half()), input=3)
