@@ -189,7 +189,7 @@ def _through(trial: Trial, name: str, edge: Edge, factor: Ball | None) -> Floats
     """The gradient with a factor at one place of the chain rule, or 1 there for None. Each is asked for several times."""
     key = (edge, None if factor is None else float(factor))
     if key not in trial.changed:
-        trial.changed[key] = edge.changed(trial, factor)
+        trial.changed[key] = edge.changed(trial, lambda call, slope: ONE if factor is None else slope * factor)
     return trial.changed[key][name]
 
 
@@ -211,7 +211,7 @@ def _paths(trial: Trial, name: str) -> Candidates:
             yield text, partial(numbers, members, adjoints)
 
 
-FORMS: Mapping[str, Callable[[Floats], Floats]] = {
+FORMS: Mapping[str, Callable[[Any], Any]] = {
     "{0}": lambda u: u,
     "{0}**2": lambda u: u**2,
     "1 - {0}": lambda u: 1 - u,
@@ -219,7 +219,7 @@ FORMS: Mapping[str, Callable[[Floats], Floats]] = {
     "1 - {0}**2": lambda u: 1 - u**2,
     "1 + {0}**2": lambda u: 1 + u**2,
 }
-"""Factors that derivatives are made of, of a term of the forward pass."""
+"""Factors that derivatives are made of, of a term of the forward pass: of its numbers, or of its ball."""
 
 _CONFUSED = (
     ("{0}", "1 - {0}"),
@@ -260,6 +260,32 @@ def _factors(trial: Trial, name: str) -> Candidates:
 def _scaled(rest: Floats, part: Floats, factor: Floats | float, divisor: Floats | float) -> Floats:
     with np.errstate(all="ignore"):
         return np.asarray(rest + part * factor / divisor)
+
+
+def _derivatives(trial: Trial, name: str) -> Candidates:
+    """A factor missing or too many in the derivative of one function on the way, made of its value or of its argument."""
+    for edge in trial.edges:
+        if edge.call.function in _LINEAR or sum(not isinstance(a, Constant) for a in edge.call.arguments) > 1:
+            continue
+        for own, term in ((True, edge.call), (False, edge.argument)):
+            for form in FORMS:
+                factor = form.format(_bracketed(term, form))
+                of = f"in the derivative of {_quoted(edge.call)}"
+                yield f"the factor {factor} is missing {of}", partial(_with_factor, trial, name, edge, own, form, -1)
+                yield f"the factor {factor} is one too many {of}", partial(_with_factor, trial, name, edge, own, form, 1)
+
+
+_LINEAR = (syntax.ADD, syntax.SUB, syntax.MUL, syntax.DIV, syntax.NEG)
+
+
+def _with_factor(trial: Trial, name: str, edge: Edge, own: bool, form: str, power: int) -> Floats:
+    """The gradient with this factor, or its inverse, in the derivatives of some calls."""
+
+    def derivative(call: Call, slope: Ball) -> Ball:
+        factor: Ball = FORMS[form](trial.found[call if own else call.arguments[edge.position]])
+        return slope * factor if power > 0 else slope / factor
+
+    return edge.changed(trial, derivative)[name]
 
 
 def _places(trial: Trial, name: str) -> Candidates:
@@ -394,7 +420,7 @@ def _varies(node: Node) -> bool:
 SLIPS: tuple[Callable[[Trial, str], Candidates], ...] = (
     _simple, _constant, indices.upstream_misplaced, _other_input, indices.shifted, indices.transposes, _paths, _constants,
     indices.turned, indices.mirrored, indices.symmetric, _places, indices.assigned, indices.laid_out, indices.astray,
-    indices.summed, _factors, _branches, _operations, _piece, _ratio, _few,
+    indices.summed, _factors, _derivatives, _branches, _operations, _piece, _ratio, _few,
 )  # fmt: skip
 """In this order: of two that fit, the plainer one is named."""
 
@@ -410,7 +436,7 @@ BY_HAND = tuple(search for search in SLIPS if search not in OF_THE_BACKWARD)
 ANYWHERE = (indices.shifted, _branches)
 """Those that hold whichever piece of the function a point is on."""
 
-OF_THE_CHAIN = (_paths, _constants, _factors)
+OF_THE_CHAIN = (_paths, _constants, _factors, _derivatives)
 """Those that change a part of the chain rule, whichever way that is gone."""
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from gradcheck_cli.algebra.number import ONE, ZERO, Ball, exactly, is_ball
+from gradcheck_cli.algebra.number import ZERO, Ball, exactly, is_ball
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.parser import is_truth
@@ -202,13 +202,12 @@ class Edge:
     alike: frozenset[Call]
     position: int
 
-    def changed(self, trial: Trial, factor: Ball | None) -> dict[str, Floats]:
-        """The gradients with the derivative here multiplied by a factor, or 1 for None."""
+    def changed(self, trial: Trial, derivative: Callable[[Call, Ball], Ball]) -> dict[str, Floats]:
+        """The gradients with another derivative here: of each call, made of the right one."""
 
         def change(call: Call, i: int, slope: Ball) -> Ball:
-            if call not in self.alike or call.arguments[i] != call.arguments[self.position]:
-                return slope
-            return ONE if factor is None else slope * factor
+            here = call in self.alike and call.arguments[i] == call.arguments[self.position]
+            return derivative(call, slope) if here else slope
 
         return trial.adjoint(change=change)
 

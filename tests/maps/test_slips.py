@@ -500,6 +500,21 @@ class Gated(Function):
         return torch.cat([g * a * s * (1 - s), g * s], -1)
 
 
+class Steepness(Function):
+    """w*sigmoid(x*w) for all w, one x; its derivative by that with a factor of sigmoid's missing."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
+        ctx.save_for_backward(x, w)
+        return w * torch.sigmoid(x * w)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, w = ctx.saved_tensors
+        s = torch.sigmoid(x * w)
+        return (g * w * w * s).sum(0, keepdim=True), g * (s + x * w * s * (1 - s))
+
+
 class Between(Function):
     """Values between nodes, with the weights of both nodes exchanged: numbers of the function differ from entry to entry."""
 
@@ -563,6 +578,7 @@ _RESHAPED = "the upstream gradient is reshaped where its dimensions have to be p
         (Attention, ((3, 2), (3, 2)), _OVER.format("dimension 0")),
         (Heads, ((3, 2), (2, 4)), _RESHAPED),
         (Interleaved, ((2, 3), (2, 3)), "the entries of the gradients by x, w are right, and stand in other places"),
+        (Steepness, ((1,), (4,)), "the factor 1 - sigmoid(x[0]*w[0]) is missing in the derivative of sigmoid(x[0]*w[0])"),
         (Gated, ((2, 6),), "the two halves are exchanged along dimension 1"),
         (Between, ((5,),), "frac(0.2) stands where 1 - frac(0.2) belongs"),
         (Correlation, ((4, 5), (2, 3)), "the input w is used where its reverse belongs"),
