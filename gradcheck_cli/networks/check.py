@@ -21,8 +21,8 @@ from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.formulas.tasks import listed
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.maps.autograd import Pulled
-from gradcheck_cli.maps.check import check_map, check_values, unseen
-from gradcheck_cli.maps.compiling import COMPILED, PLAIN, labelled, recompiling, set_beside, warm
+from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
+from gradcheck_cli.maps.compiling import as_written, labelled, recompiling, set_beside, warm
 from gradcheck_cli.maps.compiling import name_of as compiler
 from gradcheck_cli.maps.cuts import name_cuts
 from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, one_row, random_row, run
@@ -248,10 +248,11 @@ class Networked:
         self.recorder.step("the compiled network")
         stops = self.request.stop_gradients
         known = check_map(replace(plain, stops=stops), rows, self.options, mode=self.mode.name, point=self.point)
-        meant = Meant(known.prover.map, name=PLAIN, prover=known.prover, hidden=COMPILED)
-        values = check_values(replace(map, stops=stops), replace(meant, prover=None), self.options, self.point)
+        map, meant, label = replace(map, stops=stops), as_written(known), labelled(self.mode.name, name)
         with recompiling() as notes:
-            found = self.judged(map, rows, self.subject.floats(), meant=meant, label=labelled(self.mode.name, name))
+            judged = check_map(map, rows, self.options, mode=self.mode.name, point=self.point, meant=meant, label=label)
+        found = self.taken(map, rows, judged)
+        values = check_values(map, replace(meant, prover=None), self.options, self.point, judged)
         self.recorder.note(*notes)
         set_beside(found, known.columns, name)
         for column in values:
@@ -447,15 +448,19 @@ class Networked:
             map, rows, self.options, kind="local" if call else "total", mode=self.mode.name, point=self.point, meant=meant,
             label=label, untied=apart if later else None,
         )  # fmt: skip
-        self.sensitivity = max(self.sensitivity, found.sensitivity)
-        self.opaque |= dict.fromkeys(found.opaque)
-        self.recorder.note(*found.notes)
-        name_cuts(map, rows, found.columns, self.options)
-        columns = moving_only(found.columns, kept)
+        columns = moving_only(self.taken(map, rows, found), kept)
         if call is None:
             return columns
         explain(map, rows, columns, None)
         return [_placed(column, call) for column in columns]
+
+    def taken(self, map: Map, rows: Sequence[Row], found: Found) -> list[Column]:
+        """The columns of what was found of a map; what else there is to say is kept."""
+        self.sensitivity = max(self.sensitivity, found.sensitivity)
+        self.opaque |= dict.fromkeys(found.opaque)
+        self.recorder.note(*found.notes)
+        name_cuts(map, rows, found.columns, self.options)
+        return found.columns
 
     def blame(self, totals: Sequence[Column], own: Mapping[str, Sequence[Column]]) -> None:
         """Name, at each mismatch of a total, the first layer whose own derivative is wrong. Where none is, conventions at kinks
