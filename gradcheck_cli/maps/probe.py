@@ -588,7 +588,10 @@ def _worst(column: Column) -> Column:
 
 
 def paired(row: Row, cells: Cells, read: Callable[[Any], Ball]) -> Ball:
-    """<v, y> of the row, each entry of y read from its cell; entries without a cotangent don't count, whatever they are."""
+    """<v, y> of the row, each entry of y read from its cell; entries without a cotangent don't count, whatever they are. nan
+    where the code has no such y (a call of a layer that isn't made beside the point)."""
+    if not cells.keys() >= row.cotangents.keys():
+        return NAN
     total = ZERO
     for name, v in row.cotangents.items():
         for cell, w in zip(cells[name], flat(v), strict=True):

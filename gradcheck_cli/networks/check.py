@@ -131,11 +131,12 @@ class Networked:
         places, map = self.places, self.subject.by_layers(inputs, self.places)
         pulled = self.gradients(map)
         cut = [] if guilty else [call for call in places if all(pulled.gradients[name] is None for name in call.outputs)]
-        if cut and _right(
-            self.judged(whole, [self.row(self.outputs(whole))], inputs)
-        ):  # autograd's graph needs them for nothing
-            self.apart |= dict.fromkeys(call.name for call in cut)
-            places = [call for call in places if call not in cut]
+        if cut:  # autograd's graph doesn't lead there
+            if _right(self.judged(whole, [self.row(self.outputs(whole))], inputs)):
+                self.apart |= dict.fromkeys(call.name for call in cut)
+            else:  # which may be why something is wrong: the first call of a module tells
+                cut = [call for i, call in enumerate(cut) if any(call.module is other.module for other in cut[:i])]
+            places = [call for call in places if not any(call is other for other in cut)]
             map = self.subject.by_layers(inputs, places)
             pulled = self.gradients(map)
         values = {**self.subject.floats(), **{name: t for call in places for name, t in call.outputs.items()}}
