@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from types import MappingProxyType
 from typing import Any, Self
@@ -387,7 +387,8 @@ class Probe:
                     found.setdefault(name, []).append(i)
         if found:
             if self.otherwise is OTHERWISE and not any(other[name][i] for name, some in found.items() for i in some):
-                self.otherwise = UNEXPLAINED
+                near = partial(_near, radii=4, share=self.form.unit_roundoff**0.5)
+                self.otherwise = ": ".join(filter(None, (UNEXPLAINED, source.strayed(self.form, near))))
             self.runs.opaque[self.otherwise] = None
         return found
 
