@@ -65,7 +65,7 @@ def entries() -> Iterator[Entry]:
 
 
 def _of_function(op: Any) -> Case | None:
-    return _small(s for s in samples(op, torch.float64, 20, SIZES[-1]) if _returns(*s))
+    return _small(s for s in samples(op, torch.float64, 20, largest=SIZES[-1]) if _returns(*s))
 
 
 def _small(found: Iterable[Case]) -> Case | None:

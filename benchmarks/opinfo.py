@@ -51,6 +51,7 @@ EXPLAINED = {
     "masked_logaddexp": "order 2: nan at masked entries, which are -inf, where the derivative is 0",
     "native_layer_norm": "order 2: torch's double backward raises where the statistics are differentiated too",
     "nn_functional_linear_cross_entropy_chunked": "order 2: torch's own check of its double backward",
+    "nn_functional_linear_cross_entropy_chunked_none": "order 2: its backward has no derivative in torch",
     "native_group_norm": "its mean and deviation have no gradient where they are used alone: torch's own check refuses it too",
     "nn_functional_ctc_loss": "torch's gradient is that of softmax(x) put before: right where log_softmax comes before",
     "normal": "the gradients by the mean and the deviation, which torch's normal uses, are 0: torch's own check refuses it too",

@@ -278,8 +278,17 @@ _INSTALLED = re.compile(r"[\\/](site|dist)-packages[\\/]|[\\/]lib[\\/]python3\.\
 
 
 def refused(refusal: str) -> str:
-    """The same in a report, which says whose words these are."""
-    return refusal if refusal.startswith(RAISED) else f"torch: {refusal}"
+    """The same in a report, which says whose words these are, and what to do."""
+    if refusal.startswith(RAISED):
+        return refusal
+    return "; ".join((f"torch: {refusal}", *(advice for words, advice in ADVICE.items() if words in refusal)))
+
+
+ADVICE = {
+    "cudnn RNN backward can only be called in training mode": "--train checks the network so; without cuDNN "
+    "(torch.backends.cudnn.enabled = False) both modes have a backward",
+}
+"""What to do, by torch's words of a refusal."""
 
 
 def quote(text: str, position: int | None) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from gradcheck_cli.errors import (
     first_line,
     in_python,
     quote,
+    refused,
     report_in_python,
     words,
 )
@@ -150,3 +151,12 @@ def test_a_report_names_keywords(typed: str, python: str | None) -> None:
 def test_twins_are_those_of_the_table() -> None:
     """The list in `errors`, which imports nothing, is that of the checks."""
     assert set(TWINS) == set(KINDS)
+
+
+def test_what_to_do_about_a_refusal_of_torch() -> None:
+    """torch's own words stand, with the option of a check that helps; others stand alone."""
+    assert refused("cudnn RNN backward can only be called in training mode").startswith("torch: cudnn RNN backward can only be")
+    assert "; --train checks the network so" in refused(
+        "cudnn RNN backward can only be called in training mode (net.py, line 3)"
+    )
+    assert refused("derivative for aten::frexp is not implemented") == "torch: derivative for aten::frexp is not implemented"

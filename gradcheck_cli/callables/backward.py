@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from gradcheck_cli.callables.conventions import ROUNDINGS, owner
+from gradcheck_cli.callables.conventions import ROUNDINGS, edges, owner
 from gradcheck_cli.maps.autograd import derived
 from gradcheck_cli.maps.map import Map, Tensors, random_row
 
@@ -136,10 +136,9 @@ def of_node(found: Node, leaves: Tensors) -> Backward | None:
     outputs = {name: GradientEdge(node, number) for name, number in zip(names, found.used, strict=True)}
     known = {id(x): name for name, x in leaves.items()}
     inputs: dict[str, GradientEdge] = {}
-    for number, (function, index) in enumerate(node.next_functions):
-        if function is not None:
-            name = known.get(id(getattr(function, "variable", None)), f"argument {number + 1}")
-            inputs.setdefault(name, GradientEdge(function, index))
+    for place, function, index in edges(node):
+        name = known.get(id(getattr(function, "variable", None)), f"argument {place + 1}")
+        inputs.setdefault(name, GradientEdge(function, index))
     if not inputs:
         return None
     shapes = {name: torch.zeros(tuple(m.shape), dtype=m.dtype, device=m.device) for name, m in made.items()}

@@ -161,6 +161,14 @@ def owner(node: Any) -> str:
     return str(node._forward_cls.__name__)
 
 
+def edges(node: Any) -> list[tuple[int, Any, int]]:
+    """The arguments of a custom Function that are differentiated by: the place of each among all arguments, and the node, with
+    the number of its output, that it comes from. What is no tensor has no edge."""
+    places = [place for place, needed in enumerate(node.needs_input_grad) if needed]
+    known = [edge for edge in node.next_functions if edge[0] is not None]
+    return [(place, *edge) for place, edge in zip(places, known, strict=False)]
+
+
 @contextmanager
 def _watching(nodes: Sequence[Any], notes: dict[str, str]) -> Iterator[None]:
     """Note what the custom backwards return before torch makes it fit."""
@@ -188,12 +196,13 @@ def _watching(nodes: Sequence[Any], notes: dict[str, str]) -> Iterator[None]:
 
 def _fitting(node: Any, gradients: Sequence[Any], notes: dict[str, str]) -> None:
     """Compare what a backward returned with what the nodes before it take."""
-    for number, (gradient, (following, index)) in enumerate(zip(gradients, node.next_functions, strict=False)):
-        if not isinstance(gradient, Tensor) or following is None:
+    for place, following, index in edges(node):
+        gradient = gradients[place] if place < len(gradients) else None
+        if not isinstance(gradient, Tensor):
             continue
         wanted = getattr(following, "variable", None)
         wanted = following._input_metadata[index] if wanted is None else wanted
-        of = f"the backward of {owner(node)} returns, for argument {number + 1}, a gradient of"
+        of = f"the backward of {owner(node)} returns, for argument {place + 1}, a gradient of"
         if tuple(gradient.shape) != tuple(wanted.shape):
             notes[f"{of} shape {tuple(gradient.shape)} for {tuple(wanted.shape)}: torch sums it silently"] = "shape"
         if gradient.dtype != wanted.dtype:

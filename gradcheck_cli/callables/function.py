@@ -25,6 +25,7 @@ from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
 from gradcheck_cli.maps.compiling import (
     COMPILED,
     PLAIN,
+    as_written,
     check_backend,
     compiled,
     counted_by,
@@ -275,6 +276,7 @@ class _Check:
         self.sensitivity = 0.0
         self.another = False
         """Whether the values refute what is meant: then the derivatives are compared with those of another function."""
+        self.valued = self.valued_compiled = False
 
     def run(self) -> dict[str, None]:
         """Add the columns; returns the operations that couldn't be followed."""
@@ -292,17 +294,13 @@ class _Check:
         count = size(outputs)
         if count == 1 or (self.question.jacobian and count * size(self.map.inputs) <= JACOBIAN):
             rows = [*every_row(outputs), row]
-        if self.case.same is not None:
-            values = check_values(self.map, self.case.same, self.options, self.point)
-            self.recorder.add(values)
-            self.another = self.case.surrogate is None and any(
-                d.cause is Cause.VALUE for c in values for d in c.details.values()
-            )
-        backend = None if self.case.compiled is None else compiler(self.question.compile)
-        if backend is not None:
-            self.compile(row, backend)
+        if self.case.compiled is not None:
+            self.compile(self.case.compiled, row)
         seen = observe(self.map, row, self.point)
         pulled = [mode for mode in asked if mode.backwards and seen.repeatable]
+        if not (pulled or pushed):
+            self.values(None)
+            self.compiled_values(None)
         found = [column for mode in pulled for column in self.backwards(self.map, rows, mode, self.case)]
         if pulled:
             self.recorder.add(batching(self.map, row, self.point))
@@ -341,6 +339,8 @@ class _Check:
     def backwards(self, map: Map, rows: Sequence[Row], mode: Mode, case: Case | None = None) -> list[Column]:
         meant = None if case is None else case.meant
         judged = check_map(map, rows, self.options, mode=mode.name, point=self.point, meant=meant)
+        if case is not None:
+            self.values(judged)
         found = self.take(judged)
         self.compiled(rows, judged, mode, case)
         if case is not None and case.surrogate is None:
@@ -351,6 +351,8 @@ class _Check:
     def forwards(self, map: Map, options: Options, mode: Mode, case: Case | None = None) -> list[Column]:
         meant = None if case is None else case.meant
         judged = check_map(map, [], options, mode=mode.name, point=self.point, meant=meant)
+        if case is not None:
+            self.values(judged)
         found = self.take(judged)
         self.compiled([], judged, mode, case)
         if case is None or case.surrogate is None:
@@ -358,38 +360,51 @@ class _Check:
             explain_pushed(map, found, mode.name, None if case is None else case.truth, self.known)
         return found
 
-    def compile(self, row: Row, backend: str) -> None:
-        """Compile the function, and judge its values."""
-        map = self.case.compiled
-        assert map is not None
+    def values(self, judged: Found | None) -> None:
+        """Judge the values where something else says what they are; once. `judged`: the derivatives, if they were."""
+        same, self.valued = None if self.valued else self.case.same, True
+        if same is not None:
+            values = check_values(self.map, same, self.options, self.point, self.of_values(judged))
+            self.recorder.add(values)
+            wrong = any(d.cause is Cause.VALUE for c in values for d in c.details.values())
+            self.another = self.case.surrogate is None and wrong
+
+    def of_values(self, judged: Found | None) -> Found | None:
+        """What was judged, if what is meant by its derivatives is what is meant by the values."""
+        return judged if self.case.surrogate is None else None
+
+    def compile(self, map: Map, row: Row) -> None:
+        """Compile the function."""
+        backend = compiler(self.question.compile)
         self.recorder.doing = f"compiling with {backend}"
         with self.recorder.uncounted():
             self.recorder.note(warm(map, row, backend))
-        meant = replace(self.case.same or Meant(self.map, name=PLAIN), hidden=COMPILED)
-        values = check_values(map, meant, self.options, self.point)
-        for column in values:
-            column.mode = labelled(column.mode, backend)
-        self.recorder.add(values)
 
     def compiled(self, rows: Sequence[Row], plain: Found, mode: Mode, case: Case | None) -> None:
-        """The derivatives of the compiled function, beside those of the plain one, which were proved."""
+        """The derivatives of the compiled function, and its values, beside those of the plain one, which were proved."""
         map = None if case is None else case.compiled
         if map is None:
             return
         backend = compiler(self.question.compile)
-        meant = Meant(
-            plain.prover.map,
-            name=PLAIN if self.case.meant is None else self.case.meant.name,
-            prover=plain.prover,
-            hidden=COMPILED,
-        )
+        label = labelled(mode.name, backend)
+        meant = as_written(plain, PLAIN if self.case.meant is None else self.case.meant.name)
         with recompiling() as notes:
-            found = check_map(
-                map, rows, self.options, mode=mode.name, point=self.point, meant=meant, label=labelled(mode.name, backend)
-            )
+            found = check_map(map, rows, self.options, mode=mode.name, point=self.point, meant=meant, label=label)
+        self.compiled_values(found)
         set_beside(found.columns, plain.columns, backend)
         self.take(found)
         self.recorder.note(*notes)
+
+    def compiled_values(self, judged: Found | None) -> None:
+        """The values of the compiled function; once."""
+        map, self.valued_compiled = None if self.valued_compiled else self.case.compiled, True
+        if map is None:
+            return
+        meant = replace(self.case.same or Meant(self.map, name=PLAIN), hidden=COMPILED)
+        values = check_values(map, meant, self.options, self.point, self.of_values(judged))
+        for column in values:
+            column.mode = labelled(column.mode, compiler(self.question.compile))
+        self.recorder.add(values)
 
     def higher(self, row: Row, modes: Sequence[Mode], right: bool, right_forwards: bool) -> None:
         """The derivatives above the first. `right`: of that, backwards or forwards, nothing is wrong."""

@@ -45,6 +45,8 @@ class Found:
     notes: tuple[str, ...] = ()
     prover: Any = None
     """What proved the exact side, for other maps that ought to have the same (`Meant.prover`)."""
+    work: Any = None
+    """What judged the map: the same where nothing else is meant."""
 
 
 def check_map(
@@ -94,10 +96,12 @@ def check_map(
         tuple(dict.fromkeys(opaque)),
         (*notes, *work.triangles),
         truth,
+        work,
     )
 
 
-def check_values(map: Map, meant: Meant, options: Options, point: Point) -> list[Column]:
-    """Judge every entry of the map's outputs against what is meant: cause `value` where the function is another one."""
-    work = Values(map, (), options, "value", point, meant)
+def check_values(map: Map, meant: Meant, options: Options, point: Point, judged: Found | None = None) -> list[Column]:
+    """Judge every entry of the map's outputs against what is meant: cause `value` where the function is another one. `judged`:
+    its derivatives, with the same meant, if they were; what was seen on the way isn't looked for again."""
+    work = Values(map, (), options, "value", point, meant, derivative=None if judged is None else judged.work)
     return [work.shown(column) for column in work.check()]

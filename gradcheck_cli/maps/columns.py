@@ -9,7 +9,7 @@ forwards along a direction, each entry has both by itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -77,9 +77,9 @@ def _unless_refused(run: Callable[Arguments, Result | None]) -> Callable[Argumen
 
 class Filter:
     """Runs of one map on columns, in any mode, at its own inputs. A run returns None where anything at all can't be followed,
-    or isn't as torch had it unwatched, in `outputs`. `held`: state was written. `told`: there is something that the reader of
-    what rounding did has to know. `first`: the words of a number, unless said otherwise. `taken`: what the forward pass, and
-    the backward passes besides, took in that no operation has made; None: nobody has looked.
+    or isn't as torch had it unwatched, in `outputs`; `seen`: what was seen of these. `held`: state was written. `told`: there
+    is something that the reader of what rounding did has to know. `first`: the words of a number, unless said otherwise.
+    `taken`: what the forward pass, and the backward passes besides, took in that no operation has made; None: not known.
     """
 
     first = 2
@@ -92,6 +92,7 @@ class Filter:
         self._short, self._before = _NOTHING, (OPEN, OPEN, OPEN)  # of this run, and of that with fewer words
         self.held = self.told = self._tied = False
         self.taken: tuple[set[str | bytes], set[str | bytes]] | None = None
+        self.seen: dict[str, Shades] = {}
 
     def longer(self) -> Filter | None:
         """The same with as many words as may suffice; None where it isn't words that are missing (with fewer no more was, or
@@ -185,9 +186,8 @@ class Filter:
             outputs = self.map(leaves)
             if not self._as_unwatched(shadow, outputs):
                 return None
-            found = {name: _shades(shadow, [(y, y)]) for name, y in outputs.items()}
         self.held, self.told = shadow.held, shadow.told
-        return found
+        return self.seen
 
     @_unless_refused
     def slopes(self, direction: Floats, rows: Sequence[Row], slack: bool = False) -> list[Ball] | None:
@@ -237,13 +237,8 @@ class Filter:
 
     def _as_unwatched(self, shadow: Columns, outputs: Tensors) -> bool:
         """Whether torch's outputs are the same, and where rounding may take what was followed."""
-        share = self.form.unit_roundoff**0.5
-        for y in outputs.values():
-            seen = _shades(shadow, [(y, y)])
-            off = seen.exact.off(numpy(y))
-            if np.isnan(off).any() or (off > 4.0 * seen.rounded + np.abs(seen.exact.high) * share).any():
-                return False
-        return not shadow.lost and _equal(outputs, self.outputs)
+        self.seen = {name: _shades(shadow, [(y, y)]) for name, y in outputs.items()}
+        return explain(self.seen, outputs, self.form) and not shadow.lost and _equal(outputs, self.outputs)
 
 
 @_unless_refused
@@ -377,6 +372,16 @@ def certified(words: Column, some: npt.NDArray[np.bool_] | None = None) -> Truth
     found = Truths(len(words.high), words.ball)
     found.certify(words, np.ones(len(words.high), dtype=bool) if some is None else some)
     return found
+
+
+def explain(seen: Mapping[str, Shades], outputs: Tensors, form: Format) -> bool:
+    """Whether outputs are where rounding may take what was seen of them, or near."""
+    share = form.unit_roundoff**0.5
+    for name, y in outputs.items():
+        off = seen[name].exact.off(numpy(y))
+        if np.isnan(off).any() or (off > 4.0 * seen[name].rounded + np.abs(seen[name].exact.high) * share).any():
+            return False
+    return True
 
 
 def _equal(outputs: Tensors, others: Tensors) -> bool:

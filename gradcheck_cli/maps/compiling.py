@@ -16,6 +16,7 @@ import torch
 
 from gradcheck_cli.errors import InputError, nearest, words
 from gradcheck_cli.maps.map import Map, Row, run
+from gradcheck_cli.maps.meant import Meant
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.verdicts import Verdict
 from gradcheck_cli.verdict.work import Recorder
@@ -106,6 +107,12 @@ def labelled(mode: str, backend: str) -> str:
     return f"{mode} ({backend})"
 
 
+def as_written(plain: Any, name: str = PLAIN) -> Meant:
+    """What a compiled map ought to compute, from what was `Found` of the one as it was written."""
+    passing = not any(column.having(v).any() for column in plain.columns for v in (Verdict.MISMATCH, Verdict.UNDECIDED))
+    return Meant(plain.prover.map, name=name, prover=plain.prover, hidden=COMPILED, watched=plain.work, held=passing)
+
+
 def warm(map: Map, row: Row, backend: str) -> str | None:
     """Compile a map and its backward by a first run; what to say of the time that it took, if that is any. InputError where the
     compiler fails."""
@@ -129,6 +136,8 @@ def _compiler() -> bool:
 
 def set_beside(found: Sequence[Column], plain: Sequence[Column], backend: str) -> None:
     """Say of what is wrong on one side only what the other one has; and of both, that it isn't the compiler."""
+    if not any(column.having(Verdict.MISMATCH).any() for column in (*found, *plain)):
+        return
     others = {column.label(i).quantity: (column, i) for column in plain for i in range(len(column))}
     for column in found:
         for i in range(len(column)):

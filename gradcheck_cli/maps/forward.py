@@ -22,7 +22,7 @@ from gradcheck_cli.maps.map import NESTED, Tensors, direction_of, push, size, sp
 from gradcheck_cli.maps.meant import instead, roomier
 from gradcheck_cli.maps.outside import UNSEEN, Doubt, forwards, outside
 from gradcheck_cli.maps.poles import settled
-from gradcheck_cli.maps.probe import FLOOR, Probe
+from gradcheck_cli.maps.probe import FLOOR, Probe, tight
 from gradcheck_cli.maps.runs import Followed, layers_of, numpy, unlimited
 from gradcheck_cli.maps.second import Read, confirms, doubted
 from gradcheck_cli.maps.seen import Seen, sharply
@@ -120,12 +120,15 @@ class Forward(Probe):
         found = self._filter.pushed(direction)
         if found is None:
             return {}
-        slopes, self._sifted[True] = found
+        (slopes, self._sifted[True]), self.seen = found, self._filter.seen
         self.source.held |= self._filter.held
         return {name: certified(words) for name, words in slopes.items()}
 
     def _sifting(self, name: str, limited: bool) -> Shades | None:
         """What columns saw of an output's entries; None where without limits they see nothing."""
+        if self.watched is not None:
+            seen = self.watched._sifting(name, limited)
+            return roomier(seen) if seen is not None and self.unlike else seen
         if self.truth._sifted and limited not in self._sifted:
             self._sifted[limited] = {} if self._filter.told else self._filter.tangents(self._along, limited) or {}
         found = self._sifted.get(limited, {}).get(name)
@@ -143,6 +146,8 @@ class Forward(Probe):
 
     def _followed(self, name: str, index: int) -> Shade:
         """What the shadow saw of an entry."""
+        if self.watched is not None:
+            return Shade(NAN, NAN, opaque=(self.otherwise,)) if self.unlike else self.watched._followed(name, index)
         if self._outside is UNSEEN:
             self._look_outside()
         if self._outside is None and self._seen is None:
@@ -159,12 +164,18 @@ class Forward(Probe):
         """The same by balls, but for what isn't the function that was followed."""
         found = self._certified(outputs)
         if self.orders is None:
-            for name, places in self.strange(outputs).items():
+            strange = self.strange(outputs)
+            self.astray = bool(strange) or self._unknown is not None
+            for name, places in strange.items():
                 for place in places:
                     found[name][place] = self.unfaithful
         elif self.strange(self.orders.map(self.orders.map.leaves())):
             return {name: [self.unfaithful] * len(truths) for name, truths in found.items()}
         return found
+
+    @property
+    def followed(self) -> Followed | None:
+        return None if self._seen is None or self._seen.run.ranged else self._seen.run
 
     def guard(self, columns: Sequence[Column]) -> None:
         truth = self.truth
@@ -202,17 +213,35 @@ class Forward(Probe):
 
 
 class Values(Probe):
-    """The outputs themselves, against what is meant."""
+    """The outputs themselves, against what is meant. `derivative`: what judged the map's derivative, of which what was seen of
+    the outputs on the way stands here."""
 
     other: Values | None
 
-    def __init__(self, *given: Any) -> None:
+    def __init__(self, *given: Any, derivative: Probe | None = None) -> None:
         super().__init__(*given)
+        self._derivative = derivative
         self._sifted = dict[bool, dict[str, Shades]]()
+        if derivative is not None and (derivative.watched or derivative).seen:
+            self._sifted[True] = self._as_seen(derivative)
+
+    def _as_seen(self, derivative: Probe) -> dict[str, Shades]:
+        """What columns saw of the outputs."""
+        if derivative.watched is None:
+            return derivative.seen
+        seen = derivative.watched.seen
+        return {name: roomier(shades) for name, shades in seen.items()} if derivative.unlike else seen
 
     @cached_property
     def _shades(self) -> dict[str, list[Shade]]:
         """What the shadow saw of the map's own operations."""
+        derivative = self._derivative
+        if derivative is not None and derivative.watched is not None and derivative.unlike:
+            sizes = {name: y.numel() for name, y in self.map(self.map.leaves()).items()}
+            return {name: [Shade(NAN, NAN, opaque=(derivative.otherwise,))] * size for name, size in sizes.items()}
+        seen = None if derivative is None else (derivative.watched or derivative).followed
+        if seen is not None:
+            return _shades(seen, seen.outputs[0], seen.outputs[1], {})
         traced = self.runs  # which follows the map's own operations backwards, whatever is written
         doubt = outside(self.map, forwards, ())
         if doubt is not None:
@@ -229,9 +258,23 @@ class Values(Probe):
     def check(self) -> list[Column]:
         """The columns of all outputs."""
         outputs = {name: y for name, y in self.map(self.map.leaves()).items() if y.numel()}
-        truths = self._settled() or self._evaluated(outputs)
+        truths = self._proved(outputs) or self._settled() or self._evaluated(outputs)
         self._filter = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
         return [self._judged(name, y, truths[name]) for name, y in outputs.items()]
+
+    def _proved(self, outputs: Tensors) -> dict[str, Truths] | dict[str, list[Truth | Ball]]:
+        """What the proof of the derivative knows of every entry of every output of what is meant."""
+        proof = None if self._derivative is None else self._derivative.truth
+        if proof is None or proof.orders is not None or not proof.told_of_outputs:
+            return {}
+        if proof.seen:
+            sure = all(certain(shades, self.form).all() for shades in proof.seen.values())
+            return {name: certified(shades.exact) for name, shades in proof.seen.items()} if sure else {}
+        assert proof.source.first is not None
+        cells, _ = proof.source.first
+        values: dict[str, list[Truth | Ball]] = {name: list(map(value_of, cells[name])) for name in outputs}
+        sharp = all(tight(ball) for balls in values.values() for ball in balls)
+        return values if sharp and not proof.runs.opaque and not proof.astray else {}
 
     def _settled(self) -> dict[str, Truths]:
         """What columns are certain of, if that is every entry of every output of code that is meant."""

@@ -97,14 +97,16 @@ def guard_rows(
     exact side's own contradict is undecided. `deeper`: quotients of the function whose derivative a row is already, which alone
     say whether a mismatch stands."""
     rows = [row for row in rows if not row.refused and row.columns]
-    for map, whose, doubts in functions:
-        if not rows or not any(_concerned(column) for row in rows for column in row.columns.values()):
-            return
+    columns = [column for row in rows for column in row.columns.values()]
+    for map, whose, doubts, refutes in functions:
+        if not any(_concerned(column, refutes) for column in columns):
+            continue
         guard = _Guard(map, options, rows, spans, whose, deeper)
         if guard.repeatable():
             if doubts:
                 guard.take_back()
-            guard.refute()
+            if refutes:
+                guard.refute()
 
 
 def weights_of(plain: Plain, rows: Sequence[Row]) -> list[Weights]:
@@ -366,7 +368,7 @@ def guard_pushes(
     """The same of every output's derivative along the direction `judged`; what passes is held against another direction, in
     which torch is asked of the `map` again."""
     for function in functions:
-        if any(_concerned(column) for column in columns):
+        if any(_concerned(column, function.refutes) for column in columns):
             _guard_pushes(map, function, options, columns, mode, judged, deeper)
 
 
@@ -417,6 +419,8 @@ def _guard_pushes(
             for column, span in zip(columns, spans, strict=True):
                 for i in np.flatnonzero(excused[span]).tolist():
                     _doubt(column, np.array([i]), SIDES.format(whose, said(outcome, span.start + i, scale)))
+    if not function.refutes:
+        return
     wrong = lively(everything)
     more: Floats | float = 0.0
     for again in range(2):  # as above, nor on what rounding may do to the derivative itself
@@ -464,9 +468,10 @@ def _itself(y: Floats) -> Floats:
     return y
 
 
-def _concerned(column: Column) -> bool:
+def _concerned(column: Column, refutes: bool = True) -> bool:
     """Whether a quotient could change anything."""
-    return bool(lively(column.verdicts).any()) or any(detail.cause in _FORMAL for detail in column.details.values())
+    passes = refutes and bool(lively(column.verdicts).any())
+    return passes or any(detail.cause in _FORMAL for detail in column.details.values())
 
 
 def lively(verdicts: npt.NDArray[np.uint8]) -> Which:

@@ -27,7 +27,8 @@ class Meant:
     """`map`: of the same inputs and outputs; `written`: the formula that it is, if it is one, else its operations are followed;
     `same`: the map that is judged ought to compute it, else its backward alone is of it; `name`: what the reader calls it.
     `orders`: where both are derivatives already, what has the truth of this one. `prover`: what has proved this one, if
-    anything has. `hidden`: what behaves otherwise where it is watched, if that is known of the map that is judged."""
+    anything has. `hidden`: what behaves otherwise where it is watched, if that is known of the map that is judged; `watched`:
+    what judged the map that it is then. `held`: quotients have been held to what is meant, and nothing spoke against it."""
 
     map: Map
     written: Formula | None = None
@@ -36,6 +37,8 @@ class Meant:
     orders: Orders | None = None
     prover: Any = None
     hidden: str = ""
+    watched: Any = None
+    held: bool = False
 
     @property
     def formula(self) -> Formula:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from itertools import chain
 from types import MappingProxyType
 from typing import Any, Self
@@ -22,8 +23,9 @@ from gradcheck_cli.algebra.precision import CANCELLED, DIRECTIONS, QUOTIENT, QUO
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.algebra.tape import Taped
 from gradcheck_cli.exact.kinks import limits
-from gradcheck_cli.exact.values import NOWHERE
+from gradcheck_cli.exact.values import NOWHERE, TINY
 from gradcheck_cli.floats import FORMATS, Floats
+from gradcheck_cli.maps.columns import explain
 from gradcheck_cli.maps.deeper import Deeper
 from gradcheck_cli.maps.held import Held
 from gradcheck_cli.maps.map import Map, Ran, Row, Tensors, draws, signs, size, spans_of
@@ -31,7 +33,7 @@ from gradcheck_cli.maps.meant import Meant
 from gradcheck_cli.maps.orders import Orders
 from gradcheck_cli.maps.outside import Derive, Doubt, outside
 from gradcheck_cli.maps.quotient import PLAINLY, HeldTo
-from gradcheck_cli.maps.runs import Cells, Runs, flat, format_of, numpy
+from gradcheck_cli.maps.runs import Cells, Followed, Runs, flat, format_of, numpy
 from gradcheck_cli.maps.second import Read
 from gradcheck_cli.maps.symmetric import Symmetrised, said
 from gradcheck_cli.shadow.rules import is_symmetric
@@ -71,6 +73,9 @@ OTHERWISE = "a function that behaves otherwise where its operations are watched"
 UNEXPLAINED = "a kernel that returns something else than its operation"
 """The same numbers, watched or not, and others than what was followed."""
 
+TIGHT = 70
+"""Bits of a certified entry; below TINY it rounds to 0 in every format."""
+
 KERNEL = 0.75
 """The share of its digits in which a value that rounding doesn't explain may differ where torch's kernels went another way."""
 
@@ -99,7 +104,9 @@ class Probe:
 
     `orders`: the map is a derivative of torch's of another one, which has the truth instead of its own operations. `source`:
     the runs that the truth comes from. `other`: the same of what is meant, if anything is; `truth`: whichever of the two knows
-    the exact side, that one where code is meant.
+    the exact side, that one where code is meant. `watched`: the same of the map that this one is where it is watched, if that
+    is another: all that can be seen is seen of it. `seen`: what columns saw of the outputs, where they settled all; `astray`:
+    whether these aren't what was followed.
     """
 
     other: Self | None
@@ -129,6 +136,10 @@ class Probe:
         self.ran: Ran | None = None  # a run that was made already
         self.clean = False  # the forward pass is known to take in nothing from outside of torch that depends on the inputs
         self.otherwise = OTHERWISE if meant is None or not meant.hidden else meant.hidden
+        watched: Any = None if meant is None else meant.watched
+        self.watched: Self | None = watched if watched is not None and watched.told_of_outputs else None
+        self.held, self.seen = meant is not None and meant.held, dict[str, Shades]()
+        self.astray = False
         if meant is not None and meant.prover is not None:
             self.other = self._known = meant.prover
         elif meant is not None:
@@ -188,7 +199,7 @@ class Probe:
         the one that is judged."""
         if self.truth is self or self.function is self.truth.map:
             return [HeldTo(self.plain, self.whose, not self.stated)]
-        return [HeldTo(self.truth.plain, self.truth.whose, True), HeldTo(self.plain, self.whose, False)]
+        return [HeldTo(self.truth.plain, self.truth.whose, True, not self.held), HeldTo(self.plain, self.whose, False)]
 
     @property
     def plain(self) -> Map:
@@ -322,14 +333,35 @@ class Probe:
         """The number of a row, read from the cells of outputs: <v, y>, which is a cell of its own in higher orders."""
         return paired(row, cells, read) if self.orders is None else read(cells[row.name][0])
 
-    def strange(self, outputs: Tensors) -> dict[str, list[int]]:
+    @property
+    def followed(self) -> Followed | None:
+        """A run of the map in `layers_of` its format, in which no float left that, if there was one."""
+        return None
+
+    @property
+    def told_of_outputs(self) -> bool:
+        """Whether it is known what the map's own operations make of its outputs."""
+        return not self.stated and (bool(self.seen) or self.source.first is not None)
+
+    @cached_property
+    def unlike(self) -> bool:
+        """Whether the outputs are none that rounding explains, of what was seen of the map that this one is where it is
+        watched."""
+        assert self.watched is not None
+        outputs = self.map(self.map.leaves())
+        if self.watched.seen:
+            return not explain(self.watched.seen, outputs, self.form)
+        return bool(self.strange(outputs, self.watched.source))
+
+    def strange(self, outputs: Tensors, source: Runs | None = None) -> dict[str, list[int]]:
         """The entries of torch's outputs (of a run that nothing watched) that aren't what the first run was followed to.
 
         A formula needs no run that is followed.
         """
-        if self.source.first is None or self.stated:
+        source = source or self.source
+        if source.first is None or self.stated:
             return {}
-        cells, watched = self.source.first
+        cells, watched = source.first
         floats = {name: numpy(y) for name, y in outputs.items()}
         half = self.form.unit_roundoff**0.5
         other = {name: ~((watched[name] == y) | (np.isnan(watched[name]) & np.isnan(y))) for name, y in floats.items()}
@@ -341,13 +373,13 @@ class Probe:
             return {}
         with working(DIRECTIONS[0]):
             # the first run sees what overflows; beside its layer, rounding would not be followed the way that torch went
-            self.source.forward([Precise()], [self.source.exact])
-            (rounded,) = self.source.forward([Rounded(self.form)], [self.source.exact])
+            source.forward([Precise()], [source.exact])
+            (rounded,) = source.forward([Rounded(self.form)], [source.exact])
         found: dict[str, list[int]] = {}
         for name, some in suspects.items():
             for i in some:
                 ball, share = value_of(rounded[name][i]), KERNEL if other[name][i] else 0.5
-                if self.source.overflowed and not floats[name][i] and not other[name][i]:
+                if source.overflowed and not floats[name][i] and not other[name][i]:
                     continue  # what is divided by an infinity
                 if not ball.is_finite():  # rounding has no bound
                     ball, share = value_of(cells[name][i]), 0.5 if other[name][i] else 0.0
@@ -355,7 +387,8 @@ class Probe:
                     found.setdefault(name, []).append(i)
         if found:
             if self.otherwise is OTHERWISE and not any(other[name][i] for name, some in found.items() for i in some):
-                self.otherwise = UNEXPLAINED
+                near = partial(_near, radii=4, share=self.form.unit_roundoff**0.5)
+                self.otherwise = ": ".join(filter(None, (UNEXPLAINED, source.strayed(self.form, near))))
             self.runs.opaque[self.otherwise] = None
         return found
 
@@ -526,6 +559,11 @@ def _scaled(truth: Truth, by: Ball) -> Truth:
     return replace(truth, ball=ball, left=left, right=right)
 
 
+def tight(ball: Ball) -> bool:
+    """Whether a number is known to as many digits as a certified entry."""
+    return bool(ball.is_finite() and (ball.rel_accuracy_bits() >= TIGHT or ball.abs_upper() < TINY))
+
+
 def _near(ball: Ball, value: float, radii: int, share: float) -> bool:
     """Whether so many times the ball, or its neighbourhood of this relative size, holds the value; what isn't finite tells
     nothing."""
@@ -551,7 +589,10 @@ def _worst(column: Column) -> Column:
 
 
 def paired(row: Row, cells: Cells, read: Callable[[Any], Ball]) -> Ball:
-    """<v, y> of the row, each entry of y read from its cell; entries without a cotangent don't count, whatever they are."""
+    """<v, y> of the row, each entry of y read from its cell; entries without a cotangent don't count, whatever they are. nan
+    where the code has no such y (a call of a layer that isn't made beside the point)."""
+    if not cells.keys() >= row.cotangents.keys():
+        return NAN
     total = ZERO
     for name, v in row.cotangents.items():
         for cell, w in zip(cells[name], flat(v), strict=True):

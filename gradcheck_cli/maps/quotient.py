@@ -73,12 +73,14 @@ PLAINLY = "the function as torch runs it"
 
 
 class HeldTo(NamedTuple):
-    """A function whose quotients judged derivatives are held to, what the reader calls it, and whether they say that the exact
-    side is of something else (not of a formula, which is the user's own word)."""
+    """A function whose quotients judged derivatives are held to, what the reader calls it; whether they say that the exact
+    side is of something else (not of a formula, which is the user's own word), and whether they refute what passes (not where
+    that was found to agree with them before)."""
 
     map: Map
     whose: str
     doubts: bool
+    refutes: bool = True
 
 
 Which = npt.NDArray[np.bool_]

@@ -36,7 +36,7 @@ from gradcheck_cli.maps.meant import instead, roomier
 from gradcheck_cli.maps.outside import UNSEEN, Doubt, moving
 from gradcheck_cli.maps.poles import AT_A_POLE, UNDECIDED, infinite, set_aside, told, without
 from gradcheck_cli.maps.probe import FLOOR
-from gradcheck_cli.maps.runs import Followed, flat, numpy
+from gradcheck_cli.maps.runs import Followed, flat, layers_of, numpy
 from gradcheck_cli.maps.search import MANY, Search
 from gradcheck_cli.maps.second import confirms, doubted
 from gradcheck_cli.maps.seen import sharply
@@ -124,12 +124,18 @@ class Reverse(Search):
             self._told()
         known = self._unknown is None
         strange = self.strange(outputs if self.orders is None else self.orders.map(self.orders.map.leaves())) if known else {}
+        self.astray = bool(strange) or not known
         for k, row in enumerate(self.rows if strange else ()):
             touched = (flat(v)[place] for name, v in row.cotangents.items() for place in strange.get(name, ()))
             if self.orders is not None or any(touched):
                 self._truths[k] = [self.unfaithful] * self.count
         for k, row in left.items():
             set_aside(self._truths[k], self._floats[k], self._joined(pull(row)), apart)
+
+    @property
+    def followed(self) -> Followed | None:
+        seen = next((s for s in self._seen.values() if len(s.run.outputs) == len(layers_of(self.form))), None)
+        return None if seen is None or seen.run.ranged else seen.run
 
     def _pulled_back(self, pulled: Sequence[Pulled]) -> None:
         """Enter what torch gave of all rows; nothing is known yet."""
@@ -230,12 +236,15 @@ class Reverse(Search):
         elif found is not None and agrees is False and self.count > self.options.most_entries:
             truths = self._narrowed(self._filter, found)
         if found is not None and truths:
-            self._shades[True] = found
+            self._shades[True], self.seen = found, self._filter.seen
             self.source.held |= self._filter.held
         return truths
 
     def _sifting(self, k: int, span: slice, limited: bool) -> Shades | None:
         """What columns saw of an input's entries in one row; None where without limits they see nothing."""
+        if self.watched is not None:
+            stand = self.watched._sifting(k, span, limited)
+            return roomier(stand) if stand is not None and self.unlike else stand
         if limited not in self._shades:
             # what is lost to a shorter format, or to a decision by rounding alone, balls tell where
             self._shades[limited] = [] if self._filter.told else self._filter.gradients(self.rows, limited) or []
@@ -266,6 +275,8 @@ class Reverse(Search):
 
     def _followed(self, k: int, index: int) -> Shade:
         """What the shadow saw of an entry of a row."""
+        if self.watched is not None:
+            return Shade(NAN, NAN, opaque=(self.otherwise,)) if self.unlike else self.watched._followed(k, index)
         if self._outside is UNSEEN:
             self._look_outside()
         if self._outside is not None:

@@ -23,6 +23,7 @@ from gradcheck_cli.shadow.decisions import Border, Endless
 from gradcheck_cli.shadow.intake import Intake
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.shadow.origins import Calls
+from gradcheck_cli.shadow.strayed import Near, Strayed
 from gradcheck_cli.shadow.trace import UNMARKED, shade
 from gradcheck_cli.verdict.shade import Place, Shade
 
@@ -227,6 +228,16 @@ class Runs:
         if least > shadow.work > max(SEEN * least, 2 * self._told):
             done, self._told = shadow.work - self._told, shadow.work
             self._ahead((least - shadow.work) * SLOW, done)
+
+    def strayed(self, form: Format, near: Near) -> str | None:
+        """The first operation of the forward pass whose kernel returned something else than it computes, if one did."""
+        shadow = Strayed(near, [Rounded(form)], 0, follow=bool(self.follow), state=self.map.state, checkpoint=self.checkpoint)
+        leaves = self.map.leaves()
+        for name, leaf in leaves.items():
+            shadow.seed(leaf, [self.exact[name]])
+        with uncompiled(), shadow, working(DIRECTIONS[0]):
+            self.map(leaves)
+        return shadow.first
 
     def _seeded(self, layers: Sequence[Layer], cells: Sequence[Cells]) -> tuple[Shadow, dict[str, Tensor]]:
         shadow, leaves = self._shadow(layers, bool(self.follow)), self.map.leaves()

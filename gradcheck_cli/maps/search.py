@@ -25,14 +25,13 @@ from gradcheck_cli.algebra.number import NAN, ZERO, Ball, precision, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.algebra.tape import derivatives
-from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats, pieces
 from gradcheck_cli.maps.columns import FARTHEST, UNBOUNDED, Filter, certified
 from gradcheck_cli.maps.guard import Asked
 from gradcheck_cli.maps.map import draws, signs
 from gradcheck_cli.maps.narrowing import Disagreement, narrowed
 from gradcheck_cli.maps.outside import UNSEEN, Doubt, moving
-from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, SINGULAR, Probe
+from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, SINGULAR, Probe, tight
 from gradcheck_cli.maps.quotient import COARSE
 from gradcheck_cli.maps.runs import Cells
 from gradcheck_cli.maps.second import confirms
@@ -73,9 +72,6 @@ TAPED = 4
 
 TOGETHER = 16
 """Wrong entries that one quotient is asked about."""
-
-TIGHT = 70
-"""Bits of a certified entry; below TINY it rounds to 0 in every format."""
 
 
 class _Part(NamedTuple):
@@ -202,7 +198,7 @@ class Search(Probe):
                     self._least = self.work - begun
                     self._lost = self._unknown_at_rest()
                 return []
-            if all(map(_tight, chain.from_iterable(found))):
+            if all(map(tight, chain.from_iterable(found))):
                 taken = set() if intake is None else intake.found
                 self.clean = moving(self.map, taken) is None
                 return [list(balls) for balls in found] if self.clean else []
@@ -422,12 +418,12 @@ class Search(Probe):
         return direction
 
     def _agreement(
-        self, total: Ball, cells: Sequence[Ball], direction: Floats, indices: Sequence[int], tight: bool
+        self, total: Ball, cells: Sequence[Ball], direction: Floats, indices: Sequence[int], known: bool
     ) -> bool | None:
-        """Whether <J'v, u> over some entries is `total`: None where the balls can't tell, or (`tight`) don't hold each entry to
+        """Whether <J'v, u> over some entries is `total`: None where the balls can't tell, or (`known`) don't hold each entry to
         TIGHT bits."""
         difference = total - _along(cells, direction, indices)
-        if tight and difference.contains(0) and not all(_tight(cells[i]) for i in indices):
+        if known and difference.contains(0) and not all(tight(cells[i]) for i in indices):
             return None
         return self._nothing(difference, len(indices))
 
@@ -520,7 +516,7 @@ class Search(Probe):
             direction[part] = self._direction[part] if len(part) > 1 else 1.0
             directions.append(direction)
         with working(DIRECTIONS[0]):
-            return list(zip(parts, directions, self._slopes(directions, rows, Directional, _tight), strict=True))
+            return list(zip(parts, directions, self._slopes(directions, rows, Directional, tight), strict=True))
 
     def _slopes(
         self, directions: Sequence[Floats], rows: Sequence[int], layer: type[Directional], enough: Callable[[Ball], bool]
@@ -557,8 +553,8 @@ class Search(Probe):
         of them."""
         precise = self._precise[k] if self._precise else shadow
         with working(DIRECTIONS[0]):
-            agrees = self._agreement(total, shadow, direction, part, tight=shadow is precise)
-            if agrees is None and self._agreement(total, precise, direction, part, tight=True):
+            agrees = self._agreement(total, shadow, direction, part, known=shadow is precise)
+            if agrees is None and self._agreement(total, precise, direction, part, known=True):
                 agrees, shadow = True, precise  # as the code has it; what its constants may mean as well only blurs that
             along = _along(shadow, direction, part)
             off = abs(total - along)
@@ -627,7 +623,7 @@ class Search(Probe):
             if bits > DIRECTIONS[0]:
                 with working(bits):
                     total = self.paired(row, self.along([direction])[0], slope)
-            if _tight(total):
+            if tight(total):
                 return total
         return self._limits(k, direction)
 
@@ -635,10 +631,6 @@ class Search(Probe):
         """The derivative of one row along a direction, from both sides."""
         row = self.rows[k]
         return self.singular(direction, lambda cells: self.paired(row, cells, value_of), row.name)
-
-
-def _tight(cell: Ball) -> bool:
-    return bool(cell.is_finite() and (cell.rel_accuracy_bits() >= TIGHT or cell.abs_upper() < TINY))
 
 
 def _itself(cell: Any) -> Any:

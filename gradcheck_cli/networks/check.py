@@ -16,13 +16,14 @@ from gradcheck_cli.callables.backward import Hooked, custom_nodes
 from gradcheck_cli.callables.conditions import try_conditions
 from gradcheck_cli.callables.conventions import observe
 from gradcheck_cli.callables.explain import explain, name_own
+from gradcheck_cli.callables.hanging import without_hooks
 from gradcheck_cli.callables.inputs import shown
 from gradcheck_cli.errors import InputError, words
 from gradcheck_cli.formulas.tasks import listed
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.maps.autograd import Pulled
-from gradcheck_cli.maps.check import check_map, check_values, unseen
-from gradcheck_cli.maps.compiling import COMPILED, PLAIN, labelled, recompiling, set_beside, warm
+from gradcheck_cli.maps.check import Found, check_map, check_values, unseen
+from gradcheck_cli.maps.compiling import as_written, labelled, recompiling, set_beside, warm
 from gradcheck_cli.maps.compiling import name_of as compiler
 from gradcheck_cli.maps.cuts import name_cuts
 from gradcheck_cli.maps.map import MAX_ROWS, Map, Row, Tensors, every_row, one_row, random_row, run
@@ -42,6 +43,9 @@ from gradcheck_cli.verdict.scope import Label, Labels, OfTensor
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from gradcheck_cli.verdict.work import Recorder
 
+NAMED = 3
+"""Layers that a note names at most."""
+
 
 @dataclass
 class Networked:
@@ -60,6 +64,8 @@ class Networked:
     opaque: dict[str, None] = field(default_factory=dict)
     tried: set[Any] = field(default_factory=set)
     """The custom Functions whose backwards were tried under all conditions."""
+    apart: dict[str, None] = field(default_factory=dict)
+    """Layers of whose places nothing is said."""
     searched: Searched = field(default_factory=Searched)
     """What slips were looked for in them."""
 
@@ -121,18 +127,28 @@ class Networked:
         own = self.each_layer()
         guilty = any(_wrong(columns) for columns in own.values())
         self.recorder.step("the whole network")
-        map = self.subject.by_layers(inputs, self.places)
-        values = {**self.subject.floats(), **{name: t for call in self.places for name, t in call.outputs.items()}}
+        whole = self.subject.by_layers(inputs, [])
+        places, map = self.places, self.subject.by_layers(inputs, self.places)
+        pulled = self.gradients(map)
+        cut = [] if guilty else [call for call in places if all(pulled.gradients[name] is None for name in call.outputs)]
+        if cut:  # autograd's graph doesn't lead there
+            if _right(self.judged(whole, [self.row(self.outputs(whole))], inputs)):
+                self.apart |= dict.fromkeys(call.name for call in cut)
+            else:  # which may be why something is wrong: the first call of a module tells
+                cut = [call for i, call in enumerate(cut) if any(call.module is other.module for other in cut[:i])]
+            places = [call for call in places if not any(call is other for other in cut)]
+            map = self.subject.by_layers(inputs, places)
+            pulled = self.gradients(map)
+        values = {**self.subject.floats(), **{name: t for call in places for name, t in call.outputs.items()}}
         rows = [self.row(self.outputs(map))]
         found = self.judged(map, rows, values)
         if not guilty:
             name_own(map, rows, found, self.searched)
+            found = self.meant_by_the_code(map, rows, found)
         by_input = {column.wrt[0]: column for column in found}
-        whole = self.subject.by_layers(inputs, [])
-        pulled = self.gradients(map)
         if not _alike(pulled, self.gradients(whole), inputs):
             by_input |= {column.wrt[0]: column for column in self.judged(whole, [self.row(self.outputs(whole))], inputs)}
-        before = {} if guilty else self.from_the_input()
+        before = {} if guilty else self.from_the_input(places, {**by_input})
         columns = []
         for call in reversed(self.layers):
             parts = [by_input.pop(name) for name in call.names() if name in by_input] + before.get(call.name, [])
@@ -145,9 +161,31 @@ class Networked:
             )
         self.blame(columns, own)
         self.recorder.add(columns)
-        self.recorder.note(*stopped(self.places, pulled.gradients, self.flat))
+        self.recorder.note(*stopped(places, pulled.gradients, self.flat), *self.rerouted())
         if not _wrong([*columns, *(column for some in own.values() for column in some)]):
             self.around_layers(self.subject.by_layers(inputs, []))
+
+    def meant_by_the_code(self, map: Map, rows: Sequence[Row], found: list[Column]) -> list[Column]:
+        """The columns, where everything that is differentiated by is right, without those by what a layer returned where the
+        code cuts the graph, or hangs up a hook: of the graph that it makes, these are no derivatives of the network."""
+        wrong = [column for column in found if _wrong([column])]
+        if not wrong or any(column.wrt[0] in self.inputs for column in wrong):
+            return found
+        hung = without_hooks(map, wrong, rows)
+        meant = [c for k, c in enumerate(wrong) if k in hung or _causes([c]) == {Cause.NO_GRADIENT}]
+        self.apart |= {call.name: None for call in self.places for column in meant if column.wrt[0] in call.outputs}
+        return [column for column in found if column not in meant]
+
+    def rerouted(self) -> list[str]:
+        """The note on places of which nothing is said."""
+        if not self.apart:
+            return []
+        names = list(self.apart)
+        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+        return [
+            f"all that is differentiated by is right; the code cuts the graph, or hangs a hook on a gradient, at what "
+            f"{', '.join(names[:NAMED])}{more} returned: nothing is said of derivatives by that"
+        ]
 
     def flat(self, call: Call) -> bool:
         """Whether a layer's own derivative by what it received, as it is reported, is 0 throughout."""
@@ -190,19 +228,24 @@ class Networked:
             self.tried |= known
         return columns
 
-    def from_the_input(self) -> dict[str, list[Column]]:
-        """The derivatives of every layer's output by the network's inputs."""
+    def from_the_input(self, places: Sequence[Call], known: Mapping[str, Column]) -> dict[str, list[Column]]:
+        """The derivatives of what layers returned in these places by the network's inputs. `known`: those of the network."""
         floats = self.subject.floats()
-        if self.by_what == "parameters" or not floats or not self.places:
+        if self.by_what == "parameters" or not floats or not places:
             return {}
         rows = []
-        for call in self.places:
+        for call in places:
             rows.append(Row(_pairing(call.name), random_row(call.outputs, self.request.seed).cotangents))
         self.recorder.step("every layer by the input")
-        map = self.subject.of_layers(floats, self.places)
+        map = self.subject.of_layers(floats, places)
         found = self.judged(map, rows, floats)
         name_own(map, rows, found, self.searched)
-        return {call.name: [c for c in found if c.of == _pairing(call.name)] for call in self.places}
+        columns = {call.name: [c for c in found if c.of == _pairing(call.name)] for call in places}
+        if _right([known[name] for name in self.inputs if name in known]):
+            cut = [name for name, some in columns.items() if _causes(some) == {Cause.NO_GRADIENT}]
+            self.apart |= dict.fromkeys(cut)
+            columns |= {name: [] for name in cut}
+        return columns
 
     # -- the whole, by another one ----------------------------------------------------------------------------------
 
@@ -248,10 +291,11 @@ class Networked:
         self.recorder.step("the compiled network")
         stops = self.request.stop_gradients
         known = check_map(replace(plain, stops=stops), rows, self.options, mode=self.mode.name, point=self.point)
-        meant = Meant(known.prover.map, name=PLAIN, prover=known.prover, hidden=COMPILED)
-        values = check_values(replace(map, stops=stops), replace(meant, prover=None), self.options, self.point)
+        map, meant, label = replace(map, stops=stops), as_written(known), labelled(self.mode.name, name)
         with recompiling() as notes:
-            found = self.judged(map, rows, self.subject.floats(), meant=meant, label=labelled(self.mode.name, name))
+            judged = check_map(map, rows, self.options, mode=self.mode.name, point=self.point, meant=meant, label=label)
+        found = self.taken(map, rows, judged)
+        values = check_values(map, replace(meant, prover=None), self.options, self.point, judged)
         self.recorder.note(*notes)
         set_beside(found, known.columns, name)
         for column in values:
@@ -447,20 +491,24 @@ class Networked:
             map, rows, self.options, kind="local" if call else "total", mode=self.mode.name, point=self.point, meant=meant,
             label=label, untied=apart if later else None,
         )  # fmt: skip
-        self.sensitivity = max(self.sensitivity, found.sensitivity)
-        self.opaque |= dict.fromkeys(found.opaque)
-        self.recorder.note(*found.notes)
-        name_cuts(map, rows, found.columns, self.options)
-        columns = moving_only(found.columns, kept)
+        columns = moving_only(self.taken(map, rows, found), kept)
         if call is None:
             return columns
         explain(map, rows, columns, None)
         return [_placed(column, call) for column in columns]
 
+    def taken(self, map: Map, rows: Sequence[Row], found: Found) -> list[Column]:
+        """The columns of what was found of a map; what else there is to say is kept."""
+        self.sensitivity = max(self.sensitivity, found.sensitivity)
+        self.opaque |= dict.fromkeys(found.opaque)
+        self.recorder.note(*found.notes)
+        name_cuts(map, rows, found.columns, self.options)
+        return found.columns
+
     def blame(self, totals: Sequence[Column], own: Mapping[str, Sequence[Column]]) -> None:
         """Name, at each mismatch of a total, the first layer whose own derivative is wrong. Where none is, conventions at kinks
         may add up to it, and nobody is to blame; else it is a module around right layers."""
-        refuted = {column.cause(i) for column in totals for i in np.flatnonzero(column.having(Verdict.MISMATCH)).tolist()}
+        refuted = _causes(totals)
         layer = next((call for call in self.layers if _wrong(own.get(call.name, ()))), None)
         if refuted <= ({Cause.KINK} if layer is None else set()):
             return
@@ -505,6 +553,16 @@ def _label(call: Call) -> str:
 
 def _wrong(columns: Sequence[Column]) -> bool:
     return any(column.having(Verdict.MISMATCH).any() for column in columns)
+
+
+def _right(columns: Sequence[Column]) -> bool:
+    """Whether nothing is wrong, or open."""
+    return not any(column.having(verdict).any() for column in columns for verdict in (Verdict.MISMATCH, Verdict.UNDECIDED))
+
+
+def _causes(columns: Sequence[Column]) -> set[Cause | None]:
+    """Of all mismatches."""
+    return {column.cause(i) for column in columns for i in np.flatnonzero(column.having(Verdict.MISMATCH)).tolist()}
 
 
 def _placed(column: Column, call: Call) -> Column:

@@ -193,6 +193,28 @@ def test_a_gradient_of_another_shape_is_noted() -> None:
     assert "of Recomputed returns, for argument 2, a gradient of shape (2, 2) for (2,): torch sums it silently" in note
 
 
+class Powered(Function):
+    """Arguments that are no tensors, before and between those that are."""
+
+    @staticmethod
+    def forward(ctx: Any, name: str, x: Tensor, power: int, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.power = power
+        return x**power * weight
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, weight = ctx.saved_tensors
+        return None, g * ctx.power * x ** (ctx.power - 1) * weight, None, (g * x**ctx.power).sum(0)
+
+
+def test_gradients_are_those_of_the_arguments_that_are_tensors() -> None:
+    """A right backward with other arguments in between: nothing is said of shapes."""
+    point = {"x": [[0.5, 1.5], [2.0, -1.0]], "weight": [2.0, 3.0]}
+    report = check_function(lambda x, weight: Powered.apply("cube", x, 3, weight), at=point)
+    assert report.ok and not any("returns, for argument" in note for note in report.notes), str(report)
+
+
 def test_what_torch_means_otherwise_is_said() -> None:
     """The gradient of `ctc_loss` by log_probs alone is no derivative, and the reader is told what it is; after `log_softmax` it
     is one."""

@@ -19,11 +19,14 @@ from gradcheck_cli import InputError, check_function, check_model
 from gradcheck_cli.cli.app import run
 from gradcheck_cli.cli.words import meant
 from gradcheck_cli.maps.compiling import name_of
+from gradcheck_cli.shadow.watching import Watching
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from gradcheck_cli.verdict.work import Recorder, supervise
 
 AT = {"x": torch.tensor([0.3, -1.7, 2.6], dtype=torch.float64)}
+MANY = {"x": torch.linspace(0.1, 3, 400, dtype=torch.float64)}
+"""As many as columns settle."""
 
 Graph = Callable[..., Any]
 
@@ -35,6 +38,11 @@ def smooth(x: Tensor) -> Tensor:
 def scaled(graph: Graph, inputs: Sequence[Any]) -> Graph:
     """A compiler whose code is off by a thousandth."""
     return lambda *given: [y * 1.001 for y in graph(*given)]
+
+
+def off_by_roundings(graph: Graph, inputs: Sequence[Any]) -> Graph:
+    """A compiler whose code rounds another way."""
+    return lambda *given: [y * (1 + 2**-52) for y in graph(*given)]
 
 
 def _as_it_is(graph: Graph, inputs: Sequence[Any]) -> Graph:
@@ -92,17 +100,39 @@ def test_a_compiled_function_stands_beside_the_plain_one(mode: str) -> None:
     assert "run by torch.compile (eager) too" in str(report)
 
 
-def test_a_wrong_compiler_is_named() -> None:
+@pytest.mark.parametrize("at", [AT, MANY], ids=["balls", "columns"])
+def test_a_compiled_function_is_watched_no_more_than_the_plain_one(at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is watched it runs as it was written, which was seen before; so where its code rounds another way, which is no
+    mismatch."""
+    seen = [0]
+    watched = Watching.__torch_dispatch__
+
+    def counted(self: Watching, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        seen[-1] += 1
+        return watched(self, func, types, args, kwargs)
+
+    monkeypatch.setattr(Watching, "__torch_dispatch__", counted)
+    for backend in (None, off_by_roundings):
+        report = check_function(smooth, at=at, compile=backend)
+        assert report.verdict is Verdict.MATCH, str(report)
+        seen.append(0)
+    plain, compiled, _ = seen
+    assert 0 < compiled <= 1.2 * plain
+
+
+@pytest.mark.parametrize("at", [AT, MANY], ids=["balls", "columns"])
+def test_a_wrong_compiler_is_named(at: Any) -> None:
     """Its values and its gradients are wrong; those of the code as it was written are right, and shown."""
-    report = check_function(smooth, at=AT, compile=scaled)
+    report = check_function(smooth, at=at, compile=scaled)
     assert wrong(report) == {"reverse (scaled)": {Cause.VALUE, Cause.FORMULA}}
     texts = [str(c.detail) for c in report.checks if c.cause is Cause.FORMULA]
     assert all("without torch.compile it is right" in text and "scaled makes it wrong" in text for text in texts)
 
 
-def test_a_wrong_gradient_behind_a_right_value() -> None:
+@pytest.mark.parametrize("at", [AT, MANY], ids=["balls", "columns"])
+def test_a_wrong_gradient_behind_a_right_value(at: Any) -> None:
     """Off by a millionth: more than rounding of the operations that were compiled explains."""
-    report = check_function(smooth, at=AT, compile=wrong_backward)
+    report = check_function(smooth, at=at, compile=wrong_backward)
     assert set(wrong(report)) == {f"reverse ({name_of(wrong_backward)})"}
     assert not any(c.cause is Cause.VALUE for c in report.checks)
 
