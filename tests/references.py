@@ -60,6 +60,23 @@ def singular(x: Numbers) -> Numbers:
     return np.array(list(mp.svd_r(matrix(x), compute_uv=False)), dtype=object)
 
 
+def elimination(x: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    """P, L and U with the largest entry of each column as its pivot."""
+    upper, order = x.copy(), list(range(len(x)))
+    count = min(x.shape)
+    lower = np.array([[mpf(0)] * count for _ in x])
+    for k in range(count):
+        best = max(range(k, len(x)), key=lambda i: abs(upper[i, k]))
+        order[k], order[best] = order[best], order[k]
+        for a in (upper, lower):
+            a[[k, best]] = a[[best, k]]
+        lower[k, k] = mpf(1)
+        for i in range(k + 1, len(x)):
+            lower[i, k] = upper[i, k] / upper[k, k]
+            upper[i] = upper[i] - lower[i, k] * upper[k]
+    return np.array([[int(i == row) for i in order] for row in range(len(x))]), lower, upper[:count]
+
+
 def pseudo(x: Numbers) -> Numbers:
     """Of full rank, with more rows than columns."""
     return array(mp.inverse(matrix(x.T @ x))) @ x.T
@@ -102,6 +119,19 @@ CASES: list[tuple[str, str, Callable[..., Any]]] = [
      lambda A: array(mp.cholesky(matrix(A @ A.T + np.eye(2, dtype=int)))).T),
     ("cholesky_inverse", "cholesky_inverse(cholesky(W @ W.T))", lambda W: array(mp.inverse(matrix(W @ W.T)))),
     ("eigvalsh", "eigvalsh(W + W.T)", lambda W: spectrum(W + W.T)),
+    ("eigh.eigenvalues", "torch.linalg.eigh(W + W.T)[0]", lambda W: spectrum(W + W.T)),
+    ("eigh.eigenvectors", "torch.linalg.eigh(W + W.T).eigenvectors**2", lambda W: array(mp.eigsy(matrix(W + W.T))[1]) ** 2),
+    ("svd.U", "linalg.svd(A)[0]**2", lambda A: array(mp.svd_r(matrix(A))[0]) ** 2),
+    ("svd.U", "linalg.svd(A.T, full_matrices=False).U**2", lambda A: array(mp.svd_r(matrix(A.T))[0]) ** 2),
+    ("svd.S", "linalg.svd(A).S", lambda A: singular(A)),
+    ("svd.Vh", "linalg.svd(A, full_matrices=False)[-1]**2", lambda A: array(mp.svd_r(matrix(A))[2]) ** 2),
+    ("svd.Vh", "np.linalg.svd(A.T).Vh**2", lambda A: array(mp.svd_r(matrix(A.T))[2]) ** 2),
+    ("qr.Q", "torch.linalg.qr(W).Q**2", lambda W: array(mp.qr(matrix(W))[0]) ** 2),
+    ("qr.Q", "linalg.qr(A.T)[0]**2", lambda A: array(mp.qr(matrix(A.T), mode="skinny")[0]) ** 2),
+    ("qr.R", "linalg.qr(W).R**2", lambda W: array(mp.qr(matrix(W))[1]) ** 2),
+    ("lu.P", "linalg.lu(W).P @ x", lambda W, x: elimination(W)[0] @ x),
+    ("lu.L", "linalg.lu(W)[1]", lambda W: elimination(W)[1]),
+    ("lu.U", "linalg.lu(A).U", lambda A: elimination(A)[2]),
     ("svdvals", "torch.linalg.svdvals(A)", lambda A: singular(A)),
     ("matrix_exp", "torch.matrix_exp(W)", lambda W: array(mp.expm(matrix(W), method="taylor"))),
     ("pinv", "pinv(A.T)", lambda A: pseudo(A.T)),
@@ -135,6 +165,7 @@ CASES: list[tuple[str, str, Callable[..., Any]]] = [
     ("det", "det(A[:, 1:])", lambda A: A[0, 1] * A[1, 2] - A[0, 2] * A[1, 1]),
     ("logdet", "logdet(W @ W.T)", lambda W: 2 * mp.log(abs(mp.det(mp.matrix(W.tolist()))))),
     ("slogdet", "torch.linalg.slogdet(W).logabsdet", lambda W: mp.log(abs(mp.det(mp.matrix(W.tolist()))))),
+    ("slogdet.sign", "x*linalg.slogdet(W)[0]", lambda x, W: x * mp.sign(mp.det(mp.matrix(W.tolist())))),
     ("inv", "torch.linalg.inv(W)", lambda W: np.array((mp.matrix(W.tolist()) ** -1).tolist())),
     ("solve", "solve(W, x)", lambda W, x: np.array(list(mp.lu_solve(mp.matrix(W.tolist()), mp.matrix(x.tolist()))))),
     ("solve", "solve(W, A.T)", lambda W, A: np.array((mp.matrix(W.tolist()) ** -1 * mp.matrix(A.T.tolist())).tolist())),
@@ -144,6 +175,10 @@ CASES: list[tuple[str, str, Callable[..., Any]]] = [
     ("min", "min(x)", lambda x: min(x)),
     ("amax", "amax(A, 0)", lambda A: np.array([max(A[0, j], A[1, j]) for j in range(3)])),
     ("amin", "amin(A, (0, 1))", lambda A: min(A.ravel())),
+    ("max", "torch.max(A, 1)[0] + A.max(-1).values", by_row(lambda r: 2 * max(r))),
+    ("aminmax.min", "A.aminmax(dim=0)[0]", lambda A: np.array([min(A[0, j], A[1, j]) for j in range(3)])),
+    ("aminmax.max", "torch.aminmax(x).max", lambda x: max(x)),
+    ("sort", "A.sort(1)[0]", by_row(lambda r: np.array(sorted(r)))),
     ("sort", "torch.sort(x).values", lambda x: np.array(sorted(x))),
     ("sort", "A.sort(dim=1, descending=True).values", by_row(lambda r: np.array(sorted(r, reverse=True)))),
     ("topk", "torch.topk(A, 2).values", by_row(lambda r: np.array(sorted(r, reverse=True)[:2]))),
@@ -163,6 +198,10 @@ CASES: list[tuple[str, str, Callable[..., Any]]] = [
     ),
     ("var", "var(A, dim=1)", by_row(moments)),
     ("var", "x.var(unbiased=False)", lambda x: moments(x, 0)),
+    ("var_mean.var", "torch.var_mean(A, 1)[0]", by_row(moments)),
+    ("var_mean.mean", "torch.var_mean(A, 1)[1]", by_row(mean)),
+    ("std_mean.std", "torch.std_mean(x, correction=0)[0]", lambda x: sqrt(moments(x, 0))),
+    ("std_mean.mean", "torch.std_mean(x)[1]", mean),
     ("std", "std(x)", lambda x: mp.sqrt(moments(x))),
     ("layer_norm", "layer_norm(A, [3])", by_row(layer)),
     ("layer_norm", "F.layer_norm(A, (3,), x, y)", lambda A, x, y: by_row(layer)(A) * x + y),

@@ -19,7 +19,7 @@ from gradcheck_cli.algebra.constants import CONSTANT_ULPS, evaluated
 from gradcheck_cli.algebra.parts import parts
 from gradcheck_cli.algebra.program import Program, inline
 from gradcheck_cli.errors import REFUSALS, InputError, first_line
-from gradcheck_cli.language.functions import ARRAY_KINDS, CONSTANT, TABLE, Function
+from gradcheck_cli.language.functions import ARRAY_KINDS, CONSTANT, PLACES, TABLE, Function
 from gradcheck_cli.language.parser import composition
 from gradcheck_cli.language.settings import as_index
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, occurrences
@@ -55,12 +55,6 @@ def imag(x: torch.Tensor) -> torch.Tensor:
 def gelu_tanh(x: torch.Tensor) -> torch.Tensor:
     """torch's other gelu; a string argument has no place in a formula."""
     return torch.nn.functional.gelu(x, approximate="tanh")
-
-
-def slogabsdet(x: torch.Tensor) -> torch.Tensor:
-    """The second of the two tensors."""
-    found: torch.Tensor = torch.linalg.slogdet(x).logabsdet
-    return found
 
 
 class TensorAlgebra:
@@ -151,7 +145,7 @@ class TensorAlgebra:
             if isinstance(problem, RuntimeError):
                 raise
             raise InputError(f"{row.name}: {first_line(problem)}") from None
-        result: torch.Tensor = found[0] if isinstance(found, tuple) else found  # max and min with dim: the values
+        result: torch.Tensor = found[PLACES[row.name]] if isinstance(found, tuple) else found
         if (
             row.name not in CONSTANT
             and isinstance(result, torch.Tensor)

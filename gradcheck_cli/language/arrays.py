@@ -27,7 +27,7 @@ from gradcheck_cli.language.parser import definition, is_constant, parse
 from gradcheck_cli.language.printer import INFIX, show
 from gradcheck_cli.language.settings import as_index
 from gradcheck_cli.language.spaces import MAX_ENTRIES, Shape, entry_names
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, rebuilt, substitute, walk
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, indicator, rebuilt, substitute, walk
 
 Array = npt.NDArray[np.object_]
 """An array of nodes."""
@@ -35,6 +35,9 @@ Array = npt.NDArray[np.object_]
 MAX_ENTRY = 50_000
 MAX_CALLS = 400_000
 """Bounds: nodes of one entry's tree, calls in all."""
+
+FACTORS = ("eigenvectors", "R", "U", "Vh", "U of full", "Vh of full")
+"""Of which torch's choice is held: by their number in this list `gauge` has them."""
 
 MOST_ROWS, MOST_EXPONENTIAL, MOST_SORTED = 6, 4, 8
 """Bounds: rows of a matrix whose minors are written out, or whose exponential is taken; entries that are sorted."""
@@ -514,12 +517,147 @@ class _Evaluation:
 
     def spectrum(self, m: Array) -> Array:
         """The eigenvalues of a symmetric matrix: roots of its characteristic polynomial, made of the principal minors."""
+        terms = self.characteristic(m)
+        return _array([self.node(syntax.ROOT, *reversed(terms), Constant(k)) for k in range(len(m))], (len(m),))
+
+    def characteristic(self, m: Array) -> list[Node]:
+        """The coefficients of the characteristic polynomial, the leading one first."""
         n = _square(m)
         terms: list[Node] = [Constant(1)]
         for k in range(1, n + 1):
             minors = [self.minors(m[list(some)], some) for some in combinations(range(n), k)]
             terms.append(self.signed(self.fold(syntax.ADD, minors), k))
-        return _array([self.node(syntax.ROOT, *reversed(terms), Constant(k)) for k in range(n)], (n,))
+        return terms
+
+    def eigenvectors(self, x: Array) -> Array:
+        return self.each_matrix(self.symmetric(x), lambda m: self.directions(m, self.held(m, "eigenvectors", m.shape)))
+
+    def held(self, m: Array, factor: str, shape: Shape) -> Array:
+        """A factor of a matrix as torch has it: constants, of which only the signs count."""
+        settings = [Constant(n) for n in (*m.shape, FACTORS.index(factor))]
+        nodes = [self.node(syntax.GAUGE, *m.reshape(-1), *settings, *map(Constant, place)) for place in np.ndindex(shape)]
+        return _array(nodes, shape)
+
+    def directions(self, m: Array, held: Array) -> Array:
+        """The eigenvectors of a symmetric matrix as columns, each on the side of a held one. The adjugate of w - m, made of
+        powers of w (Faddeev and LeVerrier), takes any vector to a multiple of that of the eigenvalue w; the sign of the
+        multiple alternates, from the largest one on."""
+        n, terms = _square(m), self.characteristic(m)
+        found = []
+        for k in range(n):
+            value, column = self.node(syntax.ROOT, *reversed(terms), Constant(k)), held[:, k]
+            powers = [column]
+            for term in terms[1:-1]:
+                moved = self.matmul(m, powers[-1])
+                scaled = [self.node(syntax.MUL, term, g) for g in column]
+                powers.append(_array([self.node(syntax.ADD, a, b) for a, b in zip(moved, scaled, strict=True)], (n,)))
+            vector = list(powers[0])
+            for power in powers[1:]:
+                pairs = zip(vector, power, strict=True)
+                vector = [self.node(syntax.ADD, self.node(syntax.MUL, value, a), b) for a, b in pairs]
+            size = self.length(vector)
+            found.append([self.signed(self.node(syntax.DIV, a, size), n - 1 - k) for a in vector])
+        return np.array(found, dtype=object).T
+
+    def length(self, vector: Sequence[Node]) -> Node:
+        return self.node(syntax.SQRT, self.fold(syntax.ADD, [self.node(syntax.MUL, a, a) for a in vector]))
+
+    def qr_orthogonal(self, x: Array) -> Array:
+        return self.each_matrix(_two(x), lambda m: self.orthogonalized(m)[0])
+
+    def qr_triangular(self, x: Array) -> Array:
+        return self.each_matrix(_two(x), lambda m: self.orthogonalized(m)[1])
+
+    def orthogonalized(self, m: Array) -> tuple[Array, Array]:
+        """Q and R, by Gram and Schmidt; the diagonal of R has torch's signs."""
+        rank = min(m.shape)
+        held = self.held(m, "R", (rank, m.shape[1]))
+        columns: list[Array] = []
+        upper = self.zeros((rank, m.shape[1]))
+        for j, column in enumerate(m.T):
+            rest = column
+            for i, q in enumerate(columns):
+                upper[i, j] = self.matmul(q, column).item()
+                taken = [self.node(syntax.MUL, upper[i, j], a) for a in q]
+                rest = _array([self.node(syntax.SUB, a, b) for a, b in zip(rest, taken, strict=True)], rest.shape)
+            if j < rank:
+                sign = self.node(syntax.DIV, held[j, j], self.node(syntax.ABS, held[j, j]))
+                upper[j, j] = self.node(syntax.MUL, sign, self.length(list(rest)))
+                columns.append(_array([self.node(syntax.DIV, a, upper[j, j]) for a in rest], rest.shape))
+        return np.stack(columns, axis=1), upper
+
+    def lu_order(self, x: Array) -> Array:
+        return self.each_matrix(_two(x), lambda m: self.eliminated(m)[0].T)
+
+    def lu_lower(self, x: Array) -> Array:
+        return self.each_matrix(_two(x), lambda m: self.eliminated(m)[1])
+
+    def lu_upper(self, x: Array) -> Array:
+        return self.each_matrix(_two(x), lambda m: self.eliminated(m)[2])
+
+    def eliminated(self, m: Array) -> tuple[Array, Array, Array]:
+        """The order of the rows, L and U: in each column the largest entry is the pivot, of several the first. Rows change
+        places as products with 0 and 1 do it: their entries stay numbers, whichever is chosen."""
+        rows, count = m.shape[0], min(m.shape)
+        lower = self.zeros((rows, count))
+        order, rest = self.eye((rows, rows)), m.copy()
+        for k in range(count):
+            if k < rows - 1:
+                order, lower, rest = (self.exchanged(a, k, self.pivots(rest[k:, k])) for a in (order, lower, rest))
+            lower[k, k] = Constant(1)
+            for i in range(k + 1, rows):
+                factor = lower[i, k] = self.node(syntax.DIV, rest[i, k], rest[k, k])
+                rest[i, k] = Constant(0)
+                for j in range(k + 1, m.shape[1]):
+                    rest[i, j] = self.node(syntax.SUB, rest[i, j], self.node(syntax.MUL, factor, rest[k, j]))
+        return order, lower, rest[:count]
+
+    def pivots(self, column: Array) -> list[Node]:
+        """For each entry 1 if it is the largest in size, the first of several, and else 0."""
+        sizes = [self.node(syntax.ABS, a) for a in column]
+        found = []
+        for i, size in enumerate(sizes):
+            beaten = [self.node(syntax.GT if j < i else syntax.GE, size, s) for j, s in enumerate(sizes) if j != i]
+            found.append(indicator(self.fold(syntax.AND, beaten)))
+        return found
+
+    def exchanged(self, x: Array, k: int, pivots: Sequence[Node]) -> Array:
+        """The rows, of which that with the pivot and the k-th have changed places."""
+        found = x.copy()
+        for j in range(x.shape[1]):
+            if all(isinstance(a, Constant) and a == x[k, j] for a in x[k:, j]):
+                continue
+            found[k, j] = self.fold(syntax.ADD, [self.node(syntax.MUL, p, a) for p, a in zip(pivots, x[k:, j], strict=True)])
+            for i, p in enumerate(pivots[1:], k + 1):
+                other = self.node(syntax.MUL, self.node(syntax.SUB, Constant(1), p), x[i, j])
+                found[i, j] = self.node(syntax.ADD, self.node(syntax.MUL, p, x[k, j]), other)
+        return found
+
+    def svd_left(self, x: Array, full: bool) -> Array:
+        return self.each_matrix(_two(x), lambda m: self.singular_vectors(m, full, left=True))
+
+    def svd_right(self, x: Array, full: bool) -> Array:
+        return self.each_matrix(_two(x), lambda m: self.singular_vectors(m, full, left=False))
+
+    def svd_values(self, x: Array, full: bool) -> Array:
+        return self.svdvals(x)
+
+    def singular_vectors(self, m: Array, full: bool, left: bool) -> Array:
+        """U, or Vh: those on the smaller side are eigenvectors, and take the matrix to the others."""
+        rows, columns = m.shape
+        if full and (rows > columns if left else columns > rows):
+            raise ValueError("full_matrices=False is needed: no derivative is known of vectors beyond the singular values")
+        tall = rows >= columns
+        wide = m.T if tall else m
+        name = ("Vh" if tall else "U") + (" of full" if full else "")
+        held = self.held(m, name, (min(m.shape), min(m.shape)))
+        own = self.directions(self.matmul(wide, wide.T), (held.T if tall else held)[:, ::-1])[:, ::-1]
+        if left is not tall:
+            return own if left else own.T
+        values = self.singular(m)
+        moved = [[self.node(syntax.DIV, a, s) for a, s in zip(row, values, strict=True)] for row in self.matmul(wide.T, own)]
+        others = np.array(moved, dtype=object)
+        return others if left else others.T
 
     def svdvals(self, x: Array) -> Array:
         return self.each_matrix(_two(x), self.singular)

@@ -46,9 +46,7 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("addcmul", "write `x + a*b`"),
     ("addcdiv", "write `x + a/b`"),
     ("cross", "write it out: `[a[1]*b[2] - a[2]*b[1], a[2]*b[0] - a[0]*b[2], a[0]*b[1] - a[1]*b[0]]`"),
-    ("eigh", "an eigenvector has no sign of its own; of the eigenvalues, write `eigvalsh(A)`"),
-    ("svd", "a singular vector has no sign of its own; of the singular values, write `svdvals(A)`"),
-    *((name, _OF_LINALG.format(name)) for name in ("qr", "eig", "eigvals")),
+    *((name, _OF_LINALG.format(name)) for name in ("eig", "eigvals")),
     *((name, _OF_TORCH.format(name)) for name in ("quantile", "cummax", "cummin")),
     ("argmax argmin argsort", "a place has no derivative: its number is constant but for jumps"),
     *((name, f"{_OF_NN.format(name)}; a layer is checked by gradcheck model") for name in (

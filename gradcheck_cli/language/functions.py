@@ -11,7 +11,7 @@ that writes trees.
 
 Columns
 -------
-name         what the tree calls it
+name         what the tree calls it; of one of several tensors that torch's operation returns `operation.tensor` (see RESULTS)
 signature    parameters as Python writes them. A parameter is a tensor unless annotated: `number` and `integer` are settings
              (constants, handed to torch as Python numbers, no derivative with respect to them); `scalar` may be either.
              Such a row works entry by entry. A row with an `array` (a `vector` has one dimension, a `matrix` two) looks at
@@ -156,6 +156,16 @@ class Function:
         """Each argument with its parameter; a variadic parameter, which is the first one, takes what the others leave."""
         repeated = len(arguments) - len(self.parameters) if self.parameters and self.parameters[0].variadic else 0
         return list(zip((*self.parameters[:1] * repeated, *self.parameters), arguments, strict=True))
+
+    def called(self, arguments: str) -> str:
+        """A call as it is written: `sin(x)`, `qr(x).Q`."""
+        operation, dot, result = self.name.partition(".")
+        return f"{operation}({arguments}){dot}{result}"
+
+    @property
+    def usage(self) -> str:
+        """The call with its parameters; of a constant its name."""
+        return self.called(self.signature) if self.signature else self.name
 
     @cached_property
     def arrays(self) -> bool:
@@ -404,6 +414,8 @@ ROWS: tuple[Function, ...] = (
 )  # fmt: skip
 
 _SYMMETRIC = "of a symmetric matrix, as a function of (x + x.T)/2: torch reads one triangle, and spreads the gradient over both"
+_GAUGE = "with the signs that torch gives it, which are its own choice"
+_FULL = "full_matrices: flag = True"
 _OVER = "x: array, dim: axes = (), keepdim: flag = False"
 _LOSS = "x: array, target: array"
 _MEAN = "reduction: reduction = 'mean'"
@@ -450,13 +462,24 @@ ARRAYS: tuple[Function, ...] = (
     _row("matrix_power", "x: array, n: integer", array="matrix_power", torch="linalg.matrix_power"),
     _row("det", "x: array", array="det", torch="linalg.det"),
     _row("logdet", "x: array", "log(det(x))"),
-    _row("slogdet", "x: array", "log(abs(det(x)))", torch="slogabsdet", source="the logarithm: torch.linalg.slogdet(x).logabsdet"),
+    _row("slogdet", "x: array", "log(abs(det(x)))", torch="linalg.slogdet", source="the logarithm: torch.linalg.slogdet(x).logabsdet"),
+    _row("slogdet.sign", "x: array", "sign(det(x))", torch="linalg.slogdet"),
     _row("tril", "x: array, diagonal: axis = 0", array="tril"),
     _row("triu", "x: array, diagonal: axis = 0", array="triu"),
     _row("cholesky", "x: array, upper: flag = False", array="cholesky", torch="linalg.cholesky", source=_SYMMETRIC),
     _row("cholesky_inverse", "x: array, upper: flag = False", array="cholesky_inverse", source="of one triangle: the other is not read"),
     _row("eigvalsh", "x: array", array="eigvalsh", torch="linalg.eigvalsh", source=_SYMMETRIC + "; no derivative where two are equal"),
+    _row("eigh.eigenvalues", "x: array", "eigvalsh(x)", torch="linalg.eigh", source=_SYMMETRIC + "; no derivative where two are equal"),
+    _row("eigh.eigenvectors", "x: array", array="eigenvectors", torch="linalg.eigh", source=_GAUGE + "; none where two eigenvalues are equal"),
     _row("svdvals", "x: array", array="svdvals", torch="linalg.svdvals", source="no derivative where two are equal, or one is 0"),
+    _row("svd.U", f"x: array, {_FULL}", array="svd_left", torch="linalg.svd", source=_GAUGE + "; none where two singular values are equal, or one is 0"),
+    _row("svd.S", f"x: array, {_FULL}", array="svd_values", torch="linalg.svd", source="no derivative where two are equal, or one is 0"),
+    _row("svd.Vh", f"x: array, {_FULL}", array="svd_right", torch="linalg.svd", source=_GAUGE + "; none where two singular values are equal, or one is 0"),
+    _row("qr.Q", "x: array", array="qr_orthogonal", torch="linalg.qr", source=_GAUGE + "; of full rank"),
+    _row("qr.R", "x: array", array="qr_triangular", torch="linalg.qr", source=_GAUGE + "; of full rank"),
+    _row("lu.P", "x: array", array="lu_order", torch="linalg.lu", source="which rows are exchanged changes where two numbers are equal in size"),
+    _row("lu.L", "x: array", array="lu_lower", torch="linalg.lu", source="which rows are exchanged changes where two numbers are equal in size"),
+    _row("lu.U", "x: array", array="lu_upper", torch="linalg.lu", source="which rows are exchanged changes where two numbers are equal in size"),
     _row("matrix_exp", "x: array", "", "expm", array="matrix_exp"),
     _row("pinv", "x: array", array="pinv", torch="linalg.pinv", source="of full rank: beside any other there is no derivative"),
     _row("lstsq", "x: array, y: array", array="lstsq", torch="linalg.lstsq", source="the solution, of full rank"),
@@ -472,6 +495,8 @@ ARRAYS: tuple[Function, ...] = (
     _row("min", _OVER, array="least", source="the values; of two arguments: minimum"),
     _row("amax", _OVER, array="greatest"),
     _row("amin", _OVER, array="least"),
+    _row("aminmax.min", _OVER, "amin(x, dim, keepdim)", torch="aminmax"),
+    _row("aminmax.max", _OVER, "amax(x, dim, keepdim)", torch="aminmax"),
     _row("sort", "x: array, dim: axis = -1, descending: flag = False", array="sort", source="the values"),
     _row("topk", "x: array, k: integer, dim: axis = -1, largest: flag = True", array="topk", source="the values"),
     _row("kthvalue", "x: array, k: integer, dim: axis = -1, keepdim: flag = False", array="kthvalue", source="the values"),
@@ -494,6 +519,9 @@ ARRAYS: tuple[Function, ...] = (
     ),
     _row("std", "x: array, dim: axes = (), correction: number = 1, keepdim: flag = False",
          "sqrt(var(x, dim, correction, keepdim))"),
+    *(_row(f"{both}_mean.{one}", "x: array, dim: axes = (), correction: number = 1, keepdim: flag = False", definition, torch=f"{both}_mean")
+      for both in ("var", "std")
+      for one, definition in ((both, f"{both}(x, dim, correction, keepdim)"), ("mean", "mean(x, dim, keepdim)"))),
     _row(
         "layer_norm", "x: array, normalized_shape: trailing, weight: array = 1, bias: array = 0, eps: number = 1e-5",
         "(x - mean(x, normalized_shape, True))/sqrt(var(x, normalized_shape, 0, True) + eps)*weight + bias",
@@ -550,6 +578,8 @@ PIECES: tuple[Function, ...] = (
          source="the k-th root, in ascending order, of c0 + c1*t + ..., which has none but real ones"),
     _row("exponential", "*x, i: integer, j: integer", sympy="exponential", ball="exponential", series="exponential", ulps=64,
          source="entry i, j of the exponential of a matrix, given row by row"),
+    _row("gauge", "*x, rows: integer, columns: integer, factor: integer, i: integer, k: integer", sympy="gauge", ball="gauge",
+         series="gauge", ulps=0, source="an entry of a factor of a matrix, given row by row, as torch has it: a constant"),
     _row("alike", "x, y", sympy="alike", ball="alike", series="alike", ulps=0, source="0; without a value where the arguments differ"),
 )  # fmt: skip
 """What entries of arrays are made of, and nobody writes."""
@@ -559,9 +589,9 @@ TABLE: MappingProxyType[str, Function] = MappingProxyType({row.name: row for row
 NAMES: MappingProxyType[str, str] = MappingProxyType(
     {name: row.name for row in (*ROWS, *ARRAYS) for name in (row.name, *row.aliases)}
 )
-"""Every name that the language knows, mapped to the name of its row."""
+"""Every name that the language knows, mapped to the name of its row; one of several results is called as `qr(A).Q`."""
 
-CONSTANT = frozenset({"ones_like", "zeros_like", "full_like", "detach"})
+CONSTANT = frozenset({"ones_like", "zeros_like", "full_like", "detach", "gauge"})
 """Rows that are constant whatever they are given: of most the shape counts, and nothing else."""
 
 VARIADIC = frozenset({"maximum", "minimum", "add", "mul", "logical_and", "logical_or"})
@@ -570,14 +600,25 @@ VARIADIC = frozenset({"maximum", "minimum", "add", "mul", "logical_and", "logica
 PAIRS: MappingProxyType[str, str] = MappingProxyType({"max": "maximum", "min": "minimum"})
 """Names that mean another row where two or more arguments follow each other: `max(x, y)`."""
 
-TUPLES: MappingProxyType[str, str] = MappingProxyType(
-    {
-        **dict.fromkeys(("max", "min", "sort", "topk", "kthvalue", "median"), "values"),
-        "slogdet": "logabsdet",
-        "lstsq": "solution",
-    }
+RESULTS: MappingProxyType[str, MappingProxyType[str, str]] = MappingProxyType({
+    name: MappingProxyType(results) for name, results in (
+        *((name, {"values": name, "indices": ""}) for name in ("max", "min", "sort", "topk", "kthvalue", "median")),
+        ("slogdet", {"sign": "slogdet.sign", "logabsdet": "slogdet"}),
+        ("lstsq", {"solution": "lstsq", "residuals": "", "rank": "", "singular_values": ""}),
+        *((name, {one: f"{name}.{one}" for one in several.split()}) for name, several in (
+            ("qr", "Q R"), ("eigh", "eigenvalues eigenvectors"), ("svd", "U S Vh"), ("lu", "P L U"),
+            ("aminmax", "min max"), ("var_mean", "var mean"), ("std_mean", "std mean"),
+        )),
+    )
+})  # fmt: skip
+"""Operations of which torch returns several tensors (those with a `dim` that is a choice, where it is given): the name of each,
+in torch's order, and the row that it is; empty: numbers of places, and others that have no derivative. An operation whose own
+name is a row is that one where none is chosen."""
+
+PLACES: MappingProxyType[str, int] = MappingProxyType(
+    {row: place for results in RESULTS.values() for place, row in enumerate(results.values()) if row}
 )
-"""Rows that are one of several tensors that torch returns (where there is a `dim`): its name."""
+"""Row -> which of the tensors it is, where torch returns several."""
 
 KEYWORDS: MappingProxyType[str, str] = MappingProxyType(
     {"input": "x", "self": "x", "other": "y", "axis": "dim", "keepdims": "keepdim", "ord": "p", "unbiased": "correction"}

@@ -78,7 +78,7 @@ def _show_array(item: Call, done: dict[Node, tuple[str, int]]) -> str:
         terms = [f"[{', '.join(terms)}]"]
         if row.name == syntax.STACK and not given:
             return terms[0]
-    return f"{row.name}({', '.join([*terms, *(f'{name}={done[a][0]}' for name, a in given)])})"
+    return row.called(", ".join([*terms, *(f"{name}={done[a][0]}" for name, a in given)]))
 
 
 def counted(parameter: Parameter, text: str) -> str:

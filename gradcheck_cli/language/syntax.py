@@ -39,7 +39,7 @@ INF = "inf"
 DETACH = "detach"
 """What is held where it is while everything else moves."""
 
-ROOT, EXPONENTIAL, ALIKE = "root", "exponential", "alike"
+ROOT, EXPONENTIAL, ALIKE, GAUGE = "root", "exponential", "alike", "gauge"
 """What entries of matrices are made of, which have no name in formulas."""
 
 STACK, INDEX, CHOSEN, TRANSPOSE = "stack", "index", "index_where", "t"

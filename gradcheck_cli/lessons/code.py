@@ -9,7 +9,7 @@ from typing import Any
 
 from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.functions import ARRAY_KINDS, TABLE, Function, Parameter
+from gradcheck_cli.language.functions import ARRAY_KINDS, PLACES, RESULTS, TABLE, Function, Parameter
 from gradcheck_cli.language.parser import composition, is_constant, is_truth
 from gradcheck_cli.language.printer import INFIX, counted
 from gradcheck_cli.language.settings import show_index
@@ -134,7 +134,9 @@ def _called(item: Call, row: Function, done: Mapping[Node, tuple[str, int]]) -> 
         return _with(TEMPLATES[row.name].format(*positional), named)
     constants = [_value(a) for p, a in bound if p.kind == "integer"]
     name = (row.torch or row.name).format(n=constants[0] if constants else "")
-    return f"torch.{name}({', '.join([*positional, *named])})"
+    call = f"torch.{name}({', '.join([*positional, *named])})"
+    whole = row.name in RESULTS and any(p.name == "dim" and _value(a) == () for p, a in bound)  # torch.median(x)
+    return f"{call}[{PLACES[row.name]}]" if row.name in PLACES and not whole else call
 
 
 def _usual(parameter: Parameter, value: Any) -> bool:

@@ -10,11 +10,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import gradcheck_cli
-from gradcheck_cli import InputError, Lesson, explain
+from gradcheck_cli import InputError, Lesson, check_grad, explain
 from gradcheck_cli.derivation.at import At
 from gradcheck_cli.language.functions import ROWS
 from gradcheck_cli.language.parser import parse
@@ -204,6 +205,22 @@ def test_every_function_as_torch_code() -> None:
             compared += 1
     assert compared > 100
     assert "import math" in preamble(["math.sqrt(2)"]) and "import math" not in preamble(["x"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "qr(A).Q[0,1]", "lu(A).L[1,0] + lu(A)[2][1,1]", "svd(A).S[0]", "slogdet(A).sign*A[0,0]", "sum(sort(A).values*[1, 2])",
+        "median(A) + A.median(0).values[0]", "A.max(1)[0].sum() + max(A)", "var_mean(A, 0)[0].sum()", "matrix_exp(A)[0,0]",
+        "topk(A[0], 1)[0][0]", "eigh(A @ A.T)[1][0,0]",
+    ],
+)  # fmt: skip
+def test_one_of_several_tensors_as_torch_code(text: str) -> None:
+    """The code of a lesson takes the tensor that the formula takes, and prints the certified derivative."""
+    at = {"A": [[1.5, 2.0], [3.0, 5.0]]}
+    found = printed(explain(text, at=at).code())["dy/dA"]
+    exact = [float(check.exact or "nan") for check in check_grad(text, at=at).checks]
+    assert np.allclose(np.ravel(found), exact, rtol=1e-11, atol=1e-14), text
 
 
 def test_numbers_are_right_in_every_digit() -> None:
