@@ -8,7 +8,7 @@ import pytest
 import torch
 from mpmath import mp, mpf
 
-from gradcheck_cli import InputError, check_grad, check_jacobian
+from gradcheck_cli import InputError, check_function, check_grad, check_jacobian
 from gradcheck_cli.algebra import balls
 
 EYE = [[1, 0], [0, 1]]
@@ -204,3 +204,19 @@ def test_complex_factors_are_refused() -> None:
     for text in ("eigh(A @ A.mH).eigenvectors[0,1].abs()", "abs(qr(A).R[0,1])"):
         with pytest.raises(InputError, match="factors, spectra and exponentials of matrices are functions of real numbers"):
             check_grad(text, at={"A": [[1 + 2j, 3], [2, 1j]]})
+
+
+def test_equal_eigenvalues_beside_one_that_is_alone() -> None:
+    """Floats that don't tell two eigenvalues apart, 10 and 10, make no vectors of them: what autograd loses is a nan that
+    shouldn't have mattered, however its vectors are rounded; and no formula of thousands of terms is written down."""
+    matrix = [[-2, 1, 2], [2, -1, 2], [-1, -2, 1]]
+    found = check_grad("eigh(A @ A.T)[1][1,0]", at={"A": matrix}).checks
+    assert {(check.verdict, check.cause) for check in found} == {("mismatch", "nan_trap")}
+    assert [check.autograd_formula for check in found] == [None] * 9
+
+
+def test_eigenvectors_in_code() -> None:
+    """The same of a function of tensors: the vector of the eigenvalue that is alone isn't taken for a wrong formula."""
+    report = check_function(lambda a: torch.linalg.eigh(a @ a.mT)[1][1, 0], at={"a": torch.tensor(
+        [[-2.0, 1, 2], [2, -1, 2], [-1, -2, 1]], dtype=torch.float64)})  # fmt: skip
+    assert {check.cause for check in report.checks} <= {"nan_trap", None}
