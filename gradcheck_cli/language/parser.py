@@ -31,7 +31,7 @@ from gradcheck_cli.language.functions import (
     Parameter,
 )
 from gradcheck_cli.language.settings import READERS
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, indicator
 
 MAX_LENGTH = 20_000
 MAX_NODES = 5_000
@@ -344,7 +344,7 @@ class _Translation:
             y = self.translate(operand, depth)
             left_kind, right_kind = row.parameters
             if row.name == syntax.MUL and is_truth(tree) != is_truth(y):
-                tree, y = (_counted(t) if is_truth(t) else t for t in (tree, y))
+                tree, y = (indicator(t, t.position) if is_truth(t) else t for t in (tree, y))  # as torch multiplies by a mask
             pair = (self.of(left_kind, tree, first), self.of(right_kind, y, operand))
             tree = Call(row.name, pair, self.position(outer))
         return tree
@@ -584,12 +584,6 @@ def _takes_words(name: str, keyword: str) -> bool:
     """True where an argument of a function is one of several words."""
     kinds = {p.name: p.kind for p in TABLE[NAMES[name]].parameters} if name in NAMES else {}
     return kinds.get(keyword) in ("reduction", "order")
-
-
-def _counted(condition: Node) -> Node:
-    """A condition as a factor: 1 or 0, as torch multiplies by a mask."""
-    at = condition.position
-    return Call(syntax.WHERE, (condition, Constant(1, at), Constant(0, at)), at)
 
 
 def is_truth(node: Node) -> bool:
