@@ -57,6 +57,31 @@ def gelu_tanh(x: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.gelu(x, approximate="tanh")
 
 
+def einsum(tensors: Sequence[torch.Tensor], equation: str) -> torch.Tensor:
+    """The text stands behind, as settings do."""
+    return torch.einsum(equation, *tensors)
+
+
+def gather(x: torch.Tensor, index: torch.Tensor, dim: int) -> torch.Tensor:
+    """Settings stand behind."""
+    return x.gather(dim, index)
+
+
+def index_select(x: torch.Tensor, index: torch.Tensor, dim: int) -> torch.Tensor:
+    """The same."""
+    return x.index_select(dim, index)
+
+
+def size(x: torch.Tensor, dim: int) -> int:
+    """How many entries a dimension has."""
+    return x.shape[dim]
+
+
+def prelu(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """torch wants a dimension of channels where there is more than one weight."""
+    return torch.nn.functional.prelu(x, weight if weight.numel() > 1 else weight.reshape(1))
+
+
 class TensorAlgebra:
     """The algebra of torch tensors of one dtype (see `algebra.program.Algebra`).
 

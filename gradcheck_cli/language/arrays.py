@@ -283,6 +283,12 @@ class _Evaluation:
     def cumprod(self, x: Array, dim: int) -> Array:
         return self.running(syntax.MUL, x, dim)
 
+    def cummax(self, x: Array, dim: int) -> Array:
+        return self.running(syntax.MAXIMUM, x, dim)
+
+    def cummin(self, x: Array, dim: int) -> Array:
+        return self.running(syntax.MINIMUM, x, dim)
+
     def matmul(self, x: Array, y: Array) -> Array:
         if not x.ndim or not y.ndim:
             raise ValueError("a matrix product needs dimensions")
@@ -350,6 +356,121 @@ class _Evaluation:
 
     def flip(self, x: Array, dims: Shape) -> Array:
         return np.flip(x, dims)
+
+    def roll(self, x: Array, shifts: Shape, dims: Any) -> Array:
+        return np.roll(x, shifts, (dims,) if isinstance(dims, int) else dims or None)
+
+    def movedim(self, x: Array, source: int, destination: int) -> Array:
+        return np.moveaxis(x, source, destination)
+
+    def expand(self, x: Array, size: Shape) -> Array:
+        kept = (*(1,) * (len(size) - x.ndim), *x.shape)
+        if len(kept) > len(size):
+            raise ValueError("fewer sizes than dimensions")
+        return np.broadcast_to(x, _within(tuple(k if n == -1 else n for n, k in zip(size, kept, strict=True))))
+
+    def repeat(self, x: Array, dims: Shape) -> Array:
+        _within((x.size, *dims))
+        return np.tile(x, dims)
+
+    def hstack(self, *tensors: Array) -> Array:
+        return np.hstack(tensors)
+
+    def vstack(self, *tensors: Array) -> Array:
+        return np.vstack(tensors)
+
+    def pad(self, x: Array, pad: Shape, value: Array) -> Array:
+        """Pairs of widths, those of the last dimension first; negative ones are cut off."""
+        if len(pad) % 2 or len(pad) > 2 * x.ndim:
+            raise ValueError("pad takes two widths for each of the last dimensions")
+        pairs = [(0, 0)] * (x.ndim - len(pad) // 2) + list(zip(pad[::2], pad[1::2], strict=True))[::-1]
+        cut = x[tuple(slice(max(-a, 0), n - max(-b, 0)) for (a, b), n in zip(pairs, x.shape, strict=True))]
+        found = np.full(
+            _within(tuple(n + max(a, 0) + max(b, 0) for (a, b), n in zip(pairs, cut.shape, strict=True))), value.item()
+        )
+        found[tuple(slice(max(a, 0), max(a, 0) + n) for (a, _), n in zip(pairs, cut.shape, strict=True))] = cut
+        return found
+
+    def index_select(self, x: Array, dim: int, index: Array) -> Array:
+        if index.ndim > 1:
+            raise ValueError("an index of one dimension is needed")
+        return x.take(_numbers_of(index, x.shape[dim]).reshape(-1), axis=dim)
+
+    def gather(self, x: Array, dim: int, index: Array) -> Array:
+        if index.ndim != x.ndim:
+            raise ValueError("the index has as many dimensions as the array")
+        numbers = _numbers_of(index, x.shape[dim])
+        inside = tuple(slice(n) if a != dim % x.ndim else slice(None) for a, n in enumerate(index.shape))
+        return np.take_along_axis(x[inside], numbers, axis=dim)
+
+    def one_hot(self, labels: Array, classes: Array) -> Array:
+        numbers, count = _numbers_of(labels, classes.item().value), classes.item().value
+        found = self.zeros((*labels.shape, count))
+        np.put_along_axis(found, numbers[..., None], np.array(Constant(1), dtype=object), axis=-1)
+        return found
+
+    def numel(self, x: Array) -> Array:
+        return _array([Constant(x.size)], ())
+
+    def size(self, x: Array, dim: int) -> Array:
+        if not x.ndim:
+            raise ValueError("a number has no dimensions")
+        return _array([Constant(int(x.shape[_axes(x, dim)[0]]))], ())
+
+    def diff(self, x: Array, n: Array, dim: int) -> Array:
+        (axis,) = _axes(x, dim) or (0,)
+        for _ in range(n.item().value):
+            low, high = x.take(range(x.shape[axis] - 1), axis), x.take(range(1, x.shape[axis]), axis)
+            pairs = zip(high.reshape(-1), low.reshape(-1), strict=True)
+            x = _array([self.node(syntax.SUB, a, b) for a, b in pairs], low.shape)
+        return x
+
+    def cross(self, x: Array, y: Array, dim: int) -> Array:
+        left, right = np.broadcast_arrays(x, y)
+        if left.shape[_axes(left, dim)[0]] != 3:
+            raise ValueError("a cross product takes 3 numbers")
+        a, b = (np.moveaxis(v, dim, -1) for v in (left, right))
+        found = [
+            self.node(syntax.SUB, self.node(syntax.MUL, u[i - 2], v[i - 1]), self.node(syntax.MUL, u[i - 1], v[i - 2]))
+            for u, v in zip(a.reshape(-1, 3), b.reshape(-1, 3), strict=True)
+            for i in range(3)
+        ]
+        return np.moveaxis(_array(found, a.shape), -1, dim)
+
+    def einsum(self, *arguments: Any) -> Array:
+        *tensors, equation = arguments
+        given, arrow, wanted = equation.partition("->")
+        factors = given.split(",")
+        if len(factors) != len(tensors) or any(len(f) != t.ndim for f, t in zip(factors, tensors, strict=True)):
+            raise ValueError(f"{equation!r} doesn't fit: a letter for each dimension of each array")
+        sizes: dict[str, int] = {}
+        for letters, tensor in zip(factors, tensors, strict=True):
+            for letter, n in zip(letters, tensor.shape, strict=True):
+                if sizes.setdefault(letter, n) != n:
+                    raise ValueError(f"{letter!r} stands for {sizes[letter]} and for {n}")
+        letters = sorted(x for x in sizes if given.count(x) == 1)
+        wanted = wanted if arrow else "".join(letters)
+        if len(set(wanted)) < len(wanted) or not set(wanted) <= sizes.keys():
+            raise ValueError(f"{equation!r} doesn't say what is left")
+        summed = [x for x in sizes if x not in wanted]
+        _within((math.prod(sizes.values()),))
+        found = []
+        for outer in product(*(range(sizes[x]) for x in wanted)):
+            terms = []
+            for inner in product(*(range(sizes[x]) for x in summed)):
+                place = dict(zip((*wanted, *summed), (*outer, *inner), strict=True))
+                entries_ = [t[tuple(place[x] for x in f)] for f, t in zip(factors, tensors, strict=True)]
+                terms.append(self.fold(syntax.MUL, entries_))
+            found.append(self.fold(syntax.ADD, terms))
+        return _array(found, tuple(sizes[x] for x in wanted))
+
+    def glu(self, x: Array, dim: int) -> Array:
+        (axis,) = _axes(x, dim) or (0,)
+        if not x.ndim or x.shape[axis] % 2:
+            raise ValueError("an even number of entries is halved")
+        first, second = np.split(x, 2, axis=axis)
+        pairs = zip(first.reshape(-1), second.reshape(-1), strict=True)
+        return _array([self.node(syntax.MUL, a, self.node(syntax.SIGMOID, b)) for a, b in pairs], first.shape)
 
     def diag(self, x: Array) -> Array:
         if x.ndim == 2:
@@ -747,6 +868,25 @@ class _Evaluation:
         moved = self.ranked(x, dim)
         return self.one_of(x, moved[..., (moved.shape[-1] - 1) // 2], dim, keepdim)
 
+    def quantile(self, x: Array, q: Array, dim: Any, keepdim: bool) -> Array:
+        """Between two neighbours in order, as far along as q is."""
+        part = exact_constant(q.item())
+        if not isinstance(part, Fraction) or not 0 <= part <= 1:
+            raise ValueError("quantile takes a number from 0 to 1")
+        whole = not isinstance(dim, int)
+        moved = self.ranked(x.reshape(-1) if whole else x, 0 if whole else dim)
+        place = part * (moved.shape[-1] - 1)
+        low, rest = moved[..., math.floor(place)], place - math.floor(place)
+        if rest:
+            high = moved[..., math.floor(place) + 1]
+            weight = self.node(syntax.DIV, Constant(rest.numerator), Constant(rest.denominator))
+            pairs = zip(np.ravel(low), np.ravel(high), strict=True)
+            between = [self.node(syntax.ADD, a, self.node(syntax.MUL, weight, self.node(syntax.SUB, b, a))) for a, b in pairs]
+            low = _array(between, np.shape(low))
+        if whole:
+            return _array([low if isinstance(low, Node) else low.item()], (1,) * x.ndim if keepdim else ())
+        return self.one_of(x, low, dim, keepdim)
+
     def one_of(self, x: Array, chosen: Any, dim: int, keepdim: bool) -> Array:
         found = chosen if isinstance(chosen, np.ndarray) else _array([chosen], ())
         return np.expand_dims(found, dim) if keepdim and x.ndim else found
@@ -768,6 +908,17 @@ def _array(nodes: Sequence[Node], shape: Sequence[int]) -> Array:
     array = np.empty(len(nodes), dtype=object)
     array[:] = nodes
     return array.reshape(shape)
+
+
+def _numbers_of(labels: Array, most: int) -> npt.NDArray[np.intp]:
+    """Places along a dimension with so many entries."""
+    try:
+        numbers = whole_numbers(labels)
+    except ValueError:
+        raise ValueError("places are whole numbers from 0 on") from None
+    if max(numbers, default=0) >= most:
+        raise ValueError(f"there is no place {max(numbers)}: there are {most}")
+    return np.array(numbers, dtype=np.intp).reshape(labels.shape)
 
 
 def _within(shape: Shape) -> Shape:

@@ -277,6 +277,8 @@ class _Translation:
                 for function in _ATTRIBUTES[name]:
                     found = Call(function, (found,), at)
                 return found
+            case ast.Subscript(value=ast.Attribute(value=value, attr="shape"), slice=places):
+                return self.build(TABLE[syntax.SIZE], syntax.SIZE, node, [value, places], {}, depth)
             case ast.Attribute(value=ast.Call() as value, attr=taken) if taken in _results(value):
                 return self.call(value, depth, taken)
             case ast.List(elts=elements):
@@ -403,6 +405,16 @@ class _Translation:
                     name = OF_MATRICES[name]
             case _:
                 raise self.error("syntax error: only named functions can be called", node.func)
+        if (
+            name in _CASTS
+            and isinstance(positional[0] if positional else None, _CONDITIONS)
+            and isinstance(node.func, ast.Attribute)
+        ):
+            condition = self.translate(positional[0], depth)  # (x > 0).float()
+            if is_truth(condition):
+                return indicator(condition, condition.position)
+        if name == "len" and len(positional) == 1:
+            name, positional = syntax.SIZE, [*positional, ast.copy_location(ast.Constant(0), node)]
         if name == "Piecewise":
             return self.piecewise(node, positional, depth)
         keywords: dict[str, ast.expr] = {}
@@ -458,6 +470,10 @@ class _Translation:
         parameters = row.parameters
         usage = f"{name}({', '.join(_usage(p) for p in parameters)})"
         leading: list[Node] = []
+        if row.name == syntax.EINSUM and len(positional) > 1:  # einsum('ij,j->i', A, x), or of a list of arrays
+            first, *factors = positional
+            whole = factors[0] if len(factors) == 1 and isinstance(factors[0], ast.List | ast.Tuple) else None
+            positional = [whole or ast.copy_location(ast.List(factors, ast.Load()), first), first]
         if parameters and parameters[0].variadic:
             listed = positional.pop(0) if positional else node
             if not isinstance(listed, ast.List | ast.Tuple) or not listed.elts:
@@ -575,6 +591,9 @@ _WHOLE = Parameter("dim", "axes", ())
 _ARRAYS_OF_NUMPY = frozenset(
     f"{module}.{name}" for module in ("np", "numpy", "jnp") for name in ("sort", "max", "min", "median")
 )
+
+_CASTS = frozenset({"float", "double", "half", "bfloat16", "int", "long", "to", "type"})
+"""What makes numbers of a mask, 1 and 0, as a product with it does; of numbers it would make another format."""
 
 _CONDITIONS = (ast.Compare, ast.BoolOp, ast.UnaryOp, ast.BinOp)
 """What a condition looks like in brackets: `x[(x > 0) & ~(x > 1)]`."""

@@ -46,6 +46,10 @@ STACK, INDEX, CHOSEN, TRANSPOSE = "stack", "index", "index_where", "t"
 """`[x, y]`, `x[0]`, `x[x > 0]`, `A.T`."""
 
 
+EINSUM, SIZE = "einsum", "size"
+"""A function whose text comes first, and what `x.shape[0]` and `len(x)` are."""
+
+
 class Columns:
     """Of a line: the index of the character at one of ast's columns, which count UTF-8 bytes. A call takes no longer for a long
     line."""

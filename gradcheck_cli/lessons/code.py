@@ -29,6 +29,10 @@ TEMPLATES: Mapping[str, str] = {
     "pick": "{0}.gather(-1, {1}.unsqueeze(-1)).squeeze(-1)",
     "imag": "torch.imag({0} + 0j)",
     "tensor": "{0}",
+    "size": "{0}.size()",
+    "gather": "{0}.gather(index={1})",
+    "index_select": "{0}.index_select(index={1})",
+    "prelu": "torch.nn.functional.prelu({0}, {1})",
     "index_where": "{0}[{1}]",
     "max": "torch.amax({0})",
     "min": "torch.amin({0})",
@@ -138,6 +142,8 @@ def _called(item: Call, row: Function, done: Mapping[Node, tuple[str, int]]) -> 
             named.append(f"{parameter.name}={_setting(argument.value)}")
     if row.parameters and row.parameters[0].variadic:
         positional = [f"[{', '.join(positional)}]"]
+    if row.name == syntax.EINSUM:
+        return f"torch.einsum({_value(item.arguments[-1])!r}, {positional[0]})"
     if row.name in TEMPLATES:
         return _with(TEMPLATES[row.name].format(*positional), named)
     constants = [_value(a) for p, a in bound if p.kind == "integer"]
@@ -154,7 +160,8 @@ def _usual(parameter: Parameter, value: Any) -> bool:
 
 
 def _with(call: str, named: Sequence[str]) -> str:
-    return f"{call[:-1]}{''.join(f', {n}' for n in named)})" if named else call
+    before = "" if call.endswith("(") or call.endswith("()") else ", "
+    return f"{call[:-1]}{before}{', '.join(named)})" if named else call
 
 
 def _value(argument: Node) -> Any:

@@ -219,6 +219,13 @@ def test_every_name_of_the_table_is_called() -> None:
             "truth": "x > 0", "integer": "1", "number": "1", "axis": "0", "axes": "0", "sizes": "(0,)", "trailing": "(2,)",
             "counts": "2, 3", "constants": "[1, 2]", "flag": "True", "reduction": "'sum'", "order": "'fro'",
         }  # fmt: skip
+        if row.name == "einsum":
+            assert (
+                parse("einsum('i,i', x, y)")
+                == parse("einsum('i,i', [x, y])")
+                == Call(name, (X, Variable("y"), Constant("i,i")))
+            )
+            continue
         if row.parameters and row.parameters[0].variadic:
             rest = [Constant(p.default) for p in row.parameters[1:]]
             assert parse(f"{name}([x, y])") == Call(row_name, (X, Variable("y"), *rest))

@@ -263,7 +263,10 @@ def test_a_lesson_about_complex_numbers_by_itself() -> None:
     [
         "qr(A).Q[0,1]", "lu(A).L[1,0] + lu(A)[2][1,1]", "svd(A).S[0]", "slogdet(A).sign*A[0,0]", "sum(sort(A).values*[1, 2])",
         "median(A) + A.median(0).values[0]", "A.max(1)[0].sum() + max(A)", "var_mean(A, 0)[0].sum()", "matrix_exp(A)[0,0]",
-        "topk(A[0], 1)[0][0]", "eigh(A @ A.T)[1][0,0]",
+        "topk(A[0], 1)[0][0]", "einsum('ij,jk->', A, A)*len(A)/A.numel()",
+        "A.gather(1, [[1], [0]]).sum()*A.shape[1]", "F.pad(A, (1, 0), value=2).prod() + roll(A, 1, 0)[0,0]",
+        "A.repeat(2, 1).sum() + A[0].expand(3, -1).prod()", "A.index_select(0, [1]).sum() + (one_hot([1, 0], 2)*A).sum()",
+        "prelu(-A, A[0,0]).sum() + quantile(A, 0.3)",
     ],
 )  # fmt: skip
 def test_one_of_several_tensors_as_torch_code(text: str) -> None:
