@@ -82,6 +82,12 @@ INSTEAD: Mapping[str, str] = MappingProxyType({word: advice for words, advice in
 """What is written elsewhere -> what to write here."""
 
 
+OTHERS_OF_TORCH: Mapping[str, str] = MappingProxyType({
+    "svd": "torch.svd returns V where linalg.svd returns Vh: write `linalg.svd(A)`",
+    "lu": "torch.lu returns L and U in one matrix: write `linalg.lu(A)`",
+})  # fmt: skip
+"""Names that mean something else in `torch` itself, and as methods, than behind `torch.linalg`."""
+
 OF_MATRICES: Mapping[str, str] = MappingProxyType({"norm": "linalg_norm"})
 """Names that mean another row behind `torch.linalg`, where there are two dimensions."""
 

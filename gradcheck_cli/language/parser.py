@@ -17,7 +17,7 @@ from keyword import iskeyword
 
 from gradcheck_cli.errors import NO_TEXT, InputError, half_character
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.elsewhere import INSTEAD, OF_MATRICES, SIGNS
+from gradcheck_cli.language.elsewhere import INSTEAD, OF_MATRICES, OTHERS_OF_TORCH, SIGNS
 from gradcheck_cli.language.functions import (
     KEYWORDS,
     NAMES,
@@ -281,6 +281,8 @@ class _Translation:
                 return self.build(TABLE[syntax.SIZE], syntax.SIZE, node, [value, places], {}, depth)
             case ast.Attribute(value=ast.Call() as value, attr=taken) if taken in _results(value):
                 return self.call(value, depth, taken)
+            case ast.Attribute(value=ast.Call() as value, attr=name) if results := _results(value):
+                raise self.error(f"torch returns {', '.join(results)}, and no {name}", node)
             case ast.List(elts=elements):
                 terms = [self.real(self.translate(e, depth), e) for e in elements]
                 if not terms:
@@ -446,7 +448,13 @@ class _Translation:
         self, name: str, taken: str, node: ast.Call, positional: list[ast.expr], keywords: dict[str, ast.expr], depth: int
     ) -> Node:
         """One of several tensors that torch returns."""
-        results = RESULTS[name]
+        results, called = RESULTS[name], node.func
+        if (
+            name in OTHERS_OF_TORCH
+            and isinstance(called, ast.Attribute)
+            and not (_dotted(called.value) or "").endswith("linalg")
+        ):
+            raise self.error(OTHERS_OF_TORCH[name], node.func)
         if not taken:
             known = " or ".join(f".{result}" for result, row in results.items() if row)
             raise self.error(f"torch's {name} returns {', '.join(results)}: write {known} behind it", node.func)

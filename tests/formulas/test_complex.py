@@ -343,3 +343,13 @@ def test_the_range_is_left_on_the_way_to_a_complex_gradient() -> None:
         report = check_grad(text, at={"z": 1e200 + 1e200j})
         found = {(check.cause, check.operation) for check in report.checks if check.verdict == "mismatch"}
         assert found == {("range", operation)}, text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["mean(z)*1j", "dot(z, z)", "vdot(z, 1j*z)", "trace(outer(z, conj(z)))", "einsum('i,i->', z, conj(z))", "diff(z)[0]**2"],
+)
+def test_what_is_made_of_complex_arrays_as_it_is_defined(text: str) -> None:
+    """Means, traces and products of complex arrays are those of their definitions, in every mode."""
+    report = check_jacobian(text, at={"z": [1 + 2j, -0.5 + 1j]}, mode="all")
+    assert report.verdict == "match" and len(report.checks) >= 4, str(report)

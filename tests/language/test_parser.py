@@ -112,6 +112,9 @@ ERRORS = [
         "torch returns values, indices where NumPy returns an array: write .values before the index\n  np.sort(x)[0]\n  ^",
     ),
     ("sort(x).indices", "indices of sort has no derivative, and none is followed\n  sort(x).indices\n  ^"),
+    ("svd(A).V", "torch returns U, S, Vh, and no V\n  svd(A).V\n  ^"),
+    ("A.svd()[2]", "torch.svd returns V where linalg.svd returns Vh: write `linalg.svd(A)`\n  A.svd()[2]\n  ^"),
+    ("torch.lu(A)[0]", "torch.lu returns L and U in one matrix: write `linalg.lu(A)`\n  torch.lu(A)[0]\n  ^"),
     ("linalg.qr(A)", "torch's qr returns Q, R: write .Q or .R behind it\n  linalg.qr(A)\n  ^"),
     (
         "x.max(0)",
