@@ -15,7 +15,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from itertools import chain
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,9 +24,10 @@ from torch import Tensor
 
 from gradcheck_cli.callables.backward import Backward, Found, Hooked, custom_nodes, dense, largest, of_node, pull, roundings
 from gradcheck_cli.callables.conventions import broken
+from gradcheck_cli.callables.own import Call, calls
 from gradcheck_cli.errors import words as said
 from gradcheck_cli.maps.autograd import REENTRANT
-from gradcheck_cli.maps.map import Map, Row, Tensors
+from gradcheck_cli.maps.map import Map, Row, Tensors, attempted, random_row
 from gradcheck_cli.maps.parts import wholes
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.scope import Point
@@ -54,16 +56,17 @@ class Trial:
 class Condition:
     """A row of the table: its name, how the run differs and what must hold, and the words of a report ("with ...").
 
-    `whole`: it is tried on a map as a whole, else on each custom backward. `plain`: on torch's own operations too.
-    `refused`: errors of torch's own that are no fault here.
+    `of`: what it is tried on: each custom backward, each call of a custom Function, or a map as a whole. `plain`: on torch's
+    own operations too. `refused`: errors of torch's own that are no fault here. `once`: its first trial that fails says it all.
     """
 
     name: str
     words: str
     run: Callable[[Any], Iterator[Trial]]
-    whole: bool = False
+    of: Literal["backward", "call", "map"] = "backward"
     plain: bool = False
     refused: tuple[type[Exception], ...] = ()
+    once: bool = False
 
 
 # -- how a run differs --------------------------------------------------------------------------------------------------
@@ -153,11 +156,13 @@ def _lost(trial: Trial) -> bool:
 
 def _in_parts(backward: Backward) -> Iterator[Trial]:
     """Upstream gradients that add up to the plain one: so do what they give. Single entries and zeros elsewhere, as a loss of
-    one entry has; ones, as a sum has, which code may take a short cut for."""
+    one entry has; ones, as a sum has, which code may take a short cut for; and their negative, of one sign too."""
     entries = {n: np.unique(np.linspace(0, v.numel() - 1, MOST).astype(int)).tolist() for n, v in backward.cotangents.items()}
     single = [_only(backward.cotangents, name, i) for name, some in entries.items() for i in some if _numel(backward) > 1]
     ones = {name: torch.ones_like(v) for name, v in backward.cotangents.items()}
-    for parts, what in ((single[: 2 * MOST], "its entries one by one"), ([ones], "ones and the rest")):
+    minus = {name: -v for name, v in ones.items()}
+    named = ((single[: 2 * MOST], "its entries one by one"), ([ones], "ones and the rest"), ([minus], "-1 and the rest"))
+    for parts, what in named:
         if parts:
             rest = {n: v - sum((part[n] for part in parts), torch.zeros_like(v)) for n, v in backward.cotangents.items()}
             found = [backward.pull(part) for part in (*parts, rest)]
@@ -214,6 +219,47 @@ def _unused(backward: Backward) -> Iterator[Trial]:
 
 def _differentiated(backward: Backward) -> Iterator[Trial]:
     yield Trial(backward.pull(backward.cotangents, create_graph=True), backward.plain.gradients)
+
+
+def _laid(call: Backward) -> Iterator[Trial]:
+    """Arguments that lie otherwise in memory: where the values are those of contiguous copies, so are the gradients."""
+    map = _map(call)
+    for what, change in LAID.items():
+        laid = {name: x for name, old in map.inputs.items() if (x := change(old.detach())) is not None}
+        same = {name: x.clone(memory_format=torch.contiguous_format) for name, x in laid.items()}
+        wanted = _pulled(call, same) if laid else None
+        found = _pulled(call, laid) if wanted else None
+        if wanted and found and wanted[0].refusal is None and _near(found[1], wanted[1]):
+            yield Trial(found[0], wanted[0].gradients, what)
+
+
+def _channels_last(v: Tensor) -> Tensor | None:
+    return v.contiguous(memory_format=torch.channels_last) if v.ndim == 4 and min(v.shape[1:]) > 1 else None
+
+
+LAID: Mapping[str, Callable[[Tensor], Tensor | None]] = {
+    "that are transposed in memory": _transposed,
+    "in torch.channels_last": _channels_last,
+    "whose entries are apart in memory": _apart,
+    "that are slices of larger tensors": _slice,
+    "whose rows are expanded from one": _by_rows,
+}
+"""How inputs may lie in memory; None where one can't."""
+
+
+def _pulled(call: Backward, changed: Tensors) -> tuple[Found, Tensors] | None:
+    """The gradients with some arguments as they are given, and the values; None where the function refuses."""
+    leaves = {name: changed[name].requires_grad_() if name in changed else x for name, x in _map(call).leaves().items()}
+    outputs = _forward(_map(call), leaves)
+    if outputs is None or outputs.keys() != call.outputs.keys():
+        return None
+    return pull(outputs, leaves, call.cotangents), outputs
+
+
+def _near(outputs: Tensors, others: Tensors) -> bool:
+    """Whether values are the same, but for rounding."""
+    pairs = ((y.detach().nan_to_num(), others[name].detach().nan_to_num()) for name, y in outputs.items())
+    return all(bool(((y - other).abs() <= roundings(other)).all()) for y, other in pairs)
 
 
 def _frozen(whole: Backward) -> Iterator[Trial]:
@@ -327,16 +373,18 @@ CONDITIONS: tuple[Condition, ...] = (
     # -- the outputs that a loss uses
     Condition("alone", "{} used alone", _alone),
     Condition("unused", "{} not used", _unused),
-    Condition("alone", "{} used alone", _alone, whole=True, plain=True),
-    Condition("unused", "{} not used", _unused, whole=True, plain=True),
-    Condition("undefined", "an undefined upstream gradient (None)", _undefined, whole=True, plain=True),
+    Condition("alone", "{} used alone", _alone, of="map", plain=True),
+    Condition("unused", "{} not used", _unused, of="map", plain=True),
+    Condition("undefined", "an undefined upstream gradient (None)", _undefined, of="map", plain=True),
+    # -- the arguments of a custom Function
+    Condition("arguments", "arguments {}", _laid, of="call", once=True),
     # -- the run
-    Condition("frozen", "{} frozen (requires_grad=False)", _frozen, whole=True),
-    Condition("again", "a second call", _again, whole=True),
-    Condition("between", "another call before its backward pass", _between, whole=True),
-    Condition("kept", "a later call, which overwrites the gradient of an earlier one,", _kept, whole=True),
-    Condition("accumulated", "{}", _accumulated, whole=True),
-    Condition("hooks", "the hooks on {}", _hooks, whole=True, plain=True),
+    Condition("frozen", "{} frozen (requires_grad=False)", _frozen, of="map"),
+    Condition("again", "a second call", _again, of="map"),
+    Condition("between", "another call before its backward pass", _between, of="map"),
+    Condition("kept", "a later call, which overwrites the gradient of an earlier one,", _kept, of="map"),
+    Condition("accumulated", "{}", _accumulated, of="map"),
+    Condition("hooks", "the hooks on {}", _hooks, of="map", plain=True),
 )  # fmt: skip
 
 
@@ -374,21 +422,21 @@ def try_conditions(
     if not nodes and len(row.cotangents) < 2 and hooked is None:
         return found
     whole = Backward(row.name, "autograd", outputs, leaves, dict(row.cotangents), map, hooked)
-    backwards = [one for one in (of_node(n, leaves) for n in nodes) if one is not None]
-    for backward in (*backwards, whole):
+    backwards = [("backward", one) for one in (of_node(n, leaves) for n in nodes) if one is not None]
+    for kind, backward in chain(backwards, [("map", whole)], _called(map, nodes, found)):
         failed = {column.quantity.partition(":")[0] for column in found}  # of a backward by itself: no need to say it again
         if backward.plain.refusal is not None:
             continue
         noise = {name: slack + n for name, n in backward.noise().items()}  # sampled now, before anything else is called
         for condition in CONDITIONS:
-            asked = condition.whole == (backward is whole) and (nodes or condition.plain)
+            asked = condition.of == kind and (nodes or condition.plain)
             if not asked or condition.name in failed or (condition.run is _undefined and not undefined):
                 continue
             before = len(found)
             for trial in condition.run(backward):
                 if record is not None and condition.name not in record.setdefault(backward.name, []):
                     record[backward.name].append(condition.name)
-                if not (trial.slack and len(found) > before):  # the sum of what is wrong already
+                if not ((trial.slack or condition.once) and len(found) > before):  # the sum of what is wrong already
                     found += _judged(condition, backward, trial, noise, point)
     return found
 
@@ -465,6 +513,26 @@ def _of_a_backward(refusal: Exception) -> bool:
 
 
 # -- runs ---------------------------------------------------------------------------------------------------------------
+
+
+def _called(map: Map, nodes: Sequence[Any], failed: Sequence[Column]) -> Iterator[tuple[str, Backward]]:
+    """The calls of custom Functions, where nothing `failed` by the time that they are asked for: more calls change what is
+    kept between them."""
+    for call in calls(map) if nodes and not failed else ():
+        own = _of_call(call)
+        if own is not None and not failed:
+            yield "call", own
+
+
+def _of_call(call: Call) -> Backward | None:
+    """A custom Function at the arguments that it was given, as a map of its own."""
+    own = attempted(call.map)
+    leaves = own.leaves() if own else {}
+    outputs = _forward(own, leaves) if own else None
+    if outputs is None or not any(y.requires_grad for y in outputs.values()):
+        return None
+    cotangents = random_row(outputs, 0).cotangents
+    return Backward(call.name, f"the backward of {call.name}", outputs, leaves, dict(cotangents), own)
 
 
 def _map(whole: Backward) -> Map:

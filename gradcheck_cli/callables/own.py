@@ -36,6 +36,8 @@ class Call:
 
     function: Any
     arguments: tuple[Any, ...]
+    asked: tuple[bool, ...]
+    """By which of them the call is differentiated."""
 
     @property
     def name(self) -> str:
@@ -47,6 +49,10 @@ class Call:
         listed = listed[self.function.setup_context is Function.setup_context :]  # without ctx
         names = [p.name for p in listed if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         return [*names, *(f"argument {k + 1}" for k in range(len(names), len(self.arguments)))]
+
+    def still(self) -> set[str]:
+        """The arguments that the call isn't differentiated by, if it is by others: targets, masks."""
+        return {n for n, asked in zip(self.names(), self.asked, strict=False) if not asked} if any(self.asked) else set()
 
     def map(self) -> Map | None:
         """The Function as a map of those of its arguments that are differentiated by; None where there are none."""
@@ -88,7 +94,8 @@ def _listening(functions: Sequence[Any], found: list[Call]) -> Iterator[None]:
 
         def forward(*given: Any) -> Any:
             arguments = given if beside else given[1:]
-            found.append(Call(function, tuple(x.detach().clone() if isinstance(x, Tensor) else x for x in arguments)))
+            asked = tuple(isinstance(x, Tensor) and x.requires_grad for x in arguments)
+            found.append(Call(function, tuple(x.detach().clone() if isinstance(x, Tensor) else x for x in arguments), asked))
             return right(*given)
 
         forward.__signature__ = inspect.signature(right)  # type: ignore[attr-defined]
@@ -148,7 +155,7 @@ def own_slips(map: Map, searched: Searched | None = None, said: Collection[str] 
 
     def examine(call: Call) -> Mapping[str, str | None]:
         own = call.map()
-        slips = {} if own is None else name_slips(own, searched=searched)
+        slips = {} if own is None else name_slips(own, searched=searched, still=call.still())
         return {name: None if slip in said else slip for name, slip in slips.items()}
 
     return _told(map, "backward", examine)

@@ -77,19 +77,19 @@ def _equal(x: Node, y: Node) -> bool:
 Node = Constant | Variable | Call
 
 
-def walk(node: Node) -> Iterator[Node]:
+def walk(*nodes: Node) -> Iterator[Node]:
     """Every distinct subtree once, arguments before the call that uses them."""
-    return _walk(node, lambda item: item)
+    return _walk(nodes, lambda item: item)
 
 
-def occurrences(node: Node) -> Iterator[Node]:
+def occurrences(*nodes: Node) -> Iterator[Node]:
     """Every node once, arguments before the call that uses them: of equal subtrees, each that is written."""
-    return _walk(node, id)
+    return _walk(nodes, id)
 
 
-def _walk(node: Node, key: Callable[[Node], Any]) -> Iterator[Node]:
+def _walk(nodes: Sequence[Node], key: Callable[[Node], Any]) -> Iterator[Node]:
     seen: set[Any] = set()
-    stack: list[tuple[Node, bool]] = [(node, False)]
+    stack: list[tuple[Node, bool]] = [(node, False) for node in reversed(nodes)]
     while stack:
         item, expanded = stack.pop()
         if key(item) in seen:
@@ -133,6 +133,18 @@ def rebuilt(tree: Node, change: Callable[[Call], Node]) -> Node:
 def indicator(condition: Node, position: int = 0) -> Node:
     """A condition as a number: 1 where it holds, 0 elsewhere."""
     return Call(syntax.WHERE, (condition, Constant(1, position), Constant(0, position)), position)
+
+
+def unified(nodes: Sequence[Node]) -> list[Node]:
+    """The trees with one object in the place of all equal subtrees, so that none is compared with another part by part."""
+    known: dict[Node, Node] = {}
+    done: dict[int, Node] = {}
+    for item in occurrences(*nodes):
+        same = (
+            Call(item.function, tuple(done[id(a)] for a in item.arguments), item.position) if isinstance(item, Call) else item
+        )
+        done[id(item)] = known.setdefault(same, same)
+    return [done[id(node)] for node in nodes]
 
 
 def written_size(node: Node) -> int:

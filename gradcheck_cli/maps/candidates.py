@@ -11,13 +11,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache, partial
-from itertools import combinations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gradcheck_cli.algebra.number import ONE, ZERO, Ball, exactly
 from gradcheck_cli.floats import Floats
@@ -25,14 +22,10 @@ from gradcheck_cli.language import syntax
 from gradcheck_cli.language.parser import is_truth
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, walk
-from gradcheck_cli.maps import repairs
+from gradcheck_cli.maps import indices, repairs
 from gradcheck_cli.maps.pieces import conditions
-from gradcheck_cli.maps.trials import BARE, Edge, Trial, made_by, matrices, mended, numbers, patterns
-from gradcheck_cli.maps.written import evaluate, family, result, upstream
-
-CLOSE = 1e-7
-CANCELLED = 1e-12
-"""How well a slip must fit every entry: relative to it, and to the largest one, of which cancellation may leave as much."""
+from gradcheck_cli.maps.trials import CLOSE, Candidates, Edge, Trial, close, exact_with, numbers, patterns, said, used
+from gradcheck_cli.maps.written import evaluate, family
 
 RIGHT = 1e-11
 """Relative error up to which an entry is right where others are wrong: a slip that shows little there is in all of them."""
@@ -45,27 +38,6 @@ QUOTED = 60
 
 DEEPEST = 6
 """Steps down a term to which it is quoted at most, where it is longer."""
-
-OCCURRENCES = 6
-"""Places of a variable whose subsets are tried."""
-
-Candidates = Iterator[tuple[str, Callable[[], Floats]]]
-"""What is said of a slip, and the gradient that it makes."""
-
-
-def close(found: Floats, wanted: Floats, scale: float = 0.0) -> bool:
-    """Whether every entry is right, by itself: to within CLOSE of it, or what cancels leaves of the largest one, or of
-    `scale`."""
-    if found.shape != wanted.shape or not np.isfinite(found).all():
-        return False
-    return not _off(found, wanted, scale).any()
-
-
-def _off(found: Floats, wanted: Floats, scale: float = 0.0) -> npt.NDArray[np.bool_]:
-    """Which entries are wrong."""
-    with np.errstate(all="ignore"):
-        return ~(abs(found - wanted) <= CLOSE * abs(wanted) + CANCELLED * float(np.max(abs(wanted), initial=scale)))
-
 
 # -- the slips ----------------------------------------------------------------------------------------------------------
 
@@ -81,21 +53,6 @@ def _simple(trial: Trial, name: str) -> Candidates:
     if not found.any():
         yield "the backward returns 0", lambda: found
     yield "the backward multiplies by the upstream gradient twice", lambda: trial.adjoint(lambda v: v * v)[name]
-
-
-def _upstream(trial: Trial, name: str) -> Candidates:
-    """The upstream gradient of one output, in the wrong place."""
-    shapes = {output: trial.trees.shapes[result(output)] for output in trial.trees.outputs}
-    for output, shape in shapes.items():
-        of = f" of {output}" if len(shapes) > 1 else ""
-        names = [v.name for v in family(upstream(output), shape)]
-        values = np.array([trial.trees.values.get(n, 0.0) for n in names])
-        changes = {f"the upstream gradient{of} is not used": np.zeros_like(values)} if len(shapes) > 1 else {}
-        if len(shape) >= 2 and shape[-1] == shape[-2]:
-            changes[f"the upstream gradient{of} is transposed"] = _transposed(values.reshape(shape)).ravel()
-        for text, changed in changes.items():
-            given = dict(zip(names, changed.tolist(), strict=True))
-            yield text, lambda given=given: trial.adjoint(given=given)[name]  # type: ignore[misc]
 
 
 LARGEST_WHOLE = 1e6
@@ -228,49 +185,6 @@ def _other_input(trial: Trial, name: str) -> Candidates:
             yield f"this is the gradient of {other}: gradients are returned in the wrong order", partial(np.array, exact)
 
 
-def _indices(trial: Trial, name: str) -> Candidates:
-    shape = trial.trees.shapes[name]
-    exact = trial.exact[name].reshape(shape)
-    for axis, size in enumerate(shape):
-        where = f" along dimension {axis}" if len(shape) > 1 else ""
-        for by in sorted(range(1, size), key=lambda b: min(b, size - b)):
-            if by <= 2 or size - by <= 2:
-                signed = by if by <= size - by else by - size
-                yield f"the index is shifted by {signed}{where}", partial(_rolled, exact, by, axis)
-        if size > 1:
-            yield f"the index runs backwards{where}", partial(_flipped, exact, axis)
-    if len(shape) >= 2:
-        yield "the index is transposed: the last two dimensions are exchanged", lambda: _transposed(exact).reshape(-1)
-
-
-def _transposes(trial: Trial, name: str) -> Candidates:
-    """A matrix where its transpose belongs, with which the gradient is exact; or the whole Jacobian."""
-    trees, found = trial.trees, trial.torch[name]
-    for other, shape in trees.shapes.items():
-        if len(shape) < 2 or shape[-1] != shape[-2]:
-            continue
-        names = [v.name for v in family(other, shape)]
-        values = np.array([trees.values[n] for n in names]).reshape(shape)
-        changed = {**trees.values, **dict(zip(names, _transposed(values).ravel().tolist(), strict=True))}
-        known = {v: ball for v, ball in trial.given.items() if not (isinstance(v, Variable) and v.name in names)}
-        nodes = trees.gradients[name]
-        if close(numbers(nodes, evaluate(nodes, changed, known)), trial.exact[name]):
-            yield f"{_said(other)} is used where its transpose belongs", lambda: found
-    yield "a transposition is missing: the Jacobian is applied where its transpose belongs", lambda: trial.tangent(name)
-
-
-def _rolled(exact: Floats, by: int, axis: int) -> Floats:
-    return np.roll(exact, by, axis).ravel()
-
-
-def _flipped(exact: Floats, axis: int) -> Floats:
-    return np.flip(exact, axis).ravel()
-
-
-def _transposed(exact: Floats) -> Floats:
-    return np.ascontiguousarray(np.swapaxes(exact, -1, -2))
-
-
 def _through(trial: Trial, name: str, edge: Edge, factor: Ball | None) -> Floats:
     """The gradient with a factor at one place of the chain rule, or 1 there for None. Each is asked for several times."""
     key = (edge, None if factor is None else float(factor))
@@ -350,101 +264,16 @@ def _scaled(rest: Floats, part: Floats, factor: Floats | float, divisor: Floats 
 
 def _places(trial: Trial, name: str) -> Candidates:
     """A variable where another one belongs: the right one is put in its place, and must give the exact gradient."""
-    trees, used = trial.trees, _used(trial, name)
+    trees, read = trial.trees, used(trial, name)
     for wrong, shape in trees.shapes.items():
         names = {v.name: i for i, v in enumerate(family(wrong, shape))}
-        if not used & names.keys():
+        if not read & names.keys():
             continue
         for right, other in trees.shapes.items():
             if right == wrong or math.prod(other) != math.prod(shape):
                 continue
             replaced = {n: family(right, other)[i] for n, i in names.items()}
-            yield f"{_said(wrong)} is used where {_said(right)} belongs", partial(_mended, trial, name, replaced)
-
-
-def _used(trial: Trial, name: str) -> set[str]:
-    """The variables in torch's gradient."""
-    return {n.name for node in trial.trees.gradients[name] for n in walk(node) if isinstance(n, Variable)}
-
-
-def _turned(trial: Trial, name: str) -> Candidates:
-    """The same of a matrix, with its transpose in some of its places."""
-    for base, turned in matrices(trial.trees).items():
-        yield f"{_said(base)} is used where its transpose belongs", partial(_mended, trial, name, turned)
-
-
-def _mirrored(trial: Trial, name: str) -> Candidates:
-    """A tensor read backwards where it belongs the right way round, along its last dimension or its last two: a kernel that
-    isn't flipped."""
-    used = _used(trial, name)
-    for wrong, shape in trial.trees.shapes.items():
-        variables = family(wrong, shape)
-        if not any(v.name in used for v in variables):
-            continue
-        for axes in ((-1,), (-2, -1))[: len(shape)]:
-            turned = np.flip(np.arange(len(variables)).reshape(shape), axes).reshape(-1)
-            replaced = {v.name: variables[i] for v, i in zip(variables, turned.tolist(), strict=True)}
-            yield f"{_said(wrong)} is used where its reverse belongs", partial(_mended, trial, name, replaced)
-
-
-def _symmetric(trial: Trial, name: str) -> Candidates:
-    """A matrix whose transpose is taken for itself: all is right where it is symmetric."""
-    trees = trial.trees
-    for base, turned in matrices(trees).items():
-        lower = {n: trees.values[v.name] for n, v in turned.items() if n in trees.values and n > v.name}
-        there = Trial(replace(trees, values={**trees.values, **lower}))
-        if close(there.torch[name], there.exact[name]):
-            yield f"its transpose is missing: all is right only where {_said(base)} is symmetric", lambda: trial.torch[name]
-
-
-def _assigned(trial: Trial, name: str) -> Candidates:
-    """Of the contributions of several outputs to one entry the last one alone: `grad[index] = g` where they are added up."""
-    cotangents = [v.name for y in trial.trees.outputs for v in family(upstream(y), trial.trees.shapes[result(y)])]
-    if not 1 < len(cotangents) <= CONTRIBUTIONS:
-        return
-    nothing = dict.fromkeys(cotangents, 0.0)
-    values = trial.trees.values
-    parts = [trial.adjoint(given={**nothing, c: values.get(c, 0.0)})[name] for c in cotangents]
-    last = np.zeros_like(parts[0])
-    for part in parts:
-        last = np.where(part != 0, part, last)
-    if sum(part != 0 for part in parts).max() > 1:
-        yield "a term is dropped: of several contributions to an entry the last alone counts, as if assigned", lambda: last
-
-
-CONTRIBUTIONS = 64
-"""Entries of outputs whose parts of a gradient are told apart."""
-
-
-def _mended(trial: Trial, name: str, replaced: Mapping[str, Variable]) -> Floats:
-    """The gradient as it is, where it would be exact with some variables in the place of others, wherever these stand, or in
-    some places; else nothing. Not in a condition alone: there it would choose another branch, whatever that is for."""
-    nodes, (calls, keys) = trial.trees.gradients[name], trial.written(name)
-    numerical = set(made_by(nodes))
-    places = list(
-        dict.fromkeys(
-            (keys[c], i)
-            for c in calls
-            if c in numerical
-            for i, a in enumerate(c.arguments)
-            if isinstance(a, Variable) and a.name in replaced
-        )
-    )
-    places += [BARE] if any(isinstance(node, Variable) and node.name in replaced for node in nodes) else []
-    for count in range(1, len(places) + 1 if len(places) <= OCCURRENCES else 0):
-        for chosen in combinations(places, count):
-            changed = mended(nodes, keys, set(chosen), replaced)
-            values = numbers(changed, evaluate(changed, trial.trees.values, dict(trial.given)))
-            if close(values, trial.exact[name]):
-                return trial.torch[name]
-    return np.zeros(0)
-
-
-def _said(name: str) -> str:
-    """A family of variables in words."""
-    if name.startswith(upstream("")):
-        return "the upstream gradient"
-    return f"the {name}" if name.startswith(result("")) else f"the input {name}"
+            yield f"{said(wrong)} is used where {said(right)} belongs", partial(exact_with, trial, name, replaced)
 
 
 def _wrong(trial: Trial, name: str) -> tuple[list[int], str]:
@@ -563,8 +392,9 @@ def _varies(node: Node) -> bool:
 
 
 SLIPS: tuple[Callable[[Trial, str], Candidates], ...] = (
-    _simple, _constant, _upstream, _other_input, _indices, _transposes, _paths, _constants, _turned, _mirrored, _symmetric,
-    _places, _assigned, _factors, _branches, _operations, _piece, _ratio, _few,
+    _simple, _constant, indices.upstream_misplaced, _other_input, indices.shifted, indices.transposes, _paths, _constants,
+    indices.turned, indices.mirrored, indices.symmetric, _places, indices.assigned, indices.laid_out, indices.astray,
+    indices.summed, _factors, _branches, _operations, _piece, _ratio, _few,
 )  # fmt: skip
 """In this order: of two that fit, the plainer one is named."""
 
@@ -577,7 +407,7 @@ OF_THE_BACKWARD = (_branches, _operations)
 BY_HAND = tuple(search for search in SLIPS if search not in OF_THE_BACKWARD)
 """Those of a derivative by hand: what it ought to be is said by the rules of derivation."""
 
-ANYWHERE = (_indices, _branches)
+ANYWHERE = (indices.shifted, _branches)
 """Those that hold whichever piece of the function a point is on."""
 
 OF_THE_CHAIN = (_paths, _constants, _factors)

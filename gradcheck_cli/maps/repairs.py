@@ -307,7 +307,11 @@ def _everywhere(size: float, value: float) -> Change:
         new = math.copysign(1.0, argument.value) * value
         return Constant(int(new) if new.is_integer() else new)
 
-    return lambda c: Call(c.function, tuple(map(put, c.arguments)))
+    def change(call: Call) -> Node:
+        arguments = tuple(map(put, call.arguments))
+        return call if arguments == call.arguments else Call(call.function, arguments)
+
+    return change
 
 
 def _number(node: Node) -> bool:

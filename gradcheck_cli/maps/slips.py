@@ -10,9 +10,9 @@ tried before them at the others, where it must fit just as well.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -21,13 +21,12 @@ from gradcheck_cli.algebra.number import working
 from gradcheck_cli.algebra.precision import SLIPS
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps import candidates
-from gradcheck_cli.maps.candidates import CANCELLED, Candidates, close
 from gradcheck_cli.maps.map import Map, attempted, direction_of, push, random_row
 from gradcheck_cli.maps.pieces import pieces
 from gradcheck_cli.maps.places import CALM, FAR, NEAR, OWN, Place
 from gradcheck_cli.maps.repairs import SOLVED
 from gradcheck_cli.maps.runs import Formula, flat, numpy
-from gradcheck_cli.maps.trials import Pushed, Trial
+from gradcheck_cli.maps.trials import CANCELLED, Candidates, Pushed, Trial, close
 from gradcheck_cli.maps.written import Trees, family, write
 
 Write = Callable[[Place], "Trial | None"]
@@ -56,19 +55,23 @@ class Searched:
     def __init__(self) -> None:
         self._tried: dict[object, _Tried] = {}
 
-    def slip(self, points: Points, name: str, searches: Sequence[Search], unless: str | None) -> str | None:
-        """The slip that fits at every point: one that was found before, else the plainest. What speaks of `unless` isn't
-        named."""
-        trials = points.near
-        trees = trials[0].trees
-        key = (type(trials[0]), name, unless, *map(tuple, (*trees.outputs.values(), trees.gradients.get(name, ()))))
-        tried = self._tried.setdefault(key, _Tried())
-        for search, text in tried.found:
-            if all(_fits(t, name, search, text) for t in trials) and points.own_fits(name, search, text):
+    def plainest(self, points: Points, name: str, searches: Sequence[Search], unless: str | None) -> str | None:
+        """The slip that fits at every point: one that was found before, else the plainest; where there is none, of what is
+        written alike but for its numbers. What speaks of `unless` isn't named."""
+        levels = [points, points.loose] if points.loose else [points]
+        tried = [self._tried.setdefault(level.key(name, unless), _Tried()) for level in levels]
+        for level, (search, text) in (
+            (level, found) for level, known in zip(levels, tried, strict=True) for found in known.found
+        ):
+            if level.near_fits(name, search, text) and level.own_fits(name, search, text):
                 return text
-        if len(tried.vain) >= SEARCHES or trees.values in tried.vain:
+        return next(filter(None, (self._new(*of, name, searches, unless) for of in zip(levels, tried, strict=True))), None)
+
+    def _new(self, points: Points, tried: _Tried, name: str, searches: Sequence[Search], unless: str | None) -> str | None:
+        values = points.near[0].trees.values
+        if len(tried.vain) >= SEARCHES or values in tried.vain:
             return None
-        for search, text in _fitting(trials, name, searches):
+        for search, text in _fitting(points.near, name, searches):
             if (
                 (unless is None or unless not in text)
                 and points.own_fits(name, search, text)
@@ -76,7 +79,7 @@ class Searched:
             ):
                 tried.found.append((search, text))
                 return text
-        tried.vain.append(trees.values)
+        tried.vain.append(values)
         return None
 
 
@@ -85,10 +88,10 @@ class Points:
     for."""
 
     def __init__(self, write: Write) -> None:
-        self._write = write
+        self._write = cache(write)
         self.near: list[Trial] = []
         for place in NEAR:
-            trial = write(place)
+            trial = self._write(place)
             if trial is None:
                 return
             self.near.append(trial)
@@ -98,6 +101,16 @@ class Points:
     def wrong(self) -> list[str]:
         """What is wrong at both places beside the user's point; nothing where that isn't known."""
         return self._names if len(self.near) == len(NEAR) else []
+
+    @cached_property
+    def loose(self) -> Points | None:
+        """The same where calls that differ in numbers are written alike; None where there are none."""
+
+        def loosened(place: Place) -> Trial | None:
+            trial = self._write(place)
+            return trial and (trial.loosened() or trial)
+
+        return Points(loosened) if self.wrong and self.near[0].loosened() else None
 
     @cached_property
     def _own(self) -> Trial | None:
@@ -114,6 +127,15 @@ class Points:
         """Those that lie on the same pieces of the forward pass."""
         here = _pieces(self.near[0])
         return [(place, trial) for place, trial in self._anywhere if here is not None and _pieces(trial) == here]
+
+    def key(self, name: str, unless: str | None) -> object:
+        """What is asked of a gradient that is written like this one."""
+        first = self.near[0]
+        return type(first), first.loose, name, unless, first.form(name)
+
+    def near_fits(self, name: str, search: Search, text: str) -> bool:
+        """Whether a slip fits beside the user's point."""
+        return all(_fits(trial, name, search, text) for trial in self.near)
 
     def own_fits(self, name: str, search: Search, text: str) -> bool:
         """Whether a slip fits at the user's own point, where there are numbers."""
@@ -146,13 +168,19 @@ class Points:
 
 
 def name_slips(
-    map: Map, formula: Formula | None = None, seed: int = 0, values: bool = True, searched: Searched | None = None
+    map: Map,
+    formula: Formula | None = None,
+    seed: int = 0,
+    values: bool = True,
+    searched: Searched | None = None,
+    still: Collection[str] = (),
 ) -> dict[str, str | None]:
     """For each input whose gradient is wrong, the slip that explains it, None where none of the usual ones does. `formula`
-    stands for the forward pass; `values`: which gives these values, so that a backward may use its outputs."""
+    stands for the forward pass; `values`: which gives these values, so that a backward may use its outputs. `still`: inputs
+    that have other values nowhere."""
     double = _double(map)
     unless = None if values else "the output"
-    return named(lambda place: _trees(double, formula, place, seed), unless, searched)
+    return named(lambda place: _trees(double, formula, place, seed, still), unless, searched)
 
 
 def _double(map: Map) -> Map:
@@ -176,7 +204,7 @@ def named(
 
     with working(SLIPS):
         points = Points(lambda place: attempted(lambda: trial(place)))
-        return {n: searched.slip(points, n, searches, unless) for n in points.wrong}
+        return {n: searched.plainest(points, n, searches, unless) for n in points.wrong}
 
 
 def name_pushed(
@@ -188,7 +216,7 @@ def name_pushed(
     with working(SLIPS):
         points = Points(lambda place: attempted(lambda: _pushed(double, mode, formula, place, seed)))
         for name in points.wrong:  # one: the derivative along the direction
-            return (searched or Searched()).slip(points, name, _OF_A_JVP, None) or ""
+            return (searched or Searched()).plainest(points, name, _OF_A_JVP, None) or ""
         return None
 
 
@@ -248,11 +276,12 @@ def _finite(trial: Trial, name: str) -> bool:
     return bool(np.isfinite(trial.torch[name]).all() and np.isfinite(trial.exact[name]).all())
 
 
-def _trees(map: Map, formula: Formula | None, place: Place, seed: int) -> Trees | None:
+def _trees(map: Map, formula: Formula | None, place: Place, seed: int, still: Collection[str] = ()) -> Trees | None:
     """The map at a place, written down."""
     seed += place.seed
-    moved = place.of({n: numpy(x) for n, x in map.inputs.items()}, seed)
-    inputs = {n: torch.from_numpy(moved[n]).to(x.device).reshape(x.shape) for n, x in map.inputs.items()}
+    moved = place.of({n: numpy(x) for n, x in map.inputs.items() if n not in still}, seed)
+    inputs = {n: torch.from_numpy(x).to(map.inputs[n].device).reshape(map.inputs[n].shape) for n, x in moved.items()}
+    inputs = {n: inputs.get(n, x) for n, x in map.inputs.items()}
     near = map.at(inputs)
     return write(near, random_row(near(near.leaves()), seed), formula)
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
+from itertools import combinations
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from gradcheck_cli.algebra.number import ONE, ZERO, Ball, exactly, is_ball
 from gradcheck_cli.floats import Floats
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.parser import is_truth
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
 from gradcheck_cli.maps.written import Trees, evaluate, family, partial, result, upstream
@@ -24,6 +28,16 @@ BARE = (-1, -1)
 GROUPS = 64
 """Places in the forward pass that are tried."""
 
+
+CLOSE = 1e-7
+CANCELLED = 1e-12
+"""How well a slip must fit every entry: relative to it, and to the largest one, of which cancellation may leave as much."""
+
+OCCURRENCES = 6
+"""Places of a variable whose subsets are tried."""
+
+Candidates = Iterator[tuple[str, Callable[[], Floats]]]
+"""What is said of a slip, and the gradient that it makes."""
 
 Change = Callable[[Call, int, Ball], Ball]
 """What stands instead of the derivative of a call by one of its arguments."""
@@ -42,7 +56,12 @@ class Trial:
         self.torch = {
             name: numbers(nodes, evaluate(nodes, trees.values, dict(self.given))) for name, nodes in trees.gradients.items()
         }
-        keys = patterns(self.order)
+        self._group(loose=False)
+
+    def _group(self, loose: bool) -> None:
+        """Which calls are written alike; all that hangs on it is computed anew."""
+        self.loose = loose
+        keys = patterns(self.order, loose)
         groups: dict[int, list[Call]] = {}
         for call in self.order:
             groups.setdefault(keys[call], []).append(call)
@@ -56,6 +75,16 @@ class Trial:
             for i, argument in enumerate(calls[0].arguments)
             if not isinstance(argument, Constant)
         ]
+
+    def loosened(self) -> Self | None:
+        """The same where calls that differ in numbers are written alike: a mask, a target, a maximum goes into them. None where
+        that is the same."""
+        calls = [*self.order, *(c for name in self.trees.gradients for c in self.written(name)[0])]
+        if len(set(patterns(calls, loose=True).values())) == len(set(patterns(calls).values())):
+            return None
+        other = copy(self)
+        other._group(loose=True)
+        return other
 
     def _exactly(self) -> dict[Node, Any]:
         """The outputs that a backward may use, as exact as what they are compared with, where the floats are these."""
@@ -77,8 +106,17 @@ class Trial:
         if name not in self._written:
             items = dict.fromkeys(item for node in self.trees.gradients[name] for item in walk(node))
             calls = [item for item in items if isinstance(item, Call)]
-            self._written[name] = calls, patterns(calls)
+            self._written[name] = calls, patterns(calls, self.loose)
         return self._written[name]
+
+    def form(self, name: str) -> object:
+        """What a point shares with others of its function: how a gradient and the forward pass are written, but for indices
+        and numbers."""
+        gradient = self.trees.gradients.get(name, ())
+        calls = [*self.order, *(item for item in walk(*gradient) if isinstance(item, Call))]
+        keys = patterns(calls, loose=True)
+        leaves = (item.name.partition("[")[0] for item in keys if isinstance(item, Variable))
+        return (*dict.fromkeys(leaves), *((c.function, *(keys[a] for a in c.arguments)) for c in calls))
 
     def members(self, name: str) -> Iterator[list[Call]]:
         """Calls that are written alike: one for each entry of the input, of that entry alone, or a single one for all."""
@@ -180,15 +218,19 @@ def numbers(nodes: Sequence[Node], found: Mapping[Node, Any]) -> Floats:
     return np.array([float(found.get(node, ZERO)) for node in nodes])
 
 
-def patterns(calls: Sequence[Call]) -> dict[Node, int]:
-    """A number for every call (arguments stand before their calls): the same for calls that differ in indices only."""
+def patterns(calls: Sequence[Call], loose: bool = False) -> dict[Node, int]:
+    """A number for every call (arguments stand before their calls): the same for calls that differ in indices only; or, where
+    that is `loose`, in numbers too, but for exponents."""
     known: dict[object, int] = {}
     found: dict[Node, int] = {}
     for call in calls:
         for argument in call.arguments:
-            if not isinstance(argument, Call):
-                written = argument.name.partition("[")[0] if isinstance(argument, Variable) else argument
-                found[argument] = known.setdefault(written, len(known))
+            match argument:
+                case Variable(name=name):
+                    found[argument] = known.setdefault(name.partition("[")[0], len(known))
+                case Constant():
+                    number = "..." if loose and call.function != syntax.POW else argument
+                    found[argument] = known.setdefault(number, len(known))
         found[call] = known.setdefault((call.function, *(found[a] for a in call.arguments)), len(known))
     return found
 
@@ -237,3 +279,61 @@ def made_by(nodes: Sequence[Node]) -> Iterator[Call]:
             seen.add(node)
             waiting += node.arguments
             yield node
+
+
+def close(found: Floats, wanted: Floats, scale: float = 0.0) -> bool:
+    """Whether every entry is right, by itself: to within CLOSE of it, or what cancels leaves of the largest one, or of
+    `scale`."""
+    if found.shape != wanted.shape or not np.isfinite(found).all():
+        return False
+    return not _off(found, wanted, scale).any()
+
+
+def _off(found: Floats, wanted: Floats, scale: float = 0.0) -> npt.NDArray[np.bool_]:
+    """Which entries are wrong."""
+    with np.errstate(all="ignore"):
+        return ~(abs(found - wanted) <= CLOSE * abs(wanted) + CANCELLED * float(np.max(abs(wanted), initial=scale)))
+
+
+def exact_with(trial: Trial, name: str, replaced: Mapping[str, Variable]) -> Floats:
+    """The gradient as it is, where it would be exact with some variables in the place of others, wherever these stand, or in
+    some places; else nothing. Not in a condition alone: there it would choose another branch, whatever that is for."""
+    nodes, (calls, keys) = trial.trees.gradients[name], trial.written(name)
+    numerical = set(made_by(nodes))
+    places = list(
+        dict.fromkeys(
+            (keys[c], i)
+            for c in calls
+            if c in numerical
+            for i, a in enumerate(c.arguments)
+            if isinstance(a, Variable) and a.name in replaced
+        )
+    )
+    places += [BARE] if any(isinstance(node, Variable) and node.name in replaced for node in nodes) else []
+    worst = slice(at := int(np.argmax(abs(trial.torch[name] - trial.exact[name]))), at + 1)
+    for count in range(1, len(places) + 1 if len(places) <= OCCURRENCES else 0):
+        for chosen in map(set, combinations(places, count)):
+            if all(
+                exact_there(trial, name, mended(nodes[there], keys, chosen, replaced), there) for there in (worst, slice(None))
+            ):
+                return trial.torch[name]
+    return np.zeros(0)
+
+
+def exact_there(trial: Trial, name: str, nodes: Sequence[Node], entries: slice) -> bool:
+    """Whether changed trees of some entries of a gradient are exact."""
+    values = numbers(nodes, evaluate(nodes, trial.trees.values, dict(trial.given)))
+    exact = trial.exact[name]
+    return close(values, exact[entries], float(np.max(abs(exact))))
+
+
+def used(trial: Trial, name: str) -> set[str]:
+    """The variables in torch's gradient."""
+    return {n.name for node in trial.trees.gradients[name] for n in walk(node) if isinstance(n, Variable)}
+
+
+def said(name: str) -> str:
+    """A family of variables in words."""
+    if name.startswith(upstream("")):
+        return "the upstream gradient"
+    return f"the {name}" if name.startswith(result("")) else f"the input {name}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import islice
 from types import MappingProxyType
 
 from torch import Tensor
@@ -23,7 +24,7 @@ from gradcheck_cli.language.functions import TABLE, Function
 from gradcheck_cli.language.parser import definition, is_truth
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.spaces import entry_names
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, indicator, walk
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, indicator, unified, walk
 from gradcheck_cli.maps.map import Map, Row, pull, uncompiled
 from gradcheck_cli.maps.runs import Formula, flat
 from gradcheck_cli.shadow.mode import Shadow
@@ -180,8 +181,11 @@ def write(map: Map, row: Row, formula: Formula | None = None) -> Trees | None:
             shadow.seed(v, [family(upstream(name), tuple(v.shape))])
         pulled = pull(outputs, leaves, Row(row.name, cotangents))
         gradients = {n: shadow.cells(g, 0) for n, g in pulled.gradients.items() if g is not None}
-    if shadow.opaque or pulled.refusal or _size([*trees.values(), *gradients.values()]) > LARGEST:
+    one = unified([node for nodes in (*trees.values(), *gradients.values()) for node in nodes])
+    if shadow.opaque or pulled.refusal or sum(1 for _ in walk(*one)) > LARGEST:
         return None
+    left = iter(one)
+    trees, gradients = ({n: list(islice(left, len(nodes))) for n, nodes in of.items()} for of in (trees, gradients))
     named |= {result(n): y for n, y in outputs.items()} | {upstream(n): v for n, v in cotangents.items()}
     shapes = {name: tuple(t.shape) for name, t in named.items()}
     values = {v.name: x for name, t in named.items() for v, x in zip(family(name, shapes[name]), flat(t), strict=True)}
@@ -193,33 +197,22 @@ def family(name: str, shape: Sequence[int]) -> list[Variable]:
     return [Variable(entry) for entry in entry_names(name, tuple(shape))]
 
 
-def _size(lists: Iterable[Sequence[Node]]) -> int:
-    seen: set[Node] = set()
-    for nodes in lists:
-        for node in nodes:
-            seen.update(walk(node))
-            if len(seen) > LARGEST:
-                return len(seen)
-    return len(seen)
-
-
 # -- numbers ------------------------------------------------------------------------------------------------------------
 
 
 def evaluate(nodes: Iterable[Node], values: Mapping[str, float], known: dict[Node, object] | None = None) -> dict[Node, object]:
     """The balls (and truth values) of all subtrees."""
     found: dict[Node, object] = {} if known is None else known
-    for node in nodes:
-        for item in walk(node):
-            if item in found:
-                continue
-            match item:
-                case Constant(value=value):
-                    found[item] = value if isinstance(value, bool) else exactly(value)
-                case Variable(name=name):
-                    found[item] = exactly(values[name])
-                case Call(function=function, arguments=arguments):
-                    found[item] = HULL.evaluate(function)(*_arguments(function, arguments, found))
+    for item in walk(*nodes):
+        if item in found:
+            continue
+        match item:
+            case Constant(value=value):
+                found[item] = value if isinstance(value, bool) else exactly(value)
+            case Variable(name=name):
+                found[item] = exactly(values[name])
+            case Call(function=function, arguments=arguments):
+                found[item] = HULL.evaluate(function)(*_arguments(function, arguments, found))
     return found
 
 

@@ -68,6 +68,16 @@ class Slip(Said):
         "The entries of the gradient, or of what it is made of (a kernel), are in reverse order.",
         "index runs backwards|where its reverse belongs",
     )
+    WRONG_PLACES = (
+        "wrong_places",
+        "Entries are right and stand in other places: a reshape where a permute belongs, halves exchanged.",
+        "stand in other places|halves are exchanged|reshaped where its dimensions",
+    )
+    WRONG_DIMENSION = (
+        "wrong_dimension",
+        "A sum, or a mean, of the backward runs over other entries than it should: over all, or another dimension.",
+        "^a sum, or a mean, runs over",
+    )
     TRANSPOSED_INDEX = ("transposed_index", "The gradient is the transpose of the right one.", "the index is transposed")
     MISSING_TRANSPOSE = (
         "missing_transpose",
@@ -172,6 +182,11 @@ class Slip(Said):
         "strided_upstream",
         "The gradient changes where the upstream gradient lies otherwise in memory: transposed, strided, or a slice.",
         "^with (a transposed upstream gradient|an upstream gradient (whose entries are apart|that is a slice))",
+    )
+    STRIDED_ARGUMENT = (
+        "strided_argument",
+        "The gradient changes where an argument lies otherwise in memory: transposed, strided, expanded, or a slice.",
+        "^with arguments ",
     )
     ZERO_UPSTREAM = (
         "zero_upstream",

@@ -313,6 +313,7 @@ WRONG: dict[str, list[tuple[Any, Mapping[str, Tensor], str]]] = {
          "with an upstream gradient in parts (its entries one by one) the backward of Changed returns 0"),
         (square(lambda ctx, g, x: x * g * (1 if (g != 0).sum() == 1 else 2)), {"x": X}, "returns 0.5 times as much"),
         (square(lambda ctx, g, x: x if (g == 1).all() else 2 * x * g), {"x": X}, "in parts (ones and the rest) the backward"),
+        (square(lambda ctx, g, x: 2 * x * (0 * g if (g < 0).all() else g)), {"x": X}, "in parts (-1 and the rest) the"),
     ],
     "create_graph": [
         (square(lambda ctx, g, x: 2 * x * g * (2 if torch.is_grad_enabled() else 1)), {"x": X}, "returns 2 times as much"),
@@ -340,6 +341,18 @@ WRONG: dict[str, list[tuple[Any, Mapping[str, Tensor], str]]] = {
               else 2 * g), {"x": X}, "with an undefined upstream gradient (None) autograd fails: TypeError"),
         (square(lambda ctx, g, x: 2 * g * x, lambda ctx, x: (
             ctx.set_materialize_grads(False), ctx.save_for_backward(x), x * x)[-1]), {"x": X}, "fails: TypeError"),
+    ],
+    "arguments": [
+        (square(lambda ctx, g, x: 2 * g * _raw(x)), {"x": X}, "with arguments that are transposed in memory the backward of"),
+        (square(lambda ctx, g, x: 2 * g * x.view(-1).view(g.shape)), {"x": X}, "fails: RuntimeError: view size is not"),
+        (square(lambda ctx, g, x: 2 * g * (x if x.stride()[-1] == 1 else 0 * x)), {"x": X[0]},
+         "with arguments whose entries are apart in memory the backward of Changed returns 0"),
+        (square(lambda ctx, g, x: 2 * g * x.as_strided(x.shape, x.stride(), 0)), {"x": X[0]},
+         "with arguments that are slices of larger tensors the backward of Changed returns something else"),
+        (square(lambda ctx, g, x: g * (2 * x if all(x.stride()) else x)), {"x": X[:, :1].clone().expand(2, 3)},
+         "with arguments whose rows are expanded from one the backward of Changed returns 0.5 times as much"),
+        (square(lambda ctx, g, x: 2 * g * (x if x.stride()[1] > 1 else 0 * x)),
+         {"x": X[None, :, :, None].repeat(1, 1, 1, 2)}, "with arguments in torch.channels_last the backward of Changed"),
     ],
     "frozen": [
         (product(lambda ctx, g, x, w: _needs(ctx, (g * w, g * x), (3 * g * w, 3 * g * x))), {"x": X, "w": X + 1},
@@ -605,6 +618,8 @@ RIGHT: list[tuple[Any, tuple[Tensor, ...]]] = [
     (lambda x: checkpoint(Square.apply, x, use_reentrant=False), (X,)),
     (lambda x: checkpoint(lambda t: Unmaterialized.apply(t.sin())[1], x, use_reentrant=False), (X,)),
     (lambda x: torch.nn.functional.dropout(Square.apply(x), 0.5), (X,)),
+    (lambda x: Square.apply(torch.empty_like(x).bernoulli_(0.5) * x), (X,)),
+    (lambda x: Square.apply(x) if x.is_contiguous() else 1 / 0, (X,)),
     (observed, (X,)),
     (forces, (X,)),
     (nan_beside, (torch.tensor([0.0, 1.0], dtype=torch.float64),)),
