@@ -150,7 +150,7 @@ def _written(row: Function) -> str:
     """`silu(x)`, `x + y`, `pi`: as a formula has it, and the name that an operator has too."""
     if row.operator:
         return f"{cell(row.template.format(*(p.name for p in row.parameters)))}, {cell(row.name)}"
-    return cell(f"{row.name}({row.signature})" if row.signature else row.name)
+    return cell(row.usage)
 
 
 # -- Python -------------------------------------------------------------------------------------------------------------

@@ -60,6 +60,23 @@ def singular(x: Numbers) -> Numbers:
     return np.array(list(mp.svd_r(matrix(x), compute_uv=False)), dtype=object)
 
 
+def elimination(x: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    """P, L and U with the largest entry of each column as its pivot."""
+    upper, order = x.copy(), list(range(len(x)))
+    count = min(x.shape)
+    lower = np.array([[mpf(0)] * count for _ in x])
+    for k in range(count):
+        best = max(range(k, len(x)), key=lambda i: abs(upper[i, k]))
+        order[k], order[best] = order[best], order[k]
+        for a in (upper, lower):
+            a[[k, best]] = a[[best, k]]
+        lower[k, k] = mpf(1)
+        for i in range(k + 1, len(x)):
+            lower[i, k] = upper[i, k] / upper[k, k]
+            upper[i] = upper[i] - lower[i, k] * upper[k]
+    return np.array([[int(i == row) for i in order] for row in range(len(x))]), lower, upper[:count]
+
+
 def pseudo(x: Numbers) -> Numbers:
     """Of full rank, with more rows than columns."""
     return array(mp.inverse(matrix(x.T @ x))) @ x.T
@@ -79,6 +96,23 @@ CASES: list[tuple[str, str, Callable[..., Any]]] = [
     ("squeeze", "squeeze(x[None])", lambda x: x),
     ("unsqueeze", "x.unsqueeze(0)", lambda x: np.array([list(x)])),
     ("flip", "flip(x, 0)", lambda x: np.array([x[2], x[1], x[0]])),
+    ("roll", "torch.roll(x, 1, 0)", lambda x: np.array([x[2], x[0], x[1]])),
+    ("roll", "A.roll((1, -1), (0, 1))",
+     lambda A: np.array([[A[(i - 1) % 2, (j + 1) % 3] for j in range(3)] for i in range(2)])),
+    ("movedim", "A.movedim(0, 1)", lambda A: np.array([[A[i, j] for i in range(2)] for j in range(3)])),
+    ("expand", "x.expand(2, -1)*A", lambda x, A: np.array([[a * v for a, v in zip(r, x, strict=True)] for r in A])),
+    ("repeat", "x.repeat(2)", lambda x: np.array([*x, *x])),
+    ("hstack", "torch.hstack([x, y])", lambda x, y: np.array([*x, *y])),
+    ("vstack", "torch.vstack([x, y])", lambda x, y: np.array([x, y])),
+    ("pad", "F.pad(A, (1, 0), value=2)", by_row(lambda r: np.array([mpf(2), *r]))),
+    ("pad", "F.pad(x, (-1, 2))", lambda x: np.array([x[1], x[2], mpf(0), mpf(0)])),
+    ("index_select", "A.index_select(1, torch.tensor([2, 0]))", lambda A: np.array([[r[2], r[0]] for r in A])),
+    ("gather", "A.gather(1, [[2], [0]])", lambda A: np.array([[A[0, 2]], [A[1, 0]]])),
+    ("one_hot", "F.one_hot([1, 0], 3)*A", lambda A: np.array([[0, A[0, 1], 0], [A[1, 0], 0, 0]])),
+    ("numel", "A.sum()/A.numel()", lambda A: mean(A)),
+    ("size", "x*A.shape[0] + len(x)*A.size(1)", lambda x: 2 * x + 9),
+    ("diagonal", "torch.diagonal(W)", lambda W: np.array([W[i, i] for i in range(3)])),
+    ("diag_embed", "torch.diag_embed(x)", lambda x: np.array([[x[0], 0, 0], [0, x[1], 0], [0, 0, x[2]]])),
     ("eye", "eye(2, 3) @ x", lambda x: x[:2]),
     ("arange", "arange(5, -1, -2)*x + arange(3)", lambda x: np.array([5 * x[0], 3 * x[1] + 1, x[2] + 2])),
     ("zeros", "zeros(2, 3) + x", lambda x: np.array([x, x])),
@@ -102,6 +136,19 @@ CASES: list[tuple[str, str, Callable[..., Any]]] = [
      lambda A: array(mp.cholesky(matrix(A @ A.T + np.eye(2, dtype=int)))).T),
     ("cholesky_inverse", "cholesky_inverse(cholesky(W @ W.T))", lambda W: array(mp.inverse(matrix(W @ W.T)))),
     ("eigvalsh", "eigvalsh(W + W.T)", lambda W: spectrum(W + W.T)),
+    ("eigh.eigenvalues", "torch.linalg.eigh(W + W.T)[0]", lambda W: spectrum(W + W.T)),
+    ("eigh.eigenvectors", "torch.linalg.eigh(W + W.T).eigenvectors**2", lambda W: array(mp.eigsy(matrix(W + W.T))[1]) ** 2),
+    ("svd.U", "linalg.svd(A)[0]**2", lambda A: array(mp.svd_r(matrix(A))[0]) ** 2),
+    ("svd.U", "linalg.svd(A.T, full_matrices=False).U**2", lambda A: array(mp.svd_r(matrix(A.T))[0]) ** 2),
+    ("svd.S", "linalg.svd(A).S", lambda A: singular(A)),
+    ("svd.Vh", "linalg.svd(A, full_matrices=False)[-1]**2", lambda A: array(mp.svd_r(matrix(A))[2]) ** 2),
+    ("svd.Vh", "np.linalg.svd(A.T).Vh**2", lambda A: array(mp.svd_r(matrix(A.T))[2]) ** 2),
+    ("qr.Q", "torch.linalg.qr(W).Q**2", lambda W: array(mp.qr(matrix(W))[0]) ** 2),
+    ("qr.Q", "linalg.qr(A.T)[0]**2", lambda A: array(mp.qr(matrix(A.T), mode="skinny")[0]) ** 2),
+    ("qr.R", "linalg.qr(W).R**2", lambda W: array(mp.qr(matrix(W))[1]) ** 2),
+    ("lu.P", "linalg.lu(W).P @ x", lambda W, x: elimination(W)[0] @ x),
+    ("lu.L", "linalg.lu(W)[1]", lambda W: elimination(W)[1]),
+    ("lu.U", "linalg.lu(A).U", lambda A: elimination(A)[2]),
     ("svdvals", "torch.linalg.svdvals(A)", lambda A: singular(A)),
     ("matrix_exp", "torch.matrix_exp(W)", lambda W: array(mp.expm(matrix(W), method="taylor"))),
     ("pinv", "pinv(A.T)", lambda A: pseudo(A.T)),
@@ -120,6 +167,31 @@ CASES: list[tuple[str, str, Callable[..., Any]]] = [
     ("mean", "mean(A, dim=1)", by_row(mean)),
     ("prod", "prod(A, dim=-1)", by_row(lambda r: r[0] * r[1] * r[2])),
     ("cumsum", "cumsum(x, dim=0)", lambda x: np.array([x[0], x[0] + x[1], x[0] + x[1] + x[2]])),
+    ("cummax", "A.cummax(dim=1)[0]", by_row(lambda r: np.array([max(r[: i + 1]) for i in range(3)]))),
+    ("cummin", "torch.cummin(x, 0).values", lambda x: np.array([min(x[: i + 1]) for i in range(3)])),
+    ("quantile", "torch.quantile(x, 0.5) + x.quantile(0.3)",
+     lambda x: sorted(x)[1] + sorted(x)[0] + 2 * mpf(0.3) * (sorted(x)[1] - sorted(x)[0])),
+    ("quantile", "A.quantile(0.75, dim=1, keepdim=True)",
+     by_row(lambda r: np.array([sorted(r)[1] + (sorted(r)[2] - sorted(r)[1]) / 2]))),
+    ("diff", "torch.diff(x)", lambda x: x[1:] - x[:-1]),
+    ("diff", "A.diff(2)", by_row(lambda r: np.array([r[2] - 2 * r[1] + r[0]]))),
+    ("trapezoid", "torch.trapz(y, x)", lambda x, y: sum((x[i + 1] - x[i]) * (y[i + 1] + y[i]) / 2 for i in range(2))),
+    ("einsum", "torch.einsum('ij,j->i', A, x)", lambda A, x: np.array([sum(r * x) for r in A])),
+    ("einsum", "einsum('ij,kj', A, B)", lambda A, B: np.array([[sum(a * b) for b in B] for a in A])),
+    ("einsum", "torch.einsum('ii->', W) + torch.einsum('i,i,i->', x, y, x)", lambda W, x, y: W.trace() + sum(x * y * x)),
+    ("cross", "torch.linalg.cross(x, y)",
+     lambda x, y: np.array([x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0]])),
+    ("bmm", "torch.bmm(A[None], W[None])", lambda A, W: np.array([[[sum(a * W[:, j]) for j in range(3)] for a in A]])),
+    ("vdot", "vdot(x, y)", lambda x, y: sum(x * y)),
+    ("addmm", "torch.addmm(B, A, W, beta=2)",
+     lambda A, B, W: 2 * B + np.array([[sum(a * W[:, j]) for j in range(3)] for a in A])),
+    ("addmv", "torch.addmv(x, W, y)", lambda x, W, y: x + np.array([sum(r * y) for r in W])),
+    ("baddbmm", "torch.baddbmm(B[None], A[None], W[None], alpha=3)",
+     lambda A, B, W: np.array([B + 3 * np.array([[sum(a * W[:, j]) for j in range(3)] for a in A])])),
+    ("dist", "torch.dist(x, y)", lambda x, y: mp.sqrt(sum((x - y) ** 2))),
+    ("cdist", "torch.cdist(A, B)", lambda A, B: np.array([[mp.sqrt(sum((a - b) ** 2)) for b in B] for a in A])),
+    ("pairwise_distance", "F.pairwise_distance(A, B)",
+     lambda A, B: np.array([mp.sqrt(sum((a - b + mpf(1e-6)) ** 2)) for a, b in zip(A, B, strict=True)])),
     ("cumprod", "cumprod(A, dim=0)", lambda A: np.array([A[0], A[0] * A[1]])),
     ("matmul", "A @ W", lambda A, W: np.array([[sum(a[k] * W[k, j] for k in range(3)) for j in range(3)] for a in A])),
     ("matmul", "x @ W @ y", lambda x, W, y: sum(x[i] * W[i, j] * y[j] for i in range(3) for j in range(3))),
@@ -135,6 +207,11 @@ CASES: list[tuple[str, str, Callable[..., Any]]] = [
     ("det", "det(A[:, 1:])", lambda A: A[0, 1] * A[1, 2] - A[0, 2] * A[1, 1]),
     ("logdet", "logdet(W @ W.T)", lambda W: 2 * mp.log(abs(mp.det(mp.matrix(W.tolist()))))),
     ("slogdet", "torch.linalg.slogdet(W).logabsdet", lambda W: mp.log(abs(mp.det(mp.matrix(W.tolist()))))),
+    ("slogdet.sign", "x*linalg.slogdet(W)[0]", lambda x, W: x * mp.sign(mp.det(mp.matrix(W.tolist())))),
+    ("solve_triangular", "torch.linalg.solve_triangular(W, A.T, upper=True)",
+     lambda W, A: np.array((matrix(np.triu(W)) ** -1 * matrix(A.T)).tolist())),
+    ("cholesky_solve", "torch.cholesky_solve(A.T, tril(W))",
+     lambda W, A: np.array((matrix(np.tril(W) @ np.tril(W).T) ** -1 * matrix(A.T)).tolist())),
     ("inv", "torch.linalg.inv(W)", lambda W: np.array((mp.matrix(W.tolist()) ** -1).tolist())),
     ("solve", "solve(W, x)", lambda W, x: np.array(list(mp.lu_solve(mp.matrix(W.tolist()), mp.matrix(x.tolist()))))),
     ("solve", "solve(W, A.T)", lambda W, A: np.array((mp.matrix(W.tolist()) ** -1 * mp.matrix(A.T.tolist())).tolist())),
@@ -144,6 +221,10 @@ CASES: list[tuple[str, str, Callable[..., Any]]] = [
     ("min", "min(x)", lambda x: min(x)),
     ("amax", "amax(A, 0)", lambda A: np.array([max(A[0, j], A[1, j]) for j in range(3)])),
     ("amin", "amin(A, (0, 1))", lambda A: min(A.ravel())),
+    ("max", "torch.max(A, 1)[0] + A.max(-1).values", by_row(lambda r: 2 * max(r))),
+    ("aminmax.min", "A.aminmax(dim=0)[0]", lambda A: np.array([min(A[0, j], A[1, j]) for j in range(3)])),
+    ("aminmax.max", "torch.aminmax(x).max", lambda x: max(x)),
+    ("sort", "A.sort(1)[0]", by_row(lambda r: np.array(sorted(r)))),
     ("sort", "torch.sort(x).values", lambda x: np.array(sorted(x))),
     ("sort", "A.sort(dim=1, descending=True).values", by_row(lambda r: np.array(sorted(r, reverse=True)))),
     ("topk", "torch.topk(A, 2).values", by_row(lambda r: np.array(sorted(r, reverse=True)[:2]))),
@@ -163,6 +244,10 @@ CASES: list[tuple[str, str, Callable[..., Any]]] = [
     ),
     ("var", "var(A, dim=1)", by_row(moments)),
     ("var", "x.var(unbiased=False)", lambda x: moments(x, 0)),
+    ("var_mean.var", "torch.var_mean(A, 1)[0]", by_row(moments)),
+    ("var_mean.mean", "torch.var_mean(A, 1)[1]", by_row(mean)),
+    ("std_mean.std", "torch.std_mean(x, correction=0)[0]", lambda x: sqrt(moments(x, 0))),
+    ("std_mean.mean", "torch.std_mean(x)[1]", mean),
     ("std", "std(x)", lambda x: mp.sqrt(moments(x))),
     ("layer_norm", "layer_norm(A, [3])", by_row(layer)),
     ("layer_norm", "F.layer_norm(A, (3,), x, y)", lambda A, x, y: by_row(layer)(A) * x + y),
@@ -187,6 +272,18 @@ CASES: list[tuple[str, str, Callable[..., Any]]] = [
         "binary_cross_entropy_with_logits", "bce_with_logits(x, y)",
         lambda x, y: -mean(y * log(1 / (1 + exp(-x))) + (1 - y) * log(1 - 1 / (1 + exp(-x)))),
     ),
+    ("binary_cross_entropy_with_logits", "F.binary_cross_entropy_with_logits(x, y, pos_weight=3)",
+     lambda x, y: -mean(3 * y * log(1 / (1 + exp(-x))) + (1 - y) * log(1 - 1 / (1 + exp(-x))))),
+    ("cross_entropy", "F.cross_entropy(A, [0, 2], label_smoothing=0.25)",
+     lambda A: -sum(mpf(0.75) * log(soft(A[i]))[k] + mpf(0.25) * mean(log(soft(A[i]))) for i, k in ((0, 0), (1, 2))) / 2),
+    ("margin_ranking_loss", "F.margin_ranking_loss(x, y, [1, -1, 1], margin=0.5)",
+     lambda x, y: mean(np.array([max(mpf(0), -t * (a - b) + mpf(0.5)) for a, b, t in zip(x, y, (1, -1, 1), strict=True)]))),
+    ("hinge_embedding_loss", "F.hinge_embedding_loss(x, [1, -1, 1])", lambda x: (x[0] + 1 - x[1] + x[2]) / 3),
+    ("triplet_margin_loss", "F.triplet_margin_loss(A, B, 2*B)",
+     lambda A, B: mean(np.array([
+         max(mpf(0), mp.sqrt(sum((a - b + mpf(1e-6)) ** 2)) - mp.sqrt(sum((a - 2 * b + mpf(1e-6)) ** 2)) + 1)
+         for a, b in zip(A, B, strict=True)]))),
+    ("glu", "F.glu(cat([x, x[:1]]))", lambda x: np.array([x[0] / (1 + mp.exp(-x[2])), x[1] / (1 + mp.exp(-x[0]))])),
     ("soft_margin_loss", "soft_margin(x, [1, -1, 1])", lambda x: mean(log(1 + exp(x * np.array([-1, 1, -1]))))),
     ("kl_div", "kl_div(x, y, reduction='sum')", lambda x, y: sum(y * (log(y) - x))),
     ("kl_div", "kl_div(A, B, reduction='batchmean', log_target=True)", lambda A, B: sum((exp(B) * (B - A)).ravel()) / 2),

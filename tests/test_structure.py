@@ -13,7 +13,7 @@ import pytest
 import gradcheck_cli
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.arrays import _Evaluation
-from gradcheck_cli.language.functions import KINDS, NAMES, PAIRS, PIECES, TABLE, VARIADIC, VARIANTS, Function
+from gradcheck_cli.language.functions import KINDS, NAMES, PAIRS, PIECES, PLACES, RESULTS, TABLE, VARIADIC, VARIANTS, Function
 from gradcheck_cli.language.parser import composition, definition, is_truth, parse
 from gradcheck_cli.language.tree import Call, Node, variables, walk
 from tests.every import every
@@ -136,7 +136,11 @@ def test_names_are_unique() -> None:
     pieces = {row.name for row in PIECES}
     names = [name for row in TABLE.values() for name in (row.name, *row.aliases)]
     assert len(names) == len(set(names))
-    assert all(name.isidentifier() for name in names)
+    assert all(name.isidentifier() for name in names if name not in PLACES)
+    assert all(row == "" or row in TABLE for results in RESULTS.values() for row in results.values())
+    assert {name for name in names if "." in name} <= {
+        f"{name}.{result}" for name, results in RESULTS.items() for result in results
+    }
     assert {NAMES[name] for name in set(names) - pieces} == set(TABLE) - pieces
     assert not pieces & NAMES.keys()
 

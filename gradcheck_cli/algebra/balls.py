@@ -24,6 +24,7 @@ from typing import Any
 
 from flint import acb, arb, arb_mat, arb_poly, arb_series, ctx, fmpq, fmpq_poly
 
+from gradcheck_cli.algebra.factors import factored
 from gradcheck_cli.algebra.number import NAN, ONE, ZERO, Ball
 from gradcheck_cli.algebra.polynomials import HIGHEST, NAMES, Coefficients, coefficients
 from gradcheck_cli.algebra.program import Program, inline
@@ -495,6 +496,14 @@ def exponential(*arguments: Any) -> Ball:
     if not all(x.is_finite() for x in given):
         return NAN
     return arb_mat(n, n, given).exp()[i, j] if all(abs(x) < LARGEST_EXPONENT for x in given) else _ANYTHING
+
+
+def gauge(*arguments: Any) -> Ball:
+    """An entry of a factor of a matrix, as torch has it of the nearest floats."""
+    *given, rows, columns, factor, i, k = arguments
+    if not all(x.is_finite() for x in given):
+        return NAN
+    return arb(factored(tuple(map(float, given)), rows, columns, factor)[i][k])
 
 
 def _roots(given: Sequence[Ball]) -> list[tuple[Ball, int]]:

@@ -15,7 +15,7 @@ from typing import Any
 from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.algebra.program import LARGEST_PRODUCT
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.functions import TABLE
+from gradcheck_cli.language.functions import NAMES, TABLE
 from gradcheck_cli.language.parser import definition, parse
 from gradcheck_cli.language.points import numbers_of
 from gradcheck_cli.language.spaces import imag_of, real_of
@@ -84,7 +84,10 @@ def _call(function: str, given: list[Parts]) -> Parts:
         return own(*given)
     row = TABLE[function]
     if not row.complex and not row.definition:
-        raise NotImplementedError(f"{function} is a function of real numbers")
+        what = (
+            f"{function} is a function" if function in NAMES else "factors, spectra and exponentials of matrices are functions"
+        )
+        raise NotImplementedError(f"{what} of real numbers")
     body = _meaning(function) if row.complex else definition(function)
     # What torch promotes is complex from there on, be it real in value.
     values = {p.name: Parts(*x.pair) if p.kind in _NUMBERS else x for p, x in zip(row.parameters, given, strict=True)}

@@ -222,6 +222,6 @@ def _operation(item: Call, algebra: Algebra, name: Callable[[Node], str], scope:
         return template.format(*terms)
     function = algebra.function(row)
     assert function is not None
-    bound = f"f_{row.name}"
+    bound = f"f_{row.name.replace('.', '_')}"
     scope[bound] = function
     return f"{bound}({', '.join(terms)})"

@@ -347,6 +347,12 @@ def alike(f: Series, g: Series) -> Series:
     return constant(balls.alike(f[0], g[0]))
 
 
+def gauge(*arguments: Any) -> Series:
+    """A constant."""
+    *given, rows, columns, factor, i, k = arguments
+    return constant(balls.gauge(*(f[0] for f in given), rows, columns, factor, i, k))
+
+
 def root(*arguments: Any) -> Series:
     """A simple root by Newton's method, from its value on: each step doubles the terms that are right."""
     *given, k = arguments

@@ -119,6 +119,15 @@ class exponential(sympy.Function):  # type: ignore[misc]
         return exponential(*whole, i, n + j)
 
 
+class gauge(sympy.Function):  # type: ignore[misc]
+    """An entry of a factor that is held."""
+
+    is_real = True
+
+    def fdiff(self, argindex: int = 1) -> Expression:
+        return sympy.Integer(0)
+
+
 class alike(sympy.Function):  # type: ignore[misc]
     """0 where there is a value."""
 

@@ -19,7 +19,7 @@ from gradcheck_cli.algebra.constants import CONSTANT_ULPS, evaluated
 from gradcheck_cli.algebra.parts import parts
 from gradcheck_cli.algebra.program import Program, inline
 from gradcheck_cli.errors import REFUSALS, InputError, first_line
-from gradcheck_cli.language.functions import ARRAY_KINDS, CONSTANT, TABLE, Function
+from gradcheck_cli.language.functions import ARRAY_KINDS, CONSTANT, PLACES, TABLE, Function
 from gradcheck_cli.language.parser import composition
 from gradcheck_cli.language.settings import as_index
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, occurrences
@@ -57,10 +57,29 @@ def gelu_tanh(x: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.gelu(x, approximate="tanh")
 
 
-def slogabsdet(x: torch.Tensor) -> torch.Tensor:
-    """The second of the two tensors."""
-    found: torch.Tensor = torch.linalg.slogdet(x).logabsdet
-    return found
+def einsum(tensors: Sequence[torch.Tensor], equation: str) -> torch.Tensor:
+    """The text stands behind, as settings do."""
+    return torch.einsum(equation, *tensors)
+
+
+def gather(x: torch.Tensor, index: torch.Tensor, dim: int) -> torch.Tensor:
+    """Settings stand behind."""
+    return x.gather(dim, index)
+
+
+def index_select(x: torch.Tensor, index: torch.Tensor, dim: int) -> torch.Tensor:
+    """The same."""
+    return x.index_select(dim, index)
+
+
+def size(x: torch.Tensor, dim: int) -> int:
+    """How many entries a dimension has."""
+    return x.shape[dim]
+
+
+def prelu(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """torch wants a dimension of channels where there is more than one weight."""
+    return torch.nn.functional.prelu(x, weight if weight.numel() > 1 else weight.reshape(1))
 
 
 class TensorAlgebra:
@@ -151,7 +170,7 @@ class TensorAlgebra:
             if isinstance(problem, RuntimeError):
                 raise
             raise InputError(f"{row.name}: {first_line(problem)}") from None
-        result: torch.Tensor = found[0] if isinstance(found, tuple) else found  # max and min with dim: the values
+        result: torch.Tensor = found[PLACES[row.name]] if isinstance(found, tuple) else found
         if (
             row.name not in CONSTANT
             and isinstance(result, torch.Tensor)

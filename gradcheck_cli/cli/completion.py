@@ -226,12 +226,13 @@ def _listed(names: Iterable[str], last: str) -> Iterator[str]:
 
 def _functions(before: Sequence[str], last: str) -> Iterator[str]:
     """The functions, and the names that stand before, in the place of the name that is being typed."""
-    from gradcheck_cli.language.functions import NAMES, TABLE
+    from gradcheck_cli.language.functions import NAMES, RESULTS, TABLE
 
     typed = re.search(r"[A-Za-z_]\w*$", last)
     if typed is not None:
         head = last[: typed.start()]
-        yield from (head + name + ("(" if TABLE[row].signature else "") for name, row in NAMES.items())
+        yield from (head + name + ("(" if TABLE[row].signature else "") for name, row in NAMES.items() if name.isidentifier())
+        yield from (f"{head}{name}(" for name in RESULTS if name not in NAMES)
         yield from (head + name for name in _inputs(before))
 
 

@@ -16,7 +16,8 @@ Work a derivative out, rule by rule, with the numbers of a point.
 
 The stages of a chain go by the chain rule: every stage's value, its own derivative, and the product from the output back
 to the input, in the order in which hooks fire. A single expression of several inputs has a gradient; --wrt x,y is the mixed
-partial derivative. The torch code that shows the same stands at the end, and runs as it is printed.
+partial derivative. Of complex numbers there are d/dz and d/dz*, and what torch's gradient is made of. The torch code that shows
+the same stands at the end, and runs as it is printed.
 """
 
 EXAMPLES = (
@@ -24,6 +25,7 @@ EXAMPLES = (
     'explain "z = 2*x" "w = sin(z) + x" "y = w*z" --at x=1',
     'explain "x**2 + y**3" --at x=2,y=3',
     'explain "x**2+x*y**2" --wrt x,y',
+    'explain "conj(z)*z**2" --at z=1+2j',
     'explain "sum(x*y)" --at "x=[1,2],y=[3,4]" --format html --output lesson.html',
 )
 

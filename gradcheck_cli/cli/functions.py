@@ -63,13 +63,14 @@ def _json(rows: list[dict[str, Any]], columns: int) -> str:
 
 
 def _text(rows: list[dict[str, Any]], columns: int) -> str:
+    from gradcheck_cli.language.functions import TABLE
     from gradcheck_cli.output.page import draw, fitted
     from gradcheck_cli.output.parts import Heading, Row, Table, plain
     from gradcheck_cli.verdict.verdicts import Verdict
 
     shown = []
     for row in rows:
-        names = [f"{row['name']}({row['signature']})" if row["signature"] else row["name"], *row["aliases"]]
+        names = [TABLE[row["name"]].usage, *row["aliases"]]
         definition, domain, kinks = row["definition"] or "-", row["domain"] or "-", row["kinks"] or "-"
         texts = (", ".join(names), definition, row["torch"], domain, kinks)
         shown.append(Row(tuple(map(plain, texts)), Verdict.MATCH))

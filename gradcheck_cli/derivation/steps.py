@@ -25,7 +25,7 @@ from gradcheck_cli.derivation.rules import (
 )
 from gradcheck_cli.derivation.tidy import ONE, ZERO, call, filled
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.functions import TABLE
+from gradcheck_cli.language.functions import NAMES, TABLE
 from gradcheck_cli.language.parser import definition, is_constant, is_truth, parse
 from gradcheck_cli.language.tree import Call, Node, Variable, walk
 
@@ -86,7 +86,10 @@ class Unknown(Exception):
     """No formula is known for a function's derivative by one of its arguments."""
 
     def __init__(self, call: Call, parameter: str) -> None:
-        super().__init__(f"no formula is known for the derivative of {call.function} by its argument {parameter!r}")
+        what = (
+            f"{call.function} by its argument {parameter!r}" if call.function in NAMES else "an entry of a function of matrices"
+        )
+        super().__init__(f"no formula is known for the derivative of {what}")
         self.call = call
 
 
@@ -101,11 +104,16 @@ def derive(tree: Node, seeds: Mapping[str, Step], at: At | None = None) -> Step:
             done[item] = seeds[item.name]
         elif isinstance(item, Call) and item.function == syntax.WHERE:
             done[item] = _choice(item, done, at)
-        elif isinstance(item, Call) and not is_truth(item) and any(done[a].varies for a in item.arguments):
+        elif isinstance(item, Call) and _moves(item) and any(done[a].varies for a in item.arguments):
             done[item] = _step(item, done, at)
         else:
             done[item] = Step(CONSTANT, item, ZERO, kink=isinstance(item, Call) and any(done[a].kink for a in item.arguments))
     return done[tree]
+
+
+def _moves(item: Call) -> bool:
+    """Whether a call varies where its arguments do."""
+    return not is_truth(item) and item.function != syntax.GAUGE
 
 
 def variable(name: str) -> Step:
@@ -121,6 +129,8 @@ def stage(name: str, behind: Step) -> Step:
 
 
 def _step(item: Call, done: Mapping[Node, Step], at: At | None) -> Step:
+    if item.function not in NAMES:  # what entries of matrices are made of has no rule
+        raise Unknown(item, "x")
     varying = "".join(u for u, a in zip(_letters(item), item.arguments, strict=True) if done[a].varies)
     parts = {rate(u): done[a] for u, a in zip(_letters(item), item.arguments, strict=True) if u in varying}
     operands = dict(zip(_letters(item), item.arguments, strict=True))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import islice
 
 import sympy
 
@@ -36,6 +37,10 @@ LONGEST_CHAIN = 8
 
 DISPLAYED = 500
 """Characters up to which a formula is displayed."""
+
+LEGIBLE = 5_000
+"""Parts of a formula of torch's that is tidied at all: what is ten times as long as what is displayed doesn't become short, and
+what Newton's method makes of a few numbers has no end."""
 
 SHORT = 120
 """Nodes up to which a composed formula is differentiated for display: SymPy's time grows with a power of them."""
@@ -126,6 +131,8 @@ def _size(tree: Node) -> int:
 def tidy(expression: Expression) -> str | None:
     """The text of what torch computes in the language, in its shortest form; None if it is long, or can't be said. What cancels
     or overflows in it stays to be seen: nothing is brought over one denominator."""
+    if sum(1 for _ in islice(sympy.preorder_traversal(expression), LEGIBLE)) == LEGIBLE:
+        return None
     found = _shortest(_multiplied(expression))
     return None if found is None else show(found, DISPLAYED)
 

@@ -24,7 +24,7 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import definition, parse
-from gradcheck_cli.language.tree import Call, Constant, Node, substitute, walk
+from gradcheck_cli.language.tree import Call, Node, indicator, substitute, walk
 
 _OPPOSITE = {
     syntax.GT: syntax.LT, syntax.GE: syntax.LT, syntax.LT: syntax.GT, syntax.LE: syntax.GT, syntax.EQ: syntax.NE,
@@ -94,7 +94,7 @@ class Outside:
     @cached_property
     def _evaluation(self) -> Evaluation | None:
         condition = outside(self._tree)
-        chosen = None if condition is None else Call(syntax.WHERE, (condition, Constant(1), Constant(0)))
+        chosen = None if condition is None else indicator(condition)
         return None if chosen is None else evaluation((chosen,), tuple(self._inputs), "single")
 
     @cached_property

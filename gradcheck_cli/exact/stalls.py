@@ -23,7 +23,7 @@ from gradcheck_cli.language import syntax
 from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import parse
-from gradcheck_cli.language.tree import Call, Constant, Node, substitute, walk
+from gradcheck_cli.language.tree import Call, Constant, Node, indicator, substitute, walk
 
 
 def stalled(chain: Chain, order: int, points: Mapping[str, Floats]) -> npt.NDArray[np.bool_]:
@@ -48,7 +48,7 @@ def _asked(chain: Chain, conditions: Sequence[tuple[Stage, Node]], points: Mappi
     asked = np.ones(len(given[0]), dtype=np.bool_)
     if len(asked) >= MANY and len(chain.stages) == 1 and TRUST.sound():
         tree = reduce(lambda a, b: Call(syntax.OR, (a, b)), [condition for _, condition in conditions])
-        chosen = Call(syntax.WHERE, (tree, Constant(1), Constant(0)))
+        chosen = indicator(tree)
         (column,) = evaluation((chosen,), chain.inputs, "single").at(*given)
         asked = (column.high != 0.0) | column.open
     return np.flatnonzero(asked)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
+from gradcheck_cli.algebra.factors import held
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.formulas.claims import check_claim, united
 from gradcheck_cli.formulas.computation import FORMULAS, Computation
@@ -90,19 +91,23 @@ class _Work:
         for group in self.groups:
             run = group.totals[0].run
             recorder.doing = f"{run.form.name}, {run.mode}"
-            if group.task.unlisted:
-                recorder.note(strays(group.totals))
+            with held(run.form.name, run.device):
+                self._check(group)
+                if run.form.name not in claimed:
+                    claimed.add(run.form.name)
+                    self._check_claims(group.totals)
+
+    def _check(self, group: _Group) -> None:
+        if group.task.unlisted:
+            self.recorder.note(strays(group.totals))
+        for total in group.totals:
+            total.check(self.recorder.advance)
+        if group.task.complex:
+            self._tell(group)
+        if self.problem.local and len(group.task.chain.stages) > 1:
+            group.locals += (own_entries if group.compiled else own_derivatives)(group.totals[0])
             for total in group.totals:
-                total.check(recorder.advance)
-            if group.task.complex:
-                self._tell(group)
-            if self.problem.local and len(group.task.chain.stages) > 1:
-                group.locals += (own_entries if group.compiled else own_derivatives)(group.totals[0])
-                for total in group.totals:
-                    apportion(total, group.locals)
-            if run.form.name not in claimed:
-                claimed.add(run.form.name)
-                self._check_claims(group.totals)
+                apportion(total, group.locals)
 
     def _tell(self, group: _Group) -> None:
         """What torch's gradient of complex numbers is, where formulas of one number say it."""

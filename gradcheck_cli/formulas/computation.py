@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import product
 
@@ -26,7 +26,9 @@ from gradcheck_cli.formulas.lowering import refine
 from gradcheck_cli.formulas.run import Points, Run
 from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
 from gradcheck_cli.formulas.waiting import Queue, Waiting
+from gradcheck_cli.language import syntax
 from gradcheck_cli.language.chain import Chain
+from gradcheck_cli.language.tree import Call, walk
 from gradcheck_cli.maps.runs import numpy
 from gradcheck_cli.modes import MODES
 from gradcheck_cli.verdict.column import Column
@@ -157,9 +159,19 @@ BESIDE = two_to(-EXPONENTS[0])
 """How far beside a jump a point lies whose zero has a sign: below the smallest number of every format."""
 
 
-def _close(ball: Ball, number: float, form: Format) -> bool:
-    """Whether a ball and a float agree in half of the format's digits."""
-    return not abs(ball - number) > form.unit_roundoff**0.5 * (abs(ball) + abs(number))
+NOT_UNIQUE = (
+    "factors of a matrix are functions of it where its eigenvalues, or singular values, are all different, and its rank is "
+    "full; of a symmetric matrix, where it is symmetric"
+)
+TURNED = "torch's value is another: which of several factors of a matrix it chose there isn't known"
+
+SMALL = 1024
+"""Roundoffs of 1 that products of eigenvectors, which have length 1, may be off by."""
+
+
+def _close(ball: Ball, number: float, form: Format, near: float = 0.0) -> bool:
+    """Whether a ball and a float agree in half of the format's digits, or are as near as that."""
+    return not abs(ball - number) > form.unit_roundoff**0.5 * (abs(ball) + abs(number)) + near
 
 
 class _Part:
@@ -206,8 +218,28 @@ class _Part:
                 left, right = sorted((here.ball, there.ball), key=float)
                 there = Truth(Kind.NONDIFFERENTIABLE, left=left, right=right, singular=True)
             truths[index] = there
+        if self._factors:
+            self._doubt(truths)
         policy = OF_SERIES if self.exact.by_series(column.wrt) else OF_FORMULAS
         return Entries(column, self.part, run.form, policy, run.limits, gradient, truths, run.checkpoint)
+
+    @cached_property
+    def _factors(self) -> bool:
+        """Whether factors of a matrix are held that torch chooses."""
+        trees = (stage.tree for stage in self.whole.chain.stages)
+        return any(isinstance(node, Call) and node.function == syntax.GAUGE for tree in trees for node in walk(tree))
+
+    def _doubt(self, truths: Truths) -> None:
+        """Factors are told apart by torch's value. Where that is another, they aren't those that torch has; where there is
+        none, the reason is said."""
+        near = SMALL * self.run.form.unit_roundoff
+        for index, (value, known) in enumerate(zip(self.output.tolist(), self.exact_values, strict=True)):
+            if known is not None and not _close(regular(known).ball, value, self.run.form, near):
+                truths[index] = Truth(Kind.UNKNOWN, text=TURNED)
+        for index in np.flatnonzero(~truths.settled).tolist():
+            truth = regular(truths[index])
+            if truth.kind is Kind.OUTSIDE and truth.text is None:
+                truths[index] = replace(truth, text=NOT_UNIQUE)
 
     @cached_property
     def _across(self) -> dict[int, dict[str, Ball]]:

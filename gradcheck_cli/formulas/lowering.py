@@ -103,7 +103,8 @@ def _parts(name: str, shape: Shape) -> Iterator[tuple[str, Parts]]:
 def _in_parts(stage: Stage, shape: Shape, trees: Sequence[Node], complexes: Mapping[str, Parts]) -> tuple[Shape, list[Node]]:
     """The formulas of real numbers that these are; and the shape of the stage. InputError where one has no meaning."""
     for node in walk(stage.tree):
-        if isinstance(node, Call) and TABLE[node.function].arrays and not TABLE[node.function].array:
+        row = TABLE[node.function] if isinstance(node, Call) else None
+        if isinstance(node, Call) and row and row.arrays and not (row.array or row.complex):
             message = f"{node.function} of complex numbers isn't followed: check a Python function with `gradcheck function`"
             raise InputError(message, stage.source, node.position)
     try:

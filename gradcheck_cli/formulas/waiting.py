@@ -4,9 +4,10 @@ the shadow of balls judges the rest.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -23,11 +24,14 @@ from gradcheck_cli.formulas.follow import Loop, columns_of, formula, known_loop,
 from gradcheck_cli.formulas.run import Points, Run
 from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
 from gradcheck_cli.language.chain import Chain
+from gradcheck_cli.language.tree import Call, Constant, Node, walk
 from gradcheck_cli.verdict.column import Column, Indices
 from gradcheck_cli.verdict.entries import Entries, Evidence
+from gradcheck_cli.verdict.judge import judge_plainly
+from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.shade import Shade, Shades
-from gradcheck_cli.verdict.truth import Kind
-from gradcheck_cli.verdict.verdicts import Cause
+from gradcheck_cli.verdict.truth import Kind, regular
+from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
 COLUMNS_CHUNK = 8_192
 """Points that columns follow at once: what they hold stays in the cache."""
@@ -274,7 +278,30 @@ class Queue:
                 stage=self._only,
             )
             part.entries[k].judge([index - start for index in indices], known)
+            self._heed_constants(k, indices)
             self._show(k, indices)
+
+    def _heed_constants(self, k: int, indices: Sequence[int]) -> None:
+        """Where a decision falls otherwise for constants that are rounded to the format, torch differentiates the formula
+        that has these: that is rounding, and no wrong formula."""
+        column, form = self.columns[k], self.run.form
+        wrong = [i for i in indices if column.cause(i) in (Cause.FORMULA, Cause.KINK) and math.isfinite(column.autograd[i])]
+        if not wrong or self._rounded is None:
+            return
+        points = {name: values[wrong] for name, values in self.points.items()}
+        (truths,), _ = Enclosure(self._rounded, [column.wrt], form, len(wrong)).at(points, self.run.checkpoint)
+        for index, known in zip(wrong, truths, strict=True):
+            plain = judge_plainly(float(column.autograd[index]), regular(known), form, Limits())
+            if plain is not None and plain.verdict in (Verdict.MATCH, Verdict.NONDIFFERENTIABLE):
+                column.mark([index], Verdict.IMPRECISE, CONSTANTS.format(form.name))
+
+    @cached_property
+    def _rounded(self) -> Chain | None:
+        """The chain whose constants are those of the format; None where they are already."""
+        chain = self.exact.chain
+        stages = [replace(s, tree=_in_format(s.tree, self.run.form)) for s in chain.stages]
+        same = all(new.tree == old.tree for new, old in zip(stages, chain.stages, strict=True))
+        return None if same else replace(chain, stages=tuple(stages))
 
     def _doubted(self, k: int, start: int, indices: Sequence[int], balls: Sequence[Ball]) -> dict[int, bool]:
         wrt = self.derivatives[k]
@@ -342,6 +369,21 @@ class Queue:
     def follow(self, indices: Sequence[int], precision: int) -> dict[Wrt, list[Shade | None]]:
         """What the shadow sees of each derivative, and of the value under (), at some points."""
         return self._followed(indices, precision)[0]
+
+
+CONSTANTS = "as {}, in which torch has it, a constant of the formula lies on another side of this point, or on it"
+
+
+def _in_format(tree: Node, form: Format) -> Node:
+    """The formula with its constants as numbers of a format."""
+    done: dict[Node, Node] = {}
+    for item in walk(tree):
+        done[item] = item
+        if isinstance(item, Constant) and isinstance(item.value, float):
+            done[item] = Constant(float(form.round(item.value)), item.position)
+        elif isinstance(item, Call):
+            done[item] = Call(item.function, tuple(done[a] for a in item.arguments), item.position)
+    return done[tree]
 
 
 _SHOWN = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.KINK)

@@ -7,40 +7,21 @@ are the parts of that, and don't need these formulas. (Kreutz-Delgado, The Compl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from gradcheck_cli.algebra.balls import PLAIN
+from gradcheck_cli.algebra.conjugates import conjugate_of, in_parts, real_one, variable, written
 from gradcheck_cli.algebra.number import ZERO, Ball, exactly, working
-from gradcheck_cli.algebra.parts import parts
 from gradcheck_cli.algebra.precision import ENCLOSURE
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.exact.derivative import formula, readable
 from gradcheck_cli.formulas.computation import Computation
-from gradcheck_cli.language import syntax
 from gradcheck_cli.language.chain import Chain
-from gradcheck_cli.language.functions import TABLE
-from gradcheck_cli.language.parser import definition
 from gradcheck_cli.language.spaces import imag_of, real_of
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, walk
+from gradcheck_cli.language.tree import Node
 
 CLOSE = 2.0**-40
 """How well a formula that is shown must give the derivatives that were judged."""
-
-UNIT = "1j"
-
-
-class Pair(NamedTuple):
-    """A formula, and its conjugate."""
-
-    plain: Node
-    conjugate: Node
-
-
-def conjugate_of(name: str) -> str:
-    """What the variable of a conjugate is called, which no input is."""
-    return f"conj({name})"
 
 
 def told(chain: Chain, name: str, totals: Sequence[Computation]) -> str | None:
@@ -48,7 +29,7 @@ def told(chain: Chain, name: str, totals: Sequence[Computation]) -> str | None:
     don't give, at some point, what was judged. `totals`: of the parts of the output."""
     points = totals[0].points
     try:
-        tree = written(chain.composed(), {n: variable(n) if real_of(n) in points else _real_one(n) for n in chain.inputs}).plain
+        tree = written(chain.composed(), {n: variable(n) if real_of(n) in points else real_one(n) for n in chain.inputs}).plain
     except NotImplementedError:
         return None
     texts = []
@@ -65,83 +46,11 @@ def told(chain: Chain, name: str, totals: Sequence[Computation]) -> str | None:
     )
 
 
-def variable(name: str) -> Pair:
-    """A complex variable."""
-    return Pair(Variable(name), Variable(conjugate_of(name)))
-
-
-def _real_one(name: str) -> Pair:
-    return Pair(Variable(name), Variable(name))
-
-
-def written(tree: Node, values: Mapping[str, Pair]) -> Pair:
-    """A formula of these, and its conjugate. NotImplementedError where a function in it isn't known to have either."""
-    done: dict[Node, Pair] = {}
-    for item in walk(tree):
-        match item:
-            case Constant(value=complex(real=0.0, imag=imag)):
-                one: Node = Variable(UNIT)
-                if imag != 1:
-                    one = Call(syntax.MUL, (Constant(int(imag) if imag.is_integer() else imag), one))
-                done[item] = Pair(one, Call(syntax.NEG, (one,)))
-            case Variable(name=name):
-                done[item] = values[name]
-            case Call(function=function, arguments=arguments):
-                done[item] = _call(function, [done[a] for a in arguments])
-            case _:
-                done[item] = Pair(item, item)
-    return done[tree]
-
-
-def _call(function: str, given: Sequence[Pair]) -> Pair:
-    row = TABLE[function]
-    if function in _OWN:
-        return _OWN[function](*given)
-    if row.definition:
-        return written(definition(function), dict(zip((p.name for p in row.parameters), given, strict=True)))
-    if row.truths or not (row.slope or function in _ANALYTIC or not given):
-        raise NotImplementedError(f"{function} isn't a function of z alone")
-    return Pair(*(Call(function, tuple(pair[k] for pair in given)) for k in range(2)))
-
-
-def _half(x: Node) -> Node:
-    return Call(syntax.DIV, (x, Constant(2)))
-
-
-def _real(x: Pair) -> Pair:
-    found = _half(Call(syntax.ADD, (x.plain, x.conjugate)))
-    return Pair(found, found)
-
-
-def _imag(x: Pair) -> Pair:
-    found = Call(syntax.DIV, (Call(syntax.SUB, (x.plain, x.conjugate)), Call(syntax.MUL, (Constant(2), Variable(UNIT)))))
-    return Pair(found, found)
-
-
-def _abs(x: Pair) -> Pair:
-    found = Call(syntax.SQRT, (Call(syntax.MUL, (x.plain, x.conjugate)),))
-    return Pair(found, found)
-
-
-_OWN: Mapping[str, Callable[..., Pair]] = MappingProxyType({
-    syntax.CONJ: lambda x: Pair(x.conjugate, x.plain),
-    syntax.REAL: _real,
-    syntax.IMAG: _imag,
-    syntax.ABS: _abs,
-})  # fmt: skip
-"""What has two variables in it."""
-
-_ANALYTIC = frozenset({syntax.ADD, syntax.SUB, syntax.NEG, syntax.MUL, syntax.DIV, syntax.POW, syntax.SQRT})
-"""What has none, besides the rows that have a slope."""
-
-
 def _agrees(found: Node, name: str, sign: int, totals: Sequence[Computation]) -> bool:
     """Whether a formula gives (d/dx + sign*i*d/dy)/2 of the output, x + i*y the input, as far as that was judged."""
     first = totals[0]
     complexes = [n for n in totals[0].typed.inputs if real_of(n) in first.points]
-    conjugates: dict[str, Node] = {conjugate_of(n): Call(syntax.CONJ, (Variable(n),)) for n in complexes}
-    tree = substitute(found, {**conjugates, UNIT: Constant(1j)})
-    pair = parts(tree, complexes).pair
+    pair = in_parts(found, complexes)
     names = list(first.points)
     with working(ENCLOSURE[0]):
         program = Program(list(pair), names, PLAIN)

@@ -27,7 +27,7 @@ from gradcheck_cli.language.parser import definition, is_constant, parse
 from gradcheck_cli.language.printer import INFIX, show
 from gradcheck_cli.language.settings import as_index
 from gradcheck_cli.language.spaces import MAX_ENTRIES, Shape, entry_names
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, rebuilt, substitute, walk
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, indicator, rebuilt, substitute, walk
 
 Array = npt.NDArray[np.object_]
 """An array of nodes."""
@@ -35,6 +35,9 @@ Array = npt.NDArray[np.object_]
 MAX_ENTRY = 50_000
 MAX_CALLS = 400_000
 """Bounds: nodes of one entry's tree, calls in all."""
+
+FACTORS = ("eigenvectors", "R", "U", "Vh", "U of full", "Vh of full")
+"""Of which torch's choice is held: by their number in this list `gauge` has them."""
 
 MOST_ROWS, MOST_EXPONENTIAL, MOST_SORTED = 6, 4, 8
 """Bounds: rows of a matrix whose minors are written out, or whose exponential is taken; entries that are sorted."""
@@ -280,6 +283,12 @@ class _Evaluation:
     def cumprod(self, x: Array, dim: int) -> Array:
         return self.running(syntax.MUL, x, dim)
 
+    def cummax(self, x: Array, dim: int) -> Array:
+        return self.running(syntax.MAXIMUM, x, dim)
+
+    def cummin(self, x: Array, dim: int) -> Array:
+        return self.running(syntax.MINIMUM, x, dim)
+
     def matmul(self, x: Array, y: Array) -> Array:
         if not x.ndim or not y.ndim:
             raise ValueError("a matrix product needs dimensions")
@@ -347,6 +356,121 @@ class _Evaluation:
 
     def flip(self, x: Array, dims: Shape) -> Array:
         return np.flip(x, dims)
+
+    def roll(self, x: Array, shifts: Shape, dims: Any) -> Array:
+        return np.roll(x, shifts, (dims,) if isinstance(dims, int) else dims or None)
+
+    def movedim(self, x: Array, source: int, destination: int) -> Array:
+        return np.moveaxis(x, source, destination)
+
+    def expand(self, x: Array, size: Shape) -> Array:
+        kept = (*(1,) * (len(size) - x.ndim), *x.shape)
+        if len(kept) > len(size):
+            raise ValueError("fewer sizes than dimensions")
+        return np.broadcast_to(x, _within(tuple(k if n == -1 else n for n, k in zip(size, kept, strict=True))))
+
+    def repeat(self, x: Array, dims: Shape) -> Array:
+        _within((x.size, *dims))
+        return np.tile(x, dims)
+
+    def hstack(self, *tensors: Array) -> Array:
+        return np.hstack(tensors)
+
+    def vstack(self, *tensors: Array) -> Array:
+        return np.vstack(tensors)
+
+    def pad(self, x: Array, pad: Shape, value: Array) -> Array:
+        """Pairs of widths, those of the last dimension first; negative ones are cut off."""
+        if len(pad) % 2 or len(pad) > 2 * x.ndim:
+            raise ValueError("pad takes two widths for each of the last dimensions")
+        pairs = [(0, 0)] * (x.ndim - len(pad) // 2) + list(zip(pad[::2], pad[1::2], strict=True))[::-1]
+        cut = x[tuple(slice(max(-a, 0), n - max(-b, 0)) for (a, b), n in zip(pairs, x.shape, strict=True))]
+        found = np.full(
+            _within(tuple(n + max(a, 0) + max(b, 0) for (a, b), n in zip(pairs, cut.shape, strict=True))), value.item()
+        )
+        found[tuple(slice(max(a, 0), max(a, 0) + n) for (a, _), n in zip(pairs, cut.shape, strict=True))] = cut
+        return found
+
+    def index_select(self, x: Array, dim: int, index: Array) -> Array:
+        if index.ndim > 1:
+            raise ValueError("an index of one dimension is needed")
+        return x.take(_numbers_of(index, x.shape[dim]).reshape(-1), axis=dim)
+
+    def gather(self, x: Array, dim: int, index: Array) -> Array:
+        if index.ndim != x.ndim:
+            raise ValueError("the index has as many dimensions as the array")
+        numbers = _numbers_of(index, x.shape[dim])
+        inside = tuple(slice(n) if a != dim % x.ndim else slice(None) for a, n in enumerate(index.shape))
+        return np.take_along_axis(x[inside], numbers, axis=dim)
+
+    def one_hot(self, labels: Array, classes: Array) -> Array:
+        numbers, count = _numbers_of(labels, classes.item().value), classes.item().value
+        found = self.zeros((*labels.shape, count))
+        np.put_along_axis(found, numbers[..., None], np.array(Constant(1), dtype=object), axis=-1)
+        return found
+
+    def numel(self, x: Array) -> Array:
+        return _array([Constant(x.size)], ())
+
+    def size(self, x: Array, dim: int) -> Array:
+        if not x.ndim:
+            raise ValueError("a number has no dimensions")
+        return _array([Constant(int(x.shape[_axes(x, dim)[0]]))], ())
+
+    def diff(self, x: Array, n: Array, dim: int) -> Array:
+        (axis,) = _axes(x, dim) or (0,)
+        for _ in range(n.item().value):
+            low, high = x.take(range(x.shape[axis] - 1), axis), x.take(range(1, x.shape[axis]), axis)
+            pairs = zip(high.reshape(-1), low.reshape(-1), strict=True)
+            x = _array([self.node(syntax.SUB, a, b) for a, b in pairs], low.shape)
+        return x
+
+    def cross(self, x: Array, y: Array, dim: int) -> Array:
+        left, right = np.broadcast_arrays(x, y)
+        if left.shape[_axes(left, dim)[0]] != 3:
+            raise ValueError("a cross product takes 3 numbers")
+        a, b = (np.moveaxis(v, dim, -1) for v in (left, right))
+        found = [
+            self.node(syntax.SUB, self.node(syntax.MUL, u[i - 2], v[i - 1]), self.node(syntax.MUL, u[i - 1], v[i - 2]))
+            for u, v in zip(a.reshape(-1, 3), b.reshape(-1, 3), strict=True)
+            for i in range(3)
+        ]
+        return np.moveaxis(_array(found, a.shape), -1, dim)
+
+    def einsum(self, *arguments: Any) -> Array:
+        *tensors, equation = arguments
+        given, arrow, wanted = equation.partition("->")
+        factors = given.split(",")
+        if len(factors) != len(tensors) or any(len(f) != t.ndim for f, t in zip(factors, tensors, strict=True)):
+            raise ValueError(f"{equation!r} doesn't fit: a letter for each dimension of each array")
+        sizes: dict[str, int] = {}
+        for letters, tensor in zip(factors, tensors, strict=True):
+            for letter, n in zip(letters, tensor.shape, strict=True):
+                if sizes.setdefault(letter, n) != n:
+                    raise ValueError(f"{letter!r} stands for {sizes[letter]} and for {n}")
+        letters = sorted(x for x in sizes if given.count(x) == 1)
+        wanted = wanted if arrow else "".join(letters)
+        if len(set(wanted)) < len(wanted) or not set(wanted) <= sizes.keys():
+            raise ValueError(f"{equation!r} doesn't say what is left")
+        summed = [x for x in sizes if x not in wanted]
+        _within((math.prod(sizes.values()),))
+        found = []
+        for outer in product(*(range(sizes[x]) for x in wanted)):
+            terms = []
+            for inner in product(*(range(sizes[x]) for x in summed)):
+                place = dict(zip((*wanted, *summed), (*outer, *inner), strict=True))
+                entries_ = [t[tuple(place[x] for x in f)] for f, t in zip(factors, tensors, strict=True)]
+                terms.append(self.fold(syntax.MUL, entries_))
+            found.append(self.fold(syntax.ADD, terms))
+        return _array(found, tuple(sizes[x] for x in wanted))
+
+    def glu(self, x: Array, dim: int) -> Array:
+        (axis,) = _axes(x, dim) or (0,)
+        if not x.ndim or x.shape[axis] % 2:
+            raise ValueError("an even number of entries is halved")
+        first, second = np.split(x, 2, axis=axis)
+        pairs = zip(first.reshape(-1), second.reshape(-1), strict=True)
+        return _array([self.node(syntax.MUL, a, self.node(syntax.SIGMOID, b)) for a, b in pairs], first.shape)
 
     def diag(self, x: Array) -> Array:
         if x.ndim == 2:
@@ -514,12 +638,147 @@ class _Evaluation:
 
     def spectrum(self, m: Array) -> Array:
         """The eigenvalues of a symmetric matrix: roots of its characteristic polynomial, made of the principal minors."""
+        terms = self.characteristic(m)
+        return _array([self.node(syntax.ROOT, *reversed(terms), Constant(k)) for k in range(len(m))], (len(m),))
+
+    def characteristic(self, m: Array) -> list[Node]:
+        """The coefficients of the characteristic polynomial, the leading one first."""
         n = _square(m)
         terms: list[Node] = [Constant(1)]
         for k in range(1, n + 1):
             minors = [self.minors(m[list(some)], some) for some in combinations(range(n), k)]
             terms.append(self.signed(self.fold(syntax.ADD, minors), k))
-        return _array([self.node(syntax.ROOT, *reversed(terms), Constant(k)) for k in range(n)], (n,))
+        return terms
+
+    def eigenvectors(self, x: Array) -> Array:
+        return self.each_matrix(self.symmetric(x), lambda m: self.directions(m, self.held(m, "eigenvectors", m.shape)))
+
+    def held(self, m: Array, factor: str, shape: Shape) -> Array:
+        """A factor of a matrix as torch has it: constants, of which only the signs count."""
+        settings = [Constant(n) for n in (*m.shape, FACTORS.index(factor))]
+        nodes = [self.node(syntax.GAUGE, *m.reshape(-1), *settings, *map(Constant, place)) for place in np.ndindex(shape)]
+        return _array(nodes, shape)
+
+    def directions(self, m: Array, held: Array) -> Array:
+        """The eigenvectors of a symmetric matrix as columns, each on the side of a held one. The adjugate of w - m, made of
+        powers of w (Faddeev and LeVerrier), takes any vector to a multiple of that of the eigenvalue w; the sign of the
+        multiple alternates, from the largest one on."""
+        n, terms = _square(m), self.characteristic(m)
+        found = []
+        for k in range(n):
+            value, column = self.node(syntax.ROOT, *reversed(terms), Constant(k)), held[:, k]
+            powers = [column]
+            for term in terms[1:-1]:
+                moved = self.matmul(m, powers[-1])
+                scaled = [self.node(syntax.MUL, term, g) for g in column]
+                powers.append(_array([self.node(syntax.ADD, a, b) for a, b in zip(moved, scaled, strict=True)], (n,)))
+            vector = list(powers[0])
+            for power in powers[1:]:
+                pairs = zip(vector, power, strict=True)
+                vector = [self.node(syntax.ADD, self.node(syntax.MUL, value, a), b) for a, b in pairs]
+            size = self.length(vector)
+            found.append([self.signed(self.node(syntax.DIV, a, size), n - 1 - k) for a in vector])
+        return np.array(found, dtype=object).T
+
+    def length(self, vector: Sequence[Node]) -> Node:
+        return self.node(syntax.SQRT, self.fold(syntax.ADD, [self.node(syntax.MUL, a, a) for a in vector]))
+
+    def qr_orthogonal(self, x: Array) -> Array:
+        return self.each_matrix(_two(x), lambda m: self.orthogonalized(m)[0])
+
+    def qr_triangular(self, x: Array) -> Array:
+        return self.each_matrix(_two(x), lambda m: self.orthogonalized(m)[1])
+
+    def orthogonalized(self, m: Array) -> tuple[Array, Array]:
+        """Q and R, by Gram and Schmidt; the diagonal of R has torch's signs."""
+        rank = min(m.shape)
+        held = self.held(m, "R", (rank, m.shape[1]))
+        columns: list[Array] = []
+        upper = self.zeros((rank, m.shape[1]))
+        for j, column in enumerate(m.T):
+            rest = column
+            for i, q in enumerate(columns):
+                upper[i, j] = self.matmul(q, column).item()
+                taken = [self.node(syntax.MUL, upper[i, j], a) for a in q]
+                rest = _array([self.node(syntax.SUB, a, b) for a, b in zip(rest, taken, strict=True)], rest.shape)
+            if j < rank:
+                sign = self.node(syntax.DIV, held[j, j], self.node(syntax.ABS, held[j, j]))
+                upper[j, j] = self.node(syntax.MUL, sign, self.length(list(rest)))
+                columns.append(_array([self.node(syntax.DIV, a, upper[j, j]) for a in rest], rest.shape))
+        return np.stack(columns, axis=1), upper
+
+    def lu_order(self, x: Array) -> Array:
+        return self.each_matrix(_two(x), lambda m: self.eliminated(m)[0].T)
+
+    def lu_lower(self, x: Array) -> Array:
+        return self.each_matrix(_two(x), lambda m: self.eliminated(m)[1])
+
+    def lu_upper(self, x: Array) -> Array:
+        return self.each_matrix(_two(x), lambda m: self.eliminated(m)[2])
+
+    def eliminated(self, m: Array) -> tuple[Array, Array, Array]:
+        """The order of the rows, L and U: in each column the largest entry is the pivot, of several the first. Rows change
+        places as products with 0 and 1 do it: their entries stay numbers, whichever is chosen."""
+        rows, count = m.shape[0], min(m.shape)
+        lower = self.zeros((rows, count))
+        order, rest = self.eye((rows, rows)), m.copy()
+        for k in range(count):
+            if k < rows - 1:
+                order, lower, rest = (self.exchanged(a, k, self.pivots(rest[k:, k])) for a in (order, lower, rest))
+            lower[k, k] = Constant(1)
+            for i in range(k + 1, rows):
+                factor = lower[i, k] = self.node(syntax.DIV, rest[i, k], rest[k, k])
+                rest[i, k] = Constant(0)
+                for j in range(k + 1, m.shape[1]):
+                    rest[i, j] = self.node(syntax.SUB, rest[i, j], self.node(syntax.MUL, factor, rest[k, j]))
+        return order, lower, rest[:count]
+
+    def pivots(self, column: Array) -> list[Node]:
+        """For each entry 1 if it is the largest in size, the first of several, and else 0."""
+        sizes = [self.node(syntax.ABS, a) for a in column]
+        found = []
+        for i, size in enumerate(sizes):
+            beaten = [self.node(syntax.GT if j < i else syntax.GE, size, s) for j, s in enumerate(sizes) if j != i]
+            found.append(indicator(self.fold(syntax.AND, beaten)))
+        return found
+
+    def exchanged(self, x: Array, k: int, pivots: Sequence[Node]) -> Array:
+        """The rows, of which that with the pivot and the k-th have changed places."""
+        found = x.copy()
+        for j in range(x.shape[1]):
+            if all(isinstance(a, Constant) and a == x[k, j] for a in x[k:, j]):
+                continue
+            found[k, j] = self.fold(syntax.ADD, [self.node(syntax.MUL, p, a) for p, a in zip(pivots, x[k:, j], strict=True)])
+            for i, p in enumerate(pivots[1:], k + 1):
+                other = self.node(syntax.MUL, self.node(syntax.SUB, Constant(1), p), x[i, j])
+                found[i, j] = self.node(syntax.ADD, self.node(syntax.MUL, p, x[k, j]), other)
+        return found
+
+    def svd_left(self, x: Array, full: bool) -> Array:
+        return self.each_matrix(_two(x), lambda m: self.singular_vectors(m, full, left=True))
+
+    def svd_right(self, x: Array, full: bool) -> Array:
+        return self.each_matrix(_two(x), lambda m: self.singular_vectors(m, full, left=False))
+
+    def svd_values(self, x: Array, full: bool) -> Array:
+        return self.svdvals(x)
+
+    def singular_vectors(self, m: Array, full: bool, left: bool) -> Array:
+        """U, or Vh: those on the smaller side are eigenvectors, and take the matrix to the others."""
+        rows, columns = m.shape
+        if full and (rows > columns if left else columns > rows):
+            raise ValueError("full_matrices=False is needed: no derivative is known of vectors beyond the singular values")
+        tall = rows >= columns
+        wide = m.T if tall else m
+        name = ("Vh" if tall else "U") + (" of full" if full else "")
+        held = self.held(m, name, (min(m.shape), min(m.shape)))
+        own = self.directions(self.matmul(wide, wide.T), (held.T if tall else held)[:, ::-1])[:, ::-1]
+        if left is not tall:
+            return own if left else own.T
+        values = self.singular(m)
+        moved = [[self.node(syntax.DIV, a, s) for a, s in zip(row, values, strict=True)] for row in self.matmul(wide.T, own)]
+        others = np.array(moved, dtype=object)
+        return others if left else others.T
 
     def svdvals(self, x: Array) -> Array:
         return self.each_matrix(_two(x), self.singular)
@@ -609,6 +868,25 @@ class _Evaluation:
         moved = self.ranked(x, dim)
         return self.one_of(x, moved[..., (moved.shape[-1] - 1) // 2], dim, keepdim)
 
+    def quantile(self, x: Array, q: Array, dim: Any, keepdim: bool) -> Array:
+        """Between two neighbours in order, as far along as q is."""
+        part = exact_constant(q.item())
+        if not isinstance(part, Fraction) or not 0 <= part <= 1:
+            raise ValueError("quantile takes a number from 0 to 1")
+        whole = not isinstance(dim, int)
+        moved = self.ranked(x.reshape(-1) if whole else x, 0 if whole else dim)
+        place = part * (moved.shape[-1] - 1)
+        low, rest = moved[..., math.floor(place)], place - math.floor(place)
+        if rest:
+            high = moved[..., math.floor(place) + 1]
+            weight = self.node(syntax.DIV, Constant(rest.numerator), Constant(rest.denominator))
+            pairs = zip(np.ravel(low), np.ravel(high), strict=True)
+            between = [self.node(syntax.ADD, a, self.node(syntax.MUL, weight, self.node(syntax.SUB, b, a))) for a, b in pairs]
+            low = _array(between, np.shape(low))
+        if whole:
+            return _array([low if isinstance(low, Node) else low.item()], (1,) * x.ndim if keepdim else ())
+        return self.one_of(x, low, dim, keepdim)
+
     def one_of(self, x: Array, chosen: Any, dim: int, keepdim: bool) -> Array:
         found = chosen if isinstance(chosen, np.ndarray) else _array([chosen], ())
         return np.expand_dims(found, dim) if keepdim and x.ndim else found
@@ -630,6 +908,17 @@ def _array(nodes: Sequence[Node], shape: Sequence[int]) -> Array:
     array = np.empty(len(nodes), dtype=object)
     array[:] = nodes
     return array.reshape(shape)
+
+
+def _numbers_of(labels: Array, most: int) -> npt.NDArray[np.intp]:
+    """Places along a dimension with so many entries."""
+    try:
+        numbers = whole_numbers(labels)
+    except ValueError:
+        raise ValueError("places are whole numbers from 0 on") from None
+    if max(numbers, default=0) >= most:
+        raise ValueError(f"there is no place {max(numbers)}: there are {most}")
+    return np.array(numbers, dtype=np.intp).reshape(labels.shape)
 
 
 def _within(shape: Shape) -> Shape:

@@ -12,10 +12,10 @@ _RANDOM = 'a formula draws nothing: make the numbers an input, --at "n=[0.5,-1]"
 _VALUE = "it changes no value: leave it out"
 _SIZE = "sizes are numbers here: write `3`"
 _OURS = "gradcheck differentiates the formula itself: leave it out"
-_REAL = "functions here are real"
 _SPREAD = "a number, or a smaller array, is spread by itself: leave it out"
 _OF_TORCH = "there is no formula of it, but torch's own can be checked: gradcheck function torch:{}"
 _OF_LINALG = "there is no formula of it, but torch's own can be checked: gradcheck function torch.linalg:{} --shape A=3,3"
+_OF_FFT = "there is no formula of it, but torch's own can be checked: gradcheck function torch.fft:{}"
 _OF_NN = "there is no formula of it, but torch's own can be checked: gradcheck function torch.nn.functional:{}"
 _CONSTANT = "write the derivation out: a formula is what is differentiated"
 
@@ -30,47 +30,42 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("cpu cuda device", "--device says where it is computed: leave it out"),
     ("full", "write the number: it is spread by itself"),
     ("linspace logspace range", "write the numbers, `[0, 1, 2]`; several points are --at \"x=linspace(0,1,5)\""),
-    ("rand randn rand_like randn_like randint dropout bernoulli normal multinomial rrelu", _RANDOM),
+    ("rand randn rand_like randn_like randint dropout bernoulli normal multinomial rrelu gumbel_softmax", _RANDOM),
     ("manual_seed", "--seed is the seed of the samples"),
-    ("size shape dim ndim numel len", _SIZE),
+    ("shape dim ndim", _SIZE),
+    ("matrix_rank", "a number of rows is constant but for jumps"),
     ("backward grad autograd", _OURS),
-    ("diff Derivative", f"{_OURS}; gradcheck grad --order 2 takes second derivatives"),
+    ("Derivative", f"{_OURS}; gradcheck grad --order 2 takes second derivatives"),
     ("Integral integrate Sum Product limit series Function", _CONSTANT),
     ("Symbol Var symbols", "a variable is its name: `x`"),
     ("Rational Fraction", "write the quotient: `1/2`"),
     ("DiracDelta", "it is no function of numbers"),
-    ("bmm", "write `a @ b`"),
-    ("vdot", "write `dot(a, b)`"),
-    ("einsum tensordot", "write the products and sums: `sum(a*b)`, `a @ b`"),
-    ("addmm addmv baddbmm", "write `x + a @ b`"),
     ("addcmul", "write `x + a*b`"),
     ("addcdiv", "write `x + a/b`"),
-    ("cross", "write it out: `[a[1]*b[2] - a[2]*b[1], a[2]*b[0] - a[0]*b[2], a[0]*b[1] - a[1]*b[0]]`"),
-    ("eigh", "an eigenvector has no sign of its own; of the eigenvalues, write `eigvalsh(A)`"),
-    ("svd", "a singular vector has no sign of its own; of the singular values, write `svdvals(A)`"),
-    *((name, _OF_LINALG.format(name)) for name in ("qr", "eig", "eigvals")),
-    *((name, _OF_TORCH.format(name)) for name in ("quantile", "cummax", "cummin")),
+    ("tensordot", "write the products and sums: `einsum('ij,jk->ik', a, b)`, `a @ b`"),
+    *((name, _OF_LINALG.format(name)) for name in ("eig", "eigvals")),
+    *((name, _OF_TORCH.format(name)) for name in (
+        "nanquantile", "cov", "corrcoef", "vander", "renorm", "mvlgamma", "block_diag", "meshgrid", "cumulative_trapezoid")),
     ("argmax argmin argsort", "a place has no derivative: its number is constant but for jumps"),
     *((name, f"{_OF_NN.format(name)}; a layer is checked by gradcheck model") for name in (
         "conv1d", "conv2d", "conv3d", "embedding", "batch_norm", "instance_norm", "group_norm", "max_pool1d", "max_pool2d",
         "avg_pool1d", "avg_pool2d", "interpolate", "scaled_dot_product_attention", "cosine_embedding_loss",
-        "triplet_margin_loss", "ctc_loss")),
+        "ctc_loss", "multi_margin_loss")),
     ("rms_norm", "write `x/sqrt(mean(x**2) + 1e-6)`"),
-    ("pad", "write the list with its border: `[0, x[0], x[1], 0]`"),
-    ("gather index_select select narrow take", "write an index: `x[0]`, `A[0,1]`"),
-    ("one_hot", "write it out: `[0, 1, 0]`"),
-    ("repeat tile expand expand_as broadcast_to", _SPREAD),
-    ("hstack", "write `cat([a, b])`"),
-    ("vstack", "write `stack([a, b])`"),
-    ("chunk split", "write the parts as indices: `x[0]`, `x[1]`"),
-    ("roll", "write it out: `[x[2], x[0], x[1]]`"),
+    ("select narrow take", "write an index: `x[0]`, `A[0,1]`"),
+    ("expand_as", _SPREAD),
+    ("chunk split unbind tensor_split", "write the parts as indices: `x[0]`, `x[1:]`"),
     ("isnan", "write `where(x != x, 0, x)`"),
     ("isinf", "write `where(abs(x) == inf, 0, x)`"),
     ("isfinite", "write `where(abs(x) < inf, x, 0)`"),
     ("nan_to_num", "write `where(x == x, x, 0)`"),
     ("isclose allclose", "write `where(abs(a - b) < 1e-8, a, b)`"),
-    ("complex fft ifft rfft irfft view_as_real", _REAL),
-    ("dist cdist pdist", "write `norm(x - y)`"),
+    ("complex", "write `x + 1j*y`"),
+    ("polar", "write `r*exp(1j*phi)`"),
+    ("view_as_real view_as_complex", "write `z.real` and `z.imag`"),
+    *((name, _OF_FFT.format(name)) for name in ("fft", "ifft", "rfft", "irfft")),
+    ("pdist", "write `norm(x - y)`"),
+    ("log_prob", "write the density out: `-((x - mu)/sigma)**2/2 - log(sigma) - log(2*pi)/2`"),
     ("average", "write `mean(x)`"),
     ("rint", "write `round(x)`"),
     ("signum", "write `sign(x)`"),
@@ -78,9 +73,6 @@ _GROUPS: tuple[tuple[str, str], ...] = (
     ("root nroot", "write `x**(1/3)`"),
     ("binom comb", "write `exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1))`"),
     ("betaln", "write `lgamma(a) + lgamma(b) - lgamma(a + b)`"),
-    ("glu", "write `a*sigmoid(b)`"),
-    ("deg2rad radians", "write `x*pi/180`"),
-    ("rad2deg degrees", "write `x*180/pi`"),
     ("sinpi cospi", "write `sin(pi*x)`"),
     ("sind cosd", "write `sin(x*pi/180)`"),
     ("print", "there is nothing to print: --verbose shows every value"),
@@ -89,6 +81,12 @@ _GROUPS: tuple[tuple[str, str], ...] = (
 INSTEAD: Mapping[str, str] = MappingProxyType({word: advice for words, advice in _GROUPS for word in words.split()})
 """What is written elsewhere -> what to write here."""
 
+
+OTHERS_OF_TORCH: Mapping[str, str] = MappingProxyType({
+    "svd": "torch.svd returns V where linalg.svd returns Vh: write `linalg.svd(A)`",
+    "lu": "torch.lu returns L and U in one matrix: write `linalg.lu(A)`",
+})  # fmt: skip
+"""Names that mean something else in `torch` itself, and as methods, than behind `torch.linalg`."""
 
 OF_MATRICES: Mapping[str, str] = MappingProxyType({"norm": "linalg_norm"})
 """Names that mean another row behind `torch.linalg`, where there are two dimensions."""

@@ -11,7 +11,7 @@ that writes trees.
 
 Columns
 -------
-name         what the tree calls it
+name         what the tree calls it; of one of several tensors that torch's operation returns `operation.tensor` (see RESULTS)
 signature    parameters as Python writes them. A parameter is a tensor unless annotated: `number` and `integer` are settings
              (constants, handed to torch as Python numbers, no derivative with respect to them); `scalar` may be either.
              Such a row works entry by entry. A row with an `array` (a `vector` has one dimension, a `matrix` two) looks at
@@ -36,7 +36,8 @@ taught       the derivative as textbooks write it, in the same terms, where `slo
 series       primitive that has no such slope: the name in `algebra.series`. Operators of power series, truth values and constants
              need neither.
 complex      what the row is of complex arguments, where that isn't its definition: in terms of `real(x)`, `imag(x)`, `1j` and other
-             rows of complex numbers. Empty, and no definition: it has no meaning there.
+             rows of complex numbers. Empty, and no definition: it has no meaning there. A row on arrays whose definition holds
+             there too says so.
 array        primitive on arrays: the name in `language.arrays`, which says what becomes of the entries.
 aliases      other names in use: SymPy's, NumPy's, torch's.
 domain       a condition: where the function has a real value; empty: everywhere.
@@ -81,13 +82,16 @@ KINDS: MappingProxyType[str, str] = MappingProxyType({
     "sizes": "whole numbers, one a dimension",
     "counts": "the same, each an argument of its own",
     "index": "what stands in brackets behind an array",
+    "equation": "which subscripts meet, as a text",
     "flag": "True or False",
     "order": "which norm of a matrix: 1, 2, inf, -inf, 'fro', 'nuc', or None",
     "reduction": "what becomes of a loss's entries: 'mean', 'sum', 'none', or 'batchmean'",
 })  # fmt: skip
 
 ARRAY_KINDS = frozenset({"array", "vector", "matrix", "labels", "constants"})
-SETTINGS = frozenset({"integer", "axis", "axes", "trailing", "sizes", "counts", "index", "flag", "order", "reduction"})
+SETTINGS = frozenset(
+    {"integer", "axis", "axes", "trailing", "sizes", "counts", "index", "flag", "order", "reduction", "equation"}
+)
 """Kinds whose argument is a literal."""
 
 NAMED = SETTINGS - {"counts"}
@@ -156,6 +160,16 @@ class Function:
         """Each argument with its parameter; a variadic parameter, which is the first one, takes what the others leave."""
         repeated = len(arguments) - len(self.parameters) if self.parameters and self.parameters[0].variadic else 0
         return list(zip((*self.parameters[:1] * repeated, *self.parameters), arguments, strict=True))
+
+    def called(self, arguments: str) -> str:
+        """A call as it is written: `sin(x)`, `qr(x).Q`."""
+        operation, dot, result = self.name.partition(".")
+        return f"{operation}({arguments}){dot}{result}"
+
+    @property
+    def usage(self) -> str:
+        """The call with its parameters; of a constant its name."""
+        return self.called(self.signature) if self.signature else self.name
 
     @cached_property
     def arrays(self) -> bool:
@@ -228,6 +242,8 @@ ROWS: tuple[Function, ...] = (
     _row("angle", "x", "where(x < 0, pi, 0)", "arg", kinks="x == 0", ulps=1, complex="atan2(imag(x), real(x))"),
     # -- steps and pieces -------------------------------------------------------------------------------------------
     _row("abs", "x", "", "Abs", "absolute", "fabs", sympy="Abs", ball="abs", series="absolute", analytic="x != 0", kinks="x == 0", ulps=0, complex="hypot(real(x), imag(x))"),
+    _row("deg2rad", "x", "x*pi/180", "radians"),
+    _row("rad2deg", "x", "x*180/pi", "degrees"),
     _row("sign", "x", "", "sgn", sympy="sign", ball="sign", slope="0", analytic="x != 0", kinks="x == 0", ulps=0, complex="where(x == 0, 0, x/abs(x))"),
     _row("floor", "x", sympy="floor", ball="floor", slope="0", analytic="x != floor(x)", kinks="x == floor(x)", ulps=0),
     _row("ceil", "x", "-floor(-x)", "ceiling", kinks="x == floor(x)", ulps=0),
@@ -377,6 +393,7 @@ ROWS: tuple[Function, ...] = (
          "where(beta*x > threshold, x, log(1 + exp(beta*x))/beta)", torch="nn.functional.softplus",
          kinks="beta*x == threshold"),
     _row("relu", "x", "where(x > 0, x, 0)", kinks="x == 0", ulps=0),
+    _row("prelu", "x, weight", "where(x > 0, x, weight*x)", torch="prelu", kinks="x == 0 and weight != 1", ulps=1),
     _row("leaky_relu", "x, negative_slope: number = 0.01", "where(x > 0, x, negative_slope*x)",
          torch="nn.functional.leaky_relu", kinks="x == 0", ulps=1),
     _row("relu6", "x", "minimum(maximum(x, 0), 6)", torch="nn.functional.relu6", kinks="x == 0 or x == 6", ulps=0),
@@ -403,7 +420,10 @@ ROWS: tuple[Function, ...] = (
          torch="nn.functional.threshold", kinks="x == threshold", ulps=0),
 )  # fmt: skip
 
+_AS_DEFINED = "as it is defined"
 _SYMMETRIC = "of a symmetric matrix, as a function of (x + x.T)/2: torch reads one triangle, and spreads the gradient over both"
+_GAUGE = "with the signs that torch gives it, which are its own choice"
+_FULL = "full_matrices: flag = True"
 _OVER = "x: array, dim: axes = (), keepdim: flag = False"
 _LOSS = "x: array, target: array"
 _MEAN = "reduction: reduction = 'mean'"
@@ -422,6 +442,20 @@ ARRAYS: tuple[Function, ...] = (
     _row("squeeze", "x: array, dim: axes = ()", array="squeeze"),
     _row("unsqueeze", "x: array, dim: axis", array="unsqueeze"),
     _row("flip", "x: array, dims: sizes", array="flip"),
+    _row("roll", "x: array, shifts: sizes, dims: axes = ()", array="roll"),
+    _row("movedim", "x: array, source: axis, destination: axis", "", "moveaxis", array="movedim"),
+    _row("expand", "x: array, size: sizes", "", "broadcast_to", array="expand", torch="broadcast_to"),
+    _row("repeat", "x: array, dims: sizes", "", "tile", array="repeat", torch="tile"),
+    _row("hstack", "*tensors: array", array="hstack"),
+    _row("vstack", "*tensors: array", array="vstack"),
+    _row("pad", "x: array, pad: sizes, value: number = 0", array="pad", torch="nn.functional.pad", source="with a constant"),
+    _row("index_select", "x: array, dim: axis, index: labels", array="index_select", torch="index_select"),
+    _row("gather", "x: array, dim: axis, index: labels", array="gather", torch="gather"),
+    _row("one_hot", "x: labels, num_classes: integer", array="one_hot", torch="nn.functional.one_hot"),
+    _row("numel", "x: array", array="numel"),
+    _row("size", "x: array, dim: axis", array="size", torch="size", source="x.size(0), x.shape[0], len(x)"),
+    _row("diagonal", "x: matrix", array="diag"),
+    _row("diag_embed", "x: vector", array="diag"),
     _row("diag", "x: array", array="diag"),
     _row("ones_like", "x: array", array="ones_like"),
     _row("zeros_like", "x: array", array="zeros_like"),
@@ -436,27 +470,47 @@ ARRAYS: tuple[Function, ...] = (
     _row("kron", "x: array, y: array", array="kron"),
     # -- sums and products ------------------------------------------------------------------------------------------
     _row("sum", _OVER, array="total"),
-    _row("mean", _OVER, "sum(x, dim, keepdim)/sum(ones_like(x), dim, keepdim)"),
+    _row("mean", _OVER, "sum(x, dim, keepdim)/sum(ones_like(x), dim, keepdim)", complex=_AS_DEFINED),
     _row("prod", "x: array, dim: axes = (), keepdim: flag = False", array="product"),
     _row("cumsum", "x: array, dim: axis = -1", array="cumsum"),
+    _row("diff", "x: array, n: integer = 1, dim: axis = -1", array="diff", source="of neighbours: x[1:] - x[:-1]"),
+    _row("trapezoid", "y: array, x: array", "sum((x[..., 1:] - x[..., :-1])*(y[..., 1:] + y[..., :-1])/2, -1)", "trapz"),
+    _row("einsum", "*tensors: array, equation: equation", array="einsum", torch="einsum", source="einsum('ij,j->i', A, x)"),
     _row("cumprod", "x: array, dim: axis = -1", array="cumprod"),
     _row("matmul", "x: array, y: array", operator="@", array="matmul", source="x @ y"),
-    _row("dot", "x: vector, y: vector", "x @ y", "inner"),
-    _row("mv", "x: matrix, y: vector", "x @ y"),
-    _row("mm", "x: matrix, y: matrix", "x @ y"),
-    _row("outer", "x: vector, y: vector", "x[:, None]*y", "ger"),
-    _row("trace", "x: matrix", "sum(diag(x))"),
+    _row("dot", "x: vector, y: vector", "x @ y", "inner", complex=_AS_DEFINED),
+    _row("mv", "x: matrix, y: vector", "x @ y", complex=_AS_DEFINED),
+    _row("mm", "x: matrix, y: matrix", "x @ y", complex=_AS_DEFINED),
+    _row("bmm", "x: array, y: array", "x @ y", complex=_AS_DEFINED),
+    _row("vdot", "x: vector, y: vector", "conj(x) @ y", complex=_AS_DEFINED),
+    _row("addmm", "x: array, mat1: matrix, mat2: matrix, beta: number = 1, alpha: number = 1", "beta*x + alpha*(mat1 @ mat2)"),
+    _row("addmv", "x: array, mat: matrix, vec: vector, beta: number = 1, alpha: number = 1", "beta*x + alpha*(mat @ vec)"),
+    _row("baddbmm", "x: array, batch1: array, batch2: array, beta: number = 1, alpha: number = 1", "beta*x + alpha*(batch1 @ batch2)"),
+    _row("cross", "x: array, y: array, dim: axis = -1", array="cross", torch="linalg.cross"),
+    _row("outer", "x: vector, y: vector", "x[:, None]*y", "ger", complex=_AS_DEFINED),
+    _row("trace", "x: matrix", "sum(diag(x))", complex=_AS_DEFINED),
     _row("multi_dot", "*tensors: array", "", "chain_matmul", array="multi_dot", torch="linalg.multi_dot"),
     _row("matrix_power", "x: array, n: integer", array="matrix_power", torch="linalg.matrix_power"),
     _row("det", "x: array", array="det", torch="linalg.det"),
     _row("logdet", "x: array", "log(det(x))"),
-    _row("slogdet", "x: array", "log(abs(det(x)))", torch="slogabsdet", source="the logarithm: torch.linalg.slogdet(x).logabsdet"),
+    _row("slogdet", "x: array", "log(abs(det(x)))", torch="linalg.slogdet", source="the logarithm: torch.linalg.slogdet(x).logabsdet"),
+    _row("slogdet.sign", "x: array", "sign(det(x))", torch="linalg.slogdet"),
     _row("tril", "x: array, diagonal: axis = 0", array="tril"),
     _row("triu", "x: array, diagonal: axis = 0", array="triu"),
     _row("cholesky", "x: array, upper: flag = False", array="cholesky", torch="linalg.cholesky", source=_SYMMETRIC),
     _row("cholesky_inverse", "x: array, upper: flag = False", array="cholesky_inverse", source="of one triangle: the other is not read"),
     _row("eigvalsh", "x: array", array="eigvalsh", torch="linalg.eigvalsh", source=_SYMMETRIC + "; no derivative where two are equal"),
+    _row("eigh.eigenvalues", "x: array", "eigvalsh(x)", torch="linalg.eigh", source=_SYMMETRIC + "; no derivative where two are equal"),
+    _row("eigh.eigenvectors", "x: array", array="eigenvectors", torch="linalg.eigh", source=_GAUGE + "; none where two eigenvalues are equal"),
     _row("svdvals", "x: array", array="svdvals", torch="linalg.svdvals", source="no derivative where two are equal, or one is 0"),
+    _row("svd.U", f"x: array, {_FULL}", array="svd_left", torch="linalg.svd", source=_GAUGE + "; none where two singular values are equal, or one is 0"),
+    _row("svd.S", f"x: array, {_FULL}", array="svd_values", torch="linalg.svd", source="no derivative where two are equal, or one is 0"),
+    _row("svd.Vh", f"x: array, {_FULL}", array="svd_right", torch="linalg.svd", source=_GAUGE + "; none where two singular values are equal, or one is 0"),
+    _row("qr.Q", "x: array", array="qr_orthogonal", torch="linalg.qr", source=_GAUGE + "; of full rank"),
+    _row("qr.R", "x: array", array="qr_triangular", torch="linalg.qr", source=_GAUGE + "; of full rank"),
+    _row("lu.P", "x: array", array="lu_order", torch="linalg.lu", source="which rows are exchanged changes where two numbers are equal in size"),
+    _row("lu.L", "x: array", array="lu_lower", torch="linalg.lu", source="which rows are exchanged changes where two numbers are equal in size"),
+    _row("lu.U", "x: array", array="lu_upper", torch="linalg.lu", source="which rows are exchanged changes where two numbers are equal in size"),
     _row("matrix_exp", "x: array", "", "expm", array="matrix_exp"),
     _row("pinv", "x: array", array="pinv", torch="linalg.pinv", source="of full rank: beside any other there is no derivative"),
     _row("lstsq", "x: array, y: array", array="lstsq", torch="linalg.lstsq", source="the solution, of full rank"),
@@ -466,14 +520,21 @@ ARRAYS: tuple[Function, ...] = (
          source="torch has a derivative where p is None, 2, -2 or 'nuc'"),
     _row("inv", "x: array", "", "inverse", array="inv", torch="linalg.inv"),
     _row("solve", "x: array, y: array", array="solve", torch="linalg.solve"),
-    _row("linear", "x: array, weight: matrix, bias: array = 0", "x @ t(weight) + bias", torch=_LOSSES + "linear"),
+    _row("solve_triangular", "x: array, y: array, upper: flag", "where(upper, solve(triu(x), y), solve(tril(x), y))", torch="linalg.solve_triangular"),
+    _row("cholesky_solve", "x: array, y: array, upper: flag = False", "cholesky_inverse(y, upper) @ x", source="x is the right side, y the factor"),
+    _row("linear", "x: array, weight: matrix, bias: array = 0", "x @ t(weight) + bias", torch=_LOSSES + "linear", complex=_AS_DEFINED),
     # -- extremes, norms and moments --------------------------------------------------------------------------------
     _row("max", _OVER, array="greatest", source="the values; of two arguments: maximum"),
     _row("min", _OVER, array="least", source="the values; of two arguments: minimum"),
     _row("amax", _OVER, array="greatest"),
     _row("amin", _OVER, array="least"),
+    _row("aminmax.min", _OVER, "amin(x, dim, keepdim)", torch="aminmax"),
+    _row("aminmax.max", _OVER, "amax(x, dim, keepdim)", torch="aminmax"),
     _row("sort", "x: array, dim: axis = -1, descending: flag = False", array="sort", source="the values"),
     _row("topk", "x: array, k: integer, dim: axis = -1, largest: flag = True", array="topk", source="the values"),
+    _row("cummax", "x: array, dim: axis", array="cummax", source="the values"),
+    _row("cummin", "x: array, dim: axis", array="cummin", source="the values"),
+    _row("quantile", "x: array, q: number, dim: axes = (), keepdim: flag = False", array="quantile", source="of one q"),
     _row("kthvalue", "x: array, k: integer, dim: axis = -1, keepdim: flag = False", array="kthvalue", source="the values"),
     _row("median", _OVER, array="median", source="the values, of two in the middle the lower one"),
     _row(
@@ -482,6 +543,10 @@ ARRAYS: tuple[Function, ...] = (
         " where(p == inf, amax(abs(x), dim, keepdim), where(p == -inf, amin(abs(x), dim, keepdim),"
         " sum(abs(x)**p, dim, keepdim)**(1/p)))))", "vector_norm",
     ),
+    _row("dist", "x: array, y: array, p: number = 2", "norm(x - y, p)"),
+    _row("cdist", "x: array, y: array, p: number = 2", "norm(x[..., :, None, :] - y[..., None, :, :], p, -1)"),
+    _row("pairwise_distance", "x1: array, x2: array, p: number = 2, eps: number = 1e-6, keepdim: flag = False",
+         "norm(x1 - x2 + eps, p, -1, keepdim)", torch=_LOSSES + "pairwise_distance"),
     _row("normalize", "x: array, p: number = 2, dim: axes = 1, eps: number = 1e-12", "x/maximum(norm(x, p, dim, True), eps)",
          torch=_LOSSES + "normalize"),
     _row(
@@ -494,6 +559,9 @@ ARRAYS: tuple[Function, ...] = (
     ),
     _row("std", "x: array, dim: axes = (), correction: number = 1, keepdim: flag = False",
          "sqrt(var(x, dim, correction, keepdim))"),
+    *(_row(f"{both}_mean.{one}", "x: array, dim: axes = (), correction: number = 1, keepdim: flag = False", definition, torch=f"{both}_mean")
+      for both in ("var", "std")
+      for one, definition in ((both, f"{both}(x, dim, correction, keepdim)"), ("mean", "mean(x, dim, keepdim)"))),
     _row(
         "layer_norm", "x: array, normalized_shape: trailing, weight: array = 1, bias: array = 0, eps: number = 1e-5",
         "(x - mean(x, normalized_shape, True))/sqrt(var(x, normalized_shape, 0, True) + eps)*weight + bias",
@@ -522,8 +590,19 @@ ARRAYS: tuple[Function, ...] = (
         "-(target*where(x > exp(-100), log(x), -100) + (1 - target)*where(1 - x > exp(-100), log1p(-x), -100))", "bce",
         torch=_LOSSES + "binary_cross_entropy",
     ),
-    _row("binary_cross_entropy_with_logits", f"{_LOSS}, {_MEAN}", "(1 - target)*x - logsigmoid(x)", "bce_with_logits",
-         torch=_LOSSES + "binary_cross_entropy_with_logits"),
+    _row(
+        "binary_cross_entropy_with_logits", f"{_LOSS}, {_MEAN}, pos_weight: array = 1",
+        "where(pos_weight == 1, (1 - target)*x - logsigmoid(x), (1 - target)*x - (1 + (pos_weight - 1)*target)*logsigmoid(x))",
+        "bce_with_logits", torch=_LOSSES + "binary_cross_entropy_with_logits",
+    ),
+    _row("margin_ranking_loss", f"input1: array, input2: array, target: array, margin: number = 0, {_MEAN}",
+         "maximum(-target*(input1 - input2) + margin, 0)", torch=_LOSSES + "margin_ranking_loss"),
+    _row("hinge_embedding_loss", f"{_LOSS}, margin: number = 1, {_MEAN}",
+         "where(target != 1, maximum(margin - x, 0), 0) + where(target != -1, x, 0)", torch=_LOSSES + "hinge_embedding_loss"),
+    _row("triplet_margin_loss", f"anchor: array, positive: array, negative: array, margin: number = 1, p: number = 2, eps: number = 1e-6, {_MEAN}",
+         "maximum(norm(anchor - positive + eps, p, -1) - norm(anchor - negative + eps, p, -1) + margin, 0)",
+         torch=_LOSSES + "triplet_margin_loss"),
+    _row("glu", "x: array, dim: axis = -1", array="glu", torch=_LOSSES + "glu"),
     _row("soft_margin_loss", f"{_LOSS}, {_MEAN}", "-logsigmoid(target*x)", "soft_margin", torch=_LOSSES + "soft_margin_loss"),
     _row(
         "kl_div", f"{_LOSS}, {_MEAN}, log_target: flag = False",
@@ -541,7 +620,12 @@ ARRAYS: tuple[Function, ...] = (
         torch=_LOSSES + "gaussian_nll_loss",
     ),
     _row("nll_loss", f"x: array, target: labels, {_MEAN}", "-pick(x, target)", "nll", torch=_LOSSES + "nll_loss"),
-    _row("cross_entropy", f"x: array, target: labels, {_MEAN}", "-pick(log_softmax(x), target)", torch=_LOSSES + "cross_entropy"),
+    _row(
+        "cross_entropy", f"x: array, target: labels, {_MEAN}, label_smoothing: number = 0",
+        "where(label_smoothing == 0, -pick(log_softmax(x), target),"
+        " (label_smoothing - 1)*pick(log_softmax(x), target) - label_smoothing*mean(log_softmax(x), -1))",
+        torch=_LOSSES + "cross_entropy",
+    ),
     _row("pick", "x: array, target: labels", array="pick", torch="pick", source="in each row the entry with the label's number"),
 )  # fmt: skip
 
@@ -550,6 +634,8 @@ PIECES: tuple[Function, ...] = (
          source="the k-th root, in ascending order, of c0 + c1*t + ..., which has none but real ones"),
     _row("exponential", "*x, i: integer, j: integer", sympy="exponential", ball="exponential", series="exponential", ulps=64,
          source="entry i, j of the exponential of a matrix, given row by row"),
+    _row("gauge", "*x, rows: integer, columns: integer, factor: integer, i: integer, k: integer", sympy="gauge", ball="gauge",
+         series="gauge", ulps=0, source="an entry of a factor of a matrix, given row by row, as torch has it: a constant"),
     _row("alike", "x, y", sympy="alike", ball="alike", series="alike", ulps=0, source="0; without a value where the arguments differ"),
 )  # fmt: skip
 """What entries of arrays are made of, and nobody writes."""
@@ -559,9 +645,9 @@ TABLE: MappingProxyType[str, Function] = MappingProxyType({row.name: row for row
 NAMES: MappingProxyType[str, str] = MappingProxyType(
     {name: row.name for row in (*ROWS, *ARRAYS) for name in (row.name, *row.aliases)}
 )
-"""Every name that the language knows, mapped to the name of its row."""
+"""Every name that the language knows, mapped to the name of its row; one of several results is called as `qr(A).Q`."""
 
-CONSTANT = frozenset({"ones_like", "zeros_like", "full_like", "detach"})
+CONSTANT = frozenset({"ones_like", "zeros_like", "full_like", "detach", "gauge", "numel", "size", "one_hot"})
 """Rows that are constant whatever they are given: of most the shape counts, and nothing else."""
 
 VARIADIC = frozenset({"maximum", "minimum", "add", "mul", "logical_and", "logical_or"})
@@ -570,14 +656,25 @@ VARIADIC = frozenset({"maximum", "minimum", "add", "mul", "logical_and", "logica
 PAIRS: MappingProxyType[str, str] = MappingProxyType({"max": "maximum", "min": "minimum"})
 """Names that mean another row where two or more arguments follow each other: `max(x, y)`."""
 
-TUPLES: MappingProxyType[str, str] = MappingProxyType(
-    {
-        **dict.fromkeys(("max", "min", "sort", "topk", "kthvalue", "median"), "values"),
-        "slogdet": "logabsdet",
-        "lstsq": "solution",
-    }
+RESULTS: MappingProxyType[str, MappingProxyType[str, str]] = MappingProxyType({
+    name: MappingProxyType(results) for name, results in (
+        *((name, {"values": name, "indices": ""}) for name in ("max", "min", "sort", "topk", "kthvalue", "median", "cummax", "cummin")),
+        ("slogdet", {"sign": "slogdet.sign", "logabsdet": "slogdet"}),
+        ("lstsq", {"solution": "lstsq", "residuals": "", "rank": "", "singular_values": ""}),
+        *((name, {one: f"{name}.{one}" for one in several.split()}) for name, several in (
+            ("qr", "Q R"), ("eigh", "eigenvalues eigenvectors"), ("svd", "U S Vh"), ("lu", "P L U"),
+            ("aminmax", "min max"), ("var_mean", "var mean"), ("std_mean", "std mean"),
+        )),
+    )
+})  # fmt: skip
+"""Operations of which torch returns several tensors (those with a `dim` that is a choice, where it is given): the name of each,
+in torch's order, and the row that it is; empty: numbers of places, and others that have no derivative. An operation whose own
+name is a row is that one where none is chosen."""
+
+PLACES: MappingProxyType[str, int] = MappingProxyType(
+    {row: place for results in RESULTS.values() for place, row in enumerate(results.values()) if row}
 )
-"""Rows that are one of several tensors that torch returns (where there is a `dim`): its name."""
+"""Row -> which of the tensors it is, where torch returns several."""
 
 KEYWORDS: MappingProxyType[str, str] = MappingProxyType(
     {"input": "x", "self": "x", "other": "y", "axis": "dim", "keepdims": "keepdim", "ord": "p", "unbiased": "correction"}

@@ -17,21 +17,21 @@ from keyword import iskeyword
 
 from gradcheck_cli.errors import NO_TEXT, InputError, half_character
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.elsewhere import INSTEAD, OF_MATRICES, SIGNS
+from gradcheck_cli.language.elsewhere import INSTEAD, OF_MATRICES, OTHERS_OF_TORCH, SIGNS
 from gradcheck_cli.language.functions import (
     KEYWORDS,
     NAMES,
     PAIRS,
+    RESULTS,
     SETTINGS,
     TABLE,
-    TUPLES,
     VARIADIC,
     VARIANTS,
     Function,
     Parameter,
 )
 from gradcheck_cli.language.settings import READERS
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, indicator
 
 MAX_LENGTH = 20_000
 MAX_NODES = 5_000
@@ -277,10 +277,12 @@ class _Translation:
                 for function in _ATTRIBUTES[name]:
                     found = Call(function, (found,), at)
                 return found
-            case ast.Attribute(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) as value, attr=taken) if (
-                TUPLES.get(name) == taken
-            ):
-                return self.translate(value, depth)
+            case ast.Subscript(value=ast.Attribute(value=value, attr="shape"), slice=places):
+                return self.build(TABLE[syntax.SIZE], syntax.SIZE, node, [value, places], {}, depth)
+            case ast.Attribute(value=ast.Call() as value, attr=taken) if taken in _results(value):
+                return self.call(value, depth, taken)
+            case ast.Attribute(value=ast.Call() as value, attr=name) if results := _results(value):
+                raise self.error(f"torch returns {', '.join(results)}, and no {name}", node)
             case ast.List(elts=elements):
                 terms = [self.real(self.translate(e, depth), e) for e in elements]
                 if not terms:
@@ -346,7 +348,7 @@ class _Translation:
             y = self.translate(operand, depth)
             left_kind, right_kind = row.parameters
             if row.name == syntax.MUL and is_truth(tree) != is_truth(y):
-                tree, y = (_counted(t) if is_truth(t) else t for t in (tree, y))
+                tree, y = (indicator(t, t.position) if is_truth(t) else t for t in (tree, y))  # as torch multiplies by a mask
             pair = (self.of(left_kind, tree, first), self.of(right_kind, y, operand))
             tree = Call(row.name, pair, self.position(outer))
         return tree
@@ -370,10 +372,15 @@ class _Translation:
         return tree
 
     def subscript(self, value: ast.expr, places: ast.expr, depth: int, at: int) -> Node:
+        if isinstance(value, ast.Call) and (results := _results(value)):
+            which = f"torch returns {', '.join(results)}"
+            if _dotted(value.func) in _ARRAYS_OF_NUMPY:
+                raise self.error(f"{which} where NumPy returns an array: write .{results[0]} before the index", value)
+            try:
+                return self.call(value, depth, results[READERS["axis"](places)])
+            except (ValueError, IndexError):
+                raise self.error(f"{which}: write one of them before the index, .{results[0]}", value) from None
         tree = self.real(self.translate(value, depth), value)
-        taken = TUPLES.get(tree.function) if isinstance(tree, Call) and isinstance(value, ast.Call) else None
-        if isinstance(tree, Call) and taken and Constant(()) not in tree.arguments:
-            raise self.error(f"torch's {tree.function} with dim returns two tensors: write .{taken} before the index", value)
         try:
             return Call(syntax.INDEX, (tree, Constant(READERS["index"](places), at)), at)
         except ValueError as needed:
@@ -382,7 +389,8 @@ class _Translation:
                 return Call(syntax.CHOSEN, (tree, mask), at)
             raise self.error(f"an index is {needed}", places) from None
 
-    def call(self, node: ast.Call, depth: int) -> Node:
+    def call(self, node: ast.Call, depth: int, taken: str = "") -> Node:
+        """A call; of one that returns several tensors that which is `taken`."""
         positional: list[ast.expr] = list(node.args)
         match node.func:
             case ast.Name(id=name):
@@ -399,6 +407,16 @@ class _Translation:
                     name = OF_MATRICES[name]
             case _:
                 raise self.error("syntax error: only named functions can be called", node.func)
+        if (
+            name in _CASTS
+            and isinstance(positional[0] if positional else None, _CONDITIONS)
+            and isinstance(node.func, ast.Attribute)
+        ):
+            condition = self.translate(positional[0], depth)  # (x > 0).float()
+            if is_truth(condition):
+                return indicator(condition, condition.position)
+        if name == "len" and len(positional) == 1:
+            name, positional = syntax.SIZE, [*positional, ast.copy_location(ast.Constant(0), node)]
         if name == "Piecewise":
             return self.piecewise(node, positional, depth)
         keywords: dict[str, ast.expr] = {}
@@ -416,10 +434,33 @@ class _Translation:
             keywords[keyword.arg] = value
         if name.startswith("__"):
             raise self.error(f"syntax error: {name!r} is not part of the language", node.func)
+        if name in RESULTS and (taken or name not in NAMES):
+            return self.result(name, taken, node, positional, keywords, depth)
         if name not in NAMES:
             raise self.error(f"unknown function {name!r}{_nearest(name)}", node.func)
+        if name in PAIRS and _axis_of(node):
+            hint = f"write .values behind it; the larger or smaller of two numbers is {PAIRS[name]}(a, b)"
+            raise self.error(f"torch's {name} with a dimension returns {', '.join(RESULTS[name])}: {hint}", node.func)
         row = TABLE[PAIRS[name] if name in PAIRS and len(positional) > 1 else NAMES[name]]
         return self.build(row, name, node, positional, keywords, depth)
+
+    def result(
+        self, name: str, taken: str, node: ast.Call, positional: list[ast.expr], keywords: dict[str, ast.expr], depth: int
+    ) -> Node:
+        """One of several tensors that torch returns."""
+        results, called = RESULTS[name], node.func
+        if (
+            name in OTHERS_OF_TORCH
+            and isinstance(called, ast.Attribute)
+            and not (_dotted(called.value) or "").endswith("linalg")
+        ):
+            raise self.error(OTHERS_OF_TORCH[name], node.func)
+        if not taken:
+            known = " or ".join(f".{result}" for result, row in results.items() if row)
+            raise self.error(f"torch's {name} returns {', '.join(results)}: write {known} behind it", node.func)
+        if not results[taken]:
+            raise self.error(f"{taken} of {name} has no derivative, and none is followed", node.func)
+        return self.build(TABLE[results[taken]], name, node, positional, keywords, depth)
 
     def build(
         self,
@@ -437,6 +478,10 @@ class _Translation:
         parameters = row.parameters
         usage = f"{name}({', '.join(_usage(p) for p in parameters)})"
         leading: list[Node] = []
+        if row.name == syntax.EINSUM and len(positional) > 1:  # einsum('ij,j->i', A, x), or of a list of arrays
+            first, *factors = positional
+            whole = factors[0] if len(factors) == 1 and isinstance(factors[0], ast.List | ast.Tuple) else None
+            positional = [whole or ast.copy_location(ast.List(factors, ast.Load()), first), first]
         if parameters and parameters[0].variadic:
             listed = positional.pop(0) if positional else node
             if not isinstance(listed, ast.List | ast.Tuple) or not listed.elts:
@@ -522,6 +567,42 @@ class _Translation:
         return tree
 
 
+def _results(call: ast.Call) -> tuple[str, ...]:
+    """The names of the tensors that torch returns of a call; none where it returns one."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
+    if name not in RESULTS:
+        return ()
+    if name in NAMES and _WHOLE in TABLE[name].parameters:
+        named = any(KEYWORDS.get(k.arg, k.arg) == _WHOLE.name and not _is_none(k.value) for k in call.keywords if k.arg)
+        return tuple(RESULTS[name]) if named or _axis_of(call) else ()
+    return tuple(RESULTS[name])
+
+
+def _axis_of(call: ast.Call) -> bool:
+    """True of `x.max(0)` and `torch.max(x, 0)`: the second argument is a dimension. Of `max(x, 0)` it is a number."""
+    if not isinstance(call.func, ast.Attribute):
+        return False
+    place = 1 if _dotted(call.func.value) in MODULES else 0
+    try:
+        return len(call.args) > place and isinstance(READERS["axis"](call.args[place]), int)
+    except ValueError:
+        return False
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
+_WHOLE = Parameter("dim", "axes", ())
+"""What an operation has that returns one tensor where no dimension is named."""
+
+_ARRAYS_OF_NUMPY = frozenset(
+    f"{module}.{name}" for module in ("np", "numpy", "jnp") for name in ("sort", "max", "min", "median")
+)
+
+_CASTS = frozenset({"float", "double", "half", "bfloat16", "int", "long", "to", "type"})
+"""What makes numbers of a mask, 1 and 0, as a product with it does; of numbers it would make another format."""
+
 _CONDITIONS = (ast.Compare, ast.BoolOp, ast.UnaryOp, ast.BinOp)
 """What a condition looks like in brackets: `x[(x > 0) & ~(x > 1)]`."""
 
@@ -530,12 +611,6 @@ def _takes_words(name: str, keyword: str) -> bool:
     """True where an argument of a function is one of several words."""
     kinds = {p.name: p.kind for p in TABLE[NAMES[name]].parameters} if name in NAMES else {}
     return kinds.get(keyword) in ("reduction", "order")
-
-
-def _counted(condition: Node) -> Node:
-    """A condition as a factor: 1 or 0, as torch multiplies by a mask."""
-    at = condition.position
-    return Call(syntax.WHERE, (condition, Constant(1, at), Constant(0, at)), at)
 
 
 def is_truth(node: Node) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import NAMED, TABLE, Parameter
 from gradcheck_cli.language.settings import show_index
@@ -68,17 +70,24 @@ def _show_array(item: Call, done: dict[Node, tuple[str, int]]) -> str:
     """A call of a row on arrays: its settings by name, those with the default left out."""
     row = TABLE[item.function]
     bound = row.bind(item.arguments)
-    terms = [counted(p, done[a][0]) for p, a in bound if p.kind not in NAMED and p.default is None]
+    terms = [counted(p, done[a][0]) for p, a in takewhile(lambda pair: positional(pair[0]), bound)]
     if row.name == syntax.CHOSEN:
         return f"{_wrap(done[item.arguments[0]], _ATOM)}[{terms[1]}]"
     if row.name == syntax.INDEX and isinstance(item.arguments[1], Constant):
         return f"{_wrap(done[item.arguments[0]], _ATOM)}[{show_index(item.arguments[1].value)}]"
+    if row.name == syntax.EINSUM:
+        return f"{row.name}({', '.join([done[item.arguments[-1]][0], *terms])})"
     given = [(p.name, a) for p, a in bound[len(terms) :] if not (isinstance(a, Constant) and a.value == p.default)]
     if row.parameters[0].variadic:
         terms = [f"[{', '.join(terms)}]"]
         if row.name == syntax.STACK and not given:
             return terms[0]
-    return f"{row.name}({', '.join([*terms, *(f'{name}={done[a][0]}' for name, a in given)])})"
+    return row.called(", ".join([*terms, *(f"{name}={done[a][0]}" for name, a in given)]))
+
+
+def positional(parameter: Parameter) -> bool:
+    """Whether an argument is written without its name, as long as those before it are."""
+    return parameter.kind not in NAMED and parameter.default is None
 
 
 def counted(parameter: Parameter, text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
@@ -75,6 +76,20 @@ def index(node: ast.expr) -> tuple[Any, ...]:
     return tuple(_place(n) for n in (node.elts if isinstance(node, ast.Tuple) else [node]))
 
 
+def equation(node: ast.expr) -> str:
+    """What einsum sums over: letters of each factor, with commas, and those of the result behind an arrow."""
+    if (
+        isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and EQUATION.fullmatch(text := node.value.replace(" ", ""))
+    ):
+        return text
+    raise ValueError("subscripts such as 'ij,j->i'")
+
+
+EQUATION = re.compile(r"[A-Za-z]*(,[A-Za-z]*)*(->[A-Za-z]*)?")
+
+
 def _place(node: ast.expr) -> Any:
     match node:
         case ast.Slice(lower=lower, upper=upper, step=step):
@@ -94,6 +109,7 @@ READERS: MappingProxyType[str, Callable[[ast.expr], Any]] = MappingProxyType(
     {
         "axis": integer, "axes": axes, "trailing": sizes, "sizes": sizes, "counts": sizes, "flag": flag,
         "order": order, "reduction": reduction, "index": index,
+        "equation": equation,
     }
 )  # fmt: skip
 """Kind of a parameter -> what reads its argument."""

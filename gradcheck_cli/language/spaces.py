@@ -287,6 +287,12 @@ def imag_of(name: str) -> str:
     return f"{name}.imag"
 
 
+def base_of(entry: str) -> str:
+    """The input or stage that an entry is one of."""
+    name = entry.partition("[")[0]
+    return name.removesuffix(".real").removesuffix(".imag")
+
+
 def arrays_of(shapes: Mapping[str, Shape]) -> dict[str, Shape]:
     """The arrays of real numbers that these are: of complex ones the parts."""
     found: dict[str, Shape] = {}

@@ -39,11 +39,15 @@ INF = "inf"
 DETACH = "detach"
 """What is held where it is while everything else moves."""
 
-ROOT, EXPONENTIAL, ALIKE = "root", "exponential", "alike"
+ROOT, EXPONENTIAL, ALIKE, GAUGE = "root", "exponential", "alike", "gauge"
 """What entries of matrices are made of, which have no name in formulas."""
 
 STACK, INDEX, CHOSEN, TRANSPOSE = "stack", "index", "index_where", "t"
 """`[x, y]`, `x[0]`, `x[x > 0]`, `A.T`."""
+
+
+EINSUM, SIZE = "einsum", "size"
+"""A function whose text comes first, and what `x.shape[0]` and `len(x)` are."""
 
 
 class Columns:

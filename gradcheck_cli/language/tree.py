@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gradcheck_cli.language import syntax
+
 
 @dataclass(frozen=True, slots=True)
 class Constant:
@@ -126,6 +128,11 @@ def rebuilt(tree: Node, change: Callable[[Call], Node]) -> Node:
     for item in walk(tree):
         done[item] = change(Call(item.function, tuple(done[a] for a in item.arguments))) if isinstance(item, Call) else item
     return done[tree]
+
+
+def indicator(condition: Node, position: int = 0) -> Node:
+    """A condition as a number: 1 where it holds, 0 elsewhere."""
+    return Call(syntax.WHERE, (condition, Constant(1, position), Constant(0, position)), position)
 
 
 def unified(nodes: Sequence[Node]) -> list[Node]:

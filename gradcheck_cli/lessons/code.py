@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gradcheck_cli.algebra.constants import nearest_double
+from gradcheck_cli.algebra.parts import constant_parts
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.functions import ARRAY_KINDS, TABLE, Function, Parameter
+from gradcheck_cli.language.functions import ARRAY_KINDS, PLACES, RESULTS, TABLE, Function, Parameter
 from gradcheck_cli.language.parser import composition, is_constant, is_truth
 from gradcheck_cli.language.printer import INFIX, counted
 from gradcheck_cli.language.settings import show_index
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, substitute, variables, walk
+from gradcheck_cli.language.spaces import OfParts
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, indicator, substitute, variables, walk
 
 
 def preamble(body: Sequence[str]) -> list[str]:
@@ -25,8 +27,12 @@ def preamble(body: Sequence[str]) -> list[str]:
 TEMPLATES: Mapping[str, str] = {
     "gelu_tanh": 'torch.nn.functional.gelu({0}, approximate="tanh")',
     "pick": "{0}.gather(-1, {1}.unsqueeze(-1)).squeeze(-1)",
-    "imag": "0*{0}",
+    "imag": "torch.imag({0} + 0j)",
     "tensor": "{0}",
+    "size": "{0}.size()",
+    "gather": "{0}.gather(index={1})",
+    "index_select": "{0}.index_select(index={1})",
+    "prelu": "torch.nn.functional.prelu({0}, {1})",
     "index_where": "{0}[{1}]",
     "max": "torch.amax({0})",
     "min": "torch.amin({0})",
@@ -62,12 +68,15 @@ def composed(tree: Node) -> Node:
 
 
 def tensor(values: Sequence[float], shape: Sequence[int]) -> str:
-    """The code of a tensor's numbers."""
+    """The code of a tensor's numbers; complex ones by their parts."""
+    if isinstance(shape, OfParts) and shape.whole == ():
+        return f"complex({values[0]!r}, {values[1]!r})" if not all(map(math.isfinite, values)) else repr(complex(*values))
     if not shape:
         (value,) = values
         return repr(float(value)) if math.isfinite(value) else f'float("{value}")'
     step = max(len(values) // shape[0], 1)
-    return f"[{', '.join(tensor(values[i : i + step], shape[1:]) for i in range(0, len(values), step))}]"
+    rest = OfParts(shape[1:]) if isinstance(shape, OfParts) else shape[1:]
+    return f"[{', '.join(tensor(values[i : i + step], rest) for i in range(0, len(values), step))}]"
 
 
 def _written(item: Node, done: Mapping[Node, tuple[str, int]]) -> tuple[str, int]:
@@ -100,11 +109,14 @@ def _wrapped(part: tuple[str, int], least: int) -> str:
 def _constant(item: Call, row: Function, done: Mapping[Node, tuple[str, int]]) -> tuple[str, int]:
     """A number without a variable, as Python computes it: math.sqrt(2), torch.pi; else its double."""
     if is_truth(item):
-        return repr(bool(nearest_double(Call(syntax.WHERE, (item, Constant(1), Constant(0)))))), _ATOM
+        return repr(bool(nearest_double(indicator(item)))), _ATOM
     if not row.parameters:
         return f"torch.{row.torch}", _ATOM
     if hasattr(math, row.name):
         return f"math.{row.name}({', '.join(done[a][0] for a in item.arguments)})", _ATOM
+    if any(isinstance(part, Constant) and isinstance(part.value, complex) for part in walk(item)):
+        real, imag = (nearest_double(part) for part in constant_parts(item))
+        return repr(complex(real, imag)), _ATOM
     text = tensor([nearest_double(item)], ())
     return text, _PRODUCT if text.startswith("-") else _ATOM
 
@@ -130,11 +142,15 @@ def _called(item: Call, row: Function, done: Mapping[Node, tuple[str, int]]) -> 
             named.append(f"{parameter.name}={_setting(argument.value)}")
     if row.parameters and row.parameters[0].variadic:
         positional = [f"[{', '.join(positional)}]"]
+    if row.name == syntax.EINSUM:
+        return f"torch.einsum({_value(item.arguments[-1])!r}, {positional[0]})"
     if row.name in TEMPLATES:
         return _with(TEMPLATES[row.name].format(*positional), named)
     constants = [_value(a) for p, a in bound if p.kind == "integer"]
     name = (row.torch or row.name).format(n=constants[0] if constants else "")
-    return f"torch.{name}({', '.join([*positional, *named])})"
+    call = f"torch.{name}({', '.join([*positional, *named])})"
+    whole = row.name in RESULTS and any(p.name == "dim" and _value(a) == () for p, a in bound)  # torch.median(x)
+    return f"{call}[{PLACES[row.name]}]" if row.name in PLACES and not whole else call
 
 
 def _usual(parameter: Parameter, value: Any) -> bool:
@@ -144,7 +160,8 @@ def _usual(parameter: Parameter, value: Any) -> bool:
 
 
 def _with(call: str, named: Sequence[str]) -> str:
-    return f"{call[:-1]}{''.join(f', {n}' for n in named)})" if named else call
+    before = "" if call.endswith("(") or call.endswith("()") else ", "
+    return f"{call[:-1]}{before}{', '.join(named)})" if named else call
 
 
 def _value(argument: Node) -> Any:

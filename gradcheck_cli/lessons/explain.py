@@ -10,6 +10,7 @@ from typing import Any
 
 from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.algebra.number import exactly
+from gradcheck_cli.algebra.parts import constant_parts
 from gradcheck_cli.derivation.at import At
 from gradcheck_cli.derivation.steps import Step, Unknown, derive, variable
 from gradcheck_cli.errors import InputError, boundary
@@ -23,9 +24,10 @@ from gradcheck_cli.language.chain import Chain, derivative_name, link, texts_of
 from gradcheck_cli.language.constants import exact_constant
 from gradcheck_cli.language.points import named, parse_points
 from gradcheck_cli.language.printer import show
-from gradcheck_cli.language.spaces import Shape, entry_names
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, rebuilt, variables
+from gradcheck_cli.language.spaces import OfParts, Shape, entry_names
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, rebuilt, variables, walk
 from gradcheck_cli.lessons.chain import Worked, backwards, forwards, own_derivatives, results, said, shortened
+from gradcheck_cli.lessons.conjugates import complex_literal, conjugated, in_two_variables
 from gradcheck_cli.lessons.cut import cut
 from gradcheck_cli.lessons.lesson import ABOUT, EQUAL, Block, Code, Lesson, Line, Ratio, Section, Words, literal
 from gradcheck_cli.lessons.program import MOST, nested, program, requires
@@ -73,11 +75,19 @@ def explain(
     if not isinstance(verbose, bool | int):
         raise InputError(f"verbose must be true or false: {verbose!r}")
     texts = texts_of(expressions)
-    chain = link(texts)
+    units = frozenset({"I"} - named(at, shape, wrt))
+    chain = link(texts, imaginary=units)
     if len(chain.stages) == 1 and len(chain.inputs) > 1:
-        chain = link(texts, "f")
+        chain = link(texts, "f", units)
     refuse_foreign([chain], named(at, shape, wrt), "--at, --shape or --wrt")
-    spec = parse_points(at, chain.inputs, shape=shape, evaluate=nearest_double)
+    spec = parse_points(
+        at,
+        chain.inputs,
+        shape=shape,
+        evaluate=nearest_double,
+        parts=constant_parts,
+        complex_inputs=at is None and _complex(chain),
+    )
     (chain,), spec = with_labels([chain], spec)
     asked = _Asked(chain, spec.shapes, verbose)
     whole = wrt.strip() if isinstance(wrt, str) else None
@@ -97,6 +107,16 @@ def explain(
     return _first(asked, point, order, at is None)
 
 
+def _complex(chain: Chain) -> bool:
+    """Whether a formula speaks of complex numbers, so that its inputs are meant to be complex where no point says so."""
+    items = [item for stage in chain.stages for item in walk(stage.tree)]
+    units = any(isinstance(item, Constant) and isinstance(item.value, complex) for item in items)
+    return units or any(isinstance(item, Call) and item.function in _OF_PARTS for item in items)
+
+
+_OF_PARTS = frozenset({syntax.CONJ, syntax.REAL, syntax.IMAG})
+
+
 @dataclass
 class _Asked:
     """The chain as typed, and entry by entry if it is on arrays."""
@@ -109,6 +129,10 @@ class _Asked:
         arrays = self.chain.on_arrays or any(self.shapes[name] for name in self.chain.inputs)
         self.lowered: Lowered | None = lower(self.chain, self.shapes) if arrays else None
         self.entries = [e for name in self.chain.inputs for e in entry_names(name, self.shapes.get(name, ()))]
+
+    @property
+    def complex(self) -> bool:
+        return any(isinstance(shape, OfParts) for shape in self.every_shape().values())
 
     @property
     def outputs(self) -> list[str]:
@@ -194,7 +218,7 @@ def _numbers(many: int) -> Iterator[Iterator[float]]:
 def _at(point: Mapping[str, float], asked: _Asked) -> str:
     """The point in words: x = [1, 2], y = 3."""
     shown = []
-    for name in dict.fromkeys(entry.partition("[")[0] for entry in point):
+    for name in asked.chain.inputs:
         values = [literal(repr(point[e])) for e in entry_names(name, asked.shapes.get(name, ()))]
         shown.append(f"{name} = {show(_stacked(values, asked.shapes.get(name, ())), SHOWN // 2) or '...'}")
     kept = [text for place, text in enumerate(shown) if sum(map(len, shown[: place + 1])) <= SHOWN]
@@ -202,7 +226,10 @@ def _at(point: Mapping[str, float], asked: _Asked) -> str:
 
 
 def _stacked(values: Sequence[Node], shape: Shape) -> Node:
-    """Numbers as an array of the language."""
+    """Numbers as an array of the language; complex ones by their parts."""
+    if isinstance(shape, OfParts):
+        pairs = zip(values[::2], values[1::2], strict=True)
+        return _stacked([complex_literal(*pair) for pair in pairs], shape.whole)
     if not shape:
         return values[0]
     step = max(len(values) // shape[0], 1)
@@ -216,6 +243,7 @@ def _stacked(values: Sequence[Node], shape: Shape) -> Node:
 def _first(asked: _Asked, point: Mapping[str, float], order: Sequence[str] | None, chosen: bool) -> Lesson:
     output = asked.outputs[0]
     scalar = asked.scalar(output)
+    conjugates = conjugated(asked.chain, asked.every_shape()) if asked.complex else None
     wanted = [n for n in (order or asked.entries) if n in scalar.inputs or order]
     names = wanted if asked.verbose else wanted[:WORKED]
     values = {n: exactly(point[n]) for n in scalar.inputs}
@@ -223,13 +251,19 @@ def _first(asked: _Asked, point: Mapping[str, float], order: Sequence[str] | Non
     worked = Worked(short, values, [n for n in names if n in scalar.inputs])
     truths = _truths(scalar, point, names)
     _settle(worked, truths)
-    head = _head(asked, scalar, short, point, chosen, output)
-    sections = [forwards(worked, asked.verbose), own_derivatives(worked, asked.verbose)]
-    if len(short.stages) > 1:
-        sections.append(backwards(worked, asked.verbose))
-    found = list(results(worked, truths, names))
+    head = _head(asked, scalar, short, chosen, output, conjugates is not None)
+    found: list[Block] = []
+    if conjugates is None:
+        sections = [forwards(worked, asked.verbose), own_derivatives(worked, asked.verbose)]
+        if len(short.stages) > 1:
+            sections.append(backwards(worked, asked.verbose))
+        found = list(results(worked, truths, names))
+    else:
+        wrt = [n for n in asked.chain.inputs if set(entry_names(n, asked.shapes.get(n, ()))) & set(names)]
+        sections = [*in_two_variables(conjugates, point, wrt, truths, asked.verbose)]
+        found = [said(derivative_name(output, (n,)), t) for n, t in truths.items() if t.kind is not Kind.REGULAR]
     groups: list[tuple[Block, ...]] = [tuple(found)] if found else []
-    numbers = tuple(_gradient(worked, asked, names, output)) if len(names) > 1 else ()
+    numbers = tuple(_gradient(worked, asked, names, output)) if len(names) > 1 and conjugates is None else ()
     groups += [numbers] if numbers else []
     if len(wanted) > len(names):
         groups.append((Words(f"... and {len(wanted) - len(names):,} more entries, in the same way (--verbose shows them)"),))
@@ -252,21 +286,28 @@ def _title(asked: _Asked, order: Sequence[str] | None) -> str:
     return f"The {'gradient' if len(asked.outputs) == 1 else 'derivatives'} of {asked.written()}"
 
 
-def _head(asked: _Asked, scalar: Chain, short: Chain, point: Mapping[str, float], chosen: bool, output: str) -> list[Section]:
+def _head(
+    asked: _Asked, scalar: Chain, short: Chain, chosen: bool, output: str, conjugates: bool = False
+) -> list[Section]:  # fmt: skip
     """What has to be said before."""
     said: list[Block] = []
     if chosen:
         said.append(Words("The point was chosen for you: --at gives another."))
-    if asked.lowered is not None:
+    if asked.complex:
+        parts = (
+            "conj(z) counts as a variable of its own" if conjugates else "real and imaginary part are worked out each by itself"
+        )
+        said.append(Words(f"Of complex numbers: {parts}."))
+    if asked.lowered is not None and not conjugates:
         many = len(asked.outputs)
         if many > 1:
-            said.append(
-                Words(f"{asked.chain.output} has {many:,} entries; here is {output}, and the others go in the same way.")
-            )
+            y = asked.chain.output
+            of = "is complex" if asked.every_shape()[y] == OfParts.of(()) else f"has {many:,} entries"
+            said.append(Words(f"{y} {of}; here is {output}, and the rest goes in the same way."))
         for stage in scalar.stages[:4]:
             if fits(stage.tree):
                 said.append(Line((("", Variable(stage.name)), (EQUAL, stage.tree)), "entry by entry"))
-    if len(short.stages) > len(scalar.stages):
+    if len(short.stages) > len(scalar.stages) and not conjugates:
         said.append(Words("The formula is long: its parts get names, t1, t2 and so on, as autograd does it."))
     return [Section("", (tuple(said),))] if said else []
 
@@ -349,7 +390,7 @@ def _higher(asked: _Asked, point: Mapping[str, float], order: Sequence[str], cho
     values = {n: exactly(point[n]) for n in scalar.inputs}
     at = At(values)
     tree = scalar.composed()
-    sections = _head(asked, scalar, scalar, point, chosen, output)
+    sections = _head(asked, scalar, scalar, chosen, output)
     if len(scalar.stages) > 1 and fits(tree):
         sections.append(Section("As one formula", ((Line((("", Variable(output)), (EQUAL, tree))),),)))
     depends: list[bool] = []

@@ -24,7 +24,7 @@ from gradcheck_cli.language.functions import TABLE, Function
 from gradcheck_cli.language.parser import definition, is_truth
 from gradcheck_cli.language.printer import show
 from gradcheck_cli.language.spaces import entry_names
-from gradcheck_cli.language.tree import Call, Constant, Node, Variable, unified, walk
+from gradcheck_cli.language.tree import Call, Constant, Node, Variable, indicator, unified, walk
 from gradcheck_cli.maps.map import Map, Row, pull, uncompiled
 from gradcheck_cli.maps.runs import Formula, flat
 from gradcheck_cli.shadow.mode import Shadow
@@ -76,7 +76,7 @@ class Written:
         return cell if is_truth(cell) else Call(syntax.NE, (cell, Constant(0)))
 
     def real(self, cell: Node) -> Node:
-        return Call(syntax.WHERE, (cell, Constant(1), Constant(0))) if is_truth(cell) else cell
+        return indicator(cell) if is_truth(cell) else cell
 
     def ranks(self, cells: Sequence[Node]) -> list[list[int]]:
         return [[i] for i in range(len(cells))]

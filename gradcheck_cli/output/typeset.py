@@ -16,12 +16,13 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
+from itertools import takewhile
 
 from gradcheck_cli.errors import InputError, visible
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.functions import NAMED, TABLE, Function, Parameter
+from gradcheck_cli.language.functions import TABLE, Function, Parameter
 from gradcheck_cli.language.parser import parse
-from gradcheck_cli.language.printer import INFIX, show
+from gradcheck_cli.language.printer import INFIX, positional, show
 from gradcheck_cli.language.settings import show_index
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, variables, walk, written_size
 from gradcheck_cli.output.notation import GREEK, LATEX, MATHML, Notation
@@ -265,7 +266,7 @@ def _array(d: _Drawer) -> _Piece:
 def _arguments(d: _Drawer, *without: str) -> tuple[list[str], list[str]]:
     """Arrays, and what is said beside them: `dim = 1`."""
     bound = d.row.bind(d.item.arguments)
-    terms = [_term(d, p, a) for p, a in bound if p.kind not in NAMED and p.default is None]
+    terms = [_term(d, p, a) for p, a in takewhile(lambda pair: positional(pair[0]), bound)]
     rest = [(p, a) for p, a in bound[len(terms) :] if not (isinstance(a, Constant) and a.value == p.default)]
     return terms, [_setting(d, p.name, a) for p, a in rest if p.name not in without]
 

@@ -31,9 +31,10 @@ from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.printer import show
-from gradcheck_cli.language.spaces import Group
+from gradcheck_cli.language.spaces import Group, base_of
 from gradcheck_cli.language.tree import Node, substitute, variables
 from gradcheck_cli.remedies.table import ROWS, Row, rewritten
+from gradcheck_cli.shadow.contents import as_real
 from gradcheck_cli.verdict.column import VERDICTS, Column
 from gradcheck_cli.verdict.remedy import Remedy
 from gradcheck_cli.verdict.report import Report
@@ -91,7 +92,7 @@ Key = tuple[str, str, str, tuple[str, ...]]
 def remedies_of(problem: Problem, report: Report) -> list[Remedy]:
     """What is confirmed. Raises nothing; a check that time was up for is searched no further."""
     found: list[Remedy] = []
-    if problem.callables or any(task.complex for task in problem.tasks):  # rows are of real numbers
+    if problem.callables:
         return found
     if _stopped(report) or not any(wanting(c).any() for c in report.columns):
         return found
@@ -146,12 +147,11 @@ class _Mending:
 
     def __init__(self, problem: Problem, report: Report, task: Task, form: Format) -> None:
         self.problem, self.task, self.form = problem, task, form
-        outputs = {stage.name for stage in task.chain.stages}
-        base = {name.partition("[")[0] for name in outputs}
+        base = {stage.name for stage in task.chain.stages}
         self.columns: dict[Key, Column] = {
             _key(c): c
             for c in report.columns
-            if c.dtype == form.name and c.claim is None and c.kind in _KINDS and c.of.partition("[")[0] in base
+            if c.dtype == form.name and c.claim is None and c.kind in _KINDS and base_of(c.of) in base
         }
         self.bad = {key: np.flatnonzero(wanting(c)) for key, c in self.columns.items()}
         self.bad = {key: found for key, found in self.bad.items() if len(found)}
@@ -233,7 +233,7 @@ class _Mending:
             for i in indices.tolist():
                 stage = column.details[i].stage if i in column.details else None
                 if stage or column.kind == "local":
-                    found[(stage or column.of).partition("[")[0]] = None
+                    found[base_of(stage or column.of)] = None
         return [name for name in found if any(s.name == name for s in self.task.chain.stages)]
 
     def _candidates(self, start: _Candidate) -> Iterator[_Candidate]:
@@ -314,7 +314,8 @@ class _Mending:
         found: Floats = np.full((len(indices), OUTPUTS), np.nan)
         for batch in compiled.batches(self.points, indices, single=False):
             with suppress(InputError):
-                values = compiled.values(batch.tensors)[chain.output].detach().double().numpy(force=True)
+                output = compiled.values(batch.tensors)[chain.output].detach()
+                values = as_real(output).double().numpy(force=True)
                 places = [list(indices).index(i) for i in batch.points]
                 rows = values.reshape(len(places), -1)[:, :OUTPUTS]
                 found[places, : rows.shape[1]] = rows
@@ -508,7 +509,7 @@ def _with(chain: Chain, k: int, tree: Node) -> Chain | None:
     if text is None:
         return None
     try:
-        tree = parse(text)
+        tree = parse(text, imaginary=frozenset())
     except InputError:
         return None
     old = chain.stages[k]

@@ -119,6 +119,7 @@ ROWS: tuple[Row, ...] = (
     Row("1 - sigmoid(a)", "sigmoid(-a)", _LOST, "(1 - sigmoid(x))**2", "x=40", source=_TORCH),
     Row("exp(a)/(exp(a) + exp(b))", "sigmoid(a - b)", _LOST, "exp(x)/(exp(x) + exp(y))", "x=800,y=1", source=_TORCH),
     Row("log(sigmoid(a))", "logsigmoid(a)", _LOST, "log(sigmoid(x))", "x=-800", source=_TORCH),
+    Row("log(sigmoid(a))", "a - log1p(exp(a))", _LOST, "log(sigmoid(z))", "z=-800+0.5j", source="the same, of complex numbers"),
     # torch's softplus is cut off: it is log(1 + exp(a)) up to 20, and a beyond; logaddexp is exact everywhere.
     Row("log(1 + exp(a)) - a", "logaddexp(-a, 0)", _LOST, "log(1 + exp(x)) - x", "x=40", source="torch.logaddexp"),
     Row("softplus(a) - a", "softplus(-a)", _LOST, "softplus(x) - x", "x=19.9", "abs(a) <= 20", _TORCH),
@@ -133,6 +134,7 @@ ROWS: tuple[Row, ...] = (
         "log(exp(a) - exp(b))", "a + log(-expm1(b - a))", _LOST, "log(exp(x) - exp(y))", "x=800,y=1", "a > b", "Machler, Rmpfr"
     ),
     Row("log(exp(a))", "a", _LOST, "log(exp(x))", "x=800", source="the definition of log"),
+    Row("log(abs(exp(a)))", "real(a)", _LOST, "log(abs(exp(z)))", "z=800+1j", source="the definition of log"),
     Row("exp(log(a))", "a", _LOST, "exp(log(x**2)) + x", "x=1e-200", "a > 0", "the definition of log"),
     Row("exp(a) - exp(b)", "exp(b)*expm1(a - b)", _LOST, "(exp(x) - exp(y))**2", "x=1.000000000001,y=1", source=_HERBIE),
     Row("a**b - 1", "expm1(b*log(a))", _LOST, "((x + 1)**12 - 1)**2", "x=1e-12", "a > 0", _HERBIE),
@@ -184,6 +186,9 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("log(mean(exp(a)))", "logsumexp(a) - log(sum(ones_like(a)))", _LOST, "log(mean(exp(x)))", "x=[800,1]", source=_TORCH),
     # -- roots and squares
+    Row(
+        "sqrt(real(a)**2 + imag(a)**2)", "abs(a)", _LOST, "sqrt(real(z)**2 + imag(z)**2)", "z=1e200+1e200j", source="torch.abs"
+    ),
     Row("sqrt(a**2 + b**2)", "hypot(a, b)", _LOST, "sqrt(x**2 + y**2)", "x=1e200,y=1e200", source="torch.hypot"),
     Row("sqrt(exp(a))", "exp(a/2)", _LOST, "sqrt(exp(x))", "x=800", source="a standard deviation of a log-variance"),
     Row("sqrt(a**2)", "abs(a)", _LOST, "sqrt(x**2)", "x=1e-200", source=_HERBIE),

@@ -144,7 +144,7 @@ class Trace:
         for tensor in dict.fromkeys(arguments):
             _join(found, self.marks(tensor), together)
         for output in outputs if found else ():
-            if output is not None and output.is_floating_point() and not output._is_zerotensor():
+            if output is not None and (output.is_floating_point() or output.is_complex()) and not output._is_zerotensor():
                 _join(self._own(output), found, together)
 
     def _own(self, tensor: torch.Tensor) -> dict[int, Mark]:

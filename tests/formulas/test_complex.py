@@ -275,7 +275,7 @@ def test_a_point_of_functions_of_complex_numbers() -> None:
         (["grad", "z", "--at", "z=linspace(0,1j,3)"], "a real number is needed"),
         (["grad", "sum(z**2)", "--at", "z=[1j,2]", "--claim", "z=2*z"], "of a first derivative of one number"),
         (["hessian", "z**3", "--at", "z=1j", "--claim", "2*z"], "say which derivative this is"),
-        (["explain", "z*1j", "--at", "z=1"], "complex numbers are not supported"),
+        (["explain", "floor(z)", "--at", "z=1j"], "floor is a function of real numbers"),
     ],
 )
 def test_what_has_no_meaning_is_one_clear_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -335,3 +335,21 @@ def test_constants_stay_what_they_are() -> None:
     assert Constant(1j) != Constant(1) and torch.tensor(1j).is_complex()
     with pytest.raises(InputError):
         check_grad("z > 0", at="z=1j")
+
+
+def test_the_range_is_left_on_the_way_to_a_complex_gradient() -> None:
+    """A number that overflowed is what is to blame, also where two complex contributions are added up."""
+    for text, operation in (("sqrt(real(z)**2 + imag(z)**2)", "pow"), ("sqrt(real(z)*real(z))", "mul")):
+        report = check_grad(text, at={"z": 1e200 + 1e200j})
+        found = {(check.cause, check.operation) for check in report.checks if check.verdict == "mismatch"}
+        assert found == {("range", operation)}, text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["mean(z)*1j", "dot(z, z)", "vdot(z, 1j*z)", "trace(outer(z, conj(z)))", "einsum('i,i->', z, conj(z))", "diff(z)[0]**2"],
+)
+def test_what_is_made_of_complex_arrays_as_it_is_defined(text: str) -> None:
+    """Means, traces and products of complex arrays are those of their definitions, in every mode."""
+    report = check_jacobian(text, at={"z": [1 + 2j, -0.5 + 1j]}, mode="all")
+    assert report.verdict == "match" and len(report.checks) >= 4, str(report)

@@ -105,9 +105,21 @@ ERRORS = [
         "tensor([x, 1])",
         "tensor makes a constant of what it is given: write the list itself, or detach it\n  tensor([x, 1])\n         ^",
     ),
+    ("x.max(1)[2]", "torch returns values, indices: write one of them before the index, .values\n  x.max(1)[2]\n  ^"),
+    ("sort(x)[:1]", "torch returns values, indices: write one of them before the index, .values\n  sort(x)[:1]\n  ^"),
     (
-        "max(x, dim=1)[0]",
-        "torch's max with dim returns two tensors: write .values before the index\n  max(x, dim=1)[0]\n  ^",
+        "np.sort(x)[0]",
+        "torch returns values, indices where NumPy returns an array: write .values before the index\n  np.sort(x)[0]\n  ^",
+    ),
+    ("sort(x).indices", "indices of sort has no derivative, and none is followed\n  sort(x).indices\n  ^"),
+    ("svd(A).V", "torch returns U, S, Vh, and no V\n  svd(A).V\n  ^"),
+    ("A.svd()[2]", "torch.svd returns V where linalg.svd returns Vh: write `linalg.svd(A)`\n  A.svd()[2]\n  ^"),
+    ("torch.lu(A)[0]", "torch.lu returns L and U in one matrix: write `linalg.lu(A)`\n  torch.lu(A)[0]\n  ^"),
+    ("linalg.qr(A)", "torch's qr returns Q, R: write .Q or .R behind it\n  linalg.qr(A)\n  ^"),
+    (
+        "x.max(0)",
+        "torch's max with a dimension returns values, indices: write .values behind it; the larger or smaller of two numbers "
+        "is maximum(a, b)\n  x.max(0)\n  ^",
     ),
     ("cat(x)", "cat takes a list of arrays: cat([x, y])\n  cat(x)\n      ^"),
     ("sum(x, dim=y)", "sum needs a whole number for 'dim'\n  sum(x, dim=y)\n             ^"),
@@ -210,6 +222,13 @@ def test_every_name_of_the_table_is_called() -> None:
             "truth": "x > 0", "integer": "1", "number": "1", "axis": "0", "axes": "0", "sizes": "(0,)", "trailing": "(2,)",
             "counts": "2, 3", "constants": "[1, 2]", "flag": "True", "reduction": "'sum'", "order": "'fro'",
         }  # fmt: skip
+        if row.name == "einsum":
+            assert (
+                parse("einsum('i,i', x, y)")
+                == parse("einsum('i,i', [x, y])")
+                == Call(name, (X, Variable("y"), Constant("i,i")))
+            )
+            continue
         if row.parameters and row.parameters[0].variadic:
             rest = [Constant(p.default) for p in row.parameters[1:]]
             assert parse(f"{name}([x, y])") == Call(row_name, (X, Variable("y"), *rest))
@@ -218,7 +237,9 @@ def test_every_name_of_the_table_is_called() -> None:
             continue  # written with brackets
         arguments = [examples.get(p.kind, "x") for p in row.parameters]
         arguments = arguments[:1] if row_name in PAIRS else arguments  # max(x, y) is maximum
-        text = f"{name}({', '.join(arguments)})" if row.parameters else name
+        inside = ", ".join(arguments)
+        text = row.called(inside) if name == row.name else f"{name}({inside})"
+        text = text if row.parameters else name
         tree = parse(text)
         assert isinstance(tree, Call)
         assert tree.function == row_name

@@ -10,11 +10,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from mpmath import mp
 
 import gradcheck_cli
-from gradcheck_cli import InputError, Lesson, explain
+from gradcheck_cli import InputError, Lesson, check_grad, explain
 from gradcheck_cli.derivation.at import At
 from gradcheck_cli.language.functions import ROWS
 from gradcheck_cli.language.parser import parse
@@ -204,6 +206,75 @@ def test_every_function_as_torch_code() -> None:
             compared += 1
     assert compared > 100
     assert "import math" in preamble(["math.sqrt(2)"]) and "import math" not in preamble(["x"])
+
+
+COMPLEX: list[tuple[list[str], dict[str, Any], Any]] = [
+    (["conj(z)*z**2"], {"z": 5 + 10j}, lambda z: z.conjugate() * z**2),
+    (["abs(z)**2"], {"z": 3 - 4j}, lambda z: abs(z) ** 2),
+    (["1j*log(z) + exp(conj(z))"], {"z": -1 + 2j}, lambda z: 1j * mp.log(z) + mp.exp(z.conjugate())),
+    (["w = z**2", "imag(w)*real(z)"], {"z": 1 + 2j}, lambda z: (z**2).imag * z.real),
+    (["sin(z)/(1 + z)"], {"z": 0.5 - 1j}, lambda z: mp.sin(z) / (1 + z)),
+    (["relu(z.real)*z"], {"z": 1 + 1j}, lambda z: z.real * z),
+]
+"""The last one has no formula in z and conj(z): it is worked out by its parts."""
+
+
+@pytest.mark.parametrize(("texts", "at", "function"), COMPLEX, ids=lambda v: str(v)[:30])
+def test_complex_numbers(texts: list[str], at: dict[str, complex], function: Callable[[Any], Any]) -> None:
+    """d/dz and d/dz*, where the lesson has them, are mpmath's quotients of the plain function; torch's gradient, which the
+    program prints, is conj(df/dz) + df/dz*."""
+    lesson = explain(texts, at=at)
+    with mp.workdps(40):
+        z, h = mp.mpc(at["z"]), mp.mpf(10) ** -15
+        x, y = ((function(z + step) - function(z - step)) / (2 * h) for step in (h, 1j * h))
+        plain, conjugate = (x - 1j * y) / 2, (x + 1j * y) / 2
+        gradient = complex(plain.conjugate() + conjugate)
+    (printed_,) = (value for name, value in printed(lesson.code()).items() if name.endswith("/dz"))
+    assert abs(complex(printed_) - gradient) < 1e-12 * abs(gradient)
+    numbers = {
+        name: complex(value.strip("()"))
+        for name, value in re.findall(r"(∂\w+/∂z\*?|z\.grad) [=≈] (\S+)\s+(?:at the point|its parts)", str(lesson))
+    }
+    if "relu" in texts[0]:
+        assert "each by itself" in str(lesson)
+        return
+    assert abs(numbers.pop("z.grad") - gradient) < 1e-6 * abs(gradient)
+    assert numbers
+    for name, number in numbers.items():
+        assert abs(number - complex(conjugate if name.endswith("*") else plain)) < 1e-6 * abs(gradient)
+
+
+def test_a_lesson_about_complex_numbers_by_itself() -> None:
+    """Without a point, inputs are complex where the formula speaks of complex numbers; a lesson is written in each format; at a
+    kink nothing is claimed; arrays go by their parts."""
+    assert "z = (2+3j)" in explain("conj(z)*z").title
+    assert "z = 2 " in f"{explain('z**2').title} "
+    assert "holomorphic" in str(explain("1j*exp(z)"))
+    for form in ("markdown", "latex", "html"):
+        assert "conj" in explain("conj(z)*z**2", at="z=1+1j").render(form) or form == "latex"
+    kink = explain("abs(z)", at="z=0j")
+    assert "no rule holds" in str(kink) and set(kink.derivatives.values()) == {None}
+    array = explain("sum(abs(z)**2)", at={"z": [1 + 1j, 2]})
+    assert printed(array.code())["dy/dz"] == pytest.approx([2 + 2j, 4])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "qr(A).Q[0,1]", "lu(A).L[1,0] + lu(A)[2][1,1]", "svd(A).S[0]", "slogdet(A).sign*A[0,0]", "sum(sort(A).values*[1, 2])",
+        "median(A) + A.median(0).values[0]", "A.max(1)[0].sum() + max(A)", "var_mean(A, 0)[0].sum()", "matrix_exp(A)[0,0]",
+        "topk(A[0], 1)[0][0]", "einsum('ij,jk->', A, A)*len(A)/A.numel()",
+        "A.gather(1, [[1], [0]]).sum()*A.shape[1]", "F.pad(A, (1, 0), value=2).prod() + roll(A, 1, 0)[0,0]",
+        "A.repeat(2, 1).sum() + A[0].expand(3, -1).prod()", "A.index_select(0, [1]).sum() + (one_hot([1, 0], 2)*A).sum()",
+        "prelu(-A, A[0,0]).sum() + quantile(A, 0.3)",
+    ],
+)  # fmt: skip
+def test_one_of_several_tensors_as_torch_code(text: str) -> None:
+    """The code of a lesson takes the tensor that the formula takes, and prints the certified derivative."""
+    at = {"A": [[1.5, 2.0], [3.0, 5.0]]}
+    found = printed(explain(text, at=at).code())["dy/dA"]
+    exact = [float(check.exact or "nan") for check in check_grad(text, at=at).checks]
+    assert np.allclose(np.ravel(found), exact, rtol=1e-11, atol=1e-14), text
 
 
 def test_numbers_are_right_in_every_digit() -> None:

@@ -34,6 +34,20 @@ def test_stages_before_are_put_in() -> None:
     assert remedies("s = sigmoid(x)", "-log(s)", at="x=-800") == ["write y = -logsigmoid(x)"]
 
 
+@pytest.mark.parametrize(
+    ("text", "at", "written"),
+    [
+        ("exp(z)/(1 + exp(z))", "z=800+1j", "write y = sigmoid(z)"),
+        ("1j*(1 - tanh(z)**2)", "z=20+0.1j", "write y = 1j*(1/cosh(z)**2)"),
+        ("sqrt(1 + z) - sqrt(z)", "z=1e20+1e20j", "write y = 1/(sqrt(1 + z) + sqrt(z))"),
+        ("log(z**2)", "z=-1e-200-1e-200j", None),  # 2*log(z) is on another branch
+    ],
+)
+def test_complex_numbers(text: str, at: str, written: str | None) -> None:
+    """The same rows, where both are one function of complex numbers: what holds of real ones alone is not offered."""
+    assert remedies(text, at=at) == ([] if written is None else [written])
+
+
 def test_arrays_too() -> None:
     """A row on arrays, over the last dimension where the sum is."""
     assert remedies("exp(x)/sum(exp(x), dim=1, keepdim=True)", at="x=[[800, 1]]") == ["write y = softmax(x, dim=1)"]

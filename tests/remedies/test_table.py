@@ -137,6 +137,8 @@ NUMBERS: dict[str, Callable[..., Any]] = {
     "logical_and": lambda x, y: x and y,
     "logical_or": lambda x, y: x or y,
     "abs": abs,
+    "real": mp.re,
+    "imag": mp.im,
     "sign": mp.sign,
     "pi": lambda: +mp.pi,
     "inf": lambda: mp.inf,

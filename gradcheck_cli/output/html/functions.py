@@ -26,11 +26,10 @@ def page(rows: Sequence[Mapping[str, Any]], command: str) -> str:
 
 def _cells(row: Mapping[str, Any]) -> tuple[SheetCell, ...]:
     name = row["name"]
-    called = f"{name}({row['signature']})" if row["signature"] else name
     defined = Markup(mathml(definition(name))) if TABLE[name].definition else None
     torch = f"composed: {row['torch']}" if TABLE[name].composed else row["torch"]
     return (
-        SheetCell((), name, Markup("<code>{}</code>").format(called)),
+        SheetCell((), name, Markup("<code>{}</code>").format(TABLE[name].usage)),
         SheetCell((Tag("" if defined else "primitive"),), row["definition"] or "", defined),
         _condition(row["domain"]),
         _condition(row["kinks"]),

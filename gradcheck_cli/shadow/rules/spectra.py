@@ -31,15 +31,21 @@ def _refined(a: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues and vectors of a symmetric matrix, from vectors good to half the digits of a format: Ogita and Aishima,
     Iterative refinement for symmetric eigenvalue decomposition, Japan J. Indust. Appl. Math. 35 (2018).
 
-    An eigenvalue that may be equal to another has no vector of its own: there the division leaves nothing."""
+    An eigenvalue that may be equal to another has no vector of its own: there the division leaves nothing. So may one that
+    floats don't tell from another, however far the rounding of their vectors moves it away."""
     eye = identity(a, a.shape[-1])
     values = real(a.diagonal(0, -2, -1))
+    with paused():
+        own = real((x.mH @ (a.detach() @ x)).diagonal(0, -2, -1))
+        gaps = (own.unsqueeze(-2) - own.unsqueeze(-1)).abs()
+        unit = EQUAL * a.shape[-1] * torch.finfo(own.dtype).eps * own.abs().amax(-1, keepdim=True).unsqueeze(-1)
+        apart = (gaps > unit).to(own.dtype)
     x = _start(x)
     for _ in range(_doublings(x)):
         r, s = eye - x.mH @ x, x.mH @ (a @ x)
         diagonal = real(r.diagonal(0, -2, -1))
         values = real(s.diagonal(0, -2, -1)) / (1 - diagonal)
-        gaps = values.unsqueeze(-2) - values.unsqueeze(-1)
+        gaps = (values.unsqueeze(-2) - values.unsqueeze(-1)) * apart
         off = (s + values.unsqueeze(-2) * r) / (gaps + eye)
         x = x + x @ (off * (1 - eye) + torch.diag_embed(diagonal / 2))
     return values, x
@@ -62,6 +68,10 @@ def _start(x: Tensor) -> Tensor:
             parts.append(torch.view_as_complex(part) if x.is_complex() else part)
             rest = rest - part
     return parts[0] + parts[1] + parts[2]
+
+
+EQUAL = 4
+"""Epsilons of the largest eigenvalue, for each row, within which floats don't tell eigenvalues apart: LAPACK's error."""
 
 
 @rule("_linalg_eigh")
