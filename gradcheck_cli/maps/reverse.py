@@ -37,7 +37,7 @@ from gradcheck_cli.maps.outside import UNSEEN, Doubt, moving
 from gradcheck_cli.maps.poles import AT_A_POLE, UNDECIDED, infinite, set_aside, told, without
 from gradcheck_cli.maps.probe import FLOOR
 from gradcheck_cli.maps.runs import Followed, flat, numpy
-from gradcheck_cli.maps.search import MANY, Search
+from gradcheck_cli.maps.search import Search
 from gradcheck_cli.maps.second import confirms, doubted
 from gradcheck_cli.maps.seen import sharply
 from gradcheck_cli.verdict.column import Column
@@ -60,7 +60,7 @@ class Reverse(Search):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self._seen, self._shades, self._outside, self._unknown = {}, dict[bool, list[Shades]](), UNSEEN, None
-        self._long, self._proved, self._begun, self._truths = False, False, None, []
+        self._nodes, self._proved, self._begun, self._truths = 0, False, None, []
         self._precise, self._wrong, self._located, self._doubtful = [], {}, set(), {}
         self._taped, self._entries = {}, {}
         self._loose, self._lost, self._least = set[int](), set[int](), 0.0
@@ -104,7 +104,7 @@ class Reverse(Search):
                 self.notes += [told(found, outputs)] if left else []
             apart = UNDECIDED if found.doubtful else AT_A_POLE
         self._pulled_back([pull(row) for row in self.rows])
-        self._long = self.own and len(nodes(outputs.values())) >= MANY
+        self._nodes = len(nodes(outputs.values())) if self.own else 0
         if self.map.stops or self.stated:
             self._look_outside()
         self._truths = list[Any]() if left else self._settled(outputs)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from gradcheck_cli.algebra.directions import Directional, Kept, Meant, Precise, slope, value_of
 from gradcheck_cli.algebra.layers import Exact, Layer, Rounded
@@ -29,14 +30,14 @@ from gradcheck_cli.exact.values import TINY
 from gradcheck_cli.floats import Floats, pieces
 from gradcheck_cli.maps.columns import FARTHEST, UNBOUNDED, Filter, certified
 from gradcheck_cli.maps.guard import Asked
-from gradcheck_cli.maps.map import draws, signs
+from gradcheck_cli.maps.map import Map, Row, draws, signs
 from gradcheck_cli.maps.narrowing import Disagreement, narrowed
 from gradcheck_cli.maps.outside import UNSEEN, Doubt, moving
 from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, SINGULAR, Probe
 from gradcheck_cli.maps.quotient import COARSE
-from gradcheck_cli.maps.runs import Cells
+from gradcheck_cli.maps.runs import Cells, layers_of
 from gradcheck_cli.maps.second import confirms
-from gradcheck_cli.maps.seen import Seen, joined
+from gradcheck_cli.maps.seen import Seen, at_once, joined
 from gradcheck_cli.shadow.intake import Intake
 from gradcheck_cli.verdict.judge import QUICK, judge_plainly
 from gradcheck_cli.verdict.shade import Shades
@@ -55,6 +56,10 @@ ATTEMPTS: tuple[tuple[int, type[Exact]], ...] = (
 MANY = 48
 """Nodes of a graph from which on rounding is likely to take more than a few ulps: it is followed beside the proof, not after
 it."""
+
+SOME = 16
+"""The same up to which it hardly ever does: of more, a run that knows the derivatives by all entries is one with rounding
+too."""
 
 LARGE_WAYS = 2
 """Parts into which a direction with more entries than are reported is cut: one wrong entry is wanted, not all."""
@@ -114,8 +119,8 @@ class Search(Probe):
     _outside: Doubt | None
     _unknown: str | None
     _seen: dict[int, Seen]
-    _long: bool
-    """Whether rounding is followed beside the proof."""
+    _nodes: int
+    """Those of torch's graph; 0 where the map's own operations don't say what is exact."""
     _truths: list[Any]
     """The exact side of each row: a list of its entries, or Truths."""
     _precise: list[list[Ball]]
@@ -191,22 +196,55 @@ class Search(Probe):
             self.expect(self.work - begun)
             try:
                 with working(bits):
+                    if bits == DIRECTIONS[0] and intake is not None and self._nodes > SOME:
+                        intake = self.source.intake = self._in_floats_too(floats)
                     found = [self._by_entry(k, Directional) for k in range(len(self.rows))]
             except Exception:  # whatever the function says to being watched
                 if self._outside is not UNSEEN:
                     raise
                 return []
             known = np.array([list(map(float, balls)) for balls in found])
-            if not (np.abs(floats - known) <= COARSE * np.abs(known)).all():
+            if not _near(floats, known):
                 if np.isnan(known).any():
                     self._least = self.work - begun
                     self._lost = self._unknown_at_rest()
                 return []
             if all(map(_tight, chain.from_iterable(found))):
-                taken = set() if intake is None else intake.found
-                self.clean = moving(self.map, taken) is None
+                self.clean = self._outside is None or moving(self.map, set() if intake is None else intake.found) is None
                 return [list(balls) for balls in found] if self.clean else []
         return []
+
+    def _in_floats_too(self, floats: Floats) -> Intake | None:
+        """A run that knows the derivatives by all entries, in exact arithmetic, and with rounding besides, where rows that are
+        more than a few ulps off are pulled back. Returns what was told of it, or is to be told of another run."""
+        inputs, begun, layers = self._tapes(), self.work, [*layers_of(self.form), Directional()]
+        given, some = [self.runs.exact, self.runs.exact, inputs], list[int]()
+        intake = self.source.intake
+
+        def chosen(outputs: Sequence[Cells]) -> list[Row]:
+            self._taped[Directional, precision()] = list(chain.from_iterable(inputs.values())), outputs[-1]
+            known = [np.array(list(map(float, self._by_entry(k, Directional)))) for k in range(len(self.rows))]
+            near = _near(floats, np.array(known))
+            some[:] = [
+                k for k, row in enumerate(known) if near and (np.abs(floats[k] - row) > QUICK * self.form.ulp(row)).any()
+            ]
+            return [self.rows[k] for k in some]
+
+        try:
+            with terms(2):
+                run = self.runs.backward(layers, given, self.rows, len(layers) - 1, chosen)
+        except Exception:  # whatever the function, or its backward, says to being watched
+            self._taped.clear()
+            self._entries.clear()
+            return Intake()
+        self._once = (self.work - begun) / (len(layers) + (len(layers) - 1) * len(some))
+        seen = ((k, at_once(self.form, run, row, self.spans)) for row, k in enumerate(some))
+        self._seen |= {k: found for k, found in seen if found is not None}
+        taken = self.runs.taken
+        if taken is not None and len(some) == len(self.rows):
+            cotangents = [v for row in self.rows for v in row.cotangents.values()]
+            self._outside = moving(self.map, *taken, self._derived, cotangents) and UNSEEN
+        return intake
 
     def _followed_truths(self) -> list[list[Truth | Ball]]:
         """The same, where all passes have to be followed."""
@@ -216,6 +254,10 @@ class Search(Probe):
 
     def _look_outside(self) -> None:
         """Look for numbers that come from outside of torch."""
+
+    def _derived(self, map: Map) -> list[Tensor | None]:
+        """The gradients of all rows of a map."""
+        raise NotImplementedError
 
     def _unknown_at_rest(self) -> set[int]:
         """Rows that aren't known where nothing moves, at any precision: nor are they along a direction."""
@@ -405,7 +447,7 @@ class Search(Probe):
         with terms(2):
             moving_inputs = [self.moved(u) for u in directions] if self.own else []
             series = Directional if layer is Precise or self.stated else Meant
-            kept: list[Layer] = [layer(), *([Rounded(self.form)] if self._long and layer is Precise else [])]
+            kept: list[Layer] = [layer(), *([Rounded(self.form)] if self._nodes >= MANY and layer is Precise else [])]
             layers = [*kept, *(series() for _ in moving_inputs)]
             run = self.runs.backward(layers, [*[self.runs.exact] * len(kept), *moving_inputs], chosen, kept=len(kept))
         outputs = run.outputs[len(kept) :] or self.along(directions, series)
@@ -639,6 +681,11 @@ class Search(Probe):
 
 def _tight(cell: Ball) -> bool:
     return bool(cell.is_finite() and (cell.rel_accuracy_bits() >= TIGHT or cell.abs_upper() < TINY))
+
+
+def _near(floats: Floats, known: Floats) -> bool:
+    """Whether all of torch's numbers are near to what is known."""
+    return bool((np.abs(floats - known) <= COARSE * np.abs(known)).all())
 
 
 def _itself(cell: Any) -> Any:

@@ -127,5 +127,6 @@ def entries(part: Any, places: Sequence[int]) -> list[Any]:
     if array.size == 1:
         return [array.item()] * len(places)
     some = slice(places.start, places.stop, places.step) if isinstance(places, range) else list(places)
-    found: list[Any] = array.flat[some].tolist()  # no copy of what lies in another order
+    flat: Any = array.reshape(-1) if array.flags.c_contiguous else array.flat  # no copy of what lies in another order
+    found: list[Any] = flat[some].tolist()
     return found
