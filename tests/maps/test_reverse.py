@@ -333,7 +333,7 @@ def winding(x: Tensor) -> Tensor:
 
 
 class Doubtful(torch.autograd.Function):
-    """The identity, whose backward is off by a part in 10**12 where `off`, and else multiplies by 1 by way of a float of Python."""
+    """The identity, whose backward is off by a part in 10**12 where `off`, or else multiplies by a float of Python."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, off: bool) -> Tensor:
