@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, Protocol
@@ -281,6 +282,12 @@ class Followed:
     def eventless(self) -> bool:
         """Whether no float left the range, all was followed, and no decision hung on rounding."""
         return not (self.ranged or self._opaque or self._pinned or any(self._marks.values()))
+
+    def of_row(self, row: int) -> Followed:
+        """The same, of one row alone."""
+        found = copy(self)
+        found.gradients = [self.gradients[row]]
+        return found
 
     def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball], scaled: Sequence[Ball] | None = None) -> list[Shade]:
         """What the verdict wants to know of results, from their cells in `layers_of`, and in the second of `unlimited`."""

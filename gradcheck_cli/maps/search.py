@@ -35,9 +35,9 @@ from gradcheck_cli.maps.narrowing import Disagreement, narrowed
 from gradcheck_cli.maps.outside import UNSEEN, Doubt, moving
 from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, SINGULAR, Probe
 from gradcheck_cli.maps.quotient import COARSE
-from gradcheck_cli.maps.runs import Cells, layers_of
+from gradcheck_cli.maps.runs import Cells, Followed, layers_of
 from gradcheck_cli.maps.second import confirms
-from gradcheck_cli.maps.seen import Seen, at_once, joined
+from gradcheck_cli.maps.seen import Seen, joined
 from gradcheck_cli.shadow.intake import Intake
 from gradcheck_cli.verdict.judge import QUICK, judge_plainly
 from gradcheck_cli.verdict.shade import Shades
@@ -119,6 +119,8 @@ class Search(Probe):
     _outside: Doubt | None
     _unknown: str | None
     _seen: dict[int, Seen]
+    _rounded: dict[int, Followed]
+    """Runs in which rounding was followed already, of rows."""
     _nodes: int
     """Those of torch's graph; 0 where the map's own operations don't say what is exact."""
     _truths: list[Any]
@@ -238,8 +240,7 @@ class Search(Probe):
             self._entries.clear()
             return Intake()
         self._once = (self.work - begun) / (len(layers) + (len(layers) - 1) * len(some))
-        seen = ((k, at_once(self.form, run, row, self.spans)) for row, k in enumerate(some))
-        self._seen |= {k: found for k, found in seen if found is not None}
+        self._rounded = {k: run.of_row(row) for row, k in enumerate(some)}
         taken = self.runs.taken
         if taken is not None and len(some) == len(self.rows):
             cotangents = [v for row in self.rows for v in row.cotangents.values()]

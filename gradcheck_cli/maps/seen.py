@@ -69,12 +69,6 @@ def sharply(
     return Seen(run, exact, rounded, scaled)
 
 
-def at_once(form: Format, run: Followed, row: int, spans: Mapping[str, slice]) -> Seen | None:
-    """What was seen of a row of a run in `layers_of`, where that is sharp and no float left the range."""
-    exact, rounded = (joined(found, spans) for found in run.gradients[row])
-    return None if run.ranged or widest(exact) > SHARP * form.unit_roundoff else Seen(run, exact, rounded)
-
-
 def joined(found: Mapping[str, list[Cell] | None], spans: Mapping[str, slice]) -> list[Cell]:
     """The cells of all names, in order; 0 where torch gave no tensor."""
     return [cell for name, span in spans.items() for cell in found[name] or [ZERO] * (span.stop - span.start)]
