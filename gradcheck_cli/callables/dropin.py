@@ -243,8 +243,7 @@ class _Own(Map):
         try:
             for name, x in self.own.items():
                 x.data.copy_(values[name])
-            with super().beside(values) as leaves:
-                yield {**leaves, **self.own}
+            yield {name: self.own[name] if name in self.own else v.requires_grad_() for name, v in values.items()}
         finally:
             for name, x in self.own.items():
                 x.data.copy_(before[name])

@@ -297,9 +297,13 @@ class Probe:
                 self.expect((self.work - begun) / len(found) * (len(directions) - len(found)))
         return found
 
+    def _tapes(self) -> dict[str, list[Any]]:
+        """The inputs' cells, which know that they are inputs."""
+        return {name: list(map(Taped, balls)) for name, balls in self.runs.exact.items()}
+
     def taped(self, layer: type[Directional] = Directional) -> tuple[list[Any], Cells]:
         """The inputs' cells and the outputs', which know what they were made of."""
-        inputs, begun = {name: list(map(Taped, balls)) for name, balls in self.runs.exact.items()}, self.work
+        inputs, begun = self._tapes(), self.work
         with terms(2):
             (outputs,) = self.source.forward([layer()], [inputs])
         self._once = self.work - begun

@@ -14,7 +14,7 @@ from the size of outputs and terms.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -82,6 +82,9 @@ class HeldTo(NamedTuple):
     doubts: bool
     refutes: bool = True
 
+
+_PLACES = np.array([[-1.0], [-0.5], [0.5], [1.0]])
+"""Times a direction, where the function runs besides."""
 
 Which = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
@@ -196,7 +199,8 @@ class Plain:
             size = np.max(abs(self.here[np.isfinite(self.here)]), initial=0.0)
         self.repeatable = bool(np.all(self.unsteady <= np.sqrt(self.form.unit_roundoff) * size))
         self.step = 2.0 ** -(self.form.bits // 4)
-        self.sizes = np.concatenate([_sizes(self.inputs[span], apart) for span in spans_of(map.inputs).values()])
+        self._spans = spans_of(map.inputs)
+        self.sizes = np.concatenate([_sizes(self.inputs[span], apart) for span in self._spans.values()])
 
     def direction(self) -> Floats:
         """A new direction: every entry moves by a small share of its size, to either side."""
@@ -211,12 +215,12 @@ class Plain:
 
     def along(self, direction: Floats) -> Values:
         """The outputs along a direction."""
-        far_left, left, right, far_right = (self._run(direction, t) for t in (-1.0, -0.5, 0.5, 1.0))
+        far_left, left, right, far_right = map(self._run, self._beside(direction, _PLACES))
         return far_left, left, self.here, right, far_right
 
     def at(self, offset: Floats) -> Floats:
         """The outputs at an offset."""
-        return self._run(offset)
+        return self._run(next(self._beside(offset, _PLACES[-1:])))
 
     def noise(self, squares: Project, terms: Floats) -> Floats:
         """How far rounding may move a number. `squares`: that number of the outputs' squares; `terms`: the root of the sum of
@@ -262,13 +266,19 @@ class Plain:
         """A direction as tensors like the inputs."""
         return self._shaped(direction.copy())
 
-    def _beside(self, offset: Floats, times: float) -> dict[str, torch.Tensor]:
-        """The inputs at so many times an offset."""
-        place = self._place if len(offset) > OWN else np.empty(len(offset))
-        for some in pieces(len(offset)):
-            here, steps = self.inputs[some], offset[some]
-            place[some] = np.where(steps == 0.0, here, here + steps * times)  # what stays keeps the sign of a zero
-        return self._shaped(place)
+    def _beside(self, offset: Floats, times: Floats) -> Iterator[dict[str, torch.Tensor]]:
+        """The inputs at so many times an offset, one after the other; what stays keeps the sign of a zero."""
+        if len(offset) <= OWN:
+            places = self.inputs + times * offset
+            if not offset.all():
+                places[:, offset == 0.0] = self.inputs[offset == 0.0]
+            yield from map(self._shaped, places)
+            return
+        for factor in times[:, 0].tolist():
+            for some in pieces(len(offset)):
+                here, steps = self.inputs[some], offset[some]
+                self._place[some] = np.where(steps == 0.0, here, here + steps * factor)
+            yield self._shaped(self._place)
 
     @cached_property
     def _place(self) -> Floats:
@@ -276,26 +286,25 @@ class Plain:
         return np.empty(len(self.inputs))
 
     def _shaped(self, flat: Floats) -> dict[str, torch.Tensor]:
-        spans = spans_of(self.map.inputs)
-        return {name: _like(x, flat[spans[name]]) for name, x in self.map.inputs.items()}
+        return {name: _like(x, flat[self._spans[name]]) for name, x in self.map.inputs.items()}
 
-    def _run(self, offset: Floats | None, times: float = 1.0, again: bool = False) -> Floats:
-        """All entries of the outputs, at so many times an offset; nan where the function fails there, or returns something
-        else."""
+    def _run(self, place: Tensors | None, again: bool = False) -> Floats:
+        """All entries of the outputs, at a place beside the inputs or at these; nan where the function fails there, or returns
+        something else."""
         self.checkpoint()
         try:
-            if offset is None:
+            if place is None:
                 leaves = self.map.leaves()
                 found, outputs = _numbers(self.map(leaves) if again else self._outputs(leaves))
             else:
-                with self.map.beside(self._beside(offset, times)) as leaves:
+                with self.map.beside(place) as leaves:
                     found, outputs = _numbers(self._outputs(leaves))
         except Exception:  # whatever a user's code raises beside the point
-            if offset is None:
+            if place is None:
                 raise
             return np.full_like(self.here, np.nan)
         shapes = {name: tuple(y.shape) for name, y in outputs.items()}
-        if offset is None:
+        if place is None:
             self.shapes, self.form = shapes, format_of({**self.map.inputs, **outputs})
         return found if shapes == self.shapes else np.full_like(self.here, np.nan)
 

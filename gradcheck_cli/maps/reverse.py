@@ -37,7 +37,7 @@ from gradcheck_cli.maps.outside import UNSEEN, Doubt, moving
 from gradcheck_cli.maps.poles import AT_A_POLE, UNDECIDED, infinite, set_aside, told, without
 from gradcheck_cli.maps.probe import FLOOR
 from gradcheck_cli.maps.runs import Followed, flat, layers_of, numpy
-from gradcheck_cli.maps.search import MANY, Search
+from gradcheck_cli.maps.search import Search
 from gradcheck_cli.maps.second import confirms, doubted
 from gradcheck_cli.maps.seen import sharply
 from gradcheck_cli.verdict.column import Column
@@ -60,9 +60,9 @@ class Reverse(Search):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self._seen, self._shades, self._outside, self._unknown = {}, dict[bool, list[Shades]](), UNSEEN, None
-        self._long, self._proved, self._begun, self._truths = False, False, None, []
+        self._nodes, self._proved, self._begun, self._truths = 0, False, None, []
         self._precise, self._wrong, self._located, self._doubtful = [], {}, set(), {}
-        self._taped, self._entries = {}, {}
+        self._taped, self._entries, self._rounded = {}, {}, {}
         self._loose, self._lost, self._least = set[int](), set[int](), 0.0
         self._confirmed: dict[tuple[int, int], Ball] = {}
         self._slack: list[Shades] | None = None
@@ -104,7 +104,7 @@ class Reverse(Search):
                 self.notes += [told(found, outputs)] if left else []
             apart = UNDECIDED if found.doubtful else AT_A_POLE
         self._pulled_back([pull(row) for row in self.rows])
-        self._long = self.own and len(nodes(outputs.values())) >= MANY
+        self._nodes = len(nodes(outputs.values())) if self.own else 0
         if self.map.stops or self.stated:
             self._look_outside()
         self._truths = list[Any]() if left else self._settled(outputs)
@@ -285,7 +285,7 @@ class Reverse(Search):
         if known is not None:
             return known
         if k not in self._seen:
-            self.expect((1 + BOTH) * self._once)  # in two layers
+            self.expect(0.0 if k in self._rounded else (1 + BOTH) * self._once)  # in two layers
             self._seen[k] = sharply(self.form, self.precisions, partial(self._repeated, k), self.spans)
             if self.truth is not self and self.strange(self.map(self.map.leaves())):
                 self._outside = Doubt("forward", self.otherwise)
@@ -313,7 +313,8 @@ class Reverse(Search):
             return Shade(exact, exact + column_ball(0.0, 0.0, reach))
 
     def _repeated(self, k: int, layers: Sequence[Layer]) -> Followed:
-        return self.runs.backward(layers, [self.runs.exact] * len(layers), [self.rows[k]], kept=len(layers))
+        known = self._rounded.pop(k, None)
+        return known or self.runs.backward(layers, [self.runs.exact] * len(layers), [self.rows[k]], kept=len(layers))
 
     def _meant(self, k: int, indices: Sequence[int]) -> list[Ball]:
         """The exact side of some entries with the slack that the code's constants, and the numbers that it keeps, leave."""

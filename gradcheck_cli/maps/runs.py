@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, Protocol
@@ -51,7 +52,8 @@ class Runs:
     whether it was symmetric. `remarks`: what to say of operations where not all is right. `held`: whether state was written.
     `overflowed`: whether a float did, where its exact value didn't. `left`: the first operation whose float isn't finite.
     `selections`: whether what selections leave out is followed, from the first nan on. `work`: what was done so far, see
-    `algebra.effort`. `intake`: to be told of what the next run of the forward pass takes in."""
+    `algebra.effort`. `intake`: to be told of what the next run takes in; `taken`: what its forward pass took in, and its
+    backward passes besides."""
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class Runs:
         self.left: Place | None = None
         self.work = 0.0
         self.intake: Intake | None = None
+        self.taken: tuple[set[str | bytes], set[str | bytes]] | None = None
 
     @cached_property
     def exact(self) -> dict[str, list[Ball]]:
@@ -126,24 +129,39 @@ class Runs:
         self._keep(found, outputs)
         return found
 
-    def backward(self, layers: Sequence[Layer], cells: Sequence[Cells], rows: Sequence[Row], kept: int) -> Followed:
-        """Forward in all layers, then backward for every row in the first `kept` of them."""
+    def backward(
+        self, layers: Sequence[Layer], cells: Sequence[Cells], rows: Sequence[Row], kept: int,
+        chosen: Callable[[list[dict[str, list[Cell]]]], Sequence[Row]] | None = None,
+    ) -> Followed:  # fmt: skip
+        """Forward in all layers, then backward for every row (for those that are `chosen` when the outputs' cells are known)
+        in the first `kept` of them."""
         self.checkpoint()
         shadow, leaves = self._seeded(layers, cells)
+        intake, self.intake = self.intake, None
+        if intake is not None:
+            intake.know((self.map.inputs, leaves, [row.cotangents for row in rows]))
         with uncompiled(), shadow:
-            outputs, pull = run(self.map, leaves, self.mode)
+            with shadow.told_to(intake):
+                outputs, pull = run(self.map, leaves, self.mode)
+            forward = set() if intake is None else intake.take(outputs).copy()
             found = [{n: shadow.cells(y, i) for n, y in outputs.items()} for i in range(len(layers))]
-            shadow.layers = shadow.layers[:kept]
-            gradients: list[list[dict[str, list[Cell] | None]]] = []
-            for row in rows:
+        wanted = rows if chosen is None else chosen(found)
+        gradients: list[list[dict[str, list[Cell] | None]]] = []
+        shadow.layers = shadow.layers[:kept]
+        with uncompiled(), shadow:
+            for row in wanted:
                 self.checkpoint()
-                pulled = pull(row)
+                with shadow.told_to(intake):
+                    pulled = pull(row)
+                if intake is not None:
+                    intake.take(pulled.gradients)
                 gradients.append(
                     [{n: None if g is None else shadow.cells(g, i) for n, g in pulled.gradients.items()} for i in range(kept)]
                 )
         if self._turns(shadow):
-            return self.backward(layers, cells, rows, kept)
+            return self.backward(layers, cells, rows, kept, chosen)
         self._keep(found, outputs)
+        self.taken = None if intake is None else (forward, intake.found - forward)
         return Followed(found, gradients, shadow)
 
     def _keep(self, found: Sequence[Cells], outputs: Tensors) -> None:
@@ -275,6 +293,12 @@ class Followed:
     def eventless(self) -> bool:
         """Whether no float left the range, all was followed, and no decision hung on rounding."""
         return not (self.ranged or self._opaque or self._pinned or any(self._marks.values()))
+
+    def of_row(self, row: int) -> Followed:
+        """The same, of one row alone."""
+        found = copy(self)
+        found.gradients = [self.gradients[row]]
+        return found
 
     def shades(self, exact: Sequence[Ball], rounded: Sequence[Ball], scaled: Sequence[Ball] | None = None) -> list[Shade]:
         """What the verdict wants to know of results, from their cells in `layers_of`, and in the second of `unlimited`."""

@@ -24,7 +24,7 @@ from torch.overrides import enable_reentrant_dispatch
 from gradcheck_cli.algebra.columns.enclosing import EXACT, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell, ColumnLayer
 from gradcheck_cli.algebra.columns.words import OPEN
-from gradcheck_cli.floats import Format
+from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.shadow.arguments import (
     Outputs,
     asks_kind,
@@ -63,7 +63,7 @@ class _Storage:
     before a part of them is written."""
 
     storage: Any
-    parts: list[torch.Tensor]
+    parts: list[Floats]
     shared: bool = True
 
 
@@ -419,16 +419,16 @@ class Columns(Watching):
             return self._met(tensor, shape)
         if flat and tensor.shape == shape and tensor.is_contiguous():
             start, end = tensor.storage_offset(), tensor.storage_offset() + tensor.numel()
-            return tuple((part[..., start:end] if part.shape[-1] > 1 else part).numpy() for part in memory.parts)
+            return tuple(part[..., start:end] if part.shape[-1] > 1 else part for part in memory.parts)
         size, stride, start = tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
         seen = []
         for part in memory.parts:
             if part.shape[-1] > 1:
                 *lead, _ = part.shape
-                rows = part.as_strided((*lead, *size), (*part.stride()[:-1], *stride), start)
+                rows = _seen_by(part, size, stride, start)
                 rows = rows.reshape((*lead, *(1,) * (len(shape) - len(size)), *size)).expand((*lead, *shape))
-                part = rows.reshape((*lead, -1)) if flat else rows
-            seen.append(part.numpy())
+                part = (rows.reshape((*lead, -1)) if flat else rows).numpy()
+            seen.append(part)
         return tuple(seen)
 
     def _met(self, tensor: torch.Tensor, shape: tuple[int, ...]) -> Cell:
@@ -459,9 +459,7 @@ class Columns(Watching):
             return
         storage, count = tensor.untyped_storage(), 2 * tensor.numel()
         if storage._cdata not in self._storages and storage.nbytes() == count * tensor.element_size() // 2:
-            parts = [
-                torch.empty((*np.shape(part)[:-1], count), dtype=torch.float64, device=HERE) for part in self._layer.constant(0)
-            ]
+            parts = [np.empty((*np.shape(part)[:-1], count)) for part in self._layer.constant(0)]
             self._storages[storage._cdata] = _Storage(storage, parts, shared=False)
 
     def _write(self, tensor: torch.Tensor, cell: Cell, kept: bool = False) -> None:
@@ -476,15 +474,15 @@ class Columns(Watching):
         if memory is None:
             memory = self._load(tensor)
         if memory.shared:
-            memory.parts, memory.shared = [part.expand((*part.shape[:-1], count)).clone() for part in memory.parts], False
+            memory.parts, memory.shared = [np.array(part) for part in whole(tuple(memory.parts), count)], False
         size, stride, start = tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
         for index, part in enumerate(cell):
             into, values = memory.parts[index], _owned(part, tensor.numel())
-            if into.dim() < values.dim():  # masks that were the same in both balls
-                into = memory.parts[index] = into.expand(2, -1).clone()
+            if into.ndim < values.ndim:  # masks that were the same in both balls
+                into = memory.parts[index] = into[None].repeat(2, axis=0)
             *lead, _ = into.shape
-            rows = into.as_strided((*lead, *size), (*into.stride()[:-1], *stride), start)
-            rows.copy_(values.expand((*lead, tensor.numel())).reshape((*lead, *size)))
+            shaped = torch.from_numpy(values).expand((*lead, tensor.numel())).reshape((*lead, *size))
+            _seen_by(into, size, stride, start).copy_(shaped)
 
 
 class _Parts(list[Any]):
@@ -504,17 +502,24 @@ def _pick(value: Any, part: int) -> Any:
     return value[part] if isinstance(value, _Parts) else [_pick(v, part) for v in value]
 
 
-def _owned(part: Any, count: int, kept: bool = False) -> torch.Tensor:
-    """A part as a tensor of so many entries of its own, or of one number for all: what an operation has just made, or what is
+def _seen_by(part: Floats, size: Sequence[int], stride: Sequence[int], start: Any) -> torch.Tensor:
+    """A part as a tensor of this size sees it, by its strides."""
+    *lead, _ = part.shape
+    flat = torch.from_numpy(part)
+    return flat.as_strided((*lead, *size), (*flat.stride()[:-1], *stride), start)
+
+
+def _owned(part: Any, count: int, kept: bool = False) -> Floats:
+    """A part as an array of so many entries of its own, or of one number for all: what an operation has just made, or what is
     `kept`, needs no copy. (A single number may be a constant: in place of that a new one is written, never into it.)"""
     array = np.asarray(part)
     if array.ndim == 0 or array.shape[-1] == 1:
-        return torch.as_tensor(array.copy().reshape(*array.shape[:-1], 1), device=HERE)
+        return array.copy().reshape(*array.shape[:-1], 1)
     whole = array if array.base is None else array.base
     made = kept or (isinstance(whole, np.ndarray) and whole.flags.owndata and whole.nbytes == array.nbytes)
-    if array.shape[-1:] != (count,) or not (made and array.flags.c_contiguous and array.flags.writeable):
+    if array.shape[-1] != count or not (made and array.flags.c_contiguous and array.flags.writeable):
         array = np.array(np.broadcast_to(array, (*array.shape[:-1], count)))
-    return torch.as_tensor(array, device=HERE)
+    return array
 
 
 PIECE = 1 << 14

@@ -322,3 +322,50 @@ def test_a_prover_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None
         assert made[0]() is None
     finally:
         gc.enable()
+
+
+def winding(x: Tensor) -> Tensor:
+    """Of more than 16 nodes; the first makes rounding of its argument a thousand ulps of the derivative."""
+    x = torch.sin(1e4 * x)
+    for _ in range(6):
+        x = torch.sin(x) * 1.5 + x * 0.25
+    return x
+
+
+class Doubtful(torch.autograd.Function):
+    """The identity, whose backward is off by a part in 10**12 where `off`, or else multiplies by a float of Python."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, off: bool) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.off = off
+        return x * 1.0
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        return (g * (1 + 1e-12) if ctx.off else g * (x.sum().item() / x.sum())), None
+
+
+@pytest.mark.parametrize("case", ["right", "wrong", "outside"])
+def test_rounding_is_followed_where_the_derivatives_are_known(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many operations, in the same run: a row that rounding takes off is right, one whose formula is off by more isn't, and
+    what leaves torch in the backward pass alone is seen."""
+    runs: list[list[str]] = []
+    seeded = Runs._seeded
+
+    def counted(self: Runs, layers: Any, cells: Any) -> Any:
+        runs.append([type(layer).__name__ for layer in layers])
+        return seeded(self, layers, cells)
+
+    monkeypatch.setattr(Runs, "_seeded", counted)
+    function = winding if case == "right" else lambda x: Doubtful.apply(winding(x), case == "wrong")  # type: ignore[no-untyped-call]
+    found = checked(function, x=X)
+    assert runs[0] == ["Exact", "Rounded", "Directional"]
+    verdicts = {c.verdict for c in entries(found)}
+    if case == "wrong":
+        assert verdicts == {Verdict.MISMATCH} and {c.cause for c in entries(found)} == {Cause.FORMULA}
+    else:
+        assert verdicts == {Verdict.MATCH} and (len(runs) == 1) is (case == "right")
+        assert any(c.error_ulps > 64 for c in entries(found))
+        assert bool(found.opaque) is (case == "outside")

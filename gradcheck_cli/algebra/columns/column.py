@@ -100,15 +100,15 @@ def radius_around(middle: Ball, ball: Ball) -> float:
     return 0.0 if rest.is_zero() else float(abs(rest).abs_upper()) * UP + SMALLEST
 
 
-def sum_of(words: Sequence[Sequence[float]], radii: Iterable[float]) -> Ball:
+def sum_of(words: Sequence[Sequence[float]], radii: Sequence[float]) -> Ball:
     """The sum of numbers, whose words and radii are given, as a ball; nan where one is open. `math.fsum` rounds once, whatever
-    it adds (Shewchuk, Discrete Comput. Geom. 18, 1997)."""
+    it adds (Shewchuk, Discrete Comput. Geom. 18, 1997): it adds what floats that are added one by one leave."""
+    total, radius = sum(map(sum, words)), sum(radii) * (1.0 + (len(radii) + 2) * 2.0**-52)
     try:
-        total, radius = math.fsum(chain(*words)), math.fsum(radii)
         rest = math.fsum(chain(*words, (-total,)))
     except (OverflowError, ValueError):  # of numbers that aren't finite, or far too large
         return NAN
-    return ball_of(total, rest, (radius + abs(rest) * 2.0**-52) * (1.0 + 2.0**-50)) if math.isfinite(total) else NAN
+    return ball_of(total, rest, (radius + abs(rest) * 2.0**-53) * (1.0 + 2.0**-50)) if math.isfinite(rest) else NAN
 
 
 def shortened(words: Sequence[Array], radius: Array) -> Column:
@@ -127,5 +127,6 @@ def entries(part: Any, places: Sequence[int]) -> list[Any]:
     if array.size == 1:
         return [array.item()] * len(places)
     some = slice(places.start, places.stop, places.step) if isinstance(places, range) else list(places)
-    found: list[Any] = array.flat[some].tolist()  # no copy of what lies in another order
+    flat: Any = array.reshape(-1) if array.flags.c_contiguous else array.flat  # no copy of what lies in another order
+    found: list[Any] = flat[some].tolist()
     return found

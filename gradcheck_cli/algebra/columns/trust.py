@@ -51,14 +51,16 @@ class Trust:
         if not len(known):
             return []
         count = min(len(known), max(least, len(known) // ONE_IN))
-        chosen = known[list(drawn(len(known), count))]
+        chosen = known[list(drawn(len(known), count))].tolist()
+        if not len(given):
+            return sorted(chosen)
         apart = np.zeros(len(certain), dtype=bool)
         for column in given:
             size = np.abs(column)
             for value in SPECIAL:
                 apart |= size == value
             apart |= (size > 0.0) & (size < 2.0**-1022)
-        return sorted({*chosen.tolist(), *np.flatnonzero(apart & certain)[:special].tolist()})
+        return sorted({*chosen, *np.flatnonzero(apart & certain)[:special].tolist()})
 
 
 TRUST = Trust()
