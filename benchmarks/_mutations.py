@@ -336,7 +336,18 @@ PROVERS = {
         ("        draw = draws(self.options.seed, *self._given, self._floats)", "        draw = draws(self.options.seed)"),
         ("        if self._lost.issuperset(rows):\n", "        if False:\n"),
     ),
-    "maps/narrowing.py": (("|= agreed[-1] is True", "|= agreed[-1] is not None"),),
+    "maps/narrowing.py": (
+        ("right = (step != 0.0) & ~wrong &", "right = (step != 0.0) &"),
+        ("(reach <= group.least)", "(reach <= math.inf)"),
+        ("wrong = (step != 0.0) & np.isfinite(radius) &", "wrong = (step != 0.0) &"),
+    ),
+    "algebra/columns/taped.py": (
+        ("if not np.isfinite(value[counts]).all():", "if False:"),
+        ("np.where(behind != 0.0, places, 0.0)", "places"),
+        ("found[:, where] = self._together(before, terms) if before.any() else terms", "found[:, where] = terms"),
+        ("    return slice(None) if some.all() else some", "    return slice(None)"),
+    ),
+    ),
     "maps/reverse.py": (
         (
             "            if self._outside is not None:\n                self._look_outside()",
