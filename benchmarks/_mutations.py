@@ -222,10 +222,6 @@ SHADOW = {
             "return [[reduce(plus, meeting[i], cell) if i in meeting else cell for i, cell in enumerate(own)]]",
             "return [[meeting[i][-1] if i in meeting else cell for i, cell in enumerate(own)]]",
         ),
-        (
-            "verticals = [ys[start + c : stop : columns] for c in range(columns)]",
-            "verticals = [ys[start + c * inner : start + (c + 1) * inner] for c in range(columns)]",
-        ),
         ('    if bound.get("alpha", 1) != 1:', "    if False:"),
     ),
     "shadow/convolutions.py": (
@@ -347,6 +343,12 @@ PROVERS = {
         ("found[:, where] = self._together(before, terms) if before.any() else terms", "found[:, where] = terms"),
         ("    return slice(None) if some.all() else some", "    return slice(None)"),
     ),
+    "algebra/products.py": (
+        ("set(map(type, chain(xs, ys))) == {arb}", "True"),
+        (
+            "verticals = [ys[c::columns] for c in range(columns)]",
+            "verticals = [ys[c * inner : (c + 1) * inner] for c in range(columns)]",
+        ),
     ),
     "maps/reverse.py": (
         (
