@@ -335,7 +335,7 @@ PROVERS = {
     "maps/narrowing.py": (
         ("right = (step != 0.0) & ~wrong &", "right = (step != 0.0) &"),
         ("(reach <= group.least)", "(reach <= math.inf)"),
-        ("wrong = (step != 0.0) & np.isfinite(radius) &", "wrong = (step != 0.0) &"),
+        ("(off * (1.0 - 2.0**-50) > radius)", "(off > 0.0)"),
     ),
     "algebra/columns/taped.py": (
         ("if not np.isfinite(value[counts]).all():", "if False:"),

@@ -107,9 +107,9 @@ def _compare(
             with np.errstate(all="ignore"):
                 off = np.abs((one.high - other.high) + (one.low - other.low))
                 radius = (one.radius + other.radius + (np.abs(one.high) + np.abs(other.high)) * 2.0**-100) * UP
-                wrong = (step != 0.0) & np.isfinite(radius) & (off * (1.0 - 2.0**-50) > radius)
+                wrong = (step != 0.0) & (off * (1.0 - 2.0**-50) > radius)
                 reach = radius * step * UP
-                right = (step != 0.0) & ~wrong & (off * step + reach < math.inf) & (reach <= group.least)
+                right = (step != 0.0) & ~wrong & (reach <= group.least)
                 size = np.where(wrong, off * step, 0.0)
             result.right[k, some] |= right
             if group.loud:

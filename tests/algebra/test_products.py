@@ -14,6 +14,7 @@ from gradcheck_cli.algebra.directions import Directional, Precise, slope, value_
 from gradcheck_cli.algebra.layers import Rounded
 from gradcheck_cli.algebra.products import many
 from gradcheck_cli.algebra.series import terms
+from gradcheck_cli.algebra.tape import Taped, derivatives
 from gradcheck_cli.floats import FORMATS
 
 SIZES = [(6, 7, 5), (1, 40, 40), (9, 20, 1), (2, 1, 3)]
@@ -75,6 +76,14 @@ def test_products_of_series_have_the_slopes_of_fractions(sizes: tuple[int, int, 
         assert all(map(holds, map(slope, found), slopes))
     if inner > 1 and rows > 1 and columns > 2:
         assert [type(found[0]), type(found[-1])] == [arb, arb_series]
+
+
+def test_numbers_that_know_what_they_were_made_of_are_multiplied_one_by_one() -> None:
+    """Flint's matrices hold balls alone."""
+    with terms(2):
+        xs = [Taped(arb(i)) for i in range(36)]
+        result = Directional().products(xs, [arb(2)] * 36, (6, 6, 6))
+        assert [float(d) for d in derivatives(result[0], xs)] == [2.0] * 6 + [0.0] * 30
 
 
 def test_what_is_not_finite_spoils_what_it_meets_alone() -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from gradcheck_cli.algebra.columns.column import Column
 from gradcheck_cli.maps import guard
 from gradcheck_cli.maps.check import Found, check_map
 from gradcheck_cli.maps.map import Map, random_row
+from gradcheck_cli.maps.narrowing import Group, narrowed
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.runs import Runs
+from gradcheck_cli.verdict.shade import Shades
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 from tests.custom_functions.elementwise import custom
 
@@ -122,6 +126,20 @@ def test_no_quotient_is_asked_what_it_cannot_tell(monkeypatch: pytest.MonkeyPatc
     (x,) = check_map(map, [random_row(map(map.leaves()), 0)], Options(most_entries=COUNT)).columns
     assert x.verdict(3) is Verdict.MISMATCH
     assert sum(seen) == asked
+
+
+def test_what_is_not_sharp_is_neither_right_nor_wrong() -> None:
+    """Of both sides' numbers: equal ones are right where their balls are small, wrong where they lie apart, and nothing is said
+    where a ball is as wide as the number, or has no end. What an entry is most wrong by is told of one that is sharp."""
+    high = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+    exact = Column(high, np.zeros(6), np.array([1e-20, 1e-3, np.inf, 1e-20, 1e-3, 1e-20]))
+    shadow = Column(high + [0.0, 1e-4, 5.0, 1e-6, 9e-3, 1e-20], np.zeros(6), np.full(6, 1e-20))
+    seen = narrowed(
+        lambda direction: [exact], [Shades(shadow, np.zeros(6))], [Group(np.ones(6), 1e-12)], {"x": slice(0, 6)}, 55
+    )
+    assert seen.right.tolist() == [[True, False, False, False, False, True]]
+    assert seen.wrong[0, "x"].entry == 3 and seen.wrong[0, "x"].sharp
+    assert 0.0 < seen.reach <= 1e-12
 
 
 def test_balls_look_at_what_disagrees_alone(monkeypatch: pytest.MonkeyPatch) -> None:

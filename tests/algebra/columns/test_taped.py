@@ -92,6 +92,18 @@ def test_what_is_not_chosen_spoils_nothing() -> None:
     assert known.radius.max() < 1e-25 and known.high.tolist() == [3.0, 0.25]
 
 
+def test_what_hangs_on_no_input_stands_still() -> None:
+    """Rows of a product, sums and what is added up of numbers that don't move meet their equals, and are no kinks; beside one
+    that moves they are, whichever rows others are in."""
+    layer = taped(2)
+    x, y = inputs(2, np.array([2.0]), np.zeros(3), moving=np.array([0.0, 0.0, 1.0]))
+    for made in (layer.dot(y, layer.data(np.array([1.0])), 1, 3, 1, 1), run(2, "x + y", y, y), layer.total(y, 3, 1)):
+        larger = run(2, "maximum(x, y)", made, made)
+        with np.errstate(all="ignore"):
+            assert layer.derivatives([(larger, np.array([1.0, 1.0, 0.0])), (x, np.ones(1))], 4) is not None
+            assert layer.derivatives([(larger, np.array([0.0, 0.0, 1.0]))], 4) is None
+
+
 def fraction(known: Column, i: int) -> tuple[Fraction, Fraction]:
     return Fraction(float(known.high[i])) + Fraction(float(known.low[i])), Fraction(float(known.radius[i]))
 
