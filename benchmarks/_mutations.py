@@ -222,10 +222,6 @@ SHADOW = {
             "return [[reduce(plus, meeting[i], cell) if i in meeting else cell for i, cell in enumerate(own)]]",
             "return [[meeting[i][-1] if i in meeting else cell for i, cell in enumerate(own)]]",
         ),
-        (
-            "verticals = [ys[start + c : stop : columns] for c in range(columns)]",
-            "verticals = [ys[start + c * inner : start + (c + 1) * inner] for c in range(columns)]",
-        ),
         ('    if bound.get("alpha", 1) != 1:', "    if False:"),
     ),
     "shadow/convolutions.py": (
@@ -336,7 +332,24 @@ PROVERS = {
         ("        draw = draws(self.options.seed, *self._given, self._floats)", "        draw = draws(self.options.seed)"),
         ("        if self._lost.issuperset(rows):\n", "        if False:\n"),
     ),
-    "maps/narrowing.py": (("|= agreed[-1] is True", "|= agreed[-1] is not None"),),
+    "maps/narrowing.py": (
+        ("right = (step != 0.0) & ~wrong &", "right = (step != 0.0) &"),
+        ("(reach <= group.least)", "(reach <= math.inf)"),
+        ("(off * (1.0 - 2.0**-50) > radius)", "(off > 0.0)"),
+    ),
+    "algebra/columns/taped.py": (
+        ("if not np.isfinite(value[counts]).all():", "if False:"),
+        ("np.where(behind != 0.0, places, 0.0)", "places"),
+        ("found[:, where] = self._together(before, terms) if before.any() else terms", "found[:, where] = terms"),
+        ("    return slice(None) if some.all() else some", "    return slice(None)"),
+    ),
+    "algebra/products.py": (
+        ("set(map(type, chain(xs, ys))) == {arb}", "True"),
+        (
+            "verticals = [ys[c::columns] for c in range(columns)]",
+            "verticals = [ys[c * inner : (c + 1) * inner] for c in range(columns)]",
+        ),
+    ),
     "maps/reverse.py": (
         (
             "            if self._outside is not None:\n                self._look_outside()",

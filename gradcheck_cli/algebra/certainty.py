@@ -12,6 +12,7 @@ from flint import arb
 from gradcheck_cli.algebra.directions import Moved
 from gradcheck_cli.algebra.layers import Cell
 from gradcheck_cli.algebra.number import Ball
+from gradcheck_cli.algebra.products import Sizes, by_rows
 from gradcheck_cli.algebra.program import Program, inline
 from gradcheck_cli.floats import Format
 from gradcheck_cli.language import syntax
@@ -59,6 +60,9 @@ class Certain(Moved):
 
     def dot(self, xs: Sequence[Cell], ys: Sequence[Cell], parts: bool = False) -> Cell:
         return self._seen(super().dot, (xs, ys), (*xs, *ys))
+
+    def products(self, xs: Sequence[Cell], ys: Sequence[Cell], sizes: Sizes, parts: bool = False) -> list[Cell]:
+        return by_rows(self.dot, xs, ys, sizes)
 
     def function(self, row: Function) -> Callable[..., Cell]:
         found = super().function(row)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 from flint import arb, arb_series, ctx
 
@@ -17,6 +18,7 @@ from gradcheck_cli.algebra.balls import where
 from gradcheck_cli.algebra.jets import Jet, lifted
 from gradcheck_cli.algebra.layers import HULL, Cell, Exact, kept, ranks, significant
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, conditions
+from gradcheck_cli.algebra.products import Sizes, at_once, many
 from gradcheck_cli.algebra.program import Algebra, Program
 from gradcheck_cli.algebra.series import LONG, SERIES, coefficient, constant, same
 from gradcheck_cli.algebra.tape import Taped, added, multiplied, recorded
@@ -90,6 +92,22 @@ class Directional(Precise):
 
     def dot(self, xs: Sequence[Cell], ys: Sequence[Cell], parts: bool = False) -> Cell:
         return multiplied(xs, ys) if Taped in map(type, xs) or Taped in map(type, ys) else super().dot(xs, ys, parts)
+
+    def products(self, xs: Sequence[Cell], ys: Sequence[Cell], sizes: Sizes, parts: bool = False) -> list[Cell]:
+        """Of series of two terms: the values, and the slopes of what moves in a row or a column, (XY)' = X'Y + XY'."""
+        kinds = set(map(type, chain(xs, ys)))
+        if arb_series not in kinds or kinds - {arb, arb_series} or ctx.cap != 2:
+            return super().products(xs, ys, sizes, parts)
+        left, right = (list(map(value_of, cells)) for cells in (xs, ys))
+        moved, others = (list(map(_rate, cells)) for cells in (xs, ys))
+        if not many(left, right, sizes):
+            return super().products(xs, ys, sizes, parts)
+        values, *slopes = (at_once(a, b, sizes) for a, b in ((left, right), (moved, right), (left, others)))
+        rows, inner, columns = sizes
+        across = [any(type(c) is arb_series for c in xs[r * inner : (r + 1) * inner]) for r in range(rows)]
+        down = [any(type(c) is arb_series for c in ys[c::columns]) for c in range(columns)]
+        moves = (a or b for a in across for b in down)
+        return [straight(v, p + q) if m else v for v, p, q, m in zip(values, *slopes, moves, strict=True)]
 
     def still(self, cell: Cell, value: float | bool) -> Cell:
         return cell[0] if isinstance(cell, arb_series | Taped) else cell
@@ -183,6 +201,11 @@ def moves(cell: Cell) -> bool:
 def moving(x: Ball, u: Ball) -> Cell:
     """x + u*t."""
     return arb_series([x, u], ctx.cap)
+
+
+def _rate(cell: Cell) -> Ball:
+    """The coefficient of t of a series, or of a ball."""
+    return ZERO if type(cell) is arb else coefficient(cell, 1)
 
 
 def straight(value: Ball, slope: Ball) -> Cell:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cmp_to_key, reduce
+from functools import cmp_to_key, partial, reduce
 from itertools import pairwise
 from operator import add, mul
 from types import MappingProxyType
 from typing import Any, Protocol
 
+import numpy as np
 import sympy
 from flint import arb
 
 from gradcheck_cli.algebra.balls import BallAlgebra, hull
 from gradcheck_cli.algebra.constants import CONSTANT_ULPS, enclosed
+from gradcheck_cli.algebra.products import Sizes, at_once, by_rows, many
 from gradcheck_cli.algebra.program import Program, inline
 from gradcheck_cli.algebra.symbols import SYMBOLS, Expression, opaque, to_symbols, where
 from gradcheck_cli.floats import FORMATS, Format
@@ -81,6 +83,9 @@ class Layer(Protocol):
     def dot(self, xs: Sequence[Cell], ys: Sequence[Cell], parts: bool = False) -> Cell:
         """The sum of products of numbers, added in any order, fused or not. `parts`: sums of parts of them may be stored in
         between."""
+
+    def products(self, xs: Sequence[Cell], ys: Sequence[Cell], sizes: Sizes, parts: bool = False) -> list[Cell]:
+        """Of two matrices, row by row: `dot` of each row and each column."""
 
     def ranks(self, cells: Sequence[Cell]) -> list[list[int]]:
         """The places of numbers, given in the order of their floats, in ascending order; those of numbers that may be equal
@@ -195,6 +200,9 @@ class Exact:
 
     def dot(self, xs: Sequence[Cell], ys: Sequence[Cell], parts: bool = False) -> Cell:
         return sum(map(mul, xs, ys), _ZERO)
+
+    def products(self, xs: Sequence[Cell], ys: Sequence[Cell], sizes: Sizes, parts: bool = False) -> list[Cell]:
+        return at_once(xs, ys, sizes) if many(xs, ys, sizes) else by_rows(partial(self.dot, parts=parts), xs, ys, sizes)
 
     def truth(self, cell: Cell) -> Cell:
         return _row(syntax.NE)(cell, _ZERO) if isinstance(cell, arb) else cell
@@ -314,6 +322,20 @@ class Rounded(Exact):
         sizes = [abs(p) for p in products if not p.is_zero()]
         return self._summed(result, sizes, len(sizes), len(sizes) * self._least, parts) if sizes else result
 
+    def products(self, xs: Sequence[Cell], ys: Sequence[Cell], sizes: Sizes, parts: bool = False) -> list[Cell]:
+        """As `dot`: the sizes of products are products of sizes, and a product is 0 where a factor is."""
+        if not many(xs, ys, sizes):
+            return by_rows(partial(self.dot, parts=parts), xs, ys, sizes)
+        rows, inner, columns = sizes
+        weights = at_once(list(map(abs, xs)), list(map(abs, ys)), sizes)
+        left, right = (
+            np.array([not c.is_zero() for c in cells]).reshape(shape)
+            for cells, shape in ((xs, (rows, inner)), (ys, (inner, columns)))
+        )
+        counts = (left.astype(np.float64) @ right.astype(np.float64)).reshape(-1).astype(int).tolist()
+        found = zip(at_once(xs, ys, sizes), weights, counts, strict=True)
+        return [self._summed(r, [w], n, n * self._least, parts) if n else r for r, w, n in found]
+
     def _summed(self, result: Cell, sizes: Sequence[Cell], operations: int, absolute: float, parts: bool) -> Cell:
         """A sum with what so many operations on numbers of these sizes may add. Kernels add 16-bit numbers in float32."""
         wide = self.form if parts else max(self.form, FORMATS["float32"], key=lambda form: form.bits)
@@ -405,6 +427,11 @@ class Symbolic:
 
     def dot(self, xs: Sequence[Expression], ys: Sequence[Expression], parts: bool = False) -> Expression:
         return self.total(list(map(mul, xs, ys)))
+
+    def products(
+        self, xs: Sequence[Expression], ys: Sequence[Expression], sizes: Sizes, parts: bool = False
+    ) -> list[Expression]:
+        return by_rows(self.dot, xs, ys, sizes)
 
     def ranks(self, cells: Sequence[Expression]) -> list[list[int]]:
         """The order of the floats: symbols have none."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gradcheck_cli.algebra.columns.backends import on_numpy
 from gradcheck_cli.algebra.columns.column import Column, shortened
-from gradcheck_cli.algebra.columns.long import MOST, moving, shadowed
+from gradcheck_cli.algebra.columns.long import MOST, moving, shadowed, taped
 from gradcheck_cli.algebra.columns.moving import Moving, total
 from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.algebra.columns.words import OPEN
@@ -138,10 +138,13 @@ class Filter:
         return True
 
     def parts(self, direction: Floats, found: Sequence[Shades], agree: Agree) -> list[tuple[Floats, Agree]]:
-        """A direction in parts, each with its test: entries that have a number, those that are 0 but for rounding, and those
-        that are 0."""
-        numbers, noise, zeros = _parts(direction, found, self.form)
+        """A direction in parts, each with its test."""
+        numbers, noise, zeros = self.split(direction, found)
         return [(numbers, agree), (noise, _silent), (zeros, agree)]
+
+    def split(self, direction: Floats, found: Sequence[Shades]) -> list[Floats]:
+        """A direction in parts: entries that have a number, those that are 0 but for rounding, and those that are 0."""
+        return _parts(direction, found, self.form)
 
     @_unless_refused
     def gradients(
@@ -196,6 +199,26 @@ class Filter:
         if slopes is None:
             return None
         return [along(_stacked([slopes[n] for n in row.cotangents]), _flat(row.cotangents)) for row in rows]
+
+    @_unless_refused
+    def each(self, direction: Floats, rows: Sequence[Row], slack: bool = False) -> list[Column | None] | None:
+        """The derivatives of each row by all entries that move along a direction, from one run of the forward pass; None of a
+        row that isn't known. `slack` as in `slopes`."""
+        self.checkpoint()
+        layer = taped(self.words, self.form if slack else None)
+        layer.begin()
+        try:
+            shadow, leaves = _entered(self.map, layer, self.checkpoint, direction)
+            with uncompiled(), shadow, np.errstate(all="ignore"):
+                outputs = self.map(leaves)
+                cells = {name: shadow.cell(y) for name, y in outputs.items()}
+            if shadow.lost or not _equal(outputs, self.outputs):
+                return None
+            results = ([(cells[name], numpy(v)) for name, v in row.cotangents.items()] for row in rows)
+            with np.errstate(all="ignore"):
+                return [layer.derivatives(some, len(direction)) for some in results]
+        finally:
+            layer.begin()  # it is kept for the process
 
     @_unless_refused
     def pushed(self, direction: Tensors) -> tuple[dict[str, Column], dict[str, Shades]] | None:

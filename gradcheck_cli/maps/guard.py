@@ -22,6 +22,7 @@ from gradcheck_cli.maps.deeper import Deeper
 from gradcheck_cli.maps.map import Map, Row, push
 from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.quotient import (
+    COARSE,
     NEARER,
     Along,
     HeldTo,
@@ -267,6 +268,12 @@ class _Guard:
         suspects &= np.array([_joined(row, _formal) for row in self.rows])
         suspects &= np.isfinite(self.found) & np.isfinite(self.exact)
         entries = np.flatnonzero(suspects.any(axis=0))
+        if (
+            self._deeper is None and len(entries) <= ENTRIES
+        ):  # looked at alone: what no quotient tells from the other isn't asked
+            with np.errstate(all="ignore"):
+                suspects &= np.abs(self.exact - self.found) > COARSE * np.abs(self.found)
+            entries = np.flatnonzero(suspects.any(axis=0))
         if not len(entries):
             return
         found = np.where(np.isfinite(self.found), self.found, 0.0)

@@ -1,5 +1,5 @@
-"""Where a large gradient is wrong, on columns: the direction along which both sides disagree is cut into parts, whose entries
-are right, or disagree for certain, or aren't known.
+"""Where a large gradient is wrong, on columns: what both sides say of each entry is compared, where a run of the forward pass
+alone knows the derivatives by all of them; else they are cut into parts, until it does.
 
 Only what is right is settled here. What disagrees is where balls look: they, and their second witness, say what is wrong.
 """
@@ -7,98 +7,121 @@ Only what is right is settled here. What disagrees is where balls look: they, an
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from gradcheck_cli.algebra.number import Ball
-from gradcheck_cli.floats import Floats
-from gradcheck_cli.maps.columns import Agree, along
+from gradcheck_cli.algebra.columns.column import Column
+from gradcheck_cli.algebra.columns.words import UP
+from gradcheck_cli.algebra.number import NAN, Ball
+from gradcheck_cli.floats import Floats, pieces
 from gradcheck_cli.verdict.shade import Shades
 
 PASSES = 4
 """Parts that are looked at for each halving of all entries: each takes a forward pass."""
 
-INPUTS = 2
-"""Inputs that are told to be wrong, for each of which balls run several times."""
-
 Indices = npt.NDArray[np.intp]
 
-Slopes = Callable[[Floats], Sequence[Ball] | None]
-"""<v, J u> of each row along a direction u."""
+Each = Callable[[Floats], Sequence[Column | None] | None]
+"""The derivatives of each row by all entries that move along a direction; None of a row, or of all, that aren't known."""
+
+
+class Group(NamedTuple):
+    """Entries that are looked at together, those that move along a direction; how far what disagrees may be off along it where
+    an entry is right, and whether it may be said to be wrong."""
+
+    direction: Floats
+    least: float
+    loud: bool = True
 
 
 class Disagreement(NamedTuple):
-    """Entries of one input that disagree for certain in one row: the derivative along them, and what torch's own operations
-    make of it."""
+    """An entry that disagrees for certain in one row: whether the derivative by it is `sharp`; by how much, along the
+    direction; that derivative, and what torch's own operations make of it."""
 
-    entries: Indices
+    sharp: bool
+    off: float
+    entry: int
     exact: Ball
     shadow: Ball
 
 
+_NOBODY = Disagreement(False, 0.0, 0, NAN, NAN)
+
+
 @dataclass
 class Narrowed:
-    """Which entries of each row are right; and for rows and some inputs the smallest part that was found to be wrong."""
+    """Which entries of each row are right; for rows and inputs the one that is most wrong, of those that are sharp if there are
+    any; how far an entry that is right may be
+    off along the direction, where it may be said to be wrong."""
 
     right: npt.NDArray[np.bool_]
     wrong: dict[tuple[int, str], Disagreement] = field(default_factory=dict)
+    reach: float = 0.0
 
 
-class _Part(NamedTuple):
-    """Entries to look at, the first first: of an input of which no single entry is known to be wrong; of a part that disagrees
-    for certain; that was cut more often."""
-
-    known: bool
-    unsure: bool
-    cuts: int
-    group: int
-    entries: Sequence[int]
-
-
-def narrowed(
-    slopes: Slopes, found: Sequence[Shades], groups: Sequence[tuple[Floats, Agree]], spans: Mapping[str, slice]
-) -> Narrowed:
-    """Cuts each of some directions, of which no two move the same entry, until its parts agree or are single entries, or there
-    are too many. `found`: J'v of each row; `spans`: the inputs' entries."""
-    count = len(groups[0][0])
+def narrowed(each: Each, found: Sequence[Shades], groups: Sequence[Group], spans: Mapping[str, slice], bits: int) -> Narrowed:
+    """What is known of the entries of some groups, of which no two have one in common. `found`: J'v of each row; `spans`: the
+    inputs' entries; `bits`: those to which a derivative that is sharp is known."""
+    count = len(groups[0].direction)
     result = Narrowed(np.zeros((len(found), count), dtype=bool))
-    waiting = [_Part(False, True, 0, g, (0, count)) for g in range(len(groups))]
+    waiting = deque((group, 0, count) for group in groups)
     for _ in range(PASSES * math.ceil(math.log2(count))):
         if not waiting:
             break
-        part = heappop(waiting)
-        (start, stop), (whole, agree) = part.entries, groups[part.group]
-        moving = start + np.flatnonzero(whole[start:stop])
+        group, start, stop = waiting.popleft()
+        moving = start + np.flatnonzero(group.direction[start:stop])
         if not len(moving):
             continue
         direction = np.zeros(count)
-        direction[moving] = whole[moving]
-        totals = slopes(direction)
-        if totals is None:
-            break
-        start, stop = int(moving[0]), int(moving[-1]) + 1
-        name = next((n for n, s in spans.items() if s.start <= start and stop <= s.stop), None)
-        agreed = []
-        for k, (total, shades) in enumerate(zip(totals, found, strict=True)):
-            shadow = along(shades.exact, direction)
-            agreed.append(agree(total - shadow, len(moving)))
-            result.right[k, moving] |= agreed[-1] is True
-            if name is not None and agreed[-1] is False:
-                least = result.wrong.get((k, name))
-                if len(result.wrong) < INPUTS if least is None else len(moving) < len(least.entries):
-                    result.wrong[k, name] = Disagreement(moving, total, shadow)
-        if len(moving) > 1 and not all(agreed):
-            known = any(n == name and len(wrong.entries) == 1 for (_, n), wrong in result.wrong.items())
-            unsure = all(agrees is not False for agrees in agreed)
+        direction[moving] = group.direction[moving]
+        known = each(direction) or [None] * len(found)
+        for k, (exact, shades) in enumerate(zip(known, found, strict=True)):
+            if exact is not None:
+                _compare(result, k, exact, shades.exact, group._replace(direction=direction), spans, bits)
+        if len(moving) > 1 and not all(known):
             cut = _cut(moving, spans)
-            for some in ((start, cut), (cut, stop)):
-                heappush(waiting, _Part(known, unsure, part.cuts - 1, part.group, some))
+            waiting += [(group, start, cut), (group, cut, stop)]
     return result
+
+
+def _compare(
+    result: Narrowed, k: int, exact: Column, shadow: Column, group: Group, spans: Mapping[str, slice], bits: int
+) -> None:
+    """Enters what both sides say of the entries of a row that move. The difference of two numbers of two words has three
+    roundings: of the high words, none where one is at most twice the other (else a unit of the result, which is as large); of
+    the low ones, and of both together, a unit of each. An entry of which either side knows nothing is neither right nor
+    wrong."""
+    for name, span in spans.items():
+        worst = before = result.wrong.get((k, name), _NOBODY)
+        for piece in pieces(span.stop - span.start):
+            some = slice(span.start + piece.start, min(span.start + piece.stop, span.stop))
+            step = np.abs(group.direction[some])
+            if not step.any():
+                continue
+            one, other = exact.pick(some), shadow.pick(some)
+            with np.errstate(all="ignore"):
+                off = np.abs((one.high - other.high) + (one.low - other.low))
+                radius = (one.radius + other.radius + (np.abs(one.high) + np.abs(other.high)) * 2.0**-100) * UP
+                wrong = (step != 0.0) & (off * (1.0 - 2.0**-50) > radius)
+                reach = radius * step * UP
+                right = (step != 0.0) & ~wrong & (reach <= group.least)
+                size = np.where(wrong, off * step, 0.0)
+            result.right[k, some] |= right
+            if group.loud:
+                result.reach = max(result.reach, float(np.max(reach, initial=0.0, where=right)))
+            if group.loud and wrong.any():
+                sharp = wrong & one.accurate(bits)
+                place = int(np.where(sharp, size, 0.0).argmax() if sharp.any() else size.argmax())
+                found = bool(sharp.any()), float(size[place])
+                if found > worst[:2]:
+                    worst = Disagreement(*found, some.start + place, one.ball(place), other.ball(place))
+        if worst is not before:
+            result.wrong[k, name] = worst
 
 
 def _cut(entries: Indices, spans: Mapping[str, slice]) -> int:

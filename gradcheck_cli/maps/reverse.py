@@ -21,7 +21,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from gradcheck_cli.algebra.columns.column import Column as Numbers
 from gradcheck_cli.algebra.columns.column import ball_of as column_ball
+from gradcheck_cli.algebra.columns.column import words_of
+from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.algebra.directions import Kept, value_of
 from gradcheck_cli.algebra.layers import Layer
@@ -48,6 +51,10 @@ from gradcheck_cli.verdict.truths import Truths
 
 BOTH = 2
 """A forward and a backward pass take so many times what the forward pass takes, or more."""
+
+
+_NOTHING = 0.0, 0.0, OPEN
+"""The words of a number of which nothing is known."""
 
 
 class Reverse(Search):
@@ -208,8 +215,7 @@ class Reverse(Search):
 
     def _settled(self, outputs: Tensors) -> list[Any]:
         """What columns are certain of, if that is every entry of every row; of a large map, or of which entries balls are."""
-        followed = self.own and self.orders is None and not self.map.stops
-        if not followed or self.count < LEAST or not self._marks or not self._direction.all():
+        if not self._by_columns or self.count < LEAST or not self._marks or not self._direction.all():
             return []
         first = Filter(self.map, outputs, self.form, self.mode, self.options.checkpoint)
         longer: Filter | None = first
@@ -239,6 +245,18 @@ class Reverse(Search):
             self._shades[True], self.seen = found, self._filter.seen
             self.source.held |= self._filter.held
         return truths
+
+    @property
+    def _by_columns(self) -> bool:
+        """Whether columns have the map's own derivatives."""
+        return self.own and self.orders is None and not self.map.stops
+
+    def _beside_columns(self, shadows: Sequence[Sequence[Ball]]) -> list[Any]:
+        if not (self._by_columns and self.count >= LEAST and TRUST.sound()):
+            return []
+        found = [Numbers(*np.array([words_of(b) if b.is_finite() else _NOTHING for b in balls]).T) for balls in shadows]
+        truths = self._narrowed(self._filter, [Shades(numbers, np.zeros(self.count)) for numbers in found])
+        return truths if self._located else []
 
     def _sifting(self, k: int, span: slice, limited: bool) -> Shades | None:
         """What columns saw of an input's entries in one row; None where without limits they see nothing."""
@@ -318,17 +336,22 @@ class Reverse(Search):
 
     def _meant(self, k: int, indices: Sequence[int]) -> list[Ball]:
         """The exact side of some entries with the slack that the code's constants, and the numbers that it keeps, leave."""
-        directions = [self._unit(i) for i in indices]
         if all((k, i) in self._suspects for i in indices):
-            found = [self._filter.slopes(direction, self.rows, slack=True) for direction in directions]
+            known = (self._filter.each(self._units(indices), self.rows, slack=True) or [None] * len(self.rows))[k]
+            found = [NAN if known is None else known.ball(i) for i in indices]
             shades = [self._plainly_wrong(k, i) for i in indices]
-            if all(f is not None and s is not None and not f[k].overlaps(s.exact) for f, s in zip(found, shades, strict=True)):
-                return [f[k] for f in found if f is not None]  # no slack explains them
+            if all(f.is_finite() and s is not None and not f.overlaps(s.exact) for f, s in zip(found, shades, strict=True)):
+                return found  # no slack explains them
         with working(DIRECTIONS[0]):
+            directions = [self._unit(i) for i in indices]
             return [found[k] for found in self._slopes(directions, [k], Kept, lambda ball: bool(ball.is_finite()))]
 
     def _unit(self, index: int) -> Floats:
-        return np.bincount([index], minlength=self.count).astype(np.float64)
+        return self._units([index])
+
+    def _units(self, indices: Sequence[int]) -> Floats:
+        """The direction that moves some entries alike."""
+        return np.bincount(indices, minlength=self.count).astype(np.float64)
 
     def _witness(self, k: int, some: Sequence[int]) -> None:
         self._suspects |= {(k, i) for i in some}

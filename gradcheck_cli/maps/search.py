@@ -28,10 +28,10 @@ from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.algebra.tape import derivatives
 from gradcheck_cli.floats import Floats, pieces
-from gradcheck_cli.maps.columns import FARTHEST, UNBOUNDED, Filter, certified
+from gradcheck_cli.maps.columns import FARTHEST, HEARD, UNBOUNDED, Filter, certified
 from gradcheck_cli.maps.guard import Asked
 from gradcheck_cli.maps.map import Map, Row, draws, signs
-from gradcheck_cli.maps.narrowing import Disagreement, narrowed
+from gradcheck_cli.maps.narrowing import Group, narrowed
 from gradcheck_cli.maps.outside import UNSEEN, Doubt, moving
 from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, SINGULAR, Probe, tight
 from gradcheck_cli.maps.quotient import COARSE
@@ -70,6 +70,9 @@ SMALL = 64
 
 SENSITIVE = 1e-13
 """Relative error of one entry that a direction must be able to show before it certifies."""
+
+TERM = 4
+"""A term is at least 1/4 where torch's number isn't 0."""
 
 CROWD = 100
 """Entries of a direction that share this error; of more, it grows with their number."""
@@ -280,7 +283,7 @@ class Search(Probe):
                     found = {k for k in found if not self.paired(self.rows[k], outputs, value_of).is_finite()}
         return found
 
-    def _both_agreeing(self) -> list[list[Truth | Ball]]:
+    def _both_agreeing(self) -> list[Any]:
         """The same, from both sides along directions."""
         rows, failed, lost = [k for k in range(len(self.rows)) if self._marks and k not in self._lost], False, False
         shadows: list[list[Ball]] = [[NAN if k in self._lost else ZERO] * self.count for k in range(len(self.rows))]
@@ -324,13 +327,22 @@ class Search(Probe):
             failed = any(outcomes[key] is False for key in doubted)
             if not rows or (failed and layer is Exact):
                 break
-        truths: list[list[Truth | Ball]] = [list(found) for found in shadows]
         still = np.flatnonzero(self._direction == 0).tolist()
+        if failed and not (still or self._doubtful) and self.count > self.options.most_entries:
+            settled = self._beside_columns(shadows)
+            if settled:
+                return settled
+        truths: list[list[Truth | Ball]] = [list(found) for found in shadows]
         if self._lost and self._marks:
             rows, suspects = sorted({*rows, *self._lost}), set().union(*self._groups)
         if rows or still:
             self._take_apart(rows, still, sorted(suspects), shadows, truths)
         return truths
+
+    def _beside_columns(self, shadows: Sequence[Sequence[Ball]]) -> list[Any]:
+        """The exact side of a large map of which balls know J'v, but not that it is the derivative, from a run of the forward
+        pass on columns; nothing where there is none, or nothing wrong is found."""
+        return []
 
     def _ask(self, k: int, direction: Floats, total: Ball) -> None:
         """Ask a quotient about a derivative that is not autograd's for certain, before more entries are looked at. Where it
@@ -395,46 +407,31 @@ class Search(Probe):
         """The exact side of a large map of which columns know J'v, `found`, but not that it is the derivative: they settle what
         is right, and what single entries are that disagree for certain, which the second witness, in balls, has to confirm as
         it has any; nothing else is examined. Nothing, if none of these is wrong."""
-        parts = filter.parts(self._direction, found, self._nothing)
-        seen = narrowed(lambda u: filter.slopes(u, self.rows), found, parts, self.spans)
-        single = sorted({int(wrong.entries[0]) for wrong in seen.wrong.values() if len(wrong.entries) == 1})[:LAYERS]
+        numbers, noise, zeros = filter.split(self._direction, found)
+        groups = [Group(numbers, SENSITIVE / TERM), Group(noise, HEARD, False), Group(zeros, SENSITIVE / TERM)]
+        seen = narrowed(lambda u: filter.each(u, self.rows), found, groups, self.spans, self.form.bits + UNBOUNDED)
+        self.sensitivity = max(self.sensitivity, seen.reach * TERM)
+        wrong = dict(sorted(seen.wrong.items(), key=lambda each: -each[1].off)[:LAYERS])
         truths = [certified(shades.exact, right) for shades, right in zip(found, seen.right, strict=True)]
         for known, right in zip(truths, seen.right, strict=True):
             known.nowhere = _UNEXAMINED
             known.exclude(~right)
         self._truths = truths
         located: list[list[int]] = [[] for _ in self.rows]
-        slopes = {(k, int(w.entries[0])): self._alone(w) for (k, _), w in seen.wrong.items() if len(w.entries) == 1}
-        sharp = self.form.bits + UNBOUNDED
-        unknown = [
-            i for i in single for k in range(len(self.rows))
-            if not seen.right[k, i] and slopes.get((k, i), NAN).rel_accuracy_bits() < sharp
-        ]  # fmt: skip
-        series = {i: totals for (i,), _, totals in self._parts([[i] for i in sorted(set(unknown))], range(len(self.rows)))}
-        for i in single:
-            name, direction = self._input([i]), self._only([i])
-            direction[i] = 1.0
-            for k in range(len(self.rows)):
-                if seen.right[k, i] or name is None:
-                    continue
-                with working(DIRECTIONS[0]):
-                    truths[k][i] = self._single(k, direction, series[i][k]) if i in series else slopes[k, i]
-                if self._far(k, i, truths[k][i], found[k].exact.ball(i)):
-                    self._located.add((k, name))
-                    located[k].append(i)
+        unknown = sorted({w.entry for w in wrong.values() if not w.sharp})
+        series = {i: totals for (i,), _, totals in self._parts([[i] for i in unknown], range(len(self.rows)))}
+        for (k, name), one in wrong.items():
+            i = one.entry
+            with working(DIRECTIONS[0]):
+                truths[k][i] = self._single(k, self._unit(i), series[i][k]) if i in series else one.exact
+            if self._far(k, i, truths[k][i], one.shadow):
+                self._located.add((k, name))
+                located[k].append(i)
         if not self._located:
             return []
-        for (k, name), wrong in seen.wrong.items():
-            if (k, name) not in self._located:
-                self._wrong[k, name] = [_Wrong(wrong.entries.tolist(), wrong.exact, wrong.shadow)]
         for k, some in enumerate(located):
-            self._witness(k, some)
+            self._witness(k, sorted(some))
         return truths
-
-    def _alone(self, wrong: Disagreement) -> Ball:
-        """The derivative along a single entry that disagrees."""
-        with working(DIRECTIONS[0]):
-            return wrong.exact / float(self._direction[wrong.entries[0]])
 
     def _witness(self, k: int, some: Sequence[int]) -> None:
         """Have the second witness look at some entries of a row at once, whichever inputs they belong to."""
@@ -489,7 +486,7 @@ class Search(Probe):
             return None
         if not difference.contains(0):
             return False
-        sensitivity = float(difference.rad()) * 4  # a term is at least 1/4 where torch's number isn't 0
+        sensitivity = float(difference.rad()) * TERM
         if sensitivity > SENSITIVE * max(1.0, count / CROWD):
             return None
         self.sensitivity = max(self.sensitivity, sensitivity)

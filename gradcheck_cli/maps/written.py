@@ -16,6 +16,7 @@ from torch import Tensor
 from gradcheck_cli.algebra.directions import Directional, moving, slope
 from gradcheck_cli.algebra.layers import HULL, Layer
 from gradcheck_cli.algebra.number import ONE, ZERO, Ball, exactly, is_ball
+from gradcheck_cli.algebra.products import Sizes, by_rows
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.floats import Format
@@ -99,6 +100,9 @@ class Written:
 
     def dot(self, xs: Sequence[Node], ys: Sequence[Node], parts: bool = False) -> Node:
         return self.total([_multiply(x, y) for x, y in zip(xs, ys, strict=True)])
+
+    def products(self, xs: Sequence[Node], ys: Sequence[Node], sizes: Sizes, parts: bool = False) -> list[Node]:
+        return by_rows(self.dot, xs, ys, sizes)
 
     def function(self, row: Function) -> Callable[..., Node]:
         return _SHORTENED.get(row.name, lambda *cells: Call(row.name, tuple(map(_node, cells))))

@@ -186,15 +186,9 @@ def product_of(bound: Mapping[str, Any]) -> tuple[str, str, tuple[int, int, int,
 def _product(fold: Fold) -> list[Flat]:
     """Matrix products."""
     left, right, (batch, rows, inner, columns) = product_of(fold.bound)
-    xs, ys, dot, short = fold.cells(left), fold.cells(right), fold.layer.dot, fold.short.sums
-    found: Flat = []
-    for b in range(batch):
-        start, stop = b * inner * columns, (b + 1) * inner * columns
-        verticals = [ys[start + c : stop : columns] for c in range(columns)]
-        for r in range(b * rows, (b + 1) * rows):
-            row = xs[r * inner : (r + 1) * inner]
-            found += [dot(row, column, short) for column in verticals]
-    return [found]
+    xs, ys, one, other = fold.cells(left), fold.cells(right), rows * inner, inner * columns
+    pairs = ((xs[b * one : (b + 1) * one], ys[b * other : (b + 1) * other]) for b in range(batch))
+    return [[c for x, y in pairs for c in fold.layer.products(x, y, (rows, inner, columns), fold.short.sums)]]
 
 
 def _convolution(fold: Fold) -> list[Flat]:

@@ -21,6 +21,7 @@ from gradcheck_cli.algebra.columns.moving import Half, Moving, grown
 from gradcheck_cli.algebra.columns.multiple import size, subtract
 from gradcheck_cli.algebra.columns.multiple_functions import enclosed
 from gradcheck_cli.algebra.columns.shadowed import Shadowed
+from gradcheck_cli.algebra.columns.taped import Taped
 from gradcheck_cli.algebra.columns.words import UP
 from gradcheck_cli.algebra.directions import KEPT_ULPS, Kept, Precise
 from gradcheck_cli.algebra.layers import HULL, Exact, Rounded
@@ -161,12 +162,36 @@ class _LongKept(_Kept, LongMoving):
     """The same, of more words."""
 
 
+class LongTaped(Taped, LongMoving):
+    """`Taped`, of so many words."""
+
+
+class _KeptTaped(_Kept, Taped):
+    """`_Kept`, by all inputs at once."""
+
+
+class _LongKeptTaped(_Kept, LongTaped):
+    """The same, of more words."""
+
+
 @lru_cache(maxsize=64)
 def moving(words: int, slack: Format | None = None) -> Moving:
     """The layer that differentiates, one for the process, for what it has compiled; `slack`: with what constants may mean, of
     which the shortest has this format."""
-    if slack is None:
-        return Moving() if words == 2 else LongMoving(MULTIPLE, words)
-    found = _Kept() if words == 2 else _LongKept(MULTIPLE, words)
-    found.form = slack
+    found: Moving = _with((Moving, _Kept) if words == 2 else (LongMoving, _LongKept), words, slack)
+    return found
+
+
+@lru_cache(maxsize=64)
+def taped(words: int, slack: Format | None = None) -> Taped:
+    """The same by all inputs at once."""
+    found: Taped = _with((Taped, _KeptTaped) if words == 2 else (LongTaped, _LongKeptTaped), words, slack)
+    return found
+
+
+def _with(layers: tuple[type[Any], type[Any]], words: int, slack: Format | None) -> Any:
+    plain, kept = layers
+    found = (plain if slack is None else kept)("double" if words == 2 else MULTIPLE, words)
+    if slack is not None:
+        found.form = slack
     return found

@@ -174,12 +174,21 @@ class Moving(ColumnAlgebra):
         derivative = Program([parse(slope)], (row.parameters[0].name, "f"), self._plain, brief=True)
 
         def run(x: Cell) -> Cell:
-            value, step = _halves(x)
+            value = self._value(x)
             found = kernel(value)
-            moved = self._none if _zero(step) else self._multiply(derivative(value, found)[0], step)
-            return _cell(found, moved, _moves(x))
+            return self._lifted(found, [(x, lambda: derivative(value, found)[0])])
 
         return run
+
+    def _value(self, cell: Cell) -> Half:
+        """The numbers without their slopes."""
+        return _halves(cell)[VALUE]
+
+    def _lifted(self, value: Half, made: Sequence[tuple[Cell, Callable[[], Half] | None]]) -> Cell:
+        """What was made of numbers, with its derivative by each (None: 1)."""
+        steps = [(_halves(cell)[SLOPE], by) for cell, by in made]
+        slopes = [step if by is None else self._multiply(by(), step) for step, by in steps if not _zero(step)]
+        return _cell(value, self._added(slopes), _moves(*(cell for cell, _ in made)))
 
     def _stretch(self, name: str, *arguments: Any) -> Cell:
         """A row of one number, after its settings, without a kernel."""
@@ -187,9 +196,9 @@ class Moving(ColumnAlgebra):
         if self.kind not in KINDS or any(not 0 <= n <= HIGHEST_SETTING for n in settings):
             return self._open(x)
         row = stretches(name, tuple(settings), self.kind)
-        value, step = _halves(x)
+        value = self._value(x)
         found = row(value)
-        return _cell(found, self._none if _zero(step) else self._multiply(row.slope(value, found), step), _moves(x))
+        return self._lifted(found, [(x, lambda: row.slope(value, found))])
 
     def _open(self, *cells: Cell) -> Cell:
         """What nothing is known of."""
@@ -203,7 +212,7 @@ class Moving(ColumnAlgebra):
 
     def _compared(self, name: str, x: Cell, y: Cell) -> Cell:
         """A comparison of values. Numbers that are known exactly and don't move are the same beside the point too."""
-        a, b = _halves(x)[VALUE], _halves(y)[VALUE]
+        a, b = self._value(x), self._value(y)
         above, below = self._kernel("order")(a, b)
         same = reduce(and_, map(eq, a[:-1], b[:-1])) & (a[-1] == 0.0) & (b[-1] == 0.0)
         still = _moves(x, y) == 0.0
@@ -212,17 +221,14 @@ class Moving(ColumnAlgebra):
         return found
 
     def _sum(self, x: Cell, y: Cell) -> Cell:
-        (a, da), (b, db) = _halves(x), _halves(y)
-        slope = db if _zero(da) else da if _zero(db) else self._add(da, db)
-        return _cell(self._add(a, b), slope, _moves(x, y))
+        return self._lifted(self._add(self._value(x), self._value(y)), [(x, None), (y, None)])
 
     def _negative(self, x: Cell) -> Cell:
         return *(-word for word in x[:-2]), *x[-2:]
 
     def _product(self, x: Cell, y: Cell) -> Cell:
-        (a, da), (b, db) = _halves(x), _halves(y)
-        parts = [self._multiply(f, dg) for f, dg in ((a, db), (b, da)) if not _zero(dg)]
-        return _cell(self._multiply(a, b), self._added(parts), _moves(x, y))
+        a, b = self._value(x), self._value(y)
+        return self._lifted(self._multiply(a, b), [(y, lambda: a), (x, lambda: b)])
 
     def _added(self, parts: Sequence[Half]) -> Half:
         return reduce(self._add, parts) if parts else self._none
@@ -237,8 +243,8 @@ class Moving(ColumnAlgebra):
 
     def _power(self, base: Cell, exponent: Cell) -> Cell:
         """Whole powers as products; others, of a positive base, as exp(y*log(x))."""
-        (y, *rest), step = _halves(exponent)
-        value = float(y) if np.ndim(y) == 0 and not any(map(np.any, rest)) and _zero(step) else math.nan
+        y, *rest = self._value(exponent)
+        value = float(y) if np.ndim(y) == 0 and not any(map(np.any, (*rest, _moves(exponent)))) else math.nan
         if abs(value) <= LARGEST_PRODUCT and value == int(value):
             found = self.constant(1)
             for bit in f"{abs(int(value)):b}":
