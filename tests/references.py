@@ -283,6 +283,7 @@ CASES: list[tuple[str, str, Callable[..., Any]]] = [
      lambda A, B: mean(np.array([
          max(mpf(0), mp.sqrt(sum((a - b + mpf(1e-6)) ** 2)) - mp.sqrt(sum((a - 2 * b + mpf(1e-6)) ** 2)) + 1)
          for a, b in zip(A, B, strict=True)]))),
+    ("prelu", "F.prelu(x - 0.75, s)", lambda x, s: np.array([v if v > 0 else s * v for v in x - mpf(0.75)])),
     ("glu", "F.glu(cat([x, x[:1]]))", lambda x: np.array([x[0] / (1 + mp.exp(-x[2])), x[1] / (1 + mp.exp(-x[0]))])),
     ("soft_margin_loss", "soft_margin(x, [1, -1, 1])", lambda x: mean(log(1 + exp(x * np.array([-1, 1, -1]))))),
     ("kl_div", "kl_div(x, y, reduction='sum')", lambda x, y: sum(y * (log(y) - x))),

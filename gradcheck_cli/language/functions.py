@@ -393,7 +393,6 @@ ROWS: tuple[Function, ...] = (
          "where(beta*x > threshold, x, log(1 + exp(beta*x))/beta)", torch="nn.functional.softplus",
          kinks="beta*x == threshold"),
     _row("relu", "x", "where(x > 0, x, 0)", kinks="x == 0", ulps=0),
-    _row("prelu", "x, weight", "where(x > 0, x, weight*x)", torch="prelu", kinks="x == 0 and weight != 1", ulps=1),
     _row("leaky_relu", "x, negative_slope: number = 0.01", "where(x > 0, x, negative_slope*x)",
          torch="nn.functional.leaky_relu", kinks="x == 0", ulps=1),
     _row("relu6", "x", "minimum(maximum(x, 0), 6)", torch="nn.functional.relu6", kinks="x == 0 or x == 6", ulps=0),
@@ -602,6 +601,7 @@ ARRAYS: tuple[Function, ...] = (
     _row("triplet_margin_loss", f"anchor: array, positive: array, negative: array, margin: number = 1, p: number = 2, eps: number = 1e-6, {_MEAN}",
          "maximum(norm(anchor - positive + eps, p, -1) - norm(anchor - negative + eps, p, -1) + margin, 0)",
          torch=_LOSSES + "triplet_margin_loss"),
+    _row("prelu", "x: array, weight: array", "where(x > 0, x, weight*x)", torch="prelu"),
     _row("glu", "x: array, dim: axis = -1", array="glu", torch=_LOSSES + "glu"),
     _row("soft_margin_loss", f"{_LOSS}, {_MEAN}", "-logsigmoid(target*x)", "soft_margin", torch=_LOSSES + "soft_margin_loss"),
     _row(

@@ -41,7 +41,6 @@ CONSTANT = {("gammainc", 0), ("gammaincc", 0)}
 ZERO_ALL_ALONG = {
     "xlogy": lambda x, y: x * mp.log(y),
     "xlog1py": lambda x, y: x * mp.log(1 + y),
-    "prelu": lambda x, weight: x if x > 0 else weight * x,
     "copysign": math.copysign,
 }
 """Rows, and their functions, that are 0 whatever one parameter is, where the other one is 0 (or 1 for the logarithm)."""
