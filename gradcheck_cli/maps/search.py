@@ -236,6 +236,7 @@ class Search(Probe):
         intake = self.source.intake
 
         def chosen(outputs: Sequence[Cells]) -> list[Row]:
+            self._entries.clear()  # of a run that is taken again, on the way that exact arithmetic goes
             self._taped[Directional, precision()] = list(chain.from_iterable(inputs.values())), outputs[-1]
             known = [np.array(list(map(float, self._by_entry(k, Directional)))) for k in range(len(self.rows))]
             near = _near(floats, np.array(known))
@@ -252,7 +253,10 @@ class Search(Probe):
             self._entries.clear()
             return Intake()
         self._once = (self.work - begun) / (len(layers) + (len(layers) - 1) * len(some))
-        self._rounded = {k: run.of_row(row) for row, k in enumerate(some)}
+        assert self.runs.first is not None
+        self.runs.first = run.outputs[-1], self.runs.first[1]  # without what constants may mean
+        if len(some) == 1 or run.eventless:  # else one row's events are taken for another's
+            self._rounded = {k: run.of_row(row) for row, k in enumerate(some)}
         taken = self.runs.taken
         if taken is not None and len(some) == len(self.rows):
             cotangents = [v for row in self.rows for v in row.cotangents.values()]

@@ -182,6 +182,20 @@ def test_a_branch_by_rounding_alone_is_told(function: Callable[[Tensor], Tensor]
     assert "rounding alone made" in str(entry.detail)
 
 
+def test_a_branch_by_rounding_alone_beside_lost_digits():
+    """The same where rounding is followed in the run that knows the derivatives, which is taken again on the exact way."""
+
+    def function(x: Tensor) -> Tensor:
+        y = torch.sin(1e4 * x[1])
+        for _ in range(6):
+            y = torch.sin(y) * 1.5 + y * 0.25
+        return torch.stack([x[0] * 0 if x[0].sigmoid() == 1 else 1 - x[0].sigmoid(), y])
+
+    first, second = entries(checked(function, x=tensor(40.0, 0.3)))
+    assert first.verdict is Verdict.IMPRECISE and first.exact is not None and first.rounding_error == 1.0
+    assert "rounding alone made" in str(first.detail) and second.verdict is Verdict.MATCH
+
+
 def test_a_mask_of_a_single_number_is_a_branch():
     """Python itself is asked whether a mask without dimensions is true."""
     entry = entries(checked(left_out, rows=True, x=torch.tensor(40.0, dtype=torch.float64)))[0]
