@@ -12,7 +12,7 @@ import pytest
 
 import gradcheck_cli
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.arrays import _Evaluation
+from gradcheck_cli.language.arrays.evaluation import Evaluation
 from gradcheck_cli.language.functions import KINDS, NAMES, PAIRS, PIECES, PLACES, RESULTS, TABLE, VARIADIC, VARIANTS, Function
 from gradcheck_cli.language.parser import composition, definition, is_truth, parse
 from gradcheck_cli.language.tree import Call, Node, variables, walk
@@ -207,7 +207,7 @@ def test_a_primitive_names_its_cells_and_they_resolve(row: Function) -> None:
         missing += [] if row.sympy else ["sympy"]
         missing += [] if row.ball else ["ball"]
         missing += [] if row.slope or row.series or plain else ["slope or series"]
-    where = {"sympy": (symbols, sympy), "ball": (balls, flint.arb), "series": (series,), "array": (_Evaluation,)}
+    where = {"sympy": (symbols, sympy), "ball": (balls, flint.arb), "series": (series,), "array": (Evaluation,)}
     for column, modules in where.items():
         name = getattr(row, column)
         missing += [] if not name or any(hasattr(m, name) for m in modules) else [f"{name} of {column}"]

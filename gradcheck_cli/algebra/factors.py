@@ -26,7 +26,7 @@ def held(dtype: str, device: str) -> Iterator[None]:
 
 
 def factored(entries: tuple[float, ...], rows: int, columns: int, factor: int) -> list[list[float]]:
-    """The factor with this number in `language.arrays.FACTORS`, of a matrix given row by row."""
+    """The factor with this number in `language.arrays.cells.FACTORS`, of a matrix given row by row."""
     return _factored(entries, rows, columns, factor, *_COMPUTED.get())
 
 

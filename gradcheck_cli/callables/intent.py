@@ -22,7 +22,7 @@ from gradcheck_cli.algebra.tensors import TensorAlgebra, compiled
 from gradcheck_cli.callables.inputs import Arguments, leaves
 from gradcheck_cli.callables.loading import REQUIRED, Target, load, target
 from gradcheck_cli.errors import InputError, words
-from gradcheck_cli.language.arrays import entries, variables_of
+from gradcheck_cli.language.arrays.evaluation import entries, variables_of
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import Constant, Node, Variable, substitute, walk

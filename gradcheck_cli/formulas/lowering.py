@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from gradcheck_cli.algebra.parts import Parts, named, parts_of
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.arrays import MAX_ENTRY, entries, variables_of
+from gradcheck_cli.language.arrays.cells import MAX_ENTRY
+from gradcheck_cli.language.arrays.evaluation import entries, variables_of
 from gradcheck_cli.language.chain import Chain, Stage
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import is_truth

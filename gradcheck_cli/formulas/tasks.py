@@ -251,7 +251,7 @@ def _complex_claims(text: str, tree: Node, task: Task, wrt: Wrt) -> tuple[Claim,
 def _entry_claims(text: str, tree: Node, task: Task, meant: Sequence[Wrt], shape: Shape) -> tuple[Claim, ...]:
     """One claim for each entry of the output and each of the derivatives that are meant."""
     from gradcheck_cli.formulas.lowering import lower
-    from gradcheck_cli.language.arrays import entries, spread, variables_of
+    from gradcheck_cli.language.arrays.evaluation import entries, spread, variables_of
     from gradcheck_cli.language.printer import show
 
     assert task.shapes is not None

@@ -14,7 +14,7 @@ from mpmath import mp, mpf
 from gradcheck_cli.algebra.balls import PLAIN
 from gradcheck_cli.algebra.program import Program
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.language.arrays import entries, variables_of
+from gradcheck_cli.language.arrays.evaluation import entries, variables_of
 from gradcheck_cli.language.functions import ARRAYS, ROWS
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.printer import show

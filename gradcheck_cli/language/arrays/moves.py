@@ -1,0 +1,195 @@
+"""Rows that move entries, choose among them, or make arrays of nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradcheck_cli.language import syntax
+from gradcheck_cli.language.arrays.cells import (
+    Array,
+    Chosen,
+    array_of,
+    axes_of,
+    followed,
+    places_of,
+)
+from gradcheck_cli.language.arrays.sums import Sums
+from gradcheck_cli.language.settings import as_index
+from gradcheck_cli.language.spaces import Shape
+from gradcheck_cli.language.tree import Constant
+
+
+class Moves(Sums):
+    """The `array` column of rows that move."""
+
+    def stack(self, *arguments: Any) -> Array:
+        *arrays, dim = arguments
+        if len({a.shape for a in arrays}) > 1:
+            raise ValueError("the entries of a list have one shape")
+        return np.stack(arrays, axis=dim)
+
+    def cat(self, *arguments: Any) -> Array:
+        *arrays, dim = arguments
+        return np.concatenate(arrays, axis=dim)
+
+    def index(self, x: Array, places: tuple[Any, ...]) -> Array:
+        count = sum(p is not None and p is not ... for p in places)
+        if count > x.ndim:
+            hint = " (give it one with --shape, or in --at)" if not x.ndim else ""
+            raise ValueError(f"an index of {count} places is too long{hint}")
+        try:
+            found = x[as_index(places)]
+        except IndexError as problem:
+            raise ValueError(str(problem).partition(" for")[0]) from None
+        return found if isinstance(found, np.ndarray) else array_of([found], ())
+
+    def t(self, x: Array) -> Array:
+        if x.ndim > 2:
+            raise ValueError("T takes at most two dimensions (see transpose)")
+        return x.T
+
+    def transpose(self, x: Array, dim0: int, dim1: int) -> Array:
+        return x.swapaxes(dim0, dim1)
+
+    def permute(self, x: Array, dims: Shape) -> Array:
+        return x.transpose(dims)
+
+    def reshape(self, x: Array, shape: Shape) -> Array:
+        return x.reshape(shape)
+
+    def flatten(self, x: Array) -> Array:
+        return x.reshape(-1)
+
+    def squeeze(self, x: Array, dim: Any) -> Array:
+        over = [a for a in axes_of(x, dim) if x.shape[a] == 1]
+        return x.reshape([n for a, n in enumerate(x.shape) if a not in over])
+
+    def unsqueeze(self, x: Array, dim: int) -> Array:
+        return np.expand_dims(x, dim)
+
+    def flip(self, x: Array, dims: Shape) -> Array:
+        return np.flip(x, dims)
+
+    def roll(self, x: Array, shifts: Shape, dims: Any) -> Array:
+        return np.roll(x, shifts, (dims,) if isinstance(dims, int) else dims or None)
+
+    def movedim(self, x: Array, source: int, destination: int) -> Array:
+        return np.moveaxis(x, source, destination)
+
+    def expand(self, x: Array, size: Shape) -> Array:
+        kept = (*(1,) * (len(size) - x.ndim), *x.shape)
+        if len(kept) > len(size):
+            raise ValueError("fewer sizes than dimensions")
+        return np.broadcast_to(x, followed(tuple(k if n == -1 else n for n, k in zip(size, kept, strict=True))))
+
+    def repeat(self, x: Array, dims: Shape) -> Array:
+        followed((x.size, *dims))
+        return np.tile(x, dims)
+
+    def hstack(self, *tensors: Array) -> Array:
+        return np.hstack(tensors)
+
+    def vstack(self, *tensors: Array) -> Array:
+        return np.vstack(tensors)
+
+    def pad(self, x: Array, pad: Shape, value: Array) -> Array:
+        """Pairs of widths, those of the last dimension first; negative ones are cut off."""
+        if len(pad) % 2 or len(pad) > 2 * x.ndim:
+            raise ValueError("pad takes two widths for each of the last dimensions")
+        pairs = [(0, 0)] * (x.ndim - len(pad) // 2) + list(zip(pad[::2], pad[1::2], strict=True))[::-1]
+        cut = x[tuple(slice(max(-a, 0), n - max(-b, 0)) for (a, b), n in zip(pairs, x.shape, strict=True))]
+        found = np.full(
+            followed(tuple(n + max(a, 0) + max(b, 0) for (a, b), n in zip(pairs, cut.shape, strict=True))), value.item()
+        )
+        found[tuple(slice(max(a, 0), max(a, 0) + n) for (a, _), n in zip(pairs, cut.shape, strict=True))] = cut
+        return found
+
+    def index_select(self, x: Array, dim: int, index: Array) -> Array:
+        if index.ndim > 1:
+            raise ValueError("an index of one dimension is needed")
+        return x.take(places_of(index, x.shape[dim]).reshape(-1), axis=dim)
+
+    def gather(self, x: Array, dim: int, index: Array) -> Array:
+        if index.ndim != x.ndim:
+            raise ValueError("the index has as many dimensions as the array")
+        numbers = places_of(index, x.shape[dim])
+        inside = tuple(slice(n) if a != dim % x.ndim else slice(None) for a, n in enumerate(index.shape))
+        return np.take_along_axis(x[inside], numbers, axis=dim)
+
+    def one_hot(self, labels: Array, classes: Array) -> Array:
+        numbers, count = places_of(labels, classes.item().value), classes.item().value
+        found = self.zeros((*labels.shape, count))
+        np.put_along_axis(found, numbers[..., None], np.array(Constant(1), dtype=object), axis=-1)
+        return found
+
+    def numel(self, x: Array) -> Array:
+        return array_of([Constant(x.size)], ())
+
+    def size(self, x: Array, dim: int) -> Array:
+        if not x.ndim:
+            raise ValueError("a number has no dimensions")
+        return array_of([Constant(int(x.shape[axes_of(x, dim)[0]]))], ())
+
+    def diff(self, x: Array, n: Array, dim: int) -> Array:
+        (axis,) = axes_of(x, dim) or (0,)
+        for _ in range(n.item().value):
+            low, high = x.take(range(x.shape[axis] - 1), axis), x.take(range(1, x.shape[axis]), axis)
+            pairs = zip(high.reshape(-1), low.reshape(-1), strict=True)
+            x = array_of([self.node(syntax.SUB, a, b) for a, b in pairs], low.shape)
+        return x
+
+    def glu(self, x: Array, dim: int) -> Array:
+        (axis,) = axes_of(x, dim) or (0,)
+        if not x.ndim or x.shape[axis] % 2:
+            raise ValueError("an even number of entries is halved")
+        first, second = np.split(x, 2, axis=axis)
+        pairs = zip(first.reshape(-1), second.reshape(-1), strict=True)
+        return array_of([self.node(syntax.MUL, a, self.node(syntax.SIGMOID, b)) for a, b in pairs], first.shape)
+
+    def diag(self, x: Array) -> Array:
+        if x.ndim == 2:
+            return x.diagonal()
+        if x.ndim != 1:
+            raise ValueError("diag takes one or two dimensions")
+        matrix = np.full((x.size, x.size), Constant(0), dtype=object)
+        np.fill_diagonal(matrix, x)
+        return matrix
+
+    def ones_like(self, x: Array) -> Array:
+        return np.full(x.shape, Constant(1), dtype=object)
+
+    def zeros_like(self, x: Array) -> Array:
+        return np.full(x.shape, Constant(0), dtype=object)
+
+    def full_like(self, x: Array, value: Array) -> Array:
+        return np.full(x.shape, value.item(), dtype=object)
+
+    def zeros(self, size: Shape) -> Array:
+        return np.full(followed(size), Constant(0), dtype=object)
+
+    def ones(self, size: Shape) -> Array:
+        return np.full(followed(size), Constant(1), dtype=object)
+
+    def eye(self, sizes: Shape) -> Array:
+        if not 1 <= len(sizes) <= 2:
+            raise ValueError("eye takes one number, or two")
+        made = self.zeros((sizes[0], sizes[-1]))
+        np.fill_diagonal(made, Constant(1))
+        return made
+
+    def arange(self, ends: Shape) -> Array:
+        if not 1 <= len(ends) <= 3 or 0 in ends[2:]:
+            raise ValueError("arange takes one to three whole numbers, its step is not 0")
+        numbers = range(*ends)
+        followed((len(numbers),))
+        return array_of([Constant(n) for n in numbers], (len(numbers),))
+
+    def itself(self, x: Array) -> Array:
+        return x
+
+    def selected(self, x: Array, mask: Array) -> Any:
+        if x.shape != mask.shape:
+            raise ValueError("a condition chooses among entries of its own shape")
+        return Chosen(x.reshape(-1), mask.reshape(-1))
