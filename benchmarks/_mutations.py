@@ -314,7 +314,9 @@ PROVERS = {
     ),
     # -- functions of tensors
     "maps/search.py": (
-        ("self.clean = moving(self.map, taken) is None", "self.clean = True"),
+        ("self.clean = self._outside is None or moving(self.map, set() if", "self.clean = True or moving(self.map, set() if"),
+        ("self._outside = moving(self.map, *taken, self._derived, cotangents) and UNSEEN", "self._outside = None"),
+        ("            self._entries.clear()  # of a run", "            # of a run"),
         ("self.sensitivity = max(self.sensitivity, sensitivity)", "self.sensitivity = 0.0"),
         ("SENSITIVE = 1e-13\n", "SENSITIVE = 1e-3\n"),
         ("        if not difference.contains(0):\n            return False", "        if False:\n            return False"),

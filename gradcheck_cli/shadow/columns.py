@@ -481,7 +481,7 @@ class Columns(Watching):
             if into.ndim < values.ndim:  # masks that were the same in both balls
                 into = memory.parts[index] = into[None].repeat(2, axis=0)
             *lead, _ = into.shape
-            shaped = torch.from_numpy(values).expand((*lead, tensor.numel())).reshape((*lead, *size))
+            shaped = torch.as_tensor(values, device=HERE).expand((*lead, tensor.numel())).reshape((*lead, *size))
             _seen_by(into, size, stride, start).copy_(shaped)
 
 
@@ -505,7 +505,7 @@ def _pick(value: Any, part: int) -> Any:
 def _seen_by(part: Floats, size: Sequence[int], stride: Sequence[int], start: Any) -> torch.Tensor:
     """A part as a tensor of this size sees it, by its strides."""
     *lead, _ = part.shape
-    flat = torch.from_numpy(part)
+    flat = torch.as_tensor(part, device=HERE)
     return flat.as_strided((*lead, *size), (*flat.stride()[:-1], *stride), start)
 
 
