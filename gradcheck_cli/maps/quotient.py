@@ -56,6 +56,10 @@ STAIRS = (2.0**-5, 2.0**-2)
 """Steps, relative to an entry, that are tried where some outputs don't move at all and the difference is large: within a
 narrower format (autocast) nothing moves for a while."""
 
+FLAT = 2.0**-20
+"""Steps, relative to an entry, within which a function that stands still, to one side at least, may have the derivative 0,
+whatever lies beyond: about those of torch's own gradcheck. It may go up by stairs that are narrower than the other steps."""
+
 PLAIN = 2.0**-3
 """Share of the terms' size that such steps must come near to autograd's number, and twice as much for their error."""
 
@@ -464,4 +468,8 @@ def refuted(plain: Plain, along: Along, direction: Floats) -> tuple[Which, Outco
             longer = along(step / plain.step)
             near_found = abs(longer.seen.value - longer.found) <= PLAIN * longer.size
             wrong &= ~(stairs & near_found & (longer.seen.error <= 2 * PLAIN * longer.size))
+    constant = wrong & (outcome.found == 0.0)
+    if constant.any():
+        shorter = along(FLAT / plain.step).seen
+        wrong &= ~(constant & ((shorter.left == 0.0) | (shorter.right == 0.0)))
     return wrong, outcome

@@ -129,10 +129,11 @@ class Networked:
         self.recorder.step("the whole network")
         whole = self.subject.by_layers(inputs, [])
         places, map = self.places, self.subject.by_layers(inputs, self.places)
+        row = self.row(self.outputs(map))
         pulled = self.gradients(map)
         cut = [] if guilty else [call for call in places if all(pulled.gradients[name] is None for name in call.outputs)]
         if cut:  # autograd's graph doesn't lead there
-            if _right(self.judged(whole, [self.row(self.outputs(whole))], inputs)):
+            if _right(self.judged(whole, [row], inputs)):
                 self.apart |= dict.fromkeys(call.name for call in cut)
             else:  # which may be why something is wrong: the first call of a module tells
                 cut = [call for i, call in enumerate(cut) if any(call.module is other.module for other in cut[:i])]
@@ -140,7 +141,7 @@ class Networked:
             map = self.subject.by_layers(inputs, places)
             pulled = self.gradients(map)
         values = {**self.subject.floats(), **{name: t for call in places for name, t in call.outputs.items()}}
-        rows = [self.row(self.outputs(map))]
+        rows = [row]
         found = self.judged(map, rows, values)
         if not guilty:
             name_own(map, rows, found, self.searched)

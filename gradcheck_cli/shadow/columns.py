@@ -150,7 +150,7 @@ class Columns(Watching):
         if row is not None and row.name in KINDS and asks_kind(bound["self"], bound["other"]):
             row = KINDS[row.name]
         for tensor in tensors if known.writes and not strange else ():  # what is about to be overwritten
-            if tensor.dtype in FLOATS or tensor.dtype is torch.bool:
+            if (tensor.dtype in FLOATS or tensor.dtype is torch.bool) and not tensor._is_zerotensor():  # which has no memory
                 self._load(tensor)
         early = way = None
         if pairs and row is not None and row.whole and not row.data:

@@ -617,3 +617,28 @@ def test_a_function_may_remember_what_it_was_called_with() -> None:
     step = plain.direction()
     far_left, *_, far_right = plain.along(step)
     assert (far_right - far_left) / (2 * step) == pytest.approx(x.exp().numpy(), rel=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+def test_stairs_that_are_narrower_than_steps_refute_nothing(mode: str) -> None:
+    """Rounding to decimals has the derivative 0, though in float32 the steps go over many of its stairs."""
+    for seed in range(6):
+        x = torch.from_numpy(np.random.default_rng(seed).uniform(-9, 9, 20)).float()
+        report = check_function(lambda x: torch.round(x, decimals=3), at={"x": x}, mode=mode)
+        assert report.verdict is Verdict.MATCH, str(report)
+
+
+def test_a_zero_for_a_slope_is_refuted_all_the_same() -> None:
+    """Where the function moves as far as steps are seen: of code that can't be followed."""
+    moving = custom(lambda x: torch.from_numpy(np.sin(x.detach().numpy())), lambda g, x, y: 0 * g)
+    for dtype in (torch.float64, torch.float32):
+        report = check_function(moving, at={"x": torch.tensor([0.3, 1.7], dtype=dtype)})
+        assert report.verdict is Verdict.MISMATCH, str(report)
+
+
+def test_what_is_nothing_but_rounding_is_not_refuted() -> None:
+    """The imaginary parts of real eigenvalues are 0, and stay 0; torch's derivative of them is what rounding leaves of 0."""
+    for seed in range(4):
+        x = torch.from_numpy(np.random.default_rng(seed).normal(size=(5, 5))).float()
+        found = check_function(lambda x: torch.linalg.eigvals(x).imag, at={"x": x}, mode="forward")
+        assert found.verdict in (Verdict.MATCH, Verdict.IMPRECISE), str(found)
