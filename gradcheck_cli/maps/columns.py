@@ -193,9 +193,9 @@ class Filter:
         return self.seen
 
     @_unless_refused
-    def slopes(self, direction: Floats, rows: Sequence[Row], slack: bool = False) -> list[Ball] | None:
-        """<v, J u> of each row; `slack`: with all that constants, and numbers that are kept, may mean."""
-        slopes = self._slopes(direction, slack)
+    def slopes(self, direction: Floats, rows: Sequence[Row]) -> list[Ball] | None:
+        """<v, J u> of each row."""
+        slopes = self._slopes(direction)
         if slopes is None:
             return None
         return [along(_stacked([slopes[n] for n in row.cotangents]), _flat(row.cotangents)) for row in rows]
@@ -203,7 +203,7 @@ class Filter:
     @_unless_refused
     def each(self, direction: Floats, rows: Sequence[Row], slack: bool = False) -> list[Column | None] | None:
         """The derivatives of each row by all entries that move along a direction, from one run of the forward pass; None of a
-        row that isn't known. `slack` as in `slopes`."""
+        row that isn't known. `slack`: with all that constants, and numbers that are kept, may mean."""
         self.checkpoint()
         layer = taped(self.words, self.form if slack else None)
         layer.begin()
@@ -249,10 +249,10 @@ class Filter:
         self.held, self.told = shadow.held, shadow.told
         return None if shadow.lost else found
 
-    def _slopes(self, direction: Floats, slack: bool = False) -> dict[str, Column] | None:
+    def _slopes(self, direction: Floats) -> dict[str, Column] | None:
         """J u of each output."""
         self.checkpoint()
-        layer = moving(self.words, self.form if slack else None)
+        layer = moving(self.words)
         layer.tied = False  # it is kept for the process
         outputs, slopes = _pushed(self.map, layer, direction, self.checkpoint)
         self._tied = self._tied or layer.tied

@@ -40,8 +40,8 @@ class Group(NamedTuple):
 
 
 class Disagreement(NamedTuple):
-    """An entry that disagrees for certain in one row: whether the derivative by it is `sharp`; by how much, along the
-    direction; that derivative, and what torch's own operations make of it."""
+    """An entry that disagrees for certain in one row: whether the derivative by it is `sharp`; by which share;
+    that derivative, and what torch's own operations make of it."""
 
     sharp: bool
     off: float
@@ -110,7 +110,8 @@ def _compare(
                 wrong = (step != 0.0) & (off * (1.0 - 2.0**-50) > radius)
                 reach = radius * step * UP
                 right = (step != 0.0) & ~wrong & (reach <= group.least)
-                size = np.where(wrong, off * step, 0.0)
+                share = off / np.maximum(np.abs(one.high), np.abs(other.high))
+                size = np.where(wrong, share, 0.0).astype(np.float32)  # of equal ones the first
             result.right[k, some] |= right
             if group.loud:
                 result.reach = max(result.reach, float(np.max(reach, initial=0.0, where=right)))

@@ -131,7 +131,11 @@ def shadowed(words: int, exact: Exact, rounded: Rounded) -> Shadowed:
     return (LongShadowed if plain else _LongSlack)(exact, rounded, kind=MULTIPLE, words=words)
 
 
-class _Kept(Moving):
+class LongTaped(Taped, LongMoving):
+    """`Taped`, of so many words."""
+
+
+class _Kept(Taped):
     """Constants, and the numbers that the code keeps, are at least all that their author may have meant, as in
     `directions.Kept`; `form`: the shortest format in which they may be stored."""
 
@@ -158,40 +162,21 @@ class _Kept(Moving):
             return self.number(words, radius_around(ball_with(words, 0.0), ball))
 
 
-class _LongKept(_Kept, LongMoving):
-    """The same, of more words."""
-
-
-class LongTaped(Taped, LongMoving):
-    """`Taped`, of so many words."""
-
-
-class _KeptTaped(_Kept, Taped):
-    """`_Kept`, by all inputs at once."""
-
-
-class _LongKeptTaped(_Kept, LongTaped):
+class _LongKept(_Kept, LongTaped):
     """The same, of more words."""
 
 
 @lru_cache(maxsize=64)
-def moving(words: int, slack: Format | None = None) -> Moving:
-    """The layer that differentiates, one for the process, for what it has compiled; `slack`: with what constants may mean, of
-    which the shortest has this format."""
-    found: Moving = _with((Moving, _Kept) if words == 2 else (LongMoving, _LongKept), words, slack)
-    return found
+def moving(words: int) -> Moving:
+    """The layer that differentiates along a direction, one for the process, for what it has compiled."""
+    return Moving() if words == 2 else LongMoving(MULTIPLE, words)
 
 
 @lru_cache(maxsize=64)
 def taped(words: int, slack: Format | None = None) -> Taped:
-    """The same by all inputs at once."""
-    found: Taped = _with((Taped, _KeptTaped) if words == 2 else (LongTaped, _LongKeptTaped), words, slack)
-    return found
-
-
-def _with(layers: tuple[type[Any], type[Any]], words: int, slack: Format | None) -> Any:
-    plain, kept = layers
-    found = (plain if slack is None else kept)("double" if words == 2 else MULTIPLE, words)
-    if slack is not None:
-        found.form = slack
+    """The same by all inputs at once; `slack`: with what constants may mean, of which the shortest has this format."""
+    if slack is None:
+        return Taped() if words == 2 else LongTaped(MULTIPLE, words)
+    found = _Kept() if words == 2 else _LongKept(MULTIPLE, words)
+    found.form = slack
     return found

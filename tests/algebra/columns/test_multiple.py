@@ -13,7 +13,7 @@ from flint import arb, ctx
 
 from gradcheck_cli.algebra.balls import SMOOTH
 from gradcheck_cli.algebra.columns import long_sums, multiple
-from gradcheck_cli.algebra.columns.long import _Kept, moving, shadowed
+from gradcheck_cli.algebra.columns.long import _Kept, shadowed, taped
 from gradcheck_cli.algebra.columns.multiple_functions import enclosed
 from gradcheck_cli.algebra.columns.shadowed import Shadowed
 from gradcheck_cli.algebra.directions import Precise
@@ -227,7 +227,7 @@ def test_functions_among_the_subnormal_numbers_hold_the_truth(words: int) -> Non
 @pytest.mark.parametrize("words", [2, 3, 12])
 def test_balls_below_the_smallest_float_become_numbers_that_hold_them(words: int) -> None:
     """Constants, exact or with what their author may have meant, of the layers that follow code."""
-    both, kept = shadowed(words, Precise(), Rounded(FORMATS["float64"])).both, moving(words, DOUBLE)
+    both, kept = shadowed(words, Precise(), Rounded(FORMATS["float64"])).both, taped(words, DOUBLE)
     assert isinstance(kept, _Kept)
     with ctx.workprec(3000):
         for exponent in (-1090, -1076, -1075, -1074, -1073, -1060, -1000, -600, 0):
@@ -414,6 +414,6 @@ def test_two_ways_to_compute_a_table_are_one(words: int) -> None:
     both = (start * (count - steps) + stop * steps) / count
     gap = DOUBLE.gap(float(np.max(left)))
     assert np.max(np.abs(left - both)) > gap / 2
-    high, *_, radii = moving(words, DOUBLE).data(left)
+    high, *_, radii = taped(words, DOUBLE).data(left)
     assert np.all(np.abs(both - high) <= radii[0])
     assert np.all(radii[0] < 8 * gap)
