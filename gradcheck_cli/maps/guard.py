@@ -269,9 +269,7 @@ class _Guard:
         suspects &= np.array([_joined(row, _formal) for row in self.rows])
         suspects &= np.isfinite(self.found) & np.isfinite(self.exact)
         entries = np.flatnonzero(suspects.any(axis=0))
-        if (
-            self._deeper is None and len(entries) <= ENTRIES
-        ):  # looked at alone: what no quotient tells from the other isn't asked
+        if self._deeper is None and len(entries) <= ENTRIES:  # one by one: what no quotient tells apart isn't asked
             with np.errstate(all="ignore"):
                 suspects &= np.abs(self.exact - self.found) > COARSE * np.abs(self.found)
             entries = np.flatnonzero(suspects.any(axis=0))

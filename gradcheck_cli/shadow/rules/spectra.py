@@ -39,7 +39,7 @@ def _refined(a: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         own = real((x.mH @ (a.detach() @ x)).diagonal(0, -2, -1))
         gaps = (own.unsqueeze(-2) - own.unsqueeze(-1)).abs()
         unit = EQUAL * a.shape[-1] * torch.finfo(own.dtype).eps * own.abs().amax(-1, keepdim=True).unsqueeze(-1)
-        apart = (gaps > unit).to(own.dtype)
+        apart = ((gaps > unit) | (gaps == 0)).to(own.dtype)  # what is 0 itself hides nothing
     x = _start(x)
     for _ in range(_doublings(x)):
         r, s = eye - x.mH @ x, x.mH @ (a @ x)
