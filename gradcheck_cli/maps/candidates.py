@@ -205,10 +205,20 @@ def _paths(trial: Trial, name: str) -> Candidates:
         )
     adjoints: dict[Node, Ball] = {}
     trial.adjoint(keep=adjoints)
+    slopes: dict[Node, Ball] = {}
+    trial.pushed(name, [1.0] * len(trial.exact[name]), keep=slopes)
     for members in trial.members(name):
         if len(members) == len(trial.exact[name]):
-            text = f"an inner derivative is missing: this is the derivative by {_quoted(members[0])}, not by {name}"
-            yield text, partial(numbers, members, adjoints)
+            by, term = numbers(members, adjoints), _quoted(members[0])
+            yield f"an inner derivative is missing: this is the derivative by {term}, not by {name}", partial(np.array, by)
+            if len(members) == len(set(members)):
+                rest = trial.exact[name] - by * numbers(members, slopes)
+                yield f"an inner derivative is missing: that of {term} by {_one_of(trial, name)}", partial(np.add, rest, by)
+
+
+def _one_of(trial: Trial, name: str) -> str:
+    """An entry of an input, as an example."""
+    return trial.family(name)[0].name
 
 
 FORMS: Mapping[str, Callable[[Any], Any]] = {

@@ -163,9 +163,17 @@ class Trial:
             return np.zeros(0)
         return self.pushed(name, [values.get(v.name, 0.0) for v in cotangents])
 
-    def pushed(self, name: str, direction: Sequence[float], change: Change = lambda call, position, slope: slope) -> Floats:
-        """The derivative of all outputs along a direction of one input, with changed derivatives of some calls."""
-        moved: dict[Node, Ball] = {x: exactly(u) for x, u in zip(self.family(name), direction, strict=True)}
+    def pushed(
+        self,
+        name: str,
+        direction: Sequence[float],
+        change: Change = lambda call, position, slope: slope,
+        keep: dict[Node, Ball] | None = None,
+    ) -> Floats:
+        """The derivative of all outputs along a direction of one input, with changed derivatives of some calls. `keep` takes
+        those of everything on the way."""
+        moved: dict[Node, Ball] = {} if keep is None else keep
+        moved |= {x: exactly(u) for x, u in zip(self.family(name), direction, strict=True)}
         for call in self.order:
             terms = (moved[a] * change(call, i, self._partials[call, i]) for i, a in enumerate(call.arguments) if a in moved)
             moved[call] = sum(terms, ZERO)

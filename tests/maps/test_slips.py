@@ -163,6 +163,10 @@ def at(function: Any, *numbers: float) -> Map:
 
 INNER = custom(lambda x: torch.tanh(x + x**3 / 8), lambda g, x, y: g * (1 - y * y) * (1 + x**2 / 8))
 CONFUSED = custom(lambda x: x * torch.sigmoid(x), lambda g, x, y: g * (torch.sigmoid(x) + x * torch.sigmoid(x) ** 2))
+SOFTENED = custom(
+    lambda x: x * torch.tanh(torch.log1p(x.exp())),
+    lambda g, x, y: g * (torch.tanh(torch.log1p(x.exp())) + x * (1 - torch.tanh(torch.log1p(x.exp())) ** 2)),
+)
 UNKNOWN = custom(lambda x: torch.tanh(x + x**3 / 8), lambda g, x, y: g * (1 - y * y) * (1.1 + x**2 / 7))
 SIDES = custom(
     lambda x: torch.where(x > 0, torch.exp(x), torch.sin(x)),
@@ -174,12 +178,13 @@ SIDES = custom(
     ("function", "text"),
     [
         (INNER, "the exponent 3 in x[0]**3 is missing"),
+        (SOFTENED, "an inner derivative is missing: that of log1p(exp(x[0])) by x[0]"),
         (CONFUSED, "the factor 1 - sigmoid(x[0]) is missing in the term through sigmoid(x[0]) in x[0]*sigmoid(x[0]): "
          "sigmoid(x[0]) stands in its place"),
     ],
 )  # fmt: skip
 def test_in_a_part_of_the_chain(function: Any, text: str) -> None:
-    """A constant that is missing, or a factor for another, somewhere on the way."""
+    """A constant that is missing, a factor for another, or the derivative of a whole function, somewhere on the way."""
     assert name_slips(at(function, 0.7, -1.3))["x"] == text
 
 
