@@ -151,8 +151,10 @@ class Points:
         here = [place for place, _ in self._far]
         for place, trial in self._anywhere:
             right = _right(trial, name)
-            if not _finite(trial, name) or not (
-                place in here or search in candidates.ANYWHERE or self._mends(search) and right
+            if (
+                not _finite(trial, name)
+                or _nothing(trial, name)
+                or not (place in here or search in candidates.ANYWHERE or self._mends(search) and right)
             ):
                 continue
             if right and text.startswith(SOLVED):
@@ -270,6 +272,11 @@ def _exact(trial: Trial, name: str) -> bool:
     """Whether nothing at all is wrong."""
     found, exact = trial.torch[name], trial.exact[name]
     return bool((abs(found - exact) <= CANCELLED * np.max(abs(exact), initial=0.0)).all())
+
+
+def _nothing(trial: Trial, name: str) -> bool:
+    """Whether a gradient is 0, and what torch has of it no more than rounding: any slip of it would be."""
+    return not trial.exact[name].any() and bool((abs(trial.torch[name]) <= CANCELLED).all())
 
 
 def _finite(trial: Trial, name: str) -> bool:

@@ -1,6 +1,7 @@
 """What a map and its backward pass compute, as trees of the language: entry by entry, just as torch's operations have it.
 
-Nothing is simplified, unlike in symbols: `v*(1 - v**2)` keeps its two occurrences of v. That is what `slips` looks for.
+Nothing is simplified but 0 and 1, and a number that is taken off and added again; unlike in symbols `v*(1 - v**2)` keeps its
+two occurrences of v. That is what `slips` looks for.
 """
 
 from __future__ import annotations
@@ -116,7 +117,11 @@ def _node(cell: Node | int) -> Node:
 
 
 def _add(x: Node, y: Node) -> Node:
-    return y if x == _ZERO else x if y == _ZERO else Call(syntax.ADD, (x, y))
+    if x == _ZERO or y == _ZERO:
+        return y if x == _ZERO else x
+    if isinstance(x, Call) and x.function == syntax.SUB and isinstance(y, Constant) and x.arguments[1] == y:
+        return x.arguments[0]  # a softmax takes the largest number off, and what that is doesn't matter
+    return Call(syntax.ADD, (x, y))
 
 
 def _multiply(x: Node, y: Node) -> Node:
