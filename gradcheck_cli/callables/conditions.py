@@ -226,11 +226,18 @@ def _laid(call: Backward) -> Iterator[Trial]:
     map = _map(call)
     for what, change in LAID.items():
         laid = {name: x for name, old in map.inputs.items() if (x := change(old.detach())) is not None}
-        same = {name: x.clone(memory_format=torch.contiguous_format) for name, x in laid.items()}
-        wanted = _pulled(call, same) if laid else None
+        if not laid:
+            continue
+        moved = {n: x.clone(memory_format=torch.contiguous_format) for n, x in laid.items() if not _the_same(x, map.inputs[n])}
+        wanted = _pulled(call, moved) if moved else (call.plain, call.outputs)
         found = _pulled(call, laid) if wanted else None
         if wanted and found and wanted[0].refusal is None and _near(found[1], wanted[1]):
             yield Trial(found[0], wanted[0].gradients, what)
+
+
+def _the_same(x: Tensor, old: Tensor) -> bool:
+    """Whether a tensor has the values of one that is contiguous."""
+    return old.is_contiguous() and torch.equal(x.nan_to_num(), old.nan_to_num())
 
 
 def _channels_last(v: Tensor) -> Tensor | None:
@@ -518,7 +525,7 @@ def _of_a_backward(refusal: Exception) -> bool:
 def _called(map: Map, nodes: Sequence[Any], failed: Sequence[Column]) -> Iterator[tuple[str, Backward]]:
     """The calls of custom Functions, where nothing `failed` by the time that they are asked for: more calls change what is
     kept between them."""
-    for call in calls(map) if nodes and not failed else ():
+    for call in calls(map, [node.function for node in nodes]) if nodes and not failed else ():
         own = _of_call(call)
         if own is not None and not failed:
             yield "call", own

@@ -107,9 +107,10 @@ def _first(x: Any, cut: Mapping[int, int]) -> Any:
     return x[tuple(slice(FEWEST if cut.get(d) == size else None) for d, size in enumerate(x.shape))].clone()
 
 
-def calls(map: Map) -> list[Call]:
-    """The calls of users' custom Functions in one run of a map, each class once; of those made in the run, each one's code."""
-    functions = {node.function: None for node in custom_nodes(map(map.leaves()))}
+def calls(map: Map, known: Collection[Any] = ()) -> list[Call]:
+    """The calls of users' custom Functions in one run of a map, each class once; of those made in the run, each one's code.
+    `known`: those that are in its graph."""
+    functions = dict.fromkeys(known or [node.function for node in custom_nodes(map(map.leaves()))])
     found: list[Call] = []
     with _listening(list(functions), found):
         map(map.leaves())
