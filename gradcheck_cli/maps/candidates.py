@@ -275,7 +275,8 @@ def _scaled(rest: Floats, part: Floats, factor: Floats | float, divisor: Floats 
 def _derivatives(trial: Trial, name: str) -> Candidates:
     """A factor missing or too many in the derivative of one function on the way, made of its value or of its argument."""
     for edge in trial.edges:
-        if edge.call.function in _LINEAR or sum(not isinstance(a, Constant) for a in edge.call.arguments) > 1:
+        several = sum(not isinstance(a, Constant) for a in edge.call.arguments) > 1
+        if edge.call.function in _LINEAR or several or not edge.bends(trial):
             continue
         for own, term in ((True, edge.call), (False, edge.argument)):
             for form in FORMS:

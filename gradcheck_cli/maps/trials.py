@@ -97,6 +97,10 @@ class Trial:
                     found[variable] = ball
         return found
 
+    def partial(self, call: Call, position: int) -> Ball:
+        """The derivative of a call by one of its arguments."""
+        return self._partials[call, position]
+
     def family(self, name: str) -> list[Variable]:
         """The variables of a tensor's entries."""
         return family(name, self.trees.shapes[name])
@@ -209,6 +213,10 @@ class Edge:
     argument: Node
     alike: frozenset[Call]
     position: int
+
+    def bends(self, trial: Trial) -> bool:
+        """Whether the derivative here is another number than 0, 1 or -1 somewhere."""
+        return any(abs(float(trial.partial(call, self.position))) not in (0.0, 1.0) for call in self.alike)
 
     def changed(self, trial: Trial, derivative: Callable[[Call, Ball], Ball]) -> dict[str, Floats]:
         """The gradients with another derivative here: of each call, made of the right one."""
