@@ -5,7 +5,7 @@ A dimension reversed, shifted, transposed, laid out in another order, summed ove
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from itertools import combinations, permutations
@@ -15,7 +15,7 @@ import numpy as np
 from gradcheck_cli.floats import Floats
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, rebuilt, walk
-from gradcheck_cli.maps.trials import Candidates, Trial, close, exact_there, exact_with, matrices, numbers, said, used
+from gradcheck_cli.maps.trials import Candidates, Trial, close, exact_where, exact_with, matrices, numbers, said, used
 from gradcheck_cli.maps.written import evaluate, family, result, upstream
 
 CONTRIBUTIONS = 64
@@ -33,16 +33,21 @@ SUMS = 400
 
 def upstream_misplaced(trial: Trial, name: str) -> Candidates:
     """The upstream gradient of one output, in the wrong place."""
-    shapes = {output: trial.trees.shapes[result(output)] for output in trial.trees.outputs}
-    for output, shape in shapes.items():
-        of = f" of {output}" if len(shapes) > 1 else ""
-        names = [v.name for v in family(upstream(output), shape)]
-        values = np.array([trial.trees.values.get(n, 0.0) for n in names])
-        changes = {f"the upstream gradient{of} is not used": np.zeros_like(values)} if len(shapes) > 1 else {}
-        if len(shape) >= 2 and shape[-1] == shape[-2]:
-            changes[f"the upstream gradient{of} is transposed"] = _transposed(values.reshape(shape)).ravel()
+    for what, names, values in _cotangents(trial):
+        changes = {f"{what} is not used": np.zeros_like(values)} if len(trial.trees.outputs) > 1 else {}
+        if values.ndim >= 2 and values.shape[-1] == values.shape[-2]:
+            changes[f"{what} is transposed"] = _transposed(values)
         for text, changed in changes.items():
-            yield text, partial(_with_upstream, trial, name, names, changed)
+            yield text, partial(_with_upstream, trial, name, names, changed.ravel())
+
+
+def _cotangents(trial: Trial) -> Iterator[tuple[str, list[str], Floats]]:
+    """The upstream gradient of each output: what it is called in words, its entries, and their numbers."""
+    for output in trial.trees.outputs:
+        shape = trial.trees.shapes[result(output)]
+        names = [v.name for v in family(upstream(output), shape)]
+        of = f" of {output}" if len(trial.trees.outputs) > 1 else ""
+        yield f"the upstream gradient{of}", names, np.array([trial.trees.values.get(n, 0.0) for n in names]).reshape(shape)
 
 
 def _with_upstream(trial: Trial, name: str, names: Sequence[str], values: Floats) -> Floats:
@@ -143,18 +148,14 @@ def assigned(trial: Trial, name: str) -> Candidates:
 def laid_out(trial: Trial, name: str) -> Candidates:
     """The upstream gradient read from memory in another order of its dimensions: `g.reshape(...)` where `g.permute(...)`
     belongs."""
-    for output in trial.trees.outputs:
-        shape = trial.trees.shapes[result(output)]
-        if not 2 <= len(shape) <= DIMENSIONS:
+    for what, names, values in _cotangents(trial):
+        if not 2 <= values.ndim <= DIMENSIONS:
             continue
-        names = [v.name for v in family(upstream(output), shape)]
-        values = np.array([trial.trees.values.get(n, 0.0) for n in names]).reshape(shape)
-        of = f" of {output}" if len(trial.trees.outputs) > 1 else ""
-        text = f"the upstream gradient{of} is reshaped where its dimensions have to be permuted"
+        text = f"{what} is reshaped where its dimensions have to be permuted"
         tried = {values.tobytes()}
-        for order in permutations(range(len(shape))):
+        for order in permutations(range(values.ndim)):
             there = values.transpose(order)
-            for changed in (there.reshape(shape), values.reshape(there.shape).transpose(np.argsort(order))):
+            for changed in (there.reshape(values.shape), values.reshape(there.shape).transpose(np.argsort(order))):
                 key = np.ascontiguousarray(changed).tobytes()
                 if key not in tried:
                     tried.add(key)
@@ -258,14 +259,11 @@ def _summed(trial: Trial, name: str, sums: Mapping[Call, Sequence[Node]], places
             return call
         return Call(call.function, tuple(put(a, beside) if a in carried else a for a in call.arguments))
 
-    nodes, variables = trial.trees.gradients[name], trial.family(name)
-    worst = slice(at := int(np.argmax(abs(trial.torch[name] - trial.exact[name]))), at + 1)
+    def changed(there: slice) -> list[Node]:
+        pairs = zip(trial.trees.gradients[name][there], trial.family(name)[there], strict=True)
+        return [put(node, [entry]) if node in carried else rebuilt(node, used) for node, entry in pairs]
+
     try:
-        for there in (worst, slice(None)):
-            pairs = zip(nodes[there], variables[there], strict=True)
-            changed = [put(node, [entry]) if node in carried else rebuilt(node, used) for node, entry in pairs]
-            if not exact_there(trial, name, changed, there):
-                return np.zeros(0)
+        return trial.torch[name] if exact_where(trial, name, changed) else np.zeros(0)
     except LookupError:
         return np.zeros(0)
-    return trial.torch[name]

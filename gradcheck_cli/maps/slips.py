@@ -110,7 +110,8 @@ class Points:
             trial = self._write(place)
             return trial and (trial.loosened() or trial)
 
-        return Points(loosened) if self.wrong and self.near[0].loosened() else None
+        points = Points(loosened)
+        return points if any(trial.loose for trial in points.near) else None
 
     @cached_property
     def _own(self) -> Trial | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -325,21 +326,27 @@ def exact_with(trial: Trial, name: str, replaced: Mapping[str, Variable]) -> Flo
         )
     )
     places += [BARE] if any(isinstance(node, Variable) and node.name in replaced for node in nodes) else []
-    worst = slice(at := int(np.argmax(abs(trial.torch[name] - trial.exact[name]))), at + 1)
+
+    def changed(chosen: set[tuple[int, int]], there: slice) -> list[Node]:
+        return mended(nodes[there], keys, chosen, replaced)
+
     for count in range(1, len(places) + 1 if len(places) <= OCCURRENCES else 0):
         for chosen in map(set, combinations(places, count)):
-            if all(
-                exact_there(trial, name, mended(nodes[there], keys, chosen, replaced), there) for there in (worst, slice(None))
-            ):
+            if exact_where(trial, name, functools.partial(changed, chosen)):
                 return trial.torch[name]
     return np.zeros(0)
 
 
-def exact_there(trial: Trial, name: str, nodes: Sequence[Node], entries: slice) -> bool:
-    """Whether changed trees of some entries of a gradient are exact."""
-    values = numbers(nodes, evaluate(nodes, trial.trees.values, dict(trial.given)))
+def exact_where(trial: Trial, name: str, changed: Callable[[slice], Sequence[Node]]) -> bool:
+    """Whether changed trees of a gradient's entries are exact: of the worst one, and then of all."""
     exact = trial.exact[name]
-    return close(values, exact[entries], float(np.max(abs(exact))))
+    worst, scale = int(np.argmax(abs(trial.torch[name] - exact))), float(np.max(abs(exact)))
+    for there in (slice(worst, worst + 1), slice(None)):
+        nodes = changed(there)
+        values = numbers(nodes, evaluate(nodes, trial.trees.values, dict(trial.given)))
+        if not close(values, exact[there], scale):
+            return False
+    return True
 
 
 def used(trial: Trial, name: str) -> set[str]:

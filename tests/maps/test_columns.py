@@ -234,12 +234,12 @@ def test_what_is_done_behind_torch_is_certified_by_nobody(forward: Callable[[Ten
 
 def test_more_words_are_tried_while_they_help(monkeypatch: pytest.MonkeyPatch) -> None:
     """gammaincc has no kernel in any words, erfinv one of balls, which don't move: after a longer run that leaves as much open,
-    balls decide, and not all lengths are tried. One more is where polynomials on stretches are made on the way."""
-    tried: list[int] = []
+    balls decide, long before words are as slow. (It is the second or the third run, as polynomials on stretches are there.)"""
+    tried: list[Filter] = []
     original = Filter.certain
 
     def certain(self: Filter, *given: Any) -> Any:
-        tried.append(self.words)
+        tried.append(self)
         return original(self, *given)
 
     monkeypatch.setattr(Filter, "certain", certain)
@@ -249,7 +249,9 @@ def test_more_words_are_tried_while_they_help(monkeypatch: pytest.MonkeyPatch) -
             {"x": torch.linspace(0.1, 0.9, 300, dtype=F64)}, lambda leaves, function=function: {"y": function(leaves["x"])}
         )
         assert {v for column in checked(map).columns for v in column.counts()} == {Verdict.MATCH}
+        *_, before, last = tried
         assert len(tried) in (2, 3), function
+        assert any(last._short) and last._short >= before._short and last.longer() is None
 
 
 def test_whether_a_direction_is_smooth() -> None:

@@ -537,22 +537,6 @@ class Between(Function):
         return torch.zeros(ctx.shape, dtype=g.dtype).index_add(0, low, g * part).index_add(0, low + 1, g * (1 - part))
 
 
-def _backward(function: Any, backward: Any) -> Any:
-    """A Function of one tensor, by its forward pass and its backward."""
-
-    class Slip(Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor) -> Tensor:
-            ctx.save_for_backward(x)
-            return function(x)
-
-        @staticmethod
-        def backward(ctx: Any, g: Tensor) -> Tensor:
-            return backward(g, *ctx.saved_tensors)
-
-    return Slip
-
-
 _OVER = "a sum, or a mean, runs over other entries than it should: over {} belongs"
 _RESHAPED = "the upstream gradient is reshaped where its dimensions have to be permuted"
 
@@ -560,23 +544,23 @@ _RESHAPED = "the upstream gradient is reshaped where its dimensions have to be p
 @pytest.mark.parametrize(
     ("slip", "shapes", "text"),
     [
-        (_backward(_softmax, lambda g, x: _softmax(x) * (g - (g * _softmax(x)).sum())), ((3, 4),), _OVER.format("dimension 1")),
-        (_backward(_softmax, lambda g, x: _scores(_softmax(x), g, 0)), ((3, 4),), _OVER.format("dimension 1")),
+        (custom(_softmax, lambda g, x, y: _softmax(x) * (g - (g * _softmax(x)).sum())), ((3, 4),), _OVER.format("dimension 1")),
+        (custom(_softmax, lambda g, x, y: _scores(_softmax(x), g, 0)), ((3, 4),), _OVER.format("dimension 1")),
         (
-            _backward(lambda x: x.logsumexp(-1), lambda g, x: g[:, None] * x.exp() / x.exp().sum()),
+            custom(lambda x: x.logsumexp(-1), lambda g, x, y: g[:, None] * x.exp() / x.exp().sum()),
             ((3, 4),),
             _OVER.format("dimension 1"),
         ),
-        (_backward(lambda x: x - x.mean(0), lambda g, x: g - g.mean()), ((3, 4),), _OVER.format("dimension 0")),
-        (_backward(lambda x: x - x.mean(), lambda g, x: g - g.mean(0)), ((3, 4),), _OVER.format("all entries")),
+        (custom(lambda x: x - x.mean(0), lambda g, x, y: g - g.mean()), ((3, 4),), _OVER.format("dimension 0")),
+        (custom(lambda x: x - x.mean(), lambda g, x, y: g - g.mean(0)), ((3, 4),), _OVER.format("all entries")),
         (
-            _backward(lambda x: x - x.mean((0, 2), True), lambda g, x: g - g.mean((1, 2), True)),
+            custom(lambda x: x - x.mean((0, 2), True), lambda g, x, y: g - g.mean((1, 2), True)),
             ((2, 3, 2),),
             _OVER.format("dimensions 0, 2"),
         ),
-        (_backward(lambda x: x.permute(2, 0, 1).contiguous(), lambda g, x: g.reshape(x.shape)), ((2, 3, 4),), _RESHAPED),
+        (custom(lambda x: x.permute(2, 0, 1).contiguous(), lambda g, x, y: g.reshape(x.shape)), ((2, 3, 4),), _RESHAPED),
         (
-            _backward(lambda x: torch.nn.functional.pixel_shuffle(x, 2), lambda g, x: g.reshape(x.shape)),
+            custom(lambda x: torch.nn.functional.pixel_shuffle(x, 2), lambda g, x, y: g.reshape(x.shape)),
             ((1, 4, 2, 3),),
             "the entries are right, and stand in other places",
         ),
@@ -596,6 +580,6 @@ def test_what_is_confused_within_a_tensor(slip: Any, shapes: tuple[tuple[int, ..
     assignment for a sum."""
     draw = torch.Generator().manual_seed(3)
     inputs = {n: torch.randn(shape, dtype=torch.float64, generator=draw) for n, shape in zip("xw", shapes, strict=False)}
-    found = name_slips(Map(inputs, lambda leaves: {"y": slip.apply(*leaves.values())}))
+    found = name_slips(Map(inputs, lambda leaves: {"y": getattr(slip, "apply", slip)(*leaves.values())}))
     assert found == dict.fromkeys(found, text)
     assert "x" in found
