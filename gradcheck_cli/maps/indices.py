@@ -187,7 +187,7 @@ def summed(trial: Trial, name: str) -> Candidates:
             for kept in (k for count in range(len(shape)) for k in combinations(range(len(shape)), count)):
                 over = [str(d) for d in range(len(shape)) if d not in kept]
                 where = f"dimension{'s' if len(over) > 1 else ''} {', '.join(over)}" if kept else "all entries"
-                text = f"a sum, or a mean, runs over other entries than it should: over {where} belongs"
+                text = f"a sum, or a mean, runs over other entries than it should: it belongs over {where}"
                 yield text, partial(_summed, trial, name, sums, _Places(named, places, kept))
 
 

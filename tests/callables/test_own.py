@@ -254,8 +254,8 @@ LOSS = custom(lambda x, t: ((x - t) ** 2).mean(), lambda g, x, t, y: (g * 2 * (x
 LARGE: list[tuple[Any, tuple[tuple[int, ...], ...], str]] = [
     # Function, shapes, what is said
     (CUBE, ((20, 30),), "the factor argument 1 is missing"),
-    (SOFTMAX, ((30, 3),), "over dimension 1 belongs"),
-    (SOFTMAX, ((5, 10, 4),), "over dimension 2 belongs"),
+    (SOFTMAX, ((30, 3),), "it belongs over dimension 1"),
+    (SOFTMAX, ((5, 10, 4),), "it belongs over dimension 2"),
     (LAYER, ((60, 3), (3, 3)), "the input argument 2 is used where its transpose belongs"),
     (CENTRED, ((8, 90),), "a constant factor: autograd is 2 times exact"),
     (CENTRED, ((60, 4),), ""),

@@ -537,7 +537,7 @@ class Between(Function):
         return torch.zeros(ctx.shape, dtype=g.dtype).index_add(0, low, g * part).index_add(0, low + 1, g * (1 - part))
 
 
-_OVER = "a sum, or a mean, runs over other entries than it should: over {} belongs"
+_OVER = "a sum, or a mean, runs over other entries than it should: it belongs over {}"
 _RESHAPED = "the upstream gradient is reshaped where its dimensions have to be permuted"
 
 
