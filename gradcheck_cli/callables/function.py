@@ -13,6 +13,7 @@ from torch import Tensor
 from gradcheck_cli.callables import scouting
 from gradcheck_cli.callables.conditions import try_conditions
 from gradcheck_cli.callables.conventions import batching, has_forward_rule, observe
+from gradcheck_cli.callables.enclosed import not_asked
 from gradcheck_cli.callables.explain import Known, along, explain, explain_pushed, upstream
 from gradcheck_cli.callables.higher import Higher
 from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
@@ -281,7 +282,9 @@ class _Check:
     def run(self) -> dict[str, None]:
         """Add the columns; returns the operations that couldn't be followed."""
         self.recorder.note(*not_judged(self.case.cut), *convention(self.case.arguments.given))
-        outputs = self.map(self.map.leaves())
+        inputs = self.map.leaves()
+        outputs = self.map(inputs)
+        self.recorder.note(*not_asked(self.question.target.call, outputs, inputs))
         row = self._row(outputs)
         asked = [mode for mode in OF_TENSORS.values() if mode.name in self.question.modes]
         pushed = [mode for mode in asked if not mode.backwards]

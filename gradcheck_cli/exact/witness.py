@@ -34,6 +34,10 @@ from gradcheck_cli.verdict.truth import Kind
 NEAR_ZERO = 1400
 """The step from 0 is 2**-1400: below the smallest double, so that no constant lies between, and 200 bits are left."""
 
+SHORT = -64
+"""The step is at most 2**-64: beyond 2**400, where floats are whole numbers, it must not lead from one to the next (y**y has a
+value at each, and none between). 500 bits are left at the largest double."""
+
 GOAL = 64
 """Bits to which a derivative is confirmed: 11 more than the longest format has."""
 
@@ -86,7 +90,7 @@ class Witness:
         """
         with ctx.workprec(QUOTIENT):
             exact = {n: arb(x) for n, x in point.items()}
-            step = arb(2) ** (math.frexp(point[name])[1] - QUOTIENT_STEP if point[name] else -NEAR_ZERO)
+            step = arb(2) ** (min(math.frexp(point[name])[1] - QUOTIENT_STEP, SHORT) if point[name] else -NEAR_ZERO)
             for sign in (1, -1):
                 near, far = (self._values(exact, {name: sign * n * step}) for n in (1, 2))
                 if not abs((far - near) / (sign * step) - ball) <= abs(ball) * arb(2) ** -GOAL:

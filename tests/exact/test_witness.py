@@ -144,3 +144,16 @@ def test_zero_is_confirmed() -> None:
     point = {"x": 0.5, "y": 1.5}
     assert witness.confirms(point, ("x", "y"), arb(0))
     assert not witness.confirms(point, ("x", "y"), arb(1e-300))
+
+
+@pytest.mark.parametrize("y", [-4.0, -(2.0**400), -2.6438408120453017e251, -(2.0**1000)])
+def test_steps_are_no_whole_numbers(y: float) -> None:
+    """Where floats are whole numbers a quotient doesn't lead from one to the next: y**y has values at these, and none between,
+    so that nothing confirms a derivative of 0."""
+    assert Witness(chain("clamp_min(y**y, 20)")).confirms({"y": y}, ("y",), arb(0)) is None
+
+
+@pytest.mark.parametrize("x", [2.0**401, 1.5e250, -1.7e308])
+def test_far_out_quotients_confirm_still(x: float) -> None:
+    """Steps that are short beside the argument leave bits enough: what has no series here is confirmed at the largest floats."""
+    assert Witness(chain("abs(x)*x")).confirms({"x": x}, ("x",), 2 * abs(arb(x)), series=False) is True

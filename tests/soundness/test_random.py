@@ -29,8 +29,9 @@ DTYPES = ("float64", "float32")
 FAR = 100
 """Decimal places from 1 beyond which no quotient is taken where torch has no gradient at all."""
 
-COARSE, FINE = (200, 1600), (1300, 8000)
-"""Of a quotient: the exponent of its step, and the bits it is computed with; the fine step is smaller than every number."""
+COARSE, FINE, FINEST = (200, 1600), (1300, 8000), (4000, 16_000)
+"""Of a quotient: the exponent of its step, and the bits it is computed with; the fine step is smaller than every number, the
+finest also where a value far beyond the floats is rounded to whole numbers (`ceil(gamma(400))`)."""
 
 
 def quotient(text: str, point: dict[str, float], name: str, sides: tuple[int, int], exponent: int, bits: int) -> Any:
@@ -68,12 +69,11 @@ def slope(text: str, point: dict[str, float], name: str, sides: tuple[int, int],
 
 def derived(text: str, check: Any) -> bool:
     """True where the quotient is the exact value of the report: those of both sides with a coarse step, which take a tenth of
-    the time, or that across the point with a fine one."""
+    the time, or that across the point with a finer one."""
     (name,) = check.wrt
     sides = (quotient(text, check.point, name, side, *COARSE) for side in ((-1, 0), (0, 1)))
-    return all(close(side, check.exact) for side in sides) or close(
-        quotient(text, check.point, name, (-1, 1), *FINE), check.exact
-    )
+    across = (quotient(text, check.point, name, (-1, 1), *fine) for fine in (FINE, FINEST))
+    return all(close(side, check.exact) for side in sides) or any(close(found, check.exact) for found in across)
 
 
 def confirmed(text: str, check: Any) -> bool:
