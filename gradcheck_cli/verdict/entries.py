@@ -207,6 +207,7 @@ class Entries:
         )
         with np.errstate(all="ignore"):
             errors = np.full(len(waiting), np.nan) if truths is None else truths.off(floats) / np.abs(truths.high)
+        errors[~self.truths.held[waiting]] = np.nan
         self.column.verdicts[self.start + waiting] = Verdict.MISMATCH.severity
         shadow = None if like.shadow is None else EXACT
         made: dict[float | None, Detail] = {}
@@ -235,10 +236,12 @@ class Entries:
         with np.errstate(all="ignore"):
             middles = np.full(len(floats), np.nan) if words is None else words.high
             gaps = np.full(len(floats), np.nan) if words is None else words.off(floats)
+            radii = np.zeros(len(floats)) if words is None else words.radius
             if words is not None:
-                gaps[gaps <= words.radius] = 0.0
+                gaps[gaps <= radii] = 0.0
             if others:
-                middles = middles.copy()
+                middles, radii = middles.copy(), radii.copy()
+                radii[truths.others] = 0.0  # what words know of these is no better than that they don't
             for i, known in others.items():
                 ball = regular_ball(known)
                 middles[i] = math.nan if ball is None else float(ball)
@@ -252,7 +255,7 @@ class Entries:
             for some in pieces(len(gaps)):
                 middle, gap = middles[some], np.abs(gaps[some])
                 size = np.abs(middle)
-                about = BESIDE * size if words is None else np.maximum(BESIDE * size, words.radius[some])
+                about = np.maximum(BESIDE * size, radii[some])
                 inner, outer = self.form.ulp(size - about), self.form.ulp(size + about)
                 errors[some] = gap / outer
                 near = np.flatnonzero((inner != outer) & (gap > 0.0) & np.isfinite(gap))

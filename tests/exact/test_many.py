@@ -17,11 +17,13 @@ from gradcheck_cli.algebra.columns import evaluation
 from gradcheck_cli.algebra.columns.evaluation import Column, Evaluation
 from gradcheck_cli.algebra.columns.trust import TRUST
 from gradcheck_cli.algebra.program import Program
+from gradcheck_cli.errors import InputError
 from gradcheck_cli.exact.derivative import differentiate
 from gradcheck_cli.exact.enclosure import MANY
 from gradcheck_cli.exact.sizes import Sizes
 from gradcheck_cli.floats import FORMATS
 from gradcheck_cli.formulas import computation, waiting
+from gradcheck_cli.language.functions import ROWS, Function
 from gradcheck_cli.language.parser import parse
 
 POINTS = f"x=linspace(-4,4,{4 * MANY})"
@@ -56,6 +58,39 @@ def test_the_same_is_said_with_and_without(monkeypatch: pytest.MonkeyPatch, text
     for index in range(0, len(column), 97):
         ours, theirs = column.check(index), plain.check(index)
         assert (ours.exact, ours.cause, ours.detail) == (theirs.exact, theirs.cause, theirs.detail)
+
+
+RIMS = (0.0, -0.0, 1.0, -1.0, 2.0, 1e-30, 1e30, -1.66e-34, 3e-38, 5e-324, 688.5, -745.0, 88.5, -100.0)
+
+
+def _wild(seed: int, dtype: str) -> list[float]:
+    """Floats of any bits, small, ordinary and large ones, and what stands at the rim of many functions."""
+    rng, form = np.random.default_rng(seed), np.dtype(dtype)
+    bits = rng.integers(0, 2 ** (8 * form.itemsize), MANY // 2, dtype=np.uint64).astype(f"u{form.itemsize}").view(form)
+    some = [rng.normal(scale=scale, size=MANY // 4) for scale in (1e-3, 1.0, 30.0)]
+    found: list[float] = np.concatenate([RIMS, bits[np.isfinite(bits)], *some]).astype(form).astype(np.float64).tolist()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("row", "dtype"),
+    [
+        (row, ("float64", "float32")[turn % 2])
+        for turn, row in enumerate(r for r in ROWS if [p.kind for p in r.parameters] == ["tensor"] and not r.truths)
+    ],
+    ids=lambda given: getattr(given, "name", given),
+)
+def test_every_function_says_the_same_at_any_float(monkeypatch: pytest.MonkeyPatch, row: Function, dtype: str) -> None:
+    """What columns leave to single balls is judged by these alone: verdicts and causes of a function are the same with and
+    without, where derivatives vanish, are lost to rounding, or lie beyond the format."""
+    try:
+        one, other = both(monkeypatch, f"{row.name}(x)", at=_wild(len(row.name), dtype), dtype=dtype)
+    except InputError:
+        assert dtype == "float32"  # torch has some in double alone
+        return
+    for column, plain in zip(one.columns, other.columns, strict=True):
+        for i in range(len(column)):
+            assert (column.verdict(i), column.cause(i)) == (plain.verdict(i), plain.cause(i)), column.scope.point(i)
 
 
 def test_compiled_loops_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

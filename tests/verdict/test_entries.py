@@ -279,3 +279,20 @@ def test_single_balls_become_words() -> None:
     assert not truths.certified.any()
     truths[0] = Truth(Kind.OUTSIDE)
     assert not truths.held[0]
+
+
+@pytest.mark.parametrize("radius", [2.0**-79, 1.0, math.inf, math.nan])
+def test_what_words_left_open_says_nothing(radius: float) -> None:
+    """An entry that a single ball settles is judged by that ball, however wide the words were that didn't certify it: an error
+    in ulps of their radius would be next to none."""
+    exact = arb("1e-299")
+    truths = Truths(2, lambda index: arb(1))
+    truths.certify(Words(np.array([1.0, 0.0]), np.zeros(2), np.array([2.0**-100, radius])), np.array([True, False]))
+    truths[1] = exact
+    entries = loop([arb(1), arb(1)], [1.0, 0.0])
+    column = entries.column
+    found = Entries(column, slice(1, 3), DOUBLE, OF_FORMULAS, Limits(), np.array([1.0, 0.0]), truths, lambda: None)
+    assert found.plainly() == [1]
+    assert verdicts(found) == ["match", "undecided"]
+    assert column.error_ulps[2] == pytest.approx(distance(0.0, exact, DOUBLE))
+    assert column.error_ulps[2] > 1e15
