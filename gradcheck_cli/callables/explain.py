@@ -82,11 +82,10 @@ def explain(
     """
     wrong = [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH]
     known = known or Known()
-    formulas = [c for c in wrong if c.cause(c.worst()) is Cause.FORMULA]
-    hung = without_hooks(map, formulas, rows) if formulas and values else {}
-    _slips(map, formulas, formula, values, known.searched)
+    suspect, hung = _by_hooks(map, wrong, rows) if values else ([], {})
+    _slips(map, [c for c in wrong if c.cause(c.worst()) is Cause.FORMULA], formula, values, known.searched)
     for number, text in hung.items():
-        for detail in formulas[number].details.values():
+        for detail in suspect[number].details.values():
             if detail.cause is Cause.FORMULA:
                 detail.text = _joined(detail.text, text)
     wrong = [c for c in wrong if c.check(c.worst()).witness is None]  # else there is nothing to explain it by
@@ -104,14 +103,23 @@ def explain(
 
 def name_own(map: Map, rows: Sequence[Row], columns: Sequence[Column], searched: Searched) -> None:
     """Complete the details of what is wrong in a map of many entries: the backward, or the hook, that is to blame."""
-    wrong = [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH and c.cause(c.worst()) is Cause.FORMULA]
-    if not wrong:
-        return
-    own, hung = own_slips(map, searched), without_hooks(map, wrong, rows)
+    wrong, hung = _by_hooks(map, [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH], rows)
+    own = own_slips(map, searched) if wrong else []
     for number, column in enumerate(wrong):
         for detail in column.details.values():
             if detail.cause is Cause.FORMULA:
                 detail.text = _joined(*own, hung.get(number), detail.text) or None
+
+
+def _by_hooks(map: Map, wrong: Sequence[Column], rows: Sequence[Row]) -> tuple[list[Column], dict[int, str]]:
+    """The columns that hooks may be to blame for, and by their numbers the hooks without which autograd is right. What was
+    followed may have run without these, so that a kernel was blamed: it is the formula."""
+    suspect = [c for c in wrong if c.cause(c.worst()) in (Cause.FORMULA, Cause.KERNEL)]
+    hung = without_hooks(map, suspect, rows) if suspect else {}
+    for number in hung:
+        details = suspect[number].details
+        suspect[number].mark([i for i in details if details[i].cause is Cause.KERNEL], Verdict.MISMATCH, cause=Cause.FORMULA)
+    return suspect, hung
 
 
 def _slips(map: Map, wrong: Sequence[Column], formula: Formula | None, values: bool, searched: Searched) -> None:

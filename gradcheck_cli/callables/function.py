@@ -48,6 +48,7 @@ from gradcheck_cli.maps.map import (
     every_row,
     not_judged,
     random_row,
+    seeded,
     size,
     without_graph,
 )  # fmt: skip
@@ -58,7 +59,7 @@ from gradcheck_cli.maps.runs import Formula, format_of
 from gradcheck_cli.maps.shortened import shortened
 from gradcheck_cli.modes import OF_TENSORS, Mode
 from gradcheck_cli.options import DTYPES, NUMBERS, suited
-from gradcheck_cli.shadow.draws import on, restored
+from gradcheck_cli.shadow.draws import on
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.report import Report
@@ -187,7 +188,7 @@ def report(question: Question, *, strict: bool = False, timeout: float = 600.0, 
     problem = {"stages": [], "dtype": list(question.dtypes), "modes": list(question.modes), "seed": None}
 
     def work(recorder: Recorder) -> None:
-        with counted_by(recorder, question.compile), restored(on(question.device)):
+        with counted_by(recorder, question.compile), seeded(question.seed, on(question.device)):
             check(recorder)
 
     def check(recorder: Recorder) -> None:

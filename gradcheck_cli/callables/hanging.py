@@ -1,11 +1,12 @@
 """Hooks that code hangs on its own graph, or on what the graph saves: where a gradient is wrong with them and right without.
 
 `Tensor.register_hook` (and what is made of it, `register_multi_grad_hook`), or a node's own, may change a gradient on its way;
-`saved_tensors_hooks` may hand back other numbers than the forward pass saved.
+`Module.register_full_backward_hook` too; `saved_tensors_hooks` may hand back other numbers than the forward pass saved.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,13 +17,14 @@ import numpy as np
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import BackwardHook
 
 from gradcheck_cli.maps.map import Map, Row, attempted, pull
 from gradcheck_cli.maps.runs import format_of, numpy
 from gradcheck_cli.shadow.origins import place
 from gradcheck_cli.verdict.column import Column
 
-SAVED, HOOK = "the hooks on saved tensors", "the hook on a gradient"
+SAVED, HOOK, MODULES = "the hooks on saved tensors", "the hook on a gradient", "the backward hook of a module"
 
 ROUNDINGS = 1024
 """Roundings, relative to the largest entry, by which a gradient that is right may differ from the exact one."""
@@ -107,8 +109,12 @@ def _hanging_none(found: dict[str, None]) -> Iterator[None]:
 
 
 def _enter(found: dict[str, None], what: str, frame: FrameType) -> None:
-    where = place(frame)
-    if where is not None:
+    """Note a hook with its line; those of a module, which torch hangs up, with the lines at which they are written."""
+    owner = frame.f_locals.get("self")
+    if isinstance(owner, BackwardHook):
+        codes = [code for hook in (*owner.user_pre_hooks, *owner.user_hooks) if (code := getattr(hook, "__code__", None))]
+        found.update({f"{MODULES} ({os.path.basename(c.co_filename)}, line {c.co_firstlineno})": None for c in codes})
+    elif (where := place(frame)) is not None:
         found[f"{what} ({where})"] = None
 
 

@@ -148,7 +148,11 @@ class Networked:
             found = self.meant_by_the_code(map, rows, found)
         by_input = {column.wrt[0]: column for column in found}
         if not _alike(pulled, self.gradients(whole), inputs):
-            by_input |= {column.wrt[0]: column for column in self.judged(whole, [self.row(self.outputs(whole))], inputs)}
+            rows = [self.row(self.outputs(whole))]
+            anew = self.judged(whole, rows, inputs)
+            if not guilty:
+                name_own(whole, rows, anew, self.searched)
+            by_input |= {column.wrt[0]: column for column in anew}
         before = {} if guilty else self.from_the_input(places, {**by_input})
         columns = []
         for call in reversed(self.layers):

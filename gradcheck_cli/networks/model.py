@@ -51,9 +51,12 @@ def report(request: Request, *, strict: bool = False, timeout: float = 600.0, pr
         **({} if request.compile is None else {"compile": compiler(request.compile)}),
         **({"stop_gradients": True} if request.stop_gradients else {}),
     }  # fmt: skip
-    return record(
-        "model", problem, lambda recorder: check(request, recorder, problem), strict=strict, timeout=timeout, progress=progress
-    )
+
+    def work(recorder: Recorder) -> None:
+        with seeded(request.seed, on(request.device)):  # a backward that draws numbers is beyond what seeds each call
+            check(request, recorder, problem)
+
+    return record("model", problem, work, strict=strict, timeout=timeout, progress=progress)
 
 
 def check(request: Request, recorder: Recorder, problem: dict[str, Any]) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.checkpoint import checkpoint
 
-from gradcheck_cli import check_function
+from gradcheck_cli import check_function, check_model
 
 X = torch.tensor([0.3, -0.7, 1.1], dtype=torch.float64)
 
@@ -78,3 +79,60 @@ def test_no_hook_is_to_blame() -> None:
     report = check_function(function, at={"x": X})
     assert {c.cause for c in report.checks} == {"formula"}
     assert not any("without" in str(c.detail) for c in report.checks)
+
+
+class Scaled(nn.Module):
+    """A layer whose backward hook makes its gradient a tenth."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 3), nn.Linear(3, 2)
+        self.first.register_full_backward_hook(_a_tenth)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first(x).relu())  # type: ignore[no-any-return]
+
+
+def _a_tenth(module: nn.Module, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(g * 0.1 for g in inputs)
+
+
+class Redrawn(nn.Module):
+    """A checkpoint that draws another mask when it runs again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.dropout = nn.Linear(3, 3), nn.Dropout(0.5)
+
+    def _part(self, x: Tensor) -> Tensor:
+        return self.dropout(self.linear(x))  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return checkpoint(self._part, x, use_reentrant=False, preserve_rng_state=False)  # type: ignore[no-any-return]
+
+
+def test_the_hook_of_a_module_is_named() -> None:
+    """With the line at which it is written: torch hangs it up where the module is called."""
+    torch.manual_seed(1)
+    report = check_model(Scaled().double(), input=[2, 3])
+    line = _a_tenth.__code__.co_firstlineno
+    found = [c for c in report.checks if c.verdict == "mismatch"]
+    assert found and {c.cause for c in found} == {"formula"}
+    assert f"without the backward hook of a module (test_hanging.py, line {line}) autograd's value is the derivative" in str(
+        [c.detail for c in found]
+    )
+
+
+def test_no_kernel_is_blamed_for_a_hook() -> None:
+    """What is followed runs without hooks on saved tensors, and is right: that autograd isn't is theirs. Twice the same is said,
+    whatever torch's generator was at."""
+    torch.manual_seed(1)
+    network = Redrawn().double().train()
+    reports = []
+    for seed in (2, 3):
+        torch.manual_seed(seed)
+        reports.append(check_model(network, input=[2, 3], train=True))
+    found = [c for c in reports[0].checks if c.verdict == "mismatch"]
+    assert found and {c.cause for c in found} == {"formula"}
+    assert all("without the hooks on saved tensors" in str(c.detail) for c in found)
+    assert [c.autograd for c in reports[0].checks] == [c.autograd for c in reports[1].checks]
