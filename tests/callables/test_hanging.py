@@ -124,7 +124,7 @@ def test_the_hook_of_a_module_is_named() -> None:
 
 
 def test_no_kernel_is_blamed_for_a_hook() -> None:
-    """What is followed runs without hooks on saved tensors, and is right: that autograd isn't is theirs. Twice the same is said,
+    """What is followed runs without hooks on saved tensors, and is right: that autograd isn't is theirs. It is said twice,
     whatever torch's generator was at."""
     torch.manual_seed(1)
     network = Redrawn().double().train()
