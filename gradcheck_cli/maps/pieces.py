@@ -8,7 +8,7 @@ from functools import cache
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import definition, parse
-from gradcheck_cli.language.tree import Call, Node, substitute, walk
+from gradcheck_cli.language.tree import Call, Node, Variable, substitute, walk
 from gradcheck_cli.maps.written import evaluate
 
 
@@ -22,9 +22,9 @@ def pieces(nodes: Iterable[Node], values: Mapping[str, float]) -> list[object]:
 def conditions(nodes: Iterable[Node]) -> list[Node]:
     """What decides between the pieces of the trees, in order: their conditions; and of abs, sign and the like `a > b` and
     `a < b` for both sides of their kinks."""
-    opened: dict[Node, Node] = {}
+    done: dict[Node, Node] = {}
     found: list[Node] = []
-    for call in dict.fromkeys(item for node in nodes for item in walk(_opened(node, opened)) if isinstance(item, Call)):
+    for call in dict.fromkeys(item for node in nodes for item in walk(opened(node, done)) if isinstance(item, Call)):
         if TABLE[call.function].truth:
             found.append(call)
         for left, right in _borders(call.function):
@@ -34,22 +34,30 @@ def conditions(nodes: Iterable[Node]) -> list[Node]:
     return found
 
 
-def _opened(node: Node, done: dict[Node, Node]) -> Node:
-    """The tree with its functions' definitions put in."""
+def opened(node: Node, done: dict[Node, Node], products: bool = False) -> Node:
+    """The tree with its functions' definitions put in, and with those of the functions in these. `products`: of those functions
+    alone that use what they are given more than once (x*sigmoid(x)), and no further."""
     for item in walk(node):
         if item in done:
             continue
         new: Node = item
         if isinstance(item, Call):
-            new = Call(item.function, tuple(done[a] for a in item.arguments))
+            new = Call(item.function, given := tuple(done[a] for a in item.arguments))
             row = TABLE[item.function]
-            if row.definition:
-                body = substitute(
-                    definition(item.function), dict(zip((p.name for p in row.parameters), new.arguments, strict=False))
-                )
-                new = _opened(body, {leaf: leaf for leaf in new.arguments})
+            if row.definition and (not products or _several(item.function)):
+                new = substitute(definition(item.function), dict(zip((p.name for p in row.parameters), given, strict=False)))
+                if not products:
+                    new = opened(new, {leaf: leaf for leaf in given})
         done[item] = new
     return done[node]
+
+
+@cache
+def _several(function: str) -> bool:
+    """Whether a definition uses the first parameter more than once, apart from conditions."""
+    first = Variable(TABLE[function].parameters[0].name)
+    calls = [item for item in walk(definition(function)) if isinstance(item, Call) and not TABLE[item.function].truth]
+    return sum(argument == first for call in calls for argument in call.arguments) > 1
 
 
 @cache

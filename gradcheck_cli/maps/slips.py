@@ -58,17 +58,20 @@ class Searched:
     def plainest(self, points: Points, name: str, searches: Sequence[Search], unless: str | None) -> str | None:
         """The slip that fits at every point: one that was found before, else the plainest; where there is none, of what is
         written alike but for its numbers. What speaks of `unless` isn't named."""
-        levels = [points, points.loose] if points.loose else [points]
-        tried = [self._tried.setdefault(level.key(name, unless), _Tried()) for level in levels]
-        for level, (search, text) in (
-            (level, found) for level, known in zip(levels, tried, strict=True) for found in known.found
-        ):
-            if level.near_fits(name, search, text) and level.own_fits(name, search, text):
-                return text
-        return next(filter(None, (self._new(*of, name, searches, unless) for of in zip(levels, tried, strict=True))), None)
+        for level in points.levels():
+            tried = self._of(level, name, unless)
+            for search, text in tried.found:
+                if level.near_fits(name, search, text) and level.own_fits(name, search, text):
+                    return text
+            if not tried.vain:  # nor was anything tried further on
+                break
+        return next(filter(None, (self._new(level, name, searches, unless) for level in points.levels())), None)
 
-    def _new(self, points: Points, tried: _Tried, name: str, searches: Sequence[Search], unless: str | None) -> str | None:
-        values = points.near[0].trees.values
+    def _of(self, points: Points, name: str, unless: str | None) -> _Tried:
+        return self._tried.setdefault(points.key(name, unless), _Tried())
+
+    def _new(self, points: Points, name: str, searches: Sequence[Search], unless: str | None) -> str | None:
+        values, tried = points.near[0].trees.values, self._of(points, name, unless)
         if len(tried.vain) >= SEARCHES or values in tried.vain:
             return None
         for search, text in _fitting(points.near, name, searches):
@@ -102,16 +105,33 @@ class Points:
         """What is wrong at both places beside the user's point; nothing where that isn't known."""
         return self._names if len(self.near) == len(NEAR) else []
 
+    def levels(self) -> Iterator[Points]:
+        """These; and, where that is another thing, the same where calls that differ in numbers are written alike, and where
+        functions are written as those that they are made of."""
+        yield self
+        if self._loose is not None:
+            yield self._loose
+        if self._opened is not None:
+            yield self._opened
+
     @cached_property
-    def loose(self) -> Points | None:
-        """The same where calls that differ in numbers are written alike; None where there are none."""
+    def _loose(self) -> Points | None:
+        return self._changed(lambda trial: trial.loosened())
 
-        def loosened(place: Place) -> Trial | None:
+    @cached_property
+    def _opened(self) -> Points | None:
+        return self._changed(lambda trial: trial.opened())
+
+    def _changed(self, change: Callable[[Trial], Trial | None]) -> Points | None:
+        """These with their trials changed, wherever that changes one; None where it changes none beside the user's point."""
+        if all(change(trial) is None for trial in self.near):
+            return None
+
+        def changed(place: Place) -> Trial | None:
             trial = self._write(place)
-            return trial and (trial.loosened() or trial)
+            return trial and (change(trial) or trial)
 
-        points = Points(loosened)
-        return points if any(trial.loose for trial in points.near) else None
+        return Points(changed)
 
     @cached_property
     def _own(self) -> Trial | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from types import MappingProxyType
 from typing import Any, Self
@@ -18,6 +18,7 @@ from gradcheck_cli.floats import Floats
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.parser import is_truth
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
+from gradcheck_cli.maps.pieces import opened
 from gradcheck_cli.maps.written import Trees, evaluate, family, partial, result, upstream
 
 ROUNDED = 1e-9
@@ -86,6 +87,16 @@ class Trial:
         other = copy(self)
         other._group(loose=True)
         return other
+
+    def opened(self) -> Self | None:
+        """The same where functions that are made of others (silu, gelu) are written as these. None where there are none."""
+        done: dict[Node, Node] = {}
+        outputs = {name: [opened(node, done, products=True) for node in nodes] for name, nodes in self.trees.outputs.items()}
+        return None if outputs == self.trees.outputs else self.of(replace(self.trees, outputs=outputs))
+
+    def of(self, trees: Trees) -> Self:
+        """The same point with other trees."""
+        return type(self)(trees)
 
     def _exactly(self) -> dict[Node, Any]:
         """The outputs that a backward may use, as exact as what they are compared with, where the floats are these."""
@@ -190,10 +201,13 @@ class Pushed(Trial):
     that moves; `found`: what torch has."""
 
     def __init__(self, trees: Trees, direction: Mapping[str, Sequence[float]], found: Floats) -> None:
-        self._direction = direction
+        self._direction, self._found = direction, found
         super().__init__(trees)
         self.parts = {n: self.pushed(n, u) for n, u in direction.items()}
         self.torch = {next(iter(direction)): found}
+
+    def of(self, trees: Trees) -> Self:
+        return type(self)(trees, self._direction, self._found)
 
     def adjoint(
         self,

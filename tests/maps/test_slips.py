@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.nn import functional as F
 from torch.nn.functional import conv2d, pad
 
 from gradcheck_cli import check_function
@@ -113,6 +114,33 @@ PIECES = [
     ),
 ]
 """What is wrong on one side of a condition of the function, by 0 or by several factors."""
+
+
+MADE_OF = [
+    (F.silu, lambda g, x, y: g * x.sigmoid(), "a term is dropped: the one through sigmoid(x[0]) in x[0]*sigmoid(x[0])"),
+    (
+        F.silu,
+        lambda g, x, y: g * (x.sigmoid() + x * x.sigmoid()),
+        "the factor 1 - sigmoid(x[0]) is missing in the term through sigmoid(x[0]) in x[0]*sigmoid(x[0])",
+    ),
+    (
+        F.gelu,
+        lambda g, x, y: g * (1 + torch.erf(x / 2**0.5)) / 2,
+        "a term is dropped: the one through 1 + erf(x[0]/sqrt(2)) in x[0]*(1 + erf(x[0]/sqrt(2)))",
+    ),
+    (F.softsign, lambda g, x, y: g / (1 + x.abs()), "a term is dropped: the one through abs(x[0]) + 1 in x[0]/(abs(x[0]) + 1)"),
+    (F.mish, lambda g, x, y: g * F.softplus(x).tanh(), "a term is dropped: the one through"),
+]
+"""A slip in the derivative of a function that torch has as one, and its author as two."""
+
+
+@pytest.mark.parametrize(("forward", "backward", "text"), MADE_OF)
+def test_what_a_function_is_made_of(forward: Any, backward: Any, text: str) -> None:
+    """The slip is named in the words of what the function is made of, where it has none in the function's own."""
+    slip = custom(forward, backward)
+    x = torch.tensor([0.4, -1.3, 2.1], dtype=torch.float64)
+    (found,) = name_slips(Map({"x": x}, lambda leaves: {"y": slip(leaves["x"])})).values()
+    assert found is not None and found.startswith(text)
 
 
 @pytest.mark.parametrize(("forward", "backward", "text"), PIECES)
