@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from gradcheck_cli.algebra.layers import Symbolic
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.symbols import Expression
 from gradcheck_cli.callables.hanging import without_hooks
-from gradcheck_cli.callables.own import forgotten_conjugates, own_pushed, own_slips, places
+from gradcheck_cli.callables.own import BY_ITSELF, forgotten_conjugates, own_pushed, own_slips, places
 from gradcheck_cli.exact.derivative import TIDY, tidy
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import written_size
@@ -82,7 +82,7 @@ def explain(
     """
     wrong = [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH]
     known = known or Known()
-    suspect, hung = _by_hooks(map, wrong, rows) if values else ([], {})
+    suspect, hung = _recast(map, wrong, rows, known.searched) if values else ([], {})
     _slips(map, [c for c in wrong if c.cause(c.worst()) is Cause.FORMULA], formula, values, known.searched)
     for number, text in hung.items():
         for detail in suspect[number].details.values():
@@ -103,7 +103,8 @@ def explain(
 
 def name_own(map: Map, rows: Sequence[Row], columns: Sequence[Column], searched: Searched) -> None:
     """Complete the details of what is wrong in a map of many entries: the backward, or the hook, that is to blame."""
-    wrong, hung = _by_hooks(map, [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH], rows)
+    mismatches = [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH]
+    wrong, hung = _recast(map, mismatches, rows, searched)
     own = own_slips(map, searched) if wrong else []
     for number, column in enumerate(wrong):
         for detail in column.details.values():
@@ -111,9 +112,15 @@ def name_own(map: Map, rows: Sequence[Row], columns: Sequence[Column], searched:
                 detail.text = _joined(*own, hung.get(number), detail.text) or None
 
 
-def _by_hooks(map: Map, wrong: Sequence[Column], rows: Sequence[Row]) -> tuple[list[Column], dict[int, str]]:
-    """The columns that hooks may be to blame for, and by their numbers the hooks without which autograd is right. What was
-    followed may have run without these, so that a kernel was blamed: it is the formula."""
+def _recast(map: Map, wrong: Sequence[Column], rows: Sequence[Row], searched: Searched) -> tuple[list[Column], dict[int, str]]:
+    """The columns in which the formula is wrong, and by their numbers the hooks without which autograd is right. What was
+    followed may have run without hooks, so that a kernel was blamed; and what a custom backward does at a kink is no convention
+    of autograd's where it is wrong beside it. Both are the formula."""
+    kinks = [c for c in wrong if c.cause(c.worst()) is Cause.KINK]
+    if kinks and any(BY_ITSELF in text for text in own_slips(map, searched)):
+        for column in kinks:
+            meant = {i: d for i, d in column.details.items() if d.cause is Cause.KINK}
+            column.details.update({i: replace(d, cause=Cause.FORMULA, text=None) for i, d in meant.items()})
     suspect = [c for c in wrong if c.cause(c.worst()) in (Cause.FORMULA, Cause.KERNEL)]
     hung = without_hooks(map, suspect, rows) if suspect else {}
     for number in hung:

@@ -272,3 +272,22 @@ def test_large_calls_are_looked_at_in_part(function: Any, shapes: tuple[tuple[in
     (found,) = own_slips(Map(inputs, lambda leaves: {"y": function.apply(*leaves.values())}))
     assert said in found
     assert ("by itself" in found) == bool(said)
+
+
+KINKED = custom(lambda x: x.abs() * x, lambda g, x, y: g * (2 * x.abs() + 0.25))
+TRIPLE = custom(lambda x: x * 3, lambda g, x, y: g * 3)
+
+
+@pytest.mark.parametrize(
+    ("function", "causes"),
+    [
+        (KINKED, {"formula"}),
+        (lambda x: TRIPLE.apply(x).relu() - (-TRIPLE.apply(x)).relu(), {"kink"}),
+    ],
+    ids=["the backward's", "torch's"],
+)
+def test_at_a_kink_a_backward_that_is_wrong_beside_it_is_a_formula(function: Any, causes: set[str]) -> None:
+    """x*|x| has the derivative 0 at 0; what a wrong backward returns there is no convention. That of torch's operations is one,
+    beside a right custom backward too."""
+    report = check_function(function, at={"x": torch.tensor([0.0, 1.5, -2.0], dtype=torch.float64)})
+    assert {c.cause for c in report.checks if c.verdict == "mismatch"} == causes
