@@ -21,7 +21,6 @@ from gradcheck_cli.exact.enclosure import Enclosure
 from gradcheck_cli.exact.kinks import EXPONENTS
 from gradcheck_cli.exact.stalls import stalled
 from gradcheck_cli.floats import Floats, Format
-from gradcheck_cli.formulas.guard import guard_points
 from gradcheck_cli.formulas.lowering import refine
 from gradcheck_cli.formulas.run import Points, Run
 from gradcheck_cli.formulas.torch_chain import TorchChain, Wrt
@@ -325,6 +324,8 @@ class _Part:
 
     def _guard(self) -> None:
         """No derivative of what runs a user's code stands against a difference quotient."""
+        from gradcheck_cli.formulas.guard import guard_points  # of formulas alone nobody asks
+
         columns = {column.wrt[0]: column for column in self.whole.columns if len(column.wrt) == 1}
         only = self.whole.chain.output if len(self.whole.typed.stages) == 1 else None
         valued = [i for i in range(self.size) if i not in self.torch.without]
