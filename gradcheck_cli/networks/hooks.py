@@ -25,6 +25,7 @@ from gradcheck_cli.maps.map import Map, Tensors, autocast, seeded, uncompiled, w
 from gradcheck_cli.maps.parts import apart, as_numbers, inexact, joined, names_of, split, whole
 from gradcheck_cli.networks.flow import Flow
 from gradcheck_cli.networks.modules import signature
+from gradcheck_cli.networks.padding import held, paddings
 from gradcheck_cli.networks.standing import Standing
 from gradcheck_cli.networks.structures import Flat, flatten, key, leaves_of, path, records
 from gradcheck_cli.shadow.draws import States, restore, states
@@ -219,10 +220,12 @@ class Subject:
     ) -> Any:  # fmt: skip
         """Call a module with these parameters; its buffers are copies, which it may change."""
         self.standing.settle()
-        state = {}
+        state, rows = {}, paddings(module)
         for name, parameter in module.named_parameters():
-            leaf = whole(given, name, parameter)
-            state[name] = self._cast(parameter) if leaf is None else leaf
+            leaf, own = whole(given, name, parameter), self._cast(parameter)
+            if leaf is not None and name in rows:
+                leaf = held(leaf, rows[name], own)
+            state[name] = own if leaf is None else leaf
         buffers = {name: self._cast(b).clone() for name, b in module.named_buffers()}
         state |= self.standing.buffered(buffers)
         with self._mode(), autocast(self.device, self.autocast):

@@ -27,6 +27,7 @@ from gradcheck_cli.networks.check import Networked
 from gradcheck_cli.networks.hooks import Call, Failed, Loss, Subject
 from gradcheck_cli.networks.layers import Network
 from gradcheck_cli.networks.modules import build, leading, one_line
+from gradcheck_cli.networks.padding import told
 from gradcheck_cli.networks.request import Request
 from gradcheck_cli.options import suited
 from gradcheck_cli.shadow.draws import on
@@ -87,7 +88,9 @@ def check(request: Request, recorder: Recorder, problem: dict[str, Any]) -> None
         with counted_by(recorder, request.compile), subject.checked(), nullcontext() if meant is None else meant.checked():
             for mode in OF_TENSORS.values():
                 if mode.name in request.modes:
-                    Networked(request, recorder, subject, calls, mode, meant).check()
+                    checker = Networked(request, recorder, subject, calls, mode, meant)
+                    recorder.note(*told(module, checker.inputs))
+                    checker.check()
     if len(refused) == len(dtypes):
         raise refused[0]
 
