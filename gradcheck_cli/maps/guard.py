@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.exact.kinks import NO_VALUE
-from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.floats import Floats, Format, empty
 from gradcheck_cli.maps.deeper import Deeper
 from gradcheck_cli.maps.map import Map, Row, push
 from gradcheck_cli.maps.probe import Options
@@ -136,7 +136,8 @@ class _Guard:
         self.whose, self._deeper = whose, deeper
         self.rows, self.spans = rows, {name: span for name, span in spans.items() if span.start < span.stop}
         self.limits, self._halvings = options.limits, HALVINGS
-        self.found = np.array([row.found for row in rows])
+        self.found = empty(len(rows), len(rows[0].found))
+        np.stack([row.found for row in rows], out=self.found)
         self.plain = Plain(map, options.seed, options.checkpoint, [self.found])
         self.verdicts = np.array([_joined(row, lambda c: c.verdicts) for row in rows])
         self._weights = weights_of(self.plain, [row.row for row in rows])

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from gradcheck_cli.errors import InputError, first_line
-from gradcheck_cli.floats import Floats
+from gradcheck_cli.floats import LARGE, Floats, empty
 from gradcheck_cli.language.spaces import subscript
 from gradcheck_cli.maps.autograd import Pulled, Seen, gradients, jvp
 from gradcheck_cli.maps.autograd import Tensors as Tensors
@@ -110,6 +110,8 @@ def not_judged(names: Iterable[str]) -> list[str]:
 
 
 def _copy(x: Tensor) -> Tensor:
+    if x.numel() >= LARGE and x.dtype is torch.float64 and x.device.type == "cpu" and x.is_contiguous():
+        return torch.from_numpy(empty(*x.shape)).copy_(x.detach())
     return x.detach().clone()
 
 
@@ -260,7 +262,7 @@ def pull(outputs: Tensors, leaves: Tensors, row: Row, create_graph: bool = False
 def draws(seed: int, *numbers: Floats) -> np.random.Generator:
     """Random numbers from the seed and from all bits of some numbers: nobody can write a gradient whose error is orthogonal to
     them, and the same seed and inputs give them again."""
-    bits = hashlib.blake2b(digest_size=16)
+    bits = hashlib.sha256()  # which processors have instructions for
     for some in numbers:
         bits.update(np.ascontiguousarray(some).data)
     return np.random.default_rng([seed, int.from_bytes(bits.digest(), "little")])

@@ -27,7 +27,7 @@ from gradcheck_cli.algebra.number import NAN, ZERO, Ball, precision, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.algebra.tape import derivatives
-from gradcheck_cli.floats import Floats, pieces
+from gradcheck_cli.floats import Floats, empty, pieces
 from gradcheck_cli.maps.columns import FARTHEST, HEARD, UNBOUNDED, Filter, certified
 from gradcheck_cli.maps.guard import Asked
 from gradcheck_cli.maps.map import Map, Row, draws, signs
@@ -151,7 +151,7 @@ class Search(Probe):
         gradients too: see `draws`.
         """
         draw = draws(self.options.seed, *self._given, self._floats)
-        numbers, (still, nothing) = np.empty(self.count), np.zeros((2, self.count), dtype=bool)
+        numbers, (still, nothing) = empty(self.count), np.zeros((2, self.count), dtype=bool)
         for some in pieces(self.count):
             numbers[some] = 2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), len(numbers[some])) + 1
         for some in pieces(self.count):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.columns.column import Column as Words
 from gradcheck_cli.algebra.number import Ball
-from gradcheck_cli.floats import Floats
+from gradcheck_cli.floats import Floats, pieces
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.verdict.numbers import decimal, interval
 from gradcheck_cli.verdict.plain import jsonable
@@ -434,7 +434,8 @@ class Column:
             for kind, n in self.tally.items():
                 found[kind.verdict] += n
             return found
-        tally = np.bincount(self.verdicts, minlength=len(VERDICTS)).tolist()
+        parts = (np.bincount(self.verdicts[some], minlength=len(VERDICTS)) for some in pieces(len(self.verdicts)))
+        tally = sum(parts, np.zeros(len(VERDICTS), dtype=np.int64)).tolist()
         return Counter({verdict: n for verdict, n in zip(VERDICTS, tally, strict=True) if n})
 
     def summary(self) -> dict[str, Any]:
@@ -452,10 +453,14 @@ class Column:
 
     def worst(self) -> int:
         """The index of the entry to look at first: the most severe verdict, then the largest error."""
-        severity = self.verdicts.astype(np.int64)
-        candidates = np.flatnonzero(severity == severity.max())
-        errors = np.nan_to_num(self.error_ulps[candidates], nan=-1.0, posinf=np.inf)
-        return int(candidates[int(np.argmax(errors))])
+        most, found, largest = self.verdicts.max(), 0, -math.inf
+        for some in pieces(len(self.verdicts)):
+            errors = np.nan_to_num(self.error_ulps[some], nan=-1.0, posinf=np.inf)
+            errors[self.verdicts[some] != most] = -math.inf
+            place = int(np.argmax(errors))
+            if errors[place] > largest:
+                found, largest = some.start + place, errors[place]
+        return found
 
     def check(self, index: int) -> Check:
         detail = self.detail(index)

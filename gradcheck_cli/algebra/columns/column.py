@@ -53,7 +53,7 @@ class Column(NamedTuple):
         with np.errstate(all="ignore"):
             found: Floats = floats - self.high
             found -= self.low
-        return np.abs(found)
+        return np.abs(found, out=found)
 
 
 def ball_of(high: float, low: float, radius: float) -> Ball:
