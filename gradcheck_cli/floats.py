@@ -91,6 +91,13 @@ def empty(*shape: int) -> Floats:
     return array
 
 
+def filled(count: int, value: float) -> Floats:
+    """An array of so many times a number."""
+    found = empty(count)
+    found.fill(value)
+    return found
+
+
 def entire(array: npt.NDArray[Any]) -> bool:
     """Whether an array has memory of its own, no part of a larger one's; a view that shows all of it in another shape too."""
     owner = array if array.base is None else array.base

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.columns.column import Column as Words
 from gradcheck_cli.algebra.number import Ball
-from gradcheck_cli.floats import Floats, pieces
+from gradcheck_cli.floats import Floats, filled, pieces
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.verdict.numbers import decimal, interval
 from gradcheck_cli.verdict.plain import jsonable
@@ -261,9 +261,9 @@ class Column:
             mode=mode,
             dtype=dtype,
             scope=scope,
-            autograd=np.full(count, np.nan),
+            autograd=filled(count, math.nan),
             exact=Balls.blank(count),
-            error_ulps=np.full(count, np.nan),
+            error_ulps=filled(count, math.nan),
             verdicts=np.full(count, Verdict.UNDECIDED.severity, dtype=np.uint8),
             values=values,
         )

@@ -14,7 +14,7 @@ from flint import arb, ctx
 from gradcheck_cli.algebra.columns.primitives import Array, Mask
 from gradcheck_cli.algebra.columns.words import OPEN, SMALLEST, UP, two_sum
 from gradcheck_cli.algebra.number import NAN, Ball
-from gradcheck_cli.floats import Floats
+from gradcheck_cli.floats import Floats, empty
 
 
 def bits_of(words: int) -> int:
@@ -51,7 +51,7 @@ class Column(NamedTuple):
     def off(self, floats: Floats) -> Floats:
         """How far floats are from the centres."""
         with np.errstate(all="ignore"):
-            found: Floats = floats - self.high
+            found = np.subtract(floats, self.high, out=empty(len(self.high)))
             found -= self.low
         return np.abs(found, out=found)
 
