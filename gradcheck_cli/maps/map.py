@@ -270,10 +270,7 @@ def draws(seed: int, *numbers: Floats) -> np.random.Generator:
 
 def signs(draw: np.random.Generator, count: int) -> Floats:
     """So many times 1 or -1."""
-    return _SIGNS[draw.integers(0, 2, count)]
-
-
-_SIGNS = np.array([-1.0, 1.0])
+    return 2.0 * draw.integers(0, 2, count) - 1.0
 
 
 def split(row: Row, name: str, apart: Sequence[Floats]) -> tuple[Row, Row | None]:

@@ -158,9 +158,11 @@ class Search(Probe):
             numbers[some] *= signs(draw, len(numbers[some]))
         for some in pieces(self.count, len(self.rows)):
             floats = self._floats[:, some]
-            finite = np.isfinite(floats)
-            sizes = np.max(np.abs(floats), axis=0, initial=0.0, where=finite)
-            still[some] = (~finite & ~self._missing[:, some]).any(axis=0)
+            finite, sizes = np.isfinite(floats), np.abs(floats)
+            if not finite.all():
+                sizes[~finite] = 0.0
+                still[some] = (~finite & ~self._missing[:, some]).any(axis=0)
+            sizes = sizes.max(axis=0, initial=0.0)
             nothing[some] = sizes == 0
             numbers[some] = np.ldexp(numbers[some], -np.clip(np.frexp(sizes)[1], -FARTHEST, FARTHEST) - DRAWN)
         numbers[still] = 0.0
