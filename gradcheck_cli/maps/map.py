@@ -270,7 +270,10 @@ def draws(seed: int, *numbers: Floats) -> np.random.Generator:
 
 def signs(draw: np.random.Generator, count: int) -> Floats:
     """So many times 1 or -1."""
-    return 2.0 * draw.integers(0, 2, count) - 1.0
+    found = draw.integers(0, 2, count).astype(np.float64)
+    found *= 2.0
+    found -= 1.0
+    return found
 
 
 def split(row: Row, name: str, apart: Sequence[Floats]) -> tuple[Row, Row | None]:

@@ -349,7 +349,9 @@ def _measure(inputs: Floats, apart: bool, sizes: Floats) -> None:
     if apart or not largest:
         sizes[sizes == 0.0] = 1.0
         return
-    squares = sum(float(np.square(sizes[some] / largest).sum()) for some in pieces(len(sizes)))  # as they are, they may overflow
+    squares = sum(
+        float(np.square(sizes[some] / largest).sum()) for some in pieces(len(sizes))
+    )  # as they are, they may overflow
     np.maximum(sizes, LEAST * largest * math.sqrt(squares / len(sizes)), out=sizes)
 
 

@@ -42,7 +42,7 @@ class Intake:
             if value.is_floating_point():
                 with _disable_current_modes():  # nobody follows that
                     bits = value.detach().reshape(-1).contiguous().view(torch.uint8)
-                    self.found.add(sha256(bits.numpy(force=True)).digest())
+                    self.found.add(sha256(bits.numpy(force=True).data).digest())
 
 
 def _solid(tensor: Tensor) -> bool:
