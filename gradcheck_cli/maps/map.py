@@ -259,13 +259,18 @@ def pull(outputs: Tensors, leaves: Tensors, row: Row, create_graph: bool = False
     return gradients(outputs, leaves, row.cotangents, create_graph)
 
 
-def draws(seed: int, *numbers: Floats) -> np.random.Generator:
+def draws(seed: int, *numbers: Floats, secret: int | None = None) -> np.random.Generator:
     """Random numbers from the seed and from all bits of some numbers: nobody can write a gradient whose error is orthogonal to
-    them, and the same seed and inputs give them again."""
-    bits = hashlib.sha256()  # which processors have instructions for
+    them, and the same seed and inputs give them again. `secret`: that of the numbers, where it is known."""
+    return np.random.default_rng([seed, secret_of(*numbers) if secret is None else secret])
+
+
+def secret_of(*numbers: Floats) -> int:
+    """A number that hangs on all bits of numbers."""
+    bits = hashlib.blake2b(digest_size=16)
     for some in numbers:
         bits.update(np.ascontiguousarray(some).data)
-    return np.random.default_rng([seed, int.from_bytes(bits.digest(), "little")])
+    return int.from_bytes(bits.digest(), "little")
 
 
 def signs(draw: np.random.Generator, count: int) -> Floats:

@@ -26,7 +26,7 @@ import torch
 
 from gradcheck_cli.floats import Floats, empty, pieces
 from gradcheck_cli.maps.constants import Constants
-from gradcheck_cli.maps.map import Map, Tensors, draws, signs, spans_of
+from gradcheck_cli.maps.map import Map, Tensors, draws, secret_of, signs, spans_of
 from gradcheck_cli.maps.runs import format_of, numpy, rounding
 
 OWN = 1 << 16
@@ -179,7 +179,8 @@ def standing(values: Values) -> Floats:
 
 
 class Plain:
-    """A map's function, run without any mode near its inputs. `apart`: every entry of an input is a point of its own, whose
+    """A map's function, run without any mode near its inputs. `secret`: numbers on which directions hang besides the inputs, or
+    what `secret_of` made of both. `apart`: every entry of an input is a point of its own, whose
     size says nothing about the others. `constants`: what is held at what it is at the point; without, what the code detaches,
     where the map says so."""
 
@@ -188,7 +189,7 @@ class Plain:
         map: Map,
         seed: int,
         checkpoint: Callable[[], None],
-        secret: Sequence[Floats] = (),
+        secret: Sequence[Floats] | int = (),
         apart: bool = False,
         constants: Constants | None = None,
     ) -> None:
@@ -197,7 +198,8 @@ class Plain:
         self._spans = spans_of(map.inputs)
         self.inputs = empty(sum(x.numel() for x in map.inputs.values()))
         np.concatenate([numpy(x) for x in map.inputs.values()], out=self.inputs)
-        self._draw = draws(seed, self.inputs, *secret)
+        known = secret if isinstance(secret, int) else secret_of(self.inputs, *secret)
+        self._draw = draws(seed, secret=known)
         self.here = self._run(None)
         again = self._run(None, again=True)
         with np.errstate(all="ignore"):

@@ -174,6 +174,7 @@ class Reverse(Search):
             ],
             self.spans,
             deeper=None if self.truth.orders is None else partial(self.truth.deeper, _added),
+            secret=self._secret,
         )
 
     def _derived(self, map: Map) -> list[Tensor | None]:

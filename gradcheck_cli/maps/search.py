@@ -30,7 +30,7 @@ from gradcheck_cli.algebra.tape import derivatives
 from gradcheck_cli.floats import Floats, empty, pieces
 from gradcheck_cli.maps.columns import FARTHEST, HEARD, UNBOUNDED, Filter, certified
 from gradcheck_cli.maps.guard import Asked
-from gradcheck_cli.maps.map import Map, Row, draws, signs
+from gradcheck_cli.maps.map import Map, Row, draws, secret_of, signs
 from gradcheck_cli.maps.narrowing import Group, narrowed
 from gradcheck_cli.maps.outside import UNSEEN, Doubt, moving
 from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, SINGULAR, Probe, tight
@@ -142,6 +142,11 @@ class Search(Probe):
     """The work of a run of the forward pass, where it was found to tell nothing."""
 
     @cached_property
+    def _secret(self) -> int:
+        """Of the inputs and of torch's gradients."""
+        return secret_of(*self._given, self._floats)
+
+    @cached_property
     def _drawn(self) -> tuple[Floats, list[npt.NDArray[np.bool_]]]:
         """A direction of odd 20-bit numbers of both signs, scaled by powers of two so that each entry adds a term of about one
         size, and which entries go together: those where torch has a number, and those where it has 0, which the others would
@@ -150,7 +155,7 @@ class Search(Probe):
         It is 0 where torch's number isn't finite: such entries are looked at one by one. The numbers hang on the inputs and the
         gradients too: see `draws`.
         """
-        draw = draws(self.options.seed, *self._given, self._floats)
+        draw = draws(self.options.seed, secret=self._secret)
         numbers, (still, nothing) = empty(self.count), np.zeros((2, self.count), dtype=bool)
         for some in pieces(self.count):
             numbers[some] = 2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), len(numbers[some])) + 1
