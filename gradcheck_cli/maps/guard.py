@@ -96,8 +96,8 @@ def guard_rows(
     deeper: Callable[[str], Deeper] | None = None, secret: int | None = None,
 ) -> None:  # fmt: skip
     """Hold judged gradients against quotients of functions: what they contradict is refuted, and a mismatch that those of the
-    exact side's own contradict is undecided. `secret`: that of the inputs and the gradients, where it is known. `deeper`: quotients of the function whose derivative a row is already, which alone
-    say whether a mismatch stands."""
+    exact side's own contradict is undecided. `secret`: that of the inputs and the gradients, where it is known. `deeper`:
+    quotients of the function whose derivative a row is already, which alone say whether a mismatch stands."""
     rows = [row for row in rows if not row.refused and row.columns]
     columns = [column for row in rows for column in row.columns.values()]
     for map, whose, doubts, refutes in functions:
