@@ -39,6 +39,7 @@ from gradcheck_cli.maps.runs import Cells, Followed, layers_of, numpy
 from gradcheck_cli.maps.second import confirms
 from gradcheck_cli.maps.seen import Seen, joined
 from gradcheck_cli.shadow.intake import Intake
+from gradcheck_cli.verdict.column import UNEXAMINED
 from gradcheck_cli.verdict.judge import QUICK, judge_plainly
 from gradcheck_cli.verdict.shade import Shades
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
@@ -724,4 +725,4 @@ def _along(cells: Sequence[Ball], direction: Floats, indices: Sequence[int]) -> 
     return sum((cells[i] * u for i, u in zip(indices, steps, strict=True)), ZERO)
 
 
-_UNEXAMINED = Truth(Kind.UNKNOWN, text="not examined one by one: others are wrong already, or it takes too much work")
+_UNEXAMINED = Truth(Kind.UNKNOWN, text=UNEXAMINED)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from gradcheck_cli.options import COMPLEX
 from gradcheck_cli.output import figures
-from gradcheck_cli.output.found import findings
+from gradcheck_cli.output.found import findings, unexamined
 from gradcheck_cli.output.parts import Finding, Point, Table, Word, counted, cut
 from gradcheck_cli.output.places import Places
 from gradcheck_cli.output.rows import tables
@@ -30,6 +30,8 @@ STAGES = 8
 EXPRESSION = 180
 WIDE_FINDINGS = 40
 """Findings where there is room."""
+FEW_ROWS = 8
+"""Rows of a table where something is wrong: of more, those in which it is."""
 REMEDIES = 4
 NOTES = 12
 """Notes that are shown without --verbose."""
@@ -75,6 +77,9 @@ def view(report: Report, *, verbose: bool = False, wide: bool = False) -> View:
     found = findings(report, places, verbose, wide)
     shown = found if verbose else found[: WIDE_FINDINGS if wide else FINDINGS]
     listed = tuple(tables(report, places, verbose, wide))
+    wrong = not verbose and report.verdict is Verdict.MISMATCH
+    if wrong and not wide:
+        listed = tuple(map(_failing, listed))
     return View(
         title=_title(report, verbose),
         run=_run(report),
@@ -87,9 +92,15 @@ def view(report: Report, *, verbose: bool = False, wide: bool = False) -> View:
         findings_left_out=len(found) - len(shown),
         remedies=_remedies(report, verbose),
         tables=listed,
-        notes=tuple(dict.fromkeys(report.notes)),
+        notes=tuple(dict.fromkeys(filter(None, (*report.notes, unexamined(report.columns) if wrong else "")))),
         summary=summary(report),
     )
+
+
+def _failing(table: Table) -> Table:
+    """A table beside what is wrong: of many rows those that are, as far as there is room."""
+    wrong = sum(row.verdict is Verdict.MISMATCH for row in table.rows)
+    return table if len(table.rows) <= FEW_ROWS else table.shortened(min(max(wrong, 1), FEW_ROWS))
 
 
 def summary(report: Report) -> tuple[Word, ...]:

@@ -30,6 +30,9 @@ LATE = "not finished in time: raise --timeout"
 UNSEEN = "not looked at: the run ended before"
 """What is said of points that it didn't come to."""
 
+UNEXAMINED = "not examined one by one: others are wrong already, or it takes too much work"
+"""What is said of entries among which some that are wrong were found, or would have been with more work."""
+
 VERDICTS: tuple[Verdict, ...] = tuple(Verdict)
 
 KINDS = 64
@@ -434,9 +437,8 @@ class Column:
             for kind, n in self.tally.items():
                 found[kind.verdict] += n
             return found
-        parts = (np.bincount(self.verdicts[some], minlength=len(VERDICTS)) for some in pieces(len(self.verdicts)))
-        tally = sum(parts, np.zeros(len(VERDICTS), dtype=np.int64)).tolist()
-        return Counter({verdict: n for verdict, n in zip(VERDICTS, tally, strict=True) if n})
+        bytes_of = self.verdicts.tobytes()
+        return Counter({verdict: n for severity, verdict in enumerate(VERDICTS) if (n := bytes_of.count(severity))})
 
     def summary(self) -> dict[str, Any]:
         """How many entries there are of each kind, as plain JSON values, the most severe first."""
