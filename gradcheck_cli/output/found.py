@@ -206,7 +206,7 @@ def _finding(group: _Group, places: Places, verbose: bool, said: set[str]) -> Fi
     told = detail.split("; ")
     placed = [spelled(text) for text in told if _RULE.fullmatch(text)]
     rest = spelled("; ".join(text for text in told if not _RULE.fullmatch(text)))
-    stages = list(dict.fromkeys(filter(None, (check.stage, *group.stages()))))
+    stages = list(dict.fromkeys(filter(None, group.stages())))
     blame = [f"{'stages' if len(stages) > 1 else 'stage'} {_listed(stages)}"] if stages else []
     blame += [f"operation {check.operation}"] if check.operation else []
     prose = [NO_DIGIT] if (check.detail or "").startswith(NO_DIGIT) else []

@@ -30,8 +30,6 @@ STAGES = 8
 EXPRESSION = 180
 WIDE_FINDINGS = 40
 """Findings where there is room."""
-FEW_ROWS = 8
-"""Rows of a table where something is wrong: of more, those in which it is."""
 REMEDIES = 4
 NOTES = 12
 """Notes that are shown without --verbose."""
@@ -77,9 +75,7 @@ def view(report: Report, *, verbose: bool = False, wide: bool = False) -> View:
     found = findings(report, places, verbose, wide)
     shown = found if verbose else found[: WIDE_FINDINGS if wide else FINDINGS]
     listed = tuple(tables(report, places, verbose, wide))
-    wrong = not verbose and report.verdict is Verdict.MISMATCH
-    if wrong and not wide:
-        listed = tuple(map(_failing, listed))
+    wrong = not verbose and any(finding.verdict is Verdict.MISMATCH for finding in found)
     return View(
         title=_title(report, verbose),
         run=_run(report),
@@ -95,12 +91,6 @@ def view(report: Report, *, verbose: bool = False, wide: bool = False) -> View:
         notes=tuple(dict.fromkeys(filter(None, (*report.notes, unexamined(report.columns) if wrong else "")))),
         summary=summary(report),
     )
-
-
-def _failing(table: Table) -> Table:
-    """A table beside what is wrong: of many rows those that are, as far as there is room."""
-    wrong = sum(row.verdict is Verdict.MISMATCH for row in table.rows)
-    return table if len(table.rows) <= FEW_ROWS else table.shortened(min(max(wrong, 1), FEW_ROWS))
 
 
 def summary(report: Report) -> tuple[Word, ...]:
