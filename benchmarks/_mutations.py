@@ -333,7 +333,7 @@ PROVERS = {
             "        elif True:\n",
         ),
         ("off = np.array(list(exact.values())) - found[some]", "off = abs(np.array(list(exact.values())) - found[some])"),
-        ("        draw = draws(self.options.seed, *self._given, self._floats)", "        draw = draws(self.options.seed)"),
+        ("        draw = draws(self.options.seed, secret=self._secret)", "        draw = draws(self.options.seed)"),
         ("        if self._lost.issuperset(rows):\n", "        if False:\n"),
     ),
     "maps/narrowing.py": (
