@@ -50,13 +50,15 @@ def _solid(tensor: Tensor) -> bool:
 
 
 def _each(value: Any, do: Callable[[Any], None]) -> None:
-    if isinstance(value, Tensor):
+    if isinstance(value, (Tensor, float)):
         do(value)
     elif isinstance(value, (tuple, list)):
         for item in value:
             _each(item, do)
-    elif isinstance(value, Mapping):
+    elif not isinstance(value, _PLAIN) and isinstance(value, Mapping):
         for item in value.values():
             _each(item, do)
-    else:
-        do(value)
+
+
+_PLAIN = (int, str, torch.dtype, torch.device, type(None))
+"""What most other arguments are, of which nothing is taken in: told before an abstract class is asked."""
