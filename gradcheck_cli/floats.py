@@ -74,10 +74,15 @@ def reusing() -> Iterator[None]:
         _KEPT.memory = before
 
 
+def reused(count: int) -> bool:
+    """Whether an array of so many numbers is in memory that is used again."""
+    return _KEPT.memory is not None and count >= LARGE
+
+
 def empty(*shape: int) -> Floats:
     """An array whose entries, which lie one after another, are anything at all: to be written to before it is read."""
     count = math.prod(shape)
-    if _KEPT.memory is None or count < LARGE:
+    if _KEPT.memory is None or not reused(count):
         return np.empty(shape)
     step = 1 << (count.bit_length() - 3)  # what is a little larger fits too; memory that isn't written to costs nothing
     size = 8 * step * -(-count // step)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from gradcheck_cli.errors import InputError, first_line
-from gradcheck_cli.floats import LARGE, Floats, empty
+from gradcheck_cli.floats import Floats, empty, reused
 from gradcheck_cli.language.spaces import subscript
 from gradcheck_cli.maps.autograd import Pulled, Seen, gradients, jvp
 from gradcheck_cli.maps.autograd import Tensors as Tensors
@@ -110,7 +110,7 @@ def not_judged(names: Iterable[str]) -> list[str]:
 
 
 def _copy(x: Tensor) -> Tensor:
-    if x.numel() >= LARGE and x.dtype is torch.float64 and x.device.type == "cpu" and x.is_contiguous():
+    if reused(x.numel()) and x.dtype is torch.float64 and x.device.type == "cpu" and x.is_contiguous():
         return torch.from_numpy(empty(*x.shape)).copy_(x.detach())
     return x.detach().clone()
 
