@@ -1,4 +1,4 @@
-"""Floating-point formats: unit roundoff, range and the distance in ulps.
+"""Floating-point formats: unit roundoff, range and the distance in ulps; and memory for many numbers.
 
 The values of every supported format are doubles too, so all arithmetic on them here is done on float64 arrays.
 
@@ -89,6 +89,7 @@ def empty(*shape: int) -> Floats:
     free = [memory for memory in _KEPT.memory if memory.free]
     found = min((m for m in free if size <= m.bytes.size <= 2 * size), key=lambda m: m.bytes.size, default=None)
     if found is None:
+        # in pages of the usual size: huge ones, as NumPy asks for, a virtual machine fetches from its host at the first write
         found = _Memory(np.frombuffer(mmap(-1, size), dtype=np.uint8))
         _KEPT.memory = [*(m for m in _KEPT.memory if not any(m is other for other in free)), found]  # nobody waited for these
     found.count = count
