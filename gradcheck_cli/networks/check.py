@@ -74,7 +74,8 @@ class Networked:
         try:
             self.every_check()
         finally:
-            self.recorder.note(*left_out(self.left_out))
+            given = self.subject.floats()
+            self.recorder.note(*left_out({n: self.left_out[n] for n in sorted(self.left_out, key=lambda n: n not in given)}))
 
     def every_check(self) -> None:
         """The same, but for a note."""
