@@ -38,9 +38,6 @@ LARGE = 1 << 22
 """Numbers from which on memory is used again: more than 32 MB the C library gives back to the system when it is freed
 (M_MMAP_THRESHOLD, mallopt(3)), which clears it before it hands it out anew."""
 
-_HELD = 2
-"""References to an array that nobody else holds: its owner's, and the one that counts them."""
-
 
 @dataclass(slots=True)
 class _Memory:
@@ -50,8 +47,17 @@ class _Memory:
     count: int = 0
 
     @property
+    def references(self) -> int:
+        """To the bytes: views, and tensors in them, hold one each."""
+        return sys.getrefcount(self.bytes)
+
+    @property
     def free(self) -> bool:
-        return sys.getrefcount(self.bytes) == _HELD
+        return self.references == _UNHELD
+
+
+_UNHELD = _Memory(np.empty(0, dtype=np.uint8)).references
+"""References where nobody holds any, as this interpreter counts them."""
 
 
 class _Kept(threading.local):
