@@ -334,7 +334,7 @@ PROVERS = {
             "        elif True:\n",
         ),
         ("off = np.array(list(exact.values())) - found[some]", "off = abs(np.array(list(exact.values())) - found[some])"),
-        ("        draw = draws(self.options.seed, *self._given, self._floats)", "        draw = draws(self.options.seed)"),
+        ("        draw = draws(self.options.seed, secret=self._secret)", "        draw = draws(self.options.seed)"),
         ("        if self._lost.issuperset(rows):\n", "        if False:\n"),
     ),
     "maps/narrowing.py": (
@@ -407,6 +407,7 @@ PROVERS = {
     "maps/quotient.py": (
         ("MARGIN = 4.0\n", "MARGIN = 4e9\n"),
         ("CURVED = 2.0**-2\n", "CURVED = 2.0**2\n"),
+        ("        self._draw = draws(seed, secret=known)\n", "        self._draw = draws(seed)\n"),
         ("MARGIN = 4.0\n", "MARGIN = 1e-6\n"),
         ("COARSE = 2.0**-16\n", "COARSE = 2.0**16\n"),
         (

@@ -26,7 +26,7 @@ from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.algebra.directions import Precise
 from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.algebra.number import ZERO, Ball
-from gradcheck_cli.floats import Floats, Format, pieces
+from gradcheck_cli.floats import Floats, Format, empty, pieces
 from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
 from gradcheck_cli.maps.runs import numpy
 from gradcheck_cli.shadow.columns import Columns
@@ -324,12 +324,13 @@ def _silent(difference: Ball, count: int) -> bool | None:
 def _parts(direction: Floats, found: Sequence[Shades], form: Format) -> list[Floats]:
     """A direction whose entries add terms of one size, in parts: those of numbers, and those of what is 0, but for rounding or
     in torch too. There the terms are what rounding may do."""
-    numbers, noisy, zeros = np.copy(direction), np.zeros_like(direction), np.zeros_like(direction)
+    numbers, (noisy, zeros) = direction, np.zeros((2, len(direction)))  # the system's zeros, as long as they stay
     for some in pieces(len(direction), len(found)):
         part = [shades.pick(some) for shades in found]
         none = np.logical_and.reduce([_nothing(shades, form) for shades in part])
         if not none.any():
             continue
+        numbers = direction.copy() if numbers is direction else numbers
         noise = np.max([_bounded(shades) for shades in part], axis=0)
         zero = none & np.logical_and.reduce([(shades.exact.high == 0.0) & (shades.rounded == 0.0) for shades in part])
         mantissas, _ = np.frexp(direction[some])
@@ -417,11 +418,13 @@ def _equal(outputs: Tensors, others: Tensors) -> bool:
 def _shades(shadow: Columns, tensors: Iterable[tuple[Tensor | None, Tensor]]) -> Shades:
     """What became of tensors, each as large as the one beside it, one after another; 0 where torch gave none."""
     tensors = list(tensors)
-    high, low, radius, rounded = np.zeros((4, sum(x.numel() for _, x in tensors)))
+    high, low, radius, rounded = arrays = [empty(sum(x.numel() for _, x in tensors)) for _ in range(4)]
     start = 0
     for tensor, x in tensors:
         count, start = x.numel(), start + x.numel()
         if tensor is None:
+            for array in arrays:
+                array[start - count : start] = 0.0
             continue
         parts = [np.broadcast_to(part, (*np.shape(part)[:-1], count)) for part in shadow.cell(tensor)]
         for some in pieces(count):

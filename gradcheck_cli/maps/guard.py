@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.exact.kinks import NO_VALUE
-from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.floats import Floats, Format, empty
 from gradcheck_cli.maps.deeper import Deeper
 from gradcheck_cli.maps.map import Map, Row, push
 from gradcheck_cli.maps.probe import Options
@@ -93,17 +93,17 @@ class Judged:
 
 def guard_rows(
     functions: Sequence[HeldTo], options: Options, rows: Sequence[Judged], spans: Mapping[str, slice],
-    deeper: Callable[[str], Deeper] | None = None,
+    deeper: Callable[[str], Deeper] | None = None, secret: int | None = None,
 ) -> None:  # fmt: skip
     """Hold judged gradients against quotients of functions: what they contradict is refuted, and a mismatch that those of the
-    exact side's own contradict is undecided. `deeper`: quotients of the function whose derivative a row is already, which alone
-    say whether a mismatch stands."""
+    exact side's own contradict is undecided. `secret`: that of the inputs and the gradients, where it is known. `deeper`:
+    quotients of the function whose derivative a row is already, which alone say whether a mismatch stands."""
     rows = [row for row in rows if not row.refused and row.columns]
     columns = [column for row in rows for column in row.columns.values()]
     for map, whose, doubts, refutes in functions:
         if not any(_concerned(column, refutes) for column in columns):
             continue
-        guard = _Guard(map, options, rows, spans, whose, deeper)
+        guard = _Guard(map, options, rows, spans, whose, deeper, secret)
         if guard.repeatable():
             if doubts:
                 guard.take_back()
@@ -131,13 +131,14 @@ def weights_of(plain: Plain, rows: Sequence[Row]) -> list[Weights]:
 class _Guard:
     def __init__(
         self, map: Map, options: Options, rows: Sequence[Judged], spans: Mapping[str, slice], whose: str,
-        deeper: Callable[[str], Deeper] | None,
+        deeper: Callable[[str], Deeper] | None, secret: int | None,
     ) -> None:  # fmt: skip
         self.whose, self._deeper = whose, deeper
         self.rows, self.spans = rows, {name: span for name, span in spans.items() if span.start < span.stop}
         self.limits, self._halvings = options.limits, HALVINGS
-        self.found = np.array([row.found for row in rows])
-        self.plain = Plain(map, options.seed, options.checkpoint, [self.found])
+        self.found = empty(len(rows), len(rows[0].found))
+        np.stack([row.found for row in rows], out=self.found)
+        self.plain = Plain(map, options.seed, options.checkpoint, [self.found] if secret is None else secret)
         self.verdicts = np.array([_joined(row, lambda c: c.verdicts) for row in rows])
         self._weights = weights_of(self.plain, [row.row for row in rows])
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from gradcheck_cli.errors import InputError, first_line
-from gradcheck_cli.floats import Floats
+from gradcheck_cli.floats import Floats, empty, reused
 from gradcheck_cli.language.spaces import subscript
 from gradcheck_cli.maps.autograd import Pulled, Seen, gradients, jvp
 from gradcheck_cli.maps.autograd import Tensors as Tensors
@@ -110,6 +110,8 @@ def not_judged(names: Iterable[str]) -> list[str]:
 
 
 def _copy(x: Tensor) -> Tensor:
+    if reused(x.numel()) and x.dtype is torch.float64 and x.device.type == "cpu" and x.is_contiguous():
+        return torch.from_numpy(empty(*x.shape)).copy_(x.detach())
     return x.detach().clone()
 
 
@@ -257,21 +259,26 @@ def pull(outputs: Tensors, leaves: Tensors, row: Row, create_graph: bool = False
     return gradients(outputs, leaves, row.cotangents, create_graph)
 
 
-def draws(seed: int, *numbers: Floats) -> np.random.Generator:
+def draws(seed: int, *numbers: Floats, secret: int | None = None) -> np.random.Generator:
     """Random numbers from the seed and from all bits of some numbers: nobody can write a gradient whose error is orthogonal to
-    them, and the same seed and inputs give them again."""
+    them, and the same seed and inputs give them again. `secret`: that of the numbers, where it is known."""
+    return np.random.default_rng([seed, secret_of(*numbers) if secret is None else secret])
+
+
+def secret_of(*numbers: Floats) -> int:
+    """A number that hangs on all bits of numbers."""
     bits = hashlib.blake2b(digest_size=16)
     for some in numbers:
         bits.update(np.ascontiguousarray(some).data)
-    return np.random.default_rng([seed, int.from_bytes(bits.digest(), "little")])
+    return int.from_bytes(bits.digest(), "little")
 
 
 def signs(draw: np.random.Generator, count: int) -> Floats:
     """So many times 1 or -1."""
-    return _SIGNS[draw.integers(0, 2, count)]
-
-
-_SIGNS = np.array([-1.0, 1.0])
+    found = draw.integers(0, 2, count).astype(np.float64)
+    found *= 2.0
+    found -= 1.0
+    return found
 
 
 def split(row: Row, name: str, apart: Sequence[Floats]) -> tuple[Row, Row | None]:

@@ -578,10 +578,10 @@ def _near(ball: Ball, value: float, radii: int, share: float) -> bool:
 
 def _worst(column: Column) -> Column:
     """The worst entry of a large column, and the first others that don't match."""
-    worst = column.worst()
-    alike = np.flatnonzero(column.verdicts == column.verdicts[worst])
-    failing = [] if column.verdict(worst) is Verdict.MATCH else alike[alike != worst][:SHOWN].tolist()
-    chosen = [worst, *failing]
+    chosen = [column.worst()]
+    if column.verdict(chosen[0]) is not Verdict.MATCH:
+        alike = np.flatnonzero(column.verdicts == column.verdicts[chosen[0]])
+        chosen += alike[alike != chosen[0]][:SHOWN].tolist()
     small = column.pick(chosen)
     detail = small.details[0] = replace(small.detail(0))
     counts = ", ".join(f"{n:,} {v.value}" for v, n in sorted(column.counts().items(), key=lambda c: -c[0].severity))

@@ -14,6 +14,7 @@ from the size of outputs and terms.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,9 +24,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gradcheck_cli.floats import Floats, pieces
+from gradcheck_cli.floats import Floats, empty, pieces
 from gradcheck_cli.maps.constants import Constants
-from gradcheck_cli.maps.map import Map, Tensors, draws, signs, spans_of
+from gradcheck_cli.maps.map import Map, Tensors, draws, secret_of, signs, spans_of
 from gradcheck_cli.maps.runs import format_of, numpy, rounding
 
 OWN = 1 << 16
@@ -178,7 +179,8 @@ def standing(values: Values) -> Floats:
 
 
 class Plain:
-    """A map's function, run without any mode near its inputs. `apart`: every entry of an input is a point of its own, whose
+    """A map's function, run without any mode near its inputs. `secret`: numbers on which directions hang besides the inputs, or
+    what `secret_of` made of both. `apart`: every entry of an input is a point of its own, whose
     size says nothing about the others. `constants`: what is held at what it is at the point; without, what the code detaches,
     where the map says so."""
 
@@ -187,14 +189,17 @@ class Plain:
         map: Map,
         seed: int,
         checkpoint: Callable[[], None],
-        secret: Sequence[Floats] = (),
+        secret: Sequence[Floats] | int = (),
         apart: bool = False,
         constants: Constants | None = None,
     ) -> None:
         self.map, self.checkpoint = map, checkpoint
         self._constants = constants or (Constants() if map.stops else None)
-        self.inputs = np.concatenate([numpy(x) for x in map.inputs.values()])
-        self._draw = draws(seed, self.inputs, *secret)
+        self._spans = spans_of(map.inputs)
+        self.inputs = empty(sum(x.numel() for x in map.inputs.values()))
+        np.concatenate([numpy(x) for x in map.inputs.values()], out=self.inputs)
+        known = secret if isinstance(secret, int) else secret_of(self.inputs, *secret)
+        self._draw = draws(seed, secret=known)
         self.here = self._run(None)
         again = self._run(None, again=True)
         with np.errstate(all="ignore"):
@@ -203,14 +208,17 @@ class Plain:
             size = np.max(abs(self.here[np.isfinite(self.here)]), initial=0.0)
         self.repeatable = bool(np.all(self.unsteady <= np.sqrt(self.form.unit_roundoff) * size))
         self.step = 2.0 ** -(self.form.bits // 4)
-        self._spans = spans_of(map.inputs)
-        self.sizes = np.concatenate([_sizes(self.inputs[span], apart) for span in self._spans.values()])
+        self.sizes = empty(len(self.inputs))
+        for span in self._spans.values():
+            _measure(self.inputs[span], apart, self.sizes[span])
 
     def direction(self) -> Floats:
         """A new direction: every entry moves by a small share of its size, to either side."""
-        drawn = self._draw.uniform(0.5, 1.0, len(self.sizes))
+        drawn = self._draw.random(out=empty(len(self.sizes)))
         for some in pieces(len(drawn)):
             part = drawn[some]
+            part *= 0.5
+            part += 0.5
             part *= signs(self._draw, len(part))
             part *= self.sizes[some]
             part *= self.step
@@ -287,7 +295,7 @@ class Plain:
     @cached_property
     def _place(self) -> Floats:
         """Where the function of many inputs runs beside them: memory for one run after the other."""
-        return np.empty(len(self.inputs))
+        return empty(len(self.inputs))
 
     def _shaped(self, flat: Floats) -> dict[str, torch.Tensor]:
         return {name: _like(x, flat[self._spans[name]]) for name, x in self.map.inputs.items()}
@@ -332,15 +340,21 @@ def _like(x: torch.Tensor, entries: Floats) -> torch.Tensor:
     return found if same else torch.empty_like(x).copy_(found)
 
 
-def _sizes(inputs: Floats, apart: bool) -> Floats:
-    """How large the entries of an input are: by themselves (0 counts as 1), or beside the others where those are far larger."""
-    sizes = abs(inputs)
-    sizes[~np.isfinite(sizes)] = 0.0
-    if apart or not sizes.any():
-        return np.where(sizes == 0, 1.0, sizes)
-    squares = sizes / float(sizes.max())  # as they are, they may overflow
-    np.square(squares, out=squares)
-    return np.maximum(sizes, LEAST * float(sizes.max()) * float(np.sqrt(np.mean(squares))), out=sizes)
+def _measure(inputs: Floats, apart: bool, sizes: Floats) -> None:
+    """Enter how large the entries of an input are: by themselves (0 counts as 1), or beside the others where those are far
+    larger."""
+    np.abs(inputs, out=sizes)
+    for some in pieces(len(sizes)):
+        part = sizes[some]
+        part[~np.isfinite(part)] = 0.0
+    largest = float(sizes.max(initial=0.0))
+    if apart or not largest:
+        sizes[sizes == 0.0] = 1.0
+        return
+    squares = sum(
+        float(np.square(sizes[some] / largest).sum()) for some in pieces(len(sizes))
+    )  # as they are, they may overflow
+    np.maximum(sizes, LEAST * largest * math.sqrt(squares / len(sizes)), out=sizes)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from gradcheck_cli.algebra.directions import Kept, value_of
 from gradcheck_cli.algebra.layers import Layer
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
-from gradcheck_cli.floats import Floats
+from gradcheck_cli.floats import Floats, empty
 from gradcheck_cli.maps.autograd import Pulled, nodes
 from gradcheck_cli.maps.columns import LEAST, Filter, certified
 from gradcheck_cli.maps.guard import Judged, guard_rows
@@ -147,7 +147,7 @@ class Reverse(Search):
     def _pulled_back(self, pulled: Sequence[Pulled]) -> None:
         """Enter what torch gave of all rows; nothing is known yet."""
         self._pulled, shape = pulled, (len(self.rows), self.count)
-        self._floats, self._missing = np.empty(shape), np.zeros(shape, dtype=bool)
+        self._floats, self._missing = empty(*shape), np.zeros(shape, dtype=bool)
         for k, one in enumerate(pulled):
             self._enter(k, one)
         self._scales = [float(np.max(np.abs(row), initial=1.0, where=np.isfinite(row))) for row in self._floats]
@@ -174,6 +174,7 @@ class Reverse(Search):
             ],
             self.spans,
             deeper=None if self.truth.orders is None else partial(self.truth.deeper, _added),
+            secret=self._secret,
         )
 
     def _derived(self, map: Map) -> list[Tensor | None]:

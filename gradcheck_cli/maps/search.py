@@ -27,10 +27,10 @@ from gradcheck_cli.algebra.number import NAN, ZERO, Ball, precision, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.algebra.tape import derivatives
-from gradcheck_cli.floats import Floats, pieces
+from gradcheck_cli.floats import Floats, empty, pieces
 from gradcheck_cli.maps.columns import FARTHEST, HEARD, UNBOUNDED, Filter, certified
 from gradcheck_cli.maps.guard import Asked
-from gradcheck_cli.maps.map import Map, Row, draws, signs
+from gradcheck_cli.maps.map import Map, Row, draws, secret_of, signs
 from gradcheck_cli.maps.narrowing import Group, narrowed
 from gradcheck_cli.maps.outside import UNSEEN, Doubt, moving
 from gradcheck_cli.maps.probe import DRAWN, FLOOR, LAYERS, SINGULAR, Probe, tight
@@ -39,6 +39,7 @@ from gradcheck_cli.maps.runs import Cells, Followed, layers_of, numpy
 from gradcheck_cli.maps.second import confirms
 from gradcheck_cli.maps.seen import Seen, joined
 from gradcheck_cli.shadow.intake import Intake
+from gradcheck_cli.verdict.column import UNEXAMINED
 from gradcheck_cli.verdict.judge import QUICK, judge_plainly
 from gradcheck_cli.verdict.shade import Shades
 from gradcheck_cli.verdict.truth import Kind, Truth, regular
@@ -142,6 +143,11 @@ class Search(Probe):
     """The work of a run of the forward pass, where it was found to tell nothing."""
 
     @cached_property
+    def _secret(self) -> int:
+        """Of the inputs and of torch's gradients."""
+        return secret_of(*self._given, self._floats)
+
+    @cached_property
     def _drawn(self) -> tuple[Floats, list[npt.NDArray[np.bool_]]]:
         """A direction of odd 20-bit numbers of both signs, scaled by powers of two so that each entry adds a term of about one
         size, and which entries go together: those where torch has a number, and those where it has 0, which the others would
@@ -150,17 +156,19 @@ class Search(Probe):
         It is 0 where torch's number isn't finite: such entries are looked at one by one. The numbers hang on the inputs and the
         gradients too: see `draws`.
         """
-        draw = draws(self.options.seed, *self._given, self._floats)
-        numbers, (still, nothing) = np.empty(self.count), np.zeros((2, self.count), dtype=bool)
+        draw = draws(self.options.seed, secret=self._secret)
+        numbers, (still, nothing) = empty(self.count), np.zeros((2, self.count), dtype=bool)
         for some in pieces(self.count):
             numbers[some] = 2 * draw.integers(2 ** (DRAWN - 2), 2 ** (DRAWN - 1), len(numbers[some])) + 1
         for some in pieces(self.count):
             numbers[some] *= signs(draw, len(numbers[some]))
         for some in pieces(self.count, len(self.rows)):
             floats = self._floats[:, some]
-            finite = np.isfinite(floats)
-            sizes = np.max(np.abs(floats), axis=0, initial=0.0, where=finite)
-            still[some] = (~finite & ~self._missing[:, some]).any(axis=0)
+            finite, sizes = np.isfinite(floats), np.abs(floats)
+            if not finite.all():
+                sizes[~finite] = 0.0
+                still[some] = (~finite & ~self._missing[:, some]).any(axis=0)
+            sizes = sizes.max(axis=0, initial=0.0)
             nothing[some] = sizes == 0
             numbers[some] = np.ldexp(numbers[some], -np.clip(np.frexp(sizes)[1], -FARTHEST, FARTHEST) - DRAWN)
         numbers[still] = 0.0
@@ -717,4 +725,4 @@ def _along(cells: Sequence[Ball], direction: Floats, indices: Sequence[int]) -> 
     return sum((cells[i] * u for i, u in zip(indices, steps, strict=True)), ZERO)
 
 
-_UNEXAMINED = Truth(Kind.UNKNOWN, text="not examined one by one: others are wrong already, or it takes too much work")
+_UNEXAMINED = Truth(Kind.UNKNOWN, text=UNEXAMINED)

@@ -58,8 +58,8 @@ class Networked:
     mode: Mode
     meant: Subject | None = None
     """A network that is right, at the same point."""
-    meet: bool = False
-    """Numbers of a layer that were checked met their equals."""
+    left_out: dict[str, Tensor] = field(default_factory=dict)
+    """Of numbers that met their equals, which are judged."""
     sensitivity: float = 0.0
     opaque: dict[str, None] = field(default_factory=dict)
     tried: set[Any] = field(default_factory=set)
@@ -71,6 +71,14 @@ class Networked:
 
     def check(self) -> None:
         """Everything that was asked."""
+        try:
+            self.every_check()
+        finally:
+            given = self.subject.floats()
+            self.recorder.note(*left_out({n: self.left_out[n] for n in sorted(self.left_out, key=lambda n: n not in given)}))
+
+    def every_check(self) -> None:
+        """The same, but for a note."""
         whole = self.request.layer is None and self.request.neuron is None
         self.recorder.note(*without_value(self.subject.by_layers(self.inputs, []), self.recorder.checkpoint))
         if self.meant is not None:
@@ -485,11 +493,10 @@ class Networked:
         def apart() -> Map:
             nonlocal map, kept
             map, kept = untied(map, values, self.options)
-            self.meet = self.meet or bool(kept)
-            self.recorder.note(*left_out({path(call.name if call else "", name): alone for name, alone in kept.items()}))
+            self.left_out |= {path(call.name if call else "", name): alone for name, alone in kept.items()}
             return map
 
-        later = meant is None and not (self.meet and call is None)
+        later = meant is None and not (self.left_out and call is None)
         if meant is None and not later:  # what is meant is of the same entries
             apart()
         found = check_map(

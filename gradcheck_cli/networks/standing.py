@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 
-from gradcheck_cli.networks.structures import leaves_of
+from gradcheck_cli.networks.structures import leaves_of, path
 
 Exchanged = list[tuple[dict[str, Tensor | None], str, Tensor | None]]
 """What stood where: the dictionary of a module, the name, the tensor."""
@@ -86,14 +86,17 @@ def tensors(module: nn.Module) -> dict[str, Tensor]:
 
 def _exchange(module: nn.Module, given: Mapping[str, Tensor]) -> Exchanged:
     """Put tensors in the places of those that stand under their names, tied ones in all of their places."""
-    here = tensors(module)
-    new = {id(here[name]): tensor for name, tensor in given.items() if name in here}
-    found: Exchanged = []
-    for part in module.modules():
+    places: Exchanged = []
+    new: dict[int, Tensor] = {}
+    for prefix, part in module.named_modules():
         for standing in (part._parameters, part._buffers):
             for name, tensor in standing.items():
-                if tensor is not None and id(tensor) in new:
-                    found.append((standing, name, tensor))  # type: ignore[arg-type]
+                if tensor is not None:
+                    places.append((standing, name, tensor))
+                    known = given.get(path(prefix, name))
+                    if known is not None:
+                        new.setdefault(id(tensor), known)
+    found = [place for place in places if id(place[2]) in new]
     for standing, name, tensor in found:
         standing[name] = new[id(tensor)]
     return found

@@ -14,7 +14,7 @@ from gradcheck_cli.output import figures
 from gradcheck_cli.output.parts import Finding, counted, cut
 from gradcheck_cli.output.places import Places
 from gradcheck_cli.output.sources import named_in, spelled
-from gradcheck_cli.verdict.column import NUMBERS, Check, Column
+from gradcheck_cli.verdict.column import NUMBERS, UNEXAMINED, Check, Column
 from gradcheck_cli.verdict.entries import NO_DIGIT
 from gradcheck_cli.verdict.report import Report
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
@@ -30,9 +30,11 @@ _TWO_FORMULAS = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.CLAIM)
 """Causes that both formulas, one under the other, explain."""
 _RULE = re.compile(r"the \w+ of [^;()]+ \([^()\s,]+, line \d+\)")
 """The rule of a custom Function that is wrong, as details name it."""
+_ITSELF = re.compile(rf"({_RULE.pattern}) is wrong by itself: ")
+"""The same before its slip."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Group:
     """Entries that show one thing: columns, and which entries of each."""
 
@@ -44,6 +46,20 @@ class _Group:
         combination, and then the one with the largest error; of claims, which are read in their order, the first."""
         entries = [(column, _worst(column, indices)) for column, indices in self.members]
         return max(entries, key=lambda e: (_own(e[0]), not _combines(e[0]), _size(*e)))
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.chosen[0].verdict(self.chosen[1])
+
+    @property
+    def cause(self) -> Cause | None:
+        return self.chosen[0].cause(self.chosen[1])
+
+    @property
+    def unexamined(self) -> bool:
+        """Whether nothing is known of them, since others are wrong."""
+        column, index = self.chosen
+        return column.detail(index).text == UNEXAMINED
 
     def stages(self) -> Iterator[str | None]:
         """Whom the entries are blamed on."""
@@ -67,8 +83,24 @@ def findings(report: Report, places: Places, verbose: bool, wide: bool = False) 
     are left to the counts, unless there is nothing else."""
     groups = [_Group([(c, [i])]) for c in report.columns for i in _found(c, verbose)] if verbose else _groups(report.columns)
     groups.sort(key=lambda group: group.weight, reverse=True)
+    if not verbose and groups and groups[0].verdict is Verdict.MISMATCH:
+        groups = [group for group in groups if not group.unexamined]
     said: set[str] = set()
     return [_finding(group, places, verbose or wide, said) for group in groups]
+
+
+def unexamined(columns: Iterable[Column]) -> str:
+    """What is said of the entries of which nothing is known since others are wrong: how many they are, of what, and what helps;
+    empty where there are none."""
+    counts: dict[str, int] = {}
+    for column in columns:
+        for index in _found(column, False) if column.having(Verdict.UNDECIDED).any() else ():
+            if column.detail(index).text == UNEXAMINED:
+                name = _of(column, index)
+                counts[name] = counts.get(name, 0) + 1 + _unlisted(column, [index])
+    count = sum(counts.values())
+    what = f"1 entry ({_listed(list(counts))}) was" if count == 1 else f"{count:,} entries ({_listed(list(counts))}) were"
+    return f"{what} not examined one by one, since others are wrong already: mend those and check again" if count else ""
 
 
 def _found(column: Column, verbose: bool) -> list[int]:
@@ -102,7 +134,21 @@ def _groups(columns: Iterable[Column]) -> list[_Group]:
         if silent is not None:
             next(iter(by_text.values())).members += silent.members
         groups += by_text.values()
-    return list({id(group): group for group in groups}.values())
+    return _with_consequences(list(dict.fromkeys(groups)))
+
+
+def _with_consequences(groups: list[_Group]) -> list[_Group]:
+    """What is wrong by itself, with all that the stage is blamed for elsewhere: for the same cause, whatever is told of it."""
+    wrong = [group for group in groups if group.verdict is Verdict.MISMATCH and group.cause is not None]
+    guilty = {(group.cause, stage): group for group in wrong if _own(group.chosen[0]) for stage in group.stages() if stage}
+    left = []
+    for group in groups:
+        own = {found for stage in group.stages() if stage and (found := guilty.get((group.cause, stage))) is not None}
+        if group in wrong and not _own(group.chosen[0]) and len(own) == 1:
+            own.pop().members += group.members
+        else:
+            left.append(group)
+    return left
 
 
 class _Blame(NamedTuple):
@@ -154,15 +200,19 @@ def _finding(group: _Group, places: Places, verbose: bool, said: set[str]) -> Fi
     check, ball = column.check(index), column.exact[index]
     limit = None if verbose else LONGEST
     numbers, differs = _numbers(column, check, ball)
-    told = (check.detail or "").removeprefix(NO_DIGIT).removeprefix("; ").split("; ")
+    detail = (check.detail or "").removeprefix(NO_DIGIT).removeprefix("; ")
+    if len(_ITSELF.findall(detail)) == 1:
+        detail = _ITSELF.sub(r"\1; ", detail)
+    told = detail.split("; ")
     placed = [spelled(text) for text in told if _RULE.fullmatch(text)]
     rest = spelled("; ".join(text for text in told if not _RULE.fullmatch(text)))
-    stages = list(dict.fromkeys(filter(None, (check.stage, *group.stages()))))
+    stages = list(dict.fromkeys(filter(None, group.stages())))
     blame = [f"{'stages' if len(stages) > 1 else 'stage'} {_listed(stages)}"] if stages else []
     blame += [f"operation {check.operation}"] if check.operation else []
     prose = [NO_DIGIT] if (check.detail or "").startswith(NO_DIGIT) else []
     prose += [rest] if rest else []
-    silent = check.sentence in said or (check.verdict is Verdict.IMPRECISE and rest)  # which says why
+    slip = check.cause is not None and check.why != check.cause.value
+    silent = check.sentence in said or (rest and (slip or check.verdict is Verdict.IMPRECISE))  # which says why
     more = f"gradcheck why {check.why}"
     repeated = more in said
     said |= {check.sentence, more}

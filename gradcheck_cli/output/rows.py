@@ -19,6 +19,8 @@ from gradcheck_cli.verdict.verdicts import Verdict
 
 ROWS, WIDE_ROWS = 40, 400
 """Rows of a verdict in a table, without --verbose; and where there is room."""
+LAYERS = 8
+"""Rows of layers where something is wrong: of more, those in which it is."""
 ENTRIES = 2_000
 """Entries that have a row of their own where there is room."""
 FORMULA_WIDTH = 180
@@ -98,7 +100,9 @@ class _Part:
     def tables(self, title: str) -> Iterator[Table]:
         groups = self.groups()
         if groups:
-            yield self.table(title, groups, self.rows)
+            table = self.table(title, groups, self.rows)
+            brief = not (self.verbose or self.wide) and any(map(_titled, groups))
+            yield _failing(table) if brief and self.report.verdict is Verdict.MISMATCH else table
         if not self.verbose:
             return
         applied = [(column, formula) for column in self.columns if (formula := column.applied)]
@@ -211,6 +215,12 @@ class _Part:
     def formula(self, text: str | None) -> Cell:
         """A formula, cut where it is long."""
         return plain((text or "-") if self.verbose or self.wide else cut(text or "-", FORMULA_WIDTH))
+
+
+def _failing(table: Table) -> Table:
+    """A table of layers beside what is wrong: of many rows those in which it is, as far as there is room."""
+    wrong = sum(row.verdict is Verdict.MISMATCH for row in table.rows)
+    return table if len(table.rows) <= LAYERS else table.shortened(min(max(wrong, 1), LAYERS))
 
 
 def _by_dtype(groups: Sequence[_Group]) -> list[_Group]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from gradcheck_cli.options import COMPLEX
 from gradcheck_cli.output import figures
-from gradcheck_cli.output.found import findings
+from gradcheck_cli.output.found import findings, unexamined
 from gradcheck_cli.output.parts import Finding, Point, Table, Word, counted, cut
 from gradcheck_cli.output.places import Places
 from gradcheck_cli.output.rows import tables
@@ -75,6 +75,7 @@ def view(report: Report, *, verbose: bool = False, wide: bool = False) -> View:
     found = findings(report, places, verbose, wide)
     shown = found if verbose else found[: WIDE_FINDINGS if wide else FINDINGS]
     listed = tuple(tables(report, places, verbose, wide))
+    wrong = not verbose and any(finding.verdict is Verdict.MISMATCH for finding in found)
     return View(
         title=_title(report, verbose),
         run=_run(report),
@@ -87,7 +88,7 @@ def view(report: Report, *, verbose: bool = False, wide: bool = False) -> View:
         findings_left_out=len(found) - len(shown),
         remedies=_remedies(report, verbose),
         tables=listed,
-        notes=tuple(dict.fromkeys(report.notes)),
+        notes=tuple(dict.fromkeys(filter(None, (*report.notes, unexamined(report.columns) if wrong else "")))),
         summary=summary(report),
     )
 

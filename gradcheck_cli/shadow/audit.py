@@ -98,7 +98,7 @@ class Audited:
         step = np.arange(inner)
         across = [place // columns * inner + step for place in places]
         down = [(place // columns // rows * inner + step) * columns + place % columns for place in places]
-        left, right = (self._layer.balls(cell, np.concatenate(some).tolist()) for cell, some in ((xs, across), (ys, down)))
+        left, right = (self._layer.balls(cell, np.concatenate(some)) for cell, some in ((xs, across), (ys, down)))
 
         def product(k: int) -> Any:
             term = slice(k * inner, (k + 1) * inner)

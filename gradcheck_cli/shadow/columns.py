@@ -24,7 +24,7 @@ from torch.overrides import enable_reentrant_dispatch
 from gradcheck_cli.algebra.columns.enclosing import EXACT, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell, ColumnLayer
 from gradcheck_cli.algebra.columns.words import OPEN
-from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.floats import Floats, Format, entire
 from gradcheck_cli.shadow.arguments import (
     Outputs,
     asks_kind,
@@ -515,8 +515,7 @@ def _owned(part: Any, count: int, kept: bool = False) -> Floats:
     array = np.asarray(part)
     if array.ndim == 0 or array.shape[-1] == 1:
         return array.copy().reshape(*array.shape[:-1], 1)
-    whole = array if array.base is None else array.base
-    made = kept or (isinstance(whole, np.ndarray) and whole.flags.owndata and whole.nbytes == array.nbytes)
+    made = kept or entire(array)
     if array.shape[-1] != count or not (made and array.flags.c_contiguous and array.flags.writeable):
         array = np.array(np.broadcast_to(array, (*array.shape[:-1], count)))
     return array

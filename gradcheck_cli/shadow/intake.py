@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 
 class Intake:
-    """Told of each operation before and after it runs. `found`: floats, and contents of floating-point tensors, that no
+    """Told of each operation before and after it runs. `found`: floats, and digests of the contents of tensors, that no
     operation has made."""
 
     def __init__(self) -> None:
@@ -41,7 +42,7 @@ class Intake:
             if value.is_floating_point():
                 with _disable_current_modes():  # nobody follows that
                     bits = value.detach().reshape(-1).contiguous().view(torch.uint8)
-                    self.found.add(bits.numpy(force=True).tobytes())
+                    self.found.add(sha256(bits.numpy(force=True).data).digest())
 
 
 def _solid(tensor: Tensor) -> bool:
@@ -49,13 +50,15 @@ def _solid(tensor: Tensor) -> bool:
 
 
 def _each(value: Any, do: Callable[[Any], None]) -> None:
-    if isinstance(value, Tensor):
+    if isinstance(value, (Tensor, float)):
         do(value)
     elif isinstance(value, (tuple, list)):
         for item in value:
             _each(item, do)
-    elif isinstance(value, Mapping):
+    elif not isinstance(value, _PLAIN) and isinstance(value, Mapping):
         for item in value.values():
             _each(item, do)
-    else:
-        do(value)
+
+
+_PLAIN = (int, str, torch.dtype, torch.device, type(None))
+"""What most other arguments are, of which nothing is taken in: told before an abstract class is asked."""

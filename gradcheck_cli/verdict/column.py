@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.columns.column import Column as Words
 from gradcheck_cli.algebra.number import Ball
-from gradcheck_cli.floats import Floats
+from gradcheck_cli.floats import Floats, filled, pieces
 from gradcheck_cli.language.chain import derivative_name
 from gradcheck_cli.verdict.numbers import decimal, interval
 from gradcheck_cli.verdict.plain import jsonable
@@ -29,6 +29,9 @@ LATE = "not finished in time: raise --timeout"
 
 UNSEEN = "not looked at: the run ended before"
 """What is said of points that it didn't come to."""
+
+UNEXAMINED = "not examined one by one: others are wrong already, or it takes too much work"
+"""What is said of entries among which some that are wrong were found, or would have been with more work."""
 
 VERDICTS: tuple[Verdict, ...] = tuple(Verdict)
 
@@ -261,9 +264,9 @@ class Column:
             mode=mode,
             dtype=dtype,
             scope=scope,
-            autograd=np.full(count, np.nan),
+            autograd=filled(count, math.nan),
             exact=Balls.blank(count),
-            error_ulps=np.full(count, np.nan),
+            error_ulps=filled(count, math.nan),
             verdicts=np.full(count, Verdict.UNDECIDED.severity, dtype=np.uint8),
             values=values,
         )
@@ -429,13 +432,19 @@ class Column:
         return len(self) if self.tally is None else sum(self.tally.values())
 
     def counts(self) -> Counter[Verdict]:
+        found: Counter[Verdict] = Counter()
         if self.tally is not None:
-            found: Counter[Verdict] = Counter()
             for kind, n in self.tally.items():
                 found[kind.verdict] += n
             return found
-        tally = np.bincount(self.verdicts, minlength=len(VERDICTS)).tolist()
-        return Counter({verdict: n for verdict, n in zip(VERDICTS, tally, strict=True) if n})
+        severities, left = self.verdicts.tobytes(), len(self)
+        for severity, verdict in enumerate(VERDICTS):
+            n = severities.count(severity)
+            if n:
+                found[verdict], left = n, left - n
+            if not left:  # most columns have one verdict
+                break
+        return found
 
     def summary(self) -> dict[str, Any]:
         """How many entries there are of each kind, as plain JSON values, the most severe first."""
@@ -452,10 +461,14 @@ class Column:
 
     def worst(self) -> int:
         """The index of the entry to look at first: the most severe verdict, then the largest error."""
-        severity = self.verdicts.astype(np.int64)
-        candidates = np.flatnonzero(severity == severity.max())
-        errors = np.nan_to_num(self.error_ulps[candidates], nan=-1.0, posinf=np.inf)
-        return int(candidates[int(np.argmax(errors))])
+        most, found, largest = self.verdicts.max(), 0, -math.inf
+        for some in pieces(len(self.verdicts)):
+            errors = np.nan_to_num(self.error_ulps[some], nan=-1.0, posinf=np.inf)
+            errors[self.verdicts[some] != most] = -math.inf
+            place = int(np.argmax(errors))
+            if errors[place] > largest:
+                found, largest = some.start + place, errors[place]
+        return found
 
     def check(self, index: int) -> Check:
         detail = self.detail(index)

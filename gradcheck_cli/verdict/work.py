@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.algebra.columns.trust import TRUST
-from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.floats import FORMATS, reusing
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.remedy import Remedy
 from gradcheck_cli.verdict.report import Report, versions
@@ -251,7 +251,8 @@ def record(
 
     def run() -> None:
         try:
-            work(recorder)
+            with reusing():
+                work(recorder)
         except Stopped:
             pass
         except BaseException as failure:

@@ -503,6 +503,23 @@ def test_directions_are_drawn_again() -> None:
     assert reports[0] == reports[1]
 
 
+def test_directions_of_quotients_hang_on_what_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function runs along another direction where one bit of the gradient that is judged is another."""
+    drawn: list[bytes] = []
+    plainly = Plain.direction
+
+    def noted(plain: Plain) -> Any:
+        found = plainly(plain)
+        drawn.append(found.tobytes())
+        return found
+
+    monkeypatch.setattr(Plain, "direction", noted)
+    for factor in (1.0, 1.0, 1.0 + 2.0**-52):
+        checked(custom(behind(torch.sin), lambda g, x, y, factor=factor: g * x.cos() * factor), x=X)
+    first, again, other = (drawn[i * len(drawn) // 3] for i in range(3))
+    assert first == again != other
+
+
 def test_a_thousand_entries_cost_little() -> None:
     """Less than a tenth of a check of 1,000 entries."""
     x = torch.linspace(-2, 2, 1000, dtype=F64)

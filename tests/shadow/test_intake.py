@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -53,9 +54,9 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], set[str | bytes]]] = {
     "a float": (lambda x: x * 2.5, {(2.5).hex()}),
     "a keyword": (lambda x: torch.add(x, x, alpha=0.75), {(0.75).hex()}),
     "nan": (lambda x: x * float("nan"), {"nan"}),
-    "a tensor of NumPy's": (lambda x: x * torch.from_numpy(OUTSIDE), {OUTSIDE.tobytes()}),
-    "a result of NumPy's": (lambda x: torch.from_numpy(OUTSIDE), {OUTSIDE.tobytes()}),
-    "in a list": (lambda x: torch.cat([x, torch.from_numpy(OUTSIDE)]), {OUTSIDE.tobytes()}),
+    "a tensor of NumPy's": (lambda x: x * torch.from_numpy(OUTSIDE), {sha256(OUTSIDE).digest()}),
+    "a result of NumPy's": (lambda x: torch.from_numpy(OUTSIDE), {sha256(OUTSIDE).digest()}),
+    "in a list": (lambda x: torch.cat([x, torch.from_numpy(OUTSIDE)]), {sha256(OUTSIDE).digest()}),
     "masks and indices": (lambda x: x[torch.from_numpy(np.array([0, 2]))], set()),
 }
 

@@ -14,7 +14,7 @@ from flint import arb, ctx
 from gradcheck_cli.algebra.columns.primitives import Array, Mask
 from gradcheck_cli.algebra.columns.words import OPEN, SMALLEST, UP, two_sum
 from gradcheck_cli.algebra.number import NAN, Ball
-from gradcheck_cli.floats import Floats
+from gradcheck_cli.floats import Floats, empty
 
 
 def bits_of(words: int) -> int:
@@ -51,9 +51,9 @@ class Column(NamedTuple):
     def off(self, floats: Floats) -> Floats:
         """How far floats are from the centres."""
         with np.errstate(all="ignore"):
-            found: Floats = floats - self.high
+            found = np.subtract(floats, self.high, out=empty(len(self.high)))
             found -= self.low
-        return np.abs(found)
+        return np.abs(found, out=found)
 
 
 def ball_of(high: float, low: float, radius: float) -> Ball:
@@ -63,8 +63,12 @@ def ball_of(high: float, low: float, radius: float) -> Ball:
 
 def balls_of(words: Sequence[Iterable[float]], radii: Iterable[float]) -> list[Ball]:
     """Numbers, of which each word and the radius are given, as balls; nan where they are open."""
+    high, *lower = words
     with ctx.workprec(bits_of(len(words))):
-        return [ball_with(own, r) if r < OPEN else NAN for *own, r in zip(*words, radii, strict=True)]
+        found = [(arb(h, r) if r else arb(h)) if r < OPEN else NAN for h, r in zip(high, radii, strict=True)]
+        for word in lower:
+            found = [ball + w if w else ball for ball, w in zip(found, word, strict=True)]
+    return found
 
 
 def ball_with(words: Sequence[float], radius: float) -> Ball:
@@ -121,12 +125,12 @@ def shortened(words: Sequence[Array], radius: Array) -> Column:
     return Column(high, low, np.where(np.isfinite(high), radius, OPEN))
 
 
-def entries(part: Any, places: Sequence[int]) -> list[Any]:
+def entries(part: Any, places: Sequence[int] | npt.NDArray[np.intp]) -> list[Any]:
     """Some entries, in order, of an array that may have one for all."""
     array = np.asarray(part)
     if array.size == 1:
         return [array.item()] * len(places)
-    some = slice(places.start, places.stop, places.step) if isinstance(places, range) else list(places)
+    some = slice(places.start, places.stop, places.step) if isinstance(places, range) else np.asarray(places, dtype=np.intp)
     flat: Any = array.reshape(-1) if array.flags.c_contiguous else array.flat  # no copy of what lies in another order
     found: list[Any] = flat[some].tolist()
     return found

@@ -25,7 +25,7 @@ from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.layers import Exact, Rounded, kept
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.program import Program
-from gradcheck_cli.floats import FORMATS, Floats, Format
+from gradcheck_cli.floats import FORMATS, Floats, Format, empty
 from gradcheck_cli.language.functions import Function
 
 ENDS = 4
@@ -219,7 +219,7 @@ class Shadowed(Enclosing):
         start = 0
         for some, ones in sums.pieces_of(batch, rows, columns, sums.CHUNK, LEAST):
             piece = self._product(x.rows(some, ones), y.rows(some), parts, end)
-            found = found or tuple(np.empty((*part.shape[:-1], count)) if np.ndim(part) else part for part in piece)
+            found = found or tuple(empty(*part.shape[:-1], count) if np.ndim(part) else part for part in piece)
             stop = start + piece[-1].shape[-1]
             for into, part in zip(found, piece, strict=True):
                 if np.ndim(part):
