@@ -91,6 +91,11 @@ class Operation:
         return frozenset(n for tree in self.trees for n in _used(tree, False))
 
     @cached_property
+    def given(self) -> tuple[str, ...]:
+        """What each formula gives, see `results`."""
+        return tuple(map(results, self.trees))
+
+    @cached_property
     def compares(self) -> bool:
         """The row compares its arguments: a number among them is the float that code compares with, whatever its author meant."""
         (tree,) = self.trees if len(self.trees) == 1 else (None,)
