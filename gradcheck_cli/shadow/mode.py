@@ -410,7 +410,7 @@ class Shadow(Watching):
 
     def _repeat(self, plan: Plan, bound: Mapping[str, Any], outputs: Outputs) -> None:
         """The operation on the cells of every layer."""
-        row, count, form, first, memory = plan.row, plan.count, plan.form, outputs[0], self._memory
+        row, count, form, first, memory = plan.row, plan.entries, plan.form, outputs[0], self._memory
         assert first is not None
         values = [bound[argument.name] for argument in plan.arguments]
         tensors = [value for value in values if isinstance(value, torch.Tensor)]
@@ -425,15 +425,17 @@ class Shadow(Watching):
         self._worked(count)
         for index, whole_layer in enumerate(self.layers):
             layer = whole_layer.within(form)
-            inputs = [
+            inputs: list[Any] = [
                 self._constant_of(plan, a, value, layer)
-                if storage is None or (plan.compared is not None and storage.literal and storage.dtype in FLOATS)
+                if storage is None
+                or a.places is None
+                or (plan.compared is not None and storage.literal and storage.dtype in FLOATS)
                 else _become(picked(storage.layers[index], a.places), a.becomes, layer, form)
                 for a, value, storage in zip(plan.arguments, values, stored, strict=True)
             ]
             run = row.program(layer, plan.settings)
             if all(isinstance(i, repeat) for i in inputs):
-                columns = [[cell] * count for cell in run(*(next(i) for i in inputs))]
+                columns = [[cell] * count for cell in run(*map(next, inputs))]
             elif len(row.trees) == 1:
                 columns = [[cell for (cell,) in map(run, *inputs)]]
             else:

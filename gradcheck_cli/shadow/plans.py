@@ -34,12 +34,12 @@ class Argument(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How a row is repeated for so many entries. `form`: the format of the result, None of truth values and whole numbers;
+    """How a row is repeated for so many `entries`. `form`: the format of the result, None of truth values and whole numbers;
     `compared`: the one in which arguments are compared; `whole`, `logical`: the result is whole numbers, or truth values;
     `target`: where its cells go."""
 
     row: Operation
-    count: int
+    entries: int
     form: Format | None
     compared: Format | None
     whole: bool
@@ -80,7 +80,7 @@ def _argument(row: Operation, name: str, value: Any, shape: tuple[int, ...], for
 def signature(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Hashable, ...] | None:
     """What a plan hangs on, of the arguments of a call: for tensors where their entries lie and how torch keeps them, not what
     they are. None where there are others than tensors and numbers."""
-    found: list[Hashable] = []
+    found: list[Any] = []
     for value in args:
         if isinstance(value, Tensor):
             if not is_plain(value):
@@ -100,7 +100,7 @@ def signature(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Hashable,
 def keep(known: Overload, signed: tuple[Hashable, ...], plan: Plan) -> None:
     """Keep the plan of an operation with ordinary arguments and one such result of its own."""
     simple = not (plan.whole or known.writes or plan.row.name in KINDS or any(a.becomes == "shorter" for a in plan.arguments))
-    if simple and plan.count:
+    if simple and plan.entries:
         if len(known.plans) >= KEPT:
             del known.plans[next(iter(known.plans))]
         known.plans[signed] = plan

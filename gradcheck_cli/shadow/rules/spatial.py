@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from itertools import product
@@ -265,6 +266,19 @@ def _placed(x: Tensor, size: int, padding_mode: int, align_corners: bool) -> Ten
     return x.clamp(0, size - 1) if padding_mode else x
 
 
+@rule("affine_grid_generator")
+def _affine_grid(theta: Tensor, size: list[int], align_corners: bool) -> Tensor:
+    """The centres of pixels (or their corners: from -1 to 1) in a matrix's own coordinates, the last axis first."""
+    with paused():
+        axes = []
+        for count in size[2:]:
+            end = 0.0 if count == 1 else 1.0 if align_corners else (count - 1) / count
+            axes.append(torch.linspace(-end, end, count, dtype=theta.dtype, device=theta.device))
+        places = torch.meshgrid(*axes, indexing="ij")
+        base = torch.stack([*reversed(places), torch.ones_like(places[0])], -1).flatten(0, -2)
+    return (base.expand(size[0], *base.shape) @ theta.mT).view(size[0], *size[2:], len(axes))
+
+
 @rule("grid_sampler_2d", "grid_sampler_3d")
 def _grid_sampler(input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool) -> Tensor:
     """The sum over the corners around each position, 0 outside; 1: the nearest one; 2: as torch decomposes it."""
@@ -278,7 +292,7 @@ def _grid_sampler(input: Tensor, grid: Tensor, interpolation_mode: int, padding_
     one = [1] * (2 * rank)  # the places in the result, then the corners
     batch = torch.arange(n, device=input.device).view(n, 1, *one)
     channels = torch.arange(c, device=input.device).view(1, c, *one)
-    index, weight = [], None
+    index, weights = list[Tensor](), list[Tensor]()
     for axis, size in enumerate(sizes):
         x = _placed(grid[..., rank - 1 - axis], size, padding_mode, align_corners)
         if interpolation_mode:
@@ -290,10 +304,9 @@ def _grid_sampler(input: Tensor, grid: Tensor, interpolation_mode: int, padding_
             at, share = torch.stack([below, above], -1), torch.stack([above - x, x - below], -1)
         inside = (at >= 0).logical_and(at <= size - 1)
         corners = (n, 1, *x.shape[1:], *(at.shape[-1] if a == axis else 1 for a in range(rank)))
-        share = torch.where(inside, share, 0.0).view(corners)
-        weight = share if weight is None else weight * share
+        weights.append(torch.where(inside, share, 0.0).view(corners))
         index.append(torch.where(inside, at, 0.0).to(torch.int64).view(corners))
-    return (input[batch, channels, *index] * weight).flatten(-rank).sum(-1)
+    return (input[batch, channels, *index] * functools.reduce(torch.mul, weights)).flatten(-rank).sum(-1)
 
 
 @rule("grid_sampler_2d_backward", "grid_sampler_3d_backward")
