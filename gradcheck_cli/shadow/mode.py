@@ -433,13 +433,13 @@ class Shadow(Watching):
                 else _become(picked(storage.layers[index], a.places), a.becomes, layer, form)
                 for a, value, storage in zip(plan.arguments, values, stored, strict=True)
             ]
-            run = row.program(layer, plan.settings)
+            program = row.compiled(layer, plan.settings)
             if all(isinstance(i, repeat) for i in inputs):
-                columns = [[cell] * count for cell in run(*map(next, inputs))]
-            elif len(row.trees) == 1:
-                columns = [[cell for (cell,) in map(run, *inputs)]]
+                columns = [[cell] * count for cell in program(*map(next, inputs))]
+            elif program.direct is not None:
+                columns = [list(map(program.direct, *inputs))]
             else:
-                columns = [list(c) for c in zip(*map(run, *inputs), strict=True)]
+                columns = list(map(list, zip(*map(program.bind(), *inputs), strict=True)))
             if plan.whole:
                 numbers += [list(map(layer.real, cells)) for cells in columns]
                 continue
