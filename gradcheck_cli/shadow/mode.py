@@ -61,7 +61,7 @@ from gradcheck_cli.shadow.plans import Argument, Plan, keep, plan_of, signature
 from gradcheck_cli.shadow.rules import CONVENTIONS, MOVED, MUTATED, RULES, SYMMETRIC, is_symmetric
 from gradcheck_cli.shadow.rules.eliminations import Make
 from gradcheck_cli.shadow.stops import Graph, state_written
-from gradcheck_cli.shadow.trace import Seen, Trace
+from gradcheck_cli.shadow.trace import Seen, Trace, suspicious
 from gradcheck_cli.shadow.watching import Watching
 from gradcheck_cli.shadow.ways import way_of
 
@@ -279,7 +279,8 @@ class Shadow(Watching):
                 self._memory.remember(output)
         if plain:
             self.origins.ran(known.base, tensors, outputs)
-            self.remarks |= dict.fromkeys(self.origins.equal_values(known.base, outputs))
+            for remark in self.origins.equal_values(known.base, outputs):
+                self.remarks[remark] = None
 
     def _undisturbed(self, args: Any) -> list[torch.Tensor] | None:
         """The tensors among the arguments of a call that was seen before; None where memory isn't what operations left."""
@@ -698,8 +699,9 @@ class Shadow(Watching):
             self.trace.compared(Seen(name, self.stage, output, bound, self.origins), not self.size)
         if form is None or self._within or output._is_zerotensor() or (self.size and output.numel() != self.size):
             return
-        seen = Seen(name, self.stage, output, bound, self.origins)
-        self.trace.watch(seen, lambda: self._cells(output, 0), before, form, not self.size)
+        if suspects := suspicious(output, form):
+            seen = Seen(name, self.stage, output, bound, self.origins)
+            self.trace.watch(seen, suspects, self._cells(output, 0), before, form, not self.size)
 
 
 def _become(cells: list[Cell], kind: str, layer: Layer, form: Format | None) -> list[Cell]:
