@@ -198,6 +198,11 @@ def moves(cell: Cell) -> bool:
     return type(cell) is arb_series or type(cell) is Jet or type(cell) is Taped
 
 
+def at_first(cell: Cell) -> bool:
+    """Whether a cell moves, and knows first derivatives alone."""
+    return type(cell) is Taped or (type(cell) is arb_series and ctx.cap == 2)
+
+
 def moving(x: Ball, u: Ball) -> Cell:
     """x + u*t."""
     return arb_series([x, u], ctx.cap)

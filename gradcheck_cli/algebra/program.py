@@ -11,6 +11,7 @@ bound by reference.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from types import CodeType, MappingProxyType
@@ -116,7 +117,8 @@ class Program:
     Subtrees without a variable are computed once for each value of `key()` (for balls: the working precision); without a key
     at every call. `shared`: equal subtrees are computed once, wherever they stand; else every operation that is written runs,
     in the order in which Python would run it, for rounding tells them apart. `brief`: what isn't needed any more is let go, for
-    numbers that are arrays. `work`: what a call costs, see `algebra.effort`.
+    numbers that are arrays. `work`: what a call costs, see `algebra.effort`. `direct`: the function itself, where the only
+    output is one of the inputs, in their order.
     """
 
     def __init__(
@@ -163,6 +165,7 @@ class Program:
         results = "".join(f"{names[place(o)]}, " for o in expanded)
         parameters = ", ".join(f"x{i}" for i in range(len(inputs)))
         self.length = len(body)
+        self.direct = _direct(expanded[0], inputs, algebra) if len(expanded) == 1 else None
         self._key = key
         self._bound: dict[object, Callable[..., tuple[Any, ...]]] = {}
         # What doesn't vary is computed by `bind` and reaches `run` as a closure: a call costs nothing for it.
@@ -206,6 +209,26 @@ def _itself(node: Node) -> Node:
 def _written(node: Node) -> Any:
     """What tells equal calls apart that are written at two places."""
     return id(node) if isinstance(node, Call) else node
+
+
+_OPERATORS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        syntax.ADD: operator.add,
+        syntax.SUB: operator.sub,
+        syntax.MUL: operator.mul,
+        syntax.DIV: operator.truediv,
+        syntax.NEG: operator.neg,
+    }
+)
+"""What Python's syntax for these rows calls."""
+
+
+def _direct(output: Node, inputs: Sequence[str], algebra: Algebra) -> Callable[..., Any] | None:
+    """The function that a formula is of all inputs in their order; None where it is more."""
+    if not isinstance(output, Call) or output.arguments != tuple(map(Variable, inputs)):
+        return None
+    row = TABLE[output.function]
+    return _OPERATORS.get(row.name) if row.name in algebra.operators else algebra.function(row)
 
 
 def _operation(item: Call, algebra: Algebra, name: Callable[[Node], str], scope: dict[str, Any]) -> str:

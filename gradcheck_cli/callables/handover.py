@@ -16,13 +16,13 @@ from gradcheck_cli.errors import UndecidedWarning
 from gradcheck_cli.maps.map import Map, size
 from gradcheck_cli.verdict.work import Stopped
 
-SECONDS = 4.0
+SECONDS = 2.5
 """CPU time that a check may take in any case."""
 
-FAST = 0.5
+FAST = 0.3
 """The same where the caller asks for torch's fast mode, for the sake of time."""
 
-TIMES, MOST = 10, 15.0
+TIMES, MOST = 6, 10.0
 """Beyond that: how many times the CPU time of torch's own check; and the CPU time that none may take."""
 
 
@@ -39,13 +39,13 @@ class Budget:
     to `MOST`.
 
     Raises Spent where it is called (a checkpoint, and no dispatch mode, for torch.compile steps aside under one), and at once
-    where `least`, what the check takes at least, is beyond it. The time of torch's check is estimated: two forward passes for
+    where `likely`, what the check will take, is beyond it. The time of torch's check is estimated: two forward passes for
     each entry of the inputs, two backward passes for each of the outputs; in fast mode, for each tensor. `seen`: what a pass of
     each took at most.
     """
 
     def __init__(
-        self, map: Map, outputs: Mapping[str, Tensor], backward: Callable[[], Any], fast: bool, least: float, seen: Seconds
+        self, map: Map, outputs: Mapping[str, Tensor], backward: Callable[[], Any], fast: bool, likely: float, seen: Seconds
     ) -> None:
         forwards, backwards = (len(map.inputs), len(outputs)) if fast else (size(map.inputs), size(outputs))
         own, estimate = FAST if fast else SECONDS, 2 * (forwards * seen[0] + backwards * seen[1])
@@ -53,7 +53,7 @@ class Budget:
             estimate = 2 * (forwards * _seconds(lambda: map(map.leaves())) + backwards * _seconds(backward))
         self.seconds = min(max(own, TIMES * estimate), max(own, MOST))
         self._reason = _SPENT.format(own, TIMES, MOST)
-        if least > self.seconds:
+        if likely > self.seconds:
             raise Spent(self._reason)
         self._start, self._soonest = time.thread_time(), 0.0
         self._mark = self._running = self._work = 0.0

@@ -91,6 +91,11 @@ class Operation:
         return frozenset(n for tree in self.trees for n in _used(tree, False))
 
     @cached_property
+    def given(self) -> tuple[str, ...]:
+        """What each formula gives, see `results`."""
+        return tuple(map(results, self.trees))
+
+    @cached_property
     def compares(self) -> bool:
         """The row compares its arguments: a number among them is the float that code compares with, whatever its author meant."""
         (tree,) = self.trees if len(self.trees) == 1 else (None,)
@@ -109,15 +114,19 @@ class Operation:
         run: Callable[..., tuple[Cell, ...]] = layer.programs[key].bind()
         return lambda x, y: run(x, y)[0]
 
-    def program(self, layer: Any, settings: tuple[int, ...]) -> Callable[..., tuple[Cell, ...]]:
-        """The outputs' cells as a function of the entries' cells, at the present precision."""
+    def compiled(self, layer: Any, settings: tuple[int, ...]) -> Program:
+        """The outputs' cells as a program of the entries' cells."""
         key = (self, settings)
         if key not in layer.programs:
             values = {n: Constant(v) for n, v in zip(sorted(self.integers), settings, strict=True)}
             trees = [substitute(t, values) if values else t for t in (self.stepwise if layer.stepwise else self.trees)]
             layer.programs[key] = Program(trees, self.entries, layer, lambda: ctx.prec)
         program: Program = layer.programs[key]
-        return program.bind()
+        return program
+
+    def program(self, layer: Any, settings: tuple[int, ...]) -> Callable[..., tuple[Cell, ...]]:
+        """The same as a function, at the present precision."""
+        return self.compiled(layer, settings).bind()
 
 
 MASKS = frozenset({"mask", "condition", "self", "other", "pred"})

@@ -63,36 +63,42 @@ def settings_of(bound: Mapping[str, Any]) -> tuple[Sizes, Sizes, Sizes]:
     return tuple(s * rank if len(s) == 1 else s for s in (stride, padding, dilation))  # type: ignore[return-value]
 
 
-def _geometry(bound: Mapping[str, Any], output: tuple[int, ...]) -> tuple[Indices, Indices, Indices]:
-    """The triples of the call; a transposed convolution is an ordinary one from its output to its input."""
-    inputs, weight = tuple(bound["input"].shape), tuple(bound["weight"].shape)
-    stride, padding, dilation = settings_of(bound)
-    if not bound["transposed"]:
-        return _triples(output, inputs, weight, stride, padding, dilation, bound["groups"])
-    i, o, w = _triples(inputs, output, weight, stride, padding, dilation, bound["groups"])
-    return o, i, w
+Meeting = tuple[list[int], list[int], list[int]]
+"""The positions of the left and of the right factors of all dot products, one product after another, and where each begins."""
 
 
-def _gather(count: int, targets: Indices, a: Indices, xs: Flat, b: Indices, ys: Flat, layer: Layer) -> Flat:
-    """For each target the dot product of the xs and ys that meet there."""
+@lru_cache(maxsize=256)
+def _meetings(target: int, count: int, transposed: bool, output: Sizes, inputs: Sizes, *geometry: Any) -> Meeting:
+    """What meets in each of `count` entries of the output (0), the input (1) or the weight (2): the others, in this order.
+    A transposed convolution is an ordinary one from its output to its input."""
+    triples = _triples(inputs, output, *geometry) if transposed else _triples(output, inputs, *geometry)
+    o, i, w = (triples[1], triples[0], triples[2]) if transposed else triples
+    targets, left, right = ((o, i, w), (i, o, w), (w, o, i))[target]
     order = np.argsort(targets, kind="stable")
-    ends = np.searchsorted(targets[order], np.arange(count + 1)).tolist()
-    left, right = [xs[i] for i in a[order].tolist()], [ys[i] for i in b[order].tolist()]
-    return [layer.dot(left[s:e], right[s:e], parts=True) for s, e in pairwise(ends)]
+    ends = np.searchsorted(targets[order], np.arange(count + 1))
+    return left[order].tolist(), right[order].tolist(), ends.tolist()
+
+
+def _gather(target: int, count: int, bound: Mapping[str, Any], output: Sizes, xs: Flat, ys: Flat, layer: Layer) -> Flat:
+    """For each entry of the target the dot product of the xs and ys that meet there."""
+    inputs, weight = tuple(bound["input"].shape), tuple(bound["weight"].shape)
+    geometry = weight, *settings_of(bound), bound["groups"]
+    left, right, ends = _meetings(target, count, bool(bound["transposed"]), output, inputs, *geometry)
+    one, other = [xs[i] for i in left], [ys[i] for i in right]
+    return [layer.dot(one[s:e], other[s:e], parts=True) for s, e in pairwise(ends)]
 
 
 def convolve(bound: Mapping[str, Any], output: tuple[int, ...], layer: Layer, inputs: Flat, weight: Flat) -> Flat:
     """The output's cells, without bias."""
-    o, i, w = _geometry(bound, output)
-    return _gather(math.prod(output), o, i, inputs, w, weight, layer)
+    return _gather(0, math.prod(output), bound, output, inputs, weight, layer)
 
 
 def convolve_backward(
     bound: Mapping[str, Any], layer: Layer, grads: Flat, inputs: Flat, weight: Flat, needed: Sequence[bool]
 ) -> list[Flat]:
     """The gradients of input and weight, where they are needed."""
-    o, i, w = _geometry(bound, tuple(bound["grad_output"].shape))
+    output = tuple(bound["grad_output"].shape)
     return [
-        _gather(len(inputs), i, o, grads, w, weight, layer) if needed[0] else [],
-        _gather(len(weight), w, o, grads, i, inputs, layer) if needed[1] else [],
+        _gather(1, len(inputs), bound, output, grads, weight, layer) if needed[0] else [],
+        _gather(2, len(weight), bound, output, grads, inputs, layer) if needed[1] else [],
     ]

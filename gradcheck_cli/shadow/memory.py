@@ -108,6 +108,17 @@ class Memory:
             start, end = extent(tensor)
             memory.floats[start:end] = bytes_of(memory.storage, start, end)
 
+    def undisturbed(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor is for certain what operations wrote, as they wrote it: else `check` and `astray` tell."""
+        storage = tensor.untyped_storage()
+        memory = self._storages.get(storage._cdata)
+        if memory is None:
+            return storage._cdata not in self._blank and storage._cdata not in self._lost
+        if memory.dtype is not tensor.dtype or len(memory.floats) != storage.nbytes():
+            return False
+        start, end = extent(tensor)
+        return memory.floats[start:end] == bytes_of(storage, start, end)
+
     def astray(self, tensor: torch.Tensor) -> bool:
         """Whether the tensor shows the bits of floats as numbers of another dtype."""
         tensor = as_real(tensor)
@@ -179,15 +190,18 @@ class Memory:
         tensor = as_real(tensor)
         return tensor.dtype in FLOATS and not tensor._is_zerotensor() and self.load(tensor).literal
 
-    def read(self, tensor: torch.Tensor, layer: int, shape: tuple[int, ...]) -> list[Cell]:
-        """The cells of the tensor, broadcast to `shape`; of a complex one the parts of each entry."""
+    def place(self, tensor: torch.Tensor, shape: tuple[int, ...]) -> Place:
+        """Where the cells of the tensor are, broadcast to `shape`; of a complex one those of the parts of each entry."""
         if tensor.is_complex():
             tensor, shape = as_real(tensor), (*shape, 2)
+        return self.load(tensor), places_of(tensor, shape)
+
+    def read(self, tensor: torch.Tensor, layer: int, shape: tuple[int, ...]) -> list[Cell]:
+        """These cells in one layer."""
         if tensor._is_zerotensor():
-            return [self.layers[layer].number(0, DOUBLE)] * math.prod(shape)
-        cells = self.load(tensor).layers[layer]
-        indices = _places(tensor, shape)
-        return cells[indices] if isinstance(indices, slice) else [cells[i] for i in indices]
+            return [self.layers[layer].number(0, DOUBLE)] * math.prod((*shape, 2) if tensor.is_complex() else shape)
+        storage, places = self.place(tensor, shape)
+        return picked(storage.layers[layer], places)
 
     def claim(self, tensor: torch.Tensor) -> _Storage:
         """The memory of a tensor that an operation has written: a new one, without what was there before, where the tensor is
@@ -206,21 +220,21 @@ class Memory:
         self._lost.pop(storage._cdata, None)
         return memory
 
-    def write(self, tensor: torch.Tensor, layer: int, values: Sequence[Cell]) -> None:
-        """Give the tensor's entries, in order, their cells."""
+    def target(self, tensor: torch.Tensor) -> _Storage:
+        """The memory of a tensor whose entries are about to get their cells, in every layer."""
         tensor = as_real(tensor)
         memory = self.claim(tensor)
         if tensor.dtype not in FLOATS:
             self._chosen.add(memory.storage._cdata)
-        cells, memory.literal = memory.layers[layer], False
-        if len(cells) < tensor.numel():
+        memory.literal = False
+        if memory.layers and len(memory.layers[0]) < tensor.numel():
             self.load(tensor)
-        indices = _places(tensor, tensor.shape)
-        if isinstance(indices, slice):
-            cells[indices] = values
-        else:
-            for index, value in zip(indices, values, strict=True):
-                cells[index] = value
+        return memory
+
+    def write(self, tensor: torch.Tensor, layer: int, values: Sequence[Cell]) -> None:
+        """Give the tensor's entries, in order, their cells."""
+        memory, tensor = self.target(tensor), as_real(tensor)
+        put(memory.layers[layer], places_of(tensor, tensor.shape), values)
 
     def forget(self, tensor: torch.Tensor) -> None:
         """The floats count from here on."""
@@ -232,7 +246,28 @@ class Memory:
                 self._lost.pop(storage._cdata, None)
 
 
-def _places(tensor: torch.Tensor, wanted: Sequence[int]) -> slice | list[int]:
+Places = slice | list[int]
+"""Of cells in the list of a storage."""
+
+Place = tuple[_Storage, Places]
+"""The cells of a tensor: in which storage, and where there."""
+
+
+def picked(cells: list[Cell], places: Places) -> list[Cell]:
+    """The cells at some places."""
+    return cells[places] if isinstance(places, slice) else [cells[i] for i in places]
+
+
+def put(cells: list[Cell], places: Places, values: Sequence[Cell]) -> None:
+    """Put cells there."""
+    if isinstance(places, slice):
+        cells[places] = values
+        return
+    for place, value in zip(places, values, strict=True):
+        cells[place] = value
+
+
+def places_of(tensor: torch.Tensor, wanted: Sequence[int]) -> Places:
     """Where the entries of a tensor, broadcast to the shape `wanted`, lie in its storage."""
     start = tensor.storage_offset()
     if tensor.shape == wanted and tensor.is_contiguous():
@@ -241,7 +276,7 @@ def _places(tensor: torch.Tensor, wanted: Sequence[int]) -> slice | list[int]:
 
 
 @lru_cache(maxsize=4096)
-def _indices(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, wanted: tuple[int, ...]) -> slice | list[int]:
+def _indices(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, wanted: tuple[int, ...]) -> Places:
     grid = np.full(shape, offset, dtype=np.int64)
     for axis, (size, stride) in enumerate(zip(shape, strides, strict=True)):
         steps = np.arange(size, dtype=np.int64) * stride

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch.overrides import enable_reentrant_dispatch
 
-from gradcheck_cli.algebra.directions import Moved
+from gradcheck_cli.algebra.directions import Moved, at_first, value_of
 from gradcheck_cli.algebra.effort import OPERATION, price
 from gradcheck_cli.algebra.layers import Cell, Layer
 from gradcheck_cli.algebra.number import precision
@@ -47,19 +47,21 @@ from gradcheck_cli.shadow.arguments import (
     through,
     written_by,
 )
-from gradcheck_cli.shadow.aten import KINDS, Operation, results
+from gradcheck_cli.shadow.aten import KINDS, Operation
 from gradcheck_cli.shadow.complexes import as_kept, by_parts, is_complex, is_flagged, parted
 from gradcheck_cli.shadow.contents import as_real
 from gradcheck_cli.shadow.decisions import TELLING, Decisions, at_the_point
 from gradcheck_cli.shadow.folds import FOLDS, Fold
-from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, UNFILLED, Memory
+from gradcheck_cli.shadow.memory import DOUBLE, FLOATS, UNFILLED, Memory, picked, places_of, put
 from gradcheck_cli.shadow.movers import gathered, origins
 from gradcheck_cli.shadow.order import ORDERED
 from gradcheck_cli.shadow.origins import Origins, place
 from gradcheck_cli.shadow.overloads import Overload
+from gradcheck_cli.shadow.plans import Argument, Plan, keep, plan_of, signature
 from gradcheck_cli.shadow.rules import CONVENTIONS, MOVED, MUTATED, RULES, SYMMETRIC, is_symmetric
+from gradcheck_cli.shadow.rules.eliminations import Make
 from gradcheck_cli.shadow.stops import Graph, state_written
-from gradcheck_cli.shadow.trace import Seen, Trace
+from gradcheck_cli.shadow.trace import Seen, Trace, suspicious
 from gradcheck_cli.shadow.watching import Watching
 from gradcheck_cli.shadow.ways import way_of
 
@@ -187,6 +189,10 @@ class Shadow(Watching):
             if known.name in UNFILLED and not self._within and is_plain(result) and result.device.type != "meta":
                 self._memory.blank(result)
             return result
+        signed = signature(args, kwargs)
+        plan = None if signed is None else known.plans.get(signed)
+        if plan is not None and (tensors := self._undisturbed(args)) is not None:
+            return self._planned(known, plan, func, args, kwargs, tensors)
         tensors = tensors_of(args)
         if kwargs:
             tensors += tensors_of(tuple(kwargs.values()))
@@ -243,7 +249,9 @@ class Shadow(Watching):
             self.trace.inherit(tensors, outputs, not self.size)
         if row is not None:
             if outputs:
-                self._entrywise(known, row, bound, outputs, tensors)
+                plan = self._entrywise(known, row, bound, outputs, tensors)
+                if plan is not None and signed is not None and usual and made and plain:
+                    keep(known, signed, plan)
         else:
             found, slip = (None, None) if rule is None else early or self._run(known.name, rule, bound, result)
             if not self._take(known, found, outputs, tensors, bound):
@@ -256,16 +264,39 @@ class Shadow(Watching):
         for tensor in state_written(known, args, kwargs, self.state()) if known.writes and not self._within else ():
             self._memory.forget(tensor)
             self.held = True
-        # rules are compared with what torch itself returned, and formulas go by their own conditions
-        for output in () if self._within or self.size else outputs:
+        self._settle(known, tensors, outputs, plain)
+        return result
+
+    def _settle(self, known: Overload, tensors: Sequence[torch.Tensor], outputs: Outputs, plain: bool) -> None:
+        """After an operation, its results have their cells."""
+        if self._within:  # rules are compared with what torch itself returned
+            return
+        for output in () if self.size else outputs:  # formulas go by their own conditions
             if output is not None and output.dtype is torch.bool and output.numel():
                 self.decisions.retake(known.base, output)
-        for output in outputs if not self._within else ():
+        for output in outputs:
             if output is not None and is_plain(output):
                 self._memory.remember(output)
-        if not self._within and plain:
+        if plain:
             self.origins.ran(known.base, tensors, outputs)
-            self.remarks |= dict.fromkeys(self.origins.equal_values(known.base, outputs))
+            for remark in self.origins.equal_values(known.base, outputs):
+                self.remarks[remark] = None
+
+    def _undisturbed(self, args: Any) -> list[torch.Tensor] | None:
+        """The tensors among the arguments of a call that was seen before; None where memory isn't what operations left."""
+        tensors = [value for value in args if isinstance(value, torch.Tensor)]
+        if self._memory.guarded and not self._within and not all(map(self._memory.undisturbed, tensors)):
+            return None
+        return tensors
+
+    def _planned(self, known: Overload, plan: Plan, func: Any, args: Any, kwargs: Any, tensors: Sequence[torch.Tensor]) -> Any:
+        """An operation of which a call like this one was seen before."""
+        result = func(*args, **kwargs)
+        if not self._within:
+            self.trace.inherit(tensors, [result], not self.size)
+        self.seen[plan.row.name] = self.seen.get(plan.row.name, 0) + 1
+        self._repeat(plan, known.bind(args, kwargs), [result])
+        self._settle(known, tensors, [result], True)
         return result
 
     def _elsewhere(self, tensors: Sequence[torch.Tensor], run: Callable[[], Any]) -> Any:
@@ -300,18 +331,26 @@ class Shadow(Watching):
 
     def _entrywise(
         self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs, tensors: list[torch.Tensor]
-    ) -> None:
-        """A row, on the parts of what is complex."""
+    ) -> Plan | None:
+        """A row, on the parts of what is complex; the plan of it, where nothing is and it runs entry by entry."""
         try:
             call = (row, bound, outputs) if row.whole else parted(row, bound, outputs)
         except NotImplementedError:
             self._unknown(known.name, None, known.writes, tensors, outputs)
-            return
+            return None
         self.seen[row.name] = self.seen.get(row.name, 0) + 1
         for output in outputs if call[0] is not row else ():
             if output is not None and output.numel():
                 self._memory.claim(output)
-        self._repeat(known, *call)
+        first = call[2][0]
+        if first is None or call[0].whole:
+            self._repeat_whole(known, *call)
+            return None
+        if not first.numel():
+            return None
+        plan = plan_of(call[0], call[1], first)
+        self._repeat(plan, *call[1:])
+        return plan if call[0] is row and len(call[2]) == 1 else None
 
     def _through(
         self, known: Overload, bound: Mapping[str, Any], tensors: Sequence[torch.Tensor], args: Any, kwargs: Any
@@ -370,57 +409,70 @@ class Shadow(Watching):
             for tensor in tensors_of((value,)):
                 self._memory.load(tensor)
 
-    def _repeat(self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
+    def _repeat(self, plan: Plan, bound: Mapping[str, Any], outputs: Outputs) -> None:
         """The operation on the cells of every layer."""
-        first = outputs[0]
-        if first is None or row.whole:
-            self._repeat_whole(known, row, bound, outputs)
+        row, count, form, first, memory = plan.row, plan.entries, plan.form, outputs[0], self._memory
+        assert first is not None
+        values = [bound[argument.name] for argument in plan.arguments]
+        tensors = [value for value in values if isinstance(value, torch.Tensor)]
+        converted = plan.whole and any(t.is_floating_point() for t in tensors)
+        if plan.whole and not converted and not any(map(memory.chosen, tensors)):
+            memory.forget(first)  # the floats' own are taken
             return
-        if not first.numel():
-            return
-        whole = not first.is_floating_point() and first.dtype is not torch.bool
-        tensors = [bound[name] for name in row.entries if isinstance(bound[name], torch.Tensor)]
-        converted = any(t.is_floating_point() for t in tensors)
-        if whole and not converted and not any(map(self._memory.chosen, tensors)):
-            self._memory.forget(first)  # the floats' own are taken
-            return
-        shape, count, form = tuple(first.shape), first.numel(), FLOATS.get(first.dtype)
-        compared = next((FLOATS[t.dtype] for t in tensors if t.dtype in FLOATS), None) if row.compares else None
+        stored = [None if a.places is None else memory.load(v) for a, v in zip(plan.arguments, values, strict=True)]
+        made = [] if plan.whole else [None if o is None or o.numel() != count else memory.target(o) for o in outputs]
         exact: list[Any] = []
         numbers: list[Sequence[Cell]] = []
         self._worked(count)
         for index, whole_layer in enumerate(self.layers):
             layer = whole_layer.within(form)
-            inputs = [self._argument(row, name, bound[name], index, shape, form, compared) for name in row.entries]
-            run = row.program(layer, tuple(bound[name] for name in sorted(row.integers)))
+            inputs: list[Any] = [
+                self._constant_of(plan, a, value, layer)
+                if storage is None
+                or a.places is None
+                or (plan.compared is not None and storage.literal and storage.dtype in FLOATS)
+                else _become(picked(storage.layers[index], a.places), a.becomes, layer, form)
+                for a, value, storage in zip(plan.arguments, values, stored, strict=True)
+            ]
+            program = row.compiled(layer, plan.settings)
             if all(isinstance(i, repeat) for i in inputs):
-                columns = [[cell] * count for cell in run(*(next(i) for i in inputs))]
-            elif len(row.trees) == 1:
-                columns = [[run(*cells)[0] for cells in zip(*inputs, strict=False)]]
+                columns = [[cell] * count for cell in program(*map(next, inputs))]
+            elif program.direct is not None:
+                columns = [list(map(program.direct, *inputs))]
             else:
-                columns = [list(c) for c in zip(*[run(*cells) for cells in zip(*inputs, strict=False)], strict=True)]
-            for output, cells, tree in zip(outputs, columns, row.trees, strict=True):
-                if output is None or output.numel() != len(cells):
+                columns = list(map(list, zip(*map(program.bind(), *inputs), strict=True)))
+            if plan.whole:
+                numbers += [list(map(layer.real, cells)) for cells in columns]
+                continue
+            for output, storage, cells, given in zip(outputs, made, columns, row.given, strict=True):
+                if output is None or storage is None:
                     continue  # a buffer that this device doesn't fill
-                if whole:
-                    numbers.append(list(map(layer.real, cells)))
-                    continue
-                given = results(tree)
-                logical = output.dtype is torch.bool
-                if logical and given != "truth":
+                if plan.logical and given != "truth":
                     cells = [layer.truth(c) for c in cells]
-                elif not logical and given != "number":
+                elif not plan.logical and given != "number":
                     cells = [layer.real(c) for c in cells]
-                if logical and layer.strict and None in cells:
+                if plan.logical and layer.strict and None in cells:
                     cells = self.decisions.settled(output, cells, tensors, index)
                     self.decisions.loose |= layer.stepwise and None in cells
-                self._memory.write(output, index, cells)
+                put(storage.layers[index], plan.target if output is first else places_of(output, output.shape), cells)
             if not index:
                 exact = inputs
-        if whole:
+        if plan.whole:
             self.decisions.indices(first, numbers, converted)
             return
         self._watch(row.name, first, exact, bound)
+
+    def _constant_of(self, plan: Plan, argument: Argument, value: Any, layer: Layer) -> Any:
+        """An argument that is one number, the same for every entry, for ever; what is compared with it as the float that it
+        is."""
+        if isinstance(value, torch.Tensor):
+            if value._is_zerotensor():
+                return repeat(layer.number(0, DOUBLE))
+            value = value.item()
+            return repeat(layer.data([value], plan.compared or DOUBLE)[0])
+        if plan.compared is not None and not isinstance(value, bool):
+            return repeat(layer.data([float(plan.compared.round(value))], plan.compared)[0])
+        return repeat(_become([layer.scalar(value)], argument.becomes, layer, plan.form)[0])
 
     def _repeat_whole(self, known: Overload, row: Operation, bound: Mapping[str, Any], outputs: Outputs) -> None:
         """An operation that isn't computed entry by entry."""
@@ -502,35 +554,6 @@ class Shadow(Watching):
         nothing = self.layers[index].number(math.nan, DOUBLE)
         return [[] if o is None else [None if o.dtype is torch.bool else nothing] * o.numel() for o in outputs]
 
-    def _argument(
-        self,
-        row: Operation,
-        name: str,
-        value: Any,
-        index: int,
-        shape: tuple[int, ...],
-        form: Format | None,
-        compared: Format | None,
-    ) -> Any:
-        """The cells of an argument: a list of the outputs' length, or the same cell for ever. `compared`: in which format."""
-        layer = self.layers[index]
-        if not isinstance(value, torch.Tensor):
-            if compared is not None and not isinstance(value, bool):
-                return repeat(layer.data([float(compared.round(value))], compared)[0])
-            cell = layer.scalar(value)
-            return repeat(layer.truth(cell) if name in row.truths else layer.real(cell) if name in row.numbers else cell)
-        if compared is not None and self._memory.literal(value):
-            return repeat(layer.data([value.item()], compared)[0])
-        cells = self._memory.read(value, index, shape)
-        if value.dtype is torch.bool:
-            if name in row.numbers:
-                cells = [layer.real(c) for c in cells]
-        elif name in row.truths:
-            cells = [layer.truth(c) for c in cells]
-        elif form is not None and value.dtype in FLOATS and FLOATS[value.dtype].bits > form.bits:
-            cells = [layer.convert(c, form) for c in cells]
-        return cells
-
     def _entries(self, value: Any, index: int, logical: bool) -> list[Cell]:
         """The cells of a tensor, of several, or of a number, as truth values or as numbers."""
         if isinstance(value, (list, tuple)):
@@ -568,6 +591,26 @@ class Shadow(Watching):
             return at_the_point(self._memory, tensor)
         cells, seen = self._cells(tensor, index), as_real(tensor.detach()).reshape(-1).tolist()
         return [self.layers[index].still(cell, value) for cell, value in zip(cells, seen, strict=True)]
+
+    # -- what rules ask for --------------------------------------------------------------------------------------------
+
+    def folded(self, make: Make, given: Sequence[torch.Tensor], result: torch.Tensor) -> None:
+        """Give a tensor the cells that a rule makes at once of others'."""
+        self._worked(_terms((*given, result)))
+        form = FLOATS.get(result.dtype)
+        for index, layer in enumerate(self.layers):
+            cells = [self._cells(tensor, index) for tensor in given]
+            self._memory.write(result, index, make(layer.within(form), *cells))
+
+    def at_rest(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor, what moves by first derivatives alone as the value that it has."""
+        columns = [self._cells(tensor, index) for index in range(len(self.layers))]
+        if not any(at_first(cell) for cells in columns for cell in cells):
+            return tensor
+        still = torch.empty_like(tensor).copy_(tensor)
+        for index, cells in enumerate(columns):
+            self._memory.write(still, index, [value_of(cell) if at_first(cell) else cell for cell in cells])
+        return still
 
     # -- rules and decompositions -------------------------------------------------------------------------------------
 
@@ -656,8 +699,18 @@ class Shadow(Watching):
             self.trace.compared(Seen(name, self.stage, output, bound, self.origins), not self.size)
         if form is None or self._within or output._is_zerotensor() or (self.size and output.numel() != self.size):
             return
-        seen = Seen(name, self.stage, output, bound, self.origins)
-        self.trace.watch(seen, lambda: self._cells(output, 0), before, form, not self.size)
+        if suspects := suspicious(output, form):
+            seen = Seen(name, self.stage, output, bound, self.origins)
+            self.trace.watch(seen, suspects, self._cells(output, 0), before, form, not self.size)
+
+
+def _become(cells: list[Cell], kind: str, layer: Layer, form: Format | None) -> list[Cell]:
+    """The cells of an argument as numbers, as truth values, or in a shorter format."""
+    if not kind:
+        return cells
+    if kind == "shorter" and form is not None:
+        return [layer.convert(c, form) for c in cells]
+    return list(map(layer.truth if kind == "truth" else layer.real, cells))
 
 
 _FOLDS = {**FOLDS, **ORDERED}

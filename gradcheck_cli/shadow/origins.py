@@ -123,8 +123,10 @@ class Origins:
 
     def equal_values(self, name: str, outputs: Sequence[Tensor | None]) -> list[str]:
         """What to say of a decomposition whose values are equal: its vectors are not unique."""
-        what, which = _DECOMPOSITIONS.get(name, ("", 0))
-        values = outputs[which] if what and _node() is None else None
+        if name not in _DECOMPOSITIONS:
+            return []
+        what, which = _DECOMPOSITIONS[name]
+        values = outputs[which] if _node() is None else None
         if values is None or values.numel() < 2:
             return []
         text = _degenerate(values.detach(), what)

@@ -66,6 +66,8 @@ class Overload:
         self.candidates = self._candidates()
         self._others = tuple(map(self._besides, self.candidates))
         self.view = bool(self.candidates) and self.candidates[0].view
+        self.plans: dict[Any, Any] = {}
+        """What is known of calls that were seen before, see `shadow.plans`."""
 
     def _candidates(self) -> tuple[Operation, ...]:
         found: list[Operation] = []

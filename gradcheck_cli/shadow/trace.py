@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -20,6 +20,10 @@ from gradcheck_cli.verdict.shade import Place, Shade
 
 _FEW = 64
 """Up to so many entries are looked at one by one, more by torch first."""
+
+
+Suspects = Sequence[tuple[int, float]]
+"""Entries of a result by their index, and their floats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,18 +172,16 @@ class Trace:
             self.pinned.setdefault(0 if together else entry, origin)
 
     def watch(
-        self, seen: Seen, cells: Callable[[], Sequence[Cell]], before: Sequence[Any], form: Format, together: bool
+        self, seen: Seen, suspects: Suspects, exact: Sequence[Cell], before: Sequence[Any], form: Format, together: bool
     ) -> None:
-        """Record what an operation did to its output, whose exact values are `cells()`. `before`: its arguments' cells, each a
-        list or one cell for ever. `together`: all entries count as one."""
-        suspicious = _suspicious(seen.output, form.smallest_normal)
-        exact = cells() if suspicious else ()
-        watched = _Watched(seen, form, before) if suspicious else None
+        """Record what an operation did to suspicious entries of its output, whose exact values are `exact`. `before`: its
+        arguments' cells, each a list or one cell for ever. `together`: all entries count as one."""
+        watched = _Watched(seen, form, before)
         there = self.marks(seen.output)
         known: dict[tuple[int, _Case], Mark] = {}
-        for entry, value in suspicious:
+        for entry, value in suspects:
             cell, index = exact[entry], 0 if together else entry
-            if watched is None or not isinstance(cell, arb):
+            if not isinstance(cell, arb):
                 continue
             mark = there.get(index, UNMARKED)
             case = watched.case(mark, cell, value, entry)
@@ -279,8 +281,9 @@ def _event(seen: Seen, kind: str) -> Event:
     return Event(seen.operation, seen.stage, kind, seen.origins.of(seen.operation), why)
 
 
-def _suspicious(output: torch.Tensor, least: float) -> list[tuple[int, float]]:
-    """The entries that are not in the normal range, with their index."""
+def suspicious(output: torch.Tensor, form: Format) -> Suspects:
+    """The entries that are not in the normal range of the format."""
+    least = form.smallest_normal
     if output.numel() <= _FEW:
         return [(i, v) for i, v in enumerate(output.reshape(-1).tolist()) if not least <= abs(v) < math.inf]
     flat = output.detach().reshape(-1)

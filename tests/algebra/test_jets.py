@@ -34,6 +34,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "i1e(x)*y": lambda x, y: mp.exp(-x) * mp.besseli(1, x) * y,
     "maximum(x, y)*x": lambda x, y: y * x,
     "abs(x - y)**3": lambda x, y: (y - x) ** 3,
+    "log(x)/cos(y) + cos(x*y)/3 + 2/y": lambda x, y: mp.log(x) / mp.cos(y) + mp.cos(x * y) / 3 + 2 / y,
 }
 
 

@@ -40,8 +40,12 @@ def test_quotients_lie_within_all_derivatives(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["maximum(x, y)", "abs(x - y)", "where(x < y, x, y)", "relu(x - y)*0", "sqrt(x - y)", "1/(x - y)"]
-)
+    "text",
+    [
+        "maximum(x, y)", "abs(x - y)", "where(x < y, x, y)", "relu(x - y)*0", "sqrt(x - y)", "1/(x - y)", "log(x - y)",
+        "x/(x - y)", "exp(1/(x - y))", "sin(1/(x - y))", "cos(log(x - y))", "sqrt(x - y - 1)",
+    ],
+)  # fmt: skip
 def test_a_decision_that_isnt_certain_leaves_nothing(text: str) -> None:
     """At a border both derivatives are unknown: nan, never a number."""
     assert all(not found.is_finite() for found in gradient(text, 0.75, 0.75))

@@ -347,6 +347,24 @@ CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
         lambda: [r(4, 2, 3)],
     ),
     "grid_sample": (F.grid_sample, lambda: [*IMAGE(), r(2, 3, 3, 2).tanh()]),
+    "grid_sample in its modes": (
+        lambda x, g: [
+            F.grid_sample(x, g, mode=mode, padding_mode=padding, align_corners=corners)
+            for mode in ("bilinear", "nearest", "bicubic")
+            for padding in ("zeros", "border", "reflection") for corners in (True, False)
+        ],
+        lambda: [r(2, 2, 3, 4), r(2, 2, 2, 2)],
+    ),
+    "affine_grid": (
+        lambda t, u: [
+            grid for corners in (True, False)
+            for grid in (F.affine_grid(t, [2, 1, 2, 3], corners), F.affine_grid(u, [2, 1, 2, 2, 3], corners))
+        ],
+        lambda: [r(2, 2, 3), r(2, 3, 4)],
+    ),
+    "cross product along another axis": (
+        lambda x, y: torch.linalg.cross(x, y, dim=0), lambda: [r(3, 2), r(3, 1)]
+    ),
     "grid_sample of a volume": (
         lambda x, g: [
             F.grid_sample(x, g, mode=mode, padding_mode=padding, align_corners=corners)

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradcheck_cli.shadow.rules.registry import identity, number, paused, real, rule
+from gradcheck_cli.shadow.rules.eliminations import crossing, eliminating, substituting
+from gradcheck_cli.shadow.rules.registry import folded, identity, number, paused, real, rule
 
 # -- triangular systems -----------------------------------------------------------------------------------------------------
 
@@ -15,6 +16,10 @@ from gradcheck_cli.shadow.rules.registry import identity, number, paused, real, 
 def _substitute(a: Tensor, b: Tensor, *, upper: bool, unit: bool = False) -> Tensor:
     """The solution of a@x = b, a triangular."""
     n = a.shape[-1]
+    at_once = substituting(n, b.shape[-1], upper=upper, unit=unit)
+    found = folded(at_once, [a, b], lambda: _substitute(a.detach(), b.detach(), upper=upper, unit=unit))
+    if found is not None:
+        return found
     rows: list[Any] = [None] * n
     done: list[int] = []
     for i in reversed(range(n)) if upper else range(n):
@@ -70,7 +75,13 @@ def _rows(x: Tensor, order: Tensor) -> Tensor:
 def _eliminated(a: Tensor, pivots: Tensor) -> Tensor:
     """L below the diagonal, U on and above it."""
     m, n = a.shape[-2:]
-    left = _rows(a, _permutation(pivots, m))
+    order = _permutation(pivots, m)
+    with paused():
+        orders = order.reshape(-1, m).tolist() if m else []
+    found = folded(eliminating(orders, m, n), [a], lambda: _eliminated(a.detach(), pivots))
+    if found is not None:
+        return found
+    left = _rows(a, order)
     rows: list[Tensor] = []
     for k in range(min(m, n)):
         top = left[..., :1, :]
@@ -217,6 +228,18 @@ def _cholesky_solve(self: Tensor, input2: Tensor, upper: bool) -> Tensor:
 @rule("cholesky_inverse")
 def _cholesky_inverse(self: Tensor, upper: bool) -> Tensor:
     return _cholesky_solve(identity(self, self.shape[-1]), self, upper)
+
+
+# -- vectors --------------------------------------------------------------------------------------------------------------
+
+
+@rule("linalg_cross")
+def _cross(self: Tensor, other: Tensor, dim: int) -> Tensor:
+    x, y = (t.movedim(dim, -1) for t in torch.broadcast_tensors(self, other))
+    found = folded(crossing, [x, y], lambda: torch.linalg.cross(x.detach(), y.detach()))
+    if found is None:
+        found = x.roll(-1, -1) * y.roll(-2, -1) - x.roll(-2, -1) * y.roll(-1, -1)
+    return found.movedim(-1, dim)
 
 
 # -- reflections ---------------------------------------------------------------------------------------------------------------

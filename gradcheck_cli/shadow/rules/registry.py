@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 from torch._decomp import decomposition_table
-from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._python_dispatch import _disable_current_modes, _get_current_dispatch_mode
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,6 +85,27 @@ def rule(*names: str) -> Callable[[F], F]:
 
 paused = _disable_current_modes
 """What runs in this context isn't followed: it is about indices, and shifts that don't matter."""
+
+
+def folded(make: Callable[..., list[Any]], given: Sequence[Tensor], floats: Callable[[], Tensor]) -> Tensor | None:
+    """Steps of a rule as one: `make` gives the cells of the result from a layer and the cells of the tensors `given`, `floats`
+    its numbers. None where whoever follows the rule goes step by step (columns), where a derivative is taken of the steps, and
+    in shorter formats, whose products torch may round."""
+    take = getattr(_get_current_dispatch_mode(), "folded", None)
+    if take is None or torch.is_grad_enabled() or any(x.dtype is not torch.float64 for x in given):
+        return None
+    with paused():
+        result = floats()
+    take(make, given, result)
+    return result
+
+
+def at_rest(x: Tensor) -> Tensor:
+    """The tensor without what its cells know of their first derivatives, where whoever follows the rule knows any: an iteration
+    that doubles its digits doubles those of the derivative too, once the value is there."""
+    rest = getattr(_get_current_dispatch_mode(), "at_rest", None)
+    found: Tensor = x if rest is None or torch.is_grad_enabled() else rest(x)
+    return found
 
 
 def real(x: Tensor) -> Tensor:

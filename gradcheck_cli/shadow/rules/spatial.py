@@ -266,50 +266,63 @@ def _placed(x: Tensor, size: int, padding_mode: int, align_corners: bool) -> Ten
     return x.clamp(0, size - 1) if padding_mode else x
 
 
-@rule("grid_sampler_3d")
+@rule("affine_grid_generator")
+def _affine_grid(theta: Tensor, size: list[int], align_corners: bool) -> Tensor:
+    """The centres of pixels (or their corners: from -1 to 1) in a matrix's own coordinates, the last axis first."""
+    with paused():
+        axes = []
+        for count in size[2:]:
+            end = 0.0 if count == 1 else 1.0 if align_corners else (count - 1) / count
+            axes.append(torch.linspace(-end, end, count, dtype=theta.dtype, device=theta.device))
+        places = torch.meshgrid(*axes, indexing="ij")
+        base = torch.stack([*reversed(places), torch.ones_like(places[0])], -1).flatten(0, -2)
+    return (base.expand(size[0], *base.shape) @ theta.mT).view(size[0], *size[2:], len(axes))
+
+
+@rule("grid_sampler_2d", "grid_sampler_3d")
 def _grid_sampler(input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool) -> Tensor:
-    """The sum over the corners around each position, 0 outside; 1: the nearest one."""
+    """The sum over the corners around each position, 0 outside; 1: the nearest one; 2: as torch decomposes it."""
     n, c, *sizes = input.shape
     rank = len(sizes)
-    places = [_placed(grid[..., rank - 1 - a], sizes[a], padding_mode, align_corners) for a in range(rank)]
-    below = [x.round() if interpolation_mode else x.floor() for x in places]
-    one = [1] * rank
+    if interpolation_mode == 2:
+        found: Tensor = decomposition(aten.grid_sampler_2d.default)(
+            input, grid, interpolation_mode, padding_mode, align_corners
+        )
+        return found
+    one = [1] * (2 * rank)  # the places in the result, then the corners
     batch = torch.arange(n, device=input.device).view(n, 1, *one)
     channels = torch.arange(c, device=input.device).view(1, c, *one)
-    found = None
-    for corner in product((0, 1), repeat=rank):
-        if interpolation_mode and any(corner):
-            continue
-        at = [x + k for x, k in zip(below, corner, strict=True)]
-        inside = functools.reduce(
-            torch.logical_and, [(x >= 0).logical_and(x <= size - 1) for x, size in zip(at, sizes, strict=True)]
-        )
-        weight = torch.ones_like(places[0])
-        for x, floor, k in zip(places, below, corner, strict=True) if not interpolation_mode else ():
-            weight = weight * (x - floor if k else floor + 1 - x)
-        weight = torch.where(inside, weight, 0.0).unsqueeze(1)
-        index = [torch.where(inside, x, 0.0).to(torch.int64).unsqueeze(1) for x in at]
-        term = input[batch, channels, *index] * weight
-        found = term if found is None else found + term
-    assert found is not None
-    return found
+    index, weights = list[Tensor](), list[Tensor]()
+    for axis, size in enumerate(sizes):
+        x = _placed(grid[..., rank - 1 - axis], size, padding_mode, align_corners)
+        if interpolation_mode:
+            at = x.round().unsqueeze(-1)
+            share = torch.ones_like(at)
+        else:
+            below = x.floor()
+            above = below + 1
+            at, share = torch.stack([below, above], -1), torch.stack([above - x, x - below], -1)
+        inside = (at >= 0).logical_and(at <= size - 1)
+        corners = (n, 1, *x.shape[1:], *(at.shape[-1] if a == axis else 1 for a in range(rank)))
+        weights.append(torch.where(inside, share, 0.0).view(corners))
+        index.append(torch.where(inside, at, 0.0).to(torch.int64).view(corners))
+    return (input[batch, channels, *index] * functools.reduce(torch.mul, weights)).flatten(-rank).sum(-1)
 
 
 @rule("grid_sampler_2d_backward", "grid_sampler_3d_backward")
 def _grid_backward(
     grad_output: Tensor, input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool,
-    name: str, result: Any,
+    result: Any,
 ) -> list[Tensor | None]:  # fmt: skip
-    forward = _grid_sampler if "3d" in name else decomposition(aten.grid_sampler_2d.default)
-    found = pulled(lambda x, g: forward(x, g, interpolation_mode, padding_mode, align_corners), [input, grid], grad_output)
+    settings = interpolation_mode, padding_mode, align_corners
+    found = pulled(lambda x, g: _grid_sampler(x, g, *settings), [input, grid], grad_output)
     # the grid's is there, unasked for, too
     return [None if given is None else f for f, given in zip(found, result, strict=True)]
 
 
 @rule("cudnn_grid_sampler")
 def _cudnn_grid(self: Tensor, grid: Tensor) -> Tensor:
-    found: Tensor = decomposition(aten.grid_sampler_2d.default)(self, grid, 0, 0, True)
-    return found
+    return _grid_sampler(self, grid, 0, 0, True)
 
 
 @rule("cudnn_grid_sampler_backward")

@@ -11,7 +11,7 @@ from torch import Tensor
 from gradcheck_cli.shadow.contents import as_real
 from gradcheck_cli.shadow.memory import FLOATS
 from gradcheck_cli.shadow.rules.matrices import solution
-from gradcheck_cli.shadow.rules.registry import blurred, identity, number, paused, real, rule, squared
+from gradcheck_cli.shadow.rules.registry import at_rest, blurred, identity, number, paused, real, rule, squared
 
 SHARP = 1500
 """Bits of vectors after Newton's method, which starts from half of those of a format and doubles them at each step: beside a
@@ -19,6 +19,11 @@ singular value of 0 no fewer show that it has a kink."""
 
 PLAIN = 400
 """The same where nothing has such a kink."""
+
+
+MOVING = 2
+"""The last steps of Newton's method, in which derivatives are carried along: the first of them has these to as many digits as
+what it starts from, the second to all."""
 
 
 def _symmetric(a: Tensor, triangle: str) -> Tensor:
@@ -40,9 +45,10 @@ def _refined(a: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         gaps = (own.unsqueeze(-2) - own.unsqueeze(-1)).abs()
         unit = EQUAL * a.shape[-1] * torch.finfo(own.dtype).eps * own.abs().amax(-1, keepdim=True).unsqueeze(-1)
         apart = ((gaps > unit) | (gaps == 0)).to(own.dtype)  # what is 0 itself hides nothing
-    x = _start(x)
-    for _ in range(_doublings(x)):
-        r, s = eye - x.mH @ x, x.mH @ (a @ x)
+    x, steps = _start(x), _doublings(x)
+    for step in range(steps):
+        known = at_rest(a) if step < steps - MOVING else a
+        r, s = eye - x.mH @ x, x.mH @ (known @ x)
         diagonal = real(r.diagonal(0, -2, -1))
         values = real(s.diagonal(0, -2, -1)) / (1 - diagonal)
         gaps = (values.unsqueeze(-2) - values.unsqueeze(-1)) * apart
