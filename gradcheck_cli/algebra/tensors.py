@@ -145,7 +145,9 @@ class TensorAlgebra:
             if parameter.kind in ARRAY_KINDS:
                 if not given:
                     continue
-                value = self.tensor(value).long() if parameter.kind == "labels" else self.tensor(value)
+                value = self.tensor(value)
+                if parameter.kind == "labels" or (parameter.kind == "targets" and value.shape != positional[0].shape):
+                    value = value.long()
             elif parameter.kind == "truth":
                 value = self.tensor(value)
             elif not given and (value is False or value == ()):

@@ -75,6 +75,8 @@ KINDS: MappingProxyType[str, str] = MappingProxyType({
     "vector": "an array with one dimension",
     "matrix": "an array with two dimensions",
     "labels": "whole numbers from 0 on, an array",
+    "weights": "numbers that nothing is differentiated by: an input among them is a constant",
+    "targets": "labels; or, in the shape of the first argument, probabilities",
     "axis": "the number of a dimension",
     "axes": "the numbers of one or more dimensions; () for all",
     "trailing": "the sizes of the last dimensions; in a definition, the numbers of these dimensions",
@@ -88,7 +90,7 @@ KINDS: MappingProxyType[str, str] = MappingProxyType({
     "reduction": "what becomes of a loss's entries: 'mean', 'sum', 'none', or 'batchmean'",
 })  # fmt: skip
 
-ARRAY_KINDS = frozenset({"array", "vector", "matrix", "labels", "constants"})
+ARRAY_KINDS = frozenset({"array", "vector", "matrix", "labels", "targets", "weights", "constants"})
 SETTINGS = frozenset(
     {"integer", "axis", "axes", "trailing", "sizes", "counts", "index", "flag", "order", "reduction", "equation"}
 )
@@ -426,6 +428,7 @@ _FULL = "full_matrices: flag = True"
 _OVER = "x: array, dim: axes = (), keepdim: flag = False"
 _LOSS = "x: array, target: array"
 _MEAN = "reduction: reduction = 'mean'"
+_BY_CLASS = f"weight: weights = 1, ignore_index: axis = -100, {_MEAN}"
 _LOSSES = "nn.functional."
 
 ARRAYS: tuple[Function, ...] = (
@@ -585,13 +588,13 @@ ARRAYS: tuple[Function, ...] = (
         torch=_LOSSES + "huber_loss",
     ),
     _row(
-        "binary_cross_entropy", f"{_LOSS}, {_MEAN}",
-        "-(target*where(x > exp(-100), log(x), -100) + (1 - target)*where(1 - x > exp(-100), log1p(-x), -100))", "bce",
+        "binary_cross_entropy", f"{_LOSS}, weight: weights = 1, {_MEAN}",
+        "-weight*(target*where(x > exp(-100), log(x), -100) + (1 - target)*where(1 - x > exp(-100), log1p(-x), -100))", "bce",
         torch=_LOSSES + "binary_cross_entropy",
     ),
     _row(
-        "binary_cross_entropy_with_logits", f"{_LOSS}, {_MEAN}, pos_weight: array = 1",
-        "where(pos_weight == 1, (1 - target)*x - logsigmoid(x), (1 - target)*x - (1 + (pos_weight - 1)*target)*logsigmoid(x))",
+        "binary_cross_entropy_with_logits", f"{_LOSS}, weight: weights = 1, {_MEAN}, pos_weight: weights = 1",
+        "weight*where(pos_weight == 1, (1 - target)*x - logsigmoid(x), (1 - target)*x - (1 + (pos_weight - 1)*target)*logsigmoid(x))",
         "bce_with_logits", torch=_LOSSES + "binary_cross_entropy_with_logits",
     ),
     _row("margin_ranking_loss", f"input1: array, input2: array, target: array, margin: number = 0, {_MEAN}",
@@ -619,13 +622,10 @@ ARRAYS: tuple[Function, ...] = (
         "(log(maximum(var, eps)) + (x - target)**2/maximum(var, eps))/2 + where(full, log(2*pi)/2, 0)", "gaussian_nll",
         torch=_LOSSES + "gaussian_nll_loss",
     ),
-    _row("nll_loss", f"x: array, target: labels, {_MEAN}", "-pick(x, target)", "nll", torch=_LOSSES + "nll_loss"),
-    _row(
-        "cross_entropy", f"x: array, target: labels, {_MEAN}, label_smoothing: number = 0",
-        "where(label_smoothing == 0, -pick(log_softmax(x), target),"
-        " (label_smoothing - 1)*pick(log_softmax(x), target) - label_smoothing*mean(log_softmax(x), -1))",
-        torch=_LOSSES + "cross_entropy",
-    ),
+    _row("nll_loss", f"x: array, target: targets, {_BY_CLASS}", "", "nll", array="nll_loss", torch=_LOSSES + "nll_loss",
+         source="of one target for each row, minus its entry; ignored ones and weights as torch's documentation has them"),
+    _row("cross_entropy", f"x: array, target: targets, {_BY_CLASS}, label_smoothing: number = 0", array="cross_entropy",
+         torch=_LOSSES + "cross_entropy", source="nll_loss of log_softmax(x); a target of the shape of x is one of probabilities"),
     _row("pick", "x: array, target: labels", array="pick", torch="pick", source="in each row the entry with the label's number"),
 )  # fmt: skip
 

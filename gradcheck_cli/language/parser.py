@@ -19,6 +19,7 @@ from gradcheck_cli.errors import NO_TEXT, InputError, half_character
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.elsewhere import INSTEAD, OF_MATRICES, OTHERS_OF_TORCH, SIGNS
 from gradcheck_cli.language.functions import (
+    ARRAY_KINDS,
     KEYWORDS,
     NAMES,
     PAIRS,
@@ -503,7 +504,7 @@ class _Translation:
             chosen[key] = value
         arguments = leading
         for parameter in parameters:
-            if parameter.name in chosen:
+            if parameter.name in chosen and not (optional(parameter) and _is_none(chosen[parameter.name])):
                 arguments.append(self.argument(row, parameter, chosen[parameter.name], depth))
             elif parameter.default is not None:
                 infinite = isinstance(parameter.default, float) and math.isinf(parameter.default)
@@ -587,6 +588,11 @@ def _axis_of(call: ast.Call) -> bool:
         return len(call.args) > place and isinstance(READERS["axis"](call.args[place]), int)
     except ValueError:
         return False
+
+
+def optional(parameter: Parameter) -> bool:
+    """Whether None stands for the default: weight=None."""
+    return parameter.kind in ARRAY_KINDS and parameter.default is not None
 
 
 def _is_none(node: ast.expr) -> bool:

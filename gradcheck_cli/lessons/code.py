@@ -178,12 +178,18 @@ def _tensor(parameter: Parameter, argument: Node, done: Mapping[Node, tuple[str,
     if not is_constant(argument):
         return text
     if isinstance(argument, Call) and argument.function == syntax.STACK:
-        return f"torch.tensor({_listed(argument, parameter.kind == 'labels')})"
+        return f"torch.tensor({_listed(argument, _whole(parameter, argument))})"
     if isinstance(argument, Call) and TABLE[argument.function].arrays:
         return text
-    if not is_truth(argument):
+    if not is_truth(argument) and not _whole(parameter, argument):
         text = text if "." in text or "(" in text or "e" in text else f"{text}.0"
     return f"torch.tensor({text})"
+
+
+def _whole(parameter: Parameter, argument: Node) -> bool:
+    """Whether an argument without a variable is of whole numbers, as torch wants them: labels."""
+    numbers = (part.value for part in walk(argument) if isinstance(part, Constant))
+    return parameter.kind == "labels" or (parameter.kind == "targets" and all(isinstance(n, int) for n in numbers))
 
 
 def _listed(argument: Node, whole: bool = False) -> str:

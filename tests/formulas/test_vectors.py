@@ -188,6 +188,17 @@ def test_labels_are_constants() -> None:
     assert outside.ok
 
 
+def test_targets_are_labels_or_probabilities() -> None:
+    """The shape of a target says what it is, and an input that is a probability is differentiated by; weights are constants."""
+    x = [[1, 2, 3], [0, 1, 0]]
+    at: dict[str, Any] = {"x": x, "w": [1, 2, 4]}
+    labels = check_chain(["z = 2*x", "F.cross_entropy(z, t, weight=w)"], at=at | {"t": [0, -100]})
+    shares = check_chain(["z = 2*x", "F.cross_entropy(z, t, w)"], at=at | {"t": [[0, 1, 0], [0.5, 0.25, 0.25]]})
+    assert labels.ok and shares.ok
+    assert {c.wrt[0][0] for c in labels.checks} == {"x", "z", "y"}
+    assert {c.wrt[0][0] for c in shares.checks} == {"x", "z", "y", "t"}
+
+
 def test_json_has_lists() -> None:
     """A point has a list for a vector, a list of lists for a matrix; `wrt` names entries."""
     report = check_grad("sum(A@x)", at="A=[[1,2],[3,4]],x=[5,6]", dtype="float32").to_dict()
@@ -264,7 +275,7 @@ def test_a_gradient_of_ten_thousand_entries() -> None:
         ),
         (
             lambda: check_grad("cross_entropy(x, t)", shape="x=3"),
-            "'t' holds labels, which are not drawn: give one list of whole numbers for all points",
+            "'t' holds labels or weights, which are not drawn: give one list of numbers for all points",
         ),
         (
             lambda: check_jacobian(["u = x*y", "x + u"]),

@@ -87,6 +87,21 @@ def test_entries_can_be_typed(text: str, reference: object) -> None:
             "  cross_entropy(A, [0])\n  ^",
         ),
         (
+            "cross_entropy(A, [0, 1], weight=[1, 2])",
+            "a weight for each of 3 classes is needed: A has shape (2, 3), "
+            "[0, 1] has shape (2,), [1, 2] has shape (2,)\n  cross_entropy(A, [0, 1], weight=[1, 2])\n  ^",
+        ),
+        (
+            "cross_entropy(A, B, ignore_index=1)",
+            "ignore_index goes with labels, not with probabilities: "
+            "A has shape (2, 3), B has shape (2, 3)\n  cross_entropy(A, B, ignore_index=1)\n  ^",
+        ),
+        (
+            "nll_loss(A, B)",
+            "nll_loss takes labels: one place for each row of scores: A has shape (2, 3), B has shape (2, 3)\n"
+            "  nll_loss(A, B)\n  ^",
+        ),
+        (
             "cross_entropy(x, 0.5)",
             "labels are whole numbers from 0 on: x has shape (3,), 0.5 has shape ()\n  cross_entropy(x, 0.5)\n  ^",
         ),
