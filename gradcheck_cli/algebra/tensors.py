@@ -32,6 +32,25 @@ def index(x: torch.Tensor, index: tuple[Any, ...]) -> torch.Tensor:
     return x[as_index(index)]
 
 
+def index_at(places: Sequence[torch.Tensor], index: tuple[Any, ...]) -> torch.Tensor:
+    """x[[0, 2]]: the lists first, x behind them."""
+    *listed, x = places
+    return x[as_index(index, listed)]
+
+
+def _part(name: str) -> Callable[..., torch.Tensor]:
+    def run(x: torch.Tensor, place: int, **settings: Any) -> torch.Tensor:
+        sizes = [list(value) if isinstance(value, tuple) else value for value in settings.values()]
+        parts: tuple[torch.Tensor, ...] = getattr(torch, name)(x, *sizes)
+        return parts[place]
+
+    return run
+
+
+chunk, split, tensor_split, unbind = map(_part, ("chunk", "split", "tensor_split", "unbind"))
+"""One of the parts that torch returns."""
+
+
 def index_where(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """x[x > 0]."""
     return x[mask]

@@ -120,16 +120,17 @@ def with_labels(chains: Sequence[Chain], points: PointSpec) -> tuple[list[Chain]
 
 
 def _labels(chain: Chain, shapes: Mapping[str, Shape]) -> Iterator[str]:
-    """The inputs that are labels, or weights: what may be probabilities too is that in the shape of what it belongs to."""
+    """The inputs that labels are made of, or that are weights: what may be probabilities too is that in the shape of what it
+    belongs to."""
     for i, stage in enumerate(chain.stages):
         for node in (n for n in walk(stage.tree) if isinstance(n, Call)):
             for parameter, argument in TABLE[node.function].bind(node.arguments):
-                if not (isinstance(argument, Variable) and argument.name in shapes):
-                    continue
-                if parameter.kind in ("labels", "weights") or (
-                    parameter.kind == "targets" and shapes[argument.name] != _shape(node.arguments[0], chain, i, shapes)
-                ):
-                    yield argument.name
+                names = [name for name in variables(argument) if name in shapes]
+                if parameter.kind == "labels" or (parameter.kind == "weights" and isinstance(argument, Variable)):
+                    yield from names
+                elif parameter.kind == "targets" and names:
+                    target, scores = (_shape(tree, chain, i, shapes) for tree in (argument, node.arguments[0]))
+                    yield from names if target != scores else ()
 
 
 def _shape(tree: Node, chain: Chain, i: int, shapes: Mapping[str, Shape]) -> Shape:

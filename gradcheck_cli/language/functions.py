@@ -77,6 +77,7 @@ KINDS: MappingProxyType[str, str] = MappingProxyType({
     "labels": "whole numbers from 0 on, an array",
     "weights": "numbers that nothing is differentiated by: an input among them is a constant",
     "targets": "labels; or, in the shape of the first argument, probabilities",
+    "whole": "a whole number, which may be negative",
     "axis": "the number of a dimension",
     "axes": "the numbers of one or more dimensions; () for all",
     "trailing": "the sizes of the last dimensions; in a definition, the numbers of these dimensions",
@@ -92,7 +93,7 @@ KINDS: MappingProxyType[str, str] = MappingProxyType({
 
 ARRAY_KINDS = frozenset({"array", "vector", "matrix", "labels", "targets", "weights", "constants"})
 SETTINGS = frozenset(
-    {"integer", "axis", "axes", "trailing", "sizes", "counts", "index", "flag", "order", "reduction", "equation"}
+    {"integer", "whole", "axis", "axes", "trailing", "sizes", "counts", "index", "flag", "order", "reduction", "equation"}
 )
 """Kinds whose argument is a literal."""
 
@@ -428,7 +429,9 @@ _FULL = "full_matrices: flag = True"
 _OVER = "x: array, dim: axes = (), keepdim: flag = False"
 _LOSS = "x: array, target: array"
 _MEAN = "reduction: reduction = 'mean'"
-_BY_CLASS = f"weight: weights = 1, ignore_index: axis = -100, {_MEAN}"
+_BY_CLASS = f"weight: weights = 1, ignore_index: whole = -100, {_MEAN}"
+_NUMBER = "place: whole = 0"
+_NUMBERED = "one of the parts, by its place: chunk(x, 2)[0]"
 _LOSSES = "nn.functional."
 
 ARRAYS: tuple[Function, ...] = (
@@ -436,6 +439,16 @@ ARRAYS: tuple[Function, ...] = (
     _row("stack", "*tensors: array, dim: axis = 0", array="stack", source="a list [x, y] is a stack"),
     _row("cat", "*tensors: array, dim: axis = 0", "", "concat", "concatenate", array="cat"),
     _row("index", "x: array, index: index", array="index", torch="index", source="x[0], x[1:], A[:, 2]"),
+    _row("index_at", "*places: labels, x: array, index: index", array="index_at", torch="index_at",
+         source="x[[0, 2]], x[arange(3), t]: entries by lists of their places"),
+    _row("take", "x: array, index: labels", array="take", torch="take", source="of all entries, one after the other"),
+    _row("select", "x: array, dim: axis, index: whole", array="select"),
+    _row("narrow", "x: array, dim: axis, start: whole, length: integer", array="narrow"),
+    _row("chunk", f"x: array, chunks: integer, dim: axis = 0, {_NUMBER}", array="chunk", torch="chunk", source=_NUMBERED),
+    _row("split", f"x: array, split_size_or_sections: axes, dim: axis = 0, {_NUMBER}", array="split", torch="split", source=_NUMBERED),
+    _row("tensor_split", f"x: array, indices_or_sections: axes, dim: axis = 0, {_NUMBER}", "", "array_split", array="tensor_split",
+         torch="tensor_split", source=_NUMBERED),
+    _row("unbind", f"x: array, dim: axis = 0, {_NUMBER}", array="unbind", torch="unbind", source=_NUMBERED),
     _row("t", "x: array", array="t", source="A.T"),
     _row("transpose", "x: array, dim0: axis = 0, dim1: axis = 1", "", "swapaxes", array="transpose"),
     _row("permute", "x: array, dims: sizes", array="permute"),
@@ -670,6 +683,10 @@ RESULTS: MappingProxyType[str, MappingProxyType[str, str]] = MappingProxyType({
 """Operations of which torch returns several tensors (those with a `dim` that is a choice, where it is given): the name of each,
 in torch's order, and the row that it is; empty: numbers of places, and others that have no derivative. An operation whose own
 name is a row is that one where none is chosen."""
+
+NUMBERED = frozenset({"chunk", "split", "tensor_split", "unbind"})
+NUMBER = "place"
+"""Operations of which torch returns any number of tensors, and the setting that says which: in brackets behind the call."""
 
 PLACES: MappingProxyType[str, int] = MappingProxyType(
     {row: place for results in RESULTS.values() for place, row in enumerate(results.values()) if row}

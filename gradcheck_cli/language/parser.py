@@ -22,6 +22,8 @@ from gradcheck_cli.language.functions import (
     ARRAY_KINDS,
     KEYWORDS,
     NAMES,
+    NUMBER,
+    NUMBERED,
     PAIRS,
     RESULTS,
     SETTINGS,
@@ -31,7 +33,7 @@ from gradcheck_cli.language.functions import (
     Function,
     Parameter,
 )
-from gradcheck_cli.language.settings import READERS
+from gradcheck_cli.language.settings import READERS, lists
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, indicator
 
 MAX_LENGTH = 20_000
@@ -373,6 +375,8 @@ class _Translation:
         return tree
 
     def subscript(self, value: ast.expr, places: ast.expr, depth: int, at: int) -> Node:
+        if isinstance(value, ast.Call) and NAMES.get(_called(value)) in NUMBERED:
+            return self.call(value, depth, place=places)
         if isinstance(value, ast.Call) and (results := _results(value)):
             which = f"torch returns {', '.join(results)}"
             if _dotted(value.func) in _ARRAYS_OF_NUMPY:
@@ -383,15 +387,28 @@ class _Translation:
                 raise self.error(f"{which}: write one of them before the index, .{results[0]}", value) from None
         tree = self.real(self.translate(value, depth), value)
         try:
-            return Call(syntax.INDEX, (tree, Constant(READERS["index"](places), at)), at)
+            index = Constant(READERS["index"](places), at)
+            listed = [self.places(place, depth) for place in lists(places)]
+            return Call(syntax.LISTED, (*listed, tree, index), at) if listed else Call(syntax.INDEX, (tree, index), at)
         except ValueError as needed:
             mask = self.translate(places, depth) if isinstance(places, _CONDITIONS) else None
             if mask is not None and is_truth(mask):
                 return Call(syntax.CHOSEN, (tree, mask), at)
             raise self.error(f"an index is {needed}", places) from None
 
-    def call(self, node: ast.Call, depth: int, taken: str = "") -> Node:
-        """A call; of one that returns several tensors that which is `taken`."""
+    def places(self, node: ast.expr, depth: int) -> Node:
+        """A list of places in an index, as a list of numbers."""
+        truths = (
+            [e for e in node.elts if isinstance(e, ast.Constant) and isinstance(e.value, bool)]
+            if isinstance(node, ast.List)
+            else []
+        )
+        if truths:
+            raise self.error("an index is a list of places, not of truth values: write [0, 2] for [True, False, True]", node)
+        return self.real(self.translate(node, depth), node)
+
+    def call(self, node: ast.Call, depth: int, taken: str = "", place: ast.expr | None = None) -> Node:
+        """A call; of one that returns several tensors that which is `taken`, or which has this place."""
         positional: list[ast.expr] = list(node.args)
         match node.func:
             case ast.Name(id=name):
@@ -442,6 +459,10 @@ class _Translation:
         if name in PAIRS and _axis_of(node):
             hint = f"write .values behind it; the larger or smaller of two numbers is {PAIRS[name]}(a, b)"
             raise self.error(f"torch's {name} with a dimension returns {', '.join(RESULTS[name])}: {hint}", node.func)
+        if NAMES[name] in NUMBERED and place is None:
+            raise self.error(f"torch's {name} returns several tensors: write the place of one behind it, [0]", node.func)
+        if NAMES[name] in NUMBERED and place is not None:
+            keywords[NUMBER] = place
         row = TABLE[PAIRS[name] if name in PAIRS and len(positional) > 1 else NAMES[name]]
         return self.build(row, name, node, positional, keywords, depth)
 
@@ -568,9 +589,14 @@ class _Translation:
         return tree
 
 
+def _called(call: ast.Call) -> str:
+    """The name of what is called, without what stands before it."""
+    return call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
+
+
 def _results(call: ast.Call) -> tuple[str, ...]:
     """The names of the tensors that torch returns of a call; none where it returns one."""
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
+    name = _called(call)
     if name not in RESULTS:
         return ()
     if name in NAMES and _WHOLE in TABLE[name].parameters:

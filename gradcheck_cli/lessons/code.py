@@ -10,7 +10,7 @@ from typing import Any
 from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.algebra.parts import constant_parts
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.functions import ARRAY_KINDS, PLACES, RESULTS, TABLE, Function, Parameter
+from gradcheck_cli.language.functions import ARRAY_KINDS, NUMBERED, PLACES, RESULTS, TABLE, Function, Parameter
 from gradcheck_cli.language.parser import composition, is_constant, is_truth
 from gradcheck_cli.language.printer import INFIX, counted
 from gradcheck_cli.language.settings import show_index
@@ -99,6 +99,10 @@ def _written(item: Node, done: Mapping[Node, tuple[str, int]]) -> tuple[str, int
                 return f"-{_wrapped(done[arguments[0]], _ATOM - 1)}", _PRODUCT
             if row.array == syntax.INDEX and isinstance(arguments[1], Constant):
                 return f"{_wrapped(done[arguments[0]], _ATOM)}[{show_index(arguments[1].value)}]", _ATOM
+            if function == syntax.LISTED:
+                *listed, whole, index = arguments
+                texts = [_tensor(row.parameters[0], a, done) for a in listed]
+                return f"{_wrapped(done[whole], _ATOM)}[{show_index(_value(index), texts)}]", _ATOM
             return _called(item, row, done), _ATOM
 
 
@@ -138,6 +142,8 @@ def _called(item: Call, row: Function, done: Mapping[Node, tuple[str, int]]) -> 
             elif not (default and parameter.default is not None and parameter.kind == "number"):
                 needs = parameter.kind in ("tensor", "truth", *ARRAY_KINDS) or (several and parameter.kind == "scalar")
                 positional.append(_tensor(parameter, argument, done) if needs else done[argument][0])
+        elif row.name in NUMBERED:
+            positional.append(str(_value(argument)))
         elif isinstance(argument, Constant) and not _usual(parameter, argument.value):
             named.append(f"{parameter.name}={_setting(argument.value)}")
     if row.parameters and row.parameters[0].variadic:
@@ -148,7 +154,8 @@ def _called(item: Call, row: Function, done: Mapping[Node, tuple[str, int]]) -> 
         return _with(TEMPLATES[row.name].format(*positional), named)
     constants = [_value(a) for p, a in bound if p.kind == "integer"]
     name = (row.torch or row.name).format(n=constants[0] if constants else "")
-    call = f"torch.{name}({', '.join([*positional, *named])})"
+    number = f"[{positional.pop()}]" if row.name in NUMBERED else ""
+    call = f"torch.{name}({', '.join([*positional, *named])}){number}"
     whole = row.name in RESULTS and any(p.name == "dim" and _value(a) == () for p, a in bound)  # torch.median(x)
     return f"{call}[{PLACES[row.name]}]" if row.name in PLACES and not whole else call
 

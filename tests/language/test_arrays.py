@@ -102,6 +102,13 @@ def test_entries_can_be_typed(text: str, reference: object) -> None:
             "  nll_loss(A, B)\n  ^",
         ),
         (
+            "x[[0, 3]]",
+            "index 3 is out of bounds for axis 0 with size 3: [0, 3] has shape (2,), x has shape (3,)\n  x[[0, 3]]\n  ^",
+        ),
+        ("x[[0.5]]", "places in an index are whole numbers: [0.5] has shape (1,), x has shape (3,)\n  x[[0.5]]\n  ^"),
+        ("x.chunk(2)[2]", "there are 2 parts, and no place 2: x has shape (3,)\n  x.chunk(2)[2]\n  ^"),
+        ("x.split([1, 1])[0]", "the sizes of parts add up to 3: x has shape (3,)\n  x.split([1, 1])[0]\n  ^"),
+        (
             "cross_entropy(x, 0.5)",
             "labels are whole numbers from 0 on: x has shape (3,), 0.5 has shape ()\n  cross_entropy(x, 0.5)\n  ^",
         ),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -14,9 +17,10 @@ from gradcheck_cli.language.arrays.cells import (
     axes_of,
     followed,
     places_of,
+    whole_numbers,
 )
 from gradcheck_cli.language.arrays.sums import Sums
-from gradcheck_cli.language.settings import as_index
+from gradcheck_cli.language.settings import LIST, as_index
 from gradcheck_cli.language.spaces import Shape
 from gradcheck_cli.language.tree import Constant
 
@@ -44,6 +48,81 @@ class Moves(Sums):
         except IndexError as problem:
             raise ValueError(str(problem).partition(" for")[0]) from None
         return found if isinstance(found, np.ndarray) else array_of([found], ())
+
+    def index_at(self, *arguments: Any) -> Array:
+        """Numbers, slices and new dimensions come first, then all lists at once, as in torch."""
+        *listed, x, places = arguments
+        numbers = iter([np.array(whole_numbers(a, -math.inf), dtype=np.intp).reshape(a.shape) for a in listed])
+        lists = [next(numbers) if p == LIST else None for p in places]
+        plain = tuple(
+            slice(None) if found is not None and found.ndim else int(found) if found is not None else p
+            for p, found in zip(as_index(places, lists), lists, strict=True)
+        )
+        rest = self.index(x, plain)
+        axes = [p for p in zip(plain, lists, strict=True) if p[0] is ... or p[0] is None or isinstance(p[0], slice)]
+        kept = rest.ndim - sum(p is not ... for p, _ in axes)
+        chosen: list[Any] = []
+        for p, found in axes:
+            chosen += [slice(None)] * kept if p is ... else [slice(None) if found is None else found]
+        result: Array = rest[tuple(chosen)]
+        return result
+
+    def take(self, x: Array, index: Array) -> Array:
+        return self.index_at(index, x.reshape(-1), (LIST,))
+
+    def select(self, x: Array, dim: int, index: int) -> Array:
+        (axis,) = axes_of(x, dim)
+        return self.index(x, (*((None, None, None),) * axis, index))
+
+    def narrow(self, x: Array, dim: int, start: int, length: Array) -> Array:
+        (axis,) = axes_of(x, dim)
+        first, size = start % x.shape[axis], length.item().value
+        if start < -x.shape[axis] or start > x.shape[axis] or first + size > x.shape[axis]:
+            raise ValueError(f"there are only {x.shape[axis]} places")
+        return x.take(range(first, first + size), axis)
+
+    def part(self, x: Array, dim: int, ends: Sequence[int], place: int) -> Array:
+        """One of the parts that end there."""
+        (axis,) = axes_of(x, dim)
+        if not -len(ends) <= place < len(ends):
+            raise ValueError(f"there are {len(ends)} parts, and no place {place}")
+        start = ([0, *ends])[place % len(ends)]
+        return x.take(range(start, max(start, ends[place])), axis)
+
+    def chunk(self, x: Array, chunks: Array, dim: int, place: int) -> Array:
+        if not chunks.item().value:
+            raise ValueError("at least one part is needed")
+        size = -(-x.shape[axes_of(x, dim)[0]] // chunks.item().value)
+        return self.split(x, size, dim, place)
+
+    def split(self, x: Array, sizes: Any, dim: int, place: int) -> Array:
+        """Parts of one size, of which the last may be smaller, or of these sizes."""
+        count = x.shape[axes_of(x, dim)[0]]
+        if isinstance(sizes, int) and sizes < 1:
+            raise ValueError("parts have a size of 1 or more")
+        ends = (
+            [min(end, count) for end in range(sizes, count + sizes, sizes)]
+            if isinstance(sizes, int)
+            else list(accumulate(sizes))
+        )
+        if ends[-1:] != [count]:
+            raise ValueError(f"the sizes of parts add up to {count}")
+        return self.part(x, dim, ends, place)
+
+    def tensor_split(self, x: Array, sections: Any, dim: int, place: int) -> Array:
+        """So many parts, the first ones larger by one where they can't be equal, or parts that end at these places."""
+        count = x.shape[axes_of(x, dim)[0]]
+        if isinstance(sections, int):
+            if sections < 1:
+                raise ValueError("at least one part is needed")
+            return self.part(
+                x, dim, list(accumulate(count // sections + (k < count % sections) for k in range(sections))), place
+            )
+        ends = [min(max(end + count if end < 0 else end, 0), count) for end in sections]
+        return self.part(x, dim, [*ends, count], place)
+
+    def unbind(self, x: Array, dim: int, place: int) -> Array:
+        return self.select(x, dim, place)
 
     def t(self, x: Array) -> Array:
         if x.ndim > 2:
