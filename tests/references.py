@@ -159,6 +159,8 @@ CASES: list[tuple[str, str, Callable[..., Any]]] = [
     ("svd.Vh", "np.linalg.svd(A.T).Vh**2", lambda A: array(mp.svd_r(matrix(A.T))[2]) ** 2),
     ("qr.Q", "torch.linalg.qr(W).Q**2", lambda W: array(mp.qr(matrix(W))[0]) ** 2),
     ("qr.Q", "linalg.qr(A.T)[0]**2", lambda A: array(mp.qr(matrix(A.T), mode="skinny")[0]) ** 2),
+    ("qr.Q", "linalg.qr(A, mode='complete').Q**2", lambda A: array(mp.qr(matrix(A[:, :2]))[0]) ** 2),
+    ("qr.R", "torch.linalg.qr(W, 'complete')[1]**2", lambda W: array(mp.qr(matrix(W))[1]) ** 2),
     ("qr.R", "linalg.qr(W).R**2", lambda W: array(mp.qr(matrix(W))[1]) ** 2),
     ("lu.P", "linalg.lu(W).P @ x", lambda W, x: elimination(W)[0] @ x),
     ("lu.L", "linalg.lu(W)[1]", lambda W: elimination(W)[1]),

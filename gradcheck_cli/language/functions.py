@@ -88,12 +88,27 @@ KINDS: MappingProxyType[str, str] = MappingProxyType({
     "equation": "which subscripts meet, as a text",
     "flag": "True or False",
     "order": "which norm of a matrix: 1, 2, inf, -inf, 'fro', 'nuc', or None",
+    "mode": "which of the factors of a matrix: 'reduced', 'complete', or 'r'",
     "reduction": "what becomes of a loss's entries: 'mean', 'sum', 'none', or 'batchmean'",
 })  # fmt: skip
 
 ARRAY_KINDS = frozenset({"array", "vector", "matrix", "labels", "targets", "weights", "constants"})
 SETTINGS = frozenset(
-    {"integer", "whole", "axis", "axes", "trailing", "sizes", "counts", "index", "flag", "order", "reduction", "equation"}
+    {
+        "integer",
+        "whole",
+        "axis",
+        "axes",
+        "trailing",
+        "sizes",
+        "counts",
+        "index",
+        "flag",
+        "order",
+        "mode",
+        "reduction",
+        "equation",
+    }
 )
 """Kinds whose argument is a literal."""
 
@@ -521,8 +536,8 @@ ARRAYS: tuple[Function, ...] = (
     _row("svd.U", f"x: array, {_FULL}", array="svd_left", torch="linalg.svd", source=_GAUGE + "; none where two singular values are equal, or one is 0"),
     _row("svd.S", f"x: array, {_FULL}", array="svd_values", torch="linalg.svd", source="no derivative where two are equal, or one is 0"),
     _row("svd.Vh", f"x: array, {_FULL}", array="svd_right", torch="linalg.svd", source=_GAUGE + "; none where two singular values are equal, or one is 0"),
-    _row("qr.Q", "x: array", array="qr_orthogonal", torch="linalg.qr", source=_GAUGE + "; of full rank"),
-    _row("qr.R", "x: array", array="qr_triangular", torch="linalg.qr", source=_GAUGE + "; of full rank"),
+    _row("qr.Q", "x: array, mode: mode = 'reduced'", array="qr_orthogonal", torch="linalg.qr", source=_GAUGE + "; of full rank"),
+    _row("qr.R", "x: array, mode: mode = 'reduced'", array="qr_triangular", torch="linalg.qr", source=_GAUGE + "; of full rank"),
     _row("lu.P", "x: array", array="lu_order", torch="linalg.lu", source="which rows are exchanged changes where two numbers are equal in size"),
     _row("lu.L", "x: array", array="lu_lower", torch="linalg.lu", source="which rows are exchanged changes where two numbers are equal in size"),
     _row("lu.U", "x: array", array="lu_upper", torch="linalg.lu", source="which rows are exchanged changes where two numbers are equal in size"),

@@ -641,8 +641,9 @@ _CONDITIONS = (ast.Compare, ast.BoolOp, ast.UnaryOp, ast.BinOp)
 
 def _takes_words(name: str, keyword: str) -> bool:
     """True where an argument of a function is one of several words."""
-    kinds = {p.name: p.kind for p in TABLE[NAMES[name]].parameters} if name in NAMES else {}
-    return kinds.get(keyword) in ("reduction", "order")
+    rows = [NAMES.get(name, ""), *RESULTS.get(name, {}).values()]
+    kinds = {p.name: p.kind for row in rows if row for p in TABLE[row].parameters}
+    return kinds.get(keyword) in ("reduction", "order", "mode")
 
 
 def is_truth(node: Node) -> bool:

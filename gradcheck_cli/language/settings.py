@@ -16,6 +16,7 @@ from typing import Any
 from gradcheck_cli.language import syntax
 
 REDUCTIONS = ("mean", "sum", "none", "batchmean")
+MODES = ("reduced", "complete", "r")
 _LARGEST = 1_000_000
 
 
@@ -71,6 +72,13 @@ def reduction(node: ast.expr) -> str:
     raise ValueError("one of " + ", ".join(map(repr, REDUCTIONS)))
 
 
+def mode(node: ast.expr) -> str:
+    """Which factors."""
+    if isinstance(node, ast.Constant) and node.value in MODES:
+        return str(node.value)
+    raise ValueError("one of " + ", ".join(map(repr, MODES)))
+
+
 def index(node: ast.expr) -> tuple[Any, ...]:
     """What stands in the brackets of `x[...]`."""
     return tuple(_place(n) for n in (node.elts if isinstance(node, ast.Tuple) else [node]))
@@ -120,7 +128,7 @@ def _place(node: ast.expr) -> Any:
 READERS: MappingProxyType[str, Callable[[ast.expr], Any]] = MappingProxyType(
     {
         "whole": integer, "axis": integer, "axes": axes, "trailing": sizes, "sizes": sizes, "counts": sizes, "flag": flag,
-        "order": order, "reduction": reduction, "index": index,
+        "order": order, "mode": mode, "reduction": reduction, "index": index,
         "equation": equation,
     }
 )  # fmt: skip

@@ -102,6 +102,16 @@ def test_entries_can_be_typed(text: str, reference: object) -> None:
             "  nll_loss(A, B)\n  ^",
         ),
         (
+            "linalg.qr(A.T, mode='complete').Q",
+            "mode='reduced' is needed: no derivative is known of what mode='complete' adds to more rows than columns: "
+            "t(A) has shape (3, 2)\n  linalg.qr(A.T, mode='complete').Q\n  ^",
+        ),
+        (
+            "linalg.qr(A, 'r').R",
+            "torch has no derivative where mode='r' leaves Q out: mode='reduced' has both: A has shape (2, 3)\n"
+            "  linalg.qr(A, 'r').R\n  ^",
+        ),
+        (
             "x[[0, 3]]",
             "index 3 is out of bounds for axis 0 with size 3: [0, 3] has shape (2,), x has shape (3,)\n  x[[0, 3]]\n  ^",
         ),

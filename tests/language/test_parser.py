@@ -226,12 +226,15 @@ def test_every_name_of_the_table_is_called() -> None:
         row = TABLE[row_name]
         examples = {
             "truth": "x > 0", "integer": "1", "number": "1", "axis": "0", "axes": "0", "sizes": "(0,)", "trailing": "(2,)",
-            "counts": "2, 3", "whole": "1", "constants": "[1, 2]", "flag": "True", "reduction": "'sum'", "order": "'fro'",
+            "counts": "2, 3", "whole": "1", "constants": "[1, 2]", "flag": "True", "reduction": "'sum'",
+            "mode": "'reduced'", "order": "'fro'",
         }  # fmt: skip
         if row_name in ("index", "index_at"):
             continue  # written with brackets
         if row_name in NUMBERED:
-            assert parse(f"{name}(x, 2)[1]" if row.name != "unbind" else f"{name}(x)[1]").function == row_name  # type: ignore[union-attr]
+            part = parse(f"{name}(x)[1]" if row.name == "unbind" else f"{name}(x, 2)[1]")
+            assert isinstance(part, Call)
+            assert part.function == row_name
             continue
         if row.name == "einsum":
             assert (

@@ -185,11 +185,21 @@ class Matrices(Products):
     def length(self, vector: Sequence[Node]) -> Node:
         return self.node(syntax.SQRT, self.fold(syntax.ADD, [self.node(syntax.MUL, a, a) for a in vector]))
 
-    def qr_orthogonal(self, x: Array) -> Array:
-        return self.each_matrix(matrix_of(x), lambda m: self.orthogonalized(m)[0])
+    def qr_orthogonal(self, x: Array, mode: str) -> Array:
+        return self.each_matrix(self.factored_as(x, mode), lambda m: self.orthogonalized(m)[0])
 
-    def qr_triangular(self, x: Array) -> Array:
-        return self.each_matrix(matrix_of(x), lambda m: self.orthogonalized(m)[1])
+    def qr_triangular(self, x: Array, mode: str) -> Array:
+        return self.each_matrix(self.factored_as(x, mode), lambda m: self.orthogonalized(m)[1])
+
+    def factored_as(self, x: Array, mode: str) -> Array:
+        """The matrix, if the factors of this mode are those that are reduced, and torch has their derivative."""
+        if mode == "r":
+            raise ValueError("torch has no derivative where mode='r' leaves Q out: mode='reduced' has both")
+        if mode == "complete" and matrix_of(x).shape[-2] > x.shape[-1]:
+            raise ValueError(
+                "mode='reduced' is needed: no derivative is known of what mode='complete' adds to more rows than columns"
+            )
+        return matrix_of(x)
 
     def orthogonalized(self, m: Array) -> tuple[Array, Array]:
         """Q and R, by Gram and Schmidt; the diagonal of R has torch's signs."""
