@@ -76,6 +76,16 @@ def gelu_tanh(x: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.gelu(x, approximate="tanh")
 
 
+def addcmul(x: torch.Tensor, one: torch.Tensor, other: torch.Tensor, value: float) -> torch.Tensor:
+    """The factor has a name in torch."""
+    return torch.addcmul(x, one, other, value=value)
+
+
+def addcdiv(x: torch.Tensor, one: torch.Tensor, other: torch.Tensor, value: float) -> torch.Tensor:
+    """The same."""
+    return torch.addcdiv(x, one, other, value=value)
+
+
 def einsum(tensors: Sequence[torch.Tensor], equation: str) -> torch.Tensor:
     """The text stands behind, as settings do."""
     return torch.einsum(equation, *tensors)
@@ -89,6 +99,26 @@ def gather(x: torch.Tensor, index: torch.Tensor, dim: int) -> torch.Tensor:
 def index_select(x: torch.Tensor, index: torch.Tensor, dim: int) -> torch.Tensor:
     """The same."""
     return x.index_select(dim, index)
+
+
+def index_add(x: torch.Tensor, index: torch.Tensor, source: torch.Tensor, dim: int) -> torch.Tensor:
+    """The same."""
+    return x.index_add(dim, index, source)
+
+
+def scatter(x: torch.Tensor, index: torch.Tensor, src: torch.Tensor, dim: int) -> torch.Tensor:
+    """A number is one source for all."""
+    return x.scatter(dim, index, src if src.ndim else src.expand(index.shape))
+
+
+def scatter_add(x: torch.Tensor, index: torch.Tensor, src: torch.Tensor, dim: int) -> torch.Tensor:
+    """The same."""
+    return x.scatter_add(dim, index, src if src.ndim else src.expand(index.shape))
+
+
+def batch_norm(x: torch.Tensor, **settings: Any) -> torch.Tensor:
+    """Without running statistics."""
+    return torch.nn.functional.batch_norm(x, None, None, **settings)
 
 
 def size(x: torch.Tensor, dim: int) -> int:

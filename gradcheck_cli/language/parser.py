@@ -433,6 +433,9 @@ class _Translation:
             condition = self.translate(positional[0], depth)  # (x > 0).float()
             if is_truth(condition):
                 return indicator(condition, condition.position)
+        if name == "float" and len(positional) == 1 and (sign := _infinite(positional[0])):
+            infinite = Call(syntax.INF, (), self.position(node))
+            return infinite if sign > 0 else Call(syntax.NEG, (infinite,), self.position(node))
         if name == "len" and len(positional) == 1:
             name, positional = syntax.SIZE, [*positional, ast.copy_location(ast.Constant(0), node)]
         if name == "Piecewise":
@@ -616,6 +619,12 @@ def _axis_of(call: ast.Call) -> bool:
         return False
 
 
+def _infinite(node: ast.expr) -> int:
+    """The sign of the infinity that a text stands for, float("-inf"); else 0."""
+    text = node.value.lower() if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+    return {"inf": 1, "+inf": 1, "infinity": 1, "-inf": -1, "-infinity": -1}.get(text, 0)
+
+
 def optional(parameter: Parameter) -> bool:
     """Whether None stands for the default: weight=None."""
     return parameter.kind in ARRAY_KINDS and parameter.default is not None
@@ -643,7 +652,7 @@ def _takes_words(name: str, keyword: str) -> bool:
     """True where an argument of a function is one of several words."""
     rows = [NAMES.get(name, ""), *RESULTS.get(name, {}).values()]
     kinds = {p.name: p.kind for row in rows if row for p in TABLE[row].parameters}
-    return kinds.get(keyword) in ("reduction", "order", "mode")
+    return kinds.get(keyword) in ("reduction", "order", "mode", "padding")
 
 
 def is_truth(node: Node) -> bool:

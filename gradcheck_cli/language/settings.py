@@ -15,8 +15,6 @@ from typing import Any
 
 from gradcheck_cli.language import syntax
 
-REDUCTIONS = ("mean", "sum", "none", "batchmean")
-MODES = ("reduced", "complete", "r")
 _LARGEST = 1_000_000
 
 
@@ -65,18 +63,14 @@ def order(node: ast.expr) -> int | float | str | tuple[()]:
     raise ValueError("a number, inf, 'fro' or 'nuc'")
 
 
-def reduction(node: ast.expr) -> str:
-    """What becomes of a loss's entries."""
-    if isinstance(node, ast.Constant) and node.value in REDUCTIONS:
-        return str(node.value)
-    raise ValueError("one of " + ", ".join(map(repr, REDUCTIONS)))
+def _word(*words: str) -> Callable[[ast.expr], str]:
+    def read(node: ast.expr) -> str:
+        """One of several words."""
+        if isinstance(node, ast.Constant) and node.value in words:
+            return str(node.value)
+        raise ValueError("one of " + ", ".join(map(repr, words)))
 
-
-def mode(node: ast.expr) -> str:
-    """Which factors."""
-    if isinstance(node, ast.Constant) and node.value in MODES:
-        return str(node.value)
-    raise ValueError("one of " + ", ".join(map(repr, MODES)))
+    return read
 
 
 def index(node: ast.expr) -> tuple[Any, ...]:
@@ -128,7 +122,8 @@ def _place(node: ast.expr) -> Any:
 READERS: MappingProxyType[str, Callable[[ast.expr], Any]] = MappingProxyType(
     {
         "whole": integer, "axis": integer, "axes": axes, "trailing": sizes, "sizes": sizes, "counts": sizes, "flag": flag,
-        "order": order, "mode": mode, "reduction": reduction, "index": index,
+        "order": order, "index": index, "reduction": _word("mean", "sum", "none", "batchmean"),
+        "mode": _word("reduced", "complete", "r"), "padding": _word("constant", "reflect", "replicate", "circular"),
         "equation": equation,
     }
 )  # fmt: skip

@@ -27,6 +27,13 @@ def preamble(body: Sequence[str]) -> list[str]:
 TEMPLATES: Mapping[str, str] = {
     "gelu_tanh": 'torch.nn.functional.gelu({0}, approximate="tanh")',
     "pick": "{0}.gather(-1, {1}.unsqueeze(-1)).squeeze(-1)",
+    "addcmul": "torch.addcmul({0}, {1}, {2})",
+    "addcdiv": "torch.addcdiv({0}, {1}, {2})",
+    "index_add": "{0}.index_add(index={1}, source={2})",
+    "scatter": "{0}.scatter(index={1}, src={2})",
+    "scatter_add": "{0}.scatter_add(index={1}, src={2})",
+    "unfold": "{0}.unfold()",
+    "batch_norm": "torch.nn.functional.batch_norm({0}, None, None)",
     "imag": "torch.imag({0} + 0j)",
     "tensor": "{0}",
     "size": "{0}.size()",

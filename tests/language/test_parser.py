@@ -227,7 +227,7 @@ def test_every_name_of_the_table_is_called() -> None:
         examples = {
             "truth": "x > 0", "integer": "1", "number": "1", "axis": "0", "axes": "0", "sizes": "(0,)", "trailing": "(2,)",
             "counts": "2, 3", "whole": "1", "constants": "[1, 2]", "flag": "True", "reduction": "'sum'",
-            "mode": "'reduced'", "order": "'fro'",
+            "mode": "'reduced'", "padding": "'reflect'", "order": "'fro'",
         }  # fmt: skip
         if row_name in ("index", "index_at"):
             continue  # written with brackets

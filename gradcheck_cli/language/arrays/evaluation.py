@@ -26,7 +26,7 @@ from gradcheck_cli.language.arrays.cells import (
     Misfit,
     array_of,
 )
-from gradcheck_cli.language.arrays.losses import Losses
+from gradcheck_cli.language.arrays.windows import Windows
 from gradcheck_cli.language.constants import exact_constant
 from gradcheck_cli.language.functions import ARRAY_KINDS, CONSTANT, SETTINGS, TABLE, Function, Parameter
 from gradcheck_cli.language.parser import definition, is_constant, parse
@@ -64,7 +64,7 @@ def spread(array: Array, shape: Shape) -> list[Node]:
     return list(np.broadcast_to(array, shape).reshape(-1))
 
 
-class Evaluation(Losses):
+class Evaluation(Windows):
     """One walk over a user's tree, with the definitions that it needs."""
 
     def run(self, tree: Node, values: Mapping[str, Any], text: str | None = None, inside: bool = False) -> Array:

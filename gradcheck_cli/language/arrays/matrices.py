@@ -329,6 +329,14 @@ class Matrices(Products):
             raise ValueError("a norm with ord takes one dimension, or two")
         return self.run(_VECTOR, {"x": x, "p": array_of([_number(2 if order == () else order)], ())}, inside=True)
 
+    def pdist(self, x: Array, p: Array) -> Array:
+        pairs = [
+            array_of([self.node(syntax.SUB, a, b) for a, b in zip(u, v, strict=True)], u.shape) for u, v in combinations(x, 2)
+        ]
+        if not pairs:
+            raise ValueError("two rows are needed")
+        return array_of([self.run(_VECTOR, {"x": d, "p": p}, inside=True).item() for d in pairs], (len(pairs),))
+
     def cond(self, x: Array, order: Any) -> Array:
         if order in ((), 2, -2):
             values = self.svdvals(x)

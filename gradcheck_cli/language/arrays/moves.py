@@ -173,17 +173,78 @@ class Moves(Sums):
     def vstack(self, *tensors: Array) -> Array:
         return np.vstack(tensors)
 
-    def pad(self, x: Array, pad: Shape, value: Array) -> Array:
+    def pad(self, x: Array, pad: Shape, mode: str, value: Array) -> Array:
         """Pairs of widths, those of the last dimension first; negative ones are cut off."""
         if len(pad) % 2 or len(pad) > 2 * x.ndim:
             raise ValueError("pad takes two widths for each of the last dimensions")
         pairs = [(0, 0)] * (x.ndim - len(pad) // 2) + list(zip(pad[::2], pad[1::2], strict=True))[::-1]
+        if mode != "constant":
+            return self.around(x, pairs, mode)
         cut = x[tuple(slice(max(-a, 0), n - max(-b, 0)) for (a, b), n in zip(pairs, x.shape, strict=True))]
         found = np.full(
             followed(tuple(n + max(a, 0) + max(b, 0) for (a, b), n in zip(pairs, cut.shape, strict=True))), value.item()
         )
         found[tuple(slice(max(a, 0), max(a, 0) + n) for (a, _), n in zip(pairs, cut.shape, strict=True))] = cut
         return found
+
+    def around(self, x: Array, pairs: Sequence[tuple[int, int]], mode: str) -> Array:
+        """The array with its own entries around it."""
+        if x.ndim - sum(any(pair) for pair in pairs) not in (1, 2):
+            raise ValueError(f"mode={mode!r} takes one or two dimensions before those that grow, as torch does")
+        inside = {"reflect": -1, "replicate": math.inf, "circular": 0}[mode]
+        if any(min(pair) < 0 or (any(pair) and max(pair) > n + inside) for pair, n in zip(pairs, x.shape, strict=True)):
+            raise ValueError(f"mode={mode!r} takes no widths below 0, and none that are too large")
+        followed(tuple(n + sum(pair) for n, pair in zip(x.shape, pairs, strict=True)))
+        names = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+        return np.pad(x, pairs, mode=names[mode])  # type: ignore[call-overload,no-any-return]
+
+    def index_add(self, x: Array, dim: int, index: Array, source: Array) -> Array:
+        (axis,) = axes_of(x, dim)
+        places = places_of(index, x.shape[axis]).reshape(-1)
+        if source.shape != (*x.shape[:axis], len(places), *x.shape[axis + 1 :]):
+            raise ValueError("a place for each part of the source is needed")
+        shape = [-1 if a == axis else 1 for a in range(x.ndim)]
+        return self.put(x, axis, np.broadcast_to(places.reshape(shape), source.shape), source, add=True)
+
+    def scatter(self, x: Array, dim: int, index: Array, src: Array) -> Array:
+        axis, places, part = self.scattered(x, dim, index, src)
+        if any(len(set(row)) < len(row) for row in np.moveaxis(places, axis, -1).reshape(-1, places.shape[axis]).tolist()):
+            raise ValueError("a place is named twice: torch doesn't say which entry stays")
+        return self.put(x, axis, places, part, add=False)
+
+    def scatter_add(self, x: Array, dim: int, index: Array, src: Array) -> Array:
+        return self.put(x, *self.scattered(x, dim, index, src), add=True)
+
+    def scattered(self, x: Array, dim: int, index: Array, src: Array) -> tuple[int, Any, Array]:
+        (axis,) = axes_of(x, dim)
+        part = src if src.ndim else np.broadcast_to(src, index.shape)
+        if index.ndim != x.ndim or part.shape != index.shape:
+            raise ValueError("the index has as many dimensions as the array, and the shape of what is scattered")
+        return axis, places_of(index, x.shape[axis]), part
+
+    def put(self, x: Array, axis: int, places: Any, source: Array, add: bool) -> Array:
+        """The array with other entries in some places, or with these added."""
+        found = x.copy()
+        for here in np.ndindex(source.shape):
+            there = (*here[:axis], places[here], *here[axis + 1 :])
+            new: Any = source[here]
+            found[there] = self.node(syntax.ADD, found[there], new) if add else new
+        return found
+
+    def embedding(self, labels: Array, weight: Array) -> Array:
+        return self.index_at(labels, weight, (LIST,))
+
+    def unflatten(self, x: Array, dim: int, sizes: Shape) -> Array:
+        (axis,) = axes_of(x, dim)
+        return x.reshape(*x.shape[:axis], *sizes, *x.shape[axis + 1 :])
+
+    def repeat_interleave(self, x: Array, repeats: Array, dim: Any) -> Array:
+        count = repeats.item().value
+        followed((x.size, count))
+        return x.repeat(count, *axes_of(x, dim)) if isinstance(dim, int) else x.reshape(-1).repeat(count)
+
+    def column_stack(self, *tensors: Array) -> Array:
+        return np.column_stack(tensors)
 
     def index_select(self, x: Array, dim: int, index: Array) -> Array:
         if index.ndim > 1:
