@@ -27,8 +27,8 @@ def preamble(body: Sequence[str]) -> list[str]:
 TEMPLATES: Mapping[str, str] = {
     "gelu_tanh": 'torch.nn.functional.gelu({0}, approximate="tanh")',
     "pick": "{0}.gather(-1, {1}.unsqueeze(-1)).squeeze(-1)",
-    "addcmul": "torch.addcmul({0}, {1}, {2})",
-    "addcdiv": "torch.addcdiv({0}, {1}, {2})",
+    "addcmul": "torch.addcmul({0}, {1}, {2}, value={3})",
+    "addcdiv": "torch.addcdiv({0}, {1}, {2}, value={3})",
     "index_add": "{0}.index_add(index={1}, source={2})",
     "scatter": "{0}.scatter(index={1}, src={2})",
     "scatter_add": "{0}.scatter_add(index={1}, src={2})",
@@ -146,7 +146,7 @@ def _called(item: Call, row: Function, done: Mapping[Node, tuple[str, int]]) -> 
             default = isinstance(argument, Constant) and argument.value == parameter.default
             if row.arrays and parameter.default is not None:
                 named += [] if default else [f"{parameter.name}={_tensor(parameter, argument, done)}"]
-            elif not (default and parameter.default is not None and parameter.kind == "number"):
+            elif row.name in TEMPLATES or not (default and parameter.default is not None and parameter.kind == "number"):
                 needs = parameter.kind in ("tensor", "truth", *ARRAY_KINDS) or (several and parameter.kind == "scalar")
                 positional.append(_tensor(parameter, argument, done) if needs else done[argument][0])
         elif row.name in NUMBERED:
