@@ -21,6 +21,7 @@ from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import written_size
 from gradcheck_cli.maps.map import Map, Row, Tensors, called, direction_of, pull, push, size, uncompiled
 from gradcheck_cli.maps.runs import Formula, flat
+from gradcheck_cli.maps.settling import settle
 from gradcheck_cli.maps.slips import Searched, name_pushed, name_slips
 from gradcheck_cli.maps.written import Trees, family, write
 from gradcheck_cli.maps.written import Written as AsTrees
@@ -83,6 +84,9 @@ def explain(
     wrong = [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH]
     known = known or Known()
     formulas = [c for c in wrong if c.cause(c.worst()) is Cause.FORMULA]
+    if formulas and values and formula is None:
+        settle(map, rows, formulas)
+        formulas = [c for c in formulas if c.cause(c.worst()) is Cause.FORMULA]
     hung = without_hooks(map, formulas, rows) if formulas and values else {}
     _slips(map, formulas, formula, values, known.searched)
     for number, text in hung.items():
@@ -107,6 +111,7 @@ def name_own(map: Map, rows: Sequence[Row], columns: Sequence[Column], searched:
     wrong = [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH and c.cause(c.worst()) is Cause.FORMULA]
     if not wrong:
         return
+    settle(map, rows, wrong)
     own, hung = own_slips(map, searched), without_hooks(map, wrong, rows)
     for number, column in enumerate(wrong):
         for detail in column.details.values():
