@@ -657,7 +657,7 @@ class Shadow(Watching):
         if form is None or self._within or output._is_zerotensor() or (self.size and output.numel() != self.size):
             return
         seen = Seen(name, self.stage, output, bound, self.origins)
-        self.trace.watch(seen, lambda: self._cells(output, 0), before, form, not self.size)
+        self.trace.watch(seen, lambda tensor: self._cells(tensor, 0), before, form, not self.size)
 
 
 _FOLDS = {**FOLDS, **ORDERED}
