@@ -76,12 +76,12 @@ def gelu_tanh(x: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.gelu(x, approximate="tanh")
 
 
-def addcmul(x: torch.Tensor, one: torch.Tensor, other: torch.Tensor, value: float) -> torch.Tensor:
+def addcmul(x: torch.Tensor, one: torch.Tensor, other: torch.Tensor, value: float = 1) -> torch.Tensor:
     """The factor has a name in torch."""
     return torch.addcmul(x, one, other, value=value)
 
 
-def addcdiv(x: torch.Tensor, one: torch.Tensor, other: torch.Tensor, value: float) -> torch.Tensor:
+def addcdiv(x: torch.Tensor, one: torch.Tensor, other: torch.Tensor, value: float = 1) -> torch.Tensor:
     """The same."""
     return torch.addcdiv(x, one, other, value=value)
 
