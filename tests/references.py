@@ -12,6 +12,9 @@ from mpmath import mp, mpf
 Numbers = Any  # an array of mpmath's numbers
 exp, log, sqrt = (np.vectorize(f, otypes=[object]) for f in (mp.exp, mp.log, mp.sqrt))
 
+EPS = mpf(1e-6)
+"""What torch adds in distances."""
+
 SHAPES = {"x": (3,), "y": (3,), "A": (2, 3), "B": (2, 3), "W": (3, 3), "s": ()}
 
 
@@ -60,6 +63,25 @@ def singular(x: Numbers) -> Numbers:
     return np.array(list(mp.svd_r(matrix(x), compute_uv=False)), dtype=object)
 
 
+def dist(x: Numbers) -> Any:
+    return mp.sqrt(sum(x**2))
+
+
+def padded(x: Numbers) -> Numbers:
+    return np.array([mpf(0), *x, mpf(0)])
+
+
+def covariances(x: Numbers) -> Numbers:
+    off = x - np.array([[mean(r)] for r in x])
+    return off @ off.T / (x.shape[1] - 1)
+
+
+def cosines(x: Numbers, y: Numbers) -> Numbers:
+    """With the constant of torch's loss, 1e-12 in 32 bits."""
+    least = mpf(float(np.float32(1e-12)))
+    return np.array([sum(a * b) / mp.sqrt((sum(a * a) + least) * (sum(b * b) + least)) for a, b in zip(x, y, strict=True)])
+
+
 def elimination(x: Numbers) -> tuple[Numbers, Numbers, Numbers]:
     """P, L and U with the largest entry of each column as its pivot."""
     upper, order = x.copy(), list(range(len(x)))
@@ -88,6 +110,70 @@ CASES: list[tuple[str, str, Callable[..., Any]]] = [
     ("cat", "cat([A, B], dim=1)", lambda A, B: np.array([[*a, *b] for a, b in zip(A, B, strict=True)])),
     ("index", "A[:, 1:][-1]", lambda A: np.array([A[1, 1], A[1, 2]])),
     ("index", "x[None, ::2]", lambda x: np.array([[x[0], x[2]]])),
+    ("index_at", "x[[0, -1, 0]]*y[[[1], [2]]]", lambda x, y: np.array([[x[0] * v, x[2] * v, x[0] * v] for v in (y[1], y[2])])),
+    ("index_at", "A[[0, 1], [2, 0]]", lambda A: np.array([A[0, 2], A[1, 0]])),
+    ("index_at", "A[:, [2, 0]]", by_row(lambda r: np.array([r[2], r[0]]))),
+    ("index_at", "A[torch.arange(2), torch.tensor([1, 2])]", lambda A: np.array([A[0, 1], A[1, 2]])),
+    ("take", "torch.take(A, [0, -1, 3])", lambda A: np.array([A[0, 0], A[1, 2], A[1, 0]])),
+    ("select", "A.select(1, -1)", by_row(lambda r: r[2])),
+    ("narrow", "x.narrow(0, -2, 2)", lambda x: x[1:]),
+    ("chunk", "x.chunk(2)[1]", lambda x: np.array([x[2]])),
+    ("chunk", "torch.chunk(A, 2, dim=-1)[0]", by_row(lambda r: np.array([r[0], r[1]]))),
+    ("split", "A.split(2, dim=1)[-1]", by_row(lambda r: np.array([r[2]]))),
+    ("split", "torch.split(x, [1, 2])[1]", lambda x: x[1:]),
+    ("tensor_split", "x.tensor_split(2)[0]", lambda x: x[:2]),
+    ("tensor_split", "torch.tensor_split(A, (1, -1), dim=1)[1]", by_row(lambda r: np.array([r[1]]))),
+    ("unbind", "A.unbind(1)[2] + torch.unbind(A, dim=-1)[0]", by_row(lambda r: r[2] + r[0])),
+    ("index_add", "A.index_add(1, torch.tensor([0, 2, 0]), B)",
+     lambda A, B: A + np.array([[b[0] + b[2], mpf(0), b[1]] for b in B])),
+    ("scatter", "A.scatter(1, torch.tensor([[2], [0]]), B[:, :1])",
+     lambda A, B: np.array([[A[0, 0], A[0, 1], B[0, 0]], [B[1, 0], A[1, 1], A[1, 2]]])),
+    ("scatter", "x.scatter(0, [1], 3)", lambda x: np.array([x[0], mpf(3), x[2]])),
+    ("scatter_add", "torch.scatter_add(A, 1, [[2, 2, 0], [0, 1, 1]], B)",
+     lambda A, B: A + np.array([[B[0, 2], mpf(0), B[0, 0] + B[0, 1]], [B[1, 0], B[1, 1] + B[1, 2], mpf(0)]])),
+    ("embedding", "F.embedding(torch.tensor([[1, 0]]), A)", lambda A: np.array([[A[1], A[0]]])),
+    ("unflatten", "A.flatten().unflatten(0, (3, 2))",
+     lambda A: np.array([[A[0, 0], A[0, 1]], [A[0, 2], A[1, 0]], [A[1, 1], A[1, 2]]])),
+    ("unfold", "A.unfold(1, 2, 1)", by_row(lambda r: np.array([[r[0], r[1]], [r[1], r[2]]]))),
+    ("repeat_interleave", "x.repeat_interleave(2)", lambda x: np.array([x[0], x[0], x[1], x[1], x[2], x[2]])),
+    ("repeat_interleave", "A.repeat_interleave(2, dim=0)", lambda A: np.array([A[0], A[0], A[1], A[1]])),
+    ("column_stack", "torch.column_stack([x, y])", lambda x, y: np.array([[a, b] for a, b in zip(x, y, strict=True)])),
+    ("nansum", "torch.nansum(A, 1)", by_row(sum)),
+    ("nanmean", "torch.nanmean(x)", mean),
+    ("pad", "F.pad(A, (2, 1), mode='reflect')", by_row(lambda r: np.array([r[2], r[1], r[0], r[1], r[2], r[1]]))),
+    ("pad", "F.pad(A, (2, 1), mode='replicate')", by_row(lambda r: np.array([r[0], r[0], r[0], r[1], r[2], r[2]]))),
+    ("pad", "F.pad(A, (2, 1), mode='circular')", by_row(lambda r: np.array([r[1], r[2], r[0], r[1], r[2], r[0]]))),
+    ("pdist", "torch.pdist([x, y, 2*x])", lambda x, y: np.array([dist(x - y), dist(x), dist(y - 2 * x)])),
+    ("cov", "torch.cov(A)", lambda A: covariances(A)),
+    ("cov", "x.cov(correction=0)", lambda x: moments(x, 0)),
+    ("corrcoef", "torch.corrcoef(A)[0, 1]",
+     lambda A: covariances(A)[0, 1] / sqrt(covariances(A)[0, 0] * covariances(A)[1, 1])),
+    ("rms_norm", "F.rms_norm(A, (3,), weight=x, eps=0.5)",
+     lambda A, x: by_row(lambda r: r / sqrt(mean(r * r) + mpf(0.5)))(A) * x),
+    ("group_norm", "F.group_norm(cat([A, A], 1), 2, cat([x, y]))[:, 3:]", lambda A, y: by_row(layer)(A) * y),
+    ("batch_norm", "F.batch_norm(A.T, None, None, weight=x[:2], bias=y[:2], training=True)",
+     lambda A, x, y: np.array([layer(A[i]) * x[i] + y[i] for i in range(2)]).T),
+    ("instance_norm", "F.instance_norm([A])", lambda A: np.array([by_row(layer)(A)])),
+    ("conv1d", "F.conv1d([A], [B[:, :2]], x[:1])",
+     lambda A, B, x: np.array([[[x[0] + sum(A[c, i + k] * B[c, k] for c in range(2) for k in range(2)) for i in range(2)]]])),
+    ("conv1d", "F.conv1d(A, B[:, None], bias=x[:2], stride=2, padding=1, groups=2)",
+     lambda A, B, x: np.array([
+         [x[c] + sum(padded(A[c])[2 * i + k] * B[c, k] for k in range(3)) for i in range(2)] for c in range(2)])),
+    ("conv2d", "F.conv2d(W[None], A[None, None, :, :2], dilation=(1, 2))",
+     lambda W, A: np.array([[[sum(W[i + k, 2 * m] * A[k, m] for k in range(2) for m in range(2))] for i in range(2)]])),
+    ("max_pool1d", "F.max_pool1d(A, 2, stride=1, padding=1)",
+     by_row(lambda r: np.array([r[0], max(r[0], r[1]), max(r[1], r[2]), r[2]]))),
+    ("max_pool2d", "F.max_pool2d(W[None], 2, 1)",
+     lambda W: np.array([[[max(W[i : i + 2, j : j + 2].ravel()) for j in range(2)] for i in range(2)]])),
+    ("avg_pool1d", "F.avg_pool1d(A, 2, padding=1)", by_row(lambda r: np.array([r[0], r[1] + r[2]]) / 2)),
+    ("avg_pool2d", "F.avg_pool2d(W[None], (3, 2), stride=1)",
+     lambda W: np.array([[[sum(W[:, j : j + 2].ravel()) / 6 for j in range(2)]]])),
+    ("scaled_dot_product_attention", "F.scaled_dot_product_attention(A, B, B*s)",
+     lambda A, B, s: by_row(lambda r: soft(B @ r / sqrt(mpf(3))))(A) @ B * s),
+    ("scaled_dot_product_attention", "F.scaled_dot_product_attention(A, B, A, [[0, 1], [2, -1]])",
+     lambda A, B: np.array([soft(B @ r / sqrt(mpf(3)) + m) for r, m in zip(A, ([0, 1], [2, -1]), strict=True)]) @ A),
+    ("scaled_dot_product_attention", "F.scaled_dot_product_attention(A, B, B, is_causal=True)",
+     lambda A, B: np.array([B[0], soft(B @ A[1] / sqrt(mpf(3))) @ B])),
     ("t", "A.T", lambda A: np.array([[A[i, j] for i in range(2)] for j in range(3)])),
     ("transpose", "transpose(A, 0, 1)", lambda A: np.array([[A[i, j] for i in range(2)] for j in range(3)])),
     ("permute", "permute(A, 1, 0)", lambda A: np.array([[A[i, j] for i in range(2)] for j in range(3)])),
@@ -145,6 +231,8 @@ CASES: list[tuple[str, str, Callable[..., Any]]] = [
     ("svd.Vh", "np.linalg.svd(A.T).Vh**2", lambda A: array(mp.svd_r(matrix(A.T))[2]) ** 2),
     ("qr.Q", "torch.linalg.qr(W).Q**2", lambda W: array(mp.qr(matrix(W))[0]) ** 2),
     ("qr.Q", "linalg.qr(A.T)[0]**2", lambda A: array(mp.qr(matrix(A.T), mode="skinny")[0]) ** 2),
+    ("qr.Q", "linalg.qr(A, mode='complete').Q**2", lambda A: array(mp.qr(matrix(A[:, :2]))[0]) ** 2),
+    ("qr.R", "torch.linalg.qr(W, 'complete')[1]**2", lambda W: array(mp.qr(matrix(W))[1]) ** 2),
     ("qr.R", "linalg.qr(W).R**2", lambda W: array(mp.qr(matrix(W))[1]) ** 2),
     ("lu.P", "linalg.lu(W).P @ x", lambda W, x: elimination(W)[0] @ x),
     ("lu.L", "linalg.lu(W)[1]", lambda W: elimination(W)[1]),
@@ -301,6 +389,30 @@ CASES: list[tuple[str, str, Callable[..., Any]]] = [
     ("nll_loss", "nll_loss(A, [2, 0])", lambda A: -(A[0, 2] + A[1, 0]) / 2),
     ("cross_entropy", "cross_entropy(x, 1)", lambda x: -mp.log(soft(x)[1])),
     ("cross_entropy", "cross_entropy(A, [2, 0], reduction='sum')", lambda A: -mp.log(soft(A[0])[2]) - mp.log(soft(A[1])[0])),
+    ("nll_loss", "F.nll_loss(A, [-100, 2], weight=[3, 1, 2], reduction='sum')", lambda A: -2 * A[1, 2]),
+    ("nll_loss", "F.nll_loss([A, B], [[1, 0, 0], [1, 1, 0]], [1, 3])",
+     lambda A, B: -(3 * A[1, 0] + A[0, 1] + A[0, 2] + 3 * B[1, 0] + 3 * B[1, 1] + B[0, 2]) / 12),
+    ("cross_entropy", "F.cross_entropy(A, B)", lambda A, B: -sum((B * by_row(lambda r: log(soft(r)))(A)).ravel()) / 2),
+    ("cross_entropy", "F.cross_entropy(x, [0.25, 0, 0.5], reduction='none')",
+     lambda x: -log(soft(x))[0] / 4 - log(soft(x))[2] / 2),
+    ("cross_entropy", "F.cross_entropy(A, B, weight=torch.tensor([1, 2, 4]), label_smoothing=0.25)",
+     lambda A, B: -sum(((B * 3 / 4 + mpf(1) / 12) * by_row(lambda r: log(soft(r)))(A) * np.array([1, 2, 4])).ravel()) / 2),
+    ("cross_entropy", "F.cross_entropy(A, [0, 2], weight=[1, 2, 4], label_smoothing=0.25)",
+     lambda A: -(sum(log(soft(A[0])) * np.array([10, 2, 4])) + sum(log(soft(A[1])) * np.array([1, 2, 40]))) / 12 / 5),
+    ("cross_entropy", "F.cross_entropy([x, y, x], [1, 0, 1], ignore_index=0, label_smoothing=0.25)",
+     lambda x: -(sum(log(soft(x)) * np.array([1, 10, 1]))) / 12),
+    ("binary_cross_entropy", "bce(x, y, weight=[1, 2, 4])",
+     lambda x, y: -mean(np.array([1, 2, 4]) * (y * log(x) + (1 - y) * log(1 - x)))),
+    ("binary_cross_entropy_with_logits", "F.binary_cross_entropy_with_logits(x, y, [1, 2, 4], pos_weight=[3, 1, 2])",
+     lambda x, y: mean(np.array([1, 2, 4]) * ((1 - y) * log(1 + exp(x)) + np.array([3, 1, 2]) * y * log(1 + exp(-x))))),
+    ("cosine_embedding_loss", "F.cosine_embedding_loss(A, B, [1, -1], margin=0.5)",
+     lambda A, B: (1 - cosines(A, B)[0] + cosines(A, B)[1] - mpf(0.5)) / 2),
+    ("multi_margin_loss", "F.multi_margin_loss(A, [2, 0], p=2, margin=2)",
+     lambda A: sum((2 - A[i, y] + A[i, j]) ** 2 for i, y in ((0, 2), (1, 0)) for j in range(3) if j != y) / 6),
+    ("multilabel_soft_margin_loss", "F.multilabel_soft_margin_loss(A, B)", lambda A, B: mean(log(1 + exp(A)) - A * B)),
+    ("triplet_margin_loss", "F.triplet_margin_loss(A, B, 2*B, margin=3, swap=True)",
+     lambda A, B: mean(np.array(
+         [3 + dist(a - b + EPS) - min(dist(a - 2 * b + EPS), dist(EPS - b)) for a, b in zip(A, B, strict=True)]))),
     ("pick", "pick(A, [2, 0])", lambda A: np.array([A[0, 2], A[1, 0]])),
 ]  # fmt: skip
 

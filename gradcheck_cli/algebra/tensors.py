@@ -32,6 +32,25 @@ def index(x: torch.Tensor, index: tuple[Any, ...]) -> torch.Tensor:
     return x[as_index(index)]
 
 
+def index_at(places: Sequence[torch.Tensor], index: tuple[Any, ...]) -> torch.Tensor:
+    """x[[0, 2]]: the lists first, x behind them."""
+    *listed, x = places
+    return x[as_index(index, listed)]
+
+
+def _part(name: str) -> Callable[..., torch.Tensor]:
+    def run(x: torch.Tensor, place: int, **settings: Any) -> torch.Tensor:
+        sizes = [list(value) if isinstance(value, tuple) else value for value in settings.values()]
+        parts: tuple[torch.Tensor, ...] = getattr(torch, name)(x, *sizes)
+        return parts[place]
+
+    return run
+
+
+chunk, split, tensor_split, unbind = map(_part, ("chunk", "split", "tensor_split", "unbind"))
+"""One of the parts that torch returns."""
+
+
 def index_where(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """x[x > 0]."""
     return x[mask]
@@ -57,6 +76,16 @@ def gelu_tanh(x: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.gelu(x, approximate="tanh")
 
 
+def addcmul(x: torch.Tensor, one: torch.Tensor, other: torch.Tensor, value: float = 1) -> torch.Tensor:
+    """The factor has a name in torch."""
+    return torch.addcmul(x, one, other, value=value)
+
+
+def addcdiv(x: torch.Tensor, one: torch.Tensor, other: torch.Tensor, value: float = 1) -> torch.Tensor:
+    """The same."""
+    return torch.addcdiv(x, one, other, value=value)
+
+
 def einsum(tensors: Sequence[torch.Tensor], equation: str) -> torch.Tensor:
     """The text stands behind, as settings do."""
     return torch.einsum(equation, *tensors)
@@ -70,6 +99,26 @@ def gather(x: torch.Tensor, index: torch.Tensor, dim: int) -> torch.Tensor:
 def index_select(x: torch.Tensor, index: torch.Tensor, dim: int) -> torch.Tensor:
     """The same."""
     return x.index_select(dim, index)
+
+
+def index_add(x: torch.Tensor, index: torch.Tensor, source: torch.Tensor, dim: int) -> torch.Tensor:
+    """The same."""
+    return x.index_add(dim, index, source)
+
+
+def scatter(x: torch.Tensor, index: torch.Tensor, src: torch.Tensor, dim: int) -> torch.Tensor:
+    """A number is one source for all."""
+    return x.scatter(dim, index, src if src.ndim else src.expand(index.shape))
+
+
+def scatter_add(x: torch.Tensor, index: torch.Tensor, src: torch.Tensor, dim: int) -> torch.Tensor:
+    """The same."""
+    return x.scatter_add(dim, index, src if src.ndim else src.expand(index.shape))
+
+
+def batch_norm(x: torch.Tensor, **settings: Any) -> torch.Tensor:
+    """Without running statistics."""
+    return torch.nn.functional.batch_norm(x, None, None, **settings)
 
 
 def size(x: torch.Tensor, dim: int) -> int:
@@ -145,7 +194,9 @@ class TensorAlgebra:
             if parameter.kind in ARRAY_KINDS:
                 if not given:
                     continue
-                value = self.tensor(value).long() if parameter.kind == "labels" else self.tensor(value)
+                value = self.tensor(value)
+                if parameter.kind == "labels" or (parameter.kind == "targets" and value.shape != positional[0].shape):
+                    value = value.long()
             elif parameter.kind == "truth":
                 value = self.tensor(value)
             elif not given and (value is False or value == ()):

@@ -290,7 +290,7 @@ class _Call:
         taken = self._taken or []
         return [("y" if len(taken) == 1 else f"y{k}", i) for k, i in enumerate(taken)]
 
-    def orders(self, rows: Sequence[Row], checkpoint: Callable[[], None]) -> Orders | None:
+    def orders(self, rows: Sequence[Row], options: Options) -> Orders | None:
         """The truth where the function is a gradient already: the forward pass of what it is the gradient of."""
         if self.gradient is None:
             return None
@@ -305,7 +305,7 @@ class _Call:
         for label, i in self._labels():
             x = gradient.wanted[gradient.given[i]]
             by |= dict(zip(names_of(label, x), names_of(self.names[id(x)], x), strict=True))
-        return gradient.orders(_Own(inputs, below, SEED, own=own), rows, by, self.names, checkpoint)
+        return gradient.orders(_Own(inputs, below, SEED, own=own), rows, by, self.names, options)
 
     def plainly(self, *arguments: Any) -> tuple[Tensor, ...]:
         """The function's tensors, for torch's own checks: they ask every output what only a tensor knows."""
@@ -451,7 +451,7 @@ def _found(
         options = Options(seed=SEED, checkpoint=budget, ahead=budget.ahead, least=least.work)
     found = []
     if asked.backward:
-        found.append(check_map(map, rows, options, orders=call.orders(rows, options.checkpoint), ran=ran))
+        found.append(check_map(map, rows, options, orders=call.orders(rows, options), ran=ran))
     if asked.forward:
         found.append(check_map(map, [], options, mode="forward"))
     return found

@@ -82,7 +82,7 @@ def explain(
     """
     wrong = [c for c in columns if c.wrt and c.verdict(c.worst()) is Verdict.MISMATCH]
     known = known or Known()
-    suspect, hung = _recast(map, wrong, rows, known.searched) if values else ([], {})
+    suspect, hung = _recast(map, wrong, rows, known.searched, formula is None) if values else ([], {})
     _slips(map, [c for c in wrong if c.cause(c.worst()) is Cause.FORMULA], formula, values, known.searched)
     for number, text in hung.items():
         for detail in suspect[number].details.values():

@@ -12,6 +12,7 @@ from gradcheck_cli.callables.handover import name_of
 from gradcheck_cli.maps.map import Map, Row
 from gradcheck_cli.maps.orders import Orders, Part
 from gradcheck_cli.maps.parts import names_of, split
+from gradcheck_cli.maps.probe import Options
 from gradcheck_cli.maps.runs import flat, numpy
 
 
@@ -43,7 +44,7 @@ class Gradient:
         return {str(i): y for i, y in enumerate(differentiable(self.func(*args)))}
 
     def orders(
-        self, lower: Map, rows: Sequence[Row], by: Mapping[str, str], names: Mapping[int, str], checkpoint: Callable[[], None]
+        self, lower: Map, rows: Sequence[Row], by: Mapping[str, str], names: Mapping[int, str], options: Options
     ) -> Orders:
         """The truth of rows of the gradient, from the forward pass of the function alone (`lower`). `by`: what the results that
         rows are made of are derivatives by; `names`: of the arguments and cotangents that move. Complex ones are two each."""
@@ -59,7 +60,7 @@ class Gradient:
                 name = by[output]
                 ahead[name] = ahead.get(name, 0.0) + numpy(v)  # one tensor may be several arguments
             parts[row.name] = Part([ahead], upstream)
-        return Orders(lower, parts, None, checkpoint, "reverse")
+        return Orders(lower, parts, None, options.checkpoint, "reverse", options.ahead)
 
 
 def differentiable(result: Any) -> tuple[Tensor, ...]:

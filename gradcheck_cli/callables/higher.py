@@ -131,7 +131,7 @@ class Higher:
 
     def _known(self, derive: Derive, parts: Mapping[str, Part], mode: Mode) -> dict[str, Any]:
         """What `check_map` takes the exact side from. `derive`: a derivative as a map, of any map."""
-        orders = Orders(self.truth, parts, self.formula, self.options.checkpoint, mode.name)
+        orders = Orders(self.truth, parts, self.formula, self.options.checkpoint, mode.name, self.options.ahead)
         return {"orders": orders} if self.code is None else {"meant": replace(self.code, map=derive(self.truth), orders=orders)}
 
     # -- forwards -------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gradcheck_cli.errors import InputError
 from gradcheck_cli.formulas.problem import MAX_ORDER, Claim, Question, Task
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.chain import Chain, derivative_name
+from gradcheck_cli.language.chain import Chain, Stage, derivative_name
 from gradcheck_cli.language.functions import TABLE
 from gradcheck_cli.language.parser import assignment, parse_stage
 from gradcheck_cli.language.points import FOREIGN, order_of, split
@@ -108,18 +108,39 @@ def task_of(chain: Chain, points: PointSpec, asked: Asked) -> Task:
 
 
 def with_labels(chains: Sequence[Chain], points: PointSpec) -> tuple[list[Chain], PointSpec]:
-    """Inputs that are used as labels (the targets of cross_entropy) are constants: their values take their place."""
-    labels: dict[str, Node] = {}
-    for node in (n for chain in chains for stage in chain.stages for n in walk(stage.tree) if isinstance(n, Call)):
-        for parameter, argument in TABLE[node.function].bind(node.arguments):
-            if parameter.kind == "labels" and isinstance(argument, Variable) and argument.name in points.shapes:
-                labels[argument.name] = points.constant(argument.name)
+    """Inputs that are used as labels (of cross_entropy), or as weights, are constants: their values take their place."""
+    named = dict.fromkeys(name for chain in chains for name in _labels(chain, points.shapes))
+    labels = {name: points.constant(name) for name in named}
     if not labels:
         return list(chains), points
     for chain in chains:
         if not set(chain.inputs) - labels.keys():
             raise InputError("there is no variable to differentiate by: labels are whole numbers", chain.stages[0].source, 0)
     return [chain.substituted(labels) for chain in chains], points.without(labels)
+
+
+def _labels(chain: Chain, shapes: Mapping[str, Shape]) -> Iterator[str]:
+    """The inputs that labels are made of, or that are weights: what may be probabilities too is that in the shape of what it
+    belongs to."""
+    for i, stage in enumerate(chain.stages):
+        for node in (n for n in walk(stage.tree) if isinstance(n, Call)):
+            for parameter, argument in TABLE[node.function].bind(node.arguments):
+                names = [name for name in variables(argument) if name in shapes]
+                if parameter.kind == "labels" or (parameter.kind == "weights" and isinstance(argument, Variable)):
+                    yield from names
+                elif parameter.kind == "targets" and names:
+                    target, scores = (_shape(tree, chain, i, shapes) for tree in (argument, node.arguments[0]))
+                    yield from names if target != scores else ()
+
+
+def _shape(tree: Node, chain: Chain, i: int, shapes: Mapping[str, Shape]) -> Shape:
+    """The shape of a formula in the inputs and the first i stages."""
+    from gradcheck_cli.formulas.lowering import lower  # as above
+
+    if isinstance(tree, Variable) and tree.name in shapes:
+        return shapes[tree.name]
+    stage = Stage("scores of it", "", tree, variables(tree), chain.stages[i].source)
+    return lower(Chain(chain.inputs, (*chain.stages[:i], stage)), shapes).shapes[stage.name]
 
 
 def claims_of(given: Claimed, tasks: Sequence[Task], asked: Asked) -> tuple[Claim, ...]:

@@ -75,6 +75,9 @@ KINDS: MappingProxyType[str, str] = MappingProxyType({
     "vector": "an array with one dimension",
     "matrix": "an array with two dimensions",
     "labels": "whole numbers from 0 on, an array",
+    "weights": "numbers that nothing is differentiated by: an input among them is a constant",
+    "targets": "labels; or, in the shape of the first argument, probabilities",
+    "whole": "a whole number, which may be negative",
     "axis": "the number of a dimension",
     "axes": "the numbers of one or more dimensions; () for all",
     "trailing": "the sizes of the last dimensions; in a definition, the numbers of these dimensions",
@@ -85,13 +88,16 @@ KINDS: MappingProxyType[str, str] = MappingProxyType({
     "equation": "which subscripts meet, as a text",
     "flag": "True or False",
     "order": "which norm of a matrix: 1, 2, inf, -inf, 'fro', 'nuc', or None",
+    "mode": "which of the factors of a matrix: 'reduced', 'complete', or 'r'",
+    "padding": "what stands around an array: 'constant', 'reflect', 'replicate', or 'circular'",
     "reduction": "what becomes of a loss's entries: 'mean', 'sum', 'none', or 'batchmean'",
 })  # fmt: skip
 
-ARRAY_KINDS = frozenset({"array", "vector", "matrix", "labels", "constants"})
-SETTINGS = frozenset(
-    {"integer", "axis", "axes", "trailing", "sizes", "counts", "index", "flag", "order", "reduction", "equation"}
-)
+ARRAY_KINDS = frozenset({"array", "vector", "matrix", "labels", "targets", "weights", "constants"})
+SETTINGS = frozenset({
+    "integer", "whole", "axis", "axes", "trailing", "sizes", "counts", "index", "flag", "order", "mode", "padding", "reduction",
+    "equation",
+})  # fmt: skip
 """Kinds whose argument is a literal."""
 
 NAMED = SETTINGS - {"counts"}
@@ -234,6 +240,7 @@ ROWS: tuple[Function, ...] = (
     _row("masked_fill", "x, mask, value: number", "where(mask, value, x)", truths="mask", ulps=0),
     _row("detach", "x", "", "stop_gradient", sympy="detach", ball="pos", slope="0", complex="detach(real(x)) + 1j*detach(imag(x))", ulps=0,
          source="the value, as a constant: the derivative is that of the formula in which it is held where it is"),
+    _row("clone", "x", "x", "contiguous", ulps=0, complex="x"),
     _row("where", "condition, x, y", "", "Where", truths="condition", sympy="where", ball="where", series="where", ulps=0),
     # -- parts of complex numbers -----------------------------------------------------------------------------------
     _row("real", "x", "x", "re", ulps=0, complex="real(x)"),
@@ -275,6 +282,8 @@ ROWS: tuple[Function, ...] = (
     ),
     _row("floor_divide", "x: scalar, y: scalar", "floor(x/y)", domain="y != 0", operator="//", torch="floor_divide", kinks="x/y == floor(x/y) or y == 0", ulps=1),
     _row("lerp", "x, y, weight: scalar", "x + weight*(y - x)"),
+    _row("addcmul", "x, tensor1, tensor2, value: number = 1", "x + value*tensor1*tensor2"),
+    _row("addcdiv", "x, tensor1, tensor2, value: number = 1", "x + value*tensor1/tensor2", domain="tensor2 != 0", kinks="tensor2 == 0"),
     _row("ldexp", "x, y", "x*2**y"),
     # -- exponentials and logarithms --------------------------------------------------------------------------------
     _row("exp", "x", sympy="exp", ball="exp", slope="f", complex="exp(real(x))*(cos(imag(x)) + 1j*sin(imag(x)))"),
@@ -426,6 +435,9 @@ _FULL = "full_matrices: flag = True"
 _OVER = "x: array, dim: axes = (), keepdim: flag = False"
 _LOSS = "x: array, target: array"
 _MEAN = "reduction: reduction = 'mean'"
+_BY_CLASS = f"weight: weights = 1, ignore_index: whole = -100, {_MEAN}"
+_NUMBER = "place: whole = 0"
+_NUMBERED = "one of the parts, by its place: chunk(x, 2)[0]"
 _LOSSES = "nn.functional."
 
 ARRAYS: tuple[Function, ...] = (
@@ -433,8 +445,18 @@ ARRAYS: tuple[Function, ...] = (
     _row("stack", "*tensors: array, dim: axis = 0", array="stack", source="a list [x, y] is a stack"),
     _row("cat", "*tensors: array, dim: axis = 0", "", "concat", "concatenate", array="cat"),
     _row("index", "x: array, index: index", array="index", torch="index", source="x[0], x[1:], A[:, 2]"),
+    _row("index_at", "*places: labels, x: array, index: index", array="index_at", torch="index_at",
+         source="x[[0, 2]], x[arange(3), t]: entries by lists of their places"),
+    _row("take", "x: array, index: labels", array="take", torch="take", source="of all entries, one after the other"),
+    _row("select", "x: array, dim: axis, index: whole", array="select"),
+    _row("narrow", "x: array, dim: axis, start: whole, length: integer", array="narrow"),
+    _row("chunk", f"x: array, chunks: integer, dim: axis = 0, {_NUMBER}", array="chunk", torch="chunk", source=_NUMBERED),
+    _row("split", f"x: array, split_size_or_sections: axes, dim: axis = 0, {_NUMBER}", array="split", torch="split", source=_NUMBERED),
+    _row("tensor_split", f"x: array, indices_or_sections: axes, dim: axis = 0, {_NUMBER}", "", "array_split", array="tensor_split",
+         torch="tensor_split", source=_NUMBERED),
+    _row("unbind", f"x: array, dim: axis = 0, {_NUMBER}", array="unbind", torch="unbind", source=_NUMBERED),
     _row("t", "x: array", array="t", source="A.T"),
-    _row("transpose", "x: array, dim0: axis = 0, dim1: axis = 1", "", "swapaxes", array="transpose"),
+    _row("transpose", "x: array, dim0: axis = 0, dim1: axis = 1", "", "swapaxes", "swapdims", array="transpose"),
     _row("permute", "x: array, dims: sizes", array="permute"),
     _row("reshape", "x: array, shape: sizes", "", "view", array="reshape"),
     _row("flatten", "x: array", "", "ravel", array="flatten"),
@@ -447,8 +469,16 @@ ARRAYS: tuple[Function, ...] = (
     _row("repeat", "x: array, dims: sizes", "", "tile", array="repeat", torch="tile"),
     _row("hstack", "*tensors: array", array="hstack"),
     _row("vstack", "*tensors: array", array="vstack"),
-    _row("pad", "x: array, pad: sizes, value: number = 0", array="pad", torch="nn.functional.pad", source="with a constant"),
+    _row("pad", "x: array, pad: sizes, mode: padding = 'constant', value: number = 0", array="pad", torch="nn.functional.pad"),
     _row("index_select", "x: array, dim: axis, index: labels", array="index_select", torch="index_select"),
+    _row("index_add", "x: array, dim: axis, index: labels, source: array", array="index_add", torch="index_add"),
+    _row("scatter", "x: array, dim: axis, index: labels, src: array", array="scatter", torch="scatter"),
+    _row("scatter_add", "x: array, dim: axis, index: labels, src: array", array="scatter_add", torch="scatter_add"),
+    _row("embedding", "x: labels, weight: matrix", array="embedding", torch="nn.functional.embedding"),
+    _row("unflatten", "x: array, dim: axis, sizes: sizes", array="unflatten"),
+    _row("unfold", "x: array, dimension: axis, size: whole, step: whole", array="unfold", torch="Tensor.unfold"),
+    _row("repeat_interleave", "x: array, repeats: integer, dim: axes = ()", array="repeat_interleave"),
+    _row("column_stack", "*tensors: array", array="column_stack"),
     _row("gather", "x: array, dim: axis, index: labels", array="gather", torch="gather"),
     _row("one_hot", "x: labels, num_classes: integer", array="one_hot", torch="nn.functional.one_hot"),
     _row("numel", "x: array", array="numel"),
@@ -470,6 +500,8 @@ ARRAYS: tuple[Function, ...] = (
     # -- sums and products ------------------------------------------------------------------------------------------
     _row("sum", _OVER, array="total"),
     _row("mean", _OVER, "sum(x, dim, keepdim)/sum(ones_like(x), dim, keepdim)", complex=_AS_DEFINED),
+    _row("nansum", _OVER, "sum(x, dim, keepdim)", source="of numbers"),
+    _row("nanmean", _OVER, "mean(x, dim, keepdim)", source="of numbers"),
     _row("prod", "x: array, dim: axes = (), keepdim: flag = False", array="product"),
     _row("cumsum", "x: array, dim: axis = -1", array="cumsum"),
     _row("diff", "x: array, n: integer = 1, dim: axis = -1", array="diff", source="of neighbours: x[1:] - x[:-1]"),
@@ -505,8 +537,8 @@ ARRAYS: tuple[Function, ...] = (
     _row("svd.U", f"x: array, {_FULL}", array="svd_left", torch="linalg.svd", source=_GAUGE + "; none where two singular values are equal, or one is 0"),
     _row("svd.S", f"x: array, {_FULL}", array="svd_values", torch="linalg.svd", source="no derivative where two are equal, or one is 0"),
     _row("svd.Vh", f"x: array, {_FULL}", array="svd_right", torch="linalg.svd", source=_GAUGE + "; none where two singular values are equal, or one is 0"),
-    _row("qr.Q", "x: array", array="qr_orthogonal", torch="linalg.qr", source=_GAUGE + "; of full rank"),
-    _row("qr.R", "x: array", array="qr_triangular", torch="linalg.qr", source=_GAUGE + "; of full rank"),
+    _row("qr.Q", "x: array, mode: mode = 'reduced'", array="qr_orthogonal", torch="linalg.qr", source=_GAUGE + "; of full rank"),
+    _row("qr.R", "x: array, mode: mode = 'reduced'", array="qr_triangular", torch="linalg.qr", source=_GAUGE + "; of full rank"),
     _row("lu.P", "x: array", array="lu_order", torch="linalg.lu", source="which rows are exchanged changes where two numbers are equal in size"),
     _row("lu.L", "x: array", array="lu_lower", torch="linalg.lu", source="which rows are exchanged changes where two numbers are equal in size"),
     _row("lu.U", "x: array", array="lu_upper", torch="linalg.lu", source="which rows are exchanged changes where two numbers are equal in size"),
@@ -543,6 +575,7 @@ ARRAYS: tuple[Function, ...] = (
         " sum(abs(x)**p, dim, keepdim)**(1/p)))))", "vector_norm",
     ),
     _row("dist", "x: array, y: array, p: number = 2", "norm(x - y, p)"),
+    _row("pdist", "x: matrix, p: number = 2", array="pdist", torch="pdist"),
     _row("cdist", "x: array, y: array, p: number = 2", "norm(x[..., :, None, :] - y[..., None, :, :], p, -1)"),
     _row("pairwise_distance", "x1: array, x2: array, p: number = 2, eps: number = 1e-6, keepdim: flag = False",
          "norm(x1 - x2 + eps, p, -1, keepdim)", torch=_LOSSES + "pairwise_distance"),
@@ -565,6 +598,25 @@ ARRAYS: tuple[Function, ...] = (
         "layer_norm", "x: array, normalized_shape: trailing, weight: array = 1, bias: array = 0, eps: number = 1e-5",
         "(x - mean(x, normalized_shape, True))/sqrt(var(x, normalized_shape, 0, True) + eps)*weight + bias",
     ),
+    _row("cov", "x: array, correction: integer = 1",
+         "(x - mean(x, -1, True)) @ t(x - mean(x, -1, True))/(size(x, -1) - correction)", source="of rows"),
+    _row("corrcoef", "x: matrix", "cov(x)/sqrt(diag(cov(x))[:, None]*diag(cov(x)))", source="of rows"),
+    _row("rms_norm", "x: array, normalized_shape: trailing, eps: number, weight: array = 1",
+         "x/sqrt(mean(x**2, normalized_shape, True) + eps)*weight", torch=_LOSSES + "rms_norm", source="eps is to be given: torch's own is that of the format"),
+    _row("group_norm", "x: array, num_groups: integer, weight: array = 1, bias: array = 0, eps: number = 1e-5", array="group_norm",
+         torch=_LOSSES + "group_norm"),
+    _row("batch_norm", "x: array, running_mean: array = 0, running_var: array = 0, weight: array = 1, bias: array = 0, training: flag = False,"
+         " momentum: number = 0.1, eps: number = 1e-5", array="batch_norm", torch="batch_norm", source="by the statistics of x, training=True"),
+    _row("instance_norm", "x: array, weight: array = 1, bias: array = 0, eps: number = 1e-5", array="instance_norm", torch=_LOSSES + "instance_norm"),
+    # -- layers -----------------------------------------------------------------------------------------------------
+    *(_row(f"conv{n}d", "x: array, weight: array, bias: array = 0, stride: sizes = (1,), padding: sizes = (0,), dilation: sizes = (1,),"
+           " groups: integer = 1", array=f"conv{n}d", torch=f"{_LOSSES}conv{n}d") for n in (1, 2)),
+    *(_row(f"max_pool{n}d", "x: array, kernel_size: sizes, stride: sizes = (), padding: sizes = (0,), dilation: sizes = (1,)",
+           array=f"max_pool{n}d", torch=f"{_LOSSES}max_pool{n}d") for n in (1, 2)),
+    *(_row(f"avg_pool{n}d", "x: array, kernel_size: sizes, stride: sizes = (), padding: sizes = (0,)",
+           array=f"avg_pool{n}d", torch=f"{_LOSSES}avg_pool{n}d") for n in (1, 2)),
+    _row("scaled_dot_product_attention", "query: array, key: array, value: array, attn_mask: array = 0, is_causal: flag = False",
+         array="attention", torch=_LOSSES + "scaled_dot_product_attention", source="a mask is added; `is_causal` has no mask"),
     # -- exponentials -----------------------------------------------------------------------------------------------
     _row("softmax", "x: array, dim: axis = -1", "exp(x)/sum(exp(x), dim, True)"),
     _row("log_softmax", "x: array, dim: axis = -1", "x - log(sum(exp(x), dim, True))"),
@@ -585,21 +637,32 @@ ARRAYS: tuple[Function, ...] = (
         torch=_LOSSES + "huber_loss",
     ),
     _row(
-        "binary_cross_entropy", f"{_LOSS}, {_MEAN}",
-        "-(target*where(x > exp(-100), log(x), -100) + (1 - target)*where(1 - x > exp(-100), log1p(-x), -100))", "bce",
+        "binary_cross_entropy", f"{_LOSS}, weight: weights = 1, {_MEAN}",
+        "-weight*(target*where(x > exp(-100), log(x), -100) + (1 - target)*where(1 - x > exp(-100), log1p(-x), -100))", "bce",
         torch=_LOSSES + "binary_cross_entropy",
     ),
     _row(
-        "binary_cross_entropy_with_logits", f"{_LOSS}, {_MEAN}, pos_weight: array = 1",
-        "where(pos_weight == 1, (1 - target)*x - logsigmoid(x), (1 - target)*x - (1 + (pos_weight - 1)*target)*logsigmoid(x))",
+        "binary_cross_entropy_with_logits", f"{_LOSS}, weight: weights = 1, {_MEAN}, pos_weight: weights = 1",
+        "weight*where(pos_weight == 1, (1 - target)*x - logsigmoid(x), (1 - target)*x - (1 + (pos_weight - 1)*target)*logsigmoid(x))",
         "bce_with_logits", torch=_LOSSES + "binary_cross_entropy_with_logits",
     ),
     _row("margin_ranking_loss", f"input1: array, input2: array, target: array, margin: number = 0, {_MEAN}",
          "maximum(-target*(input1 - input2) + margin, 0)", torch=_LOSSES + "margin_ranking_loss"),
     _row("hinge_embedding_loss", f"{_LOSS}, margin: number = 1, {_MEAN}",
          "where(target != 1, maximum(margin - x, 0), 0) + where(target != -1, x, 0)", torch=_LOSSES + "hinge_embedding_loss"),
-    _row("triplet_margin_loss", f"anchor: array, positive: array, negative: array, margin: number = 1, p: number = 2, eps: number = 1e-6, {_MEAN}",
-         "maximum(norm(anchor - positive + eps, p, -1) - norm(anchor - negative + eps, p, -1) + margin, 0)",
+    _row("cosine_embedding_loss", f"input1: array, input2: array, target: weights, margin: number = 0, {_MEAN}",
+         "where(target == 1, 1 - sum(input1*input2, -1)/sqrt((sum(input1**2, -1) + 9.999999960041972e-13)*(sum(input2**2, -1) + 9.999999960041972e-13)),"
+         " maximum(sum(input1*input2, -1)/sqrt((sum(input1**2, -1) + 9.999999960041972e-13)*(sum(input2**2, -1) + 9.999999960041972e-13)) - margin, 0))",
+         torch=_LOSSES + "cosine_embedding_loss", source="EPSILON of ATen/native/Loss.cpp, 1e-12 as a float of 32 bits"),
+    _row("multi_margin_loss", f"x: array, target: labels, p: integer = 1, margin: number = 1, {_MEAN}",
+         "(sum(maximum(margin - pick(x, target)[..., None] + x, 0)**p, -1) - maximum(margin, 0)**p)/size(x, -1)",
+         torch=_LOSSES + "multi_margin_loss"),
+    _row("multilabel_soft_margin_loss", f"{_LOSS}, weight: weights = 1, {_MEAN}",
+         "mean(-weight*(target*logsigmoid(x) + (1 - target)*logsigmoid(-x)), -1)", torch=_LOSSES + "multilabel_soft_margin_loss"),
+    _row("triplet_margin_loss", f"anchor: array, positive: array, negative: array, margin: number = 1, p: number = 2, eps: number = 1e-6,"
+         f" swap: flag = False, {_MEAN}",
+         "maximum(norm(anchor - positive + eps, p, -1) - where(swap, minimum(norm(anchor - negative + eps, p, -1),"
+         " norm(positive - negative + eps, p, -1)), norm(anchor - negative + eps, p, -1)) + margin, 0)",
          torch=_LOSSES + "triplet_margin_loss"),
     _row("prelu", "x: array, weight: array", "where(x > 0, x, weight*x)", torch="prelu"),
     _row("glu", "x: array, dim: axis = -1", array="glu", torch=_LOSSES + "glu"),
@@ -619,13 +682,10 @@ ARRAYS: tuple[Function, ...] = (
         "(log(maximum(var, eps)) + (x - target)**2/maximum(var, eps))/2 + where(full, log(2*pi)/2, 0)", "gaussian_nll",
         torch=_LOSSES + "gaussian_nll_loss",
     ),
-    _row("nll_loss", f"x: array, target: labels, {_MEAN}", "-pick(x, target)", "nll", torch=_LOSSES + "nll_loss"),
-    _row(
-        "cross_entropy", f"x: array, target: labels, {_MEAN}, label_smoothing: number = 0",
-        "where(label_smoothing == 0, -pick(log_softmax(x), target),"
-        " (label_smoothing - 1)*pick(log_softmax(x), target) - label_smoothing*mean(log_softmax(x), -1))",
-        torch=_LOSSES + "cross_entropy",
-    ),
+    _row("nll_loss", f"x: array, target: targets, {_BY_CLASS}", "", "nll", array="nll_loss", torch=_LOSSES + "nll_loss",
+         source="of one target for each row, minus its entry; ignored ones and weights as torch's documentation has them"),
+    _row("cross_entropy", f"x: array, target: targets, {_BY_CLASS}, label_smoothing: number = 0", array="cross_entropy",
+         torch=_LOSSES + "cross_entropy", source="nll_loss of log_softmax(x); a target of the shape of x is one of probabilities"),
     _row("pick", "x: array, target: labels", array="pick", torch="pick", source="in each row the entry with the label's number"),
 )  # fmt: skip
 
@@ -670,6 +730,10 @@ RESULTS: MappingProxyType[str, MappingProxyType[str, str]] = MappingProxyType({
 """Operations of which torch returns several tensors (those with a `dim` that is a choice, where it is given): the name of each,
 in torch's order, and the row that it is; empty: numbers of places, and others that have no derivative. An operation whose own
 name is a row is that one where none is chosen."""
+
+NUMBERED = frozenset({"chunk", "split", "tensor_split", "unbind"})
+NUMBER = "place"
+"""Operations of which torch returns any number of tensors, and the setting that says which: in brackets behind the call."""
 
 PLACES: MappingProxyType[str, int] = MappingProxyType(
     {row: place for results in RESULTS.values() for place, row in enumerate(results.values()) if row}

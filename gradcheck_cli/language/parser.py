@@ -19,8 +19,11 @@ from gradcheck_cli.errors import NO_TEXT, InputError, half_character
 from gradcheck_cli.language import syntax
 from gradcheck_cli.language.elsewhere import INSTEAD, OF_MATRICES, OTHERS_OF_TORCH, SIGNS
 from gradcheck_cli.language.functions import (
+    ARRAY_KINDS,
     KEYWORDS,
     NAMES,
+    NUMBER,
+    NUMBERED,
     PAIRS,
     RESULTS,
     SETTINGS,
@@ -30,7 +33,7 @@ from gradcheck_cli.language.functions import (
     Function,
     Parameter,
 )
-from gradcheck_cli.language.settings import READERS
+from gradcheck_cli.language.settings import READERS, lists
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, indicator
 
 MAX_LENGTH = 20_000
@@ -372,6 +375,8 @@ class _Translation:
         return tree
 
     def subscript(self, value: ast.expr, places: ast.expr, depth: int, at: int) -> Node:
+        if isinstance(value, ast.Call) and NAMES.get(_called(value)) in NUMBERED:
+            return self.call(value, depth, place=places)
         if isinstance(value, ast.Call) and (results := _results(value)):
             which = f"torch returns {', '.join(results)}"
             if _dotted(value.func) in _ARRAYS_OF_NUMPY:
@@ -382,15 +387,28 @@ class _Translation:
                 raise self.error(f"{which}: write one of them before the index, .{results[0]}", value) from None
         tree = self.real(self.translate(value, depth), value)
         try:
-            return Call(syntax.INDEX, (tree, Constant(READERS["index"](places), at)), at)
+            index = Constant(READERS["index"](places), at)
+            listed = [self.places(place, depth) for place in lists(places)]
+            return Call(syntax.LISTED, (*listed, tree, index), at) if listed else Call(syntax.INDEX, (tree, index), at)
         except ValueError as needed:
             mask = self.translate(places, depth) if isinstance(places, _CONDITIONS) else None
             if mask is not None and is_truth(mask):
                 return Call(syntax.CHOSEN, (tree, mask), at)
             raise self.error(f"an index is {needed}", places) from None
 
-    def call(self, node: ast.Call, depth: int, taken: str = "") -> Node:
-        """A call; of one that returns several tensors that which is `taken`."""
+    def places(self, node: ast.expr, depth: int) -> Node:
+        """A list of places in an index, as a list of numbers."""
+        truths = (
+            [e for e in node.elts if isinstance(e, ast.Constant) and isinstance(e.value, bool)]
+            if isinstance(node, ast.List)
+            else []
+        )
+        if truths:
+            raise self.error("an index is a list of places, not of truth values: write [0, 2] for [True, False, True]", node)
+        return self.real(self.translate(node, depth), node)
+
+    def call(self, node: ast.Call, depth: int, taken: str = "", place: ast.expr | None = None) -> Node:
+        """A call; of one that returns several tensors that which is `taken`, or which has this place."""
         positional: list[ast.expr] = list(node.args)
         match node.func:
             case ast.Name(id=name):
@@ -415,6 +433,9 @@ class _Translation:
             condition = self.translate(positional[0], depth)  # (x > 0).float()
             if is_truth(condition):
                 return indicator(condition, condition.position)
+        if name == "float" and len(positional) == 1 and (sign := _infinite(positional[0])):
+            infinite = Call(syntax.INF, (), self.position(node))
+            return infinite if sign > 0 else Call(syntax.NEG, (infinite,), self.position(node))
         if name == "len" and len(positional) == 1:
             name, positional = syntax.SIZE, [*positional, ast.copy_location(ast.Constant(0), node)]
         if name == "Piecewise":
@@ -441,6 +462,10 @@ class _Translation:
         if name in PAIRS and _axis_of(node):
             hint = f"write .values behind it; the larger or smaller of two numbers is {PAIRS[name]}(a, b)"
             raise self.error(f"torch's {name} with a dimension returns {', '.join(RESULTS[name])}: {hint}", node.func)
+        if NAMES[name] in NUMBERED and place is None:
+            raise self.error(f"torch's {name} returns several tensors: write the place of one behind it, [0]", node.func)
+        if NAMES[name] in NUMBERED and place is not None:
+            keywords[NUMBER] = place
         row = TABLE[PAIRS[name] if name in PAIRS and len(positional) > 1 else NAMES[name]]
         return self.build(row, name, node, positional, keywords, depth)
 
@@ -503,7 +528,7 @@ class _Translation:
             chosen[key] = value
         arguments = leading
         for parameter in parameters:
-            if parameter.name in chosen:
+            if parameter.name in chosen and not (optional(parameter) and _is_none(chosen[parameter.name])):
                 arguments.append(self.argument(row, parameter, chosen[parameter.name], depth))
             elif parameter.default is not None:
                 infinite = isinstance(parameter.default, float) and math.isinf(parameter.default)
@@ -567,9 +592,14 @@ class _Translation:
         return tree
 
 
+def _called(call: ast.Call) -> str:
+    """The name of what is called, without what stands before it."""
+    return call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
+
+
 def _results(call: ast.Call) -> tuple[str, ...]:
     """The names of the tensors that torch returns of a call; none where it returns one."""
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
+    name = _called(call)
     if name not in RESULTS:
         return ()
     if name in NAMES and _WHOLE in TABLE[name].parameters:
@@ -587,6 +617,17 @@ def _axis_of(call: ast.Call) -> bool:
         return len(call.args) > place and isinstance(READERS["axis"](call.args[place]), int)
     except ValueError:
         return False
+
+
+def _infinite(node: ast.expr) -> int:
+    """The sign of the infinity that a text stands for, float("-inf"); else 0."""
+    text = node.value.lower() if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+    return {"inf": 1, "+inf": 1, "infinity": 1, "-inf": -1, "-infinity": -1}.get(text, 0)
+
+
+def optional(parameter: Parameter) -> bool:
+    """Whether None stands for the default: weight=None."""
+    return parameter.kind in ARRAY_KINDS and parameter.default is not None
 
 
 def _is_none(node: ast.expr) -> bool:
@@ -609,8 +650,9 @@ _CONDITIONS = (ast.Compare, ast.BoolOp, ast.UnaryOp, ast.BinOp)
 
 def _takes_words(name: str, keyword: str) -> bool:
     """True where an argument of a function is one of several words."""
-    kinds = {p.name: p.kind for p in TABLE[NAMES[name]].parameters} if name in NAMES else {}
-    return kinds.get(keyword) in ("reduction", "order")
+    rows = [NAMES.get(name, ""), *RESULTS.get(name, {}).values()]
+    kinds = {p.name: p.kind for row in rows if row for p in TABLE[row].parameters}
+    return kinds.get(keyword) in ("reduction", "order", "mode", "padding")
 
 
 def is_truth(node: Node) -> bool:

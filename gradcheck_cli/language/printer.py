@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import takewhile
 
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.functions import NAMED, TABLE, Parameter
+from gradcheck_cli.language.functions import NAMED, NUMBER, NUMBERED, TABLE, Parameter
 from gradcheck_cli.language.settings import show_index
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
 
@@ -75,6 +75,9 @@ def _show_array(item: Call, done: dict[Node, tuple[str, int]]) -> str:
         return f"{_wrap(done[item.arguments[0]], _ATOM)}[{terms[1]}]"
     if row.name == syntax.INDEX and isinstance(item.arguments[1], Constant):
         return f"{_wrap(done[item.arguments[0]], _ATOM)}[{show_index(item.arguments[1].value)}]"
+    if row.name == syntax.LISTED and isinstance(item.arguments[-1], Constant):
+        *listed, whole, _ = item.arguments
+        return f"{_wrap(done[whole], _ATOM)}[{show_index(item.arguments[-1].value, [done[a][0] for a in listed])}]"
     if row.name == syntax.EINSUM:
         return f"{row.name}({', '.join([done[item.arguments[-1]][0], *terms])})"
     given = [(p.name, a) for p, a in bound[len(terms) :] if not (isinstance(a, Constant) and a.value == p.default)]
@@ -82,7 +85,9 @@ def _show_array(item: Call, done: dict[Node, tuple[str, int]]) -> str:
         terms = [f"[{', '.join(terms)}]"]
         if row.name == syntax.STACK and not given:
             return terms[0]
-    return row.called(", ".join([*terms, *(f"{name}={done[a][0]}" for name, a in given)]))
+    number = f"[{done[item.arguments[-1]][0]}]" if row.name in NUMBERED else ""
+    settings = [f"{name}={done[a][0]}" for name, a in given if not (number and name == NUMBER)]
+    return row.called(", ".join([*terms, *settings])) + number
 
 
 def positional(parameter: Parameter) -> bool:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import MappingProxyType
 from typing import Any
 
 from gradcheck_cli.language import syntax
 
-REDUCTIONS = ("mean", "sum", "none", "batchmean")
 _LARGEST = 1_000_000
 
 
@@ -64,11 +63,14 @@ def order(node: ast.expr) -> int | float | str | tuple[()]:
     raise ValueError("a number, inf, 'fro' or 'nuc'")
 
 
-def reduction(node: ast.expr) -> str:
-    """What becomes of a loss's entries."""
-    if isinstance(node, ast.Constant) and node.value in REDUCTIONS:
-        return str(node.value)
-    raise ValueError("one of " + ", ".join(map(repr, REDUCTIONS)))
+def _word(*words: str) -> Callable[[ast.expr], str]:
+    def read(node: ast.expr) -> str:
+        """One of several words."""
+        if isinstance(node, ast.Constant) and node.value in words:
+            return str(node.value)
+        raise ValueError("one of " + ", ".join(map(repr, words)))
+
+    return read
 
 
 def index(node: ast.expr) -> tuple[Any, ...]:
@@ -90,39 +92,54 @@ def equation(node: ast.expr) -> str:
 EQUATION = re.compile(r"[A-Za-z]*(,[A-Za-z]*)*(->[A-Za-z]*)?")
 
 
+LIST = "list"
+"""What stands in an index for a list of places: which it is, is an argument of its own."""
+
+
+def lists(node: ast.expr) -> list[ast.expr]:
+    """What lists places in the brackets of `x[...]`, or computes them: an input, `arange(3)`."""
+    places = node.elts if isinstance(node, ast.Tuple) else [node]
+    return [place for place in places if isinstance(place, ast.List | ast.Name | ast.Call | ast.Subscript)]
+
+
 def _place(node: ast.expr) -> Any:
+    if lists(node):
+        return LIST
     match node:
         case ast.Slice(lower=lower, upper=upper, step=step):
             ends = tuple(None if e is None else integer(e) for e in (lower, upper, step))
             if ends[2] is not None and ends[2] < 1:
-                raise ValueError("a positive step: torch has no others")
+                raise ValueError("read forwards: torch has no steps below 1")
             return ends
         case ast.Constant(value=value) if value is None or value is ...:
             return value
     try:
         return integer(node)
     except ValueError:
-        raise ValueError("a whole number, a slice, None or ...") from None
+        raise ValueError("a whole number, a slice, a list of whole numbers, None or ...") from None
 
 
 READERS: MappingProxyType[str, Callable[[ast.expr], Any]] = MappingProxyType(
     {
-        "axis": integer, "axes": axes, "trailing": sizes, "sizes": sizes, "counts": sizes, "flag": flag,
-        "order": order, "reduction": reduction, "index": index,
+        "whole": integer, "axis": integer, "axes": axes, "trailing": sizes, "sizes": sizes, "counts": sizes, "flag": flag,
+        "order": order, "index": index, "reduction": _word("mean", "sum", "none", "batchmean"),
+        "mode": _word("reduced", "complete", "r"), "padding": _word("constant", "reflect", "replicate", "circular"),
         "equation": equation,
     }
 )  # fmt: skip
 """Kind of a parameter -> what reads its argument."""
 
 
-def as_index(places: tuple[Any, ...]) -> tuple[Any, ...]:
-    """An index as NumPy and torch take it."""
-    return tuple(slice(*p) if isinstance(p, tuple) else p for p in places)
+def as_index(places: tuple[Any, ...], listed: Iterable[Any] = ()) -> tuple[Any, ...]:
+    """An index as NumPy and torch take it; `listed`: what stands in the places of lists, in order."""
+    lists = iter(listed)
+    return tuple(slice(*p) if isinstance(p, tuple) else next(lists) if p == LIST else p for p in places)
 
 
-def show_index(places: tuple[Any, ...]) -> str:
+def show_index(places: tuple[Any, ...], listed: Iterable[str] = ()) -> str:
     """An index as it is written."""
-    return ", ".join(_show_place(p) for p in places)
+    lists = iter(listed)
+    return ", ".join(next(lists) if p == LIST else _show_place(p) for p in places)
 
 
 def _show_place(place: Any) -> str:

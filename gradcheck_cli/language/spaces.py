@@ -201,7 +201,7 @@ class PointSpec:
             found = {v for group in self.at for v in plain(group.axes[entry])}
             if self.sample or len(found) != 1:
                 text = self.at[0].text if self.at else None
-                message = f"{name!r} holds labels, which are not drawn: give one list of whole numbers for all points"
+                message = f"{name!r} holds labels or weights, which are not drawn: give one list of numbers for all points"
                 raise InputError(message, text, None if text is None else 0)
             values += found
         nodes: list[Node] = [Constant(int(v) if v.is_integer() else v) for v in values]

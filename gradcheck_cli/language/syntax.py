@@ -42,8 +42,8 @@ DETACH = "detach"
 ROOT, EXPONENTIAL, ALIKE, GAUGE = "root", "exponential", "alike", "gauge"
 """What entries of matrices are made of, which have no name in formulas."""
 
-STACK, INDEX, CHOSEN, TRANSPOSE = "stack", "index", "index_where", "t"
-"""`[x, y]`, `x[0]`, `x[x > 0]`, `A.T`."""
+STACK, INDEX, LISTED, CHOSEN, TRANSPOSE = "stack", "index", "index_at", "index_where", "t"
+"""`[x, y]`, `x[0]`, `x[[0, 2]]`, `x[x > 0]`, `A.T`."""
 
 
 EINSUM, SIZE = "einsum", "size"

@@ -10,7 +10,7 @@ from typing import Any
 from gradcheck_cli.algebra.constants import nearest_double
 from gradcheck_cli.algebra.parts import constant_parts
 from gradcheck_cli.language import syntax
-from gradcheck_cli.language.functions import ARRAY_KINDS, PLACES, RESULTS, TABLE, Function, Parameter
+from gradcheck_cli.language.functions import ARRAY_KINDS, NUMBERED, PLACES, RESULTS, TABLE, Function, Parameter
 from gradcheck_cli.language.parser import composition, is_constant, is_truth
 from gradcheck_cli.language.printer import INFIX, counted
 from gradcheck_cli.language.settings import show_index
@@ -27,6 +27,13 @@ def preamble(body: Sequence[str]) -> list[str]:
 TEMPLATES: Mapping[str, str] = {
     "gelu_tanh": 'torch.nn.functional.gelu({0}, approximate="tanh")',
     "pick": "{0}.gather(-1, {1}.unsqueeze(-1)).squeeze(-1)",
+    "addcmul": "torch.addcmul({0}, {1}, {2}, value={3})",
+    "addcdiv": "torch.addcdiv({0}, {1}, {2}, value={3})",
+    "index_add": "{0}.index_add(index={1}, source={2})",
+    "scatter": "{0}.scatter(index={1}, src={2})",
+    "scatter_add": "{0}.scatter_add(index={1}, src={2})",
+    "unfold": "{0}.unfold()",
+    "batch_norm": "torch.nn.functional.batch_norm({0}, None, None)",
     "imag": "torch.imag({0} + 0j)",
     "tensor": "{0}",
     "size": "{0}.size()",
@@ -99,6 +106,10 @@ def _written(item: Node, done: Mapping[Node, tuple[str, int]]) -> tuple[str, int
                 return f"-{_wrapped(done[arguments[0]], _ATOM - 1)}", _PRODUCT
             if row.array == syntax.INDEX and isinstance(arguments[1], Constant):
                 return f"{_wrapped(done[arguments[0]], _ATOM)}[{show_index(arguments[1].value)}]", _ATOM
+            if function == syntax.LISTED:
+                *listed, whole, index = arguments
+                texts = [_tensor(row.parameters[0], a, done) for a in listed]
+                return f"{_wrapped(done[whole], _ATOM)}[{show_index(_value(index), texts)}]", _ATOM
             return _called(item, row, done), _ATOM
 
 
@@ -135,9 +146,11 @@ def _called(item: Call, row: Function, done: Mapping[Node, tuple[str, int]]) -> 
             default = isinstance(argument, Constant) and argument.value == parameter.default
             if row.arrays and parameter.default is not None:
                 named += [] if default else [f"{parameter.name}={_tensor(parameter, argument, done)}"]
-            elif not (default and parameter.default is not None and parameter.kind == "number"):
+            elif row.name in TEMPLATES or not (default and parameter.default is not None and parameter.kind == "number"):
                 needs = parameter.kind in ("tensor", "truth", *ARRAY_KINDS) or (several and parameter.kind == "scalar")
                 positional.append(_tensor(parameter, argument, done) if needs else done[argument][0])
+        elif row.name in NUMBERED:
+            positional.append(str(_value(argument)))
         elif isinstance(argument, Constant) and not _usual(parameter, argument.value):
             named.append(f"{parameter.name}={_setting(argument.value)}")
     if row.parameters and row.parameters[0].variadic:
@@ -148,7 +161,8 @@ def _called(item: Call, row: Function, done: Mapping[Node, tuple[str, int]]) -> 
         return _with(TEMPLATES[row.name].format(*positional), named)
     constants = [_value(a) for p, a in bound if p.kind == "integer"]
     name = (row.torch or row.name).format(n=constants[0] if constants else "")
-    call = f"torch.{name}({', '.join([*positional, *named])})"
+    number = f"[{positional.pop()}]" if row.name in NUMBERED else ""
+    call = f"torch.{name}({', '.join([*positional, *named])}){number}"
     whole = row.name in RESULTS and any(p.name == "dim" and _value(a) == () for p, a in bound)  # torch.median(x)
     return f"{call}[{PLACES[row.name]}]" if row.name in PLACES and not whole else call
 
@@ -178,12 +192,18 @@ def _tensor(parameter: Parameter, argument: Node, done: Mapping[Node, tuple[str,
     if not is_constant(argument):
         return text
     if isinstance(argument, Call) and argument.function == syntax.STACK:
-        return f"torch.tensor({_listed(argument, parameter.kind == 'labels')})"
+        return f"torch.tensor({_listed(argument, _whole(parameter, argument))})"
     if isinstance(argument, Call) and TABLE[argument.function].arrays:
         return text
-    if not is_truth(argument):
+    if not is_truth(argument) and not _whole(parameter, argument):
         text = text if "." in text or "(" in text or "e" in text else f"{text}.0"
     return f"torch.tensor({text})"
+
+
+def _whole(parameter: Parameter, argument: Node) -> bool:
+    """Whether an argument without a variable is of whole numbers, as torch wants them: labels."""
+    numbers = (part.value for part in walk(argument) if isinstance(part, Constant))
+    return parameter.kind == "labels" or (parameter.kind == "targets" and all(isinstance(n, int) for n in numbers))
 
 
 def _listed(argument: Node, whole: bool = False) -> str:

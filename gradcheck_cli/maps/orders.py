@@ -63,10 +63,16 @@ class Orders:
     that torch differentiates. All have as many directions ahead."""
 
     def __init__(
-        self, map: Map, parts: Mapping[str, Part], formula: Formula | None, checkpoint: Callable[[], None], mode: str
+        self,
+        map: Map,
+        parts: Mapping[str, Part],
+        formula: Formula | None,
+        checkpoint: Callable[[], None],
+        mode: str,
+        ahead: Callable[[float, float], None] = lambda left, done: None,
     ) -> None:
         self.map, self.parts = map, parts
-        self.runs = Runs(map, formula, checkpoint, mode)
+        self.runs = Runs(map, formula, checkpoint, mode, ahead)
 
     @property
     def order(self) -> int:

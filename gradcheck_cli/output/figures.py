@@ -26,7 +26,7 @@ FEW = 6
 ROUGH = 5
 """Significant digits of the numbers that are shown of a larger array."""
 
-_WRONG = (Cause.FORMULA, Cause.NO_GRADIENT, Cause.CLAIM, Cause.VALUE, Cause.KINK, Cause.CONVENTION)
+_WRONG = (Cause.FORMULA, Cause.CONVERGENCE, Cause.NO_GRADIENT, Cause.CLAIM, Cause.VALUE, Cause.KINK, Cause.CONVENTION)
 """Causes that are no matter of rounding: ulps say nothing of them."""
 
 

@@ -23,7 +23,7 @@ from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import TABLE, Function, Parameter
 from gradcheck_cli.language.parser import parse
 from gradcheck_cli.language.printer import INFIX, positional, show
-from gradcheck_cli.language.settings import show_index
+from gradcheck_cli.language.settings import LIST, show_index
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, variables, walk, written_size
 from gradcheck_cli.output.notation import GREEK, LATEX, MATHML, Notation
 
@@ -224,9 +224,9 @@ class _Drawer:
         piece = self.parts[index]
         return piece.text if piece.level >= level and not (unsigned and piece.first == _SIGN) else self.fenced(piece.text)
 
-    def first(self, level: int) -> int:
-        """What the first argument begins with, in its place."""
-        return self.parts[0].first if self.parts[0].level >= level else _FENCE
+    def first(self, level: int, index: int = 0) -> int:
+        """What an argument begins with, in its place."""
+        return self.parts[index].first if self.parts[index].level >= level else _FENCE
 
     def fenced(self, text: str, left: str = "(", right: str = ")") -> str:
         return self.to.fenced(left, text, right)
@@ -428,10 +428,12 @@ def _where(d: _Drawer) -> _Piece:
 
 
 def _index(d: _Drawer) -> _Piece:
-    places = d.item.arguments[1]
-    texts = show_index(places.value).split(", ") if isinstance(places, Constant) else ["..."]
-    below = d.listed([_place(text, d.to) for text in texts])
-    return _Piece(d.to.below(d.at_least(0, _ATOM), below), _ATOM, d.first(_ATOM), d.first(_ATOM))
+    *listed, whole, index = range(len(d.item.arguments))
+    places, lists = d.item.arguments[index], (d.parts[i].text for i in listed)
+    found = places.value if isinstance(places, Constant) else (...,)
+    below = d.listed([next(lists) if place == LIST else _place(show_index((place,)), d.to) for place in found])
+    first = d.first(_ATOM, whole)
+    return _Piece(d.to.below(d.at_least(whole, _ATOM), below), _ATOM, first, first)
 
 
 def _chosen(d: _Drawer) -> _Piece:
@@ -499,7 +501,7 @@ FORMS: dict[str, Form] = {
     "pi": _symbol("π"), "e": _symbol("e"), "inf": _symbol("∞"),
     syntax.MUL: _mul, syntax.DIV: _div, syntax.NEG: _neg, syntax.POW: _pow, "matmul": _matmul,
     syntax.AND: _and, syntax.NOT: _not, syntax.WHERE: _where,
-    syntax.INDEX: _index, syntax.CHOSEN: _chosen, syntax.TRANSPOSE: _transposed,
+    syntax.INDEX: _index, syntax.LISTED: _index, syntax.CHOSEN: _chosen, syntax.TRANSPOSE: _transposed,
     "abs": _fence("|", "|"), "floor": _fence("⌊", "⌋"), "ceil": _fence("⌈", "⌉"), "norm": _norm,
     syntax.SQRT: _root(), "cbrt": _root("3"), syntax.EXP: _to_the("e"), "exp2": _to_the("2"),
     "square": _squared, "reciprocal": _reciprocal(lambda d: d.parts[0]), "rsqrt": _reciprocal(_root()),

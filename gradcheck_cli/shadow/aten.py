@@ -187,7 +187,7 @@ _MOVES: dict[tuple[str, ...], tuple[str, ...]] = {
         "max_unpool2d", "max_unpool3d", "im2col", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
         "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d",
         "alias_copy", "diagonal_copy", "expand_copy", "narrow_copy",
-        "permute_copy", "select_copy", "slice_copy", "split_copy", "split_with_sizes_copy", "squeeze_copy", "t_copy",
+        "permute_copy", "_reshape_copy", "select_copy", "slice_copy", "split_copy", "split_with_sizes_copy", "squeeze_copy", "t_copy",
         "transpose_copy", "unbind_copy", "unfold_copy", "unsqueeze_copy", "view_copy", "unsafe_split",
         "unsafe_split_with_sizes",
     ),

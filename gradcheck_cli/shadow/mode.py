@@ -701,7 +701,7 @@ class Shadow(Watching):
             return
         if suspects := suspicious(output, form):
             seen = Seen(name, self.stage, output, bound, self.origins)
-            self.trace.watch(seen, suspects, self._cells(output, 0), before, form, not self.size)
+            self.trace.watch(seen, suspects, lambda tensor: self._cells(tensor, 0), before, form, not self.size)
 
 
 def _become(cells: list[Cell], kind: str, layer: Layer, form: Format | None) -> list[Cell]:

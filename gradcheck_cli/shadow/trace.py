@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -49,6 +49,7 @@ class Event:
     stage: str | None
     kind: str
     """"overflow", "underflow"; "strayed": rounding had taken an argument out of the domain, and made a nan of what is finite;
+    "broken": neither can be, and the kernel returned no number where all numbers are ordinary ones;
     where the exact result isn't finite either, "infinite" or "undefined"."""
     origin: Origin
     why: str | None = None
@@ -71,7 +72,7 @@ PINNED = (
 )
 _EQUALITIES = ("eq", "ne")
 
-_KINDS = ("infinite", "undefined", "strayed", "overflow")
+_KINDS = ("infinite", "undefined", "strayed", "overflow", "broken")
 """The less that was meant, the later."""
 
 
@@ -160,7 +161,7 @@ class Trace:
     @property
     def overflowed(self) -> bool:
         """Whether some float left the range upwards, where its exact value didn't."""
-        return any(mark.infinite is not None and mark.infinite.kind == "overflow" for mark in self.run.values())
+        return any(mark.infinite is not None and mark.infinite.kind in ("overflow", "broken") for mark in self.run.values())
 
     def compared(self, seen: Seen, together: bool) -> None:
         """Record where a forward pass finds numbers equal: a branch for a single point."""
@@ -172,11 +173,17 @@ class Trace:
             self.pinned.setdefault(0 if together else entry, origin)
 
     def watch(
-        self, seen: Seen, suspects: Suspects, exact: Sequence[Cell], before: Sequence[Any], form: Format, together: bool
+        self,
+        seen: Seen,
+        suspects: Suspects,
+        cells: Callable[[torch.Tensor], Sequence[Cell]],
+        before: Sequence[Any],
+        form: Format,
+        together: bool,
     ) -> None:
-        """Record what an operation did to suspicious entries of its output, whose exact values are `exact`. `before`: its
-        arguments' cells, each a list or one cell for ever. `together`: all entries count as one."""
-        watched = _Watched(seen, form, before)
+        """Record what an operation did to suspicious entries of its output; `cells` has the exact values of a tensor. `before`:
+        its arguments' cells, each a list or one cell for ever. `together`: all entries count as one."""
+        exact, watched = cells(seen.output), _Watched(seen, form, before, cells)
         there = self.marks(seen.output)
         known: dict[tuple[int, _Case], Mark] = {}
         for entry, value in suspects:
@@ -208,8 +215,10 @@ def _join(into: dict[int, Mark], others: Mapping[int, Mark], together: bool) -> 
 class _Watched:
     """An operation whose result has entries that are small or not finite. `before`: see `Trace.watch`."""
 
-    def __init__(self, seen: Seen, form: Format, before: Sequence[Any]) -> None:
-        self.seen, self.before = seen, before
+    def __init__(
+        self, seen: Seen, form: Format, before: Sequence[Any], cells: Callable[[torch.Tensor], Sequence[Cell]]
+    ) -> None:
+        self.seen, self.before, self._cells = seen, before, cells
         self._node, self._left_out = seen.origins.node, seen.origins.leaving_out(seen.tensors(), seen.output)
         self._least, self._largest = arb(form.smallest_normal), arb(form.largest)
 
@@ -239,12 +248,32 @@ class _Watched:
         if case.within:
             if mark.tiny is not None:  # what underflowed before made an infinity, or a nan, of what is in range
                 event = replace(mark.tiny, kind=kind, vanished=True)
+            elif self._broken(case):
+                kind = "broken"
             elif case.nan:
                 kind = "strayed"
         trap, born = mark.trap, mark.born
         if case.nan and trap is None:
             trap, born = case.zero, self._node
         return Mark(event or _event(seen, kind), mark.tiny, trap, mark.left_out or case.left_out, born)
+
+    def _broken(self, case: _Case) -> bool:
+        """Whether a kernel returned no number for what it was given: numbers of ordinary size, which nothing in it may take
+        out of range; of a nan, numbers that rounding hasn't touched, which it has taken out of no domain."""
+        floats = [t for t in self.seen.tensors() if t.is_floating_point()]
+        if not floats or any(t is self.seen.output or not bool((t.abs() <= ORDINARY).all()) for t in floats):
+            return False
+        return not case.nan or all(_untouched(t, self._cells(t)) for t in floats)
+
+
+ORDINARY = 1.0
+"""Size of numbers whose products, and sums of thousands of them, stay in range, in 16 bits too."""
+
+
+def _untouched(tensor: torch.Tensor, cells: Sequence[Cell]) -> bool:
+    """Whether each float is the exact number itself."""
+    pairs = zip(tensor.reshape(-1).tolist(), cells, strict=True)
+    return all(isinstance(cell, arb) and bool(cell == value) for value, cell in pairs)
 
 
 _VANISHED = _Case("", vanished=True)
@@ -269,6 +298,7 @@ def shade(
         infinite=infinite,
         overflow=left is not None and left.kind == "overflow",
         strayed=left is not None and left.kind == "strayed",
+        broken=left is not None and left.kind == "broken",
         tiny=tiny,
         trap=bool(mark.trap),
         opaque=opaque,

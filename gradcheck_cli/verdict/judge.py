@@ -404,6 +404,11 @@ _STRAYED = "rounding took an argument out of the domain, where there is no value
 _NO_VALUE = "autograd's own formula has no value here, in exact arithmetic either"
 
 
+def _broken(entry: _Apart) -> str:
+    found = entry.shade.infinite
+    return f"{found.where if found and found.where else 'a kernel'}: torch's kernel returns inf or nan for ordinary numbers"
+
+
 def _opaque(entry: _Apart) -> str:
     return f"opaque: {', '.join(entry.shade.opaque)} can't be followed"
 
@@ -429,6 +434,7 @@ _RULES = (
     # What rounding explains, it explains without the limits of the format; below the smallest normal float they don't count.
     _Rule(lambda e: e.right_formula and (e.flushed or (e.explained and not (e.ranged and (e.left or e.vanished)))), None),
     # Beyond what rounding explains: the range, upwards before downwards, for an overflow leads to zeros too.
+    _Rule(lambda e: e.shade.broken and not e.finite, cause=Cause.KERNEL, where=lambda e: e.shade.infinite, text=_broken),
     _Rule(lambda e: e.left and e.trapped, cause=Cause.NAN_TRAP, where=lambda e: e.shade.infinite, text=_trap),
     _Rule(lambda e: e.left, cause=Cause.RANGE, where=lambda e: e.shade.infinite, text=_left),
     _Rule(lambda e: e.vanished, cause=Cause.RANGE, where=lambda e: e.shade.tiny),

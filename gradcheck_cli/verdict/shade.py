@@ -30,8 +30,9 @@ class Shade:
 
     `infinite`, `tiny`: the first operation on the way whose float left the range upwards or downwards, with its stage;
     `overflow`: the exact result of the first was finite; `strayed`: its float is nan, for rounding had taken an argument out of
-    the domain. `trap`: nan came of a factor that is exactly 0. `opaque`: operations that couldn't
-    be followed. `turned`: operations whose truth values rounding alone made other than they are in exact arithmetic.
+    the domain; `broken`: its kernel returned no number where all numbers are ordinary. `trap`: nan came of a factor that is
+    exactly 0. `opaque`: operations that couldn't be followed. `turned`: operations whose truth values rounding alone made other
+    than they are in exact arithmetic.
     `loose`: rounding might have made some truth value other than it is.
     `narrowed`: what rounded to a shorter format on the way. `pinned`: the comparison that chose a branch for this very point.
     `instead`: operations that couldn't be followed, for which all this is what another way to the same derivative saw.
@@ -43,6 +44,7 @@ class Shade:
     infinite: Place | None = None
     overflow: bool = False
     strayed: bool = False
+    broken: bool = False
     tiny: Place | None = None
     trap: bool = False
     opaque: tuple[str, ...] = ()

@@ -89,6 +89,12 @@ class Cause(Said):
         "The formula is right, but the result is further off than rounding of its operations can explain: a kernel of "
         "torch (or a constant in it) is less accurate than its dtype.",
     )
+    CONVERGENCE = (
+        "convergence",
+        "An iteration was ended before the gradient had settled: that of a fixed point (by the implicit function theorem) is "
+        "not that of the steps that were taken, and with more steps the difference shrinks. Tighten the tolerance of the "
+        "iteration, forwards and backwards.",
+    )
     NO_GRADIENT = (
         "no_gradient",
         "Autograd has no gradient here, or only a part of it: an operation has no derivative in torch, or a tensor is cut from "

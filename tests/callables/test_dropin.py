@@ -20,6 +20,7 @@ from gradcheck_cli import GradcheckError, UndecidedWarning, gradcheck, gradgradc
 from gradcheck_cli.callables import doubts, handover
 from gradcheck_cli.errors import GradcheckToolError, ImpreciseWarning, ToleratedWarning
 from gradcheck_cli.maps.map import Map
+from gradcheck_cli.maps.orders import Orders
 from gradcheck_cli.shadow.mode import Shadow
 from gradcheck_cli.shadow.rules import RULES
 from tests.custom_functions import SUBJECTS
@@ -587,6 +588,21 @@ def test_a_budget_that_is_spent_leaves_it_to_torch(fast: bool, said: doubts.Reas
     assert "CPU time" in next(iter(said))
     assert not gradcheck(BY_NAME["SiLU"].mutants["wrong sign"].apply, vector(), fast_mode=fast, raise_exception=False)
     assert gradcheck(torch.sin, vector(), fast_mode=fast, strict="undecided")
+
+
+def test_a_budget_is_told_of_second_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the exact side of a gradient works, which is another map's, is told to the budget too: how long the rest takes is
+    foretold by the pace of all of it."""
+    told: list[Any] = []
+    made = Orders.__init__
+
+    def make(self: Orders, *given: Any) -> None:
+        told.append(given[-1])
+        made(self, *given)
+
+    monkeypatch.setattr(Orders, "__init__", make)
+    assert gradgradcheck(torch.sin, (vector(),))
+    assert told and all(isinstance(getattr(ahead, "__self__", None), handover.Budget) for ahead in told)
 
 
 def test_a_budget_looks_ahead(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,6 +188,33 @@ def test_labels_are_constants() -> None:
     assert outside.ok
 
 
+def test_targets_are_labels_or_probabilities() -> None:
+    """The shape of a target says what it is, and an input that is a probability is differentiated by; weights are constants."""
+    x = [[1, 2, 3], [0, 1, 0]]
+    at: dict[str, Any] = {"x": x, "w": [1, 2, 4]}
+    labels = check_chain(["z = 2*x", "F.cross_entropy(z, t, weight=w)"], at=at | {"t": [0, -100]})
+    shares = check_chain(["z = 2*x", "F.cross_entropy(z, t, w)"], at=at | {"t": [[0, 1, 0], [0.5, 0.25, 0.25]]})
+    assert labels.ok and shares.ok
+    assert {c.wrt[0][0] for c in labels.checks} == {"x", "z", "y"}
+    assert {c.wrt[0][0] for c in shares.checks} == {"x", "z", "y", "t"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x[0, :, [0, 1]]", "x[[0, 1], :, [2, 1]]", "x[:, [0, 1], [2, 1]]", "x[..., [0, 1]]", "x[[[0], [1]], 0]",
+     "x[[0, 1], None, ..., [0, 1]]", "x[1:, [0], None, 1:]", "x[-1, t, 2]", "x[t[0], t]"],
+)  # fmt: skip
+def test_lists_of_places_are_torchs(text: str) -> None:
+    """Where lists, numbers and slices meet, entries stand where torch puts them: each entry of x is found at torch's place."""
+    numbers = np.arange(12.0).reshape(2, 2, 3)
+    expected = eval(text, {"x": torch.tensor(numbers), "t": torch.tensor([1, 0])})
+    report = check_jacobian(text, at={"x": numbers, "t": [1, 0]} if "t" in text else {"x": numbers})
+    assert report.ok
+    slopes = np.array([float(c.exact or "nan") for c in report.checks]).reshape(-1, 12)
+    assert (slopes.argmax(1) == expected.numpy().ravel()).all()
+    assert (slopes.sum(1) == 1).all()
+
+
 def test_json_has_lists() -> None:
     """A point has a list for a vector, a list of lists for a matrix; `wrt` names entries."""
     report = check_grad("sum(A@x)", at="A=[[1,2],[3,4]],x=[5,6]", dtype="float32").to_dict()
@@ -264,7 +291,7 @@ def test_a_gradient_of_ten_thousand_entries() -> None:
         ),
         (
             lambda: check_grad("cross_entropy(x, t)", shape="x=3"),
-            "'t' holds labels, which are not drawn: give one list of whole numbers for all points",
+            "'t' holds labels or weights, which are not drawn: give one list of numbers for all points",
         ),
         (
             lambda: check_jacobian(["u = x*y", "x + u"]),

@@ -87,6 +87,38 @@ def test_entries_can_be_typed(text: str, reference: object) -> None:
             "  cross_entropy(A, [0])\n  ^",
         ),
         (
+            "cross_entropy(A, [0, 1], weight=[1, 2])",
+            "a weight for each of 3 classes is needed: A has shape (2, 3), "
+            "[0, 1] has shape (2,), [1, 2] has shape (2,)\n  cross_entropy(A, [0, 1], weight=[1, 2])\n  ^",
+        ),
+        (
+            "cross_entropy(A, B, ignore_index=1)",
+            "ignore_index goes with labels, not with probabilities: "
+            "A has shape (2, 3), B has shape (2, 3)\n  cross_entropy(A, B, ignore_index=1)\n  ^",
+        ),
+        (
+            "nll_loss(A, B)",
+            "nll_loss takes labels: one place for each row of scores: A has shape (2, 3), B has shape (2, 3)\n"
+            "  nll_loss(A, B)\n  ^",
+        ),
+        (
+            "linalg.qr(A.T, mode='complete').Q",
+            "mode='reduced' is needed: no derivative is known of what mode='complete' adds to more rows than columns: "
+            "t(A) has shape (3, 2)\n  linalg.qr(A.T, mode='complete').Q\n  ^",
+        ),
+        (
+            "linalg.qr(A, 'r').R",
+            "torch has no derivative where mode='r' leaves Q out: mode='reduced' has both: A has shape (2, 3)\n"
+            "  linalg.qr(A, 'r').R\n  ^",
+        ),
+        (
+            "x[[0, 3]]",
+            "index 3 is out of bounds for axis 0 with size 3: [0, 3] has shape (2,), x has shape (3,)\n  x[[0, 3]]\n  ^",
+        ),
+        ("x[[0.5]]", "places in an index are whole numbers: [0.5] has shape (1,), x has shape (3,)\n  x[[0.5]]\n  ^"),
+        ("x.chunk(2)[2]", "there are 2 parts, and no place 2: x has shape (3,)\n  x.chunk(2)[2]\n  ^"),
+        ("x.split([1, 1])[0]", "the sizes of parts add up to 3: x has shape (3,)\n  x.split([1, 1])[0]\n  ^"),
+        (
             "cross_entropy(x, 0.5)",
             "labels are whole numbers from 0 on: x has shape (3,), 0.5 has shape ()\n  cross_entropy(x, 0.5)\n  ^",
         ),

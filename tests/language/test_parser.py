@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradcheck_cli.errors import InputError
-from gradcheck_cli.language.functions import NAMES, PAIRS, TABLE
+from gradcheck_cli.language.functions import NAMES, NUMBERED, PAIRS, TABLE
 from gradcheck_cli.language.parser import MAX_LENGTH, parse, parse_stage
 from gradcheck_cli.language.tree import Call, Constant, Node, Variable, walk
 from tests.counting import count_calls
@@ -95,10 +95,16 @@ ERRORS = [
     ("x, 1", "syntax error: a tuple is not part of the language: write a list, [a, b]\n  x, 1\n  ^"),
     ("[]", "an empty list has no shape\n  []\n  ^"),
     ("[x > 0]", "a number is needed here, not a condition\n  [x > 0]\n   ^"),
-    ("x[i]", "an index is a whole number, a slice, None or ...\n  x[i]\n    ^"),
-    ("x[1.5]", "an index is a whole number, a slice, None or ...\n  x[1.5]\n    ^"),
-    ("x[::-1]", "an index is a positive step: torch has no others\n  x[::-1]\n    ^"),
-    ("x[-y]", "an index is a whole number, a slice, None or ...\n  x[-y]\n    ^"),
+    ("x[True]", "an index is a whole number, a slice, a list of whole numbers, None or ...\n  x[True]\n    ^"),
+    (
+        "x[[True, False]]",
+        "an index is a list of places, not of truth values: write [0, 2] for [True, False, True]\n  x[[True, False]]\n    ^",
+    ),
+    ("x.chunk(2)", "torch's chunk returns several tensors: write the place of one behind it, [0]\n  x.chunk(2)\n  ^"),
+    ("x.unbind()[y]", "unbind needs a whole number for 'place'\n  x.unbind()[y]\n             ^"),
+    ("x[1.5]", "an index is a whole number, a slice, a list of whole numbers, None or ...\n  x[1.5]\n    ^"),
+    ("x[::-1]", "an index is read forwards: torch has no steps below 1\n  x[::-1]\n    ^"),
+    ("x[-y]", "an index is a whole number, a slice, a list of whole numbers, None or ...\n  x[-y]\n    ^"),
     ("x[(y > 0) + 1]", "a number is needed here, not a condition\n  x[(y > 0) + 1]\n     ^"),
     ("eye(x)", "eye needs a whole number for 'n'\n  eye(x)\n      ^"),
     (
@@ -220,8 +226,16 @@ def test_every_name_of_the_table_is_called() -> None:
         row = TABLE[row_name]
         examples = {
             "truth": "x > 0", "integer": "1", "number": "1", "axis": "0", "axes": "0", "sizes": "(0,)", "trailing": "(2,)",
-            "counts": "2, 3", "constants": "[1, 2]", "flag": "True", "reduction": "'sum'", "order": "'fro'",
+            "counts": "2, 3", "whole": "1", "constants": "[1, 2]", "flag": "True", "reduction": "'sum'",
+            "mode": "'reduced'", "padding": "'reflect'", "order": "'fro'",
         }  # fmt: skip
+        if row_name in ("index", "index_at"):
+            continue  # written with brackets
+        if row_name in NUMBERED:
+            part = parse(f"{name}(x)[1]" if row.name == "unbind" else f"{name}(x, 2)[1]")
+            assert isinstance(part, Call)
+            assert part.function == row_name
+            continue
         if row.name == "einsum":
             assert (
                 parse("einsum('i,i', x, y)")
@@ -233,8 +247,6 @@ def test_every_name_of_the_table_is_called() -> None:
             rest = [Constant(p.default) for p in row.parameters[1:]]
             assert parse(f"{name}([x, y])") == Call(row_name, (X, Variable("y"), *rest))
             continue
-        if row_name == "index":
-            continue  # written with brackets
         arguments = [examples.get(p.kind, "x") for p in row.parameters]
         arguments = arguments[:1] if row_name in PAIRS else arguments  # max(x, y) is maximum
         inside = ", ".join(arguments)

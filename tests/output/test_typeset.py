@@ -83,8 +83,8 @@ def test_every_row_is_typeset(row: Function) -> None:
     call: Node = Call(
         row.name, tuple(Constant(p.default) if p.default is not None else Variable(p.name) for p in row.parameters)
     )
-    if row.name == "index":
-        call = parse("x[0, 1:]")
+    if row.name in ("index", "index_at"):
+        call = parse("x[0, 1:]" if row.name == "index" else "x[[0, 2], t, 1:]")
     formulas = [call, *([definition(row.name)] if row.definition else []), *filter(None, (row.domain, row.kinks))]
     for formula in formulas:
         assert ElementTree.fromstring(mathml(formula)).tag == "math", formula

@@ -84,6 +84,7 @@ CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
     # -- moves --------------------------------------------------------------------------------------------------------
     "cat": (lambda x: torch.cat([x, 2 * x, x[:1]]), SQUARE),
     "stack": (lambda x: torch.stack([x, -x], 1), SQUARE),
+    "_reshape_copy": (lambda x: torch.ops.aten._reshape_copy(2 * x, [-1]), SQUARE),
     "block_diag": (lambda x: torch.block_diag(x, x[0]), SQUARE),
     "tril": (lambda x: x.tril(-1), SQUARE),
     "triu": (lambda x: x.triu(1), SQUARE),
@@ -166,6 +167,7 @@ CASES: dict[str, tuple[Case, Callable[[], list[Tensor]]]] = {
     "cummax, cummin": (lambda x: x.cummax(1)[0] * x.cummin(1)[0], SQUARE),
     "logcumsumexp": (lambda x: x.logcumsumexp(1), SQUARE),
     "products": (lambda a, b, v: [a.mm(b), a.mv(v), v.dot(v), v.vdot(b[:, 0])], lambda: [r(2, 3), r(3, 4), r(3)]),
+    "conv_tbc": (lambda x, w, b: torch.conv_tbc(x, w, b, 1), lambda: [r(3, 2, 2), r(2, 2, 3), r(3)]),
     "bmm": (torch.bmm, lambda: [r(2, 3, 4), r(2, 4, 2)]),
     "scatter_add": (lambda x: x.scatter_add(1, index([0, 0], [1, 3]), 2 * x[:2, :2]), SQUARE),
     "scatter_add of a corner": (lambda x: x.scatter_add(1, index([0, 0], [1, 3]), 2 * x), SQUARE),

@@ -130,6 +130,8 @@ EVIDENCE: list[tuple[str, float | None, Truth, Shade | None, dict[str, Any], Ver
      shade(arb(2) ** 2000, arb.nan(), infinite=Place("mm", None), overflow=True), {}, Verdict.MISMATCH, Cause.RANGE, "mm"),
     ("too large, and nan", NAN, regular(arb(2) ** 2000),
      shade(arb(2) ** 2000, arb.nan(), infinite=Place("mm", None), overflow=True), {}, Verdict.MISMATCH, Cause.RANGE, "mm"),
+    ("a broken kernel", NAN, regular(ball(1)), shade(ball(1), arb.nan(), infinite=Place("exp", "z"), broken=True), {},
+     Verdict.MISMATCH, Cause.KERNEL, "exp"),
     ("trap", NAN, regular(ball(1)), shade(ball(1), arb.nan(), infinite=Place("exp", "z"), overflow=True, trap=True), {},
      Verdict.MISMATCH, Cause.NAN_TRAP, "exp"),
     ("trap of 1/0", NAN, regular(ball(1)), shade(arb.nan(), arb.nan(), infinite=Place("div", None)), {},
@@ -194,7 +196,7 @@ def test_arrays_say_nothing_else() -> None:
 def test_every_member_is_reached() -> None:
     """The evidence above reaches every verdict, and every cause but those that other modules give."""
     assert {e[5] for e in EVIDENCE} == set(Verdict)
-    assert {e[6] for e in EVIDENCE} == {None, *Cause} - {Cause.CLAIM, Cause.VALUE, Cause.CONVENTION}
+    assert {e[6] for e in EVIDENCE} == {None, *Cause} - {Cause.CLAIM, Cause.VALUE, Cause.CONVENTION, Cause.CONVERGENCE}
 
 
 def test_every_rule_decides_something() -> None:

@@ -92,12 +92,12 @@ def array_of(nodes: Sequence[Node], shape: Sequence[int]) -> Array:
     return array.reshape(shape)
 
 
-def whole_numbers(array: Array) -> list[int]:
-    """The entries of an array of labels; raises ValueError where one is no whole number from 0 on."""
+def whole_numbers(array: Array, least: float = 0) -> list[int]:
+    """The entries of an array of labels; raises ValueError where one is no whole number, or below the least."""
     found = [exact_constant(node) for node in array.reshape(-1)]
-    whole = [int(v) for v in found if isinstance(v, Fraction) and v.denominator == 1 and v >= 0]
+    whole = [int(v) for v in found if isinstance(v, Fraction) and v.denominator == 1 and v >= least]
     if len(whole) < len(found):
-        raise ValueError
+        raise ValueError("places in an index are whole numbers")
     return whole
 
 

@@ -26,7 +26,7 @@ from gradcheck_cli.language.arrays.cells import (
     Misfit,
     array_of,
 )
-from gradcheck_cli.language.arrays.ranks import Ranks
+from gradcheck_cli.language.arrays.windows import Windows
 from gradcheck_cli.language.constants import exact_constant
 from gradcheck_cli.language.functions import ARRAY_KINDS, CONSTANT, SETTINGS, TABLE, Function, Parameter
 from gradcheck_cli.language.parser import definition, is_constant, parse
@@ -64,7 +64,7 @@ def spread(array: Array, shape: Shape) -> list[Node]:
     return list(np.broadcast_to(array, shape).reshape(-1))
 
 
-class Evaluation(Ranks):
+class Evaluation(Windows):
     """One walk over a user's tree, with the definitions that it needs."""
 
     def run(self, tree: Node, values: Mapping[str, Any], text: str | None = None, inside: bool = False) -> Array:
@@ -106,8 +106,7 @@ class Evaluation(Ranks):
         if not row.arrays:
             result = self.broadcast(row, item, arguments)
         elif row.array:
-            shapes = [_of(a, v) for (p, a), v in zip(bound, arguments, strict=True) if p.kind in ARRAY_KINDS]
-            result = self.primitive(row, arguments, ", ".join(shapes))
+            result = self.primitive(row, arguments, _shapes(bound, arguments))
         else:
             result = self.defined(row, bound, arguments)
         if isinstance(result, Chosen):
@@ -170,8 +169,7 @@ class Evaluation(Ranks):
         try:
             result = self.run(_decided(definition(row.name), values), values, inside=True)
         except Misfit as misfit:
-            shapes = ", ".join(_of(a, v) for (p, a), v in zip(bound, arguments, strict=True) if p.kind in ARRAY_KINDS)
-            raise Misfit(misfit.reason, shapes) from None
+            raise Misfit(misfit.reason, _shapes(bound, arguments)) from None
         if isinstance(result, Chosen) and reduction != "none":
             return self.run(_REDUCED[reduction], {"x": result}, inside=True)
         if reduction == "none" or not result.ndim:
@@ -215,6 +213,12 @@ def _shape(array: Array | Chosen) -> str:
 def _of(node: Node, array: Array) -> str:
     """`x has shape (2,)`, for a message."""
     return f"{show(node, _LABEL) or 'an argument'} has shape {_shape(array)}"
+
+
+def _shapes(bound: Sequence[tuple[Parameter, Node]], arguments: Sequence[Any]) -> str:
+    """The shapes of what is given to a row, for a message."""
+    arrays = [(p, a, v) for (p, a), v in zip(bound, arguments, strict=True) if p.kind in ARRAY_KINDS]
+    return ", ".join(_of(a, v) for p, a, v in arrays if not (isinstance(a, Constant) and a.value == p.default))
 
 
 def _culprit(item: Call) -> int:

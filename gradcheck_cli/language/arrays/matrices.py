@@ -185,11 +185,21 @@ class Matrices(Products):
     def length(self, vector: Sequence[Node]) -> Node:
         return self.node(syntax.SQRT, self.fold(syntax.ADD, [self.node(syntax.MUL, a, a) for a in vector]))
 
-    def qr_orthogonal(self, x: Array) -> Array:
-        return self.each_matrix(matrix_of(x), lambda m: self.orthogonalized(m)[0])
+    def qr_orthogonal(self, x: Array, mode: str) -> Array:
+        return self.each_matrix(self.factored_as(x, mode), lambda m: self.orthogonalized(m)[0])
 
-    def qr_triangular(self, x: Array) -> Array:
-        return self.each_matrix(matrix_of(x), lambda m: self.orthogonalized(m)[1])
+    def qr_triangular(self, x: Array, mode: str) -> Array:
+        return self.each_matrix(self.factored_as(x, mode), lambda m: self.orthogonalized(m)[1])
+
+    def factored_as(self, x: Array, mode: str) -> Array:
+        """The matrix, if the factors of this mode are those that are reduced, and torch has their derivative."""
+        if mode == "r":
+            raise ValueError("torch has no derivative where mode='r' leaves Q out: mode='reduced' has both")
+        if mode == "complete" and matrix_of(x).shape[-2] > x.shape[-1]:
+            raise ValueError(
+                "mode='reduced' is needed: no derivative is known of what mode='complete' adds to more rows than columns"
+            )
+        return matrix_of(x)
 
     def orthogonalized(self, m: Array) -> tuple[Array, Array]:
         """Q and R, by Gram and Schmidt; the diagonal of R has torch's signs."""
@@ -318,6 +328,14 @@ class Matrices(Products):
         if isinstance(order, str) or (order != () and x.ndim != 1):
             raise ValueError("a norm with ord takes one dimension, or two")
         return self.run(_VECTOR, {"x": x, "p": array_of([_number(2 if order == () else order)], ())}, inside=True)
+
+    def pdist(self, x: Array, p: Array) -> Array:
+        pairs = [
+            array_of([self.node(syntax.SUB, a, b) for a, b in zip(u, v, strict=True)], u.shape) for u, v in combinations(x, 2)
+        ]
+        if not pairs:
+            raise ValueError("two rows are needed")
+        return array_of([self.run(_VECTOR, {"x": d, "p": p}, inside=True).item() for d in pairs], (len(pairs),))
 
     def cond(self, x: Array, order: Any) -> Array:
         if order in ((), 2, -2):

@@ -51,6 +51,7 @@ MARKS: tuple[Mark, ...] = (
     Mark(Cause.NAN_TRAP, "*", RED, "xxxx", "mismatch: nan_trap"),
     Mark(Cause.KINK, "^", RED, "", "mismatch: conventions at a kink"),
     Mark(Cause.KERNEL, "P", RED, "", "mismatch: a kernel of torch"),
+    Mark(Cause.CONVERGENCE, "<", RED, "", "mismatch: an iteration that ended early"),
     Mark(Cause.NO_GRADIENT, "s", RED, "", "mismatch: no gradient"),
     Mark(Cause.CLAIM, "D", RED, "", "mismatch: the claim"),
     Mark(Cause.VALUE, "d", RED, "", "mismatch: the value itself"),

@@ -15,6 +15,15 @@ from gradcheck_cli.shadow.rules.registry import blurred, decomposition, identity
 
 aten = torch.ops.aten
 
+# -- convolutions -----------------------------------------------------------------------------------------------------------
+
+
+@rule("conv_tbc")
+def _conv_tbc(self: Tensor, weight: Tensor, bias: Tensor, pad: int) -> Tensor:
+    """Of sequences whose time comes first, and batch, and channels."""
+    return torch.conv1d(self.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad).permute(2, 0, 1)
+
+
 # -- pooling ----------------------------------------------------------------------------------------------------------------
 
 
