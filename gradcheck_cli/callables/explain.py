@@ -21,6 +21,7 @@ from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import written_size
 from gradcheck_cli.maps.map import Map, Row, Tensors, called, direction_of, pull, push, size, uncompiled
 from gradcheck_cli.maps.runs import Formula, flat
+from gradcheck_cli.maps.settling import settle
 from gradcheck_cli.maps.slips import Searched, name_pushed, name_slips
 from gradcheck_cli.maps.written import Trees, family, write
 from gradcheck_cli.maps.written import Written as AsTrees
@@ -112,10 +113,15 @@ def name_own(map: Map, rows: Sequence[Row], columns: Sequence[Column], searched:
                 detail.text = _joined(*own, hung.get(number), detail.text) or None
 
 
-def _recast(map: Map, wrong: Sequence[Column], rows: Sequence[Row], searched: Searched) -> tuple[list[Column], dict[int, str]]:
+def _recast(
+    map: Map, wrong: Sequence[Column], rows: Sequence[Row], searched: Searched, itself: bool = True
+) -> tuple[list[Column], dict[int, str]]:
     """The columns in which the formula is wrong, and by their numbers the hooks without which autograd is right. What was
     followed may have run without hooks, so that a kernel was blamed; and what a custom backward does at a kink is no convention
-    of autograd's where it is wrong beside it. Both are the formula."""
+    of autograd's where it is wrong beside it. Both are the formula; an iteration that was ended early isn't, where the map is
+    judged by its own operations, `itself`."""
+    if itself:
+        settle(map, rows, [c for c in wrong if c.cause(c.worst()) is Cause.FORMULA])
     kinks = [c for c in wrong if c.cause(c.worst()) is Cause.KINK]
     if kinks and any(BY_ITSELF in text for text in own_slips(map, searched)):
         for column in kinks:
