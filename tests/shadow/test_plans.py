@@ -48,7 +48,7 @@ ALIKE: list[tuple[Callable[[Tensor], Any], Callable[[float], Any]]] = [
 """Calls that differ in a constant, its kind, a place or a stride, and what they make of a number."""
 
 
-@pytest.mark.parametrize("twice", ALIKE + ALIKE[::-1], ids=str)
+@pytest.mark.parametrize("twice", ALIKE + ALIKE[::-1])
 def test_a_plan_holds_for_its_calls_alone(twice: tuple[Callable[[Tensor], Any], Callable[[float], Any]]) -> None:
     """Other numbers, and other floats, at the same places give what they give; whichever calls were planned before."""
     run, wanted = twice
