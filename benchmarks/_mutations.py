@@ -199,7 +199,7 @@ SHADOW = {
         ("known.get((id(mark), case))", "next(iter(known.values()), None)"),
         ("        if not self._marks:\n            return\n", "        return\n"),
         ("ORDINARY = 1.0\n", "ORDINARY = 100.0\n"),
-        ("return not case.nan or all(", "return True or all("),
+        ("return all(_untouched(", "return True or all(_untouched("),
     ),
     # -- iterations that ended early
     "shadow/reads.py": (
@@ -380,7 +380,7 @@ PROVERS = {
         ("len(np.unique(exact[exact != 0])) >= DISTINCT and close(found, exact)", "True"),
     ),
     "maps/slips.py": (
-        ("            return trial and (trial.loosened() or trial)\n", "            return trial\n"),
+        ("            return trial and (change(trial) or trial)\n", "            return trial\n"),
         ("return own is None or not _finite(own, name) or _fits", "return True or _fits"),
         ("            if not _fits(trial, name, search, text) or (calm and _exact(trial, name)):\n", "            if False:\n"),
         ("if here is not None and _pieces(trial) == here]", "if here is not None]"),

@@ -248,7 +248,7 @@ class _Watched:
         if case.within:
             if mark.tiny is not None:  # what underflowed before made an infinity, or a nan, of what is in range
                 event = replace(mark.tiny, kind=kind, vanished=True)
-            elif self._broken(case):
+            elif self._broken():
                 kind = "broken"
             elif case.nan:
                 kind = "strayed"
@@ -257,13 +257,13 @@ class _Watched:
             trap, born = case.zero, self._node
         return Mark(event or _event(seen, kind), mark.tiny, trap, mark.left_out or case.left_out, born)
 
-    def _broken(self, case: _Case) -> bool:
+    def _broken(self) -> bool:
         """Whether a kernel returned no number for what it was given: numbers of ordinary size, which nothing in it may take
-        out of range; of a nan, numbers that rounding hasn't touched, which it has taken out of no domain."""
+        out of range, and that rounding hasn't touched, which has taken them to no pole and out of no domain."""
         floats = [t for t in self.seen.tensors() if t.is_floating_point()]
         if not floats or any(t is self.seen.output or not bool((t.abs() <= ORDINARY).all()) for t in floats):
             return False
-        return not case.nan or all(_untouched(t, self._cells(t)) for t in floats)
+        return all(_untouched(t, self._cells(t)) for t in floats)
 
 
 ORDINARY = 1.0
