@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -162,7 +163,7 @@ class Networked:
                 name_own(whole, rows, anew, self.searched)
             by_input |= {column.wrt[0]: column for column in anew}
         before = {} if guilty else self.from_the_input(places, {**by_input})
-        columns = []
+        columns, by_name = [], dict(by_input)
         for call in reversed(self.layers):
             parts = [by_input.pop(name) for name in call.names() if name in by_input] + before.get(call.name, [])
             if parts:
@@ -172,7 +173,7 @@ class Networked:
             self.recorder.note(
                 "<v,y>: the sum of the entries of y times numbers v; <v,NAME>: of what the layer NAME returned, v seeded"
             )
-        self.blame(columns, own)
+        self.blame(columns, own, by_name)
         self.recorder.add(columns)
         self.recorder.note(*stopped(places, pulled.gradients, self.flat), *self.rerouted())
         if not _wrong([*columns, *(column for some in own.values() for column in some)]):
@@ -517,27 +518,50 @@ class Networked:
         name_cuts(map, rows, found.columns, self.options)
         return found.columns
 
-    def blame(self, totals: Sequence[Column], own: Mapping[str, Sequence[Column]]) -> None:
+    def blame(
+        self,
+        totals: Sequence[Column],
+        own: Mapping[str, Sequence[Column]],
+        by_name: Mapping[str, Column] = MappingProxyType({}),
+    ) -> None:
         """Name, at each mismatch of a total, the first layer whose own derivative is wrong. Where none is, conventions at kinks
-        may add up to it, and nobody is to blame; else it is a module around right layers."""
-        refuted = _causes(totals)
-        layer = next((call for call in self.layers if _wrong(own.get(call.name, ()))), None)
-        if refuted <= ({Cause.KINK} if layer is None else set()):
+        may add up to it, and nobody is to blame; else it is a module around right layers. So it is where derivatives by what
+        layers behind those returned, in which these have no part, are wrong too."""
+        guilty = [call for call in self.layers if _wrong(own.get(call.name, ()))]
+        if _causes(totals) <= (set() if guilty else {Cause.KINK}):
             return
-        guilty = layer or self.around()
-        stage = _label(guilty) if guilty else f"{type(self.subject.module).__name__} itself"
-        blame(totals, lambda column, i: None if layer is None and column.cause(i) is Cause.KINK else stage)
+        later = self.layers[self.layers.index(guilty[-1]) + 1 :] if guilty else []
+        behind = {_label(call) for call in later if _wrong([by_name[name] for name in call.outputs if name in by_name])}
+        around = self.around(guilty, every=bool(guilty)) if behind or not guilty else []
+        itself = f"{type(self.subject.module).__name__} itself"
+        stage, last = (_label(calls[0]) if calls else itself for calls in (guilty or around, around[::-1]))
 
-    def around(self) -> Call | None:
-        """The innermost module that is wrong by itself although its layers are right; its own derivative is reported too."""
+        def blamed(column: Column, index: int) -> str | None:
+            if not guilty and column.cause(index) is Cause.KINK:
+                return None
+            return last if column.scope.title in behind else stage
+
+        blame(totals, blamed)
+
+    def around(self, guilty: Sequence[Call], every: bool) -> list[Call]:
+        """The innermost module that is wrong by itself although its layers are right, or `every` one; its own derivative is
+        reported too. None of those that hold what is `guilty`."""
+        found: list[Call] = []
         for call in self.calls:
-            if call.inner and call.name and call.outputs:
+            if call.inner and call.name and call.outputs and not _holds(call, [*guilty, *found]):
                 self.recorder.step(f"module {call.name}")
                 columns = self.own(call)
                 if _wrong(columns):
                     self.recorder.add([Column.joined(_label(call), columns)])
-                    return call
-        return None
+                    found.append(call)
+                    if not every:
+                        break
+        return found
+
+
+def _holds(call: Call, others: Sequence[Call]) -> bool:
+    """Whether one of some other calls is made within a call."""
+    return any(any(inner is other for other in others) or _holds(inner, others) for inner in call.inner)
 
 
 def _alike(tapped: Pulled, whole: Pulled, inputs: Tensors) -> bool:

@@ -90,3 +90,38 @@ def test_two_wrong_layers_are_two_findings() -> None:
     assert text.count("mismatch (formula):") == 2
     assert text.count("blamed: stage 4 Applied") == 1 and text.count("blamed: stage 6 Applied") == 1
     assert "an inner derivative is missing" in text and "sign" in text
+
+
+class Gate(nn.Module):
+    """A module around right layers whose own code is wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(BAD_SWISH(self.up(x)))  # type: ignore[no-any-return]
+
+
+def test_a_wrong_module_behind_a_wrong_layer_is_told_too() -> None:
+    """What a wrong layer has no part in, since it comes before, is not blamed on it: the module that is wrong behind it has a
+    finding of its own, and so has another one before it, which is wrong alike."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 4), Gate(), Applied(BAD_SINE), Gate(), nn.Linear(4, 2))
+    report = check_model(network, input=torch.randn(2, 4))
+    text = said(report)
+    assert text.count("mismatch (formula):") == 2
+    assert "blamed: stage 2 Applied, the backward of " in text and "blamed: stages 1 Gate, 3 Gate, the backward of " in text
+    stages = {c.stage for c in report.checks if c.verdict == "mismatch" and c.quantity.startswith("d<v,y>/d3.up.output")}
+    assert stages == {"3 Gate"}
+
+
+def test_a_right_module_behind_a_wrong_layer_is_not_asked() -> None:
+    """Where all that is wrong follows from a wrong layer, no module around others is examined by itself."""
+    torch.manual_seed(0)
+    report = check_model(
+        nn.Sequential(nn.Linear(4, 4), Applied(BAD_SINE), nn.Sequential(nn.Linear(4, 4), nn.Tanh())), input=torch.randn(2, 4)
+    )
+    text = said(report)
+    assert text.count("mismatch (formula):") == 1
+    assert not any(c.quantity.startswith("d<v,2>") for c in report.checks)
