@@ -16,13 +16,13 @@ from gradcheck_cli.errors import UndecidedWarning
 from gradcheck_cli.maps.map import Map, size
 from gradcheck_cli.verdict.work import Stopped
 
-SECONDS = 2.5
+SECONDS = 4.0
 """CPU time that a check may take in any case."""
 
 FAST = 0.3
 """The same where the caller asks for torch's fast mode, for the sake of time."""
 
-TIMES, MOST = 6, 10.0
+TIMES, MOST = 6, 15.0
 """Beyond that: how many times the CPU time of torch's own check; and the CPU time that none may take."""
 
 
