@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gradcheck_cli import floats
-from gradcheck_cli.floats import FORMATS, LARGE, Format, empty, entire, reusing
+from gradcheck_cli.floats import FORMATS, Format
 
 NUMPY: dict[str, Any] = {"float64": np.float64, "float32": np.float32, "float16": np.float16}
 BITS = {"float16": (np.uint16, 10), "float32": (np.uint32, 23), "float64": (np.uint64, 52), "bfloat16": (np.uint16, 7)}
@@ -134,34 +133,3 @@ def test_the_gap_of_one_number_is_that_of_an_array(form: Format) -> None:
     ends = [0.0, form.smallest_subnormal, form.smallest_normal, form.largest, 1e300, 5e-324, math.inf, -math.inf, math.nan]
     values = [s * v for v in ends + [2.0**k * m for k in range(-30, 30, 7) for m in (1.0, 1 - 2.0**-53, 1.5)] for s in (1, -1)]
     np.testing.assert_array_equal([form.gap(v) for v in values], form.ulp(values))
-
-
-def test_memory_is_used_again() -> None:
-    """Within the block a large array lies in the memory of an earlier one that nobody holds, never in that of one that a view,
-    a tensor or a storage still shows; outside of it none is kept."""
-    with reusing():
-        first = empty(LARGE)
-        place = first.ctypes.data
-        shown = torch.from_numpy(first[10:]).untyped_storage()
-        del first
-        second = empty(LARGE)
-        assert second.ctypes.data != place
-        del shown
-        third = empty(2, LARGE // 2)
-        assert third.ctypes.data == place and third.shape == (2, LARGE // 2)
-        del second, third
-        larger = empty(8 * LARGE)  # nothing fits, and what is free is given back
-        small = empty(8)
-        assert [m.bytes.size // 8 for m in floats._KEPT.memory or ()] == [8 * LARGE] and entire(larger) and entire(small)
-    assert floats._KEPT.memory is None
-
-
-def test_an_entire_array() -> None:
-    """What has memory of its own is told from a part of it, used again or not, whatever shape shows it."""
-    with reusing():
-        for count in (12, LARGE + 4):
-            array = empty(count)
-            assert entire(array) and entire(array.reshape(2, -1))
-            assert not entire(array[1:]) and not entire(array[: count // 2])
-        kept = array[: LARGE // 2]
-        assert not entire(kept)

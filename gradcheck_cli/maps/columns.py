@@ -26,9 +26,10 @@ from gradcheck_cli.algebra.columns.words import OPEN
 from gradcheck_cli.algebra.directions import Precise
 from gradcheck_cli.algebra.layers import Exact, Rounded
 from gradcheck_cli.algebra.number import ZERO, Ball
-from gradcheck_cli.floats import Floats, Format, empty, pieces
+from gradcheck_cli.floats import Floats, Format, pieces
 from gradcheck_cli.maps.map import Map, Row, Tensors, push, run, uncompiled
 from gradcheck_cli.maps.runs import numpy
+from gradcheck_cli.pool import empty
 from gradcheck_cli.shadow.columns import Columns
 from gradcheck_cli.shadow.intake import Intake
 from gradcheck_cli.verdict.judge import NO_SIZE

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.exact.kinks import NO_VALUE
-from gradcheck_cli.floats import Floats, Format, empty
+from gradcheck_cli.floats import Floats, Format
 from gradcheck_cli.maps.deeper import Deeper
 from gradcheck_cli.maps.map import Map, Row, push
 from gradcheck_cli.maps.probe import Options
@@ -41,6 +41,7 @@ from gradcheck_cli.maps.quotient import (
     standing,
 )
 from gradcheck_cli.maps.runs import numpy, rounding_along
+from gradcheck_cli.pool import empty
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS
 from gradcheck_cli.verdict.limits import Limits

@@ -21,11 +21,12 @@ import torch
 from torch import Tensor
 
 from gradcheck_cli.errors import InputError, first_line
-from gradcheck_cli.floats import Floats, empty, reused
+from gradcheck_cli.floats import Floats
 from gradcheck_cli.language.spaces import subscript
 from gradcheck_cli.maps.autograd import Pulled, Seen, gradients, jvp
 from gradcheck_cli.maps.autograd import Tensors as Tensors
 from gradcheck_cli.modes import MODES, resolved
+from gradcheck_cli.pool import empty, reused
 from gradcheck_cli.shadow.draws import restored
 from gradcheck_cli.verdict.judge import CUT
 

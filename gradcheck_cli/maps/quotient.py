@@ -24,10 +24,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gradcheck_cli.floats import Floats, empty, pieces
+from gradcheck_cli.floats import Floats, pieces
 from gradcheck_cli.maps.constants import Constants
 from gradcheck_cli.maps.map import Map, Tensors, draws, secret_of, signs, spans_of
 from gradcheck_cli.maps.runs import format_of, numpy, rounding
+from gradcheck_cli.pool import empty
 
 OWN = 1 << 16
 """Entries of inputs up to which every run has memory of its own: a function may remember what it was called with."""

@@ -30,7 +30,7 @@ from gradcheck_cli.algebra.directions import Kept, value_of
 from gradcheck_cli.algebra.layers import Layer
 from gradcheck_cli.algebra.number import NAN, ZERO, Ball, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
-from gradcheck_cli.floats import Floats, empty
+from gradcheck_cli.floats import Floats
 from gradcheck_cli.maps.autograd import Pulled, nodes
 from gradcheck_cli.maps.columns import LEAST, Filter, certified
 from gradcheck_cli.maps.guard import Judged, guard_rows
@@ -43,6 +43,7 @@ from gradcheck_cli.maps.runs import Followed, flat, layers_of, numpy
 from gradcheck_cli.maps.search import Search
 from gradcheck_cli.maps.second import confirms, doubted
 from gradcheck_cli.maps.seen import sharply
+from gradcheck_cli.pool import empty
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.entries import OF_TENSORS, RESIDUE, Evidence
 from gradcheck_cli.verdict.shade import Shade, Shades

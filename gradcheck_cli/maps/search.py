@@ -27,7 +27,7 @@ from gradcheck_cli.algebra.number import NAN, ZERO, Ball, precision, working
 from gradcheck_cli.algebra.precision import DIRECTIONS, QUOTIENT
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.algebra.tape import derivatives
-from gradcheck_cli.floats import Floats, empty, pieces
+from gradcheck_cli.floats import Floats, pieces
 from gradcheck_cli.maps.columns import FARTHEST, HEARD, UNBOUNDED, Filter, certified
 from gradcheck_cli.maps.guard import Asked
 from gradcheck_cli.maps.map import Map, Row, draws, secret_of, signs
@@ -38,6 +38,7 @@ from gradcheck_cli.maps.quotient import COARSE
 from gradcheck_cli.maps.runs import Cells, Followed, layers_of, numpy
 from gradcheck_cli.maps.second import confirms
 from gradcheck_cli.maps.seen import Seen, joined
+from gradcheck_cli.pool import empty
 from gradcheck_cli.shadow.intake import Intake
 from gradcheck_cli.verdict.column import UNEXAMINED
 from gradcheck_cli.verdict.judge import QUICK, judge_plainly

@@ -24,7 +24,8 @@ from torch.overrides import enable_reentrant_dispatch
 from gradcheck_cli.algebra.columns.enclosing import EXACT, is_truth
 from gradcheck_cli.algebra.columns.layer import Cell, ColumnLayer
 from gradcheck_cli.algebra.columns.words import OPEN
-from gradcheck_cli.floats import Floats, Format, entire
+from gradcheck_cli.floats import Floats, Format
+from gradcheck_cli.pool import entire
 from gradcheck_cli.shadow.arguments import (
     Outputs,
     asks_kind,

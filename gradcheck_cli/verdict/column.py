@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from gradcheck_cli.algebra.columns.column import Column as Words
 from gradcheck_cli.algebra.number import Ball
-from gradcheck_cli.floats import Floats, filled, pieces
+from gradcheck_cli.floats import Floats, pieces
 from gradcheck_cli.language.chain import derivative_name
+from gradcheck_cli.pool import filled
 from gradcheck_cli.verdict.numbers import decimal, interval
 from gradcheck_cli.verdict.plain import jsonable
 from gradcheck_cli.verdict.scope import Joined, Label, Labels, OfLayer, Rest, Scope

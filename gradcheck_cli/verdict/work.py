@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from gradcheck_cli.algebra.columns.trust import TRUST
-from gradcheck_cli.floats import FORMATS, reusing
+from gradcheck_cli.floats import FORMATS
+from gradcheck_cli.pool import reusing
 from gradcheck_cli.verdict.column import Column
 from gradcheck_cli.verdict.remedy import Remedy
 from gradcheck_cli.verdict.report import Report, versions

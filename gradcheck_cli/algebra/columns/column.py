@@ -14,7 +14,8 @@ from flint import arb, ctx
 from gradcheck_cli.algebra.columns.primitives import Array, Mask
 from gradcheck_cli.algebra.columns.words import OPEN, SMALLEST, UP, two_sum
 from gradcheck_cli.algebra.number import NAN, Ball
-from gradcheck_cli.floats import Floats, empty
+from gradcheck_cli.floats import Floats
+from gradcheck_cli.pool import empty
 
 
 def bits_of(words: int) -> int:

@@ -25,8 +25,9 @@ from gradcheck_cli.algebra.columns.words import OPEN, UP
 from gradcheck_cli.algebra.layers import Exact, Rounded, kept
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.program import Program
-from gradcheck_cli.floats import FORMATS, Floats, Format, empty
+from gradcheck_cli.floats import FORMATS, Floats, Format
 from gradcheck_cli.language.functions import Function
+from gradcheck_cli.pool import empty
 
 ENDS = 4
 """A product that is so many times as large as its factors is an end, the gradient of a weight."""
