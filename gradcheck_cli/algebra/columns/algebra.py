@@ -56,10 +56,12 @@ BODIES: Mapping[str, str] = MappingProxyType(
         "logaddexp": "where(x > y, x + log1p(exp(y - x)), y + log1p(exp(x - y)))",
         "gelu": "x*erfc(-x/sqrt(2))/2",
         "logsigmoid": "where(x > 0, -log1p(exp(-x)), where(x > -600, log(sigmoid(x)), x - log1p(exp(x))))",
+        "beta": "where(x > 0 and y > 0, gamma(x)*gamma(y)/gamma(x + y), log(-1))",
         "atan2": "where(x > 0, atan(y/x), where(y > 0, pi/2 - atan(x/y), -pi/2 - atan(x/y)))",
     }
 )
-"""What stands for a row without a kernel where its definition overflows, cancels, or isn't there."""
+"""What stands for a row without a kernel where its definition overflows, cancels, goes on outside of the row's domain, or isn't
+there."""
 
 SPARE = 150
 """Bits of a ball that becomes a constant, beside those of its words."""
