@@ -163,7 +163,7 @@ class Networked:
                 name_own(whole, rows, anew, self.searched)
             by_input |= {column.wrt[0]: column for column in anew}
         before = {} if guilty else self.from_the_input(places, {**by_input})
-        columns, by_name = [], dict(by_input)
+        columns, by_name = [], {} if pulled.refusal else dict(by_input)  # one that is refused leaves nothing right
         for call in reversed(self.layers):
             parts = [by_input.pop(name) for name in call.names() if name in by_input] + before.get(call.name, [])
             if parts:

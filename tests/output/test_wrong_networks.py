@@ -125,3 +125,15 @@ def test_a_right_module_behind_a_wrong_layer_is_not_asked() -> None:
     text = said(report)
     assert text.count("mismatch (formula):") == 1
     assert not any(c.quantity.startswith("d<v,2>") for c in report.checks)
+
+
+def _refuses(*given: Tensor) -> Tensor:
+    raise ValueError("no derivative today")
+
+
+def test_a_backward_that_raises_is_blamed_for_everything() -> None:
+    """The whole pass fails with it, behind the layer too."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 4), Applied(custom(torch.sin, _refuses)), nn.Sequential(nn.Linear(4, 4), nn.Tanh()))
+    report = check_model(network, input=torch.randn(2, 4))
+    assert {c.stage for c in report.checks if c.verdict == "mismatch"} == {"1 Applied"}
