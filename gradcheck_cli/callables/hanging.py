@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from torch.utils.hooks import BackwardHook
 
 from gradcheck_cli.maps.map import Map, Row, attempted, pull
 from gradcheck_cli.maps.runs import format_of, numpy
-from gradcheck_cli.shadow.origins import place
+from gradcheck_cli.shadow.origins import line_of, place
 from gradcheck_cli.verdict.column import Column
 
 SAVED, HOOK, MODULES = "the hooks on saved tensors", "the hook on a gradient", "the backward hook of a module"
@@ -113,7 +112,7 @@ def _enter(found: dict[str, None], what: str, frame: FrameType) -> None:
     owner = frame.f_locals.get("self")
     if isinstance(owner, BackwardHook):
         codes = [code for hook in (*owner.user_pre_hooks, *owner.user_hooks) if (code := getattr(hook, "__code__", None))]
-        found.update({f"{MODULES} ({os.path.basename(c.co_filename)}, line {c.co_firstlineno})": None for c in codes})
+        found.update({f"{MODULES} ({line_of(c.co_filename, c.co_firstlineno)})": None for c in codes})
     elif (where := place(frame)) is not None:
         found[f"{what} ({where})"] = None
 

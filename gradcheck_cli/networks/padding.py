@@ -7,11 +7,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from gradcheck_cli.networks.structures import path
+
 
 def paddings(module: nn.Module) -> dict[str, int]:
     """By the name of the parameter, the row of the padding of each embedding within a module, or of it itself."""
     found = ((name, layer) for name, layer in module.named_modules() if isinstance(layer, nn.Embedding))
-    return {f"{name}.weight".lstrip("."): layer.padding_idx for name, layer in found if layer.padding_idx is not None}
+    return {path(name, "weight"): layer.padding_idx for name, layer in found if layer.padding_idx is not None}
 
 
 def held(weight: Tensor, row: int, value: Tensor) -> Tensor:

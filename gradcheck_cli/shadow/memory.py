@@ -190,18 +190,11 @@ class Memory:
         tensor = as_real(tensor)
         return tensor.dtype in FLOATS and not tensor._is_zerotensor() and self.load(tensor).literal
 
-    def place(self, tensor: torch.Tensor, shape: tuple[int, ...]) -> Place:
-        """Where the cells of the tensor are, broadcast to `shape`; of a complex one those of the parts of each entry."""
-        if tensor.is_complex():
-            tensor, shape = as_real(tensor), (*shape, 2)
-        return self.load(tensor), places_of(tensor, shape)
-
     def read(self, tensor: torch.Tensor, layer: int, shape: tuple[int, ...]) -> list[Cell]:
-        """These cells in one layer."""
+        """The cells of the tensor, broadcast to `shape`; of a complex one the parts of each entry."""
         if tensor._is_zerotensor():
             return [self.layers[layer].number(0, DOUBLE)] * math.prod((*shape, 2) if tensor.is_complex() else shape)
-        storage, places = self.place(tensor, shape)
-        return picked(storage.layers[layer], places)
+        return picked(self.load(tensor).layers[layer], places_of(tensor, shape))
 
     def claim(self, tensor: torch.Tensor) -> _Storage:
         """The memory of a tensor that an operation has written: a new one, without what was there before, where the tensor is
@@ -248,9 +241,6 @@ class Memory:
 
 Places = slice | list[int]
 """Of cells in the list of a storage."""
-
-Place = tuple[_Storage, Places]
-"""The cells of a tensor: in which storage, and where there."""
 
 
 def picked(cells: list[Cell], places: Places) -> list[Cell]:

@@ -319,6 +319,11 @@ _HANDLERS = ("watched", "__torch_function__")
 _NOT_THE_USERS = (str(Path(torch.__file__).parent), sysconfig.get_path("stdlib"), "<")
 
 
+def line_of(file: str, number: int) -> str:
+    """What a line of a file is called."""
+    return f"{os.path.basename(file)}, line {number}"
+
+
 def place(frame: FrameType | None = None) -> str | None:
     """The line of the user's code that is running, "file.py, line 3"; None where none is. `frame`: the innermost one that
     counts."""
@@ -330,6 +335,6 @@ def place(frame: FrameType | None = None) -> str | None:
         elif file.startswith(_HERE):
             return None  # who called is not who wrote it
         elif not file.startswith(_NOT_THE_USERS) or "site-packages" in file.removeprefix(_NOT_THE_USERS[0]):
-            return f"{os.path.basename(file)}, line {frame.f_lineno}"
+            return line_of(file, frame.f_lineno)
         frame = frame.f_back
     return None

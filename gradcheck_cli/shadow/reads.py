@@ -3,13 +3,12 @@ its iterations go on."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from gradcheck_cli.shadow.origins import place
+from gradcheck_cli.shadow.origins import line_of, place
 from gradcheck_cli.shadow.overloads import Overload
 from gradcheck_cli.shadow.watching import Watching
 
@@ -58,7 +57,7 @@ def _read() -> Read | None:
     """Which of the user's reads is running."""
     line, frame = place(), sys._getframe(2)
     while line is not None and frame is not None:
-        if f"{os.path.basename(frame.f_code.co_filename)}, line {frame.f_lineno}" == line:
+        if line_of(frame.f_code.co_filename, frame.f_lineno) == line:
             return line, next(islice(frame.f_code.co_positions(), frame.f_lasti // 2, None))[2] or 0
         frame = frame.f_back  # type: ignore[assignment]
     return None

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gradcheck_cli import check_function
 from gradcheck_cli.verdict.verdicts import Verdict
+from tests.custom_functions.halves import custom
 
 AROUND = torch.tensor([2.0, 3.0], dtype=torch.float64, requires_grad=True)
 CONSTANT = torch.tensor([2.0, 3.0], dtype=torch.float64)
@@ -18,22 +19,12 @@ LAYER = nn.Linear(2, 2).double()
 AT = {"x": torch.tensor([0.5, -1.0], dtype=torch.float64)}
 
 
-class Wrong(torch.autograd.Function):
-    """Right by its argument, wrong by the tensor around it."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
-        ctx.save_for_backward(x, w)
-        return x * w
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        x, w = ctx.saved_tensors
-        return upstream * w, 2 * upstream * x
+WRONG = custom(lambda x, w: x * w, lambda g, x, w, y: (g * w, 2 * g * x))
+"""Right by its argument, wrong by the tensor around it."""
 
 
 def around(x: Tensor) -> Tensor:
-    return Wrong.apply(x, AROUND)
+    return WRONG.apply(x, AROUND)  # type: ignore[no-any-return]
 
 
 def through_a_layer(x: Tensor) -> Tensor:

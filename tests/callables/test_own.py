@@ -17,21 +17,7 @@ from gradcheck_cli import check_function
 from gradcheck_cli.callables.own import own_slips
 from gradcheck_cli.maps.map import Map
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
-
-
-def custom(forward: Callable[..., Any], backward: Callable[..., Any], name: str = "Custom") -> Any:
-    """A Function of any number of arguments and results: `backward(*upstreams, *arguments, *results)`."""
-
-    def forwards(ctx: Any, *given: Tensor) -> Any:
-        found = forward(*given)
-        ctx.save_for_backward(*given, *(found if isinstance(found, tuple) else (found,)))
-        return found
-
-    def backwards(ctx: Any, *upstream: Tensor) -> Any:
-        return backward(*upstream, *ctx.saved_tensors)
-
-    return type(name, (Function,), {"forward": staticmethod(forwards), "backward": staticmethod(backwards)})
-
+from tests.custom_functions.halves import custom
 
 SQUARE = custom(lambda x: x**2, lambda g, x, y: 2 * x)
 TWO = custom(lambda x: (x**2, x**3), lambda g, h, x, *ys: 2 * x * g)

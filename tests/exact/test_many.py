@@ -87,7 +87,7 @@ def test_every_function_says_the_same_at_any_float(monkeypatch: pytest.MonkeyPat
         one, other = both(monkeypatch, f"{row.name}(x)", at=_wild(len(row.name), dtype), dtype=dtype)
     except InputError:
         assert dtype == "float32"  # torch has some in double alone
-        return
+        one, other = both(monkeypatch, f"{row.name}(x)", at=_wild(len(row.name), "float64"), dtype="float64")
     for column, plain in zip(one.columns, other.columns, strict=True):
         for i in range(len(column)):
             assert (column.verdict(i), column.cause(i)) == (plain.verdict(i), plain.cause(i)), column.scope.point(i)

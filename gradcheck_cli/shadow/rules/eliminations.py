@@ -4,6 +4,7 @@ of which costs as much as some hundred cells. The same functions of a layer in t
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 
 from gradcheck_cli.algebra.layers import Cell, Layer
@@ -17,24 +18,12 @@ Make = Callable[..., list[Cell]]
 _DIV, _MUL, _SUB = TABLE[syntax.DIV], TABLE[syntax.MUL], TABLE[syntax.SUB]
 
 
-def _over(x: Cell, y: Cell) -> Cell:
-    return x / y
-
-
-def _times(x: Cell, y: Cell) -> Cell:
-    return x * y
-
-
-def _minus(x: Cell, y: Cell) -> Cell:
-    return x - y
-
-
 def _arithmetic(layer: Layer) -> tuple[Callable[..., Cell], Callable[..., Cell], Callable[..., Cell], Cell]:
     """Quotients, products, differences, and 1."""
     return (
-        layer.function(_DIV) or _over,
-        layer.function(_MUL) or _times,
-        layer.function(_SUB) or _minus,
+        layer.function(_DIV) or operator.truediv,
+        layer.function(_MUL) or operator.mul,
+        layer.function(_SUB) or operator.sub,
         layer.scalar(1),
     )
 
