@@ -192,8 +192,10 @@ class Memory:
 
     def read(self, tensor: torch.Tensor, layer: int, shape: tuple[int, ...]) -> list[Cell]:
         """The cells of the tensor, broadcast to `shape`; of a complex one the parts of each entry."""
+        if tensor.is_complex():
+            tensor, shape = as_real(tensor), (*shape, 2)
         if tensor._is_zerotensor():
-            return [self.layers[layer].number(0, DOUBLE)] * math.prod((*shape, 2) if tensor.is_complex() else shape)
+            return [self.layers[layer].number(0, DOUBLE)] * math.prod(shape)
         return picked(self.load(tensor).layers[layer], places_of(tensor, shape))
 
     def claim(self, tensor: torch.Tensor) -> _Storage:
