@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from gradcheck_cli.callables import scouting
 from gradcheck_cli.callables.conditions import try_conditions
 from gradcheck_cli.callables.conventions import batching, has_forward_rule, observe
-from gradcheck_cli.callables.enclosed import not_asked
+from gradcheck_cli.callables.enclosed import Surroundings
 from gradcheck_cli.callables.explain import Known, along, explain, explain_pushed, upstream
 from gradcheck_cli.callables.higher import Higher
 from gradcheck_cli.callables.inputs import Arguments, Wanted, arguments, leaves, shown
@@ -109,6 +110,11 @@ class Question:
     def seed(self) -> int:
         return self.wanted.seed or 0
 
+    @cached_property
+    def around(self) -> Surroundings:
+        """What the function finds around itself."""
+        return Surroundings(self.target.call)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -157,6 +163,8 @@ def cases(question: Question) -> tuple[list[Case], list[Column]]:
             meant = {word: meant_by(what, map, point, outputs, _result(point)) for word, what in said.items()}
             same = meant.get("formula") or meant.get("reference")
             compiled = None if question.compile is None else _compiled(question, map, point).without(cut)
+            if not (meant or compiled):
+                map = question.around.inputs(map, outputs)
             found.append(Case(map, point, same, meant.get("surrogate"), cut, compiled))
     if first is not None and not found:
         raise first
@@ -272,7 +280,10 @@ class _Check:
 
     def __init__(self, question: Question, case: Case, recorder: Recorder, known: Known, rewriting: Rewriting) -> None:
         self.question, self.case, self.recorder, self.known, self.rewriting = question, case, recorder, known, rewriting
-        self.map, self.point = case.map, case.arguments.shown()
+        self.map = case.map
+        self.point = case.arguments.shown() | {
+            n: shown(x) for n, x in case.map.inputs.items() if n not in case.arguments.tensors
+        }
         self.options = Options(question.limits, question.seed, recorder.checkpoint)
         self.opaque: dict[str, None] = {}
         self.sensitivity = 0.0
@@ -285,7 +296,7 @@ class _Check:
         self.recorder.note(*not_judged(self.case.cut), *convention(self.case.arguments.given))
         inputs = self.map.leaves()
         outputs = self.map(inputs)
-        self.recorder.note(*not_asked(self.question.target.call, outputs, inputs))
+        self.recorder.note(*self.question.around.told(outputs, inputs, self.case.arguments.tensors))
         row = self._row(outputs)
         asked = [mode for mode in OF_TENSORS.values() if mode.name in self.question.modes]
         pushed = [mode for mode in asked if not mode.backwards]
@@ -455,16 +466,17 @@ def _map(question: Question, point: Arguments, probed: bool = True) -> Map:
             return leaves(there.call(question.target, tensors), name)
 
     inputs = {name: x.to(question.device) for name, x in point.tensors.items()}
-    map = Map(inputs, call, question.seed, stops=question.stop_gradients)
+    map = question.around.settled(Map(inputs, call, question.seed, stops=question.stop_gradients))
     if not probed:
         return map
+    held = map.call
     try:
         map(map.leaves())
     except RuntimeError as problem:
         if "leaf" not in str(problem) or "in-place" not in str(problem):
             return map
         # Written in place, and announced: torch refuses that for a leaf.
-        return replace(map, call=lambda tensors: call({name: x.clone() for name, x in tensors.items()}))
+        return replace(map, call=lambda tensors: held({name: x.clone() for name, x in tensors.items()}))
     except Exception:  # said by _outputs
         return map
     return map

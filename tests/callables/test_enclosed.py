@@ -1,4 +1,4 @@
-"""Tensors that a function differentiates besides its arguments are told of, and no others."""
+"""Tensors that a function differentiates besides its arguments are judged, or told of, and no others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from gradcheck_cli import check_function
 from gradcheck_cli.verdict.verdicts import Verdict
@@ -15,7 +16,12 @@ from tests.custom_functions.halves import custom
 
 AROUND = torch.tensor([2.0, 3.0], dtype=torch.float64, requires_grad=True)
 CONSTANT = torch.tensor([2.0, 3.0], dtype=torch.float64)
+CLOSED = torch.tensor([2.0, 3.0], dtype=torch.float64, requires_grad=True)
 LAYER = nn.Linear(2, 2).double()
+MANY = nn.Linear(2, 1000).double()
+PADDED = nn.Embedding(3, 2, padding_idx=0).double()
+HOOKED = torch.tensor([2.0, 3.0], dtype=torch.float64, requires_grad=True)
+HOOKED.register_hook(lambda g: g * 2)
 AT = {"x": torch.tensor([0.5, -1.0], dtype=torch.float64)}
 
 
@@ -42,30 +48,99 @@ def given(w: Tensor, x: Tensor) -> Tensor:
     return w * x
 
 
+def checkpointed(x: Tensor) -> Tensor:
+    return checkpoint(lambda x: LAYER(x).tanh(), x, use_reentrant=False)  # type: ignore[no-any-return]
+
+
 def _notes(function: Any, at: Any = AT) -> list[str]:
     report = check_function(function, at=at)
     assert report.verdict is Verdict.MATCH
     return [note for note in report.notes if "requires a gradient too" in note or "require gradients too" in note]
 
 
+def calls(x: Tensor) -> Tensor:
+    return around(x).sin()
+
+
+class Scale:
+    """An object that holds a parameter in a dictionary, and one by itself."""
+
+    def __init__(self) -> None:
+        self.w = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return WRONG.apply(x, self.w)  # type: ignore[no-any-return]
+
+    def method(self, x: Tensor) -> Tensor:
+        return self(x)
+
+
+SCALE = Scale()
+WEIGHTS = {"w": torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)}
+
+
+@pytest.mark.parametrize(
+    ("function", "wrong"),
+    [
+        (around, "d<v,y>/dAROUND"),
+        (calls, "d<v,y>/dAROUND"),
+        (SCALE, "d<v,y>/dself.w"),
+        (SCALE.method, "d<v,y>/dself.w"),
+        (lambda x: SCALE(x), "d<v,y>/dSCALE.w"),
+        (lambda x: WRONG.apply(x, WEIGHTS["w"]), "d<v,y>/dWEIGHTS.w"),
+        (lambda x: WRONG.apply(x, LAYER.bias), "d<v,y>/dLAYER.bias"),
+    ],
+)
+def test_what_is_around_is_judged(function: Any, wrong: str) -> None:
+    """A backward that is wrong by a tensor alone that the function finds around itself is refuted, and the tensor is left as it
+    is."""
+    before = [x.clone() for x in (AROUND, SCALE.w, WEIGHTS["w"], LAYER.bias)]
+    same = AROUND, SCALE.w, WEIGHTS["w"], LAYER.bias
+    report = check_function(function, at=AT)
+    assert {check.quantity.partition("[")[0] for check in report.checks if check.cause} == {wrong}
+    after = AROUND, SCALE.w, WEIGHTS["w"], LAYER.bias
+    assert all(x is y and torch.equal(x, z) for x, y, z in zip(after, same, before, strict=True))
+    assert all(x.grad is None for x in after)
+
+
 @pytest.mark.parametrize(
     ("function", "names"),
     [
-        (around, ["AROUND"]),
         (through_a_layer, ["LAYER.weight", "LAYER.bias"]),
-        (lambda x: LAYER(x) * AROUND, ["LAYER.weight", "LAYER.bias", "AROUND"]),
+        (lambda x: LAYER(x) * CLOSED, ["LAYER.weight", "LAYER.bias", "CLOSED"]),
+        (LAYER, ["weight", "bias"]),
     ],
 )
 def test_what_is_around_is_named(function: Any, names: list[str]) -> None:
-    """A match says nothing of tensors that require a gradient and are no arguments: the report does, once, by their names."""
+    """Tensors that require a gradient and are no arguments are judged, and the report says so once, by their names."""
+    (note,) = _notes(function, {"input": AT["x"]} if function is LAYER else AT)
+    assert set(note.partition(" require")[0].split(", ")) == set(names) and "judged at" in note
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: MANY(x).sum(-1), lambda x: x * HOOKED, lambda x: PADDED(torch.tensor([0, 1])) * x, checkpointed],
+)
+def test_what_is_not_judged_is_told(function: Any) -> None:
+    """Many entries, a tensor with a hook, an embedding with padding, and what a checkpoint reads again in its backward pass are
+    not judged, and the report says so."""
     (note,) = _notes(function)
-    assert set(note.partition(" require")[0].split(", ")) == set(names)
+    assert "not judged" in note
 
 
-def test_a_module_is_sent_to_its_command() -> None:
-    """The parameters of a Module are judged by `gradcheck model`."""
-    (note,) = _notes(LAYER, {"input": AT["x"]})
-    assert note.startswith("weight, bias require gradients too") and "gradcheck model" in note
+def test_a_checkpoint_is_right_at_second_order() -> None:
+    """A backward pass that runs the function again finds what the forward pass found: the user's own tensors."""
+    assert check_function(checkpointed, at=AT, order=2).verdict is Verdict.MATCH
+
+
+def test_buffers_around_are_left_as_they_are() -> None:
+    """A normalisation in training writes running statistics: its gradient is judged, and they stay as they were."""
+    norm = nn.BatchNorm1d(2).double()
+    before = {name: b.clone() for name, b in norm.named_buffers()}
+    x = torch.tensor([[0.5, -1.0], [1.0, 2.0], [0.25, 1.0]], dtype=torch.float64)
+    report = check_function(lambda x: norm(x) * 2, at={"x": x})
+    assert report.verdict is Verdict.MATCH and report.counts["match"] == 10
+    assert all(torch.equal(b, before[name]) for name, b in norm.named_buffers())
 
 
 @pytest.mark.parametrize("function", [solves, lambda x: x * CONSTANT, lambda x: x * AROUND.detach(), partial(given, CONSTANT)])
