@@ -100,6 +100,10 @@ def _transposed(v: Tensor) -> Tensor | None:
     return v.mT.contiguous().mT if v.ndim > 1 and min(v.shape[-2:]) > 1 else None
 
 
+def _channels_last(v: Tensor) -> Tensor | None:
+    return v.contiguous(memory_format=torch.channels_last) if v.ndim == 4 and min(v.shape[1:]) > 1 else None
+
+
 def _apart(v: Tensor) -> Tensor | None:
     return torch.stack([v, torch.full_like(v, 7)], -1)[..., 0] if v.numel() > 1 else None
 
@@ -240,10 +244,6 @@ def _the_same(x: Tensor, old: Tensor) -> bool:
     return old.is_contiguous() and torch.equal(x.nan_to_num(), old.nan_to_num())
 
 
-def _channels_last(v: Tensor) -> Tensor | None:
-    return v.contiguous(memory_format=torch.channels_last) if v.ndim == 4 and min(v.shape[1:]) > 1 else None
-
-
 LAID: Mapping[str, Callable[[Tensor], Tensor | None]] = {
     "that are transposed in memory": _transposed,
     "in torch.channels_last": _channels_last,
@@ -370,6 +370,7 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition("expanded", "an expanded upstream gradient, as of y.sum(),", _layout(_expanded)),
     Condition("expanded by rows", "an upstream gradient with equal rows, as of y.sum(0),", _layout(_by_rows)),
     Condition("transposed", "a transposed upstream gradient", _layout(_transposed)),
+    Condition("channels_last", "an upstream gradient in torch.channels_last", _layout(_channels_last)),
     Condition("strided", "an upstream gradient whose entries are apart in memory", _layout(_apart)),
     Condition("slice", "an upstream gradient that is a slice of a larger tensor, as of torch.cat,", _layout(_slice)),
     Condition("zeros", "zeros as upstream gradient", _zeros),

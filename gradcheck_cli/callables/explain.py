@@ -15,7 +15,7 @@ from gradcheck_cli.algebra.layers import Symbolic
 from gradcheck_cli.algebra.number import Ball
 from gradcheck_cli.algebra.symbols import Expression
 from gradcheck_cli.callables.hanging import without_hooks
-from gradcheck_cli.callables.own import BY_ITSELF, forgotten_conjugates, own_pushed, own_slips, places
+from gradcheck_cli.callables.own import BY_ITSELF, forgotten_conjugates, not_linear, own_pushed, own_slips, places
 from gradcheck_cli.exact.derivative import TIDY, tidy
 from gradcheck_cli.language.spaces import entry_names
 from gradcheck_cli.language.tree import written_size
@@ -140,7 +140,7 @@ def _slips(map: Map, wrong: Sequence[Column], formula: Formula | None, values: b
     if not wrong:
         return
     seen = [c for c in wrong if c.check(c.worst()).witness is None]
-    own = forgotten_conjugates(map) if values else []
+    own = (forgotten_conjugates(map) or not_linear(map)) if values else []
     slips = name_slips(map, formula, values=values, searched=searched) if seen and not own else {}
     where = places(map) if values and not own else []
     if values and not own:

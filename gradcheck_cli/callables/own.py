@@ -24,7 +24,7 @@ from torch.autograd.function import FunctionMeta
 
 from gradcheck_cli.callables.backward import custom_nodes
 from gradcheck_cli.callables.inputs import leaves
-from gradcheck_cli.maps.map import Map, Tensors, attempted, direction_of, push, tangent, without_graph
+from gradcheck_cli.maps.map import Map, Row, Tensors, attempted, direction_of, pull, push, random_row, tangent, without_graph
 from gradcheck_cli.maps.parts import apart, inexact, joined
 from gradcheck_cli.maps.slips import Searched, name_pushed, name_slips
 
@@ -241,6 +241,11 @@ def forgotten_conjugates(map: Map) -> list[str]:
     return [text for text in _told(map, "backward", _conjugates) if BY_ITSELF in text]
 
 
+def not_linear(map: Map) -> list[str]:
+    """The same of those whose backward isn't linear in the upstream gradient, as that of any derivative is."""
+    return [text for text in _told(map, "backward", _bent) if BY_ITSELF in text]
+
+
 def places(map: Map, rule: str = "backward") -> list[str]:
     """Where the rule is, if there is one custom Function."""
     return _told(map, rule, lambda call: {})
@@ -260,6 +265,32 @@ def _told(map: Map, rule: str, examine: Examine) -> list[str]:
             texts = [f"{slip} (by {', '.join(names)})" if len(wrong) > 1 else slip for slip, names in by.items() if slip]
             found.append(": ".join((f"{place(call.function, rule)} {BY_ITSELF}", *filter(None, ["; ".join(texts)]))))
     return found or [place(call.function, rule) for call in functions if len(functions) == 1]
+
+
+NOT_LINEAR = "it isn't linear in the upstream gradient, as a derivative is (it is clipped, or normalised?)"
+
+
+def _bent(call: Call) -> dict[str, str | None]:
+    """The arguments whose gradients don't grow with the upstream gradient, but change sign with it (else it is forgotten, or
+    used twice); powers of 2 leave rounding as it is."""
+    own = call.map()
+    if own is None:
+        return {}
+    leaves = own.leaves()
+    outputs = own(leaves)
+    upstream = random_row(outputs, 0).cotangents
+
+    def pulled(factor: float) -> dict[str, Tensor | None]:
+        found = pull(outputs, leaves, Row("", {name: v * factor for name, v in upstream.items()})).gradients
+        return {name: None if g is None else g.detach().clone() / factor for name, g in found.items()}
+
+    plain, reversed, *others = (pulled(factor) for factor in (1.0, -1.0, 0.25, 4.0))
+    odd = [(name, g) for name, g in plain.items() if g is not None and _like(reversed[name], g)]
+    return {name: NOT_LINEAR for name, g in odd if not all(_like(other[name], g) for other in others)}
+
+
+def _like(x: Tensor | None, y: Tensor) -> bool:
+    return x is not None and torch.allclose(x, y, rtol=LIKE, atol=LIKE * float(y.abs().max()), equal_nan=True)
 
 
 # -- complex numbers --------------------------------------------------------------------------------------------------------

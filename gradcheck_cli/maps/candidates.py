@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from functools import lru_cache, partial
 from typing import Any
 
@@ -32,6 +33,9 @@ RIGHT = 1e-11
 
 SMALLEST = 1e-300
 """Factors down to which one may be 1/N."""
+
+LARGEST_PART = 16
+"""Parts of a whole up to which a factor is a fraction."""
 
 QUOTED = 60
 """Characters up to which a term is quoted."""
@@ -86,13 +90,16 @@ def _factor(factor: float, trial: Trial, name: str) -> str:
 
 
 def shown(factor: float) -> str:
-    """A factor as a reader would write it: 3, 1/3, 1.01."""
+    """A factor as a reader would write it: 3, 1/3, 5/6, 1.01."""
     if not math.isfinite(factor):
         return "nan"
     large = abs(factor) >= 1 or abs(factor) <= SMALLEST
     whole = _whole(abs(factor) if large else 1 / abs(factor))
     sign = "-" if factor < 0 else ""
-    return f"{factor:.10g}" if whole is None else f"{sign}{whole}" if large else f"{sign}1/{whole}"
+    if whole is not None:
+        return f"{sign}{whole}" if large else f"{sign}1/{whole}"
+    near, decimal = Fraction(factor).limit_denominator(LARGEST_PART), f"{factor:.10g}"
+    return str(near) if len(decimal) > len(str(near)) + 1 and math.isclose(factor, near, rel_tol=CLOSE) else decimal
 
 
 def _whole(ratio: float) -> int | None:

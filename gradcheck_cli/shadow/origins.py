@@ -316,6 +316,7 @@ _SHADOW = str(Path(__file__).parent)
 _HANDLERS = ("watched", "__torch_function__")
 """What torch hands operations to, in this folder or elsewhere."""
 
+_MODULE = torch.nn.modules.module.__file__
 _NOT_THE_USERS = (str(Path(torch.__file__).parent), sysconfig.get_path("stdlib"), "<")
 
 
@@ -327,12 +328,16 @@ def line_of(file: str, number: int) -> str:
 def place(frame: FrameType | None = None) -> str | None:
     """The line of the user's code that is running, "file.py, line 3"; None where none is. `frame`: the innermost one that
     counts."""
-    frame = frame or sys._getframe(1)
+    frame, called = frame or sys._getframe(1), False
     while frame is not None:
         file = frame.f_code.co_filename
         if file.startswith(_SHADOW) or (file.startswith(_HERE) and frame.f_code.co_name in _HANDLERS):
             pass
         elif file.startswith(_HERE):
+            called = True
+        elif file == _MODULE:
+            called = False  # a hook of ours runs where the user's code calls a module
+        elif called and not file.startswith(_NOT_THE_USERS):
             return None  # who called is not who wrote it
         elif not file.startswith(_NOT_THE_USERS) or "site-packages" in file.removeprefix(_NOT_THE_USERS[0]):
             return line_of(file, frame.f_lineno)

@@ -8,12 +8,15 @@ that torch itself cuts off, for an operation that has no derivative, was not det
 
 from __future__ import annotations
 
+import math
 import sys
 import traceback
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import FrameType
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.utils.checkpoint
 from torch import Tensor
@@ -24,6 +27,10 @@ from gradcheck_cli.shadow.overloads import Overload
 
 Take = Callable[[Tensor], Tensor]
 """What stands in for a tensor from outside, as an argument."""
+
+
+Span = tuple[int, tuple[int, ...], tuple[int, ...]]
+"""Where the entries of a tensor are in its storage: the first one, sizes and strides."""
 
 
 DETACHED = ".detach() or .data"
@@ -60,8 +67,8 @@ class Graph:
         self.everything = everything
         self.cuts: dict[Cut, None] = {}
         self._waiting: tuple[Cut, list[Tensor]] | None = None  # what torch may turn out to have cut off
-        self._storages: dict[int, tuple[Any, Cut]] = {}  # of what is outside; kept, so that no address is used again
-        self._shared: set[int] = set()  # those that tensors of the graph use too
+        self._outside = Memory()
+        self._shared = Memory()  # what tensors of the graph use too
         self._inputs: dict[int, Tensor] = {}
         self._reached: dict[Any, bool] = {}
         self._entered = False  # an argument of the operation that runs is made of inputs; where a graph is recorded, through it
@@ -76,7 +83,7 @@ class Graph:
         if known.base == "detach":
             if torch.is_grad_enabled():
                 if self.reaches(args[0]):
-                    self._shared.add(args[0].untyped_storage()._cdata)
+                    self._shared.add(args[0])
                 if self._of_inputs(args[0]):
                     self._out([args[0]], self._cut(DETACHED))
             elif _within(_CHECKPOINT):  # nothing is recorded here, but it will be when this is run again
@@ -86,11 +93,12 @@ class Graph:
         if not torch.is_grad_enabled():
             tensors = _tensors((args, dict(kwargs)))
             self._entered = any(map(self._of_inputs, tensors))
-            if known.view:
-                self._shared.update(t.untyped_storage()._cdata for t in tensors if self.reaches(t) and _solid(t))
+            for t in tensors if known.view else ():
+                if self.reaches(t) and _solid(t):
+                    self._shared.add(t)
         elif self.everything and not known.view:
             self._entered = any(map(self.reaches, _tensors((args, dict(kwargs)))))
-        if known.view or not self._storages or not torch.is_grad_enabled():
+        if known.view or not self._outside or not torch.is_grad_enabled():
             return args, kwargs
         bound = known.bind(args, kwargs)
         written = {id(t) for name in known.written for t in _tensors(bound[name])}
@@ -122,7 +130,7 @@ class Graph:
     def outside(self, tensor: Tensor) -> bool:
         """Whether the code took what this tensor holds out of the graph."""
         self._settle()
-        return _solid(tensor) and tensor.untyped_storage()._cdata in self._storages and not self.reaches(tensor)
+        return _solid(tensor) and tensor in self._outside and not self.reaches(tensor)
 
     def written_behind(self, known: Overload, args: Any, kwargs: Mapping[str, Any]) -> list[Tensor]:
         """What an operation is about to write to in memory of the graph, which doesn't record it."""
@@ -134,15 +142,16 @@ class Graph:
 
     def _of_inputs(self, tensor: Tensor) -> bool:
         """Whether a tensor was made of inputs, in the graph or outside of it: else it is a constant that nobody cut off."""
-        return self.reaches(tensor) or (_solid(tensor) and tensor.untyped_storage()._cdata in self._storages)
+        return self.reaches(tensor) or (_solid(tensor) and tensor in self._outside)
 
     def shared(self, tensor: Tensor) -> bool:
         """Whether what is written to this tensor is written into the graph as well, which doesn't know of it."""
-        return tensor.untyped_storage()._cdata in self._shared
+        return tensor in self._shared
 
     def cut(self, tensor: Tensor) -> Cut:
         """What took a tensor out that is outside."""
-        return self._storages[tensor.untyped_storage()._cdata][1]
+        found: Cut = self._outside.last(tensor)
+        return found
 
     def _settle(self) -> None:
         """What the last operation returned has its place in the graph by now, or none."""
@@ -156,8 +165,7 @@ class Graph:
     def _out(self, tensors: Iterable[Tensor], cut: Cut) -> None:
         for tensor in tensors:
             if _solid(tensor):
-                storage = tensor.untyped_storage()
-                self._storages[storage._cdata] = storage, cut
+                self._outside.add(tensor, cut)
 
     def reaches(self, tensor: Tensor) -> bool:
         """Whether the graph leads from a tensor to an input."""
@@ -183,6 +191,65 @@ class Graph:
             else:
                 self._reached[node] = False
         return self._reached[tensor.grad_fn]
+
+
+class Memory:
+    """Entries of storages, those of the tensors that were added, and what was said of each."""
+
+    def __init__(self) -> None:
+        self._spans: dict[int, tuple[Any, dict[Span, Any]]] = {}  # the storages are kept, so that no address is used again
+
+    def __bool__(self) -> bool:
+        return bool(self._spans)
+
+    def add(self, tensor: Tensor, said: Any = None) -> None:
+        storage = tensor.untyped_storage()
+        spans = self._spans.setdefault(storage._cdata, (storage, {}))[1]
+        spans.pop(span := _span(tensor), None)
+        spans[span] = said
+
+    def __contains__(self, tensor: Tensor) -> bool:
+        return next(self._of(tensor), None) is not None
+
+    def last(self, tensor: Tensor) -> Any:
+        """What was said last of entries that the tensor has too."""
+        (said,) = next(self._of(tensor))
+        return said
+
+    def _of(self, tensor: Tensor) -> Iterator[tuple[Any]]:
+        _, spans = self._spans.get(tensor.untyped_storage()._cdata, (None, {}))
+        own = _span(tensor)
+        return ((said,) for span, said in reversed(spans.items()) if _overlap(own, span))
+
+
+def _span(tensor: Tensor) -> Span:
+    return int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride()
+
+
+def _overlap(one: Span, other: Span) -> bool:
+    """Whether two tensors have an entry of one storage in common: chunks of one tensor, say, have none."""
+    if one == other:
+        return True
+    (first, last), (start, end) = bounds = _bounds(one), _bounds(other)
+    if last < start or end < first or 0 in (*one[1], *other[1]):
+        return False
+    whole = [math.prod(span[1]) == b - a + 1 for span, (a, b) in zip((one, other), bounds, strict=True)]
+    if (whole[0] and first <= start and end <= last) or (whole[1] and start <= first and last <= end):
+        return True
+    return bool(np.isin(_entries(one), _entries(other)).any())
+
+
+def _bounds(span: Span) -> tuple[int, int]:
+    offset, shape, strides = span
+    return offset, offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+
+
+def _entries(span: Span) -> npt.NDArray[np.int64]:
+    offset, shape, strides = span
+    found = np.array([offset], dtype=np.int64)
+    for n, stride in zip(shape, strides, strict=True):
+        found = (found[:, None] + stride * np.arange(n)).reshape(-1)
+    return found
 
 
 def _solid(tensor: Tensor) -> bool:

@@ -181,7 +181,7 @@ class Slip(Said):
     STRIDED_UPSTREAM = (
         "strided_upstream",
         "The gradient changes where the upstream gradient lies otherwise in memory: transposed, strided, or a slice.",
-        "^with (a transposed upstream gradient|an upstream gradient (whose entries are apart|that is a slice))",
+        "^with (a transposed upstream gradient|an upstream gradient (in torch.ch|whose entries are apart|that is a slice))",
     )
     STRIDED_ARGUMENT = (
         "strided_argument",
@@ -196,7 +196,7 @@ class Slip(Said):
     SCALED_UPSTREAM = (
         "scaled_upstream",
         "The gradient doesn't grow with the upstream gradient: a backward is linear in it.",
-        "^with an upstream gradient .* times as large",
+        "^with an upstream gradient .* times as large|it isn't linear in the upstream gradient",
     )
     UPSTREAM_IN_PARTS = (
         "upstream_in_parts",

@@ -354,6 +354,11 @@ WRONG: dict[str, list[tuple[Any, Mapping[str, Tensor], str]]] = {
         (square(lambda ctx, g, x: 2 * g * (x if x.stride()[1] > 1 else 0 * x)),
          {"x": X[None, :, :, None].repeat(1, 1, 1, 2)}, "with arguments in torch.channels_last the backward of Changed"),
     ],
+    "channels_last": [
+        (square(lambda ctx, g, x: 2 * g * x * (3 if g.stride()[-3:-2] == (1,) and x.is_contiguous() else 1)),
+         {"x": X[None, :, :, None].repeat(1, 1, 1, 2)},
+         "with an upstream gradient in torch.channels_last the backward of Changed returns 3 times as much"),
+    ],
     "frozen": [
         (product(lambda ctx, g, x, w: _needs(ctx, (g * w, g * x), (3 * g * w, 3 * g * x))), {"x": X, "w": X + 1},
          "with x frozen (requires_grad=False) autograd returns 3 times as much"),

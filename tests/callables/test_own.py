@@ -277,3 +277,22 @@ def test_at_a_kink_a_backward_that_is_wrong_beside_it_is_a_formula(function: Any
     beside a right custom backward too."""
     report = check_function(function, at={"x": torch.tensor([0.0, 1.5, -2.0], dtype=torch.float64)})
     assert {c.cause for c in report.checks if c.verdict == "mismatch"} == causes
+
+
+@pytest.mark.parametrize(
+    ("backward", "slip"),
+    [
+        (lambda g, x, y: g * x.cos() / g.norm(), "scaled_upstream"),
+        (lambda g, x, y: (g * x.cos()).clamp(-0.5, 0.5), "scaled_upstream"),
+        (lambda g, x, y: torch.sign(g) * x.cos(), "scaled_upstream"),
+        (lambda g, x, y: x.cos(), "dropped_upstream"),
+        (lambda g, x, y: g * g * x.cos(), "upstream_twice"),
+        (lambda g, x, y: -g * x.cos(), "wrong_sign"),
+    ],
+)
+def test_a_gradient_that_does_not_grow_with_the_upstream_gradient(backward: Any, slip: str) -> None:
+    """One that is clipped or normalised is told so; one that is linear, forgets the upstream gradient or squares it has another
+    slip."""
+    report = check_function(custom(torch.sin, backward), at={"x": [0.4, -1.2, 0.9]})
+    assert {check.cause for check in report.checks if check.cause} == {Cause.FORMULA}
+    assert f"more: gradcheck why {slip}" in str(report)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from gradcheck_cli import check_chain, check_function
+from gradcheck_cli import check_chain, check_function, check_model
 from gradcheck_cli.output.outcomes import summary
 from gradcheck_cli.suite.execute import execute
 from gradcheck_cli.suite.spec import load
@@ -202,3 +202,47 @@ def test_chains_say_it_too() -> None:
     report = check_chain("sin(x)", at="x=0.4", callables={"sin": unlike})
     wrong = [c for c in report.checks if c.witness == "quotient"]
     assert wrong and all("along x it is" in str(c.detail) for c in wrong)
+
+
+class Truncated(torch.nn.Module):
+    """Back-propagation through a part of the time alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.last = torch.nn.GRUCell(2, 2), torch.nn.Linear(2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x.new_zeros(x.shape[1], 2)
+        for t, inputs in enumerate(x):
+            h = self.cell(inputs, h.detach() if t == 2 else h)
+        return self.last(h)
+
+
+class Frozen(torch.nn.Module):
+    """A part whose gradient is switched off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh())
+        self.head = torch.nn.Linear(3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            h = self.encoder(x)
+        return self.head(h)
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "words"),
+    [(Truncated, (4, 1, 2), ".detach() or .data"), (Frozen, (2, 2), "an operation under torch.no_grad()")],
+)
+def test_a_cut_in_a_network_is_one_finding(network: Callable[[], torch.nn.Module], shape: tuple[int, ...], words: str) -> None:
+    """All that one cut makes wrong, of the whole and of what the layers return, is due to it, and named by its one line: chunks
+    of a tensor that a kernel of torch's keeps are not cut off with it."""
+    torch.manual_seed(0)
+    report = check_model(network().double(), input=shape)
+    wrong = [check for check in report.checks if check.verdict is Verdict.MISMATCH]
+    assert {check.cause for check in wrong} == {Cause.NO_GRADIENT}
+    texts = {(check.detail or "").partition(":")[0] for check in wrong}
+    assert len(texts) == 1 and texts.pop().startswith(f"cut from the graph by {words} (test_cuts.py")
+    assert str(report).count("cut from the graph by") == 1

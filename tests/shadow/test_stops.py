@@ -18,6 +18,7 @@ from gradcheck_cli.algebra.number import working
 from gradcheck_cli.algebra.series import terms
 from gradcheck_cli.maps.constants import Constants
 from gradcheck_cli.shadow.mode import SHARED, Shadow
+from gradcheck_cli.shadow.stops import Memory
 
 
 class Inside(Function):
@@ -136,3 +137,26 @@ def test_constants_hold(name: str) -> None:
         found.append(y.item())
     assert (found[1] - found[2]) / 2e-6 == pytest.approx(expected, abs=1e-8)
     assert found[0] == float(call(torch.tensor([1.5], dtype=torch.float64, requires_grad=True)).detach())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda x: x[:, :2], lambda x: x[:, 2:]),
+        (lambda x: x[::2], lambda x: x[1::2]),
+        (lambda x: x[:2], lambda x: x[2:]),
+        (lambda x: x[:, :2], lambda x: x.T[1:]),
+        (lambda x: x, lambda x: x[1, 1]),
+        (lambda x: x[:0], lambda x: x),
+        (lambda x: x[:1].expand(3, 4), lambda x: x[0, 3]),
+    ],
+)
+def test_memory_is_of_entries(one: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor]) -> None:
+    """A tensor is among those that were added where it has an entry with them in common, not where it has their storage."""
+    x = torch.arange(12.0).reshape(3, 4)
+    common = set(one(x).flatten().tolist()) & set(other(x).flatten().tolist())
+    memory = Memory()
+    memory.add(one(x), "first")
+    assert (other(x) in memory) == bool(common)
+    memory.add(x, "all")
+    assert other(x) in memory and memory.last(other(x)) == "all"
