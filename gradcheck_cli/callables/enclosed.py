@@ -166,6 +166,10 @@ class Surroundings:
                 if parameter is not None:
                     put = None if constant else partial(part._parameters.__setitem__, key)
                     self._add(f"{prefix}.{key}" if prefix else key, parameter, put)
+            held = ((key, value) for key, value in list(vars(part).items()) if not key.startswith("_"))
+            for key, value in held:  # not registered: in a list, say
+                if isinstance(value, Tensor | MutableSequence | MutableMapping):
+                    self._add(f"{prefix}.{key}" if prefix else key, value, partial(setattr, part, key))
             self.buffers += [(part._buffers, key) for key, buffer in part._buffers.items() if buffer is not None]
 
 

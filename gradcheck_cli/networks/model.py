@@ -12,14 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gradcheck_cli.callables.backward import custom_nodes
+from gradcheck_cli.callables.enclosed import Surroundings
 from gradcheck_cli.callables.intent import name_of
 from gradcheck_cli.callables.loading import load
+from gradcheck_cli.callables.own import place
 from gradcheck_cli.errors import REFUSALS, InputError, NoValue, Raised
+from gradcheck_cli.formulas.tasks import listed
 from gradcheck_cli.formulas.torch_chain import TorchChain
 from gradcheck_cli.language.chain import Chain
 from gradcheck_cli.maps.compiling import check_backend, counted_by
 from gradcheck_cli.maps.compiling import name_of as compiler
-from gradcheck_cli.maps.map import Tensors, check_device, not_judged, seeded
+from gradcheck_cli.maps.map import Tensors, attempted, check_device, not_judged, seeded
 from gradcheck_cli.maps.parts import convention, inexact
 from gradcheck_cli.modes import OF_TENSORS
 from gradcheck_cli.networks.arguments import Arguments, candidates
@@ -83,7 +87,7 @@ def check(request: Request, recorder: Recorder, problem: dict[str, Any]) -> None
         problem["stages"] = _stages(request, calls)
         problem["flow"] = _flow(calls)
         problem["inputs"] = {name: list(t.shape) for name, t in subject.arguments.items()}
-        recorder.note(*not_judged(subject.cut), *convention(subject.wholes()))
+        recorder.note(*not_judged(subject.cut), *convention(subject.wholes()), *_left_out(subject))
         meant = None if reference is None else replace(subject, module=reference, given={}, autocast=None)
         with counted_by(recorder, request.compile), subject.checked(), nullcontext() if meant is None else meant.checked():
             for mode in OF_TENSORS.values():
@@ -93,6 +97,28 @@ def check(request: Request, recorder: Recorder, problem: dict[str, Any]) -> None
                     checker.check()
     if len(refused) == len(dtypes):
         raise refused[0]
+
+
+def _left_out(subject: Subject) -> list[str]:
+    """What the reader is told of what isn't judged: tensors that require a gradient and are no parameters, and custom backwards
+    that run in training alone."""
+    outputs = _run(subject)
+    others = list(Surroundings(subject.module).reached(outputs))
+    verb = "requires a gradient and is no parameter" if len(others) == 1 else "require gradients and are no parameters"
+    notes = [f"{listed(others)} {verb} of the network (in a list, not in a ParameterList?): not judged"] if others else []
+    trained = {} if subject.training else attempted(lambda: _run(replace(subject, training=True))) or {}
+    here = {node.function for node in custom_nodes(outputs)}
+    there = dict.fromkeys(node.function for node in custom_nodes(trained))
+    return notes + [
+        f"{place(function)} runs in training alone: --train judges it" for function in there if function not in here
+    ]
+
+
+def _run(subject: Subject) -> dict[str, Tensor]:
+    """What the network returns, with its graph."""
+    leaves = {name: t.detach().clone().requires_grad_() for name, t in subject.wholes().items()}
+    with seeded(subject.seed, leaves.values()):
+        return subject.run(leaves)
 
 
 def _reference(request: Request, module: nn.Module) -> nn.Module:
