@@ -131,7 +131,8 @@ def symmetric(trial: Trial, name: str) -> Candidates:
 
 
 def assigned(trial: Trial, name: str) -> Candidates:
-    """Of the contributions of several outputs to one entry the last one alone: `grad[index] = g` where they are added up."""
+    """Of the contributions of several outputs to one entry the last one alone: `grad[index] = g` where they are added up; or
+    their mean."""
     cotangents = [v.name for y in trial.trees.outputs for v in family(upstream(y), trial.trees.shapes[result(y)])]
     if not 1 < len(cotangents) <= CONTRIBUTIONS:
         return
@@ -141,8 +142,13 @@ def assigned(trial: Trial, name: str) -> Candidates:
     last = np.zeros_like(parts[0])
     for part in parts:
         last = np.where(part != 0, part, last)
-    if sum(part != 0 for part in parts).max() > 1:
+    counts = sum(part != 0 for part in parts)
+    if counts.max() > 1:
         yield "a term is dropped: of several contributions to an entry the last alone counts, as if assigned", lambda: last
+        yield (
+            "a mean for a sum: several contributions to an entry are averaged",
+            lambda: trial.exact[name] / np.maximum(counts, 1),
+        )
 
 
 def laid_out(trial: Trial, name: str) -> Candidates:

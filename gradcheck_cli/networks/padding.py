@@ -1,4 +1,5 @@
-"""Rows of embeddings that stand for padding (`padding_idx`): constants, as torch holds them, which gives them no gradient."""
+"""Embeddings whose gradients torch means otherwise: rows that stand for padding (`padding_idx`) are constants, as torch holds
+them, which gives them no gradient; those that `scale_grad_by_freq` divides are no derivatives."""
 
 from __future__ import annotations
 
@@ -25,7 +26,12 @@ def held(weight: Tensor, row: int, value: Tensor) -> Tensor:
 
 def told(module: nn.Module, trained: Mapping[str, Tensor]) -> list[str]:
     """What the reader is told of those that would be judged."""
+    scaled = {path(name, "weight") for name, m in module.named_modules() if getattr(m, "scale_grad_by_freq", False)}
     return [
+        f"torch divides the gradient of {name} by how often each index occurs (scale_grad_by_freq): it is no derivative"
+        for name in trained
+        if name in scaled
+    ] + [
         f"row {row} of {name} is a constant: it stands for padding (padding_idx), and torch gives it no gradient"
         for name, row in paddings(module).items()
         if name in trained

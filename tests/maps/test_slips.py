@@ -454,6 +454,20 @@ class Quadratic(Function):
         return g * 2 * (w @ x), g * torch.outer(x, x)
 
 
+class Averaged(Function):
+    """Rows of x by an index that names one twice; gradients are averaged where they have to be added."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.shape = x.shape
+        return x[[0, 2, 0]]
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        index, counts = torch.tensor([0, 2, 0]), torch.tensor([[2.0], [1.0], [1.0], [1.0]], dtype=g.dtype)
+        return torch.zeros(ctx.shape, dtype=g.dtype).index_add(0, index, g) / counts
+
+
 class Chosen(Function):
     """Rows of x by an index that names one twice; gradients are put where they have to be added."""
 
@@ -601,6 +615,7 @@ _RESHAPED = "the upstream gradient is reshaped where its dimensions have to be p
         (Correlation, ((4, 5), (2, 3)), "the input w is used where its reverse belongs"),
         (Quadratic, ((3,), (3, 3)), "its transpose is missing: all is right only where the input w is symmetric"),
         (Chosen, ((4, 2),), "a term is dropped: of several contributions to an entry the last alone counts, as if assigned"),
+        (Averaged, ((4, 2),), "a mean for a sum: several contributions to an entry are averaged"),
     ],
 )
 def test_what_is_confused_within_a_tensor(slip: Any, shapes: tuple[tuple[int, ...], ...], text: str) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gradcheck_cli import check_model
+from gradcheck_cli.verdict.verdicts import Verdict
 
 IDS = torch.tensor([[1, 2, 0], [3, 4, 4]])
 NOTE = "row 0 of embedding.weight is a constant: it stands for padding (padding_idx), and torch gives it no gradient"
@@ -61,3 +62,11 @@ def test_what_is_wrong_beside_the_padding_is_seen() -> None:
     report = check_model(network, at={"ids": IDS})
     assert report.verdict == "mismatch"
     assert any("embedding.weight" in c.quantity for c in report.checks if c.verdict == "mismatch")
+
+
+def test_a_gradient_that_is_divided_by_frequency_is_told() -> None:
+    """What `scale_grad_by_freq` makes of a gradient is no derivative: the report says whose doing it is."""
+    network = nn.Sequential(nn.Embedding(4, 2, scale_grad_by_freq=True), nn.Linear(2, 1)).double()
+    report = check_model(network, at={"input": torch.tensor([0, 1, 1])})
+    assert report.verdict is Verdict.MISMATCH and any("scale_grad_by_freq" in note for note in report.notes)
+    assert "a mean for a sum: several contributions to an entry are averaged" in str(report)
