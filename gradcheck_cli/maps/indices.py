@@ -31,14 +31,23 @@ SUMS = 400
 """Terms, together, up to which sums are made over other entries."""
 
 
+OVER = "a sum, or a mean, runs over other entries than it should: it belongs over {}"
+
+
 def upstream_misplaced(trial: Trial, name: str) -> Candidates:
     """The upstream gradient of one output, in the wrong place."""
     for what, names, values in _cotangents(trial):
         changes = {f"{what} is not used": np.zeros_like(values)} if len(trial.trees.outputs) > 1 else {}
         if values.ndim >= 2 and values.shape[-1] == values.shape[-2]:
-            changes[f"{what} is transposed"] = _transposed(values)
+            belongs = next((d for d in range(values.ndim) if _is_sum(trial.exact[name], values, d)), None)
+            changes[f"{what} is transposed" if belongs is None else OVER.format(f"dimension {belongs}")] = _transposed(values)
         for text, changed in changes.items():
             yield text, partial(_with_upstream, trial, name, names, changed.ravel())
+
+
+def _is_sum(exact: Floats, values: Floats, axis: int) -> bool:
+    """Whether a gradient is the sum of an upstream gradient over one of its two dimensions, as a bias has it."""
+    return values.ndim == 2 and exact.shape == values.sum(axis).shape and close(exact, values.sum(axis))
 
 
 def _cotangents(trial: Trial) -> Iterator[tuple[str, list[str], Floats]]:
@@ -193,8 +202,7 @@ def summed(trial: Trial, name: str) -> Candidates:
             for kept in (k for count in range(len(shape)) for k in combinations(range(len(shape)), count)):
                 over = [str(d) for d in range(len(shape)) if d not in kept]
                 where = f"dimension{'s' if len(over) > 1 else ''} {', '.join(over)}" if kept else "all entries"
-                text = f"a sum, or a mean, runs over other entries than it should: it belongs over {where}"
-                yield text, partial(_summed, trial, name, sums, _Places(named, places, kept))
+                yield OVER.format(where), partial(_summed, trial, name, sums, _Places(named, places, kept))
 
 
 def _sums(calls: Sequence[Call], keys: Mapping[Node, int]) -> dict[Call, list[Node]]:

@@ -454,6 +454,18 @@ class Quadratic(Function):
         return g * 2 * (w @ x), g * torch.outer(x, x)
 
 
+class Bias(Function):
+    """A bias, whose gradient is summed along the rows."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
+        return w + x
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        return g.sum(1), g
+
+
 class Averaged(Function):
     """Rows of x by an index that names one twice; gradients are averaged where they have to be added."""
 
@@ -615,6 +627,7 @@ _RESHAPED = "the upstream gradient is reshaped where its dimensions have to be p
         (Correlation, ((4, 5), (2, 3)), "the input w is used where its reverse belongs"),
         (Quadratic, ((3,), (3, 3)), "its transpose is missing: all is right only where the input w is symmetric"),
         (Chosen, ((4, 2),), "a term is dropped: of several contributions to an entry the last alone counts, as if assigned"),
+        (Bias, ((3,), (3, 3)), _OVER.format("dimension 0")),
         (Averaged, ((4, 2),), "a mean for a sum: several contributions to an entry are averaged"),
     ],
 )
