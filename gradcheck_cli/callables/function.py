@@ -325,7 +325,7 @@ class _Check:
         if self.question.order > 1 and seen.repeatable:
             self.higher(row, asked, not _wrong(found), not _wrong(pushes))
         self.recorder.add(seen.columns)
-        self.recorder.note(*seen.notes)
+        self.recorder.note(*seen.notes, *(_without_gradients(self.map, outputs) if seen.repeatable else ()))
         if not (self.case.meant or self.map.stops):
             self.rewriting.add(self.map, row, found)
         return self.opaque
@@ -445,6 +445,24 @@ class _Check:
 
 def _wrong(columns: Sequence[Column]) -> bool:
     return any(column.having(Verdict.MISMATCH).any() for column in columns)
+
+
+OTHER = 1e-3
+"""Relative difference from which values are others, and not those of another kernel."""
+
+
+def _without_gradients(map: Map, outputs: Tensors) -> list[str]:
+    """What the reader is told of a function that asks whether gradients are wanted, and computes something else where not."""
+    with torch.no_grad():
+        found = attempted(lambda: map({name: x.clone() for name, x in map.inputs.items()}))
+    same = found is None or all(
+        name not in found or (found[name].shape == y.shape and torch.allclose(found[name], y, OTHER, 1e-30, equal_nan=True))
+        for name, y in outputs.items()
+    )
+    told = (
+        "without gradients (torch.no_grad(), inputs that require none) the function returns other values, which aren't judged"
+    )
+    return [] if same else [told]
 
 
 # -- the function -------------------------------------------------------------------------------------------------------

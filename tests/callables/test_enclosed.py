@@ -147,3 +147,19 @@ def test_buffers_around_are_left_as_they_are() -> None:
 def test_constants_and_inner_tensors_are_not(function: Any) -> None:
     """Constants, what is detached, and tensors that a function makes for itself are none of the reader's business."""
     assert not _notes(function)
+
+
+@pytest.mark.parametrize(
+    ("function", "other"),
+    [
+        (lambda x: x.sin() if torch.is_grad_enabled() else 2 * x, True),
+        (lambda x: x * torch.sigmoid(1.702 * x) if x.requires_grad else torch.nn.functional.gelu(x), True),
+        (lambda x: x.sin() * torch.rand(2, dtype=x.dtype), False),
+        (torch.sin, False),
+    ],
+)
+def test_other_values_without_gradients_are_told(function: Any, other: bool) -> None:
+    """What a function computes where no gradient is wanted isn't judged: where it is something else, the report says so."""
+    report = check_function(function, at=AT)
+    assert report.verdict is Verdict.MATCH
+    assert any("returns other values" in note for note in report.notes) is other
