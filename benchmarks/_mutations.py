@@ -263,7 +263,17 @@ SHADOW = {
         ('    kind = _within[-1] if _within and fold == "product" else fold\n', "    kind = fold\n"),
     ),
     "shadow/arguments.py": (("        excluded = excluded.remove(key)\n", "        pass\n"),),
+    # -- what a function finds around itself
+    "callables/enclosed.py": (
+        ("return pulled is not None and not any(", "return True or not any("),
+        ("if id(leaves[name]) in reached}", "}"),
+        ("constant = getattr(", "constant = False and getattr("),
+        ("tensor.layout is torch.strided and not hooks", "tensor.layout is torch.strided"),
+        ("standing[key] = copy = before.clone()", "copy = before.clone()"),
+    ),
+    "shadow/stops.py": (("return bool(np.isin(_entries(one), _entries(other)).any())", "return True"),),
     "callables/own.py": (
+        ("if g is not None and _like(reversed[name], g)]", "if g is not None]"),
         ("            if same:\n                yield few\n", "            if cut:\n                yield few\n"),
     ),
     "maps/check.py": (("not work.smooth() and (other := untied())", "work.smooth() and (other := untied())"),),

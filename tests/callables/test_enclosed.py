@@ -163,3 +163,14 @@ def test_other_values_without_gradients_are_told(function: Any, other: bool) -> 
     report = check_function(function, at=AT)
     assert report.verdict is Verdict.MATCH
     assert any("returns other values" in note for note in report.notes) is other
+
+
+def test_what_is_held_elsewhere_too_is_not_judged() -> None:
+    """A tensor made of a parameter before stays what it is when another stands in the parameter's place: its gradient would be 0."""
+    turned = LAYER.weight.T
+    report = check_function(lambda x: x @ turned + LAYER.bias, at=AT)
+    assert report.verdict is Verdict.MATCH and {check.quantity.partition("[")[0] for check in report.checks} == {
+        "d<v,y>/dx",
+        "d<v,y>/dLAYER.bias",
+    }
+    assert any(note.startswith("LAYER.weight requires") and "not judged" in note for note in report.notes)
