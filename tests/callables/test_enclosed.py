@@ -166,7 +166,7 @@ def test_other_values_without_gradients_are_told(function: Any, other: bool) -> 
 
 
 def test_what_is_held_elsewhere_too_is_not_judged() -> None:
-    """A tensor made of a parameter before stays what it is when another stands in the parameter's place: its gradient would be 0."""
+    """A tensor that was made of a parameter before stays when another stands in its place: the gradient would be 0."""
     turned = LAYER.weight.T
     report = check_function(lambda x: x @ turned + LAYER.bias, at=AT)
     assert report.verdict is Verdict.MATCH and {check.quantity.partition("[")[0] for check in report.checks} == {
