@@ -6,7 +6,8 @@ Derivatives of the formulas of points.py, of every function of one number, and o
 batch of `--each` points at a time, until there were so many in all: normal numbers of deviations 1e-3, 1 and 30, floats of any
 bits, and special ones. Each batch is checked twice, with GRADCHECK_COLUMNS on and off. Printed are formulas with a verdict or
 cause that differs, how many `undecided` became decided, the largest ratio of two `error_ulps` above 1e-3, contradictions, and
-the totals. It exits with 1 where a verdict differs. What took longer than `--timeout` seconds is left out, and said.
+the totals; how far it is, on stderr. It exits with 1 where a verdict differs. What took longer than `--timeout` seconds is left
+out, and said.
 """
 
 from __future__ import annotations
@@ -108,6 +109,7 @@ def main() -> int:
                 errors = np.stack([on.error_ulps, off.error_ulps])
                 errors = errors[:, (errors.min(axis=0) > NOTICED) & np.isfinite(errors).all(axis=0)]
                 worst = max(worst, float(np.max(errors.max(axis=0) / errors.min(axis=0), initial=1.0)))
+        print(f"{total:,} derivatives, {spent['on'] + spent['off']:.0f} s: {text}", file=sys.stderr)
         if total >= given.points or TRUST.notes:
             break
     for note in TRUST.notes:

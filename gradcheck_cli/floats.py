@@ -60,6 +60,11 @@ class Format:
     maximum_exponent: int  # the largest number is (2 - 2**(1 - bits)) * 2**maximum_exponent
 
     @property
+    def width(self) -> int:
+        """Bits of a number in memory: the sign, a fraction without its hidden bit, and the exponent."""
+        return self.bits + (self.maximum_exponent + 1).bit_length()
+
+    @property
     def unit_roundoff(self) -> float:
         """u = 2**-bits: half the gap after 1."""
         return 2.0**-self.bits

@@ -49,6 +49,7 @@ def test_range_is_that_of_torch(form: Format) -> None:
     """Largest, smallest normal, smallest subnormal and unit roundoff agree with torch.finfo."""
     info = torch.finfo(getattr(torch, form.name))
     assert form.largest == info.max
+    assert form.width == info.bits
     assert form.smallest_normal == info.smallest_normal
     assert form.unit_roundoff == info.eps / 2
     assert form.smallest_subnormal == info.smallest_normal * info.eps > 0

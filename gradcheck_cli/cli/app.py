@@ -74,7 +74,7 @@ def main() -> NoReturn:
     The process ends at once: taking torch apart takes half a second, and a kernel of torch that never returns (its entries are
     undecided after --timeout) must not keep it.
     """
-    gc.set_threshold(100_000, 20, 20)  # importing torch makes a million objects that stay
+    gc.set_threshold(500_000, 20, 20)  # importing torch makes a million objects that stay
     streams.secure()
     if completion.ASKED in os.environ:
         completion.answer(app, os.environ)

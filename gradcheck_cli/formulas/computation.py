@@ -39,8 +39,8 @@ from gradcheck_cli.verdict.truth import Kind, Truth, regular
 from gradcheck_cli.verdict.truths import Truths
 from gradcheck_cli.verdict.verdicts import Cause, Verdict
 
-CHUNK = 32_768
-"""Points that go through torch at once: bounds the memory of intermediate results."""
+CHUNK = 1 << 21
+"""Bits of the points that go through torch at once, 32,768 of float64: bounds the memory of intermediate results."""
 
 FORMULAS = 200
 LEGIBLE = 60
@@ -112,8 +112,9 @@ class Computation:
             for column in self.columns if self.legible else ():
                 column.shown = partial(chain_formula, self.chain, column.wrt, longest)
             queue = Queue(self.chain, self.typed, compiled, exact, self.columns, self.points, self.run)
-            for start in range(0, self.count, CHUNK):
-                part = slice(start, min(start + CHUNK, self.count))
+            size = CHUNK // self.run.form.width
+            for start in range(0, self.count, size):
+                part = slice(start, min(start + size, self.count))
                 _Part(self, exact, compiled, part).settle(queue)
                 progress(part.stop - part.start)
             queue.finish()

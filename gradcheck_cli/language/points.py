@@ -161,7 +161,7 @@ def listed(at: Any) -> list[Any]:
     if at is None:
         return []
     one = isinstance(at, str | bytes | Mapping) or hasattr(at, "tolist") or not isinstance(at, Iterable)
-    return [at] if one else list(at)
+    return [at] if one else at if isinstance(at, list) else list(at)
 
 
 def _plain(kinds: Iterable[type]) -> bool:
@@ -176,9 +176,9 @@ def _column(entries: Sequence[Any], reader: _Reader) -> Group | None:
         return None
     kinds = set(map(type, entries))
     if kinds == {dict} and set(map(len, entries)) == {len(names)}:
-        columns = [[entry.get(name) for entry in entries] for name in names]
+        columns: list[Sequence[Any]] = [[entry.get(name) for entry in entries] for name in names]
     elif len(names) == 1 and _plain(kinds):
-        columns = [list(entries)]
+        columns = [entries]
     else:
         return None
     axes: dict[str, array[float]] = {}

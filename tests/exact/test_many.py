@@ -99,7 +99,7 @@ def test_compiled_loops_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("llvmlite")
     monkeypatch.setattr(evaluation, "PAYS", 0)
     monkeypatch.setattr(waiting, "LOOP_PAYS", 0)
-    monkeypatch.setattr(computation, "CHUNK", 300)
+    monkeypatch.setattr(computation, "CHUNK", 300 * 32)
     made: list[int] = []
     monkeypatch.setattr(waiting.Queue, "_enter", _counted(waiting.Queue._enter, made))
     one, other = both(monkeypatch, f"{CANCELS} + relu(x - 1)/512", at="x=linspace(0.51,1.49,601)", dtype="float32")
