@@ -160,10 +160,11 @@ def scattered(grad: Tensor, move: Callable[[Tensor], Tensor], shape: Sequence[in
 
 def blurred(x: Tensor, size: Tensor | float) -> Tensor:
     """The tensor after a detour over numbers of this size: what rounding there may have cost a stable algorithm that takes
-    another way than the rule does."""
+    another way than the rule does. Its floats stay."""
     with paused():
-        shift = torch.zeros_like(x.detach()) + (size * (1 + 1j) if x.is_complex() else size)
-    return (x + shift) - shift
+        nothing = torch.zeros_like(x.detach())
+        shift = nothing + (size * (1 + 1j) if x.is_complex() else size)
+    return x + ((nothing + shift) - shift)
 
 
 def times(factor: float, x: Tensor) -> Tensor:
