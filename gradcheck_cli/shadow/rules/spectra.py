@@ -88,7 +88,9 @@ def _as_kernels(values: Tensor, vectors: Tensor, spectrum: Tensor, condition: Te
         n = spectrum.shape[-1]
         known = spectrum.detach()
         size = known.abs().amax(-1, keepdim=True) * n
-        gaps = (known.unsqueeze(-2) - known.unsqueeze(-1)).abs() + torch.diag_embed(torch.full_like(size, math.inf).expand(known.shape))
+        gaps = (known.unsqueeze(-2) - known.unsqueeze(-1)).abs() + torch.diag_embed(
+            torch.full_like(size, math.inf).expand(known.shape)
+        )
         share = (size * condition / gaps.amin(-1)).clamp(max=1 / torch.finfo(size.dtype).eps).nan_to_num(0.0)
         unit = torch.linalg.vector_norm(vectors.detach(), math.inf, -2)
     return blurred(values, (size * condition).expand(values.shape)), blurred(vectors, (share * unit).unsqueeze(-2))
