@@ -77,6 +77,8 @@ class Watching(TorchDispatchMode):
         if intake is None:
             return self.watched(known, func, args, kwargs)
         intake.take((args, kwargs))
+        if known.foreign:  # made of others, which are told of
+            return self.watched(known, func, args, kwargs)
         self.intake = None  # whatever runs within it, it is one operation
         try:
             result = self.watched(known, func, args, kwargs)

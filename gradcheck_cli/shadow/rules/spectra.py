@@ -81,19 +81,19 @@ EQUAL = 4
 
 
 def _as_kernels(values: Tensor, vectors: Tensor, spectrum: Tensor, condition: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
-    """What a kernel may make of values and vectors: its errors are of the size of the matrix, and of that over the distance to
-    the next value of the `spectrum`, however small an entry is (Anderson et al., LAPACK Users' Guide, sections 4.7 to 4.9).
-    `condition`: of the vectors, unless they are orthogonal."""
+    """What a kernel may make of values and vectors of length 1: its errors are of the size of the matrix, and of that over the
+    distance to the next value of the `spectrum`, however small an entry is (Anderson et al., LAPACK Users' Guide, sections 4.7
+    to 4.9). `condition`: of the vectors, unless they are orthogonal."""
+    n = spectrum.shape[-1]
+    if not n:
+        return values, vectors
     with paused():
-        n = spectrum.shape[-1]
         known = spectrum.detach()
         size = known.abs().amax(-1, keepdim=True) * n
-        gaps = (known.unsqueeze(-2) - known.unsqueeze(-1)).abs() + torch.diag_embed(
-            torch.full_like(size, math.inf).expand(known.shape)
-        )
+        itself = torch.diag_embed(torch.full_like(size, math.inf).expand(known.shape))
+        gaps = (known.unsqueeze(-2) - known.unsqueeze(-1)).abs() + itself
         share = (size * condition / gaps.amin(-1)).clamp(max=1 / torch.finfo(size.dtype).eps).nan_to_num(0.0)
-        unit = torch.linalg.vector_norm(vectors.detach(), math.inf, -2)
-    return blurred(values, (size * condition).expand(values.shape)), blurred(vectors, (share * unit).unsqueeze(-2))
+    return blurred(values, (size * condition).expand(values.shape)), blurred(vectors, share.unsqueeze(-2))
 
 
 @rule("_linalg_eigh")
@@ -229,7 +229,7 @@ def _detour(a: Tensor, inverse: Tensor) -> Tensor:
     with paused():
         size = torch.linalg.matrix_norm(inverse.detach().abs().double(), keepdim=True)
         condition = torch.linalg.matrix_norm(a.detach().abs().double(), keepdim=True) * size
-        bound = (sum(a.shape[-2:]) * size * condition).to(a.dtype)
+        bound = (sum(a.shape[-2:]) * size * condition).to(real(a).dtype)
     return blurred(inverse, bound)
 
 
