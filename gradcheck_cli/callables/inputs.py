@@ -213,7 +213,7 @@ def _suited(
         try:
             with warnings.catch_warnings(), _Transposed() as seen:
                 warnings.simplefilter("ignore")
-                some = floating(point.call(target, point.tensors))
+                some = floating(_outputs(target, point))
         except InputError:
             raise
         except Exception as problem:  # whatever a user's function raises
@@ -261,11 +261,25 @@ def _matrices(spec: PointSpec) -> dict[str, tuple[int, int]]:
     return {name: (2 + number, 3) for number, name in enumerate(spec.shapes)}
 
 
+def _moving(point: Arguments) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The inputs as leaves that require a gradient, and copies that may be written to."""
+    leaves_of = {name: x.clone().requires_grad_() for name, x in point.tensors.items()}
+    return leaves_of, {name: x.clone() for name, x in leaves_of.items()}
+
+
+def _outputs(target: Target, point: Arguments) -> Any:
+    """What the target returns. It may hang hooks on what requires a gradient, or may not take that."""
+    try:
+        return point.call(target, _moving(point)[1])
+    except Exception:  # whatever a user's function raises
+        return point.call(target, point.tensors)
+
+
 def _refusal(target: Target, point: Arguments) -> str | None:
     """What the backward raises, where the forward pass runs."""
-    leaves_of = {name: x.clone().requires_grad_() for name, x in point.tensors.items()}
+    leaves_of, given = _moving(point)
     try:
-        outputs = leaves(point.call(target, {name: x.clone() for name, x in leaves_of.items()})).values()
+        outputs = leaves(point.call(target, given)).values()
         wanted = [y for y in outputs if y.requires_grad and y.is_floating_point()]
     except Exception:  # said where it is checked
         return None

@@ -199,7 +199,7 @@ class _Guard:
                 return
             part = self._narrowed(bends, moving)
             moving = np.setdiff1d(moving, part)
-            if len(part) > 1:
+            if len(part) > 1 or self._agrees_beside(numbers, direction, part):
                 continue
             along = _only(direction, part)
             seen = numbers.along(self.plain, along).seen.over(float(along[part[0]]))
@@ -220,11 +220,12 @@ class _Guard:
                 self._mark(k, numbers, direction, part)
 
     def _agrees_beside(self, numbers: Numbers, direction: Floats, part: Indices) -> bool:
-        """Whether entries that were moved by more than a share of their own size agree with quotients within that share."""
-        if not self.plain.small(direction)[part].all():
-            return False
-        nearer = _only(self.plain.beside(direction, self.plain.small(direction)), part)
-        return bool(agree(self.plain, numbers.of, nearer, numbers.found @ nearer).all())
+        """Whether entries that were moved by more than a share of their own size agree with quotients by shorter steps."""
+        small = self.plain.small(direction)
+        return bool(small[part].all()) and any(
+            agree(self.plain, numbers.of, nearer, numbers.found @ nearer).all()
+            for nearer in self.plain.beside(direction, small & _within(part, len(small)))
+        )
 
     def _narrowed(self, holds: Callable[[Indices], bool], part: Indices) -> Indices:
         """The smallest part of a part, by halves, of which it still holds."""
@@ -454,10 +455,12 @@ def _guard_pushes(
             plain.heed_rounding()
     small = plain.small(direction)
     rest = np.where(small, 0.0, direction)
-    if wrong.any() and small.any() and (near := pushed(plain.beside(direction, small))) is not None:
+    if wrong.any() and small.any():
         others = pushed(rest) if rest.any() else None
         off = np.zeros_like(wrong) if others is None else refuted(plain, numbers(rest, others, others, more), rest)[0]
-        wrong &= ~(agree(plain, _itself, plain.beside(direction, small), near) & ~off)
+        for nearer in plain.beside(direction, small):
+            if (near := pushed(nearer)) is not None:
+                wrong &= ~(agree(plain, _itself, nearer, near) & ~off)
     for column, span in zip(columns, spans, strict=True):
         for i in np.flatnonzero(wrong[span]).tolist():
             text = f"along another seeded direction it is {said(outcome, span.start + i)}"

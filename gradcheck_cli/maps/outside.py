@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gradcheck_cli.maps.constants import Constants, Uneven
 from gradcheck_cli.maps.map import Call, Map, Tensors, uncompiled
-from gradcheck_cli.shadow.arguments import run
+from gradcheck_cli.shadow.arguments import is_plain, run, tensors_of, through
 from gradcheck_cli.shadow.intake import Intake
 from gradcheck_cli.shadow.overloads import Overload
 from gradcheck_cli.shadow.watching import Watching
@@ -130,4 +130,7 @@ class _Plainly(Watching):
     """Tells its intake of every operation."""
 
     def watched(self, known: Overload, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        if known.foreign and (tensors := tensors_of((*args, *kwargs.values()))) and all(map(is_plain, tensors)):
+            with self:
+                return through(known, tensors, args, kwargs)
         return run(func, args, kwargs)

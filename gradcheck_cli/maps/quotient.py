@@ -70,6 +70,11 @@ STEADY = 2.0**-4
 
 CURVED = 2.0**-2
 """Share of that difference that is left, extrapolated from the whole step and half of it, where it is at most a curve's."""
+
+RUNGS, NARROWEST = 32, 3
+"""Steps of entries that are far smaller than others, between a share of their own size and one of the others', and by how many
+bits they differ at least."""
+
 BESIDE = 2.0**-8
 """Share to which quotients beside entries that are far smaller than others must agree with a derivative that longer steps
 refute."""
@@ -271,9 +276,14 @@ class Plain:
         own = self.step * abs(self.inputs)
         return np.asarray((own > 0) & (own < abs(direction) / 2))
 
-    def beside(self, direction: Floats, small: Which) -> Floats:
-        """The part of a direction that moves these, by that share of their own size."""
-        return np.where(small, np.copysign(self.step * abs(self.inputs), direction), 0.0)
+    def beside(self, direction: Floats, small: Which) -> Iterator[Floats]:
+        """The part of a direction that moves these, by that share of their own size and then by more and more: where it is of
+        use for a function that is another one beyond, rounding may hide what it does nearer by."""
+        own, whole = (np.where(small, x, 0.0) for x in (np.copysign(self.step * abs(self.inputs), direction), direction))
+        with np.errstate(all="ignore"):
+            times = np.where(small, np.log2(whole / own), 0.0)
+        count = min(RUNGS, int(np.max(times, initial=0.0) / NARROWEST) + 1)
+        yield from (own * np.exp2(times * (k / count)) for k in range(count))
 
     def shaped(self, direction: Floats) -> dict[str, torch.Tensor]:
         """A direction as tensors like the inputs."""

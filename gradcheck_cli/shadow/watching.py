@@ -77,6 +77,10 @@ class Watching(TorchDispatchMode):
         if intake is None:
             return self.watched(known, func, args, kwargs)
         intake.take((args, kwargs))
+        if known.foreign:  # made of others, which are told of; what none of them has made is opaque by this one's name
+            result = self.watched(known, func, args, kwargs)
+            intake.know(result)
+            return result
         self.intake = None  # whatever runs within it, it is one operation
         try:
             result = self.watched(known, func, args, kwargs)

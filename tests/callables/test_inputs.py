@@ -263,3 +263,14 @@ def test_complex_numbers_of_16_bits() -> None:
     """They are refused in one line: torch computes next to nothing with them."""
     with pytest.raises(InputError, match="torch computes with complex128 and complex64"):
         check_function(lambda z: z.abs(), at="z=1+2j", dtype="float16")
+
+
+def test_shapes_are_found_of_functions_that_hang_hooks() -> None:
+    """A hook hangs on what requires a gradient alone: the shapes that a function takes are tried with inputs that do."""
+
+    def hooked(x: torch.Tensor) -> torch.Tensor:
+        y = x.sin()
+        y.register_hook(lambda gradient: gradient * 2)
+        return y * x
+
+    assert check_function(hooked).verdict == "mismatch"

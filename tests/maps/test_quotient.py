@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mpmath import mp
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
@@ -372,6 +373,29 @@ def test_a_kink_that_is_near_for_a_small_entry_refutes_nothing(x: tuple[float, .
         weights = random_row({"y": torch.zeros(3, dtype=F64)}, 0).cotangents["y"].tolist()
         wanted = [w * math.copysign(0.5, t) / math.sqrt(abs(t)) for w, t in zip(weights, x, strict=True)]
         assert [float(e.exact or 0) for e in found] == pytest.approx(wanted, rel=1e-14)
+
+
+def test_where_no_entry_shows_what_a_function_does_near_by() -> None:
+    """R of a matrix of nearly rank one: by steps of the others' size an entry of 1e-32 has a slope of 0.5, by steps of its own
+    size rounding hides it, and between them it has its own, -2.1e12, as mpmath at 400 digits says for R[1,1]."""
+    matrix = [
+        [-1.1120e-32, -5.1599e-18, -1.1869e-22],
+        [-5.0427e-31, 1.0416e-16, -3.0396e-21],
+        [-6.6531e-22, -2.0220e-07, -1.9377e-11],
+    ]
+
+    def last(a: mp.matrix) -> Any:
+        return mp.qr(a)[1][1, 1]
+
+    with mp.workdps(400):
+        start = mp.matrix(matrix)
+        moved = start.copy()
+        moved[0, 0] += mp.mpf(10) ** -200
+        slope = float((last(moved) - last(start)) / mp.mpf(10) ** -200)
+    found = entries(checked(lambda a: torch.linalg.qr(a)[1][1:2, 1], a=torch.tensor(matrix, dtype=F64)))
+    (weight,) = random_row({"y": torch.zeros(1, dtype=F64)}, 0).cotangents["y"].tolist()
+    assert {e.verdict for e in found} <= {Verdict.MATCH, Verdict.IMPRECISE}
+    assert float(found[0].exact or 0) == pytest.approx(weight * slope, rel=1e-12) and slope < -2e12
 
 
 @pytest.mark.parametrize("small", [2e-15, 1e-195])

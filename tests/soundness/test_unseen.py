@@ -270,3 +270,20 @@ def test_custom_operations_of_python() -> None:
     assert check_function(lambda x: Square.apply(x, 1.0), at=at).verdict is Verdict.MISMATCH
     assert check_function(lambda x: sum(two(x)), at=at).verdict is Verdict.MATCH
     assert check_function(lambda x: x + bare(x), at=at).verdict is Verdict.MISMATCH
+
+
+@pytest.mark.parametrize("place", [0.7, 1e16])
+def test_a_custom_operation_that_leaves_torch_is_opaque(place: float) -> None:
+    """NumPy within a custom operation: what comes back is no constant, and a right backward isn't held to one."""
+
+    @torch.library.custom_op(f"gradcheck_custom::numpy_{len(str(place))}", mutates_args=())
+    def by_numpy(x: Tensor) -> Tensor:
+        return torch.from_numpy(np.sin(x.detach().numpy())).to(x.dtype)
+
+    by_numpy.register_autograd(
+        lambda ctx, g: g * ctx.saved_tensors[0].cos(),
+        setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs),
+    )
+    report = check_function(lambda x: by_numpy(x) * x, at={"x": torch.tensor([place], dtype=torch.float64)})
+    assert "match" not in report.counts and not any("by itself" in (check.detail or "") for check in report.checks)
+    assert any("numbers that left torch" in note for note in report.notes)

@@ -160,10 +160,11 @@ def scattered(grad: Tensor, move: Callable[[Tensor], Tensor], shape: Sequence[in
 
 def blurred(x: Tensor, size: Tensor | float) -> Tensor:
     """The tensor after a detour over numbers of this size: what rounding there may have cost a stable algorithm that takes
-    another way than the rule does."""
+    another way than the rule does. Its floats stay. The size becomes a power of two, which is nothing but itself."""
     with paused():
-        shift = torch.zeros_like(x.detach()) + (size * (1 + 1j) if x.is_complex() else size)
-    return (x + shift) - shift
+        nothing = torch.zeros_like(x.detach())
+        shift = nothing + torch.exp2(torch.log2(real(nothing) + size).ceil()) * (1 + 1j if x.is_complex() else 1)
+    return x + ((nothing + shift) - shift)
 
 
 def times(factor: float, x: Tensor) -> Tensor:

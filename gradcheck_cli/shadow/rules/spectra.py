@@ -80,11 +80,27 @@ EQUAL = 4
 """Epsilons of the largest eigenvalue, for each row, within which floats don't tell eigenvalues apart: LAPACK's error."""
 
 
+def _as_kernels(values: Tensor, vectors: Tensor, spectrum: Tensor, condition: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+    """What a kernel may make of values and vectors of length 1: its errors are of the size of the matrix, and of that over the
+    distance to the next value of the `spectrum`, however small an entry is (Anderson et al., LAPACK Users' Guide, sections 4.7
+    to 4.9). `condition`: of the vectors, unless they are orthogonal."""
+    n = spectrum.shape[-1]
+    if not n:
+        return values, vectors
+    with paused():
+        known = spectrum.detach()
+        size = known.abs().amax(-1, keepdim=True) * n
+        itself = torch.diag_embed(torch.full_like(size, math.inf).expand(known.shape))
+        gaps = (known.unsqueeze(-2) - known.unsqueeze(-1)).abs() + itself
+        share = (size * condition / gaps.amin(-1)).clamp(max=1 / torch.finfo(size.dtype).eps).nan_to_num(0.0)
+    return blurred(values, (size * condition).expand(values.shape)), blurred(vectors, share.unsqueeze(-2))
+
+
 @rule("_linalg_eigh")
 def _eigh(A: Tensor, UPLO: str, compute_v: bool, result: Any) -> tuple[Tensor, Tensor]:
     with paused():
         x = result[1].detach().clone() if compute_v else torch.linalg.eigh(A.detach(), UPLO)[1]
-    values, vectors = _refined(_symmetric(A, UPLO), x)
+    values, vectors = _as_kernels(*_refined(_symmetric(A, UPLO), x), result[0])
     return values, vectors if compute_v else result[1]
 
 
@@ -110,7 +126,9 @@ def _eig(self: Tensor, result: Any) -> tuple[Tensor, Tensor]:
     values = (y * (a @ x).mT).sum(-1)
     heads = x.gather(-2, largest)
     x = x * (heads.conj() / heads.abs() * phase)
-    return values, x / torch.linalg.vector_norm(x, 2, -2, keepdim=True)
+    with paused():
+        condition = torch.linalg.matrix_norm(vectors) * torch.linalg.matrix_norm(inverse)
+    return _as_kernels(values, x / torch.linalg.vector_norm(x, 2, -2, keepdim=True), result[0], condition.unsqueeze(-1))
 
 
 @rule("_linalg_svd")
@@ -130,7 +148,8 @@ def _svd(A: Tensor, full_matrices: bool, compute_uv: bool, result: Any) -> tuple
     s = torch.linalg.vector_norm(u, 2, -2)
     if not compute_uv:
         return result[0], s, result[2]
-    u = u / s.unsqueeze(-2)
+    s, v = _as_kernels(s, v, result[1])
+    u = _as_kernels(s, u / s.unsqueeze(-2), result[1])[1]
     return torch.cat([u, number(result[0][..., n:])], -1) if full_matrices and m > n else u, s, v.mH
 
 
@@ -210,7 +229,7 @@ def _detour(a: Tensor, inverse: Tensor) -> Tensor:
     with paused():
         size = torch.linalg.matrix_norm(inverse.detach().abs().double(), keepdim=True)
         condition = torch.linalg.matrix_norm(a.detach().abs().double(), keepdim=True) * size
-        bound = (sum(a.shape[-2:]) * size * condition).to(a.dtype)
+        bound = (sum(a.shape[-2:]) * size * condition).to(real(a).dtype)
     return blurred(inverse, bound)
 
 
