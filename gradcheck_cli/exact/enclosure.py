@@ -51,6 +51,8 @@ _HUGE = arb(2) ** 1025
 
 
 SIDE = "torch's value is that on one side of a jump, where the derivative along it isn't certified"
+ACROSS = ("torch's value is the limit from the left", "torch's value is the limit from the right")
+"""By whether torch's value lies to the right of a jump, where the function's own doesn't: a zero has a sign."""
 
 
 def tight(ball: Ball, form: Format) -> bool:
@@ -316,8 +318,8 @@ class Enclosure:
 
     def seen_from(self, side: Mapping[str, Ball], point: Mapping[str, float], wrt: Wrt) -> Truth | Ball:
         """The derivative along a jump as it is on one side of it, where the point moved by `side` lies."""
-        if side.keys() & set(wrt):
-            return Truth(Kind.NONDIFFERENTIABLE, jump=True)
+        for name in side.keys() & set(wrt):
+            return Truth(Kind.NONDIFFERENTIABLE, jump=True, text=ACROSS[bool(side[name] > 0)])
         with ctx.workprec(ENCLOSURE[1]):
             ball = self._witness.derivative({name: arb(x) + side.get(name, 0) for name, x in point.items()}, wrt)
         return Truth(Kind.UNKNOWN, singular=True, text=SIDE) if ball is None or not tight(ball, self.form) else ball

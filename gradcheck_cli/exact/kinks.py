@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import product
 from typing import Any
 
@@ -19,7 +19,7 @@ from flint import arb, ctx
 
 from gradcheck_cli.algebra.number import NAN, Ball
 from gradcheck_cli.exact.values import NOWHERE, Line, Wrt
-from gradcheck_cli.verdict.truth import Kind, Truth
+from gradcheck_cli.verdict.truth import HELD, Kind, Truth
 
 EXPONENTS = (1200, 1600, 2400)
 """Of the steps. From step to step a quotient that grows like log(h) changes by twice as much (2400 - 1600 is twice 1600 -
@@ -198,7 +198,7 @@ class _Search:
         left, right = sides[0], sides[-1]
         if alone and len(known) == len(sides) and all(s.is_finite() for s in known):
             left, right = reduce(min, known), reduce(max, known)
-        jump = here.is_finite() and near.jumps()
+        jump = here.is_finite() and bool(near.jumps)
         lower = alone or len(wrt) == 1 or self.found(wrt[:-1]).kind is Kind.REGULAR
         same = all(s is not None and s.is_finite() and _same(s, sides[0]) for s in sides)
         if lower and same and (alone or not jump):
@@ -207,7 +207,9 @@ class _Search:
         if not lower or (len(sides) > 2 and not all(s is not None and s.is_finite() for s in sides)):
             text = LOWER if not lower else "the mixed derivative is unbounded here"
             return Truth(Kind.NONDIFFERENTIABLE, singular=True, free=True, text=text)
-        return Truth(Kind.NONDIFFERENTIABLE, left=left, right=right, singular=True, jump=jump)
+        return Truth(
+            Kind.NONDIFFERENTIABLE, left=left, right=right, singular=True, jump=jump, text=HELD[near.held] if jump else None
+        )
 
 
 class _Moved:
@@ -363,14 +365,22 @@ class _Neighbourhood:
         around = [self._at(signs, self._exponents[-1]) for signs in self.quadrants]
         return all(abs(a - around[0]) < (abs(a) + 1) * arb(2) ** -MEETING for a in around)
 
-    def jumps(self) -> bool:
-        """True where the function's limit on some side is not its value."""
+    @cached_property
+    def jumps(self) -> list[bool | None]:
+        """Of each quadrant, whether the function's limit there is not its value; None where it has none. Empty where it is
+        nowhere."""
         noise = arb(2) ** -JUMP * (abs(self.here) + arb(2) ** -self._nothing)
+        found: list[bool | None] = []
         for signs in self.quadrants:
             far, near = (abs(self._at(signs, exponent) - self.here) for exponent in (self._exponents[0], self._exponents[-1]))
-            if far.is_finite() and near.is_finite() and near > noise and near.abs_lower() > far.abs_upper() * STAYS:
-                return True
-        return False
+            known = far.is_finite() and near.is_finite()
+            found.append(bool(near > noise and near.abs_lower() > far.abs_upper() * STAYS) if known else None)
+        return found if any(found) else []
+
+    @property
+    def held(self) -> int:
+        """On which side the value lies: -1, 1; 0 where on none, or where there are several names."""
+        return (self.jumps.index(False) * 2 - 1) if len(self.quadrants) == 2 and False in self.jumps else 0
 
 
 def _same(x: Ball, y: Ball) -> bool:

@@ -22,7 +22,7 @@ from gradcheck_cli.language import syntax
 from gradcheck_cli.language.functions import Function
 from gradcheck_cli.language.parser import definition
 from gradcheck_cli.language.tree import Node
-from gradcheck_cli.verdict.truth import Kind, Truth
+from gradcheck_cli.verdict.truth import HELD, Kind, Truth
 
 Mask = npt.NDArray[np.bool_]
 
@@ -226,15 +226,17 @@ class Steps:
         points = [values[places] for values in given]
         sides = [beside(program, points, self._moved)[0] for program in self._programs]
         left, right = sides
-        jump = np.any([(side.limit != side.value) | (side.low != 0.0) for side in sides], axis=0)
+        off = [(side.limit != side.value) | (side.low != 0.0) for side in sides]
+        jump, held = off[0] | off[1], np.subtract(*off, dtype=np.int64)
         known = left.known & right.known & (jump | (left.slope != right.slope))
-        made: dict[tuple[float, float, bool], Truth] = {}
+        made: dict[tuple[float, float, bool, int], Truth] = {}
         found: dict[int, tuple[float, Truth]] = {}
-        parts = (part[known].tolist() for part in (places, left.value, left.slope, right.slope, jump))
+        parts = (part[known].tolist() for part in (places, left.value, left.slope, right.slope, jump, held))
         for place, value, *sort in zip(*parts, strict=True):
-            low, high, jumps = key = tuple(sort)
+            low, high, jumps, side = key = tuple(sort)
             if key not in made:
-                made[key] = Truth(Kind.NONDIFFERENTIABLE, left=arb(low), right=arb(high), singular=True, jump=jumps)
+                slopes = {"left": arb(low), "right": arb(high)}
+                made[key] = Truth(Kind.NONDIFFERENTIABLE, **slopes, singular=True, jump=jumps, text=HELD[side])
             found[place] = value, made[key]
         certain = np.zeros(len(given[0]), dtype=bool)
         certain[list(found)] = True

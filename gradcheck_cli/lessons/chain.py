@@ -18,7 +18,7 @@ from gradcheck_cli.language.tree import Constant, Node, Variable
 from gradcheck_cli.lessons.lesson import ABOUT, DIGITS, EQUAL, Block, Line, Ratio, Section, Side, Sum, Words, digits
 from gradcheck_cli.lessons.rules import at_point, conclusion, conjoined, fits, lines, step_kinks, with_numbers
 from gradcheck_cli.verdict.numbers import decimal
-from gradcheck_cli.verdict.truth import Kind, Truth
+from gradcheck_cli.verdict.truth import Kind, Truth, jump_of
 
 MOST = 30
 """Lines of a section that are shown unless all are asked for."""
@@ -279,7 +279,7 @@ def said(name: str, truth: Truth) -> Block:
 def _missing(truth: Truth) -> str:
     """Why there is no derivative: a jump, a kink, an infinite slope, or the end of the domain."""
     if truth.jump:
-        return "the function jumps here"
+        return jump_of(truth)
     known = {side: _side(ball) for side, ball in (("left", truth.left), ("right", truth.right))}
     slopes = [f"{_SLOPE.get(n, f'is {n}')} from the {side}" for side, n in known.items() if n is not None]
     if truth.free:

@@ -80,12 +80,13 @@ def moving(
         return None
     places = (map.at(_moved(map.inputs, step, zeros)) for step, zeros in _STEPS)
     again = derive if derivative else forwards  # a derivative that takes in nothing here takes in nothing that counts
-    there = next(filter(None, (_logged(place, again, known) for place in places)), None)
+    within: set[str] = set()
+    there = next(filter(None, (_logged(place, again, known, within) for place in places)), None)
     constants = forward | derivative
     if there is None:
         return Doubt("forward" if forward else "derivative", MOVED)
     strange = (word for word, found in zip(("forward", "derivative"), there, strict=True) if not found <= constants)
-    return next((Doubt(word, OUTSIDE) for word in strange), None)
+    return next((Doubt(word, ", ".join(sorted(within)) or OUTSIDE) for word in strange), None)
 
 
 def _held(call: Call) -> Call:
@@ -105,8 +106,11 @@ def _moved(inputs: Tensors, step: float, zeros: bool) -> dict[str, Tensor]:
     return {name: x + step * (torch.where(x == 0, 1, x) if zeros else x) for name, x in inputs.items()}
 
 
-def _logged(map: Map, derive: Derive, known: Iterable[Tensor]) -> tuple[set[str | bytes], set[str | bytes]] | None:
-    """What the forward pass, and what the derivative took in besides; None where it fails."""
+def _logged(
+    map: Map, derive: Derive, known: Iterable[Tensor], within: set[str] | None = None
+) -> tuple[set[str | bytes], set[str | bytes]] | None:
+    """What the forward pass, and what the derivative took in besides; None where it fails. `within` gets the names of
+    operations in which that was."""
     watching, intake = _Plainly(), Intake()
     intake.know([*map.inputs.values(), *known])
     forward: set[str | bytes] = set()
@@ -123,6 +127,8 @@ def _logged(map: Map, derive: Derive, known: Iterable[Tensor]) -> tuple[set[str 
             intake.take(list(derive(replace(map, call=call))))
     except Exception:  # whatever a user's code raises
         return None
+    if within is not None:
+        within |= intake.within
     return forward, intake.found - forward
 
 

@@ -13,10 +13,11 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 class Intake:
     """Told of each operation before and after it runs. `found`: floats, and digests of the contents of tensors, that no
-    operation has made."""
+    operation has made. `within`: the operations that aren't torch's own in which some of them came."""
 
     def __init__(self) -> None:
         self.found: set[str | bytes] = set()
+        self.within: set[str] = set()
         self._known: dict[int, Any] = {}
 
     def know(self, values: Any) -> None:

@@ -78,7 +78,10 @@ class Watching(TorchDispatchMode):
             return self.watched(known, func, args, kwargs)
         intake.take((args, kwargs))
         if known.foreign:  # made of others, which are told of; what none of them has made is opaque by this one's name
+            before = len(intake.found)
             result = self.watched(known, func, args, kwargs)
+            if len(intake.found) > before:
+                intake.within.add(known.name)
             intake.know(result)
             return result
         self.intake = None  # whatever runs within it, it is one operation

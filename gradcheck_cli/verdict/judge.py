@@ -16,7 +16,7 @@ from gradcheck_cli.errors import refused
 from gradcheck_cli.floats import Floats, Format, pieces
 from gradcheck_cli.verdict.limits import Limits
 from gradcheck_cli.verdict.shade import Place, Shade, Shades
-from gradcheck_cli.verdict.truth import Kind, Truth
+from gradcheck_cli.verdict.truth import Kind, Truth, jump_of
 from gradcheck_cli.verdict.verdicts import SILENT, Cause, Verdict
 
 QUICK = 4.0
@@ -108,7 +108,7 @@ def _at_kink(autograd: float | None, truth: Truth, form: Format) -> Judgement | 
     """Where no derivative exists: the hull of the one-sided slopes is admissible, and nan, which claims nothing."""
     if autograd is None or math.isnan(autograd):
         text = SILENT if autograd is not None else "autograd has no gradient here, which claims nothing"
-        text = f"{JUMP}; {text}" if truth.jump else text
+        text = f"{jump_of(truth)}; {text}" if truth.jump else text
         return Judgement(Verdict.NONDIFFERENTIABLE, text=text)
     if truth.free:
         return Judgement(Verdict.NONDIFFERENTIABLE, text=truth.text)
@@ -119,7 +119,7 @@ def _at_kink(autograd: float | None, truth: Truth, form: Format) -> Judgement | 
     ]
     if truth.jump:
         # The function itself jumps: its slope there is infinite, the slopes beside it are what kernels return.
-        return Judgement(Verdict.NONDIFFERENTIABLE, text=JUMP) if math.isfinite(autograd) or not slopes else None
+        return Judgement(Verdict.NONDIFFERENTIABLE, text=jump_of(truth)) if math.isfinite(autograd) or not slopes else None
     if not slopes:
         return Judgement(Verdict.NONDIFFERENTIABLE, text="the function has a value here, but none beside it")
     slack = QUICK * form.gap(max((abs(s) for s in slopes if math.isfinite(s)), default=1.0))
@@ -180,10 +180,11 @@ def _beyond_kink(autograd: float, truth: Truth, form: Format, shade: Shade) -> J
             admissible = float(hull.lower()) - slack <= autograd <= float(hull.upper()) + slack
         if admissible:
             return Judgement(Verdict.NONDIFFERENTIABLE, text="autograd is admissible to within rounding")
-    return Judgement(Verdict.MISMATCH, Cause.KINK, text=f"{JUMP}, and autograd's value is infinite" if truth.jump else BEYOND)
+    return Judgement(
+        Verdict.MISMATCH, Cause.KINK, text=f"{jump_of(truth)}; autograd's value is infinite" if truth.jump else BEYOND
+    )
 
 
-JUMP = "the function jumps here"
 BEYOND = "autograd's value lies outside of the one-sided derivatives"
 
 

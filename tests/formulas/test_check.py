@@ -361,7 +361,35 @@ def test_a_jump_has_no_one_sided_derivatives(text: str, at: int) -> None:
     """Slopes beside a jump, equal or not, aren't shown as one-sided derivatives, nor as exact."""
     (*_, found) = check_chain(text, at={"x": at}).checks
     assert (found.verdict, found.exact, found.left, found.right) == ("nondifferentiable", None, None, None)
-    assert found.detail == "the function jumps here"
+    assert found.detail is not None and found.detail.startswith("the function jumps here")
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "side"),
+    [
+        ("floor(x)", "x=2", "its value is the limit from the right"),
+        ("ceil(x)", "x=2", "its value is the limit from the left"),
+        ("where(x > 1, x**2, 3*x)", "x=1", "its value is the limit from the left"),
+        ("round(x)", "x=2.5", "its value is the limit from the left"),
+        ("sign(x)", "x=0", None),
+        ("where(x == 0, 1, x)", "x=0", None),
+        ("atan2(y, -1)", "y=0", "its value is the limit from the right"),
+        ("atan2(y, -1)", "y=-0.0", "torch's value is the limit from the left"),
+        ("imag(log(z))", "z=-4", "its value is the limit from the right"),
+    ],
+)
+def test_the_side_of_a_jump_is_told(text: str, at: str, side: str | None) -> None:
+    """On which side of a jump, or of a branch cut, the value lies: floor goes on from the right, 2.5 rounds to even, arg is pi
+    on the cut."""
+    report = check_grad(text, at=at, dtype="complex128" if "z" in at else "float64")
+    found = [c.detail for c in report.checks if c.verdict is Verdict.NONDIFFERENTIABLE]
+    assert found == ["the function jumps here" if side is None else f"the function jumps here, and {side}"]
+
+
+def test_the_sides_of_many_jumps_are_told() -> None:
+    """The same at many points at once."""
+    checks = check_grad("floor(x)", at="x=linspace(-50,50,101)").checks
+    assert {c.detail for c in checks} == {"the function jumps here, and its value is the limit from the right"}
 
 
 @pytest.mark.parametrize(("text", "low", "high"), [("asin(x)", -1, 1), ("acosh(x)", 1, math.inf), ("log(x)", 0, math.inf)])

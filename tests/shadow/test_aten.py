@@ -207,7 +207,8 @@ def followed(text: str, names: tuple[str, ...], dtype: str, derivatives: Sequenc
         gradient = outcome.gradients.get(wrt)
         if gradient is None:
             continue
-        for k, (value, ball) in enumerate(zip(gradient.tolist(), shadow.cells(gradient, 1), strict=True)):
+        numbers = torch.zeros_like(gradient) if gradient._is_zerotensor() else gradient
+        for k, (value, ball) in enumerate(zip(numbers.tolist(), shadow.cells(gradient, 1), strict=True)):
             if math.isfinite(value) and ball.is_finite() and (k not in shadow.trace.run or not shadow.trace.run[k].infinite):
                 yield ball.contains(arb(value)), (text, wrt, {n: v[k] for n, v in at.items()}, value, ball)
 
