@@ -80,13 +80,13 @@ def moving(
         return None
     places = (map.at(_moved(map.inputs, step, zeros)) for step, zeros in _STEPS)
     again = derive if derivative else forwards  # a derivative that takes in nothing here takes in nothing that counts
-    within: set[str] = set()
+    within: dict[str, set[str]] = {}
     there = next(filter(None, (_logged(place, again, known, within) for place in places)), None)
     constants = forward | derivative
     if there is None:
         return Doubt("forward" if forward else "derivative", MOVED)
     strange = (word for word, found in zip(("forward", "derivative"), there, strict=True) if not found <= constants)
-    return next((Doubt(word, ", ".join(sorted(within)) or OUTSIDE) for word in strange), None)
+    return next((Doubt(word, ", ".join(sorted(within[word])) or OUTSIDE) for word in strange), None)
 
 
 def _held(call: Call) -> Call:
@@ -107,19 +107,21 @@ def _moved(inputs: Tensors, step: float, zeros: bool) -> dict[str, Tensor]:
 
 
 def _logged(
-    map: Map, derive: Derive, known: Iterable[Tensor], within: set[str] | None = None
+    map: Map, derive: Derive, known: Iterable[Tensor], within: dict[str, set[str]] | None = None
 ) -> tuple[set[str | bytes], set[str | bytes]] | None:
-    """What the forward pass, and what the derivative took in besides; None where it fails. `within` gets the names of
-    operations in which that was."""
+    """What the forward pass, and what the derivative took in besides; None where it fails. `within` gets the names of the
+    operations in which either was."""
     watching, intake = _Plainly(), Intake()
     intake.know([*map.inputs.values(), *known])
     forward: set[str | bytes] = set()
+    first: set[str] = set()
 
     def call(leaves: Tensors) -> Tensors:
         intake.know(leaves)
         outputs = map.call(leaves)
         intake.take(outputs)
         forward.update(intake.found)
+        first.update(intake.within)
         return outputs
 
     try:
@@ -128,7 +130,7 @@ def _logged(
     except Exception:  # whatever a user's code raises
         return None
     if within is not None:
-        within |= intake.within
+        within |= {"forward": first, "derivative": intake.within - first}
     return forward, intake.found - forward
 
 
