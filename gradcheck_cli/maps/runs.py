@@ -312,6 +312,11 @@ def layers_of(form: Format) -> list[Layer]:
     return [Exact(), Rounded(form)]
 
 
+def plain_layers_of(form: Format) -> list[Layer]:
+    """The same, with the code's constants as the floats that they are."""
+    return [Precise(), Rounded(form)]
+
+
 def unlimited(form: Format) -> list[Layer]:
     """The same, as if the exponents of the format had no limits."""
     return [Exact(), Rounded(form, limited=False)]
