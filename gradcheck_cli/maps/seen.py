@@ -64,7 +64,7 @@ def sharply(
                 run, known = known or repeated(plain_layers_of(form)), None
                 exact, rounded = (joined(found, spans) for found in run.gradients[0])
                 wide = widest(exact) > sharp
-                if not wide and run.eventless and all(map(arb.overlaps, exact, truths)):
+                if not wide and run.decided and all(map(arb.overlaps, exact, truths)):
                     return Seen(run, exact, rounded)
                 if wide and bits != precisions[-1]:
                     continue  # what constants may mean makes it no sharper
