@@ -130,6 +130,10 @@ class Entries:
         far = self.truths.certified & (not self.limits.given)
         if self.floats is None:
             far &= self.truths.apart_from_zero
+        elif not self.limits.given:  # nor does a nan settle anything where there is a derivative
+            lost = self._waiting[np.isnan(self.floats[self._waiting])]
+            lost = lost[self.truths.alone(lost)]
+            far[lost], self.column.error_ulps[self.start + lost] = True, np.nan
         waiting = self._waiting[far[self._waiting]].tolist()
         for index in self._waiting[~far[self._waiting]].tolist():
             self.checkpoint()
@@ -152,8 +156,8 @@ class Entries:
         floats = self.floats[waiting]
         matches, lost = explained(floats, words, self.form, shades)
         if limited:
-            self._apart[waiting] = self.truths.held[waiting] & unexplained(floats, words, self.form, shades)
-        certain: npt.NDArray[np.bool_] = self.truths.held[waiting] & (matches if limited else matches | lost)
+            self._apart[waiting] = self.truths.held(waiting) & unexplained(floats, words, self.form, shades)
+        certain: npt.NDArray[np.bool_] = self.truths.held(waiting) & (matches if limited else matches | lost)
         with np.errstate(all="ignore"):
             errors = words.off(floats) / np.abs(words.high)
         here, errors, imprecise = self.start + waiting[certain], errors[certain], ~matches[certain]
@@ -185,7 +189,7 @@ class Entries:
     def wrong(self, waiting: Indices) -> npt.NDArray[np.bool_]:
         """Which of the entries for which the shadow has to speak are a mismatch whatever it says, and only the cause is open:
         their derivative exists, and the float is nan, is missing, or is what nothing explains that passes."""
-        known = self.truths.certified[waiting]
+        known = self.truths.certified[waiting] | self.truths.alone(waiting)
         for place in np.flatnonzero(~known).tolist():
             truth = self.truth(int(waiting[place]))
             known[place] = truth.kind is Kind.REGULAR and not truth.singular
@@ -207,7 +211,7 @@ class Entries:
         )
         with np.errstate(all="ignore"):
             errors = np.full(len(waiting), np.nan) if truths is None else truths.off(floats) / np.abs(truths.high)
-        errors[~self.truths.held[waiting]] = np.nan
+        errors[~self.truths.held(waiting)] = np.nan
         self.column.verdicts[self.start + waiting] = Verdict.MISMATCH.severity
         shadow = None if like.shadow is None else EXACT
         made: dict[float | None, Detail] = {}
