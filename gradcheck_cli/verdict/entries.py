@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -205,21 +206,21 @@ class Entries:
 
     def share(self, waiting: Indices, like: Detail) -> None:
         """Enter these entries as a mismatch that is `like` another."""
-        truths, floats = (
-            self.truths.pick(waiting),
-            np.full(len(waiting), np.nan) if self.floats is None else self.floats[waiting],
-        )
+        here, shadow = (self.start + waiting).tolist(), None if like.shadow is None else EXACT
+        made: dict[float | None, Detail] = {None: replace(like, shadow=shadow, rounding_error=None, rounded=None)}
+        self.column.verdicts[here] = Verdict.MISMATCH.severity
+        self.column.details |= dict.fromkeys(here, made[None])
+        floats = np.full(len(waiting), np.nan) if self.floats is None else self.floats[waiting]
+        truths = None if np.isnan(floats).all() else self.truths.pick(waiting)
+        if truths is None:
+            return
         with np.errstate(all="ignore"):
-            errors = np.full(len(waiting), np.nan) if truths is None else truths.off(floats) / np.abs(truths.high)
-        errors[~self.truths.held(waiting)] = np.nan
-        self.column.verdicts[self.start + waiting] = Verdict.MISMATCH.severity
-        shadow = None if like.shadow is None else EXACT
-        made: dict[float | None, Detail] = {}
-        for index, error in zip((self.start + waiting).tolist(), errors.tolist(), strict=True):
-            left = error if math.isfinite(error) else None
-            if left not in made:
-                made[left] = replace(like, shadow=shadow, rounding_error=left, rounded=None)
-            self.column.details[index] = made[left]
+            errors = truths.off(floats) / np.abs(truths.high)
+        known = self.truths.held(waiting) & np.isfinite(errors)
+        for index, error in zip(compress(here, known), errors[known].tolist(), strict=True):
+            if error not in made:
+                made[error] = replace(made[None], rounding_error=error)
+            self.column.details[index] = made[error]
 
     def truth(self, index: int) -> Truth:
         """The exact side of an entry."""
